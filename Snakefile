@@ -1,0 +1,66 @@
+"""llmpi: from a list of LLMs and a list of Raspberry Pis to a decision that can be defended."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A study stands alone: Snakemake would merge a config file named on the command line into this one.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/quantize.smk"
+include: "rules/deploy.smk"
+include: "rules/benchmark.smk"
+include: "rules/quality.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    models,
+    gguf,
+    deployed,
+    measured,
+    scored,
+
+
+rule all:
+    """The whole study, to its report."""
+    default_target: True
+    input:
+        layout.at(layout.PAGE, study=study.study),
+        layout.at(layout.SUMMARY_CSV, study=study.study),
+
+
+rule models:
+    """Stage: every model fetched."""
+    input:
+        [layout.at(layout.MODEL_MANIFEST, model=model) for model in study.models],
+
+
+rule gguf:
+    """Stage: every variant quantized."""
+    input:
+        [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)],
+
+
+rule deployed:
+    """Stage: every variant on its devices."""
+    input:
+        sorted({run_path(layout.RECEIPT, run) for run in expand_runs(study)}),
+
+
+rule measured:
+    """Stage: every speed measurement."""
+    input:
+        [run_path(layout.BENCH, run) for run in expand_runs(study)],
+
+
+rule scored:
+    """Stage: every quality score."""
+    input:
+        quality_records(),

@@ -1,0 +1,138 @@
+"""Functions and the validated study, no rules. Runs at every parse, in every job: keep it light."""
+
+import re
+import sys
+from pathlib import Path
+
+from llmpi import layout
+from llmpi.config_file import ConfigError, parse_study
+from llmpi.lock import moves, read_lock
+from llmpi.runs import expand_runs, variants
+
+CONFIG_FILES = [Path(f) for f in workflow.configfiles]
+SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
+
+try:
+    study = parse_study(config, CONFIG_FILES)
+except ConfigError as error:
+    print(f"llmpi: the config has errors:\n{error}", file=sys.stderr)
+    sys.exit(1)
+
+
+wildcard_constraints:
+    study=re.escape(study.study),
+    model="|".join(map(re.escape, study.models)),
+    device="|".join(map(re.escape, study.devices)),
+    workload="|".join(map(re.escape, study.workloads)),
+    task="|".join(map(re.escape, study.quality)) or "none",
+    quant="|".join(map(re.escape, sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}))),
+
+
+def slot(device):
+    """Name of the resource that stands for a device."""
+    return "device_" + re.sub(r"\W", "_", device)
+
+
+# One measurement or transfer at a time on each device. A resource without a limit is ignored, so
+# that a bare `--cores 4` must find one.
+for device in study.devices:
+    workflow.global_resources.setdefault(slot(device), 1)
+
+# `resources:` of a rule with a {device} wildcard: it takes the slot of that device.
+DEVICE_SLOTS = {
+    slot(device): lambda wildcards, device=device: int(wildcards.device == device)
+    for device in study.devices
+}
+
+
+# The modules that run on a device.
+DEVICE_MODULES = [
+    f"device/{name}" for name in ("cli", "engine", "engine_info", "environment", "measure", "supervise")
+]
+
+# The settings of a quality task that concern the answers, not the choice of questions.
+ANSWERING = ("max_new_tokens", "context_tokens")
+
+
+def code(script, *modules):
+    """What a rule runs, as inputs: its script and the modules of llmpi that the script imports.
+
+    Snakemake sees no edit of an imported module; small inputs are compared by checksum. A test
+    holds every list against what the script really imports.
+    """
+    base = Path(workflow.basedir)
+    return [
+        str(base / "workflow" / "scripts" / f"{script}.py"),
+        *(str(base / "src" / "llmpi" / f"{module}.py") for module in modules),
+    ]
+
+
+def run_path(pattern, run):
+    """A pattern of the layout for one run."""
+    return layout.at(pattern, study=study.study, **run._asdict())
+
+
+def model_source(wildcards):
+    """Spec of a model's source; a branch of the hub with the number of times its lock was moved."""
+    return locked("model", study.models[wildcards.model].source)
+
+
+def question_spec(task):
+    """What decides which questions are asked."""
+    return locked("dataset", task, without=ANSWERING)
+
+
+def answer_spec(task):
+    """What decides how they are answered."""
+    return {key: getattr(task, key) for key in ANSWERING}
+
+
+def locked(kind, source, without=()):
+    spec = source.model_dump(exclude=set(without))
+    if "hub" in spec:
+        spec["moves"] = moves(read_lock(SOURCES_LOCK), kind, source.hub, source.revision)
+    return spec
+
+
+def path_of(part, key):
+    """A file or folder the user named, as an input; nothing where the source is another."""
+    return getattr(part, key, [])
+
+
+def device_spec(wildcards):
+    return study.devices[wildcards.device].model_dump()
+
+
+def is_local(device):
+    return study.devices[device].transport == "local"
+
+
+def device_threads(wildcards):
+    """A benchmark on this machine has the machine to itself; a remote one only waits."""
+    return workflow.cores if is_local(wildcards.device) else 1
+
+
+def wheel_for_ssh(wildcards):
+    """This machine runs llmpi's sources; any other device needs the wheel."""
+    return {} if is_local(wildcards.device) else {"wheel": layout.WHEEL}
+
+
+def study_records():
+    """Everything the summary reads."""
+    runs, found = expand_runs(study), variants(study)
+    return {
+        "models": [layout.at(layout.MODEL_MANIFEST, model=m) for m in {v.model: 0 for v in found}],
+        "gguf": [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in found],
+        "devices": [layout.at(layout.PROVISIONED, device=d) for d in {r.device: 0 for r in runs}],
+        "bench": [run_path(layout.BENCH, run) for run in runs],
+        "questions": [layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality],
+        "quality": quality_records(),
+    }
+
+
+def quality_records():
+    return [
+        layout.at(layout.QUALITY, study=study.study, task=task, **variant._asdict())
+        for variant in variants(study)
+        for task in study.quality
+    ]

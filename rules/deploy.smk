@@ -1,0 +1,63 @@
+"""Devices: made ready once, then given the files they lack."""
+
+
+rule build_wheel:
+    """The wheel of this llmpi, for the devices."""
+    input:
+        code=code("build_wheel", "remote/wheel", *DEVICE_MODULES),
+        pyproject=str(Path(workflow.basedir) / "pyproject.toml"),
+    output:
+        wheel=layout.WHEEL,
+    log:
+        "logs/build_wheel/build_wheel.log",
+    conda:
+        "../envs/workstation.yaml"
+    script:
+        "../workflow/scripts/build_wheel.py"
+
+
+rule provision_device:
+    """Store, venv, llmpi and the engine on a device."""
+    input:
+        unpack(wheel_for_ssh),
+        code=code("provision_device", "remote/provision"),
+        lock=str(Path(workflow.basedir) / "envs" / "device.lock"),
+        installer=str(Path(workflow.basedir) / "src" / "llmpi" / "device" / "install.py"),
+    output:
+        receipt=layout.PROVISIONED,
+    log:
+        "logs/provision_device/{device}.log",
+    retries: 1
+    conda:
+        "../envs/workstation.yaml"
+    resources:
+        **DEVICE_SLOTS,
+    params:
+        spec=device_spec,
+    message:
+        "Provisioning device {wildcards.device}"
+    script:
+        "../workflow/scripts/provision_device.py"
+
+
+rule deploy_gguf:
+    """Put a model file into a device's store, verified there."""
+    input:
+        code=code("deploy_gguf", "remote/deploy"),
+        gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
+    output:
+        receipt=layout.RECEIPT,
+    log:
+        "logs/deploy_gguf/{device}/{model}/{quant}.log",
+    retries: 2
+    conda:
+        "../envs/workstation.yaml"
+    resources:
+        **DEVICE_SLOTS,
+    params:
+        spec=device_spec,
+    message:
+        "Deploying {wildcards.model} {wildcards.quant} to {wildcards.device}"
+    script:
+        "../workflow/scripts/deploy_gguf.py"

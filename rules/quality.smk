@@ -1,0 +1,50 @@
+"""Quality, scored on the workstation, once per variant."""
+
+
+rule prepare_questions:
+    """The questions of a task, drawn once, the same for every variant."""
+    input:
+        code=code("prepare_questions", "quality/questions", "quality/squad", "models/hub"),
+        file=lambda wildcards: path_of(study.quality[wildcards.task], "squad_file"),
+    output:
+        questions=layout.QUESTIONS,
+    log:
+        "logs/prepare_questions/{study}/{task}.log",
+    retries: 2
+    conda:
+        "../envs/workstation.yaml"
+    params:
+        spec=lambda wildcards: question_spec(study.quality[wildcards.task]),
+        lock=str(SOURCES_LOCK),
+    script:
+        "../workflow/scripts/prepare_questions.py"
+
+
+rule evaluate_quality:
+    """Score a variant on a task, every answer kept."""
+    input:
+        code=code(
+            "evaluate_quality",
+            "quality/evaluate",
+            "quality/generate",
+            "quality/prompt",
+            "quality/squad",
+            "quality/statistics",
+            "device/engine",
+        ),
+        gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
+        questions=layout.QUESTIONS,
+    output:
+        quality=layout.QUALITY,
+    log:
+        "logs/evaluate_quality/{study}/{model}/{quant}/{task}.log",
+    conda:
+        "../envs/workstation.yaml"
+    threads: 4
+    params:
+        spec=lambda wildcards: answer_spec(study.quality[wildcards.task]),
+    message:
+        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+    script:
+        "../workflow/scripts/evaluate_quality.py"

@@ -1,0 +1,49 @@
+"""From records to the table and the page."""
+
+
+rule summarize:
+    """One row per cell, failed ones with their reason."""
+    input:
+        code=code("summarize", "report/summary"),
+        **study_records(),
+    output:
+        csv=report(
+            layout.SUMMARY_CSV,
+            caption="../workflow/report/summary.rst",
+            category="Results",
+            labels={"study": "{study}", "what": "table"},
+        ),
+        summary=layout.SUMMARY_JSON,
+    log:
+        "logs/summarize/{study}.log",
+    conda:
+        "../envs/workstation.yaml"
+    params:
+        spec=study.model_dump(mode="json"),
+    message:
+        "Summarizing study {wildcards.study}"
+    script:
+        "../workflow/scripts/summarize.py"
+
+
+rule report:
+    """The page: self-contained, opens from disk."""
+    input:
+        code=code("report", "report/page", "report/charts"),
+        template=str(Path(workflow.basedir) / "src/llmpi/report/page.html"),
+        summary=layout.SUMMARY_JSON,
+    output:
+        page=report(
+            layout.PAGE,
+            caption="../workflow/report/page.rst",
+            category="Results",
+            labels={"study": "{study}", "what": "page"},
+        ),
+    log:
+        "logs/report/{study}.log",
+    conda:
+        "../envs/workstation.yaml"
+    message:
+        "Drawing the page of study {wildcards.study}"
+    script:
+        "../workflow/scripts/report.py"

@@ -1,0 +1,134 @@
+"""llama.cpp's low-level API, as little of it as a measurement needs."""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import llama_cpp
+
+BATCH_TOKENS = 2048
+UBATCH_TOKENS = 512
+
+
+class EngineError(Exception):
+    """The engine refused: the message is for a person."""
+
+
+class Engine:
+    """A model and a context for one sequence, greedy sampling on the engine's side.
+
+    Args:
+        gguf: the model file.
+        context_tokens: size of the KV cache in tokens.
+        threads: for decoding and for prompts.
+
+    Raises:
+        EngineError: the file cannot be loaded or the context not be made.
+    """
+
+    def __init__(self, gguf: Path, *, context_tokens: int, threads: int) -> None:
+        llama_cpp.llama_backend_init()
+        self.model = llama_cpp.llama_model_load_from_file(
+            os.fsencode(gguf), llama_cpp.llama_model_default_params()
+        )
+        if not self.model:
+            raise EngineError(f"llama.cpp cannot load {gguf.name}")
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = context_tokens
+        params.n_batch = BATCH_TOKENS
+        params.n_ubatch = UBATCH_TOKENS
+        params.n_threads = params.n_threads_batch = threads
+        self.context = llama_cpp.llama_init_from_model(self.model, params)
+        if not self.context:
+            llama_cpp.llama_model_free(self.model)
+            raise EngineError(f"llama.cpp cannot make a context of {context_tokens} tokens")
+        self.vocab = llama_cpp.llama_model_get_vocab(self.model)
+        self.vocab_tokens = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.context_tokens = llama_cpp.llama_n_ctx(self.context)
+        self.batch_tokens = llama_cpp.llama_n_batch(self.context)
+        self.ubatch_tokens = llama_cpp.llama_n_ubatch(self.context)
+        self._memory = llama_cpp.llama_get_memory(self.context)
+        self._greedy = llama_cpp.llama_sampler_init_greedy()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        llama_cpp.llama_sampler_free(self._greedy)
+        llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
+
+    def decode(self, tokens: Sequence[int]) -> None:
+        """Append `tokens` to the sequence; logits of the last one are kept. Does not wait."""
+        array = (llama_cpp.llama_token * len(tokens))(*tokens)
+        for start in range(0, len(tokens), self.batch_tokens):
+            count = min(self.batch_tokens, len(tokens) - start)
+            here = ctypes.cast(
+                ctypes.byref(array, start * ctypes.sizeof(llama_cpp.llama_token)),
+                ctypes.POINTER(llama_cpp.llama_token),
+            )
+            code = llama_cpp.llama_decode(
+                self.context, llama_cpp.llama_batch_get_one(here, count)
+            )
+            if code != 0:
+                raise EngineError(f"llama_decode returned {code} for {count} tokens")
+
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of `text`, special tokens read as such; BOS in front if the model wants one."""
+        raw = text.encode()
+        add_special = not text.startswith(self.special_texts()[0] or "\0")
+        room = len(raw) + 8
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(
+            self.vocab, raw, len(raw), tokens, room, add_special, True
+        )
+        if count < 0:
+            raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
+        return list(tokens[:count])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`, special tokens left out."""
+        array = (llama_cpp.llama_token * len(tokens))(*tokens)
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = llama_cpp.llama_detokenize(
+                self.vocab, array, len(tokens), ctypes.cast(buffer, ctypes.c_char_p), room, False, False
+            )
+            if count >= 0:
+                return buffer.raw[:count].decode("utf-8", "replace")
+            room = -count
+
+    def chat_template(self) -> str | None:
+        """The model's own chat template (Jinja), if its file holds one."""
+        template = llama_cpp.llama_model_chat_template(self.model, None)
+        return template.decode() if template else None
+
+    def special_texts(self) -> tuple[str, str]:
+        """Texts of the BOS and EOS tokens, "" where the model has none."""
+        bos = llama_cpp.llama_vocab_bos(self.vocab)
+        eos = llama_cpp.llama_vocab_eos(self.vocab)
+        bos_text, eos_text = (
+            llama_cpp.llama_vocab_get_text(self.vocab, token).decode() if token >= 0 else ""
+            for token in (bos, eos)
+        )
+        return bos_text, eos_text
+
+    def synchronize(self) -> None:
+        llama_cpp.llama_synchronize(self.context)
+
+    def greedy(self) -> int:
+        """The most likely token behind the last decoded one."""
+        return llama_cpp.llama_sampler_sample(self._greedy, self.context, -1)
+
+    def is_end(self, token: int) -> bool:
+        return llama_cpp.llama_vocab_is_eog(self.vocab, token)
+
+    def keep(self, tokens: int) -> None:
+        """Forget everything behind the first `tokens` tokens of the sequence."""
+        if tokens == 0:
+            llama_cpp.llama_memory_clear(self._memory, True)
+        elif not llama_cpp.llama_memory_seq_rm(self._memory, 0, tokens, -1):
+            raise EngineError("this model's memory cannot be cut back to a prefix")

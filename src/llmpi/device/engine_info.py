@@ -1,0 +1,46 @@
+"""Which engine is installed here, and its log."""
+
+import ctypes
+import hashlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+
+
+def log_to(write: Callable[[str], None]) -> Any:
+    """Send the engine's log to `write`, in pieces as it comes. Keep what is returned alive."""
+
+    @llama_cpp.llama_log_callback
+    def callback(level: int, text: bytes, _: Any) -> None:
+        if level != 1:  # debug
+            write(text.decode("utf-8", "replace"))
+
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    return callback
+
+
+def describe() -> dict[str, Any]:
+    """Which engine this is: versions, CPU features in use, build flags, hash of the library."""
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
+    base.ggml_commit.restype = ctypes.c_char_p
+    library = next(path for path in sorted(folder.glob("libggml-cpu.*")) if path.is_file())
+    build = Path(sys.prefix) / "llmpi-engine-build.json"
+    features = llama_cpp.llama_print_system_info().decode()
+    return {
+        "name": "llama-cpp-python",
+        "version": importlib.metadata.version("llama-cpp-python"),
+        "llama_cpp_commit": base.ggml_commit().decode(),
+        "features": [
+            part.removeprefix("CPU : ").split(" = ")[0].strip()
+            for part in features.split("|")
+            if part.strip().endswith("= 1")
+        ],
+        "build_flags": json.loads(build.read_text()) if build.is_file() else None,
+        "library_sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
+    }

@@ -1,0 +1,1 @@
+"""GGUF files: look inside, quantize, say in a manifest what was made."""

@@ -1,0 +1,116 @@
+"""Look inside a GGUF file with the engine's own reader: tensors, types, bits per weight.
+
+A model file from outside is untrusted input and the reader is C, so it runs in a child process
+(`python -m llmpi.gguf.inspect`).
+"""
+
+import ctypes
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from llmpi.device.supervise import Death, supervise
+from llmpi.errors import CellError
+from llmpi.records import Record
+
+log = logging.getLogger(__name__)
+
+
+def inspect(path: Path) -> Record:
+    """What a manifest says of the file.
+
+    Returns:
+        `architecture`, `parameters` (count), `bits_per_weight` (all tensors together),
+        `main_type` (that of most parameters) and `tensors_by_type`: type -> {tensors, parameters,
+        bytes}.
+
+    Raises:
+        CellError: the file is no GGUF, is damaged, or ends before its last tensor does.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise CellError(f"{path}: this is no GGUF file (it does not begin with 'GGUF')")
+    outcome = supervise(__name__, {"path": str(path)}, log=lambda line: log.debug("%s", line))
+    if isinstance(outcome, Death):
+        raise CellError(f"{path}: the GGUF file is damaged or cut short ({outcome.reason})")
+    return outcome
+
+
+def facts(path: Path) -> Record:
+    """As `inspect`, in this process, for a file that is known to be sound."""
+    base = _ggml_base()
+    header = base.gguf_init_from_file(os.fsencode(path), _InitParams(True, None))
+    if not header:
+        raise SystemExit("the header cannot be read")
+    tensors, parameters, size = Counter[str](), Counter[str](), Counter[str]()
+    end = data = base.gguf_get_data_offset(header)
+    for i in range(base.gguf_get_n_tensors(header)):
+        kind = base.gguf_get_tensor_type(header, i)
+        n_bytes = base.gguf_get_tensor_size(header, i)
+        name = base.ggml_type_name(kind).decode()
+        tensors[name] += 1
+        size[name] += n_bytes
+        parameters[name] += n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
+        end = max(end, data + base.gguf_get_tensor_offset(header, i) + n_bytes)
+    key = base.gguf_find_key(header, b"general.architecture")
+    architecture = base.gguf_get_val_str(header, key).decode() if key >= 0 else None
+    base.gguf_free(header)
+    if not tensors:
+        raise SystemExit("it holds no tensors")
+    if end > path.stat().st_size:
+        raise SystemExit(f"it has {path.stat().st_size} of {end} bytes")
+    return {
+        "architecture": architecture,
+        "parameters": parameters.total(),
+        "bits_per_weight": size.total() * 8 / parameters.total(),
+        "main_type": parameters.most_common(1)[0][0].upper(),
+        "tensors_by_type": {
+            kind: {"tensors": n, "parameters": parameters[kind], "bytes": size[kind]}
+            for kind, n in tensors.most_common()
+        },
+    }
+
+
+class _InitParams(ctypes.Structure):
+    """`struct gguf_init_params` (gguf.h)."""
+
+    _fields_ = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.c_void_p)]
+
+
+def _ggml_base() -> Any:
+    """libggml-base with the signatures of gguf.h and ggml.h that are used here."""
+    import llama_cpp
+
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
+    handle, index, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
+    for name, result, arguments in (
+        ("gguf_init_from_file", handle, [ctypes.c_char_p, _InitParams]),
+        ("gguf_free", None, [handle]),
+        ("gguf_find_key", index, [handle, ctypes.c_char_p]),
+        ("gguf_get_val_str", ctypes.c_char_p, [handle, index]),
+        ("gguf_get_data_offset", size, [handle]),
+        ("gguf_get_n_tensors", index, [handle]),
+        ("gguf_get_tensor_type", ctypes.c_int, [handle, index]),
+        ("gguf_get_tensor_size", size, [handle, index]),
+        ("gguf_get_tensor_offset", size, [handle, index]),
+        ("ggml_type_name", ctypes.c_char_p, [ctypes.c_int]),
+        ("ggml_type_size", size, [ctypes.c_int]),
+        ("ggml_blck_size", index, [ctypes.c_int]),
+    ):
+        function = getattr(base, name)
+        function.restype, function.argtypes = result, arguments
+    return base
+
+
+def main(job: str, out: str) -> None:
+    path = Path(json.loads(Path(job).read_text())["path"])
+    Path(out).write_text(json.dumps(facts(path)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

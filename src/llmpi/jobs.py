@@ -1,0 +1,36 @@
+"""What every script of a rule does around its `main`: a log file, and errors a person can read."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmpi.errors import LlmpiError
+
+
+@contextmanager
+def job(log: str) -> Iterator[None]:
+    """Log to `log` and to the terminal; end with status 1 on an error, explained once.
+
+    An `LlmpiError` is the user's to mend and comes without a traceback; anything else is ours and
+    brings its traceback to the log.
+    """
+    file = logging.FileHandler(Path(log), mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    screen.setLevel(logging.INFO)
+    root = logging.getLogger()
+    root.handlers[:] = [file, screen]
+    root.setLevel(logging.INFO)
+    logging.getLogger("llmpi").setLevel(logging.DEBUG)
+    logging.getLogger("paramiko").setLevel(logging.WARNING)
+    try:
+        yield
+    except LlmpiError as error:
+        logging.getLogger("llmpi").error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
+        sys.exit(1)

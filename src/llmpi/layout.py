@@ -1,0 +1,42 @@
+"""Where every file lives: the only module that spells a path under `results/`.
+
+Patterns hold wildcards in braces, as Snakemake takes them; `at` fills them. One wildcard per
+directory level or file name, so that `qwen_2.5` and `q4_k_m` can never be read apart wrongly.
+"""
+
+from llmpi import __version__
+
+WHEEL = f"results/wheel/llmpi-{__version__}-py3-none-any.whl"
+
+MODEL_MANIFEST = "results/models/{model}/manifest.json"
+
+QUESTIONS = "results/questions/{study}/{task}.json"
+
+BASE_QUANT = "F16"
+GGUF = "results/gguf/{model}/{quant}.gguf"
+GGUF_MANIFEST = "results/gguf/{model}/{quant}.json"
+BASE_GGUF = GGUF.replace("{quant}", BASE_QUANT)
+BASE_MANIFEST = GGUF_MANIFEST.replace("{quant}", BASE_QUANT)
+
+LOCAL_STORE = "results/store/{device}"
+PROVISIONED = "results/devices/{device}.json"
+RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
+
+BENCH = "results/bench/{study}/{device}/{model}/{quant}/{workload}.json"
+QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
+
+SUMMARY_CSV = "results/report/{study}/summary.csv"
+SUMMARY_JSON = "results/report/{study}/summary.json"
+PAGE = "results/report/{study}/index.html"
+
+# Not a result: beside the config, kept under version control.
+SOURCES_LOCK = "sources.lock.yaml"
+
+
+def at(pattern: str, **wildcards: str) -> str:
+    """`pattern` with its wildcards filled.
+
+    Raises:
+        KeyError: a wildcard of the pattern is not given.
+    """
+    return pattern.format(**wildcards)

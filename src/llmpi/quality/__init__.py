@@ -1,0 +1,1 @@
+"""Does a variant still work? Questions, answers, scores and their uncertainty."""

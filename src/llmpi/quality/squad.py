@@ -1,0 +1,125 @@
+"""SQuAD v2: its data format, and its metrics as the official evaluation script defines them.
+
+Source: Rajpurkar, Jia, Liang, *Know What You Don't Know* (arXiv 1806.03822), and the evaluation
+script published with it (`evaluate-v2.0.py`).
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from llmpi.errors import LlmpiError
+
+
+class Question(NamedTuple):
+    """One question; `golds` is empty if the passage does not answer it."""
+
+    id: str
+    question: str
+    golds: tuple[str, ...]
+
+
+class Paragraph(NamedTuple):
+    """A passage and the questions on it."""
+
+    context: str
+    questions: tuple[Question, ...]
+
+
+def parse(document: Any, name: str) -> list[Paragraph]:
+    """Read SQuAD v2's official JSON.
+
+    Args:
+        name: of the source, for the error.
+
+    Raises:
+        LlmpiError: it is something else, or holds no question, or an id twice.
+    """
+    try:
+        paragraphs = [
+            Paragraph(str(paragraph["context"]), tuple(_questions(paragraph)))
+            for article in document["data"]
+            for paragraph in article["paragraphs"]
+        ]
+    except (KeyError, TypeError, IndexError) as error:
+        raise LlmpiError(
+            f"{name}: not SQuAD v2's format: {type(error).__name__} {error}; expected "
+            "data[].paragraphs[].qas[] with id, question, is_impossible and answers[].text"
+        ) from None
+    ids = Counter(question.id for paragraph in paragraphs for question in paragraph.questions)
+    if not ids:
+        raise LlmpiError(f"{name}: holds no question")
+    if twice := [key for key, count in ids.items() if count > 1]:
+        raise LlmpiError(f"{name}: question id {twice[0]!r} stands there twice")
+    return [paragraph for paragraph in paragraphs if paragraph.questions]
+
+
+def dump(paragraphs: Sequence[Paragraph]) -> dict[str, Any]:
+    """The inverse of `parse`, as one article; offsets of the answers are not kept."""
+    return {
+        "version": "v2.0",
+        "data": [
+            {
+                "title": "",
+                "paragraphs": [
+                    {
+                        "context": paragraph.context,
+                        "qas": [
+                            {
+                                "id": question.id,
+                                "question": question.question,
+                                "is_impossible": not question.golds,
+                                "answers": [{"text": gold} for gold in question.golds],
+                            }
+                            for question in paragraph.questions
+                        ],
+                    }
+                    for paragraph in paragraphs
+                ],
+            }
+        ],
+    }
+
+
+def _questions(paragraph: dict[str, Any]) -> Iterator[Question]:
+    for qa in paragraph["qas"]:
+        golds = dict.fromkeys(str(answer["text"]) for answer in qa["answers"])
+        yield Question(str(qa["id"]), str(qa["question"]), tuple(golds))
+
+
+def normalize(text: str) -> str:
+    """Lower case, without punctuation (ASCII), the articles a/an/the, and extra white space."""
+    text = "".join(ch for ch in text.lower() if ch not in string.punctuation)
+    text = re.sub(r"\b(a|an|the)\b", " ", text, flags=re.UNICODE)
+    return " ".join(text.split())
+
+
+def exact(gold: str, prediction: str) -> int:
+    """1 if both are the same once normalised, else 0."""
+    return int(normalize(gold) == normalize(prediction))
+
+
+def f1(gold: str, prediction: str) -> float:
+    """Harmonic mean of precision and recall over the bags of normalised words.
+
+    If either side has no word, 1 when both have none, else 0.
+    """
+    gold_words, words = normalize(gold).split(), normalize(prediction).split()
+    if not gold_words or not words:
+        return float(gold_words == words)
+    common = (Counter(gold_words) & Counter(words)).total()
+    if common == 0:
+        return 0.0
+    precision, recall = common / len(words), common / len(gold_words)
+    return 2 * precision * recall / (precision + recall)
+
+
+def score(question: Question, prediction: str) -> tuple[int, float]:
+    """(exact, F1) against the best gold; golds that normalise to nothing do not count.
+
+    An unanswerable question has the one gold "", so that only an abstention scores.
+    """
+    golds = [gold for gold in question.golds if normalize(gold)] or [""]
+    return max(exact(gold, prediction) for gold in golds), max(f1(g, prediction) for g in golds)

@@ -1,0 +1,51 @@
+"""The quantization types llama.cpp offers, spelled as its `llama-quantize` spells them.
+
+A static table, because the Snakefile imports it at every parse; a test holds it against the
+installed engine.
+"""
+
+# name -> llama_ftype (llama.h), from the widest to the narrowest.
+FTYPES: dict[str, int] = {
+    "F32": 0,
+    "BF16": 32,
+    "F16": 1,
+    "Q8_0": 7,
+    "Q6_K": 18,
+    "Q5_1": 9,
+    "Q5_K_M": 17,
+    "Q5_K_S": 16,
+    "Q5_0": 8,
+    "Q4_1": 3,
+    "Q4_K_M": 15,
+    "Q4_K_S": 14,
+    "Q4_0": 2,
+    "IQ4_NL": 25,
+    "IQ4_XS": 30,
+    "MXFP4_MOE": 38,
+    "Q3_K_L": 13,
+    "Q3_K_M": 12,
+    "IQ3_M": 27,
+    "IQ3_S": 26,
+    "Q3_K_S": 11,
+    "IQ3_XS": 22,
+    "IQ3_XXS": 23,
+    "Q2_K": 10,
+    "IQ2_M": 29,
+    "IQ2_S": 28,
+    "Q2_0": 41,
+    "IQ2_XS": 20,
+    "Q2_K_S": 21,
+    "IQ2_XXS": 19,
+    "TQ2_0": 37,
+    "TQ1_0": 36,
+    "IQ1_M": 31,
+    "IQ1_S": 24,
+    "Q1_0": 40,
+}
+
+# llama.cpp refuses these without an importance matrix (llama-quant.cpp, tensor_requires_imatrix).
+NEEDS_IMATRIX = frozenset(
+    {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
+)
+
+ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}

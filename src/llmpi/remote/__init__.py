@@ -1,0 +1,1 @@
+"""Reach a device: the only package that knows Fabric."""

@@ -1,0 +1,243 @@
+"""One way to run commands and put files, on this machine and over SSH, both through Fabric."""
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabric import Config, Connection
+from invoke.exceptions import Failure
+from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
+from tqdm import tqdm
+
+from llmpi import layout
+from llmpi.errors import LlmpiError
+
+SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Device(ABC):
+    """A place where commands run and files lie; paths are absolute, `store` is llmpi's folder."""
+
+    def __init__(self, name: str, connection: Connection, python: str) -> None:
+        self.name = name
+        self.connection = connection
+        self.python = python
+        self.store = ""
+
+    def run(self, argv: Sequence[str], *, log: Log | None = None, check: bool = True) -> Done:
+        """Run a command, each argument quoted; its stderr goes to `log` line by line.
+
+        Raises:
+            LlmpiError: the connection broke, or `check` and the command failed.
+        """
+        stream = _Lines(log)
+        try:
+            result = self._start(
+                shlex.join(argv), hide="stdout", warn=True, in_stream=False, err_stream=stream
+            )
+        except (Failure, OSError, SSHException) as error:
+            raise LlmpiError(f"device {self.name}: {_short(argv)}: {error}") from error
+        stream.flush()
+        done = Done(result.exited, result.stdout, result.stderr)
+        if done.status == -1 and not self.is_local:
+            raise LlmpiError(f"device {self.name}: the connection broke during {_short(argv)}")
+        if check and done.status != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise LlmpiError(
+                f"device {self.name}: {_short(argv)} ended with status {done.status}: "
+                + (said[-1] if said else "no message")
+            )
+        return done
+
+    def sha256(self, path: str) -> str | None:
+        """Hash of a file on the device, computed there; None where there is no such file."""
+        code = (
+            "import hashlib,os,sys\np=sys.argv[1]\n"
+            "print(hashlib.file_digest(open(p,'rb'),'sha256').hexdigest()"
+            " if os.path.isfile(p) else '')"
+        )
+        return self.run([self.python, "-I", "-c", code, path]).stdout.strip() or None
+
+    def make_folder(self, path: str) -> None:
+        self.run(["mkdir", "-p", "-m", "700", "--", path])
+
+    def put(self, source: Path, target: str) -> None:
+        """Put a file there; its final name is taken only when all of it has arrived."""
+        partial = f"{target}.part"
+        self.make_folder(target.rpartition("/")[0])
+        self._copy(source, partial)
+        self.run(["mv", "-f", "--", partial, target])
+
+    @property
+    @abstractmethod
+    def is_local(self) -> bool: ...
+
+    @abstractmethod
+    def _start(self, command: str, **options: Any) -> Any: ...
+
+    @abstractmethod
+    def _copy(self, source: Path, target: str) -> None: ...
+
+
+class ThisMachine(Device):
+    """`transport: local`."""
+
+    is_local = True
+
+    def __init__(self, name: str, spec: dict[str, Any]) -> None:
+        super().__init__(name, Connection("localhost"), sys.executable)
+        self.store = os.path.abspath(spec["store"] or layout.at(layout.LOCAL_STORE, device=name))
+
+    def _start(self, command: str, **options: Any) -> Any:
+        return self.connection.local(command, **options)
+
+    def _copy(self, source: Path, target: str) -> None:
+        Path(target).unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copyfile(source, target)
+
+
+class SshMachine(Device):
+    """`transport: ssh`: an open connection to a host whose key is known."""
+
+    is_local = False
+
+    def __init__(self, name: str, spec: dict[str, Any], connection: Connection) -> None:
+        super().__init__(name, connection, spec["python"])
+        home = self.run(["sh", "-c", 'printf %s "$HOME"']).stdout
+        store = spec["store"]
+        self.store = home + store[1:] if store.startswith("~/") else store
+        if not self.store.startswith("/"):
+            raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
+
+    def _start(self, command: str, **options: Any) -> Any:
+        return self.connection.run(command, **options)
+
+    def _copy(self, source: Path, target: str) -> None:
+        size = source.stat().st_size
+        with tqdm(total=size, unit="B", unit_scale=True, desc=f"{self.name}: {source.name}") as bar:
+            try:
+                self.connection.sftp().put(
+                    str(source), target, callback=lambda done, _: bar.update(done - bar.n)
+                )
+            except OSError as error:
+                raise LlmpiError(
+                    f"device {self.name}: {target} could not be written ({error}); is there "
+                    f"{size / 1e6:.0f} MB of room, and the right to write?"
+                ) from error
+
+
+@contextlib.contextmanager
+def connected(name: str, spec: dict[str, Any]) -> Iterator[Device]:
+    """Reach the device that `spec` (the fields of a `llmpi.study` device) describes.
+
+    Raises:
+        LlmpiError: unreachable, host key unknown or wrong, not let in; with what to do.
+    """
+    if spec["transport"] == "local":
+        yield ThisMachine(name, spec)
+        return
+    connection = _connection(spec)
+    with connection:
+        _open(name, connection)
+        yield SshMachine(name, spec, connection)
+
+
+def _connection(spec: dict[str, Any]) -> Connection:
+    keys = [os.path.expanduser(spec["identity_file"])] if spec["identity_file"] else []
+    connection = Connection(
+        spec["host"],
+        user=spec["user"],
+        port=spec["port"],
+        connect_timeout=max(1, round(spec["connect_timeout_s"])),
+        connect_kwargs={"key_filename": keys} if keys else {},
+        config=Config(overrides={"load_ssh_configs": True}),
+    )
+    hop: Any = connection
+    while isinstance(hop, Connection):  # the host itself and every jump host before it
+        _verify_host_keys(hop, spec["known_hosts"])
+        hop = hop.gateway
+    return connection
+
+
+def _verify_host_keys(connection: Connection, known_hosts: str | None) -> None:
+    """Fabric accepts any host key by default; here an unknown one is refused."""
+    client = connection.client
+    client.set_missing_host_key_policy(RejectPolicy())
+    named = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
+    for file in [known_hosts] if known_hosts else [*named, str(SYSTEM_KNOWN_HOSTS)]:
+        path = Path(file).expanduser()
+        if path.is_file():
+            client.load_system_host_keys(str(path))
+
+
+def _open(name: str, connection: Connection) -> None:
+    where = f"{connection.user}@{connection.host}:{connection.port}"
+    by_hand = f"ssh -p {connection.port} {connection.user}@{connection.host}"
+    try:
+        connection.open()
+    except BadHostKeyException as error:
+        raise LlmpiError(
+            f"device {name}: {where} shows another host key than the known one. If the board was "
+            f"set up anew, remove the old key (ssh-keygen -R '{error.hostname}') and connect once "
+            f"by hand; if not, somebody is in between."
+        ) from error
+    except AuthenticationException as error:
+        raise LlmpiError(
+            f"device {name}: {where} did not let us in ({error}). Try: {by_hand} true. "
+            "llmpi uses the agent's keys, ~/.ssh/config and the device's identity_file."
+        ) from error
+    except SSHException as error:
+        if "not found in known_hosts" in str(error):
+            raise LlmpiError(
+                f"device {name}: the host key of {where} is not known. Connect once by hand and "
+                f"compare its fingerprint: {by_hand} true"
+            ) from error
+        raise LlmpiError(f"device {name}: SSH to {where} failed: {error}") from error
+    except OSError as error:
+        raise LlmpiError(
+            f"device {name}: {where} cannot be reached ({error}). Is it on, and the host name or "
+            f"port right? Try: {by_hand} true"
+        ) from error
+
+
+class _Lines(io.TextIOBase):
+    """A stream that hands on whole lines."""
+
+    def __init__(self, log: Log | None) -> None:
+        self._log, self._pending = log or (lambda _: None), ""
+
+    def write(self, text: str) -> int:
+        *lines, self._pending = (self._pending + text).split("\n")
+        for line in lines:
+            self._log(line)
+        return len(text)
+
+    def flush(self) -> None:
+        return
+
+
+def _short(argv: Sequence[str]) -> str:
+    text = shlex.join(argv)
+    return text if len(text) <= 100 else text[:97] + "..."

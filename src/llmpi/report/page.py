@@ -1,0 +1,98 @@
+"""The page of a study: one file, no network, no script."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from llmpi.records import Record, whole_file
+from llmpi.report import charts
+
+Row = dict[str, Any]
+
+
+def write_page(summary: Record, out: Path) -> None:
+    """Draw `summary` (of `llmpi.report.summary.summarize`) into `out`, atomically.
+
+    What comes from outside (reasons, logs, host names) is escaped by the template.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, mb=mb, seconds=seconds, pretty=pretty)
+    html = environment.get_template("page.html").render(
+        summary=summary,
+        groups=[_group(summary, device, workload) for device, workload in _places(summary["rows"])],
+        failed=_failed(summary),
+        tasks=list(summary["questions"]),
+        dequantized=_dequantized(summary["rows"]),
+    )
+    with whole_file(out) as partial:
+        partial.write_text(html, encoding="utf-8")
+
+
+def _places(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((row["device"], row["workload"]) for row in rows))
+
+
+def _group(summary: Record, device: str, workload: str) -> Record:
+    """What is shown of one workload on one device: these cells can be compared with one another."""
+    rows = [r for r in summary["rows"] if (r["device"], r["workload"]) == (device, workload)]
+    return {
+        "device": device,
+        "workload": workload,
+        "settings": summary["provenance"]["config"]["workloads"][workload],
+        "rows": rows,
+        "tg": charts.speed(rows, "tg", "token generation, tokens/s"),
+        "pp": charts.speed(rows, "pp", "prompt processing, tokens/s"),
+        "tradeoff": {
+            task: svg
+            for task in summary["questions"]
+            if (svg := charts.quality_against_speed(rows, task))
+        },
+    }
+
+
+def _failed(summary: Record) -> list[Record]:
+    cells = []
+    for row in summary["rows"]:
+        where = {key: row[key] for key in ("device", "model", "quant")}
+        if row["status"] != "ok":
+            cells.append({**where, "what": row["workload"], "reason": row["reason"]})
+        cells += [
+            {**where, "device": "workstation", "what": task, "reason": row[f"{task}_reason"]}
+            for task in summary["questions"]
+            if row[f"{task}_status"] != "ok"
+        ]
+    return list({json.dumps(cell): cell for cell in cells}.values())
+
+
+def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
+    """Models whose base was made from quantized weights: model -> type they came in."""
+    came = {row["model"]: row["lineage"].split(" > ")[0] for row in rows if row["lineage"]}
+    return {model: kind for model, kind in came.items() if kind not in ("F16", "BF16", "F32")}
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def mb(value: float | None) -> str:
+    return "" if value is None else f"{value / 1e6:,.1f}"
+
+
+def seconds(value: float | None) -> str:
+    """Milliseconds below a second."""
+    if value is None:
+        return ""
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def pretty(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)

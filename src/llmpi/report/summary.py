@@ -1,0 +1,213 @@
+"""Bring a study's records together: one row per device x model x quantization x workload."""
+
+import csv
+import importlib.metadata
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpi import __version__, layout
+from llmpi.records import Record, is_ok, now, read_json, whole_file
+from llmpi.runs import Run, Variant, expand_runs, variants
+from llmpi.study import Gate, Study
+
+Row = dict[str, Any]
+
+NOT_RUN: Record = {"status": "not run", "stage": None, "reason": "no record; it was not run yet"}
+
+
+def summarize(spec: dict[str, Any]) -> Record:
+    """The whole study in one record.
+
+    Args:
+        spec: the study's config, as `Study` dumps it.
+
+    Returns:
+        `rows` (see `row`), `questions` and `models` by id, `machines` by device, `provenance`.
+        Cells without a record are there with status `not run`.
+    """
+    study = Study.model_validate(spec)
+    manifests = {v: _read(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)}
+    scores = {v: _scores(study, v) for v in manifests}
+    rows = []
+    for run in expand_runs(study):
+        bench = _read(layout.BENCH, study=study.study, **run._asdict())
+        rows.append(row(study, run, bench, manifests[run.variant], scores[run.variant]))
+    return {
+        "study": study.study,
+        "rows": rows,
+        "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
+        "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
+        "questions": {
+            task: _without(_read(layout.QUESTIONS, study=study.study, task=task), "squad")
+            for task in study.quality
+        },
+        "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
+        "gates": [gate.model_dump() for gate in study.gates],
+        "provenance": {
+            "llmpi": __version__,
+            "snakemake": importlib.metadata.version("snakemake"),
+            "summarized": now(),
+            "config": spec,
+        },
+    }
+
+
+def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[str, Record]) -> Row:
+    """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""
+    return {
+        "study": study.study,
+        **run._asdict(),
+        "status": bench["status"],
+        "stage": bench.get("stage"),
+        "reason": bench.get("reason"),
+        **_speed(bench),
+        **_file(manifest),
+        **{key: value for task, s in scores.items() for key, value in _quality(task, s).items()},
+        "gates_failed": "; ".join(_failed_gates(study.gates, scores)),
+    }
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows atomically; an empty field means that there is no such value."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _read(pattern: str, **wildcards: str) -> Record:
+    path = Path(layout.at(pattern, **wildcards))
+    return read_json(path) if path.is_file() else NOT_RUN
+
+
+def _speed(bench: Record) -> Row:
+    if not is_ok(bench):
+        return dict.fromkeys(SPEED)
+    prompt_tokens = bench["workload"]["prompt_tokens"]
+    repetitions = bench["repetitions"]
+    itl = [seconds for repetition in repetitions for seconds in repetition["itl_s"]]
+    cuts = statistics.quantiles(itl, n=100, method="inclusive") if len(itl) > 1 else itl * 99
+    return dict(
+        zip(
+            SPEED,
+            (
+                *_spread([prompt_tokens / r["pp_s"] for r in repetitions]),
+                *_spread([len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions]),
+                len(repetitions),
+                statistics.median(r["ttft_s"] for r in repetitions),
+                cuts[49],
+                cuts[94],
+                max(itl),
+                bench["load_s"],
+                bench["memory"]["peak_rss_bytes"],
+                bench["memory"]["major_faults"],
+                bench["settings"]["threads"],
+                bench["settings"]["context_tokens"],
+            ),
+            strict=True,
+        )
+    )
+
+
+SPEED = (
+    "pp_tps",
+    "pp_min_tps",
+    "pp_max_tps",
+    "tg_tps",
+    "tg_min_tps",
+    "tg_max_tps",
+    "repetitions",
+    "ttft_s",
+    "itl_p50_s",
+    "itl_p95_s",
+    "itl_max_s",
+    "load_s",
+    "peak_rss_bytes",
+    "major_faults",
+    "threads",
+    "context_tokens",
+)
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+    return statistics.median(values), min(values), max(values)
+
+
+def _file(manifest: Record) -> Row:
+    known = is_ok(manifest)
+    return {
+        "file_bytes": manifest["bytes"] if known else None,
+        "parameters": manifest["parameters"] if known else None,
+        "bits_per_weight": manifest["bits_per_weight"] if known else None,
+        "tensors": (
+            sum(kind["tensors"] for kind in manifest["tensors_by_type"].values()) if known else None
+        ),
+        "fallback_tensors": len(manifest["fallbacks"]) if known else None,
+        "lineage": " > ".join(manifest["lineage"]) if known else None,
+    }
+
+
+def _scores(study: Study, variant: Variant) -> dict[str, Record]:
+    return {
+        task: _read(layout.QUALITY, study=study.study, task=task, **variant._asdict())
+        for task in study.quality
+    }
+
+
+def _quality(task: str, record: Record) -> Row:
+    known = is_ok(record)
+    metrics = record["summary"]["metrics"] if known else {}
+    cells: Row = {
+        f"{task}_status": record["status"],
+        f"{task}_reason": record.get("reason"),
+        f"{task}_items": record["summary"]["items"] if known else None,
+    }
+    for metric, name in NAMES.items():
+        score = metrics.get(metric, {})
+        cells[f"{task}_{name}_pct"] = score.get("pct")
+        cells[f"{task}_{name}_low_pct"] = score.get("low_pct")
+        cells[f"{task}_{name}_high_pct"] = score.get("high_pct")
+    return cells
+
+
+NAMES = {
+    "exact": "em",
+    "f1": "f1",
+    "has_ans_exact": "has_ans_em",
+    "has_ans_f1": "has_ans_f1",
+    "no_ans_exact": "no_ans_em",
+    "no_ans_f1": "no_ans_f1",
+}
+
+
+def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]:
+    failed = []
+    for gate in gates:
+        record = scores[gate.task]
+        if not is_ok(record):
+            failed.append(f"{gate.task} {gate.metric}: not scored")
+            continue
+        score = record["summary"]["metrics"].get(gate.metric)
+        if score is None or score["pct"] < gate.at_least_pct:
+            got = f"{score['pct']:.1f} %" if score else "no items"
+            failed.append(f"{gate.task} {gate.metric}: {got} < {gate.at_least_pct:g} %")
+    return failed
+
+
+def _fallbacks(variant: Variant, manifest: Record) -> Record:
+    kinds: dict[str, int] = {}
+    for item in manifest["fallbacks"]:
+        change = f"{item['wanted']} > {item['got']}"
+        kinds[change] = kinds.get(change, 0) + 1
+    return {**variant._asdict(), "count": len(manifest["fallbacks"]), "changes": kinds}
+
+
+def _model(manifest: Record) -> Record:
+    keys = ("status", "origin", "licence", "format", "files", "fetched")
+    return {key: manifest.get(key) for key in keys}
+
+
+def _without(record: Record, key: str) -> Record:
+    return {k: v for k, v in record.items() if k != key}

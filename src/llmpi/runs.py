@@ -1,0 +1,53 @@
+"""A study expanded into its runs, in the order of the config."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from llmpi.study import Exclude, Study
+
+
+class Variant(NamedTuple):
+    """A model at a quantization."""
+
+    model: str
+    quant: str
+
+
+class Run(NamedTuple):
+    """One cell of the sweep: a workload of a variant on a device."""
+
+    device: str
+    model: str
+    quant: str
+    workload: str
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.model, self.quant)
+
+
+def expand_runs(study: Study) -> list[Run]:
+    """Every run that no `exclude` rule drops."""
+    every = (
+        Run(device, variant.model, variant.quant, workload)
+        for device in study.devices
+        for variant in _all_variants(study)
+        for workload in study.workloads
+    )
+    return [run for run in every if not any(_drops(rule, run) for rule in study.exclude)]
+
+
+def variants(study: Study) -> list[Variant]:
+    """Every variant that is still run somewhere; quality is scored for these."""
+    return list(dict.fromkeys(run.variant for run in expand_runs(study)))
+
+
+def _all_variants(study: Study) -> Iterator[Variant]:
+    for name, model in study.models.items():
+        for quant in model.quants or study.quants:
+            yield Variant(name, quant)
+
+
+def _drops(rule: Exclude, run: Run) -> bool:
+    wanted = {key: getattr(rule, key) for key in rule.model_fields_set}
+    return all(value is None or getattr(run, key) == value for key, value in wanted.items())

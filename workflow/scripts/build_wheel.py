@@ -1,0 +1,20 @@
+"""Build the llmpi wheel that goes to the devices."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from llmpi.jobs import job
+from llmpi.remote.wheel import build
+
+
+def main(*, project: Path, wheel: Path) -> None:
+    build(project, wheel)
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(
+            project=Path(snakemake.input.pyproject).parent,
+            wheel=Path(snakemake.output.wheel),
+        )

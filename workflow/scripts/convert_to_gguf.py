@@ -1,0 +1,22 @@
+"""Bring a fetched model to the F16 GGUF file that every quantization starts from."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from llmpi.gguf.convert import convert
+from llmpi.jobs import job
+from llmpi.records import read_json, write_json
+
+
+def main(*, model: Path, gguf: Path, manifest: Path) -> None:
+    write_json(manifest, convert(model.parent, read_json(model), gguf))
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(
+            model=Path(snakemake.input.model),
+            gguf=Path(snakemake.output.gguf),
+            manifest=Path(snakemake.output.manifest),
+        )

@@ -1,0 +1,28 @@
+"""Score one variant on one quality task."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from llmpi.jobs import job
+from llmpi.quality.evaluate import evaluate
+from llmpi.records import read_json, write_json
+
+
+def main(
+    *, gguf: Path, manifest: Path, questions: Path, spec: dict, threads: int, out: Path
+) -> None:
+    record = evaluate(gguf, read_json(manifest), read_json(questions), spec, threads)
+    write_json(out, record)
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(
+            gguf=Path(snakemake.input.gguf),
+            manifest=Path(snakemake.input.manifest),
+            questions=Path(snakemake.input.questions),
+            spec=snakemake.params.spec,
+            threads=snakemake.threads,
+            out=Path(snakemake.output.quality),
+        )

@@ -1,0 +1,24 @@
+"""Quantize the F16 GGUF file of a model."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from llmpi.gguf.quantize import quantize
+from llmpi.jobs import job
+from llmpi.records import read_json, write_json
+
+
+def main(*, base: Path, base_manifest: Path, quant: str, gguf: Path, manifest: Path) -> None:
+    write_json(manifest, quantize(base, read_json(base_manifest), gguf, quant))
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(
+            base=Path(snakemake.input.base),
+            base_manifest=Path(snakemake.input.base_manifest),
+            quant=snakemake.wildcards.quant,
+            gguf=Path(snakemake.output.gguf),
+            manifest=Path(snakemake.output.manifest),
+        )
