@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from llmpi.jobs import job
 from llmpi.quality.evaluate import evaluate
 from llmpi.records import read_json, write_json

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from llmpi.gguf.quantize import quantize
 from llmpi.jobs import job
 from llmpi.records import read_json, write_json

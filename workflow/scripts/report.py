@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from llmpi.jobs import job
 from llmpi.records import read_json
 from llmpi.report.page import write_page
