@@ -30,7 +30,8 @@ wildcard_constraints:
 
 def slot(device):
     """Name of the resource that stands for a device."""
-    return "device_" + re.sub(r"\W", "_", device)
+    name = re.sub(r"\W", "_", device)
+    return f"device_{name}"
 
 
 # One measurement or transfer at a time on each device. A resource without a limit is ignored, so
@@ -38,7 +39,7 @@ def slot(device):
 for device in study.devices:
     workflow.global_resources.setdefault(slot(device), 1)
 
-# `resources:` of a rule with a {device} wildcard: it takes the slot of that device.
+# `resources:` where there is a {device} wildcard: the slot of that device is taken.
 DEVICE_SLOTS = {
     slot(device): lambda wildcards, device=device: int(wildcards.device == device)
     for device in study.devices
@@ -55,7 +56,7 @@ ANSWERING = ("max_new_tokens", "context_tokens")
 
 
 def code(script, *modules):
-    """What a rule runs, as inputs: its script and the modules of llmpi that the script imports.
+    """The code behind a step as its inputs, namely its script and the modules that decide its result.
 
     Snakemake sees no edit of an imported module; small inputs are compared by checksum. A test
     holds every list against what the script really imports.

@@ -147,7 +147,7 @@ def _walk(loc: Loc) -> Iterator[tuple[Any, str | int]]:
     here: Any = Study
     for part in loc:
         if isinstance(here, dict):
-            here = here[part] if part in here else None
+            here = here.get(part)
             yield "tag", part
             continue
         if isinstance(here, type) and issubclass(here, BaseModel):
@@ -185,8 +185,8 @@ def _own_fields(model: type[BaseModel]) -> dict[str, Any]:
 
 def _fields_at(loc: Loc) -> list[str]:
     here: Any = Study
-    for here, _ in _walk(loc):
-        pass
+    path = [node for node, _ in _walk(loc)]
+    here = path[-1] if path else Study
     if here == "tag":  # the location ends on a union's tag: the member it names
         *front, tag = loc
         before = [node for node, _ in _walk(tuple(front))][-1]
@@ -240,7 +240,7 @@ def _nodes(path: Path) -> yaml.Node | None:
     if problems:
         raise ConfigError(problems)
     if tree is not None and not isinstance(tree, yaml.MappingNode):
-        raise ConfigError([f"{path}: should hold keys and values, not a {tree.id}"])
+        raise ConfigError([f"{path}: should hold keys and values at its top"])
     return tree
 
 

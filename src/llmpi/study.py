@@ -42,7 +42,9 @@ def _slug(value: str) -> str:
 def _quant(value: str) -> str:
     if value in ALIASES:
         raise PydanticCustomError(
-            "unknown_name", "'{value}' is spelled '{name}'", {"value": value, "name": ALIASES[value]}
+            "unknown_name",
+            "'{value}' is spelled '{name}'",
+            {"value": value, "name": ALIASES[value]},
         )
     if value not in FTYPES:
         raise PydanticCustomError(
@@ -216,7 +218,7 @@ Device = Annotated[LocalDevice | SshDevice, Field(discriminator="transport")]
 
 
 class Workload(Part):
-    """A speed measurement: prompt processing (pp), then token generation (tg) behind that prompt."""
+    """A speed measurement: prompt processing (pp), then token generation (tg) behind the prompt."""
 
     prompt_tokens: int = Field(ge=1, le=1_000_000)
     """Tokens of the prompt."""
@@ -250,13 +252,13 @@ class SquadSettings(Part):
     """What every SQuAD v2 task can say, wherever its questions come from."""
 
     questions: int | None = Field(default=None, ge=1)
-    """Question budget: whole paragraphs are drawn until it is reached. Without it, all questions."""
+    """Question budget: whole paragraphs are drawn until it is reached. By default all questions."""
     seed: int = Field(default=0, ge=0)
     """Seed of the draw of paragraphs."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     """Bound on the tokens of an answer."""
     context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
-    """Context the engine reserves; a question that does not fit is recorded as such and scores 0."""
+    """Context the engine reserves; a question that does not fit is marked so and scores 0."""
 
 
 class SquadFile(SquadSettings):
@@ -283,14 +285,15 @@ QualityTask = Annotated[
 ]
 
 
+Metric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
+
+
 class Gate(Part):
     """A minimum that a variant must reach; the report shows who does not."""
 
     task: str
     """Id of a task under `quality`."""
-    metric: Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"] = (
-        "f1"
-    )
+    metric: Metric = "f1"
     """Metric of that task."""
     at_least_pct: float = Field(ge=0, le=100)
     """Per cent the variant must reach."""
@@ -311,7 +314,9 @@ class Exclude(Part):
     @model_validator(mode="after")
     def _not_everything(self) -> Self:
         if not self.model_fields_set:
-            raise PydanticCustomError("empty_exclude", "names nothing; it would drop everything", {})
+            raise PydanticCustomError(
+                "empty_exclude", "names nothing; it would drop everything", {}
+            )
         return self
 
 

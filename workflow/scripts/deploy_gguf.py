@@ -10,9 +10,7 @@ from llmpi.remote.deploy import deploy
 def main(
     *, name: str, spec: dict, gguf: Path, manifest: Path, model: str, quant: str, receipt: Path
 ) -> None:
-    record = deploy(
-        name, spec, gguf=gguf, manifest=read_json(manifest), model=model, quant=quant
-    )
+    record = deploy(name, spec, gguf=gguf, manifest=read_json(manifest), model=model, quant=quant)
     write_json(receipt, record)
 
 

@@ -69,9 +69,7 @@ class Engine:
                 ctypes.byref(array, start * ctypes.sizeof(llama_cpp.llama_token)),
                 ctypes.POINTER(llama_cpp.llama_token),
             )
-            code = llama_cpp.llama_decode(
-                self.context, llama_cpp.llama_batch_get_one(here, count)
-            )
+            code = llama_cpp.llama_decode(self.context, llama_cpp.llama_batch_get_one(here, count))
             if code != 0:
                 raise EngineError(f"llama_decode returned {code} for {count} tokens")
 
@@ -81,9 +79,7 @@ class Engine:
         add_special = not text.startswith(self.special_texts()[0] or "\0")
         room = len(raw) + 8
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(
-            self.vocab, raw, len(raw), tokens, room, add_special, True
-        )
+        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, add_special, True)
         if count < 0:
             raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
         return list(tokens[:count])
@@ -95,7 +91,13 @@ class Engine:
         while True:
             buffer = ctypes.create_string_buffer(room)
             count = llama_cpp.llama_detokenize(
-                self.vocab, array, len(tokens), ctypes.cast(buffer, ctypes.c_char_p), room, False, False
+                self.vocab,
+                array,
+                len(tokens),
+                ctypes.cast(buffer, ctypes.c_char_p),
+                room,
+                False,
+                False,
             )
             if count >= 0:
                 return buffer.raw[:count].decode("utf-8", "replace")

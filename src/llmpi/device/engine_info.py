@@ -12,16 +12,16 @@ from typing import Any
 import llama_cpp
 
 
-def log_to(write: Callable[[str], None]) -> Any:
+def log_to(write: Callable[[str], object]) -> Any:
     """Send the engine's log to `write`, in pieces as it comes. Keep what is returned alive."""
 
-    @llama_cpp.llama_log_callback
     def callback(level: int, text: bytes, _: Any) -> None:
         if level != 1:  # debug
             write(text.decode("utf-8", "replace"))
 
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
+    pointer = llama_cpp.llama_log_callback(callback)
+    llama_cpp.llama_log_set(pointer, ctypes.c_void_p(0))
+    return pointer
 
 
 def describe() -> dict[str, Any]:

@@ -43,7 +43,8 @@ def measure(gguf: Path, workload: dict[str, Any], threads: int | None) -> dict[s
             if workload["sampling"] == "none"
             else None
         )
-        warmup, repetitions = [], []
+        warmup: list[dict[str, Any]] = []
+        repetitions: list[dict[str, Any]] = []
         for kept, count, name in (
             (warmup, workload["warmup"], "warm-up"),
             (repetitions, workload["repetitions"], "repetition"),

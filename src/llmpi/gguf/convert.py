@@ -19,8 +19,9 @@ def convert(folder: Path, manifest: Record, out: Path) -> Record:
     """
     if manifest["format"] != "gguf":
         raise LlmpiError(
-            f"{folder}: this is a safetensors checkpoint; its conversion to GGUF arrives in a later "
-            "version of llmpi. Until then name a GGUF file: 'file' of a hub source, or a 'path'."
+            f"{folder}: this is a safetensors checkpoint; its conversion to GGUF arrives in a "
+            "later version of llmpi. Until then name a GGUF file: 'file' of a hub source, or a "
+            "'path'."
         )
     name = manifest["gguf"]["file"]
     source = {

@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 Item = dict[str, Any]
 METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
-    "exact": ("exact", lambda item: True),
-    "f1": ("f1", lambda item: True),
+    "exact": ("exact", lambda _: True),
+    "f1": ("f1", lambda _: True),
     "has_ans_exact": ("exact", lambda item: bool(item["golds"])),
     "has_ans_f1": ("f1", lambda item: bool(item["golds"])),
     "no_ans_exact": ("exact", lambda item: not item["golds"]),

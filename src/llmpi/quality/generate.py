@@ -3,7 +3,6 @@
 `generate` is the interface a faster engine takes over: token lists in, answers out, in order.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -42,8 +41,12 @@ def generate(
 
 def common_prefix(group: Sequence[Prompt]) -> int:
     """Tokens all prompts begin with; at least one of each prompt is left over to decode."""
-    shared = len(os.path.commonprefix([list(prompt) for prompt in group]))
-    return min(shared, min(len(prompt) for prompt in group) - 1)
+    shared = 0
+    for column in zip(*(prompt[:-1] for prompt in group), strict=False):
+        if len(set(column)) > 1:
+            break
+        shared += 1
+    return shared
 
 
 def _answer(engine: Engine, prompt: Prompt, prefix: int, max_new_tokens: int) -> Answer:
@@ -62,5 +65,3 @@ def _answer(engine: Engine, prompt: Prompt, prefix: int, max_new_tokens: int) ->
         if len(tokens) == max_new_tokens:
             return Answer(tuple(tokens), False)
         step = [token]
-
-

@@ -18,8 +18,8 @@ PROMPT = (
 
 # Worked turns in front of every question: small models answer in whole sentences without them.
 EXAMPLE_PASSAGE = (
-    "The night ferry to Skagen left pier 4 at 21:40 with 212 passengers. Captain Ilse Brandt turned "
-    "back after an hour because of the ice."
+    "The night ferry to Skagen left pier 4 at 21:40 with 212 passengers. Captain Ilse Brandt "
+    "turned back after an hour because of the ice."
 )
 EXAMPLES = (
     ("Who was the captain of the ferry?", "Ilse Brandt"),
@@ -35,7 +35,7 @@ class FrozenTemplate(Jinja2ChatFormatter):
     """A chat template, rendered in jinja's sandbox: it comes out of an untrusted file."""
 
     @staticmethod
-    def strftime_now(f: str) -> str:
+    def strftime_now(f: str) -> str:  # noqa: ARG004 - the parent's signature
         return FROZEN_DATE
 
 

@@ -12,7 +12,12 @@ log = logging.getLogger(__name__)
 
 
 def benchmark(
-    name: str, spec: dict[str, Any], *, workload: dict[str, Any], provisioned: Record, receipt: Record
+    name: str,
+    spec: dict[str, Any],
+    *,
+    workload: dict[str, Any],
+    provisioned: Record,
+    receipt: Record,
 ) -> Record:
     """Run `llmpi-device benchmark` there and return its record.
 

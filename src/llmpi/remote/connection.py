@@ -105,7 +105,11 @@ class ThisMachine(Device):
 
     def __init__(self, name: str, spec: dict[str, Any]) -> None:
         super().__init__(name, Connection("localhost"), sys.executable)
-        self.store = os.path.abspath(spec["store"] or layout.at(layout.LOCAL_STORE, device=name))
+        self.store = str(
+            Path(spec["store"] or layout.at(layout.LOCAL_STORE, device=name))
+            .expanduser()
+            .absolute()
+        )
 
     def _start(self, command: str, **options: Any) -> Any:
         return self.connection.local(command, **options)
@@ -165,7 +169,7 @@ def connected(name: str, spec: dict[str, Any]) -> Iterator[Device]:
 
 
 def _connection(spec: dict[str, Any]) -> Connection:
-    keys = [os.path.expanduser(spec["identity_file"])] if spec["identity_file"] else []
+    keys = [str(Path(spec["identity_file"]).expanduser())] if spec["identity_file"] else []
     connection = Connection(
         spec["host"],
         user=spec["user"],

@@ -33,7 +33,7 @@ def quality_against_speed(rows: Sequence[Row], task: str) -> str:
     x = alt.X("tg:Q", title="token generation, tokens/s", scale=alt.Scale(zero=False, padding=20))
     y = alt.Y("f1:Q", title=f"{task}: F1, %", scale=alt.Scale(zero=False, padding=20))
     colour = alt.Color("model:N", scale=alt.Scale(range=COLOURS), title="model")
-    base = alt.Chart(alt.Data(values=points))
+    base = alt.Chart(alt.InlineData(values=points))
     across = base.mark_rule(opacity=0.5).encode(x="tg_min:Q", x2="tg_max:Q", y=y, color=colour)
     up = base.mark_rule(opacity=0.5).encode(x=x, y="low:Q", y2="high:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour)
@@ -64,8 +64,10 @@ def speed(rows: Sequence[Row], key: str, title: str) -> str:
     y = alt.Y("quant:N", sort=order, title=None)
     colour = alt.Color("model:N", scale=alt.Scale(range=COLOURS), title="model")
     offset = alt.YOffset("model:N")
-    base = alt.Chart(alt.Data(values=bars))
-    bar = base.mark_bar().encode(x=alt.X("median:Q", title=title), y=y, yOffset=offset, color=colour)
+    base = alt.Chart(alt.InlineData(values=bars))
+    bar = base.mark_bar().encode(
+        x=alt.X("median:Q", title=title), y=y, yOffset=offset, color=colour
+    )
     line = base.mark_rule(strokeWidth=2).encode(x="min:Q", x2="max:Q", y=y, yOffset=offset)
     return _svg((bar + line).properties(width=260, height=alt.Step(22)))
 

@@ -1,0 +1,62 @@
+# On a fresh machine with Python >= 3.11, make and a C/C++ compiler:
+#   make run    sets everything up and runs the demo to its report
+#   make test   sets everything up and passes the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := device workstation dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint format docs lock clean
+
+help:  ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# What decides how the engine is built is the lock and the installer; a stamp is written last.
+$(VENV)/.workstation: envs/workstation.lock src/llmpi/device/install.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmpi needs Python 3.11 or later, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python src/llmpi/device/install.py envs/workstation.lock
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: envs/dev.lock $(VENV)/.workstation
+	$(BIN)/python src/llmpi/device/install.py envs/dev.lock
+	@touch $@
+
+setup: $(VENV)/.workstation  ## Make .venv with everything the workflow needs (compiles the engine)
+
+run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.html
+	$(BIN)/snakemake --cores all
+	@echo "The report: results/report/demo/index.html"
+
+test: $(VENV)/.dev  ## Run all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev  ## Run the unit tests only
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(VENV)/.dev  ## ruff, snakefmt, mypy, import contracts, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+docs: $(VENV)/.workstation  ## Write config/README.md and config/schema.json anew from the models
+	$(BIN)/python -m llmpi.config_docs
+
+lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
+	for extra in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-package llmpi --extra $$extra pyproject.toml \
+	  --custom-compile-command "make lock" --output-file envs/$$extra.lock || exit 1; done
+
+clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
+	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,115 @@
+"""`llmpi`: what is asked at the workstation beside `snakemake`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmpi import __version__, layout
+from llmpi.config_file import load_study
+from llmpi.errors import LlmpiError
+from llmpi.lock import Kind, is_commit, locked, read_lock
+from llmpi.runs import expand_runs, variants
+from llmpi.study import HubSource, SquadHub, Study
+
+
+def check(config: Path) -> None:
+    """Validate a config and say what it would run."""
+    study = load_study(config)
+    runs = expand_runs(study)
+    print(
+        f"{config}: study {study.study}: {len(variants(study))} variants of {len(study.models)} "
+        f"models, {len(runs)} measurements on {len(study.devices)} devices, "
+        f"{len(study.quality)} quality tasks"
+    )
+
+
+def lock(config: Path, *, update: bool) -> None:
+    """Resolve the hub's branches and tags of a config, or move those resolved before."""
+    from llmpi.models.hub import resolve
+
+    path = config.parent / layout.SOURCES_LOCK
+    sources = hub_sources(load_study(config))
+    for kind, repo, revision in sources:
+        before = read_lock(path).get(f"{kind} {repo}@{revision}", {}).get("commit")
+        commit = locked(path, kind, repo, revision, resolve, update=update)
+        what = "locked" if before is None else "unchanged" if before == commit else "moved"
+        print(f"{kind} {repo}@{revision}: {commit} ({what})")
+    if not sources:
+        print(f"{config}: names no branch or tag of the hub; nothing to lock")
+
+
+def hub_sources(study: Study) -> list[tuple[Kind, str, str]]:
+    """What of the hub a study names by a branch or tag: (kind, repository, revision)."""
+    found: list[tuple[Kind, str, str]] = []
+    for model in study.models.values():
+        if isinstance(model.source, HubSource):
+            found.append(("model", model.source.hub, model.source.revision))
+    for task in study.quality.values():
+        if isinstance(task, SquadHub):
+            found.append(("dataset", task.hub, task.revision))
+    return [source for source in dict.fromkeys(found) if not is_commit(source[2])]
+
+
+def report(config: Path) -> None:
+    """Table and page of whatever is measured so far; the rest is shown as not run."""
+    from llmpi.records import write_json
+    from llmpi.report.page import write_page
+    from llmpi.report.summary import summarize, write_csv
+
+    study = load_study(config)
+    summary = summarize(study.model_dump(mode="json"))
+    partial = {
+        pattern: Path(layout.at(pattern, study=study.study)).with_stem(f"{stem}-partial")
+        for pattern, stem in (
+            (layout.SUMMARY_CSV, "summary"),
+            (layout.SUMMARY_JSON, "summary"),
+            (layout.PAGE, "index"),
+        )
+    }
+    write_csv(partial[layout.SUMMARY_CSV], summary["rows"])
+    write_json(partial[layout.SUMMARY_JSON], summary)
+    write_page(summary, partial[layout.PAGE])
+    print(partial[layout.PAGE])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="llmpi",
+        description="Beside `snakemake --cores 4`, which runs a study: check a config, lock its "
+        "sources, look at what is measured so far.",
+    )
+    parser.add_argument("--version", action="version", version=f"llmpi {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config", type=Path, default=Path("config/config.yaml"), help="default: %(default)s"
+    )
+    commands.add_parser("check", parents=[shared], help="validate a config, say what it would run")
+    locking = commands.add_parser(
+        "lock", parents=[shared], help="resolve the hub's branches and tags into sources.lock.yaml"
+    )
+    locking.add_argument(
+        "--update", action="store_true", help="ask the hub again and move what has moved there"
+    )
+    commands.add_parser(
+        "report",
+        parents=[shared],
+        help="page and table of what is measured so far, beside the study's own report",
+    )
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "check":
+            check(args.config)
+        elif args.command == "lock":
+            lock(args.config, update=args.update)
+        else:
+            report(args.config)
+    except LlmpiError as error:
+        print(f"llmpi: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

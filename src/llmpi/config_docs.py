@@ -1,0 +1,146 @@
+"""Write `config/README.md` and `config/schema.json` from the models of `llmpi.study`.
+
+`python -m llmpi.config_docs` (or `make docs`); a test fails where the files are not what it writes.
+"""
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from llmpi import study
+from llmpi.quant_types import FTYPES, NEEDS_IMATRIX
+from llmpi.records import whole_file
+
+INTRODUCTION = """\
+<!-- Written by `make docs` from src/llmpi/study.py; edit that. -->
+
+# The config file
+
+A study is one YAML file. `config.yaml` is the demo; `llmpi.yaml` is the paper's whole study. Run
+another one with `snakemake --cores 4 --configfile config/other.yaml`: it stands alone, nothing is
+taken from `config.yaml`. Single values are overridden with `--config`.
+
+Lists and mappings are swept: every model at every quantization, on every device, for every
+workload; `exclude` takes combinations out. After an edit, run again: only what changed is redone.
+A key that is not listed here is an error. For completion in an editor, begin the file with
+`# yaml-language-server: $schema=schema.json`.
+
+Branches and tags of the hub are resolved once and written to `sources.lock.yaml` beside the config.
+Keep that file under version control; `llmpi lock --update` moves its entries.
+"""
+
+# In reading order: (key path, what may stand there).
+SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
+    ("the file", "", [study.Study]),
+    ("models.ID", "", [study.Model]),
+    (
+        "models.ID.source",
+        "One of three kinds, told by its first key.",
+        [study.PypiSource, study.HubSource, study.PathSource],
+    ),
+    ("devices.ID", "Told by `transport`.", [study.LocalDevice, study.SshDevice]),
+    ("workloads.ID", "", [study.Workload]),
+    ("quality.ID", "Told by the first key.", [study.SquadFile, study.SquadHub]),
+    ("gates[]", "", [study.Gate]),
+    ("exclude[]", "", [study.Exclude]),
+]
+
+
+def readme() -> str:
+    """The text of `config/README.md`."""
+    parts = [INTRODUCTION]
+    for path, intro, models in SECTIONS:
+        parts.append(f"## {path}\n")
+        if intro:
+            parts.append(f"{intro}\n")
+        for model in models:
+            if len(models) > 1:
+                parts.append(f"### {_told_by(model)}\n")
+            parts += [_one_line(inspect.getdoc(model) or "") + "\n", *_table(model)]
+    free = [name for name in FTYPES if name not in NEEDS_IMATRIX]
+    parts.append("## Quantizations\n")
+    parts.append("From wide to narrow: " + ", ".join(f"`{name}`" for name in free) + ".\n")
+    needs = ", ".join(f"`{name}`" for name in FTYPES if name in NEEDS_IMATRIX)
+    parts.append(f"These need an importance matrix and are refused for now: {needs}.\n")
+    return "\n".join(parts)
+
+
+def schema() -> str:
+    """The text of `config/schema.json`."""
+    return json.dumps(study.Study.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _told_by(model: type[BaseModel]) -> str:
+    """The key, and for `transport` its value, that chooses this kind."""
+    first = next(key for key in model.model_fields if key in model.__annotations__)
+    return (
+        f"`{first}: {get_args(model.model_fields[first].annotation)[0]}`"
+        if first == "transport"
+        else f"`{first}`"
+    )
+
+
+def _table(model: type[BaseModel]) -> Iterator[str]:
+    rows = ["| key | value | default | |", "| --- | --- | --- | --- |"]
+    for name, field in sorted(model.model_fields.items(), key=lambda item: _place(model, item[0])):
+        default = (
+            "**needed**"
+            if field.is_required()
+            else _default(field.get_default(call_default_factory=True))
+        )
+        about = _one_line(field.description or "")
+        rows.append(f"| `{name}` | {_kind(field)} | {default} | {about} |")
+    yield "\n".join(rows) + "\n"
+
+
+def _place(model: type[BaseModel], name: str) -> bool:
+    """A model's own keys first, inherited ones behind them."""
+    return name not in model.__annotations__
+
+
+def _default(value: Any) -> str:
+    if value is None or value in ({}, []) or callable(value):
+        return ""
+    return f"`{json.dumps(value) if not isinstance(value, str) else value}`"
+
+
+def _kind(field: Any) -> str:
+    """What may stand there, in a user's words."""
+    annotation = field.annotation
+    allowed = get_args(annotation) if str(annotation).startswith("typing.Literal") else ()
+    if allowed:
+        return " or ".join(f"`{value}`" for value in allowed)
+    text = str(annotation)
+    for pattern, words in (
+        (r"dict\[", "mapping by id"),
+        (r"list\[", "list"),
+        (r"Source", "mapping"),
+        (r"float", "number"),
+        (r"int", "whole number"),
+        (r"str", "text"),
+    ):
+        if re.search(pattern, text):
+            return words
+    return "mapping"
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def main() -> None:
+    for name, text in (("README.md", readme()), ("schema.json", schema())):
+        path = Path("config") / name
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
