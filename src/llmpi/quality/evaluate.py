@@ -103,7 +103,8 @@ def summarize(items: Sequence[Item]) -> Record:
         chosen = [item for item in items if belongs(item)]
         if chosen:
             values = [100.0 * item[key] for item in chosen]
-            low, high = clustered_interval(values, [item["paragraph"] for item in chosen])
+            interval = clustered_interval(values, [item["paragraph"] for item in chosen])
+            low, high = interval or (None, None)
             metrics[name] = {
                 "pct": sum(values) / len(values),
                 "low_pct": low,

@@ -9,7 +9,7 @@ RESAMPLES = 10_000
 
 def clustered_interval(
     values: Sequence[float], clusters: Sequence[int], *, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean, resampling whole clusters.
 
     Questions of one paragraph stand or fall together; an interval that resampled single questions
@@ -21,9 +21,11 @@ def clustered_interval(
         clusters: the cluster of each item, same length.
 
     Returns:
-        (low, high), in the unit of `values`.
+        (low, high), in the unit of `values`; None below two clusters, which show no spread.
     """
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    if index.size == 0 or index.max() == 0:
+        return None
     sums = np.bincount(index, weights=np.asarray(values, dtype=float))
     counts = np.bincount(index)
     draw = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))

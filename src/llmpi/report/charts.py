@@ -23,7 +23,7 @@ def quality_against_speed(rows: Sequence[Row], task: str) -> str:
             "tg_max": row["tg_max_tps"],
             "f1": row[f"{task}_f1_pct"],
             "low": row[f"{task}_f1_low_pct"],
-            "high": row[f"{task}_f1_high_pct"],
+            "high": row[f"{task}_f1_high_pct"],  # None below two paragraphs: then no line is drawn
         }
         for row in rows
         if row["tg_tps"] is not None and row[f"{task}_f1_pct"] is not None

@@ -25,7 +25,9 @@ def write_page(summary: Record, out: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, mb=mb, seconds=seconds, pretty=pretty)
+    environment.filters.update(
+        number=number, mb=mb, seconds=seconds, pretty=pretty, interval=interval
+    )
     html = environment.get_template("page.html").render(
         summary=summary,
         groups=[_group(summary, device, workload) for device, workload in _places(summary["rows"])],
@@ -81,6 +83,12 @@ def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
 
 def number(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
+
+
+def interval(row: Row, key: str) -> str:
+    """The 95 % interval of a score, where there is one."""
+    low, high = row[f"{key}_low_pct"], row[f"{key}_high_pct"]
+    return "no interval" if low is None else f"{low:.1f}–{high:.1f}"
 
 
 def mb(value: float | None) -> str:

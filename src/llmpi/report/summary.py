@@ -197,11 +197,17 @@ def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]
 
 
 def _fallbacks(variant: Variant, manifest: Record) -> Record:
+    tensors = sum(kind["tensors"] for kind in manifest["tensors_by_type"].values())
     kinds: dict[str, int] = {}
     for item in manifest["fallbacks"]:
         change = f"{item['wanted']} > {item['got']}"
         kinds[change] = kinds.get(change, 0) + 1
-    return {**variant._asdict(), "count": len(manifest["fallbacks"]), "changes": kinds}
+    return {
+        **variant._asdict(),
+        "count": len(manifest["fallbacks"]),
+        "tensors": tensors,
+        "changes": kinds,
+    }
 
 
 def _model(manifest: Record) -> Record:
