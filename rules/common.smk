@@ -1,12 +1,13 @@
 """Functions and the validated study, no rules. Runs at every parse, in every job: keep it light."""
 
+import os
 import re
 import sys
 from pathlib import Path
 
 from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
-from llmpi.lock import moves, read_lock
+from llmpi.lock import is_commit, moves, read_lock
 from llmpi.runs import expand_runs, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
@@ -48,11 +49,17 @@ DEVICE_SLOTS = {
 
 # The modules that run on a device.
 DEVICE_MODULES = [
-    f"device/{name}" for name in ("cli", "engine", "engine_info", "environment", "measure", "supervise")
+    f"device/{name}"
+    for name in ("cli", "engine", "engine_info", "environment", "measure", "supervise")
 ]
 
 # The settings of a quality task that concern the answers, not the choice of questions.
 ANSWERING = ("max_new_tokens", "context_tokens")
+
+
+def project(path):
+    """A file of the project, relative to where Snakemake runs: a moved clone reruns nothing."""
+    return os.path.relpath(Path(workflow.basedir) / path)
 
 
 def code(script, *modules):
@@ -61,10 +68,9 @@ def code(script, *modules):
     Snakemake sees no edit of an imported module; small inputs are compared by checksum. A test
     holds every list against what the script really imports.
     """
-    base = Path(workflow.basedir)
     return [
-        str(base / "workflow" / "scripts" / f"{script}.py"),
-        *(str(base / "src" / "llmpi" / f"{module}.py") for module in modules),
+        project(f"workflow/scripts/{script}.py"),
+        *(project(f"src/llmpi/{module}.py") for module in modules),
     ]
 
 
@@ -74,24 +80,27 @@ def run_path(pattern, run):
 
 
 def model_source(wildcards):
-    """Spec of a model's source; a branch of the hub with the number of times its lock was moved."""
-    return locked("model", study.models[wildcards.model].source)
+    return source_spec("model", study.models[wildcards.model].source)
 
 
-def question_spec(task):
+def question_spec(wildcards):
     """What decides which questions are asked."""
-    return locked("dataset", task, without=ANSWERING)
+    return source_spec("dataset", study.quality[wildcards.task], without=ANSWERING)
 
 
-def answer_spec(task):
+def answer_spec(wildcards):
     """What decides how they are answered."""
+    task = study.quality[wildcards.task]
     return {key: getattr(task, key) for key in ANSWERING}
 
 
-def locked(kind, source, without=()):
-    spec = source.model_dump(exclude=set(without))
-    if "hub" in spec:
-        spec["moves"] = moves(read_lock(SOURCES_LOCK), kind, source.hub, source.revision)
+def source_spec(kind, part, without=()):
+    """A source; for a branch of the hub also its lock file, and how often the lock was moved."""
+    spec = {"source": part.model_dump(exclude=set(without)), "lock": "", "moves": 0}
+    revision = getattr(part, "revision", None)
+    if revision and not is_commit(revision):
+        spec["lock"] = os.path.relpath(SOURCES_LOCK)
+        spec["moves"] = moves(read_lock(SOURCES_LOCK), kind, part.hub, revision)
     return spec
 
 
@@ -126,7 +135,9 @@ def study_records():
         "gguf": [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in found],
         "devices": [layout.at(layout.PROVISIONED, device=d) for d in {r.device: 0 for r in runs}],
         "bench": [run_path(layout.BENCH, run) for run in runs],
-        "questions": [layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality],
+        "questions": [
+            layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality
+        ],
         "quality": quality_records(),
     }
 

@@ -5,7 +5,7 @@ rule build_wheel:
     """The wheel of this llmpi, for the devices."""
     input:
         code=code("build_wheel", "remote/wheel", *DEVICE_MODULES),
-        pyproject=str(Path(workflow.basedir) / "pyproject.toml"),
+        pyproject=project("pyproject.toml"),
     output:
         wheel=layout.WHEEL,
     log:
@@ -21,8 +21,8 @@ rule provision_device:
     input:
         unpack(wheel_for_ssh),
         code=code("provision_device", "remote/provision"),
-        lock=str(Path(workflow.basedir) / "envs" / "device.lock"),
-        installer=str(Path(workflow.basedir) / "src" / "llmpi" / "device" / "install.py"),
+        lock=project("envs/device.lock"),
+        installer=project("src/llmpi/device/install.py"),
     output:
         receipt=layout.PROVISIONED,
     log:

@@ -24,7 +24,6 @@ rule fetch_model:
         downloads=1,
     params:
         spec=model_source,
-        lock=str(SOURCES_LOCK),
     message:
         "Fetching {wildcards.model}"
     script:

@@ -14,8 +14,7 @@ rule prepare_questions:
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=lambda wildcards: question_spec(study.quality[wildcards.task]),
-        lock=str(SOURCES_LOCK),
+        spec=question_spec,
     script:
         "../workflow/scripts/prepare_questions.py"
 
@@ -43,7 +42,7 @@ rule evaluate_quality:
         "../envs/workstation.yaml"
     threads: 4
     params:
-        spec=lambda wildcards: answer_spec(study.quality[wildcards.task]),
+        spec=answer_spec,
     message:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
     script:

@@ -4,8 +4,8 @@
 rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
-        code=code("summarize", "report/summary"),
         **study_records(),
+        code=code("summarize", "report/summary"),
     output:
         csv=report(
             layout.SUMMARY_CSV,
@@ -30,7 +30,7 @@ rule report:
     """The page: self-contained, opens from disk."""
     input:
         code=code("report", "report/page", "report/charts"),
-        template=str(Path(workflow.basedir) / "src/llmpi/report/page.html"),
+        template=project("src/llmpi/report/page.html"),
         summary=layout.SUMMARY_JSON,
     output:
         page=report(

@@ -71,7 +71,8 @@ def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
 def _problem(error: dict[str, Any], trees: Mapping[Path, yaml.Node | None]) -> str:
     context = error.get("ctx", {})
     loc: Loc = tuple(context.get("loc", ())) or _plain(error["loc"])
-    return f"{_where(loc, trees)}: {_key(loc)}: {_what(error, context, loc)}"
+    where = _where(loc, trees, whole=error["type"] != "missing")
+    return f"{where}: {_key(loc)}: {_what(error, context, loc)}"
 
 
 def _what(error: dict[str, Any], context: dict[str, Any], loc: Loc) -> str:
@@ -196,8 +197,11 @@ def _fields_at(loc: Loc) -> list[str]:
     return []
 
 
-def _where(loc: Loc, trees: Mapping[Path, yaml.Node | None]) -> str:
-    """`file:line` of the deepest part of `loc` that a file holds; the last file wins."""
+def _where(loc: Loc, trees: Mapping[Path, yaml.Node | None], *, whole: bool = True) -> str:
+    """`file:line` of the deepest part of `loc` that a file holds; the last file wins.
+
+    `--config` where the `whole` of it should be in a file, but is in none.
+    """
     best: tuple[int, str] = (-1, "--config")
     for path, tree in trees.items():
         node, depth = tree, 0
@@ -208,7 +212,7 @@ def _where(loc: Loc, trees: Mapping[Path, yaml.Node | None]) -> str:
                 break
             line, node = child
             depth += 1
-        if depth >= best[0]:
+        if depth >= best[0] and (depth == len(loc) or not whole):
             best = (depth, f"{path}:{line}")
     return best[1]
 

@@ -7,14 +7,13 @@ from llmpi.quality.questions import prepare
 from llmpi.records import write_json
 
 
-def main(*, spec: dict, lock: Path, out: Path) -> None:
-    write_json(out, prepare(spec, lock))
+def main(*, spec: dict, out: Path) -> None:
+    write_json(out, prepare(spec["source"], Path(spec["lock"])))
 
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         main(
             spec=snakemake.params.spec,
-            lock=Path(snakemake.params.lock),
             out=Path(snakemake.output.questions),
         )

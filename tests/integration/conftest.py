@@ -1,0 +1,158 @@
+"""The real thing: SmolLM2-135M through the whole DAG, here and over a real OpenSSH server."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import ROOT, needed, run_snakemake
+
+PARAGRAPHS, QUESTIONS = 2, 6
+
+
+@dataclass
+class Work:
+    """An isolated working copy: a folder with its own `results/`, `config/` and study."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    def write(self) -> "Work":
+        (self.folder / "config/study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return self
+
+    def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = ["--cores", "2", "--configfile", "config/study.yaml", *arguments]
+        return run_snakemake(*command, cwd=self.folder, **options)
+
+    def json(self, path: str) -> dict[str, Any]:
+        return json.loads((self.folder / "results" / path).read_text())
+
+    def summary(self) -> list[dict[str, Any]]:
+        return self.json(f"report/{self.config['study']}/summary.json")["rows"]
+
+
+def small_study(name: str) -> dict[str, Any]:
+    """The demo's model with two quantizations, a short workload and a few questions."""
+    demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    return {
+        "study": name,
+        "models": demo["models"],
+        "quants": ["F16", "Q4_0"],
+        "devices": {"here": {"transport": "local"}},
+        "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}},
+        "quality": {
+            "field": {
+                "squad_file": "config/data/field_qa.json",
+                "questions": QUESTIONS,
+                "max_new_tokens": 8,
+            }
+        },
+    }
+
+
+def new_work(folder: Path, name: str) -> Work:
+    """A working copy of the project's own files, without its results."""
+    for part in ("rules", "workflow", "src", "envs", "config/data"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("Snakefile", "pyproject.toml"):
+        shutil.copy2(ROOT / file, folder / file)
+    return Work(folder, small_study(name)).write()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A small study, run once to its report. Tests only look at it."""
+    work = new_work(tmp_path_factory.mktemp("finished"), "small")
+    work.snakemake()
+    return work
+
+
+@pytest.fixture
+def copy(finished: Work, tmp_path: Path) -> Work:
+    """A copy of the finished study to edit; model files are links: replace them, never write."""
+    folder = tmp_path / "work"
+
+    def link_models(source: str, target: str) -> None:
+        (os.link if source.endswith(".gguf") else shutil.copy2)(source, target)
+
+    shutil.copytree(finished.folder, folder, symlinks=True, copy_function=link_models)
+    return Work(folder, json.loads(json.dumps(finished.config)))
+
+
+@dataclass
+class Sshd:
+    """A running OpenSSH server on loopback, with a key that is let in and its known_hosts file."""
+
+    port: int
+    identity_file: Path
+    known_hosts: Path
+    user: str
+
+    def device(self, store: Path) -> dict[str, Any]:
+        return {
+            "transport": "ssh",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": self.user,
+            "identity_file": str(self.identity_file),
+            "known_hosts": str(self.known_hosts),
+            "python": os.path.realpath(shutil.which("python3") or "python3"),
+            "store": str(store),
+        }
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    server, keygen = needed("sshd"), needed("ssh-keygen")
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host_key", "user_key"):
+        command = [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(command, check=True)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    port = _free_port()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
+        f"PasswordAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\n"
+        "PermitRootLogin prohibit-password\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # Debian's privilege separation folder
+    log = (folder / "sshd.log").open("w")
+    process = subprocess.Popen([server, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    try:
+        _wait_for(port, process, folder / "sshd.log")
+        public = (folder / "host_key.pub").read_text().split()[:2]
+        known_hosts = folder / "known_hosts"
+        known_hosts.write_text(f"[127.0.0.1]:{port} {' '.join(public)}\n")
+        user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True)
+        yield Sshd(port, folder / "user_key", known_hosts, user.stdout.strip())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(100):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    pytest.fail(f"sshd did not start: {log.read_text()}")

