@@ -61,7 +61,7 @@ def small_study(name: str) -> dict[str, Any]:
 
 def new_work(folder: Path, name: str) -> Work:
     """A working copy of the project's own files, without its results."""
-    for part in ("rules", "workflow", "src", "envs", "config/data"):
+    for part in ("rules", "workflow", "profiles", "src", "envs", "config/data"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("Snakefile", "pyproject.toml"):
         shutil.copy2(ROOT / file, folder / file)
