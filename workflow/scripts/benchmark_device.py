@@ -7,12 +7,11 @@ from llmpi.records import read_json, write_json
 from llmpi.remote.benchmark import benchmark
 
 
-def main(*, name: str, spec: dict, provisioned: Path, receipt: Path, out: Path) -> None:
+def main(*, name: str, spec: dict, receipt: Path, out: Path) -> None:
     record = benchmark(
         name,
         spec["device"],
         workload=spec["workload"],
-        provisioned=read_json(provisioned),
         receipt=read_json(receipt),
     )
     write_json(out, record)
@@ -23,7 +22,6 @@ if __name__ == "__main__":
         main(
             name=snakemake.wildcards.device,
             spec=snakemake.params.spec,
-            provisioned=Path(snakemake.input.provisioned),
             receipt=Path(snakemake.input.receipt),
             out=Path(snakemake.output.bench),
         )

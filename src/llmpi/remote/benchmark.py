@@ -12,12 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def benchmark(
-    name: str,
-    spec: dict[str, Any],
-    *,
-    workload: dict[str, Any],
-    provisioned: Record,
-    receipt: Record,
+    name: str, spec: dict[str, Any], *, workload: dict[str, Any], receipt: Record
 ) -> Record:
     """Run `llmpi-device benchmark` there and return its record.
 
@@ -26,7 +21,7 @@ def benchmark(
     Args:
         spec: the device's fields.
         workload: the fields of `llmpi.study.Workload`.
-        provisioned, receipt: of the device and of the file; a failed receipt is passed on.
+        receipt: of the file on the device, which was provisioned; a failed one is passed on.
 
     Raises:
         LlmpiError: the device or the way to it failed.
@@ -34,10 +29,10 @@ def benchmark(
     if not is_ok(receipt):
         return receipt
     job = {"gguf": receipt["path"], "threads": spec["threads"], "workload": workload}
-    command = [provisioned["interpreter"], "-m", "llmpi.device.cli", "benchmark", "--until-eof"]
+    command = ["-m", "llmpi.device.cli", "benchmark", "--until-eof", json.dumps(job)]
     with connected(name, spec) as device:
         started = now()
-        done = device.run([*command, json.dumps(job)], log=_tell)
+        done = device.run([device.interpreter, *command], log=_tell)
     try:
         record = json.loads(done.stdout)
     except json.JSONDecodeError:

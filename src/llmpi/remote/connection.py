@@ -35,7 +35,7 @@ class Done:
 
 
 class Device(ABC):
-    """A place where commands run and files lie; paths are absolute, `store` is llmpi's folder."""
+    """A place where commands run and files lie; `store` is llmpi's folder there."""
 
     def __init__(self, name: str, connection: Connection, python: str) -> None:
         self.name = name
@@ -78,7 +78,8 @@ class Device(ABC):
         return self.run([self.python, "-I", "-c", code, path]).stdout.strip() or None
 
     def make_folder(self, path: str) -> None:
-        self.run(["mkdir", "-p", "-m", "700", "--", path])
+        """Make a folder and its parents, for this user alone; what is there stays as it is."""
+        self.run(["sh", "-c", 'umask 077 && mkdir -p -- "$1"', "sh", path])
 
     def put(self, source: Path, target: str) -> None:
         """Put a file there; its final name is taken only when all of it has arrived."""
@@ -90,6 +91,11 @@ class Device(ABC):
     @property
     @abstractmethod
     def is_local(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def interpreter(self) -> str:
+        """The Python that has llmpi and the engine; `python` is the one to begin with."""
 
     @abstractmethod
     def _start(self, command: str, **options: Any) -> Any: ...
@@ -105,11 +111,13 @@ class ThisMachine(Device):
 
     def __init__(self, name: str, spec: dict[str, Any]) -> None:
         super().__init__(name, Connection("localhost"), sys.executable)
-        self.store = str(
-            Path(spec["store"] or layout.at(layout.LOCAL_STORE, device=name))
-            .expanduser()
-            .absolute()
-        )
+        # By default relative to where Snakemake runs, so that receipts survive a move of the clone.
+        default = layout.at(layout.LOCAL_STORE, device=name)
+        self.store = str(Path(spec["store"] or default).expanduser())
+
+    @property
+    def interpreter(self) -> str:
+        return sys.executable
 
     def _start(self, command: str, **options: Any) -> Any:
         return self.connection.local(command, **options)
@@ -134,6 +142,10 @@ class SshMachine(Device):
         self.store = home + store[1:] if store.startswith("~/") else store
         if not self.store.startswith("/"):
             raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
+
+    @property
+    def interpreter(self) -> str:
+        return f"{self.store}/venv/bin/python"
 
     def _start(self, command: str, **options: Any) -> Any:
         return self.connection.run(command, **options)

@@ -25,20 +25,20 @@ def provision(
         installer: `llmpi/device/install.py`, which runs on the device before llmpi is there.
 
     Returns:
-        Receipt: `store` and `interpreter` (absolute paths on the device), `machine`, `engine`.
+        Receipt: `store` and `interpreter` (paths on the device), `machine`, `engine`.
     """
     with connected(name, spec) as device:
         device.make_folder(device.store)
-        interpreter = device.python
         if wheel is not None:
             _check_python(device)
-            interpreter = _install(device, wheel, lock, installer)
-        described = device.run([interpreter, "-m", "llmpi.device.cli", "describe"], log=log.debug)
+            _install(device, wheel, lock, installer)
+        describe = [device.interpreter, "-m", "llmpi.device.cli", "describe"]
+        described = device.run(describe, log=log.debug)
         return {
             "status": "ok",
             "device": name,
             "store": device.store,
-            "interpreter": interpreter,
+            "interpreter": device.interpreter,
             "wheel_sha256": sha256_of(wheel) if wheel else None,
             "lock_sha256": sha256_of(lock),
             **json.loads(described.stdout),
@@ -58,10 +58,9 @@ def _check_python(device: Device) -> None:
         )
 
 
-def _install(device: Device, wheel: Path, lock: Path, installer: Path) -> str:
+def _install(device: Device, wheel: Path, lock: Path, installer: Path) -> None:
     """Install what is not there yet; what is there is told by a file written last."""
     venv = f"{device.store}/venv"
-    python = f"{venv}/bin/python"
     setup = f"{device.store}/setup"
     if not _is_there(device, f"{setup}/{lock.name}", lock):
         log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
@@ -69,16 +68,26 @@ def _install(device: Device, wheel: Path, lock: Path, installer: Path) -> str:
         device.run([device.python, "-m", "venv", venv], log=log.debug)
         device.put(installer, f"{setup}/{installer.name}")
         device.put(lock, f"{setup}/{lock.name}.new")
-        device.run([python, f"{setup}/{installer.name}", f"{setup}/{lock.name}.new"], log=log.debug)
+        device.run(
+            [device.interpreter, f"{setup}/{installer.name}", f"{setup}/{lock.name}.new"],
+            log=log.debug,
+        )
         device.run(["mv", "-f", "--", f"{setup}/{lock.name}.new", f"{setup}/{lock.name}"])
     if not _is_there(device, f"{setup}/{wheel.name}", wheel):
         log.info("device %s: installing %s", device.name, wheel.name)
         fresh = f"{setup}/new/{wheel.name}"
         device.put(wheel, fresh)
-        pip = [python, "-m", "pip", "install", "--no-deps", "--force-reinstall", "--no-index"]
+        pip = [
+            device.interpreter,
+            "-m",
+            "pip",
+            "install",
+            "--no-deps",
+            "--force-reinstall",
+            "--no-index",
+        ]
         device.run([*pip, fresh], log=log.debug)
         device.run(["mv", "-f", "--", fresh, f"{setup}/{wheel.name}"])
-    return python
 
 
 def _is_there(device: Device, path: str, local: Path) -> bool:

@@ -1,0 +1,130 @@
+"""What happens when things break: the cell is recorded, the rest goes on, nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from support import ROOT
+
+SHORT = {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}
+
+
+def replace_with_a_stump(path: Path) -> None:
+    """Cut a file short without touching other links to it."""
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def test_engine_that_dies_in_one_cell(copy) -> None:
+    """The device's file is cut short behind the receipt's back: one cell fails, and says why."""
+    replace_with_a_stump(copy.folder / "results/store/here/models/smollm2-135m/Q4_0.gguf")
+    cell = "results/bench/small/here/smollm2-135m/Q4_0/chat.json"
+    (copy.folder / cell).unlink()
+    copy.snakemake()
+    rows = {row["quant"]: row for row in copy.summary()}
+    assert rows["Q4_0"]["status"] == "failed"
+    assert rows["Q4_0"]["stage"] == "benchmark"
+    assert "llama.cpp cannot load Q4_0.gguf" in rows["Q4_0"]["reason"]
+    assert rows["F16"]["status"] == "ok"
+    page = (copy.folder / "results/report/small/index.html").read_text()
+    assert "Failed or not run" in page
+    assert "llama.cpp cannot load Q4_0.gguf" in page
+
+
+def test_damaged_file_is_not_deployed(copy) -> None:
+    """Cut short between quantization and deployment: no cell may be measured on it."""
+    replace_with_a_stump(copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf")
+    copy.config["devices"]["there"] = {"transport": "local"}
+    copy.write().snakemake()
+    rows = {(row["device"], row["quant"]): row for row in copy.summary()}
+    assert rows["there", "Q4_0"]["stage"] == "deploy"
+    assert "does not have the hash its manifest states" in rows["there", "Q4_0"]["reason"]
+    assert rows["there", "F16"]["status"] == rows["here", "Q4_0"]["status"] == "ok"
+
+
+def test_damaged_model_fails_all_its_cells_and_no_other(copy) -> None:
+    source = copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
+    (copy.folder / "broken.gguf").write_bytes(source.read_bytes()[:1_000_000])
+    copy.config["models"]["broken"] = {"source": {"path": "broken.gguf"}}
+    copy.write().snakemake()
+    rows = copy.summary()
+    assert {(row["model"], row["status"]) for row in rows} == {
+        ("smollm2-135m", "ok"),
+        ("broken", "failed"),
+    }
+    broken = next(row for row in rows if row["model"] == "broken")
+    assert "broken.gguf" in broken["reason"]
+    assert broken["field_status"] == "failed"
+
+
+def test_keep_going_finishes_what_can_be_finished(copy) -> None:
+    """A device that cannot be reached fails its jobs; the other device's are done."""
+    copy.config["study"] = "going"
+    copy.config["devices"]["gone"] = {"transport": "ssh", "host": "127.0.0.1", "port": 1}
+    done = copy.write().snakemake("--keep-going", check=False)
+    assert done.returncode != 0
+    assert "cannot be reached" in done.stdout
+    bench = copy.folder / "results/bench/going"
+    assert len(list(bench.glob("here/**/chat.json"))) == 2
+    assert not (bench / "gone").exists()
+    command = [sys.executable, "-m", "llmpi.cli", "report", "--config", "config/study.yaml"]
+    subprocess.run(command, cwd=copy.folder, check=True, capture_output=True)
+    page = (copy.folder / "results/report/going/index-partial.html").read_text()
+    assert "not run" in page
+
+
+def test_ctrl_c_leaves_no_process_and_no_half_result(copy) -> None:
+    copy.config["study"] = "interrupted"
+    copy.config["workloads"]["chat"] = {**SHORT, "output_tokens": 4000, "repetitions": 1000}
+    copy.write()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/study.yaml"],
+        cwd=copy.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    children = wait_for(lambda: engines_in(copy.folder))
+    assert children, "the measurement did not start"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
+    process.communicate(timeout=60)
+    assert wait_for(lambda: not engines_in(copy.folder)), "an engine is still running"
+    assert not list((copy.folder / "results/bench/interrupted").rglob("*.json"))
+    assert not list((copy.folder / "results").rglob("*.part"))
+
+
+def engines_in(folder: Path) -> list[str]:
+    """Command lines of measuring processes started from `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if "llmpi.device.measure" in line and (entry / "cwd").resolve() == folder.resolve():
+                found.append(line)
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition, seconds: float = 60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.2)
+    return condition()
+
+
+def test_snakemake_report_holds_the_page(copy) -> None:
+    copy.snakemake("--report", "report.zip")
+    assert (copy.folder / "report.zip").stat().st_size > 10_000
+
+
+def test_make_targets_are_documented() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("run", "test", "lint", "clean", "setup"):
+        assert f"make {target}" in done.stdout

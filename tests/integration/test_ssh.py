@@ -1,0 +1,143 @@
+"""The whole DAG over a real OpenSSH server on loopback, and who is not let in."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llmpi.errors import LlmpiError
+from llmpi.records import sha256_of
+from llmpi.remote.connection import connected
+from llmpi.study import SshDevice
+
+
+@pytest.fixture(scope="module")
+def over_ssh(finished, sshd, tmp_path_factory: pytest.TempPathFactory):
+    """The finished study once more, measured on a device behind SSH."""
+    folder = tmp_path_factory.mktemp("over-ssh") / "work"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    work = type(finished)(folder, {**finished.config, "study": "over-ssh"})
+    store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
+    work.config["devices"] = {"pi": sshd.device(store)}
+    work.write().snakemake()
+    return work
+
+
+def test_every_cell_is_measured_there(over_ssh) -> None:
+    rows = over_ssh.summary()
+    assert [(row["device"], row["quant"], row["status"]) for row in rows] == [
+        ("pi", "F16", "ok"),
+        ("pi", "Q4_0", "ok"),
+    ]
+
+
+def test_device_has_its_own_venv_with_the_same_engine(over_ssh, finished) -> None:
+    there = over_ssh.json("devices/pi.json")
+    here = finished.json("devices/here.json")
+    assert there["interpreter"] == f"{there['store']}/venv/bin/python"
+    assert there["engine"]["version"] == here["engine"]["version"]
+    assert there["wheel_sha256"]
+
+
+def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
+    receipt = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+    manifest = over_ssh.json("gguf/smollm2-135m/Q4_0.json")
+    assert receipt["sent"]
+    assert sha256_of(Path(receipt["path"])) == manifest["sha256"]
+    store = Path(over_ssh.json("devices/pi.json")["store"])
+    assert store.stat().st_mode & 0o777 == 0o700
+    assert not list(store.rglob("*.part"))
+
+
+def test_a_file_that_is_there_is_not_sent_again(over_ssh) -> None:
+    over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
+    assert not over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")["sent"]
+
+
+def test_a_damaged_file_is_sent_again(over_ssh) -> None:
+    receipt = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+    with Path(receipt["path"]).open("r+b") as file:
+        file.seek(1000)
+        file.write(b"damage")
+    over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
+    again = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+    assert again["sent"]
+    assert sha256_of(Path(again["path"])) == receipt["sha256"]
+
+
+def spec(sshd, store: Path, **change: object) -> dict:
+    return SshDevice.model_validate({**sshd.device(store), **change}).model_dump()
+
+
+def refused(spec: dict) -> str:
+    with pytest.raises(LlmpiError) as error, connected("pi", spec):
+        pass
+    return str(error.value)
+
+
+def test_unknown_host_key_is_refused(sshd, tmp_path: Path) -> None:
+    (tmp_path / "none").touch()
+    message = refused(spec(sshd, tmp_path, known_hosts=str(tmp_path / "none")))
+    assert f"the host key of {sshd.user}@127.0.0.1:{sshd.port} is not known" in message
+    assert f"ssh -p {sshd.port} {sshd.user}@127.0.0.1 true" in message
+    assert (tmp_path / "none").read_text() == ""
+
+
+def test_changed_host_key_is_refused(sshd, tmp_path: Path) -> None:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
+    )
+    kind, key = (tmp_path / "k.pub").read_text().split()[:2]
+    (tmp_path / "hosts").write_text(f"[127.0.0.1]:{sshd.port} {kind} {key}\n")
+    message = refused(spec(sshd, tmp_path, known_hosts=str(tmp_path / "hosts")))
+    assert "shows another host key than the known one" in message
+
+
+def test_wrong_key_is_not_let_in(sshd, tmp_path: Path) -> None:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
+    )
+    message = refused(spec(sshd, tmp_path, identity_file=str(tmp_path / "k")))
+    assert "did not let us in" in message
+
+
+def test_unreachable_host(sshd, tmp_path: Path) -> None:
+    message = refused(spec(sshd, tmp_path, port=1))
+    assert "cannot be reached" in message
+
+
+def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
+    from support import ROOT
+
+    from llmpi.remote.provision import provision
+
+    [wheel] = (over_ssh.folder / "results/wheel").glob("*.whl")
+    with pytest.raises(LlmpiError, match=r"python9 does not run; llmpi needs Python 3\.11"):
+        provision(
+            "pi",
+            spec(sshd, tmp_path / "store", python="python9"),
+            wheel=wheel,
+            lock=ROOT / "envs/device.lock",
+            installer=ROOT / "src/llmpi/device/install.py",
+        )
+
+
+def test_arguments_are_quoted(sshd, tmp_path: Path) -> None:
+    hostile = "a b'; touch pwned; $(touch pwned)\n`touch pwned` \"*"
+    with connected("pi", spec(sshd, tmp_path)) as device:
+        assert device.run(["printf", "%s", hostile]).stdout == hostile
+        target = f"{tmp_path}/{hostile.replace('/', '')}/file"
+        (tmp_path / "source").write_text("text")
+        device.put(tmp_path / "source", target)
+    assert Path(target).read_text() == "text"
+    assert not Path("pwned").exists()
+    assert not (Path.home() / "pwned").exists()
+
+
+def test_nothing_of_the_workstations_environment_reaches_the_device(
+    sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with connected("pi", spec(sshd, tmp_path)) as device:
+        assert "hf_secret" not in device.run(["env"]).stdout
