@@ -9,6 +9,7 @@ rule fetch_model:
             "models/fetch",
             "models/pypi",
             "models/hub",
+            "hub",
             "models/local",
             "gguf/inspect",
         ),

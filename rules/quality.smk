@@ -4,7 +4,7 @@
 rule prepare_questions:
     """The questions of a task, drawn once, the same for every variant."""
     input:
-        code=code("prepare_questions", "quality/questions", "quality/squad", "models/hub"),
+        code=code("prepare_questions", "quality/questions", "quality/squad", "hub"),
         file=lambda wildcards: path_of(study.quality[wildcards.task], "squad_file"),
     output:
         questions=layout.QUESTIONS,

@@ -26,7 +26,7 @@ def check(config: Path) -> None:
 
 def lock(config: Path, *, update: bool) -> None:
     """Resolve the hub's branches and tags of a config, or move those resolved before."""
-    from llmpi.models.hub import resolve
+    from llmpi.hub import resolve
 
     path = config.parent / layout.SOURCES_LOCK
     sources = hub_sources(load_study(config))

@@ -5,18 +5,22 @@ from pathlib import Path
 from llmpi.errors import LlmpiError
 from llmpi.gguf.quantize import quantize
 from llmpi.layout import BASE_QUANT
-from llmpi.records import Record, sha256_of_text
+from llmpi.records import Record, is_ok, sha256_of_text
 
 
 def convert(folder: Path, manifest: Record, out: Path) -> Record:
     """Make `out` from the model in `folder` and return its manifest.
 
     A GGUF that is quantized already is dequantized; its `lineage` says so, since an F16 made of
-    Q4_1 is no reference for what quantization costs.
+    Q4_1 is no reference for what quantization costs. A failed manifest is passed on, beside an
+    empty file.
 
     Raises:
         LlmpiError: the model is a safetensors checkpoint.
     """
+    if not is_ok(manifest):
+        out.touch()
+        return manifest
     if manifest["format"] != "gguf":
         raise LlmpiError(
             f"{folder}: this is a safetensors checkpoint; its conversion to GGUF arrives in a "

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmpi.errors import LlmpiError
+from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
-from llmpi.records import Record, now, sha256_of
+from llmpi.records import Record, failed, now, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,10 @@ def _manifest(source: dict[str, Any], fetched: Fetched) -> Record:
             )
         files[path.name] = {"sha256": digest, "bytes": path.stat().st_size}
     gguf = next((path for path in fetched.files if path.suffix == ".gguf"), None)
+    try:
+        facts = {"file": gguf.name, **inspect(gguf)} if gguf else None
+    except CellError as error:  # it is what was asked for, and it is no sound model
+        return failed("fetch", str(error), source=source, origin=fetched.origin, files=files)
     return {
         "status": "ok",
         "source": source,
@@ -77,7 +81,7 @@ def _manifest(source: dict[str, Any], fetched: Fetched) -> Record:
         "licence": fetched.licence,
         "format": "gguf" if gguf else "safetensors",
         "files": files,
-        "gguf": {"file": gguf.name, **inspect(gguf)} if gguf else None,
+        "gguf": facts,
         "fetched": now(),
     }
 

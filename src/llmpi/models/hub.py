@@ -1,27 +1,17 @@
-"""Models and data sets on the Hugging Face hub."""
+"""Models on the Hugging Face hub."""
 
 import fnmatch
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
 from llmpi.errors import LlmpiError
-from llmpi.lock import Kind, locked
+from llmpi.hub import explained, resolve
+from llmpi.lock import locked
 from llmpi.models.fetch import Fetched
 from llmpi.records import sha256_of, whole_file
 
@@ -43,15 +33,6 @@ CHECKPOINT = (
 )
 
 
-def resolve(kind: Kind, repo: str, revision: str) -> str:
-    """The commit that a branch or tag stands for now. Asks the hub."""
-    with explained(repo, revision):
-        info = HfApi().repo_info(repo, repo_type=kind, revision=revision)
-        if not info.sha:
-            raise LlmpiError(f"the hub names no commit for {repo}@{revision}")
-        return info.sha
-
-
 def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
     """Download the files through huggingface_hub's cache: resumed, and used offline."""
     repo = source["hub"]
@@ -66,7 +47,7 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
         licence = info.card_data.get("license") if info.card_data else None
         held = {item.rfilename: item for item in info.siblings or []}
         names = _wanted(repo, source["file"], list(held))
-        stated = {n: held[n].lfs.sha256 for n in names if held[n].lfs}
+        stated = {name: lfs.sha256 for name in names if (lfs := held[name].lfs)}
         _check_room(sum(held[name].size or 0 for name in names))
     files, expected = [], {}
     for name in names:
@@ -138,46 +119,3 @@ def _place(cached: Path, target: Path) -> None:
             os.link(cached, partial)
         except OSError:
             shutil.copyfile(cached, partial)
-
-
-@contextmanager
-def explained(repo: str, revision: str) -> Iterator[None]:
-    """Turn what the hub's library raises into what the user can do."""
-    try:
-        yield
-    except GatedRepoError:
-        raise LlmpiError(
-            f"{repo} is gated. Accept its terms on the hub's page of the model, then put a token "
-            "of that account into the environment: export HF_TOKEN=..."
-            + ("" if os.environ.get("HF_TOKEN") else " (none is set now)")
-        ) from None
-    except RevisionNotFoundError:
-        raise LlmpiError(
-            f"{repo} has no revision {revision} (any more). Put one that exists into the config, "
-            "or run `llmpi lock --update` if it stands in sources.lock.yaml."
-        ) from None
-    except RepositoryNotFoundError:
-        raise LlmpiError(
-            f"the hub knows no repository {repo}, or shows it only to those allowed: check the "
-            "spelling, and HF_TOKEN if it is private."
-        ) from None
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        raise LlmpiError(
-            f"{repo}@{revision} cannot be reached and is not whole in the cache "
-            f"({constants.HF_HUB_CACHE}): {_first_line(error)}"
-        ) from None
-    except EntryNotFoundError as error:
-        raise LlmpiError(f"{repo}@{revision}: {_first_line(error)}") from None
-    except HfHubHTTPError as error:
-        raise LlmpiError(f"the hub refused {repo}@{revision}: {_first_line(error)}") from None
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise LlmpiError(
-            f"the download of {repo}@{revision} broke off: {_first_line(error)}. "
-            "Run again: it goes on where it stopped."
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

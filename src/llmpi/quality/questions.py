@@ -80,7 +80,7 @@ def _from_file(path: Path) -> tuple[list[Paragraph], Record]:
 def _from_hub(task: dict[str, Any], lock: Path) -> tuple[list[Paragraph], Record]:
     import datasets
 
-    from llmpi.models.hub import explained, resolve
+    from llmpi.hub import explained, resolve
 
     repo = task["hub"]
     commit = locked(lock, "dataset", repo, task["revision"], resolve)

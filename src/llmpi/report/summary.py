@@ -211,7 +211,7 @@ def _fallbacks(variant: Variant, manifest: Record) -> Record:
 
 
 def _model(manifest: Record) -> Record:
-    keys = ("status", "origin", "licence", "format", "files", "fetched")
+    keys = ("status", "reason", "origin", "licence", "format", "files", "fetched")
     return {key: manifest.get(key) for key in keys}
 
 
