@@ -10,10 +10,14 @@ reruns; an update changes it and the model is fetched again.
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from llmpi.errors import LlmpiError
+from llmpi.records import now, whole_file
 
 Kind = Literal["model", "dataset"]
 Lock = dict[str, dict[str, Any]]
@@ -29,10 +33,23 @@ def is_commit(revision: str) -> bool:
 
 
 def read_lock(path: Path) -> Lock:
+    """The entries of the lock file; none if there is no file yet.
+
+    Raises:
+        LlmpiError: it is no lock file, for instance after a merge conflict.
+    """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        lock = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for key in lock:
+            str(lock[key]["commit"]), int(lock[key]["moves"])
     except FileNotFoundError:
         return {}
+    except (yaml.YAMLError, TypeError, KeyError, ValueError):
+        raise LlmpiError(
+            f"{path}: this is no lock file of llmpi. Mend it, or delete it and run "
+            "`llmpi lock`, which resolves every branch and tag anew."
+        ) from None
+    return lock
 
 
 def moves(lock: Lock, kind: Kind, repo: str, revision: str) -> int:
@@ -55,32 +72,39 @@ def locked(
         path: the lock file; made when needed.
         resolve: asks the hub, and is only called when the lock does not answer.
         update: ask the hub in any case.
+
+    Raises:
+        LlmpiError: the lock file is damaged, or `resolve` finds no commit.
     """
     if is_commit(revision):
         return revision
     key = _key(kind, repo, revision)
-    held = read_lock(path).get(key)
-    if held and not update:
+    if not update and (held := read_lock(path).get(key)):
         return held["commit"]
-    commit = resolve(kind, repo, revision)
-    return _write(path, key, commit)
+    with _alone(path):
+        lock = read_lock(path)
+        held = lock.get(key)
+        if held and not update:  # another job was faster, and its answer counts
+            return held["commit"]
+        commit = resolve(kind, repo, revision)
+        if held is None or held["commit"] != commit:
+            count = held["moves"] + 1 if held else 0
+            _write(path, {**lock, key: {"commit": commit, "resolved": now(), "moves": count}})
+        return commit
 
 
 def _key(kind: Kind, repo: str, revision: str) -> str:
     return f"{kind} {repo}@{revision}"
 
 
-def _write(path: Path, key: str, commit: str) -> str:
-    from filelock import FileLock  # several fetch jobs may resolve at once
+def _alone(path: Path) -> AbstractContextManager[Any]:
+    """Several fetch jobs may resolve at once; only one asks the hub and writes."""
+    from filelock import FileLock
 
-    from llmpi.records import now, whole_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.flock"))
 
-    with FileLock(path.with_name(f".{path.name}.flock")):
-        lock = read_lock(path)
-        held = lock.get(key)
-        if held is None or held["commit"] != commit:
-            count = held["moves"] + 1 if held else 0
-            lock[key] = {"commit": commit, "resolved": now(), "moves": count}
-            with whole_file(path) as partial:
-                partial.write_text(HEADER + yaml.safe_dump(lock), encoding="utf-8")
-    return commit
+
+def _write(path: Path, lock: Lock) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(HEADER + yaml.safe_dump(lock), encoding="utf-8")

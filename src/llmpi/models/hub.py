@@ -1,121 +1,124 @@
-"""Models on the Hugging Face hub."""
+"""Models and data sets on the Hugging Face hub.
 
-import fnmatch
+Files come through the cache that huggingface_hub shares between all programs of a user. One thing
+is done here in its place: large files are downloaded into the cache so that what a broken download
+has brought is kept, and so that their hash is checked; huggingface_hub 2.4 does neither.
+"""
+
 import logging
 import os
+import re
 import shutil
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+import httpx2
+from huggingface_hub import (
+    HfApi,
+    ModelCard,
+    constants,
+    get_cached_repo_tree,
+    get_hf_file_metadata,
+    get_token,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    XetDownloadError,
+)
+from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from llmpi.errors import LlmpiError
-from llmpi.hub import explained, resolve
-from llmpi.lock import locked
-from llmpi.models.fetch import Fetched
-from llmpi.records import sha256_of, whole_file
+from llmpi.lock import Kind, locked
+from llmpi.models.fetch import Fetched, is_checkpoint_part, naming, place, wrong_hash
+from llmpi.records import sha256_of
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every signed address
 
-# What a conversion needs of a checkpoint; not its other formats, which double the download.
-CHECKPOINT = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-)
+CARD = "README.md"
+"""The model card; its head states the licence."""
+
+
+def resolve(kind: Kind, repo: str, revision: str) -> str:
+    """The commit that a branch or tag stands for now. Asks the hub.
+
+    Raises:
+        LlmpiError: the hub does not say.
+    """
+    with explained(repo, revision):
+        info = HfApi().repo_info(repo, repo_type=kind, revision=revision)
+        if not info.sha:
+            raise LlmpiError(f"the hub names no commit for {repo}@{revision}")
+        return info.sha
 
 
 def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
-    """Download the files through huggingface_hub's cache: resumed, and used offline."""
+    """Bring the files of `source` into the hub's cache and link them into `folder`.
+
+    Downloads go on where an earlier one stopped; what is whole in the cache needs no network.
+
+    Raises:
+        LlmpiError: what is wrong at the hub, with the network, the token or a hash.
+        OSError: the disk is full.
+    """
     repo = source["hub"]
     commit = locked(lock, "model", repo, source["revision"], resolve)
+    with explained(repo, commit):
+        names = _wanted(repo, source["file"], _listing(repo, commit))
+        missing = [_Missing(repo, commit, name) for name in names if not _held(repo, commit, name)]
+        _check_statement(missing, source["sha256"])
+        _check_room(folder, sum(file.bytes_to_come for file in missing))
+        for file in missing:
+            file.download()
+        files = {}
+        for name in names:
+            target = folder / PurePosixPath(name).name
+            files[target.name] = _take(repo, commit, name, target, source["sha256"])
+        licence = _licence(repo, commit)
     origin = {"kind": "hub", "hub": repo, "revision": commit, "requested": source["revision"]}
-    if constants.HF_HUB_OFFLINE:
-        stated, licence = {}, None
-        names = [source["file"]] if source["file"] else _cached_names(repo, commit)
-    else:
-        with explained(repo, commit):
-            info = HfApi().model_info(repo, revision=commit, files_metadata=True)
-        licence = info.card_data.get("license") if info.card_data else None
-        held = {item.rfilename: item for item in info.siblings or []}
-        names = _wanted(repo, source["file"], list(held))
-        stated = {name: lfs.sha256 for name in names if (lfs := held[name].lfs)}
-        _check_room(sum(held[name].size or 0 for name in names))
-    files, expected = [], {}
-    for name in names:
-        with explained(repo, commit):
-            cached = Path(hf_hub_download(repo, name, revision=commit))
-        sha256 = source["sha256"] or stated.get(name)
-        _check_hash(cached, name, sha256)
-        target = folder / name
-        _place(cached.resolve(), target)
-        files.append(target)
-        if sha256:
-            expected[target.name] = sha256
-    return Fetched(files, origin, licence, expected)
+    return Fetched(files, origin, licence)
 
 
-def _wanted(repo: str, file: str | None, held: list[str]) -> list[str]:
+# --- which files ----------------------------------------------------------------------------------
+
+
+def _listing(repo: str, commit: str) -> list[str]:
+    """The repository's files; out of the cache once they were listed. Brings the model card."""
+    folder = Path(snapshot_download(repo, revision=commit, allow_patterns=[CARD], tqdm_class=_Quiet))
+    try:
+        return [file.path for file in get_cached_repo_tree(repo, revision=commit)]
+    except CachedRepoTreeNotFoundError:
+        # Offline, and cached by a program that kept no listing: what there is.
+        held = (path for path in folder.rglob("*") if path.is_file())
+        return [path.relative_to(folder).as_posix() for path in held]
+
+
+def _wanted(repo: str, file: str | None, held: Sequence[str]) -> list[str]:
+    ggufs = ", ".join(sorted(name for name in held if name.endswith(".gguf")))
     if file:
         if file not in held:
-            ggufs = ", ".join(sorted(n for n in held if n.endswith(".gguf"))) or "none"
-            raise LlmpiError(f"{repo} holds no file {file!r}; its GGUF files: {ggufs}")
+            raise LlmpiError(f"{repo} holds no file {file!r}; its GGUF files: {ggufs or 'none'}")
         return [file]
-    top = [name for name in held if "/" not in name]
-    names = [n for n in top if any(fnmatch.fnmatch(n, pattern) for pattern in CHECKPOINT)]
+    names = sorted(name for name in held if "/" not in name and is_checkpoint_part(name))
     if not any(name.endswith(".safetensors") for name in names):
-        ggufs = ", ".join(sorted(n for n in held if n.endswith(".gguf")))
         raise LlmpiError(
             f"{repo} holds no safetensors weights"
             + (f"; name one of its GGUF files as 'file': {ggufs}" if ggufs else "")
         )
     return names
-
-
-def _cached_names(repo: str, commit: str) -> list[str]:
-    from huggingface_hub import snapshot_download
-
-    with explained(repo, commit):
-        folder = snapshot_download(repo, revision=commit, allow_patterns=list(CHECKPOINT))
-    return sorted(path.name for path in Path(folder).iterdir())
-
-
-def _check_room(size: int) -> None:
-    cache = Path(constants.HF_HUB_CACHE)
-    cache.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(cache).free
-    if size > free:
-        raise LlmpiError(
-            f"the model needs {size / 1e9:.2f} GB, but {cache} has {free / 1e9:.2f} GB free. "
-            "Make room, or set HF_HOME to a larger disk."
-        )
-
-
-def _check_hash(cached: Path, name: str, expected: str | None) -> None:
-    if expected and (digest := sha256_of(cached)) != expected:
-        cached.resolve().unlink()
-        cached.unlink(missing_ok=True)
-        raise LlmpiError(
-            f"{name} has the wrong hash and was removed.\n"
-            f"  expected sha256 {expected}\n  got      sha256 {digest}\n"
-            "Run again to download it anew; if it stays so, the file at the hub was replaced."
-        )
-
-
-def _place(cached: Path, target: Path) -> None:
-    """Link the file out of the cache, or copy it where the disks differ."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as partial:
-        partial.unlink()
-        try:
-            os.link(cached, partial)
-        except OSError:
-            shutil.copyfile(cached, partial)

@@ -1,0 +1,1 @@
+"""Ours against a peer in one run: `python -m benchmarks.NAME`, ending in `name: value` lines."""
