@@ -1,10 +1,10 @@
 """Reach the Hugging Face hub: for models and for data sets."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub import HfApi, constants
+import httpx2
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -13,14 +13,27 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    XetDownloadError,
 )
 
 from llmpi.errors import LlmpiError
 from llmpi.lock import Kind
 
+UNREACHABLE = (
+    OfflineModeIsEnabled,
+    LocalEntryNotFoundError,
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.ProxyError,
+)
+
 
 def resolve(kind: Kind, repo: str, revision: str) -> str:
-    """The commit that a branch or tag stands for now. Asks the hub."""
+    """The commit that a branch or tag stands for now. Asks the hub.
+
+    Raises:
+        LlmpiError: the hub does not say.
+    """
     with explained(repo, revision):
         info = HfApi().repo_info(repo, repo_type=kind, revision=revision)
         if not info.sha:
@@ -30,42 +43,67 @@ def resolve(kind: Kind, repo: str, revision: str) -> str:
 
 @contextmanager
 def explained(repo: str, revision: str) -> Iterator[None]:
-    """Turn what the hub's library raises into what the user can do."""
+    """Turn what the hub's libraries raise into what the user can do.
+
+    Raises:
+        LlmpiError: in place of theirs; errors of the disk pass.
+    """
     try:
         yield
-    except GatedRepoError:
-        raise LlmpiError(
-            f"{repo} is gated. Accept its terms on the hub's page of the model, then put a token "
-            "of that account into the environment: export HF_TOKEN=..."
-            + ("" if os.environ.get("HF_TOKEN") else " (none is set now)")
-        ) from None
-    except RevisionNotFoundError:
-        raise LlmpiError(
+    except Exception as error:
+        if message := _explanation(error, repo, revision):
+            raise LlmpiError(message) from None
+        raise
+
+
+def _explanation(error: Exception, repo: str, revision: str) -> str | None:
+    if isinstance(error, GatedRepoError) or _is_gated_dataset(error):
+        return (
+            f"{repo} is gated. Accept its terms on its page at the hub, then put a token of that "
+            "account into the environment: export HF_TOKEN=... "
+            + ("(the one set now may not read it)" if get_token() else "(none is set now)")
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return (
             f"{repo} has no revision {revision} (any more). Put one that exists into the config, "
             "or run `llmpi lock --update` if it stands in sources.lock.yaml."
-        ) from None
-    except RepositoryNotFoundError:
-        raise LlmpiError(
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
             f"the hub knows no repository {repo}, or shows it only to those allowed: check the "
             "spelling, and HF_TOKEN if it is private."
-        ) from None
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        raise LlmpiError(
-            f"{repo}@{revision} cannot be reached and is not whole in the cache "
-            f"({constants.HF_HUB_CACHE}): {_first_line(error)}"
-        ) from None
-    except EntryNotFoundError as error:
-        raise LlmpiError(f"{repo}@{revision}: {_first_line(error)}") from None
-    except HfHubHTTPError as error:
-        raise LlmpiError(f"the hub refused {repo}@{revision}: {_first_line(error)}") from None
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise LlmpiError(
-            f"the download of {repo}@{revision} broke off: {_first_line(error)}. "
+        )
+    if isinstance(error, UNREACHABLE):
+        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else _cause(error)
+        return (
+            f"{repo}@{revision} is not whole in the cache ({constants.HF_HUB_CACHE}), and the hub "
+            f"({constants.ENDPOINT}) cannot be asked: {why}"
+        )
+    if isinstance(error, EntryNotFoundError):
+        return f"{repo}@{revision}: {_cause(error)}"
+    if isinstance(error, HfHubHTTPError):
+        if error.response.status_code == 401:
+            return f"the hub does not accept the token in HF_TOKEN for {repo}; put in a valid one"
+        return f"the hub refused {repo}@{revision}: {_cause(error)}"
+    if isinstance(error, httpx2.HTTPError | XetDownloadError) or _is_broken_off(error):
+        return (
+            f"the download of {repo}@{revision} broke off: {_cause(error)}. "
             "Run again: it goes on where it stopped."
-        ) from None
+        )
+    return None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _is_gated_dataset(error: Exception) -> bool:
+    """Of the library datasets, which is too large to import for this."""
+    return type(error).__name__ == "DatasetNotFoundError" and "is a gated dataset" in str(error)
+
+
+def _is_broken_off(error: Exception) -> bool:
+    """huggingface_hub's own check of a file's size has no number, the disk's errors have one."""
+    return type(error) is OSError and error.errno is None
+
+
+def _cause(error: Exception) -> str:
+    """First line of what lies behind an error."""
+    origin = error.__cause__ or error
+    return str(origin).strip().partition("\n")[0].rstrip(".") or type(origin).__name__

@@ -33,6 +33,10 @@ CHECKPOINT = (
 SCRATCH_PREFIX = ".download-"
 
 
+class WrongHashError(LlmpiError):
+    """A file is not the one that was asked for; nothing of it was kept."""
+
+
 @dataclass(frozen=True)
 class Fetched:
     """What a source delivered, and where it comes from."""
@@ -149,7 +153,7 @@ def place(write: Callable[[Path], None], target: Path, sha256: str | None, advic
         The file's sha256.
 
     Raises:
-        LlmpiError: the hash is wrong; nothing is left.
+        WrongHashError: nothing is left.
         OSError: naming `target`.
     """
     with naming(target), whole_file(target) as partial:
@@ -161,8 +165,8 @@ def place(write: Callable[[Path], None], target: Path, sha256: str | None, advic
     return digest
 
 
-def wrong_hash(name: str, expected: str, got: str, advice: str) -> LlmpiError:
-    return LlmpiError(
+def wrong_hash(name: str, expected: str, got: str, advice: str) -> WrongHashError:
+    return WrongHashError(
         f"{name} has the wrong hash and was not kept.\n"
         f"  expected sha256 {expected}\n  got      sha256 {got}\n{advice}"
     )

@@ -1,71 +1,31 @@
-"""Models and data sets on the Hugging Face hub.
+"""Models on the Hugging Face hub, through the cache that all programs of a user share."""
 
-Files come through the cache that huggingface_hub shares between all programs of a user. One thing
-is done here in its place: large files are downloaded into the cache so that what a broken download
-has brought is kept, and so that their hash is checked; huggingface_hub 2.4 does neither.
-"""
-
-import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import httpx2
 from huggingface_hub import (
-    HfApi,
     ModelCard,
     constants,
     get_cached_repo_tree,
-    get_hf_file_metadata,
-    get_token,
     hf_hub_download,
-    hf_hub_url,
     snapshot_download,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import (
-    CachedRepoTreeNotFoundError,
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    XetDownloadError,
-)
-from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import WeakFileLock, build_hf_headers
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from tqdm.auto import tqdm
 
 from llmpi.errors import LlmpiError
-from llmpi.lock import Kind, locked
-from llmpi.models.fetch import Fetched, is_checkpoint_part, naming, place, wrong_hash
-from llmpi.records import sha256_of
-
-log = logging.getLogger(__name__)
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every signed address
+from llmpi.hub import explained, resolve
+from llmpi.lock import locked
+from llmpi.models.fetch import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
+from llmpi.models.hub_download import Missing, sha256_or_none
 
 CARD = "README.md"
 """The model card; its head states the licence."""
-
-
-def resolve(kind: Kind, repo: str, revision: str) -> str:
-    """The commit that a branch or tag stands for now. Asks the hub.
-
-    Raises:
-        LlmpiError: the hub does not say.
-    """
-    with explained(repo, revision):
-        info = HfApi().repo_info(repo, repo_type=kind, revision=revision)
-        if not info.sha:
-            raise LlmpiError(f"the hub names no commit for {repo}@{revision}")
-        return info.sha
 
 
 def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
@@ -81,9 +41,10 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
     commit = locked(lock, "model", repo, source["revision"], resolve)
     with explained(repo, commit):
         names = _wanted(repo, source["file"], _listing(repo, commit))
-        missing = [_Missing(repo, commit, name) for name in names if not _held(repo, commit, name)]
-        _check_statement(missing, source["sha256"])
-        _check_room(folder, sum(file.bytes_to_come for file in missing))
+        missing = [Missing(repo, commit, name) for name in names if not _held(repo, commit, name)]
+        for file in missing:
+            _check_statement(file.name, source["sha256"], file.sha256)
+        _check_room(sum(file.bytes_to_come for file in missing))
         for file in missing:
             file.download()
         files = {}
@@ -95,18 +56,15 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
     return Fetched(files, origin, licence)
 
 
-# --- which files ----------------------------------------------------------------------------------
-
-
 def _listing(repo: str, commit: str) -> list[str]:
     """The repository's files; out of the cache once they were listed. Brings the model card."""
-    folder = Path(snapshot_download(repo, revision=commit, allow_patterns=[CARD], tqdm_class=_Quiet))
+    card = snapshot_download(repo, revision=commit, allow_patterns=[CARD], tqdm_class=_NoBar)
     try:
         return [file.path for file in get_cached_repo_tree(repo, revision=commit)]
     except CachedRepoTreeNotFoundError:
         # Offline, and cached by a program that kept no listing: what there is.
-        held = (path for path in folder.rglob("*") if path.is_file())
-        return [path.relative_to(folder).as_posix() for path in held]
+        held = (path for path in Path(card).rglob("*") if path.is_file())
+        return [path.relative_to(card).as_posix() for path in held]
 
 
 def _wanted(repo: str, file: str | None, held: Sequence[str]) -> list[str]:
@@ -122,3 +80,71 @@ def _wanted(repo: str, file: str | None, held: Sequence[str]) -> list[str]:
             + (f"; name one of its GGUF files as 'file': {ggufs}" if ggufs else "")
         )
     return names
+
+
+class _NoBar(tqdm):
+    """The listing is no download worth four progress bars."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})
+
+
+def _licence(repo: str, commit: str) -> str | None:
+    card = try_to_load_from_cache(repo, CARD, revision=commit)
+    if not isinstance(card, str):
+        return None
+    text = Path(card).read_text(encoding="utf-8", errors="replace")
+    stated = ModelCard(text, ignore_metadata_errors=True).data
+    licence = stated.get("license_name") or stated.get("license")
+    return ", ".join(licence) if isinstance(licence, list) else licence
+
+
+def _held(repo: str, commit: str, name: str) -> bool:
+    return isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
+
+
+def _check_statement(name: str, wanted: str | None, stated: str | None) -> None:
+    """A wrong hash in the config is told before gigabytes are downloaded."""
+    if wanted and stated and wanted != stated:
+        advice = (
+            "That is the hash the hub states. If it is the file you mean, put it in the config."
+        )
+        raise wrong_hash(name, wanted, stated, advice)
+
+
+def _check_room(size: int) -> None:
+    cache = Path(constants.HF_HUB_CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    if size > free:
+        raise LlmpiError(
+            f"the disk is too full: {size / 1e9:.2f} GB are to come, but {cache} has "
+            f"{free / 1e9:.2f} GB free. Make room, or set HF_HOME to a folder on a larger disk."
+        )
+
+
+def _take(repo: str, commit: str, name: str, target: Path, sha256: str | None) -> str:
+    """Link the file out of the cache under its final name; returns its sha256."""
+    cached = Path(hf_hub_download(repo, name, revision=commit))
+    blob = cached.parent / cached.readlink() if cached.is_symlink() else cached
+    stated = sha256_or_none(blob.name)
+    _check_statement(name, sha256, stated)
+    advice = "It was damaged in the cache and was removed there. Run again to download it anew."
+    try:
+        return place(
+            lambda to: _link_or_copy(cached.resolve(), to), target, stated or sha256, advice
+        )
+    except WrongHashError:
+        blob.unlink(missing_ok=True)
+        cached.unlink(missing_ok=True)
+        raise
+
+
+def _link_or_copy(held: Path, to: Path) -> None:
+    try:
+        if held.stat().st_uid == os.geteuid():  # a cache of somebody else's is not ours to link
+            os.link(held, to)
+            return
+    except OSError:  # another disk
+        pass
+    shutil.copyfile(held, to)

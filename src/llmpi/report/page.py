@@ -55,10 +55,14 @@ def _group(summary: Record, device: str, workload: str) -> Record:
         "pp": charts.speed(rows, "pp", "prompt processing, tokens/s"),
         "tradeoff": {
             task: svg
-            for task in summary["questions"]
-            if (svg := charts.quality_against_speed(rows, task))
+            for task, asked in summary["questions"].items()
+            if (svg := charts.quality_against_speed(rows, task, _abstaining_pct(asked)))
         },
     }
+
+
+def _abstaining_pct(asked: Record) -> float:
+    return 100 * asked["unanswerable"] / asked["questions"]
 
 
 def _failed(summary: Record) -> list[Record]:

@@ -1,0 +1,132 @@
+"""Fetching a model as the rule does: in a process of its own, with a clean environment.
+
+As a program it is that process: `python fetching.py SPEC MANIFEST LOG`.
+"""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support import ROOT
+
+SOURCES: dict[str, dict[str, Any]] = {
+    "pypi": {"pypi": None, "version": None, "file": None, "sha256": None},
+    "hub": {"hub": None, "revision": "main", "file": None, "sha256": None},
+    "path": {"path": None, "sha256": None},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    out: str
+    terminal: str
+    """What went to stderr."""
+    log: str
+    manifest: dict[str, Any] | None
+
+    @property
+    def error(self) -> str:
+        """The message a user sees."""
+        assert self.status == 1, self.terminal
+        return self.terminal.rpartition("error: ")[2].strip()
+
+
+@dataclass
+class Fetcher:
+    """A model's folder, a lock file and an environment, for fetching again and again."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "results/models/tiny"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "config/sources.lock.yaml"
+
+    @property
+    def left(self) -> list[str]:
+        """Every file in the model's folder, hidden ones too."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def __call__(self, wrap: Sequence[str] = (), **source: str) -> Outcome:
+        process = self.start(wrap, **source)
+        out, terminal = process.communicate(timeout=60)
+        manifest = self.folder / "manifest.json"
+        return Outcome(
+            process.returncode,
+            out,
+            terminal,
+            (self.root / "log").read_text(),
+            json.loads(manifest.read_text()) if manifest.exists() else None,
+        )
+
+    def start(self, wrap: Sequence[str] = (), **source: str) -> subprocess.Popen[str]:
+        manifest = self.folder / "manifest.json"
+        manifest.unlink(missing_ok=True)  # as Snakemake does with an output
+        fields = SOURCES[next(iter(source))]
+        assert source.keys() <= fields.keys()
+        spec = {"source": {**fields, **source}, "lock": str(self.lock)}
+        command = [
+            sys.executable,
+            __file__,
+            json.dumps(spec),
+            str(manifest),
+            str(self.root / "log"),
+        ]
+        return subprocess.Popen(
+            [*wrap, *command],
+            cwd=self.root,
+            env=clean_env(self.root, **self.env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def clean_env(home: Path, **more: str) -> dict[str, str]:
+    """Nothing of this machine's hub, index, proxy and token settings."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "NO_PROXY": "*",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONPATH": str(ROOT / "workflow/scripts"),
+        **more,
+    }
+
+
+def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
+    """A sound GGUF file (version 3) of two tensors and about `size` bytes; `name` varies it."""
+    text = lambda value: struct.pack("<Q", len(value)) + value.encode()  # noqa: E731
+    fields = {"general.architecture": "llama", "general.name": name}
+    header = b"GGUF" + struct.pack("<IQQ", 3, 2, len(fields))
+    for key, value in fields.items():
+        header += text(key) + struct.pack("<I", 8) + text(value)
+    columns = size // 256
+    header += text("a.weight") + struct.pack("<IQQIQ", 2, columns, 32, 0, 0)
+    header += text("b.weight") + struct.pack("<IQQIQ", 2, columns, 32, 0, columns * 128)
+    header += bytes(-len(header) % 32)
+    return header + name.encode().ljust(32, b"\0") * (columns * 8)
+
+
+def main(spec: str, manifest: str, log: str) -> None:
+    from fetch_model import main as fetch_model
+
+    from llmpi.jobs import job
+
+    with job(log):
+        fetch_model(spec=json.loads(spec), manifest=Path(manifest))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
