@@ -34,7 +34,7 @@ class Rates(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=6, help="pairs per file (default: %(default)s)"
+        "--rounds", type=int, default=12, help="pairs per file (default: %(default)s)"
     )
     parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--output-tokens", type=int, default=64)

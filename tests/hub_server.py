@@ -8,17 +8,13 @@ where the token must not go.
 """
 
 import hashlib
-import json
 import re
-import socket
-import struct
-import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from http_server import Handler, World
 
 LARGE = (".gguf", ".safetensors", ".parquet")
 """What lies in large file storage: it has a sha256, and comes from the storage host."""
@@ -52,168 +48,14 @@ class Repo:
         return commit_id(name)
 
 
-@dataclass
-class Faults:
-    """What goes wrong, by file name."""
-
-    serve: dict[str, bytes] = field(default_factory=dict)
-    """Other bytes than those that the hub states the hash of."""
-    short: dict[str, int] = field(default_factory=dict)
-    """The body ends after so many bytes, each time; Content-Length promises all."""
-    drop: dict[str, list[int]] = field(default_factory=dict)
-    """The connection is cut after so many bytes of the body: once for each number."""
-    reset: bool = False
-    """`drop` resets the connection, in place of closing it."""
-    sizes: dict[str, int] = field(default_factory=dict)
-    """Another size than the file has is stated."""
-    down: bool = False
-    """Every request of the hub is answered by 503."""
-    stall: dict[str, threading.Event] = field(default_factory=dict)
-    """After half of the body, wait for the event."""
-
-
-@dataclass(frozen=True)
-class Request:
-    host: str
-    """`hub` or `storage`."""
-    method: str
-    path: str
-    range: str | None
-    token: str | None
-
-
-class HubServer:
-    """The hub and its storage host, each on a port of its own."""
+class HubServer(World):
+    """The hub and its storage host."""
 
     def __init__(self, *repos: Repo) -> None:
         self.repos = {(repo.kind, repo.name): repo for repo in repos}
-        self.faults = Faults()
-        self.requests: list[Request] = []
-        self._hub = self._server("hub", Hub)
-        self._storage = self._server("storage", Storage)
-        self.url = self._url(self._hub)
-        self.storage_url = self._url(self._storage)
-
-    def __enter__(self) -> Self:
-        for server in (self._hub, self._storage):
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for server in (self._hub, self._storage):
-            server.shutdown()
-            server.server_close()
-
-    def asked(self, method: str, ending: str, host: str | None = None) -> list[Request]:
-        """The requests so far for paths that end so."""
-        return [
-            request
-            for request in self.requests
-            if request.method == method
-            and request.path.endswith(ending)
-            and host in (None, request.host)
-        ]
-
-    def _server(self, host: str, handler: type["Handler"]) -> ThreadingHTTPServer:
-        made = type(handler.__name__, (handler,), {"world": self, "host": host})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), made)
-        server.daemon_threads = True
-        return server
-
-    def _url(self, server: ThreadingHTTPServer) -> str:
-        return f"http://127.0.0.1:{server.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """What both hosts do: note the request, answer, serve a file by ranges."""
-
-    world: HubServer
-    host: str
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.note()
-        self.route()
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def route(self) -> None:
-        raise NotImplementedError
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def note(self) -> None:
-        bearer = self.headers.get("Authorization", "")
-        self.token = bearer.removeprefix("Bearer ") or None
-        self.path = unquote(self.path)
-        self.world.requests.append(
-            Request(self.host, self.command, self.path, self.headers.get("Range"), self.token)
-        )
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def answer_json(self, content: Any) -> None:
-        self.answer(200, json.dumps(content).encode(), Content_Type="application/json")
-
-    def refuse(self, status: int, code: str, message: str) -> None:
-        body = json.dumps({"error": message}).encode()
-        self.answer(status, body, X_Error_Code=code, X_Error_Message=message)
-
-    def serve(self, name: str, data: bytes, **headers: str) -> None:
-        """The file, or the range that is asked for, with the faults of its name."""
-        faults = self.world.faults
-        data = faults.serve.get(name, data)
-        start = int(re.sub(r"bytes=(\d+)-.*", r"\1", self.headers.get("Range") or "bytes=0-"))
-        if start >= len(data) > 0:
-            self.answer(416, Content_Range=f"bytes */{len(data)}")
-            return
-        self.send_response(206 if "Range" in self.headers else 200)
-        for key, value in headers.items():
-            self.send_header(key.replace("_", "-"), value)
-        if "Range" in self.headers:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Accept-Ranges", "bytes")
-        size = faults.sizes.get(name, len(data)) if self.command == "HEAD" else len(data)
-        self.send_header("Content-Length", str(size - start))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if drops := faults.drop.get(name):
-            self.wfile.write(data[start : start + drops.pop(0)])
-            self.hang_up()
-        elif name in faults.short:
-            self.wfile.write(data[start : faults.short[name]])
-            self.hang_up()
-        elif name in faults.stall:
-            self.wfile.write(data[start : len(data) // 2])
-            self.wfile.flush()
-            faults.stall[name].wait(30)
-            self.hang_up()
-        else:
-            self.wfile.write(data[start:])
-
-    def hang_up(self) -> None:
-        self.wfile.flush()
-        if self.world.faults.reset:
-            time.sleep(0.5)  # a reset throws away what the other side has not read yet
-            # Closing with a linger of zero sends RST.
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.rfile.close()
-            self.connection.close()
-        self.close_connection = True
+        super().__init__(hub=Hub, storage=Storage)
+        self.url = self.address("hub")
+        self.storage_url = self.address("storage")
 
 
 class Storage(Handler):

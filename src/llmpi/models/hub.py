@@ -1,7 +1,6 @@
 """Models on the Hugging Face hub, through the cache that all programs of a user share."""
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath

@@ -75,7 +75,7 @@ def _pip_error(requirement: str, said: str, folder: Path) -> Exception:
     if "DO NOT MATCH THE HASHES" in said:
         reason = "its hash is not the one the index states: damaged on its way, or replaced"
     else:
-        errors = re.findall(r"^ERROR: (.+)", said, re.MULTILINE)
+        errors = re.findall(r"^(?:ERROR:|×) (.+)", said, re.MULTILINE)
         reason = errors[0] if errors else said.strip()[-500:]
     return LlmpiError(f"pip could not download {requirement}: {reason}")
 

