@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -90,7 +91,7 @@ class Hub(Handler):
                     # The hub does not tell a stranger which repositories are private.
                     self.refuse(404 if self.token else 401, "RepoNotFound", "Repository not found")
                     return
-                respond(self, repo, parse_qs(body), **parts)
+                respond(self, repo, parse_qs(url.query) | parse_qs(body), **parts)
                 return
         self.answer(404)
 
@@ -112,11 +113,17 @@ class Hub(Handler):
                 }
             )
 
-    def tree(self, repo: Repo, _: dict, rev: str, path: str | None = None) -> None:
+    def tree(self, repo: Repo, query: dict, rev: str, path: str | None = None) -> None:
         if commit := self.commit_of(repo, rev):
             inside = f"{path}/" if path else ""
             files = repo.commits[commit]
-            self.answer_json([self.entry(n, d) for n, d in files.items() if n.startswith(inside)])
+            held = {name: data for name, data in files.items() if name.startswith(inside)}
+            folders = {str(parent) for name in held for parent in PurePosixPath(name).parents}
+            below = {f for f in folders if f.startswith(inside) and f != "."}
+            entries = [{"type": "directory", "path": f, "size": 0, "oid": "0" * 40} for f in below]
+            entries += [self.entry(name, data) for name, data in held.items()]
+            deep = query.get("recursive", [""])[0].lower() in ("true", "1")
+            self.answer_json([e for e in entries if deep or "/" not in e["path"][len(inside) :]])
 
     def paths_info(self, repo: Repo, form: dict, rev: str) -> None:
         if commit := self.commit_of(repo, rev):

@@ -80,6 +80,7 @@ def _from_file(path: Path) -> tuple[list[Paragraph], Record]:
 
 def _from_hub(task: dict[str, Any], lock: Path) -> tuple[list[Paragraph], Record]:
     import datasets
+    from datasets.data_files import EmptyDatasetError
 
     from llmpi.hub import explained, resolve
 
@@ -88,7 +89,7 @@ def _from_hub(task: dict[str, Any], lock: Path) -> tuple[list[Paragraph], Record
     with explained(repo, commit):
         try:
             rows = datasets.load_dataset(repo, split=task["split"], revision=commit)
-        except ValueError as error:  # an unknown split, among others
+        except (ValueError, EmptyDatasetError) as error:  # an unknown split, among others
             raise LlmpiError(f"{repo}@{commit}: {error}") from None
     return from_rows(rows, repo), {"hub": repo, "revision": commit, "split": task["split"]}
 

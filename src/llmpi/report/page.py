@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from llmpi.records import Record, whole_file
+from llmpi.records import Record, is_ok, whole_file
 from llmpi.report import charts
 
 Row = dict[str, Any]
@@ -56,7 +56,8 @@ def _group(summary: Record, device: str, workload: str) -> Record:
         "tradeoff": {
             task: svg
             for task, asked in summary["questions"].items()
-            if (svg := charts.quality_against_speed(rows, task, _abstaining_pct(asked)))
+            if is_ok(asked)
+            and (svg := charts.quality_against_speed(rows, task, _abstaining_pct(asked)))
         },
     }
 

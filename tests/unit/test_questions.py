@@ -1,0 +1,192 @@
+"""The questions of a task: where they come from, and which of them are drawn."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from fetching import clean_env
+from hub_server import HubServer, Repo, commit_id
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ROOT
+
+from llmpi.errors import LlmpiError
+from llmpi.quality.questions import draw, from_rows, prepare
+from llmpi.quality.squad import Paragraph, Question
+
+
+def paragraph(name: str, questions: int) -> Paragraph:
+    asked = tuple(Question(f"{name}-{i}", f"what {i}?", ("it",)) for i in range(questions))
+    return Paragraph(f"passage {name}", asked)
+
+
+paragraph_lists = st.lists(st.integers(1, 6), min_size=1, max_size=12).map(
+    lambda sizes: [paragraph(str(i), size) for i, size in enumerate(sizes)]
+)
+
+
+def ids(paragraphs: list[Paragraph]) -> list[str]:
+    return [question.id for paragraph in paragraphs for question in paragraph.questions]
+
+
+# --- the draw -------------------------------------------------------------------------------------
+
+
+@given(paragraph_lists, st.integers(1, 80), st.integers(0, 5))
+def test_draw_fills_the_budget_with_whole_paragraphs(
+    paragraphs: list[Paragraph], budget: int, seed: int
+) -> None:
+    drawn = draw(paragraphs, budget, seed)
+    everything = ids(paragraphs)
+    taken = ids(drawn)
+    assert len(taken) == min(budget, len(everything))
+    assert taken == [i for i in everything if i in set(taken)], "the order is the data set's"
+    whole = {p.context: len(p.questions) for p in paragraphs}
+    assert sum(len(p.questions) < whole[p.context] for p in drawn) <= 1
+    assert drawn == draw(paragraphs, budget, seed)
+
+
+@given(paragraph_lists, st.integers(1, 40), st.integers(0, 5))
+def test_a_larger_budget_only_adds(paragraphs: list[Paragraph], budget: int, seed: int) -> None:
+    assert set(ids(draw(paragraphs, budget, seed))) <= set(ids(draw(paragraphs, budget + 3, seed)))
+
+
+def test_no_budget_takes_all() -> None:
+    paragraphs = [paragraph("a", 3), paragraph("b", 2)]
+    assert draw(paragraphs, None, 0) == paragraphs
+
+
+def test_the_seed_decides() -> None:
+    paragraphs = [paragraph(str(i), 1) for i in range(50)]
+    assert ids(draw(paragraphs, 5, 0)) != ids(draw(paragraphs, 5, 1))
+
+
+# --- a file ---------------------------------------------------------------------------------------
+
+
+def task(path: Path, **more: Any) -> dict[str, Any]:
+    return {"squad_file": str(path), "questions": None, "seed": 0, **more}
+
+
+def test_the_demos_own_data_set(tmp_path: Path) -> None:
+    record = prepare(task(ROOT / "config/data/field_qa.json"), tmp_path / "lock")
+    assert record["paragraphs"] == 25
+    assert record["questions"] == 125
+    assert record["unanswerable"] == 42
+    assert not (tmp_path / "lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "{path}: No such file or directory"),
+        ('{"data": [', "{path}: no valid JSON: Expecting value: line 1 column 11 (char 10)"),
+        (
+            '{"rows": []}',
+            "{path}: not SQuAD v2's format: KeyError 'data'; expected data[].paragraphs[].qas[] "
+            "with id, question, is_impossible and answers[].text",
+        ),
+    ],
+)
+def test_bad_file(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "qa.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(LlmpiError) as caught:
+        prepare(task(path), tmp_path / "lock")
+    assert str(caught.value) == message.format(path=path)
+
+
+# --- the hub --------------------------------------------------------------------------------------
+
+ROWS = [
+    {"id": "a", "context": "The pump runs.", "question": "What runs?", "answers": ["The pump"]},
+    {"id": "b", "context": "The pump runs.", "question": "Who runs it?", "answers": []},
+    {"id": "c", "context": "Fans hum.", "question": "What hums?", "answers": ["Fans", "Fans"]},
+]
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    starts = [0] * len(row["answers"])
+    return {**row, "answers": {"text": row["answers"], "answer_start": starts}}
+
+
+def parquet() -> bytes:
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([flat(row) for row in ROWS]), out)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubServer]:
+    files = {"README.md": b"", "data/validation-00000-of-00001.parquet": parquet()}
+    with HubServer(Repo("acme/qa", files, kind="dataset")) as server:
+        yield server
+
+
+def prepared(server: HubServer, root: Path, **other: Any) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: the hub's libraries read their environment when they are loaded."""
+    asked = {"hub": "acme/qa", "revision": "main", "split": "validation", "questions": None}
+    program = (
+        "import json, sys; from pathlib import Path\n"
+        "from llmpi.errors import LlmpiError; from llmpi.quality.questions import prepare\n"
+        "try: print(json.dumps(prepare(json.loads(sys.argv[1]), Path('lock'))))\n"
+        "except LlmpiError as error: sys.exit(f'error: {error}')"
+    )
+    spec = json.dumps({**asked, "seed": 0, **other})
+    env = clean_env(root, HF_ENDPOINT=server.url, HF_HOME=str(root / "hf"))
+    return subprocess.run(
+        [sys.executable, "-c", program, spec],
+        cwd=root,
+        env=env,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_data_set_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
+    done = prepared(hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert record["source"] == {
+        "hub": "acme/qa",
+        "revision": commit_id("first"),
+        "split": "validation",
+    }
+    assert (record["questions"], record["unanswerable"], record["paragraphs"]) == (3, 1, 2)
+    assert commit_id("first") in (tmp_path / "lock").read_text()
+
+
+def test_hub_refuses(hub: HubServer, tmp_path: Path) -> None:
+    unknown = prepared(hub, tmp_path, split="dev")
+    assert unknown.returncode == 1
+    assert unknown.stderr.splitlines()[-1].startswith(f"error: acme/qa@{commit_id('first')}: ")
+    assert "dev" in unknown.stderr.splitlines()[-1]
+    absent = prepared(hub, tmp_path, hub="acme/none")
+    assert absent.stderr.splitlines()[-1] == (
+        "error: the hub knows no repository acme/none, or shows it only to those allowed: check "
+        "the spelling, and HF_TOKEN if it is private."
+    )
+
+
+def test_rows_become_paragraphs() -> None:
+    first, second = from_rows([flat(row) for row in ROWS], "acme/qa")
+    assert [question.id for question in first.questions] == ["a", "b"]
+    assert first.questions[1].golds == ()
+    assert second.questions[0].golds == ("Fans",)
+
+
+def test_rows_without_a_column() -> None:
+    with pytest.raises(LlmpiError) as caught:
+        from_rows([{"text": "no question answering at all"}], "acme/text")
+    assert str(caught.value) == (
+        "acme/text: has no column 'context'; expected SQuAD's id, context, question, answers"
+    )
