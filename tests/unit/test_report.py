@@ -1,0 +1,210 @@
+"""Summary and page from hand-made records: every number known, every failure shown."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpi import layout
+from llmpi.records import failed, write_json
+from llmpi.report.page import write_page
+from llmpi.report.summary import summarize, write_csv
+from llmpi.study import Study
+
+EVIL = "<script>alert('reason')</script> & more"
+
+
+def spec(**more: Any) -> dict[str, Any]:
+    study = {
+        "study": "s",
+        "models": {"m": {"source": {"path": "m.gguf"}}},
+        "quants": ["F16", "Q4_0", "Q2_K"],
+        "devices": {"pi": {"transport": "local"}},
+        "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}},
+        "quality": {"qa": {"squad_file": "qa.json"}},
+        "gates": [{"task": "qa", "metric": "f1", "at_least_pct": 40}],
+    }
+    return Study.model_validate({**study, **more}).model_dump(mode="json")
+
+
+def manifest(quant: str) -> dict[str, Any]:
+    fallbacks = [{"tensor": "blk.0.ffn", "wanted": "Q4_K", "got": "Q5_0"}] if quant != "F16" else []
+    return {
+        "status": "ok",
+        "bytes": 2_000_000,
+        "parameters": 1_000_000,
+        "bits_per_weight": 16.0,
+        "tensors_by_type": {"F16": {"tensors": 3}, "F32": {"tensors": 2}},
+        "fallbacks": fallbacks,
+        "lineage": ["Q4_1", "F16"] + ([quant] if quant != "F16" else []),
+    }
+
+
+def bench() -> dict[str, Any]:
+    """Three repetitions: pp 100, 50, 200 tokens/s; tg 10, 20, 5 tokens/s."""
+    return {
+        "status": "ok",
+        "workload": {"prompt_tokens": 100},
+        "repetitions": [
+            {"pp_s": 1.0, "ttft_s": 1.1, "itl_s": [0.1, 0.1, 0.1]},
+            {"pp_s": 2.0, "ttft_s": 2.1, "itl_s": [0.05, 0.05, 0.05]},
+            {"pp_s": 0.5, "ttft_s": 0.6, "itl_s": [0.2, 0.2, 0.2]},
+        ],
+        "load_s": 0.25,
+        "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 7},
+        "settings": {"threads": 2, "context_tokens": 128},
+    }
+
+
+def quality(f1: float) -> dict[str, Any]:
+    score = {"pct": f1, "low_pct": f1 - 5, "high_pct": f1 + 5, "items": 9}
+    names = ("exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1")
+    return {"status": "ok", "summary": {"items": 9, "metrics": dict.fromkeys(names, score)}}
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F16 measured and scored; Q4_0's benchmark died and it misses the gate; Q2_K is not run."""
+    monkeypatch.chdir(tmp_path)
+    model = {"model": "m"}
+    origin = {"kind": "path", "path": f"/models/{EVIL}"}
+    write(layout.MODEL_MANIFEST, {"status": "ok", "origin": origin, "files": {}}, **model)
+    write(
+        layout.QUESTIONS,
+        {
+            "status": "ok",
+            "source": {"file": "qa.json"},
+            "questions": 9,
+            "unanswerable": 3,
+            "paragraphs": 3,
+            "sha256": "abc",
+            "squad": {"secret": "not in the summary"},
+        },
+        study="s",
+        task="qa",
+    )
+    for quant, measured, f1 in (("F16", bench(), 50.0), ("Q4_0", died(), 30.0)):
+        cell = {**model, "quant": quant}
+        write(layout.GGUF_MANIFEST, manifest(quant), **cell)
+        write(layout.BENCH, measured, study="s", device="pi", workload="chat", **cell)
+        write(layout.QUALITY, quality(f1), study="s", task="qa", **cell)
+
+
+def died() -> dict[str, Any]:
+    return failed("benchmark", EVIL, log_tail="")
+
+
+def write(pattern: str, record: dict[str, Any], **wildcards: str) -> None:
+    write_json(Path(layout.at(pattern, **wildcards)), record)
+
+
+@pytest.mark.usefixtures("results")
+def test_measured_cell() -> None:
+    row = summarize(spec())["rows"][0]
+    assert (row["quant"], row["status"], row["reason"]) == ("F16", "ok", None)
+    assert (row["pp_tps"], row["pp_min_tps"], row["pp_max_tps"]) == (100, 50, 200)
+    tg = (row["tg_tps"], row["tg_min_tps"], row["tg_max_tps"])
+    assert tg == pytest.approx((10, 5, 20))
+    assert (row["itl_p50_s"], row["itl_max_s"], row["ttft_s"]) == (0.1, 0.2, 1.1)
+    assert (row["tensors"], row["fallback_tensors"], row["lineage"]) == (5, 0, "Q4_1 > F16")
+    assert (row["qa_f1_pct"], row["qa_f1_low_pct"], row["qa_f1_high_pct"]) == (50, 45, 55)
+    assert row["gates_failed"] == ""
+
+
+@pytest.mark.usefixtures("results")
+def test_failed_cell_keeps_what_is_known() -> None:
+    row = summarize(spec())["rows"][1]
+    assert (row["status"], row["stage"], row["reason"]) == ("failed", "benchmark", EVIL)
+    assert row["tg_tps"] is None
+    assert row["qa_f1_pct"] == 30
+    assert row["gates_failed"] == "qa f1: 30.0 % < 40 %"
+
+
+@pytest.mark.usefixtures("results")
+def test_cell_that_was_not_run() -> None:
+    row = summarize(spec())["rows"][2]
+    assert (row["quant"], row["status"], row["qa_status"]) == ("Q2_K", "not run", "not run")
+    assert row["gates_failed"] == "qa f1: not scored"
+
+
+@pytest.mark.usefixtures("results")
+def test_csv_is_what_the_rows_say(tmp_path: Path) -> None:
+    rows = summarize(spec())["rows"]
+    write_csv(tmp_path / "summary.csv", rows)
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["quant"] for row in read] == ["F16", "Q4_0", "Q2_K"]
+    assert read[1]["reason"] == EVIL
+    assert read[1]["tg_tps"] == ""
+    assert float(read[0]["pp_tps"]) == 100
+
+
+@pytest.mark.usefixtures("results")
+def test_summary_holds_no_passages() -> None:
+    summary = summarize(spec())
+    assert "secret" not in json.dumps(summary)
+    assert summary["provenance"]["config"]["study"] == "s"
+
+
+class Page(HTMLParser):
+    """Which addresses a page loads or links, which tags it holds, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page(tmp_path: Path, **more: Any) -> Page:
+    write_page(summarize(spec(**more)), tmp_path / "index.html")
+    return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("results")
+def test_page_stands_alone_and_trusts_nothing(tmp_path: Path) -> None:
+    shown = page(tmp_path)
+    assert "script" not in shown.tags
+    assert "link" not in shown.tags
+    assert [address for address in shown.addresses if not address.startswith("#")] == []
+    assert "@import" not in shown.text
+    assert EVIL in shown.text, "escaped, it reads as it was written"
+
+
+@pytest.mark.usefixtures("results")
+def test_page_says_what_to_know_first(tmp_path: Path) -> None:
+    text = page(tmp_path).text
+    assert "m came as Q4_1: its F16 is a dequantized Q4_1, not the original weights." in text
+    assert "m Q4_0: 1 of 5 tensors could not take the type meant for them" in text
+    assert "Q4_K > Q5_0: 1" in text
+    assert "3 cells, 3 failed or not run" in text
+    assert "qa f1: 30.0 % < 40 %" in text
+    assert "9 questions (3 unanswerable) on 3 paragraphs" in text
+    assert "always abstaining" in text
+
+
+def test_page_of_a_study_that_has_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "3 cells, 6 failed or not run" in page(tmp_path).text
+
+
+@pytest.mark.usefixtures("results")
+def test_page_without_quality(tmp_path: Path) -> None:
+    shown = page(tmp_path, quality={}, gates=[])
+    assert "qa" not in shown.text.partition("Provenance")[0]
+    assert "svg" in shown.tags
