@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmpi.errors import LlmpiError
+from llmpi.runs import expand_runs
 from llmpi.study import PathSource, SquadFile, Study
 
 Loc = tuple[str | int, ...]
@@ -51,6 +52,8 @@ def parse_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
         for loc, path in _named_files(study)
         if not Path(path).exists()
     ]
+    if not expand_runs(study):
+        problems.append(f"{_where(('exclude',), trees)}: exclude: nothing of the sweep is left")
     if problems:
         raise ConfigError(problems)
     return study

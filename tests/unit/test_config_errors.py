@@ -43,6 +43,10 @@ BAD = {
         "10: exclude.0.device: no device 'hier' under 'devices'; did you mean 'here'? "
         "Allowed: here",
     ),
+    "everything excluded": (
+        ("quality:", "exclude: [{device: here}]\nquality:"),
+        "10: exclude: nothing of the sweep is left",
+    ),
     "gate on a missing task": (
         ("quality:", "gates: [{task: feld, at_least_pct: 3}]\nquality:"),
         "10: gates.0.task: no task 'feld' under 'quality'; did you mean 'field'? Allowed: field",
