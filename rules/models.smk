@@ -9,6 +9,7 @@ rule fetch_model:
             "models/fetch",
             "models/pypi",
             "models/hub",
+            "models/hub_download",
             "hub",
             "models/local",
             "gguf/inspect",

@@ -30,7 +30,7 @@ def run_snakemake(
 
 def planned_jobs(*arguments: str, cwd: Path) -> dict[str, int]:
     """Rule -> number of jobs that a dry run would start, without `all`."""
-    out = run_snakemake("--dry-run", "--quiet", "rules", *arguments, cwd=cwd).stdout
+    out = run_snakemake("--dry-run", *arguments, "--quiet", "rules", cwd=cwd).stdout
     if "Nothing to be done" in out:
         return {}
     table = out.partition("Job stats:")[2]
