@@ -20,7 +20,7 @@ rule provision_device:
     """Store, venv, llmpi and the engine on a device."""
     input:
         unpack(wheel_for_ssh),
-        code=code("provision_device", "remote/provision"),
+        code=code("provision_device", "remote/provision", "remote/engine_wheels"),
         lock=project("envs/device.lock"),
         installer=project("src/llmpi/device/install.py"),
     output:
@@ -34,6 +34,7 @@ rule provision_device:
         **DEVICE_SLOTS,
     params:
         spec=device_spec,
+        engines=layout.ENGINES,
     message:
         "Provisioning device {wildcards.device}"
     script:

@@ -19,6 +19,7 @@ BASE_GGUF = GGUF.replace("{quant}", BASE_QUANT)
 BASE_MANIFEST = GGUF_MANIFEST.replace("{quant}", BASE_QUANT)
 
 LOCAL_STORE = "results/store/{device}"
+ENGINES = "results/engines"
 PROVISIONED = "results/devices/{device}.json"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 

@@ -184,6 +184,21 @@ class LocalDevice(Part):
     """Threads of the engine; by default one per processor the device offers."""
 
 
+class EngineWheel(Part):
+    """An engine of your own making."""
+
+    wheel: str = Field(min_length=1)
+    """Wheel of llama-cpp-python on this machine, built for the device. A relative path starts where
+    Snakemake runs."""
+
+
+Engine = Annotated[
+    Annotated[Literal["auto", "cross", "native"], Tag("name")]
+    | Annotated[EngineWheel, Tag("wheel")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "wheel"),
+]
+
+
 class SshDevice(Part):
     """A Raspberry Pi, or any Linux machine with Python 3.11, reached over SSH.
 
@@ -203,6 +218,13 @@ class SshDevice(Part):
     """File of known host keys; by default `~/.ssh/known_hosts` and the system's."""
     connect_timeout_s: float = Field(default=10, gt=0, le=600)
     """Seconds to wait for the connection."""
+    engine: Engine = "auto"
+    """How the device gets its engine. `cross`: cross-compiled on this machine, installed there
+    offline. `native`: compiled on the device, which needs a compiler and the internet. `auto`:
+    `cross` for aarch64, else `native`. Or `{wheel: PATH}`."""
+    march: str | None = Field(default=None, pattern=r"^armv[89][\w.+-]*$")
+    """Architecture to cross-compile for, as gcc's -march spells it; by default detected: a Pi 5 is
+    armv8.2-a+dotprod+fp16, a Pi 4 armv8-a."""
     python: str = Field(default="python3", min_length=1)
     """Python 3.11 or later on the device; llmpi makes its own venv with it."""
     store: str = Field(default="~/.llmpi", min_length=1)

@@ -4,22 +4,26 @@ from pathlib import Path
 
 from llmpi.jobs import job
 from llmpi.records import write_json
-from llmpi.remote.provision import provision
+from llmpi.remote.provision import Parts, provision
 
 
-def main(
-    *, name: str, spec: dict, wheel: Path | None, lock: Path, installer: Path, receipt: Path
-) -> None:
-    write_json(receipt, provision(name, spec, wheel=wheel, lock=lock, installer=installer))
+def main(*, name: str, spec: dict, parts: Parts | None, receipt: Path) -> None:
+    write_json(receipt, provision(name, spec, parts))
 
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
+        wheel = snakemake.input.get("wheel")
         main(
             name=snakemake.wildcards.device,
             spec=snakemake.params.spec,
-            wheel=Path(snakemake.input.wheel) if snakemake.input.get("wheel") else None,
-            lock=Path(snakemake.input.lock),
-            installer=Path(snakemake.input.installer),
+            parts=Parts(
+                wheel=Path(wheel),
+                lock=Path(snakemake.input.lock),
+                installer=Path(snakemake.input.installer),
+                engines=Path(snakemake.params.engines),
+            )
+            if wheel
+            else None,
             receipt=Path(snakemake.output.receipt),
         )

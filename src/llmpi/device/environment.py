@@ -1,8 +1,18 @@
-"""Under which conditions a measurement ran: what the machine is and how it feels just now."""
+"""Under which conditions a measurement ran: what the machine is and how it feels just now.
 
+Stdlib only and alone in its file: before llmpi is on a device, the workstation sends this text to
+the Python there (`python -c TEXT STORE`), which prints `everything` as JSON.
+"""
+
+import ctypes
+import json
 import os
 import platform
 import re
+import shutil
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +32,10 @@ def machine() -> dict[str, Any]:
         "memory_bytes": _meminfo("MemTotal"),
         "swap_bytes": _meminfo("SwapTotal"),
         "kernel": f"{platform.system()} {platform.release()} {platform.version()}",
+        "os": _os_name(),
         "python": platform.python_version(),
+        "glibc": _glibc(),
+        "hwcap": [_auxiliary(AT_HWCAP), _auxiliary(AT_HWCAP2)],
     }
 
 
@@ -33,9 +46,88 @@ def conditions() -> dict[str, Any]:
         "governor": _text(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         "frequency_hz": _frequency_hz(),
         "temperature_c": _temperature_c(),
+        "throttled": throttled(),
         "load_1min": os.getloadavg()[0],
         "memory_available_bytes": _meminfo("MemAvailable"),
+        "swap_free_bytes": _meminfo("SwapFree"),
     }
+
+
+def throttled() -> dict[str, list[str]] | None:
+    """What the Raspberry Pi's firmware says of its power and heat: `now`, and `since_boot`."""
+    said = _firmware("get_throttled")
+    found = re.search(r"throttled=0x([0-9a-fA-F]+)", said)
+    if not found:
+        return None
+    bits = int(found.group(1), 16)
+    return {
+        "now": [name for i, name in enumerate(THROTTLED) if bits >> i & 1],
+        "since_boot": [name for i, name in enumerate(THROTTLED) if bits >> 16 + i & 1],
+    }
+
+
+def storage(path: Path) -> dict[str, Any]:
+    """The medium below `path`, or below its nearest parent that exists."""
+    while not path.exists():
+        path = path.parent
+    device = path.stat().st_dev
+    usage = shutil.disk_usage(path)
+    node = SYS / f"dev/block/{os.major(device)}:{os.minor(device)}"
+    where = str(node.resolve()) if node.exists() else ""
+    kinds = {"/nvme": "NVMe", "/mmcblk": "SD card", "/usb": "USB", "/virtual/": "virtual"}
+    return {
+        "free_bytes": usage.free,
+        "size_bytes": usage.total,
+        "medium": next((name for part, name in kinds.items() if part in where), None),
+        "device": Path(where).name or None,
+    }
+
+
+def everything(store: Path) -> dict[str, Any]:
+    """The machine, how it feels, its storage, its tools, and what time it has."""
+    return {
+        "machine": machine(),
+        "conditions": conditions(),
+        "storage": storage(store.expanduser()),
+        "tools": {tool: shutil.which(tool) for tool in ("rsync", "vcgencmd")},
+        "time_s": time.time(),
+    }
+
+
+# Bits of `vcgencmd get_throttled`: 0-3 now, 16-19 since boot (Raspberry Pi documentation).
+THROTTLED = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+
+AT_HWCAP, AT_HWCAP2 = 16, 26  # getauxval(3), Linux
+
+
+def _auxiliary(kind: int) -> int:
+    """The kernel's word on the processor; the truth under emulation too, unlike /proc/cpuinfo."""
+    getauxval = ctypes.CDLL(None).getauxval
+    getauxval.restype = ctypes.c_ulong
+    return int(getauxval(ctypes.c_ulong(kind)))
+
+
+def _glibc() -> str | None:
+    name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    return version if name == "glibc" else None
+
+
+def _os_name() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def _firmware(request: str) -> str:
+    """What the Raspberry Pi's firmware answers; nothing elsewhere."""
+    try:
+        done = subprocess.run(
+            ["vcgencmd", request], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
 
 
 def _text(path: Path) -> str:
@@ -77,3 +169,7 @@ def _temperature_c() -> float | None:
     files = (SYS / "class/thermal").glob("thermal_zone*/temp")
     values = [int(text) / 1000 for file in files if (text := _text(file)).lstrip("-").isdigit()]
     return max(values, default=None)
+
+
+if __name__ == "__main__":
+    print(json.dumps(everything(Path(sys.argv[1]))))

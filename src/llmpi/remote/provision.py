@@ -1,37 +1,54 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
+import importlib.util
 import json
 import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, now, sha256_of
+from llmpi.records import Record, now, sha256_of, write_json
 from llmpi.remote.connection import Device, connected
+from llmpi.remote.engine_wheels import Processor, engine_wheels
 
 log = logging.getLogger(__name__)
 
 MINIMUM_PYTHON = (3, 11)
 
 
-def provision(
-    name: str, spec: dict[str, Any], *, wheel: Path | None, lock: Path, installer: Path
-) -> Record:
+@dataclass(frozen=True)
+class Parts:
+    """What of this machine a device is made ready with."""
+
+    wheel: Path
+    """Of llmpi."""
+    lock: Path
+    """The device's pinned packages, the engine among them."""
+    installer: Path
+    """`llmpi/device/install.py`, which builds the engine on the device where that is asked for."""
+    engines: Path
+    """Folder of the wheels made for devices."""
+
+
+def provision(name: str, spec: dict[str, Any], parts: Parts | None) -> Record:
     """Provision a device; quick where nothing changed.
 
     Args:
-        wheel: of llmpi, for a device that is not this machine.
-        lock: the device's pinned packages, the engine among them.
-        installer: `llmpi/device/install.py`, which runs on the device before llmpi is there.
+        parts: None for this machine, which has everything.
 
     Returns:
         Receipt: `store` and `interpreter` (paths on the device), `machine`, `engine`.
     """
     with connected(name, spec) as device:
         device.make_folder(device.store)
-        if wheel is not None:
+        if parts is not None:
             _check_python(device)
-            _install(device, wheel, lock, installer)
+            _install_engine(device, spec, parts)
+            _install_llmpi(device, parts.wheel)
         describe = [device.interpreter, "-m", "llmpi.device.cli", "describe"]
         described = device.run(describe, log=log.debug)
         return {
@@ -39,11 +56,23 @@ def provision(
             "device": name,
             "store": device.store,
             "interpreter": device.interpreter,
-            "wheel_sha256": sha256_of(wheel) if wheel else None,
-            "lock_sha256": sha256_of(lock),
+            "wheel_sha256": sha256_of(parts.wheel) if parts else None,
             **json.loads(described.stdout),
             "provisioned": now(),
         }
+
+
+def probe(device: Device) -> Record:
+    """`llmpi.device.environment.everything` of a device that need not have llmpi.
+
+    Raises:
+        LlmpiError: the Python there is missing or too old.
+    """
+    _check_python(device)
+    found = importlib.util.find_spec("llmpi.device.environment")
+    assert found and found.origin
+    text = Path(found.origin).read_text(encoding="utf-8")
+    return json.loads(device.run([device.python, "-I", "-c", text, device.store]).stdout)
 
 
 def _check_python(device: Device) -> None:
@@ -58,36 +87,103 @@ def _check_python(device: Device) -> None:
         )
 
 
-def _install(device: Device, wheel: Path, lock: Path, installer: Path) -> None:
-    """Install what is not there yet; what is there is told by a file written last."""
-    venv = f"{device.store}/venv"
-    setup = f"{device.store}/setup"
-    if not _is_there(device, f"{setup}/{lock.name}", lock):
-        log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
-        device.run(["rm", "-rf", "--", venv, f"{setup}/{lock.name}"])
-        device.run([device.python, "-m", "venv", venv], log=log.debug)
-        device.put(installer, f"{setup}/{installer.name}")
-        device.put(lock, f"{setup}/{lock.name}.new")
-        device.run(
-            [device.interpreter, f"{setup}/{installer.name}", f"{setup}/{lock.name}.new"],
-            log=log.debug,
+# --- the engine -----------------------------------------------------------------------------------
+
+
+def _install_engine(device: Device, spec: dict[str, Any], parts: Parts) -> None:
+    machine = probe(device)["machine"]
+    how = spec["engine"]
+    if how == "auto":
+        how = "cross" if machine["arch"] == "aarch64" else "native"
+    if how == "native":
+        _build_there(device, parts)
+        return
+    if machine["arch"] != "aarch64":
+        raise LlmpiError(
+            f"device {device.name}: is {machine['arch']}; llmpi cross-builds for aarch64 only. "
+            "Set 'engine: native' for it."
         )
-        device.run(["mv", "-f", "--", f"{setup}/{lock.name}.new", f"{setup}/{lock.name}"])
-    if not _is_there(device, f"{setup}/{wheel.name}", wheel):
-        log.info("device %s: installing %s", device.name, wheel.name)
-        fresh = f"{setup}/new/{wheel.name}"
-        device.put(wheel, fresh)
-        pip = [
-            device.interpreter,
-            "-m",
-            "pip",
-            "install",
-            "--no-deps",
-            "--force-reinstall",
-            "--no-index",
-        ]
-        device.run([*pip, fresh], log=log.debug)
-        device.run(["mv", "-f", "--", fresh, f"{setup}/{wheel.name}"])
+    hwcap, hwcap2 = machine["hwcap"]
+    processor = Processor(machine["arch"], machine["python"], machine["glibc"], hwcap, hwcap2)
+    own = Path(how["wheel"]) if isinstance(how, dict) else None
+    march = spec["march"] or processor.march
+    wheels = engine_wheels(parts.lock, processor, march, parts.engines, own)
+    _install_offline(device, wheels)
+
+
+def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
+    """A venv of `wheels` alone. pip is one of them: the device may have none."""
+    venv, setup = f"{device.store}/venv", f"{device.store}/setup"
+    key = sha256("".join(map(sha256_of, wheels)).encode()).hexdigest()
+    folder = f"{setup}/wheels-{key[:12]}"
+    if _installed(device) == key:
+        return
+    log.info("device %s: installing the engine from %d wheels", device.name, len(wheels))
+    device.run(["rm", "-rf", "--", venv, _mark(device)])
+    for wheel in wheels:
+        if not _is_there(device, f"{folder}/{wheel.name}", wheel):
+            device.put(wheel, f"{folder}/{wheel.name}")
+    device.run([device.python, "-m", "venv", "--without-pip", venv], log=log.debug)
+    there = [f"{folder}/{wheel.name}" for wheel in wheels]
+    pip = next(path for path in there if path.rpartition("/")[2].startswith("pip-"))
+    install = ["install", "--no-index", "--no-deps", "--disable-pip-version-check"]
+    device.run([device.interpreter, f"{pip}/pip", *install, *there], log=log.debug)
+    build = wheels[0].with_suffix(".json")
+    if build.is_file():
+        device.put(build, f"{venv}/llmpi-engine-build.json")
+    _mark_installed(device, key)
+    device.run(["rm", "-rf", "--", folder])
+
+
+def _build_there(device: Device, parts: Parts) -> None:
+    venv, setup = f"{device.store}/venv", f"{device.store}/setup"
+    key = sha256_of(parts.lock)
+    if _installed(device) == key:
+        return
+    log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
+    device.run(["rm", "-rf", "--", venv, _mark(device)])
+    device.run([device.python, "-m", "venv", venv], log=log.debug)
+    there = {path: f"{setup}/{path.name}" for path in (parts.installer, parts.lock)}
+    for path, target in there.items():
+        device.put(path, target)
+    device.run([device.interpreter, *there.values()], log=log.debug)
+    _mark_installed(device, key)
+
+
+def _mark(device: Device) -> str:
+    """The file that says what is installed; written last, removed first."""
+    return f"{device.store}/setup/engine.json"
+
+
+def _installed(device: Device) -> str | None:
+    done = device.run(["cat", "--", _mark(device)], check=False)
+    return json.loads(done.stdout)["key"] if done.status == 0 else None
+
+
+def _mark_installed(device: Device, key: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        mark = Path(scratch) / "engine.json"
+        write_json(mark, {"key": key, "installed": now()})
+        device.put(mark, _mark(device))
+
+
+# --- llmpi ----------------------------------------------------------------------------------------
+
+
+def _install_llmpi(device: Device, wheel: Path) -> None:
+    setup = f"{device.store}/setup"
+    if _is_there(device, f"{setup}/{wheel.name}", wheel) and _runs(device):
+        return
+    log.info("device %s: installing %s", device.name, wheel.name)
+    fresh = f"{setup}/new/{wheel.name}"
+    device.put(wheel, fresh)
+    pip = [device.interpreter, "-m", "pip", "install", "--no-deps", "--force-reinstall"]
+    device.run([*pip, "--no-index", "--disable-pip-version-check", fresh], log=log.debug)
+    device.run(["mv", "-f", "--", fresh, f"{setup}/{wheel.name}"])
+
+
+def _runs(device: Device) -> bool:
+    return device.run([device.interpreter, "-c", "import llmpi.device"], check=False).status == 0
 
 
 def _is_there(device: Device, path: str, local: Path) -> bool:

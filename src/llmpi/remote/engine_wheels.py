@@ -1,0 +1,254 @@
+"""The wheels of a device's engine, made on the workstation: a device needs no compiler, no network.
+
+llama-cpp-python comes as sources only. It is cross-compiled here for the device's processor; what
+it needs has wheels for aarch64 on the index. All are kept below one folder and shared by all
+devices and studies.
+"""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from llmpi.errors import LlmpiError
+from llmpi.records import read_json, sha256_of, write_json
+
+log = logging.getLogger(__name__)
+
+ENGINE = "llama-cpp-python"
+TOOLCHAIN = "aarch64-linux-gnu"
+# Which manylinux_2_N wheels a device takes is its glibc's age; Debian 12 has 2.36.
+PLATFORMS = (34, 28, 17)
+OLDEST_PLATFORM = "manylinux2014_aarch64"  # the older name of 2_17
+
+# Bits of AT_HWCAP and AT_HWCAP2 (Linux, arch/arm64/include/uapi/asm/hwcap.h).
+FPHP, ASIMDHP, ASIMDDP = 1 << 9, 1 << 10, 1 << 20
+I8MM = 1 << 13
+
+
+class Processor(NamedTuple):
+    """What decides which wheels a device can take."""
+
+    machine: str
+    """As `uname -m` says it."""
+    python: str
+    """Full version, such as 3.11.2."""
+    glibc: str
+    hwcap: int
+    hwcap2: int
+
+    @property
+    def march(self) -> str:
+        """The architecture for gcc: a Pi 5 is armv8.2-a+dotprod+fp16, a Pi 4 armv8-a."""
+        half = self.hwcap & FPHP and self.hwcap & ASIMDHP
+        if not (half and self.hwcap & ASIMDDP):
+            return "armv8-a"
+        return "armv8.2-a+dotprod+fp16" + ("+i8mm" if self.hwcap2 & I8MM else "")
+
+
+def engine_wheels(
+    lock: Path, processor: Processor, march: str, cache: Path, own: Path | None = None
+) -> list[Path]:
+    """All wheels of `lock` for an aarch64 device, the engine's first; made where missing.
+
+    Args:
+        lock: a requirements file with hashes.
+        march: architecture for gcc, such as `Processor.march`.
+        cache: shared folder; several jobs may use it at once.
+        own: an engine's wheel to take in place of building one.
+
+    Raises:
+        LlmpiError: the cross compiler is missing, the build failed, a package has no wheel for the
+            device, or the device's glibc is older than the toolchain's.
+    """
+    packages = _packages(lock, processor)
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".flock"):
+        pinned = packages.pop(ENGINE)
+        if own:
+            return [own, *_others(packages, processor, cache)]
+        engine = _engine(pinned, march, cache)
+        needed = read_json(engine.with_suffix(".json"))["glibc"]
+        if Version(processor.glibc) < Version(needed):
+            raise LlmpiError(
+                f"the cross-built engine needs glibc {needed}, the device has {processor.glibc}. "
+                "Set 'engine: native' for it, or build on a workstation as old as the device."
+            )
+        return [engine, *_others(packages, processor, cache)]
+
+
+def _packages(lock: Path, processor: Processor) -> dict[str, str]:
+    """Name -> its lines in the lock (version and hashes), for what the device's Python needs."""
+    environment = {
+        "python_full_version": processor.python,
+        "python_version": ".".join(processor.python.split(".")[:2]),
+        "platform_machine": processor.machine,
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+    }
+    packages = {}
+    for block in re.split(r"\n(?=[^\s#])", lock.read_text(encoding="utf-8")):
+        lines = [line for line in block.splitlines() if not line.strip().startswith("#")]
+        if not lines:
+            continue
+        requirement = Requirement(lines[0].rstrip(" \\"))
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            pinned = f"{requirement.name}{requirement.specifier} \\"
+            packages[requirement.name] = "\n".join([pinned, *lines[1:]]) + "\n"
+    return packages
+
+
+# --- the engine -----------------------------------------------------------------------------------
+
+
+def _engine(pinned: str, march: str, cache: Path) -> Path:
+    arguments = _cmake_arguments(march)
+    key = sha256(f"{pinned}{arguments}".encode()).hexdigest()[:12]
+    version = pinned.partition("==")[2].split()[0]
+    folder = cache / f"{version}-{march}-{key}"
+    if not folder.is_dir():
+        _check_toolchain()
+        log.info("cross-building the engine for %s (takes minutes, once)", march)
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
+            built = _build(pinned, arguments, Path(scratch))
+            _with_runtime(built, Path(scratch) / "whole", march, arguments)
+            (Path(scratch) / "whole").rename(folder)
+    return next(folder.glob("*.whl"))
+
+
+def _cmake_arguments(march: str) -> str:
+    return (
+        "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 "
+        f"-DCMAKE_C_COMPILER={TOOLCHAIN}-gcc -DCMAKE_CXX_COMPILER={TOOLCHAIN}-g++ "
+        f"-DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH={march}"
+    )
+
+
+def _check_toolchain() -> None:
+    for tool in ("gcc", "g++", "objdump"):
+        if not shutil.which(f"{TOOLCHAIN}-{tool}"):
+            raise LlmpiError(
+                f"{TOOLCHAIN}-{tool} is missing on this workstation; it builds the engine for the "
+                "devices. Debian, Ubuntu: sudo apt install gcc-aarch64-linux-gnu "
+                "g++-aarch64-linux-gnu. Or set 'engine: native' for the device."
+            )
+
+
+def _build(pinned: str, arguments: str, scratch: Path) -> Path:
+    requirements = scratch / "engine.txt"
+    requirements.write_text(pinned)
+    # Flags meant for this machine's processor are none for the device's. pip keeps what it built by
+    # its sources alone, so its cache would give back this machine's own engine.
+    env = {k: v for k, v in os.environ.items() if k not in ("CFLAGS", "CXXFLAGS", "LDFLAGS")}
+    env["CMAKE_ARGS"] = arguments
+    command = ["wheel", "--no-deps", "--no-cache-dir", "--no-binary", ENGINE, "--require-hashes"]
+    _pip([*command, "--wheel-dir", str(scratch), "-r", str(requirements)], env)
+    return next(scratch.glob("*.whl"))
+
+
+def _with_runtime(built: Path, folder: Path, march: str, arguments: str) -> None:
+    """The wheel with the compiler's own libraries beside the engine's, and tagged for aarch64.
+
+    A device without a compiler may lack them, libgomp above all.
+    """
+    unpacked = built.parent / "unpacked"
+    _wheel(["unpack", str(built), "--dest", str(unpacked)])
+    [content] = unpacked.iterdir()
+    libraries = content / "llama_cpp/lib"
+    for name in ("libgomp.so.1", "libstdc++.so.6", "libgcc_s.so.1"):
+        done = _run([f"{TOOLCHAIN}-gcc", f"-print-file-name={name}"])
+        shutil.copyfile(done.strip(), libraries / name)
+    info = next(content.glob("*.dist-info")) / "WHEEL"
+    info.write_text(re.sub(r"(?m)^Tag: .*$", "Tag: py3-none-linux_aarch64", info.read_text()))
+    folder.mkdir()
+    _wheel(["pack", str(content), "--dest-dir", str(folder)])
+    wheel = next(folder.glob("*.whl"))
+    compiler = _run([f"{TOOLCHAIN}-gcc", "--version"]).splitlines()[0]
+    record = {
+        "CMAKE_ARGS": arguments,
+        "march": march,
+        "compiler": compiler,
+        "glibc": _glibc_needed(libraries),
+        "sha256": sha256_of(wheel),
+    }
+    write_json(wheel.with_suffix(".json"), record)
+
+
+def _glibc_needed(libraries: Path) -> str:
+    """The newest glibc whose symbols the libraries ask for."""
+    asked = {
+        Version(found)
+        for library in libraries.glob("*.so*")
+        for found in re.findall(
+            r"GLIBC_(\d+\.\d+)", _run([f"{TOOLCHAIN}-objdump", "-T", str(library)])
+        )
+    }
+    return str(max(asked))
+
+
+# --- what it needs --------------------------------------------------------------------------------
+
+
+def _others(packages: dict[str, str], processor: Processor, cache: Path) -> list[Path]:
+    minor = "".join(processor.python.split(".")[:2])
+    text = "".join(packages.values())
+    key = sha256(f"{text}{processor.glibc}".encode()).hexdigest()[:12]
+    folder = cache / f"packages-cp{minor}-{key}"
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(prefix=".packages-", dir=cache) as scratch:
+            requirements = Path(scratch) / "packages.txt"
+            requirements.write_text(text)
+            wheels = Path(scratch) / "wheels"
+            command = ["download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+            command += ["--implementation", "cp", "--python-version", minor]
+            for tag in _platforms(processor.glibc):
+                command += ["--platform", tag]
+            _pip([*command, "--dest", str(wheels), "-r", str(requirements)], dict(os.environ))
+            wheels.rename(folder)
+    return sorted(folder.glob("*.whl"))
+
+
+def _platforms(glibc: str) -> list[str]:
+    """Tags of wheels that a device with this glibc runs."""
+    minor = Version(glibc).minor
+    known = [
+        tag for tag in PLATFORMS if not (m := re.search(r"_2_(\d+)", tag)) or int(m[1]) <= minor
+    ]
+    return [f"{tag}_aarch64" for tag in known]
+
+
+# --- tools ----------------------------------------------------------------------------------------
+
+
+def _pip(arguments: Sequence[str], env: dict[str, str]) -> None:
+    _run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments], env=env)
+
+
+def _wheel(arguments: Sequence[str]) -> None:
+    _run([sys.executable, "-m", "wheel", *arguments])
+
+
+def _run(command: Sequence[str], **options: Any) -> str:
+    """Stdout of a command; all it says goes to the log.
+
+    Raises:
+        LlmpiError: it failed, with the end of what it said.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    for line in (done.stdout + done.stderr).splitlines():
+        log.debug("%s", line)
+    if done.returncode != 0:
+        raise LlmpiError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-1500:]}")
+    return done.stdout
