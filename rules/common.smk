@@ -50,7 +50,18 @@ DEVICE_SLOTS = {
 # The modules that run on a device.
 DEVICE_MODULES = [
     f"device/{name}"
-    for name in ("cli", "engine", "engine_info", "environment", "measure", "supervise")
+    for name in (
+        "cell",
+        "cli",
+        "engine",
+        "engine_info",
+        "environment",
+        "jobs",
+        "lock",
+        "measure",
+        "store",
+        "supervise",
+    )
 ]
 
 # The settings of a quality task that concern the answers, not the choice of questions.

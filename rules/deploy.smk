@@ -47,6 +47,7 @@ rule deploy_gguf:
         code=code("deploy_gguf", "remote/deploy"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
+        provisioned=ancient(layout.PROVISIONED),
     output:
         receipt=layout.RECEIPT,
     log:

@@ -46,6 +46,7 @@ PasswordAuthentication no
 PermitRootLogin no
 UsePAM no
 Subsystem sftp internal-sftp
+SetEnv QEMU_CPU={cpu}
 """
 
 
@@ -86,8 +87,21 @@ def running(cache: Path, port: int | None = None) -> Iterator[VirtualPi]:
     root = build(cache)
     register_qemu()
     pi = _keys(root, cache, port or _free_port())
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", START, "sh"]
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "QEMU_CPU": CPU}
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        START,
+        "sh",
+    ]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     with (cache / "sshd.log").open("w") as log:
         process = subprocess.Popen([*command, str(root)], stderr=log, env=environment)
         try:
@@ -118,7 +132,7 @@ def build(cache: Path) -> Path:
     partial.parent.mkdir(parents=True, exist_ok=True)
     bootstrap = ["debootstrap", "--arch=arm64", "--variant=minbase"]
     _run([*bootstrap, f"--include={','.join(PACKAGES)}", SUITE, str(partial)])
-    _run(["chroot", str(partial), "useradd", "--create-home", "--shell", "/bin/bash", USER])
+    _run(["chroot", str(partial), "useradd", "-m", "-s", "/bin/bash", "-p", "*", USER])
     partial.rename(root)
     return root
 
@@ -140,7 +154,7 @@ def _keys(root: Path, cache: Path, port: int) -> VirtualPi:
     ssh.mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(f"{key}.pub", ssh / "authorized_keys")
     _run(["chroot", str(root), "chown", "-R", f"{USER}:", f"/home/{USER}"])
-    (root / "etc/ssh/virtual_pi").write_text(SSHD_CONFIG.format(port=port))
+    (root / "etc/ssh/virtual_pi").write_text(SSHD_CONFIG.format(port=port, cpu=CPU))
     kind, public = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
     known_hosts = cache / "known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{port} {kind} {public}\n")

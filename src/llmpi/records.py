@@ -61,3 +61,7 @@ def sha256_of(path: Path) -> str:
 
 def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_of_json(content: Any) -> str:
+    return sha256_of_text(json.dumps(content, sort_keys=True))

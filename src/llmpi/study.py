@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -84,6 +85,15 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 InsidePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
 RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 Revision = Annotated[str, Field(pattern=r"^[\w][\w./-]*$")]
+
+
+def _bytes(value: object) -> object:
+    """'16G' -> bytes; powers of 1024, as systemd and Docker read it."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])", value) if isinstance(value, str) else None
+    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1)) if found else value
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1)]
 
 
 class Part(BaseModel):
@@ -218,6 +228,8 @@ class SshDevice(Part):
     """File of known host keys; by default `~/.ssh/known_hosts` and the system's."""
     connect_timeout_s: float = Field(default=10, gt=0, le=600)
     """Seconds to wait for the connection."""
+    reconnect_s: float = Field(default=600, ge=0)
+    """Seconds a link may be lost during a measurement, which goes on meanwhile."""
     engine: Engine = "auto"
     """How the device gets its engine. `cross`: cross-compiled on this machine, installed there
     offline. `native`: compiled on the device, which needs a compiler and the internet. `auto`:
@@ -229,6 +241,9 @@ class SshDevice(Part):
     """Python 3.11 or later on the device; llmpi makes its own venv with it."""
     store: str = Field(default="~/.llmpi", min_length=1)
     """Folder on the device for the venv and the model files; best on its fastest medium."""
+    quota: Bytes | None = None
+    """What llmpi's model files may take there, such as `32G`; the least recently used ones are
+    removed to make room. By default what the disk has."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of the engine; by default one per processor the device offers."""
 

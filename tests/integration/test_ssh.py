@@ -43,7 +43,7 @@ def test_device_has_its_own_venv_with_the_same_engine(over_ssh, finished) -> Non
 def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
     receipt = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
     manifest = over_ssh.json("gguf/smollm2-135m/Q4_0.json")
-    assert receipt["sent"]
+    assert receipt["sent_bytes"] == receipt["bytes"]
     assert sha256_of(Path(receipt["path"])) == manifest["sha256"]
     store = Path(over_ssh.json("devices/pi.json")["store"])
     assert store.stat().st_mode & 0o777 == 0o700
@@ -52,7 +52,7 @@ def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
 
 def test_a_file_that_is_there_is_not_sent_again(over_ssh) -> None:
     over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
-    assert not over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")["sent"]
+    assert over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")["sent_bytes"] == 0
 
 
 def test_a_damaged_file_is_sent_again(over_ssh) -> None:
@@ -62,7 +62,7 @@ def test_a_damaged_file_is_sent_again(over_ssh) -> None:
         file.write(b"damage")
     over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
     again = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
-    assert again["sent"]
+    assert again["sent_bytes"] == again["bytes"]
     assert sha256_of(Path(again["path"])) == receipt["sha256"]
 
 
@@ -110,17 +110,17 @@ def test_unreachable_host(sshd, tmp_path: Path) -> None:
 def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
     from support import ROOT
 
-    from llmpi.remote.provision import provision
+    from llmpi.remote.provision import Parts, provision
 
     [wheel] = (over_ssh.folder / "results/wheel").glob("*.whl")
+    parts = Parts(
+        wheel=wheel,
+        lock=ROOT / "envs/device.lock",
+        installer=ROOT / "src/llmpi/device/install.py",
+        engines=tmp_path / "engines",
+    )
     with pytest.raises(LlmpiError, match=r"python9 does not run; llmpi needs Python 3\.11"):
-        provision(
-            "pi",
-            spec(sshd, tmp_path / "store", python="python9"),
-            wheel=wheel,
-            lock=ROOT / "envs/device.lock",
-            installer=ROOT / "src/llmpi/device/install.py",
-        )
+        provision("pi", spec(sshd, tmp_path / "store", python="python9"), parts)
 
 
 def test_arguments_are_quoted(sshd, tmp_path: Path) -> None:

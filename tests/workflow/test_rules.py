@@ -29,6 +29,7 @@ PLUMBING = {
     "quant_types",
     "records",
     "remote/connection",
+    "remote/transfer",
     "runs",
     "study",
 }

@@ -7,21 +7,26 @@ from llmpi.records import read_json, write_json
 from llmpi.remote.benchmark import benchmark
 
 
-def main(*, name: str, spec: dict, receipt: Path, out: Path) -> None:
+def main(*, name: str, spec: dict, what: str, receipt: Path, gguf: Path, out: Path) -> None:
     record = benchmark(
         name,
         spec["device"],
+        what=what,
         workload=spec["workload"],
         receipt=read_json(receipt),
+        gguf=gguf,
     )
     write_json(out, record)
 
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
+        cell = snakemake.wildcards
         main(
-            name=snakemake.wildcards.device,
+            name=cell.device,
             spec=snakemake.params.spec,
+            what=f"{cell.study}: {cell.model} {cell.quant} {cell.workload}",
             receipt=Path(snakemake.input.receipt),
+            gguf=Path(snakemake.input.gguf),
             out=Path(snakemake.output.bench),
         )

@@ -3,55 +3,87 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from llmpi.device import engine_info, environment
-from llmpi.device.supervise import Death, OwnerGoneError, supervise
+from llmpi.device import cell, engine_info, environment, jobs, store
+from llmpi.device.supervise import OwnerGoneError
+
+Request = dict[str, Any]
 
 
-def benchmark(job: dict[str, Any], owner: IO[str] | None) -> dict[str, Any]:
-    """The measurement, or the record of how the engine died."""
-    outcome = supervise(
-        "llmpi.device.measure",
-        job,
-        log=lambda line: print(line, file=sys.stderr, flush=True),
-        timeout_s=job["workload"]["timeout_s"],
-        owner=owner,
+def describe(_: Request) -> Any:
+    """This machine and its engine."""
+    return {"machine": environment.machine(), "engine": engine_info.describe()}
+
+
+def expect(request: Request) -> Any:
+    """Make room for a model file, and say what is there of it."""
+    try:
+        return store.expect(Path(request.pop("store")), **request)
+    except store.QuotaError as error:
+        return {"quota": str(error)}
+    except store.NoRoomError as error:
+        return {"no_room": str(error)}
+
+
+def accept(request: Request) -> Any:
+    """Check a model file that has arrived and give it its name."""
+    return {"sound": store.accept(Path(request["store"]), request["name"], request["sha256"])}
+
+
+def use(request: Request) -> Any:
+    """Whether a model file is still the one that was taken in."""
+    return {"sound": store.use(Path(request["path"]), request["sha256"])}
+
+
+def measure(request: Request) -> Any:
+    """Measure a cell here and now, until standard input ends."""
+    return cell.run(
+        request, log=lambda line: print(line, file=sys.stderr, flush=True), owner=sys.stdin
     )
-    if not isinstance(outcome, Death):
-        return outcome
-    return {
-        "status": "failed",
-        "stage": "benchmark",
-        "reason": outcome.reason,
-        "log_tail": outcome.tail,
-        "workload": job["workload"],
-        "environment": {"machine": environment.machine(), "engine": engine_info.describe()},
-    }
+
+
+def start(request: Request) -> Any:
+    """Start measuring a cell, detached."""
+    return {"state": jobs.start(Path(request["folder"]), request["job"])}
+
+
+def poll(request: Request) -> Any:
+    """How a detached measurement goes."""
+    return jobs.poll(Path(request["folder"]), request["offset"])
+
+
+def cancel(request: Request) -> Any:
+    """End the detached measurements of a store; says how many ran."""
+    return {"ended": sum(map(jobs.cancel, jobs.running(Path(request["jobs"]))))}
+
+
+def forget(request: Request) -> Any:
+    """Remove what is left of a detached measurement."""
+    jobs.forget(Path(request["folder"]))
+    return {}
+
+
+COMMANDS: dict[str, Callable[[Request], Any]] = {
+    command.__name__: command
+    for command in (describe, expect, accept, use, measure, start, poll, cancel, forget)
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="llmpi-device", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    bench = commands.add_parser("benchmark", help="measure one workload of one model file")
-    bench.add_argument("job", help='JSON: {"gguf": path, "threads": n or null, "workload": {...}}')
-    bench.add_argument(
-        "--until-eof",
-        action="store_true",
-        help="stop when standard input ends: the workstation's way to say that it is gone",
-    )
-    commands.add_parser("describe", help="this machine and its engine")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        one.add_argument("request", nargs="?", type=json.loads, default={}, help="a JSON object")
     args = parser.parse_args(argv)
-    if args.command == "describe":
-        record = {"machine": environment.machine(), "engine": engine_info.describe()}
-    else:
-        try:
-            record = benchmark(json.loads(args.job), sys.stdin if args.until_eof else None)
-        except OwnerGoneError:
-            print("llmpi-device: the connection is gone; stopped", file=sys.stderr)
-            return 1
-    print(json.dumps(record))
+    try:
+        print(json.dumps(COMMANDS[args.command](args.request)))
+    except OwnerGoneError:
+        print("llmpi-device: the connection is gone; stopped", file=sys.stderr)
+        return 1
     return 0
 
 

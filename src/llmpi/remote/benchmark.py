@@ -1,43 +1,110 @@
-"""Have a device measure one workload of one model file that was deployed to it."""
+"""Have a device measure one workload of one model file that was deployed to it.
 
-import json
+On a device behind SSH the measurement is detached: it goes on when the link is lost or the
+workstation dies, and whoever asks for the same cell again gets its record.
+"""
+
+import contextlib
 import logging
+import time
+from pathlib import Path
 from typing import Any
 
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, is_ok, now
-from llmpi.remote.connection import connected
+from llmpi.records import Record, is_ok, now, sha256_of_json
+from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
+from llmpi.remote.deploy import put_model
 
 log = logging.getLogger(__name__)
 
+POLL_EVERY_S = 2.0
+
 
 def benchmark(
-    name: str, spec: dict[str, Any], *, workload: dict[str, Any], receipt: Record
+    name: str,
+    spec: dict[str, Any],
+    *,
+    what: str,
+    workload: dict[str, Any],
+    receipt: Record,
+    gguf: Path,
 ) -> Record:
-    """Run `llmpi-device benchmark` there and return its record.
+    """The record of one cell, measured there.
 
     An engine that dies is a result (status `failed`); a device that cannot be reached is not.
 
     Args:
         spec: the device's fields.
+        what: names study and cell, for whoever waits for the device, and the job among others.
         workload: the fields of `llmpi.study.Workload`.
         receipt: of the file on the device, which was provisioned; a failed one is passed on.
+        gguf: the file here, to be sent again if it is not there any more.
 
     Raises:
         LlmpiError: the device or the way to it failed.
     """
     if not is_ok(receipt):
         return receipt
-    job = {"gguf": receipt["path"], "threads": spec["threads"], "workload": workload}
-    command = ["-m", "llmpi.device.cli", "benchmark", "--until-eof", json.dumps(job)]
+    job = {"what": what, "gguf": receipt["path"], "threads": spec["threads"], "workload": workload}
+    identity = {**job, "sha256": receipt["sha256"]}
+    started = now()
     with connected(name, spec) as device:
-        started = now()
-        done = device.run([device.interpreter, *command], log=_tell)
-    try:
-        record = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        raise LlmpiError(f"device {name}: no measurement came back: {done.stdout!r}") from None
+        again = _ensure(device, spec, gguf, receipt)
+        if not is_ok(again):
+            return again
+        if device.is_local:
+            record = device.ask("measure", job, log=_tell)
+    if spec["transport"] == "ssh":
+        record = _detached(name, spec, job, sha256_of_json(identity)[:16])
     return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
+
+
+def _ensure(device: Device, spec: dict[str, Any], gguf: Path, receipt: Record) -> Record:
+    """The file may have made room for another since it was deployed, or been damaged."""
+    if device.ask("use", {"path": receipt["path"], "sha256": receipt["sha256"]})["sound"]:
+        return receipt
+    log.info("device %s: %s is not there any more; sending it again", device.name, receipt["path"])
+    file = "/".join(receipt["path"].split("/")[-2:])
+    return put_model(device, gguf, file, receipt["sha256"], spec.get("quota"))
+
+
+def _detached(name: str, spec: dict[str, Any], job: dict[str, Any], key: str) -> Record:
+    """Start the job or find it running, and follow it to its end over as many links as it takes."""
+    offset = 0
+    lost_at: float | None = None
+    while True:
+        try:
+            with connected(name, spec) as device:
+                folder = f"{device.store}/jobs/{key}"
+                device.ask("start", {"folder": folder, "job": job}, timeout_s=ANSWER_S)
+                while True:
+                    request = {"folder": folder, "offset": offset}
+                    answer = device.ask("poll", request, timeout_s=ANSWER_S)
+                    offset, lost_at = answer["offset"], None
+                    for line in answer["log"].splitlines():
+                        _tell(line)
+                    if answer["state"] != "running":
+                        return _collected(device, folder, answer)
+                    time.sleep(POLL_EVERY_S)
+        except LinkError as error:
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > spec["reconnect_s"]:
+                raise LinkError(
+                    f"{error}\nA measurement that runs there goes on; run again to collect it."
+                ) from error
+            log.info("%s\ntrying again for %g s", error, spec["reconnect_s"])
+            time.sleep(POLL_EVERY_S)
+
+
+def _collected(device: Device, folder: str, answer: Record) -> Record:
+    with contextlib.suppress(LinkError):  # then it is forgotten when it is old
+        device.ask("forget", {"folder": folder}, timeout_s=ANSWER_S)
+    if answer["state"] != "done":
+        raise LlmpiError(
+            f"device {device.name}: the measurement ended without a record; the device may have "
+            "been restarted, or the measurement cancelled. Run again."
+        )
+    return answer["record"]
 
 
 def _tell(line: str) -> None:

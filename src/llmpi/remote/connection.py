@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shlex
 import shutil
@@ -9,20 +10,28 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fabric import Config, Connection
 from invoke.exceptions import Failure
 from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
-from tqdm import tqdm
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
+from llmpi.remote.transfer import Sender, send, sender_for
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 Log = Callable[[str], None]
+
+ANSWER_S = 120
+"""A short question to a device is answered by then, or the link is taken for lost."""
+
+
+class LinkError(LlmpiError):
+    """A device cannot be reached, or not any more; it may be there again later."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +52,30 @@ class Device(ABC):
         self.python = python
         self.store = ""
 
-    def run(self, argv: Sequence[str], *, log: Log | None = None, check: bool = True) -> Done:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        log: Log | None = None,
+        check: bool = True,
+        timeout_s: int | None = None,
+    ) -> Done:
         """Run a command, each argument quoted; its stderr goes to `log` line by line.
 
         Raises:
-            LlmpiError: the connection broke, or `check` and the command failed.
+            LinkError: the connection broke, or nothing came back within `timeout_s`.
+            LlmpiError: `check` and the command failed.
         """
         stream = _Lines(log)
+        options = {"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream}
         try:
-            result = self._start(
-                shlex.join(argv), hide="stdout", warn=True, in_stream=False, err_stream=stream
-            )
-        except (Failure, OSError, SSHException) as error:
-            raise LlmpiError(f"device {self.name}: {_short(argv)}: {error}") from error
+            result = self._start(shlex.join(argv), timeout=timeout_s, **options)
+        except (Failure, OSError, EOFError, SSHException) as error:
+            raise LinkError(f"device {self.name}: {_short(argv)}: {error}") from error
         stream.flush()
         done = Done(result.exited, result.stdout, result.stderr)
         if done.status == -1 and not self.is_local:
-            raise LlmpiError(f"device {self.name}: the connection broke during {_short(argv)}")
+            raise LinkError(f"device {self.name}: the connection broke during {_short(argv)}")
         if check and done.status != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise LlmpiError(
@@ -82,11 +98,27 @@ class Device(ABC):
         self.run(["sh", "-c", 'umask 077 && mkdir -p -- "$1"', "sh", path])
 
     def put(self, source: Path, target: str) -> None:
-        """Put a file there; its final name is taken only when all of it has arrived."""
+        """Put a small file there; its final name is taken only when all of it has arrived."""
         partial = f"{target}.part"
         self.make_folder(target.rpartition("/")[0])
-        self._copy(source, partial)
+        self.run(["rm", "-f", "--", partial])
+        self.send(source, partial, 0)
         self.run(["mv", "-f", "--", partial, target])
+
+    def ask(self, command: str, request: dict[str, Any], **options: Any) -> Any:
+        """What `llmpi-device` there answers; `options` are `run`'s.
+
+        Raises:
+            LinkError, LlmpiError: as `run`.
+        """
+        asked = [self.interpreter, "-m", "llmpi.device.cli", command, json.dumps(request)]
+        answer = self.run(asked, **options).stdout
+        try:
+            return json.loads(answer)
+        except json.JSONDecodeError:
+            raise LlmpiError(
+                f"device {self.name}: llmpi-device {command} answered {answer[:200]!r}"
+            ) from None
 
     @property
     @abstractmethod
@@ -101,7 +133,12 @@ class Device(ABC):
     def _start(self, command: str, **options: Any) -> Any: ...
 
     @abstractmethod
-    def _copy(self, source: Path, target: str) -> None: ...
+    def send(self, source: Path, partial: str, there: int) -> int:
+        """Send what a partial file there, of `there` bytes, lacks of `source`; returns how much.
+
+        Raises:
+            LlmpiError: the link or the disk failed; what arrived stays there.
+        """
 
 
 class ThisMachine(Device):
@@ -122,12 +159,13 @@ class ThisMachine(Device):
     def _start(self, command: str, **options: Any) -> Any:
         return self.connection.local(command, **options)
 
-    def _copy(self, source: Path, target: str) -> None:
-        Path(target).unlink(missing_ok=True)
+    def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
+        Path(partial).unlink(missing_ok=True)
         try:
-            os.link(source, target)
+            os.link(source, partial)
         except OSError:  # another file system
-            shutil.copyfile(source, target)
+            shutil.copyfile(source, partial)
+        return source.stat().st_size
 
 
 class SshMachine(Device):
@@ -137,6 +175,7 @@ class SshMachine(Device):
 
     def __init__(self, name: str, spec: dict[str, Any], connection: Connection) -> None:
         super().__init__(name, connection, spec["python"])
+        self._spec = spec
         home = self.run(["sh", "-c", 'printf %s "$HOME"']).stdout
         store = spec["store"]
         self.store = home + store[1:] if store.startswith("~/") else store
@@ -150,18 +189,12 @@ class SshMachine(Device):
     def _start(self, command: str, **options: Any) -> Any:
         return self.connection.run(command, **options)
 
-    def _copy(self, source: Path, target: str) -> None:
-        size = source.stat().st_size
-        with tqdm(total=size, unit="B", unit_scale=True, desc=f"{self.name}: {source.name}") as bar:
-            try:
-                self.connection.sftp().put(
-                    str(source), target, callback=lambda done, _: bar.update(done - bar.n)
-                )
-            except OSError as error:
-                raise LlmpiError(
-                    f"device {self.name}: {target} could not be written ({error}); is there "
-                    f"{size / 1e6:.0f} MB of room, and the right to write?"
-                ) from error
+    def send(self, source: Path, partial: str, there: int) -> int:
+        return send(self.name, self._sender, source, partial, there)
+
+    @cached_property
+    def _sender(self) -> Sender:
+        return sender_for(self.connection, self._spec)
 
 
 @contextlib.contextmanager
@@ -169,7 +202,8 @@ def connected(name: str, spec: dict[str, Any]) -> Iterator[Device]:
     """Reach the device that `spec` (the fields of a `llmpi.study` device) describes.
 
     Raises:
-        LlmpiError: unreachable, host key unknown or wrong, not let in; with what to do.
+        LinkError: unreachable.
+        LlmpiError: host key unknown or wrong, not let in; with what to do.
     """
     if spec["transport"] == "local":
         yield ThisMachine(name, spec)
@@ -230,9 +264,9 @@ def _open(name: str, connection: Connection) -> None:
                 f"device {name}: the host key of {where} is not known. Connect once by hand and "
                 f"compare its fingerprint: {by_hand} true"
             ) from error
-        raise LlmpiError(f"device {name}: SSH to {where} failed: {error}") from error
-    except OSError as error:
-        raise LlmpiError(
+        raise LinkError(f"device {name}: SSH to {where} failed: {error}") from error
+    except (OSError, EOFError) as error:
+        raise LinkError(
             f"device {name}: {where} cannot be reached ({error}). Is it on, and the host name or "
             f"port right? Try: {by_hand} true"
         ) from error

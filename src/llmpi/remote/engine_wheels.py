@@ -223,10 +223,7 @@ def _others(packages: dict[str, str], processor: Processor, cache: Path) -> list
 def _platforms(glibc: str) -> list[str]:
     """Tags of wheels that a device with this glibc runs."""
     minor = Version(glibc).minor
-    known = [
-        tag for tag in PLATFORMS if not (m := re.search(r"_2_(\d+)", tag)) or int(m[1]) <= minor
-    ]
-    return [f"{tag}_aarch64" for tag in known]
+    return [f"manylinux_2_{m}_aarch64" for m in PLATFORMS if m <= minor] + [OLDEST_PLATFORM]
 
 
 # --- tools ----------------------------------------------------------------------------------------

@@ -1,0 +1,136 @@
+"""Send a file over SSH: resumed after a break, with a bound on memory, with a progress bar.
+
+Two ways behind one interface, `Sender`: rsync where both ends have it, else SFTP. Both append to a
+partial file on the device; whether the whole arrived is for the caller to check by its hash.
+"""
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fabric import Connection
+from paramiko import SFTPClient, SSHException
+from tqdm import tqdm
+
+from llmpi.errors import LlmpiError
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+
+Progress = Callable[[int], object]
+Sender = Callable[[Path, str, int, Progress], None]
+"""Append to the remote file what it lacks of a local one: (local, remote, bytes there, progress).
+
+`progress` is told how many bytes are there by now. Raises OSError or SSHException.
+"""
+
+
+def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> int:
+    """Send what `partial` lacks of `source`; returns how many bytes that was.
+
+    Args:
+        name: of the device, for the progress bar.
+        there: bytes of `partial` on the device already.
+
+    Raises:
+        LlmpiError: the link or the device's disk failed; what arrived stays there.
+    """
+    size = source.stat().st_size
+    title = f"{name}: {source.name}"
+    with tqdm(total=size, initial=there, unit="B", unit_scale=True, desc=title) as bar:
+        try:
+            sender(source, partial, there, lambda done: bar.update(done - bar.n))
+        except (OSError, SSHException, EOFError) as error:
+            raise LlmpiError(
+                f"device {name}: sending {source.name} broke off at {bar.n / 1e6:.1f} of "
+                f"{size / 1e6:.1f} MB ({error or 'the link was lost'}). "
+                "Run again: it goes on there."
+            ) from error
+    return size - there
+
+
+def sender_for(connection: Connection, spec: dict[str, Any]) -> Sender:
+    """rsync where both ends have it, else SFTP."""
+    there = connection.run("command -v rsync", hide=True, warn=True, in_stream=False)
+    return Rsync(spec) if there.ok and shutil.which("rsync") else Sftp(connection)
+
+
+class Sftp:
+    """Over the open connection, writes sent without waiting for each answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
+        transport = self._connection.client.get_transport()
+        client = SFTPClient.from_transport(transport)
+        assert client is not None
+        with client, source.open("rb") as local, client.open(partial, "ab") as remote:
+            remote.set_pipelined(True)
+            local.seek(there)
+            remote.seek(there)
+            while chunk := local.read(CHUNK_BYTES):
+                remote.write(chunk)
+                there += len(chunk)
+                progress(there)
+
+
+class Rsync:
+    """The system's rsync over the system's ssh, told what stands in the config."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+
+    def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
+        host = self._spec["host"]
+        user = f"{self._spec['user']}@" if self._spec["user"] else ""
+        target = f"{user}[{host}]:{partial}" if ":" in host else f"{user}{host}:{partial}"
+        options = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
+        command = ["rsync", *options, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        try:
+            self._follow(process, there, progress)
+        finally:
+            process.kill()
+            process.wait()
+
+    def _ssh(self) -> list[str]:
+        spec = self._spec
+        options = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "yes",
+            "ConnectTimeout": max(1, round(spec["connect_timeout_s"])),
+            "ServerAliveInterval": 15,
+            "Port": spec["port"],
+            "IdentityFile": _path(spec["identity_file"]),
+            "UserKnownHostsFile": _path(spec["known_hosts"]),
+        }
+        given = [f"-o{key}={value}" for key, value in options.items() if value is not None]
+        return ["ssh", *given]
+
+    def _follow(self, process: subprocess.Popen[bytes], there: int, progress: Progress) -> None:
+        assert process.stdout and process.stderr
+        said = b""
+        while piece := os.read(process.stdout.fileno(), 4096):
+            # "  1,234,567  45%  12.3MB/s ...": bytes of this run, rewritten in place.
+            said = (said + piece)[-200:]
+            if found := re.findall(rb"\s([\d,]+)\s+\d+%", said):
+                progress(there + int(found[-1].replace(b",", b"")))
+        error = process.stderr.read().decode(errors="replace").strip()
+        if process.wait() != 0:
+            raise OSError(
+                error.splitlines()[0] if error else f"rsync ended with {process.returncode}"
+            )
+
+
+def _path(given: str | None) -> str | None:
+    return str(Path(given).expanduser()) if given else None
