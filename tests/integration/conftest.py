@@ -33,6 +33,15 @@ class Work:
         command = ["--cores", "2", "--configfile", "config/study.yaml", *arguments]
         return run_snakemake(*command, cwd=self.folder, **options)
 
+    def clone(self, folder: Path) -> "Work":
+        """A copy to edit; model files are links: replace them, never write."""
+
+        def link_models(source: str, target: str) -> None:
+            (os.link if source.endswith(".gguf") else shutil.copy2)(source, target)
+
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=link_models)
+        return Work(folder, json.loads(json.dumps(self.config)))
+
     def json(self, path: str) -> dict[str, Any]:
         return json.loads((self.folder / "results" / path).read_text())
 
@@ -78,14 +87,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 @pytest.fixture
 def copy(finished: Work, tmp_path: Path) -> Work:
-    """A copy of the finished study to edit; model files are links: replace them, never write."""
-    folder = tmp_path / "work"
-
-    def link_models(source: str, target: str) -> None:
-        (os.link if source.endswith(".gguf") else shutil.copy2)(source, target)
-
-    shutil.copytree(finished.folder, folder, symlinks=True, copy_function=link_models)
-    return Work(folder, json.loads(json.dumps(finished.config)))
+    """A copy of the finished study to edit."""
+    return finished.clone(tmp_path / "work")
 
 
 @dataclass
@@ -139,6 +142,18 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def over_ssh(finished: Work, sshd: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """The finished study once more, measured on a device behind SSH."""
+    folder = tmp_path_factory.mktemp("over-ssh") / "work"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    work = Work(folder, {**finished.config, "study": "over-ssh"})
+    store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
+    work.config["devices"] = {"pi": sshd.device(store)}
+    work.write().snakemake()
+    return work
 
 
 def _free_port() -> int:

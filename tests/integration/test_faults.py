@@ -9,6 +9,8 @@ from pathlib import Path
 
 from support import ROOT
 
+from llmpi.records import read_json, sha256_of, write_json
+
 SHORT = {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}
 
 
@@ -20,10 +22,12 @@ def replace_with_a_stump(path: Path) -> None:
 
 
 def test_engine_that_dies_in_one_cell(copy) -> None:
-    """The device's file is cut short behind the receipt's back: one cell fails, and says why."""
-    replace_with_a_stump(copy.folder / "results/store/here/models/smollm2-135m/Q4_0.gguf")
-    cell = "results/bench/small/here/smollm2-135m/Q4_0/chat.json"
-    copy.snakemake("--forcerun", cell)
+    """A file that no engine can load, and whose manifest stands by it: its cell says why."""
+    gguf = copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
+    replace_with_a_stump(gguf)
+    manifest = gguf.with_suffix(".json")
+    write_json(manifest, {**read_json(manifest), "sha256": sha256_of(gguf)})
+    copy.snakemake()
     rows = {row["quant"]: row for row in copy.summary()}
     assert rows["Q4_0"]["status"] == "failed"
     assert rows["Q4_0"]["stage"] == "benchmark"

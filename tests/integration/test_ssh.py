@@ -1,6 +1,5 @@
 """The whole DAG over a real OpenSSH server on loopback, and who is not let in."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,18 +9,6 @@ from llmpi.errors import LlmpiError
 from llmpi.records import sha256_of
 from llmpi.remote.connection import connected
 from llmpi.study import SshDevice
-
-
-@pytest.fixture(scope="module")
-def over_ssh(finished, sshd, tmp_path_factory: pytest.TempPathFactory):
-    """The finished study once more, measured on a device behind SSH."""
-    folder = tmp_path_factory.mktemp("over-ssh") / "work"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    work = type(finished)(folder, {**finished.config, "study": "over-ssh"})
-    store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
-    work.config["devices"] = {"pi": sshd.device(store)}
-    work.write().snakemake()
-    return work
 
 
 def test_every_cell_is_measured_there(over_ssh) -> None:
