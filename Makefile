@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCKS := device workstation dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint format docs lock clean
+.PHONY: help setup run test test-fast virtual-pi lint format docs lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: $(VENV)/.dev  ## Run all tests
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest tests/unit
+
+virtual-pi: $(VENV)/.workstation  ## Run a virtual aarch64 Raspberry Pi behind SSH (root; built once)
+	$(BIN)/python tests/virtual_pi.py
 
 lint: $(VENV)/.dev  ## ruff, snakefmt, mypy, import contracts, snakemake --lint
 	$(BIN)/ruff check .

@@ -154,6 +154,7 @@ def _keys(root: Path, cache: Path, port: int) -> VirtualPi:
     ssh.mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(f"{key}.pub", ssh / "authorized_keys")
     _run(["chroot", str(root), "chown", "-R", f"{USER}:", f"/home/{USER}"])
+    (root / "etc/resolv.conf").write_text("")  # it has no internet: names do not resolve there
     (root / "etc/ssh/virtual_pi").write_text(SSHD_CONFIG.format(port=port, cpu=CPU))
     kind, public = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
     known_hosts = cache / "known_hosts"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import virtual_pi
 import yaml
 from support import ROOT, needed, run_snakemake
 
@@ -154,6 +155,17 @@ def over_ssh(finished: Work, sshd: Sshd, tmp_path_factory: pytest.TempPathFactor
     work.config["devices"] = {"pi": sshd.device(store)}
     work.write().snakemake()
     return work
+
+
+@pytest.fixture(scope="session")
+def pi() -> Iterator[virtual_pi.VirtualPi]:
+    """A running virtual Raspberry Pi; built and its engine cross-compiled once, then cached."""
+    for tool in ("debootstrap", "qemu-aarch64-static", "aarch64-linux-gnu-g++", "unshare"):
+        needed(tool)
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("the virtual Pi needs root")
+    with virtual_pi.running(virtual_pi.cache_folder()) as running:
+        yield running
 
 
 def _free_port() -> int:

@@ -124,10 +124,9 @@ def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
         if not _is_there(device, f"{folder}/{wheel.name}", wheel):
             device.put(wheel, f"{folder}/{wheel.name}")
     device.run([device.python, "-m", "venv", "--without-pip", venv], log=log.debug)
-    there = [f"{folder}/{wheel.name}" for wheel in wheels]
-    pip = next(path for path in there if path.rpartition("/")[2].startswith("pip-"))
-    install = ["install", "--no-index", "--no-deps", "--disable-pip-version-check"]
-    device.run([device.interpreter, f"{pip}/pip", *install, *there], log=log.debug)
+    names = [wheel.name for wheel in wheels]
+    pip = next(name for name in names if name.startswith("pip-"))
+    _pip_install(device, [f"./{pip}/pip"], folder, names)
     build = wheels[0].with_suffix(".json")
     if build.is_file():
         device.put(build, f"{venv}/llmpi-engine-build.json")
@@ -175,11 +174,18 @@ def _install_llmpi(device: Device, wheel: Path) -> None:
     if _is_there(device, f"{setup}/{wheel.name}", wheel) and _runs(device):
         return
     log.info("device %s: installing %s", device.name, wheel.name)
-    fresh = f"{setup}/new/{wheel.name}"
-    device.put(wheel, fresh)
-    pip = [device.interpreter, "-m", "pip", "install", "--no-deps", "--force-reinstall"]
-    device.run([*pip, "--no-index", "--disable-pip-version-check", fresh], log=log.debug)
-    device.run(["mv", "-f", "--", fresh, f"{setup}/{wheel.name}"])
+    device.put(wheel, f"{setup}/new/{wheel.name}")
+    _pip_install(device, ["-m", "pip"], f"{setup}/new", [wheel.name])
+    device.run(["mv", "-f", "--", f"{setup}/new/{wheel.name}", f"{setup}/{wheel.name}"])
+
+
+def _pip_install(device: Device, pip: Sequence[str], folder: str, names: Sequence[str]) -> None:
+    """Install wheels that lie in `folder` there, without a network."""
+    # By names relative to it: pip reads a path with a ';' in it as a requirement with a marker.
+    inside = ["sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", folder]
+    options = ["--no-index", "--no-deps", "--force-reinstall", "--disable-pip-version-check"]
+    install = [device.interpreter, *pip, "install", *options, *(f"./{name}" for name in names)]
+    device.run([*inside, *install], log=log.debug)
 
 
 def _runs(device: Device) -> bool:

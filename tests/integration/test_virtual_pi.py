@@ -1,0 +1,66 @@
+"""The whole DAG on a real aarch64 userland: cross-built engine, no compiler, no network there."""
+
+import os
+from pathlib import Path
+
+import pytest
+from virtual_pi import VirtualPi, cache_folder
+
+from llmpi.remote.connection import connected
+from llmpi.study import SshDevice
+
+STORE = "~/a store; $(touch pwned)"
+
+
+@pytest.fixture(scope="module")
+def measured(finished, pi: VirtualPi, tmp_path_factory: pytest.TempPathFactory):
+    """One variant of the finished study, measured there with a few tokens."""
+    work = finished.clone(tmp_path_factory.mktemp("virtual-pi") / "work")
+    work.config = {**work.config, "study": "arm", "quants": ["Q4_0"], "quality": {}}
+    work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
+    work.config["devices"] = {"pi5": pi.device(store=STORE)}
+    engines = cache_folder() / "engines"
+    engines.mkdir(parents=True, exist_ok=True)
+    (work.folder / "results/engines").symlink_to(engines)
+    work.write().snakemake()
+    return work
+
+
+def test_measured_on_aarch64(measured) -> None:
+    [row] = measured.summary()
+    assert (row["device"], row["status"], row["reason"]) == ("pi5", "ok", None)
+    environment = measured.json("bench/arm/pi5/smollm2-135m/Q4_0/chat.json")["environment"]
+    assert environment["machine"]["arch"] == "aarch64"
+    assert {"NEON", "DOTPROD"} <= set(environment["engine"]["features"])
+    assert environment["engine"]["build_flags"]["march"] == "armv8.2-a+dotprod+fp16"
+
+
+def test_engine_is_the_workstations_version(measured, finished) -> None:
+    there = measured.json("devices/pi5.json")["engine"]
+    here = finished.json("devices/here.json")["engine"]
+    assert (there["version"], there["llama_cpp_commit"]) == (
+        here["version"],
+        here["llama_cpp_commit"],
+    )
+
+
+def test_device_has_no_compiler_no_pip_and_no_network(pi: VirtualPi) -> None:
+    spec = SshDevice.model_validate(pi.device()).model_dump()
+    with connected("pi5", spec) as device:
+        assert device.run(["sh", "-c", "command -v cc gcc g++ pip3"], check=False).stdout == ""
+        assert device.run(["python3", "-m", "pip"], check=False).status != 0
+        resolve = "import socket; socket.getaddrinfo('pypi.org', 443)"
+        assert device.run(["python3", "-c", resolve], check=False).status != 0
+
+
+def test_store_is_private_and_its_name_harmless(measured, pi: VirtualPi) -> None:
+    store = pi.home / STORE.removeprefix("~/")
+    assert store.stat().st_mode & 0o777 == 0o700
+    assert not (pi.home / "pwned").exists()
+    assert not list(Path(os.fspath(store)).rglob("*.part"))
+
+
+def test_second_provisioning_installs_nothing(measured) -> None:
+    measured.snakemake("--forcerun", "provision_device", "--", "results/devices/pi5.json")
+    log = (measured.folder / "logs/provision_device/pi5.log").read_text()
+    assert "installing" not in log
