@@ -84,7 +84,8 @@ def ours(path: Path, args: argparse.Namespace) -> Rates:
         "sampling": "none",
         "context_tokens": None,
     }
-    job = {"gguf": str(path), "threads": args.threads, "workload": workload}
+    rest = {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0}
+    job = {"gguf": str(path), "threads": args.threads, "workload": workload, "rest": rest}
     record = supervise("llmpi.device.measure", job, log=lambda _: None)
     if isinstance(record, Death):
         raise SystemExit(f"our measurement failed: {record.reason}\n{record.tail}")

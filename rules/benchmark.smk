@@ -4,7 +4,13 @@
 rule benchmark_device:
     """One workload of one variant on one device; a crash of the engine is a result."""
     input:
-        code=code("benchmark_device", "remote/benchmark", "remote/deploy", *DEVICE_MODULES),
+        code=code(
+            "benchmark_device",
+            "remote/benchmark",
+            "remote/deploy",
+            "remote/plugs",
+            *DEVICE_MODULES,
+        ),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,

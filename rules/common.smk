@@ -53,12 +53,15 @@ DEVICE_MODULES = [
     for name in (
         "cell",
         "cli",
+        "energy",
         "engine",
         "engine_info",
         "environment",
         "jobs",
         "lock",
         "measure",
+        "meters",
+        "sampler",
         "store",
         "supervise",
     )

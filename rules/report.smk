@@ -5,7 +5,7 @@ rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
         **study_records(),
-        code=code("summarize", "report/summary"),
+        code=code("summarize", "report/summary", "device/energy", "device/meters"),
     output:
         csv=report(
             layout.SUMMARY_CSV,

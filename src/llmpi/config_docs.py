@@ -45,9 +45,24 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         [study.PypiSource, study.HubSource, study.PathSource],
     ),
     ("devices.ID", "Told by `transport`.", [study.LocalDevice, study.SshDevice]),
+    (
+        "devices.ID.meter",
+        "Told by `kind`.",
+        [
+            study.NoMeter,
+            study.PmicMeter,
+            study.HwmonMeter,
+            study.RaplMeter,
+            study.TasmotaMeter,
+            study.ShellyMeter,
+            study.CsvMeter,
+            study.ConstantMeter,
+        ],
+    ),
     ("workloads.ID", "", [study.Workload]),
     ("quality.ID", "Told by the first key.", [study.SquadFile, study.SquadHub]),
     ("gates[]", "", [study.Gate]),
+    ("battery", "", [study.Battery]),
     ("exclude[]", "", [study.Exclude]),
 ]
 
@@ -107,6 +122,8 @@ def _place(model: type[BaseModel], name: str) -> bool:
 def _default(value: Any) -> str:
     if value is None or value in ({}, []) or callable(value):
         return ""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     return f"`{json.dumps(value) if not isinstance(value, str) else value}`"
 
 

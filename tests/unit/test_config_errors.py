@@ -22,7 +22,7 @@ quality:
   field: {{squad_file: questions.json}}
 """
 QUANTS = ", ".join(FTYPES)
-TOP = "study, models, quants, devices, workloads, quality, gates, exclude"
+TOP = "study, models, quants, devices, workloads, quality, gates, battery, exclude"
 WORKLOAD = "prompt_tokens, output_tokens, repetitions, warmup, sampling, context_tokens, timeout_s"
 
 BAD = {
@@ -71,7 +71,8 @@ BAD = {
     ),
     "key of another transport": (
         ("local}", "local, host: pi}"),
-        "7: devices.here.host: unknown key; allowed: transport, store, threads",
+        "7: devices.here.host: unknown key; allowed: threads, meter, idle_s, cool_below_c, "
+        "cool_limit_s, transport, store",
     ),
     "unknown transport": (
         ("transport: local", "transport: sssh"),

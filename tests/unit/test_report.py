@@ -57,6 +57,9 @@ def bench() -> dict[str, Any]:
         "load_s": 0.25,
         "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 7},
         "settings": {"threads": 2, "context_tokens": 128},
+        "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
+        "marks": [],
+        "energy": {"status": "none", "tier": None, "reason": "the device has no meter"},
     }
 
 
@@ -113,6 +116,30 @@ def test_measured_cell() -> None:
     assert (row["tensors"], row["fallback_tensors"], row["lineage"]) == (5, 0, "Q4_1 > F16")
     assert (row["qa_f1_pct"], row["qa_f1_low_pct"], row["qa_f1_high_pct"]) == (50, 45, 55)
     assert row["gates_failed"] == ""
+
+
+@pytest.mark.usefixtures("results")
+def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
+    """10 tokens/s at 8 W, 3 W at rest; 5 Wh are 18,000 J (arXiv 2504.02118)."""
+    phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
+    energy = {"status": "ok", "tier": "metered", "idle_power_w": 3.0, "pp": phase, "tg": phase}
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "workload": "chat"}
+    write(layout.BENCH, {**bench(), "energy": energy, "marks": ["throttled"]}, **cell)
+    row = summarize(spec())["rows"][0]
+    assert row["tpj_board"] == pytest.approx(10 / 8)
+    assert row["tpj_above_idle"] == pytest.approx(10 / 5)
+    assert row["words_per_battery"] == pytest.approx(10 / 1.5 * 18_000 / 8)
+    assert (row["energy_tier"], row["marks"], row["hottest_c"]) == ("metered", "throttled", 55.5)
+    text = page(tmp_path).text
+    assert "throttled" in text
+    assert "1.25 / 2.00" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_no_meter_no_joules() -> None:
+    row = summarize(spec())["rows"][0]
+    assert row["tg_j_per_token"] is None
+    assert row["energy_reason"] == "the device has no meter"
 
 
 @pytest.mark.usefixtures("results")

@@ -44,8 +44,8 @@ def conditions() -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "governor": _text(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-        "frequency_hz": _frequency_hz(),
-        "temperature_c": _temperature_c(),
+        "frequency_hz": frequency_hz(),
+        "temperature_c": temperature_c(),
         "throttled": throttled(),
         "load_1min": os.getloadavg()[0],
         "memory_available_bytes": _meminfo("MemAvailable"),
@@ -159,12 +159,12 @@ def _meminfo(key: str) -> int | None:
     return int(found.group(1)) * 1024 if found else None
 
 
-def _frequency_hz() -> list[int] | None:
+def frequency_hz() -> list[int] | None:
     files = sorted((SYS / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
     return [int(text) * 1000 for file in files if (text := _text(file)).isdigit()] or None
 
 
-def _temperature_c() -> float | None:
+def temperature_c() -> float | None:
     """The hottest thermal zone, in degrees Celsius."""
     files = (SYS / "class/thermal").glob("thermal_zone*/temp")
     values = [int(text) / 1000 for file in files if (text := _text(file)).lstrip("-").isdigit()]

@@ -49,7 +49,7 @@ def start(folder: Path, request: dict[str, Any]) -> str:
 def poll(folder: Path, offset: int) -> dict[str, Any]:
     """Its state, what the log says behind `offset`, and the record when it is done."""
     now = state(folder)
-    answer: dict[str, Any] = {"state": now, "log": "", "offset": offset}
+    answer: dict[str, Any] = {"state": now, "log": "", "offset": offset, "time_s": time.time()}
     with contextlib.suppress(FileNotFoundError), (folder / "log").open("rb") as log:
         log.seek(offset)
         text = log.read(LOG_BYTES)

@@ -16,19 +16,25 @@ from llmpi.device import engine_info, environment
 from llmpi.device.engine import Engine, EngineError
 
 
-def measure(gguf: Path, workload: dict[str, Any], threads: int | None) -> dict[str, Any]:
-    """One workload, warm-up first, every repetition raw.
+def measure(
+    gguf: Path, workload: dict[str, Any], threads: int | None, rest: dict[str, Any]
+) -> dict[str, Any]:
+    """One workload: rest, load, warm-up, and every repetition raw.
 
     Args:
         gguf: the model file.
         workload: the fields of `llmpi.study.Workload`.
         threads: of the engine; by default one per processor.
+        rest: `cool_below_c`, `cool_limit_s` and `idle_s` of `llmpi.study`'s devices.
 
     Returns:
-        Record with times in seconds: `pp_s` (the whole prompt), `ttft_s` (prompt and first token),
-        `itl_s` (one per generated token).
+        Record with times in seconds: `start_s` (of the monotonic clock), `pp_s` (the whole prompt),
+        `ttft_s` (prompt and first token), `itl_s` (one per generated token).
     """
     threads = threads or environment.machine()["processors"]
+    cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
+    idle = [time.monotonic(), time.monotonic() + rest["idle_s"]]
+    time.sleep(rest["idle_s"])
     before = environment.conditions()
     prompt_tokens, output_tokens = workload["prompt_tokens"], workload["output_tokens"]
     context_tokens = workload["context_tokens"] or prompt_tokens + output_tokens
@@ -36,7 +42,6 @@ def measure(gguf: Path, workload: dict[str, Any], threads: int | None) -> dict[s
     with Engine(gguf, context_tokens=context_tokens, threads=threads) as engine:
         load_s = time.perf_counter() - started
         say(f"loaded in {load_s:.2f} s")
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
         prompt = fixed_tokens(engine.vocab_tokens, prompt_tokens)
         forced = (
             fixed_tokens(engine.vocab_tokens, output_tokens, seed=1)
@@ -49,6 +54,7 @@ def measure(gguf: Path, workload: dict[str, Any], threads: int | None) -> dict[s
             (warmup, workload["warmup"], "warm-up"),
             (repetitions, workload["repetitions"], "repetition"),
         ):
+            faults = major_faults()  # of the repetitions alone, in the end
             for i in range(count):
                 kept.append(repeat(engine, prompt, output_tokens, forced))
                 pp, tg = rates(kept[-1], prompt_tokens)
@@ -70,9 +76,12 @@ def measure(gguf: Path, workload: dict[str, Any], threads: int | None) -> dict[s
         "warmup": warmup,
         "repetitions": repetitions,
         "memory": {
-            "peak_rss_bytes": peak_rss_bytes(),
-            "major_faults": resource.getrusage(resource.RUSAGE_SELF).ru_majflt - faults,
+            "peak_rss_bytes": status_bytes("VmHWM"),
+            "swap_bytes": status_bytes("VmSwap"),
+            "major_faults": major_faults() - faults,
         },
+        "idle": idle if rest["idle_s"] else None,
+        "cooled": cooled,
         "environment": {
             "machine": environment.machine(),
             "engine": engine_info.describe(),
@@ -92,7 +101,7 @@ def repeat(
     """
     engine.keep(0)
     itl_ns = []
-    clock = time.perf_counter_ns
+    clock = time.monotonic_ns  # the samplers' clock
     start = clock()
     engine.decode(prompt)
     engine.synchronize()
@@ -110,6 +119,7 @@ def repeat(
         itl_ns.append(now - last)
         last = now
     return {
+        "start_s": start / 1e9,
         "pp_s": (prompt_done - start) / 1e9,
         "ttft_s": (first_token - start) / 1e9,
         "itl_s": [ns / 1e9 for ns in itl_ns],
@@ -127,13 +137,33 @@ def fixed_tokens(vocab_tokens: int, count: int, seed: int = 0) -> list[int]:
     return [random.Random(f"llmpi {seed} {i}").randrange(vocab_tokens) for i in range(count)]
 
 
-def peak_rss_bytes() -> int | None:
+def cool_down(below_c: float | None, limit_s: float) -> dict[str, Any] | None:
+    """Wait until the machine is cool: how long that took, and whether it is now."""
+    if below_c is None:
+        return None
+    start = time.monotonic()
+    while True:
+        temperature_c = environment.temperature_c()
+        waited_s = time.monotonic() - start
+        cool = temperature_c is not None and temperature_c < below_c
+        if cool or temperature_c is None or waited_s >= limit_s:
+            return {"waited_s": waited_s, "cool": cool, "temperature_c": temperature_c}
+        say(f"cooling down: {temperature_c:.1f} of {below_c:g} degrees Celsius")
+        time.sleep(min(5.0, limit_s - waited_s))
+
+
+def major_faults() -> int:
+    """Page faults of this process so far that went to storage."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+
+
+def status_bytes(key: str) -> int | None:
     # Not ru_maxrss: that one survives exec, and would show a larger parent's peak.
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else None
 
 
@@ -145,7 +175,7 @@ def main(job: str, out: str) -> None:
     spec = json.loads(Path(job).read_text())
     keep_alive = engine_info.log_to(sys.stderr.write)
     try:
-        record = measure(Path(spec["gguf"]), spec["workload"], spec["threads"])
+        record = measure(Path(spec["gguf"]), spec["workload"], spec["threads"], spec["rest"])
     except EngineError as error:
         sys.exit(str(error))
     Path(out).write_text(json.dumps(record))

@@ -64,7 +64,7 @@ def supervise(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            preexec_fn=_die_with_parent(os.getpid()),
+            preexec_fn=die_with_parent(),
         )
         try:
             tail, timed_out = _follow(child, log, timeout_s, owner)
@@ -121,7 +121,9 @@ def _why(returncode: int, tail: str) -> str:
     return f"the engine failed: {last.strip()}"
 
 
-def _die_with_parent(parent: int) -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: the child is killed when this process ends, however it ends."""
+    parent = os.getpid()
     libc = ctypes.CDLL(None)  # before the fork: loading a library after it is not safe
 
     def in_child() -> None:

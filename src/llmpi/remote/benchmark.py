@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from llmpi.device.energy import energy_of
 from llmpi.errors import LlmpiError
 from llmpi.records import Record, is_ok, now, sha256_of_json
 from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
 from llmpi.remote.deploy import put_model
+from llmpi.remote.plugs import Timeline, plug_sampling
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +47,30 @@ def benchmark(
     """
     if not is_ok(receipt):
         return receipt
-    job = {"what": what, "gguf": receipt["path"], "threads": spec["threads"], "workload": workload}
+    job = {
+        "what": what,
+        "gguf": receipt["path"],
+        "threads": spec["threads"],
+        "workload": workload,
+        "meter": spec["meter"],
+        "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
+    }
     identity = {**job, "sha256": receipt["sha256"]}
-    started = now()
-    with connected(name, spec) as device:
-        again = _ensure(device, spec, gguf, receipt)
-        if not is_ok(again):
-            return again
-        if device.is_local:
-            record = device.ask("measure", job, log=_tell)
-    if spec["transport"] == "ssh":
-        record = _detached(name, spec, job, sha256_of_json(identity)[:16])
+    started, timeline = now(), Timeline()
+    with plug_sampling(spec["meter"]) as plug:
+        with connected(name, spec) as device:
+            again = _ensure(device, spec, gguf, receipt)
+            if not is_ok(again):
+                return again
+            if device.is_local:
+                record = device.ask("measure", job, log=_tell)
+        if spec["transport"] == "ssh":
+            record = _detached(name, spec, job, sha256_of_json(identity)[:16], timeline)
+    if is_ok(record):
+        record["clock"] |= {"ahead_s": timeline.skew_s}
+        if plug:
+            samples = plug.samples(record["clock"], timeline.skew_s)
+            record["energy"] = energy_of(record, samples, spec["meter"])
     return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
 
 
@@ -68,7 +83,9 @@ def _ensure(device: Device, spec: dict[str, Any], gguf: Path, receipt: Record) -
     return put_model(device, gguf, file, receipt["sha256"], spec.get("quota"))
 
 
-def _detached(name: str, spec: dict[str, Any], job: dict[str, Any], key: str) -> Record:
+def _detached(
+    name: str, spec: dict[str, Any], job: dict[str, Any], key: str, timeline: Timeline
+) -> Record:
     """Start the job or find it running, and follow it to its end over as many links as it takes."""
     offset = 0
     lost_at: float | None = None
@@ -79,7 +96,9 @@ def _detached(name: str, spec: dict[str, Any], job: dict[str, Any], key: str) ->
                 device.ask("start", {"folder": folder, "job": job}, timeout_s=ANSWER_S)
                 while True:
                     request = {"folder": folder, "offset": offset}
+                    asked = time.time()
                     answer = device.ask("poll", request, timeout_s=ANSWER_S)
+                    timeline.heard(asked, time.time(), answer["time_s"])
                     offset, lost_at = answer["offset"], None
                     for line in answer["log"].splitlines():
                         _tell(line)

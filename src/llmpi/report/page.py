@@ -51,6 +51,7 @@ def _group(summary: Record, device: str, workload: str) -> Record:
         "workload": workload,
         "settings": summary["provenance"]["config"]["workloads"][workload],
         "rows": rows,
+        "metered": any(row["tg_power_w"] is not None for row in rows),
         "tg": charts.speed(rows, "tg", "token generation, tokens/s"),
         "pp": charts.speed(rows, "pp", "prompt processing, tokens/s"),
         "tradeoff": {

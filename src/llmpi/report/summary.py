@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpi import __version__, layout
+from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.records import Record, is_ok, now, read_json, whole_file
 from llmpi.runs import Run, Variant, expand_runs, variants
 from llmpi.study import Gate, Study
@@ -63,6 +64,7 @@ def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[st
         "stage": bench.get("stage"),
         "reason": bench.get("reason"),
         **_speed(bench),
+        **_energy(study, bench),
         **_file(manifest),
         **{key: value for task, s in scores.items() for key, value in _quality(task, s).items()},
         "gates_failed": "; ".join(_failed_gates(study.gates, scores)),
@@ -105,6 +107,8 @@ def _speed(bench: Record) -> Row:
                 bench["memory"]["major_faults"],
                 bench["settings"]["threads"],
                 bench["settings"]["context_tokens"],
+                _hottest(bench),
+                "; ".join(bench["marks"]),
             ),
             strict=True,
         )
@@ -128,7 +132,57 @@ SPEED = (
     "major_faults",
     "threads",
     "context_tokens",
+    "hottest_c",
+    "marks",
 )
+
+
+def _energy(study: Study, bench: Record) -> Row:
+    """Joules where a meter gave them; else why not."""
+    energy = bench.get("energy") if is_ok(bench) else None
+    row: Row = dict.fromkeys(ENERGY)
+    if energy is None:
+        return row
+    row |= {"energy_tier": energy["tier"], "energy_reason": energy.get("reason")}
+    if not is_ok(energy):
+        return row
+    tg, idle_power_w = energy["tg"], energy["idle_power_w"]
+    tps = _speed(bench)["tg_tps"]
+    battery = study.battery
+    return row | {
+        "idle_power_w": idle_power_w,
+        "pp_power_w": energy["pp"]["power_w"],
+        "tg_power_w": tg["power_w"],
+        "pp_j_per_token": energy["pp"]["j_per_token"],
+        "tg_j_per_token": tg["j_per_token"],
+        "tg_uncertainty_j_per_token": tg["uncertainty_j_per_token"],
+        "tpj_board": tokens_per_joule(tps, tg["power_w"]),
+        "tpj_above_idle": (
+            None if idle_power_w is None else tokens_per_joule(tps, tg["power_w"], idle_power_w)
+        ),
+        "words_per_battery": words_per_battery(
+            tps, tg["power_w"], battery.wh, battery.tokens_per_word
+        ),
+    }
+
+
+ENERGY = (
+    "energy_tier",
+    "energy_reason",
+    "idle_power_w",
+    "pp_power_w",
+    "tg_power_w",
+    "pp_j_per_token",
+    "tg_j_per_token",
+    "tg_uncertainty_j_per_token",
+    "tpj_board",
+    "tpj_above_idle",
+    "words_per_battery",
+)
+
+
+def _hottest(bench: Record) -> float | None:
+    return max((value for _, value in bench["samples"]["temperature_c"]), default=None)
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,0 +1,157 @@
+"""Energy out of samples of power, over exactly the seconds that count."""
+
+import statistics
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from llmpi.device.meters import TIERS
+
+JOULES_PER_WH = 3600.0
+
+
+class Window(NamedTuple):
+    """Seconds on the clock that the samples are stamped with."""
+
+    start: float
+    end: float
+
+
+class Samples(NamedTuple):
+    """Stamps in seconds, rising; and for each the power in W, or the counter's energy in J."""
+
+    times: Sequence[float]
+    powers_w: Sequence[float]
+    counter_j: Sequence[float]
+
+
+class NoEnergyError(Exception):
+    """The samples do not cover a window; the message says how."""
+
+
+def energy_j(samples: Samples, window: Window) -> float:
+    """Joules in a window: the counter's difference where there is one, else the trapezoid rule.
+
+    Between samples both are taken as straight lines.
+
+    Raises:
+        NoEnergyError: the window reaches beyond the samples.
+    """
+    times = samples.times
+    if not times or window.start < times[0] or window.end > times[-1]:
+        raise NoEnergyError("the meter's samples do not cover the whole measurement")
+    if samples.counter_j:
+        ends = (_at(times, samples.counter_j, end) for end in window)
+        start_j, end_j = ends
+        return end_j - start_j
+    first, last = bisect_right(times, window.start), bisect_left(times, window.end)
+    stamps = [window.start, *times[first:last], window.end]
+    powers = [
+        _at(times, samples.powers_w, window.start),
+        *samples.powers_w[first:last],
+        _at(times, samples.powers_w, window.end),
+    ]
+    return sum(
+        (stamps[i + 1] - stamps[i]) * (powers[i] + powers[i + 1]) / 2
+        for i in range(len(stamps) - 1)
+    )
+
+
+def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
+    i = min(max(bisect_right(times, when), 1), len(times) - 1)
+    span = times[i] - times[i - 1]
+    share = (when - times[i - 1]) / span if span else 0.0
+    return values[i - 1] + share * (values[i] - values[i - 1])
+
+
+def energy_of(
+    record: dict[str, Any], samples: Samples | str, meter: dict[str, Any]
+) -> dict[str, Any]:
+    """The energy of a measurement.
+
+    Args:
+        record: of `llmpi.device.measure`, on the same clock as `samples`.
+        samples: or why there are none.
+        meter: its config; `accuracy_pct` is what its maker promises.
+
+    Returns:
+        `status`; `tier`; `idle_power_w`; and for `pp` and `tg`: `energy_j` of each repetition, the
+        mean `power_w`, `j_per_token` and its `uncertainty_j_per_token` (the meter's accuracy and
+        the standard error over the repetitions, added in quadrature). Without samples only
+        `status` and `reason`: no meter, no joules.
+    """
+    tier = TIERS.get(meter["kind"])
+    if isinstance(samples, str):
+        return {"status": "none", "tier": tier, "reason": samples}
+    repetitions = record["repetitions"]
+    tokens = {"pp": record["workload"]["prompt_tokens"], "tg": len(repetitions[0]["itl_s"])}
+    windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
+    idle = Window(*record["idle"]) if record["idle"] else None
+    try:
+        idle_power_w = energy_j(samples, idle) / (idle.end - idle.start) if idle else None
+        phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
+    except NoEnergyError as error:
+        return {"status": "none", "tier": tier, "reason": str(error)}
+    steps = [b - a for a, b in zip(samples.times, samples.times[1:], strict=False)]
+    return {
+        "status": "ok",
+        "tier": tier,
+        "meter": meter["kind"],
+        "idle_power_w": meter.get("idle_power_w", idle_power_w),
+        "samples": len(samples.times),
+        "sample_interval_s": statistics.median(steps),
+        "longest_gap_s": max(steps),
+        **phases,
+    }
+
+
+def constant_power(record: dict[str, Any], power_w: float) -> Samples:
+    """As if a meter had shown the same power at all times."""
+    first, last = record["repetitions"][0], record["repetitions"][-1]
+    start = record["idle"][0] if record["idle"] else first["start_s"]
+    return Samples([start, _tg(last).end], [power_w, power_w], [])
+
+
+def _phase(
+    samples: Samples, windows: Sequence[Window], tokens: int, meter: dict[str, Any]
+) -> dict[str, Any]:
+    energies = [energy_j(samples, window) for window in windows]
+    seconds = sum(window.end - window.start for window in windows)
+    per_token = [energy / tokens for energy in energies]
+    mean = statistics.fmean(per_token)
+    spread = statistics.stdev(per_token) / len(per_token) ** 0.5 if len(per_token) > 1 else 0.0
+    accuracy = mean * (meter.get("accuracy_pct") or 0.0) / 100
+    return {
+        "energy_j": energies,
+        "power_w": sum(energies) / seconds,
+        "j_per_token": mean,
+        "uncertainty_j_per_token": (spread**2 + accuracy**2) ** 0.5,
+    }
+
+
+def _pp(repetition: dict[str, Any]) -> Window:
+    start = repetition["start_s"]
+    return Window(start, start + repetition["pp_s"])
+
+
+def _tg(repetition: dict[str, Any]) -> Window:
+    start = repetition["start_s"] + repetition["ttft_s"]
+    return Window(start, start + sum(repetition["itl_s"]))
+
+
+# --- what is derived ------------------------------------------------------------------------------
+
+
+def tokens_per_joule(tps: float, power_w: float, idle_power_w: float = 0.0) -> float | None:
+    """TPJ: the whole board's, or with the idle power subtracted the paper's (arXiv 2504.02118).
+
+    None where the power is not above the idle power.
+    """
+    return tps / (power_w - idle_power_w) if power_w > idle_power_w else None
+
+
+def words_per_battery(
+    tps: float, power_w: float, battery_wh: float, tokens_per_word: float
+) -> float:
+    """W/BL, words per battery life: how many words a full battery generates (arXiv 2504.02118)."""
+    return tps / tokens_per_word * battery_wh * JOULES_PER_WH / power_w

@@ -1,0 +1,130 @@
+"""Power meters that are read on the device itself.
+
+Each is opened from the `meter` of a device's config and then read again and again. A reading is
+(power in W or None, energy counter in J or None).
+"""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Reading = tuple[float | None, float | None]
+Read = Callable[[], Reading]
+
+TIERS = {
+    "pmic": "pmic",
+    "hwmon": "metered",
+    "rapl": "estimated",
+    "tasmota": "metered",
+    "shelly": "metered",
+    "csv": "metered",
+    "constant": "estimated",
+}
+"""How good a number is; numbers of different tiers are never ranked against each other. RAPL
+covers the processor's package only, by the processor's own model."""
+
+ON_DEVICE = ("pmic", "hwmon", "rapl")
+AT_WORKSTATION = ("tasmota", "shelly", "csv")
+
+HWMON = Path("/sys/class/hwmon")
+POWERCAP = Path("/sys/class/powercap")
+
+
+class MeterError(Exception):
+    """The meter cannot be read; the message is for a person."""
+
+
+def open_meter(spec: dict[str, Any]) -> Read:
+    """The function that reads the meter.
+
+    Args:
+        spec: fields of `llmpi.study`'s meters `pmic`, `hwmon` or `rapl`.
+
+    Raises:
+        MeterError: it is not there.
+    """
+    if spec["kind"] == "pmic":
+        return lambda: (_pmic_power_w(spec), None)
+    if spec["kind"] == "hwmon":
+        source = _hwmon_input(spec)
+        return lambda: (_number(source) / 1e6, None)  # power1_input is in microwatts
+    return Rapl(spec)
+
+
+# --- the Raspberry Pi's own power chip ------------------------------------------------------------
+
+
+def _pmic_power_w(spec: dict[str, Any]) -> float:
+    """Sum over the rails that have both a voltage and a current, through the user's own line.
+
+    `vcgencmd pmic_read_adc` prints lines such as `3V3_SYS_A current(1)=0.05A` and
+    `3V3_SYS_V volt(9)=3.31V`.
+    """
+    try:
+        done = subprocess.run(
+            ["vcgencmd", "pmic_read_adc"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MeterError(f"vcgencmd pmic_read_adc: {error}") from None
+    rails: dict[str, dict[str, float]] = {}
+    for rail, unit, value in re.findall(r"(\w+)_([AV]) \w+\(\d+\)=([\d.]+)[AV]", done.stdout):
+        rails.setdefault(rail, {})[unit] = float(value)
+    powers = [rail["A"] * rail["V"] for rail in rails.values() if len(rail) == 2]
+    if not powers:
+        raise MeterError(
+            "vcgencmd pmic_read_adc names no rail with a voltage and a current; only a Raspberry "
+            "Pi 5 has them"
+        )
+    return float(spec["scale"] * sum(powers) + spec["offset_w"])
+
+
+# --- the kernel's own sensors ---------------------------------------------------------------------
+
+
+def _hwmon_input(spec: dict[str, Any]) -> Path:
+    if spec["path"]:
+        return Path(spec["path"])
+    found = [
+        chip / "power1_input"
+        for chip in sorted(HWMON.glob("hwmon*"))
+        if _text(chip / "name") == spec["chip"] and (chip / "power1_input").exists()
+    ]
+    if len(found) != 1:
+        raise MeterError(
+            f"{len(found)} chips named {spec['chip']!r} with a power1_input under {HWMON}; give "
+            "the meter's 'path'"
+        )
+    return found[0]
+
+
+class Rapl:
+    """Intel's and AMD's energy counter of a processor package, which wraps around."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        folder = Path(spec["path"] or POWERCAP / "intel-rapl:0")
+        self._counter = folder / "energy_uj"
+        self._range = _number(folder / "max_energy_range_uj")
+        self._last = _number(self._counter)
+        self._turns = 0
+
+    def __call__(self) -> Reading:
+        now = _number(self._counter)
+        self._turns += now < self._last
+        self._last = now
+        return None, (now + self._turns * self._range) / 1e6
+
+
+def _number(path: Path) -> float:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError) as error:
+        raise MeterError(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

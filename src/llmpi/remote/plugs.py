@@ -1,0 +1,146 @@
+"""Meters that the workstation reads: smart plugs over HTTP, and the log of a USB meter.
+
+Their samples carry this machine's time; `Timeline` brings them onto the device's clock.
+"""
+
+import csv
+import json
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from llmpi.device.energy import Samples
+from llmpi.device.meters import AT_WORKSTATION
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 5.0
+
+
+class Timeline:
+    """How far the device's clock is ahead of ours, by the quickest answer to a question for it."""
+
+    def __init__(self) -> None:
+        self.skew_s = 0.0
+        self.within_s = float("inf")
+
+    def heard(self, asked: float, answered: float, device_time: float) -> None:
+        """Take an answer into account: our time when asked and answered, the device's between."""
+        if (answered - asked) / 2 < self.within_s:
+            self.within_s = (answered - asked) / 2
+            self.skew_s = device_time - (asked + answered) / 2
+
+
+class Plug:
+    """Samples of a meter, gathered here while a device measures."""
+
+    def __init__(self, meter: dict[str, Any]) -> None:
+        self._meter = meter
+        self._rows: list[tuple[float, float | None, float | None]] = []
+        self._error: str | None = None
+        self._end = threading.Event()
+
+    def poll(self) -> None:
+        """Until `stop`; the first failure ends it."""
+        while True:
+            asked = time.time()
+            try:
+                power_w, counter_j = read_plug(self._meter)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._error = f"the meter failed: {self._meter['url']}: {error!r}"
+                log.warning("%s", self._error)
+                return
+            self._rows.append(((asked + time.time()) / 2, power_w, counter_j))
+            if self._end.wait(self._meter["interval_s"]):
+                return
+
+    def stop(self) -> None:
+        self._end.set()
+
+    def samples(self, clock: dict[str, float], skew_s: float) -> Samples | str:
+        """On the monotonic clock of the device that `clock` is of; or why there are none."""
+        rows = self._rows
+        if self._meter["kind"] == "csv":
+            try:
+                rows = read_log(self._meter)
+            except (OSError, ValueError, KeyError) as error:
+                return f"the meter's log {self._meter['path']} cannot be read: {error!r}"
+        if self._error:
+            return self._error
+        if len(rows) < 2:
+            return "the meter gave fewer than two samples"
+        shift = skew_s - clock["wall_s"] + clock["monotonic_s"]
+        return Samples(
+            [at + shift for at, _, _ in rows],
+            [power_w for _, power_w, _ in rows if power_w is not None],
+            [counter_j for _, _, counter_j in rows if counter_j is not None],
+        )
+
+
+@contextmanager
+def plug_sampling(meter: dict[str, Any]) -> Iterator[Plug | None]:
+    """Read the meter during the block, if it is one of the workstation's."""
+    if meter["kind"] not in AT_WORKSTATION:
+        yield None
+        return
+    plug = Plug(meter)
+    thread = threading.Thread(target=plug.poll, daemon=True)
+    if meter["kind"] != "csv":
+        thread.start()
+    try:
+        yield plug
+        if thread.is_alive():
+            time.sleep(2 * meter["interval_s"])  # one sample behind the end
+    finally:
+        plug.stop()
+
+
+def read_plug(meter: dict[str, Any]) -> tuple[float | None, float | None]:
+    """(power in W, None) of a plug; its own counter is too coarse for a single measurement.
+
+    Tasmota answers `Status 10` with `StatusSNS.ENERGY.Power`, Shelly's `Switch.GetStatus` with
+    `apower`.
+
+    Raises:
+        OSError: it does not answer.
+        ValueError, KeyError, TypeError: it answers something else.
+    """
+    base = meter["url"].rstrip("/")
+    if meter["kind"] == "tasmota":
+        answer = _get(f"{base}/cm?cmnd=Status%2010")
+        return float(answer["StatusSNS"]["ENERGY"]["Power"]), None
+    return float(_get(f"{base}/rpc/Switch.GetStatus?id={meter['switch']}")["apower"]), None
+
+
+def _get(url: str) -> Any:
+    # No proxy: a plug is in the same network.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=ANSWER_S) as response:
+        return json.loads(response.read(100_000))
+
+
+def read_log(meter: dict[str, Any]) -> list[tuple[float, float | None, float | None]]:
+    """Rows of a USB meter's log, in order of time.
+
+    Raises:
+        OSError, ValueError, KeyError: it cannot be read, or lacks a column.
+    """
+    with Path(meter["path"]).expanduser().open(newline="", encoding="utf-8-sig") as file:
+        rows = [
+            (_stamp(row[meter["time_column"]]), float(row[meter["power_column"]]))
+            for row in csv.DictReader(file)
+        ]
+    return [(at + meter["offset_s"], power_w, None) for at, power_w in sorted(rows)]
+
+
+def _stamp(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.fromisoformat(text).timestamp()
