@@ -1,0 +1,141 @@
+"""Energy out of samples: exact where the power is a line, refused where the samples end."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmpi.device.energy import (
+    NoEnergyError,
+    Samples,
+    Window,
+    constant_power,
+    energy_j,
+    energy_of,
+    tokens_per_joule,
+    words_per_battery,
+)
+
+PAPER = Path(__file__).parent / "llmpi_paper.csv"
+
+steps = st.lists(st.floats(0.01, 2), min_size=3, max_size=40)
+shares = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
+
+
+def stamps(gaps: list[float]) -> list[float]:
+    times = [100.0]
+    for gap in gaps:
+        times.append(times[-1] + gap)
+    return times
+
+
+def window(times: list[float], ends: list[float]) -> Window:
+    span = times[-1] - times[0]
+    return Window(*(min(times[0] + share * span, times[-1]) for share in ends))
+
+
+@given(steps, shares, st.floats(0, 20), st.floats(0, 3))
+def test_a_straight_line_is_integrated_exactly(
+    gaps: list[float], ends: list[float], base: float, slope: float
+) -> None:
+    times = stamps(gaps)
+    seconds = window(times, ends)
+    samples = Samples(times, [base + slope * (t - 100) for t in times], [])
+    middle = (seconds.start + seconds.end) / 2 - 100
+    truth = (seconds.end - seconds.start) * (base + slope * middle)
+    assert energy_j(samples, seconds) == pytest.approx(truth, abs=1e-6)
+
+
+@given(steps, shares, st.floats(0, 20))
+def test_a_counter_is_its_difference(gaps: list[float], ends: list[float], power: float) -> None:
+    times = stamps(gaps)
+    seconds = window(times, ends)
+    samples = Samples(times, [], [1e6 + power * (t - 100) for t in times])
+    truth = power * (seconds.end - seconds.start)
+    assert energy_j(samples, seconds) == pytest.approx(truth, abs=1e-6)
+
+
+@given(steps, st.floats(0, 1))
+def test_windows_add_up(gaps: list[float], share: float) -> None:
+    times = stamps(gaps)
+    samples = Samples(times, [5.0 + (i * 7 % 3) for i in range(len(times))], [])
+    middle = times[0] + share * (times[-1] - times[0])
+    parts = [Window(times[0], middle), Window(middle, times[-1])]
+    whole = energy_j(samples, Window(times[0], times[-1]))
+    assert sum(energy_j(samples, part) for part in parts) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("ends", [(99.9, 101.0), (100.5, 103.1)])
+def test_beyond_the_samples_is_no_number(ends: tuple[float, float]) -> None:
+    samples = Samples([100.0, 101.0, 103.0], [1.0, 1.0, 1.0], [])
+    with pytest.raises(NoEnergyError):
+        energy_j(samples, Window(*ends))
+
+
+def record(repetitions: int = 2) -> dict[str, Any]:
+    """Each repetition: pp for 1 s from `start_s`, then 4 tokens of 0.5 s."""
+    return {
+        "workload": {"prompt_tokens": 10},
+        "idle": [0.0, 5.0],
+        "repetitions": [
+            {"start_s": 10.0 + 5 * i, "pp_s": 1.0, "ttft_s": 1.0, "itl_s": [0.5] * 4}
+            for i in range(repetitions)
+        ],
+    }
+
+
+def test_a_whole_measurement() -> None:
+    times = [float(t) for t in range(21)]
+    powers = [3.0 if t < 8 else 9.0 for t in times]
+    energy = energy_of(record(), Samples(times, powers, []), {"kind": "hwmon", "accuracy_pct": 2})
+    assert (energy["status"], energy["tier"], energy["idle_power_w"]) == ("ok", "metered", 3.0)
+    assert energy["pp"]["j_per_token"] == pytest.approx(0.9)
+    assert energy["tg"]["energy_j"] == pytest.approx([18.0, 18.0])
+    assert energy["tg"]["power_w"] == pytest.approx(9.0)
+    assert energy["tg"]["j_per_token"] == pytest.approx(4.5)
+    assert energy["tg"]["uncertainty_j_per_token"] == pytest.approx(0.09)
+    assert (energy["sample_interval_s"], energy["longest_gap_s"]) == (1.0, 1.0)
+
+
+def test_spread_between_repetitions_is_uncertainty() -> None:
+    times = [0.0, 12.999, 13.0, 20.0]
+    samples = Samples(times, [8.0, 8.0, 10.0, 10.0], [])
+    tg = energy_of(record(), samples, {"kind": "hwmon"})["tg"]
+    assert tg["j_per_token"] == pytest.approx(4.5, rel=1e-3)
+    # Standard error of 4 and 5 J: their deviation is 0.707, over the root of 2.
+    assert tg["uncertainty_j_per_token"] == pytest.approx(0.5, rel=1e-2)
+
+
+def test_no_samples_no_joules() -> None:
+    energy = energy_of(record(), "the meter failed: gone", {"kind": "hwmon"})
+    assert energy == {"status": "none", "tier": "metered", "reason": "the meter failed: gone"}
+    short = energy_of(record(), Samples([0.0, 16.0], [5.0, 5.0], []), {"kind": "hwmon"})
+    assert short["reason"] == "the meter's samples do not cover the whole measurement"
+
+
+def test_a_stated_wattage_is_an_estimate() -> None:
+    meter = {"kind": "constant", "power_w": 8.0, "idle_power_w": 3.5}
+    energy = energy_of(record(), constant_power(record(), 8.0), meter)
+    assert (energy["tier"], energy["idle_power_w"]) == ("estimated", 3.5)
+    assert energy["tg"]["power_w"] == pytest.approx(8.0)
+
+
+def test_the_papers_27_points() -> None:
+    """Their TPJ is above an idle power of 3.31 W, their W/BL of the whole board, at 5 Wh."""
+    with PAPER.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 27
+    for row in rows:
+        tps, power_w = float(row["tps"]), float(row["total_power_w"])
+        half = 0.005  # both are printed with two digits
+        tpj = [tokens_per_joule(tps + i * half, power_w - i * half, 3.31) or 0 for i in (-1, 1)]
+        assert tpj[0] - half <= float(row["tpj_idle_subtracted"]) <= tpj[1] + half, row
+        words = [words_per_battery(tps + i * half, power_w - i * half, 5.0, 1.5) for i in (-1, 1)]
+        assert words[0] - 0.5 <= float(row["words_per_battery"]) <= words[1] + 0.5, row
+
+
+def test_power_at_rest_gives_no_tokens_per_joule() -> None:
+    assert tokens_per_joule(10.0, 3.0, 3.0) is None
