@@ -73,6 +73,24 @@ def report(config: Path) -> None:
     print(partial[layout.PAGE])
 
 
+def devices(config: Path, action: str) -> int:
+    """Check the devices of a config, or end what runs on them; how many cannot be reached."""
+    from llmpi.remote.check import check_devices, table
+    from llmpi.remote.connection import connected
+
+    study = load_study(config)
+    specs = {name: device.model_dump() for name, device in study.devices.items()}
+    if action == "check":
+        findings = check_devices(specs)
+        print(table(findings))
+        return sum(finding.facts["reachable"] != "yes" for finding in findings)
+    for name, spec in specs.items():
+        with connected(name, spec) as device:
+            ended = device.ask("cancel", {"jobs": f"{device.store}/jobs"})["ended"]
+            print(f"{name}: {ended} measurements ended")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="llmpi",
@@ -97,8 +115,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         parents=[shared],
         help="page and table of what is measured so far, beside the study's own report",
     )
+    looking = commands.add_parser(
+        "devices", parents=[shared], help="look at the devices, or end what runs on them"
+    )
+    looking.add_argument(
+        "action",
+        choices=["check", "cancel"],
+        help="check: a table, and what to do; cancel: end the measurements that run on them",
+    )
     args = parser.parse_args(argv)
     try:
+        if args.command == "devices":
+            return min(1, devices(args.config, args.action))
         if args.command == "check":
             check(args.config)
         elif args.command == "lock":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import cell, engine_info, environment, jobs, store
+from llmpi.device import cell, engine_info, environment, jobs, meters, store
 from llmpi.device.supervise import OwnerGoneError
 
 Request = dict[str, Any]
@@ -36,6 +36,16 @@ def accept(request: Request) -> Any:
 def use(request: Request) -> Any:
     """Whether a model file is still the one that was taken in."""
     return {"sound": store.use(Path(request["path"]), request["sha256"])}
+
+
+def meter(request: Request) -> Any:
+    """Read a meter once."""
+    try:
+        read = meters.open_meter(request)
+        power_w, counter_j = read()
+    except meters.MeterError as error:
+        return {"error": str(error)}
+    return {"power_w": power_w, "counter_j": counter_j}
 
 
 def measure(request: Request) -> Any:
@@ -68,7 +78,7 @@ def forget(request: Request) -> Any:
 
 COMMANDS: dict[str, Callable[[Request], Any]] = {
     command.__name__: command
-    for command in (describe, expect, accept, use, measure, start, poll, cancel, forget)
+    for command in (describe, expect, accept, use, meter, measure, start, poll, cancel, forget)
 }
 
 

@@ -111,8 +111,7 @@ class Device(ABC):
         Raises:
             LinkError, LlmpiError: as `run`.
         """
-        asked = [self.interpreter, "-m", "llmpi.device.cli", command, json.dumps(request)]
-        answer = self.run(asked, **options).stdout
+        answer = self.run([*self.llmpi_device, command, json.dumps(request)], **options).stdout
         try:
             return json.loads(answer)
         except json.JSONDecodeError:
@@ -128,6 +127,11 @@ class Device(ABC):
     @abstractmethod
     def interpreter(self) -> str:
         """The Python that has llmpi and the engine; `python` is the one to begin with."""
+
+    @property
+    def llmpi_device(self) -> list[str]:
+        """The command `llmpi-device` there."""
+        return [self.interpreter, "-m", "llmpi.device.cli"]
 
     @abstractmethod
     def _start(self, command: str, **options: Any) -> Any: ...

@@ -49,8 +49,7 @@ def provision(name: str, spec: dict[str, Any], parts: Parts | None) -> Record:
             _check_python(device)
             _install_engine(device, spec, parts)
             _install_llmpi(device, parts.wheel)
-        describe = [device.interpreter, "-m", "llmpi.device.cli", "describe"]
-        described = device.run(describe, log=log.debug)
+        described = device.run([*device.llmpi_device, "describe"], log=log.debug)
         return {
             "status": "ok",
             "device": name,

@@ -1,0 +1,145 @@
+"""`llmpi devices check`: what stands in the way of a measurement on each device, and what to do."""
+
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmpi.device.meters import ON_DEVICE
+from llmpi.errors import LlmpiError
+from llmpi.records import Record
+from llmpi.remote.connection import Device, LinkError, connected
+from llmpi.remote.plugs import read_plug
+from llmpi.remote.provision import probe
+
+CLOCK_MAY_BE_OFF_S = 5.0
+FREE_SHOULD_BE_BYTES = 4e9
+MEASURES_BEST_WITH = "performance"
+
+
+@dataclass
+class Finding:
+    """One device: what it is, and what is wrong with it."""
+
+    device: str
+    facts: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_devices(devices: Mapping[str, dict[str, Any]]) -> list[Finding]:
+    """Look at all devices at once; one that cannot be reached is a finding, too."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(check_device, devices, devices.values()))
+
+
+def check_device(name: str, spec: dict[str, Any]) -> Finding:
+    """Reach one device and look at it."""
+    finding = Finding(name)
+    try:
+        with connected(name, spec) as device:
+            seen = probe(device)
+            ahead_s = seen["time_s"] - time.time()  # the last thing it looked at
+            described = device.run([*device.llmpi_device, "describe"], check=False)
+            engine = json.loads(described.stdout)["engine"] if described.status == 0 else None
+            meter = _meter(device, spec["meter"], installed=engine is not None)
+    except LlmpiError as error:
+        reachable = "no" if isinstance(error, LinkError) else "refused"
+        return Finding(
+            name, {"reachable": reachable}, [str(error).removeprefix(f"device {name}: ")]
+        )
+    finding.facts = {**_facts(seen, ahead_s), "meter": meter}
+    finding.facts["engine"] = f"{engine['name']} {engine['version']}" if engine else "not yet"
+    finding.problems = _problems(seen, ahead_s, spec)
+    if meter.startswith("fails"):
+        finding.problems.append(f"its meter {meter}")
+    return finding
+
+
+def _meter(device: Device, meter: dict[str, Any], *, installed: bool) -> str:
+    """What it reads now."""
+    if meter["kind"] in ON_DEVICE and not installed:
+        return f"{meter['kind']}, not asked before the engine is there"
+    if meter["kind"] in ON_DEVICE:
+        answer = device.ask("meter", meter)
+        if "error" in answer:
+            return f"fails: {answer['error']}"
+        power_w = answer["power_w"]
+    elif meter["kind"] in ("tasmota", "shelly"):
+        try:
+            power_w, _ = read_plug(meter)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"fails: {meter['url']}: {error}"
+    else:
+        return meter["kind"]
+    return meter["kind"] if power_w is None else f"{meter['kind']}, {power_w:.2f} W now"
+
+
+def _facts(seen: Record, ahead_s: float) -> dict[str, str]:
+    machine, now, storage = seen["machine"], seen["conditions"], seen["storage"]
+    throttled = now["throttled"]
+    since_boot = throttled and (", ".join(throttled["since_boot"]) or "never")
+    return {
+        "reachable": "yes",
+        "board": machine["board"] or machine["cpu"] or "?",
+        "arch": machine["arch"],
+        "os": machine["os"] or "?",
+        "python": machine["python"],
+        "free": f"{storage['free_bytes'] / 1e9:.1f} GB on {storage['medium'] or 'a disk'}",
+        "memory": f"{machine['memory_bytes'] / 1e9:.1f} GB",
+        "swap": f"{machine['swap_bytes'] / 1e9:.1f} GB",
+        "governor": now["governor"] or "?",
+        "temperature": f"{now['temperature_c']:.0f} °C" if now["temperature_c"] else "?",
+        "throttled": since_boot or "?",
+        "clock": f"{ahead_s:+.1f} s",
+    }
+
+
+def _problems(seen: Record, ahead_s: float, spec: dict[str, Any]) -> list[str]:
+    machine, now, storage = seen["machine"], seen["conditions"], seen["storage"]
+    problems = []
+    if abs(ahead_s) > CLOCK_MAY_BE_OFF_S:
+        problems.append(
+            f"its clock is {ahead_s:+.0f} s off this machine's; enable time synchronisation there: "
+            "sudo timedatectl set-ntp true"
+        )
+    if storage["free_bytes"] < FREE_SHOULD_BE_BYTES:
+        problems.append("little room in the store; free some, or name a store on a larger disk")
+    if storage["medium"] == "SD card":
+        problems.append("the store is on an SD card: models load slowly; an NVMe or USB disk helps")
+    if machine["swap_bytes"]:
+        problems.append(
+            "swap is on: a model that does not fit slows down instead of failing; for clear "
+            "results: sudo dphys-swapfile swapoff"
+        )
+    if now["governor"] not in (None, MEASURES_BEST_WITH):
+        problems.append(
+            f"the frequency governor is {now['governor']}; steadier: echo performance | sudo tee "
+            "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        )
+    if now["throttled"]:
+        for what in now["throttled"]["now"]:
+            problems.append(f"{what} now: check power supply and cooling before measuring")
+        for what in now["throttled"]["since_boot"]:
+            problems.append(f"{what} since boot: check power supply and cooling")
+    cool = spec["cool_below_c"]
+    if cool and now["temperature_c"] and now["temperature_c"] > cool:
+        problems.append(f"warmer than cool_below_c ({cool:g}): measurements will wait")
+    return problems
+
+
+def table(findings: list[Finding]) -> str:
+    """The findings as text: a column for each device, then what to do."""
+    keys = list(dict.fromkeys(key for finding in findings for key in finding.facts))
+    columns = [["device", *keys]] + [
+        [finding.device, *(finding.facts.get(key, "") for key in keys)] for finding in findings
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+    for finding in findings:
+        lines += [f"{finding.device}: {problem}" for problem in finding.problems]
+    return "\n".join(lines)
