@@ -51,6 +51,7 @@ DEVICE_SLOTS = {
 DEVICE_MODULES = [
     f"device/{name}"
     for name in (
+        "bandwidth",
         "cell",
         "cli",
         "energy",
@@ -58,6 +59,7 @@ DEVICE_MODULES = [
         "engine_info",
         "environment",
         "jobs",
+        "limits",
         "lock",
         "measure",
         "meters",

@@ -45,6 +45,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         [study.PypiSource, study.HubSource, study.PathSource],
     ),
     ("devices.ID", "Told by `transport`.", [study.LocalDevice, study.SshDevice]),
+    ("devices.ID.limits", "", [study.Limits]),
     (
         "devices.ID.meter",
         "Told by `kind`.",

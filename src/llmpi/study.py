@@ -18,6 +18,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -93,7 +94,13 @@ def _bytes(value: object) -> object:
     return int(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1)) if found else value
 
 
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1)]
+SIZE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?[KMGT]$"},
+    ]
+}
+Bytes = Annotated[int, Field(ge=1), BeforeValidator(_bytes), WithJsonSchema(SIZE)]
 
 
 class Part(BaseModel):
@@ -314,6 +321,15 @@ class MeasuredDevice(Part):
     """Longest wait for that; then it is measured as warm as it is, and the record says so."""
 
 
+class Limits(Part):
+    """A smaller machine within this one, by a control group of the kernel; needs root."""
+
+    memory: Bytes | None = None
+    """Memory, page cache included, such as `4G`."""
+    cpus: float | None = Field(default=None, gt=0, le=1024)
+    """Processors' worth of time. Set `threads` to go with it."""
+
+
 class LocalDevice(MeasuredDevice):
     """This machine. A benchmark on it has the machine to itself."""
 
@@ -321,6 +337,8 @@ class LocalDevice(MeasuredDevice):
     """`local`: no network in between."""
     store: str | None = None
     """Folder for the model files; by default under `results/`."""
+    limits: Limits | None = None
+    """Measure as on a smaller machine, for whoever has no Pi."""
 
 
 class EngineWheel(Part):
@@ -355,6 +373,9 @@ class SshDevice(MeasuredDevice):
     """Private key; by default the agent's keys and `~/.ssh/config`."""
     known_hosts: str | None = None
     """File of known host keys; by default `~/.ssh/known_hosts` and the system's."""
+    host_key: Literal["known", "accept-new"] = "known"
+    """`known`: a host whose key is not known is refused. `accept-new`: a new host's key is written
+    down, as `ssh -o StrictHostKeyChecking=accept-new` does; a changed key is refused still."""
     connect_timeout_s: float = Field(default=10, gt=0, le=600)
     """Seconds to wait for the connection."""
     reconnect_s: float = Field(default=600, ge=0)

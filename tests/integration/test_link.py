@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,38 @@ def test_larger_than_the_quota_is_said_before_a_byte_is_sent(
     assert link.up_bytes - before < 100_000
 
 
+def test_device_out_of_space(
+    over_ssh, spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store on a disk of 50 MB; its Python is the finished study's."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=50m", "none", str(small)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("this user may mount no disk")
+    try:
+        (small / "venv").symlink_to(Path(spec["store"]) / "venv")
+        gguf = over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
+        with (
+            connected("pi", {**spec, "store": str(small)}) as device,
+            pytest.raises(LlmpiError) as caught,
+        ):
+            put_model(device, gguf, "m/Q4_0.gguf", sha256_of(gguf), None)
+        assert re.fullmatch(
+            rf"device pi: Q4_0\.gguf needs 0\.09 GB more at {small}, where 0\.05 GB are free and "
+            r"llmpi's own files take 0\.00 GB\. Make room there, or name a store on a larger "
+            r"disk\.",
+            str(caught.value),
+        )
+        assert list((small / "models/m").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
 # --- measurements ---------------------------------------------------------------------------------
 
 
@@ -165,6 +198,38 @@ def test_damaged_file_is_sent_again_before_it_is_measured(over_ssh, spec: dict[s
         file.write(b"damage")
     assert is_ok(measured(over_ssh, spec, "damaged", output_tokens=4, repetitions=1))
     assert sha256_of(Path(receipt["path"])) == receipt["sha256"]
+
+
+def test_meter_that_disappears_leaves_the_speed(
+    over_ssh, spec: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    source = tmp_path / "power1_input"
+    source.write_text("5000000\n")
+    meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
+    outcome: list[dict[str, Any]] = []
+    metered = {**spec, "meter": meter}
+    worker = threading.Thread(target=lambda: outcome.append(measured(over_ssh, metered, "meter")))
+    worker.start()
+    wait_for(lambda: "repetition 1/4" in caplog.text)
+    source.unlink()
+    worker.join(120)
+    [record] = outcome
+    assert is_ok(record)
+    assert len(record["repetitions"]) == 4
+    assert record["energy"]["status"] == "none"
+    assert record["energy"]["reason"].startswith(f"the meter failed: {source}")
+
+
+def test_metered_measurement(over_ssh, spec: dict[str, Any], tmp_path: Path) -> None:
+    source = tmp_path / "power1_input"
+    source.write_text("5000000\n")
+    meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
+    metered = {**spec, "meter": meter, "idle_s": 1.0}
+    energy = measured(over_ssh, metered, "metered", output_tokens=64)["energy"]
+    assert energy["status"] == "ok", energy
+    assert energy["idle_power_w"] == pytest.approx(5.0)
+    assert energy["tg"]["power_w"] == pytest.approx(5.0)
 
 
 def test_cancelled_leaves_no_process(over_ssh, spec: dict[str, Any]) -> None:

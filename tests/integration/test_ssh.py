@@ -71,14 +71,26 @@ def test_unknown_host_key_is_refused(sshd, tmp_path: Path) -> None:
     assert (tmp_path / "none").read_text() == ""
 
 
+def test_new_host_key_is_written_down_where_that_is_chosen(sshd, tmp_path: Path) -> None:
+    hosts = tmp_path / "new/known_hosts"
+    chosen = spec(sshd, tmp_path, known_hosts=str(hosts), host_key="accept-new")
+    with connected("pi", chosen) as device:
+        assert device.run(["true"]).status == 0
+    assert hosts.read_text().split()[:3] == sshd.known_hosts.read_text().split()[:3]
+    with connected("pi", spec(sshd, tmp_path, known_hosts=str(hosts))):
+        pass  # it is known now
+
+
 def test_changed_host_key_is_refused(sshd, tmp_path: Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
     )
     kind, key = (tmp_path / "k.pub").read_text().split()[:2]
     (tmp_path / "hosts").write_text(f"[127.0.0.1]:{sshd.port} {kind} {key}\n")
-    message = refused(spec(sshd, tmp_path, known_hosts=str(tmp_path / "hosts")))
-    assert "shows another host key than the known one" in message
+    for host_key in ("known", "accept-new"):
+        hosts = str(tmp_path / "hosts")
+        message = refused(spec(sshd, tmp_path, known_hosts=hosts, host_key=host_key))
+        assert "shows another host key than the known one" in message
 
 
 def test_wrong_key_is_not_let_in(sshd, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def manifest(quant: str) -> dict[str, Any]:
         "bytes": 2_000_000,
         "parameters": 1_000_000,
         "bits_per_weight": 16.0,
+        "read_per_token_bytes": 2_000_000,
         "tensors_by_type": {"F16": {"tensors": 3}, "F32": {"tensors": 2}},
         "fallbacks": fallbacks,
         "lineage": ["Q4_1", "F16"] + ([quant] if quant != "F16" else []),
@@ -54,7 +55,8 @@ def bench() -> dict[str, Any]:
             {"pp_s": 2.0, "ttft_s": 2.1, "itl_s": [0.05, 0.05, 0.05]},
             {"pp_s": 0.5, "ttft_s": 0.6, "itl_s": [0.2, 0.2, 0.2]},
         ],
-        "load_s": 0.25,
+        "load": {"cold_s": 0.5, "warm_s": 0.25},
+        "bandwidth": {"memory_read_bytes_per_s": 1e8, "storage_read_bytes_per_s": 1e6},
         "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 7},
         "settings": {"threads": 2, "context_tokens": 128},
         "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
@@ -116,6 +118,8 @@ def test_measured_cell() -> None:
     assert (row["tensors"], row["fallback_tensors"], row["lineage"]) == (5, 0, "Q4_1 > F16")
     assert (row["qa_f1_pct"], row["qa_f1_low_pct"], row["qa_f1_high_pct"]) == (50, 45, 55)
     assert row["gates_failed"] == ""
+    assert row["tg_memory_share"] == pytest.approx(2e6 * 10 / 1e8)
+    assert (row["cold_load_s"], row["warm_load_s"]) == (0.5, 0.25)
 
 
 @pytest.mark.usefixtures("results")

@@ -35,8 +35,8 @@ PLUMBING = {
 }
 # What a script starts by name, in a process of its own or on the device.
 STARTED = {
-    "benchmark_device": ["device/cli", "device/measure"],
-    "build_wheel": ["device/cli", "device/measure"],
+    "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
+    "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],
 }
 
 

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from llmpi.device import engine_info, environment
 from llmpi.device.energy import constant_power, energy_of
+from llmpi.device.limits import limited
 from llmpi.device.lock import machine_alone
 from llmpi.device.meters import ON_DEVICE
 from llmpi.device.sampler import power, read, sampling
@@ -31,19 +32,22 @@ def run(
     """Measure, when the machine is free; the record, or the record of how the engine died.
 
     Args:
-        request: `gguf`, `threads`, `workload`, `meter` and `rest` (as in the config), and `what` it
-            is, in words.
+        request: `gguf`, `threads`, `workload`, `meter`, `rest` and `limits` (as in the config), and
+            `what` it is, in words.
         log: called with each line of what is said meanwhile.
         owner: a stream whose end means that the work is not wanted any more.
 
     Raises:
         OwnerGoneError: `owner` ended.
+        NotPermittedError: the limits cannot be set here.
     """
     meter = request["meter"]
     with (
         machine_alone(request["what"], wait=_waiter(log, owner)),
         tempfile.TemporaryDirectory(prefix="llmpi-") as folder,
+        limited(request["limits"]) as groups,
     ):
+        profile = supervise("llmpi.device.bandwidth", request, log=log)
         out = Path(folder) / "samples"
         with sampling(meter, out):
             outcome = supervise(
@@ -52,11 +56,15 @@ def run(
                 log=log,
                 timeout_s=request["workload"]["timeout_s"],
                 owner=owner,
+                groups=groups,
             )
         samples = read(out)
     if not isinstance(outcome, Death):
         clock = {"monotonic_s": time.monotonic(), "wall_s": time.time()}
-        return {**outcome, **_sampled(outcome, samples, meter), "clock": clock}
+        bandwidth = None if isinstance(profile, Death) else profile
+        added = _sampled(outcome, samples, meter)
+        also = {"bandwidth": bandwidth, "limits": request["limits"], "clock": clock}
+        return {**outcome, **added, **also}
     return {
         "status": "failed",
         "stage": "benchmark",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.device import cell, engine_info, environment, jobs, meters, store
+from llmpi.device.limits import NotPermittedError
 from llmpi.device.supervise import OwnerGoneError
 
 Request = dict[str, Any]
@@ -93,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(COMMANDS[args.command](args.request)))
     except OwnerGoneError:
         print("llmpi-device: the connection is gone; stopped", file=sys.stderr)
+        return 1
+    except NotPermittedError as error:
+        print(f"llmpi-device: {error}", file=sys.stderr)
         return 1
     return 0
 

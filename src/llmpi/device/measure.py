@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.device import engine_info, environment
+from llmpi.device.bandwidth import forget_cached
 from llmpi.device.engine import Engine, EngineError
 
 
@@ -38,10 +39,11 @@ def measure(
     before = environment.conditions()
     prompt_tokens, output_tokens = workload["prompt_tokens"], workload["output_tokens"]
     context_tokens = workload["context_tokens"] or prompt_tokens + output_tokens
-    started = time.perf_counter()
+    forget_cached(gguf)
+    cold_load_s = load_and_decode(gguf, context_tokens, threads)
+    warm_load_s = load_and_decode(gguf, context_tokens, threads)
+    say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
     with Engine(gguf, context_tokens=context_tokens, threads=threads) as engine:
-        load_s = time.perf_counter() - started
-        say(f"loaded in {load_s:.2f} s")
         prompt = fixed_tokens(engine.vocab_tokens, prompt_tokens)
         forced = (
             fixed_tokens(engine.vocab_tokens, output_tokens, seed=1)
@@ -72,7 +74,7 @@ def measure(
         "status": "ok",
         "workload": workload,
         "settings": settings,
-        "load_s": load_s,
+        "load": {"cold_s": cold_load_s, "warm_s": warm_load_s},
         "warmup": warmup,
         "repetitions": repetitions,
         "memory": {
@@ -89,6 +91,18 @@ def measure(
             "after": environment.conditions(),
         },
     }
+
+
+def load_and_decode(gguf: Path, context_tokens: int, threads: int) -> float:
+    """Seconds to open the model and decode one token, which touches (nearly) all weights.
+
+    Opening alone says little: the file is only mapped then.
+    """
+    start = time.perf_counter()
+    with Engine(gguf, context_tokens=context_tokens, threads=threads) as engine:
+        engine.decode(fixed_tokens(engine.vocab_tokens, 1))
+        engine.synchronize()
+        return time.perf_counter() - start
 
 
 def repeat(

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +44,7 @@ def supervise(
     log: Callable[[str], None],
     timeout_s: float | None = None,
     owner: IO[str] | None = None,
+    groups: Sequence[Path] = (),
 ) -> dict[str, Any] | Death:
     """Run `python -m module JOB OUT` and return the record it wrote to OUT, or its death.
 
@@ -52,6 +53,7 @@ def supervise(
         log: called with each line of the child's stderr.
         timeout_s: after which the child is killed.
         owner: a stream whose end means that the work is not wanted any more.
+        groups: `cgroup.procs` files of control groups the child runs in.
 
     Raises:
         OwnerGoneError: `owner` ended; the child was killed.
@@ -64,7 +66,7 @@ def supervise(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            preexec_fn=die_with_parent(),
+            preexec_fn=die_with_parent(groups),
         )
         try:
             tail, timed_out = _follow(child, log, timeout_s, owner)
@@ -121,8 +123,12 @@ def _why(returncode: int, tail: str) -> str:
     return f"the engine failed: {last.strip()}"
 
 
-def die_with_parent() -> Callable[[], None]:
-    """For `preexec_fn`: the child is killed when this process ends, however it ends."""
+def die_with_parent(groups: Sequence[Path] = ()) -> Callable[[], None]:
+    """For `preexec_fn`: the child is killed when this process ends, however it ends.
+
+    Args:
+        groups: `cgroup.procs` files of the control groups it enters.
+    """
     parent = os.getpid()
     libc = ctypes.CDLL(None)  # before the fork: loading a library after it is not safe
 
@@ -130,5 +136,7 @@ def die_with_parent() -> Callable[[], None]:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+        for group in groups:
+            group.write_text("0")  # the kernel takes 0 for the writer itself
 
     return in_child

@@ -25,8 +25,9 @@ def inspect(path: Path) -> Record:
 
     Returns:
         `architecture`, `parameters` (count), `bits_per_weight` (all tensors together),
-        `main_type` (that of most parameters) and `tensors_by_type`: type -> {tensors, parameters,
-        bytes}.
+        `main_type` (that of most parameters), `read_per_token_bytes` (of the weights, to decode a
+        token; None for a mixture of experts, which reads some of them) and `tensors_by_type`: type
+        -> {tensors, parameters, bytes}.
 
     Raises:
         CellError: the file is no GGUF, is damaged, or ends before its last tensor does.
@@ -47,12 +48,14 @@ def facts(path: Path) -> Record:
     if not header:
         raise SystemExit("the header cannot be read")
     tensors, parameters, size = Counter[str](), Counter[str](), Counter[str]()
+    named: dict[str, int] = {}
     end = data = base.gguf_get_data_offset(header)
     for i in range(base.gguf_get_n_tensors(header)):
         kind = base.gguf_get_tensor_type(header, i)
         n_bytes = base.gguf_get_tensor_size(header, i)
         name = base.ggml_type_name(kind).decode()
         tensors[name] += 1
+        named[base.gguf_get_tensor_name(header, i).decode(errors="replace")] = n_bytes
         size[name] += n_bytes
         parameters[name] += n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
         end = max(end, data + base.gguf_get_tensor_offset(header, i) + n_bytes)
@@ -68,11 +71,20 @@ def facts(path: Path) -> Record:
         "parameters": parameters.total(),
         "bits_per_weight": size.total() * 8 / parameters.total(),
         "main_type": parameters.most_common(1)[0][0].upper(),
+        "read_per_token_bytes": _read_per_token(named),
         "tensors_by_type": {
             kind: {"tensors": n, "parameters": parameters[kind], "bytes": size[kind]}
             for kind, n in tensors.most_common()
         },
     }
+
+
+def _read_per_token(sizes: dict[str, int]) -> int | None:
+    if any("_exps" in name for name in sizes):
+        return None
+    # Of a table of embeddings one row is read, unless it is the output matrix, too.
+    table = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
+    return sum(sizes.values()) - table
 
 
 class _InitParams(ctypes.Structure):
@@ -95,6 +107,7 @@ def _ggml_base() -> Any:
         ("gguf_get_val_str", ctypes.c_char_p, [handle, index]),
         ("gguf_get_data_offset", size, [handle]),
         ("gguf_get_n_tensors", index, [handle]),
+        ("gguf_get_tensor_name", ctypes.c_char_p, [handle, index]),
         ("gguf_get_tensor_type", ctypes.c_int, [handle, index]),
         ("gguf_get_tensor_size", size, [handle, index]),
         ("gguf_get_tensor_offset", size, [handle, index]),

@@ -51,6 +51,7 @@ def benchmark(
         "what": what,
         "gguf": receipt["path"],
         "threads": spec["threads"],
+        "limits": spec.get("limits"),
         "workload": workload,
         "meter": spec["meter"],
         "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},

@@ -16,7 +16,13 @@ from typing import Any
 
 from fabric import Config, Connection
 from invoke.exceptions import Failure
-from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
+from paramiko import (
+    AuthenticationException,
+    AutoAddPolicy,
+    BadHostKeyException,
+    RejectPolicy,
+    SSHException,
+)
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
@@ -230,20 +236,25 @@ def _connection(spec: dict[str, Any]) -> Connection:
     )
     hop: Any = connection
     while isinstance(hop, Connection):  # the host itself and every jump host before it
-        _verify_host_keys(hop, spec["known_hosts"])
+        _verify_host_keys(hop, spec["known_hosts"], accept_new=spec["host_key"] == "accept-new")
         hop = hop.gateway
     return connection
 
 
-def _verify_host_keys(connection: Connection, known_hosts: str | None) -> None:
-    """Fabric accepts any host key by default; here an unknown one is refused."""
+def _verify_host_keys(connection: Connection, known_hosts: str | None, *, accept_new: bool) -> None:
+    """Fabric accepts any host key by default; here an unknown one is refused, or written down."""
     client = connection.client
-    client.set_missing_host_key_policy(RejectPolicy())
+    client.set_missing_host_key_policy(AutoAddPolicy() if accept_new else RejectPolicy())
     named = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
     for file in [known_hosts] if known_hosts else [*named, str(SYSTEM_KNOWN_HOSTS)]:
         path = Path(file).expanduser()
         if path.is_file():
             client.load_system_host_keys(str(path))
+    if accept_new:
+        own = Path(known_hosts or named[0]).expanduser()
+        own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own.touch(mode=0o600)
+        client.load_host_keys(str(own))  # where AutoAddPolicy writes
 
 
 def _open(name: str, connection: Connection) -> None:

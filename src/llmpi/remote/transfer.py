@@ -107,7 +107,7 @@ class Rsync:
         spec = self._spec
         options = {
             "BatchMode": "yes",
-            "StrictHostKeyChecking": "yes",
+            "StrictHostKeyChecking": "yes" if spec["host_key"] == "known" else "accept-new",
             "ConnectTimeout": max(1, round(spec["connect_timeout_s"])),
             "ServerAliveInterval": 15,
             "Port": spec["port"],

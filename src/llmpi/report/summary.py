@@ -64,6 +64,7 @@ def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[st
         "stage": bench.get("stage"),
         "reason": bench.get("reason"),
         **_speed(bench),
+        **_roofline(bench, manifest),
         **_energy(study, bench),
         **_file(manifest),
         **{key: value for task, s in scores.items() for key, value in _quality(task, s).items()},
@@ -102,7 +103,8 @@ def _speed(bench: Record) -> Row:
                 cuts[49],
                 cuts[94],
                 max(itl),
-                bench["load_s"],
+                bench["load"]["cold_s"],
+                bench["load"]["warm_s"],
                 bench["memory"]["peak_rss_bytes"],
                 bench["memory"]["major_faults"],
                 bench["settings"]["threads"],
@@ -127,7 +129,8 @@ SPEED = (
     "itl_p50_s",
     "itl_p95_s",
     "itl_max_s",
-    "load_s",
+    "cold_load_s",
+    "warm_load_s",
     "peak_rss_bytes",
     "major_faults",
     "threads",
@@ -179,6 +182,20 @@ ENERGY = (
     "tpj_above_idle",
     "words_per_battery",
 )
+
+
+def _roofline(bench: Record, manifest: Record) -> Row:
+    """tg as a share of what the memory delivers: weights read per token x tg / its bandwidth."""
+    row: Row = dict.fromkeys(
+        ("memory_read_bytes_per_s", "storage_read_bytes_per_s", "tg_memory_share")
+    )
+    if not is_ok(bench) or not bench["bandwidth"]:
+        return row
+    row |= bench["bandwidth"]
+    if per_token := is_ok(manifest) and manifest["read_per_token_bytes"]:
+        tg_tps = _speed(bench)["tg_tps"]
+        row["tg_memory_share"] = per_token * tg_tps / row["memory_read_bytes_per_s"]
+    return row
 
 
 def _hottest(bench: Record) -> float | None:

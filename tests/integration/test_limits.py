@@ -1,0 +1,51 @@
+"""A smaller machine within this one: what does not fit is measured, marked and explained."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llmpi.device import limits
+from llmpi.device.limits import NotPermittedError, limited
+
+
+def test_overflow_is_marked(finished, tmp_path: Path) -> None:
+    """F16's weights alone are larger than the memory; Q4_0 fits."""
+    v1 = limits.CGROUP / "memory"
+    if not os.access(v1 if v1.exists() else limits.CGROUP, os.W_OK):
+        pytest.skip("this user may make no control groups")
+    work = finished.clone(tmp_path / "work")
+    work.config = {**work.config, "study": "small-machine", "quality": {}}
+    small = {"transport": "local", "limits": {"memory": "260M", "cpus": 2}}
+    work.config["devices"] = {"small": small}
+    work.write().snakemake()
+    rows = {row["quant"]: row for row in work.summary()}
+    assert (rows["F16"]["status"], rows["F16"]["marks"]) == ("ok", "memory-bound: overflow")
+    assert (rows["Q4_0"]["status"], rows["Q4_0"]["marks"]) == ("ok", "")
+    record = work.json("bench/small-machine/small/smollm2-135m/F16/chat.json")
+    assert record["limits"] == {"memory": 260 * 1024**2, "cpus": 2}
+    assert not list(limits.CGROUP.glob("*/llmpi-*"))
+
+
+def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CGROUP", tmp_path)
+    with pytest.raises(NotPermittedError) as caught, limited({"memory": 1000, "cpus": None}):
+        pass
+    assert str(caught.value).startswith(
+        f"limits need a control group, and {tmp_path}/memory/llmpi-{os.getpid()} says: No such file"
+    )
+
+
+def test_version_2_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    monkeypatch.setattr(limits, "CGROUP", tmp_path)
+    monkeypatch.setattr(limits, "_remove", lambda folder: None)
+    with limited({"memory": 4 << 30, "cpus": 1.5}) as [procs]:
+        assert procs == tmp_path / f"llmpi-{os.getpid()}/cgroup.procs"
+        assert (procs.parent / "memory.max").read_text() == str(4 << 30)
+        assert (procs.parent / "cpu.max").read_text() == "150000 100000"
+
+
+def test_no_limits() -> None:
+    with limited(None) as groups:
+        assert groups == []
