@@ -26,7 +26,7 @@ from paramiko import (
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.remote.transfer import Sender, send, sender_for
+from llmpi.remote.transfer import Sender, fast_transport, send, sender_for
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
@@ -231,7 +231,10 @@ def _connection(spec: dict[str, Any]) -> Connection:
         user=spec["user"],
         port=spec["port"],
         connect_timeout=max(1, round(spec["connect_timeout_s"])),
-        connect_kwargs={"key_filename": keys} if keys else {},
+        connect_kwargs={
+            "transport_factory": fast_transport,
+            **({"key_filename": keys} if keys else {}),
+        },
         config=Config(overrides={"load_ssh_configs": True}),
     )
     hop: Any = connection

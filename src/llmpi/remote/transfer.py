@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Connection
-from paramiko import SFTPClient, SSHException
+from paramiko import SFTPClient, SSHException, Transport
 from tqdm import tqdm
 
 from llmpi.errors import LlmpiError
@@ -23,6 +23,8 @@ from llmpi.errors import LlmpiError
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+FASTEST_CIPHER = "aes128-gcm@openssh.com"
+"""Where the processor has instructions for AES; a Pi 5 has."""
 
 Progress = Callable[[int], object]
 Sender = Callable[[Path, str, int, Progress], None]
@@ -82,6 +84,14 @@ class Sftp:
                 progress(there)
 
 
+def fast_transport(*arguments: Any, **options: Any) -> Transport:
+    """Paramiko's transport, with the fastest cipher as first choice."""
+    transport = Transport(*arguments, **options)
+    security = transport.get_security_options()
+    security.ciphers = sorted(security.ciphers, key=lambda cipher: cipher != FASTEST_CIPHER)
+    return transport
+
+
 class Rsync:
     """The system's rsync over the system's ssh, told what stands in the config."""
 
@@ -107,6 +117,7 @@ class Rsync:
         spec = self._spec
         options = {
             "BatchMode": "yes",
+            "Ciphers": f"^{FASTEST_CIPHER}",  # the first choice, not the only one
             "StrictHostKeyChecking": "yes" if spec["host_key"] == "known" else "accept-new",
             "ConnectTimeout": max(1, round(spec["connect_timeout_s"])),
             "ServerAliveInterval": 15,
