@@ -16,6 +16,33 @@ rule build_wheel:
         "../workflow/scripts/build_wheel.py"
 
 
+rule check_devices:
+    """What stands in the way of measuring; asked for by its file, and looks anew with --force."""
+    input:
+        code=code(
+            "check_devices",
+            "remote/check",
+            "remote/plugs",
+            "remote/provision",
+            "remote/engine_wheels",
+            "device/energy",
+            "device/environment",
+            "device/meters",
+        ),
+    output:
+        table=layout.DEVICES_CHECK,
+    log:
+        "logs/check_devices/{study}.log",
+    conda:
+        "../envs/workstation.yaml"
+    params:
+        spec={name: device.model_dump() for name, device in study.devices.items()},
+    message:
+        "Looking at the devices of study {wildcards.study}"
+    script:
+        "../workflow/scripts/check_devices.py"
+
+
 rule provision_device:
     """Store, venv, llmpi and the engine on a device."""
     input:

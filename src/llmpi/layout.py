@@ -21,6 +21,7 @@ BASE_MANIFEST = GGUF_MANIFEST.replace("{quant}", BASE_QUANT)
 LOCAL_STORE = "results/store/{device}"
 ENGINES = "results/engines"
 PROVISIONED = "results/devices/{device}.json"
+DEVICES_CHECK = "results/devices/{study}/check.txt"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 
 BENCH = "results/bench/{study}/{device}/{model}/{quant}/{workload}.json"

@@ -33,8 +33,9 @@ PLUMBING = {
     "runs",
     "study",
 }
-# What a script starts by name, in a process of its own or on the device.
+# What a script starts by name or by its text, in a process of its own or on the device.
 STARTED = {
+    "check_devices": ["device/environment"],
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
     "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],
 }

@@ -1,0 +1,69 @@
+"""Which wheels a device is given: by its processor, its Python, its glibc."""
+
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+from llmpi.errors import LlmpiError
+from llmpi.remote import engine_wheels
+from llmpi.remote.engine_wheels import ASIMDDP, ASIMDHP, FPHP, I8MM, Processor
+
+LOCK = ROOT / "envs/device.lock"
+
+
+def processor(hwcap: int = 0, hwcap2: int = 0, python: str = "3.11.2") -> Processor:
+    return Processor("aarch64", python, "2.36", hwcap, hwcap2)
+
+
+@pytest.mark.parametrize(
+    ("hwcap", "hwcap2", "march"),
+    [
+        (0, 0, "armv8-a"),  # Cortex-A72, Raspberry Pi 4
+        (FPHP | ASIMDHP | ASIMDDP, 0, "armv8.2-a+dotprod+fp16"),  # Cortex-A76, Raspberry Pi 5
+        (FPHP | ASIMDHP | ASIMDDP, I8MM, "armv8.2-a+dotprod+fp16+i8mm"),
+        (ASIMDDP, 0, "armv8-a"),
+    ],
+)
+def test_architecture(hwcap: int, hwcap2: int, march: str) -> None:
+    assert processor(hwcap, hwcap2).march == march
+
+
+def test_packages_are_those_of_the_devices_python() -> None:
+    old = engine_wheels._packages(LOCK, processor(python="3.11.2"))
+    new = engine_wheels._packages(LOCK, processor(python="3.13.5"))
+    assert old.keys() == new.keys()
+    assert {"llama-cpp-python", "numpy", "pip"} <= old.keys()
+    assert old["numpy"] != new["numpy"]
+    for lines in old.values():
+        first, *hashes = lines.splitlines()
+        assert "==" in first
+        assert ";" not in first, "the marker is decided; pip would decide it for this machine"
+        assert hashes
+        assert all(line.strip().startswith("--hash=sha256:") for line in hashes)
+
+
+@pytest.mark.parametrize(
+    ("glibc", "newest"),
+    [
+        ("2.36", "manylinux_2_34_aarch64"),
+        ("2.31", "manylinux_2_28_aarch64"),
+        ("2.17", "manylinux_2_17_aarch64"),
+    ],
+)
+def test_platforms_are_not_newer_than_the_devices_glibc(glibc: str, newest: str) -> None:
+    assert engine_wheels._platforms(glibc)[0] == newest
+
+
+def test_missing_toolchain_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LlmpiError) as caught:
+        engine_wheels.engine_wheels(LOCK, processor(), "armv8-a", tmp_path / "engines")
+    assert str(caught.value) == (
+        "aarch64-linux-gnu-gcc is missing on this workstation; it builds the engine for the "
+        "devices. Debian, Ubuntu: sudo apt install gcc-aarch64-linux-gnu g++-aarch64-linux-gnu. "
+        "Or set 'engine: native' for the device."
+    )
+    assert not list((tmp_path / "engines").glob("[!.]*")), "nothing half-built"
