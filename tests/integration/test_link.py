@@ -135,6 +135,7 @@ def measured(over_ssh, spec: dict[str, Any], what: str, **workload: Any) -> dict
         spec,
         what=what,
         workload=settings,
+        provisioned=over_ssh.json("devices/pi.json"),
         receipt=over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json"),
         gguf=over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf",
     )

@@ -136,7 +136,7 @@ def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
     assert (row["energy_tier"], row["marks"], row["hottest_c"]) == ("metered", "throttled", 55.5)
     text = page(tmp_path).text
     assert "throttled" in text
-    assert "1.25 / 2.00" in text
+    assert "metered 3.00 8.00 8.00 0.8000 0.8000 ± 0.0100 1.25 2.00 15,000" in text
 
 
 @pytest.mark.usefixtures("results")
@@ -194,6 +194,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.text += " " if tag in ("td", "br") else ""
         self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
 
     def handle_data(self, data: str) -> None:

@@ -7,12 +7,15 @@ from llmpi.records import read_json, write_json
 from llmpi.remote.benchmark import benchmark
 
 
-def main(*, name: str, spec: dict, what: str, receipt: Path, gguf: Path, out: Path) -> None:
+def main(
+    *, name: str, spec: dict, what: str, provisioned: Path, receipt: Path, gguf: Path, out: Path
+) -> None:
     record = benchmark(
         name,
         spec["device"],
         what=what,
         workload=spec["workload"],
+        provisioned=read_json(provisioned),
         receipt=read_json(receipt),
         gguf=gguf,
     )
@@ -26,6 +29,7 @@ if __name__ == "__main__":
             name=cell.device,
             spec=snakemake.params.spec,
             what=f"{cell.study}: {cell.model} {cell.quant} {cell.workload}",
+            provisioned=Path(snakemake.input.provisioned),
             receipt=Path(snakemake.input.receipt),
             gguf=Path(snakemake.input.gguf),
             out=Path(snakemake.output.bench),

@@ -28,6 +28,7 @@ def benchmark(
     *,
     what: str,
     workload: dict[str, Any],
+    provisioned: Record,
     receipt: Record,
     gguf: Path,
 ) -> Record:
@@ -39,7 +40,8 @@ def benchmark(
         spec: the device's fields.
         what: names study and cell, for whoever waits for the device, and the job among others.
         workload: the fields of `llmpi.study.Workload`.
-        receipt: of the file on the device, which was provisioned; a failed one is passed on.
+        provisioned: the receipt of the device: what it measures with.
+        receipt: of the file on the device; a failed one is passed on.
         gguf: the file here, to be sent again if it is not there any more.
 
     Raises:
@@ -56,7 +58,8 @@ def benchmark(
         "meter": spec["meter"],
         "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
     }
-    identity = {**job, "sha256": receipt["sha256"]}
+    means = {"llmpi": provisioned["wheel_sha256"], "engine": provisioned["engine"]}
+    identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
     with plug_sampling(spec["meter"]) as plug:
         with connected(name, spec) as device:
