@@ -49,6 +49,9 @@ def tg(gguf: Path, args: argparse.Namespace) -> float:
         "output_tokens": args.output_tokens,
         "repetitions": 4,
         "warmup": 1,
+        "warmup_limit": 1,
+        "depths": [],
+        "sustained_s": 0,
         "sampling": "greedy",
         "context_tokens": None,
     }

@@ -81,6 +81,9 @@ def ours(path: Path, args: argparse.Namespace) -> Rates:
         "output_tokens": args.output_tokens,
         "repetitions": args.repetitions,
         "warmup": 1,
+        "warmup_limit": 1,
+        "depths": [],
+        "sustained_s": 0,
         "sampling": "none",
         "context_tokens": None,
     }

@@ -412,7 +412,13 @@ class Workload(Part):
     repetitions: int = Field(default=5, ge=1, le=1000)
     """Measured repetitions; every one is kept raw."""
     warmup: int = Field(default=1, ge=0, le=100)
-    """Repetitions before them that are kept but not counted."""
+    """Repetitions before them that are kept but not counted: at least so many."""
+    warmup_limit: int = Field(default=4, ge=0, le=100)
+    """At most so many, until two in a row agree on tg within 3 %."""
+    depths: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(default_factory=list)
+    """Also time token generation behind so many tokens of context."""
+    sustained_s: float = Field(default=0, ge=0, le=86_400)
+    """Then generate for so many seconds on end, as a curve: shows throttling."""
     sampling: Literal["greedy", "none"] = "greedy"
     """`greedy` takes the most likely token inside the timed loop; `none` decodes fixed tokens, as
     llama-bench does."""
@@ -423,11 +429,11 @@ class Workload(Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        need = self.prompt_tokens + self.output_tokens
+        need = max(self.prompt_tokens, *self.depths, 0) + self.output_tokens
         if self.context_tokens is not None and self.context_tokens < need:
             raise PydanticCustomError(
                 "context",
-                "context_tokens is {got}, but prompt_tokens + output_tokens is {need}",
+                "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
                 {"got": self.context_tokens, "need": need},
             )
         return self

@@ -23,7 +23,10 @@ quality:
 """
 QUANTS = ", ".join(FTYPES)
 TOP = "study, models, quants, devices, workloads, quality, gates, battery, exclude"
-WORKLOAD = "prompt_tokens, output_tokens, repetitions, warmup, sampling, context_tokens, timeout_s"
+WORKLOAD = (
+    "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
+    "sampling, context_tokens, timeout_s"
+)
 
 BAD = {
     "unknown quantization": (
@@ -89,7 +92,7 @@ BAD = {
     ),
     "context too small": (
         ("64}", "64, context_tokens: 100}"),
-        "9: workloads.chat: context_tokens is 100, but prompt_tokens + output_tokens is 192",
+        "9: workloads.chat: context_tokens is 100, but prompt (or depth) and output tokens are 192",
     ),
     "path out of the archive": (
         ("a/b.gguf", "../b.gguf"),

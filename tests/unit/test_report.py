@@ -61,6 +61,8 @@ def bench() -> dict[str, Any]:
         "settings": {"threads": 2, "context_tokens": 128},
         "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
         "marks": [],
+        "depths": [{"depth_tokens": 512, "itl_s": [[0.1, 0.1], [0.3, 0.3]]}],
+        "sustained": [[5.0, 12.0], [6.0, 11.0], [7.0, 8.5]],
         "energy": {"status": "none", "tier": None, "reason": "the device has no meter"},
     }
 
@@ -119,6 +121,8 @@ def test_measured_cell() -> None:
     assert (row["qa_f1_pct"], row["qa_f1_low_pct"], row["qa_f1_high_pct"]) == (50, 45, 55)
     assert row["gates_failed"] == ""
     assert row["tg_memory_share"] == pytest.approx(2e6 * 10 / 1e8)
+    assert row["tg_at_depths_tps"] == "512: 5.0"
+    assert row["sustained_first_last_tps"] == "12.0; 8.5"
     assert (row["cold_load_s"], row["warm_load_s"]) == (0.5, 0.25)
 
 

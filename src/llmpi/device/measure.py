@@ -16,6 +16,8 @@ from llmpi.device import engine_info, environment
 from llmpi.device.bandwidth import forget_cached
 from llmpi.device.engine import Engine, EngineError
 
+STEADY_WITHIN = 0.03
+
 
 def measure(
     gguf: Path, workload: dict[str, Any], threads: int | None, rest: dict[str, Any]
@@ -38,7 +40,9 @@ def measure(
     time.sleep(rest["idle_s"])
     before = environment.conditions()
     prompt_tokens, output_tokens = workload["prompt_tokens"], workload["output_tokens"]
-    context_tokens = workload["context_tokens"] or prompt_tokens + output_tokens
+    depths = workload["depths"]
+    longest = max(prompt_tokens, *depths, 0) + output_tokens
+    context_tokens = workload["context_tokens"] or longest
     forget_cached(gguf)
     cold_load_s = load_and_decode(gguf, context_tokens, threads)
     warm_load_s = load_and_decode(gguf, context_tokens, threads)
@@ -50,17 +54,24 @@ def measure(
             if workload["sampling"] == "none"
             else None
         )
+
+        def once(name: str) -> dict[str, Any]:
+            done = repeat(engine, prompt, output_tokens, forced)
+            pp, tg = rates(done, prompt_tokens)
+            say(f"{name}: pp {pp:.1f} t/s, tg {tg:.1f} t/s")
+            return done
+
         warmup: list[dict[str, Any]] = []
-        repetitions: list[dict[str, Any]] = []
-        for kept, count, name in (
-            (warmup, workload["warmup"], "warm-up"),
-            (repetitions, workload["repetitions"], "repetition"),
+        while len(warmup) < workload["warmup"] or (
+            warmup and len(warmup) < workload["warmup_limit"] and not steady(warmup)
         ):
-            faults = major_faults()  # of the repetitions alone, in the end
-            for i in range(count):
-                kept.append(repeat(engine, prompt, output_tokens, forced))
-                pp, tg = rates(kept[-1], prompt_tokens)
-                say(f"{name} {i + 1}/{count}: pp {pp:.1f} t/s, tg {tg:.1f} t/s")
+            warmup.append(once(f"warm-up {len(warmup) + 1}"))
+        faults = major_faults()
+        count = workload["repetitions"]
+        repetitions = [once(f"repetition {i + 1}/{count}") for i in range(count)]
+        faults = major_faults() - faults
+        deep = [at_depth(engine, depth, output_tokens, count) for depth in depths]
+        sustained = sustain(engine, prompt, workload["sustained_s"])
         settings = {
             "threads": threads,
             "context_tokens": engine.context_tokens,
@@ -76,11 +87,14 @@ def measure(
         "settings": settings,
         "load": {"cold_s": cold_load_s, "warm_s": warm_load_s},
         "warmup": warmup,
+        "steady": steady(warmup),
         "repetitions": repetitions,
+        "depths": deep,
+        "sustained": sustained,
         "memory": {
             "peak_rss_bytes": status_bytes("VmHWM"),
             "swap_bytes": status_bytes("VmSwap"),
-            "major_faults": major_faults() - faults,
+            "major_faults": faults,
         },
         "idle": idle if rest["idle_s"] else None,
         "cooled": cooled,
@@ -138,6 +152,44 @@ def repeat(
         "ttft_s": (first_token - start) / 1e9,
         "itl_s": [ns / 1e9 for ns in itl_ns],
     }
+
+
+def steady(warmup: list[dict[str, Any]]) -> bool:
+    """Whether the last two repetitions of the warm-up agree on tg."""
+    if len(warmup) < 2:
+        return False
+    last, before = (sum(repetition["itl_s"]) for repetition in (warmup[-1], warmup[-2]))
+    return abs(last - before) < STEADY_WITHIN * before
+
+
+def at_depth(engine: Engine, depth: int, output_tokens: int, count: int) -> dict[str, Any]:
+    """Token generation behind `depth` tokens of context."""
+    prompt = fixed_tokens(engine.vocab_tokens, depth)
+    done = [repeat(engine, prompt, output_tokens, None)["itl_s"] for _ in range(count)]
+    say(f"behind {depth} tokens: tg {output_tokens * count / sum(map(sum, done)):.1f} t/s")
+    return {"depth_tokens": depth, "itl_s": done}
+
+
+def sustain(engine: Engine, prompt: list[int], seconds: float) -> list[list[float]]:
+    """Generate for so long: [start of each stretch, its tokens per second], about one a second."""
+    curve: list[list[float]] = []
+    start = mark = time.monotonic()
+    tokens = 0
+    while mark - start < seconds:
+        engine.keep(0)
+        engine.decode(prompt)
+        for _ in range(engine.context_tokens - len(prompt)):
+            engine.decode([engine.greedy()])
+            tokens += 1
+            now = time.monotonic()
+            if now - mark >= 1:
+                curve.append([mark, tokens / (now - mark)])
+                mark, tokens = now, 0
+                if mark - start >= seconds:
+                    break
+    if curve:
+        say(f"sustained for {seconds:g} s: tg {curve[0][1]:.1f} t/s first, {curve[-1][1]:.1f} last")
+    return curve
 
 
 def rates(repetition: dict[str, Any], prompt_tokens: int) -> tuple[float, float]:

@@ -109,6 +109,8 @@ def _speed(bench: Record) -> Row:
                 bench["memory"]["major_faults"],
                 bench["settings"]["threads"],
                 bench["settings"]["context_tokens"],
+                _depths(bench),
+                _sustained(bench),
                 _hottest(bench),
                 "; ".join(bench["marks"]),
             ),
@@ -135,6 +137,8 @@ SPEED = (
     "major_faults",
     "threads",
     "context_tokens",
+    "tg_at_depths_tps",
+    "sustained_first_last_tps",
     "hottest_c",
     "marks",
 )
@@ -196,6 +200,21 @@ def _roofline(bench: Record, manifest: Record) -> Row:
         tg_tps = _speed(bench)["tg_tps"]
         row["tg_memory_share"] = per_token * tg_tps / row["memory_read_bytes_per_s"]
     return row
+
+
+def _depths(bench: Record) -> str:
+    """tg behind each context depth, such as `512: 80.1; 2048: 61.5`; tokens per second."""
+    shown = []
+    for depth in bench["depths"]:
+        itl = [seconds for repetition in depth["itl_s"] for seconds in repetition]
+        shown.append(f"{depth['depth_tokens']}: {len(itl) / sum(itl):.1f}")
+    return "; ".join(shown)
+
+
+def _sustained(bench: Record) -> str:
+    """tg of the first and the last stretch of the sustained phase, tokens per second."""
+    curve = bench["sustained"]
+    return f"{curve[0][1]:.1f}; {curve[-1][1]:.1f}" if curve else ""
 
 
 def _hottest(bench: Record) -> float | None:
