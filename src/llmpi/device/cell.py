@@ -83,11 +83,12 @@ def _sampled(
         name: [[sample["t"], sample[key]] for sample in samples if sample.get(key) is not None]
         for key, name in SAMPLED.items()
     }
+    seen = [record["environment"][when]["throttled"] for when in ("before", "after")]
     throttled = [state for _, state in columns["throttled"] if state]
-    before = record["environment"]["before"]["throttled"]
+    throttled += [state["now"] for state in seen if state and state["now"]]
     tokens = sum(len(repetition["itl_s"]) for repetition in record["repetitions"])
     marks = []
-    if throttled or (before and before["now"]):
+    if throttled:
         marks.append("throttled")
     if record["memory"]["swap_bytes"] or record["memory"]["major_faults"] > tokens:
         marks.append("memory-bound: overflow")
