@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from virtual_pi import VirtualPi, cache_folder
+from support import ROOT
+from virtual_pi import USER, VirtualPi, cache_folder
 
 from llmpi.remote.connection import connected
+from llmpi.remote.provision import Parts, provision
 from llmpi.study import SshDevice
 
 STORE = "~/a store; $(touch pwned)"
@@ -64,3 +66,17 @@ def test_second_provisioning_installs_nothing(measured) -> None:
     measured.snakemake("--forcerun", "provision_device", "--", "results/devices/pi5.json")
     log = (measured.folder / "logs/provision_device/pi5.log").read_text()
     assert "installing" not in log
+
+
+def test_engine_of_ones_own(measured, pi: VirtualPi) -> None:
+    own = next((cache_folder() / "engines").glob("*-armv8.2-a*/*.whl"))
+    device = pi.device(store="~/own", engine={"wheel": str(own)})
+    parts = Parts(
+        wheel=next((measured.folder / "results/wheel").glob("*.whl")),
+        lock=ROOT / "envs/device.lock",
+        installer=ROOT / "src/llmpi/device/install.py",
+        engines=cache_folder() / "engines",
+    )
+    record = provision("own", SshDevice.model_validate(device).model_dump(), parts)
+    assert record["interpreter"] == f"/home/{USER}/own/venv/bin/python"
+    assert "DOTPROD" in record["engine"]["features"]
