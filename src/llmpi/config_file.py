@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from llmpi.errors import LlmpiError
 from llmpi.runs import expand_runs
-from llmpi.study import PathSource, SquadFile, Study
+from llmpi.study import EngineWheel, PathSource, SquadFile, SshDevice, Study
 
 Loc = tuple[str | int, ...]
 
@@ -66,6 +66,9 @@ def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
     for name, task in study.quality.items():
         if isinstance(task, SquadFile):
             yield ("quality", name, "squad_file"), task.squad_file
+    for name, device in study.devices.items():
+        if isinstance(device, SshDevice) and isinstance(device.engine, EngineWheel):
+            yield ("devices", name, "engine", "wheel"), device.engine.wheel
 
 
 # --- wording --------------------------------------------------------------------------------------
@@ -87,9 +90,10 @@ def _what(error: dict[str, Any], context: dict[str, Any], loc: Loc) -> str:
     if kind == "which_source":
         return f"{_show(value)}: {error['msg']}" + _typo_in(value, error["msg"])
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        tag = value.get("transport") if isinstance(value, dict) else value
-        text = f"transport: {_show(tag)}" if tag is not None else "'transport' is needed"
-        return text + _nearest(str(tag), ["local", "ssh"])
+        key = context["discriminator"].strip("'")
+        tag = value.get(key) if isinstance(value, dict) else value
+        text = f"{key}: {_show(tag)}" if tag is not None else f"'{key}' is needed"
+        return text + _nearest(str(tag), _members(error["loc"]))
     if kind in ("literal_error", "enum"):
         allowed = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
         return f"{_show(value)} is not possible here" + _nearest(str(value), allowed)
@@ -102,6 +106,12 @@ def _what(error: dict[str, Any], context: dict[str, Any], loc: Loc) -> str:
     if isinstance(value, str | int | float | bool) or value is None:
         return f"{_show(value)}: {_sentence(error['msg'])}"
     return _sentence(error["msg"])
+
+
+def _members(loc: Loc) -> list[str]:
+    """The tags of the union that stands at `loc`."""
+    *_, (here, _) = _walk(loc)
+    return list(here) if isinstance(here, dict) else []
 
 
 def _nearest(name: str, allowed: Sequence[str]) -> str:
@@ -170,6 +180,8 @@ def _target(annotation: Any) -> Any:
     origin = getattr(annotation, "__origin__", None)
     if origin in (dict, list):
         return [_target(args[-1])]
+    if tagged := {tag: _target(a) for a in args if (tag := _explicit_tag(a))}:
+        return tagged
     members = [_target(a) for a in args]
     models = [m for m in members if isinstance(m, type)]
     if len(models) > 1:
@@ -177,14 +189,16 @@ def _target(annotation: Any) -> Any:
     return next((m for m in members if m is not None), None)
 
 
+def _explicit_tag(annotation: Any) -> str | None:
+    """What `Tag` names a member of a union."""
+    marks = getattr(annotation, "__metadata__", ())
+    return next((mark.tag for mark in marks if isinstance(mark, Tag)), None)
+
+
 def _tag(model: type[BaseModel]) -> str:
-    """The union tag pydantic reports: the literal of `transport`, or the source's own key."""
-    first, field = next(iter(_own_fields(model).items()))
-    return get_args(field.annotation)[0] if first == "transport" else first
-
-
-def _own_fields(model: type[BaseModel]) -> dict[str, Any]:
-    return {k: v for k, v in model.model_fields.items() if k in model.__annotations__}
+    """The tag of a member that is told by a literal field, its own first one."""
+    first = next(key for key in model.model_fields if key in model.__annotations__)
+    return str(get_args(model.model_fields[first].annotation)[0])
 
 
 def _fields_at(loc: Loc) -> list[str]:

@@ -90,8 +90,12 @@ Revision = Annotated[str, Field(pattern=r"^[\w][\w./-]*$")]
 
 def _bytes(value: object) -> object:
     """'16G' -> bytes; powers of 1024, as systemd and Docker read it."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])", value) if isinstance(value, str) else None
-    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1)) if found else value
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])", value)
+    if not found:
+        raise PydanticCustomError("size", "should be a size, such as 16G", {})
+    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1))
 
 
 SIZE = {

@@ -46,6 +46,24 @@ BAD = {
         "10: exclude.0.device: no device 'hier' under 'devices'; did you mean 'here'? "
         "Allowed: here",
     ),
+    "engine that is not there": (
+        ("{transport: local}", "{transport: ssh, host: pi, engine: {wheel: gone.whl}}"),
+        "7: devices.here.engine.wheel: there is no file or folder 'gone.whl'",
+    ),
+    "engine of an unknown kind": (
+        ("{transport: local}", "{transport: ssh, host: pi, engine: nativ}"),
+        "7: devices.here.engine: 'nativ' is not possible here; did you mean 'native'? "
+        "Allowed: auto, cross, native",
+    ),
+    "meter of an unknown kind": (
+        ("{transport: local}", "{transport: local, meter: {kind: pmc}}"),
+        "7: devices.here.meter: kind: 'pmc'; did you mean 'pmic'? Allowed: none, pmic, hwmon, "
+        "rapl, tasmota, shelly, csv, constant",
+    ),
+    "size without a unit": (
+        ("{transport: local}", "{transport: ssh, host: pi, quota: 16GB}"),
+        "7: devices.here.quota: '16GB': should be a size, such as 16G",
+    ),
     "everything excluded": (
         ("quality:", "exclude: [{device: here}]\nquality:"),
         "10: exclude: nothing of the sweep is left",
