@@ -66,7 +66,7 @@ def state(folder: Path) -> str:
     if not (folder / "runner.json").exists():
         return "none"
     pid, born = json.loads((folder / "runner.json").read_text())
-    if _born(pid) == born:
+    if born and _born(pid) == born:
         return "running"
     return "done" if (folder / "out.json").exists() else "gone"
 

@@ -34,7 +34,8 @@ def sampling(meter: dict[str, Any], out: Path) -> Iterator[None]:
     )
     try:
         yield
-        time.sleep(2 * (meter.get("interval_s") or METER_EVERY_S))  # one sample behind the end
+        if meter["kind"] in ON_DEVICE:
+            time.sleep(2 * (meter.get("interval_s") or METER_EVERY_S))  # one sample behind the end
     finally:
         child.kill()
         child.wait()
