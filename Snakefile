@@ -51,13 +51,13 @@ rule gguf:
 rule deployed:
     """Stage: every variant on its devices."""
     input:
-        sorted({run_path(layout.RECEIPT, run) for run in expand_runs(study)}),
+        sorted({session_path(layout.RECEIPT, session) for session in sessions(study)}),
 
 
 rule measured:
     """Stage: every speed measurement."""
     input:
-        [run_path(layout.BENCH, run) for run in expand_runs(study)],
+        [session_path(layout.BENCH, session) for session in sessions(study)],
 
 
 rule scored:

@@ -2,7 +2,7 @@
 
 
 rule benchmark_device:
-    """One workload of one variant on one device; a crash of the engine is a result."""
+    """All workloads of a variant on a device, their order mixed; an engine's crash is a result."""
     input:
         code=code(
             "benchmark_device",
@@ -17,18 +17,15 @@ rule benchmark_device:
     output:
         bench=layout.BENCH,
     log:
-        "logs/benchmark_device/{study}/{device}/{model}/{quant}/{workload}.log",
+        "logs/benchmark_device/{study}/{device}/{model}/{quant}/{runtime}.log",
     conda:
         "../envs/workstation.yaml"
     threads: device_threads
     resources:
         **DEVICE_SLOTS,
     params:
-        spec=lambda wildcards: {
-            "device": device_spec(wildcards),
-            "workload": study.workloads[wildcards.workload].model_dump(),
-        },
+        spec=session_spec,
     message:
-        "Measuring {wildcards.model} {wildcards.quant} on {wildcards.device}: {wildcards.workload}"
+        "Measuring {wildcards.model} {wildcards.quant} on {wildcards.device} ({wildcards.runtime})"
     script:
         "../workflow/scripts/benchmark_device.py"

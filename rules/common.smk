@@ -8,7 +8,7 @@ from pathlib import Path
 from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
-from llmpi.runs import expand_runs, variants
+from llmpi.runs import Session, sessions, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -24,7 +24,7 @@ wildcard_constraints:
     study=re.escape(study.study),
     model="|".join(map(re.escape, study.models)),
     device="|".join(map(re.escape, study.devices)),
-    workload="|".join(map(re.escape, study.workloads)),
+    runtime="|".join(map(re.escape, study.runtimes)),
     task="|".join(map(re.escape, study.quality)) or "none",
     quant="|".join(map(re.escape, sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}))),
 
@@ -64,8 +64,10 @@ DEVICE_MODULES = [
         "measure",
         "meters",
         "sampler",
+        "say",
         "store",
         "supervise",
+        "workload",
     )
 ]
 
@@ -90,9 +92,9 @@ def code(script, *modules):
     ]
 
 
-def run_path(pattern, run):
-    """A pattern of the layout for one run."""
-    return layout.at(pattern, study=study.study, **run._asdict())
+def session_path(pattern, session):
+    """A pattern of the layout for one session."""
+    return layout.at(pattern, study=study.study, **session._asdict())
 
 
 def model_source(wildcards):
@@ -129,6 +131,16 @@ def device_spec(wildcards):
     return study.devices[wildcards.device].model_dump()
 
 
+def session_spec(wildcards):
+    """What decides how a session is measured."""
+    session = Session(*(getattr(wildcards, key) for key in Session._fields))
+    return {
+        "device": device_spec(wildcards),
+        "runtime": study.runtimes[session.runtime].model_dump(),
+        "workloads": {w: study.workloads[w].model_dump() for w in sessions(study)[session]},
+    }
+
+
 def is_local(device):
     return study.devices[device].transport == "local"
 
@@ -145,12 +157,14 @@ def wheel_for_ssh(wildcards):
 
 def study_records():
     """Everything the summary reads."""
-    runs, found = expand_runs(study), variants(study)
+    measured, found = sessions(study), variants(study)
     return {
         "models": [layout.at(layout.MODEL_MANIFEST, model=m) for m in {v.model: 0 for v in found}],
         "gguf": [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in found],
-        "devices": [layout.at(layout.PROVISIONED, device=d) for d in {r.device: 0 for r in runs}],
-        "bench": [run_path(layout.BENCH, run) for run in runs],
+        "devices": [
+            layout.at(layout.PROVISIONED, device=d) for d in {s.device: 0 for s in measured}
+        ],
+        "bench": [session_path(layout.BENCH, session) for session in measured],
         "questions": [
             layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality
         ],

@@ -9,16 +9,17 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
 from llmpi import study
 from llmpi.quant_types import FTYPES, NEEDS_IMATRIX
 from llmpi.records import whole_file
+from llmpi.study import meters
 
 INTRODUCTION = """\
-<!-- Written by `make docs` from src/llmpi/study.py; edit that. -->
+<!-- Written by `make docs` from src/llmpi/study/; edit that. -->
 
 # The config file
 
@@ -26,8 +27,9 @@ A study is one YAML file. `config.yaml` is the demo; `llmpi.yaml` is the paper's
 another one with `snakemake --cores 4 --configfile config/other.yaml`: it stands alone, nothing is
 taken from `config.yaml`. Single values are overridden with `--config`.
 
-Lists and mappings are swept: every model at every quantization, on every device, for every
-workload; `exclude` takes combinations out. After an edit, run again: only what changed is redone.
+Lists and mappings are swept: every model at every quantization, on every device, with every
+runtime, for every workload; `exclude` takes combinations out. After an edit, run again: only what
+changed is redone.
 A key that is not listed here is an error. For completion in an editor, begin the file with
 `# yaml-language-server: $schema=schema.json`.
 
@@ -50,17 +52,18 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         "devices.ID.meter",
         "Told by `kind`.",
         [
-            study.NoMeter,
-            study.PmicMeter,
-            study.HwmonMeter,
-            study.RaplMeter,
-            study.TasmotaMeter,
-            study.ShellyMeter,
-            study.CsvMeter,
-            study.ConstantMeter,
+            meters.NoMeter,
+            meters.PmicMeter,
+            meters.HwmonMeter,
+            meters.RaplMeter,
+            meters.TasmotaMeter,
+            meters.ShellyMeter,
+            meters.CsvMeter,
+            meters.ConstantMeter,
         ],
     ),
     ("workloads.ID", "", [study.Workload]),
+    ("runtimes.ID", "", [study.Runtime]),
     ("quality.ID", "Told by the first key.", [study.SquadFile, study.SquadHub]),
     ("gates[]", "", [study.Gate]),
     ("battery", "", [study.Battery]),
@@ -125,13 +128,20 @@ def _default(value: Any) -> str:
         return ""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    return f"`{json.dumps(value) if not isinstance(value, str) else value}`"
+    return f"`{value if isinstance(value, str) else json.dumps(value, default=_said)}`"
+
+
+def _said(part: BaseModel) -> Any:
+    return part.model_dump(exclude_defaults=True)
 
 
 def _kind(field: Any) -> str:
     """What may stand there, in a user's words."""
     annotation = field.annotation
-    allowed = get_args(annotation) if str(annotation).startswith("typing.Literal") else ()
+    if annotation is bool:
+        return "`true` or `false`"
+    choices = [a for a in (annotation, *get_args(annotation)) if get_origin(a) is Literal]
+    allowed = get_args(choices[0]) if choices else ()
     if allowed:
         return " or ".join(f"`{value}`" for value in allowed)
     text = str(annotation)

@@ -15,7 +15,15 @@ from llmpi.study import EngineWheel, PathSource, SquadFile, SshDevice, Study
 Loc = tuple[str | int, ...]
 
 # Errors of study.py whose message already holds the value.
-OWN_WORDING = {"unknown_name", "needs_imatrix", "duplicate", "empty_exclude", "context"}
+OWN_WORDING = {
+    "unknown_name",
+    "needs_imatrix",
+    "duplicate",
+    "empty_exclude",
+    "context",
+    "batch",
+    "flash_attention",
+}
 
 
 class ConfigError(LlmpiError):

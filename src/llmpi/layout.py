@@ -24,7 +24,7 @@ PROVISIONED = "results/devices/{device}.json"
 DEVICES_CHECK = "results/devices/{study}/check.txt"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 
-BENCH = "results/bench/{study}/{device}/{model}/{quant}/{workload}.json"
+BENCH = "results/bench/{study}/{device}/{model}/{quant}/{runtime}.json"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"

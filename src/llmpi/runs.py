@@ -13,13 +13,27 @@ class Variant(NamedTuple):
     quant: str
 
 
-class Run(NamedTuple):
-    """One cell of the sweep: a workload of a variant on a device."""
+class Session(NamedTuple):
+    """What is measured in one go: a variant on a device with a runtime, all its workloads."""
 
     device: str
     model: str
     quant: str
+    runtime: str
+
+
+class Run(NamedTuple):
+    """One cell of the sweep: a workload of a session."""
+
+    device: str
+    model: str
+    quant: str
+    runtime: str
     workload: str
+
+    @property
+    def session(self) -> Session:
+        return Session(*self[:-1])
 
     @property
     def variant(self) -> Variant:
@@ -29,12 +43,21 @@ class Run(NamedTuple):
 def expand_runs(study: Study) -> list[Run]:
     """Every run that no `exclude` rule drops."""
     every = (
-        Run(device, variant.model, variant.quant, workload)
+        Run(device, variant.model, variant.quant, runtime, workload)
         for device in study.devices
         for variant in _all_variants(study)
+        for runtime in study.runtimes
         for workload in study.workloads
     )
     return [run for run in every if not any(_drops(rule, run) for rule in study.exclude)]
+
+
+def sessions(study: Study) -> dict[Session, list[str]]:
+    """Every session, with the workloads that are measured in it."""
+    found: dict[Session, list[str]] = {}
+    for run in expand_runs(study):
+        found.setdefault(run.session, []).append(run.workload)
+    return found
 
 
 def variants(study: Study) -> list[Variant]:

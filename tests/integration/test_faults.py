@@ -72,7 +72,7 @@ def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     assert done.returncode != 0
     assert "cannot be reached" in done.stdout
     bench = copy.folder / "results/bench/going"
-    assert len(list(bench.glob("here/**/chat.json"))) == 2
+    assert len(list(bench.glob("here/**/default.json"))) == 2
     assert not (bench / "gone").exists()
     command = [sys.executable, "-m", "llmpi.cli", "report", "--config", "config/study.yaml"]
     subprocess.run(command, cwd=copy.folder, check=True, capture_output=True)

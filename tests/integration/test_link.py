@@ -21,7 +21,7 @@ from llmpi.remote.benchmark import benchmark
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.transfer import Rsync, Sftp
-from llmpi.study import SshDevice, Workload
+from llmpi.study import Runtime, SshDevice, Workload
 
 SIZE = 48_000_000
 CHUNK = 4 << 20  # OpenSSH's window: what may be on its way when the link breaks
@@ -129,12 +129,14 @@ def test_device_out_of_space(
 
 
 def measured(over_ssh, spec: dict[str, Any], what: str, **workload: Any) -> dict[str, Any]:
+    """A session of one workload, `chat`."""
     settings = Workload.model_validate({**LONG, **workload}).model_dump()
     return benchmark(
         "pi",
         spec,
         what=what,
-        workload=settings,
+        runtime=Runtime().model_dump(),
+        workloads={"chat": settings},
         provisioned=over_ssh.json("devices/pi.json"),
         receipt=over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json"),
         gguf=over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf",
@@ -158,7 +160,7 @@ def test_link_lost_in_a_measurement(
     outcome: list[dict[str, Any]] = []
     worker = threading.Thread(target=lambda: outcome.append(measured(over_ssh, spec, "lost link")))
     worker.start()
-    wait_for(lambda: "repetition 1/4" in caplog.text)
+    wait_for(lambda: "[1/4] chat" in caplog.text)
     link.down = True
     link.cut()
     wait_for(lambda: "trying again" in caplog.text)
@@ -166,7 +168,7 @@ def test_link_lost_in_a_measurement(
     link.down = False
     worker.join(120)
     assert is_ok(outcome[0])
-    assert len(outcome[0]["repetitions"]) == 4
+    assert len(outcome[0]["workloads"]["chat"]["repetitions"]) == 4
     assert caplog.text.count("loaded in") == 1, "one run only"
     assert runners() == []
 
@@ -212,14 +214,15 @@ def test_meter_that_disappears_leaves_the_speed(
     metered = {**spec, "meter": meter}
     worker = threading.Thread(target=lambda: outcome.append(measured(over_ssh, metered, "meter")))
     worker.start()
-    wait_for(lambda: "repetition 1/4" in caplog.text)
+    wait_for(lambda: "[1/4] chat" in caplog.text)
     source.unlink()
     worker.join(120)
     [record] = outcome
     assert is_ok(record)
-    assert len(record["repetitions"]) == 4
-    assert record["energy"]["status"] == "none"
-    assert record["energy"]["reason"].startswith(f"the meter failed: {source}")
+    chat = record["workloads"]["chat"]
+    assert len(chat["repetitions"]) == 4
+    assert chat["energy"]["status"] == "none"
+    assert chat["energy"]["reason"].startswith(f"the meter failed: {source}")
 
 
 def test_metered_measurement(over_ssh, spec: dict[str, Any], tmp_path: Path) -> None:
@@ -227,7 +230,8 @@ def test_metered_measurement(over_ssh, spec: dict[str, Any], tmp_path: Path) -> 
     source.write_text("5000000\n")
     meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
     metered = {**spec, "meter": meter, "idle_s": 1.0}
-    energy = measured(over_ssh, metered, "metered", output_tokens=64)["energy"]
+    record = measured(over_ssh, metered, "metered", output_tokens=64)
+    energy = record["workloads"]["chat"]["energy"]
     assert energy["status"] == "ok", energy
     assert energy["idle_power_w"] == pytest.approx(5.0)
     assert energy["tg"]["power_w"] == pytest.approx(5.0)
@@ -271,9 +275,9 @@ def test_killed_workstation_collects_what_ran_on(over_ssh, tmp_path: Path) -> No
     assert runners() == started_first, "it goes on there"
     work.snakemake("--unlock")
     work.snakemake("--", "measured")
-    log = work.folder / "logs/benchmark_device/over-ssh/pi/smollm2-135m/Q4_0/chat.log"
+    log = work.folder / "logs/benchmark_device/over-ssh/pi/smollm2-135m/Q4_0/default.log"
     assert log.read_text().count("llmpi.device.measure") <= 1
-    record = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/chat.json")
-    assert len(record["repetitions"]) == 4
+    record = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
+    assert len(record["workloads"]["chat"]["repetitions"]) == 4
     assert record["environment"]["before"]["at"] < record["started"], "begun before the restart"
     assert runners() == []

@@ -41,10 +41,11 @@ def test_manifest_shows_fallback_and_lineage(finished) -> None:
 
 
 def test_raw_repetitions_and_conditions_are_kept(finished) -> None:
-    bench = finished.json("bench/small/here/smollm2-135m/Q4_0/chat.json")
-    assert [len(r["itl_s"]) for r in bench["repetitions"]] == [8, 8]
-    assert 1 <= len(bench["warmup"]) <= 4
-    assert all(0 < r["pp_s"] <= r["ttft_s"] for r in bench["repetitions"])
+    bench = finished.json("bench/small/here/smollm2-135m/Q4_0/default.json")
+    chat = bench["workloads"]["chat"]
+    assert [len(r["itl_s"]) for r in chat["repetitions"]] == [8, 8]
+    assert 1 <= len(chat["warmup"]) <= 4
+    assert all(0 < r["pp_s"] <= r["ttft_s"] for r in chat["repetitions"])
     assert set(bench["environment"]) == {"machine", "engine", "before", "after"}
     assert bench["environment"]["engine"]["features"]
     assert bench["gguf_sha256"] == finished.json("gguf/smollm2-135m/Q4_0.json")["sha256"]
@@ -54,14 +55,72 @@ def test_depths_and_a_sustained_phase(copy) -> None:
     copy.config["workloads"]["chat"] |= {"depths": [8, 64], "sustained_s": 2.5}
     copy.config |= {"quants": ["Q4_0"], "quality": {}}
     copy.write().snakemake("--", "measured")
-    record = copy.json("bench/small/here/smollm2-135m/Q4_0/chat.json")
+    session = copy.json("bench/small/here/smollm2-135m/Q4_0/default.json")
+    record = session["workloads"]["chat"]
     assert [depth["depth_tokens"] for depth in record["depths"]] == [8, 64]
-    assert [len(itl) for itl in record["depths"][1]["itl_s"]] == [8, 8]
-    assert record["settings"]["context_tokens"] >= 64 + 8
+    assert [len(r["itl_s"]) for r in record["depths"][1]["repetitions"]] == [8, 8]
+    assert record["context_tokens"] == 64 + 8
+    assert sorted(session["order"], key=str) == [["chat", d] for d in (64, 64, 8, 8, None, None)]
     starts = [start for start, _ in record["sustained"]]
     assert starts == sorted(starts)
     assert len(starts) >= 2
     assert all(tps > 0 for _, tps in record["sustained"])
+
+
+def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -> None:
+    copy.config |= {"quants": ["Q4_0"], "quality": {}}
+    copy.config["workloads"] = {
+        "chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 6, "warmup": 0},
+        "long": {"prompt_tokens": 600, "output_tokens": 4, "repetitions": 6, "warmup": 0},
+    }
+    copy.config["runtimes"] = {
+        "default": {},
+        "lean": {
+            "threads": 1,
+            "batch_tokens": 256,
+            "ubatch_tokens": 64,
+            "kv_cache": "q8_0",
+            "flash_attention": "on",
+            "mmap": False,
+            "repack": False,
+            "omp_wait_policy": "passive",
+        },
+        "locked": {"mlock": True},
+    }
+    copy.write().snakemake()
+    rows = {(row["runtime"], row["workload"]): row for row in copy.summary()}
+    assert len(rows) == 6
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    # A context of its own size for each: the keys and values of 604 tokens are in its memory only.
+    default = copy.json("bench/small/here/smollm2-135m/Q4_0/default.json")
+    assert [default["workloads"][w]["context_tokens"] for w in ("chat", "long")] == [24, 604]
+    names = [name for name, _ in default["order"]]
+    assert sorted(names) == ["chat"] * 6 + ["long"] * 6
+    assert names != sorted(names), "in turns"
+    starts = {
+        w: [r["start_s"] for r in default["workloads"][w]["repetitions"]] for w in ("chat", "long")
+    }
+    by_time = sorted((start, w) for w, times in starts.items() for start in times)
+    assert [w for _, w in by_time] == names
+    lean = copy.json("bench/small/here/smollm2-135m/Q4_0/lean.json")
+    assert lean["settings"] == copy.config["runtimes"]["lean"] | {"mlock": False}
+    locked = copy.json("bench/small/here/smollm2-135m/Q4_0/locked.json")
+    assert locked["load"]["locked_bytes"] > 50e6 > default["load"]["locked_bytes"]
+
+
+def test_a_workload_that_kills_the_engine_leaves_the_others(copy) -> None:
+    """Keys and values of a million tokens of context find no memory."""
+    copy.config |= {"quants": ["Q4_0"], "quality": {}}
+    copy.config["workloads"]["huge"] = {
+        **copy.config["workloads"]["chat"],
+        "context_tokens": 1_000_000,
+    }
+    copy.config["devices"] = {"here": {"transport": "local", "limits": {"memory": "2G"}}}
+    copy.write().snakemake()
+    rows = {row["workload"]: row for row in copy.summary()}
+    assert rows["chat"]["status"] == "ok"
+    assert rows["huge"]["status"] == "failed"
+    assert rows["huge"]["reason"]
 
 
 def test_every_answer_is_kept(finished) -> None:

@@ -31,7 +31,7 @@ def measured(finished, pi: VirtualPi, tmp_path_factory: pytest.TempPathFactory):
 def test_measured_on_aarch64(measured) -> None:
     [row] = measured.summary()
     assert (row["device"], row["status"], row["reason"]) == ("pi5", "ok", None)
-    environment = measured.json("bench/arm/pi5/smollm2-135m/Q4_0/chat.json")["environment"]
+    environment = measured.json("bench/arm/pi5/smollm2-135m/Q4_0/default.json")["environment"]
     assert environment["machine"]["arch"] == "aarch64"
     assert {"NEON", "DOTPROD"} <= set(environment["engine"]["features"])
     assert environment["engine"]["build_flags"]["march"] == "armv8.2-a+dotprod+fp16"

@@ -12,9 +12,11 @@ from llmpi.device.energy import (
     NoEnergyError,
     Samples,
     Window,
-    constant_power,
+    add_energy,
+    counter_step_j,
     energy_j,
     energy_of,
+    prefers_counter,
     tokens_per_joule,
     words_per_battery,
 )
@@ -46,7 +48,7 @@ def test_a_straight_line_is_integrated_exactly(
     samples = Samples(times, [base + slope * (t - 100) for t in times], [])
     middle = (seconds.start + seconds.end) / 2 - 100
     truth = (seconds.end - seconds.start) * (base + slope * middle)
-    assert energy_j(samples, seconds) == pytest.approx(truth, abs=1e-6)
+    assert energy_j(samples, seconds, by_counter=False) == pytest.approx(truth, abs=1e-6)
 
 
 @given(steps, shares, st.floats(0, 20))
@@ -55,7 +57,7 @@ def test_a_counter_is_its_difference(gaps: list[float], ends: list[float], power
     seconds = window(times, ends)
     samples = Samples(times, [], [1e6 + power * (t - 100) for t in times])
     truth = power * (seconds.end - seconds.start)
-    assert energy_j(samples, seconds) == pytest.approx(truth, abs=1e-6)
+    assert energy_j(samples, seconds, by_counter=True) == pytest.approx(truth, abs=1e-6)
 
 
 @given(steps, st.floats(0, 1))
@@ -64,15 +66,15 @@ def test_windows_add_up(gaps: list[float], share: float) -> None:
     samples = Samples(times, [5.0 + (i * 7 % 3) for i in range(len(times))], [])
     middle = times[0] + share * (times[-1] - times[0])
     parts = [Window(times[0], middle), Window(middle, times[-1])]
-    whole = energy_j(samples, Window(times[0], times[-1]))
-    assert sum(energy_j(samples, part) for part in parts) == pytest.approx(whole)
+    whole = energy_j(samples, Window(times[0], times[-1]), by_counter=False)
+    assert sum(energy_j(samples, part, by_counter=False) for part in parts) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize("ends", [(99.9, 101.0), (100.5, 103.1)])
 def test_beyond_the_samples_is_no_number(ends: tuple[float, float]) -> None:
     samples = Samples([100.0, 101.0, 103.0], [1.0, 1.0, 1.0], [])
     with pytest.raises(NoEnergyError):
-        energy_j(samples, Window(*ends))
+        energy_j(samples, Window(*ends), by_counter=False)
 
 
 def record(repetitions: int = 2) -> dict[str, Any]:
@@ -118,9 +120,56 @@ def test_no_samples_no_joules() -> None:
 
 def test_a_stated_wattage_is_an_estimate() -> None:
     meter = {"kind": "constant", "power_w": 8.0, "idle_power_w": 3.5}
-    energy = energy_of(record(), constant_power(record(), 8.0), meter)
+    energy = energy_of(record(), Samples([0.0, 20.0], [8.0, 8.0], []), meter)
     assert (energy["tier"], energy["idle_power_w"]) == ("estimated", 3.5)
     assert energy["tg"]["power_w"] == pytest.approx(8.0)
+
+
+def plug(step_j: float) -> Samples:
+    """A plug at 9 W that shows 9.4 W; its counter advances by whole steps."""
+    times = [float(t) for t in range(31)]
+    counter = [1e5 + step_j * (9 * t // step_j) for t in times]
+    return Samples(times, [9.4] * len(times), counter, step_j)
+
+
+def test_a_fine_counter_is_believed_before_the_power() -> None:
+    tg = energy_of(record(), plug(0.1), {"kind": "shelly"})["tg"]
+    assert tg["by"] == "counter"
+    assert tg["energy_j"] == pytest.approx([18.0, 18.0], abs=0.1)
+
+
+def test_a_coarse_counter_is_not() -> None:
+    """Steps of 3.6 J, 0.001 Wh: a window of 18 J sees five of them."""
+    tg = energy_of(record(), plug(3.6), {"kind": "shelly"})["tg"]
+    assert tg["by"] == "power"
+    assert tg["energy_j"] == pytest.approx([18.8, 18.8])
+    # Shown to 0.1 W: uniform within it, over 2 s and 4 tokens.
+    assert tg["uncertainty_j_per_token"] == pytest.approx(0.1 / 12**0.5 * 2 / 4)
+
+
+def test_a_counter_that_is_renewed_rarely_is_not() -> None:
+    """Fine digits, but new ones every ten seconds only."""
+    times = [float(t) for t in range(31)]
+    counter = [9.0 * (t // 10 * 10) for t in times]
+    samples = Samples(times, [9.4] * len(times), counter, 0.001)
+    assert counter_step_j(samples) == pytest.approx(90.0)
+    assert energy_of(record(), samples, {"kind": "shelly"})["tg"]["by"] == "power"
+
+
+def test_a_counter_that_stands_still_is_not_believed() -> None:
+    still = Samples([0.0, 10.0, 20.0], [5.0, 5.0, 5.0], [7.0, 7.0, 7.0])
+    assert not prefers_counter(still, [Window(1.0, 15.0)])
+
+
+def test_every_measured_workload_gets_its_energy_and_no_failed_one() -> None:
+    one = {key: value for key, value in record().items() if key != "idle"}
+    session = {
+        "idle": [0.0, 5.0],
+        "workloads": {"a": {"status": "ok", **one}, "b": {"status": "failed"}},
+    }
+    add_energy(session, Samples([0.0, 20.0], [8.0, 8.0], []), {"kind": "hwmon"})
+    assert session["workloads"]["a"]["energy"]["idle_power_w"] == pytest.approx(8.0)
+    assert session["workloads"]["b"] == {"status": "failed"}
 
 
 def test_the_papers_27_points() -> None:

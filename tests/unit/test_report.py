@@ -45,23 +45,33 @@ def manifest(quant: str) -> dict[str, Any]:
     }
 
 
-def bench() -> dict[str, Any]:
+def bench(**more: Any) -> dict[str, Any]:
+    """A session of one workload, see `chat`."""
+    return {
+        "status": "ok",
+        "load": {"cold_s": 0.5, "warm_s": 0.25},
+        "bandwidth": {"memory_read_bytes_per_s": 1e8, "storage_read_bytes_per_s": 1e6},
+        "settings": {"threads": 2},
+        "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
+        "workloads": {"chat": {**chat(), **more}},
+    }
+
+
+def chat() -> dict[str, Any]:
     """Three repetitions: pp 100, 50, 200 tokens/s; tg 10, 20, 5 tokens/s."""
+    deep = [{"itl_s": [0.1, 0.1]}, {"itl_s": [0.3, 0.3]}]
     return {
         "status": "ok",
         "workload": {"prompt_tokens": 100},
+        "context_tokens": 128,
         "repetitions": [
             {"pp_s": 1.0, "ttft_s": 1.1, "itl_s": [0.1, 0.1, 0.1]},
             {"pp_s": 2.0, "ttft_s": 2.1, "itl_s": [0.05, 0.05, 0.05]},
             {"pp_s": 0.5, "ttft_s": 0.6, "itl_s": [0.2, 0.2, 0.2]},
         ],
-        "load": {"cold_s": 0.5, "warm_s": 0.25},
-        "bandwidth": {"memory_read_bytes_per_s": 1e8, "storage_read_bytes_per_s": 1e6},
         "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 7},
-        "settings": {"threads": 2, "context_tokens": 128},
-        "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
         "marks": [],
-        "depths": [{"depth_tokens": 512, "itl_s": [[0.1, 0.1], [0.3, 0.3]]}],
+        "depths": [{"depth_tokens": 512, "repetitions": deep}],
         "sustained": [[5.0, 12.0], [6.0, 11.0], [7.0, 8.5]],
         "energy": {"status": "none", "tier": None, "reason": "the device has no meter"},
     }
@@ -97,7 +107,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for quant, measured, f1 in (("F16", bench(), 50.0), ("Q4_0", died(), 30.0)):
         cell = {**model, "quant": quant}
         write(layout.GGUF_MANIFEST, manifest(quant), **cell)
-        write(layout.BENCH, measured, study="s", device="pi", workload="chat", **cell)
+        write(layout.BENCH, measured, study="s", device="pi", runtime="default", **cell)
         write(layout.QUALITY, quality(f1), study="s", task="qa", **cell)
 
 
@@ -131,8 +141,8 @@ def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
     """10 tokens/s at 8 W, 3 W at rest; 5 Wh are 18,000 J (arXiv 2504.02118)."""
     phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
     energy = {"status": "ok", "tier": "metered", "idle_power_w": 3.0, "pp": phase, "tg": phase}
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "workload": "chat"}
-    write(layout.BENCH, {**bench(), "energy": energy, "marks": ["throttled"]}, **cell)
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
+    write(layout.BENCH, bench(energy=energy, marks=["throttled"]), **cell)
     row = summarize(spec())["rows"][0]
     assert row["tpj_board"] == pytest.approx(10 / 8)
     assert row["tpj_above_idle"] == pytest.approx(10 / 5)
@@ -230,6 +240,28 @@ def test_page_says_what_to_know_first(tmp_path: Path) -> None:
     assert "qa f1: 30.0 % < 40 %" in text
     assert "9 questions (3 unanswerable) on 3 paragraphs" in text
     assert "always abstaining" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_runtimes_are_told_apart_where_there_are_several(tmp_path: Path) -> None:
+    runtimes = {"default": {}, "spinning": {"omp_wait_policy": "active"}}
+    text = page(tmp_path, runtimes=runtimes).text
+    assert "F16 default 2.0 16.00" in text
+    assert "F16 spinning 2.0 16.00 not run" in text
+    assert "F16 default" not in page(tmp_path).text
+
+
+@pytest.mark.usefixtures("results")
+def test_workload_that_died_beside_one_that_lived() -> None:
+    both = bench()
+    both["workloads"]["long"] = {**died(), "workload": {"prompt_tokens": 9}}
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
+    write(layout.BENCH, both, **cell)
+    workloads = {w: {"prompt_tokens": 100, "output_tokens": 4} for w in ("chat", "long")}
+    chat_row, long_row = summarize(spec(workloads=workloads))["rows"][:2]
+    assert (chat_row["workload"], chat_row["status"]) == ("chat", "ok")
+    assert (long_row["workload"], long_row["status"]) == ("long", "failed")
+    assert (long_row["reason"], long_row["tg_tps"]) == (EVIL, None)
 
 
 def test_page_of_a_study_that_has_not_begun(

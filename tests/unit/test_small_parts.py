@@ -18,7 +18,7 @@ from llmpi.gguf.quantize import parse_fallbacks
 from llmpi.jobs import job
 from llmpi.quant_types import ALIASES, FTYPES, NEEDS_IMATRIX
 from llmpi.records import read_json, sha256_of, whole_file, write_json
-from llmpi.runs import expand_runs, variants
+from llmpi.runs import Session, expand_runs, sessions, variants
 from llmpi.study import Study
 
 # --- records --------------------------------------------------------------------------------------
@@ -62,6 +62,7 @@ def study(exclude: list[dict[str, str]] | None = None) -> Study:
             "quants": ["F16", "Q4_0"],
             "devices": {"d1": {"transport": "local"}, "d2": {"transport": "ssh", "host": "h"}},
             "workloads": {w: {"prompt_tokens": 1, "output_tokens": 1} for w in ("w1", "w2")},
+            "runtimes": {"r1": {}, "r2": {"threads": 1}},
             "exclude": exclude or [],
         }
     )
@@ -69,17 +70,26 @@ def study(exclude: list[dict[str, str]] | None = None) -> Study:
 
 def test_every_combination_in_the_order_of_the_config() -> None:
     runs = expand_runs(study())
-    assert len(runs) == 2 * (2 + 1) * 2
-    assert runs[0] == ("d1", "m1", "F16", "w1")
-    assert runs[1] == ("d1", "m1", "F16", "w2")
-    assert runs[-1] == ("d2", "m2", "TQ2_0", "w2")
+    assert len(runs) == 2 * (2 + 1) * 2 * 2
+    assert runs[0] == ("d1", "m1", "F16", "r1", "w1")
+    assert runs[1] == ("d1", "m1", "F16", "r1", "w2")
+    assert runs[2] == ("d1", "m1", "F16", "r2", "w1")
+    assert runs[-1] == ("d2", "m2", "TQ2_0", "r2", "w2")
     assert variants(study()) == [("m1", "F16"), ("m1", "Q4_0"), ("m2", "TQ2_0")]
+
+
+def test_sessions_hold_the_workloads_that_are_left() -> None:
+    found = sessions(study([{"quant": "F16", "workload": "w1"}, {"runtime": "r2"}]))
+    assert found[Session("d1", "m1", "F16", "r1")] == ["w2"]
+    assert found[Session("d1", "m1", "Q4_0", "r1")] == ["w1", "w2"]
+    assert {session.runtime for session in found} == {"r1"}
 
 
 KEYS = {
     "device": ["d1", "d2"],
     "model": ["m1", "m2"],
     "quant": ["F16", "Q4_0", "TQ2_0"],
+    "runtime": ["r1", "r2"],
     "workload": ["w1", "w2"],
 }
 RULE = st.fixed_dictionaries(
@@ -125,7 +135,7 @@ WILDCARDS = {
     "device": "pi-5",
     "model": "qwen_2.5-q4_k_m",
     "quant": "Q4_K_M",
-    "workload": "chat_128",
+    "runtime": "flash.kv_q8-0",
     "task": "squad.v2",
 }
 PATTERNS = [v for v in vars(layout).values() if isinstance(v, str) and v.startswith("results/")]

@@ -31,7 +31,6 @@ PLUMBING = {
     "remote/connection",
     "remote/transfer",
     "runs",
-    "study",
 }
 # What a script starts by name or by its text, in a process of its own or on the device.
 STARTED = {

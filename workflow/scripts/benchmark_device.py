@@ -1,4 +1,4 @@
-"""Measure one workload of one variant on a device."""
+"""Measure the workloads of one variant on a device."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ def main(
         name,
         spec["device"],
         what=what,
-        workload=spec["workload"],
+        runtime=spec["runtime"],
+        workloads=spec["workloads"],
         provisioned=read_json(provisioned),
         receipt=read_json(receipt),
         gguf=gguf,
@@ -28,7 +29,7 @@ if __name__ == "__main__":
         main(
             name=cell.device,
             spec=snakemake.params.spec,
-            what=f"{cell.study}: {cell.model} {cell.quant} {cell.workload}",
+            what=f"{cell.study}: {cell.model} {cell.quant} {cell.runtime}",
             provisioned=Path(snakemake.input.provisioned),
             receipt=Path(snakemake.input.receipt),
             gguf=Path(snakemake.input.gguf),

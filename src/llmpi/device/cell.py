@@ -1,4 +1,4 @@
-"""One cell on this machine: alone on it, in a child process, its death a result too."""
+"""One session on this machine: alone on it, in a child process, its death a result too."""
 
 import os
 import select
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from llmpi.device import engine_info, environment
-from llmpi.device.energy import constant_power, energy_of
+from llmpi.device.energy import Samples, add_energy
 from llmpi.device.limits import limited
 from llmpi.device.lock import machine_alone
 from llmpi.device.meters import ON_DEVICE
-from llmpi.device.sampler import power, read, sampling
+from llmpi.device.sampler import FIRMWARE_EVERY_S, power, read, sampling
 from llmpi.device.supervise import INTERRUPT, Death, OwnerGoneError, supervise
 
 SAY_EVERY_S = 60
@@ -29,11 +29,10 @@ SAMPLED = {
 def run(
     request: dict[str, Any], *, log: Callable[[str], None], owner: IO[str] | None = None
 ) -> dict[str, Any]:
-    """Measure, when the machine is free; the record, or the record of how the engine died.
+    """Measure, when the machine is free; the record, in which a dead engine is a result.
 
     Args:
-        request: `gguf`, `threads`, `workload`, `meter`, `rest` and `limits` (as in the config), and
-            `what` it is, in words.
+        request: what `llmpi.device.measure` takes, and `meter` and `limits` as in the config.
         log: called with each line of what is said meanwhile.
         owner: a stream whose end means that the work is not wanted any more.
 
@@ -41,7 +40,6 @@ def run(
         OwnerGoneError: `owner` ended.
         NotPermittedError: the limits cannot be set here.
     """
-    meter = request["meter"]
     with (
         machine_alone(request["what"], wait=_waiter(log, owner)),
         tempfile.TemporaryDirectory(prefix="llmpi-") as folder,
@@ -49,59 +47,118 @@ def run(
     ):
         profile = supervise("llmpi.device.bandwidth", request, log=log)
         out = Path(folder) / "samples"
-        with sampling(meter, out):
-            outcome = supervise(
-                "llmpi.device.measure",
-                request,
-                log=log,
-                timeout_s=request["workload"]["timeout_s"],
-                owner=owner,
-                groups=groups,
-            )
+        started = time.monotonic()
+        with sampling(request["meter"], out):
+            record = _session(request, log=log, owner=owner, groups=groups)
         samples = read(out)
-    if not isinstance(outcome, Death):
-        clock = {"monotonic_s": time.monotonic(), "wall_s": time.time()}
-        bandwidth = None if isinstance(profile, Death) else profile
-        added = _sampled(outcome, samples, meter)
-        also = {"bandwidth": bandwidth, "limits": request["limits"], "clock": clock}
-        return {**outcome, **added, **also}
+    if record["status"] != "ok":
+        return record
+    _mark(record, [sample for sample in samples if sample.get("th")])
+    found = _power(samples, request["meter"], started)
+    if found is not None:
+        add_energy(record, found, request["meter"])
     return {
+        **record,
+        "samples": _columns(samples),
+        "bandwidth": None if isinstance(profile, Death) else profile,
+        "limits": request["limits"],
+        "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time()},
+    }
+
+
+def _session(request: dict[str, Any], **how: Any) -> dict[str, Any]:
+    """All workloads in one process; each in its own where one of them killed the engine."""
+    workloads, policy = request["workloads"], request["runtime"]["omp_wait_policy"]
+    outcome = supervise(
+        "llmpi.device.measure",
+        request,
+        timeout_s=sum(workload["timeout_s"] for workload in workloads.values()),
+        environment={"OMP_WAIT_POLICY": policy} if policy else None,
+        **how,
+    )
+    if not isinstance(outcome, Death):
+        return outcome
+    if len(workloads) > 1:
+        how["log"](f"llmpi: {outcome.reason}; measuring each workload by itself")
+        return _together(
+            {w: _session({**request, "workloads": {w: workloads[w]}}, **how) for w in workloads}
+        )
+    died = {
         "status": "failed",
         "stage": "benchmark",
         "reason": outcome.reason,
         "log_tail": outcome.tail,
-        "workload": request["workload"],
-        "environment": {"machine": environment.machine(), "engine": engine_info.describe()},
     }
+    machine = {"machine": environment.machine(), "engine": engine_info.describe()}
+    cells = {name: {**died, "workload": spec} for name, spec in workloads.items()}
+    return {**died, "environment": machine, "workloads": cells}
 
 
-def _sampled(
-    record: dict[str, Any], samples: list[dict[str, Any]], meter: dict[str, Any]
-) -> dict[str, Any]:
-    """What the samplers add to a measurement: its energy, its marks, and the samples themselves."""
-    columns = {
+def _together(sessions: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Sessions of one workload each as one, in which each workload brings its own conditions."""
+    cells = {}
+    for name, session in sessions.items():
+        conditions = {key: value for key, value in session.items() if key != "workloads"}
+        cells[name] = {**conditions, **session["workloads"][name]}
+    lived = [session for session in sessions.values() if session["status"] == "ok"]
+    return {**(lived or list(sessions.values()))[0], "workloads": cells}
+
+
+def _mark(record: dict[str, Any], throttled: list[dict[str, Any]]) -> None:
+    """Name what a workload's numbers suffered from; see docs/methodology.md.
+
+    Args:
+        throttled: the samples in which the firmware says so.
+    """
+    for cell in record["workloads"].values():
+        if cell["status"] != "ok":
+            continue
+        repetitions = [*cell["repetitions"], *(r for d in cell["depths"] for r in d["repetitions"])]
+        conditions = cell.get("environment", record["environment"])
+        cell["marks"] = []
+        if _throttled_meanwhile(conditions) or any(
+            repetition["start_s"] - FIRMWARE_EVERY_S
+            < sample["t"]
+            < _end(repetition) + FIRMWARE_EVERY_S
+            for repetition in repetitions
+            for sample in throttled
+        ):
+            cell["marks"].append("throttled")
+        tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
+        if cell["memory"]["swap_bytes"] or cell["memory"]["major_faults"] > tokens:
+            cell["marks"].append("memory-bound: overflow")
+
+
+def _throttled_meanwhile(conditions: dict[str, Any]) -> bool:
+    """Whether the firmware says so before or after, or remembers something new since."""
+    before, after = conditions["before"]["throttled"], conditions["after"]["throttled"]
+    if not before or not after:
+        return False
+    new = set(after["since_boot"]) - set(before["since_boot"])
+    return bool(before["now"] or after["now"] or new)
+
+
+def _end(repetition: dict[str, Any]) -> float:
+    return float(repetition["start_s"] + repetition["ttft_s"] + sum(repetition["itl_s"]))
+
+
+def _power(
+    samples: list[dict[str, Any]], meter: dict[str, Any], started: float
+) -> Samples | str | None:
+    """What the meter said, or why nothing; None where the workstation reads it."""
+    if meter["kind"] in ON_DEVICE:
+        return power(samples)
+    if meter["kind"] == "constant":
+        return Samples([started, time.monotonic()], [meter["power_w"]] * 2, [])
+    return "the device has no meter" if meter["kind"] == "none" else None
+
+
+def _columns(samples: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
+    """name -> [[seconds of the monotonic clock, value], ...]."""
+    return {
         name: [[sample["t"], sample[key]] for sample in samples if sample.get(key) is not None]
         for key, name in SAMPLED.items()
     }
-    seen = [record["environment"][when]["throttled"] for when in ("before", "after")]
-    throttled = [state for _, state in columns["throttled"] if state]
-    throttled += [state["now"] for state in seen if state and state["now"]]
-    tokens = sum(len(repetition["itl_s"]) for repetition in record["repetitions"])
-    marks = []
-    if throttled:
-        marks.append("throttled")
-    if record["memory"]["swap_bytes"] or record["memory"]["major_faults"] > tokens:
-        marks.append("memory-bound: overflow")
-    added = {"samples": columns, "marks": marks}
-    if meter["kind"] in ON_DEVICE:
-        found = power(samples)
-    elif meter["kind"] == "constant":
-        found = constant_power(record, meter["power_w"])
-    elif meter["kind"] == "none":
-        found = "the device has no meter"
-    else:
-        return added  # the workstation reads it
-    return {**added, "energy": energy_of(record, found, meter)}
 
 
 def _waiter(log: Callable[[str], None], owner: IO[str] | None) -> Callable[[str], None]:

@@ -5,9 +5,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from llmpi.device.meters import TIERS
+from llmpi.device.meters import RESOLUTION_W, TIERS
 
 JOULES_PER_WH = 3600.0
+COUNTER_STEPS = 50
+"""A counter that advances by so many of its steps in a window is within about 1 % there."""
 
 
 class Window(NamedTuple):
@@ -18,19 +20,23 @@ class Window(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Stamps in seconds, rising; and for each the power in W, or the counter's energy in J."""
+    """Stamps in seconds, rising; and for each the power in W, the counter's energy in J, or both.
+
+    A list is empty where the meter has no such thing; `resolution_j` is the counter's last digit.
+    """
 
     times: Sequence[float]
     powers_w: Sequence[float]
     counter_j: Sequence[float]
+    resolution_j: float = 0.0
 
 
 class NoEnergyError(Exception):
     """The samples do not cover a window; the message says how."""
 
 
-def energy_j(samples: Samples, window: Window) -> float:
-    """Joules in a window: the counter's difference where there is one, else the trapezoid rule.
+def energy_j(samples: Samples, window: Window, *, by_counter: bool) -> float:
+    """Joules in a window: the counter's difference, or power by the trapezoid rule.
 
     Between samples both are taken as straight lines.
 
@@ -40,9 +46,8 @@ def energy_j(samples: Samples, window: Window) -> float:
     times = samples.times
     if not times or window.start < times[0] or window.end > times[-1]:
         raise NoEnergyError("the meter's samples do not cover the whole measurement")
-    if samples.counter_j:
-        ends = (_at(times, samples.counter_j, end) for end in window)
-        start_j, end_j = ends
+    if by_counter:
+        start_j, end_j = (_at(times, samples.counter_j, end) for end in window)
         return end_j - start_j
     first, last = bisect_right(times, window.start), bisect_left(times, window.end)
     stamps = [window.start, *times[first:last], window.end]
@@ -57,6 +62,26 @@ def energy_j(samples: Samples, window: Window) -> float:
     )
 
 
+def counter_step_j(samples: Samples) -> float:
+    """What the counter advances by: its last digit, or more where it is renewed more rarely.
+
+    A counter that sometimes stands still between two samples is renewed more rarely than sampled.
+    """
+    pairs = zip(samples.counter_j, samples.counter_j[1:], strict=False)
+    advances = [later - earlier for earlier, later in pairs]
+    if min(advances, default=0.0) > 0:
+        return samples.resolution_j
+    return min((advance for advance in advances if advance > 0), default=float("inf"))
+
+
+def prefers_counter(samples: Samples, windows: Sequence[Window]) -> bool:
+    """Whether the counter is the better witness: the only one, or fine enough in every window."""
+    if not samples.powers_w or not samples.counter_j:
+        return bool(samples.counter_j)
+    enough_j = COUNTER_STEPS * counter_step_j(samples)
+    return all(energy_j(samples, window, by_counter=True) >= enough_j for window in windows)
+
+
 def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
     i = min(max(bisect_right(times, when), 1), len(times) - 1)
     span = times[i] - times[i - 1]
@@ -64,19 +89,27 @@ def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
     return values[i - 1] + share * (values[i] - values[i - 1])
 
 
+def add_energy(session: dict[str, Any], samples: Samples | str, meter: dict[str, Any]) -> None:
+    """Give every workload of a session that was measured its `energy`, see `energy_of`."""
+    for cell in session["workloads"].values():
+        if cell["status"] == "ok":
+            cell["energy"] = energy_of({"idle": session["idle"], **cell}, samples, meter)
+
+
 def energy_of(
     record: dict[str, Any], samples: Samples | str, meter: dict[str, Any]
 ) -> dict[str, Any]:
-    """The energy of a measurement.
+    """The energy of a workload.
 
     Args:
-        record: of `llmpi.device.measure`, on the same clock as `samples`.
+        record: of `llmpi.device.workload` with the session's `idle`, on the clock of `samples`.
         samples: or why there are none.
         meter: its config; `accuracy_pct` is what its maker promises.
 
     Returns:
-        `status`; `tier`; `idle_power_w`; and for `pp` and `tg`: `energy_j` of each repetition, the
-        mean `power_w`, `j_per_token` and its `uncertainty_j_per_token` (the meter's accuracy and
+        `status`; `tier`; `idle_power_w`; and for `pp` and `tg`: `energy_j` of each repetition,
+        whether `by` the meter's `counter` or its `power`, the mean `power_w`, `j_per_token` and its
+        `uncertainty_j_per_token` (one standard deviation: the meter's accuracy, its resolution and
         the standard error over the repetitions, added in quadrature). Without samples only
         `status` and `reason`: no meter, no joules.
     """
@@ -86,9 +119,9 @@ def energy_of(
     repetitions = record["repetitions"]
     tokens = {"pp": record["workload"]["prompt_tokens"], "tg": len(repetitions[0]["itl_s"])}
     windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
-    idle = Window(*record["idle"]) if record["idle"] else None
+    idle = [Window(*record["idle"])] if record["idle"] else []
     try:
-        idle_power_w = energy_j(samples, idle) / (idle.end - idle.start) if idle else None
+        [idle_power_w] = [_phase(samples, [w], 1, meter)["power_w"] for w in idle] or [None]
         phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
     except NoEnergyError as error:
         return {"status": "none", "tier": tier, "reason": str(error)}
@@ -105,27 +138,27 @@ def energy_of(
     }
 
 
-def constant_power(record: dict[str, Any], power_w: float) -> Samples:
-    """As if a meter had shown the same power at all times."""
-    first, last = record["repetitions"][0], record["repetitions"][-1]
-    start = record["idle"][0] if record["idle"] else first["start_s"]
-    return Samples([start, _tg(last).end], [power_w, power_w], [])
-
-
 def _phase(
     samples: Samples, windows: Sequence[Window], tokens: int, meter: dict[str, Any]
 ) -> dict[str, Any]:
-    energies = [energy_j(samples, window) for window in windows]
-    seconds = sum(window.end - window.start for window in windows)
+    by_counter = prefers_counter(samples, windows)
+    energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
+    seconds, count = sum(window.end - window.start for window in windows), len(windows)
     per_token = [energy / tokens for energy in energies]
     mean = statistics.fmean(per_token)
-    spread = statistics.stdev(per_token) / len(per_token) ** 0.5 if len(per_token) > 1 else 0.0
+    spread = statistics.stdev(per_token) / count**0.5 if count > 1 else 0.0
     accuracy = mean * (meter.get("accuracy_pct") or 0.0) / 100
+    if by_counter:
+        # Both ends of a window are rounded to a step: its energy is uniform within it, twice.
+        resolution = counter_step_j(samples) / 6**0.5 / count**0.5 / tokens
+    else:
+        resolution = RESOLUTION_W.get(meter["kind"], 0.0) / 12**0.5 * seconds / count / tokens
     return {
+        "by": "counter" if by_counter else "power",
         "energy_j": energies,
         "power_w": sum(energies) / seconds,
         "j_per_token": mean,
-        "uncertainty_j_per_token": (spread**2 + accuracy**2) ** 0.5,
+        "uncertainty_j_per_token": (spread**2 + accuracy**2 + resolution**2) ** 0.5,
     }
 
 

@@ -3,17 +3,43 @@
 import ctypes
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import llama_cpp
 
-BATCH_TOKENS = 2048
-UBATCH_TOKENS = 512
+# ggml_type (ggml.h) of what a KV cache may hold.
+KV_TYPES = {
+    "f32": 0,
+    "f16": 1,
+    "q4_0": 2,
+    "q4_1": 3,
+    "q5_0": 6,
+    "q5_1": 7,
+    "q8_0": 8,
+    "iq4_nl": 20,
+    "bf16": 30,
+}
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type (llama.h)
 
 
 class EngineError(Exception):
     """The engine refused: the message is for a person."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the engine is run: the fields of `llmpi.study.Runtime` that are its own."""
+
+    threads: int
+    batch_tokens: int = 2048
+    ubatch_tokens: int = 512
+    kv_cache: str = "f16"
+    flash_attention: str = "auto"
+    mmap: bool = True
+    mlock: bool = False
+    repack: bool = True
 
 
 class Engine:
@@ -22,43 +48,72 @@ class Engine:
     Args:
         gguf: the model file.
         context_tokens: size of the KV cache in tokens.
-        threads: for decoding and for prompts.
 
     Raises:
         EngineError: the file cannot be loaded or the context not be made.
     """
 
-    def __init__(self, gguf: Path, *, context_tokens: int, threads: int) -> None:
+    _asked_tokens: int
+
+    def __init__(self, gguf: Path, settings: Settings, *, context_tokens: int) -> None:
         llama_cpp.llama_backend_init()
-        self.model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(gguf), llama_cpp.llama_model_default_params()
-        )
+        self.settings = settings
+        params = llama_cpp.llama_model_default_params()
+        params.use_mmap = settings.mmap
+        params.use_mlock = settings.mlock
+        params.use_extra_bufts = settings.repack
+        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
         if not self.model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
-        params = llama_cpp.llama_context_default_params()
-        params.n_ctx = context_tokens
-        params.n_batch = BATCH_TOKENS
-        params.n_ubatch = UBATCH_TOKENS
-        params.n_threads = params.n_threads_batch = threads
-        self.context = llama_cpp.llama_init_from_model(self.model, params)
-        if not self.context:
-            llama_cpp.llama_model_free(self.model)
-            raise EngineError(f"llama.cpp cannot make a context of {context_tokens} tokens")
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.vocab_tokens = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self._greedy = llama_cpp.llama_sampler_init_greedy()
+        self.context: Any = None
+        try:
+            self.resize(context_tokens)
+        except EngineError:
+            self.close()
+            raise
+
+    def resize(self, context_tokens: int) -> bool:
+        """Have an empty context of so many tokens; whether it was made anew for that.
+
+        Raises:
+            EngineError: there is no memory for it, or the settings do not go together.
+        """
+        if self.context:
+            if self._asked_tokens == context_tokens:
+                self.keep(0)
+                return False
+            llama_cpp.llama_free(self.context)
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = context_tokens
+        params.n_batch = self.settings.batch_tokens
+        params.n_ubatch = self.settings.ubatch_tokens
+        params.n_threads = params.n_threads_batch = self.settings.threads
+        params.type_k = params.type_v = KV_TYPES[self.settings.kv_cache]
+        params.flash_attn_type = FLASH_ATTENTION[self.settings.flash_attention]
+        self.context = llama_cpp.llama_init_from_model(self.model, params)
+        if not self.context:
+            raise EngineError(f"llama.cpp cannot make a context of {context_tokens} tokens")
+        self._asked_tokens = context_tokens
         self.context_tokens = llama_cpp.llama_n_ctx(self.context)
         self.batch_tokens = llama_cpp.llama_n_batch(self.context)
         self.ubatch_tokens = llama_cpp.llama_n_ubatch(self.context)
         self._memory = llama_cpp.llama_get_memory(self.context)
-        self._greedy = llama_cpp.llama_sampler_init_greedy()
+        return True
+
+    def close(self) -> None:
+        llama_cpp.llama_sampler_free(self._greedy)
+        if self.context:
+            llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        llama_cpp.llama_sampler_free(self._greedy)
-        llama_cpp.llama_free(self.context)
-        llama_cpp.llama_model_free(self.model)
+        self.close()
 
     def decode(self, tokens: Sequence[int]) -> None:
         """Append `tokens` to the sequence; logits of the last one are kept. Does not wait."""

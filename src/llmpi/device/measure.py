@@ -1,206 +1,108 @@
-"""Measure one workload of one model file, in a process of its own (`supervise` starts it).
+"""Measure the workloads of one model file, in a process of its own (`supervise` starts it).
 
 Its two arguments are JSON files: the job, and where the measurement goes.
 """
 
 import json
-import random
-import re
 import resource
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmpi.device import engine_info, environment
 from llmpi.device.bandwidth import forget_cached
-from llmpi.device.engine import Engine, EngineError
+from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.say import say
+from llmpi.device.workload import Workload, context_tokens, fixed_tokens, mixed, status_bytes
 
-STEADY_WITHIN = 0.03
 
-
-def measure(
-    gguf: Path, workload: dict[str, Any], threads: int | None, rest: dict[str, Any]
-) -> dict[str, Any]:
-    """One workload: rest, load, warm-up, and every repetition raw.
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """A session: rest, load, warm-up, then every repetition of every workload in a random order.
 
     Args:
-        gguf: the model file.
-        workload: the fields of `llmpi.study.Workload`.
-        threads: of the engine; by default one per processor.
-        rest: `cool_below_c`, `cool_limit_s` and `idle_s` of `llmpi.study`'s devices.
+        job: `gguf`; `workloads` (id -> fields of `llmpi.study.Workload`); `runtime` (fields of
+            `llmpi.study.Runtime`); `threads`, where the runtime says none, by default one per
+            processor; `rest` (`cool_below_c`, `cool_limit_s` and `idle_s` of a device); `what` it
+            is, which also seeds the order.
 
     Returns:
-        Record with times in seconds: `start_s` (of the monotonic clock), `pp_s` (the whole prompt),
-        `ttft_s` (prompt and first token), `itl_s` (one per generated token).
+        Record with the conditions of the session, and what `Workload.record` says of each of its
+        `workloads`.
+
+    Raises:
+        EngineError: the model cannot be loaded as asked.
     """
-    threads = threads or environment.machine()["processors"]
+    gguf, settings, rest = Path(job["gguf"]), _settings(job), job["rest"]
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     idle = [time.monotonic(), time.monotonic() + rest["idle_s"]]
     time.sleep(rest["idle_s"])
     before = environment.conditions()
-    prompt_tokens, output_tokens = workload["prompt_tokens"], workload["output_tokens"]
-    depths = workload["depths"]
-    longest = max(prompt_tokens, *depths, 0) + output_tokens
-    context_tokens = workload["context_tokens"] or longest
+    _may_lock(gguf, settings)
+    widest = max(map(context_tokens, job["workloads"].values()))
     forget_cached(gguf)
-    cold_load_s = load_and_decode(gguf, context_tokens, threads)
-    warm_load_s = load_and_decode(gguf, context_tokens, threads)
+    cold_load_s = load_and_decode(gguf, settings, widest)
+    warm_load_s = load_and_decode(gguf, settings, widest)
     say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
-    with Engine(gguf, context_tokens=context_tokens, threads=threads) as engine:
-        prompt = fixed_tokens(engine.vocab_tokens, prompt_tokens)
-        forced = (
-            fixed_tokens(engine.vocab_tokens, output_tokens, seed=1)
-            if workload["sampling"] == "none"
-            else None
-        )
-
-        def once(name: str) -> dict[str, Any]:
-            done = repeat(engine, prompt, output_tokens, forced)
-            pp, tg = rates(done, prompt_tokens)
-            say(f"{name}: pp {pp:.1f} t/s, tg {tg:.1f} t/s")
-            return done
-
-        warmup: list[dict[str, Any]] = []
-        while len(warmup) < workload["warmup"] or (
-            warmup and len(warmup) < workload["warmup_limit"] and not steady(warmup)
-        ):
-            warmup.append(once(f"warm-up {len(warmup) + 1}"))
-        faults = major_faults()
-        count = workload["repetitions"]
-        repetitions = [once(f"repetition {i + 1}/{count}") for i in range(count)]
-        faults = major_faults() - faults
-        deep = [at_depth(engine, depth, output_tokens, count) for depth in depths]
-        sustained = sustain(engine, prompt, workload["sustained_s"])
-        settings = {
-            "threads": threads,
-            "context_tokens": engine.context_tokens,
-            "batch_tokens": engine.batch_tokens,
-            "ubatch_tokens": engine.ubatch_tokens,
-            "kv_cache": "f16",
-            "flash_attention": "auto",
-            "mmap": True,
-        }
+    with Engine(gguf, settings, context_tokens=widest) as engine:
+        peak = status_bytes("VmHWM")
+        workloads = {w: Workload(engine, w, spec, peak) for w, spec in job["workloads"].items()}
+        for workload in workloads.values():
+            workload.warm_up()
+        order = mixed(list(workloads.values()), seed=job["what"])
+        for i, (name, depth) in enumerate(order):
+            workloads[name].repeat(depth, f"{i + 1}/{len(order)}")
+        after = environment.conditions()  # the sustained phase is there to heat the machine
+        for workload in workloads.values():
+            workload.sustain()
+        locked = status_bytes("VmLck")
     return {
         "status": "ok",
-        "workload": workload,
-        "settings": settings,
-        "load": {"cold_s": cold_load_s, "warm_s": warm_load_s},
-        "warmup": warmup,
-        "steady": steady(warmup),
-        "repetitions": repetitions,
-        "depths": deep,
-        "sustained": sustained,
-        "memory": {
-            "peak_rss_bytes": status_bytes("VmHWM"),
-            "swap_bytes": status_bytes("VmSwap"),
-            "major_faults": faults,
-        },
+        "settings": asdict(settings) | {"omp_wait_policy": job["runtime"]["omp_wait_policy"]},
+        "load": {"cold_s": cold_load_s, "warm_s": warm_load_s, "locked_bytes": locked},
+        "order": order,
+        "workloads": {name: workload.record() for name, workload in workloads.items()},
         "idle": idle if rest["idle_s"] else None,
         "cooled": cooled,
         "environment": {
             "machine": environment.machine(),
             "engine": engine_info.describe(),
             "before": before,
-            "after": environment.conditions(),
+            "after": after,
         },
     }
 
 
-def load_and_decode(gguf: Path, context_tokens: int, threads: int) -> float:
+def _settings(job: dict[str, Any]) -> Settings:
+    runtime = {key: value for key, value in job["runtime"].items() if key != "omp_wait_policy"}
+    threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
+    return Settings(**{**runtime, "threads": threads})
+
+
+def _may_lock(gguf: Path, settings: Settings) -> None:
+    """Where weights cannot be locked, llama.cpp only warns; what was asked for would not be so."""
+    if not settings.mlock:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+    if hard not in (resource.RLIM_INFINITY, -1) and hard < gguf.stat().st_size:
+        raise EngineError(
+            f"mlock: this user may lock {hard / 1e6:.1f} MB of memory; raise `memlock` in "
+            "/etc/security/limits.conf there, or leave mlock out"
+        )
+
+
+def load_and_decode(gguf: Path, settings: Settings, context_tokens: int) -> float:
     """Seconds to open the model and decode one token, which touches (nearly) all weights.
 
     Opening alone says little: the file is only mapped then.
     """
     start = time.perf_counter()
-    with Engine(gguf, context_tokens=context_tokens, threads=threads) as engine:
+    with Engine(gguf, settings, context_tokens=context_tokens) as engine:
         engine.decode(fixed_tokens(engine.vocab_tokens, 1))
         engine.synchronize()
         return time.perf_counter() - start
-
-
-def repeat(
-    engine: Engine, prompt: list[int], output_tokens: int, forced: list[int] | None
-) -> dict[str, Any]:
-    """One repetition on an empty context; nothing but decoding and sampling between the clocks.
-
-    The first token comes out of the prompt's own logits; each of the `output_tokens` timed steps
-    decodes one token and, unless tokens are `forced`, samples the next.
-    """
-    engine.keep(0)
-    itl_ns = []
-    clock = time.monotonic_ns  # the samplers' clock
-    start = clock()
-    engine.decode(prompt)
-    engine.synchronize()
-    prompt_done = clock()
-    token = engine.greedy()
-    last = first_token = clock()
-    for i in range(output_tokens):
-        if forced is None:
-            engine.decode([token])
-            token = engine.greedy()
-        else:
-            engine.decode([forced[i]])
-            engine.synchronize()
-        now = clock()
-        itl_ns.append(now - last)
-        last = now
-    return {
-        "start_s": start / 1e9,
-        "pp_s": (prompt_done - start) / 1e9,
-        "ttft_s": (first_token - start) / 1e9,
-        "itl_s": [ns / 1e9 for ns in itl_ns],
-    }
-
-
-def steady(warmup: list[dict[str, Any]]) -> bool:
-    """Whether the last two repetitions of the warm-up agree on tg."""
-    if len(warmup) < 2:
-        return False
-    last, before = (sum(repetition["itl_s"]) for repetition in (warmup[-1], warmup[-2]))
-    return abs(last - before) < STEADY_WITHIN * before
-
-
-def at_depth(engine: Engine, depth: int, output_tokens: int, count: int) -> dict[str, Any]:
-    """Token generation behind `depth` tokens of context."""
-    prompt = fixed_tokens(engine.vocab_tokens, depth)
-    done = [repeat(engine, prompt, output_tokens, None)["itl_s"] for _ in range(count)]
-    say(f"behind {depth} tokens: tg {output_tokens * count / sum(map(sum, done)):.1f} t/s")
-    return {"depth_tokens": depth, "itl_s": done}
-
-
-def sustain(engine: Engine, prompt: list[int], seconds: float) -> list[list[float]]:
-    """Generate for so long: [start of each stretch, its tokens per second], about one a second."""
-    curve: list[list[float]] = []
-    start = mark = time.monotonic()
-    tokens = 0
-    while mark - start < seconds:
-        engine.keep(0)
-        engine.decode(prompt)
-        for _ in range(engine.context_tokens - len(prompt)):
-            engine.decode([engine.greedy()])
-            tokens += 1
-            now = time.monotonic()
-            if now - mark >= 1:
-                curve.append([mark, tokens / (now - mark)])
-                mark, tokens = now, 0
-                if mark - start >= seconds:
-                    break
-    if curve:
-        say(f"sustained for {seconds:g} s: tg {curve[0][1]:.1f} t/s first, {curve[-1][1]:.1f} last")
-    return curve
-
-
-def rates(repetition: dict[str, Any], prompt_tokens: int) -> tuple[float, float]:
-    """(pp, tg) of one repetition, in tokens per second."""
-    itl = repetition["itl_s"]
-    return prompt_tokens / repetition["pp_s"], len(itl) / sum(itl)
-
-
-def fixed_tokens(vocab_tokens: int, count: int, seed: int = 0) -> list[int]:
-    """The same pseudo-random tokens in every run of every model with this vocabulary."""
-    return [random.Random(f"llmpi {seed} {i}").randrange(vocab_tokens) for i in range(count)]
 
 
 def cool_down(below_c: float | None, limit_s: float) -> dict[str, Any] | None:
@@ -218,30 +120,10 @@ def cool_down(below_c: float | None, limit_s: float) -> dict[str, Any] | None:
         time.sleep(min(5.0, limit_s - waited_s))
 
 
-def major_faults() -> int:
-    """Page faults of this process so far that went to storage."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
-
-
-def status_bytes(key: str) -> int | None:
-    # Not ru_maxrss: that one survives exec, and would show a larger parent's peak.
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
-
-
-def say(text: str) -> None:
-    print(f"llmpi: {text}", file=sys.stderr, flush=True)
-
-
 def main(job: str, out: str) -> None:
-    spec = json.loads(Path(job).read_text())
     keep_alive = engine_info.log_to(sys.stderr.write)
     try:
-        record = measure(Path(spec["gguf"]), spec["workload"], spec["threads"], spec["rest"])
+        record = measure(json.loads(Path(job).read_text()))
     except EngineError as error:
         sys.exit(str(error))
     Path(out).write_text(json.dumps(record))

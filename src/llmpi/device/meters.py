@@ -25,6 +25,9 @@ TIERS = {
 """How good a number is; numbers of different tiers are never ranked against each other. RAPL
 covers the processor's package only, by the processor's own model."""
 
+RESOLUTION_W = {"tasmota": 1.0, "shelly": 0.1}
+"""Step of the power these plugs show by default (their documentation); others are finer."""
+
 ON_DEVICE = ("pmic", "hwmon", "rapl")
 AT_WORKSTATION = ("tasmota", "shelly", "csv")
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +45,7 @@ def supervise(
     timeout_s: float | None = None,
     owner: IO[str] | None = None,
     groups: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | Death:
     """Run `python -m module JOB OUT` and return the record it wrote to OUT, or its death.
 
@@ -54,6 +55,7 @@ def supervise(
         timeout_s: after which the child is killed.
         owner: a stream whose end means that the work is not wanted any more.
         groups: `cgroup.procs` files of control groups the child runs in.
+        environment: variables the child has beside this process's own.
 
     Raises:
         OwnerGoneError: `owner` ended; the child was killed.
@@ -66,6 +68,7 @@ def supervise(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
             preexec_fn=die_with_parent(groups),
         )
         try:

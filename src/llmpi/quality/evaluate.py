@@ -127,16 +127,15 @@ def _tell(line: str) -> None:
 def main(job: str, out: str) -> None:
     """Ask every question; progress goes to stderr."""
     from llmpi.device import engine_info
-    from llmpi.device.engine import Engine, EngineError
+    from llmpi.device.engine import Engine, EngineError, Settings
     from llmpi.quality.generate import generate
 
     keep_alive = engine_info.log_to(sys.stderr.write)
     spec = json.loads(Path(job).read_text())
     paragraphs = squad.parse(spec["squad"], "questions")
     try:
-        with Engine(
-            Path(spec["gguf"]), context_tokens=spec["context_tokens"], threads=spec["threads"]
-        ) as engine:
+        settings = Settings(threads=spec["threads"])
+        with Engine(Path(spec["gguf"]), settings, context_tokens=spec["context_tokens"]) as engine:
             prompt = _chat_prompt(engine)
             groups = [
                 [engine.tokenize(prompt.render(p.context, q.question)) for q in p.questions]

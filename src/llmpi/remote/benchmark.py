@@ -1,7 +1,7 @@
-"""Have a device measure one workload of one model file that was deployed to it.
+"""Have a device measure the workloads of one model file that was deployed to it.
 
 On a device behind SSH the measurement is detached: it goes on when the link is lost or the
-workstation dies, and whoever asks for the same cell again gets its record.
+workstation dies, and whoever asks for the same session again gets its record.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llmpi.device.energy import energy_of
+from llmpi.device.energy import add_energy
 from llmpi.errors import LlmpiError
 from llmpi.records import Record, is_ok, now, sha256_of_json
 from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
@@ -27,19 +27,21 @@ def benchmark(
     spec: dict[str, Any],
     *,
     what: str,
-    workload: dict[str, Any],
+    runtime: dict[str, Any],
+    workloads: dict[str, dict[str, Any]],
     provisioned: Record,
     receipt: Record,
     gguf: Path,
 ) -> Record:
-    """The record of one cell, measured there.
+    """The record of one session, measured there.
 
     An engine that dies is a result (status `failed`); a device that cannot be reached is not.
 
     Args:
         spec: the device's fields.
-        what: names study and cell, for whoever waits for the device, and the job among others.
-        workload: the fields of `llmpi.study.Workload`.
+        what: names study and session, for whoever waits for the device, and the job among others.
+        runtime: the fields of `llmpi.study.Runtime`.
+        workloads: id -> the fields of `llmpi.study.Workload`.
         provisioned: the receipt of the device: what it measures with.
         receipt: of the file on the device; a failed one is passed on.
         gguf: the file here, to be sent again if it is not there any more.
@@ -54,7 +56,8 @@ def benchmark(
         "gguf": receipt["path"],
         "threads": spec["threads"],
         "limits": spec.get("limits"),
-        "workload": workload,
+        "runtime": runtime,
+        "workloads": workloads,
         "meter": spec["meter"],
         "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
     }
@@ -74,7 +77,7 @@ def benchmark(
         record["clock"] |= {"ahead_s": timeline.skew_s}
         if plug:
             samples = plug.samples(record["clock"], timeline.skew_s)
-            record["energy"] = energy_of(record, samples, spec["meter"])
+            add_energy(record, samples, spec["meter"])
     return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
 
 

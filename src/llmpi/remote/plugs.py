@@ -13,14 +13,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from llmpi.device.energy import Samples
+from llmpi.device.energy import JOULES_PER_WH, Samples
 from llmpi.device.meters import AT_WORKSTATION
 
 log = logging.getLogger(__name__)
 
 ANSWER_S = 5.0
+
+
+class Counter(NamedTuple):
+    """A reading of an energy counter, and how much its last digit stands for."""
+
+    joules: float
+    resolution_j: float
+
+
+Row = tuple[float, float, Counter | None]
+"""Our time in seconds since 1970, power in W, and the counter where there is one."""
 
 
 class Timeline:
@@ -42,7 +53,7 @@ class Plug:
 
     def __init__(self, meter: dict[str, Any]) -> None:
         self._meter = meter
-        self._rows: list[tuple[float, float | None, float | None]] = []
+        self._rows: list[Row] = []
         self._error: str | None = None
         self._end = threading.Event()
 
@@ -76,10 +87,13 @@ class Plug:
         if len(rows) < 2:
             return "the meter gave fewer than two samples"
         shift = skew_s - clock["wall_s"] + clock["monotonic_s"]
+        times, powers, counters = zip(*rows, strict=True)
+        counted = None not in counters
         return Samples(
-            [at + shift for at, _, _ in rows],
-            [power_w for _, power_w, _ in rows if power_w is not None],
-            [counter_j for _, _, counter_j in rows if counter_j is not None],
+            [at + shift for at in times],
+            list(powers),
+            [counter.joules for counter in counters] if counted else [],
+            min(counter.resolution_j for counter in counters) if counted else 0.0,
         )
 
 
@@ -101,11 +115,11 @@ def plug_sampling(meter: dict[str, Any]) -> Iterator[Plug | None]:
         plug.stop()
 
 
-def read_plug(meter: dict[str, Any]) -> tuple[float | None, float | None]:
-    """(power in W, None) of a plug; its own counter is too coarse for a single measurement.
+def read_plug(meter: dict[str, Any]) -> tuple[float, Counter | None]:
+    """Power in W and the energy counter of a plug; None where it has no counter.
 
-    Tasmota answers `Status 10` with `StatusSNS.ENERGY.Power`, Shelly's `Switch.GetStatus` with
-    `apower`.
+    Tasmota answers `Status 10` with `StatusSNS.ENERGY` (`Power` in W, `Total` in kWh), Shelly's
+    `Switch.GetStatus` with `apower` in W and `aenergy.total` in Wh.
 
     Raises:
         OSError: it does not answer.
@@ -113,9 +127,18 @@ def read_plug(meter: dict[str, Any]) -> tuple[float | None, float | None]:
     """
     base = meter["url"].rstrip("/")
     if meter["kind"] == "tasmota":
-        answer = _get(f"{base}/cm?cmnd=Status%2010")
-        return float(answer["StatusSNS"]["ENERGY"]["Power"]), None
-    return float(_get(f"{base}/rpc/Switch.GetStatus?id={meter['switch']}")["apower"]), None
+        energy = _get(f"{base}/cm?cmnd=Status%2010")["StatusSNS"]["ENERGY"]
+        return float(energy["Power"]), _counter(energy.get("Total"), 1000 * JOULES_PER_WH)
+    status = _get(f"{base}/rpc/Switch.GetStatus?id={meter['switch']}")
+    counter = status.get("aenergy", {}).get("total")
+    return float(status["apower"]), _counter(counter, JOULES_PER_WH)
+
+
+def _counter(reading: float | None, unit_j: float) -> Counter | None:
+    if reading is None:
+        return None
+    decimals = len(repr(float(reading)).partition(".")[2])
+    return Counter(reading * unit_j, unit_j / 10**decimals)
 
 
 def _get(url: str) -> Any:
@@ -125,7 +148,7 @@ def _get(url: str) -> Any:
         return json.loads(response.read(100_000))
 
 
-def read_log(meter: dict[str, Any]) -> list[tuple[float, float | None, float | None]]:
+def read_log(meter: dict[str, Any]) -> list[Row]:
     """Rows of a USB meter's log, in order of time.
 
     Raises:

@@ -22,7 +22,7 @@ def quality_against_speed(rows: Sequence[Row], task: str, abstaining_pct: float)
     points = [
         {
             "model": row["model"],
-            "variant": row["quant"],
+            "variant": row["variant"],
             "tg": row["tg_tps"],
             "tg_min": row["tg_min_tps"],
             "tg_max": row["tg_max_tps"],
@@ -53,7 +53,7 @@ def quality_against_speed(rows: Sequence[Row], task: str, abstaining_pct: float)
 
 
 def speed(rows: Sequence[Row], key: str, title: str) -> str:
-    """Speed by quantization: bar at the median, line from the least to the greatest repetition.
+    """Speed by variant: bar at the median, line from the least to the greatest repetition.
 
     Args:
         key: `pp` or `tg`.
@@ -61,7 +61,7 @@ def speed(rows: Sequence[Row], key: str, title: str) -> str:
     bars = [
         {
             "model": row["model"],
-            "quant": row["quant"],
+            "variant": row["variant"],
             "median": row[f"{key}_tps"],
             "min": row[f"{key}_min_tps"],
             "max": row[f"{key}_max_tps"],
@@ -71,8 +71,8 @@ def speed(rows: Sequence[Row], key: str, title: str) -> str:
     ]
     if not bars:
         return ""
-    order = list(dict.fromkeys(row["quant"] for row in rows))
-    y = alt.Y("quant:N", sort=order, title=None)
+    order = list(dict.fromkeys(row["variant"] for row in rows))
+    y = alt.Y("variant:N", sort=order, title=None)
     colour = alt.Color("model:N", scale=alt.Scale(range=COLOURS), title="model")
     offset = alt.YOffset("model:N")
     base = alt.Chart(alt.InlineData(values=bars))

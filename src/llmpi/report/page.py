@@ -45,7 +45,11 @@ def _places(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _group(summary: Record, device: str, workload: str) -> Record:
     """What is shown of one workload on one device: these cells can be compared with one another."""
-    rows = [r for r in summary["rows"] if (r["device"], r["workload"]) == (device, workload)]
+    rows = [
+        {**row, "variant": _variant(row, summary)}
+        for row in summary["rows"]
+        if (row["device"], row["workload"]) == (device, workload)
+    ]
     return {
         "device": device,
         "workload": workload,
@@ -63,6 +67,12 @@ def _group(summary: Record, device: str, workload: str) -> Record:
     }
 
 
+def _variant(row: Row, summary: Record) -> str:
+    """The quantization, and the runtime where there are several to tell apart."""
+    several = len(summary["provenance"]["config"]["runtimes"]) > 1
+    return f"{row['quant']} {row['runtime']}" if several else row["quant"]
+
+
 def _abstaining_pct(asked: Record) -> float:
     return 100 * asked["unanswerable"] / asked["questions"]
 
@@ -72,9 +82,11 @@ def _failed(summary: Record) -> list[Record]:
     for row in summary["rows"]:
         where = {key: row[key] for key in ("device", "model", "quant")}
         if row["status"] != "ok":
+            where["quant"] = _variant(row, summary)
             cells.append({**where, "what": row["workload"], "reason": row["reason"]})
+        where |= {"device": "workstation", "quant": row["quant"]}
         cells += [
-            {**where, "device": "workstation", "what": task, "reason": row[f"{task}_reason"]}
+            {**where, "what": task, "reason": row[f"{task}_reason"]}
             for task in summary["questions"]
             if row[f"{task}_status"] != "ok"
         ]

@@ -1,4 +1,4 @@
-"""Bring a study's records together: one row per device x model x quantization x workload."""
+"""Bring a study's records together: a row per device, model, quantization, runtime, workload."""
 
 import csv
 import importlib.metadata
@@ -33,7 +33,8 @@ def summarize(spec: dict[str, Any]) -> Record:
     scores = {v: _scores(study, v) for v in manifests}
     rows = []
     for run in expand_runs(study):
-        bench = _read(layout.BENCH, study=study.study, **run._asdict())
+        session = _read(layout.BENCH, study=study.study, **run.session._asdict())
+        bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
         rows.append(row(study, run, bench, manifests[run.variant], scores[run.variant]))
     return {
         "study": study.study,
@@ -108,7 +109,7 @@ def _speed(bench: Record) -> Row:
                 bench["memory"]["peak_rss_bytes"],
                 bench["memory"]["major_faults"],
                 bench["settings"]["threads"],
-                bench["settings"]["context_tokens"],
+                bench["context_tokens"],
                 _depths(bench),
                 _sustained(bench),
                 _hottest(bench),
@@ -206,7 +207,7 @@ def _depths(bench: Record) -> str:
     """tg behind each context depth, such as `512: 80.1; 2048: 61.5`; tokens per second."""
     shown = []
     for depth in bench["depths"]:
-        itl = [seconds for repetition in depth["itl_s"] for seconds in repetition]
+        itl = [seconds for repetition in depth["repetitions"] for seconds in repetition["itl_s"]]
         shown.append(f"{depth['depth_tokens']}: {len(itl) / sum(itl):.1f}")
     return "; ".join(shown)
 

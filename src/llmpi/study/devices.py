@@ -1,0 +1,101 @@
+"""Devices: this machine, and those behind SSH."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from llmpi.study.meters import Meter, NoMeter
+from llmpi.study.parts import Bytes, Part
+
+
+class MeasuredDevice(Part):
+    """What every device can say on how it is measured."""
+
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of the engine; by default one per processor the device offers."""
+    meter: Meter = NoMeter()
+    """Where its power is read."""
+    idle_s: float = Field(default=0, ge=0, le=3600)
+    """Seconds of rest before each measurement, for the idle power and temperature."""
+    cool_below_c: float | None = Field(default=None, ge=20, le=100)
+    """Wait until the device is cooler than this, degrees Celsius, before each measurement."""
+    cool_limit_s: float = Field(default=600, ge=0)
+    """Longest wait for that; then it is measured as warm as it is, and the record says so."""
+
+
+class Limits(Part):
+    """A smaller machine within this one, by a control group of the kernel; needs root."""
+
+    memory: Bytes | None = None
+    """Memory, page cache included, such as `4G`."""
+    cpus: float | None = Field(default=None, gt=0, le=1024)
+    """Processors' worth of time. Set `threads` to go with it."""
+
+
+class LocalDevice(MeasuredDevice):
+    """This machine. A benchmark on it has the machine to itself."""
+
+    transport: Literal["local"]
+    """`local`: no network in between."""
+    store: str | None = None
+    """Folder for the model files; by default under `results/`."""
+    limits: Limits | None = None
+    """Measure as on a smaller machine, for whoever has no Pi."""
+
+
+class EngineWheel(Part):
+    """An engine of your own making."""
+
+    wheel: str = Field(min_length=1)
+    """Wheel of llama-cpp-python on this machine, built for the device. A relative path starts where
+    Snakemake runs."""
+
+
+Engine = Annotated[
+    Annotated[Literal["auto", "cross", "native"], Tag("name")]
+    | Annotated[EngineWheel, Tag("wheel")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "wheel"),
+]
+
+
+class SshDevice(MeasuredDevice):
+    """A Raspberry Pi, or any Linux machine with Python 3.11, reached over SSH.
+
+    What stands in `~/.ssh/config` for the host is honoured; what stands here wins."""
+
+    transport: Literal["ssh"]
+    """`ssh`: host keys are verified, an unknown host is refused."""
+    host: str = Field(pattern=r"^[A-Za-z0-9_][\w.:%-]*$")
+    """Host name, address, or a `Host` of `~/.ssh/config`."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Port; by default what `~/.ssh/config` says, else 22."""
+    user: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][\w.@-]*$")
+    """User; by default what `~/.ssh/config` says, else yours."""
+    identity_file: str | None = None
+    """Private key; by default the agent's keys and `~/.ssh/config`."""
+    known_hosts: str | None = None
+    """File of known host keys; by default `~/.ssh/known_hosts` and the system's."""
+    host_key: Literal["known", "accept-new"] = "known"
+    """`known`: a host whose key is not known is refused. `accept-new`: a new host's key is written
+    down, as `ssh -o StrictHostKeyChecking=accept-new` does; a changed key is refused still."""
+    connect_timeout_s: float = Field(default=10, gt=0, le=600)
+    """Seconds to wait for the connection."""
+    reconnect_s: float = Field(default=600, ge=0)
+    """Seconds a link may be lost during a measurement, which goes on meanwhile."""
+    engine: Engine = "auto"
+    """How the device gets its engine. `cross`: cross-compiled on this machine, installed there
+    offline. `native`: compiled on the device, which needs a compiler and the internet. `auto`:
+    `cross` for aarch64, else `native`. Or `{wheel: PATH}`."""
+    march: str | None = Field(default=None, pattern=r"^armv[89][\w.+-]*$")
+    """Architecture to cross-compile for, as gcc's -march spells it; by default detected: a Pi 5 is
+    armv8.2-a+dotprod+fp16, a Pi 4 armv8-a."""
+    python: str = Field(default="python3", min_length=1)
+    """Python 3.11 or later on the device; llmpi makes its own venv with it."""
+    store: str = Field(default="~/.llmpi", min_length=1)
+    """Folder on the device for the venv and the model files; best on its fastest medium."""
+    quota: Bytes | None = None
+    """What llmpi's model files may take there, such as `32G`; the least recently used ones are
+    removed to make room. By default what the disk has."""
+
+
+Device = Annotated[LocalDevice | SshDevice, Field(discriminator="transport")]

@@ -1,0 +1,123 @@
+"""Power meters."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llmpi.study.parts import Part
+
+
+class Metered(Part):
+    """What every power meter can say."""
+
+    accuracy_pct: float | None = Field(default=None, ge=0, le=100)
+    """What its maker promises, per cent of the reading; goes into the uncertainty."""
+
+
+class NoMeter(Part):
+    """No meter, no joules."""
+
+    kind: Literal["none"] = "none"
+    """`none`: energy stays empty."""
+
+
+class PmicMeter(Metered):
+    """The Raspberry Pi 5's own power chip (`vcgencmd pmic_read_adc`), tier `pmic`.
+
+    It does not see what hangs on the 5 V rail: USB, HATs, an NVMe disk."""
+
+    kind: Literal["pmic"]
+    """`pmic`: the sum of its rails, times `scale`, plus `offset_w`."""
+    scale: float = Field(default=1.0, gt=0)
+    """From your own comparison with a meter."""
+    offset_w: float = 0.0
+    """From your own comparison with a meter, W."""
+    interval_s: float = Field(default=0.2, ge=0.1, le=10)
+    """Seconds between samples; a call takes milliseconds of the processor."""
+
+
+class HwmonMeter(Metered):
+    """A sensor of the kernel's hwmon with a `power1_input`, such as an INA219 or INA260 on I2C."""
+
+    kind: Literal["hwmon"]
+    """`hwmon`: tier `metered`."""
+    chip: str = Field(default="ina219", min_length=1)
+    """Name of the chip, as its `name` file says."""
+    path: str | None = None
+    """Its power file on the device, in place of looking for the chip."""
+    interval_s: float = Field(default=0.1, ge=0.02, le=10)
+    """Seconds between samples."""
+
+
+class RaplMeter(Metered):
+    """The energy counter of an x86 processor package. Estimated, and without the board."""
+
+    kind: Literal["rapl"]
+    """`rapl`: tier `estimated`. Reading it needs root on most systems."""
+    path: str | None = None
+    """Its powercap folder; by default `intel-rapl:0`."""
+    interval_s: float = Field(default=0.1, ge=0.02, le=10)
+    """Seconds between samples."""
+
+
+class TasmotaMeter(Metered):
+    """A smart plug with Tasmota, polled from this machine. Whole watts: use long measurements."""
+
+    kind: Literal["tasmota"]
+    """`tasmota`: tier `metered`, at the plug."""
+    url: str = Field(pattern=r"^https?://[^\s]+$")
+    """Address of the plug, such as `http://192.168.1.20`."""
+    interval_s: float = Field(default=1.0, ge=0.2, le=60)
+    """Seconds between samples."""
+
+
+class ShellyMeter(Metered):
+    """A Shelly plug (second generation and later), polled from this machine."""
+
+    kind: Literal["shelly"]
+    """`shelly`: tier `metered`, at the plug."""
+    url: str = Field(pattern=r"^https?://[^\s]+$")
+    """Address of the plug."""
+    switch: int = Field(default=0, ge=0, le=15)
+    """Number of the switch."""
+    interval_s: float = Field(default=1.0, ge=0.2, le=60)
+    """Seconds between samples."""
+
+
+class CsvMeter(Metered):
+    """The log of a USB meter, aligned by the clock."""
+
+    kind: Literal["csv"]
+    """`csv`: tier `metered`; the file must reach beyond the measurement when that ends."""
+    path: str = Field(min_length=1)
+    """The file on this machine."""
+    time_column: str = "time"
+    """Column of the stamps: seconds since 1970, or ISO 8601."""
+    power_column: str = "power_w"
+    """Column of the power, W."""
+    offset_s: float = 0.0
+    """Added to its stamps to get this machine's time."""
+
+
+class ConstantMeter(Metered):
+    """A stated wattage, tier `estimated`."""
+
+    kind: Literal["constant"]
+    """`constant`: the same power at all times."""
+    power_w: float = Field(gt=0)
+    """Power under load, W."""
+    idle_power_w: float | None = Field(default=None, ge=0)
+    """Power at rest, W."""
+
+
+Meter = Annotated[
+    NoMeter
+    | PmicMeter
+    | HwmonMeter
+    | RaplMeter
+    | TasmotaMeter
+    | ShellyMeter
+    | CsvMeter
+    | ConstantMeter,
+    Field(discriminator="kind"),
+]

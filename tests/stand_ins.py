@@ -1,0 +1,142 @@
+"""What only a Raspberry Pi or a shelf of meters has, at its own boundary, in documented formats.
+
+Each replays a power curve, so that the energy measured through it can be held against the truth.
+"""
+
+import contextlib
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+PERIOD_S = 3.0
+
+
+def power_w(at: float) -> float:
+    """The curve over the monotonic clock: between 5 and 11 W."""
+    return 8 + 3 * math.sin(2 * math.pi * at / PERIOD_S)
+
+
+def truth_j(start: float, end: float) -> float:
+    """Its integral."""
+    turn = 2 * math.pi / PERIOD_S
+    return 8 * (end - start) - 3 / turn * (math.cos(turn * end) - math.cos(turn * start))
+
+
+@contextlib.contextmanager
+def replaying(write: Callable[[float], None]) -> Iterator[None]:
+    """Call a function with the monotonic time, a hundred times a second."""
+    end = threading.Event()
+
+    def loop() -> None:
+        while not end.wait(0.01):
+            write(time.monotonic())
+
+    write(time.monotonic())
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def put(path: Path, text: str) -> None:
+    """As the kernel's files are: whole whenever they are read."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def hwmon(folder: Path) -> Iterator[Path]:
+    """An INA219 in a tree as the kernel's hwmon makes it; its power file."""
+    chip = folder / "hwmon2"
+    chip.mkdir(parents=True, exist_ok=True)
+    (chip / "name").write_text("ina219\n")
+    source = chip / "power1_input"
+    with replaying(lambda at: put(source, f"{power_w(at) * 1e6:.0f}\n")):
+        yield source
+
+
+@contextlib.contextmanager
+def vcgencmd(tool: Path, rails: Path, *, rails_seen_as: str, scale: float = 1.0) -> Iterator[None]:
+    """The firmware's tool, whose rails carry the curve divided by `scale`, half on each of two.
+
+    Args:
+        tool: where the executable is put.
+        rails: the file it prints.
+        rails_seen_as: that file's path where the tool runs.
+    """
+
+    def write(at: float) -> None:
+        half_w = power_w(at) / scale / 2
+        put(
+            rails,
+            f"   3V3_SYS_A current(1)={half_w / 3.3:.8f}A\n"
+            f"  VDD_CORE_A current(7)={half_w / 0.75:.8f}A\n"
+            "     EXT5V_V volt(24)=5.15000000V\n"
+            "   3V3_SYS_V volt(9)=3.30000000V\n"
+            "  VDD_CORE_V volt(15)=0.75000000V\n"
+            "      BATT_V volt(25)=0.00000000V\n",
+        )
+
+    rails.parent.mkdir(parents=True, exist_ok=True)
+    tool.parent.mkdir(parents=True, exist_ok=True)
+    tool.write_text(
+        f'#!/bin/sh\ncase "$1" in pmic_read_adc) cat "{rails_seen_as}";; '
+        'get_throttled) echo throttled=0x50000;; measure_temp) echo "temp=48.3\'C";; '
+        'measure_clock) echo "frequency(0)=2400000000";; esac\n'
+    )
+    tool.chmod(0o755)
+    with replaying(write):
+        yield
+
+
+@contextlib.contextmanager
+def plugs(*, load: float = 1.0, shows: float = 1.0) -> Iterator[str]:
+    """The two smart plugs' HTTP endpoints; their common address.
+
+    Args:
+        load: so many times the curve hangs on the plug.
+        shows: the power is shown so many times too large; the counter is right.
+    """
+    begun = time.monotonic()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            now = time.monotonic()
+            watts, wh = shows * load * power_w(now), load * truth_j(begun, now) / 3600
+            if self.path == "/cm?cmnd=Status%2010":
+                # Tasmota shows whole watts, and kWh with three digits.
+                total = round(1.234 + wh / 1000, 3)
+                energy = {"Total": total, "Power": round(watts), "Voltage": 230}
+                answer: Any = {"StatusSNS": {"Time": "2026-01-01T00:00:00", "ENERGY": energy}}
+            elif self.path == "/rpc/Switch.GetStatus?id=1":
+                # https://shelly-api-docs.shelly.cloud/gen2/ComponentsAndServices/Switch
+                counted = {"total": round(4.679 + wh, 3), "by_minute": [0.0, 0.0, 0.0]}
+                answer = {"id": 1, "output": True, "apower": round(watts, 1), "aenergy": counted}
+            else:
+                self.send_error(404)
+                return
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
