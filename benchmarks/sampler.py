@@ -10,11 +10,10 @@ import statistics
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
+from benchmarks.ours import repetitions
 from benchmarks.speed import demo_files
 from llmpi.device.sampler import sampling
-from llmpi.device.supervise import Death, supervise
 
 
 def main() -> None:
@@ -44,23 +43,15 @@ def main() -> None:
 
 def tg(gguf: Path, args: argparse.Namespace) -> float:
     """Median tokens per second over the repetitions of one measurement."""
-    workload: dict[str, Any] = {
-        "prompt_tokens": 32,
-        "output_tokens": args.output_tokens,
-        "repetitions": 4,
-        "warmup": 1,
-        "warmup_limit": 1,
-        "depths": [],
-        "sustained_s": 0,
-        "sampling": "greedy",
-        "context_tokens": None,
-    }
-    rest = {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0}
-    job = {"gguf": str(gguf), "threads": args.threads, "workload": workload, "rest": rest}
-    record = supervise("llmpi.device.measure", job, log=lambda _: None)
-    if isinstance(record, Death):
-        raise SystemExit(f"the measurement failed: {record.reason}\n{record.tail}")
-    return statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in record["repetitions"])
+    done = repetitions(
+        gguf,
+        args.threads,
+        prompt_tokens=32,
+        output_tokens=args.output_tokens,
+        repetitions=4,
+        warmup_limit=1,
+    )
+    return statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in done)
 
 
 if __name__ == "__main__":

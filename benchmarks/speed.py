@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import yaml
 
+from benchmarks.ours import repetitions
 from benchmarks.peer import ROOT, cache_folder, tool
-from llmpi.device.supervise import Death, supervise
 from llmpi.gguf.convert import convert
 from llmpi.gguf.quantize import quantize
 from llmpi.models.fetch import fetch
@@ -76,25 +76,18 @@ def compare(bench: Path, name: str, path: Path, args: argparse.Namespace) -> Rat
 
 def ours(path: Path, args: argparse.Namespace) -> Rates:
     """As the product measures, without sampling, since llama-bench samples nothing."""
-    workload = {
-        "prompt_tokens": args.prompt_tokens,
-        "output_tokens": args.output_tokens,
-        "repetitions": args.repetitions,
-        "warmup": 1,
-        "warmup_limit": 1,
-        "depths": [],
-        "sustained_s": 0,
-        "sampling": "none",
-        "context_tokens": None,
-    }
-    rest = {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0}
-    job = {"gguf": str(path), "threads": args.threads, "workload": workload, "rest": rest}
-    record = supervise("llmpi.device.measure", job, log=lambda _: None)
-    if isinstance(record, Death):
-        raise SystemExit(f"our measurement failed: {record.reason}\n{record.tail}")
+    done = repetitions(
+        path,
+        args.threads,
+        prompt_tokens=args.prompt_tokens,
+        output_tokens=args.output_tokens,
+        repetitions=args.repetitions,
+        warmup_limit=1,
+        sampling="none",
+    )
     return Rates(
-        statistics.median(args.prompt_tokens / r["pp_s"] for r in record["repetitions"]),
-        statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in record["repetitions"]),
+        statistics.median(args.prompt_tokens / r["pp_s"] for r in done),
+        statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in done),
     )
 
 

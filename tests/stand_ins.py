@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-PERIOD_S = 3.0
+PERIOD_S = 10.0
 
 
 def power_w(at: float) -> float:
@@ -29,11 +29,11 @@ def truth_j(start: float, end: float) -> float:
 
 @contextlib.contextmanager
 def replaying(write: Callable[[float], None]) -> Iterator[None]:
-    """Call a function with the monotonic time, a hundred times a second."""
+    """Call a function with the monotonic time, fifty times a second."""
     end = threading.Event()
 
     def loop() -> None:
-        while not end.wait(0.01):
+        while not end.wait(0.02):
             write(time.monotonic())
 
     write(time.monotonic())
@@ -117,10 +117,10 @@ def plugs(*, load: float = 1.0, shows: float = 1.0) -> Iterator[str]:
                 total = round(1.234 + wh / 1000, 3)
                 energy = {"Total": total, "Power": round(watts), "Voltage": 230}
                 answer: Any = {"StatusSNS": {"Time": "2026-01-01T00:00:00", "ENERGY": energy}}
-            elif self.path == "/rpc/Switch.GetStatus?id=1":
+            elif self.path == "/rpc/Switch.GetStatus?id=0":
                 # https://shelly-api-docs.shelly.cloud/gen2/ComponentsAndServices/Switch
                 counted = {"total": round(4.679 + wh, 3), "by_minute": [0.0, 0.0, 0.0]}
-                answer = {"id": 1, "output": True, "apower": round(watts, 1), "aenergy": counted}
+                answer = {"id": 0, "output": True, "apower": round(watts, 1), "aenergy": counted}
             else:
                 self.send_error(404)
                 return

@@ -1,8 +1,9 @@
 """A virtual Raspberry Pi: Debian 12 for aarch64 under qemu-user, behind a real OpenSSH server.
 
 Raspberry Pi OS 12 is the same userland. What runs there is real aarch64 code, translated: right,
-and some thirty times slower than a board. It has no compiler. Needs root, and from apt:
-debootstrap, qemu-user-static.
+and some thirty times slower than a board. It has no compiler. What it lacks of a board's hardware
+is stood in for: its `vcgencmd`, an INA219 and two smart plugs replay a power curve. Needs root, and
+from apt: debootstrap, qemu-user-static.
 
     make virtual-pi          builds it once, starts it and says how a config names it
 """
@@ -19,11 +20,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import stand_ins
 import yaml
 
 USER = "pi"
 PACKAGES = ("openssh-server", "python3", "rsync", "procps")
 SUITE = "bookworm"
+PLUGS = ("tasmota", "shelly")
+METERS = Path("/srv/meters")  # there
+HWMON_METER = {"kind": "hwmon", "path": f"{METERS}/hwmon2/power1_input"}
 CPU = "cortex-a76"  # a Raspberry Pi 5's
 QEMU = "/usr/bin/qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -58,6 +63,8 @@ class VirtualPi:
     port: int
     identity_file: Path
     known_hosts: Path
+    plug_url: str
+    """Where the two smart plugs answer."""
 
     @property
     def home(self) -> Path:
@@ -86,7 +93,6 @@ def running(cache: Path, port: int | None = None) -> Iterator[VirtualPi]:
     """
     root = build(cache)
     register_qemu()
-    pi = _keys(root, cache, port or _free_port())
     command = [
         "setpriv",
         "--pdeathsig",
@@ -102,7 +108,14 @@ def running(cache: Path, port: int | None = None) -> Iterator[VirtualPi]:
         "sh",
     ]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    with (cache / "sshd.log").open("w") as log:
+    tool, meters = root / "usr/bin/vcgencmd", root / METERS.relative_to("/")
+    with (
+        stand_ins.vcgencmd(tool, meters / "rails", rails_seen_as=f"{METERS}/rails"),
+        stand_ins.hwmon(meters),
+        stand_ins.plugs() as plug_url,
+        (cache / "sshd.log").open("w") as log,
+    ):
+        pi = _keys(root, cache, port or _free_port(), plug_url)
         process = subprocess.Popen([*command, str(root)], stderr=log, env=environment)
         try:
             _wait(pi.port, process, cache / "sshd.log")
@@ -145,7 +158,7 @@ def register_qemu() -> None:
         (BINFMT / "register").write_text(f":qemu-aarch64:M::{MAGIC}:{QEMU}:F")
 
 
-def _keys(root: Path, cache: Path, port: int) -> VirtualPi:
+def _keys(root: Path, cache: Path, port: int, plug_url: str) -> VirtualPi:
     """A key that is let in, the host's known key, and the server's settings."""
     key = cache / "user_key"
     if not key.exists():
@@ -159,7 +172,7 @@ def _keys(root: Path, cache: Path, port: int) -> VirtualPi:
     kind, public = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
     known_hosts = cache / "known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{port} {kind} {public}\n")
-    return VirtualPi(root, port, key, known_hosts)
+    return VirtualPi(root, port, key, known_hosts, plug_url)
 
 
 def _run(command: list[str]) -> None:
@@ -196,9 +209,13 @@ def main() -> None:
     args = parser.parse_args()
     with running(cache_folder(), args.port) as pi:
         print("virtual-pi: runs. In a config:\n")
-        print(yaml.safe_dump({"devices": {"virtual-pi": pi.device()}}, sort_keys=False))
+        device = pi.device(meter={"kind": "pmic"}, idle_s=5)
+        print(yaml.safe_dump({"devices": {"virtual-pi": device}}, sort_keys=False))
+        print("Its other meters, which show the same curve of 5 to 11 W:")
+        for meter in (HWMON_METER, *({"kind": k, "url": pi.plug_url} for k in PLUGS)):
+            print(yaml.safe_dump({"meter": meter}, default_flow_style=True, width=200), end="")
         print(
-            f"By hand: ssh -i {pi.identity_file} -o UserKnownHostsFile={pi.known_hosts} "
+            f"\nBy hand: ssh -i {pi.identity_file} -o UserKnownHostsFile={pi.known_hosts} "
             f"-p {pi.port} {USER}@127.0.0.1\nCtrl-C ends it.",
             flush=True,
         )

@@ -1,5 +1,6 @@
 """The real thing: SmolLM2-135M through the whole DAG, here and over a real OpenSSH server."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -116,8 +117,25 @@ class Sshd:
 
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture
+def sshd_ahead(tmp_path: Path) -> Iterator[Sshd]:
+    """A server on which every process sees a clock that is an hour ahead."""
+    library = tmp_path / "hour_ahead.so"
+    build = [needed("cc"), "-shared", "-fPIC", "-o", str(library)]
+    subprocess.run([*build, str(ROOT / "tests/hour_ahead.c")], check=True)
+    with running_sshd(tmp_path / "sshd", f"SetEnv LD_PRELOAD={library}\n") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_sshd(folder: Path, settings: str = "") -> Iterator[Sshd]:
+    """An OpenSSH server that lives in `folder`, with more lines of its settings."""
     server, keygen = needed("sshd"), needed("ssh-keygen")
-    folder = tmp_path_factory.mktemp("sshd")
+    folder.mkdir(exist_ok=True)
     for name in ("host_key", "user_key"):
         command = [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
@@ -127,7 +145,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
         f"PasswordAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\n"
-        "PermitRootLogin prohibit-password\n"
+        f"PermitRootLogin prohibit-password\n{settings}"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # Debian's privilege separation folder

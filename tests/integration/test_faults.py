@@ -90,6 +90,8 @@ def test_ctrl_c_leaves_no_process_and_no_half_result(copy) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     children = wait_for(lambda: engines_in(copy.folder))
     assert children, "the measurement did not start"

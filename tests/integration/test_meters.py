@@ -5,6 +5,8 @@ requests are the real ones.
 """
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,12 +133,12 @@ def test_tasmota(plug: str) -> None:
 
 
 def test_shelly(plug: str) -> None:
-    polled({"kind": "shelly", "url": plug, "switch": 1, "interval_s": 0.2})
+    polled({"kind": "shelly", "url": plug, "switch": 0, "interval_s": 0.2})
 
 
 def test_plug_whose_counter_is_the_better_witness() -> None:
     """At kilowatts the counter's digits are fine enough; the power shown is a fifth too large."""
-    meter = {"kind": "shelly", "switch": 1, "interval_s": 0.2}
+    meter = {"kind": "shelly", "switch": 0, "interval_s": 0.2}
     with stand_ins.plugs(load=1000, shows=1.2) as url, plug_sampling({**meter, "url": url}) as plug:
         assert plug
         time.sleep(0.5)
@@ -150,6 +152,38 @@ def test_plug_whose_counter_is_the_better_witness() -> None:
     assert prefers_counter(samples, [window])
     joules = energy_j(samples, window, by_counter=True)
     assert joules == pytest.approx(1000 * truth_j(*window), rel=0.02)
+
+
+def test_clock_an_hour_off_through_the_whole_dag(over_ssh, sshd_ahead, tmp_path: Path) -> None:
+    """The device's clock is an hour ahead, and a plug is polled from here."""
+    work = over_ssh.clone(tmp_path / "work")
+    store = work.config["devices"]["pi"]["store"]
+    with stand_ins.plugs() as url:
+        plugged = {"meter": {"kind": "shelly", "url": url, "interval_s": 0.2}, "idle_s": 1}
+        work.config |= {"quants": ["Q4_0"], "quality": {}}
+        work.config["devices"] = {"pi": {**sshd_ahead.device(Path(store)), **plugged}}
+        work.config["workloads"]["chat"] |= {"prompt_tokens": 300, "output_tokens": 200}
+        work.write().snakemake()
+    session = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
+    assert session["clock"]["ahead_s"] == pytest.approx(3600, abs=1)
+    chat = session["workloads"]["chat"]
+    assert chat["energy"]["status"] == "ok", chat["energy"]
+    for repetition, joules in zip(
+        chat["repetitions"], chat["energy"]["tg"]["energy_j"], strict=True
+    ):
+        start = repetition["start_s"] + repetition["ttft_s"]
+        truth = truth_j(start, start + sum(repetition["itl_s"]))
+        assert joules == pytest.approx(truth, rel=0.02)
+    command = [sys.executable, "-m", "llmpi.cli", "devices", "check"]
+    done = subprocess.run(
+        [*command, "--config", "config/study.yaml"],
+        cwd=work.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "known, ssh-ed25519" in done.stdout
+    assert "pi: its clock is +3600 s off this machine's" in done.stdout
 
 
 @pytest.mark.parametrize("iso", [False, True], ids=["seconds", "iso"])

@@ -1,11 +1,13 @@
 """The whole DAG on a real aarch64 userland: cross-built engine, no compiler, no network there."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from stand_ins import truth_j
 from support import ROOT
-from virtual_pi import USER, VirtualPi, cache_folder
+from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder
 
 from llmpi.remote.connection import connected
 from llmpi.remote.provision import Parts, provision
@@ -20,7 +22,7 @@ def measured(finished, pi: VirtualPi, tmp_path_factory: pytest.TempPathFactory):
     work = finished.clone(tmp_path_factory.mktemp("virtual-pi") / "work")
     work.config = {**work.config, "study": "arm", "quants": ["Q4_0"], "quality": {}}
     work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
-    work.config["devices"] = {"pi5": pi.device(store=STORE)}
+    work.config["devices"] = {"pi5": pi.device(store=STORE, meter={"kind": "pmic"}, idle_s=3)}
     engines = cache_folder() / "engines"
     engines.mkdir(parents=True, exist_ok=True)
     (work.folder / "results/engines").symlink_to(engines)
@@ -35,6 +37,40 @@ def test_measured_on_aarch64(measured) -> None:
     assert environment["machine"]["arch"] == "aarch64"
     assert {"NEON", "DOTPROD"} <= set(environment["engine"]["features"])
     assert environment["engine"]["build_flags"]["march"] == "armv8.2-a+dotprod+fp16"
+
+
+def test_energy_is_the_replayed_curves(measured) -> None:
+    session = measured.json("bench/arm/pi5/smollm2-135m/Q4_0/default.json")
+    chat = session["workloads"]["chat"]
+    energy = chat["energy"]
+    assert (energy["status"], energy["tier"]) == ("ok", "pmic")
+    start, end = session["idle"]
+    assert energy["idle_power_w"] == pytest.approx(truth_j(start, end) / (end - start), rel=0.02)
+    [repetition] = chat["repetitions"]
+    start, first = repetition["start_s"], repetition["start_s"] + repetition["ttft_s"]
+    assert energy["pp"]["energy_j"] == [
+        pytest.approx(truth_j(start, start + repetition["pp_s"]), rel=0.02)
+    ]
+    assert energy["tg"]["energy_j"] == [
+        pytest.approx(truth_j(first, first + sum(repetition["itl_s"])), rel=0.02)
+    ]
+    assert session["environment"]["before"]["throttled"]["since_boot"], "its firmware was asked"
+
+
+def test_its_other_meters_answer(pi: VirtualPi) -> None:
+    from llmpi.remote.check import check_devices
+
+    meters = {"hwmon": HWMON_METER, "shelly": {"kind": "shelly", "url": pi.plug_url}}
+    findings = check_devices(
+        {
+            name: SshDevice.model_validate(pi.device(store=STORE, meter=meter)).model_dump()
+            for name, meter in meters.items()
+        }
+    )
+    for finding in findings:
+        assert finding.problems == [p for p in finding.problems if "meter" not in p]
+        assert re.fullmatch(rf"{finding.device}, \d+\.\d\d W now", finding.facts["meter"])
+        assert finding.facts["engine"].startswith("llama-cpp-python")
 
 
 def test_engine_is_the_workstations_version(measured, finished) -> None:

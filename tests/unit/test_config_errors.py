@@ -112,6 +112,23 @@ BAD = {
         ("64}", "64, context_tokens: 100}"),
         "9: workloads.chat: context_tokens is 100, but prompt (or depth) and output tokens are 192",
     ),
+    "quantized KV cache without flash attention": (
+        ("quality:", "runtimes:\n  r: {kv_cache: q8_0, flash_attention: off}\nquality:"),
+        "11: runtimes.r: kv_cache q8_0 needs flash_attention: auto or on",
+    ),
+    "unknown KV cache": (
+        ("quality:", "runtimes:\n  r: {kv_cache: q8}\nquality:"),
+        "11: runtimes.r.kv_cache: 'q8' is not possible here; did you mean 'q8_0'? Allowed: "
+        "f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl",
+    ),
+    "locked and repacked": (
+        ("quality:", "runtimes:\n  r: {mlock: true}\nquality:"),
+        "11: runtimes.r: mlock needs repack: false; llama.cpp locks no repacked weights",
+    ),
+    "micro-batch larger than the batch": (
+        ("quality:", "runtimes:\n  r: {ubatch_tokens: 4096}\nquality:"),
+        "11: runtimes.r: ubatch_tokens is 4096, more than batch_tokens, which is 2048",
+    ),
     "path out of the archive": (
         ("a/b.gguf", "../b.gguf"),
         "4: models.m1.source.file: '../b.gguf': the path must be relative and must not hold '..'",

@@ -60,6 +60,7 @@ def test_real_devices_at_once() -> None:
     gone = SshDevice(transport="ssh", host="127.0.0.1", port=1, connect_timeout_s=2).model_dump()
     here, there = check_devices({"here": LOCAL, "there": gone})
     assert here.facts["reachable"] == "yes"
+    assert here.facts["host key"] == "needs none"
     assert here.facts["engine"].startswith("llama-cpp-python")
     assert abs(float(here.facts["clock"].removesuffix(" s"))) < check.CLOCK_MAY_BE_OFF_S
     assert there.facts == {"reachable": "no"}

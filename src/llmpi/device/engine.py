@@ -22,6 +22,8 @@ KV_TYPES = {
     "bf16": 30,
 }
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type (llama.h)
+# llama_load_mode (llama.h) by (mmap, mlock).
+LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
 
 
 class EngineError(Exception):
@@ -42,6 +44,15 @@ class Settings:
     repack: bool = True
 
 
+def fill(params: Any, **fields: Any) -> None:
+    """Set fields of a C structure; ctypes takes an unknown one in silence, and sets nothing."""
+    known = {name for name, *_ in params._fields_}
+    for name, value in fields.items():
+        if name not in known:
+            raise AttributeError(f"{type(params).__name__} has no field {name}")
+        setattr(params, name, value)
+
+
 class Engine:
     """A model and a context for one sequence, greedy sampling on the engine's side.
 
@@ -59,9 +70,11 @@ class Engine:
         llama_cpp.llama_backend_init()
         self.settings = settings
         params = llama_cpp.llama_model_default_params()
-        params.use_mmap = settings.mmap
-        params.use_mlock = settings.mlock
-        params.use_extra_bufts = settings.repack
+        fill(
+            params,
+            load_mode=LOAD_MODES[settings.mmap, settings.mlock],
+            use_extra_bufts=settings.repack,
+        )
         self.model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
         if not self.model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
@@ -87,12 +100,18 @@ class Engine:
                 return False
             llama_cpp.llama_free(self.context)
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = context_tokens
-        params.n_batch = self.settings.batch_tokens
-        params.n_ubatch = self.settings.ubatch_tokens
-        params.n_threads = params.n_threads_batch = self.settings.threads
-        params.type_k = params.type_v = KV_TYPES[self.settings.kv_cache]
-        params.flash_attn_type = FLASH_ATTENTION[self.settings.flash_attention]
+        settings = self.settings
+        fill(
+            params,
+            n_ctx=context_tokens,
+            n_batch=settings.batch_tokens,
+            n_ubatch=settings.ubatch_tokens,
+            n_threads=settings.threads,
+            n_threads_batch=settings.threads,
+            type_k=KV_TYPES[settings.kv_cache],
+            type_v=KV_TYPES[settings.kv_cache],
+            flash_attn_type=FLASH_ATTENTION[settings.flash_attention],
+        )
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
             raise EngineError(f"llama.cpp cannot make a context of {context_tokens} tokens")

@@ -39,13 +39,16 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     idle = [time.monotonic(), time.monotonic() + rest["idle_s"]]
     time.sleep(rest["idle_s"])
     before = environment.conditions()
-    _may_lock(gguf, settings)
+    if settings.mlock:
+        _raise_lock_limit()
     widest = max(map(context_tokens, job["workloads"].values()))
     forget_cached(gguf)
     cold_load_s = load_and_decode(gguf, settings, widest)
     warm_load_s = load_and_decode(gguf, settings, widest)
     say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
     with Engine(gguf, settings, context_tokens=widest) as engine:
+        if settings.mlock:
+            _check_locked(gguf)
         peak = status_bytes("VmHWM")
         workloads = {w: Workload(engine, w, spec, peak) for w, spec in job["workloads"].items()}
         for workload in workloads.values():
@@ -80,16 +83,24 @@ def _settings(job: dict[str, Any]) -> Settings:
     return Settings(**{**runtime, "threads": threads})
 
 
-def _may_lock(gguf: Path, settings: Settings) -> None:
-    """Where weights cannot be locked, llama.cpp only warns; what was asked for would not be so."""
-    if not settings.mlock:
-        return
+def _raise_lock_limit() -> None:
+    """Let this process lock as much memory as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
-    if hard not in (resource.RLIM_INFINITY, -1) and hard < gguf.stat().st_size:
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
+    except (ValueError, OSError):  # not root
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+
+
+def _check_locked(gguf: Path) -> None:
+    """Where weights cannot be locked, llama.cpp only warns: what was asked for would not be so."""
+    locked, size = status_bytes("VmLck") or 0, gguf.stat().st_size
+    if locked < size / 2:
         raise EngineError(
-            f"mlock: this user may lock {hard / 1e6:.1f} MB of memory; raise `memlock` in "
-            "/etc/security/limits.conf there, or leave mlock out"
+            f"mlock: {locked / 1e6:.1f} of {size / 1e6:.1f} MB could be locked in memory; raise "
+            "`memlock` in /etc/security/limits.conf there, or leave mlock out"
         )
 
 

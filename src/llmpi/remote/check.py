@@ -44,12 +44,13 @@ def check_device(name: str, spec: dict[str, Any]) -> Finding:
             described = device.run([*device.llmpi_device, "describe"], check=False)
             engine = json.loads(described.stdout)["engine"] if described.status == 0 else None
             meter = _meter(device, spec["meter"], installed=engine is not None)
+            key = f"known, {device.host_key}" if device.host_key else "needs none"
     except LlmpiError as error:
         reachable = "no" if isinstance(error, LinkError) else "refused"
         return Finding(
             name, {"reachable": reachable}, [str(error).removeprefix(f"device {name}: ")]
         )
-    finding.facts = {**_facts(seen, ahead_s), "meter": meter}
+    finding.facts = {"reachable": "yes", "host key": key, **_facts(seen, ahead_s), "meter": meter}
     finding.facts["engine"] = f"{engine['name']} {engine['version']}" if engine else "not yet"
     finding.problems = _problems(seen, ahead_s, spec)
     if meter.startswith("fails"):
@@ -81,7 +82,6 @@ def _facts(seen: Record, ahead_s: float) -> dict[str, str]:
     throttled = now["throttled"]
     since_boot = throttled and (", ".join(throttled["since_boot"]) or "never")
     return {
-        "reachable": "yes",
         "board": machine["board"] or machine["cpu"] or "?",
         "arch": machine["arch"],
         "os": machine["os"] or "?",

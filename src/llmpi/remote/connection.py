@@ -135,6 +135,11 @@ class Device(ABC):
         """The Python that has llmpi and the engine; `python` is the one to begin with."""
 
     @property
+    def host_key(self) -> str | None:
+        """Kind of the host key that was verified; None where there is no host to trust."""
+        return None
+
+    @property
     def llmpi_device(self) -> list[str]:
         """The command `llmpi-device` there."""
         return [self.interpreter, "-m", "llmpi.device.cli"]
@@ -195,6 +200,10 @@ class SshMachine(Device):
     @property
     def interpreter(self) -> str:
         return f"{self.store}/venv/bin/python"
+
+    @property
+    def host_key(self) -> str | None:
+        return self.connection.transport.get_remote_server_key().get_name()
 
     def _start(self, command: str, **options: Any) -> Any:
         return self.connection.run(command, **options)

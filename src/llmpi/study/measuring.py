@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.parts import Part
@@ -45,6 +45,12 @@ class Workload(Part):
         return self
 
 
+def _switch(value: object) -> object:
+    """YAML reads a bare on or off as a truth value."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 
@@ -61,12 +67,13 @@ class Runtime(Part):
     """Tokens it computes at once (`n_ubatch`): memory against prompt speed."""
     kv_cache: KvType = "f16"
     """Type of the keys and values it keeps of the context."""
-    flash_attention: Literal["auto", "on", "off"] = "auto"
+    flash_attention: Switch = "auto"
     """Fused attention; a quantized `kv_cache` needs it."""
     mmap: bool = True
     """Map the file, rather than read it into memory of the engine's own."""
     mlock: bool = False
-    """Lock the weights in memory, so that none is paged out; fails where the system forbids it."""
+    """Lock the weights in memory, so that none is paged out; needs `repack: false`, and fails where
+    the system forbids it."""
     repack: bool = True
     """Repack weights at load time for this processor: faster, and more memory for some types."""
     omp_wait_policy: Literal["active", "passive"] | None = None
@@ -85,5 +92,9 @@ class Runtime(Part):
                 "flash_attention",
                 "kv_cache {kv_cache} needs flash_attention: auto or on",
                 {"kv_cache": self.kv_cache},
+            )
+        if self.mlock and self.repack:
+            raise PydanticCustomError(
+                "mlock", "mlock needs repack: false; llama.cpp locks no repacked weights", {}
             )
         return self
