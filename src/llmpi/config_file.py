@@ -23,6 +23,7 @@ OWN_WORDING = {
     "context",
     "batch",
     "flash_attention",
+    "mlock",
 }
 
 
