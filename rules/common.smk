@@ -72,7 +72,7 @@ DEVICE_MODULES = [
 ]
 
 # The settings of a quality task that concern the answers, not the choice of questions.
-ANSWERING = ("max_new_tokens", "context_tokens")
+ANSWERING = ("max_new_tokens", "context_tokens", "examples")
 
 
 def project(path):
@@ -124,7 +124,7 @@ def source_spec(kind, part, without=()):
 
 def path_of(part, key):
     """A file or folder the user named, as an input; nothing where the source is another."""
-    return getattr(part, key, [])
+    return getattr(part, key, None) or []
 
 
 def device_spec(wildcards):

@@ -24,9 +24,12 @@ rule evaluate_quality:
     input:
         code=code(
             "evaluate_quality",
+            "quality/answer",
+            "quality/chat",
+            "quality/engine",
             "quality/evaluate",
-            "quality/generate",
             "quality/prompt",
+            "quality/schedule",
             "quality/squad",
             "quality/statistics",
             "device/engine",
@@ -43,6 +46,7 @@ rule evaluate_quality:
     threads: 4
     params:
         spec=answer_spec,
+        store=layout.BLOCKS,
     message:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
     script:

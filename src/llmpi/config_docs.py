@@ -64,7 +64,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("workloads.ID", "", [study.Workload]),
     ("runtimes.ID", "", [study.Runtime]),
-    ("quality.ID", "Told by the first key.", [study.SquadFile, study.SquadHub]),
+    ("quality.ID", "Told by `task`.", [study.SquadTask, study.DivergenceTask]),
     ("gates[]", "", [study.Gate]),
     ("battery", "", [study.Battery]),
     ("exclude[]", "", [study.Exclude]),
@@ -96,11 +96,11 @@ def schema() -> str:
 
 
 def _told_by(model: type[BaseModel]) -> str:
-    """The key, and for `transport` its value, that chooses this kind."""
+    """The key, and for `transport` and `task` its value, that chooses this kind."""
     first = next(key for key in model.model_fields if key in model.__annotations__)
     return (
         f"`{first}: {get_args(model.model_fields[first].annotation)[0]}`"
-        if first == "transport"
+        if first in ("transport", "task")
         else f"`{first}`"
     )
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Tag, ValidationError
 
 from llmpi.errors import LlmpiError
 from llmpi.runs import expand_runs
-from llmpi.study import EngineWheel, PathSource, SquadFile, SshDevice, Study
+from llmpi.study import EngineWheel, PathSource, SshDevice, Study
 
 Loc = tuple[str | int, ...]
 
@@ -24,6 +24,7 @@ OWN_WORDING = {
     "batch",
     "flash_attention",
     "mlock",
+    "one_of",
 }
 
 
@@ -73,8 +74,9 @@ def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
         if isinstance(model.source, PathSource):
             yield ("models", name, "source", "path"), model.source.path
     for name, task in study.quality.items():
-        if isinstance(task, SquadFile):
-            yield ("quality", name, "squad_file"), task.squad_file
+        for key in ("squad_file", "text_file"):
+            if path := getattr(task, key, None):
+                yield ("quality", name, key), path
     for name, device in study.devices.items():
         if isinstance(device, SshDevice) and isinstance(device.engine, EngineWheel):
             yield ("devices", name, "engine", "wheel"), device.engine.wheel

@@ -25,6 +25,7 @@ DEVICES_CHECK = "results/devices/{study}/check.txt"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 
 BENCH = "results/bench/{study}/{device}/{model}/{quant}/{runtime}.json"
+BLOCKS = "results/blocks/{model}/{quant}"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"

@@ -62,6 +62,7 @@ def small_study(name: str) -> dict[str, Any]:
         "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}},
         "quality": {
             "field": {
+                "task": "squad",
                 "squad_file": "config/data/field_qa.json",
                 "questions": QUESTIONS,
                 "max_new_tokens": 8,

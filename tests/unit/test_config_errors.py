@@ -19,7 +19,7 @@ devices:
 workloads:
   chat: {{prompt_tokens: 128, output_tokens: 64}}
 quality:
-  field: {{squad_file: questions.json}}
+  field: {{task: squad, squad_file: questions.json}}
 """
 QUANTS = ", ".join(FTYPES)
 TOP = "study, models, quants, devices, workloads, runtimes, quality, gates, battery, exclude"

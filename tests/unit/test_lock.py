@@ -23,7 +23,7 @@ models:
 quants: [F16]
 devices: {here: {transport: local}}
 workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}
-quality: {qa: {hub: acme/qa}}
+quality: {qa: {task: squad, hub: acme/qa}}
 """
 
 

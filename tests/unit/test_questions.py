@@ -72,7 +72,7 @@ def test_the_seed_decides() -> None:
 
 
 def task(path: Path, **more: Any) -> dict[str, Any]:
-    return {"squad_file": str(path), "questions": None, "seed": 0, **more}
+    return {"squad_file": str(path), "hub": None, "questions": None, "seed": 0, **more}
 
 
 def test_the_demos_own_data_set(tmp_path: Path) -> None:

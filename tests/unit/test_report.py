@@ -25,7 +25,7 @@ def spec(**more: Any) -> dict[str, Any]:
         "quants": ["F16", "Q4_0", "Q2_K"],
         "devices": {"pi": {"transport": "local"}},
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}},
-        "quality": {"qa": {"squad_file": "qa.json"}},
+        "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
         "gates": [{"task": "qa", "metric": "f1", "at_least_pct": 40}],
     }
     return Study.model_validate({**study, **more}).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Score one variant on one quality task."""
+"""Score one variant on one SQuAD v2 task."""
 
 from pathlib import Path
 
@@ -8,9 +8,18 @@ from llmpi.records import read_json, write_json
 
 
 def main(
-    *, gguf: Path, manifest: Path, questions: Path, spec: dict, threads: int, out: Path
+    *,
+    gguf: Path,
+    manifest: Path,
+    questions: Path,
+    spec: dict,
+    threads: int,
+    store: Path,
+    out: Path,
 ) -> None:
-    record = evaluate(gguf, read_json(manifest), read_json(questions), spec, threads)
+    record = evaluate(
+        gguf, read_json(manifest), read_json(questions), spec, threads=threads, store=store
+    )
     write_json(out, record)
 
 
@@ -22,5 +31,6 @@ if __name__ == "__main__":
             questions=Path(snakemake.input.questions),
             spec=snakemake.params.spec,
             threads=snakemake.threads,
+            store=Path(snakemake.params.store),
             out=Path(snakemake.output.quality),
         )

@@ -111,6 +111,7 @@ class Engine:
             type_k=KV_TYPES[settings.kv_cache],
             type_v=KV_TYPES[settings.kv_cache],
             flash_attn_type=FLASH_ATTENTION[settings.flash_attention],
+            **self._context_fields(),
         )
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
@@ -121,6 +122,10 @@ class Engine:
         self.ubatch_tokens = llama_cpp.llama_n_ubatch(self.context)
         self._memory = llama_cpp.llama_get_memory(self.context)
         return True
+
+    def _context_fields(self) -> dict[str, Any]:
+        """What else the context's parameters hold."""
+        return {}
 
     def close(self) -> None:
         llama_cpp.llama_sampler_free(self._greedy)

@@ -1,19 +1,19 @@
-"""Score a variant on a task: answers from the engine in a child process, metrics here."""
+"""Score a variant on a SQuAD v2 task: answers from the engine, metrics here."""
 
-import json
-import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmpi.device.supervise import Death, supervise
+from llmpi.device.supervise import Death
 from llmpi.quality import squad
+from llmpi.quality.answer import Group, answer_blocks
+from llmpi.quality.prompt import ABSTENTION, messages, prediction, prompt_sha256
 from llmpi.quality.squad import Paragraph
 from llmpi.quality.statistics import clustered_interval
 from llmpi.records import Record, failed, is_ok, now
 
-log = logging.getLogger(__name__)
+BLOCK_QUESTIONS = 128
+"""Questions of a block at least: what an interruption may lose, and how often a test looks."""
 
 Item = dict[str, Any]
 METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
@@ -27,44 +27,80 @@ METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
 
 
 def evaluate(
-    gguf: Path, manifest: Record, questions: Record, settings: dict[str, Any], threads: int
+    gguf: Path,
+    manifest: Record,
+    questions: Record,
+    settings: dict[str, Any],
+    *,
+    threads: int,
+    store: Path,
 ) -> Record:
     """The quality record of one variant on one task. An engine that dies is a result, too.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
         questions: of `llmpi.quality.questions.prepare`.
-        settings: `max_new_tokens` and `context_tokens`.
+        settings: `max_new_tokens`, `context_tokens` and `examples`.
+        store: folder of blocks answered before.
     """
     if not is_ok(manifest):
         return manifest
-    job = {"gguf": str(gguf), "squad": questions["squad"], "threads": threads, **settings}
     started = now()
-    answers = supervise(__name__, job, log=_tell)
-    if isinstance(answers, Death):
-        return failed("quality", answers.reason, log_tail=answers.tail)
-    items = score_items(squad.parse(questions["squad"], "questions"), answers["answers"])
+    paragraphs = squad.parse(questions["squad"], "questions")
+    blocks = blocks_of(paragraphs)
+    asked = [[_group(paragraph, settings["examples"]) for paragraph in block] for block in blocks]
+    records = answer_blocks(
+        gguf,
+        manifest["sha256"],
+        asked,
+        settings={key: settings[key] for key in ("max_new_tokens", "context_tokens")},
+        threads=threads,
+        store=store,
+    )
+    if isinstance(records, Death):
+        return failed("quality", records.reason, log_tail=records.tail)
+    answers = [answer for record in records for answer in record["answers"]]
+    items = score_items(paragraphs, answers)
+    first = records[0]
     return {
         "status": "ok",
         "summary": summarize(items),
         "settings": settings,
         "questions_sha256": questions["sha256"],
-        "prompt_sha256": answers["prompt_sha256"],
-        "has_chat_template": answers["has_chat_template"],
+        "prompt_sha256": prompt_sha256(first["chat_template_sha256"], settings["examples"]),
+        "has_chat_template": first["has_chat_template"],
         "gguf_sha256": manifest["sha256"],
-        "engine": answers["engine"],
+        "engine": first["engine"],
         "threads": threads,
-        "batching": "one sequence, prefix of the paragraph reused",
+        "batching": [record["batching"] for record in records],
         "started": started,
         "ended": now(),
         "items": items,
     }
 
 
+def blocks_of(paragraphs: Sequence[Paragraph]) -> list[list[Paragraph]]:
+    """Whole paragraphs in order, `BLOCK_QUESTIONS` or more a block; the last may have less."""
+    blocks: list[list[Paragraph]] = [[]]
+    for paragraph in paragraphs:
+        if sum(len(p.questions) for p in blocks[-1]) >= BLOCK_QUESTIONS:
+            blocks.append([])
+        blocks[-1].append(paragraph)
+    return blocks
+
+
+def _group(paragraph: Paragraph, examples: int) -> Group:
+    return [
+        {
+            "messages": messages(paragraph.context, question.question, examples),
+            "continuation": ABSTENTION,
+        }
+        for question in paragraph.questions
+    ]
+
+
 def score_items(paragraphs: Sequence[Paragraph], answers: Sequence[Item]) -> list[Item]:
     """One item per question, in order: what was asked, answered, and how it scores."""
-    from llmpi.quality.prompt import prediction
-
     asked = [(i, q) for i, paragraph in enumerate(paragraphs) for q in paragraph.questions]
     items = []
     for (paragraph, question), answer in zip(asked, answers, strict=True):
@@ -83,6 +119,7 @@ def score_items(paragraphs: Sequence[Paragraph], answers: Sequence[Item]) -> lis
                 "prompt_tokens": answer["prompt_tokens"],
                 "new_tokens": answer["new_tokens"],
                 "stopped": answer["stopped"],
+                "no_answer": answer["log_likelihood"],
                 "error": answer["error"],
             }
         )
@@ -112,73 +149,3 @@ def summarize(items: Sequence[Item]) -> Record:
                 "items": len(values),
             }
     return {**summary, "metrics": metrics}
-
-
-def _tell(line: str) -> None:
-    if line.startswith("llmpi: "):
-        log.info("%s", line.removeprefix("llmpi: "))
-    else:
-        log.debug("%s", line)
-
-
-# --- in the child ---------------------------------------------------------------------------------
-
-
-def main(job: str, out: str) -> None:
-    """Ask every question; progress goes to stderr."""
-    from llmpi.device import engine_info
-    from llmpi.device.engine import Engine, EngineError, Settings
-    from llmpi.quality.generate import generate
-
-    keep_alive = engine_info.log_to(sys.stderr.write)
-    spec = json.loads(Path(job).read_text())
-    paragraphs = squad.parse(spec["squad"], "questions")
-    try:
-        settings = Settings(threads=spec["threads"])
-        with Engine(Path(spec["gguf"]), settings, context_tokens=spec["context_tokens"]) as engine:
-            prompt = _chat_prompt(engine)
-            groups = [
-                [engine.tokenize(prompt.render(p.context, q.question)) for q in p.questions]
-                for p in paragraphs
-            ]
-            answers = []
-            done, total = 0, sum(map(len, groups))
-            for group, found in zip(
-                groups, generate(engine, groups, spec["max_new_tokens"]), strict=True
-            ):
-                answers += [
-                    {
-                        "text": engine.text(answer.tokens),
-                        "prompt_tokens": len(tokens),
-                        "new_tokens": len(answer.tokens),
-                        "stopped": answer.stopped,
-                        "error": answer.error,
-                    }
-                    for tokens, answer in zip(group, found, strict=True)
-                ]
-                done += len(group)
-                print(f"llmpi: {done}/{total} questions", file=sys.stderr, flush=True)
-    except EngineError as error:
-        sys.exit(str(error))
-    Path(out).write_text(
-        json.dumps(
-            {
-                "answers": answers,
-                "prompt_sha256": prompt.sha256,
-                "has_chat_template": prompt.has_template,
-                "engine": engine_info.describe(),
-            }
-        )
-    )
-    del keep_alive
-
-
-def _chat_prompt(engine: Any) -> Any:
-    from llmpi.quality.prompt import ChatPrompt
-
-    bos, eos = engine.special_texts()
-    return ChatPrompt(engine.chat_template(), bos_token=bos, eos_token=eos)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])

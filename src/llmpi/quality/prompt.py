@@ -1,10 +1,8 @@
-"""The frozen prompt of the SQuAD v2 task, in each model's own chat template."""
+"""The frozen prompt of the SQuAD v2 task."""
 
 import json
-from typing import Any
 
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
+from llmpi.quality.chat import Message
 from llmpi.quality.squad import normalize
 from llmpi.records import sha256_of_text
 
@@ -27,46 +25,20 @@ EXAMPLES = (
     ("What made the ferry turn back?", "the ice"),
 )
 
-# A template may ask for today's date; a prompt that changes overnight cannot be compared.
-FROZEN_DATE = "26 Jul 2024"
+
+def messages(context: str, question: str, examples: int) -> list[Message]:
+    """The turns of a question, behind so many worked ones."""
+    turns: list[Message] = []
+    for asked, reply in EXAMPLES[:examples]:
+        turns.append({"role": "user", "content": _ask(EXAMPLE_PASSAGE, asked)})
+        turns.append({"role": "assistant", "content": reply})
+    return [*turns, {"role": "user", "content": _ask(context, question)}]
 
 
-class FrozenTemplate(Jinja2ChatFormatter):
-    """A chat template, rendered in jinja's sandbox: it comes out of an untrusted file."""
-
-    @staticmethod
-    def strftime_now(f: str) -> str:  # noqa: ARG004 - the parent's signature
-        return FROZEN_DATE
-
-
-class ChatPrompt:
-    """Prompts for one model.
-
-    Args:
-        template: the model's chat template (Jinja), or None: then the bare prompt is used.
-        bos_token, eos_token: the texts of these tokens, which templates refer to.
-    """
-
-    def __init__(self, template: str | None, *, bos_token: str, eos_token: str) -> None:
-        frozen = [PROMPT, EXAMPLE_PASSAGE, EXAMPLES, template or ""]
-        self.sha256 = sha256_of_text(json.dumps(frozen))
-        self.has_template = template is not None
-        self._formatter: Any = template and FrozenTemplate(
-            template, bos_token=bos_token, eos_token=eos_token
-        )
-
-    def render(self, context: str, question: str) -> str:
-        turns = [(_ask(EXAMPLE_PASSAGE, asked), reply) for asked, reply in EXAMPLES]
-        if not self._formatter:
-            worked = "".join(f"{asked}\n\nAnswer: {reply}\n\n" for asked, reply in turns)
-            return f"{worked}{_ask(context, question)}\n\nAnswer:"
-        messages = [
-            {"role": role, "content": content}
-            for turn in turns
-            for role, content in zip(("user", "assistant"), turn, strict=True)
-        ]
-        messages.append({"role": "user", "content": _ask(context, question)})
-        return self._formatter(messages=messages).prompt
+def prompt_sha256(template_sha256: str, examples: int) -> str:
+    """What tells prompts apart: instructions, worked turns, the model's chat template."""
+    frozen = [PROMPT, EXAMPLE_PASSAGE, EXAMPLES[:examples], template_sha256]
+    return sha256_of_text(json.dumps(frozen))
 
 
 def _ask(context: str, question: str) -> str:

@@ -31,7 +31,7 @@ def prepare(task: dict[str, Any], lock: Path) -> Record:
     Raises:
         LlmpiError: the source cannot be had or is no SQuAD v2.
     """
-    if "hub" in task:
+    if task["hub"]:
         paragraphs, source = _from_hub(task, lock)
     else:
         paragraphs, source = _from_file(Path(task["squad_file"]))

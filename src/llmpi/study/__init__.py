@@ -15,10 +15,11 @@ from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDev
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource
 from llmpi.study.parts import Id, Part, Quants, check_name, unique
-from llmpi.study.quality import Gate, QualityTask, SquadFile, SquadHub
+from llmpi.study.quality import DivergenceTask, Gate, QualityTask, SquadTask
 
 __all__ = [
     "Battery",
+    "DivergenceTask",
     "EngineWheel",
     "Exclude",
     "Gate",
@@ -29,8 +30,7 @@ __all__ = [
     "PathSource",
     "PypiSource",
     "Runtime",
-    "SquadFile",
-    "SquadHub",
+    "SquadTask",
     "SshDevice",
     "Study",
     "Workload",

@@ -1,47 +1,88 @@
 """Quality tasks, and the minimum they ask for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, Tag
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Part, RepoId, Revision, which
+from llmpi.study.parts import Bytes, Part, RepoId, Revision
 
 
-class SquadSettings(Part):
-    """What every SQuAD v2 task can say, wherever its questions come from."""
+class SquadTask(Part):
+    """Reading comprehension with abstention, SQuAD v2."""
 
+    task: Literal["squad"]
+    """`squad`: exact match and F1, HasAns and NoAns apart."""
+    squad_file: str | None = Field(default=None, min_length=1)
+    """Questions from a file in the official JSON format, or"""
+    hub: RepoId | None = None
+    """from a data set on the Hugging Face hub, `owner/name`, with SQuAD's columns."""
+    revision: Revision = "main"
+    """Of the data set: commit sha; a branch or tag is resolved and locked as a model's is."""
+    split: str = Field(default="validation", pattern=r"^\w+$")
+    """Split of the data set."""
     questions: int | None = Field(default=None, ge=1)
     """Question budget: whole paragraphs are drawn until it is reached. By default all questions."""
     seed: int = Field(default=0, ge=0)
     """Seed of the draw of paragraphs."""
+    examples: int = Field(default=3, ge=0, le=3)
+    """Worked turns in front of every question."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     """Bound on the tokens of an answer."""
-    context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
-    """Context the engine reserves; a question that does not fit is marked so and scores 0."""
+    context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
+    """Context that all questions computed together share: bounds the memory. A question that does
+    not fit is marked so and scores 0."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        _one_of(self, "squad_file", "hub")
+        return self
 
 
-class SquadFile(SquadSettings):
-    """SQuAD v2 questions from a file in the official JSON format."""
+class DivergenceTask(Part):
+    """Perplexity of a text, and how far a variant's predictions are from those of the F16."""
 
-    squad_file: str = Field(min_length=1)
-    """Path of the file. A relative path starts where Snakemake runs."""
-
-
-class SquadHub(SquadSettings):
-    """SQuAD v2 questions from a data set on the Hugging Face hub."""
-
-    hub: RepoId
-    """Data set id, `owner/name`, with SQuAD's columns."""
+    task: Literal["divergence"]
+    """`divergence`: perplexity and KL divergence, as llama-perplexity defines them."""
+    text_file: str | None = Field(default=None, min_length=1)
+    """A text (UTF-8), or"""
+    python_topics: bool = False
+    """the help texts of this machine's Python, which every installation has, or"""
+    hub: RepoId | None = None
+    """a data set on the Hugging Face hub, such as `Salesforce/wikitext`."""
     revision: Revision = "main"
-    """Commit sha; a branch or tag is resolved and locked as a model's is."""
-    split: str = Field(default="validation", pattern=r"^\w+$")
+    """Of the data set: commit sha; a branch or tag is resolved and locked as a model's is."""
+    subset: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    """Configuration of the data set, such as `wikitext-2-raw-v1`."""
+    split: str = Field(default="test", pattern=r"^\w+$")
     """Split of the data set."""
+    column: str = "text"
+    """Column that holds the text."""
+    window_tokens: int = Field(default=512, ge=16, le=1_000_000)
+    """Tokens of a window; the second half of each is scored."""
+    chunks: int | None = Field(default=None, ge=1)
+    """So many windows from the beginning. By default the whole text."""
+    max_bytes: Bytes = 2 * 1024**3
+    """What the reference's log-probabilities may take on disk; fewer windows are scored if need
+    be, and the record says so."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        _one_of(self, "text_file", "python_topics", "hub")
+        return self
 
 
-QualityTask = Annotated[
-    Annotated[SquadFile, Tag("squad_file")] | Annotated[SquadHub, Tag("hub")],
-    which("squad_file", "hub"),
-]
+QualityTask = Annotated[SquadTask | DivergenceTask, Field(discriminator="task")]
+
+
+def _one_of(part: Part, *keys: str) -> None:
+    given = [key for key in keys if getattr(part, key)]
+    if len(given) != 1:
+        raise PydanticCustomError(
+            "one_of",
+            "exactly one of these keys is needed: {keys}",
+            {"keys": ", ".join(keys)},
+        )
 
 
 Metric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]

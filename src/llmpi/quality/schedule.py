@@ -1,0 +1,344 @@
+"""Which tokens are computed together: continuous batching over prompts that share prefixes.
+
+Plain bookkeeping, no engine: `Schedule` hands out batches of rows and takes back what the model
+said; `Memory` is what it asks of the engine's KV cache.
+
+Every batch has the same number of rows. They are the next token of each running answer first, then
+tokens of the prompts to come, in order; what is left is padding. Where few rows are left, as at the
+end of a block, a second, smaller shape is enough. So the shapes are the same for every variant of
+a model, whatever it answers: quantized kernels round differently with the shape of a batch.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+Tokens = tuple[int, ...]
+Take = Callable[[np.ndarray], None]
+"""What is done with the logits behind a token, one for each of the vocabulary."""
+
+
+class Request(NamedTuple):
+    """What is asked of the model behind a prompt.
+
+    `max_new_tokens` are generated greedily, fewer where the model ends by itself or the text so far
+    holds one of `until`; of each of `score` the log-likelihood is wanted, from the same state.
+    """
+
+    prompt: Tokens
+    max_new_tokens: int = 0
+    score: tuple[Tokens, ...] = ()
+    until: tuple[str, ...] = ()
+
+
+class Score(NamedTuple):
+    """Natural logarithm of a continuation's probability; whether each token is the likeliest."""
+
+    log_likelihood: float
+    greedy: bool
+
+
+class Outcome(NamedTuple):
+    """What came of a request; `stopped` if the answer ended before the bound.
+
+    `error` is set, and nothing else is there, where the request does not fit the context.
+    """
+
+    tokens: Tokens = ()
+    stopped: bool = False
+    scores: tuple[Score, ...] = ()
+    error: str | None = None
+
+
+class Row(NamedTuple):
+    """A token to compute, where it stands, and whether the logits behind it are wanted."""
+
+    token: int
+    position: int
+    sequence: int
+    wanted: bool
+
+
+class Memory(Protocol):
+    """The KV cache; sequences share cells, so that a copy costs nothing."""
+
+    def copy(self, source: int, target: int, tokens: int) -> None: ...
+
+    def drop(self, sequence: int) -> None: ...
+
+
+class Shape(NamedTuple):
+    """The constants of a schedule.
+
+    All share `context_tokens` cells. There are `sequences` ids: 0 is the shared prefix's, the last
+    one the padding's. A batch has `rows` rows, or `tail_rows` where those are enough.
+    """
+
+    context_tokens: int
+    rows: int = 128
+    tail_rows: int = 32
+    sequences: int = 64
+
+
+@dataclass
+class _Piece:
+    """Tokens to compute in a row. Their sequence begins as another piece's, or as the prefix."""
+
+    tokens: Tokens
+    position: int
+    begins_as: "_Piece | None"
+    wanted: dict[int, Take] = field(default_factory=dict)
+    sequence: int = 0
+    sent: int = 0
+
+    @property
+    def computed(self) -> bool:
+        return self.sent == len(self.tokens)
+
+
+@dataclass
+class _Job:
+    """What is let in as a whole: the shared part of a group, or what is a request's own."""
+
+    pieces: list[_Piece]
+    cells: int
+    ids: int
+    taken: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Group(_Job):
+    """The shared part; it stays while requests of the group are `left`."""
+
+    left: int = 0
+
+
+@dataclass
+class _Asked(_Job):
+    """A request, and what is known of its outcome."""
+
+    index: int = field(kw_only=True)
+    request: Request = field(kw_only=True)
+    group: _Group = field(kw_only=True)
+    tokens: list[int] = field(default_factory=list)
+    stopped: bool = False
+    answered: bool = False
+    scores: list[list[tuple[float, bool]]] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return self.answered and list(map(len, self.scores)) == list(map(len, self.request.score))
+
+
+class Schedule:
+    """The work of one block: groups of requests that share a prefix with their neighbours.
+
+    Args:
+        groups: requests; all of them begin with `prefix`, which is in sequence 0 already.
+        is_end: whether a token ends an answer.
+        ended: whether these tokens hold one of these texts, see `Request.until`.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[Request]],
+        prefix: Tokens,
+        shape: Shape,
+        memory: Memory,
+        *,
+        is_end: Callable[[int], bool],
+        ended: Callable[[Sequence[int], tuple[str, ...]], bool],
+    ) -> None:
+        self._shape, self._memory = shape, memory
+        self._is_end, self._ended = is_end, ended
+        self._free_ids = list(range(shape.sequences - 2, 0, -1))
+        # Padding has cells of its own, so that it never takes an answer's.
+        self._free_cells = shape.context_tokens - len(prefix) - shape.rows
+        self.outcomes: list[Outcome] = []
+        self._waiting: deque[_Job] = deque()
+        for group in groups:
+            self._enlist(group, len(prefix))
+        self._computing: list[_Piece] = []
+        self._answering: list[_Asked] = []
+        self._wanted: list[tuple[int, Take]] = []
+        self.batches = self.rows = self.padded_rows = self.finished = 0
+
+    def next_batch(self) -> list[Row]:
+        """The rows of the next batch; none when all is done."""
+        self._admit()
+        rows: list[Row] = []
+        self._wanted = []
+        for asked in self._answering:
+            self._wanted.append((len(rows), partial(self._answer, asked)))
+            position = len(asked.request.prompt) + len(asked.tokens) - 1
+            rows.append(Row(asked.tokens[-1], position, asked.taken[0], wanted=True))
+        # What is computed in this very batch is not there yet.
+        ready = [p for p in self._computing if p.begins_as is None or p.begins_as.computed]
+        for piece in ready:
+            rows += self._rows_of(piece, len(rows))
+        self.rows += len(rows)
+        if rows:
+            self.batches += 1
+            rows += self._padding(len(rows))
+        return rows
+
+    def take_logits(self, logits: Callable[[int], np.ndarray]) -> None:
+        """Go on from what the last batch gave: `logits(row)`."""
+        self._computing = [piece for piece in self._computing if not piece.computed]
+        for row, take in self._wanted:
+            take(logits(row))
+
+    # --- what is let in, and when -----------------------------------------------------------------
+
+    def _enlist(self, requests: Sequence[Request], prefix: int) -> None:
+        """Queue a group: the part its requests share, then what is each one's own."""
+        shared = common_prefix([request.prompt for request in requests])
+        head = _Piece(requests[0].prompt[prefix:shared], prefix, None)
+        group = _Group([head], len(head.tokens), ids=min(1, len(head.tokens)))
+        own = []
+        for request in requests:
+            error = self._never_fits(request, prefix, group.ids)
+            if error is None:
+                own.append(self._asked(len(self.outcomes), request, shared, group))
+            self.outcomes.append(Outcome(error=error))
+        group.left = len(own)
+        if own:
+            self._waiting += [group, *own]
+
+    def _never_fits(self, request: Request, prefix: int, shared_ids: int) -> str | None:
+        need = len(request.prompt) + request.max_new_tokens + sum(map(len, request.score))
+        have = self._free_cells + prefix
+        if need > have:
+            return f"needs {need} of {have} tokens of context"
+        most = len(self._free_ids) - shared_ids - 1
+        if len(request.score) > most:
+            return f"asks for {len(request.score)} continuations, {most} are possible"
+        return None
+
+    def _asked(self, index: int, request: Request, shared: int, group: _Group) -> _Asked:
+        tail = _Piece(request.prompt[shared:], shared, group.pieces[0])
+        end = len(request.prompt)
+        asked = _Asked(
+            [tail],
+            cells=len(tail.tokens) + request.max_new_tokens + sum(map(len, request.score)),
+            ids=1 + len(request.score),
+            index=index,
+            request=request,
+            group=group,
+            answered=not request.max_new_tokens,
+            scores=[[] for _ in request.score],
+        )
+        tail.wanted[len(tail.tokens) - 1] = partial(self._prompt_done, asked)
+        for which, continuation in enumerate(request.score):
+            piece = _Piece(continuation[:-1], end, tail)
+            for i in range(len(piece.tokens)):
+                piece.wanted[i] = partial(self._score, asked, which, continuation[i + 1])
+            asked.pieces.append(piece)
+        return asked
+
+    def _admit(self) -> None:
+        """Let jobs in, strictly in order, while there is room for all they may ever need."""
+        while self._waiting:
+            job = self._waiting[0]
+            if job.cells > self._free_cells or job.ids > len(self._free_ids):
+                return
+            self._waiting.popleft()
+            self._free_cells -= job.cells
+            job.taken = [self._free_ids.pop() for _ in range(job.ids)]
+            for piece, sequence in zip(job.pieces, job.taken, strict=False):
+                piece.sequence = sequence
+            self._computing += [piece for piece in job.pieces if piece.tokens]
+
+    def _leave(self, job: _Job) -> None:
+        for sequence in job.taken:
+            self._memory.drop(sequence)
+        self._free_ids += reversed(job.taken)
+        self._free_cells += job.cells
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def _rows_of(self, piece: _Piece, at: int) -> list[Row]:
+        """What of a piece finds room behind `at` rows."""
+        start = piece.sent
+        piece.sent = min(len(piece.tokens), start + self._shape.rows - at)
+        if start == 0 and piece.sent:
+            source = piece.begins_as.sequence if piece.begins_as else 0
+            self._memory.copy(source, piece.sequence, piece.position)
+        rows: list[Row] = []
+        for i in range(start, piece.sent):
+            take = piece.wanted.get(i)
+            if take:
+                self._wanted.append((at + len(rows), take))
+            rows.append(Row(piece.tokens[i], piece.position + i, piece.sequence, take is not None))
+        return rows
+
+    def _padding(self, real: int) -> list[Row]:
+        """Rows that fill a batch up to its shape, in a sequence of their own."""
+        small = real <= self._shape.tail_rows
+        count = (self._shape.tail_rows if small else self._shape.rows) - real
+        self.padded_rows += count
+        sequence = self._shape.sequences - 1
+        self._memory.drop(sequence)
+        return [Row(0, i, sequence, wanted=False) for i in range(count)]
+
+    # --- what the model said ----------------------------------------------------------------------
+
+    def _prompt_done(self, asked: _Asked, logits: np.ndarray) -> None:
+        """The answer begins here, and so does every continuation."""
+        for which, continuation in enumerate(asked.request.score):
+            if continuation:
+                self._score(asked, which, continuation[0], logits)
+        if not asked.answered:
+            self._answering.append(asked)
+            self._answer(asked, logits)
+        self._finish(asked)
+
+    def _answer(self, asked: _Asked, logits: np.ndarray) -> None:
+        token = int(np.argmax(logits))
+        asked.stopped = self._is_end(token)
+        if not asked.stopped:
+            asked.tokens.append(token)
+            asked.stopped = self._ended(asked.tokens, asked.request.until)
+        asked.answered = asked.stopped or len(asked.tokens) == asked.request.max_new_tokens
+        if asked.answered:
+            self._answering.remove(asked)
+        self._finish(asked)
+
+    def _score(self, asked: _Asked, which: int, token: int, logits: np.ndarray) -> None:
+        asked.scores[which].append(_log_likelihood(logits, token))
+        self._finish(asked)
+
+    def _finish(self, asked: _Asked) -> None:
+        if not asked.done or not asked.taken:
+            return
+        scores = tuple(
+            Score(sum(value for value, _ in parts), all(greedy for _, greedy in parts))
+            for parts in asked.scores
+        )
+        self.outcomes[asked.index] = Outcome(tuple(asked.tokens), asked.stopped, scores)
+        self.finished += 1
+        self._leave(asked)
+        asked.taken = []
+        asked.group.left -= 1
+        if asked.group.left == 0:
+            self._leave(asked.group)
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens all prompts begin with; at least one of each prompt is left over to compute."""
+    shared = 0
+    for column in zip(*(prompt[:-1] for prompt in prompts), strict=False):
+        if len(set(column)) > 1:
+            break
+        shared += 1
+    return shared
+
+
+def _log_likelihood(logits: np.ndarray, token: int) -> tuple[float, bool]:
+    top = float(logits.max())
+    total = float(np.exp(logits - top).sum(dtype=np.float64))
+    return float(logits[token]) - top - float(np.log(total)), int(np.argmax(logits)) == token
