@@ -32,7 +32,7 @@ from llmpi.quality.engine import BatchEngine
 from llmpi.quality.evaluate import blocks_of
 from llmpi.quality.prompt import messages
 from llmpi.quality.questions import draw
-from llmpi.quality.schedule import Request, Shape
+from llmpi.quality.schedule import Request, Shape, common_prefix
 
 Prompt = tuple[int, ...]
 Answers = list[tuple[int, ...]]
