@@ -511,11 +511,12 @@ def _difference(scores: Sequence[tuple[float, float]]) -> Record:
 
 
 def _with_verdict(group: Record, p_adjusted: float) -> Record:
-    verdict = _verdict(group["only_a"], group["only_b"], p_adjusted)
+    verdict = winner(group["only_a"], group["only_b"], p_adjusted)
     return {**group, "p_adjusted": p_adjusted, "verdict": verdict}
 
 
-def _verdict(a_better: int, b_better: int, p: float) -> str:
+def winner(a_better: int, b_better: int, p: float) -> str:
+    """ "a better" or "b better", or "not distinguishable" where p is above 0.05."""
     if p > SIGNIFICANT:
         return INDISTINCT
     return "a better" if a_better > b_better else "b better"
