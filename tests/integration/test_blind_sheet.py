@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import select
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,9 +19,17 @@ from llmpi.quality.blind import read_judgements, write_sheet
 
 HOSTILE = "</script></div><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
 KEY_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Backspace": 8}
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync
-    --remote-debugging-pipe""".split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+]
 
 
 class Browser:
@@ -69,6 +78,8 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._events], [], [], 60)
+            assert ready, "chromium hangs"
             more = os.read(self._events, 1 << 16)
             assert more, "chromium ended"
             self._buffer += more
@@ -89,7 +100,7 @@ class Browser:
         return result["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        for _ in range(100):
+        for _ in range(400):
             if self.evaluate(expression):
                 return
             time.sleep(0.05)
@@ -151,7 +162,7 @@ def saved(browser: Browser, folder: Path) -> Path:
     behavior = {"behavior": "allow", "downloadPath": str(folder)}
     browser("Browser.setDownloadBehavior", session="", **behavior)
     browser.evaluate("document.querySelector('form.save button').click()")
-    for _ in range(100):
+    for _ in range(400):
         if found := list(folder.glob("*.json")):
             return found[0]
         time.sleep(0.05)

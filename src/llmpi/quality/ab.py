@@ -219,8 +219,8 @@ def load_prompts(path: Path) -> list[Prompt]:
             problems += [f"{path}:{number}: {_complaint(problem)}" for problem in error.errors()]
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}")
-    if more := len(problems) - SHOWN_PROBLEMS:
-        problems[SHOWN_PROBLEMS:] = [f"... and {more} more"] if more > 0 else []
+    if len(problems) > SHOWN_PROBLEMS:
+        problems[SHOWN_PROBLEMS:] = [f"... and {len(problems) - SHOWN_PROBLEMS} more"]
     if problems:
         raise LlmpiError("\n".join(problems))
     if not prompts:
@@ -436,7 +436,7 @@ Pair = tuple[Prompt, Outcome, Outcome]
 def compare(
     prompts: Sequence[Prompt], a_outcomes: Sequence[Outcome], b_outcomes: Sequence[Outcome]
 ) -> Record:
-    """Two variants on the same prompts, each with itself removed: differences are B minus A.
+    """Two variants on the same prompts, paired prompt by prompt; differences are B minus A.
 
     Intervals: 95 %, percentile bootstrap of the paired differences over prompts. p values: exact
     McNemar test, two-sided (McNemar 1947, doi:10.1007/BF02295996; exact form: the sign test on
