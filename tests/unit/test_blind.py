@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmpi.errors import LlmpiError
@@ -122,6 +122,7 @@ def test_identical_answers_are_not_shown(tmp_path: Path) -> None:
     assert "64 tokens" not in shown.html, "the reason may tell who it is"
 
 
+@settings(max_examples=30)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0")))
 def test_any_text_shows_as_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("sheet") / "s.html"
