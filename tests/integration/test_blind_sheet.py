@@ -91,6 +91,13 @@ class Browser:
         self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def reload(self) -> None:
+        """Load the page again, with what it has put into localStorage.
+
+        That is put back by hand: about one freshly started Chromium in a hundred loses it.
+        """
+        stored = self.evaluate("JSON.stringify(localStorage)")
+        put_back = f"Object.assign(localStorage, {stored})"
+        self("Page.addScriptToEvaluateOnNewDocument", source=put_back)
         self("Page.reload")
         kind = "performance.getEntriesByType('navigation')[0].type"
         self.wait_for(f"{kind} === 'reload' && document.readyState === 'complete'")
