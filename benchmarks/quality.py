@@ -29,7 +29,7 @@ from llmpi.device.engine import Engine, Settings
 from llmpi.quality import squad
 from llmpi.quality.chat import ChatFormat
 from llmpi.quality.engine import BatchEngine
-from llmpi.quality.evaluate import blocks_of
+from llmpi.quality.evaluate import BLOCK_QUESTIONS, blocks_of
 from llmpi.quality.prompt import messages
 from llmpi.quality.questions import draw
 from llmpi.quality.schedule import Request, Shape, common_prefix
@@ -103,16 +103,13 @@ def load_prompts(gguf: Path, args: argparse.Namespace) -> list[list[list[Prompt]
     with Engine(gguf, Settings(threads=args.threads), context_tokens=64) as engine:
         bos, eos = engine.special_texts()
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
-        return [
-            [
-                [
-                    tuple(engine.tokenize(chat.render(messages(p.context, q.question, 3))))
-                    for q in p.questions
-                ]
-                for p in block
-            ]
-            for block in blocks_of(paragraphs)
-        ]
+
+        def prompts(i: int) -> list[Prompt]:
+            context, questions = paragraphs[i]
+            asked = (chat.render(messages(context, q.question, 3)) for q in questions)
+            return [tuple(engine.tokenize(text)) for text in asked]
+
+        return [[prompts(i) for i in block] for block in blocks_of(paragraphs, BLOCK_QUESTIONS)]
 
 
 # --- the three ------------------------------------------------------------------------------------

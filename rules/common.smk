@@ -8,7 +8,7 @@ from pathlib import Path
 from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
-from llmpi.runs import Session, sessions, variants
+from llmpi.runs import Session, by_width, sessions, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -108,8 +108,35 @@ def question_spec(wildcards):
 
 def answer_spec(wildcards):
     """What decides how they are answered."""
-    task = study.quality[wildcards.task]
-    return {key: getattr(task, key) for key in ANSWERING}
+    task, descent = study.quality[wildcards.task], study.descent
+    found = {key: getattr(task, key) for key in ANSWERING}
+    if descent and descent.task == wildcards.task:
+        found["descent"] = descent.model_dump()
+    return found
+
+
+def descends(wildcards):
+    """Whether this variant is scored no further than it takes to tell, and only if wider ones hold."""
+    descent = study.descent
+    quants = by_width(study, wildcards.model)
+    return bool(descent) and descent.task == wildcards.task and wildcards.quant != quants[0]
+
+
+def reference_record(wildcards):
+    """The widest variant's record, where this one is compared while it is scored."""
+    return quality_of(wildcards, 0) if descends(wildcards) else []
+
+
+def wider_record(wildcards):
+    """The next wider variant's record, which tells whether to go on."""
+    quants = by_width(study, wildcards.model)
+    return quality_of(wildcards, quants.index(wildcards.quant) - 1) if descends(wildcards) else []
+
+
+def quality_of(wildcards, place):
+    """The record of the model's variant at this place by width."""
+    quant = by_width(study, wildcards.model)[place]
+    return layout.at(layout.QUALITY, **{**dict(wildcards.items()), "quant": quant})
 
 
 def source_spec(kind, part, without=()):

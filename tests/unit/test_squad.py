@@ -108,7 +108,9 @@ def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
                 em, f = score(question, said)
                 answers.append(Answered(bool(question.golds), said, em, f, no_answer[question.id]))
                 item = {"golds": question.golds, "prediction": said, "exact": em, "f1": f}
-                items.append({**item, "paragraph": 0, "error": None})
+                items.append(
+                    {**item, "paragraph": 0, "error": None, "no_answer": no_answer[question.id]}
+                )
         official = squad_reference.evaluate(dataset, predictions, no_answer, thresh)
         summary = summarize(items)
         ours: dict[str, float] = {"total": summary["items"]}
@@ -117,6 +119,7 @@ def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
             prefix = {"": "", "has_ans": "HasAns_", "no_ans": "NoAns_"}[kind]
             ours[prefix + key], ours[prefix + "total"] = metric["pct"], metric["items"]
         best = best_thresholds(answers)
+        assert summary["thresholds"] == best
         assert {**ours, **best} == pytest.approx(official, rel=1e-12)
         assert best == {key: official[key] for key in best}
         moved += best["best_exact_thresh"] != best["best_f1_thresh"]
