@@ -25,7 +25,6 @@ wildcard_constraints:
     model="|".join(map(re.escape, study.models)),
     device="|".join(map(re.escape, study.devices)),
     runtime="|".join(map(re.escape, study.runtimes)),
-    task="|".join(map(re.escape, study.quality)) or "none",
     quant="|".join(map(re.escape, sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}))),
 
 
@@ -70,6 +69,17 @@ DEVICE_MODULES = [
         "workload",
     )
 ]
+
+
+def tasks_of(kind):
+    """Ids of the study's quality tasks of a kind."""
+    return [task for task, spec in study.quality.items() if spec.task == kind]
+
+
+def any_of(names):
+    """What a wildcard with these values must match."""
+    return "|".join(map(re.escape, names)) or "none"
+
 
 # The settings of a quality task that concern the answers, not the choice of questions.
 ANSWERING = ("max_new_tokens", "context_tokens", "examples")
@@ -193,7 +203,7 @@ def study_records():
         ],
         "bench": [session_path(layout.BENCH, session) for session in measured],
         "questions": [
-            layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality
+            layout.at(layout.QUESTIONS, study=study.study, task=t) for t in tasks_of("squad")
         ],
         "quality": quality_records(),
     }

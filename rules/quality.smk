@@ -10,6 +10,8 @@ rule prepare_questions:
         questions=layout.QUESTIONS,
     log:
         "logs/prepare_questions/{study}/{task}.log",
+    wildcard_constraints:
+        task=any_of(tasks_of("squad")),
     retries: 2
     conda:
         "../envs/workstation.yaml"
@@ -45,6 +47,8 @@ rule evaluate_quality:
         quality=layout.QUALITY,
     log:
         "logs/evaluate_quality/{study}/{model}/{quant}/{task}.log",
+    wildcard_constraints:
+        task=any_of(tasks_of("squad")),
     conda:
         "../envs/workstation.yaml"
     threads: 4

@@ -3,15 +3,16 @@
 import csv
 import importlib.metadata
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmpi import __version__, layout
 from llmpi.device.energy import tokens_per_joule, words_per_battery
+from llmpi.quality.comparisons import comparisons
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.runs import Run, Variant, expand_runs, variants
-from llmpi.study import Gate, Study
+from llmpi.runs import Run, Variant, by_width, expand_runs, variants
+from llmpi.study import Gate, QualityTask, SquadTask, Study
 
 Row = dict[str, Any]
 
@@ -25,17 +26,22 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` (see `row`), `questions` and `models` by id, `machines` by device, `provenance`.
+        `rows` (see `row`), `questions` and `models` by id, `comparisons` of each variant with its
+        reference, the outcome of the `descent` by model, `machines` by device, `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
     manifests = {v: _read(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)}
     scores = {v: _scores(study, v) for v in manifests}
+    order = {model: by_width(study, model) for model in study.models}
+    tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
+    compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
     rows = []
     for run in expand_runs(study):
         session = _read(layout.BENCH, study=study.study, **run.session._asdict())
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
-        rows.append(row(study, run, bench, manifests[run.variant], scores[run.variant]))
+        cell = row(study, run, bench, manifests[run.variant], scores[run.variant])
+        rows.append({**cell, **_compared(run.variant, tasks, compared)})
     return {
         "study": study.study,
         "rows": rows,
@@ -43,8 +49,10 @@ def summarize(spec: dict[str, Any]) -> Record:
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
             task: _without(_read(layout.QUESTIONS, study=study.study, task=task), "squad")
-            for task in study.quality
+            for task in tasks
         },
+        "comparisons": compared,
+        "descent": _descent(study, order, scores),
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {
@@ -68,7 +76,11 @@ def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[st
         **_roofline(bench, manifest),
         **_energy(study, bench),
         **_file(manifest),
-        **{key: value for task, s in scores.items() for key, value in _quality(task, s).items()},
+        **{
+            key: value
+            for task, asked in study.quality.items()
+            for key, value in _quality(asked, task, scores[task]).items()
+        },
         "gates_failed": "; ".join(_failed_gates(study.gates, scores)),
     }
 
@@ -247,13 +259,25 @@ def _scores(study: Study, variant: Variant) -> dict[str, Record]:
     }
 
 
-def _quality(task: str, record: Record) -> Row:
+def _quality(asked: QualityTask, task: str, record: Record) -> Row:
+    state = {f"{task}_status": record["status"], f"{task}_reason": record.get("reason")}
+    numbers = _squad(task, record) if isinstance(asked, SquadTask) else _divergence(task, record)
+    return {**state, **numbers}
+
+
+def _divergence(task: str, record: Record) -> Row:
+    return {}
+
+
+def _squad(task: str, record: Record) -> Row:
     known = is_ok(record)
     metrics = record["summary"]["metrics"] if known else {}
+    best = (record["summary"]["thresholds"] if known else None) or {}
     cells: Row = {
-        f"{task}_status": record["status"],
-        f"{task}_reason": record.get("reason"),
         f"{task}_items": record["summary"]["items"] if known else None,
+        f"{task}_best_em_pct": best.get("best_exact"),
+        f"{task}_best_f1_pct": best.get("best_f1"),
+        f"{task}_best_f1_threshold": best.get("best_f1_thresh"),
     }
     for metric, name in NAMES.items():
         score = metrics.get(metric, {})
@@ -271,6 +295,51 @@ NAMES = {
     "no_ans_exact": "no_ans_em",
     "no_ans_f1": "no_ans_f1",
 }
+
+
+def _compared(variant: Variant, tasks: Sequence[str], compared: Sequence[Record]) -> Row:
+    """F1 against the reference's: what the data say, and whether they can tell the two apart."""
+    found = {c["task"]: c for c in compared if (c["model"], c["quant"]) == variant}
+    return {
+        f"{task}_f1_{name}": found.get(task, {}).get(key)
+        for task in tasks
+        for name, key in COMPARED.items()
+    }
+
+
+COMPARED = {
+    "difference_pct": "difference_pct",
+    "difference_low_pct": "low_pct",
+    "difference_high_pct": "high_pct",
+    "p_adjusted": "p_adjusted",
+    "minimum_detectable_pct": "minimum_detectable_pct",
+    "verdict": "verdict",
+}
+
+
+def _descent(
+    study: Study, order: Mapping[str, Sequence[str]], scores: Mapping[Variant, dict[str, Record]]
+) -> list[Record]:
+    """For each model the lowest width that holds, where it ended, and each step's verdict."""
+    if study.descent is None:
+        return []
+    found = []
+    for model, (widest, *narrower) in ((m, quants) for m, quants in order.items() if quants):
+        records = {q: scores[Variant(model, q)][study.descent.task] for q in narrower}
+        verdicts = {q: r["descent"] for q, r in records.items() if is_ok(r) and r["descent"]}
+        holds = [q for q, verdict in verdicts.items() if verdict["decision"] == "holds"]
+        ended = next((q for q, v in verdicts.items() if v["decision"] != "holds"), None)
+        found.append(
+            {
+                "model": model,
+                "widest": widest,
+                "lowest": holds[-1] if holds else widest,
+                "ended_at": ended,
+                "steps": [{"quant": q, **verdict} for q, verdict in verdicts.items()],
+                "skipped": {q: r["reason"] for q, r in records.items() if r["status"] == "skipped"},
+            }
+        )
+    return found
 
 
 def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]:

@@ -30,6 +30,7 @@ __all__ = [
     "Model",
     "PathSource",
     "PypiSource",
+    "QualityTask",
     "Runtime",
     "SquadTask",
     "SshDevice",
