@@ -361,7 +361,8 @@ def encode(logits: Logits, log_z: Logits, out: Codes) -> None:
     scale = (top - low) / np.float32(65535)
     steps = logits - low
     np.maximum(steps, 0, out=steps)
-    steps *= np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    tiny = np.finfo(np.float32).tiny  # rows that are flat to that: all codes are 0
+    steps *= np.divide(1, scale, out=np.zeros_like(scale), where=scale > tiny)
     out[:, 4 : 4 + logits.shape[1]] = np.rint(steps, out=steps)
     out[:, :4].view(np.float32)[:] = np.hstack([scale, low - log_z])
 
@@ -710,11 +711,11 @@ class Windows:
     def tokenize(self, text: str) -> Tokens:
         """Tokens of `text`, what looks like a special token read as plain text."""
         raw = text.removesuffix("\n").encode()  # llama.cpp's tools drop a file's last newline
-        room = len(raw) + 8
-        tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), tokens, room, True, False)
-        if count < 0:
-            raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
+        count = -len(raw)
+        while count < 0:  # there was no room for so many
+            room = -count
+            tokens = (llama_cpp.llama_token * room)()
+            count = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), tokens, room, True, False)
         return np.ctypeslib.as_array(tokens)[:count].copy()
 
     def vocabulary(self) -> Record:
