@@ -225,6 +225,13 @@ def test_divergence_is_the_references() -> None:
     assert compare(variant, token, rows)[2] == pytest.approx([math.log(2)], abs=1e-5)
 
 
+def test_what_a_row_only_bounds_counts_for_nothing() -> None:
+    """999 tokens of no probability stand in the row as exp(-16) each: 0.11 nats if they counted."""
+    logits = np.array([[0, *[-1000] * 999]], np.float32)
+    [kld] = compare(logits, np.zeros(1, np.int32), encoded(logits))[2]
+    assert kld == pytest.approx(0, abs=1e-5)
+
+
 # --- the window rule ------------------------------------------------------------------------------
 
 
@@ -477,7 +484,10 @@ def test_interrupted_run_goes_on(
     assert interrupted(work | {"partial": str(tmp_path / "third")}) == straight
 
 
-def test_another_job_takes_over_nothing(folder: Path, tmp_path: Path) -> None:
+def test_another_job_takes_over_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "BATCH_TOKENS", 48)
     partial = str(tmp_path / "partial")
     measure(job(folder, "perplexity", partial=partial))
     record = measure(job(folder, "perplexity", "variant", partial=partial))
