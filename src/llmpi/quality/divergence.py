@@ -60,6 +60,15 @@ RANGE_NATS = 16
 ROWS_AT_ONCE = 8
 """So many rows of logits stay in the processor's cache while they are scored."""
 RESAMPLES = 1000
+OF_THE_REFERENCE = (
+    "corpus",
+    "vocabulary",
+    "window_tokens",
+    "chunks",
+    "wanted_chunks",
+    "available_chunks",
+)
+"""What a divergence takes over from its reference's manifest."""
 QUANTITIES = ("nll", "reference_nll", "kld", "same_top1")
 """What a position gives: nats, nats, nats, and 0 or 1. Without a reference, only the first."""
 
@@ -144,11 +153,10 @@ def divergence(
     for needed in (manifest, rows_manifest):
         if not is_ok(needed):
             return needed
-    told = ("window_tokens", "chunks", "corpus", "vocabulary")
     work = {
         "rows": str(rows),
         "reference": {name: rows_manifest[name] for name in ("gguf_sha256", "engine", "threads")},
-        **{name: rows_manifest[name] for name in told},
+        **{name: rows_manifest[name] for name in OF_THE_REFERENCE},
     }
     return _run("divergence", gguf, manifest, work, partial=partial, threads=threads)
 
@@ -460,11 +468,13 @@ def measure(job: Record) -> Record:
     with Windows(Path(job["gguf"]), window, job["threads"]) as model:
         if job["task"] == "divergence":
             held = _matching_rows(job, model)
-            tokens, available = held.tokens, len(held.tokens)
+            tokens = held.tokens
+            counts = {name: job[name] for name in ("available_chunks", "wanted_chunks")}
         else:
-            tokens = cut(model.tokenize(job["text"]), window)
-            available = len(tokens)
-            tokens = tokens[: _chunks(job, available, model.vocab_tokens)]
+            text = cut(model.tokenize(job["text"]), window)
+            wanted = min(len(text), job["chunks"] or len(text))
+            counts = {"available_chunks": len(text), "wanted_chunks": wanted}
+            tokens = text[: _fitting(job, wanted, model.vocab_tokens)]
         identity = {name: job[name] for name in job if name not in PATHS}
         partial = Partial(Path(job["partial"]), {**identity, "engine": engine})
         if job["task"] == "perplexity":
@@ -480,7 +490,7 @@ def measure(job: Record) -> Record:
         "summary": summarize(values),
         "window_tokens": window,
         "chunks": len(tokens),
-        "available_chunks": available,
+        **counts,
         "positions_per_chunk": positions_of(window),
         "corpus": job["corpus"],
         "vocabulary": vocabulary,
@@ -510,15 +520,14 @@ def cut(tokens: Tokens, window: int) -> Tokens:
     return tokens[: chunks * window].reshape(chunks, window)
 
 
-def _chunks(job: Record, available: int, vocab_tokens: int) -> int:
-    """How many chunks to take: what is asked, what there is, and what the file may hold."""
-    chunks = min(available, job["chunks"] or available)
-    if job["task"] == "reference":
-        fitting = LogProbs.fitting(job["max_bytes"], job["window_tokens"], vocab_tokens)
-        if fitting < chunks:
-            _say(f"{fitting} of {chunks} chunks fit into max_bytes, {job['max_bytes'] / 1e6:g} MB")
-            return fitting
-    return chunks
+def _fitting(job: Record, wanted: int, vocab_tokens: int) -> int:
+    """How many of the wanted chunks the job's file may hold, if it has one."""
+    if job["task"] != "reference":
+        return wanted
+    fitting = LogProbs.fitting(job["max_bytes"], job["window_tokens"], vocab_tokens)
+    if fitting < wanted:
+        _say(f"{fitting} of {wanted} chunks fit into max_bytes, {job['max_bytes'] / 1e6:g} MB")
+    return min(fitting, wanted)
 
 
 def _matching_rows(job: Record, model: "Windows") -> LogProbs:
