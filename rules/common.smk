@@ -125,6 +125,23 @@ def answer_spec(wildcards):
     return found
 
 
+def corpus_spec(wildcards):
+    """Where a text comes from: the one source that is named, and what belongs to it."""
+    task = study.quality[wildcards.task]
+    if not task.hub:
+        keys = ["text_file"] if task.text_file else ["python_topics"]
+        return {"source": {key: getattr(task, key) for key in keys}, "lock": ""}
+    hub = {"hub": task.hub, "revision": task.revision, "split": task.split}
+    spec = source_spec("dataset", task)
+    return {**spec, "source": {**hub, "column": task.column, "config": task.subset}}
+
+
+def window_spec(wildcards):
+    """How a text is cut and how much of it is taken."""
+    task = study.quality[wildcards.task]
+    return {key: getattr(task, key) for key in ("window_tokens", "chunks", "max_bytes")}
+
+
 def descends(wildcards):
     """Whether this variant is scored no further than it takes to tell, and only if wider ones hold."""
     descent = study.descent

@@ -25,6 +25,9 @@ DEVICES_CHECK = "results/devices/{study}/check.txt"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 
 BENCH = "results/bench/{study}/{device}/{model}/{quant}/{runtime}.json"
+CORPUS = "results/corpora/{study}/{task}.json"
+REFERENCE_ROWS = "results/reference/{study}/{model}/{task}.rows"
+REFERENCE = "results/reference/{study}/{model}/{task}.json"
 BLOCKS = "results/blocks/{model}/{quant}"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 

@@ -12,7 +12,7 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.records import Record, is_ok, now, read_json, whole_file
 from llmpi.runs import Run, Variant, by_width, expand_runs, variants
-from llmpi.study import Gate, QualityTask, SquadTask, Study
+from llmpi.study import DivergenceTask, Gate, QualityTask, SquadTask, Study
 
 Row = dict[str, Any]
 
@@ -52,6 +52,7 @@ def summarize(spec: dict[str, Any]) -> Record:
             for task in tasks
         },
         "comparisons": compared,
+        "divergence": _divergences(study, scores),
         "descent": _descent(study, order, scores),
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
@@ -266,7 +267,39 @@ def _quality(asked: QualityTask, task: str, record: Record) -> Row:
 
 
 def _divergence(task: str, record: Record) -> Row:
-    return {}
+    """Perplexity and distance from the F16, each with its standard error (`_se`)."""
+    found = record["summary"] if is_ok(record) else {}
+    row: Row = {}
+    for name in DIVERGENCE:
+        estimate = found.get(name, {})
+        row[f"{task}_{name}"] = estimate.get("value")
+        row[f"{task}_{name}_se"] = estimate.get("standard_error")
+    return row
+
+
+DIVERGENCE = (
+    "perplexity",
+    "perplexity_ratio",
+    "kld_mean_nats",
+    "kld_median_nats",
+    "kld_p99_nats",
+    "top1_agreement_pct",
+)
+
+
+def _divergences(study: Study, scores: Mapping[Variant, dict[str, Record]]) -> list[Record]:
+    """The texts, and what each variant makes of them."""
+    found = []
+    for task in (t for t, asked in study.quality.items() if isinstance(asked, DivergenceTask)):
+        records = {variant: by_task[task] for variant, by_task in scores.items()}
+        rows = [
+            {**variant._asdict(), "status": r["status"], **(r.get("summary") or {})}
+            for variant, r in records.items()
+        ]
+        known = next((r for r in records.values() if is_ok(r)), {})
+        keys = ("corpus", "window_tokens", "chunks", "wanted_chunks")
+        found.append({"task": task, "rows": rows, **{key: known.get(key) for key in keys}})
+    return found
 
 
 def _squad(task: str, record: Record) -> Row:
