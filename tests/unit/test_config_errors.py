@@ -22,7 +22,9 @@ quality:
   field: {{task: squad, squad_file: questions.json}}
 """
 QUANTS = ", ".join(FTYPES)
-TOP = "study, models, quants, devices, workloads, runtimes, quality, gates, battery, exclude"
+TOP = (
+    "study, models, quants, devices, workloads, runtimes, quality, gates, descent, battery, exclude"
+)
 WORKLOAD = (
     "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
     "sampling, context_tokens, timeout_s"
