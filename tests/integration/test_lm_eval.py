@@ -91,6 +91,15 @@ def test_choices_have_the_log_likelihood_they_have_alone(model, alone) -> None:
     assert model.batching[-1]["rows"] < sum(len(alone.tokenize(c + k)) for c, k in asked) / 2
 
 
+def test_choices_that_do_not_fit_together_are_scored_apart(model) -> None:
+    asked = [("Note:", " " + f"{word} is followed by " * 14) for word in ("One", "Two", "Three")]
+    tokens = [len(model.tok_encode(continuation)) for _, continuation in asked]
+    assert max(tokens) < model.max_length < SHAPE.context_tokens < sum(tokens)
+    together = [value for value, _ in ask(model, "loglikelihood", asked)]
+    alone = [ask(model, "loglikelihood", [one])[0][0] for one in asked]
+    assert together == pytest.approx(alone, abs=TOLERANCE)
+
+
 def test_the_likeliest_continuation_is_greedy(model, alone) -> None:
     context = "The capital of France is the city of"
     said = greedy_text(alone, alone.tokenize(context), 3)

@@ -236,6 +236,7 @@ class GgufLM(TemplateLM):
         groups = [[requests[i] for i in group] for group in order]
         self._engine.share(groups)
         outcomes, counts = self._engine.run(groups, done=Progress(len(requests)).at)
+        assert not any(outcome.error for outcome in outcomes), "requests are cut to fit"
         self.batching.append(counts)
         found = dict(zip(itertools.chain.from_iterable(order), outcomes, strict=True))
         return [found[i] for i in range(len(requests))]
