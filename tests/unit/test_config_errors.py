@@ -72,7 +72,8 @@ BAD = {
     ),
     "gate on a missing task": (
         ("quality:", "gates: [{task: feld, at_least_pct: 3}]\nquality:"),
-        "10: gates.0.task: no squad task 'feld' under 'quality'; did you mean 'field'? Allowed: field",
+        "10: gates.0.task: no squad task 'feld' under 'quality'; did you mean 'field'? "
+        "Allowed: field",
     ),
     "id twice": (
         ("quants:", "  m1:\n    source: {path: x}\nquants:"),
