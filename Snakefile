@@ -17,6 +17,8 @@ include: "rules/deploy.smk"
 include: "rules/benchmark.smk"
 include: "rules/quality.smk"
 include: "rules/divergence.smk"
+include: "rules/ab.smk"
+include: "rules/lm_eval.smk"
 include: "rules/report.smk"
 
 

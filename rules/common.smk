@@ -8,7 +8,7 @@ from pathlib import Path
 from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
-from llmpi.runs import Session, by_width, sessions, variants
+from llmpi.runs import Session, by_width, pairs_of, sessions, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -142,6 +142,45 @@ def window_spec(wildcards):
     return {key: getattr(task, key) for key in ("window_tokens", "chunks", "max_bytes")}
 
 
+def prompt_spec(wildcards):
+    """What decides how the user's prompts are answered."""
+    task = study.quality[wildcards.task]
+    return {key: getattr(task, key) for key in ("max_new_tokens", "context_tokens")}
+
+
+def all_pairs():
+    """Ids of all pairs of all A/B tasks."""
+    return [pair for task in tasks_of("ab") for pair in pairs_of(study, task)]
+
+
+def pair_spec(wildcards):
+    """Who is compared, and the seed of the sheet."""
+    pair = pairs_of(study, wildcards.task)[wildcards.pair]
+    return {
+        "names": ["/".join(variant) for variant in pair],
+        "seed": study.quality[wildcards.task].seed,
+    }
+
+
+def pair_records(wildcards):
+    """The two variants' answers."""
+    where = {"study": wildcards.study, "task": wildcards.task}
+    pair = pairs_of(study, wildcards.task)[wildcards.pair]
+    return [layout.at(layout.QUALITY, **where, **variant._asdict()) for variant in pair]
+
+
+def judgement_files(wildcards):
+    """What people saved from the sheets so far."""
+    folder = study.quality[wildcards.task].judgements
+    return sorted(map(str, Path(folder).glob("*.json"))) if folder else []
+
+
+def harness_files(wildcards):
+    """The user's own task files and their data."""
+    folder = study.quality[wildcards.task].include_path
+    return sorted(str(p) for p in Path(folder).rglob("*") if p.is_file()) if folder else []
+
+
 def descends(wildcards):
     """Whether this variant is scored no further than it takes to tell, and only if wider ones hold."""
     descent = study.descent
@@ -223,6 +262,11 @@ def study_records():
             layout.at(layout.QUESTIONS, study=study.study, task=t) for t in tasks_of("squad")
         ],
         "quality": quality_records(),
+        "pairs": [
+            layout.at(layout.AB, study=study.study, task=task, pair=pair)
+            for task in tasks_of("ab")
+            for pair in pairs_of(study, task)
+        ],
     }
 
 

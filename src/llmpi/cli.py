@@ -10,7 +10,7 @@ from llmpi.config_file import load_study
 from llmpi.errors import LlmpiError
 from llmpi.lock import Kind, is_commit, locked, read_lock
 from llmpi.runs import expand_runs, variants
-from llmpi.study import HubSource, Study
+from llmpi.study import DivergenceTask, HubSource, SquadTask, Study
 
 
 def check(config: Path) -> None:
@@ -46,7 +46,7 @@ def hub_sources(study: Study) -> list[tuple[Kind, str, str]]:
         if isinstance(model.source, HubSource):
             found.append(("model", model.source.hub, model.source.revision))
     for task in study.quality.values():
-        if task.hub:
+        if isinstance(task, SquadTask | DivergenceTask) and task.hub:
             found.append(("dataset", task.hub, task.revision))
     return [source for source in dict.fromkeys(found) if not is_commit(source[2])]
 

@@ -64,7 +64,11 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("workloads.ID", "", [study.Workload]),
     ("runtimes.ID", "", [study.Runtime]),
-    ("quality.ID", "Told by `task`.", [study.SquadTask, study.DivergenceTask]),
+    (
+        "quality.ID",
+        "Told by `task`.",
+        [study.SquadTask, study.DivergenceTask, study.AbTask, study.LmEvalTask],
+    ),
     ("gates[]", "", [study.Gate]),
     ("descent", "", [study.Descent]),
     ("battery", "", [study.Battery]),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from llmpi.quant_types import FTYPES
-from llmpi.study import Exclude, Study
+from llmpi.study import AbTask, Exclude, Study
 
 
 class Variant(NamedTuple):
@@ -73,6 +73,22 @@ def by_width(study: Study, model: str) -> list[str]:
     """
     found = {variant.quant for variant in variants(study) if variant.model == model}
     return [quant for quant in FTYPES if quant in found]
+
+
+def pairs_of(study: Study, task: str) -> dict[str, tuple[Variant, Variant]]:
+    """The pairs that an A/B task compares, by an id that names a file."""
+    asked = study.quality[task]
+    assert isinstance(asked, AbTask)
+    found = [(_variant(a), _variant(b)) for a, b in asked.pairs]
+    if not found:
+        for model in study.models:
+            widest, *narrower = by_width(study, model) or [""]
+            found += [(Variant(model, widest), Variant(model, quant)) for quant in narrower]
+    return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
+
+
+def _variant(name: str) -> Variant:
+    return Variant(*name.split("/"))
 
 
 def _all_variants(study: Study) -> Iterator[Variant]:

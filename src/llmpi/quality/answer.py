@@ -158,7 +158,7 @@ def _answer(engine: Any, spec: dict[str, Any]) -> None:
                 }
                 for request, outcome in zip(requests, outcomes, strict=True)
             ],
-            "batching": {**engine.shape._asdict(), **counts},
+            "batching": {"shape": engine.shape._asdict(), **counts},
             "has_chat_template": chat.has_template,
             "chat_template_sha256": chat.sha256,
             "engine": engine_info.describe(),

@@ -34,6 +34,7 @@ def write_page(summary: Record, out: Path) -> None:
         failed=_failed(summary),
         tasks=list(summary["questions"]),
         dequantized=_dequantized(summary["rows"]),
+        pair_rows=_pair_rows,
     )
     with whole_file(out) as partial:
         partial.write_text(html, encoding="utf-8")
@@ -91,6 +92,11 @@ def _failed(summary: Record) -> list[Record]:
             if row[f"{task}_status"] != "ok"
         ]
     return list({json.dumps(cell): cell for cell in cells}.values())
+
+
+def _pair_rows(pair: Record) -> list[tuple[str, Record]]:
+    """A comparison of two variants: over all prompts, then by tag."""
+    return [*([("all", pair["all"])] if pair["all"] else []), *pair["tags"].items()]
 
 
 def _dequantized(rows: Sequence[Row]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import csv
 import importlib.metadata
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,16 @@ from llmpi import __version__, layout
 from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.runs import Run, Variant, by_width, expand_runs, variants
-from llmpi.study import DivergenceTask, Gate, QualityTask, SquadTask, Study
+from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
+from llmpi.study import (
+    AbTask,
+    DivergenceTask,
+    Gate,
+    LmEvalTask,
+    QualityTask,
+    SquadTask,
+    Study,
+)
 
 Row = dict[str, Any]
 
@@ -53,6 +61,8 @@ def summarize(spec: dict[str, Any]) -> Record:
         },
         "comparisons": compared,
         "divergence": _divergences(study, scores),
+        "pairs": _pairs(study),
+        "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
@@ -262,8 +272,25 @@ def _scores(study: Study, variant: Variant) -> dict[str, Record]:
 
 def _quality(asked: QualityTask, task: str, record: Record) -> Row:
     state = {f"{task}_status": record["status"], f"{task}_reason": record.get("reason")}
-    numbers = _squad(task, record) if isinstance(asked, SquadTask) else _divergence(task, record)
-    return {**state, **numbers}
+    numbers: dict[str, Callable[[str, Record], Row]] = {
+        "squad": _squad,
+        "divergence": _divergence,
+        "ab": _own_prompts,
+        "lm_eval": _harness,
+    }
+    return {**state, **numbers[asked.task](task, record)}
+
+
+def _own_prompts(task: str, record: Record) -> Row:
+    """Share of the prompts with an expectation whose answer meets it."""
+    return {f"{task}_passed_pct": record["summary"]["passed_pct"] if is_ok(record) else None}
+
+
+def _harness(task: str, record: Record) -> Row:
+    """The harness's metrics as text, such as `arc_easy/acc,none 43.0; ...`; any name may occur."""
+    metrics = record["summary"]["metrics"] if is_ok(record) else {}
+    shown = {name: m.get("pct", m.get("value")) for name, m in metrics.items()}
+    return {f"{task}_metrics": "; ".join(f"{n} {v:.4g}" for n, v in shown.items() if v is not None)}
 
 
 def _divergence(task: str, record: Record) -> Row:
@@ -285,6 +312,29 @@ DIVERGENCE = (
     "kld_p99_nats",
     "top1_agreement_pct",
 )
+
+
+def _pairs(study: Study) -> list[Record]:
+    """Pairs of variants on the user's own prompts, without the single answers."""
+    found = []
+    for task in (t for t, asked in study.quality.items() if isinstance(asked, AbTask)):
+        for pair, (a, b) in pairs_of(study, task).items():
+            record = _read(layout.AB, study=study.study, task=task, pair=pair)
+            sheet = f"../../ab/{study.study}/{task}/{pair}.html"
+            names = {"a": "/".join(a), "b": "/".join(b)}
+            found.append({"task": task, "sheet": sheet, **names, **_without(record, "prompts")})
+    return found
+
+
+def _harnesses(study: Study, scores: Mapping[Variant, dict[str, Record]]) -> list[Record]:
+    """Metrics of the lm-evaluation-harness, one row a variant and metric."""
+    return [
+        {"task": task, **variant._asdict(), "metric": name, **metric}
+        for task in (t for t, asked in study.quality.items() if isinstance(asked, LmEvalTask))
+        for variant, by_task in scores.items()
+        if is_ok(by_task[task])
+        for name, metric in by_task[task]["summary"]["metrics"].items()
+    ]
 
 
 def _divergences(study: Study, scores: Mapping[Variant, dict[str, Record]]) -> list[Record]:

@@ -15,9 +15,18 @@ from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDev
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource
 from llmpi.study.parts import Id, Part, Quants, check_name, unique
-from llmpi.study.quality import Descent, DivergenceTask, Gate, QualityTask, SquadTask
+from llmpi.study.quality import (
+    AbTask,
+    Descent,
+    DivergenceTask,
+    Gate,
+    LmEvalTask,
+    QualityTask,
+    SquadTask,
+)
 
 __all__ = [
+    "AbTask",
     "Battery",
     "Descent",
     "DivergenceTask",
@@ -26,6 +35,7 @@ __all__ = [
     "Gate",
     "HubSource",
     "Limits",
+    "LmEvalTask",
     "LocalDevice",
     "Model",
     "PathSource",
@@ -120,6 +130,16 @@ class Study(Part):
             check_name(gate.task, scored, "squad task", "quality", ("gates", i, "task"))
         if self.descent:
             check_name(self.descent.task, scored, "squad task", "quality", ("descent", "task"))
+        named = [
+            f"{model}/{quant}"
+            for model, spec in self.models.items()
+            for quant in spec.quants or self.quants
+        ]
+        for task, asked in self.quality.items():
+            for i, pair in enumerate(asked.pairs if isinstance(asked, AbTask) else []):
+                for name in pair:
+                    place = ("quality", task, "pairs", i)
+                    check_name(name, named, "variant", "models and quants", place)
         for i, rule in enumerate(self.exclude):
             for key, names in known.items():
                 name = getattr(rule, key)

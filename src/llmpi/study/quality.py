@@ -72,7 +72,51 @@ class DivergenceTask(Part):
         return self
 
 
-QualityTask = Annotated[SquadTask | DivergenceTask, Field(discriminator="task")]
+class AbTask(Part):
+    """Your own prompts: any two variants side by side, by rule and by people who do not know which.
+
+    One line of the file is a prompt, what is expected of its answer, and its tags; see
+    docs/methodology.md."""
+
+    task: Literal["ab"]
+    """`ab`: what each variant makes of your prompts, and pairs of variants compared."""
+    prompts: str = Field(min_length=1)
+    """The file, one JSON object a line."""
+    pairs: list[tuple[str, str]] = Field(default_factory=list)
+    """Pairs of variants, each as `model/quantization`. By default every variant against the widest
+    of its model."""
+    judgements: str | None = Field(default=None, min_length=1)
+    """Folder with files that people saved from the blind sheets."""
+    seed: int = Field(default=0, ge=0)
+    """Of the order on the sheets."""
+    max_new_tokens: int = Field(default=160, ge=1, le=8192)
+    """Bound on the tokens of an answer."""
+    context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
+    """Context that all prompts computed together share."""
+
+
+class LmEvalTask(Part):
+    """Tasks of EleutherAI's lm-evaluation-harness, on the engine. Set up with `make lm-eval`."""
+
+    task: Literal["lm_eval"]
+    """`lm_eval`: multiple choice, generation, rolling log-likelihood."""
+    tasks: list[str] = Field(min_length=1)
+    """Names of its tasks, groups or tags."""
+    include_path: str | None = Field(default=None, min_length=1)
+    """Folder of your own task files (YAML)."""
+    limit: int | None = Field(default=None, ge=1)
+    """So many items of each task, from the first."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """Worked examples in front of each item; by default what the task says."""
+    apply_chat_template: bool = False
+    """Put prompts as turns in the model's chat template."""
+    context_tokens: int = Field(default=4096, ge=768, le=1_000_000)
+    """Context that all that runs at once shares; one sequence has 256 fewer at most."""
+
+
+QualityTask = Annotated[
+    SquadTask | DivergenceTask | AbTask | LmEvalTask, Field(discriminator="task")
+]
 
 
 def _one_of(part: Part, *keys: str) -> None:

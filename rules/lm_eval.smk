@@ -1,0 +1,35 @@
+"""Tasks of the lm-evaluation-harness, scored on the workstation once per variant."""
+
+
+rule evaluate_lm_eval:
+    """A variant on tasks of the harness."""
+    input:
+        code=code(
+            "evaluate_lm_eval",
+            "quality/harness",
+            "quality/lm_eval_model",
+            "quality/answer",
+            "quality/chat",
+            "quality/engine",
+            "quality/grouping",
+            "quality/schedule",
+            "device/engine",
+        ),
+        gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
+        tasks=harness_files,
+    output:
+        quality=layout.QUALITY,
+    log:
+        "logs/evaluate_lm_eval/{study}/{model}/{quant}/{task}.log",
+    wildcard_constraints:
+        task=any_of(tasks_of("lm_eval")),
+    conda:
+        "../envs/workstation.yaml"
+    threads: 4
+    params:
+        spec=lambda wildcards: study.quality[wildcards.task].model_dump(exclude={"task"}),
+    message:
+        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+    script:
+        "../workflow/scripts/evaluate_lm_eval.py"
