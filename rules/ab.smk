@@ -9,7 +9,6 @@ rule answer_prompts:
             "quality/own_prompts",
             "quality/ab",
             "quality/answer",
-            "quality/blind",
             "quality/chat",
             "quality/engine",
             "quality/schedule",
@@ -43,10 +42,9 @@ rule compare_pair:
     input:
         code=code(
             "compare_pair",
-            "quality/own_prompts",
             "quality/ab",
-            "quality/answer",
             "quality/blind",
+            "quality/pairs",
             "quality/squad",
             "quality/statistics",
         ),

@@ -37,6 +37,7 @@ PLUMBING = {
 STARTED = {
     "check_devices": ["device/environment"],
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
+    "evaluate_lm_eval": ["quality/lm_eval_model"],
     "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],
 }
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi.jobs import job
-from llmpi.quality.own_prompts import compare_pair
+from llmpi.quality.pairs import compare_pair
 from llmpi.records import read_json, write_json
 
 

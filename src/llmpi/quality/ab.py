@@ -29,7 +29,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from math import comb
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +51,7 @@ from referencing.jsonschema import DRAFT202012
 
 from llmpi.errors import LlmpiError
 from llmpi.quality import squad
-from llmpi.quality.statistics import RESAMPLES, clustered_interval
+from llmpi.quality.statistics import RESAMPLES, clustered_interval, holm, sign_test
 from llmpi.records import Record
 
 # Far above what an honest check needs; CPU time, so that a busy machine changes no outcome.
@@ -464,7 +463,7 @@ def compare(
     checked = [pair for pair in pairs if pair[1].passed is not None]
     tags = dict.fromkeys(tag for prompt, *_ in checked for tag in prompt.tags)
     by_tag = {tag: _group([pair for pair in checked if tag in pair[0].tags]) for tag in tags}
-    adjusted = _holm([group["p"] for group in by_tag.values()])
+    adjusted = holm([group["p"] for group in by_tag.values()])
     return {
         "interval": f"95 %, paired bootstrap over prompts, {RESAMPLES} resamples, seeded",
         "test": "McNemar, exact, two-sided; Holm-adjusted over the tags",
@@ -488,7 +487,7 @@ def _group(pairs: Sequence[Pair]) -> Record:
         **_difference([(float(bool(a.passed)), float(bool(b.passed))) for _, a, b in pairs]),
         "only_a": only_a,
         "only_b": only_b,
-        "p": _mcnemar_exact(only_a, only_b),
+        "p": sign_test(only_a, only_b),
         "f1": _difference(f1) if f1 else None,
     }
 
@@ -520,19 +519,3 @@ def winner(a_better: int, b_better: int, p: float) -> str:
     if p > SIGNIFICANT:
         return INDISTINCT
     return "a better" if a_better > b_better else "b better"
-
-
-def _mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided p of a split at least this uneven between two equally likely sides."""
-    n, fewer = only_a + only_b, min(only_a, only_b)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of a family of p values, in their order."""
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted

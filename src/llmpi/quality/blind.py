@@ -20,7 +20,8 @@ from typing import Any, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.ab import Prompt, _holm, _mcnemar_exact, winner
+from llmpi.quality.ab import Prompt, winner
+from llmpi.quality.statistics import holm, sign_test
 from llmpi.records import Record, sha256_of_json, whole_file
 
 VERDICTS = ("left", "right", "tie", "both_bad")
@@ -148,7 +149,7 @@ def read_judgements(path: Path, key: Mapping[str, Any]) -> Record:
         tag: _count(verdicts, {i: p for i, p in key["prompts"].items() if tag in p["tags"]})
         for tag in tags
     }
-    adjusted = _holm([counts["p"] for counts in by_tag.values()])
+    adjusted = holm([counts["p"] for counts in by_tag.values()])
     return {
         "sheet": key["sheet"],
         "judge": saved["judge"],
@@ -216,7 +217,7 @@ def _count(verdicts: Mapping[str, str], prompts: Mapping[str, Any]) -> Record:
         "unjudged": len(prompts) - counts.total(),
         "identical": sum(prompt["left"] is None for prompt in prompts.values()),
         **{verdict: counts[verdict] for verdict in ("a_better", "b_better", "tie", "both_bad")},
-        "p": _mcnemar_exact(counts["a_better"], counts["b_better"]),
+        "p": sign_test(counts["a_better"], counts["b_better"]),
     }
 
 

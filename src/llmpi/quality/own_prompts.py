@@ -1,13 +1,13 @@
-"""The user's own prompts: a variant's answers and outcomes, and two variants side by side."""
+"""The user's own prompts: a variant's answers, and how many are what was expected."""
 
 from pathlib import Path
 from typing import Any
 
 from llmpi.device.supervise import Death
-from llmpi.quality.ab import Prompt, compare, judge, load_prompts
+from llmpi.quality.ab import Prompt, judge, load_prompts
 from llmpi.quality.answer import Group, answer_blocks
-from llmpi.quality.blind import read_judgements, write_sheet
-from llmpi.records import Record, failed, is_ok, now, read_json, sha256_of
+from llmpi.quality.chat import Message
+from llmpi.records import Record, failed, is_ok, now, sha256_of
 
 
 def answer_prompts(
@@ -33,7 +33,7 @@ def answer_prompts(
     if not is_ok(manifest):
         return manifest
     started = now()
-    groups: list[Group] = [[{"messages": p.chat(), "continuation": None}] for p in asked]
+    groups: list[Group] = [[{"messages": _turns(p), "continuation": None}] for p in asked]
     records = answer_blocks(
         gguf, manifest["sha256"], [groups], settings=settings, threads=threads, store=store
     )
@@ -62,49 +62,5 @@ def answer_prompts(
     }
 
 
-def compare_pair(
-    names: tuple[str, str],
-    records: tuple[Record, Record],
-    prompts: Path,
-    *,
-    seed: int,
-    judgements: list[Path],
-    sheet: Path,
-) -> tuple[Record, Record]:
-    """Two variants on the same prompts, and a sheet on which people judge them blindly.
-
-    Args:
-        records: of `answer_prompts`; one that failed makes the comparison fail.
-        judgements: files saved from sheets; those of other sheets are passed over.
-        sheet: where the page goes.
-
-    Returns:
-        The comparison, with what people `judged`; and the key of the sheet, which says who stands
-        where and is not for those who judge.
-
-    Raises:
-        LlmpiError: a file of judgements is damaged.
-    """
-    asked = load_prompts(prompts)
-    for name, record in zip(names, records, strict=True):
-        if not is_ok(record):
-            sheet.write_text(f"{name} has no answers: {record['status']}\n", encoding="utf-8")
-            return failed("quality", f"{name}: {record.get('reason')}"), {}
-    a, b = (record["answers"] for record in records)
-    key = write_sheet(sheet, names, asked, a, b, seed)
-    found = [read_judgements(path, key) for path in judgements if _is_of(path, key)]
-    result = compare(asked, _outcomes(asked, a), _outcomes(asked, b))
-    a_name, b_name = names
-    return {"status": "ok", "a": a_name, "b": b_name, **result, "judged": found}, key
-
-
-def _outcomes(prompts: list[Prompt], answers: list[Record]) -> list[Any]:
-    return [judge(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-
-
-def _is_of(path: Path, key: Record) -> bool:
-    try:
-        saved = read_json(path)
-    except ValueError:
-        return True  # read_judgements says what is wrong with it
-    return not isinstance(saved, dict) or saved.get("sheet") == key["sheet"]
+def _turns(prompt: Prompt) -> list[Message]:
+    return [Message(role=turn["role"], content=turn["content"]) for turn in prompt.chat()]

@@ -148,13 +148,17 @@ def mcnemar(reference: Sequence[int], variant: Sequence[int]) -> dict[str, Any]:
     pairs = list(zip(reference, variant, strict=True))
     only_reference = sum(bool(r) and not v for r, v in pairs)
     only_variant = sum(bool(v) and not r for r, v in pairs)
-    discordant = only_reference + only_variant
-    tail = sum(comb(discordant, k) for k in range(min(only_reference, only_variant) + 1))
     return {
         "only_reference": only_reference,
         "only_variant": only_variant,
-        "p": min(1.0, 2 * tail / 2**discordant),
+        "p": sign_test(only_reference, only_variant),
     }
+
+
+def sign_test(one: int, other: int) -> float:
+    """Two-sided p of a split at least this uneven between two equally likely sides."""
+    n, fewer = one + other, min(one, other)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
 
 
 def minimum_detectable_difference(
