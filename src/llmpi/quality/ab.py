@@ -51,12 +51,11 @@ from referencing.jsonschema import DRAFT202012
 
 from llmpi.errors import LlmpiError
 from llmpi.quality import squad
-from llmpi.quality.statistics import RESAMPLES, clustered_interval, holm, sign_test
+from llmpi.quality.statistics import RESAMPLES, clustered_interval, distinguishable, holm, sign_test
 from llmpi.records import Record
 
 # Far above what an honest check needs; CPU time, so that a busy machine changes no outcome.
 CHECK_CPU_S = 2.0
-SIGNIFICANT = 0.05
 INDISTINCT = "not distinguishable"
 SHOWN_PROBLEMS = 10
 
@@ -509,13 +508,13 @@ def _difference(scores: Sequence[tuple[float, float]]) -> Record:
     }
 
 
-def _with_verdict(group: Record, p_adjusted: float) -> Record:
+def _with_verdict(group: Record, p_adjusted: float | None) -> Record:
     verdict = winner(group["only_a"], group["only_b"], p_adjusted)
     return {**group, "p_adjusted": p_adjusted, "verdict": verdict}
 
 
-def winner(a_better: int, b_better: int, p: float) -> str:
+def winner(a_better: int, b_better: int, p: float | None) -> str:
     """ "a better" or "b better", or "not distinguishable" where p is above 0.05."""
-    if p > SIGNIFICANT:
+    if not distinguishable(p):
         return INDISTINCT
     return "a better" if a_better > b_better else "b better"

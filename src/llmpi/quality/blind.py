@@ -221,6 +221,6 @@ def _count(verdicts: Mapping[str, str], prompts: Mapping[str, Any]) -> Record:
     }
 
 
-def _with_verdict(counts: Record, p_adjusted: float) -> Record:
+def _with_verdict(counts: Record, p_adjusted: float | None) -> Record:
     verdict = winner(counts["a_better"], counts["b_better"], p_adjusted)
     return {**counts, "p_adjusted": p_adjusted, "verdict": verdict}
