@@ -63,6 +63,7 @@ DEVICE_MODULES = [
         "lock",
         "measure",
         "meters",
+        "parity",
         "sampler",
         "say",
         "store",
@@ -169,6 +170,7 @@ def study_records():
             layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality
         ],
         "quality": quality_records(),
+        "parity": parity_records(measured),
     }
 
 
@@ -178,3 +180,9 @@ def quality_records():
         for variant in variants(study)
         for task in study.quality
     ]
+
+
+def parity_records(measured):
+    """Where quality is scored on one machine and speed measured on another."""
+    there = [session for session in measured if study.quality and not is_local(session.device)]
+    return list(dict.fromkeys(session_path(layout.PARITY, session) for session in there))

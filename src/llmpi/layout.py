@@ -25,6 +25,8 @@ DEVICES_CHECK = "results/devices/{study}/check.txt"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 
 BENCH = "results/bench/{study}/{device}/{model}/{quant}/{runtime}.json"
+PREDICTIONS = "results/predictions/{model}/{quant}.json"
+PARITY = "results/parity/{study}/{device}/{model}/{quant}.json"
 BLOCKS = "results/blocks/{model}/{quant}"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 

@@ -35,7 +35,8 @@ def summarize(spec: dict[str, Any]) -> Record:
     for run in expand_runs(study):
         session = _read(layout.BENCH, study=study.study, **run.session._asdict())
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
-        rows.append(row(study, run, bench, manifests[run.variant], scores[run.variant]))
+        parity = _parity(study, run)
+        rows.append(row(study, run, bench, manifests[run.variant], scores[run.variant], parity))
     return {
         "study": study.study,
         "rows": rows,
@@ -56,8 +57,16 @@ def summarize(spec: dict[str, Any]) -> Record:
     }
 
 
-def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[str, Record]) -> Row:
+def row(
+    study: Study,
+    run: Run,
+    bench: Record,
+    manifest: Record,
+    scores: dict[str, Record],
+    parity: Row,
+) -> Row:
     """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""
+    no_parity = [f"parity: {parity['parity_reason']}"] if parity["parity_reason"] else []
     return {
         "study": study.study,
         **run._asdict(),
@@ -69,7 +78,8 @@ def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[st
         **_energy(study, bench),
         **_file(manifest),
         **{key: value for task, s in scores.items() for key, value in _quality(task, s).items()},
-        "gates_failed": "; ".join(_failed_gates(study.gates, scores)),
+        **parity,
+        "gates_failed": "; ".join([*no_parity, *_failed_gates(study.gates, scores)]),
     }
 
 
@@ -271,6 +281,20 @@ NAMES = {
     "no_ans_exact": "no_ans_em",
     "no_ans_f1": "no_ans_f1",
 }
+
+
+def _parity(study: Study, run: Run) -> Row:
+    """Agreement with the workstation; a reason says that its scores are not transferred.
+
+    On a local device the engine that is timed is the one that is scored.
+    """
+    checked = study.quality and study.devices[run.device].transport != "local"
+    record = _read(layout.PARITY, study=study.study, **run._asdict()) if checked else {}
+    return {
+        "parity_top1_pct": record.get("top1_pct"),
+        "parity_kl_nats": record.get("kl_nats"),
+        "parity_reason": record.get("reason"),
+    }
 
 
 def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]:
