@@ -94,6 +94,7 @@ def record(logits: np.ndarray, **more: Any) -> dict[str, Any]:
         "status": "ok",
         "tokens": list(range(len(logits))),
         "tokens_sha256": "abc",
+        "gguf_sha256": "def",
         "positions": [most_likely(row, 5) for row in logits],
         "settings": {},
         "engine": {},

@@ -20,7 +20,7 @@ TOP1_AT_LEAST_PCT = 90.0
 
 
 def predict_here(gguf: Path, manifest: Record, *, threads: int) -> Record:
-    """What the workstation's engine predicts, see `llmpi.device.parity.predict`.
+    """The record of `llmpi.device.parity.predict`, made here, and the `gguf_sha256`.
 
     Args:
         manifest: of `gguf`; a failed one is passed on.
@@ -28,14 +28,16 @@ def predict_here(gguf: Path, manifest: Record, *, threads: int) -> Record:
     if not is_ok(manifest):
         return manifest
     job = {"gguf": str(gguf), "threads": threads}
-    return parity.supervised(job, log=lambda line: log.debug("%s", line))
+    record = parity.supervised(job, log=lambda line: log.debug("%s", line))
+    return {**record, "gguf_sha256": manifest["sha256"]}
 
 
 def compare(workstation: Record, device: Record) -> Record:
     """Hold the device's predictions for the text against the workstation's.
 
     Args:
-        workstation, device: of `llmpi.device.parity.predict`; a failed one is passed on.
+        workstation, device: of `predict_here` and `llmpi.remote.parity.predict_there`; a failed
+            one is passed on.
 
     Returns:
         Record with `agrees` and, where not, the `reason`; `top1_pct`, the share of positions with
@@ -46,7 +48,7 @@ def compare(workstation: Record, device: Record) -> Record:
     for where, record in (("workstation", workstation), ("device", device)):
         if not is_ok(record):
             return failed(record["stage"], f"on the {where}: {record['reason']}")
-    ran = ("tokens_sha256", "settings", "engine", "machine")
+    ran = ("gguf_sha256", "tokens_sha256", "settings", "engine", "machine")
     sides = {
         "workstation": {key: workstation[key] for key in ran},
         "device": {key: device[key] for key in ran},

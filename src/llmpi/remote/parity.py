@@ -12,10 +12,10 @@ from llmpi.remote.deploy import ensure_model
 def predict_there(
     name: str, spec: dict[str, Any], *, what: str, receipt: Record, gguf: Path
 ) -> Record:
-    """The record of `llmpi.device.parity.predict`, made there. An engine that dies is a result.
+    """The record of `llmpi.device.parity.predict`, made there, and the `gguf_sha256`.
 
-    It is short and changes nothing, so it hangs on the connection: where that breaks, the device
-    ends it, and Snakemake tries again.
+    An engine that dies is a result. It is short and changes nothing, so it hangs on the connection:
+    where that breaks, the device ends it, and Snakemake tries again.
 
     Args:
         spec: the device's fields.
@@ -33,4 +33,4 @@ def predict_there(
         if not is_ok(again):
             return again
         job = {"what": what, "gguf": receipt["path"], "threads": spec["threads"]}
-        return device.ask("predict", job, log=tell)
+        return {**device.ask("predict", job, log=tell), "gguf_sha256": receipt["sha256"]}
