@@ -5,10 +5,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := device workstation dev
+LOCKS := device workstation lm-eval dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast virtual-pi lint format docs lock clean
+.PHONY: help setup lm-eval run test test-fast virtual-pi lint format docs lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,7 +25,13 @@ $(VENV)/.dev: envs/dev.lock $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/dev.lock
 	@touch $@
 
+$(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
+	$(BIN)/python src/llmpi/device/install.py envs/lm-eval.lock
+	@touch $@
+
 setup: $(VENV)/.workstation  ## Make .venv with everything the workflow needs (compiles the engine)
+
+lm-eval: $(VENV)/.lm-eval  ## Add lm-evaluation-harness, which tasks of the kind lm_eval need
 
 run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.html
 	$(BIN)/snakemake --cores all

@@ -16,6 +16,7 @@ include: "rules/quantize.smk"
 include: "rules/deploy.smk"
 include: "rules/benchmark.smk"
 include: "rules/quality.smk"
+include: "rules/divergence.smk"
 include: "rules/parity.smk"
 include: "rules/report.smk"
 

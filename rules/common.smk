@@ -8,7 +8,7 @@ from pathlib import Path
 from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
-from llmpi.runs import Session, sessions, variants
+from llmpi.runs import Session, by_width, sessions, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -25,7 +25,6 @@ wildcard_constraints:
     model="|".join(map(re.escape, study.models)),
     device="|".join(map(re.escape, study.devices)),
     runtime="|".join(map(re.escape, study.runtimes)),
-    task="|".join(map(re.escape, study.quality)) or "none",
     quant="|".join(map(re.escape, sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}))),
 
 
@@ -72,6 +71,17 @@ DEVICE_MODULES = [
     )
 ]
 
+
+def tasks_of(kind):
+    """Ids of the study's quality tasks of a kind."""
+    return [task for task, spec in study.quality.items() if spec.task == kind]
+
+
+def any_of(names):
+    """What a wildcard with these values must match."""
+    return "|".join(map(re.escape, names)) or "none"
+
+
 # The settings of a quality task that concern the answers, not the choice of questions.
 ANSWERING = ("max_new_tokens", "context_tokens", "examples")
 
@@ -109,8 +119,52 @@ def question_spec(wildcards):
 
 def answer_spec(wildcards):
     """What decides how they are answered."""
+    task, descent = study.quality[wildcards.task], study.descent
+    found = {key: getattr(task, key) for key in ANSWERING}
+    if descent and descent.task == wildcards.task:
+        found["descent"] = descent.model_dump()
+    return found
+
+
+def corpus_spec(wildcards):
+    """Where a text comes from: the one source that is named, and what belongs to it."""
     task = study.quality[wildcards.task]
-    return {key: getattr(task, key) for key in ANSWERING}
+    if not task.hub:
+        keys = ["text_file"] if task.text_file else ["python_topics"]
+        return {"source": {key: getattr(task, key) for key in keys}, "lock": ""}
+    hub = {"hub": task.hub, "revision": task.revision, "split": task.split}
+    spec = source_spec("dataset", task)
+    return {**spec, "source": {**hub, "column": task.column, "config": task.subset}}
+
+
+def window_spec(wildcards):
+    """How a text is cut and how much of it is taken."""
+    task = study.quality[wildcards.task]
+    return {key: getattr(task, key) for key in ("window_tokens", "chunks", "max_bytes")}
+
+
+def descends(wildcards):
+    """Whether this variant is scored no further than it takes to tell, and only if wider ones hold."""
+    descent = study.descent
+    quants = by_width(study, wildcards.model)
+    return bool(descent) and descent.task == wildcards.task and wildcards.quant != quants[0]
+
+
+def reference_record(wildcards):
+    """The widest variant's record, where this one is compared while it is scored."""
+    return quality_of(wildcards, 0) if descends(wildcards) else []
+
+
+def wider_record(wildcards):
+    """The next wider variant's record, which tells whether to go on."""
+    quants = by_width(study, wildcards.model)
+    return quality_of(wildcards, quants.index(wildcards.quant) - 1) if descends(wildcards) else []
+
+
+def quality_of(wildcards, place):
+    """The record of the model's variant at this place by width."""
+    quant = by_width(study, wildcards.model)[place]
+    return layout.at(layout.QUALITY, **{**dict(wildcards.items()), "quant": quant})
 
 
 def source_spec(kind, part, without=()):
@@ -167,7 +221,7 @@ def study_records():
         ],
         "bench": [session_path(layout.BENCH, session) for session in measured],
         "questions": [
-            layout.at(layout.QUESTIONS, study=study.study, task=t) for t in study.quality
+            layout.at(layout.QUESTIONS, study=study.study, task=t) for t in tasks_of("squad")
         ],
         "quality": quality_records(),
         "parity": parity_records(measured),

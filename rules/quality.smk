@@ -10,6 +10,8 @@ rule prepare_questions:
         questions=layout.QUESTIONS,
     log:
         "logs/prepare_questions/{study}/{task}.log",
+    wildcard_constraints:
+        task=any_of(tasks_of("squad")),
     retries: 2
     conda:
         "../envs/workstation.yaml"
@@ -26,21 +28,27 @@ rule evaluate_quality:
             "evaluate_quality",
             "quality/answer",
             "quality/chat",
+            "quality/descent",
             "quality/engine",
             "quality/evaluate",
             "quality/prompt",
             "quality/schedule",
             "quality/squad",
             "quality/statistics",
+            "quality/stopping",
             "device/engine",
         ),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
+        reference=reference_record,
+        wider=wider_record,
     output:
         quality=layout.QUALITY,
     log:
         "logs/evaluate_quality/{study}/{model}/{quant}/{task}.log",
+    wildcard_constraints:
+        task=any_of(tasks_of("squad")),
     conda:
         "../envs/workstation.yaml"
     threads: 4

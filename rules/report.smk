@@ -5,7 +5,14 @@ rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
         **study_records(),
-        code=code("summarize", "report/summary", "device/energy", "device/meters"),
+        code=code(
+            "summarize",
+            "report/summary",
+            "quality/comparisons",
+            "quality/statistics",
+            "device/energy",
+            "device/meters",
+        ),
     output:
         csv=report(
             layout.SUMMARY_CSV,

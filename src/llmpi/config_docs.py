@@ -66,6 +66,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ("runtimes.ID", "", [study.Runtime]),
     ("quality.ID", "Told by `task`.", [study.SquadTask, study.DivergenceTask]),
     ("gates[]", "", [study.Gate]),
+    ("descent", "", [study.Descent]),
     ("battery", "", [study.Battery]),
     ("exclude[]", "", [study.Exclude]),
 ]

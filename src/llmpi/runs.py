@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from llmpi.quant_types import FTYPES
 from llmpi.study import Exclude, Study
 
 
@@ -63,6 +64,15 @@ def sessions(study: Study) -> dict[Session, list[str]]:
 def variants(study: Study) -> list[Variant]:
     """Every variant that is still run somewhere; quality is scored for these."""
     return list(dict.fromkeys(run.variant for run in expand_runs(study)))
+
+
+def by_width(study: Study, model: str) -> list[str]:
+    """A model's quantizations that are run somewhere, from the widest to the narrowest.
+
+    The first is the reference of the others.
+    """
+    found = {variant.quant for variant in variants(study) if variant.model == model}
+    return [quant for quant in FTYPES if quant in found]
 
 
 def _all_variants(study: Study) -> Iterator[Variant]:

@@ -22,7 +22,9 @@ quality:
   field: {{task: squad, squad_file: questions.json}}
 """
 QUANTS = ", ".join(FTYPES)
-TOP = "study, models, quants, devices, workloads, runtimes, quality, gates, battery, exclude"
+TOP = (
+    "study, models, quants, devices, workloads, runtimes, quality, gates, descent, battery, exclude"
+)
 WORKLOAD = (
     "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
     "sampling, context_tokens, timeout_s"
@@ -70,7 +72,8 @@ BAD = {
     ),
     "gate on a missing task": (
         ("quality:", "gates: [{task: feld, at_least_pct: 3}]\nquality:"),
-        "10: gates.0.task: no task 'feld' under 'quality'; did you mean 'field'? Allowed: field",
+        "10: gates.0.task: no squad task 'feld' under 'quality'; did you mean 'field'? "
+        "Allowed: field",
     ),
     "id twice": (
         ("quants:", "  m1:\n    source: {path: x}\nquants:"),

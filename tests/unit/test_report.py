@@ -80,7 +80,12 @@ def chat() -> dict[str, Any]:
 def quality(f1: float) -> dict[str, Any]:
     score = {"pct": f1, "low_pct": f1 - 5, "high_pct": f1 + 5, "items": 9}
     names = ("exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1")
-    return {"status": "ok", "summary": {"items": 9, "metrics": dict.fromkeys(names, score)}}
+    summary = {"items": 9, "metrics": dict.fromkeys(names, score), "thresholds": None}
+    items = [
+        {"id": str(i), "paragraph": i // 3, "exact": int(i < f1 / 10), "f1": float(i < f1 / 10)}
+        for i in range(9)
+    ]
+    return {"status": "ok", "summary": summary, "descent": None, "items": items}
 
 
 @pytest.fixture
@@ -309,7 +314,9 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     shown = page(tmp_path, devices=BEHIND_SSH).text
     assert f"is not transferred to pi: another model {EVIL}." in shown
     assert "Quality against speed" not in shown, "it was the only measured cell"
-    assert f"pi m F16 parity another model {EVIL}" in shown.partition("Failed or not run")[2]
+    assert (
+        f"pi m F16 parity another model {EVIL}" in shown.partition("Failed, skipped or not run")[2]
+    )
 
 
 @pytest.mark.usefixtures("results")

@@ -1,136 +1,129 @@
 """The SQuAD v2 scorer against the official definition."""
 
-import collections
-import re
-import string
+import json
+import math
+import random
 
 import pytest
+import squad_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi.errors import LlmpiError
 from llmpi.quality import squad
 from llmpi.quality.evaluate import summarize
-from llmpi.quality.squad import Paragraph, Question, dump, exact, f1, normalize, parse, score
-
-# --- an independent reference, written from the published evaluate-v2.0.py ------------------------
-
-
-def ref_normalize(s: str) -> str:
-    def remove_articles(text: str) -> str:
-        return re.sub(re.compile(r"\b(a|an|the)\b", re.UNICODE), " ", text)
-
-    exclude = set(string.punctuation)
-    no_punctuation = "".join(ch for ch in s.lower() if ch not in exclude)
-    return " ".join(remove_articles(no_punctuation).split())
-
-
-def ref_tokens(s: str) -> list[str]:
-    return ref_normalize(s).split() if s else []
-
-
-def ref_f1(a_gold: str, a_pred: str) -> float:
-    gold_toks, pred_toks = ref_tokens(a_gold), ref_tokens(a_pred)
-    num_same = sum((collections.Counter(gold_toks) & collections.Counter(pred_toks)).values())
-    if len(gold_toks) == 0 or len(pred_toks) == 0:
-        return int(gold_toks == pred_toks)
-    if num_same == 0:
-        return 0
-    precision = 1.0 * num_same / len(pred_toks)
-    recall = 1.0 * num_same / len(gold_toks)
-    return (2 * precision * recall) / (precision + recall)
-
-
-def ref_raw_scores(golds: list[str], a_pred: str) -> tuple[int, float]:
-    answers = [text for text in golds if ref_normalize(text)]
-    if not answers:
-        answers = [""]
-    return (
-        max(int(ref_normalize(a) == ref_normalize(a_pred)) for a in answers),
-        max(ref_f1(a, a_pred) for a in answers),
-    )
-
-
-def ref_eval(rows: list[tuple[list[str], str]]) -> dict[str, float]:
-    """`make_eval_dict` over all, HasAns and NoAns, as the script merges them."""
-    out = {}
-    kinds = {
-        "": rows,
-        "has_ans_": [r for r in rows if r[0]],
-        "no_ans_": [r for r in rows if not r[0]],
-    }
-    for prefix, chosen in kinds.items():
-        scores = [ref_raw_scores(golds, pred) for golds, pred in chosen]
-        if scores:
-            out[f"{prefix}exact"] = 100.0 * sum(s[0] for s in scores) / len(scores)
-            out[f"{prefix}f1"] = 100.0 * sum(s[1] for s in scores) / len(scores)
-    return out
-
+from llmpi.quality.squad import (
+    Answered,
+    Paragraph,
+    Question,
+    best_thresholds,
+    dump,
+    exact,
+    f1,
+    normalize,
+    parse,
+    score,
+)
 
 # --- properties -----------------------------------------------------------------------------------
 
-WORDS = st.sampled_from(
-    [
-        "a",
-        "an",
-        "the",
-        "The",
-        "An",
-        "cat",
-        "cats",
-        "é",
-        "ß",
-        "“quote”",
-        "it's",
-        "U.S.",
-        "-",
-        "...",
-        "42",
-        "ﬁ",
-        "\u00a0",
-        "naïve",
-        "A-the",
-        "theory",
-    ]
-)
+VOCABULARY = [
+    "a",
+    "an",
+    "the",
+    "The",
+    "An",
+    "cat",
+    "cats",
+    "é",
+    "ß",
+    "“quote”",
+    "it's",
+    "U.S.",
+    "-",
+    "...",
+    "42",
+    "ﬁ",
+    "\u00a0",
+    "naïve",
+    "A-the",
+    "theory",
+]
+WORDS = st.sampled_from(VOCABULARY)
 TEXT = st.one_of(st.lists(WORDS, max_size=6).map(" ".join), st.text(max_size=12), st.just(""))
-GOLDS = st.lists(TEXT, max_size=3)
 
 
 @given(TEXT)
 def test_normalize_is_the_official_one(text: str) -> None:
-    assert normalize(text) == ref_normalize(text)
+    assert normalize(text) == " ".join(squad_reference.words(text))
 
 
 @given(TEXT, TEXT)
 def test_pair_scores_are_the_official_ones(gold: str, prediction: str) -> None:
-    assert exact(gold, prediction) == int(ref_normalize(gold) == ref_normalize(prediction))
-    assert f1(gold, prediction) == pytest.approx(ref_f1(gold, prediction))
+    assert exact(gold, prediction) == squad_reference.same(gold, prediction)
+    assert f1(gold, prediction) == squad_reference.overlap(gold, prediction)
 
 
-@given(GOLDS, TEXT)
-def test_score_takes_the_best_gold(golds: list[str], prediction: str) -> None:
-    ours = score(Question("q", "?", tuple(golds)), prediction)
-    assert ours == pytest.approx(ref_raw_scores(golds, prediction))
+def files(rng: random.Random) -> tuple[dict, dict[str, str], dict[str, float], float]:
+    """A random data set, predictions, no-answer scores, and a threshold that lets all through."""
+    vocabulary = [*VOCABULARY, *(f"w{i}" for i in range(6))]
+
+    def text() -> str:
+        return rng.choice([" ", "  ", "-"]).join(rng.choices(vocabulary, k=rng.randint(1, 4)))
+
+    def prediction(golds: list[str]) -> str:
+        kind = rng.random()
+        if kind < 0.35 and golds:
+            return rng.choice(golds).upper() + rng.choice(["", "!", " the"])
+        return "" if kind < 0.55 else rng.choice([" ", "\n", "a"]) if kind < 0.65 else text()
+
+    ids = rng.sample(range(1000), k=rng.randint(1, 15))  # not in the order of their names
+    answerable = rng.choice([0.0, 0.3, 0.5, 0.9, 1.0])
+    golds = {
+        str(i): [text() for _ in range(rng.randint(1, 3))] if rng.random() < answerable else []
+        for i in ids
+    }
+    qas = [
+        {"id": key, "question": "?", "answers": [{"text": gold} for gold in texts]}
+        for key, texts in golds.items()
+    ]
+    cut = rng.randint(0, len(qas))
+    paragraphs = [{"context": "c", "qas": part} for part in (qas[:cut], qas[cut:])]
+    predictions = {key: prediction(texts) for key, texts in golds.items()}
+    if rng.random() < 0.5:  # probabilities with ties, under the script's own threshold of 1
+        scores, thresh = {key: rng.randint(0, 4) / 4 for key in golds}, 1.0
+    else:
+        scores, thresh = {key: round(rng.gauss(0, 3), 1) for key in golds}, math.inf
+    return {"data": [{"paragraphs": paragraphs}]}, predictions, scores, thresh
 
 
-@given(st.lists(st.tuples(GOLDS, TEXT), min_size=1, max_size=12))
-def test_summary_is_the_official_one(rows: list[tuple[list[str], str]]) -> None:
-    items = []
-    for i, (golds, prediction) in enumerate(rows):
-        em, f = score(Question(str(i), "?", tuple(golds)), prediction)
-        items.append(
-            {
-                "golds": golds,
-                "prediction": prediction,
-                "exact": em,
-                "f1": f,
-                "paragraph": 0,
-                "error": None,
-            }
-        )
-    ours = {name: metric["pct"] for name, metric in summarize(items)["metrics"].items()}
-    assert ours == pytest.approx(ref_eval(rows))
+def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
+    rng, moved = random.Random(20180611), 0
+    for _ in range(1000):
+        dataset, predictions, no_answer, thresh = files(rng)
+        items, answers = [], []
+        for paragraph in parse(dataset, "f"):
+            for question in paragraph.questions:
+                said = predictions[question.id]
+                em, f = score(question, said)
+                answers.append(Answered(bool(question.golds), said, em, f, no_answer[question.id]))
+                item = {"golds": question.golds, "prediction": said, "exact": em, "f1": f}
+                items.append(
+                    {**item, "paragraph": 0, "error": None, "no_answer": no_answer[question.id]}
+                )
+        official = squad_reference.evaluate(dataset, predictions, no_answer, thresh)
+        summary = summarize(items)
+        ours: dict[str, float] = {"total": summary["items"]}
+        for name, metric in summary["metrics"].items():
+            kind, _, key = name.rpartition("_")
+            prefix = {"": "", "has_ans": "HasAns_", "no_ans": "NoAns_"}[kind]
+            ours[prefix + key], ours[prefix + "total"] = metric["pct"], metric["items"]
+        best = best_thresholds(answers)
+        assert summary["thresholds"] == best
+        assert {**ours, **best} == pytest.approx(official, rel=1e-12)
+        assert best == {key: official[key] for key in best}
+        moved += best["best_exact_thresh"] != best["best_f1_thresh"]
+    assert moved > 50  # else the files would not tell the two metrics apart
 
 
 @given(TEXT, TEXT)
@@ -166,6 +159,52 @@ def test_score_by_hand(
     golds: tuple[str, ...], prediction: str, expected: tuple[int, float]
 ) -> None:
     assert score(Question("q", "?", golds), prediction) == pytest.approx(expected)
+
+
+# --- best thresholds ------------------------------------------------------------------------------
+
+
+def answered(has_answer: bool, score: float, no_answer: float, prediction: str = "x") -> Answered:
+    return Answered(has_answer, prediction, score, score, no_answer)
+
+
+@pytest.mark.parametrize(
+    ("answers", "best", "thresh"),
+    [
+        # answering the surer one is right, the other one would be an answer to nothing
+        ([answered(False, 0, 0.9), answered(True, 1, 0.2)], 100.0, 0.2),
+        # the unanswerable one is the surer: it has to be answered, too, and nothing is won
+        ([answered(False, 0, 0.2), answered(True, 1, 0.9)], 50.0, 0.0),
+        # an abstention costs nothing wherever it stands
+        ([answered(False, 1, 0.2, ""), answered(True, 1, 0.9)], 100.0, 0.9),
+        # but one of white space does, as the script has it
+        ([answered(False, 1, 0.2, " "), answered(True, 1, 0.9)], 50.0, 0.0),
+        # scores need not be probabilities; a threshold below 0
+        ([answered(True, 1, -7.5), answered(True, 0, 3.0)], 50.0, -7.5),
+        # nothing right: answer none
+        ([answered(True, 0, -1.0)], 0.0, 0.0),
+        # a tie goes by the order given: right first, then the one that costs
+        ([answered(True, 1, 0.5), answered(False, 0, 0.5)], 100.0, 0.5),
+        ([answered(False, 0, 0.5), answered(True, 1, 0.5)], 50.0, 0.0),
+        # equally good later on: the first stays
+        ([answered(True, 0.5, 0.1), answered(True, 0, 0.2)], 25.0, 0.1),
+    ],
+)
+def test_best_threshold_by_hand(answers: list[Answered], best: float, thresh: float) -> None:
+    assert best_thresholds(answers) == {
+        "best_exact": best,
+        "best_exact_thresh": thresh,
+        "best_f1": best,
+        "best_f1_thresh": thresh,
+    }
+
+
+def test_the_reference_abstains_above_the_threshold() -> None:
+    """`apply_no_ans_threshold`: an abstention scores 1 where there is no answer, else 0."""
+    qas = [{"id": "1", "answers": [{"text": "x"}]}, {"id": "2", "answers": []}]
+    dataset = {"data": [{"paragraphs": [{"qas": qas}]}]}
+    found = squad_reference.evaluate(dataset, {"1": "x", "2": "x"}, {"1": 0.9, "2": 0.9}, 0.5)
+    assert (found["HasAns_exact"], found["NoAns_exact"], found["exact"]) == (0, 100, 50)
 
 
 # --- the format -----------------------------------------------------------------------------------
@@ -211,8 +250,6 @@ def test_what_is_no_squad_file(content: object, message: str) -> None:
 
 def test_the_projects_own_questions() -> None:
     """field_qa.json is SQuAD v2, about a third unanswerable, every gold in its place."""
-    import json
-
     from support import ROOT
 
     content = json.loads((ROOT / "config/data/field_qa.json").read_text())

@@ -21,6 +21,7 @@ RULES = {
 PLUMBING = {
     "config_file",
     "device/engine_info",
+    "device/say",
     "device/supervise",
     "errors",
     "jobs",

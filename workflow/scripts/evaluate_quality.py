@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from llmpi.jobs import job
+from llmpi.quality.descent import Step
 from llmpi.quality.evaluate import evaluate
 from llmpi.records import read_json, write_json
 
@@ -12,23 +13,38 @@ def main(
     gguf: Path,
     manifest: Path,
     questions: Path,
+    reference: Path | None,
+    wider: Path | None,
     spec: dict,
     threads: int,
     store: Path,
     out: Path,
 ) -> None:
+    step = None
+    if reference and wider:
+        name = wider.parent.name
+        step = Step(spec["descent"], read_json(reference), read_json(wider), name)
     record = evaluate(
-        gguf, read_json(manifest), read_json(questions), spec, threads=threads, store=store
+        gguf,
+        read_json(manifest),
+        read_json(questions),
+        spec,
+        threads=threads,
+        store=store,
+        step=step,
     )
     write_json(out, record)
 
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
+        files = snakemake.input
         main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            questions=Path(snakemake.input.questions),
+            gguf=Path(files.gguf),
+            manifest=Path(files.manifest),
+            questions=Path(files.questions),
+            reference=Path(files.reference) if files.reference else None,
+            wider=Path(files.wider) if files.wider else None,
             spec=snakemake.params.spec,
             threads=snakemake.threads,
             store=Path(snakemake.params.store),

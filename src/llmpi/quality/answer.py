@@ -72,7 +72,7 @@ def answer_blocks(
         path = folder / block_name(i)
         if not path.is_file():
             last = i + 1 if enough else len(blocks)
-            ended = supervise(__name__, {**job, "first": i, "last": last}, log=_tell)
+            ended = supervise(__name__, {**job, "first": i, "last": last}, log=tell)
             if isinstance(ended, Death):
                 return ended
         records.append(read_json(path))
@@ -91,7 +91,8 @@ def code_sha256() -> str:
     return sha256_of_json([sha256_of(HERE / name) for name in CODE])
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """Log what a child said: what is meant for a person as such, the engine's lines as debug."""
     if line.startswith("llmpi: "):
         log.info("%s", line.removeprefix("llmpi: "))
     else:

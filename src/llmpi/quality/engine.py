@@ -44,8 +44,11 @@ class BatchEngine(Engine):
     def _context_fields(self) -> dict[str, Any]:
         return {"n_seq_max": self.shape.sequences, "kv_unified": True}
 
-    def share(self, groups: Groups) -> None:
+    def share(self, groups: Groups) -> int:
         """Compute once what all requests begin with; every `run` starts from that state.
+
+        Returns:
+            Its length in tokens.
 
         Raises:
             EngineError: it leaves no room in the context.
@@ -65,6 +68,7 @@ class BatchEngine(Engine):
         state = (ctypes.c_uint8 * size)()
         llama_cpp.llama_state_seq_get_data(self.context, state, size, 0)
         self._prefix_state = bytes(state)
+        return len(self._prefix)
 
     def run(
         self, groups: Groups, *, done: Callable[[int], None] = lambda _: None

@@ -1,5 +1,6 @@
 """Score a variant on a SQuAD v2 task: answers from the engine, metrics here."""
 
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 from llmpi.device.supervise import Death
 from llmpi.quality import squad
 from llmpi.quality.answer import Group, answer_blocks
+from llmpi.quality.descent import Step
 from llmpi.quality.prompt import ABSTENTION, messages, prediction, prompt_sha256
 from llmpi.quality.squad import Paragraph
 from llmpi.quality.statistics import clustered_interval
 from llmpi.records import Record, failed, is_ok, now
 
-BLOCK_QUESTIONS = 128
-"""Questions of a block at least: what an interruption may lose, and how often a test looks."""
+BLOCK_QUESTIONS, DESCENT_QUESTIONS = 128, 48
+"""Questions of a block at least: what an interruption may lose; how often a descent looks."""
 
 Item = dict[str, Any]
 METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
@@ -34,21 +36,35 @@ def evaluate(
     *,
     threads: int,
     store: Path,
+    step: Step | None = None,
 ) -> Record:
     """The quality record of one variant on one task. An engine that dies is a result, too.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
         questions: of `llmpi.quality.questions.prepare`.
-        settings: `max_new_tokens`, `context_tokens` and `examples`.
+        settings: `max_new_tokens`, `context_tokens`, `examples`, and `descent` where there is one.
         store: folder of blocks answered before.
+        step: where the variant stands in the descent; None for the widest, or without a descent.
     """
     if not is_ok(manifest):
         return manifest
+    if step and (reason := step.skip()):
+        return {"status": "skipped", "stage": "quality", "reason": reason}
     started = now()
     paragraphs = squad.parse(questions["squad"], "questions")
-    blocks = blocks_of(paragraphs)
-    asked = [[_group(paragraph, settings["examples"]) for paragraph in block] for block in blocks]
+    blocks = blocks_of(paragraphs, DESCENT_QUESTIONS if "descent" in settings else BLOCK_QUESTIONS)
+    asked = [[_group(paragraphs[i], settings["examples"]) for i in block] for block in blocks]
+
+    def items_of(records: Sequence[Record]) -> list[Item]:
+        answers = [answer for record in records for answer in record["answers"]]
+        order = [i for block in blocks[: len(records)] for i in block]
+        return score_items(paragraphs, order, answers)
+
+    def decided(records: list[Record]) -> bool:
+        assert step is not None
+        return step.verdict(items_of(records))["decision"] != "undecided"
+
     records = answer_blocks(
         gguf,
         manifest["sha256"],
@@ -56,15 +72,16 @@ def evaluate(
         settings={key: settings[key] for key in ("max_new_tokens", "context_tokens")},
         threads=threads,
         store=store,
+        enough=decided if step else None,
     )
     if isinstance(records, Death):
         return failed("quality", records.reason, log_tail=records.tail)
-    answers = [answer for record in records for answer in record["answers"]]
-    items = score_items(paragraphs, answers)
+    items = items_of(records)
     first = records[0]
     return {
         "status": "ok",
         "summary": summarize(items),
+        "descent": step.verdict(items) if step else None,
         "settings": settings,
         "questions_sha256": questions["sha256"],
         "prompt_sha256": prompt_sha256(first["chat_template_sha256"], settings["examples"]),
@@ -79,13 +96,17 @@ def evaluate(
     }
 
 
-def blocks_of(paragraphs: Sequence[Paragraph]) -> list[list[Paragraph]]:
-    """Whole paragraphs in order, `BLOCK_QUESTIONS` or more a block; the last may have less."""
-    blocks: list[list[Paragraph]] = [[]]
-    for paragraph in paragraphs:
-        if sum(len(p.questions) for p in blocks[-1]) >= BLOCK_QUESTIONS:
+def blocks_of(paragraphs: Sequence[Paragraph], questions: int) -> list[list[int]]:
+    """Indices of whole paragraphs, so many questions or more a block; the last may have less.
+
+    In a random order, the same for all variants: what is asked first stands for the rest.
+    """
+    order = random.Random("llmpi blocks").sample(range(len(paragraphs)), len(paragraphs))
+    blocks: list[list[int]] = [[]]
+    for i in order:
+        if sum(len(paragraphs[j].questions) for j in blocks[-1]) >= questions:
             blocks.append([])
-        blocks[-1].append(paragraph)
+        blocks[-1].append(i)
     return blocks
 
 
@@ -99,9 +120,11 @@ def _group(paragraph: Paragraph, examples: int) -> Group:
     ]
 
 
-def score_items(paragraphs: Sequence[Paragraph], answers: Sequence[Item]) -> list[Item]:
-    """One item per question, in order: what was asked, answered, and how it scores."""
-    asked = [(i, q) for i, paragraph in enumerate(paragraphs) for q in paragraph.questions]
+def score_items(
+    paragraphs: Sequence[Paragraph], order: Sequence[int], answers: Sequence[Item]
+) -> list[Item]:
+    """One item per question of these paragraphs: what was asked, answered, and how it scores."""
+    asked = [(i, question) for i in order for question in paragraphs[i].questions]
     items = []
     for (paragraph, question), answer in zip(asked, answers, strict=True):
         predicted = prediction(answer["text"])
@@ -131,7 +154,8 @@ def summarize(items: Sequence[Item]) -> Record:
 
     Returns:
         metric -> {pct, low_pct, high_pct, items}, for the metrics that have items; `errors` counts
-        the items that could not be asked (they score 0).
+        the items that could not be asked (they score 0); `thresholds`, see `squad.best_thresholds`,
+        over the others, by the abstention's log-likelihood.
     """
     summary: Record = {"items": len(items), "errors": sum(i["error"] is not None for i in items)}
     summary["abstentions"] = sum(item["prediction"] == "" for item in items)
@@ -148,4 +172,10 @@ def summarize(items: Sequence[Item]) -> Record:
                 "high_pct": high,
                 "items": len(values),
             }
-    return {**summary, "metrics": metrics}
+    answered = [
+        squad.Answered(bool(i["golds"]), i["prediction"], i["exact"], i["f1"], i["no_answer"])
+        for i in items
+        if i["error"] is None
+    ]
+    thresholds = squad.best_thresholds(answered) if answered else None
+    return {**summary, "metrics": metrics, "thresholds": thresholds}

@@ -13,10 +13,11 @@ from llmpi.records import Record, failed, is_ok
 log = logging.getLogger(__name__)
 
 KL_AT_MOST_NATS = 0.02
-TOP1_AT_LEAST_PCT = 90.0
-# Harmless, namely other rounding (batches, repacked weights, flash attention, x86 against ARM):
-# 0.000 to 0.007 nats, 94 to 100 %. A KV cache of 4 bits, the least of what is no rounding: 0.042 to
-# 0.068 nats, 81 to 88 %. See docs/methodology.md.
+TOP1_AT_LEAST_PCT = 85.0
+# Three times what harmless differences made: other rounding (batches, repacked weights, flash
+# attention, x86 against ARM) gave up to 0.007 nats, and near ties that flip in up to 6 % of the
+# positions. The least that is no rounding, a KV cache of 4 bits: from 0.042 nats. See
+# docs/methodology.md.
 
 
 def predict_here(gguf: Path, manifest: Record, *, threads: int) -> Record:

@@ -123,3 +123,53 @@ def score(question: Question, prediction: str) -> tuple[int, float]:
     """
     golds = [gold for gold in question.golds if normalize(gold)] or [""]
     return max(exact(gold, prediction) for gold in golds), max(f1(g, prediction) for g in golds)
+
+
+class Answered(NamedTuple):
+    """A question's answer, scored as it stands, and how the model rated the question."""
+
+    has_answer: bool
+    prediction: str
+    exact: float
+    f1: float
+    no_answer: float  # any real number; the higher, the likelier unanswerable
+
+
+def best_thresholds(answers: Sequence[Answered]) -> dict[str, float]:
+    """The scores of a model that abstains above the best threshold on `no_answer`.
+
+    As `find_all_best_thresh` of the official script has them, peculiarities included: the threshold
+    is the `no_answer` of the last question still answered, 0.0 if it is best to answer none; an
+    answer to an unanswerable question costs a point even if it normalises to nothing; and among
+    questions of equal `no_answer`, which no threshold can part, the best point in between counts.
+
+    Args:
+        answers: at least one, in the order of the data set, which settles ties. (The script goes by
+            the order of its file of no-answer probabilities.)
+
+    Returns:
+        `best_exact` and `best_f1` in per cent, `best_exact_thresh` and `best_f1_thresh` in the unit
+        of `no_answer`.
+    """
+    best_exact, exact_thresh = _best_threshold(answers, [answer.exact for answer in answers])
+    best_f1, f1_thresh = _best_threshold(answers, [answer.f1 for answer in answers])
+    return {
+        "best_exact": best_exact,
+        "best_exact_thresh": exact_thresh,
+        "best_f1": best_f1,
+        "best_f1_thresh": f1_thresh,
+    }
+
+
+def _best_threshold(answers: Sequence[Answered], scores: Sequence[float]) -> tuple[float, float]:
+    points: float = sum(not answer.has_answer for answer in answers)
+    best, thresh = points, 0.0
+    by_no_answer = sorted(zip(answers, scores, strict=True), key=lambda pair: pair[0].no_answer)
+    for answer, score in by_no_answer:
+        if answer.has_answer:
+            points += score
+        elif answer.prediction:
+            points -= 1
+        if points > best:
+            best, thresh = points, answer.no_answer
+    return 100.0 * best / len(answers), thresh

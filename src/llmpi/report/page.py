@@ -26,7 +26,7 @@ def write_page(summary: Record, out: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, mb=mb, seconds=seconds, pretty=pretty, interval=interval
+        number=number, estimate=estimate, mb=mb, seconds=seconds, pretty=pretty, interval=interval
     )
     html = environment.get_template("page.html").render(
         summary=summary,
@@ -91,7 +91,7 @@ def _failed(summary: Record) -> list[Record]:
         where |= {"device": "workstation", "quant": row["quant"]}
         cells += [
             {**where, "what": task, "reason": row[f"{task}_reason"]}
-            for task in summary["questions"]
+            for task in summary["provenance"]["config"]["quality"]
             if row[f"{task}_status"] != "ok"
         ]
     return list({json.dumps(cell): cell for cell in cells}.values())
@@ -105,6 +105,12 @@ def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
 
 def number(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
+
+
+def estimate(value: Record, digits: int) -> str:
+    """A number and its standard error, where it has one."""
+    error = value["standard_error"]
+    return number(value["value"], digits) + (f" ± {error:.{digits}f}" if error else "")
 
 
 def interval(row: Row, key: str) -> str:

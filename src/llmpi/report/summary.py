@@ -3,15 +3,16 @@
 import csv
 import importlib.metadata
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmpi import __version__, layout
 from llmpi.device.energy import tokens_per_joule, words_per_battery
+from llmpi.quality.comparisons import comparisons
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.runs import Run, Variant, expand_runs, variants
-from llmpi.study import Gate, Study
+from llmpi.runs import Run, Variant, by_width, expand_runs, variants
+from llmpi.study import DivergenceTask, Gate, QualityTask, SquadTask, Study
 
 Row = dict[str, Any]
 
@@ -25,18 +26,23 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` (see `row`), `questions` and `models` by id, `machines` by device, `provenance`.
+        `rows` (see `row`), `questions` and `models` by id, `comparisons` of each variant with its
+        reference, the outcome of the `descent` by model, `machines` by device, `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
     manifests = {v: _read(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)}
     scores = {v: _scores(study, v) for v in manifests}
+    order = {model: by_width(study, model) for model in study.models}
+    tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
+    compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
     rows = []
     for run in expand_runs(study):
         session = _read(layout.BENCH, study=study.study, **run.session._asdict())
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
         parity = _parity(study, run)
-        rows.append(row(study, run, bench, manifests[run.variant], scores[run.variant], parity))
+        cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
+        rows.append({**cell, **_compared(run.variant, tasks, compared)})
     return {
         "study": study.study,
         "rows": rows,
@@ -44,8 +50,11 @@ def summarize(spec: dict[str, Any]) -> Record:
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
             task: _without(_read(layout.QUESTIONS, study=study.study, task=task), "squad")
-            for task in study.quality
+            for task in tasks
         },
+        "comparisons": compared,
+        "divergence": _divergences(study, scores),
+        "descent": _descent(study, order, scores),
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {
@@ -77,7 +86,11 @@ def row(
         **_roofline(bench, manifest),
         **_energy(study, bench),
         **_file(manifest),
-        **{key: value for task, s in scores.items() for key, value in _quality(task, s).items()},
+        **{
+            key: value
+            for task, asked in study.quality.items()
+            for key, value in _quality(asked, task, scores[task]).items()
+        },
         **parity,
         "gates_failed": "; ".join([*no_parity, *_failed_gates(study.gates, scores)]),
     }
@@ -257,13 +270,57 @@ def _scores(study: Study, variant: Variant) -> dict[str, Record]:
     }
 
 
-def _quality(task: str, record: Record) -> Row:
+def _quality(asked: QualityTask, task: str, record: Record) -> Row:
+    state = {f"{task}_status": record["status"], f"{task}_reason": record.get("reason")}
+    numbers = _squad(task, record) if isinstance(asked, SquadTask) else _divergence(task, record)
+    return {**state, **numbers}
+
+
+def _divergence(task: str, record: Record) -> Row:
+    """Perplexity and distance from the F16, each with its standard error (`_se`)."""
+    found = record["summary"] if is_ok(record) else {}
+    row: Row = {}
+    for name in DIVERGENCE:
+        estimate = found.get(name, {})
+        row[f"{task}_{name}"] = estimate.get("value")
+        row[f"{task}_{name}_se"] = estimate.get("standard_error")
+    return row
+
+
+DIVERGENCE = (
+    "perplexity",
+    "perplexity_ratio",
+    "kld_mean_nats",
+    "kld_median_nats",
+    "kld_p99_nats",
+    "top1_agreement_pct",
+)
+
+
+def _divergences(study: Study, scores: Mapping[Variant, dict[str, Record]]) -> list[Record]:
+    """The texts, and what each variant makes of them."""
+    found = []
+    for task in (t for t, asked in study.quality.items() if isinstance(asked, DivergenceTask)):
+        records = {variant: by_task[task] for variant, by_task in scores.items()}
+        rows = [
+            {**variant._asdict(), "status": r["status"], **(r.get("summary") or {})}
+            for variant, r in records.items()
+        ]
+        known = next((r for r in records.values() if is_ok(r)), {})
+        keys = ("corpus", "window_tokens", "chunks", "wanted_chunks")
+        found.append({"task": task, "rows": rows, **{key: known.get(key) for key in keys}})
+    return found
+
+
+def _squad(task: str, record: Record) -> Row:
     known = is_ok(record)
     metrics = record["summary"]["metrics"] if known else {}
+    best = (record["summary"]["thresholds"] if known else None) or {}
     cells: Row = {
-        f"{task}_status": record["status"],
-        f"{task}_reason": record.get("reason"),
         f"{task}_items": record["summary"]["items"] if known else None,
+        f"{task}_best_em_pct": best.get("best_exact"),
+        f"{task}_best_f1_pct": best.get("best_f1"),
+        f"{task}_best_f1_threshold": best.get("best_f1_thresh"),
     }
     for metric, name in NAMES.items():
         score = metrics.get(metric, {})
@@ -295,6 +352,51 @@ def _parity(study: Study, run: Run) -> Row:
         "parity_kl_nats": record.get("kl_nats"),
         "parity_reason": record.get("reason"),
     }
+
+
+def _compared(variant: Variant, tasks: Sequence[str], compared: Sequence[Record]) -> Row:
+    """F1 against the reference's: what the data say, and whether they can tell the two apart."""
+    found = {c["task"]: c for c in compared if (c["model"], c["quant"]) == variant}
+    return {
+        f"{task}_f1_{name}": found.get(task, {}).get(key)
+        for task in tasks
+        for name, key in COMPARED.items()
+    }
+
+
+COMPARED = {
+    "difference_pct": "difference_pct",
+    "difference_low_pct": "low_pct",
+    "difference_high_pct": "high_pct",
+    "p_adjusted": "p_adjusted",
+    "minimum_detectable_pct": "minimum_detectable_pct",
+    "verdict": "verdict",
+}
+
+
+def _descent(
+    study: Study, order: Mapping[str, Sequence[str]], scores: Mapping[Variant, dict[str, Record]]
+) -> list[Record]:
+    """For each model the lowest width that holds, where it ended, and each step's verdict."""
+    if study.descent is None:
+        return []
+    found = []
+    for model, (widest, *narrower) in ((m, quants) for m, quants in order.items() if quants):
+        records = {q: scores[Variant(model, q)][study.descent.task] for q in narrower}
+        verdicts = {q: r["descent"] for q, r in records.items() if is_ok(r) and r["descent"]}
+        holds = [q for q, verdict in verdicts.items() if verdict["decision"] == "holds"]
+        ended = next((q for q, v in verdicts.items() if v["decision"] != "holds"), None)
+        found.append(
+            {
+                "model": model,
+                "widest": widest,
+                "lowest": holds[-1] if holds else widest,
+                "ended_at": ended,
+                "steps": [{"quant": q, **verdict} for q, verdict in verdicts.items()],
+                "skipped": {q: r["reason"] for q, r in records.items() if r["status"] == "skipped"},
+            }
+        )
+    return found
 
 
 def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]:

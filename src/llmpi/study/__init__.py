@@ -15,10 +15,11 @@ from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDev
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource
 from llmpi.study.parts import Id, Part, Quants, check_name, unique
-from llmpi.study.quality import DivergenceTask, Gate, QualityTask, SquadTask
+from llmpi.study.quality import Descent, DivergenceTask, Gate, QualityTask, SquadTask
 
 __all__ = [
     "Battery",
+    "Descent",
     "DivergenceTask",
     "EngineWheel",
     "Exclude",
@@ -29,6 +30,7 @@ __all__ = [
     "Model",
     "PathSource",
     "PypiSource",
+    "QualityTask",
     "Runtime",
     "SquadTask",
     "SshDevice",
@@ -90,6 +92,8 @@ class Study(Part):
     """Quality tasks by id; scored once per model and quantization, on the workstation."""
     gates: list[Gate] = Field(default_factory=list)
     """Minimum quality a variant must reach."""
+    descent: Descent | None = None
+    """Stop at the first bit width that does not hold."""
     battery: Battery = Battery()
     """The battery that words per battery life are stated for; the paper's by default."""
     exclude: list[Exclude] = Field(default_factory=list)
@@ -111,8 +115,11 @@ class Study(Part):
             "runtime": self.runtimes,
             "workload": self.workloads,
         }
+        scored = [task for task, spec in self.quality.items() if isinstance(spec, SquadTask)]
         for i, gate in enumerate(self.gates):
-            check_name(gate.task, self.quality, "task", "quality", ("gates", i, "task"))
+            check_name(gate.task, scored, "squad task", "quality", ("gates", i, "task"))
+        if self.descent:
+            check_name(self.descent.task, scored, "squad task", "quality", ("descent", "task"))
         for i, rule in enumerate(self.exclude):
             for key, names in known.items():
                 name = getattr(rule, key)

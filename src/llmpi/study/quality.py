@@ -97,3 +97,19 @@ class Gate(Part):
     """Metric of that task."""
     at_least_pct: float = Field(ge=0, le=100)
     """Per cent the variant must reach."""
+
+
+class Descent(Part):
+    """From high to low bit width, until one is not shown to be good enough.
+
+    The task is asked block by block and no longer than it takes to tell; widths below the first one
+    that fails are skipped."""
+
+    task: str
+    """Id of a `squad` task under `quality`."""
+    metric: Literal["exact", "f1"] = "f1"
+    """Metric of that task."""
+    margin_pct: float = Field(gt=0, lt=100)
+    """Loss against the widest quantization to put up with, percentage points."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Probability that any width is wrongly said to hold."""

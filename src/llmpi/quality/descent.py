@@ -1,0 +1,71 @@
+"""One step of a descent: whether a width holds against the widest, and whether to try it at all.
+
+Widths are tested from high to low, each at the full alpha, and the first that does not hold ends
+it: a fixed sequence, in which the probability of any wrong "holds" stays within alpha (Maurer,
+Hothorn, Lehmacher, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays*, 1995).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from llmpi.quality.stopping import bounds, decide, fewest_paragraphs
+from llmpi.records import Record, is_ok
+
+Item = dict[str, Any]
+
+
+class Step(NamedTuple):
+    """Where a variant stands in a descent.
+
+    Args:
+        settings: the fields of `llmpi.study.Descent`.
+        reference: the quality record of the widest variant.
+        wider: that of the next wider one, and its name.
+    """
+
+    settings: dict[str, Any]
+    reference: Record
+    wider: Record
+    wider_name: str
+
+    def skip(self) -> str | None:
+        """Why this width need not be tried; None if it must."""
+        if not is_ok(self.reference):
+            return f"the widest variant was not scored: {self.reference['reason']}"
+        if self.wider["status"] == "skipped":
+            return str(self.wider["reason"])
+        if not is_ok(self.wider):
+            return f"{self.wider_name}, the next wider, was not scored: {self.wider['reason']}"
+        verdict = self.wider["descent"]
+        if verdict and verdict["decision"] != "holds":
+            how = "fails" if verdict["decision"] == "fails" else "was not shown to hold"
+            return f"{self.wider_name} {how} at a margin of {self.settings['margin_pct']:g} points"
+        return None
+
+    def verdict(self, items: Sequence[Item]) -> dict[str, Any]:
+        """The decision on what was asked so far, and the loss in percentage points."""
+        metric, margin = self.settings["metric"], self.settings["margin_pct"] / 100
+        losses = paragraph_losses(self.reference["items"], items, metric)
+        alpha = self.settings["alpha"]
+        low, high = bounds(losses, alpha=alpha)
+        return {
+            "decision": decide(losses, margin=margin, alpha=alpha),
+            "loss_pct": 100 * sum(losses) / len(losses) if losses else None,
+            "low_pct": 100 * low,
+            "high_pct": 100 * high,
+            "paragraphs": len(losses),
+            "questions": len(items),
+            "of_questions": len(self.reference["items"]),
+            "paragraphs_needed": fewest_paragraphs(margin, alpha),
+            **self.settings,
+        }
+
+
+def paragraph_losses(reference: Sequence[Item], items: Sequence[Item], metric: str) -> list[float]:
+    """Reference minus variant, the mean over the questions of each paragraph of `items`."""
+    wanted = {item["id"]: float(item[metric]) for item in reference}
+    by_paragraph: dict[int, list[float]] = {}
+    for item in items:
+        loss = wanted[item["id"]] - float(item[metric])
+        by_paragraph.setdefault(item["paragraph"], []).append(loss)
+    return [sum(losses) / len(losses) for losses in by_paragraph.values()]

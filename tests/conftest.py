@@ -1,0 +1,6 @@
+"""For all tests: no property is judged by the clock; these machines are noisy."""
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

@@ -1,0 +1,256 @@
+"""The blind sheet in a real browser: judged with the keyboard, saved, read back."""
+
+import base64
+import itertools
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import needed
+
+from llmpi.quality.ab import Prompt
+from llmpi.quality.blind import read_judgements, write_sheet
+
+HOSTILE = "</script></div><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
+KEY_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Backspace": 8}
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+]
+
+
+class Browser:
+    """Chromium on the DevTools protocol: JSON messages that end in NUL, over two pipes."""
+
+    def __init__(self, chromium: str, profile: Path) -> None:
+        commands, self._commands = os.pipe()
+        self._events, events = os.pipe()
+
+        def pipes() -> None:
+            # Chromium reads 3 and writes 4; move ours away first, lest one overwrite the other.
+            read, write = os.dup2(commands, 100), os.dup2(events, 101)
+            os.dup2(read, 3), os.dup2(write, 4)
+
+        self._process = subprocess.Popen(
+            [chromium, *FLAGS, f"--user-data-dir={profile}"],
+            preexec_fn=pipes,
+            close_fds=False,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(commands)
+        os.close(events)
+        self._ids = itertools.count(1)
+        self._buffer = b""
+        target = self("Target.createTarget", session="", url="about:blank")["targetId"]
+        attached = self("Target.attachToTarget", session="", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        self.console: list[str] = []
+        for domain in ("Page", "Runtime", "Log"):
+            self(f"{domain}.enable")
+
+    def __call__(self, method: str, *, session: str | None = None, **params: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer; meanwhile note what the page complains of."""
+        number = next(self._ids)
+        message: dict[str, Any] = {"id": number, "method": method, "params": params}
+        if chosen := self._session if session is None else session:
+            message["sessionId"] = chosen
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
+                self.console.append(json.dumps(answer["params"]))
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._events], [], [], 60)
+            assert ready, "chromium hangs"
+            more = os.read(self._events, 1 << 16)
+            assert more, "chromium ended"
+            self._buffer += more
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, page: Path) -> None:
+        self("Page.navigate", url=page.as_uri())
+        self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+
+    def reload(self) -> None:
+        """Load the page again, with what it has put into localStorage.
+
+        That is put back by hand: about one freshly started Chromium in a hundred loses it.
+        """
+        stored = self.evaluate("JSON.stringify(localStorage)")
+        put_back = f"Object.assign(localStorage, {stored})"
+        self("Page.addScriptToEvaluateOnNewDocument", source=put_back)
+        self("Page.reload")
+        kind = "performance.getEntriesByType('navigation')[0].type"
+        self.wait_for(f"{kind} === 'reload' && document.readyState === 'complete'")
+
+    def evaluate(self, expression: str) -> Any:
+        result = self("Runtime.evaluate", expression=expression, returnByValue=True)
+        return result["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        for _ in range(400):
+            if self.evaluate(expression):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"never true: {expression}")
+
+    def press(self, key: str, **more: Any) -> None:
+        code = KEY_CODES.get(key, ord(key[0].upper()))
+        typed = {"text": key} if len(key) == 1 else {}
+        pressed = {"key": key, "windowsVirtualKeyCode": code, **more}
+        self("Input.dispatchKeyEvent", type="keyDown", **pressed, **typed)
+        self("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
+    def look(self, picture: Path, *, width: int, dark: bool = False, print_: bool = False) -> None:
+        """A screenshot, to be looked at by a person."""
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self("Emulation.setEmulatedMedia", media="print" if print_ else "", features=features)
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        self("Emulation.setDeviceMetricsOverride", **size)
+        picture.write_bytes(base64.b64decode(self("Page.captureScreenshot")["data"]))
+
+    def close(self) -> None:
+        self("Browser.close", session="")
+        self._process.wait(20)
+        os.close(self._commands)
+        os.close(self._events)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    started = Browser(needed("chromium"), tmp_path / "profile")
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+def answer(text: str) -> dict[str, Any]:
+    return {"text": text, "error": None, "stopped": True, "new_tokens": 9}
+
+
+def sheet(folder: Path, texts: dict[str, tuple[str, str]]) -> tuple[Path, dict[str, Any]]:
+    """A page on these answers of A and B, and its key."""
+    prompts = [
+        Prompt(id=i, prompt=f"Question {i}? {HOSTILE}", system="Be brief.", tags=["t"])
+        for i in texts
+    ]
+    a, b = ([answer(pair[side]) for pair in texts.values()] for side in (0, 1))
+    page = folder / "sheet.html"
+    return page, write_sheet(page, ("smol Q8_0", "smol Q2_K"), prompts, a, b, seed=3)
+
+
+def shown(browser: Browser) -> str:
+    return browser.evaluate("document.querySelector('article:not([hidden]) h2 small')?.textContent")
+
+
+def saved(browser: Browser, folder: Path) -> Path:
+    """Press the page's Save button; the file it gives the browser to download."""
+    folder.mkdir()
+    behavior = {"behavior": "allow", "downloadPath": str(folder)}
+    browser("Browser.setDownloadBehavior", session="", **behavior)
+    browser.evaluate("document.querySelector('form.save button').click()")
+    for _ in range(400):
+        if found := list(folder.glob("*.json")):
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError("nothing was saved")
+
+
+def test_judged_with_the_keyboard_and_read_back(browser: Browser, tmp_path: Path) -> None:
+    texts = {f"p{n}": (f"A says {n} {HOSTILE}", f"B says {n}") for n in range(7)}
+    texts["same"] = ("no difference", "no difference ")
+    page, key = sheet(tmp_path, texts)
+    browser.open(page)
+    assert browser.evaluate("document.getElementById('progress').textContent") == "0 of 7 judged"
+
+    meant = {"p0": "a_better", "p1": "b_better", "p2": "a_better"}
+    arrows = itertools.cycle([("1", "2"), ("ArrowLeft", "ArrowRight")])
+    for i, verdict in meant.items():
+        assert shown(browser) == i
+        is_left = verdict[0] == key["prompts"][i]["left"]
+        browser.press(next(arrows)[0 if is_left else 1])
+    browser.press("0")
+    browser.press("ArrowDown")
+    browser.press("b")
+    assert shown(browser) == "p6"
+
+    browser.press("Backspace")
+    browser.press("ArrowUp")
+    assert shown(browser) == "p4"
+    pressed = "document.querySelector('[data-verdict=tie]').ariaPressed"
+    assert browser.evaluate(pressed) == "true", "shows what was judged before"
+    browser.press("b")
+    assert shown(browser) == "p6", "on to what is not judged yet"
+
+    browser.press("1", modifiers=2)
+    browser.press("1", autoRepeat=True)
+    browser.evaluate("document.getElementById('judge').focus()")
+    browser.press("2")
+    assert shown(browser) == "p6", "a shortcut, a held key and typing judge nothing"
+
+    result = read_judgements(saved(browser, tmp_path / "saved"), key)
+    assert result["judge"] == "2", "what was typed into the name"
+    verdicts = {j["id"]: j["verdict"] for j in result["judgements"]}
+    assert verdicts == meant | {"p3": "tie", "p4": "both_bad", "p5": "both_bad", "same": "tie"}
+    assert result["all"]["unjudged"] == 1
+
+    browser.reload()
+    assert browser.evaluate("document.getElementById('progress').textContent") == "6 of 7 judged"
+    assert shown(browser) == "p6", "a reload forgets nothing"
+    browser.press("ArrowRight")
+    assert browser.evaluate("!document.getElementById('done').hidden")
+    done = read_judgements(saved(browser, tmp_path / "saved again"), key)["all"]
+    assert (done["unjudged"], done["a_better"] + done["b_better"]) == (0, 4)
+    assert browser.console == []
+
+
+def test_hostile_text_shows_as_text(browser: Browser, tmp_path: Path) -> None:
+    page, _ = sheet(tmp_path, {f"'\"\r<{HOSTILE}": (HOSTILE, "fine")})
+    browser.open(page)
+    assert browser.evaluate("document.title") == "llmpi: which answer is better?"
+    assert browser.evaluate("document.scripts.length") == 1
+    assert browser.evaluate("document.images.length") == 0
+    assert HOSTILE in browser.evaluate("document.querySelector('.answers').textContent")
+    browser.press("1")
+    assert browser.evaluate("!document.getElementById('done').hidden")
+    assert browser.console == []
+
+
+def test_policy_stops_what_escaping_would_miss(browser: Browser, tmp_path: Path) -> None:
+    """A script written into the finished page does not run, and nothing is fetched."""
+    page, _ = sheet(tmp_path, {"p": ("one", "two")})
+    html = page.read_text(encoding="utf-8")
+    page.write_text(html.replace("<main>", f"<main>{HOSTILE}"), encoding="utf-8")
+    browser.open(page)
+    assert browser.evaluate("document.images.length") == 1
+    assert browser.evaluate("document.title") == "llmpi: which answer is better?"
+    assert "Content Security Policy" in " ".join(browser.console)
+    assert browser.evaluate("document.getElementById('progress').textContent") == "0 of 1 judged"
+
+
+def test_narrow_screen_needs_no_scrolling_sideways(browser: Browser, tmp_path: Path) -> None:
+    page, _ = sheet(tmp_path, {"p" * 200: ("x" * 4000, "two")})
+    browser.open(page)
+    for width in (320, 1280):
+        browser.look(tmp_path / f"{width}.png", width=width)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,71 @@
+"""A step of the descent: when it is skipped, and what its verdict is made of."""
+
+from typing import Any
+
+import pytest
+
+from llmpi.quality.descent import Step, paragraph_losses
+
+SETTINGS = {"task": "qa", "metric": "f1", "margin_pct": 10.0, "alpha": 0.05}
+
+
+def items(scores: dict[int, list[float]]) -> list[dict[str, Any]]:
+    """paragraph -> F1 of its questions."""
+    return [
+        {"id": f"{paragraph}-{i}", "paragraph": paragraph, "f1": f1, "exact": int(f1)}
+        for paragraph, values in scores.items()
+        for i, f1 in enumerate(values)
+    ]
+
+
+def ok(scores: dict[int, list[float]], decision: str | None = None) -> dict[str, Any]:
+    verdict = {"decision": decision} if decision else None
+    return {"status": "ok", "items": items(scores), "descent": verdict}
+
+
+def step(wider: dict[str, Any], reference: dict[str, Any] | None = None) -> Step:
+    return Step(SETTINGS, reference or ok({0: [1.0]}), wider, "Q6_K")
+
+
+@pytest.mark.parametrize(
+    ("wider", "reason"),
+    [
+        (ok({}), None),  # the widest itself, which has no verdict
+        (ok({}, "holds"), None),
+        (ok({}, "fails"), "Q6_K fails at a margin of 10 points"),
+        (ok({}, "undecided"), "Q6_K was not shown to hold at a margin of 10 points"),
+        ({"status": "skipped", "reason": "Q8_0 fails"}, "Q8_0 fails"),
+        (
+            {"status": "failed", "reason": "no memory"},
+            "Q6_K, the next wider, was not scored: no memory",
+        ),
+    ],
+)
+def test_it_goes_on_only_where_the_wider_one_holds(
+    wider: dict[str, Any], reason: str | None
+) -> None:
+    assert step(wider).skip() == reason
+
+
+def test_without_a_reference_there_is_nothing_to_hold_against() -> None:
+    lost = {"status": "failed", "reason": "a crash"}
+    assert step(ok({}, "holds"), lost).skip() == "the widest variant was not scored: a crash"
+
+
+def test_losses_are_means_over_paragraphs() -> None:
+    reference = items({3: [1.0, 1.0, 0.0], 5: [0.5], 7: [1.0]})
+    variant = items({3: [0.0, 1.0, 1.0], 5: [0.0]})
+    assert paragraph_losses(reference, variant, "f1") == pytest.approx([0.0, 0.5])
+
+
+def test_verdict_of_an_equal_and_of_a_broken_variant() -> None:
+    reference = ok({i: [1.0, 1.0] for i in range(100)})
+    equal = step(ok({}), reference).verdict(reference["items"])
+    assert equal["decision"] == "holds"
+    assert (equal["loss_pct"], equal["questions"], equal["of_questions"]) == (0.0, 200, 200)
+    assert 0 < equal["high_pct"] < 10
+    broken = step(ok({}), reference).verdict(items({i: [0.0, 0.0] for i in range(10)}))
+    assert (broken["decision"], broken["loss_pct"]) == ("fails", 100.0)
+    few = step(ok({}), reference).verdict(items({0: [1.0, 1.0]}))
+    assert few["decision"] == "undecided"
+    assert few["paragraphs_needed"] > 1

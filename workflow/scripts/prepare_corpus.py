@@ -1,0 +1,16 @@
+"""The text a divergence task is scored on."""
+
+from pathlib import Path
+
+from llmpi.jobs import job
+from llmpi.quality.corpus import load_corpus
+from llmpi.records import write_json
+
+
+def main(*, spec: dict, corpus: Path) -> None:
+    write_json(corpus, load_corpus(spec["source"], Path(spec["lock"])))
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(spec=snakemake.params.spec, corpus=Path(snakemake.output.corpus))
