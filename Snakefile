@@ -19,6 +19,7 @@ include: "rules/quality.smk"
 include: "rules/divergence.smk"
 include: "rules/ab.smk"
 include: "rules/lm_eval.smk"
+include: "rules/parity.smk"
 include: "rules/report.smk"
 
 

@@ -62,6 +62,7 @@ DEVICE_MODULES = [
         "lock",
         "measure",
         "meters",
+        "parity",
         "sampler",
         "say",
         "store",
@@ -267,6 +268,7 @@ def study_records():
             for task in tasks_of("ab")
             for pair in pairs_of(study, task)
         ],
+        "parity": parity_records(measured),
     }
 
 
@@ -276,3 +278,9 @@ def quality_records():
         for variant in variants(study)
         for task in study.quality
     ]
+
+
+def parity_records(measured):
+    """Where quality is scored on one machine and speed measured on another."""
+    there = [session for session in measured if study.quality and not is_local(session.device)]
+    return list(dict.fromkeys(session_path(layout.PARITY, session) for session in there))

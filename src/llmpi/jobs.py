@@ -8,6 +8,8 @@ from pathlib import Path
 
 from llmpi.errors import LlmpiError
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def job(log: str) -> Iterator[None]:
@@ -34,3 +36,11 @@ def job(log: str) -> Iterator[None]:
     except Exception:
         logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
         sys.exit(1)
+
+
+def tell(line: str) -> None:
+    """A line of a process that works for this job: llmpi's own to the terminal, too."""
+    if line.startswith("llmpi: "):
+        log.info("%s", line.removeprefix("llmpi: "))
+    else:
+        log.debug("%s", line)

@@ -281,3 +281,48 @@ def test_page_without_quality(tmp_path: Path) -> None:
     shown = page(tmp_path, quality={}, gates=[])
     assert "qa" not in shown.text.partition("Provenance")[0]
     assert "svg" in shown.tags
+
+
+BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
+
+
+def check_parity(reason: str | None) -> None:
+    record = {"status": "ok", "agrees": not reason, "reason": reason}
+    record |= {"top1_pct": 97.5, "kl_nats": 0.0031}
+    write(layout.PARITY, record, study="s", device="pi", model="m", quant="F16")
+
+
+@pytest.mark.usefixtures("results")
+def test_quality_is_transferred_to_a_device_that_agrees(tmp_path: Path) -> None:
+    check_parity(None)
+    row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
+    assert (row["parity_top1_pct"], row["parity_kl_nats"]) == (97.5, 0.0031)
+    assert (row["parity_reason"], row["gates_failed"]) == (None, "")
+    shown = page(tmp_path, devices=BEHIND_SSH).text
+    assert "top-1 and KL divergence in nats: m F16 97.5 %, 0.0031." in shown
+    assert "Quality against speed" in shown
+
+
+@pytest.mark.usefixtures("results")
+def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
+    tmp_path: Path,
+) -> None:
+    check_parity(f"another model {EVIL}")
+    row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
+    assert row["gates_failed"] == f"parity: another model {EVIL}"
+    assert row["qa_f1_pct"] == 50, "what the workstation scored stays"
+    shown = page(tmp_path, devices=BEHIND_SSH).text
+    assert f"is not transferred to pi: another model {EVIL}." in shown
+    assert "Quality against speed" not in shown, "it was the only measured cell"
+    assert (
+        f"pi m F16 parity another model {EVIL}" in shown.partition("Failed, skipped or not run")[2]
+    )
+
+
+@pytest.mark.usefixtures("results")
+def test_parity_that_was_not_checked_is_not_taken_for_granted() -> None:
+    there, here = (summarize(spec(devices=d))["rows"][0] for d in (BEHIND_SSH, spec()["devices"]))
+    assert there["gates_failed"] == "parity: no record; it was not run yet"
+    assert here["gates_failed"] == "", "the engine that is timed is the one that is scored"
+    nothing_scored = summarize(spec(devices=BEHIND_SSH, quality={}, gates=[]))["rows"][0]
+    assert nothing_scored["gates_failed"] == ""

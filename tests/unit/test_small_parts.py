@@ -137,6 +137,7 @@ WILDCARDS = {
     "quant": "Q4_K_M",
     "runtime": "flash.kv_q8-0",
     "task": "squad.v2",
+    "pair": "m-F16-vs-m-Q4_0",
 }
 PATTERNS = [v for v in vars(layout).values() if isinstance(v, str) and v.startswith("results/")]
 

@@ -1,7 +1,5 @@
 """One session on this machine: alone on it, in a child process, its death a result too."""
 
-import os
-import select
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,12 +9,11 @@ from typing import IO, Any
 from llmpi.device import engine_info, environment
 from llmpi.device.energy import Samples, add_energy
 from llmpi.device.limits import limited
-from llmpi.device.lock import machine_alone
+from llmpi.device.lock import machine_alone, waiting
 from llmpi.device.meters import ON_DEVICE
 from llmpi.device.sampler import FIRMWARE_EVERY_S, power, read, sampling
-from llmpi.device.supervise import INTERRUPT, Death, OwnerGoneError, supervise
+from llmpi.device.supervise import Death, supervise
 
-SAY_EVERY_S = 60
 SAMPLED = {
     "p": "power_w",
     "e": "energy_j",
@@ -41,7 +38,7 @@ def run(
         NotPermittedError: the limits cannot be set here.
     """
     with (
-        machine_alone(request["what"], wait=_waiter(log, owner)),
+        machine_alone(request["what"], wait=waiting(log, owner)),
         tempfile.TemporaryDirectory(prefix="llmpi-") as folder,
         limited(request["limits"]) as groups,
     ):
@@ -159,19 +156,3 @@ def _columns(samples: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
         name: [[sample["t"], sample[key]] for sample in samples if sample.get(key) is not None]
         for key, name in SAMPLED.items()
     }
-
-
-def _waiter(log: Callable[[str], None], owner: IO[str] | None) -> Callable[[str], None]:
-    said_at = -float(SAY_EVERY_S)
-
-    def wait(holder: str) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at >= SAY_EVERY_S:
-            log(f"llmpi: waiting; the machine is held by {holder}")
-            said_at = time.monotonic()
-        if owner is not None and select.select([owner], [], [], 0)[0]:
-            said = os.read(owner.fileno(), 1024)
-            if not said or INTERRUPT in said:
-                raise OwnerGoneError
-
-    return wait

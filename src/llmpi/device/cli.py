@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import cell, engine_info, environment, jobs, meters, store
+from llmpi.device import cell, engine_info, environment, jobs, meters, parity, store
 from llmpi.device.limits import NotPermittedError
 from llmpi.device.supervise import OwnerGoneError
 
@@ -51,9 +51,12 @@ def meter(request: Request) -> Any:
 
 def measure(request: Request) -> Any:
     """Measure a cell here and now, until standard input ends."""
-    return cell.run(
-        request, log=lambda line: print(line, file=sys.stderr, flush=True), owner=sys.stdin
-    )
+    return cell.run(request, log=_to_stderr, owner=sys.stdin)
+
+
+def predict(request: Request) -> Any:
+    """What a model predicts here for the text of the parity check."""
+    return parity.run(request, log=_to_stderr, owner=sys.stdin)
 
 
 def start(request: Request) -> Any:
@@ -79,8 +82,24 @@ def forget(request: Request) -> Any:
 
 COMMANDS: dict[str, Callable[[Request], Any]] = {
     command.__name__: command
-    for command in (describe, expect, accept, use, meter, measure, start, poll, cancel, forget)
+    for command in (
+        describe,
+        expect,
+        accept,
+        use,
+        meter,
+        measure,
+        predict,
+        start,
+        poll,
+        cancel,
+        forget,
+    )
 }
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

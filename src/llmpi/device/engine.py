@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import llama_cpp
+import numpy as np
 
 # ggml_type (ggml.h) of what a KV cache may hold.
 KV_TYPES = {
@@ -151,6 +152,22 @@ class Engine:
             code = llama_cpp.llama_decode(self.context, llama_cpp.llama_batch_get_one(here, count))
             if code != 0:
                 raise EngineError(f"llama_decode returned {code} for {count} tokens")
+
+    def decode_all(self, tokens: Sequence[int]) -> np.ndarray:
+        """Append `tokens`, a batch at most; the logits behind each, until the next decoding.
+
+        Returns:
+            Shape (tokens, vocabulary), in the engine's own memory.
+        """
+        count = len(tokens)
+        array = (llama_cpp.llama_token * count)(*tokens)
+        batch = llama_cpp.llama_batch_get_one(array, count)
+        fill(batch, logits=(ctypes.c_int8 * count)(*[True] * count))
+        code = llama_cpp.llama_decode(self.context, batch)
+        if code != 0:
+            raise EngineError(f"llama_decode returned {code} for {count} tokens")
+        logits = llama_cpp.llama_get_logits(self.context)
+        return np.ctypeslib.as_array(logits, (count, self.vocab_tokens))
 
     def tokenize(self, text: str) -> list[int]:
         """Tokens of `text`, special tokens read as such; BOS in front if the model wants one."""

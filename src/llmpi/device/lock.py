@@ -5,14 +5,19 @@ import fcntl
 import getpass
 import json
 import os
+import select
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
+
+from llmpi.device.supervise import INTERRUPT, OwnerGoneError
 
 PLACES = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - shared by all users on purpose
 NAME = "llmpi-device.lock"
 TRY_EVERY_S = 0.5
+SAY_EVERY_S = 60
 
 
 @contextlib.contextmanager
@@ -35,6 +40,27 @@ def machine_alone(what: str, *, wait: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def waiting(log: Callable[[str], None], owner: IO[str] | None) -> Callable[[str], None]:
+    """For `machine_alone`: say once a minute who has the machine, and end with `owner`.
+
+    Raises:
+        OwnerGoneError: (what is returned) `owner` ended, or was told to.
+    """
+    said_at = -float(SAY_EVERY_S)
+
+    def wait(holder: str) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= SAY_EVERY_S:
+            log(f"llmpi: waiting; the machine is held by {holder}")
+            said_at = time.monotonic()
+        if owner is not None and select.select([owner], [], [], 0)[0]:
+            said = os.read(owner.fileno(), 1024)
+            if not said or INTERRUPT in said:
+                raise OwnerGoneError
+
+    return wait
 
 
 def holder(handle: int) -> str:

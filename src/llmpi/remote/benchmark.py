@@ -12,9 +12,10 @@ from typing import Any
 
 from llmpi.device.energy import add_energy
 from llmpi.errors import LlmpiError
+from llmpi.jobs import tell
 from llmpi.records import Record, is_ok, now, sha256_of_json
 from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
-from llmpi.remote.deploy import put_model
+from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline, plug_sampling
 
 log = logging.getLogger(__name__)
@@ -66,11 +67,11 @@ def benchmark(
     started, timeline = now(), Timeline()
     with plug_sampling(spec["meter"]) as plug:
         with connected(name, spec) as device:
-            again = _ensure(device, spec, gguf, receipt)
+            again = ensure_model(device, spec, gguf, receipt)
             if not is_ok(again):
                 return again
             if device.is_local:
-                record = device.ask("measure", job, log=_tell)
+                record = device.ask("measure", job, log=tell)
         if spec["transport"] == "ssh":
             record = _detached(name, spec, job, sha256_of_json(identity)[:16], timeline)
     if is_ok(record):
@@ -79,15 +80,6 @@ def benchmark(
             samples = plug.samples(record["clock"], timeline.skew_s)
             add_energy(record, samples, spec["meter"])
     return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
-
-
-def _ensure(device: Device, spec: dict[str, Any], gguf: Path, receipt: Record) -> Record:
-    """The file may have made room for another since it was deployed, or been damaged."""
-    if device.ask("use", {"path": receipt["path"], "sha256": receipt["sha256"]})["sound"]:
-        return receipt
-    log.info("device %s: %s is not there any more; sending it again", device.name, receipt["path"])
-    file = "/".join(receipt["path"].split("/")[-2:])
-    return put_model(device, gguf, file, receipt["sha256"], spec.get("quota"))
 
 
 def _detached(
@@ -108,7 +100,7 @@ def _detached(
                     timeline.heard(asked, time.time(), answer["time_s"])
                     offset, lost_at = answer["offset"], None
                     for line in answer["log"].splitlines():
-                        _tell(line)
+                        tell(line)
                     if answer["state"] != "running":
                         return _collected(device, folder, answer)
                     time.sleep(POLL_EVERY_S)
@@ -131,11 +123,3 @@ def _collected(device: Device, folder: str, answer: Record) -> Record:
             "been restarted, or the measurement cancelled. Run again."
         )
     return answer["record"]
-
-
-def _tell(line: str) -> None:
-    """llmpi's own lines to the terminal, the engine's to the log."""
-    if line.startswith("llmpi: "):
-        log.info("%s", line.removeprefix("llmpi: "))
-    else:
-        log.debug("%s", line)

@@ -65,6 +65,19 @@ def put_model(device: Device, gguf: Path, file: str, sha256: str, quota: int | N
     return _receipt(device, found["path"], sha256, size, sent=sent)
 
 
+def ensure_model(device: Device, spec: dict[str, Any], gguf: Path, receipt: Record) -> Record:
+    """A receipt that holds now: the file may have made room for another since, or been damaged.
+
+    Raises:
+        LlmpiError: see `deploy`.
+    """
+    if device.ask("use", {"path": receipt["path"], "sha256": receipt["sha256"]})["sound"]:
+        return receipt
+    log.info("device %s: %s is not there any more; sending it again", device.name, receipt["path"])
+    file = "/".join(receipt["path"].split("/")[-2:])
+    return put_model(device, gguf, file, receipt["sha256"], spec.get("quota"))
+
+
 def _accepted(device: Device, wanted: dict[str, Any]) -> bool:
     return device.ask("accept", {key: wanted[key] for key in ("store", "name", "sha256")})["sound"]
 

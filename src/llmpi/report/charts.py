@@ -13,7 +13,8 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def quality_against_speed(rows: Sequence[Row], task: str, abstaining_pct: float) -> str:
-    """F1 of a task over tg, both with their spread; one point per measured cell without a mark.
+    """F1 of a task over tg, both with their spread; one point per measured cell without a mark
+    whose quality is transferred to its device.
 
     Args:
         abstaining_pct: F1 of a model that always abstains, drawn as a line: the share of
@@ -31,7 +32,10 @@ def quality_against_speed(rows: Sequence[Row], task: str, abstaining_pct: float)
             "high": row[f"{task}_f1_high_pct"],  # None below two paragraphs: then no line is drawn
         }
         for row in rows
-        if row["tg_tps"] is not None and row[f"{task}_f1_pct"] is not None and not row["marks"]
+        if row["tg_tps"] is not None
+        and row[f"{task}_f1_pct"] is not None
+        and not row["marks"]
+        and not row["parity_reason"]
     ]
     if not points:
         return ""

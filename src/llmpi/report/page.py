@@ -56,6 +56,8 @@ def _group(summary: Record, device: str, workload: str) -> Record:
         "workload": workload,
         "settings": summary["provenance"]["config"]["workloads"][workload],
         "rows": rows,
+        "parity": [row for row in rows if row["parity_top1_pct"] is not None],
+        "not_transferred": [r for r in rows if r["parity_reason"] and r["status"] == "ok"],
         "metered": any(row["tg_power_w"] is not None for row in rows),
         "tg": charts.speed(rows, "tg", "token generation, tokens/s"),
         "pp": charts.speed(rows, "pp", "prompt processing, tokens/s"),
@@ -85,6 +87,8 @@ def _failed(summary: Record) -> list[Record]:
         if row["status"] != "ok":
             where["quant"] = _variant(row, summary)
             cells.append({**where, "what": row["workload"], "reason": row["reason"]})
+        elif row["parity_reason"]:
+            cells.append({**where, "what": "parity", "reason": row["parity_reason"]})
         where |= {"device": "workstation", "quant": row["quant"]}
         cells += [
             {**where, "what": task, "reason": row[f"{task}_reason"]}

@@ -48,7 +48,8 @@ def summarize(spec: dict[str, Any]) -> Record:
     for run in expand_runs(study):
         session = _read(layout.BENCH, study=study.study, **run.session._asdict())
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
-        cell = row(study, run, bench, manifests[run.variant], scores[run.variant])
+        parity = _parity(study, run)
+        cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
         rows.append({**cell, **_compared(run.variant, tasks, compared)})
     return {
         "study": study.study,
@@ -75,8 +76,16 @@ def summarize(spec: dict[str, Any]) -> Record:
     }
 
 
-def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[str, Record]) -> Row:
+def row(
+    study: Study,
+    run: Run,
+    bench: Record,
+    manifest: Record,
+    scores: dict[str, Record],
+    parity: Row,
+) -> Row:
     """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""
+    no_parity = [f"parity: {parity['parity_reason']}"] if parity["parity_reason"] else []
     return {
         "study": study.study,
         **run._asdict(),
@@ -92,7 +101,8 @@ def row(study: Study, run: Run, bench: Record, manifest: Record, scores: dict[st
             for task, asked in study.quality.items()
             for key, value in _quality(asked, task, scores[task]).items()
         },
-        "gates_failed": "; ".join(_failed_gates(study.gates, scores)),
+        **parity,
+        "gates_failed": "; ".join([*no_parity, *_failed_gates(study.gates, scores)]),
     }
 
 
@@ -378,6 +388,20 @@ NAMES = {
     "no_ans_exact": "no_ans_em",
     "no_ans_f1": "no_ans_f1",
 }
+
+
+def _parity(study: Study, run: Run) -> Row:
+    """Agreement with the workstation; a reason says that its scores are not transferred.
+
+    On a local device the engine that is timed is the one that is scored.
+    """
+    checked = study.quality and study.devices[run.device].transport != "local"
+    record = _read(layout.PARITY, study=study.study, **run._asdict()) if checked else {}
+    return {
+        "parity_top1_pct": record.get("top1_pct"),
+        "parity_kl_nats": record.get("kl_nats"),
+        "parity_reason": record.get("reason"),
+    }
 
 
 def _compared(variant: Variant, tasks: Sequence[str], compared: Sequence[Record]) -> Row:

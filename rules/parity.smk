@@ -1,0 +1,61 @@
+"""Parity: whether a device's engine computes the model whose quality the workstation scored."""
+
+
+rule predict_on_workstation:
+    """What the workstation predicts for the fixed text, once for all devices."""
+    input:
+        code=code(
+            "predict_on_workstation",
+            "quality/parity",
+            "device/engine",
+            "device/environment",
+            "device/lock",
+            "device/parity",
+        ),
+        gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
+    output:
+        predictions=layout.PREDICTIONS,
+    log:
+        "logs/predict_on_workstation/{model}/{quant}.log",
+    conda:
+        "../envs/workstation.yaml"
+    threads: 4
+    message:
+        "Predicting the parity text with {wildcards.model} {wildcards.quant}"
+    script:
+        "../workflow/scripts/predict_on_workstation.py"
+
+
+rule check_parity:
+    """The same on the device, held against it; short, so a broken link is met by another try."""
+    input:
+        code=code(
+            "check_parity",
+            "quality/parity",
+            "remote/deploy",
+            "remote/parity",
+            "device/engine",
+            "device/environment",
+            "device/lock",
+            "device/parity",
+        ),
+        predictions=layout.PREDICTIONS,
+        gguf=ancient(layout.GGUF),
+        receipt=layout.RECEIPT,
+        provisioned=layout.PROVISIONED,
+    output:
+        parity=layout.PARITY,
+    log:
+        "logs/check_parity/{study}/{device}/{model}/{quant}.log",
+    retries: 2
+    conda:
+        "../envs/workstation.yaml"
+    resources:
+        **DEVICE_SLOTS,
+    params:
+        spec=device_spec,
+    message:
+        "Checking parity of {wildcards.model} {wildcards.quant} on {wildcards.device}"
+    script:
+        "../workflow/scripts/check_parity.py"

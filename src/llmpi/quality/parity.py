@@ -1,0 +1,126 @@
+"""Whether a device's engine computes the model whose quality was scored on the workstation."""
+
+import logging
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+
+from llmpi.device import parity
+from llmpi.records import Record, failed, is_ok
+
+log = logging.getLogger(__name__)
+
+KL_AT_MOST_NATS = 0.02
+TOP1_AT_LEAST_PCT = 85.0
+# Two to three times what harmless differences made: other rounding (batches, repacked weights,
+# flash attention, x86 against ARM) gave up to 0.007 nats, and near ties that flip in up to 6 % of
+# the positions. The least that is no rounding, a KV cache of 4 bits: from 0.042 nats. See
+# docs/methodology.md.
+
+
+def predict_here(gguf: Path, manifest: Record, *, threads: int) -> Record:
+    """The record of `llmpi.device.parity.predict`, made here, and the `gguf_sha256`.
+
+    Args:
+        manifest: of `gguf`; a failed one is passed on.
+    """
+    if not is_ok(manifest):
+        return manifest
+    job = {"gguf": str(gguf), "threads": threads}
+    record = parity.supervised(job, log=lambda line: log.debug("%s", line))
+    return {**record, "gguf_sha256": manifest["sha256"]}
+
+
+def compare(workstation: Record, device: Record) -> Record:
+    """Hold the device's predictions for the text against the workstation's.
+
+    Args:
+        workstation, device: of `predict_here` and `llmpi.remote.parity.predict_there`; a failed
+            one is passed on.
+
+    Returns:
+        Record with `agrees` and, where not, the `reason`; `top1_pct`, the share of positions with
+        the same most likely token; `kl_nats` and `kl_max_nats`, mean and greatest of the positions'
+        `lumped_kl`; the same mean over what was decoded in batches and token by token; each
+        position's value, and what both sides ran.
+    """
+    for where, record in (("workstation", workstation), ("device", device)):
+        if not is_ok(record):
+            return failed(record["stage"], f"on the {where}: {record['reason']}")
+    ran = ("gguf_sha256", "tokens_sha256", "settings", "engine", "machine")
+    sides = {
+        "workstation": {key: workstation[key] for key in ran},
+        "device": {key: device[key] for key in ran},
+    }
+    if workstation["tokens"] != device["tokens"]:
+        other = "the device's engine makes other tokens of the same text: is it another version?"
+        nothing = {"top1_pct": None, "kl_nats": None}
+        return {"status": "ok", "agrees": False, "reason": other, **nothing, **sides}
+    pairs = list(zip(workstation["positions"], device["positions"], strict=True))
+    kl_nats = [lumped_kl(here, there) for here, there in pairs]
+    same = [here["tokens"][0] == there["tokens"][0] for here, there in pairs]
+    measured = {
+        "top1_pct": 100 * fmean(same),
+        "kl_nats": fmean(kl_nats),
+        "kl_max_nats": max(kl_nats),
+        "kl_batched_nats": fmean(kl_nats[: -parity.SINGLE_TOKENS]),
+        "kl_single_nats": fmean(kl_nats[-parity.SINGLE_TOKENS :]),
+    }
+    reason = _objection(measured)
+    return {
+        "status": "ok",
+        "agrees": reason is None,
+        "reason": reason,
+        **measured,
+        "tolerance": {"kl_nats": KL_AT_MOST_NATS, "top1_pct": TOP1_AT_LEAST_PCT},
+        "positions": [
+            {"kl_nats": float(f"{kl:.6g}"), "same_top1": is_same}
+            for kl, is_same in zip(kl_nats, same, strict=True)
+        ],
+        **sides,
+    }
+
+
+def _objection(measured: dict[str, float]) -> str | None:
+    """Generation has kernels of its own: they must not hide behind those of the prompt."""
+    kl_nats = max(measured["kl_batched_nats"], measured["kl_single_nats"])
+    said = []
+    if kl_nats > KL_AT_MOST_NATS:
+        said.append(f"KL divergence {kl_nats:.3g} nats > {KL_AT_MOST_NATS:g}")
+    if measured["top1_pct"] < TOP1_AT_LEAST_PCT:
+        said.append(f"top-1 agreement {measured['top1_pct']:.1f} % < {TOP1_AT_LEAST_PCT:g} %")
+    return f"the device computes another model: {', '.join(said)}" if said else None
+
+
+def lumped_kl(p: Record, q: Record) -> float:
+    """The least KL(P || Q), in nats, of which both heads and tails can be: a lower bound of it.
+
+    Tokens in both heads are classes of their own, all others are lumped together: no partition
+    raises a divergence (data processing inequality; Cover, Thomas, Elements of Information Theory,
+    2nd ed., 2.7.1, the log sum inequality). Of the lump, what only P's head holds is split off
+    where it shows more: there Q gives each token at most the least of its own head.
+
+    Args:
+        p, q: `tokens`, `logprobs` (natural, falling) and `rest_logprob`.
+    """
+    of_p, of_q = (dict(zip(r["tokens"], r["logprobs"], strict=True)) for r in (p, q))
+    p_rest, q_rest = math.exp(p["rest_logprob"]), math.exp(q["rest_logprob"])
+    both, only_p, only_q = of_p.keys() & of_q.keys(), of_p.keys() - of_q, of_q.keys() - of_p
+    kl = sum(_term(math.exp(of_p[token]), math.exp(of_q[token])) for token in both)
+    p_only, q_lump = _mass(of_p, only_p), _mass(of_q, only_q) + q_rest
+    # The least divergence is where Q splits the lump as P does, or as near to that as may be.
+    q_only = min(len(only_p) * math.exp(q["logprobs"][-1]), q_rest)
+    if p_only:
+        q_only = min(q_only, q_lump * p_only / (p_only + p_rest))
+    return kl + _term(p_only, q_only) + _term(p_rest, q_lump - q_only)
+
+
+def _mass(logprobs: dict[int, float], tokens: Iterable[int]) -> float:
+    return sum(math.exp(logprobs[token]) for token in tokens)
+
+
+def _term(p: float, q: float) -> float:
+    """What a class adds to a KL divergence; `q - p`, zero in sum, keeps rounding errors small."""
+    return p * math.log(p / max(q, sys.float_info.min)) + q - p if p > 0 else q
