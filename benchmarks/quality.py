@@ -82,7 +82,8 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
             print(f"{name}: {who:6s} {count / done[-1].seconds:6.2f} questions/s", flush=True)
     best = [min(a.seconds, b.seconds) for a, b in zip(runs["loop"], runs["server"], strict=True)]
     ours_s = [run.seconds for run in runs["ours"]]
-    ceiling_s = ceiling_seconds(gguf, *tokens, args)
+    mean = round(statistics.fmean(map(len, prompts)))
+    ceiling_s = ceiling_seconds(gguf, mean, *tokens, args)
     pairs = zip(runs["ours"][0].answers, runs["loop"][0].answers, strict=True)
     same = sum(ours == theirs for ours, theirs in pairs)
     print(f"{name}: {count} questions, {tokens[0]} prompt and {tokens[1]} new tokens computed")
@@ -223,11 +224,19 @@ def complete(url: str, prompt: Prompt, args: argparse.Namespace) -> Prompt:
 # --- the ceiling ----------------------------------------------------------------------------------
 
 
-def ceiling_seconds(gguf: Path, prompt: int, new: int, args: argparse.Namespace) -> float:
-    """Seconds at the best prompt rate and the best rate of many sequences at once."""
-    command = [str(tool("llama-batched-bench")), "-m", str(gguf), "-c", "8192", "-b", "2048"]
-    command += ["-ub", "512", "-npp", "128", "-ntg", "32", "-npl", "1,8,16,32,48"]
-    command += ["-t", str(args.threads), "-tb", str(args.threads), "--output-format", "jsonl"]
+def ceiling_seconds(
+    gguf: Path, prompt_tokens: int, prompt: int, new: int, args: argparse.Namespace
+) -> float:
+    """Seconds at its best rates, for prompts and answers of the same length as ours.
+
+    Args:
+        prompt_tokens: of the mean prompt.
+        prompt, new: tokens that have to be computed in all.
+    """
+    ours = ["-npp", str(prompt_tokens), "-ntg", str(args.max_new_tokens)]
+    command = [str(tool("llama-batched-bench")), "-m", str(gguf), "-c", "16384", "-b", "2048"]
+    command += ["-ub", "512", *ours, "-npl", "1,4,8,16,24", "--output-format", "jsonl"]
+    command += ["-t", str(args.threads), "-tb", str(args.threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"llama-batched-bench failed: {done.stderr[-2000:]}")

@@ -19,8 +19,7 @@ groups = st.lists(st.lists(requests, min_size=1, max_size=6), min_size=1, max_si
 shapes = st.builds(
     Shape,
     st.sampled_from([60, 80, 1000]),
-    rows=st.sampled_from([1, 3, 8, 16]),
-    tail_rows=st.just(1),
+    sizes=st.sampled_from([(1,), (3, 1), (8,), (16, 4, 1)]),
     sequences=st.sampled_from([8, 12, 64]),
 )
 
@@ -48,7 +47,7 @@ class Model:
         self.held.pop(sequence, None)
 
     def decode(self, rows: list[Row]) -> None:
-        assert len(rows) in (self.shape.rows, self.shape.tail_rows)
+        assert len(rows) in self.shape.sizes
         self.wanted = {}
         for i, row in enumerate(rows):
             assert 0 < row.sequence < self.shape.sequences
@@ -112,13 +111,13 @@ def test_company_changes_no_outcome(asked: list[list[Request]], shape: Shape) ->
 
 @given(groups)
 def test_with_room_nothing_is_an_error(asked: list[list[Request]]) -> None:
-    outcomes, schedule = run(asked, Shape(1000, rows=16, tail_rows=4))
+    outcomes, schedule = run(asked, Shape(1000, (16, 4)))
     assert all(outcome.error is None for outcome in outcomes)
     assert schedule.finished == len(outcomes)
 
 
 def test_what_never_fits_is_an_error_of_its_own() -> None:
-    shape = Shape(60, rows=8, tail_rows=8, sequences=8)
+    shape = Shape(60, (8,), sequences=8)
     small, large = Request((1, 2, 3), 4), Request((1, *[2] * 50), 4)
     outcomes, _ = run([[small, large], [large], [small]], shape)
     assert [outcome.error for outcome in outcomes] == [
@@ -132,33 +131,33 @@ def test_what_never_fits_is_an_error_of_its_own() -> None:
 
 def test_too_many_continuations_are_an_error() -> None:
     asked = Request((1, 2), 1, score=((1, 2),) * 6)
-    [outcome], _ = run([[asked]], Shape(1000, rows=8, tail_rows=8, sequences=8))
+    [outcome], _ = run([[asked]], Shape(1000, (8,), sequences=8))
     assert outcome.error == "asks for 6 continuations, 5 are possible"
 
 
 def test_a_shared_prefix_is_computed_once() -> None:
     asked = [Request((*range(1, 6), *[1] * 40, i), 0, ((1,),)) for i in range(1, 6)]
-    _, schedule = run([[one] for one in asked[:1]] + [asked[1:]], Shape(1000, rows=16, tail_rows=4))
+    _, schedule = run([[one] for one in asked[:1]] + [asked[1:]], Shape(1000, (16, 4)))
     assert schedule.rows == 5  # each request's own last token; the rest was shared beforehand
 
 
 def test_groups_share_what_is_theirs() -> None:
     one = [Request((1, *[2] * 30, i), 1) for i in range(1, 5)]
     two = [Request((1, *[3] * 20, i), 1) for i in range(1, 5)]
-    _, schedule = run([one, two], Shape(1000, rows=16, tail_rows=4))
+    _, schedule = run([one, two], Shape(1000, (16, 4)))
     assert schedule.rows == (30 + 4) + (20 + 4)
 
 
 def test_every_batch_has_one_of_two_shapes() -> None:
     """`Model.decode` asserts it; here, that the small one is used, and what padding costs."""
-    _, schedule = run([[Request((1, 2, 3), 6)]], Shape(1000, rows=16, tail_rows=4))
+    _, schedule = run([[Request((1, 2, 3), 6)]], Shape(1000, (16, 4)))
     assert schedule.rows + schedule.padded_rows == 4 * schedule.batches
 
 
 @given(prompts, st.sampled_from(["12", "3", "55"]))
 def test_an_answer_ends_with_one_of_the_texts(prompt: Tokens, text: str) -> None:
     request = Request(prompt, 12, until=(text,))
-    [outcome], _ = run([[request]], Shape(1000, rows=8, tail_rows=8))
+    [outcome], _ = run([[request]], Shape(1000, (8,)))
     assert outcome == alone(request)
 
 

@@ -14,7 +14,7 @@ from llmpi.quality.squad import Paragraph
 from llmpi.quality.statistics import clustered_interval
 from llmpi.records import Record, failed, is_ok, now
 
-BLOCK_QUESTIONS, DESCENT_QUESTIONS = 128, 48
+BLOCK_QUESTIONS, DESCENT_QUESTIONS = 256, 48
 """Questions of a block at least: what an interruption may lose; how often a descent looks."""
 
 Item = dict[str, Any]

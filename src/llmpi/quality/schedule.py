@@ -3,10 +3,10 @@
 Plain bookkeeping, no engine: `Schedule` hands out batches of rows and takes back what the model
 said; `Memory` is what it asks of the engine's KV cache.
 
-Every batch has the same number of rows. They are the next token of each running answer first, then
-tokens of the prompts to come, in order; what is left is padding. Where few rows are left, as at the
-end of a block, a second, smaller shape is enough. So the shapes are the same for every variant of
-a model, whatever it answers: quantized kernels round differently with the shape of a batch.
+Every batch has one of a few fixed numbers of rows. They are the next token of each running answer
+first, then tokens of the prompts to come, in order; what is left is padding, up to the smallest
+number that is enough: the largest but for the end of a block. So the shapes are the same for every
+variant of a model, whatever it answers: quantized kernels round differently with the shape.
 """
 
 from collections import deque
@@ -16,6 +16,8 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+BATCHES_AHEAD = 2
 
 Tokens = tuple[int, ...]
 Take = Callable[[np.ndarray], None]
@@ -75,13 +77,17 @@ class Shape(NamedTuple):
     """The constants of a schedule.
 
     All share `context_tokens` cells. There are `sequences` ids: 0 is the shared prefix's, the last
-    one the padding's. A batch has `rows` rows, or `tail_rows` where those are enough.
+    one the padding's. A batch has one of `sizes`, the largest first.
     """
 
     context_tokens: int
-    rows: int = 128
-    tail_rows: int = 32
+    sizes: tuple[int, ...] = (128, 32, 8)
     sequences: int = 64
+
+    @property
+    def rows(self) -> int:
+        """Rows of a full batch."""
+        return self.sizes[0]
 
 
 @dataclass
@@ -92,6 +98,8 @@ class _Piece:
     position: int
     begins_as: "_Piece | None"
     wanted: dict[int, Take] = field(default_factory=dict)
+    place: int = 0
+    """Of its group among the others."""
     sequence: int = 0
     sent: int = 0
 
@@ -130,6 +138,10 @@ class _Asked(_Job):
     scores: list[list[tuple[float, bool]]] = field(default_factory=list)
 
     @property
+    def place(self) -> int:
+        return self.group.pieces[0].place
+
+    @property
     def done(self) -> bool:
         return self.answered and list(map(len, self.scores)) == list(map(len, self.request.score))
 
@@ -160,6 +172,7 @@ class Schedule:
         self._free_cells = shape.context_tokens - len(prefix) - shape.rows
         self.outcomes: list[Outcome] = []
         self._waiting: deque[_Job] = deque()
+        self._places = 0
         for group in groups:
             self._enlist(group, len(prefix))
         self._computing: list[_Piece] = []
@@ -170,21 +183,31 @@ class Schedule:
     def next_batch(self) -> list[Row]:
         """The rows of the next batch; none when all is done."""
         self._admit()
-        rows: list[Row] = []
-        self._wanted = []
+        room = self._shape.rows - len(self._answering)
+        parts: list[tuple[int, list[Row], list[Take | None]]] = []
         for asked in self._answering:
-            self._wanted.append((len(rows), partial(self._answer, asked)))
             position = len(asked.request.prompt) + len(asked.tokens) - 1
-            rows.append(Row(asked.tokens[-1], position, asked.taken[0], wanted=True))
+            row = Row(asked.tokens[-1], position, asked.taken[0], wanted=True)
+            parts.append((asked.place, [row], [partial(self._answer, asked)]))
         # What is computed in this very batch is not there yet.
         ready = [p for p in self._computing if p.begins_as is None or p.begins_as.computed]
         for piece in ready:
-            rows += self._rows_of(piece, len(rows))
-        self.rows += len(rows)
-        if rows:
+            rows, takes = self._rows_of(piece, room)
+            room -= len(rows)
+            parts.append((piece.place, rows, takes))
+        return self._batch(parts)
+
+    def _batch(self, parts: list[tuple[int, list[Row], list[Take | None]]]) -> list[Row]:
+        """Rows of a group side by side: attention skips what none of some neighbours looks at."""
+        parts.sort(key=lambda part: part[0])
+        batch = [row for _, rows, _ in parts for row in rows]
+        takes = [take for _, _, found in parts for take in found]
+        self._wanted = [(i, take) for i, take in enumerate(takes) if take]
+        self.rows += len(batch)
+        if batch:
             self.batches += 1
-            rows += self._padding(len(rows))
-        return rows
+            batch += self._padding(len(batch))
+        return batch
 
     def take_logits(self, logits: Callable[[int], np.ndarray]) -> None:
         """Go on from what the last batch gave: `logits(row)`."""
@@ -198,6 +221,8 @@ class Schedule:
         """Queue a group: the part its requests share, then what is each one's own."""
         shared = common_prefix([request.prompt for request in requests])
         head = _Piece(requests[0].prompt[prefix:shared], prefix, None)
+        head.place = self._places
+        self._places += 1
         group = _Group([head], len(head.tokens), ids=min(1, len(head.tokens)))
         own = []
         for request in requests:
@@ -238,11 +263,17 @@ class Schedule:
             for i in range(len(piece.tokens)):
                 piece.wanted[i] = partial(self._score, asked, which, continuation[i + 1])
             asked.pieces.append(piece)
+        for piece in asked.pieces:
+            piece.place = asked.place
         return asked
 
     def _admit(self) -> None:
-        """Let jobs in, strictly in order, while there is room for all they may ever need."""
-        while self._waiting:
+        """Let jobs in, strictly in order, while there is room for all they may ever need.
+
+        No more than the next batches can hold: attention looks at every cell that is in use.
+        """
+        ahead = sum(len(piece.tokens) - piece.sent for piece in self._computing)
+        while self._waiting and ahead < BATCHES_AHEAD * self._shape.rows:
             job = self._waiting[0]
             if job.cells > self._free_cells or job.ids > len(self._free_ids):
                 return
@@ -252,6 +283,7 @@ class Schedule:
             for piece, sequence in zip(job.pieces, job.taken, strict=False):
                 piece.sequence = sequence
             self._computing += [piece for piece in job.pieces if piece.tokens]
+            ahead += sum(len(piece.tokens) for piece in job.pieces)
 
     def _leave(self, job: _Job) -> None:
         for sequence in job.taken:
@@ -261,25 +293,23 @@ class Schedule:
 
     # --- rows -------------------------------------------------------------------------------------
 
-    def _rows_of(self, piece: _Piece, at: int) -> list[Row]:
-        """What of a piece finds room behind `at` rows."""
+    def _rows_of(self, piece: _Piece, room: int) -> tuple[list[Row], list[Take | None]]:
+        """What of a piece finds room, and what is done with the logits behind each of its rows."""
         start = piece.sent
-        piece.sent = min(len(piece.tokens), start + self._shape.rows - at)
+        piece.sent = min(len(piece.tokens), start + room)
         if start == 0 and piece.sent:
             source = piece.begins_as.sequence if piece.begins_as else 0
             self._memory.copy(source, piece.sequence, piece.position)
-        rows: list[Row] = []
-        for i in range(start, piece.sent):
-            take = piece.wanted.get(i)
-            if take:
-                self._wanted.append((at + len(rows), take))
-            rows.append(Row(piece.tokens[i], piece.position + i, piece.sequence, take is not None))
-        return rows
+        takes = [piece.wanted.get(i) for i in range(start, piece.sent)]
+        rows = [
+            Row(piece.tokens[i], piece.position + i, piece.sequence, take is not None)
+            for i, take in zip(range(start, piece.sent), takes, strict=True)
+        ]
+        return rows, takes
 
     def _padding(self, real: int) -> list[Row]:
         """Rows that fill a batch up to its shape, in a sequence of their own."""
-        small = real <= self._shape.tail_rows
-        count = (self._shape.tail_rows if small else self._shape.rows) - real
+        count = min(size for size in self._shape.sizes if size >= real) - real
         self.padded_rows += count
         sequence = self._shape.sequences - 1
         self._memory.drop(sequence)
