@@ -181,7 +181,7 @@ def server(gguf: Path, slots: int, args: argparse.Namespace) -> Iterator[str]:
     threads = str(args.threads)
     command = [str(tool("llama-server")), "-m", str(gguf), "--port", str(port), "--host"]
     command += ["127.0.0.1", "-t", threads, "-tb", threads, "-np", str(slots), "--kv-unified"]
-    command += ["-c", str(max(CONTEXT, 1024 * slots)), "--no-webui", "--log-disable"]
+    command += ["-c", str(max(CONTEXT, 2048 * slots)), "--no-webui", "--log-disable"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:

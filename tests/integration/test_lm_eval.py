@@ -21,7 +21,7 @@ from llmpi.quality.schedule import Shape
 
 TOLERANCE = 0.03  # of a log-likelihood in F16: batches round differently
 # So that 96 tokens are the longest sequence, and 4 continuations the most of a request.
-SHAPE = Shape(160, (32, 8), sequences=16)
+SHAPE = Shape(160, (32, 8), (8,), sequences=16)
 CAPITALS = [
     ("France", ["Paris", "Rome", "Berlin"], 0),
     ("Italy", ["Paris", "Rome", "Berlin"], 1),

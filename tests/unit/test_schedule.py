@@ -19,7 +19,8 @@ groups = st.lists(st.lists(requests, min_size=1, max_size=6), min_size=1, max_si
 shapes = st.builds(
     Shape,
     st.sampled_from([60, 80, 1000]),
-    sizes=st.sampled_from([(1,), (3, 1), (8,), (16, 4, 1)]),
+    prompt_rows=st.sampled_from([(1,), (3, 1), (8,), (16, 4, 1)]),
+    answer_rows=st.sampled_from([(1,), (4, 1)]),
     sequences=st.sampled_from([8, 12, 64]),
 )
 
@@ -47,7 +48,7 @@ class Model:
         self.held.pop(sequence, None)
 
     def decode(self, rows: list[Row]) -> None:
-        assert len(rows) in self.shape.sizes
+        assert len(rows) in (*self.shape.prompt_rows, *self.shape.answer_rows)
         self.wanted = {}
         for i, row in enumerate(rows):
             assert 0 < row.sequence < self.shape.sequences
@@ -111,13 +112,13 @@ def test_company_changes_no_outcome(asked: list[list[Request]], shape: Shape) ->
 
 @given(groups)
 def test_with_room_nothing_is_an_error(asked: list[list[Request]]) -> None:
-    outcomes, schedule = run(asked, Shape(1000, (16, 4)))
+    outcomes, schedule = run(asked, Shape(1000, (16, 4), (4,)))
     assert all(outcome.error is None for outcome in outcomes)
     assert schedule.finished == len(outcomes)
 
 
 def test_what_never_fits_is_an_error_of_its_own() -> None:
-    shape = Shape(60, (8,), sequences=8)
+    shape = Shape(60, (8,), (4,), sequences=8)
     small, large = Request((1, 2, 3), 4), Request((1, *[2] * 50), 4)
     outcomes, _ = run([[small, large], [large], [small]], shape)
     assert [outcome.error for outcome in outcomes] == [
@@ -131,33 +132,44 @@ def test_what_never_fits_is_an_error_of_its_own() -> None:
 
 def test_too_many_continuations_are_an_error() -> None:
     asked = Request((1, 2), 1, score=((1, 2),) * 6)
-    [outcome], _ = run([[asked]], Shape(1000, (8,), sequences=8))
+    [outcome], _ = run([[asked]], Shape(1000, (8,), (4,), sequences=8))
     assert outcome.error == "asks for 6 continuations, 5 are possible"
 
 
 def test_a_shared_prefix_is_computed_once() -> None:
     asked = [Request((*range(1, 6), *[1] * 40, i), 0, ((1,),)) for i in range(1, 6)]
-    _, schedule = run([[one] for one in asked[:1]] + [asked[1:]], Shape(1000, (16, 4)))
+    _, schedule = run([[one] for one in asked[:1]] + [asked[1:]], Shape(1000, (16, 4), (4,)))
     assert schedule.rows == 5  # each request's own last token; the rest was shared beforehand
 
 
 def test_groups_share_what_is_theirs() -> None:
     one = [Request((1, *[2] * 30, i), 1) for i in range(1, 5)]
     two = [Request((1, *[3] * 20, i), 1) for i in range(1, 5)]
-    _, schedule = run([one, two], Shape(1000, (16, 4)))
+    _, schedule = run([one, two], Shape(1000, (16, 4), (4,)))
     assert schedule.rows == (30 + 4) + (20 + 4)
 
 
-def test_every_batch_has_one_of_two_shapes() -> None:
-    """`Model.decode` asserts it; here, that the small one is used, and what padding costs."""
-    _, schedule = run([[Request((1, 2, 3), 6)]], Shape(1000, (16, 4)))
+def test_batches_are_padded_to_their_shape() -> None:
+    """A prompt of three tokens, whose last one waits behind the shared ones, then five answers."""
+    _, schedule = run([[Request((1, 2, 3), 6)]], Shape(1000, (16, 4), (4,)))
     assert schedule.rows + schedule.padded_rows == 4 * schedule.batches
+
+
+def test_a_group_that_does_not_fit_is_split() -> None:
+    """Its shared tokens are computed once for each part."""
+    shared = (1, *[2] * 25)
+    asked = [Request((*shared, i), 2) for i in range(1, 6)] * 4
+    outcomes, schedule = run([asked, [Request((4, 5), 1)]], Shape(150, (16, 4), (4,)))
+    assert outcomes[:20] == [alone(request) for request in asked]
+    new = sum(len(o.tokens) - (not o.stopped) for o in outcomes)
+    parts = (schedule.rows - new - 2 - 20) / len(shared)
+    assert parts == int(parts) > 1
 
 
 @given(prompts, st.sampled_from(["12", "3", "55"]))
 def test_an_answer_ends_with_one_of_the_texts(prompt: Tokens, text: str) -> None:
     request = Request(prompt, 12, until=(text,))
-    [outcome], _ = run([[request]], Shape(1000, (8,)))
+    [outcome], _ = run([[request]], Shape(1000, (8,), (4,)))
     assert outcome == alone(request)
 
 

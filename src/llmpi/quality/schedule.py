@@ -3,10 +3,12 @@
 Plain bookkeeping, no engine: `Schedule` hands out batches of rows and takes back what the model
 said; `Memory` is what it asks of the engine's KV cache.
 
-Every batch has one of a few fixed numbers of rows. They are the next token of each running answer
-first, then tokens of the prompts to come, in order; what is left is padding, up to the smallest
-number that is enough: the largest but for the end of a block. So the shapes are the same for every
-variant of a model, whatever it answers: quantized kernels round differently with the shape.
+Batches of prompts and batches of answers take turns: tokens of the prompts to come, in order; then
+the next token of each running answer. A row looks at the whole cache, and attention skips what no
+row of a tile of 64 may see: prompts lie close together there, answers scattered, so that in one
+batch they would make each other slow. Each batch is padded to one of a few fixed numbers of rows,
+so that shapes are the same for every variant of a model, whatever it answers: quantized kernels
+round differently with the shape.
 """
 
 from collections import deque
@@ -77,17 +79,19 @@ class Shape(NamedTuple):
     """The constants of a schedule.
 
     All share `context_tokens` cells. There are `sequences` ids: 0 is the shared prefix's, the last
-    one the padding's. A batch has one of `sizes`, the largest first.
+    one the padding's. A batch of prompts has one of `prompt_rows`, one of answers one of
+    `answer_rows`, the largest first.
     """
 
     context_tokens: int
-    sizes: tuple[int, ...] = (128, 32, 8)
+    prompt_rows: tuple[int, ...] = (128, 32)
+    answer_rows: tuple[int, ...] = (56, 40, 24, 8)
     sequences: int = 64
 
     @property
     def rows(self) -> int:
-        """Rows of a full batch."""
-        return self.sizes[0]
+        """Rows of the largest batch."""
+        return self.prompt_rows[0]
 
 
 @dataclass
@@ -98,8 +102,6 @@ class _Piece:
     position: int
     begins_as: "_Piece | None"
     wanted: dict[int, Take] = field(default_factory=dict)
-    place: int = 0
-    """Of its group among the others."""
     sequence: int = 0
     sent: int = 0
 
@@ -120,9 +122,9 @@ class _Job:
 
 @dataclass
 class _Group(_Job):
-    """The shared part; it stays while requests of the group are `left`."""
+    """The shared part; it stays until all of its members are done."""
 
-    left: int = 0
+    members: list["_Asked"] = field(default_factory=list)
 
 
 @dataclass
@@ -135,11 +137,8 @@ class _Asked(_Job):
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     answered: bool = False
+    finished: bool = False
     scores: list[list[tuple[float, bool]]] = field(default_factory=list)
-
-    @property
-    def place(self) -> int:
-        return self.group.pieces[0].place
 
     @property
     def done(self) -> bool:
@@ -172,7 +171,7 @@ class Schedule:
         self._free_cells = shape.context_tokens - len(prefix) - shape.rows
         self.outcomes: list[Outcome] = []
         self._waiting: deque[_Job] = deque()
-        self._places = 0
+        self._prompts_were_last = False
         for group in groups:
             self._enlist(group, len(prefix))
         self._computing: list[_Piece] = []
@@ -183,31 +182,40 @@ class Schedule:
     def next_batch(self) -> list[Row]:
         """The rows of the next batch; none when all is done."""
         self._admit()
-        room = self._shape.rows - len(self._answering)
-        parts: list[tuple[int, list[Row], list[Take | None]]] = []
-        for asked in self._answering:
-            position = len(asked.request.prompt) + len(asked.tokens) - 1
-            row = Row(asked.tokens[-1], position, asked.taken[0], wanted=True)
-            parts.append((asked.place, [row], [partial(self._answer, asked)]))
         # What is computed in this very batch is not there yet.
         ready = [p for p in self._computing if p.begins_as is None or p.begins_as.computed]
-        for piece in ready:
-            rows, takes = self._rows_of(piece, room)
-            room -= len(rows)
-            parts.append((piece.place, rows, takes))
-        return self._batch(parts)
+        if self._answering and (self._prompts_were_last or not ready):
+            rows = self._next_of_answers()
+            sizes = self._shape.answer_rows
+        else:
+            rows = self._next_of_prompts(ready)
+            sizes = self._shape.prompt_rows
+        if not rows:
+            return []
+        self._prompts_were_last = not self._prompts_were_last
+        self.rows += len(rows)
+        self.batches += 1
+        return rows + self._padding(min(size for size in sizes if size >= len(rows)) - len(rows))
 
-    def _batch(self, parts: list[tuple[int, list[Row], list[Take | None]]]) -> list[Row]:
-        """Rows of a group side by side: attention skips what none of some neighbours looks at."""
-        parts.sort(key=lambda part: part[0])
-        batch = [row for _, rows, _ in parts for row in rows]
-        takes = [take for _, _, found in parts for take in found]
-        self._wanted = [(i, take) for i, take in enumerate(takes) if take]
-        self.rows += len(batch)
-        if batch:
-            self.batches += 1
-            batch += self._padding(len(batch))
-        return batch
+    def _next_of_answers(self) -> list[Row]:
+        """The next token of each answer that finds room; the others come first next time."""
+        count = self._shape.answer_rows[0]
+        turn, self._answering = self._answering[:count], self._answering[count:]
+        self._answering += turn
+        self._wanted = [(i, partial(self._answer, asked)) for i, asked in enumerate(turn)]
+        rows = []
+        for asked in turn:
+            position = len(asked.request.prompt) + len(asked.tokens) - 1
+            rows.append(Row(asked.tokens[-1], position, asked.taken[0], wanted=True))
+        return rows
+
+    def _next_of_prompts(self, ready: Sequence[_Piece]) -> list[Row]:
+        """Tokens of the pieces that can be computed, in order, as many as there is room for."""
+        rows: list[Row] = []
+        self._wanted = []
+        for piece in ready:
+            rows += self._rows_of(piece, len(rows))
+        return rows
 
     def take_logits(self, logits: Callable[[int], np.ndarray]) -> None:
         """Go on from what the last batch gave: `logits(row)`."""
@@ -218,21 +226,33 @@ class Schedule:
     # --- what is let in, and when -----------------------------------------------------------------
 
     def _enlist(self, requests: Sequence[Request], prefix: int) -> None:
-        """Queue a group: the part its requests share, then what is each one's own."""
+        """Queue a group: the part its requests share, then what is each one's own.
+
+        A group leaves the cache as a whole, so that free cells lie together; one that would fill
+        more than half of it is split, and each part has the shared tokens for itself.
+        """
         shared = common_prefix([request.prompt for request in requests])
-        head = _Piece(requests[0].prompt[prefix:shared], prefix, None)
-        head.place = self._places
-        self._places += 1
-        group = _Group([head], len(head.tokens), ids=min(1, len(head.tokens)))
-        own = []
+        cells, ids = self._free_cells // 2, len(self._free_ids) // 2
+        group = self._open_group(requests[0].prompt[prefix:shared], prefix)
         for request in requests:
             error = self._never_fits(request, prefix, group.ids)
             if error is None:
-                own.append(self._asked(len(self.outcomes), request, shared, group))
+                asked = self._asked(len(self.outcomes), request, shared, group)
+                held = [group, *group.members, asked]
+                if group.members and (
+                    sum(job.cells for job in held) > cells or sum(job.ids for job in held) > ids
+                ):
+                    group = self._open_group(requests[0].prompt[prefix:shared], prefix)
+                    asked = self._asked(len(self.outcomes), request, shared, group)
+                if not group.members:
+                    self._waiting.append(group)
+                group.members.append(asked)
+                self._waiting.append(asked)
             self.outcomes.append(Outcome(error=error))
-        group.left = len(own)
-        if own:
-            self._waiting += [group, *own]
+
+    def _open_group(self, shared: Tokens, prefix: int) -> _Group:
+        head = _Piece(shared, prefix, None)
+        return _Group([head], cells=len(shared), ids=min(1, len(shared)))
 
     def _never_fits(self, request: Request, prefix: int, shared_ids: int) -> str | None:
         need = len(request.prompt) + request.max_new_tokens + sum(map(len, request.score))
@@ -263,8 +283,6 @@ class Schedule:
             for i in range(len(piece.tokens)):
                 piece.wanted[i] = partial(self._score, asked, which, continuation[i + 1])
             asked.pieces.append(piece)
-        for piece in asked.pieces:
-            piece.place = asked.place
         return asked
 
     def _admit(self) -> None:
@@ -293,23 +311,23 @@ class Schedule:
 
     # --- rows -------------------------------------------------------------------------------------
 
-    def _rows_of(self, piece: _Piece, room: int) -> tuple[list[Row], list[Take | None]]:
-        """What of a piece finds room, and what is done with the logits behind each of its rows."""
+    def _rows_of(self, piece: _Piece, at: int) -> list[Row]:
+        """What of a piece finds room behind `at` rows."""
         start = piece.sent
-        piece.sent = min(len(piece.tokens), start + room)
+        piece.sent = min(len(piece.tokens), start + self._shape.rows - at)
         if start == 0 and piece.sent:
             source = piece.begins_as.sequence if piece.begins_as else 0
             self._memory.copy(source, piece.sequence, piece.position)
-        takes = [piece.wanted.get(i) for i in range(start, piece.sent)]
-        rows = [
-            Row(piece.tokens[i], piece.position + i, piece.sequence, take is not None)
-            for i, take in zip(range(start, piece.sent), takes, strict=True)
-        ]
-        return rows, takes
+        rows: list[Row] = []
+        for i in range(start, piece.sent):
+            take = piece.wanted.get(i)
+            if take:
+                self._wanted.append((at + len(rows), take))
+            rows.append(Row(piece.tokens[i], piece.position + i, piece.sequence, take is not None))
+        return rows
 
-    def _padding(self, real: int) -> list[Row]:
+    def _padding(self, count: int) -> list[Row]:
         """Rows that fill a batch up to its shape, in a sequence of their own."""
-        count = min(size for size in self._shape.sizes if size >= real) - real
         self.padded_rows += count
         sequence = self._shape.sequences - 1
         self._memory.drop(sequence)
@@ -343,19 +361,18 @@ class Schedule:
         self._finish(asked)
 
     def _finish(self, asked: _Asked) -> None:
-        if not asked.done or not asked.taken:
+        if not asked.done or asked.finished:
             return
+        asked.finished = True
         scores = tuple(
             Score(sum(value for value, _ in parts), all(greedy for _, greedy in parts))
             for parts in asked.scores
         )
         self.outcomes[asked.index] = Outcome(tuple(asked.tokens), asked.stopped, scores)
         self.finished += 1
-        self._leave(asked)
-        asked.taken = []
-        asked.group.left -= 1
-        if asked.group.left == 0:
-            self._leave(asked.group)
+        if all(member.finished for member in asked.group.members):
+            for job in [*asked.group.members, asked.group]:
+                self._leave(job)
 
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> int:

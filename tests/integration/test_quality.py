@@ -1,0 +1,251 @@
+"""Quality with a real model: the engine against a plain loop, breaks, broken variants, the DAG."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT, planned_jobs
+from test_parity import swap_halves
+
+from llmpi.device.engine import Engine, Settings
+from llmpi.quality import squad
+from llmpi.quality.chat import ChatFormat
+from llmpi.quality.comparisons import comparisons
+from llmpi.quality.corpus import load_corpus
+from llmpi.quality.descent import Step
+from llmpi.quality.divergence import divergence, reference
+from llmpi.quality.evaluate import evaluate
+from llmpi.quality.prompt import messages
+from llmpi.quality.questions import prepare
+from llmpi.records import read_json, sha256_of
+from llmpi.runs import Variant
+
+MODEL = "results/gguf/smollm2-135m"
+SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 3}
+
+
+@pytest.fixture(scope="module")
+def questions() -> dict[str, Any]:
+    source = {"squad_file": str(ROOT / "config/data/field_qa.json"), "hub": None}
+    return prepare({**source, "questions": None, "seed": 0}, Path())
+
+
+@pytest.fixture(scope="module")
+def records(finished, questions, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """F16 and Q4_0, and an F16 in which ten layers lost their order, on all questions."""
+    store = tmp_path_factory.mktemp("blocks")
+    files = {quant: finished.folder / MODEL / f"{quant}.gguf" for quant in ("F16", "Q4_0")}
+    files["broken"] = store / "broken.gguf"
+    shutil.copyfile(files["F16"], files["broken"])
+    for layer in range(4, 14):
+        swap_halves(files["broken"], f"blk.{layer}.ffn_down.weight")
+    found = {}
+    for name, gguf in files.items():
+        manifest = {"status": "ok", "sha256": sha256_of(gguf), "gguf": str(gguf)}
+        record = evaluate(gguf, manifest, questions, SETTINGS, threads=2, store=store)
+        found[name] = {**record, "manifest": manifest, "gguf": gguf}
+    return found
+
+
+def test_f16_answers_are_the_loops(records, questions) -> None:
+    """One prompt after the other, one token after the other: at least 98 % of answers are equal."""
+    items = {item["id"]: item for item in records["F16"]["items"]}
+    same = 0
+    with Engine(records["F16"]["gguf"], Settings(threads=2), context_tokens=2048) as engine:
+        bos, eos = engine.special_texts()
+        chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
+        for paragraph in squad.parse(questions["squad"], "field"):
+            for question in paragraph.questions:
+                turns = messages(paragraph.context, question.question, 3)
+                text = engine.text(greedy(engine, engine.tokenize(chat.render(turns)), 16))
+                same += text == items[question.id]["answer"]
+    assert len(items) == 125
+    assert same / len(items) >= 0.98
+
+
+def greedy(engine: Engine, prompt: list[int], limit: int) -> list[int]:
+    engine.keep(0)
+    engine.decode(prompt)
+    tokens: list[int] = []
+    while not engine.is_end(token := engine.greedy()):
+        tokens.append(token)
+        if len(tokens) == limit:
+            break
+        engine.decode([token])
+    return tokens
+
+
+def test_killed_half_way_the_same_bytes_come_out(finished, tmp_path: Path) -> None:
+    """Three blocks; the second run is killed behind the first block, and a third one goes on."""
+    document = json.loads((ROOT / "config/data/field_qa.json").read_text())
+    paragraphs = squad.parse(document, "field")[:6]
+    blocks = [
+        [
+            [
+                {"messages": messages(p.context, q.question, 1), "continuation": "unanswerable"}
+                for q in p.questions
+            ]
+            for p in paragraphs[i : i + 2]
+        ]
+        for i in (0, 2, 4)
+    ]
+    settings = {"max_new_tokens": 16, "context_tokens": 2048}
+    job = {
+        "gguf": str(finished.folder / MODEL / "Q4_0.gguf"),
+        "blocks": blocks,
+        "settings": settings,
+        "threads": 2,
+    }
+
+    def start(folder: str, first: int) -> subprocess.Popen[bytes]:
+        path = tmp_path / f"{folder}{first}.json"
+        path.write_text(
+            json.dumps({**job, "folder": str(tmp_path / folder), "first": first, "last": 3})
+        )
+        command = [sys.executable, "-m", "llmpi.quality.answer", str(path), str(tmp_path / "out")]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    assert start("whole", 0).wait() == 0
+    process = start("broken", 0)
+    while not (tmp_path / "broken/0000.json").is_file():
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(list((tmp_path / "broken").glob("*.json")))
+    assert 1 <= done < 3, "it was killed half-way"
+    assert start("broken", done).wait() == 0
+    for i in range(3):
+        name = f"{i:04d}.json"
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_broken_variant_is_called_broken_by_every_metric(
+    records, finished, tmp_path: Path
+) -> None:
+    whole, broken = records["F16"], records["broken"]
+    assert whole["status"] == broken["status"] == "ok"
+    for metric in ("exact", "f1", "has_ans_f1"):
+        lost = broken["summary"]["metrics"][metric]["pct"]
+        assert lost < 0.5 * whole["summary"]["metrics"][metric]["pct"], metric
+    scores = {Variant("m", "F16"): {"qa": whole}, Variant("m", "Q2_K"): {"qa": broken}}
+    [compared] = comparisons(["qa"], {"m": ["F16", "Q2_K"]}, scores)
+    assert compared["verdict"] == "worse"
+    assert compared["mcnemar"]["p"] < 0.05
+    settings = {"task": "qa", "metric": "f1", "margin_pct": 5.0, "alpha": 0.05}
+    step = Step(settings, whole, {**whole, "descent": None}, "F16")
+    assert step.verdict(broken["items"])["decision"] != "holds"
+    corpus = load_corpus({"python_topics": True}, Path())
+    window = {"window_tokens": 256, "chunks": 3, "max_bytes": 1 << 30}
+    rows = tmp_path / "rows"
+    base = reference(
+        whole["gguf"],
+        whole["manifest"],
+        corpus,
+        window,
+        out=rows,
+        partial=tmp_path / "r",
+        threads=2,
+    )
+    far = divergence(
+        broken["gguf"], broken["manifest"], rows, base, partial=tmp_path / "b", threads=2
+    )["summary"]
+    near = divergence(
+        records["Q4_0"]["gguf"],
+        records["Q4_0"]["manifest"],
+        rows,
+        base,
+        partial=tmp_path / "q",
+        threads=2,
+    )["summary"]
+    assert far["kld_mean_nats"]["value"] > 3 * near["kld_mean_nats"]["value"]
+    assert far["perplexity_ratio"]["value"] > 2 * near["perplexity_ratio"]["value"]
+    assert far["top1_agreement_pct"]["value"] < near["top1_agreement_pct"]["value"]
+
+
+@pytest.fixture(scope="module")
+def study(finished, tmp_path_factory: pytest.TempPathFactory):
+    """Everything at once: a descent, a divergence, one's own prompts."""
+    work = finished.clone(tmp_path_factory.mktemp("quality") / "work")
+    data = work.folder / "config/data"
+    lines = (data / "field_prompts.jsonl").read_text().splitlines()
+    (data / "few.jsonl").write_text("\n".join(lines[:6]) + "\n")
+    work.config |= {"study": "quality", "quants": ["F16", "Q8_0", "Q4_0"]}
+    work.config["quality"] = {
+        "field": {**work.config["quality"]["field"], "questions": 60},
+        "topics": {"task": "divergence", "python_topics": True, "window_tokens": 128, "chunks": 8},
+        "own": {"task": "ab", "prompts": "config/data/few.jsonl", "max_new_tokens": 24},
+    }
+    work.config["descent"] = {"task": "field", "metric": "exact", "margin_pct": 5}
+    work.write().snakemake()
+    return work
+
+
+def test_the_descent_stops_at_the_first_width_that_is_not_shown_to_hold(study) -> None:
+    """So few passages cannot show 5 points: the step says so, and what is below is skipped."""
+    q8 = study.json("quality/quality/smollm2-135m/Q8_0/field.json")
+    assert q8["status"] == "ok"
+    assert q8["descent"]["decision"] in ("undecided", "fails")
+    assert q8["descent"]["paragraphs"] < q8["descent"]["paragraphs_needed"]
+    q4 = study.json("quality/quality/smollm2-135m/Q4_0/field.json")
+    assert (q4["status"], q4["stage"]) == ("skipped", "quality")
+    assert q4["reason"].startswith("Q8_0 ")
+    page = (study.folder / "results/report/quality/index.html").read_text()
+    assert "How low can smollm2-135m go?" in page
+    assert "quantization-aware training" in page
+
+
+def test_a_wider_margin_goes_on_from_the_blocks_already_scored(study, tmp_path: Path) -> None:
+    work = study.clone(tmp_path / "work")
+    work.config["descent"]["margin_pct"] = 40
+    before = {path: path.stat().st_mtime_ns for path in blocks_of(work.folder, "Q8_0")}
+    work.write().snakemake("--", "scored")
+    after = {path: path.stat().st_mtime_ns for path in blocks_of(work.folder, "Q8_0")}
+    assert before.items() <= after.items(), "none was asked again"
+    q8 = work.json("quality/quality/smollm2-135m/Q8_0/field.json")
+    assert q8["descent"]["decision"] == "holds"
+    assert work.json("quality/quality/smollm2-135m/Q4_0/field.json")["status"] == "ok"
+
+
+def blocks_of(folder: Path, quant: str) -> list[Path]:
+    return sorted((folder / "results/blocks/smollm2-135m" / quant).rglob("*.json"))
+
+
+def test_divergence_and_pairs_are_in_the_report(study) -> None:
+    rows = {row["quant"]: row for row in study.summary()}
+    assert rows["F16"]["topics_kld_mean_nats"] == pytest.approx(0, abs=1e-4)
+    assert 0 < rows["Q8_0"]["topics_kld_mean_nats"] < rows["Q4_0"]["topics_kld_mean_nats"]
+    assert rows["Q8_0"]["topics_top1_agreement_pct"] > rows["Q4_0"]["topics_top1_agreement_pct"]
+    folder = study.folder / "results/ab/quality/own"
+    pairs = sorted(path.name for path in folder.glob("*.html"))
+    assert pairs == [f"smollm2-135m-F16-vs-smollm2-135m-{q}.html" for q in ("Q4_0", "Q8_0")]
+    page = (study.folder / "results/report/quality/index.html").read_text()
+    assert "own: smollm2-135m/F16 against smollm2-135m/Q8_0" in page
+    assert "Kullback-Leibler" in page
+
+
+def test_a_saved_judgement_is_read_back(study, tmp_path: Path) -> None:
+    work = study.clone(tmp_path / "work")
+    pair = "smollm2-135m-F16-vs-smollm2-135m-Q4_0"
+    key = read_json(work.folder / f"results/ab/quality/own/{pair}.key.json")
+    asked = [name for name, sides in key["prompts"].items() if sides["left"]]
+    saved = {"sheet": key["sheet"], "judge": "Ada", "judgements": []}
+    saved["judgements"] = [{"id": name, "verdict": "left"} for name in asked]
+    (work.folder / "judged").mkdir()
+    (work.folder / "judged/ada.json").write_text(json.dumps(saved))
+    work.config["quality"]["own"]["judgements"] = "judged"
+    work.write()
+    jobs = planned_jobs("--configfile", "config/study.yaml", cwd=work.folder)
+    assert jobs == {"compare_pair": 2, "summarize": 1, "report": 1}
+    work.snakemake()
+    [judged] = work.json(f"ab/quality/own/{pair}.json")["judged"]
+    assert judged["judge"] == "Ada"
+    assert judged["all"]["a_better"] + judged["all"]["b_better"] == len(asked)
+    page = (work.folder / "results/report/quality/index.html").read_text()
+    assert "Judged blindly by Ada" in page
