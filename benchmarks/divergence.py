@@ -182,7 +182,7 @@ class Theirs:
 
 def _whole(record: Record) -> Record:
     if not is_ok(record):
-        raise SystemExit(f"our measurement failed: {record['reason']}\n{record['log_tail']}")
+        raise SystemExit(f"{record['stage']} failed: {record['reason']}")
     return record
 
 
@@ -199,8 +199,8 @@ def quantized() -> dict[str, Path]:
     base = {"status": "ok", "sha256": sha256_of(paths["F16"]), "lineage": ["F16"]}
     for quant in QUANTS:
         path = paths.setdefault(quant, paths["F16"].with_name(f"{quant}.gguf"))
-        if not path.is_file():
-            quantize(paths["F16"], base, path, quant)
+        if not (path.is_file() and path.stat().st_size):  # a failed one is an empty file
+            _whole(quantize(paths["F16"], base, path, quant))
     return {quant: paths[quant] for quant in QUANTS}
 
 
