@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import ROOT, planned_jobs
-from test_parity import swap_halves
+from test_device_parity import swap_halves
 
 from llmpi.device.engine import Engine, Settings
 from llmpi.quality import squad

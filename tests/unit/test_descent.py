@@ -58,6 +58,38 @@ def test_losses_are_means_over_paragraphs() -> None:
     assert paragraph_losses(reference, variant, "f1") == pytest.approx([0.0, 0.5])
 
 
+def test_abstaining_from_everything_is_a_loss_where_there_is_an_answer() -> None:
+    """What the paper's protocol could not see, the other way round: silence scores on NoAns."""
+    asked = {"a": ["x"], "b": ["y"], "c": []}
+    reference = [
+        {"id": i, "paragraph": 0, "golds": g, "f1": float(bool(g))} for i, g in asked.items()
+    ]
+    silent = [{"id": i, "paragraph": 0, "golds": g, "f1": float(not g)} for i, g in asked.items()]
+    assert paragraph_losses(reference, silent, "f1") == pytest.approx([1 / 3])
+    assert paragraph_losses(reference, silent, "has_ans_f1") == pytest.approx([1.0])
+
+
+def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
+    """The paper's Q2_K: whole sentences in which the answer is not."""
+    from llmpi.quality.evaluate import score_items, summarize
+    from llmpi.quality.squad import Paragraph, Question
+
+    passages = [
+        Paragraph(f"Pump {i} ran.", (Question(f"{i}", "Which pump ran?", (f"Pump {i}",)),))
+        for i in range(60)
+    ]
+    order = range(len(passages))
+    fields = {"prompt_tokens": 9, "new_tokens": 9, "stopped": True, "error": None}
+    said = "The answer to the question is that the system was designed to be used by the people."
+    right = [{"text": f"Pump {i}", "log_likelihood": -9.0, **fields} for i in order]
+    fluent = [{"text": said, "log_likelihood": -9.0, **fields} for _ in order]
+    reference = {"status": "ok", "items": score_items(passages, order, right), "descent": None}
+    garbage = score_items(passages, order, fluent)
+    assert summarize(garbage)["metrics"]["f1"]["pct"] < 1
+    verdict = Step(SETTINGS, reference, reference, "F16").verdict(garbage)
+    assert verdict["decision"] == "fails"
+
+
 def test_verdict_of_an_equal_and_of_a_broken_variant() -> None:
     reference = ok({i: [1.0, 1.0] for i in range(100)})
     equal = step(ok({}), reference).verdict(reference["items"])

@@ -62,10 +62,17 @@ class Step(NamedTuple):
 
 
 def paragraph_losses(reference: Sequence[Item], items: Sequence[Item], metric: str) -> list[float]:
-    """Reference minus variant, the mean over the questions of each paragraph of `items`."""
-    wanted = {item["id"]: float(item[metric]) for item in reference}
+    """Reference minus variant, the mean over the questions of each paragraph of `items`.
+
+    Args:
+        metric: `exact` or `f1`, or with `has_ans_` in front of the answerable questions only.
+    """
+    key = metric.removeprefix("has_ans_")
+    wanted = {item["id"]: float(item[key]) for item in reference}
     by_paragraph: dict[int, list[float]] = {}
     for item in items:
-        loss = wanted[item["id"]] - float(item[metric])
+        if key != metric and not item["golds"]:
+            continue
+        loss = wanted[item["id"]] - float(item[key])
         by_paragraph.setdefault(item["paragraph"], []).append(loss)
     return [sum(losses) / len(losses) for losses in by_paragraph.values()]

@@ -110,7 +110,7 @@ def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+    return "" if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"  # no -0.0
 
 
 def estimate(value: Record, digits: int) -> str:

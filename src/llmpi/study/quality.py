@@ -151,8 +151,9 @@ class Descent(Part):
 
     task: str
     """Id of a `squad` task under `quality`."""
-    metric: Literal["exact", "f1"] = "f1"
-    """Metric of that task."""
+    metric: Literal["exact", "f1", "has_ans_exact", "has_ans_f1"] = "has_ans_f1"
+    """Metric of that task. By default of the questions that have an answer: a variant that always
+    abstains loses nothing on the others."""
     margin_pct: float = Field(gt=0, lt=100)
     """Loss against the widest quantization to put up with, percentage points."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
