@@ -5,7 +5,6 @@ from there. `python -m llmpi.quality.answer JOB OUT` is the process, whose argum
 """
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,10 +14,9 @@ from typing import Any, TypedDict
 
 from llmpi.device.say import say
 from llmpi.device.supervise import Death, supervise
+from llmpi.jobs import tell
 from llmpi.quality.chat import Message
 from llmpi.records import Record, read_json, sha256_of, sha256_of_json, write_json
-
-log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 # What decides an answer beside the job: the same job under other code is another one.
@@ -58,7 +56,15 @@ def answer_blocks(
         `stopped`, `error`, `log_likelihood` of the continuation), and the `engine`, `batching` and
         `chat_template_sha256` they came from; or how the engine died.
     """
-    whole = {"gguf": gguf_sha256, "blocks": blocks, "settings": settings, "code": code_sha256()}
+    from llmpi.device import engine_info
+
+    whole = {
+        "gguf": gguf_sha256,
+        "blocks": blocks,
+        "settings": settings,
+        "code": code_sha256(),
+        "engine": engine_info.describe(),
+    }
     folder = store / sha256_of_json(whole)[:16]
     job = {
         "gguf": str(gguf),
@@ -89,14 +95,6 @@ def block_name(i: int) -> str:
 def code_sha256() -> str:
     """Hash of the code that makes answers: blocks of another one are not taken for ours."""
     return sha256_of_json([sha256_of(HERE / name) for name in CODE])
-
-
-def tell(line: str) -> None:
-    """Log what a child said: what is meant for a person as such, the engine's lines as debug."""
-    if line.startswith("llmpi: "):
-        log.info("%s", line.removeprefix("llmpi: "))
-    else:
-        log.debug("%s", line)
 
 
 # --- in the child ---------------------------------------------------------------------------------

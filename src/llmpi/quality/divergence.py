@@ -12,7 +12,6 @@ The reference's log-probabilities are written once, in llama-perplexity's own fi
 
 import ctypes
 import json
-import logging
 import math
 import os
 import shutil
@@ -34,6 +33,7 @@ from llmpi.device import engine_info
 from llmpi.device.engine import EngineError, fill
 from llmpi.device.supervise import Death, supervise
 from llmpi.errors import LlmpiError
+from llmpi.jobs import tell
 from llmpi.records import (
     Record,
     failed,
@@ -44,8 +44,6 @@ from llmpi.records import (
     whole_file,
     write_json,
 )
-
-log = logging.getLogger(__name__)
 
 Tokens = NDArray[np.int32]
 Logits = NDArray[np.float32]
@@ -182,20 +180,13 @@ def _run(
         **work,
     }
     started = now()
-    outcome = supervise(__name__, job, log=_tell)
+    outcome = supervise(__name__, job, log=tell)
     if isinstance(outcome, Death):
         return failed("quality", outcome.reason, log_tail=outcome.tail)
     if "refused" in outcome:
         raise LlmpiError(outcome["refused"])
     shutil.rmtree(partial)
     return {"status": "ok", **outcome, "started": started, "ended": now()}
-
-
-def _tell(line: str) -> None:
-    if line.startswith("llmpi: "):
-        log.info("%s", line.removeprefix("llmpi: "))
-    else:
-        log.debug("%s", line)
 
 
 # --- statistics -----------------------------------------------------------------------------------

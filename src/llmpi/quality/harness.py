@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from llmpi.device.supervise import Death, supervise
 from llmpi.errors import LlmpiError
-from llmpi.quality.answer import tell
+from llmpi.jobs import tell
 from llmpi.records import Record, failed, is_ok
 
 # Bars are for terminals. The bootstrap would fork the engine's process once for every core.
