@@ -183,7 +183,7 @@ def harness_files(wildcards):
 
 
 def descends(wildcards):
-    """Whether this variant is scored no further than it takes to tell, and only if wider ones hold."""
+    """Whether this variant is scored no further than it takes to tell, if wider ones hold."""
     descent = study.descent
     quants = by_width(study, wildcards.model)
     return bool(descent) and descent.task == wildcards.task and wildcards.quant != quants[0]
@@ -209,10 +209,9 @@ def quality_of(wildcards, place):
 def source_spec(kind, part, without=()):
     """A source; for a branch of the hub also its lock file, and how often the lock was moved."""
     spec = {"source": part.model_dump(exclude=set(without)), "lock": "", "moves": 0}
-    revision = getattr(part, "revision", None)
-    if revision and not is_commit(revision):
+    if getattr(part, "hub", None) and not is_commit(part.revision):
         spec["lock"] = os.path.relpath(SOURCES_LOCK)
-        spec["moves"] = moves(read_lock(SOURCES_LOCK), kind, part.hub, revision)
+        spec["moves"] = moves(read_lock(SOURCES_LOCK), kind, part.hub, part.revision)
     return spec
 
 

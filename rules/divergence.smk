@@ -24,7 +24,13 @@ rule prepare_corpus:
 rule score_reference:
     """The F16's log-probabilities on a text, once for all variants of a model."""
     input:
-        code=code("score_reference", "quality/divergence", "device/engine"),
+        code=code(
+            "score_reference",
+            "quality/divergence",
+            "quality/log_probs",
+            "quality/windows",
+            "device/engine",
+        ),
         gguf=ancient(layout.BASE_GGUF),
         manifest=layout.BASE_MANIFEST,
         corpus=layout.CORPUS,
@@ -49,7 +55,13 @@ rule score_reference:
 rule evaluate_divergence:
     """How far a variant's predictions are from the reference's."""
     input:
-        code=code("evaluate_divergence", "quality/divergence", "device/engine"),
+        code=code(
+            "evaluate_divergence",
+            "quality/divergence",
+            "quality/log_probs",
+            "quality/windows",
+            "device/engine",
+        ),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         rows=ancient(layout.REFERENCE_ROWS),

@@ -23,23 +23,26 @@ from llmpi.device import engine_info
 from llmpi.device.engine import EngineError, fill
 from llmpi.errors import LlmpiError
 from llmpi.quality import divergence as subject
+from llmpi.quality import windows as windows_module
 from llmpi.quality.divergence import (
-    LogProbs,
     Partial,
-    compare,
-    cut,
-    decode,
     divergence,
-    encode,
-    log_sum_exp,
     measure,
     perplexity,
-    positions_of,
     reference,
-    score,
-    score_and_encode,
     summarize,
 )
+from llmpi.quality.log_probs import (
+    LogProbs,
+    compare,
+    decode,
+    encode,
+    log_sum_exp,
+    positions_of,
+    score,
+    score_and_encode,
+)
+from llmpi.quality.windows import cut
 
 VOCAB = 259
 """Odd, so that rows are padded."""
@@ -388,7 +391,7 @@ def test_window_rule(
     batch: int,
     at_once: int,
 ) -> None:
-    monkeypatch.setattr(subject, "BATCH_TOKENS", batch)
+    monkeypatch.setattr(windows_module, "BATCH_TOKENS", batch)
     expected = one_by_one(folder / f"{model}.gguf", TEXT, window, model == "base")
     record = measure(
         job(folder, "perplexity", model, window_tokens=window, partial=str(tmp_path / "partial"))
@@ -447,7 +450,7 @@ def test_interrupted_run_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: int
 ) -> None:
     """Batches of three windows: a batch that was not whole is done again, the others are not."""
-    monkeypatch.setattr(subject, "BATCH_TOKENS", 48)
+    monkeypatch.setattr(windows_module, "BATCH_TOKENS", 48)
     whole, rows = tmp_path / "whole", tmp_path / "rows"
     plain = {"partial": str(tmp_path / "partial"), "max_bytes": 10**6}
     expected = measure(job(folder, "reference", rows=str(whole), **plain))
@@ -487,7 +490,7 @@ def test_interrupted_run_goes_on(
 def test_another_job_takes_over_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subject, "BATCH_TOKENS", 48)
+    monkeypatch.setattr(windows_module, "BATCH_TOKENS", 48)
     partial = str(tmp_path / "partial")
     measure(job(folder, "perplexity", partial=partial))
     record = measure(job(folder, "perplexity", "variant", partial=partial))

@@ -10,51 +10,47 @@ The reference's log-probabilities are written once, in llama-perplexity's own fi
 (`python -m llmpi.quality.divergence JOB OUT`).
 """
 
-import ctypes
 import json
 import math
-import os
 import shutil
-import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-import llama_cpp
 import numpy as np
-from numpy.typing import NDArray
 
 from llmpi.device import engine_info
-from llmpi.device.engine import EngineError, fill
+from llmpi.device.engine import EngineError
+from llmpi.device.say import say
 from llmpi.device.supervise import Death, supervise
 from llmpi.errors import LlmpiError
 from llmpi.jobs import tell
+from llmpi.quality.log_probs import (
+    Codes,
+    Logits,
+    LogProbs,
+    Scorer,
+    Tokens,
+    Values,
+    compare,
+    positions_of,
+    score,
+    score_and_encode,
+)
+from llmpi.quality.windows import UBATCH_TOKENS, Windows, cut
 from llmpi.records import (
     Record,
     failed,
     is_ok,
     now,
     read_json,
-    sha256_of_json,
     whole_file,
     write_json,
 )
 
-Tokens = NDArray[np.int32]
-Logits = NDArray[np.float32]
-Codes = NDArray[np.uint16]
-Values = NDArray[np.float64]
-
-# llama-perplexity's defaults. The shape of a batch changes the rounding of some kernels, so it is
-# the same for every variant.
-BATCH_TOKENS, UBATCH_TOKENS = 2048, 512
-RANGE_NATS = 16
-"""What is less likely than the likeliest token by more than this is stored as this."""
 ROWS_AT_ONCE = 8
 """So many rows of logits stay in the processor's cache while they are scored."""
 RESAMPLES = 1000
@@ -251,183 +247,6 @@ def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Record]:
     return [_estimate(*pair) for pair in zip(found, spread, strict=True)]
 
 
-# --- log-probabilities in 16 bits -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LogProbs:
-    """llama-perplexity's file: header, tokens, and a row of 16-bit log-probabilities a position.
-
-    A row is two float32, the scale and the lowest log-probability, and a code for each token of the
-    vocabulary: log-probability = lowest + scale * code.
-    """
-
-    MAGIC = b"_logits_"
-    HEADER = struct.Struct("<8sIii")  # magic, window, vocabulary, chunks
-
-    vocab_tokens: int
-    tokens: Tokens
-    """[chunks, window]"""
-    rows: Codes
-    """[chunks, positions, 4 + vocabulary rounded up to even], mapped into memory"""
-
-    @classmethod
-    def create(cls, path: Path, tokens: Tokens, vocab_tokens: int) -> Self:
-        """A file for the rows of `tokens`, its space reserved.
-
-        Raises:
-            LlmpiError: the disk has no room.
-        """
-        chunks, window = tokens.shape
-        size = cls.size(chunks, window, vocab_tokens)
-        with path.open("wb") as file:
-            file.write(cls.HEADER.pack(cls.MAGIC, window, vocab_tokens, chunks))
-            file.write(tokens.astype("<i4").tobytes())
-            file.flush()
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                path.unlink()
-                raise LlmpiError(
-                    f"{path.parent} has no room for {size / 1e6:.0f} MB of log-probabilities "
-                    f"({error.strerror}): make room, or take fewer chunks or a smaller max_bytes"
-                ) from None
-        return cls.open(path, "r+")
-
-    @classmethod
-    def open(cls, path: Path, mode: Literal["r", "r+"] = "r") -> Self:
-        """The rows of a file that is there.
-
-        Raises:
-            LlmpiError: it is no such file, or not whole.
-        """
-        with path.open("rb") as file:
-            head = file.read(cls.HEADER.size)
-            magic, window, vocab_tokens, chunks = cls.HEADER.unpack(head.ljust(cls.HEADER.size))
-            if magic != cls.MAGIC or path.stat().st_size != cls.size(chunks, window, vocab_tokens):
-                raise LlmpiError(
-                    f"{path}: no whole file of log-probabilities; delete it and run again"
-                )
-            tokens = np.fromfile(file, "<i4", chunks * window).reshape(chunks, window)
-        shape = (chunks, positions_of(window), cls.width(vocab_tokens))
-        offset = cls.HEADER.size + tokens.nbytes
-        return cls(vocab_tokens, tokens, np.memmap(path, "<u2", mode, offset, shape))
-
-    @classmethod
-    def size(cls, chunks: int, window: int, vocab_tokens: int) -> int:
-        """Bytes of a file."""
-        row = 2 * cls.width(vocab_tokens)
-        return cls.HEADER.size + chunks * (4 * window + positions_of(window) * row)
-
-    @classmethod
-    def fitting(cls, max_bytes: int, window: int, vocab_tokens: int) -> int:
-        """How many chunks fit.
-
-        Raises:
-            LlmpiError: none does.
-        """
-        one = cls.size(1, window, vocab_tokens)
-        if max_bytes < one:
-            raise LlmpiError(
-                f"one chunk of {window} tokens of a vocabulary of {vocab_tokens} takes "
-                f"{one / 1e6:.1f} MB, more than max_bytes, {max_bytes / 1e6:.1f} MB: raise it, or "
-                "take a smaller window_tokens"
-            )
-        return (max_bytes - cls.HEADER.size) // (one - cls.HEADER.size)
-
-    @staticmethod
-    def width(vocab_tokens: int) -> int:
-        return 4 + 2 * ((vocab_tokens + 1) // 2)
-
-
-def positions_of(window_tokens: int) -> int:
-    """How many predictions of a window are scored: of its second half, but for the last token's."""
-    return window_tokens - 1 - window_tokens // 2
-
-
-def encode(logits: Logits, log_z: Logits, out: Codes) -> None:
-    """Write rows of log-probabilities: log_softmax in llama-perplexity.
-
-    What lies within `RANGE_NATS` of the likeliest token is off by RANGE_NATS / 65535 / 2 at most.
-
-    Args:
-        logits: [rows, vocabulary].
-        log_z: [rows, 1], of `log_sum_exp`.
-        out: [rows, 4 + vocabulary rounded up to even].
-    """
-    top = logits.max(axis=1, keepdims=True)
-    low = np.maximum(logits.min(axis=1, keepdims=True), top - np.float32(RANGE_NATS))
-    scale = (top - low) / np.float32(65535)
-    steps = logits - low
-    np.maximum(steps, 0, out=steps)
-    tiny = np.finfo(np.float32).tiny  # rows that are flat to that: all codes are 0
-    steps *= np.divide(1, scale, out=np.zeros_like(scale), where=scale > tiny)
-    out[:, 4 : 4 + logits.shape[1]] = np.rint(steps, out=steps)
-    out[:, :4].view(np.float32)[:] = np.hstack([scale, low - log_z])
-
-
-def decode(rows: Codes, vocab_tokens: int) -> Logits:
-    """Log-probabilities [rows, vocabulary] of encoded rows."""
-    scale, lowest = rows[:, :4].view(np.float32).T[..., None]
-    found = rows[:, 4 : 4 + vocab_tokens] * scale
-    found += lowest
-    return found
-
-
-# --- scores of a block of positions ---------------------------------------------------------------
-
-Scorer = Callable[[Logits, Tokens, Codes], Values]
-"""(logits [n, vocabulary], tokens that follow [n], rows [n, ...]) -> values [quantities, n]"""
-
-
-def log_sum_exp(logits: Logits) -> Logits:
-    """[rows, 1]"""
-    top = logits.max(axis=1, keepdims=True)
-    total = np.exp(logits - top).sum(axis=1, dtype=np.float64, keepdims=True)
-    return top + np.log(total).astype(np.float32)
-
-
-def score(logits: Logits, following: Tokens, _: Codes) -> Values:
-    """Negative log-likelihoods only."""
-    return _nll(logits, log_sum_exp(logits), following)[None]
-
-
-def score_and_encode(logits: Logits, following: Tokens, rows: Codes) -> Values:
-    """Negative log-likelihoods; `rows` are written."""
-    log_z = log_sum_exp(logits)
-    encode(logits, log_z, rows)
-    return _nll(logits, log_z, following)[None]
-
-
-def compare(logits: Logits, following: Tokens, rows: Codes) -> Values:
-    """All `QUANTITIES`, against `rows`.
-
-    The divergence is KL(reference || variant), the sum over the vocabulary of
-    p_reference (ln p_reference - ln p), in nats; tokens with ln p_reference <= -16 are left out, as
-    in llama-perplexity, since their rows hold no more than a bound.
-    """
-    log_z = log_sum_exp(logits)
-    base = decode(rows, logits.shape[1])
-    weights = np.exp(base)
-    weights[base <= -RANGE_NATS] = 0
-    terms = base - logits
-    terms += log_z
-    terms *= weights
-    at = np.arange(len(logits))
-    return np.stack(
-        [
-            _nll(logits, log_z, following),
-            -base[at, following].astype(np.float64),
-            terms.sum(axis=1, dtype=np.float64),
-            (logits.argmax(axis=1) == rows[:, 4 : 4 + logits.shape[1]].argmax(axis=1)),
-        ]
-    )
-
-
-def _nll(logits: Logits, log_z: Logits, following: Tokens) -> Values:
-    return log_z[:, 0].astype(np.float64) - logits[np.arange(len(logits)), following]
-
-
 # --- in the child ---------------------------------------------------------------------------------
 
 
@@ -496,28 +315,13 @@ def measure(job: Record) -> Record:
     }
 
 
-def cut(tokens: Tokens, window: int) -> Tokens:
-    """[chunks, window]
-
-    Raises:
-        LlmpiError: there are less than two windows, which llama-perplexity asks for.
-    """
-    if len(tokens) < 2 * window:
-        raise LlmpiError(
-            f"the corpus has {len(tokens)} tokens, and windows of {window} need at least "
-            f"{2 * window}: take a longer text or a smaller window_tokens"
-        )
-    chunks = len(tokens) // window
-    return tokens[: chunks * window].reshape(chunks, window)
-
-
 def _fitting(job: Record, wanted: int, vocab_tokens: int) -> int:
     """How many of the wanted chunks the job's file may hold, if it has one."""
     if job["task"] != "reference":
         return wanted
     fitting = LogProbs.fitting(job["max_bytes"], job["window_tokens"], vocab_tokens)
     if fitting < wanted:
-        _say(f"{fitting} of {wanted} chunks fit into max_bytes, {job['max_bytes'] / 1e6:g} MB")
+        say(f"{fitting} of {wanted} chunks fit into max_bytes, {job['max_bytes'] / 1e6:g} MB")
     return min(fitting, wanted)
 
 
@@ -593,7 +397,7 @@ def score_chunks(
                 done.append(values)
             left = (len(tokens) - len(done)) / (len(done) - start) * (time.monotonic() - began)
             mean = np.mean([values[0].mean() for values in done])
-            _say(
+            say(
                 f"chunk {len(done)}/{len(tokens)}, perplexity {math.exp(mean):.4f}, "
                 f"ETA {timedelta(seconds=round(left))}"
             )
@@ -642,147 +446,6 @@ class Partial:
 
     def _path(self, chunk: int) -> Path:
         return self._folder / f"{chunk:06d}.npy"
-
-
-class Windows:
-    """A model that reads windows of a text, several in one batch, as llama-perplexity does.
-
-    Raises:
-        EngineError: the file cannot be loaded, or there is no memory for the context.
-        LlmpiError: the model is not made for windows of this length.
-    """
-
-    def __init__(self, gguf: Path, window_tokens: int, threads: int) -> None:
-        llama_cpp.llama_backend_init()
-        self._context = self._batch = None
-        self._window = window_tokens
-        self.at_once = max(1, BATCH_TOKENS // window_tokens)
-        """So many windows make a batch."""
-        self._model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(gguf), llama_cpp.llama_model_default_params()
-        )
-        if not self._model:
-            raise EngineError(f"llama.cpp cannot load {gguf.name}")
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self.vocab_tokens: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        try:
-            self._make_context(threads)
-        except (EngineError, LlmpiError):
-            self.close()
-            raise
-
-    def _make_context(self, threads: int) -> None:
-        trained = llama_cpp.llama_model_n_ctx_train(self._model)
-        if self._window > trained:
-            raise LlmpiError(
-                f"window_tokens is {self._window}, and the model was trained on {trained} at most: "
-                "take a smaller window_tokens"
-            )
-        tokens = self.at_once * self._window
-        self._batch_tokens = min(BATCH_TOKENS, tokens)
-        params = llama_cpp.llama_context_default_params()
-        fill(
-            params,
-            n_ctx=tokens,
-            n_batch=self._batch_tokens,
-            n_ubatch=UBATCH_TOKENS,
-            n_seq_max=self.at_once,
-            n_threads=threads,
-            n_threads_batch=threads,
-            swa_full=False,
-        )
-        self._context = llama_cpp.llama_init_from_model(self._model, params)
-        if not self._context:
-            raise EngineError(f"llama.cpp cannot make a context of {tokens} tokens")
-        self._batch = llama_cpp.llama_batch_init(self._batch_tokens, 0, 1)
-
-    def close(self) -> None:
-        if self._context:
-            llama_cpp.llama_batch_free(self._batch)
-            llama_cpp.llama_free(self._context)
-        llama_cpp.llama_model_free(self._model)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def tokenize(self, text: str) -> Tokens:
-        """Tokens of `text`, what looks like a special token read as plain text."""
-        raw = text.removesuffix("\n").encode()  # llama.cpp's tools drop a file's last newline
-        count = -len(raw)
-        while count < 0:  # there was no room for so many
-            room = -count
-            tokens = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), tokens, room, True, False)
-        return np.ctypeslib.as_array(tokens)[:count].copy()
-
-    def vocabulary(self) -> Record:
-        """What must be the same for two models' predictions to be comparable."""
-        texts = [
-            llama_cpp.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
-            for token in range(self.vocab_tokens)
-        ]
-        return {"tokens": self.vocab_tokens, "sha256": sha256_of_json([self._bos(), texts])}
-
-    def read(self, windows: Tokens) -> Iterator[tuple[int, int, Logits]]:
-        """Decode up to `at_once` windows from scratch.
-
-        Args:
-            windows: [windows, window].
-
-        Yields:
-            (i, position, logits): of window i, the scored positions from `position` on, in pieces
-            where the window is longer than a batch. The logits [positions, vocabulary] lie in the
-            engine's memory, and are gone at the next step.
-        """
-        tokens = windows.copy()
-        if (bos := self._bos()) is not None:
-            tokens[:, 0] = bos
-        first, last = self._window // 2, self._window - 1
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
-        for start in range(0, self._window, self._batch_tokens):
-            piece = tokens[:, start : start + self._batch_tokens]
-            self._decode(piece, start, first)
-            begin, end = max(start, first), start + piece.shape[1]
-            if begin < min(end, last):
-                logits = self._logits(begin - start, len(piece), end - begin)
-                for i in range(len(piece)):
-                    yield i, begin, logits[i, : min(end, last) - begin]
-
-    def _bos(self) -> int | None:
-        """The token that each window begins with, if the vocabulary adds one."""
-        if llama_cpp.llama_vocab_get_add_bos(self._vocab):
-            return llama_cpp.llama_vocab_bos(self._vocab)
-        return None
-
-    def _decode(self, tokens: Tokens, start: int, first: int) -> None:
-        """Decode [sequences, tokens], logits from position `first` on."""
-        batch: Any = self._batch
-        batch.n_tokens = tokens.size
-        at = 0
-        for sequence, row in enumerate(tokens.tolist()):
-            for position, token in enumerate(row, start):
-                batch.token[at] = token
-                batch.pos[at] = position
-                batch.n_seq_id[at] = 1
-                batch.seq_id[at][0] = sequence
-                batch.logits[at] = position >= first
-                at += 1
-        code = llama_cpp.llama_decode(self._context, batch)
-        if code != 0:
-            raise EngineError(f"llama_decode returned {code} for {tokens.size} tokens")
-
-    def _logits(self, index: int, sequences: int, positions: int) -> Logits:
-        """[sequences, positions, vocabulary], those of the token at `index` in the batch first."""
-        pointer = llama_cpp.llama_get_logits_ith(self._context, index)
-        address = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float))
-        return np.ctypeslib.as_array(address, (sequences, positions, self.vocab_tokens))
-
-
-def _say(text: str) -> None:
-    print(f"llmpi: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
