@@ -34,7 +34,7 @@ def test_engine_that_dies_in_one_cell(copy) -> None:
     assert "llama.cpp cannot load Q4_0.gguf" in rows["Q4_0"]["reason"]
     assert rows["F16"]["status"] == "ok"
     page = (copy.folder / "results/report/small/index.html").read_text()
-    assert "Failed or not run" in page
+    assert "Failed, skipped or not run" in page
     assert "llama.cpp cannot load Q4_0.gguf" in page
 
 
