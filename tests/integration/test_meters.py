@@ -118,8 +118,7 @@ def polled(meter: dict[str, Any], while_on: Callable[[], None] = lambda: None) -
         time.sleep(0.5)
         start = time.monotonic()
         for _ in range(4):
-            asked = time.time()
-            timeline.heard(asked, time.time(), time.time() + AHEAD_S)
+            timeline.heard(time.time(), time.time() + AHEAD_S)
             time.sleep(SECONDS / 4)
         end = time.monotonic()
         clock = {"monotonic_s": time.monotonic(), "wall_s": time.time() + AHEAD_S}

@@ -95,9 +95,8 @@ def _detached(
                 device.ask("start", {"folder": folder, "job": job}, timeout_s=ANSWER_S)
                 while True:
                     request = {"folder": folder, "offset": offset}
-                    asked = time.time()
                     answer = device.ask("poll", request, timeout_s=ANSWER_S)
-                    timeline.heard(asked, time.time(), answer["time_s"])
+                    timeline.heard(time.time(), answer["time_s"])
                     offset, lost_at = answer["offset"], None
                     for line in answer["log"].splitlines():
                         tell(line)

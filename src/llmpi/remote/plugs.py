@@ -35,17 +35,24 @@ Row = tuple[float, float, Counter | None]
 
 
 class Timeline:
-    """How far the device's clock is ahead of ours, by the quickest answer to a question for it."""
+    """How far the device's clock is ahead of ours, by the quickest way back of an answer.
+
+    A device is asked by starting a program there, which says the time at its end: most of an
+    answer's time passes before that. What is left is the way back, which only makes the clock look
+    behind.
+    """
 
     def __init__(self) -> None:
-        self.skew_s = 0.0
-        self.within_s = float("inf")
+        self._ahead_s: float | None = None
 
-    def heard(self, asked: float, answered: float, device_time: float) -> None:
-        """Take an answer into account: our time when asked and answered, the device's between."""
-        if (answered - asked) / 2 < self.within_s:
-            self.within_s = (answered - asked) / 2
-            self.skew_s = device_time - (asked + answered) / 2
+    @property
+    def skew_s(self) -> float:
+        return self._ahead_s or 0.0
+
+    def heard(self, answered: float, device_time: float) -> None:
+        """Take an answer into account: our time when it came, the device's when it was given."""
+        ahead_s = device_time - answered
+        self._ahead_s = ahead_s if self._ahead_s is None else max(self._ahead_s, ahead_s)
 
 
 class Plug:
