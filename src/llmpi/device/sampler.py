@@ -25,15 +25,15 @@ METER_EVERY_S = 0.2
 
 
 @contextmanager
-def sampling(meter: dict[str, Any], out: Path) -> Iterator[None]:
-    """Sample into `out` during the block."""
+def sampling(meter: dict[str, Any], out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Sample into `out` during the block, in the process it is given."""
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, json.dumps(meter), str(out)],
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent(),
     )
     try:
-        yield
+        yield child
         if meter["kind"] in ON_DEVICE:
             time.sleep(2 * (meter.get("interval_s") or METER_EVERY_S))  # one sample behind the end
     finally:
