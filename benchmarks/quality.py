@@ -30,9 +30,9 @@ from llmpi.quality import squad
 from llmpi.quality.chat import ChatFormat
 from llmpi.quality.engine import BatchEngine
 from llmpi.quality.evaluate import BLOCK_QUESTIONS, blocks_of
-from llmpi.quality.prompt import messages
+from llmpi.quality.prompt import EXAMPLES, messages
 from llmpi.quality.questions import draw
-from llmpi.quality.schedule import Request, Shape, common_prefix
+from llmpi.quality.schedule import Request, common_prefix, shape_of
 
 Prompt = tuple[int, ...]
 Answers = list[tuple[int, ...]]
@@ -107,7 +107,7 @@ def load_prompts(gguf: Path, args: argparse.Namespace) -> list[list[list[Prompt]
 
         def prompts(i: int) -> list[Prompt]:
             context, questions = paragraphs[i]
-            asked = (chat.render(messages(context, q.question, 3)) for q in questions)
+            asked = (chat.render(messages(context, q.question, len(EXAMPLES))) for q in questions)
             return [tuple(engine.tokenize(text)) for text in asked]
 
         return [[prompts(i) for i in block] for block in blocks_of(paragraphs, BLOCK_QUESTIONS)]
@@ -121,7 +121,7 @@ def ours_run(
 ) -> tuple[Run, tuple[int, int]]:
     """Our run, and the (prompt, new) tokens it had to compute."""
     asked = [[[Request(p, args.max_new_tokens) for p in g] for g in block] for block in blocks]
-    with BatchEngine(gguf, threads=args.threads, shape=Shape(CONTEXT)) as engine:
+    with BatchEngine(gguf, threads=args.threads, shape=shape_of(CONTEXT)) as engine:
         start = time.perf_counter()
         prefix = engine.share([group for block in asked for group in block])
         outcomes, rows = [], prefix

@@ -17,7 +17,7 @@ from llmpi.errors import LlmpiError
 from llmpi.quality import harness, lm_eval_model
 from llmpi.quality.engine import BatchEngine
 from llmpi.quality.lm_eval_model import GgufLM
-from llmpi.quality.schedule import Shape
+from llmpi.quality.schedule import Shape, shape_of
 
 TOLERANCE = 0.03  # of a log-likelihood in F16: batches round differently
 # So that 96 tokens are the longest sequence, and 4 continuations the most of a request.
@@ -187,7 +187,7 @@ def test_what_cannot_be_scored_is_refused(model) -> None:
 
 def test_a_context_without_room_is_refused(f16) -> None:
     with (
-        BatchEngine(f16, threads=1, shape=Shape(256)) as engine,
+        BatchEngine(f16, threads=1, shape=shape_of(256)) as engine,
         pytest.raises(LlmpiError, match="Raise context_tokens"),
     ):
         GgufLM(engine)

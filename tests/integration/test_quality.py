@@ -28,7 +28,7 @@ from llmpi.records import read_json, sha256_of
 from llmpi.runs import Variant
 
 MODEL = "results/gguf/smollm2-135m"
-SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 3}
+SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4}
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def chat(template: str | None) -> ChatFormat:
     return ChatFormat(template, bos_token="<s>", eos_token="</s>")
 
 
-def render(template: str | None, context: str, question: str, examples: int = 3) -> str:
+def render(template: str | None, context: str, question: str, examples: int = len(EXAMPLES)) -> str:
     return chat(template).render(messages(context, question, examples))
 
 

@@ -105,11 +105,11 @@ def main(job: str, out: str) -> None:
     from llmpi.device import engine_info
     from llmpi.device.engine import EngineError
     from llmpi.quality.engine import BatchEngine
-    from llmpi.quality.schedule import Shape
+    from llmpi.quality.schedule import shape_of
 
     keep_alive = engine_info.log_to(sys.stderr.write)
     spec = json.loads(Path(job).read_text())
-    shape = Shape(spec["settings"]["context_tokens"])
+    shape = shape_of(spec["settings"]["context_tokens"])
     try:
         with BatchEngine(Path(spec["gguf"]), threads=spec["threads"], shape=shape) as engine:
             _answer(engine, spec)

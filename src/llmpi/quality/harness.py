@@ -27,7 +27,7 @@ class Settings(TypedDict):
     apply_chat_template: bool
     """Whether prompts are put as turns in the model's chat template."""
     context_tokens: int
-    """Context that all that runs at once shares; one sequence has 256 fewer at most."""
+    """Context that all that runs at once shares; one sequence has three quarters of it at most."""
 
 
 def evaluate_lm_eval(gguf: Path, manifest: Record, settings: Settings, *, threads: int) -> Record:

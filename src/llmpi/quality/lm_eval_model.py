@@ -28,7 +28,7 @@ from llmpi.quality.answer import Progress
 from llmpi.quality.chat import ChatFormat, Message
 from llmpi.quality.engine import BatchEngine
 from llmpi.quality.grouping import groups_of
-from llmpi.quality.schedule import Outcome, Request, Score, Shape, Tokens
+from llmpi.quality.schedule import Outcome, Request, Score, Tokens, shape_of
 from llmpi.records import Record, failed, now, read_json, sha256_of_json, write_json
 
 MAX_GEN_TOKS = 256
@@ -264,7 +264,7 @@ def main(job: str, out: str) -> None:
 def _evaluate(job: dict[str, Any]) -> Record:
     settings, started = job["settings"], now()
     tasks = _task_manager(settings["tasks"], settings["include_path"])
-    shape = Shape(settings["context_tokens"])
+    shape = shape_of(settings["context_tokens"])
     with BatchEngine(Path(job["gguf"]), threads=job["threads"], shape=shape) as engine:
         model = GgufLM(engine)
         results = simple_evaluate(

@@ -3,12 +3,13 @@
 Plain bookkeeping, no engine: `Schedule` hands out batches of rows and takes back what the model
 said; `Memory` is what it asks of the engine's KV cache.
 
-Batches of prompts and batches of answers take turns: tokens of the prompts to come, in order; then
-the next token of each running answer. A row looks at the whole cache, and attention skips what no
-row of a tile of 64 may see: prompts lie close together there, answers scattered, so that in one
-batch they would make each other slow. Each batch is padded to one of a few fixed numbers of rows,
-so that shapes are the same for every variant of a model, whatever it answers: quantized kernels
-round differently with the shape.
+Requests are let in by bursts: when few of the running ones are left, others join until as many run
+as a batch of answers holds. Batches of prompts come first, in order, until all that are in are
+computed; then batches of answers, the next token of each. A row looks at every cell in use, and
+attention skips what no row of a tile of 64 may see: so prompts are kept together, in a cache that
+holds few other cells while they are computed, and in no batch with answers, which lie scattered.
+Each batch is padded to one of a few fixed numbers of rows, so that shapes are the same for every
+variant of a model, whatever it answers: quantized kernels round differently with the shape.
 """
 
 from collections import deque
@@ -18,8 +19,6 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
-
-BATCHES_AHEAD = 2
 
 Tokens = tuple[int, ...]
 Take = Callable[[np.ndarray], None]
@@ -80,18 +79,34 @@ class Shape(NamedTuple):
 
     All share `context_tokens` cells. There are `sequences` ids: 0 is the shared prefix's, the last
     one the padding's. A batch of prompts has one of `prompt_rows`, one of answers one of
-    `answer_rows`, the largest first.
+    `answer_rows`, the largest first; as many requests as that one has rows run at once.
     """
 
     context_tokens: int
-    prompt_rows: tuple[int, ...] = (128, 32)
-    answer_rows: tuple[int, ...] = (56, 40, 24, 8)
+    prompt_rows: tuple[int, ...] = (256, 192, 128, 64, 32)
+    answer_rows: tuple[int, ...] = (40, 32, 24, 16, 8)
     sequences: int = 64
 
     @property
     def rows(self) -> int:
         """Rows of the largest batch."""
         return self.prompt_rows[0]
+
+    @property
+    def at_once(self) -> int:
+        """Requests that run at the same time."""
+        return self.answer_rows[0]
+
+    @property
+    def few(self) -> int:
+        """So many running requests are too few for a batch to pay: others join."""
+        return self.at_once // 5
+
+
+def shape_of(context_tokens: int) -> Shape:
+    """The shape for so many cells: no batch takes more than an eighth of them, or than 64."""
+    most = max(64, context_tokens // 8)
+    return Shape(context_tokens, tuple(n for n in Shape(0).prompt_rows if n <= most))
 
 
 @dataclass
@@ -171,7 +186,7 @@ class Schedule:
         self._free_cells = shape.context_tokens - len(prefix) - shape.rows
         self.outcomes: list[Outcome] = []
         self._waiting: deque[_Job] = deque()
-        self._prompts_were_last = False
+        self._running = 0
         for group in groups:
             self._enlist(group, len(prefix))
         self._computing: list[_Piece] = []
@@ -184,27 +199,21 @@ class Schedule:
         self._admit()
         # What is computed in this very batch is not there yet.
         ready = [p for p in self._computing if p.begins_as is None or p.begins_as.computed]
-        if self._answering and (self._prompts_were_last or not ready):
-            rows = self._next_of_answers()
-            sizes = self._shape.answer_rows
+        if ready:
+            rows, sizes = self._next_of_prompts(ready), self._shape.prompt_rows
         else:
-            rows = self._next_of_prompts(ready)
-            sizes = self._shape.prompt_rows
+            rows, sizes = self._next_of_answers(), self._shape.answer_rows
         if not rows:
             return []
-        self._prompts_were_last = not self._prompts_were_last
         self.rows += len(rows)
         self.batches += 1
         return rows + self._padding(min(size for size in sizes if size >= len(rows)) - len(rows))
 
     def _next_of_answers(self) -> list[Row]:
-        """The next token of each answer that finds room; the others come first next time."""
-        count = self._shape.answer_rows[0]
-        turn, self._answering = self._answering[:count], self._answering[count:]
-        self._answering += turn
-        self._wanted = [(i, partial(self._answer, asked)) for i, asked in enumerate(turn)]
+        """The next token of each answer."""
+        self._wanted = [(i, partial(self._answer, ask)) for i, ask in enumerate(self._answering)]
         rows = []
-        for asked in turn:
+        for asked in self._answering:
             position = len(asked.request.prompt) + len(asked.tokens) - 1
             rows.append(Row(asked.tokens[-1], position, asked.taken[0], wanted=True))
         return rows
@@ -286,22 +295,20 @@ class Schedule:
         return asked
 
     def _admit(self) -> None:
-        """Let jobs in, strictly in order, while there is room for all they may ever need.
-
-        No more than the next batches can hold: attention looks at every cell that is in use.
-        """
-        ahead = sum(len(piece.tokens) - piece.sent for piece in self._computing)
-        while self._waiting and ahead < BATCHES_AHEAD * self._shape.rows:
+        """Let a burst of jobs in, strictly in order, each with room for all it may ever need."""
+        if self._running > self._shape.few:
+            return
+        while self._waiting and self._running < self._shape.at_once:
             job = self._waiting[0]
             if job.cells > self._free_cells or job.ids > len(self._free_ids):
                 return
+            self._running += isinstance(job, _Asked)
             self._waiting.popleft()
             self._free_cells -= job.cells
             job.taken = [self._free_ids.pop() for _ in range(job.ids)]
             for piece, sequence in zip(job.pieces, job.taken, strict=False):
                 piece.sequence = sequence
             self._computing += [piece for piece in job.pieces if piece.tokens]
-            ahead += sum(len(piece.tokens) for piece in job.pieces)
 
     def _leave(self, job: _Job) -> None:
         for sequence in job.taken:
@@ -370,6 +377,7 @@ class Schedule:
         )
         self.outcomes[asked.index] = Outcome(tuple(asked.tokens), asked.stopped, scores)
         self.finished += 1
+        self._running -= 1
         if all(member.finished for member in asked.group.members):
             for job in [*asked.group.members, asked.group]:
                 self._leave(job)

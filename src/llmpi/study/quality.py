@@ -25,8 +25,8 @@ class SquadTask(Part):
     """Question budget: whole paragraphs are drawn until it is reached. By default all questions."""
     seed: int = Field(default=0, ge=0)
     """Seed of the draw of paragraphs."""
-    examples: int = Field(default=3, ge=0, le=3)
-    """Worked turns in front of every question."""
+    examples: int = Field(default=4, ge=0, le=4)
+    """Worked questions, on one other passage, in front of every question."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     """Bound on the tokens of an answer."""
     context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
@@ -111,7 +111,7 @@ class LmEvalTask(Part):
     apply_chat_template: bool = False
     """Put prompts as turns in the model's chat template."""
     context_tokens: int = Field(default=4096, ge=768, le=1_000_000)
-    """Context that all that runs at once shares; one sequence has 256 fewer at most."""
+    """Context that all that runs at once shares; one sequence has three quarters of it at most."""
 
 
 QualityTask = Annotated[
