@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 # ggml_type (ggml.h) of the tensors that are numbers as they stand.
-TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
+TYPES: dict[np.dtype, int] = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
 DTYPES = {kind: dtype for dtype, kind in TYPES.items()}
 
 
