@@ -98,15 +98,12 @@ def _check_imatrix(quant: str, source: Record, matrix: Record | None) -> None:
         raise LlmpiError(f"{quant} asks for an importance matrix, and there is none")
     if matrix and not wants_imatrix(quant):
         raise LlmpiError(f"{quant} has an importance matrix: write {quant}{IMATRIX}")
-    if (
-        matrix
-        and is_ok(matrix)
-        and is_ok(source)
-        and matrix["source"]["sha256"] != source["sha256"]
-    ):
+    if not (matrix and is_ok(matrix) and is_ok(source)):
+        return
+    if matrix["source"]["sha256"] != source["sha256"]:
         raise LlmpiError(
-            f"{quant}: the importance matrix is of another model file ({matrix['source']['sha256']}) "
-            f"than the one to quantize ({source['sha256']}); delete it and run again"
+            f"{quant}: the importance matrix was made of another file than the one to quantize "
+            f"({matrix['source']['sha256']}, not {source['sha256']}); delete it and run again"
         )
 
 
