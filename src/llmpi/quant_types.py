@@ -43,9 +43,27 @@ FTYPES: dict[str, int] = {
     "Q1_0": 40,
 }
 
+# Behind the name of a type: quantized with an importance matrix.
+IMATRIX = "+imatrix"
+
 # llama.cpp refuses these without an importance matrix (llama-quant.cpp, tensor_requires_imatrix).
 NEEDS_IMATRIX = frozenset(
     {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
 )
 
+# With a matrix these become the same file (ggml-quants.c: their quantizers do not look at one).
+IGNORES_IMATRIX = frozenset(
+    {"F32", "BF16", "F16", "Q8_0", "MXFP4_MOE", "Q2_0", "TQ2_0", "TQ1_0", "Q1_0"}
+)
+
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}
+
+
+def type_of(quant: str) -> str:
+    """The type of a variant: Q4_K_M of Q4_K_M and of Q4_K_M+imatrix."""
+    return quant.removesuffix(IMATRIX)
+
+
+def wants_imatrix(quant: str) -> bool:
+    """Whether a variant is quantized with an importance matrix."""
+    return quant.endswith(IMATRIX)

@@ -1,13 +1,12 @@
 """Parity with a real model: over SSH it agrees, and one scrambled tensor of thirty layers shows."""
 
-import ctypes
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from llmpi.gguf.inspect import _ggml_base, _InitParams
+from llmpi.gguf import ggml
 from llmpi.quality.parity import compare, predict_here
 from llmpi.records import sha256_of
 
@@ -51,10 +50,8 @@ def test_another_quantization_is_another_model(over_ssh) -> None:
 
 
 def swap_halves(gguf: Path, tensor: str) -> None:
-    base = _ggml_base()
-    base.gguf_find_tensor.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    base.gguf_find_tensor.restype = ctypes.c_int64
-    header = base.gguf_init_from_file(os.fsencode(gguf), _InitParams(True, None))
+    base = ggml.base()
+    header = base.gguf_init_from_file(os.fsencode(gguf), ggml.GgufParams(True, None))
     index = base.gguf_find_tensor(header, tensor.encode())
     start = base.gguf_get_data_offset(header) + base.gguf_get_tensor_offset(header, index)
     size = base.gguf_get_tensor_size(header, index)

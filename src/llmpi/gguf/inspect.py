@@ -4,17 +4,16 @@ A model file from outside is untrusted input and the reader is C, so it runs in 
 (`python -m llmpi.gguf.inspect`).
 """
 
-import ctypes
 import json
 import logging
 import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from llmpi.device.supervise import Death, supervise
 from llmpi.errors import CellError
+from llmpi.gguf import ggml
 from llmpi.records import Record
 
 log = logging.getLogger(__name__)
@@ -43,8 +42,8 @@ def inspect(path: Path) -> Record:
 
 def facts(path: Path) -> Record:
     """As `inspect`, in this process, for a file that is known to be sound."""
-    base = _ggml_base()
-    header = base.gguf_init_from_file(os.fsencode(path), _InitParams(True, None))
+    base = ggml.base()
+    header = base.gguf_init_from_file(os.fsencode(path), ggml.GgufParams(True, None))
     if not header:
         raise SystemExit("the header cannot be read")
     tensors, parameters, size = Counter[str](), Counter[str](), Counter[str]()
@@ -85,39 +84,6 @@ def _read_per_token(sizes: dict[str, int]) -> int | None:
     # Of a table of embeddings one row is read, unless it is the output matrix, too.
     table = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
     return sum(sizes.values()) - table
-
-
-class _InitParams(ctypes.Structure):
-    """`struct gguf_init_params` (gguf.h)."""
-
-    _fields_ = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.c_void_p)]
-
-
-def _ggml_base() -> Any:
-    """libggml-base with the signatures of gguf.h and ggml.h that are used here."""
-    import llama_cpp
-
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
-    handle, index, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
-    for name, result, arguments in (
-        ("gguf_init_from_file", handle, [ctypes.c_char_p, _InitParams]),
-        ("gguf_free", None, [handle]),
-        ("gguf_find_key", index, [handle, ctypes.c_char_p]),
-        ("gguf_get_val_str", ctypes.c_char_p, [handle, index]),
-        ("gguf_get_data_offset", size, [handle]),
-        ("gguf_get_n_tensors", index, [handle]),
-        ("gguf_get_tensor_name", ctypes.c_char_p, [handle, index]),
-        ("gguf_get_tensor_type", ctypes.c_int, [handle, index]),
-        ("gguf_get_tensor_size", size, [handle, index]),
-        ("gguf_get_tensor_offset", size, [handle, index]),
-        ("ggml_type_name", ctypes.c_char_p, [ctypes.c_int]),
-        ("ggml_type_size", size, [ctypes.c_int]),
-        ("ggml_blck_size", index, [ctypes.c_int]),
-    ):
-        function = getattr(base, name)
-        function.restype, function.argtypes = result, arguments
-    return base
 
 
 def main(job: str, out: str) -> None:

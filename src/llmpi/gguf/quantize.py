@@ -3,18 +3,22 @@
 The quantizer runs in a child process (`python -m llmpi.gguf.quantize`): it may die of a signal.
 """
 
+import ctypes
 import json
 import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llmpi.device.supervise import Death, supervise
-from llmpi.errors import CellError
+from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
-from llmpi.quant_types import FTYPES
+from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, type_of, wants_imatrix
 from llmpi.records import Record, failed, is_ok, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
@@ -24,10 +28,19 @@ FALLBACK = re.compile(
     r"warning: (?P<tensor>\S+) +- ncols +(?P<columns>\d+) not divisible by +\d+ "
     r"\(required for type +(?P<wanted>\S+)\).*?-> falling back to +(?P<got>\S+)"
 )
+OF_THE_MATRIX = ("sha256", "corpus_sha256", "chunks")
+"""What a manifest says of the importance matrix."""
 FALLBACK_COUNT = re.compile(r"WARNING: (\d+) of \d+ tensor\(s\) required fallback quantization")
 
 
-def quantize(source: Path, source_manifest: Record, out: Path, quant: str) -> Record:
+def quantize(
+    source: Path,
+    source_manifest: Record,
+    out: Path,
+    quant: str,
+    imatrix: Path | None = None,
+    imatrix_manifest: Record | None = None,
+) -> Record:
     """Make `out` from `source` and return its manifest.
 
     Never raises for what the engine does: a quantization that fails leaves an empty file and a
@@ -37,17 +50,22 @@ def quantize(source: Path, source_manifest: Record, out: Path, quant: str) -> Re
     Args:
         source: GGUF of any type; what is quantized already is dequantized first.
         source_manifest: of `source`; a failed one is passed on.
-        quant: a name of `FTYPES`.
+        quant: a name of `FTYPES`, with `+imatrix` behind it for a quantization by a matrix.
+        imatrix, imatrix_manifest: of `llmpi.gguf.calibrate`, for a variant that asks for one; a
+            failed manifest is passed on.
 
     Raises:
+        LlmpiError: the variant and the matrix do not go together, or the type needs one.
         OSError: the file cannot be written.
     """
-    if not is_ok(source_manifest):
-        out.touch()
-        return source_manifest
+    _check_imatrix(quant, source_manifest, imatrix_manifest)
+    for needed in (source_manifest, imatrix_manifest):
+        if needed and not is_ok(needed):
+            out.touch()
+            return needed
     try:
         with whole_file(out) as partial:
-            fallbacks, engine = _run(source, partial, quant)
+            fallbacks, engine = _run(source, partial, quant, imatrix)
             facts = inspect(partial)
     except CellError as error:
         log.error("%s failed: %s", quant, error)
@@ -65,19 +83,45 @@ def quantize(source: Path, source_manifest: Record, out: Path, quant: str) -> Re
             "sha256": source_manifest["sha256"],
             "manifest_sha256": source_manifest.get("manifest_sha256"),
         },
+        "imatrix": imatrix_manifest and {name: imatrix_manifest[name] for name in OF_THE_MATRIX},
         "engine": engine,
         "made": now(),
     }
 
 
-def _run(source: Path, partial: Path, quant: str) -> tuple[list[dict[str, str]], Record]:
+def _check_imatrix(quant: str, source: Record, matrix: Record | None) -> None:
+    if type_of(quant) in NEEDS_IMATRIX and not wants_imatrix(quant):
+        raise LlmpiError(
+            f"{quant} cannot be made without an importance matrix: write {quant}{IMATRIX}"
+        )
+    if wants_imatrix(quant) and not matrix:
+        raise LlmpiError(f"{quant} asks for an importance matrix, and there is none")
+    if matrix and not wants_imatrix(quant):
+        raise LlmpiError(f"{quant} has an importance matrix: write {quant}{IMATRIX}")
+    if not (matrix and is_ok(matrix) and is_ok(source)):
+        return
+    if matrix["source"]["sha256"] != source["sha256"]:
+        raise LlmpiError(
+            f"{quant}: the importance matrix was made of another file than the one to quantize "
+            f"({matrix['source']['sha256']}, not {source['sha256']}); delete it and run again"
+        )
+
+
+def _run(
+    source: Path, partial: Path, quant: str, imatrix: Path | None
+) -> tuple[list[dict[str, str]], Record]:
     lines: list[str] = []
 
     def keep(line: str) -> None:
         lines.append(line)
         log.debug("%s", line.rstrip())
 
-    job = {"source": str(source), "out": str(partial), "ftype": FTYPES[quant]}
+    job = {
+        "source": str(source),
+        "out": str(partial),
+        "ftype": FTYPES[type_of(quant)],
+        "imatrix": imatrix and str(imatrix),
+    }
     outcome = supervise(__name__, job, log=keep)
     if isinstance(outcome, Death):
         free = os.statvfs(partial.parent)
@@ -106,11 +150,28 @@ def parse_fallbacks(text: str) -> list[dict[str, str]]:
     return found
 
 
+def matrix_data(means: Mapping[str, np.ndarray]) -> Any:
+    """Second moments as `llama_model_quantize` takes them: an array of `llama_model_imatrix_data`
+    that ends with a nameless one. It points into `means` (float32), which must outlive it.
+    """
+    import llama_cpp
+
+    entries = [
+        llama_cpp.llama_model_imatrix_data(
+            name.encode(), values.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), values.size
+        )
+        for name, values in means.items()
+    ]
+    end = llama_cpp.llama_model_imatrix_data(None, None, 0)
+    return (llama_cpp.llama_model_imatrix_data * (len(entries) + 1))(*entries, end)
+
+
 def main(job: str, out: str) -> None:
     """In the child: quantize, and say which engine did it."""
     import llama_cpp
 
     from llmpi.device import engine_info
+    from llmpi.gguf.imatrix import read
 
     keep_alive = engine_info.log_to(sys.stderr.write)
     spec: dict[str, Any] = json.loads(Path(job).read_text())
@@ -118,6 +179,10 @@ def main(job: str, out: str) -> None:
     params.ftype = spec["ftype"]
     params.nthread = os.cpu_count() or 1
     params.allow_requantize = True
+    if spec["imatrix"]:
+        held = read(Path(spec["imatrix"]))
+        means = {name: found.means.astype(np.float32) for name, found in held.items()}
+        params.imatrix = matrix_data(means)
     code = llama_cpp.llama_model_quantize(
         os.fsencode(spec["source"]), os.fsencode(spec["out"]), params
     )

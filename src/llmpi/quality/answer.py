@@ -6,13 +6,12 @@ from there. `python -m llmpi.quality.answer JOB OUT` is the process, whose argum
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
-from llmpi.device.say import say
+from llmpi.device.say import Progress
 from llmpi.device.supervise import Death, supervise
 from llmpi.jobs import tell
 from llmpi.quality.chat import Message
@@ -162,33 +161,6 @@ def _answer(engine: Any, spec: dict[str, Any]) -> None:
             "engine": engine_info.describe(),
         }
         write_json(Path(spec["folder"]) / block_name(i), record)
-
-
-class Progress:
-    """Says how far it is, how fast, and how long it will take, every few seconds.
-
-    Args:
-        total: items to come.
-    """
-
-    EVERY_S = 5.0
-
-    def __init__(self, total: int) -> None:
-        self._total, self._before = total, 0
-        self._start = self._said = time.monotonic()
-
-    def add(self, items: int) -> None:
-        self._before += items
-
-    def at(self, items: int) -> None:
-        """So many items behind those added are done."""
-        now, done = time.monotonic(), self._before + items
-        if done < self._total and now - self._said < self.EVERY_S:
-            return
-        self._said = now
-        rate = done / max(now - self._start, 1e-9)
-        left = f", {(self._total - done) / rate:.0f} s left" if 0 < done < self._total else ""
-        say(f"{done}/{self._total} items, {rate:.1f}/s{left}")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from lm_eval.utils import get_rolling_token_windows, hash_string, make_disjoint_
 
 from llmpi.device import engine_info
 from llmpi.device.engine import EngineError
+from llmpi.device.say import Progress
 from llmpi.errors import LlmpiError
-from llmpi.quality.answer import Progress
 from llmpi.quality.chat import ChatFormat, Message
 from llmpi.quality.engine import BatchEngine
 from llmpi.quality.grouping import groups_of

@@ -34,6 +34,24 @@ def cut(tokens: Tokens, window: int) -> Tokens:
     return tokens[: chunks * window].reshape(chunks, window)
 
 
+def plain_tokens(vocab: Any, text: str) -> Tokens:
+    """Tokens of `text`, what looks like a special token read as plain text."""
+    raw = text.removesuffix("\n").encode()  # llama.cpp's tools drop a file's last newline
+    count = -len(raw) - 1
+    while count < 0:  # there was no room for so many
+        room = -count
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(vocab, raw, len(raw), tokens, room, True, False)
+    return np.ctypeslib.as_array(tokens)[:count].copy()
+
+
+def bos_of(vocab: Any) -> int | None:
+    """The token that each window begins with, if the vocabulary adds one."""
+    if llama_cpp.llama_vocab_get_add_bos(vocab):
+        return llama_cpp.llama_vocab_bos(vocab)
+    return None
+
+
 class Windows:
     """A model that reads windows of a text, several in one batch, as llama-perplexity does.
 
@@ -100,13 +118,7 @@ class Windows:
 
     def tokenize(self, text: str) -> Tokens:
         """Tokens of `text`, what looks like a special token read as plain text."""
-        raw = text.removesuffix("\n").encode()  # llama.cpp's tools drop a file's last newline
-        count = -len(raw)
-        while count < 0:  # there was no room for so many
-            room = -count
-            tokens = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), tokens, room, True, False)
-        return np.ctypeslib.as_array(tokens)[:count].copy()
+        return plain_tokens(self._vocab, text)
 
     def vocabulary(self) -> Record:
         """What must be the same for two models' predictions to be comparable."""
@@ -114,7 +126,7 @@ class Windows:
             llama_cpp.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
             for token in range(self.vocab_tokens)
         ]
-        return {"tokens": self.vocab_tokens, "sha256": sha256_of_json([self._bos(), texts])}
+        return {"tokens": self.vocab_tokens, "sha256": sha256_of_json([bos_of(self._vocab), texts])}
 
     def read(self, windows: Tokens) -> Iterator[tuple[int, int, Logits]]:
         """Decode up to `at_once` windows from scratch.
@@ -128,7 +140,7 @@ class Windows:
             engine's memory, and are gone at the next step.
         """
         tokens = windows.copy()
-        if (bos := self._bos()) is not None:
+        if (bos := bos_of(self._vocab)) is not None:
             tokens[:, 0] = bos
         first, last = self._window // 2, self._window - 1
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
@@ -140,12 +152,6 @@ class Windows:
                 logits = self._logits(begin - start, len(piece), end - begin)
                 for i in range(len(piece)):
                     yield i, begin, logits[i, : min(end, last) - begin]
-
-    def _bos(self) -> int | None:
-        """The token that each window begins with, if the vocabulary adds one."""
-        if llama_cpp.llama_vocab_get_add_bos(self._vocab):
-            return llama_cpp.llama_vocab_bos(self._vocab)
-        return None
 
     def _decode(self, tokens: Tokens, start: int, first: int) -> None:
         """Decode [sequences, tokens], logits from position `first` on."""

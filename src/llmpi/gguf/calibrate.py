@@ -1,0 +1,138 @@
+"""An importance matrix of a model: what its weights are multiplied with while it reads a text.
+
+The engine runs in a child process (`python -m llmpi.gguf.calibrate JOB OUT`): it may die of a
+signal.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from llmpi.device.say import Progress
+from llmpi.device.supervise import Death, supervise
+from llmpi.errors import CellError, LlmpiError
+from llmpi.jobs import tell
+from llmpi.records import Record, failed, is_ok, now, sha256_of, sha256_of_text, whole_file
+
+log = logging.getLogger(__name__)
+
+
+def calibrate(
+    base: Path, base_manifest: Record, text: str, out: Path, *, chunks: int | None, threads: int
+) -> Record:
+    """Write the importance matrix of `base` on `text` to `out`, and return its manifest.
+
+    An engine that dies leaves an empty file and a manifest with status `failed`.
+
+    Args:
+        base: GGUF of the model that is to be quantized, as wide as it is to be had.
+        base_manifest: of `base`; a failed one is passed on.
+        text: the calibration corpus.
+        chunks: how many chunks of 512 tokens are read at most, from the first on (None: all).
+
+    Raises:
+        LlmpiError: the text has less than two chunks.
+        OSError: the file cannot be written.
+    """
+    if not is_ok(base_manifest):
+        out.touch()
+        return base_manifest
+    corpus_sha256 = sha256_of_text(text)
+    job = {
+        "gguf": str(base),
+        "text": text,
+        "corpus": f"sha256:{corpus_sha256}",
+        "chunks": chunks,
+        "threads": threads,
+    }
+    try:
+        with whole_file(out) as partial:
+            done = _run({**job, "out": str(partial)})
+    except CellError as error:
+        log.error("calibration failed: %s", error)
+        out.write_bytes(b"")
+        return failed("calibrate", str(error))
+    return {
+        "status": "ok",
+        "sha256": sha256_of(out),
+        "bytes": out.stat().st_size,
+        "corpus_sha256": corpus_sha256,
+        **done,
+        "source": {"sha256": base_manifest["sha256"]},
+        "threads": threads,
+        "made": now(),
+    }
+
+
+def _run(job: Record) -> Record:
+    outcome = supervise(__name__, job, log=tell)
+    if isinstance(outcome, Death):
+        raise CellError(outcome.reason)
+    if "refused" in outcome:
+        raise LlmpiError(outcome["refused"])
+    if "unwritten" in outcome:
+        raise OSError(outcome["unwritten"])
+    return outcome
+
+
+# --- in the child ---------------------------------------------------------------------------------
+
+
+def main(job: str, out: str) -> None:
+    """Do one job; progress goes to stderr."""
+    from llmpi.device import engine_info
+    from llmpi.device.engine import EngineError
+
+    keep_alive = engine_info.log_to(sys.stderr.write)
+    try:
+        record = measure(json.loads(Path(job).read_text()))
+    except EngineError as error:
+        sys.exit(str(error))
+    except LlmpiError as error:
+        record = {"refused": str(error)}
+    except OSError as error:
+        record = {"unwritten": str(error)}
+    Path(out).write_text(json.dumps(record))
+    del keep_alive
+
+
+def measure(job: dict[str, Any]) -> Record:
+    """Write the matrix of a job; what a manifest says of it.
+
+    Raises:
+        LlmpiError, EngineError, OSError: as `calibrate` and `Collector` say.
+    """
+    from llmpi.device import engine_info
+    from llmpi.gguf import imatrix
+    from llmpi.gguf.moments import Collector
+    from llmpi.quality.windows import cut
+
+    with Collector(Path(job["gguf"]), threads=job["threads"]) as model:
+        text = cut(model.plain_tokens(job["text"]), model.chunk_tokens)
+        chunks = text[: job["chunks"]]
+        progress = Progress(len(chunks), "chunks")
+        for done, chunk in enumerate(chunks, 1):
+            model.read(chunk)
+            progress.at(done)
+        imatrix.write(
+            Path(job["out"]),
+            model.moments,
+            corpus=job["corpus"],
+            chunks=len(chunks),
+            chunk_tokens=model.chunk_tokens,
+        )
+    return {
+        "chunks": len(chunks),
+        "wanted_chunks": job["chunks"],
+        "available_chunks": len(text),
+        "chunk_tokens": model.chunk_tokens,
+        "tokens": chunks.size,
+        "weights": len(model.moments),
+        "engine": engine_info.describe(),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
