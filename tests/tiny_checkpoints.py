@@ -1,0 +1,171 @@
+"""Tiny random checkpoints of each architecture, with a tokenizer, as the hub would hold them.
+
+Weights are random, but of a size that makes logits differ by units, and no norm or bias is left at
+its neutral start: a converter that mixed any up would show.
+"""
+
+import json
+import pydoc_data.topics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    BitNetConfig,
+    Gemma2Config,
+    LlamaConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+PIECES = 1024
+SIZE: dict[str, Any] = {
+    "vocab_size": PIECES,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+PHI3 = SIZE | {"sliding_window": 2047, "original_max_position_embeddings": 512}
+CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "llama": lambda: LlamaConfig(**SIZE),
+    "llama3-rope": lambda: LlamaConfig(
+        **SIZE,
+        tie_word_embeddings=True,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 32.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 128,
+        },
+    ),
+    "phi3": lambda: Phi3Config(**PHI3),
+    "phi3.5-longrope": lambda: Phi3Config(
+        **PHI3 | {"max_position_embeddings": 2048},
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0 + 0.02 * i for i in range(32)],
+            "long_factor": [2.0 + 0.5 * i for i in range(32)],
+        },
+    ),
+    # 96 tokens see the window's edge.
+    "gemma2": lambda: Gemma2Config(
+        **SIZE, head_dim=64, query_pre_attn_scalar=64, sliding_window=32
+    ),
+    "qwen2.5": lambda: Qwen2Config(**SIZE),
+    "bitnet": lambda: BitNetConfig(**SIZE, hidden_act="silu", tie_word_embeddings=True),
+}
+
+
+def tokenizer(folder: Path) -> Path:
+    """A sentencepiece BPE with byte fallback, as Llama 2's, trained on Python's own help."""
+    text = folder / "text.txt"
+    text.write_text("\n".join(pydoc_data.topics.topics.values()), "utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=PIECES,
+        byte_fallback=True,
+        control_symbols=["<|endoftext|>"],  # the engine looks for it where a name says Phi-3
+        num_threads=1,
+        minloglevel=2,
+    )
+    return folder / "tokenizer.model"
+
+
+def model(name: str, seed: int = 0) -> PreTrainedModel:
+    """A random model of `CONFIGS`, float32, ready to be asked."""
+    config = CONFIGS[name]()
+    torch.manual_seed(seed)
+    made = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._from_config(
+        config, attn_implementation="eager", dtype=torch.float32
+    )
+    with torch.no_grad():
+        for key, weight in made.named_parameters():
+            if weight.ndim == 2:
+                weight.normal_(0.0, 1.5 * weight.shape[1] ** -0.5)
+            else:
+                neutral = 1.0 if "norm" in key and name != "gemma2" else 0.0
+                weight.normal_(neutral, 0.2)
+    return made.eval()
+
+
+def save(made: PreTrainedModel, folder: Path, pieces: Path, **options: Any) -> Path:
+    """A checkpoint as transformers writes it, and the tokenizer."""
+    made.save_pretrained(folder, **options)
+    (folder / "tokenizer.model").write_bytes(pieces.read_bytes())
+    return folder
+
+
+def save_as_1bitllm(made: PreTrainedModel, folder: Path, pieces: Path) -> Path:
+    """A BitNet as 1bitLLM's checkpoints are: float weights, their own names, a Llama's config."""
+    renamed = {
+        "self_attn.attn_sub_norm": "self_attn.inner_attn_ln",
+        "mlp.ffn_sub_norm": "mlp.ffn_layernorm",
+    }
+    tensors = {}
+    for key, tensor in made.state_dict().items():
+        for ours, theirs in renamed.items():
+            key = key.replace(ours, theirs)
+        tensors[key] = tensor.half().contiguous()
+    tensors.pop("lm_head.weight")  # tied
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    config = SIZE | {
+        "architectures": ["BitnetForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "rms_norm_eps": made.config.rms_norm_eps,
+        "rope_theta": made.config.rope_parameters["rope_theta"],
+        "tie_word_embeddings": True,
+        "input_bits": 8,
+        "weight_bits": 1,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.model").write_bytes(pieces.read_bytes())
+    return folder
+
+
+def save_as_hf1bitllm(made: PreTrainedModel, folder: Path, pieces: Path) -> dict[str, torch.Tensor]:
+    """A Llama with packed ternary weights, as HF1BitLLM's are, and the ternary weights by name.
+
+    `made` is given the same weights.
+    """
+    from transformers.integrations.bitnet import pack_weights
+
+    tensors, ternary = {}, {}
+    for key, tensor in made.state_dict().items():
+        tensor = tensor.bfloat16()
+        if key.endswith("_proj.weight"):
+            scale = (1 / tensor.float().abs().mean()).bfloat16()
+            ternary[key] = (tensor * scale).round().clamp(-1, 1)
+            tensors[key] = pack_weights(ternary[key].clone())
+            tensors[f"{key}_scale"] = scale.reshape(1)
+            made.get_parameter(key).data = ternary[key].float() / scale.float()
+        else:
+            tensors[key] = tensor.contiguous()
+            made.get_parameter(key).data = tensor.float()
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    config = made.config.to_dict() | {
+        "architectures": ["LlamaForCausalLM"],
+        "quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head"]},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.model").write_bytes(pieces.read_bytes())
+    return ternary
