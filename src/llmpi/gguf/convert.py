@@ -1,7 +1,7 @@
 """Bring a fetched model to the F16 GGUF file that every quantization of it starts from."""
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from llmpi.errors import CellError
 from llmpi.gguf.checkpoint import check
@@ -33,26 +33,40 @@ def convert(
     if not is_ok(manifest):
         out.touch()
         return manifest
-    files_sha256 = sha256_of_text(str(sorted(manifest["files"].items())))
     if manifest["format"] == "safetensors":
-        return _from_checkpoint(folder, files_sha256, out, lock, outtype)
+        return _from_checkpoint(folder, manifest, out, lock, outtype)
     name = manifest["gguf"]["file"]
     source = {
         "status": "ok",
         "sha256": manifest["files"][name]["sha256"],
-        "manifest_sha256": files_sha256,
+        "manifest_sha256": _files_sha256(manifest),
         "lineage": [manifest["gguf"]["main_type"]],
     }
     return quantize(folder / name, source, out, outtype)
 
 
+def _files_sha256(manifest: Record) -> str:
+    return sha256_of_text(str(sorted(manifest["files"].items())))
+
+
+def _published_name(origin: Record) -> str:
+    return PurePosixPath(origin.get("hub") or origin["path"]).name
+
+
 def _from_checkpoint(
-    folder: Path, files_sha256: str, out: Path, lock: Path, outtype: str
+    folder: Path, manifest: Record, out: Path, lock: Path, outtype: str
 ) -> Record:
     try:
         facts = check(folder)
         with whole_file(out) as partial:
-            made_by = write_gguf(folder, facts, partial, outtype, lock)
+            made_by = write_gguf(
+                folder,
+                facts,
+                partial,
+                name=_published_name(manifest["origin"]),
+                outtype=outtype,
+                lock=lock,
+            )
             inside = inspect(partial)
     except CellError as error:
         log.error("the conversion failed: %s", error)
@@ -66,7 +80,7 @@ def _from_checkpoint(
         **inside,
         "fallbacks": [],
         "lineage": [facts["dtype"], outtype],
-        "source": {"sha256": files_sha256, "manifest_sha256": files_sha256},
+        "source": {"sha256": None, "manifest_sha256": _files_sha256(manifest)},
         "converter": made_by,
         "made": now(),
     }

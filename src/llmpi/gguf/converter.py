@@ -25,10 +25,14 @@ BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of a weight, by output type
 ROOM_BYTES = 64 << 20  # for vocabulary and metadata: the largest vocabularies take some 20 MB
 
 
-def write_gguf(folder: Path, facts: Record, out: Path, outtype: str, lock: Path) -> Record:
+def write_gguf(
+    folder: Path, facts: Record, out: Path, *, name: str, outtype: str, lock: Path
+) -> Record:
     """Write `out` from the checkpoint in `folder`.
 
     Args:
+        name: of the model, where it was published: the engine goes by it where families differ in
+            how special tokens eat spaces (llama-vocab.cpp, on general.name).
         facts: of the checkpoint, from `checkpoint.check`.
         outtype: F16, BF16 or F32, of all tensors but vectors, which are F32.
         lock: the lock file that pins the engine.
@@ -48,6 +52,7 @@ def write_gguf(folder: Path, facts: Record, out: Path, outtype: str, lock: Path)
     job = {
         "converter": str(converter_folder(pin)),
         "model": str(folder),
+        "name": name,
         "out": str(out),
         "outtype": outtype.lower(),
     }
@@ -91,6 +96,8 @@ def explain(error: str, message: str, facts: Record) -> str:
         )
     if error == "RemoteCodeError":
         return "it needs Python code of its own to be run, and llmpi never runs a model's code"
+    if error == "FloatingPointError":
+        return "a weight is beyond F16's range (65,504), which llmpi's base files are of"
     if message.startswith("Can not map tensor"):
         return (
             f"{message.replace('Can not', 'llama.cpp cannot')}: its {facts['architecture']} has "

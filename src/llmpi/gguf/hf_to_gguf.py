@@ -27,13 +27,51 @@ def forbid_remote_code() -> None:
     dynamic_module_utils.get_class_in_module = refuse
 
 
-def convert(converter: str, model: str, out: str, outtype: str) -> None:
+def unpacked(weight: Any, scale: Any) -> Any:
+    """The float weights of a packed BitNet tensor.
+
+    Args:
+        weight: uint8, shape (rows / 4, columns): two bits each of rows i, i + rows / 4, ...
+        scale: one number that divides -1, 0 and 1 (transformers, integrations/bitnet.py, BitLinear).
+    """
+    import torch
+
+    ternary = torch.cat([(weight >> shift & 3).float() - 1 for shift in (0, 2, 4, 6)])
+    return ternary / scale.float()
+
+
+def unpack_bitnet(model_base: Any) -> None:
+    """Have the converter unpack BitNet's weights with `unpacked`.
+
+    Its own function (conversion/base.py, dequant_bitnet) does the same, but dies at this commit:
+    it shifts a lazy tensor by an eager one.
+    """
+    others = model_base.dequant_model
+
+    def dequant_model(self: Any) -> None:
+        quantization = self.hparams.get("quantization_config") or {}
+        if quantization.get("quant_method") != "bitnet":
+            others(self)
+            return
+        for name in [name for name in self.model_tensors if name.endswith(".weight_scale")]:
+            scale, weight_name = self.model_tensors.pop(name), name.removesuffix("_scale")
+            weight = self.model_tensors[weight_name]
+            self.model_tensors[weight_name] = lambda w=weight, s=scale: unpacked(w(), s())
+
+    model_base.dequant_model = dequant_model
+
+
+def convert(converter: str, model: str, name: str, out: str, outtype: str) -> None:
     """Run llama.cpp's convert_hf_to_gguf.py, as it lies in `converter`."""
     sys.path.insert(0, converter)
-    import convert_hf_to_gguf  # type: ignore[import-not-found]
+    import convert_hf_to_gguf
+    import numpy as np
 
     forbid_remote_code()
-    sys.argv = ["convert_hf_to_gguf.py", model, "--outfile", out, "--outtype", outtype]
+    unpack_bitnet(convert_hf_to_gguf.ModelBase)
+    np.seterr(over="raise")  # a weight beyond F16's range would become infinite, with a warning
+    options = ["--outfile", out, "--outtype", outtype, "--model-name", name]
+    sys.argv = ["convert_hf_to_gguf.py", model, *options]
     convert_hf_to_gguf.main()
 
 
