@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
+import tokenizers
 import torch
 from safetensors.torch import save_file
 from transformers import (
@@ -81,6 +82,8 @@ def tokenizer(folder: Path) -> Path:
         model_type="bpe",
         vocab_size=PIECES,
         byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
         control_symbols=["<|endoftext|>"],  # the engine looks for it where a name says Phi-3
         num_threads=1,
         minloglevel=2,
@@ -88,10 +91,14 @@ def tokenizer(folder: Path) -> Path:
     return folder / "tokenizer.model"
 
 
-def model(name: str, seed: int = 0) -> PreTrainedModel:
-    """A random model of `CONFIGS`, float32, ready to be asked."""
-    config = CONFIGS[name]()
-    torch.manual_seed(seed)
+def model(name: str) -> PreTrainedModel:
+    """A random model of `CONFIGS`; the same at each call."""
+    return random_model(CONFIGS[name]())
+
+
+def random_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model of a configuration, float32, ready to be asked."""
+    torch.manual_seed(0)
     made = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._from_config(
         config, attn_implementation="eager", dtype=torch.float32
     )
@@ -100,7 +107,7 @@ def model(name: str, seed: int = 0) -> PreTrainedModel:
             if weight.ndim == 2:
                 weight.normal_(0.0, 1.5 * weight.shape[1] ** -0.5)
             else:
-                neutral = 1.0 if "norm" in key and name != "gemma2" else 0.0
+                neutral = 1.0 if "norm" in key and config.model_type != "gemma2" else 0.0
                 weight.normal_(neutral, 0.2)
     return made.eval()
 
@@ -169,3 +176,54 @@ def save_as_hf1bitllm(made: PreTrainedModel, folder: Path, pieces: Path) -> dict
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.model").write_bytes(pieces.read_bytes())
     return ternary
+
+
+# What Llama 3 and Qwen 2.5 split text by before BPE; only runs of digits differ (tokenizer.json).
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def save_bpe(
+    kind: str, tokens: list[str], is_special: list[bool], merges: list[str], folder: Path
+) -> tokenizers.Tokenizer:
+    """Write a published BPE tokenizer, from its vocabulary, as its repository on the hub has it.
+
+    Args:
+        kind: `llama-bpe` (Llama 3) or `qwen2`.
+    """
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+    is_llama = kind == "llama-bpe"
+    vocabulary = {
+        token: i
+        for i, (token, special) in enumerate(zip(tokens, is_special, strict=True))
+        if not special
+    }
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    made = tokenizers.Tokenizer(models.BPE(vocabulary, pairs, ignore_merges=is_llama))
+    split = tokenizers.Regex(SPLIT % ("{1,3}" if is_llama else ""))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(split, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    added = [token for token, special in zip(tokens, is_special, strict=True) if special]
+    made.add_special_tokens([tokenizers.AddedToken(token, normalized=False) for token in added])
+    if is_llama:
+        bos = added[0]
+        made.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, made.token_to_id(bos))]
+        )
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": bos}
+    else:
+        made.normalizer = normalizers.NFC()
+        config = {"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False}
+        (folder / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
+        (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", "utf-8")
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": added[0]}))
+    return made

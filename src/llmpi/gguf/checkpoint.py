@@ -94,7 +94,7 @@ def _check_bitnet(config: Record, architecture: str, quantization: Record) -> No
     activation = config.get("hidden_act", default)
     if is_bitnet and activation != "silu":
         raise CellError(
-            f"this BitNet's activation ('hidden_act') is {activation}, as Microsoft's 2B-4T has it, "
+            f"this BitNet's activation ('hidden_act') is {activation}, as in Microsoft's 2B-4T, "
             "but this engine computes every BitNet with silu; only bitnet.cpp can run it"
         )
     if quantization.get("quant_method") != "bitnet":

@@ -53,9 +53,7 @@ def _published_name(origin: Record) -> str:
     return PurePosixPath(origin.get("hub") or origin["path"]).name
 
 
-def _from_checkpoint(
-    folder: Path, manifest: Record, out: Path, lock: Path, outtype: str
-) -> Record:
+def _from_checkpoint(folder: Path, manifest: Record, out: Path, lock: Path, outtype: str) -> Record:
     try:
         facts = check(folder)
         with whole_file(out) as partial:

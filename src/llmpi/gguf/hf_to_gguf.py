@@ -32,7 +32,9 @@ def unpacked(weight: Any, scale: Any) -> Any:
 
     Args:
         weight: uint8, shape (rows / 4, columns): two bits each of rows i, i + rows / 4, ...
-        scale: one number that divides -1, 0 and 1 (transformers, integrations/bitnet.py, BitLinear).
+        scale: one number, which divides -1, 0 and 1.
+
+    Source: BitLinear and pack_weights of transformers (integrations/bitnet.py).
     """
     import torch
 
