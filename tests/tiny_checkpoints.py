@@ -39,11 +39,11 @@ SIZE: dict[str, Any] = {
     "pad_token_id": 0,
 }
 PHI3 = SIZE | {"sliding_window": 2047, "original_max_position_embeddings": 512}
-CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
-    "llama": lambda: LlamaConfig(**SIZE),
-    "llama3-rope": lambda: LlamaConfig(
-        **SIZE,
-        tie_word_embeddings=True,
+# Name -> its configuration, of `SIZE` but for what is given.
+CONFIGS: dict[str, Callable[..., PreTrainedConfig]] = {
+    "llama": lambda **other: LlamaConfig(**SIZE | other),
+    "llama3-rope": lambda **other: LlamaConfig(
+        **SIZE | {"tie_word_embeddings": True} | other,
         rope_parameters={
             "rope_type": "llama3",
             "rope_theta": 500000.0,
@@ -53,9 +53,9 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
             "original_max_position_embeddings": 128,
         },
     ),
-    "phi3": lambda: Phi3Config(**PHI3),
-    "phi3.5-longrope": lambda: Phi3Config(
-        **PHI3 | {"max_position_embeddings": 2048},
+    "phi3": lambda **other: Phi3Config(**PHI3 | other),
+    "phi3.5-longrope": lambda **other: Phi3Config(
+        **PHI3 | {"max_position_embeddings": 2048} | other,
         rope_parameters={
             "rope_type": "longrope",
             "rope_theta": 10000.0,
@@ -64,11 +64,13 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         },
     ),
     # 96 tokens see the window's edge.
-    "gemma2": lambda: Gemma2Config(
-        **SIZE, head_dim=64, query_pre_attn_scalar=64, sliding_window=32
+    "gemma2": lambda **other: Gemma2Config(
+        **SIZE | other, head_dim=64, query_pre_attn_scalar=64, sliding_window=32
     ),
-    "qwen2.5": lambda: Qwen2Config(**SIZE),
-    "bitnet": lambda: BitNetConfig(**SIZE, hidden_act="silu", tie_word_embeddings=True),
+    "qwen2.5": lambda **other: Qwen2Config(**SIZE | other),
+    "bitnet": lambda **other: BitNetConfig(
+        **SIZE | other, hidden_act="silu", tie_word_embeddings=True
+    ),
 }
 
 

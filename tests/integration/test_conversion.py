@@ -18,7 +18,7 @@ import sentencepiece
 import tiny_checkpoints as tiny
 import torch
 from safetensors.torch import load_file, save_file
-from support import ROOT
+from support import ROOT, run_snakemake
 
 from llmpi.device import engine_info
 from llmpi.device.engine import Engine, Settings
@@ -89,15 +89,17 @@ def failure(folder: Path) -> str:
 
 def text_tokens(pieces: Path, count: int = TOKENS) -> list[int]:
     read = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
-    return [1, *read.encode(pydoc_data.topics.topics["assert"])][:count]
+    return [1, *read.encode(pydoc_data.topics.topics["formatstrings"])][:count]
 
 
-def assert_same_model(gguf: Path, reference: torch.nn.Module, tokens: list[int]) -> None:
+def assert_same_model(
+    gguf: Path, reference: torch.nn.Module, tokens: list[int], context_tokens: int = CONTEXT_TOKENS
+) -> None:
     """The engine's logits of every token are the reference's."""
     with torch.no_grad():
         expected = reference(torch.tensor([tokens])).logits[0].numpy()
     settings = Settings(threads=1, kv_cache="f32", flash_attention="off")
-    with Engine(gguf, settings, context_tokens=CONTEXT_TOKENS) as engine:
+    with Engine(gguf, settings, context_tokens=context_tokens) as engine:
         got = np.array(engine.decode_all(tokens))
     difference = float(np.abs(expected - got).max())
     print(f"{gguf.name}: std {expected.std():.2f}, maximum difference {difference:.1e}")
@@ -117,6 +119,13 @@ def test_logits_are_those_of_transformers(name: str, pieces: Path, tmp_path: Pat
     assert_same_model(gguf, model, text_tokens(pieces))
 
 
+def test_a_long_text_has_the_rope_of_long_texts(pieces: Path, tmp_path: Path) -> None:
+    """Phi-3.5 has factors of their own beyond its original context, here 512 tokens."""
+    model = tiny.model("phi3.5-longrope")
+    gguf, _ = converted(tiny.save(model, tmp_path / "phi3.5", pieces), "F32")
+    assert_same_model(gguf, model, text_tokens(pieces, 600), context_tokens=1024)
+
+
 def test_a_file_says_how_it_came_about(pieces: Path, tmp_path: Path) -> None:
     model = tiny.model("llama").bfloat16()
     folder = tiny.save(model, tmp_path / "Tiny-Llama", pieces, max_shard_size="2MB")
@@ -127,7 +136,7 @@ def test_a_file_says_how_it_came_about(pieces: Path, tmp_path: Path) -> None:
     assert set(manifest["tensors_by_type"]) == {"f16", "f32"}
     assert manifest["bytes"] == gguf.stat().st_size
     assert manifest["converter"]["torch"].startswith("2.")
-    assert manifest["converter"]["converter"].startswith("0.3.36-")
+    assert manifest["converter"]["sources"].startswith("0.3.36-")
     _, wide = converted(folder, "BF16")
     assert wide["lineage"] == ["BF16", "BF16"]
     assert set(wide["tensors_by_type"]) == {"bf16", "f32"}
@@ -141,24 +150,34 @@ def test_the_engine_reads_text_as_the_tokenizer_does(pieces: Path, tmp_path: Pat
         assert engine.tokenize(text) == [1, *read.encode(text)]
 
 
-@pytest.mark.parametrize(("kind", "name"), [("llama-bpe", "llama3-rope"), ("qwen2", "qwen2.5")])
-def test_published_bpe_tokenizers_are_known(
-    kind: str, name: str, tmp_path: Path, read_gguf: object
-) -> None:
-    """Llama 3's and Qwen 2.5's own vocabularies, as the engine's sources hold them."""
+@pytest.fixture(scope="module")
+def published(
+    read_gguf: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], list[list]]:
+    """Tokens, types and merges of a published vocabulary, as the engine's sources hold them."""
     import gguf
 
-    engine_source.unpack(engine_source.pin(LOCK), tmp_path / "sources", ["models"])
-    fields = gguf.GGUFReader(tmp_path / f"sources/models/ggml-vocab-{kind}.gguf").fields
-    tokens, types, merges = (
-        fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "token_type", "merges")
-    )
+    folder = tmp_path_factory.mktemp("sources") / "llama.cpp"
+    files = {kind: f"models/ggml-vocab-{kind}.gguf" for kind in ("llama-bpe", "qwen2")}
+    engine_source.unpack(engine_source.pin(LOCK), folder, list(files.values()))
+
+    def read(kind: str) -> list[list]:
+        fields = gguf.GGUFReader(folder / files[kind]).fields
+        names = ("tokens", "token_type", "merges")
+        return [fields[f"tokenizer.ggml.{name}"].contents() for name in names]
+
+    return read
+
+
+@pytest.mark.parametrize(("kind", "name"), [("llama-bpe", "llama3-rope"), ("qwen2", "qwen2.5")])
+def test_published_bpe_tokenizers_are_known(
+    kind: str, name: str, published: Callable[[str], list[list]], tmp_path: Path
+) -> None:
+    """Llama 3's and Qwen 2.5's own; the converter knows them by transformers' reading of a text."""
+    tokens, types, merges = published(kind)
+    config = tiny.CONFIGS[name](vocab_size=len(tokens), hidden_size=64, intermediate_size=128)
     folder = tmp_path / name
-    config = tiny.CONFIGS[name]()
-    config.vocab_size, config.hidden_size, config.intermediate_size = len(tokens), 64, 128
-    config.num_hidden_layers, config.tie_word_embeddings = 1, True
-    model = tiny.random_model(config)
-    model.half().save_pretrained(folder)
+    tiny.random_model(config).half().save_pretrained(folder)
     tokenizer = tiny.save_bpe(kind, tokens, [kind != 1 for kind in types], merges, folder)
     out, manifest = converted(folder, "F16")
     assert manifest["status"] == "ok", manifest.get("reason")
@@ -218,12 +237,31 @@ def test_ternary_weights_survive_exactly(
         out = tmp_path / f"{quant}.gguf"
         manifest = quantize(base, base_manifest, out, quant)
         assert manifest["fallbacks"] == []
-        names = {name for name, (held, _) in read_gguf(out).items() if held == quant}
+        narrow = read_gguf(out)
+        names = {name for name, (held, _) in narrow.items() if held == quant}
         assert names == {f"blk.{i}.{part}.weight" for i in (0, 1) for part in TERNARY}
         for name in names:
-            values = read_gguf(out)[name][1]
+            values = narrow[name][1]
             assert len(np.unique(values)) == 3
             assert np.array_equal(values, wide[name][1])
+
+
+def test_a_study_of_a_checkpoint(pieces: Path, tmp_path: Path) -> None:
+    """The rules, from the folder of a packed Llama to its TQ2_0 file."""
+    tiny.save_as_hf1bitllm(tiny.model("llama"), tmp_path / "packed", pieces)
+    study = {
+        "study": "tiny",
+        "models": {"packed": {"source": {"path": str(tmp_path / "packed")}}},
+        "quants": ["TQ2_0"],
+        "devices": {"here": {"transport": "local"}},
+        "workloads": {"chat": {"prompt_tokens": 8, "output_tokens": 8, "repetitions": 1}},
+    }
+    (tmp_path / "study.yaml").write_text(json.dumps(study))
+    target = "results/gguf/packed/TQ2_0.json"
+    run_snakemake("--cores", "1", "--configfile", "study.yaml", target, cwd=tmp_path)
+    manifest = json.loads((tmp_path / target).read_text())
+    assert manifest["lineage"] == ["TERNARY", "F16", "TQ2_0"]
+    assert manifest["main_type"] == "TQ2_0"
 
 
 # --- what cannot be converted ---------------------------------------------------------------------

@@ -47,7 +47,9 @@ def check(folder: Path) -> Record:
     """
     outcome = supervise(__name__, {"folder": str(folder)}, log=lambda line: log.debug("%s", line))
     if isinstance(outcome, Death):
-        raise CellError(f"{folder}: the checkpoint cannot be read ({outcome.reason})")
+        raise CellError(
+            f"{folder}: the checkpoint cannot be read: its headers are damaged or too large"
+        )
     if "refused" in outcome:
         raise CellError(f"{folder}: {outcome['refused']}")
     return outcome

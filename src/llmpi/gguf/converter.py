@@ -38,8 +38,8 @@ def write_gguf(
         lock: the lock file that pins the engine.
 
     Returns:
-        What made the file: `converter` (version and digest of the pin), `torch`, `transformers`,
-        `sentencepiece` (versions).
+        What made the file: `sources` (of llama.cpp: version and digest of the pin), and the
+        versions of `torch`, `transformers`, `sentencepiece`.
 
     Raises:
         LlmpiError: the environment lacks torch, the disk has no room, or the converter cannot be
@@ -60,7 +60,7 @@ def write_gguf(
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     outcome = supervise("llmpi.gguf.hf_to_gguf", job, log=tell, environment=offline)
     if not isinstance(outcome, Death) and "error" not in outcome:
-        return {"converter": engine_source.key(pin), **outcome}
+        return {"sources": engine_source.key(pin), **outcome}
     if shutil.disk_usage(out.parent).free < 1 << 20:
         raise LlmpiError(f"the disk is full: {out.parent}. Make room there and run again.")
     if isinstance(outcome, Death):
@@ -104,7 +104,10 @@ def explain(error: str, message: str, facts: Record) -> str:
             "no such tensor"
         )
     if "tokenizer" in message and error in ("FileNotFoundError", "ValueError", "OSError"):
-        return f"llama.cpp's converter finds no tokenizer it can read: {message}"
+        return (
+            "llama.cpp's converter finds no tokenizer it can read: it takes a sentencepiece "
+            "tokenizer.model or a tokenizer.json"
+        )
     return f"llama.cpp's converter failed: {error}: {message}"
 
 
