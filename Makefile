@@ -5,10 +5,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := device workstation lm-eval dev
+LOCKS := device workstation lm-eval train dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval run test test-fast virtual-pi lint format docs lock clean
+.PHONY: help setup lm-eval train run test test-fast virtual-pi lint format docs lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,8 +21,14 @@ $(VENV)/.workstation: envs/workstation.lock src/llmpi/device/install.py
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: envs/dev.lock $(VENV)/.workstation
+$(VENV)/.train: envs/train.lock envs/torch.txt $(VENV)/.workstation
+	$(BIN)/python src/llmpi/device/install.py envs/train.lock
+	$(BIN)/python -m pip install --quiet --requirement envs/torch.txt
+	@touch $@
+
+$(VENV)/.dev: envs/dev.lock envs/torch.txt $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/dev.lock
+	$(BIN)/python -m pip install --quiet --requirement envs/torch.txt
 	@touch $@
 
 $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
@@ -32,6 +38,8 @@ $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
 setup: $(VENV)/.workstation  ## Make .venv with everything the workflow needs (compiles the engine)
 
 lm-eval: $(VENV)/.lm-eval  ## Add lm-evaluation-harness, which tasks of the kind lm_eval need
+
+train: $(VENV)/.train  ## Add torch and transformers, which conversion of safetensors needs
 
 run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.html
 	$(BIN)/snakemake --cores all

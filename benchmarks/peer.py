@@ -8,16 +8,14 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
+from llmpi.gguf.engine_source import ENGINE, pin, unpack
+
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE = "llama-cpp-python"
 CMAKE_OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=ON",
@@ -53,7 +51,7 @@ def _build(home: Path, name: str, flags: dict[str, str]) -> None:
                 f"{needed} is needed to build {name} (Debian: apt-get install cmake g++)"
             )
     if not (home / "source" / "CMakeLists.txt").is_file():
-        _unpack(home / "source")
+        unpack(pin(ROOT / "envs" / "workstation.lock"), home / "source")
     configure = ["cmake", "-S", "source", "-B", "build", *CMAKE_OPTIONS]
     build = ["cmake", "--build", "build", "--target", name, "-j", str(os.cpu_count() or 1)]
     for command in (configure, build):
@@ -67,24 +65,6 @@ def _build(home: Path, name: str, flags: dict[str, str]) -> None:
         )
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-
-
-def _unpack(target: Path) -> None:
-    """llama.cpp's sources out of the pinned, hash-checked source distribution."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        lock = (ROOT / "envs" / "workstation.lock").read_text()
-        pin = re.search(rf"^{ENGINE}==\S+ \\\n(?:    --hash=\S+(?: \\)?\n)+", lock, re.MULTILINE)
-        assert pin, "the lock pins the engine"
-        (Path(scratch) / "pin.txt").write_text(pin[0])
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary", ":all:", "--require-hashes", "-r", "pin.txt", "--dest", "."]
-        subprocess.run(command, cwd=scratch, check=True)
-        [archive] = Path(scratch).glob("*.tar.gz")
-        with tarfile.open(archive) as packed:
-            packed.extractall(scratch, filter="data")
-        [unpacked] = Path(scratch).glob("*/vendor/llama.cpp")
-        unpacked.rename(target)
 
 
 def _build_flags() -> dict[str, str]:

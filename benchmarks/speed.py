@@ -118,7 +118,8 @@ def demo_files() -> list[Path]:
         config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
         source = config["models"]["smollm2-135m"]["source"]
         manifest = fetch(source, folder, Path())
-        base = convert(folder, manifest, folder / "F16.gguf")
+        lock = ROOT / "envs" / "workstation.lock"
+        base = convert(folder, manifest, folder / "F16.gguf", lock=lock)
         quantize(folder / "F16.gguf", base, folder / "Q4_0.gguf", "Q4_0")
     return paths
 

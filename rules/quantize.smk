@@ -4,8 +4,19 @@
 rule convert_to_gguf:
     """Bring a model to F16, the base of its quantizations."""
     input:
-        code=code("convert_to_gguf", "gguf/convert", "gguf/quantize", "gguf/inspect"),
+        code=code(
+            "convert_to_gguf",
+            "gguf/convert",
+            "gguf/checkpoint",
+            "gguf/converter",
+            "gguf/engine_source",
+            "gguf/hf_to_gguf",
+            "gguf/quantize",
+            "gguf/inspect",
+        ),
         model=layout.MODEL_MANIFEST,
+        # It names the sources that hold the converter; another package's new version changes nothing.
+        lock=ancient(project("envs/workstation.lock")),
     output:
         gguf=layout.BASE_GGUF,
         manifest=layout.BASE_MANIFEST,

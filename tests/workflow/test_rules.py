@@ -36,6 +36,7 @@ PLUMBING = {
 # What a script starts by name or by its text, in a process of its own or on the device.
 STARTED = {
     "check_devices": ["device/environment"],
+    "convert_to_gguf": ["gguf/hf_to_gguf"],
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
     "evaluate_lm_eval": ["quality/lm_eval_model"],
     "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],

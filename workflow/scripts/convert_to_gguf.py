@@ -7,14 +7,15 @@ from llmpi.jobs import job
 from llmpi.records import read_json, write_json
 
 
-def main(*, model: Path, gguf: Path, manifest: Path) -> None:
-    write_json(manifest, convert(model.parent, read_json(model), gguf))
+def main(*, model: Path, lock: Path, gguf: Path, manifest: Path) -> None:
+    write_json(manifest, convert(model.parent, read_json(model), gguf, lock=lock))
 
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         main(
             model=Path(snakemake.input.model),
+            lock=Path(snakemake.input.lock),
             gguf=Path(snakemake.output.gguf),
             manifest=Path(snakemake.output.manifest),
         )

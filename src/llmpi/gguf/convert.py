@@ -1,37 +1,84 @@
 """Bring a fetched model to the F16 GGUF file that every quantization of it starts from."""
 
-from pathlib import Path
+import logging
+from pathlib import Path, PurePosixPath
 
-from llmpi.errors import LlmpiError
+from llmpi.errors import CellError
+from llmpi.gguf.checkpoint import check
+from llmpi.gguf.converter import write_gguf
+from llmpi.gguf.inspect import inspect
 from llmpi.gguf.quantize import quantize
 from llmpi.layout import BASE_QUANT
-from llmpi.records import Record, is_ok, sha256_of_text
+from llmpi.records import Record, failed, is_ok, now, sha256_of, sha256_of_text, whole_file
+
+log = logging.getLogger(__name__)
 
 
-def convert(folder: Path, manifest: Record, out: Path) -> Record:
+def convert(
+    folder: Path, manifest: Record, out: Path, *, lock: Path, outtype: str = BASE_QUANT
+) -> Record:
     """Make `out` from the model in `folder` and return its manifest.
 
     A GGUF that is quantized already is dequantized; its `lineage` says so, since an F16 made of
     Q4_1 is no reference for what quantization costs. A failed manifest is passed on, beside an
-    empty file.
+    empty file; so is what cannot be converted, as a failed manifest of its own.
+
+    Args:
+        lock: the lock file that pins the engine, whose sources hold the converter.
+        outtype: F16, BF16 or F32.
 
     Raises:
-        LlmpiError: the model is a safetensors checkpoint.
+        LlmpiError: the conversion could not be tried: no torch, no room, no network.
     """
     if not is_ok(manifest):
         out.touch()
         return manifest
-    if manifest["format"] != "gguf":
-        raise LlmpiError(
-            f"{folder}: this is a safetensors checkpoint; its conversion to GGUF arrives in a "
-            "later version of llmpi. Until then name a GGUF file: 'file' of a hub source, or a "
-            "'path'."
-        )
+    if manifest["format"] == "safetensors":
+        return _from_checkpoint(folder, manifest, out, lock, outtype)
     name = manifest["gguf"]["file"]
     source = {
         "status": "ok",
         "sha256": manifest["files"][name]["sha256"],
-        "manifest_sha256": sha256_of_text(str(sorted(manifest["files"].items()))),
+        "manifest_sha256": _files_sha256(manifest),
         "lineage": [manifest["gguf"]["main_type"]],
     }
-    return quantize(folder / name, source, out, BASE_QUANT)
+    return quantize(folder / name, source, out, outtype)
+
+
+def _files_sha256(manifest: Record) -> str:
+    return sha256_of_text(str(sorted(manifest["files"].items())))
+
+
+def _published_name(origin: Record) -> str:
+    return PurePosixPath(origin.get("hub") or origin["path"]).name
+
+
+def _from_checkpoint(folder: Path, manifest: Record, out: Path, lock: Path, outtype: str) -> Record:
+    try:
+        facts = check(folder)
+        with whole_file(out) as partial:
+            made_by = write_gguf(
+                folder,
+                facts,
+                partial,
+                name=_published_name(manifest["origin"]),
+                outtype=outtype,
+                lock=lock,
+            )
+            inside = inspect(partial)
+    except CellError as error:
+        log.error("the conversion failed: %s", error)
+        out.write_bytes(b"")
+        return failed("convert", str(error), quant=outtype)
+    return {
+        "status": "ok",
+        "quant": outtype,
+        "sha256": sha256_of(out),
+        "bytes": out.stat().st_size,
+        **inside,
+        "fallbacks": [],
+        "lineage": [facts["dtype"], outtype],
+        "source": {"sha256": None, "manifest_sha256": _files_sha256(manifest)},
+        "converter": made_by,
+        "made": now(),
+    }

@@ -1,0 +1,94 @@
+"""In a child process: llmpi's bounds around llama.cpp's converter, then the converter itself.
+
+`python -m llmpi.gguf.hf_to_gguf JOB OUT`, in an environment that has torch and transformers. JOB
+names the converter's folder, the checkpoint's, the file to write and its type; OUT gets the
+versions of what did it, or the error that ended it.
+"""
+
+import importlib.metadata
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+class RemoteCodeError(Exception):
+    """A checkpoint wants Python code of its own to be run."""
+
+
+def forbid_remote_code() -> None:
+    """No code that comes with a model: some of the converter's classes would trust it."""
+    from transformers import dynamic_module_utils
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RemoteCodeError
+
+    dynamic_module_utils.get_class_in_module = refuse
+
+
+def unpacked(weight: Any, scale: Any) -> Any:
+    """The float weights of a packed BitNet tensor.
+
+    Args:
+        weight: uint8, shape (rows / 4, columns): two bits each of rows i, i + rows / 4, ...
+        scale: one number, which divides -1, 0 and 1.
+
+    Source: BitLinear and pack_weights of transformers (integrations/bitnet.py).
+    """
+    import torch
+
+    ternary = torch.cat([(weight >> shift & 3).float() - 1 for shift in (0, 2, 4, 6)])
+    return ternary / scale.float()
+
+
+def unpack_bitnet(model_base: Any) -> None:
+    """Have the converter unpack BitNet's weights with `unpacked`.
+
+    Its own function (conversion/base.py, dequant_bitnet) does the same, but dies at this commit:
+    it shifts a lazy tensor by an eager one.
+    """
+    others = model_base.dequant_model
+
+    def dequant_model(self: Any) -> None:
+        quantization = self.hparams.get("quantization_config") or {}
+        if quantization.get("quant_method") != "bitnet":
+            others(self)
+            return
+        for name in [name for name in self.model_tensors if name.endswith(".weight_scale")]:
+            scale, weight_name = self.model_tensors.pop(name), name.removesuffix("_scale")
+            weight = self.model_tensors[weight_name]
+            self.model_tensors[weight_name] = lambda w=weight, s=scale: unpacked(w(), s())
+
+    model_base.dequant_model = dequant_model
+
+
+def convert(converter: str, model: str, name: str, out: str, outtype: str) -> None:
+    """Run llama.cpp's convert_hf_to_gguf.py, as it lies in `converter`."""
+    sys.path.insert(0, converter)
+    import convert_hf_to_gguf
+    import numpy as np
+
+    forbid_remote_code()
+    unpack_bitnet(convert_hf_to_gguf.ModelBase)
+    np.seterr(over="raise")  # a weight beyond F16's range would become infinite, with a warning
+    options = ["--outfile", out, "--outtype", outtype, "--model-name", name]
+    sys.argv = ["convert_hf_to_gguf.py", model, *options]
+    convert_hf_to_gguf.main()
+
+
+def main(job: str, out: str) -> None:
+    record: dict[str, Any]
+    try:
+        convert(**json.loads(Path(job).read_text()))
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()  # to the log
+        record = {"error": type(error).__name__, "message": str(error)}
+    else:
+        versions = ("torch", "transformers", "sentencepiece")
+        record = {name: importlib.metadata.version(name) for name in versions}
+    Path(out).write_text(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
