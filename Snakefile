@@ -13,6 +13,7 @@ if not workflow.config_settings.configfiles:
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/quantize.smk"
+include: "rules/train.smk"
 include: "rules/deploy.smk"
 include: "rules/benchmark.smk"
 include: "rules/quality.smk"

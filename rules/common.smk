@@ -8,7 +8,8 @@ from pathlib import Path
 from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
-from llmpi.runs import Session, by_width, pairs_of, sessions, variants
+from llmpi.quant_types import is_trained, wants_imatrix
+from llmpi.runs import Session, by_width, next_wider, pairs_of, sessions, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -19,13 +20,16 @@ except ConfigError as error:
     print(f"llmpi: the config has errors:\n{error}", file=sys.stderr)
     sys.exit(1)
 
+# Longest first: where a wildcard ends a name, Q4_0 must not match the beginning of Q4_0-qat.
+QUANTS = sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}, key=len, reverse=True)
+
 
 wildcard_constraints:
     study=re.escape(study.study),
     model="|".join(map(re.escape, study.models)),
     device="|".join(map(re.escape, study.devices)),
     runtime="|".join(map(re.escape, study.runtimes)),
-    quant="|".join(map(re.escape, sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}))),
+    quant="|".join(map(re.escape, QUANTS)),
 
 
 def slot(device):
@@ -126,15 +130,78 @@ def answer_spec(wildcards):
     return found
 
 
+# The modules that train.
+TRAIN_MODULES = [
+    f"train/{name}"
+    for name in (
+        "__main__",
+        "export",
+        "fake_quant",
+        "llama",
+        "loss",
+        "qat",
+        "settings",
+        "student",
+        "text",
+        "trainer",
+    )
+]
+TRAIN_MODULES += ["gguf/contents", "gguf/ggml", "gguf/imatrix", "gguf/inspect", "gguf/quantize", "device/engine"]
+
+
+# What a text is for: to score, to calibrate, to train on.
+TEXTS = {task: study.quality[task] for task in tasks_of("divergence")}
+TEXTS |= {key: getattr(study, key).text for key in ("calibration", "qat") if getattr(study, key)}
+
+
 def corpus_spec(wildcards):
     """Where a text comes from: the one source that is named, and what belongs to it."""
-    task = study.quality[wildcards.task]
-    if not task.hub:
-        keys = ["text_file"] if task.text_file else ["python_topics"]
-        return {"source": {key: getattr(task, key) for key in keys}, "lock": ""}
-    hub = {"hub": task.hub, "revision": task.revision, "split": task.split}
-    spec = source_spec("dataset", task)
-    return {**spec, "source": {**hub, "column": task.column, "config": task.subset}}
+    text = TEXTS[wildcards.task]
+    part = {"from_pct": text.from_pct, "to_pct": text.to_pct}
+    if not text.hub:
+        keys = ["text_file"] if text.text_file else ["python_topics"]
+        return {"source": {**{key: getattr(text, key) for key in keys}, **part}, "lock": ""}
+    hub = {"hub": text.hub, "revision": text.revision, "split": text.split}
+    spec = source_spec("dataset", text)
+    return {**spec, "source": {**hub, "column": text.column, "config": text.subset, **part}}
+
+
+def corpus_of(use):
+    """The text for a use, made by this study."""
+    return layout.at(layout.CORPUS, study=study.study, task=use)
+
+
+def models_from(scratch):
+    """Ids of the models that are made from scratch, or of those that are not."""
+    return [name for name, model in study.models.items() if model.is_scratch == scratch]
+
+
+def imatrix_files(wildcards):
+    """The importance matrix of a variant that asks for one."""
+    wanted = [layout.IMATRIX, layout.IMATRIX_MANIFEST] if wants_imatrix(wildcards.quant) else []
+    return [layout.at(pattern, model=wildcards.model) for pattern in wanted]
+
+
+def vocabulary_base(wildcards):
+    """The file whose vocabulary a model from scratch takes."""
+    return layout.at(layout.BASE_GGUF, model=study.models[wildcards.model].source.vocabulary_of)
+
+
+def trained_from(wildcards):
+    """The file that training starts from, and its manifest."""
+    scratch = study.models[wildcards.model].is_scratch
+    patterns = [layout.START_GGUF, layout.START_MANIFEST]
+    if not scratch:
+        patterns = [layout.BASE_GGUF, layout.BASE_MANIFEST]
+    gguf, manifest = (layout.at(pattern, model=wildcards.model) for pattern in patterns)
+    return {"base": ancient(gguf), "base_manifest": manifest}
+
+
+def training_spec(wildcards):
+    """How a model is trained. One from scratch has no teacher."""
+    model = study.models[wildcards.model]
+    spec = (model.training or study.qat.training).model_dump()
+    return {**spec, "distill": False, "hidden_weight": 0} if model.is_scratch else spec
 
 
 def window_spec(wildcards):
@@ -191,18 +258,17 @@ def descends(wildcards):
 
 def reference_record(wildcards):
     """The widest variant's record, where this one is compared while it is scored."""
-    return quality_of(wildcards, 0) if descends(wildcards) else []
+    return quality_of(wildcards, by_width(study, wildcards.model)[0]) if descends(wildcards) else []
 
 
-def wider_record(wildcards):
-    """The next wider variant's record, which tells whether to go on."""
-    quants = by_width(study, wildcards.model)
-    return quality_of(wildcards, quants.index(wildcards.quant) - 1) if descends(wildcards) else []
+def wider_records(wildcards):
+    """The records of the next wider type's variants, which tell whether to go on."""
+    wider = next_wider(study, wildcards.model, wildcards.quant) if descends(wildcards) else []
+    return [quality_of(wildcards, quant) for quant in wider]
 
 
-def quality_of(wildcards, place):
-    """The record of the model's variant at this place by width."""
-    quant = by_width(study, wildcards.model)[place]
+def quality_of(wildcards, quant):
+    """The record of another variant of the model."""
     return layout.at(layout.QUALITY, **{**dict(wildcards.items()), "quant": quant})
 
 

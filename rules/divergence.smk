@@ -5,13 +5,13 @@ rule prepare_corpus:
     """The text of a task, the same for every variant."""
     input:
         code=code("prepare_corpus", "quality/corpus", "hub"),
-        file=lambda wildcards: path_of(study.quality[wildcards.task], "text_file"),
+        file=lambda wildcards: path_of(TEXTS[wildcards.task], "text_file"),
     output:
         corpus=layout.CORPUS,
     log:
         "logs/prepare_corpus/{study}/{task}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("divergence")),
+        task=any_of(TEXTS),
     retries: 2
     conda:
         "../envs/workstation.yaml"

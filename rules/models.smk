@@ -19,6 +19,8 @@ rule fetch_model:
         manifest=layout.MODEL_MANIFEST,
     log:
         "logs/fetch_model/{model}.log",
+    wildcard_constraints:
+        model=any_of(models_from(scratch=False)),
     retries: 2
     conda:
         "../envs/workstation.yaml"

@@ -42,7 +42,7 @@ rule evaluate_quality:
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
         reference=reference_record,
-        wider=wider_record,
+        wider=wider_records,
     output:
         quality=layout.QUALITY,
     log:

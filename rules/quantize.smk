@@ -1,4 +1,4 @@
-"""GGUF files: the F16 base of a model, and its quantizations."""
+"""GGUF files: the F16 base of a model, its importance matrix, and its quantizations."""
 
 
 rule convert_to_gguf:
@@ -22,6 +22,8 @@ rule convert_to_gguf:
         manifest=layout.BASE_MANIFEST,
     log:
         f"logs/convert_to_gguf/{{model}}/{layout.BASE_QUANT}.log",
+    wildcard_constraints:
+        model=any_of(models_from(scratch=False)),
     conda:
         "../envs/workstation.yaml"
     message:
@@ -30,19 +32,51 @@ rule convert_to_gguf:
         "../workflow/scripts/convert_to_gguf.py"
 
 
+rule calibrate:
+    """The importance matrix of a model: what its weights meet while it reads a text."""
+    input:
+        code=code(
+            "calibrate",
+            "gguf/calibrate",
+            "gguf/ggml",
+            "gguf/imatrix",
+            "gguf/moments",
+            "quality/windows",
+            "device/engine",
+        ),
+        base=ancient(layout.BASE_GGUF),
+        base_manifest=layout.BASE_MANIFEST,
+        corpus=corpus_of("calibration"),
+    output:
+        imatrix=layout.IMATRIX,
+        manifest=layout.IMATRIX_MANIFEST,
+    log:
+        "logs/calibrate/{model}.log",
+    conda:
+        "../envs/workstation.yaml"
+    threads: 4
+    params:
+        chunks=study.calibration.chunks if study.calibration else None,
+    message:
+        "Calibrating {wildcards.model}"
+    script:
+        "../workflow/scripts/calibrate.py"
+
+
 rule quantize_gguf:
     """Quantize a model; the manifest says what it really became."""
     input:
-        code=code("quantize_gguf", "gguf/quantize", "gguf/inspect"),
+        code=code("quantize_gguf", "gguf/quantize", "gguf/inspect", "gguf/ggml", "gguf/imatrix"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
+        imatrix=imatrix_files,
     output:
         gguf=layout.GGUF,
         manifest=layout.GGUF_MANIFEST,
     log:
         "logs/quantize_gguf/{model}/{quant}.log",
     wildcard_constraints:
-        quant=f"(?!{layout.BASE_QUANT}$)[A-Z0-9_]+",
+        quant=any_of(q for q in QUANTS if q != layout.BASE_QUANT and not is_trained(q)),
     conda:
         "../envs/workstation.yaml"
     message:

@@ -7,14 +7,14 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
 from llmpi import study
-from llmpi.quant_types import FTYPES, NEEDS_IMATRIX
+from llmpi.quant_types import FTYPES, IGNORES_IMATRIX, NEEDS_IMATRIX
 from llmpi.records import whole_file
 from llmpi.study import meters
 
@@ -43,8 +43,8 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ("models.ID", "", [study.Model]),
     (
         "models.ID.source",
-        "One of three kinds, told by its first key.",
-        [study.PypiSource, study.HubSource, study.PathSource],
+        "One of four kinds, told by its first key.",
+        [study.PypiSource, study.HubSource, study.PathSource, study.ScratchSource],
     ),
     ("devices.ID", "Told by `transport`.", [study.LocalDevice, study.SshDevice]),
     ("devices.ID.limits", "", [study.Limits]),
@@ -69,6 +69,10 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         "Told by `task`.",
         [study.SquadTask, study.DivergenceTask, study.AbTask, study.LmEvalTask],
     ),
+    ("calibration", "", [study.Calibration]),
+    ("qat", "", [study.Qat]),
+    ("qat.training, models.ID.training", "", [study.Training]),
+    ("calibration.text, qat.text", "", [study.TextSource]),
     ("gates[]", "", [study.Gate]),
     ("descent", "", [study.Descent]),
     ("battery", "", [study.Battery]),
@@ -87,12 +91,19 @@ def readme() -> str:
             if len(models) > 1:
                 parts.append(f"### {_told_by(model)}\n")
             parts += [_one_line(inspect.getdoc(model) or "") + "\n", *_table(model)]
-    free = [name for name in FTYPES if name not in NEEDS_IMATRIX]
     parts.append("## Quantizations\n")
-    parts.append("From wide to narrow: " + ", ".join(f"`{name}`" for name in free) + ".\n")
-    needs = ", ".join(f"`{name}`" for name in FTYPES if name in NEEDS_IMATRIX)
-    parts.append(f"These need an importance matrix and are refused for now: {needs}.\n")
+    parts.append(f"From wide to narrow: {_names(FTYPES)}.\n")
+    parts.append(
+        "`TYPE+imatrix` is made with an importance matrix (section `calibration`). These need "
+        f"one: {_names(name for name in FTYPES if name in NEEDS_IMATRIX)}. These would be the same "
+        f"with one: {_names(name for name in FTYPES if name in IGNORES_IMATRIX)}.\n"
+    )
+    parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
     return "\n".join(parts)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def schema() -> str:

@@ -17,7 +17,14 @@ Loc = tuple[str | int, ...]
 # Errors of study.py whose message already holds the value.
 OWN_WORDING = {
     "unknown_name",
-    "needs_imatrix",
+    "imatrix",
+    "qat",
+    "section_needed",
+    "overlap",
+    "accumulation",
+    "hidden_weight",
+    "heads",
+    "part",
     "duplicate",
     "empty_exclude",
     "context",

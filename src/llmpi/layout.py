@@ -18,6 +18,12 @@ GGUF_MANIFEST = "results/gguf/{model}/{quant}.json"
 BASE_GGUF = GGUF.replace("{quant}", BASE_QUANT)
 BASE_MANIFEST = GGUF_MANIFEST.replace("{quant}", BASE_QUANT)
 
+START_GGUF = "results/gguf/{model}/start.gguf"
+START_MANIFEST = "results/gguf/{model}/start.json"
+IMATRIX = "results/imatrix/{model}.gguf"
+IMATRIX_MANIFEST = "results/imatrix/{model}.json"
+CHECKPOINTS = "results/training/{model}/{quant}"
+
 LOCAL_STORE = "results/store/{device}"
 ENGINES = "results/engines"
 PROVISIONED = "results/devices/{device}.json"

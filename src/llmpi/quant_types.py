@@ -43,8 +43,8 @@ FTYPES: dict[str, int] = {
     "Q1_0": 40,
 }
 
-# Behind the name of a type: quantized with an importance matrix.
-IMATRIX = "+imatrix"
+# Behind the name of a type: quantized with an importance matrix; trained for the type.
+IMATRIX, QAT = "+imatrix", "-qat"
 
 # llama.cpp refuses these without an importance matrix (llama-quant.cpp, tensor_requires_imatrix).
 NEEDS_IMATRIX = frozenset(
@@ -56,12 +56,26 @@ IGNORES_IMATRIX = frozenset(
     {"F32", "BF16", "F16", "Q8_0", "MXFP4_MOE", "Q2_0", "TQ2_0", "TQ1_0", "Q1_0"}
 )
 
+# What models are kept in before they are quantized.
+FLOATS = frozenset({"F32", "BF16", "F16"})
+
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}
 
 
 def type_of(quant: str) -> str:
-    """The type of a variant: Q4_K_M of Q4_K_M and of Q4_K_M+imatrix."""
-    return quant.removesuffix(IMATRIX)
+    """The type of a variant: Q4_K_M of Q4_K_M, of Q4_K_M+imatrix and of Q4_K_M-qat."""
+    return quant.removesuffix(IMATRIX).removesuffix(QAT)
+
+
+def is_trained(quant: str) -> bool:
+    """Whether a variant comes out of quantization-aware training."""
+    return quant.endswith(QAT)
+
+
+def width_order(quant: str) -> tuple[int, str]:
+    """Key that sorts variants from wide to narrow; of one type the plain one comes first."""
+    kind = type_of(quant)
+    return list(FTYPES).index(kind), quant.removeprefix(kind)
 
 
 def wants_imatrix(quant: str) -> bool:

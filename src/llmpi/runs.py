@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llmpi.quant_types import FTYPES
+from llmpi.quant_types import type_of, width_order
 from llmpi.study import AbTask, Exclude, Study
 
 
@@ -72,7 +72,13 @@ def by_width(study: Study, model: str) -> list[str]:
     The first is the reference of the others.
     """
     found = {variant.quant for variant in variants(study) if variant.model == model}
-    return [quant for quant in FTYPES if quant in found]
+    return sorted(found, key=width_order)
+
+
+def next_wider(study: Study, model: str, quant: str) -> list[str]:
+    """A model's quantizations of the type next wider than this one's, however they are made."""
+    wider = [q for q in by_width(study, model) if width_order(q)[0] < width_order(quant)[0]]
+    return [q for q in wider if type_of(q) == type_of(wider[-1])]
 
 
 def pairs_of(study: Study, task: str) -> dict[str, tuple[Variant, Variant]]:

@@ -139,7 +139,7 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     assert compared["verdict"] == "worse"
     assert compared["mcnemar"]["p"] < 0.05
     settings = {"task": "qa", "metric": "f1", "margin_pct": 5.0, "alpha": 0.05}
-    step = Step(settings, whole, {**whole, "descent": None}, "F16")
+    step = Step(settings, whole, {"F16": {**whole, "descent": None}})
     assert step.verdict(broken["items"])["decision"] != "holds"
     corpus = load_corpus({"python_topics": True}, Path())
     window = {"window_tokens": 256, "chunks": 3, "max_bytes": 1 << 30}

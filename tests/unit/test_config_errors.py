@@ -23,7 +23,8 @@ quality:
 """
 QUANTS = ", ".join(FTYPES)
 TOP = (
-    "study, models, quants, devices, workloads, runtimes, quality, gates, descent, battery, exclude"
+    "study, models, quants, calibration, qat, devices, workloads, runtimes, quality, gates, "
+    "descent, battery, exclude"
 )
 WORKLOAD = (
     "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
@@ -39,8 +40,42 @@ BAD = {
     "alias of a quantization": (("Q4_0", "Q4_K"), "5: quants.1: 'Q4_K' is spelled 'Q4_K_M'"),
     "quantization without its matrix": (
         ("Q4_0", "IQ2_XS"),
-        "5: quants.1: 'IQ2_XS' needs an importance matrix, which llmpi cannot make yet; "
-        "leave it out or take a type that needs none",
+        "5: quants.1: 'IQ2_XS' needs an importance matrix: write 'IQ2_XS+imatrix'",
+    ),
+    "matrix that changes nothing": (
+        ("Q4_0", "Q8_0+imatrix"),
+        "5: quants.1: Q8_0 is the same with and without an importance matrix",
+    ),
+    "matrix of no text": (
+        ("Q4_0", "Q4_0+imatrix"),
+        "1: (the whole file): Q4_0+imatrix needs an importance matrix: add the section "
+        "'calibration', with a 'text'",
+    ),
+    "training for nothing": (
+        ("Q4_0", "F16-qat"),
+        "5: quants.1: F16 has nothing to be trained for",
+    ),
+    "training on no text": (
+        ("Q4_0", "Q4_0-qat"),
+        "1: (the whole file): Q4_0-qat is to be trained: add the section 'qat', with a 'text'",
+    ),
+    "text that is scored": (
+        (
+            "field: {task: squad, squad_file: questions.json}",
+            "topics: {task: divergence, python_topics: true, to_pct: 20}\n"
+            "qat: {text: {python_topics: true, from_pct: 10}}",
+        ),
+        "12: qat.text: 'qat' reads the text that the task 'topics' scores, which would flatter what "
+        "is made with it; give each a part of its own with from_pct and to_pct",
+    ),
+    "vocabulary of nothing": (
+        (
+            "quants:",
+            "  m2: {source: {scratch: llama, vocabulary_of: m3}}\n"
+            "qat: {text: {python_topics: true}}\nquants:",
+        ),
+        "5: models.m2.source.vocabulary_of: no model that exists 'm3' under 'models'; did you mean "
+        "'m1'? Allowed: m1",
     ),
     "quantization twice": (("Q4_0", "F16"), "5: quants: 'F16' stands here twice"),
     "unknown device in exclude": (
@@ -187,7 +222,7 @@ def test_source_of_no_kind(here: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_study(Path("study.yaml"))
     [problem] = error.value.problems
-    assert problem.endswith("one of these keys is needed: pypi, hub, path; did you mean 'pypi'?")
+    assert problem.endswith("one of these keys is needed: pypi, hub, path, scratch; did you mean 'pypi'?")
 
 
 def test_missing_file() -> None:

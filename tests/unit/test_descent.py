@@ -24,7 +24,7 @@ def ok(scores: dict[int, list[float]], decision: str | None = None) -> dict[str,
 
 
 def step(wider: dict[str, Any], reference: dict[str, Any] | None = None) -> Step:
-    return Step(SETTINGS, reference or ok({0: [1.0]}), wider, "Q6_K")
+    return Step(SETTINGS, reference or ok({0: [1.0]}), {"Q6_K": wider})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
     reference = {"status": "ok", "items": score_items(passages, order, right), "descent": None}
     garbage = score_items(passages, order, fluent)
     assert summarize(garbage)["metrics"]["f1"]["pct"] < 1
-    verdict = Step(SETTINGS, reference, reference, "F16").verdict(garbage)
+    verdict = Step(SETTINGS, reference, {"F16": reference}).verdict(garbage)
     assert verdict["decision"] == "fails"
 
 

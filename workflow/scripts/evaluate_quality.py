@@ -14,7 +14,7 @@ def main(
     manifest: Path,
     questions: Path,
     reference: Path | None,
-    wider: Path | None,
+    wider: list[Path],
     spec: dict,
     threads: int,
     store: Path,
@@ -22,8 +22,8 @@ def main(
 ) -> None:
     step = None
     if reference and wider:
-        name = wider.parent.name
-        step = Step(spec["descent"], read_json(reference), read_json(wider), name)
+        records = {path.parent.name: read_json(path) for path in wider}
+        step = Step(spec["descent"], read_json(reference), records)
     record = evaluate(
         gguf,
         read_json(manifest),
@@ -44,7 +44,7 @@ if __name__ == "__main__":
             manifest=Path(files.manifest),
             questions=Path(files.questions),
             reference=Path(files.reference) if files.reference else None,
-            wider=Path(files.wider) if files.wider else None,
+            wider=[Path(path) for path in files.get("wider", [])],
             spec=snakemake.params.spec,
             threads=snakemake.threads,
             store=Path(snakemake.params.store),

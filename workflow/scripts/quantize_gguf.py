@@ -7,8 +7,17 @@ from llmpi.jobs import job
 from llmpi.records import read_json, write_json
 
 
-def main(*, base: Path, base_manifest: Path, quant: str, gguf: Path, manifest: Path) -> None:
-    write_json(manifest, quantize(base, read_json(base_manifest), gguf, quant))
+def main(
+    *,
+    base: Path,
+    base_manifest: Path,
+    imatrix: list[Path],
+    quant: str,
+    gguf: Path,
+    manifest: Path,
+) -> None:
+    matrix, about = (imatrix[0], read_json(imatrix[1])) if imatrix else (None, None)
+    write_json(manifest, quantize(base, read_json(base_manifest), gguf, quant, matrix, about))
 
 
 if __name__ == "__main__":
@@ -16,6 +25,7 @@ if __name__ == "__main__":
         main(
             base=Path(snakemake.input.base),
             base_manifest=Path(snakemake.input.base_manifest),
+            imatrix=[Path(path) for path in snakemake.input.imatrix],
             quant=snakemake.wildcards.quant,
             gguf=Path(snakemake.output.gguf),
             manifest=Path(snakemake.output.manifest),

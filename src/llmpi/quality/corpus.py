@@ -20,6 +20,7 @@ def load_corpus(source: dict[str, Any], lock: Path) -> Record:
             None}, whose rows `join_rows` makes one text of;
             {"python_topics": True}: the topics of `pydoc_data.topics`, which every Python has, in
             sorted order, blank lines between. It differs between Python's versions.
+            `from_pct` and `to_pct` beside it choose a part, see `part_of`.
         lock: the lock file for branches and tags of the hub.
 
     Returns:
@@ -35,6 +36,10 @@ def load_corpus(source: dict[str, Any], lock: Path) -> Record:
         text, origin = _from_hub(source, lock)
     else:
         text, origin = _python_topics()
+    bounds = source.get("from_pct", 0), source.get("to_pct", 100)
+    if bounds != (0, 100):
+        text = part_of(text, *bounds)
+        origin = {**origin, "from_pct": bounds[0], "to_pct": bounds[1]}
     return {
         "status": "ok",
         "source": origin,
@@ -42,6 +47,19 @@ def load_corpus(source: dict[str, Any], lock: Path) -> Record:
         "sha256": sha256_of_text(text),
         "text": text,
     }
+
+
+def part_of(text: str, from_pct: float, to_pct: float) -> str:
+    """The lines that begin between two places, given in per cent of the characters.
+
+    Parts whose bounds meet have no line in common, and together all of them.
+    """
+
+    def line_at(pct: float) -> int:
+        place = round(len(text) * pct / 100)
+        return text.find("\n", place - 1) + 1 or len(text) if 0 < place < len(text) else place
+
+    return text[line_at(from_pct) : line_at(to_pct)]
 
 
 def join_rows(rows: Sequence[str]) -> str:

@@ -20,26 +20,33 @@ class Step(NamedTuple):
     Args:
         settings: the fields of `llmpi.study.Descent`.
         reference: the quality record of the widest variant.
-        wider: that of the next wider one, and its name.
+        wider: by name, those of the variants of the next wider type: one that holds is enough.
     """
 
     settings: dict[str, Any]
     reference: Record
-    wider: Record
-    wider_name: str
+    wider: dict[str, Record]
 
     def skip(self) -> str | None:
         """Why this width need not be tried; None if it must."""
         if not is_ok(self.reference):
             return f"the widest variant was not scored: {self.reference['reason']}"
-        if self.wider["status"] == "skipped":
-            return str(self.wider["reason"])
-        if not is_ok(self.wider):
-            return f"{self.wider_name}, the next wider, was not scored: {self.wider['reason']}"
-        verdict = self.wider["descent"]
+        reasons = [self._against(name, record) for name, record in self.wider.items()]
+        stopped = [reason for reason in reasons if reason]
+        if len(stopped) < len(reasons) or not stopped:
+            return None
+        return "; ".join(dict.fromkeys(stopped))
+
+    def _against(self, name: str, wider: Record) -> str | None:
+        """What speaks against going on below this variant."""
+        if wider["status"] == "skipped":
+            return str(wider["reason"])
+        if not is_ok(wider):
+            return f"{name}, the next wider, was not scored: {wider['reason']}"
+        verdict = wider["descent"]
         if verdict and verdict["decision"] != "holds":
             how = "fails" if verdict["decision"] == "fails" else "was not shown to hold"
-            return f"{self.wider_name} {how} at a margin of {self.settings['margin_pct']:g} points"
+            return f"{name} {how} at a margin of {self.settings['margin_pct']:g} points"
         return None
 
     def verdict(self, items: Sequence[Item]) -> dict[str, Any]:

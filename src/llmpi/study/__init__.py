@@ -10,11 +10,11 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.quant_types import FTYPES
+from llmpi.quant_types import is_trained, wants_imatrix, width_order
 from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDevice
 from llmpi.study.measuring import Runtime, Workload
-from llmpi.study.models import HubSource, Model, PathSource, PypiSource
-from llmpi.study.parts import Id, Part, Quants, check_name, unique
+from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
+from llmpi.study.parts import Id, Part, Quants, TextSource, check_name, unique
 from llmpi.study.quality import (
     AbTask,
     Descent,
@@ -24,10 +24,12 @@ from llmpi.study.quality import (
     QualityTask,
     SquadTask,
 )
+from llmpi.study.training import Calibration, Qat, Training
 
 __all__ = [
     "AbTask",
     "Battery",
+    "Calibration",
     "Descent",
     "DivergenceTask",
     "EngineWheel",
@@ -40,11 +42,15 @@ __all__ = [
     "Model",
     "PathSource",
     "PypiSource",
+    "Qat",
     "QualityTask",
     "Runtime",
+    "ScratchSource",
     "SquadTask",
     "SshDevice",
     "Study",
+    "TextSource",
+    "Training",
     "Workload",
 ]
 
@@ -89,7 +95,12 @@ class Study(Part):
     models: dict[Id, Model] = Field(min_length=1)
     """Models by id."""
     quants: Quants
-    """Quantizations to sweep, as llama.cpp spells them."""
+    """Quantizations to sweep, as llama.cpp spells them; `TYPE+imatrix` is made with an importance
+    matrix, `TYPE-qat` by quantization-aware training."""
+    calibration: Calibration | None = None
+    """What importance matrices are made on."""
+    qat: Qat | None = None
+    """What models are trained on, and how."""
     devices: dict[Id, Device] = Field(min_length=1)
     """Devices by id."""
     workloads: dict[Id, Workload] = Field(min_length=1)
@@ -120,7 +131,7 @@ class Study(Part):
         quants = {q for model in self.models.values() for q in (model.quants or self.quants)}
         known: dict[str, Iterable[str]] = {
             "model": self.models,
-            "quant": [q for q in FTYPES if q in quants],
+            "quant": sorted(quants, key=width_order),
             "device": self.devices,
             "runtime": self.runtimes,
             "workload": self.workloads,
@@ -146,3 +157,43 @@ class Study(Part):
                 if name is not None:
                     check_name(name, names, key, f"{key}s", ("exclude", i, key))
         return self
+
+    @model_validator(mode="after")
+    def _variants_can_be_made(self) -> Self:
+        for model, spec in self.models.items():
+            source = spec.source
+            if isinstance(source, ScratchSource):
+                ready = [name for name, other in self.models.items() if not other.is_scratch]
+                place = ("models", model, "source", "vocabulary_of")
+                check_name(source.vocabulary_of, ready, "model that exists", "models", place)
+                if not self.qat:
+                    raise _missing("qat", f"{model} is to be trained from scratch")
+            for quant in spec.quants or self.quants:
+                if wants_imatrix(quant) and not self.calibration:
+                    raise _missing("calibration", f"{quant} needs an importance matrix")
+                if is_trained(quant) and not self.qat:
+                    raise _missing("qat", f"{quant} is to be trained")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_scored_on_what_it_was_made_with(self) -> Self:
+        for key in ("calibration", "qat"):
+            part = getattr(self, key)
+            for task, asked in self.quality.items():
+                if part and isinstance(asked, DivergenceTask) and part.text.overlaps(asked):
+                    raise PydanticCustomError(
+                        "overlap",
+                        "'{key}' reads the text that the task '{task}' scores, which would "
+                        "flatter what is made with it; give each a part of its own with from_pct "
+                        "and to_pct",
+                        {"key": key, "task": task, "loc": (key, "text")},
+                    )
+        return self
+
+
+def _missing(key: str, why: str) -> PydanticCustomError:
+    return PydanticCustomError(
+        "section_needed",
+        "{why}: add the section '{key}', with a 'text'",
+        {"key": key, "why": why, "loc": ()},
+    )

@@ -1,11 +1,12 @@
 """Models and where they come from."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import InsidePath, Part, Quants, RepoId, Revision, Sha256, which
+from llmpi.study.parts import Id, InsidePath, Part, Quants, RepoId, Revision, Sha256, which
+from llmpi.study.training import Training
 
 
 class PypiSource(Part):
@@ -52,11 +53,43 @@ class PathSource(Part):
     """SHA-256 of the GGUF file, checked if given."""
 
 
+class ScratchSource(Part):
+    """A small model that does not exist yet: it is trained on the text under `qat`, as F16 and, for
+    variants named `TYPE-qat`, for their type. To see at a workstation what training for few bits
+    gives; widths that are multiples of 256 suit all types."""
+
+    scratch: Literal["llama"]
+    """Its architecture, and that it is to be made."""
+    vocabulary_of: Id
+    """Id of a model whose byte-pair vocabulary it takes the beginning of."""
+    merges: int = Field(default=1536, ge=1, le=1_000_000)
+    """So many merges of that vocabulary."""
+    layers: int = Field(default=4, ge=1, le=64)
+    """Layers."""
+    width: int = Field(default=256, ge=32, le=4096, multiple_of=32)
+    """Width of the embedding."""
+    heads: int = Field(default=4, ge=1, le=64)
+    """Attention heads; they share the width evenly."""
+    ffn_width: int = Field(default=768, ge=32, le=16384, multiple_of=32)
+    """Inner width of the feed-forward network."""
+    context_tokens: int = Field(default=512, ge=64, le=32768)
+    """Longest sequence it is made for."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % (2 * self.heads):
+            raise PydanticCustomError(
+                "heads", "each of 'heads' must get an even share of 'width'", {}
+            )
+        return self
+
+
 Source = Annotated[
     Annotated[PypiSource, Tag("pypi")]
     | Annotated[HubSource, Tag("hub")]
-    | Annotated[PathSource, Tag("path")],
-    which("pypi", "hub", "path"),
+    | Annotated[PathSource, Tag("path")]
+    | Annotated[ScratchSource, Tag("scratch")],
+    which("pypi", "hub", "path", "scratch"),
 ]
 
 
@@ -64,6 +97,13 @@ class Model(Part):
     """A language model of the study."""
 
     source: Source
-    """Where the model comes from: `pypi`, `hub` or `path`."""
+    """Where the model comes from: `pypi`, `hub`, `path` or `scratch`."""
     quants: Quants | None = None
     """Quantizations of this model, in place of the study's own list."""
+    training: Training | None = None
+    """How this model is trained, in place of `qat.training`."""
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether the model is made by this study."""
+        return isinstance(self.source, ScratchSource)

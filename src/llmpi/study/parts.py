@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,10 +14,20 @@ from pydantic import (
     Discriminator,
     Field,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from llmpi.quant_types import ALIASES, FTYPES, NEEDS_IMATRIX
+from llmpi.quant_types import (
+    ALIASES,
+    FLOATS,
+    FTYPES,
+    IGNORES_IMATRIX,
+    NEEDS_IMATRIX,
+    is_trained,
+    type_of,
+    wants_imatrix,
+)
 
 SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 
@@ -35,25 +45,31 @@ def _slug(value: str) -> str:
 
 
 def _quant(value: str) -> str:
-    if value in ALIASES:
+    kind = type_of(value)
+    if kind in ALIASES:
         raise PydanticCustomError(
             "unknown_name",
             "'{value}' is spelled '{name}'",
-            {"value": value, "name": ALIASES[value]},
+            {"value": value, "name": value.replace(kind, ALIASES[kind], 1)},
         )
-    if value not in FTYPES:
+    if kind not in FTYPES:
         raise PydanticCustomError(
             "unknown_name",
             "'{value}' is no quantization type of llama.cpp",
             {"value": value, "allowed": list(FTYPES)},
         )
-    if value in NEEDS_IMATRIX:
+    if wants_imatrix(value) and kind in IGNORES_IMATRIX:
         raise PydanticCustomError(
-            "needs_imatrix",
-            "'{value}' needs an importance matrix, which llmpi cannot make yet; "
-            "leave it out or take a type that needs none",
-            {"value": value},
+            "imatrix", "{kind} is the same with and without an importance matrix", {"kind": kind}
         )
+    if kind in NEEDS_IMATRIX and not wants_imatrix(value):
+        raise PydanticCustomError(
+            "imatrix",
+            "'{value}' needs an importance matrix: write '{kind}+imatrix'",
+            {"value": value, "kind": kind},
+        )
+    if is_trained(value) and kind in FLOATS:
+        raise PydanticCustomError("qat", "{kind} has nothing to be trained for", {"kind": kind})
     return value
 
 
@@ -104,6 +120,60 @@ class Part(BaseModel):
     """Every part of a config refuses keys it does not know, so that a typo never passes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def one_of(part: Part, *keys: str) -> None:
+    """Exactly one of these keys is given.
+
+    Raises:
+        PydanticCustomError: none is, or several are.
+    """
+    given = [key for key in keys if getattr(part, key)]
+    if len(given) != 1:
+        raise PydanticCustomError(
+            "one_of",
+            "exactly one of these keys is needed: {keys}",
+            {"keys": ", ".join(keys)},
+        )
+
+
+class TextSource(Part):
+    """A text: a file, the help of Python, or a data set of the hub; or a part of it."""
+
+    text_file: str | None = Field(default=None, min_length=1)
+    """A text (UTF-8), or"""
+    python_topics: bool = False
+    """the help texts of this machine's Python, which every installation has, or"""
+    hub: RepoId | None = None
+    """a data set on the Hugging Face hub, such as `Salesforce/wikitext`."""
+    revision: Revision = "main"
+    """Of the data set: commit sha; a branch or tag is resolved and locked as a model's is."""
+    subset: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    """Configuration of the data set, such as `wikitext-2-raw-v1`."""
+    split: str = Field(default="test", pattern=r"^\w+$")
+    """Split of the data set."""
+    column: str = "text"
+    """Column that holds the text."""
+    from_pct: float = Field(default=0, ge=0, lt=100)
+    """The text begins here, per cent of its characters (at the next line), and"""
+    to_pct: float = Field(default=100, gt=0, le=100)
+    """ends here: to train on one part and to score on the other."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        one_of(self, "text_file", "python_topics", "hub")
+        if self.from_pct >= self.to_pct:
+            raise PydanticCustomError("part", "'from_pct' must be below 'to_pct'", {})
+        return self
+
+    def overlaps(self, other: "TextSource") -> bool:
+        """Whether a part of the text is the other's, too."""
+        where = {"from_pct", "to_pct"}
+        same = all(
+            getattr(self, key) == getattr(other, key)
+            for key in TextSource.model_fields.keys() - where
+        )
+        return same and self.from_pct < other.to_pct and other.from_pct < self.to_pct
 
 
 def which(*keys: str) -> Discriminator:

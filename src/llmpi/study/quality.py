@@ -3,9 +3,8 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Bytes, Part, RepoId, Revision
+from llmpi.study.parts import Bytes, Part, RepoId, Revision, TextSource, one_of
 
 
 class SquadTask(Part):
@@ -35,29 +34,15 @@ class SquadTask(Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        _one_of(self, "squad_file", "hub")
+        one_of(self, "squad_file", "hub")
         return self
 
 
-class DivergenceTask(Part):
+class DivergenceTask(TextSource):
     """Perplexity of a text, and how far a variant's predictions are from those of the F16."""
 
     task: Literal["divergence"]
     """`divergence`: perplexity and KL divergence, as llama-perplexity defines them."""
-    text_file: str | None = Field(default=None, min_length=1)
-    """A text (UTF-8), or"""
-    python_topics: bool = False
-    """the help texts of this machine's Python, which every installation has, or"""
-    hub: RepoId | None = None
-    """a data set on the Hugging Face hub, such as `Salesforce/wikitext`."""
-    revision: Revision = "main"
-    """Of the data set: commit sha; a branch or tag is resolved and locked as a model's is."""
-    subset: str | None = Field(default=None, pattern=r"^[\w.-]+$")
-    """Configuration of the data set, such as `wikitext-2-raw-v1`."""
-    split: str = Field(default="test", pattern=r"^\w+$")
-    """Split of the data set."""
-    column: str = "text"
-    """Column that holds the text."""
     window_tokens: int = Field(default=512, ge=16, le=1_000_000)
     """Tokens of a window; the second half of each is scored."""
     chunks: int | None = Field(default=None, ge=1)
@@ -65,11 +50,6 @@ class DivergenceTask(Part):
     max_bytes: Bytes = 2 * 1024**3
     """What the reference's log-probabilities may take on disk; fewer windows are scored if need
     be, and the record says so."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        _one_of(self, "text_file", "python_topics", "hub")
-        return self
 
 
 class AbTask(Part):
@@ -117,16 +97,6 @@ class LmEvalTask(Part):
 QualityTask = Annotated[
     SquadTask | DivergenceTask | AbTask | LmEvalTask, Field(discriminator="task")
 ]
-
-
-def _one_of(part: Part, *keys: str) -> None:
-    given = [key for key in keys if getattr(part, key)]
-    if len(given) != 1:
-        raise PydanticCustomError(
-            "one_of",
-            "exactly one of these keys is needed: {keys}",
-            {"keys": ", ".join(keys)},
-        )
 
 
 Metric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]

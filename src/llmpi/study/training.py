@@ -1,0 +1,91 @@
+"""What variants are made with: a text to calibrate on, and how a model is trained for its bits."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from llmpi.study.parts import Part, TextSource
+
+
+class Calibration(Part):
+    """The text on which importance matrices are made, for variants named `TYPE+imatrix`."""
+
+    text: TextSource
+    """Where the text comes from; it should be what the model will be used for."""
+    chunks: int | None = Field(default=100, ge=2)
+    """So many chunks of 512 tokens from the beginning; null takes the whole text."""
+
+
+class Training(Part):
+    """How a model is trained for a quantization."""
+
+    steps: int = Field(default=120, ge=1)
+    """Updates of the weights."""
+    sequences: int = Field(default=8, ge=1)
+    """So many sequences of the text make a step."""
+    sequence_tokens: int = Field(default=256, ge=16)
+    """Tokens of a sequence."""
+    accumulation: int = Field(default=1, ge=1)
+    """A step's sequences are computed in so many parts, one after another: less memory."""
+    recompute: bool = False
+    """Keep a layer's input only, and compute the layer again on the way back: less memory."""
+    bf16: bool = True
+    """Matrix products in bfloat16; weights, norms, losses and updates stay float32."""
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Of AdamW, at its highest."""
+    warmup_share: float = Field(default=0.1, ge=0, le=1)
+    """Of the steps, over which the rate rises linearly; then it falls as a cosine."""
+    final_rate_share: float = Field(default=0.05, ge=0, le=1)
+    """Of the highest rate, what is left of it at the last step."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Of AdamW."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+
+    distill: bool = True
+    """Learn from the predictions of the unquantized model (KL divergence), or else from the text
+    alone (cross entropy), as a model from scratch always does."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of teacher and student in the KL divergence."""
+    hidden_weight: float = Field(default=0.0, ge=0)
+    """Weight of the squared distance of each layer's output from the teacher's, in units of the
+    teacher's mean square."""
+
+    held_out_share: float = Field(default=0.1, gt=0, lt=1)
+    """Of the text, its end, that training never sees."""
+    held_out_sequences: int = Field(default=16, ge=1)
+    """So many of it are looked at, spread evenly."""
+    evaluate_every: int = Field(default=20, ge=1)
+    """Steps between two looks at the held-out loss; at each, a checkpoint is written."""
+    patience: int = Field(default=3, ge=1)
+    """So many looks without a better loss end the training; the best weights are kept."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of the order of the sequences, and of a new model's weights."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.sequences % self.accumulation:
+            raise PydanticCustomError(
+                "accumulation",
+                "'accumulation' must divide 'sequences', {sequences}",
+                {"sequences": self.sequences},
+            )
+        if self.hidden_weight and not self.distill:
+            raise PydanticCustomError(
+                "hidden_weight",
+                "'hidden_weight' needs a teacher: set 'distill' to true, or it to 0",
+                {},
+            )
+        return self
+
+
+class Qat(Part):
+    """Quantization-aware training, for variants named `TYPE-qat`. Set up with `make train`."""
+
+    text: TextSource
+    """Where the text comes from; keep what a divergence task scores out of it."""
+    training: Training = Training()
+    """How, for every model that does not say so itself."""

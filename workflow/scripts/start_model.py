@@ -1,0 +1,27 @@
+"""Make a model that is to be trained from scratch."""
+
+from pathlib import Path
+
+from llmpi.jobs import job
+from llmpi.records import write_json
+from llmpi.train.small import start
+
+
+def main(
+    *, spec: dict, seed: int, vocabulary: Path, gguf: Path, manifest: Path, model: Path
+) -> None:
+    made, about = start(spec["source"], vocabulary, gguf, seed)
+    write_json(manifest, made)
+    write_json(model, about)
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        main(
+            spec=snakemake.params.spec,
+            seed=snakemake.params.seed,
+            vocabulary=Path(snakemake.input.vocabulary),
+            gguf=Path(snakemake.output.gguf),
+            manifest=Path(snakemake.output.manifest),
+            model=Path(snakemake.output.model),
+        )
