@@ -258,7 +258,7 @@ def test_a_study_of_a_checkpoint(pieces: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "study.yaml").write_text(json.dumps(study))
     target = "results/gguf/packed/TQ2_0.json"
-    run_snakemake("--cores", "1", "--configfile", "study.yaml", target, cwd=tmp_path)
+    run_snakemake(target, "--cores", "1", "--configfile", "study.yaml", cwd=tmp_path)
     manifest = json.loads((tmp_path / target).read_text())
     assert manifest["lineage"] == ["TERNARY", "F16", "TQ2_0"]
     assert manifest["main_type"] == "TQ2_0"
