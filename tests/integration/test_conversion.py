@@ -128,7 +128,7 @@ def test_a_long_text_has_the_rope_of_long_texts(pieces: Path, tmp_path: Path) ->
 
 def test_a_file_says_how_it_came_about(pieces: Path, tmp_path: Path) -> None:
     model = tiny.model("llama").bfloat16()
-    folder = tiny.save(model, tmp_path / "Tiny-Llama", pieces, max_shard_size="2MB")
+    folder = tiny.save(model, tmp_path / "-Tiny-Llama", pieces, max_shard_size="2MB")
     assert len(list(folder.glob("*.safetensors"))) > 1
     gguf, manifest = converted(folder, "F16")
     assert manifest["lineage"] == ["BF16", "F16"]
