@@ -128,7 +128,7 @@ def test_a_long_text_has_the_rope_of_long_texts(pieces: Path, tmp_path: Path) ->
 
 def test_a_file_says_how_it_came_about(pieces: Path, tmp_path: Path) -> None:
     model = tiny.model("llama").bfloat16()
-    folder = tiny.save(model, tmp_path / "Tiny-Llama", pieces, max_shard_size="2MB")
+    folder = tiny.save(model, tmp_path / "-Tiny-Llama", pieces, max_shard_size="2MB")
     assert len(list(folder.glob("*.safetensors"))) > 1
     gguf, manifest = converted(folder, "F16")
     assert manifest["lineage"] == ["BF16", "F16"]
@@ -258,7 +258,7 @@ def test_a_study_of_a_checkpoint(pieces: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "study.yaml").write_text(json.dumps(study))
     target = "results/gguf/packed/TQ2_0.json"
-    run_snakemake("--cores", "1", "--configfile", "study.yaml", target, cwd=tmp_path)
+    run_snakemake(target, "--cores", "1", "--configfile", "study.yaml", cwd=tmp_path)
     manifest = json.loads((tmp_path / target).read_text())
     assert manifest["lineage"] == ["TERNARY", "F16", "TQ2_0"]
     assert manifest["main_type"] == "TQ2_0"

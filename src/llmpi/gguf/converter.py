@@ -31,9 +31,9 @@ def write_gguf(
     """Write `out` from the checkpoint in `folder`.
 
     Args:
+        facts: of the checkpoint, from `checkpoint.check`.
         name: of the model, where it was published: the engine goes by it where families differ in
             how special tokens eat spaces (llama-vocab.cpp, on general.name).
-        facts: of the checkpoint, from `checkpoint.check`.
         outtype: F16, BF16 or F32, of all tensors but vectors, which are F32.
         lock: the lock file that pins the engine.
 

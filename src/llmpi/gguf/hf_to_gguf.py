@@ -1,8 +1,8 @@
 """In a child process: llmpi's bounds around llama.cpp's converter, then the converter itself.
 
 `python -m llmpi.gguf.hf_to_gguf JOB OUT`, in an environment that has torch and transformers. JOB
-names the converter's folder, the checkpoint's, the file to write and its type; OUT gets the
-versions of what did it, or the error that ended it.
+names the converter's folder, the checkpoint's, the model, the file to write and its type; OUT gets
+the versions of what did it, or the error that ended it.
 """
 
 import importlib.metadata
@@ -72,7 +72,7 @@ def convert(converter: str, model: str, name: str, out: str, outtype: str) -> No
     forbid_remote_code()
     unpack_bitnet(convert_hf_to_gguf.ModelBase)
     np.seterr(over="raise")  # a weight beyond F16's range would become infinite, with a warning
-    options = ["--outfile", out, "--outtype", outtype, "--model-name", name]
+    options = [f"--outfile={out}", f"--outtype={outtype}", f"--model-name={name}"]
     sys.argv = ["convert_hf_to_gguf.py", model, *options]
     convert_hf_to_gguf.main()
 
