@@ -5,6 +5,7 @@ llama-imatrix.
 """
 
 import ctypes
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -320,35 +321,38 @@ def test_names_of_variants() -> None:
 
 
 def test_which_quantizers_look_at_a_matrix() -> None:
-    """By what they make of 256 random weights, whose first half is said to matter alone."""
-    base = ggml.base()
-    pointer = ctypes.POINTER(ctypes.c_float)
-    size, index = ctypes.c_size_t, ctypes.c_int64
-    base.ggml_quantize_chunk.restype = size
-    base.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int, pointer, ctypes.c_void_p, index, index, index, pointer,
-    ]  # fmt: skip
+    """By what they make of 256 random weights, when all matter alike and when they do not.
+
+    Those of IQ1, IQ2 and IQ3 need seconds to set themselves up, and most cannot do without.
+    """
     weights = np.random.default_rng(0).normal(size=256).astype(np.float32)
-    flat, uneven = (np.ones(256, np.float32) for _ in range(2))
-    uneven[128:] = 1e-6
-    uneven[::3] *= 100
-
-    def quantized(kind: int, importance: np.ndarray) -> bytes:
-        out = ctypes.create_string_buffer(4 * 256)
-        held = (array.ctypes.data_as(pointer) for array in (weights, importance))
-        data, matrix = held
-        base.ggml_quantize_chunk(kind, data, out, 0, 1, 256, matrix)
-        return out.raw
-
-    kinds = {name: kind for kind in range(43) if (name := ggml_name(kind))}
-    ignoring = {n for n, kind in kinds.items() if quantized(kind, flat) == quantized(kind, uneven)}
-    assert {name.removesuffix("_MOE") for name in IGNORES_IMATRIX} == ignoring & {
-        type_of(name).removesuffix("_MOE") for name in FTYPES
+    alike = np.ones(256, np.float32)
+    uneven = np.where(np.arange(256) % 3, 1, 100).astype(np.float32)
+    kinds = {name: kind for kind in range(43) if (name := name_of(kind))}
+    assert len(kinds) > 15
+    ignoring = {
+        name
+        for name, kind in kinds.items()
+        if quantized(kind, weights, alike) == quantized(kind, weights, uneven)
     }
+    ours = {name.removesuffix("_MOE") for name in IGNORES_IMATRIX}
+    # NVFP4 is no type that llama-quantize offers.
+    assert ignoring - {"NVFP4"} == ours
 
 
-def ggml_name(kind: int) -> str | None:
-    """Of a type that `ggml_quantize_chunk` takes."""
+def name_of(kind: int) -> str | None:
+    """Of a ggml_type that weights are stored in, as llama-quantize spells it."""
     name = ggml.base().ggml_type_name(kind).decode().upper()
-    taken = name.startswith(("Q", "IQ", "TQ", "MXFP4", "F16", "F32", "BF16"))
-    return name if taken and name not in ("Q8_1", "Q8_K") else None
+    stored = re.match(r"(B?F(16|32)|T?Q\d|IQ4|MXFP4)", name)
+    return name if stored and name not in ("Q8_1", "Q8_K") else None
+
+
+def quantized(kind: int, weights: np.ndarray, importance: np.ndarray) -> bytes:
+    floats = ctypes.POINTER(ctypes.c_float)
+    chunk = ggml.base().ggml_quantize_chunk
+    chunk.restype = ctypes.c_size_t
+    chunk.argtypes = [ctypes.c_int, floats, ctypes.c_void_p, *[ctypes.c_int64] * 3, floats]
+    out = ctypes.create_string_buffer(weights.nbytes)
+    data, matrix = (array.ctypes.data_as(floats) for array in (weights, importance))
+    chunk(kind, data, out, 0, 1, len(weights), matrix)
+    return out.raw
