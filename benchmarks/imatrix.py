@@ -1,4 +1,4 @@
-"""Our importance matrix against llama-imatrix's, of the same file and text; and what it is good for.
+"""Our importance matrix against that of llama-imatrix, on the same text; and what it is good for.
 
 `imatrix_error_pct` is of the second moments of each weight of the demo's F16, the sum over columns
 of |ours - theirs| over the sum of theirs: the worst weight. `imatrix_column_error_pct` is the worst
