@@ -118,7 +118,7 @@ class Ours:
             "max_bytes": 1 << 40,
         }
         start = time.monotonic()
-        self._reference = _whole(
+        self._reference = whole(
             reference(
                 self._files["F16"],
                 self._manifests["F16"],
@@ -133,7 +133,7 @@ class Ours:
 
     def compare(self, quant: str) -> Score:
         start = time.monotonic()
-        record = _whole(
+        record = whole(
             divergence(
                 self._files[quant],
                 self._manifests[quant],
@@ -180,7 +180,8 @@ class Theirs:
         return seconds, done.stdout + done.stderr
 
 
-def _whole(record: Record) -> Record:
+def whole(record: Record) -> Record:
+    """The record, unless it tells of a failure: that ends the benchmark."""
     if not is_ok(record):
         raise SystemExit(f"{record['stage']} failed: {record['reason']}")
     return record
@@ -200,7 +201,7 @@ def quantized() -> dict[str, Path]:
     for quant in QUANTS:
         path = paths.setdefault(quant, paths["F16"].with_name(f"{quant}.gguf"))
         if not (path.is_file() and path.stat().st_size):  # a failed one is an empty file
-            _whole(quantize(paths["F16"], base, path, quant))
+            whole(quantize(paths["F16"], base, path, quant))
     return {quant: paths[quant] for quant in QUANTS}
 
 

@@ -51,9 +51,7 @@ def _widened(name: str, tensor: np.ndarray, factor: float) -> np.ndarray:
         size if (axis == 0 and row_free) or (axis == 1 and column_free) else round(size * factor)
         for axis, size in enumerate(tensor.shape)
     ]
-    return np.pad(
-        tensor, [(0, new - old) for new, old in zip(shape, tensor.shape, strict=True)]
-    )
+    return np.pad(tensor, [(0, new - old) for new, old in zip(shape, tensor.shape, strict=True)])
 
 
 def _filled(width: int) -> int:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llmpi.device.say import Progress
 from llmpi.device.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
@@ -107,10 +109,9 @@ def measure(job: dict[str, Any]) -> Record:
     from llmpi.device import engine_info
     from llmpi.gguf import imatrix
     from llmpi.gguf.moments import Collector
-    from llmpi.quality.windows import cut
 
     with Collector(Path(job["gguf"]), threads=job["threads"]) as model:
-        text = cut(model.plain_tokens(job["text"]), model.chunk_tokens)
+        text = chunked(model.plain_tokens(job["text"]), model.chunk_tokens)
         chunks = text[: job["chunks"]]
         progress = Progress(len(chunks), "chunks")
         for done, chunk in enumerate(chunks, 1):
@@ -132,6 +133,21 @@ def measure(job: dict[str, Any]) -> Record:
         "weights": len(model.moments),
         "engine": engine_info.describe(),
     }
+
+
+def chunked(tokens: np.ndarray, chunk_tokens: int) -> np.ndarray:
+    """Shape (chunks, chunk_tokens); what is left over is left out.
+
+    Raises:
+        LlmpiError: there are less than two chunks, which llama-imatrix asks for.
+    """
+    if len(tokens) < 2 * chunk_tokens:
+        raise LlmpiError(
+            f"the calibration text has {len(tokens)} tokens, and an importance matrix needs at "
+            f"least {2 * chunk_tokens}: take a longer text"
+        )
+    whole = len(tokens) // chunk_tokens
+    return tokens[: whole * chunk_tokens].reshape(whole, chunk_tokens)
 
 
 if __name__ == "__main__":
