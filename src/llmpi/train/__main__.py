@@ -12,7 +12,7 @@ from llmpi.device import engine_info
 from llmpi.device.engine import EngineError
 from llmpi.device.say import say
 from llmpi.errors import CellError, LlmpiError
-from llmpi.gguf import quantizers
+from llmpi.gguf import contents
 from llmpi.gguf.quantize import quantize
 from llmpi.records import Record, is_ok
 from llmpi.train import export
@@ -47,10 +47,10 @@ def train(job: Record) -> Record:
     base, quant, settings = Path(job["base"]), job["quant"], Qat(**job["settings"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # for debugging, and slow
     torch.backends.cuda.matmul.allow_tf32 = False
-    with quantizers.header(base) as handle:
-        metadata = quantizers.metadata(handle)
-    shape = shape_of(metadata, quantizers.stored(base))
+    with contents.header(base) as handle:
+        shape = shape_of(contents.fields(handle), contents.stored(base))
     if settings.sequence_tokens > shape.context_tokens:
         raise LlmpiError(
             f"qat: sequence_tokens is {settings.sequence_tokens}, and the model was trained on "

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from llmpi.errors import CellError
-from llmpi.gguf import ggml, quantizers
+from llmpi.gguf import contents, ggml
 from llmpi.gguf.quantize import quantize
 from llmpi.records import Record, is_ok
 from llmpi.train.student import Student
@@ -24,7 +24,7 @@ def kinds_of(base: Path, manifest: Record, quant: str, scratch: Path) -> dict[st
     made = quantize(base, manifest, probe, quant)
     if not is_ok(made):
         raise CellError(made["reason"])
-    kinds = {name: tensor.kind for name, tensor in quantizers.stored(probe).items()}
+    kinds = {name: tensor.kind for name, tensor in contents.stored(probe).items()}
     probe.unlink()
     return kinds
 
@@ -39,7 +39,7 @@ def write(student: Student, base: Path, manifest: Record, quant: str, scratch: P
     library = ggml.base()
     header = library.gguf_init_empty()
     try:
-        with quantizers.header(base) as source:
+        with contents.header(base) as source:
             library.gguf_set_kv(header, source)
         ggml.write(scratch / TRAINED, header, tensors)
     finally:
@@ -59,7 +59,7 @@ def verify(student: Student, path: Path) -> int:
     Raises:
         CellError: one differs.
     """
-    found = quantizers.stored(path)
+    found = contents.stored(path)
     if {name: tensor.kind for name, tensor in found.items()} != student.kinds:
         raise CellError("llama.cpp gave the trained model's tensors other types than the base's")
     for name, tensor in found.items():

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812: its usual name
 from torch import Tensor
 
-POSITIONS_AT_ONCE = 256
+POSITIONS_AT_ONCE = 128
 
 Score = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 """Of logits [positions, vocabulary], float32, and where they are: the sum of their losses, and its
@@ -41,7 +41,7 @@ def divergence(
         wanted = F.log_softmax(theirs.float() / temperature, 1)
         found = F.log_softmax(logits / temperature, 1)
         shares = wanted.exp()
-        loss = (shares * (wanted - found)).sum() * temperature**2
+        loss = wanted.sub_(found).mul_(shares).sum() * temperature**2
         return loss, found.exp_().sub_(shares).mul_(temperature)
 
     return _Chunked.apply(hidden, output, score, dtype)

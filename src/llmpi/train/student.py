@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmpi.gguf import quantizers
+from llmpi.gguf import contents, quantizers
 from llmpi.train.fake_quant import fake_quantize, packed, shaped
 from llmpi.train.llama import ROPE_FACTORS
 
@@ -21,7 +21,7 @@ from llmpi.train.llama import ROPE_FACTORS
 def weights_of(path: Path) -> dict[str, Tensor]:
     """The weights of a sound GGUF file, float32, by name."""
     found = {}
-    for name, tensor in quantizers.stored(path).items():
+    for name, tensor in contents.stored(path).items():
         rows = tensor.data.reshape(int(np.prod(tensor.shape[:-1])), -1)
         values = quantizers.dequantized(rows, tensor.kind, tensor.shape[-1])
         found[name] = torch.from_numpy(values).view(tensor.shape)
