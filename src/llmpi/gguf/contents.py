@@ -153,9 +153,7 @@ def _library() -> Any:
         "gguf_get_tensor_ne": (ctypes.POINTER(index), [handle, index]),
         "gguf_set_val_bool": (None, [handle, text, ctypes.c_bool]),
         "gguf_set_arr_data": (None, [handle, text, ctypes.c_int, pointer, size]),
-        **{
-            f"gguf_get_val_{name}": (result, [handle, index]) for name, result in _SCALARS.values()
-        },
+        **{f"gguf_get_val_{name}": (result, [handle, index]) for name, result in _SCALARS.values()},
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(base, name)

@@ -13,14 +13,13 @@ from llmpi.device.engine import EngineError
 from llmpi.device.say import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
-from llmpi.gguf.quantize import quantize
 from llmpi.records import Record, is_ok
 from llmpi.train import export
 from llmpi.train.llama import shape_of
 from llmpi.train.settings import Qat
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import windows
-from llmpi.train.trainer import Trainer
+from llmpi.train.trainer import Trainer, make_deterministic
 
 
 def main(job: str, out: str) -> None:
@@ -28,9 +27,7 @@ def main(job: str, out: str) -> None:
     keep_alive = engine_info.log_to(sys.stderr.write)
     try:
         record = train(json.loads(Path(job).read_text()))
-    except EngineError as error:
-        record = {"spoilt": str(error)}
-    except CellError as error:
+    except (EngineError, CellError) as error:
         record = {"spoilt": str(error)}
     except LlmpiError as error:
         record = {"refused": str(error)}
@@ -46,9 +43,7 @@ def train(job: Record) -> Record:
     """
     base, quant, settings = Path(job["base"]), job["quant"], Qat(**job["settings"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # for debugging, and slow
-    torch.backends.cuda.matmul.allow_tf32 = False
+    make_deterministic()
     with contents.header(base) as handle:
         shape = shape_of(contents.fields(handle), contents.stored(base))
     if settings.sequence_tokens > shape.context_tokens:

@@ -5,12 +5,12 @@ tensors go in and out as they are.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812: its usual name
+import torch.nn.functional as F  # noqa: N812 its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +18,8 @@ from llmpi.errors import CellError
 
 ARCHITECTURES = ("llama",)
 OF_A_LAYER = (
-    "attn_norm attn_q attn_k attn_v attn_output ffn_norm ffn_gate ffn_up ffn_down".split()
+    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
+    *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
 )
 EMBEDDING, OUTPUT, ROPE_FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
 
@@ -59,7 +60,8 @@ def shape_of(metadata: Mapping[str, Any], names: Mapping[str, Any]) -> Shape:
             f"quantization-aware training knows the architecture {', '.join(ARCHITECTURES)}, and "
             f"this is {architecture}"
         )
-    get = {name.removeprefix("llama."): value for name, value in metadata.items()}.get
+    known = {name.removeprefix("llama."): value for name, value in metadata.items()}
+    get: Callable[..., Any] = known.get
     scaling = get("rope.scaling.type", "none")
     if scaling not in ("none", "linear"):
         raise CellError(f"rotary embeddings scaled by {scaling!r} cannot be trained; linear can")

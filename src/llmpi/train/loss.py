@@ -1,4 +1,4 @@
-"""Losses over a large vocabulary, a few positions at a time: the logits never lie in memory at once.
+"""Losses over a large vocabulary, a few positions at a time: never are all logits in memory.
 
 Both losses are means over positions, in nats. Gradients are computed along with the loss, so that
 no logits are kept or computed twice.
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812: its usual name
+import torch.nn.functional as F  # noqa: N812 its usual name
 from torch import Tensor
 
 POSITIONS_AT_ONCE = 128
@@ -44,10 +44,12 @@ def divergence(
         loss = wanted.sub_(found).mul_(shares).sum() * temperature**2
         return loss, found.exp_().sub_(shares).mul_(temperature)
 
-    return _Chunked.apply(hidden, output, score, dtype)
+    return _Chunked.apply(hidden, output, score, dtype)  # type: ignore[no-untyped-call]
 
 
-def cross_entropy(hidden: Tensor, output: Tensor, following: Tensor, *, dtype: torch.dtype) -> Tensor:
+def cross_entropy(
+    hidden: Tensor, output: Tensor, following: Tensor, *, dtype: torch.dtype
+) -> Tensor:
     """Negative log-likelihood of the tokens that follow.
 
     Args:
@@ -63,12 +65,14 @@ def cross_entropy(hidden: Tensor, output: Tensor, following: Tensor, *, dtype: t
         loss = -found.gather(1, wanted).sum()
         return loss, found.exp_().scatter_add_(1, wanted, -torch.ones_like(found[:, :1]))
 
-    return _Chunked.apply(hidden, output, score, dtype)
+    return _Chunked.apply(hidden, output, score, dtype)  # type: ignore[no-untyped-call]
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, output: Tensor, score: Score, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, output: Tensor, score: Score, dtype: torch.dtype
+    ) -> Tensor:
         matrix = output.to(dtype)
         needed = any(ctx.needs_input_grad)
         loss = hidden.new_zeros((), dtype=torch.float64)

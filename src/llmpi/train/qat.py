@@ -52,8 +52,9 @@ def train_qat(
         What `quantize` says of a file, and `training`: `settings`, `corpus` (source and sha256),
         `history` (one record for each look at the held-out text: `step`, `loss`, `nll`,
         `train_loss`, `seconds`), `before` and `after` (the looks at what was quantized without
-        training, and at what is in the file), `steps`, `seconds`, `device`, `torch`, and `verified`,
-        the number of tensors whose bytes were compared with those that training saw.
+        training, and at what is in the file), `train_windows` and `held_out_windows`, `steps`,
+        `seconds`, `device`, `torch`, and `verified`, the number of tensors whose bytes were
+        compared with those that training saw.
 
     Raises:
         LlmpiError: `spec` is wrong, or the text too short.

@@ -31,6 +31,7 @@ class Small:
     layers: int = 4
     width: int = 256
     heads: int = 4
+    kv_heads: int = 2
     ffn_width: int = 768
     merges: int = 1536
     context_tokens: int = 512
@@ -134,7 +135,7 @@ def _fields(size: Small) -> Fields:
         "llama.embedding_length": size.width,
         "llama.feed_forward_length": size.ffn_width,
         "llama.attention.head_count": size.heads,
-        "llama.attention.head_count_kv": size.heads,
+        "llama.attention.head_count_kv": size.kv_heads,
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "llama.rope.freq_base": 10000.0,
     }
@@ -148,14 +149,15 @@ def _weights(size: Small, tokens: int, random: np.random.Generator) -> dict[str,
         return values.astype(np.float16)
 
     width, ffn_width, residual = size.width, size.ffn_width, (2 * size.layers) ** 0.5
+    kv_width = width // size.heads * size.kv_heads
     ones = np.ones(width, np.float32)
     found = {"token_embd.weight": matrix(tokens, width), "output_norm.weight": ones}
     for i in range(size.layers):
         layer = {
             "attn_norm": ones,
             "attn_q": matrix(width, width),
-            "attn_k": matrix(width, width),
-            "attn_v": matrix(width, width),
+            "attn_k": matrix(kv_width, width),
+            "attn_v": matrix(kv_width, width),
             "attn_output": matrix(width, width, residual),
             "ffn_norm": ones,
             "ffn_gate": matrix(ffn_width, width),

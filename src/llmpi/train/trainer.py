@@ -55,7 +55,7 @@ class Trainer:
         self._student, self._shape, self._text, self._settings = student, shape, text, settings
         self._dtype = torch.bfloat16 if settings.bf16 else torch.float32
         self._device = student.parameters()[0].device
-        self._teacher = teacher and {name: self._frozen(name, w) for name, w in teacher.items()}
+        self._teacher = teacher and {name: self._frozen(w) for name, w in teacher.items()}
         self._folder = folder
         self._identity = sha256_of_json([identity, asdict(settings), torch.__version__])
         self._optimizer = torch.optim.AdamW(
@@ -70,7 +70,7 @@ class Trainer:
         """One record for each look: `step`, `loss` and `nll` (held-out), `train_loss` (mean since
         the look before; None at first), `seconds` spent training so far."""
 
-    def _frozen(self, name: str, weight: Tensor) -> Tensor:
+    def _frozen(self, weight: Tensor) -> Tensor:
         """Of the teacher: matrices as the products want them."""
         return weight.to(self._dtype) if weight.dim() > 1 else weight
 
@@ -188,7 +188,8 @@ class Trainer:
             }
         )
         say(
-            f"step {self._step}: held-out loss {found.loss:.4f}, perplexity {math.exp(found.nll):.2f}"
+            f"step {self._step}: held-out loss {found.loss:.4f}, "
+            f"perplexity {math.exp(found.nll):.2f}"
         )
         if found.loss < best:
             self._save(BEST, self._state())
@@ -220,7 +221,7 @@ class Trainer:
             torch.save(state, partial)
 
     def _resume(self) -> None:
-        """Go on at the last checkpoint of the same training; another one's is left to be replaced."""
+        """Go on at the last checkpoint of this training; one of another is left to be replaced."""
         path = self._folder / LAST
         if not path.is_file():
             return
@@ -238,6 +239,13 @@ class Trainer:
         for name, weight in self._student.weights.items():
             weight.copy_(state["weights"][name])
         self._student.quantize()
+
+
+def make_deterministic() -> None:
+    """The same training gives the same weights, on the same machine with as many threads."""
+    torch.use_deterministic_algorithms(True)
+    # That is to find code that reads what nobody wrote, and costs a write of every new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def rate_share(step: int, settings: Qat) -> float:
