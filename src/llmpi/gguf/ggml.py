@@ -12,7 +12,7 @@ import numpy as np
 
 # ggml_type (ggml.h) of the tensors that are numbers as they stand.
 TYPES: dict[np.dtype, int] = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
-DTYPES = {kind: dtype for dtype, kind in TYPES.items()}
+DTYPES: dict[int, Any] = {kind: dtype for dtype, kind in TYPES.items()}
 
 
 class GgufParams(ctypes.Structure):

@@ -1,0 +1,186 @@
+"""What quantization-aware training wins back, on text that it never saw, and what a step costs.
+
+The demo's model is trained for Q4_0 on the first part of `pydoc_data.topics`; the perplexities of
+its F16, of its plain Q4_0 and of the trained Q4_0 are llama.cpp's, on the exported files and the
+rest of the text. A step is timed against the same step without fake quantization, in turns. With
+`--small`, a ternary model is trained from scratch, and compared with its F16 in the same way.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peer import cache_folder
+from benchmarks.speed import demo_files
+from llmpi.quality.corpus import load_corpus
+from llmpi.quality.divergence import perplexity
+from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
+from llmpi.train.qat import train_qat
+from llmpi.train.small import Small, small_models
+from llmpi.train.text import split
+
+QUANT = "Q4_0"
+UNSEEN_SHARE = 0.2
+SMALL_SPEC: Record = {
+    "steps": 400,
+    "sequences": 16,
+    "sequence_tokens": 256,
+    "learning_rate": 2e-3,
+    "weight_decay": 0.1,
+    "held_out_sequences": 64,
+    "evaluate_every": 50,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.qat", description=__doc__)
+    parser.add_argument("--small", action="store_true", help="the ternary model, too")
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="pairs of steps; default: %(default)s"
+    )
+    parser.add_argument("--steps", type=int, help="of the training; default: that of llmpi")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    corpus = load_corpus({"python_topics": True}, Path())
+    seen, unseen = (_corpus_of(corpus, text) for text in split(corpus["text"], UNSEEN_SHARE))
+    base, plain = ({path.stem: path for path in demo_files()}[name] for name in ("F16", QUANT))
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
+        folder = Path(name)
+        results = {}
+        if args.small:
+            results |= small(seen, unseen, folder, args.threads)
+        results |= recovered(base, plain, seen, unseen, folder, args)
+    results["step_ratio"] = step_ratio(base, plain, seen, args.rounds)
+    for name, value in results.items():
+        print(f"{name}: {value:.4f}")
+
+
+def recovered(
+    base: Path, plain: Path, seen: Record, unseen: Record, folder: Path, args: argparse.Namespace
+) -> dict[str, float]:
+    """Perplexities on the unseen text, and the share that training wins back."""
+    trained = folder / f"{QUANT}.gguf"
+    manifest = {"status": "ok", "sha256": sha256_of(base), "lineage": ["Q4_1", "F16"]}
+    start = time.monotonic()
+    made = _whole(
+        train_qat(
+            base,
+            manifest,
+            trained,
+            quant=QUANT,
+            spec={"steps": args.steps} if args.steps else {},
+            corpus=seen,
+            checkpoints=folder / "checkpoints",
+        )
+    )
+    seconds = time.monotonic() - start
+    f16, ptq, qat = (measured(p, unseen, folder, args.threads) for p in (base, plain, trained))
+    return {
+        "perplexity_f16": f16,
+        "perplexity_ptq": ptq,
+        "perplexity_qat": qat,
+        "steps": made["training"]["steps"],
+        "verified_tensors": made["training"]["verified"],
+        "qat_seconds": seconds,
+        "recovered_share": (ptq - qat) / (ptq - f16),
+    }
+
+
+def small(seen: Record, unseen: Record, folder: Path, threads: int) -> dict[str, float]:
+    """Perplexities of the small model, and how far quantization takes it from its F16."""
+    start = time.monotonic()
+    made = small_models(
+        demo_files()[1], folder / "small", size=Small(), spec=SMALL_SPEC, corpus=seen
+    )
+    seconds = time.monotonic() - start
+    found = {
+        name: measured(folder / "small" / f"{name}.gguf", unseen, folder, threads)
+        for name, record in made.items()
+        if _whole(record)
+    }
+    return {
+        **{f"small_perplexity_{name.lower()}": value for name, value in found.items()},
+        "small_ptq_ratio": found["PTQ"] / found["F16"],
+        "small_qat_ratio": found["QAT"] / found["F16"],
+        "small_seconds": seconds,
+    }
+
+
+def measured(gguf: Path, corpus: Record, folder: Path, threads: int) -> float:
+    record = _whole(
+        perplexity(
+            gguf,
+            {"status": "ok", "sha256": sha256_of(gguf)},
+            corpus,
+            {"window_tokens": 512, "chunks": None},
+            partial=folder / "partial",
+            threads=threads,
+        )
+    )
+    return record["summary"]["perplexity"]["value"]
+
+
+def step_ratio(base: Path, plain: Path, corpus: Record, rounds: int) -> float:
+    """Seconds of a step, over those of the same step with weights that nothing is done to."""
+    from llmpi.gguf import contents
+    from llmpi.train.llama import shape_of
+    from llmpi.train.settings import Qat
+    from llmpi.train.student import Student, weights_of
+    from llmpi.train.text import windows
+    from llmpi.train.trainer import Trainer, make_deterministic
+
+    make_deterministic()
+    settings = Qat()
+    with contents.header(base) as handle:
+        shape = shape_of(contents.fields(handle), contents.stored(base))
+    text = windows(
+        base,
+        corpus["text"],
+        tokens=settings.sequence_tokens,
+        held_out_share=settings.held_out_share,
+        held_out_windows=1,
+    )
+    teacher = weights_of(base)
+    kinds = {name: tensor.kind for name, tensor in contents.stored(plain).items()}
+    trainers: list[Any] = [
+        Trainer(
+            Student(weights_of(base), chosen),
+            teacher,
+            shape,
+            text,
+            settings,
+            folder=Path(),
+            identity={},
+        )
+        for chosen in (kinds, dict.fromkeys(kinds, "F32"))
+    ]
+    ratios = []
+    for step in range(rounds + 1):  # the first is a warm-up
+        seconds = [0.0, 0.0]
+        for which in (0, 1) if step % 2 else (1, 0):
+            start = time.perf_counter()
+            trainers[which].step(step)
+            seconds[which] = time.perf_counter() - start
+        print(f"step {step}: {seconds[0]:.2f} / {seconds[1]:.2f} s", flush=True)
+        ratios.append(seconds[0] / seconds[1])
+    return statistics.median(ratios[1:])
+
+
+def _corpus_of(whole: Record, text: str) -> Record:
+    return {**whole, "text": text, "sha256": sha256_of_text(text), "characters": len(text)}
+
+
+def _whole(record: Record) -> Record:
+    if not is_ok(record):
+        raise SystemExit(f"{record['stage']} failed: {record['reason']}")
+    return record
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The process that trains: `python -m llmpi.train JOB OUT`, whose arguments are files."""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from llmpi.device import engine_info
+from llmpi.device.engine import EngineError
+from llmpi.device.say import say
+from llmpi.errors import CellError, LlmpiError
+from llmpi.gguf import contents
+from llmpi.records import Record, is_ok
+from llmpi.train import export
+from llmpi.train.llama import shape_of
+from llmpi.train.settings import Qat
+from llmpi.train.student import Student, weights_of
+from llmpi.train.text import windows
+from llmpi.train.trainer import Trainer, make_deterministic
+
+
+def main(job: str, out: str) -> None:
+    """Do one job; progress goes to stderr."""
+    keep_alive = engine_info.log_to(sys.stderr.write)
+    try:
+        record = train(json.loads(Path(job).read_text()))
+    except (EngineError, CellError) as error:
+        record = {"spoilt": str(error)}
+    except LlmpiError as error:
+        record = {"refused": str(error)}
+    Path(out).write_text(json.dumps(record))
+    del keep_alive
+
+
+def train(job: Record) -> Record:
+    """The manifest of a job of `train_qat`.
+
+    Raises:
+        CellError, LlmpiError: as `train_qat` says.
+    """
+    base, quant, settings = Path(job["base"]), job["quant"], Qat(**job["settings"])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    make_deterministic()
+    with contents.header(base) as handle:
+        shape = shape_of(contents.fields(handle), contents.stored(base))
+    if settings.sequence_tokens > shape.context_tokens:
+        raise LlmpiError(
+            f"qat: sequence_tokens is {settings.sequence_tokens}, and the model was trained on "
+            f"{shape.context_tokens} at most: take a smaller one"
+        )
+    text = windows(
+        base,
+        job["corpus"]["text"],
+        tokens=settings.sequence_tokens,
+        held_out_share=settings.held_out_share,
+        held_out_windows=settings.held_out_sequences,
+    )
+    with tempfile.TemporaryDirectory(prefix="llmpi-", dir=Path(job["out"]).parent) as scratch:
+        kinds = export.kinds_of(base, job["base_manifest"], quant, Path(scratch))
+        weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
+        teacher = {name: w.clone() for name, w in weights.items()} if settings.distill else None
+        student = Student(weights, kinds)
+        trainer = Trainer(
+            student,
+            teacher,
+            shape,
+            text,
+            settings,
+            folder=Path(job["checkpoints"]),
+            identity={
+                "base": job["base_manifest"]["sha256"],
+                "kinds": kinds,
+                "corpus": job["corpus"]["sha256"],
+                "device": device.type,
+            },
+        )
+        del weights, teacher
+        say(f"trains {len(student.trained)} tensors for {quant} on {_name(device)}")
+        trainer.run()
+        made = export.write(student, base, job["base_manifest"], quant, Path(scratch))
+        if not is_ok(made):
+            raise CellError(made["reason"])
+        verified = export.verify(student, Path(scratch) / export.QUANTIZED)
+        shutil.move(Path(scratch) / export.QUANTIZED, job["out"])
+    best = min(trainer.history, key=lambda look: look["loss"])
+    return {
+        **made,
+        "training": {
+            "settings": job["settings"],
+            "corpus": {name: job["corpus"][name] for name in ("source", "sha256")},
+            "train_windows": len(text.train),
+            "held_out_windows": len(text.held_out),
+            "before": trainer.history[0],
+            "after": best,
+            "history": trainer.history,
+            "steps": trainer.history[-1]["step"],
+            "seconds": trainer.history[-1]["seconds"],
+            "device": _name(device),
+            "torch": torch.__version__,
+            "verified": verified,
+        },
+    }
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,71 @@
+"""From trained weights to a GGUF file, and the proof that it holds what training saw."""
+
+from pathlib import Path
+
+import numpy as np
+
+from llmpi.errors import CellError
+from llmpi.gguf import contents, ggml
+from llmpi.gguf.quantize import quantize
+from llmpi.records import Record, is_ok
+from llmpi.train.student import Student
+
+TRAINED, QUANTIZED = "trained.gguf", "quantized.gguf"
+
+
+def kinds_of(base: Path, manifest: Record, quant: str, scratch: Path) -> dict[str, str]:
+    """The type llama.cpp gives each tensor, by name; seen on a quantization of the untrained model,
+    since its rules (llama-quant.cpp) look at names, shapes and places.
+
+    Raises:
+        CellError: llama.cpp cannot quantize the model to this type.
+    """
+    probe = scratch / "probe.gguf"
+    made = quantize(base, manifest, probe, quant)
+    if not is_ok(made):
+        raise CellError(made["reason"])
+    kinds = {name: tensor.kind for name, tensor in contents.stored(probe).items()}
+    probe.unlink()
+    return kinds
+
+
+def write(student: Student, base: Path, manifest: Record, quant: str, scratch: Path) -> Record:
+    """Write the trained weights with the metadata of `base` to `TRAINED`, have llama.cpp quantize
+    that to `QUANTIZED`, both in `scratch`, and return the manifest of the latter."""
+    tensors = {
+        name: weight.astype(np.float16) if student.kinds[name] == "F16" else weight
+        for name, weight in student.for_the_quantizer().items()
+    }
+    library = ggml.base()
+    header = library.gguf_init_empty()
+    try:
+        with contents.header(base) as source:
+            library.gguf_set_kv(header, source)
+        ggml.write(scratch / TRAINED, header, tensors)
+    finally:
+        library.gguf_free(header)
+    trained = {**manifest, "lineage": [*manifest["lineage"], "QAT"]}
+    made = quantize(scratch / TRAINED, trained, scratch / QUANTIZED, quant)
+    (scratch / TRAINED).unlink()
+    return made
+
+
+def verify(student: Student, path: Path) -> int:
+    """Compare every tensor of the file with the bytes that training saw.
+
+    Returns:
+        How many tensors there are.
+
+    Raises:
+        CellError: one differs.
+    """
+    found = contents.stored(path)
+    if {name: tensor.kind for name, tensor in found.items()} != student.kinds:
+        raise CellError("llama.cpp gave the trained model's tensors other types than the base's")
+    for name, tensor in found.items():
+        if not np.array_equal(tensor.data, student.file_bytes(name)):
+            raise CellError(
+                f"{name}: the {tensor.kind} in the file is not the one that training saw; this "
+                "llmpi does not quantize as this engine does"
+            )
+    return len(found)

@@ -1,0 +1,174 @@
+"""The Llama family as llama.cpp computes it (src/models/llama.cpp), on weights by their GGUF names.
+
+Weights are used in llama.cpp's own layout, rotary pairs next to each other, so that a file's
+tensors go in and out as they are.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 its usual name
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from llmpi.errors import CellError
+
+ARCHITECTURES = ("llama",)
+OF_A_LAYER = (
+    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
+    *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
+)
+EMBEDDING, OUTPUT, ROPE_FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model's metadata say of its computation."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    context_tokens: int
+    rms_epsilon: float
+    rope_base: float
+    rope_scale: float
+    """Positions are divided by it (linear scaling)."""
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+def shape_of(metadata: Mapping[str, Any], names: Mapping[str, Any]) -> Shape:
+    """The shape of a model, from the fields of its GGUF file.
+
+    Args:
+        names: the file's tensors, by name.
+
+    Raises:
+        CellError: it is a model that cannot be trained here.
+    """
+    architecture = metadata["general.architecture"]
+    if architecture not in ARCHITECTURES:
+        raise CellError(
+            f"quantization-aware training knows the architecture {', '.join(ARCHITECTURES)}, and "
+            f"this is {architecture}"
+        )
+    known = {name.removeprefix("llama."): value for name, value in metadata.items()}
+    get: Callable[..., Any] = known.get
+    scaling = get("rope.scaling.type", "none")
+    if scaling not in ("none", "linear"):
+        raise CellError(f"rotary embeddings scaled by {scaling!r} cannot be trained; linear can")
+    width, heads = get("embedding_length"), get("attention.head_count")
+    if get("rope.dimension_count", width // heads) != width // heads:
+        raise CellError("rotary embeddings of a part of the head cannot be trained")
+    shape = Shape(
+        layers=get("block_count"),
+        width=width,
+        heads=heads,
+        kv_heads=get("attention.head_count_kv", heads),
+        context_tokens=get("context_length"),
+        rms_epsilon=get("attention.layer_norm_rms_epsilon"),
+        rope_base=get("rope.freq_base", 10000.0),
+        rope_scale=get("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0,
+    )
+    _check_names(shape, names)
+    return shape
+
+
+def _check_names(shape: Shape, names: Mapping[str, Any]) -> None:
+    """Every tensor of the file has its place in the computation, and the other way round."""
+    needed = {EMBEDDING, "output_norm.weight"}
+    for i in range(shape.layers):
+        needed |= {f"blk.{i}.{part}.weight" for part in OF_A_LAYER}
+    if missing := sorted(needed - set(names)):
+        raise CellError(f"the file lacks {missing[0]}; mixtures of experts cannot be trained")
+    if unknown := sorted(set(names) - needed - {OUTPUT, ROPE_FACTORS}):
+        raise CellError(f"the file holds {unknown[0]}, which this training does not know")
+
+
+def output_name(weights: Mapping[str, Any]) -> str:
+    """The matrix that makes logits: the embedding's, where the file has none of its own."""
+    return OUTPUT if OUTPUT in weights else EMBEDDING
+
+
+def hidden_states(
+    weights: Weights,
+    tokens: Tensor,
+    shape: Shape,
+    *,
+    dtype: torch.dtype,
+    recompute: bool = False,
+) -> tuple[Tensor, list[Tensor]]:
+    """What the output matrix is multiplied with, and the output of each layer.
+
+    Args:
+        tokens: int [sequences, positions].
+        dtype: of matrix products; everything else is float32.
+        recompute: keep a layer's input only, and compute it again on the way back.
+
+    Returns:
+        float32 [sequences, positions, width], and as many of this shape as there are layers.
+    """
+    rotation = _rotation(weights, tokens.shape[1], shape)
+    state = F.embedding(tokens, weights[EMBEDDING]).float()
+    outputs = []
+    for i in range(shape.layers):
+        parts = {part: weights[f"blk.{i}.{part}.weight"] for part in OF_A_LAYER}
+        if recompute:
+            state = checkpoint(_layer, parts, state, rotation, shape, dtype, use_reentrant=False)
+        else:
+            state = _layer(parts, state, rotation, shape, dtype)
+        outputs.append(state)
+    return _norm(state, weights["output_norm.weight"], shape), outputs
+
+
+def _layer(
+    parts: Weights, state: Tensor, rotation: Tensor, shape: Shape, dtype: torch.dtype
+) -> Tensor:
+    def times(x: Tensor, part: str) -> Tensor:
+        return F.linear(x.to(dtype), parts[part].to(dtype))
+
+    def heads(x: Tensor) -> Tensor:
+        """[sequences, heads, positions, head width]"""
+        return x.unflatten(-1, (-1, shape.head_width)).transpose(1, 2)
+
+    x = _norm(state, parts["attn_norm"], shape).to(dtype)
+    q = _rotate(heads(times(x, "attn_q")), rotation)
+    k = _rotate(heads(times(x, "attn_k")), rotation)
+    v = heads(times(x, "attn_v"))
+    grouped = shape.kv_heads != shape.heads
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+    state = state + times(mixed.transpose(1, 2).flatten(2), "attn_output")
+    x = _norm(state, parts["ffn_norm"], shape).to(dtype)
+    return state + times(F.silu(times(x, "ffn_gate")) * times(x, "ffn_up"), "ffn_down")
+
+
+def _norm(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    return F.rms_norm(x, (shape.width,), weight, shape.rms_epsilon)
+
+
+def _rotation(weights: Weights, positions: int, shape: Shape) -> Tensor:
+    """Cosines and sines, float32 [2, positions, half a head]."""
+    device = weights[EMBEDDING].device
+    pair = torch.arange(0, shape.head_width, 2, device=device, dtype=torch.float32)
+    frequency = torch.exp(pair * (-math.log(shape.rope_base) / shape.head_width))
+    if ROPE_FACTORS in weights:
+        frequency = frequency / weights[ROPE_FACTORS].float()
+    position = torch.arange(positions, device=device, dtype=torch.float32) / shape.rope_scale
+    angle = position[:, None] * frequency
+    return torch.stack([angle.cos(), angle.sin()])
+
+
+def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Neighbouring pairs turned by their angle; the pairs' first halves come to lie in front of the
+    second ones, in queries and keys alike, which changes no product of theirs."""
+    cos, sin = rotation
+    a, b = x[..., 0::2].float(), x[..., 1::2].float()
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)

@@ -1,0 +1,284 @@
+"""The loop: steps, looks at the held-out text, checkpoints, and when to stop."""
+
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from llmpi.device.say import say
+from llmpi.errors import CellError
+from llmpi.records import Record, sha256_of_json, whole_file
+from llmpi.train import loss as losses
+from llmpi.train.llama import Shape, Weights, hidden_states, output_name
+from llmpi.train.settings import Qat
+from llmpi.train.student import Student
+from llmpi.train.text import Text
+
+LAST, BEST = "last.pt", "best.pt"
+SAY_EVERY_S = 5.0
+
+
+class Look(NamedTuple):
+    """At the held-out text, means over positions."""
+
+    loss: float
+    """What training makes small."""
+    nll: float
+    """Nats per token; its exponential is the perplexity."""
+
+
+class Trainer:
+    """
+    Args:
+        student: trained in place, on the device its weights are on.
+        teacher: weights of the unquantized model, or None to learn from the text alone.
+        folder: for checkpoints.
+        identity: what, beside the settings, makes this training another one.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        teacher: Weights | None,
+        shape: Shape,
+        text: Text,
+        settings: Qat,
+        *,
+        folder: Path,
+        identity: Record,
+    ) -> None:
+        self._student, self._shape, self._text, self._settings = student, shape, text, settings
+        self._dtype = torch.bfloat16 if settings.bf16 else torch.float32
+        self._device = student.parameters()[0].device
+        self._teacher = teacher and {name: self._frozen(w) for name, w in teacher.items()}
+        self._folder = folder
+        self._identity = sha256_of_json([identity, asdict(settings), torch.__version__])
+        self._optimizer = torch.optim.AdamW(
+            student.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            betas=(0.9, 0.95),
+            fused=True,
+        )
+        self._step = 0
+        self.history: list[Record] = []
+        """One record for each look: `step`, `loss` and `nll` (held-out), `train_loss` (mean since
+        the look before; None at first), `seconds` spent training so far."""
+
+    def _frozen(self, weight: Tensor) -> Tensor:
+        """Of the teacher: matrices as the products want them."""
+        return weight.to(self._dtype) if weight.dim() > 1 else weight
+
+    def run(self) -> None:
+        """Train to the end, from the last checkpoint if there is one; the student then holds the
+        weights with the best held-out loss.
+
+        Raises:
+            CellError: the loss is no number any more; the last checkpoint is kept.
+        """
+        self._resume()
+        if not self.history:
+            self._look(None)
+        bar = Bar(self._settings.steps, self._step)
+        since: list[float] = []
+        before = self.history[-1]["seconds"] - time.monotonic()
+        while self._step < self._settings.steps and not self._stale():
+            found = self.step(self._step)
+            if not math.isfinite(found):
+                raise self._diverged(f"the training loss is {found} in step {self._step + 1}")
+            self._step += 1
+            since.append(found)
+            bar.at(self._step, found, self.history[-1]["loss"])
+            last = self._step == self._settings.steps
+            if last or self._step % self._settings.evaluate_every == 0:
+                self._look(sum(since) / len(since), before + time.monotonic())
+                since.clear()
+        if self._stale():
+            say(f"no better held-out loss at {self._settings.patience} looks: stopped early")
+        self._take(torch.load(self._folder / BEST, map_location=self._device, weights_only=True))
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    def step(self, number: int) -> float:
+        """Do the step of this number, counted from 0, and return its loss."""
+        settings, student = self._settings, self._student
+        batch = self._text.batch(number, settings.sequences, settings.seed)
+        parts = self._tokens(batch).chunk(settings.accumulation)
+        student.drop_gradients()
+        total = 0.0
+        for part in parts:
+            loss = self._loss(part) / len(parts)
+            loss.backward()
+            total += loss.item()
+        student.pass_gradients()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.clip_norm, foreach=True)
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate_share(number, settings)
+        self._optimizer.step()
+        student.quantize()
+        return total
+
+    def _loss(self, tokens: Tensor) -> Tensor:
+        settings, seen = self._settings, self._student.seen
+        hidden, layers = hidden_states(
+            seen, tokens, self._shape, dtype=self._dtype, recompute=settings.recompute
+        )
+        output = seen[output_name(seen)]
+        if self._teacher is None:
+            return losses.cross_entropy(
+                hidden[:, :-1].flatten(0, 1), output, tokens[:, 1:].flatten(), dtype=self._dtype
+            )
+        with torch.no_grad():
+            theirs, their_layers = hidden_states(
+                self._teacher, tokens, self._shape, dtype=self._dtype
+            )
+        loss = losses.divergence(
+            hidden.flatten(0, 1),
+            output,
+            theirs.flatten(0, 1),
+            self._teacher[output_name(self._teacher)],
+            temperature=settings.temperature,
+            dtype=self._dtype,
+        )
+        if settings.hidden_weight:
+            pairs = zip(layers, their_layers, strict=True)
+            far = [(a - b).square().mean() / b.square().mean() for a, b in pairs]
+            loss = loss + settings.hidden_weight * torch.stack(far).mean()
+        return loss
+
+    def _tokens(self, windows: Any) -> Tensor:
+        return torch.from_numpy(windows).to(self._device)
+
+    # --- held-out text, checkpoints ---------------------------------------------------------------
+
+    @torch.no_grad()
+    def look(self) -> Look:
+        seen = self._student.seen
+        loss = nll = 0.0
+        groups = self._tokens(self._text.held_out).split(self._settings.sequences)
+        for tokens in groups:
+            weight = len(tokens) / len(self._text.held_out)
+            hidden, _ = hidden_states(seen, tokens, self._shape, dtype=self._dtype)
+            found = losses.cross_entropy(
+                hidden[:, :-1].flatten(0, 1),
+                seen[output_name(seen)],
+                tokens[:, 1:].flatten(),
+                dtype=self._dtype,
+            )
+            nll += weight * found.item()
+            loss += weight * (found if self._teacher is None else self._loss(tokens)).item()
+        return Look(loss, nll)
+
+    def _look(self, train_loss: float | None, seconds: float = 0.0) -> None:
+        found = self.look()
+        if not all(map(math.isfinite, found)):
+            raise self._diverged(f"the held-out loss is {found.loss} after step {self._step}")
+        best = min((look["loss"] for look in self.history), default=math.inf)
+        self.history.append(
+            {
+                "step": self._step,
+                **found._asdict(),
+                "train_loss": train_loss,
+                "seconds": round(seconds, 3),
+            }
+        )
+        say(
+            f"step {self._step}: held-out loss {found.loss:.4f}, "
+            f"perplexity {math.exp(found.nll):.2f}"
+        )
+        if found.loss < best:
+            self._save(BEST, self._state())
+        self._save(
+            LAST, {**self._state(), "optimizer": self._optimizer.state_dict(), "step": self._step}
+        )
+
+    def _stale(self) -> bool:
+        """Whether the last `patience` looks were no better than one before."""
+        found = [look["loss"] for look in self.history]
+        best = found.index(min(found))
+        return len(found) - 1 - best >= self._settings.patience
+
+    def _diverged(self, what: str) -> CellError:
+        return CellError(
+            f"{what}: take a smaller learning_rate; the last good checkpoint is "
+            f"{self._folder / LAST}"
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "identity": self._identity,
+            "history": self.history,
+            "weights": self._student.weights,
+        }
+
+    def _save(self, name: str, state: dict[str, Any]) -> None:
+        with whole_file(self._folder / name) as partial:
+            torch.save(state, partial)
+
+    def _resume(self) -> None:
+        """Go on at the last checkpoint of this training; one of another is left to be replaced."""
+        path = self._folder / LAST
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self._device, weights_only=True)
+        if state["identity"] != self._identity:
+            say(f"{path} is of another training, and is not taken up")
+            return
+        self._take(state)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._step, self.history = state["step"], state["history"]
+        say(f"goes on after step {self._step}")
+
+    @torch.no_grad()
+    def _take(self, state: dict[str, Any]) -> None:
+        for name, weight in self._student.weights.items():
+            weight.copy_(state["weights"][name])
+        self._student.quantize()
+
+
+def make_deterministic() -> None:
+    """The same training gives the same weights, on the same machine with as many threads."""
+    torch.use_deterministic_algorithms(True)
+    # That is to find code that reads what nobody wrote, and costs a write of every new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def rate_share(step: int, settings: Qat) -> float:
+    """Of the highest learning rate, in a step counted from 0: a linear rise, then half a cosine."""
+    warmup = round(settings.steps * settings.warmup_share)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, settings.steps - 1 - warmup)
+    low = settings.final_rate_share
+    return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
+
+
+class Bar:
+    """A progress bar in lines, since it is read through a pipe and kept in a log."""
+
+    def __init__(self, steps: int, done: int) -> None:
+        self._steps, self._begin = steps, done
+        self._start = self._said = time.monotonic()
+
+    def at(self, step: int, loss: float, held_out: float) -> None:
+        now = time.monotonic()
+        if step < self._steps and now - self._said < SAY_EVERY_S:
+            return
+        self._said = now
+        told = f"loss {loss:.4f}, held-out {held_out:.4f}"
+        say(
+            tqdm.format_meter(
+                step,
+                self._steps,
+                now - self._start,
+                ncols=100,
+                unit="step",
+                postfix=told,
+                initial=self._begin,
+            )
+        )
