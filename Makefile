@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCKS := device workstation lm-eval train dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval train run test test-fast virtual-pi lint format docs lock clean
+.PHONY: help setup lm-eval train run run-qat test test-fast virtual-pi lint format docs lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ train: $(VENV)/.train  ## Add torch and transformers, which conversion of safete
 run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.html
 	$(BIN)/snakemake --cores all
 	@echo "The report: results/report/demo/index.html"
+
+run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about half an hour)
+	$(BIN)/snakemake --cores all --configfile config/qat.yaml
+	@echo "The report: results/report/qat/index.html"
 
 test: $(VENV)/.dev  ## Run all tests
 	$(BIN)/python -m pytest

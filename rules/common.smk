@@ -52,27 +52,24 @@ DEVICE_SLOTS = {
 
 # The modules that run on a device.
 DEVICE_MODULES = [
-    f"device/{name}"
-    for name in (
-        "bandwidth",
-        "cell",
-        "cli",
-        "energy",
-        "engine",
-        "engine_info",
-        "environment",
-        "jobs",
-        "limits",
-        "lock",
-        "measure",
-        "meters",
-        "parity",
-        "sampler",
-        "say",
-        "store",
-        "supervise",
-        "workload",
-    )
+    "device/bandwidth",
+    "device/cell",
+    "device/cli",
+    "device/energy",
+    "device/engine",
+    "device/engine_info",
+    "device/environment",
+    "device/jobs",
+    "device/limits",
+    "device/lock",
+    "device/measure",
+    "device/meters",
+    "device/parity",
+    "device/sampler",
+    "device/say",
+    "device/store",
+    "device/supervise",
+    "device/workload",
 ]
 
 
@@ -132,21 +129,24 @@ def answer_spec(wildcards):
 
 # The modules that train.
 TRAIN_MODULES = [
-    f"train/{name}"
-    for name in (
-        "__main__",
-        "export",
-        "fake_quant",
-        "llama",
-        "loss",
-        "qat",
-        "settings",
-        "student",
-        "text",
-        "trainer",
-    )
+    "device/engine",
+    "gguf/contents",
+    "gguf/ggml",
+    "gguf/imatrix",
+    "gguf/inspect",
+    "gguf/quantize",
+    "gguf/quantizers",
+    "train/__main__",
+    "train/export",
+    "train/fake_quant",
+    "train/llama",
+    "train/loss",
+    "train/qat",
+    "train/settings",
+    "train/student",
+    "train/text",
+    "train/trainer",
 ]
-TRAIN_MODULES += ["gguf/contents", "gguf/ggml", "gguf/imatrix", "gguf/inspect", "gguf/quantize", "device/engine"]
 
 
 # What a text is for: to score, to calibrate, to train on.

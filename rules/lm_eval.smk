@@ -8,7 +8,6 @@ rule evaluate_lm_eval:
             "evaluate_lm_eval",
             "quality/harness",
             "quality/lm_eval_model",
-            "quality/answer",
             "quality/chat",
             "quality/engine",
             "quality/grouping",

@@ -12,6 +12,7 @@ rule fetch_model:
             "models/hub_download",
             "hub",
             "models/local",
+            "gguf/ggml",
             "gguf/inspect",
         ),
         path=lambda wildcards: path_of(study.models[wildcards.model].source, "path"),

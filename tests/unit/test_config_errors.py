@@ -65,8 +65,8 @@ BAD = {
             "topics: {task: divergence, python_topics: true, to_pct: 20}\n"
             "qat: {text: {python_topics: true, from_pct: 10}}",
         ),
-        "12: qat.text: 'qat' reads the text that the task 'topics' scores, which would flatter what "
-        "is made with it; give each a part of its own with from_pct and to_pct",
+        "12: qat.text: 'qat' reads the text that the task 'topics' scores, which would flatter "
+        "what is made with it; give each a part of its own with from_pct and to_pct",
     ),
     "vocabulary of nothing": (
         (
@@ -222,7 +222,9 @@ def test_source_of_no_kind(here: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_study(Path("study.yaml"))
     [problem] = error.value.problems
-    assert problem.endswith("one of these keys is needed: pypi, hub, path, scratch; did you mean 'pypi'?")
+    assert problem.endswith(
+        "one of these keys is needed: pypi, hub, path, scratch; did you mean 'pypi'?"
+    )
 
 
 def test_missing_file() -> None:

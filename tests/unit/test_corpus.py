@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.corpus import join_rows, load_corpus
+from llmpi.quality.corpus import join_rows, load_corpus, part_of
 
 
 def test_file_is_taken_byte_by_byte(tmp_path: Path) -> None:
@@ -154,3 +155,13 @@ def test_hub_refuses(hub: HubServer, tmp_path: Path, other: dict[str, str], mess
     done = loaded(hub, tmp_path, **other)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(message)
+
+
+@given(
+    st.lists(st.text("ab ", max_size=9)).map("\n".join),
+    st.lists(st.floats(0.01, 99.99), max_size=4).map(sorted),
+)
+def test_parts_of_a_text_share_no_line_and_make_it_whole(text: str, bounds: list[float]) -> None:
+    parts = [part_of(text, *pair) for pair in pairwise([0, *bounds, 100])]
+    assert "".join(parts) == text
+    assert all(part.endswith("\n") for part in parts if part and not text.endswith(part))

@@ -47,6 +47,15 @@ def test_it_goes_on_only_where_the_wider_one_holds(
     assert step(wider).skip() == reason
 
 
+def test_one_variant_of_the_wider_type_that_holds_is_enough() -> None:
+    whole, fails = ok({0: [1.0]}), ok({}, "fails")
+    both = Step(SETTINGS, whole, {"Q4_0": fails, "Q4_0-qat": ok({}, "holds")})
+    none = Step(SETTINGS, whole, {"Q4_0": fails, "Q4_0-qat": fails})
+    assert both.skip() is None
+    assert "Q4_0 fails" in str(none.skip())
+    assert "Q4_0-qat fails" in str(none.skip())
+
+
 def test_without_a_reference_there_is_nothing_to_hold_against() -> None:
     lost = {"status": "failed", "reason": "a crash"}
     assert step(ok({}, "holds"), lost).skip() == "the widest variant was not scored: a crash"

@@ -39,6 +39,7 @@ STARTED = {
     "convert_to_gguf": ["gguf/hf_to_gguf"],
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
     "evaluate_lm_eval": ["quality/lm_eval_model"],
+    "train_qat": ["train/__main__"],
     "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],
 }
 
@@ -94,10 +95,10 @@ def _declared(name: str) -> set[str]:
     call = re.search(r"code=code\((.*?)\)", RULES[name][1], re.DOTALL)
     assert call
     modules = set(re.findall(r'"([\w/]+)"', call[1])) - {name}
-    if "*DEVICE_MODULES" in call[1]:
-        common = (ROOT / "rules/common.smk").read_text()
-        listed = common.partition("DEVICE_MODULES = [")[2].partition("]")[0]
-        modules |= {f"device/{m}" for m in re.findall(r'"(\w+)"', listed)}
+    common = (ROOT / "rules/common.smk").read_text()
+    for group in re.findall(r"\*([A-Z_]+)", call[1]):
+        listed = common.partition(f"{group} = [")[2].partition("]")[0]
+        modules |= set(re.findall(r'"([\w/]+)"', listed))
     return modules
 
 

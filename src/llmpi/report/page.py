@@ -103,10 +103,14 @@ def _pair_rows(pair: Record) -> list[tuple[str, Record]]:
     return [*([("all", pair["all"])] if pair["all"] else []), *pair["tags"].items()]
 
 
+# What a base may be made of without a loss: floats, packed ternary weights, a training of our own.
+NOT_QUANTIZED = ("F16", "BF16", "F32", "F64", "TERNARY", "scratch")
+
+
 def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
     """Models whose base was made from quantized weights: model -> type they came in."""
     came = {row["model"]: row["lineage"].split(" > ")[0] for row in rows if row["lineage"]}
-    return {model: kind for model, kind in came.items() if kind not in ("F16", "BF16", "F32")}
+    return {model: kind for model, kind in came.items() if kind not in NOT_QUANTIZED}
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from llmpi import __version__, layout
 from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
+from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
 from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
 from llmpi.study import (
@@ -435,13 +436,16 @@ def _descent(
         records = {q: scores[Variant(model, q)][study.descent.task] for q in narrower}
         verdicts = {q: r["descent"] for q, r in records.items() if is_ok(r) and r["descent"]}
         holds = [q for q, verdict in verdicts.items() if verdict["decision"] == "holds"]
-        ended = next((q for q, v in verdicts.items() if v["decision"] != "holds"), None)
+        kept = {type_of(q) for q in holds}  # one variant that holds is enough to go on below it
+        ended = next((q for q in verdicts if type_of(q) not in kept), None)
+        trained = ended and type_of(ended) + QAT
         found.append(
             {
                 "model": model,
                 "widest": widest,
                 "lowest": holds[-1] if holds else widest,
                 "ended_at": ended,
+                "train": None if trained in records else trained,
                 "steps": [{"quant": q, **verdict} for q, verdict in verdicts.items()],
                 "skipped": {q: r["reason"] for q, r in records.items() if r["status"] == "skipped"},
             }

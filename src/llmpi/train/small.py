@@ -5,7 +5,7 @@ first merges of another model's byte-pair vocabulary. It is trained twice from t
 same text: as F16, and for TQ2_0. The F16 is quantized to TQ2_0 without training, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy as np
 from llmpi.errors import LlmpiError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.contents import Fields
+from llmpi.gguf.inspect import inspect
 from llmpi.gguf.quantize import quantize
-from llmpi.records import Record, is_ok, sha256_of, whole_file
+from llmpi.records import Record, is_ok, now, sha256_of, whole_file
 from llmpi.train.qat import train_qat
 
 NORMAL = 1
@@ -69,6 +70,34 @@ def small_models(
     if all(map(is_ok, made.values())):
         start.unlink()
     return made
+
+
+def start(source: Record, vocabulary: Path, out: Path, seed: int) -> tuple[Record, Record]:
+    """Make the untrained model; its manifest as a GGUF file, and as a model of the study.
+
+    Args:
+        source: fields of `llmpi.study.ScratchSource`.
+        vocabulary: a sound GGUF file whose byte-pair vocabulary is used.
+
+    Raises:
+        LlmpiError: that vocabulary is of another kind.
+    """
+    size = Small(**{field.name: source[field.name] for field in fields(Small)})
+    with whole_file(out) as partial:
+        write_start(vocabulary, partial, size, seed)
+    digest = sha256_of(out)
+    made = {"status": "ok", "sha256": digest, "lineage": ["scratch"]}
+    about = {
+        "status": "ok",
+        "source": source,
+        "origin": {"kind": "scratch", **asdict(size), "seed": seed},
+        "licence": None,
+        "format": "gguf",
+        "files": {out.name: {"sha256": digest, "bytes": out.stat().st_size}},
+        "fetched": now(),
+        "gguf": {"file": out.name, **inspect(out)},
+    }
+    return made, about
 
 
 def write_start(tokenizer: Path, out: Path, size: Small, seed: int) -> None:
