@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peer import cache_folder
+from benchmarks.small_models import small_models
 from benchmarks.speed import demo_files
 from llmpi.quality.corpus import load_corpus
 from llmpi.quality.divergence import perplexity
 from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
 from llmpi.train.qat import train_qat
-from llmpi.train.small import Small, small_models
+from llmpi.train.small import Small
 from llmpi.train.text import split
 
 QUANT = "Q4_0"
@@ -52,7 +53,7 @@ def main() -> None:
     base, plain = ({path.stem: path for path in demo_files()}[name] for name in ("F16", QUANT))
     with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
         folder = Path(name)
-        results = {}
+        results: dict[str, float] = {}
         if args.small:
             results |= small(seen, unseen, folder, args.threads)
         results |= recovered(base, plain, seen, unseen, folder, args)

@@ -4,7 +4,14 @@
 rule start_model:
     """A model that does not exist yet: random weights, another model's vocabulary."""
     input:
-        code=code("start_model", "train/small", "gguf/contents", "gguf/ggml", "gguf/inspect"),
+        code=code(
+            "start_model",
+            "train/small",
+            "gguf/contents",
+            "gguf/ggml",
+            "gguf/inspect",
+            "gguf/quantizers",
+        ),
         vocabulary=ancient(vocabulary_base),
     output:
         model=layout.MODEL_MANIFEST,

@@ -14,6 +14,7 @@ import pytest
 import tiny_llama
 import torch
 
+from benchmarks.small_models import small_models
 from llmpi.device.engine import Engine, Settings
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents, ggml
@@ -23,7 +24,6 @@ from llmpi.records import Record, sha256_of
 from llmpi.train import export, llama, loss
 from llmpi.train.qat import train_qat
 from llmpi.train.settings import Qat, settings
-from llmpi.train.small import small_models
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import split, windows
 from llmpi.train.trainer import LAST, Trainer, rate_share

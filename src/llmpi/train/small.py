@@ -1,8 +1,8 @@
 """A small model from scratch, to show at a workstation what training for ternary weights gives.
 
 A Llama whose widths are multiples of 256, as the K-quants and the ternary types want them, with the
-first merges of another model's byte-pair vocabulary. It is trained twice from the same start on the
-same text: as F16, and for TQ2_0. The F16 is quantized to TQ2_0 without training, too.
+first merges of another model's byte-pair vocabulary. A study trains it from the same start on the
+same text as F16, and for the types it names.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -14,9 +14,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.contents import Fields
 from llmpi.gguf.inspect import inspect
-from llmpi.gguf.quantize import quantize
-from llmpi.records import Record, is_ok, now, sha256_of, whole_file
-from llmpi.train.qat import train_qat
+from llmpi.records import Record, now, sha256_of, whole_file
 
 NORMAL = 1
 """llama_token_type (llama.h) of a token that is no special one."""
@@ -36,40 +34,6 @@ class Small:
     ffn_width: int = 768
     merges: int = 1536
     context_tokens: int = 512
-
-
-def small_models(
-    tokenizer: Path, folder: Path, *, size: Small, spec: Record, corpus: Record
-) -> dict[str, Record]:
-    """Make `F16.gguf`, `PTQ.gguf` and `QAT.gguf` in `folder`, and return their manifests by name.
-
-    Args:
-        tokenizer: a sound GGUF file whose byte-pair vocabulary is used.
-        spec: fields of `llmpi.train.settings.Qat`, for both trainings.
-        corpus: of `llmpi.quality.corpus.load_corpus`.
-
-    Raises:
-        LlmpiError: the tokenizer is of another kind, `spec` is wrong, or the text too short.
-    """
-    start = folder / "start.gguf"
-    with whole_file(start) as partial:
-        write_start(tokenizer, partial, size, spec.get("seed", 0))
-    manifest = {"status": "ok", "sha256": sha256_of(start), "lineage": ["scratch"]}
-    made: dict[str, Record] = {}
-    for name, quant in (("F16", "F16"), ("QAT", "TQ2_0")):
-        made[name] = train_qat(
-            start,
-            manifest,
-            folder / f"{name}.gguf",
-            quant=quant,
-            spec={**spec, "distill": False},
-            corpus=corpus,
-            checkpoints=folder / f"{name}.checkpoints",
-        )
-    made["PTQ"] = quantize(folder / "F16.gguf", made["F16"], folder / "PTQ.gguf", "TQ2_0")
-    if all(map(is_ok, made.values())):
-        start.unlink()
-    return made
 
 
 def start(source: Record, vocabulary: Path, out: Path, seed: int) -> tuple[Record, Record]:
