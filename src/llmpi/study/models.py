@@ -70,6 +70,8 @@ class ScratchSource(Part):
     """Width of the embedding."""
     heads: int = Field(default=4, ge=1, le=64)
     """Attention heads; they share the width evenly."""
+    kv_heads: int = Field(default=2, ge=1, le=64)
+    """Heads of keys and values; several attention heads share one."""
     ffn_width: int = Field(default=768, ge=32, le=16384, multiple_of=32)
     """Inner width of the feed-forward network."""
     context_tokens: int = Field(default=512, ge=64, le=32768)
@@ -77,9 +79,11 @@ class ScratchSource(Part):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        if self.width % (2 * self.heads):
+        if self.width % (2 * self.heads) or self.heads % self.kv_heads:
             raise PydanticCustomError(
-                "heads", "each of 'heads' must get an even share of 'width'", {}
+                "heads",
+                "'heads' must divide half of 'width', and 'kv_heads' must divide 'heads'",
+                {},
             )
         return self
 
