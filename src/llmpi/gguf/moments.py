@@ -75,7 +75,7 @@ class Collector(Engine):
         node = ggml.Tensor.from_address(address)
         try:
             if ask:
-                return _counts(node)
+                return _of_interest(node)
             self._add(node)
         except Exception as error:
             self._broken = error
@@ -129,7 +129,7 @@ def _sums_of_squares(rows: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->j", rows, rows)
 
 
-def _counts(node: ggml.Tensor) -> bool:
+def _of_interest(node: ggml.Tensor) -> bool:
     if _op(node) != DENSE:
         return _op(node) == EXPERTS
     activations = node.src[1].contents
