@@ -191,8 +191,9 @@ def of_header(fields: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]])
         def of(name: str) -> Any:
             return fields[f"{architecture}.{name}"]
 
-        heads, kv_heads = of("attention.head_count"), fields.get(
-            f"{architecture}.attention.head_count_kv", of("attention.head_count")
+        heads, kv_heads = (
+            of("attention.head_count"),
+            fields.get(f"{architecture}.attention.head_count_kv", of("attention.head_count")),
         )
         # Some architectures state heads layer by layer; the widest decides.
         heads, kv_heads = (max(h) if isinstance(h, list) else h for h in (heads, kv_heads))

@@ -101,7 +101,7 @@ PI5 = Board(
     Range(6.9e9, 7.3e9, 7.8e9),
     Range(7.7e9, 9.9e9, 10.6e9),
     14.9e9,
-    Range(0.38e9, 0.45e9, 0.47e9),
+    Range(0.38e9, 0.43e9, 0.45e9),
     Range(30e6, 100e6, 117e6),
     Range(75e9, 120e9, 170e9),
     Range(5.5, 7.5, 11.9),
@@ -116,7 +116,8 @@ PI5 = Board(
         f"{_LLAMA_CPP}/issues/26484, 2026: five types of one model); firmware of mid-2024: 7.7 "
         "(github.com/aidatatools/ollama-benchmark/pull/9)",
         "read_bytes_per_s": "one-thread NEON loads (tinymembench)",
-        "storage_bytes_per_s": "NVMe on one PCIe 2.0 lane; 0.5 GB/s on the wire",
+        "storage_bytes_per_s": "NVMe on one PCIe 2.0 lane: 0.42 and 0.44 GB/s "
+        "(github.com/geerlingguy/raspberry-pi-pcie-devices/issues/565 and /664)",
         "receive_bytes_per_s": "gigabit Ethernet carries 117 MB/s; Wi-Fi about 30",
         "matmul_ops_per_s": "TinyLlama Q8_0 at 35 to 45 tokens/s (justine.lol/matmul, 2024), "
         f"Llama 2 7B Q4_0 at 8.1 ({_LLAMA_CPP}/pull/6928), Gemma 4 E4B Q4_0 at 18.5, repacked",

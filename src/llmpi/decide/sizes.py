@@ -143,7 +143,9 @@ def compute_bytes(model: Model, context_tokens: int, tokens: int, flash: bool = 
     tensors of the widest layer are alive at a time; without flash attention the scores of all heads
     are there, too (llama-context.cpp, graph_reserve).
     """
-    widest = max(t.shape[-2] for t in model.tensors if len(t.shape) > 1 and t.name.startswith("blk."))
+    widest = max(
+        t.shape[-2] for t in model.tensors if len(t.shape) > 1 and t.name.startswith("blk.")
+    )
     scores = 0 if flash else model.heads * context_tokens
     return 4 * (tokens * (4 * widest + scores) + model.vocab)
 
