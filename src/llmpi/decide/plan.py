@@ -56,7 +56,7 @@ def totals(study: Study, records: list[Record]) -> Record:
         likely, most]: devices are measured side by side, and scoring on the workstation is not in
         it.
     """
-    made = {v: 0 for v in variants(study)}
+    made = dict.fromkeys(variants(study), 0)
     for r in records:
         made[Variant(r["model"], r["quant"])] = r["file_bytes"] or 0
     download, base = 0, 0

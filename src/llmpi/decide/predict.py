@@ -1,8 +1,8 @@
 """How a model will run on a board: does it fit, how fast, at what energy.
 
-Decoding a token reads every weight once. Two things bound it, type by type: memory, at the rate that
-decoding reaches with all threads; and the cores, which first load a block and then unpack it, so
-that both times add. What does not fit in memory is read again from storage, for every token.
+Decoding a token reads every weight once. Two things bound it, type by type: memory, at the rate
+that decoding reaches with all threads; and the cores, which first load a block and then unpack it,
+so that both times add. What does not fit in memory is read again from storage, for every token.
 """
 
 import math

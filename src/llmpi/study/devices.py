@@ -7,7 +7,6 @@ from pydantic import Discriminator, Field, Tag
 from llmpi.study.meters import Meter, NoMeter
 from llmpi.study.parts import Bytes, Part
 
-
 Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
 
 
