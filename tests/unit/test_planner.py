@@ -224,6 +224,8 @@ def test_a_measured_device_goes_before_its_preset() -> None:
     assert board and board.free_bytes.likely == 7.7e9
     assert board.decode_bytes_per_s.high <= 12e9
     assert board.unpack_cycles == PI5.unpack_cycles  # the record is silent on it
+    smaller = measured({**bench, "limits": {"memory": 10**9, "cpus": None}}, PI5, "pi5")
+    assert smaller and smaller.memory_bytes == smaller.free_bytes.high == 10**9
     assert measured({**bench, "bandwidth": None}, PI5, "pi5") is None
 
 

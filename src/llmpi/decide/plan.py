@@ -130,11 +130,10 @@ def _this_machine(device: str, spec: LocalDevice) -> Board:
     """Half a second of reading memory; storage is not looked at, a file in it may be in memory."""
     machine, now = environment.machine(), environment.conditions()
     threads = spec.threads or machine["processors"]
-    limit = spec.limits.memory if spec.limits and spec.limits.memory else machine["memory_bytes"]
     told = {
         "status": "ok",
         "environment": {"machine": machine, "before": now},
-        "limits": {"memory_bytes": limit},
+        "limits": spec.limits and spec.limits.model_dump(),
         "bandwidth": {
             "memory_read_bytes_per_s": bandwidth.memory_read_bytes_per_s(threads),
             "storage_read_bytes_per_s": 0.5e9,
@@ -406,7 +405,10 @@ def _row(r: Record, several: bool) -> tuple[str, ...]:
 
 
 def _numbers(values: list[float] | None) -> str:
-    return f"{values[1]:.3g} ({values[0]:.2g}-{values[2]:.2g})" if values else "?"
+    if not values:
+        return "?"
+    low, likely, high = (f"{v:.2g}" if v < 100 else f"{v:.0f}" for v in values)
+    return f"{likely} ({low}-{high})"
 
 
 def _gb(count: float) -> str:

@@ -103,14 +103,15 @@ PI5 = Board(
     14.9e9,
     Range(0.38e9, 0.43e9, 0.45e9),
     Range(30e6, 100e6, 117e6),
-    Range(75e9, 120e9, 170e9),
+    Range(70e9, 95e9, 150e9),
     Range(5.5, 7.5, 11.9),
     A76_CYCLES,
     4 * 2.4e9,
     DOTPROD_REPACKS,
     {
-        "free_bytes": "MemTotal of an 8 GB board less 0.6 to 1.5 GB for Raspberry Pi OS with its "
-        "desktop, the measuring process and the kernel's reserve",
+        "free_bytes": "MemTotal of an 8 GB board less 0.6 to 1.5 GB, an estimate: Raspberry Pi OS Lite "
+        "takes 0.23 (github.com/geerlingguy/sbc-reviews/issues/110), the desktop about 0.8, and the "
+        "kernel keeps a reserve",
         "decode_bytes_per_s": "11 measurements times bytes read per token: median 9.9, from 9.1 to "
         f"10.6 GB/s ({_GEERLING}/issues/7, 2025: Llama 3.2 3B, 3.1 8B and Llama 2 13B on 16 GB; "
         f"{_LLAMA_CPP}/issues/26484, 2026: five types of one model); firmware of mid-2024: 7.7 "
@@ -118,9 +119,10 @@ PI5 = Board(
         "read_bytes_per_s": "one-thread NEON loads (tinymembench)",
         "storage_bytes_per_s": "NVMe on one PCIe 2.0 lane: 0.42 and 0.44 GB/s "
         "(github.com/geerlingguy/raspberry-pi-pcie-devices/issues/565 and /664)",
-        "receive_bytes_per_s": "gigabit Ethernet carries 117 MB/s; Wi-Fi about 30",
+        "receive_bytes_per_s": "gigabit Ethernet carries 117 MB/s; Wi-Fi, by estimate, 30",
         "matmul_ops_per_s": "TinyLlama Q8_0 at 35 to 45 tokens/s (justine.lol/matmul, 2024), "
-        f"Llama 2 7B Q4_0 at 8.1 ({_LLAMA_CPP}/pull/6928), Gemma 4 E4B Q4_0 at 18.5, repacked",
+        f"Llama 2 7B Q4_0 at 8.1 ({_LLAMA_CPP}/pull/6928), Qwen3 30B-A3B at 10.9 "
+        f"({_GEERLING}/issues/47); up to half as much again for kernels on repacked weights",
         "decode_power_w": f"5.6 to 6.7 W by the Pi's own chip ({_LLAMA_CPP}/issues/26484), which "
         f"leaves out some rails; at most 11.9 W at the wall ({_GEERLING}/issues/7)",
         "unpack_cycles": "llvm-mca on ggml's dot products, Neoverse N1",
@@ -131,7 +133,7 @@ PI4 = Board(
     3_980_000_000,
     Range(2.9e9, 3.3e9, 3.6e9),
     Range(2.9e9, 3.3e9, 3.8e9),
-    4.4e9,
+    5.5e9,
     Range(0.04e9, 0.045e9, 0.35e9),
     Range(20e6, 80e6, 117e6),
     Range(15e9, 25e9, 35e9),
@@ -140,12 +142,12 @@ PI4 = Board(
     4 * 1.8e9,
     frozenset(),
     {
-        "free_bytes": "MemTotal of a 4 GB board less 0.4 to 1.1 GB for Raspberry Pi OS",
+        "free_bytes": "MemTotal of a 4 GB board less 0.4 to 1.1 GB, an estimate as for the Pi 5",
         "decode_bytes_per_s": "Qwen 1.8B, Gemma 2B (github.com/aidatatools/ollama-benchmark/pull/9)"
         " and seven models of github.com/dambergn/ollama-benchmarks: 3.0 to 3.5 GB/s",
-        "read_bytes_per_s": "one-thread NEON loads (tinymembench)",
+        "read_bytes_per_s": "STREAM Copy of one thread (sci-pi.org.uk/bench/stream.html)",
         "storage_bytes_per_s": "microSD 0.04 to 0.045 GB/s; an SSD on USB 3 up to 0.35",
-        "receive_bytes_per_s": "gigabit Ethernet carries 117 MB/s; Wi-Fi about 20",
+        "receive_bytes_per_s": "gigabit Ethernet carries 117 MB/s; Wi-Fi, by estimate, 20",
         "matmul_ops_per_s": "TinyLlama Q8_0 at 10 tokens/s (justine.lol/matmul, 2024)",
         "decode_power_w": "all cores busy: 6.4 W (pidramble.com/wiki/benchmarks/power-consumption)",
         "unpack_cycles": "llvm-mca on ggml's dot products, Cortex-A72",
@@ -181,12 +183,13 @@ def measured(bench: Record, board: Board | None, name: str) -> Board | None:
     if bench["status"] != "ok" or not speed:
         return None
     conditions, machine = bench["environment"]["before"], bench["environment"]["machine"]
-    limit = (bench.get("limits") or {}).get("memory_bytes")
-    free = min(conditions["memory_available_bytes"], limit or machine["memory_bytes"])
+    limit = (bench.get("limits") or {}).get("memory")
+    memory = min(machine["memory_bytes"], limit or machine["memory_bytes"])
+    free = min(conditions["memory_available_bytes"], memory)
     read = speed["memory_read_bytes_per_s"]
     own = {
         "name": name,
-        "memory_bytes": machine["memory_bytes"],
+        "memory_bytes": memory,
         "free_bytes": Range(free * 0.95, free, free),
         "decode_bytes_per_s": DECODE_SHARE.scaled(read),
         "read_bytes_per_s": read,
