@@ -113,7 +113,7 @@ PI5 = Board(
         "Lite takes 0.23 (github.com/geerlingguy/sbc-reviews/issues/110), its desktop about 0.8, "
         "and the kernel keeps a reserve",
         "decode_bytes_per_s": "14 measurements times bytes read per token: median 9.8, from 8.6 to "
-        f"10.6 GB/s ({_GEERLING}/issues/7, 2025: Llama 3.2 3B, 3.1 8B, Llama 2 13B, three firmwares; "
+        f"10.6 GB/s ({_GEERLING}/issues/7, 2025: Llama 3B, 8B and 13B, three firmwares; "
         f"{_LLAMA_CPP}/issues/26484, 2026: five types of one model); firmware of mid-2024: 7.7 "
         "(github.com/aidatatools/ollama-benchmark/pull/9)",
         "read_bytes_per_s": "one-thread NEON loads (tinymembench)",
