@@ -73,6 +73,22 @@ def report(config: Path) -> None:
     print(partial[layout.PAGE])
 
 
+def plan(config: Path, *, as_json: bool) -> int:
+    """What a study will need and give, before it runs; 1 if something it asks for cannot work."""
+    import json
+
+    from llmpi.decide import plan as planner
+
+    study = load_study(config)
+    records = planner.plan(study)
+    whole = planner.totals(study, records)
+    if as_json:
+        print(json.dumps({"sessions": records, "totals": whole}, indent=1))
+    else:
+        print(planner.table(records, whole), end="")
+    return int(planner.impossible(records))
+
+
 def devices(config: Path, action: str) -> int:
     """Check the devices of a config, or end what runs on them; how many cannot be reached."""
     from llmpi.remote.check import check_devices, table
@@ -115,6 +131,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parents=[shared],
         help="page and table of what is measured so far, beside the study's own report",
     )
+    planning = commands.add_parser(
+        "plan",
+        parents=[shared],
+        help="what fits, how fast, how long, before anything is downloaded; fails if something "
+        "that the config asks for cannot work",
+    )
+    planning.add_argument("--json", action="store_true", help="for machines")
     looking = commands.add_parser(
         "devices", parents=[shared], help="look at the devices, or end what runs on them"
     )
@@ -127,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "devices":
             return min(1, devices(args.config, args.action))
+        if args.command == "plan":
+            return plan(args.config, as_json=args.json)
         if args.command == "check":
             check(args.config)
         elif args.command == "lock":

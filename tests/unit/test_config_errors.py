@@ -130,7 +130,7 @@ BAD = {
     ),
     "key of another transport": (
         ("local}", "local, host: pi}"),
-        "7: devices.here.host: unknown key; allowed: threads, meter, idle_s, cool_below_c, "
+        "7: devices.here.host: unknown key; allowed: threads, preset, meter, idle_s, cool_below_c, "
         "cool_limit_s, transport, store, limits",
     ),
     "unknown transport": (

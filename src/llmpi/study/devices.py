@@ -7,12 +7,17 @@ from pydantic import Discriminator, Field, Tag
 from llmpi.study.meters import Meter, NoMeter
 from llmpi.study.parts import Bytes, Part
 
+Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
+
 
 class MeasuredDevice(Part):
     """What every device can say on how it is measured."""
 
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of the engine; by default one per processor the device offers."""
+    preset: Preset | None = None
+    """What board it is, for `llmpi plan`: until the device is measured, its speed and its memory
+    are taken from this board's."""
     meter: Meter = NoMeter()
     """Where its power is read."""
     idle_s: float = Field(default=0, ge=0, le=3600)

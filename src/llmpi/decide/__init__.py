@@ -1,0 +1,1 @@
+"""What a study will need and give, before a weight is downloaded."""

