@@ -179,7 +179,7 @@ Alternative = Annotated[
 
 
 class Hat(Part):
-    """Two devices of the study that differ in the M.2 HAT and what hangs on it, and nothing else."""
+    """Two devices of the study that differ in the M.2 HAT and what hangs on it, in nothing else."""
 
     with_hat: Id
     """Id of the device with it."""
