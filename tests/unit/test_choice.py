@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_report import bench, quality, results, spec, write
 
+from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.errors import LlmpiError
 from llmpi.records import Record
+from llmpi.report.summary import summarize
 from llmpi.study import Constraints
 
 WIDTHS = ("F16", "Q8_0", "Q4_0", "Q2_K")
@@ -101,8 +104,12 @@ def quant(candidate: str | None) -> str | None:
 
 
 def test_the_best_quality_that_is_fast_enough() -> None:
-    found = decided(cell("F16", 4, 60), cell("Q8_0", 7, 59, **against_widest(1, "worse")),
-                    cell("Q4_0", 12, 50, **against_widest(10, "worse")), tps_at_least=6)  # fmt: skip
+    found = decided(
+        cell("F16", 4, 60),
+        cell("Q8_0", 7, 59, **against_widest(1, "worse")),
+        cell("Q4_0", 12, 50, **against_widest(10, "worse")),
+        tps_at_least=6,
+    )
     assert (quant(found["pick"]), quant(found["runner_up"])) == ("Q8_0", "Q4_0")
     assert found["killed"] == {"tps_at_least": 1}
 
@@ -125,8 +132,11 @@ def test_a_tie_in_speed_too_goes_to_the_smaller() -> None:
     found = decided(cell("F16", 7.1, 60), cell("Q8_0", 7, 59, **tie))
     assert quant(found["pick"]) == "Q8_0"
     assert [step["objective"] for step in found["steps"]] == [
-        "quality", "speed", "energy", "memory",
-    ]  # fmt: skip
+        "quality",
+        "speed",
+        "energy",
+        "memory",
+    ]
 
 
 def test_variants_that_were_not_compared_directly_go_by_their_intervals() -> None:
@@ -138,8 +148,10 @@ def test_variants_that_were_not_compared_directly_go_by_their_intervals() -> Non
 
 
 def test_a_throttled_winner_is_set_aside_and_named() -> None:
-    found = decided(cell("F16", 4, 60), cell("Q8_0", 9, 60, marks="throttled",
-                    **against_widest(0, "not distinguishable")))  # fmt: skip
+    found = decided(
+        cell("F16", 4, 60),
+        cell("Q8_0", 9, 60, marks="throttled", **against_widest(0, "not distinguishable")),
+    )
     assert quant(found["pick"]) == "F16"
     assert found["would_change"] == [
         {
@@ -158,13 +170,15 @@ def test_a_throttled_winner_is_set_aside_and_named() -> None:
         ({"marks": "throttled; memory-bound: overflow"}, ["throttled", "overflow"]),
         ({"status": "failed", "reason": "died"}, ["failed"]),
         ({"parity_reason": "other; tokens", "gates_failed": "parity: other; tokens"}, ["parity"]),
-        ({"gates_failed": "qa f1: 1.0 % < 9 %; qa exact: no items < 9 %"},
-         ["gate qa f1", "gate qa exact"]),
+        (
+            {"gates_failed": "qa f1: 1.0 % < 9 %; qa exact: no items < 9 %"},
+            ["gate qa f1", "gate qa exact"],
+        ),
         ({"qa_f1_pct": None, "qa_status": "skipped", "qa_reason": "Q8_0 fails"}, ["unscored"]),
         ({"qa_has_ans_f1_high_pct": 1.5}, ["broken"]),
         ({"qa_has_ans_f1_high_pct": 25}, ["broken"]),
     ],
-)  # fmt: skip
+)
 def test_faults(fault: dict[str, Any], constraint: list[str]) -> None:
     found = recommend(summary(cell("F16", 4, 60), cell("Q4_0", 9, 70, **fault)), Constraints())
     killed_by = found["candidates"][1]["killed_by"]
@@ -198,11 +212,23 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
     found = decided(*rows, tps_at_least=10, f1_drop_at_most=2)
     assert (found["pick"], found["runner_up"], found["able"]) == (None, None, [])
     assert found["would_change"] == [
-        {"change": "relax", "constraint": "tps_at_least", "from": 10, "to": 4, "unit": "tokens/s",
-         "pick": "pi/m/F16/default"},
-        {"change": "relax", "constraint": "f1_drop_at_most", "from": 2, "to": 10, "unit": "points",
-         "pick": "pi/m/Q4_0/default"},
-    ]  # fmt: skip
+        {
+            "change": "relax",
+            "constraint": "tps_at_least",
+            "from": 10,
+            "to": 4,
+            "unit": "tokens/s",
+            "pick": "pi/m/F16/default",
+        },
+        {
+            "change": "relax",
+            "constraint": "f1_drop_at_most",
+            "from": 2,
+            "to": 10,
+            "unit": "points",
+            "pick": "pi/m/Q4_0/default",
+        },
+    ]
     assert found["sentences"] == [
         "Overall, nothing can be recommended: none of 3 candidates keeps to everything.",
         "One change is enough: with tps_at_least at 4 tokens/s, not 10 tokens/s, it is m F16 on pi;"
@@ -236,8 +262,10 @@ def test_estimated_energy_does_not_keep_to_a_limit() -> None:
 
 def test_estimated_and_metered_energy_are_never_ranked() -> None:
     """Same speed, quality and memory: a tenth of the joules would win if they were of one tier."""
-    rows = [cell("F16", 4, 60, **energy("metered", 4.8, 1.2)),
-            cell("F16", 4, 60, device="vm", **energy("estimated", 0.5, 0.1))]  # fmt: skip
+    rows = [
+        cell("F16", 4, 60, **energy("metered", 4.8, 1.2)),
+        cell("F16", 4, 60, device="vm", **energy("estimated", 0.5, 0.1)),
+    ]
     found = decided(*rows)
     assert len(found["front"]) == 2
     assert {"objective": "energy", "left": []} in found["steps"]
@@ -252,7 +280,6 @@ def test_preferring_energy_asks_for_a_measured_one() -> None:
         cell("Q8_0", 7, 59, **energy("metered", 5, 0.7), **tie),
         cell("Q4_0", 12, 50, **energy(None), **against_widest(10, "worse")),
     )
-    # energy() comes twice in a cell; the later one counts
     found = decided(*rows, prefer="energy")
     assert quant(found["pick"]) == "Q8_0"
     assert found["killed"] == {"unmeasured": 1}
@@ -270,9 +297,15 @@ def test_how_far_the_pick_holds() -> None:
     worse = against_widest(10, "worse")
     found = decided(cell("F16", 4, 60), cell("Q4_0", 12, 50, **worse), tps_at_least=3)
     assert found["would_change"] == [
-        {"change": "tighten", "constraint": "tps_at_least", "from": 3, "to": 4, "unit": "tokens/s",
-         "pick": "pi/m/Q4_0/default"}
-    ]  # fmt: skip
+        {
+            "change": "tighten",
+            "constraint": "tps_at_least",
+            "from": 3,
+            "to": 4,
+            "unit": "tokens/s",
+            "pick": "pi/m/Q4_0/default",
+        }
+    ]
     assert found["sentences"][2] == (
         "To know: with tps_at_least above 4 tokens/s it is m Q4_0 on pi."
     )
@@ -294,13 +327,17 @@ def test_a_decision_per_device_and_overall() -> None:
     )
     assert [d["where"] for d in found["decisions"]] == ["overall", "pi", "pi16"]
     assert [d["pick"] for d in found["decisions"]] == [
-        "pi16/m/F16/default", None, "pi16/m/F16/default",
-    ]  # fmt: skip
+        "pi16/m/F16/default",
+        None,
+        "pi16/m/F16/default",
+    ]
 
 
 def test_one_repetition_tells_nothing_apart() -> None:
-    rows = [cell("F16", 4, 60, repetitions=1), cell("Q8_0", 9, 60, repetitions=1,
-            **against_widest(0, "not distinguishable"))]  # fmt: skip
+    rows = [
+        cell("F16", 4, 60, repetitions=1),
+        cell("Q8_0", 9, 60, repetitions=1, **against_widest(0, "not distinguishable")),
+    ]
     found = decided(*rows)
     assert len(found["groups"]["speed"]) == 1
     assert "measured once" in found["sentences"][2]
@@ -317,6 +354,29 @@ def test_nothing_ran() -> None:
 def test_a_workload_that_was_left_out() -> None:
     with pytest.raises(LlmpiError, match="'chat' was left out of the whole sweep"):
         recommend(summary(), Constraints())
+
+
+__all__ = ["results"]  # the fixture of a study's records
+
+
+@pytest.mark.usefixtures("results")
+def test_on_a_summary_as_it_is_made() -> None:
+    """F16 works; Q4_0's benchmark died; Q2_K is measured, estimated, and faster."""
+    phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
+    drawn = {"status": "ok", "tier": "estimated", "idle_power_w": 3.0, "pp": phase, "tg": phase}
+    where = {"study": "s", "model": "m", "quant": "Q2_K"}
+    write(layout.BENCH, bench(energy=drawn), device="pi", runtime="default", **where)
+    write(layout.QUALITY, quality(45.0), task="qa", **where)
+    found = recommend(summarize(spec()), Constraints(f1_drop_at_most=30))
+    assert [[k["constraint"] for k in c["killed_by"]] for c in found["candidates"]] == [
+        [],
+        ["failed"],
+        [],
+    ]
+    assert found["candidates"][2]["checks"]["f1_drop_at_most"]["value"] == pytest.approx(0)
+    assert found["candidates"][2]["energy"]["kind"] == "estimated"
+    limited = recommend(summarize(spec()), Constraints(power_at_most=9))
+    assert decision(limited)["killed"] == {"failed": 1, "estimated": 1, "power_at_most": 1}
 
 
 # --- what always holds ----------------------------------------------------------------------------
@@ -378,8 +438,12 @@ def test_the_pick_is_able_and_on_the_front(study: Record, asked: dict[str, Any])
         assert sorted(grouped) == sorted(made["able"])
 
 
-@given(studies, limits, st.sampled_from(["tps_at_least", "f1_drop_at_most", "power_at_most"]),
-       st.floats(0, 10))  # fmt: skip
+@given(
+    studies,
+    limits,
+    st.sampled_from(["tps_at_least", "f1_drop_at_most", "power_at_most"]),
+    st.floats(0, 10),
+)
 def test_relaxing_never_removes_a_candidate(
     study: Record, asked: dict[str, Any], name: str, slack: float
 ) -> None:
@@ -408,7 +472,8 @@ def test_what_is_said_to_change_the_pick_does(study: Record, asked: dict[str, An
 def test_a_faulty_cell_is_never_picked(study: Record, asked: dict[str, Any]) -> None:
     found = recommend(study, Constraints(**asked))
     killed = {c["id"] for c in found["candidates"] if c["killed_by"]}
-    throttled = {c["id"] for c, row in zip(found["candidates"], study["rows"], strict=True)
-                 if row["marks"]}  # fmt: skip
+    throttled = {
+        c["id"] for c, row in zip(found["candidates"], study["rows"], strict=True) if row["marks"]
+    }
     assert throttled <= killed
     assert not killed & {d["pick"] for d in found["decisions"]}

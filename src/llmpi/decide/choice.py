@@ -38,8 +38,8 @@ def recommend(summary: Record, constraints: Constraints) -> Record:
         `runtime`; `quality`, `speed`, `energy`, `memory`, each None or `value`, `low`, `high`
         (95 %; F1 %, tokens/s, J/token, bytes) and `kind` (the tier, for energy); `checks` by
         constraint (`value`, `limit`, `unit`, `shown`: whether the whole interval keeps to it);
-        `killed_by` (`constraint`, `why`, `value`, `limit`, `unit`), empty for who is in; `cautions`;
-        and `decisions`, first `overall`, then one a device, see `decide`.
+        `killed_by` (`constraint`, `why`, `value`, `limit`, `unit`), empty for who is in;
+        `cautions`; and `decisions`, first `overall`, then one a device, see `decide`.
 
     Raises:
         LlmpiError: nothing of the workload was in the sweep.

@@ -83,7 +83,14 @@ def _percentage(figure: Figure) -> Figure:
     return _positive(figure)
 
 
+def _hours(figure: Figure) -> Figure:
+    if figure.value > 24:
+        raise PydanticCustomError("figure", "should be at most 24", {})
+    return _positive(figure)
+
+
 Positive = Annotated[Figure, AfterValidator(_positive)]
+Hours = Annotated[Figure, AfterValidator(_hours)]
 Percentage = Annotated[Figure, AfterValidator(_percentage)]
 
 
@@ -139,7 +146,7 @@ class RentedGpu(Part):
     """`gpu`: paid by the hour."""
     price_per_hour: Figure
     """Of one."""
-    hours_per_day: Positive = Figure(value=24, source="rented all day")
+    hours_per_day: Hours = Figure(value=24, source="rented all day")
     """So long it is rented every day."""
     output_tokens_per_s: Positive
     """What one generates in all, over all that it answers at once, prompts included."""
@@ -228,5 +235,18 @@ class Cost(Part):
                         "allowed": list(self.hardware),
                         "loc": ("cost", "alternatives", name, "device"),
                     },
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _days_have_a_price(self) -> Self:
+        for name, other in self.alternatives.items():
+            if isinstance(other, CloudApi | RentedGpu) and other.setup_days.value:
+                if self.engineering:
+                    continue
+                raise PydanticCustomError(
+                    "section_needed",
+                    "setup_days needs the price of a day: add the section 'engineering'",
+                    {"loc": ("cost", "alternatives", name, "setup_days")},
                 )
         return self
