@@ -71,7 +71,7 @@ class Candidate:
 
     Args:
         id: `device/model/quant/runtime`.
-        name: the same for people.
+        variant, name: model, quantization and, of several, runtime; the same with the device.
         quality: F1 of the task, per cent; None where the study or this one has no score.
         reference, verdict: whether it is its model's widest quantization; else what the paired
             comparison with that one says: `better`, `worse`, `not distinguishable`, or None.
@@ -83,6 +83,7 @@ class Candidate:
 
     row: Row
     id: str
+    variant: str
     name: str
     quality: Estimate | None
     reference: bool
@@ -118,8 +119,8 @@ def candidates(summary: Record, workload: str, task: str | None) -> list[Candida
         Candidate(
             row=row,
             id="/".join(row[key] for key in ("device", "model", "quant", "runtime")),
-            name=f"{row['model']} {row['quant']} on {row['device']}"
-            + (f" ({row['runtime']})" if several else ""),
+            variant=(variant := _variant(row, several)),
+            name=f"{variant} on {row['device']}",
             quality=_scored(row, f"{task}_f1") if task else None,
             reference=row["quant"] == widest[row["model"]]["quant"],
             verdict=row[f"{task}_f1_verdict"] if task else None,
@@ -201,6 +202,11 @@ def amount(value: float, unit: str) -> str:
         value, unit = value / 1e9, "GB"
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{digits} {unit}"
+
+
+def _variant(row: Row, several: bool) -> str:
+    variant = f"{row['model']} {row['quant']}"
+    return f"{variant} ({row['runtime']})" if several else variant
 
 
 # --- one row --------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Record:
     if pick:
         sentences = [
             _what(where, pick, wish),
-            _why(pick, second, choice),
+            _why(pick, second, choice, able),
             _risk(found, pick, changed, wish),
         ]
     else:
@@ -272,7 +272,8 @@ def _what(where: str, pick: Candidate, wish: Wish) -> str:
         if not count
         else f"; it keeps to {'all ' if count > 1 else ''}{_count(count, 'constraint')}"
     )
-    return f"{_on(where)} take {pick.name}: {_numbers(pick)}{keeps}."
+    what = pick.name if where == "overall" else pick.variant
+    return f"{_on(where)} take {what}: {_numbers(pick)}{keeps}."
 
 
 def _numbers(candidate: Candidate) -> str:
@@ -280,16 +281,17 @@ def _numbers(candidate: Candidate) -> str:
     found = []
     for name, unit in (("speed", "tokens/s"), ("quality", "% F1"), ("energy", "J per token")):
         if estimate := OBJECTIVES[name].of(candidate):
-            found.append(_spread(estimate, unit) + (f", {estimate.kind}" if estimate.kind else ""))
+            found.append(_spread(estimate, unit))
     if memory := OBJECTIVES["memory"].of(candidate):
         found.append(f"{amount(memory.value, 'bytes')} of memory")
     return ", ".join(found)
 
 
 def _spread(estimate: Estimate, unit: str) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3g} {unit}"
-    return f"{estimate.value:.3g} {unit} ({estimate.low:.3g} to {estimate.high:.3g})"
+    spread = estimate.low is not None and estimate.high is not None
+    known = [f"{estimate.low:.3g} to {estimate.high:.3g}"] if spread else []
+    known += [estimate.kind] if estimate.kind else []
+    return f"{estimate.value:.3g} {unit}" + (f" ({', '.join(known)})" if known else "")
 
 
 SUPERLATIVES = {
@@ -300,13 +302,20 @@ SUPERLATIVES = {
 }
 
 
-def _why(pick: Candidate, second: Candidate | None, choice: Choice) -> str:
+def _why(
+    pick: Candidate, second: Candidate | None, choice: Choice, able: Sequence[Candidate]
+) -> str:
     """How the pick came about, and who comes next."""
     if second is None:
         return "There is no runner-up: nothing else keeps to everything."
     after = f"the runner-up is {second.name}: {_numbers(second)}."
     if not choice.steps:
-        return f"It is at least as good as every other in all that was measured; {after}"
+        quality = OBJECTIVES["quality"]
+        same = [
+            c for c in able if c is not pick and quality.of(c) and not quality.told_apart(pick, c)
+        ]
+        unsure = f", though {_names(same)} cannot be told apart from it in quality" if same else ""
+        return f"It is at least as good as every other in all that was measured{unsure}; {after}"
     compared = [step for step in choice.steps if step.left]
     said = [_alike(pick, step) for step in compared if len(step.left) > 1]
     if compared and len(compared[-1].left) == 1:
@@ -357,16 +366,15 @@ def _foremost(changed: list[Record]) -> list[Record]:
 
 
 def _said(change: Record, names: Mapping[str, str]) -> str:
-    other = names.get(change["pick"], "nothing")
+    other = f"it is {names[change['pick']]}" if change["pick"] else "nothing is left"
     if change["change"] == "without":
-        return f"{other} would be picked but was set aside ({change['why']})"
+        name = names[change["pick"]]
+        return f"{name} would be picked but was set aside ({change['why']})"
     to, unit, name = change["to"], change["unit"], change["constraint"]
     if change["change"] == "relax":
-        return (
-            f"with {name} at {amount(to, unit)}, not {amount(change['from'], unit)}, it is {other}"
-        )
+        return f"with {name} at {amount(to, unit)}, not {amount(change['from'], unit)}, {other}"
     beyond = "above" if CHECKS[name].at_least else "below"
-    return f"with {name} {beyond} {amount(to, unit)} it is {other}"
+    return f"with {name} {beyond} {amount(to, unit)} {other}"
 
 
 def _way_back(
@@ -383,7 +391,7 @@ def _way_back(
 
 
 def _on(where: str) -> str:
-    return "Overall," if where == "overall" else f"On {where}"
+    return "Overall," if where == "overall" else f"On {where},"
 
 
 def _count(number: int, what: str) -> str:

@@ -596,7 +596,7 @@ def _hangs_on(moved: Sequence[Record], cheapest: str, cost: Cost) -> str:
         for m in moved
         if {m["cheapest_at_low"], m["cheapest_at_high"]} != {cheapest}
     ]
-    flip = f"who is cheapest changes with {', '.join(flips)}" if flips else "none changes who is"
+    flip = f"that changes with {', '.join(flips)}" if flips else "no figure changes that"
     return (
         f"The figure that moves it most is {first['assumption']}: {cost.vary_pct:g} % down or up "
         f"give {first['at_low']:,.2f} and {first['at_high']:,.2f} {cost.currency}; the cheapest is "
