@@ -237,6 +237,12 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
     ]
 
 
+def test_a_limit_that_is_told_lets_in_what_it_promises() -> None:
+    slow = cell("F16", 4.3579, 60, ttft_s=1.23012)
+    assert "tps_at_least at 4.35 tokens/s" in decided(slow, tps_at_least=10)["sentences"][1]
+    assert "ttft_at_most at 1.24 s" in decided(slow, ttft_at_most=1)["sentences"][1]
+
+
 def test_no_candidate_and_no_single_way_back() -> None:
     found = decided(cell("F16", 4, 60), tps_at_least=10, ttft_at_most=0.5)
     assert (found["pick"], found["would_change"]) == (None, [])

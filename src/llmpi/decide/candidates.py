@@ -197,9 +197,9 @@ OBJECTIVES: dict[str, Objective[Candidate]] = {
 
 
 def amount(value: float, unit: str) -> str:
-    """A number with its unit, as a person writes it: three digits, bytes as GB."""
+    """A number with its unit, for people: three digits; bytes as the config's `4G` means it."""
     if unit == "bytes":
-        value, unit = value / 1e9, "GB"
+        value, unit = value / 1024**3, "GiB"
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{digits} {unit}"
 

@@ -8,6 +8,7 @@ apart from its best goes on to the next objective, and in the end to the smaller
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any
 
 from llmpi.decide.candidates import (
@@ -372,9 +373,19 @@ def _said(change: Record, names: Mapping[str, str]) -> str:
         return f"{name} would be picked but was set aside ({change['why']})"
     to, unit, name = change["to"], change["unit"], change["constraint"]
     if change["change"] == "relax":
+        shown_in = 1024**3 if unit == "bytes" else 1
+        to = _eased(to / shown_in, CHECKS[name].at_least) * shown_in
         return f"with {name} at {amount(to, unit)}, not {amount(change['from'], unit)}, {other}"
     beyond = "above" if CHECKS[name].at_least else "below"
     return f"with {name} {beyond} {amount(to, unit)} {other}"
+
+
+def _eased(limit: float, at_least: bool) -> float:
+    """A limit in three digits, rounded so that what it is to let in still keeps to it."""
+    if not limit:
+        return limit
+    step = 10.0 ** (floor(log10(abs(limit))) - 2)
+    return (floor if at_least else ceil)(round(limit / step, 9)) * step
 
 
 def _way_back(

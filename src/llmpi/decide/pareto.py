@@ -78,18 +78,19 @@ class Objective(Generic[T]):
 def dominates(a: T, b: T, objectives: Sequence[Objective[T]]) -> bool:
     """Whether `a` is nowhere behind `b`, and somewhere ahead of it beyond the noise.
 
-    What cannot be compared is not dominated. As the point estimates alone decide who is behind, no
-    circle can arise, and a front is never empty; with "not told apart" in their place it could.
+    What cannot be compared is not dominated; what neither has is left out. As the point estimates
+    alone decide who is behind, no circle can arise, and a front is never empty; with "not told
+    apart" in their place it could.
     """
-    if any(not o.comparable(a, b) or o.loss(a) > o.loss(b) for o in objectives):
+    asked = [o for o in objectives if o.of(a) or o.of(b)]
+    if any(not o.comparable(a, b) or o.loss(a) > o.loss(b) for o in asked):
         return False
-    return any(o.loss(a) < o.loss(b) and o.told_apart(a, b) for o in objectives)
+    return any(o.loss(a) < o.loss(b) and o.told_apart(a, b) for o in asked)
 
 
 def front(candidates: Sequence[T], objectives: Sequence[Objective[T]]) -> list[T]:
-    """Who is dominated by no other, in the order given; objectives nobody has do not count."""
-    known = [o for o in objectives if any(o.of(c) is not None for c in candidates)]
-    return [b for b in candidates if not any(dominates(a, b, known) for a in candidates)]
+    """Who is dominated by no other, in the order given."""
+    return [b for b in candidates if not any(dominates(a, b, objectives) for a in candidates)]
 
 
 def alike(candidates: Sequence[T], objective: Objective[T]) -> list[T]:
