@@ -274,6 +274,12 @@ def test_sentences() -> None:
     assert len(of_pi(asked())["sentences"]) == 3
 
 
+def test_a_break_even_beyond_the_life_span_is_no_comfort() -> None:
+    """550 ahead, saved at 577.76 a year: 11.4 months of 6."""
+    found = of_pi(asked(alternatives={"cloud": API}, lifespan_years=0.5))["sentences"]
+    assert "at this duty after 11.4 months, which is longer than it lasts" in found[1]
+
+
 def test_what_the_hat_buys() -> None:
     cost = asked(
         hardware={"pi": PI, "bare": {"board": 100, "ssd": 10}},

@@ -567,7 +567,10 @@ def _sentences(found: Record, cost: Cost) -> list[str]:
         f"{cost.duty_pct.value:g} % ({found['tokens_per_day']:,.0f} tokens a day); "
         f"{share:.0f} % of it is {largest[0]}."
     )
-    others = [_versus(name, o, money) for name, o in found["alternatives"].items()]
+    others = [
+        _versus(name, o, found["lifespan_years"], money)
+        for name, o in found["alternatives"].items()
+    ]
     second = (
         "; ".join(others)[0].upper() + "; ".join(others)[1:] + "."
         if others
@@ -576,7 +579,7 @@ def _sentences(found: Record, cost: Cost) -> list[str]:
     return [first, second, _hangs_on(found["sensitivity"], found["cheapest"], cost)]
 
 
-def _versus(name: str, other: Record, money: str) -> str:
+def _versus(name: str, other: Record, years: float, money: str) -> str:
     text = f"against {name} ({other['per_million_tokens']:,.2f} {money})"
     at, cheaper = other["break_even_tokens_per_day"], other["cheaper"]
     if cheaper in ("always", "never"):
@@ -584,6 +587,8 @@ def _versus(name: str, other: Record, money: str) -> str:
         return f"{text} it is {cheaper} cheaper{more}"
     months = other["break_even_months"]
     when = "never" if months is None else f"after {months:,.1f} months"
+    if months is not None and months > years * MONTHS_PER_YEAR:
+        when += ", which is longer than it lasts"
     return f"{text} it is cheaper {cheaper} {at:,.0f} tokens a day, at this duty {when}"
 
 
