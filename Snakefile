@@ -39,6 +39,7 @@ rule all:
     input:
         layout.at(layout.PAGE, study=study.study),
         layout.at(layout.SUMMARY_CSV, study=study.study),
+        layout.at(layout.RECOMMENDATION, study=study.study),
 
 
 rule models:

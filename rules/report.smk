@@ -33,6 +33,26 @@ rule summarize:
         "../workflow/scripts/summarize.py"
 
 
+rule recommend:
+    """What to take, per device and overall, and what it costs."""
+    input:
+        code=code("recommend", "decide/candidates", "decide/choice", "decide/cost", "decide/pareto"),
+        summary=layout.SUMMARY_JSON,
+    output:
+        recommendation=layout.RECOMMENDATION,
+    log:
+        "logs/recommend/{study}.log",
+    conda:
+        "../envs/workstation.yaml"
+    params:
+        constraints=study.constraints and study.constraints.model_dump(mode="json"),
+        cost=study.cost and study.cost.model_dump(mode="json"),
+    message:
+        "Choosing for study {wildcards.study}"
+    script:
+        "../workflow/scripts/recommend.py"
+
+
 rule report:
     """The page: self-contained, opens from disk."""
     input:

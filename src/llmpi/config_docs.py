@@ -75,6 +75,16 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ("calibration.text, qat.text", "", [study.TextSource]),
     ("gates[]", "", [study.Gate]),
     ("descent", "", [study.Descent]),
+    ("constraints", "", [study.Constraints]),
+    ("cost", "", [study.Cost]),
+    ("cost.hardware.ID", "", [study.Hardware]),
+    ("cost.engineering", "", [study.Engineering]),
+    (
+        "cost.alternatives.ID",
+        "Told by `kind`.",
+        [study.CloudApi, study.RentedGpu, study.LargerBoard, study.OtherDevice],
+    ),
+    ("cost.hat", "", [study.Hat]),
     ("battery", "", [study.Battery]),
     ("exclude[]", "", [study.Exclude]),
 ]
@@ -112,11 +122,11 @@ def schema() -> str:
 
 
 def _told_by(model: type[BaseModel]) -> str:
-    """The key, and for `transport` and `task` its value, that chooses this kind."""
+    """The key, and for `transport`, `task` and `kind` its value, that chooses this kind."""
     first = next(key for key in model.model_fields if key in model.__annotations__)
     return (
         f"`{first}: {get_args(model.model_fields[first].annotation)[0]}`"
-        if first in ("transport", "task")
+        if first in ("transport", "task", "kind")
         else f"`{first}`"
     )
 
@@ -165,9 +175,10 @@ def _kind(field: Any) -> str:
         (r"dict\[", "mapping by id"),
         (r"list\[", "list"),
         (r"Source", "mapping"),
-        (r"float", "number"),
-        (r"int", "whole number"),
-        (r"str", "text"),
+        (r"Figure", "figure"),
+        (r"\bfloat\b", "number"),
+        (r"\bint\b", "whole number"),
+        (r"\bstr\b", "text"),
     ):
         if re.search(pattern, text):
             return words

@@ -44,6 +44,7 @@ QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"
 SUMMARY_JSON = "results/report/{study}/summary.json"
+RECOMMENDATION = "results/report/{study}/recommendation.json"
 PAGE = "results/report/{study}/index.html"
 
 # Not a result: beside the config, kept under version control.

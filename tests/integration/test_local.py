@@ -170,9 +170,13 @@ def test_second_run_does_nothing(finished) -> None:
     assert planned(finished) == {}
 
 
+# What every new record leads to.
+TO_THE_REPORT = {"summarize": 1, "recommend": 1, "report": 1}
+
+
 def test_more_repetitions_rerun_the_benchmarks_and_the_report(copy) -> None:
     copy.config["workloads"]["chat"]["repetitions"] = 3
-    assert planned(copy) == {"benchmark_device": 2, "summarize": 1, "report": 1}
+    assert planned(copy) == {"benchmark_device": 2, **TO_THE_REPORT}
 
 
 def test_one_more_quantization_runs_its_own_chain(copy) -> None:
@@ -182,8 +186,7 @@ def test_one_more_quantization_runs_its_own_chain(copy) -> None:
         "deploy_gguf": 1,
         "benchmark_device": 1,
         "evaluate_quality": 1,
-        "summarize": 1,
-        "report": 1,
+        **TO_THE_REPORT,
     }
 
 
@@ -197,7 +200,7 @@ def test_one_more_device_leaves_the_first_ones_measurements(copy) -> None:
 
 def test_another_answer_length_rescores_but_draws_no_new_questions(copy) -> None:
     copy.config["quality"]["field"]["max_new_tokens"] = 9
-    assert planned(copy) == {"evaluate_quality": 2, "summarize": 1, "report": 1}
+    assert planned(copy) == {"evaluate_quality": 2, **TO_THE_REPORT}
 
 
 def test_touching_every_file_reruns_nothing(copy) -> None:
@@ -213,9 +216,10 @@ def test_touching_every_file_reruns_nothing(copy) -> None:
         ("src/llmpi/report/page.py", {"report"}),
         ("src/llmpi/report/page.html", {"report"}),
         ("src/llmpi/report/charts.py", {"report"}),
-        ("src/llmpi/report/summary.py", {"summarize", "report"}),
-        ("src/llmpi/device/measure.py", {"benchmark_device", "summarize", "report"}),
-        ("src/llmpi/quality/prompt.py", {"evaluate_quality", "summarize", "report"}),
+        ("src/llmpi/decide/choice.py", {"recommend"}),
+        ("src/llmpi/report/summary.py", {*TO_THE_REPORT}),
+        ("src/llmpi/device/measure.py", {"benchmark_device", *TO_THE_REPORT}),
+        ("src/llmpi/quality/prompt.py", {"evaluate_quality", *TO_THE_REPORT}),
         ("src/llmpi/jobs.py", set()),
         ("rules/common.smk", set()),
     ],

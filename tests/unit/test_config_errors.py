@@ -24,7 +24,7 @@ quality:
 QUANTS = ", ".join(FTYPES)
 TOP = (
     "study, models, quants, calibration, qat, devices, workloads, runtimes, quality, gates, "
-    "descent, battery, exclude"
+    "descent, constraints, cost, battery, exclude"
 )
 WORKLOAD = (
     "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
@@ -178,6 +178,42 @@ BAD = {
     "file that is not there": (
         ("questions.json", "nowhere.json"),
         "11: quality.field.squad_file: there is no file or folder 'nowhere.json'",
+    ),
+    "constraint on a missing workload": (
+        ("quality:", "constraints: {workload: chta}\nquality:"),
+        "10: constraints.workload: no workload 'chta' under 'workloads'; did you mean 'chat'? "
+        "Allowed: chat",
+    ),
+    "constraint that is none": (
+        ("quality:", "constraints: {tps_at_last: 3}\nquality:"),
+        "10: constraints.tps_at_last: unknown key; did you mean 'tps_at_least'? Allowed: workload, "
+        "task, prefer, tps_at_least, ttft_at_most, itl_p95_at_most, f1_drop_at_most, "
+        "memory_at_most, power_at_most, j_per_token_at_most, battery_hours_at_least",
+    ),
+    "loss of a quality that is not scored": (
+        (
+            "quality:\n  field: {task: squad, squad_file: questions.json}",
+            "constraints: {f1_drop_at_most: 3}",
+        ),
+        "10: constraints.f1_drop_at_most: f1_drop_at_most needs a task of the kind squad under "
+        "'quality'",
+    ),
+    "cost of a missing device": (
+        (
+            "quality:",
+            "cost:\n  currency: EUR\n  hardware: {heer: {board: 90}}\n  lifespan_years: 4\n"
+            "  duty_pct: 20\n  price_per_kwh: 0.3\nquality:",
+        ),
+        "12: cost.hardware.heer: no device 'heer' under 'devices'; did you mean 'here'? "
+        "Allowed: here",
+    ),
+    "figure that is no number": (
+        (
+            "quality:",
+            "cost:\n  currency: EUR\n  hardware: {here: {board: 90}}\n  lifespan_years: 4\n"
+            "  duty_pct: much\n  price_per_kwh: 0.3\nquality:",
+        ),
+        "14: cost.duty_pct: 'much': should be a number, or a mapping of 'value' and 'source'",
     ),
     "no YAML": (
         ("study: demo", "study: [demo"),

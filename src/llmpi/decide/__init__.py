@@ -1,1 +1,1 @@
-"""What a study will need and give, before a weight is downloaded."""
+"""The decision: plan, choice, money."""

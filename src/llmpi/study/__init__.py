@@ -11,6 +11,18 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.quant_types import is_trained, wants_imatrix, width_order
+from llmpi.study.decision import (
+    CloudApi,
+    Constraints,
+    Cost,
+    Engineering,
+    Figure,
+    Hardware,
+    Hat,
+    LargerBoard,
+    OtherDevice,
+    RentedGpu,
+)
 from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDevice
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
@@ -30,20 +42,30 @@ __all__ = [
     "AbTask",
     "Battery",
     "Calibration",
+    "CloudApi",
+    "Constraints",
+    "Cost",
     "Descent",
     "DivergenceTask",
     "EngineWheel",
+    "Engineering",
     "Exclude",
+    "Figure",
     "Gate",
+    "Hardware",
+    "Hat",
     "HubSource",
+    "LargerBoard",
     "Limits",
     "LmEvalTask",
     "LocalDevice",
     "Model",
+    "OtherDevice",
     "PathSource",
     "PypiSource",
     "Qat",
     "QualityTask",
+    "RentedGpu",
     "Runtime",
     "ScratchSource",
     "SquadTask",
@@ -115,6 +137,10 @@ class Study(Part):
     """Minimum quality a variant must reach."""
     descent: Descent | None = None
     """Stop at the first bit width that does not hold."""
+    constraints: Constraints | None = None
+    """What a variant must keep to before it is recommended."""
+    cost: Cost | None = None
+    """What running it costs, and what the alternatives would."""
     battery: Battery = Battery()
     """The battery that words per battery life are stated for; the paper's by default."""
     exclude: list[Exclude] = Field(default_factory=list)
@@ -156,6 +182,30 @@ class Study(Part):
                 name = getattr(rule, key)
                 if name is not None:
                     check_name(name, names, key, f"{key}s", ("exclude", i, key))
+        return self
+
+    @model_validator(mode="after")
+    def _decision_names_are_known(self) -> Self:
+        if limits := self.constraints:
+            scored = [task for task, asked in self.quality.items() if isinstance(asked, SquadTask)]
+            where = "constraints"
+            if limits.workload:
+                workload = (where, "workload")
+                check_name(limits.workload, self.workloads, "workload", "workloads", workload)
+            if limits.task:
+                check_name(limits.task, scored, "squad task", "quality", (where, "task"))
+            if limits.f1_drop_at_most is not None and not scored:
+                raise PydanticCustomError(
+                    "section_needed",
+                    "f1_drop_at_most needs a task of the kind squad under 'quality'",
+                    {"loc": (where, "f1_drop_at_most")},
+                )
+        if cost := self.cost:
+            named = [(("cost", "hardware", device), device) for device in cost.hardware]
+            if hat := cost.hat:
+                named += [(("cost", "hat", key), name) for key, name in hat]
+            for loc, device in named:
+                check_name(device, self.devices, "device", "devices", loc)
         return self
 
     @model_validator(mode="after")

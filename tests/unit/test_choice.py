@@ -1,0 +1,485 @@
+"""The choice: hand-made studies where the right pick is known, and what always holds."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_report import bench, quality, results, spec, write
+
+from llmpi import layout
+from llmpi.decide.choice import recommend
+from llmpi.errors import LlmpiError
+from llmpi.records import Record
+from llmpi.report.summary import summarize
+from llmpi.study import Constraints
+
+WIDTHS = ("F16", "Q8_0", "Q4_0", "Q2_K")
+
+
+def cell(quant: str, tps: float, f1: float, **more: Any) -> dict[str, Any]:
+    """A good cell, with the fields of `llmpi.report.summary.row` that the choice reads."""
+    return {
+        "device": "pi",
+        "model": "m",
+        "quant": quant,
+        "runtime": "default",
+        "workload": "chat",
+        "status": "ok",
+        "stage": None,
+        "reason": None,
+        "tg_tps": tps,
+        "tg_min_tps": tps - 0.2,
+        "tg_max_tps": tps + 0.2,
+        "repetitions": 5,
+        "ttft_s": 1.0,
+        "itl_p95_s": 1.2 / tps,
+        "peak_rss_bytes": 1000 * (4 - WIDTHS.index(quant)),
+        "file_bytes": 900 * (4 - WIDTHS.index(quant)),
+        "marks": "",
+        "parity_reason": None,
+        "gates_failed": "",
+        **energy(None),
+        "qa_status": "ok",
+        "qa_reason": None,
+        "qa_items": 100,
+        "qa_f1_pct": f1,
+        "qa_f1_low_pct": f1 - 1,
+        "qa_f1_high_pct": f1 + 1,
+        "qa_has_ans_f1_pct": f1,
+        "qa_has_ans_f1_low_pct": f1 - 2,
+        "qa_has_ans_f1_high_pct": f1 + 2,
+        **against_widest(None),
+        **more,
+    }
+
+
+def against_widest(loss: float | None, verdict: str | None = None) -> dict[str, Any]:
+    known = loss is not None
+    return {
+        "qa_f1_difference_pct": -loss if known else None,
+        "qa_f1_difference_low_pct": -loss - 3 if known else None,
+        "qa_f1_difference_high_pct": -loss + 3 if known else None,
+        "qa_f1_minimum_detectable_pct": 4.2 if known else None,
+        "qa_f1_verdict": verdict,
+    }
+
+
+def energy(tier: str | None, power_w: float | None = None, j: float | None = None) -> Record:
+    return {
+        "energy_tier": tier,
+        "tg_power_w": power_w,
+        "tg_j_per_token": j,
+        "tg_uncertainty_j_per_token": j and j / 100,
+    }
+
+
+def summary(*rows: dict[str, Any], **config: Any) -> Record:
+    return {
+        "study": "s",
+        "rows": list(rows),
+        "provenance": {
+            "config": {
+                "workloads": {"chat": {}},
+                "runtimes": {"default": {}},
+                "quality": {"qa": {"task": "squad"}},
+                "battery": {"wh": 5.0},
+                **config,
+            }
+        },
+    }
+
+
+def decision(found: Record, where: str = "overall") -> Record:
+    return next(d for d in found["decisions"] if d["where"] == where)
+
+
+def decided(*rows: dict[str, Any], **limits: Any) -> Record:
+    return decision(recommend(summary(*rows), Constraints(**limits)))
+
+
+def quant(candidate: str | None) -> str | None:
+    return candidate and candidate.split("/")[2]
+
+
+def test_the_best_quality_that_is_fast_enough() -> None:
+    found = decided(
+        cell("F16", 4, 60),
+        cell("Q8_0", 7, 59, **against_widest(1, "worse")),
+        cell("Q4_0", 12, 50, **against_widest(10, "worse")),
+        tps_at_least=6,
+    )
+    assert (quant(found["pick"]), quant(found["runner_up"])) == ("Q8_0", "Q4_0")
+    assert found["killed"] == {"tps_at_least": 1}
+
+
+def test_a_tie_within_the_noise_goes_to_the_faster() -> None:
+    """Q8_0 is a point worse than the F16, but the paired test cannot tell."""
+    tie = against_widest(1, "not distinguishable")
+    found = decided(cell("F16", 4, 60), cell("Q8_0", 7, 59, **tie))
+    assert quant(found["pick"]) == "Q8_0"
+    assert found["groups"]["quality"] == [["pi/m/F16/default", "pi/m/Q8_0/default"]]
+    assert found["groups"]["speed"] == [["pi/m/Q8_0/default"], ["pi/m/F16/default"]]
+    assert found["sentences"][1].startswith(
+        "In quality it cannot be told apart from the best, m F16 on pi (a difference under 4.2 "
+        "points of F1 would not be seen), so the highest speed decides; the runner-up is m F16"
+    )
+
+
+def test_a_tie_in_speed_too_goes_to_the_smaller() -> None:
+    tie = against_widest(1, "not distinguishable")
+    found = decided(cell("F16", 7.1, 60), cell("Q8_0", 7, 59, **tie))
+    assert quant(found["pick"]) == "Q8_0"
+    assert [step["objective"] for step in found["steps"]] == [
+        "quality",
+        "speed",
+        "energy",
+        "memory",
+    ]
+
+
+def test_variants_that_were_not_compared_directly_go_by_their_intervals() -> None:
+    worse = against_widest(9, "worse")
+    near = cell("Q8_0", 7, 51, **worse), cell("Q4_0", 12, 50, **worse)
+    assert quant(decided(*near, cell("F16", 1, 60), tps_at_least=2)["pick"]) == "Q4_0"
+    far = cell("Q8_0", 7, 53, **worse), cell("Q4_0", 12, 50, **worse)
+    assert quant(decided(*far, cell("F16", 1, 60), tps_at_least=2)["pick"]) == "Q8_0"
+
+
+def test_a_throttled_winner_is_set_aside_and_named() -> None:
+    found = decided(
+        cell("F16", 4, 60),
+        cell("Q8_0", 9, 60, marks="throttled", **against_widest(0, "not distinguishable")),
+    )
+    assert quant(found["pick"]) == "F16"
+    assert found["would_change"] == [
+        {
+            "change": "without",
+            "constraint": "throttled",
+            "why": "the board was throttled while it was measured",
+            "pick": "pi/m/Q8_0/default",
+        }
+    ]
+    assert "m Q8_0 on pi would be picked but was set aside (the board was" in found["sentences"][2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "constraint"),
+    [
+        ({"marks": "throttled; memory-bound: overflow"}, ["throttled", "overflow"]),
+        ({"status": "failed", "reason": "died"}, ["failed"]),
+        ({"parity_reason": "other; tokens", "gates_failed": "parity: other; tokens"}, ["parity"]),
+        (
+            {"gates_failed": "qa f1: 1.0 % < 9 %; qa exact: no items < 9 %"},
+            ["gate qa f1", "gate qa exact"],
+        ),
+        ({"qa_f1_pct": None, "qa_status": "skipped", "qa_reason": "Q8_0 fails"}, ["unscored"]),
+        ({"qa_has_ans_f1_high_pct": 1.5}, ["broken"]),
+        ({"qa_has_ans_f1_high_pct": 25}, ["broken"]),
+    ],
+)
+def test_faults(fault: dict[str, Any], constraint: list[str]) -> None:
+    found = recommend(summary(cell("F16", 4, 60), cell("Q4_0", 9, 70, **fault)), Constraints())
+    killed_by = found["candidates"][1]["killed_by"]
+    assert [kill["constraint"] for kill in killed_by] == constraint
+    assert quant(decision(found)["pick"]) == "F16"
+
+
+def test_a_model_that_always_abstains_is_not_picked_for_its_high_f1() -> None:
+    """The demo's Q4_0: F1 32.0, on the questions with an answer 0."""
+    mute = {"qa_has_ans_f1_pct": 0.0, "qa_has_ans_f1_low_pct": 0.0, "qa_has_ans_f1_high_pct": 0.0}
+    found = decided(cell("F16", 97, 22.4), cell("Q4_0", 156, 32.0, **mute))
+    assert quant(found["pick"]) == "F16"
+
+
+def test_perplexity_tells_a_broken_variant_without_questions() -> None:
+    rows = [cell("F16", 4, 0), cell("Q2_K", 9, 0)]
+    for row, ratio in zip(rows, (1.0, 3.5), strict=True):
+        row |= {"text_perplexity_ratio": ratio, "text_perplexity_ratio_se": 0.1}
+    found = recommend(summary(*rows, quality={"text": {"task": "divergence"}}), Constraints())
+    assert found["task"] is None
+    assert [k["constraint"] for k in found["candidates"][1]["killed_by"]] == ["broken"]
+    assert "quality was not measured" in decision(found)["sentences"][2]
+
+
+def test_no_candidate_names_the_smallest_single_change() -> None:
+    rows = (
+        cell("F16", 4, 60),
+        cell("Q8_0", 7, 56, **against_widest(4, "worse")),
+        cell("Q4_0", 12, 50, **against_widest(10, "worse")),
+    )
+    found = decided(*rows, tps_at_least=10, f1_drop_at_most=2)
+    assert (found["pick"], found["runner_up"], found["able"]) == (None, None, [])
+    assert found["would_change"] == [
+        {
+            "change": "relax",
+            "constraint": "tps_at_least",
+            "from": 10,
+            "to": 4,
+            "unit": "tokens/s",
+            "pick": "pi/m/F16/default",
+        },
+        {
+            "change": "relax",
+            "constraint": "f1_drop_at_most",
+            "from": 2,
+            "to": 10,
+            "unit": "points",
+            "pick": "pi/m/Q4_0/default",
+        },
+    ]
+    assert found["sentences"] == [
+        "Overall, nothing can be recommended: none of 3 candidates keeps to everything.",
+        "One change is enough: with tps_at_least at 4 tokens/s, not 10 tokens/s, it is m F16 on pi;"
+        " or with f1_drop_at_most at 10 points, not 2 points, it is m Q4_0 on pi.",
+        "Ruled out by: tps_at_least 2, f1_drop_at_most 2.",
+    ]
+
+
+def test_a_limit_that_is_told_lets_in_what_it_promises() -> None:
+    slow = cell("F16", 4.3579, 60, ttft_s=1.23012)
+    assert "tps_at_least at 4.35 tokens/s" in decided(slow, tps_at_least=10)["sentences"][1]
+    assert "ttft_at_most at 1.24 s" in decided(slow, ttft_at_most=1)["sentences"][1]
+
+
+def test_no_candidate_and_no_single_way_back() -> None:
+    found = decided(cell("F16", 4, 60), tps_at_least=10, ttft_at_most=0.5)
+    assert (found["pick"], found["would_change"]) == (None, [])
+    assert quant(found["nearest"]) == "F16"
+    assert found["sentences"][1] == (
+        "No single change is enough; the nearest is m F16 on pi, but tps_at_least: 4 tokens/s "
+        "against 10 tokens/s; ttft_at_most: 1 s against 0.5 s."
+    )
+
+
+def test_estimated_energy_does_not_keep_to_a_limit() -> None:
+    """The estimate looks better, yet only the metered one is known to keep to 5 W."""
+    found = decided(
+        cell("F16", 4, 60, **energy("metered", 4.8, 1.2)),
+        cell("Q8_0", 9, 61, device="vm", **energy("estimated", 3.0, 0.3)),
+        power_at_most=5,
+    )
+    assert found["pick"] == "pi/m/F16/default"
+    [change] = [c for c in found["would_change"] if c["change"] == "without"]
+    assert (change["constraint"], change["pick"]) == ("estimated", "vm/m/Q8_0/default")
+    assert change["why"] == "power_at_most: 3 W is estimated, not measured"
+
+
+def test_estimated_and_metered_energy_are_never_ranked() -> None:
+    """Same speed, quality and memory: a tenth of the joules would win if they were of one tier."""
+    rows = [
+        cell("F16", 4, 60, **energy("metered", 4.8, 1.2)),
+        cell("F16", 4, 60, device="vm", **energy("estimated", 0.5, 0.1)),
+    ]
+    found = decided(*rows)
+    assert len(found["front"]) == 2
+    assert {"objective": "energy", "left": []} in found["steps"]
+    rows[1]["energy_tier"] = "metered"
+    assert decided(*rows)["front"] == ["vm/m/F16/default"]
+
+
+def test_preferring_energy_asks_for_a_measured_one() -> None:
+    tie = against_widest(1, "not distinguishable")
+    rows = (
+        cell("F16", 4, 60, **energy("metered", 5, 1.2)),
+        cell("Q8_0", 7, 59, **energy("metered", 5, 0.7), **tie),
+        cell("Q4_0", 12, 50, **energy(None), **against_widest(10, "worse")),
+    )
+    found = decided(*rows, prefer="energy")
+    assert quant(found["pick"]) == "Q8_0"
+    assert found["killed"] == {"unmeasured": 1}
+    assert quant(found["by_preference"]["speed"]) == "Q4_0"
+
+
+def test_battery_hours() -> None:
+    """5 Wh at 4 W are 1.25 h."""
+    row = cell("F16", 4, 60, **energy("metered", 4.0, 1.0))
+    assert decided(row, battery_hours_at_least=1.25)["pick"]
+    assert decided(row, battery_hours_at_least=1.26)["would_change"][0]["to"] == 1.25
+
+
+def test_how_far_the_pick_holds() -> None:
+    worse = against_widest(10, "worse")
+    found = decided(cell("F16", 4, 60), cell("Q4_0", 12, 50, **worse), tps_at_least=3)
+    assert found["would_change"] == [
+        {
+            "change": "tighten",
+            "constraint": "tps_at_least",
+            "from": 3,
+            "to": 4,
+            "unit": "tokens/s",
+            "pick": "pi/m/Q4_0/default",
+        }
+    ]
+    assert found["sentences"][2] == (
+        "To know: with tps_at_least above 4 tokens/s it is m Q4_0 on pi."
+    )
+
+
+def test_what_the_spread_does_not_show() -> None:
+    """The drop is 1 point, but may be 4."""
+    rows = cell("F16", 4, 60), cell("Q8_0", 7, 59, **against_widest(1, "not distinguishable"))
+    found = recommend(summary(*rows), Constraints(f1_drop_at_most=2, tps_at_least=6))
+    check = found["candidates"][1]["checks"]["f1_drop_at_most"]
+    assert check == {"value": 1, "limit": 2, "unit": "points", "shown": False}
+    assert found["candidates"][1]["checks"]["tps_at_least"]["shown"] is True
+    assert "reaches beyond f1_drop_at_most" in decision(found)["sentences"][2]
+
+
+def test_a_decision_per_device_and_overall() -> None:
+    found = recommend(
+        summary(cell("F16", 4, 60), cell("F16", 9, 60, device="pi16")), Constraints(tps_at_least=5)
+    )
+    assert [d["where"] for d in found["decisions"]] == ["overall", "pi", "pi16"]
+    assert [d["pick"] for d in found["decisions"]] == [
+        "pi16/m/F16/default",
+        None,
+        "pi16/m/F16/default",
+    ]
+
+
+def test_one_repetition_tells_nothing_apart() -> None:
+    rows = [
+        cell("F16", 4, 60, repetitions=1),
+        cell("Q8_0", 9, 60, repetitions=1, **against_widest(0, "not distinguishable")),
+    ]
+    found = decided(*rows)
+    assert len(found["groups"]["speed"]) == 1
+    assert "measured once" in found["sentences"][2]
+
+
+def test_nothing_ran() -> None:
+    died = {"tg_tps": None, "marks": None, "repetitions": None, "peak_rss_bytes": None}
+    died |= {"ttft_s": None, "itl_p95_s": None, "status": "failed", "reason": "out of memory"}
+    found = decided(cell("F16", 4, 60, **died), tps_at_least=1)
+    assert (found["pick"], found["nearest"], found["killed"]) == (None, None, {"failed": 1})
+    assert len(found["sentences"]) == 3
+
+
+def test_a_workload_that_was_left_out() -> None:
+    with pytest.raises(LlmpiError, match="'chat' was left out of the whole sweep"):
+        recommend(summary(), Constraints())
+
+
+__all__ = ["results"]  # the fixture of a study's records
+
+
+@pytest.mark.usefixtures("results")
+def test_on_a_summary_as_it_is_made() -> None:
+    """F16 works; Q4_0's benchmark died; Q2_K is measured, estimated, and faster."""
+    phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
+    drawn = {"status": "ok", "tier": "estimated", "idle_power_w": 3.0, "pp": phase, "tg": phase}
+    where = {"study": "s", "model": "m", "quant": "Q2_K"}
+    write(layout.BENCH, bench(energy=drawn), device="pi", runtime="default", **where)
+    write(layout.QUALITY, quality(45.0), task="qa", **where)
+    found = recommend(summarize(spec()), Constraints(f1_drop_at_most=30))
+    assert [[k["constraint"] for k in c["killed_by"]] for c in found["candidates"]] == [
+        [],
+        ["failed"],
+        [],
+    ]
+    assert found["candidates"][2]["checks"]["f1_drop_at_most"]["value"] == pytest.approx(0)
+    assert found["candidates"][2]["energy"]["kind"] == "estimated"
+    limited = recommend(summarize(spec()), Constraints(power_at_most=9))
+    assert decision(limited)["killed"] == {"failed": 1, "estimated": 1, "power_at_most": 1}
+
+
+# --- what always holds ----------------------------------------------------------------------------
+
+cells = st.builds(
+    lambda quant, device, tps, spread, f1, width, loss, verdict, tier, power, j, marks: cell(
+        quant,
+        tps,
+        f1,
+        device=device,
+        tg_min_tps=tps * (1 - spread),
+        tg_max_tps=tps * (1 + spread),
+        qa_f1_low_pct=f1 - width,
+        qa_f1_high_pct=f1 + width,
+        marks=marks,
+        **energy(*((tier, power, j) if tier else (None,))),
+        **against_widest(loss, verdict),
+    ),
+    st.sampled_from(WIDTHS),
+    st.sampled_from(["pi", "vm"]),
+    st.integers(1, 20),
+    st.floats(0, 0.5),
+    st.integers(10, 90),
+    st.integers(0, 30),
+    st.integers(-10, 30),
+    st.sampled_from(["better", "worse", "not distinguishable"]),
+    st.sampled_from([None, "metered", "pmic", "estimated"]),
+    st.integers(1, 10),
+    st.integers(1, 10),
+    st.sampled_from(["", "", "", "throttled"]),
+)
+studies = st.lists(
+    cells, min_size=1, max_size=5, unique_by=lambda c: (c["device"], c["quant"])
+).map(lambda rows: summary(*rows))
+limits = st.fixed_dictionaries(
+    {},
+    optional={
+        "tps_at_least": st.integers(1, 20),
+        "f1_drop_at_most": st.integers(0, 30),
+        "power_at_most": st.integers(1, 10),
+        "memory_at_most": st.integers(1000, 4000),
+        "prefer": st.sampled_from(["quality", "speed", "energy", "memory"]),
+    },
+)
+
+
+@given(studies, limits)
+def test_the_pick_is_able_and_on_the_front(study: Record, asked: dict[str, Any]) -> None:
+    found = recommend(study, Constraints(**asked))
+    json.dumps(found)
+    for made in found["decisions"]:
+        assert bool(made["front"]) == bool(made["able"]) == bool(made["pick"])
+        assert len(made["sentences"]) == 3
+        if made["pick"]:
+            assert made["pick"] in made["front"]
+            assert set(made["front"]) <= set(made["able"])
+            assert made["runner_up"] != made["pick"]
+        grouped = [c for group in made["groups"]["speed"] for c in group]
+        assert sorted(grouped) == sorted(made["able"])
+
+
+@given(
+    studies,
+    limits,
+    st.sampled_from(["tps_at_least", "f1_drop_at_most", "power_at_most"]),
+    st.floats(0, 10),
+)
+def test_relaxing_never_removes_a_candidate(
+    study: Record, asked: dict[str, Any], name: str, slack: float
+) -> None:
+    strict = decision(recommend(study, Constraints(**asked)))
+    more = {"tps_at_least": lambda v: v / (1 + slack)}.get(name, lambda v: v + slack)
+    looser = {k: more(v) if k == name and k != "prefer" else v for k, v in asked.items()}
+    dropped = {k: v for k, v in asked.items() if k != name}
+    for other in (looser, dropped):
+        assert set(strict["able"]) <= set(decision(recommend(study, Constraints(**other)))["able"])
+
+
+@given(studies, limits)
+def test_what_is_said_to_change_the_pick_does(study: Record, asked: dict[str, Any]) -> None:
+    made = decision(recommend(study, Constraints(**asked)))
+    for change in made["would_change"]:
+        assert change["pick"] != made["pick"]
+        if change["change"] == "relax":
+            moved = {**asked, change["constraint"]: change["to"]}
+            assert decision(recommend(study, Constraints(**moved)))["pick"] == change["pick"]
+        if change["change"] == "tighten":
+            held = {**asked, change["constraint"]: change["to"]}
+            assert made["pick"] in decision(recommend(study, Constraints(**held)))["able"]
+
+
+@given(studies, limits)
+def test_a_faulty_cell_is_never_picked(study: Record, asked: dict[str, Any]) -> None:
+    found = recommend(study, Constraints(**asked))
+    killed = {c["id"] for c in found["candidates"] if c["killed_by"]}
+    throttled = {
+        c["id"] for c, row in zip(found["candidates"], study["rows"], strict=True) if row["marks"]
+    }
+    assert throttled <= killed
+    assert not killed & {d["pick"] for d in found["decisions"]}

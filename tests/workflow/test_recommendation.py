@@ -1,0 +1,43 @@
+"""The rule that chooses, run on the summary of a study that was not measured yet."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from support import run_snakemake
+
+from llmpi import layout
+from llmpi.config_file import load_study
+from llmpi.records import read_json, write_json
+from llmpi.report.summary import summarize
+
+DECIDING = {
+    "constraints": {"tps_at_least": 5, "memory_at_most": "4G"},
+    "cost": {
+        "currency": "EUR",
+        "hardware": {"here": {"board": {"value": 80, "source": "list price"}}},
+        "lifespan_years": 4,
+        "duty_pct": 10,
+        "price_per_kwh": 0.3,
+    },
+}
+
+
+def test_recommend_writes_its_record(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workdir)
+    config = Path("config/config.yaml")
+    config.write_text(config.read_text() + yaml.safe_dump(DECIDING))
+    study = load_study(config)
+    summary, out = (
+        Path(layout.at(pattern, study=study.study))
+        for pattern in (layout.SUMMARY_JSON, layout.RECOMMENDATION)
+    )
+    write_json(summary, summarize(study.model_dump(mode="json")))
+    run_snakemake("--cores", "1", "--allowed-rules", "recommend", "--", str(out), cwd=workdir)
+    found = read_json(out)
+    assert found["constraints"] == {"tps_at_least": 5, "memory_at_most": 4 * 1024**3}
+    assert [d["where"] for d in found["decisions"]] == ["overall", "here"]
+    assert found["decisions"][0]["killed"] == {"failed": 6}
+    assert found["money"]["devices"] == [
+        {"device": "here", "reason": "nothing is recommended on it"}
+    ]
