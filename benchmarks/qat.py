@@ -52,7 +52,7 @@ def main() -> None:
     base, plain = ({path.stem: path for path in demo_files()}[name] for name in ("F16", QUANT))
     with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
         folder = Path(name)
-        results = {}
+        results: dict[str, float] = {}
         if args.small:
             results |= small(seen, unseen, folder, args.threads)
         results |= recovered(base, plain, seen, unseen, folder, args)
