@@ -59,7 +59,10 @@ class Trainer:
         self._folder = folder
         self._identity = sha256_of_json([identity, asdict(settings), torch.__version__])
         self._optimizer = torch.optim.AdamW(
-            student.parameters(),
+            [
+                {"params": [w for w in student.parameters() if w.dim() > 1]},
+                {"params": [w for w in student.parameters() if w.dim() == 1], "weight_decay": 0.0},
+            ],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             betas=(0.9, 0.95),
