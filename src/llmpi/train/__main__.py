@@ -3,7 +3,8 @@
 import json
 import shutil
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from llmpi.device.engine import EngineError
 from llmpi.device.say import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
-from llmpi.records import Record, is_ok
+from llmpi.records import Record, is_ok, sha256_of
 from llmpi.train import export
 from llmpi.train.llama import shape_of
 from llmpi.train.settings import Qat
@@ -58,8 +59,9 @@ def train(job: Record) -> Record:
         held_out_share=settings.held_out_share,
         held_out_windows=settings.held_out_sequences,
     )
-    with tempfile.TemporaryDirectory(prefix="llmpi-", dir=Path(job["out"]).parent) as scratch:
-        kinds = export.kinds_of(base, job["base_manifest"], quant, Path(scratch))
+    checkpoints = Path(job["checkpoints"])
+    with _scratch(checkpoints / "scratch") as scratch:
+        kinds = export.kinds_of(base, job["base_manifest"], quant, scratch)
         weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
         teacher = {name: w.clone() for name, w in weights.items()} if settings.distill else None
         student = Student(weights, kinds)
@@ -69,22 +71,23 @@ def train(job: Record) -> Record:
             shape,
             text,
             settings,
-            folder=Path(job["checkpoints"]),
+            folder=checkpoints,
             identity={
                 "base": job["base_manifest"]["sha256"],
                 "kinds": kinds,
                 "corpus": job["corpus"]["sha256"],
                 "device": device.type,
+                "code": [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))],
             },
         )
         del weights, teacher
         say(f"trains {len(student.trained)} tensors for {quant} on {_name(device)}")
         trainer.run()
-        made = export.write(student, base, job["base_manifest"], quant, Path(scratch))
+        made = export.write(student, base, job["base_manifest"], quant, scratch)
         if not is_ok(made):
             raise CellError(made["reason"])
-        verified = export.verify(student, Path(scratch) / export.QUANTIZED)
-        shutil.move(Path(scratch) / export.QUANTIZED, job["out"])
+        verified = export.verify(student, scratch / export.QUANTIZED)
+        shutil.move(scratch / export.QUANTIZED, job["out"])
     best = min(trainer.history, key=lambda look: look["loss"])
     return {
         **made,
@@ -103,6 +106,17 @@ def train(job: Record) -> Record:
             "verified": verified,
         },
     }
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder for the block; of one that was killed, nothing is left behind for long."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _name(device: torch.device) -> str:

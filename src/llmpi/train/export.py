@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from llmpi.errors import CellError
-from llmpi.gguf import contents, ggml
+from llmpi.gguf import contents, ggml, quantizers
 from llmpi.gguf.quantize import quantize
 from llmpi.records import Record, is_ok
 from llmpi.train.student import Student
@@ -51,7 +51,7 @@ def write(student: Student, base: Path, manifest: Record, quant: str, scratch: P
 
 
 def verify(student: Student, path: Path) -> int:
-    """Compare every tensor of the file with the bytes that training saw.
+    """Compare every tensor of the file with what training saw: the bytes, and what ggml reads.
 
     Returns:
         How many tensors there are.
@@ -63,7 +63,11 @@ def verify(student: Student, path: Path) -> int:
     if {name: tensor.kind for name, tensor in found.items()} != student.kinds:
         raise CellError("llama.cpp gave the trained model's tensors other types than the base's")
     for name, tensor in found.items():
-        if not np.array_equal(tensor.data, student.file_bytes(name)):
+        seen = student.seen[name].detach().cpu().numpy()
+        rows = tensor.data.reshape(seen.size // seen.shape[-1], -1)
+        read = quantizers.dequantized(rows, tensor.kind, seen.shape[-1]).reshape(seen.shape)
+        same = np.array_equal(tensor.data, student.file_bytes(name))
+        if not (same and np.array_equal(read, seen)):
             raise CellError(
                 f"{name}: the {tensor.kind} in the file is not the one that training saw; this "
                 "llmpi does not quantize as this engine does"

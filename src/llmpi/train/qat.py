@@ -19,9 +19,18 @@ from llmpi.train.settings import settings
 log = logging.getLogger(__name__)
 
 ENTRY = "llmpi.train"
-# Matrix products of CUDA are reproducible with this setting only (cuBLAS, "Results
-# reproducibility").
-ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+ENVIRONMENT = {
+    # Threads that wait spin by default, which on a machine that does other work, too, takes the
+    # core from the thread they wait for: a step took six times as long.
+    "OMP_WAIT_POLICY": "passive",
+    # Matrix products of CUDA are reproducible with this setting only (cuBLAS, "Results
+    # reproducibility").
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    # A step needs what the step before gave back: glibc shall not hand it to the kernel between
+    # (mallopt(3); 32 MiB is the most that it takes).
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+}
 
 
 def train_qat(

@@ -10,9 +10,9 @@ from llmpi.errors import LlmpiError
 class Qat:
     """Settings of quantization-aware training."""
 
-    steps: int = 120
+    steps: int = 90
     """Updates of the weights."""
-    sequences: int = 8
+    sequences: int = 4
     """So many sequences of the text make a step."""
     sequence_tokens: int = 256
     accumulation: int = 1
@@ -22,7 +22,7 @@ class Qat:
     bf16: bool = True
     """Matrix products in bfloat16; weights, norms, losses and updates stay float32."""
 
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-4
     """Of AdamW, at its highest."""
     warmup_share: float = 0.1
     """Of the steps, over which the rate rises linearly; then it falls as a cosine."""
@@ -43,9 +43,9 @@ class Qat:
 
     held_out_share: float = 0.1
     """Of the text, its end, that training never sees."""
-    held_out_sequences: int = 16
+    held_out_sequences: int = 8
     """So many of it are looked at, spread evenly."""
-    evaluate_every: int = 20
+    evaluate_every: int = 30
     """Steps between two looks at the held-out loss; at each, a checkpoint is written."""
     patience: int = 3
     """So many looks without a better loss end the training; the best weights are kept."""

@@ -59,7 +59,10 @@ class Trainer:
         self._folder = folder
         self._identity = sha256_of_json([identity, asdict(settings), torch.__version__])
         self._optimizer = torch.optim.AdamW(
-            student.parameters(),
+            [
+                {"params": [w for w in student.parameters() if w.dim() > 1]},
+                {"params": [w for w in student.parameters() if w.dim() == 1], "weight_decay": 0.0},
+            ],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             betas=(0.9, 0.95),
@@ -124,24 +127,38 @@ class Trainer:
         return total
 
     def _loss(self, tokens: Tensor) -> Tensor:
-        settings, seen = self._settings, self._student.seen
         hidden, layers = hidden_states(
-            seen, tokens, self._shape, dtype=self._dtype, recompute=settings.recompute
+            self._student.seen,
+            tokens,
+            self._shape,
+            dtype=self._dtype,
+            recompute=self._settings.recompute,
         )
-        output = seen[output_name(seen)]
         if self._teacher is None:
-            return losses.cross_entropy(
-                hidden[:, :-1].flatten(0, 1), output, tokens[:, 1:].flatten(), dtype=self._dtype
-            )
+            return self._nll(tokens, hidden)
+        return self._distance(self._teacher, tokens, hidden, layers)
+
+    def _nll(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        seen = self._student.seen
+        return losses.cross_entropy(
+            hidden[:, :-1].flatten(0, 1),
+            seen[output_name(seen)],
+            tokens[:, 1:].flatten(),
+            dtype=self._dtype,
+        )
+
+    def _distance(
+        self, teacher: Weights, tokens: Tensor, hidden: Tensor, layers: list[Tensor]
+    ) -> Tensor:
+        """From what the teacher makes of the same tokens."""
+        settings, seen = self._settings, self._student.seen
         with torch.no_grad():
-            theirs, their_layers = hidden_states(
-                self._teacher, tokens, self._shape, dtype=self._dtype
-            )
+            theirs, their_layers = hidden_states(teacher, tokens, self._shape, dtype=self._dtype)
         loss = losses.divergence(
             hidden.flatten(0, 1),
-            output,
+            seen[output_name(seen)],
             theirs.flatten(0, 1),
-            self._teacher[output_name(self._teacher)],
+            teacher[output_name(teacher)],
             temperature=settings.temperature,
             dtype=self._dtype,
         )
@@ -158,21 +175,17 @@ class Trainer:
 
     @torch.no_grad()
     def look(self) -> Look:
-        seen = self._student.seen
-        loss = nll = 0.0
-        groups = self._tokens(self._text.held_out).split(self._settings.sequences)
-        for tokens in groups:
-            weight = len(tokens) / len(self._text.held_out)
-            hidden, _ = hidden_states(seen, tokens, self._shape, dtype=self._dtype)
-            found = losses.cross_entropy(
-                hidden[:, :-1].flatten(0, 1),
-                seen[output_name(seen)],
-                tokens[:, 1:].flatten(),
-                dtype=self._dtype,
+        found = torch.zeros(2, dtype=torch.float64)
+        held_out = self._tokens(self._text.held_out)
+        for tokens in held_out.split(self._settings.sequences):
+            hidden, layers = hidden_states(
+                self._student.seen, tokens, self._shape, dtype=self._dtype
             )
-            nll += weight * found.item()
-            loss += weight * (found if self._teacher is None else self._loss(tokens)).item()
-        return Look(loss, nll)
+            loss = nll = self._nll(tokens, hidden)
+            if self._teacher is not None:
+                loss = self._distance(self._teacher, tokens, hidden, layers)
+            found += torch.stack([loss, nll]).cpu() * (len(tokens) / len(held_out))
+        return Look(*found.tolist())
 
     def _look(self, train_loss: float | None, seconds: float = 0.0) -> None:
         found = self.look()
