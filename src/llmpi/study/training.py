@@ -20,9 +20,9 @@ class Calibration(Part):
 class Training(Part):
     """How a model is trained for a quantization."""
 
-    steps: int = Field(default=120, ge=1)
+    steps: int = Field(default=90, ge=1)
     """Updates of the weights."""
-    sequences: int = Field(default=8, ge=1)
+    sequences: int = Field(default=4, ge=1)
     """So many sequences of the text make a step."""
     sequence_tokens: int = Field(default=256, ge=16)
     """Tokens of a sequence."""
@@ -33,7 +33,7 @@ class Training(Part):
     bf16: bool = True
     """Matrix products in bfloat16; weights, norms, losses and updates stay float32."""
 
-    learning_rate: float = Field(default=5e-5, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0)
     """Of AdamW, at its highest."""
     warmup_share: float = Field(default=0.1, ge=0, le=1)
     """Of the steps, over which the rate rises linearly; then it falls as a cosine."""
@@ -55,9 +55,9 @@ class Training(Part):
 
     held_out_share: float = Field(default=0.1, gt=0, lt=1)
     """Of the text, its end, that training never sees."""
-    held_out_sequences: int = Field(default=16, ge=1)
+    held_out_sequences: int = Field(default=8, ge=1)
     """So many of it are looked at, spread evenly."""
-    evaluate_every: int = Field(default=20, ge=1)
+    evaluate_every: int = Field(default=30, ge=1)
     """Steps between two looks at the held-out loss; at each, a checkpoint is written."""
     patience: int = Field(default=3, ge=1)
     """So many looks without a better loss end the training; the best weights are kept."""

@@ -58,11 +58,11 @@ class Trainer:
         self._teacher = teacher and {name: self._frozen(w) for name, w in teacher.items()}
         self._folder = folder
         self._identity = sha256_of_json([identity, asdict(settings), torch.__version__])
+        matrices = [w for w in student.parameters() if w.dim() > 1]
+        norms = [w for w in student.parameters() if w.dim() == 1]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": norms, "weight_decay": 0}]
         self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [w for w in student.parameters() if w.dim() > 1]},
-                {"params": [w for w in student.parameters() if w.dim() == 1], "weight_decay": 0.0},
-            ],
+            groups,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             betas=(0.9, 0.95),
