@@ -59,6 +59,7 @@ rule report:
         code=code("report", "report/page", "report/charts"),
         template=project("src/llmpi/report/page.html"),
         summary=layout.SUMMARY_JSON,
+        recommendation=layout.RECOMMENDATION,
     output:
         page=report(
             layout.PAGE,

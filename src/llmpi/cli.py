@@ -69,7 +69,7 @@ def report(config: Path) -> None:
     }
     write_csv(partial[layout.SUMMARY_CSV], summary["rows"])
     write_json(partial[layout.SUMMARY_JSON], summary)
-    write_page(summary, partial[layout.PAGE])
+    write_page(summary, None, partial[layout.PAGE])
     print(partial[layout.PAGE])
 
 

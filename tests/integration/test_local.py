@@ -216,7 +216,7 @@ def test_touching_every_file_reruns_nothing(copy) -> None:
         ("src/llmpi/report/page.py", {"report"}),
         ("src/llmpi/report/page.html", {"report"}),
         ("src/llmpi/report/charts.py", {"report"}),
-        ("src/llmpi/decide/choice.py", {"recommend"}),
+        ("src/llmpi/decide/choice.py", {"recommend", "report"}),
         ("src/llmpi/report/summary.py", {*TO_THE_REPORT}),
         ("src/llmpi/device/measure.py", {"benchmark_device", *TO_THE_REPORT}),
         ("src/llmpi/quality/prompt.py", {"evaluate_quality", *TO_THE_REPORT}),

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from llmpi import layout
+from llmpi.decide.choice import recommend
 from llmpi.records import failed, write_json
 from llmpi.report.page import write_page
 from llmpi.report.summary import summarize, write_csv
-from llmpi.study import Study
+from llmpi.study import Constraints, Study
 
 EVIL = "<script>alert('reason')</script> & more"
 
@@ -221,7 +222,9 @@ class Page(HTMLParser):
 
 
 def page(tmp_path: Path, **more: Any) -> Page:
-    write_page(summarize(spec(**more)), tmp_path / "index.html")
+    summary = summarize(spec(**more))
+    chosen = {**recommend(summary, Constraints()), "money": None}
+    write_page(summary, chosen, tmp_path / "index.html")
     return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
 
 
@@ -245,6 +248,17 @@ def test_page_says_what_to_know_first(tmp_path: Path) -> None:
     assert "qa f1: 30.0 % < 40 %" in text
     assert "9 questions (3 unanswerable) on 3 paragraphs" in text
     assert "always abstaining" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_page_begins_with_the_decision(tmp_path: Path) -> None:
+    shown = page(tmp_path)
+    decision = shown.text.partition("The decision")[2].partition("Before you read")[0]
+    assert "m F16" in decision
+    assert "Why not the others: 2 of 3 cells are ruled out" in decision
+    assert EVIL in decision, "why Q4_0 died"
+    write_page(summarize(spec()), None, tmp_path / "partial.html")
+    assert "The decision" not in (tmp_path / "partial.html").read_text()
 
 
 @pytest.mark.usefixtures("results")

@@ -13,8 +13,13 @@ from llmpi.report import charts
 Row = dict[str, Any]
 
 
-def write_page(summary: Record, out: Path) -> None:
-    """Draw `summary` (of `llmpi.report.summary.summarize`) into `out`, atomically.
+def write_page(summary: Record, recommendation: Record | None, out: Path) -> None:
+    """Draw a study into `out`, atomically.
+
+    Args:
+        summary: of `llmpi.report.summary.summarize`.
+        recommendation: of `llmpi.decide.choice.recommend`, with `money`; None while the study is
+            not whole.
 
     What comes from outside (reasons, logs, host names) is escaped by the template.
     """
@@ -30,6 +35,10 @@ def write_page(summary: Record, out: Path) -> None:
     )
     html = environment.get_template("page.html").render(
         summary=summary,
+        recommendation=recommendation,
+        ruled_out=[c for c in recommendation["candidates"] if c["killed_by"]]
+        if recommendation
+        else [],
         groups=[_group(summary, device, workload) for device, workload in _places(summary["rows"])],
         failed=_failed(summary),
         tasks=list(summary["questions"]),
