@@ -17,10 +17,11 @@ from typing import Any
 
 from benchmarks.peer import cache_folder
 from benchmarks.speed import demo_files
+from llmpi.device import engine_info
 from llmpi.quality.corpus import load_corpus
 from llmpi.quality.divergence import perplexity
 from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
-from llmpi.train.qat import train_qat
+from llmpi.train.qat import ENVIRONMENT, train_qat
 from llmpi.train.small import Small, small_models
 from llmpi.train.text import split
 
@@ -46,6 +47,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of the training; default: that of llmpi")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
+    os.environ.update(ENVIRONMENT)  # before torch is there, as in the process that trains
+    quiet = engine_info.log_to(lambda _: None)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = load_corpus({"python_topics": True}, Path())
     seen, unseen = (_corpus_of(corpus, text) for text in split(corpus["text"], UNSEEN_SHARE))
@@ -59,6 +62,7 @@ def main() -> None:
     results["step_ratio"] = step_ratio(base, plain, seen, args.rounds)
     for name, value in results.items():
         print(f"{name}: {value:.4f}")
+    del quiet
 
 
 def recovered(
