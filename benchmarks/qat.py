@@ -18,10 +18,11 @@ from typing import Any
 from benchmarks.peer import cache_folder
 from benchmarks.small_models import small_models
 from benchmarks.speed import demo_files
+from llmpi.device import engine_info
 from llmpi.quality.corpus import load_corpus
 from llmpi.quality.divergence import perplexity
 from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
-from llmpi.train.qat import train_qat
+from llmpi.train.qat import ENVIRONMENT, train_qat
 from llmpi.train.small import Small
 from llmpi.train.text import split
 
@@ -47,6 +48,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of the training; default: that of llmpi")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
+    os.environ.update(ENVIRONMENT)  # before torch is there, as in the process that trains
+    engine_info.log_to(lambda _: None)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = load_corpus({"python_topics": True}, Path())
     seen, unseen = (_corpus_of(corpus, text) for text in split(corpus["text"], UNSEEN_SHARE))

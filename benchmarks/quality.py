@@ -55,13 +55,12 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
-    keep_alive = engine_info.log_to(lambda _: None)
+    engine_info.log_to(lambda _: None)
     found: dict[str, float] = {}
     for gguf in demo_files():
         found |= compare(gguf, args)
     for name, value in found.items():
         print(f"{name}: {value:.3f}")
-    del keep_alive
 
 
 def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--output-tokens", type=int, default=64, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
-    keep_alive = engine_info.log_to(lambda _: None)
+    engine_info.log_to(lambda _: None)
     with (
         tempfile.TemporaryDirectory() as scratch,
         Engine(demo_files()[0], Settings(threads=args.threads), context_tokens=512) as engine,
@@ -47,7 +47,6 @@ def main() -> None:
     error = 1.2533 * (spread[2] - spread[0]) / 1.349 / len(costs) ** 0.5
     print(f"sampler_cost_pct: {statistics.median(costs):.2f}")
     print(f"standard_error_pct: {error:.2f}")
-    del keep_alive
 
 
 def cost_pct(engine: Engine, sampler: int, args: argparse.Namespace) -> float:

@@ -38,9 +38,8 @@ TERNARY = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "f
 def quiet_and_small() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    keep_alive = engine_info.log_to(lambda _: None)
+    engine_info.log_to(lambda _: None)
     yield
-    del keep_alive
     torch.set_num_threads(before)
 
 

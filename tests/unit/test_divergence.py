@@ -313,9 +313,8 @@ def tiny_model(seed: int, noise: float = 0, bos: bool = True, end: str = "</s>")
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    keep_alive = engine_info.log_to(lambda _: None)
+    engine_info.log_to(lambda _: None)
     yield
-    del keep_alive
 
 
 @pytest.fixture(scope="module")

@@ -39,9 +39,8 @@ EXPERTS, USED = 4, 2
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    keep_alive = engine_info.log_to(lambda _: None)
+    engine_info.log_to(lambda _: None)
     yield
-    del keep_alive
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,13 @@ from typing import Any
 
 import llama_cpp
 
+_callback: Any = None
+"""The engine calls it for as long as the process lives, so it must live as long."""
 
-def log_to(write: Callable[[str], object]) -> Any:
-    """Send the engine's log to `write`, in pieces as it comes. Keep what is returned alive."""
+
+def log_to(write: Callable[[str], object]) -> None:
+    """Send the engine's log to `write`, in pieces as it comes, until it is sent elsewhere."""
+    global _callback
 
     def callback(level: int, text: bytes, _: Any) -> None:
         if level != 1:  # debug
@@ -21,7 +25,7 @@ def log_to(write: Callable[[str], object]) -> Any:
 
     pointer = llama_cpp.llama_log_callback(callback)
     llama_cpp.llama_log_set(pointer, ctypes.c_void_p(0))
-    return pointer
+    _callback = pointer
 
 
 def describe() -> dict[str, Any]:

@@ -132,13 +132,12 @@ def cool_down(below_c: float | None, limit_s: float) -> dict[str, Any] | None:
 
 
 def main(job: str, out: str) -> None:
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     try:
         record = measure(json.loads(Path(job).read_text()))
     except EngineError as error:
         sys.exit(str(error))
     Path(out).write_text(json.dumps(record))
-    del keep_alive
 
 
 if __name__ == "__main__":

@@ -150,13 +150,12 @@ def supervised(job: dict[str, Any], **how: Any) -> dict[str, Any]:
 
 
 def main(job: str, out: str) -> None:
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     try:
         record = predict(json.loads(Path(job).read_text()))
     except EngineError as error:
         sys.exit(str(error))
     Path(out).write_text(json.dumps(record))
-    del keep_alive
 
 
 if __name__ == "__main__":

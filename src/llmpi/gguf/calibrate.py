@@ -87,7 +87,7 @@ def main(job: str, out: str) -> None:
     from llmpi.device import engine_info
     from llmpi.device.engine import EngineError
 
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     try:
         record = measure(json.loads(Path(job).read_text()))
     except EngineError as error:
@@ -97,7 +97,6 @@ def main(job: str, out: str) -> None:
     except OSError as error:
         record = {"unwritten": str(error)}
     Path(out).write_text(json.dumps(record))
-    del keep_alive
 
 
 def measure(job: dict[str, Any]) -> Record:

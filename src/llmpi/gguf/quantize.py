@@ -173,7 +173,7 @@ def main(job: str, out: str) -> None:
     from llmpi.device import engine_info
     from llmpi.gguf.imatrix import read
 
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     spec: dict[str, Any] = json.loads(Path(job).read_text())
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = spec["ftype"]
@@ -190,7 +190,6 @@ def main(job: str, out: str) -> None:
     if code != 0:
         sys.exit(1)
     Path(out).write_text(json.dumps({"engine": engine_info.describe()}))
-    del keep_alive
 
 
 if __name__ == "__main__":

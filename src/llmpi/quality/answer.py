@@ -106,7 +106,7 @@ def main(job: str, out: str) -> None:
     from llmpi.quality.engine import BatchEngine
     from llmpi.quality.schedule import shape_of
 
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     spec = json.loads(Path(job).read_text())
     shape = shape_of(spec["settings"]["context_tokens"])
     try:
@@ -115,7 +115,6 @@ def main(job: str, out: str) -> None:
     except EngineError as error:
         sys.exit(str(error))
     Path(out).write_text("{}")
-    del keep_alive
 
 
 def _answer(engine: Any, spec: dict[str, Any]) -> None:

@@ -256,7 +256,7 @@ PATHS = ("gguf", "rows", "partial", "text")
 
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     try:
         record = measure(json.loads(Path(job).read_text()))
     except EngineError as error:
@@ -264,7 +264,6 @@ def main(job: str, out: str) -> None:
     except LlmpiError as error:
         record = {"refused": str(error)}
     Path(out).write_text(json.dumps(record))
-    del keep_alive
 
 
 def measure(job: Record) -> Record:

@@ -247,7 +247,7 @@ class GgufLM(TemplateLM):
 
 def main(job: str, out: str) -> None:
     """Write the quality record of a job, or why there is none."""
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     try:
         record = _evaluate(read_json(Path(job)))
     except (LlmpiError, EngineError) as error:
@@ -258,7 +258,6 @@ def main(job: str, out: str) -> None:
         reason = " ".join(str(error).split())
         record = failed("quality", f"lm-evaluation-harness: {type(error).__name__}: {reason}")
     write_json(Path(out), record)
-    del keep_alive
 
 
 def _evaluate(job: dict[str, Any]) -> Record:

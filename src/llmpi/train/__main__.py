@@ -25,7 +25,7 @@ from llmpi.train.trainer import Trainer, make_deterministic
 
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
-    keep_alive = engine_info.log_to(sys.stderr.write)
+    engine_info.log_to(sys.stderr.write)
     try:
         record = train(json.loads(Path(job).read_text()))
     except (EngineError, CellError) as error:
@@ -33,7 +33,6 @@ def main(job: str, out: str) -> None:
     except LlmpiError as error:
         record = {"refused": str(error)}
     Path(out).write_text(json.dumps(record))
-    del keep_alive
 
 
 def train(job: Record) -> Record:
