@@ -187,7 +187,7 @@ def test_what_cannot_be_scored_is_refused(model) -> None:
 
 def test_a_context_without_room_is_refused(f16) -> None:
     with (
-        BatchEngine(f16, threads=1, shape=shape_of(256)) as engine,
+        BatchEngine(f16, threads=1, shape=shape_of(128)) as engine,
         pytest.raises(LlmpiError, match="Raise context_tokens"),
     ):
         GgufLM(engine)
