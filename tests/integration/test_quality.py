@@ -63,7 +63,7 @@ def test_f16_answers_are_the_loops(records, questions) -> None:
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
         for paragraph in squad.parse(questions["squad"], "field"):
             for question in paragraph.questions:
-                turns = messages(paragraph.context, question.question, 3)
+                turns = messages(paragraph.context, question.question, SETTINGS["examples"])
                 text = engine.text(greedy(engine, engine.tokenize(chat.render(turns)), 16))
                 same += text == items[question.id]["answer"]
     assert len(items) == 125
