@@ -35,7 +35,7 @@ SMALL_SPEC: Record = {
     "learning_rate": 2e-3,
     "weight_decay": 0.1,
     "held_out_sequences": 64,
-    "evaluate_every": 50,
+    "evaluate_every": 25,
 }
 
 
