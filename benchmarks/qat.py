@@ -22,6 +22,7 @@ from llmpi.device import engine_info
 from llmpi.quality.corpus import load_corpus
 from llmpi.quality.divergence import perplexity
 from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
+from llmpi.study import Training
 from llmpi.train.qat import ENVIRONMENT, train_qat
 from llmpi.train.small import Small
 from llmpi.train.text import split
@@ -134,13 +135,12 @@ def step_ratio(base: Path, plain: Path, corpus: Record, rounds: int) -> float:
     """Seconds of a step, over those of the same step with weights that nothing is done to."""
     from llmpi.gguf import contents
     from llmpi.train.llama import shape_of
-    from llmpi.train.settings import Qat
     from llmpi.train.student import Student, weights_of
     from llmpi.train.text import windows
     from llmpi.train.trainer import Trainer, make_deterministic
 
     make_deterministic()
-    settings = Qat()
+    settings = Training()
     with contents.header(base) as handle:
         shape = shape_of(contents.fields(handle), contents.stored(base))
     text = windows(

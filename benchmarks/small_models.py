@@ -15,7 +15,7 @@ def small_models(
 
     Args:
         tokenizer: a sound GGUF file whose byte-pair vocabulary is used.
-        spec: fields of `llmpi.train.settings.Qat`, for both trainings.
+        spec: fields of `llmpi.study.Training`, for both trainings.
         corpus: of `llmpi.quality.corpus.load_corpus`.
 
     Raises:

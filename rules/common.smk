@@ -142,7 +142,6 @@ TRAIN_MODULES = [
     "train/llama",
     "train/loss",
     "train/qat",
-    "train/settings",
     "train/student",
     "train/text",
     "train/trainer",

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from llmpi.gguf import contents, ggml
 from llmpi.gguf.quantize import quantize
 from llmpi.quality.corpus import load_corpus
 from llmpi.records import Record, sha256_of
+from llmpi.study import Training
 from llmpi.train import export, llama, loss
 from llmpi.train.qat import train_qat
-from llmpi.train.settings import Qat, settings
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import split, windows
 from llmpi.train.trainer import LAST, Trainer, rate_share
@@ -131,7 +130,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
         "base_manifest": manifest_of(base),
         "out": str(cut / "out.gguf"),
         "quant": "TQ2_0",
-        "settings": asdict(Qat(**SPEC | {"steps": 40})),
+        "settings": Training(**SPEC | {"steps": 40}).model_dump(),
         "corpus": corpus,
         "checkpoints": str(cut / "checkpoints"),
     }
@@ -172,7 +171,7 @@ def test_no_better_loss_ends_the_training(base: Path, corpus: Record, tmp_path: 
 
 
 def trainer_of(base: Path, corpus: Record, folder: Path, **spec: Any) -> tuple[Trainer, Student]:
-    wanted = Qat(**SPEC | spec)
+    wanted = Training(**SPEC | spec)
     weights = weights_of(base)
     with contents.header(base) as handle:
         shape = llama.shape_of(contents.fields(handle), weights)
@@ -242,25 +241,10 @@ def test_held_out_text_is_never_trained_on(base: Path) -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    wanted = Qat(steps=100, warmup_share=0.1, final_rate_share=0.2)
+    wanted = Training(steps=100, warmup_share=0.1, final_rate_share=0.2)
     shares = [rate_share(step, wanted) for step in range(100)]
     assert shares[:11] == sorted(shares[:11]) and shares[10] == 1
     assert shares[10:] == sorted(shares[10:], reverse=True) and shares[-1] == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({"stepz": 1}, "stepz is unknown"),
-        ({"steps": 0}, "steps must be greater than 0"),
-        ({"sequences": 6, "accumulation": 4}, "accumulation must divide sequences"),
-        ({"held_out_share": 1.0}, "held_out_share"),
-        ({"distill": False, "hidden_weight": 1.0}, "hidden_weight needs a teacher"),
-    ],
-)
-def test_wrong_settings_are_named(spec: dict[str, Any], said: str) -> None:
-    with pytest.raises(LlmpiError, match=said):
-        settings(spec)
 
 
 def test_what_cannot_be_trained_is_said(base: Path, corpus: Record, tmp_path: Path) -> None:

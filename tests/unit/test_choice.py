@@ -66,6 +66,12 @@ def against_widest(loss: float | None, verdict: str | None = None) -> dict[str, 
     }
 
 
+def answers(value: float, low: float, high: float) -> dict[str, Any]:
+    """F1 on the questions that have an answer."""
+    name = "qa_has_ans_f1"
+    return {f"{name}_pct": value, f"{name}_low_pct": low, f"{name}_high_pct": high}
+
+
 def energy(tier: str | None, power_w: float | None = None, j: float | None = None) -> Record:
     return {
         "energy_tier": tier,
@@ -176,7 +182,7 @@ def test_a_throttled_winner_is_set_aside_and_named() -> None:
         ),
         ({"qa_f1_pct": None, "qa_status": "skipped", "qa_reason": "Q8_0 fails"}, ["unscored"]),
         ({"qa_has_ans_f1_high_pct": 1.5}, ["broken"]),
-        ({"qa_has_ans_f1_high_pct": 25}, ["broken"]),
+        (answers(25, 15, 35), ["broken"]),
     ],
 )
 def test_faults(fault: dict[str, Any], constraint: list[str]) -> None:
@@ -186,10 +192,24 @@ def test_faults(fault: dict[str, Any], constraint: list[str]) -> None:
     assert quant(decision(found)["pick"]) == "F16"
 
 
+@pytest.mark.parametrize("kept", [answers(25, 2, 70), answers(40, 38, 42)])
+def test_less_is_not_broken_without_proof_or_above_half(kept: dict[str, Any]) -> None:
+    found = recommend(summary(cell("F16", 4, 60), cell("Q4_0", 9, 70, **kept)), Constraints())
+    assert found["candidates"][1]["killed_by"] == []
+
+
+def test_a_model_that_mostly_abstains_is_not_picked_where_overall_f1_cannot_tell() -> None:
+    """The demo's Q2_K: 21.9 against 26.0 of the F16, where there is an answer 6.5 against 21.1."""
+    mute = answers(6.5, 2.5, 11.2) | against_widest(4.1, "not distinguishable")
+    found = decided(
+        cell("F16", 107, 26.0, **answers(21.1, 14.2, 28.1)), cell("Q2_K", 156, 21.9, **mute)
+    )
+    assert quant(found["pick"]) == "F16"
+
+
 def test_a_model_that_always_abstains_is_not_picked_for_its_high_f1() -> None:
     """The demo's Q4_0: F1 32.0, on the questions with an answer 0."""
-    mute = {"qa_has_ans_f1_pct": 0.0, "qa_has_ans_f1_low_pct": 0.0, "qa_has_ans_f1_high_pct": 0.0}
-    found = decided(cell("F16", 97, 22.4), cell("Q4_0", 156, 32.0, **mute))
+    found = decided(cell("F16", 97, 22.4), cell("Q4_0", 156, 32.0, **answers(0.0, 0.0, 0.0)))
     assert quant(found["pick"]) == "F16"
 
 

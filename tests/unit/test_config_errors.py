@@ -59,6 +59,18 @@ BAD = {
         ("Q4_0", "Q4_0-qat"),
         "1: (the whole file): Q4_0-qat is to be trained: add the section 'qat', with a 'text'",
     ),
+    "training in parts that do not divide": (
+        ("quants:", "qat: {text: {python_topics: true}, training: {accumulation: 3}}\nquants:"),
+        "5: qat.training: 'accumulation' must divide 'sequences', 4",
+    ),
+    "distance from a teacher that is not there": (
+        (
+            "quants:",
+            "qat: {text: {python_topics: true}, training: {distill: false, hidden_weight: 1}}\n"
+            "quants:",
+        ),
+        "5: qat.training: 'hidden_weight' needs a teacher: set 'distill' to true, or it to 0",
+    ),
     "text that is scored": (
         (
             "field: {task: squad, squad_file: questions.json}",

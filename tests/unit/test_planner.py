@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
+from tiny_llama import tiny_llama
 
 from llmpi import cli
 from llmpi.config_file import load_study
 from llmpi.decide import plan as planner
 from llmpi.decide.architectures import SHAPES, Model, Shape, of_config, of_shape
+from llmpi.decide.header import model_in
 from llmpi.decide.predict import predict, reread_bytes
 from llmpi.decide.presets import PRESETS, measured
 from llmpi.decide.sizes import (
@@ -25,6 +27,7 @@ from llmpi.decide.sizes import (
     tensor_types,
 )
 from llmpi.errors import LlmpiError
+from llmpi.gguf import quantizers
 from llmpi.quant_types import FTYPES
 from llmpi.study import Runtime
 from llmpi.study.devices import Preset
@@ -79,8 +82,6 @@ def test_sizes_of_the_papers_models(repo: str, quant: str, gigabytes: float) -> 
 
 
 def test_blocks_are_ggmls() -> None:
-    quantizers = pytest.importorskip("llmpi.gguf.quantizers")
-    pytest.importorskip("llama_cpp")
     kinds = quantizers.kinds()
     assert {name: (kinds[name].block, kinds[name].block_bytes) for name in BLOCKS} == BLOCKS
 
@@ -249,11 +250,6 @@ def test_config_json() -> None:
 
 def test_a_gguf_header_says_it_all(tmp_path: Path) -> None:
     """Read in a child process, from a file that this test writes with the engine's own writer."""
-    pytest.importorskip("llama_cpp")
-    from tiny_llama import tiny_llama
-
-    from llmpi.decide.header import model_in
-
     path = tiny_llama(tmp_path)
     found = model_in(path)
     assert found.architecture == "llama"

@@ -44,7 +44,7 @@ if __name__ == "__main__":
             manifest=Path(files.manifest),
             questions=Path(files.questions),
             reference=Path(files.reference) if files.reference else None,
-            wider=[Path(path) for path in files.get("wider", [])],
+            wider=[Path(path) for path in files.wider],
             spec=snakemake.params.spec,
             threads=snakemake.threads,
             store=Path(snakemake.params.store),

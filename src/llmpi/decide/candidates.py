@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from llmpi.decide.pareto import Estimate, Objective
+from llmpi.decide.pareto import Estimate, Objective, told_apart
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
 from llmpi.records import Record, is_ok
@@ -18,8 +18,8 @@ BROKEN_F1_PCT = 2.0
 """At most 2 % of the answers of LLMPi's Q2_K files held the right words, and its score did not tell
 (arXiv 2504.02118, its own answers read again)."""
 COLLAPSED_SHARE = 0.5
-"""Who keeps less than this of the widest's F1 on the questions that have an answer abstains or
-babbles; ours."""
+"""Who keeps less than this of the widest's F1 on the questions that have an answer, beyond what the
+noise explains, abstains or babbles; ours."""
 BROKEN_RATIO = 2.0
 """Perplexity over the F16's: each token of the text has half the probability it had; ours."""
 
@@ -319,7 +319,11 @@ def _broken(
     if most <= BROKEN_F1_PCT:
         return f"F1 on the questions that have an answer is {answered.value:.1f} %"
     reference = _scored(widest[row["model"]], f"{task}_has_ans_f1")
-    if reference and reference.low is not None and most < COLLAPSED_SHARE * reference.low:
+    if (
+        reference
+        and answered.value < COLLAPSED_SHARE * reference.value
+        and told_apart(answered, reference)
+    ):
         return (
             f"F1 on the questions that have an answer is {answered.value:.1f} %, the widest's "
             f"{reference.value:.1f} %"

@@ -15,9 +15,9 @@ from llmpi.device.say import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
 from llmpi.records import Record, is_ok, sha256_of
+from llmpi.study import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of
-from llmpi.train.settings import Qat
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import windows
 from llmpi.train.trainer import Trainer, make_deterministic
@@ -41,7 +41,7 @@ def train(job: Record) -> Record:
     Raises:
         CellError, LlmpiError: as `train_qat` says.
     """
-    base, quant, settings = Path(job["base"]), job["quant"], Qat(**job["settings"])
+    base, quant, settings = Path(job["base"]), job["quant"], Training(**job["settings"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
     with contents.header(base) as handle:

@@ -7,14 +7,13 @@ process that is killed for memory spoils one cell.
 import logging
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from llmpi.device.supervise import Death, supervise
 from llmpi.errors import LlmpiError
 from llmpi.jobs import tell
 from llmpi.records import Record, failed, is_ok, whole_file
-from llmpi.train.settings import settings
+from llmpi.study import Training
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def train_qat(
         base: the F16 GGUF that every quantization of the model starts from.
         base_manifest: of `base`; a failed one is passed on.
         quant: a name of `FTYPES`; which tensor gets which type is llama.cpp's choice.
-        spec: fields of `llmpi.train.settings.Qat`; what is left out has its default.
+        spec: fields of `llmpi.study.Training`; what is left out has its default.
         corpus: of `llmpi.quality.corpus.load_corpus`; a failed one is passed on.
         checkpoints: a folder for what is done so far, so that an interrupted training goes on
             where it stopped, to the same weights; removed at a good end, kept at any other.
@@ -73,14 +72,14 @@ def train_qat(
         if not is_ok(needed):
             out.touch()
             return needed
-    wanted = settings(spec)
+    wanted = Training(**spec)
     with whole_file(out) as partial:
         job = {
             "base": str(base),
             "base_manifest": base_manifest,
             "out": str(partial),
             "quant": quant,
-            "settings": asdict(wanted),
+            "settings": wanted.model_dump(),
             "corpus": {name: corpus[name] for name in ("source", "sha256", "text")},
             "checkpoints": str(checkpoints),
         }

@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +12,9 @@ from tqdm import tqdm
 from llmpi.device.say import say
 from llmpi.errors import CellError
 from llmpi.records import Record, sha256_of_json, whole_file
+from llmpi.study import Training
 from llmpi.train import loss as losses
 from llmpi.train.llama import Shape, Weights, hidden_states, output_name
-from llmpi.train.settings import Qat
 from llmpi.train.student import Student
 from llmpi.train.text import Text
 
@@ -47,7 +46,7 @@ class Trainer:
         teacher: Weights | None,
         shape: Shape,
         text: Text,
-        settings: Qat,
+        settings: Training,
         *,
         folder: Path,
         identity: Record,
@@ -57,7 +56,7 @@ class Trainer:
         self._device = student.parameters()[0].device
         self._teacher = teacher and {name: self._frozen(w) for name, w in teacher.items()}
         self._folder = folder
-        self._identity = sha256_of_json([identity, asdict(settings), torch.__version__])
+        self._identity = sha256_of_json([identity, settings.model_dump(), torch.__version__])
         matrices = [w for w in student.parameters() if w.dim() > 1]
         norms = [w for w in student.parameters() if w.dim() == 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": norms, "weight_decay": 0}]
@@ -261,7 +260,7 @@ def make_deterministic() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def rate_share(step: int, settings: Qat) -> float:
+def rate_share(step: int, settings: Training) -> float:
     """Of the highest learning rate, in a step counted from 0: a linear rise, then half a cosine."""
     warmup = round(settings.steps * settings.warmup_share)
     if step < warmup:
