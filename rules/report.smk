@@ -36,7 +36,14 @@ rule summarize:
 rule recommend:
     """What to take, per device and overall, and what it costs."""
     input:
-        code=code("recommend", "decide/candidates", "decide/choice", "decide/cost", "decide/pareto"),
+        code=code(
+            "recommend",
+            "decide/candidates",
+            "decide/choice",
+            "decide/cost",
+            "decide/hat",
+            "decide/pareto",
+        ),
         summary=layout.SUMMARY_JSON,
     output:
         recommendation=layout.RECOMMENDATION,

@@ -78,6 +78,7 @@ def plan(config: Path, *, as_json: bool) -> int:
     import json
 
     from llmpi.decide import plan as planner
+    from llmpi.decide.plan_text import table
 
     study = load_study(config)
     records = planner.plan(study)
@@ -85,7 +86,7 @@ def plan(config: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"sessions": records, "totals": whole}, indent=1))
     else:
-        print(planner.table(records, whole), end="")
+        print(table(records, whole), end="")
     return int(planner.impossible(records))
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llmpi.decide.cost import assumptions, costs, evaluate, hat_gain, sensitivity
+from llmpi.decide.cost import assumptions, costs, evaluate, sensitivity
+from llmpi.decide.hat import hat_gain
 from llmpi.records import Record
 from llmpi.study import Cost
 

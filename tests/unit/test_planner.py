@@ -17,6 +17,7 @@ from llmpi.config_file import load_study
 from llmpi.decide import plan as planner
 from llmpi.decide.architectures import SHAPES, Model, Shape, of_config, of_shape
 from llmpi.decide.header import model_in
+from llmpi.decide.plan_text import table
 from llmpi.decide.predict import predict, reread_bytes
 from llmpi.decide.presets import PRESETS, measured
 from llmpi.decide.sizes import (
@@ -302,4 +303,4 @@ def test_what_nothing_is_known_of(elsewhere: Path) -> None:
     assert missing["file_bytes"] is None and "empty/config.json" in missing["unknown"]
     assert unmeasured["file_bytes"] and "names no preset (pi5-8gb" in unmeasured["unknown"]
     assert not planner.impossible([missing, unmeasured])
-    assert "? " in planner.table([missing, unmeasured], planner.totals(study, [missing]))
+    assert "? " in table([missing, unmeasured], planner.totals(study, [missing]))
