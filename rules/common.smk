@@ -78,13 +78,18 @@ def tasks_of(kind):
     return [task for task, spec in study.quality.items() if spec.task == kind]
 
 
+def squad_tasks(sharded):
+    """Ids of the squad tasks whose blocks several jobs share, or of the others."""
+    return [task for task in tasks_of("squad") if (study.quality[task].shards > 1) == sharded]
+
+
 def any_of(names):
     """What a wildcard with these values must match."""
     return "|".join(map(re.escape, names)) or "none"
 
 
 # The settings of a quality task that concern the answers, not the choice of questions.
-ANSWERING = ("max_new_tokens", "context_tokens", "examples")
+ANSWERING = ("max_new_tokens", "context_tokens", "examples", "block_questions")
 
 
 def project(path):
@@ -115,7 +120,7 @@ def model_source(wildcards):
 
 def question_spec(wildcards):
     """What decides which questions are asked."""
-    return source_spec("dataset", study.quality[wildcards.task], without=ANSWERING)
+    return source_spec("dataset", study.quality[wildcards.task], without=(*ANSWERING, "shards"))
 
 
 def answer_spec(wildcards):
@@ -125,6 +130,19 @@ def answer_spec(wildcards):
     if descent and descent.task == wildcards.task:
         found["descent"] = descent.model_dump()
     return found
+
+
+def shard_spec(wildcards):
+    """What decides a shard's answers: the task's settings, and which part it is (from 0)."""
+    shard, shards = map(int, wildcards.shard.split("-of-"))
+    return {**answer_spec(wildcards), "shard": [shard - 1, shards]}
+
+
+def shard_records(wildcards):
+    """The shards of a task, in order."""
+    shards = study.quality[wildcards.task].shards
+    where = dict(wildcards.items())
+    return [layout.at(layout.SHARD, **where, shard=f"{i + 1}-of-{shards}") for i in range(shards)]
 
 
 # The modules that train.

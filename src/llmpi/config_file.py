@@ -20,6 +20,7 @@ OWN_WORDING = {
     "imatrix",
     "qat",
     "section_needed",
+    "shards",
     "overlap",
     "accumulation",
     "hidden_weight",

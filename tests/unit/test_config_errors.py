@@ -227,6 +227,14 @@ BAD = {
         ),
         "14: cost.duty_pct: 'much': should be a number, or a mapping of 'value' and 'source'",
     ),
+    "descent on a shared task": (
+        (
+            "squad_file: questions.json}\n",
+            "squad_file: questions.json, shards: 4}\ndescent: {task: field, margin_pct: 5}\n",
+        ),
+        "11: quality.field.shards: the descent asks 'field' block by block, no further than it "
+        "takes to tell: take its 'shards' out, or descend on another task",
+    ),
     "no YAML": (
         ("study: demo", "study: [demo"),
         "2: no valid YAML: expected ',' or ']', but got ':'",

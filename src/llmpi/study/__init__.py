@@ -167,6 +167,13 @@ class Study(Part):
             check_name(gate.task, scored, "squad task", "quality", ("gates", i, "task"))
         if self.descent:
             check_name(self.descent.task, scored, "squad task", "quality", ("descent", "task"))
+            if getattr(self.quality[self.descent.task], "shards", 1) > 1:
+                raise PydanticCustomError(
+                    "shards",
+                    "the descent asks '{task}' block by block, no further than it takes to tell: "
+                    "take its 'shards' out, or descend on another task",
+                    {"task": self.descent.task, "loc": ("quality", self.descent.task, "shards")},
+                )
         named = [
             f"{model}/{quant}"
             for model, spec in self.models.items()
