@@ -73,6 +73,15 @@ DEVICE_MODULES = [
 ]
 
 
+# For a benchmark. One on this machine takes the slots of all: nothing is sent meanwhile.
+BENCHMARK_SLOTS = {
+    slot(device): lambda wildcards, device=device: int(
+        wildcards.device == device or is_local(wildcards.device)
+    )
+    for device in study.devices
+}
+
+
 def tasks_of(kind):
     """Ids of the study's quality tasks of a kind."""
     return [task for task, spec in study.quality.items() if spec.task == kind]
@@ -322,7 +331,10 @@ def is_local(device):
 
 
 def device_threads(wildcards):
-    """A benchmark on this machine has the machine to itself; a remote one only waits."""
+    """A benchmark on this machine has the machine to itself; a remote one only waits.
+
+    Threads are not counted where other machines compute: see BENCHMARK_SLOTS.
+    """
     return workflow.cores if is_local(wildcards.device) else 1
 
 

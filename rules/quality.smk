@@ -54,6 +54,8 @@ rule evaluate_quality:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(question_tokens),
     params:
         spec=answer_spec,
         store=layout.BLOCKS,
@@ -91,6 +93,8 @@ rule answer_shard:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(question_tokens),
     params:
         spec=shard_spec,
         store=layout.BLOCKS,
