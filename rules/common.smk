@@ -9,7 +9,7 @@ from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
 from llmpi.quant_types import is_trained, wants_imatrix
-from llmpi.runs import Session, by_width, next_wider, pairs_of, sessions, variants
+from llmpi.runs import Session, by_width, next_wider, pairs_of, sessions, stands_for, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -313,7 +313,8 @@ def path_of(part, key):
 
 
 def device_spec(wildcards):
-    return study.devices[wildcards.device].model_dump()
+    """How a device is reached and measured; what group it is in changes nothing."""
+    return study.devices[wildcards.device].model_dump(exclude={"group"})
 
 
 def session_spec(wildcards):
@@ -375,6 +376,10 @@ def quality_records():
 
 
 def parity_records(measured):
-    """Where quality is scored on one machine and speed measured on another."""
+    """Where quality is scored on one machine and speed measured on another; once in a group."""
     there = [session for session in measured if study.quality and not is_local(session.device)]
-    return list(dict.fromkeys(session_path(layout.PARITY, session) for session in there))
+    checked = [
+        session._replace(device=stands_for(study, session.device, session.variant))
+        for session in there
+    ]
+    return list(dict.fromkeys(session_path(layout.PARITY, session) for session in checked))

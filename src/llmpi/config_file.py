@@ -21,6 +21,7 @@ OWN_WORDING = {
     "qat",
     "section_needed",
     "shards",
+    "host",
     "overlap",
     "accumulation",
     "hidden_weight",

@@ -147,7 +147,7 @@ BAD = {
     ),
     "unknown transport": (
         ("transport: local", "transport: sssh"),
-        "7: devices.here: transport: 'sssh'; did you mean 'ssh'? Allowed: local, ssh",
+        "7: devices.here: transport: 'sssh'; did you mean 'ssh'? Allowed: local, ssh, ssh-group",
     ),
     "wrong kind of value": (
         ("128", "many"),
