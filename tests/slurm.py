@@ -74,9 +74,13 @@ class Slurm:
     def jobs(self) -> list[dict[str, str]]:
         """All jobs so far: id, state, what they ask for, and the comment, which names the rule."""
         keys = {"id": "%i", "state": "%T", "cpus": "%C", "memory": "%m", "limit": "%l"}
-        keys |= {"gres": "%b", "comment": "%k"}
+        keys["comment"] = "%k"
         lines = self.ask("squeue", "--states=all", "--noheader", "-o", "|".join(keys.values()))
         return [dict(zip(keys, line.split("|"), strict=True)) for line in lines.splitlines()]
+
+    def shown(self) -> list[str]:
+        """All that Slurm says of each job."""
+        return self.ask("scontrol", "show", "job").strip().split("\n\n")
 
 
 @contextlib.contextmanager

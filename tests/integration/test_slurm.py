@@ -32,7 +32,9 @@ def study(over_ssh, cluster, tmp_path_factory: pytest.TempPathFactory):
     shutil.rmtree(work.folder / "logs")
     work.config["study"] = "cluster"
     work.config["quality"]["field"] |= {"questions": 12, "block_questions": 3, "shards": 2}
-    work.write().snakemake(*PROFILE, **cluster.env)
+    # Stands for what profiles/slurm says of training, which would take too long here.
+    graphics = ("--set-resources", "predict_on_workstation:gpu=1")
+    work.write().snakemake(*PROFILE, *graphics, **cluster.env)
     return work
 
 
@@ -71,6 +73,12 @@ def test_a_job_asks_for_what_its_model_needs(study, cluster) -> None:
     assert int(quantize["memory"].rstrip("M")) == pytest.approx(2000 + 2 * bytes_ / 2**20, abs=2)
     assert {shard["cpus"], quantize["cpus"]} == {"2"}
     assert {job["limit"] for job in asked.values()} != {"30:00"}
+
+
+def test_a_graphics_card_is_asked_for_where_the_profile_says_so(study, cluster) -> None:
+    with_card = [job for job in cluster.shown() if "TresPerJob=gres:gpu:1" in job]
+    assert len(with_card) == 2
+    assert all("Comment=rule_predict_on_workstation" in job for job in with_card)
 
 
 def test_sharded_on_the_cluster_equals_unsharded_here(study, tmp_path: Path) -> None:

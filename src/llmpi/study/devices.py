@@ -142,7 +142,8 @@ class SshGroup(SshSettings):
     transport: Literal["ssh-group"]
     """`ssh-group`: of the keys of `ssh` all but `host` may stand here, for all boards."""
     boards: dict[Id, Board] = Field(min_length=1)
-    """The boards by id: `{a: pi-a.local, b: {host: pi-b.local, meter: ...}}`."""
+    """The boards by id, each its host, or a mapping of `host` and what differs from the group:
+    `{a: pi-a.local, b: {host: pi-b.local, meter: ...}}`."""
 
     def devices(self, name: str) -> dict[str, SshDevice]:
         """Its boards as devices of the group `name`."""
