@@ -57,7 +57,8 @@ class Slurm:
     @property
     def env(self) -> dict[str, str]:
         """What a process needs to find this cluster."""
-        return {"SLURM_CONF": str(self.folder / "slurm.conf")}
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
 
     def ask(self, *command: str) -> str:
         done = subprocess.run(
@@ -87,7 +88,7 @@ class Slurm:
 def running(folder: Path, cpus: int) -> Iterator[Slurm]:
     """A cluster that lives in `folder`; its processors are as many as it is told."""
     tools = {name: needed(name) for name in ("munged", "slurmctld", "slurmd", "sbatch", "srun")}
-    for name in ("state", "spool"):
+    for name in ("state", "spool", "bin"):
         (folder / name).mkdir(parents=True)
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(128))
@@ -100,6 +101,11 @@ def running(folder: Path, cpus: int) -> Iterator[Slurm]:
         CONF.format(host=host, user=user, folder=folder, cpus=cpus, **ports)
     )
     (folder / "gres.conf").write_text("AutoDetect=off\nName=gpu File=/dev/null\n")
+    # The executor's job step drops SLURM_CONF, as every cluster but this has /etc/slurm/slurm.conf.
+    srun = folder / "bin/srun"
+    conf = f"SLURM_CONF={folder}/slurm.conf"
+    srun.write_text(f'#!/bin/sh\n{conf} exec {tools["srun"]} "$@"\n')
+    srun.chmod(0o755)
     munged = {"socket": "munge.socket", "key-file": key.name, "pid-file": "munge.pid"}
     munged |= {"log-file": "munge.log", "seed-file": "munge.seed"}
     options = [f"--{name}={folder / file}" for name, file in munged.items()]
