@@ -210,6 +210,36 @@ def test_the_summary_has_every_board_and_the_class(measured) -> None:
     assert measured["groups"][0]["missing"] == ["shelf.c"]
 
 
+def test_a_board_with_another_engine_is_not_spoken_for(measured, monkeypatch) -> None:
+    quality = {"qa": {"task": "squad", "squad_file": "qa.json"}}
+    shelf = {"transport": "ssh-group", "boards": {i: f"pi-{i}" for i in "ab"}}
+    asked = study(devices={"shelf": shelf}, quality=quality)
+    checked = stands_for(asked, "shelf.a", Variant("m", "F16"))
+    [other] = {"shelf.a", "shelf.b"} - {checked}
+    write(
+        layout.PARITY,
+        {"status": "ok", "top1_pct": 99.0, "kl_nats": 0.001, "reason": None},
+        study="s",
+        device=checked,
+        model="m",
+        quant="F16",
+    )
+
+    def reasons(*features: str) -> dict[str, str | None]:
+        for board in (checked, other):
+            has = ["NEON", *(features if board == other else ())]
+            engine = {"version": "1", "features": has, "library_sha256": board}
+            write(layout.PROVISIONED, {"status": "ok", "engine": engine}, device=board)
+        rows = summarize(asked.model_dump(mode="json"))["rows"]
+        return {row["device"]: row["parity_reason"] for row in rows}
+
+    assert reasons() == {checked: None, other: None}, "another build of the same"
+    assert reasons("DOTPROD") == {
+        checked: None,
+        other: f"{other} has another engine than {checked}, which was checked",
+    }
+
+
 def test_the_page_shows_the_boards(measured, tmp_path: Path) -> None:
     write_page(measured, None, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
