@@ -104,6 +104,12 @@ def code(script, *modules):
     ]
 
 
+def page_templates():
+    """What the page is written with besides Python: its HTML, style and script."""
+    folder = Path(workflow.basedir) / "src/llmpi/report/templates"
+    return [os.path.relpath(file) for file in sorted(folder.iterdir())]
+
+
 def session_path(pattern, session):
     """A pattern of the layout for one session."""
     return layout.at(pattern, study=study.study, **session._asdict())

@@ -7,6 +7,7 @@ rule summarize:
         **study_records(),
         code=code(
             "summarize",
+            "report/curves",
             "report/summary",
             "quality/comparisons",
             "quality/statistics",
@@ -61,10 +62,26 @@ rule recommend:
 
 
 rule report:
-    """The page: self-contained, opens from disk."""
+    """The page: one file, opens from disk, in the languages of the config."""
     input:
-        code=code("report", "report/page", "report/charts"),
-        template=project("src/llmpi/report/page.html"),
+        code=code(
+            "report",
+            "decide/candidates",
+            "decide/pareto",
+            "report/body",
+            "report/charts/cells",
+            "report/charts/findings",
+            "report/charts/parts",
+            "report/columns",
+            "report/datasets",
+            "report/figures",
+            "report/japanese",
+            "report/page",
+            "report/texts",
+            "report/wording",
+        ),
+        texts=project("src/llmpi/report/ja.yaml"),
+        templates=page_templates(),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:

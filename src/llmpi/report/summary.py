@@ -12,6 +12,7 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
+from llmpi.report.curves import curves
 from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
 from llmpi.study import (
     AbTask,
@@ -35,8 +36,10 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` (see `row`), `questions` and `models` by id, `comparisons` of each variant with its
-        reference, the outcome of the `descent` by model, `machines` by device, `provenance`.
+        `rows` (see `row`), the GGUF `files` with their hashes, `questions` and `models` by id,
+        `comparisons` of each variant with its reference, the outcome of the `descent` by model,
+        the `curves` of sustained phases (see `llmpi.report.curves`), `machines` by device,
+        `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
@@ -55,6 +58,10 @@ def summarize(spec: dict[str, Any]) -> Record:
     return {
         "study": study.study,
         "rows": rows,
+        "files": [
+            {**v._asdict(), "bytes": m.get("bytes"), "sha256": m.get("sha256")}
+            for v, m in manifests.items()
+        ],
         "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
@@ -66,6 +73,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
+        "curves": curves(study),
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {
