@@ -73,6 +73,30 @@ DEVICE_MODULES = [
 ]
 
 
+# The modules that bring the records together, and what would have been predicted.
+SUMMARY_MODULES = [
+    "decide/architectures",
+    "decide/header",
+    "decide/known",
+    "decide/pareto",
+    "decide/predict",
+    "decide/presets",
+    "decide/sizes",
+    "device/energy",
+    "device/meters",
+    "gguf/contents",
+    "gguf/ggml",
+    "gguf/quantizers",
+    "hub",
+    "quality/comparisons",
+    "quality/statistics",
+    "report/paper",
+    "report/paper_method",
+    "report/predictions",
+    "report/summary",
+]
+
+
 def tasks_of(kind):
     """Ids of the study's quality tasks of a kind."""
     return [task for task, spec in study.quality.items() if spec.task == kind]

@@ -5,14 +5,8 @@ rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
         **study_records(),
-        code=code(
-            "summarize",
-            "report/summary",
-            "quality/comparisons",
-            "quality/statistics",
-            "device/energy",
-            "device/meters",
-        ),
+        code=code("summarize", *SUMMARY_MODULES),
+        paper=project("src/llmpi/report/paper.csv"),
     output:
         csv=report(
             layout.SUMMARY_CSV,
