@@ -90,8 +90,11 @@ SUMMARY_MODULES = [
     "hub",
     "quality/comparisons",
     "quality/statistics",
+    "report/columns",
+    "report/llama_bench",
     "report/paper",
     "report/paper_method",
+    "report/parquet",
     "report/predictions",
     "report/summary",
 ]

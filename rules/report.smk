@@ -14,6 +14,8 @@ rule summarize:
             category="Results",
             labels={"study": "{study}", "what": "table"},
         ),
+        parquet=layout.SUMMARY_PARQUET,
+        speed=layout.SPEED_JSONL,
         summary=layout.SUMMARY_JSON,
     log:
         "logs/summarize/{study}.log",

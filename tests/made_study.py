@@ -107,7 +107,7 @@ def _manifest(study: Study, variant: Variant) -> Record:
         "read_per_token_bytes": found.read_per_token_bytes,
         "architecture": "llama",
         "main_type": variant.quant,
-        "tensors_by_type": {variant.quant: {"tensors": 146}},
+        "tensors_by_type": {variant.quant: {"tensors": 146, "bytes": found.file_bytes}},
         "fallbacks": [],
         "lineage": ["BF16", "F16"] + ([variant.quant] if variant.quant != "F16" else []),
     }
