@@ -73,6 +73,34 @@ DEVICE_MODULES = [
 ]
 
 
+# The modules that bring the records together, and what would have been predicted.
+SUMMARY_MODULES = [
+    "decide/architectures",
+    "decide/header",
+    "decide/known",
+    "decide/pareto",
+    "decide/predict",
+    "decide/presets",
+    "decide/sizes",
+    "device/energy",
+    "device/meters",
+    "gguf/contents",
+    "gguf/ggml",
+    "gguf/quantizers",
+    "hub",
+    "quality/comparisons",
+    "quality/statistics",
+    "report/columns",
+    "report/curves",
+    "report/llama_bench",
+    "report/paper",
+    "report/paper_method",
+    "report/parquet",
+    "report/predictions",
+    "report/summary",
+]
+
+
 def tasks_of(kind):
     """Ids of the study's quality tasks of a kind."""
     return [task for task, spec in study.quality.items() if spec.task == kind]

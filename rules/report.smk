@@ -5,15 +5,8 @@ rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
         **study_records(),
-        code=code(
-            "summarize",
-            "report/curves",
-            "report/summary",
-            "quality/comparisons",
-            "quality/statistics",
-            "device/energy",
-            "device/meters",
-        ),
+        code=code("summarize", *SUMMARY_MODULES),
+        paper=project("src/llmpi/report/paper.csv"),
     output:
         csv=report(
             layout.SUMMARY_CSV,
@@ -21,6 +14,8 @@ rule summarize:
             category="Results",
             labels={"study": "{study}", "what": "table"},
         ),
+        parquet=layout.SUMMARY_PARQUET,
+        speed=layout.SPEED_JSONL,
         summary=layout.SUMMARY_JSON,
     log:
         "logs/summarize/{study}.log",
@@ -72,11 +67,12 @@ rule report:
             "report/charts/cells",
             "report/charts/findings",
             "report/charts/parts",
-            "report/columns",
+            "report/comparisons",
             "report/datasets",
             "report/figures",
             "report/japanese",
             "report/page",
+            "report/table",
             "report/texts",
             "report/wording",
         ),

@@ -43,6 +43,8 @@ BLOCKS = "results/blocks/{model}/{quant}"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"
+SUMMARY_PARQUET = "results/report/{study}/summary.parquet"
+SPEED_JSONL = "results/report/{study}/speed.jsonl"
 SUMMARY_JSON = "results/report/{study}/summary.json"
 RECOMMENDATION = "results/report/{study}/recommendation.json"
 PAGE = "results/report/{study}/index.html"

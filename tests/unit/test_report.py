@@ -53,6 +53,10 @@ def bench(**more: Any) -> dict[str, Any]:
         "load": {"cold_s": 0.5, "warm_s": 0.25},
         "bandwidth": {"memory_read_bytes_per_s": 1e8, "storage_read_bytes_per_s": 1e6},
         "settings": {"threads": 2},
+        "environment": {
+            "machine": {"memory_bytes": 8_000_000_000},
+            "before": {"memory_available_bytes": 7_000_000_000},
+        },
         "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
         "workloads": {"chat": {**chat(), **more}},
     }

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from llmpi.records import Record, is_ok
 from llmpi.report import japanese
+from llmpi.report.comparisons import against_the_paper, predicted
 from llmpi.report.datasets import by_tag, variant
 from llmpi.report.texts import Texts
 from llmpi.report.wording import estimate, facts, mb, number, pretty
@@ -76,6 +77,8 @@ def body(
         ],
         "by_tag": by_tag,
         "gates_of": _gates_of(t, summary),
+        **predicted(summary["predictions"]),
+        **against_the_paper(summary["paper"]),
         "money": decided["money"] if decided else None,
         "hat": recommendation and recommendation["money"] and recommendation["money"]["hat"],
     }
@@ -94,6 +97,8 @@ def _contents(t: Texts, context: Record) -> list[tuple[str, str]]:
         ("harness", "lm-eval", summary["harness"]),
         ("descent", t("Descent"), summary["descent"]),
         ("pairs", t("A against B"), summary["pairs"]),
+        ("predictions", t("Prediction"), context["predicted"]),
+        ("paper", t("The paper"), True),
         ("money", t("The money"), context["money"]),
         ("failed", t("Failed"), context["failed"]),
         ("provenance", t("Provenance"), True),

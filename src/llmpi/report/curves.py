@@ -1,13 +1,10 @@
 """Speed and temperature over the sustained phase, thinned for a picture."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean
 
-from llmpi import layout
-from llmpi.records import Record, is_ok, read_json
-from llmpi.runs import expand_runs
-from llmpi.study import Study
+from llmpi.records import Record, is_ok
+from llmpi.runs import Run
 
 POINTS = 120
 """Of a curve, at most: a pixel or two apart in a picture."""
@@ -15,23 +12,21 @@ POINTS = 120
 Curve = Sequence[tuple[float, float]]
 
 
-def curves(study: Study) -> list[Record]:
-    """The sustained phase of every cell that has one.
+def curve(run: Run, bench: Record) -> Record | None:
+    """The sustained phase of a cell; None without one.
+
+    Args:
+        bench: the cell's record, with its session's conditions.
 
     Returns:
-        For each: `device`, `model`, `quant`, `runtime`, `workload`; `tg_tps` and `temperature_c`,
-        each a list of [seconds since the phase began, tokens per second or degrees Celsius], where
-        neighbours are averaged to at most `POINTS` points; `throttled_s`, the seconds at which the
-        firmware said that it throttles.
+        `device`, `model`, `quant`, `runtime`, `workload`; `tg_tps` and `temperature_c`, each a list
+        of [seconds since the phase began, tokens per second or degrees Celsius], where neighbours
+        are averaged to at most `POINTS` points; `throttled_s`, the seconds at which the firmware
+        said that it throttles.
     """
-    found = []
-    for run in expand_runs(study):
-        path = Path(layout.at(layout.BENCH, study=study.study, **run.session._asdict()))
-        session: Record = read_json(path) if path.is_file() else {"status": "not run"}
-        cell = {**session, **session.get("workloads", {}).get(run.workload, {})}
-        if is_ok(cell) and cell["sustained"]:
-            found.append({**run._asdict(), **_phase(cell)})
-    return found
+    if not is_ok(bench) or not bench["sustained"]:
+        return None
+    return {**run._asdict(), **_phase(bench)}
 
 
 def _phase(cell: Record) -> Record:

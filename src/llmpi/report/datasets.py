@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmpi.decide.candidates import OBJECTIVES, Z95, candidates
-from llmpi.decide.pareto import front
+from llmpi.decide.candidates import OBJECTIVES, candidates
+from llmpi.decide.pareto import Z95, front
 from llmpi.layout import BASE_QUANT
 from llmpi.records import Record, is_ok
 
@@ -47,6 +47,8 @@ def datasets(summary: Record, recommendation: Record | None) -> Record:
             for step in found["steps"]
         ],
         "pairs": _pairs(summary),
+        "predictions": _predictions(summary),
+        "paper": _paper(summary),
         "choice": _choice(recommendation),
         **_money(recommendation),
     }
@@ -71,13 +73,17 @@ def _cell(row: Row, summary: Record) -> Row:
         "id": cell_id(row),
         "variant": name,
         "name": f"{row['model']} {name}",
-        "cell": f"{row['model']} {name}, {row['device']}, {row['workload']}",
+        "cell": _said_of(row, summary),
         "transferred": int(not row["marks"] and not row["parity_reason"]),
         "agreement": "differs" if row["parity_reason"] else "agrees",
         "roofline_tps": row["tg_tps"] / share if share else None,
         "tg_low_j_per_token": None if j is None else j - Z95 * error,
         "tg_high_j_per_token": None if j is None else j + Z95 * error,
     }
+
+
+def _said_of(row: Row, summary: Record) -> str:
+    return f"{row['model']} {variant(row, summary)}, {row['device']}, {row['workload']}"
 
 
 def _fronts(summary: Record) -> list[tuple[str, set[str], set[str]]]:
@@ -198,6 +204,41 @@ def _pairs(summary: Record) -> list[Row]:
 def by_tag(pair: Record) -> list[tuple[str, Record]]:
     """A comparison of two variants: over all prompts, then by tag."""
     return [*([("all", pair["all"])] if pair["all"] else []), *pair["tags"].items()]
+
+
+def _predictions(summary: Record) -> list[Row]:
+    """tg as predicted and as measured, where there are both."""
+    return [
+        {
+            "id": cell_id(found),
+            "cell": _said_of(found, summary),
+            **{key: found[key] for key in ("device", "verdict")},
+            **{f"predicted_{key}": found["predicted"]["tg_tps"][key] for key in ENDS},
+            **{f"measured_{key}": found["measured"]["tg_tps"][key] for key in ENDS},
+        }
+        for found in summary["predictions"]
+        if found["predicted"] and found["predicted"]["tg_tps"] and found["measured"]["tg_tps"]
+    ]
+
+
+ENDS = ("low", "value", "high")
+
+
+def _paper(summary: Record) -> list[Row]:
+    """Two points for each pair that corresponds: the paper's and ours."""
+    found = []
+    for pair in summary["paper"]:
+        if not pair["ours"] or pair["ours"]["tg_tps"] is None:
+            continue
+        ours = pair["ours"]
+        name = f"{pair['model']} {pair['quant']}, {pair['device']}"
+        shared = {"name": name, "ratio": pair["ratios"]["tg_tps"]}
+        where = {**ours, "device": pair["device"]}
+        found += [
+            {**shared, "who": "paper", "tg_tps": pair["paper"]["tg_tps"]},
+            {**shared, "who": "ours", "tg_tps": ours["tg_tps"], "id": cell_id(where)},
+        ]
+    return found
 
 
 LIMITS = {

@@ -53,6 +53,10 @@ def figures(
             found[f"pair-{i}"] = findings.pair(t, i)
     for task in dict.fromkeys(row["task"] for row in data["divergence"]):
         found[f"divergence-{task}"] = findings.divergence(t, task, several=several)
+    if data["predictions"]:
+        found["predictions"] = findings.predictions(t)
+    if data["paper"]:
+        found["paper"] = findings.paper(t)
     money = (recommendation or {}).get("money") or {"devices": []}
     for i, device in enumerate(money["devices"]):
         if not device["reason"]:

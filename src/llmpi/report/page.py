@@ -10,9 +10,9 @@ import vl_convert
 
 from llmpi.records import Record, whole_file
 from llmpi.report.body import TEMPLATES, body, environment, places
-from llmpi.report.columns import columns
 from llmpi.report.datasets import datasets
 from llmpi.report.figures import figures
+from llmpi.report.table import columns
 from llmpi.report.texts import NAMES, Texts
 
 VEGA = "window.vegaEmbed = vegaEmbed;"

@@ -12,8 +12,10 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.report.curves import curves
-from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
+from llmpi.report.curves import curve
+from llmpi.report.paper import beside_the_paper
+from llmpi.report.predictions import predictions, profile
+from llmpi.runs import Run, Variant, by_width, pairs_of, sessions, variants
 from llmpi.study import (
     AbTask,
     DivergenceTask,
@@ -39,6 +41,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         `rows` (see `row`), the GGUF `files` with their hashes, `questions` and `models` by id,
         `comparisons` of each variant with its reference, the outcome of the `descent` by model,
         the `curves` of sustained phases (see `llmpi.report.curves`), `machines` by device,
+        `predictions` (see `llmpi.report.predictions`), `paper` (see `llmpi.report.paper`),
         `provenance`.
         Cells without a record are there with status `not run`.
     """
@@ -48,13 +51,17 @@ def summarize(spec: dict[str, Any]) -> Record:
     order = {model: by_width(study, model) for model in study.models}
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
-    rows = []
-    for run in expand_runs(study):
-        session = _read(layout.BENCH, study=study.study, **run.session._asdict())
-        bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
-        parity = _parity(study, run)
-        cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
-        rows.append({**cell, **_compared(run.variant, tasks, compared)})
+    rows, curves, profiles = [], [], {}
+    for session, workloads in sessions(study).items():
+        record = _read(layout.BENCH, study=study.study, **session._asdict())
+        profiles[session] = profile(study, session, record)
+        for run in (Run(*session, workload) for workload in workloads):
+            bench = {**record, **record.get("workloads", {}).get(run.workload, {})}
+            parity = _parity(study, run)
+            cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
+            rows.append({**cell, **_compared(run.variant, tasks, compared)})
+            curves.append(curve(run, bench))
+    machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
     return {
         "study": study.study,
         "rows": rows,
@@ -73,8 +80,10 @@ def summarize(spec: dict[str, Any]) -> Record:
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
-        "curves": curves(study),
-        "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
+        "curves": [found for found in curves if found],
+        "machines": machines,
+        "predictions": predictions(study, rows, profiles),
+        "paper": beside_the_paper(study, rows, machines),
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {
             "llmpi": __version__,

@@ -161,6 +161,72 @@ def divergence(t: Texts, task: str, *, several: bool) -> Spec:
     return spec(layers, t("KL divergence from the F16 against bits per weight"))
 
 
+def predictions(t: Texts) -> Spec:
+    """tg as measured over tg as predicted, with both ranges; on the line they are the same."""
+    words = {verdict: t.said(verdict) for verdict in ("in range", "above", "below")}
+    colour, shape = worded("verdict", None, words)
+    base = on("predictions")
+    x = axis(alt.X, "predicted_value", t("predicted tg, tokens/s"), LOG)
+    y = axis(alt.Y, "measured_value", t("measured tg, tokens/s"), LOG)
+    across = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+        x="predicted_low:Q", x2="predicted_high:Q", y=y, color=colour
+    )
+    up = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+        x=x, y="measured_low:Q", y2="measured_high:Q", color=colour
+    )
+    same = base.mark_line(style="soft", strokeDash=[4, 3]).encode(
+        x="measured_value:Q", y="measured_value:Q", order=alt.Order("measured_value:Q")
+    )
+    points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
+        x=x,
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "cell": (t("cell"), None),
+                "predicted_value": (t("predicted tg, tokens/s"), ".1f"),
+                "predicted_low": (t("from"), ".1f"),
+                "predicted_high": (t("up to"), ".1f"),
+                "measured_value": (t("measured tg, tokens/s"), ".1f"),
+            }
+        ),
+    )
+    return spec(
+        alt.layer(same, across, up, points).properties(height=HEIGHT),
+        t("Measured against predicted token generation"),
+    )
+
+
+def paper(t: Texts) -> Spec:
+    """tg of the paper's points and of the cells that correspond to them."""
+    words = {"paper": t("the paper"), "ours": t("this study")}
+    colour, shape = worded("who", None, words)
+    base = on("paper")
+    y = alt.Y("name:N", sort=None, title=None)
+    between = base.mark_line(style="soft", strokeWidth=1.5).encode(
+        x="tg_tps:Q", y=y, detail="name:N"
+    )
+    points = base.mark_point(size=90, filled=True, opacity=1, cursor="pointer").encode(
+        x=axis(alt.X, "tg_tps", t("tg, tokens/s"), LOG),
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "name": (t("variant"), None),
+                "who": (t("whose"), None),
+                "tg_tps": (t("tg, tokens/s"), ".2f"),
+                "ratio": (t("ours / the paper's"), ".2f"),
+            }
+        ),
+    )
+    return spec(
+        alt.layer(points, between).properties(height=STEP),
+        t("Token generation, the paper's and this study's"),
+    )
+
+
 def money(t: Texts, device: str, currency: str) -> Spec:
     """Cost of a million tokens: this device's by parts, the alternatives' as a whole."""
     parts = ("hardware", "engineering", "maintenance", "electricity", "whole")
