@@ -65,7 +65,6 @@ def body(
             }
             for device, workload in places(rows)
         ],
-        "parity": _one_per_variant([r for r in rows if r["parity_top1_pct"] is not None]),
         "not_transferred": _one_per_variant([r for r in rows if r["parity_reason"] and is_ok(r)]),
         "filters": [
             ("device", t("device")),
@@ -78,7 +77,7 @@ def body(
         "by_tag": by_tag,
         "gates_of": _gates_of(t, summary),
         **predicted(summary["predictions"]),
-        **against_the_paper(summary["paper"]),
+        **against_the_paper(summary),
         "money": decided["money"] if decided else None,
         "hat": recommendation and recommendation["money"] and recommendation["money"]["hat"],
     }
@@ -141,8 +140,13 @@ def _one_per_variant(rows: Sequence[Row]) -> list[Row]:
 
 
 def _gates_of(t: Texts, summary: Record) -> Any:
-    """The gates that a variant fails, for people."""
-    failed = {(row["model"], row["quant"]): row["gates_failed"] for row in summary["rows"]}
+    """The gates that a variant fails by its scores; parity is a matter of the device."""
+    failed = {
+        (row["model"], row["quant"]): row["gates_failed"]
+        .removeprefix(f"parity: {row['parity_reason']}")
+        .removeprefix("; ")
+        for row in summary["rows"]
+    }
 
     def said(model: str, quant: str) -> str:
         return failed.get((model, quant)) or (t("passed") if summary["gates"] else "")

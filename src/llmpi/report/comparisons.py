@@ -27,17 +27,24 @@ def predicted(found: Sequence[Record]) -> Record:
     }
 
 
-def against_the_paper(pairs: Sequence[Record]) -> Record:
+def nearest_workload(summary: Record) -> str:
+    """The workload that is nearest to the paper's, whose prompt is short."""
+    workloads = summary["provenance"]["config"]["workloads"]
+    return min(workloads, key=lambda name: workloads[name]["prompt_tokens"])
+
+
+def against_the_paper(summary: Record) -> Record:
     """The paper's points beside cells.
 
     Args:
-        pairs: of `llmpi.report.paper.beside_the_paper`.
+        summary: of `llmpi.report.summary.summarize`.
 
     Returns:
-        `corresponding`, the pairs with a cell; `without`, the points without one; `differences`,
+        `workload`, the one that is compared; `corresponding`, the pairs with a cell of it; `without`, the points without one; `differences`,
         each once with `key`, `paper`, `ours` and `where`, the points that it holds for.
     """
-    with_cell = [pair for pair in pairs if pair["ours"]]
+    pairs, workload = summary["paper"], nearest_workload(summary)
+    with_cell = [pair for pair in pairs if pair["ours"] and pair["ours"]["workload"] == workload]
     holds: dict[tuple[str, str, str], dict[str, None]] = {}
     for pair in with_cell:
         for one in pair["differs"]:
@@ -45,6 +52,7 @@ def against_the_paper(pairs: Sequence[Record]) -> Record:
             holds.setdefault(key, {})[f"{pair['model']} {pair['quant']}, {pair['device']}"] = None
     everywhere = len({f"{p['model']} {p['quant']}, {p['device']}" for p in with_cell})
     return {
+        "workload": workload,
         "corresponding": with_cell,
         "without": [pair for pair in pairs if not pair["ours"]],
         "differences": [

@@ -7,6 +7,7 @@ from llmpi.decide.candidates import OBJECTIVES, candidates
 from llmpi.decide.pareto import Z95, front
 from llmpi.layout import BASE_QUANT
 from llmpi.records import Record, is_ok
+from llmpi.report.comparisons import against_the_paper
 
 Row = dict[str, Any]
 
@@ -163,7 +164,14 @@ def _sustained(summary: Record) -> Record:
         shared = {key: curve[key] for key in ("device", "workload")}
         shared |= {"id": cell_id(curve), "name": f"{curve['model']} {variant(curve, summary)}"}
         for name, key in (("sustained_speed", "tg_tps"), ("sustained_heat", "temperature_c")):
-            found[name] += [{**shared, "at_s": t, "value": value} for t, value in curve[key]]
+            points = curve[key]
+            found[name].append(
+                {
+                    **shared,
+                    "at_s": [t for t, _ in points],
+                    "value": [round(v, 3) for _, v in points],
+                }
+            )
     return found
 
 
@@ -227,8 +235,8 @@ ENDS = ("low", "value", "high")
 def _paper(summary: Record) -> list[Row]:
     """Two points for each pair that corresponds: the paper's and ours."""
     found = []
-    for pair in summary["paper"]:
-        if not pair["ours"] or pair["ours"]["tg_tps"] is None:
+    for pair in against_the_paper(summary)["corresponding"]:
+        if pair["ours"]["tg_tps"] is None:
             continue
         ours = pair["ours"]
         name = f"{pair['model']} {pair['quant']}, {pair['device']}"

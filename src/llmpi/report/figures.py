@@ -9,6 +9,9 @@ from llmpi.report.texts import Texts
 MOST_NAMED = 24
 """Points of one chart whose names stand beside them; more would hide one another."""
 
+MOST_CURVES = 12
+"""Curves of one chart that a legend still tells apart."""
+
 
 def figures(
     t: Texts, summary: Record, data: Record, recommendation: Record | None
@@ -20,7 +23,8 @@ def figures(
     """
     rows = summary["rows"]
     places = {(row["device"], row["workload"]) for row in rows}
-    several = len(summary["models"]) > 1
+    models = list(summary["models"])
+    devices = list(summary["machines"])
     named = len(rows) / len(places) <= MOST_NAMED
     found: dict[str, Spec] = {}
     objectives = [o for o in OBJECTIVES if any(c["objective"] == o for c in data["choice"])]
@@ -29,20 +33,20 @@ def figures(
     for item in data["tasks"]:
         task = item["task"]
         if any(_drawn(row, task) for row in rows):
-            found[f"tradeoff-{task}"] = cells.quality_against_speed(
-                t, task, named=named, several=several
-            )
+            found[f"tradeoff-{task}"] = cells.quality_against_speed(t, task, models, named=named)
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
-        found["tg"] = cells.speed_by_bits(t, "tg", several=several)
-        found["pp"] = cells.speed_by_bits(t, "pp", several=several)
+        found["tg"] = cells.speed_by_bits(t, "tg", models)
+        found["pp"] = cells.speed_by_bits(t, "pp", models)
     if any(row["tg_j_per_token"] is not None for row in rows):
-        found["energy"] = cells.energy(t)
-        found["words"] = cells.words_per_battery(t)
+        found["energy"] = cells.energy(t, models)
+        found["words"] = cells.words_per_battery(t, models)
     if data["loads"]:
-        found["load"] = cells.loading(t, several=len({row["device"] for row in rows}) > 1)
+        found["load"] = cells.loading(t, devices)
     for key, name in (("tg_tps", "sustained_speed"), ("temperature_c", "sustained_heat")):
         if data[name]:
-            found[name.replace("_", "-")] = cells.sustained(t, key)
+            found[name.replace("_", "-")] = cells.sustained(
+                t, key, named=len(data[name]) / len(places) <= MOST_CURVES
+            )
     if any(row["parity_kl_nats"] is not None for row in rows):
         found["parity"] = cells.parity(t)
     for i, step in enumerate(summary["descent"]):
@@ -52,7 +56,7 @@ def figures(
         if is_ok(pair):
             found[f"pair-{i}"] = findings.pair(t, i)
     for task in dict.fromkeys(row["task"] for row in data["divergence"]):
-        found[f"divergence-{task}"] = findings.divergence(t, task, several=several)
+        found[f"divergence-{task}"] = findings.divergence(t, task, models)
     if data["predictions"]:
         found["predictions"] = findings.predictions(t)
     if data["paper"]:

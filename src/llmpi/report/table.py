@@ -49,6 +49,10 @@ def columns(t: Texts, summary: Record) -> list[Record]:
                 _score(task, "has_ans_f1", f"{task}\nHasAns F1 %"),
                 _score(task, "no_ans_f1", f"{task}\nNoAns F1 %"),
             ]
+    found += [
+        _number("parity_top1_pct", t("parity, same\ntop-1, %"), 1),
+        _number("parity_kl_nats", t("parity, KL\nnats"), 4),
+    ]
     found.append(_text("gates_failed", t("gates\nfailed")))
     always = {"name", "device", "status", "tg_tps"}
     return [column for column in found if column["key"] in always or _there(rows, column["key"])]

@@ -1,5 +1,7 @@
 """Charts of the cells of one device and workload: what can be compared with one another."""
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from llmpi.report.charts.parts import (
@@ -17,18 +19,18 @@ from llmpi.report.charts.parts import (
 from llmpi.report.texts import Texts
 
 
-def quality_against_speed(t: Texts, task: str, *, named: bool, several: bool) -> Spec:
+def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: bool) -> Spec:
     """F1 of a task over tg, both with their spread, and the front of the point estimates.
 
     Filled points are those that nothing beats beyond the noise.
 
     Args:
         named: whether the variants' names stand beside the points; many would hide one another.
-        several: whether there are several models.
+        models: ids of all there are.
     """
     x = axis(alt.X, "tg_tps", t("token generation (tg), tokens/s"))
     y = axis(alt.Y, f"{task}_f1_pct", t("{task}: F1, %").format(task=task))
-    colour, shape = category("model", t("model"), several=several)
+    colour, shape = category("model", t("model"), models)
     shown = (
         alt.datum.tg_tps != None  # noqa: E711, an expression of Vega
     ) & alt.expr.isValid(alt.datum[f"{task}_f1_pct"])
@@ -44,32 +46,31 @@ def quality_against_speed(t: Texts, task: str, *, named: bool, several: bool) ->
     up = base.mark_rule(opacity=0.45, clip=True).encode(
         x=x, y=f"{task}_f1_low_pct:Q", y2=f"{task}_f1_high_pct:Q", color=colour
     )
-    points = base.mark_point(size=110, filled=True, opacity=1, cursor="pointer").encode(
-        x=x,
-        y=y,
-        color=colour,
-        shape=shape,
-        fillOpacity=alt.condition(alt.datum[f"{task}_front"] == 1, alt.value(1), alt.value(0.15)),
-        tooltip=tooltip(
-            {
-                "cell": (t("cell"), None),
-                "tg_tps": (t("tg, tokens/s"), ".1f"),
-                "tg_min_tps": (t("least"), ".1f"),
-                "tg_max_tps": (t("greatest"), ".1f"),
-                f"{task}_f1_pct": ("F1, %", ".1f"),
-                f"{task}_f1_low_pct": (t("95 % from"), ".1f"),
-                f"{task}_f1_high_pct": (t("95 % to"), ".1f"),
-                f"{task}_has_ans_f1_pct": ("F1 HasAns, %", ".1f"),
-                "bits_per_weight": (t("bits per weight"), ".2f"),
-            }
-        ),
+    shown_of = tooltip(
+        {
+            "cell": (t("cell"), None),
+            "tg_tps": (t("tg, tokens/s"), ".1f"),
+            "tg_min_tps": (t("least"), ".1f"),
+            "tg_max_tps": (t("greatest"), ".1f"),
+            f"{task}_f1_pct": ("F1, %", ".1f"),
+            f"{task}_f1_low_pct": (t("95 % from"), ".1f"),
+            f"{task}_f1_high_pct": (t("95 % to"), ".1f"),
+            f"{task}_has_ans_f1_pct": ("F1 HasAns, %", ".1f"),
+            "bits_per_weight": (t("bits per weight"), ".2f"),
+        }
+    )
+    best, others = (
+        base.transform_filter(alt.datum[f"{task}_front"] == int(filled))
+        .mark_point(size=110, filled=filled, strokeWidth=1.8, opacity=1, cursor="pointer")
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=shown_of)
+        for filled in (True, False)
     )
     floor = on("tasks").transform_filter(alt.datum.task == task)
     line = floor.mark_rule(style="soft", strokeDash=[2, 4]).encode(y="abstaining_pct:Q")
     label = floor.mark_text(style="note", align="left", dx=2, dy=-5).encode(
         x=alt.value(0), y="abstaining_pct:Q", text=alt.value(t("always abstaining"))
     )
-    layers = [line, label, front, across, up, points]
+    layers = [line, label, front, across, up, others, best]
     if named:
         layers.append(
             base.mark_text(style="label", align="left", dx=9, dy=-8).encode(
@@ -82,18 +83,18 @@ def quality_against_speed(t: Texts, task: str, *, named: bool, several: bool) ->
     )
 
 
-def speed_by_bits(t: Texts, key: str, *, several: bool) -> Spec:
+def speed_by_bits(t: Texts, key: str, models: Sequence[str]) -> Spec:
     """Speed over bits per weight, a line per model; for tg the memory roofline above it.
 
     Args:
         key: `pp` or `tg`.
-        several: whether there are several models.
+        models: ids of all there are.
     """
     titles = {
         "tg": t("token generation (tg), tokens/s"),
         "pp": t("prompt processing (pp), tokens/s"),
     }
-    colour, shape = category("model", t("model"), several=several)
+    colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
     y = axis(alt.Y, f"{key}_tps", titles[key], alt.Scale(zero=True, nice=True))
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum[f"{key}_tps"]))
@@ -132,14 +133,14 @@ def speed_by_bits(t: Texts, key: str, *, several: bool) -> Spec:
     return spec(alt.layer(*layers, points).properties(height=HEIGHT), description)
 
 
-def energy(t: Texts) -> Spec:
+def energy(t: Texts, models: Sequence[str]) -> Spec:
     """Joules per generated token with 1.96 standard deviations; the shape tells the tier."""
     title = t("tg, joules per token")
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
     y = alt.Y("name:N", sort=None, title=None)
     words = {tier: t.said(tier) for tier in ("metered", "pmic", "estimated")}
     _, shape = worded("energy_tier", t("tier"), words)
-    colour = alt.Color("model:N", title=t("model"), legend=None)
+    colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = base.mark_rule(strokeWidth=2).encode(
         x="tg_low_j_per_token:Q", x2="tg_high_j_per_token:Q", y=y, color=colour
     )
@@ -161,13 +162,13 @@ def energy(t: Texts) -> Spec:
     return spec((points + spread).properties(height=STEP), t("Energy per generated token"))
 
 
-def words_per_battery(t: Texts) -> Spec:
+def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
     title = t("words per battery")
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
     bars = base.mark_bar(cursor="pointer", height={"band": 0.6}).encode(
         x=axis(alt.X, "words_per_battery", title, alt.Scale(zero=True, nice=True)),
         y=alt.Y("name:N", sort=None, title=None),
-        color=alt.Color("model:N", legend=None),
+        color=alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None),
         tooltip=tooltip(
             {
                 "cell": (t("cell"), None),
@@ -179,13 +180,13 @@ def words_per_battery(t: Texts) -> Spec:
     return spec(bars.properties(height=STEP), title)
 
 
-def loading(t: Texts, *, several: bool) -> Spec:
+def loading(t: Texts, names: Sequence[str]) -> Spec:
     """Load time over file size, cold and warm; the line is the storage's read rate.
 
     Args:
-        several: whether there are several devices.
+        names: of all devices.
     """
-    devices, _ = category("device", t("device"), several=several)
+    devices, _ = category("device", t("device"), names)
     x = axis(alt.X, "file_mb", t("file, MB"), LOG)
     base = on("loads")
     words = {"cold": t("cold"), "warm": t("warm")}
@@ -211,22 +212,25 @@ def loading(t: Texts, *, several: bool) -> Spec:
     return spec((line + points).properties(height=HEIGHT), t("Cold and warm load by file size"))
 
 
-def sustained(t: Texts, key: str) -> Spec:
+def sustained(t: Texts, key: str, *, named: bool) -> Spec:
     """tg or temperature over the sustained phase.
 
     Args:
         key: `tg_tps` or `temperature_c`.
+        named: whether a legend names the curves; hovering always does.
     """
+    legend = alt.Legend(title=t("variant")) if named else None
     titles = {"tg_tps": t("tg, tokens/s"), "temperature_c": t("temperature, °C")}
     data = {"tg_tps": "sustained_speed", "temperature_c": "sustained_heat"}[key]
     line = (
         on(data)
+        .transform_flatten(["at_s", "value"])
         .mark_line(strokeWidth=1.8)
         .encode(
             x=axis(alt.X, "at_s", t("seconds since the phase began"), alt.Scale(nice=False)),
             y=axis(alt.Y, "value", titles[key]),
-            color=alt.Color("name:N", title=t("variant")),
-            strokeDash=alt.StrokeDash("name:N", title=t("variant")),
+            color=alt.Color("name:N", legend=legend),
+            strokeDash=alt.StrokeDash("name:N", legend=legend),
             tooltip=tooltip(
                 {
                     "name": (t("variant"), None),

@@ -42,7 +42,7 @@ def choice(t: Texts, objectives: Sequence[str]) -> Spec:
 def _panel(t: Texts, objective: str, title: str) -> Any:
     """One objective, whose limit, where one is asked for, is a dashed line."""
     base = on("choice").transform_filter(alt.datum.objective == objective)
-    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=170))
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=210))
     x = axis(alt.X, "value", title)
     colour = alt.Color("role:N", legend=None, scale=alt.Scale(domain=["pick", "other"]))
     limit = base.transform_filter(alt.expr.isValid(alt.datum.limit)).mark_rule(
@@ -130,10 +130,10 @@ def pair(t: Texts, index: int) -> Spec:
     )
 
 
-def divergence(t: Texts, task: str, *, several: bool) -> Spec:
+def divergence(t: Texts, task: str, models: Sequence[str]) -> Spec:
     """Mean KL divergence from the F16 over bits per weight, with 1.96 standard errors."""
     base = on("divergence").transform_filter(alt.datum.task == task)
-    colour, shape = category("model", t("model"), several=several)
+    colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
     title = t("mean KL divergence, nats")
     spread = base.mark_rule(strokeWidth=2).encode(

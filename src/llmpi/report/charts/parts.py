@@ -1,6 +1,6 @@
 """What the charts have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -41,16 +41,18 @@ def axis(kind: type[alt.X] | type[alt.Y], field: str, title: str | None, scale: 
     )
 
 
-def category(field: str, title: str | None, *, several: bool) -> tuple[alt.Color, alt.Shape]:
+def category(field: str, title: str | None, values: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
     """Told apart by colour and by shape, so that neither has to do it alone.
 
     Args:
-        several: whether there is more than one; a legend of one says nothing.
+        values: all there are; a legend of one would say nothing. That both channels name them is
+            what makes one legend of the two.
     """
-    legend = alt.Undefined if several else None
+    scale = alt.Scale(domain=list(values))
+    legend = alt.Legend(title=title, symbolOpacity=1) if len(values) > 1 else None
     return (
-        alt.Color(f"{field}:N", title=title, legend=legend),
-        alt.Shape(f"{field}:N", title=title, legend=legend),
+        alt.Color(f"{field}:N", scale=scale, legend=legend),
+        alt.Shape(f"{field}:N", scale=scale, legend=legend),
     )
 
 
@@ -71,7 +73,9 @@ def worded(field: str, title: str | None, words: Mapping[str, str]) -> tuple[alt
         words: value -> what the reader's language calls it, in the order of colours.
     """
     pairs = ", ".join(f"{_quoted(value)}: {_quoted(word)}" for value, word in words.items())
-    legend = alt.Legend(title=title, labelExpr=f"({{{pairs}}})[datum.label] || datum.label")
+    legend = alt.Legend(
+        title=title, symbolOpacity=1, labelExpr=f"({{{pairs}}})[datum.label] || datum.label"
+    )
     scale = alt.Scale(domain=list(words))
     return (
         alt.Color(f"{field}:N", scale=scale, legend=legend),

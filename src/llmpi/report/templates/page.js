@@ -43,14 +43,22 @@ const CONFIG = {
            label: { color: "var(--ink)", fontSize: 11 } },
   locale: { number: { decimal: ".", thousands: ",", grouping: [3], currency: ["", ""] } },
 };
+const configFor = (width) => ({ ...CONFIG, legend: { ...CONFIG.legend, columns: Math.max(1, Math.floor(width / 150)) } });
 const views = new Map();
 
-// Panels side by side become panels one above the other where the screen is narrow.
-function fitted(spec, width) {
+const NARROW = 640;
+const MOST_NAMED = 8;
+
+// On a narrow screen panels side by side become panels one above the other, and names that would
+// hide one another are left out.
+function fitted(spec, width, points) {
+  if (spec.layer && width < NARROW && points > MOST_NAMED) {
+    return { ...spec, layer: spec.layer.filter((layer) => layer.mark?.style !== "label") };
+  }
   if (!spec.hconcat) return spec;
   const { hconcat: panels, ...rest } = spec;
-  const narrow = width < 640;
-  const names = Math.min(170, 7 * Math.max(...page.choice.map((row) => row.name.length))) + 14;
+  const narrow = width < NARROW;
+  const names = Math.min(210, 7 * Math.max(...page.choice.map((row) => row.name.length))) + 14;
   const each = narrow ? width - names - 20 : (width - names) / panels.length - 26;
   const shown = panels.map((panel, i) => ({ ...panel, width: Math.max(60, each), ...(narrow || !i ? {} : bare(panel)) }));
   return { ...rest, [narrow ? "vconcat" : "hconcat"]: shown };
@@ -82,8 +90,8 @@ async function draw(box) {
   const empty = usermeta.data.every((name) => !datasets[name].length);
   box.closest("figure").hidden = empty;
   if (empty) return;
-  const made = await vegaEmbed(box, { ...fitted(chart, box.clientWidth), datasets: { ...chart.datasets, ...datasets } }, {
-    mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true, config: CONFIG,
+  const made = await vegaEmbed(box, { ...fitted(chart, box.clientWidth, datasets.cells?.length ?? 0), datasets: { ...chart.datasets, ...datasets } }, {
+    mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true, config: configFor(box.clientWidth),
     tooltip: { disableDefaultStyle: true }, logLevel: 1, // vega.Error
   });
   views.set(box, made);
@@ -119,7 +127,8 @@ function startCharts() {
 
 // --- the table ---
 
-const FIRST = 200;
+const FIRST = 50;
+const PRINTED = 300;
 
 function shown(value, column) {
   if (value === null || value === undefined || value === "") return "";
@@ -175,6 +184,11 @@ function fillTable() {
   main.querySelector("[data-table]").replaceChildren(element("thead", {}, head), body);
   main.querySelector("[data-count]").value = texts().count.replace("{shown}", rows.length).replace("{all}", cells.length);
   main.querySelector("[data-more]").hidden = state.all || rows.length <= FIRST;
+}
+
+function showAll() {
+  state.all = true;
+  fillTable();
 }
 
 function startTable() {
@@ -266,7 +280,7 @@ document.addEventListener("click", ({ target }) => {
     fillTable();
     main.querySelector(`[data-sort="${CSS.escape(key)}"]`).focus();
   } else if (button?.hasAttribute("data-csv")) saveCsv();
-  else if (button?.hasAttribute("data-more")) { state.all = true; fillTable(); }
+  else if (button?.hasAttribute("data-more")) showAll();
 });
 document.addEventListener("input", ({ target }) => {
   if (target.matches("[data-search], [data-filter]")) fillTable();
@@ -279,6 +293,7 @@ window.addEventListener("beforeprint", () => {
     folded.open = true;
     folded.dataset.folded = "";
   }
+  if (cells.length <= PRINTED && !state.all) showAll();
   boxes().forEach(draw);
 });
 window.addEventListener("afterprint", () => {
