@@ -40,8 +40,9 @@ def against_the_paper(summary: Record) -> Record:
         summary: of `llmpi.report.summary.summarize`.
 
     Returns:
-        `workload`, the one that is compared; `corresponding`, the pairs with a cell of it; `without`, the points without one; `differences`,
-        each once with `key`, `paper`, `ours` and `where`, the points that it holds for.
+        `workload`, the one that is compared; `corresponding`, the pairs with a cell of it;
+        `without`, the points without one; `differences`, each once with `key`, `paper`, `ours` and
+        `where`, the points that it holds for (empty: all).
     """
     pairs, workload = summary["paper"], nearest_workload(summary)
     with_cell = [pair for pair in pairs if pair["ours"] and pair["ours"]["workload"] == workload]

@@ -97,7 +97,7 @@ def spec(chart: Any, description: str) -> Spec:
     properties: dict[str, Any] = {"description": description}
     if not isinstance(chart, alt.HConcatChart):
         properties["width"] = "container"
-    made = chart.properties(**properties).to_dict(validate=True)
+    made = chart.properties(**properties).to_dict(validate=False)
     made.pop("config", None)
     made.pop("$schema", None)
     return {**made, "usermeta": {"data": sorted(_named(made) - made.get("datasets", {}).keys())}}
