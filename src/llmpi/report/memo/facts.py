@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmpi.decide.candidates import CHECKS
+from llmpi.decide.choice import eased
 from llmpi.quant_types import is_trained, width_order
 from llmpi.records import Record, is_ok
 
@@ -27,16 +29,16 @@ def facts(summary: Record, recommendation: Record) -> Record:
         `tokens_per_word`; `questions` (`asked`, `unanswerable`), None where quality was not scored;
         `devices`, each `id`, `board`, `processors`, `memory_bytes`, `is_pi`;
         `tried`, `able`: how many variants on devices were tried, and keep to everything;
-        `constraints`, those that are asked for; `minimum_set`, whether one of them or a gate is
-        about quality; `several_models`, `several_devices`;
+        `constraints`, those that are asked for, and `gates` of the same task; `minimum_set`,
+        whether one of either is about quality; `several_models`, `several_devices`;
         `pick`, `runner_up`, `widest` (the pick's model's), each None or as `variant` says; `tied`,
-        names that the data cannot tell from the pick in quality; `decided_by`, an objective, `size`
-        or `everything`; `verdict` against the widest, and `detectable_points`;
-        `broken` (as `variant` says), `out` (how many each other reason rules out);
+        who cannot be told from the pick in quality; `decided_by`, an objective, `size` or
+        `everything`;
+        `broken`, one of each form (as `variant` says); `out`, how many each other reason rules out;
         `change`, the single change that would lead to another choice, None if there is none;
         `nearest` with its reasons, where nothing can be recommended; `failed`, why cells failed;
         `table`, at most `ROWS` variants, and `omitted`, how many more there are;
-        `per_device`, the pick on each device; `money`, see `money`; `stage`, see `stage`;
+        `per_device`, the picks on the other devices; `money`, see `money`; `stage`, see `stage`;
         `dequantized`, the type in which the pick's model came, where its weights were quantized.
     """
     config = summary["provenance"]["config"]
@@ -64,6 +66,7 @@ def facts(summary: Record, recommendation: Record) -> Record:
         "tried": len(found),
         "able": len(decision["able"]),
         "constraints": limits,
+        "gates": gates,
         "minimum_set": "f1_drop_at_most" in limits or bool(gates),
         "several_models": len({v["model"] for v in found.values()}) > 1,
         "several_devices": len({v["device"] for v in found.values()}) > 1,
@@ -72,14 +75,14 @@ def facts(summary: Record, recommendation: Record) -> Record:
         "widest": widest,
         "tied": [found[i] for i in _tied(decision)],
         "decided_by": _decided_by(decision),
-        "broken": [v for v in found.values() if _is_broken(v)],
+        "broken": list({_form(v): v for v in found.values() if _is_broken(v)}.values()),
         "out": {r: reasons.count(r) for r in dict.fromkeys(reasons) if r != "broken"},
         "change": _change(decision, found),
         "nearest": found.get(decision["nearest"]),
         "failed": list(dict.fromkeys(v["reason"] for v in found.values() if v["reason"])),
         "table": table,
         "omitted": len(found) - len(table),
-        "per_device": [(d["where"], found.get(d["pick"])) for d in per_device],
+        "per_device": [v for d in per_device if (v := found.get(d["pick"])) and v is not pick],
         "money": money(recommendation, pick),
         "stage": stage(pick, decision, found.values()),
         "dequantized": _dequantized(pick),
@@ -185,6 +188,10 @@ def _device(name: str, record: Record) -> Record:
     }
 
 
+def _form(found: Record) -> tuple[str, ...]:
+    return found["model"], found["quant"]
+
+
 def _is_broken(found: Record) -> bool:
     return any(kill["constraint"] == "broken" for kill in found["killed_by"])
 
@@ -206,7 +213,12 @@ def _change(decision: Record, found: Mapping[str, Record]) -> Record | None:
     leading = [change for change in decision["would_change"] if change["pick"]]
     order = ("relax", "without", "tighten")
     first = min(leading, key=lambda change: order.index(change["change"]), default=None)
-    return first and {**first, "variant": found[first["pick"]]}
+    if first is None:
+        return None
+    if first["change"] == "relax":
+        to = eased(first["to"], CHECKS[first["constraint"]].at_least)
+        first = {**first, "to": to}
+    return {**first, "variant": found[first["pick"]]}
 
 
 def _table(

@@ -25,8 +25,12 @@ Run = dict[str, Any]
 Block = dict[str, Any]
 
 
-def write_pdf(path: Path, markdown: str, language: str) -> None:
-    """Typeset a memo, atomically; one that does not fit on a page has several, with a warning."""
+def write_pdf(path: Path, markdown: str, language: str) -> int:
+    """Typeset a memo, atomically.
+
+    Returns:
+        How many pages it has: one, or, with a warning, as many as a text needs that is too long.
+    """
     blocks = list(_blocks(MarkdownIt("commonmark").enable("table").parse(markdown)))
     for size_pt in SIZES_PT:
         memo = json.dumps({"language": language, "size_pt": size_pt, "blocks": blocks})
@@ -37,6 +41,7 @@ def write_pdf(path: Path, markdown: str, language: str) -> None:
         log.warning("%s: takes %d pages", path, pages["value"])
     with whole_file(path) as partial:
         partial.write_bytes(typst.compile(HERE / "sheet.typ", format="pdf", **_means(memo)))
+    return pages["value"]
 
 
 def _means(memo: str) -> dict[str, Any]:

@@ -69,10 +69,8 @@ def _lines(block: str, joint: str) -> Iterator[str]:
 
 
 def figure(value: float) -> str:
-    """A number in the two or three digits that a meeting needs."""
-    if abs(value) >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
+    """A number in three digits."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def whole(value: float) -> str:
@@ -86,4 +84,4 @@ def money(value: float) -> str:
 
 def size(count: float) -> str:
     """Bytes in the unit that files are sold in."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
