@@ -30,6 +30,7 @@ wildcard_constraints:
     device="|".join(map(re.escape, study.devices)),
     runtime="|".join(map(re.escape, study.runtimes)),
     quant="|".join(map(re.escape, QUANTS)),
+    language="|".join(study.languages),
 
 
 def slot(device):

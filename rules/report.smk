@@ -56,6 +56,32 @@ rule recommend:
         "../workflow/scripts/recommend.py"
 
 
+rule memo:
+    """The memo for a meeting: one sheet in one language."""
+    input:
+        code=code("memo", "report/memo/facts", "report/memo/pdf", "report/memo/text"),
+        template=project("src/llmpi/report/memo/{language}.md.jinja"),
+        sheet=project("src/llmpi/report/memo/sheet.typ"),
+        summary=layout.SUMMARY_JSON,
+        recommendation=layout.RECOMMENDATION,
+    output:
+        markdown=layout.MEMO_MD,
+        pdf=report(
+            layout.MEMO_PDF,
+            caption="../workflow/report/memo.rst",
+            category="Results",
+            labels={"study": "{study}", "what": "memo, {language}"},
+        ),
+    log:
+        "logs/memo/{study}/{language}.log",
+    conda:
+        "../envs/workstation.yaml"
+    message:
+        "Writing the memo of study {wildcards.study}, {wildcards.language}"
+    script:
+        "../workflow/scripts/memo.py"
+
+
 rule report:
     """The page: one file, opens from disk, in the languages of the config."""
     input:

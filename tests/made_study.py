@@ -4,6 +4,7 @@ What a device would have answered is made up; files, energy, comparisons and the
 """
 
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def _manifest(study: Study, variant: Variant) -> Record:
     }
 
 
+@cache
 def _quality(quant: str) -> Record:
     draw = random.Random(0)  # the same questions are hard for every variant
     items = []

@@ -47,6 +47,8 @@ SUMMARY_PARQUET = "results/report/{study}/summary.parquet"
 SPEED_JSONL = "results/report/{study}/speed.jsonl"
 SUMMARY_JSON = "results/report/{study}/summary.json"
 RECOMMENDATION = "results/report/{study}/recommendation.json"
+MEMO_MD = "results/report/{study}/memo.{language}.md"
+MEMO_PDF = "results/report/{study}/memo.{language}.pdf"
 PAGE = "results/report/{study}/index.html"
 
 # Not a result: beside the config, kept under version control.
