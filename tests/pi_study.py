@@ -92,6 +92,21 @@ def spec(**more: Any) -> Record:
     return Study.model_validate({**config, **more}).model_dump(mode="json")
 
 
+def many(*, models: int, quants: int, devices: int) -> Record:
+    """A sweep with two workloads, without what is only ever shown for one variant."""
+    few = spec()
+    widths = [*BITS, "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_1", "Q3_K_M"]
+    return spec(
+        models={f"model-{i}": {"source": {"path": f"model-{i}.gguf"}} for i in range(models)},
+        quants=widths[:quants],
+        devices={f"pi-{i}": {"transport": "local", "meter": few["devices"]["pi5"]["meter"]}
+                 for i in range(devices)},
+        quality={"squad": {"task": "squad", "squad_file": "squad.json"}},
+        descent=None,
+        cost=None,
+    )  # fmt: skip
+
+
 def write(pattern: str, record: Record, **wildcards: str) -> None:
     write_json(Path(layout.at(pattern, **wildcards)), record)
 

@@ -182,7 +182,7 @@ function fillTable() {
   const body = element("tbody");
   body.append(...rows.slice(0, state.all ? undefined : FIRST).map((cell) => tableRow(cell, columns)));
   main.querySelector("[data-table]").replaceChildren(element("thead", {}, head), body);
-  main.querySelector("[data-count]").value = texts().count.replace("{shown}", rows.length).replace("{all}", cells.length);
+  main.querySelector("[data-count]").value = texts().count.replace("{shown}", rows.length.toLocaleString("en-US")).replace("{all}", cells.length.toLocaleString("en-US"));
   main.querySelector("[data-more]").hidden = state.all || rows.length <= FIRST;
 }
 
