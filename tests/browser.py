@@ -115,6 +115,19 @@ class Browser:
         self("Input.dispatchKeyEvent", type="keyDown", **pressed, **typed)
         self("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
+    def point_at(self, selector: str, *, click: bool = False) -> None:
+        """Move the mouse onto the middle of an element, and press it there."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{found}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        box = f"{found}.getBoundingClientRect()"
+        at = {
+            name: self.evaluate(f"{box}.{start} + {box}.{size} / 2")
+            for name, start, size in (("x", "left", "width"), ("y", "top", "height"))
+        }
+        self("Input.dispatchMouseEvent", type="mouseMoved", **at)
+        for kind in ("mousePressed", "mouseReleased") if click else ():
+            self("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
     def look(self, picture: Path, *, width: int, dark: bool = False, print_: bool = False) -> None:
         """A screenshot, to be looked at by a person."""
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]

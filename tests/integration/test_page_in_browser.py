@@ -20,6 +20,7 @@ UNDRAWN = """[...document.querySelectorAll('figure:not([hidden]) .chart')]
     .filter((box) => !box.querySelector('svg .mark-symbol path, svg .mark-rect path,'
                                         + ' svg .mark-line path'))
     .map((box) => box.dataset.figure)"""
+POINT = "[data-figure=tg] svg .mark-symbol path"
 ROWS = "[...document.querySelectorAll('[data-table] tbody tr')].map((row) => row.innerText)"
 
 
@@ -152,14 +153,7 @@ def test_csv_of_the_page_is_the_summary(
 def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
     opened(browser, pis[0])
     is_open = "document.getElementById('details').open"
-    symbol = "[data-figure=tg] svg .mark-symbol path"
-    browser.evaluate(
-        f"(() => {{ const point = document.querySelector('{symbol}');"
-        "const {left, top, width, height} = point.getBoundingClientRect();"
-        "const at = {bubbles: true, clientX: left + width / 2, clientY: top + height / 2};"
-        "for (const type of ['mousemove', 'mousedown', 'mouseup', 'click'])"
-        "point.dispatchEvent(new MouseEvent(type, at)); })()"
-    )
+    browser.point_at(POINT, click=True)
     browser.wait_for(is_open)
     assert text(browser, "#details-title") == "llama-3.2-1b F16, pi5, chat"
     assert "tg_tps" in text(browser, "#details-body")
@@ -178,12 +172,7 @@ def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
 
 def test_hover_tells_the_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
     opened(browser, pis[0])
-    browser.evaluate(
-        "(() => { const point = document.querySelector('[data-figure=tg] .mark-symbol path');"
-        "const {left, top, width, height} = point.getBoundingClientRect();"
-        "point.dispatchEvent(new MouseEvent('mousemove', {bubbles: true,"
-        "clientX: left + width / 2, clientY: top + height / 2})); })()"
-    )
+    browser.point_at(POINT)
     browser.wait_for("document.querySelector('#vg-tooltip-element.visible') !== null")
     assert "llama-3.2-1b F16, pi5, chat" in text(browser, "#vg-tooltip-element")
 

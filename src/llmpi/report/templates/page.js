@@ -76,7 +76,7 @@ function dataOf(names) {
   const place = page.places[state.place];
   const here = (row) => row.device === place.device && row.workload === place.workload;
   const sets = { cells: () => cells.filter(here) };
-  for (const name of ["sustained_speed", "sustained_heat"]) sets[name] = () => page[name].filter(here);
+  for (const name of OF_A_PLACE.slice(1)) sets[name] = () => page[name].filter(here);
   return Object.fromEntries(names.map((name) => [name, (sets[name] ?? (() => page[name]))()]));
 }
 
@@ -105,24 +105,29 @@ const seen = new IntersectionObserver((entries) => {
 }, { rootMargin: "600px" });
 
 const boxes = () => [...main.querySelectorAll(".chart")];
-const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
 
-// What nobody has scrolled to is drawn when there is time, so that the page prints whole.
+// What nobody has scrolled to is drawn one by one behind it, so that the page prints whole.
 function drawRest() {
   const next = boxes().find((box) => box.dataset.drawn !== state.language);
-  if (next) draw(next).finally(() => idle(drawRest));
+  if (next) draw(next).finally(() => setTimeout(drawRest));
   else document.documentElement.dataset.drawn = state.language;
 }
 
-function redraw() {
-  for (const box of boxes()) delete box.dataset.drawn;
+function redraw(wanted = () => true) {
+  for (const box of boxes().filter(wanted)) {
+    delete box.dataset.drawn;
+    seen.unobserve(box);
+    seen.observe(box); // which tells at once whether it is in sight
+  }
   delete document.documentElement.dataset.drawn;
-  startCharts();
+  setTimeout(drawRest);
 }
 
-function startCharts() {
-  for (const box of boxes()) seen.observe(box);
-  idle(drawRest);
+const OF_A_PLACE = ["cells", "sustained_speed", "sustained_heat"];
+
+function isOfAPlace(box) {
+  const { usermeta } = page.languages[state.language].figures[box.dataset.figure];
+  return usermeta.data.some((name) => OF_A_PLACE.includes(name));
 }
 
 // --- the table ---
@@ -259,7 +264,7 @@ function speak(language) {
 function choosePlace(index) {
   state.place = Number(index);
   for (const text of main.querySelectorAll("[data-of-place]")) text.hidden = Number(text.dataset.ofPlace) !== state.place;
-  redraw();
+  redraw(isOfAPlace);
 }
 
 function start() {
