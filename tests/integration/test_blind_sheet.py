@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support import needed
 
-from llmpi.quality.ab import Prompt
+from llmpi.quality.ab_prompts import Prompt
 from llmpi.quality.blind import read_judgements, write_sheet
 
 HOSTILE = "</script></div><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
