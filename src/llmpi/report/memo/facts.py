@@ -164,9 +164,10 @@ def stage(pick: Record | None, decision: Record, found: Any) -> str:
 
 
 def _widest(pick: Record, found: Any) -> Record | None:
-    """The widest quantization of the pick's model on its device: what quality is held against."""
-    same = [v for v in found if (v["device"], v["model"]) == (pick["device"], pick["model"])]
-    return min(same, key=lambda v: width_order(v["quant"]))
+    """The widest quantization of the pick's model, which its quality is held against; where it ran
+    on several devices, on the pick's."""
+    same = [v for v in found if v["model"] == pick["model"]]
+    return min(same, key=lambda v: (width_order(v["quant"]), v["device"] != pick["device"]))
 
 
 def _questions(asked: Record) -> Record:
