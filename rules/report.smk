@@ -59,7 +59,15 @@ rule recommend:
 rule memo:
     """The memo for a meeting: one sheet in one language."""
     input:
-        code=code("memo", "report/memo/facts", "report/memo/pdf", "report/memo/text"),
+        code=code(
+            "memo",
+            "decide/candidates",
+            "decide/choice",
+            "decide/pareto",
+            "report/memo/facts",
+            "report/memo/pdf",
+            "report/memo/text",
+        ),
         template=project("src/llmpi/report/memo/{language}.md.jinja"),
         sheet=project("src/llmpi/report/memo/sheet.typ"),
         summary=layout.SUMMARY_JSON,

@@ -138,7 +138,8 @@ def _quality(quant: str) -> Record:
 
 def _bench(study: Study, session: Session, metered: bool) -> Record:
     tg_tps = TG_TPS[type_of(session.quant)] * (0.96 if session.device == "sd" else 1.0)
-    storage = {"nvme": 0.43e9, "sd": 0.045e9}[session.device]
+    storage = 0.045e9 if session.device == "sd" else 0.43e9
+    weights = sizes(model_of(study, session.model, ask_hub=False), session.quant).file_bytes
     cells, clock = {}, 100.0
     for name, workload in study.workloads.items():
         repetitions = []
@@ -155,7 +156,7 @@ def _bench(study: Study, session: Session, metered: bool) -> Record:
             "workload": workload.model_dump(mode="json"),
             "context_tokens": workload.context_tokens or 82,
             "repetitions": repetitions,
-            "memory": {"peak_rss_bytes": 3_000_000_000, "major_faults": 0, "swap_bytes": 0},
+            "memory": {"peak_rss_bytes": weights + 150_000_000, "major_faults": 0, "swap_bytes": 0},
             "marks": [],
             "depths": [],
             "sustained": [],
@@ -164,7 +165,7 @@ def _bench(study: Study, session: Session, metered: bool) -> Record:
     record = {
         "status": "ok",
         "idle": [80.0, 95.0],
-        "load": {"cold_s": 2.5e9 / storage, "warm_s": 0.4},
+        "load": {"cold_s": weights / storage, "warm_s": 0.4},
         "bandwidth": {
             "memory_read_bytes_per_s": 14.6e9,
             "storage_read_bytes_per_s": storage,

@@ -7,7 +7,7 @@ from typing import Any
 
 from browser import Browser
 
-from llmpi.quality.ab import Prompt
+from llmpi.quality.ab_prompts import Prompt
 from llmpi.quality.blind import read_judgements, write_sheet
 
 HOSTILE = "</script></div><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.errors import LlmpiError
-from llmpi.quality import ab, statistics
-from llmpi.quality.ab import Expect, Outcome, Prompt, compare, judge, load_prompts
+from llmpi.quality import ab_checks, statistics
+from llmpi.quality.ab import compare
+from llmpi.quality.ab_checks import Outcome, judge
+from llmpi.quality.ab_prompts import Expect, Prompt, load_prompts
 
 EXAMPLE = ROOT / "config/data/field_prompts.jsonl"
 
@@ -198,7 +200,7 @@ def test_an_answer_that_is_not_there_meets_nothing() -> None:
 def test_pattern_that_backtracks_without_end(
     monkeypatch: pytest.MonkeyPatch, text: str, expect: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(ab, "CHECK_CPU_S", 0.1)
+    monkeypatch.setattr(ab_checks, "CHECK_CPU_S", 0.1)
     started = time.process_time()
     outcome = judge(Prompt(id="p", prompt="?", expect=Expect.model_validate(expect)), answer(text))
     assert outcome.passed is False

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.ab import Prompt
+from llmpi.quality.ab_prompts import Prompt
 from llmpi.quality.blind import read_judgements, write_sheet
 
 HOSTILE = "</div></script><script>alert(1)</script><!-- & \" ' {{ 7 * 7 }}"

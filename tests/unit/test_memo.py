@@ -14,7 +14,7 @@ from llmpi.decide.cost import costs
 from llmpi.records import failed, read_json, write_json
 from llmpi.report.memo.facts import facts
 from llmpi.report.memo.pdf import write_pdf
-from llmpi.report.memo.text import figure, money, render, size
+from llmpi.report.memo.text import HERE, figure, money, render, size
 from llmpi.report.summary import summarize
 from llmpi.study import Constraints, Study
 
@@ -291,6 +291,25 @@ def test_the_table_is_short_and_holds_who_matters() -> None:
     assert (len(content["table"]), content["omitted"]) == (8, 2 * 2 * 2 * 5 - 8)
     shown = [v["id"] for v in content["table"]]
     assert {content["pick"]["id"], content["runner_up"]["id"], content["widest"]["id"]} <= {*shown}
+
+
+def test_the_font_has_every_character_of_the_templates() -> None:
+    """It is a subset: Latin, and of JIS X 0208 all but the kanji of the second level."""
+
+    def shipped(character: str) -> bool:
+        if ord(character) < 0x180 or character in "–“”":
+            return True
+        return character.encode("euc_jp")[0] - 0xA0 < 48
+
+    for template in HERE.glob("*.jinja"):
+        assert [c for c in template.read_text(encoding="utf-8") if not shipped(c)] == []
+
+
+def test_quality_is_held_against_the_models_widest_wherever_it_ran() -> None:
+    """F16 is left out on the pick's device; the comparison was with it all the same."""
+    content = told({"exclude": [{"quant": "F16", "device": "nvme"}]})
+    assert (content["pick"]["device"], content["widest"]["quant"]) == ("nvme", "F16")
+    assert "F16 scores 70: the data cannot tell the two apart" in render(content, "en")
 
 
 def test_figures() -> None:

@@ -29,7 +29,7 @@ def test_the_demo_is_the_default(workdir: Path) -> None:
 
 def test_a_study_takes_nothing_from_the_default_config(workdir: Path) -> None:
     jobs = planned_jobs("--configfile", "config/llmpi.yaml", cwd=workdir)
-    assert jobs["fetch_model"] == 7
+    assert jobs["fetch_model"] == 10
     assert jobs["build_wheel"] == 1
     assert jobs["check_parity"] == jobs["predict_on_workstation"] == jobs["deploy_gguf"]
 

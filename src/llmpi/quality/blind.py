@@ -20,7 +20,8 @@ from typing import Any, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.ab import Prompt, winner
+from llmpi.quality.ab import winner
+from llmpi.quality.ab_prompts import Prompt
 from llmpi.quality.statistics import holm, sign_test
 from llmpi.records import Record, sha256_of_json, whole_file
 

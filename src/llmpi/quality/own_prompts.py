@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.device.supervise import Death
-from llmpi.quality.ab import Prompt, judge, load_prompts
+from llmpi.quality.ab_checks import judge
+from llmpi.quality.ab_prompts import Prompt, load_prompts
 from llmpi.quality.answer import Group, answer_blocks
 from llmpi.quality.chat import Message
 from llmpi.records import Record, failed, is_ok, now, sha256_of

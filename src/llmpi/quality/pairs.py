@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from llmpi.quality.ab import Prompt, compare, judge, load_prompts
+from llmpi.quality.ab import compare
+from llmpi.quality.ab_checks import judge
+from llmpi.quality.ab_prompts import Prompt, load_prompts
 from llmpi.quality.blind import read_judgements, write_sheet
 from llmpi.records import Record, failed, is_ok, read_json
 

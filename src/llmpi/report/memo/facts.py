@@ -44,8 +44,10 @@ def facts(summary: Record, recommendation: Record) -> Record:
     config = summary["provenance"]["config"]
     decision, *per_device = recommendation["decisions"]
     task = recommendation["task"]
+    rows = {_cell(r): r for r in summary["rows"] if r["workload"] == recommendation["workload"]}
+    several_runtimes = len(config["runtimes"]) > 1
     found = {
-        candidate["id"]: variant(candidate, summary, recommendation)
+        candidate["id"]: variant(candidate, rows[_cell(candidate)], task, several_runtimes)
         for candidate in recommendation["candidates"]
     }
     pick, runner_up = found.get(decision["pick"]), found.get(decision["runner_up"])
@@ -89,28 +91,23 @@ def facts(summary: Record, recommendation: Record) -> Record:
     }
 
 
-def variant(candidate: Record, summary: Record, recommendation: Record) -> Record:
+def variant(candidate: Record, row: Row, task: str | None, several_runtimes: bool) -> Record:
     """A candidate with what the memo shows of it.
+
+    Args:
+        row: its cell in the summary.
 
     Returns:
         What `recommend` says of it, and: `file_bytes`, `bits_per_weight`, `fallback_tensors`,
-        `tensors`, `lineage`, `board`, `runtime_shown` (None where there is one runtime), `reason`
-        (why it failed), `verdict` and `detectable_points` against the widest, `answered_pct` (F1 on
-        the questions that have an answer).
+        `tensors`, `lineage`; `runtime_shown`, None where there is one runtime; `reason`, why it
+        failed; `verdict` and `detectable_points` against the widest; `answered_pct`, F1 on the
+        questions that have an answer.
     """
-    task = recommendation["task"]
-    row = next(
-        row
-        for row in summary["rows"]
-        if row["workload"] == recommendation["workload"]
-        and all(row[key] == candidate[key] for key in ("device", "model", "quant", "runtime"))
-    )
-    several = len(summary["provenance"]["config"]["runtimes"]) > 1
     keys = ("file_bytes", "bits_per_weight", "fallback_tensors", "tensors", "lineage", "reason")
     return {
         **candidate,
         **{key: row[key] for key in keys},
-        "runtime_shown": row["runtime"] if several else None,
+        "runtime_shown": row["runtime"] if several_runtimes else None,
         "verdict": row[f"{task}_f1_verdict"] if task else None,
         "detectable_points": row[f"{task}_f1_minimum_detectable_pct"] if task else None,
         "answered_pct": row[f"{task}_has_ans_f1_pct"] if task else None,
@@ -167,9 +164,10 @@ def stage(pick: Record | None, decision: Record, found: Any) -> str:
 
 
 def _widest(pick: Record, found: Any) -> Record | None:
-    """The widest quantization of the pick's model on its device: what quality is held against."""
-    same = [v for v in found if (v["device"], v["model"]) == (pick["device"], pick["model"])]
-    return min(same, key=lambda v: width_order(v["quant"]))
+    """The widest quantization of the pick's model, which its quality is held against; where it ran
+    on several devices, on the pick's."""
+    same = [v for v in found if v["model"] == pick["model"]]
+    return min(same, key=lambda v: (width_order(v["quant"]), v["device"] != pick["device"]))
 
 
 def _questions(asked: Record) -> Record:
@@ -186,6 +184,10 @@ def _device(name: str, record: Record) -> Record:
         "memory_bytes": machine.get("memory_bytes"),
         "is_pi": None if not machine else "Raspberry Pi" in (board or ""),
     }
+
+
+def _cell(row: Row) -> tuple[str, ...]:
+    return row["device"], row["model"], row["quant"], row["runtime"]
 
 
 def _form(found: Record) -> tuple[str, ...]:
