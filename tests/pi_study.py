@@ -103,6 +103,7 @@ def many(*, models: int, quants: int, devices: int) -> Record:
                  for i in range(devices)},
         quality={"squad": {"task": "squad", "squad_file": "squad.json"}},
         descent=None,
+        constraints={},
         cost=None,
     )  # fmt: skip
 
