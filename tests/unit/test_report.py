@@ -28,6 +28,7 @@ def spec(**more: Any) -> dict[str, Any]:
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}},
         "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
         "gates": [{"task": "qa", "metric": "f1", "at_least_pct": 40}],
+        "languages": ["en"],
     }
     return Study.model_validate({**study, **more}).model_dump(mode="json")
 
@@ -255,7 +256,7 @@ def page(tmp_path: Path, **more: Any) -> Page:
 
 @pytest.mark.usefixtures("results")
 def test_page_stands_alone_and_trusts_nothing(tmp_path: Path) -> None:
-    shown = page(tmp_path)
+    shown = page(tmp_path, languages=["en", "ja"])
     assert shown.tags.count("script") == 3, "the data, Vega and the page's own; nothing injected"
     assert "link" not in shown.tags
     assert [address for address in shown.addresses if not address.startswith("#")] == []

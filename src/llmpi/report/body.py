@@ -12,7 +12,7 @@ from llmpi.report import japanese
 from llmpi.report.comparisons import against_the_paper, predicted
 from llmpi.report.datasets import by_tag, variant
 from llmpi.report.texts import Texts
-from llmpi.report.wording import estimate, facts, mb, number, pretty
+from llmpi.report.wording import estimate, facts, mb, number, pretty, variant_of
 
 Row = dict[str, Any]
 
@@ -50,7 +50,7 @@ def body(
         "decisions": decided["decisions"] if decided else [],
         "overall": overall,
         "pick": _pick(recommendation),
-        "headline": _headline(_pick(recommendation)),
+        "headline": variant_of(pick) if (pick := _pick(recommendation)) else "",
         "facts": facts(t, _pick(recommendation)),
         "ruled_out": _ruled_out(recommendation),
         "failed": _failed(summary),
@@ -79,7 +79,8 @@ def body(
         **predicted(summary["predictions"]),
         **against_the_paper(summary),
         "money": decided["money"] if decided else None,
-        "hat": recommendation and recommendation["money"] and recommendation["money"]["hat"],
+        "hat": _hat_sentence(t, recommendation),
+        "variant_of": variant_of,
     }
     context["contents"] = _contents(t, context)
     return environment(t).get_template("body.html").render(context)
@@ -120,15 +121,18 @@ def _in_words(t: Texts, recommendation: Record | None) -> Record | None:
     return {"decisions": decisions, "money": money}
 
 
+def _hat_sentence(t: Texts, recommendation: Record | None) -> str | None:
+    money = (recommendation or {}).get("money") or {}
+    if not (found := money.get("hat")):
+        return None
+    return japanese.hat(found, money["currency"]) if t.language == "ja" else found["sentence"]
+
+
 def _pick(recommendation: Record | None) -> Record | None:
     if recommendation is None:
         return None
     known = {candidate["id"]: candidate for candidate in recommendation["candidates"]}
     return known.get(recommendation["decisions"][0]["pick"])
-
-
-def _headline(pick: Record | None) -> str:
-    return pick["name"].removesuffix(f" on {pick['device']}") if pick else ""
 
 
 def _ruled_out(recommendation: Record | None) -> list[Record]:

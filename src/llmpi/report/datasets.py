@@ -8,6 +8,7 @@ from llmpi.decide.pareto import Z95, front
 from llmpi.layout import BASE_QUANT
 from llmpi.records import Record, is_ok
 from llmpi.report.comparisons import against_the_paper
+from llmpi.report.wording import variant_of
 
 Row = dict[str, Any]
 
@@ -265,6 +266,7 @@ def _choice(recommendation: Record | None) -> list[Row]:
     ids = [overall["pick"], overall["runner_up"], overall["nearest"], *overall["front"]]
     chosen = [i for i in dict.fromkeys(ids) if i][:MOST_SHOWN]
     known = {candidate["id"]: candidate for candidate in recommendation["candidates"]}
+    several = len({candidate["device"] for candidate in known.values()}) > 1
     found = []
     for i in chosen:
         for objective in OBJECTIVES:
@@ -275,7 +277,7 @@ def _choice(recommendation: Record | None) -> list[Row]:
             found.append(
                 {
                     "id": f"{i}/{recommendation['workload']}",
-                    "name": known[i]["name"].removesuffix(_only_device(recommendation)),
+                    "name": variant_of(known[i]) + (f", {known[i]['device']}" if several else ""),
                     "role": "pick" if i == overall["pick"] else "other",
                     "objective": objective,
                     "limit": None if limit is None else limit * scale,
@@ -286,12 +288,6 @@ def _choice(recommendation: Record | None) -> list[Row]:
                 }
             )
     return found
-
-
-def _only_device(recommendation: Record) -> str:
-    """What a name need not say where there is one device."""
-    devices = {candidate["device"] for candidate in recommendation["candidates"]}
-    return f" on {devices.pop()}" if len(devices) == 1 else ""
 
 
 MOST_FIGURES = 12

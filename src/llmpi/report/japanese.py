@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from llmpi.records import Record
 from llmpi.report.texts import Texts
+from llmpi.report.wording import variant_of
 
 OBJECTIVES = {"quality": "品質", "speed": "速度", "energy": "エネルギー", "memory": "メモリ"}
 SUPERLATIVES = {
@@ -24,8 +25,8 @@ def decision(made: Record, recommendation: Record, t: Texts) -> list[str]:
     Args:
         made: one of the recommendation's decisions, see `llmpi.decide.choice.decide`.
     """
-    known = named(recommendation["candidates"])
     overall = made["where"] == "overall"
+    known = named(recommendation["candidates"], overall=overall)
     where = "" if overall else f"{made['where']}では、"
     if made["pick"] is None:
         return _nothing(made, known, where, t)
@@ -39,12 +40,12 @@ def decision(made: Record, recommendation: Record, t: Texts) -> list[str]:
     ]
 
 
-def named(candidates: Sequence[Record]) -> dict[str, Record]:
-    """Candidates by id, with Japanese names; the device is named where there are several."""
-    several = len({candidate["device"] for candidate in candidates}) > 1
+def named(candidates: Sequence[Record], *, overall: bool) -> dict[str, Record]:
+    """Candidates by id, with Japanese names; the device is told where it is not plain."""
+    several = overall and len({candidate["device"] for candidate in candidates}) > 1
     found = {}
     for candidate in candidates:
-        variant = candidate["name"].removesuffix(f" on {candidate['device']}")
+        variant = variant_of(candidate)
         name = f"{candidate['device']}の{variant}" if several else variant
         found[candidate["id"]] = {**candidate, "name": name}
     return found
@@ -216,4 +217,21 @@ def _hangs_on(found: Record, currency: str) -> str:
         f"最も効く前提は{first['assumption']}で、{first['low']:.4g}なら{first['at_low']:,.2f}、"
         f"{first['high']:.4g}なら{first['at_high']:,.2f} {currency}になります。"
         f"最も安いのは{named}で、{flip}。"
+    )
+
+
+def hat(found: Record, currency: str) -> str:
+    """What the M.2 HAT buys, see `llmpi.decide.hat.hat_gain`."""
+    if not found["rows"]:
+        return f"{found['with_hat']}と{found['without_hat']}に共通の型がありません。"
+    extra = found["extra_hardware"]
+    price = "" if extra is None else f"{extra:,.0f} {currency}の追加で、"
+    alone = found["only_with"]
+    gained = f"それなしでは動かない{alone}件が動きます" if alone else "新たに動く型はありません"
+    speed, load = found["median_tg_ratio"], found["median_cold_load_ratio"]
+    if speed is None:
+        return f"{price}M.2 HATにより、{gained}。"
+    return (
+        f"{price}M.2 HATにより、{gained}。どちらでも動く型では、トークン生成速度は{speed:.2f}倍、"
+        f"読み込み時間は{load:.2f}倍です（中央値）。"
     )

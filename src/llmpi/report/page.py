@@ -40,7 +40,7 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
         languages[language] = {
             "figures": drawn,
             "columns": columns(t, summary),
-            "texts": _script_texts(t),
+            "texts": _script_texts(t, summary),
             "why": {cell: [t.said(why) for why in whys] for cell, whys in data["why"].items()},
         }
     scripts = [vl_convert.javascript_bundle(VEGA), _source("page.js")]
@@ -94,12 +94,14 @@ def _inert(data: Record) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _script_texts(t: Texts) -> Record:
+def _script_texts(t: Texts, summary: Record) -> Record:
+    keys = ("status", "energy_tier", "gates_failed", "marks")
+    said = {row[key] for row in summary["rows"] for key in keys if row[key]}
     return {
         "count": t("{shown} of {all} cells"),
         "close": t("Close"),
         "ruledOut": t("It is ruled out:"),
-        "status": {status: t.said(status) for status in ("ok", "failed", "skipped", "not run")},
+        "said": {text: other for text in sorted(said) if (other := t.said(text)) != text},
     }
 
 

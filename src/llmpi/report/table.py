@@ -11,15 +11,14 @@ def columns(t: Texts, summary: Record) -> list[Record]:
 
     Returns:
         For each: `key` of the row; `title`; `kind`, `text` or `number`; `digits` and `scale` of a
-        number; `low` and `high`, keys of its spread; `note`, a key shown below it; `words`, what a
-        value is called.
+        number; `low` and `high`, keys of its spread; `note`, a key shown below it.
     """
     rows = summary["rows"]
     found = [
         _text("name", t("model, quantization"), note="marks"),
         _text("device", t("device")),
         _text("workload", t("workload")),
-        _text("status", t("state"), words=_words(t, ("ok", "failed", "skipped", "not run"))),
+        _text("status", t("state")),
         _number("file_bytes", t("file\nMB"), 1, scale=1e-6),
         _number("bits_per_weight", t("bits per\nweight"), 2),
         _number("fallback_tensors", t("fallback\ntensors"), 0),
@@ -36,7 +35,7 @@ def columns(t: Texts, summary: Record) -> list[Record]:
         _number(
             "tg_j_per_token", t("tg, J\nper token"), 3, "tg_low_j_per_token", "tg_high_j_per_token"
         ),
-        _text("energy_tier", t("tier"), words=_words(t, ("metered", "pmic", "estimated"))),
+        _text("energy_tier", t("tier")),
         _number("words_per_battery", t("words per\nbattery"), 0),
         _number("tpj_board", t("tokens/J,\nwhole board"), 2),
         _number("tpj_above_idle", t("tokens/J,\nabove idle"), 2),
@@ -83,7 +82,3 @@ def _number(
 def _score(task: str, name: str, title: str) -> Record:
     key = f"{task}_{name}"
     return _number(f"{key}_pct", title, 1, f"{key}_low_pct", f"{key}_high_pct")
-
-
-def _words(t: Texts, values: tuple[str, ...]) -> dict[str, str]:
-    return {value: t.said(value) for value in values}

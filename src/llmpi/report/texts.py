@@ -42,12 +42,15 @@ class Texts:
         return self(singular if count == 1 and self.language == "en" else plural)
 
     def said(self, text: str | None) -> str:
-        """What another module says, in this language where the catalog knows its pattern."""
+        """What another module says, in this language where the catalog knows its pattern.
+
+        What the pattern leaves open is looked up in the same way.
+        """
         if not text:
             return ""
         for pattern, translation in self._said:
             if found := pattern.fullmatch(text):
-                return translation.format(**found.groupdict())
+                return translation.format(**{k: self.said(v) for k, v in found.groupdict().items()})
         return text
 
 

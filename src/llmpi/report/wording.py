@@ -26,6 +26,11 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
+def variant_of(candidate: Record) -> str:
+    """A candidate's name without its device."""
+    return str(candidate["name"]).removesuffix(f" on {candidate['device']}")
+
+
 def facts(t: Texts, pick: Record | None) -> list[Record]:
     """The pick's numbers for the first screen: `value`, `unit`, `spread`."""
     units = {

@@ -8,6 +8,7 @@ const main = document.getElementById("main");
 const details = document.getElementById("details");
 const state = { language: document.documentElement.lang, place: 0, sort: null, down: false, all: false };
 const texts = () => page.languages[state.language].texts;
+const said = (text) => texts().said[text] ?? text;
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -163,13 +164,13 @@ function tableRow(cell, columns) {
   const row = element("tr", { class: page.picks.includes(cell.id) ? "pick" : null });
   columns.forEach((column, i) => {
     const box = element("td", { class: column.kind === "text" ? "name" : null });
-    const text = shown(column.words ? (column.words[cell[column.key]] ?? cell[column.key]) : cell[column.key], column);
+    const text = shown(said(cell[column.key]), column);
     if (i === 0) box.append(element("a", { href: `#cell-${cell.id}` }, text));
     else box.append(text);
     if (column.low && cell[column.low] !== null && cell[column.low] !== undefined) {
       box.append(element("br"), element("small", {}, `${shown(cell[column.low], column)}–${shown(cell[column.high], column)}`));
     }
-    if (column.note && cell[column.note]) box.append(element("br"), element("small", { class: "bad" }, cell[column.note]));
+    if (column.note && cell[column.note]) box.append(element("br"), element("small", { class: "bad" }, said(cell[column.note])));
     row.append(box);
   });
   return row;
@@ -199,9 +200,7 @@ function showAll() {
 function startTable() {
   for (const select of main.querySelectorAll("[data-filter]")) {
     const values = new Set(cells.map((cell) => cell[select.dataset.filter]));
-    const words = texts().status;
-    const named = (value) => (select.dataset.filter === "status" ? (words[value] ?? value) : value);
-    if (select.options.length === 1) select.append(...[...values].map((value) => element("option", { value }, named(value))));
+    if (select.options.length === 1) select.append(...[...values].map((value) => element("option", { value }, said(value))));
     select.closest("label").hidden = values.size < 2;
   }
   fillTable();
