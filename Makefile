@@ -77,8 +77,9 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: $(VENV)/.workstation  ## Write config/README.md and config/schema.json anew from the models
+docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md anew
 	$(BIN)/python -m llmpi.config_docs
+	$(BIN)/python -m llmpi.report.columns
 
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	for extra in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

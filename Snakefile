@@ -31,6 +31,7 @@ rule all:
     default_target: True
     input:
         layout.at(layout.PAGE, study=study.study),
+        [layout.at(layout.MEMO_PDF, study=study.study, language=l) for l in study.languages],
         layout.at(layout.SUMMARY_CSV, study=study.study),
         layout.at(layout.RECOMMENDATION, study=study.study),
 

@@ -20,7 +20,7 @@ from llmpi.decide.predict import predict
 from llmpi.decide.presets import PRESETS
 from llmpi.study import Runtime
 
-PAPER = Path(__file__).parents[1] / "tests/unit/llmpi_paper.csv"
+PAPER = Path(__file__).parents[1] / "src/llmpi/report/paper.csv"
 MODELS = {
     "Llama-3.2-1B": "meta-llama/Llama-3.2-1B-Instruct",
     "Gemma-2-2B": "google/gemma-2-2b-it",

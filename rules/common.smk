@@ -30,6 +30,7 @@ wildcard_constraints:
     device="|".join(map(re.escape, study.devices)),
     runtime="|".join(map(re.escape, study.runtimes)),
     quant="|".join(map(re.escape, QUANTS)),
+    language="|".join(study.languages),
 
 
 def slot(device):
@@ -80,6 +81,33 @@ BENCHMARK_SLOTS = {
     )
     for device in study.devices
 }
+# The modules that bring the records together, and what would have been predicted.
+SUMMARY_MODULES = [
+    "decide/architectures",
+    "decide/header",
+    "decide/known",
+    "decide/pareto",
+    "decide/predict",
+    "decide/presets",
+    "decide/sizes",
+    "device/energy",
+    "device/meters",
+    "gguf/contents",
+    "gguf/ggml",
+    "gguf/quantizers",
+    "hub",
+    "quality/comparisons",
+    "quality/statistics",
+    "report/columns",
+    "report/curves",
+    "report/groups",
+    "report/llama_bench",
+    "report/paper",
+    "report/paper_method",
+    "report/parquet",
+    "report/predictions",
+    "report/summary",
+]
 
 
 def tasks_of(kind):
@@ -116,6 +144,12 @@ def code(script, *modules):
         project(f"workflow/scripts/{script}.py"),
         *(project(f"src/llmpi/{module}.py") for module in modules),
     ]
+
+
+def page_templates():
+    """What the page is written with besides Python: its HTML, style and script."""
+    folder = Path(workflow.basedir) / "src/llmpi/report/templates"
+    return [os.path.relpath(file) for file in sorted(folder.iterdir())]
 
 
 def session_path(pattern, session):

@@ -5,15 +5,8 @@ rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
         **study_records(),
-        code=code(
-            "summarize",
-            "report/summary",
-            "report/groups",
-            "quality/comparisons",
-            "quality/statistics",
-            "device/energy",
-            "device/meters",
-        ),
+        code=code("summarize", *SUMMARY_MODULES),
+        paper=project("src/llmpi/report/paper.csv"),
     output:
         csv=report(
             layout.SUMMARY_CSV,
@@ -21,6 +14,8 @@ rule summarize:
             category="Results",
             labels={"study": "{study}", "what": "table"},
         ),
+        parquet=layout.SUMMARY_PARQUET,
+        speed=layout.SPEED_JSONL,
         summary=layout.SUMMARY_JSON,
     log:
         "logs/summarize/{study}.log",
@@ -61,11 +56,62 @@ rule recommend:
         "../workflow/scripts/recommend.py"
 
 
-rule report:
-    """The page: self-contained, opens from disk."""
+rule memo:
+    """The memo for a meeting: one sheet in one language."""
     input:
-        code=code("report", "report/page", "report/charts"),
-        templates=[project(f"src/llmpi/report/{name}.html") for name in ("page", "groups")],
+        code=code(
+            "memo",
+            "decide/candidates",
+            "decide/choice",
+            "decide/pareto",
+            "report/memo/facts",
+            "report/memo/pdf",
+            "report/memo/text",
+        ),
+        template=project("src/llmpi/report/memo/{language}.md.jinja"),
+        sheet=project("src/llmpi/report/memo/sheet.typ"),
+        summary=layout.SUMMARY_JSON,
+        recommendation=layout.RECOMMENDATION,
+    output:
+        markdown=layout.MEMO_MD,
+        pdf=report(
+            layout.MEMO_PDF,
+            caption="../workflow/report/memo.rst",
+            category="Results",
+            labels={"study": "{study}", "what": "memo, {language}"},
+        ),
+    log:
+        "logs/memo/{study}/{language}.log",
+    conda:
+        "../envs/workstation.yaml"
+    message:
+        "Writing the memo of study {wildcards.study}, {wildcards.language}"
+    script:
+        "../workflow/scripts/memo.py"
+
+
+rule report:
+    """The page: one file, opens from disk, in the languages of the config."""
+    input:
+        code=code(
+            "report",
+            "decide/candidates",
+            "decide/pareto",
+            "report/body",
+            "report/charts/cells",
+            "report/charts/findings",
+            "report/charts/parts",
+            "report/comparisons",
+            "report/datasets",
+            "report/figures",
+            "report/japanese",
+            "report/page",
+            "report/table",
+            "report/texts",
+            "report/wording",
+        ),
+        texts=project("src/llmpi/report/ja.yaml"),
+        templates=page_templates(),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:

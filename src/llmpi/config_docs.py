@@ -169,7 +169,8 @@ def _kind(field: Any) -> str:
     choices = [a for a in (annotation, *get_args(annotation)) if get_origin(a) is Literal]
     allowed = get_args(choices[0]) if choices else ()
     if allowed:
-        return " or ".join(f"`{value}`" for value in allowed)
+        listed = "list of " if get_origin(annotation) is list else ""
+        return listed + " or ".join(f"`{value}`" for value in allowed)
     text = str(annotation)
     for pattern, words in (
         (r"dict\[", "mapping by id"),

@@ -44,8 +44,12 @@ SHARD = "results/shards/{study}/{model}/{quant}/{task}/{shard}.json"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"
+SUMMARY_PARQUET = "results/report/{study}/summary.parquet"
+SPEED_JSONL = "results/report/{study}/speed.jsonl"
 SUMMARY_JSON = "results/report/{study}/summary.json"
 RECOMMENDATION = "results/report/{study}/recommendation.json"
+MEMO_MD = "results/report/{study}/memo.{language}.md"
+MEMO_PDF = "results/report/{study}/memo.{language}.pdf"
 PAGE = "results/report/{study}/index.html"
 
 # Not a result: beside the config, kept under version control.

@@ -1,12 +1,12 @@
 """Energy out of samples: exact where the power is a line, refused where the samples end."""
 
 import csv
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ROOT
 
 from llmpi.device.energy import (
     NoEnergyError,
@@ -21,7 +21,7 @@ from llmpi.device.energy import (
     words_per_battery,
 )
 
-PAPER = Path(__file__).parent / "llmpi_paper.csv"
+PAPER = ROOT / "src/llmpi/report/paper.csv"
 
 steps = st.lists(st.floats(0.01, 2), min_size=3, max_size=40)
 shares = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)

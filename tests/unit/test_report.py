@@ -28,6 +28,7 @@ def spec(**more: Any) -> dict[str, Any]:
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}},
         "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
         "gates": [{"task": "qa", "metric": "f1", "at_least_pct": 40}],
+        "languages": ["en"],
     }
     return Study.model_validate({**study, **more}).model_dump(mode="json")
 
@@ -53,6 +54,10 @@ def bench(**more: Any) -> dict[str, Any]:
         "load": {"cold_s": 0.5, "warm_s": 0.25},
         "bandwidth": {"memory_read_bytes_per_s": 1e8, "storage_read_bytes_per_s": 1e6},
         "settings": {"threads": 2},
+        "environment": {
+            "machine": {"memory_bytes": 8_000_000_000},
+            "before": {"memory_available_bytes": 7_000_000_000},
+        },
         "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
         "workloads": {"chat": {**chat(), **more}},
     }
@@ -154,9 +159,11 @@ def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
     assert row["tpj_above_idle"] == pytest.approx(10 / 5)
     assert row["words_per_battery"] == pytest.approx(10 / 1.5 * 18_000 / 8)
     assert (row["energy_tier"], row["marks"], row["hottest_c"]) == ("metered", "throttled", 55.5)
-    text = page(tmp_path).text
-    assert "throttled" in text
-    assert "metered 3.00 8.00 8.00 0.8000 0.8000 ± 0.0100 1.25 2.00 15,000" in text
+    shown = page(tmp_path)
+    assert {"energy", "words"} <= shown.figures()
+    cell = shown.cells()[0]
+    assert (cell["tg_low_j_per_token"], cell["marks"]) == (pytest.approx(0.8 - 0.0196), "throttled")
+    assert {"tg_power_w", "words_per_battery", "energy_tier"} <= shown.columns()
 
 
 @pytest.mark.usefixtures("results")
@@ -202,23 +209,42 @@ def test_summary_holds_no_passages() -> None:
 
 
 class Page(HTMLParser):
-    """Which addresses a page loads or links, which tags it holds, and its text."""
+    """Which addresses a page loads or links, which tags it holds, its English text, its data."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
+        self.html = html
         self.addresses: list[str] = []
-        self.tags: set[str] = set()
+        self.tags: list[str] = []
         self.text = ""
+        held = re.search('id="data">(.*?)</script>', html, re.DOTALL)
+        assert held
+        self.data: dict[str, Any] = json.loads(held[1])
+        self._silent = 0
         self.feed(html)
         self.text = re.sub(r"\s+", " ", self.text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.text += " " if tag in ("td", "br") else ""
+        self.tags.append(tag)
+        self._silent += tag in ("script", "style", "template")
+        self.text += " " if tag in ("td", "br", "p", "li") else ""
         self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
 
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in ("script", "style", "template")
+
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += "" if self._silent else data
+
+    def cells(self) -> list[dict[str, Any]]:
+        table = self.data["cells"]
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+    def figures(self) -> set[str]:
+        return set(self.data["languages"]["en"]["figures"])
+
+    def columns(self) -> set[str]:
+        return {column["key"] for column in self.data["languages"]["en"]["columns"]}
 
 
 def page(tmp_path: Path, **more: Any) -> Page:
@@ -230,12 +256,16 @@ def page(tmp_path: Path, **more: Any) -> Page:
 
 @pytest.mark.usefixtures("results")
 def test_page_stands_alone_and_trusts_nothing(tmp_path: Path) -> None:
-    shown = page(tmp_path)
-    assert "script" not in shown.tags
+    shown = page(tmp_path, languages=["en", "ja"])
+    assert shown.tags.count("script") == 3, "the data, Vega and the page's own; nothing injected"
     assert "link" not in shown.tags
     assert [address for address in shown.addresses if not address.startswith("#")] == []
-    assert "@import" not in shown.text
+    policy = shown.html.partition("<style>")[0]
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe-eval" not in policy
+    assert "<script>alert" not in shown.html
     assert EVIL in shown.text, "escaped, it reads as it was written"
+    assert shown.cells()[1]["reason"] == EVIL
 
 
 @pytest.mark.usefixtures("results")
@@ -245,9 +275,11 @@ def test_page_says_what_to_know_first(tmp_path: Path) -> None:
     assert "m Q4_0: 1 of 5 tensors could not take the type meant for them" in text
     assert "Q4_K > Q5_0: 1" in text
     assert "3 cells, 3 failed or not run" in text
-    assert "qa f1: 30.0 % < 40 %" in text
+    assert page(tmp_path).cells()[1]["gates_failed"] == "qa f1: 30.0 % < 40 %"
     assert "9 questions (3 unanswerable) on 3 paragraphs" in text
-    assert "always abstaining" in text
+    assert page(tmp_path).data["tasks"] == [
+        {"task": "qa", "abstaining_pct": pytest.approx(100 / 3)}
+    ]
 
 
 @pytest.mark.usefixtures("results")
@@ -264,10 +296,9 @@ def test_page_begins_with_the_decision(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("results")
 def test_runtimes_are_told_apart_where_there_are_several(tmp_path: Path) -> None:
     runtimes = {"default": {}, "spinning": {"omp_wait_policy": "active"}}
-    text = page(tmp_path, runtimes=runtimes).text
-    assert "F16 default 2.0 16.00" in text
-    assert "F16 spinning 2.0 16.00 not run" in text
-    assert "F16 default" not in page(tmp_path).text
+    names = {cell["name"]: cell["status"] for cell in page(tmp_path, runtimes=runtimes).cells()}
+    assert (names["m F16 default"], names["m F16 spinning"]) == ("ok", "not run")
+    assert page(tmp_path).cells()[0]["name"] == "m F16"
 
 
 @pytest.mark.usefixtures("results")
@@ -293,10 +324,11 @@ def test_page_of_a_study_that_has_not_begun(
 @pytest.mark.usefixtures("results")
 def test_page_without_quality(tmp_path: Path) -> None:
     shown = page(tmp_path, quality={}, gates=[])
-    assert "qa" not in shown.text.partition("Provenance")[0]
-    assert "svg" in shown.tags
+    assert "qa" not in shown.text.partition("The config of this study")[0]
+    assert shown.figures() == {"choice", "tg", "pp", "load", *SUSTAINED}
 
 
+SUSTAINED = ("sustained-speed", "sustained-heat")
 BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
 
 
@@ -312,9 +344,10 @@ def test_quality_is_transferred_to_a_device_that_agrees(tmp_path: Path) -> None:
     row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
     assert (row["parity_top1_pct"], row["parity_kl_nats"]) == (97.5, 0.0031)
     assert (row["parity_reason"], row["gates_failed"]) == (None, "")
-    shown = page(tmp_path, devices=BEHIND_SSH).text
-    assert "top-1 and KL divergence in nats: m F16 97.5 %, 0.0031." in shown
-    assert "Quality against speed" in shown
+    shown = page(tmp_path, devices=BEHIND_SSH)
+    assert {"parity", "tradeoff-qa"} <= shown.figures()
+    assert {"parity_top1_pct", "parity_kl_nats"} <= shown.columns()
+    assert shown.cells()[0]["agreement"] == "agrees"
 
 
 @pytest.mark.usefixtures("results")
@@ -325,9 +358,10 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
     assert row["gates_failed"] == f"parity: another model {EVIL}"
     assert row["qa_f1_pct"] == 50, "what the workstation scored stays"
-    shown = page(tmp_path, devices=BEHIND_SSH).text
+    drawn = page(tmp_path, devices=BEHIND_SSH)
+    shown = drawn.text
     assert f"is not transferred to pi: another model {EVIL}." in shown
-    assert "Quality against speed" not in shown, "it was the only measured cell"
+    assert "tradeoff-qa" not in drawn.figures(), "it was the only measured cell"
     assert (
         f"pi m F16 parity another model {EVIL}" in shown.partition("Failed, skipped or not run")[2]
     )

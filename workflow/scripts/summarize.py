@@ -1,15 +1,20 @@
-"""Bring the records of a study together in one table."""
+"""Bring the records of a study together in one table, and write it in the forms others read."""
 
 from pathlib import Path
 
 from llmpi.jobs import job
 from llmpi.records import write_json
+from llmpi.report.llama_bench import write_llama_bench
+from llmpi.report.parquet import write_parquet
 from llmpi.report.summary import summarize, write_csv
+from llmpi.study import Study
 
 
-def main(*, spec: dict, csv: Path, summary: Path) -> None:
+def main(*, spec: dict, csv: Path, parquet: Path, speed: Path, summary: Path) -> None:
     record = summarize(spec)
     write_csv(csv, record["rows"])
+    write_parquet(parquet, record)
+    write_llama_bench(speed, Study.model_validate(spec))
     write_json(summary, record)
 
 
@@ -18,5 +23,7 @@ if __name__ == "__main__":
         main(
             spec=snakemake.params.spec,
             csv=Path(snakemake.output.csv),
+            parquet=Path(snakemake.output.parquet),
+            speed=Path(snakemake.output.speed),
             summary=Path(snakemake.output.summary),
         )

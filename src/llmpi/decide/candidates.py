@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from llmpi.decide.pareto import Estimate, Objective, told_apart
+from llmpi.decide.pareto import Z95, Estimate, Objective, told_apart
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
 from llmpi.records import Record, is_ok
 
 Row = dict[str, Any]
-
-Z95 = NormalDist().inv_cdf(0.975)
 
 BROKEN_F1_PCT = 2.0
 """At most 2 % of the answers of LLMPi's Q2_K files held the right words, and its score did not tell

@@ -374,13 +374,13 @@ def _said(change: Record, names: Mapping[str, str]) -> str:
     to, unit, name = change["to"], change["unit"], change["constraint"]
     if change["change"] == "relax":
         shown_in = 1024**3 if unit == "bytes" else 1
-        to = _eased(to / shown_in, CHECKS[name].at_least) * shown_in
+        to = eased(to / shown_in, CHECKS[name].at_least) * shown_in
         return f"with {name} at {amount(to, unit)}, not {amount(change['from'], unit)}, {other}"
     beyond = "above" if CHECKS[name].at_least else "below"
     return f"with {name} {beyond} {amount(to, unit)} {other}"
 
 
-def _eased(limit: float, at_least: bool) -> float:
+def eased(limit: float, at_least: bool) -> float:
     """A limit in three digits, rounded so that what it is to let in still keeps to it."""
     if not limit:
         return limit

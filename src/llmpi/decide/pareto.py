@@ -6,9 +6,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import hypot
+from statistics import NormalDist
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+Z95 = NormalDist().inv_cdf(0.975)
+"""Standard errors to either end of a 95 % interval."""
 
 
 class Estimate(NamedTuple):

@@ -1,22 +1,20 @@
 """A study's variants on its devices before anything runs: what fits, how fast, what it takes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from llmpi import layout
 from llmpi.decide import presets
-from llmpi.decide.architectures import SHAPES, Model, Shape, of_config, of_shape
-from llmpi.decide.header import model_in
+from llmpi.decide.architectures import Model
+from llmpi.decide.known import base_gguf, model_or_reason
 from llmpi.decide.plan_text import problem
-from llmpi.decide.predict import Prediction, predict
+from llmpi.decide.predict import Prediction, context_of, predict
 from llmpi.decide.presets import PRESETS, Board, Range
 from llmpi.decide.sizes import sizes
 from llmpi.device import bandwidth, environment
-from llmpi.errors import LlmpiError
 from llmpi.records import Record, read_json
 from llmpi.runs import Session, Variant, sessions, variants
-from llmpi.study import HubSource, LocalDevice, PathSource, PypiSource, ScratchSource, Study
+from llmpi.study import HubSource, LocalDevice, Study
 
 DOWNLOAD_BYTES_PER_S = Range(3e6, 12.5e6, 110e6)
 """Of a household's line: 25 Mbit/s, 100 Mbit/s, 1 Gbit/s."""
@@ -37,7 +35,7 @@ def plan(study: Study) -> list[Record]:
         What cannot be known is None, and then `unknown` says why.
     """
     boards = {name: board_of(study, name) for name in study.devices}
-    models = {name: _model_or_reason(study, name) for name in study.models}
+    models = {name: model_or_reason(study, name) for name in study.models}
     return [
         _record(study, session, models[session.model], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
@@ -63,12 +61,12 @@ def totals(study: Study, records: list[Record]) -> Record:
         made[Variant(r["model"], r["quant"])] = r["file_bytes"] or 0
     download, base = 0, 0
     for name, spec in study.models.items():
-        known = _model_or_reason(study, name)
+        known = model_or_reason(study, name)
         if isinstance(known, str):
             continue
         size = sizes(known, layout.BASE_QUANT)
         base += size.file_bytes * (Variant(name, layout.BASE_QUANT) not in made)
-        if isinstance(spec.source, HubSource) and not Path(_base_gguf(name)).is_file():
+        if isinstance(spec.source, HubSource) and not base_gguf(name).is_file():
             download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
     per_device = {
         device: sum(
@@ -146,99 +144,6 @@ def _this_machine(device: str, spec: LocalDevice) -> Board:
     return found
 
 
-# --- models ---------------------------------------------------------------------------------------
-
-
-def model_of(study: Study, name: str) -> Model:
-    """What is known of a study's model without its weights, from the nearest source.
-
-    Its F16 if that is made already, the user's own file or folder, the hub's cache, the table of
-    known models, and at last the hub itself, for its `config.json`.
-
-    Raises:
-        LlmpiError: nothing says what it is built of.
-    """
-    source = study.models[name].source
-    made = Path(_base_gguf(name))
-    if made.is_file() and made.stat().st_size:
-        return model_in(made)
-    match source:
-        case PathSource():
-            return _of_path(Path(source.path).expanduser())
-        case PypiSource():
-            return _known(source.pypi)
-        case ScratchSource():
-            # 256 bytes, the merges, and special tokens.
-            vocab = 256 + source.merges + 17
-            head = source.width // source.heads
-            shape = Shape(
-                "llama",
-                source.layers,
-                source.width,
-                source.ffn_width,
-                source.heads,
-                source.heads,
-                head,
-                vocab,
-                tied=True,
-            )
-            return of_shape(shape)
-        case HubSource():
-            return _of_hub(source)
-
-
-def _known(name: str) -> Model:
-    if name not in SHAPES:
-        raise LlmpiError(
-            f"nothing is known of {name} before it is downloaded; run `snakemake models` first"
-        )
-    return of_shape(SHAPES[name])
-
-
-def _of_path(path: Path) -> Model:
-    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
-    if ggufs:
-        return model_in(ggufs[0])
-    return of_config(_json(path / "config.json"), str(path / "config.json"))
-
-
-def _of_hub(source: HubSource) -> Model:
-    if source.hub in SHAPES:
-        return of_shape(SHAPES[source.hub])
-    if source.file:
-        raise LlmpiError(
-            f"the header of {source.hub}/{source.file} is not here; run `snakemake models` first"
-        )
-    from huggingface_hub import hf_hub_download
-
-    from llmpi.hub import explained
-
-    with explained(source.hub, source.revision):
-        path = hf_hub_download(source.hub, "config.json", revision=source.revision)
-    return of_config(_json(Path(path)), f"{source.hub}/config.json")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LlmpiError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise LlmpiError(f"{path}: holds no JSON object")
-    return found
-
-
-def _base_gguf(name: str) -> str:
-    return layout.at(layout.BASE_GGUF, model=name)
-
-
-def _model_or_reason(study: Study, name: str) -> Model | str:
-    try:
-        return model_of(study, name)
-    except LlmpiError as error:
-        return str(error)
-
-
 # --- records --------------------------------------------------------------------------------------
 
 
@@ -262,9 +167,7 @@ def _record(
             f"({', '.join(PRESETS)}); add one to its config for speeds",
         }
     asked = [study.workloads[name] for name in workloads]
-    context = max(
-        w.context_tokens or max([w.prompt_tokens, *w.depths]) + w.output_tokens for w in asked
-    )
+    context = max(context_of(workload) for workload in asked)
     runtime = study.runtimes[session.runtime]
     found = predict(
         model,

@@ -12,8 +12,11 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
+from llmpi.report.curves import curve
 from llmpi.report.groups import by_class, spreads, unlike
-from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, stands_for, variants
+from llmpi.report.paper import beside_the_paper
+from llmpi.report.predictions import predictions, profile
+from llmpi.runs import Run, Variant, by_width, pairs_of, sessions, stands_for, variants
 from llmpi.study import (
     AbTask,
     DivergenceTask,
@@ -38,9 +41,11 @@ def summarize(spec: dict[str, Any]) -> Record:
 
     Returns:
         `rows` (see `row`); `classes`, those with a group's boards as one; `groups` and `unlike`,
-        how its boards differ (see `llmpi.report.groups`); `questions` and `models` by id,
-        `comparisons` of each variant with its reference, the outcome of the `descent` by model,
-        `machines` by device, `provenance`.
+        how its boards differ (see `llmpi.report.groups`); the GGUF `files` with their hashes,
+        `questions` and `models` by id, `comparisons` of each variant with its reference, the
+        outcome of the `descent` by model, the `curves` of sustained phases (see
+        `llmpi.report.curves`), `machines` by device, `predictions` (see
+        `llmpi.report.predictions`), `paper` (see `llmpi.report.paper`), `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
@@ -50,19 +55,26 @@ def summarize(spec: dict[str, Any]) -> Record:
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
     machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
-    rows = []
-    for run in expand_runs(study):
-        session = _read(layout.BENCH, study=study.study, **run.session._asdict())
-        bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
-        parity = _parity(study, run, machines)
-        cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
-        rows.append({**cell, **_compared(run.variant, tasks, compared)})
+    rows, curves, profiles = [], [], {}
+    for session, workloads in sessions(study).items():
+        record = _read(layout.BENCH, study=study.study, **session._asdict())
+        profiles[session] = profile(study, session, record)
+        for run in (Run(*session, workload) for workload in workloads):
+            bench = {**record, **record.get("workloads", {}).get(run.workload, {})}
+            parity = _parity(study, run, machines)
+            cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
+            rows.append({**cell, **_compared(run.variant, tasks, compared)})
+            curves.append(curve(run, bench))
     return {
         "study": study.study,
         "rows": rows,
         "classes": by_class(rows, study.classes),
         "groups": spreads(rows, study.classes),
         "unlike": unlike(machines, study.classes),
+        "files": [
+            {**v._asdict(), "bytes": m.get("bytes"), "sha256": m.get("sha256")}
+            for v, m in manifests.items()
+        ],
         "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
@@ -74,7 +86,10 @@ def summarize(spec: dict[str, Any]) -> Record:
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
+        "curves": [found for found in curves if found],
         "machines": machines,
+        "predictions": predictions(study, rows, profiles),
+        "paper": beside_the_paper(study, rows, machines),
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {
             "llmpi": __version__,

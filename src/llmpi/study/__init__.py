@@ -5,7 +5,7 @@ The Snakefile validates the config with `config_file.parse_study` before any job
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -90,6 +90,9 @@ __all__ = [
 ]
 
 
+Language = Literal["en", "ja"]
+
+
 class Battery(Part):
     """For words per battery life."""
 
@@ -156,6 +159,9 @@ class Study(Part):
     """What running it costs, and what the alternatives would."""
     battery: Battery = Battery()
     """The battery that words per battery life are stated for; the paper's by default."""
+    languages: list[Language] = Field(default=["en", "ja"], min_length=1)
+    """Languages that the page and the memo are written in, the first one shown first: English,
+    Japanese."""
     exclude: list[Exclude] = Field(default_factory=list)
     """Combinations of the sweep to leave out."""
 
@@ -166,6 +172,12 @@ class Study(Part):
         for name, device in self.devices.items():
             found.setdefault(group_of(device) or name, []).append(name)
         return found
+
+    @field_validator("languages")
+    @classmethod
+    def _languages_differ(cls, languages: list[Language]) -> list[Language]:
+        unique([*languages])
+        return languages
 
     @field_validator("gates")
     @classmethod

@@ -1,0 +1,1 @@
+"""The memo: one sheet for a meeting, in each language, as Markdown and as PDF."""

@@ -1,0 +1,87 @@
+"""A memo as Markdown, out of a template of prose for each language."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from llmpi.records import Record
+
+HERE = Path(__file__).parent
+WORDS_READ_PER_S = 4.0
+"""What a person reads silently: 238 words a minute of English (Brysbaert, *How many words do we
+read per minute?*, Journal of Memory and Language 109, 2019)."""
+
+
+def render(facts: Record, language: str) -> str:
+    """The memo in a language.
+
+    Args:
+        facts: of `llmpi.report.memo.facts.facts`.
+        language: of `llmpi.study.Study.languages`.
+
+    Returns:
+        Markdown, a paragraph, a point or a row of the table on each line. What comes from outside
+        cannot be taken for markup.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=False,  # noqa: S701 (it is Markdown, and `_escaped` first)
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figure=figure, whole=whole, size=size, money=money)
+    text = environment.get_template(f"{language}.md.jinja").render(
+        **_escaped(facts), day=date.fromisoformat(facts["date"]), words_read_per_s=WORDS_READ_PER_S
+    )
+    joint = "" if language == "ja" else " "
+    blocks = [block for block in re.split(r"\n\s*\n", text) if block.strip()]
+    return "\n\n".join("\n".join(_lines(block, joint)) for block in blocks) + "\n"
+
+
+def _escaped(value: Any) -> Any:
+    """Without Markdown's own characters in any text; ids and the names of types have none."""
+    if isinstance(value, str):
+        return re.sub(r"[\\`*<>\[\]|#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(value.split()))
+    if isinstance(value, dict):
+        return {key: _escaped(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(part) for part in value]
+    return value
+
+
+def _lines(block: str, joint: str) -> Iterator[str]:
+    """A paragraph as one line; of a list each point, of a table each row."""
+    line = ""
+    for part in (part.strip() for part in block.splitlines()):
+        if line and re.match(r"- |\d\. |\|", part):
+            yield line
+            line = part
+        else:
+            # Behind bold text a space, or CommonMark does not see its end after a full stop.
+            between = " " if line.endswith("**") else joint
+            line = f"{line}{between}{part}" if line else part
+    yield re.sub(r"  +", " ", line)
+
+
+def figure(value: float) -> str:
+    """A number in three digits."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def whole(value: float) -> str:
+    return f"{value + 0.0:,.0f}"
+
+
+def money(value: float) -> str:
+    """A price: cents below a hundred."""
+    return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that files are sold in."""
+    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

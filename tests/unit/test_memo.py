@@ -1,0 +1,319 @@
+"""The memo: every outcome reads as whole sentences, in each language, on one page."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_study
+import pytest
+
+from llmpi import layout
+from llmpi.decide.choice import recommend
+from llmpi.decide.cost import costs
+from llmpi.records import failed, read_json, write_json
+from llmpi.report.memo.facts import facts
+from llmpi.report.memo.pdf import write_pdf
+from llmpi.report.memo.text import HERE, figure, money, render, size
+from llmpi.report.summary import summarize
+from llmpi.study import Constraints, Study
+
+EVIL = "**bold** <b>html</b> [link](http://x) `code` #let x = 1 | cell"
+PI = {"board": 80, "supply": 12, "ssd": 30}
+COST = {
+    "currency": "EUR",
+    "hardware": {"nvme": {**PI, "m2_hat": 13}, "sd": PI},
+    "boards": 10,
+    "lifespan_years": 4,
+    "duty_pct": 20,
+    "price_per_kwh": 0.3,
+    "grid_co2_g_per_kwh": 380,
+    "engineering": {"price_per_day": 600, "setup_days": 3, "maintenance_days_per_year": 2},
+    "alternatives": {
+        "api": {
+            "kind": "api",
+            "price_per_million_input_tokens": 0.1,
+            "price_per_million_output_tokens": 0.4,
+        },
+        "gpu": {"kind": "gpu", "price_per_hour": 0.6, "output_tokens_per_s": 900},
+    },
+}
+NO_QUALITY: dict[str, Any] = {"quality": {}}
+SSH = {"transport": "ssh", "host": "pi.local"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for results, and no way to the hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def everything() -> dict[str, Any]:
+    """A pick with its energy and its money."""
+    return told({"cost": COST, "constraints": {"tps_at_least": 5, "memory_at_most": "4G"}})
+
+
+def no_prices() -> dict[str, Any]:
+    return told({})
+
+
+def no_meter() -> dict[str, Any]:
+    """Prices, but no power."""
+    return told({"cost": COST}, metered=False)
+
+
+def no_power_at_rest() -> dict[str, Any]:
+    return told({"cost": COST}, before=lambda: each_bench(lambda b: energy(b, idle_power_w=None)))
+
+
+def other_hardware() -> dict[str, Any]:
+    """Prices of a board that is not the pick's."""
+    return told({"cost": {**COST, "hardware": {"sd": PI}}})
+
+
+def not_scored() -> dict[str, Any]:
+    return told(NO_QUALITY)
+
+
+def one_limit_too_far() -> dict[str, Any]:
+    return told({"constraints": {"tps_at_least": 20}})
+
+
+def two_limits_too_far() -> dict[str, Any]:
+    return told({"constraints": {"tps_at_least": 20, "power_at_most": 5}})
+
+
+def without_a_meter_where_one_is_needed() -> dict[str, Any]:
+    return told({"constraints": {"battery_hours_at_least": 2}}, metered=False)
+
+
+def quality_is_missing() -> dict[str, Any]:
+    """Only the broken one is fast enough."""
+    return told({"quants": ["F16", "Q2_K"], "constraints": {"tps_at_least": 8}})
+
+
+def below_a_gate() -> dict[str, Any]:
+    return told({"gates": [{"task": "qa", "metric": "f1", "at_least_pct": 99}]})
+
+
+def nothing_ran() -> dict[str, Any]:
+    return told({}, write=False)
+
+
+def all_died() -> dict[str, Any]:
+    return told({}, before=lambda: each_bench(lambda _: failed("benchmark", EVIL, log_tail="")))
+
+
+def trained() -> dict[str, Any]:
+    text = {"text": {"python_topics": True}}
+    quants = ["F16", "Q4_0-qat"]
+    return told({"quants": quants, "qat": text, "constraints": {"tps_at_least": 8}})
+
+
+def several_runtimes_and_models() -> dict[str, Any]:
+    source = {"hub": "meta-llama/Llama-3.2-3B-Instruct"}
+    models = {"llama-1b": {"source": {"hub": made_study.LLAMA}}, "llama-3b": {"source": source}}
+    return told({"models": models, "runtimes": {"default": {}, "lean": {"kv_cache": "q8_0"}}})
+
+
+def measured_once() -> dict[str, Any]:
+    once = {"prompt_tokens": 32, "output_tokens": 50, "repetitions": 1}
+    return told({"workloads": {"chat": once}})
+
+
+def hot() -> dict[str, Any]:
+    """Throttled, so that the fast ones are set aside."""
+    return told({}, before=lambda: each_bench(throttled))
+
+
+def no_pi() -> dict[str, Any]:
+    def elsewhere() -> None:
+        for device in ("nvme", "sd"):
+            path = Path(layout.at(layout.PROVISIONED, device=device))
+            write_json(path, made_study.machine(board=None))
+
+    return told({}, before=elsewhere)
+
+
+def throttled(bench: dict[str, Any]) -> dict[str, Any]:
+    if bench["status"] == "ok":
+        for cell in bench["workloads"].values():
+            cell["marks"] = ["throttled"] if cell["repetitions"][0]["pp_s"] < 0.7 else []
+    return bench
+
+
+def energy(bench: dict[str, Any], **more: Any) -> dict[str, Any]:
+    for cell in bench.get("workloads", {}).values():
+        cell["energy"] |= more
+    return bench
+
+
+def each_bench(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    for path in Path("results/bench").rglob("*.json"):
+        write_json(path, change(read_json(path)))
+
+
+def told(
+    more: dict[str, Any],
+    *,
+    metered: bool = True,
+    write: bool = True,
+    before: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """The facts of a study, all of it by the real code."""
+    config = made_study.spec(**more)
+    study = Study.model_validate(config)
+    if write:
+        made_study.write_records(config, metered=metered)
+        before()
+    summary = summarize(config)
+    chosen = recommend(summary, study.constraints or Constraints())
+    prices = costs(summary, study.cost, chosen) if study.cost else None
+    return facts(summary, {**chosen, "money": prices})
+
+
+STORIES = [
+    everything,
+    no_prices,
+    no_meter,
+    no_power_at_rest,
+    other_hardware,
+    not_scored,
+    one_limit_too_far,
+    two_limits_too_far,
+    without_a_meter_where_one_is_needed,
+    quality_is_missing,
+    below_a_gate,
+    nothing_ran,
+    all_died,
+    trained,
+    several_runtimes_and_models,
+    measured_once,
+    hot,
+    no_pi,
+]
+SECTIONS = {
+    "en": ["Three points", "The figures behind them", "Risks", "Next step"],
+    "ja": ["三つの要点", "根拠となる数値", "リスク", "次の一歩"],
+}
+# A value that is missing, a key of the config, a gap or a stop too many.
+SLIPS = re.compile(r"\bNone\b(?! of)|[{}]|_at_|  |\.\.|。。|、。| [.,;]|\( |\. [a-z]|[ぁ-ん][,.]")
+ENDS = {"en": (".", ".**", "),"), "ja": ("。", "。**")}
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_every_outcome_reads_well(story: Callable[[], dict[str, Any]]) -> None:
+    """Whole sentences, three points, no word of the program's own, one page; in both languages."""
+    content = story()
+    for language in ("en", "ja"):
+        text = render(content, language)
+        title, *blocks = text.strip().split("\n\n")
+        assert title.startswith("# ")
+        headings = [block.removeprefix("## ") for block in blocks if block.startswith("## ")]
+        wanted = SECTIONS[language]
+        assert headings == (wanted if content["stage"] != "measure" else [wanted[0], wanted[3]])
+        lists = [block for block in blocks if block.startswith("1. ")]
+        assert [block.count("\n") + 1 for block in lists] == [3, 3], "three points, three stages"
+        said = [line for b in blocks for line in b.split("\n") if line and line[0] not in "#|"]
+        for line in said:
+            assert line.endswith(ENDS[language]), line
+            assert not SLIPS.search(line), line
+            assert line.count("**") % 2 == 0 and line.count("(") == line.count(")"), line
+            assert line.count("（") == line.count("）") and line.count("「") == line.count("」")
+        rows = [line for line in text.split("\n") if line.startswith("|")]
+        assert len({row.replace("\\|", "").count("|") for row in rows}) <= 1
+        assert write_pdf(Path("memo.pdf"), text, language) == 1
+        assert Path("memo.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_pick_with_all_its_figures() -> None:
+    text = render(everything(), "en")
+    assert "Q4_0 keeps" in text and "“nvme”" in text
+    assert "scores 6" in text or "scores 7" in text
+    assert "A million tokens cost" in text and "10 boards cost" in text
+    assert "Against “api” (0.4" in text
+    assert "at least 5 tokens a second" in text and "memory of at most 4.29 GB" in text
+    assert "Q2_K" in text and "left out as broken" in text
+    assert "power chip" in text, "how the energy was read"
+
+
+def test_a_tie_is_named() -> None:
+    content = no_prices()
+    assert content["tied"]
+    assert "cannot tell" in render(content, "en")
+    assert "差がデータからは認められない" in render(content, "ja")
+
+
+def test_the_single_change_is_told() -> None:
+    content = one_limit_too_far()
+    assert content["pick"] is None and content["change"]["change"] == "relax"
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert (
+        "One change is enough" in english and "in place of at least 20 tokens a second" in english
+    )
+    assert (
+        "条件を一つ変えれば足ります" in japanese
+        and "「生成速度が毎秒20トークン以上」を" in japanese
+    )
+
+
+@pytest.mark.parametrize(
+    ("story", "stage"),
+    [
+        (no_prices, "trial"),
+        (trained, "operate"),
+        (quality_is_missing, "train"),
+        (below_a_gate, "train"),
+        (one_limit_too_far, "relax"),
+        (nothing_ran, "measure"),
+    ],
+)
+def test_the_next_step(story: Callable[[], dict[str, Any]], stage: str) -> None:
+    assert story()["stage"] == stage
+
+
+def test_what_comes_from_outside_is_no_markup() -> None:
+    text = render(all_died(), "en")
+    assert r"\*\*bold\*\* \<b\>html\</b\> \[link\](http://x) \`code\` \#let x = 1 \| cell" in text
+    assert write_pdf(Path("memo.pdf"), text, "en") == 1
+
+
+def test_a_text_too_long_for_a_page_has_two(caplog: pytest.LogCaptureFixture) -> None:
+    text = render(no_prices(), "en") + "\n" + "More and more is said. " * 700
+    assert write_pdf(Path("memo.pdf"), text, "en") == 2
+    assert "takes 2 pages" in caplog.text
+
+
+def test_the_table_is_short_and_holds_who_matters() -> None:
+    content = several_runtimes_and_models()
+    assert (len(content["table"]), content["omitted"]) == (8, 2 * 2 * 2 * 5 - 8)
+    shown = [v["id"] for v in content["table"]]
+    assert {content["pick"]["id"], content["runner_up"]["id"], content["widest"]["id"]} <= {*shown}
+
+
+def test_the_font_has_every_character_of_the_templates() -> None:
+    """It is a subset: Latin, and of JIS X 0208 all but the kanji of the second level."""
+
+    def shipped(character: str) -> bool:
+        if ord(character) < 0x180 or character in "–“”":
+            return True
+        return character.encode("euc_jp")[0] - 0xA0 < 48
+
+    for template in HERE.glob("*.jinja"):
+        assert [c for c in template.read_text(encoding="utf-8") if not shipped(c)] == []
+
+
+def test_quality_is_held_against_the_models_widest_wherever_it_ran() -> None:
+    """F16 is left out on the pick's device; the comparison was with it all the same."""
+    content = told({"exclude": [{"quant": "F16", "device": "nvme"}]})
+    assert (content["pick"]["device"], content["widest"]["quant"]) == ("nvme", "F16")
+    assert "F16 scores 70: the data cannot tell the two apart" in render(content, "en")
+
+
+def test_figures() -> None:
+    numbers = (0.03123, 9.87, 12.34, 123.4, 12345)
+    assert [figure(x) for x in numbers] == ["0.0312", "9.87", "12.3", "123", "12,300"]
+    assert [size(x) for x in (105_454_144, 4 * 1024**3)] == ["105 MB", "4.29 GB"]
+    assert [money(x) for x in (0.4321, 1234.5)] == ["0.43", "1,234"]

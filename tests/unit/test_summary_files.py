@@ -1,0 +1,121 @@
+"""What others read: every column documented, typed and with its unit; llama-bench's own format."""
+
+import json
+import statistics
+from pathlib import Path
+
+import made_study
+import pytest
+from pyarrow import parquet
+from support import ROOT
+
+from llmpi.report import columns as columns_module
+from llmpi.report.columns import columns, reference
+from llmpi.report.llama_bench import FIELDS, write_llama_bench
+from llmpi.report.parquet import write_parquet
+from llmpi.report.summary import summarize
+from llmpi.study import Study
+
+EVERY_TASK = {
+    "qa": {"task": "squad", "squad_file": "qa.json"},
+    "more": {"task": "squad", "squad_file": "more.json"},
+    "text": {"task": "divergence", "python_topics": True},
+    "own": {"task": "ab", "prompts": "prompts.jsonl"},
+    "harness": {"task": "lm_eval", "tasks": ["arc_easy"]},
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for results, and no way to the hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def test_every_column_is_described_in_its_place() -> None:
+    """With a task of every kind; a new column of the summary fails here until it is described."""
+    config = made_study.spec(quality=EVERY_TASK)
+    for row in summarize(config)["rows"]:
+        assert list(row) == list(columns(config["quality"]))
+
+
+def test_the_reference_is_up_to_date() -> None:
+    """`make docs` writes it."""
+    assert (ROOT / "docs/summary.md").read_text(encoding="utf-8") == reference()
+
+
+def test_units_are_those_of_the_names() -> None:
+    """A column named `_s` is in seconds, one named `_bytes` in bytes, and so on."""
+    units = {"_tps": "tokens/s", "_s": "s", "_w": "W", "_bytes": "bytes", "_nats": "nats"}
+    for name, column in columns(made_study.spec(quality=EVERY_TASK)["quality"]).items():
+        ending = next((e for e in units if name.endswith(e)), None)
+        if ending and column.kind != "text" and not name.endswith("bytes_per_s"):
+            assert column.unit == units[ending], name
+
+
+def test_parquet_holds_the_rows_with_units() -> None:
+    config = made_study.spec()
+    made_study.write_records(config)
+    summary = summarize(config)
+    write_parquet(Path("summary.parquet"), summary)
+    table = parquet.read_table("summary.parquet")
+    assert table.to_pylist() == summary["rows"]
+    metadata = table.schema.field("tg_tps").metadata
+    assert metadata[b"unit"] == b"tokens/s"
+    assert metadata[b"description"].startswith(b"Token generation")
+    told = json.loads(table.schema.metadata[b"llmpi"])
+    assert (told["study"], told["config"]["study"]) == ("made", "made")
+    assert str(table.schema.field("peak_rss_bytes").type) == "int64"
+
+
+def test_a_study_without_numbers_has_the_same_types() -> None:
+    """A column of nothing but nulls keeps its type, so that files of studies can be joined."""
+    summary = summarize(made_study.spec())
+    write_parquet(Path("summary.parquet"), summary)
+    schema = parquet.read_schema("summary.parquet")
+    assert str(schema.field("tg_tps").type) == "double"
+    assert {str(schema.field(n).type) for n in ("qa_items", "threads")} == {"int64"}
+
+
+def test_lines_of_llama_bench() -> None:
+    deep = {"prompt_tokens": 32, "output_tokens": 50, "repetitions": 5, "context_tokens": 4096}
+    config = made_study.spec(quality={}, workloads={"chat": deep})
+    made_study.write_records(config)
+    study = Study.model_validate(config)
+    write_llama_bench(Path("speed.jsonl"), study)
+    lines = [json.loads(line) for line in Path("speed.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 * 9, "pp and tg of each cell; the one that died has none"
+    pp, tg = lines[6:8]
+    assert [*pp] == [*FIELDS, "llmpi"]
+    assert pp["llmpi"] == {
+        "study": "made",
+        "device": "nvme",
+        "model": "llama-1b",
+        "quant": "Q4_0",
+        "runtime": "default",
+        "workload": "chat",
+    }
+    assert (pp["n_prompt"], pp["n_gen"], pp["n_depth"]) == (32, 0, 0)
+    assert (tg["n_prompt"], tg["n_gen"], tg["n_depth"]) == (0, 50, 32)
+    speeds = [12.4 / (1 + 0.01 * i) for i in range(5)]
+    assert tg["samples_ts"] == pytest.approx(speeds)
+    assert tg["avg_ts"] == pytest.approx(statistics.fmean(speeds))
+    assert tg["stddev_ts"] == pytest.approx(statistics.stdev(speeds))
+    assert tg["samples_ns"][0] == round(50 / 12.4 * 1e9)
+    assert tg["test_time"] == "2026-11-24T10:00:00Z"
+    assert (tg["load_mode"], tg["flash_attn"]) == ("mmap", -1)
+
+
+def test_a_study_that_was_not_run_has_no_lines() -> None:
+    write_llama_bench(Path("speed.jsonl"), Study.model_validate(made_study.spec()))
+    assert Path("speed.jsonl").read_text() == ""
+
+
+def test_sections_show_every_column_once() -> None:
+    shown = [name for _, found in columns_module.SECTIONS for name in found]
+    known = columns({kind: {"task": kind} for kind in columns_module.TASKS})
+    assert {name.format(task="squad") for name in shown} <= set(known) | {
+        name.format(task="squad") for found in columns_module.TASKS.values() for name in found
+    }
+    assert set(known) <= {n.format(task=kind) for n in shown for kind in columns_module.TASKS}
