@@ -15,6 +15,8 @@ from llmpi.report.figures import figures
 from llmpi.report.table import columns
 from llmpi.report.texts import NAMES, Texts
 
+SCRIPTS = ("data.js", "charts.js", "table.js", "page.js")
+
 
 def write_page(summary: Record, recommendation: Record | None, out: Path) -> None:
     """Draw a study into `out`, atomically, in the languages of its config.
@@ -41,7 +43,8 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
             "why": {cell: [t.said(why) for why in whys] for cell, whys in data["why"].items()},
         }
     # Without a snippet, which its stub demands, the bundle is made once a process.
-    scripts = [vl_convert.javascript_bundle(), _source("page.js")]  # type: ignore[call-arg]
+    vega = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    scripts = [vega, "".join(map(_source, SCRIPTS))]
     html = (
         environment(Texts("en"))
         .get_template("page.html")
