@@ -105,6 +105,7 @@ rule report:
             "report/datasets",
             "report/figures",
             "report/japanese",
+            "report/outcomes",
             "report/page",
             "report/table",
             "report/texts",

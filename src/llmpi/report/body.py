@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from llmpi.records import Record, is_ok
 from llmpi.report import japanese
 from llmpi.report.comparisons import against_the_paper, predicted
-from llmpi.report.datasets import by_tag, variant
+from llmpi.report.datasets import by_tag
 from llmpi.report.texts import Texts
-from llmpi.report.wording import estimate, facts, mb, number, pretty, variant_of
+from llmpi.report.wording import estimate, facts, mb, number, pretty, variant, variant_of
 
 Row = dict[str, Any]
 
@@ -40,6 +40,7 @@ def body(
     rows = [{**row, "variant": variant(row, summary)} for row in summary["rows"]]
     decided = _in_words(t, recommendation)
     overall = decided["decisions"][0] if decided else None
+    pick = _pick(recommendation)
     context: Record = {
         "summary": summary,
         "config": summary["provenance"]["config"],
@@ -49,9 +50,8 @@ def body(
         "recommendation": recommendation,
         "decisions": decided["decisions"] if decided else [],
         "overall": overall,
-        "pick": _pick(recommendation),
-        "headline": variant_of(pick) if (pick := _pick(recommendation)) else "",
-        "facts": facts(t, _pick(recommendation)),
+        "pick": pick,
+        "facts": facts(t, pick),
         "ruled_out": _ruled_out(recommendation),
         "failed": _failed(summary),
         "dequantized": _dequantized(summary["rows"]),

@@ -42,7 +42,7 @@ def against_the_paper(summary: Record) -> Record:
     Returns:
         `workload`, the one that is compared; `corresponding`, the pairs with a cell of it;
         `without`, the points without one; `differences`, each once with `key`, `paper`, `ours` and
-        `where`, the points that it holds for (empty: all).
+        `where`, the points that it holds for (empty: all), or how many of how many.
     """
     pairs, workload = summary["paper"], nearest_workload(summary)
     with_cell = [pair for pair in pairs if pair["ours"] and pair["ours"]["workload"] == workload]
@@ -57,8 +57,16 @@ def against_the_paper(summary: Record) -> Record:
         "corresponding": with_cell,
         "without": [pair for pair in pairs if not pair["ours"]],
         "differences": [
-            {"key": key, "paper": paper, "ours": ours}
-            | {"where": "" if len(where) == everywhere else "; ".join(where)}
+            {"key": key, "paper": paper, "ours": ours} | {"where": _where(list(where), everywhere)}
             for (key, paper, ours), where in sorted(holds.items())
         ],
     }
+
+
+MOST_NAMED = 4
+
+
+def _where(names: Sequence[str], everywhere: int) -> str:
+    if len(names) == everywhere:
+        return ""
+    return "; ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} / {everywhere}"

@@ -7,8 +7,8 @@ from llmpi.decide.candidates import OBJECTIVES, candidates
 from llmpi.decide.pareto import Z95, front
 from llmpi.layout import BASE_QUANT
 from llmpi.records import Record, is_ok
-from llmpi.report.comparisons import against_the_paper
-from llmpi.report.wording import variant_of
+from llmpi.report.outcomes import outcomes
+from llmpi.report.wording import cell_id, named_cell, variant
 
 Row = dict[str, Any]
 
@@ -49,21 +49,8 @@ def datasets(summary: Record, recommendation: Record | None) -> Record:
             for step in found["steps"]
         ],
         "pairs": _pairs(summary),
-        "predictions": _predictions(summary),
-        "paper": _paper(summary),
-        "choice": _choice(recommendation),
-        **_money(recommendation),
+        **outcomes(summary, recommendation),
     }
-
-
-def cell_id(row: Row) -> str:
-    return "/".join(row[key] for key in ("device", "model", "quant", "runtime", "workload"))
-
-
-def variant(row: Row, summary: Record) -> str:
-    """The quantization, and the runtime where there are several to tell apart."""
-    several = len(summary["provenance"]["config"]["runtimes"]) > 1
-    return f"{row['quant']} {row['runtime']}" if several else row["quant"]
 
 
 def _cell(row: Row, summary: Record) -> Row:
@@ -75,17 +62,13 @@ def _cell(row: Row, summary: Record) -> Row:
         "id": cell_id(row),
         "variant": name,
         "name": f"{row['model']} {name}",
-        "cell": _said_of(row, summary),
+        "cell": named_cell(row, summary),
         "transferred": int(not row["marks"] and not row["parity_reason"]),
         "agreement": "differs" if row["parity_reason"] else "agrees",
         "roofline_tps": row["tg_tps"] / share if share else None,
         "tg_low_j_per_token": None if j is None else j - Z95 * error,
         "tg_high_j_per_token": None if j is None else j + Z95 * error,
     }
-
-
-def _said_of(row: Row, summary: Record) -> str:
-    return f"{row['model']} {variant(row, summary)}, {row['device']}, {row['workload']}"
 
 
 def _fronts(summary: Record) -> list[tuple[str, set[str], set[str]]]:
@@ -213,100 +196,3 @@ def _pairs(summary: Record) -> list[Row]:
 def by_tag(pair: Record) -> list[tuple[str, Record]]:
     """A comparison of two variants: over all prompts, then by tag."""
     return [*([("all", pair["all"])] if pair["all"] else []), *pair["tags"].items()]
-
-
-def _predictions(summary: Record) -> list[Row]:
-    """tg as predicted and as measured, where there are both."""
-    return [
-        {
-            "id": cell_id(found),
-            "cell": _said_of(found, summary),
-            **{key: found[key] for key in ("device", "verdict")},
-            **{f"predicted_{key}": found["predicted"]["tg_tps"][key] for key in ENDS},
-            **{f"measured_{key}": found["measured"]["tg_tps"][key] for key in ENDS},
-        }
-        for found in summary["predictions"]
-        if found["predicted"] and found["predicted"]["tg_tps"] and found["measured"]["tg_tps"]
-    ]
-
-
-ENDS = ("low", "value", "high")
-
-
-def _paper(summary: Record) -> list[Row]:
-    """Two points for each pair that corresponds: the paper's and ours."""
-    found = []
-    for pair in against_the_paper(summary)["corresponding"]:
-        if pair["ours"]["tg_tps"] is None:
-            continue
-        ours = pair["ours"]
-        name = f"{pair['model']} {pair['quant']}, {pair['device']}"
-        shared = {"name": name, "ratio": pair["ratios"]["tg_tps"]}
-        where = {**ours, "device": pair["device"]}
-        found += [
-            {**shared, "who": "paper", "tg_tps": pair["paper"]["tg_tps"]},
-            {**shared, "who": "ours", "tg_tps": ours["tg_tps"], "id": cell_id(where)},
-        ]
-    return found
-
-
-LIMITS = {
-    "speed": ("tps_at_least", 1.0),
-    "energy": ("j_per_token_at_most", 1.0),
-    "memory": ("memory_at_most", 1 / 1024**3),
-}
-MOST_SHOWN = 8
-
-
-def _choice(recommendation: Record | None) -> list[Row]:
-    """The pick, the runner-up and the front (or, without a pick, the nearest), by objective."""
-    if recommendation is None:
-        return []
-    overall = recommendation["decisions"][0]
-    ids = [overall["pick"], overall["runner_up"], overall["nearest"], *overall["front"]]
-    chosen = [i for i in dict.fromkeys(ids) if i][:MOST_SHOWN]
-    known = {candidate["id"]: candidate for candidate in recommendation["candidates"]}
-    several = len({candidate["device"] for candidate in known.values()}) > 1
-    found = []
-    for i in chosen:
-        for objective in OBJECTIVES:
-            if (estimate := known[i][objective]) is None:
-                continue
-            key, scale = LIMITS.get(objective, ("", 1.0))
-            limit = recommendation["constraints"].get(key)
-            found.append(
-                {
-                    "id": f"{i}/{recommendation['workload']}",
-                    "name": variant_of(known[i]) + (f", {known[i]['device']}" if several else ""),
-                    "role": "pick" if i == overall["pick"] else "other",
-                    "objective": objective,
-                    "limit": None if limit is None else limit * scale,
-                    **{
-                        key: None if estimate[key] is None else estimate[key] * scale
-                        for key in ("value", "low", "high")
-                    },
-                }
-            )
-    return found
-
-
-MOST_FIGURES = 12
-
-
-def _money(recommendation: Record | None) -> Record:
-    found: Record = {"money": [], "sensitivity": []}
-    money = recommendation and recommendation["money"]
-    for device in (d for d in (money or {}).get("devices", []) if not d["reason"]):
-        name = device["device"]
-        bars = [(name, part, v) for part, v in device["parts_per_million_tokens"].items()]
-        others = device["alternatives"].items()
-        bars += [(other, "whole", o["per_million_tokens"]) for other, o in others]
-        found["money"] += [
-            {"device": name, "what": what, "part": part, "per_million_tokens": v, "place": i}
-            for i, (what, part, v) in enumerate(bars)
-        ]
-        found["sensitivity"] += [
-            {"device": name, "now": device["per_million_tokens"], **moved}
-            for moved in device["sensitivity"][:MOST_FIGURES]
-        ]
-    return found

@@ -1,4 +1,4 @@
-"""Numbers for people."""
+"""Names and numbers for people."""
 
 import json
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from llmpi.decide.candidates import OBJECTIVES
 from llmpi.records import Record
 from llmpi.report.texts import Texts
+
+Row = dict[str, Any]
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -24,6 +26,20 @@ def mb(value: float | None) -> str:
 
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def cell_id(row: Row) -> str:
+    return "/".join(row[key] for key in ("device", "model", "quant", "runtime", "workload"))
+
+
+def variant(row: Row, summary: Record) -> str:
+    """The quantization, and the runtime where there are several to tell apart."""
+    several = len(summary["provenance"]["config"]["runtimes"]) > 1
+    return f"{row['quant']} {row['runtime']}" if several else row["quant"]
+
+
+def named_cell(row: Row, summary: Record) -> str:
+    return f"{row['model']} {variant(row, summary)}, {row['device']}, {row['workload']}"
 
 
 def variant_of(candidate: Record) -> str:
