@@ -62,7 +62,11 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
             meters.ConstantMeter,
         ],
     ),
-    ("workloads.ID", "", [study.Workload]),
+    (
+        "workloads.ID",
+        "Told by `kind`.",
+        [study.Workload, study.ConcurrentWorkload],
+    ),
     ("runtimes.ID", "", [study.Runtime]),
     (
         "quality.ID",

@@ -27,9 +27,10 @@ TOP = (
     "descent, constraints, cost, battery, exclude"
 )
 WORKLOAD = (
-    "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
-    "sampling, context_tokens, timeout_s"
+    "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
+    "depths, sustained_s, context_tokens"
 )
+USERS = "users: {kind: concurrent, conversations: [1, 4], prompt_tokens: 8, output_tokens: 8}"
 
 BAD = {
     "unknown quantization": (
@@ -193,8 +194,26 @@ BAD = {
     ),
     "constraint on a missing workload": (
         ("quality:", "constraints: {workload: chta}\nquality:"),
-        "10: constraints.workload: no workload 'chta' under 'workloads'; did you mean 'chat'? "
+        "10: constraints.workload: no single workload 'chta' under 'workloads'; did you mean 'chat'? "
         "Allowed: chat",
+    ),
+    "decision on conversations side by side": (
+        ("quality:", f"  {USERS}\nconstraints: {{workload: users}}\nquality:"),
+        "11: constraints.workload: no single workload 'users' under 'workloads'; allowed: chat",
+    ),
+    "kind of workload that is none": (
+        ("{prompt", "{kind: concurent, prompt"),
+        "9: workloads.chat: kind: 'concurent'; did you mean 'concurrent'? Allowed: single, "
+        "concurrent",
+    ),
+    "conversations that do not rise": (
+        ("quality:", f"  {USERS}\nquality:".replace("1, 4", "4, 1, 4")),
+        "10: workloads.users.conversations: the numbers must rise: [1, 4]",
+    ),
+    "nothing but conversations side by side": (
+        ("chat: {prompt", "chat: {kind: concurrent, conversations: [1], prompt"),
+        "8: workloads: one workload of the kind single is needed, beside which concurrent ones are "
+        "shown",
     ),
     "constraint that is none": (
         ("quality:", "constraints: {tps_at_last: 3}\nquality:"),

@@ -24,7 +24,7 @@ from llmpi.study.decision import (
     RentedGpu,
 )
 from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDevice
-from llmpi.study.measuring import Runtime, Workload
+from llmpi.study.measuring import AnyWorkload, ConcurrentWorkload, Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
 from llmpi.study.parts import Id, Part, Quants, TextSource, check_name, unique
 from llmpi.study.quality import (
@@ -43,6 +43,7 @@ __all__ = [
     "Battery",
     "Calibration",
     "CloudApi",
+    "ConcurrentWorkload",
     "Constraints",
     "Cost",
     "Descent",
@@ -125,8 +126,8 @@ class Study(Part):
     """What models are trained on, and how."""
     devices: dict[Id, Device] = Field(min_length=1)
     """Devices by id."""
-    workloads: dict[Id, Workload] = Field(min_length=1)
-    """Workloads by id."""
+    workloads: dict[Id, AnyWorkload] = Field(min_length=1)
+    """Workloads by id; one at least of the kind `single`."""
     runtimes: dict[Id, Runtime] = Field(
         default_factory=lambda: {"default": Runtime()}, min_length=1
     )
@@ -145,6 +146,22 @@ class Study(Part):
     """The battery that words per battery life are stated for; the paper's by default."""
     exclude: list[Exclude] = Field(default_factory=list)
     """Combinations of the sweep to leave out."""
+
+    @field_validator("workloads")
+    @classmethod
+    def _one_is_single(cls, workloads: dict[str, AnyWorkload]) -> dict[str, AnyWorkload]:
+        if not any(isinstance(asked, Workload) for asked in workloads.values()):
+            raise PydanticCustomError(
+                "single",
+                "one workload of the kind single is needed, beside which concurrent ones are shown",
+                {},
+            )
+        return workloads
+
+    @property
+    def single_workloads(self) -> list[str]:
+        """Ids of the workloads of one conversation, on which the decision rests."""
+        return [name for name, asked in self.workloads.items() if isinstance(asked, Workload)]
 
     @field_validator("gates")
     @classmethod
@@ -191,7 +208,8 @@ class Study(Part):
             where = "constraints"
             if limits.workload:
                 workload = (where, "workload")
-                check_name(limits.workload, self.workloads, "workload", "workloads", workload)
+                single = self.single_workloads
+                check_name(limits.workload, single, "single workload", "workloads", workload)
             if limits.task:
                 check_name(limits.task, scored, "squad task", "quality", (where, "task"))
             if limits.f1_drop_at_most is not None and not scored:

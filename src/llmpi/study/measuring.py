@@ -2,47 +2,104 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.parts import Part
 
 
-class Workload(Part):
-    """A speed measurement: prompt processing (pp), then token generation (tg) behind the prompt."""
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
-    prompt_tokens: int = Field(ge=1, le=1_000_000)
-    """Tokens of the prompt."""
-    output_tokens: int = Field(ge=1, le=1_000_000)
-    """Tokens to generate, each timed."""
+
+class _Measured(Part):
+    """What every kind of workload may say."""
+
     repetitions: int = Field(default=5, ge=1, le=1000)
     """Measured repetitions; every one is kept raw."""
     warmup: int = Field(default=1, ge=0, le=100)
     """Repetitions before them that are kept but not counted: at least so many."""
     warmup_limit: int = Field(default=4, ge=0, le=100)
     """At most so many, until two in a row agree on tg within 3 %."""
-    depths: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(default_factory=list)
-    """Also time token generation behind so many tokens of context."""
-    sustained_s: float = Field(default=0, ge=0, le=86_400)
-    """Then generate for so many seconds on end, as a curve: shows throttling."""
     sampling: Literal["greedy", "none"] = "greedy"
     """`greedy` takes the most likely token inside the timed loop; `none` decodes fixed tokens, as
     llama-bench does."""
-    context_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Context the engine reserves; by default prompt and output."""
     timeout_s: float = Field(default=3600, gt=0)
     """Seconds after which the cell is recorded as failed."""
 
+
+class Workload(_Measured):
+    """One conversation: prompt processing (pp), then token generation (tg) behind the prompt."""
+
+    kind: Literal["single"] = "single"
+    """`single`: the kind that is meant where none is said."""
+    prompt_tokens: Tokens
+    """Tokens of the prompt."""
+    output_tokens: Tokens
+    """Tokens to generate, each timed."""
+    depths: list[Tokens] = Field(default_factory=list)
+    """Also time token generation behind so many tokens of context."""
+    sustained_s: float = Field(default=0, ge=0, le=86_400)
+    """Then generate for so many seconds on end, as a curve: shows throttling."""
+    context_tokens: Tokens | None = None
+    """Context the engine reserves; by default prompt and output."""
+
+    @property
+    def needed_tokens(self) -> int:
+        """Tokens of the longest context."""
+        return max(self.prompt_tokens, *self.depths, 0) + self.output_tokens
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        need = max(self.prompt_tokens, *self.depths, 0) + self.output_tokens
-        if self.context_tokens is not None and self.context_tokens < need:
+        if self.context_tokens is not None and self.context_tokens < self.needed_tokens:
             raise PydanticCustomError(
                 "context",
                 "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
-                {"got": self.context_tokens, "need": need},
+                {"got": self.context_tokens, "need": self.needed_tokens},
             )
         return self
+
+
+class ConcurrentWorkload(_Measured):
+    """Conversations side by side on one model in memory, behind a system prompt stored once."""
+
+    kind: Literal["concurrent"]
+    """`concurrent`."""
+    conversations: list[Annotated[int, Field(ge=1, le=256)]] = Field(min_length=1)
+    """Numbers of parallel conversations to measure, rising, such as `[1, 2, 4, 8]`."""
+    system_tokens: int = Field(default=0, ge=0, le=1_000_000)
+    """Tokens of the system prompt that all share."""
+    prompt_tokens: Tokens
+    """Tokens of each one's own prompt behind it."""
+    output_tokens: Tokens
+    """Tokens to generate for each."""
+    per_user_tps_at_least: float | None = Field(default=None, gt=0)
+    """Tokens per second that each conversation should get: the report says up to how many do."""
+
+    @field_validator("conversations")
+    @classmethod
+    def _rising(cls, counts: list[int]) -> list[int]:
+        if sorted(set(counts)) != counts:
+            raise PydanticCustomError(
+                "rising", "the numbers must rise: {rising}", {"rising": sorted(set(counts))}
+            )
+        return counts
+
+    @property
+    def needed_tokens(self) -> int:
+        """Tokens that all conversations of the largest number keep."""
+        return self.system_tokens + self.conversations[-1] * (
+            self.prompt_tokens + self.output_tokens
+        )
+
+
+def _said(value: object) -> object:
+    """The kind that is meant where none is said, so that older configs stay as they are."""
+    return {"kind": "single", **value} if isinstance(value, dict) else value
+
+
+AnyWorkload = Annotated[
+    Workload | ConcurrentWorkload, Field(discriminator="kind"), BeforeValidator(_said)
+]
 
 
 def _switch(value: object) -> object:
