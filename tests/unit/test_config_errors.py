@@ -194,8 +194,8 @@ BAD = {
     ),
     "constraint on a missing workload": (
         ("quality:", "constraints: {workload: chta}\nquality:"),
-        "10: constraints.workload: no single workload 'chta' under 'workloads'; did you mean 'chat'? "
-        "Allowed: chat",
+        "10: constraints.workload: no single workload 'chta' under 'workloads'; did you mean "
+        "'chat'? Allowed: chat",
     ),
     "decision on conversations side by side": (
         ("quality:", f"  {USERS}\nconstraints: {{workload: users}}\nquality:"),

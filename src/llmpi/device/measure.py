@@ -4,6 +4,7 @@ Its two arguments are JSON files: the job, and where the measurement goes.
 """
 
 import json
+import random
 import resource
 import sys
 import time
@@ -11,25 +12,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import engine_info, environment
+from llmpi.device import concurrent, engine_info, environment
 from llmpi.device.bandwidth import forget_cached
+from llmpi.device.concurrent import Concurrent
 from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.memory import status_bytes
 from llmpi.device.say import say
-from llmpi.device.workload import Workload, context_tokens, fixed_tokens, mixed, status_bytes
+from llmpi.device.workload import Workload, context_tokens, fixed_tokens
+
+KINDS: dict[str, type[Workload] | type[Concurrent]] = {"single": Workload, "concurrent": Concurrent}
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """A session: rest, load, warm-up, then every repetition of every workload in a random order.
 
     Args:
-        job: `gguf`; `workloads` (id -> fields of `llmpi.study.Workload`); `runtime` (fields of
-            `llmpi.study.Runtime`); `threads`, where the runtime says none, by default one per
+        job: `gguf`; `workloads` (id -> fields of a workload of `llmpi.study`); `runtime` (fields
+            of `llmpi.study.Runtime`); `threads`, where the runtime says none, by default one per
             processor; `rest` (`cool_below_c`, `cool_limit_s` and `idle_s` of a device); `what` it
             is, which also seeds the order.
 
     Returns:
-        Record with the conditions of the session, and what `Workload.record` says of each of its
-        `workloads`.
+        Record with the conditions of the session, and what the `record` of each of its `workloads`
+        says, of `Workload` or `Concurrent`.
 
     Raises:
         EngineError: the model cannot be loaded as asked.
@@ -41,7 +46,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     before = environment.conditions()
     if settings.mlock:
         _raise_lock_limit()
-    widest = max(map(context_tokens, job["workloads"].values()))
+    widest = max(map(_least_context, job["workloads"].values()))
     forget_cached(gguf)
     cold_load_s = load_and_decode(gguf, settings, widest)
     warm_load_s = load_and_decode(gguf, settings, widest)
@@ -50,12 +55,15 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         if settings.mlock:
             _check_locked(gguf)
         peak = status_bytes("VmHWM")
-        workloads = {w: Workload(engine, w, spec, peak) for w, spec in job["workloads"].items()}
+        workloads = {
+            name: KINDS[spec["kind"]](engine, name, spec, peak)
+            for name, spec in job["workloads"].items()
+        }
         for workload in workloads.values():
             workload.warm_up()
-        order = mixed(list(workloads.values()), seed=job["what"])
-        for i, (name, depth) in enumerate(order):
-            workloads[name].repeat(depth, f"{i + 1}/{len(order)}")
+        order = _mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
+        for i, (name, arm) in enumerate(order):
+            workloads[name].repeat(arm, f"{i + 1}/{len(order)}")
         after = environment.conditions()  # the sustained phase is there to heat the machine
         for workload in workloads.values():
             workload.sustain()
@@ -75,6 +83,19 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             "after": after,
         },
     }
+
+
+def _least_context(spec: dict[str, Any]) -> int:
+    """Tokens of context without which nothing of a workload can be measured."""
+    if spec["kind"] == "concurrent":
+        return concurrent.context_tokens(spec, spec["conversations"][0])
+    return context_tokens(spec)
+
+
+def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[str, int | None]]:
+    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
+    every = [arm for some in arms for arm in some]
+    return random.Random(f"llmpi order {seed}").sample(every, len(every))
 
 
 def _settings(job: dict[str, Any]) -> Settings:

@@ -3,16 +3,12 @@
 Nothing but decoding and sampling happens between the clocks.
 """
 
-import contextlib
 import random
-import re
-import resource
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from llmpi.device.engine import Engine
+from llmpi.device.memory import untouched, watching
 from llmpi.device.say import say
 
 STEADY_WITHIN = 0.03
@@ -39,11 +35,7 @@ class Workload:
         self._done: dict[int | None, list[dict[str, Any]]] = {None: []}
         self._done |= {depth: [] for depth in spec["depths"]}
         self._sustained: list[list[float]] = []
-        self._memory = {
-            "peak_rss_bytes": load_peak_bytes,
-            "swap_bytes": status_bytes("VmSwap"),
-            "major_faults": 0,
-        }
+        self._memory = untouched(load_peak_bytes)
 
     def arms(self) -> list[tuple[str, int | None]]:
         """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
@@ -60,7 +52,7 @@ class Workload:
 
     def repeat(self, depth: int | None, progress: str) -> None:
         """One counted repetition, behind `depth` tokens or the workload's own prompt."""
-        with self._watching_memory():
+        with watching(self._memory):
             self._done[depth].append(self._once(depth))
         behind = "" if depth is None else f" behind {depth} tokens"
         rates = self._rates(self._done[depth][-1], depth)
@@ -161,29 +153,11 @@ class Workload:
         pp_tps = (depth or self._spec["prompt_tokens"]) / repetition["pp_s"]
         return f"pp {pp_tps:.1f} t/s, tg {len(itl) / sum(itl):.1f} t/s"
 
-    @contextlib.contextmanager
-    def _watching_memory(self) -> Iterator[None]:
-        """Add what the block needs to this workload's memory; others ran in the same process."""
-        with contextlib.suppress(OSError):  # where it is not allowed, the peak is all workloads'
-            Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back, see proc(5)
-        faults = major_faults()
-        yield
-        memory = self._memory
-        memory["major_faults"] = (memory["major_faults"] or 0) + major_faults() - faults
-        memory["peak_rss_bytes"] = _larger(memory["peak_rss_bytes"], status_bytes("VmHWM"))
-        memory["swap_bytes"] = _larger(memory["swap_bytes"], status_bytes("VmSwap"))
-
 
 def context_tokens(spec: dict[str, Any]) -> int:
     """Tokens of context a workload needs, or asks for."""
     longest = max(spec["prompt_tokens"], *spec["depths"], 0) + spec["output_tokens"]
     return spec["context_tokens"] or longest
-
-
-def mixed(workloads: list[Workload], seed: str) -> list[tuple[str, int | None]]:
-    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
-    arms = [arm for workload in workloads for arm in workload.arms()]
-    return random.Random(f"llmpi order {seed}").sample(arms, len(arms))
 
 
 def steady(warmup: list[dict[str, Any]]) -> bool:
@@ -197,25 +171,3 @@ def steady(warmup: list[dict[str, Any]]) -> bool:
 def fixed_tokens(vocab_tokens: int, count: int, seed: int = 0) -> list[int]:
     """The same pseudo-random tokens in every run of every model with this vocabulary."""
     return [random.Random(f"llmpi {seed} {i}").randrange(vocab_tokens) for i in range(count)]
-
-
-def major_faults() -> int:
-    """Page faults of this process so far that went to storage."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
-
-
-def status_bytes(key: str) -> int | None:
-    """A size out of /proc/self/status.
-
-    Not ru_maxrss: that one survives exec, and would show a larger parent's peak.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
-
-
-def _larger(a: int | None, b: int | None) -> int | None:
-    return max((value for value in (a, b) if value is not None), default=None)

@@ -7,7 +7,6 @@ from pydantic_core import PydanticCustomError
 
 from llmpi.study.parts import Part
 
-
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -45,16 +44,19 @@ class Workload(_Measured):
 
     @property
     def needed_tokens(self) -> int:
-        """Tokens of the longest context."""
+        """Tokens of context that are reserved for it."""
+        return self.context_tokens or self._longest()
+
+    def _longest(self) -> int:
         return max(self.prompt_tokens, *self.depths, 0) + self.output_tokens
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.context_tokens is not None and self.context_tokens < self.needed_tokens:
+        if self.context_tokens is not None and self.context_tokens < self._longest():
             raise PydanticCustomError(
                 "context",
                 "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
-                {"got": self.context_tokens, "need": self.needed_tokens},
+                {"got": self.context_tokens, "need": self._longest()},
             )
         return self
 
@@ -86,8 +88,8 @@ class ConcurrentWorkload(_Measured):
 
     @property
     def needed_tokens(self) -> int:
-        """Tokens that all conversations of the largest number keep."""
-        return self.system_tokens + self.conversations[-1] * (
+        """Tokens of context without which not even the smallest number can be measured."""
+        return self.system_tokens + self.conversations[0] * (
             self.prompt_tokens + self.output_tokens
         )
 
