@@ -1,4 +1,4 @@
-"""Our conversations side by side against llama-batched-bench: same sources, same file, same threads.
+"""Our conversations side by side against llama-batched-bench: same sources, file and threads.
 
 Aggregate tg, ours / llama-batched-bench, medians over paired rounds (A B B A), in both ways of
 having a prompt: one that all share, stored once, and one for each conversation, for which the peer

@@ -149,6 +149,26 @@ def test_a_workload_that_kills_the_engine_leaves_the_others(copy) -> None:
     assert rows["huge"]["reason"]
 
 
+def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
+    """Keys and values of 256 conversations of 1,008 tokens are 6 GB: they find no memory."""
+    copy.config |= {"quants": ["Q4_0"], "quality": {}}
+    short = {"prompt_tokens": 1000, "output_tokens": 8, "repetitions": 2, "warmup_limit": 1}
+    asked = {"kind": "concurrent", "conversations": [1, 2, 256], "per_user_tps_at_least": 0.01}
+    copy.config["workloads"]["users"] = {**asked, **short, "system_tokens": 64}
+    copy.config["devices"] = {"here": {"transport": "local", "limits": {"memory": "2G"}}}
+    copy.write().snakemake()
+    assert [row["status"] for row in copy.summary()] == ["ok"]
+    [cell] = copy.json("report/small/summary.json")["concurrency"]
+    one, two, most = cell["levels"]
+    assert one["status"] == two["status"] == "ok"
+    assert two["tg_tps"] > one["per_user_tps"] / 2
+    assert two["kv_bytes"] > one["kv_bytes"] > 1064 * 20_000
+    assert (most["status"], cell["largest"]) == ("failed", 2)
+    assert most["reason"]
+    page = (copy.folder / "results/report/small/index.html").read_text()
+    assert "Up to <b>2</b> conversations at once" in page
+
+
 def test_every_answer_is_kept(finished) -> None:
     quality = finished.json("quality/small/smollm2-135m/F16/field.json")
     assert len(quality["items"]) == 6

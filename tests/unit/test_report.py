@@ -283,6 +283,30 @@ def test_workload_that_died_beside_one_that_lived() -> None:
     assert (long_row["reason"], long_row["tg_tps"]) == (EVIL, None)
 
 
+@pytest.mark.usefixtures("results")
+def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) -> None:
+    both = bench()
+    done = {"pp_s": 1.0, "ttft_each_s": [0.5, 1.0], "ttft_s": 1.0, "itl_s": [0.1] * 4}
+    level = {"conversations": 2, "status": "ok", "reason": None, "marks": []}
+    level |= {"context_tokens": 256, "kv_bytes": 1_000_000, "memory": chat()["memory"]}
+    lost = {"conversations": 8, "status": "failed", "reason": EVIL}
+    levels = [{**level, "repetitions": [{**done, "system_s": 0.2}]}, lost]
+    both["workloads"]["users"] = {"status": "ok", "levels": levels}
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
+    write(layout.BENCH, both, **cell)
+    users = {"kind": "concurrent", "conversations": [2, 8], "prompt_tokens": 10, "output_tokens": 4}
+    chat_too = spec()["workloads"]["chat"]
+    text = page(
+        tmp_path, workloads={"chat": chat_too, "users": {**users, "per_user_tps_at_least": 9}}
+    ).text
+    assert "pi: users, m F16 default side by side" in text
+    assert "Up to 2 conversations at once, each gets at least 9.0 tokens/s." in text
+    assert "Alone (chat) it generates 10.0 tokens/s." in text
+    assert "2 20.0 20.0–20.0 10.0 20.0 750 / 1000 1.0 5.0" in text
+    assert f"8 failed: {EVIL}" in text
+    assert f"pi m F16 users: 8 conversations {EVIL}" in text
+
+
 def test_page_of_a_study_that_has_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,8 +136,14 @@ class Engine:
                 self.keep(0)
                 return False
             llama_cpp.llama_free(self.context)
-        params = llama_cpp.llama_context_default_params()
+            self.context = None
         settings = self.settings
+        if sequences > settings.batch_tokens:  # llama.cpp would abort the process
+            raise EngineError(
+                f"batch_tokens is {settings.batch_tokens}, which leaves no room for a token of "
+                f"each of {sequences} sequences"
+            )
+        params = llama_cpp.llama_context_default_params()
         fill(
             params,
             n_ctx=context_tokens,

@@ -104,7 +104,21 @@ def _failed(summary: Record) -> list[Record]:
             for task in summary["provenance"]["config"]["quality"]
             if row[f"{task}_status"] != "ok"
         ]
+    cells += _failed_side_by_side(summary["concurrency"])
     return list({json.dumps(cell): cell for cell in cells}.values())
+
+
+def _failed_side_by_side(concurrent: Sequence[Record]) -> list[Record]:
+    """Concurrent cells that failed as a whole, and the numbers of conversations that did."""
+    found = []
+    for cell in concurrent:
+        where = {key: cell[key] for key in ("device", "model", "quant")}
+        for part in [cell] if not is_ok(cell) else cell["levels"]:
+            if not is_ok(part):
+                count = part.get("conversations")
+                what = cell["workload"] + (f": {count} conversations" if count else "")
+                found.append({**where, "what": what, "reason": part["reason"]})
+    return found
 
 
 def _pair_rows(pair: Record) -> list[tuple[str, Record]]:

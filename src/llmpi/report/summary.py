@@ -12,7 +12,8 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
+from llmpi.report.concurrency import concurrency
+from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, sessions, variants
 from llmpi.study import (
     AbTask,
     DivergenceTask,
@@ -35,8 +36,10 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` (see `row`), `questions` and `models` by id, `comparisons` of each variant with its
-        reference, the outcome of the `descent` by model, `machines` by device, `provenance`.
+        `rows` of the cells of one conversation (see `row`), `concurrency` of the others (see
+        `llmpi.report.concurrency`), `questions` and `models` by id, `comparisons` of each variant
+        with its reference, the outcome of the `descent` by model, `machines` by device,
+        `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
@@ -45,9 +48,10 @@ def summarize(spec: dict[str, Any]) -> Record:
     order = {model: by_width(study, model) for model in study.models}
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
+    records = {s: _read(layout.BENCH, study=study.study, **s._asdict()) for s in sessions(study)}
     rows = []
-    for run in expand_runs(study):
-        session = _read(layout.BENCH, study=study.study, **run.session._asdict())
+    for run in (r for r in expand_runs(study) if r.workload in study.single_workloads):
+        session = records[run.session]
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
         parity = _parity(study, run)
         cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
@@ -55,6 +59,7 @@ def summarize(spec: dict[str, Any]) -> Record:
     return {
         "study": study.study,
         "rows": rows,
+        "concurrency": concurrency(study, records.__getitem__, rows),
         "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
