@@ -63,6 +63,7 @@ DEVICE_MODULES = [
     "device/jobs",
     "device/limits",
     "device/lock",
+    "device/lookup",
     "device/measure",
     "device/memory",
     "device/meters",
@@ -71,6 +72,7 @@ DEVICE_MODULES = [
     "device/say",
     "device/store",
     "device/supervise",
+    "device/text",
     "device/workload",
 ]
 

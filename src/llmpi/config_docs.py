@@ -68,6 +68,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         [study.Workload, study.ConcurrentWorkload],
     ),
     ("runtimes.ID", "", [study.Runtime]),
+    ("runtimes.ID.prompt_lookup", "", [study.PromptLookup]),
     (
         "quality.ID",
         "Told by `task`.",

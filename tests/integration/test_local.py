@@ -105,7 +105,8 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     by_time = sorted((start, w) for w, times in starts.items() for start in times)
     assert [w for _, w in by_time] == names
     lean = copy.json("bench/small/here/smollm2-135m/Q4_0/lean.json")
-    assert lean["settings"] == copy.config["runtimes"]["lean"] | {"mlock": False}
+    rest = {"mlock": False, "prompt_lookup": None}
+    assert lean["settings"] == copy.config["runtimes"]["lean"] | rest
 
 
 LOCKED = {"mlock": True, "repack": False}

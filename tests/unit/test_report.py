@@ -302,7 +302,7 @@ def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) 
     assert "pi: users, m F16 default side by side" in text
     assert "Up to 2 conversations at once, each gets at least 9.0 tokens/s." in text
     assert "Alone (chat) it generates 10.0 tokens/s." in text
-    assert "2 20.0 20.0–20.0 10.0 20.0 750 / 1000 1.0 5.0" in text
+    assert "2 20.0 20.0–20.0 10.0 20.0 750 / 1,000 1.0 5.0" in text
     assert f"8 failed: {EVIL}" in text
     assert f"pi m F16 users: 8 conversations {EVIL}" in text
 

@@ -16,11 +16,13 @@ from llmpi.device import concurrent, engine_info, environment
 from llmpi.device.bandwidth import forget_cached
 from llmpi.device.concurrent import Concurrent
 from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.lookup import PromptLookup
 from llmpi.device.memory import status_bytes
 from llmpi.device.say import say
 from llmpi.device.workload import Workload, context_tokens, fixed_tokens
 
-KINDS: dict[str, type[Workload] | type[Concurrent]] = {"single": Workload, "concurrent": Concurrent}
+NOT_THE_ENGINES = ("omp_wait_policy", "prompt_lookup")
+"""Fields of a runtime that are no `Settings`."""
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             _check_locked(gguf)
         peak = status_bytes("VmHWM")
         workloads = {
-            name: KINDS[spec["kind"]](engine, name, spec, peak)
+            name: _workload(engine, name, spec, peak, job["runtime"]["prompt_lookup"])
             for name, spec in job["workloads"].items()
         }
         for workload in workloads.values():
@@ -70,7 +72,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         locked = status_bytes("VmLck")
     return {
         "status": "ok",
-        "settings": asdict(settings) | {"omp_wait_policy": job["runtime"]["omp_wait_policy"]},
+        "settings": asdict(settings) | {key: job["runtime"][key] for key in NOT_THE_ENGINES},
         "load": {"cold_s": cold_load_s, "warm_s": warm_load_s, "locked_bytes": locked},
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
@@ -83,6 +85,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             "after": after,
         },
     }
+
+
+def _workload(
+    engine: Engine, name: str, spec: dict[str, Any], peak: int | None, lookup: dict[str, int] | None
+) -> Workload | Concurrent:
+    if spec["kind"] == "concurrent":
+        return Concurrent(engine, name, spec, peak)
+    return Workload(engine, name, spec, peak, PromptLookup(**lookup) if lookup else None)
 
 
 def _least_context(spec: dict[str, Any]) -> int:
@@ -99,7 +109,7 @@ def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[st
 
 
 def _settings(job: dict[str, Any]) -> Settings:
-    runtime = {key: value for key, value in job["runtime"].items() if key != "omp_wait_policy"}
+    runtime = {k: value for k, value in job["runtime"].items() if k not in NOT_THE_ENGINES}
     threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
     return Settings(**{**runtime, "threads": threads})
 

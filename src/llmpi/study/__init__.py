@@ -24,7 +24,13 @@ from llmpi.study.decision import (
     RentedGpu,
 )
 from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDevice
-from llmpi.study.measuring import AnyWorkload, ConcurrentWorkload, Runtime, Workload
+from llmpi.study.measuring import (
+    AnyWorkload,
+    ConcurrentWorkload,
+    PromptLookup,
+    Runtime,
+    Workload,
+)
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
 from llmpi.study.parts import Id, Part, Quants, TextSource, check_name, unique
 from llmpi.study.quality import (
@@ -63,6 +69,7 @@ __all__ = [
     "Model",
     "OtherDevice",
     "PathSource",
+    "PromptLookup",
     "PypiSource",
     "Qat",
     "QualityTask",

@@ -35,6 +35,9 @@ class Workload(_Measured):
     """Tokens of the prompt."""
     output_tokens: Tokens
     """Tokens to generate, each timed."""
+    prompt: Literal["random", "passage"] = "random"
+    """`random` tokens, or a `passage` of text and the beginning of its copy, which prompt lookup
+    goes on with: the most that it can gain."""
     depths: list[Tokens] = Field(default_factory=list)
     """Also time token generation behind so many tokens of context."""
     sustained_s: float = Field(default=0, ge=0, le=86_400)
@@ -113,6 +116,17 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 
+class PromptLookup(Part):
+    """Guess the next tokens from the text so far, and check them all in one decoding.
+
+    For work that copies from its prompt; `prompt: passage` of a workload shows it."""
+
+    ngram: int = Field(default=3, ge=1, le=16)
+    """So many last tokens must have stood in the text before."""
+    draft_tokens: int = Field(default=3, ge=1, le=64)
+    """Tokens to guess at most."""
+
+
 class Runtime(Part):
     """How the engine is run. A named set of its settings; what is left out is as llama.cpp has it.
 
@@ -137,6 +151,9 @@ class Runtime(Part):
     """Repack weights at load time for this processor: faster, and more memory for some types."""
     omp_wait_policy: Literal["active", "passive"] | None = None
     """What OpenMP's threads do between two steps: spin or sleep (`OMP_WAIT_POLICY`)."""
+
+    prompt_lookup: PromptLookup | None = None
+    """Speculative decoding out of the prompt; of one conversation that samples greedily."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
