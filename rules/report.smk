@@ -9,6 +9,7 @@ rule summarize:
             "summarize",
             "report/summary",
             "report/concurrency",
+            "report/lookup",
             "quality/comparisons",
             "quality/statistics",
             "device/energy",
@@ -68,6 +69,7 @@ rule report:
         templates=[
             project("src/llmpi/report/page.html"),
             project("src/llmpi/report/templates/concurrency.html"),
+            project("src/llmpi/report/templates/lookup.html"),
         ],
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,

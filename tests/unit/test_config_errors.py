@@ -28,7 +28,7 @@ TOP = (
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
-    "depths, sustained_s, context_tokens"
+    "prompt, depths, sustained_s, context_tokens"
 )
 USERS = "users: {kind: concurrent, conversations: [1, 4], prompt_tokens: 8, output_tokens: 8}"
 
@@ -162,6 +162,15 @@ BAD = {
     "context too small": (
         ("64}", "64, context_tokens: 100}"),
         "9: workloads.chat: context_tokens is 100, but prompt (or depth) and output tokens are 192",
+    ),
+    "passage too short to be copied": (
+        ("{prompt_tokens: 128", "{prompt: passage, prompt_tokens: 32"),
+        "9: workloads.chat: prompt: passage needs at least 64 prompt_tokens, a text and its "
+        "beginning",
+    ),
+    "lookup of nothing": (
+        ("quality:", "runtimes:\n  r: {prompt_lookup: {ngram: 0}}\nquality:"),
+        "11: runtimes.r.prompt_lookup.ngram: 0: should be greater than or equal to 1",
     ),
     "quantized KV cache without flash attention": (
         ("quality:", "runtimes:\n  r: {kv_cache: q8_0, flash_attention: off}\nquality:"),

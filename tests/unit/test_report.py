@@ -307,6 +307,21 @@ def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) 
     assert f"pi m F16 users: 8 conversations {EVIL}" in text
 
 
+@pytest.mark.usefixtures("results")
+def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16"}
+    counts = {"steps": 2, "drafted": 3, "accepted": 2}
+    quick = [{**repetition, **counts} for repetition in chat()["repetitions"]]
+    for runtime, done, output in (
+        ("default", chat()["repetitions"], [1, 2, 3, 4]),
+        ("quick", quick, [1, 2, 3, 5]),
+    ):
+        write(layout.BENCH, bench(repetitions=done, output=output), runtime=runtime, **cell)
+    text = page(tmp_path, runtimes={"default": {}, "quick": {"prompt_lookup": {}}}).text
+    assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
+    assert "Prompt lookup" not in page(tmp_path).text
+
+
 def test_page_of_a_study_that_has_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

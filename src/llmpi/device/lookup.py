@@ -5,7 +5,7 @@ last tokens stood in the text before, what followed there is drafted. One decodi
 draft; what the model would have said itself is kept, the rest is taken out of the KV cache again.
 
 The drafts of llama-cpp-python (`LlamaPromptLookupDecoding`) fall back to single tokens that agree
-and take the oldest place: on a processor, where each drafted token costs time, too many are in vain.
+and take the oldest place: on a processor, where each drafted token costs time, too many are vain.
 """
 
 from collections.abc import Sequence

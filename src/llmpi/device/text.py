@@ -1,6 +1,6 @@
 """A text for what needs one on a device that holds nothing but the model."""
 
-from llmpi.device.engine import Engine
+from llmpi.device.engine import Engine, EngineError
 
 # Of our own writing, so that no model has seen it: prose, numbers, speech, a list, some code.
 TEXT = """\
@@ -43,13 +43,13 @@ def passage(engine: Engine, count: int) -> list[int]:
     It is the text, as often as there is room for it, and the beginning of its copy.
 
     Raises:
-        ValueError: `count` leaves no room for a text to copy.
+        EngineError: `count` leaves no room for a text to copy.
     """
     text, again = engine.tokenize(TEXT), engine.tokenize(AGAIN)
     special = text[:1] if text[0] == again[0] else []
     text, again = text[len(special) :], again[len(special) :]
     room = count - len(special) - len(again) - BEGUN
     if room < BEGUN:
-        raise ValueError(f"a passage of {count} tokens holds no text to copy")
+        raise EngineError(f"a passage of {count} tokens holds no text to copy")
     body = (text * (1 + room // len(text)))[:room]
     return [*special, *body, *again, *body[:BEGUN]]

@@ -13,6 +13,7 @@ from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
 from llmpi.report.concurrency import concurrency
+from llmpi.report.lookup import prompt_lookup
 from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, sessions, variants
 from llmpi.study import (
     AbTask,
@@ -36,10 +37,10 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` of the cells of one conversation (see `row`), `concurrency` of the others (see
-        `llmpi.report.concurrency`), `questions` and `models` by id, `comparisons` of each variant
-        with its reference, the outcome of the `descent` by model, `machines` by device,
-        `provenance`.
+        `rows` of the cells of one conversation (see `row`), `concurrency` of the others and
+        `prompt_lookup` (see the modules of `llmpi.report`), `questions` and `models` by id,
+        `comparisons` of each variant with its reference, the outcome of the `descent` by model,
+        `machines` by device, `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
@@ -60,6 +61,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         "study": study.study,
         "rows": rows,
         "concurrency": concurrency(study, records.__getitem__, rows),
+        "prompt_lookup": prompt_lookup(study, records.__getitem__, rows),
         "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {

@@ -7,6 +7,9 @@ from pydantic_core import PydanticCustomError
 
 from llmpi.study.parts import Part
 
+PASSAGE_TOKENS = 64
+"""The least that a text and the beginning of its copy take."""
+
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -60,6 +63,12 @@ class Workload(_Measured):
                 "context",
                 "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
                 {"got": self.context_tokens, "need": self._longest()},
+            )
+        if self.prompt == "passage" and self.prompt_tokens < PASSAGE_TOKENS:
+            raise PydanticCustomError(
+                "passage",
+                "prompt: passage needs at least {need} prompt_tokens, a text and its beginning",
+                {"need": PASSAGE_TOKENS},
             )
         return self
 
