@@ -1,8 +1,9 @@
 """Prompt lookup against greedy decoding: the same text, and how much sooner.
 
 Both answer the same SQuAD v2 questions behind the task's frozen prompt, from the same state behind
-each prompt, in turns. The speed-up is of decoding alone: what each took for the tokens that both
-say. Where the texts differ, rounding is to blame: a batch has other kernels than a single token.
+each prompt, in turns. The speed-up is of decoding alone: what each took for the answers that both
+give. Where they differ, rounding is to blame, since a batch has other kernels than a single token;
+`largest_gap` says how near the two tokens were where they part, in logits.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from llmpi.study import PromptLookup as Defaults
 
 
 class Answer(NamedTuple):
-    """Tokens behind the first one, and the seconds they took."""
+    """Its tokens, and the seconds that all but the first took."""
 
     tokens: list[int]
     seconds: float
@@ -57,6 +58,7 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
     same, tokens, steps, drafted, accepted = 0, 0, 0, 0, 0
     seconds = {"greedy": 0.0, "lookup": 0.0}
     held: tuple[int, ...] = ()
+    gaps = [0.0]
     with Engine(gguf, settings, context_tokens=CONTEXT) as engine:
         for i, prompt in enumerate(prompts):
             engine.keep(common := common_prefix([held, prompt]))
@@ -70,21 +72,37 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
                 engine.keep(len(prompt))
                 text = [*prompt, first]
                 answers[who] = answer(engine, text, args, lookup if who == "lookup" else None)
-            same += answers["greedy"].tokens == answers["lookup"].tokens
-            if answers["greedy"].tokens == answers["lookup"].tokens:
-                tokens += len(answers["greedy"].tokens)
+            greedy, looked_up = answers["greedy"].tokens, answers["lookup"].tokens
+            if greedy == looked_up:
+                same += 1
+                tokens += len(greedy) - 1
                 for who, found in answers.items():
                     seconds[who] += found.seconds
+            else:
+                gaps.append(gap(engine, prompt, greedy, looked_up))
             steps += lookup.steps
             drafted += lookup.drafted
             accepted += lookup.accepted
     return {
+        "questions": len(prompts),
         "same_text": same / len(prompts),
+        "largest_gap": max(gaps),
         "speedup": seconds["greedy"] / seconds["lookup"],
         "tokens_per_s_greedy": tokens / seconds["greedy"],
         "accepted_share": accepted / max(drafted, 1),
         "tokens_per_step": (steps + accepted) / max(steps, 1),
     }
+
+
+def gap(
+    engine: Engine, prompt: Sequence[int], greedy: Sequence[int], other: Sequence[int]
+) -> float:
+    """Where two answers part: by how much greedy decoding prefers its token, in logits."""
+    at = next(i for i, (a, b) in enumerate(zip(greedy, other, strict=False)) if a != b)
+    engine.keep(len(prompt))
+    for token in greedy[:at]:
+        logits = engine.decode_all([token])[0]
+    return float(logits[greedy[at]] - logits[other[at]])
 
 
 def answer(
