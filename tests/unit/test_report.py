@@ -11,6 +11,7 @@ import pytest
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
+from llmpi.errors import LlmpiError
 from llmpi.records import failed, write_json
 from llmpi.report.page import write_page
 from llmpi.report.summary import summarize, write_csv
@@ -305,6 +306,12 @@ def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) 
     assert "2 20.0 20.0–20.0 10.0 20.0 750 / 1,000 1.0 5.0" in text
     assert f"8 failed: {EVIL}" in text
     assert f"pi m F16 users: 8 conversations {EVIL}" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_a_sweep_without_a_single_conversation_says_so() -> None:
+    with pytest.raises(LlmpiError, match="no cell of a workload of the kind single"):
+        summarize(spec(exclude=[{"workload": "chat"}]))
 
 
 @pytest.mark.usefixtures("results")

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmpi import __version__, layout
 from llmpi.device.energy import tokens_per_joule, words_per_battery
+from llmpi.errors import LlmpiError
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
@@ -42,6 +43,9 @@ def summarize(spec: dict[str, Any]) -> Record:
         `comparisons` of each variant with its reference, the outcome of the `descent` by model,
         `machines` by device, `provenance`.
         Cells without a record are there with status `not run`.
+
+    Raises:
+        LlmpiError: nothing of one conversation is in the sweep.
     """
     study = Study.model_validate(spec)
     manifests = {v: _read(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)}
@@ -57,6 +61,8 @@ def summarize(spec: dict[str, Any]) -> Record:
         parity = _parity(study, run)
         cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
         rows.append({**cell, **_compared(run.variant, tasks, compared)})
+    if not rows:
+        raise LlmpiError("exclude: it leaves no cell of a workload of the kind single")
     return {
         "study": study.study,
         "rows": rows,
