@@ -2,8 +2,9 @@
 
 Both answer the same SQuAD v2 questions behind the task's frozen prompt, from the same state behind
 each prompt, in turns. The speed-up is of decoding alone: what each took for the answers that both
-give. Where they differ, rounding is to blame, since a batch has other kernels than a single token;
-`largest_gap` says how near the two tokens were where they part, in logits.
+give. Where they differ, rounding is to blame: a batch has other kernels than a single token, for
+weights of F16 and, with `--kv-cache f16`, for attention. `largest_gap` says how near the two tokens
+were where they part, in logits.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from benchmarks.peer import ROOT
 from benchmarks.quality import CONTEXT, load_prompts
 from benchmarks.speed import demo_files
 from llmpi.device import engine_info
-from llmpi.device.engine import Engine, Settings
+from llmpi.device.engine import KV_TYPES, Engine, Settings
 from llmpi.device.lookup import PromptLookup
 from llmpi.quality.schedule import common_prefix
 from llmpi.study import PromptLookup as Defaults
@@ -38,11 +39,12 @@ def main() -> None:
     parser.add_argument("--ngram", type=int, default=Defaults().ngram)
     parser.add_argument("--draft-tokens", type=int, default=Defaults().draft_tokens)
     parser.add_argument("--no-repack", action="store_true", help="weights as the file has them")
-    parser.add_argument("--flash-attention", default="auto", choices=("auto", "on", "off"))
+    parser.add_argument("--kv-cache", default="q8_0", choices=KV_TYPES)
+    parser.add_argument("--gguf", type=Path, action="append", help="may be repeated")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     engine_info.log_to(lambda _: None)
-    for gguf in demo_files():
+    for gguf in args.gguf or demo_files():
         for name, value in compare(gguf, args).items():
             print(f"{name}_{gguf.stem.lower()}: {value:.3f}", flush=True)
 
@@ -52,9 +54,7 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
     blocks = load_prompts(gguf, args)
     prompts = [prompt for block in blocks for group in block for prompt in group]
     lookup = PromptLookup(args.ngram, args.draft_tokens)
-    settings = Settings(
-        threads=args.threads, repack=not args.no_repack, flash_attention=args.flash_attention
-    )
+    settings = Settings(threads=args.threads, repack=not args.no_repack, kv_cache=args.kv_cache)
     same, tokens, steps, drafted, accepted = 0, 0, 0, 0, 0
     seconds = {"greedy": 0.0, "lookup": 0.0}
     held: tuple[int, ...] = ()

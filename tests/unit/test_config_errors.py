@@ -172,6 +172,12 @@ BAD = {
         ("quality:", "runtimes:\n  r: {prompt_lookup: {ngram: 0}}\nquality:"),
         "11: runtimes.r.prompt_lookup.ngram: 0: should be greater than or equal to 1",
     ),
+    "lookup whose text would be another": (
+        ("quality:", "runtimes:\n  r: {prompt_lookup: {}}\nquality:"),
+        "11: runtimes.r: prompt_lookup needs a quantized kv_cache, such as q8_0: with f16 the "
+        "engine adds up a single token's attention in another order than that of a batch, and the "
+        "text would not be that of greedy decoding",
+    ),
     "quantized KV cache without flash attention": (
         ("quality:", "runtimes:\n  r: {kv_cache: q8_0, flash_attention: off}\nquality:"),
         "11: runtimes.r: kv_cache q8_0 needs flash_attention: auto or on",

@@ -116,9 +116,9 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> Record:
-    asked = {"prompt_tokens": 200, "output_tokens": 40, "repetitions": 1, **more}
+    asked = {"prompt_tokens": 400, "output_tokens": 40, "repetitions": 1, **more}
     spec = Spec.model_validate(asked).model_dump()
-    with Engine(gguf, Settings(threads=1), context_tokens=240) as engine:
+    with Engine(gguf, Settings(threads=2, kv_cache="q8_0"), context_tokens=440) as engine:
         workload = Workload(engine, "copy", spec, None, lookup)
         for _, depth in workload.arms():
             workload.repeat(depth, "1/1")
@@ -167,10 +167,10 @@ def study() -> Study:
             "devices": {"pi": {"transport": "local"}},
             "workloads": {"copy": {"prompt_tokens": 128, "output_tokens": 3}},
             "runtimes": {
-                "lean": {"threads": 1},
-                "default": {},
-                "quick": {"prompt_lookup": {"ngram": 2}},
-                "quick-lean": {"threads": 2, "prompt_lookup": {}},
+                "lean": {"threads": 1, "kv_cache": "q8_0"},
+                "default": {"kv_cache": "q8_0"},
+                "quick": {"kv_cache": "q8_0", "prompt_lookup": {"ngram": 2}},
+                "quick-lean": {"threads": 2, "kv_cache": "q8_0", "prompt_lookup": {}},
             },
         }
     )

@@ -324,7 +324,8 @@ def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
         ("quick", quick, [1, 2, 3, 5]),
     ):
         write(layout.BENCH, bench(repetitions=done, output=output), runtime=runtime, **cell)
-    text = page(tmp_path, runtimes={"default": {}, "quick": {"prompt_lookup": {}}}).text
+    lean = {"kv_cache": "q8_0"}
+    text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
     assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
     assert "Prompt lookup" not in page(tmp_path).text
 

@@ -123,12 +123,13 @@ def _switch(value: object) -> object:
 
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+FLOATS = ("f32", "f16", "bf16")
 
 
 class PromptLookup(Part):
     """Guess the next tokens from the text so far, and check them all in one decoding.
 
-    For work that copies from its prompt; `prompt: passage` of a workload shows it."""
+    For work that copies from its prompt; a workload's `prompt: passage` shows the most it gains."""
 
     ngram: int = Field(default=3, ge=1, le=16)
     """So many last tokens must have stood in the text before."""
@@ -162,7 +163,8 @@ class Runtime(Part):
     """What OpenMP's threads do between two steps: spin or sleep (`OMP_WAIT_POLICY`)."""
 
     prompt_lookup: PromptLookup | None = None
-    """Speculative decoding out of the prompt; of one conversation that samples greedily."""
+    """Speculative decoding out of the prompt, of one conversation that samples greedily; needs a
+    quantized `kv_cache`, with which the text is that of greedy decoding."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -172,10 +174,18 @@ class Runtime(Part):
                 "ubatch_tokens is {ubatch}, more than batch_tokens, which is {batch}",
                 {"ubatch": self.ubatch_tokens, "batch": self.batch_tokens},
             )
-        if self.flash_attention == "off" and self.kv_cache not in ("f32", "f16", "bf16"):
+        if self.flash_attention == "off" and self.kv_cache not in FLOATS:
             raise PydanticCustomError(
                 "flash_attention",
                 "kv_cache {kv_cache} needs flash_attention: auto or on",
+                {"kv_cache": self.kv_cache},
+            )
+        if self.prompt_lookup and self.kv_cache in FLOATS:
+            raise PydanticCustomError(
+                "prompt_lookup",
+                "prompt_lookup needs a quantized kv_cache, such as q8_0: with {kv_cache} the "
+                "engine adds up a single token's attention in another order than that of a batch, "
+                "and the text would not be that of greedy decoding",
                 {"kv_cache": self.kv_cache},
             )
         if self.mlock and self.repack:
