@@ -172,6 +172,15 @@ BAD = {
         ("quality:", "runtimes:\n  r: {prompt_lookup: {ngram: 0}}\nquality:"),
         "11: runtimes.r.prompt_lookup.ngram: 0: should be greater than or equal to 1",
     ),
+    "draft larger than the batch": (
+        (
+            "quality:",
+            "runtimes:\n  r: {kv_cache: q8_0, batch_tokens: 8, ubatch_tokens: 8, "
+            "prompt_lookup: {draft_tokens: 8}}\nquality:",
+        ),
+        "11: runtimes.r: draft_tokens is 8; with the token before them they do not fit "
+        "batch_tokens, which is 8",
+    ),
     "lookup whose text would be another": (
         ("quality:", "runtimes:\n  r: {prompt_lookup: {}}\nquality:"),
         "11: runtimes.r: prompt_lookup needs a quantized kv_cache, such as q8_0: with f16 the "

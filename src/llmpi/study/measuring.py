@@ -161,7 +161,6 @@ class Runtime(Part):
     """Repack weights at load time for this processor: faster, and more memory for some types."""
     omp_wait_policy: Literal["active", "passive"] | None = None
     """What OpenMP's threads do between two steps: spin or sleep (`OMP_WAIT_POLICY`)."""
-
     prompt_lookup: PromptLookup | None = None
     """Speculative decoding out of the prompt, of one conversation that samples greedily; needs a
     quantized `kv_cache`, with which the text is that of greedy decoding."""
@@ -179,6 +178,13 @@ class Runtime(Part):
                 "flash_attention",
                 "kv_cache {kv_cache} needs flash_attention: auto or on",
                 {"kv_cache": self.kv_cache},
+            )
+        if self.prompt_lookup and self.prompt_lookup.draft_tokens >= self.batch_tokens:
+            raise PydanticCustomError(
+                "draft",
+                "draft_tokens is {draft}; with the token before them they do not fit batch_tokens, "
+                "which is {batch}",
+                {"draft": self.prompt_lookup.draft_tokens, "batch": self.batch_tokens},
             )
         if self.prompt_lookup and self.kv_cache in FLOATS:
             raise PydanticCustomError(
