@@ -64,6 +64,8 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("workloads.ID", "", [study.Workload]),
     ("runtimes.ID", "", [study.Runtime]),
+    ("tune", "", [study.Tune]),
+    ("tune.space", "", [study.TuneSpace]),
     (
         "quality.ID",
         "Told by `task`.",

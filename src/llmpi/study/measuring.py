@@ -78,6 +78,9 @@ class Runtime(Part):
     """Repack weights at load time for this processor: faster, and more memory for some types."""
     omp_wait_policy: Literal["active", "passive"] | None = None
     """What OpenMP's threads do between two steps: spin or sleep (`OMP_WAIT_POLICY`)."""
+    tune: bool = False
+    """Search for faster settings, on each device and for each variant, from these on (section
+    `tune`)."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
