@@ -34,7 +34,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         EngineError: the model cannot be loaded as asked.
     """
-    gguf, settings, rest = Path(job["gguf"]), _settings(job), job["rest"]
+    gguf, settings, rest = Path(job["gguf"]), settings_of(job), job["rest"]
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     idle = [time.monotonic(), time.monotonic() + rest["idle_s"]]
     time.sleep(rest["idle_s"])
@@ -77,7 +77,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _settings(job: dict[str, Any]) -> Settings:
+def settings_of(job: dict[str, Any]) -> Settings:
+    """The engine's settings of a job: what its `runtime` leaves open is filled in."""
     runtime = {key: value for key, value in job["runtime"].items() if key != "omp_wait_policy"}
     threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
     return Settings(**{**runtime, "threads": threads})
