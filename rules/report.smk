@@ -8,6 +8,7 @@ rule summarize:
         code=code(
             "summarize",
             "report/summary",
+            "report/tuned",
             "quality/comparisons",
             "quality/statistics",
             "device/energy",
@@ -64,7 +65,10 @@ rule report:
     """The page: self-contained, opens from disk."""
     input:
         code=code("report", "report/page", "report/charts"),
-        template=project("src/llmpi/report/page.html"),
+        templates=[
+            project("src/llmpi/report/page.html"),
+            project("src/llmpi/report/tuned.html"),
+        ],
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:

@@ -12,6 +12,7 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
+from llmpi.report.tuned import tuned
 from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
 from llmpi.study import (
     AbTask,
@@ -36,7 +37,8 @@ def summarize(spec: dict[str, Any]) -> Record:
 
     Returns:
         `rows` (see `row`), `questions` and `models` by id, `comparisons` of each variant with its
-        reference, the outcome of the `descent` by model, `machines` by device, `provenance`.
+        reference, the outcome of the `descent` by model, the settings that were `tuned` (see
+        `llmpi.report.tuned`), `machines` by device, `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
@@ -66,6 +68,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
+        "tuned": tuned(study),
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {

@@ -16,17 +16,17 @@ class TuneSpace(Part):
 
     threads: list[Annotated[int, Field(ge=1, le=1024)]] | None = None
     """By default one per processor, one fewer, and half as many."""
-    batch_tokens: list[Tokens] = Field(default_factory=lambda: [512])
+    batch_tokens: list[Tokens] = Field(default=[512])
     """Tokens given to the engine at once."""
-    ubatch_tokens: list[Tokens] = Field(default_factory=lambda: [64, 128, 256, 1024])
+    ubatch_tokens: list[Tokens] = Field(default=[64, 128, 256, 1024])
     """Tokens computed at once; never more than `batch_tokens`."""
-    kv_cache: list[KvType] = Field(default_factory=lambda: ["f16", "q8_0"])
+    kv_cache: list[KvType] = Field(default=["f16", "q8_0"])
     """Types of the keys and values."""
-    flash_attention: list[Switch] = Field(default_factory=lambda: ["auto", "off"])
+    flash_attention: list[Switch] = Field(default=["auto", "off"])
     """Fused attention; `auto` turns it on where the processor has it."""
     mmap: list[bool] = Field(default_factory=list)
     """Mapped or read files."""
-    repack: list[bool] = Field(default_factory=lambda: [True, False])
+    repack: list[bool] = Field(default=[True, False])
     """Weights repacked for the processor, or as they are in the file."""
     omp_wait_policy: list[Literal["active", "passive"]] = Field(
         default_factory=lambda: ["active", "passive"]

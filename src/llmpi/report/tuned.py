@@ -1,0 +1,45 @@
+"""What searching for settings gave: tuned against default, with its interval."""
+
+from pathlib import Path
+
+from llmpi import layout
+from llmpi.records import Record, is_ok, read_json
+from llmpi.runs import sessions
+from llmpi.study import Study
+
+OF_THE_SEARCH = (
+    "tuned",
+    "words",
+    "gain",
+    "metrics",
+    "confidence_pct",
+    "confirm_blocks",
+    "changes_output",
+    "agreement",
+    "peak_rss_bytes",
+    "finalists",
+    "stopped",
+    "remaining_pct",
+    "noise_pct",
+    "trials",
+    "took_s",
+)
+
+
+def tuned(study: Study) -> list[Record]:
+    """Every search of the study.
+
+    Returns:
+        For each: `device`, `model`, `quant`, `runtime`; `status` and `reason`; the `objective`; and
+        of one that ended well what `llmpi.tune.search` says of it, without its blocks.
+    """
+    found = []
+    for session in sessions(study):
+        if study.runtimes[session.runtime].tune:
+            path = Path(layout.at(layout.TUNED, study=study.study, **session._asdict()))
+            record = read_json(path) if path.is_file() else {"status": "not run"}
+            kept = {key: record[key] for key in OF_THE_SEARCH} if is_ok(record) else {}
+            status = {"status": record["status"], "reason": record.get("reason")}
+            objective = {"objective": study.tune.objective}
+            found.append({**session._asdict(), **status, **objective, **kept})
+    return found
