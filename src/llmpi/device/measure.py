@@ -17,6 +17,9 @@ from llmpi.device.engine import Engine, EngineError, Settings
 from llmpi.device.say import say
 from llmpi.device.workload import Workload, context_tokens, fixed_tokens, mixed, status_bytes
 
+NOT_THE_ENGINES = ("omp_wait_policy", "tune")
+"""Fields of a runtime that are for OpenMP and for the workstation."""
+
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """A session: rest, load, warm-up, then every repetition of every workload in a random order.
@@ -79,7 +82,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 def settings_of(job: dict[str, Any]) -> Settings:
     """The engine's settings of a job: what its `runtime` leaves open is filled in."""
-    runtime = {key: value for key, value in job["runtime"].items() if key != "omp_wait_policy"}
+    runtime = {key: value for key, value in job["runtime"].items() if key not in NOT_THE_ENGINES}
     threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
     return Settings(**{**runtime, "threads": threads})
 

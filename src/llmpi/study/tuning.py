@@ -28,9 +28,7 @@ class TuneSpace(Part):
     """Mapped or read files."""
     repack: list[bool] = Field(default=[True, False])
     """Weights repacked for the processor, or as they are in the file."""
-    omp_wait_policy: list[Literal["active", "passive"]] = Field(
-        default_factory=lambda: ["active", "passive"]
-    )
+    omp_wait_policy: list[Literal["active", "passive"]] = Field(default=["active", "passive"])
     """What OpenMP's threads do between two steps; OpenMP's own way is the default."""
 
 

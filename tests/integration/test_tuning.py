@@ -1,0 +1,106 @@
+"""Settings searched for the real model: a slow one is found out, and nothing is measured twice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpi.errors import LlmpiError
+from llmpi.remote import tune as remote_tune
+from llmpi.study import Runtime, Tune, Workload
+
+NOTHING: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
+SLOW = {**NOTHING, "ubatch_tokens": [8]}
+"""A prompt of 256 tokens in 32 pieces: every piece reads all weights."""
+
+
+def test_the_default_keeps_what_an_artificial_slow_setting_would_lose(copy) -> None:
+    copy.config |= {"quants": ["Q4_0"], "quality": {}}
+    copy.config["workloads"] = {
+        "chat": {"prompt_tokens": 256, "output_tokens": 8, "repetitions": 2}
+    }
+    copy.config["runtimes"] = {"default": {}, "tuned": {"tune": True}}
+    space = {**SLOW, "kv_cache": ["q8_0"], "omp_wait_policy": ["passive"]}
+    copy.config["tune"] = {
+        "objective": "pp",
+        "trials": 6,
+        "repetitions": 2,
+        "confirm_blocks": 8,
+        "agreement_at_least_pct": 0,
+        "space": space,
+    }
+    copy.write().snakemake()
+    record = copy.json("tune/small/here/smollm2-135m/Q4_0/tuned.json")
+    slow = next(t for t in record["trials"] if t["words"] == "ubatch_tokens: 8")
+    assert slow["gain_pct"] < 0
+    assert slow["blocks"] == 1, "clearly beaten at once"
+    assert slow["agreement"]["positions"] == 96
+    assert record["runtime"]["ubatch_tokens"] == 512
+    assert record["tuned"] == (record["gain"] is not None and record["gain"]["low"] > 1)
+    assert all(block["turns"] for block in record["blocks"])
+    # The winner, whoever it is, is measured as a runtime like any other, and shown.
+    session = copy.json("bench/small/here/smollm2-135m/Q4_0/tuned.json")
+    settings = {key: value for key, value in record["runtime"].items() if key != "threads"}
+    assert settings.items() <= session["settings"].items()
+    assert {row["runtime"] for row in copy.summary()} == {"default", "tuned"}
+    page = (copy.folder / "results/report/small/index.html").read_text()
+    assert "Tuned against default" in page
+    assert not list((copy.folder / "results/tune").rglob("*.blocks")), "no longer needed"
+    assert "Nothing to be done" in copy.snakemake("--dry-run").stdout
+
+
+def searched(work, device: str, kept: Path) -> dict[str, Any]:
+    spec = work.json(f"devices/{device}.json")
+    tune = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SLOW})
+    workload = Workload(prompt_tokens=256, output_tokens=2)
+    return remote_tune.tune_runtime(
+        device,
+        device_fields(work, device),
+        what="a test",
+        runtime=Runtime().model_dump(),
+        workloads={"chat": workload.model_dump()},
+        tune=tune.model_dump(mode="json"),
+        provisioned=spec,
+        receipt=work.json(f"deploy/{device}/smollm2-135m/Q4_0.json"),
+        gguf=work.folder / "results/gguf/smollm2-135m/Q4_0.gguf",
+        kept=kept,
+    )
+
+
+def device_fields(work, device: str) -> dict[str, Any]:
+    from llmpi.study import Study
+
+    return Study.model_validate(work.config).devices[device].model_dump()
+
+
+def test_a_search_that_was_broken_off_measures_no_block_twice(
+    copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copy.folder)
+    ask, asked = remote_tune.Blocks._ask, []
+
+    def breaks_at_the_third(self: Any, job: dict[str, Any], key: str) -> dict[str, Any]:
+        if len(asked) == 3:
+            asked.append("the break")
+            raise LlmpiError("the device is gone")
+        asked.append(key)
+        return ask(self, job, key)
+
+    monkeypatch.setattr(remote_tune.Blocks, "_ask", breaks_at_the_third)
+    with pytest.raises(LlmpiError, match="gone"):
+        searched(copy, "here", tmp_path / "kept")
+    record = searched(copy, "here", tmp_path / "kept")
+    assert record["status"] == "ok"
+    measured = [key for key in asked if key != "the break"]
+    assert len(measured) == len(set(measured)) == len(record["blocks"])
+
+
+def test_blocks_are_measured_detached_on_a_device_behind_ssh(over_ssh, tmp_path: Path) -> None:
+    record = searched(over_ssh, "pi", tmp_path / "kept")
+    assert record["status"] == "ok"
+    assert record["machine"]["processors"] >= 1
+    [slow] = record["trials"]
+    assert slow["words"] == "ubatch_tokens: 8"
+    assert not record["tuned"]
+    store = Path(over_ssh.json("devices/pi.json")["store"])
+    assert not list(store.glob("jobs/*/")), "collected and forgotten"
