@@ -81,6 +81,13 @@ def test_every_search_is_in_the_summary_without_its_blocks(summary: dict[str, An
     assert missing["status"] == "not run"
 
 
+def test_a_row_says_how_far_its_settings_change_the_output(summary: dict[str, Any]) -> None:
+    found = {(r["quant"], r["runtime"]): r["output_agreement_pct"] for r in summary["rows"]}
+    assert found[("F16", "tuned")] == 100
+    assert found[("F16", "default")] is None
+    assert found[("Q8_0", "tuned")] is None
+
+
 def test_the_page_shows_the_ratio_with_its_interval(
     summary: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.report.tuned import tuned
+from llmpi.report.tuned import output_agreement_pct, tuned
 from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, variants
 from llmpi.study import (
     AbTask,
@@ -47,13 +47,15 @@ def summarize(spec: dict[str, Any]) -> Record:
     order = {model: by_width(study, model) for model in study.models}
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
+    searches = tuned(study)
     rows = []
     for run in expand_runs(study):
         session = _read(layout.BENCH, study=study.study, **run.session._asdict())
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
         parity = _parity(study, run)
         cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
-        rows.append({**cell, **_compared(run.variant, tasks, compared)})
+        agreement = {"output_agreement_pct": output_agreement_pct(searches, run.session)}
+        rows.append({**cell, **_compared(run.variant, tasks, compared), **agreement})
     return {
         "study": study.study,
         "rows": rows,
@@ -68,7 +70,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
-        "tuned": tuned(study),
+        "tuned": searches,
         "machines": {d: _read(layout.PROVISIONED, device=d) for d in study.devices},
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {

@@ -1,10 +1,11 @@
 """What searching for settings gave: tuned against default, with its interval."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmpi import layout
 from llmpi.records import Record, is_ok, read_json
-from llmpi.runs import sessions
+from llmpi.runs import Session, sessions
 from llmpi.study import Study
 
 OF_THE_SEARCH = (
@@ -24,6 +25,20 @@ OF_THE_SEARCH = (
     "trials",
     "took_s",
 )
+
+
+def output_agreement_pct(searches: Sequence[Record], session: Session) -> float | None:
+    """How far a tuned session predicts the same tokens as the settings it was tuned from.
+
+    Args:
+        searches: of `tuned`.
+
+    Returns:
+        Per cent of the positions of a fixed text; None where nothing was changed.
+    """
+    here = [s for s in searches if all(s[key] == at for key, at in session._asdict().items())]
+    agreement = here[0].get("agreement") if here else None
+    return agreement["top1_pct"] if agreement else None
 
 
 def tuned(study: Study) -> list[Record]:

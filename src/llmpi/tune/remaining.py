@@ -13,7 +13,7 @@ import numpy as np
 from llmpi.tune.space import Setting
 
 CORRELATIONS = (0.3, 0.6, 0.8, 0.9, 0.97, 0.99, 0.999)
-SCALES = (0.01, 0.03, 0.1, 0.3, 1.0)
+SCALES = (0.05, 0.1, 0.3, 1.0)
 """Standard deviations of the gains over the whole space, in natural logarithms."""
 SWEEPS = 3
 

@@ -28,6 +28,9 @@ RACE_BLOCKS = 3
 UPPER = 2.0
 """Standard deviations up to which a gain is held possible."""
 FINALISTS = 3
+WORTH = 0.02
+"""An expected gain that is confirmed however noisy the machine is; smaller ones where that could
+show them."""
 
 
 def search(
@@ -193,7 +196,7 @@ def _belief(ledger: Ledger, settings: Sequence[Setting]) -> Belief:
 
 
 def _finalists(ledger: Ledger, settings: Sequence[Setting]) -> list[Setting]:
-    """Those to be expected fastest, tried or not, if their gain is one a confirmation could show.
+    """Those to be expected fastest, tried or not, whose gain is worth a confirmation.
 
     The best of many measured gains is too good to be true: expectations are drawn to those of
     similar settings.
@@ -203,7 +206,7 @@ def _finalists(ledger: Ledger, settings: Sequence[Setting]) -> list[Setting]:
         return []
     mean = _belief(ledger, possible).mean
     order = np.argsort(-mean, kind="stable")[:FINALISTS]
-    return [possible[i] for i in order if mean[i] > ledger.noise / 2]
+    return [possible[i] for i in order if mean[i] > min(ledger.noise / 2, WORTH)]
 
 
 def _trial(ledger: Ledger, setting: Setting) -> Record:
