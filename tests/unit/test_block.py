@@ -22,7 +22,7 @@ def test_a_turn_that_dies_is_a_result(tmp_path: Path) -> None:
             "rest": {"cool_below_c": None, "cool_limit_s": 0, "idle_s": 0},
             "workloads": {"chat": workload},
             "repetitions": 1,
-            "turns": [{"runtime": runtime, "check": False}] * 2,
+            "turns": [{"runtime": runtime, "check": False, "timeout_s": None}] * 2,
             "timeout_s": 60,
         },
         log=lines.append,

@@ -21,9 +21,9 @@ def run(
     """Give each setting its turn, in a process of its own; one that dies is a result.
 
     Args:
-        request: `turns`, a list of `runtime` and `check` each; the rest of what
-            `llmpi.device.turn` takes; `timeout_s` of a turn; `rest` and `limits` of the device;
-            `what` it is for.
+        request: `turns`, a list of `runtime`, `check` and `timeout_s` each; the rest of what
+            `llmpi.device.turn` takes; `timeout_s` of a turn that has none of its own; `rest` and
+            `limits` of the device; `what` it is for.
         log: called with each line of what is said meanwhile.
         owner: a stream whose end means that the work is not wanted any more.
 
@@ -67,7 +67,7 @@ def _turn(
         "llmpi.device.turn",
         {**request, **asked},
         log=log,
-        timeout_s=request["timeout_s"],
+        timeout_s=asked["timeout_s"] or request["timeout_s"],
         owner=owner,
         groups=groups,
         environment={"OMP_WAIT_POLICY": policy} if policy else None,

@@ -65,6 +65,7 @@ def tune_runtime(
         "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
         "workloads": workloads,
         "repetitions": tune["repetitions"],
+        "timeout_s": sum(workload["timeout_s"] for workload in workloads.values()),
     }
     means = {"llmpi": provisioned["wheel_sha256"], "engine": provisioned["engine"]}
     blocks = Blocks(name, spec, job, {**means, "gguf_sha256": receipt["sha256"]}, kept)
@@ -107,14 +108,14 @@ class Blocks:
         self._identity, self._kept = identity, kept
         self._count = 0
 
-    def measure(self, turns: list[Record], timeout_s: float | None) -> Record:
+    def measure(self, turns: list[Record]) -> Record:
         """
         Raises:
             LlmpiError: the device or the way to it failed.
         """
         self._count += 1
         seed = f"{self._job['what']} {self._count}"
-        job = {**self._job, "seed": seed, "turns": turns, "timeout_s": timeout_s}
+        job = {**self._job, "seed": seed, "turns": turns}
         key = sha256_of_json({**job, **self._identity})[:16]
         path = self._kept / f"{key}.json"
         if path.is_file():

@@ -16,12 +16,11 @@ from llmpi.records import Record, is_ok
 from llmpi.tune.looks import Look, agreement, look
 from llmpi.tune.space import Setting, Space
 
-Measure = Callable[[list[Record], float | None], Record]
-"""Turns (`runtime` and `check` each) in order, and the seconds after which one is ended -> the
-record of `llmpi.device.block`."""
+Measure = Callable[[list[Record]], Record]
+"""Turns in order (`runtime`, `check`, `timeout_s`) -> the record of `llmpi.device.block`."""
 
 SLOW, SPARE_S = 4.0, 10.0
-"""A turn that takes `SLOW` times as long as the base's, and a little, is ended."""
+"""A challenger's turn that takes `SLOW` times as long as the base's, and a little, is ended."""
 
 
 @dataclass
@@ -121,9 +120,10 @@ class Ledger:
         for setting in order:
             known = setting in seen or (setting == base and self._output is not None)
             seen.add(setting)
-            asked.append({"runtime": self.space.runtime(setting), "check": not known})
-        limit_s = SLOW * self._base_took_s + SPARE_S if self._base_took_s else None
-        record = self._measure(asked, limit_s)
+            limit_s = None if setting == base else SLOW * self._base_took_s + SPARE_S
+            turn = {"runtime": self.space.runtime(setting), "check": not known}
+            asked.append({**turn, "timeout_s": limit_s})
+        record = self._measure(asked)
         self.spent_s += record["took_s"]
         found = [
             look(turn, self._weights, self.tune["objective"]) if is_ok(turn) else None
