@@ -15,7 +15,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 
@@ -139,19 +139,52 @@ def usual(board: Board, turns: int, seed: int) -> Record:
     return space.runtime(tuple(study.best_params[key] for key in space.levels))
 
 
+class Tally(NamedTuple):
+    """What came of the searches on one kind of board, ours and the usual one's."""
+
+    replaced_pct: float
+    slower_pct: float
+    worst: float
+    mean: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each kind (default: %(default)s)")
     runs = parser.parse_args().runs
+    tallies: dict[tuple[bool, str], list[Tally]] = {}
+    equal = []
+    print(f"{'':40}{'default':>10}{'slower':>8}{'worst':>8}{'mean':>8}{'turns':>7}{'again':>7}")
+    print(f"{'':40}{'replaced':>10}{'':>8}{'speed-up':>16}{'':>7}{'equal':>7}")
     for noise, heavy in ((0.01, False), (0.03, False), (0.01, True)):
-        name = f"noise {noise:.0%}{', heavy tail' if heavy else ''}"
-        for what in ("nothing to gain", "random effects"):
-            _compare(f"{name}, {what}", what == "random effects", noise, heavy, runs)
+        for effects in (False, True):
+            ways, turns, again = _tally(effects, noise, heavy, runs)
+            name = f"noise {noise:.0%}{', heavy tail' if heavy else ''}"
+            name += ", random effects" if effects else ", nothing to gain"
+            for way, t in ways.items():
+                more = f"{turns:>7.0f}{again:>6.0f}%" if way == "ours" else ""
+                print(
+                    f"{name + ', ' + way:40}{t.replaced_pct:>9.0f}%{t.slower_pct:>7.0f}%"
+                    f"{t.worst:>8.3f}{t.mean:>8.3f}{more}"
+                )
+                tallies.setdefault((effects, way), []).append(t)
+            equal.append(again)
+    for way in ("ours", "usual"):
+        print(f"{way}_false_winners_pct: {max(t.replaced_pct for t in tallies[False, way]):.1f}")
+        print(f"{way}_slower_pct: {max(t.slower_pct for t in tallies[True, way]):.1f}")
+        print(f"{way}_speed_up: {statistics.fmean(t.mean for t in tallies[True, way]):.3f}")
+    print(f"again_equal_pct: {min(equal):.1f}")
 
 
-def _compare(name: str, effects: bool, noise: float, heavy: bool, runs: int) -> None:
-    speed_ups: dict[str, list[float]] = {"ours": [], "usual": []}
-    again, turns, changed = [], [], {"ours": 0, "usual": 0}
+def _tally(
+    effects: bool, noise: float, heavy: bool, runs: int
+) -> tuple[dict[str, Tally], float, float]:
+    """The tallies, our median number of turns, and how often another search of ours was equal.
+
+    Equal: the true speeds differ by no more than the greater noise that the two searches state.
+    """
+    runtimes: dict[str, list[tuple[Record, float]]] = {"ours": [], "usual": []}
+    turns, equal = [], 0
     for seed in range(runs):
         slowness = random_slowness(seed) if effects else lambda _: 1.0
         boards = [Board(slowness, 3 * seed + i, noise=noise, heavy=heavy) for i in range(3)]
@@ -159,18 +192,20 @@ def _compare(name: str, effects: bool, noise: float, heavy: bool, runs: int) -> 
         turns.append(boards[0].turns)
         chosen = {"ours": first["runtime"], "usual": usual(boards[2], turns[-1], seed)}
         for way, runtime in chosen.items():
-            speed_ups[way].append(1 / slowness(runtime))
-            changed[way] += runtime != BASE
-        again.append(slowness(second["runtime"]) / slowness(first["runtime"]))
-    print(f"{name}: median turns: {statistics.median(turns):.0f}")
-    for way, values in speed_ups.items():
-        slower = sum(value < 1 for value in values)
-        print(f"{name}, {way}: default replaced, %: {100 * changed[way] / runs:.0f}")
-        print(f"{name}, {way}: slower than the default, %: {100 * slower / runs:.0f}")
-        print(f"{name}, {way}: worst speed-up: {min(values):.3f}")
-        print(f"{name}, {way}: mean speed-up: {statistics.fmean(values):.3f}")
-    equal = sum(abs(math.log(ratio)) <= 2 * noise for ratio in again)
-    print(f"{name}, ours: another search equal within twice the noise, %: {100 * equal / runs:.0f}")
+            runtimes[way].append((runtime, 1 / slowness(runtime)))
+        ratio = slowness(second["runtime"]) / slowness(first["runtime"])
+        stated_pct = max(first["noise_pct"], second["noise_pct"])
+        equal += abs(math.log(ratio)) <= math.log1p(stated_pct / 100)
+    tallies = {
+        way: Tally(
+            replaced_pct=100 * statistics.fmean(runtime != BASE for runtime, _ in found_here),
+            slower_pct=100 * statistics.fmean(speed_up < 1 for _, speed_up in found_here),
+            worst=min(speed_up for _, speed_up in found_here),
+            mean=statistics.fmean(speed_up for _, speed_up in found_here),
+        )
+        for way, found_here in runtimes.items()
+    }
+    return tallies, statistics.median(turns), 100 * equal / runs
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import NormalDist, fmean, median
 from typing import Any
 
 from llmpi.errors import CellError
@@ -21,6 +21,7 @@ Measure = Callable[[list[Record]], Record]
 
 SLOW, SPARE_S = 4.0, 10.0
 """A challenger's turn that takes `SLOW` times as long as the base's, and a little, is ended."""
+WILD = 3.0
 
 
 @dataclass
@@ -68,13 +69,17 @@ class Ledger:
 
     @property
     def noise_sd(self) -> float:
-        """Standard deviation of a setting's gain in one block: over all that came again, pooled."""
-        squares = [gain**2 for gain in self._twins]  # the base against itself: their mean is 0
-        freedom = len(squares)
+        """Standard deviation of a setting's gain in one block: over all that came again, pooled.
+
+        Differences that are wild among the others are cut off at `WILD` standard deviations, as
+        the normal distribution's median tells it: a busy moment is not how it usually is.
+        """
+        residuals = [abs(gain) for gain in self._twins]  # the base against itself: their mean is 0
         for tried in self.tried.values():
-            squares += [(gain - tried.gain) ** 2 for gain in tried.gains if len(tried.gains) > 1]
-            freedom += max(0, len(tried.gains) - 1)
-        return math.sqrt(sum(squares) / freedom)
+            if (n := len(tried.gains)) > 1:
+                residuals += [abs(g - tried.gain) * math.sqrt(n / (n - 1)) for g in tried.gains]
+        most = WILD * median(residuals) / NormalDist().inv_cdf(0.75)
+        return math.sqrt(fmean(min(residual, most) ** 2 for residual in residuals))
 
     @property
     def noise(self) -> float:

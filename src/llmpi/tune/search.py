@@ -9,8 +9,6 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from llmpi.records import Record, sha256_of_text
 from llmpi.tune.ledger import Ledger, Measure
 from llmpi.tune.proposals import Proposals
@@ -199,14 +197,18 @@ def _finalists(ledger: Ledger, settings: Sequence[Setting]) -> list[Setting]:
     """Those to be expected fastest, tried or not, whose gain is worth a confirmation.
 
     The best of many measured gains is too good to be true: expectations are drawn to those of
-    similar settings.
+    similar settings. Of those as good as the best the simplest is always among them.
     """
     possible = [s for s in settings if s not in ledger.tried or s in ledger.sound]
     if not possible:
         return []
-    mean = _belief(ledger, possible).mean
-    order = np.argsort(-mean, kind="stable")[:FINALISTS]
-    return [possible[i] for i in order if mean[i] > min(ledger.noise / 2, WORTH)]
+    expected = dict(zip(possible, _belief(ledger, possible).mean, strict=True))
+    order = sorted(possible, key=lambda setting: -expected[setting])
+    as_good = [s for s in order if expected[s] > expected[order[0]] - ledger.noise / 2]
+    simplest = min(as_good, key=lambda setting: len(ledger.space.changes(setting)))
+    worth = min(ledger.noise / 2, WORTH)
+    finalists = list(dict.fromkeys([order[0], simplest, *order]))[:FINALISTS]
+    return [setting for setting in finalists if expected[setting] > worth]
 
 
 def _trial(ledger: Ledger, setting: Setting) -> Record:
