@@ -19,7 +19,7 @@ def test_a_turn_that_dies_is_a_result(tmp_path: Path) -> None:
             "gguf": str(tmp_path / "broken.gguf"),
             "threads": 1,
             "limits": None,
-            "rest": {"cool_below_c": None, "cool_limit_s": 0, "idle_s": 0},
+            "rest": {"cool_below_c": None, "cool_limit_s": 0},
             "workloads": {"chat": workload},
             "repetitions": 1,
             "turns": [{"runtime": runtime, "check": False, "timeout_s": None}] * 2,

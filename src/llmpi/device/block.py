@@ -22,8 +22,8 @@ def run(
 
     Args:
         request: `turns`, a list of `runtime`, `check` and `timeout_s` each; the rest of what
-            `llmpi.device.turn` takes; `timeout_s` of a turn that has none of its own; `rest` and
-            `limits` of the device; `what` it is for.
+            `llmpi.device.turn` takes; `timeout_s` of a turn that has none of its own; `rest`
+            (`cool_below_c` and `cool_limit_s`) and `limits` of the device; `what` it is for.
         log: called with each line of what is said meanwhile.
         owner: a stream whose end means that the work is not wanted any more.
 
@@ -62,7 +62,6 @@ def _turn(
 ) -> dict[str, Any]:
     rest, policy = request["rest"], asked["runtime"]["omp_wait_policy"]
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
-    time.sleep(rest["idle_s"])
     outcome = supervise(
         "llmpi.device.turn",
         {**request, **asked},

@@ -62,7 +62,7 @@ def tune_runtime(
         "gguf": receipt["path"],
         "threads": spec["threads"],
         "limits": spec.get("limits"),
-        "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
+        "rest": {key: spec[key] for key in ("cool_below_c", "cool_limit_s")},
         "workloads": workloads,
         "repetitions": tune["repetitions"],
         "timeout_s": sum(workload["timeout_s"] for workload in workloads.values()),
