@@ -6,6 +6,7 @@ held against each other. Its two arguments are JSON files: the job, and where th
 
 import hashlib
 import json
+import random
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from llmpi.device import engine_info, parity
 from llmpi.device.engine import Engine, EngineError
 from llmpi.device.measure import settings_of
-from llmpi.device.workload import Workload, context_tokens, fixed_tokens, mixed, status_bytes
+from llmpi.device.workload import Workload, context_tokens, fixed_tokens, status_bytes
 
 TEACHER_FORCED_TOKENS = 96
 WARM_UP_TOKENS = 4
@@ -41,12 +42,12 @@ def turn(job: dict[str, Any]) -> dict[str, Any]:
     with Engine(Path(job["gguf"]), settings_of(job), context_tokens=widest) as engine:
         _touch_all(engine)
         peak = status_bytes("VmHWM")
-        workloads = [Workload(engine, name, spec, peak) for name, spec in specs.items()]
-        by_name = {workload.name: workload for workload in workloads}
-        order = mixed(workloads, seed=job["seed"])
-        for i, (name, depth) in enumerate(order):
-            by_name[name].repeat(depth, f"{i + 1}/{len(order)}")
-        records = {name: workload.record() for name, workload in by_name.items()}
+        workloads = {name: Workload(engine, name, spec, peak) for name, spec in specs.items()}
+        every = [name for name in workloads for _ in range(job["repetitions"])]
+        order = random.Random(f"llmpi turn {job['seed']}").sample(every, len(every))
+        for i, name in enumerate(order):
+            workloads[name].repeat(None, f"{i + 1}/{len(order)}")
+        records = {name: workload.record() for name, workload in workloads.items()}
         prompt_tokens = max(spec["prompt_tokens"] for spec in specs.values())
         predicted = output(engine, prompt_tokens) if job["check"] else None
     peaks = [record["memory"]["peak_rss_bytes"] for record in records.values()]

@@ -49,7 +49,7 @@ class Space:
         seen = set()
         for setting in product(*levels.values()):
             runtime = self.runtime(setting)
-            same = tuple(self._effect(key, value) for key, value in runtime.items())
+            same = tuple(self._effect(key, runtime[key]) for key in self.levels)
             if same not in seen and _goes_together(runtime):
                 seen.add(same)
                 yield setting
