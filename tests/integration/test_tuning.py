@@ -1,13 +1,10 @@
-"""Settings searched for the real model: a slow one is found out, and nothing is measured twice."""
+"""Settings searched for the real model: here, and behind SSH."""
 
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from llmpi.errors import LlmpiError
-from llmpi.remote import tune as remote_tune
-from llmpi.study import Runtime, Tune, Workload
+from llmpi.remote.tune import tune_runtime
+from llmpi.study import Runtime, Study, Tune, Workload
 
 NOTHING: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
 SLOW = {**NOTHING, "ubatch_tokens": [8]}
@@ -52,9 +49,9 @@ def searched(work, device: str, kept: Path) -> dict[str, Any]:
     spec = work.json(f"devices/{device}.json")
     tune = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SLOW})
     workload = Workload(prompt_tokens=256, output_tokens=2)
-    return remote_tune.tune_runtime(
+    return tune_runtime(
         device,
-        device_fields(work, device),
+        Study.model_validate(work.config).devices[device].model_dump(),
         what="a test",
         runtime=Runtime().model_dump(),
         workloads={"chat": workload.model_dump()},
@@ -64,34 +61,6 @@ def searched(work, device: str, kept: Path) -> dict[str, Any]:
         gguf=work.folder / "results/gguf/smollm2-135m/Q4_0.gguf",
         kept=kept,
     )
-
-
-def device_fields(work, device: str) -> dict[str, Any]:
-    from llmpi.study import Study
-
-    return Study.model_validate(work.config).devices[device].model_dump()
-
-
-def test_a_search_that_was_broken_off_measures_no_block_twice(
-    copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(copy.folder)
-    ask, asked = remote_tune.Blocks._ask, []
-
-    def breaks_at_the_third(self: Any, job: dict[str, Any], key: str) -> dict[str, Any]:
-        if len(asked) == 3:
-            asked.append("the break")
-            raise LlmpiError("the device is gone")
-        asked.append(key)
-        return ask(self, job, key)
-
-    monkeypatch.setattr(remote_tune.Blocks, "_ask", breaks_at_the_third)
-    with pytest.raises(LlmpiError, match="gone"):
-        searched(copy, "here", tmp_path / "kept")
-    record = searched(copy, "here", tmp_path / "kept")
-    assert record["status"] == "ok"
-    measured = [key for key in asked if key != "the break"]
-    assert len(measured) == len(set(measured)) == len(record["blocks"])
 
 
 def test_blocks_are_measured_detached_on_a_device_behind_ssh(over_ssh, tmp_path: Path) -> None:
