@@ -123,13 +123,16 @@ def random_slowness(seed: int) -> Slowness:
 def usual(board: Board, turns: int, seed: int) -> Record:
     """The peer: the runtime of the best of so many single measurements."""
     space = space_of(Tune().model_dump(mode="json"))
-    settings = set(space.settings(space.levels))
+    settings = set(space.settings([range(count) for count in space.counts]))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    study.enqueue_trial(dict(zip(space.levels, space.base, strict=True)))
+    study.enqueue_trial(dict.fromkeys(space.levels, 0))
 
     def objective(trial: optuna.Trial) -> float:
-        setting: Setting = tuple(trial.suggest_categorical(k, v) for k, v in space.levels.items())
+        setting: Setting = tuple(
+            trial.suggest_categorical(key, range(len(values)))
+            for key, values in space.levels.items()
+        )
         if setting not in settings:
             raise optuna.TrialPruned
         board.blocks.append([])  # time goes by: heat drifts

@@ -4,8 +4,7 @@ It keeps nothing on disk. Seeded and told the same in the same order, it propose
 that was broken off is resumed by telling it again what was measured.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -21,17 +20,19 @@ REFUSED = "refused"
 class Proposals:
     """
     Args:
-        levels: to choose from, by key; settings hold one of each, in this order.
+        allowed: levels to choose from, of each key of a setting.
         seed: of the draws.
     """
 
-    def __init__(self, levels: Mapping[str, Sequence[Any]], seed: int) -> None:
+    def __init__(self, allowed: Sequence[Sequence[int]], seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=1
         )
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._space = {key: CategoricalDistribution(values) for key, values in levels.items()}
+        self._space = {
+            str(key): CategoricalDistribution(levels) for key, levels in enumerate(allowed)
+        }
         self._asked: dict[Setting, Trial] = {}
 
     def tell(self, setting: Setting, gain: float | None, *, refused: bool) -> None:

@@ -50,18 +50,7 @@ def believe(
 
 def _same(a: Sequence[Setting], b: Sequence[Setting]) -> np.ndarray:
     """Shape (a, b, keys): where two settings have the same level."""
-    keys = len(b[0])
-    codes = [
-        {value: code for code, value in enumerate(dict.fromkeys(s[k] for s in (*a, *b)))}
-        for k in range(keys)
-    ]
-    rows, columns = (
-        np.array([[codes[k][s[k]] for k in range(keys)] for s in group], dtype=np.int32).reshape(
-            len(group), keys
-        )
-        for group in (a, b)
-    )
-    return rows[:, None, :] == columns[None, :, :]
+    return np.array(a)[:, None, :] == np.array(b)[None, :, :]
 
 
 def _kernel(same: np.ndarray, correlations: np.ndarray, scale: float) -> np.ndarray:

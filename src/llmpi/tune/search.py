@@ -59,9 +59,9 @@ def search(
         ledger.calibrate()
     log.info("noise of a comparison: %.1f %%", 100 * math.expm1(ledger.noise_sd))
     early = _try_singles(ledger, seed)
-    levels = _sensible_levels(ledger)
-    settings = [setting for setting in space.settings(levels) if setting != space.base]
-    proposals = Proposals(levels, seed=int(sha256_of_text(seed)[:8], 16))
+    allowed = _sensible_levels(ledger)
+    settings = [setting for setting in space.settings(allowed) if setting != space.base]
+    proposals = Proposals(allowed, seed=int(sha256_of_text(seed)[:8], 16))
     stopped, left = (early, None) if early else _combine(ledger, settings, proposals)
     log.info("stopped after %d settings: %s", len(ledger.tried), stopped)
     trials = [_trial(ledger, setting) for setting in ledger.tried]
@@ -90,12 +90,12 @@ def _try_singles(ledger: Ledger, seed: str) -> str | None:
     return None
 
 
-def _sensible_levels(ledger: Ledger) -> dict[str, list[Any]]:
+def _sensible_levels(ledger: Ledger) -> list[list[int]]:
     """The levels left to combine: what may not win by itself does not get better in company."""
-    return {
-        key: [value for value in values if not _is_refused(ledger, i, value)]
-        for i, (key, values) in enumerate(ledger.space.levels.items())
-    }
+    return [
+        [level for level in range(count) if not _is_refused(ledger, key, level)]
+        for key, count in enumerate(ledger.space.counts)
+    ]
 
 
 def _combine(
@@ -162,9 +162,8 @@ def _trials_left(ledger: Ledger) -> int:
     return max(0, int(ledger.tune["trials"]) - len(ledger.tried))
 
 
-def _is_refused(ledger: Ledger, key: int, level: Any) -> bool:
-    base = ledger.space.base
-    alone = ledger.tried.get((*base[:key], level, *base[key + 1 :]))
+def _is_refused(ledger: Ledger, key: int, level: int) -> bool:
+    alone = ledger.tried.get(ledger.space.single(key, level))
     return bool(alone and alone.refused)
 
 

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from llmpi.study import Runtime
 
-Setting = tuple[Any, ...]
-"""One level for each key of the space, in its order."""
+Setting = tuple[int, ...]
+"""Which of its levels each key of the space has, in the space's order; 0 is the base's own."""
 
 
 class Space:
@@ -34,7 +34,7 @@ class Space:
         self._base = dict(base)
         self._threads, self._longest = threads, longest_prompt_tokens
         found = {
-            key: list({self._effect(key, v): v for v in (*values, base[key])}.values())
+            key: list({repr(self._effect(key, v)): v for v in (*values, base[key])}.values())
             for key, values in levels.items()
         }
         self.levels: dict[str, list[Any]] = {
@@ -42,30 +42,40 @@ class Space:
             for key, values in found.items()
             if len(values) > 1
         }
-        self.base: Setting = tuple(values[0] for values in self.levels.values())
+        self.base: Setting = (0,) * len(self.levels)
 
-    def settings(self, levels: Mapping[str, Sequence[Any]]) -> Iterator[Setting]:
-        """All settings made of `levels` that the engine takes, and no two that are the same."""
+    def settings(self, allowed: Sequence[Sequence[int]]) -> Iterator[Setting]:
+        """All settings that the engine takes, and no two that are the same.
+
+        Args:
+            allowed: which levels of each key they are made of.
+        """
         seen = set()
-        for setting in product(*levels.values()):
+        for setting in product(*allowed):
             runtime = self.runtime(setting)
-            same = tuple(self._effect(key, runtime[key]) for key in self.levels)
+            same = repr([self._effect(key, runtime[key]) for key in self.levels])
             if same not in seen and _goes_together(runtime):
                 seen.add(same)
                 yield setting
 
     def singles(self) -> list[Setting]:
         """The base with one key changed."""
-        found = [
-            (*self.base[:i], level, *self.base[i + 1 :])
-            for i, values in enumerate(self.levels.values())
-            for level in values[1:]
-        ]
+        found = [self.single(i, j) for i, count in enumerate(self.counts) for j in range(1, count)]
         return [setting for setting in found if _goes_together(self.runtime(setting))]
+
+    def single(self, key: int, level: int) -> Setting:
+        """The base with one key changed to one of its levels."""
+        return (*self.base[:key], level, *self.base[key + 1 :])
+
+    @property
+    def counts(self) -> list[int]:
+        """How many levels each key has."""
+        return [len(values) for values in self.levels.values()]
 
     def runtime(self, setting: Setting) -> dict[str, Any]:
         """The fields of `llmpi.study.Runtime`; a micro-batch is no larger than the batch."""
-        runtime = {**self._base, **dict(zip(self.levels, setting, strict=True))}
+        chosen = zip(self.levels.items(), setting, strict=True)
+        runtime = {**self._base, **{key: values[level] for (key, values), level in chosen}}
         runtime["ubatch_tokens"] = min(runtime["ubatch_tokens"], runtime["batch_tokens"])
         return runtime
 
