@@ -40,7 +40,8 @@ class Tried:
 
 
 class Ledger:
-    """
+    """Has blocks measured, and keeps what they said.
+
     Args:
         space: of the settings.
         tune: the fields of `llmpi.study.Tune`.

@@ -18,7 +18,8 @@ REFUSED = "refused"
 
 
 class Proposals:
-    """
+    """An estimator and what it was told.
+
     Args:
         allowed: levels to choose from, of each key of a setting.
         seed: of the draws.
