@@ -14,6 +14,7 @@ rule benchmark_device:
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
+        tuned=tuned_record,
     output:
         bench=layout.BENCH,
     log:

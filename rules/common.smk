@@ -54,6 +54,7 @@ DEVICE_SLOTS = {
 # The modules that run on a device.
 DEVICE_MODULES = [
     "device/bandwidth",
+    "device/block",
     "device/cell",
     "device/cli",
     "device/concurrent",
@@ -113,6 +114,7 @@ SUMMARY_MODULES = [
     "report/parquet",
     "report/predictions",
     "report/summary",
+    "report/tuned",
 ]
 
 
@@ -362,9 +364,35 @@ def session_spec(wildcards):
     session = Session(*(getattr(wildcards, key) for key in Session._fields))
     return {
         "device": device_spec(wildcards),
-        "runtime": study.runtimes[session.runtime].model_dump(),
+        "runtime": study.runtimes[session.runtime].model_dump(exclude={"tune"}),
         "workloads": {w: study.workloads[w].model_dump() for w in sessions(study)[session]},
     }
+
+
+# The modules that search for settings.
+TUNE_MODULES = [
+    "tune/interval",
+    "tune/ledger",
+    "tune/looks",
+    "tune/proposals",
+    "tune/remaining",
+    "tune/search",
+    "tune/space",
+    "tune/winner",
+]
+
+
+def tune_spec(wildcards):
+    """What decides how settings are searched for a session: for conversations one by one."""
+    found = session_spec(wildcards)
+    single = {w: s for w, s in found["workloads"].items() if w in study.single_workloads}
+    return {**found, "workloads": single, "tune": study.tune.model_dump(mode="json")}
+
+
+def tuned_record(wildcards):
+    """The settings that were found, for a runtime that is tuned."""
+    tuned = study.runtimes[wildcards.runtime].tune
+    return layout.at(layout.TUNED, **dict(wildcards.items())) if tuned else []
 
 
 def is_local(device):
@@ -394,6 +422,9 @@ def study_records():
             layout.at(layout.PROVISIONED, device=d) for d in {s.device: 0 for s in measured}
         ],
         "bench": [session_path(layout.BENCH, session) for session in measured],
+        "tuned": [
+            session_path(layout.TUNED, s) for s in measured if study.runtimes[s.runtime].tune
+        ],
         "questions": [
             layout.at(layout.QUESTIONS, study=study.study, task=t) for t in tasks_of("squad")
         ],

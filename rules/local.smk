@@ -16,6 +16,7 @@ localrules:
     provision_device,
     deploy_gguf,
     benchmark_device,
+    tune_runtime,
     check_parity,
     # seconds
     merge_shards,

@@ -69,6 +69,8 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("runtimes.ID", "", [study.Runtime]),
     ("runtimes.ID.prompt_lookup", "", [study.PromptLookup]),
+    ("tune", "", [study.Tune]),
+    ("tune.space", "", [study.TuneSpace]),
     (
         "quality.ID",
         "Told by `task`.",

@@ -31,6 +31,8 @@ DEVICES_CHECK = "results/devices/{study}/check.txt"
 RECEIPT = "results/deploy/{device}/{model}/{quant}.json"
 
 BENCH = "results/bench/{study}/{device}/{model}/{quant}/{runtime}.json"
+TUNED = "results/tune/{study}/{device}/{model}/{quant}/{runtime}.json"
+TUNE_BLOCKS = "results/tune/{study}/{device}/{model}/{quant}/{runtime}.blocks"
 AB = "results/ab/{study}/{task}/{pair}.json"
 AB_SHEET = "results/ab/{study}/{task}/{pair}.html"
 AB_KEY = "results/ab/{study}/{task}/{pair}.key.json"

@@ -33,6 +33,7 @@ def cell(quant: str, tps: float, f1: float, **more: Any) -> dict[str, Any]:
         "tg_min_tps": tps - 0.2,
         "tg_max_tps": tps + 0.2,
         "repetitions": 5,
+        "output_agreement_pct": None,
         "ttft_s": 1.0,
         "itl_p95_s": 1.2 / tps,
         "peak_rss_bytes": 1000 * (4 - WIDTHS.index(quant)),
@@ -357,6 +358,11 @@ def test_a_decision_per_device_and_overall() -> None:
         None,
         "pi16/m/F16/default",
     ]
+
+
+def test_settings_that_change_the_output_are_a_caution() -> None:
+    found = decided(cell("F16", 4, 60, output_agreement_pct=96.9))
+    assert "96.9 % of the tokens agree" in found["sentences"][-1]
 
 
 def test_one_repetition_tells_nothing_apart() -> None:

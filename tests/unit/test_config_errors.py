@@ -23,8 +23,8 @@ quality:
 """
 QUANTS = ", ".join(FTYPES)
 TOP = (
-    "study, models, quants, calibration, qat, devices, workloads, runtimes, quality, gates, "
-    "descent, constraints, cost, battery, exclude"
+    "study, models, quants, calibration, qat, devices, workloads, runtimes, tune, quality, "
+    "gates, descent, constraints, cost, battery, exclude"
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
@@ -195,6 +195,16 @@ BAD = {
         ("quality:", "runtimes:\n  r: {kv_cache: q8}\nquality:"),
         "11: runtimes.r.kv_cache: 'q8' is not possible here; did you mean 'q8_0'? Allowed: "
         "f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl",
+    ),
+    "tuned for an unknown workload": (
+        ("quality:", "tune: {weights: {chatt: 1}}\nquality:"),
+        "10: tune.weights.chatt: no workload 'chatt' under 'workloads'; did you mean 'chat'? "
+        "Allowed: chat",
+    ),
+    "unknown key of a search": (
+        ("quality:", "tune: {space: {thread: [2]}}\nquality:"),
+        "10: tune.space.thread: unknown key; did you mean 'threads'? Allowed: threads, "
+        "batch_tokens, ubatch_tokens, kv_cache, flash_attention, mmap, repack, omp_wait_policy",
     ),
     "locked and repacked": (
         ("quality:", "runtimes:\n  r: {mlock: true}\nquality:"),

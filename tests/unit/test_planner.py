@@ -304,3 +304,20 @@ def test_what_nothing_is_known_of(elsewhere: Path) -> None:
     assert unmeasured["file_bytes"] and "names no preset (pi5-8gb" in unmeasured["unknown"]
     assert not planner.impossible([missing, unmeasured])
     assert "? " in table([missing, unmeasured], planner.totals(study, [missing]))
+
+
+def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:
+    tiny_llama(elsewhere)
+    config = elsewhere / "study.yaml"
+    config.write_text(
+        "study: s\n"
+        "models: {m: {source: {path: ./tiny.gguf}}}\n"
+        "quants: [F16]\n"
+        "devices: {pi: {transport: ssh, host: pi.local, preset: pi5-8gb}}\n"
+        "workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}\n"
+        "runtimes: {default: {}, tuned: {tune: true}}\n"
+        "tune: {minutes: 30}\n"
+    )
+    default, tuned = planner.plan(load_study(config))
+    longer = [b - a for a, b in zip(default["measure_s"], tuned["measure_s"], strict=True)]
+    assert longer == pytest.approx([1800] * 3)

@@ -40,7 +40,8 @@ STARTED = {
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
     "evaluate_lm_eval": ["quality/lm_eval_model"],
     "train_qat": ["train/__main__"],
-    "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],
+    "build_wheel": ["device/bandwidth", "device/cli", "device/measure", "device/turn"],
+    "tune_runtime": ["device/bandwidth", "device/cli", "device/measure", "device/turn"],
 }
 
 

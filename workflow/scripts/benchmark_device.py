@@ -3,18 +3,30 @@
 from pathlib import Path
 
 from llmpi.jobs import job
-from llmpi.records import read_json, write_json
+from llmpi.records import is_ok, read_json, write_json
 from llmpi.remote.benchmark import benchmark
 
 
 def main(
-    *, name: str, spec: dict, what: str, provisioned: Path, receipt: Path, gguf: Path, out: Path
+    *,
+    name: str,
+    spec: dict,
+    what: str,
+    provisioned: Path,
+    receipt: Path,
+    gguf: Path,
+    tuned: Path | None,
+    out: Path,
 ) -> None:
+    found = read_json(tuned) if tuned else {"status": "ok", "runtime": spec["runtime"]}
+    if not is_ok(found):
+        write_json(out, found)
+        return
     record = benchmark(
         name,
         spec["device"],
         what=what,
-        runtime=spec["runtime"],
+        runtime=found["runtime"],
         workloads=spec["workloads"],
         provisioned=read_json(provisioned),
         receipt=read_json(receipt),
@@ -33,5 +45,6 @@ if __name__ == "__main__":
             provisioned=Path(snakemake.input.provisioned),
             receipt=Path(snakemake.input.receipt),
             gguf=Path(snakemake.input.gguf),
+            tuned=Path(snakemake.input.tuned) if snakemake.input.tuned else None,
             out=Path(snakemake.output.bench),
         )

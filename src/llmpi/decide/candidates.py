@@ -336,6 +336,12 @@ def _cautions(row: Row, task: str | None, widest: Mapping[str, Row]) -> list[str
         found.append("its energy is estimated, not measured")
     elif row["energy_tier"] == "pmic":
         found.append("its energy is the board's own chip's, which does not see the 5 V rail")
+    agreed_pct = row["output_agreement_pct"]
+    if agreed_pct is not None and agreed_pct < 100:
+        found.append(
+            f"its settings change the output: {agreed_pct:.1f} % of the tokens agree with those of "
+            "the settings that were scored"
+        )
     if task is None:
         found.append("its quality was not measured: the study has no squad task")
     elif row[f"{task}_f1_pct"] is not None:

@@ -196,14 +196,18 @@ def _plain(value: Any) -> Any:
 def _measure_s(
     study: Study, session: Session, found: Prediction, board: Board, workloads: list[str]
 ) -> list[float] | None:
-    """Two loads, the rest before them, and every repetition with its warm-up; no depths."""
+    """Two loads, the rest before them, and every repetition with its warm-up; no depths.
+
+    Where settings are searched, as long as that may take before the confirmation.
+    """
     if found.fit == "dies":
         return None
     rest = study.devices[session.device].idle_s
+    search_s = 60 * study.tune.minutes if study.runtimes[session.runtime].tune else 0
     seconds = []
     for i in (2, 1, 0):  # the highest speed takes the least time
         pp = found.pp_tps[i] if found.pp_tps else found.tg_tps[i]
-        total = rest + 2 * found.file_bytes / board.storage_bytes_per_s[i]
+        total = search_s + rest + 2 * found.file_bytes / board.storage_bytes_per_s[i]
         for name in workloads:
             total += _workload_s(study.workloads[name], pp, found.tg_tps[i])
         seconds.append(total)

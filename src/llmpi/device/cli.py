@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import cell, engine_info, environment, jobs, meters, parity, store
+from llmpi.device import block, cell, engine_info, environment, jobs, meters, parity, store
 from llmpi.device.limits import NotPermittedError
 from llmpi.device.supervise import OwnerGoneError
 
@@ -54,6 +54,11 @@ def measure(request: Request) -> Any:
     return cell.run(request, log=_to_stderr, owner=sys.stdin)
 
 
+def take_turns(request: Request) -> Any:
+    """Measure settings of the engine in turns, here and now, until standard input ends."""
+    return block.run(request, log=_to_stderr, owner=sys.stdin)
+
+
 def predict(request: Request) -> Any:
     """What a model predicts here for the text of the parity check."""
     return parity.run(request, log=_to_stderr, owner=sys.stdin)
@@ -89,6 +94,7 @@ COMMANDS: dict[str, Callable[[Request], Any]] = {
         use,
         meter,
         measure,
+        take_turns,
         predict,
         start,
         poll,

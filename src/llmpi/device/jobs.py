@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import cell
+from llmpi.device import block, cell
 
 LOG_BYTES = 100_000
 KEEP_S = 7 * 24 * 3600
@@ -125,7 +125,8 @@ def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
     request = json.loads((place / "request.json").read_text())
-    record = cell.run(request, log=lambda line: print(line, file=sys.stderr, flush=True))
+    run = block.run if "turns" in request else cell.run
+    record = run(request, log=lambda line: print(line, file=sys.stderr, flush=True))
     partial = place / "out.json.part"
     partial.write_text(json.dumps(record))
     partial.replace(place / "out.json")

@@ -8,7 +8,7 @@ import random
 import resource
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         EngineError: the model cannot be loaded as asked.
     """
-    gguf, settings, rest = Path(job["gguf"]), _settings(job), job["rest"]
+    gguf, settings, rest = Path(job["gguf"]), settings_of(job), job["rest"]
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     idle = [time.monotonic(), time.monotonic() + rest["idle_s"]]
     time.sleep(rest["idle_s"])
@@ -108,8 +108,10 @@ def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[st
     return random.Random(f"llmpi order {seed}").sample(every, len(every))
 
 
-def _settings(job: dict[str, Any]) -> Settings:
-    runtime = {k: value for k, value in job["runtime"].items() if k not in NOT_THE_ENGINES}
+def settings_of(job: dict[str, Any]) -> Settings:
+    """The engine's settings of a job: what its `runtime` leaves open is filled in."""
+    own = {field.name for field in fields(Settings)}
+    runtime = {key: value for key, value in job["runtime"].items() if key in own}
     threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
     return Settings(**{**runtime, "threads": threads})
 

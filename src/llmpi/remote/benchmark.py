@@ -73,7 +73,7 @@ def benchmark(
             if device.is_local:
                 record = device.ask("measure", job, log=tell)
         if spec["transport"] == "ssh":
-            record = _detached(name, spec, job, sha256_of_json(identity)[:16], timeline)
+            record = detached(name, spec, job, sha256_of_json(identity)[:16], timeline)
     if is_ok(record):
         record["clock"] |= {"ahead_s": timeline.skew_s}
         if plug:
@@ -82,7 +82,7 @@ def benchmark(
     return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
 
 
-def _detached(
+def detached(
     name: str, spec: dict[str, Any], job: dict[str, Any], key: str, timeline: Timeline
 ) -> Record:
     """Start the job or find it running, and follow it to its end over as many links as it takes."""

@@ -94,6 +94,7 @@ def _contents(t: Texts, context: Record) -> list[tuple[str, str]]:
         ("boards", t("Between boards"), summary["groups"]),
         ("concurrency", t("Conversations side by side"), summary["concurrency"]),
         ("lookup", t("Prompt lookup"), summary["prompt_lookup"]),
+        ("tuned", t("Tuned against default"), summary["tuned"]),
         ("cells", t("All cells"), True),
         *((f"divergence-{text['task']}", t("Divergence"), True) for text in summary["divergence"]),
         ("comparisons", t("Told apart?"), summary["comparisons"]),

@@ -173,6 +173,11 @@ COMPARED = {
     "{task}_f1_verdict": text("`better`, `worse` or `not distinguishable`"),
 }
 """Of every `squad` task."""
+TUNED = {
+    "output_agreement_pct": number(
+        "%", "Tokens of a fixed text that settings found by tuning predict as before, else empty"
+    ),
+}
 
 
 def columns(quality: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
@@ -192,7 +197,7 @@ def columns(quality: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
         if asked["task"] == "squad"
         for name, column in COMPARED.items()
     }
-    return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **DEVICE, **compared}
+    return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **DEVICE, **compared, **TUNED}
 
 
 INTRODUCTION = """\
@@ -249,6 +254,7 @@ SECTIONS = (
     *((f"Each `{kind}` task", found) for kind, found in TASKS.items()),
     ("Parity and gates", DEVICE),
     ("Each `squad` task, against the model's widest quantization", COMPARED),
+    ("Tuned settings", TUNED),
 )
 
 

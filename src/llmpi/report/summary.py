@@ -19,6 +19,7 @@ from llmpi.report.groups import by_class, spreads, unlike
 from llmpi.report.lookup import prompt_lookup
 from llmpi.report.paper import beside_the_paper
 from llmpi.report.predictions import predictions, profile
+from llmpi.report.tuned import output_agreement_pct, tuned
 from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, sessions, stands_for, variants
 from llmpi.study import (
     AbTask,
@@ -49,8 +50,8 @@ def summarize(spec: dict[str, Any]) -> Record:
         `llmpi.report`); the GGUF `files` with their hashes, `questions` and `models` by id,
         `comparisons` of each variant with its reference, the outcome of the `descent` by model,
         the `curves` of sustained phases (see `llmpi.report.curves`), `machines` by device,
-        `predictions` (see `llmpi.report.predictions`), `paper` (see `llmpi.report.paper`),
-        `provenance`.
+        `predictions` (see `llmpi.report.predictions`), `paper` (see `llmpi.report.paper`), the
+        settings that were `tuned` (see `llmpi.report.tuned`), `provenance`.
         Cells without a record are there with status `not run`.
 
     Raises:
@@ -64,13 +65,15 @@ def summarize(spec: dict[str, Any]) -> Record:
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
     machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
     records = {s: _read(layout.BENCH, study=study.study, **s._asdict()) for s in sessions(study)}
+    searches = tuned(study)
     rows, curves = [], []
     for run in (r for r in expand_runs(study) if r.workload in study.single_workloads):
         session = records[run.session]
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
         parity = _parity(study, run, machines)
         cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
-        rows.append({**cell, **_compared(run.variant, tasks, compared)})
+        agreement = {"output_agreement_pct": output_agreement_pct(searches, run.session)}
+        rows.append({**cell, **_compared(run.variant, tasks, compared), **agreement})
         curves.append(curve(run, bench))
     if not rows:
         raise LlmpiError("exclude: it leaves no cell of a workload of the kind single")
@@ -102,6 +105,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         "machines": machines,
         "predictions": predictions(study, rows, profiles),
         "paper": beside_the_paper(study, rows, machines),
+        "tuned": searches,
         "gates": [gate.model_dump() for gate in study.gates],
         "provenance": {
             "llmpi": __version__,

@@ -53,6 +53,7 @@ from llmpi.study.quality import (
     SquadTask,
 )
 from llmpi.study.training import Calibration, Qat, Training
+from llmpi.study.tuning import Tune, TuneSpace
 
 __all__ = [
     "AbTask",
@@ -93,6 +94,8 @@ __all__ = [
     "Study",
     "TextSource",
     "Training",
+    "Tune",
+    "TuneSpace",
     "Workload",
     "group_of",
 ]
@@ -155,6 +158,8 @@ class Study(Part):
         default_factory=lambda: {"default": Runtime()}, min_length=1
     )
     """Settings of the engine to sweep, by id; the speed of every variant is measured with each."""
+    tune: Tune = Tune()
+    """How settings are searched, for runtimes with `tune: true`."""
     quality: dict[Id, QualityTask] = Field(default_factory=dict)
     """Quality tasks by id; scored once per model and quantization, on the workstation."""
     gates: list[Gate] = Field(default_factory=list)
@@ -241,6 +246,10 @@ class Study(Part):
                 for name in pair:
                     place = ("quality", task, "pairs", i)
                     check_name(name, named, "variant", "models and quants", place)
+        for workload in self.tune.weights:
+            check_name(
+                workload, self.workloads, "workload", "workloads", ("tune", "weights", workload)
+            )
         for i, rule in enumerate(self.exclude):
             for key, names in known.items():
                 name = getattr(rule, key)

@@ -164,6 +164,9 @@ class Runtime(Part):
     prompt_lookup: PromptLookup | None = None
     """Speculative decoding out of the prompt, of one conversation that samples greedily; needs a
     quantized `kv_cache`, with which the text is that of greedy decoding."""
+    tune: bool = False
+    """Search for faster settings, on each device and for each variant, from these on (section
+    `tune`)."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

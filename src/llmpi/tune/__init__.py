@@ -1,0 +1,1 @@
+"""Faster settings of the engine, searched on the device itself."""

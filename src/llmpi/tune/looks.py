@@ -1,0 +1,63 @@
+"""What a setting's turn on the device says: its times, its memory, and what it predicts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import NamedTuple
+
+from llmpi.quality.parity import lumped_kl
+from llmpi.records import Record
+
+METRICS = ("total", "pp", "tg", "ttft")
+
+
+class Look(NamedTuple):
+    """A turn that went well.
+
+    `seconds` by workload and metric, each the median over its repetitions; `score`, what is
+    optimized: the weighted mean over the workloads of the natural logarithm of the objective's
+    seconds, so that differences are ratios and no workload counts more for being long.
+    """
+
+    seconds: dict[str, dict[str, float]]
+    score: float
+    peak_rss_bytes: int | None
+    output: Record | None
+    took_s: float
+
+
+def look(turn: Record, weights: Mapping[str, float], objective: str) -> Look:
+    """
+    Args:
+        turn: of `llmpi.device.turn`, status `ok`.
+        weights: of the workloads that count, their sum 1.
+    """
+    seconds = {name: _medians(done) for name, done in turn["workloads"].items()}
+    score = sum(weight * math.log(seconds[w][objective]) for w, weight in weights.items())
+    return Look(seconds, score, turn["peak_rss_bytes"], turn["output"], turn["took_s"])
+
+
+def agreement(base: Record, other: Record) -> Record:
+    """How far what is predicted changes with a setting, see `llmpi.device.turn.output`.
+
+    Returns:
+        `top1_pct`, the share of positions with the same likeliest token; `kl_nats`, the mean of
+        `lumped_kl`; `identical`, whether the logits are the same to the last bit; `positions`.
+    """
+    pairs = list(zip(base["positions"], other["positions"], strict=True))
+    return {
+        "top1_pct": 100 * fmean(a["tokens"][0] == b["tokens"][0] for a, b in pairs),
+        "kl_nats": max(0.0, fmean(lumped_kl(a, b) for a, b in pairs)),
+        "identical": base["sha256"] == other["sha256"],
+        "positions": len(pairs),
+    }
+
+
+def _medians(repetitions: Sequence[Record]) -> dict[str, float]:
+    columns = {
+        "pp": [r["pp_s"] for r in repetitions],
+        "tg": [sum(r["itl_s"]) for r in repetitions],
+        "ttft": [r["ttft_s"] for r in repetitions],
+        "total": [r["ttft_s"] + sum(r["itl_s"]) for r in repetitions],
+    }
+    return {metric: median(columns[metric]) for metric in METRICS}

@@ -1,0 +1,91 @@
+"""A whole search on this machine with the real engine and a tiny model; broken off, and resumed."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_llama import tiny_llama
+
+from llmpi.device import engine_info, environment
+from llmpi.errors import LlmpiError
+from llmpi.records import failed, sha256_of
+from llmpi.remote import tune as remote_tune
+from llmpi.remote.connection import connected
+from llmpi.remote.deploy import put_model
+from llmpi.study import LocalDevice, Runtime, Tune, Workload
+
+SPACE: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
+SPACE |= {"ubatch_tokens": [2], "kv_cache": ["q4_0"]}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> dict[str, Any]:
+    """The tiny model on this machine as a device."""
+    gguf = tiny_llama(tmp_path)
+    spec = LocalDevice(transport="local", threads=1, store=str(tmp_path / "store")).model_dump()
+    with connected("here", spec) as device:
+        receipt = put_model(device, gguf, "tiny/F16.gguf", sha256_of(gguf), None)
+    return {"spec": spec, "receipt": receipt, "gguf": gguf, "kept": tmp_path / "kept"}
+
+
+def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
+    fields = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SPACE, **tune})
+    workloads = {"chat": Workload(prompt_tokens=48, output_tokens=2).model_dump()}
+    return remote_tune.tune_runtime(
+        "here",
+        what="a test",
+        runtime=Runtime().model_dump(),
+        workloads=workloads,
+        tune=fields.model_dump(mode="json"),
+        provisioned={
+            "wheel_sha256": None,
+            "engine": engine_info.describe(),
+            "machine": environment.machine(),
+        },
+        **place,
+    )
+
+
+def test_a_search_that_was_broken_off_measures_no_block_twice(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "llmpi.remote.tune")
+    ask, asked = remote_tune.Blocks._ask, []
+
+    def gone_at_the_fourth(self: Any, job: dict[str, Any], key: str) -> dict[str, Any]:
+        if len(asked) == 3:  # there are four at least, to measure the noise
+            asked.append("gone")
+            raise LlmpiError("the device is gone")
+        asked.append(key)
+        return ask(self, job, key)
+
+    monkeypatch.setattr(remote_tune.Blocks, "_ask", gone_at_the_fourth)
+    with pytest.raises(LlmpiError, match="gone"):
+        searched(place)
+    record = searched(place)
+    assert record["status"] == "ok"
+    measured = [key for key in asked if key != "gone"]
+    assert len(measured) == len(set(measured)) == len(record["blocks"])
+    assert caplog.text.count("was measured before") == 3
+    assert {t["words"] for t in record["trials"]} >= {"ubatch_tokens: 2", "kv_cache: q4_0"}
+    default = Runtime().model_dump()
+    changed = {key for key, value in record["runtime"].items() if value != default[key]}
+    assert changed == set(record["changes"])
+    assert record["tuned"] == bool(changed) == bool(record["gain"])
+
+
+def test_what_is_not_there_is_passed_on(place: dict[str, Any]) -> None:
+    assert searched({**place, "receipt": failed("deploy", "no room")})["reason"] == "no room"
+
+
+def test_weights_of_other_workloads_leave_nothing_to_tune_for(place: dict[str, Any]) -> None:
+    record = searched(place, weights={"other": 1})
+    assert (record["status"], record["stage"]) == ("failed", "tune")
+    assert "tune.weights" in record["reason"]
+
+
+def test_a_default_above_the_memory_limit_is_the_searchs_reason(place: dict[str, Any]) -> None:
+    record = searched(place, memory_at_most_bytes=1000)
+    assert record["status"] == "failed"
+    assert "leaner" in record["reason"]
