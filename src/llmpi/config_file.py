@@ -32,6 +32,10 @@ OWN_WORDING = {
     "flash_attention",
     "mlock",
     "one_of",
+    "stage",
+    "address",
+    "needs_key",
+    "repack",
 }
 
 

@@ -1,6 +1,7 @@
 """`llmpi-device`: what the workstation calls on the device. One JSON object on stdout."""
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -97,6 +98,13 @@ COMMANDS: dict[str, Callable[[Request], Any]] = {
     )
 }
 
+# What concerns the service, with options of its own: command -> (module, what it does). Imported
+# when it is asked for: no measurement depends on it, and it may need more than the engine.
+PROGRAMS = {
+    "release": ("llmpi.device.releases", "make, switch or remove releases of the service"),
+    "serve": ("llmpi.device.serve", "serve a release over HTTP, until told to stop"),
+}
+
 
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
@@ -108,7 +116,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         one.add_argument("request", nargs="?", type=json.loads, default={}, help="a JSON object")
-    args = parser.parse_args(argv)
+    for name, (_, what) in PROGRAMS.items():
+        commands.add_parser(name, help=what, add_help=False)
+    args, options = parser.parse_known_args(argv)
+    if args.command in PROGRAMS:
+        return int(importlib.import_module(PROGRAMS[args.command][0]).main(options))
+    if options:
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
     try:
         print(json.dumps(COMMANDS[args.command](args.request)))
     except OwnerGoneError:
