@@ -9,6 +9,7 @@ from llmpi import __version__, layout
 from llmpi.config_file import load_study
 from llmpi.errors import LlmpiError
 from llmpi.lock import Kind, is_commit, locked, read_lock
+from llmpi.operate import cli as operating
 from llmpi.runs import expand_runs, variants
 from llmpi.study import DivergenceTask, HubSource, SquadTask, Study
 
@@ -147,8 +148,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=["check", "cancel"],
         help="check: a table, and what to do; cancel: end the measurements that run on them",
     )
+    operating.add_parser(commands, shared)
     args = parser.parse_args(argv)
     try:
+        if args.command == "service":
+            return operating.run(args)
         if args.command == "devices":
             return min(1, devices(args.config, args.action))
         if args.command == "plan":

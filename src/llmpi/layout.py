@@ -42,6 +42,8 @@ REFERENCE = "results/reference/{study}/{model}/{task}.json"
 BLOCKS = "results/blocks/{model}/{quant}"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
+EXPECTATION = "results/expectation/{study}/{device}/{model}/{quant}/{runtime}.json"
+
 SUMMARY_CSV = "results/report/{study}/summary.csv"
 SUMMARY_JSON = "results/report/{study}/summary.json"
 RECOMMENDATION = "results/report/{study}/recommendation.json"

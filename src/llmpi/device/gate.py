@@ -130,9 +130,7 @@ class AccessLog:
             await self._app(scope, receive, note)
         finally:
             path = "".join(c if c.isprintable() else "?" for c in scope["path"])[:100]
-            log.info(
-                "%s %s %d %.2f s", scope["method"], path, status, time.monotonic() - start
-            )
+            log.info("%s %s %d %.2f s", scope["method"], path, status, time.monotonic() - start)
 
 
 async def _body(receive: Receive, limit: int) -> bytes:

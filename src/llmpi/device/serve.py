@@ -6,12 +6,11 @@ came while there was none. Needs the `serve` extra.
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

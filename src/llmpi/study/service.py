@@ -3,8 +3,15 @@
 import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, StrictFloat, StrictInt, Tag
-from pydantic import model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.parts import Bytes, Id, Part, Quant

@@ -1,0 +1,85 @@
+"""What `llmpi service` does."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmpi import layout
+from llmpi.config_file import load_study
+from llmpi.operate import host, service
+from llmpi.operate.release import devices_of, release_for, service_of
+from llmpi.operate.rollout import roll_out, split
+from llmpi.operate.units import SERVICE
+from llmpi.remote.connection import connected
+from llmpi.remote.provision import Parts
+from llmpi.remote.wheel import build
+from llmpi.study import Study
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; 1 where it did not come out well on some device."""
+    study = load_study(args.config)
+    devices = devices_of(study, args.device)
+    if args.action == "install":
+        return install(study, devices)
+    failed = 0
+    for name in devices:
+        with connected(name, study.devices[name].model_dump()) as device:
+            if args.action == "status":
+                print(f"{name}: {_words(service.status(device))}")
+            elif args.action == "logs":
+                print(f"--- {name}\n{host.logs(device, SERVICE, args.lines)}", end="")
+            elif args.action == "remove":
+                service.remove(device, service_of(study))
+                print(f"{name}: removed")
+            else:
+                objections = service.roll_back(device, service_of(study))
+                print(f"{name}: {'; '.join(objections) or 'rolled back'}")
+                failed += bool(objections)
+    return min(1, failed)
+
+
+def install(study: Study, devices: Sequence[str]) -> int:
+    """Roll the study's release out; 0 where every device serves it."""
+    # All are looked for before the first device is touched.
+    releases = {name: release_for(study, name) for name in devices}
+    wheel = Path(layout.WHEEL)
+    build(Path(), wheel)
+    parts = Parts(
+        wheel=wheel,
+        lock=Path("envs/device.lock"),
+        installer=Path("src/llmpi/device/install.py"),
+        engines=Path(layout.ENGINES),
+    )
+    installer = service.Installer(study, releases, parts, Path("envs/serve.lock"))
+    stages = split(devices, service_of(study).stages)
+    result = roll_out(stages, installer.update, installer.undo, say=_say)
+    for name in result.updated:
+        installer.finish(name)
+    untouched = set(devices) - {*result.updated, *result.rolled_back, *result.stuck}
+    if not result.good:
+        print(
+            f"llmpi: the release failed on {', '.join(result.objections)}; rolled back: "
+            f"{', '.join(result.rolled_back) or 'none'}; never touched: "
+            f"{', '.join(sorted(untouched)) or 'none'}",
+            file=sys.stderr,
+        )
+    for name, reason in result.stuck.items():
+        print(f"llmpi: {name} could not be rolled back, look at it: {reason}", file=sys.stderr)
+    return int(not result.good)
+
+
+def _words(status: dict) -> str:
+    if status["state"] == "not installed":
+        return "not installed"
+    memory = status["memory_bytes"]
+    return (
+        f"{status['state']} since {status['since'] or 'never'}, release {status['current']}, "
+        f"before it {status['previous'] or 'none'}, {status['restarts']} restarts, "
+        + (f"{memory / 1e6:.0f} MB" if memory is not None else "memory unknown")
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
