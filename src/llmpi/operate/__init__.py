@@ -1,0 +1,1 @@
+"""From a study to a service that is looked after."""
