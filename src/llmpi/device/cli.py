@@ -1,4 +1,7 @@
-"""`llmpi-device`: what the workstation calls on the device. One JSON object on stdout."""
+"""`llmpi-device`: what the workstation calls on the device. One JSON object on stdout.
+
+`canary` and `monitor` are for the device itself and take options instead of a JSON object.
+"""
 
 import argparse
 import importlib
@@ -98,11 +101,14 @@ COMMANDS: dict[str, Callable[[Request], Any]] = {
     )
 }
 
-# What concerns the service, with options of its own: command -> (module, what it does). Imported
-# when it is asked for: no measurement depends on it, and it may need more than the engine.
-PROGRAMS = {
-    "release": ("llmpi.device.releases", "make, switch or remove releases of the service"),
-    "serve": ("llmpi.device.serve", "serve a release over HTTP, until told to stop"),
+
+# What looks after a running service, each a module of that name with a `main`. Loaded by name: a
+# measurement needs none of it, and an edit there redoes no measurement.
+OPERATING = {
+    "canary": "Ask a running service a fixed question set",
+    "monitor": "Export the machine and the canary to Prometheus",
+    "releases": "Make, switch or remove releases of the service",
+    "serve": "Serve a release over HTTP, until told to stop",
 }
 
 
@@ -111,18 +117,17 @@ def _to_stderr(line: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in OPERATING:
+        return importlib.import_module(f"llmpi.device.{arguments[0]}").main(arguments[1:])
     parser = argparse.ArgumentParser(prog="llmpi-device", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         one.add_argument("request", nargs="?", type=json.loads, default={}, help="a JSON object")
-    for name, (_, what) in PROGRAMS.items():
-        commands.add_parser(name, help=what, add_help=False)
-    args, options = parser.parse_known_args(argv)
-    if args.command in PROGRAMS:
-        return int(importlib.import_module(PROGRAMS[args.command][0]).main(options))
-    if options:
-        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    for name, words in OPERATING.items():
+        commands.add_parser(name, help=words)
+    args = parser.parse_args(arguments)
     try:
         print(json.dumps(COMMANDS[args.command](args.request)))
     except OwnerGoneError:

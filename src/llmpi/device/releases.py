@@ -231,7 +231,7 @@ DO: dict[str, Callable[..., Any]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """`llmpi-device release REQUEST`: `store`, `do` (a name of `DO`), and its arguments.
+    """`llmpi-device releases REQUEST`: `store`, `do` (a name of `DO`), and its arguments.
 
     Prints `answer`, or `error` in words for a person.
     """

@@ -1,1 +1,1 @@
-"""A variant in operation: a service on devices, how it is rolled out, and how it is watched."""
+"""From a study to a service on devices that is rolled out and looked after."""

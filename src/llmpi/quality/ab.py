@@ -49,8 +49,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from llmpi.device.answers import exact, f1, normalize
 from llmpi.errors import LlmpiError
-from llmpi.quality import squad
 from llmpi.quality.statistics import RESAMPLES, clustered_interval, distinguishable, holm, sign_test
 from llmpi.records import Record
 
@@ -73,7 +73,7 @@ def _text(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    if not squad.normalize(text):
+    if not normalize(text):
         raise ValueError(f"{text!r} has no word left once normalised; write it as a regex")
     return text
 
@@ -341,12 +341,12 @@ def _check(name: str, wanted: Any, text: str) -> Verdict:
 
 
 def _check_reference(references: list[str], text: str) -> Verdict:
-    met = any(squad.exact(reference, text) for reference in references)
+    met = any(exact(reference, text) for reference in references)
     return met, f"F1 {_f1(references, text):.2f} against the nearest of {_quoted(references)}"
 
 
 def _f1(references: list[str], text: str) -> float:
-    return max(squad.f1(reference, text) for reference in references)
+    return max(f1(reference, text) for reference in references)
 
 
 def _check_contains(wanted: list[str], text: str) -> Verdict:

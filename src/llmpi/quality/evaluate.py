@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmpi.device.answers import ABSTENTION, normalize, prediction
 from llmpi.device.supervise import Death
 from llmpi.quality import squad
 from llmpi.quality.answer import Group, answer_blocks
 from llmpi.quality.descent import Step
-from llmpi.quality.prompt import ABSTENTION, messages, prediction, prompt_sha256
+from llmpi.quality.prompt import messages, prompt_sha256
 from llmpi.quality.squad import Paragraph
 from llmpi.quality.statistics import clustered_interval
 from llmpi.records import Record, failed, is_ok, now
@@ -136,7 +137,7 @@ def score_items(
                 "golds": list(question.golds),
                 "answer": answer["text"],
                 "prediction": predicted,
-                "normalized": squad.normalize(predicted),
+                "normalized": normalize(predicted),
                 "exact": exact,
                 "f1": f1,
                 "prompt_tokens": answer["prompt_tokens"],

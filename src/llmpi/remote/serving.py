@@ -49,7 +49,7 @@ def ask(device: Device, do: str, **arguments: Any) -> Any:
     Raises:
         LlmpiError: it refused, or the device failed.
     """
-    answer: Record = device.ask("release", {"store": device.store, "do": do, **arguments})
+    answer: Record = device.ask("releases", {"store": device.store, "do": do, **arguments})
     if "error" in answer:
         raise LlmpiError(f"device {device.name}: {answer['error']}")
     return answer["answer"]
