@@ -49,9 +49,9 @@ class Fleet:
 
 
 fleets = st.integers(1, 12).map(lambda n: [f"pi{i}" for i in range(n)])
-stage_lists = st.lists(
-    st.integers(1, 12) | st.floats(0.01, 1.0, allow_nan=False), max_size=4
-).map(lambda stages: [*stages, 1.0])
+stage_lists = st.lists(st.integers(1, 12) | st.floats(0.01, 1.0, allow_nan=False), max_size=4).map(
+    lambda stages: [*stages, 1.0]
+)
 
 
 def run(devices: list[str], stages: list[float], fleet: Fleet) -> Rollout:

@@ -28,6 +28,7 @@ from llmpi.device import store as models
 State = dict[str, Any]
 SETTINGS, EXPECTATION, MANIFEST = "settings.json", "expectation.json", "manifest.json"
 MODEL, RUNTIME = "model.gguf", "runtime"
+PROGRAM = '#!/bin/sh\nexec "${0%/*}/python" -m llmpi.device.cli "$@"\n'
 
 
 class ReleaseError(Exception):
@@ -184,6 +185,10 @@ def make_runtime(store: Path, key: str, wheels: str) -> None:
     install = [str(new / "bin/python"), "-m", "pip", "install", "--quiet", "--no-index"]
     install += ["--no-deps", "--force-reinstall", "--disable-pip-version-check"]
     subprocess.run([*install, *map(str, sorted(Path(wheels).glob("*.whl")))], check=True)
+    # A script that pip writes would name the folder this one had while it was made.
+    program = new / "bin/llmpi-device"
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
     new.rename(final)
 
 

@@ -70,7 +70,7 @@ def make_app(release: Path, settings: Settings, key: str | None) -> gate.App:
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
         check=Checker(server._llama_proxy(), settings["context_tokens"]),
     )
-    app = instrument(app, **labels, release=release.name)
+    app = instrument(app, **labels, release=release.name, key=key)
     return gate.AccessLog(gate.KeyGate(app, key))
 
 
@@ -148,6 +148,7 @@ async def _serve(app: gate.App, settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http="h11",
         lifespan="off",
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings["drain_s"],

@@ -1,12 +1,17 @@
 """What a release of the service is: which variant of a study, and all that is served with it."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json
+from llmpi.operate.expectation import expectation
+from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json, write_json
 from llmpi.study import ServedVariant, Service, Study
+
+log = logging.getLogger(__name__)
 
 
 class Release(NamedTuple):
@@ -16,6 +21,7 @@ class Release(NamedTuple):
     gguf: Path
     sha256: str
     expectation: Path
+    """Of `llmpi.operate.expectation`."""
 
     def id(self, runtime: str) -> str:
         """The same for the same content: settings, model, expectation and code (`runtime`)."""
@@ -57,16 +63,16 @@ def release_for(study: Study, device: str) -> Release:
     """
     service = service_of(study)
     served = _served(study, service, device)
-    gguf, manifest, expectation = (
-        Path(layout.at(pattern, study=study.study, **served.model_dump(), device=device))
-        for pattern in (layout.GGUF, layout.GGUF_MANIFEST, layout.EXPECTATION)
+    gguf, manifest = (
+        Path(layout.at(pattern, model=served.model, quant=served.quant))
+        for pattern in (layout.GGUF, layout.GGUF_MANIFEST)
     )
     record = _made(manifest, f"snakemake {manifest}")
     if not is_ok(record) or not gguf.is_file():
         reason = record.get("reason", f"{gguf} is gone; run: snakemake --forcerun {manifest}")
         raise LlmpiError(f"{served.model} {served.quant} cannot be served: {reason}")
-    _made(expectation, f"llmpi monitor expect --device {device}")
-    return Release(settings(study, served, device), gguf, record["sha256"], expectation)
+    expected = _expectation(study, served, device, record["sha256"])
+    return Release(settings(study, served, device), gguf, record["sha256"], expected)
 
 
 def settings(study: Study, served: ServedVariant, device: str) -> Record:
@@ -79,6 +85,25 @@ def settings(study: Study, served: ServedVariant, device: str) -> Record:
     threads = study.runtimes[served.runtime].threads or study.devices[device].threads
     named = served.model_dump(include={"model", "quant"})
     return {**named, **asked, "runtime": runtime, "threads": threads}
+
+
+def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) -> Path:
+    """What the canary expects; made again only for another model file or newer measurements.
+
+    A new one has a new date in it and would make a new release of the same.
+    """
+    cell = {"study": study.study, "device": device, **served.model_dump()}
+    path = Path(layout.at(layout.EXPECTATION, **cell))
+    records = [Path(layout.at(layout.BENCH, **cell)), Path(layout.at(layout.PARITY, **cell))]
+    records += [Path(layout.at(layout.QUALITY, **cell, task=task)) for task in study.quality]
+    changed = max((record.stat().st_mtime for record in records if record.is_file()), default=0)
+    current = path.is_file() and path.stat().st_mtime >= changed
+    if not current or read_json(path)["gguf_sha256"] != sha256:
+        log.info("asking %s %s what a canary is to expect of it", served.model, served.quant)
+        threads = len(os.sched_getaffinity(0))
+        variant = (served.model, served.quant, device)
+        write_json(path, expectation(study, *variant, runtime=served.runtime, threads=threads))
+    return path
 
 
 def _served(study: Study, service: Service, device: str) -> ServedVariant:

@@ -169,8 +169,8 @@ def canary(device: Device, service: Service) -> list[str]:
         LlmpiError: it could not run.
     """
     current = f"{device.store}/service/current"
-    command = [f"{current}/runtime/bin/python", "-m", "llmpi.device.cli", "canary"]
-    command += ["--url", url(service), "--expect", f"{current}/expectation.json"]
+    command = [f"{current}/runtime/bin/llmpi-device", "canary", "--url", url(service)]
+    command += ["--expect", f"{current}/expectation.json"]
     command += ["--timeout", f"{service.canary_timeout_s:g}"]
     if service.key_file:
         command += ["--key-file", key_path(device.store)]

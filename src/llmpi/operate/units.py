@@ -34,7 +34,7 @@ StartLimitBurst=10
 
 [Service]
 Type=notify
-ExecStart={current}/runtime/bin/python -m llmpi.device.cli serve --release {current}
+ExecStart={current}/runtime/bin/llmpi-device serve --release {current}
 User={user}
 WorkingDirectory={service}
 Restart=always
