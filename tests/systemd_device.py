@@ -2,7 +2,7 @@
 
 A copy-on-write view of this machine's root with processes, mounts, control groups, host name and
 network of its own. Native speed; everything written is forgotten at the end. Needs root, systemd,
-sudo, iproute2, openssh-server.
+sudo, iproute2, openssh-server, and its python3 in /usr/bin.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USER = "pi"
-PYTHON = "/opt/python"
+PYTHON = "/usr/bin/python3"
 CGROUPS = Path("/sys/fs/cgroup")
 NET = "10.231.{number}."
 
@@ -51,12 +51,14 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
-mkdir -p "$root/opt/python" && mount --bind "$2" "$root/opt/python"
-hostname "$3"
-"$4" "$root"
+hostname "$2"
+"$3" "$root"
 cd "$root"
+mkdir -p .outside && pivot_root . .outside && cd / && umount -l /.outside
+# systemd hands a service its credentials by a mount that must reach it.
+mount --make-rshared /
 exec env -i container=llmpi PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
-  chroot . /lib/systemd/systemd --system --unit=board.target --show-status=0
+  /lib/systemd/systemd --system --unit=board.target --show-status=0
 """
 FURNISH = """\
 set -eu
@@ -107,7 +109,7 @@ class SystemdDevice:
             "user": USER,
             "identity_file": str(self.identity_file),
             "known_hosts": str(self.known_hosts),
-            "python": f"{PYTHON}/bin/python3",
+            "python": PYTHON,
             **more,
         }
 
@@ -131,9 +133,20 @@ def running(folder: Path, name: str, number: int) -> Iterator[SystemdDevice]:
     net = NET.format(number=number)
     link = f"llmpi{number}"
     _remove_groups(name)
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc"]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--uts",
+        "--ipc",
+    ]
     command += ["--cgroup", "--net", "sh", "-c", START, "sh"]
-    arguments = [str(folder / "root"), sys.base_prefix, name, str(folder / "furnish")]
+    arguments = [str(folder / "root"), name, str(folder / "furnish")]
     (folder / "root").mkdir(exist_ok=True)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -115,8 +115,8 @@ def restart(
         verb = "restart" if name == service else "start"
         done = sudo(device, "systemctl", verb, name, check=False, timeout_s=timeout_s)
         if done.status != 0:
-            said = logs(device, service, 3).strip().splitlines() or [done.stderr.strip()]
-            return [f"{name} does not start: {' | '.join(said)}"]
+            said = _last_words(device, name) or done.stderr.strip()
+            return [f"{name} does not start: {said}"]
     return []
 
 
@@ -148,6 +148,20 @@ def logs(device: Device, unit: str, lines: int) -> str:
         "short-iso",
     ]
     return sudo(device, *command).stdout
+
+
+def _last_words(device: Device, unit: str) -> str:
+    """The last line that the unit's own process wrote; "" if it wrote none."""
+    command = [
+        "journalctl",
+        f"_SYSTEMD_UNIT={unit}",
+        "--lines",
+        "1",
+        "--no-pager",
+        "--output",
+        "cat",
+    ]
+    return sudo(device, *command, check=False).stdout.strip()
 
 
 def shown(device: Device, unit: str) -> dict[str, str]:
