@@ -125,9 +125,12 @@ def read_expectation(path: Path) -> Record:
         LlmpiError: the file is none.
     """
     try:
-        return canary.read_expectation(path)
+        expected = canary.read_expectation(path)
     except canary.ExpectationError as error:
         raise LlmpiError(str(error)) from None
+    if lacking := {"device", "model", "quant", "gguf_bytes"} - expected.keys():
+        raise LlmpiError(f"{path}: does not say its {', '.join(sorted(lacking))}")
+    return expected
 
 
 def measured_speed(cell: Record, what: str) -> Record:
