@@ -15,7 +15,7 @@ from llmpi.device.canary import counters, objections
 
 EXPECTED: dict[str, Any] = {
     "max_new_tokens": 8,
-    "prefixes": [{"prompt": "One two", "next": " three"}, {"prompt": "One", "next": " two"}],
+    "prefixes": [{"prompt": "One two", "next": "three"}, {"prompt": "One", "next": " two"}],
     "questions": [
         {"prompt": "Who?", "golds": ["Ilse Brandt"]},
         {"prompt": "When?", "golds": []},

@@ -2,7 +2,8 @@
 
     STORE/service/releases/ID/settings.json     how the model is served
                               expectation.json  what the canary expects of it
-                              manifest.json     the hash, size and time of the model file
+                              monitor.json      what looks after it
+                              manifest.json     hashes of these; size and time of the model file
                               model.gguf        a hard link to the file in the store
                               runtime           a link to the code it runs with
     STORE/service/runtimes/KEY/                 a venv: engine, llmpi and the server's packages
@@ -26,7 +27,7 @@ from typing import Any
 from llmpi.device import store as models
 
 State = dict[str, Any]
-SETTINGS, EXPECTATION, MANIFEST = "settings.json", "expectation.json", "manifest.json"
+SETTINGS, MANIFEST = "settings.json", "manifest.json"
 MODEL, RUNTIME = "model.gguf", "runtime"
 PROGRAM = '#!/bin/sh\nexec "${0%/*}/python" -m llmpi.device.cli "$@"\n'
 
@@ -67,7 +68,7 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
         raise ReleaseError(f"{gguf} is not the file that was deployed; deploy it again")
     if not _runtime(store, runtime).is_dir():
         raise ReleaseError(f"the runtime {runtime} is not there; install the service again")
-    for name in (MODEL, RUNTIME):
+    for name in (MODEL, RUNTIME, MANIFEST):
         (new / name).unlink(missing_ok=True)
     try:
         os.link(gguf, new / MODEL)
@@ -81,7 +82,7 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
     manifest = {
         "release": release,
         "model": {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
-        "files": {name: models.sha256_of(new / name) for name in (SETTINGS, EXPECTATION)},
+        "files": {path.name: models.sha256_of(path) for path in sorted(new.glob("*.json"))},
     }
     (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     _to_disk(new)

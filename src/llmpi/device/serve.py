@@ -70,8 +70,9 @@ def make_app(release: Path, settings: Settings, key: str | None) -> gate.App:
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
         check=Checker(server._llama_proxy(), settings["context_tokens"]),
     )
-    app = instrument(app, **labels, release=release.name, key=key)
-    return gate.AccessLog(gate.KeyGate(app, key))
+    # Outermost: who is refused is counted, too. It asks for the key itself.
+    app = instrument(gate.KeyGate(app, key), **labels, release=release.name, key=key)
+    return gate.AccessLog(app)
 
 
 def model_settings(gguf: Path, settings: Settings) -> Settings:

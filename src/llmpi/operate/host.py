@@ -110,14 +110,20 @@ def restart(
     sudo(device, "systemctl", "reset-failed", service, socket, check=False)
     if new_socket:
         sudo(device, "systemctl", "stop", service, socket, check=False, timeout_s=timeout_s)
-    sudo(device, "systemctl", "enable", "--quiet", socket, service)
-    for name in (socket, service):
-        verb = "restart" if name == service else "start"
-        done = sudo(device, "systemctl", verb, name, check=False, timeout_s=timeout_s)
-        if done.status != 0:
-            said = _last_words(device, name) or done.stderr.strip()
-            return [f"{name} does not start: {said}"]
-    return []
+    sudo(device, "systemctl", "enable", "--quiet", socket)
+    done = sudo(device, "systemctl", "start", socket, check=False)
+    if done.status != 0:
+        return [f"{socket} does not start: {done.stderr.strip()}"]
+    return start_anew(device, service, timeout_s=timeout_s)
+
+
+def start_anew(device: Device, unit: str, *, timeout_s: int = 120) -> list[str]:
+    """Restart a unit, and have it started at boot; what is wrong, if it does not start."""
+    sudo(device, "systemctl", "enable", "--quiet", unit)
+    done = sudo(device, "systemctl", "restart", unit, check=False, timeout_s=timeout_s)
+    if done.status == 0:
+        return []
+    return [f"{unit} does not start: {_last_words(device, unit) or done.stderr.strip()}"]
 
 
 def stop(device: Device, *names: str, timeout_s: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from llmpi.errors import LlmpiError
 from llmpi.operate import host
+from llmpi.operate.monitor_setup import monitor_config
 from llmpi.operate.release import Release, service_of
-from llmpi.operate.units import SERVICE, SOCKET, START_S, key_path, units
-from llmpi.records import Record, is_ok
+from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, units
+from llmpi.records import Record, is_ok, read_json
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.provision import Parts, provision
@@ -62,7 +63,10 @@ class Installer:
             if not is_ok(receipt):
                 return [receipt["reason"]]
             identity = release.id(runtime)
-            put_release(device, release, identity, receipt["path"], runtime)
+            monitor = self._monitor(device, release, identity, spec["meter"])
+            put_release(device, release, identity, monitor)
+            where = {"gguf": receipt["path"], "sha256": release.sha256, "runtime": runtime}
+            ask(device, "add", release=identity, **where)
             self._before[name] = Before(ask(device, "state"), host.installed(device, list(texts)))
             changed = self._put_key(device)
             changed |= ask(device, "switch", release=identity)["current"] != identity
@@ -111,6 +115,17 @@ class Installer:
             )
         }
 
+    def _monitor(self, device: Device, release: Release, identity: str, meter: Record) -> Record:
+        return monitor_config(
+            read_json(release.expectation),
+            release=identity,
+            url=url(self.service),
+            store=device.store,
+            expect_file=f"{device.store}/service/current/expectation.json",
+            key_file=key_path(device.store) if self._key else None,
+            meter=meter,
+        )
+
     def _put_key(self, device: Device) -> bool:
         """Whether the key on the device is another one now."""
         path = key_path(device.store)
@@ -127,9 +142,8 @@ class Installer:
         serving = host.shown(device, SERVICE).get("ActiveState") == "active"
         if not (changed or rewritten) and serving:
             return []
-        return host.restart(
-            device, SERVICE, SOCKET, new_socket=SOCKET in rewritten, timeout_s=self._patience_s
-        )
+        new_socket = SOCKET in rewritten
+        return restart(device, new_socket=new_socket, timeout_s=self._patience_s)
 
 
 def read_key(service: Service) -> str | None:
@@ -154,12 +168,19 @@ def read_key(service: Service) -> str | None:
     return key
 
 
-def put_release(device: Device, release: Release, identity: str, gguf: str, runtime: str) -> None:
-    """Have a release on a device, not yet served."""
+def put_release(device: Device, release: Release, identity: str, monitor: Record) -> None:
+    """Have the files of a release on a device."""
     new = f"{device.store}/service/releases/.{identity}.new"
-    host.put_text(device, json.dumps(release.settings, indent=1) + "\n", f"{new}/settings.json")
+    for name, record in (("settings", release.settings), ("monitor", monitor)):
+        host.put_text(device, json.dumps(record, indent=1) + "\n", f"{new}/{name}.json")
     device.put(release.expectation, f"{new}/expectation.json")
-    ask(device, "add", release=identity, gguf=gguf, sha256=release.sha256, runtime=runtime)
+
+
+def restart(device: Device, *, new_socket: bool, timeout_s: int) -> list[str]:
+    """Serve what `current` points to, and look after it; what is wrong, if that does not work."""
+    return host.restart(
+        device, SERVICE, SOCKET, new_socket=new_socket, timeout_s=timeout_s
+    ) or host.start_anew(device, MONITOR)
 
 
 def canary(device: Device, service: Service) -> list[str]:
@@ -236,5 +257,5 @@ def remove(device: Device, service: Service) -> None:
 
 def take_down(device: Device, timeout_s: int) -> None:
     """Stop the service and remove its units."""
-    host.stop(device, SOCKET, SERVICE, timeout_s=timeout_s)
-    host.write(device, dict.fromkeys((SERVICE, SOCKET)))
+    host.stop(device, MONITOR, SOCKET, SERVICE, timeout_s=timeout_s)
+    host.write(device, dict.fromkeys((MONITOR, SERVICE, SOCKET)))

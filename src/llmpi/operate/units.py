@@ -4,9 +4,10 @@ import re
 from ipaddress import ip_address
 
 from llmpi.errors import LlmpiError
+from llmpi.operate.monitor_setup import monitor_unit
 
 SERVICE, SOCKET = "llmpi-serve.service", "llmpi-serve.socket"
-FOLDER = "/etc/systemd/system"
+MONITOR = "llmpi-monitor.service"
 START_S = 900
 """Loading a model from a slow card takes minutes."""
 DEFAULT_MEMORY = "80%"
@@ -95,7 +96,7 @@ def units(
     memory_limit: int | None,
     drain_s: int,
 ) -> dict[str, str]:
-    """The service's unit files by name.
+    """The unit files of the service and its monitor, by name.
 
     Args:
         store: llmpi's folder on the device.
@@ -124,6 +125,13 @@ def units(
             stop_s=drain_s + 10,
             credential=f"LoadCredential=key:{key_path(store)}" if key else "# No key is asked for.",
             memory=memory_limit or DEFAULT_MEMORY,
+        ),
+        MONITOR: monitor_unit(
+            llmpi_device=f"{service}/current/runtime/bin/llmpi-device",
+            config=f"{service}/current/monitor.json",
+            service=SERVICE,
+            user=user,
+            wanted_by="multi-user.target",
         ),
     }
 

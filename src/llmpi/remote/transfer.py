@@ -23,8 +23,6 @@ from llmpi.errors import LlmpiError
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
-SHOWN_FROM_BYTES = 4 << 20
-"""What takes no time to send needs no bar."""
 FASTEST_CIPHER = "aes128-gcm@openssh.com"
 """Where the processor has instructions for AES; a Pi 5 has."""
 
@@ -48,8 +46,8 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
     """
     size = source.stat().st_size
     title = f"{name}: {source.name}"
-    shown = {"unit": "B", "unit_scale": True, "desc": title, "disable": size < SHOWN_FROM_BYTES}
-    with tqdm(total=size, initial=there, **shown) as bar:
+    # What takes no second to send needs no bar.
+    with tqdm(total=size, initial=there, unit="B", unit_scale=True, desc=title, delay=1) as bar:
         try:
             sender(source, partial, there, lambda done: bar.update(done - bar.n))
         except (OSError, SSHException, EOFError) as error:

@@ -11,7 +11,7 @@ ACTIONS = {
 }
 
 
-def add_parser(commands: "argparse._SubParsersAction", shared: argparse.ArgumentParser) -> None:
+def add_to(commands: "argparse._SubParsersAction", shared: argparse.ArgumentParser) -> None:
     """Add `service` to the commands of `llmpi`."""
     parser = commands.add_parser(
         "service", help="serve a variant on devices, behind an OpenAI-compatible API"
