@@ -63,12 +63,14 @@ def make_app(release: Path, settings: Settings, key: str | None) -> gate.App:
     app: gate.App = server.create_app(
         server_settings=ServerSettings(interrupt_requests=False), model_settings=[model]
     )
+    llama = server._llama_proxy()
+    llama.model_path = model.model_alias  # what answers call the model; it is loaded
     labels = {name: settings[name] for name in ("model", "quant")}
     app = gate.Queue(
         app,
         waiting=settings["waiting"],
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
-        check=Checker(server._llama_proxy(), settings["context_tokens"]),
+        check=Checker(llama, settings["context_tokens"]),
     )
     # Outermost: who is refused is counted, too. It asks for the key itself.
     app = instrument(gate.KeyGate(app, key), **labels, release=release.name, key=key)

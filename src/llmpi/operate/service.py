@@ -70,7 +70,7 @@ class Installer:
             self._before[name] = Before(ask(device, "state"), host.installed(device, list(texts)))
             changed = self._put_key(device)
             changed |= ask(device, "switch", release=identity)["current"] != identity
-            return self._start(device, texts, changed) or canary(device, self.service)
+            return self._start(device, texts, changed) or accept(device, self.service)
 
     def undo(self, name: str) -> None:
         """Have a device as it was before `update`; nothing where that did not get far.
@@ -86,7 +86,9 @@ class Installer:
             ask(device, "restore", **links)
             if before.state["current"] is None:
                 take_down(device, self._patience_s)
-            elif objections := self._start(device, before.units, changed=True):
+                return
+            objections = self._start(device, before.units, changed=True)
+            if objections := objections or host.start_anew(device, MONITOR):
                 raise LlmpiError(f"device {name}: {objections[0]}")
 
     def finish(self, name: str) -> None:
@@ -143,7 +145,9 @@ class Installer:
         if not (changed or rewritten) and serving:
             return []
         new_socket = SOCKET in rewritten
-        return restart(device, new_socket=new_socket, timeout_s=self._patience_s)
+        return host.restart(
+            device, SERVICE, SOCKET, new_socket=new_socket, timeout_s=self._patience_s
+        )
 
 
 def read_key(service: Service) -> str | None:
@@ -176,11 +180,10 @@ def put_release(device: Device, release: Release, identity: str, monitor: Record
     device.put(release.expectation, f"{new}/expectation.json")
 
 
-def restart(device: Device, *, new_socket: bool, timeout_s: int) -> list[str]:
-    """Serve what `current` points to, and look after it; what is wrong, if that does not work."""
-    return host.restart(
-        device, SERVICE, SOCKET, new_socket=new_socket, timeout_s=timeout_s
-    ) or host.start_anew(device, MONITOR)
+def accept(device: Device, service: Service) -> list[str]:
+    """Look at what is served now; where it is good, have it looked after from here on."""
+    # Not before: the monitor's own canary would stand in the way of this one.
+    return canary(device, service) or host.start_anew(device, MONITOR)
 
 
 def canary(device: Device, service: Service) -> list[str]:
