@@ -73,6 +73,23 @@ DEVICE_MODULES = [
 ]
 
 
+# What else runs there, beside a service; no measurement depends on it.
+SERVICE_MODULES = [
+    "device/answers",
+    "device/canary",
+    "device/canary_metrics",
+    "device/exposition",
+    "device/gate",
+    "device/machine_metrics",
+    "device/metering",
+    "device/monitor",
+    "device/releases",
+    "device/request_metrics",
+    "device/requests",
+    "device/serve",
+]
+
+
 def tasks_of(kind):
     """Ids of the study's quality tasks of a kind."""
     return [task for task, spec in study.quality.items() if spec.task == kind]

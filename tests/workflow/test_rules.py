@@ -40,7 +40,15 @@ STARTED = {
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
     "evaluate_lm_eval": ["quality/lm_eval_model"],
     "train_qat": ["train/__main__"],
-    "build_wheel": ["device/bandwidth", "device/cli", "device/measure"],
+    "build_wheel": [
+        "device/bandwidth",
+        "device/canary",
+        "device/cli",
+        "device/measure",
+        "device/monitor",
+        "device/releases",
+        "device/serve",
+    ],
 }
 
 
