@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 @dataclass
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Message
     body: str
 
 
@@ -194,9 +195,9 @@ def ask(
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=600) as answer:
-            return Answer(answer.status, dict(answer.headers), answer.read().decode())
+            return Answer(answer.status, answer.headers, answer.read().decode())
     except urllib.error.HTTPError as error:
-        return Answer(error.code, dict(error.headers), error.read().decode())
+        return Answer(error.code, error.headers, error.read().decode())
 
 
 def text(answer: Answer) -> str:

@@ -52,8 +52,8 @@ class Checker:
             raise RefusedError(400, "invalid_request", f"{where}: {first['msg']}") from None
         except (ValueError, RecursionError):
             raise RefusedError(400, "invalid_request", "the body is no JSON") from None
-        if asked.logprobs:
-            raise RefusedError(400, "invalid_request", "logprobs are not served")
+        if unserved := _unserved(asked):
+            raise RefusedError(400, "invalid_request", f"{unserved} is not served")
         tokens = len(self._llama.tokenize(self._text(asked).encode(), special=True))
         if tokens >= self._context_tokens:
             raise RefusedError(
@@ -78,6 +78,21 @@ class Checker:
             raise RefusedError(
                 400, "invalid_request", "the messages do not fit the model's chat template"
             ) from None
+
+
+def _unserved(asked: Any) -> str | None:
+    """What of a request this service does not do; None where it does all of it."""
+    if asked.logprobs:
+        return "logprobs"
+    # The engine compiles them, writes them to its log, and dies of a bad one (SIGSEGV).
+    if asked.grammar:
+        return "grammar"
+    if isinstance(asked, CreateChatCompletionRequest):
+        if asked.response_format and asked.response_format.get("schema"):
+            return "response_format.schema"
+        if isinstance(asked.tool_choice, dict):
+            return "a tool_choice that forces a tool"
+    return None
 
 
 def _formatter(llama: Llama) -> Jinja2ChatFormatter | None:
