@@ -7,14 +7,16 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.config_file import load_study
+from llmpi.errors import LlmpiError
 from llmpi.operate import host, service
 from llmpi.operate.release import devices_of, release_for, service_of
 from llmpi.operate.rollout import roll_out, split
 from llmpi.operate.units import SERVICE
-from llmpi.remote.connection import connected
+from llmpi.records import Record
+from llmpi.remote.connection import Device, connected
 from llmpi.remote.provision import Parts
 from llmpi.remote.wheel import build
-from llmpi.study import Study
+from llmpi.study import Service, Study
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,19 +27,31 @@ def run(args: argparse.Namespace) -> int:
         return install(study, devices)
     failed = 0
     for name in devices:
-        with connected(name, study.devices[name].model_dump()) as device:
-            if args.action == "status":
-                print(f"{name}: {_words(service.status(device))}")
-            elif args.action == "logs":
-                print(f"--- {name}\n{host.logs(device, SERVICE, args.lines)}", end="")
-            elif args.action == "remove":
-                service.remove(device, service_of(study))
-                print(f"{name}: removed")
-            else:
-                objections = service.roll_back(device, service_of(study))
-                print(f"{name}: {'; '.join(objections) or 'rolled back'}")
-                failed += bool(objections)
+        try:
+            with connected(name, study.devices[name].model_dump()) as device:
+                failed += _act(args, device, service_of(study))
+        except LlmpiError as error:  # the others are looked at all the same
+            print(f"llmpi: {error}", file=sys.stderr)
+            failed += 1
     return min(1, failed)
+
+
+def _act(args: argparse.Namespace, device: Device, asked: Service) -> int:
+    """Do it on one device; 1 where it did not come out well."""
+    name = device.name
+    if args.action == "status":
+        print(f"{name}: {_words(service.status(device))}")
+    elif args.action == "logs":
+        print(f"--- {name}\n{host.logs(device, SERVICE, args.lines)}", end="")
+    elif args.action == "remove":
+        service.remove(device, asked)
+        print(f"{name}: removed")
+    elif objections := service.roll_back(device, asked):
+        print(f"{name}: {'; '.join(objections)}")
+        return 1
+    else:
+        print(f"{name}: rolled back")
+    return 0
 
 
 def install(study: Study, devices: Sequence[str]) -> int:
@@ -70,7 +84,7 @@ def install(study: Study, devices: Sequence[str]) -> int:
     return int(not result.good)
 
 
-def _words(status: dict) -> str:
+def _words(status: Record) -> str:
     if status["state"] == "not installed":
         return "not installed"
     memory = status["memory_bytes"]

@@ -72,19 +72,8 @@ def write(device: Device, units: Mapping[str, str | None]) -> list[str]:
             continue
         there = f"{device.store}/service/units/{name}"
         put_text(device, text, there)
-        sudo(
-            device,
-            "install",
-            "-m",
-            "644",
-            "-o",
-            "root",
-            "-g",
-            "root",
-            "--",
-            there,
-            f"{FOLDER}/{name}",
-        )
+        place = ("install", "-m", "644", "-o", "root", "-g", "root", "--")
+        sudo(device, *place, there, f"{FOLDER}/{name}")
     if changed:
         sudo(device, "systemctl", "daemon-reload")
     return changed
@@ -129,45 +118,21 @@ def start_anew(device: Device, unit: str, *, timeout_s: int = 120) -> list[str]:
 def stop(device: Device, *names: str, timeout_s: int) -> None:
     """Stop units and have them stopped after a reboot, too; units that are not there are."""
     for name in names:
-        sudo(
-            device,
-            "systemctl",
-            "disable",
-            "--quiet",
-            "--now",
-            name,
-            check=False,
-            timeout_s=timeout_s,
-        )
+        off = ("systemctl", "disable", "--quiet", "--now", name)
+        sudo(device, *off, check=False, timeout_s=timeout_s)
 
 
 def logs(device: Device, unit: str, lines: int) -> str:
     """The last lines that a unit wrote, with times."""
-    command = [
-        "journalctl",
-        "--unit",
-        unit,
-        "--lines",
-        str(lines),
-        "--no-pager",
-        "--output",
-        "short-iso",
-    ]
-    return sudo(device, *command).stdout
+    options = ("--lines", str(lines), "--no-pager", "--output", "short-iso")
+    return sudo(device, "journalctl", "--unit", unit, *options).stdout
 
 
 def _last_words(device: Device, unit: str) -> str:
     """The last line that the unit's own process wrote; "" if it wrote none."""
-    command = [
-        "journalctl",
-        f"_SYSTEMD_UNIT={unit}",
-        "--lines",
-        "1",
-        "--no-pager",
-        "--output",
-        "cat",
-    ]
-    return sudo(device, *command, check=False).stdout.strip()
+    options = ("--lines", "1", "--no-pager", "--output", "cat")
+    done = sudo(device, "journalctl", f"_SYSTEMD_UNIT={unit}", *options, check=False)
+    return done.stdout.strip()
 
 
 def shown(device: Device, unit: str) -> dict[str, str]:
