@@ -52,6 +52,7 @@ def problem(**service: Any) -> str:
         ({"stages": [1, 0.5]}, "the last stage must be 1.0"),
         ({"stages": [1, 1]}, "the last stage must be 1.0"),
         ({"stages": [1.5, 1.0]}, "a share is at most 1.0"),
+        ({"devices": ["pi5", "pi5"]}, "'pi5' stands here twice"),
         ({"devices": ["here"]}, "no device behind SSH 'here' under 'devices'"),
         ({"variant": {"model": "x", "quant": "Q4_0"}}, "no model 'x' under 'models'"),
         ({"variant": {"model": "m", "quant": "F16"}}, "no quant 'F16' under 'quants'"),

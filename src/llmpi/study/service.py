@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Bytes, Id, Part, Quant
+from llmpi.study.parts import Bytes, Id, Part, Quant, unique
 
 
 class ServedVariant(Part):
@@ -61,7 +61,7 @@ class Service(Part):
     variant: Served = "recommended"
     """`recommended`: for each device what the report recommends on it (section `constraints`). Or
     `{model: ID, quant: TYPE, runtime: ID}`."""
-    devices: list[Id] = Field(default_factory=list)
+    devices: Annotated[list[Id], AfterValidator(unique)] = Field(default_factory=list)
     """Devices it is rolled out to, in this order; by default all behind SSH."""
     stages: list[Stage] = Field(default_factory=lambda: [1, 0.25, 1.0], min_length=1)
     """How many devices have a new release at the end of each stage: a whole number counts them, a
