@@ -126,8 +126,8 @@ def test_a_healthy_service_raises_none(folder: Path) -> None:
 
 
 def test_one_bad_canary_is_not_enough(folder: Path) -> None:
-    """The next one, ten minutes later, is as it should be."""
-    series = {f"llmpi_canary_f1_ratio{{{PI5}}}": "0.9x10 0.5x9 0.9x20"}
+    """The next one ends twelve minutes later, and is as it should be."""
+    series = {f"llmpi_canary_f1_ratio{{{PI5}}}": "0.9x10 0.5x11 0.9x20"}
     for minutes in range(5, 40, 5):
         fired(folder, series, 'ALERTS{alertstate="firing"}', minutes, [])
 

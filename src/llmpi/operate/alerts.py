@@ -26,7 +26,7 @@ def rules(expectations: Sequence[Record], *, canary_interval_s: float) -> str:
     Args:
         expectations: of `llmpi.operate.expectation`, one for each variant that is served.
         canary_interval_s: of the monitors. What a canary finds is an alert once the next one finds
-            it, too.
+            it, too, if a canary takes less than half of that.
     """
     groups = [
         {"name": "llmpi-limits", "rules": [r for e in expectations for r in limits(e)]},
@@ -79,7 +79,8 @@ def rates() -> list[dict[str, Any]]:
 
 def alerts(canary_interval_s: float) -> list[dict[str, Any]]:
     """What a person should look at; `docs/operations.md` says what to do."""
-    twice = f"{max(1, round(canary_interval_s))}s"
+    # A figure stands until the next canary ends, its interval and its own time later.
+    twice = f"{max(1, round(1.5 * canary_interval_s))}s"
     unheard_s = CANARIES_MISSED * canary_interval_s
     return [
         _alert(
