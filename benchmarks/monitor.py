@@ -130,9 +130,9 @@ def scrape(port: int) -> bytes:
 
 
 def cpu_s(process: int) -> float:
-    """Processor time of a process (utime and stime of /proc/PID/stat)."""
+    """Processor time of a process and the children it waited for (/proc/PID/stat)."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
