@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support import ROOT, needed
 
+from llmpi.errors import LlmpiError
 from llmpi.operate.alerts import alerts, limits, rules
 
 EXPECTED: dict[str, Any] = {
@@ -50,6 +51,11 @@ def test_limits_are_the_expectations(folder: Path) -> None:
         "llmpi:canary_token_generation_tokens_per_second:limit": "vector(8.5)",
         "llmpi:disk_free_bytes:limit": "vector(9e+07)",
     }
+
+
+def test_one_limit_for_a_variant_on_a_device() -> None:
+    with pytest.raises(LlmpiError, match="two expectations are for pi5/m/Q4_0"):
+        rules([EXPECTED, OTHER, EXPECTED], canary_interval_s=INTERVAL_S)
 
 
 # Alert -> series that raise it, with values every minute, and when it must fire (minutes).
