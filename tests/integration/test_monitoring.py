@@ -51,8 +51,14 @@ def expected(study: Any) -> dict[str, Any]:
     whole = read_json(out)
     assert len(whole["questions"]) >= 8
     assert len(whole["prefixes"]) == 32
-    small = {**whole, "questions": whole["questions"][:8], "prefixes": whole["prefixes"][:12]}
-    return {**small, "speed": {**whole["speed"], "output_tokens": 16}}
+    return cut(whole)
+
+
+def cut(whole: dict[str, Any]) -> dict[str, Any]:
+    """Four questions with an answer, which the file gives word by word, and eight prefixes."""
+    known = [q for q in whole["questions"] if q["answer"].strip() in q["golds"]]
+    parts = {"questions": known[:4], "prefixes": whole["prefixes"][:8]}
+    return {**whole, **parts, "speed": {**whole["speed"], "output_tokens": 16}}
 
 
 def free_port() -> int:
@@ -132,10 +138,11 @@ def test_tokens_and_first_token_are_what_the_server_says(study: Any, tmp_path: P
         assert value(text, "llmpi_time_to_first_token_seconds_count") == 0
         streamed = complete(port, prompt="Once upon a time", max_tokens=6, stream=True)
         assert streamed.count("data:") >= 6
-        text = read(port)
-        assert value(text, "llmpi_time_to_first_token_seconds_count") == 1
+        assert value(read(port), "llmpi_time_to_first_token_seconds_count") == 1
+        # A stream's request ends a moment after its last byte.
         requests = {"endpoint": "/v1/completions", "code": "200", "release": "test"}
-        assert value(text, "llmpi_requests_total", **requests) == 2
+        until(lambda: value(read(port), "llmpi_requests_total", **requests) == 2, log)
+        assert value(read(port), "llmpi_requests_in_progress") == 0
 
 
 @contextlib.contextmanager
@@ -179,7 +186,7 @@ def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
         write_json(expect, expected)
         _, healthy = sung(url, expect, log)
         assert healthy["f1_pct"] >= expected["limits"]["f1_at_least_pct"]
-        assert healthy["top1_agreement_pct"] >= 95
+        assert healthy["top1_agreement_pct"] == 100
         # This machine's speed swings with its neighbours: a third of it is slow by any measure.
         expected["limits"]["tg_at_least_tps"] = healthy["tg_tps"] / 3
         write_json(expect, expected)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support import ROOT, needed
 
+from llmpi.errors import LlmpiError
 from llmpi.operate.alerts import alerts, limits, rules
 
 EXPECTED: dict[str, Any] = {
@@ -50,6 +51,11 @@ def test_limits_are_the_expectations(folder: Path) -> None:
         "llmpi:canary_token_generation_tokens_per_second:limit": "vector(8.5)",
         "llmpi:disk_free_bytes:limit": "vector(9e+07)",
     }
+
+
+def test_one_limit_for_a_variant_on_a_device() -> None:
+    with pytest.raises(LlmpiError, match="two expectations are for pi5/m/Q4_0"):
+        rules([EXPECTED, OTHER, EXPECTED], canary_interval_s=INTERVAL_S)
 
 
 # Alert -> series that raise it, with values every minute, and when it must fire (minutes).
@@ -126,8 +132,8 @@ def test_a_healthy_service_raises_none(folder: Path) -> None:
 
 
 def test_one_bad_canary_is_not_enough(folder: Path) -> None:
-    """The next one, ten minutes later, is as it should be."""
-    series = {f"llmpi_canary_f1_ratio{{{PI5}}}": "0.9x10 0.5x9 0.9x20"}
+    """The next one ends twelve minutes later, and is as it should be."""
+    series = {f"llmpi_canary_f1_ratio{{{PI5}}}": "0.9x10 0.5x11 0.9x20"}
     for minutes in range(5, 40, 5):
         fired(folder, series, 'ALERTS{alertstate="firing"}', minutes, [])
 

@@ -24,7 +24,7 @@ quality:
 QUANTS = ", ".join(FTYPES)
 TOP = (
     "study, models, quants, calibration, qat, devices, workloads, runtimes, quality, gates, "
-    "descent, constraints, cost, battery, exclude"
+    "descent, constraints, cost, service, battery, exclude"
 )
 WORKLOAD = (
     "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "

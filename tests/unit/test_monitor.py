@@ -214,6 +214,10 @@ def test_the_whole_monitor_serves_what_it_sees(
         ({"canary": {"url": "http://x"}}, "'expect'"),
         ({"canary": {"url": "http://x", "expect": "/e", "every": 1}}, "'every'"),
         ({"canary": 5}, "canary"),
+        ({"canary": {"url": "pi:80", "expect": "/e"}}, "url: 'pi:80'"),
+        ({"release": 7}, "release: 7 is no"),
+        ({"meter_interval_s": 0}, "meter_interval_s: must be above 0"),
+        ({"meter_interval_s": "fast"}, "meter_interval_s: 'fast' is no"),
     ],
 )
 def test_a_wrong_config_names_its_key(

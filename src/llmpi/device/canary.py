@@ -6,6 +6,7 @@ service answers is only compared. Stdlib only.
 """
 
 import argparse
+import http.client
 import json
 import re
 import statistics
@@ -162,7 +163,7 @@ def service(url: str, *, key: str | None, timeout_s: float) -> Ask:
             raise CanaryError(f"{path}: HTTP status {error.code} {error.reason}") from None
         except TimeoutError:
             raise CanaryError(f"{path}: no answer in {timeout_s:g} s") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise CanaryError(f"{path}: cannot reach the service: {reason}") from None
 

@@ -60,7 +60,7 @@ class Config:
     canary: Canary
     listen: str = "127.0.0.1:9711"
     """Address and port of `/metrics`. Whoever reaches it can read it."""
-    meter: dict[str, Any] | None = None
+    meter: dict | None = None
     """Fields of a study's meter `pmic`, `hwmon` or `rapl`; none: no power, no energy."""
     meter_interval_s: float = 5.0
     """Seconds between two readings; one of the Pi's chip costs milliseconds of the processor."""
@@ -82,6 +82,10 @@ def read_config(path: Path) -> Config:
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"{path}: listen: {config.listen!r} is not ADDRESS:PORT")
+    try:
+        canary.http_url(config.canary.url)
+    except ValueError as error:
+        raise ConfigError(f"{path}: canary: url: {error}") from None
     if config.meter and config.meter.get("kind") not in ON_DEVICE:
         raise ConfigError(
             f"{path}: meter: kind {config.meter.get('kind')!r} is not read on the device; one of "
@@ -99,6 +103,13 @@ def _filled(kind: Any, given: Any, where: str) -> Any:
     values = dict(given)
     if kind is Config and "canary" in values:
         values["canary"] = _filled(Canary, values["canary"], f"{where}: canary")
+    for field in (field for field in fields(kind) if field.name in values):
+        value = values[field.name]
+        wanted: Any = int | float if field.type is float else field.type
+        if not isinstance(value, wanted):
+            raise ConfigError(f"{where}: {field.name}: {value!r} is no {field.type}")
+        if field.type is float and value <= 0:
+            raise ConfigError(f"{where}: {field.name}: must be above 0")
     try:
         return kind(**values)
     except TypeError as error:  # names the keys that are missing

@@ -4,11 +4,13 @@ A limit is a recorded series of its own, with the variant it belongs to: alerts 
 the dashboard draws it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
+from llmpi.errors import LlmpiError
 from llmpi.records import Record
 
 WHOSE = ("device", "model", "quant")
@@ -26,8 +28,14 @@ def rules(expectations: Sequence[Record], *, canary_interval_s: float) -> str:
     Args:
         expectations: of `llmpi.operate.expectation`, one for each variant that is served.
         canary_interval_s: of the monitors. What a canary finds is an alert once the next one finds
-            it, too.
+            it, too, if a canary takes less than half of that.
+
+    Raises:
+        LlmpiError: two are for the same variant on the same device, which can have one limit only.
     """
+    counted = Counter(tuple(e[key] for key in WHOSE) for e in expectations)
+    if twice := [whose for whose, count in counted.items() if count > 1]:
+        raise LlmpiError(f"two expectations are for {'/'.join(twice[0])}; give one of them")
     groups = [
         {"name": "llmpi-limits", "rules": [r for e in expectations for r in limits(e)]},
         {"name": "llmpi-rates", "rules": rates()},
@@ -79,7 +87,8 @@ def rates() -> list[dict[str, Any]]:
 
 def alerts(canary_interval_s: float) -> list[dict[str, Any]]:
     """What a person should look at; `docs/operations.md` says what to do."""
-    twice = f"{max(1, round(canary_interval_s))}s"
+    # A figure stands until the next canary ends, its interval and its own time later.
+    twice = f"{max(1, round(1.5 * canary_interval_s))}s"
     unheard_s = CANARIES_MISSED * canary_interval_s
     return [
         _alert(
