@@ -57,6 +57,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "port": 0,
         "context_tokens": CONTEXT_TOKENS,
         "waiting": WAITING,
+        "answer_s": 60,
         "drain_s": 60,
         "threads": 1,
         "runtime": RUNTIME,

@@ -77,8 +77,9 @@ def queue(
     waiting: int = 2,
     check: Callable[[str, bytes], None] = accept,
     body_bytes: int = 1000,
+    answer_s: float = 60,
 ) -> gate.Queue:
-    return gate.Queue(app, waiting=waiting, body_bytes=body_bytes, check=check)
+    return gate.Queue(app, waiting=waiting, body_bytes=body_bytes, answer_s=answer_s, check=check)
 
 
 def test_only_who_brings_the_key_is_let_in() -> None:
@@ -184,6 +185,44 @@ def test_what_the_check_refuses_takes_no_turn() -> None:
             "code": "context_length_exceeded",
         }
         assert engine.served == 0
+
+    asyncio.run(run())
+
+
+def test_who_does_not_read_an_answer_does_not_keep_the_engine() -> None:
+    async def streaming(scope: Any, receive: gate.Receive, send: gate.Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data", "more_body": True})
+
+    async def run() -> None:
+        app = queue(streaming, waiting=0, answer_s=0.01)
+        sent: list[gate.Message] = []
+
+        async def receive() -> gate.Message:
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def stalled(message: gate.Message) -> None:
+            sent.append(message)
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(3600)  # its buffers are full
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}
+        await app(scope, receive, stalled)
+        assert [message["type"] for message in sent] == [
+            "http.response.start",
+            "http.response.body",
+        ]
+        await app(scope, receive, stalled)
+        assert len(sent) == 4, "the next one had its turn"
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_does_not_come_is_given_up() -> None:
+    async def run() -> None:
+        engine = Engine()
+        engine.go.clear()
+        assert (await ask(queue(engine, answer_s=0.01))).status == 504
 
     asyncio.run(run())
 

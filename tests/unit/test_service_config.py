@@ -1,6 +1,7 @@
 """The section `service`, what a release is made of, and who gets one."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,35 @@ def test_a_release_is_the_same_for_the_same_content(made: Path) -> None:
     quant = release_for(study(variant={"model": "m", "quant": "Q8_0"}), "pi4")
     ids = {one.id("code"), one.id("newer"), other.id("code"), quant.id("code")}
     assert len(ids) == 4
+
+
+def test_an_expectation_is_made_when_there_is_none_or_it_is_outdated(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple] = []
+
+    def expectation(*what: Any, **how: Any) -> dict[str, Any]:
+        asked.append((what[1:], how["runtime"]))
+        return {"gguf_sha256": "4" * 64}
+
+    monkeypatch.setattr("llmpi.operate.release.expectation", expectation)
+    there = release_for(study(), "pi4").expectation
+    assert asked == []
+    bench = Path(
+        layout.at(layout.BENCH, study="s", device="pi4", model="m", quant="Q4_0", runtime="default")
+    )
+    write_json(bench, {})
+    os.utime(there, (1, 1))
+    release_for(study(), "pi4")
+    assert asked == [(("m", "Q4_0", "pi4"), "default")]
+    write_json(there, {"gguf_sha256": "5" * 64})
+    release_for(study(), "pi4")
+    assert len(asked) == 2
+    there.unlink()
+    release_for(study(), "pi4")
+    assert len(asked) == 3
+    release_for(study(), "pi4")
+    assert len(asked) == 3
 
 
 def test_each_device_serves_what_is_recommended_on_it(made: Path) -> None:

@@ -66,9 +66,11 @@ class Queue:
     """One request at a time, at most `waiting` behind it; more are told when to come back.
 
     Args:
-        check: called with path and body in a thread of its own before a request takes a place; it
+        check: called with path and body in a thread of its own before a request takes its turn; it
             raises RefusedError.
-        body_bytes: a longer body is not read.
+        body_bytes: a longer body is not kept.
+        answer_s: an answer that takes longer is broken off; a client that does not read its stream
+            would keep the engine forever.
     """
 
     def __init__(
@@ -77,10 +79,11 @@ class Queue:
         *,
         waiting: int,
         body_bytes: int,
+        answer_s: float,
         check: Callable[[str, bytes], None],
     ) -> None:
         self._app, self._check = app, check
-        self._waiting, self._body_bytes = waiting, body_bytes
+        self._waiting, self._body_bytes, self._answer_s = waiting, body_bytes, answer_s
         self._turn = asyncio.Lock()
         self._inside = 0
         self._took_s = 1.0
@@ -101,12 +104,29 @@ class Queue:
             await asyncio.to_thread(self._check, scope["path"], body)
             async with self._turn:
                 start = time.monotonic()
-                await self._app(scope, _again(body, receive), send)
+                await self._limited(scope, _again(body, receive), send)
                 self._took_s += (time.monotonic() - start - self._took_s) / 4
         except RefusedError as error:
             await _refuse(send, error)
         finally:
             self._inside -= 1
+
+    async def _limited(self, scope: Message, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._answer_s):
+                await self._app(scope, receive, noted)
+        except TimeoutError:
+            log.warning("an answer took longer than %g s and was broken off", self._answer_s)
+            if not started:
+                message = f"the answer took longer than {self._answer_s:g} s"
+                raise RefusedError(504, "timeout", message) from None
 
 
 class AccessLog:

@@ -70,6 +70,7 @@ def make_app(release: Path, settings: Settings, key: str | None) -> gate.App:
         app,
         waiting=settings["waiting"],
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
+        answer_s=settings["answer_s"],
         check=Checker(llama, settings["context_tokens"]),
     )
     # Outermost: who is refused is counted, too. It asks for the key itself.

@@ -79,7 +79,7 @@ def settings(study: Study, served: ServedVariant, device: str) -> Record:
     """What `llmpi-device serve` reads: how the variant was measured, and what is asked of it."""
     service = service_of(study)
     asked: dict[str, Any] = service.model_dump(
-        include={"host", "port", "context_tokens", "waiting", "drain_s"}
+        include={"port", "context_tokens", "waiting", "answer_s", "drain_s"}
     )
     runtime = study.runtimes[served.runtime].model_dump(exclude={"threads"})
     threads = study.runtimes[served.runtime].threads or study.devices[device].threads

@@ -77,6 +77,8 @@ class Service(Part):
     """Prompt and answer of a request have room for so many tokens."""
     waiting: int = Field(default=16, ge=0, le=1000)
     """Requests that wait while one is answered; further ones are told to come back (503)."""
+    answer_s: int = Field(default=600, ge=1, le=86_400)
+    """Seconds an answer may take once its turn has come; then it is broken off."""
     memory_limit: Bytes | None = None
     """Memory the service may take, such as `3G`; beyond it the kernel ends it, and it is started
     anew. By default 80 % of the device's."""
