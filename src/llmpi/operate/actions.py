@@ -18,6 +18,8 @@ from llmpi.remote.provision import Parts
 from llmpi.remote.wheel import build
 from llmpi.study import Service, Study
 
+SERVER_LOCK = Path("envs/serve.lock")
+
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 where it did not come out well on some device."""
@@ -58,19 +60,14 @@ def install(study: Study, devices: Sequence[str]) -> int:
     """Roll the study's release out; 0 where every device serves it."""
     # All are looked for before the first device is touched.
     releases = {name: release_for(study, name) for name in devices}
-    wheel = Path(layout.WHEEL)
-    build(Path(), wheel)
-    parts = Parts(
-        wheel=wheel,
-        lock=Path("envs/device.lock"),
-        installer=Path("src/llmpi/device/install.py"),
-        engines=Path(layout.ENGINES),
-    )
-    installer = service.Installer(study, releases, parts, Path("envs/serve.lock"))
+    installer = service.Installer(study, releases, _parts(), SERVER_LOCK)
     stages = split(devices, service_of(study).stages)
     result = roll_out(stages, installer.update, installer.undo, say=_say)
     for name in result.updated:
-        installer.finish(name)
+        try:
+            installer.finish(name)
+        except LlmpiError as error:  # it serves; the next update removes them
+            _say(f"{name}: its old releases are still there: {error}")
     untouched = set(devices) - {*result.updated, *result.rolled_back, *result.stuck}
     if not result.good:
         print(
@@ -82,6 +79,21 @@ def install(study: Study, devices: Sequence[str]) -> int:
     for name, reason in result.stuck.items():
         print(f"llmpi: {name} could not be rolled back, look at it: {reason}", file=sys.stderr)
     return int(not result.good)
+
+
+def _parts() -> Parts:
+    """What devices are made ready with, the wheel built anew.
+
+    Raises:
+        LlmpiError: not in the project's folder, or the wheel could not be built.
+    """
+    lock, installer = Path("envs/device.lock"), Path("src/llmpi/device/install.py")
+    for file in (lock, installer, SERVER_LOCK):
+        if not file.is_file():
+            raise LlmpiError(f"{file} is not here; run llmpi service in the project's own folder")
+    wheel = Path(layout.WHEEL)
+    build(Path(), wheel)
+    return Parts(wheel=wheel, lock=lock, installer=installer, engines=Path(layout.ENGINES))
 
 
 def _words(status: Record) -> str:
