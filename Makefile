@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := device workstation lm-eval cluster train dev
+LOCKS := device serve workstation lm-eval cluster train dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lm-eval cluster train run run-qat test test-fast virtual-pi lint format docs lock clean

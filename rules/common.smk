@@ -86,6 +86,7 @@ BENCHMARK_SLOTS = {
     )
     for device in study.devices
 }
+
 # The modules that bring the records together, and what would have been predicted.
 SUMMARY_MODULES = [
     "decide/architectures",
@@ -115,6 +116,22 @@ SUMMARY_MODULES = [
     "report/predictions",
     "report/summary",
     "report/tuned",
+]
+
+# What else runs there, beside a service; no measurement depends on it.
+SERVICE_MODULES = [
+    "device/answers",
+    "device/canary",
+    "device/canary_metrics",
+    "device/exposition",
+    "device/gate",
+    "device/machine_metrics",
+    "device/metering",
+    "device/monitor",
+    "device/releases",
+    "device/request_metrics",
+    "device/requests",
+    "device/serve",
 ]
 
 

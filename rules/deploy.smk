@@ -4,7 +4,13 @@
 rule build_wheel:
     """The wheel of this llmpi, for the devices."""
     input:
-        code=code("build_wheel", "remote/wheel", "device/turn", *DEVICE_MODULES),
+        code=code(
+            "build_wheel",
+            "remote/wheel",
+            "device/turn",
+            *DEVICE_MODULES,
+            *SERVICE_MODULES,
+        ),
         pyproject=project("pyproject.toml"),
     output:
         wheel=layout.WHEEL,

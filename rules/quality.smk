@@ -4,7 +4,13 @@
 rule prepare_questions:
     """The questions of a task, drawn once, the same for every variant."""
     input:
-        code=code("prepare_questions", "quality/questions", "quality/squad", "hub"),
+        code=code(
+            "prepare_questions",
+            "quality/questions",
+            "quality/squad",
+            "device/answers",
+            "hub",
+        ),
         file=lambda wildcards: path_of(study.quality[wildcards.task], "squad_file"),
     output:
         questions=layout.QUESTIONS,
@@ -38,6 +44,7 @@ rule evaluate_quality:
             "quality/squad",
             "quality/statistics",
             "quality/stopping",
+            "device/answers",
             "device/engine",
         ),
         gguf=ancient(layout.GGUF),
@@ -78,6 +85,7 @@ rule answer_shard:
             "quality/schedule",
             "quality/shards",
             "quality/squad",
+            "device/answers",
             "device/engine",
         ),
         gguf=ancient(layout.GGUF),
@@ -121,6 +129,7 @@ rule merge_shards:
             "quality/squad",
             "quality/statistics",
             "quality/stopping",
+            "device/answers",
             "device/engine",
         ),
         manifest=layout.GGUF_MANIFEST,

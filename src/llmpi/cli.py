@@ -9,6 +9,7 @@ from llmpi import __version__, layout
 from llmpi.config_file import load_study
 from llmpi.errors import LlmpiError
 from llmpi.lock import Kind, is_commit, locked, read_lock
+from llmpi.operate import monitor_cli, service_cli
 from llmpi.runs import expand_runs, variants
 from llmpi.study import DivergenceTask, HubSource, SquadTask, Study
 
@@ -147,13 +148,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=["check", "cancel"],
         help="check: a table, and what to do; cancel: end the measurements that run on them",
     )
+    monitor_cli.add_to(commands, shared)
+    service_cli.add_to(commands, shared)
     args = parser.parse_args(argv)
     try:
+        if args.command == "service":
+            return service_cli.run(args)
         if args.command == "devices":
             return min(1, devices(args.config, args.action))
         if args.command == "plan":
             return plan(args.config, as_json=args.json)
-        if args.command == "check":
+        if args.command == "monitor":
+            monitor_cli.run(args)
+        elif args.command == "check":
             check(args.config)
         elif args.command == "lock":
             lock(args.config, update=args.update)

@@ -92,6 +92,8 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         [study.CloudApi, study.RentedGpu, study.LargerBoard, study.OtherDevice],
     ),
     ("cost.hat", "", [study.Hat]),
+    ("service", "", [study.Service]),
+    ("service.variant", "`recommended`, or:", [study.ServedVariant]),
     ("battery", "", [study.Battery]),
     ("exclude[]", "", [study.Exclude]),
 ]

@@ -34,6 +34,10 @@ OWN_WORDING = {
     "flash_attention",
     "mlock",
     "one_of",
+    "stage",
+    "address",
+    "needs_key",
+    "repack",
 }
 
 

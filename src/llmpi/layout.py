@@ -45,6 +45,8 @@ BLOCKS = "results/blocks/{model}/{quant}"
 SHARD = "results/shards/{study}/{model}/{quant}/{task}/{shard}.json"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
+EXPECTATION = "results/expectation/{study}/{device}/{model}/{quant}/{runtime}.json"
+
 SUMMARY_CSV = "results/report/{study}/summary.csv"
 SUMMARY_PARQUET = "results/report/{study}/summary.parquet"
 SPEED_JSONL = "results/report/{study}/speed.jsonl"

@@ -9,6 +9,7 @@ import squad_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmpi.device.answers import exact, f1, normalize
 from llmpi.errors import LlmpiError
 from llmpi.quality import squad
 from llmpi.quality.evaluate import summarize
@@ -18,9 +19,6 @@ from llmpi.quality.squad import (
     Question,
     best_thresholds,
     dump,
-    exact,
-    f1,
-    normalize,
     parse,
     score,
 )

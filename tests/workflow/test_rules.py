@@ -40,7 +40,16 @@ STARTED = {
     "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
     "evaluate_lm_eval": ["quality/lm_eval_model"],
     "train_qat": ["train/__main__"],
-    "build_wheel": ["device/bandwidth", "device/cli", "device/measure", "device/turn"],
+    "build_wheel": [
+        "device/bandwidth",
+        "device/canary",
+        "device/cli",
+        "device/measure",
+        "device/monitor",
+        "device/releases",
+        "device/serve",
+        "device/turn",
+    ],
     "tune_runtime": ["device/bandwidth", "device/cli", "device/measure", "device/turn"],
 }
 

@@ -1,6 +1,10 @@
-"""`llmpi-device`: what the workstation calls on the device. One JSON object on stdout."""
+"""`llmpi-device`: what the workstation calls on the device. One JSON object on stdout.
+
+`canary` and `monitor` are for the device itself and take options instead of a JSON object.
+"""
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -104,17 +108,32 @@ COMMANDS: dict[str, Callable[[Request], Any]] = {
 }
 
 
+# What looks after a running service, each a module of that name with a `main`. Loaded by name: a
+# measurement needs none of it, and an edit there redoes no measurement.
+OPERATING = {
+    "canary": "Ask a running service a fixed question set",
+    "monitor": "Export the machine and the canary to Prometheus",
+    "releases": "Make, switch or remove releases of the service",
+    "serve": "Serve a release over HTTP, until told to stop",
+}
+
+
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in OPERATING:
+        return importlib.import_module(f"llmpi.device.{arguments[0]}").main(arguments[1:])
     parser = argparse.ArgumentParser(prog="llmpi-device", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         one.add_argument("request", nargs="?", type=json.loads, default={}, help="a JSON object")
-    args = parser.parse_args(argv)
+    for name, words in OPERATING.items():
+        commands.add_parser(name, help=words)
+    args = parser.parse_args(arguments)
     try:
         print(json.dumps(COMMANDS[args.command](args.request)))
     except OwnerGoneError:

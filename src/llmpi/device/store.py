@@ -1,7 +1,8 @@
 """The model files in a device's store: taken in by their hash, removed when room is needed.
 
 Beside each file lies its record: hash, size, when it was last used. A file without one is not
-llmpi's and is never removed.
+llmpi's and is never removed. A file that a release of the service holds by a hard link is not
+removed either: that would free nothing.
 """
 
 import hashlib
@@ -88,7 +89,7 @@ def _make_room(store: Path, need: int, size: int, quota: int | None, target: Pat
     removed: list[str] = []
     own = sorted(_own(store), key=lambda path: (_read_record(path) or {})["used"])
     while True:
-        held = sum(path.stat().st_size for path in _models(store).glob("*/*") if _is_ours(path))
+        held = _held(store)
         free = shutil.disk_usage(_models(store)).free
         if free >= need and (quota is None or held + need <= quota):
             return removed
@@ -112,7 +113,25 @@ def _models(store: Path) -> Path:
 
 
 def _own(store: Path) -> list[Path]:
-    return [path for path in _models(store).glob("*/*.gguf") if _read_record(path)]
+    """Files that may make room."""
+    released = {path.stat().st_ino for path in _released(store)}
+    return [
+        path
+        for path in _models(store).glob("*/*.gguf")
+        if _read_record(path) and path.stat().st_ino not in released
+    ]
+
+
+def _held(store: Path) -> int:
+    """Bytes that all files of llmpi take, each counted once however many names it has."""
+    ours = [path for path in _models(store).glob("*/*") if _is_ours(path)]
+    states = [path.stat() for path in (*ours, *_released(store))]
+    return sum({state.st_ino: state.st_size for state in states}.values())
+
+
+def _released(store: Path) -> list[Path]:
+    """Model files of the service's releases (`llmpi.device.releases`)."""
+    return list((store / "service/releases").glob("*/model.gguf"))
 
 
 def _is_ours(path: Path) -> bool:

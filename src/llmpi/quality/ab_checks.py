@@ -12,7 +12,7 @@ from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from llmpi.quality import squad
+from llmpi.device.answers import exact, f1
 from llmpi.quality.ab_prompts import Prompt, strict_json
 
 # Far above what an honest check needs; CPU time, so that a busy machine changes no outcome.
@@ -86,12 +86,12 @@ def _check(name: str, wanted: Any, text: str) -> Verdict:
 
 
 def _check_reference(references: list[str], text: str) -> Verdict:
-    met = any(squad.exact(reference, text) for reference in references)
+    met = any(exact(reference, text) for reference in references)
     return met, f"F1 {_f1(references, text):.2f} against the nearest of {_quoted(references)}"
 
 
 def _f1(references: list[str], text: str) -> float:
-    return max(squad.f1(reference, text) for reference in references)
+    return max(f1(reference, text) for reference in references)
 
 
 def _check_contains(wanted: list[str], text: str) -> Verdict:

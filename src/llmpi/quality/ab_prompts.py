@@ -45,8 +45,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from llmpi.device.answers import normalize
 from llmpi.errors import LlmpiError
-from llmpi.quality import squad
 
 SHOWN_PROBLEMS = 10
 
@@ -62,7 +62,7 @@ def _text(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    if not squad.normalize(text):
+    if not normalize(text):
         raise ValueError(f"{text!r} has no word left once normalised; write it as a regex")
     return text
 

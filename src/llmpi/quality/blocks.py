@@ -4,9 +4,10 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from llmpi.device.answers import ABSTENTION
 from llmpi.quality import squad
 from llmpi.quality.answer import Group
-from llmpi.quality.prompt import ABSTENTION, messages
+from llmpi.quality.prompt import messages
 from llmpi.quality.squad import Paragraph
 from llmpi.records import Record
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmpi.device.answers import normalize, prediction
 from llmpi.device.supervise import Death
 from llmpi.quality import squad
 from llmpi.quality.answer import answer_blocks, decoding
 from llmpi.quality.blocks import Plan, plan_of
 from llmpi.quality.descent import Step
-from llmpi.quality.prompt import prediction, prompt_sha256
+from llmpi.quality.prompt import prompt_sha256
 from llmpi.quality.shards import together
 from llmpi.quality.squad import Paragraph
 from llmpi.quality.statistics import clustered_interval
@@ -133,7 +134,7 @@ def score_items(
                 "golds": list(question.golds),
                 "answer": answer["text"],
                 "prediction": predicted,
-                "normalized": squad.normalize(predicted),
+                "normalized": normalize(predicted),
                 "exact": exact,
                 "f1": f1,
                 "prompt_tokens": answer["prompt_tokens"],

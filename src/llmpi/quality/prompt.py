@@ -2,11 +2,9 @@
 
 import json
 
+from llmpi.device.answers import ABSTENTION
 from llmpi.quality.chat import Message
-from llmpi.quality.squad import normalize
 from llmpi.records import sha256_of_text
-
-ABSTENTION = "unanswerable"
 
 PROMPT = (
     "Answer the question with words copied from the passage, as few as possible. "
@@ -48,8 +46,3 @@ def prompt_sha256(template_sha256: str, examples: int) -> str:
 def _ask(context: str, question: str) -> str:
     # Not str.format: passages hold braces.
     return PROMPT.replace("{question}", question, 1).replace("{context}", context, 1)
-
-
-def prediction(answer: str) -> str:
-    """What is scored: the whole answer, or "" where the model abstains or says nothing."""
-    return "" if normalize(answer) == ABSTENTION else answer.strip()

@@ -1,15 +1,14 @@
-"""SQuAD v2: its data format, and its metrics as the official evaluation script defines them.
+"""SQuAD v2: its data format, and its scores as the official evaluation script defines them.
 
 Source: Rajpurkar, Jia, Liang, *Know What You Don't Know* (arXiv 1806.03822), and the evaluation
 script published with it (`evaluate-v2.0.py`).
 """
 
-import re
-import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from llmpi.device.answers import score as best_score
 from llmpi.errors import LlmpiError
 
 
@@ -89,40 +88,9 @@ def _questions(paragraph: dict[str, Any]) -> Iterator[Question]:
         yield Question(str(qa["id"]), str(qa["question"]), tuple(golds))
 
 
-def normalize(text: str) -> str:
-    """Lower case, without punctuation (ASCII), the articles a/an/the, and extra white space."""
-    text = "".join(ch for ch in text.lower() if ch not in string.punctuation)
-    text = re.sub(r"\b(a|an|the)\b", " ", text, flags=re.UNICODE)
-    return " ".join(text.split())
-
-
-def exact(gold: str, prediction: str) -> int:
-    """1 if both are the same once normalised, else 0."""
-    return int(normalize(gold) == normalize(prediction))
-
-
-def f1(gold: str, prediction: str) -> float:
-    """Harmonic mean of precision and recall over the bags of normalised words.
-
-    If either side has no word, 1 when both have none, else 0.
-    """
-    gold_words, words = normalize(gold).split(), normalize(prediction).split()
-    if not gold_words or not words:
-        return float(gold_words == words)
-    common = (Counter(gold_words) & Counter(words)).total()
-    if common == 0:
-        return 0.0
-    precision, recall = common / len(words), common / len(gold_words)
-    return 2 * precision * recall / (precision + recall)
-
-
 def score(question: Question, prediction: str) -> tuple[int, float]:
-    """(exact, F1) against the best gold; golds that normalise to nothing do not count.
-
-    An unanswerable question has the one gold "", so that only an abstention scores.
-    """
-    golds = [gold for gold in question.golds if normalize(gold)] or [""]
-    return max(exact(gold, prediction) for gold in golds), max(f1(g, prediction) for g in golds)
+    """(exact, F1) against the best gold, see `llmpi.device.answers.score`."""
+    return best_score(question.golds, prediction)
 
 
 class Answered(NamedTuple):

@@ -30,7 +30,7 @@ ENGINE = "llama-cpp-python"
 TOOLCHAIN = "aarch64-linux-gnu"
 # Which manylinux_2_N wheels a device takes is its glibc's age; Debian 12 has 2.36.
 PLATFORMS = (34, 28, 17)
-OLDEST_PLATFORM = "manylinux2014_aarch64"  # the older name of 2_17
+OLDEST_PLATFORM = "manylinux2014"  # the older name of 2_17
 
 # Bits of AT_HWCAP and AT_HWCAP2 (Linux, arch/arm64/include/uapi/asm/hwcap.h).
 FPHP, ASIMDHP, ASIMDDP = 1 << 9, 1 << 10, 1 << 20
@@ -86,6 +86,19 @@ def engine_wheels(
                 "Set 'engine: native' for it, or build on a workstation as old as the device."
             )
         return [engine, *_others(packages, processor, cache)]
+
+
+def package_wheels(lock: Path, without: Path, processor: Processor, cache: Path) -> list[Path]:
+    """Wheels of the packages of `lock` that the lock `without` does not have.
+
+    Raises:
+        LlmpiError: a package has no wheel for the device.
+    """
+    there = _packages(without, processor)
+    packages = {n: text for n, text in _packages(lock, processor).items() if n not in there}
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".flock"):
+        return _others(packages, processor, cache)
 
 
 def _packages(lock: Path, processor: Processor) -> dict[str, str]:
@@ -204,7 +217,7 @@ def _glibc_needed(libraries: Path) -> str:
 def _others(packages: dict[str, str], processor: Processor, cache: Path) -> list[Path]:
     minor = "".join(processor.python.split(".")[:2])
     text = "".join(packages.values())
-    key = sha256(f"{text}{processor.glibc}".encode()).hexdigest()[:12]
+    key = sha256(f"{text}{processor.glibc}{processor.machine}".encode()).hexdigest()[:12]
     folder = cache / f"packages-cp{minor}-{key}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(prefix=".packages-", dir=cache) as scratch:
@@ -213,17 +226,18 @@ def _others(packages: dict[str, str], processor: Processor, cache: Path) -> list
             wheels = Path(scratch) / "wheels"
             command = ["download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
             command += ["--implementation", "cp", "--python-version", minor]
-            for tag in _platforms(processor.glibc):
+            for tag in _platforms(processor.glibc, processor.machine):
                 command += ["--platform", tag]
             _pip([*command, "--dest", str(wheels), "-r", str(requirements)], dict(os.environ))
             wheels.rename(folder)
     return sorted(folder.glob("*.whl"))
 
 
-def _platforms(glibc: str) -> list[str]:
-    """Tags of wheels that a device with this glibc runs."""
+def _platforms(glibc: str, machine: str) -> list[str]:
+    """Tags of wheels that a device with this glibc and processor runs."""
     minor = Version(glibc).minor
-    return [f"manylinux_2_{m}_aarch64" for m in PLATFORMS if m <= minor] + [OLDEST_PLATFORM]
+    tags = [f"manylinux_2_{m}" for m in PLATFORMS if m <= minor] + [OLDEST_PLATFORM]
+    return [f"{tag}_{machine}" for tag in tags]
 
 
 # --- tools ----------------------------------------------------------------------------------------

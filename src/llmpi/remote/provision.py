@@ -97,17 +97,21 @@ def _install_engine(device: Device, spec: dict[str, Any], parts: Parts) -> None:
     if how == "native":
         _build_there(device, parts)
         return
-    if machine["arch"] != "aarch64":
+    own = Path(how["wheel"]) if isinstance(how, dict) else None
+    if own is None and machine["arch"] != "aarch64":
         raise LlmpiError(
             f"device {device.name}: is {machine['arch']}; llmpi cross-builds for aarch64 only. "
-            "Set 'engine: native' for it."
+            "Set 'engine: native' for it, or name a wheel."
         )
-    hwcap, hwcap2 = machine["hwcap"]
-    processor = Processor(machine["arch"], machine["python"], machine["glibc"], hwcap, hwcap2)
-    own = Path(how["wheel"]) if isinstance(how, dict) else None
+    processor = processor_of(machine)
     march = spec["march"] or processor.march
     wheels = engine_wheels(parts.lock, processor, march, parts.engines, own)
     _install_offline(device, wheels)
+
+
+def processor_of(machine: Record) -> Processor:
+    """What decides which wheels a device can take; `machine` is the one of `probe`."""
+    return Processor(machine["arch"], machine["python"], machine["glibc"], *machine["hwcap"])
 
 
 def _install_offline(device: Device, wheels: Sequence[Path]) -> None:

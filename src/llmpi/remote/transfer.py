@@ -46,7 +46,8 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
     """
     size = source.stat().st_size
     title = f"{name}: {source.name}"
-    with tqdm(total=size, initial=there, unit="B", unit_scale=True, desc=title) as bar:
+    # What takes no second to send needs no bar.
+    with tqdm(total=size, initial=there, unit="B", unit_scale=True, desc=title, delay=1) as bar:
         try:
             sender(source, partial, there, lambda done: bar.update(done - bar.n))
         except (OSError, SSHException, EOFError) as error:

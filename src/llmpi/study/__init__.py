@@ -52,6 +52,7 @@ from llmpi.study.quality import (
     QualityTask,
     SquadTask,
 )
+from llmpi.study.service import ServedVariant, Service
 from llmpi.study.training import Calibration, Qat, Training
 from llmpi.study.tuning import Tune, TuneSpace
 
@@ -88,6 +89,8 @@ __all__ = [
     "RentedGpu",
     "Runtime",
     "ScratchSource",
+    "ServedVariant",
+    "Service",
     "SquadTask",
     "SshDevice",
     "SshGroup",
@@ -170,6 +173,8 @@ class Study(Part):
     """What a variant must keep to before it is recommended."""
     cost: Cost | None = None
     """What running it costs, and what the alternatives would."""
+    service: Service | None = None
+    """The service on devices."""
     battery: Battery = Battery()
     """The battery that words per battery life are stated for; the paper's by default."""
     languages: list[Language] = Field(default=["en", "ja"], min_length=1)
@@ -280,6 +285,34 @@ class Study(Part):
                 named += [(("cost", "hat", key), name) for key, name in hat]
             for loc, device in named:
                 check_name(device, self.classes, "device", "devices", loc)
+        return self
+
+    @model_validator(mode="after")
+    def _service_names_are_known(self) -> Self:
+        if not (service := self.service):
+            return self
+        behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
+        for i, name in enumerate(service.devices):
+            place = ("service", "devices", i)
+            check_name(name, behind_ssh, "device behind SSH", "devices", place)
+        if isinstance(variant := service.variant, ServedVariant):
+            where = ("service", "variant")
+            check_name(variant.model, self.models, "model", "models", (*where, "model"))
+            quants = self.models[variant.model].quants or self.quants
+            check_name(variant.quant, quants, "quant", "quants", (*where, "quant"))
+            check_name(variant.runtime, self.runtimes, "runtime", "runtimes", (*where, "runtime"))
+            if not self.runtimes[variant.runtime].repack:
+                raise PydanticCustomError(
+                    "repack",
+                    "the server always repacks weights; choose a runtime without repack: false",
+                    {"loc": (*where, "runtime")},
+                )
+        elif not self.constraints:
+            raise PydanticCustomError(
+                "section_needed",
+                "a recommended variant needs the section 'constraints'",
+                {"loc": ("service", "variant")},
+            )
         return self
 
     @model_validator(mode="after")

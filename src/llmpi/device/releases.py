@@ -1,0 +1,250 @@
+"""The releases of the service on a device: folders that never change, and two links to them.
+
+    STORE/service/releases/ID/settings.json     how the model is served
+                              expectation.json  what the canary expects of it
+                              monitor.json      what looks after it
+                              manifest.json     hashes of these; size and time of the model file
+                              model.gguf        a hard link to the file in the store
+                              runtime           a link to the code it runs with
+    STORE/service/runtimes/KEY/                 a venv: engine, llmpi and the server's packages
+    STORE/service/current, previous             links to a release
+
+What is served is what `current` points to; it is switched by rename(2), so that a reader sees the
+release before or the one behind, never none and never a half. The hard link holds the model: the
+store may remove or replace its own name for the file, and the release still has it.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpi.device import store as models
+
+State = dict[str, Any]
+SETTINGS, MANIFEST = "settings.json", "manifest.json"
+MODEL, RUNTIME = "model.gguf", "runtime"
+PROGRAM = '#!/bin/sh\nexec "${0%/*}/python" -m llmpi.device.cli "$@"\n'
+
+
+class ReleaseError(Exception):
+    """A release cannot be made or switched to; the message is for a person."""
+
+
+def state(store: Path) -> State:
+    """`current` and `previous` (ids, None where there is none), and all `releases`."""
+    return {
+        "current": _linked(store, "current"),
+        "previous": _linked(store, "previous"),
+        "releases": sorted(path.name for path in _folder(store).glob("[!.]*")),
+    }
+
+
+def incoming(store: Path, release: str) -> Path:
+    """Where the files of a release are put before `add`."""
+    return _folder(store) / f".{release}.new"
+
+
+def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> None:
+    """Make a release of what lies in `incoming`; one that is there already stays as it is.
+
+    Args:
+        gguf: a model file of the store, taken in with this hash.
+        runtime: key of a runtime that is there.
+
+    Raises:
+        ReleaseError: the model or the runtime is not there, or the disk has no hard links.
+    """
+    final, new = _folder(store) / release, incoming(store, release)
+    if final.is_dir():
+        shutil.rmtree(new, ignore_errors=True)
+        return
+    if not models.use(Path(gguf), sha256):
+        raise ReleaseError(f"{gguf} is not the file that was deployed; deploy it again")
+    if not _runtime(store, runtime).is_dir():
+        raise ReleaseError(f"the runtime {runtime} is not there; install the service again")
+    for name in (MODEL, RUNTIME, MANIFEST):
+        (new / name).unlink(missing_ok=True)
+    try:
+        os.link(gguf, new / MODEL)
+    except OSError as error:
+        raise ReleaseError(
+            f"{gguf} cannot be linked ({error.strerror}): the store must lie on a file system with "
+            "hard links, such as ext4"
+        ) from None
+    (new / RUNTIME).symlink_to(Path("../../runtimes") / runtime)
+    status = (new / MODEL).stat()
+    manifest = {
+        "release": release,
+        "model": {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
+        "files": {path.name: models.sha256_of(path) for path in sorted(new.glob("*.json"))},
+    }
+    (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    _to_disk(new)
+    new.rename(final)
+    _to_disk(final.parent)
+
+
+def check(folder: Path) -> State:
+    """The settings of a release, if it is the one that was made.
+
+    Raises:
+        ReleaseError: a file of it was changed or is gone.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        model = (folder / MODEL).stat()
+        found = {name: models.sha256_of(folder / name) for name in manifest["files"]}
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{folder} is no release: {error}") from None
+    if (model.st_size, model.st_mtime_ns) != tuple(
+        manifest["model"][key] for key in ("bytes", "mtime_ns")
+    ):
+        raise ReleaseError(f"{folder / MODEL} was changed since the release was made")
+    if changed := [name for name, sha256 in manifest["files"].items() if found[name] != sha256]:
+        raise ReleaseError(f"{folder / changed[0]} was changed since the release was made")
+    return json.loads((folder / SETTINGS).read_text())
+
+
+def switch(store: Path, release: str) -> State:
+    """Serve `release` from the next start on, and keep the one before; returns the state before.
+
+    Raises:
+        ReleaseError: there is no such release.
+    """
+    before = state(store)
+    if release not in before["releases"]:
+        raise ReleaseError(f"there is no release {release} in {_folder(store)}")
+    if before["current"] not in (None, release):
+        # First: when the machine dies between the two, both links name a release that works.
+        _point(store, "previous", before["current"])
+    _point(store, "current", release)
+    return before
+
+
+def restore(store: Path, *, current: str | None, previous: str | None) -> State:
+    """Go back to a state that `switch` returned; returns the state now."""
+    _point(store, "current", current)
+    _point(store, "previous", previous)
+    return state(store)
+
+
+def roll_back(store: Path) -> State:
+    """Serve the previous release again; returns the state now.
+
+    The one that is left is not kept as the previous one: rolling back twice does not lead to it.
+
+    Raises:
+        ReleaseError: there is none to go back to.
+    """
+    before = state(store)
+    if not before["previous"] or before["previous"] == before["current"]:
+        raise ReleaseError("there is no previous release to go back to")
+    return restore(store, current=before["previous"], previous=None)
+
+
+def prune(store: Path) -> list[str]:
+    """Remove the releases and runtimes that neither link needs; returns the releases' ids."""
+    now = state(store)
+    kept = {now["current"], now["previous"]}
+    removed = [release for release in now["releases"] if release not in kept]
+    for release in removed:
+        shutil.rmtree(_folder(store) / release)
+    for half_made in _folder(store).glob(".*.new"):
+        shutil.rmtree(half_made)
+    needed = {(_folder(store) / r / RUNTIME).resolve() for r in kept if r}
+    for runtime in _runtime(store, "").glob("*"):
+        if runtime.resolve() not in needed:
+            shutil.rmtree(runtime)
+    return removed
+
+
+def make_runtime(store: Path, key: str, wheels: str) -> None:
+    """A venv of its own for the service: this interpreter's packages, and `wheels` beside them.
+
+    The packages are hard links, so it costs little room; the installer replaces files and never
+    writes into them. A later update of llmpi or the engine on this device does not touch it.
+
+    Args:
+        wheels: folder of wheels, installed without a network.
+    """
+    final = _runtime(store, key)
+    if final.is_dir():
+        return
+    new = _runtime(store, f".{key}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    base = getattr(sys, "_base_executable", sys.executable)
+    subprocess.run([base, "-m", "venv", "--without-pip", str(new)], check=True)
+    [packages] = new.glob("lib/python*/site-packages")
+    ours = Path(sys.prefix) / packages.relative_to(new)
+    shutil.copytree(ours, packages, copy_function=os.link, dirs_exist_ok=True, symlinks=True)
+    install = [str(new / "bin/python"), "-m", "pip", "install", "--quiet", "--no-index"]
+    install += ["--no-deps", "--force-reinstall", "--disable-pip-version-check"]
+    subprocess.run([*install, *map(str, sorted(Path(wheels).glob("*.whl")))], check=True)
+    # A script that pip writes would name the folder this one had while it was made.
+    program = new / "bin/llmpi-device"
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    new.rename(final)
+
+
+def _linked(store: Path, name: str) -> str | None:
+    try:
+        release = (store / "service" / name).readlink().name
+    except OSError:
+        return None
+    return release if (_folder(store) / release).is_dir() else None
+
+
+def _point(store: Path, name: str, release: str | None) -> None:
+    link = store / "service" / name
+    if release is None:
+        link.unlink(missing_ok=True)
+    else:
+        partial = link.with_name(f".{name}.part")
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+        partial.symlink_to(Path("releases") / release)
+        partial.replace(link)
+    _to_disk(link.parent)
+
+
+def _folder(store: Path) -> Path:
+    return store / "service/releases"
+
+
+def _runtime(store: Path, key: str) -> Path:
+    return store / "service/runtimes" / key
+
+
+def _to_disk(folder: Path) -> None:
+    """What was done in a folder outlives a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+DO: dict[str, Callable[..., Any]] = {
+    do.__name__: do for do in (add, make_runtime, prune, restore, roll_back, state, switch)
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """`llmpi-device releases REQUEST`: `store`, `do` (a name of `DO`), and its arguments.
+
+    Prints `answer`, or `error` in words for a person.
+    """
+    request = json.loads(argv[0])
+    store, do = Path(request.pop("store")), DO[request.pop("do")]
+    try:
+        print(json.dumps({"answer": do(store, **request)}))
+    except ReleaseError as error:
+        print(json.dumps({"error": str(error)}))
+    return 0

@@ -1,0 +1,1 @@
+"""From a study to a service on devices that is rolled out and looked after."""

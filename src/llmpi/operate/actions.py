@@ -1,0 +1,111 @@
+"""What `llmpi service` does."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmpi import layout
+from llmpi.config_file import load_study
+from llmpi.errors import LlmpiError
+from llmpi.operate import host, service
+from llmpi.operate.release import devices_of, release_for, service_of
+from llmpi.operate.rollout import roll_out, split
+from llmpi.operate.units import SERVICE
+from llmpi.records import Record
+from llmpi.remote.connection import Device, connected
+from llmpi.remote.provision import Parts
+from llmpi.remote.wheel import build
+from llmpi.study import Service, Study
+
+SERVER_LOCK = Path("envs/serve.lock")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; 1 where it did not come out well on some device."""
+    study = load_study(args.config)
+    devices = devices_of(study, args.device)
+    if args.action == "install":
+        return install(study, devices)
+    failed = 0
+    for name in devices:
+        try:
+            with connected(name, study.devices[name].model_dump()) as device:
+                failed += _act(args, device, service_of(study))
+        except LlmpiError as error:  # the others are looked at all the same
+            print(f"llmpi: {error}", file=sys.stderr)
+            failed += 1
+    return min(1, failed)
+
+
+def _act(args: argparse.Namespace, device: Device, asked: Service) -> int:
+    """Do it on one device; 1 where it did not come out well."""
+    name = device.name
+    if args.action == "status":
+        print(f"{name}: {_words(service.status(device))}")
+    elif args.action == "logs":
+        print(f"--- {name}\n{host.logs(device, SERVICE, args.lines)}", end="")
+    elif args.action == "remove":
+        service.remove(device, asked)
+        print(f"{name}: removed")
+    elif objections := service.roll_back(device, asked):
+        print(f"{name}: {'; '.join(objections)}")
+        return 1
+    else:
+        print(f"{name}: rolled back")
+    return 0
+
+
+def install(study: Study, devices: Sequence[str]) -> int:
+    """Roll the study's release out; 0 where every device serves it."""
+    # All are looked for before the first device is touched.
+    releases = {name: release_for(study, name) for name in devices}
+    installer = service.Installer(study, releases, _parts(), SERVER_LOCK)
+    stages = split(devices, service_of(study).stages)
+    result = roll_out(stages, installer.update, installer.undo, say=_say)
+    for name in result.updated:
+        try:
+            installer.finish(name)
+        except LlmpiError as error:  # it serves; the next update removes them
+            _say(f"{name}: its old releases are still there: {error}")
+    untouched = set(devices) - {*result.updated, *result.rolled_back, *result.stuck}
+    if not result.good:
+        print(
+            f"llmpi: the release failed on {', '.join(result.objections)}; rolled back: "
+            f"{', '.join(result.rolled_back) or 'none'}; never touched: "
+            f"{', '.join(sorted(untouched)) or 'none'}",
+            file=sys.stderr,
+        )
+    for name, reason in result.stuck.items():
+        print(f"llmpi: {name} could not be rolled back, look at it: {reason}", file=sys.stderr)
+    return int(not result.good)
+
+
+def _parts() -> Parts:
+    """What devices are made ready with, the wheel built anew.
+
+    Raises:
+        LlmpiError: not in the project's folder, or the wheel could not be built.
+    """
+    lock, installer = Path("envs/device.lock"), Path("src/llmpi/device/install.py")
+    for file in (lock, installer, SERVER_LOCK):
+        if not file.is_file():
+            raise LlmpiError(f"{file} is not here; run llmpi service in the project's own folder")
+    wheel = Path(layout.WHEEL)
+    build(Path(), wheel)
+    return Parts(wheel=wheel, lock=lock, installer=installer, engines=Path(layout.ENGINES))
+
+
+def _words(status: Record) -> str:
+    if status["state"] == "not installed":
+        return "not installed"
+    memory = status["memory_bytes"]
+    return (
+        f"{status['state']} since {status['since'] or 'never'}, release {status['current']}, "
+        f"before it {status['previous'] or 'none'}, {status['restarts']} restarts, "
+        + (f"{memory / 1e6:.0f} MB" if memory is not None else "memory unknown")
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,261 @@
+"""What a canary is to expect of a service: made on the workstation, from a study's records.
+
+What the service serves is known to the bit, so the canary asks what this very file answers surely:
+questions and prefixes whose likeliest tokens lead by far. Rounding on another processor flips
+near ties (`docs/methodology.md`, *Parity*), and a canary must not sing because of that.
+"""
+
+import logging
+import statistics
+from collections.abc import Sequence
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from llmpi import layout
+from llmpi.device import answers, canary
+from llmpi.device.supervise import Death, supervise
+from llmpi.errors import LlmpiError
+from llmpi.jobs import tell
+from llmpi.quality import squad
+from llmpi.quality.parity import TOP1_AT_LEAST_PCT
+from llmpi.quality.prompt import messages
+from llmpi.records import Record, is_ok, now, read_json
+from llmpi.runs import Session, sessions
+from llmpi.study import SquadTask, Study
+
+log = logging.getLogger(__name__)
+
+QUESTIONS, UNANSWERABLE, FEWEST_QUESTIONS = 16, 4, 4
+CANDIDATES = 64
+"""Questions the file is asked again, to find the surest among them."""
+PREFIXES, SURE_NATS = 32, 0.5
+"""Harmless differences between engines flipped no token that led by more than 0.32 nats."""
+TG_AT_LEAST = 0.85
+"""Of the tg that the study measured."""
+
+
+def expectation(
+    study: Study, model: str, quant: str, device: str, *, runtime: str | None = None, threads: int
+) -> Record:
+    """The canary's questions, the answers expected, and the limits.
+
+    Reads the study's records below `results/`, and asks the variant's GGUF file there.
+
+    Args:
+        runtime: how the service runs its engine; by default the study's first one.
+        threads: of the engine on this machine.
+
+    Returns:
+        `questions` (`prompt`, `golds`, `answer`), `prefixes` (`prompt`, `next`), `max_new_tokens`,
+        `speed` (`prompt`, `prompt_tokens`, `output_tokens`), `limits` (see
+        `llmpi.device.canary.LIMITS`), `reference` (what the limits were made of), and what it is
+        an expectation of: `study`, `device`, `model`, `quant`, `runtime`, `workload`,
+        `gguf_sha256`, `gguf_bytes`.
+
+    Raises:
+        LlmpiError: the study does not run this variant there, a record is missing or failed, the
+            device computes another model, or the model answers too little to be watched by.
+    """
+    session = _session(study, model, quant, device, runtime)
+    variant = {"model": model, "quant": quant}
+    manifest = _record(layout.GGUF_MANIFEST, "gguf", **variant)
+    bench = _record(layout.BENCH, "measured", study=study.study, **session._asdict())
+    workload = sessions(study)[session][0]
+    speed = measured_speed(bench["workloads"][workload], f"{device}, {model} {quant}: {workload}")
+    if study.devices[device].transport != "local" and study.quality:
+        _check_parity(study, variant, device)
+    task = next((name for name, t in study.quality.items() if isinstance(t, SquadTask)), None)
+    if task is None:
+        raise LlmpiError(
+            f"study {study.study}: has no quality task of the kind squad, whose questions a canary "
+            "asks. Add one, and run the study again."
+        )
+    quality = _record(layout.QUALITY, "scored", study=study.study, task=task, **variant)
+    questions = _record(layout.QUESTIONS, "scored", study=study.study, task=task)
+    asked = candidates(quality, questions)
+    found = _ask(
+        {
+            "gguf": layout.at(layout.GGUF, **variant),
+            "threads": threads,
+            "conversations": [question["messages"] for question in asked],
+            "max_new_tokens": quality["settings"]["max_new_tokens"],
+            "speed_tokens": speed["prompt_tokens"],
+        }
+    )
+    chosen = choose_questions(
+        [q | answer for q, answer in zip(asked, found["answers"], strict=True)],
+        f"{model} {quant}, task {task}",
+    )
+    scores = [answers.score(q["golds"], answers.prediction(q["answer"])) for q in chosen]
+    f1 = statistics.fmean(f1 for _, f1 in scores)
+    return {
+        "study": study.study,
+        **session._asdict(),
+        "workload": workload,
+        "gguf_sha256": manifest["sha256"],
+        "gguf_bytes": manifest["bytes"],
+        "made": now(),
+        "max_new_tokens": quality["settings"]["max_new_tokens"],
+        "questions": [
+            {key: q[key] for key in ("id", "prompt", "golds", "answer", "margin_nats")}
+            for q in chosen
+        ],
+        "prefixes": choose_prefixes(found["prefixes"]),
+        "speed": {**found["speed"], "output_tokens": speed["output_tokens"]},
+        "reference": {
+            "em_pct": 100 * statistics.fmean(exact for exact, _ in scores),
+            "f1_pct": 100 * f1,
+            "pp_tps": speed["pp_tps"],
+            "tg_tps": speed["tg_tps"],
+            "engine": found["engine"],
+        },
+        "limits": {
+            "f1_at_least_pct": 100 * wilson_low(f1, len(chosen)),
+            "top1_at_least_pct": TOP1_AT_LEAST_PCT,
+            "tg_at_least_tps": TG_AT_LEAST * speed["tg_tps"],
+        },
+    }
+
+
+def read_expectation(path: Path) -> Record:
+    """What `expectation` returned, from a file.
+
+    Raises:
+        LlmpiError: the file is none.
+    """
+    try:
+        expected = canary.read_expectation(path)
+    except canary.ExpectationError as error:
+        raise LlmpiError(str(error)) from None
+    if lacking := {"device", "model", "quant", "gguf_bytes"} - expected.keys():
+        raise LlmpiError(f"{path}: does not say its {', '.join(sorted(lacking))}")
+    return expected
+
+
+def measured_speed(cell: Record, what: str) -> Record:
+    """Medians of a workload's repetitions, tokens per second, and its lengths in tokens.
+
+    Raises:
+        LlmpiError: the cell failed.
+    """
+    if not is_ok(cell):
+        raise LlmpiError(f"{what}: was not measured ({cell['reason']}); it cannot be watched")
+    size, repetitions = cell["workload"], cell["repetitions"]
+    return {
+        "prompt_tokens": size["prompt_tokens"],
+        "output_tokens": size["output_tokens"],
+        "pp_tps": statistics.median(size["prompt_tokens"] / r["pp_s"] for r in repetitions),
+        "tg_tps": statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions),
+    }
+
+
+def candidates(quality: Record, questions: Record) -> list[dict[str, Any]]:
+    """Questions that the variant answered at least in part, with the chat turns that ask them.
+
+    Of answerable and unanswerable ones half of `CANDIDATES` each at most, in their order.
+    """
+    paragraphs = squad.parse(questions["squad"], "questions")
+    right = {item["id"] for item in quality["items"] if item["f1"] > 0}
+    found = [
+        {
+            "id": question.id,
+            "golds": list(question.golds),
+            "messages": messages(p.context, question.question, quality["settings"]["examples"]),
+        }
+        for p in paragraphs
+        for question in p.questions
+        if question.id in right
+    ]
+    kinds = ([q for q in found if q["golds"]], [q for q in found if not q["golds"]])
+    kept = {q["id"] for kind in kinds for q in kind[: CANDIDATES // 2]}
+    return [q for q in found if q["id"] in kept]
+
+
+def choose_questions(asked: Sequence[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+    """The surest of those that the file answers at least in part, in the order they were asked.
+
+    A quarter are unanswerable, where there are so many of both kinds: a model that always abstains
+    is to be noticed, and one that never does.
+
+    Raises:
+        LlmpiError: there are fewer than `FEWEST_QUESTIONS`.
+    """
+    right = [q for q in asked if answers.score(q["golds"], answers.prediction(q["answer"]))[1] > 0]
+    right.sort(key=lambda q: q["margin_nats"], reverse=True)
+    answerable, unanswerable = (
+        [q for q in right if q["golds"]],
+        [q for q in right if not q["golds"]],
+    )
+    none = unanswerable[: max(UNANSWERABLE, QUESTIONS - len(answerable))]
+    chosen = {q["id"] for q in answerable[: QUESTIONS - len(none)] + none}
+    if len(chosen) < FEWEST_QUESTIONS:
+        raise LlmpiError(
+            f"{what}: answers only {len(chosen)} questions at least in part; a canary needs "
+            f"{FEWEST_QUESTIONS}. Serve a better variant, or score more questions."
+        )
+    return [q for q in asked if q["id"] in chosen]
+
+
+def choose_prefixes(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Prefixes spread over the text, from where the model is sure of what follows."""
+    sure = [prefix for prefix in found if prefix["margin_nats"] >= SURE_NATS]
+    if len(sure) < PREFIXES:
+        least = sorted((p["margin_nats"] for p in found), reverse=True)[:PREFIXES][-1]
+        sure = [prefix for prefix in found if prefix["margin_nats"] >= least]
+    step = len(sure) / min(PREFIXES, len(sure))
+    return [sure[int(i * step)] for i in range(min(PREFIXES, len(sure)))]
+
+
+def wilson_low(mean: float, items: int) -> float:
+    """Lower end of the 95 % score interval of a share (Wilson 1927), never below 0.
+
+    Of the mean of scores between 0 and 1 it is conservative: none of them can spread wider than
+    yes and no with the same mean.
+    """
+    z = statistics.NormalDist().inv_cdf(0.975)
+    middle = mean + z**2 / (2 * items)
+    spread = z * sqrt(mean * (1 - mean) / items + z**2 / (4 * items**2))
+    return max(0.0, (middle - spread) / (1 + z**2 / items))
+
+
+def _ask(job: dict[str, Any]) -> Record:
+    outcome = supervise("llmpi.operate.reference", job, log=tell)
+    if isinstance(outcome, Death):
+        raise LlmpiError(f"{job['gguf']}: {outcome.reason}")
+    return outcome
+
+
+def _session(study: Study, model: str, quant: str, device: str, runtime: str | None) -> Session:
+    known = sessions(study)
+    session = Session(device, model, quant, runtime or next(iter(study.runtimes)))
+    if session not in known:
+        offered = ", ".join("/".join(s) for s in known)
+        raise LlmpiError(
+            f"study {study.study}: does not run {'/'.join(session)}; it runs {offered}"
+        )
+    return session
+
+
+def _check_parity(study: Study, variant: dict[str, str], device: str) -> None:
+    parity = _record(layout.PARITY, "measured", study=study.study, device=device, **variant)
+    if not parity["agrees"]:
+        raise LlmpiError(
+            f"device {device}: {parity['reason']}; the workstation's answers are no reference for "
+            "it. See docs/methodology.md, Parity."
+        )
+
+
+def _record(pattern: str, stage: str, **wildcards: str) -> Record:
+    """A record of the study.
+
+    Raises:
+        LlmpiError: it is not there, or says that its cell failed.
+    """
+    path = Path(layout.at(pattern, **wildcards))
+    if not path.is_file():
+        raise LlmpiError(f"{path}: is not there yet; run `snakemake --cores 4 {stage}` first")
+    record = read_json(path)
+    if not is_ok(record):
+        raise LlmpiError(f"{path}: failed: {record.get('reason')}")
+    return record

@@ -1,0 +1,141 @@
+"""What a model file answers to the canary's prompts, as a service will be asked them.
+
+One sequence, one request after the other, what it shares with the one before kept: as
+llama-cpp-python's server computes. `python -m llmpi.operate.reference JOB OUT` is the process that
+loads the engine; its arguments are JSON files.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from llmpi.device import engine_info
+from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.text import TEXT
+from llmpi.quality.chat import ChatFormat
+from llmpi.quality.schedule import common_prefix
+
+BATCH_TOKENS = 512
+"""As the server has it by default."""
+SHORTEST_PREFIX_CHARACTERS = 60
+NO_TOKEN = -1
+
+
+def answer_all(job: dict[str, Any]) -> dict[str, Any]:
+    """The most likely answers, and how sure the model is of them.
+
+    Args:
+        job: `gguf`, `threads`, `conversations` (lists of chat turns), `max_new_tokens`,
+            `speed_tokens` (length of the speed request's prompt).
+
+    Returns:
+        `answers`, one for each conversation: `prompt` (as a completion request sends it), `answer`,
+        `margin_nats` (the least distance of log-probability between the likeliest token and the
+        next, over the answer's tokens); `prefixes`: `prompt`, `next` (text of the likeliest token),
+        `margin_nats`; `speed`: `prompt` and its `prompt_tokens`.
+
+    Raises:
+        EngineError: the file cannot be loaded, or the prompts do not fit its context.
+    """
+    settings = Settings(threads=job["threads"], batch_tokens=BATCH_TOKENS)
+    with Engine(Path(job["gguf"]), settings, context_tokens=BATCH_TOKENS) as engine:
+        bos, eos = engine.special_texts()
+        chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
+        # The server puts the BOS in front by itself where the model wants one.
+        own_bos = bos if llama_cpp.llama_vocab_get_add_bos(engine.vocab) else ""
+        prompts = [chat.render(turns).removeprefix(own_bos) for turns in job["conversations"]]
+        asked = [engine.tokenize(own_bos + prompt) for prompt in prompts]
+        text_tokens = len(engine.tokenize(TEXT))
+        longest = max([text_tokens, *map(len, asked)])
+        engine.resize(longest + job["max_new_tokens"])
+        reader = _Reader(engine)
+        answers = [
+            {"prompt": prompt, **_answer(reader, tokens, job["max_new_tokens"])}
+            for prompt, tokens in zip(prompts, asked, strict=True)
+        ]
+        return {
+            "status": "ok",
+            "answers": answers,
+            "prefixes": list(_prefixes(reader, TEXT)),
+            "speed": _speed(engine, job["speed_tokens"]),
+            "engine": engine_info.describe(),
+        }
+
+
+class _Reader:
+    """A sequence that keeps what the next prompt has in common with it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._tokens: list[int] = []
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """Have exactly `tokens` in the sequence, the last of them computed just now."""
+        kept = common_prefix([[*self._tokens, NO_TOKEN], tokens])
+        self.engine.keep(kept)
+        self.engine.decode(tokens[kept:])
+        self._tokens = list(tokens)
+
+    def append(self, token: int) -> None:
+        self.engine.decode([token])
+        self._tokens.append(token)
+
+    def next(self) -> tuple[int, float]:
+        """The likeliest token, and by how much in nats."""
+        pointer = llama_cpp.llama_get_logits_ith(self.engine.context, -1)
+        logits = np.ctypeslib.as_array(pointer, (self.engine.vocab_tokens,))
+        second, first = np.sort(np.partition(logits, -2)[-2:])
+        return int(logits.argmax()), float(first - second)
+
+
+def _answer(reader: _Reader, prompt: Sequence[int], limit: int) -> dict[str, Any]:
+    reader.read(prompt)
+    tokens: list[int] = []
+    token, margin = reader.next()
+    least = margin
+    while not reader.engine.is_end(token):
+        tokens.append(token)
+        if len(tokens) == limit:
+            break
+        reader.append(token)
+        token, margin = reader.next()
+        least = min(least, margin)
+    return {"answer": reader.engine.text(tokens), "margin_nats": least}
+
+
+def _prefixes(reader: _Reader, text: str) -> Iterator[dict[str, Any]]:
+    """The text up to the end of each of its words, and what the model finds likeliest behind it."""
+    for end, character in enumerate(text):
+        if character != " " or end < SHORTEST_PREFIX_CHARACTERS:
+            continue
+        reader.read(reader.engine.tokenize(text[:end]))
+        token, margin = reader.next()
+        said = reader.engine.text([token])
+        # A piece of a character, white space or an end cannot be compared as text.
+        if said.strip() and "\ufffd" not in said:
+            yield {"prompt": text[:end], "next": said.strip(), "margin_nats": margin}
+
+
+def _speed(engine: Engine, prompt_tokens: int) -> dict[str, Any]:
+    """A prompt of about so many tokens."""
+    one = len(engine.tokenize(TEXT))
+    tokens = engine.tokenize(TEXT * (prompt_tokens // one + 1))[:prompt_tokens]
+    return {"prompt": engine.text(tokens), "prompt_tokens": len(tokens)}
+
+
+def main(job: str, out: str) -> None:
+    engine_info.log_to(sys.stderr.write)
+    try:
+        record = answer_all(json.loads(Path(job).read_text()))
+    except EngineError as error:
+        sys.exit(str(error))
+    Path(out).write_text(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,137 @@
+"""What a release of the service is: which variant of a study, and all that is served with it."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from llmpi import layout
+from llmpi.errors import LlmpiError
+from llmpi.operate.expectation import expectation
+from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json, write_json
+from llmpi.study import ServedVariant, Service, Study
+
+log = logging.getLogger(__name__)
+
+
+class Release(NamedTuple):
+    """A release for a device, as it lies on the workstation; `settings` go there as they are."""
+
+    settings: Record
+    gguf: Path
+    sha256: str
+    expectation: Path
+    """Of `llmpi.operate.expectation`."""
+
+    def id(self, runtime: str) -> str:
+        """The same for the same content: settings, model, expectation and code (`runtime`)."""
+        content = [self.settings, self.sha256, sha256_of(self.expectation), runtime]
+        return sha256_of_json(content)[:12]
+
+
+def service_of(study: Study) -> Service:
+    """
+    Raises:
+        LlmpiError: the study has none.
+    """
+    if study.service is None:
+        raise LlmpiError(f"study {study.study} has no section 'service' (see config/README.md)")
+    return study.service
+
+
+def devices_of(study: Study, asked: list[str]) -> list[str]:
+    """The service's devices, in the order of the rollout; those `asked` for, if any are.
+
+    Raises:
+        LlmpiError: the study has none, or none of such a name.
+    """
+    named = service_of(study).devices or [
+        name for name, device in study.devices.items() if device.transport == "ssh"
+    ]
+    if not named:
+        raise LlmpiError(f"study {study.study} has no device behind SSH; a service needs one")
+    if unknown := [name for name in asked if name not in named]:
+        raise LlmpiError(f"no service device '{unknown[0]}'; there are: {', '.join(named)}")
+    return [name for name in named if not asked or name in asked]
+
+
+def release_for(study: Study, device: str) -> Release:
+    """The release that the study's config asks for on a device.
+
+    Raises:
+        LlmpiError: a file that it is made of is not there, with what makes it.
+    """
+    service = service_of(study)
+    served = _served(study, service, device)
+    gguf, manifest = (
+        Path(layout.at(pattern, model=served.model, quant=served.quant))
+        for pattern in (layout.GGUF, layout.GGUF_MANIFEST)
+    )
+    record = _made(manifest, f"snakemake {manifest}")
+    if not is_ok(record) or not gguf.is_file():
+        reason = record.get("reason", f"{gguf} is gone; run: snakemake --forcerun {manifest}")
+        raise LlmpiError(f"{served.model} {served.quant} cannot be served: {reason}")
+    expected = _expectation(study, served, device, record["sha256"])
+    return Release(settings(study, served, device), gguf, record["sha256"], expected)
+
+
+def settings(study: Study, served: ServedVariant, device: str) -> Record:
+    """What `llmpi-device serve` reads: how the variant was measured, and what is asked of it."""
+    service = service_of(study)
+    asked: dict[str, Any] = service.model_dump(
+        include={"port", "context_tokens", "waiting", "answer_s", "drain_s"}
+    )
+    runtime = study.runtimes[served.runtime].model_dump(exclude={"threads"})
+    threads = study.runtimes[served.runtime].threads or study.devices[device].threads
+    named = served.model_dump(include={"model", "quant"})
+    return {**named, **asked, "runtime": runtime, "threads": threads}
+
+
+def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) -> Path:
+    """What the canary expects; made again only for another model file or newer measurements.
+
+    A new one has a new date in it and would make a new release of the same.
+    """
+    cell = {"study": study.study, "device": device, **served.model_dump()}
+    path = Path(layout.at(layout.EXPECTATION, **cell))
+    records = [Path(layout.at(layout.BENCH, **cell)), Path(layout.at(layout.PARITY, **cell))]
+    records += [Path(layout.at(layout.QUALITY, **cell, task=task)) for task in study.quality]
+    changed = max((record.stat().st_mtime for record in records if record.is_file()), default=0)
+    current = path.is_file() and path.stat().st_mtime >= changed
+    if not current or read_json(path)["gguf_sha256"] != sha256:
+        log.info("asking %s %s what a canary is to expect of it", served.model, served.quant)
+        threads = len(os.sched_getaffinity(0))
+        variant = (served.model, served.quant, device)
+        write_json(path, expectation(study, *variant, runtime=served.runtime, threads=threads))
+    return path
+
+
+def _served(study: Study, service: Service, device: str) -> ServedVariant:
+    if isinstance(service.variant, ServedVariant):
+        return service.variant
+    path = Path(layout.at(layout.RECOMMENDATION, study=study.study))
+    found = _made(path, f"snakemake {path}")
+    decision = next((d for d in found.get("decisions", []) if d["where"] == device), None)
+    if decision is None or decision["pick"] is None:
+        raise LlmpiError(
+            f"{path} recommends nothing for device {device}; look at the report, or name a variant "
+            "in the section 'service'"
+        )
+    pick = next(c for c in found["candidates"] if c["id"] == decision["pick"])
+    variant = ServedVariant(**{key: pick[key] for key in ("model", "quant", "runtime")})
+    if not study.runtimes[variant.runtime].repack:
+        raise LlmpiError(
+            f"{path} recommends runtime {variant.runtime}, which has repack: false; the server "
+            "always repacks weights. Name a variant in the section 'service'."
+        )
+    return variant
+
+
+def _made(path: Path, how: str) -> Record:
+    """
+    Raises:
+        LlmpiError: the file is not there; `how` says what makes it.
+    """
+    if not path.is_file():
+        raise LlmpiError(f"{path} is not there yet; run: {how}")
+    return read_json(path)

@@ -1,0 +1,288 @@
+"""`llmpi-device serve` as a process of its own, its socket held by somebody else, as by systemd."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_llama import tiny_llama
+
+from llmpi.device import releases, store
+
+KEY = "0123456789abcdef-only-for-this-test"
+SECRET = "pomegranate"
+CONTEXT_TOKENS, WAITING = 64, 4
+RUNTIME = {
+    "batch_tokens": 64,
+    "ubatch_tokens": 64,
+    "kv_cache": "f16",
+    "flash_attention": "auto",
+    "mmap": True,
+    "mlock": False,
+    "repack": True,
+    "omp_wait_policy": None,
+}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of a tiny random model."""
+    root = tmp_path_factory.mktemp("store")
+    data = tiny_llama(tmp_path_factory.mktemp("tiny")).read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    found = store.expect(root, "tiny/F32.gguf", len(data), sha256, None)
+    Path(found["partial"]).write_bytes(data)
+    assert store.accept(root, "tiny/F32.gguf", sha256)
+    (root / "service/runtimes/none").mkdir(parents=True)
+    new = releases.incoming(root, "one")
+    new.mkdir(parents=True)
+    settings = {
+        "model": "tiny",
+        "quant": "F32",
+        "port": 0,
+        "context_tokens": CONTEXT_TOKENS,
+        "waiting": WAITING,
+        "answer_s": 60,
+        "drain_s": 60,
+        "threads": 1,
+        "runtime": RUNTIME,
+    }
+    (new / "settings.json").write_text(json.dumps(settings))
+    releases.add(root, "one", gguf=found["path"], sha256=sha256, runtime="none")
+    return root / "service/releases/one"
+
+
+@dataclass
+class Served:
+    """A listening socket, and processes that serve on it one after the other."""
+
+    release: Path
+    folder: Path
+    listening: socket.socket
+    notified: socket.socket
+
+    def start(self) -> subprocess.Popen[str]:
+        """A process that is ready."""
+        take = f'exec 3<&{self.listening.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
+        serve = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", self.release]
+        environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            "CREDENTIALS_DIRECTORY": str(self.folder),
+        }
+        process = subprocess.Popen(
+            ["bash", "-c", take, "bash", *serve],
+            env=environment,
+            pass_fds=[self.listening.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.notified.settimeout(0.2)
+        while process.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                assert self.notified.recv(100) == b"READY=1"
+                return process
+        pytest.fail(process.communicate()[0])
+
+    def stop(self, process: subprocess.Popen[str]) -> str:
+        """What it wrote."""
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGTERM, said  # which systemd calls a clean end
+        assert self.notified.recv(100) == b"STOPPING=1"
+        return said
+
+    def ask(
+        self,
+        body: Any,
+        path: str = "/v1/completions",
+        key: str | None = KEY,
+    ) -> tuple[int, Message, str]:
+        """Status, headers, body."""
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        headers |= {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"http://127.0.0.1:{self.listening.getsockname()[1]}{path}"
+        request = urllib.request.Request(address, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, answer.headers, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read().decode()
+
+
+@pytest.fixture
+def served(release: Path, tmp_path: Path) -> Iterator[Served]:
+    (tmp_path / "key").write_text(KEY)
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=128) as listening,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
+    ):
+        notified.bind(str(tmp_path / "notify"))
+        yield Served(release, tmp_path, listening, notified)
+
+
+def asked(tokens: int = 4, prompt: str = "in the", **more: Any) -> dict[str, Any]:
+    return {"prompt": prompt, "max_tokens": tokens, "temperature": 0, **more}
+
+
+@contextlib.contextmanager
+def running(served: Served) -> Iterator[list[str]]:
+    """A served socket; the list has what the process wrote, behind the block."""
+    process, said = served.start(), []
+    try:
+        yield said
+    finally:
+        said.append(served.stop(process))
+
+
+CHAT = "/v1/chat/completions"
+HELLO = [{"role": "user", "content": "in the"}]
+MANY = [{"role": "user", "content": SECRET * 30}]
+
+
+def test_it_refuses_what_it_cannot_answer_and_writes_none_of_it_down(served: Served) -> None:
+    with running(served) as said:
+        status, headers, body = served.ask(asked())
+        assert (status, headers["connection"]) == (200, "close")
+        assert json.loads(body)["usage"]["completion_tokens"] == 4
+        assert json.loads(body)["model"] == "tiny/F32"
+        for key in (None, KEY[:-1]):
+            assert served.ask(asked(), key=key)[0] == 401
+        assert served.ask(None, "/health", key=None)[0] == 200
+        for stream in (False, True):
+            oversized = [
+                served.ask(asked(prompt=SECRET * 30, stream=stream)),
+                served.ask({"messages": MANY, "stream": stream}, CHAT),
+            ]
+            for status, _, body in oversized:
+                assert status == 400
+                assert json.loads(body)["error"]["code"] == "context_length_exceeded"
+            assert served.ask(asked(prompt=SECRET * 10_000, stream=stream))[0] == 413
+        for wrong in (b"{", b"[" * 3000, {"prompt": [SECRET] * 2}, {"max_tokens": SECRET}):
+            status, _, body = served.ask(wrong)
+            assert (status, SECRET in body) == (400, False)
+        assert served.ask({"messages": SECRET}, CHAT)[0] == 400
+        assert served.ask(asked(logprobs=3))[0] == 400
+        assert served.ask({"input": SECRET}, "/v1/embeddings")[0] == 404
+        # The engine would die of this one.
+        assert served.ask(asked(grammar=f"root ::= {SECRET}"))[0] == 400
+        schema = {"type": "json_object", "schema": {"pattern": f"^{SECRET}("}}
+        assert served.ask({"messages": HELLO, "response_format": schema}, CHAT)[0] == 400
+        assert served.ask(asked())[0] == 200
+    assert "POST /v1/completions 200" in said[0]
+    assert SECRET not in said[0]
+    assert KEY not in said[0]
+
+
+EXTREMES: list[dict[str, Any]] = [
+    {"seed": 2**40},
+    {"seed": -1},
+    {"top_k": -5},
+    {"top_k": 10**9},
+    {"temperature": 1e30},
+    {"top_p": 0.0, "temperature": 1.0},
+    {"min_p": 1.0, "temperature": 1.0},
+    {"logit_bias": {"999999999": 5.0}},
+    {"logit_bias": {"-7": 5.0}},
+    {"stop": [""]},
+    {"stop": [SECRET] * 100},
+    {"suffix": SECRET},
+    {"max_tokens": 10**9},
+    {"max_tokens": 0},
+    {"max_tokens": -1},
+    {"min_tokens": 10**9},
+    {"repeat_penalty": 1e30},
+    {"mirostat_mode": 2, "mirostat_tau": 0.0, "mirostat_eta": 0.001},
+    {"prompt": ""},
+    {"prompt": "\ud800"},
+    {"prompt": "\0" * 20},
+    {"echo": True, "best_of": 9},
+]
+
+
+def test_no_setting_of_a_request_kills_it(served: Served) -> None:
+    with running(served) as said:
+        for extreme in EXTREMES:
+            for stream in (False, True):
+                with contextlib.suppress(http.client.IncompleteRead):  # a stream that failed
+                    status, _, _ = served.ask({**asked(), **extreme, "stream": stream})
+                    assert status in (200, 400, 422, 500), extreme
+                assert served.ask(asked())[0] == 200, extreme
+    assert SECRET not in said[0]
+
+
+def test_streams_end_whole(served: Served) -> None:
+    with running(served):
+        status, _, body = served.ask(asked(tokens=8, stream=True))
+        assert status == 200
+        assert body.rstrip().endswith("data: [DONE]")
+
+
+def test_fifty_clients_at_once(served: Served) -> None:
+    with running(served), ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: served.ask(asked(tokens=40)), range(50)))
+        assert {status for status, _, _ in answers} <= {200, 503}
+        assert sum(status == 200 for status, _, _ in answers) >= WAITING + 1
+        for status, headers, _ in answers:
+            assert status == 200 or int(headers["retry-after"]) >= 1
+        assert served.ask(asked())[0] == 200
+
+
+def test_no_request_is_lost_between_two_processes(served: Served) -> None:
+    end = threading.Event()
+    lost: list[str] = []
+    statuses: list[int] = []
+
+    def client() -> None:
+        while not end.is_set():
+            try:
+                statuses.append(served.ask(asked(tokens=20))[0])
+            except OSError as error:
+                lost.append(repr(error))
+
+    clients = [threading.Thread(target=client) for _ in range(WAITING)]
+    process = served.start()
+    for thread in clients:
+        thread.start()
+    for _ in range(3):
+        before = len(statuses)
+        while len(statuses) < before + 10:
+            assert not lost
+        served.stop(process)
+        process = served.start()
+    end.set()
+    for thread in clients:
+        thread.join()
+    served.stop(process)
+    assert lost == []
+    assert set(statuses) == {200}
+
+
+def test_a_release_that_was_changed_does_not_start(release: Path, tmp_path: Path) -> None:
+    settings = release / "settings.json"
+    before = settings.read_text()
+    settings.write_text(before.replace("64", "65"))
+    try:
+        command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(release)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        settings.write_text(before)
+    assert done.returncode == 1
+    assert "settings.json was changed since the release was made" in done.stderr

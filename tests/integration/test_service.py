@@ -1,0 +1,366 @@
+"""The service on two devices with Debian's real systemd, over a real sshd, rolled out for real."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+import systemd_device
+from support import ROOT, needed
+
+from llmpi import layout
+from llmpi.operate.expectation import choose_prefixes
+from llmpi.records import read_json, sha256_of, write_json
+from llmpi.remote.engine_wheels import ENGINE
+
+MODEL, GOOD, BAD = "smollm2-135m", "Q4_0", "Q8_0"
+KEY = "0123456789abcdef-only-for-this-test"
+SECRET = "pomegranate"
+PORT = 8080
+MEMORY = 600 * 1024**2
+WAITING = 16
+UNIT = "llmpi-serve.service"
+QUESTIONS = ("What is the capital of France?", "Name a colour.", "What is 2+2?", "Who is Hamlet?")
+
+
+@dataclass
+class Fleet:
+    """Two devices, and a working copy whose study serves on them."""
+
+    work: Any
+    """Of conftest.py."""
+    devices: dict[str, systemd_device.SystemdDevice]
+
+    def llmpi(self, action: str, *more: str, check: bool = True) -> str:
+        command = [sys.executable, "-m", "llmpi.cli", "service", action]
+        done = subprocess.run(
+            [*command, "--config", "config/study.yaml", *more],
+            cwd=self.work.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert KEY not in said
+        assert (done.returncode == 0) == check, said
+        return said
+
+    def configure(self, **service: Any) -> None:
+        self.work.config["service"] |= service
+        self.work.write()
+
+    def releases(self, name: str) -> tuple[str, str | None, list[str]]:
+        folder = f"/home/{systemd_device.USER}/.llmpi/service"
+        device = self.devices[name]
+        links = [
+            device.run("readlink", f"{folder}/{link}", check=False).strip().rpartition("/")[2]
+            for link in ("current", "previous")
+        ]
+        return links[0], links[1] or None, device.run("ls", f"{folder}/releases").split()
+
+
+def engine_wheel(folder: Path) -> Path:
+    """The engine of this machine as a wheel; pip has it from when it was built here."""
+    lock = (ROOT / "envs/device.lock").read_text()
+    found = re.search(rf"^{ENGINE}==(?:.*\\\n)+.*\n", lock, re.MULTILINE)
+    assert found
+    folder.mkdir()
+    (folder / "engine.txt").write_text(found[0])
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--require-hashes"]
+    subprocess.run([*command, "-r", folder / "engine.txt", "-w", folder], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def expectation(work: Any) -> dict[str, Any]:
+    """What this very file answers, as a canary expects it; the study's records are not needed."""
+    job = {
+        "gguf": str(work.folder / layout.at(layout.GGUF, model=MODEL, quant=GOOD)),
+        "threads": 2,
+        "conversations": [[{"role": "user", "content": question}] for question in QUESTIONS],
+        "max_new_tokens": 8,
+        "speed_tokens": 16,
+    }
+    write_json(work.folder / "job.json", job)
+    command = [sys.executable, "-m", "llmpi.operate.reference", "job.json", "answers.json"]
+    subprocess.run(command, cwd=work.folder, check=True, capture_output=True)
+    found = read_json(work.folder / "answers.json")
+    return {
+        "max_new_tokens": 8,
+        "questions": [{**answer, "golds": [answer["answer"]]} for answer in found["answers"]],
+        "prefixes": choose_prefixes(found["prefixes"])[:12],
+        "speed": {**found["speed"], "output_tokens": 8},
+        "limits": {"f1_at_least_pct": 50, "top1_at_least_pct": 75, "tg_at_least_tps": 0.01},
+    }
+
+
+def spoil(work: Any) -> None:
+    """A variant whose weights are in the wrong order: its hash is right, and it talks nonsense."""
+    good, bad = (
+        work.folder / layout.at(layout.GGUF, model=MODEL, quant=quant) for quant in (GOOD, BAD)
+    )
+    data = bytearray(good.read_bytes())
+    middle, shift = len(data) // 2, 18 * 4096  # of whole Q4_0 blocks, so that scales stay scales
+    data[middle:] = data[middle + shift :] + data[middle : middle + shift]
+    bad.write_bytes(data)
+    manifest = read_json(good.with_suffix(".json"))
+    write_json(bad.with_suffix(".json"), manifest | {"quant": BAD, "sha256": sha256_of(bad)})
+
+
+@pytest.fixture(scope="module")
+def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two devices on which the good release is served."""
+    for tool in systemd_device.TOOLS:
+        needed(tool)
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("namespaces with systemd in them need root")
+    folder = tmp_path_factory.mktemp("service")
+    work = finished.clone(folder / "work")
+    spoil(work)
+    (work.folder / "config/key").write_text(KEY + "\n")
+    wheel = engine_wheel(folder / "wheels")
+    with (
+        systemd_device.running(folder / "pi1", "pi1", 1) as one,
+        systemd_device.running(folder / "pi2", "pi2", 2) as two,
+    ):
+        devices = {"pi1": one, "pi2": two}
+        expected = expectation(work)
+        for quant in (GOOD, BAD):
+            manifest = layout.at(layout.GGUF_MANIFEST, model=MODEL, quant=quant)
+            sha256 = read_json(work.folder / manifest)["sha256"]
+            for name in devices:
+                cell = {"study": "served", "device": name, "model": MODEL, "quant": quant}
+                path = work.folder / layout.at(layout.EXPECTATION, **cell, runtime="default")
+                write_json(path, {**expected, **cell, "gguf_sha256": sha256})
+        work.config |= {
+            "study": "served",
+            "quants": [GOOD, BAD],
+            "devices": {n: d.spec(engine={"wheel": str(wheel)}) for n, d in devices.items()},
+            "runtimes": {"default": {"omp_wait_policy": "passive"}},
+            "quality": {},
+            "service": {
+                "variant": {"model": MODEL, "quant": GOOD},
+                "host": "0.0.0.0",
+                "port": PORT,
+                "key_file": "config/key",
+                "context_tokens": 512,
+                "memory_limit": MEMORY,
+                "waiting": WAITING,
+            },
+        }
+        work.write()
+        fleet = Fleet(work, devices)
+        said = fleet.llmpi("install")
+        assert said.splitlines()[:4] == [
+            "stage 1 of 2: pi1",
+            "pi1: passed",
+            "stage 2 of 2: pi2",
+            "pi2: passed",
+        ]
+        yield fleet
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Message
+    body: str
+
+
+def ask(
+    device: systemd_device.SystemdDevice,
+    prompt: str = "The capital of France is",
+    *,
+    path: str = "/v1/completions",
+    key: str | None = KEY,
+    tokens: int = 4,
+    **more: Any,
+) -> Answer:
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, **more}
+    headers = {"Content-Type": "application/json"}
+    headers |= {"Authorization": f"Bearer {key}"} if key else {}
+    url = f"http://{device.address}:{PORT}{path}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return Answer(answer.status, answer.headers, answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, error.headers, error.read().decode())
+
+
+def text(answer: Answer) -> str:
+    assert answer.status == 200, answer
+    return json.loads(answer.body)["choices"][0]["text"]
+
+
+def test_it_answers_who_brings_the_key_and_nobody_else(fleet: Fleet) -> None:
+    device = fleet.devices["pi1"]
+    assert "Paris" in text(ask(device))
+    for key in (None, "", KEY[:-1], KEY.upper()):
+        assert ask(device, key=key).status == 401
+        assert ask(device, path="/v1/models", key=key).status == 401
+    key_file = f"/home/{systemd_device.USER}/.llmpi/service/key"
+    assert device.run("stat", "-c", "%a %U", key_file).split() == ["600", systemd_device.USER]
+
+
+def test_it_has_no_privileges(fleet: Fleet) -> None:
+    device = fleet.devices["pi1"]
+    pid = device.show(UNIT, "MainPID")
+    status = device.run("cat", f"/proc/{pid}/status")
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb"):
+        assert re.search(rf"^Cap{kind}:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
+    user = device.run("stat", "-c", "%U", f"/proc/{pid}").strip()
+    assert user == systemd_device.USER
+    # It sees the service's folder alone, and no network but the socket it was given.
+    inside = ["nsenter", "--target", pid, "--mount", "--net"]
+    assert device.run(*inside, "ls", "-A", f"/home/{systemd_device.USER}/.llmpi").split() == [
+        "service"
+    ]
+    assert "eth0" not in device.run(*inside, "ip", "link")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_oversized_prompt_is_refused(fleet: Fleet, stream: bool) -> None:
+    device = fleet.devices["pi1"]
+    answer = ask(device, f"{SECRET} " * 600, stream=stream)
+    assert answer.status == 400
+    assert json.loads(answer.body)["error"]["code"] == "context_length_exceeded"
+    assert ask(device, "word " * 2_000_000, stream=stream).status == 413
+    messages = [{"role": "user", "content": f"{SECRET} " * 600}]
+    chat = ask(device, path="/v1/chat/completions", messages=messages, stream=stream)
+    assert chat.status == 400
+    assert ask(device, path="/v1/chat/completions", messages=7).status == 400
+    assert "Paris" in text(ask(device))
+
+
+def test_fifty_clients_at_once_are_served_or_told_when_to_come_back(fleet: Fleet) -> None:
+    device = fleet.devices["pi1"]
+    restarts = device.show(UNIT, "NRestarts")
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: ask(device, f"{SECRET} is", stream=False), range(50)))
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert sum(answer.status == 200 for answer in answers) >= WAITING + 1
+    for answer in answers:
+        if answer.status == 503:
+            assert int(answer.headers["retry-after"]) >= 1
+    assert "Paris" in text(ask(device))
+    assert device.show(UNIT, "NRestarts") == restarts
+
+
+def test_killed_it_comes_back_and_who_asks_meanwhile_waits(fleet: Fleet) -> None:
+    device = fleet.devices["pi1"]
+    before = device.show(UNIT, "MainPID")
+    device.run("kill", "-9", before)
+    assert "Paris" in text(ask(device))  # sent while no process was there
+    assert device.show(UNIT, "MainPID") not in ("0", before)
+
+
+def test_it_stays_within_its_memory(fleet: Fleet) -> None:
+    device = fleet.devices["pi1"]
+    group = device.show(UNIT, "ControlGroup")
+    for place in (f"memory{group}/memory.max_usage_in_bytes", f"{group[1:]}/memory.peak"):
+        peak = device.run("cat", f"/sys/fs/cgroup/{place}", check=False)
+        if peak:
+            assert 50_000_000 < int(peak) <= MEMORY
+            return
+    pytest.fail("the kernel tells no peak of memory")
+
+
+def test_its_log_holds_neither_prompt_nor_key(fleet: Fleet) -> None:
+    log = fleet.llmpi("logs", "--lines", "2000", "--device", "pi1")
+    assert "POST /v1/completions 200" in log
+    assert SECRET not in log
+    assert KEY not in log
+
+
+class Client(threading.Thread):
+    """Asks one question after the other until told to stop."""
+
+    def __init__(self, device: systemd_device.SystemdDevice) -> None:
+        super().__init__(daemon=True)
+        self.device, self.end = device, threading.Event()
+        self.answers: list[Answer] = []
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        while not self.end.is_set():
+            try:
+                self.answers.append(ask(self.device, tokens=2))
+            except OSError as error:
+                self.lost.append(repr(error))
+            time.sleep(0.05)
+
+
+def test_a_bad_release_is_rolled_back_and_the_second_device_never_sees_it(fleet: Fleet) -> None:
+    before = {name: fleet.releases(name) for name in fleet.devices}
+    second = fleet.devices["pi2"].show(UNIT, "ActiveEnterTimestampMonotonic")
+    fleet.configure(variant={"model": MODEL, "quant": BAD})
+    clients = [Client(fleet.devices["pi1"]) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        said = fleet.llmpi("install", check=False)
+    finally:
+        for client in clients:
+            client.end.set()
+        for client in clients:
+            client.join()
+        fleet.configure(variant={"model": MODEL, "quant": GOOD})
+    assert re.search(r"^pi1: failed: .*(F1|top-1)", said, re.MULTILINE)
+    assert "pi1: rolled back" in said
+    assert "rolled back: pi1; never touched: pi2" in said
+    assert "stage 2" not in said
+    assert fleet.releases("pi1")[:2] == before["pi1"][:2]
+    assert fleet.releases("pi2") == before["pi2"]
+    assert fleet.devices["pi2"].show(UNIT, "ActiveEnterTimestampMonotonic") == second
+    assert "Paris" in text(ask(fleet.devices["pi1"]))
+    # Who asked during both switches was answered, by the one release or by the other.
+    answers = [answer for client in clients for answer in client.answers]
+    assert [lost for client in clients for lost in client.lost] == []
+    assert {answer.status for answer in answers} == {200}
+    assert len(answers) > len(clients)
+
+
+def test_an_update_is_kept_until_it_is_rolled_back(fleet: Fleet) -> None:
+    first, _, _ = fleet.releases("pi1")
+    fleet.configure(context_tokens=256)
+    fleet.llmpi("install", "--device", "pi1")
+    second, previous, there = fleet.releases("pi1")
+    assert previous == first != second
+    assert sorted(there) == sorted([first, second]), "nothing of the bad one is left"
+    assert f"release {second}, before it {first}" in fleet.llmpi("status", "--device", "pi1")
+    assert ask(fleet.devices["pi1"], "word " * 300).status == 400
+    fleet.llmpi("rollback", "--device", "pi1")
+    assert fleet.releases("pi1")[:2] == (first, None)
+    assert ask(fleet.devices["pi1"], "word " * 300).status == 200
+    assert "no previous release" in fleet.llmpi("rollback", "--device", "pi1", check=False)
+
+
+def test_it_is_monitored(fleet: Fleet) -> None:
+    device = fleet.devices["pi2"]
+    assert device.show("llmpi-monitor.service", "ActiveState") == "active"
+    assert device.show("llmpi-monitor.service", "User") == systemd_device.USER
+
+
+def test_removed_it_leaves_the_models_and_nothing_else(fleet: Fleet) -> None:
+    fleet.llmpi("remove", "--device", "pi2")
+    device = fleet.devices["pi2"]
+    assert device.run("systemctl", "list-unit-files", "llmpi-*", check=False).count("llmpi-") == 0
+    store = f"/home/{systemd_device.USER}/.llmpi"
+    assert "service" not in device.run("ls", store).split()
+    assert device.run("ls", f"{store}/models/{MODEL}").split()
+    assert "pi2: not installed" in fleet.llmpi("status", "--device", "pi2")

@@ -1,0 +1,192 @@
+"""What a canary is to expect: which questions are chosen, and where the limits lie."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_canary import EXPECTED
+
+from llmpi import cli
+from llmpi.config_file import load_study
+from llmpi.device.monitor import read_config
+from llmpi.errors import LlmpiError
+from llmpi.operate.expectation import (
+    FEWEST_QUESTIONS,
+    PREFIXES,
+    QUESTIONS,
+    SURE_NATS,
+    UNANSWERABLE,
+    candidates,
+    choose_prefixes,
+    choose_questions,
+    expectation,
+    measured_speed,
+    read_expectation,
+    wilson_low,
+)
+from llmpi.operate.monitor_setup import monitor_config, monitor_unit
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "items", "low"),
+    # Newcombe, Two-sided confidence intervals for the single proportion (1998), table I, method 3.
+    [(81 / 263, 263, 0.2553), (15 / 148, 148, 0.0624), (0 / 20, 20, 0.0), (1 / 29, 29, 0.0061)],
+)
+def test_wilson_is_the_published_one(mean: float, items: int, low: float) -> None:
+    assert wilson_low(mean, items) == pytest.approx(low, abs=5e-5)
+
+
+@given(st.floats(0, 1), st.integers(1, 1000))
+def test_the_limit_is_below_the_mean_and_leaves_room_at_the_top(mean: float, items: int) -> None:
+    low = wilson_low(mean, items)
+    assert 0 <= low <= mean + 1e-12
+    assert low < 1
+
+
+def test_the_speed_is_the_median_of_the_repetitions() -> None:
+    repetitions = [{"pp_s": s, "itl_s": [s / 10, s / 10]} for s in (1.0, 4.0, 2.0)]
+    size = {"prompt_tokens": 8, "output_tokens": 2}
+    cell = {"status": "ok", "workload": size, "repetitions": repetitions}
+    assert measured_speed(cell, "x") == {**size, "pp_tps": 4.0, "tg_tps": pytest.approx(5.0)}
+    failed = {"status": "failed", "reason": "no memory"}
+    with pytest.raises(LlmpiError, match=r"pi5: was not measured \(no memory\)"):
+        measured_speed(failed, "pi5")
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def asked(name: str, golds: list[str], answer: str, margin: float) -> dict[str, Any]:
+    return {"id": name, "golds": golds, "answer": answer, "margin_nats": margin}
+
+
+def test_the_surest_right_answers_are_asked_of_both_kinds() -> None:
+    right = [asked(f"a{i}", ["two"], "two", 0.1 * i) for i in range(20)]
+    wrong = [asked(f"w{i}", ["two"], "three", 9.0) for i in range(20)]
+    none = [asked(f"n{i}", [], "unanswerable", 0.1 * i) for i in range(20)]
+    mixed = [q for trio in zip(right, wrong, none, strict=True) for q in trio]
+    chosen = [q["id"] for q in choose_questions(mixed, "x")]
+    assert len(chosen) == QUESTIONS
+    assert chosen == [q["id"] for q in mixed if q["id"] in chosen], "in the order of the passages"
+    assert set(chosen) == {f"a{i}" for i in range(8, 20)} | {f"n{i}" for i in range(16, 20)}
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_as_many_as_there_are(answerable: int, unanswerable: int) -> None:
+    questions = [asked(f"a{i}", ["two"], "two", i) for i in range(answerable)]
+    questions += [asked(f"n{i}", [], "unanswerable", i) for i in range(unanswerable)]
+    if len(questions) < FEWEST_QUESTIONS:
+        with pytest.raises(LlmpiError, match="answers only"):
+            choose_questions(questions, "m Q2_K")
+        return
+    chosen = choose_questions(questions, "x")
+    assert len(chosen) == min(QUESTIONS, len(questions))
+    none = sum(not q["golds"] for q in chosen)
+    assert none >= min(UNANSWERABLE, unanswerable)
+
+
+def test_candidates_are_what_the_variant_answered() -> None:
+    qas = [
+        {"id": "1", "question": "Who?", "answers": [{"text": "Ada"}]},
+        {"id": "2", "question": "When?", "answers": []},
+    ]
+    document = {"data": [{"paragraphs": [{"context": "Ada wrote.", "qas": qas}]}]}
+    items = [{"id": "1", "f1": 0.5}, {"id": "2", "f1": 0.0}]
+    quality = {"items": items, "settings": {"examples": 1}}
+    [found] = candidates(quality, {"squad": document})
+    assert (found["id"], found["golds"]) == ("1", ["Ada"])
+    assert found["messages"][-1]["content"].endswith("Passage: Ada wrote.\n\nQuestion: Who?")
+
+
+# --- prefixes -------------------------------------------------------------------------------------
+
+
+def test_prefixes_are_spread_over_what_is_sure() -> None:
+    found = [{"prompt": str(i), "margin_nats": i % 2} for i in range(200)]
+    chosen = choose_prefixes(found)
+    assert len(chosen) == PREFIXES
+    assert all(prefix["margin_nats"] >= SURE_NATS for prefix in chosen)
+    places = [int(prefix["prompt"]) for prefix in chosen]
+    assert places == sorted(set(places))
+    assert places[0] < 10 < 190 < places[-1]
+
+
+def test_where_nothing_is_sure_the_surest_are_taken() -> None:
+    found = [{"prompt": str(i), "margin_nats": i / 1000} for i in range(100)]
+    assert [int(p["prompt"]) for p in choose_prefixes(found)] == list(range(68, 100))
+    assert len(choose_prefixes(found[:5])) == 5
+
+
+# --- records that are missing, files that are none ------------------------------------------------
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from support import ROOT
+
+    study = load_study(ROOT / "config/config.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LlmpiError, match=r"results/gguf/smollm2-135m/F16.json: is not there yet"):
+        expectation(study, "smollm2-135m", "F16", "here", threads=1)
+    with pytest.raises(
+        LlmpiError, match=r"does not run pi5/smollm2-135m/F16/default; it runs here"
+    ):
+        expectation(study, "smollm2-135m", "F16", "pi5", threads=1)
+
+
+def test_the_command_line_writes_rules_and_dashboard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expect, out = tmp_path / "e.json", tmp_path / "out"
+    whose = {"device": "pi5", "model": "m", "quant": "Q4_0", "gguf_bytes": 9}
+    expect.write_text(json.dumps(EXPECTED | whose))
+    assert cli.main(["monitor", "rules", str(expect), "--out", str(out)]) == 0
+    assert "vector(8.5)" in out.read_text()
+    assert cli.main(["monitor", "dashboard", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["title"]
+    expect.write_text(json.dumps(EXPECTED))
+    assert cli.main(["monitor", "rules", str(expect), "--out", str(out)]) == 1
+    assert "does not say its device, gguf_bytes" in capsys.readouterr().err
+    with pytest.raises(LlmpiError, match="no expectation"):
+        read_expectation(out)
+
+
+# --- what a device is set up with -----------------------------------------------------------------
+
+
+def test_the_device_reads_the_config_that_is_made_for_it(tmp_path: Path) -> None:
+    expected = {**EXPECTED, "device": "pi5", "model": "m", "quant": "Q4_0"}
+    made = monitor_config(
+        expected,
+        release="r7",
+        url="http://127.0.0.1:8080",
+        store="/srv/llmpi",
+        expect_file="/srv/llmpi/expect.json",
+        meter={"kind": "pmic", "scale": 1.0, "offset_w": 0.0},
+    )
+    path = tmp_path / "monitor.json"
+    path.write_text(json.dumps(made))
+    config = read_config(path)
+    assert (config.device, config.release, config.canary.interval_s) == ("pi5", "r7", 3600)
+    assert config.meter is not None
+    plug = monitor_config(
+        expected,
+        release="r7",
+        url="http://x",
+        store="/s",
+        expect_file="/e",
+        meter={"kind": "tasmota", "url": "http://plug"},
+    )
+    assert plug["meter"] is None, "a plug is read from the workstation"
+
+
+def test_the_unit_takes_only_plain_paths() -> None:
+    unit = monitor_unit(llmpi_device="/s/venv/bin/llmpi-device", config="/s/m.json")
+    assert "ExecStart=/s/venv/bin/llmpi-device monitor --config /s/m.json\n" in unit
+    for path in ("m.json", "/s/a b.json", "/s/%h.json", "/s/$HOME", "/s/x\nExecStart=/bin/sh"):
+        with pytest.raises(LlmpiError, match="systemd unit"):
+            monitor_unit(llmpi_device="/s/venv/bin/llmpi-device", config=path)

@@ -1,0 +1,206 @@
+"""The section `service`, what a release is made of, and who gets one."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmpi import layout
+from llmpi.config_file import ConfigError, parse_study
+from llmpi.errors import LlmpiError
+from llmpi.operate.release import devices_of, release_for, settings
+from llmpi.operate.service import read_key, url
+from llmpi.records import write_json
+from llmpi.study import ServedVariant, Study
+
+SSH = {"transport": "ssh", "host": "pi", "threads": 3}
+CONFIG = {
+    "study": "s",
+    "models": {"m": {"source": {"path": "."}}},
+    "quants": ["Q4_0", "Q8_0"],
+    "devices": {"here": {"transport": "local"}, "pi4": SSH, "pi5": SSH},
+    "workloads": {"chat": {"prompt_tokens": 8, "output_tokens": 8}},
+    "runtimes": {
+        "default": {},
+        "slim": {"kv_cache": "q8_0", "threads": 2},
+        "raw": {"repack": False},
+    },
+    "constraints": {"tps_at_least": 1},
+    "service": {"variant": {"model": "m", "quant": "Q4_0"}},
+}
+
+
+def study(**service: Any) -> Study:
+    config = json.loads(json.dumps(CONFIG))
+    config["service"] = {**config["service"], **service}
+    return parse_study(config, [])
+
+
+def problem(**service: Any) -> str:
+    with pytest.raises(ConfigError) as error:
+        study(**service)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),
+    [
+        ({"host": "0.0.0.0"}, "can be reached from elsewhere: name a key_file"),
+        ({"host": "pi.local"}, "'pi.local' is no IP address"),
+        ({"stages": [1, 0.5]}, "the last stage must be 1.0"),
+        ({"stages": [1, 1]}, "the last stage must be 1.0"),
+        ({"stages": [1.5, 1.0]}, "a share is at most 1.0"),
+        ({"devices": ["pi5", "pi5"]}, "'pi5' stands here twice"),
+        ({"devices": ["here"]}, "no device behind SSH 'here' under 'devices'"),
+        ({"variant": {"model": "x", "quant": "Q4_0"}}, "no model 'x' under 'models'"),
+        ({"variant": {"model": "m", "quant": "F16"}}, "no quant 'F16' under 'quants'"),
+        ({"variant": {"model": "m", "quant": "Q4_0", "runtime": "raw"}}, "without repack: false"),
+        ({"port": 80}, "greater than or equal to 1024"),
+        ({"prot": 8081}, "did you mean 'port'"),
+    ],
+)
+def test_a_wrong_section_is_refused_with_its_key(service: dict, words: str) -> None:
+    assert words in problem(**service)
+    assert "service" in problem(**service)
+
+
+def test_recommended_needs_constraints() -> None:
+    config = {**CONFIG, "service": {"variant": "recommended"}}
+    parse_study(config, [])
+    with pytest.raises(ConfigError, match="needs the section 'constraints'"):
+        parse_study({key: part for key, part in config.items() if key != "constraints"}, [])
+
+
+def test_stages_as_yaml_writes_them() -> None:
+    stages = yaml.safe_load("[1, 0.25, 1.0]")
+    assert [type(stage) for stage in study(stages=stages).service.stages] == [int, float, float]
+
+
+def test_devices_are_those_behind_ssh_in_the_order_of_the_config() -> None:
+    assert devices_of(study(), []) == ["pi4", "pi5"]
+    assert devices_of(study(devices=["pi5", "pi4"]), []) == ["pi5", "pi4"]
+    assert devices_of(study(), ["pi5"]) == ["pi5"]
+    with pytest.raises(LlmpiError, match="no service device 'here'; there are: pi4, pi5"):
+        devices_of(study(), ["here"])
+
+
+def test_it_is_served_as_it_was_measured() -> None:
+    served = ServedVariant(model="m", quant="Q4_0", runtime="slim")
+    found = settings(study(context_tokens=512), served, "pi4")
+    assert found["threads"] == 2
+    assert found["runtime"]["kv_cache"] == "q8_0"
+    assert found["context_tokens"] == 512
+    assert (
+        settings(study(), served.model_copy(update={"runtime": "default"}), "pi4")["threads"] == 3
+    )
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results in which the model is made and the expectation, too."""
+    monkeypatch.chdir(tmp_path)
+    for quant, sha256 in (("Q4_0", "4" * 64), ("Q8_0", "8" * 64)):
+        cell = {"model": "m", "quant": quant}
+        write_json(
+            Path(layout.at(layout.GGUF_MANIFEST, **cell)), {"status": "ok", "sha256": sha256}
+        )
+        Path(layout.at(layout.GGUF, **cell)).touch()
+        expected = layout.at(layout.EXPECTATION, study="s", device="pi4", runtime="default", **cell)
+        write_json(Path(expected), {"gguf_sha256": sha256})
+    return tmp_path
+
+
+def test_a_release_is_the_same_for_the_same_content(made: Path) -> None:
+    one, two = release_for(study(), "pi4"), release_for(study(), "pi4")
+    assert one.id("code") == two.id("code")
+    other = release_for(study(context_tokens=512), "pi4")
+    quant = release_for(study(variant={"model": "m", "quant": "Q8_0"}), "pi4")
+    ids = {one.id("code"), one.id("newer"), other.id("code"), quant.id("code")}
+    assert len(ids) == 4
+
+
+def test_an_expectation_is_made_when_there_is_none_or_it_is_outdated(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple] = []
+
+    def expectation(*what: Any, **how: Any) -> dict[str, Any]:
+        asked.append((what[1:], how["runtime"]))
+        return {"gguf_sha256": "4" * 64}
+
+    monkeypatch.setattr("llmpi.operate.release.expectation", expectation)
+    there = release_for(study(), "pi4").expectation
+    assert asked == []
+    bench = Path(
+        layout.at(layout.BENCH, study="s", device="pi4", model="m", quant="Q4_0", runtime="default")
+    )
+    write_json(bench, {})
+    os.utime(there, (1, 1))
+    release_for(study(), "pi4")
+    assert asked == [(("m", "Q4_0", "pi4"), "default")]
+    write_json(there, {"gguf_sha256": "5" * 64})
+    release_for(study(), "pi4")
+    assert len(asked) == 2
+    there.unlink()
+    release_for(study(), "pi4")
+    assert len(asked) == 3
+    release_for(study(), "pi4")
+    assert len(asked) == 3
+
+
+def test_each_device_serves_what_is_recommended_on_it(made: Path) -> None:
+    candidates = [
+        {"id": f"m/{quant}", "model": "m", "quant": quant, "runtime": runtime}
+        for quant, runtime in (("Q4_0", "default"), ("Q8_0", "default"), ("Q8_0 raw", "raw"))
+    ]
+    picks = {"overall": "m/Q8_0", "pi4": "m/Q4_0", "pi5": None}
+    decisions = [{"where": where, "pick": pick} for where, pick in picks.items()]
+    path = Path(layout.at(layout.RECOMMENDATION, study="s"))
+    with pytest.raises(LlmpiError, match=r"recommendation\.json is not there yet; run: snakemake"):
+        release_for(study(variant="recommended"), "pi4")
+    write_json(path, {"candidates": candidates, "decisions": decisions})
+    assert release_for(study(variant="recommended"), "pi4").settings["quant"] == "Q4_0"
+    with pytest.raises(LlmpiError, match="recommends nothing for device pi5"):
+        release_for(study(variant="recommended"), "pi5")
+
+
+def test_a_model_that_could_not_be_made_is_not_served(made: Path) -> None:
+    manifest = Path(layout.at(layout.GGUF_MANIFEST, model="m", quant="Q4_0"))
+    write_json(manifest, {"status": "failed", "reason": "no memory"})
+    with pytest.raises(LlmpiError, match="m Q4_0 cannot be served: no memory"):
+        release_for(study(), "pi4")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "short", "two words of some length", "line\nanother-line-x"]
+)
+def test_a_bad_key_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(content)
+    with pytest.raises(LlmpiError, match="a key is one line of at least 16") as error:
+        read_key(study(key_file=str(file)).service)
+    assert not content or content not in str(error.value)
+
+
+def test_a_key(tmp_path: Path) -> None:
+    assert read_key(study().service) is None
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+    assert read_key(study(key_file=str(tmp_path / "key")).service) == "0123456789abcdef"
+    with pytest.raises(LlmpiError, match="openssl rand"):
+        read_key(study(key_file=str(tmp_path / "none")).service)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("192.168.1.5", "http://192.168.1.5:8080"),
+    ],
+)
+def test_where_the_canary_asks(host: str, expected: str) -> None:
+    assert url(study(host=host, key_file="k").service) == expected
