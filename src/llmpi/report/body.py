@@ -91,6 +91,7 @@ def _contents(t: Texts, context: Record) -> list[tuple[str, str]]:
     summary = context["summary"]
     parts = [
         ("measured", t("Quality and speed"), True),
+        ("boards", t("Between boards"), summary["groups"]),
         ("cells", t("All cells"), True),
         *((f"divergence-{text['task']}", t("Divergence"), True) for text in summary["divergence"]),
         ("comparisons", t("Told apart?"), summary["comparisons"]),

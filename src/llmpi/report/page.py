@@ -26,9 +26,11 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
         recommendation: of `llmpi.decide.choice.recommend`, with `money`; None while the study is
             not whole.
 
-    What comes from outside (reasons, logs, host names) is escaped by the templates, and in the
-    page's data; the page's policy runs no script but its own and loads nothing.
+    A group of boards is shown as one device, and board by board in a table of its own. What comes
+    from outside (reasons, logs, host names) is escaped by the templates, and in the page's data;
+    the page's policy runs no script but its own and loads nothing.
     """
+    summary = {**summary, "rows": summary["classes"]}
     data = datasets(summary, recommendation)
     languages: dict[str, Record] = {}
     bodies = {}

@@ -44,7 +44,9 @@ def facts(summary: Record, recommendation: Record) -> Record:
     config = summary["provenance"]["config"]
     decision, *per_device = recommendation["decisions"]
     task = recommendation["task"]
-    rows = {_cell(r): r for r in summary["rows"] if r["workload"] == recommendation["workload"]}
+    cells = summary["classes"]  # of a group of boards, one stands for it
+    rows = {_cell(r): r for r in cells if r["workload"] == recommendation["workload"]}
+    boards = {row["device"]: row["boards"][0] for row in cells}
     several_runtimes = len(config["runtimes"]) > 1
     found = {
         candidate["id"]: variant(candidate, rows[_cell(candidate)], task, several_runtimes)
@@ -64,7 +66,7 @@ def facts(summary: Record, recommendation: Record) -> Record:
         "workload": config["workloads"][recommendation["workload"]],
         "tokens_per_word": config["battery"]["tokens_per_word"],
         "questions": _questions(asked) if asked and is_ok(asked) else None,
-        "devices": [_device(name, summary["machines"][name]) for name in config["devices"]],
+        "devices": [_device(name, summary["machines"][b]) for name, b in boards.items()],
         "tried": len(found),
         "able": len(decision["able"]),
         "constraints": limits,
