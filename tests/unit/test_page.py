@@ -38,7 +38,8 @@ def pis(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Record]:
         patch.chdir(tmp_path_factory.mktemp("pis"))
         config = pi_study.spec()
         pi_study.write_records(config)
-        return pi_study.decided(config)
+        summary, recommendation = pi_study.decided(config)
+        return {**summary, "rows": summary["classes"]}, recommendation
 
 
 def texts_in_use() -> set[str]:
@@ -215,6 +216,21 @@ def test_curve_of_a_sustained_phase() -> None:
     assert found["throttled_s"] == [250.0]
     assert curve(run, {**cell, "sustained": []}) is None
     assert curve(run, {"status": "failed"}) is None
+
+
+def test_curves_of_a_group_stand_with_the_group(pis: tuple[Record, Record]) -> None:
+    summary, recommendation = pis
+    together = [
+        {**row, "device": "shelf", "boards": ["pi5", "pi5-sd"]}
+        for row in summary["rows"]
+        if row["device"] == "pi5"
+    ]
+    found = datasets({**summary, "rows": together}, recommendation)["sustained_speed"]
+    assert {curve["device"] for curve in found} == {"shelf"}
+    assert {"llama-3.2-1b F16, pi5", "llama-3.2-1b F16, pi5-sd"} <= {c["name"] for c in found}
+    cells = {"/".join(row[k] for k in ("device", "model", "quant", "runtime", "workload"))
+             for row in together}  # fmt: skip
+    assert {curve["id"] for curve in found} <= cells
 
 
 def test_short_curves_are_kept_as_they_are() -> None:
