@@ -11,6 +11,7 @@ import pytest
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
+from llmpi.errors import LlmpiError
 from llmpi.records import failed, write_json
 from llmpi.report.page import write_page
 from llmpi.report.summary import summarize, write_csv
@@ -312,6 +313,52 @@ def test_workload_that_died_beside_one_that_lived() -> None:
     assert (chat_row["workload"], chat_row["status"]) == ("chat", "ok")
     assert (long_row["workload"], long_row["status"]) == ("long", "failed")
     assert (long_row["reason"], long_row["tg_tps"]) == (EVIL, None)
+
+
+@pytest.mark.usefixtures("results")
+def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) -> None:
+    both = bench()
+    done = {"pp_s": 1.0, "ttft_each_s": [0.5, 1.0], "ttft_s": 1.0, "itl_s": [0.1] * 4}
+    level = {"conversations": 2, "status": "ok", "reason": None, "marks": []}
+    level |= {"context_tokens": 256, "kv_bytes": 1_000_000, "memory": chat()["memory"]}
+    lost = {"conversations": 8, "status": "failed", "reason": EVIL}
+    levels = [{**level, "repetitions": [{**done, "system_s": 0.2}]}, lost]
+    both["workloads"]["users"] = {"status": "ok", "levels": levels}
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
+    write(layout.BENCH, both, **cell)
+    users = {"kind": "concurrent", "conversations": [2, 8], "prompt_tokens": 10, "output_tokens": 4}
+    chat_too = spec()["workloads"]["chat"]
+    text = page(
+        tmp_path, workloads={"chat": chat_too, "users": {**users, "per_user_tps_at_least": 9}}
+    ).text
+    assert "Conversations side by side pi: users, m F16 default" in text
+    assert "Up to 2 at once, each conversation gets at least 9.0 tokens/s." in text
+    assert "Alone (chat) it generates 10.0 tokens/s." in text
+    assert "2 20.0 20.0–20.0 10.0 20.0 750 / 1,000 1.0 5.0" in text
+    assert f"8 failed: {EVIL}" in text
+    assert f"pi m F16 users: 8 conversations {EVIL}" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_a_sweep_without_a_single_conversation_says_so() -> None:
+    with pytest.raises(LlmpiError, match="no cell of a workload of the kind single"):
+        summarize(spec(exclude=[{"workload": "chat"}]))
+
+
+@pytest.mark.usefixtures("results")
+def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16"}
+    counts = {"steps": 2, "drafted": 3, "accepted": 2}
+    quick = [{**repetition, **counts} for repetition in chat()["repetitions"]]
+    for runtime, done, output in (
+        ("default", chat()["repetitions"], [1, 2, 3, 4]),
+        ("quick", quick, [1, 2, 3, 5]),
+    ):
+        write(layout.BENCH, bench(repetitions=done, output=output), runtime=runtime, **cell)
+    lean = {"kv_cache": "q8_0"}
+    text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
+    assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
+    assert "Prompt lookup" not in page(tmp_path).text
 
 
 def test_page_of_a_study_that_has_not_begun(

@@ -92,6 +92,8 @@ def _contents(t: Texts, context: Record) -> list[tuple[str, str]]:
     parts = [
         ("measured", t("Quality and speed"), True),
         ("boards", t("Between boards"), summary["groups"]),
+        ("concurrency", t("Conversations side by side"), summary["concurrency"]),
+        ("lookup", t("Prompt lookup"), summary["prompt_lookup"]),
         ("cells", t("All cells"), True),
         *((f"divergence-{text['task']}", t("Divergence"), True) for text in summary["divergence"]),
         ("comparisons", t("Told apart?"), summary["comparisons"]),
@@ -178,7 +180,21 @@ def _failed(summary: Record) -> list[Record]:
             for task in summary["provenance"]["config"]["quality"]
             if row[f"{task}_status"] != "ok"
         ]
+    cells += _failed_side_by_side(summary["concurrency"])
     return list({json.dumps(cell): cell for cell in cells}.values())
+
+
+def _failed_side_by_side(concurrent: Sequence[Record]) -> list[Record]:
+    """Concurrent cells that failed as a whole, and the numbers of conversations that did."""
+    found = []
+    for cell in concurrent:
+        where = {key: cell[key] for key in ("device", "model", "quant")}
+        for part in [cell] if not is_ok(cell) else cell["levels"]:
+            if not is_ok(part):
+                count = part.get("conversations")
+                what = cell["workload"] + (f": {count} conversations" if count else "")
+                found.append({**where, "what": what, "reason": part["reason"]})
+    return found
 
 
 # What a base may be made of without a loss: floats, packed ternary weights, a training of our own.
