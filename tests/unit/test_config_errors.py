@@ -24,7 +24,7 @@ quality:
 QUANTS = ", ".join(FTYPES)
 TOP = (
     "study, models, quants, calibration, qat, devices, workloads, runtimes, quality, gates, "
-    "descent, constraints, cost, battery, exclude"
+    "descent, constraints, cost, battery, languages, exclude"
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
@@ -91,6 +91,10 @@ BAD = {
         "'m1'? Allowed: m1",
     ),
     "quantization twice": (("Q4_0", "F16"), "5: quants: 'F16' stands here twice"),
+    "language twice": (
+        ("quality:", "languages: [ja, ja]\nquality:"),
+        "10: languages: 'ja' stands here twice",
+    ),
     "unknown device in exclude": (
         ("quality:", "exclude: [{device: hier}]\nquality:"),
         "10: exclude.0.device: no device 'hier' under 'devices'; did you mean 'here'? "

@@ -15,6 +15,7 @@ from support import ROOT
 
 from llmpi.decide.choice import recommend
 from llmpi.report import japanese
+from llmpi.report.comparisons import against_the_paper, predicted
 from llmpi.report.curves import POINTS, curve, thinned
 from llmpi.report.datasets import datasets
 from llmpi.report.figures import figures
@@ -133,6 +134,25 @@ def test_roofline_is_what_the_bandwidth_would_allow(pis: tuple[Record, Record]) 
     table = datasets(summary, recommendation)["cells"]
     cell = dict(zip(table["columns"], table["rows"][0], strict=True))
     assert cell["roofline_tps"] == pytest.approx(11.2e9 / cell["file_bytes"])
+
+
+def test_paper_stands_beside_the_workload_nearest_to_it(pis: tuple[Record, Record]) -> None:
+    summary, recommendation = pis
+    drawn = datasets(summary, recommendation)["paper"]
+    found = against_the_paper(summary)
+    assert found["workload"] == "chat", "the shorter prompt"
+    assert len(found["corresponding"]) == 30, "15 variants that the paper has, on two boards"
+    assert len(drawn) == 2 * 29, "one of them failed"
+    assert len(found["corresponding"]) + len(found["without"]) == 30 + 27 - 15
+    everywhere = [one["key"] for one in found["differences"] if not one["where"]]
+    assert {"quality", "sampling"} <= set(everywhere)
+
+
+def test_predictions_are_counted(pis: tuple[Record, Record]) -> None:
+    found = predicted(pis[0]["predictions"])
+    assert sum(found["predicted"].values()) == len(pis[0]["predictions"])
+    assert found["median_error"] > 0
+    assert found["unpredicted"] == {}
 
 
 def test_table_shows_what_there_is(pis: tuple[Record, Record]) -> None:
