@@ -15,6 +15,7 @@ from support import ROOT
 
 from llmpi.decide.choice import recommend
 from llmpi.report import japanese
+from llmpi.report.comparisons import against_the_paper, predicted
 from llmpi.report.curves import POINTS, curve, thinned
 from llmpi.report.datasets import datasets
 from llmpi.report.figures import figures
@@ -38,7 +39,8 @@ def pis(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Record]:
         patch.chdir(tmp_path_factory.mktemp("pis"))
         config = pi_study.spec()
         pi_study.write_records(config)
-        return pi_study.decided(config)
+        summary, recommendation = pi_study.decided(config)
+        return {**summary, "rows": summary["classes"]}, recommendation
 
 
 def texts_in_use() -> set[str]:
@@ -134,6 +136,25 @@ def test_roofline_is_what_the_bandwidth_would_allow(pis: tuple[Record, Record]) 
     assert cell["roofline_tps"] == pytest.approx(11.2e9 / cell["file_bytes"])
 
 
+def test_paper_stands_beside_the_workload_nearest_to_it(pis: tuple[Record, Record]) -> None:
+    summary, recommendation = pis
+    drawn = datasets(summary, recommendation)["paper"]
+    found = against_the_paper(summary)
+    assert found["workload"] == "chat", "the shorter prompt"
+    assert len(found["corresponding"]) == 30, "15 variants that the paper has, on two boards"
+    assert len(drawn) == 2 * 29, "one of them failed"
+    assert len(found["corresponding"]) + len(found["without"]) == 30 + 27 - 15
+    everywhere = [one["key"] for one in found["differences"] if not one["where"]]
+    assert {"quality", "sampling"} <= set(everywhere)
+
+
+def test_predictions_are_counted(pis: tuple[Record, Record]) -> None:
+    found = predicted(pis[0]["predictions"])
+    assert sum(found["predicted"].values()) == len(pis[0]["predictions"])
+    assert found["median_error"] > 0
+    assert found["unpredicted"] == {}
+
+
 def test_table_shows_what_there_is(pis: tuple[Record, Record]) -> None:
     shown = {column["key"]: column for column in columns(Texts("ja"), pis[0])}
     assert {"workload", "energy_tier", "squad_f1_pct", "parity_kl_nats"} <= set(shown)
@@ -215,6 +236,21 @@ def test_curve_of_a_sustained_phase() -> None:
     assert found["throttled_s"] == [250.0]
     assert curve(run, {**cell, "sustained": []}) is None
     assert curve(run, {"status": "failed"}) is None
+
+
+def test_curves_of_a_group_stand_with_the_group(pis: tuple[Record, Record]) -> None:
+    summary, recommendation = pis
+    together = [
+        {**row, "device": "shelf", "boards": ["pi5", "pi5-sd"]}
+        for row in summary["rows"]
+        if row["device"] == "pi5"
+    ]
+    found = datasets({**summary, "rows": together}, recommendation)["sustained_speed"]
+    assert {curve["device"] for curve in found} == {"shelf"}
+    assert {"llama-3.2-1b F16, pi5", "llama-3.2-1b F16, pi5-sd"} <= {c["name"] for c in found}
+    cells = {"/".join(row[k] for k in ("device", "model", "quant", "runtime", "workload"))
+             for row in together}  # fmt: skip
+    assert {curve["id"] for curve in found} <= cells
 
 
 def test_short_curves_are_kept_as_they_are() -> None:

@@ -28,9 +28,10 @@ def predicted(found: Sequence[Record]) -> Record:
 
 
 def nearest_workload(summary: Record) -> str:
-    """The workload that is nearest to the paper's, whose prompt is short."""
+    """The workload of the cells that is nearest to the paper's, whose prompt is short."""
     workloads = summary["provenance"]["config"]["workloads"]
-    return min(workloads, key=lambda name: workloads[name]["prompt_tokens"])
+    measured = dict.fromkeys(row["workload"] for row in summary["rows"])
+    return str(min(measured, key=lambda name: workloads[name]["prompt_tokens"]))
 
 
 def against_the_paper(summary: Record) -> Record:

@@ -8,7 +8,7 @@ from llmpi.decide.pareto import Z95, front
 from llmpi.layout import BASE_QUANT
 from llmpi.records import Record, is_ok
 from llmpi.report.outcomes import outcomes
-from llmpi.report.wording import cell_id, named_cell, variant
+from llmpi.report.wording import cell_id, group_of_board, named_cell, variant
 
 Row = dict[str, Any]
 
@@ -17,7 +17,7 @@ def datasets(summary: Record, recommendation: Record | None) -> Record:
     """All data sets by name.
 
     Args:
-        summary: of `llmpi.report.summary.summarize`.
+        summary: of `llmpi.report.summary.summarize`, its `classes` as `rows`.
         recommendation: of `llmpi.decide.choice.recommend`, with `money`; None while the study is
             not whole.
 
@@ -32,7 +32,7 @@ def datasets(summary: Record, recommendation: Record | None) -> Record:
             cell[f"{task}_edge"] = int(cell["id"] in edge)
     sizes = {(row["model"], row["quant"]): row["bits_per_weight"] for row in summary["rows"]}
     return {
-        "csv": list(summary["rows"][0]),
+        "csv": [key for key in summary["rows"][0] if key != "boards"],
         "cells": _by_column(cells),
         "why": _why(recommendation),
         "tasks": [
@@ -143,10 +143,18 @@ def _loads(cells: Sequence[Row]) -> list[Row]:
 
 
 def _sustained(summary: Record) -> Record:
+    """The curves, each of one board; they stand with the group that the board is one of."""
+    groups = group_of_board(summary)
     found: Record = {"sustained_speed": [], "sustained_heat": []}
     for curve in summary["curves"]:
-        shared = {key: curve[key] for key in ("device", "workload")}
-        shared |= {"id": cell_id(curve), "name": f"{curve['model']} {variant(curve, summary)}"}
+        group = groups[curve["device"]]
+        board = "" if group == curve["device"] else f", {curve['device']}"
+        shared = {
+            "id": cell_id({**curve, "device": group}),
+            "device": group,
+            "workload": curve["workload"],
+            "name": f"{curve['model']} {variant(curve, summary)}{board}",
+        }
         for name, key in (("sustained_speed", "tg_tps"), ("sustained_heat", "temperature_c")):
             points = curve[key]
             found[name].append(

@@ -24,7 +24,7 @@ def figures(
     rows = summary["rows"]
     places = {(row["device"], row["workload"]) for row in rows}
     models = list(summary["models"])
-    devices = list(summary["machines"])
+    devices = list(dict.fromkeys(row["device"] for row in rows))
     named = len(rows) / len(places) <= MOST_NAMED
     found: dict[str, Spec] = {}
     objectives = [o for o in OBJECTIVES if any(c["objective"] == o for c in data["choice"])]

@@ -5,7 +5,7 @@ from typing import Any
 from llmpi.decide.candidates import OBJECTIVES
 from llmpi.records import Record
 from llmpi.report.comparisons import against_the_paper
-from llmpi.report.wording import cell_id, named_cell, variant_of
+from llmpi.report.wording import cell_id, group_of_board, named_cell, variant_of
 
 Row = dict[str, Any]
 
@@ -26,9 +26,10 @@ def outcomes(summary: Record, recommendation: Record | None) -> Record:
 
 def _predictions(summary: Record) -> list[Row]:
     """tg as predicted and as measured, where there are both."""
+    groups = group_of_board(summary)
     return [
         {
-            "id": cell_id(found),
+            "id": cell_id({**found, "device": groups[found["device"]]}),
             "cell": named_cell(found, summary),
             **{key: found[key] for key in ("device", "verdict")},
             **{f"predicted_{key}": found["predicted"]["tg_tps"][key] for key in ENDS},
@@ -45,13 +46,14 @@ ENDS = ("low", "value", "high")
 def _paper(summary: Record) -> list[Row]:
     """Two points for each pair that corresponds: the paper's and ours."""
     found = []
+    groups = group_of_board(summary)
     for pair in against_the_paper(summary)["corresponding"]:
         if pair["ours"]["tg_tps"] is None:
             continue
         ours = pair["ours"]
         name = f"{pair['model']} {pair['quant']}, {pair['device']}"
         shared = {"name": name, "ratio": pair["ratios"]["tg_tps"]}
-        where = {**ours, "device": pair["device"]}
+        where = {**ours, "device": groups[pair["device"]]}
         found += [
             {**shared, "who": "paper", "tg_tps": pair["paper"]["tg_tps"]},
             {**shared, "who": "ours", "tg_tps": ours["tg_tps"], "id": cell_id(where)},

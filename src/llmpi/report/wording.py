@@ -32,6 +32,15 @@ def cell_id(row: Row) -> str:
     return "/".join(row[key] for key in ("device", "model", "quant", "runtime", "workload"))
 
 
+def group_of_board(summary: Record) -> dict[str, str]:
+    """Board -> the group that a row shows it in; itself where it is in none.
+
+    Args:
+        summary: with its `classes` as `rows`.
+    """
+    return {board: row["device"] for row in summary["rows"] for board in row["boards"]}
+
+
 def variant(row: Row, summary: Record) -> str:
     """The quantization, and the runtime where there are several to tell apart."""
     several = len(summary["provenance"]["config"]["runtimes"]) > 1

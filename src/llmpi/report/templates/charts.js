@@ -60,7 +60,15 @@ function dataOf(names) {
   return Object.fromEntries(names.map((name) => [name, (sets[name] ?? (() => page[name]))()]));
 }
 
-async function draw(box) {
+const drawing = new Set();
+
+function draw(box) {
+  const work = drawNow(box);
+  drawing.add(work);
+  return work.finally(() => drawing.delete(work));
+}
+
+async function drawNow(box) {
   if (box.dataset.drawn === state.language) return;
   box.dataset.drawn = state.language;
   const spec = page.languages[state.language].figures[box.dataset.figure];
@@ -90,7 +98,7 @@ const boxes = () => [...main.querySelectorAll(".chart")];
 function drawRest() {
   const next = boxes().find((box) => box.dataset.drawn !== state.language);
   if (next) draw(next).finally(() => setTimeout(drawRest));
-  else document.documentElement.dataset.drawn = state.language;
+  else Promise.allSettled(drawing).then(() => { document.documentElement.dataset.drawn = state.language; });
 }
 
 function redraw(wanted = () => true) {

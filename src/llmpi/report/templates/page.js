@@ -38,16 +38,20 @@ function speak(language) {
   start();
 }
 
+function tellPlace() {
+  for (const text of main.querySelectorAll("[data-of-place]")) text.hidden = Number(text.dataset.ofPlace) !== state.place;
+}
+
 function choosePlace(index) {
   state.place = Number(index);
-  for (const text of main.querySelectorAll("[data-of-place]")) text.hidden = Number(text.dataset.ofPlace) !== state.place;
+  tellPlace();
   redraw(isOfAPlace);
 }
 
 function start() {
   const select = main.querySelector("[data-place]");
   if (select) select.value = state.place;
-  for (const text of main.querySelectorAll("[data-of-place]")) text.hidden = Number(text.dataset.ofPlace) !== state.place;
+  tellPlace();
   startTable();
   redraw();
   showDetails();
