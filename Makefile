@@ -5,10 +5,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := device workstation lm-eval train dev
+LOCKS := device workstation lm-eval cluster train dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval train run run-qat test test-fast virtual-pi lint format docs lock clean
+.PHONY: help setup lm-eval cluster train run run-qat test test-fast virtual-pi lint format docs lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,9 +35,15 @@ $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/lm-eval.lock
 	@touch $@
 
+$(VENV)/.cluster: envs/cluster.lock $(VENV)/.workstation
+	$(BIN)/python src/llmpi/device/install.py envs/cluster.lock
+	@touch $@
+
 setup: $(VENV)/.workstation  ## Make .venv with everything the workflow needs (compiles the engine)
 
 lm-eval: $(VENV)/.lm-eval  ## Add lm-evaluation-harness, which tasks of the kind lm_eval need
+
+cluster: $(VENV)/.cluster  ## Add what hands jobs to a Slurm cluster
 
 train: $(VENV)/.train  ## Add torch and transformers, which conversion of safetensors needs
 

@@ -11,6 +11,8 @@ if not workflow.config_settings.configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/needs.smk"
+include: "rules/local.smk"
 include: "rules/models.smk"
 include: "rules/quantize.smk"
 include: "rules/train.smk"
@@ -22,15 +24,6 @@ include: "rules/ab.smk"
 include: "rules/lm_eval.smk"
 include: "rules/parity.smk"
 include: "rules/report.smk"
-
-
-localrules:
-    all,
-    models,
-    gguf,
-    deployed,
-    measured,
-    scored,
 
 
 rule all:

@@ -27,9 +27,9 @@ from benchmarks.speed import demo_files
 from llmpi.device import engine_info
 from llmpi.device.engine import Engine, Settings
 from llmpi.quality import squad
+from llmpi.quality.blocks import BLOCK_QUESTIONS, blocks_of
 from llmpi.quality.chat import ChatFormat
 from llmpi.quality.engine import BatchEngine
-from llmpi.quality.evaluate import BLOCK_QUESTIONS, blocks_of
 from llmpi.quality.prompt import EXAMPLES, messages
 from llmpi.quality.questions import draw
 from llmpi.quality.schedule import Request, common_prefix, shape_of

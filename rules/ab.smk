@@ -28,6 +28,8 @@ rule answer_prompts:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(prompt_tokens),
     params:
         spec=prompt_spec,
         store=layout.BLOCKS,

@@ -22,7 +22,7 @@ rule benchmark_device:
         "../envs/workstation.yaml"
     threads: device_threads
     resources:
-        **DEVICE_SLOTS,
+        **BENCHMARK_SLOTS,
     params:
         spec=session_spec,
     message:

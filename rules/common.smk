@@ -9,7 +9,7 @@ from llmpi import layout
 from llmpi.config_file import ConfigError, parse_study
 from llmpi.lock import is_commit, moves, read_lock
 from llmpi.quant_types import is_trained, wants_imatrix
-from llmpi.runs import Session, by_width, next_wider, pairs_of, sessions, variants
+from llmpi.runs import Session, by_width, next_wider, pairs_of, sessions, stands_for, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -74,6 +74,15 @@ DEVICE_MODULES = [
 ]
 
 
+# For a benchmark. One on this machine takes the slots of all: nothing is sent meanwhile.
+BENCHMARK_SLOTS = {
+    slot(device): lambda wildcards, device=device: int(
+        wildcards.device == device or is_local(wildcards.device)
+    )
+    for device in study.devices
+}
+
+
 # The modules that bring the records together, and what would have been predicted.
 SUMMARY_MODULES = [
     "decide/architectures",
@@ -92,6 +101,7 @@ SUMMARY_MODULES = [
     "quality/comparisons",
     "quality/statistics",
     "report/columns",
+    "report/groups",
     "report/llama_bench",
     "report/paper",
     "report/paper_method",
@@ -106,13 +116,18 @@ def tasks_of(kind):
     return [task for task, spec in study.quality.items() if spec.task == kind]
 
 
+def squad_tasks(sharded):
+    """Ids of the squad tasks whose blocks several jobs share, or of the others."""
+    return [task for task in tasks_of("squad") if (study.quality[task].shards > 1) == sharded]
+
+
 def any_of(names):
     """What a wildcard with these values must match."""
     return "|".join(map(re.escape, names)) or "none"
 
 
 # The settings of a quality task that concern the answers, not the choice of questions.
-ANSWERING = ("max_new_tokens", "context_tokens", "examples")
+ANSWERING = ("max_new_tokens", "context_tokens", "examples", "block_questions")
 
 
 def project(path):
@@ -143,7 +158,7 @@ def model_source(wildcards):
 
 def question_spec(wildcards):
     """What decides which questions are asked."""
-    return source_spec("dataset", study.quality[wildcards.task], without=ANSWERING)
+    return source_spec("dataset", study.quality[wildcards.task], without=(*ANSWERING, "shards"))
 
 
 def answer_spec(wildcards):
@@ -153,6 +168,19 @@ def answer_spec(wildcards):
     if descent and descent.task == wildcards.task:
         found["descent"] = descent.model_dump()
     return found
+
+
+def shard_spec(wildcards):
+    """What decides a shard's answers: the task's settings, and which part it is (from 0)."""
+    shard, shards = map(int, wildcards.shard.split("-of-"))
+    return {**answer_spec(wildcards), "shard": [shard - 1, shards]}
+
+
+def shard_records(wildcards):
+    """The shards of a task, in order."""
+    shards = study.quality[wildcards.task].shards
+    where = dict(wildcards.items())
+    return [layout.at(layout.SHARD, **where, shard=f"{i + 1}-of-{shards}") for i in range(shards)]
 
 
 # The modules that train.
@@ -314,7 +342,8 @@ def path_of(part, key):
 
 
 def device_spec(wildcards):
-    return study.devices[wildcards.device].model_dump()
+    """How a device is reached and measured; what group it is in changes nothing."""
+    return study.devices[wildcards.device].model_dump(exclude={"group"})
 
 
 def session_spec(wildcards):
@@ -332,7 +361,10 @@ def is_local(device):
 
 
 def device_threads(wildcards):
-    """A benchmark on this machine has the machine to itself; a remote one only waits."""
+    """A benchmark on this machine has the machine to itself; a remote one only waits.
+
+    Threads are not counted where other machines compute: see BENCHMARK_SLOTS.
+    """
     return workflow.cores if is_local(wildcards.device) else 1
 
 
@@ -373,6 +405,10 @@ def quality_records():
 
 
 def parity_records(measured):
-    """Where quality is scored on one machine and speed measured on another."""
+    """Where quality is scored on one machine and speed measured on another; once in a group."""
     there = [session for session in measured if study.quality and not is_local(session.device)]
-    return list(dict.fromkeys(session_path(layout.PARITY, session) for session in there))
+    checked = [
+        session._replace(device=stands_for(study, session.device, session.variant))
+        for session in there
+    ]
+    return list(dict.fromkeys(session_path(layout.PARITY, session) for session in checked))

@@ -44,6 +44,8 @@ rule score_reference:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(text_tokens),
     params:
         spec=window_spec,
     message:
@@ -75,6 +77,8 @@ rule evaluate_divergence:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(reference_tokens),
     message:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
     script:

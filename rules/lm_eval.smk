@@ -26,6 +26,8 @@ rule evaluate_lm_eval:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **{**scoring(None), "runtime": HARNESS_MINUTES},
     params:
         spec=lambda wildcards: study.quality[wildcards.task].model_dump(exclude={"task"}),
     message:

@@ -21,6 +21,8 @@ rule predict_on_workstation:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(lambda wildcards, input: 0),
     message:
         "Predicting the parity text with {wildcards.model} {wildcards.quant}"
     script:

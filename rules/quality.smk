@@ -27,12 +27,14 @@ rule evaluate_quality:
         code=code(
             "evaluate_quality",
             "quality/answer",
+            "quality/blocks",
             "quality/chat",
             "quality/descent",
             "quality/engine",
             "quality/evaluate",
             "quality/prompt",
             "quality/schedule",
+            "quality/shards",
             "quality/squad",
             "quality/statistics",
             "quality/stopping",
@@ -48,10 +50,12 @@ rule evaluate_quality:
     log:
         "logs/evaluate_quality/{study}/{model}/{quant}/{task}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("squad")),
+        task=any_of(squad_tasks(sharded=False)),
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(question_tokens),
     params:
         spec=answer_spec,
         store=layout.BLOCKS,
@@ -59,3 +63,80 @@ rule evaluate_quality:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
     script:
         "../workflow/scripts/evaluate_quality.py"
+
+
+rule answer_shard:
+    """A part of the answers of a variant: some blocks of the task."""
+    input:
+        code=code(
+            "answer_shard",
+            "quality/answer",
+            "quality/blocks",
+            "quality/chat",
+            "quality/engine",
+            "quality/prompt",
+            "quality/schedule",
+            "quality/shards",
+            "quality/squad",
+            "device/engine",
+        ),
+        gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
+        questions=layout.QUESTIONS,
+    output:
+        shard=layout.SHARD,
+    log:
+        "logs/answer_shard/{study}/{model}/{quant}/{task}/{shard}.log",
+    wildcard_constraints:
+        task=any_of(squad_tasks(sharded=True)),
+        shard=r"\d+-of-\d+",
+    conda:
+        "../envs/workstation.yaml"
+    threads: 4
+    resources:
+        **scoring(question_tokens),
+    params:
+        spec=shard_spec,
+        store=layout.BLOCKS,
+    message:
+        "Answering {wildcards.task} with {wildcards.model} {wildcards.quant}: {wildcards.shard}"
+    script:
+        "../workflow/scripts/answer_shard.py"
+
+
+rule merge_shards:
+    """The record of a task from its shards, as one job would have written it."""
+    input:
+        code=code(
+            "merge_shards",
+            "quality/answer",
+            "quality/blocks",
+            "quality/chat",
+            "quality/descent",
+            "quality/engine",
+            "quality/evaluate",
+            "quality/prompt",
+            "quality/schedule",
+            "quality/shards",
+            "quality/squad",
+            "quality/statistics",
+            "quality/stopping",
+            "device/engine",
+        ),
+        manifest=layout.GGUF_MANIFEST,
+        questions=layout.QUESTIONS,
+        shards=shard_records,
+    output:
+        quality=layout.QUALITY,
+    log:
+        "logs/merge_shards/{study}/{model}/{quant}/{task}.log",
+    wildcard_constraints:
+        task=any_of(squad_tasks(sharded=True)),
+    conda:
+        "../envs/workstation.yaml"
+    params:
+        spec=answer_spec,
+    message:
+        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+    script:
+        "../workflow/scripts/merge_shards.py"

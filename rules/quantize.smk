@@ -28,6 +28,9 @@ rule convert_to_gguf:
         model=any_of(models_from(scratch=False)),
     conda:
         "../envs/workstation.yaml"
+    threads: 4
+    resources:
+        **quantizing(fetched_bytes),
     message:
         "Converting {wildcards.model} to F16"
     script:
@@ -58,6 +61,8 @@ rule calibrate:
     conda:
         "../envs/workstation.yaml"
     threads: 4
+    resources:
+        **scoring(calibration_tokens, "base_manifest"),
     params:
         chunks=study.calibration.chunks if study.calibration else None,
     message:
@@ -82,6 +87,9 @@ rule quantize_gguf:
         quant=any_of(q for q in QUANTS if q != layout.BASE_QUANT and not is_trained(q)),
     conda:
         "../envs/workstation.yaml"
+    threads: 4
+    resources:
+        **quantizing(file_bytes("base")),
     message:
         "Quantizing {wildcards.model} to {wildcards.quant}"
     script:

@@ -94,7 +94,7 @@ rule report:
     """The page: self-contained, opens from disk."""
     input:
         code=code("report", "report/page", "report/charts"),
-        template=project("src/llmpi/report/page.html"),
+        templates=[project(f"src/llmpi/report/{name}.html") for name in ("page", "groups")],
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:

@@ -48,6 +48,8 @@ rule train_qat:
     conda:
         "../envs/workstation.yaml"
     threads: workflow.cores
+    resources:
+        **TRAINING,
     params:
         spec=training_spec,
         checkpoints=layout.CHECKPOINTS,

@@ -84,7 +84,12 @@ def write_records(config: Record, *, metered: bool = True) -> None:
 def machine(board: str | None = "Raspberry Pi 5 Model B Rev 1.0") -> Record:
     return {
         "status": "ok",
-        "machine": {"board": board, "memory_bytes": 8_450_000_000, "cpu": "Arm 0xd0b"},
+        "machine": {
+            "board": board,
+            "memory_bytes": 8_450_000_000,
+            "cpu": "Arm 0xd0b",
+            "processors": 4,
+        },
         "engine": {
             "name": "llama-cpp-python",
             "version": "0.3.36",

@@ -46,7 +46,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         "One of four kinds, told by its first key.",
         [study.PypiSource, study.HubSource, study.PathSource, study.ScratchSource],
     ),
-    ("devices.ID", "Told by `transport`.", [study.LocalDevice, study.SshDevice]),
+    ("devices.ID", "Told by `transport`.", [study.LocalDevice, study.SshDevice, study.SshGroup]),
     ("devices.ID.limits", "", [study.Limits]),
     (
         "devices.ID.meter",

@@ -20,6 +20,8 @@ OWN_WORDING = {
     "imatrix",
     "qat",
     "section_needed",
+    "shards",
+    "host",
     "overlap",
     "accumulation",
     "hidden_weight",

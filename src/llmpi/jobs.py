@@ -1,6 +1,8 @@
 """What every script of a rule does around its `main`: a log file, and errors a person can read."""
 
 import logging
+import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,10 @@ def job(log: str) -> Iterator[None]:
     root.setLevel(logging.INFO)
     logging.getLogger("llmpi").setLevel(logging.DEBUG)
     logging.getLogger("paramiko").setLevel(logging.WARNING)
+    queued = os.environ.get("SLURM_JOB_ID")
+    logging.getLogger("llmpi").debug(
+        "on %s%s", platform.node(), f", Slurm job {queued}" if queued else ""
+    )
     try:
         yield
     except LlmpiError as error:

@@ -40,6 +40,7 @@ CORPUS = "results/corpora/{study}/{task}.json"
 REFERENCE_ROWS = "results/reference/{study}/{model}/{task}.rows"
 REFERENCE = "results/reference/{study}/{model}/{task}.json"
 BLOCKS = "results/blocks/{model}/{quant}"
+SHARD = "results/shards/{study}/{model}/{quant}/{task}/{shard}.json"
 QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"

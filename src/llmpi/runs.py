@@ -1,10 +1,11 @@
 """A study expanded into its runs, in the order of the config."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from llmpi.quant_types import type_of, width_order
-from llmpi.study import AbTask, Exclude, Study
+from llmpi.study import AbTask, Exclude, Study, group_of
 
 
 class Variant(NamedTuple):
@@ -21,6 +22,10 @@ class Session(NamedTuple):
     model: str
     quant: str
     runtime: str
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.model, self.quant)
 
 
 class Run(NamedTuple):
@@ -50,7 +55,7 @@ def expand_runs(study: Study) -> list[Run]:
         for runtime in study.runtimes
         for workload in study.workloads
     )
-    return [run for run in every if not any(_drops(rule, run) for rule in study.exclude)]
+    return [run for run in every if not any(_drops(study, rule, run) for rule in study.exclude)]
 
 
 def sessions(study: Study) -> dict[Session, list[str]]:
@@ -64,6 +69,30 @@ def sessions(study: Study) -> dict[Session, list[str]]:
 def variants(study: Study) -> list[Variant]:
     """Every variant that is still run somewhere; quality is scored for these."""
     return list(dict.fromkeys(run.variant for run in expand_runs(study)))
+
+
+def stands_for(study: Study, device: str, variant: Variant) -> str:
+    """The device that does for this one what does not depend on the board: one of its group.
+
+    Each variant of a group has its board, drawn by its name: the work is spread, and another board
+    or variant in the study moves as little of it as can be (rendezvous hashing: Thaler,
+    Ravishankar, *Using name-based mappings to increase hit rates*, 1998).
+    """
+    group = group_of(study.devices[device])
+    if group is None:
+        return device
+    boards = [board for board in study.classes[group] if _measures(study, board, variant)]
+
+    def weight(board: str) -> bytes:
+        return hashlib.sha256("/".join((board, *variant)).encode()).digest()
+
+    return max(boards, key=weight)
+
+
+def _measures(study: Study, device: str, variant: Variant) -> bool:
+    """Whether anything of a variant is measured on a device."""
+    every = (Run(device, *variant, r, w) for r in study.runtimes for w in study.workloads)
+    return any(not any(_drops(study, rule, run) for rule in study.exclude) for run in every)
 
 
 def by_width(study: Study, model: str) -> list[str]:
@@ -103,6 +132,10 @@ def _all_variants(study: Study) -> Iterator[Variant]:
             yield Variant(name, quant)
 
 
-def _drops(rule: Exclude, run: Run) -> bool:
+def _drops(study: Study, rule: Exclude, run: Run) -> bool:
+    named = {**run._asdict(), "group": group_of(study.devices[run.device])}
     wanted = {key: getattr(rule, key) for key in rule.model_fields_set}
-    return all(value is None or getattr(run, key) == value for key, value in wanted.items())
+    return all(
+        value is None or value == named[key] or (key == "device" and value == named["group"])
+        for key, value in wanted.items()
+    )

@@ -147,7 +147,7 @@ BAD = {
     ),
     "unknown transport": (
         ("transport: local", "transport: sssh"),
-        "7: devices.here: transport: 'sssh'; did you mean 'ssh'? Allowed: local, ssh",
+        "7: devices.here: transport: 'sssh'; did you mean 'ssh'? Allowed: local, ssh, ssh-group",
     ),
     "wrong kind of value": (
         ("128", "many"),
@@ -226,6 +226,14 @@ BAD = {
             "  duty_pct: much\n  price_per_kwh: 0.3\nquality:",
         ),
         "14: cost.duty_pct: 'much': should be a number, or a mapping of 'value' and 'source'",
+    ),
+    "descent on a shared task": (
+        (
+            "squad_file: questions.json}\n",
+            "squad_file: questions.json, shards: 4}\ndescent: {task: field, margin_pct: 5}\n",
+        ),
+        "11: quality.field.shards: the descent asks 'field' block by block, no further than it "
+        "takes to tell: take its 'shards' out, or descend on another task",
     ),
     "no YAML": (
         ("study: demo", "study: [demo"),

@@ -11,6 +11,7 @@ from llmpi.study import Constraints, Cost
 
 def main(*, summary: Path, constraints: dict | None, cost: dict | None, out: Path) -> None:
     record = read_json(summary)
+    record["rows"] = record["classes"]  # equal boards are one choice
     chosen = recommend(record, Constraints.model_validate(constraints or {}))
     money = costs(record, Cost.model_validate(cost), chosen) if cost else None
     write_json(out, {**chosen, "money": money})

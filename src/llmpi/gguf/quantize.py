@@ -177,7 +177,7 @@ def main(job: str, out: str) -> None:
     spec: dict[str, Any] = json.loads(Path(job).read_text())
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = spec["ftype"]
-    params.nthread = os.cpu_count() or 1
+    params.nthread = len(os.sched_getaffinity(0))
     params.allow_requantize = True
     if spec["imatrix"]:
         held = read(Path(spec["imatrix"]))

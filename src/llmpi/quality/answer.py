@@ -5,6 +5,7 @@ from there. `python -m llmpi.quality.answer JOB OUT` is the process, whose argum
 """
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -16,6 +17,8 @@ from llmpi.device.supervise import Death, supervise
 from llmpi.jobs import tell
 from llmpi.quality.chat import Message
 from llmpi.records import Record, read_json, sha256_of, sha256_of_json, write_json
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 # What decides an answer beside the job: the same job under other code is another one.
@@ -41,6 +44,7 @@ def answer_blocks(
     settings: dict[str, int],
     threads: int,
     store: Path,
+    which: range | None = None,
     enough: Callable[[list[Record]], bool] | None = None,
 ) -> list[Record] | Death:
     """One record for each block, in order; what is in `store` is not asked again.
@@ -48,6 +52,7 @@ def answer_blocks(
     Args:
         settings: `max_new_tokens`; `context_tokens`, which all that runs at once share.
         store: folder for answered blocks, of any job.
+        which: the numbers of the blocks to answer; by default all.
         enough: called with the records so far after each block; true ends it there.
 
     Returns:
@@ -72,11 +77,13 @@ def answer_blocks(
         "threads": threads,
         "folder": str(folder),
     }
+    which = range(len(blocks)) if which is None else which
+    log.info("%d of %d blocks, %d threads", len(which), len(blocks), threads)
     records: list[Record] = []
-    for i in range(len(blocks)):
+    for i in which:
         path = folder / block_name(i)
         if not path.is_file():
-            last = i + 1 if enough else len(blocks)
+            last = i + 1 if enough else which.stop
             ended = supervise(__name__, {**job, "first": i, "last": last}, log=tell)
             if isinstance(ended, Death):
                 return ended
@@ -84,6 +91,11 @@ def answer_blocks(
         if enough and enough(records):
             break
     return records
+
+
+def decoding(settings: dict[str, Any]) -> dict[str, int]:
+    """Of a task's settings those that the engine is given."""
+    return {key: settings[key] for key in ("max_new_tokens", "context_tokens")}
 
 
 def block_name(i: int) -> str:

@@ -1,21 +1,19 @@
 """Score a variant on a SQuAD v2 task: answers from the engine, metrics here."""
 
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmpi.device.supervise import Death
 from llmpi.quality import squad
-from llmpi.quality.answer import Group, answer_blocks
+from llmpi.quality.answer import answer_blocks, decoding
+from llmpi.quality.blocks import Plan, plan_of
 from llmpi.quality.descent import Step
-from llmpi.quality.prompt import ABSTENTION, messages, prediction, prompt_sha256
+from llmpi.quality.prompt import prediction, prompt_sha256
+from llmpi.quality.shards import together
 from llmpi.quality.squad import Paragraph
 from llmpi.quality.statistics import clustered_interval
-from llmpi.records import Record, failed, is_ok, now
-
-BLOCK_QUESTIONS, DESCENT_QUESTIONS = 256, 48
-"""Questions of a block at least: what an interruption may lose; how often a descent looks."""
+from llmpi.records import Record, failed, is_ok
 
 Item = dict[str, Any]
 METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
@@ -43,7 +41,8 @@ def evaluate(
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
         questions: of `llmpi.quality.questions.prepare`.
-        settings: `max_new_tokens`, `context_tokens`, `examples`, and `descent` where there is one.
+        settings: `max_new_tokens`, `context_tokens`, `examples`; `block_questions` and `descent`
+            where there are such.
         store: folder of blocks answered before.
         step: where the variant stands in the descent; None for the widest, or without a descent.
     """
@@ -51,33 +50,51 @@ def evaluate(
         return manifest
     if step and (reason := step.skip()):
         return {"status": "skipped", "stage": "quality", "reason": reason}
-    started = now()
-    paragraphs = squad.parse(questions["squad"], "questions")
-    blocks = blocks_of(paragraphs, DESCENT_QUESTIONS if "descent" in settings else BLOCK_QUESTIONS)
-    asked = [[_group(paragraphs[i], settings["examples"]) for i in block] for block in blocks]
-
-    def items_of(records: Sequence[Record]) -> list[Item]:
-        answers = [answer for record in records for answer in record["answers"]]
-        order = [i for block in blocks[: len(records)] for i in block]
-        return score_items(paragraphs, order, answers)
+    plan = plan_of(questions, settings)
 
     def decided(records: list[Record]) -> bool:
         assert step is not None
-        return step.verdict(items_of(records))["decision"] != "undecided"
+        return step.verdict(_items_of(plan, records))["decision"] != "undecided"
 
     records = answer_blocks(
         gguf,
         manifest["sha256"],
-        asked,
-        settings={key: settings[key] for key in ("max_new_tokens", "context_tokens")},
+        plan.asked,
+        settings=decoding(settings),
         threads=threads,
         store=store,
         enough=decided if step else None,
     )
     if isinstance(records, Death):
         return failed("quality", records.reason, log_tail=records.tail)
-    items = items_of(records)
-    first = records[0]
+    return _record(plan, records, manifest, questions, settings, step)
+
+
+def merge(
+    shards: Sequence[Record], manifest: Record, questions: Record, settings: dict[str, Any]
+) -> Record:
+    """The record of `evaluate`, to the byte, from the shards of `llmpi.quality.shards`, in order.
+
+    Raises:
+        MixedEnginesError: they were not answered by one engine.
+    """
+    whole = together(shards)
+    if not is_ok(whole):
+        return whole
+    plan = plan_of(questions, settings)
+    return _record(plan, whole["answered"], manifest, questions, settings, None)
+
+
+def _record(
+    plan: Plan,
+    answered: Sequence[Record],
+    manifest: Record,
+    questions: Record,
+    settings: dict[str, Any],
+    step: Step | None,
+) -> Record:
+    """Nothing of the run that made it (time, host, threads) is in it: the job's log has that."""
+    items, first = _items_of(plan, answered), answered[0]
     return {
         "status": "ok",
         "summary": summarize(items),
@@ -88,36 +105,16 @@ def evaluate(
         "has_chat_template": first["has_chat_template"],
         "gguf_sha256": manifest["sha256"],
         "engine": first["engine"],
-        "threads": threads,
-        "batching": [record["batching"] for record in records],
-        "started": started,
-        "ended": now(),
+        "batching": [record["batching"] for record in answered],
         "items": items,
     }
 
 
-def blocks_of(paragraphs: Sequence[Paragraph], questions: int) -> list[list[int]]:
-    """Indices of whole paragraphs, so many questions or more a block; the last may have less.
-
-    In a random order, the same for all variants: what is asked first stands for the rest.
-    """
-    order = random.Random("llmpi blocks").sample(range(len(paragraphs)), len(paragraphs))
-    blocks: list[list[int]] = [[]]
-    for i in order:
-        if sum(len(paragraphs[j].questions) for j in blocks[-1]) >= questions:
-            blocks.append([])
-        blocks[-1].append(i)
-    return blocks
-
-
-def _group(paragraph: Paragraph, examples: int) -> Group:
-    return [
-        {
-            "messages": messages(paragraph.context, question.question, examples),
-            "continuation": ABSTENTION,
-        }
-        for question in paragraph.questions
-    ]
+def _items_of(plan: Plan, answered: Sequence[Record]) -> list[Item]:
+    """The items of the blocks that are answered so far."""
+    answers = [answer for record in answered for answer in record["answers"]]
+    order = [i for block in plan.blocks[: len(answered)] for i in block]
+    return score_items(plan.paragraphs, order, answers)
 
 
 def score_items(

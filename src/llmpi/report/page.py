@@ -21,7 +21,8 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
         recommendation: of `llmpi.decide.choice.recommend`, with `money`; None while the study is
             not whole.
 
-    What comes from outside (reasons, logs, host names) is escaped by the template.
+    A group of boards is shown as one device, and board by board in a table of its own. What comes
+    from outside (reasons, logs, host names) is escaped by the template.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -33,13 +34,14 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
     environment.filters.update(
         number=number, estimate=estimate, mb=mb, seconds=seconds, pretty=pretty, interval=interval
     )
+    by_class = {**summary, "rows": summary["classes"]}
     html = environment.get_template("page.html").render(
         summary=summary,
         recommendation=recommendation,
         ruled_out=[c for c in recommendation["candidates"] if c["killed_by"]]
         if recommendation
         else [],
-        groups=[_group(summary, device, workload) for device, workload in _places(summary["rows"])],
+        groups=[_group(by_class, *place) for place in _places(summary["classes"])],
         failed=_failed(summary),
         tasks=list(summary["questions"]),
         dequantized=_dequantized(summary["rows"]),

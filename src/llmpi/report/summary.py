@@ -12,9 +12,10 @@ from llmpi.device.energy import tokens_per_joule, words_per_battery
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
+from llmpi.report.groups import by_class, spreads, unlike
 from llmpi.report.paper import beside_the_paper
 from llmpi.report.predictions import predictions, profile
-from llmpi.runs import Run, Variant, by_width, pairs_of, sessions, variants
+from llmpi.runs import Run, Variant, by_width, pairs_of, sessions, stands_for, variants
 from llmpi.study import (
     AbTask,
     DivergenceTask,
@@ -23,6 +24,7 @@ from llmpi.study import (
     QualityTask,
     SquadTask,
     Study,
+    group_of,
 )
 
 Row = dict[str, Any]
@@ -37,9 +39,11 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` (see `row`), `questions` and `models` by id, `comparisons` of each variant with its
-        reference, the outcome of the `descent` by model, `machines` by device, `predictions` (see
-        `llmpi.report.predictions`), `paper` (see `llmpi.report.paper`), `provenance`.
+        `rows` (see `row`); `classes`, those with a group's boards as one; `groups` and `unlike`,
+        how its boards differ (see `llmpi.report.groups`); `questions` and `models` by id,
+        `comparisons` of each variant with its reference, the outcome of the `descent` by model,
+        `machines` by device, `predictions` (see `llmpi.report.predictions`), `paper` (see
+        `llmpi.report.paper`), `provenance`.
         Cells without a record are there with status `not run`.
     """
     study = Study.model_validate(spec)
@@ -48,19 +52,22 @@ def summarize(spec: dict[str, Any]) -> Record:
     order = {model: by_width(study, model) for model in study.models}
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
+    machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
     rows, profiles = [], {}
     for session, workloads in sessions(study).items():
         record = _read(layout.BENCH, study=study.study, **session._asdict())
         profiles[session] = profile(study, session, record)
         for run in (Run(*session, workload) for workload in workloads):
             bench = {**record, **record.get("workloads", {}).get(run.workload, {})}
-            parity = _parity(study, run)
+            parity = _parity(study, run, machines)
             cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
             rows.append({**cell, **_compared(run.variant, tasks, compared)})
-    machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
     return {
         "study": study.study,
         "rows": rows,
+        "classes": by_class(rows, study.classes),
+        "groups": spreads(rows, study.classes),
+        "unlike": unlike(machines, study.classes),
         "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
@@ -98,6 +105,7 @@ def row(
     return {
         "study": study.study,
         **run._asdict(),
+        "group": group_of(study.devices[run.device]),
         "status": bench["status"],
         "stage": bench.get("stage"),
         "reason": bench.get("reason"),
@@ -399,18 +407,29 @@ NAMES = {
 }
 
 
-def _parity(study: Study, run: Run) -> Row:
+def _parity(study: Study, run: Run, machines: Mapping[str, Record]) -> Row:
     """Agreement with the workstation; a reason says that its scores are not transferred.
 
-    On a local device the engine that is timed is the one that is scored.
+    On a local device the engine that is timed is the one that is scored. Of a group one board is
+    checked, and speaks for those with its engine.
     """
     checked = study.quality and study.devices[run.device].transport != "local"
-    record = _read(layout.PARITY, study=study.study, **run._asdict()) if checked else {}
+    board = stands_for(study, run.device, run.variant)
+    where = {**run._asdict(), "device": board}
+    record = _read(layout.PARITY, study=study.study, **where) if checked else {}
+    alike = _engine(machines[run.device]) == _engine(machines[board])
+    if checked and not alike and not record.get("reason"):
+        record = {"reason": f"{run.device} has another engine than {board}, which was checked"}
     return {
         "parity_top1_pct": record.get("top1_pct"),
         "parity_kl_nats": record.get("kl_nats"),
         "parity_reason": record.get("reason"),
     }
+
+
+def _engine(machine: Record) -> Record:
+    """Version, build flags, processor features. Two builds of the same differ in their hash."""
+    return _without(machine.get("engine", {}), "library_sha256")
 
 
 def _compared(variant: Variant, tasks: Sequence[str], compared: Sequence[Record]) -> Row:

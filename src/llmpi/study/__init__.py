@@ -5,9 +5,9 @@ The Snakefile validates the config with `config_file.parse_study` before any job
 """
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.quant_types import is_trained, wants_imatrix, width_order
@@ -23,7 +23,17 @@ from llmpi.study.decision import (
     OtherDevice,
     RentedGpu,
 )
-from llmpi.study.devices import Device, EngineWheel, Limits, LocalDevice, SshDevice
+from llmpi.study.devices import (
+    Board,
+    Device,
+    EngineWheel,
+    Limits,
+    LocalDevice,
+    SshDevice,
+    SshGroup,
+    group_of,
+    single_devices,
+)
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
 from llmpi.study.parts import Id, Part, Quants, TextSource, check_name, unique
@@ -41,6 +51,7 @@ from llmpi.study.training import Calibration, Qat, Training
 __all__ = [
     "AbTask",
     "Battery",
+    "Board",
     "Calibration",
     "CloudApi",
     "Constraints",
@@ -70,10 +81,12 @@ __all__ = [
     "ScratchSource",
     "SquadTask",
     "SshDevice",
+    "SshGroup",
     "Study",
     "TextSource",
     "Training",
     "Workload",
+    "group_of",
 ]
 
 
@@ -97,7 +110,7 @@ class Exclude(Part):
     quant: str | None = None
     """Quantization."""
     device: str | None = None
-    """Id of a device."""
+    """Id of a device or of a group of devices."""
     runtime: str | None = None
     """Id of a runtime."""
     workload: str | None = None
@@ -126,8 +139,8 @@ class Study(Part):
     """What importance matrices are made on."""
     qat: Qat | None = None
     """What models are trained on, and how."""
-    devices: dict[Id, Device] = Field(min_length=1)
-    """Devices by id."""
+    devices: Annotated[dict[Id, Device], AfterValidator(single_devices)] = Field(min_length=1)
+    """Devices by id, and groups of them; here and everywhere else, a group is its boards."""
     workloads: dict[Id, Workload] = Field(min_length=1)
     """Workloads by id."""
     runtimes: dict[Id, Runtime] = Field(
@@ -158,6 +171,14 @@ class Study(Part):
         unique([*languages])
         return languages
 
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Groups of equal boards, and every other device as one of its own: name -> devices."""
+        found: dict[str, list[str]] = {}
+        for name, device in self.devices.items():
+            found.setdefault(group_of(device) or name, []).append(name)
+        return found
+
     @field_validator("gates")
     @classmethod
     def _gates_differ(cls, gates: list[Gate]) -> list[Gate]:
@@ -170,7 +191,7 @@ class Study(Part):
         known: dict[str, Iterable[str]] = {
             "model": self.models,
             "quant": sorted(quants, key=width_order),
-            "device": self.devices,
+            "device": {**self.devices, **self.classes},
             "runtime": self.runtimes,
             "workload": self.workloads,
         }
@@ -179,6 +200,13 @@ class Study(Part):
             check_name(gate.task, scored, "squad task", "quality", ("gates", i, "task"))
         if self.descent:
             check_name(self.descent.task, scored, "squad task", "quality", ("descent", "task"))
+            if getattr(self.quality[self.descent.task], "shards", 1) > 1:
+                raise PydanticCustomError(
+                    "shards",
+                    "the descent asks '{task}' block by block, no further than it takes to tell: "
+                    "take its 'shards' out, or descend on another task",
+                    {"task": self.descent.task, "loc": ("quality", self.descent.task, "shards")},
+                )
         named = [
             f"{model}/{quant}"
             for model, spec in self.models.items()
@@ -217,7 +245,7 @@ class Study(Part):
             if hat := cost.hat:
                 named += [(("cost", "hat", key), name) for key, name in hat]
             for loc, device in named:
-                check_name(device, self.devices, "device", "devices", loc)
+                check_name(device, self.classes, "device", "devices", loc)
         return self
 
     @model_validator(mode="after")

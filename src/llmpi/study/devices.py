@@ -1,11 +1,14 @@
-"""Devices: this machine, and those behind SSH."""
+"""Devices: this machine, those behind SSH, and groups of such that are equal."""
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from llmpi.study.meters import Meter, NoMeter
-from llmpi.study.parts import Bytes, Part
+from llmpi.study.parts import Bytes, Id, Part
 
 Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
 
@@ -63,15 +66,9 @@ Engine = Annotated[
 ]
 
 
-class SshDevice(MeasuredDevice):
-    """A Raspberry Pi, or any Linux machine with Python 3.11, reached over SSH.
+class SshSettings(MeasuredDevice):
+    """How a machine is reached over SSH and what llmpi has there."""
 
-    What stands in `~/.ssh/config` for the host is honoured; what stands here wins."""
-
-    transport: Literal["ssh"]
-    """`ssh`: host keys are verified, an unknown host is refused."""
-    host: str = Field(pattern=r"^[A-Za-z0-9_][\w.:%-]*$")
-    """Host name, address, or a `Host` of `~/.ssh/config`."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port; by default what `~/.ssh/config` says, else 22."""
     user: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][\w.@-]*$")
@@ -103,4 +100,91 @@ class SshDevice(MeasuredDevice):
     removed to make room. By default what the disk has."""
 
 
-Device = Annotated[LocalDevice | SshDevice, Field(discriminator="transport")]
+HOST = r"[A-Za-z0-9_][\w.:%-]*"
+Host = Annotated[str, Field(pattern=rf"^{HOST}$")]
+
+
+class SshDevice(SshSettings):
+    """A Raspberry Pi, or any Linux machine with Python 3.11, reached over SSH.
+
+    What stands in `~/.ssh/config` for the host is honoured; what stands here wins."""
+
+    transport: Literal["ssh"]
+    """`ssh`: host keys are verified, an unknown host is refused."""
+    host: Host
+    """Host name, address, or a `Host` of `~/.ssh/config`."""
+    group: Id | None = None
+    """The group of equal boards it belongs to. Those of an `ssh-group` have it by themselves."""
+
+
+class Board(SshSettings):
+    """A board of a group: its host, or a mapping of `host` and what differs from the group."""
+
+    host: Host
+    """Host name, address, or a `Host` of `~/.ssh/config`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if not re.fullmatch(HOST, given):
+            raise PydanticCustomError("host", "'{value}' is no host name", {"value": given})
+        return {"host": given}
+
+
+class SshGroup(SshSettings):
+    """Equal boards, each reached over SSH: one entry for all of them.
+
+    Speed is measured on every board, as boards differ; what does not depend on the board is done on
+    one of them. Each is a device of its own, named `GROUP.BOARD`."""
+
+    transport: Literal["ssh-group"]
+    """`ssh-group`: of the keys of `ssh` all but `host` may stand here, for all boards."""
+    boards: dict[Id, Board] = Field(min_length=1)
+    """The boards by id, each its host, or a mapping of `host` and what differs from the group:
+    `{a: pi-a.local, b: {host: pi-b.local, meter: ...}}`."""
+
+    def devices(self, name: str) -> dict[str, SshDevice]:
+        """Its boards as devices of the group `name`."""
+        shared = _given(self, "transport", "boards")
+        return {
+            f"{name}.{board}": SshDevice(transport="ssh", group=name, **{**shared, **_given(own)})
+            for board, own in self.boards.items()
+        }
+
+
+def _given(part: SshSettings, *without: str) -> dict[str, Any]:
+    """What the config says of it, nothing that is a default."""
+    return {key: getattr(part, key) for key in part.model_fields_set - {*without}}
+
+
+Device = Annotated[LocalDevice | SshDevice | SshGroup, Field(discriminator="transport")]
+
+
+def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
+    """The devices with every board of a group in the group's place.
+
+    Raises:
+        PydanticCustomError: a device has the name of a board or of a group.
+    """
+    found: dict[str, Device] = {}
+    for name, device in devices.items():
+        boards = device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        for board in boards:
+            if board in found or (board != name and board in devices):
+                raise PydanticCustomError(
+                    "duplicate", "'{value}' stands here twice", {"value": board}
+                )
+        found |= boards
+    for name in found:
+        if any(group_of(device) == name for device in found.values()):
+            raise PydanticCustomError(
+                "duplicate", "'{value}' is a device and a group", {"value": name}
+            )
+    return found
+
+
+def group_of(device: Device) -> str | None:
+    """The group of equal boards that a device belongs to."""
+    return device.group if isinstance(device, SshDevice) else None

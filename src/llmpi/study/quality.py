@@ -31,6 +31,12 @@ class SquadTask(Part):
     context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
     """Context that all questions computed together share: bounds the memory. A question that does
     not fit is marked so and scores 0."""
+    block_questions: int | None = Field(default=None, ge=1)
+    """Questions that are computed as one block, and kept, at least: whole paragraphs. By default
+    256, and 48 in a descent, which looks after each."""
+    shards: int = Field(default=1, ge=1, le=1000)
+    """So many jobs share the blocks of a variant, on a cluster at the same time; the record is the
+    same to the byte. No task of a descent can be shared."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

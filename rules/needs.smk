@@ -1,0 +1,103 @@
+"""Functions for `resources:`: what the jobs that compute need, by model and task. No rules."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from llmpi import needs
+
+# A question's share of its passage, the question, the frame of the chat.
+QUESTION_TOKENS = 150
+# No text has more tokens than a third of its bytes, English has a quarter.
+TOKEN_BYTES = 3
+# The harness's tasks say nothing beforehand.
+HARNESS_MINUTES = 24 * 60
+
+
+def scoring(tokens, manifest="manifest"):
+    """`resources:` of a job that puts `tokens(wildcards, input)` through the model of a manifest.
+
+    Where the files are not there yet, Snakemake notes "TBD" and asks again.
+    """
+
+    def made(input):
+        return json.loads(Path(input[manifest]).read_text())
+
+    def mem_mb(wildcards, input):
+        task = study.quality.get(wildcards.get("task"))
+        return needs.scoring_mb(made(input).get("bytes", 0), getattr(task, "context_tokens", 0))
+
+    def runtime(wildcards, input):
+        return needs.scoring_minutes(made(input).get("parameters", 0), tokens(wildcards, input))
+
+    return {"mem_mb": mem_mb, "runtime": runtime}
+
+
+def question_tokens(wildcards, input):
+    """Of the questions that one job asks."""
+    task = study.quality[wildcards.task]
+    each = QUESTION_TOKENS + task.max_new_tokens
+    return each * _questions(input.questions) / task.shards
+
+
+@cache
+def _questions(path):
+    return json.loads(Path(path).read_text())["questions"]
+
+
+def prompt_tokens(wildcards, input):
+    """Of the user's own prompts."""
+    task = study.quality[wildcards.task]
+    lines = Path(input.prompts).read_text().count("\n")
+    return (QUESTION_TOKENS + task.max_new_tokens) * (lines + 1)
+
+
+def text_tokens(wildcards, input):
+    """Of a text, or of so many windows of it."""
+    task = study.quality[wildcards.task]
+    whole = Path(input.corpus).stat().st_size / TOKEN_BYTES
+    return min(whole, task.window_tokens * task.chunks) if task.chunks else whole
+
+
+def reference_tokens(wildcards, input):
+    """Of the windows that the reference was scored on."""
+    reference = json.loads(Path(input.reference).read_text())
+    return reference.get("chunks", 0) * reference.get("window_tokens", 0)
+
+
+def calibration_tokens(wildcards, input):
+    return Path(input.corpus).stat().st_size / TOKEN_BYTES
+
+
+def file_bytes(file):
+    """Function of a rule's input: the size of that file."""
+    return lambda input: Path(input[file]).stat().st_size
+
+
+def fetched_bytes(input):
+    """Size of what was fetched of a model."""
+    files = json.loads(Path(input.model).read_text()).get("files") or {}
+    return sum(file["bytes"] for file in files.values())
+
+
+def quantizing(size):
+    """`resources:` of a job that reads a model of `size(input)` bytes and writes another one."""
+    return {
+        "mem_mb": lambda wildcards, input: needs.quantizing_mb(size(input)),
+        "runtime": lambda wildcards, input: needs.quantizing_minutes(size(input)),
+    }
+
+
+def training_minutes(wildcards, input):
+    """Of a model of two bytes a parameter."""
+    spec = training_spec(wildcards)
+    tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
+    return needs.training_minutes(file_bytes("base")(input) // 2, tokens)
+
+
+# `resources:` of a job that trains. A graphics card is asked for where the cluster is described:
+# profiles/slurm.
+TRAINING = {
+    "mem_mb": lambda wildcards, input: needs.training_mb(file_bytes("base")(input)),
+    "runtime": training_minutes,
+}
