@@ -56,6 +56,7 @@ DEVICE_MODULES = [
     "device/bandwidth",
     "device/cell",
     "device/cli",
+    "device/concurrent",
     "device/energy",
     "device/engine",
     "device/engine_info",
@@ -63,13 +64,16 @@ DEVICE_MODULES = [
     "device/jobs",
     "device/limits",
     "device/lock",
+    "device/lookup",
     "device/measure",
+    "device/memory",
     "device/meters",
     "device/parity",
     "device/sampler",
     "device/say",
     "device/store",
     "device/supervise",
+    "device/text",
     "device/workload",
 ]
 
@@ -81,8 +85,6 @@ BENCHMARK_SLOTS = {
     )
     for device in study.devices
 }
-
-
 # The modules that bring the records together, and what would have been predicted.
 SUMMARY_MODULES = [
     "decide/architectures",
@@ -101,8 +103,11 @@ SUMMARY_MODULES = [
     "quality/comparisons",
     "quality/statistics",
     "report/columns",
+    "report/concurrency",
+    "report/curves",
     "report/groups",
     "report/llama_bench",
+    "report/lookup",
     "report/paper",
     "report/paper_method",
     "report/parquet",
@@ -145,6 +150,12 @@ def code(script, *modules):
         project(f"workflow/scripts/{script}.py"),
         *(project(f"src/llmpi/{module}.py") for module in modules),
     ]
+
+
+def page_templates():
+    """What the page is written with besides Python: its HTML, style and script."""
+    folder = Path(workflow.basedir) / "src/llmpi/report/templates"
+    return [os.path.relpath(file) for file in sorted(folder.iterdir())]
 
 
 def session_path(pattern, session):

@@ -91,10 +91,28 @@ rule memo:
 
 
 rule report:
-    """The page: self-contained, opens from disk."""
+    """The page: one file, opens from disk, in the languages of the config."""
     input:
-        code=code("report", "report/page", "report/charts"),
-        templates=[project(f"src/llmpi/report/{name}.html") for name in ("page", "groups")],
+        code=code(
+            "report",
+            "decide/candidates",
+            "decide/pareto",
+            "report/body",
+            "report/charts/cells",
+            "report/charts/findings",
+            "report/charts/parts",
+            "report/comparisons",
+            "report/datasets",
+            "report/figures",
+            "report/japanese",
+            "report/outcomes",
+            "report/page",
+            "report/table",
+            "report/texts",
+            "report/wording",
+        ),
+        texts=project("src/llmpi/report/ja.yaml"),
+        templates=page_templates(),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:

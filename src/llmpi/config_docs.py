@@ -62,8 +62,13 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
             meters.ConstantMeter,
         ],
     ),
-    ("workloads.ID", "", [study.Workload]),
+    (
+        "workloads.ID",
+        "Told by `kind`.",
+        [study.Workload, study.ConcurrentWorkload],
+    ),
     ("runtimes.ID", "", [study.Runtime]),
+    ("runtimes.ID.prompt_lookup", "", [study.PromptLookup]),
     (
         "quality.ID",
         "Told by `task`.",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import virtual_pi
 import yaml
+from browser import Browser
 from support import ROOT, needed, run_snakemake
 
 PARAGRAPHS, QUESTIONS = 2, 6
@@ -114,6 +115,15 @@ class Sshd:
             "python": os.path.realpath(shutil.which("python3") or "python3"),
             "store": str(store),
         }
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    started = Browser(needed("chromium"), tmp_path / "profile")
+    try:
+        yield started
+    finally:
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,8 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     by_time = sorted((start, w) for w, times in starts.items() for start in times)
     assert [w for _, w in by_time] == names
     lean = copy.json("bench/small/here/smollm2-135m/Q4_0/lean.json")
-    assert lean["settings"] == copy.config["runtimes"]["lean"] | {"mlock": False}
+    rest = {"mlock": False, "prompt_lookup": None}
+    assert lean["settings"] == copy.config["runtimes"]["lean"] | rest
 
 
 LOCKED = {"mlock": True, "repack": False}
@@ -149,6 +150,45 @@ def test_a_workload_that_kills_the_engine_leaves_the_others(copy) -> None:
     assert rows["huge"]["reason"]
 
 
+def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
+    """Keys and values of 256 conversations of 1,008 tokens are 6 GB: they find no memory."""
+    copy.config |= {"quants": ["Q4_0"], "quality": {}}
+    short = {"prompt_tokens": 1000, "output_tokens": 8, "repetitions": 2, "warmup_limit": 1}
+    asked = {"kind": "concurrent", "conversations": [1, 2, 256], "per_user_tps_at_least": 0.01}
+    copy.config["workloads"]["users"] = {**asked, **short, "system_tokens": 64}
+    copy.config["devices"] = {"here": {"transport": "local", "limits": {"memory": "2G"}}}
+    copy.write().snakemake()
+    assert [row["status"] for row in copy.summary()] == ["ok"]
+    [cell] = copy.json("report/small/summary.json")["concurrency"]
+    one, two, most = cell["levels"]
+    assert one["status"] == two["status"] == "ok"
+    assert two["tg_tps"] > one["per_user_tps"] / 2
+    assert two["kv_bytes"] > one["kv_bytes"] > 1064 * 20_000
+    assert (most["status"], cell["largest"]) == ("failed", 2)
+    assert most["reason"]
+    page = (copy.folder / "results/report/small/index.html").read_text()
+    assert "Up to <b>2</b> conversations at once" in page
+
+
+def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
+    """A text is copied, by two threads and at length, where kernels could differ."""
+    copy.config |= {"quants": ["Q4_0"], "quality": {}}
+    lookup = {"kv_cache": "q8_0", "prompt_lookup": {"draft_tokens": 4}}
+    copy.config["runtimes"] = {"default": {"kv_cache": "q8_0"}, "lookup": lookup}
+    copy.config["workloads"] = {
+        "copy": {"prompt": "passage", "prompt_tokens": 512, "output_tokens": 48, "repetitions": 2}
+    }
+    copy.write().snakemake()
+    [cell] = copy.json("report/small/summary.json")["prompt_lookup"]
+    assert (cell["runtime"], cell["against"], cell["tokens"]) == ("lookup", "default", 49)
+    assert cell["accepted_pct"] > 50
+    assert cell["tokens_per_step"] > 1.5
+    assert cell["same_tokens"] == cell["tokens"]
+    record = copy.json("bench/small/here/smollm2-135m/Q4_0/lookup.json")
+    assert record["settings"]["prompt_lookup"] == {"ngram": 3, "draft_tokens": 4}
+    assert "Prompt lookup" in (copy.folder / "results/report/small/index.html").read_text()
+
+
 def test_every_answer_is_kept(finished) -> None:
     quality = finished.json("quality/small/smollm2-135m/F16/field.json")
     assert len(quality["items"]) == 6
@@ -163,7 +203,7 @@ def test_page_tells_what_must_be_known(finished) -> None:
     page = (finished.folder / "results/report/small/index.html").read_text()
     assert "dequantized Q4_1" in page
     assert "Q4_0" in page
-    assert "<svg" in page
+    assert 'data-figure="tg"' in page
 
 
 def test_second_run_does_nothing(finished) -> None:
@@ -214,8 +254,9 @@ def test_touching_every_file_reruns_nothing(copy) -> None:
     ("file", "rerun"),
     [
         ("src/llmpi/report/page.py", {"report"}),
-        ("src/llmpi/report/page.html", {"report"}),
-        ("src/llmpi/report/charts.py", {"report"}),
+        ("src/llmpi/report/templates/page.js", {"report"}),
+        ("src/llmpi/report/ja.yaml", {"report"}),
+        ("src/llmpi/report/charts/cells.py", {"report"}),
         ("src/llmpi/decide/choice.py", {"recommend", "report"}),
         ("src/llmpi/report/summary.py", {*TO_THE_REPORT}),
         ("src/llmpi/device/measure.py", {"benchmark_device", *TO_THE_REPORT}),

@@ -24,12 +24,13 @@ quality:
 QUANTS = ", ".join(FTYPES)
 TOP = (
     "study, models, quants, calibration, qat, devices, workloads, runtimes, quality, gates, "
-    "descent, constraints, cost, battery, exclude"
+    "descent, constraints, cost, battery, languages, exclude"
 )
 WORKLOAD = (
-    "prompt_tokens, output_tokens, repetitions, warmup, warmup_limit, depths, sustained_s, "
-    "sampling, context_tokens, timeout_s"
+    "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
+    "prompt, depths, sustained_s, context_tokens"
 )
+USERS = "users: {kind: concurrent, conversations: [1, 4], prompt_tokens: 8, output_tokens: 8}"
 
 BAD = {
     "unknown quantization": (
@@ -90,6 +91,10 @@ BAD = {
         "'m1'? Allowed: m1",
     ),
     "quantization twice": (("Q4_0", "F16"), "5: quants: 'F16' stands here twice"),
+    "language twice": (
+        ("quality:", "languages: [ja, ja]\nquality:"),
+        "10: languages: 'ja' stands here twice",
+    ),
     "unknown device in exclude": (
         ("quality:", "exclude: [{device: hier}]\nquality:"),
         "10: exclude.0.device: no device 'hier' under 'devices'; did you mean 'here'? "
@@ -162,6 +167,30 @@ BAD = {
         ("64}", "64, context_tokens: 100}"),
         "9: workloads.chat: context_tokens is 100, but prompt (or depth) and output tokens are 192",
     ),
+    "passage too short to be copied": (
+        ("{prompt_tokens: 128", "{prompt: passage, prompt_tokens: 32"),
+        "9: workloads.chat: prompt: passage needs at least 64 prompt_tokens, a text and its "
+        "beginning",
+    ),
+    "lookup of nothing": (
+        ("quality:", "runtimes:\n  r: {prompt_lookup: {ngram: 0}}\nquality:"),
+        "11: runtimes.r.prompt_lookup.ngram: 0: should be greater than or equal to 1",
+    ),
+    "draft larger than the batch": (
+        (
+            "quality:",
+            "runtimes:\n  r: {kv_cache: q8_0, batch_tokens: 8, ubatch_tokens: 8, "
+            "prompt_lookup: {draft_tokens: 8}}\nquality:",
+        ),
+        "11: runtimes.r: draft_tokens is 8; with the token before them they do not fit "
+        "batch_tokens, which is 8",
+    ),
+    "lookup whose text would be another": (
+        ("quality:", "runtimes:\n  r: {prompt_lookup: {}}\nquality:"),
+        "11: runtimes.r: prompt_lookup needs a quantized kv_cache, such as q8_0: with f16 the "
+        "engine adds up a single token's attention in another order than that of a batch, and the "
+        "text would not be that of greedy decoding",
+    ),
     "quantized KV cache without flash attention": (
         ("quality:", "runtimes:\n  r: {kv_cache: q8_0, flash_attention: off}\nquality:"),
         "11: runtimes.r: kv_cache q8_0 needs flash_attention: auto or on",
@@ -193,8 +222,26 @@ BAD = {
     ),
     "constraint on a missing workload": (
         ("quality:", "constraints: {workload: chta}\nquality:"),
-        "10: constraints.workload: no workload 'chta' under 'workloads'; did you mean 'chat'? "
-        "Allowed: chat",
+        "10: constraints.workload: no single workload 'chta' under 'workloads'; did you mean "
+        "'chat'? Allowed: chat",
+    ),
+    "decision on conversations side by side": (
+        ("quality:", f"  {USERS}\nconstraints: {{workload: users}}\nquality:"),
+        "11: constraints.workload: no single workload 'users' under 'workloads'; allowed: chat",
+    ),
+    "kind of workload that is none": (
+        ("{prompt", "{kind: concurent, prompt"),
+        "9: workloads.chat: kind: 'concurent'; did you mean 'concurrent'? Allowed: single, "
+        "concurrent",
+    ),
+    "conversations that do not rise": (
+        ("quality:", f"  {USERS}\nquality:".replace("1, 4", "4, 1, 4")),
+        "10: workloads.users.conversations: the numbers must rise: [1, 4]",
+    ),
+    "nothing but conversations side by side": (
+        ("chat: {prompt", "chat: {kind: concurrent, conversations: [1], prompt"),
+        "8: workloads: one workload of the kind single is needed, beside which concurrent ones are "
+        "shown",
     ),
     "constraint that is none": (
         ("quality:", "constraints: {tps_at_last: 3}\nquality:"),

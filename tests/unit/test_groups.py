@@ -229,7 +229,9 @@ def test_a_board_with_another_engine_is_not_spoken_for(measured, monkeypatch) ->
         for board in (checked, other):
             has = ["NEON", *(features if board == other else ())]
             engine = {"version": "1", "features": has, "library_sha256": board}
-            write(layout.PROVISIONED, {"status": "ok", "engine": engine}, device=board)
+            machine = {"board": None, "cpu": "x", "memory_bytes": 1, "processors": 1}
+            seen = {"status": "ok", "engine": engine, "machine": machine}
+            write(layout.PROVISIONED, seen, device=board)
         rows = summarize(asked.model_dump(mode="json"))["rows"]
         return {row["device"]: row["parity_reason"] for row in rows}
 

@@ -6,7 +6,7 @@ from typing import Any
 import made_study
 import pytest
 
-from llmpi.decide.predict import context_of, predict
+from llmpi.decide.predict import predict
 from llmpi.decide.presets import PRESETS
 from llmpi.report.predictions import QUANTITIES
 from llmpi.report.summary import summarize
@@ -40,7 +40,7 @@ def test_a_preset_knows_nothing_of_the_measurement() -> None:
         assert before[cell]["verdict"] == "not measured"
     study = Study.model_validate(config)
     chat = study.workloads["chat"]
-    assert context_of(chat) == 4096
+    assert chat.needed_tokens == 4096
     said = predict(
         made_study.model_of(study, "llama-1b"),
         "Q4_0",

@@ -11,6 +11,7 @@ import pytest
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
+from llmpi.errors import LlmpiError
 from llmpi.records import failed, write_json
 from llmpi.report.page import write_page
 from llmpi.report.summary import summarize, write_csv
@@ -28,6 +29,7 @@ def spec(**more: Any) -> dict[str, Any]:
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}},
         "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
         "gates": [{"task": "qa", "metric": "f1", "at_least_pct": 40}],
+        "languages": ["en"],
     }
     return Study.model_validate({**study, **more}).model_dump(mode="json")
 
@@ -158,9 +160,11 @@ def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
     assert row["tpj_above_idle"] == pytest.approx(10 / 5)
     assert row["words_per_battery"] == pytest.approx(10 / 1.5 * 18_000 / 8)
     assert (row["energy_tier"], row["marks"], row["hottest_c"]) == ("metered", "throttled", 55.5)
-    text = page(tmp_path).text
-    assert "throttled" in text
-    assert "metered 3.00 8.00 8.00 0.8000 0.8000 ± 0.0100 1.25 2.00 15,000" in text
+    shown = page(tmp_path)
+    assert {"energy", "words"} <= shown.figures()
+    cell = shown.cells()[0]
+    assert (cell["tg_low_j_per_token"], cell["marks"]) == (pytest.approx(0.8 - 0.0196), "throttled")
+    assert {"tg_power_w", "words_per_battery", "energy_tier"} <= shown.columns()
 
 
 @pytest.mark.usefixtures("results")
@@ -206,23 +210,42 @@ def test_summary_holds_no_passages() -> None:
 
 
 class Page(HTMLParser):
-    """Which addresses a page loads or links, which tags it holds, and its text."""
+    """Which addresses a page loads or links, which tags it holds, its English text, its data."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
+        self.html = html
         self.addresses: list[str] = []
-        self.tags: set[str] = set()
+        self.tags: list[str] = []
         self.text = ""
+        held = re.search('id="data">(.*?)</script>', html, re.DOTALL)
+        assert held
+        self.data: dict[str, Any] = json.loads(held[1])
+        self._silent = 0
         self.feed(html)
         self.text = re.sub(r"\s+", " ", self.text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.text += " " if tag in ("td", "br") else ""
+        self.tags.append(tag)
+        self._silent += tag in ("script", "style", "template")
+        self.text += " " if tag in ("td", "br", "p", "li") else ""
         self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
 
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in ("script", "style", "template")
+
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += "" if self._silent else data
+
+    def cells(self) -> list[dict[str, Any]]:
+        table = self.data["cells"]
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+    def figures(self) -> set[str]:
+        return set(self.data["languages"]["en"]["figures"])
+
+    def columns(self) -> set[str]:
+        return {column["key"] for column in self.data["languages"]["en"]["columns"]}
 
 
 def page(tmp_path: Path, **more: Any) -> Page:
@@ -234,12 +257,16 @@ def page(tmp_path: Path, **more: Any) -> Page:
 
 @pytest.mark.usefixtures("results")
 def test_page_stands_alone_and_trusts_nothing(tmp_path: Path) -> None:
-    shown = page(tmp_path)
-    assert "script" not in shown.tags
+    shown = page(tmp_path, languages=["en", "ja"])
+    assert shown.tags.count("script") == 3, "the data, Vega and the page's own; nothing injected"
     assert "link" not in shown.tags
     assert [address for address in shown.addresses if not address.startswith("#")] == []
-    assert "@import" not in shown.text
+    policy = shown.html.partition("<style>")[0]
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe-eval" not in policy
+    assert "<script>alert" not in shown.html
     assert EVIL in shown.text, "escaped, it reads as it was written"
+    assert shown.cells()[1]["reason"] == EVIL
 
 
 @pytest.mark.usefixtures("results")
@@ -249,9 +276,11 @@ def test_page_says_what_to_know_first(tmp_path: Path) -> None:
     assert "m Q4_0: 1 of 5 tensors could not take the type meant for them" in text
     assert "Q4_K > Q5_0: 1" in text
     assert "3 cells, 3 failed or not run" in text
-    assert "qa f1: 30.0 % < 40 %" in text
+    assert page(tmp_path).cells()[1]["gates_failed"] == "qa f1: 30.0 % < 40 %"
     assert "9 questions (3 unanswerable) on 3 paragraphs" in text
-    assert "always abstaining" in text
+    assert page(tmp_path).data["tasks"] == [
+        {"task": "qa", "abstaining_pct": pytest.approx(100 / 3)}
+    ]
 
 
 @pytest.mark.usefixtures("results")
@@ -268,10 +297,9 @@ def test_page_begins_with_the_decision(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("results")
 def test_runtimes_are_told_apart_where_there_are_several(tmp_path: Path) -> None:
     runtimes = {"default": {}, "spinning": {"omp_wait_policy": "active"}}
-    text = page(tmp_path, runtimes=runtimes).text
-    assert "F16 default 2.0 16.00" in text
-    assert "F16 spinning 2.0 16.00 not run" in text
-    assert "F16 default" not in page(tmp_path).text
+    names = {cell["name"]: cell["status"] for cell in page(tmp_path, runtimes=runtimes).cells()}
+    assert (names["m F16 default"], names["m F16 spinning"]) == ("ok", "not run")
+    assert page(tmp_path).cells()[0]["name"] == "m F16"
 
 
 @pytest.mark.usefixtures("results")
@@ -287,6 +315,52 @@ def test_workload_that_died_beside_one_that_lived() -> None:
     assert (long_row["reason"], long_row["tg_tps"]) == (EVIL, None)
 
 
+@pytest.mark.usefixtures("results")
+def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) -> None:
+    both = bench()
+    done = {"pp_s": 1.0, "ttft_each_s": [0.5, 1.0], "ttft_s": 1.0, "itl_s": [0.1] * 4}
+    level = {"conversations": 2, "status": "ok", "reason": None, "marks": []}
+    level |= {"context_tokens": 256, "kv_bytes": 1_000_000, "memory": chat()["memory"]}
+    lost = {"conversations": 8, "status": "failed", "reason": EVIL}
+    levels = [{**level, "repetitions": [{**done, "system_s": 0.2}]}, lost]
+    both["workloads"]["users"] = {"status": "ok", "levels": levels}
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
+    write(layout.BENCH, both, **cell)
+    users = {"kind": "concurrent", "conversations": [2, 8], "prompt_tokens": 10, "output_tokens": 4}
+    chat_too = spec()["workloads"]["chat"]
+    text = page(
+        tmp_path, workloads={"chat": chat_too, "users": {**users, "per_user_tps_at_least": 9}}
+    ).text
+    assert "Conversations side by side pi: users, m F16 default" in text
+    assert "Up to 2 at once, each conversation gets at least 9.0 tokens/s." in text
+    assert "Alone (chat) it generates 10.0 tokens/s." in text
+    assert "2 20.0 20.0–20.0 10.0 20.0 750 / 1,000 1.0 5.0" in text
+    assert f"8 failed: {EVIL}" in text
+    assert f"pi m F16 users: 8 conversations {EVIL}" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_a_sweep_without_a_single_conversation_says_so() -> None:
+    with pytest.raises(LlmpiError, match="no cell of a workload of the kind single"):
+        summarize(spec(exclude=[{"workload": "chat"}]))
+
+
+@pytest.mark.usefixtures("results")
+def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
+    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16"}
+    counts = {"steps": 2, "drafted": 3, "accepted": 2}
+    quick = [{**repetition, **counts} for repetition in chat()["repetitions"]]
+    for runtime, done, output in (
+        ("default", chat()["repetitions"], [1, 2, 3, 4]),
+        ("quick", quick, [1, 2, 3, 5]),
+    ):
+        write(layout.BENCH, bench(repetitions=done, output=output), runtime=runtime, **cell)
+    lean = {"kv_cache": "q8_0"}
+    text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
+    assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
+    assert "Prompt lookup" not in page(tmp_path).text
+
+
 def test_page_of_a_study_that_has_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,10 +371,11 @@ def test_page_of_a_study_that_has_not_begun(
 @pytest.mark.usefixtures("results")
 def test_page_without_quality(tmp_path: Path) -> None:
     shown = page(tmp_path, quality={}, gates=[])
-    assert "qa" not in shown.text.partition("Provenance")[0]
-    assert "svg" in shown.tags
+    assert "qa" not in shown.text.partition("The config of this study")[0]
+    assert shown.figures() == {"choice", "tg", "pp", "load", *SUSTAINED}
 
 
+SUSTAINED = ("sustained-speed", "sustained-heat")
 BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
 
 
@@ -316,9 +391,10 @@ def test_quality_is_transferred_to_a_device_that_agrees(tmp_path: Path) -> None:
     row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
     assert (row["parity_top1_pct"], row["parity_kl_nats"]) == (97.5, 0.0031)
     assert (row["parity_reason"], row["gates_failed"]) == (None, "")
-    shown = page(tmp_path, devices=BEHIND_SSH).text
-    assert "top-1 and KL divergence in nats: m F16 97.5 %, 0.0031." in shown
-    assert "Quality against speed" in shown
+    shown = page(tmp_path, devices=BEHIND_SSH)
+    assert {"parity", "tradeoff-qa"} <= shown.figures()
+    assert {"parity_top1_pct", "parity_kl_nats"} <= shown.columns()
+    assert shown.cells()[0]["agreement"] == "agrees"
 
 
 @pytest.mark.usefixtures("results")
@@ -329,9 +405,10 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
     assert row["gates_failed"] == f"parity: another model {EVIL}"
     assert row["qa_f1_pct"] == 50, "what the workstation scored stays"
-    shown = page(tmp_path, devices=BEHIND_SSH).text
+    drawn = page(tmp_path, devices=BEHIND_SSH)
+    shown = drawn.text
     assert f"is not transferred to pi: another model {EVIL}." in shown
-    assert "Quality against speed" not in shown, "it was the only measured cell"
+    assert "tradeoff-qa" not in drawn.figures(), "it was the only measured cell"
     assert (
         f"pi m F16 parity another model {EVIL}" in shown.partition("Failed, skipped or not run")[2]
     )

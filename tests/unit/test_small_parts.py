@@ -132,12 +132,13 @@ def test_other_tables_speak_of_known_types() -> None:
 
 WILDCARDS = {
     "study": "my.study_2",
-    "device": "pi-5",
+    "device": "shelf.pi-5",
     "model": "qwen_2.5-q4_k_m",
     "quant": "Q4_K_M",
     "runtime": "flash.kv_q8-0",
     "task": "squad.v2",
     "pair": "m-F16-vs-m-Q4_0",
+    "shard": "3-of-16",
 }
 PATTERNS = [v for v in vars(layout).values() if isinstance(v, str) and v.startswith("results/")]
 

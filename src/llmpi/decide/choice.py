@@ -46,7 +46,11 @@ def recommend(summary: Record, constraints: Constraints) -> Record:
         LlmpiError: nothing of the workload was in the sweep.
     """
     config = summary["provenance"]["config"]
-    workload = constraints.workload or next(iter(config["workloads"]))
+    workload = constraints.workload or next(
+        name
+        for name, asked in config["workloads"].items()
+        if asked.get("kind", "single") == "single"
+    )
     task = constraints.task or next(
         (name for name, asked in config["quality"].items() if asked["task"] == "squad"), None
     )

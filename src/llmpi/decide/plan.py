@@ -8,13 +8,13 @@ from llmpi.decide import presets
 from llmpi.decide.architectures import Model
 from llmpi.decide.known import base_gguf, model_or_reason
 from llmpi.decide.plan_text import problem
-from llmpi.decide.predict import Prediction, context_of, predict
+from llmpi.decide.predict import Prediction, predict
 from llmpi.decide.presets import PRESETS, Board, Range
 from llmpi.decide.sizes import sizes
 from llmpi.device import bandwidth, environment
 from llmpi.records import Record, read_json
 from llmpi.runs import Session, Variant, sessions, variants
-from llmpi.study import HubSource, LocalDevice, Study
+from llmpi.study import ConcurrentWorkload, HubSource, LocalDevice, Study, Workload
 
 DOWNLOAD_BYTES_PER_S = Range(3e6, 12.5e6, 110e6)
 """Of a household's line: 25 Mbit/s, 100 Mbit/s, 1 Gbit/s."""
@@ -167,14 +167,13 @@ def _record(
             f"({', '.join(PRESETS)}); add one to its config for speeds",
         }
     asked = [study.workloads[name] for name in workloads]
-    context = max(context_of(workload) for workload in asked)
     runtime = study.runtimes[session.runtime]
     found = predict(
         model,
         session.quant,
         board,
         runtime,
-        context_tokens=context,
+        context_tokens=max(w.needed_tokens for w in asked),
         prompt_tokens=max(w.prompt_tokens for w in asked),
     )
     local = isinstance(study.devices[session.device], LocalDevice)
@@ -206,8 +205,16 @@ def _measure_s(
         pp = found.pp_tps[i] if found.pp_tps else found.tg_tps[i]
         total = rest + 2 * found.file_bytes / board.storage_bytes_per_s[i]
         for name in workloads:
-            w = study.workloads[name]
-            once = w.prompt_tokens / pp + w.output_tokens / found.tg_tps[i]
-            total += (w.warmup + w.repetitions) * once + w.sustained_s
+            total += _workload_s(study.workloads[name], pp, found.tg_tps[i])
         seconds.append(total)
     return seconds
+
+
+def _workload_s(asked: Workload | ConcurrentWorkload, pp_tps: float, tg_tps: float) -> float:
+    """Seconds of all repetitions; side by side as if that gained nothing, which is the most."""
+    times = asked.warmup + asked.repetitions
+    if isinstance(asked, Workload):
+        once = asked.prompt_tokens / pp_tps + asked.output_tokens / tg_tps
+        return times * once + asked.sustained_s
+    each = asked.prompt_tokens / pp_tps + asked.output_tokens / tg_tps
+    return times * sum(asked.system_tokens / pp_tps + n * each for n in asked.conversations)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from llmpi.decide.architectures import Model
 from llmpi.decide.presets import Board, Range
 from llmpi.decide.sizes import BLOCKS, compute_bytes, kv_cache_bytes, sizes
-from llmpi.study import Runtime, Workload
+from llmpi.study import Runtime
 
 PROCESS_BYTES = 150_000_000
 """The measuring process beside the model: Python, numpy, the engine's libraries."""
@@ -108,12 +108,6 @@ def predict(
         joules if power.likely else None,
         band(tps.likely) if fit != "dies" else "not real-time",
     )
-
-
-def context_of(workload: Workload) -> int:
-    """Tokens of the context that a workload is measured in."""
-    longest = max([workload.prompt_tokens, *workload.depths])
-    return workload.context_tokens or longest + workload.output_tokens
 
 
 def decode_s(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from llmpi.device import engine_info, environment
-from llmpi.device.energy import Samples, add_energy
+from llmpi.device.concurrent import NOT_TRIED
+from llmpi.device.energy import Samples, add_energy, measured
 from llmpi.device.limits import limited
 from llmpi.device.lock import machine_alone, waiting
 from llmpi.device.meters import ON_DEVICE
@@ -80,6 +81,10 @@ def _session(request: dict[str, Any], **how: Any) -> dict[str, Any]:
         return _together(
             {w: _session({**request, "workloads": {w: workloads[w]}}, **how) for w in workloads}
         )
+    [(name, spec)] = workloads.items()
+    if len(spec.get("conversations", [])) > 1:
+        how["log"](f"llmpi: {outcome.reason}; measuring with fewer conversations")
+        return _with_fewer(request, name, outcome.reason, how)
     died = {
         "status": "failed",
         "stage": "benchmark",
@@ -87,8 +92,28 @@ def _session(request: dict[str, Any], **how: Any) -> dict[str, Any]:
         "log_tail": outcome.tail,
     }
     machine = {"machine": environment.machine(), "engine": engine_info.describe()}
-    cells = {name: {**died, "workload": spec} for name, spec in workloads.items()}
+    cells = {name: {**died, "workload": spec}}
     return {**died, "environment": machine, "workloads": cells}
+
+
+def _with_fewer(
+    request: dict[str, Any], name: str, reason: str, how: dict[str, Any]
+) -> dict[str, Any]:
+    """Conversations side by side that killed the engine: again, without the largest number.
+
+    It is the one to blame where the others live, since it takes the most memory.
+    """
+    spec = request["workloads"][name]
+    *fewer, most = spec["conversations"]
+    asked = {name: {**spec, "conversations": fewer}}
+    session = _session({**request, "workloads": asked}, **how)
+    cell = session["workloads"][name]
+    cell["workload"] = spec
+    if cell["status"] == "ok":
+        lived = all(level["status"] == "ok" for level in cell["levels"])
+        ended = {"status": "failed", "reason": reason} if lived else NOT_TRIED
+        cell["levels"].append({"conversations": most, **ended})
+    return session
 
 
 def _together(sessions: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -102,17 +127,16 @@ def _together(sessions: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _mark(record: dict[str, Any], throttled: list[dict[str, Any]]) -> None:
-    """Name what a workload's numbers suffered from; see docs/methodology.md.
+    """Name what a measurement suffered from; see docs/methodology.md.
 
     Args:
         throttled: the samples in which the firmware says so.
     """
-    for cell in record["workloads"].values():
-        if cell["status"] != "ok":
-            continue
-        repetitions = [*cell["repetitions"], *(r for d in cell["depths"] for r in d["repetitions"])]
+    for cell, part in measured(record):
+        depths = [r for depth in part.get("depths", []) for r in depth["repetitions"]]
+        repetitions = [*part["repetitions"], *depths]
         conditions = cell.get("environment", record["environment"])
-        cell["marks"] = []
+        part["marks"] = []
         if _throttled_meanwhile(conditions) or any(
             repetition["start_s"] - FIRMWARE_EVERY_S
             < sample["t"]
@@ -120,10 +144,10 @@ def _mark(record: dict[str, Any], throttled: list[dict[str, Any]]) -> None:
             for repetition in repetitions
             for sample in throttled
         ):
-            cell["marks"].append("throttled")
+            part["marks"].append("throttled")
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
-        if cell["memory"]["swap_bytes"] or cell["memory"]["major_faults"] > tokens:
-            cell["marks"].append("memory-bound: overflow")
+        if part["memory"]["swap_bytes"] or part["memory"]["major_faults"] > tokens:
+            part["marks"].append("memory-bound: overflow")
 
 
 def _throttled_meanwhile(conditions: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from llmpi.device.meters import RESOLUTION_W, TIERS
@@ -90,10 +90,19 @@ def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
 
 
 def add_energy(session: dict[str, Any], samples: Samples | str, meter: dict[str, Any]) -> None:
-    """Give every workload of a session that was measured its `energy`, see `energy_of`."""
+    """Give everything in a session that was measured its `energy`, see `energy_of`."""
+    for cell, part in measured(session):
+        record = {"idle": session["idle"], **cell, **part}
+        part["energy"] = energy_of(record, samples, meter)
+
+
+def measured(session: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What was measured by itself: each cell and its part with repetitions, which is the cell, or
+    one for each number of conversations side by side."""
     for cell in session["workloads"].values():
         if cell["status"] == "ok":
-            cell["energy"] = energy_of({"idle": session["idle"], **cell}, samples, meter)
+            parts = cell.get("levels", [cell])
+            yield from ((cell, part) for part in parts if part["status"] == "ok")
 
 
 def energy_of(
@@ -102,7 +111,9 @@ def energy_of(
     """The energy of a workload.
 
     Args:
-        record: of `llmpi.device.workload` with the session's `idle`, on the clock of `samples`.
+        record: of `llmpi.device.workload`, or a level of `llmpi.device.concurrent` with its
+            `workload`, and the session's `idle`, on the clock of `samples`. Tokens are those of all
+            conversations.
         samples: or why there are none.
         meter: its config; `accuracy_pct` is what its maker promises.
 
@@ -117,7 +128,8 @@ def energy_of(
     if isinstance(samples, str):
         return {"status": "none", "tier": tier, "reason": samples}
     repetitions = record["repetitions"]
-    tokens = {"pp": record["workload"]["prompt_tokens"], "tg": len(repetitions[0]["itl_s"])}
+    each = {"pp": record["workload"]["prompt_tokens"], "tg": len(repetitions[0]["itl_s"])}
+    tokens = {phase: record.get("conversations", 1) * count for phase, count in each.items()}
     windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
     idle = [Window(*record["idle"])] if record["idle"] else []
     try:

@@ -54,20 +54,56 @@ def fill(params: Any, **fields: Any) -> None:
         setattr(params, name, value)
 
 
+class Rows:
+    """A batch of tokens of several sequences: arrays that the engine reads, an entry for each.
+
+    `wanted` says behind which tokens logits are kept.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.tokens = np.zeros(count, np.int32)
+        self.positions = np.zeros(count, np.int32)
+        self.sequences = np.zeros(count, np.int32)
+        self.wanted = np.zeros(count, np.int8)
+        self._of_one = np.ones(count, np.int32)
+        step = self.sequences.itemsize
+        self._where = self.sequences.ctypes.data + step * np.arange(count, dtype=np.uintp)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def batch(self, start: int, stop: int) -> Any:
+        """The rows from `start` to `stop` as the engine takes them; valid as long as `self`."""
+        batch = llama_cpp.llama_batch(n_tokens=stop - start)
+        for name, array in (
+            ("token", self.tokens),
+            ("pos", self.positions),
+            ("n_seq_id", self._of_one),
+            ("seq_id", self._where),
+            ("logits", self.wanted),
+        ):
+            kind = type(getattr(batch, name))
+            fill(batch, **{name: ctypes.cast(array[start:].ctypes.data, kind)})
+        return batch
+
+
 class Engine:
-    """A model and a context for one sequence, greedy sampling on the engine's side.
+    """A model and a context, greedy sampling on the engine's side.
 
     Args:
         gguf: the model file.
         context_tokens: size of the KV cache in tokens.
+        sequences: that share it; a token that several have in common takes one place.
 
     Raises:
         EngineError: the file cannot be loaded or the context not be made.
     """
 
-    _asked_tokens: int
+    _asked: tuple[int, int]
 
-    def __init__(self, gguf: Path, settings: Settings, *, context_tokens: int) -> None:
+    def __init__(
+        self, gguf: Path, settings: Settings, *, context_tokens: int, sequences: int = 1
+    ) -> None:
         llama_cpp.llama_backend_init()
         self.settings = settings
         params = llama_cpp.llama_model_default_params()
@@ -84,24 +120,30 @@ class Engine:
         self._greedy = llama_cpp.llama_sampler_init_greedy()
         self.context: Any = None
         try:
-            self.resize(context_tokens)
+            self.resize(context_tokens, sequences)
         except EngineError:
             self.close()
             raise
 
-    def resize(self, context_tokens: int) -> bool:
+    def resize(self, context_tokens: int, sequences: int = 1) -> bool:
         """Have an empty context of so many tokens; whether it was made anew for that.
 
         Raises:
             EngineError: there is no memory for it, or the settings do not go together.
         """
         if self.context:
-            if self._asked_tokens == context_tokens:
+            if self._asked == (context_tokens, sequences):
                 self.keep(0)
                 return False
             llama_cpp.llama_free(self.context)
-        params = llama_cpp.llama_context_default_params()
+            self.context = None
         settings = self.settings
+        if sequences > settings.batch_tokens:  # llama.cpp would abort the process
+            raise EngineError(
+                f"batch_tokens is {settings.batch_tokens}, which leaves no room for a token of "
+                f"each of {sequences} sequences"
+            )
+        params = llama_cpp.llama_context_default_params()
         fill(
             params,
             n_ctx=context_tokens,
@@ -112,21 +154,18 @@ class Engine:
             type_k=KV_TYPES[settings.kv_cache],
             type_v=KV_TYPES[settings.kv_cache],
             flash_attn_type=FLASH_ATTENTION[settings.flash_attention],
-            **self._context_fields(),
+            n_seq_max=sequences,
+            kv_unified=sequences > 1,
         )
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
             raise EngineError(f"llama.cpp cannot make a context of {context_tokens} tokens")
-        self._asked_tokens = context_tokens
+        self._asked = (context_tokens, sequences)
         self.context_tokens = llama_cpp.llama_n_ctx(self.context)
         self.batch_tokens = llama_cpp.llama_n_batch(self.context)
         self.ubatch_tokens = llama_cpp.llama_n_ubatch(self.context)
         self._memory = llama_cpp.llama_get_memory(self.context)
         return True
-
-    def _context_fields(self) -> dict[str, Any]:
-        """What else the context's parameters hold."""
-        return {}
 
     def close(self) -> None:
         llama_cpp.llama_sampler_free(self._greedy)
@@ -166,6 +205,24 @@ class Engine:
         code = llama_cpp.llama_decode(self.context, batch)
         if code != 0:
             raise EngineError(f"llama_decode returned {code} for {count} tokens")
+        return self.logits(count)
+
+    def decode_rows(self, rows: Rows, start: int = 0, stop: int | None = None) -> None:
+        """Compute these rows, a batch at most. Does not wait."""
+        stop = len(rows) if stop is None else stop
+        count = stop - start
+        if count > self.batch_tokens:
+            raise EngineError(f"a batch has room for {self.batch_tokens} tokens, not for {count}")
+        code = llama_cpp.llama_decode(self.context, rows.batch(start, stop))
+        if code != 0:
+            raise EngineError(f"llama_decode returned {code} for {count} tokens")
+
+    def logits(self, count: int) -> np.ndarray:
+        """The logits that the last rows wanted, `count` in all, until the next decoding.
+
+        Returns:
+            Shape (count, vocabulary), in the engine's own memory.
+        """
         logits = llama_cpp.llama_get_logits(self.context)
         return np.ctypeslib.as_array(logits, (count, self.vocab_tokens))
 
@@ -224,8 +281,13 @@ class Engine:
     def is_end(self, token: int) -> bool:
         return llama_cpp.llama_vocab_is_eog(self.vocab, token)
 
+    def fork(self, sequences: int) -> None:
+        """Let the sequences 1 to `sequences` - 1 begin with all that sequence 0 holds."""
+        for sequence in range(1, sequences):
+            llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+
     def keep(self, tokens: int) -> None:
-        """Forget everything behind the first `tokens` tokens of the sequence."""
+        """Forget everything behind the first `tokens` tokens of the sequence; 0: of all."""
         if tokens == 0:
             llama_cpp.llama_memory_clear(self._memory, True)
         elif not llama_cpp.llama_memory_seq_rm(self._memory, 0, tokens, -1):

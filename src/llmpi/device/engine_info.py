@@ -1,11 +1,12 @@
 """Which engine is installed here, and its log."""
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import llama_cpp
 
 _callback: Any = None
 """The engine calls it for as long as the process lives, so it must live as long."""
+_heard: list[str] | None = None
 
 
 def log_to(write: Callable[[str], object]) -> None:
@@ -20,12 +22,27 @@ def log_to(write: Callable[[str], object]) -> None:
     global _callback
 
     def callback(level: int, text: bytes, _: Any) -> None:
-        if level != 1:  # debug
-            write(text.decode("utf-8", "replace"))
+        if level == 1:  # debug
+            return
+        said = text.decode("utf-8", "replace")
+        write(said)
+        if _heard is not None:
+            _heard.append(said)
 
     pointer = llama_cpp.llama_log_callback(callback)
     llama_cpp.llama_log_set(pointer, ctypes.c_void_p(0))
     _callback = pointer
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[list[str]]:
+    """What the engine says in the block, piece by piece, if its log was sent somewhere before."""
+    global _heard
+    _heard = []
+    try:
+        yield _heard
+    finally:
+        _heard = None
 
 
 def describe() -> dict[str, Any]:

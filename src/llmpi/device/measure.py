@@ -4,6 +4,7 @@ Its two arguments are JSON files: the job, and where the measurement goes.
 """
 
 import json
+import random
 import resource
 import sys
 import time
@@ -11,25 +12,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import engine_info, environment
+from llmpi.device import concurrent, engine_info, environment
 from llmpi.device.bandwidth import forget_cached
+from llmpi.device.concurrent import Concurrent
 from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.lookup import PromptLookup
+from llmpi.device.memory import status_bytes
 from llmpi.device.say import say
-from llmpi.device.workload import Workload, context_tokens, fixed_tokens, mixed, status_bytes
+from llmpi.device.workload import Workload, context_tokens, fixed_tokens
+
+NOT_THE_ENGINES = ("omp_wait_policy", "prompt_lookup")
+"""Fields of a runtime that are no `Settings`."""
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """A session: rest, load, warm-up, then every repetition of every workload in a random order.
 
     Args:
-        job: `gguf`; `workloads` (id -> fields of `llmpi.study.Workload`); `runtime` (fields of
-            `llmpi.study.Runtime`); `threads`, where the runtime says none, by default one per
+        job: `gguf`; `workloads` (id -> fields of a workload of `llmpi.study`); `runtime` (fields
+            of `llmpi.study.Runtime`); `threads`, where the runtime says none, by default one per
             processor; `rest` (`cool_below_c`, `cool_limit_s` and `idle_s` of a device); `what` it
             is, which also seeds the order.
 
     Returns:
-        Record with the conditions of the session, and what `Workload.record` says of each of its
-        `workloads`.
+        Record with the conditions of the session, and what the `record` of each of its `workloads`
+        says, of `Workload` or `Concurrent`.
 
     Raises:
         EngineError: the model cannot be loaded as asked.
@@ -41,7 +48,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     before = environment.conditions()
     if settings.mlock:
         _raise_lock_limit()
-    widest = max(map(context_tokens, job["workloads"].values()))
+    widest = max(map(_least_context, job["workloads"].values()))
     forget_cached(gguf)
     cold_load_s = load_and_decode(gguf, settings, widest)
     warm_load_s = load_and_decode(gguf, settings, widest)
@@ -50,19 +57,22 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         if settings.mlock:
             _check_locked(gguf)
         peak = status_bytes("VmHWM")
-        workloads = {w: Workload(engine, w, spec, peak) for w, spec in job["workloads"].items()}
+        workloads = {
+            name: _workload(engine, name, spec, peak, job["runtime"]["prompt_lookup"])
+            for name, spec in job["workloads"].items()
+        }
         for workload in workloads.values():
             workload.warm_up()
-        order = mixed(list(workloads.values()), seed=job["what"])
-        for i, (name, depth) in enumerate(order):
-            workloads[name].repeat(depth, f"{i + 1}/{len(order)}")
+        order = _mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
+        for i, (name, arm) in enumerate(order):
+            workloads[name].repeat(arm, f"{i + 1}/{len(order)}")
         after = environment.conditions()  # the sustained phase is there to heat the machine
         for workload in workloads.values():
             workload.sustain()
         locked = status_bytes("VmLck")
     return {
         "status": "ok",
-        "settings": asdict(settings) | {"omp_wait_policy": job["runtime"]["omp_wait_policy"]},
+        "settings": asdict(settings) | {key: job["runtime"][key] for key in NOT_THE_ENGINES},
         "load": {"cold_s": cold_load_s, "warm_s": warm_load_s, "locked_bytes": locked},
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
@@ -77,8 +87,29 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _workload(
+    engine: Engine, name: str, spec: dict[str, Any], peak: int | None, lookup: dict[str, int] | None
+) -> Workload | Concurrent:
+    if spec["kind"] == "concurrent":
+        return Concurrent(engine, name, spec, peak)
+    return Workload(engine, name, spec, peak, PromptLookup(**lookup) if lookup else None)
+
+
+def _least_context(spec: dict[str, Any]) -> int:
+    """Tokens of context without which nothing of a workload can be measured."""
+    if spec["kind"] == "concurrent":
+        return concurrent.context_tokens(spec, spec["conversations"][0])
+    return context_tokens(spec)
+
+
+def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[str, int | None]]:
+    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
+    every = [arm for some in arms for arm in some]
+    return random.Random(f"llmpi order {seed}").sample(every, len(every))
+
+
 def _settings(job: dict[str, Any]) -> Settings:
-    runtime = {key: value for key, value in job["runtime"].items() if key != "omp_wait_policy"}
+    runtime = {k: value for k, value in job["runtime"].items() if k not in NOT_THE_ENGINES}
     threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
     return Settings(**{**runtime, "threads": threads})
 

@@ -18,6 +18,7 @@ from llmpi.device import engine_info, environment
 from llmpi.device.engine import Engine, EngineError, Settings
 from llmpi.device.lock import machine_alone, waiting
 from llmpi.device.supervise import Death, supervise
+from llmpi.device.text import TEXT
 
 BATCH_TOKENS, BATCHES = 64, 3
 """As a prompt is processed; a batch bounds the memory of its logits."""
@@ -26,36 +27,6 @@ SINGLE_TOKENS = 32
 TOP = 40
 TIMEOUT_S = 3600
 """A model that fits is done in a minute; one that does not is read from storage 35 times."""
-
-# Of our own writing, so that no model has seen it: prose, numbers, speech, a list, some code.
-TEXT = """\
-The ferry to the island leaves twice a day, at seven in the morning and at half past four. In
-winter there is only one, and when the wind comes from the north it does not sail at all. Marta
-had lived there for thirty-one years and had learned to keep flour, candles and two sacks of
-potatoes in the cellar. "You cannot argue with the sea," she used to say, "but you can be ready
-for it." On the morning of 3 February the harbour was covered with ice, and the captain told her
-that the engine would not start.
-
-She walked home, lit the stove and opened the letter from her brother. He wrote that the small
-computer she had bought, a board no larger than a playing card, could answer questions without any
-connection to the mainland. It used about 6 watts, cost 80 euros and needed nothing but a power
-supply and a memory card with at least 32 gigabytes. He had written down what to do first:
-
-1. Put the card into the slot on the lower side.
-2. Connect the screen and the keyboard before the power supply.
-3. Wait until the green light stops blinking, then type your name.
-
-Marta did as he said. After a minute the screen showed a line of text, and below it a short
-program that her brother had left for her:
-
-def greet(name):
-    for i in range(3):
-        print("Good morning, " + name + "!")
-
-She laughed, because he had never been able to say anything only once. Then she asked the machine
-how long a loaf of rye bread should stay in the oven, and whether the ferry would sail tomorrow. The
-first answer was correct. The second was that nobody could know, which she thought was wise.
-"""
 
 
 def predict(job: dict[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 Nothing but decoding and sampling happens between the clocks.
 """
 
-import contextlib
 import random
-import re
-import resource
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from llmpi.device.engine import Engine
+from llmpi.device.lookup import PromptLookup
+from llmpi.device.memory import untouched, watching
 from llmpi.device.say import say
+from llmpi.device.text import passage
 
 STEADY_WITHIN = 0.03
 
@@ -25,13 +24,20 @@ class Workload:
         name: its id.
         spec: the fields of `llmpi.study.Workload`.
         load_peak_bytes: peak RSS of loading the model, which every workload needs.
+        lookup: what drafts tokens, where the runtime asks for it.
     """
 
     def __init__(
-        self, engine: Engine, name: str, spec: dict[str, Any], load_peak_bytes: int | None
+        self,
+        engine: Engine,
+        name: str,
+        spec: dict[str, Any],
+        load_peak_bytes: int | None,
+        lookup: PromptLookup | None = None,
     ) -> None:
         self.name = name
-        self._engine, self._spec = engine, spec
+        self._engine, self._spec, self._lookup = engine, spec, lookup
+        self._output: list[int] = []
         self._forced: list[int] | None = None
         if spec["sampling"] == "none":
             self._forced = fixed_tokens(engine.vocab_tokens, spec["output_tokens"], seed=1)
@@ -39,11 +45,7 @@ class Workload:
         self._done: dict[int | None, list[dict[str, Any]]] = {None: []}
         self._done |= {depth: [] for depth in spec["depths"]}
         self._sustained: list[list[float]] = []
-        self._memory = {
-            "peak_rss_bytes": load_peak_bytes,
-            "swap_bytes": status_bytes("VmSwap"),
-            "major_faults": 0,
-        }
+        self._memory = untouched(load_peak_bytes)
 
     def arms(self) -> list[tuple[str, int | None]]:
         """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
@@ -60,7 +62,7 @@ class Workload:
 
     def repeat(self, depth: int | None, progress: str) -> None:
         """One counted repetition, behind `depth` tokens or the workload's own prompt."""
-        with self._watching_memory():
+        with watching(self._memory):
             self._done[depth].append(self._once(depth))
         behind = "" if depth is None else f" behind {depth} tokens"
         rates = self._rates(self._done[depth][-1], depth)
@@ -90,7 +92,11 @@ class Workload:
         say(f"{self.name}: {seconds:g} s sustained: tg {first:.1f} t/s first, {last:.1f} last")
 
     def record(self) -> dict[str, Any]:
-        """What was measured, times in seconds; see `_once` for a repetition."""
+        """What was measured, times in seconds; see `_once` for a repetition.
+
+        `output` are the tokens that the last one behind the workload's own prompt generated: an
+        engine says the same each time.
+        """
         depths = [
             {"depth_tokens": depth, "repetitions": done}
             for depth, done in self._done.items()
@@ -106,12 +112,16 @@ class Workload:
             "depths": depths,
             "sustained": self._sustained,
             "memory": self._memory,
+            "output": self._output,
         }
 
     def _ready(self, depth: int | None) -> list[int]:
         """The prompt, before an empty context of the workload's own size."""
-        count = self._spec["prompt_tokens"] if depth is None else depth
-        prompt = fixed_tokens(self._engine.vocab_tokens, count)
+        if depth is None and self._spec["prompt"] == "passage":
+            prompt = passage(self._engine, self._spec["prompt_tokens"])
+        else:
+            count = self._spec["prompt_tokens"] if depth is None else depth
+            prompt = fixed_tokens(self._engine.vocab_tokens, count)
         if self._engine.resize(context_tokens(self._spec)):
             # A new context's memory is there once it is written: not on the measurement's time.
             self._engine.decode(prompt[: self._engine.ubatch_tokens])
@@ -123,15 +133,17 @@ class Workload:
         """One repetition on an empty context.
 
         The first token comes out of the prompt's own logits; each of the timed steps decodes one
-        token and, unless tokens are forced, samples the next.
+        token and, unless tokens are forced, samples the next. With prompt lookup a step may give
+        several tokens: they are there at the same time, so that all but the first took none.
 
         Returns:
             `start_s` (of the monotonic clock, which is the samplers'), `pp_s` (the whole prompt),
-            `ttft_s` (prompt and first token), `itl_s` (one per generated token).
+            `ttft_s` (prompt and first token), `itl_s` (one per generated token); with prompt lookup
+            `steps`, `drafted` and `accepted`.
         """
-        engine, forced = self._engine, self._forced
+        engine = self._engine
         prompt = self._ready(depth)
-        itl_ns = []
+        itl_ns, output = [], []
         clock = time.monotonic_ns
         start = clock()
         engine.decode(prompt)
@@ -139,51 +151,51 @@ class Workload:
         prompt_done = clock()
         token = engine.greedy()
         last = first_token = clock()
-        for i in range(self._spec["output_tokens"]):
-            if forced is None:
-                engine.decode([token])
-                token = engine.greedy()
-            else:
-                engine.decode([forced[i]])
-                engine.synchronize()
+        for got in self._steps(prompt, token):
             now = clock()
-            itl_ns.append(now - last)
+            itl_ns += [now - last, *[0] * (len(got) - 1)]
+            output += got
             last = now
+        if depth is None:
+            self._output = [token, *output]
         return {
             "start_s": start / 1e9,
             "pp_s": (prompt_done - start) / 1e9,
             "ttft_s": (first_token - start) / 1e9,
             "itl_s": [ns / 1e9 for ns in itl_ns],
+            **(self._lookup.counts() if self._lookup and self._forced is None else {}),
         }
+
+    def _steps(self, prompt: list[int], token: int) -> Iterator[list[int]]:
+        """Generate behind the prompt and its first token: what each decoding gives."""
+        engine, left = self._engine, self._spec["output_tokens"]
+        if self._forced is not None:
+            for forced in self._forced:
+                engine.decode([forced])
+                engine.synchronize()
+                yield [forced]
+        elif self._lookup is not None:
+            self._lookup.begin([*prompt, token])
+            while left:
+                got = self._lookup.extend(engine, left)
+                left -= len(got)
+                yield got
+        else:
+            for _ in range(left):
+                engine.decode([token])
+                token = engine.greedy()
+                yield [token]
 
     def _rates(self, repetition: dict[str, Any], depth: int | None) -> str:
         itl = repetition["itl_s"]
         pp_tps = (depth or self._spec["prompt_tokens"]) / repetition["pp_s"]
         return f"pp {pp_tps:.1f} t/s, tg {len(itl) / sum(itl):.1f} t/s"
 
-    @contextlib.contextmanager
-    def _watching_memory(self) -> Iterator[None]:
-        """Add what the block needs to this workload's memory; others ran in the same process."""
-        with contextlib.suppress(OSError):  # where it is not allowed, the peak is all workloads'
-            Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back, see proc(5)
-        faults = major_faults()
-        yield
-        memory = self._memory
-        memory["major_faults"] = (memory["major_faults"] or 0) + major_faults() - faults
-        memory["peak_rss_bytes"] = _larger(memory["peak_rss_bytes"], status_bytes("VmHWM"))
-        memory["swap_bytes"] = _larger(memory["swap_bytes"], status_bytes("VmSwap"))
-
 
 def context_tokens(spec: dict[str, Any]) -> int:
     """Tokens of context a workload needs, or asks for."""
     longest = max(spec["prompt_tokens"], *spec["depths"], 0) + spec["output_tokens"]
     return spec["context_tokens"] or longest
-
-
-def mixed(workloads: list[Workload], seed: str) -> list[tuple[str, int | None]]:
-    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
-    arms = [arm for workload in workloads for arm in workload.arms()]
-    return random.Random(f"llmpi order {seed}").sample(arms, len(arms))
 
 
 def steady(warmup: list[dict[str, Any]]) -> bool:
@@ -197,25 +209,3 @@ def steady(warmup: list[dict[str, Any]]) -> bool:
 def fixed_tokens(vocab_tokens: int, count: int, seed: int = 0) -> list[int]:
     """The same pseudo-random tokens in every run of every model with this vocabulary."""
     return [random.Random(f"llmpi {seed} {i}").randrange(vocab_tokens) for i in range(count)]
-
-
-def major_faults() -> int:
-    """Page faults of this process so far that went to storage."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
-
-
-def status_bytes(key: str) -> int | None:
-    """A size out of /proc/self/status.
-
-    Not ru_maxrss: that one survives exec, and would show a larger parent's peak.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
-
-
-def _larger(a: int | None, b: int | None) -> int | None:
-    return max((value for value in (a, b) if value is not None), default=None)

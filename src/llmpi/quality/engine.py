@@ -3,12 +3,11 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import llama_cpp
 import numpy as np
 
-from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.engine import Engine, EngineError, Rows, Settings
 from llmpi.quality.schedule import Outcome, Request, Row, Schedule, Shape, Tokens, common_prefix
 
 Groups = Sequence[Sequence[Request]]
@@ -31,18 +30,12 @@ class BatchEngine(Engine):
         self._prefix: Tokens = ()
         self._prefix_state = b""
         settings = Settings(threads=threads, batch_tokens=shape.rows, ubatch_tokens=shape.rows)
-        super().__init__(gguf, settings, context_tokens=shape.context_tokens)
-        self._batch = llama_cpp.llama_batch_init(shape.rows, 0, 1)
+        super().__init__(
+            gguf, settings, context_tokens=shape.context_tokens, sequences=shape.sequences
+        )
+        self._rows = Rows(shape.rows)
         tokens = range(self.vocab_tokens)
         self._ends = np.array([llama_cpp.llama_vocab_is_eog(self.vocab, t) for t in tokens])
-
-    def close(self) -> None:
-        if batch := self.__dict__.pop("_batch", None):
-            llama_cpp.llama_batch_free(batch)
-        super().close()
-
-    def _context_fields(self) -> dict[str, Any]:
-        return {"n_seq_max": self.shape.sequences, "kv_unified": True}
 
     def share(self, groups: Groups) -> int:
         """Compute once what all requests begin with; every `run` starts from that state.
@@ -123,17 +116,12 @@ class BatchEngine(Engine):
     # --- rows -------------------------------------------------------------------------------------
 
     def _decode_rows(self, rows: Sequence[Row]) -> None:
-        batch = self._batch
-        batch.n_tokens = len(rows)
-        for i, row in enumerate(rows):
-            batch.token[i] = row.token
-            batch.pos[i] = row.position
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = row.sequence
-            batch.logits[i] = row.wanted
-        code = llama_cpp.llama_decode(self.context, batch)
-        if code != 0:
-            raise EngineError(f"llama_decode returned {code} for {len(rows)} rows")
+        batch, count = self._rows, len(rows)
+        batch.tokens[:count] = [row.token for row in rows]
+        batch.positions[:count] = [row.position for row in rows]
+        batch.sequences[:count] = [row.sequence for row in rows]
+        batch.wanted[:count] = [row.wanted for row in rows]
+        self.decode_rows(batch, 0, count)
 
     def _logits(self, row: int) -> np.ndarray:
         pointer = llama_cpp.llama_get_logits_ith(self.context, row)

@@ -39,7 +39,7 @@ CELL = {
     "quant": text("Quantization, as llama.cpp spells it, and how it was made"),
     "runtime": text("Id of the engine's settings"),
     "workload": text("Id of the workload"),
-    "group": text("Group of equal boards that the device belongs to"),
+    "group": text("Group of equal boards that the device is one of"),
     "status": text("`ok`, `failed`, `skipped` or `not run`, of the measurement"),
     "stage": text("Stage at which it failed"),
     "reason": text("Why it failed or was not run"),

@@ -109,7 +109,7 @@ def _of_session(study: Study, session: Session, workloads: list[str]) -> Iterato
     if bench is None or manifest is None or not is_ok(bench):
         return
     same = _conditions(session, bench, manifest)
-    for name in workloads:
+    for name in (w for w in workloads if w in study.single_workloads):
         cell = bench["workloads"][name]
         if not is_ok(cell):
             continue

@@ -1,20 +1,25 @@
-"""The page of a study: one file, no network, no script."""
+"""The page of a study: one file, no network; its charts are drawn by Vega, which is in it."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+import vl_convert
 
-from llmpi.records import Record, is_ok, whole_file
-from llmpi.report import charts
+from llmpi.records import Record, whole_file
+from llmpi.report.body import TEMPLATES, body, environment, places
+from llmpi.report.datasets import datasets
+from llmpi.report.figures import figures
+from llmpi.report.table import columns
+from llmpi.report.texts import NAMES, Texts
 
-Row = dict[str, Any]
+SCRIPTS = ("data.js", "charts.js", "table.js", "page.js")
 
 
 def write_page(summary: Record, recommendation: Record | None, out: Path) -> None:
-    """Draw a study into `out`, atomically.
+    """Draw a study into `out`, atomically, in the languages of its config.
 
     Args:
         summary: of `llmpi.report.summary.summarize`.
@@ -22,134 +27,90 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
             not whole.
 
     A group of boards is shown as one device, and board by board in a table of its own. What comes
-    from outside (reasons, logs, host names) is escaped by the template.
+    from outside (reasons, logs, host names) is escaped by the templates, and in the page's data;
+    the page's policy runs no script but its own and loads nothing.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=number, estimate=estimate, mb=mb, seconds=seconds, pretty=pretty, interval=interval
-    )
-    by_class = {**summary, "rows": summary["classes"]}
-    html = environment.get_template("page.html").render(
-        summary=summary,
-        recommendation=recommendation,
-        ruled_out=[c for c in recommendation["candidates"] if c["killed_by"]]
-        if recommendation
-        else [],
-        groups=[_group(by_class, *place) for place in _places(summary["classes"])],
-        failed=_failed(summary),
-        tasks=list(summary["questions"]),
-        dequantized=_dequantized(summary["rows"]),
-        pair_rows=_pair_rows,
+    summary = {**summary, "rows": summary["classes"]}
+    data = datasets(summary, recommendation)
+    languages: dict[str, Record] = {}
+    bodies = {}
+    for language in summary["provenance"]["config"]["languages"]:
+        t = Texts(language)
+        drawn = figures(t, summary, data, recommendation)
+        bodies[language] = body(t, summary, recommendation, data, drawn)
+        languages[language] = {
+            "figures": drawn,
+            "columns": columns(t, summary),
+            "texts": _script_texts(t, summary),
+            "why": {cell: [t.said(why) for why in whys] for cell, whys in data["why"].items()},
+        }
+    # Without a snippet, which its stub demands, the bundle is made once a process.
+    vega = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    scripts = [vega, "".join(map(_source, SCRIPTS))]
+    html = (
+        environment(Texts("en"))
+        .get_template("page.html")
+        .render(
+            study=summary["study"],
+            languages=list(languages),
+            names=NAMES,
+            bodies=bodies,
+            policy=_policy(scripts),
+            style=_source("page.css"),
+            vega=scripts[0],
+            script=scripts[1],
+            data=_inert(
+                {
+                    **{name: value for name, value in data.items() if name != "why"},
+                    "study": summary["study"],
+                    "languages": languages,
+                    "picks": _picks(recommendation),
+                    "places": [
+                        {"device": device, "workload": workload}
+                        for device, workload in places(summary["rows"])
+                    ],
+                }
+            ),
+        )
     )
     with whole_file(out) as partial:
         partial.write_text(html, encoding="utf-8")
 
 
-def _places(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((row["device"], row["workload"]) for row in rows))
+def _source(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _group(summary: Record, device: str, workload: str) -> Record:
-    """What is shown of one workload on one device: these cells can be compared with one another."""
-    rows = [
-        {**row, "variant": _variant(row, summary)}
-        for row in summary["rows"]
-        if (row["device"], row["workload"]) == (device, workload)
-    ]
+def _policy(scripts: Sequence[str]) -> str:
+    """Nothing is loaded, and no script runs but these. Vega styles single marks by attributes."""
+    hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {allowed}; "
+        "style-src 'unsafe-inline'"
+    )
+
+
+def _inert(data: Record) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _script_texts(t: Texts, summary: Record) -> Record:
+    keys = ("status", "energy_tier", "gates_failed", "marks")
+    said = {row[key] for row in summary["rows"] for key in keys if row[key]}
     return {
-        "device": device,
-        "workload": workload,
-        "settings": summary["provenance"]["config"]["workloads"][workload],
-        "rows": rows,
-        "parity": [row for row in rows if row["parity_top1_pct"] is not None],
-        "not_transferred": [r for r in rows if r["parity_reason"] and r["status"] == "ok"],
-        "metered": any(row["tg_power_w"] is not None for row in rows),
-        "tg": charts.speed(rows, "tg", "token generation, tokens/s"),
-        "pp": charts.speed(rows, "pp", "prompt processing, tokens/s"),
-        "tradeoff": {
-            task: svg
-            for task, asked in summary["questions"].items()
-            if is_ok(asked)
-            and (svg := charts.quality_against_speed(rows, task, _abstaining_pct(asked)))
-        },
+        "count": t("{shown} of {all} cells"),
+        "close": t("Close"),
+        "ruledOut": t("It is ruled out:"),
+        "said": {text: other for text in sorted(said) if (other := t.said(text)) != text},
     }
 
 
-def _variant(row: Row, summary: Record) -> str:
-    """The quantization, and the runtime where there are several to tell apart."""
-    several = len(summary["provenance"]["config"]["runtimes"]) > 1
-    return f"{row['quant']} {row['runtime']}" if several else row["quant"]
-
-
-def _abstaining_pct(asked: Record) -> float:
-    return 100 * asked["unanswerable"] / asked["questions"]
-
-
-def _failed(summary: Record) -> list[Record]:
-    cells = []
-    for row in summary["rows"]:
-        where = {key: row[key] for key in ("device", "model", "quant")}
-        if row["status"] != "ok":
-            where["quant"] = _variant(row, summary)
-            cells.append({**where, "what": row["workload"], "reason": row["reason"]})
-        elif row["parity_reason"]:
-            cells.append({**where, "what": "parity", "reason": row["parity_reason"]})
-        where |= {"device": "workstation", "quant": row["quant"]}
-        cells += [
-            {**where, "what": task, "reason": row[f"{task}_reason"]}
-            for task in summary["provenance"]["config"]["quality"]
-            if row[f"{task}_status"] != "ok"
-        ]
-    return list({json.dumps(cell): cell for cell in cells}.values())
-
-
-def _pair_rows(pair: Record) -> list[tuple[str, Record]]:
-    """A comparison of two variants: over all prompts, then by tag."""
-    return [*([("all", pair["all"])] if pair["all"] else []), *pair["tags"].items()]
-
-
-# What a base may be made of without a loss: floats, packed ternary weights, a training of our own.
-NOT_QUANTIZED = ("F16", "BF16", "F32", "F64", "TERNARY", "scratch")
-
-
-def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
-    """Models whose base was made from quantized weights: model -> type they came in."""
-    came = {row["model"]: row["lineage"].split(" > ")[0] for row in rows if row["lineage"]}
-    return {model: kind for model, kind in came.items() if kind not in NOT_QUANTIZED}
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    return "" if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"  # no -0.0
-
-
-def estimate(value: Record, digits: int) -> str:
-    """A number and its standard error, where it has one."""
-    error = value["standard_error"]
-    return number(value["value"], digits) + (f" ± {error:.{digits}f}" if error else "")
-
-
-def interval(row: Row, key: str) -> str:
-    """The 95 % interval of a score, where there is one."""
-    low, high = row[f"{key}_low_pct"], row[f"{key}_high_pct"]
-    return "no interval" if low is None else f"{low:.1f}–{high:.1f}"
-
-
-def mb(value: float | None) -> str:
-    return "" if value is None else f"{value / 1e6:,.1f}"
-
-
-def seconds(value: float | None) -> str:
-    """Milliseconds below a second."""
-    if value is None:
-        return ""
-    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def pretty(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False)
+def _picks(recommendation: Record | None) -> list[str]:
+    """The cells that are picked, overall or on their device."""
+    if recommendation is None:
+        return []
+    picks = {decision["pick"] for decision in recommendation["decisions"]} - {None}
+    return sorted(f"{pick}/{recommendation['workload']}" for pick in picks)

@@ -12,7 +12,7 @@ from typing import Any
 from llmpi.decide.architectures import Model
 from llmpi.decide.known import model_or_reason
 from llmpi.decide.pareto import Z95
-from llmpi.decide.predict import Prediction, context_of, predict
+from llmpi.decide.predict import Prediction, predict
 from llmpi.decide.presets import PRESETS, Board, measured
 from llmpi.records import Record
 from llmpi.runs import Session
@@ -91,7 +91,7 @@ def _joined(
             session.quant,
             board,
             study.runtimes[session.runtime],
-            context_tokens=context_of(workload),
+            context_tokens=workload.needed_tokens,
             prompt_tokens=workload.prompt_tokens,
         )
     )

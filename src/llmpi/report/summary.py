@@ -9,13 +9,17 @@ from typing import Any
 
 from llmpi import __version__, layout
 from llmpi.device.energy import tokens_per_joule, words_per_battery
+from llmpi.errors import LlmpiError
 from llmpi.quality.comparisons import comparisons
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
+from llmpi.report.concurrency import concurrency
+from llmpi.report.curves import curve
 from llmpi.report.groups import by_class, spreads, unlike
+from llmpi.report.lookup import prompt_lookup
 from llmpi.report.paper import beside_the_paper
 from llmpi.report.predictions import predictions, profile
-from llmpi.runs import Run, Variant, by_width, pairs_of, sessions, stands_for, variants
+from llmpi.runs import Run, Variant, by_width, expand_runs, pairs_of, sessions, stands_for, variants
 from llmpi.study import (
     AbTask,
     DivergenceTask,
@@ -39,12 +43,18 @@ def summarize(spec: dict[str, Any]) -> Record:
         spec: the study's config, as `Study` dumps it.
 
     Returns:
-        `rows` (see `row`); `classes`, those with a group's boards as one; `groups` and `unlike`,
-        how its boards differ (see `llmpi.report.groups`); `questions` and `models` by id,
+        `rows` of the cells of one conversation (see `row`); `classes`, those with a group's boards
+        as one; `groups` and `unlike`, how its boards differ (see `llmpi.report.groups`);
+        `concurrency` of conversations side by side and `prompt_lookup` (see the modules of
+        `llmpi.report`); the GGUF `files` with their hashes, `questions` and `models` by id,
         `comparisons` of each variant with its reference, the outcome of the `descent` by model,
-        `machines` by device, `predictions` (see `llmpi.report.predictions`), `paper` (see
-        `llmpi.report.paper`), `provenance`.
+        the `curves` of sustained phases (see `llmpi.report.curves`), `machines` by device,
+        `predictions` (see `llmpi.report.predictions`), `paper` (see `llmpi.report.paper`),
+        `provenance`.
         Cells without a record are there with status `not run`.
+
+    Raises:
+        LlmpiError: nothing of one conversation is in the sweep.
     """
     study = Study.model_validate(spec)
     manifests = {v: _read(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)}
@@ -53,21 +63,30 @@ def summarize(spec: dict[str, Any]) -> Record:
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
     compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
     machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
-    rows, profiles = [], {}
-    for session, workloads in sessions(study).items():
-        record = _read(layout.BENCH, study=study.study, **session._asdict())
-        profiles[session] = profile(study, session, record)
-        for run in (Run(*session, workload) for workload in workloads):
-            bench = {**record, **record.get("workloads", {}).get(run.workload, {})}
-            parity = _parity(study, run, machines)
-            cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
-            rows.append({**cell, **_compared(run.variant, tasks, compared)})
+    records = {s: _read(layout.BENCH, study=study.study, **s._asdict()) for s in sessions(study)}
+    rows, curves = [], []
+    for run in (r for r in expand_runs(study) if r.workload in study.single_workloads):
+        session = records[run.session]
+        bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
+        parity = _parity(study, run, machines)
+        cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
+        rows.append({**cell, **_compared(run.variant, tasks, compared)})
+        curves.append(curve(run, bench))
+    if not rows:
+        raise LlmpiError("exclude: it leaves no cell of a workload of the kind single")
+    profiles = {session: profile(study, session, record) for session, record in records.items()}
     return {
         "study": study.study,
         "rows": rows,
         "classes": by_class(rows, study.classes),
         "groups": spreads(rows, study.classes),
         "unlike": unlike(machines, study.classes),
+        "concurrency": concurrency(study, records.__getitem__, rows),
+        "prompt_lookup": prompt_lookup(study, records.__getitem__, rows),
+        "files": [
+            {**v._asdict(), "bytes": m.get("bytes"), "sha256": m.get("sha256")}
+            for v, m in manifests.items()
+        ],
         "fallbacks": [_fallbacks(v, m) for v, m in manifests.items() if m.get("fallbacks")],
         "models": {m: _model(_read(layout.MODEL_MANIFEST, model=m)) for m in study.models},
         "questions": {
@@ -79,6 +98,7 @@ def summarize(spec: dict[str, Any]) -> Record:
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
         "descent": _descent(study, order, scores),
+        "curves": [found for found in curves if found],
         "machines": machines,
         "predictions": predictions(study, rows, profiles),
         "paper": beside_the_paper(study, rows, machines),

@@ -34,7 +34,13 @@ from llmpi.study.devices import (
     group_of,
     single_devices,
 )
-from llmpi.study.measuring import Runtime, Workload
+from llmpi.study.measuring import (
+    AnyWorkload,
+    ConcurrentWorkload,
+    PromptLookup,
+    Runtime,
+    Workload,
+)
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
 from llmpi.study.parts import Id, Part, Quants, TextSource, check_name, unique
 from llmpi.study.quality import (
@@ -54,6 +60,7 @@ __all__ = [
     "Board",
     "Calibration",
     "CloudApi",
+    "ConcurrentWorkload",
     "Constraints",
     "Cost",
     "Descent",
@@ -73,6 +80,7 @@ __all__ = [
     "Model",
     "OtherDevice",
     "PathSource",
+    "PromptLookup",
     "PypiSource",
     "Qat",
     "QualityTask",
@@ -141,8 +149,8 @@ class Study(Part):
     """What models are trained on, and how."""
     devices: Annotated[dict[Id, Device], AfterValidator(single_devices)] = Field(min_length=1)
     """Devices by id, and groups of them; here and everywhere else, a group is its boards."""
-    workloads: dict[Id, Workload] = Field(min_length=1)
-    """Workloads by id."""
+    workloads: dict[Id, AnyWorkload] = Field(min_length=1)
+    """Workloads by id; one at least of the kind `single`."""
     runtimes: dict[Id, Runtime] = Field(
         default_factory=lambda: {"default": Runtime()}, min_length=1
     )
@@ -165,12 +173,6 @@ class Study(Part):
     exclude: list[Exclude] = Field(default_factory=list)
     """Combinations of the sweep to leave out."""
 
-    @field_validator("languages")
-    @classmethod
-    def _languages_differ(cls, languages: list[Language]) -> list[Language]:
-        unique([*languages])
-        return languages
-
     @property
     def classes(self) -> dict[str, list[str]]:
         """Groups of equal boards, and every other device as one of its own: name -> devices."""
@@ -178,6 +180,28 @@ class Study(Part):
         for name, device in self.devices.items():
             found.setdefault(group_of(device) or name, []).append(name)
         return found
+
+    @field_validator("languages")
+    @classmethod
+    def _languages_differ(cls, languages: list[Language]) -> list[Language]:
+        unique([*languages])
+        return languages
+
+    @field_validator("workloads")
+    @classmethod
+    def _one_is_single(cls, workloads: dict[str, AnyWorkload]) -> dict[str, AnyWorkload]:
+        if not any(isinstance(asked, Workload) for asked in workloads.values()):
+            raise PydanticCustomError(
+                "single",
+                "one workload of the kind single is needed, beside which concurrent ones are shown",
+                {},
+            )
+        return workloads
+
+    @property
+    def single_workloads(self) -> list[str]:
+        """Ids of the workloads of one conversation, on which the decision rests."""
+        return [name for name, asked in self.workloads.items() if isinstance(asked, Workload)]
 
     @field_validator("gates")
     @classmethod
@@ -231,7 +255,8 @@ class Study(Part):
             where = "constraints"
             if limits.workload:
                 workload = (where, "workload")
-                check_name(limits.workload, self.workloads, "workload", "workloads", workload)
+                single = self.single_workloads
+                check_name(limits.workload, single, "single workload", "workloads", workload)
             if limits.task:
                 check_name(limits.task, scored, "squad task", "quality", (where, "task"))
             if limits.f1_drop_at_most is not None and not scored:

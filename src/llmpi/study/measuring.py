@@ -2,47 +2,118 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.parts import Part
 
+PASSAGE_TOKENS = 64
+"""The least that a text and the beginning of its copy take."""
 
-class Workload(Part):
-    """A speed measurement: prompt processing (pp), then token generation (tg) behind the prompt."""
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
-    prompt_tokens: int = Field(ge=1, le=1_000_000)
-    """Tokens of the prompt."""
-    output_tokens: int = Field(ge=1, le=1_000_000)
-    """Tokens to generate, each timed."""
+
+class _Measured(Part):
+    """What every kind of workload may say."""
+
     repetitions: int = Field(default=5, ge=1, le=1000)
     """Measured repetitions; every one is kept raw."""
     warmup: int = Field(default=1, ge=0, le=100)
     """Repetitions before them that are kept but not counted: at least so many."""
     warmup_limit: int = Field(default=4, ge=0, le=100)
     """At most so many, until two in a row agree on tg within 3 %."""
-    depths: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(default_factory=list)
-    """Also time token generation behind so many tokens of context."""
-    sustained_s: float = Field(default=0, ge=0, le=86_400)
-    """Then generate for so many seconds on end, as a curve: shows throttling."""
     sampling: Literal["greedy", "none"] = "greedy"
     """`greedy` takes the most likely token inside the timed loop; `none` decodes fixed tokens, as
     llama-bench does."""
-    context_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Context the engine reserves; by default prompt and output."""
     timeout_s: float = Field(default=3600, gt=0)
     """Seconds after which the cell is recorded as failed."""
 
+
+class Workload(_Measured):
+    """One conversation: prompt processing (pp), then token generation (tg) behind the prompt."""
+
+    kind: Literal["single"] = "single"
+    """`single`: the kind that is meant where none is said."""
+    prompt_tokens: Tokens
+    """Tokens of the prompt."""
+    output_tokens: Tokens
+    """Tokens to generate, each timed."""
+    prompt: Literal["random", "passage"] = "random"
+    """`random` tokens, or a `passage` of text and the beginning of its copy, which prompt lookup
+    goes on with: the most that it can gain."""
+    depths: list[Tokens] = Field(default_factory=list)
+    """Also time token generation behind so many tokens of context."""
+    sustained_s: float = Field(default=0, ge=0, le=86_400)
+    """Then generate for so many seconds on end, as a curve: shows throttling."""
+    context_tokens: Tokens | None = None
+    """Context the engine reserves; by default prompt and output."""
+
+    @property
+    def needed_tokens(self) -> int:
+        """Tokens of context that are reserved for it."""
+        return self.context_tokens or self._longest()
+
+    def _longest(self) -> int:
+        return max(self.prompt_tokens, *self.depths, 0) + self.output_tokens
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        need = max(self.prompt_tokens, *self.depths, 0) + self.output_tokens
-        if self.context_tokens is not None and self.context_tokens < need:
+        if self.context_tokens is not None and self.context_tokens < self._longest():
             raise PydanticCustomError(
                 "context",
                 "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
-                {"got": self.context_tokens, "need": need},
+                {"got": self.context_tokens, "need": self._longest()},
+            )
+        if self.prompt == "passage" and self.prompt_tokens < PASSAGE_TOKENS:
+            raise PydanticCustomError(
+                "passage",
+                "prompt: passage needs at least {need} prompt_tokens, a text and its beginning",
+                {"need": PASSAGE_TOKENS},
             )
         return self
+
+
+class ConcurrentWorkload(_Measured):
+    """Conversations side by side on one model in memory, behind a system prompt stored once."""
+
+    kind: Literal["concurrent"]
+    """`concurrent`."""
+    conversations: list[Annotated[int, Field(ge=1, le=256)]] = Field(min_length=1)
+    """Numbers of parallel conversations to measure, rising, such as `[1, 2, 4, 8]`."""
+    system_tokens: int = Field(default=0, ge=0, le=1_000_000)
+    """Tokens of the system prompt that all share."""
+    prompt_tokens: Tokens
+    """Tokens of each one's own prompt behind it."""
+    output_tokens: Tokens
+    """Tokens to generate for each."""
+    per_user_tps_at_least: float | None = Field(default=None, gt=0)
+    """Tokens per second that each conversation should get: the report says up to how many do."""
+
+    @field_validator("conversations")
+    @classmethod
+    def _rising(cls, counts: list[int]) -> list[int]:
+        if sorted(set(counts)) != counts:
+            raise PydanticCustomError(
+                "rising", "the numbers must rise: {rising}", {"rising": sorted(set(counts))}
+            )
+        return counts
+
+    @property
+    def needed_tokens(self) -> int:
+        """Tokens of context without which not even the smallest number can be measured."""
+        return self.system_tokens + self.conversations[0] * (
+            self.prompt_tokens + self.output_tokens
+        )
+
+
+def _said(value: object) -> object:
+    """The kind that is meant where none is said, so that older configs stay as they are."""
+    return {"kind": "single", **value} if isinstance(value, dict) else value
+
+
+AnyWorkload = Annotated[
+    Workload | ConcurrentWorkload, Field(discriminator="kind"), BeforeValidator(_said)
+]
 
 
 def _switch(value: object) -> object:
@@ -52,6 +123,18 @@ def _switch(value: object) -> object:
 
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+FLOATS = ("f32", "f16", "bf16")
+
+
+class PromptLookup(Part):
+    """Guess the next tokens from the text so far, and check them all in one decoding.
+
+    For work that copies from its prompt; a workload's `prompt: passage` shows the most it gains."""
+
+    ngram: int = Field(default=3, ge=1, le=16)
+    """So many last tokens must have stood in the text before."""
+    draft_tokens: int = Field(default=3, ge=1, le=64)
+    """Tokens to guess at most."""
 
 
 class Runtime(Part):
@@ -78,6 +161,9 @@ class Runtime(Part):
     """Repack weights at load time for this processor: faster, and more memory for some types."""
     omp_wait_policy: Literal["active", "passive"] | None = None
     """What OpenMP's threads do between two steps: spin or sleep (`OMP_WAIT_POLICY`)."""
+    prompt_lookup: PromptLookup | None = None
+    """Speculative decoding out of the prompt, of one conversation that samples greedily; needs a
+    quantized `kv_cache`, with which the text is that of greedy decoding."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -87,10 +173,25 @@ class Runtime(Part):
                 "ubatch_tokens is {ubatch}, more than batch_tokens, which is {batch}",
                 {"ubatch": self.ubatch_tokens, "batch": self.batch_tokens},
             )
-        if self.flash_attention == "off" and self.kv_cache not in ("f32", "f16", "bf16"):
+        if self.flash_attention == "off" and self.kv_cache not in FLOATS:
             raise PydanticCustomError(
                 "flash_attention",
                 "kv_cache {kv_cache} needs flash_attention: auto or on",
+                {"kv_cache": self.kv_cache},
+            )
+        if self.prompt_lookup and self.prompt_lookup.draft_tokens >= self.batch_tokens:
+            raise PydanticCustomError(
+                "draft",
+                "draft_tokens is {draft}; with the token before them they do not fit batch_tokens, "
+                "which is {batch}",
+                {"draft": self.prompt_lookup.draft_tokens, "batch": self.batch_tokens},
+            )
+        if self.prompt_lookup and self.kv_cache in FLOATS:
+            raise PydanticCustomError(
+                "prompt_lookup",
+                "prompt_lookup needs a quantized kv_cache, such as q8_0: with {kv_cache} the "
+                "engine adds up a single token's attention in another order than that of a batch, "
+                "and the text would not be that of greedy decoding",
                 {"kv_cache": self.kv_cache},
             )
         if self.mlock and self.repack:

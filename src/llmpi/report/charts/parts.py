@@ -1,0 +1,113 @@
+"""What the charts have in common."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+Spec = dict[str, Any]
+
+HEIGHT = 320
+
+# With rows of a category, the points' layer comes first: Vega-Lite orders the rows by the layers in
+# which they first occur, and not every row has an interval.
+STEP = alt.Step(24)
+ZERO_FREE = alt.Scale(zero=False, nice=True, padding=14)
+LOG = alt.Scale(type="log", nice=False, padding=14)
+
+
+def on(data: str) -> alt.Chart:
+    """A chart of a data set of the page."""
+    return alt.Chart(alt.NamedData(data))
+
+
+def axis(kind: type[alt.X] | type[alt.Y], field: str, title: str | None, scale: Any = None) -> Any:
+    """A quantitative axis whose title stands above it, level, however narrow the screen is."""
+    where: dict[str, Any] = {}
+    if kind is alt.Y:
+        where = {
+            "titleAngle": 0,
+            "titleAlign": "left",
+            "titleAnchor": "end",
+            "titleX": 0,
+            "titleY": -14,
+            "titleBaseline": "bottom",
+        }
+    return kind(
+        f"{field}:Q",
+        title=title,
+        scale=ZERO_FREE if scale is None else scale,
+        axis=alt.Axis(tickCount=5, **where),
+    )
+
+
+def category(field: str, title: str | None, values: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
+    """Told apart by colour and by shape, so that neither has to do it alone.
+
+    Args:
+        values: all there are; a legend of one would say nothing. That both channels name them is
+            what makes one legend of the two.
+    """
+    scale = alt.Scale(domain=list(values))
+    legend = alt.Legend(title=title, symbolOpacity=1) if len(values) > 1 else None
+    return (
+        alt.Color(f"{field}:N", scale=scale, legend=legend),
+        alt.Shape(f"{field}:N", scale=scale, legend=legend),
+    )
+
+
+def tooltip(fields: Mapping[str, tuple[str, str | None]]) -> list[alt.Tooltip]:
+    """What hovering shows: field -> title and number format (None: a word)."""
+    return [
+        alt.Tooltip(f"{name}:N", title=title)
+        if digits is None
+        else alt.Tooltip(f"{name}:Q", title=title, format=digits)
+        for name, (title, digits) in fields.items()
+    ]
+
+
+def worded(field: str, title: str | None, words: Mapping[str, str]) -> tuple[alt.Color, alt.Shape]:
+    """A field of known values, told apart by colour and by shape, with their words as legend.
+
+    Args:
+        words: value -> what the reader's language calls it, in the order of colours.
+    """
+    pairs = ", ".join(f"{_quoted(value)}: {_quoted(word)}" for value, word in words.items())
+    legend = alt.Legend(
+        title=title, symbolOpacity=1, labelExpr=f"({{{pairs}}})[datum.label] || datum.label"
+    )
+    scale = alt.Scale(domain=list(words))
+    return (
+        alt.Color(f"{field}:N", scale=scale, legend=legend),
+        alt.Shape(f"{field}:N", scale=scale, legend=legend),
+    )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def spec(chart: Any, description: str) -> Spec:
+    """The chart as Vega-Lite; `usermeta.data` names the page's data sets that it draws on.
+
+    Args:
+        description: for who does not see it.
+    """
+    properties: dict[str, Any] = {"description": description}
+    if not isinstance(chart, alt.HConcatChart):
+        properties["width"] = "container"
+    made = chart.properties(**properties).to_dict(validate=False)
+    made.pop("config", None)
+    made.pop("$schema", None)
+    return {**made, "usermeta": {"data": sorted(_named(made) - made.get("datasets", {}).keys())}}
+
+
+def _named(part: Any) -> set[str]:
+    """The data sets a spec draws on."""
+    if isinstance(part, list):
+        return set().union(*map(_named, part))
+    if not isinstance(part, dict):
+        return set()
+    name = part["data"].get("name") if isinstance(part.get("data"), dict) else None
+    return set().union({name} if name else set(), *map(_named, part.values()))

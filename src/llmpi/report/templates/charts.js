@@ -1,0 +1,119 @@
+// The charts, drawn by Vega in the page's own colours.
+
+// The page's own CSS variables: dark, light and print need no drawing anew.
+const CONFIG = {
+  background: null,
+  font: "system-ui, sans-serif",
+  view: { stroke: null },
+  range: {
+    category: [1, 2, 3, 4, 5, 6, 7, 8].map((i) => `var(--c${i})`),
+    symbol: ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"],
+  },
+  mark: { color: "var(--c1)" },
+  rule: { color: "var(--c1)" },
+  text: { color: "var(--ink)" },
+  axis: { labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--line)",
+          tickColor: "var(--line)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridOpacity: 0.7,
+          labelLimit: 220 },
+  axisY: { domain: false, ticks: false, labelPadding: 6 },
+  legend: { orient: "bottom", labelColor: "var(--ink)", titleColor: "var(--soft)", titleFontWeight: "normal",
+            labelFontSize: 12, titleFontSize: 12, symbolSize: 90, labelLimit: 240, titleOrient: "left",
+            symbolBaseFillColor: "var(--ink)", symbolBaseStrokeColor: "var(--ink)" },
+  style: { soft: { color: "var(--soft)" }, note: { color: "var(--soft)", fontSize: 11 },
+           label: { color: "var(--ink)", fontSize: 11 } },
+  locale: { number: { decimal: ".", thousands: ",", grouping: [3], currency: ["", ""] } },
+};
+const configFor = (width) => ({ ...CONFIG, legend: { ...CONFIG.legend, columns: Math.max(1, Math.floor(width / 150)) } });
+const views = new Map();
+
+const NARROW = 640;
+const MOST_NAMED = 8;
+
+// On a narrow screen panels side by side become panels one above the other, and names that would
+// hide one another are left out.
+function fitted(spec, width, points) {
+  if (spec.layer && width < NARROW && points > MOST_NAMED) {
+    return { ...spec, layer: spec.layer.filter((layer) => layer.mark?.style !== "label") };
+  }
+  if (!spec.hconcat) return spec;
+  const { hconcat: panels, ...rest } = spec;
+  const narrow = width < NARROW;
+  const names = Math.min(210, 7 * Math.max(...page.choice.map((row) => row.name.length))) + 14;
+  const each = narrow ? width - names - 20 : (width - names) / panels.length - 26;
+  const shown = panels.map((panel, i) => ({ ...panel, width: Math.max(60, each), ...(narrow || !i ? {} : bare(panel)) }));
+  return { ...rest, [narrow ? "vconcat" : "hconcat"]: shown };
+}
+
+// The names stand at the first panel only.
+function bare(panel) {
+  const layer = panel.layer.map((one) => one.encoding?.y
+    ? { ...one, encoding: { ...one.encoding, y: { ...one.encoding.y, axis: { labels: false, domain: false, ticks: false } } } }
+    : one);
+  return { layer };
+}
+
+function dataOf(names) {
+  const place = page.places[state.place];
+  const here = (row) => row.device === place.device && row.workload === place.workload;
+  const sets = { cells: () => cells.filter(here) };
+  for (const name of OF_A_PLACE.slice(1)) sets[name] = () => page[name].filter(here);
+  return Object.fromEntries(names.map((name) => [name, (sets[name] ?? (() => page[name]))()]));
+}
+
+const drawing = new Set();
+
+function draw(box) {
+  const work = drawNow(box);
+  drawing.add(work);
+  return work.finally(() => drawing.delete(work));
+}
+
+async function drawNow(box) {
+  if (box.dataset.drawn === state.language) return;
+  box.dataset.drawn = state.language;
+  const spec = page.languages[state.language].figures[box.dataset.figure];
+  const { usermeta, ...chart } = spec;
+  views.get(box)?.finalize();
+  const datasets = dataOf(usermeta.data);
+  const empty = usermeta.data.every((name) => !datasets[name].length);
+  box.closest("figure").hidden = empty;
+  if (empty) return;
+  const made = await vegaEmbed(box, { ...fitted(chart, box.clientWidth, datasets.cells?.length ?? 0), datasets: { ...chart.datasets, ...datasets } }, {
+    mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true, config: configFor(box.clientWidth),
+    tooltip: { disableDefaultStyle: true }, logLevel: 1, // vega.Error
+  });
+  views.set(box, made);
+  made.view.addEventListener("click", (_, item) => {
+    if (item?.datum?.id) location.hash = `cell-${item.datum.id}`;
+  });
+}
+
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+}, { rootMargin: "600px" });
+
+const boxes = () => [...main.querySelectorAll(".chart")];
+
+// What nobody has scrolled to is drawn one by one behind it, so that the page prints whole.
+function drawRest() {
+  const next = boxes().find((box) => box.dataset.drawn !== state.language);
+  if (next) draw(next).finally(() => setTimeout(drawRest));
+  else Promise.allSettled(drawing).then(() => { document.documentElement.dataset.drawn = state.language; });
+}
+
+function redraw(wanted = () => true) {
+  for (const box of boxes().filter(wanted)) {
+    delete box.dataset.drawn;
+    seen.unobserve(box);
+    seen.observe(box); // which tells at once whether it is in sight
+  }
+  delete document.documentElement.dataset.drawn;
+  setTimeout(drawRest);
+}
+
+const OF_A_PLACE = ["cells", "sustained_speed", "sustained_heat"];
+
+function isOfAPlace(box) {
+  const { usermeta } = page.languages[state.language].figures[box.dataset.figure];
+  return usermeta.data.some((name) => OF_A_PLACE.includes(name));
+}

@@ -1,0 +1,20 @@
+"use strict";
+// What the other scripts share: the page's data, what is shown of it, and its words.
+const page = JSON.parse(document.getElementById("data").textContent);
+const cells = page.cells.rows.map((values) =>
+  Object.fromEntries(page.cells.columns.map((column, i) => [column, values[i]])));
+const byId = new Map(cells.map((cell) => [cell.id, cell]));
+const main = document.getElementById("main");
+const details = document.getElementById("details");
+const state = { language: document.documentElement.lang, place: 0, sort: null, down: false, all: false };
+const texts = () => page.languages[state.language].texts;
+const said = (text) => texts().said[text] ?? text;
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}

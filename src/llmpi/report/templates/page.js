@@ -1,0 +1,91 @@
+// The details of a cell, the languages, and what happens when.
+
+function showDetails() {
+  const asked = location.hash.match(/^#cell-(.+)/)?.[1];
+  const cell = asked && byId.get(asked);
+  if (!cell) return details.open && details.close();
+  document.getElementById("details-title").textContent = cell.cell;
+  document.getElementById("details-close").textContent = texts().close;
+  const list = element("dl");
+  for (const key of page.csv) {
+    if (cell[key] === null || cell[key] === "") continue;
+    const value = typeof cell[key] === "number" ? Number(cell[key].toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 9 }) : cell[key];
+    list.append(element("dt", {}, key), element("dd", {}, value));
+  }
+  const why = (page.languages[state.language].why[cell.id] ?? []).map((text) => element("li", {}, text));
+  const body = document.getElementById("details-body");
+  body.replaceChildren(...(why.length ? [element("p", { class: "bad" }, texts().ruledOut), element("ul", {}, ...why)] : []), list);
+  if (!details.open) details.showModal();
+  document.getElementById("details-title").focus();
+}
+
+details.addEventListener("close", () => {
+  if (location.hash.startsWith("#cell-")) history.replaceState(null, "", location.pathname + location.search);
+});
+
+function speak(language) {
+  if (language === state.language) return;
+  const body = (name) => document.querySelector(`template[data-body="${name}"]`);
+  const next = body(language);
+  const old = element("template", { "data-body": state.language });
+  old.content.append(...main.childNodes);
+  main.append(next.content);
+  next.replaceWith(old);
+  state.language = document.documentElement.lang = language;
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.setAttribute("aria-pressed", button.dataset.language === language);
+  }
+  start();
+}
+
+function choosePlace(index) {
+  state.place = Number(index);
+  for (const text of main.querySelectorAll("[data-of-place]")) text.hidden = Number(text.dataset.ofPlace) !== state.place;
+  redraw(isOfAPlace);
+}
+
+function start() {
+  const select = main.querySelector("[data-place]");
+  if (select) select.value = state.place;
+  for (const text of main.querySelectorAll("[data-of-place]")) text.hidden = Number(text.dataset.ofPlace) !== state.place;
+  startTable();
+  redraw();
+  showDetails();
+}
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button?.dataset.language) speak(button.dataset.language);
+  else if (button?.dataset.sort) {
+    const key = button.dataset.sort;
+    Object.assign(state, { sort: key, down: state.sort === key ? !state.down : false });
+    fillTable();
+    main.querySelector(`[data-sort="${CSS.escape(key)}"]`).focus();
+  } else if (button?.hasAttribute("data-csv")) saveCsv();
+  else if (button?.hasAttribute("data-more")) showAll();
+});
+document.addEventListener("input", ({ target }) => {
+  if (target.matches("[data-search], [data-filter]")) fillTable();
+  else if (target.matches("[data-place]")) choosePlace(target.value);
+});
+document.addEventListener("submit", (event) => { if (event.target.matches(".filters")) event.preventDefault(); });
+window.addEventListener("hashchange", showDetails);
+window.addEventListener("beforeprint", () => {
+  for (const folded of main.querySelectorAll("details:not([open], [data-long])")) {
+    folded.open = true;
+    folded.dataset.folded = "";
+  }
+  if (cells.length <= PRINTED && !state.all) showAll();
+  boxes().forEach(draw);
+});
+window.addEventListener("afterprint", () => {
+  for (const opened of main.querySelectorAll("[data-folded]")) {
+    opened.open = false;
+    delete opened.dataset.folded;
+  }
+});
+let width = window.innerWidth;
+window.addEventListener("resize", () => {
+  if (window.innerWidth !== width) { width = window.innerWidth; redraw(); }
+});
+start();

@@ -1,0 +1,235 @@
+"""The page of a study in a real browser: everything drawn, nothing fetched, all of it usable."""
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pi_study
+import pytest
+from browser import Browser
+
+from llmpi.report.page import write_page
+from llmpi.report.summary import write_csv
+
+Record = dict[str, Any]
+
+UNDRAWN = """[...document.querySelectorAll('figure:not([hidden]) .chart')]
+    .filter((box) => !box.querySelector('svg .mark-symbol path, svg .mark-rect path,'
+                                        + ' svg .mark-line path'))
+    .map((box) => box.dataset.figure)"""
+POINT = "[data-figure=tg] svg .mark-symbol path"
+ROWS = "[...document.querySelectorAll('[data-table] tbody tr')].map((row) => row.innerText)"
+
+
+@pytest.fixture(scope="module")
+def pis(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
+    """The page of the study of two Raspberry Pis, its CSV beside it, and its summary."""
+    folder = tmp_path_factory.mktemp("pis")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return page_of(pi_study.spec(), folder)
+
+
+def page_of(config: Record, folder: Path) -> tuple[Path, Record]:
+    """Needs `folder` to be the working directory."""
+    pi_study.write_records(config)
+    summary, recommendation = pi_study.decided(config)
+    page = folder / "index.html"
+    write_page(summary, recommendation, page)
+    write_csv(folder / "summary.csv", summary["rows"])
+    return page, summary
+
+
+def opened(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    drawn(browser)
+
+
+def drawn(browser: Browser) -> None:
+    """Wait until every chart of the language is there."""
+    root = "document.documentElement"
+    browser.wait_for(f"{root}.dataset.drawn === {root}.lang")
+
+
+def clean(browser: Browser) -> None:
+    assert browser.console == []
+    assert [url for url in browser.requests if not url.startswith(("file:", "blob:"))] == []
+
+
+def text(browser: Browser, selector: str) -> str:
+    return browser.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
+
+
+def choose(browser: Browser, selector: str, value: str) -> None:
+    browser.evaluate(
+        f"(() => {{ const field = document.querySelector({json.dumps(selector)});"
+        f"field.value = {json.dumps(value)};"
+        "field.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def test_page_of_a_real_study(browser: Browser, finished: Any) -> None:
+    page = finished.folder / "results/report/small/index.html"
+    opened(browser, page)
+    for language in ("en", "ja"):
+        click(browser, f"[data-language={language}]")
+        drawn(browser)
+        assert browser.evaluate("document.documentElement.lang") == language
+        assert browser.evaluate(UNDRAWN) == []
+    assert browser.evaluate("document.querySelectorAll('.chart svg').length") >= 4
+    clean(browser)
+    assert page.stat().st_size < 3_000_000
+
+
+def test_every_chart_of_every_place_and_language(
+    browser: Browser, pis: tuple[Path, Record]
+) -> None:
+    opened(browser, pis[0])
+    for language in ("en", "ja"):
+        click(browser, f"[data-language={language}]")
+        for place in range(4):
+            choose(browser, "[data-place]", str(place))
+            drawn(browser)
+            assert browser.evaluate(UNDRAWN) == []
+    assert "smol" not in text(browser, "main")
+    clean(browser)
+
+
+def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Record]) -> None:
+    page, summary = pis
+    opened(browser, page)
+    click(browser, '[data-sort="tg_tps"]')
+    click(browser, '[data-sort="tg_tps"]')
+    head = "document.querySelector('[data-sort=\"tg_tps\"]')"
+    assert browser.evaluate(f"{head}.closest('th').ariaSort") == "descending"
+    assert browser.evaluate(f"document.activeElement === {head}"), "the keyboard stays there"
+    fastest = max((row for row in summary["rows"] if row["tg_tps"]), key=lambda r: r["tg_tps"])
+    first = browser.evaluate(ROWS)[0]
+    assert first.startswith(f"{fastest['model']} {fastest['quant']}")
+    assert f"{fastest['tg_tps']:.1f}" in first
+
+    choose(browser, "[data-filter=quant]", "Q4_0")
+    choose(browser, "[data-search]", "gemma long")
+    assert len(browser.evaluate(ROWS)) == 2
+    assert all("gemma-2-2b Q4_0" in row and "long" in row for row in browser.evaluate(ROWS))
+    assert text(browser, "[data-count]") == "2 of 60 cells"
+    choose(browser, "[data-search]", "")
+    choose(browser, "[data-filter=quant]", "")
+    choose(browser, "[data-filter=status]", "failed")
+    assert len(browser.evaluate(ROWS)) == 2
+    clean(browser)
+
+
+def test_csv_of_the_page_is_the_summary(
+    browser: Browser, pis: tuple[Path, Record], tmp_path: Path
+) -> None:
+    page, _ = pis
+    opened(browser, page)
+    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser("Browser.setDownloadBehavior", session="", **behavior)
+    click(browser, "[data-csv]")
+    saved = tmp_path / "pis.csv"
+    for _ in range(400):
+        if saved.exists():
+            break
+        browser.evaluate("0")
+        time.sleep(0.05)
+    ours = list(csv.DictReader(io.StringIO(saved.read_text("utf-8"))))
+    with (page.parent / "summary.csv").open(newline="", encoding="utf-8") as file:
+        theirs = list(csv.DictReader(file))
+    assert [list(row) for row in ours] == [list(row) for row in theirs]
+    for mine, yours in zip(ours, theirs, strict=True):
+        for key, value in yours.items():
+            assert mine[key] == value or float(mine[key]) == float(value)
+
+
+def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
+    opened(browser, pis[0])
+    is_open = "document.getElementById('details').open"
+    browser.point_at(POINT, click=True)
+    browser.wait_for(is_open)
+    assert text(browser, "#details-title") == "llama-3.2-1b F16, pi5, chat"
+    assert "tg_tps" in text(browser, "#details-body")
+    browser("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
+    browser.wait_for(f"!{is_open} && location.hash === ''")
+
+    browser.evaluate("location.hash = '#cell-pi5-sd/llama-3.2-3b/F16/default/chat'")
+    browser.wait_for(is_open)
+    assert "the engine was killed: no memory" in text(browser, "#details-body")
+    click(browser, "#details-close")
+    browser.wait_for(f"!{is_open}")
+    browser.evaluate("document.querySelector('[data-table] a').click()")
+    browser.wait_for(is_open)
+    clean(browser)
+
+
+def test_hover_tells_the_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
+    opened(browser, pis[0])
+    browser.point_at(POINT)
+    browser.wait_for("document.querySelector('#vg-tooltip-element.visible') !== null")
+    assert "llama-3.2-1b F16, pi5, chat" in text(browser, "#vg-tooltip-element")
+
+
+def test_phone_needs_no_scrolling_sideways(browser: Browser, pis: tuple[Path, Record]) -> None:
+    for width in (390, 1280):
+        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser("Emulation.setDeviceMetricsOverride", **size)
+        opened(browser, pis[0])
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate(UNDRAWN) == []
+
+
+def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Record]) -> None:
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser("Emulation.setEmulatedMedia", media="", features=dark)
+    opened(browser, pis[0])
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert browser.evaluate(paper) == "rgb(21, 23, 26)"
+    browser("Emulation.setEmulatedMedia", media="print", features=dark)
+    assert browser.evaluate(paper) == "rgb(255, 255, 255)"
+    browser.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert len(browser.evaluate(ROWS)) == 60, "all of the table"
+    assert browser.evaluate("document.querySelectorAll('main details:not([open])').length") == 1
+    browser.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.evaluate("document.querySelectorAll('main details[open]').length") == 0
+    browser("Emulation.setEmulatedMedia", media="", features=dark)
+    assert browser("Page.printToPDF")["data"].startswith("JVBERi0"), "%PDF-"
+    clean(browser)
+
+
+def test_policy_stops_what_escaping_would_miss(
+    browser: Browser, pis: tuple[Path, Record], tmp_path: Path
+) -> None:
+    page = tmp_path / "bad.html"
+    bad = "<script>document.title = 'owned'</script><img src=https://example.org/x.png>"
+    html = pis[0].read_text("utf-8").replace('<main id="main">', f'<main id="main">{bad}')
+    page.write_text(html, "utf-8")
+    opened(browser, page)
+    assert browser.evaluate("document.title") == "llmpi: pis"
+    assert "Content Security Policy" in " ".join(browser.console)
+    assert browser.evaluate("document.images[0].naturalWidth") == 0
+
+
+def test_two_thousand_cells(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = pi_study.many(models=10, quants=10, devices=10)
+    page, summary = page_of(config, tmp_path)
+    assert len(summary["rows"]) == 2000
+    opened(browser, page)
+    assert text(browser, "[data-count]") == "2,000 of 2,000 cells"
+    assert browser.evaluate(UNDRAWN) == []
+    assert len(browser.evaluate(ROWS)) == 50
+    click(browser, "[data-more]")
+    assert len(browser.evaluate(ROWS)) == 2000
+    choose(browser, "[data-filter=device]", "pi-3")
+    assert len(browser.evaluate(ROWS)) == 200
+    clean(browser)

@@ -1,0 +1,205 @@
+"""Prompt lookup says what greedy decoding says, whatever it drafts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_llama import tiny_llama
+
+from llmpi.device import engine_info
+from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.device.lookup import PromptLookup, agreeing
+from llmpi.device.text import TEXT, passage
+from llmpi.device.workload import Workload
+from llmpi.records import Record
+from llmpi.report.lookup import prompt_lookup
+from llmpi.runs import Session
+from llmpi.study import Study
+from llmpi.study import Workload as Spec
+
+
+class Exact:
+    """A model without rounding: the next token hangs on the last two and the length, by a table."""
+
+    def __init__(self, table: Sequence[int]) -> None:
+        self._table, self.held = table, []
+
+    def decode_all(self, tokens: Sequence[int]) -> np.ndarray:
+        rows = []
+        for token in tokens:
+            self.held.append(token)
+            rows.append(np.eye(4)[self._next()])
+        return np.array(rows)
+
+    def decode(self, tokens: Sequence[int]) -> None:
+        self.decode_all(tokens)
+
+    def greedy(self) -> int:
+        return self._next()
+
+    def keep(self, tokens: int) -> None:
+        del self.held[tokens:]
+
+    def _next(self) -> int:
+        a, b = (self.held[-2:] * 2)[:2]
+        return self._table[(a * 4 + b + len(self.held) // 7) % len(self._table)]
+
+
+tokens = st.lists(st.integers(0, 3), min_size=1, max_size=30)
+
+
+@given(
+    tokens,
+    st.lists(st.integers(0, 3), min_size=1, max_size=9),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
+def test_the_text_is_the_greedy_one(
+    prompt: list[int], table: list[int], ngram: int, draft_tokens: int
+) -> None:
+    plain = Exact(table)
+    plain.decode(prompt)
+    expected = [plain.greedy()]
+    for _ in range(25):
+        plain.decode([expected[-1]])
+        expected.append(plain.greedy())
+
+    model, lookup = Exact(table), PromptLookup(ngram, draft_tokens)
+    model.decode(prompt)
+    said = [model.greedy()]
+    lookup.begin([*prompt, *said])
+    sizes = []
+    while len(said) < len(expected):
+        got = lookup.extend(model, len(expected) - len(said))
+        sizes.append(len(got))
+        said += got
+    assert said == expected
+    assert model.held == [*prompt, *said[:-1]], "what was rejected is taken out again"
+    assert max(sizes) <= draft_tokens + 1
+    counts = lookup.counts()
+    assert counts["steps"] == len(sizes)
+    assert counts["steps"] + counts["accepted"] == len(said) - 1
+    assert counts["drafted"] >= counts["accepted"]
+
+
+def test_what_followed_the_last_time_is_drafted() -> None:
+    lookup = PromptLookup(ngram=2, draft_tokens=3)
+    lookup.begin([1, 2, 7, 7, 1, 2, 8, 9, 5, 1, 2])
+    assert lookup._draft(9) == [8, 9, 5]
+    assert lookup._draft(1) == [8]
+    assert lookup._draft(0) == []
+    lookup.begin([1, 2, 3])
+    assert lookup._draft(9) == [], "the last tokens are no earlier place of themselves"
+
+
+@pytest.mark.parametrize(
+    ("draft", "said", "count"),
+    [([], [4], 0), ([1, 2], [1, 2, 9], 2), ([1, 2], [1, 3, 9], 1), ([1, 2], [2, 2, 9], 0)],
+)
+def test_a_draft_is_kept_up_to_the_first_difference(
+    draft: list[int], said: list[int], count: int
+) -> None:
+    assert agreeing(draft, said) == count
+
+
+# --- on an engine ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    engine_info.log_to(lambda _: None)
+    return tiny_llama(tmp_path_factory.mktemp("tiny"))
+
+
+def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> Record:
+    asked = {"prompt_tokens": 400, "output_tokens": 40, "repetitions": 1, **more}
+    spec = Spec.model_validate(asked).model_dump()
+    with Engine(gguf, Settings(threads=2, kv_cache="q8_0"), context_tokens=440) as engine:
+        workload = Workload(engine, "copy", spec, None, lookup)
+        for _, depth in workload.arms():
+            workload.repeat(depth, "1/1")
+        return workload.record()
+
+
+def test_an_engine_says_the_same_and_every_token_has_its_time(gguf: Path) -> None:
+    """A random model soon repeats itself, so that drafts are accepted."""
+    plain = generated(gguf, None, prompt="passage")
+    quick = generated(gguf, PromptLookup(2, 4), prompt="passage")
+    assert quick["output"] == plain["output"]
+    [repetition] = quick["repetitions"]
+    assert len(repetition["itl_s"]) == 40
+    assert repetition["accepted"] > 0
+    assert sum(seconds > 0 for seconds in repetition["itl_s"]) == repetition["steps"] < 40
+    assert "drafted" not in plain["repetitions"][0]
+
+
+def test_fixed_tokens_are_not_looked_up(gguf: Path) -> None:
+    record = generated(gguf, PromptLookup(2, 4), sampling="none")
+    assert "drafted" not in record["repetitions"][0]
+    assert len(record["repetitions"][0]["itl_s"]) == 40
+
+
+@pytest.mark.parametrize("count", [100, 1000, 5000])
+def test_a_passage_has_its_length_and_begins_its_copy(gguf: Path, count: int) -> None:
+    with Engine(gguf, Settings(threads=1), context_tokens=8) as engine:
+        prompt = passage(engine, count)
+        text = engine.tokenize(TEXT)
+        assert len(prompt) == count
+        start = next(i for i in (0, 1) if prompt[i : i + 8] == prompt[-8:])
+        assert prompt[start : start + 20] == text[start : start + 20]
+        with pytest.raises(EngineError, match="holds no text"):
+            passage(engine, 40)
+
+
+# --- in the report --------------------------------------------------------------------------------
+
+
+def study() -> Study:
+    return Study.model_validate(
+        {
+            "study": "s",
+            "models": {"m": {"source": {"path": "m.gguf"}}},
+            "quants": ["Q4_0"],
+            "devices": {"pi": {"transport": "local"}},
+            "workloads": {"copy": {"prompt_tokens": 128, "output_tokens": 3}},
+            "runtimes": {
+                "lean": {"threads": 1, "kv_cache": "q8_0"},
+                "default": {"kv_cache": "q8_0"},
+                "quick": {"kv_cache": "q8_0", "prompt_lookup": {"ngram": 2}},
+                "quick-lean": {"threads": 2, "kv_cache": "q8_0", "prompt_lookup": {}},
+            },
+        }
+    )
+
+
+def row(runtime: str, tg_tps: float, **more: Any) -> dict[str, Any]:
+    where = {"device": "pi", "model": "m", "quant": "Q4_0", "runtime": runtime, "workload": "copy"}
+    return {**where, "status": "ok", "tg_tps": tg_tps, "tpj_board": tg_tps / 8, **more}
+
+
+def record(session: Session) -> Record:
+    counts = {"steps": 2, "drafted": 4, "accepted": 1}
+    repetition = {"itl_s": [0.1, 0.0, 0.1], **(counts if "quick" in session.runtime else {})}
+    output = {"default": [5, 6, 7, 9], "quick": [5, 6, 7, 8]}.get(session.runtime, [5, 6, 7, 8])
+    return {"workloads": {"copy": {"repetitions": [repetition] * 2, "output": output}}}
+
+
+def test_each_runtime_stands_beside_its_twin_without_lookup() -> None:
+    rows = [row("lean", 5), row("default", 10), row("quick", 15), row("quick-lean", 9)]
+    quick, lean = prompt_lookup(study(), record, rows)
+    assert (quick["runtime"], quick["against"], quick["speedup"]) == ("quick", "default", 1.5)
+    assert (quick["accepted_pct"], quick["tokens_per_step"]) == (25, 1.5)
+    assert (quick["same_tokens"], quick["tokens"]) == (3, 4)
+    assert (quick["tpj_board"], quick["against_tpj_board"]) == (15 / 8, 10 / 8)
+    assert quick["settings"]["ngram"] == 2
+    assert (lean["runtime"], lean["against"], lean["speedup"]) == ("quick-lean", None, None)
+
+
+def test_a_twin_that_failed_is_no_comparison() -> None:
+    rows = [row("default", 10, status="failed"), row("quick", 15)]
+    [quick] = prompt_lookup(study(), record, rows)
+    assert (quick["against"], quick["same_tokens"]) == (None, None)
