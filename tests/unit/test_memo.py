@@ -128,6 +128,12 @@ def hot() -> dict[str, Any]:
     return told({}, before=lambda: each_bench(throttled))
 
 
+def a_shelf() -> dict[str, Any]:
+    """Two equal boards as one device."""
+    shelf = {"transport": "ssh-group", "boards": {"a": "a.local", "b": "b.local"}}
+    return told({"devices": {"shelf": {**shelf, "meter": {"kind": "pmic"}, "idle_s": 15}}})
+
+
 def no_pi() -> dict[str, Any]:
     def elsewhere() -> None:
         for device in ("nvme", "sd"):
@@ -169,6 +175,7 @@ def told(
         made_study.write_records(config, metered=metered)
         before()
     summary = summarize(config)
+    summary["rows"] = summary["classes"]  # as the rule does: equal boards are one choice
     chosen = recommend(summary, study.constraints or Constraints())
     prices = costs(summary, study.cost, chosen) if study.cost else None
     return facts(summary, {**chosen, "money": prices})
@@ -192,6 +199,7 @@ STORIES = [
     several_runtimes_and_models,
     measured_once,
     hot,
+    a_shelf,
     no_pi,
 ]
 SECTIONS = {
@@ -291,6 +299,12 @@ def test_the_table_is_short_and_holds_who_matters() -> None:
     assert (len(content["table"]), content["omitted"]) == (8, 2 * 2 * 2 * 5 - 8)
     shown = [v["id"] for v in content["table"]]
     assert {content["pick"]["id"], content["runner_up"]["id"], content["widest"]["id"]} <= {*shown}
+
+
+def test_a_group_of_boards_is_one_device() -> None:
+    content = a_shelf()
+    assert [(d["id"], d["boards"]) for d in content["devices"]] == [("shelf", 2)]
+    assert "“shelf” (2 × Raspberry Pi 5" in render(content, "en")
 
 
 def test_the_font_has_every_character_of_the_templates() -> None:

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
-from llmpi.records import Record, is_ok
+from llmpi.records import Record
 from llmpi.report.paper_method import differences
 from llmpi.study import HubSource, Model, PathSource, PypiSource, SquadTask, Study
 
@@ -144,7 +144,7 @@ def papers_model(model: Model) -> str | None:
 
 
 def _is_pi5(machine: Record) -> bool:
-    return is_ok(machine) and BOARD in (machine["machine"]["board"] or "")
+    return BOARD in (machine.get("machine", {}).get("board") or "")
 
 
 def _why_nothing(study: Study, machines: Mapping[str, Record]) -> dict[str | None, str]:

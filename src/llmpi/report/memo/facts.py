@@ -22,12 +22,13 @@ def facts(summary: Record, recommendation: Record) -> Record:
 
     Args:
         summary: of `llmpi.report.summary.summarize`.
-        recommendation: of `llmpi.decide.choice.recommend`, with `money`.
+        recommendation: of `llmpi.decide.choice.recommend`, with `money`, over its `classes`.
 
     Returns:
         `study`, `date` (ISO), `version`; `workload` (`prompt_tokens`, `output_tokens`),
         `tokens_per_word`; `questions` (`asked`, `unanswerable`), None where quality was not scored;
-        `devices`, each `id`, `board`, `processors`, `memory_bytes`, `is_pi`;
+        `devices`, a group of equal boards as one, each `id`, `boards` (how many), `board`,
+        `processors`, `memory_bytes`, `is_pi`;
         `tried`, `able`: how many variants on devices were tried, and keep to everything;
         `constraints`, those that are asked for, and `gates` of the same task; `minimum_set`,
         whether one of either is about quality; `several_models`, `several_devices`;
@@ -44,9 +45,8 @@ def facts(summary: Record, recommendation: Record) -> Record:
     config = summary["provenance"]["config"]
     decision, *per_device = recommendation["decisions"]
     task = recommendation["task"]
-    cells = summary["classes"]  # of a group of boards, one stands for it
-    rows = {_cell(r): r for r in cells if r["workload"] == recommendation["workload"]}
-    boards = {row["device"]: row["boards"][0] for row in cells}
+    classes = [r for r in summary["classes"] if r["workload"] == recommendation["workload"]]
+    rows = {_cell(row): row for row in classes}
     several_runtimes = len(config["runtimes"]) > 1
     found = {
         candidate["id"]: variant(candidate, rows[_cell(candidate)], task, several_runtimes)
@@ -66,7 +66,10 @@ def facts(summary: Record, recommendation: Record) -> Record:
         "workload": config["workloads"][recommendation["workload"]],
         "tokens_per_word": config["battery"]["tokens_per_word"],
         "questions": _questions(asked) if asked and is_ok(asked) else None,
-        "devices": [_device(name, summary["machines"][b]) for name, b in boards.items()],
+        "devices": [
+            _device(name, len(boards), summary["machines"][boards[0]])
+            for name, boards in {row["device"]: row["boards"] for row in classes}.items()
+        ],
         "tried": len(found),
         "able": len(decision["able"]),
         "constraints": limits,
@@ -176,11 +179,12 @@ def _questions(asked: Record) -> Record:
     return {"asked": asked["questions"], "unanswerable": asked["unanswerable"]}
 
 
-def _device(name: str, record: Record) -> Record:
+def _device(name: str, boards: int, record: Record) -> Record:
     machine = record["machine"] if is_ok(record) else {}
     board = machine.get("board")
     return {
         "id": name,
+        "boards": boards,
         "board": board or machine.get("cpu"),
         "processors": machine.get("processors"),
         "memory_bytes": machine.get("memory_bytes"),
