@@ -8,7 +8,7 @@ from llmpi import needs
 
 # A question's share of its passage, the question, the frame of the chat.
 QUESTION_TOKENS = 150
-# No text has more tokens than a third of its bytes, English has a quarter.
+# English has a token for four bytes or so, other texts for fewer.
 TOKEN_BYTES = 3
 # The harness's tasks say nothing beforehand.
 HARNESS_MINUTES = 24 * 60
