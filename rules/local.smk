@@ -23,6 +23,7 @@ localrules:
     compare_pair,
     summarize,
     recommend,
+    memo,
     report,
     all,
     models,

@@ -139,6 +139,7 @@ WILDCARDS = {
     "task": "squad.v2",
     "pair": "m-F16-vs-m-Q4_0",
     "shard": "3-of-16",
+    "language": "ja",
 }
 PATTERNS = [v for v in vars(layout).values() if isinstance(v, str) and v.startswith("results/")]
 

@@ -156,6 +156,7 @@ class Engine:
             flash_attn_type=FLASH_ATTENTION[settings.flash_attention],
             n_seq_max=sequences,
             kv_unified=sequences > 1,
+            **self._context_fields(),
         )
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
@@ -166,6 +167,10 @@ class Engine:
         self.ubatch_tokens = llama_cpp.llama_n_ubatch(self.context)
         self._memory = llama_cpp.llama_get_memory(self.context)
         return True
+
+    def _context_fields(self) -> dict[str, Any]:
+        """What else the context's parameters hold."""
+        return {}
 
     def close(self) -> None:
         llama_cpp.llama_sampler_free(self._greedy)
