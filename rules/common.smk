@@ -104,6 +104,7 @@ SUMMARY_MODULES = [
     "hub",
     "quality/comparisons",
     "quality/statistics",
+    "report/cells",
     "report/columns",
     "report/concurrency",
     "report/curves",
