@@ -211,6 +211,19 @@ def test_what_makes_no_difference_is_no_level() -> None:
     assert space.base in every
 
 
+def test_speculation_is_tried_with_a_quantized_cache_only() -> None:
+    asked = Tune.model_validate(
+        {"space": {"kv_cache": ["q8_0"], "prompt_lookup": [{"draft_tokens": 5}]}}
+    )
+    levels = levels_of(asked.space.model_dump(), processors=1)
+    space = Space(BASE, levels, threads=1, longest_prompt_tokens=1)
+    runtimes = [space.runtime(s) for s in space.settings([range(n) for n in space.counts])]
+    speculating = [r for r in runtimes if r["prompt_lookup"]]
+    assert {r["kv_cache"] for r in speculating} == {"q8_0"}
+    assert {r["prompt_lookup"]["draft_tokens"] for r in speculating} == {5}
+    assert not any(space.runtime(s)["prompt_lookup"] for s in space.singles())
+
+
 def test_a_micro_batch_is_no_larger_than_the_batch() -> None:
     levels = {"batch_tokens": [64], "ubatch_tokens": [64, 256]}
     space = Space(BASE, levels, threads=4, longest_prompt_tokens=4096)

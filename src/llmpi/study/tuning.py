@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmpi.study.measuring import KvType, Switch
+from llmpi.study.measuring import KvType, PromptLookup, Switch
 from llmpi.study.parts import Bytes, Id, Part
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -30,6 +30,9 @@ class TuneSpace(Part):
     """Weights repacked for the processor, or as they are in the file."""
     omp_wait_policy: list[Literal["active", "passive"]] = Field(default=["active", "passive"])
     """What OpenMP's threads do between two steps; OpenMP's own way is the default."""
+    prompt_lookup: list[PromptLookup] = Field(default_factory=list)
+    """Speculation, for workloads that quote (`prompt: passage`); only together with a quantized
+    `kv_cache`."""
 
 
 class Tune(Part):
