@@ -204,7 +204,8 @@ BAD = {
     "unknown key of a search": (
         ("quality:", "tune: {space: {thread: [2]}}\nquality:"),
         "10: tune.space.thread: unknown key; did you mean 'threads'? Allowed: threads, "
-        "batch_tokens, ubatch_tokens, kv_cache, flash_attention, mmap, repack, omp_wait_policy",
+        "batch_tokens, ubatch_tokens, kv_cache, flash_attention, mmap, repack, omp_wait_policy, "
+        "prompt_lookup",
     ),
     "locked and repacked": (
         ("quality:", "runtimes:\n  r: {mlock: true}\nquality:"),

@@ -87,6 +87,42 @@ def test_devices_are_those_behind_ssh_in_the_order_of_the_config() -> None:
         devices_of(study(), ["here"])
 
 
+def with_a_shelf(**service: Any) -> Study:
+    shelf = {"transport": "ssh-group", "boards": {"a": "pi-a", "b": "pi-b"}}
+    devices = {**CONFIG["devices"], "shelf": shelf}
+    return parse_study({**CONFIG, "devices": devices, "service": service}, [])
+
+
+def test_a_group_is_all_its_boards() -> None:
+    named = {"variant": {"model": "m", "quant": "Q4_0"}, "devices": ["pi5", "shelf"]}
+    assert devices_of(with_a_shelf(**named), []) == ["pi5", "shelf.a", "shelf.b"]
+
+
+def test_a_board_serves_what_is_recommended_on_its_group(made: Path) -> None:
+    candidate = {"id": "c", "model": "m", "quant": "Q8_0", "runtime": "default"}
+    chosen = {"candidates": [candidate], "decisions": [{"where": "shelf", "pick": "c"}]}
+    write_json(Path(layout.at(layout.RECOMMENDATION, study="s")), chosen)
+    cell = {"study": "s", "device": "shelf.b", "model": "m", "quant": "Q8_0", "runtime": "default"}
+    write_json(Path(layout.at(layout.EXPECTATION, **cell)), {"gguf_sha256": "8" * 64})
+    assert release_for(with_a_shelf(), "shelf.b").settings["quant"] == "Q8_0"
+
+
+def test_a_tuned_runtime_is_served_as_it_was_found(made: Path) -> None:
+    config = {**CONFIG, "runtimes": {"default": {}, "tuned": {"tune": True}}}
+    asked = parse_study(config, [])
+    served = ServedVariant(model="m", quant="Q4_0", runtime="tuned")
+    cell = {"study": "s", "device": "pi4", **served.model_dump()}
+    path = Path(layout.at(layout.TUNED, **cell))
+    with pytest.raises(LlmpiError, match=r"tuned\.json is not there yet"):
+        settings(asked, served, "pi4")
+    found = {**asked.runtimes["default"].model_dump(exclude={"tune"}), "threads": 1}
+    write_json(path, {"status": "ok", "runtime": found})
+    assert settings(asked, served, "pi4")["threads"] == 1
+    write_json(path, {"status": "ok", "runtime": {**found, "repack": False}})
+    with pytest.raises(LlmpiError, match="found repack: false"):
+        settings(asked, served, "pi4")
+
+
 def test_it_is_served_as_it_was_measured() -> None:
     served = ServedVariant(model="m", quant="Q4_0", runtime="slim")
     found = settings(study(context_tokens=512), served, "pi4")

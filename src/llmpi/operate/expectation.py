@@ -21,7 +21,7 @@ from llmpi.quality import squad
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
 from llmpi.quality.prompt import messages
 from llmpi.records import Record, is_ok, now, read_json
-from llmpi.runs import Session, sessions
+from llmpi.runs import Session, Variant, sessions, stands_for
 from llmpi.study import SquadTask, Study
 
 log = logging.getLogger(__name__)
@@ -61,10 +61,12 @@ def expectation(
     variant = {"model": model, "quant": quant}
     manifest = _record(layout.GGUF_MANIFEST, "gguf", **variant)
     bench = _record(layout.BENCH, "measured", study=study.study, **session._asdict())
-    workload = sessions(study)[session][0]
+    workload = next((w for w in sessions(study)[session] if w in study.single_workloads), None)
+    if workload is None:
+        raise LlmpiError(f"study {study.study}: no workload of the kind single on {device}")
     speed = measured_speed(bench["workloads"][workload], f"{device}, {model} {quant}: {workload}")
     if study.devices[device].transport != "local" and study.quality:
-        _check_parity(study, variant, device)
+        _check_parity(study, variant, stands_for(study, device, Variant(model, quant)))
     task = next((name for name, t in study.quality.items() if isinstance(t, SquadTask)), None)
     if task is None:
         raise LlmpiError(

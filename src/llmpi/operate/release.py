@@ -9,7 +9,8 @@ from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.operate.expectation import expectation
 from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json, write_json
-from llmpi.study import ServedVariant, Service, Study
+from llmpi.runs import Variant, stands_for
+from llmpi.study import ServedVariant, Service, Study, group_of
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ def devices_of(study: Study, asked: list[str]) -> list[str]:
     Raises:
         LlmpiError: the study has none, or none of such a name.
     """
-    named = service_of(study).devices or [
-        name for name, device in study.devices.items() if device.transport == "ssh"
-    ]
+    named = [
+        board for name in service_of(study).devices for board in study.classes.get(name, [name])
+    ] or [name for name, device in study.devices.items() if device.transport == "ssh"]
     if not named:
         raise LlmpiError(f"study {study.study} has no device behind SSH; a service needs one")
     if unknown := [name for name in asked if name not in named]:
@@ -81,10 +82,26 @@ def settings(study: Study, served: ServedVariant, device: str) -> Record:
     asked: dict[str, Any] = service.model_dump(
         include={"port", "context_tokens", "waiting", "answer_s", "drain_s"}
     )
-    runtime = study.runtimes[served.runtime].model_dump(exclude={"threads"})
-    threads = study.runtimes[served.runtime].threads or study.devices[device].threads
+    runtime = _runtime(study, served, device)
+    threads = runtime.pop("threads") or study.devices[device].threads
     named = served.model_dump(include={"model", "quant"})
     return {**named, **asked, "runtime": runtime, "threads": threads}
+
+
+def _runtime(study: Study, served: ServedVariant, device: str) -> Record:
+    """The fields of the runtime; of a tuned one those that were found for this device."""
+    asked = study.runtimes[served.runtime]
+    if not asked.tune:
+        return asked.model_dump(exclude={"tune"})
+    cell = {"study": study.study, "device": device, **served.model_dump()}
+    path = Path(layout.at(layout.TUNED, **cell))
+    record = _made(path, f"snakemake {path}")
+    if not is_ok(record):
+        raise LlmpiError(f"{path}: no settings were found: {record['reason']}")
+    runtime: Record = record["runtime"]
+    if not runtime["repack"]:
+        raise LlmpiError(f"{path} found repack: false; the server always repacks weights")
+    return runtime
 
 
 def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) -> Path:
@@ -94,7 +111,11 @@ def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) 
     """
     cell = {"study": study.study, "device": device, **served.model_dump()}
     path = Path(layout.at(layout.EXPECTATION, **cell))
-    records = [Path(layout.at(layout.BENCH, **cell)), Path(layout.at(layout.PARITY, **cell))]
+    board = stands_for(study, device, Variant(served.model, served.quant))
+    records = [
+        Path(layout.at(layout.BENCH, **cell)),
+        Path(layout.at(layout.PARITY, **{**cell, "device": board})),
+    ]
     records += [Path(layout.at(layout.QUALITY, **cell, task=task)) for task in study.quality]
     changed = max((record.stat().st_mtime for record in records if record.is_file()), default=0)
     current = path.is_file() and path.stat().st_mtime >= changed
@@ -111,7 +132,8 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
         return service.variant
     path = Path(layout.at(layout.RECOMMENDATION, study=study.study))
     found = _made(path, f"snakemake {path}")
-    decision = next((d for d in found.get("decisions", []) if d["where"] == device), None)
+    where = group_of(study.devices[device]) or device  # equal boards are one choice
+    decision = next((d for d in found.get("decisions", []) if d["where"] == where), None)
     if decision is None or decision["pick"] is None:
         raise LlmpiError(
             f"{path} recommends nothing for device {device}; look at the report, or name a variant "

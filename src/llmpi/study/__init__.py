@@ -292,9 +292,10 @@ class Study(Part):
         if not (service := self.service):
             return self
         behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
+        groups = [name for name in self.classes if name not in self.devices]
         for i, name in enumerate(service.devices):
             place = ("service", "devices", i)
-            check_name(name, behind_ssh, "device behind SSH", "devices", place)
+            check_name(name, [*behind_ssh, *groups], "device behind SSH", "devices", place)
         if isinstance(variant := service.variant, ServedVariant):
             where = ("service", "variant")
             check_name(variant.model, self.models, "model", "models", (*where, "model"))

@@ -62,7 +62,8 @@ class Service(Part):
     """`recommended`: for each device what the report recommends on it (section `constraints`). Or
     `{model: ID, quant: TYPE, runtime: ID}`."""
     devices: Annotated[list[Id], AfterValidator(unique)] = Field(default_factory=list)
-    """Devices it is rolled out to, in this order; by default all behind SSH."""
+    """Devices, and groups of them, that it is rolled out to, in this order; by default all behind
+    SSH."""
     stages: list[Stage] = Field(default_factory=lambda: [1, 0.25, 1.0], min_length=1)
     """How many devices have a new release at the end of each stage: a whole number counts them, a
     number with a point is a share (`1` is one, `1.0` all). The last must be `1.0`."""
