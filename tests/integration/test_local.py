@@ -167,7 +167,7 @@ def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
     assert (most["status"], cell["largest"]) == ("failed", 2)
     assert most["reason"]
     page = (copy.folder / "results/report/small/index.html").read_text()
-    assert "Up to <b>2</b> conversations at once" in page
+    assert "Up to <b>2</b> at once, each conversation" in page
 
 
 def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
@@ -210,8 +210,8 @@ def test_second_run_does_nothing(finished) -> None:
     assert planned(finished) == {}
 
 
-# What every new record leads to.
-TO_THE_REPORT = {"summarize": 1, "recommend": 1, "report": 1}
+# What every new record leads to; a memo in each of two languages.
+TO_THE_REPORT = {"summarize": 1, "recommend": 1, "memo": 2, "report": 1}
 
 
 def test_more_repetitions_rerun_the_benchmarks_and_the_report(copy) -> None:
@@ -257,7 +257,7 @@ def test_touching_every_file_reruns_nothing(copy) -> None:
         ("src/llmpi/report/templates/page.js", {"report"}),
         ("src/llmpi/report/ja.yaml", {"report"}),
         ("src/llmpi/report/charts/cells.py", {"report"}),
-        ("src/llmpi/decide/choice.py", {"recommend", "report"}),
+        ("src/llmpi/decide/choice.py", {"recommend", "memo", "report"}),
         ("src/llmpi/report/summary.py", {*TO_THE_REPORT}),
         ("src/llmpi/device/measure.py", {"benchmark_device", *TO_THE_REPORT}),
         ("src/llmpi/quality/prompt.py", {"evaluate_quality", *TO_THE_REPORT}),
