@@ -226,7 +226,7 @@ def test_divergence_and_pairs_are_in_the_report(study) -> None:
     pairs = sorted(path.name for path in folder.glob("*.html"))
     assert pairs == [f"smollm2-135m-F16-vs-smollm2-135m-{q}.html" for q in ("Q4_0", "Q8_0")]
     page = (study.folder / "results/report/quality/index.html").read_text()
-    assert "own: smollm2-135m/F16 against smollm2-135m/Q8_0" in page
+    assert "own: A smollm2-135m/F16, B smollm2-135m/Q8_0" in page
     assert "Kullback-Leibler" in page
 
 

@@ -44,7 +44,7 @@ def test_the_spread_between_boards_is_shown(shelf) -> None:
         assert cell["between_pct"] >= 0
     page = (shelf.folder / "results/report/shelf/index.html").read_text()
     assert "Between boards" in page
-    assert "<h2>shelf: chat</h2>" in page
+    assert "<b>shelf: chat</b>" in page
 
 
 def test_the_group_is_one_choice(shelf) -> None:
