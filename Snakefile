@@ -11,6 +11,7 @@ if not workflow.config_settings.configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/modules.smk"
 include: "rules/needs.smk"
 include: "rules/local.smk"
 include: "rules/models.smk"

@@ -105,9 +105,9 @@ def _declared(name: str) -> set[str]:
     call = re.search(r"code=code\((.*?)\)", RULES[name][1], re.DOTALL)
     assert call
     modules = set(re.findall(r'"([\w/]+)"', call[1])) - {name}
-    common = (ROOT / "rules/common.smk").read_text()
+    shared = (ROOT / "rules/modules.smk").read_text()
     for group in re.findall(r"\*([A-Z_]+)", call[1]):
-        listed = common.partition(f"{group} = [")[2].partition("]")[0]
+        listed = shared.partition(f"{group} = [")[2].partition("]")[0]
         modules |= set(re.findall(r'"([\w/]+)"', listed))
     return modules
 
