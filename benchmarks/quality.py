@@ -33,11 +33,13 @@ from llmpi.quality.engine import BatchEngine
 from llmpi.quality.prompt import EXAMPLES, messages
 from llmpi.quality.questions import draw
 from llmpi.quality.schedule import Request, common_prefix, shape_of
+from llmpi.study.quality import SquadTask
 
 Prompt = tuple[int, ...]
 Answers = list[tuple[int, ...]]
 SLOTS = (1, 2, 4, 8, 16)
-CONTEXT = 4096
+CONTEXT: int = SquadTask.model_fields["context_tokens"].default
+NEW_TOKENS: int = SquadTask.model_fields["max_new_tokens"].default
 
 
 class Run(NamedTuple):
@@ -52,7 +54,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, default=ROOT / "config/data/field_qa.json")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--max-new-tokens", type=int, default=16)
+    parser.add_argument("--max-new-tokens", type=int, default=NEW_TOKENS)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     engine_info.log_to(lambda _: None)

@@ -8,8 +8,8 @@ as a batch of answers holds. Batches of prompts come first, in order, until all 
 computed; then batches of answers, the next token of each. A row looks at every cell in use, and
 attention skips what no row of a tile of 64 may see: so prompts are kept together, in a cache that
 holds few other cells while they are computed, and in no batch with answers, which lie scattered.
-Each batch is padded to one of a few fixed numbers of rows, so that shapes are the same for every
-variant of a model, whatever it answers: quantized kernels round differently with the shape.
+Each batch is padded to one of a set of fixed numbers of rows, none of so few that the engine takes
+other kernels, which round differently: how many answers run hangs on what the variant says.
 """
 
 from collections import deque
@@ -83,8 +83,8 @@ class Shape(NamedTuple):
     """
 
     context_tokens: int
-    prompt_rows: tuple[int, ...] = (256, 192, 128, 64, 32)
-    answer_rows: tuple[int, ...] = (40, 32, 24, 16, 8)
+    prompt_rows: tuple[int, ...] = tuple(range(256, 0, -32))
+    answer_rows: tuple[int, ...] = tuple(range(40, 7, -4))
     sequences: int = 64
 
     @property
