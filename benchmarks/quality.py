@@ -39,7 +39,6 @@ Prompt = tuple[int, ...]
 Answers = list[tuple[int, ...]]
 SLOTS = (1, 2, 4, 8, 16)
 CONTEXT: int = SquadTask.model_fields["context_tokens"].default
-NEW_TOKENS: int = SquadTask.model_fields["max_new_tokens"].default
 
 
 class Run(NamedTuple):
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, default=ROOT / "config/data/field_qa.json")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--max-new-tokens", type=int, default=NEW_TOKENS)
+    parser.add_argument("--max-new-tokens", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     engine_info.log_to(lambda _: None)

@@ -119,6 +119,26 @@ def test_side_by_side_the_model_says_what_it_says_alone(gguf: Path) -> None:
             assert logits == pytest.approx(expected, abs=1e-2)
 
 
+def test_each_may_have_a_part_of_the_cache_to_itself(gguf: Path) -> None:
+    """Three prompts of three tokens, cut in batches of four: the second one in two pieces."""
+    own = [[7, 8, 6], [9, 10, 5], [11, 12, 4]]
+    with Engine(gguf, Settings(threads=1), context_tokens=9, sequences=3, apart=True) as together:
+        assert together.context_tokens == 3 * 256
+        rows = Rows(9)
+        rows.tokens[:] = np.ravel(own)
+        rows.positions[:] = [0, 1, 2] * 3
+        rows.sequences[:] = np.repeat(np.arange(3), 3)
+        rows.wanted[2::3] = True
+        found = []
+        for start, stop, ready in ((0, 4, 1), (4, 8, 1), (8, 9, 1)):
+            together.decode_rows(rows, start, stop)
+            found.append(together.logits(ready)[0].copy())
+    with engine(gguf) as alone:
+        for logits, prompt in zip(found, own, strict=True):
+            alone.keep(0)
+            assert logits == pytest.approx(alone.decode_all(prompt)[-1], abs=1e-2)
+
+
 def test_what_is_shared_takes_its_place_once(gguf: Path) -> None:
     """200 shared tokens and 8 times 6: 248 of the 256 cells that the engine rounds up to."""
     with engine(gguf) as tiny:

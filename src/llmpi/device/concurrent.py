@@ -1,8 +1,9 @@
 """Conversations side by side: one model in memory, one row for each of them in every decoding.
 
-They stand behind a system prompt that is computed once and stored once. All come at the same time;
-their prompts are computed one after the other, then all generate in step. Each number of
-conversations has a context of its own size, made anew where it differs from the one before.
+They stand behind a system prompt that is computed once and stored once; without one they have
+nothing in common, and each has a part of the cache to itself. All come at the same time; their
+prompts are computed one after the other, then all generate in step. Each number of conversations
+has a context of its own size, made anew where it differs from the one before.
 """
 
 import re
@@ -98,15 +99,17 @@ class Concurrent:
     def _ready(self, count: int) -> None:
         """An empty context for so many conversations, all of whose memory is there."""
         with overheard() as said:
-            anew = self._engine.resize(context_tokens(self._spec, count), count)
+            anew = self._engine.resize(
+                context_tokens(self._spec, count), count, apart=not self._system
+            )
         if anew:
             level = self._levels[count]
             sizes = [float(mib) for mib in BUFFER.findall("".join(said))]
             level["kv_bytes"] = round(sum(sizes) * 2**20) if sizes else None
             level["context_tokens"] = self._engine.context_tokens
             # What is computed at once is there once it is written: not on the measurement's time.
-            most = min(self._engine.ubatch_tokens, count * self._spec["prompt_tokens"])
-            self._engine.decode(fixed_tokens(self._engine.vocab_tokens, most))
+            prompts = self._prompts(count)
+            self._engine.decode_rows(prompts, 0, min(self._engine.ubatch_tokens, len(prompts)))
             self._engine.synchronize()
             self._engine.keep(0)
 

@@ -94,15 +94,23 @@ class Engine:
         gguf: the model file.
         context_tokens: size of the KV cache in tokens.
         sequences: that share it; a token that several have in common takes one place.
+        apart: each sequence has a part of the cache to itself, equal for all: attention then never
+            looks at another one's cells.
 
     Raises:
         EngineError: the file cannot be loaded or the context not be made.
     """
 
-    _asked: tuple[int, int]
+    _asked: tuple[int, int, bool]
 
     def __init__(
-        self, gguf: Path, settings: Settings, *, context_tokens: int, sequences: int = 1
+        self,
+        gguf: Path,
+        settings: Settings,
+        *,
+        context_tokens: int,
+        sequences: int = 1,
+        apart: bool = False,
     ) -> None:
         llama_cpp.llama_backend_init()
         self.settings = settings
@@ -120,19 +128,19 @@ class Engine:
         self._greedy = llama_cpp.llama_sampler_init_greedy()
         self.context: Any = None
         try:
-            self.resize(context_tokens, sequences)
+            self.resize(context_tokens, sequences, apart)
         except EngineError:
             self.close()
             raise
 
-    def resize(self, context_tokens: int, sequences: int = 1) -> bool:
+    def resize(self, context_tokens: int, sequences: int = 1, apart: bool = False) -> bool:
         """Have an empty context of so many tokens; whether it was made anew for that.
 
         Raises:
             EngineError: there is no memory for it, or the settings do not go together.
         """
         if self.context:
-            if self._asked == (context_tokens, sequences):
+            if self._asked == (context_tokens, sequences, apart):
                 self.keep(0)
                 return False
             llama_cpp.llama_free(self.context)
@@ -155,13 +163,13 @@ class Engine:
             type_v=KV_TYPES[settings.kv_cache],
             flash_attn_type=FLASH_ATTENTION[settings.flash_attention],
             n_seq_max=sequences,
-            kv_unified=sequences > 1,
+            kv_unified=sequences > 1 and not apart,
             **self._context_fields(),
         )
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
             raise EngineError(f"llama.cpp cannot make a context of {context_tokens} tokens")
-        self._asked = (context_tokens, sequences)
+        self._asked = (context_tokens, sequences, apart)
         self.context_tokens = llama_cpp.llama_n_ctx(self.context)
         self.batch_tokens = llama_cpp.llama_n_batch(self.context)
         self.ubatch_tokens = llama_cpp.llama_n_ubatch(self.context)
