@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, default=ROOT / "config/data/field_qa.json")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--examples", type=int, default=len(EXAMPLES), help="in each prompt")
     parser.add_argument("--max-new-tokens", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
@@ -107,7 +108,7 @@ def load_prompts(gguf: Path, args: argparse.Namespace) -> list[list[list[Prompt]
 
         def prompts(i: int) -> list[Prompt]:
             context, questions = paragraphs[i]
-            asked = (chat.render(messages(context, q.question, len(EXAMPLES))) for q in questions)
+            asked = (chat.render(messages(context, q.question, args.examples)) for q in questions)
             return [tuple(engine.tokenize(text)) for text in asked]
 
         return [[prompts(i) for i in block] for block in blocks_of(paragraphs, BLOCK_QUESTIONS)]
