@@ -8,8 +8,8 @@ as a batch of answers holds. Batches of prompts come first, in order, until all 
 computed; then batches of answers, the next token of each. A row looks at every cell in use, and
 attention skips what no row of a tile of 64 may see: so prompts are kept together, in a cache that
 holds few other cells while they are computed, and in no batch with answers, which lie scattered.
-Each batch is padded to one of a set of fixed numbers of rows, none of so few that the engine takes
-other kernels, which round differently: how many answers run hangs on what the variant says.
+Each batch is padded to one of a set of fixed numbers of rows, none of so few that matrix products
+take other kernels, which round differently: how many answers run hangs on what the variant says.
 """
 
 from collections import deque
