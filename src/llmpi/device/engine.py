@@ -87,7 +87,98 @@ class Rows:
         return batch
 
 
-class Engine:
+class Model:
+    """What a file holds, weights and vocabulary.
+
+    Args:
+        gguf: the model file.
+        beside: of the same file and settings, whose weights this one uses, and which has to be
+            closed after this one.
+
+    Raises:
+        EngineError: the file cannot be loaded.
+    """
+
+    def __init__(self, gguf: Path, settings: Settings, *, beside: "Model | None" = None) -> None:
+        self.settings = settings
+        self._beside = beside
+        self.model: Any = beside.model if beside else self._load(gguf)
+        self.vocab = llama_cpp.llama_model_get_vocab(self.model)
+        self.vocab_tokens = llama_cpp.llama_vocab_n_tokens(self.vocab)
+
+    def _load(self, gguf: Path) -> Any:
+        llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        fill(
+            params,
+            load_mode=LOAD_MODES[self.settings.mmap, self.settings.mlock],
+            use_extra_bufts=self.settings.repack,
+        )
+        model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
+        if not model:
+            raise EngineError(f"llama.cpp cannot load {gguf.name}")
+        return model
+
+    def close(self) -> None:
+        if not self._beside:
+            llama_cpp.llama_model_free(self.model)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of `text`, special tokens read as such; BOS in front if the model wants one."""
+        raw = text.encode()
+        add_special = not text.startswith(self.special_texts()[0] or "\0")
+        room = len(raw) + 8
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, add_special, True)
+        if count < 0:
+            raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
+        return list(tokens[:count])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`, special tokens left out."""
+        array = (llama_cpp.llama_token * len(tokens))(*tokens)
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = llama_cpp.llama_detokenize(
+                self.vocab,
+                array,
+                len(tokens),
+                ctypes.cast(buffer, ctypes.c_char_p),
+                room,
+                False,
+                False,
+            )
+            if count >= 0:
+                return buffer.raw[:count].decode("utf-8", "replace")
+            room = -count
+
+    def chat_template(self) -> str | None:
+        """The model's own chat template (Jinja), if its file holds one."""
+        template = llama_cpp.llama_model_chat_template(self.model, None)
+        return template.decode() if template else None
+
+    def special_texts(self) -> tuple[str, str]:
+        """Texts of the BOS and EOS tokens, "" where the model has none."""
+        bos = llama_cpp.llama_vocab_bos(self.vocab)
+        eos = llama_cpp.llama_vocab_eos(self.vocab)
+        bos_text, eos_text = (
+            llama_cpp.llama_vocab_get_text(self.vocab, token).decode() if token >= 0 else ""
+            for token in (bos, eos)
+        )
+        return bos_text, eos_text
+
+    def is_end(self, token: int) -> bool:
+        return llama_cpp.llama_vocab_is_eog(self.vocab, token)
+
+
+class Engine(Model):
     """A model and a context, greedy sampling on the engine's side.
 
     Args:
@@ -96,6 +187,7 @@ class Engine:
         sequences: that share it; a token that several have in common takes one place.
         apart: each sequence has a part of the cache to itself, equal for all: attention then never
             looks at another one's cells.
+        beside: see `Model`.
 
     Raises:
         EngineError: the file cannot be loaded or the context not be made.
@@ -111,20 +203,9 @@ class Engine:
         context_tokens: int,
         sequences: int = 1,
         apart: bool = False,
+        beside: Model | None = None,
     ) -> None:
-        llama_cpp.llama_backend_init()
-        self.settings = settings
-        params = llama_cpp.llama_model_default_params()
-        fill(
-            params,
-            load_mode=LOAD_MODES[settings.mmap, settings.mlock],
-            use_extra_bufts=settings.repack,
-        )
-        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
-        if not self.model:
-            raise EngineError(f"llama.cpp cannot load {gguf.name}")
-        self.vocab = llama_cpp.llama_model_get_vocab(self.model)
-        self.vocab_tokens = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        super().__init__(gguf, settings, beside=beside)
         self._greedy = llama_cpp.llama_sampler_init_greedy()
         self.context: Any = None
         try:
@@ -184,13 +265,7 @@ class Engine:
         llama_cpp.llama_sampler_free(self._greedy)
         if self.context:
             llama_cpp.llama_free(self.context)
-        llama_cpp.llama_model_free(self.model)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
     def decode(self, tokens: Sequence[int]) -> None:
         """Append `tokens` to the sequence; logits of the last one are kept. Does not wait."""
@@ -239,60 +314,12 @@ class Engine:
         logits = llama_cpp.llama_get_logits(self.context)
         return np.ctypeslib.as_array(logits, (count, self.vocab_tokens))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Tokens of `text`, special tokens read as such; BOS in front if the model wants one."""
-        raw = text.encode()
-        add_special = not text.startswith(self.special_texts()[0] or "\0")
-        room = len(raw) + 8
-        tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, add_special, True)
-        if count < 0:
-            raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
-        return list(tokens[:count])
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`, special tokens left out."""
-        array = (llama_cpp.llama_token * len(tokens))(*tokens)
-        room = 64
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            count = llama_cpp.llama_detokenize(
-                self.vocab,
-                array,
-                len(tokens),
-                ctypes.cast(buffer, ctypes.c_char_p),
-                room,
-                False,
-                False,
-            )
-            if count >= 0:
-                return buffer.raw[:count].decode("utf-8", "replace")
-            room = -count
-
-    def chat_template(self) -> str | None:
-        """The model's own chat template (Jinja), if its file holds one."""
-        template = llama_cpp.llama_model_chat_template(self.model, None)
-        return template.decode() if template else None
-
-    def special_texts(self) -> tuple[str, str]:
-        """Texts of the BOS and EOS tokens, "" where the model has none."""
-        bos = llama_cpp.llama_vocab_bos(self.vocab)
-        eos = llama_cpp.llama_vocab_eos(self.vocab)
-        bos_text, eos_text = (
-            llama_cpp.llama_vocab_get_text(self.vocab, token).decode() if token >= 0 else ""
-            for token in (bos, eos)
-        )
-        return bos_text, eos_text
-
     def synchronize(self) -> None:
         llama_cpp.llama_synchronize(self.context)
 
     def greedy(self) -> int:
         """The most likely token behind the last decoded one."""
         return llama_cpp.llama_sampler_sample(self._greedy, self.context, -1)
-
-    def is_end(self, token: int) -> bool:
-        return llama_cpp.llama_vocab_is_eog(self.vocab, token)
 
     def fork(self, sequences: int) -> None:
         """Let the sequences 1 to `sequences` - 1 begin with all that sequence 0 holds."""

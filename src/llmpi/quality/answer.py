@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 # What decides an answer beside the job: the same job under other code is another one.
-CODE = ("answer.py", "chat.py", "engine.py", "schedule.py", "../device/engine.py")
+CODE = ("answer.py", "chat.py", "engine.py", "parts.py", "schedule.py", "../device/engine.py")
 
 
 class Item(TypedDict):

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -36,6 +37,11 @@ class Request(NamedTuple):
     max_new_tokens: int = 0
     score: tuple[Tokens, ...] = ()
     until: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Of the context, that it may need."""
+        return len(self.prompt) + self.max_new_tokens + sum(map(len, self.score))
 
 
 class Score(NamedTuple):
@@ -83,7 +89,7 @@ class Shape(NamedTuple):
     """
 
     context_tokens: int
-    prompt_rows: tuple[int, ...] = tuple(range(256, 0, -32))
+    prompt_rows: tuple[int, ...] = tuple(range(256, 0, -16))
     answer_rows: tuple[int, ...] = tuple(range(40, 7, -4))
     sequences: int = 64
 
@@ -91,6 +97,16 @@ class Shape(NamedTuple):
     def rows(self) -> int:
         """Rows of the largest batch."""
         return self.prompt_rows[0]
+
+    @property
+    def free_cells(self) -> int:
+        """Cells but the padding's, which has its own, so that it never takes an answer's."""
+        gaps = (
+            larger - size
+            for sizes in (self.prompt_rows, self.answer_rows)
+            for larger, size in pairwise((*sizes, 0))
+        )
+        return self.context_tokens - (max(gaps) - 1)
 
     @property
     def at_once(self) -> int:
@@ -101,6 +117,10 @@ class Shape(NamedTuple):
     def few(self) -> int:
         """So many running requests are too few for a batch to pay: others join."""
         return self.at_once // 5
+
+    def part_of(self, lanes: int) -> "Shape":
+        """The same batches in an equal part of the cells."""
+        return self._replace(context_tokens=self.context_tokens // lanes)
 
 
 def shape_of(context_tokens: int) -> Shape:
@@ -182,8 +202,7 @@ class Schedule:
         self._shape, self._memory = shape, memory
         self._is_end, self._ended = is_end, ended
         self._free_ids = list(range(shape.sequences - 2, 0, -1))
-        # Padding has cells of its own, so that it never takes an answer's.
-        self._free_cells = shape.context_tokens - len(prefix) - shape.rows
+        self._free_cells = shape.free_cells - len(prefix)
         self.outcomes: list[Outcome] = []
         self._waiting: deque[_Job] = deque()
         self._running = 0
@@ -199,6 +218,8 @@ class Schedule:
         self._admit()
         # What is computed in this very batch is not there yet.
         ready = [p for p in self._computing if p.begins_as is None or p.begins_as.computed]
+        # What others wait for comes first; what belongs to one group stays together.
+        ready.sort(key=lambda piece: piece.position)
         if ready:
             rows, sizes = self._next_of_prompts(ready), self._shape.prompt_rows
         else:
@@ -237,11 +258,11 @@ class Schedule:
     def _enlist(self, requests: Sequence[Request], prefix: int) -> None:
         """Queue a group: the part its requests share, then what is each one's own.
 
-        A group leaves the cache as a whole, so that free cells lie together; one that would fill
-        more than half of it is split, and each part has the shared tokens for itself.
+        A group leaves the cache as a whole, so that free cells lie together; one that does not fit
+        is split, and each part has the shared tokens for itself.
         """
         shared = common_prefix([request.prompt for request in requests])
-        cells, ids = self._free_cells // 2, len(self._free_ids) // 2
+        cells, ids = self._free_cells, len(self._free_ids)
         group = self._open_group(requests[0].prompt[prefix:shared], prefix)
         for request in requests:
             error = self._never_fits(request, prefix, group.ids)
@@ -264,10 +285,9 @@ class Schedule:
         return _Group([head], cells=len(shared), ids=min(1, len(shared)))
 
     def _never_fits(self, request: Request, prefix: int, shared_ids: int) -> str | None:
-        need = len(request.prompt) + request.max_new_tokens + sum(map(len, request.score))
         have = self._free_cells + prefix
-        if need > have:
-            return f"needs {need} of {have} tokens of context"
+        if request.tokens > have:
+            return f"needs {request.tokens} of {have} tokens of context"
         most = len(self._free_ids) - shared_ids - 1
         if len(request.score) > most:
             return f"asks for {len(request.score)} continuations, {most} are possible"
