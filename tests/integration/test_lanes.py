@@ -57,7 +57,7 @@ def test_what_fits_only_the_whole_context_has_it(gguf: Path) -> None:
     with BatchEngine(gguf, threads=2, shape=shape_of(2048)) as engine:
         short = Request(tuple(engine.tokenize("The capital of France is")), 4)
         long = Request(tuple(engine.tokenize("The river bends to the left. " * 200)), 4)
-        assert 1024 < long.tokens < 2048 - 256
+        assert 1024 < long.needed_tokens < 2048 - 256
         engine.share([[short], [long]])
         outcomes, _ = engine.run([[short], [long], [short]])
         assert [outcome.error for outcome in outcomes] == [None] * 3

@@ -1,7 +1,6 @@
 """The batched engine: many sequences per `llama_decode`, shared prefixes stored once."""
 
 import ctypes
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,8 +58,8 @@ class BatchEngine(Model):
                 f"{self.shape.context_tokens} tokens leaves too little room behind it"
             )
         # Which cells a part has may not hang on how many threads there are here.
-        half = self.shape.part_of(LANES)
-        fits = all(request.tokens <= half.free_cells for request in requests)
+        half = self.shape.divided(LANES)
+        fits = all(request.needed_tokens <= half.free_cells for request in requests)
         self._open([half] * min(LANES, self.settings.threads) if fits else [self.shape])
         self._give_threads(self._lanes[:1])
         self._prefix_state = self._lanes[0].compute(self._prefix)
@@ -79,13 +78,13 @@ class BatchEngine(Model):
             done: called with the number of outcomes that are there, from any thread.
         """
         parts = parts_of(groups, len(self._prefix))
-        waiting, busy = deque(range(len(parts))), self._lanes[: len(parts)]
+        waiting, busy = iter(range(len(parts))), self._lanes[: len(parts)]
         computed: dict[int, tuple[list[Outcome], Counts]] = {}
         finished = [0] * len(parts)
 
         def work(lane: Lane) -> None:
-            while waiting:
-                part = waiting.popleft()
+            """Compute what no lane has taken yet, then leave its threads to those that go on."""
+            for part in waiting:
 
                 def tell(count: int, part: int = part) -> None:
                     finished[part] = count

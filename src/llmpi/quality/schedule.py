@@ -39,8 +39,8 @@ class Request(NamedTuple):
     until: tuple[str, ...] = ()
 
     @property
-    def tokens(self) -> int:
-        """Of the context, that it may need."""
+    def needed_tokens(self) -> int:
+        """Of the context, at most."""
         return len(self.prompt) + self.max_new_tokens + sum(map(len, self.score))
 
 
@@ -118,8 +118,8 @@ class Shape(NamedTuple):
         """So many running requests are too few for a batch to pay: others join."""
         return self.at_once // 5
 
-    def part_of(self, lanes: int) -> "Shape":
-        """The same batches in an equal part of the cells."""
+    def divided(self, lanes: int) -> "Shape":
+        """The same batches in one lane's share of the cells."""
         return self._replace(context_tokens=self.context_tokens // lanes)
 
 
@@ -259,7 +259,7 @@ class Schedule:
         """Queue a group: the part its requests share, then what is each one's own.
 
         A group leaves the cache as a whole, so that free cells lie together; one that does not fit
-        is split, and each part has the shared tokens for itself.
+        is split, and each of the pieces has the shared tokens for itself.
         """
         shared = common_prefix([request.prompt for request in requests])
         cells, ids = self._free_cells, len(self._free_ids)
@@ -286,8 +286,8 @@ class Schedule:
 
     def _never_fits(self, request: Request, prefix: int, shared_ids: int) -> str | None:
         have = self._free_cells + prefix
-        if request.tokens > have:
-            return f"needs {request.tokens} of {have} tokens of context"
+        if request.needed_tokens > have:
+            return f"needs {request.needed_tokens} of {have} tokens of context"
         most = len(self._free_ids) - shared_ids - 1
         if len(request.score) > most:
             return f"asks for {len(request.score)} continuations, {most} are possible"
