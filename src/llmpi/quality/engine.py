@@ -68,7 +68,7 @@ class BatchEngine(Model):
     def run(
         self, groups: Groups, *, done: Callable[[int], None] = lambda _: None
     ) -> tuple[list[Outcome], Counts]:
-        """The outcomes of a block's requests, in order, and the batches that took.
+        """The outcomes of a block's requests, in order, and the parts and batches that took.
 
         Each part of the block starts from the same state whatever ran before it, so that its
         outcomes are the same bytes in every run.
@@ -98,7 +98,9 @@ class BatchEngine(Model):
         self._give_threads(busy)
         with ThreadPoolExecutor(len(busy) or 1) as threads:
             list(threads.map(work, tuple(busy)))
-        return _in_order(groups, [(part.groups, *computed[i]) for i, part in enumerate(parts)])
+        done_parts = [(part.groups, *computed[i]) for i, part in enumerate(parts)]
+        outcomes, counts = _in_order(groups, done_parts)
+        return outcomes, {"cells": self._lanes[0].shape.context_tokens, **counts}
 
     def _give_threads(self, lanes: Sequence["Lane"]) -> None:
         """Let these lanes have all threads; how many one has changes no result."""
