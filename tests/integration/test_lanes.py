@@ -66,7 +66,7 @@ def test_what_fits_only_the_whole_context_has_it(gguf: Path) -> None:
         assert engine.run([[short]])[0] == [outcomes[0]]
 
 
-def test_an_error_in_a_lane_is_raised(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_lane_is_raised(gguf: Path) -> None:
     with BatchEngine(gguf, threads=2, shape=shape_of(2048)) as engine:
         groups = groups_of(engine)
         engine.share(groups)
