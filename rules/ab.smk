@@ -12,6 +12,7 @@ rule answer_prompts:
             "quality/answer",
             "quality/chat",
             "quality/engine",
+            "quality/parts",
             "quality/schedule",
             "device/answers",
             "device/engine",

@@ -11,6 +11,7 @@ rule evaluate_lm_eval:
             "quality/chat",
             "quality/engine",
             "quality/grouping",
+            "quality/parts",
             "quality/schedule",
             "device/engine",
         ),
