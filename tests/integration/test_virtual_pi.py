@@ -3,9 +3,10 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from stand_ins import truth_j
+from stand_ins import STEEPEST_W_PER_S, truth_j
 from support import ROOT
 from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder
 
@@ -44,16 +45,18 @@ def test_energy_is_the_replayed_curves(measured) -> None:
     chat = session["workloads"]["chat"]
     energy = chat["energy"]
     assert (energy["status"], energy["tier"]) == ("ok", "pmic")
+
+    def truth(start: float, end: float) -> Any:
+        """Within 2 %, and what comes of readings an interval old: the emulated tool is slow."""
+        old = STEEPEST_W_PER_S * energy["sample_interval_s"] * (end - start)
+        return pytest.approx(truth_j(start, end), rel=0.02, abs=old)
+
     start, end = session["idle"]
-    assert energy["idle_power_w"] == pytest.approx(truth_j(start, end) / (end - start), rel=0.02)
+    assert energy["idle_power_w"] * (end - start) == truth(start, end)
     [repetition] = chat["repetitions"]
     start, first = repetition["start_s"], repetition["start_s"] + repetition["ttft_s"]
-    assert energy["pp"]["energy_j"] == [
-        pytest.approx(truth_j(start, start + repetition["pp_s"]), rel=0.02)
-    ]
-    assert energy["tg"]["energy_j"] == [
-        pytest.approx(truth_j(first, first + sum(repetition["itl_s"])), rel=0.02)
-    ]
+    assert energy["pp"]["energy_j"] == [truth(start, start + repetition["pp_s"])]
+    assert energy["tg"]["energy_j"] == [truth(first, first + sum(repetition["itl_s"]))]
     assert session["environment"]["before"]["throttled"]["since_boot"], "its firmware was asked"
 
 
