@@ -15,7 +15,7 @@ from typing import Any
 
 PERIOD_S = 10.0
 STEEPEST_W_PER_S = 3 * 2 * math.pi / PERIOD_S
-"""Of the curve: by so much a reading errs for each second it is old."""
+"""Of the curve: by so much a reading errs for each second between its time stamp and it."""
 
 
 def power_w(at: float) -> float:

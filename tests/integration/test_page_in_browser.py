@@ -153,22 +153,23 @@ def test_csv_of_the_page_is_the_summary(
 def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
     opened(browser, pis[0])
     is_open = "document.getElementById('details').open"
-    # The address follows a little later; a link followed in between would be taken back.
-    is_closed = f"!{is_open} && location.hash === ''"
     browser.point_at(POINT, click=True)
     browser.wait_for(is_open)
     assert text(browser, "#details-title") == "llama-3.2-1b F16, pi5, chat"
     assert "tg_tps" in text(browser, "#details-body")
     browser("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
-    browser.wait_for(is_closed)
+    browser.wait_for(f"!{is_open} && location.hash === ''")
 
     browser.evaluate("location.hash = '#cell-pi5-sd/llama-3.2-3b/F16/default/chat'")
     browser.wait_for(is_open)
     assert "the engine was killed: no memory" in text(browser, "#details-body")
     click(browser, "#details-close")
-    browser.wait_for(is_closed)
+    browser.wait_for(f"!{is_open}")
     browser.evaluate("document.querySelector('[data-table] a').click()")
     browser.wait_for(is_open)
+    other = "document.querySelectorAll('[data-table] a')[1]"
+    browser.evaluate(f"document.getElementById('details-close').click(); {other}.click()")
+    browser.wait_for(f"{is_open} && location.hash === {other}.hash")
     clean(browser)
 
 

@@ -1,5 +1,7 @@
 // The details of a cell, the languages, and what happens when.
 
+let detailed = ""; // The address of the cell that the dialog tells of.
+
 function showDetails() {
   const asked = location.hash.match(/^#cell-(.+)/)?.[1];
   const cell = asked && byId.get(asked);
@@ -15,12 +17,14 @@ function showDetails() {
   const why = (page.languages[state.language].why[cell.id] ?? []).map((text) => element("li", {}, text));
   const body = document.getElementById("details-body");
   body.replaceChildren(...(why.length ? [element("p", { class: "bad" }, texts().ruledOut), element("ul", {}, ...why)] : []), list);
+  detailed = location.hash;
   if (!details.open) details.showModal();
   document.getElementById("details-title").focus();
 }
 
 details.addEventListener("close", () => {
-  if (location.hash.startsWith("#cell-")) history.replaceState(null, "", location.pathname + location.search);
+  // This comes a little later: by then another cell may have been asked for, or be shown already.
+  if (!details.open && location.hash === detailed) history.replaceState(null, "", location.pathname + location.search);
 });
 
 function speak(language) {
