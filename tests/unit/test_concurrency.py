@@ -9,7 +9,7 @@ import pytest
 from tiny_llama import tiny_llama
 
 from llmpi.device.machine.energy import Samples, add_energy
-from llmpi.device.measure import session as cell
+from llmpi.device.measure import session as device_session
 from llmpi.device.measure.concurrent import Concurrent, context_tokens
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Rows, Settings
@@ -165,13 +165,14 @@ def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
         if asked["conversations"][-1] > 2:
             return Death("the engine was killed (SIGKILL): most likely out of memory", "")
         levels = [level(count, 0.1) for count in asked["conversations"]]
-        users = {"status": "ok", "workload": asked, "levels": levels}
+        users = {"status": "ok", "kind": "concurrent", "workload": asked, "levels": levels}
         return {"status": "ok", "workloads": {"users": users}}
 
-    monkeypatch.setattr(cell, "supervise", supervise)
+    monkeypatch.setattr(device_session, "supervise", supervise)
     asked = spec(conversations=[1, 2, 4, 8], timeout_s=5)
     request = {"workloads": {"users": asked}, "runtime": {"omp_wait_policy": None}}
-    users = cell._session(request, log=lambda _: None)["workloads"]["users"]
+    watch = device_session.Watch(lambda _: None, None, [])
+    users = device_session._session(request, watch)["workloads"]["users"]
     assert users["workload"] == asked
     assert [(part["conversations"], part["status"]) for part in users["levels"]] == [
         (1, "ok"),
@@ -212,6 +213,8 @@ def session() -> Record:
     lost = {"conversations": 16, "status": "failed", "reason": "out of memory"}
     users = {
         "status": "ok",
+        "kind": "concurrent",
+        "apart": None,
         "workload": spec(),
         "levels": [
             level(1, 0.1),
@@ -242,7 +245,8 @@ CHAT |= {"status": "ok", "tg_tps": 11.0, "tpj_board": 1.5}
 
 def test_the_energy_of_a_step_is_shared_by_its_conversations() -> None:
     record = session()
-    add_energy(record, Samples([99.0, 110.0], [8.0, 8.0], []), {"kind": "hwmon"})
+    meter = {"kind": "shelly", "accuracy_pct": None}
+    add_energy(record, Samples([99.0, 110.0], [8.0, 8.0], []), meter)
     alone, four, *_ = (level["energy"] for level in record["workloads"]["users"]["levels"][:3])
     assert alone["tg"]["j_per_token"] == pytest.approx(8.0 * 0.1)
     assert four["tg"]["j_per_token"] == pytest.approx(8.0 * 0.2 / 4)
