@@ -92,7 +92,7 @@ def test_a_detached_measurements_record_is_checked(
     pi: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: object, field: str
 ) -> None:
     @contextlib.contextmanager
-    def connected(name: str, device: SshDevice) -> Iterator[Device]:  # noqa: ARG001
+    def connected(name: str, device: SshDevice) -> Iterator[Device]:
         yield pi
 
     done = {**POLLED, "state": "done", "record": json.dumps(record)}

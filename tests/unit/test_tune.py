@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tuning import BASE, Board, found, predicted, random_slowness
-from llmpi.errors import CellError
 from llmpi.device.records import TurnRequest
 from llmpi.engine.records import Runtime, Turns
+from llmpi.errors import CellError
 from llmpi.study.tuning import Tune
 from llmpi.tune.interval import signed_rank_interval
 from llmpi.tune.looks import agreement
