@@ -24,7 +24,7 @@ def test_device_has_its_own_venv_with_the_same_engine(over_ssh, finished) -> Non
     here = finished.json("devices/here.json")
     assert there["interpreter"] == f"{there['store']}/venv/bin/python"
     assert there["engine"]["version"] == here["engine"]["version"]
-    assert there["wheel_sha256"]
+    assert there["code_sha256"] == here["code_sha256"]
 
 
 def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
@@ -111,13 +111,7 @@ def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
 
     from llmpi.remote.provision import Parts, provision
 
-    [wheel] = (over_ssh.folder / "results/wheel").glob("*.whl")
-    parts = Parts(
-        wheel=wheel,
-        lock=ROOT / "envs/device.lock",
-        installer=ROOT / "src/llmpi/device/install.py",
-        engines=tmp_path / "engines",
-    )
+    parts = Parts(lock=ROOT / "envs/device.lock", engines=tmp_path / "engines")
     with pytest.raises(LlmpiError, match=r"python9 does not run; llmpi needs Python 3\.11"):
         provision("pi", spec(sshd, tmp_path / "store", python="python9"), parts)
 

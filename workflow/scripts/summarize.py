@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 from llmpi.study.study import Study
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.parquet import write_parquet
@@ -19,11 +19,4 @@ def main(*, spec: dict, csv: Path, parquet: Path, speed: Path, summary: Path) ->
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            csv=Path(snakemake.output.csv),
-            parquet=Path(snakemake.output.parquet),
-            speed=Path(snakemake.output.speed),
-            summary=Path(snakemake.output.summary),
-        )
+    run(main)

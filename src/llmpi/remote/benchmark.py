@@ -7,7 +7,7 @@ workstation dies, and whoever asks for the same session again gets its record.
 import contextlib
 import logging
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from llmpi.device.machine.energy import add_energy
@@ -20,6 +20,8 @@ from llmpi.script import tell
 
 log = logging.getLogger(__name__)
 
+SESSION = "llmpi.device.measure.session"
+"""The module that does it there."""
 POLL_EVERY_S = 2.0
 
 
@@ -62,18 +64,20 @@ def benchmark(
         "meter": spec["meter"],
         "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
     }
-    means = {"llmpi": provisioned["wheel_sha256"], "engine": provisioned["engine"]}
+    means = {"llmpi": provisioned["code_sha256"], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
     with plug_sampling(spec["meter"]) as plug:
         with connected(name, spec) as device:
+            _check_store(device, receipt)
             again = ensure_model(device, spec, gguf, receipt)
             if not is_ok(again):
                 return again
             if device.is_local:
                 record = device.ask("measure", job, log=tell)
         if spec["transport"] == "ssh":
-            record = detached(name, spec, job, sha256_of_json(identity)[:16], timeline)
+            key = sha256_of_json(identity)[:16]
+            record = detached(name, spec, SESSION, job, key, timeline)
     if is_ok(record):
         record["clock"] |= {"ahead_s": timeline.skew_s}
         if plug:
@@ -82,17 +86,34 @@ def benchmark(
     return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
 
 
+def _check_store(device: Device, receipt: Record) -> None:
+    """A file outside the store may lie on another disk than the one that is to be measured.
+
+    Raises:
+        LlmpiError: it does.
+    """
+    if not PurePath(receipt["path"]).is_relative_to(device.store):
+        raise LlmpiError(
+            f"device {device.name}: {receipt['path']} is not in its store, {device.store}; remove "
+            "the receipt under results/deploy and run again"
+        )
+
+
 def detached(
-    name: str, spec: dict[str, Any], job: dict[str, Any], key: str, timeline: Timeline
+    name: str, spec: dict[str, Any], run: str, job: dict[str, Any], key: str, timeline: Timeline
 ) -> Record:
-    """Start the job or find it running, and follow it to its end over as many links as it takes."""
+    """Start the job or find it running, and follow it to its end over as many links as it takes.
+
+    Args:
+        run: the module of `llmpi.device.measure` that does it there.
+    """
     offset = 0
     lost_at: float | None = None
     while True:
         try:
             with connected(name, spec) as device:
                 folder = f"{device.store}/jobs/{key}"
-                device.ask("start", {"folder": folder, "job": job}, timeout_s=ANSWER_S)
+                device.ask("start", {"folder": folder, "run": run, "job": job}, timeout_s=ANSWER_S)
                 while True:
                     request = {"folder": folder, "offset": offset}
                     answer = device.ask("poll", request, timeout_s=ANSWER_S)

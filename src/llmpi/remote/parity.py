@@ -6,6 +6,7 @@ from typing import Any
 from llmpi.records import Record, is_ok
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
+from llmpi.remote.provision import install_llmpi
 from llmpi.script import tell
 
 
@@ -29,6 +30,7 @@ def predict_there(
     if not is_ok(receipt):
         return receipt
     with connected(name, spec) as device:
+        install_llmpi(device)
         again = ensure_model(device, spec, gguf, receipt)
         if not is_ok(again):
             return again

@@ -9,17 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmpi.code import sha256_of_code
 from llmpi.errors import CellError
 from llmpi.records import Record, failed, is_ok, now, read_json, sha256_of_json, write_json
 from llmpi.remote.benchmark import detached
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline
+from llmpi.remote.provision import install_llmpi
 from llmpi.script import tell
 from llmpi.tune.search import search
 from llmpi.tune.space import Space, levels_of
 
 log = logging.getLogger(__name__)
+
+TURNS = "llmpi.device.measure.turns"
+"""The module that has a block measured there."""
 
 
 def tune_runtime(
@@ -54,6 +59,7 @@ def tune_runtime(
     if not is_ok(receipt):
         return receipt
     with connected(name, spec) as device:
+        install_llmpi(device)
         again = ensure_model(device, spec, gguf, receipt)
     if not is_ok(again):
         return again
@@ -67,7 +73,7 @@ def tune_runtime(
         "repetitions": tune["repetitions"],
         "timeout_s": sum(workload["timeout_s"] for workload in workloads.values()),
     }
-    means = {"llmpi": provisioned["wheel_sha256"], "engine": provisioned["engine"]}
+    means = {"llmpi": sha256_of_code(TURNS), "engine": provisioned["engine"]}
     blocks = Blocks(name, spec, job, {**means, "gguf_sha256": receipt["sha256"]}, kept)
     processors = provisioned["machine"]["processors"]
     started = now()
@@ -128,7 +134,7 @@ class Blocks:
 
     def _ask(self, job: Record, key: str) -> Record:
         if self._spec["transport"] == "ssh":
-            return detached(self._name, self._spec, job, key, Timeline())
+            return detached(self._name, self._spec, TURNS, job, key, Timeline())
         with connected(self._name, self._spec) as device:
             return device.ask("take_turns", job, log=tell)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
+from llmpi.code import sha256_of_code
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
-from llmpi.records import Record, is_ok, sha256_of
+from llmpi.records import Record, is_ok
 from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of
@@ -76,7 +77,7 @@ def train(job: Record) -> Record:
                 "kinds": kinds,
                 "corpus": job["corpus"]["sha256"],
                 "device": device.type,
-                "code": [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))],
+                "code": sha256_of_code("llmpi.train"),
             },
         )
         del weights, teacher

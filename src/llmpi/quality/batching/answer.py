@@ -9,21 +9,17 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
+from llmpi.code import sha256_of_code
 from llmpi.engine.progress import Progress
 from llmpi.engine.supervise import Death, supervise
 from llmpi.quality.batching.chat import Message
-from llmpi.records import Record, read_json, sha256_of, sha256_of_json, write_json
+from llmpi.records import Record, read_json, sha256_of_json, write_json
 from llmpi.script import tell
 
 log = logging.getLogger(__name__)
-
-HERE = Path(__file__).parent
-# What decides an answer beside the job: the same job under other code is another one.
-CODE = ("answer.py", "chat.py", "engine.py", "lanes.py", "schedule.py", "../../engine/llama.py")
 
 
 class Item(TypedDict):
@@ -67,7 +63,7 @@ def answer_blocks(
         "gguf": gguf_sha256,
         "blocks": blocks,
         "settings": settings,
-        "code": code_sha256(),
+        "code": sha256_of_code(__name__),
         "engine": engine_info.describe(),
     }
     folder = store / sha256_of_json(whole)[:16]
@@ -101,12 +97,6 @@ def decoding(settings: dict[str, Any]) -> dict[str, int]:
 
 def block_name(i: int) -> str:
     return f"{i:04d}.json"
-
-
-@cache
-def code_sha256() -> str:
-    """Hash of the code that makes answers: blocks of another one are not taken for ours."""
-    return sha256_of_json([sha256_of(HERE / name) for name in CODE])
 
 
 # --- in the child ---------------------------------------------------------------------------------
