@@ -78,8 +78,8 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/snakefmt Snakefile rules
 
 docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md anew
-	$(BIN)/python -m llmpi.config_docs
-	$(BIN)/python -m llmpi.report.columns
+	$(BIN)/python -m llmpi.study.reference
+	$(BIN)/python -m llmpi.summary.columns
 
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	for extra in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from benchmarks.peer import cache_folder, tool
 from benchmarks.speed import demo_files
 from llmpi.gguf.quantize import quantize
-from llmpi.quality.corpus import load_corpus
-from llmpi.quality.divergence import divergence, reference
+from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.records import Record, is_ok, sha256_of
 
 QUANTS = ("F16", "Q8_0", "Q4_0", "Q2_K")

@@ -26,8 +26,8 @@ from llmpi.gguf import imatrix
 from llmpi.gguf.calibrate import calibrate
 from llmpi.gguf.imatrix import Moments
 from llmpi.gguf.quantize import quantize
-from llmpi.quality.corpus import load_corpus
-from llmpi.quality.divergence import divergence, reference
+from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.records import Record, sha256_of, sha256_of_text
 
 QUANTS = ("Q2_K", "Q3_K_S", "Q4_K_S", "Q4_0", "IQ4_NL")

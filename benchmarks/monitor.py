@@ -26,8 +26,8 @@ from pathlib import Path
 
 from benchmarks.sampler import stretch
 from benchmarks.speed import demo_files
-from llmpi.device import engine_info
-from llmpi.device.engine import Engine, Settings
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import Engine, Settings
 
 SCRAPE_INTERVAL_S = 15
 NOBODY = "http://127.0.0.1:9"  # discard: no service answers the one canary at the start

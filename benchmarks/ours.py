@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from llmpi.device.supervise import Death, supervise
-from llmpi.study import ConcurrentWorkload, Runtime, Workload
+from llmpi.engine.supervise import Death, supervise
+from llmpi.study.measuring import ConcurrentWorkload, Runtime, Workload
 
 
 def repetitions(gguf: Path, threads: int, **workload: Any) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> 
         "workloads": {"one": workload.model_dump()},
         "rest": {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0},
     }
-    record = supervise("llmpi.device.measure", job, log=lambda _: None)
+    record = supervise("llmpi.device.measure.process", job, log=lambda _: None)
     if isinstance(record, Death):
         raise SystemExit(f"our measurement failed: {record.reason}\n{record.tail}")
     return record["workloads"]["one"]

@@ -15,12 +15,12 @@ import csv
 from pathlib import Path
 from statistics import median
 
-from llmpi.decide.architectures import SHAPES, of_shape
-from llmpi.decide.predict import predict
-from llmpi.decide.presets import PRESETS
-from llmpi.study import Runtime
+from llmpi.plan.architectures import SHAPES, of_shape
+from llmpi.plan.predict import predict
+from llmpi.plan.presets import PRESETS
+from llmpi.study.measuring import Runtime
 
-PAPER = Path(__file__).parents[1] / "src/llmpi/report/paper.csv"
+PAPER = Path(__file__).parents[1] / "src/llmpi/summary/paper.csv"
 MODELS = {
     "Llama-3.2-1B": "meta-llama/Llama-3.2-1B-Instruct",
     "Gemma-2-2B": "google/gemma-2-2b-it",

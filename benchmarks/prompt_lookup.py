@@ -17,11 +17,11 @@ from typing import NamedTuple
 from benchmarks.peer import ROOT
 from benchmarks.quality import CONTEXT, load_prompts
 from benchmarks.speed import demo_files
-from llmpi.device import engine_info
-from llmpi.device.engine import KV_TYPES, Engine, Settings
-from llmpi.device.lookup import PromptLookup
-from llmpi.quality.schedule import common_prefix
-from llmpi.study import PromptLookup as Defaults
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import KV_TYPES, Engine, Settings
+from llmpi.engine.prompt_lookup import PromptLookup
+from llmpi.quality.batching.schedule import common_prefix
+from llmpi.study.measuring import PromptLookup as Defaults
 
 
 class Answer(NamedTuple):

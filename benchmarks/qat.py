@@ -18,11 +18,11 @@ from typing import Any
 from benchmarks.peer import cache_folder
 from benchmarks.small_models import small_models
 from benchmarks.speed import demo_files
-from llmpi.device import engine_info
-from llmpi.quality.corpus import load_corpus
-from llmpi.quality.divergence import perplexity
+from llmpi.engine import info as engine_info
+from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.evaluate import perplexity
 from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
-from llmpi.study import Training
+from llmpi.study.training import Training
 from llmpi.train.qat import ENVIRONMENT, train_qat
 from llmpi.train.small import Small
 from llmpi.train.text import split

@@ -24,15 +24,15 @@ from typing import Any, NamedTuple
 
 from benchmarks.peer import ROOT, tool
 from benchmarks.speed import demo_files
-from llmpi.device import engine_info
-from llmpi.device.engine import Engine, Settings
-from llmpi.quality import squad
-from llmpi.quality.blocks import BLOCK_QUESTIONS, blocks_of
-from llmpi.quality.chat import ChatFormat
-from llmpi.quality.engine import BatchEngine
-from llmpi.quality.prompt import EXAMPLES, messages
-from llmpi.quality.questions import draw
-from llmpi.quality.schedule import Request, common_prefix, shape_of
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import Engine, Settings
+from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.batching.engine import BatchEngine
+from llmpi.quality.batching.schedule import Request, common_prefix, shape_of
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.blocks import BLOCK_QUESTIONS, blocks_of
+from llmpi.quality.squad.prompt import EXAMPLES, messages
+from llmpi.quality.squad.questions import draw
 from llmpi.study.quality import SquadTask
 
 Prompt = tuple[int, ...]

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from benchmarks.speed import demo_files
-from llmpi.device import engine_info
-from llmpi.device.engine import Engine, Settings
-from llmpi.device.sampler import sampling
+from llmpi.device.machine.sampler import sampling
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import Engine, Settings
 
 PROMPT_TOKENS = 32
 

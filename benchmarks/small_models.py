@@ -16,7 +16,7 @@ def small_models(
     Args:
         tokenizer: a sound GGUF file whose byte-pair vocabulary is used.
         spec: fields of `llmpi.study.Training`, for both trainings.
-        corpus: of `llmpi.quality.corpus.load_corpus`.
+        corpus: of `llmpi.quality.divergence.corpus.load_corpus`.
 
     Raises:
         LlmpiError: the tokenizer is of another kind, `spec` is wrong, or the text too short.

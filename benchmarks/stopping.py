@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llmpi.quality.squad.stopping import Decision, decide
 from llmpi.quality.statistics import clustered_standard_error
-from llmpi.quality.stopping import Decision, decide
 
 LONGEST = 12
 SHORT = 6

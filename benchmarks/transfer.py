@@ -21,7 +21,7 @@ from fabric import Connection
 
 from llmpi.remote.connection import SshMachine, connected
 from llmpi.remote.transfer import Rsync, Sender, Sftp, send
-from llmpi.study import SshDevice
+from llmpi.study.devices import SshDevice
 
 
 def main() -> None:

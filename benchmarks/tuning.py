@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import optuna
 
 from llmpi.records import Record
-from llmpi.study import Runtime, Tune
+from llmpi.study.measuring import Runtime
+from llmpi.study.tuning import Tune
 from llmpi.tune.search import search
 from llmpi.tune.space import Setting, Space, levels_of
 
@@ -57,7 +58,7 @@ class Board:
         self.blocks: list[list[Record]] = []
 
     def __call__(self, turns: list[Record]) -> Record:
-        """As `llmpi.device.block.run`."""
+        """As `llmpi.device.measure.turns.run`."""
         self.blocks.append(turns)
         conditions = {"before": {}, "after": {}, "took_s": 10.0 * len(turns)}
         return {"status": "ok", "turns": [self._turn(turn) for turn in turns], **conditions}
@@ -90,7 +91,8 @@ class Board:
 
 
 def predicted(token: int) -> Record:
-    """What a turn predicts, see `llmpi.device.turn.output`: always this token, at 90 %."""
+    """What a turn predicts, see `llmpi.device.measure.turn_process.output`: always this token,
+    at 90 %."""
     position = {"tokens": [token], "logprobs": [math.log(0.9)], "rest_logprob": math.log(0.1)}
     return {"positions": [position] * 4, "sha256": str(token)}
 

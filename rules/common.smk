@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.config_file import ConfigError, parse_study
-from llmpi.lock import is_commit, moves, read_lock
+from llmpi.study.file import ConfigError, parse_study
+from llmpi.sources_lock import is_commit, moves, read_lock
 from llmpi.quant_types import is_trained, wants_imatrix
-from llmpi.runs import Session, by_width, next_wider, pairs_of, sessions, stands_for, variants
+from llmpi.study.runs import Session, by_width, next_wider, pairs_of, sessions, stands_for, variants
 
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
@@ -98,7 +98,7 @@ def code(script, *modules):
 
 def page_templates():
     """What the page is written with besides Python: its HTML, style and script."""
-    folder = Path(workflow.basedir) / "src/llmpi/report/templates"
+    folder = Path(workflow.basedir) / "src/llmpi/report/page/templates"
     return [os.path.relpath(file) for file in sorted(folder.iterdir())]
 
 
@@ -149,7 +149,7 @@ def corpus_spec(wildcards):
     part = {"from_pct": text.from_pct, "to_pct": text.to_pct}
     if not text.hub:
         keys = ["text_file"] if text.text_file else ["python_topics"]
-        return {"source": {**{key: getattr(text, key) for key in keys}, **part}, "lock": ""}
+        return {"source": {**{key: getattr(text, key) for key in keys}, **part}, "sources_lock": ""}
     hub = {"hub": text.hub, "revision": text.revision, "split": text.split}
     spec = source_spec("dataset", text)
     return {**spec, "source": {**hub, "column": text.column, "config": text.subset, **part}}
@@ -263,9 +263,9 @@ def quality_of(wildcards, quant):
 
 def source_spec(kind, part, without=()):
     """A source; for a branch of the hub also its lock file, and how often the lock was moved."""
-    spec = {"source": part.model_dump(exclude=set(without)), "lock": "", "moves": 0}
+    spec = {"source": part.model_dump(exclude=set(without)), "sources_lock": "", "moves": 0}
     if getattr(part, "hub", None) and not is_commit(part.revision):
-        spec["lock"] = os.path.relpath(SOURCES_LOCK)
+        spec["sources_lock"] = os.path.relpath(SOURCES_LOCK)
         spec["moves"] = moves(read_lock(SOURCES_LOCK), kind, part.hub, part.revision)
     return spec
 

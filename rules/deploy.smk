@@ -7,7 +7,7 @@ rule build_wheel:
         code=code(
             "build_wheel",
             "remote/wheel",
-            "device/turn",
+            "device/measure/turn_process",
             *DEVICE_MODULES,
             *SERVICE_MODULES,
         ),
@@ -31,9 +31,9 @@ rule check_devices:
             "remote/plugs",
             "remote/provision",
             "remote/engine_wheels",
-            "device/energy",
-            "device/environment",
-            "device/meters",
+            "device/machine/energy",
+            "device/machine/environment",
+            "device/machine/meters",
         ),
     output:
         table=layout.DEVICES_CHECK,

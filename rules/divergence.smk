@@ -4,7 +4,7 @@
 rule prepare_corpus:
     """The text of a task, the same for every variant."""
     input:
-        code=code("prepare_corpus", "quality/corpus", "hub"),
+        code=code("prepare_corpus", "quality/divergence/corpus", "hub"),
         file=lambda wildcards: path_of(TEXTS[wildcards.task], "text_file"),
     output:
         corpus=layout.CORPUS,
@@ -26,10 +26,10 @@ rule score_reference:
     input:
         code=code(
             "score_reference",
-            "quality/divergence",
-            "quality/log_probs",
-            "quality/windows",
-            "device/engine",
+            "quality/divergence/evaluate",
+            "quality/divergence/log_probs",
+            "quality/divergence/windows",
+            "engine/llama",
         ),
         gguf=ancient(layout.BASE_GGUF),
         manifest=layout.BASE_MANIFEST,
@@ -59,10 +59,10 @@ rule evaluate_divergence:
     input:
         code=code(
             "evaluate_divergence",
-            "quality/divergence",
-            "quality/log_probs",
-            "quality/windows",
-            "device/engine",
+            "quality/divergence/evaluate",
+            "quality/divergence/log_probs",
+            "quality/divergence/windows",
+            "engine/llama",
         ),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,

@@ -11,7 +11,7 @@ rule tune_runtime:
             "remote/deploy",
             "remote/plugs",
             "remote/tune",
-            "device/turn",
+            "device/measure/turn_process",
             *TUNE_MODULES,
             *DEVICE_MODULES,
         ),

@@ -122,7 +122,7 @@ def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
 def main(spec: str, manifest: str, log: str) -> None:
     from fetch_model import main as fetch_model
 
-    from llmpi.jobs import job
+    from llmpi.script import job
 
     with job(log):
         fetch_model(spec=json.loads(spec), manifest=Path(manifest))

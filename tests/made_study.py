@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from llmpi import layout
-from llmpi.decide.known import model_of
-from llmpi.decide.sizes import sizes
-from llmpi.device.energy import Samples, add_energy
-from llmpi.quality.evaluate import summarize
+from llmpi.device.machine.energy import Samples, add_energy
+from llmpi.plan.model_facts import model_of
+from llmpi.plan.sizes import sizes
+from llmpi.quality.squad.evaluate import summarize
 from llmpi.quant_types import type_of
 from llmpi.records import Record, failed, write_json
-from llmpi.runs import Session, Variant, sessions, variants
-from llmpi.study import Study
+from llmpi.study.runs import Session, Variant, sessions, variants
+from llmpi.study.study import Study
 
 LLAMA = "meta-llama/Llama-3.2-1B-Instruct"
 QUANTS = ["F16", "Q8_0", "Q6_K", "Q4_0", "Q2_K"]

@@ -12,12 +12,12 @@ from typing import Any
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
-from llmpi.quality.ab import Outcome, Prompt, compare
-from llmpi.quality.descent import Step
+from llmpi.quality.ab.compare import Outcome, Prompt, compare
+from llmpi.quality.squad.descent import Step
 from llmpi.records import failed, write_json
-from llmpi.report.summary import summarize
-from llmpi.runs import pairs_of
-from llmpi.study import Study
+from llmpi.study.runs import pairs_of
+from llmpi.study.study import Study
+from llmpi.summary.study import summarize
 
 Record = dict[str, Any]
 

@@ -9,7 +9,7 @@ import uvicorn
 from llama_cpp.server.app import create_app
 from llama_cpp.server.settings import ModelSettings, ServerSettings
 
-from llmpi.device.request_metrics import instrument
+from llmpi.device.service.request_metrics import instrument
 
 
 def main(gguf: str, port: int) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmpi import __version__, layout
-from llmpi.config_file import load_study
 from llmpi.errors import LlmpiError
-from llmpi.lock import Kind, is_commit, locked, read_lock
 from llmpi.operate import monitor_cli, service_cli
-from llmpi.runs import expand_runs, variants
-from llmpi.study import DivergenceTask, HubSource, SquadTask, Study
+from llmpi.sources_lock import Kind, is_commit, locked, read_lock
+from llmpi.study.file import load_study
+from llmpi.study.models import HubSource
+from llmpi.study.quality import DivergenceTask, SquadTask
+from llmpi.study.runs import expand_runs, variants
+from llmpi.study.study import Study
 
 
 def check(config: Path) -> None:
@@ -55,8 +57,8 @@ def hub_sources(study: Study) -> list[tuple[Kind, str, str]]:
 def report(config: Path) -> None:
     """Table and page of whatever is measured so far; the rest is shown as not run."""
     from llmpi.records import write_json
-    from llmpi.report.page import write_page
-    from llmpi.report.summary import summarize, write_csv
+    from llmpi.report.page.write import write_page
+    from llmpi.summary.study import summarize, write_csv
 
     study = load_study(config)
     summary = summarize(study.model_dump(mode="json"))
@@ -78,8 +80,8 @@ def plan(config: Path, *, as_json: bool) -> int:
     """What a study will need and give, before it runs; 1 if something it asks for cannot work."""
     import json
 
-    from llmpi.decide import plan as planner
-    from llmpi.decide.plan_text import table
+    from llmpi.plan import plan as planner
+    from llmpi.plan.plan_text import table
 
     study = load_study(config)
     records = planner.plan(study)

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 )
 
 from llmpi.errors import LlmpiError
-from llmpi.lock import Kind
+from llmpi.sources_lock import Kind
 
 UNREACHABLE = (
     OfflineModeIsEnabled,

@@ -1,4 +1,8 @@
-"""Records: the JSON files that rules hand to one another, written whole or not at all."""
+"""Records: the JSON files that rules hand to one another, written whole or not at all.
+
+What a file holds is a type of the room that writes it (`docs/records.md`). A file that comes from
+elsewhere (a device, a judge, an older run) is checked against it where it is read.
+"""
 
 import hashlib
 import json
@@ -7,10 +11,82 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from typing_extensions import TypeForm
+
+from llmpi.errors import LlmpiError
 
 Record = dict[str, Any]
+Kind = TypeVar("Kind")
+
+
+class RecordError(LlmpiError):
+    """A file does not hold what its type says; the message names the file and the field."""
+
+
+def read(path: Path, kind: TypeForm[Kind]) -> Kind:
+    """The record in a file, checked against its type, such as `Session | Failed`.
+
+    Raises:
+        RecordError: it cannot be read, is no JSON, or does not fit.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+    return check(content, kind, str(path))
+
+
+def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
+    """JSON text as the record it should be; `where` it is from, for the error.
+
+    Raises:
+        RecordError: it is no JSON, or does not fit.
+    """
+    try:
+        return _adapter(kind).validate_json(content)  # type: ignore[arg-type]  # types are hashable
+    except ValidationError as error:
+        raise RecordError(f"{where}: {_explained(error)}") from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _explained(error: ValidationError) -> str:
+    """The first thing that is wrong, with its place."""
+    details = error.errors(include_url=False)
+    meant = [detail for detail in details if not _other_alternative(detail, details)]
+    first = (meant or details)[0]
+    place = ".".join(str(part) for part in first["loc"] if not _is_type(part))
+    more = f" (and {len(meant) - 1} more)" if len(meant) > 1 else ""
+    return f"{place or 'as a whole'}: {first['msg']}{more}"
+
+
+TAGS = ("status", "kind", "task")
+"""Fields that tell which of several types a record is of."""
+
+
+def _other_alternative(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether it is about a type that the record, by its tags, is not of."""
+    return any(
+        other["type"] == "literal_error"
+        and other["loc"][-1] in TAGS
+        and detail["loc"][: len(other["loc"]) - 1] == other["loc"][:-1]
+        for other in details
+        if len(other["loc"]) > 1
+    )
+
+
+def _is_type(part: int | str) -> bool:
+    """Whether a part of a place is the name of a type, not of a field."""
+    return isinstance(part, str) and part[:1].isupper()
 
 
 def now() -> str:

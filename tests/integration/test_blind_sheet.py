@@ -7,8 +7,8 @@ from typing import Any
 
 from browser import Browser
 
-from llmpi.quality.ab_prompts import Prompt
-from llmpi.quality.blind import read_judgements, write_sheet
+from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
+from llmpi.quality.ab.prompts import Prompt
 
 HOSTILE = "</script></div><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
 

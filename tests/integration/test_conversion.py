@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from support import ROOT, run_snakemake
 
-from llmpi.device import engine_info
-from llmpi.device.engine import Engine, Settings
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import LlmpiError
 from llmpi.gguf import engine_source
 from llmpi.gguf.convert import convert

@@ -108,7 +108,10 @@ def engines_in(folder: Path) -> list[str]:
     for entry in Path("/proc").iterdir():
         try:
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if "llmpi.device.measure" in line and (entry / "cwd").resolve() == folder.resolve():
+            if (
+                "llmpi.device.measure.process" in line
+                and (entry / "cwd").resolve() == folder.resolve()
+            ):
                 found.append(line)
         except OSError:
             continue

@@ -13,9 +13,9 @@ from benchmarks.widened import widen
 from llmpi.gguf import ggml, imatrix
 from llmpi.gguf.calibrate import calibrate
 from llmpi.gguf.quantize import quantize
-from llmpi.quality.corpus import load_corpus
-from llmpi.quality.divergence import divergence, reference
-from llmpi.quality.windows import Windows
+from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.evaluate import divergence, reference
+from llmpi.quality.divergence.windows import Windows
 from llmpi.records import sha256_of, sha256_of_text
 
 MODEL = "results/gguf/smollm2-135m/F16.gguf"

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from llmpi.device.engine import EngineError
-from llmpi.quality import squad
-from llmpi.quality.chat import ChatFormat
-from llmpi.quality.engine import BatchEngine
-from llmpi.quality.prompt import messages
-from llmpi.quality.schedule import Request, shape_of
+from llmpi.engine.llama import EngineError
+from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.batching.engine import BatchEngine
+from llmpi.quality.batching.schedule import Request, shape_of
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.prompt import messages
 
 ABSTENTION = "unanswerable"
 

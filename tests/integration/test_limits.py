@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpi.device import limits
-from llmpi.device.limits import NotPermittedError, limited
+from llmpi.device.machine import limits
+from llmpi.device.machine.limits import NotPermittedError, limited
 
 
 def test_overflow_is_marked(finished, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from llmpi.remote.benchmark import benchmark
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.transfer import Rsync, Sftp
-from llmpi.study import Runtime, SshDevice, Workload
+from llmpi.study.devices import SshDevice
+from llmpi.study.measuring import Runtime, Workload
 
 SIZE = 48_000_000
 CHUNK = 4 << 20  # OpenSSH's window: what may be on its way when the link breaks
@@ -276,7 +277,7 @@ def test_killed_workstation_collects_what_ran_on(over_ssh, tmp_path: Path) -> No
     work.snakemake("--unlock")
     work.snakemake("--", "measured")
     log = work.folder / "logs/benchmark_device/over-ssh/pi/smollm2-135m/Q4_0/default.log"
-    assert log.read_text().count("llmpi.device.measure") <= 1
+    assert log.read_text().count("llmpi.device.measure.process") <= 1
     record = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
     assert len(record["workloads"]["chat"]["repetitions"]) == 4
     assert record["environment"]["before"]["at"] < record["started"], "begun before the restart"

@@ -12,8 +12,8 @@ import pytest
 from support import ROOT
 
 from llmpi.gguf import engine_source
-from llmpi.report.llama_bench import FIELDS, write_llama_bench
-from llmpi.study import Study
+from llmpi.study.study import Study
+from llmpi.summary.llama_bench import FIELDS, write_llama_bench
 
 PARTS = ("tools/llama-bench", "scripts/compare-llama-bench.py")
 

@@ -12,12 +12,13 @@ import pytest
 import yaml
 from lm_eval.api.instance import Instance
 
-from llmpi.device.engine import Engine, Settings
+from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import LlmpiError
-from llmpi.quality import harness, lm_eval_model
-from llmpi.quality.engine import BatchEngine
-from llmpi.quality.lm_eval_model import GgufLM
-from llmpi.quality.schedule import Shape, shape_of
+from llmpi.quality.batching.engine import BatchEngine
+from llmpi.quality.batching.schedule import Shape, shape_of
+from llmpi.quality.lm_eval import evaluate as harness
+from llmpi.quality.lm_eval import model as lm_eval_model
+from llmpi.quality.lm_eval.model import GgufLM
 
 TOLERANCE = 0.03  # of a log-likelihood in F16: batches round differently
 # So that 96 tokens are the longest sequence, and 4 continuations the most of a request.

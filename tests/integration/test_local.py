@@ -253,15 +253,15 @@ def test_touching_every_file_reruns_nothing(copy) -> None:
 @pytest.mark.parametrize(
     ("file", "rerun"),
     [
-        ("src/llmpi/report/page.py", {"report"}),
-        ("src/llmpi/report/templates/page.js", {"report"}),
-        ("src/llmpi/report/ja.yaml", {"report"}),
-        ("src/llmpi/report/charts/cells.py", {"report"}),
+        ("src/llmpi/report/page/write.py", {"report"}),
+        ("src/llmpi/report/page/templates/page.js", {"report"}),
+        ("src/llmpi/report/words/ja.yaml", {"report"}),
+        ("src/llmpi/report/page/charts/measured.py", {"report"}),
         ("src/llmpi/decide/choice.py", {"recommend", "memo", "report"}),
-        ("src/llmpi/report/summary.py", {*TO_THE_REPORT}),
-        ("src/llmpi/device/measure.py", {"benchmark_device", *TO_THE_REPORT}),
-        ("src/llmpi/quality/prompt.py", {"evaluate_quality", *TO_THE_REPORT}),
-        ("src/llmpi/jobs.py", set()),
+        ("src/llmpi/summary/study.py", {*TO_THE_REPORT}),
+        ("src/llmpi/device/measure/process.py", {"benchmark_device", *TO_THE_REPORT}),
+        ("src/llmpi/quality/squad/prompt.py", {"evaluate_quality", *TO_THE_REPORT}),
+        ("src/llmpi/script.py", set()),
         ("rules/common.smk", set()),
     ],
 )

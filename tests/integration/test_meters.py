@@ -16,8 +16,8 @@ import pytest
 import stand_ins
 from stand_ins import power_w, put, replaying, truth_j
 
-from llmpi.device.energy import Samples, Window, energy_j, prefers_counter
-from llmpi.device.sampler import power, read, sampling
+from llmpi.device.machine.energy import Samples, Window, energy_j, prefers_counter
+from llmpi.device.machine.sampler import power, read, sampling
 from llmpi.remote.plugs import Timeline, plug_sampling
 
 SECONDS = 4.0

@@ -11,8 +11,8 @@ import pi_study
 import pytest
 from browser import Browser
 
-from llmpi.report.page import write_page
-from llmpi.report.summary import write_csv
+from llmpi.report.page.write import write_page
+from llmpi.summary.study import write_csv
 
 Record = dict[str, Any]
 

@@ -14,18 +14,18 @@ import pytest
 from support import ROOT, planned_jobs
 from test_device_parity import swap_halves
 
-from llmpi.device.engine import Engine, Settings
-from llmpi.quality import squad
-from llmpi.quality.chat import ChatFormat
-from llmpi.quality.comparisons import comparisons
-from llmpi.quality.corpus import load_corpus
-from llmpi.quality.descent import Step
-from llmpi.quality.divergence import divergence, reference
-from llmpi.quality.evaluate import evaluate
-from llmpi.quality.prompt import messages
-from llmpi.quality.questions import prepare
+from llmpi.engine.llama import Engine, Settings
+from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.evaluate import divergence, reference
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.descent import Step
+from llmpi.quality.squad.evaluate import evaluate
+from llmpi.quality.squad.prompt import messages
+from llmpi.quality.squad.questions import prepare
 from llmpi.records import read_json, sha256_of
-from llmpi.runs import Variant
+from llmpi.study.runs import Variant
+from llmpi.summary.comparisons import comparisons
 
 MODEL = "results/gguf/smollm2-135m"
 SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4}
@@ -109,7 +109,13 @@ def test_killed_half_way_the_same_bytes_come_out(finished, tmp_path: Path) -> No
         path.write_text(
             json.dumps({**job, "folder": str(tmp_path / folder), "first": first, "last": 3})
         )
-        command = [sys.executable, "-m", "llmpi.quality.answer", str(path), str(tmp_path / "out")]
+        command = [
+            sys.executable,
+            "-m",
+            "llmpi.quality.batching.answer",
+            str(path),
+            str(tmp_path / "out"),
+        ]
         return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     assert start("whole", 0).wait() == 0

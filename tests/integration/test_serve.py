@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device import releases, store
+from llmpi.device import store
+from llmpi.device.service import releases
 
 KEY = "0123456789abcdef-only-for-this-test"
 SECRET = "pomegranate"

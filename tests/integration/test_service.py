@@ -21,7 +21,7 @@ import systemd_device
 from support import ROOT, needed
 
 from llmpi import layout
-from llmpi.device.engine import Engine, Settings
+from llmpi.engine.llama import Engine, Settings
 from llmpi.operate.expectation import choose_prefixes
 from llmpi.records import read_json, sha256_of, write_json
 from llmpi.remote.engine_wheels import ENGINE

@@ -8,7 +8,7 @@ import pytest
 from llmpi.errors import LlmpiError
 from llmpi.records import sha256_of
 from llmpi.remote.connection import connected
-from llmpi.study import SshDevice
+from llmpi.study.devices import SshDevice
 
 
 def test_every_cell_is_measured_there(over_ssh) -> None:

@@ -14,13 +14,13 @@ import tiny_llama
 import torch
 
 from benchmarks.small_models import small_models
-from llmpi.device.engine import Engine, Settings
+from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.quantize import quantize
-from llmpi.quality.corpus import load_corpus
+from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.records import Record, sha256_of
-from llmpi.study import Training
+from llmpi.study.training import Training
 from llmpi.train import export, llama, loss
 from llmpi.train.qat import train_qat
 from llmpi.train.student import Student, weights_of

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.remote.tune import tune_runtime
-from llmpi.study import Runtime, Study, Tune, Workload
+from llmpi.study.measuring import Runtime, Workload
+from llmpi.study.study import Study
+from llmpi.study.tuning import Tune
 
 NOTHING: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
 SLOW = {**NOTHING, "ubatch_tokens": [8]}

@@ -12,7 +12,7 @@ from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder
 
 from llmpi.remote.connection import connected
 from llmpi.remote.provision import Parts, provision
-from llmpi.study import SshDevice
+from llmpi.study.devices import SshDevice
 
 STORE = "~/a store; $(touch pwned)"
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.errors import LlmpiError
-from llmpi.quality import ab_checks, statistics
-from llmpi.quality.ab import compare
-from llmpi.quality.ab_checks import Outcome, judge
-from llmpi.quality.ab_prompts import Expect, Prompt, load_prompts
+from llmpi.quality import statistics
+from llmpi.quality.ab import checks as ab_checks
+from llmpi.quality.ab.checks import Outcome, judge
+from llmpi.quality.ab.compare import compare
+from llmpi.quality.ab.prompts import Expect, Prompt, load_prompts
 
 EXAMPLE = ROOT / "config/data/field_prompts.jsonl"
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.ab_prompts import Prompt
-from llmpi.quality.blind import read_judgements, write_sheet
+from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
+from llmpi.quality.ab.prompts import Prompt
 
 HOSTILE = "</div></script><script>alert(1)</script><!-- & \" ' {{ 7 * 7 }}"
 

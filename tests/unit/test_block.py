@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device import block
-from llmpi.study import Runtime, Workload
+from llmpi.device.measure import turns as block
+from llmpi.study.measuring import Runtime, Workload
 from llmpi.tune.looks import agreement, look
 
 DEFAULT = Runtime().model_dump()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmpi.device import cli
-from llmpi.device.canary import counters, objections
+from llmpi.device.monitor.canary import counters, objections
 
 EXPECTED: dict[str, Any] = {
     "max_new_tokens": 8,

@@ -12,14 +12,14 @@ from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.errors import LlmpiError
 from llmpi.records import Record
-from llmpi.report.summary import summarize
-from llmpi.study import Constraints
+from llmpi.study.decision import Constraints
+from llmpi.summary.study import summarize
 
 WIDTHS = ("F16", "Q8_0", "Q4_0", "Q2_K")
 
 
 def cell(quant: str, tps: float, f1: float, **more: Any) -> dict[str, Any]:
-    """A good cell, with the fields of `llmpi.report.summary.row` that the choice reads."""
+    """A good cell, with the fields of `llmpi.summary.study.row` that the choice reads."""
     return {
         "device": "pi",
         "model": "m",

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device import cell, engine_info
-from llmpi.device.concurrent import Concurrent, context_tokens
-from llmpi.device.energy import Samples, add_energy
-from llmpi.device.engine import Engine, EngineError, Rows, Settings
-from llmpi.device.supervise import Death
+from llmpi.device.machine.energy import Samples, add_energy
+from llmpi.device.measure import session as cell
+from llmpi.device.measure.concurrent import Concurrent, context_tokens
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import Engine, EngineError, Rows, Settings
+from llmpi.engine.supervise import Death
 from llmpi.records import Record
-from llmpi.report.concurrency import concurrency
-from llmpi.runs import Session
-from llmpi.study import ConcurrentWorkload, Study
+from llmpi.study.measuring import ConcurrentWorkload
+from llmpi.study.runs import Session
+from llmpi.study.study import Study
+from llmpi.summary.concurrency import concurrency
 
 SPEC = {
     "kind": "concurrent",

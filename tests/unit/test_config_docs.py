@@ -6,8 +6,8 @@ import pytest
 import yaml
 from support import ROOT
 
-from llmpi import config_docs
-from llmpi.study import Study
+from llmpi.study import reference as config_docs
+from llmpi.study.study import Study
 
 
 @pytest.mark.parametrize("name", ["README.md", "schema.json"])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpi.config_file import ConfigError, load_study, parse_study
 from llmpi.quant_types import FTYPES
+from llmpi.study.file import ConfigError, load_study, parse_study
 
 SHA = "a" * 64
 GOOD = f"""\

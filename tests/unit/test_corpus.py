@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.corpus import join_rows, load_corpus, part_of
+from llmpi.quality.divergence.corpus import join_rows, load_corpus, part_of
 
 
 def test_file_is_taken_byte_by_byte(tmp_path: Path) -> None:
@@ -112,7 +112,8 @@ def loaded(server: HubServer, root: Path, **other: Any) -> subprocess.CompletedP
     asked = {"hub": "acme/wiki", "revision": "main", "split": "train", "column": "text"}
     program = (
         "import json, sys; from pathlib import Path\n"
-        "from llmpi.errors import LlmpiError; from llmpi.quality.corpus import load_corpus\n"
+        "from llmpi.errors import LlmpiError\n"
+        "from llmpi.quality.divergence.corpus import load_corpus\n"
         "try: print(json.dumps(load_corpus(json.loads(sys.argv[1]), Path('lock'))))\n"
         "except LlmpiError as error: sys.exit(f'error: {error}')"
     )

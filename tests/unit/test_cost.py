@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from llmpi.decide.cost import assumptions, costs, evaluate, sensitivity
 from llmpi.decide.hat import hat_gain
 from llmpi.records import Record
-from llmpi.study import Cost
+from llmpi.study.decision import Cost
 
 PI = {"board": 100, "m2_hat": {"value": 20, "source": "shop"}, "ssd": 30}
 WORKLOAD = {"prompt_tokens": 100, "output_tokens": 40}

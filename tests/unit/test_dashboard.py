@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from grafana_foundation_sdk.models.prometheus import Dataquery
 from support import needed
 
-from llmpi.device.canary_metrics import GAUGES
+from llmpi.device.monitor.canary_metrics import GAUGES
 from llmpi.operate.alerts import rates
 from llmpi.operate.dashboard import ROWS, dashboard
 

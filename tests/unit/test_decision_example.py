@@ -9,12 +9,13 @@ import pytest
 import yaml
 from support import ROOT
 
-from llmpi.config_file import load_study
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
 from llmpi.report.memo.facts import facts
-from llmpi.report.summary import summarize
-from llmpi.study import Constraints, Cost, Figure, Study
+from llmpi.study.decision import Constraints, Cost, Figure
+from llmpi.study.file import load_study
+from llmpi.study.study import Study
+from llmpi.summary.study import summarize
 
 
 @pytest.fixture(autouse=True)

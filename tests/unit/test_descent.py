@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmpi.quality.descent import Step, paragraph_losses
+from llmpi.quality.squad.descent import Step, paragraph_losses
 
 SETTINGS = {"task": "qa", "metric": "f1", "margin_pct": 10.0, "alpha": 0.05}
 
@@ -80,8 +80,8 @@ def test_abstaining_from_everything_is_a_loss_where_there_is_an_answer() -> None
 
 def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
     """The paper's Q2_K: whole sentences in which the answer is not."""
-    from llmpi.quality.evaluate import score_items, summarize
-    from llmpi.quality.squad import Paragraph, Question
+    from llmpi.quality.squad.evaluate import score_items, summarize
+    from llmpi.quality.squad.metric import Paragraph, Question
 
     passages = [
         Paragraph(f"Pump {i} ran.", (Question(f"{i}", "Which pump ran?", (f"Pump {i}",)),))

@@ -6,7 +6,7 @@ import pytest
 
 from llmpi.remote import check
 from llmpi.remote.check import Finding, check_devices, table
-from llmpi.study import LocalDevice, SshDevice
+from llmpi.study.devices import LocalDevice, SshDevice
 
 LOCAL = LocalDevice(transport="local").model_dump()
 

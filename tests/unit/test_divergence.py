@@ -19,12 +19,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from llmpi.device import engine_info
-from llmpi.device.engine import EngineError, fill
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import EngineError, fill
 from llmpi.errors import LlmpiError
-from llmpi.quality import divergence as subject
-from llmpi.quality import windows as windows_module
-from llmpi.quality.divergence import (
+from llmpi.quality.divergence import evaluate as subject
+from llmpi.quality.divergence import windows as windows_module
+from llmpi.quality.divergence.evaluate import (
     Partial,
     divergence,
     measure,
@@ -32,7 +32,7 @@ from llmpi.quality.divergence import (
     reference,
     summarize,
 )
-from llmpi.quality.log_probs import (
+from llmpi.quality.divergence.log_probs import (
     LogProbs,
     compare,
     decode,
@@ -42,7 +42,7 @@ from llmpi.quality.log_probs import (
     score,
     score_and_encode,
 )
-from llmpi.quality.windows import cut
+from llmpi.quality.divergence.windows import cut
 
 VOCAB = 259
 """Odd, so that rows are padded."""

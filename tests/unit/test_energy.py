@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
-from llmpi.device.energy import (
+from llmpi.device.machine.energy import (
     NoEnergyError,
     Samples,
     Window,
@@ -21,7 +21,7 @@ from llmpi.device.energy import (
     words_per_battery,
 )
 
-PAPER = ROOT / "src/llmpi/report/paper.csv"
+PAPER = ROOT / "src/llmpi/summary/paper.csv"
 
 steps = st.lists(st.floats(0.01, 2), min_size=3, max_size=40)
 shares = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)

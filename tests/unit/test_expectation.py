@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from test_canary import EXPECTED
 
 from llmpi import cli
-from llmpi.config_file import load_study
-from llmpi.device.monitor import read_config
+from llmpi.device.monitor.process import read_config
 from llmpi.errors import LlmpiError
 from llmpi.operate.expectation import (
     FEWEST_QUESTIONS,
@@ -28,6 +27,7 @@ from llmpi.operate.expectation import (
     wilson_low,
 )
 from llmpi.operate.monitor_setup import monitor_config, monitor_unit
+from llmpi.study.file import load_study
 
 # --- limits ---------------------------------------------------------------------------------------
 

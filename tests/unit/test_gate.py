@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from llmpi.device import gate
+from llmpi.device.service import gate
 
 KEY = "a-key-of-some-length"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmpi.quality.grouping import groups_of
-from llmpi.quality.schedule import Tokens, common_prefix
+from llmpi.quality.batching.grouping import groups_of
+from llmpi.quality.batching.schedule import Tokens, common_prefix
 
 prompts = st.lists(
     st.lists(st.integers(1, 3), min_size=1, max_size=12).map(tuple), min_size=1, max_size=20

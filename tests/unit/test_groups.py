@@ -11,11 +11,13 @@ from test_report import bench, manifest, write
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.records import failed
-from llmpi.report.groups import by_class, spreads, unlike
-from llmpi.report.page import write_page
-from llmpi.report.summary import summarize
-from llmpi.runs import Variant, sessions, stands_for, variants
-from llmpi.study import Constraints, SshDevice, Study
+from llmpi.report.page.write import write_page
+from llmpi.study.decision import Constraints
+from llmpi.study.devices import SshDevice
+from llmpi.study.runs import Variant, sessions, stands_for, variants
+from llmpi.study.study import Study
+from llmpi.summary.groups import by_class, spreads, unlike
+from llmpi.summary.study import summarize
 
 BOARDS = ("shelf.a", "shelf.b", "shelf.c")
 QUANTS = ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"]

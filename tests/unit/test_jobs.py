@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpi.device import jobs
+from llmpi.device.measure import detached as jobs
 
 
 def runner(folder: Path, pid: int, born: str | None) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.harness import Settings, evaluate_lm_eval
-from llmpi.quality.lm_eval_model import describe_tasks, items_of, summarize
+from llmpi.quality.lm_eval.evaluate import Settings, evaluate_lm_eval
+from llmpi.quality.lm_eval.model import describe_tasks, items_of, summarize
 from llmpi.records import failed, write_json
 
 SETTINGS: Settings = {

@@ -13,7 +13,7 @@ from fetching import clean_env
 from hub_server import HubServer, Repo, commit_id
 
 from llmpi.errors import LlmpiError
-from llmpi.lock import locked, moves, read_lock
+from llmpi.sources_lock import locked, moves, read_lock
 
 STUDY = """\
 study: demo

@@ -15,8 +15,9 @@ from llmpi.records import failed, read_json, write_json
 from llmpi.report.memo.facts import facts
 from llmpi.report.memo.pdf import write_pdf
 from llmpi.report.memo.text import HERE, figure, money, render, size
-from llmpi.report.summary import summarize
-from llmpi.study import Constraints, Study
+from llmpi.study.decision import Constraints
+from llmpi.study.study import Study
+from llmpi.summary.study import summarize
 
 EVIL = "**bold** <b>html</b> [link](http://x) `code` #let x = 1 | cell"
 PI = {"board": 80, "supply": 12, "ssd": 30}

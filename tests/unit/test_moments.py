@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_divergence import TRAINED, tiny_model
 
-from llmpi.device import engine_info
+from llmpi.engine import info as engine_info
 from llmpi.errors import LlmpiError
 from llmpi.gguf import ggml, imatrix
 from llmpi.gguf.calibrate import calibrate

@@ -11,11 +11,13 @@ import pytest
 from prometheus_text import objections, samples, value
 from test_canary import EXPECTED, SAYS, serving
 
-from llmpi.device import cli, environment, monitor
-from llmpi.device.canary_metrics import CanaryMetrics
-from llmpi.device.exposition import Metrics
-from llmpi.device.machine_metrics import MachineMetrics
-from llmpi.device.metering import Metering
+from llmpi.device import cli
+from llmpi.device.machine import environment
+from llmpi.device.monitor import process as monitor
+from llmpi.device.monitor.canary_metrics import CanaryMetrics
+from llmpi.device.monitor.exposition import Metrics
+from llmpi.device.monitor.machine_metrics import MachineMetrics
+from llmpi.device.monitor.meter_metrics import Metering
 
 LABELS = {"device": "pi5", "model": "m", "quant": "Q4_0", "release": "r7"}
 FAILED = {

@@ -14,21 +14,21 @@ from jinja2 import Environment
 from support import ROOT
 
 from llmpi.decide.choice import recommend
-from llmpi.report import japanese
-from llmpi.report.comparisons import against_the_paper, predicted
-from llmpi.report.curves import POINTS, curve, thinned
-from llmpi.report.datasets import datasets
-from llmpi.report.figures import figures
-from llmpi.report.page import write_page
-from llmpi.report.table import columns
-from llmpi.report.texts import Texts
-from llmpi.runs import Run
-from llmpi.study import Constraints
+from llmpi.report.page.datasets import datasets
+from llmpi.report.page.figures import figures
+from llmpi.report.page.paper_section import against_the_paper, predicted
+from llmpi.report.page.table import columns
+from llmpi.report.page.write import write_page
+from llmpi.report.words import japanese
+from llmpi.report.words.texts import Texts
+from llmpi.study.decision import Constraints
+from llmpi.study.runs import Run
+from llmpi.summary.curves import POINTS, curve, thinned
 
 Record = dict[str, Any]
 
 REPORT = ROOT / "src/llmpi/report"
-CATALOG = yaml.safe_load((REPORT / "ja.yaml").read_text(encoding="utf-8"))
+CATALOG = yaml.safe_load((REPORT / "words/ja.yaml").read_text(encoding="utf-8"))
 PLACEHOLDER = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%")
 
 
@@ -47,7 +47,7 @@ def texts_in_use() -> set[str]:
     """Every English text of the templates and of the code."""
     environment = Environment(extensions=["jinja2.ext.i18n"])
     found: set[str] = set()
-    for template in (REPORT / "templates").glob("*.html"):
+    for template in (REPORT / "page/templates").glob("*.html"):
         for _, _, message in environment.extract_translations(template.read_text("utf-8")):
             found |= {message} if isinstance(message, str) else set(filter(None, message))
     for file in REPORT.rglob("*.py"):

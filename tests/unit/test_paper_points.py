@@ -8,9 +8,9 @@ import pytest
 
 from llmpi import layout
 from llmpi.records import write_json
-from llmpi.report.paper import MODELS, papers_model, points
-from llmpi.report.summary import summarize
-from llmpi.study import Model
+from llmpi.study.models import Model
+from llmpi.summary.paper import MODELS, papers_model, points
+from llmpi.summary.study import summarize
 
 LLAMA_1B = ("Llama-3.2-1B", "Q4_0")
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmpi.decide.pareto import Estimate, Objective, dominates, front, groups, narrow, told_apart
+from llmpi.decide.pareto import Objective, dominates, front, groups, narrow, told_apart
+from llmpi.summary.estimate import Estimate
 
 Pair = tuple[Estimate, Estimate]
 OBJECTIVES = [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmpi.device.engine import EngineError
-from llmpi.device.parity import SINGLE_TOKENS, TEXT, most_likely, pieces
+from llmpi.device.measure.parity import SINGLE_TOKENS, TEXT, most_likely, pieces
+from llmpi.engine.llama import EngineError
 from llmpi.quality.parity import KL_AT_MOST_NATS, compare, lumped_kl
 from llmpi.records import failed
 

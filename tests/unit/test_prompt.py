@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.exceptions import SecurityError
 
-from llmpi.device.answers import ABSTENTION, prediction
-from llmpi.quality.chat import ChatFormat
-from llmpi.quality.prompt import EXAMPLES, messages, prompt_sha256
+from llmpi.engine.answers import ABSTENTION, prediction
+from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.squad.prompt import EXAMPLES, messages, prompt_sha256
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_llama import tiny_llama
 
-from llmpi.device import engine_info
-from llmpi.device.engine import Engine, EngineError, Settings
-from llmpi.device.lookup import PromptLookup, agreeing
-from llmpi.device.text import TEXT, passage
-from llmpi.device.workload import Workload
+from llmpi.device.measure.single import Workload
+from llmpi.engine import info as engine_info
+from llmpi.engine.fixed_text import TEXT, passage
+from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.prompt_lookup import PromptLookup, agreeing
 from llmpi.records import Record
-from llmpi.report.lookup import prompt_lookup
-from llmpi.runs import Session
-from llmpi.study import Study
-from llmpi.study import Workload as Spec
+from llmpi.study.measuring import Workload as Spec
+from llmpi.study.runs import Session
+from llmpi.study.study import Study
+from llmpi.summary.prompt_lookup import prompt_lookup
 
 
 class Exact:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.questions import draw, from_rows, prepare
-from llmpi.quality.squad import Paragraph, Question
+from llmpi.quality.squad.metric import Paragraph, Question
+from llmpi.quality.squad.questions import draw, from_rows, prepare
 
 
 def paragraph(name: str, questions: int) -> Paragraph:
@@ -136,7 +136,7 @@ def prepared(server: HubServer, root: Path, **other: Any) -> subprocess.Complete
     asked = {"hub": "acme/qa", "revision": "main", "split": "validation", "questions": None}
     program = (
         "import json, sys; from pathlib import Path\n"
-        "from llmpi.errors import LlmpiError; from llmpi.quality.questions import prepare\n"
+        "from llmpi.errors import LlmpiError; from llmpi.quality.squad.questions import prepare\n"
         "try: print(json.dumps(prepare(json.loads(sys.argv[1]), Path('lock'))))\n"
         "except LlmpiError as error: sys.exit(f'error: {error}')"
     )

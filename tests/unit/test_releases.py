@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmpi.device import releases, store
+from llmpi.device import store
+from llmpi.device.service import releases
 
 
 def a_model(root: Path, name: str = "m/Q4_0.gguf", data: bytes = b"weights") -> tuple[Path, str]:

@@ -13,9 +13,10 @@ from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.errors import LlmpiError
 from llmpi.records import failed, write_json
-from llmpi.report.page import write_page
-from llmpi.report.summary import summarize, write_csv
-from llmpi.study import Constraints, Study
+from llmpi.report.page.write import write_page
+from llmpi.study.decision import Constraints
+from llmpi.study.study import Study
+from llmpi.summary.study import summarize, write_csv
 
 EVIL = "<script>alert('reason')</script> & more"
 

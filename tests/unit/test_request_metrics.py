@@ -7,7 +7,7 @@ import llama_cpp
 import pytest
 from prometheus_text import objections, value
 
-from llmpi.device.request_metrics import RequestMetrics, _time_evaluations, instrument
+from llmpi.device.service.request_metrics import RequestMetrics, _time_evaluations, instrument
 
 LABELS = {"model": "m", "quant": "Q4_0", "release": "r7"}
 CHAT = "/v1/chat/completions"

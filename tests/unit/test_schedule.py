@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpi.quality.schedule import Outcome, Request, Row, Schedule, Shape, Tokens, common_prefix
+from llmpi.quality.batching.schedule import (
+    Outcome,
+    Request,
+    Row,
+    Schedule,
+    Shape,
+    Tokens,
+    common_prefix,
+)
 
 END = 0
 VOCABULARY = 6

@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from llmpi import layout
-from llmpi.config_file import ConfigError, parse_study
 from llmpi.errors import LlmpiError
 from llmpi.operate.release import devices_of, release_for, settings
 from llmpi.operate.service import read_key, url
 from llmpi.records import write_json
-from llmpi.study import ServedVariant, Study
+from llmpi.study.file import ConfigError, parse_study
+from llmpi.study.service import ServedVariant
+from llmpi.study.study import Study
 
 SSH = {"transport": "ssh", "host": "pi", "threads": 3}
 CONFIG = {

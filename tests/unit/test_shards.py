@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
-from llmpi.quality.blocks import plan_of
-from llmpi.quality.evaluate import merge
-from llmpi.quality.shards import MixedEnginesError, answer_shard, range_of, together
+from llmpi.quality.squad.blocks import plan_of
+from llmpi.quality.squad.evaluate import merge
+from llmpi.quality.squad.shards import MixedEnginesError, answer_shard, range_of, together
 from llmpi.records import failed, sha256_of_json
 
 SQUAD = json.loads((ROOT / "config/data/field_qa.json").read_text())

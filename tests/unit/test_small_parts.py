@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi import layout
-from llmpi.device import environment
 from llmpi.device.install import NO_AMX, engine_flags
+from llmpi.device.machine import environment
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.quantize import parse_fallbacks
-from llmpi.jobs import job
 from llmpi.quant_types import ALIASES, FTYPES, NEEDS_IMATRIX
 from llmpi.records import read_json, sha256_of, whole_file, write_json
-from llmpi.runs import Session, expand_runs, sessions, variants
-from llmpi.study import Study
+from llmpi.script import job
+from llmpi.study.runs import Session, expand_runs, sessions, variants
+from llmpi.study.study import Study
 
 # --- records --------------------------------------------------------------------------------------
 

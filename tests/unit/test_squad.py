@@ -9,11 +9,11 @@ import squad_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmpi.device.answers import exact, f1, normalize
+from llmpi.engine.answers import exact, f1, normalize
 from llmpi.errors import LlmpiError
-from llmpi.quality import squad
-from llmpi.quality.evaluate import summarize
-from llmpi.quality.squad import (
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.evaluate import summarize
+from llmpi.quality.squad.metric import (
     Answered,
     Paragraph,
     Question,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpi.quality.stopping import bounds, decide, fewest_paragraphs, log_money
+from llmpi.quality.squad.stopping import bounds, decide, fewest_paragraphs, log_money
 
 LOSSES = st.lists(st.floats(-1, 1), max_size=60)
 # Rows of equal losses: long enough to come to a decision.

@@ -9,12 +9,12 @@ import pytest
 from pyarrow import parquet
 from support import ROOT
 
-from llmpi.report import columns as columns_module
-from llmpi.report.columns import columns, reference
-from llmpi.report.llama_bench import FIELDS, write_llama_bench
-from llmpi.report.parquet import write_parquet
-from llmpi.report.summary import summarize
-from llmpi.study import Study
+from llmpi.study.study import Study
+from llmpi.summary import columns as columns_module
+from llmpi.summary.columns import columns, reference
+from llmpi.summary.llama_bench import FIELDS, write_llama_bench
+from llmpi.summary.parquet import write_parquet
+from llmpi.summary.study import summarize
 
 EVERY_TASK = {
     "qa": {"task": "squad", "squad_file": "qa.json"},

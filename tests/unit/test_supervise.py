@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpi.device.supervise import Death, OwnerGoneError, supervise
+from llmpi.engine.supervise import Death, OwnerGoneError, supervise
 
 READ = "import json, os, signal, sys, time; job = json.load(open(sys.argv[1]));"
 CHILDREN = {
@@ -100,7 +100,7 @@ def test_owner_that_goes_takes_the_child_along(tmp_path: Path, goodbye: bytes) -
 def test_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     code = (
-        "from llmpi.device.supervise import supervise\n"
+        "from llmpi.engine.supervise import supervise\n"
         f"supervise('child_hangs', {json.dumps({'pid': str(pid)})}, log=print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])

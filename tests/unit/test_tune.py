@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.tuning import BASE, Board, found, predicted, random_slowness
 from llmpi.errors import CellError
 from llmpi.records import Record
-from llmpi.study import Tune
+from llmpi.study.tuning import Tune
 from llmpi.tune.interval import signed_rank_interval
 from llmpi.tune.looks import agreement
 from llmpi.tune.proposals import Proposals

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device import engine_info, environment
+from llmpi.device.machine import environment
+from llmpi.engine import info as engine_info
 from llmpi.errors import LlmpiError
 from llmpi.records import failed, sha256_of
 from llmpi.remote import tune as remote_tune
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
-from llmpi.study import LocalDevice, Runtime, Tune, Workload
+from llmpi.study.devices import LocalDevice
+from llmpi.study.measuring import Runtime, Workload
+from llmpi.study.tuning import Tune
 
 SPACE: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
 SPACE |= {"ubatch_tokens": [2], "kv_cache": ["q4_0"]}

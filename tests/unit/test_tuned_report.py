@@ -7,9 +7,9 @@ import pytest
 
 from llmpi import layout
 from llmpi.records import failed, write_json
-from llmpi.report.page import write_page
-from llmpi.report.summary import summarize
-from llmpi.study import Study
+from llmpi.report.page.write import write_page
+from llmpi.study.study import Study
+from llmpi.summary.study import summarize
 
 EVIL = "<script>alert(1)</script>"
 SESSION = {"study": "s", "device": "pi", "model": "m", "runtime": "tuned"}

@@ -6,9 +6,9 @@ import pytest
 from support import planned_jobs, run_snakemake
 
 from llmpi import layout
-from llmpi.config_file import load_study
 from llmpi.records import write_json
-from llmpi.report.summary import summarize
+from llmpi.study.file import load_study
+from llmpi.summary.study import summarize
 
 
 def test_memo_in_the_languages_asked_for(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

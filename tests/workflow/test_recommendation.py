@@ -7,9 +7,9 @@ import yaml
 from support import run_snakemake
 
 from llmpi import layout
-from llmpi.config_file import load_study
 from llmpi.records import read_json, write_json
-from llmpi.report.summary import summarize
+from llmpi.study.file import load_study
+from llmpi.summary.study import summarize
 
 DECIDING = {
     "constraints": {"tps_at_least": 5, "memory_at_most": "4G"},

@@ -19,38 +19,43 @@ RULES = {
 # Modules whose edits cannot change what a result says: logging, errors, paths (visible as inputs
 # and outputs), how files are written, how a host is reached, and tables held against the engine.
 PLUMBING = {
-    "config_file",
-    "device/engine_info",
-    "device/say",
-    "device/supervise",
+    "study/file",
+    "engine/info",
+    "engine/progress",
+    "engine/supervise",
     "errors",
-    "jobs",
+    "script",
     "layout",
-    "lock",
+    "sources_lock",
     "quant_types",
     "records",
     "remote/connection",
     "remote/transfer",
-    "runs",
+    "study/runs",
 }
 # What a script starts by name or by its text, in a process of its own or on the device.
 STARTED = {
-    "check_devices": ["device/environment"],
+    "check_devices": ["device/machine/environment"],
     "convert_to_gguf": ["gguf/hf_to_gguf"],
-    "benchmark_device": ["device/bandwidth", "device/cli", "device/measure"],
-    "evaluate_lm_eval": ["quality/lm_eval_model"],
+    "benchmark_device": ["device/measure/bandwidth", "device/cli", "device/measure/process"],
+    "evaluate_lm_eval": ["quality/lm_eval/model"],
     "train_qat": ["train/__main__"],
     "build_wheel": [
-        "device/bandwidth",
-        "device/canary",
+        "device/measure/bandwidth",
+        "device/monitor/canary",
         "device/cli",
-        "device/measure",
-        "device/monitor",
-        "device/releases",
-        "device/serve",
-        "device/turn",
+        "device/measure/process",
+        "device/monitor/process",
+        "device/service/releases",
+        "device/service/serve",
+        "device/measure/turn_process",
     ],
-    "tune_runtime": ["device/bandwidth", "device/cli", "device/measure", "device/turn"],
+    "tune_runtime": [
+        "device/measure/bandwidth",
+        "device/cli",
+        "device/measure/process",
+        "device/measure/turn_process",
+    ],
 }
 
 

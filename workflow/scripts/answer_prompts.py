@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.own_prompts import answer_prompts
+from llmpi.quality.ab.evaluate import answer_prompts
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

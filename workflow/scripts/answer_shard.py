@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.shards import answer_shard
+from llmpi.quality.squad.shards import answer_shard
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import is_ok, read_json, write_json
 from llmpi.remote.benchmark import benchmark
+from llmpi.script import job
 
 
 def main(

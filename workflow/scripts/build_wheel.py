@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.remote.wheel import build
+from llmpi.script import job
 
 
 def main(*, project: Path, wheel: Path) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from llmpi.gguf.calibrate import calibrate
-from llmpi.jobs import job
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

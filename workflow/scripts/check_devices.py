@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import whole_file
 from llmpi.remote.check import check_devices, table
+from llmpi.script import job
 
 log = logging.getLogger("llmpi")
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.quality.parity import compare
 from llmpi.records import read_json, write_json
 from llmpi.remote.parity import predict_there
+from llmpi.script import job
 
 
 def main(

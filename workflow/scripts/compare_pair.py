@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.pairs import compare_pair
+from llmpi.quality.ab.pairs import compare_pair
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import read_json, write_json
 from llmpi.remote.deploy import deploy
+from llmpi.script import job
 
 
 def main(

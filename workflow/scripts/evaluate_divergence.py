@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.divergence import divergence
+from llmpi.quality.divergence.evaluate import divergence
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.harness import Settings, evaluate_lm_eval
+from llmpi.quality.lm_eval.evaluate import Settings, evaluate_lm_eval
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(*, gguf: Path, manifest: Path, spec: Settings, threads: int, out: Path) -> None:

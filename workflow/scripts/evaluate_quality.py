@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.descent import Step
-from llmpi.quality.evaluate import evaluate
+from llmpi.quality.squad.descent import Step
+from llmpi.quality.squad.evaluate import evaluate
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.models.fetch import fetch
 from llmpi.records import write_json
+from llmpi.script import job
 
 
 def main(*, spec: dict, manifest: Path) -> None:

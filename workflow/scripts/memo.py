@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import read_json, whole_file
 from llmpi.report.memo.facts import facts
 from llmpi.report.memo.pdf import write_pdf
 from llmpi.report.memo.text import render
+from llmpi.script import job
 
 
 def main(*, summary: Path, recommendation: Path, language: str, markdown: Path, pdf: Path) -> None:

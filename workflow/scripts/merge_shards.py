@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.evaluate import merge
+from llmpi.quality.squad.evaluate import merge
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(*, shards: list[Path], manifest: Path, questions: Path, spec: dict, out: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.quality.parity import predict_here
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(*, gguf: Path, manifest: Path, threads: int, out: Path) -> None:

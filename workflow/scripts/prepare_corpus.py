@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.corpus import load_corpus
+from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.records import write_json
+from llmpi.script import job
 
 
 def main(*, spec: dict, corpus: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.questions import prepare
+from llmpi.quality.squad.questions import prepare
 from llmpi.records import write_json
+from llmpi.script import job
 
 
 def main(*, spec: dict, out: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import write_json
 from llmpi.remote.provision import Parts, provision
+from llmpi.script import job
 
 
 def main(*, name: str, spec: dict, parts: Parts | None, receipt: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
-from llmpi.jobs import job
 from llmpi.records import read_json, write_json
-from llmpi.study import Constraints, Cost
+from llmpi.script import job
+from llmpi.study.decision import Constraints, Cost
 
 
 def main(*, summary: Path, constraints: dict | None, cost: dict | None, out: Path) -> None:

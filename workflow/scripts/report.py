@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import read_json
-from llmpi.report.page import write_page
+from llmpi.report.page.write import write_page
+from llmpi.script import job
 
 
 def main(*, summary: Path, recommendation: Path, page: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
-from llmpi.quality.divergence import reference
+from llmpi.quality.divergence.evaluate import reference
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 
 
 def main(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import write_json
+from llmpi.script import job
 from llmpi.train.small import start
 
 

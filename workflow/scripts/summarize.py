@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import write_json
-from llmpi.report.llama_bench import write_llama_bench
-from llmpi.report.parquet import write_parquet
-from llmpi.report.summary import summarize, write_csv
-from llmpi.study import Study
+from llmpi.script import job
+from llmpi.study.study import Study
+from llmpi.summary.llama_bench import write_llama_bench
+from llmpi.summary.parquet import write_parquet
+from llmpi.summary.study import summarize, write_csv
 
 
 def main(*, spec: dict, csv: Path, parquet: Path, speed: Path, summary: Path) -> None:

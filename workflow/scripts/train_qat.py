@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.layout import BASE_QUANT
 from llmpi.quant_types import type_of
 from llmpi.records import read_json, write_json
+from llmpi.script import job
 from llmpi.train.qat import train_qat
 
 

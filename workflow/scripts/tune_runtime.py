@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from llmpi.jobs import job
 from llmpi.records import read_json, write_json
 from llmpi.remote.tune import tune_runtime
+from llmpi.script import job
 
 
 def main(

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from llmpi.decide.pareto import Z95, Estimate, Objective, told_apart
+from llmpi.decide.pareto import Objective, told_apart
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
 from llmpi.records import Record, is_ok
+from llmpi.summary.estimate import Z95, Estimate
 
 Row = dict[str, Any]
 
@@ -99,7 +100,7 @@ def candidates(summary: Record, workload: str, task: str | None) -> list[Candida
     """The candidates of a workload, in the order of the summary's rows.
 
     Args:
-        summary: of `llmpi.report.summary.summarize`.
+        summary: of `llmpi.summary.study.summarize`.
         task: `squad` task whose F1 is the quality; None where the study has none.
 
     Raises:

@@ -21,16 +21,17 @@ from llmpi.decide.candidates import (
     kills,
     shown,
 )
-from llmpi.decide.pareto import Estimate, Objective, Step, front, groups, narrow
+from llmpi.decide.pareto import Objective, Step, front, groups, narrow
 from llmpi.records import Record
-from llmpi.study import Constraints
+from llmpi.study.decision import Constraints
+from llmpi.summary.estimate import Estimate
 
 
 def recommend(summary: Record, constraints: Constraints) -> Record:
     """What to take, per device and overall.
 
     Args:
-        summary: of `llmpi.report.summary.summarize`; one workload of it is decided on.
+        summary: of `llmpi.summary.study.summarize`; one workload of it is decided on.
 
     Returns:
         `study`, `workload`, `task` (None: quality was not scored), `prefer`, `constraints` (those

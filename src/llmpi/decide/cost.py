@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from llmpi.decide.hat import hat_gain
 from llmpi.quant_types import is_trained
 from llmpi.records import Record, is_ok
-from llmpi.study import (
+from llmpi.study.decision import (
     CloudApi,
     Cost,
     Figure,
@@ -69,7 +69,7 @@ def costs(summary: Record, cost: Cost, recommendation: Record) -> Record:
     """The money of every device whose hardware is stated.
 
     Args:
-        summary: of `llmpi.report.summary.summarize`.
+        summary: of `llmpi.summary.study.summarize`.
         recommendation: of `llmpi.decide.choice.recommend`; the picks are what runs.
 
     Returns:

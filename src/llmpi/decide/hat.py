@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from llmpi.records import Record
-from llmpi.study import Cost
+from llmpi.study.decision import Cost
 
 Row = dict[str, Any]
 

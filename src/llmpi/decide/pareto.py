@@ -6,28 +6,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import hypot
-from statistics import NormalDist
 from typing import Generic, NamedTuple, TypeVar
 
+from llmpi.summary.estimate import Estimate
+
 T = TypeVar("T")
-
-Z95 = NormalDist().inv_cdf(0.975)
-"""Standard errors to either end of a 95 % interval."""
-
-
-class Estimate(NamedTuple):
-    """A number with its 95 % interval, in one unit.
-
-    Args:
-        low, high: None where no spread was seen, which is no proof that there is none; both are
-            `value` where it is exact.
-        kind: numbers of different kinds (energy tiers) are never ranked against each other.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    kind: str = ""
 
 
 def told_apart(a: Estimate, b: Estimate) -> bool:

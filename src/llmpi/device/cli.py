@@ -11,9 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmpi.device import block, cell, engine_info, environment, jobs, meters, parity, store
-from llmpi.device.limits import NotPermittedError
-from llmpi.device.supervise import OwnerGoneError
+from llmpi.device import store
+from llmpi.device.machine import environment, meters
+from llmpi.device.machine.limits import NotPermittedError
+from llmpi.device.measure import detached as jobs
+from llmpi.device.measure import parity
+from llmpi.device.measure import session as cell
+from llmpi.device.measure import turns as block
+from llmpi.engine import info as engine_info
+from llmpi.engine.supervise import OwnerGoneError
 
 Request = dict[str, Any]
 
@@ -108,13 +114,13 @@ COMMANDS: dict[str, Callable[[Request], Any]] = {
 }
 
 
-# What looks after a running service, each a module of that name with a `main`. Loaded by name: a
+# What looks after a running service, each a module with a `main`. Loaded by name: a
 # measurement needs none of it, and an edit there redoes no measurement.
 OPERATING = {
-    "canary": "Ask a running service a fixed question set",
-    "monitor": "Export the machine and the canary to Prometheus",
-    "releases": "Make, switch or remove releases of the service",
-    "serve": "Serve a release over HTTP, until told to stop",
+    "canary": ("monitor.canary", "Ask a running service a fixed question set"),
+    "monitor": ("monitor.process", "Export the machine and the canary to Prometheus"),
+    "releases": ("service.releases", "Make, switch or remove releases of the service"),
+    "serve": ("service.serve", "Serve a release over HTTP, until told to stop"),
 }
 
 
@@ -125,13 +131,14 @@ def _to_stderr(line: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in OPERATING:
-        return importlib.import_module(f"llmpi.device.{arguments[0]}").main(arguments[1:])
+        module, _ = OPERATING[arguments[0]]
+        return importlib.import_module(f"llmpi.device.{module}").main(arguments[1:])
     parser = argparse.ArgumentParser(prog="llmpi-device", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         one.add_argument("request", nargs="?", type=json.loads, default={}, help="a JSON object")
-    for name, words in OPERATING.items():
+    for name, (_, words) in OPERATING.items():
         commands.add_parser(name, help=words)
     args = parser.parse_args(arguments)
     try:

@@ -130,7 +130,7 @@ def _held(store: Path) -> int:
 
 
 def _released(store: Path) -> list[Path]:
-    """Model files of the service's releases (`llmpi.device.releases`)."""
+    """Model files of the service's releases (`llmpi.device.service.releases`)."""
     return list((store / "service/releases").glob("*/model.gguf"))
 
 

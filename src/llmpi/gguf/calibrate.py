@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from llmpi.device.say import Progress
-from llmpi.device.supervise import Death, supervise
+from llmpi.engine.progress import Progress
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
-from llmpi.jobs import tell
 from llmpi.records import Record, failed, is_ok, now, sha256_of, sha256_of_text, whole_file
+from llmpi.script import tell
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ def _run(job: Record) -> Record:
 
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
-    from llmpi.device import engine_info
-    from llmpi.device.engine import EngineError
+    from llmpi.engine import info as engine_info
+    from llmpi.engine.llama import EngineError
 
     engine_info.log_to(sys.stderr.write)
     try:
@@ -105,7 +105,7 @@ def measure(job: dict[str, Any]) -> Record:
     Raises:
         LlmpiError, EngineError, OSError: as `calibrate` and `Collector` say.
     """
-    from llmpi.device import engine_info
+    from llmpi.engine import info as engine_info
     from llmpi.gguf import imatrix
     from llmpi.gguf.moments import Collector
 

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from llmpi.device.supervise import Death, supervise
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError
 from llmpi.records import Record
 

@@ -11,11 +11,11 @@ import os
 import shutil
 from pathlib import Path
 
-from llmpi.device.supervise import Death, supervise
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import engine_source
-from llmpi.jobs import tell
 from llmpi.records import Record
+from llmpi.script import tell
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from llmpi.device.supervise import Death, supervise
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError
 from llmpi.gguf import ggml
 from llmpi.records import Record

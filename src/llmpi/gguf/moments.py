@@ -10,10 +10,10 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from llmpi.device.engine import Engine, EngineError, Settings
+from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.gguf import ggml
 from llmpi.gguf.imatrix import Moments
-from llmpi.quality.windows import bos_of, plain_tokens
+from llmpi.quality.divergence.windows import bos_of, plain_tokens
 
 CHUNK_TOKENS = 512
 """llama-imatrix's n_ctx, and its n_ubatch."""

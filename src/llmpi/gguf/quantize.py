@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from llmpi.device.supervise import Death, supervise
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
 from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, type_of, wants_imatrix
@@ -170,7 +170,7 @@ def main(job: str, out: str) -> None:
     """In the child: quantize, and say which engine did it."""
     import llama_cpp
 
-    from llmpi.device import engine_info
+    from llmpi.engine import info as engine_info
     from llmpi.gguf.imatrix import read
 
     engine_info.log_to(sys.stderr.write)

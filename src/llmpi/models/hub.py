@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 
 from llmpi.errors import LlmpiError
 from llmpi.hub import explained, resolve
-from llmpi.lock import locked
 from llmpi.models.fetch import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
 from llmpi.models.hub_download import Missing, sha256_or_none
+from llmpi.sources_lock import locked
 
 CARD = "README.md"
 """The model card; its head states the licence."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.config_file import load_study
 from llmpi.errors import LlmpiError
 from llmpi.operate import host, service
 from llmpi.operate.release import devices_of, release_for, service_of
@@ -16,7 +15,9 @@ from llmpi.records import Record
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.provision import Parts
 from llmpi.remote.wheel import build
-from llmpi.study import Service, Study
+from llmpi.study.file import load_study
+from llmpi.study.service import Service
+from llmpi.study.study import Study
 
 SERVER_LOCK = Path("envs/serve.lock")
 

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from llmpi import layout
-from llmpi.device import answers, canary
-from llmpi.device.supervise import Death, supervise
+from llmpi.device.monitor import canary
+from llmpi.engine import answers
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
-from llmpi.jobs import tell
-from llmpi.quality import squad
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
-from llmpi.quality.prompt import messages
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.prompt import messages
 from llmpi.records import Record, is_ok, now, read_json
-from llmpi.runs import Session, Variant, sessions, stands_for
-from llmpi.study import SquadTask, Study
+from llmpi.script import tell
+from llmpi.study.quality import SquadTask
+from llmpi.study.runs import Session, Variant, sessions, stands_for
+from llmpi.study.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,8 @@ def expectation(
     Returns:
         `questions` (`prompt`, `golds`, `answer`), `prefixes` (`prompt`, `next`), `max_new_tokens`,
         `speed` (`prompt`, `prompt_tokens`, `output_tokens`), `limits` (see
-        `llmpi.device.canary.LIMITS`), `reference` (what the limits were made of), and what it is
-        an expectation of: `study`, `device`, `model`, `quant`, `runtime`, `workload`,
+        `llmpi.device.monitor.canary.LIMITS`), `reference` (what the limits were made of), and what
+        it is an expectation of: `study`, `device`, `model`, `quant`, `runtime`, `workload`,
         `gguf_sha256`, `gguf_bytes`.
 
     Raises:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmpi.config_file import load_study
 from llmpi.records import whole_file, write_json
+from llmpi.study.file import load_study
 
 
 def add_to(commands: Any, config: argparse.ArgumentParser) -> None:

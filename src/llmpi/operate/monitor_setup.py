@@ -4,7 +4,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from llmpi.device.meters import ON_DEVICE
+from llmpi.device.machine.meters import ON_DEVICE
 from llmpi.errors import LlmpiError
 from llmpi.records import Record
 

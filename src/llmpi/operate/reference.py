@@ -14,11 +14,11 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from llmpi.device import engine_info
-from llmpi.device.engine import Engine, EngineError, Settings
-from llmpi.device.text import TEXT
-from llmpi.quality.chat import ChatFormat
-from llmpi.quality.schedule import common_prefix
+from llmpi.engine import info as engine_info
+from llmpi.engine.fixed_text import TEXT
+from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.batching.schedule import common_prefix
 
 BATCH_TOKENS = 512
 """As the server has it by default."""

@@ -9,8 +9,10 @@ from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.operate.expectation import expectation
 from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json, write_json
-from llmpi.runs import Variant, stands_for
-from llmpi.study import ServedVariant, Service, Study, group_of
+from llmpi.study.devices import group_of
+from llmpi.study.runs import Variant, stands_for
+from llmpi.study.service import ServedVariant, Service
+from llmpi.study.study import Study
 
 log = logging.getLogger(__name__)
 

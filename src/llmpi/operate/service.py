@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from llmpi.errors import LlmpiError
 from llmpi.operate import host
+from llmpi.operate.device_runtime import ask, install_runtime
 from llmpi.operate.monitor_setup import monitor_config
 from llmpi.operate.release import Release, service_of
 from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, units
@@ -15,8 +16,8 @@ from llmpi.records import Record, is_ok, read_json
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.provision import Parts, provision
-from llmpi.remote.serving import ask, install_runtime
-from llmpi.study import Service, Study
+from llmpi.study.service import Service
+from llmpi.study.study import Study
 
 log = logging.getLogger(__name__)
 

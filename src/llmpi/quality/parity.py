@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
-from llmpi.device import parity
+from llmpi.device.measure import parity
 from llmpi.records import Record, failed, is_ok
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ TOP1_AT_LEAST_PCT = 85.0
 
 
 def predict_here(gguf: Path, manifest: Record, *, threads: int) -> Record:
-    """The record of `llmpi.device.parity.predict`, made here, and the `gguf_sha256`.
+    """The record of `llmpi.device.measure.parity.predict`, made here, and the `gguf_sha256`.
 
     Args:
         manifest: of `gguf`; a failed one is passed on.

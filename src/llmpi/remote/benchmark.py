@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llmpi.device.energy import add_energy
+from llmpi.device.machine.energy import add_energy
 from llmpi.errors import LlmpiError
-from llmpi.jobs import tell
 from llmpi.records import Record, is_ok, now, sha256_of_json
 from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline, plug_sampling
+from llmpi.script import tell
 
 log = logging.getLogger(__name__)
 

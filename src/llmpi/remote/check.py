@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmpi.device.meters import ON_DEVICE
+from llmpi.device.machine.meters import ON_DEVICE
 from llmpi.errors import LlmpiError
 from llmpi.records import Record
 from llmpi.remote.connection import Device, LinkError, connected

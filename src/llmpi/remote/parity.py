@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from llmpi.jobs import tell
 from llmpi.records import Record, is_ok
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
+from llmpi.script import tell
 
 
 def predict_there(
     name: str, spec: dict[str, Any], *, what: str, receipt: Record, gguf: Path
 ) -> Record:
-    """The record of `llmpi.device.parity.predict`, made there, and the `gguf_sha256`.
+    """The record of `llmpi.device.measure.parity.predict`, made there, and the `gguf_sha256`.
 
     An engine that dies is a result. It is short and changes nothing, so it hangs on the connection:
     where that breaks, the device ends it, and Snakemake tries again.

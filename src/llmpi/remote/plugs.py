@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmpi.device.energy import JOULES_PER_WH, Samples
-from llmpi.device.meters import AT_WORKSTATION
+from llmpi.device.machine.energy import JOULES_PER_WH, Samples
+from llmpi.device.machine.meters import AT_WORKSTATION
 
 log = logging.getLogger(__name__)
 

@@ -62,13 +62,13 @@ def provision(name: str, spec: dict[str, Any], parts: Parts | None) -> Record:
 
 
 def probe(device: Device) -> Record:
-    """`llmpi.device.environment.everything` of a device that need not have llmpi.
+    """`llmpi.device.machine.environment.everything` of a device that need not have llmpi.
 
     Raises:
         LlmpiError: the Python there is missing or too old.
     """
     _check_python(device)
-    found = importlib.util.find_spec("llmpi.device.environment")
+    found = importlib.util.find_spec("llmpi.device.machine.environment")
     assert found and found.origin
     text = Path(found.origin).read_text(encoding="utf-8")
     return json.loads(device.run([device.python, "-I", "-c", text, device.store]).stdout)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.errors import CellError
-from llmpi.jobs import tell
 from llmpi.records import Record, failed, is_ok, now, read_json, sha256_of_json, write_json
 from llmpi.remote.benchmark import detached
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline
+from llmpi.script import tell
 from llmpi.tune.search import search
 from llmpi.tune.space import Space, levels_of
 
@@ -96,7 +96,7 @@ class Blocks:
     """Has blocks measured, one after the other, each of them once.
 
     Args:
-        job: what all blocks have in common, see `llmpi.device.block`.
+        job: what all blocks have in common, see `llmpi.device.measure.turns`.
         identity: what else decides what is measured.
         kept: their folder.
     """

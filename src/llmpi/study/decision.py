@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from llmpi.study.parts import Bytes, Id, Part
+from llmpi.study.fields import Bytes, Id, Part
 
 Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Aim = Literal["quality", "speed", "energy", "memory"]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from llmpi.study.fields import Bytes, Id, Part
 from llmpi.study.meters import Meter, NoMeter
-from llmpi.study.parts import Bytes, Id, Part
 
 Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Part
+from llmpi.study.fields import Part
 
 PASSAGE_TOKENS = 64
 """The least that a text and the beginning of its copy take."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmpi.study.parts import Part
+from llmpi.study.fields import Part
 
 
 class Metered(Part):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Id, InsidePath, Part, Quants, RepoId, Revision, Sha256, which
+from llmpi.study.fields import Id, InsidePath, Part, Quants, RepoId, Revision, Sha256, which
 from llmpi.study.training import Training
 
 

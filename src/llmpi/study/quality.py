@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llmpi.study.parts import Bytes, Part, RepoId, Revision, TextSource, one_of
+from llmpi.study.fields import Bytes, Part, RepoId, Revision, TextSource, one_of
 
 
 class SquadTask(Part):

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Bytes, Id, Part, Quant, unique
+from llmpi.study.fields import Bytes, Id, Part, Quant, unique
 
 
 class ServedVariant(Part):

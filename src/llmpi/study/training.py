@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.parts import Part, TextSource
+from llmpi.study.fields import Part, TextSource
 
 
 class Calibration(Part):

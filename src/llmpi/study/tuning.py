@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from llmpi.study.fields import Bytes, Id, Part
 from llmpi.study.measuring import KvType, PromptLookup, Switch
-from llmpi.study.parts import Bytes, Id, Part
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 

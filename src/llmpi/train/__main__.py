@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from llmpi.device import engine_info
-from llmpi.device.engine import EngineError
-from llmpi.device.say import say
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import EngineError
+from llmpi.engine.progress import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
 from llmpi.records import Record, is_ok, sha256_of
-from llmpi.study import Training
+from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of
 from llmpi.train.student import Student, weights_of

@@ -9,11 +9,11 @@ import os
 import shutil
 from pathlib import Path
 
-from llmpi.device.supervise import Death, supervise
+from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
-from llmpi.jobs import tell
 from llmpi.records import Record, failed, is_ok, whole_file
-from llmpi.study import Training
+from llmpi.script import tell
+from llmpi.study.training import Training
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def train_qat(
         base_manifest: of `base`; a failed one is passed on.
         quant: a name of `FTYPES`; which tensor gets which type is llama.cpp's choice.
         spec: fields of `llmpi.study.Training`; what is left out has its default.
-        corpus: of `llmpi.quality.corpus.load_corpus`; a failed one is passed on.
+        corpus: of `llmpi.quality.divergence.corpus.load_corpus`; a failed one is passed on.
         checkpoints: a folder for what is done so far, so that an interrupted training goes on
             where it stopped, to the same weights; removed at a good end, kept at any other.
 

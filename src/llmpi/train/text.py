@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmpi.device.engine import Engine, Settings
+from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import LlmpiError
 
 Windows = np.ndarray

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from llmpi.device.say import say
+from llmpi.engine.progress import say
 from llmpi.errors import CellError
 from llmpi.records import Record, sha256_of_json, whole_file
-from llmpi.study import Training
+from llmpi.study.training import Training
 from llmpi.train import loss as losses
 from llmpi.train.llama import Shape, Weights, hidden_states, output_name
 from llmpi.train.student import Student

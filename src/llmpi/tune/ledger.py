@@ -17,7 +17,8 @@ from llmpi.tune.looks import Look, agreement, look
 from llmpi.tune.space import Setting, Space
 
 Measure = Callable[[list[Record]], Record]
-"""Turns in order (`runtime`, `check`, `timeout_s`) -> the record of `llmpi.device.block`."""
+"""Turns in order (`runtime`, `check`, `timeout_s`) -> the record of
+`llmpi.device.measure.turns`."""
 
 SLOW, SPARE_S = 4.0, 10.0
 """A challenger's turn that takes `SLOW` times as long as the base's, and a little, is ended."""

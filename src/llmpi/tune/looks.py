@@ -29,7 +29,7 @@ class Look(NamedTuple):
 def look(turn: Record, weights: Mapping[str, float], objective: str) -> Look:
     """
     Args:
-        turn: of `llmpi.device.turn`, status `ok`.
+        turn: of `llmpi.device.measure.turn_process`, status `ok`.
         weights: of the workloads that count, their sum 1.
     """
     seconds = {name: _medians(done) for name, done in turn["workloads"].items()}
@@ -38,7 +38,8 @@ def look(turn: Record, weights: Mapping[str, float], objective: str) -> Look:
 
 
 def agreement(base: Record, other: Record) -> Record:
-    """How far what is predicted changes with a setting, see `llmpi.device.turn.output`.
+    """How far what is predicted changes with a setting, see
+    `llmpi.device.measure.turn_process.output`.
 
     Returns:
         `top1_pct`, the share of positions with the same likeliest token; `kl_nats`, the mean of

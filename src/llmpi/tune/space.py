@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmpi.study import Runtime
+from llmpi.study.measuring import Runtime
 
 Setting = tuple[int, ...]
 """Which of its levels each key of the space has, in the space's order; 0 is the base's own."""

@@ -21,7 +21,7 @@ def facts(summary: Record, recommendation: Record) -> Record:
     """The memo's content.
 
     Args:
-        summary: of `llmpi.report.summary.summarize`.
+        summary: of `llmpi.summary.study.summarize`.
         recommendation: of `llmpi.decide.choice.recommend`, with `money`, over its `classes`.
 
     Returns:

@@ -1,0 +1,202 @@
+"""Energy out of samples of power, over exactly the seconds that count."""
+
+import statistics
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from llmpi.device.machine.meters import RESOLUTION_W, TIERS
+
+JOULES_PER_WH = 3600.0
+COUNTER_STEPS = 50
+"""A counter that advances by so many of its steps in a window is within about 1 % there."""
+
+
+class Window(NamedTuple):
+    """Seconds on the clock that the samples are stamped with."""
+
+    start: float
+    end: float
+
+
+class Samples(NamedTuple):
+    """Stamps in seconds, rising; and for each the power in W, the counter's energy in J, or both.
+
+    A list is empty where the meter has no such thing; `resolution_j` is the counter's last digit.
+    """
+
+    times: Sequence[float]
+    powers_w: Sequence[float]
+    counter_j: Sequence[float]
+    resolution_j: float = 0.0
+
+
+class NoEnergyError(Exception):
+    """The samples do not cover a window; the message says how."""
+
+
+def energy_j(samples: Samples, window: Window, *, by_counter: bool) -> float:
+    """Joules in a window: the counter's difference, or power by the trapezoid rule.
+
+    Between samples both are taken as straight lines.
+
+    Raises:
+        NoEnergyError: the window reaches beyond the samples.
+    """
+    times = samples.times
+    if not times or window.start < times[0] or window.end > times[-1]:
+        raise NoEnergyError("the meter's samples do not cover the whole measurement")
+    if by_counter:
+        start_j, end_j = (_at(times, samples.counter_j, end) for end in window)
+        return end_j - start_j
+    first, last = bisect_right(times, window.start), bisect_left(times, window.end)
+    stamps = [window.start, *times[first:last], window.end]
+    powers = [
+        _at(times, samples.powers_w, window.start),
+        *samples.powers_w[first:last],
+        _at(times, samples.powers_w, window.end),
+    ]
+    return sum(
+        (stamps[i + 1] - stamps[i]) * (powers[i] + powers[i + 1]) / 2
+        for i in range(len(stamps) - 1)
+    )
+
+
+def counter_step_j(samples: Samples) -> float:
+    """What the counter advances by: its last digit, or more where it is renewed more rarely.
+
+    A counter that sometimes stands still between two samples is renewed more rarely than sampled.
+    """
+    pairs = zip(samples.counter_j, samples.counter_j[1:], strict=False)
+    advances = [later - earlier for earlier, later in pairs]
+    if min(advances, default=0.0) > 0:
+        return samples.resolution_j
+    return min((advance for advance in advances if advance > 0), default=float("inf"))
+
+
+def prefers_counter(samples: Samples, windows: Sequence[Window]) -> bool:
+    """Whether the counter is the better witness: the only one, or fine enough in every window."""
+    if not samples.powers_w or not samples.counter_j:
+        return bool(samples.counter_j)
+    enough_j = COUNTER_STEPS * counter_step_j(samples)
+    return all(energy_j(samples, window, by_counter=True) >= enough_j for window in windows)
+
+
+def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
+    i = min(max(bisect_right(times, when), 1), len(times) - 1)
+    span = times[i] - times[i - 1]
+    share = (when - times[i - 1]) / span if span else 0.0
+    return values[i - 1] + share * (values[i] - values[i - 1])
+
+
+def add_energy(session: dict[str, Any], samples: Samples | str, meter: dict[str, Any]) -> None:
+    """Give everything in a session that was measured its `energy`, see `energy_of`."""
+    for cell, part in measured(session):
+        record = {"idle": session["idle"], **cell, **part}
+        part["energy"] = energy_of(record, samples, meter)
+
+
+def measured(session: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What was measured by itself: each cell and its part with repetitions, which is the cell, or
+    one for each number of conversations side by side."""
+    for cell in session["workloads"].values():
+        if cell["status"] == "ok":
+            parts = cell.get("levels", [cell])
+            yield from ((cell, part) for part in parts if part["status"] == "ok")
+
+
+def energy_of(
+    record: dict[str, Any], samples: Samples | str, meter: dict[str, Any]
+) -> dict[str, Any]:
+    """The energy of a workload.
+
+    Args:
+        record: of `llmpi.device.measure.single`, or a level of `llmpi.device.measure.concurrent`
+            with its `workload`, and the session's `idle`, on the clock of `samples`. Tokens are
+            those of all conversations.
+        samples: or why there are none.
+        meter: its config; `accuracy_pct` is what its maker promises.
+
+    Returns:
+        `status`; `tier`; `idle_power_w`; and for `pp` and `tg`: `energy_j` of each repetition,
+        whether `by` the meter's `counter` or its `power`, the mean `power_w`, `j_per_token` and its
+        `uncertainty_j_per_token` (one standard deviation: the meter's accuracy, its resolution and
+        the standard error over the repetitions, added in quadrature). Without samples only
+        `status` and `reason`: no meter, no joules.
+    """
+    tier = TIERS.get(meter["kind"])
+    if isinstance(samples, str):
+        return {"status": "none", "tier": tier, "reason": samples}
+    repetitions = record["repetitions"]
+    each = {"pp": record["workload"]["prompt_tokens"], "tg": len(repetitions[0]["itl_s"])}
+    tokens = {phase: record.get("conversations", 1) * count for phase, count in each.items()}
+    windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
+    idle = [Window(*record["idle"])] if record["idle"] else []
+    try:
+        [idle_power_w] = [_phase(samples, [w], 1, meter)["power_w"] for w in idle] or [None]
+        phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
+    except NoEnergyError as error:
+        return {"status": "none", "tier": tier, "reason": str(error)}
+    steps = [b - a for a, b in zip(samples.times, samples.times[1:], strict=False)]
+    return {
+        "status": "ok",
+        "tier": tier,
+        "meter": meter["kind"],
+        "idle_power_w": meter.get("idle_power_w", idle_power_w),
+        "samples": len(samples.times),
+        "sample_interval_s": statistics.median(steps),
+        "longest_gap_s": max(steps),
+        **phases,
+    }
+
+
+def _phase(
+    samples: Samples, windows: Sequence[Window], tokens: int, meter: dict[str, Any]
+) -> dict[str, Any]:
+    by_counter = prefers_counter(samples, windows)
+    energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
+    seconds, count = sum(window.end - window.start for window in windows), len(windows)
+    per_token = [energy / tokens for energy in energies]
+    mean = statistics.fmean(per_token)
+    spread = statistics.stdev(per_token) / count**0.5 if count > 1 else 0.0
+    accuracy = mean * (meter.get("accuracy_pct") or 0.0) / 100
+    if by_counter:
+        # Both ends of a window are rounded to a step: its energy is uniform within it, twice.
+        resolution = counter_step_j(samples) / 6**0.5 / count**0.5 / tokens
+    else:
+        resolution = RESOLUTION_W.get(meter["kind"], 0.0) / 12**0.5 * seconds / count / tokens
+    return {
+        "by": "counter" if by_counter else "power",
+        "energy_j": energies,
+        "power_w": sum(energies) / seconds,
+        "j_per_token": mean,
+        "uncertainty_j_per_token": (spread**2 + accuracy**2 + resolution**2) ** 0.5,
+    }
+
+
+def _pp(repetition: dict[str, Any]) -> Window:
+    start = repetition["start_s"]
+    return Window(start, start + repetition["pp_s"])
+
+
+def _tg(repetition: dict[str, Any]) -> Window:
+    start = repetition["start_s"] + repetition["ttft_s"]
+    return Window(start, start + sum(repetition["itl_s"]))
+
+
+# --- what is derived ------------------------------------------------------------------------------
+
+
+def tokens_per_joule(tps: float, power_w: float, idle_power_w: float = 0.0) -> float | None:
+    """TPJ: the whole board's, or with the idle power subtracted the paper's (arXiv 2504.02118).
+
+    None where the power is not above the idle power.
+    """
+    return tps / (power_w - idle_power_w) if power_w > idle_power_w else None
+
+
+def words_per_battery(
+    tps: float, power_w: float, battery_wh: float, tokens_per_word: float
+) -> float:
+    """W/BL, words per battery life: how many words a full battery generates (arXiv 2504.02118)."""
+    return tps / tokens_per_word * battery_wh * JOULES_PER_WH / power_w

@@ -1,0 +1,134 @@
+"""What an engine predicts for a fixed text, on the device and on the workstation alike.
+
+`llmpi.quality.parity` holds the two against each other. `python -m llmpi.device.measure.parity JOB
+OUT` is the process that loads the engine; its arguments are JSON files.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from llmpi.device.machine import environment
+from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.engine import info as engine_info
+from llmpi.engine.fixed_text import TEXT
+from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.supervise import Death, supervise
+
+BATCH_TOKENS, BATCHES = 64, 3
+"""As a prompt is processed; a batch bounds the memory of its logits."""
+SINGLE_TOKENS = 32
+"""As text is generated, for which an engine has other kernels."""
+TOP = 40
+TIMEOUT_S = 3600
+"""A model that fits is done in a minute; one that does not is read from storage 35 times."""
+
+
+def predict(job: dict[str, Any]) -> dict[str, Any]:
+    """The most likely next tokens behind each token of the text, whatever was predicted before.
+
+    Args:
+        job: `gguf`, and `threads`, by default one per processor.
+
+    Returns:
+        Record with the `tokens`, and for each what is predicted behind it, `positions`: the `TOP`
+        most likely tokens, their `logprobs` (natural logarithms, falling) and `rest_logprob`, that
+        of all other tokens together. Six significant digits.
+
+    Raises:
+        EngineError: the model cannot be loaded, or what it computes are no numbers.
+    """
+    settings = Settings(
+        threads=job["threads"] or environment.machine()["processors"], batch_tokens=BATCH_TOKENS
+    )
+    context_tokens = BATCH_TOKENS * BATCHES + SINGLE_TOKENS
+    with Engine(Path(job["gguf"]), settings, context_tokens=context_tokens) as engine:
+        tokens = engine.tokenize(TEXT)[:context_tokens]
+        positions = [
+            most_likely(logits, TOP)
+            for piece in pieces(tokens)
+            for logits in engine.decode_all(piece)
+        ]
+    return {
+        "status": "ok",
+        "tokens": tokens,
+        "tokens_sha256": hashlib.sha256(json.dumps(tokens).encode()).hexdigest(),
+        "positions": positions,
+        "settings": asdict(settings),
+        "engine": engine_info.describe(),
+        "machine": environment.machine(),
+    }
+
+
+def pieces(tokens: Sequence[int]) -> Iterator[Sequence[int]]:
+    """How the tokens are decoded: in batches, the last ones each by itself."""
+    batched = len(tokens) - SINGLE_TOKENS
+    for start in range(0, batched, BATCH_TOKENS):
+        yield tokens[start : min(start + BATCH_TOKENS, batched)]
+    for token in tokens[batched:]:
+        yield [token]
+
+
+def most_likely(logits: np.ndarray, count: int) -> dict[str, Any]:
+    """A distribution, given by the logits of all tokens, as its head and the sum of its tail.
+
+    Raises:
+        EngineError: the logits are no numbers.
+    """
+    exact = logits.astype(np.float64)
+    if np.isnan(exact).any() or not np.isfinite(exact.max()):
+        raise EngineError("the model computes no numbers (NaN or infinity)")
+    logprobs = exact - np.logaddexp.reduce(exact)
+    top = np.argpartition(-logprobs, count)[:count]
+    top = top[np.argsort(-logprobs[top], kind="stable")]
+    rest = np.logaddexp.reduce(np.delete(logprobs, top))
+    return {
+        "tokens": top.tolist(),
+        "logprobs": [float(f"{value:.6g}") for value in logprobs[top]],
+        "rest_logprob": float(f"{rest:.6g}"),
+    }
+
+
+def run(
+    request: dict[str, Any], *, log: Callable[[str], None], owner: IO[str] | None = None
+) -> dict[str, Any]:
+    """Predict here, when the machine is free; a dead engine is a result.
+
+    Args:
+        request: what `predict` takes, and `what` it is for.
+        log: called with each line of what is said meanwhile.
+        owner: a stream whose end means that the work is not wanted any more.
+
+    Raises:
+        OwnerGoneError: `owner` ended.
+    """
+    with machine_alone(request["what"], wait=waiting(log, owner)):
+        return supervised(request, log=log, owner=owner)
+
+
+def supervised(job: dict[str, Any], **how: Any) -> dict[str, Any]:
+    """`predict` in a process of its own; `how` as `supervise` takes it."""
+    outcome = supervise(__name__, job, timeout_s=TIMEOUT_S, **how)
+    if isinstance(outcome, Death):
+        tail = {"log_tail": outcome.tail}
+        return {"status": "failed", "stage": "parity", "reason": outcome.reason, **tail}
+    return outcome
+
+
+def main(job: str, out: str) -> None:
+    engine_info.log_to(sys.stderr.write)
+    try:
+        record = predict(json.loads(Path(job).read_text()))
+    except EngineError as error:
+        sys.exit(str(error))
+    Path(out).write_text(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

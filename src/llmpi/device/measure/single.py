@@ -1,0 +1,211 @@
+"""One workload on a loaded engine: its warm-up, its repetitions, its sustained phase.
+
+Nothing but decoding and sampling happens between the clocks.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from llmpi.device.measure.memory import untouched, watching
+from llmpi.engine.fixed_text import passage
+from llmpi.engine.llama import Engine
+from llmpi.engine.progress import say
+from llmpi.engine.prompt_lookup import PromptLookup
+
+STEADY_WITHIN = 0.03
+
+
+class Workload:
+    """A workload and what was measured of it so far.
+
+    Args:
+        name: its id.
+        spec: the fields of `llmpi.study.Workload`.
+        load_peak_bytes: peak RSS of loading the model, which every workload needs.
+        lookup: what drafts tokens, where the runtime asks for it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        spec: dict[str, Any],
+        load_peak_bytes: int | None,
+        lookup: PromptLookup | None = None,
+    ) -> None:
+        self.name = name
+        self._engine, self._spec, self._lookup = engine, spec, lookup
+        self._output: list[int] = []
+        self._forced: list[int] | None = None
+        if spec["sampling"] == "none":
+            self._forced = fixed_tokens(engine.vocab_tokens, spec["output_tokens"], seed=1)
+        self._warmup: list[dict[str, Any]] = []
+        self._done: dict[int | None, list[dict[str, Any]]] = {None: []}
+        self._done |= {depth: [] for depth in spec["depths"]}
+        self._sustained: list[list[float]] = []
+        self._memory = untouched(load_peak_bytes)
+
+    def arms(self) -> list[tuple[str, int | None]]:
+        """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
+        return [(self.name, depth) for depth in self._done] * self._spec["repetitions"]
+
+    def warm_up(self) -> None:
+        """Until two repetitions in a row agree, within the bounds the workload sets."""
+        least, limit = self._spec["warmup"], self._spec["warmup_limit"]
+        while len(self._warmup) < least or (
+            self._warmup and len(self._warmup) < limit and not steady(self._warmup)
+        ):
+            self._warmup.append(self._once(None))
+            say(f"{self.name}: warm-up {len(self._warmup)}: {self._rates(self._warmup[-1], None)}")
+
+    def repeat(self, depth: int | None, progress: str) -> None:
+        """One counted repetition, behind `depth` tokens or the workload's own prompt."""
+        with watching(self._memory):
+            self._done[depth].append(self._once(depth))
+        behind = "" if depth is None else f" behind {depth} tokens"
+        rates = self._rates(self._done[depth][-1], depth)
+        say(f"[{progress}] {self.name}{behind}: {rates}")
+
+    def sustain(self) -> None:
+        """Generate for `sustained_s`: [start of each stretch, its tokens per second], about 1 s."""
+        seconds = self._spec["sustained_s"]
+        if not seconds:
+            return
+        prompt = self._ready(None)
+        start = mark = time.monotonic()
+        tokens = 0
+        while mark - start < seconds:
+            self._engine.keep(0)
+            self._engine.decode(prompt)
+            for _ in range(self._engine.context_tokens - len(prompt)):
+                self._engine.decode([self._engine.greedy()])
+                tokens += 1
+                now = time.monotonic()
+                if now - mark >= 1:
+                    self._sustained.append([mark, tokens / (now - mark)])
+                    mark, tokens = now, 0
+                    if mark - start >= seconds:
+                        break
+        first, last = self._sustained[0][1], self._sustained[-1][1]
+        say(f"{self.name}: {seconds:g} s sustained: tg {first:.1f} t/s first, {last:.1f} last")
+
+    def record(self) -> dict[str, Any]:
+        """What was measured, times in seconds; see `_once` for a repetition.
+
+        `output` are the tokens that the last one behind the workload's own prompt generated: an
+        engine says the same each time.
+        """
+        depths = [
+            {"depth_tokens": depth, "repetitions": done}
+            for depth, done in self._done.items()
+            if depth is not None
+        ]
+        return {
+            "status": "ok",
+            "workload": self._spec,
+            "context_tokens": context_tokens(self._spec),
+            "warmup": self._warmup,
+            "steady": steady(self._warmup),
+            "repetitions": self._done[None],
+            "depths": depths,
+            "sustained": self._sustained,
+            "memory": self._memory,
+            "output": self._output,
+        }
+
+    def _ready(self, depth: int | None) -> list[int]:
+        """The prompt, before an empty context of the workload's own size."""
+        if depth is None and self._spec["prompt"] == "passage":
+            prompt = passage(self._engine, self._spec["prompt_tokens"])
+        else:
+            count = self._spec["prompt_tokens"] if depth is None else depth
+            prompt = fixed_tokens(self._engine.vocab_tokens, count)
+        if self._engine.resize(context_tokens(self._spec)):
+            # A new context's memory is there once it is written: not on the measurement's time.
+            self._engine.decode(prompt[: self._engine.ubatch_tokens])
+            self._engine.synchronize()
+            self._engine.keep(0)
+        return prompt
+
+    def _once(self, depth: int | None) -> dict[str, Any]:
+        """One repetition on an empty context.
+
+        The first token comes out of the prompt's own logits; each of the timed steps decodes one
+        token and, unless tokens are forced, samples the next. With prompt lookup a step may give
+        several tokens: they are there at the same time, so that all but the first took none.
+
+        Returns:
+            `start_s` (of the monotonic clock, which is the samplers'), `pp_s` (the whole prompt),
+            `ttft_s` (prompt and first token), `itl_s` (one per generated token); with prompt lookup
+            `steps`, `drafted` and `accepted`.
+        """
+        engine = self._engine
+        prompt = self._ready(depth)
+        itl_ns, output = [], []
+        clock = time.monotonic_ns
+        start = clock()
+        engine.decode(prompt)
+        engine.synchronize()
+        prompt_done = clock()
+        token = engine.greedy()
+        last = first_token = clock()
+        for got in self._steps(prompt, token):
+            now = clock()
+            itl_ns += [now - last, *[0] * (len(got) - 1)]
+            output += got
+            last = now
+        if depth is None:
+            self._output = [token, *output]
+        return {
+            "start_s": start / 1e9,
+            "pp_s": (prompt_done - start) / 1e9,
+            "ttft_s": (first_token - start) / 1e9,
+            "itl_s": [ns / 1e9 for ns in itl_ns],
+            **(self._lookup.counts() if self._lookup and self._forced is None else {}),
+        }
+
+    def _steps(self, prompt: list[int], token: int) -> Iterator[list[int]]:
+        """Generate behind the prompt and its first token: what each decoding gives."""
+        engine, left = self._engine, self._spec["output_tokens"]
+        if self._forced is not None:
+            for forced in self._forced:
+                engine.decode([forced])
+                engine.synchronize()
+                yield [forced]
+        elif self._lookup is not None:
+            self._lookup.begin([*prompt, token])
+            while left:
+                got = self._lookup.extend(engine, left)
+                left -= len(got)
+                yield got
+        else:
+            for _ in range(left):
+                engine.decode([token])
+                token = engine.greedy()
+                yield [token]
+
+    def _rates(self, repetition: dict[str, Any], depth: int | None) -> str:
+        itl = repetition["itl_s"]
+        pp_tps = (depth or self._spec["prompt_tokens"]) / repetition["pp_s"]
+        return f"pp {pp_tps:.1f} t/s, tg {len(itl) / sum(itl):.1f} t/s"
+
+
+def context_tokens(spec: dict[str, Any]) -> int:
+    """Tokens of context a workload needs, or asks for."""
+    longest = max(spec["prompt_tokens"], *spec["depths"], 0) + spec["output_tokens"]
+    return spec["context_tokens"] or longest
+
+
+def steady(warmup: list[dict[str, Any]]) -> bool:
+    """Whether the last two repetitions of the warm-up agree on tg."""
+    if len(warmup) < 2:
+        return False
+    last, before = (sum(repetition["itl_s"]) for repetition in (warmup[-1], warmup[-2]))
+    return abs(last - before) < STEADY_WITHIN * before
+
+
+def fixed_tokens(vocab_tokens: int, count: int, seed: int = 0) -> list[int]:
+    """The same pseudo-random tokens in every run of every model with this vocabulary."""
+    return [random.Random(f"llmpi {seed} {i}").randrange(vocab_tokens) for i in range(count)]

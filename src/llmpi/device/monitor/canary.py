@@ -1,0 +1,251 @@
+"""Ask a running service a small fixed question set, and hold it against what is expected.
+
+`llmpi-device canary --url URL --expect FILE` prints one JSON record and exits 0 where everything is
+as expected, 1 where not. The file comes from `llmpi.operate.expectation`; it is data, and what the
+service answers is only compared. Stdlib only.
+"""
+
+import argparse
+import http.client
+import json
+import re
+import statistics
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmpi.engine import answers
+
+Record = dict[str, Any]
+
+MEASURED = ("em_pct", "f1_pct", "top1_agreement_pct", "latency_s", "tg_tps", "pp_tps")
+LIMITS = {
+    "f1_at_least_pct": ("f1_pct", "F1 {:.1f} % < {:.1f} %"),
+    "top1_at_least_pct": ("top1_agreement_pct", "top-1 agreement {:.1f} % < {:.1f} %"),
+    "tg_at_least_tps": ("tg_tps", "tg {:.2f} < {:.2f} tokens/s"),
+}
+COUNTERS = {
+    "pp": ("llmpi_prompt_tokens_total", "llmpi_prompt_processing_seconds_total"),
+    "tg": ("llmpi_generated_tokens_total", "llmpi_token_generation_seconds_total"),
+}
+"""What the service counts of its engine's work (`llmpi.device.service.request_metrics`)."""
+LARGEST_ANSWER_BYTES = 1 << 22
+
+
+class CanaryError(Exception):
+    """The service cannot be asked; the message is for a person."""
+
+
+class ExpectationError(Exception):
+    """The file with what is expected is no such file; the message is for a person."""
+
+
+Ask = Callable[[str, dict[str, Any] | None], str]
+"""Path and JSON body (None: GET) -> what the service answers."""
+
+
+def check(expected: Record, ask: Ask) -> Record:
+    """Ask everything once, one request after the other.
+
+    Prefixes come first and the speed last, so that the server has nothing of the speed's prompt in
+    its memory: both begin with the same text, and the questions in between with another.
+
+    Args:
+        expected: of `llmpi.operate.expectation.expectation`.
+
+    Returns:
+        `status` (passed or failed), `reasons`; `em_pct`, `f1_pct` over the questions;
+        `top1_agreement_pct` over the prefixes; `latency_s`, the median of a question's request;
+        `tg_tps`, `pp_tps`, the engine's own rates in the speed request. Without an answer all
+        numbers are None.
+    """
+    try:
+        # Some tokenizers keep a word's leading space, others drop it.
+        said = [(_says(ask, p["prompt"], 1), p["next"]) for p in expected["prefixes"]]
+        top1 = [token.strip() == wanted.strip() for token, wanted in said]
+        scores, seconds = [], []
+        for question in expected["questions"]:
+            start = time.monotonic()
+            answer = _says(ask, question["prompt"], expected["max_new_tokens"])
+            seconds.append(time.monotonic() - start)
+            scores.append(answers.score(question["golds"], answers.prediction(answer)))
+        rates = _speed(ask, expected["speed"])
+    except CanaryError as error:
+        return {"status": "failed", "reasons": [str(error)], **dict.fromkeys(MEASURED)}
+    measured = {
+        "em_pct": 100 * statistics.fmean(exact for exact, _ in scores),
+        "f1_pct": 100 * statistics.fmean(f1 for _, f1 in scores),
+        "top1_agreement_pct": 100 * statistics.fmean(top1),
+        "latency_s": statistics.median(seconds),
+        **rates,
+    }
+    reasons = objections(measured, expected["limits"])
+    return {"status": "failed" if reasons else "passed", "reasons": reasons, **measured}
+
+
+def objections(measured: Record, limits: Record) -> list[str]:
+    """What is below its limit. What could not be measured is not taken for good."""
+    found = []
+    for name, limit in limits.items():
+        key, words = LIMITS[name]
+        if measured[key] is None:
+            found.append(f"{key} was not measured: the service's /metrics shows no engine counters")
+        elif measured[key] < limit:
+            found.append(words.format(measured[key], limit))
+    return found
+
+
+def _says(ask: Ask, prompt: str, max_tokens: int) -> str:
+    """The most likely continuation of a prompt."""
+    body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "stream": False}
+    said = ask("/v1/completions", body)
+    try:
+        text = json.loads(said)["choices"][0]["text"]
+    except (ValueError, LookupError, TypeError):
+        raise CanaryError(f"/v1/completions answers no completion: {said[:200]!r}") from None
+    if not isinstance(text, str):
+        raise CanaryError("/v1/completions answers a completion that is no text")
+    return text
+
+
+def _speed(ask: Ask, speed: Record) -> Record:
+    """Rates of the engine while it answers one request as long as the study's workload.
+
+    Its own counters, so that HTTP and Python are not in it, as they are not in the study's.
+    """
+    before = counters(ask("/metrics", None))
+    _says(ask, speed["prompt"], speed["output_tokens"])
+    after = counters(ask("/metrics", None))
+    rates: Record = {}
+    for rate, (tokens, seconds) in COUNTERS.items():
+        spent_s = after.get(seconds, 0) - before.get(seconds, 0)
+        done = after.get(tokens, 0) - before.get(tokens, 0)
+        rates[f"{rate}_tps"] = done / spent_s if spent_s > 0 else None
+    return rates
+
+
+def counters(text: str) -> dict[str, float]:
+    """Samples of Prometheus's text format by name, summed over their labels."""
+    found: dict[str, float] = {}
+    for name, value in re.findall(r"^(\w+)(?:\{.*\})? ([-+.\deE]+)$", text, re.MULTILINE):
+        found[name] = found.get(name, 0.0) + float(value)
+    return found
+
+
+def service(url: str, *, key: str | None, timeout_s: float) -> Ask:
+    """How a service is asked; no proxy, no redirect.
+
+    Args:
+        url: its address, http or https.
+        key: its API key.
+        timeout_s: of each request.
+
+    Raises:
+        CanaryError: (when asked) no answer, or an error, which is named without the key.
+    """
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+    def ask(path: str, body: dict[str, Any] | None) -> str:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(url.rstrip("/") + path, data, headers)  # noqa: S310
+        try:
+            with opener.open(request, timeout=timeout_s) as answer:
+                return answer.read(LARGEST_ANSWER_BYTES).decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            raise CanaryError(f"{path}: HTTP status {error.code} {error.reason}") from None
+        except TimeoutError:
+            raise CanaryError(f"{path}: no answer in {timeout_s:g} s") from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise CanaryError(f"{path}: cannot reach the service: {reason}") from None
+
+    return ask
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A key goes nowhere but to the service it belongs to."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def read_expectation(path: Path) -> Record:
+    """What is expected.
+
+    Raises:
+        ExpectationError: the file is no expectation.
+    """
+    try:
+        expected = json.loads(path.read_text(encoding="utf-8"))
+        shapes = {
+            "prefixes": ("prompt", "next"),
+            "questions": ("prompt", "golds"),
+        }
+        sound = all(
+            expected[part] and all(key in item for item in expected[part] for key in keys)
+            for part, keys in shapes.items()
+        )
+        sound = sound and isinstance(expected["max_new_tokens"], int)
+        sound = sound and {"prompt", "output_tokens"} <= expected["speed"].keys()
+        sound = sound and expected["limits"].keys() <= LIMITS.keys()
+    except OSError as error:
+        raise ExpectationError(f"{path}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ExpectationError(f"{path}: no expectation of a canary: {error!r}") from None
+    if not sound:
+        raise ExpectationError(
+            f"{path}: no expectation of a canary, which has prefixes, questions, max_new_tokens, "
+            "speed and limits; `llmpi monitor expect` writes one"
+        )
+    return expected
+
+
+def read_key(path: Path | None) -> str | None:
+    """The API key in a file.
+
+    Raises:
+        ExpectationError: the file cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ExpectationError(f"{path}: {error.strerror}") from None
+
+
+def http_url(text: str) -> str:
+    """An address of a service, for argparse and configs."""
+    if urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname:
+        raise ValueError(f"{text!r} is no http(s) address")
+    return text
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="llmpi-device canary",
+        description="Ask a running service a fixed question set; 0 if it is as expected, else 1.",
+    )
+    parser.add_argument("--url", required=True, type=http_url, help="address of the service")
+    parser.add_argument("--key-file", type=Path, help="file with the service's API key")
+    parser.add_argument("--expect", required=True, type=Path, help="what is expected (JSON)")
+    parser.add_argument(
+        "--timeout", type=float, default=120, metavar="S", help="of a request (default: 120 s)"
+    )
+    args = parser.parse_args(argv)
+    try:
+        expected, key = read_expectation(args.expect), read_key(args.key_file)
+    except ExpectationError as error:
+        print(f"llmpi-device canary: {error}", file=sys.stderr)
+        return 2
+    record = check(expected, service(args.url, key=key, timeout_s=args.timeout))
+    print(json.dumps(record))
+    return 0 if record["status"] == "passed" else 1

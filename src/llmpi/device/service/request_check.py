@@ -1,0 +1,119 @@
+"""What is asked of the server, looked at before it takes the engine. Needs the `serve` extra.
+
+The server itself answers a malformed or an oversized request with status 500, or in the middle of a
+stream, and prints what was asked to its log.
+"""
+
+import json
+import logging
+from typing import Any
+
+from llama_cpp import Llama
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+from llama_cpp.server.errors import RouteErrorHandler
+from llama_cpp.server.types import CreateChatCompletionRequest, CreateCompletionRequest
+from pydantic import ValidationError
+
+from llmpi.device.service.gate import RefusedError
+
+log = logging.getLogger(__name__)
+
+KINDS: dict[str, Any] = {
+    "/v1/completions": CreateCompletionRequest,
+    "/v1/chat/completions": CreateChatCompletionRequest,
+}
+
+
+class Checker:
+    """Refuses what the model cannot answer.
+
+    Args:
+        llama: the model that serves; only its vocabulary and template are used, from any thread.
+        context_tokens: prompt and answer have room for so many.
+    """
+
+    def __init__(self, llama: Llama, context_tokens: int) -> None:
+        self._llama, self._context_tokens = llama, context_tokens
+        self._format = _formatter(llama)
+
+    def __call__(self, path: str, body: bytes) -> None:
+        """
+        Raises:
+            RefusedError: no such service, malformed, or too long for the context.
+        """
+        if path not in KINDS:
+            raise RefusedError(404, "not_found", f"served are: {', '.join(KINDS)}")
+        try:
+            asked = KINDS[path].model_validate(json.loads(body))
+        except ValidationError as error:
+            # Without the input, which is what somebody asked.
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RefusedError(400, "invalid_request", f"{where}: {first['msg']}") from None
+        except (ValueError, RecursionError):
+            raise RefusedError(400, "invalid_request", "the body is no JSON") from None
+        if unserved := _unserved(asked):
+            raise RefusedError(400, "invalid_request", f"{unserved} is not served")
+        tokens = len(self._llama.tokenize(self._text(asked).encode(), special=True))
+        if tokens >= self._context_tokens:
+            raise RefusedError(
+                400,
+                "context_length_exceeded",
+                f"the prompt has {tokens} tokens; prompt and answer have room for "
+                f"{self._context_tokens} together",
+            )
+
+    def _text(self, asked: Any) -> str:
+        if isinstance(asked, CreateCompletionRequest):
+            prompts = asked.prompt if isinstance(asked.prompt, list) else [asked.prompt]
+            if len(prompts) > 1:
+                raise RefusedError(400, "invalid_request", "one prompt at a time")
+            return "".join(prompts)
+        messages = asked.model_dump()["messages"]
+        if self._format is None:
+            return "\n".join(str(message.get("content") or "") for message in messages)
+        try:
+            return self._format(messages=messages, tools=asked.tools).prompt
+        except Exception:  # whatever a model's own template raises
+            raise RefusedError(
+                400, "invalid_request", "the messages do not fit the model's chat template"
+            ) from None
+
+
+def _unserved(asked: Any) -> str | None:
+    """What of a request this service does not do; None where it does all of it."""
+    if asked.logprobs:
+        return "logprobs"
+    # The engine compiles them, writes them to its log, and dies of a bad one (SIGSEGV).
+    if asked.grammar:
+        return "grammar"
+    if isinstance(asked, CreateChatCompletionRequest):
+        if asked.response_format and asked.response_format.get("schema"):
+            return "response_format.schema"
+        if isinstance(asked.tool_choice, dict):
+            return "a tool_choice that forces a tool"
+    return None
+
+
+def _formatter(llama: Llama) -> Jinja2ChatFormatter | None:
+    """The model's own chat template, as the server renders it; None where it has none."""
+    template = llama.metadata.get("tokenizer.chat_template")
+    if template is None:
+        return None
+    bos, eos = llama.token_bos(), llama.token_eos()
+    texts = [llama._model.token_get_text(token) if token != -1 else "" for token in (eos, bos)]
+    return Jinja2ChatFormatter(template, *texts)
+
+
+def keep_prompts_out_of_logs() -> None:
+    """The server's handler prints each error, which may hold what was asked: say its kind only."""
+
+    def wrap(self: RouteErrorHandler, error: Exception, body: Any = None) -> tuple[int, Any]:
+        for pattern, answer in self.pattern_and_formatters.items():
+            if body is not None and (found := pattern.search(str(error))):
+                return answer(body, found)
+        log.error("a request failed: %s", type(error).__name__)
+        what = {"message": f"the server failed: {type(error).__name__}", "param": None}
+        return 500, {**what, "type": "internal_server_error", "code": None}
+
+    RouteErrorHandler.error_message_wrapper = wrap

@@ -1,0 +1,55 @@
+"""Give a provisioned device what a service runs with: a venv of its own, installed offline."""
+
+import json
+import logging
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from llmpi.errors import LlmpiError
+from llmpi.records import Record, sha256_of
+from llmpi.remote.connection import Device
+from llmpi.remote.engine_wheels import package_wheels
+from llmpi.remote.provision import Parts, probe, processor_of
+
+log = logging.getLogger(__name__)
+
+
+def install_runtime(device: Device, parts: Parts, lock: Path) -> str:
+    """The key of a runtime that is there now: the device's engine and llmpi, and the server.
+
+    Args:
+        parts: what the device was provisioned with.
+        lock: the server's pinned packages.
+
+    Raises:
+        LlmpiError: a package has no wheel for the device, or the device failed.
+    """
+    processor = processor_of(probe(device)["machine"])
+    wheels = package_wheels(lock, parts.lock, processor, parts.engines)
+    engine = device.run(["cat", "--", f"{device.store}/setup/engine.json"]).stdout
+    made_of = [json.loads(engine)["key"], sha256_of(parts.wheel), *map(sha256_of, wheels)]
+    key = sha256("".join(made_of).encode()).hexdigest()[:12]
+    runtime = f"{device.store}/service/runtimes/{key}"
+    if device.run(["test", "-d", runtime], check=False).status == 0:
+        return key
+    log.info("device %s: installing the server from %d wheels", device.name, len(wheels))
+    folder = f"{device.store}/setup/serving-{key}"
+    for wheel in wheels:
+        if device.sha256(f"{folder}/{wheel.name}") != sha256_of(wheel):
+            device.put(wheel, f"{folder}/{wheel.name}")
+    ask(device, "make_runtime", key=key, wheels=folder)
+    device.run(["rm", "-rf", "--", folder])
+    return key
+
+
+def ask(device: Device, do: str, **arguments: Any) -> Any:
+    """What `llmpi.device.service.releases` there answers.
+
+    Raises:
+        LlmpiError: it refused, or the device failed.
+    """
+    answer: Record = device.ask("releases", {"store": device.store, "do": do, **arguments})
+    if "error" in answer:
+        raise LlmpiError(f"device {device.name}: {answer['error']}")
+    return answer["answer"]

@@ -1,0 +1,186 @@
+"""How a model will run on a board: does it fit, how fast, at what energy.
+
+Decoding a token reads every weight once. Two things bound it, type by type: memory, at the rate
+that decoding reaches with all threads; and the cores, which first load a block and then unpack it,
+so that both times add. What does not fit in memory is read again from storage, for every token.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from llmpi.plan.architectures import Model
+from llmpi.plan.presets import Board, Range
+from llmpi.plan.sizes import BLOCKS, compute_bytes, kv_cache_bytes, sizes
+from llmpi.study.measuring import Runtime
+
+PROCESS_BYTES = 150_000_000
+"""The measuring process beside the model: Python, numpy, the engine's libraries."""
+
+STALL = Range(1.5, 1.0, 0.9)
+"""Times the cycles of static analysis, which knows no cache miss, that unpacking takes."""
+
+REAL_TIME_TPS, NEAR_REAL_TIME_TPS = 3.0, 1.95
+"""Bands of the LLMPi paper (arXiv 2504.02118)."""
+
+
+class Prediction(NamedTuple):
+    """Of one variant on one board, with one runtime. Ranges are (least, likely, most)."""
+
+    file_bytes: int
+    bits_per_weight: float
+    fallbacks: int
+    read_per_token_bytes: int
+    kv_cache_bytes: int
+    working_bytes: int
+    """The engine's compute buffer, and its process."""
+    needed_bytes: int
+    """Memory for all of it to run at full speed."""
+    room_bytes: float
+    """What is likely free for it."""
+    fit: str
+    """`fits`, `tight` (it depends on what else runs), `overflow` (weights are read from storage
+    again and again) or `dies` (memory that cannot be taken back is not there)."""
+    reread_bytes: float
+    """Of the weights, what is likely read from storage for each token."""
+    tg_tps: Range
+    pp_tps: Range | None
+    """Of the prompt asked for; None where nothing is known of the cores."""
+    tg_j_per_token: Range | None
+    band: str
+    """`real-time`, `near real-time`, `not real-time`, by the likely tg."""
+
+
+def predict(
+    model: Model,
+    quant: str,
+    board: Board,
+    runtime: Runtime,
+    *,
+    context_tokens: int,
+    prompt_tokens: int,
+) -> Prediction:
+    """How a quantization of `model` will run on `board`.
+
+    Args:
+        context_tokens: that the engine reserves.
+        prompt_tokens: of the context, what is filled when tokens are generated; pp is that of this
+            prompt.
+    """
+    size = sizes(model, quant)
+    tokens = min(prompt_tokens, runtime.ubatch_tokens)
+    kv = kv_cache_bytes(model, context_tokens, runtime.kv_cache, runtime.ubatch_tokens)
+    working = PROCESS_BYTES + compute_bytes(
+        model, context_tokens, tokens, flash=runtime.flash_attention != "off"
+    )
+    weights = size.read_per_token_bytes
+    # Mapped weights can be dropped from memory and read again; copies of the engine's own cannot.
+    copied = sum(
+        held
+        for kind, held in size.read_bytes.items()
+        if not runtime.mmap or runtime.mlock or (runtime.repack and kind in board.repacks)
+    )
+    filled = kv * min(1.0, prompt_tokens / context_tokens)
+    again = [reread_bytes(weights, free - kv - working) for free in board.free_bytes]
+    steps = [
+        decode_s(size.read_bytes, board, decode, stall) + filled / decode + bytes_ / storage
+        for decode, stall, bytes_, storage in zip(
+            board.decode_bytes_per_s, STALL, again, board.storage_bytes_per_s, strict=True
+        )
+    ]
+    tps = Range(*(1 / seconds for seconds in steps))
+    fit = _fit(weights + kv + working, copied + kv + working, board.free_bytes)
+    power = board.decode_power_w
+    joules = Range(power.low / tps.high, power.likely / tps.likely, power.high / tps.low)
+    return Prediction(
+        size.file_bytes,
+        size.bits_per_weight,
+        size.fallbacks,
+        weights,
+        kv,
+        working,
+        weights + kv + working,
+        board.free_bytes.likely,
+        fit,
+        again[1],
+        tps,
+        _pp(model, board, steps, prompt_tokens, tokens),
+        joules if power.likely else None,
+        band(tps.likely) if fit != "dies" else "not real-time",
+    )
+
+
+def decode_s(
+    read_bytes: Mapping[str, int], board: Board, decode_bytes_per_s: float, stall: float = 1.0
+) -> float:
+    """Seconds to decode a token whose weights are in memory.
+
+    Args:
+        read_bytes: weights read per token, by type.
+        stall: times the cycles of `board.unpack_cycles` that unpacking takes.
+    """
+    seconds = 0.0
+    for kind, count in read_bytes.items():
+        cycles = board.unpack_cycles.get(kind)
+        unpack = stall * count / BLOCKS[kind].bytes * cycles / board.cores_hz if cycles else 0.0
+        seconds += max(count / decode_bytes_per_s, count / board.read_bytes_per_s + unpack)
+    return seconds
+
+
+def reread_bytes(weights: float, room: float) -> float:
+    """Of `weights` that are scanned once per token through `room` bytes of page cache, what is
+    read from storage each time.
+
+    Under random replacement a page survives a scan with probability exp(-m N / C), where m N bytes
+    of N are read anew into a cache of C; so m solves 1 - m = exp(-m N / C). The kernel's two lists
+    keep more than strict LRU would, which keeps nothing of a cyclic scan.
+    """
+    if weights <= room:
+        return 0.0
+    if room <= 0:
+        return weights
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        share = (low + high) / 2
+        low, high = (share, high) if 1 - share > math.exp(-share * weights / room) else (low, share)
+    return high * weights
+
+
+def band(tps: float) -> str:
+    """Whether one can talk with it."""
+    if tps > REAL_TIME_TPS:
+        return "real-time"
+    return "near real-time" if tps >= NEAR_REAL_TIME_TPS else "not real-time"
+
+
+def _fit(needed: float, unswappable: float, free: Range) -> str:
+    if unswappable > free.likely:
+        return "dies"
+    if needed > free.likely:
+        return "overflow"
+    return "fits" if needed <= free.low else "tight"
+
+
+def _pp(
+    model: Model, board: Board, steps: Sequence[float], prompt_tokens: int, tokens: int
+) -> Range | None:
+    """Tokens per second of a prompt that is computed so many tokens at once.
+
+    A long prompt is bound by arithmetic, two operations per weight and token; no ubatch takes less
+    than one scan of the weights.
+    """
+    if not board.matmul_ops_per_s.likely:
+        return None
+    active = sum(
+        math.prod(tensor.shape)
+        * (model.experts_used / model.experts if "_exps" in tensor.name and model.experts else 1)
+        for tensor in model.tensors
+        if len(tensor.shape) > 1 and tensor.name.startswith("blk.")
+    )
+    scans = math.ceil(prompt_tokens / tokens)
+    return Range(
+        *(
+            prompt_tokens / max(2 * active * prompt_tokens / rate, scans * step)
+            for rate, step in zip(board.matmul_ops_per_s, steps, strict=True)
+        )
+    )

@@ -1,0 +1,171 @@
+"""Hold an answer to one of the user's own prompts against what is expected of it, by rule."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from llmpi.engine.answers import exact, f1
+from llmpi.quality.ab.prompts import Prompt, strict_json
+
+# Far above what an honest check needs; CPU time, so that a busy machine changes no outcome.
+CHECK_CPU_S = 2.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """An expectation, by its key in the file: met or not, and why."""
+
+    expectation: str
+    met: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer and what it meets.
+
+    `passed` if all checks are met, None where nothing is expected; `f1` (0 to 1) against the
+    nearest reference, None without one; `cut_off` if it reached the bound on new tokens.
+    """
+
+    id: str
+    passed: bool | None
+    checks: list[Check]
+    f1: float | None
+    text: str
+    cut_off: bool
+    error: str | None
+
+
+def judge(prompt: Prompt, answer: Mapping[str, Any]) -> Outcome:
+    """Check an answer by rule. To be called in the main thread (it sets a timer of the process).
+
+    Args:
+        answer: `text`, `error` (why there is none, or None) and `stopped` (ended by itself). An
+            answer with an error meets nothing.
+    """
+    wanted = {name: value for name, value in prompt.expect if value is not None}
+    text, error = answer["text"], answer["error"]
+    if error is not None:
+        checks = [Check(name, False, f"no answer: {error}") for name in wanted]
+    else:
+        checks = [Check(name, *_check(name, value, text)) for name, value in wanted.items()]
+    f1 = None
+    if prompt.expect.reference is not None:
+        f1 = _f1(prompt.expect.reference, text) if error is None else 0.0
+    return Outcome(
+        id=prompt.id,
+        passed=all(check.met for check in checks) if checks else None,
+        checks=checks,
+        f1=f1,
+        text=text,
+        cut_off=error is None and not answer["stopped"],
+        error=error,
+    )
+
+
+Verdict = tuple[bool, str]
+
+
+def _check(name: str, wanted: Any, text: str) -> Verdict:
+    try:
+        with _cpu_limit(CHECK_CPU_S):
+            return CHECKS[name](wanted, text)
+    except _TimeUpError:
+        return False, f"stopped after {CHECK_CPU_S} s: a pattern that backtracks without end"
+    except (RecursionError, OverflowError, Unresolvable) as error:
+        return False, f"cannot be checked: {error}"
+
+
+def _check_reference(references: list[str], text: str) -> Verdict:
+    met = any(exact(reference, text) for reference in references)
+    return met, f"F1 {_f1(references, text):.2f} against the nearest of {_quoted(references)}"
+
+
+def _f1(references: list[str], text: str) -> float:
+    return max(f1(reference, text) for reference in references)
+
+
+def _check_contains(wanted: list[str], text: str) -> Verdict:
+    lacking = [part for part in wanted if part.casefold() not in text.casefold()]
+    return not lacking, f"lacks {_quoted(lacking)}" if lacking else f"has {_quoted(wanted)}"
+
+
+def _check_not_contains(unwanted: list[str], text: str) -> Verdict:
+    found = [part for part in unwanted if part.casefold() in text.casefold()]
+    return not found, f"has {_quoted(found)}" if found else f"lacks {_quoted(unwanted)}"
+
+
+def _check_regex(pattern: str, text: str) -> Verdict:
+    match = re.search(pattern, text)
+    return match is not None, f"matches {_clip(repr(match[0]))}" if match else "no match"
+
+
+def _check_json_schema(schema: dict[str, Any], text: str) -> Verdict:
+    fenced = re.fullmatch(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", text.strip(), re.DOTALL)
+    try:
+        content = strict_json(fenced[1] if fenced else text.strip())
+    except ValueError as error:
+        return False, f"no valid JSON: {error}"
+    validator = _validator(schema)
+    fault = next(validator.iter_errors(content), None)
+    return fault is None, f"at {fault.json_path}: {_clip(fault.message)}" if fault else "valid"
+
+
+def _validator(schema: dict[str, Any]) -> Validator:
+    # An empty registry, not jsonschema's own, which fetches references it does not know.
+    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+
+
+def _check_max_words(limit: int, text: str) -> Verdict:
+    words = len(text.split())
+    return words <= limit, f"{words} of at most {limit} words"
+
+
+CHECKS: dict[str, Callable[[Any, str], Verdict]] = {
+    "reference": _check_reference,
+    "contains": _check_contains,
+    "not_contains": _check_not_contains,
+    "regex": _check_regex,
+    "json_schema": _check_json_schema,
+    "max_words": _check_max_words,
+}
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return ", ".join(repr(text) for text in texts)
+
+
+class _TimeUpError(Exception):
+    """The check took too long."""
+
+
+@contextmanager
+def _cpu_limit(seconds: float) -> Iterator[None]:
+    """Raise _TimeUpError in the block after so many seconds of this process' user CPU time.
+
+    Python's matcher looks for signals while it backtracks, so that this needs no second process.
+    """
+
+    def expire(*_: object) -> None:
+        raise _TimeUpError
+
+    before = signal.signal(signal.SIGVTALRM, expire)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

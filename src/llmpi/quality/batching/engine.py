@@ -1,0 +1,225 @@
+"""The batched engine: many sequences per `llama_decode`, shared prefixes stored once."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+
+from llmpi.engine.llama import Engine, EngineError, Model, Rows, Settings
+from llmpi.quality.batching.lanes import LANES, parts_of
+from llmpi.quality.batching.schedule import (
+    Outcome,
+    Request,
+    Row,
+    Schedule,
+    Shape,
+    Tokens,
+    common_prefix,
+)
+
+Groups = Sequence[Sequence[Request]]
+Counts = dict[str, int]
+
+
+class BatchEngine(Model):
+    """A model that answers many requests together, in one or two lanes side by side.
+
+    Args:
+        gguf: the model file.
+        threads: of the engine, which the lanes share.
+        shape: the batches' constants; its `context_tokens` bound the memory of all lanes together.
+
+    Raises:
+        EngineError: the file cannot be loaded; or, of the methods, a context not be made.
+    """
+
+    def __init__(self, gguf: Path, *, threads: int, shape: Shape) -> None:
+        self.shape = shape
+        settings = Settings(threads=threads, batch_tokens=shape.rows, ubatch_tokens=shape.rows)
+        super().__init__(gguf, settings)
+        self._gguf = gguf
+        self._lanes: list[Lane] = []
+        self._prefix: Tokens = ()
+        self._prefix_state = b""
+
+    def close(self) -> None:
+        self._open([])
+        super().close()
+
+    def share(self, groups: Groups) -> int:
+        """Compute once what all requests begin with; every `run` starts from that state.
+
+        Returns:
+            Its length in tokens.
+
+        Raises:
+            EngineError: it leaves no room in the context.
+        """
+        requests = [request for group in groups for request in group]
+        self._prefix = tuple(requests[0].prompt[: common_prefix([r.prompt for r in requests])])
+        if len(self._prefix) + 2 * self.shape.rows > self.shape.context_tokens:
+            raise EngineError(
+                f"what all prompts share is {len(self._prefix)} tokens long; a context of "
+                f"{self.shape.context_tokens} tokens leaves too little room behind it"
+            )
+        # Which cells a part has may not hang on how many threads there are here.
+        half = self.shape.divided(LANES)
+        fits = all(request.needed_tokens <= half.free_cells for request in requests)
+        self._open([half] * min(LANES, self.settings.threads) if fits else [self.shape])
+        self._give_threads(self._lanes[:1])
+        self._prefix_state = self._lanes[0].compute(self._prefix)
+        return len(self._prefix)
+
+    def run(
+        self, groups: Groups, *, done: Callable[[int], None] = lambda _: None
+    ) -> tuple[list[Outcome], Counts]:
+        """The outcomes of a block's requests, in order, and the parts and batches that took.
+
+        Each part of the block starts from the same state whatever ran before it, so that its
+        outcomes are the same bytes in every run.
+
+        Args:
+            groups: requests that begin with what was last given to `share`.
+            done: called with the number of outcomes that are there, from any thread.
+        """
+        parts = parts_of(groups, len(self._prefix))
+        waiting, busy = iter(range(len(parts))), self._lanes[: len(parts)]
+        computed: dict[int, tuple[list[Outcome], Counts]] = {}
+        finished = [0] * len(parts)
+
+        def work(lane: Lane) -> None:
+            """Compute what no lane has taken yet, then leave its threads to those that go on."""
+            for part in waiting:
+
+                def tell(count: int, part: int = part) -> None:
+                    finished[part] = count
+                    done(sum(finished))
+
+                asked = [groups[i] for i in parts[part].groups]
+                computed[part] = lane.run(asked, self._prefix, self._prefix_state, tell)
+            busy.remove(lane)
+            self._give_threads(busy)
+
+        self._give_threads(busy)
+        with ThreadPoolExecutor(len(busy) or 1) as threads:
+            list(threads.map(work, tuple(busy)))
+        done_parts = [(part.groups, *computed[i]) for i, part in enumerate(parts)]
+        outcomes, counts = _in_order(groups, done_parts)
+        return outcomes, {"cells": self._lanes[0].shape.context_tokens, **counts}
+
+    def _give_threads(self, lanes: Sequence["Lane"]) -> None:
+        """Let these lanes have all threads; how many one has changes no result."""
+        for i, lane in enumerate(lanes):
+            lane.threads = (self.settings.threads + i) // len(lanes)
+
+    def _open(self, shapes: Sequence[Shape]) -> None:
+        """Have a lane of each of these shapes."""
+        if [lane.shape for lane in self._lanes] == list(shapes):
+            return
+        for lane in self._lanes:
+            lane.close()
+        self._lanes = []
+        for shape in shapes:
+            self._lanes.append(Lane(self._gguf, self.settings, shape=shape, beside=self))
+
+
+def _in_order(
+    groups: Groups, parts: Sequence[tuple[Sequence[int], Sequence[Outcome], Counts]]
+) -> tuple[list[Outcome], Counts]:
+    """Outcomes in the order of the groups, and the sums of the parts' counts."""
+    of_group: dict[int, list[Outcome]] = {}
+    counts = {"parts": len(parts), "batches": 0, "rows": 0, "padded_rows": 0}
+    for numbers, outcomes, took in parts:
+        left = iter(outcomes)
+        of_group |= {i: [next(left) for _ in groups[i]] for i in numbers}
+        counts |= {name: counts[name] + count for name, count in took.items()}
+    return [outcome for i in range(len(groups)) for outcome in of_group[i]], counts
+
+
+class Lane(Engine):
+    """A context whose KV cache is shared by many sequences; it computes one part at a time."""
+
+    def __init__(self, gguf: Path, settings: Settings, *, shape: Shape, beside: Model) -> None:
+        self.shape = shape
+        super().__init__(
+            gguf,
+            settings,
+            context_tokens=shape.context_tokens,
+            sequences=shape.sequences,
+            beside=beside,
+        )
+        self.threads = settings.threads
+        self._rows = Rows(shape.rows)
+
+    def compute(self, prefix: Tokens) -> bytes:
+        """The state behind `prefix`."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+        # In batches of the same size: attention of a single row hangs on the number of threads.
+        batches = -(-len(prefix) // self.shape.rows)
+        for part in np.array_split(np.arange(len(prefix)), batches or 1):
+            if len(part):
+                self._decode_rows([Row(prefix[i], int(i), 0, False) for i in part])
+        size = llama_cpp.llama_state_seq_get_size(self.context, 0)
+        state = (ctypes.c_uint8 * size)()
+        llama_cpp.llama_state_seq_get_data(self.context, state, size, 0)
+        return bytes(state)
+
+    def run(
+        self, groups: Groups, prefix: Tokens, prefix_state: bytes, done: Callable[[int], None]
+    ) -> tuple[list[Outcome], Counts]:
+        """The outcomes of a part's requests, and the batches that took."""
+        self._start_from(prefix, prefix_state)
+        schedule = Schedule(
+            groups,
+            prefix,
+            self.shape,
+            self,
+            is_end=self.is_end,
+            ended=self._holds,
+        )
+        while rows := schedule.next_batch():
+            self._decode_rows(rows)
+            schedule.take_logits(self._logits)
+            done(schedule.finished)
+        counts = {"batches": schedule.batches, "rows": schedule.rows}
+        return schedule.outcomes, counts | {"padded_rows": schedule.padded_rows}
+
+    def _start_from(self, prefix: Tokens, prefix_state: bytes) -> None:
+        llama_cpp.llama_memory_clear(self._memory, True)
+        if prefix:
+            size = len(prefix_state)
+            state = (ctypes.c_uint8 * size).from_buffer_copy(prefix_state)
+            if not llama_cpp.llama_state_seq_set_data(self.context, state, size, 0):
+                raise EngineError("the state of the shared prefix cannot be set")
+
+    def _holds(self, tokens: Sequence[int], texts: tuple[str, ...]) -> bool:
+        if not texts:
+            return False
+        said = self.text(tokens)
+        return any(text in said for text in texts)
+
+    # --- the schedule's memory --------------------------------------------------------------------
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, tokens)
+
+    def drop(self, sequence: int) -> None:
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def _decode_rows(self, rows: Sequence[Row]) -> None:
+        batch, count = self._rows, len(rows)
+        batch.tokens[:count] = [row.token for row in rows]
+        batch.positions[:count] = [row.position for row in rows]
+        batch.sequences[:count] = [row.sequence for row in rows]
+        batch.wanted[:count] = [row.wanted for row in rows]
+        llama_cpp.llama_set_n_threads(self.context, self.threads, self.threads)
+        self.decode_rows(batch, 0, count)
+
+    def _logits(self, row: int) -> np.ndarray:
+        pointer = llama_cpp.llama_get_logits_ith(self.context, row)
+        return np.ctypeslib.as_array(pointer, (self.vocab_tokens,))

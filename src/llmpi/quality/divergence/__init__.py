@@ -1,0 +1,1 @@
+"""Perplexity, and divergence from a reference."""

@@ -1,0 +1,1 @@
+"""Questions on passages, scored as SQuAD v2 is."""

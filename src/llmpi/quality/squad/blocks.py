@@ -1,0 +1,61 @@
+"""What is asked, in blocks of whole paragraphs: a pure function of questions and settings."""
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from llmpi.engine.answers import ABSTENTION
+from llmpi.quality.batching.answer import Group
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.metric import Paragraph
+from llmpi.quality.squad.prompt import messages
+from llmpi.records import Record
+
+BLOCK_QUESTIONS, DESCENT_QUESTIONS = 256, 48
+"""Questions of a block at least: what an interruption may lose; how often a descent looks."""
+
+
+class Plan(NamedTuple):
+    """The blocks of a task: indices of the paragraphs, and what is asked about them."""
+
+    paragraphs: list[Paragraph]
+    blocks: list[list[int]]
+    asked: list[list[Group]]
+
+
+def plan_of(questions: Record, settings: dict[str, Any]) -> Plan:
+    """The plan of a task, the same for every variant and however many jobs share it.
+
+    Args:
+        questions: of `llmpi.quality.squad.questions.prepare`.
+        settings: `examples`; `descent` and `block_questions` where there are such.
+    """
+    paragraphs = squad.parse(questions["squad"], "questions")
+    usual = DESCENT_QUESTIONS if "descent" in settings else BLOCK_QUESTIONS
+    blocks = blocks_of(paragraphs, settings.get("block_questions") or usual)
+    asked = [[_group(paragraphs[i], settings["examples"]) for i in block] for block in blocks]
+    return Plan(paragraphs, blocks, asked)
+
+
+def blocks_of(paragraphs: Sequence[Paragraph], questions: int) -> list[list[int]]:
+    """Indices of whole paragraphs, so many questions or more a block; the last may have less.
+
+    In a random order, the same for all variants: what is asked first stands for the rest.
+    """
+    order = random.Random("llmpi blocks").sample(range(len(paragraphs)), len(paragraphs))
+    blocks: list[list[int]] = [[]]
+    for i in order:
+        if sum(len(paragraphs[j].questions) for j in blocks[-1]) >= questions:
+            blocks.append([])
+        blocks[-1].append(i)
+    return blocks
+
+
+def _group(paragraph: Paragraph, examples: int) -> Group:
+    return [
+        {
+            "messages": messages(paragraph.context, question.question, examples),
+            "continuation": ABSTENTION,
+        }
+        for question in paragraph.questions
+    ]

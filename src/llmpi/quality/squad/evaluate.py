@@ -1,0 +1,180 @@
+"""Score a variant on a SQuAD v2 task: answers from the engine, metrics here."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpi.engine.answers import normalize, prediction
+from llmpi.engine.supervise import Death
+from llmpi.quality.batching.answer import answer_blocks, decoding
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.blocks import Plan, plan_of
+from llmpi.quality.squad.descent import Step
+from llmpi.quality.squad.metric import Paragraph
+from llmpi.quality.squad.prompt import prompt_sha256
+from llmpi.quality.squad.shards import together
+from llmpi.quality.statistics import clustered_interval
+from llmpi.records import Record, failed, is_ok
+
+Item = dict[str, Any]
+METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
+    "exact": ("exact", lambda _: True),
+    "f1": ("f1", lambda _: True),
+    "has_ans_exact": ("exact", lambda item: bool(item["golds"])),
+    "has_ans_f1": ("f1", lambda item: bool(item["golds"])),
+    "no_ans_exact": ("exact", lambda item: not item["golds"]),
+    "no_ans_f1": ("f1", lambda item: not item["golds"]),
+}
+
+
+def evaluate(
+    gguf: Path,
+    manifest: Record,
+    questions: Record,
+    settings: dict[str, Any],
+    *,
+    threads: int,
+    store: Path,
+    step: Step | None = None,
+) -> Record:
+    """The quality record of one variant on one task. An engine that dies is a result, too.
+
+    Args:
+        gguf, manifest: of the variant; a failed manifest is passed on.
+        questions: of `llmpi.quality.squad.questions.prepare`.
+        settings: `max_new_tokens`, `context_tokens`, `examples`; `block_questions` and `descent`
+            where there are such.
+        store: folder of blocks answered before.
+        step: where the variant stands in the descent; None for the widest, or without a descent.
+    """
+    if not is_ok(manifest):
+        return manifest
+    if step and (reason := step.skip()):
+        return {"status": "skipped", "stage": "quality", "reason": reason}
+    plan = plan_of(questions, settings)
+
+    def decided(records: list[Record]) -> bool:
+        assert step is not None
+        return step.verdict(_items_of(plan, records))["decision"] != "undecided"
+
+    records = answer_blocks(
+        gguf,
+        manifest["sha256"],
+        plan.asked,
+        settings=decoding(settings),
+        threads=threads,
+        store=store,
+        enough=decided if step else None,
+    )
+    if isinstance(records, Death):
+        return failed("quality", records.reason, log_tail=records.tail)
+    return _record(plan, records, manifest, questions, settings, step)
+
+
+def merge(
+    shards: Sequence[Record], manifest: Record, questions: Record, settings: dict[str, Any]
+) -> Record:
+    """The record of `evaluate`, to the byte, from the shards of `llmpi.quality.squad.shards`, in
+    order.
+
+    Raises:
+        MixedEnginesError: they were not answered by one engine.
+    """
+    whole = together(shards)
+    if not is_ok(whole):
+        return whole
+    plan = plan_of(questions, settings)
+    return _record(plan, whole["answered"], manifest, questions, settings, None)
+
+
+def _record(
+    plan: Plan,
+    answered: Sequence[Record],
+    manifest: Record,
+    questions: Record,
+    settings: dict[str, Any],
+    step: Step | None,
+) -> Record:
+    """Nothing of the run that made it (time, host, threads) is in it: the job's log has that."""
+    items, first = _items_of(plan, answered), answered[0]
+    return {
+        "status": "ok",
+        "summary": summarize(items),
+        "descent": step.verdict(items) if step else None,
+        "settings": settings,
+        "questions_sha256": questions["sha256"],
+        "prompt_sha256": prompt_sha256(first["chat_template_sha256"], settings["examples"]),
+        "has_chat_template": first["has_chat_template"],
+        "gguf_sha256": manifest["sha256"],
+        "engine": first["engine"],
+        "batching": [record["batching"] for record in answered],
+        "items": items,
+    }
+
+
+def _items_of(plan: Plan, answered: Sequence[Record]) -> list[Item]:
+    """The items of the blocks that are answered so far."""
+    answers = [answer for record in answered for answer in record["answers"]]
+    order = [i for block in plan.blocks[: len(answered)] for i in block]
+    return score_items(plan.paragraphs, order, answers)
+
+
+def score_items(
+    paragraphs: Sequence[Paragraph], order: Sequence[int], answers: Sequence[Item]
+) -> list[Item]:
+    """One item per question of these paragraphs: what was asked, answered, and how it scores."""
+    asked = [(i, question) for i in order for question in paragraphs[i].questions]
+    items = []
+    for (paragraph, question), answer in zip(asked, answers, strict=True):
+        predicted = prediction(answer["text"])
+        exact, f1 = squad.score(question, predicted) if answer["error"] is None else (0, 0.0)
+        items.append(
+            {
+                "id": question.id,
+                "paragraph": paragraph,
+                "golds": list(question.golds),
+                "answer": answer["text"],
+                "prediction": predicted,
+                "normalized": normalize(predicted),
+                "exact": exact,
+                "f1": f1,
+                "prompt_tokens": answer["prompt_tokens"],
+                "new_tokens": answer["new_tokens"],
+                "stopped": answer["stopped"],
+                "no_answer": answer["log_likelihood"],
+                "error": answer["error"],
+            }
+        )
+    return items
+
+
+def summarize(items: Sequence[Item]) -> Record:
+    """Means in per cent with 95 % intervals (bootstrap over paragraphs).
+
+    Returns:
+        metric -> {pct, low_pct, high_pct, items}, for the metrics that have items; `errors` counts
+        the items that could not be asked (they score 0); `thresholds`, see `squad.best_thresholds`,
+        over the others, by the abstention's log-likelihood.
+    """
+    summary: Record = {"items": len(items), "errors": sum(i["error"] is not None for i in items)}
+    summary["abstentions"] = sum(item["prediction"] == "" for item in items)
+    metrics = {}
+    for name, (key, belongs) in METRICS.items():
+        chosen = [item for item in items if belongs(item)]
+        if chosen:
+            values = [100.0 * item[key] for item in chosen]
+            interval = clustered_interval(values, [item["paragraph"] for item in chosen])
+            low, high = interval or (None, None)
+            metrics[name] = {
+                "pct": sum(values) / len(values),
+                "low_pct": low,
+                "high_pct": high,
+                "items": len(values),
+            }
+    answered = [
+        squad.Answered(bool(i["golds"]), i["prediction"], i["exact"], i["f1"], i["no_answer"])
+        for i in items
+        if i["error"] is None
+    ]
+    thresholds = squad.best_thresholds(answered) if answered else None
+    return {**summary, "metrics": metrics, "thresholds": thresholds}

@@ -1,0 +1,143 @@
+"""SQuAD v2: its data format, and its scores as the official evaluation script defines them.
+
+Source: Rajpurkar, Jia, Liang, *Know What You Don't Know* (arXiv 1806.03822), and the evaluation
+script published with it (`evaluate-v2.0.py`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from llmpi.engine.answers import score as best_score
+from llmpi.errors import LlmpiError
+
+
+class Question(NamedTuple):
+    """One question; `golds` is empty if the passage does not answer it."""
+
+    id: str
+    question: str
+    golds: tuple[str, ...]
+
+
+class Paragraph(NamedTuple):
+    """A passage and the questions on it."""
+
+    context: str
+    questions: tuple[Question, ...]
+
+
+def parse(document: Any, name: str) -> list[Paragraph]:
+    """Read SQuAD v2's official JSON.
+
+    Args:
+        name: of the source, for the error.
+
+    Raises:
+        LlmpiError: it is something else, or holds no question, or an id twice.
+    """
+    try:
+        paragraphs = [
+            Paragraph(str(paragraph["context"]), tuple(_questions(paragraph)))
+            for article in document["data"]
+            for paragraph in article["paragraphs"]
+        ]
+    except (KeyError, TypeError, IndexError) as error:
+        raise LlmpiError(
+            f"{name}: not SQuAD v2's format: {type(error).__name__} {error}; expected "
+            "data[].paragraphs[].qas[] with id, question, is_impossible and answers[].text"
+        ) from None
+    ids = Counter(question.id for paragraph in paragraphs for question in paragraph.questions)
+    if not ids:
+        raise LlmpiError(f"{name}: holds no question")
+    if twice := [key for key, count in ids.items() if count > 1]:
+        raise LlmpiError(f"{name}: question id {twice[0]!r} stands there twice")
+    return [paragraph for paragraph in paragraphs if paragraph.questions]
+
+
+def dump(paragraphs: Sequence[Paragraph]) -> dict[str, Any]:
+    """The inverse of `parse`, as one article; offsets of the answers are not kept."""
+    return {
+        "version": "v2.0",
+        "data": [
+            {
+                "title": "",
+                "paragraphs": [
+                    {
+                        "context": paragraph.context,
+                        "qas": [
+                            {
+                                "id": question.id,
+                                "question": question.question,
+                                "is_impossible": not question.golds,
+                                "answers": [{"text": gold} for gold in question.golds],
+                            }
+                            for question in paragraph.questions
+                        ],
+                    }
+                    for paragraph in paragraphs
+                ],
+            }
+        ],
+    }
+
+
+def _questions(paragraph: dict[str, Any]) -> Iterator[Question]:
+    for qa in paragraph["qas"]:
+        golds = dict.fromkeys(str(answer["text"]) for answer in qa["answers"])
+        yield Question(str(qa["id"]), str(qa["question"]), tuple(golds))
+
+
+def score(question: Question, prediction: str) -> tuple[int, float]:
+    """(exact, F1) against the best gold, see `llmpi.engine.answers.score`."""
+    return best_score(question.golds, prediction)
+
+
+class Answered(NamedTuple):
+    """A question's answer, scored as it stands, and how the model rated the question."""
+
+    has_answer: bool
+    prediction: str
+    exact: float
+    f1: float
+    no_answer: float  # any real number; the higher, the likelier unanswerable
+
+
+def best_thresholds(answers: Sequence[Answered]) -> dict[str, float]:
+    """The scores of a model that abstains above the best threshold on `no_answer`.
+
+    As `find_all_best_thresh` of the official script has them, peculiarities included: the threshold
+    is the `no_answer` of the last question still answered, 0.0 if it is best to answer none; an
+    answer to an unanswerable question costs a point even if it normalises to nothing; and among
+    questions of equal `no_answer`, which no threshold can part, the best point in between counts.
+
+    Args:
+        answers: at least one, in the order of the data set, which settles ties. (The script goes by
+            the order of its file of no-answer probabilities.)
+
+    Returns:
+        `best_exact` and `best_f1` in per cent, `best_exact_thresh` and `best_f1_thresh` in the unit
+        of `no_answer`.
+    """
+    best_exact, exact_thresh = _best_threshold(answers, [answer.exact for answer in answers])
+    best_f1, f1_thresh = _best_threshold(answers, [answer.f1 for answer in answers])
+    return {
+        "best_exact": best_exact,
+        "best_exact_thresh": exact_thresh,
+        "best_f1": best_f1,
+        "best_f1_thresh": f1_thresh,
+    }
+
+
+def _best_threshold(answers: Sequence[Answered], scores: Sequence[float]) -> tuple[float, float]:
+    points: float = sum(not answer.has_answer for answer in answers)
+    best, thresh = points, 0.0
+    by_no_answer = sorted(zip(answers, scores, strict=True), key=lambda pair: pair[0].no_answer)
+    for answer, score in by_no_answer:
+        if answer.has_answer:
+            points += score
+        elif answer.prediction:
+            points -= 1
+        if points > best:
+            best, thresh = points, answer.no_answer
+    return 100.0 * best / len(answers), thresh

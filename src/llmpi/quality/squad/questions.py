@@ -1,0 +1,117 @@
+"""The questions of a task: from a file or the hub, drawn once for every variant of the study."""
+
+import json
+import logging
+import random
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from llmpi.errors import LlmpiError
+from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.metric import Paragraph, Question
+from llmpi.records import Record, sha256_of, sha256_of_text
+from llmpi.sources_lock import locked
+
+log = logging.getLogger(__name__)
+
+
+def prepare(task: dict[str, Any], lock: Path) -> Record:
+    """Load a task's questions and draw the sample.
+
+    Args:
+        task: the fields of a quality task of `llmpi.study`.
+        lock: the lock file for branches and tags of the hub.
+
+    Returns:
+        Record with `source` (what and which revision or hash), `sha256` of the drawn questions, and
+        `squad`: the questions in SQuAD v2's format.
+
+    Raises:
+        LlmpiError: the source cannot be had or is no SQuAD v2.
+    """
+    if task["hub"]:
+        paragraphs, source = _from_hub(task, lock)
+    else:
+        paragraphs, source = _from_file(Path(task["squad_file"]))
+    drawn = draw(paragraphs, task["questions"], task["seed"])
+    document = squad.dump(drawn)
+    questions = [question for paragraph in drawn for question in paragraph.questions]
+    log.info("%d questions on %d paragraphs", len(questions), len(drawn))
+    return {
+        "status": "ok",
+        "source": source,
+        "questions": len(questions),
+        "unanswerable": sum(not question.golds for question in questions),
+        "paragraphs": len(drawn),
+        "sha256": sha256_of_text(json.dumps(document, sort_keys=True)),
+        "squad": document,
+    }
+
+
+def draw(paragraphs: Sequence[Paragraph], budget: int | None, seed: int) -> list[Paragraph]:
+    """Whole paragraphs in a random order until `budget` questions are reached; all without one.
+
+    The last paragraph is cut to the budget. The drawn ones stand in their original order.
+    """
+    if budget is None:
+        return list(paragraphs)
+    order = random.Random(f"llmpi questions {seed}").sample(range(len(paragraphs)), len(paragraphs))
+    taken: dict[int, Paragraph] = {}
+    for i in order:
+        if budget <= 0:
+            break
+        context, questions = paragraphs[i]
+        taken[i] = Paragraph(context, questions[:budget])
+        budget -= len(questions)
+    return [taken[i] for i in sorted(taken)]
+
+
+def _from_file(path: Path) -> tuple[list[Paragraph], Record]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LlmpiError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise LlmpiError(f"{path}: no valid JSON: {error}") from None
+    return squad.parse(document, str(path)), {"file": str(path), "sha256": sha256_of(path)}
+
+
+def _from_hub(task: dict[str, Any], lock: Path) -> tuple[list[Paragraph], Record]:
+    import datasets
+    from datasets.data_files import EmptyDatasetError
+
+    from llmpi.hub import explained, resolve
+
+    repo = task["hub"]
+    commit = locked(lock, "dataset", repo, task["revision"], resolve)
+    with explained(repo, commit):
+        try:
+            rows = datasets.load_dataset(repo, split=task["split"], revision=commit)
+        except (ValueError, EmptyDatasetError) as error:  # an unknown split, among others
+            raise LlmpiError(f"{repo}@{commit}: {error}") from None
+    return from_rows(rows, repo), {"hub": repo, "revision": commit, "split": task["split"]}
+
+
+def from_rows(rows: Iterable[dict[str, Any]], name: str) -> list[Paragraph]:
+    """Paragraphs from the flat rows of the hub's data sets: id, context, question, answers.text.
+
+    Rows of one passage follow one another there.
+
+    Raises:
+        LlmpiError: a column is missing.
+    """
+    try:
+        return [
+            Paragraph(context, tuple(_question(row) for row in group))
+            for context, group in groupby(rows, key=lambda row: row["context"])
+        ]
+    except (KeyError, TypeError) as error:
+        raise LlmpiError(
+            f"{name}: has no column {error}; expected SQuAD's id, context, question, answers"
+        ) from None
+
+
+def _question(row: dict[str, Any]) -> Question:
+    return Question(row["id"], row["question"], tuple(dict.fromkeys(row["answers"]["text"])))

@@ -1,0 +1,291 @@
+"""Charts of what follows from the cells: choice, descent, comparisons, predictions, money."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from llmpi.report.page.charts.style import (
+    HEIGHT,
+    LOG,
+    STEP,
+    ZERO_FREE,
+    Spec,
+    axis,
+    category,
+    on,
+    spec,
+    tooltip,
+    worded,
+)
+from llmpi.report.words.texts import Texts
+
+
+def choice(t: Texts, objectives: Sequence[str]) -> Spec:
+    """Those on the front, side by side: a panel per objective, the pick filled.
+
+    Args:
+        objectives: which of quality, speed, energy and memory have numbers.
+    """
+    titles = {
+        "quality": t("quality, F1 %"),
+        "speed": t("speed, tokens/s"),
+        "energy": t("energy, J/token"),
+        "memory": t("memory, GiB"),
+    }
+    return spec(
+        alt.hconcat(*[_panel(t, name, titles[name]) for name in objectives], spacing=18),
+        t("The candidates on the front with their intervals; the pick is filled"),
+    )
+
+
+def _panel(t: Texts, objective: str, title: str) -> Any:
+    """One objective, whose limit, where one is asked for, is a dashed line."""
+    base = on("choice").transform_filter(alt.datum.objective == objective)
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=210))
+    x = axis(alt.X, "value", title)
+    colour = alt.Color("role:N", legend=None, scale=alt.Scale(domain=["pick", "other"]))
+    limit = base.transform_filter(alt.expr.isValid(alt.datum.limit)).mark_rule(
+        style="soft", strokeDash=[4, 3]
+    )
+    spread = base.mark_rule(strokeWidth=2.5, opacity=0.6).encode(
+        x="low:Q", x2="high:Q", y=y, color=colour
+    )
+    points = base.mark_point(size=120, filled=True, opacity=1, cursor="pointer").encode(
+        x=x,
+        y=y,
+        color=colour,
+        shape=alt.Shape(
+            "role:N",
+            legend=None,
+            scale=alt.Scale(domain=["pick", "other"], range=["diamond", "circle"]),
+        ),
+        tooltip=tooltip(
+            {
+                "name": (t("cell"), None),
+                "value": (title, ".3f"),
+                "low": (t("95 % from"), ".3f"),
+                "high": (t("95 % to"), ".3f"),
+            }
+        ),
+    )
+    return alt.layer(points, spread, limit.encode(x="limit:Q")).properties(height=STEP)
+
+
+def descent(t: Texts, model: str) -> Spec:
+    """The loss of each width with its bounds, widest on top; the dashed line is the margin."""
+    base = on("descent").transform_filter(alt.datum.model == model)
+    y = alt.Y("quant:N", sort=None, title=None)
+    words = {name: t.said(name) for name in ("holds", "fails", "undecided")}
+    colour, shape = worded("decision", None, words)
+    bounds = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        x="low_pct:Q", x2="high_pct:Q", y=y, color=colour
+    )
+    margin = base.mark_rule(style="soft", strokeDash=[4, 3]).encode(x="mean(margin_pct):Q")
+    points = base.mark_point(size=110, filled=True, opacity=1).encode(
+        x=axis(alt.X, "loss_pct", t("loss, points"), ZERO_FREE),
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "quant": (t("quantization"), None),
+                "loss_pct": (t("loss, points"), ".1f"),
+                "low_pct": (t("between"), ".1f"),
+                "high_pct": (t("and"), ".1f"),
+                "questions": (t("questions asked"), ".0f"),
+            }
+        ),
+    )
+    return spec(
+        alt.layer(points, bounds, margin).properties(height=STEP),
+        t("Loss at each width of the descent, with bounds and margin"),
+    )
+
+
+def pair(t: Texts, index: int) -> Spec:
+    """The difference of two variants by tag, with its interval; 0 is no difference."""
+    base = on("pairs").transform_filter(alt.datum.pair == index)
+    y = alt.Y("tag:N", sort=None, title=None)
+    zero = alt.Chart(alt.InlineData(values=[{"x": 0}])).mark_rule(style="soft").encode(x="x:Q")
+    spread = base.mark_rule(strokeWidth=2.5, opacity=0.6).encode(
+        x="low_pct:Q", x2="high_pct:Q", y=y
+    )
+    points = base.mark_point(size=100, filled=True, opacity=1).encode(
+        x=axis(alt.X, "difference_pct", t("difference, points"), alt.Scale(zero=True, padding=14)),
+        y=y,
+        tooltip=tooltip(
+            {
+                "tag": (t("tag"), None),
+                "difference_pct": (t("difference, points"), ".1f"),
+                "low_pct": (t("95 % from"), ".1f"),
+                "high_pct": (t("95 % to"), ".1f"),
+                "prompts": (t("prompts"), ".0f"),
+            }
+        ),
+    )
+    return spec(
+        alt.layer(points, spread, zero).properties(height=STEP),
+        t("Difference of the pass rates by tag"),
+    )
+
+
+def divergence(t: Texts, task: str, models: Sequence[str]) -> Spec:
+    """Mean KL divergence from the F16 over bits per weight, with 1.96 standard errors."""
+    base = on("divergence").transform_filter(alt.datum.task == task)
+    colour, shape = category("model", t("model"), models)
+    x = axis(alt.X, "bits_per_weight", t("bits per weight"))
+    title = t("mean KL divergence, nats")
+    spread = base.mark_rule(strokeWidth=2).encode(
+        x=x, y="low_nats:Q", y2="high_nats:Q", color=colour
+    )
+    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
+        x=x, y="kld_nats:Q", color=colour, order=alt.Order("bits_per_weight:Q")
+    )
+    points = base.mark_point(size=80, filled=True, opacity=1).encode(
+        x=x,
+        y=axis(alt.Y, "kld_nats", title, LOG),
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "name": (t("variant"), None),
+                "kld_nats": (title, ".4f"),
+                "top1_pct": (t("same top-1, %"), ".1f"),
+                "perplexity": (t("perplexity"), ".2f"),
+                "bits_per_weight": (t("bits per weight"), ".2f"),
+            }
+        ),
+    )
+    layers = alt.layer(line, spread, points).properties(height=HEIGHT)
+    return spec(layers, t("KL divergence from the F16 against bits per weight"))
+
+
+def predictions(t: Texts) -> Spec:
+    """tg as measured over tg as predicted, with both ranges; on the line they are the same."""
+    words = {verdict: t.said(verdict) for verdict in ("in range", "above", "below")}
+    colour, shape = worded("verdict", None, words)
+    base = on("predictions")
+    x = axis(alt.X, "predicted_value", t("predicted tg, tokens/s"), LOG)
+    y = axis(alt.Y, "measured_value", t("measured tg, tokens/s"), LOG)
+    across = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+        x="predicted_low:Q", x2="predicted_high:Q", y=y, color=colour
+    )
+    up = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+        x=x, y="measured_low:Q", y2="measured_high:Q", color=colour
+    )
+    same = base.mark_line(style="soft", strokeDash=[4, 3]).encode(
+        x="measured_value:Q", y="measured_value:Q", order=alt.Order("measured_value:Q")
+    )
+    points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
+        x=x,
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "cell": (t("cell"), None),
+                "predicted_value": (t("predicted tg, tokens/s"), ".1f"),
+                "predicted_low": (t("from"), ".1f"),
+                "predicted_high": (t("up to"), ".1f"),
+                "measured_value": (t("measured tg, tokens/s"), ".1f"),
+            }
+        ),
+    )
+    return spec(
+        alt.layer(same, across, up, points).properties(height=HEIGHT),
+        t("Measured against predicted token generation"),
+    )
+
+
+def paper(t: Texts) -> Spec:
+    """tg of the paper's points and of the cells that correspond to them."""
+    words = {"paper": t("the paper"), "ours": t("this study")}
+    colour, shape = worded("who", None, words)
+    base = on("paper")
+    y = alt.Y("name:N", sort=None, title=None)
+    between = base.mark_line(style="soft", strokeWidth=1.5).encode(
+        x="tg_tps:Q", y=y, detail="name:N"
+    )
+    points = base.mark_point(size=90, filled=True, opacity=1, cursor="pointer").encode(
+        x=axis(alt.X, "tg_tps", t("tg, tokens/s"), LOG),
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "name": (t("variant"), None),
+                "who": (t("whose"), None),
+                "tg_tps": (t("tg, tokens/s"), ".2f"),
+                "ratio": (t("ours / the paper's"), ".2f"),
+            }
+        ),
+    )
+    return spec(
+        alt.layer(points, between).properties(height=STEP),
+        t("Token generation, the paper's and this study's"),
+    )
+
+
+def money(t: Texts, device: str, currency: str) -> Spec:
+    """Cost of a million tokens: this device's by parts, the alternatives' as a whole."""
+    parts = ("hardware", "engineering", "maintenance", "electricity", "whole")
+    words = {part: t.said(part) for part in parts}
+    bars = (
+        on("money")
+        .transform_filter(alt.datum.device == device)
+        .mark_bar(height={"band": 0.6})
+        .encode(
+            x=axis(
+                alt.X,
+                "per_million_tokens",
+                t("{currency} per million tokens").format(currency=currency),
+                alt.Scale(zero=True, nice=True),
+            ),
+            y=alt.Y("what:N", sort=None, title=None, axis=alt.Axis(labelLimit=170)),
+            color=worded("part", None, words)[0],
+            order=alt.Order("place:Q"),
+            tooltip=tooltip(
+                {
+                    "what": (t("what"), None),
+                    "part": (t("part"), None),
+                    "per_million_tokens": (currency, ",.2f"),
+                }
+            ),
+        )
+    )
+    return spec(bars.properties(height=STEP), t("Cost of a million tokens"))
+
+
+def sensitivity(t: Texts, device: str, currency: str) -> Spec:
+    """What each figure moves, alone, down and up; the dashed line is the result as it stands."""
+    base = on("sensitivity").transform_filter(alt.datum.device == device)
+    y = alt.Y("assumption:N", sort=None, title=None, axis=alt.Axis(labelLimit=190))
+    title = t("{currency} per million tokens").format(currency=currency)
+    shown = tooltip(
+        {
+            "assumption": (t("figure"), None),
+            "low": (t("moved down to"), ".4g"),
+            "at_low": (t("gives"), ",.2f"),
+            "high": (t("moved up to"), ".4g"),
+            "at_high": (t("which gives"), ",.2f"),
+        }
+    )
+    ends = base.transform_fold(["at_low", "at_high"], as_=["end", "cost"])
+    span = base.mark_rule(strokeWidth=6, opacity=0.35).encode(
+        x="at_low:Q", x2="at_high:Q", y=y, tooltip=shown
+    )
+    words = {"at_low": t("figure lower"), "at_high": t("figure higher")}
+    colour, shape = worded("end", None, words)
+    points = ends.mark_point(size=70, filled=True, opacity=1).encode(
+        x=axis(alt.X, "cost", title),
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=shown,
+    )
+    now = base.mark_rule(style="soft", strokeDash=[4, 3]).encode(x="mean(now):Q")
+    return spec(
+        alt.layer(now, span, points).properties(height=STEP),
+        t("What each figure moves when it alone goes down and up"),
+    )

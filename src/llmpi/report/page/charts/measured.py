@@ -1,0 +1,269 @@
+"""Charts of the cells of one device and workload: what can be compared with one another."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from llmpi.report.page.charts.style import (
+    HEIGHT,
+    LOG,
+    STEP,
+    Spec,
+    axis,
+    category,
+    on,
+    spec,
+    tooltip,
+    worded,
+)
+from llmpi.report.words.texts import Texts
+
+
+def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: bool) -> Spec:
+    """F1 of a task over tg, both with their spread, and the front of the point estimates.
+
+    Filled points are those that nothing beats beyond the noise.
+
+    Args:
+        named: whether the variants' names stand beside the points; many would hide one another.
+        models: ids of all there are.
+    """
+    x = axis(alt.X, "tg_tps", t("token generation (tg), tokens/s"))
+    y = axis(alt.Y, f"{task}_f1_pct", t("{task}: F1, %").format(task=task))
+    colour, shape = category("model", t("model"), models)
+    shown = (
+        alt.datum.tg_tps != None  # noqa: E711, an expression of Vega
+    ) & alt.expr.isValid(alt.datum[f"{task}_f1_pct"])
+    base = on("cells").transform_filter(shown & (alt.datum.transferred == 1))
+    front = (
+        base.transform_filter(alt.datum[f"{task}_edge"] == 1)
+        .mark_line(interpolate="step-before", style="soft", strokeDash=[4, 3])
+        .encode(x=x, y=y, order=alt.Order("tg_tps:Q"))
+    )
+    across = base.mark_rule(opacity=0.45, clip=True).encode(
+        x="tg_min_tps:Q", x2="tg_max_tps:Q", y=y, color=colour
+    )
+    up = base.mark_rule(opacity=0.45, clip=True).encode(
+        x=x, y=f"{task}_f1_low_pct:Q", y2=f"{task}_f1_high_pct:Q", color=colour
+    )
+    shown_of = tooltip(
+        {
+            "cell": (t("cell"), None),
+            "tg_tps": (t("tg, tokens/s"), ".1f"),
+            "tg_min_tps": (t("least"), ".1f"),
+            "tg_max_tps": (t("greatest"), ".1f"),
+            f"{task}_f1_pct": ("F1, %", ".1f"),
+            f"{task}_f1_low_pct": (t("95 % from"), ".1f"),
+            f"{task}_f1_high_pct": (t("95 % to"), ".1f"),
+            f"{task}_has_ans_f1_pct": ("F1 HasAns, %", ".1f"),
+            "bits_per_weight": (t("bits per weight"), ".2f"),
+        }
+    )
+    best, others = (
+        base.transform_filter(alt.datum[f"{task}_front"] == int(filled))
+        .mark_point(size=110, filled=filled, strokeWidth=1.8, opacity=1, cursor="pointer")
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=shown_of)
+        for filled in (True, False)
+    )
+    floor = on("tasks").transform_filter(alt.datum.task == task)
+    line = floor.mark_rule(style="soft", strokeDash=[2, 4]).encode(y="abstaining_pct:Q")
+    label = floor.mark_text(style="note", align="left", dx=2, dy=-5).encode(
+        x=alt.value(0), y="abstaining_pct:Q", text=alt.value(t("always abstaining"))
+    )
+    layers = [line, label, front, across, up, others, best]
+    if named:
+        layers.append(
+            base.mark_text(style="label", align="left", dx=9, dy=-8).encode(
+                x=x, y=y, text="variant:N"
+            )
+        )
+    return spec(
+        alt.layer(*layers).properties(height=HEIGHT),
+        t("Quality against speed with intervals and the Pareto front"),
+    )
+
+
+def speed_by_bits(t: Texts, key: str, models: Sequence[str]) -> Spec:
+    """Speed over bits per weight, a line per model; for tg the memory roofline above it.
+
+    Args:
+        key: `pp` or `tg`.
+        models: ids of all there are.
+    """
+    titles = {
+        "tg": t("token generation (tg), tokens/s"),
+        "pp": t("prompt processing (pp), tokens/s"),
+    }
+    colour, shape = category("model", t("model"), models)
+    x = axis(alt.X, "bits_per_weight", t("bits per weight"))
+    y = axis(alt.Y, f"{key}_tps", titles[key], alt.Scale(zero=True, nice=True))
+    base = on("cells").transform_filter(alt.expr.isValid(alt.datum[f"{key}_tps"]))
+    by = [alt.Detail("model:N"), alt.Detail("runtime:N")]
+    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
+        x=x, y=y, color=colour, detail=by, order=alt.Order("bits_per_weight:Q")
+    )
+    spread = base.mark_rule(strokeWidth=2).encode(
+        x=x, y=f"{key}_min_tps:Q", y2=f"{key}_max_tps:Q", color=colour
+    )
+    shown = {
+        "cell": (t("cell"), None),
+        f"{key}_tps": (t("median, tokens/s"), ".1f"),
+        f"{key}_min_tps": (t("least"), ".1f"),
+        f"{key}_max_tps": (t("greatest"), ".1f"),
+        "bits_per_weight": (t("bits per weight"), ".2f"),
+    }
+    layers = [line, spread]
+    if key == "tg":
+        shown["tg_memory_share"] = (t("of the memory roofline"), ".0%")
+        roof = base.transform_filter(alt.expr.isValid(alt.datum.roofline_tps))
+        layers.insert(
+            0,
+            roof.mark_line(strokeDash=[3, 4], opacity=0.7, strokeWidth=1.5).encode(
+                x=x,
+                y="roofline_tps:Q",
+                color=colour,
+                detail=by,
+                order=alt.Order("bits_per_weight:Q"),
+            ),
+        )
+    points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
+        x=x, y=y, color=colour, shape=shape, tooltip=tooltip(shown)
+    )
+    description = t("Speed against bits per weight, one line per model")
+    return spec(alt.layer(*layers, points).properties(height=HEIGHT), description)
+
+
+def energy(t: Texts, models: Sequence[str]) -> Spec:
+    """Joules per generated token with 1.96 standard deviations; the shape tells the tier."""
+    title = t("tg, joules per token")
+    base = on("cells").transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
+    y = alt.Y("name:N", sort=None, title=None)
+    words = {tier: t.said(tier) for tier in ("metered", "pmic", "estimated")}
+    _, shape = worded("energy_tier", t("tier"), words)
+    colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
+    spread = base.mark_rule(strokeWidth=2).encode(
+        x="tg_low_j_per_token:Q", x2="tg_high_j_per_token:Q", y=y, color=colour
+    )
+    points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
+        x=axis(alt.X, "tg_j_per_token", title, alt.Scale(zero=True, nice=True)),
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "cell": (t("cell"), None),
+                "tg_j_per_token": (title, ".3f"),
+                "tg_uncertainty_j_per_token": (t("standard uncertainty"), ".3f"),
+                "tg_power_w": (t("power, W"), ".2f"),
+                "energy_tier": (t("tier"), None),
+            }
+        ),
+    )
+    return spec((points + spread).properties(height=STEP), t("Energy per generated token"))
+
+
+def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
+    title = t("words per battery")
+    base = on("cells").transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
+    bars = base.mark_bar(cursor="pointer", height={"band": 0.6}).encode(
+        x=axis(alt.X, "words_per_battery", title, alt.Scale(zero=True, nice=True)),
+        y=alt.Y("name:N", sort=None, title=None),
+        color=alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None),
+        tooltip=tooltip(
+            {
+                "cell": (t("cell"), None),
+                "words_per_battery": (title, ",.0f"),
+                "energy_tier": (t("tier"), None),
+            }
+        ),
+    )
+    return spec(bars.properties(height=STEP), title)
+
+
+def loading(t: Texts, names: Sequence[str]) -> Spec:
+    """Load time over file size, cold and warm; the line is the storage's read rate.
+
+    Args:
+        names: of all devices.
+    """
+    devices, _ = category("device", t("device"), names)
+    x = axis(alt.X, "file_mb", t("file, MB"), LOG)
+    base = on("loads")
+    words = {"cold": t("cold"), "warm": t("warm")}
+    line = (
+        base.transform_filter(alt.expr.isValid(alt.datum.read_s))
+        .mark_line(strokeDash=[3, 4], opacity=0.7)
+        .encode(x=x, y="read_s:Q", color=devices, order=alt.Order("file_mb:Q"))
+    )
+    points = base.mark_point(size=70, filled=True, opacity=0.9, cursor="pointer").encode(
+        x=x,
+        y=axis(alt.Y, "load_s", t("load, s"), LOG),
+        color=devices,
+        shape=worded("state", t("load"), words)[1],
+        tooltip=tooltip(
+            {
+                "cell": (t("cell"), None),
+                "load_s": (t("load, s"), ".3f"),
+                "read_s": (t("at the storage's read rate, s"), ".3f"),
+                "file_mb": (t("file, MB"), ",.1f"),
+            }
+        ),
+    )
+    return spec((line + points).properties(height=HEIGHT), t("Cold and warm load by file size"))
+
+
+def sustained(t: Texts, key: str, *, named: bool) -> Spec:
+    """tg or temperature over the sustained phase.
+
+    Args:
+        key: `tg_tps` or `temperature_c`.
+        named: whether a legend names the curves; hovering always does.
+    """
+    legend = alt.Legend(title=t("variant")) if named else None
+    titles = {"tg_tps": t("tg, tokens/s"), "temperature_c": t("temperature, °C")}
+    data = {"tg_tps": "sustained_speed", "temperature_c": "sustained_heat"}[key]
+    line = (
+        on(data)
+        .transform_flatten(["at_s", "value"])
+        .mark_line(strokeWidth=1.8)
+        .encode(
+            x=axis(alt.X, "at_s", t("seconds since the phase began"), alt.Scale(nice=False)),
+            y=axis(alt.Y, "value", titles[key]),
+            color=alt.Color("name:N", legend=legend),
+            strokeDash=alt.StrokeDash("name:N", legend=legend),
+            tooltip=tooltip(
+                {
+                    "name": (t("variant"), None),
+                    "at_s": (t("seconds since the phase began"), ".0f"),
+                    "value": (titles[key], ".1f"),
+                }
+            ),
+        )
+    )
+    return spec(line.properties(height=220), titles[key])
+
+
+def parity(t: Texts) -> Spec:
+    """KL divergence of the device's predictions from the workstation's."""
+    base = on("cells").transform_filter(alt.expr.isValid(alt.datum.parity_kl_nats))
+    words = {"agrees": t("agrees"), "differs": t("does not agree")}
+    colour, shape = worded("agreement", None, words)
+    points = base.mark_point(size=90, filled=True, opacity=1, cursor="pointer").encode(
+        x=axis(
+            alt.X,
+            "parity_kl_nats",
+            t("KL divergence, nats"),
+            alt.Scale(type="symlog", constant=0.001, zero=True),
+        ),
+        y=alt.Y("name:N", sort=None, title=None),
+        color=colour,
+        shape=shape,
+        tooltip=tooltip(
+            {
+                "cell": (t("cell"), None),
+                "parity_kl_nats": (t("KL divergence, nats"), ".4f"),
+                "parity_top1_pct": (t("same top-1, %"), ".1f"),
+            }
+        ),
+    )
+    return spec(points.properties(height=STEP), t("Parity of the device with the workstation"))

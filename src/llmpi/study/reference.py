@@ -1,0 +1,231 @@
+"""Write `config/README.md` and `config/schema.json` from the models of `llmpi.study`.
+
+`python -m llmpi.study.reference` (or `make docs`); a test fails where the files are not what it
+writes.
+"""
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from llmpi.quant_types import FTYPES, IGNORES_IMATRIX, NEEDS_IMATRIX
+from llmpi.records import whole_file
+from llmpi.study import meters
+from llmpi.study.decision import (
+    CloudApi,
+    Constraints,
+    Cost,
+    Engineering,
+    Hardware,
+    Hat,
+    LargerBoard,
+    OtherDevice,
+    RentedGpu,
+)
+from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
+from llmpi.study.fields import TextSource
+from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
+from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
+from llmpi.study.quality import AbTask, Descent, DivergenceTask, Gate, LmEvalTask, SquadTask
+from llmpi.study.service import ServedVariant, Service
+from llmpi.study.study import Battery, Exclude, Study
+from llmpi.study.training import Calibration, Qat, Training
+from llmpi.study.tuning import Tune, TuneSpace
+
+INTRODUCTION = """\
+<!-- Written by `make docs` from src/llmpi/study/; edit that. -->
+
+# The config file
+
+A study is one YAML file. `config.yaml` is the demo; `llmpi.yaml` is the paper's whole study. Run
+another one with `snakemake --cores 4 --configfile config/other.yaml`: it stands alone, nothing is
+taken from `config.yaml`. Single values are overridden with `--config`.
+
+Lists and mappings are swept: every model at every quantization, on every device, with every
+runtime, for every workload; `exclude` takes combinations out. After an edit, run again: only what
+changed is redone.
+A key that is not listed here is an error. For completion in an editor, begin the file with
+`# yaml-language-server: $schema=schema.json`.
+
+Branches and tags of the hub are resolved once and written to `sources.lock.yaml` beside the config.
+Keep that file under version control; `llmpi lock --update` moves its entries.
+"""
+
+# In reading order: (key path, what may stand there).
+SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
+    ("the file", "", [Study]),
+    ("models.ID", "", [Model]),
+    (
+        "models.ID.source",
+        "One of four kinds, told by its first key.",
+        [PypiSource, HubSource, PathSource, ScratchSource],
+    ),
+    ("devices.ID", "Told by `transport`.", [LocalDevice, SshDevice, SshGroup]),
+    ("devices.ID.limits", "", [Limits]),
+    (
+        "devices.ID.meter",
+        "Told by `kind`.",
+        [
+            meters.NoMeter,
+            meters.PmicMeter,
+            meters.HwmonMeter,
+            meters.RaplMeter,
+            meters.TasmotaMeter,
+            meters.ShellyMeter,
+            meters.CsvMeter,
+            meters.ConstantMeter,
+        ],
+    ),
+    (
+        "workloads.ID",
+        "Told by `kind`.",
+        [Workload, ConcurrentWorkload],
+    ),
+    ("runtimes.ID", "", [Runtime]),
+    ("runtimes.ID.prompt_lookup", "", [PromptLookup]),
+    ("tune", "", [Tune]),
+    ("tune.space", "", [TuneSpace]),
+    (
+        "quality.ID",
+        "Told by `task`.",
+        [SquadTask, DivergenceTask, AbTask, LmEvalTask],
+    ),
+    ("calibration", "", [Calibration]),
+    ("qat", "", [Qat]),
+    ("qat.training, models.ID.training", "", [Training]),
+    ("calibration.text, qat.text", "", [TextSource]),
+    ("gates[]", "", [Gate]),
+    ("descent", "", [Descent]),
+    ("constraints", "", [Constraints]),
+    ("cost", "", [Cost]),
+    ("cost.hardware.ID", "", [Hardware]),
+    ("cost.engineering", "", [Engineering]),
+    (
+        "cost.alternatives.ID",
+        "Told by `kind`.",
+        [CloudApi, RentedGpu, LargerBoard, OtherDevice],
+    ),
+    ("cost.hat", "", [Hat]),
+    ("service", "", [Service]),
+    ("service.variant", "`recommended`, or:", [ServedVariant]),
+    ("battery", "", [Battery]),
+    ("exclude[]", "", [Exclude]),
+]
+
+
+def readme() -> str:
+    """The text of `config/README.md`."""
+    parts = [INTRODUCTION]
+    for path, intro, models in SECTIONS:
+        parts.append(f"## {path}\n")
+        if intro:
+            parts.append(f"{intro}\n")
+        for model in models:
+            if len(models) > 1:
+                parts.append(f"### {_told_by(model)}\n")
+            parts += [_one_line(inspect.getdoc(model) or "") + "\n", *_table(model)]
+    parts.append("## Quantizations\n")
+    parts.append(f"From wide to narrow: {_names(FTYPES)}.\n")
+    parts.append(
+        "`TYPE+imatrix` is made with an importance matrix (section `calibration`). These need "
+        f"one: {_names(name for name in FTYPES if name in NEEDS_IMATRIX)}. These would be the same "
+        f"with one: {_names(name for name in FTYPES if name in IGNORES_IMATRIX)}.\n"
+    )
+    parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
+    return "\n".join(parts)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def schema() -> str:
+    """The text of `config/schema.json`."""
+    return json.dumps(Study.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _told_by(model: type[BaseModel]) -> str:
+    """The key, and for `transport`, `task` and `kind` its value, that chooses this kind."""
+    first = next(key for key in model.model_fields if key in model.__annotations__)
+    return (
+        f"`{first}: {get_args(model.model_fields[first].annotation)[0]}`"
+        if first in ("transport", "task", "kind")
+        else f"`{first}`"
+    )
+
+
+def _table(model: type[BaseModel]) -> Iterator[str]:
+    rows = ["| key | value | default | |", "| --- | --- | --- | --- |"]
+    for name, field in sorted(model.model_fields.items(), key=lambda item: _place(model, item[0])):
+        default = (
+            "**needed**"
+            if field.is_required()
+            else _default(field.get_default(call_default_factory=True))
+        )
+        about = _one_line(field.description or "")
+        rows.append(f"| `{name}` | {_kind(field)} | {default} | {about} |")
+    yield "\n".join(rows) + "\n"
+
+
+def _place(model: type[BaseModel], name: str) -> bool:
+    """A model's own keys first, inherited ones behind them."""
+    return name not in model.__annotations__
+
+
+def _default(value: Any) -> str:
+    if value is None or value in ({}, []) or callable(value):
+        return ""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return f"`{value if isinstance(value, str) else json.dumps(value, default=_said)}`"
+
+
+def _said(part: BaseModel) -> Any:
+    return part.model_dump(exclude_defaults=True)
+
+
+def _kind(field: Any) -> str:
+    """What may stand there, in a user's words."""
+    annotation = field.annotation
+    if annotation is bool:
+        return "`true` or `false`"
+    choices = [a for a in (annotation, *get_args(annotation)) if get_origin(a) is Literal]
+    allowed = get_args(choices[0]) if choices else ()
+    if allowed:
+        listed = "list of " if get_origin(annotation) is list else ""
+        return listed + " or ".join(f"`{value}`" for value in allowed)
+    text = str(annotation)
+    for pattern, words in (
+        (r"dict\[", "mapping by id"),
+        (r"list\[", "list"),
+        (r"Source", "mapping"),
+        (r"Figure", "figure"),
+        (r"\bfloat\b", "number"),
+        (r"\bint\b", "whole number"),
+        (r"\bstr\b", "text"),
+    ):
+        if re.search(pattern, text):
+            return words
+    return "mapping"
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def main() -> None:
+    for name, text in (("README.md", readme()), ("schema.json", schema())):
+        path = Path("config") / name
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""A study expanded into its runs, in the order of the config."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from llmpi.quant_types import type_of, width_order
+from llmpi.study.devices import group_of
+from llmpi.study.quality import AbTask
+from llmpi.study.study import Exclude, Study
+
+
+class Variant(NamedTuple):
+    """A model at a quantization."""
+
+    model: str
+    quant: str
+
+
+class Session(NamedTuple):
+    """What is measured in one go: a variant on a device with a runtime, all its workloads."""
+
+    device: str
+    model: str
+    quant: str
+    runtime: str
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.model, self.quant)
+
+
+class Run(NamedTuple):
+    """One cell of the sweep: a workload of a session."""
+
+    device: str
+    model: str
+    quant: str
+    runtime: str
+    workload: str
+
+    @property
+    def session(self) -> Session:
+        return Session(*self[:-1])
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.model, self.quant)
+
+
+def expand_runs(study: Study) -> list[Run]:
+    """Every run that no `exclude` rule drops."""
+    every = (
+        Run(device, variant.model, variant.quant, runtime, workload)
+        for device in study.devices
+        for variant in _all_variants(study)
+        for runtime in study.runtimes
+        for workload in study.workloads
+    )
+    return [run for run in every if not any(_drops(study, rule, run) for rule in study.exclude)]
+
+
+def sessions(study: Study) -> dict[Session, list[str]]:
+    """Every session, with the workloads that are measured in it."""
+    found: dict[Session, list[str]] = {}
+    for run in expand_runs(study):
+        found.setdefault(run.session, []).append(run.workload)
+    return found
+
+
+def variants(study: Study) -> list[Variant]:
+    """Every variant that is still run somewhere; quality is scored for these."""
+    return list(dict.fromkeys(run.variant for run in expand_runs(study)))
+
+
+def stands_for(study: Study, device: str, variant: Variant) -> str:
+    """The device that does for this one what does not depend on the board: one of its group.
+
+    Each variant of a group has its board, drawn by its name: the work is spread, and another board
+    or variant in the study moves as little of it as can be (rendezvous hashing: Thaler,
+    Ravishankar, *Using name-based mappings to increase hit rates*, 1998).
+    """
+    group = group_of(study.devices[device])
+    if group is None:
+        return device
+    boards = [board for board in study.classes[group] if _measures(study, board, variant)]
+
+    def weight(board: str) -> bytes:
+        return hashlib.sha256("/".join((board, *variant)).encode()).digest()
+
+    return max(boards, key=weight)
+
+
+def _measures(study: Study, device: str, variant: Variant) -> bool:
+    """Whether anything of a variant is measured on a device."""
+    every = (Run(device, *variant, r, w) for r in study.runtimes for w in study.workloads)
+    return any(not any(_drops(study, rule, run) for rule in study.exclude) for run in every)
+
+
+def by_width(study: Study, model: str) -> list[str]:
+    """A model's quantizations that are run somewhere, from the widest to the narrowest.
+
+    The first is the reference of the others.
+    """
+    found = {variant.quant for variant in variants(study) if variant.model == model}
+    return sorted(found, key=width_order)
+
+
+def next_wider(study: Study, model: str, quant: str) -> list[str]:
+    """A model's quantizations of the type next wider than this one's, however they are made."""
+    wider = [q for q in by_width(study, model) if width_order(q)[0] < width_order(quant)[0]]
+    return [q for q in wider if type_of(q) == type_of(wider[-1])]
+
+
+def pairs_of(study: Study, task: str) -> dict[str, tuple[Variant, Variant]]:
+    """The pairs that an A/B task compares, by an id that names a file."""
+    asked = study.quality[task]
+    assert isinstance(asked, AbTask)
+    found = [(_variant(a), _variant(b)) for a, b in asked.pairs]
+    if not found:
+        for model in study.models:
+            widest, *narrower = by_width(study, model) or [""]
+            found += [(Variant(model, widest), Variant(model, quant)) for quant in narrower]
+    return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
+
+
+def _variant(name: str) -> Variant:
+    return Variant(*name.split("/"))
+
+
+def _all_variants(study: Study) -> Iterator[Variant]:
+    for name, model in study.models.items():
+        for quant in model.quants or study.quants:
+            yield Variant(name, quant)
+
+
+def _drops(study: Study, rule: Exclude, run: Run) -> bool:
+    named = {**run._asdict(), "group": group_of(study.devices[run.device])}
+    wanted = {key: getattr(rule, key) for key in rule.model_fields_set}
+    return all(
+        value is None or value == named[key] or (key == "device" and value == named["group"])
+        for key, value in wanted.items()
+    )

@@ -1,0 +1,184 @@
+"""Speeds as llama-bench writes them (`llama-bench -o jsonl`), for tools that read its files."""
+
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from llmpi import layout
+from llmpi.records import Record, is_ok, read_json, whole_file
+from llmpi.study.runs import Session, sessions
+from llmpi.study.study import Study
+
+SAME = {
+    "build_number": 0,
+    "gpu_info": "",
+    "backends": "CPU",
+    "cpu_mask": "0x0",
+    "cpu_strict": False,
+    "poll": 50,
+    "n_gpu_layers": -1,
+    "n_cpu_moe": 0,
+    "split_mode": "layer",
+    "main_gpu": 0,
+    "no_kv_offload": False,
+    "devices": "auto",
+    "tensor_split": "0.00",
+    "tensor_buft_overrides": "none",
+    "lazy_mode": "auto",
+    "embeddings": False,
+    "no_op_offload": 0,
+    "no_host": False,
+    "fit_target": 0,
+    "fit_min_ctx": 0,
+}
+"""What llmpi leaves as llama.cpp has it, and a build number, which its engine does not tell."""
+
+FIELDS = (
+    "build_commit",
+    "build_number",
+    "cpu_info",
+    "gpu_info",
+    "backends",
+    "model_filename",
+    "model_type",
+    "model_size",
+    "model_n_params",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "cpu_mask",
+    "cpu_strict",
+    "poll",
+    "type_k",
+    "type_v",
+    "n_gpu_layers",
+    "n_cpu_moe",
+    "split_mode",
+    "main_gpu",
+    "no_kv_offload",
+    "flash_attn",
+    "devices",
+    "tensor_split",
+    "tensor_buft_overrides",
+    "load_mode",
+    "lazy_mode",
+    "embeddings",
+    "no_op_offload",
+    "no_host",
+    "repack",
+    "fit_target",
+    "fit_min_ctx",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "test_time",
+    "avg_ns",
+    "stddev_ns",
+    "avg_ts",
+    "stddev_ts",
+    "samples_ns",
+    "samples_ts",
+)
+"""In llama-bench's order (`test::get_fields` of tools/llama-bench/llama-bench.cpp at the engine's
+commit)."""
+
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+"""enum llama_flash_attn_type (llama.h)."""
+
+
+def write_llama_bench(path: Path, study: Study) -> None:
+    """Write the speeds of all sessions that were measured, one JSON object a line, atomically."""
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for session, workloads in sessions(study).items():
+            for line in _of_session(study, session, workloads):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _of_session(study: Study, session: Session, workloads: list[str]) -> Iterator[Record]:
+    """The tests of a session; none where it failed.
+
+    A workload is three kinds of tests: its prompt (`n_prompt`), its generation behind that prompt
+    (`n_gen` at an `n_depth` of the prompt's tokens), and the generation at each of its depths.
+    Warm-up repetitions are left out, as llama-bench's are.
+    """
+    bench = _read(layout.BENCH, study=study.study, **session._asdict())
+    manifest = _read(layout.GGUF_MANIFEST, model=session.model, quant=session.quant)
+    if bench is None or manifest is None or not is_ok(bench):
+        return
+    same = _conditions(session, bench, manifest)
+    for name in (w for w in workloads if w in study.single_workloads):
+        cell = bench["workloads"][name]
+        if not is_ok(cell):
+            continue
+        prompt = cell["workload"]["prompt_tokens"]
+        where = {"llmpi": {"study": study.study, **session._asdict(), "workload": name}}
+        repetitions = cell["repetitions"]
+        yield _test(same, [r["pp_s"] for r in repetitions], where, n_prompt=prompt)
+        for depth, timed in [(prompt, repetitions), *_depths(cell)]:
+            seconds = [sum(r["itl_s"]) for r in timed]
+            yield _test(same, seconds, where, n_gen=len(timed[0]["itl_s"]), n_depth=depth)
+
+
+def _read(pattern: str, **wildcards: str) -> Record | None:
+    path = Path(layout.at(pattern, **wildcards))
+    return read_json(path) if path.is_file() else None
+
+
+def _depths(cell: Record) -> list[tuple[int, list[Record]]]:
+    return [(depth["depth_tokens"], depth["repetitions"]) for depth in cell["depths"]]
+
+
+def _conditions(session: Session, bench: Record, manifest: Record) -> dict[str, Any]:
+    settings, environment = bench["settings"], bench["environment"]
+    started = datetime.fromisoformat(bench["started"])
+    mapped = {"mmap": settings["mmap"], "mlock": settings["mlock"]}
+    return {
+        **SAME,
+        "build_commit": environment["engine"]["llama_cpp_commit"],
+        "cpu_info": environment["machine"]["cpu"],
+        "model_filename": layout.at(layout.GGUF, model=session.model, quant=session.quant),
+        "model_type": f"{manifest['architecture']} {manifest['parameters'] / 1e6:.0f}M "
+        f"{session.quant}",
+        "model_size": sum(kind["bytes"] for kind in manifest["tensors_by_type"].values()),
+        "model_n_params": manifest["parameters"],
+        "n_batch": settings["batch_tokens"],
+        "n_ubatch": settings["ubatch_tokens"],
+        "n_threads": settings["threads"],
+        "type_k": settings["kv_cache"],
+        "type_v": settings["kv_cache"],
+        "flash_attn": FLASH_ATTENTION[settings["flash_attention"]],
+        "load_mode": "+".join(name for name, on in mapped.items() if on) or "none",
+        "repack": settings["repack"],
+        "test_time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _test(
+    same: Record,
+    seconds: Sequence[float],
+    where: Record,
+    *,
+    n_prompt: int = 0,
+    n_gen: int = 0,
+    n_depth: int = 0,
+) -> Record:
+    """One line. Means and sample standard deviations, as llama-bench has them; 0 of one sample."""
+    nanoseconds = [round(s * 1e9) for s in seconds]
+    speeds = [(n_prompt + n_gen) / s for s in seconds]
+    several = len(seconds) > 1
+    found = {
+        **same,
+        "n_prompt": n_prompt,
+        "n_gen": n_gen,
+        "n_depth": n_depth,
+        "avg_ns": round(statistics.fmean(nanoseconds)),
+        "stddev_ns": round(statistics.stdev(nanoseconds)) if several else 0,
+        "avg_ts": statistics.fmean(speeds),
+        "stddev_ts": statistics.stdev(speeds) if several else 0.0,
+        "samples_ns": nanoseconds,
+        "samples_ts": speeds,
+    }
+    return {**{name: found[name] for name in FIELDS}, **where}
