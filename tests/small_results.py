@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from llmpi import layout
 from llmpi.records import failed, write_json
 from llmpi.study.study import Study
@@ -87,10 +85,16 @@ def quality(f1: float) -> dict[str, Any]:
     return {"status": "ok", "summary": summary, "descent": None, "items": items}
 
 
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def died() -> dict[str, Any]:
+    return failed("benchmark", EVIL, log_tail="")
+
+
+def write(pattern: str, record: dict[str, Any], **wildcards: str) -> None:
+    write_json(Path(layout.at(pattern, **wildcards)), record)
+
+
+def write_results() -> None:
     """F16 measured and scored; Q4_0's benchmark died and it misses the gate; Q2_K is not run."""
-    monkeypatch.chdir(tmp_path)
     model = {"model": "m"}
     origin = {"kind": "path", "path": f"/models/{EVIL}"}
     write(layout.MODEL_MANIFEST, {"status": "ok", "origin": origin, "files": {}}, **model)
@@ -113,11 +117,3 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(layout.GGUF_MANIFEST, manifest(quant), **cell)
         write(layout.BENCH, measured, study="s", device="pi", runtime="default", **cell)
         write(layout.QUALITY, quality(f1), study="s", task="qa", **cell)
-
-
-def died() -> dict[str, Any]:
-    return failed("benchmark", EVIL, log_tail="")
-
-
-def write(pattern: str, record: dict[str, Any], **wildcards: str) -> None:
-    write_json(Path(layout.at(pattern, **wildcards)), record)
