@@ -37,18 +37,23 @@ def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
     assert not list(store.rglob("*.part"))
 
 
-def test_a_file_that_is_there_is_not_sent_again(over_ssh) -> None:
-    over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
-    assert over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")["sent_bytes"] == 0
+RECEIPT = "deploy/pi/smollm2-135m/Q4_0.json"
 
 
-def test_a_damaged_file_is_sent_again(over_ssh) -> None:
-    receipt = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+def test_a_file_that_is_there_is_not_sent_again(over_ssh, tmp_path: Path) -> None:
+    work = over_ssh.clone(tmp_path / "work")
+    work.snakemake("--forcerun", "deploy_gguf", "--", f"results/{RECEIPT}")
+    assert work.json(RECEIPT)["sent_bytes"] == 0
+
+
+def test_a_damaged_file_is_sent_again(over_ssh, tmp_path: Path) -> None:
+    work = over_ssh.clone(tmp_path / "work")
+    receipt = work.json(RECEIPT)
     with Path(receipt["path"]).open("r+b") as file:
         file.seek(1000)
         file.write(b"damage")
-    over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
-    again = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+    work.snakemake("--forcerun", "deploy_gguf", "--", f"results/{RECEIPT}")
+    again = work.json(RECEIPT)
     assert again["sent_bytes"] == again["bytes"]
     assert sha256_of(Path(again["path"])) == receipt["sha256"]
 
