@@ -11,6 +11,7 @@ from typing import Any
 
 import llama_cpp
 
+from llmpi.engine.records import Engine
 from llmpi.engine.version import BUILD
 
 _callback: Any = None
@@ -46,7 +47,7 @@ def overheard() -> Iterator[list[str]]:
         _heard = None
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Engine:
     """Which engine this is: versions, CPU features in use, build flags, hash of the library."""
     folder = Path(llama_cpp.__file__).parent / "lib"
     base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))

@@ -14,11 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from llmpi.device.records import Polled, State
 from llmpi.engine.progress import to_stderr
 
 MEASURING = "llmpi.device.measure."
@@ -26,12 +26,13 @@ LOG_BYTES = 100_000
 KEEP_S = 7 * 24 * 3600
 
 
-def start(folder: Path, run: str, job: dict[str, Any]) -> str:
+def start(folder: Path, run: str, job: Mapping[str, object]) -> State:
     """Start a job, unless it runs already or has ended and was not forgotten; returns its state.
 
     Args:
         run: name of the module of `llmpi.device.measure` whose `run` does it, loaded by name: what
             measures one thing does not depend on what measures another.
+        job: what that takes.
     """
     if not run.startswith(MEASURING):
         raise ValueError(f"{run} measures nothing")
@@ -55,20 +56,22 @@ def start(folder: Path, run: str, job: dict[str, Any]) -> str:
         return "running"
 
 
-def poll(folder: Path, offset: int) -> dict[str, Any]:
+def poll(folder: Path, offset: int) -> Polled:
     """Its state, what the log says behind `offset`, and the record when it is done."""
-    now = state(folder)
-    answer: dict[str, Any] = {"state": now, "log": "", "offset": offset, "time_s": time.time()}
+    now, time_s, said = state(folder), time.time(), b""
     with contextlib.suppress(FileNotFoundError), (folder / "log").open("rb") as log:
         log.seek(offset)
-        text = log.read(LOG_BYTES)
-        answer |= {"log": text.decode("utf-8", "replace"), "offset": offset + len(text)}
-    if now == "done":
-        answer["record"] = json.loads((folder / "out.json").read_text())
-    return answer
+        said = log.read(LOG_BYTES)
+    return {
+        "state": now,
+        "log": said.decode("utf-8", "replace"),
+        "offset": offset + len(said),
+        "time_s": time_s,
+        "record": (folder / "out.json").read_text() if now == "done" else None,
+    }
 
 
-def state(folder: Path) -> str:
+def state(folder: Path) -> State:
     """`none`, `running` (or waiting for its turn), `done`, or `gone`: it died without a record."""
     if (folder / "out.json").exists():
         return "done"
