@@ -29,12 +29,13 @@ from llmpi.study.decision import (
     RentedGpu,
 )
 from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
+from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
 from llmpi.study.quality import AbTask, Descent, DivergenceTask, Gate, LmEvalTask, SquadTask
 from llmpi.study.service import ServedVariant, Service
-from llmpi.study.study import Battery, Exclude, Study
+from llmpi.study.study import Battery, Study
 from llmpi.study.training import Calibration, Qat, Training
 from llmpi.study.tuning import Tune, TuneSpace
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from llmpi.quant_types import type_of, width_order
 from llmpi.study.devices import group_of
+from llmpi.study.exclude import Exclude
 from llmpi.study.quality import AbTask
-from llmpi.study.study import Exclude, Study
+from llmpi.study.study import Study
 
 
 class Variant(NamedTuple):
@@ -129,9 +130,9 @@ def _variant(name: str) -> Variant:
 
 
 def _all_variants(study: Study) -> Iterator[Variant]:
-    for name, model in study.models.items():
-        for quant in model.quants or study.quants:
-            yield Variant(name, quant)
+    for model in study.models:
+        for quant in study.quants_of(model):
+            yield Variant(model, quant)
 
 
 def _drops(study: Study, rule: Exclude, run: Run) -> bool:
