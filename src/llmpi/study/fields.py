@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -182,7 +182,7 @@ class TextSource(Part):
 def which(*keys: str) -> Discriminator:
     """Choose a union's member by the key that only this member has."""
 
-    def choose(value: Any) -> str | None:
+    def choose(value: object) -> str | None:
         held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
         return next((key for key in keys if key in held), None)
 
