@@ -103,7 +103,10 @@ def expectation(work: Any) -> dict[str, Any]:
     found = read_json(work.folder / "answers.json")
     return {
         "max_new_tokens": 8,
-        "questions": [{**answer, "golds": [answer["answer"]]} for answer in found["answers"]],
+        "questions": [
+            {"id": f"q{i}", **answer, "golds": [answer["answer"]]}
+            for i, answer in enumerate(found["answers"])
+        ],
         "prefixes": choose_prefixes(found["prefixes"])[:12],
         "speed": {**found["speed"], "output_tokens": 8},
         "limits": {"f1_at_least_pct": 50, "top1_at_least_pct": 75, "tg_at_least_tps": 0.01},

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi import cli
-from llmpi.device.monitor.process import read_config
 from llmpi.errors import LlmpiError
 from llmpi.operate.expectation import (
     FEWEST_QUESTIONS,
@@ -23,10 +22,8 @@ from llmpi.operate.expectation import (
     choose_questions,
     expectation,
     measured_speed,
-    read_expectation,
     wilson_low,
 )
-from llmpi.operate.monitor_setup import monitor_config, monitor_unit
 from llmpi.study.file import load_study
 
 # --- limits ---------------------------------------------------------------------------------------
@@ -153,40 +150,3 @@ def test_the_command_line_writes_rules_and_dashboard(
     assert "does not say its device, gguf_bytes" in capsys.readouterr().err
     with pytest.raises(LlmpiError, match="no expectation"):
         read_expectation(out)
-
-
-# --- what a device is set up with -----------------------------------------------------------------
-
-
-def test_the_device_reads_the_config_that_is_made_for_it(tmp_path: Path) -> None:
-    expected = {**EXPECTED, "device": "pi5", "model": "m", "quant": "Q4_0"}
-    made = monitor_config(
-        expected,
-        release="r7",
-        url="http://127.0.0.1:8080",
-        store="/srv/llmpi",
-        expect_file="/srv/llmpi/expect.json",
-        meter={"kind": "pmic", "scale": 1.0, "offset_w": 0.0},
-    )
-    path = tmp_path / "monitor.json"
-    path.write_text(json.dumps(made))
-    config = read_config(path)
-    assert (config.device, config.release, config.canary.interval_s) == ("pi5", "r7", 3600)
-    assert config.meter is not None
-    plug = monitor_config(
-        expected,
-        release="r7",
-        url="http://x",
-        store="/s",
-        expect_file="/e",
-        meter={"kind": "tasmota", "url": "http://plug"},
-    )
-    assert plug["meter"] is None, "a plug is read from the workstation"
-
-
-def test_the_unit_takes_only_plain_paths() -> None:
-    unit = monitor_unit(llmpi_device="/s/venv/bin/llmpi-device", config="/s/m.json")
-    assert "ExecStart=/s/venv/bin/llmpi-device monitor --config /s/m.json\n" in unit
-    for path in ("m.json", "/s/a b.json", "/s/%h.json", "/s/$HOME", "/s/x\nExecStart=/bin/sh"):
-        with pytest.raises(LlmpiError, match="systemd unit"):
-            monitor_unit(llmpi_device="/s/venv/bin/llmpi-device", config=path)

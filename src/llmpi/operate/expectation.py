@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from llmpi import layout
-from llmpi.device.monitor import canary
 from llmpi.engine import answers
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
@@ -120,21 +119,6 @@ def expectation(
             "tg_at_least_tps": TG_AT_LEAST * speed["tg_tps"],
         },
     }
-
-
-def read_expectation(path: Path) -> Record:
-    """What `expectation` returned, from a file.
-
-    Raises:
-        LlmpiError: the file is none.
-    """
-    try:
-        expected = canary.read_expectation(path)
-    except canary.ExpectationError as error:
-        raise LlmpiError(str(error)) from None
-    if lacking := {"device", "model", "quant", "gguf_bytes"} - expected.keys():
-        raise LlmpiError(f"{path}: does not say its {', '.join(sorted(lacking))}")
-    return expected
 
 
 def measured_speed(cell: Record, what: str) -> Record:

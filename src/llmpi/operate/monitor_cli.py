@@ -4,13 +4,12 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
 
-from llmpi.records import whole_file, write_json
+from llmpi.records import read, whole_file, write_json
 from llmpi.study.file import load_study
 
 
-def add_to(commands: Any, config: argparse.ArgumentParser) -> None:
+def add_to(commands: "argparse._SubParsersAction", config: argparse.ArgumentParser) -> None:
     """The command and its actions.
 
     Args:
@@ -63,9 +62,9 @@ def run(args: argparse.Namespace) -> None:
         write_json(args.out, record)
     elif args.action == "rules":
         from llmpi.operate.alerts import rules
-        from llmpi.operate.expectation import read_expectation
+        from llmpi.operate.records import Expectation
 
-        expected = [read_expectation(path) for path in args.expectations]
+        expected = [read(path, Expectation) for path in args.expectations]
         text = rules(expected, canary_interval_s=args.canary_interval)
         _write(args.out, text)
     else:

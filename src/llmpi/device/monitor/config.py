@@ -31,7 +31,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Config:
-    """What the monitor looks after. `llmpi.operate.monitor_setup` writes it."""
+    """What the monitor looks after. `llmpi.operate.service` writes it."""
 
     device: str
     model: str
