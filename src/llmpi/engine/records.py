@@ -31,3 +31,16 @@ class Failed(TypedDict):
     """Why, for a person."""
     log_tail: NotRequired[list[str]]
     """Last lines of what the process said that died."""
+
+
+@record
+class Engine(TypedDict):
+    """Which engine it was; two that differ may round differently."""
+
+    name: str
+    version: str
+    llama_cpp_commit: str
+    features: list[str]
+    """Of the processor, in use."""
+    build_flags: dict[str, str] | None
+    library_sha256: str
