@@ -7,6 +7,10 @@ from typing import ClassVar
 from llmpi.study.fields import Part, TextSource
 
 
+Order = Mapping[str, Sequence[str]]
+"""Model -> its quantizations, from the widest to the narrowest."""
+
+
 @dataclass(frozen=True)
 class Beside:
     """The rest of a study, as far as a task may have to fit it.
@@ -42,16 +46,13 @@ class Task(Part):
             PydanticCustomError: it does not, with the place in the config as `loc`.
         """
 
-    def summary_files(
-        self, study: str, task: str, order: Mapping[str, Sequence[str]]
-    ) -> Sequence[str]:
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:  # noqa: ARG002
         """The files of `results/` that a summary reads beside its score of each variant.
 
         Args:
             study, task: their ids.
-            order: model -> its quantizations from the widest to the narrowest.
         """
-        return ()
+        return []
 
     @property
     def dataset(self) -> tuple[str, str] | None:

@@ -1,13 +1,12 @@
 """Settings of the kind `ab`."""
 
-from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from llmpi import layout
 from llmpi.study.fields import check_name
-from llmpi.study.task import Beside, Task
+from llmpi.study.task import Beside, Order, Task
 
 Variant = tuple[str, str]
 """A model and a quantization."""
@@ -44,12 +43,8 @@ class AbTask(Task):
                 place = ("quality", task, "pairs", i)
                 check_name(name, beside.variants, "variant", "models and quants", place)
 
-    def compared(self, order: Mapping[str, Sequence[str]]) -> dict[str, tuple[Variant, Variant]]:
-        """The pairs that are compared, by an id that names a file.
-
-        Args:
-            order: model -> its quantizations from the widest to the narrowest.
-        """
+    def compared(self, order: Order) -> dict[str, tuple[Variant, Variant]]:
+        """The pairs that are compared, by an id that names a file."""
         found = [(_variant(a), _variant(b)) for a, b in self.pairs]
         if not found:
             for model, quants in order.items():
@@ -57,9 +52,7 @@ class AbTask(Task):
                 found += [((model, widest), (model, quant)) for quant in narrower]
         return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
 
-    def summary_files(
-        self, study: str, task: str, order: Mapping[str, Sequence[str]]
-    ) -> Sequence[str]:
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:
         pairs = self.compared(order)
         return [layout.at(layout.AB, study=study, task=task, pair=pair) for pair in pairs]
 

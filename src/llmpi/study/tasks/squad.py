@@ -1,13 +1,12 @@
 """Settings of the kind `squad`."""
 
-from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from llmpi import layout
 from llmpi.study.fields import RepoId, Revision, one_of
-from llmpi.study.task import Task
+from llmpi.study.task import Order, Task
 
 
 class SquadTask(Task):
@@ -48,9 +47,7 @@ class SquadTask(Task):
         one_of(self, "squad_file", "hub")
         return self
 
-    def summary_files(
-        self, study: str, task: str, order: Mapping[str, Sequence[str]]
-    ) -> Sequence[str]:
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:  # noqa: ARG002
         return [layout.at(layout.QUESTIONS, study=study, task=task)]
 
     @property
