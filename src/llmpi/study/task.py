@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from llmpi.study.fields import Part, TextSource
 
-
 Order = Mapping[str, Sequence[str]]
 """Model -> its quantizations, from the widest to the narrowest."""
 
