@@ -13,8 +13,9 @@ from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model, ScratchSource
-from llmpi.study.quality import AbTask, Descent, DivergenceTask, Gate, QualityTask, SquadTask
+from llmpi.study.quality import Descent, Gate
 from llmpi.study.service import ServedVariant, Service
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
 from llmpi.study.tuning import Tune
 
@@ -48,15 +49,6 @@ def descent_can_stop(descent: Descent | None, squad_tasks: Mapping[str, SquadTas
             "take its 'shards' out, or descend on another task",
             {"task": descent.task, "loc": ("quality", descent.task, "shards")},
         )
-
-
-def pairs_name_variants(quality: Mapping[str, QualityTask], quants: Quants) -> None:
-    variants = [f"{model}/{quant}" for model, own in quants.items() for quant in own]
-    for task, asked in quality.items():
-        for i, pair in enumerate(asked.pairs if isinstance(asked, AbTask) else []):
-            for name in pair:
-                place = ("quality", task, "pairs", i)
-                check_name(name, variants, "variant", "models and quants", place)
 
 
 def weights_name_workloads(tune: Tune, workloads: Collection[str]) -> None:
@@ -157,25 +149,6 @@ def variants_can_be_made(
                 raise _text_needed("calibration", f"{quant} needs an importance matrix")
             if is_trained(quant) and not qat:
                 raise _text_needed("qat", f"{quant} is to be trained")
-
-
-def scored_texts_are_unseen(
-    made_with: Mapping[str, Calibration | Qat | None], quality: Mapping[str, QualityTask]
-) -> None:
-    """Nothing is scored on what it was made with.
-
-    Args:
-        made_with: the sections with a text that variants are made with, by key.
-    """
-    for key, part in made_with.items():
-        for task, asked in quality.items():
-            if part and isinstance(asked, DivergenceTask) and part.text.overlaps(asked):
-                raise PydanticCustomError(
-                    "overlap",
-                    "'{key}' reads the text that the task '{task}' scores, which would flatter "
-                    "what is made with it; give each a part of its own with from_pct and to_pct",
-                    {"key": key, "task": task, "loc": (key, "text")},
-                )
 
 
 def _section_needed(message: str, loc: Loc) -> PydanticCustomError:

@@ -34,7 +34,7 @@ from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
-from llmpi.study.quality import AbTask, Descent, DivergenceTask, Gate, LmEvalTask, SquadTask
+from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Battery, Study
 from llmpi.study.training import Calibration, Qat, Training
@@ -96,7 +96,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     (
         "quality.ID",
         "Told by `task`.",
-        [SquadTask, DivergenceTask, AbTask, LmEvalTask],
+        [*TASKS],
     ),
     ("calibration", "", [Calibration]),
     ("qat", "", [Qat]),

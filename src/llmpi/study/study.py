@@ -17,8 +17,10 @@ from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Id, Part, Quants, unique
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model
-from llmpi.study.quality import Descent, Gate, QualityTask, SquadTask
+from llmpi.study.quality import Descent, Gate, QualityTask
 from llmpi.study.service import Service
+from llmpi.study.task import Beside
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
 from llmpi.study.tuning import Tune
 
@@ -121,7 +123,6 @@ class Study(Part):
         behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
         checks.gates_name_tasks(self.gates, self.squad_tasks)
         checks.descent_can_stop(self.descent, self.squad_tasks)
-        checks.pairs_name_variants(self.quality, quants)
         checks.weights_name_workloads(self.tune, self.workloads)
         checks.exclusions_name_parts(
             self.exclude,
@@ -139,5 +140,10 @@ class Study(Part):
         checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
         checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
         made_with = {"calibration": self.calibration, "qat": self.qat}
-        checks.scored_texts_are_unseen(made_with, self.quality)
+        beside = Beside(
+            variants=[f"{model}/{quant}" for model, own in quants.items() for quant in own],
+            texts={key: part.text for key, part in made_with.items() if part},
+        )
+        for task, asked in self.quality.items():
+            asked.check(task, beside)
         return self
