@@ -3,12 +3,24 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmpi import layout
+from llmpi.device.service.records import ServiceSettings
+from llmpi.engine.records import Runtime
 from llmpi.errors import LlmpiError
 from llmpi.operate.expectation import expectation
-from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json, write_json
+from llmpi.operate.records import Expectation
+from llmpi.records import (
+    Record,
+    check,
+    is_ok,
+    read,
+    read_json,
+    sha256_of,
+    sha256_of_json,
+    write_json,
+)
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
 from llmpi.study.service import ServedVariant, Service
