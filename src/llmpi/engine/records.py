@@ -1,6 +1,8 @@
 """What is measured on a device, as types: the workstation checks what comes from there by them.
 
-The units stand in the names. Types alone: they cost a device nothing.
+A session is one loaded model; a cell is one of its workloads; a repetition is one run of that, kept
+raw. Times ending in `_s` are seconds; where they are stamps, of the device's monotonic clock, but
+for those named `wall`. Types alone: they cost a device nothing.
 """
 
 from typing import Literal, NotRequired, TypeVar
@@ -29,5 +31,558 @@ class Failed(TypedDict):
     """Where it ended, such as `quantize`."""
     reason: str
     """Why, for a person."""
-    log_tail: NotRequired[list[str]]
-    """Last lines of what the process said that died."""
+    log_tail: NotRequired[str]
+    """Last of what the process said that died."""
+
+
+# --- where it ran ---------------------------------------------------------------------------------
+
+
+@record
+class Machine(TypedDict):
+    """What does not change while a measurement runs; None where the machine does not tell."""
+
+    arch: str
+    """As `uname -m` says it."""
+    board: str | None
+    cpu: str | None
+    cpu_features: list[str]
+    processors: int
+    """Those that this process may use."""
+    memory_bytes: int | None
+    swap_bytes: int | None
+    kernel: str
+    os: str | None
+    python: str
+    glibc: str | None
+    hwcap: tuple[int, int]
+    """AT_HWCAP and AT_HWCAP2 of getauxval(3)."""
+
+
+@record
+class Engine(TypedDict):
+    """Which engine it was."""
+
+    name: str
+    version: str
+    llama_cpp_commit: str
+    features: list[str]
+    """Of the processor, those that are in use."""
+    build_flags: dict[str, str] | None
+    """How it was compiled; None where its installation does not tell."""
+    library_sha256: str
+
+
+@record
+class Where(TypedDict):
+    """A machine and its engine."""
+
+    machine: Machine
+    engine: Engine
+
+
+@record
+class Throttled(TypedDict):
+    """What the Raspberry Pi's firmware says of its power and heat."""
+
+    now: list[str]
+    since_boot: list[str]
+
+
+@record
+class Conditions(TypedDict):
+    """How the machine was at a moment; None where it does not tell."""
+
+    at: str
+    """UTC, ISO 8601."""
+    governor: str | None
+    frequency_hz: list[int] | None
+    """Of each processor."""
+    temperature_c: float | None
+    """The hottest thermal zone."""
+    throttled: Throttled | None
+    load_1min: float
+    memory_available_bytes: int | None
+    swap_free_bytes: int | None
+
+
+@record
+class Environment(Where):
+    """A machine, its engine, and its conditions right before and after the repetitions."""
+
+    before: Conditions
+    after: Conditions
+
+
+# --- what was asked for ---------------------------------------------------------------------------
+
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+
+@record
+class PromptLookup(TypedDict):
+    """Speculation out of the prompt: see `llmpi.study.measuring.PromptLookup`."""
+
+    ngram: int
+    draft_tokens: int
+
+
+class _Engine(TypedDict):
+    batch_tokens: int
+    ubatch_tokens: int
+    kv_cache: KvType
+    flash_attention: Literal["auto", "on", "off"]
+    mmap: bool
+    mlock: bool
+    repack: bool
+
+
+class _Beside(TypedDict):
+    omp_wait_policy: Literal["active", "passive"] | None
+    prompt_lookup: PromptLookup | None
+
+
+@record
+class Runtime(_Engine, _Beside):
+    """How the engine is to be run: `llmpi.study.measuring.Runtime`, but for `tune`."""
+
+    threads: int | None
+    """None for the device's."""
+
+
+@record
+class EngineSettings(_Engine):
+    """How the engine itself was run."""
+
+    threads: int
+
+
+@record
+class Settings(EngineSettings, _Beside):
+    """How a measurement was run: a runtime in which nothing is left open."""
+
+
+class _Workload(TypedDict):
+    repetitions: int
+    warmup: int
+    warmup_limit: int
+    sampling: Literal["greedy", "none"]
+    timeout_s: float
+    prompt_tokens: int
+    output_tokens: int
+
+
+@record
+class SingleWorkload(_Workload):
+    """One conversation: `llmpi.study.measuring.Workload`."""
+
+    kind: Literal["single"]
+    prompt: Literal["random", "passage"]
+    depths: list[int]
+    """Tokens."""
+    sustained_s: float
+    context_tokens: int | None
+
+
+@record
+class ConcurrentWorkload(_Workload):
+    """Conversations side by side: `llmpi.study.measuring.ConcurrentWorkload`."""
+
+    kind: Literal["concurrent"]
+    conversations: list[int]
+    system_tokens: int
+    per_user_tps_at_least: float | None
+
+
+@record
+class Limits(TypedDict):
+    """A smaller machine within this one."""
+
+    memory: int | None
+    """Bytes."""
+    cpus: float | None
+
+
+# --- energy ---------------------------------------------------------------------------------------
+
+Tier = Literal["metered", "pmic", "estimated"]
+
+
+@record
+class NoEnergy(TypedDict):
+    """No meter, no joules."""
+
+    status: Literal["none"]
+    tier: Tier | None
+    reason: str
+
+
+@record
+class PhaseEnergy(TypedDict):
+    """Of prompt processing or token generation, over exactly its seconds."""
+
+    by: Literal["counter", "power"]
+    """Whether by the meter's own counter or by its power over time."""
+    energy_j: list[float]
+    """Of each repetition."""
+    power_w: float
+    """The mean."""
+    j_per_token: float
+    uncertainty_j_per_token: float
+    """One standard deviation: the meter's accuracy, its resolution and the standard error over the
+    repetitions, added in quadrature."""
+
+
+@record
+class MeteredEnergy(TypedDict):
+    """Of the board, or of what the meter sees of it. Tokens are those of all conversations."""
+
+    status: Literal["ok"]
+    tier: Tier
+    meter: str
+    """Its kind."""
+    idle_power_w: float | None
+    """None where there was no rest before the session."""
+    samples: int
+    sample_interval_s: float
+    """The median."""
+    longest_gap_s: float
+    pp: PhaseEnergy
+    tg: PhaseEnergy
+
+
+Energy = MeteredEnergy | NoEnergy
+
+
+# --- a cell ---------------------------------------------------------------------------------------
+
+Mark = Literal["throttled", "memory-bound: overflow"]
+
+
+@record
+class Memory(TypedDict):
+    """What the process needed; None where the kernel does not tell."""
+
+    peak_rss_bytes: int | None
+    swap_bytes: int | None
+    major_faults: int
+    """Page faults that went to storage."""
+
+
+@record
+class Repetition(TypedDict):
+    """One run of a conversation. With prompt lookup a step may give several tokens: they are there
+    at the same time, so that all but the first took none."""
+
+    start_s: float
+    pp_s: float
+    """The whole prompt."""
+    ttft_s: float
+    """Prompt and first token."""
+    itl_s: list[float]
+    """Of each generated token behind the first."""
+    steps: NotRequired[int]
+    """With prompt lookup: decodings, and"""
+    drafted: NotRequired[int]
+    """tokens that were guessed, and"""
+    accepted: NotRequired[int]
+    """those of them that the model agreed with."""
+
+
+@record
+class Depth(TypedDict):
+    """Generation behind so many tokens."""
+
+    depth_tokens: int
+    repetitions: list[Repetition]
+
+
+@record
+class ConcurrentRepetition(TypedDict):
+    """One run of conversations side by side, which all come at `start_s`."""
+
+    system_s: float
+    """Computing what all share, before they come."""
+    start_s: float
+    pp_s: float
+    """All prompts."""
+    ttft_each_s: list[float]
+    """Until each one's first token."""
+    ttft_s: float
+    """Until the last one's."""
+    itl_s: list[float]
+    """Of each step, in which every conversation gets a token."""
+
+
+class _Measured(TypedDict):
+    status: Literal["ok"]
+    context_tokens: int
+    steady: bool
+    """Whether the last two repetitions of the warm-up agree on tg."""
+    memory: Memory
+    marks: list[Mark]
+    """What it suffered from; see docs/methodology.md."""
+    energy: Energy | None
+    """None before the workstation has added it, where the meter is read there."""
+
+
+@record
+class MeasuredLevel(_Measured):
+    """So many conversations side by side."""
+
+    conversations: int
+    reason: None
+    kv_bytes: int | None
+    """What the engine reserved for keys and values, or a recurrent state."""
+    warmup: list[ConcurrentRepetition]
+    repetitions: list[ConcurrentRepetition]
+
+
+@record
+class LostLevel(TypedDict):
+    """So many conversations that gave no numbers; `skipped` where fewer failed already."""
+
+    conversations: int
+    status: Literal["failed", "skipped"]
+    reason: str
+
+
+@record
+class Cooled(TypedDict):
+    """The wait for a cooler machine."""
+
+    waited_s: float
+    cool: bool
+    """Whether it is now; if not, the wait was too long or the machine does not tell."""
+    temperature_c: float | None
+
+
+@record
+class Load(TypedDict):
+    """Seconds to open the model and decode one token."""
+
+    cold_s: float
+    """Out of storage."""
+    warm_s: float
+    """Out of the page cache."""
+    locked_bytes: int | None
+
+
+@record
+class Circumstances(TypedDict):
+    """How one process measured its workloads."""
+
+    settings: Settings
+    load: Load
+    order: list[tuple[str, int | None]]
+    """Of the repetitions: workload, and its depth in tokens or its number of conversations."""
+    idle: tuple[float, float] | None
+    """When the rest before it began and ended."""
+    cooled: Cooled | None
+    """None where no temperature is asked for."""
+    environment: Environment
+
+
+@record
+class SingleCell(_Measured):
+    """A workload of one conversation."""
+
+    workload: SingleWorkload
+    apart: Circumstances | None
+    """Its own, in place of the session's: measured by itself, as another one killed the engine."""
+    warmup: list[Repetition]
+    repetitions: list[Repetition]
+    depths: list[Depth]
+    sustained: list[tuple[float, float]]
+    """Start of each stretch of about a second, and its tokens per second."""
+    output: list[int]
+    """Tokens that the last repetition generated: an engine says the same each time."""
+
+
+@record
+class ConcurrentCell(TypedDict):
+    """A workload of conversations side by side; its smallest level was measured."""
+
+    status: Literal["ok"]
+    workload: ConcurrentWorkload
+    apart: Circumstances | None
+    """As of `SingleCell`."""
+    levels: list[MeasuredLevel | LostLevel]
+
+
+@record
+class FailedCell(Failed):
+    """A workload that gave no numbers."""
+
+    workload: SingleWorkload | ConcurrentWorkload
+    levels: list[LostLevel]
+    """Of conversations side by side that found no room; empty where the engine died."""
+
+
+Cell = SingleCell | ConcurrentCell | FailedCell
+
+
+# --- a session ------------------------------------------------------------------------------------
+
+
+@record
+class Samples(TypedDict):
+    """Stamps and values, in order; an empty list where there is no such sensor."""
+
+    power_w: list[tuple[float, float]]
+    energy_j: list[tuple[float, float]]
+    """A counter's."""
+    temperature_c: list[tuple[float, float]]
+    frequency_hz: list[tuple[float, list[int]]]
+    """Of each processor."""
+    throttled: list[tuple[float, list[str]]]
+    """What the firmware said was wrong."""
+
+
+@record
+class Bandwidth(TypedDict):
+    """How fast the machine reads, right before the session."""
+
+    memory_read_bytes_per_s: float
+    storage_read_bytes_per_s: float
+
+
+@record
+class Clock(TypedDict):
+    """The device's clocks at one moment after the session."""
+
+    monotonic_s: float
+    wall_s: float
+    """Since 1970."""
+    ahead_s: float
+    """How far it was ahead of the workstation's, which says so."""
+
+
+@record
+class LoadedSession(Circumstances):
+    """What the process measures that has the engine."""
+
+    status: Literal["ok"]
+    workloads: dict[str, Cell]
+
+
+@record
+class MeasuredSession(LoadedSession):
+    """What a device answers."""
+
+    samples: Samples
+    bandwidth: Bandwidth | None
+    limits: Limits | None
+    clock: Clock
+
+
+@record
+class Session(MeasuredSession):
+    """`results/bench/`: a variant's workloads on a device, measured."""
+
+    gguf_sha256: str
+    started: str
+    """UTC, ISO 8601, of the workstation's clock."""
+    ended: str
+
+
+@record
+class FailedSession(Failed):
+    """The engine died in every workload; or it never came to the measurement, and all but why is
+    left out."""
+
+    environment: NotRequired[Where]
+    workloads: NotRequired[dict[str, FailedCell]]
+    gguf_sha256: NotRequired[str]
+    started: NotRequired[str]
+    ended: NotRequired[str]
+
+
+SessionRecord = Session | FailedSession
+"""A file of `results/bench/`."""
+
+
+# --- a search's turns -----------------------------------------------------------------------------
+
+
+@record
+class Position(TypedDict):
+    """What is predicted behind a token: the head of the distribution and the sum of its tail."""
+
+    tokens: list[int]
+    """The most likely ones."""
+    logprobs: list[float]
+    """Theirs, natural logarithms, falling."""
+    rest_logprob: float
+    """That of all other tokens together."""
+
+
+@record
+class Output(TypedDict):
+    """What is predicted for a fixed text, whatever was predicted before."""
+
+    positions: list[Position]
+    sha256: str
+    """Of all logits: equal only where nothing differs at all."""
+
+
+@record
+class Turn(TypedDict):
+    """What a setting of the engine gave when it was its turn."""
+
+    status: Literal["ok"]
+    workloads: dict[str, list[Repetition]]
+    peak_rss_bytes: int | None
+    output: Output | None
+    """None where it was not asked for."""
+    took_s: float
+
+
+@record
+class CooledTurn(Turn):
+    """A turn, and the wait before it."""
+
+    cooled: Cooled | None
+
+
+@record
+class FailedTurn(TypedDict):
+    """A setting that killed the engine, or that it refused."""
+
+    status: Literal["failed"]
+    reason: str
+    cooled: Cooled | None
+
+
+@record
+class Turns(TypedDict):
+    """A block: settings in turns, shortly after one another."""
+
+    status: Literal["ok"]
+    turns: list[CooledTurn | FailedTurn]
+    before: Conditions
+    after: Conditions
+    took_s: float
+    """In all, without waiting for others."""
+
+
+# --- parity ---------------------------------------------------------------------------------------
+
+
+@record
+class Predicted(Where):
+    """What an engine predicts for the text of the parity check."""
+
+    status: Literal["ok"]
+    tokens: list[int]
+    tokens_sha256: str
+    positions: list[Position]
+    """Behind each token."""
+    settings: EngineSettings
+
+
+@record
+class Predictions(Predicted):
+    """The same, and of which file: `results/predictions/`."""
+
+    gguf_sha256: str
