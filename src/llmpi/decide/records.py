@@ -320,7 +320,7 @@ class Decision(TypedDict):
     """Where nothing keeps to everything and no single change would help: who has the fewest reasons
     against it."""
     killed: dict[str, int]
-    """How many candidates each constraint, and each fault, rules out; the most frequent first."""
+    """How many candidates each constraint, and each fault, rules out."""
 
 
 @record
@@ -360,6 +360,8 @@ class SameDevice(TypedDict):
 
 NotCompared = NoMoney | SameDevice
 NoMoneyKind = Literal["nothing recommended", "no power", "no power at rest", "same device"]
+Cheaper = Literal["above", "below", "always", "never"]
+"""On which side of the break-even."""
 CostPart = Literal["hardware", "engineering", "maintenance", "electricity"]
 
 
@@ -385,11 +387,11 @@ class AlternativeCost(TypedDict):
     saves: float
     """What the own boards save over the life span against it; negative: cost more."""
     break_even_months: float | None
-    """After which the own boards have cost less at this duty; 0: from the beginning; None: never."""
+    """After which the own boards have cost less at this duty; 0: at once; None: never."""
     break_even_tokens_per_day: float | None
     """Of all boards over the life span; None: there is none."""
-    cheaper: Literal["above", "below", "always", "never"]
-    """Where the own boards are, as far as they can generate: on one side of the break-even."""
+    cheaper: Cheaper
+    """Where the own boards are cheaper, as far as they can generate."""
     reachable: bool
     """Whether the boards can generate that many a day."""
 

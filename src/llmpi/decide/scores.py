@@ -1,0 +1,27 @@
+"""The numbers of a row's quality that the choice rests on, by the names of its kinds' columns."""
+
+from collections.abc import Mapping
+
+from llmpi.summary.estimate import Estimate
+from llmpi.summary.records import Row
+
+
+def number(row: Row, task: str, name: str) -> float | None:
+    """A number that the kind of a task adds to the row."""
+    scored: Mapping[str, object] = row["quality"][task]
+    value = scored[name]
+    if value is None or isinstance(value, int | float):
+        return value
+    raise TypeError(f"{task}: {name} is a number, not {value!r}")
+
+
+def f1(row: Row, task: str, name: str = "f1") -> Estimate | None:
+    """F1 of a `squad` task, %, over all questions or over some (`has_ans_f1`)."""
+    value = number(row, task, f"{name}_pct")
+    low, high = number(row, task, f"{name}_low_pct"), number(row, task, f"{name}_high_pct")
+    return None if value is None else Estimate(value, low, high)
+
+
+def items(row: Row, task: str) -> int:
+    """Questions of a `squad` task that were scored."""
+    return int(number(row, task, "items") or 0)
