@@ -1,13 +1,12 @@
 """A cell of the summary: what was measured and scored of one workload of a variant on a device."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.records import Record, is_ok
 from llmpi.study.devices import group_of
-from llmpi.study.quality import Gate, QualityTask
 from llmpi.study.runs import Run
 from llmpi.study.study import Study
 
@@ -19,8 +18,9 @@ def row(
     run: Run,
     bench: Record,
     manifest: Record,
-    scores: dict[str, Record],
+    scores: Row,
     parity: Row,
+    objections: Sequence[str],
 ) -> Row:
     """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""
     no_parity = [f"parity: {parity['parity_reason']}"] if parity["parity_reason"] else []
@@ -35,13 +35,9 @@ def row(
         **_roofline(bench, manifest),
         **_energy(study, bench),
         **_file(manifest),
-        **{
-            key: value
-            for task, asked in study.quality.items()
-            for key, value in _quality(asked, task, scores[task]).items()
-        },
+        **scores,
         **parity,
-        "gates_failed": "; ".join([*no_parity, *_failed_gates(study.gates, scores)]),
+        "gates_failed": "; ".join([*no_parity, *objections]),
     }
 
 
@@ -197,89 +193,3 @@ def _file(manifest: Record) -> Row:
         "fallback_tensors": len(manifest["fallbacks"]) if known else None,
         "lineage": " > ".join(manifest["lineage"]) if known else None,
     }
-
-
-def _quality(asked: QualityTask, task: str, record: Record) -> Row:
-    state = {f"{task}_status": record["status"], f"{task}_reason": record.get("reason")}
-    numbers: dict[str, Callable[[str, Record], Row]] = {
-        "squad": _squad,
-        "divergence": _divergence,
-        "ab": _own_prompts,
-        "lm_eval": _harness,
-    }
-    return {**state, **numbers[asked.task](task, record)}
-
-
-def _own_prompts(task: str, record: Record) -> Row:
-    """Share of the prompts with an expectation whose answer meets it."""
-    return {f"{task}_passed_pct": record["summary"]["passed_pct"] if is_ok(record) else None}
-
-
-def _harness(task: str, record: Record) -> Row:
-    """The harness's metrics as text, such as `arc_easy/acc,none 43.0; ...`; any name may occur."""
-    metrics = record["summary"]["metrics"] if is_ok(record) else {}
-    shown = {name: m.get("pct", m.get("value")) for name, m in metrics.items()}
-    return {f"{task}_metrics": "; ".join(f"{n} {v:.4g}" for n, v in shown.items() if v is not None)}
-
-
-def _divergence(task: str, record: Record) -> Row:
-    """Perplexity and distance from the F16, each with its standard error (`_se`)."""
-    found = record["summary"] if is_ok(record) else {}
-    row: Row = {}
-    for name in DIVERGENCE:
-        estimate = found.get(name, {})
-        row[f"{task}_{name}"] = estimate.get("value")
-        row[f"{task}_{name}_se"] = estimate.get("standard_error")
-    return row
-
-
-DIVERGENCE = (
-    "perplexity",
-    "perplexity_ratio",
-    "kld_mean_nats",
-    "kld_median_nats",
-    "kld_p99_nats",
-    "top1_agreement_pct",
-)
-
-
-def _squad(task: str, record: Record) -> Row:
-    known = is_ok(record)
-    metrics = record["summary"]["metrics"] if known else {}
-    best = (record["summary"]["thresholds"] if known else None) or {}
-    cells: Row = {
-        f"{task}_items": record["summary"]["items"] if known else None,
-        f"{task}_best_em_pct": best.get("best_exact"),
-        f"{task}_best_f1_pct": best.get("best_f1"),
-        f"{task}_best_f1_threshold": best.get("best_f1_thresh"),
-    }
-    for metric, name in NAMES.items():
-        score = metrics.get(metric, {})
-        cells[f"{task}_{name}_pct"] = score.get("pct")
-        cells[f"{task}_{name}_low_pct"] = score.get("low_pct")
-        cells[f"{task}_{name}_high_pct"] = score.get("high_pct")
-    return cells
-
-
-NAMES = {
-    "exact": "em",
-    "f1": "f1",
-    "has_ans_exact": "has_ans_em",
-    "has_ans_f1": "has_ans_f1",
-    "no_ans_exact": "no_ans_em",
-    "no_ans_f1": "no_ans_f1",
-}
-
-
-def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]:
-    failed = []
-    for gate in gates:
-        record = scores[gate.task]
-        if not is_ok(record):
-            failed.append(f"{gate.task} {gate.metric}: not scored")
-            continue
-        score = record["summary"]["metrics"].get(gate.metric)
-        if score is None or score["pct"] < gate.at_least_pct:
-            got = f"{score['pct']:.1f} %" if score else "no items"
-            failed.append(f"{gate.task} {gate.metric}: {got} < {gate.at_least_pct:g} %")
-    return failed
