@@ -78,19 +78,16 @@ def report(config: Path) -> None:
 
 def plan(config: Path, *, as_json: bool) -> int:
     """What a study will need and give, before it runs; 1 if something it asks for cannot work."""
-    import json
-
-    from llmpi.plan import plan as planner
+    from llmpi.plan.plan import plan as planned
+    from llmpi.plan.plan import totals
+    from llmpi.plan.plan_text import as_json as told
     from llmpi.plan.plan_text import table
 
     study = load_study(config)
-    records = planner.plan(study)
-    whole = planner.totals(study, records)
-    if as_json:
-        print(json.dumps({"sessions": records, "totals": whole}, indent=1))
-    else:
-        print(table(records, whole), end="")
-    return int(planner.impossible(records))
+    plans = planned(study)
+    whole = totals(study, plans)
+    print(told(plans, whole) if as_json else table(plans, whole))
+    return int(any(plan.impossible for plan in plans))
 
 
 def devices(config: Path, action: str) -> int:
