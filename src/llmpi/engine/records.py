@@ -387,6 +387,7 @@ class Circumstances(TypedDict):
 class SingleCell(_Measured):
     """A workload of one conversation."""
 
+    kind: Literal["single"]
     workload: SingleWorkload
     apart: Circumstances | None
     """Its own, in place of the session's: measured by itself, as another one killed the engine."""
@@ -404,6 +405,7 @@ class ConcurrentCell(TypedDict):
     """A workload of conversations side by side; its smallest level was measured."""
 
     status: Literal["ok"]
+    kind: Literal["concurrent"]
     workload: ConcurrentWorkload
     apart: Circumstances | None
     """As of `SingleCell`."""
@@ -426,7 +428,7 @@ Cell = SingleCell | ConcurrentCell | FailedCell
 
 
 @record
-class Samples(TypedDict):
+class Sampled(TypedDict):
     """Stamps and values, in order; an empty list where there is no such sensor."""
 
     power_w: list[tuple[float, float]]
@@ -470,7 +472,7 @@ class LoadedSession(Circumstances):
 class MeasuredSession(LoadedSession):
     """What a device answers."""
 
-    samples: Samples
+    samples: Sampled
     bandwidth: Bandwidth | None
     limits: Limits | None
     clock: Clock
