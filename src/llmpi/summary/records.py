@@ -7,7 +7,16 @@ from typing import Annotated, Generic, Literal, NamedTuple, NotRequired, TypeVar
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Failed, record
+from llmpi.engine.records import (
+    ConcurrentWorkload,
+    Engine,
+    Failed,
+    Machine,
+    Mark,
+    PromptLookup,
+    Tier,
+    record,
+)
 
 
 class Unit(NamedTuple):
@@ -33,8 +42,6 @@ Nats = Annotated[float, Unit("nats")]
 Share = Annotated[float, Unit("1")]
 
 Status = Literal["ok", "failed", "skipped", "not run"]
-Mark = Literal["throttled", "memory-bound: overflow"]
-Tier = Literal["metered", "pmic", "estimated"]
 Verdict = Literal["better", "worse", "not distinguishable"]
 
 
@@ -353,24 +360,17 @@ class Unlike(TypedDict):
 
 
 @record
-class ConcurrentSettings(TypedDict):
-    """Of `llmpi.study.measuring.ConcurrentWorkload`."""
-
-    kind: Literal["concurrent"]
-    conversations: list[int]
-    system_tokens: int
-    prompt_tokens: int
-    output_tokens: int
-    per_user_tps_at_least: float | None
-    repetitions: int
-    warmup: int
-    warmup_limit: int
-    sampling: Literal["greedy", "none"]
-    timeout_s: float
+class LevelEnergy(TypedDict):
+    energy_tier: Tier | None
+    tg_power_w: float | None
+    tg_j_per_token: float | None
+    tg_uncertainty_j_per_token: float | None
+    tpj_board: float | None
+    tpj_above_idle: float | None
 
 
 @record
-class Level(TypedDict):
+class Level(LevelEnergy):
     """One number of conversations; None where there is no such value.
 
     `tg_tps` and `pp_tps` are of all conversations together, `per_user_tps` is each one's share:
@@ -396,16 +396,10 @@ class Level(TypedDict):
     kv_bytes: int | None
     peak_rss_bytes: int | None
     marks: list[Mark]
-    energy_tier: Tier | None
-    tg_power_w: float | None
-    tg_j_per_token: float | None
-    tg_uncertainty_j_per_token: float | None
-    tpj_board: float | None
-    tpj_above_idle: float | None
 
 
 @record
-class Single(TypedDict):
+class Alone(TypedDict):
     """The first cell of one conversation of the same session that was measured."""
 
     workload: str
@@ -419,35 +413,18 @@ class ConcurrentCell(CellKey):
 
     status: Status
     reason: str | None
-    settings: ConcurrentSettings
+    settings: ConcurrentWorkload
     levels: list[Level]
     largest: int | None
     """Largest number of conversations without a mark that each get `per_user_tps_at_least`; None if
     none does, or nothing is asked for."""
-    single: Single | None
+    single: Alone | None
 
 
 @record
-class LookupSettings(TypedDict):
-    """Of `llmpi.study.measuring.PromptLookup`."""
+class LookupAgainst(TypedDict):
+    """The same cell without prompt lookup; None where it was not measured."""
 
-    ngram: int
-    draft_tokens: int
-
-
-@record
-class LookupCell(CellKey):
-    """A cell with prompt lookup, beside the same without it where that was measured."""
-
-    tg_tps: float
-    tpj_board: float | None
-    settings: LookupSettings
-    accepted_pct: float | None
-    """Of the drafted tokens; None if none was."""
-    tokens_per_step: float
-    """What a decoding gives."""
-    tokens: int
-    """Of the output."""
     against: str | None
     """The runtime that differs in nothing else."""
     against_tg_tps: float | None
@@ -455,6 +432,21 @@ class LookupCell(CellKey):
     speedup: float | None
     same_tokens: int | None
     """So far both say the same."""
+
+
+@record
+class LookupCell(CellKey, LookupAgainst):
+    """A cell with prompt lookup, beside the same without it."""
+
+    tg_tps: float | None
+    tpj_board: float | None
+    settings: PromptLookup
+    accepted_pct: float | None
+    """Of the drafted tokens; None if none was."""
+    tokens_per_step: float
+    """What a decoding gives."""
+    tokens: int
+    """Of the output."""
 
 
 # --- files and models -----------------------------------------------------------------------------
@@ -988,36 +980,6 @@ class NotSearched(SessionKey):
 
 
 @record
-class Machine(TypedDict):
-    """Of `llmpi.device.machine.environment.machine`."""
-
-    arch: str
-    board: str | None
-    cpu: str | None
-    cpu_features: list[str]
-    processors: int
-    memory_bytes: int
-    swap_bytes: int | None
-    kernel: str
-    os: str | None
-    python: str
-    glibc: str | None
-    hwcap: list[int]
-
-
-@record
-class EngineFacts(TypedDict):
-    """Of `llmpi.engine.info.describe`."""
-
-    name: str
-    version: str
-    llama_cpp_commit: str
-    features: list[str]
-    build_flags: dict[str, str] | None
-    library_sha256: str
-
-
-@record
 class Provisioned(TypedDict):
     """Of `llmpi.remote.provision.provision`."""
 
@@ -1027,7 +989,7 @@ class Provisioned(TypedDict):
     interpreter: str
     wheel_sha256: str | None
     machine: Machine
-    engine: EngineFacts
+    engine: Engine
     provisioned: str
 
 
