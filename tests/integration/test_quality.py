@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmpi.summary.comparisons import comparisons
 from support import ROOT, planned_jobs
 from test_device_parity import swap_halves
 
@@ -25,7 +26,6 @@ from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare
 from llmpi.records import read_json, sha256_of
 from llmpi.study.runs import Variant
-from llmpi.summary.comparisons import comparisons
 
 MODEL = "results/gguf/smollm2-135m"
 SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4}

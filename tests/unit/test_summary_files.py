@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 from support import ROOT
 
+from llmpi.quality.kinds import task_kinds
 from llmpi.study.study import Study
 from llmpi.summary import columns as columns_module
 from llmpi.summary.columns import columns, reference
@@ -114,8 +115,6 @@ def test_a_study_that_was_not_run_has_no_lines() -> None:
 
 def test_sections_show_every_column_once() -> None:
     shown = [name for _, found in columns_module.SECTIONS for name in found]
-    known = columns({kind: {"task": kind} for kind in columns_module.TASKS})
-    assert {name.format(task="squad") for name in shown} <= set(known) | {
-        name.format(task="squad") for found in columns_module.TASKS.values() for name in found
-    }
-    assert set(known) <= {n.format(task=kind) for n in shown for kind in columns_module.TASKS}
+    known = columns({kind: {"task": kind} for kind in task_kinds()})
+    every = {name.replace("TASK", kind) for name in shown for kind in task_kinds()}
+    assert set(known) <= every

@@ -5,32 +5,14 @@ file, and the rows of a summary, against this table.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from llmpi.columns import Column, count, number, text
+from llmpi.quality.kinds import task_kinds
 from llmpi.records import whole_file
-
-
-class Column(NamedTuple):
-    """One column; `unit` is empty for texts and plain counts."""
-
-    kind: Literal["text", "integer", "number"]
-    unit: str
-    meaning: str
-
-
-def text(meaning: str) -> Column:
-    return Column("text", "", meaning)
-
-
-def count(meaning: str, unit: str = "") -> Column:
-    return Column("integer", unit, meaning)
-
-
-def number(unit: str, meaning: str) -> Column:
-    return Column("number", unit, meaning)
-
 
 CELL = {
     "study": text("Id of the study"),
@@ -99,80 +81,12 @@ FILE = {
     "fallback_tensors": count("Tensors that got another type than they were meant for"),
     "lineage": text("What the file was made from, types joined by ` > `"),
 }
-STATE = {
-    "{task}_status": text("`ok`, `failed`, `skipped` or `not run`, of the task"),
-    "{task}_reason": text("Why it has no score"),
-}
-
-
-def _scores() -> Iterator[tuple[str, Column]]:
-    names = {
-        "em": "Exact match",
-        "f1": "F1",
-        "has_ans_em": "Exact match on the questions that have an answer",
-        "has_ans_f1": "F1 on the questions that have an answer",
-        "no_ans_em": "Exact match on the questions without an answer",
-        "no_ans_f1": "F1 on the questions without an answer",
-    }
-    for name, meaning in names.items():
-        yield f"{{task}}_{name}_pct", number("%", meaning)
-        yield f"{{task}}_{name}_low_pct", number("%", "Lower end of its 95 % interval (bootstrap)")
-        yield f"{{task}}_{name}_high_pct", number("%", "Upper end")
-
-
-def _estimates() -> Iterator[tuple[str, Column]]:
-    names = {
-        "perplexity": ("1", "Perplexity of the text"),
-        "perplexity_ratio": ("1", "Perplexity, times the F16's"),
-        "kld_mean_nats": ("nats", "KL divergence from the F16: mean over positions"),
-        "kld_median_nats": ("nats", "Its median"),
-        "kld_p99_nats": ("nats", "Its 99th percentile"),
-        "top1_agreement_pct": ("%", "Positions with the F16's most likely token"),
-    }
-    for name, (unit, meaning) in names.items():
-        yield f"{{task}}_{name}", number(unit, meaning)
-        yield f"{{task}}_{name}_se", number(unit, "Its standard error")
-
-
-TASKS = {
-    "squad": {
-        **STATE,
-        "{task}_items": count("Questions scored"),
-        "{task}_best_em_pct": number("%", "Exact match at the best threshold of abstention"),
-        "{task}_best_f1_pct": number("%", "F1 at the best threshold of abstention"),
-        "{task}_best_f1_threshold": number("nats", "That threshold: log-likelihood of abstaining"),
-        **dict(_scores()),
-    },
-    "divergence": {**STATE, **dict(_estimates())},
-    "ab": {
-        **STATE,
-        "{task}_passed_pct": number("%", "Own prompts whose answer meets what is expected of it"),
-    },
-    "lm_eval": {
-        **STATE,
-        "{task}_metrics": text("The harness's metrics, `TASK/METRIC,FILTER VALUE` joined by `; `"),
-    },
-}
-"""By kind of a quality task; `{task}` stands for its id."""
 DEVICE = {
     "parity_top1_pct": number("%", "Positions where device and workstation predict the same token"),
     "parity_kl_nats": number("nats", "KL divergence of the device from the workstation, mean"),
     "parity_reason": text("Why the workstation's scores are not transferred to the device"),
     "gates_failed": text("Gates that the variant fails, joined by `; `"),
 }
-COMPARED = {
-    "{task}_f1_difference_pct": number(
-        "points", "F1, minus that of the model's widest quantization on the same questions"
-    ),
-    "{task}_f1_difference_low_pct": number("points", "Lower end of its 95 % interval"),
-    "{task}_f1_difference_high_pct": number("points", "Upper end"),
-    "{task}_f1_p_adjusted": number("1", "p of no difference, adjusted by Holm's method"),
-    "{task}_f1_minimum_detectable_pct": number(
-        "points", "Difference that so many questions show four times in five"
-    ),
-    "{task}_f1_verdict": text("`better`, `worse` or `not distinguishable`"),
-}
-"""Of every `squad` task."""
 TUNED = {
     "output_agreement_pct": number(
         "%", "Tokens of a fixed text that settings found by tuning predict as before, else empty"
@@ -186,17 +100,15 @@ def columns(quality: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
     Args:
         quality: the study's quality tasks as its config has them, by id.
     """
-    scored = {
-        name.format(task=task): column
-        for task, asked in quality.items()
-        for name, column in TASKS[asked["task"]].items()
-    }
-    compared = {
-        name.format(task=task): column
-        for task, asked in quality.items()
-        if asked["task"] == "squad"
-        for name, column in COMPARED.items()
-    }
+    kinds = task_kinds()
+    scored, compared = (
+        {
+            f"{task}_{name}": column
+            for task, asked in quality.items()
+            for name, column in chosen(kinds[asked["task"]]).items()
+        }
+        for chosen in (attrgetter("columns"), attrgetter("compared"))
+    )
     return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **DEVICE, **compared, **TUNED}
 
 
@@ -251,9 +163,19 @@ SECTIONS = (
     ("Speed and memory", SPEED),
     ("Energy", ENERGY),
     ("The file", FILE),
-    *((f"Each `{kind}` task", found) for kind, found in TASKS.items()),
+    *(
+        (f"Each `{name}` task", {f"TASK_{key}": c for key, c in kind.columns.items()})
+        for name, kind in task_kinds().items()
+    ),
     ("Parity and gates", DEVICE),
-    ("Each `squad` task, against the model's widest quantization", COMPARED),
+    *(
+        (
+            f"Each `{name}` task, against the model's widest quantization",
+            {f"TASK_{key}": c for key, c in kind.compared.items()},
+        )
+        for name, kind in task_kinds().items()
+        if kind.compared
+    ),
     ("Tuned settings", TUNED),
 )
 
@@ -263,7 +185,7 @@ def reference() -> str:
     parts = [INTRODUCTION]
     for title, found in SECTIONS:
         rows = [
-            f"| `{name.format(task='TASK')}` | {kind} | {unit} | {meaning} |"
+            f"| `{name}` | {kind} | {unit} | {meaning} |"
             for name, (kind, unit, meaning) in found.items()
         ]
         parts.append("\n".join([f"### {title}\n", HEAD, *rows, ""]))

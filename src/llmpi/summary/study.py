@@ -8,6 +8,11 @@ from typing import Any
 
 from llmpi import __version__, layout
 from llmpi.errors import LlmpiError
+from llmpi.quality.kind import Summary, TaskKind, flat, records_of
+from llmpi.quality.kinds import task_kinds
+from llmpi.quality.records import Skipped
+from llmpi.quality.squad.comparisons import comparisons
+from llmpi.quality.squad.records import SquadScored
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
 from llmpi.study.quality import AbTask, DivergenceTask, LmEvalTask, SquadTask
@@ -22,7 +27,6 @@ from llmpi.study.runs import (
     variants,
 )
 from llmpi.study.study import Study
-from llmpi.summary.comparisons import comparisons
 from llmpi.summary.concurrency import concurrency
 from llmpi.summary.curves import curve
 from llmpi.summary.groups import by_class, spreads, unlike
@@ -60,7 +64,7 @@ def summarize(spec: dict[str, Any]) -> Record:
     scores = {v: _scores(study, v) for v in manifests}
     order = {model: by_width(study, model) for model in study.models}
     tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
-    compared = comparisons(tasks, {m: quants for m, quants in order.items() if quants}, scores)
+    kinds = {name: _of_kind(study, kind) for name, kind in task_kinds().items()}
     machines = {d: _read(layout.PROVISIONED, device=d) for d in study.devices}
     records = {s: _read(layout.BENCH, study=study.study, **s._asdict()) for s in sessions(study)}
     searches = tuned(study)
@@ -69,9 +73,13 @@ def summarize(spec: dict[str, Any]) -> Record:
         session = records[run.session]
         bench = {**session, **session.get("workloads", {}).get(run.workload, {})}
         parity = _parity(study, run, machines)
-        cell = row(study, run, bench, manifests[run.variant], scores[run.variant], parity)
+        told, compared = _told(study, run.variant, kinds)
+        objections = [
+            why for kind in kinds.values() for why in kind.objections.get(run.variant, ())
+        ]
+        cell = row(study, run, bench, manifests[run.variant], told, parity, objections)
         agreement = {"output_agreement_pct": output_agreement_pct(searches, run.session)}
-        rows.append({**cell, **_compared(run.variant, tasks, compared), **agreement})
+        rows.append({**cell, **compared, **agreement})
         curves.append(curve(run, bench))
     if not rows:
         raise LlmpiError("exclude: it leaves no cell of a workload of the kind single")
@@ -94,7 +102,8 @@ def summarize(spec: dict[str, Any]) -> Record:
             task: _without(_read(layout.QUESTIONS, study=study.study, task=task), "squad")
             for task in tasks
         },
-        "comparisons": compared,
+        "comparisons": _comparisons(study),
+        "sections": [section for kind in kinds.values() for section in kind.sections],
         "divergence": _divergences(study, scores),
         "pairs": _pairs(study),
         "harness": _harnesses(study, scores),
@@ -197,24 +206,27 @@ def _engine(machine: Record) -> Record:
     return _without(machine.get("engine", {}), "library_sha256")
 
 
-def _compared(variant: Variant, tasks: Sequence[str], compared: Sequence[Record]) -> Row:
-    """F1 against the reference's: what the data say, and whether they can tell the two apart."""
-    found = {c["task"]: c for c in compared if (c["model"], c["quant"]) == variant}
-    return {
-        f"{task}_f1_{name}": found.get(task, {}).get(key)
-        for task in tasks
-        for name, key in COMPARED.items()
-    }
+def _of_kind(study: Study, kind: TaskKind) -> Summary:
+    tasks = [task for task, asked in study.quality.items() if asked.task == kind.name]
+    return kind.summarize(study, tasks)
 
 
-COMPARED = {
-    "difference_pct": "difference_pct",
-    "difference_low_pct": "low_pct",
-    "difference_high_pct": "high_pct",
-    "p_adjusted": "p_adjusted",
-    "minimum_detectable_pct": "minimum_detectable_pct",
-    "verdict": "verdict",
-}
+def _told(study: Study, variant: Variant, kinds: Mapping[str, Summary]) -> tuple[Row, Row]:
+    """What the tasks say of a variant, and of it against the widest of its model."""
+    told: Row = {}
+    compared: Row = {}
+    for task, asked in study.quality.items():
+        kind, found = task_kinds()[asked.task], kinds[asked.task].rows[task][variant]
+        told |= flat(task, kind.columns, found)
+        compared |= flat(task, kind.compared, found)
+    return told, compared
+
+
+def _comparisons(study: Study) -> list[Any]:
+    tasks = [task for task, asked in study.quality.items() if isinstance(asked, SquadTask)]
+    order = {m: quants for m in study.models if (quants := by_width(study, m))}
+    scores = {task: dict(records_of(SquadScored | Skipped, study, task)) for task in tasks}
+    return list(comparisons(order, scores))
 
 
 def _descent(
