@@ -11,7 +11,6 @@ from llmpi.operate import monitor_cli, service_cli
 from llmpi.sources_lock import Kind, is_commit, locked, read_lock
 from llmpi.study.file import load_study
 from llmpi.study.models import HubSource
-from llmpi.study.quality import DivergenceTask, SquadTask
 from llmpi.study.runs import expand_runs, variants
 from llmpi.study.study import Study
 
@@ -49,8 +48,8 @@ def hub_sources(study: Study) -> list[tuple[Kind, str, str]]:
         if isinstance(model.source, HubSource):
             found.append(("model", model.source.hub, model.source.revision))
     for task in study.quality.values():
-        if isinstance(task, SquadTask | DivergenceTask) and task.hub:
-            found.append(("dataset", task.hub, task.revision))
+        if task.dataset:
+            found.append(("dataset", *task.dataset))
     return [source for source in dict.fromkeys(found) if not is_commit(source[2])]
 
 

@@ -22,9 +22,9 @@ from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
 from llmpi.records import Record, is_ok, now, read_json
 from llmpi.script import tell
-from llmpi.study.quality import SquadTask
 from llmpi.study.runs import Session, Variant, sessions, stands_for
 from llmpi.study.study import Study
+from llmpi.study.tasks.squad import SquadTask
 
 log = logging.getLogger(__name__)
 

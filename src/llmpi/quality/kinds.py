@@ -1,10 +1,10 @@
 """Every kind of quality task there is: the folders of `llmpi.quality` that have a module `kind`."""
 
-import importlib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+from types import ModuleType
 
+from llmpi.plugins import modules
 from llmpi.quality.kind import TaskKind
 
 
@@ -15,11 +15,10 @@ def task_kinds() -> Mapping[str, TaskKind]:
     Raises:
         TypeError: what a folder exports as `KIND` is none.
     """
-    return {kind.name: kind for kind in map(_kind, sorted(Path(__file__).parent.glob("*/kind.py")))}
+    return {kind.name: kind for kind in map(_kind, modules("llmpi.quality.*.kind"))}
 
 
-def _kind(path: Path) -> TaskKind:
-    module = importlib.import_module(f"llmpi.quality.{path.parent.name}.kind")
+def _kind(module: ModuleType) -> TaskKind:
     if not isinstance(module.KIND, TaskKind):
-        raise TypeError(f"{path}: KIND should be a TaskKind of llmpi.quality.kind")
+        raise TypeError(f"{module.__name__}: KIND should be a TaskKind of llmpi.quality.kind")
     return module.KIND

@@ -89,8 +89,8 @@ def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
         if isinstance(model.source, PathSource):
             yield ("models", name, "source", "path"), model.source.path
     for name, task in study.quality.items():
-        for key in ("squad_file", "text_file", "prompts", "judgements", "include_path"):
-            if path := getattr(task, key, None):
+        for key in task.FILES:
+            if path := getattr(task, key):
                 yield ("quality", name, key), path
     for name, device in study.devices.items():
         if isinstance(device, SshDevice) and isinstance(device.engine, EngineWheel):

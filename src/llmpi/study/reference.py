@@ -32,7 +32,7 @@ from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
-from llmpi.study.quality import AbTask, Descent, DivergenceTask, Gate, LmEvalTask, SquadTask
+from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Battery, Exclude, Study
 from llmpi.study.training import Calibration, Qat, Training
@@ -94,7 +94,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     (
         "quality.ID",
         "Told by `task`.",
-        [SquadTask, DivergenceTask, AbTask, LmEvalTask],
+        [*TASKS],
     ),
     ("calibration", "", [Calibration]),
     ("qat", "", [Qat]),

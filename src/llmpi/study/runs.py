@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from llmpi.quant_types import type_of, width_order
 from llmpi.study.devices import group_of
-from llmpi.study.quality import AbTask
 from llmpi.study.study import Exclude, Study
+from llmpi.study.tasks.ab import AbTask
 
 
 class Variant(NamedTuple):

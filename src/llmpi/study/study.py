@@ -29,15 +29,9 @@ from llmpi.study.measuring import (
     Workload,
 )
 from llmpi.study.models import Model, ScratchSource
-from llmpi.study.quality import (
-    AbTask,
-    Descent,
-    DivergenceTask,
-    Gate,
-    QualityTask,
-    SquadTask,
-)
+from llmpi.study.quality import Descent, Gate, QualityTask
 from llmpi.study.service import ServedVariant, Service
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
 from llmpi.study.tuning import Tune
 
@@ -171,23 +165,14 @@ class Study(Part):
             check_name(gate.task, scored, "squad task", "quality", ("gates", i, "task"))
         if self.descent:
             check_name(self.descent.task, scored, "squad task", "quality", ("descent", "task"))
-            if getattr(self.quality[self.descent.task], "shards", 1) > 1:
+            asked = self.quality[self.descent.task]
+            if isinstance(asked, SquadTask) and asked.shards > 1:
                 raise PydanticCustomError(
                     "shards",
                     "the descent asks '{task}' block by block, no further than it takes to tell: "
                     "take its 'shards' out, or descend on another task",
                     {"task": self.descent.task, "loc": ("quality", self.descent.task, "shards")},
                 )
-        named = [
-            f"{model}/{quant}"
-            for model, spec in self.models.items()
-            for quant in spec.quants or self.quants
-        ]
-        for task, asked in self.quality.items():
-            for i, pair in enumerate(asked.pairs if isinstance(asked, AbTask) else []):
-                for name in pair:
-                    place = ("quality", task, "pairs", i)
-                    check_name(name, named, "variant", "models and quants", place)
         for workload in self.tune.weights:
             check_name(
                 workload, self.workloads, "workload", "workloads", ("tune", "weights", workload)
@@ -271,18 +256,9 @@ class Study(Part):
         return self
 
     @model_validator(mode="after")
-    def _nothing_is_scored_on_what_it_was_made_with(self) -> Self:
-        for key in ("calibration", "qat"):
-            part = getattr(self, key)
-            for task, asked in self.quality.items():
-                if part and isinstance(asked, DivergenceTask) and part.text.overlaps(asked):
-                    raise PydanticCustomError(
-                        "overlap",
-                        "'{key}' reads the text that the task '{task}' scores, which would "
-                        "flatter what is made with it; give each a part of its own with from_pct "
-                        "and to_pct",
-                        {"key": key, "task": task, "loc": (key, "text")},
-                    )
+    def _tasks_fit_the_study(self) -> Self:
+        for task, asked in self.quality.items():
+            asked.check(self, task)
         return self
 
 

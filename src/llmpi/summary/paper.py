@@ -20,8 +20,8 @@ from typing import Any
 
 from llmpi.records import Record
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource
-from llmpi.study.quality import SquadTask
 from llmpi.study.study import Study
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.paper_method import differences
 
 Row = dict[str, Any]

@@ -6,8 +6,8 @@ What is said of the paper is from arXiv 2504.02118 and from the data that its au
 from typing import Any
 
 from llmpi.records import Record, is_ok
-from llmpi.study.quality import SquadTask
 from llmpi.study.study import Study
+from llmpi.study.tasks.squad import SquadTask
 
 Row = dict[str, Any]
 

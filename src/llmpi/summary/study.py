@@ -15,7 +15,6 @@ from llmpi.quality.squad.comparisons import comparisons
 from llmpi.quality.squad.records import SquadScored
 from llmpi.quant_types import QAT, type_of
 from llmpi.records import Record, is_ok, now, read_json, whole_file
-from llmpi.study.quality import AbTask, DivergenceTask, LmEvalTask, SquadTask
 from llmpi.study.runs import (
     Run,
     Variant,
@@ -27,6 +26,10 @@ from llmpi.study.runs import (
     variants,
 )
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.divergence import DivergenceTask
+from llmpi.study.tasks.lm_eval import LmEvalTask
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.concurrency import concurrency
 from llmpi.summary.curves import curve
 from llmpi.summary.groups import by_class, spreads, unlike
