@@ -57,10 +57,12 @@ def report(config: Path) -> None:
     """Table and page of whatever is measured so far; the rest is shown as not run."""
     from llmpi.records import write_json
     from llmpi.report.page.write import write_page
-    from llmpi.summary.study import summarize, write_csv
+    from llmpi.summary.columns import write_csv
+    from llmpi.summary.read import read_records
+    from llmpi.summary.study import summarize
 
     study = load_study(config)
-    summary = summarize(study.model_dump(mode="json"))
+    summary = summarize(study, read_records(study))
     partial = {
         pattern: Path(layout.at(pattern, study=study.study)).with_stem(f"{stem}-partial")
         for pattern, stem in (
@@ -69,7 +71,7 @@ def report(config: Path) -> None:
             (layout.PAGE, "index"),
         )
     }
-    write_csv(partial[layout.SUMMARY_CSV], summary["rows"])
+    write_csv(partial[layout.SUMMARY_CSV], study, summary["rows"])
     write_json(partial[layout.SUMMARY_JSON], summary)
     write_page(summary, None, partial[layout.PAGE])
     print(partial[layout.PAGE])

@@ -5,10 +5,9 @@ from math import hypot
 from statistics import median, pstdev
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from llmpi.engine.records import Failed, Tier
-from llmpi.remote.records import Provisioned
+from llmpi.engine.records import Failed
 from llmpi.results import NotRun
-from llmpi.summary.records import BoardsApart, ClassRow, Row, Unlike
+from llmpi.summary.records import BoardsApart, ClassRow, Provisioned, Row, Unlike
 
 Groups = Mapping[str, Sequence[str]]
 """Of `llmpi.study.Study.classes`: name -> devices. A device of no group is there by itself."""
@@ -79,9 +78,7 @@ def spreads(rows: Sequence[Row], groups: Groups) -> list[BoardsApart]:
     return [_spread(key, boards) for key, boards in found.items()]
 
 
-def unlike(
-    machines: Mapping[str, Provisioned | Failed | NotRun], groups: Groups
-) -> list[Unlike]:
+def unlike(machines: Mapping[str, Provisioned | Failed | NotRun], groups: Groups) -> list[Unlike]:
     """What differs between the boards of a group that should be equal."""
     found: list[Unlike] = []
     for group, boards in groups.items():

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.engine.records import Failed
-from llmpi.gguf.records import FileManifest
 from llmpi.records import whole_file
 from llmpi.results import NotRun
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import sessions
 from llmpi.study.study import Study
+from llmpi.summary.foreign import FileManifest
 from llmpi.summary.measured import Single, single
 from llmpi.summary.read import Records
 

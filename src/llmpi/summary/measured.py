@@ -42,9 +42,7 @@ def single(session: SessionRecord | NotRun, workload: str) -> Single | Failed | 
     return Single(found, session)
 
 
-def concurrent(
-    session: SessionRecord | NotRun, workload: str
-) -> ConcurrentCell | Failed | NotRun:
+def concurrent(session: SessionRecord | NotRun, workload: str) -> ConcurrentCell | Failed | NotRun:
     """The cell of a workload of conversations side by side."""
     found = _cell(session, workload)
     if found["status"] == "ok" and found["kind"] != "concurrent":
@@ -64,7 +62,9 @@ def _cell(
         return session
     if session["status"] == "failed":
         return session.get("workloads", {}).get(workload, session)
-    return session["workloads"].get(workload) or _unfit(workload, "", "the session has no such cell")
+    return session["workloads"].get(workload) or _unfit(
+        workload, "", "the session has no such cell"
+    )
 
 
 def _unfit(workload: str, field: str, why: str) -> Failed:

@@ -38,9 +38,7 @@ def boards(study: Study, sessions: Mapping[Session, SessionRecord | NotRun]) -> 
     return {session: _measured_board(study, session, sessions[session]) for session in sessions}
 
 
-def _measured_board(
-    study: Study, session: Session, found: SessionRecord | NotRun
-) -> Board | None:
+def _measured_board(study: Study, session: Session, found: SessionRecord | NotRun) -> Board | None:
     if found["status"] == "not run" or (profile := profile_of(found)) is None:
         return None
     preset = study.devices[session.device].preset

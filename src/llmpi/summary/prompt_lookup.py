@@ -32,15 +32,15 @@ def prompt_lookup(
         for run, row in rows.items()
         if isinstance(found := single(sessions[run.session], run.workload), Single)
     }
-    found = []
+    cells = []
     for run, own in measured.items():
         asked = study.runtimes[run.runtime].prompt_lookup
         if asked is None or "drafted" not in own.cell["repetitions"][0]:
             continue
         twin = _twin(study, run.runtime)
         other = measured.get(run._replace(runtime=twin)) if twin else None
-        found.append(_cell(run, asked, own, other))
-    return found
+        cells.append(_cell(run, asked, own, other))
+    return cells
 
 
 def _twin(study: Study, runtime: str) -> str | None:

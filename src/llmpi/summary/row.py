@@ -6,11 +6,12 @@ from typing import TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.engine.records import Depth, Failed
-from llmpi.gguf.records import FileManifest
+from llmpi.quality.kind import Row as TaskRow
 from llmpi.results import NotRun
 from llmpi.study.devices import group_of
 from llmpi.study.runs import Run
 from llmpi.study.study import Battery, Study
+from llmpi.summary.foreign import FileManifest
 from llmpi.summary.measured import Single
 from llmpi.summary.records import (
     CellEnergy,
@@ -21,7 +22,6 @@ from llmpi.summary.records import (
     Roofline,
     Row,
     Speed,
-    TaskRow,
 )
 
 Part = TypeVar("Part", Speed, Roofline, CellEnergy, File)
@@ -72,7 +72,9 @@ def place(run: Run) -> CellKey:
 def _nothing(part: type[Part]) -> Part:
     """A part of a row that is not known: lists without anything, and else None."""
     hints = get_type_hints(part)
-    empty = {name: [] if get_origin(hint) is list else None for name, hint in hints.items()}
+    empty: dict[str, list[str] | None] = {
+        name: [] if get_origin(hint) is list else None for name, hint in hints.items()
+    }
     return cast(Part, empty)  # every field of these parts is a list or may be None; a test holds it
 
 

@@ -6,8 +6,8 @@ from llmpi.engine.records import Failed
 from llmpi.results import NotRun
 from llmpi.study.runs import Session
 from llmpi.study.study import Study
+from llmpi.summary.foreign import Search
 from llmpi.summary.records import NotSearched, Searched, SessionKey
-from llmpi.tune.records import Search
 
 Searches = Mapping[Session, Search | Failed | NotRun]
 
