@@ -7,6 +7,7 @@ rule fetch_model:
         code=code(
             "fetch_model",
             "models/fetch",
+            "models/fetched",
             "models/pypi",
             "models/hub",
             "models/hub_download",

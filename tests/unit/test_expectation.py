@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canary_service import EXPECTED
 from hypothesis import given
 from hypothesis import strategies as st
-from test_canary import EXPECTED
 
 from llmpi import cli
 from llmpi.device.monitor.process import read_config

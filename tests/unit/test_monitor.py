@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canary_service import EXPECTED, SAYS, serving
 from prometheus_text import objections, samples, value
-from test_canary import EXPECTED, SAYS, serving
 
 from llmpi.device import cli
 from llmpi.device.machine import environment

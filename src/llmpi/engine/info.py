@@ -12,6 +12,8 @@ from typing import Any
 
 import llama_cpp
 
+from llmpi.engine.records import Engine
+
 _callback: Any = None
 """The engine calls it for as long as the process lives, so it must live as long."""
 _heard: list[str] | None = None
@@ -45,7 +47,7 @@ def overheard() -> Iterator[list[str]]:
         _heard = None
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Engine:
     """Which engine this is: versions, CPU features in use, build flags, hash of the library."""
     folder = Path(llama_cpp.__file__).parent / "lib"
     base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))

@@ -19,9 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from typing_extensions import TypeVar
+
 PR_SET_PDEATHSIG = 1
 TAIL_CHARACTERS = 2000
 INTERRUPT = b"\x03"  # what Fabric writes to a command's stdin at Ctrl-C
+
+
+Written = TypeVar("Written", default=dict[str, Any])
 
 
 class OwnerGoneError(Exception):
@@ -39,18 +44,20 @@ class Death:
 
 def supervise(
     module: str,
-    job: dict[str, Any],
+    job: Mapping[str, object],  # what each module takes is its own
     *,
+    writes: type[Written] | None = None,  # noqa: ARG001 - tells the type checker
     log: Callable[[str], None],
     timeout_s: float | None = None,
     owner: IO[str] | None = None,
     groups: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
-) -> dict[str, Any] | Death:
+) -> Written | Death:
     """Run `python -m module JOB OUT` and return the record it wrote to OUT, or its death.
 
     Args:
         module: reads its job from one JSON file and writes its record to another.
+        writes: the type of that record. The module is ours and keeps to it; nothing checks that.
         log: called with each line of the child's stderr.
         timeout_s: after which the child is killed.
         owner: a stream whose end means that the work is not wanted any more.

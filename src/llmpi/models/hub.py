@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from llmpi.errors import LlmpiError
 from llmpi.hub import explained, resolve
-from llmpi.models.fetch import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
+from llmpi.models.fetched import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
 from llmpi.models.hub_download import Missing, sha256_or_none
 from llmpi.sources_lock import locked
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.errors import LlmpiError
-from llmpi.models.fetch import Fetched, check_gguf_name, is_checkpoint_part, wrong_hash
+from llmpi.models.fetched import Fetched, check_gguf_name, is_checkpoint_part, wrong_hash
 from llmpi.records import sha256_of
 
 

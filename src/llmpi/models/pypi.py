@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmpi.errors import LlmpiError
-from llmpi.models.fetch import SCRATCH_PREFIX, Fetched, place
+from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, place
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -125,7 +125,7 @@ class Board(SshSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare(cls, given: Any) -> Any:
+    def _bare(cls, given: object) -> object:
         if not isinstance(given, str):
             return given
         if not re.fullmatch(HOST, given):
@@ -147,16 +147,17 @@ class SshGroup(SshSettings):
 
     def devices(self, name: str) -> dict[str, SshDevice]:
         """Its boards as devices of the group `name`."""
-        shared = _given(self, "transport", "boards")
+        shared = {
+            **self.model_dump(exclude_unset=True, exclude={"boards"}),
+            "transport": "ssh",
+            "group": name,
+        }
         return {
-            f"{name}.{board}": SshDevice(transport="ssh", group=name, **{**shared, **_given(own)})
+            f"{name}.{board}": SshDevice.model_validate(
+                {**shared, **own.model_dump(exclude_unset=True)}
+            )
             for board, own in self.boards.items()
         }
-
-
-def _given(part: SshSettings, *without: str) -> dict[str, Any]:
-    """What the config says of it, nothing that is a default."""
-    return {key: getattr(part, key) for key in part.model_fields_set - {*without}}
 
 
 Device = Annotated[LocalDevice | SshDevice | SshGroup, Field(discriminator="transport")]

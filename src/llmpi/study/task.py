@@ -1,12 +1,26 @@
 """What the settings of every kind of quality task have in common."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from llmpi.study.fields import Part
+from llmpi.study.fields import Part, TextSource
 
-if TYPE_CHECKING:
-    from llmpi.study.study import Study
+Order = Mapping[str, Sequence[str]]
+"""Model -> its quantizations, from the widest to the narrowest."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The rest of a study, as far as a task may have to fit it.
+
+    Args:
+        variants: each as `model/quantization`.
+        texts: what variants are made with, by the section of the config.
+    """
+
+    variants: Collection[str]
+    texts: Mapping[str, TextSource]
 
 
 class Task(Part):
@@ -21,18 +35,22 @@ class Task(Part):
     FILES: ClassVar[Sequence[str]] = ()
     """Keys that name files or folders, which must be there."""
 
-    def check(self, study: "Study", task: str) -> None:
-        """What it must be to the rest of the study.
+    def check(self, task: str, beside: Beside) -> None:
+        """Whether it fits the rest of the study.
 
         Args:
             task: its id.
 
         Raises:
-            PydanticCustomError: it is not, with the place in the config as `loc`.
+            PydanticCustomError: it does not, with the place in the config as `loc`.
         """
 
-    def summary_files(self, study: "Study", task: str) -> list[str]:  # noqa: ARG002
-        """The files of `results/` that a summary reads beside its score of each variant."""
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:  # noqa: ARG002
+        """The files of `results/` that a summary reads beside its score of each variant.
+
+        Args:
+            study, task: their ids.
+        """
         return []
 
     @property

@@ -1,15 +1,15 @@
 """Settings of the kind `ab`."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from llmpi import layout
 from llmpi.study.fields import check_name
-from llmpi.study.task import Task
+from llmpi.study.task import Beside, Order, Task
 
-if TYPE_CHECKING:
-    from llmpi.study.study import Study
+Variant = tuple[str, str]
+"""A model and a quantization."""
 
 
 class AbTask(Task):
@@ -36,22 +36,27 @@ class AbTask(Task):
 
     FILES = ("prompts", "judgements")
 
-    def check(self, study: "Study", task: str) -> None:
+    def check(self, task: str, beside: Beside) -> None:
         """Its pairs name variants of the study."""
-        named = [
-            f"{model}/{quant}"
-            for model, asked in study.models.items()
-            for quant in asked.quants or study.quants
-        ]
         for i, pair in enumerate(self.pairs):
             for name in pair:
                 place = ("quality", task, "pairs", i)
-                check_name(name, named, "variant", "models and quants", place)
+                check_name(name, beside.variants, "variant", "models and quants", place)
 
-    def summary_files(self, study: "Study", task: str) -> list[str]:
-        from llmpi.study.runs import pairs_of  # which knows the study, as that knows this
+    def compared(self, order: Order) -> dict[str, tuple[Variant, Variant]]:
+        """The pairs that are compared, by an id that names a file."""
+        found = [(_variant(a), _variant(b)) for a, b in self.pairs]
+        if not found:
+            for model, quants in order.items():
+                widest, *narrower = quants or [""]
+                found += [((model, widest), (model, quant)) for quant in narrower]
+        return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
 
-        return [
-            layout.at(layout.AB, study=study.study, task=task, pair=pair)
-            for pair in pairs_of(study, task)
-        ]
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:
+        pairs = self.compared(order)
+        return [layout.at(layout.AB, study=study, task=task, pair=pair) for pair in pairs]
+
+
+def _variant(name: str) -> Variant:
+    model, quant = name.split("/")
+    return model, quant

@@ -1,15 +1,12 @@
 """Settings of the kind `divergence`."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import Bytes, TextSource
-from llmpi.study.task import Task
-
-if TYPE_CHECKING:
-    from llmpi.study.study import Study
+from llmpi.study.task import Beside, Task
 
 
 class DivergenceTask(Task, TextSource):
@@ -27,16 +24,14 @@ class DivergenceTask(Task, TextSource):
 
     FILES = ("text_file",)
 
-    def check(self, study: "Study", task: str) -> None:
+    def check(self, task: str, beside: Beside) -> None:
         """Nothing is scored on what it was made with."""
-        for key in ("calibration", "qat"):
-            part = getattr(study, key)
-            if part and part.text.overlaps(self):
+        for key, text in beside.texts.items():
+            if text.overlaps(self):
                 raise PydanticCustomError(
                     "overlap",
-                    "'{key}' reads the text that the task '{task}' scores, which would "
-                    "flatter what is made with it; give each a part of its own with from_pct "
-                    "and to_pct",
+                    "'{key}' reads the text that the task '{task}' scores, which would flatter "
+                    "what is made with it; give each a part of its own with from_pct and to_pct",
                     {"key": key, "task": task, "loc": (key, "text")},
                 )
 

@@ -1,15 +1,12 @@
 """Settings of the kind `squad`."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from llmpi import layout
 from llmpi.study.fields import RepoId, Revision, one_of
-from llmpi.study.task import Task
-
-if TYPE_CHECKING:
-    from llmpi.study.study import Study
+from llmpi.study.task import Order, Task
 
 
 class SquadTask(Task):
@@ -50,8 +47,8 @@ class SquadTask(Task):
         one_of(self, "squad_file", "hub")
         return self
 
-    def summary_files(self, study: "Study", task: str) -> list[str]:
-        return [layout.at(layout.QUESTIONS, study=study.study, task=task)]
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:  # noqa: ARG002
+        return [layout.at(layout.QUESTIONS, study=study, task=task)]
 
     @property
     def dataset(self) -> tuple[str, str] | None:
