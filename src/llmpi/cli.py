@@ -57,7 +57,7 @@ def report(config: Path) -> None:
     """Table and page of whatever is measured so far; the rest is shown as not run."""
     from llmpi.records import write_json
     from llmpi.report.page.write import write_page
-    from llmpi.summary.columns import write_csv
+    from llmpi.summary.flat import write_csv
     from llmpi.summary.read import read_records
     from llmpi.summary.study import summarize
 

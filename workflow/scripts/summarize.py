@@ -5,7 +5,7 @@ from pathlib import Path
 from llmpi.records import write_json
 from llmpi.script import job
 from llmpi.study.study import Study
-from llmpi.summary.columns import write_csv
+from llmpi.summary.flat import write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.parquet import write_parquet
 from llmpi.summary.read import read_records

@@ -1,29 +1,27 @@
-"""Every column of the summary as a flat table: its type, its unit, its meaning; and a row as one.
+"""Every column of the summary as a flat table: its type, its unit, its meaning.
 
 They are those of the row's type (`llmpi.summary.records.Row`) and of the kinds of quality tasks.
 `python -m llmpi.summary.columns` (or `make docs`) writes `docs/summary.md` from them.
 """
 
 import ast
-import csv
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import get_original_bases
 
 from llmpi.columns import Column
-from llmpi.quality.kind import TaskKind, objection_text
-from llmpi.quality.kind import flat as flat_quality
+from llmpi.quality.kind import TaskKind
 from llmpi.quality.kinds import task_kinds
 from llmpi.records import whole_file
 from llmpi.study.study import Study
 from llmpi.summary import records
-from llmpi.summary.records import Joined, Row, Unit
+from llmpi.summary.records import Joined, Unit
 
 KINDS: Mapping[object, Literal["integer", "number"]] = {int: "integer", float: "number"}
 """Of what is no text."""
@@ -41,7 +39,8 @@ def _columns_of(*parts: type) -> dict[str, Column]:
 
 def _column(hint: object, meaning: str) -> Column:
     """Of a field's type, such as `Annotated[float, Unit("s")] | None`."""
-    [known] = [part for part in get_args(hint) if part is not NoneType] or [hint]
+    optional = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    known = next(part for part in optional if part is not NoneType)
     base, *more = get_args(known) if get_origin(known) is Annotated else (known,)
     unit = next((one.name for one in more if isinstance(one, Unit)), "")
     joined = next((f", joined by `{one.by}`" for one in more if isinstance(one, Joined)), "")
@@ -75,62 +74,16 @@ TUNED = _columns_of(records.TunedOutput)
 
 def columns(study: Study) -> dict[str, Column]:
     """The columns of a study's summary, in their order."""
-    kinds = _kinds(study)
+    kinds = kinds_of(study)
     scored = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.columns.items()}
     compared = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.compared.items()}
     return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **DEVICE, **compared, **TUNED}
 
 
-def _kinds(study: Study) -> dict[str, TaskKind]:
+def kinds_of(study: Study) -> dict[str, TaskKind]:
+    """The kind of each quality task."""
     known = task_kinds()
     return {task: known[asked.task] for task, asked in study.quality.items()}
-
-
-FlatRow = dict[str, object]
-"""A text, a number or None by the name of each column; it is written, and never read here."""
-
-
-def flat_rows(study: Study, rows: Sequence[Row]) -> list[FlatRow]:
-    """Rows as a flat table has them: lists as text, quality in columns of its own."""
-    kinds = _kinds(study)
-    return [_flat(kinds, row) for row in rows]
-
-
-def write_csv(path: Path, study: Study, rows: Sequence[Row]) -> None:
-    """Write the rows atomically; an empty field means that there is no such value."""
-    flat = flat_rows(study, rows)
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
-        writer.writeheader()
-        writer.writerows(flat)
-
-
-def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
-    of_row: Mapping[str, object] = {**row, **_texts(row)}
-    scored: FlatRow = {}
-    compared: FlatRow = {}
-    for task, kind in kinds.items():
-        scored |= flat_quality(task, kind.columns, row["quality"][task])
-        compared |= flat_quality(task, kind.compared, row["quality"][task])
-    first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
-    device = {name: of_row[name] for name in DEVICE}
-    return {**first, **scored, **device, **compared, **{name: of_row[name] for name in TUNED}}
-
-
-def _texts(row: Row) -> dict[str, str | None]:
-    """The lists; None where nothing was measured."""
-    depths = [f"{depth['depth_tokens']}: {depth['tps']:.1f}" for depth in row["tg_at_depths_tps"]]
-    ends = [f"{tps:.1f}" for tps in row["sustained_first_last_tps"]]
-    objections = [objection_text(objection) for objection in row["gates_failed"]]
-    parity = [f"parity: {row['parity_reason']}"] if row["parity_reason"] else []
-    measured = row["status"] == "ok"
-    return {
-        "tg_at_depths_tps": "; ".join(depths) if measured else None,
-        "sustained_first_last_tps": "; ".join(ends) if measured else None,
-        "marks": "; ".join(row["marks"]) if measured else None,
-        "lineage": " > ".join(row["lineage"]) or None,
-        "gates_failed": "; ".join([*parity, *objections]),
-    }
 
 
 INTRODUCTION = """\

@@ -8,7 +8,8 @@ from pyarrow import parquet
 
 from llmpi.records import whole_file
 from llmpi.study.study import Study
-from llmpi.summary.columns import columns, flat_rows
+from llmpi.summary.columns import columns
+from llmpi.summary.flat import flat_rows
 from llmpi.summary.records import Summary
 
 TYPES = {"text": pyarrow.string(), "integer": pyarrow.int64(), "number": pyarrow.float64()}

@@ -227,7 +227,7 @@ class File(TypedDict):
     fallback_tensors: int | None
     """Tensors that got another type than they were meant for"""
     lineage: Annotated[list[str], Joined(" > ")]
-    """What the file was made from, types"""
+    """What the file was made from, type by type"""
 
 
 @record
