@@ -7,12 +7,14 @@ from pathlib import Path
 from llmpi import layout
 from llmpi.device.machine import environment
 from llmpi.device.measure import bandwidth
+from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.plan.architectures import Model
 from llmpi.plan.model_facts import base_gguf, model_or_reason
 from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
-from llmpi.plan.profile import profile_of
+from llmpi.plan.profile import profile, profile_of
 from llmpi.plan.sizes import Sizes, sizes
+from llmpi.records import read
 from llmpi.study.devices import LocalDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
 from llmpi.study.models import HubSource
@@ -134,25 +136,25 @@ def board_of(study: Study, name: str) -> Board | None:
     preset = PRESETS[device.preset] if device.preset else None
     for session in sessions(study):
         path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
-        if session.device == name and path.is_file() and (found := profile_of(path)):
-            return measured(found, preset, name)
+        if session.device == name and path.is_file():
+            found = profile_of(read(path, SessionRecord))
+            if found:
+                return measured(found, preset, name)
     if isinstance(device, LocalDevice) and not preset:
-        return measured(_this_machine(device), None, name)
+        here = _this_machine(device)
+        return measured(here, None, name) if here else None
     return preset
 
 
-def _this_machine(device: LocalDevice) -> Profile:
+def _this_machine(device: LocalDevice) -> Profile | None:
     """Half a second of reading memory; storage is not looked at, a file in it may be in memory."""
     machine, now = environment.machine(), environment.conditions()
-    limit = device.limits and device.limits.memory
-    memory = min(machine["memory_bytes"], limit or machine["memory_bytes"])
     threads = device.threads or machine["processors"]
-    return Profile(
-        memory_bytes=memory,
-        available_bytes=min(now["memory_available_bytes"], memory),
-        memory_read_bytes_per_s=bandwidth.memory_read_bytes_per_s(threads),
-        storage_read_bytes_per_s=0.5e9,
-    )
+    speed: Bandwidth = {
+        "memory_read_bytes_per_s": bandwidth.memory_read_bytes_per_s(threads),
+        "storage_read_bytes_per_s": 0.5e9,
+    }
+    return profile(machine, now, device.limits.memory if device.limits else None, speed)
 
 
 # --- one session ----------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def _constants(planned: SessionPlan) -> str | None:
 
 def table(plans: Sequence[SessionPlan], whole: Totals) -> str:
     """The plan for a terminal."""
-    return "\n".join(_lines(plans, whole)) + "\n"
+    return "\n".join(_lines(plans, whole))
 
 
 HEAD = (

@@ -3,17 +3,36 @@
 A row is flat but for its lists and its quality; `llmpi.summary.columns` makes its columns of it.
 """
 
-from typing import Annotated, Generic, Literal, NamedTuple, NotRequired, TypeVar
+from typing import Annotated, Generic, Literal, NamedTuple, TypeVar
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Failed, record
+from llmpi.engine.records import (
+    ConcurrentWorkload,
+    Engine,
+    Failed,
+    Machine,
+    Mark,
+    PromptLookup,
+    Tier,
+    record,
+)
+from llmpi.quality.kind import Objection, Section
+from llmpi.quality.kind import Row as TaskRow
+from llmpi.quality.squad.records import Drawn, MetricName
+from llmpi.results import NotRun
 
 
 class Unit(NamedTuple):
     """The unit of a number in the row, beside its type."""
 
     name: str
+
+
+class Joined(NamedTuple):
+    """What is between the parts of a list where it becomes text."""
+
+    by: str = "; "
 
 
 TokensPerS = Annotated[float, Unit("tokens/s")]
@@ -33,18 +52,6 @@ Nats = Annotated[float, Unit("nats")]
 Share = Annotated[float, Unit("1")]
 
 Status = Literal["ok", "failed", "skipped", "not run"]
-Mark = Literal["throttled", "memory-bound: overflow"]
-Tier = Literal["metered", "pmic", "estimated"]
-Verdict = Literal["better", "worse", "not distinguishable"]
-
-
-@record
-class NotRun(TypedDict):
-    """Stands for a record that is not there."""
-
-    status: Literal["not run"]
-    stage: None
-    reason: str
 
 
 # --- a row ----------------------------------------------------------------------------------------
@@ -155,14 +162,14 @@ class Speed(TypedDict):
     """Threads of the engine"""
     context_tokens: Tokens | None
     """Context that the engine reserved"""
-    tg_at_depths_tps: list[DepthSpeed]
-    """Token generation behind longer contexts"""
-    sustained_first_last_tps: list[float]
+    tg_at_depths_tps: Annotated[list[DepthSpeed], Joined()]
+    """Token generation behind longer contexts, `TOKENS: TOKENS/S`"""
+    sustained_first_last_tps: Annotated[list[float], Joined()]
     """Token generation, tokens/s, of the first and the last stretch of the sustained phase"""
     hottest_c: Celsius | None
     """Highest temperature seen during the session"""
-    marks: list[Mark]
-    """`throttled`, `memory-bound: overflow`: not to be compared with others"""
+    marks: Annotated[list[Mark], Joined()]
+    """Why not to compare it with others: `throttled`, `memory-bound: overflow`"""
 
 
 @record
@@ -219,35 +226,8 @@ class File(TypedDict):
     """Tensors of the file"""
     fallback_tensors: int | None
     """Tensors that got another type than they were meant for"""
-    lineage: list[str]
-    """What the file was made from, as types"""
-
-
-@record
-class TaskRow(TypedDict, extra_items=object):  # type: ignore[call-arg]
-    """A variant's quality on a task: its state, and the numbers that its kind adds.
-
-    The kind's own type has all of them (`llmpi.quality.kind`).
-    """
-
-    task: str
-    """The kind, such as `squad`"""
-    status: Status
-    """`ok`, `failed`, `skipped` or `not run`, of the task"""
-    reason: str | None
-    """Why it has no score"""
-
-
-@record
-class FailedGate(TypedDict):
-    """A gate that a variant does not pass."""
-
-    task: str
-    metric: str
-    at_least_pct: float
-    got_pct: float | None
-    """None where there is no score"""
-    why: Literal["below", "no items", "not scored"]
+    lineage: Annotated[list[str], Joined(" > ")]
+    """What the file was made from, type by type"""
 
 
 @record
@@ -260,26 +240,8 @@ class OnDevice(TypedDict):
     """KL divergence of the device from the workstation, mean"""
     parity_reason: str | None
     """Why the workstation's scores are not transferred to the device"""
-    gates_failed: list[FailedGate]
+    gates_failed: Annotated[list[Objection], Joined()]
     """Gates that the variant fails"""
-
-
-@record
-class Against(TypedDict):
-    """F1 of a variant against that of its model's widest quantization on the same questions."""
-
-    f1_difference_pct: Points | None
-    """F1, minus that of the model's widest quantization on the same questions"""
-    f1_difference_low_pct: Points | None
-    """Lower end of its 95 % interval"""
-    f1_difference_high_pct: Points | None
-    """Upper end"""
-    f1_p_adjusted: Share | None
-    """p of no difference, adjusted by Holm's method"""
-    f1_minimum_detectable_pct: Points | None
-    """Difference that so many questions show four times in five"""
-    f1_verdict: Verdict | None
-    """`better`, `worse` or `not distinguishable`"""
 
 
 @record
@@ -295,9 +257,7 @@ class Row(Cell, Speed, Roofline, CellEnergy, File, OnDevice, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
     quality: dict[str, TaskRow]
-    """By the task's id"""
-    against_widest: dict[str, Against]
-    """By the id of each task that compares; all None for the widest itself"""
+    """By the task's id: its state, and the columns that its kind adds (`llmpi.quality.kind`)"""
 
 
 @record
@@ -353,24 +313,17 @@ class Unlike(TypedDict):
 
 
 @record
-class ConcurrentSettings(TypedDict):
-    """Of `llmpi.study.measuring.ConcurrentWorkload`."""
-
-    kind: Literal["concurrent"]
-    conversations: list[int]
-    system_tokens: int
-    prompt_tokens: int
-    output_tokens: int
-    per_user_tps_at_least: float | None
-    repetitions: int
-    warmup: int
-    warmup_limit: int
-    sampling: Literal["greedy", "none"]
-    timeout_s: float
+class LevelEnergy(TypedDict):
+    energy_tier: Tier | None
+    tg_power_w: float | None
+    tg_j_per_token: float | None
+    tg_uncertainty_j_per_token: float | None
+    tpj_board: float | None
+    tpj_above_idle: float | None
 
 
 @record
-class Level(TypedDict):
+class Level(LevelEnergy):
     """One number of conversations; None where there is no such value.
 
     `tg_tps` and `pp_tps` are of all conversations together, `per_user_tps` is each one's share:
@@ -396,16 +349,10 @@ class Level(TypedDict):
     kv_bytes: int | None
     peak_rss_bytes: int | None
     marks: list[Mark]
-    energy_tier: Tier | None
-    tg_power_w: float | None
-    tg_j_per_token: float | None
-    tg_uncertainty_j_per_token: float | None
-    tpj_board: float | None
-    tpj_above_idle: float | None
 
 
 @record
-class Single(TypedDict):
+class Alone(TypedDict):
     """The first cell of one conversation of the same session that was measured."""
 
     workload: str
@@ -419,35 +366,18 @@ class ConcurrentCell(CellKey):
 
     status: Status
     reason: str | None
-    settings: ConcurrentSettings
+    settings: ConcurrentWorkload
     levels: list[Level]
     largest: int | None
     """Largest number of conversations without a mark that each get `per_user_tps_at_least`; None if
     none does, or nothing is asked for."""
-    single: Single | None
+    single: Alone | None
 
 
 @record
-class LookupSettings(TypedDict):
-    """Of `llmpi.study.measuring.PromptLookup`."""
+class LookupAgainst(TypedDict):
+    """The same cell without prompt lookup; None where it was not measured."""
 
-    ngram: int
-    draft_tokens: int
-
-
-@record
-class LookupCell(CellKey):
-    """A cell with prompt lookup, beside the same without it where that was measured."""
-
-    tg_tps: float
-    tpj_board: float | None
-    settings: LookupSettings
-    accepted_pct: float | None
-    """Of the drafted tokens; None if none was."""
-    tokens_per_step: float
-    """What a decoding gives."""
-    tokens: int
-    """Of the output."""
     against: str | None
     """The runtime that differs in nothing else."""
     against_tg_tps: float | None
@@ -455,6 +385,21 @@ class LookupCell(CellKey):
     speedup: float | None
     same_tokens: int | None
     """So far both say the same."""
+
+
+@record
+class LookupCell(CellKey, LookupAgainst):
+    """A cell with prompt lookup, beside the same without it."""
+
+    tg_tps: float | None
+    tpj_board: float | None
+    settings: PromptLookup
+    accepted_pct: float | None
+    """Of the drafted tokens; None if none was."""
+    tokens_per_step: float
+    """What a decoding gives."""
+    tokens: int
+    """Of the output."""
 
 
 # --- files and models -----------------------------------------------------------------------------
@@ -501,232 +446,10 @@ class ModelFacts(TypedDict):
 
 
 @record
-class QuestionsFacts(TypedDict):
-    """The questions of a task, without their texts."""
-
-    status: Literal["ok"]
-    source: dict[str, str]
-    questions: int
-    unanswerable: int
-    paragraphs: int
-    sha256: str
-    """Of the drawn questions."""
-
-
-@record
-class McNemar(TypedDict):
-    only_reference: int
-    only_variant: int
-    p: float
-    p_adjusted: float | None
-
-
-@record
-class Comparison(TypedDict):
-    """A variant against its model's widest on the same questions; `llmpi.quality.statistics`."""
-
-    task: str
-    model: str
-    quant: str
-    reference: str
-    """Quantization of the reference."""
-    difference_pct: float
-    low_pct: float | None
-    high_pct: float | None
-    p: float | None
-    p_adjusted: float | None
-    mcnemar: McNemar
-    minimum_detectable_pct: float | None
-    items: int
-    clusters: int
-    verdict: Verdict
-
-
-Metric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
-
-
-@record
 class GateAsked(TypedDict):
     task: str
-    metric: Metric
+    metric: MetricName
     at_least_pct: float
-
-
-@record
-class DescentStep(TypedDict):
-    """The verdict on one width; `llmpi.quality.squad.descent`."""
-
-    quant: str
-    decision: Literal["holds", "fails", "undecided"]
-    loss_pct: float | None
-    low_pct: float
-    high_pct: float
-    paragraphs: int
-    questions: int
-    of_questions: int
-    paragraphs_needed: int
-    task: str
-    metric: Metric
-    margin_pct: float
-    alpha: float
-
-
-@record
-class DescentOutcome(TypedDict):
-    """Where a model's descent ended."""
-
-    model: str
-    widest: str
-    lowest: str
-    """The lowest width that holds."""
-    ended_at: str | None
-    train: str | None
-    """What training could bring back, where it was not tried."""
-    steps: list[DescentStep]
-    skipped: dict[str, str]
-    """Quantization -> why."""
-
-
-@record
-class EstimateWithError(TypedDict):
-    value: float
-    standard_error: float | None
-
-
-@record
-class DivergenceRow(VariantKey):
-    """What a variant makes of a text; the numbers are there where its status is `ok`."""
-
-    status: Status
-    perplexity: NotRequired[EstimateWithError]
-    reference_perplexity: NotRequired[EstimateWithError]
-    ln_perplexity_ratio: NotRequired[EstimateWithError]
-    perplexity_ratio: NotRequired[EstimateWithError]
-    kld_mean_nats: NotRequired[EstimateWithError]
-    kld_median_nats: NotRequired[EstimateWithError]
-    kld_p99_nats: NotRequired[EstimateWithError]
-    top1_agreement_pct: NotRequired[EstimateWithError]
-
-
-@record
-class CorpusFacts(TypedDict):
-    source: dict[str, str | bool | float | None]
-    characters: NotRequired[int]
-    sha256: str
-
-
-@record
-class DivergenceTable(TypedDict):
-    """A text, and what each variant makes of it; None where no variant was scored."""
-
-    task: str
-    rows: list[DivergenceRow]
-    corpus: CorpusFacts | None
-    window_tokens: int | None
-    chunks: int | None
-    wanted_chunks: int | None
-
-
-@record
-class HarnessMetric(VariantKey):
-    """A metric of the lm-evaluation-harness: in per cent, or in a unit of its own."""
-
-    task: str
-    metric: str
-    pct: NotRequired[float | None]
-    stderr_pct: NotRequired[float | None]
-    value: NotRequired[float | None]
-    stderr: NotRequired[float | None]
-    higher_is_better: bool | None
-
-
-PairVerdict = Literal["a better", "b better", "not distinguishable"]
-
-
-@record
-class Rates(TypedDict):
-    prompts: int
-    a_pct: float
-    b_pct: float
-    difference_pct: float
-    low_pct: float | None
-    high_pct: float | None
-
-
-@record
-class PairGroup(Rates):
-    """Two variants on the prompts of a tag, or on all."""
-
-    only_a: int
-    only_b: int
-    p: float
-    f1: Rates | None
-    p_adjusted: float | None
-    verdict: PairVerdict
-
-
-@record
-class JudgedGroup(TypedDict):
-    """What a person said of two variants, not knowing which is which."""
-
-    prompts: int
-    unjudged: int
-    identical: int
-    a_better: int
-    b_better: int
-    tie: int
-    both_bad: int
-    p: float
-    p_adjusted: float | None
-    verdict: PairVerdict
-
-
-@record
-class Judgement(TypedDict):
-    id: str
-    verdict: Literal["a_better", "b_better", "tie", "both_bad"]
-
-
-@record
-class Judged(TypedDict):
-    sheet: str
-    judge: str | None
-    a: str
-    b: str
-    test: str
-    all: JudgedGroup
-    tags: dict[str, JudgedGroup]
-    judgements: list[Judgement]
-
-
-@record
-class Pair(TypedDict):
-    """Two variants on the user's own prompts."""
-
-    task: str
-    sheet: str
-    """The blind sheet, from the report's folder."""
-    a: str
-    b: str
-    status: Literal["ok"]
-    interval: str
-    test: str
-    all: PairGroup | None
-    tags: dict[str, PairGroup]
-    judged: list[Judged]
-
-
-@record
-class PairWithout(TypedDict):
-    """Two variants that were not compared."""
-
-    task: str
-    sheet: str
-    a: str
-    b: str
-    status: Literal["failed", "not run"]
-    stage: str | None
-    reason: str
 
 
 # --- the sustained phase --------------------------------------------------------------------------
@@ -988,36 +711,6 @@ class NotSearched(SessionKey):
 
 
 @record
-class Machine(TypedDict):
-    """Of `llmpi.device.machine.environment.machine`."""
-
-    arch: str
-    board: str | None
-    cpu: str | None
-    cpu_features: list[str]
-    processors: int
-    memory_bytes: int
-    swap_bytes: int | None
-    kernel: str
-    os: str | None
-    python: str
-    glibc: str | None
-    hwcap: list[int]
-
-
-@record
-class EngineFacts(TypedDict):
-    """Of `llmpi.engine.info.describe`."""
-
-    name: str
-    version: str
-    llama_cpp_commit: str
-    features: list[str]
-    build_flags: dict[str, str] | None
-    library_sha256: str
-
-
-@record
 class Provisioned(TypedDict):
     """Of `llmpi.remote.provision.provision`."""
 
@@ -1027,7 +720,7 @@ class Provisioned(TypedDict):
     interpreter: str
     wheel_sha256: str | None
     machine: Machine
-    engine: EngineFacts
+    engine: Engine
     provisioned: str
 
 
@@ -1060,14 +753,10 @@ class Summary(TypedDict):
     files: list[FileFacts]
     fallbacks: list[Fallbacks]
     models: dict[str, ModelFacts]
-    questions: dict[str, QuestionsFacts | Failed | NotRun]
+    questions: dict[str, Drawn | Failed | NotRun]
     """By the task's id."""
-    comparisons: list[Comparison]
-    """Each variant with its model's widest."""
-    divergence: list[DivergenceTable]
-    pairs: list[Pair | PairWithout]
-    harness: list[HarnessMetric]
-    descent: list[DescentOutcome]
+    sections: list[Section]
+    """What each kind of quality task shows beside the rows, as data."""
     curves: list[Curve]
     machines: dict[str, Provisioned | Failed | NotRun]
     """By the device's id."""
