@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from llmpi.decide import scores
 from llmpi.decide.pareto import Objective, told_apart
-from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Unit
+from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Unit, Verdict
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim
-from llmpi.study.quality import DivergenceTask
 from llmpi.study.study import Study
+from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.summary.estimate import Z95, Estimate, EstimateKind
-from llmpi.summary.records import ClassRow, Verdict
+from llmpi.summary.records import ClassRow
 
 BROKEN_F1_PCT = 2.0
 """At most 2 % of the answers of LLMPi's Q2_K files held the right words, and its score did not tell
@@ -105,9 +105,9 @@ def candidates(
             variant=_variant(row, several),
             quality=scores.f1(row, task) if task else None,
             reference=row["quant"] == widest[row["model"]]["quant"],
-            verdict=row["against_widest"][task]["f1_verdict"] if task else None,
+            verdict=scores.verdict(row, task) if task else None,
             detectable_points=(
-                row["against_widest"][task]["f1_minimum_detectable_pct"] if task else None
+                scores.number(row, task, "f1_minimum_detectable_pct") if task else None
             ),
             values=_values(row, task, study.battery.wh, widest),
             faults=_faults(row, task, widest, texts),
@@ -271,14 +271,11 @@ def _drop(row: ClassRow, task: str, widest: Mapping[str, ClassRow]) -> Estimate 
     """Loss of F1 against the widest on the same questions, percentage points."""
     if row["quant"] == widest[row["model"]]["quant"]:
         return None if scores.f1(row, task) is None else Estimate(0.0, 0.0, 0.0)
-    against = row["against_widest"][task]
     value, low, high = (
-        None if gain is None else 0.0 - gain
-        for gain in (
-            against["f1_difference_pct"],
-            against["f1_difference_high_pct"],
-            against["f1_difference_low_pct"],
-        )
+        None
+        if (gain := scores.number(row, task, f"f1_difference{end}_pct")) is None
+        else 0.0 - gain
+        for end in ("", "_high", "_low")
     )
     return None if value is None else Estimate(value, low, high)
 
@@ -301,15 +298,8 @@ def _faults(
         found.append({"kind": "parity", "reason": row["parity_reason"]})
     found += [{"kind": "gate", **gate} for gate in row["gates_failed"]]
     if task and scores.f1(row, task) is None:
-        scored = row["quality"][task]
-        found.append(
-            {
-                "kind": "unscored",
-                "task": task,
-                "status": scored["status"],
-                "reason": scored["reason"],
-            }
-        )
+        why = scores.text(row, task, "reason") or scores.text(row, task, "status")
+        found.append({"kind": "unscored", "task": task, "reason": why or ""})
     if broken := _babbling(row, texts) or _mute(row, task, widest):
         found.append(broken)
     return found

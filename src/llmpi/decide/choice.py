@@ -23,8 +23,8 @@ from llmpi.decide.candidates import (
 from llmpi.decide.pareto import Objective, Step, front, groups, narrow
 from llmpi.decide.records import Change, Decision, Kill, Limit, MovedLimit, WithoutFault
 from llmpi.study.decision import Aim, Constraints
-from llmpi.study.quality import SquadTask
 from llmpi.study.study import Study
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.records import Summary
 
 

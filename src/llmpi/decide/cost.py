@@ -25,6 +25,7 @@ from llmpi.decide.records import (
     NoMoney,
     NotCompared,
 )
+from llmpi.engine.records import Tier
 from llmpi.quant_types import is_trained
 from llmpi.study.decision import (
     CloudApi,
@@ -37,7 +38,7 @@ from llmpi.study.decision import (
 )
 from llmpi.study.measuring import AnyWorkload
 from llmpi.study.study import Study
-from llmpi.summary.records import ClassRow, Summary, Tier
+from llmpi.summary.records import ClassRow, Summary
 
 THIS_DEVICE = "this device"
 """Where it is the cheapest; no alternative's id has a space."""

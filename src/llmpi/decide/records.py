@@ -4,8 +4,9 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import record
-from llmpi.summary.records import Mark, Status, Tier, Verdict
+from llmpi.engine.records import Mark, Tier, record
+from llmpi.quality.kind import Objection
+from llmpi.summary.records import Status
 
 Aim = Literal["quality", "speed", "energy", "memory"]
 Limit = Literal[
@@ -19,6 +20,8 @@ Limit = Literal[
     "battery_hours_at_least",
 ]
 """A numeric constraint, by its key in the config."""
+Verdict = Literal["better", "worse", "not distinguishable"]
+"""Of the F1 against that of the model's widest quantization."""
 Unit = Literal["tokens/s", "s", "points", "bytes", "W", "J", "h"]
 
 
@@ -62,15 +65,10 @@ class OtherModel(TypedDict):
 
 
 @record
-class BelowGate(TypedDict):
+class BelowGate(Objection):
     """It does not reach a minimum of quality."""
 
     kind: Literal["gate"]
-    task: str
-    metric: str
-    at_least_pct: float
-    got_pct: float | None
-    why: Literal["below", "no items", "not scored"]
 
 
 @record
@@ -79,8 +77,7 @@ class Unscored(TypedDict):
 
     kind: Literal["unscored"]
     task: str
-    status: Status
-    reason: str | None
+    reason: str
 
 
 @record
@@ -241,7 +238,6 @@ class Candidate(TypedDict):
     memory: Interval | None
     """Peak, bytes."""
     verdict: Verdict | None
-    """Of its F1 against that of its model's widest quantization."""
     detectable_points: float | None
     """The smallest difference that this comparison would find, points of F1."""
     checks: dict[Limit, Check]

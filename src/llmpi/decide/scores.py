@@ -1,18 +1,30 @@
 """The numbers of a row's quality that the choice rests on, by the names of its kinds' columns."""
 
-from collections.abc import Mapping
+from typing import get_args
 
+from llmpi.decide.records import Verdict
 from llmpi.summary.estimate import Estimate
 from llmpi.summary.records import Row
 
 
 def number(row: Row, task: str, name: str) -> float | None:
     """A number that the kind of a task adds to the row."""
-    scored: Mapping[str, object] = row["quality"][task]
-    value = scored[name]
-    if value is None or isinstance(value, int | float):
-        return value
-    raise TypeError(f"{task}: {name} is a number, not {value!r}")
+    value = row["quality"][task][name]
+    assert value is None or isinstance(value, int | float), f"{task}: {name}"
+    return value
+
+
+def text(row: Row, task: str, name: str) -> str | None:
+    """A text that the kind of a task adds to the row, or that every kind has."""
+    value = row["quality"][task][name]
+    assert value is None or isinstance(value, str), f"{task}: {name}"
+    return value
+
+
+def verdict(row: Row, task: str) -> Verdict | None:
+    """Of the F1 of a `squad` task against that of the model's widest quantization."""
+    said = text(row, task, "f1_verdict")
+    return next((one for one in get_args(Verdict) if one == said), None)
 
 
 def f1(row: Row, task: str, name: str = "f1") -> Estimate | None:

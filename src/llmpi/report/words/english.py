@@ -8,7 +8,6 @@ from llmpi.decide.records import (
     Aim,
     AlternativeCost,
     AnyCaution,
-    BelowGate,
     Candidate,
     Change,
     Choice,
@@ -21,9 +20,9 @@ from llmpi.decide.records import (
     Step,
     Unit,
 )
+from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
-from llmpi.summary.records import FailedGate
 
 Known = Mapping[str, Candidate]
 """Candidates by id."""
@@ -65,7 +64,7 @@ def kill(found: Kill) -> str:
         case "gate":
             return f"gate {gate(found)}"
         case "unscored":
-            return f"{found['task']} was not scored: {found['reason'] or found['status']}"
+            return f"{found['task']} was not scored: {found['reason']}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
@@ -87,7 +86,7 @@ def kill(found: Kill) -> str:
             return f"{found['constraint']}: {value} is estimated, not measured"
 
 
-def gate(found: FailedGate | BelowGate) -> str:
+def gate(found: Objection) -> str:
     """How far from a minimum of quality a variant is."""
     name = f"{found['task']} {found['metric']}"
     if found["why"] == "not scored":

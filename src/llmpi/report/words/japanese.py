@@ -8,11 +8,9 @@ from llmpi.decide.records import (
     Aim,
     AlternativeCost,
     AnyCaution,
-    BelowGate,
     Candidate,
     Change,
     Choice,
-    CostPart,
     Decision,
     DeviceMoney,
     HatGain,
@@ -23,9 +21,12 @@ from llmpi.decide.records import (
     Step,
     Unit,
 )
+from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
-from llmpi.summary.records import FailedGate, Status, Tier
+from llmpi.report.words.texts import Texts
+
+label = Texts("ja").label
 
 OBJECTIVES: Mapping[Aim, str] = {
     "quality": "品質",
@@ -49,24 +50,6 @@ LIMITS: Mapping[Limit, str] = {
     "j_per_token_at_most": "トークンあたりエネルギーの上限（j_per_token_at_most）",
     "battery_hours_at_least": "電池の持続時間の下限（battery_hours_at_least）",
 }
-STATUSES: Mapping[Status, str] = {
-    "ok": "測定済み",
-    "failed": "失敗",
-    "skipped": "省略",
-    "not run": "未実行",
-}
-TIERS: Mapping[Tier, str] = {
-    "metered": "電力計で実測",
-    "pmic": "電源ICの値",
-    "estimated": "推定",
-}
-PARTS: Mapping[CostPart, str] = {
-    "hardware": "機器",
-    "engineering": "開発作業",
-    "maintenance": "保守",
-    "electricity": "電力",
-}
-
 Known = Mapping[str, str]
 """Candidates' names by id."""
 
@@ -99,19 +82,18 @@ def kill(found: Kill) -> str:
     """Why a candidate is out."""
     match found["kind"]:
         case "failed":
-            return f"{STATUSES[found['status']]}：{_reason(found['reason'])}"
+            return f"{label(found['status'])}：{label(found['reason'])}"
         case "marked":
             return {
                 "throttled": "測定中に速度が制限されました",
                 "memory-bound: overflow": "メモリに収まりません",
             }[found["mark"]]
         case "parity":
-            return f"パリティ：{_reason(found['reason'])}"
+            return f"パリティ：{label(found['reason'])}"
         case "gate":
             return f"品質の基準 {gate(found)}"
         case "unscored":
-            why = _reason(found["reason"]) if found["reason"] else STATUSES[found["status"]]
-            return f"{found['task']}を採点していません：{why}"
+            return f"{found['task']}を採点していません：{label(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -134,7 +116,7 @@ def kill(found: Kill) -> str:
             return f"{LIMITS[found['constraint']]}：{value}は実測ではなく推定です"
 
 
-def gate(found: FailedGate | BelowGate) -> str:
+def gate(found: Objection) -> str:
     """How far from a minimum of quality a variant is."""
     name = f"{found['task']} {found['metric']}"
     if found["why"] == "not scored":
@@ -171,7 +153,7 @@ def money(found: DeviceMoney, currency: str) -> list[str]:
         f"{found['device']}の{found['variant']}は、{found['boards']:g}台を"
         f"{found['lifespan_years']:g}年間、1日{found['tokens_per_day']:,.0f}トークンで使うと、"
         f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
-        f"その{share:.0f} %は{PARTS[part]}です。"
+        f"その{share:.0f} %は{label(part)}です。"
     )
     others = [
         _versus(name, other, found["lifespan_years"], currency)
@@ -187,7 +169,7 @@ def no_money(reason: NotCompared) -> str:
         case "nothing recommended":
             return "この機器には推奨できるものがありません"
         case "no power":
-            return f"電力がわかりません：{_reason(reason['energy_reason'] or NO_METER)}"
+            return f"電力がわかりません：{label(reason['energy_reason']) or '電力計がありません'}"
         case "no power at rest":
             return "待機時の電力がわかりません。機器の idle_s を設定してください"
         case "same device":
@@ -242,7 +224,7 @@ def _spread(number: Interval, unit: str) -> str:
     if number["low"] is not None and number["high"] is not None:
         known.append(f"{number['low']:.3g}〜{number['high']:.3g}")
     if number["kind"]:
-        known.append(TIERS[number["kind"]])
+        known.append(label(number["kind"]))
     return f"{number['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
 
 
@@ -362,14 +344,3 @@ def _amount(value: float, unit: Unit) -> str:
 def _listed(names: Sequence[str], most: int = 3) -> str:
     more = len(names) - most
     return "、".join(names[:most]) + (f"ほか{more}件" if more > 0 else "")
-
-
-PHRASES = {
-    "no record; it was not run yet": "記録なし（まだ実行していません）",
-    "the device has no meter": "電力計がありません",
-}
-NO_METER = "the device has no meter"
-
-
-def _reason(text: str) -> str:
-    return PHRASES.get(text, text)

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from llmpi.decide.records import (
     AnyCaution,
-    BelowGate,
     Choice,
     Decision,
     DeviceMoney,
@@ -13,9 +12,9 @@ from llmpi.decide.records import (
     Kill,
     NotCompared,
 )
+from llmpi.quality.kind import Objection
 from llmpi.report.words import english, japanese
 from llmpi.study.study import Language
-from llmpi.summary.records import FailedGate
 
 
 class Words(Protocol):
@@ -23,7 +22,7 @@ class Words(Protocol):
 
     def decision(self, made: Decision, choice: Choice) -> list[str]: ...
     def kill(self, found: Kill) -> str: ...
-    def gate(self, found: FailedGate | BelowGate) -> str: ...
+    def gate(self, found: Objection) -> str: ...
     def caution(self, found: AnyCaution) -> str: ...
     def money(self, found: DeviceMoney, currency: str) -> list[str]: ...
     def no_money(self, reason: NotCompared) -> str: ...

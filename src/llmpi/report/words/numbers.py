@@ -2,8 +2,6 @@
 
 import json
 
-from llmpi.summary.records import EstimateWithError
-
 
 def number(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"  # no -0.0
@@ -12,12 +10,6 @@ def number(value: float | None, digits: int = 1) -> str:
 def digits(value: float) -> str:
     """Three of them, or all before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def estimate(value: EstimateWithError, digits: int) -> str:
-    """A number and its standard error, where it has one."""
-    error = value["standard_error"]
-    return number(value["value"], digits) + (f" ± {error:.{digits}f}" if error else "")
 
 
 def mb(value: float | None) -> str:
