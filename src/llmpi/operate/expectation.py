@@ -34,7 +34,6 @@ from llmpi.study.devices import SshDevice
 from llmpi.study.runs import Session, Variant, sessions, stands_for
 from llmpi.study.study import Study
 
-
 Kind = TypeVar("Kind")
 
 QUESTIONS, UNANSWERABLE, FEWEST_QUESTIONS = 16, 4, 4

@@ -5,28 +5,25 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from typing_extensions import TypeForm, TypeVar
+
 from llmpi import layout
+from llmpi.decide.records import Recommendation
 from llmpi.device.service.records import ServiceSettings
-from llmpi.engine.records import Runtime
+from llmpi.engine.records import Failed, Runtime
 from llmpi.errors import LlmpiError
+from llmpi.gguf.records import Gguf
 from llmpi.operate.expectation import expectation
 from llmpi.operate.records import Expectation
-from llmpi.records import (
-    Record,
-    check,
-    is_ok,
-    read,
-    read_json,
-    sha256_of,
-    sha256_of_json,
-    write_json,
-)
+from llmpi.records import check, read, sha256_of, sha256_of_json, write_json
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Study
 
 log = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
 
 
 class Release(NamedTuple):
@@ -86,10 +83,11 @@ def release_for(study: Study, device: str) -> Release:
         Path(layout.at(pattern, model=served.model, quant=served.quant))
         for pattern in (layout.GGUF, layout.GGUF_MANIFEST)
     )
-    record = _made(manifest, f"snakemake {manifest}")
-    if not is_ok(record) or not gguf.is_file():
-        reason = record.get("reason", f"{gguf} is gone; run: snakemake --forcerun {manifest}")
-        raise LlmpiError(f"{served.model} {served.quant} cannot be served: {reason}")
+    record = _made(Gguf | Failed, manifest)
+    if record["status"] == "failed":
+        raise LlmpiError(f"{served.model} {served.quant} cannot be served: {record['reason']}")
+    if not gguf.is_file():
+        raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
     expected = _expectation(study, served, device, record["sha256"])
     return Release(settings(study, served, device), gguf, record["sha256"], expected)
 
@@ -117,13 +115,12 @@ def _runtime(study: Study, served: ServedVariant, device: str) -> Runtime:
         return check(asked.model_dump_json(exclude={"tune"}), Runtime, served.runtime)
     cell = {"study": study.study, "device": device, **served.model_dump()}
     path = Path(layout.at(layout.TUNED, **cell))
-    record = _made(path, f"snakemake {path}")
-    if not is_ok(record):
-        raise LlmpiError(f"{path}: no settings were found: {record['reason']}")
-    runtime: Record = record["runtime"]
-    if not runtime["repack"]:
+    found = _made(Tuned | Failed, path)
+    if found["status"] == "failed":
+        raise LlmpiError(f"{path}: no settings were found: {found['reason']}")
+    if not found["runtime"]["repack"]:
         raise LlmpiError(f"{path} found repack: false; the server always repacks weights")
-    return runtime
+    return found["runtime"]
 
 
 def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) -> Path:
@@ -153,16 +150,16 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
     if isinstance(service.variant, ServedVariant):
         return service.variant
     path = Path(layout.at(layout.RECOMMENDATION, study=study.study))
-    found = _made(path, f"snakemake {path}")
+    found = _made(Recommendation, path)
     where = group_of(study.devices[device]) or device  # equal boards are one choice
-    decision = next((d for d in found.get("decisions", []) if d["where"] == where), None)
+    decision = next((d for d in found["decisions"] if d["where"] == where), None)
     if decision is None or decision["pick"] is None:
         raise LlmpiError(
             f"{path} recommends nothing for device {device}; look at the report, or name a variant "
             "in the section 'service'"
         )
     pick = next(c for c in found["candidates"] if c["id"] == decision["pick"])
-    variant = ServedVariant(**{key: pick[key] for key in ("model", "quant", "runtime")})
+    variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
     if not study.runtimes[variant.runtime].repack:
         raise LlmpiError(
             f"{path} recommends runtime {variant.runtime}, which has repack: false; the server "
@@ -171,11 +168,11 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
     return variant
 
 
-def _made(path: Path, how: str) -> Record:
+def _made(kind: TypeForm[Kind], path: Path) -> Kind:
     """
     Raises:
-        LlmpiError: the file is not there; `how` says what makes it.
+        LlmpiError: the file is not there, or does not hold what it should.
     """
     if not path.is_file():
-        raise LlmpiError(f"{path} is not there yet; run: {how}")
-    return read_json(path)
+        raise LlmpiError(f"{path} is not there yet; run: snakemake {path}")
+    return read(path, kind)
