@@ -11,6 +11,7 @@ from typing import NamedTuple
 from llmpi.device.machine.meters import ON_DEVICE
 from llmpi.device.monitor.config import Canary, Config
 from llmpi.device.monitor.records import CanaryResult
+from llmpi.device.records import MeterHere
 from llmpi.device.service.records import Releases
 from llmpi.errors import LlmpiError
 from llmpi.operate import device_releases, host
@@ -139,7 +140,9 @@ class Installer:
                 key_file=key_path(device.store) if self._key else None,
             ),
             # Another meter is read from the workstation, which does not watch a service.
-            meter=meter.model_dump() if meter.kind in ON_DEVICE else None,
+            meter=check(meter.model_dump_json(), MeterHere, f"device {device.name}: meter")
+            if meter.kind in ON_DEVICE
+            else None,
         )
 
     def _put_key(self, device: Device) -> bool:
