@@ -20,11 +20,9 @@ from llmpi.engine.records import Cell, Failed, SessionRecord
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
-from llmpi.operate.records import Expectation
-from llmpi.operate.reference import ReferenceAnswers, ReferenceJob
-from llmpi.quality.batching.chat import Message
+from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
-from llmpi.quality.records import Skipped
+from llmpi.quality.records import Message, Skipped
 from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.records import Questions, SquadScored

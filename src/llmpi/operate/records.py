@@ -2,8 +2,9 @@
 
 from typing_extensions import TypedDict
 
-from llmpi.device.monitor.records import Expected
+from llmpi.device.monitor.records import Expected, Prefix
 from llmpi.engine.records import Engine, record
+from llmpi.quality.records import Message
 
 
 @record
@@ -37,6 +38,52 @@ class Expectation(Expected):
     """UTC, ISO 8601."""
     reference: Reference
 
+
+# --- asking the file ------------------------------------------------------------------------------
+
+
+@record
+class ReferenceJob(TypedDict):
+    """What a model file is asked."""
+
+    gguf: str
+    threads: int
+    conversations: list[list[Message]]
+    max_new_tokens: int
+    speed_tokens: int
+    """Length of the speed request's prompt."""
+
+
+@record
+class SureAnswer(TypedDict):
+    """The most likely answer, and how sure the model is of it: as of `Question`."""
+
+    prompt: str
+    answer: str
+    margin_nats: float
+
+
+@record
+class SpeedPrompt(TypedDict):
+    """A prompt of about the length that was asked for."""
+
+    prompt: str
+    prompt_tokens: int
+
+
+@record
+class ReferenceAnswers(TypedDict):
+    """What it answers."""
+
+    answers: list[SureAnswer]
+    """One for each conversation."""
+    prefixes: list[Prefix]
+    """All that the model has something to say to."""
+    speed: SpeedPrompt
+    engine: Engine
+
+
+# --- what others read -----------------------------------------------------------------------------
 
 Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 """What Grafana and Prometheus read: formats of theirs, which their own tools check in the tests."""

@@ -9,60 +9,22 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
 
 import llama_cpp
 import numpy as np
 
 from llmpi.device.monitor.records import Prefix
 from llmpi.engine import info as engine_info
-from llmpi.engine import records
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError, Settings
-from llmpi.quality.batching.chat import ChatFormat, Message
+from llmpi.operate.records import ReferenceAnswers, ReferenceJob, SpeedPrompt, SureAnswer
+from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.schedule import common_prefix
 
 BATCH_TOKENS = 512
 """As the server has it by default."""
 SHORTEST_PREFIX_CHARACTERS = 60
 NO_TOKEN = -1
-
-
-class ReferenceJob(TypedDict):
-    """What a model file is asked."""
-
-    gguf: str
-    threads: int
-    conversations: list[list[Message]]
-    max_new_tokens: int
-    speed_tokens: int
-    """Length of the speed request's prompt."""
-
-
-class SureAnswer(TypedDict):
-    """The most likely answer, and how sure the model is of it: as of `Question`."""
-
-    prompt: str
-    answer: str
-    margin_nats: float
-
-
-class SpeedPrompt(TypedDict):
-    """A prompt of about the length that was asked for."""
-
-    prompt: str
-    prompt_tokens: int
-
-
-class ReferenceAnswers(TypedDict):
-    """What it answers."""
-
-    answers: list[SureAnswer]
-    """One for each conversation."""
-    prefixes: list[Prefix]
-    """All that the model has something to say to."""
-    speed: SpeedPrompt
-    engine: records.Engine
 
 
 def answer_all(job: ReferenceJob) -> ReferenceAnswers:
