@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from support import ROOT
+from held import Hold, state
+from support import PATIENCE_S, ROOT, until
 
 from llmpi.records import read_json, sha256_of, write_json
-
-SHORT = {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}
 
 
 def replace_with_a_stump(path: Path) -> None:
@@ -80,51 +78,35 @@ def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     assert "not run" in page
 
 
-def test_ctrl_c_leaves_no_process_and_no_half_result(copy) -> None:
+def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
     copy.config["study"] = "interrupted"
-    copy.config["workloads"]["chat"] = {**SHORT, "output_tokens": 4000, "repetitions": 1000}
     copy.write()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/study.yaml"],
-        cwd=copy.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    children = wait_for(lambda: engines_in(copy.folder))
-    assert children, "the measurement did not start"
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
-    process.communicate(timeout=60)
-    assert wait_for(lambda: not engines_in(copy.folder)), "an engine is still running"
+    with hold.at(said="[1/2] chat"):
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "snakemake",
+                "--cores",
+                "2",
+                "--configfile",
+                "config/study.yaml",
+            ],
+            cwd=copy.folder,
+            env=hold.env_here,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        engine = hold.wait()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
+        hold.go_on()
+        process.communicate(timeout=PATIENCE_S)
+        until(lambda: state(engine) in (None, "Z"))
     assert not list((copy.folder / "results/bench/interrupted").rglob("*.json"))
     assert not list((copy.folder / "results").rglob("*.part"))
-
-
-def engines_in(folder: Path) -> list[str]:
-    """Command lines of measuring processes started from `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if (
-                "llmpi.device.measure.process" in line
-                and (entry / "cwd").resolve() == folder.resolve()
-            ):
-                found.append(line)
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.2)
-    return condition()
 
 
 def test_snakemake_report_holds_the_page(copy) -> None:

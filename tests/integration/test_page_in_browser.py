@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pi_study
 import pytest
 from browser import Browser
+from support import until
 
 from llmpi.report.page.write import write_page
 from llmpi.summary.study import write_csv
@@ -136,11 +136,7 @@ def test_csv_of_the_page_is_the_summary(
     browser("Browser.setDownloadBehavior", session="", **behavior)
     click(browser, "[data-csv]")
     saved = tmp_path / "pis.csv"
-    for _ in range(400):
-        if saved.exists():
-            break
-        browser.evaluate("0")
-        time.sleep(0.05)
+    until(lambda: browser.evaluate("true") and saved.exists())
     ours = list(csv.DictReader(io.StringIO(saved.read_text("utf-8"))))
     with (page.parent / "summary.csv").open(newline="", encoding="utf-8") as file:
         theirs = list(csv.DictReader(file))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import PATIENCE_S, until
 from tiny_llama import tiny_llama
 
 from llmpi.device import store
@@ -104,7 +105,7 @@ class Served:
     def stop(self, process: subprocess.Popen[str]) -> str:
         """What it wrote."""
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == -signal.SIGTERM, said  # which systemd calls a clean end
         assert self.notified.recv(100) == b"STOPPING=1"
         return said
@@ -122,7 +123,7 @@ class Served:
         address = f"http://127.0.0.1:{self.listening.getsockname()[1]}{path}"
         request = urllib.request.Request(address, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read().decode()
@@ -263,9 +264,8 @@ def test_no_request_is_lost_between_two_processes(served: Served) -> None:
     for thread in clients:
         thread.start()
     for _ in range(3):
-        before = len(statuses)
-        while len(statuses) < before + 10:
-            assert not lost
+        until(lambda wanted=len(statuses) + 10: lost or len(statuses) >= wanted)
+        assert not lost
         served.stop(process)
         process = served.start()
     end.set()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_ins import STEEPEST_W_PER_S, truth_j
+from stand_ins import off_j, truth_j
 from support import ROOT
 from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder
 
@@ -48,7 +48,7 @@ def test_energy_is_the_replayed_curves(measured) -> None:
 
     def truth(start: float, end: float) -> Any:
         """Within 2 %, or half an interval's worth: a slow tool reads early or late in its call."""
-        off = STEEPEST_W_PER_S * energy["sample_interval_s"] / 2 * (end - start)
+        off = off_j(end - start, late_s=energy["longest_gap_s"] / 2)
         return pytest.approx(truth_j(start, end), rel=0.02, abs=off)
 
     start, end = session["idle"]
