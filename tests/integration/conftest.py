@@ -36,6 +36,17 @@ class Work:
         command = ["--cores", "2", "--configfile", "config/study.yaml", *arguments]
         return run_snakemake(*command, cwd=self.folder, **options)
 
+    def summarized(self) -> list[dict[str, Any]]:
+        """Write the study and run it as far as its summary: the rows."""
+        self.write().snakemake("--", f"results/report/{self.config['study']}/summary.json")
+        return self.summary()
+
+    def shown(self) -> str:
+        """Write the study and run it as far as its page: the text."""
+        page = f"results/report/{self.config['study']}/index.html"
+        self.write().snakemake("--", page)
+        return (self.folder / page).read_text()
+
     def clone(self, folder: Path) -> "Work":
         """A copy to edit; model files are links: replace them, never write."""
 
@@ -61,6 +72,7 @@ def small_study(name: str) -> dict[str, Any]:
         "quants": ["F16", "Q4_0"],
         "devices": {"here": {"transport": "local"}},
         "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}},
+        "languages": ["en"],
         "quality": {
             "field": {
                 "task": "squad",
@@ -189,7 +201,7 @@ def over_ssh(finished: Work, sshd: Sshd, tmp_path_factory: pytest.TempPathFactor
     work = Work(folder, {**finished.config, "study": "over-ssh"})
     store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
     work.config["devices"] = {"pi": sshd.device(store)}
-    work.write().snakemake()
+    work.summarized()
     return work
 
 

@@ -21,8 +21,7 @@ def test_overflow_is_marked(finished, tmp_path: Path) -> None:
     work.config["workloads"] = {"chat": short}
     small = {"transport": "local", "limits": {"memory": "260M", "cpus": 2}}
     work.config["devices"] = {"small": small}
-    work.write().snakemake()
-    rows = {row["quant"]: row for row in work.summary()}
+    rows = {row["quant"]: row for row in work.summarized()}
     assert (rows["F16"]["status"], rows["F16"]["marks"]) == ("ok", "memory-bound: overflow")
     assert (rows["Q4_0"]["status"], rows["Q4_0"]["marks"]) == ("ok", "")
     record = work.json("bench/small-machine/small/smollm2-135m/F16/default.json")

@@ -169,7 +169,7 @@ def test_clock_an_hour_off_through_the_whole_dag(over_ssh, sshd_ahead, tmp_path:
         work.config |= {"quants": ["Q4_0"], "quality": {}}
         work.config["devices"] = {"pi": {**sshd_ahead.device(Path(store)), **plugged}}
         work.config["workloads"]["chat"] |= {"prompt_tokens": 300, "output_tokens": 200}
-        work.write().snakemake()
+        work.write().snakemake("--", "measured")
     session = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
     assert session["clock"]["ahead_s"] == pytest.approx(3600, abs=1)
     chat = session["workloads"]["chat"]

@@ -33,7 +33,7 @@ def study(finished, tmp_path_factory: pytest.TempPathFactory) -> Any:
     work = finished.clone(tmp_path_factory.mktemp("monitoring") / "work")
     work.config |= {"study": "watched", "quants": ["F16"]}
     work.config["quality"]["field"] |= {"questions": 60, "max_new_tokens": 16}
-    work.write().snakemake()
+    work.write().snakemake("--", "measured", "scored")
     return work
 
 

@@ -240,7 +240,7 @@ def test_a_saved_judgement_is_read_back(study, tmp_path: Path) -> None:
     work.config["quality"]["own"]["judgements"] = "judged"
     work.write()
     jobs = planned_jobs("--configfile", "config/study.yaml", cwd=work.folder)
-    assert jobs == {"compare_pair": 2, "summarize": 1, "recommend": 1, "memo": 2, "report": 1}
+    assert jobs == {"compare_pair": 2, "summarize": 1, "recommend": 1, "memo": 1, "report": 1}
     work.snakemake()
     [judged] = work.json(f"ab/quality/own/{pair}.json")["judged"]
     assert judged["judge"] == "Ada"

@@ -26,6 +26,8 @@ from llmpi.operate.expectation import choose_prefixes
 from llmpi.records import read_json, sha256_of, write_json
 from llmpi.remote.engine_wheels import ENGINE
 
+pytestmark = pytest.mark.long
+
 MODEL, GOOD, BAD = "smollm2-135m", "Q4_0", "Q8_0"
 KEY = "0123456789abcdef-only-for-this-test"
 SECRET = "pomegranate"

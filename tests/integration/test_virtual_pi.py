@@ -14,6 +14,8 @@ from llmpi.remote.connection import connected
 from llmpi.remote.provision import Parts, provision
 from llmpi.study.devices import SshDevice
 
+pytestmark = pytest.mark.long
+
 STORE = "~/a store; $(touch pwned)"
 
 
@@ -27,7 +29,7 @@ def measured(finished, pi: VirtualPi, tmp_path_factory: pytest.TempPathFactory):
     engines = cache_folder() / "engines"
     engines.mkdir(parents=True, exist_ok=True)
     (work.folder / "results/engines").symlink_to(engines)
-    work.write().snakemake()
+    work.summarized()
     return work
 
 
