@@ -16,16 +16,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from llmpi.device.measure import session as cell
-from llmpi.device.measure import turns as block
+from llmpi.device.measure import session, turns
+from llmpi.device.records import Polled, SessionAnswer, SessionRequest, State, TurnsRequest
+from llmpi.engine.records import Turns
 
 LOG_BYTES = 100_000
 KEEP_S = 7 * 24 * 3600
 
 
-def start(folder: Path, request: dict[str, Any]) -> str:
+def start(folder: Path, request: SessionRequest | TurnsRequest) -> State:
     """Start a job, unless it runs already or has ended and was not forgotten; returns its state."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _clean(folder.parent)
@@ -47,20 +47,22 @@ def start(folder: Path, request: dict[str, Any]) -> str:
         return "running"
 
 
-def poll(folder: Path, offset: int) -> dict[str, Any]:
+def poll(folder: Path, offset: int) -> Polled:
     """Its state, what the log says behind `offset`, and the record when it is done."""
-    now = state(folder)
-    answer: dict[str, Any] = {"state": now, "log": "", "offset": offset, "time_s": time.time()}
+    now, time_s, said = state(folder), time.time(), b""
     with contextlib.suppress(FileNotFoundError), (folder / "log").open("rb") as log:
         log.seek(offset)
-        text = log.read(LOG_BYTES)
-        answer |= {"log": text.decode("utf-8", "replace"), "offset": offset + len(text)}
-    if now == "done":
-        answer["record"] = json.loads((folder / "out.json").read_text())
-    return answer
+        said = log.read(LOG_BYTES)
+    return {
+        "state": now,
+        "log": said.decode("utf-8", "replace"),
+        "offset": offset + len(said),
+        "time_s": time_s,
+        "record": (folder / "out.json").read_text() if now == "done" else None,
+    }
 
 
-def state(folder: Path) -> str:
+def state(folder: Path) -> State:
     """`none`, `running` (or waiting for its turn), `done`, or `gone`: it died without a record."""
     if (folder / "out.json").exists():
         return "done"
@@ -125,12 +127,20 @@ def _born(pid: int) -> str | None:
 def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
-    request = json.loads((place / "request.json").read_text())
-    run = block.run if "turns" in request else cell.run
-    record = run(request, log=lambda line: print(line, file=sys.stderr, flush=True))
+    record = _measured(json.loads((place / "request.json").read_text()))
     partial = place / "out.json.part"
     partial.write_text(json.dumps(record))
     partial.replace(place / "out.json")
+
+
+def _measured(request: SessionRequest | TurnsRequest) -> SessionAnswer | Turns:
+    if request["kind"] == "turns":
+        return turns.run(request, log=_say)
+    return session.run(request, log=_say)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
