@@ -1,4 +1,4 @@
-"""Records made up for tests, each whole and of the product's type: what a test is about it replaces.
+"""Records made up for tests, whole and of the product's types: what a test is about it replaces.
 
 `test_made_records.py` reads them back by their types; real ones pass the same types in the
 integration tests.
@@ -456,7 +456,7 @@ def squad_row(
 def row(
     device: str = "pi", quant: str = "F16", tg_tps: float = 10.0, **quality: TaskRow
 ) -> ClassRow:
-    """A good cell of one conversation: least 9/10 and greatest 12/10 of its speed.
+    """A good cell: least 9/10 and greatest 12/10 of its speed.
 
     Args:
         quality: by task.
