@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
+from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 
 Record = dict[str, Any]
@@ -94,12 +95,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def failed(stage: str, reason: str, **more: Any) -> Record:
+def failed(stage: str, reason: str, *, log_tail: str | None = None) -> Failed:
     """The record of a cell that cannot work: at which stage, and why."""
-    return {"status": "failed", "stage": stage, "reason": reason, **more}
+    found: Failed = {"status": "failed", "stage": stage, "reason": reason}
+    return found if log_tail is None else {**found, "log_tail": log_tail}
 
 
-def is_ok(record: Record) -> bool:
+def is_ok(record: Mapping[str, object]) -> bool:
     return record["status"] == "ok"
 
 
@@ -107,7 +109,7 @@ def read_json(path: Path) -> Record:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, record: Record) -> None:
+def write_json(path: Path, record: Mapping[str, object]) -> None:
     """Write `record` atomically."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -2,9 +2,19 @@
 
 from typing import Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from llmpi.engine.records import Engine, record
+
+Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
+"""What is another program's business."""
+
+
+class VariantFile(TypedDict):
+    """What scoring knows of a variant's file, out of its manifest (`llmpi.gguf.records.Gguf`)."""
+
+    status: Literal["ok"]
+    sha256: str
 
 
 @record
@@ -17,12 +27,37 @@ class Skipped(TypedDict):
 
 
 @record
-class Shape(TypedDict):
+class Message(TypedDict):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@record
+class Conversation(TypedDict):
+    """What is asked, and a text whose likelihood in the answer's place is wanted."""
+
+    messages: list[Message]
+    continuation: str | None
+
+
+@record
+class Decoding(TypedDict):
+    """How answers are made."""
+
+    max_new_tokens: int
+    context_tokens: int
+    """Which all that runs at once share."""
+
+
+@record
+class BatchShape(TypedDict):
     """The constants of a schedule, see `llmpi.quality.batching.schedule.Shape`."""
 
     context_tokens: int
-    prompt_rows: list[int]
-    answer_rows: list[int]
+    prompt_rows: tuple[int, ...]
+    answer_rows: tuple[int, ...]
     sequences: int
 
 
@@ -42,7 +77,7 @@ class Counts(TypedDict):
 class Batching(Counts):
     """How requests were computed together; the answers hang on it, by rounding."""
 
-    shape: Shape
+    shape: BatchShape
 
 
 @record

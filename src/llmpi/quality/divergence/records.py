@@ -43,7 +43,9 @@ TextOrigin = TextFile | HubText | PythonTopics
 
 
 @record
-class ScoredText(TypedDict):
+class TextIdentity(TypedDict):
+    """Which text it was."""
+
     source: TextOrigin
     sha256: str
     """Of its UTF-8 bytes."""
@@ -131,7 +133,7 @@ class Windows(TypedDict):
     wanted_chunks: int
     """More than `chunks` where the reference may not take so much room."""
     positions_per_chunk: int
-    corpus: ScoredText
+    corpus: TextIdentity
     vocabulary: Vocabulary
     gguf_sha256: str
     engine: Engine
