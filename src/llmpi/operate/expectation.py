@@ -22,7 +22,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
-from llmpi.quality.records import Message, Skipped
+from llmpi.quality.records import Message, Parity, Skipped
 from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.records import Questions, SquadScored
@@ -250,7 +250,7 @@ def _session(study: Study, model: str, quant: str, device: str, runtime: str | N
 
 def _check_parity(study: Study, variant: dict[str, str], device: str) -> None:
     cell = {"study": study.study, "device": device, **variant}
-    parity = _made(ParityRecord, "measured", layout.PARITY, **cell)
+    parity = _made(Parity | Failed, "measured", layout.PARITY, **cell)
     if not parity["agrees"]:
         raise LlmpiError(
             f"device {device}: {parity['reason']}; the workstation's answers are no reference for "

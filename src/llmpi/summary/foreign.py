@@ -8,46 +8,12 @@ from llmpi.summary.records import (
     Agreement,
     Finalist,
     Gain,
-    Hashed,
     MetricGain,
     PeakRss,
     Trial,
 )
 
 LOOSE = {"extra": "ignore", "allow_inf_nan": False, "strict": True}
-
-
-class TensorsOfType(TypedDict):
-    tensors: int
-    bytes: int
-
-
-class Fallback(TypedDict):
-    tensor: str
-    wanted: str
-    got: str
-
-
-class FileManifest(TypedDict):
-    status: Literal["ok"]
-    sha256: str
-    bytes: int
-    architecture: str
-    parameters: int
-    bits_per_weight: float
-    tensors_by_type: dict[str, TensorsOfType]
-    read_per_token_bytes: int
-    fallbacks: list[Fallback]
-    lineage: list[str]
-
-
-class ModelManifest(TypedDict):
-    status: Literal["ok"]
-    origin: dict[str, str | bool | None]
-    licence: str | None
-    format: Literal["gguf", "safetensors"]
-    files: dict[str, Hashed]
-    fetched: str
 
 
 class Parity(TypedDict):
@@ -76,5 +42,5 @@ class Search(TypedDict):
     took_s: float
 
 
-for _kind in (FileManifest, ModelManifest, Parity, Search, TensorsOfType, Fallback):
+for _kind in (Parity, Search):
     setattr(_kind, "__pydantic_config__", LOOSE)  # noqa: B010

@@ -17,6 +17,7 @@ from llmpi.engine.records import (
     Tier,
     record,
 )
+from llmpi.models.records import ModelFile, Origin
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.squad.records import Drawn, MetricName
@@ -423,22 +424,16 @@ class Fallbacks(VariantKey):
 
 
 @record
-class Hashed(TypedDict):
-    sha256: str
-    bytes: int
-
-
-@record
 class ModelFacts(TypedDict):
     """What is known of a model's source; all but the status None where it was not fetched."""
 
     status: Status
     reason: str | None
-    origin: dict[str, str | bool | None] | None
+    origin: Origin | None
     """What names the source for ever: version, commit or path."""
     licence: str | None
     format: Literal["gguf", "safetensors"] | None
-    files: dict[str, Hashed] | None
+    files: dict[str, ModelFile] | None
     fetched: str | None
 
 
