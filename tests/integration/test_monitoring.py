@@ -20,10 +20,11 @@ from gguf_damage import swap_halves
 from prometheus_text import objections, value
 from support import ROOT, free_port, needed, until
 
+from llmpi import records
 from llmpi.device.monitor.config import Canary, Config
 from llmpi.operate.alerts import rules
 from llmpi.operate.records import Expectation
-from llmpi.records import read, write_json
+from llmpi.records import write_json
 
 GGUF = "results/gguf/smollm2-135m/F16.gguf"
 ENGINE = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
@@ -47,7 +48,7 @@ def expected(study: Any) -> Expectation:
     command += ["config/study.yaml", "--device", "here", "--model", "smollm2-135m"]
     command += ["--quant", "F16", "--out", str(out)]
     subprocess.run(command, cwd=study.folder, env=ENGINE, check=True)
-    whole = read(out, Expectation)
+    whole = records.read(out, Expectation)
     assert len(whole["questions"]) >= 8
     assert len(whole["prefixes"]) == 32
     return cut(whole)
