@@ -98,19 +98,19 @@ def plan(args: argparse.Namespace) -> int:
 
 def devices(args: argparse.Namespace) -> int:
     """Check the devices of a config, or end what runs on them; 1 if one cannot be reached."""
+    from llmpi.device.records import Cancelled
     from llmpi.remote.check import check_devices, table
     from llmpi.remote.connection import connected
 
     study = load_study(args.config)
-    specs = {name: device.model_dump() for name, device in study.devices.items()}
     if args.action == "check":
-        findings = check_devices(specs)
+        findings = check_devices(study.devices)
         print(table(findings))
         return int(any(finding.facts["reachable"] != "yes" for finding in findings))
-    for name, spec in specs.items():
-        with connected(name, spec) as device:
-            ended = device.ask("cancel", {"jobs": f"{device.store}/jobs"})["ended"]
-            print(f"{name}: {ended} measurements ended")
+    for name, asked in study.devices.items():
+        with connected(name, asked) as device:
+            answer = device.ask("cancel", {"jobs": f"{device.store}/jobs"}, Cancelled)
+            print(f"{name}: {answer['ended']} measurements ended")
     return 0
 
 

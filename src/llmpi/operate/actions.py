@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     failed = 0
     for name, reached in devices.items():
         try:
-            with connected(name, reached.model_dump()) as device:
+            with connected(name, reached) as device:
                 failed += _act(args, device, service_of(study))
         except LlmpiError as error:  # the others are looked at all the same
             print(f"llmpi: {error}", file=sys.stderr)

@@ -1,12 +1,9 @@
 """The releases on a device, as `llmpi.device.service.releases` keeps them there."""
 
-import json
-
 from typing_extensions import TypeForm, TypeVar
 
 from llmpi.device.service.records import Answer, Refusal, Releases
 from llmpi.errors import LlmpiError
-from llmpi.records import check
 from llmpi.remote.connection import Device
 
 Said = TypeVar("Said")
@@ -52,9 +49,7 @@ def prune(device: Device) -> None:
 def _ask(
     device: Device, kind: TypeForm[Answer[Said] | Refusal], do: str, **arguments: str | None
 ) -> Said:
-    request = json.dumps({"store": device.store, "do": do, **arguments})
-    said = device.run([*device.llmpi_device, "releases", request]).stdout
-    answer = check(said, kind, f"device {device.name}: llmpi-device releases {do}")
+    answer = device.ask("releases", {"store": device.store, "do": do, **arguments}, kind)
     if "error" in answer:
         raise LlmpiError(f"device {device.name}: {answer['error']}")
     return answer["answer"]

@@ -15,11 +15,13 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.expectation import expectation
 from llmpi.operate.records import Expectation
-from llmpi.records import check, read, sha256_of, sha256_of_json, write_json
+from llmpi.records import read, sha256_of, sha256_of_json, write_json
+from llmpi.remote import requests
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Study
+from llmpi.tune.records import Tuned
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ def _runtime(study: Study, served: ServedVariant, device: str) -> Runtime:
     """The runtime; of a tuned one, what was found for this device."""
     asked = study.runtimes[served.runtime]
     if not asked.tune:
-        return check(asked.model_dump_json(exclude={"tune"}), Runtime, served.runtime)
+        return requests.runtime(asked)
     cell = {"study": study.study, "device": device, **served.model_dump()}
     path = Path(layout.at(layout.TUNED, **cell))
     found = _made(Tuned | Failed, path)

@@ -3,12 +3,10 @@
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from llmpi.device.machine.meters import ON_DEVICE
 from llmpi.device.monitor.config import Canary, Config
 from llmpi.device.monitor.records import CanaryResult
 from llmpi.device.records import MeterHere
@@ -18,11 +16,13 @@ from llmpi.operate import device_releases, host
 from llmpi.operate.device_runtime import install_runtime
 from llmpi.operate.release import Release
 from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, units
-from llmpi.records import RecordError, check, is_ok
+from llmpi.records import RecordError, check
+from llmpi.remote import requests
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.provision import Parts, provision
 from llmpi.study.devices import SshDevice
+from llmpi.study.meters import Meter
 from llmpi.study.service import Service
 
 log = logging.getLogger(__name__)
@@ -59,16 +59,16 @@ class Installer:
             LlmpiError: the device lacks something or failed.
         """
         release = self.releases[name]
-        with self._connected(name) as device:
+        with connected(name, self.devices[name]) as device:
             user = host.check(device, needs_memory_limit=self.service.memory_limit is not None)
             texts = self._units(device, user)
         provision(name, self.devices[name].model_dump(), self.parts)
-        with self._connected(name) as device:
+        with connected(name, self.devices[name]) as device:
             runtime = install_runtime(device, self.parts, self.lock)
             model = f"{release.settings['model']}/{release.settings['quant']}.gguf"
             quota = self.devices[name].quota
             receipt = put_model(device, release.gguf, model, release.sha256, quota)
-            if not is_ok(receipt):
+            if receipt["status"] == "failed":
                 return [receipt["reason"]]
             identity = release.id(runtime)
             put_release(device, release, identity, self._monitor(device, release, identity))
@@ -91,7 +91,7 @@ class Installer:
         if name not in self._before:
             return
         before = self._before[name]
-        with self._connected(name) as device:
+        with connected(name, self.devices[name]) as device:
             device_releases.restore(device, before.releases)
             if before.releases["current"] is None:
                 take_down(device, self._patience_s)
@@ -102,11 +102,8 @@ class Installer:
 
     def finish(self, name: str) -> None:
         """Remove what no release needs any more, when the whole rollout is good."""
-        with self._connected(name) as device:
+        with connected(name, self.devices[name]) as device:
             device_releases.prune(device)
-
-    def _connected(self, name: str) -> AbstractContextManager[Device]:
-        return connected(name, self.devices[name].model_dump())
 
     @property
     def _patience_s(self) -> int:
@@ -127,7 +124,6 @@ class Installer:
         }
 
     def _monitor(self, device: Device, release: Release, identity: str) -> Config:
-        meter = self.devices[device.name].meter
         return Config(
             device=device.name,
             model=release.settings["model"],
@@ -139,10 +135,7 @@ class Installer:
                 expect=f"{device.store}/service/current/expectation.json",
                 key_file=key_path(device.store) if self._key else None,
             ),
-            # Another meter is read from the workstation, which does not watch a service.
-            meter=check(meter.model_dump_json(), MeterHere, f"device {device.name}: meter")
-            if meter.kind in ON_DEVICE
-            else None,
+            meter=read_there(self.devices[device.name].meter),
         )
 
     def _put_key(self, device: Device) -> bool:
@@ -165,6 +158,14 @@ class Installer:
         return host.restart(
             device, SERVICE, SOCKET, new_socket=new_socket, timeout_s=self._patience_s
         )
+
+
+def read_there(meter: Meter) -> MeterHere | None:
+    """The meter, if the device itself reads it: the workstation does not watch a service."""
+    asked = requests.meter(meter)
+    if asked["kind"] == "pmic" or asked["kind"] == "hwmon" or asked["kind"] == "rapl":
+        return asked
+    return None
 
 
 def read_key(service: Service) -> str | None:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import Bytes, Id, Part
@@ -16,6 +16,7 @@ Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
 class MeasuredDevice(Part):
     """What every device can say on how it is measured."""
 
+    is_here: ClassVar[bool] = False  # whether it is this machine: no network in between
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of the engine; by default one per processor the device offers."""
     preset: Preset | None = None
@@ -43,6 +44,7 @@ class Limits(Part):
 class LocalDevice(MeasuredDevice):
     """This machine. A benchmark on it has the machine to itself."""
 
+    is_here: ClassVar[bool] = True
     transport: Literal["local"]
     """`local`: no network in between."""
     store: str | None = None
@@ -117,6 +119,10 @@ class SshDevice(SshSettings):
     """The group of equal boards it belongs to. Those of an `ssh-group` have it by themselves."""
 
 
+SingleDevice = LocalDevice | SshDevice
+"""One machine."""
+
+
 class Board(SshSettings):
     """A board of a group: its host, or a mapping of `host` and what differs from the group."""
 
@@ -163,15 +169,17 @@ class SshGroup(SshSettings):
 Device = Annotated[LocalDevice | SshDevice | SshGroup, Field(discriminator="transport")]
 
 
-def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
+def single_devices(devices: Mapping[str, Device]) -> dict[str, SingleDevice]:
     """The devices with every board of a group in the group's place.
 
     Raises:
         PydanticCustomError: a device has the name of a board or of a group.
     """
-    found: dict[str, Device] = {}
+    found: dict[str, SingleDevice] = {}
     for name, device in devices.items():
-        boards = device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        boards: Mapping[str, SingleDevice] = (
+            device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        )
         for board in boards:
             if board in found or (board != name and board in devices):
                 raise PydanticCustomError(
@@ -186,6 +194,12 @@ def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
     return found
 
 
-def group_of(device: Device) -> str | None:
+def group_of(device: SingleDevice) -> str | None:
     """The group of equal boards that a device belongs to."""
     return device.group if isinstance(device, SshDevice) else None
+
+
+if TYPE_CHECKING:
+    Devices = dict[str, SingleDevice]  # as it is once it was validated
+else:
+    Devices = Annotated[dict[Id, Device], AfterValidator(single_devices)]
