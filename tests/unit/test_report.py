@@ -1,6 +1,5 @@
 """Summary and page from hand-made records: every number known, every failure shown."""
 
-import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -8,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_results import EVIL, bench, chat, died, spec, write
+from small_results import EVIL, bench, chat, spec, write
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
-from llmpi.errors import LlmpiError
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
-from llmpi.summary.study import summarize, write_csv
+from llmpi.summary.study import summarize
 
 
 @pytest.mark.usefixtures("results")
