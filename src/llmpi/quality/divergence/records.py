@@ -60,6 +60,21 @@ class Corpus(TypedDict):
     text: str
 
 
+@record
+class Cut(TypedDict):
+    """How a text is cut into windows."""
+
+    window_tokens: int
+    chunks: int | None
+    """How many at most; None for all."""
+
+
+@record
+class CutWithin(Cut):
+    max_bytes: int
+    """How much the reference's log-probabilities may take."""
+
+
 # --- what a model makes of it ---------------------------------------------------------------------
 
 
