@@ -57,10 +57,12 @@ def report(config: Path) -> None:
     """Table and page of whatever is measured so far; the rest is shown as not run."""
     from llmpi.records import write_json
     from llmpi.report.page.write import write_page
-    from llmpi.summary.study import summarize, write_csv
+    from llmpi.summary.flat import write_csv
+    from llmpi.summary.read import read_records
+    from llmpi.summary.study import summarize
 
     study = load_study(config)
-    summary = summarize(study.model_dump(mode="json"))
+    summary = summarize(study, read_records(study))
     partial = {
         pattern: Path(layout.at(pattern, study=study.study)).with_stem(f"{stem}-partial")
         for pattern, stem in (
@@ -69,7 +71,7 @@ def report(config: Path) -> None:
             (layout.PAGE, "index"),
         )
     }
-    write_csv(partial[layout.SUMMARY_CSV], summary["rows"])
+    write_csv(partial[layout.SUMMARY_CSV], study, summary["rows"])
     write_json(partial[layout.SUMMARY_JSON], summary)
     write_page(summary, None, partial[layout.PAGE])
     print(partial[layout.PAGE])
@@ -77,19 +79,16 @@ def report(config: Path) -> None:
 
 def plan(config: Path, *, as_json: bool) -> int:
     """What a study will need and give, before it runs; 1 if something it asks for cannot work."""
-    import json
-
-    from llmpi.plan import plan as planner
+    from llmpi.plan.plan import plan as planned
+    from llmpi.plan.plan import totals
+    from llmpi.plan.plan_text import as_json as told
     from llmpi.plan.plan_text import table
 
     study = load_study(config)
-    records = planner.plan(study)
-    whole = planner.totals(study, records)
-    if as_json:
-        print(json.dumps({"sessions": records, "totals": whole}, indent=1))
-    else:
-        print(table(records, whole), end="")
-    return int(planner.impossible(records))
+    plans = planned(study)
+    whole = totals(study, plans)
+    print(told(plans, whole) if as_json else table(plans, whole))
+    return int(any(plan.impossible for plan in plans))
 
 
 def devices(config: Path, action: str) -> int:

@@ -1,7 +1,7 @@
 """What the workstation asks of `llmpi-device`, and what that answers: a request and an answer for
 each of its commands. What is measured is in `llmpi.engine.records`."""
 
-from typing import Literal
+from typing import Literal, final
 
 from typing_extensions import TypedDict
 
@@ -118,7 +118,6 @@ class PredictRequest(ModelFile):
 class SessionRequest(ModelFile):
     """`measure`: workloads, to be measured in one session."""
 
-    kind: Literal["session"]
     what: str
     """As of `PredictRequest`; it also seeds the order."""
     runtime: Runtime
@@ -143,7 +142,6 @@ class TurnRequest(TypedDict):
 class TurnsRequest(ModelFile):
     """`take_turns`: settings, to be measured in the given order."""
 
-    kind: Literal["turns"]
     what: str
     workloads: dict[str, SingleWorkload]
     repetitions: int
@@ -172,6 +170,26 @@ class TurnJob(ModelFile):
 
 SessionAnswer = MeasuredSession | FailedSession
 State = Literal["none", "running", "done", "gone"]
+
+
+@record
+class StartRequest(TypedDict):
+    """`start`."""
+
+    folder: str
+    """Of the job, there."""
+    run: str
+    """Module of `llmpi.device.measure` that does it."""
+    job: SessionRequest | TurnsRequest
+
+
+@record
+class PollRequest(TypedDict):
+    """`poll`."""
+
+    folder: str
+    offset: int
+    """Bytes of the log that were heard already."""
 
 
 @record
@@ -249,6 +267,7 @@ class ExpectRequest(TypedDict):
 
 
 @record
+@final
 class Expected(TypedDict):
     """There is room for it, or it is there."""
 
@@ -265,6 +284,7 @@ class Expected(TypedDict):
 
 
 @record
+@final
 class OverQuota(TypedDict):
     """It will never fit."""
 
@@ -273,6 +293,7 @@ class OverQuota(TypedDict):
 
 
 @record
+@final
 class NoRoom(TypedDict):
     """The disk is too full."""
 
@@ -288,6 +309,7 @@ class Sound(TypedDict):
 
 
 @record
+@final
 class MeterReading(TypedDict):
     """`meter`: what it shows now."""
 
@@ -296,6 +318,7 @@ class MeterReading(TypedDict):
 
 
 @record
+@final
 class MeterFailure(TypedDict):
     """It cannot be read."""
 

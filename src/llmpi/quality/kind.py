@@ -19,9 +19,30 @@ from llmpi.results import NotRun, result
 from llmpi.study.runs import Variant, variants
 from llmpi.study.study import Study
 
-Value = str | int | float | None
+Value = str | bool | int | float | None
 Row = dict[str, Value | dict[str, float]]
 """What a task says of a variant, by the names of the kind's columns."""
+
+
+@record
+class Objection(TypedDict):
+    """A minimum that a variant does not reach."""
+
+    task: str
+    metric: str
+    at_least_pct: float
+    got_pct: float | None
+    """None where there is no score."""
+    why: Literal["below", "no items", "not scored"]
+
+
+def objection_text(objection: Objection) -> str:
+    """As a field of a flat table has it."""
+    name, least = f"{objection['task']} {objection['metric']}", objection["at_least_pct"]
+    if objection["why"] == "not scored":
+        return f"{name}: not scored"
+    got = objection["got_pct"]
+    return f"{name}: {'no items' if got is None else f'{got:.1f} %'} < {least:g} %"
 
 
 # --- what a page shows of it ----------------------------------------------------------------------
@@ -121,12 +142,12 @@ class Summary:
     Args:
         rows: task -> variant -> its row, of every task and variant of the study.
         sections: of the page; none where there is nothing to show.
-        objections: variant -> the minimums that it does not reach, a text each.
+        objections: variant -> the minimums that it does not reach.
     """
 
     rows: Mapping[str, Mapping[Variant, Row]]
     sections: Sequence[Section]
-    objections: Mapping[Variant, Sequence[str]] = field(default_factory=dict)
+    objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 What is said of the paper is from arXiv 2504.02118 and from the data that its authors published.
 """
 
-from typing import Any
-
-from llmpi.records import Record, is_ok
+from llmpi.engine.records import Failed
+from llmpi.results import NotRun
 from llmpi.study.study import Study
-from llmpi.study.tasks.squad import SquadTask
-
-Row = dict[str, Any]
+from llmpi.summary.records import Differs, PaperPoint, Provisioned, Row
 
 BOARD_BYTES = range(7_500_000_000, 9_000_000_000)
 """MemTotal of its 8 GB board."""
@@ -17,17 +14,14 @@ IDLE_POWER_W = 3.31
 """What it subtracts from the power; fits all 27 points."""
 
 
-def differences(study: Study, point: Record, row: Row, machine: Record) -> list[Record]:
+def differences(
+    study: Study, point: PaperPoint, row: Row, machine: Provisioned | Failed | NotRun
+) -> list[Differs]:
     """What to know before the numbers of a point and of a cell are compared.
 
-    Args:
-        point: of `llmpi.summary.paper.points`.
-        row: the cell, of `llmpi.summary.study.summarize`.
-        machine: what is known of its device.
-
     Returns:
-        `key` (`engine`, `protocol`, `sampling`, `energy`, `quality`, and where they apply `memory`,
-        `overflow`, `broken`, `source`, `parity`), `paper` and `ours`, a phrase of each.
+        Of each `key` (`engine`, `protocol`, `sampling`, `energy`, `quality`, and where they apply
+        `memory`, `overflow`, `broken`, `source`, `parity`) a phrase of the paper and one of ours.
     """
     found = {
         "engine": (_their_engine(point), _our_engine(study, row, machine)),
@@ -48,16 +42,16 @@ def differences(study: Study, point: Record, row: Row, machine: Record) -> list[
         "quality": (
             "NUBIA on 100 SQuAD v2 questions that all have an answer; no chat template, first line "
             "of the answer, empty answers left out; not scored on the Pi",
-            _our_quality(study, row),
+            _our_quality(row),
         ),
     }
-    memory = is_ok(machine) and machine["machine"]["memory_bytes"]
+    memory = machine["machine"]["memory_bytes"] if machine["status"] == "ok" else None
     if memory and memory not in BOARD_BYTES:
         found["memory"] = ("the 8 GB board", f"{memory / 1e9:.1f} GB")
     if point["overflow"]:
         found["overflow"] = (
             "does not fit in 8 GB: each token reads weights from the NVMe again",
-            row["marks"] or ("fits" if row["tg_tps"] else "not measured"),
+            "; ".join(row["marks"]) or ("fits" if row["tg_tps"] else "not measured"),
         )
     if point["broken"]:
         found["broken"] = (
@@ -65,21 +59,24 @@ def differences(study: Study, point: Record, row: Row, machine: Record) -> list[
             "words",
             "see its scores",
         )
-    if row["lineage"] and not row["lineage"].startswith(("F16", "BF16", "F32", "TERNARY")):
-        found["source"] = ("quantized from the released weights", f"made as {row['lineage']}")
+    if row["lineage"] and not row["lineage"][0].startswith(("F16", "BF16", "F32", "TERNARY")):
+        made = " > ".join(row["lineage"])
+        found["source"] = ("quantized from the released weights", f"made as {made}")
     if row["parity_reason"]:
         found["parity"] = ("not checked", row["parity_reason"])
     return [{"key": key, "paper": paper, "ours": ours} for key, (paper, ours) in found.items()]
 
 
-def _their_engine(point: Record) -> str:
+def _their_engine(point: PaperPoint) -> str:
     if point["quant"] == "TERNARY":
         return "bitnet.cpp on 2 threads"
     return "llama.cpp of early 2025 on 4 threads, weights left in the mapped file"
 
 
-def _our_engine(study: Study, row: Row, machine: Record) -> str:
-    commit = machine["engine"]["llama_cpp_commit"] if is_ok(machine) else "of an unknown commit"
+def _our_engine(study: Study, row: Row, machine: Provisioned | Failed | NotRun) -> str:
+    commit = "of an unknown commit"
+    if machine["status"] == "ok":
+        commit = machine["engine"]["llama_cpp_commit"]
     threads = f" on {row['threads']} threads" if row["threads"] else ""
     repacked = study.runtimes[row["runtime"]].repack
     kept = "weights repacked where it can" if repacked else "weights left in the mapped file"
@@ -104,9 +101,9 @@ def _our_energy(row: Row) -> str:
     return f"{row['energy_tier']}, above {row['idle_power_w']:.2f} W measured at rest"
 
 
-def _our_quality(study: Study, row: Row) -> str:
-    tasks = [name for name, asked in study.quality.items() if isinstance(asked, SquadTask)]
-    scored = [f"{row[f'{task}_items']} questions" for task in tasks if row[f"{task}_items"]]
+def _our_quality(row: Row) -> str:
+    squads = [scored for scored in row["quality"].values() if "has_ans_f1_pct" in scored]
+    scored = [f"{squad['items']} questions" for squad in squads if squad["items"]]
     if not scored:
         return "not scored"
     return (

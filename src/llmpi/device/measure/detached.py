@@ -14,26 +14,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
-from llmpi.device.measure import session, turns
-from llmpi.device.records import Polled, SessionAnswer, SessionRequest, State, TurnsRequest
-from llmpi.engine.records import Turns
+from llmpi.device.records import Polled, State
+from llmpi.engine.progress import to_stderr
 
+MEASURING = "llmpi.device.measure."
 LOG_BYTES = 100_000
 KEEP_S = 7 * 24 * 3600
 
 
-def start(folder: Path, request: SessionRequest | TurnsRequest) -> State:
-    """Start a job, unless it runs already or has ended and was not forgotten; returns its state."""
+def start(folder: Path, run: str, job: Mapping[str, object]) -> State:
+    """Start a job, unless it runs already or has ended and was not forgotten; returns its state.
+
+    Args:
+        run: name of the module of `llmpi.device.measure` whose `run` does it, loaded by name: what
+            measures one thing does not depend on what measures another.
+        job: what that takes.
+    """
+    if not run.startswith(MEASURING):
+        raise ValueError(f"{run} measures nothing")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _clean(folder.parent)
     with _alone(folder):
         now = state(folder)
         if now in ("running", "done"):
             return now
-        (folder / "request.json").write_text(json.dumps(request))
+        (folder / "request.json").write_text(json.dumps({"run": run, "job": job}))
         with (folder / "log").open("wb") as log:
             # A session of its own: the end of the connection's session does not reach it.
             runner = subprocess.Popen(
@@ -127,20 +136,11 @@ def _born(pid: int) -> str | None:
 def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
-    record = _measured(json.loads((place / "request.json").read_text()))
+    request = json.loads((place / "request.json").read_text())
+    record = import_module(request["run"]).run(request["job"], log=to_stderr)
     partial = place / "out.json.part"
     partial.write_text(json.dumps(record))
     partial.replace(place / "out.json")
-
-
-def _measured(request: SessionRequest | TurnsRequest) -> SessionAnswer | Turns:
-    if request["kind"] == "turns":
-        return turns.run(request, log=_say)
-    return session.run(request, log=_say)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from llmpi.quality.kind import (
     SCORED,
     STATE,
     NotScored,
+    Objection,
     Row,
     Summary,
     TaskKind,
@@ -121,7 +122,9 @@ def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Ro
     }
 
 
-def _objections(gates: Sequence[Gate], scores: Mapping[str, Records]) -> dict[Variant, list[str]]:
+def _objections(
+    gates: Sequence[Gate], scores: Mapping[str, Records]
+) -> dict[Variant, list[Objection]]:
     """The gates that a variant fails."""
     variants = dict.fromkeys(variant for records in scores.values() for variant in records)
     failures = {
@@ -131,16 +134,18 @@ def _objections(gates: Sequence[Gate], scores: Mapping[str, Records]) -> dict[Va
     return {variant: [why for why in whys if why] for variant, whys in failures.items()}
 
 
-def _failure(gate: Gate, record: SquadScored | NotScored) -> str | None:
-    name = f"{gate.task} {gate.metric}"
-    if record["status"] != "ok":
-        return f"{name}: not scored"
-    score = _metric(record, gate.metric)
-    if score is None:
-        return f"{name}: no items < {gate.at_least_pct:g} %"
-    if score["pct"] < gate.at_least_pct:
-        return f"{name}: {score['pct']:.1f} % < {gate.at_least_pct:g} %"
-    return None
+def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
+    scored = record["status"] == "ok"
+    score = _metric(record, gate.metric) if record["status"] == "ok" else None
+    if score is not None and score["pct"] >= gate.at_least_pct:
+        return None
+    return {
+        "task": gate.task,
+        "metric": gate.metric,
+        "at_least_pct": gate.at_least_pct,
+        "got_pct": score and score["pct"],
+        "why": "below" if score else "no items" if scored else "not scored",
+    }
 
 
 def _metric(record: SquadScored, name: MetricName) -> Score | None:

@@ -2,7 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmpi.quality.kind import Chart, Fact, Part, Section, Shown, Table, Value
+from llmpi.quality.kind import (
+    Chart,
+    Fact,
+    Objection,
+    Part,
+    Section,
+    Shown,
+    Table,
+    Value,
+    objection_text,
+)
 from llmpi.quality.squad.comparisons import Comparison
 from llmpi.quality.squad.lowest_width import LowestWidth
 from llmpi.quality.squad.records import Verdict
@@ -16,7 +26,7 @@ VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
 def sections(
     compared: Sequence[Comparison],
     widths: Sequence[LowestWidth],
-    objections: Mapping[Variant, Sequence[str]] | None,
+    objections: Mapping[Variant, Sequence[Objection]] | None,
 ) -> list[Section]:
     """Those that have something to show.
 
@@ -89,7 +99,7 @@ def _compared(one: Comparison) -> dict[str, Value]:
 
 
 def _descent(
-    number: int, width: LowestWidth, objections: Mapping[Variant, Sequence[str]] | None
+    number: int, width: LowestWidth, objections: Mapping[Variant, Sequence[Objection]] | None
 ) -> Part:
     rows = [
         {
@@ -111,10 +121,10 @@ def _descent(
     )
 
 
-def _gates(objections: Mapping[Variant, Sequence[str]] | None, variant: Variant) -> str:
+def _gates(objections: Mapping[Variant, Sequence[Objection]] | None, variant: Variant) -> str:
     if objections is None:
         return ""
-    return "; ".join(objections[variant]) or "passed"
+    return "; ".join(map(objection_text, objections[variant])) or "passed"
 
 
 def _numbers(verdict: Verdict) -> dict[str, Value]:
