@@ -37,7 +37,8 @@ from llmpi.quality.squad.evaluate import summarize
 from llmpi.quality.squad.kind import COLUMNS, COMPARED
 from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
 from llmpi.records import write_json
-from llmpi.summary.records import ClassRow
+from llmpi.summary.foreign import Parity
+from llmpi.summary.records import ClassRow, Provisioned
 
 PI5 = "Raspberry Pi 5 Model B Rev 1.0"
 NO_METER = "the device has no meter"
@@ -360,6 +361,23 @@ def model(path: str = "m.gguf") -> Model:
         "fetched": STARTED,
         "gguf": None,
     }
+
+
+def provisioned(device: str, where: Machine | None = None) -> Provisioned:
+    return {
+        "status": "ok",
+        "device": device,
+        "store": "/home/pi/llmpi",
+        "interpreter": "/home/pi/llmpi/venv/bin/python",
+        "wheel_sha256": HASH,
+        "machine": where or machine(),
+        "engine": engine(),
+        "provisioned": STARTED,
+    }
+
+
+def parity(reason: str | None, top1_pct: float = 97.5, kl_nats: float = 0.0031) -> Parity:
+    return {"status": "ok", "reason": reason, "top1_pct": top1_pct, "kl_nats": kl_nats}
 
 
 # --- quality --------------------------------------------------------------------------------------

@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-<<<<<<< HEAD
-from llmpi.summary.comparisons import comparisons
-=======
 from gguf_damage import swap_halves
 from held import Hold
->>>>>>> w-tests
 from support import ROOT, planned_jobs
 
 from llmpi.engine.llama import Engine, Settings
@@ -21,6 +17,7 @@ from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.comparisons import comparisons
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.evaluate import evaluate
 from llmpi.quality.squad.prompt import messages
@@ -135,8 +132,8 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     for metric in ("exact", "f1", "has_ans_f1"):
         lost = broken["summary"]["metrics"][metric]["pct"]
         assert lost < 0.5 * whole["summary"]["metrics"][metric]["pct"], metric
-    scores = {Variant("m", "F16"): {"qa": whole}, Variant("m", "Q2_K"): {"qa": broken}}
-    [compared] = comparisons(["qa"], {"m": ["F16", "Q2_K"]}, scores)
+    scores = {Variant("m", "F16"): whole, Variant("m", "Q2_K"): broken}
+    [compared] = comparisons({"m": ["F16", "Q2_K"]}, {"qa": scores})
     assert compared["verdict"] == "worse"
     assert compared["mcnemar"]["p"] < 0.05
     settings = {"task": "qa", "metric": "f1", "margin_pct": 5.0, "alpha": 0.05}

@@ -9,14 +9,16 @@ from llmpi import layout
 from llmpi.records import failed, write_json
 from llmpi.report.page.write import write_page
 from llmpi.study.study import Study
+from llmpi.summary.read import read_records
+from llmpi.summary.records import Summary
 from llmpi.summary.study import summarize
 
 EVIL = "<script>alert(1)</script>"
 SESSION = {"study": "s", "device": "pi", "model": "m", "runtime": "tuned"}
 
 
-def spec() -> dict[str, Any]:
-    study = {
+def study() -> Study:
+    given = {
         "study": "s",
         "models": {"m": {"source": {"path": "m.gguf"}}},
         "quants": ["F16", "Q8_0", "Q4_0", "Q2_K"],
@@ -24,7 +26,7 @@ def spec() -> dict[str, Any]:
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4}},
         "runtimes": {"default": {}, "tuned": {"tune": True}},
     }
-    return Study.model_validate(study).model_dump(mode="json")
+    return Study.model_validate(given)
 
 
 def searched(**more: Any) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def searched(**more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     """Tuned; the default stays; the search failed; not run."""
     monkeypatch.chdir(tmp_path)
     stays = searched(
@@ -68,10 +70,11 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     )
     for quant, record in (("F16", searched()), ("Q8_0", stays), ("Q4_0", failed("tune", EVIL))):
         write_json(Path(layout.at(layout.TUNED, quant=quant, **SESSION)), record)
-    return summarize(spec())
+    asked = study()
+    return summarize(asked, read_records(asked))
 
 
-def test_every_search_is_in_the_summary_without_its_blocks(summary: dict[str, Any]) -> None:
+def test_every_search_is_in_the_summary_without_its_blocks(summary: Summary) -> None:
     first, stays, dead, missing = summary["tuned"]
     assert first["gain"] == {"ratio": 1.12, "low": 1.05, "high": 1.2}
     assert first["objective"] == "total"
@@ -81,16 +84,14 @@ def test_every_search_is_in_the_summary_without_its_blocks(summary: dict[str, An
     assert missing["status"] == "not run"
 
 
-def test_a_row_says_how_far_its_settings_change_the_output(summary: dict[str, Any]) -> None:
+def test_a_row_says_how_far_its_settings_change_the_output(summary: Summary) -> None:
     found = {(r["quant"], r["runtime"]): r["output_agreement_pct"] for r in summary["rows"]}
     assert found[("F16", "tuned")] == 100
     assert found[("F16", "default")] is None
     assert found[("Q8_0", "tuned")] is None
 
 
-def test_the_page_shows_the_ratio_with_its_interval(
-    summary: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_page_shows_the_ratio_with_its_interval(summary: Summary, tmp_path: Path) -> None:
     write_page(summary, None, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert "× 1.120 <small>(1.050–1.200)</small>" in text
@@ -101,8 +102,6 @@ def test_the_page_shows_the_ratio_with_its_interval(
     assert EVIL not in text
 
 
-def test_without_a_search_the_page_does_not_speak_of_one(
-    summary: dict[str, Any], tmp_path: Path
-) -> None:
+def test_without_a_search_the_page_does_not_speak_of_one(summary: Summary, tmp_path: Path) -> None:
     write_page({**summary, "tuned": []}, None, tmp_path / "page.html")
     assert "Tuned against default" not in (tmp_path / "page.html").read_text()
