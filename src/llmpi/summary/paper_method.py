@@ -4,9 +4,10 @@ What is said of the paper is from arXiv 2504.02118 and from the data that its au
 """
 
 from llmpi.engine.records import Failed
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
 from llmpi.study.study import Study
-from llmpi.summary.records import Differs, PaperPoint, Provisioned, Row
+from llmpi.summary.records import Differs, PaperPoint, Row
 
 BOARD_BYTES = range(7_500_000_000, 9_000_000_000)
 """MemTotal of its 8 GB board."""
