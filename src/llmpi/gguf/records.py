@@ -45,6 +45,79 @@ class Checkpoint(TypedDict):
     """Parameters of one-dimensional tensors."""
 
 
+# --- the model that it is made of -----------------------------------------------------------------
+
+
+@record
+class ModelFile(TypedDict):
+    sha256: str
+    bytes: int
+
+
+@record
+class ModelGguf(Contents):
+    """What the GGUF file of a model holds that comes as one."""
+
+    file: str
+
+
+@record
+class PypiOrigin(TypedDict):
+    kind: Literal["pypi"]
+    pypi: str
+    version: str
+    file: str
+
+
+@record
+class HubOrigin(TypedDict):
+    kind: Literal["hub"]
+    hub: str
+    revision: str
+    """Commit sha."""
+    requested: str
+    """What the config asks for: a commit, a branch or a tag."""
+
+
+@record
+class PathOrigin(TypedDict):
+    kind: Literal["path"]
+    path: str
+
+
+@record
+class ModelShape(TypedDict):
+    """Of a small model from scratch (`llmpi.study.models.ScratchSource`)."""
+
+    merges: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    ffn_width: int
+    context_tokens: int
+
+
+@record
+class ScratchOrigin(ModelShape):
+    kind: Literal["scratch"]
+    seed: int
+    """Of the first weights."""
+
+
+Origin = PypiOrigin | HubOrigin | PathOrigin | ScratchOrigin
+"""What names the source of a model for ever."""
+
+
+class FetchedModel(TypedDict):
+    """What a conversion takes of a model's manifest (`llmpi.models.records.Model`)."""
+
+    status: Literal["ok"]
+    origin: Origin
+    files: dict[str, ModelFile]
+    gguf: ModelGguf | None
+
+
 # --- how it was made ------------------------------------------------------------------------------
 
 

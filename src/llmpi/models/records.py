@@ -5,7 +5,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Failed, record
-from llmpi.gguf.records import Contents
+from llmpi.gguf.records import ModelFile, ModelGguf, ModelShape, Origin
 
 # --- the source, as the config has it (`llmpi.study.models`) --------------------------------------
 
@@ -33,79 +33,17 @@ class PathSource(TypedDict):
 
 
 @record
-class ScratchSource(TypedDict):
+class ScratchSource(ModelShape):
     scratch: Literal["llama"]
     vocabulary_of: str
-    merges: int
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    ffn_width: int
-    context_tokens: int
-
-
-# --- the origin: what names this source for ever --------------------------------------------------
-
-
-@record
-class PypiOrigin(TypedDict):
-    kind: Literal["pypi"]
-    pypi: str
-    version: str
-    file: str
-
-
-@record
-class HubOrigin(TypedDict):
-    kind: Literal["hub"]
-    hub: str
-    revision: str
-    """Commit sha."""
-    requested: str
-    """What the config asks for: a commit, a branch or a tag."""
-
-
-@record
-class PathOrigin(TypedDict):
-    kind: Literal["path"]
-    path: str
-
-
-@record
-class ScratchOrigin(TypedDict):
-    kind: Literal["scratch"]
-    merges: int
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    ffn_width: int
-    context_tokens: int
-    seed: int
-    """Of the first weights."""
-
-
-Origin = PypiOrigin | HubOrigin | PathOrigin | ScratchOrigin
 
 
 # --- the manifest ---------------------------------------------------------------------------------
 
 
-@record
-class ModelFile(TypedDict):
-    sha256: str
-    bytes: int
+class Fetched(TypedDict):
+    """What came, and where it comes from."""
 
-
-@record
-class ModelGguf(Contents):
-    """What the GGUF file of a model holds that comes as one."""
-
-    file: str
-
-
-class _Fetched(TypedDict):
     source: PypiSource | HubSource | PathSource | ScratchSource
     origin: Origin
     licence: str | None
@@ -116,14 +54,14 @@ class _Fetched(TypedDict):
 
 
 @record
-class Model(_Fetched):
+class Model(Fetched):
     status: Literal["ok"]
     gguf: ModelGguf | None
     """None of a checkpoint."""
 
 
 @record
-class FailedModel(_Fetched, Failed):
+class FailedModel(Fetched, Failed):
     """The source delivered what it promised, but that is no sound GGUF file."""
 
 

@@ -15,7 +15,7 @@ from llmpi.engine.records import (
     Tier,
     record,
 )
-from llmpi.models.records import ModelFile, Origin
+from llmpi.gguf.records import ModelFile, Origin
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.squad.records import Drawn, MetricName
