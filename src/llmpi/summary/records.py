@@ -519,7 +519,8 @@ class PredictedCell(CellKey):
     verdict: PredictionVerdict
     """About tg; `above`: measured is faster than the range."""
     reason: str | None
-    """Why it was not predicted."""
+    """Why the model's facts are not known; where they are and nothing is predicted, its device
+    names no preset and has no profile yet."""
 
 
 # --- the paper ------------------------------------------------------------------------------------
@@ -592,12 +593,120 @@ class PaperKept(TypedDict):
 
 
 @record
-class Differs(TypedDict):
-    """What is not the same in the method."""
+class EngineDiffers(TypedDict):
+    key: Literal["engine"]
+    paper: Literal["bitnet.cpp", "llama.cpp"]
+    commit: str | None
+    """Of our llama.cpp."""
+    threads: int | None
+    """Ours."""
+    repacked: bool
+    """Whether our engine packs the weights anew where it can."""
 
-    key: str
-    paper: str
-    ours: str
+
+@record
+class ProtocolDiffers(TypedDict):
+    key: Literal["protocol"]
+    repetitions: int
+    """Ours, as all that follows."""
+    prompt_tokens: int
+    output_tokens: int
+    context_tokens: int | None
+
+
+@record
+class SamplingDiffers(TypedDict):
+    key: Literal["sampling"]
+    sampling: Literal["greedy", "none"]
+    """Ours."""
+
+
+@record
+class EnergyDiffers(TypedDict):
+    key: Literal["energy"]
+    paper_idle_power_w: float
+    """What the paper subtracts from the power."""
+    tier: Tier | None
+    """Ours; None where no energy was measured."""
+    idle_power_w: float | None
+    reason: str | None
+    """Why there is none."""
+
+
+@record
+class QualityDiffers(TypedDict):
+    key: Literal["quality"]
+    questions: list[int]
+    """Of each of our tasks that was scored."""
+
+
+@record
+class MemoryDiffers(TypedDict):
+    key: Literal["memory"]
+    memory_bytes: int
+    """Of our board."""
+
+
+@record
+class OverflowDiffers(TypedDict):
+    """The paper's model did not fit in the memory."""
+
+    key: Literal["overflow"]
+    measured: bool
+    marks: list[Mark]
+    """Of our cell."""
+
+
+@record
+class BrokenDiffers(TypedDict):
+    """The paper's file was broken."""
+
+    key: Literal["broken"]
+    gold_in_answer_pct: float
+    """Answers of its file that hold the right words."""
+
+
+@record
+class SourceDiffers(TypedDict):
+    """Our file was not made of the released weights."""
+
+    key: Literal["source"]
+    lineage: list[str]
+
+
+@record
+class ParityDiffers(TypedDict):
+    """Our device computes another model than the workstation."""
+
+    key: Literal["parity"]
+    reason: str
+
+
+Differs = (
+    EngineDiffers
+    | ProtocolDiffers
+    | SamplingDiffers
+    | EnergyDiffers
+    | QualityDiffers
+    | MemoryDiffers
+    | OverflowDiffers
+    | BrokenDiffers
+    | SourceDiffers
+    | ParityDiffers
+)
+"""What is not the same in the method."""
+DifferenceKey = Literal[
+    "engine",
+    "protocol",
+    "sampling",
+    "energy",
+    "quality",
+    "memory",
+    "overflow",
+    "broken",
+    "source",
+    "parity",
+]
 
 
 @record

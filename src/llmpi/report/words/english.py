@@ -23,6 +23,7 @@ from llmpi.decide.records import (
 from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
+from llmpi.summary.records import Differs, PredictedCell, Unlike
 
 Known = Mapping[str, Candidate]
 """Candidates by id."""
@@ -170,6 +171,23 @@ def hat(found: HatGain, currency: str) -> str:
             f"(median of {found['compared']})"
         )
     return f"{text}."
+
+
+def unlike(found: Unlike) -> str:
+    """What differs between boards that should be equal."""
+    told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
+    return f"The boards of {found['group']} are not equal, {found['key']}: {told}."
+
+
+def unpredicted(found: PredictedCell) -> str:
+    """Why nothing was predicted of a cell."""
+    profile = f"the device {found['device']} names no preset and has no profile yet"
+    return found["reason"] or profile
+
+
+def difference(found: Differs) -> tuple[str, str, str]:
+    """What is not the same in the method, how it is in the paper, and how here."""
+    return found["key"], _in_the_paper(found), _here(found)
 
 
 # --- the decision ---------------------------------------------------------------------------------
@@ -320,6 +338,87 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
         f"up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
         f"{found['cheapest']}, and {flip}."
     )
+
+
+# --- the paper's method ---------------------------------------------------------------------------
+
+
+def _in_the_paper(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            if found["paper"] == "bitnet.cpp":
+                return "bitnet.cpp on 2 threads"
+            return "llama.cpp of early 2025 on 4 threads, weights left in the mapped file"
+        case "protocol":
+            return (
+                "mean of 10 runs, 5 s apart, without warm-up or spread; one short prompt whose "
+                "length is not told, 50 new tokens, context 4096"
+            )
+        case "sampling":
+            return "llama.cpp's default, which draws at random"
+        case "energy":
+            return (
+                f"tokens per joule above a fixed idle power of {found['paper_idle_power_w']} W, "
+                "words per battery of the whole board's power"
+            )
+        case "quality":
+            return (
+                "NUBIA on 100 SQuAD v2 questions that all have an answer; no chat template, first "
+                "line of the answer, empty answers left out; not scored on the Pi"
+            )
+        case "memory":
+            return "the 8 GB board"
+        case "overflow":
+            return "does not fit in 8 GB: each token reads weights from the NVMe again"
+        case "broken":
+            pct = f"{found['gold_in_answer_pct']:g}"
+            return f"the file was broken: {pct} % of its answers hold the right words"
+        case "source":
+            return "quantized from the released weights"
+        case "parity":
+            return "not checked"
+
+
+def _here(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            commit = found["commit"] or "of an unknown commit"
+            threads = f" on {found['threads']} threads" if found["threads"] else ""
+            kept = "repacked where it can" if found["repacked"] else "left in the mapped file"
+            return f"llama.cpp {commit}{threads}, weights {kept}"
+        case "protocol":
+            return (
+                f"median of {found['repetitions']} after a warm-up, with least and greatest; "
+                f"{found['prompt_tokens']} prompt tokens, {found['output_tokens']} new tokens, "
+                f"context {found['context_tokens'] or 'not known'}"
+            )
+        case "sampling":
+            return found["sampling"]
+        case "energy":
+            if found["tier"] is None:
+                return found["reason"] or "not measured"
+            if found["idle_power_w"] is None:
+                return f"{found['tier']}; the power at rest was not measured"
+            return f"{found['tier']}, above {found['idle_power_w']:.2f} W measured at rest"
+        case "quality":
+            scored = ", ".join(f"{count} questions" for count in found["questions"])
+            if not scored:
+                return "not scored"
+            return (
+                f"F1 of SQuAD v2 ({scored}, with and without an answer); the model's chat "
+                "template, the whole answer, on the workstation"
+            )
+        case "memory":
+            return f"{found['memory_bytes'] / 1e9:.1f} GB"
+        case "overflow":
+            fits = "fits" if found["measured"] else "not measured"
+            return "; ".join(found["marks"]) or fits
+        case "broken":
+            return "see its scores"
+        case "source":
+            return f"made as {' > '.join(found['lineage'])}"
+        case "parity":
+            return found["reason"]
 
 
 # --- parts of sentences ---------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
+from llmpi.summary.records import DifferenceKey, Differs, PredictedCell, Unlike
 
 label = Texts("ja").label
 
@@ -192,6 +193,37 @@ def hat(found: HatGain, currency: str) -> str:
     )
 
 
+def unlike(found: Unlike) -> str:
+    """What differs between boards that should be equal."""
+    told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
+    return f"グループ{found['group']}の基板は同じではありません（{found['key']}）：{told}。"
+
+
+def unpredicted(found: PredictedCell) -> str:
+    """Why nothing was predicted of a cell."""
+    profile = f"機器{found['device']}には既定値の指定も実測プロファイルもありません"
+    return found["reason"] or profile
+
+
+METHOD: Mapping[DifferenceKey, str] = {
+    "engine": "エンジン",
+    "protocol": "手順",
+    "sampling": "サンプリング",
+    "energy": "エネルギー",
+    "quality": "品質",
+    "memory": "メモリ",
+    "overflow": "メモリ不足",
+    "broken": "壊れたファイル",
+    "source": "元の重み",
+    "parity": "パリティ",
+}
+
+
+def difference(found: Differs) -> tuple[str, str, str]:
+    """What is not the same in the method, how it is in the paper, and how here."""
+    return METHOD[found["key"]], _in_the_paper(found), _here(found)
+
+
 # --- the decision ---------------------------------------------------------------------------------
 
 
@@ -321,6 +353,89 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
         f"{first['high']:.4g}なら{first['at_high']:,.2f} {currency}になります。"
         f"最も安いのは{cheapest}で、{flip}。"
     )
+
+
+# --- the paper's method ---------------------------------------------------------------------------
+
+
+def _in_the_paper(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            if found["paper"] == "bitnet.cpp":
+                return "bitnet.cpp、2スレッド"
+            return "2025年初めのllama.cpp、4スレッド、重みはファイルの並びのまま"
+        case "protocol":
+            return (
+                "5秒おきの10回の平均。ウォームアップもばらつきの記載もなし。"
+                "長さ不明の短いプロンプト1つ、生成50トークン、コンテキスト4096"
+            )
+        case "sampling":
+            return "llama.cppの既定（無作為抽出）"
+        case "energy":
+            return (
+                f"トークン/Jは固定の待機電力{found['paper_idle_power_w']} Wを引いた値、"
+                "電池1回分の語数はボード全体の電力による値"
+            )
+        case "quality":
+            return (
+                "すべて答えのあるSQuAD v2の100問でのNUBIA。チャットテンプレートなし、"
+                "回答の1行目のみ、空の回答は除外。Pi上では採点していない"
+            )
+        case "memory":
+            return "8 GBのボード"
+        case "overflow":
+            return "8 GBに収まらず、トークンごとに重みをNVMeから読み直す"
+        case "broken":
+            pct = f"{found['gold_in_answer_pct']:g}"
+            return f"ファイルが壊れていた（正しい語を含む回答は{pct} %）"
+        case "source":
+            return "公開された重みから量子化"
+        case "parity":
+            return "確認なし"
+
+
+def _here(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            commit = found["commit"] or "（コミット不明）"
+            threads = f"、{found['threads']}スレッド" if found["threads"] else ""
+            kept = "できるだけ並べ替え" if found["repacked"] else "ファイルの並びのまま"
+            return f"llama.cpp {commit}{threads}、重みは{kept}"
+        case "protocol":
+            return (
+                f"ウォームアップ後の{found['repetitions']}回の中央値と最小・最大。"
+                f"プロンプト{found['prompt_tokens']}トークン、"
+                f"生成{found['output_tokens']}トークン、"
+                f"コンテキスト{found['context_tokens'] or '不明'}"
+            )
+        case "sampling":
+            return {"greedy": "貪欲（常に最有力のトークン）", "none": "なし"}[found["sampling"]]
+        case "energy":
+            if found["tier"] is None:
+                return label(found["reason"] or "not measured")
+            if found["idle_power_w"] is None:
+                return f"{label(found['tier'])}、待機電力は未測定"
+            idle_w = f"{found['idle_power_w']:.2f}"
+            return f"{label(found['tier'])}、実測の待機電力{idle_w} Wを引いた値"
+        case "quality":
+            scored = "、".join(f"{count}問" for count in found["questions"])
+            if not scored:
+                return "採点なし"
+            return (
+                f"SQuAD v2のF1（{scored}、答えのない質問を含む）。"
+                "モデルのチャットテンプレートを使い、回答全体を作業機で採点"
+            )
+        case "memory":
+            return f"{found['memory_bytes'] / 1e9:.1f} GB"
+        case "overflow":
+            fits = "収まる" if found["measured"] else label("not measured")
+            return "、".join(map(label, found["marks"])) or fits
+        case "broken":
+            return "得点を参照"
+        case "source":
+            return f"{' > '.join(found['lineage'])}として作成"
+        case "parity":
+            return label(found["reason"])
 
 
 # --- parts of sentences ---------------------------------------------------------------------------

@@ -52,7 +52,11 @@ class Texts:
     def label(self, code: str | None) -> str:
         """What this language calls a code, such as a status, a verdict or a reason that is always
         the same. What it has no word for, such as a reason from outside, is itself."""
-        return self._labels.get(code or "", self._texts.get(code or "", code or ""))
+        return self._labels.get(code or "", code or "")
+
+    def title(self, text: str) -> str:
+        """What a kind of quality tasks calls a column, in this language where it has the text."""
+        return self._texts.get(text, text)
 
     def fact(self, fact: Fact) -> Markup:
         """What a kind of quality tasks says; by the values' names where no text has its key."""
