@@ -22,7 +22,7 @@ rule summarize:
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=study.model_dump(mode="json"),
+        study=study.model_dump(mode="json"),
         engine=ENGINE,
     message:
         "Summarizing study {wildcards.study}"

@@ -17,13 +17,13 @@ from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.comparisons import comparisons
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.evaluate import evaluate
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare
 from llmpi.records import read_json, sha256_of
 from llmpi.study.runs import Variant
-from llmpi.summary.comparisons import comparisons
 
 MODEL = "results/gguf/smollm2-135m"
 SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4}
@@ -132,8 +132,8 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     for metric in ("exact", "f1", "has_ans_f1"):
         lost = broken["summary"]["metrics"][metric]["pct"]
         assert lost < 0.5 * whole["summary"]["metrics"][metric]["pct"], metric
-    scores = {Variant("m", "F16"): {"qa": whole}, Variant("m", "Q2_K"): {"qa": broken}}
-    [compared] = comparisons(["qa"], {"m": ["F16", "Q2_K"]}, scores)
+    scores = {Variant("m", "F16"): whole, Variant("m", "Q2_K"): broken}
+    [compared] = comparisons({"m": ["F16", "Q2_K"]}, {"qa": scores})
     assert compared["verdict"] == "worse"
     assert compared["mcnemar"]["p"] < 0.05
     settings = {"task": "qa", "metric": "f1", "margin_pct": 5.0, "alpha": 0.05}
@@ -216,10 +216,10 @@ def blocks_of(folder: Path, quant: str) -> list[Path]:
 
 
 def test_divergence_and_pairs_are_in_the_report(study) -> None:
-    rows = {row["quant"]: row for row in study.summary()}
-    assert rows["F16"]["topics_kld_mean_nats"] == pytest.approx(0, abs=1e-4)
-    assert 0 < rows["Q8_0"]["topics_kld_mean_nats"] < rows["Q4_0"]["topics_kld_mean_nats"]
-    assert rows["Q8_0"]["topics_top1_agreement_pct"] > rows["Q4_0"]["topics_top1_agreement_pct"]
+    topics = {row["quant"]: row["quality"]["topics"] for row in study.summary()}
+    assert topics["F16"]["kld_mean_nats"] == pytest.approx(0, abs=1e-4)
+    assert 0 < topics["Q8_0"]["kld_mean_nats"] < topics["Q4_0"]["kld_mean_nats"]
+    assert topics["Q8_0"]["top1_agreement_pct"] > topics["Q4_0"]["top1_agreement_pct"]
     folder = study.folder / "results/ab/quality/own"
     pairs = sorted(path.name for path in folder.glob("*.html"))
     assert pairs == [f"smollm2-135m-F16-vs-smollm2-135m-{q}.html" for q in ("Q4_0", "Q8_0")]

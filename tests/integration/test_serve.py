@@ -26,11 +26,14 @@ from tiny_llama import tiny_llama
 
 from llmpi.device import store
 from llmpi.device.service import releases
+from llmpi.device.service.records import ServiceSettings
+from llmpi.engine.records import Runtime
 
 KEY = "0123456789abcdef-only-for-this-test"
 SECRET = "pomegranate"
 CONTEXT_TOKENS, WAITING = 64, 4
-RUNTIME = {
+RUNTIME: Runtime = {
+    "threads": 1,
     "batch_tokens": 64,
     "ubatch_tokens": 64,
     "kv_cache": "f16",
@@ -39,6 +42,7 @@ RUNTIME = {
     "mlock": False,
     "repack": True,
     "omp_wait_policy": None,
+    "prompt_lookup": None,
 }
 
 
@@ -54,7 +58,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "service/runtimes/none").mkdir(parents=True)
     new = releases.incoming(root, "one")
     new.mkdir(parents=True)
-    settings = {
+    settings: ServiceSettings = {
         "model": "tiny",
         "quant": "F32",
         "port": 0,
@@ -62,7 +66,6 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "waiting": WAITING,
         "answer_s": 60,
         "drain_s": 60,
-        "threads": 1,
         "runtime": RUNTIME,
     }
     (new / "settings.json").write_text(json.dumps(settings))
