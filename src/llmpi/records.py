@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -107,7 +107,7 @@ def read_json(path: Path) -> Record:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, record: Record) -> None:
+def write_json(path: Path, record: Mapping[str, object]) -> None:
     """Write `record` atomically."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
