@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
+from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 
 Record = dict[str, Any]
@@ -94,12 +95,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def failed(stage: str, reason: str, **more: Any) -> Record:
+def failed(stage: str, reason: str, *, log_tail: str | None = None) -> Failed:
     """The record of a cell that cannot work: at which stage, and why."""
-    return {"status": "failed", "stage": stage, "reason": reason, **more}
+    found: Failed = {"status": "failed", "stage": stage, "reason": reason}
+    return found if log_tail is None else {**found, "log_tail": log_tail}
 
 
-def is_ok(record: Record) -> bool:
+def is_ok(record: Mapping[str, object]) -> bool:
     return record["status"] == "ok"
 
 

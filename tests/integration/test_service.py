@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 import systemd_device
-from support import ROOT, needed
+from support import PATIENCE_S, ROOT, needed
 
 from llmpi import layout
 from llmpi.engine.llama import Engine, Settings
 from llmpi.operate.expectation import choose_prefixes
 from llmpi.records import read_json, sha256_of, write_json
 from llmpi.remote.engine_wheels import ENGINE
+
+pytestmark = pytest.mark.long
 
 MODEL, GOOD, BAD = "smollm2-135m", "Q4_0", "Q8_0"
 KEY = "0123456789abcdef-only-for-this-test"
@@ -210,7 +212,7 @@ def ask(
     url = f"http://{device.address}:{PORT}{path}"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=600) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return Answer(answer.status, answer.headers, answer.read().decode())
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.headers, error.read().decode())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import bench, quality, results, spec, write
+from small_results import bench, quality, results, spec, write
 
 from llmpi import layout
 from llmpi.decide.choice import recommend

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from canary_service import EXPECTED, SAYS, serving
 from prometheus_text import objections, samples, value
+from support import PATIENCE_S, free_port
 
 from llmpi.device import cli
 from llmpi.device.machine import environment
@@ -169,11 +170,7 @@ def test_the_whole_monitor_serves_what_it_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread, its server, a service behind it."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     source = tmp_path / "power1_input"
     source.write_text("5000000")
     config = config_in(
@@ -195,7 +192,7 @@ def test_the_whole_monitor_serves_what_it_sees(
         config["canary"]["url"] = url
         stop = monitor.start(monitor.read_config(written(tmp_path, config)), end)
         try:
-            assert sung.wait(30)
+            assert sung.wait(PATIENCE_S)
             with urllib.request.urlopen(f"http://{address}/metrics") as answer:
                 text = answer.read().decode()
         finally:

@@ -1,16 +1,7 @@
-"""The layering of the house, checked by import-linter (contracts in pyproject.toml)."""
+"""What the contracts of `make lint` (import-linter, in pyproject.toml) cannot say."""
 
 import subprocess
 import sys
-from pathlib import Path
-
-from support import ROOT
-
-
-def test_layering() -> None:
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
 
 
 def test_the_snakefile_imports_nothing_heavy() -> None:

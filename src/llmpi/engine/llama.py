@@ -5,10 +5,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import llama_cpp
 import numpy as np
+
+from llmpi.engine.records import EngineSettings, KvType
 
 # ggml_type (ggml.h) of what a KV cache may hold.
 KV_TYPES = {
@@ -38,11 +40,23 @@ class Settings:
     threads: int
     batch_tokens: int = 2048
     ubatch_tokens: int = 512
-    kv_cache: str = "f16"
-    flash_attention: str = "auto"
+    kv_cache: KvType = "f16"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
     mmap: bool = True
     mlock: bool = False
     repack: bool = True
+
+    def record(self) -> EngineSettings:
+        return {
+            "threads": self.threads,
+            "batch_tokens": self.batch_tokens,
+            "ubatch_tokens": self.ubatch_tokens,
+            "kv_cache": self.kv_cache,
+            "flash_attention": self.flash_attention,
+            "mmap": self.mmap,
+            "mlock": self.mlock,
+            "repack": self.repack,
+        }
 
 
 def fill(params: Any, **fields: Any) -> None:

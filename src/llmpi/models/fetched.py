@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, sha256_of, whole_file
+from llmpi.gguf.records import Origin
+from llmpi.records import sha256_of, whole_file
 
 # What a conversion needs of a checkpoint; not its other formats, which double the download.
 CHECKPOINT = (
@@ -39,8 +40,7 @@ class Fetched:
 
     files: dict[str, str]
     """Name in the model's folder -> sha256; each file was checked before it took its name."""
-    origin: Record
-    """What names this source for ever: version, commit or path."""
+    origin: Origin
     licence: str | None = None
 
 

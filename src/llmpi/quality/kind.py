@@ -19,7 +19,7 @@ from llmpi.results import NotRun, result
 from llmpi.study.runs import Variant, variants
 from llmpi.study.study import Study
 
-Value = str | int | float | None
+Value = str | bool | int | float | None
 Row = dict[str, Value | dict[str, float]]
 """What a task says of a variant, by the names of the kind's columns."""
 

@@ -2,9 +2,19 @@
 
 from typing import Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
-from llmpi.engine.records import Engine, record
+from llmpi.engine.records import Engine, EngineSettings, Machine, record
+
+Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
+"""What is another program's business."""
+
+
+class VariantFile(TypedDict):
+    """What scoring knows of a variant's file, out of its manifest (`llmpi.gguf.records.Gguf`)."""
+
+    status: Literal["ok"]
+    sha256: str
 
 
 @record
@@ -17,12 +27,37 @@ class Skipped(TypedDict):
 
 
 @record
-class Shape(TypedDict):
+class Message(TypedDict):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@record
+class Conversation(TypedDict):
+    """What is asked, and a text whose likelihood in the answer's place is wanted."""
+
+    messages: list[Message]
+    continuation: str | None
+
+
+@record
+class Decoding(TypedDict):
+    """How answers are made."""
+
+    max_new_tokens: int
+    context_tokens: int
+    """Which all that runs at once share."""
+
+
+@record
+class BatchShape(TypedDict):
     """The constants of a schedule, see `llmpi.quality.batching.schedule.Shape`."""
 
     context_tokens: int
-    prompt_rows: list[int]
-    answer_rows: list[int]
+    prompt_rows: tuple[int, ...]
+    answer_rows: tuple[int, ...]
     sequences: int
 
 
@@ -42,7 +77,7 @@ class Counts(TypedDict):
 class Batching(Counts):
     """How requests were computed together; the answers hang on it, by rounding."""
 
-    shape: Shape
+    shape: BatchShape
 
 
 @record
@@ -69,3 +104,60 @@ class AnsweredBlock(TypedDict):
     has_chat_template: bool
     chat_template_sha256: str
     engine: Engine
+
+
+# --- parity of a device with the workstation ------------------------------------------------------
+
+
+@record
+class ParitySide(TypedDict):
+    """What predicted the text."""
+
+    gguf_sha256: str
+    tokens_sha256: str
+    settings: EngineSettings
+    engine: Engine
+    machine: Machine
+
+
+@record
+class Agreement(TypedDict):
+    """Of one position."""
+
+    kl_nats: float
+    same_top1: bool
+
+
+@record
+class Tolerance(TypedDict):
+    kl_nats: float
+    """At most."""
+    top1_pct: float
+    """At least."""
+
+
+@record
+class Parity(TypedDict):
+    """Whether a device computes the model that the workstation scored.
+
+    There are no numbers where the device makes other tokens of the text.
+    """
+
+    status: Literal["ok"]
+    agrees: bool
+    reason: str | None
+    """Why it does not."""
+    top1_pct: float | None
+    """Positions with the same most likely token."""
+    kl_nats: float | None
+    """Mean over positions, and"""
+    kl_max_nats: float | None
+    """the greatest;"""
+    kl_batched_nats: float | None
+    """the mean over what was decoded in batches, and"""
+    kl_single_nats: float | None
+    """token by token."""
+    tolerance: Tolerance
+    positions: list[Agreement]
+    workstation: ParitySide
+    device: ParitySide

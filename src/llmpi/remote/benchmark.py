@@ -7,118 +7,155 @@ workstation dies, and whoever asks for the same session again gets its record.
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from typing_extensions import TypeForm
 
 from llmpi.device.machine.energy import add_energy
+from llmpi.device.records import (
+    Forgotten,
+    Polled,
+    PollRequest,
+    SessionAnswer,
+    SessionRequest,
+    Started,
+    StartRequest,
+    TurnsRequest,
+)
+from llmpi.engine.records import Failed, Runtime, SessionRecord
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, is_ok, now, sha256_of_json
+from llmpi.records import now, sha256_of_json
+from llmpi.remote import requests
 from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline, plug_sampling
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
+from llmpi.study.devices import SingleDevice, SshDevice
+from llmpi.study.measuring import ConcurrentWorkload, Workload
 
 log = logging.getLogger(__name__)
 
+SESSION = "llmpi.device.measure.session"
+"""The module that does it there."""
 POLL_EVERY_S = 2.0
+Measured = TypeVar("Measured")
 
 
 def benchmark(
     name: str,
-    spec: dict[str, Any],
+    device: SingleDevice,
     *,
     what: str,
-    runtime: dict[str, Any],
-    workloads: dict[str, dict[str, Any]],
-    provisioned: Record,
-    receipt: Record,
+    runtime: Runtime,
+    workloads: Mapping[str, Workload | ConcurrentWorkload],
+    provisioned: Provisioned,
+    receipt: Receipt,
     gguf: Path,
-) -> Record:
+) -> SessionRecord | Failed:
     """The record of one session, measured there.
 
     An engine that dies is a result (status `failed`); a device that cannot be reached is not.
 
     Args:
-        spec: the device's fields.
         what: names study and session, for whoever waits for the device, and the job among others.
-        runtime: the fields of `llmpi.study.Runtime`.
-        workloads: id -> the fields of `llmpi.study.Workload`.
+        workloads: by id.
         provisioned: the receipt of the device: what it measures with.
-        receipt: of the file on the device; a failed one is passed on.
+        receipt: of the file on the device.
         gguf: the file here, to be sent again if it is not there any more.
 
     Raises:
         LlmpiError: the device or the way to it failed.
     """
-    if not is_ok(receipt):
-        return receipt
-    job = {
+    job: SessionRequest = {
         "what": what,
         "gguf": receipt["path"],
-        "threads": spec["threads"],
-        "limits": spec.get("limits"),
+        "threads": device.threads,
+        "limits": requests.limits(device),
         "runtime": runtime,
-        "workloads": workloads,
-        "meter": spec["meter"],
-        "rest": {key: spec[key] for key in ("idle_s", "cool_below_c", "cool_limit_s")},
+        "workloads": requests.workloads(workloads),
+        "meter": requests.meter(device.meter),
+        "rest": requests.rest(device),
     }
     means = {"llmpi": provisioned["wheel_sha256"], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
-    with plug_sampling(spec["meter"]) as plug:
-        with connected(name, spec) as device:
-            again = ensure_model(device, spec, gguf, receipt)
-            if not is_ok(again):
+    with plug_sampling(device.meter) as plug:
+        with connected(name, device) as reached:
+            again = ensure_model(reached, device, gguf, receipt)
+            if again["status"] == "failed":
                 return again
-            if device.is_local:
-                record = device.ask("measure", job, log=tell)
-        if spec["transport"] == "ssh":
-            record = detached(name, spec, job, sha256_of_json(identity)[:16], timeline)
-    if is_ok(record):
-        record["clock"] |= {"ahead_s": timeline.skew_s}
-        if plug:
-            samples = plug.samples(record["clock"], timeline.skew_s)
-            add_energy(record, samples, spec["meter"])
-    return {**record, "gguf_sha256": receipt["sha256"], "started": started, "ended": now()}
+        key = sha256_of_json(identity)[:16]
+        if isinstance(device, SshDevice):
+            answer = detached(name, device, SESSION, job, SessionAnswer, key, timeline)
+        else:
+            with connected(name, device) as reached:
+                answer = reached.ask("measure", job, SessionAnswer, log=tell)
+    sha256, ended = receipt["sha256"], now()
+    if answer["status"] == "failed":
+        return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+    answer["clock"]["ahead_s"] = timeline.skew_s
+    if plug:
+        add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
+    return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
 
 
 def detached(
-    name: str, spec: dict[str, Any], job: dict[str, Any], key: str, timeline: Timeline
-) -> Record:
-    """Start the job or find it running, and follow it to its end over as many links as it takes."""
+    name: str,
+    device: SshDevice,
+    run: str,
+    job: SessionRequest | TurnsRequest,
+    kind: TypeForm[Measured],
+    key: str,
+    timeline: Timeline,
+) -> Measured:
+    """Start the job or find it running, and follow it to its end over as many links as it takes.
+
+    Args:
+        run: the module of `llmpi.device.measure` that does it there.
+        kind: of its record.
+        key: its name there.
+        timeline: hears the device's clock meanwhile.
+
+    Raises:
+        LlmpiError: the device or the way to it failed.
+    """
     offset = 0
     lost_at: float | None = None
     while True:
         try:
-            with connected(name, spec) as device:
-                folder = f"{device.store}/jobs/{key}"
-                device.ask("start", {"folder": folder, "job": job}, timeout_s=ANSWER_S)
+            with connected(name, device) as reached:
+                folder = f"{reached.store}/jobs/{key}"
+                asked: StartRequest = {"folder": folder, "run": run, "job": job}
+                reached.ask("start", asked, Started, timeout_s=ANSWER_S)
                 while True:
-                    request = {"folder": folder, "offset": offset}
-                    answer = device.ask("poll", request, timeout_s=ANSWER_S)
+                    heard: PollRequest = {"folder": folder, "offset": offset}
+                    answer = reached.ask("poll", heard, Polled, timeout_s=ANSWER_S)
                     timeline.heard(time.time(), answer["time_s"])
                     offset, lost_at = answer["offset"], None
                     for line in answer["log"].splitlines():
                         tell(line)
                     if answer["state"] != "running":
-                        return _collected(device, folder, answer)
+                        return _collected(reached, folder, answer, kind)
                     time.sleep(POLL_EVERY_S)
         except LinkError as error:
             lost_at = lost_at or time.monotonic()
-            if time.monotonic() - lost_at > spec["reconnect_s"]:
+            if time.monotonic() - lost_at > device.reconnect_s:
                 raise LinkError(
                     f"{error}\nA measurement that runs there goes on; run again to collect it."
                 ) from error
-            log.info("%s\ntrying again for %g s", error, spec["reconnect_s"])
+            log.info("%s\ntrying again for %g s", error, device.reconnect_s)
             time.sleep(POLL_EVERY_S)
 
 
-def _collected(device: Device, folder: str, answer: Record) -> Record:
+def _collected(reached: Device, folder: str, answer: Polled, kind: TypeForm[Measured]) -> Measured:
     with contextlib.suppress(LinkError):  # then it is forgotten when it is old
-        device.ask("forget", {"folder": folder}, timeout_s=ANSWER_S)
-    if answer["state"] != "done":
+        reached.ask("forget", {"folder": folder}, Forgotten, timeout_s=ANSWER_S)
+    if answer["record"] is None:
         raise LlmpiError(
-            f"device {device.name}: the measurement ended without a record; the device may have "
+            f"device {reached.name}: the measurement ended without a record; the device may have "
             "been restarted, or the measurement cancelled. Run again."
         )
-    return answer["record"]
+    return reached.checked(answer["record"], kind, "the record of its measurement")

@@ -1,18 +1,20 @@
 """`llmpi devices check`: what stands in the way of a measurement on each device, and what to do."""
 
-import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
-from llmpi.device.machine.meters import ON_DEVICE
+from llmpi.device.machine.meters import is_here
+from llmpi.device.records import Look, MeterFailure, MeterReading
+from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
-from llmpi.records import Record
+from llmpi.remote import requests
 from llmpi.remote.connection import Device, LinkError, connected
 from llmpi.remote.plugs import read_plug
 from llmpi.remote.provision import probe
+from llmpi.study.devices import MeasuredDevice, SingleDevice
+from llmpi.study.meters import Meter, ShellyMeter, TasmotaMeter
 
 CLOCK_MAY_BE_OFF_S = 5.0
 FREE_SHOULD_BE_BYTES = 4e9
@@ -28,23 +30,28 @@ class Finding:
     problems: list[str] = field(default_factory=list)
 
 
-def check_devices(devices: Mapping[str, dict[str, Any]]) -> list[Finding]:
+def check_devices(devices: Mapping[str, SingleDevice]) -> list[Finding]:
     """Look at all devices at once; one that cannot be reached is a finding, too."""
     with ThreadPoolExecutor(max_workers=16) as pool:
         return list(pool.map(check_device, devices, devices.values()))
 
 
-def check_device(name: str, spec: dict[str, Any]) -> Finding:
+def check_device(name: str, device: SingleDevice) -> Finding:
     """Reach one device and look at it."""
     finding = Finding(name)
     try:
-        with connected(name, spec) as device:
-            seen = probe(device)
+        with connected(name, device) as reached:
+            seen = probe(reached)
             ahead_s = seen["time_s"] - time.time()  # the last thing it looked at
-            described = device.run([*device.llmpi_device, "describe"], check=False)
-            engine = json.loads(described.stdout)["engine"] if described.status == 0 else None
-            meter = _meter(device, spec["meter"], installed=engine is not None)
-            key = f"known, {device.host_key}" if device.host_key else "needs none"
+            described = reached.run([*reached.llmpi_device, "describe"], check=False)
+            installed = described.status == 0
+            engine = (
+                reached.checked(described.stdout, Where, "llmpi-device describe")["engine"]
+                if installed
+                else None
+            )
+            meter = _meter(reached, device.meter, installed=installed)
+            key = f"known, {reached.host_key}" if reached.host_key else "needs none"
     except LlmpiError as error:
         reachable = "no" if isinstance(error, LinkError) else "refused"
         return Finding(
@@ -52,32 +59,34 @@ def check_device(name: str, spec: dict[str, Any]) -> Finding:
         )
     finding.facts = {"reachable": "yes", "host key": key, **_facts(seen, ahead_s), "meter": meter}
     finding.facts["engine"] = f"{engine['name']} {engine['version']}" if engine else "not yet"
-    finding.problems = _problems(seen, ahead_s, spec)
+    finding.problems = _problems(seen, ahead_s, device)
     if meter.startswith("fails"):
         finding.problems.append(f"its meter {meter}")
     return finding
 
 
-def _meter(device: Device, meter: dict[str, Any], *, installed: bool) -> str:
+def _meter(reached: Device, meter: Meter, *, installed: bool) -> str:
     """What it reads now."""
-    if meter["kind"] in ON_DEVICE and not installed:
-        return f"{meter['kind']}, not asked before the engine is there"
-    if meter["kind"] in ON_DEVICE:
-        answer = device.ask("meter", meter)
+    asked = requests.meter(meter)
+    power_w: float | None
+    if is_here(asked):
+        if not installed:
+            return f"{meter.kind}, not asked before the engine is there"
+        answer = reached.ask("meter", asked, MeterReading | MeterFailure)
         if "error" in answer:
             return f"fails: {answer['error']}"
         power_w = answer["power_w"]
-    elif meter["kind"] in ("tasmota", "shelly"):
+    elif isinstance(meter, TasmotaMeter | ShellyMeter):
         try:
             power_w, _ = read_plug(meter)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return f"fails: {meter['url']}: {error}"
+        except (OSError, LlmpiError) as error:
+            return f"fails: {meter.url}: {error}"
     else:
-        return meter["kind"]
-    return meter["kind"] if power_w is None else f"{meter['kind']}, {power_w:.2f} W now"
+        return meter.kind
+    return meter.kind if power_w is None else f"{meter.kind}, {power_w:.2f} W now"
 
 
-def _facts(seen: Record, ahead_s: float) -> dict[str, str]:
+def _facts(seen: Look, ahead_s: float) -> dict[str, str]:
     machine, now, storage = seen["machine"], seen["conditions"], seen["storage"]
     throttled = now["throttled"]
     since_boot = throttled and (", ".join(throttled["since_boot"]) or "never")
@@ -87,8 +96,8 @@ def _facts(seen: Record, ahead_s: float) -> dict[str, str]:
         "os": machine["os"] or "?",
         "python": machine["python"],
         "free": f"{storage['free_bytes'] / 1e9:.1f} GB on {storage['medium'] or 'a disk'}",
-        "memory": f"{machine['memory_bytes'] / 1e9:.1f} GB",
-        "swap": f"{machine['swap_bytes'] / 1e9:.1f} GB",
+        "memory": _gb(machine["memory_bytes"]),
+        "swap": _gb(machine["swap_bytes"]),
         "governor": now["governor"] or "?",
         "temperature": f"{now['temperature_c']:.0f} °C" if now["temperature_c"] else "?",
         "throttled": since_boot or "?",
@@ -96,7 +105,11 @@ def _facts(seen: Record, ahead_s: float) -> dict[str, str]:
     }
 
 
-def _problems(seen: Record, ahead_s: float, spec: dict[str, Any]) -> list[str]:
+def _gb(size_bytes: int | None) -> str:
+    return "?" if size_bytes is None else f"{size_bytes / 1e9:.1f} GB"
+
+
+def _problems(seen: Look, ahead_s: float, device: MeasuredDevice) -> list[str]:
     machine, now, storage = seen["machine"], seen["conditions"], seen["storage"]
     problems = []
     if abs(ahead_s) > CLOCK_MAY_BE_OFF_S:
@@ -123,7 +136,7 @@ def _problems(seen: Record, ahead_s: float, spec: dict[str, Any]) -> list[str]:
             problems.append(f"{what} now: check power supply and cooling before measuring")
         for what in now["throttled"]["since_boot"]:
             problems.append(f"{what} since boot: check power supply and cooling")
-    cool = spec["cool_below_c"]
+    cool = device.cool_below_c
     if cool and now["temperature_c"] and now["temperature_c"] > cool:
         problems.append(f"warmer than cool_below_c ({cool:g}): measurements will wait")
     return problems

@@ -8,11 +8,11 @@ import shlex
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fabric import Config, Connection
 from invoke.exceptions import Failure
@@ -23,14 +23,18 @@ from paramiko import (
     RejectPolicy,
     SSHException,
 )
+from typing_extensions import TypeForm
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
+from llmpi.records import RecordError, check
 from llmpi.remote.transfer import Sender, fast_transport, send, sender_for
+from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 Log = Callable[[str], None]
+Answer = TypeVar("Answer")
 
 ANSWER_S = 120
 """A short question to a device is answered by then, or the link is taken for lost."""
@@ -80,8 +84,6 @@ class Device(ABC):
             raise LinkError(f"device {self.name}: {_short(argv)}: {error}") from error
         stream.flush()
         done = Done(result.exited, result.stdout, result.stderr)
-        if done.status == -1 and not self.is_local:
-            raise LinkError(f"device {self.name}: the connection broke during {_short(argv)}")
         if check and done.status != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise LlmpiError(
@@ -111,23 +113,35 @@ class Device(ABC):
         self.send(source, partial, 0)
         self.run(["mv", "-f", "--", partial, target])
 
-    def ask(self, command: str, request: dict[str, Any], **options: Any) -> Any:
-        """What `llmpi-device` there answers; `options` are `run`'s.
+    def ask(
+        self,
+        command: str,
+        request: Mapping[str, object],  # of each command its own, see `llmpi.device.records`
+        kind: TypeForm[Answer],
+        *,
+        log: Log | None = None,
+        timeout_s: int | None = None,
+    ) -> Answer:
+        """What `llmpi-device` there answers, checked.
 
         Raises:
             LinkError, LlmpiError: as `run`.
+            RecordError: the answer does not fit; with the device, the command and the field.
         """
-        answer = self.run([*self.llmpi_device, command, json.dumps(request)], **options).stdout
-        try:
-            return json.loads(answer)
-        except json.JSONDecodeError:
-            raise LlmpiError(
-                f"device {self.name}: llmpi-device {command} answered {answer[:200]!r}"
-            ) from None
+        argv = [*self.llmpi_device, command, json.dumps(request)]
+        answer = self.run(argv, log=log, timeout_s=timeout_s).stdout
+        return self.checked(answer, kind, f"llmpi-device {command}")
 
-    @property
-    @abstractmethod
-    def is_local(self) -> bool: ...
+    def checked(self, answer: str, kind: TypeForm[Answer], whose: str) -> Answer:
+        """What came from there as JSON; `whose` it is, for the error.
+
+        Raises:
+            RecordError: it does not fit.
+        """
+        try:
+            return check(answer, kind, f"device {self.name}: {whose}")
+        except RecordError as error:
+            raise RecordError(f"{error}; it answered {_cut(answer, 200)!r}") from error
 
     @property
     @abstractmethod
@@ -159,13 +173,11 @@ class Device(ABC):
 class ThisMachine(Device):
     """`transport: local`."""
 
-    is_local = True
-
-    def __init__(self, name: str, spec: dict[str, Any]) -> None:
+    def __init__(self, name: str, device: LocalDevice) -> None:
         super().__init__(name, Connection("localhost"), sys.executable)
         # By default relative to where Snakemake runs, so that receipts survive a move of the clone.
         default = layout.at(layout.LOCAL_STORE, device=name)
-        self.store = str(Path(spec["store"] or default).expanduser())
+        self.store = str(Path(device.store or default).expanduser())
 
     @property
     def interpreter(self) -> str:
@@ -186,13 +198,11 @@ class ThisMachine(Device):
 class SshMachine(Device):
     """`transport: ssh`: an open connection to a host whose key is known."""
 
-    is_local = False
-
-    def __init__(self, name: str, spec: dict[str, Any], connection: Connection) -> None:
-        super().__init__(name, connection, spec["python"])
-        self._spec = spec
+    def __init__(self, name: str, device: SshDevice, connection: Connection) -> None:
+        super().__init__(name, connection, device.python)
+        self._device = device
         home = self.run(["sh", "-c", 'printf %s "$HOME"']).stdout
-        store = spec["store"]
+        store = device.store
         self.store = home + store[1:] if store.startswith("~/") else store
         if not self.store.startswith("/"):
             raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
@@ -206,40 +216,43 @@ class SshMachine(Device):
         return self.connection.transport.get_remote_server_key().get_name()
 
     def _start(self, command: str, **options: Any) -> Any:
-        return self.connection.run(command, **options)
+        result = self.connection.run(command, **options)
+        if result.exited == -1:  # no status came back
+            raise EOFError("the connection broke")
+        return result
 
     def send(self, source: Path, partial: str, there: int) -> int:
         return send(self.name, self._sender, source, partial, there)
 
     @cached_property
     def _sender(self) -> Sender:
-        return sender_for(self.connection, self._spec)
+        return sender_for(self.connection, self._device)
 
 
 @contextlib.contextmanager
-def connected(name: str, spec: dict[str, Any]) -> Iterator[Device]:
-    """Reach the device that `spec` (the fields of a `llmpi.study` device) describes.
+def connected(name: str, device: SingleDevice) -> Iterator[Device]:
+    """Reach a device.
 
     Raises:
         LinkError: unreachable.
         LlmpiError: host key unknown or wrong, not let in; with what to do.
     """
-    if spec["transport"] == "local":
-        yield ThisMachine(name, spec)
+    if isinstance(device, LocalDevice):
+        yield ThisMachine(name, device)
         return
-    connection = _connection(spec)
+    connection = _connection(device)
     with connection:
         _open(name, connection)
-        yield SshMachine(name, spec, connection)
+        yield SshMachine(name, device, connection)
 
 
-def _connection(spec: dict[str, Any]) -> Connection:
-    keys = [str(Path(spec["identity_file"]).expanduser())] if spec["identity_file"] else []
+def _connection(device: SshDevice) -> Connection:
+    keys = [str(Path(device.identity_file).expanduser())] if device.identity_file else []
     connection = Connection(
-        spec["host"],
-        user=spec["user"],
-        port=spec["port"],
-        connect_timeout=max(1, round(spec["connect_timeout_s"])),
+        device.host,
+        user=device.user,
+        port=device.port,
+        connect_timeout=max(1, round(device.connect_timeout_s)),
         connect_kwargs={
             "transport_factory": fast_transport,
             **({"key_filename": keys} if keys else {}),
@@ -248,7 +261,7 @@ def _connection(spec: dict[str, Any]) -> Connection:
     )
     hop: Any = connection
     while isinstance(hop, Connection):  # the host itself and every jump host before it
-        _verify_host_keys(hop, spec["known_hosts"], accept_new=spec["host_key"] == "accept-new")
+        _verify_host_keys(hop, device.known_hosts, accept_new=device.host_key == "accept-new")
         hop = hop.gateway
     return connection
 
@@ -316,5 +329,8 @@ class _Lines(io.TextIOBase):
 
 
 def _short(argv: Sequence[str]) -> str:
-    text = shlex.join(argv)
-    return text if len(text) <= 100 else text[:97] + "..."
+    return _cut(shlex.join(argv), 100)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -2,48 +2,55 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
+from llmpi.device.records import Expected, ExpectRequest, NoRoom, OverQuota, Sound
+from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, failed, is_ok, now, sha256_of
+from llmpi.records import failed, now, sha256_of
 from llmpi.remote.connection import Device, connected
+from llmpi.remote.records import Receipt
+from llmpi.study.devices import SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
 
 
 def deploy(
-    name: str, spec: dict[str, Any], *, gguf: Path, manifest: Record, model: str, quant: str
-) -> Record:
+    name: str, device: SingleDevice, *, gguf: Path, sha256: str, model: str, quant: str
+) -> Receipt | Failed:
     """Deploy one file to a provisioned device and return the receipt.
 
     What is there with the right hash is not sent again; of what is there in part, only the rest.
 
     Args:
-        manifest: of `gguf`; a failed one is passed on as the receipt.
+        sha256: of `gguf`, as its manifest states it.
 
     Raises:
         LlmpiError: the device or the way to it failed; try again.
     """
-    if not is_ok(manifest):
-        return manifest
-    with connected(name, spec) as device:
-        file = f"{model}/{quant}.gguf"
-        return put_model(device, gguf, file, manifest["sha256"], spec.get("quota"))
+    with connected(name, device) as reached:
+        return put_model(reached, gguf, f"{model}/{quant}.gguf", sha256, _quota(device))
 
 
-def put_model(device: Device, gguf: Path, file: str, sha256: str, quota: int | None) -> Record:
+def put_model(
+    device: Device, gguf: Path, file: str, sha256: str, quota: int | None
+) -> Receipt | Failed:
     """The receipt of a file that is in the store now, or of one that cannot be.
 
     Raises:
         LlmpiError: see `deploy`.
     """
     size = gguf.stat().st_size
-    wanted = {"store": device.store, "name": file, "size": size, "sha256": sha256, "quota": quota}
-    found = device.ask("expect", wanted)
-    if "quota" in found:
-        return failed("deploy", found["quota"])
-    if "no_room" in found:
-        raise LlmpiError(f"device {device.name}: {found['no_room']}")
+    wanted: ExpectRequest = {
+        "store": device.store,
+        "name": file,
+        "size": size,
+        "sha256": sha256,
+        "quota": quota,
+        "fresh": False,
+    }
+    found = _expected(device, wanted)
+    if isinstance(found, str):
+        return failed("deploy", found)
     for path in found["removed"]:
         log.info("device %s: removed %s to make room", device.name, path)
     if found["here"]:
@@ -58,31 +65,54 @@ def put_model(device: Device, gguf: Path, file: str, sha256: str, quota: int | N
     sent = device.send(gguf, found["partial"], found["there"])
     if not _accepted(device, wanted) and found["there"]:
         # What an earlier transfer left may have been the damaged part.
-        found = device.ask("expect", {**wanted, "fresh": True})
+        found = _expected(device, {**wanted, "fresh": True})
+        if isinstance(found, str):
+            return failed("deploy", found)
         sent += device.send(gguf, found["partial"], 0)
         if not _accepted(device, wanted):
             raise LlmpiError(f"device {device.name}: {file} arrived damaged and was removed")
     return _receipt(device, found["path"], sha256, size, sent=sent)
 
 
-def ensure_model(device: Device, spec: dict[str, Any], gguf: Path, receipt: Record) -> Record:
+def ensure_model(
+    reached: Device, device: SingleDevice, gguf: Path, receipt: Receipt
+) -> Receipt | Failed:
     """A receipt that holds now: the file may have made room for another since, or been damaged.
 
     Raises:
         LlmpiError: see `deploy`.
     """
-    if device.ask("use", {"path": receipt["path"], "sha256": receipt["sha256"]})["sound"]:
+    path, sha256 = receipt["path"], receipt["sha256"]
+    if reached.ask("use", {"path": path, "sha256": sha256}, Sound)["sound"]:
         return receipt
-    log.info("device %s: %s is not there any more; sending it again", device.name, receipt["path"])
-    file = "/".join(receipt["path"].split("/")[-2:])
-    return put_model(device, gguf, file, receipt["sha256"], spec.get("quota"))
+    log.info("device %s: %s is not there any more; sending it again", reached.name, path)
+    return put_model(reached, gguf, "/".join(path.split("/")[-2:]), sha256, _quota(device))
 
 
-def _accepted(device: Device, wanted: dict[str, Any]) -> bool:
-    return device.ask("accept", {key: wanted[key] for key in ("store", "name", "sha256")})["sound"]
+def _quota(device: SingleDevice) -> int | None:
+    return device.quota if isinstance(device, SshDevice) else None
 
 
-def _receipt(device: Device, path: str, sha256: str, size: int, sent: int) -> Record:
+def _expected(device: Device, wanted: ExpectRequest) -> Expected | str:
+    """What is there of the file, or why it will never fit.
+
+    Raises:
+        LlmpiError: the disk is too full.
+    """
+    found = device.ask("expect", wanted, Expected | OverQuota | NoRoom)
+    if "no_room" in found:
+        raise LlmpiError(f"device {device.name}: {found['no_room']}")
+    if "quota" in found:
+        return found["quota"]
+    return found
+
+
+def _accepted(device: Device, wanted: ExpectRequest) -> bool:
+    asked = {"store": wanted["store"], "name": wanted["name"], "sha256": wanted["sha256"]}
+    return device.ask("accept", asked, Sound)["sound"]
+
+
+def _receipt(device: Device, path: str, sha256: str, size: int, sent: int) -> Receipt:
     return {
         "status": "ok",
         "device": device.name,

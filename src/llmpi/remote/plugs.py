@@ -4,7 +4,6 @@ Their samples carry this machine's time; `Timeline` brings them onto the device'
 """
 
 import csv
-import json
 import logging
 import threading
 import time
@@ -13,10 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired
+
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
 
 from llmpi.device.machine.energy import JOULES_PER_WH, Samples
-from llmpi.device.machine.meters import AT_WORKSTATION
+from llmpi.engine.records import Clock
+from llmpi.errors import LlmpiError
+from llmpi.records import check
+from llmpi.study.meters import CsvMeter, Meter, ShellyMeter, TasmotaMeter
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,7 @@ class Counter(NamedTuple):
     resolution_j: float
 
 
+AtWorkstation = TasmotaMeter | ShellyMeter | CsvMeter
 Row = tuple[float, float, Counter | None]
 """Our time in seconds since 1970, power in W, and the counter where there is one."""
 
@@ -58,37 +64,37 @@ class Timeline:
 class Plug:
     """Samples of a meter, gathered here while a device measures."""
 
-    def __init__(self, meter: dict[str, Any]) -> None:
+    def __init__(self, meter: AtWorkstation) -> None:
         self._meter = meter
         self._rows: list[Row] = []
         self._error: str | None = None
         self._end = threading.Event()
 
-    def poll(self) -> None:
+    def poll(self, meter: TasmotaMeter | ShellyMeter) -> None:
         """Until `stop`; the first failure ends it."""
         while True:
             asked = time.time()
             try:
-                power_w, counter_j = read_plug(self._meter)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                self._error = f"the meter failed: {self._meter['url']}: {error!r}"
+                power_w, counter_j = read_plug(meter)
+            except (OSError, LlmpiError) as error:
+                self._error = f"the meter failed: {meter.url}: {error!r}"
                 log.warning("%s", self._error)
                 return
             self._rows.append(((asked + time.time()) / 2, power_w, counter_j))
-            if self._end.wait(self._meter["interval_s"]):
+            if self._end.wait(meter.interval_s):
                 return
 
     def stop(self) -> None:
         self._end.set()
 
-    def samples(self, clock: dict[str, float], skew_s: float) -> Samples | str:
+    def samples(self, clock: Clock, skew_s: float) -> Samples | str:
         """On the monotonic clock of the device that `clock` is of; or why there are none."""
         rows = self._rows
-        if self._meter["kind"] == "csv":
+        if isinstance(self._meter, CsvMeter):
             try:
                 rows = read_log(self._meter)
             except (OSError, ValueError, KeyError) as error:
-                return f"the meter's log {self._meter['path']} cannot be read: {error!r}"
+                return f"the meter's log {self._meter.path} cannot be read: {error!r}"
         if self._error:
             return self._error
         if len(rows) < 2:
@@ -105,68 +111,106 @@ class Plug:
 
 
 @contextmanager
-def plug_sampling(meter: dict[str, Any]) -> Iterator[Plug | None]:
+def plug_sampling(meter: Meter) -> Iterator[Plug | None]:
     """Read the meter during the block, if it is one of the workstation's."""
-    if meter["kind"] not in AT_WORKSTATION:
+    if isinstance(meter, CsvMeter):  # read when all is over
+        yield Plug(meter)
+        return
+    if not isinstance(meter, TasmotaMeter | ShellyMeter):
         yield None
         return
     plug = Plug(meter)
-    thread = threading.Thread(target=plug.poll, daemon=True)
-    if meter["kind"] != "csv":
-        thread.start()
+    thread = threading.Thread(target=plug.poll, args=[meter], daemon=True)
+    thread.start()
     try:
         yield plug
         if thread.is_alive():
-            time.sleep(2 * meter["interval_s"])  # one sample behind the end
+            time.sleep(2 * meter.interval_s)  # one sample behind the end
     finally:
         plug.stop()
 
 
-def read_plug(meter: dict[str, Any]) -> tuple[float, Counter | None]:
-    """Power in W and the energy counter of a plug; None where it has no counter.
+class TasmotaReading(TypedDict):
+    """`StatusSNS.ENERGY`."""
 
-    Tasmota answers `Status 10` with `StatusSNS.ENERGY` (`Power` in W, `Total` in kWh), Shelly's
-    `Switch.GetStatus` with `apower` in W and `aenergy.total` in Wh.
+    Power: FiniteFloat
+    """W."""
+    Total: NotRequired[FiniteFloat | None]
+    """kWh."""
+
+
+class TasmotaSensors(TypedDict):
+    """`StatusSNS`."""
+
+    ENERGY: TasmotaReading
+
+
+class TasmotaStatus(TypedDict):
+    """What Tasmota answers to `Status 10`, as far as it is needed."""
+
+    StatusSNS: TasmotaSensors
+
+
+class ShellyEnergy(TypedDict):
+    """`aenergy`."""
+
+    total: NotRequired[FiniteFloat | None]
+    """Wh."""
+
+
+class ShellyStatus(TypedDict):
+    """What a Shelly answers to `Switch.GetStatus`, as far as it is needed."""
+
+    apower: FiniteFloat
+    """W."""
+    aenergy: NotRequired[ShellyEnergy]
+
+
+def read_plug(meter: TasmotaMeter | ShellyMeter) -> tuple[float, Counter | None]:
+    """Power in W and the energy counter of a plug; None where it has no counter.
 
     Raises:
         OSError: it does not answer.
-        ValueError, KeyError, TypeError: it answers something else.
+        RecordError: it answers something else.
     """
-    base = meter["url"].rstrip("/")
-    if meter["kind"] == "tasmota":
-        energy = _get(f"{base}/cm?cmnd=Status%2010")["StatusSNS"]["ENERGY"]
-        return float(energy["Power"]), _counter(energy.get("Total"), 1000 * JOULES_PER_WH)
-    status = _get(f"{base}/rpc/Switch.GetStatus?id={meter['switch']}")
-    counter = status.get("aenergy", {}).get("total")
-    return float(status["apower"]), _counter(counter, JOULES_PER_WH)
+    base = meter.url.rstrip("/")
+    if isinstance(meter, TasmotaMeter):
+        said = _get(f"{base}/cm?cmnd=Status%2010")
+        energy = check(said, TasmotaStatus, base)["StatusSNS"]["ENERGY"]
+        return energy["Power"], _counter(energy.get("Total"), 1000 * JOULES_PER_WH)
+    said = _get(f"{base}/rpc/Switch.GetStatus?id={meter.switch}")
+    status = check(said, ShellyStatus, base)
+    energy_wh = status["aenergy"].get("total") if "aenergy" in status else None
+    return status["apower"], _counter(energy_wh, JOULES_PER_WH)
 
 
 def _counter(reading: float | None, unit_j: float) -> Counter | None:
     if reading is None:
         return None
-    decimals = len(repr(float(reading)).partition(".")[2])
+    decimals = len(repr(reading).partition(".")[2])
     return Counter(reading * unit_j, unit_j / 10**decimals)
 
 
-def _get(url: str) -> Any:
+def _get(url: str) -> bytes:
     # No proxy: a plug is in the same network.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=ANSWER_S) as response:
-        return json.loads(response.read(100_000))
+        content: bytes = response.read(100_000)
+    return content
 
 
-def read_log(meter: dict[str, Any]) -> list[Row]:
+def read_log(meter: CsvMeter) -> list[Row]:
     """Rows of a USB meter's log, in order of time.
 
     Raises:
         OSError, ValueError, KeyError: it cannot be read, or lacks a column.
     """
-    with Path(meter["path"]).expanduser().open(newline="", encoding="utf-8-sig") as file:
+    with Path(meter.path).expanduser().open(newline="", encoding="utf-8-sig") as file:
         rows = [
-            (_stamp(row[meter["time_column"]]), float(row[meter["power_column"]]))
+            (_stamp(row[meter.time_column]), float(row[meter.power_column]))
             for row in csv.DictReader(file)
         ]
-    return [(at + meter["offset_s"], power_w, None) for at, power_w in sorted(rows)]
+    return [(at + meter.offset_s, power_w, None) for at, power_w in sorted(rows)]
 
 
 def _stamp(text: str) -> float:

@@ -19,6 +19,7 @@ from paramiko import SFTPClient, SSHException, Transport
 from tqdm import tqdm
 
 from llmpi.errors import LlmpiError
+from llmpi.study.devices import SshDevice
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +60,10 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
     return size - there
 
 
-def sender_for(connection: Connection, spec: dict[str, Any]) -> Sender:
+def sender_for(connection: Connection, device: SshDevice) -> Sender:
     """rsync where both ends have it, else SFTP."""
     there = connection.run("command -v rsync", hide=True, warn=True, in_stream=False)
-    return Rsync(spec) if there.ok and shutil.which("rsync") else Sftp(connection)
+    return Rsync(device) if there.ok and shutil.which("rsync") else Sftp(connection)
 
 
 class Sftp:
@@ -96,12 +97,12 @@ def fast_transport(*arguments: Any, **options: Any) -> Transport:
 class Rsync:
     """The system's rsync over the system's ssh, told what stands in the config."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self._spec = spec
+    def __init__(self, device: SshDevice) -> None:
+        self._device = device
 
     def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
-        host = self._spec["host"]
-        user = f"{self._spec['user']}@" if self._spec["user"] else ""
+        host = self._device.host
+        user = f"{self._device.user}@" if self._device.user else ""
         target = f"{user}[{host}]:{partial}" if ":" in host else f"{user}{host}:{partial}"
         options = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
         command = ["rsync", *options, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
@@ -115,16 +116,16 @@ class Rsync:
             process.wait()
 
     def _ssh(self) -> list[str]:
-        spec = self._spec
+        device = self._device
         options = {
             "BatchMode": "yes",
             "Ciphers": f"^{FASTEST_CIPHER}",  # the first choice, not the only one
-            "StrictHostKeyChecking": "yes" if spec["host_key"] == "known" else "accept-new",
-            "ConnectTimeout": max(1, round(spec["connect_timeout_s"])),
+            "StrictHostKeyChecking": "yes" if device.host_key == "known" else "accept-new",
+            "ConnectTimeout": max(1, round(device.connect_timeout_s)),
             "ServerAliveInterval": 15,
-            "Port": spec["port"],
-            "IdentityFile": _path(spec["identity_file"]),
-            "UserKnownHostsFile": _path(spec["known_hosts"]),
+            "Port": device.port,
+            "IdentityFile": _path(device.identity_file),
+            "UserKnownHostsFile": _path(device.known_hosts),
         }
         given = [f"-o{key}={value}" for key, value in options.items() if value is not None]
         return ["ssh", *given]

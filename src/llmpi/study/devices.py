@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,7 @@ Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
 class MeasuredDevice(Part):
     """What every device can say on how it is measured."""
 
+    is_here: ClassVar[bool] = False  # whether it is this machine: no network in between
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of the engine; by default one per processor the device offers."""
     preset: Preset | None = None
@@ -43,6 +44,7 @@ class Limits(Part):
 class LocalDevice(MeasuredDevice):
     """This machine. A benchmark on it has the machine to itself."""
 
+    is_here: ClassVar[bool] = True
     transport: Literal["local"]
     """`local`: no network in between."""
     store: str | None = None
@@ -115,6 +117,10 @@ class SshDevice(SshSettings):
     """Host name, address, or a `Host` of `~/.ssh/config`."""
     group: Id | None = None
     """The group of equal boards it belongs to. Those of an `ssh-group` have it by themselves."""
+
+
+SingleDevice = LocalDevice | SshDevice
+"""One machine."""
 
 
 class Board(SshSettings):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.records import whole_file
 from llmpi.results import NotRun
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import sessions
 from llmpi.study.study import Study
-from llmpi.summary.foreign import FileManifest
 from llmpi.summary.measured import Single, single
 from llmpi.summary.read import Records
 
@@ -114,7 +114,7 @@ def _lines(
     session: SessionId,
     workload: str,
     measured: Single | Failed | NotRun,
-    manifest: FileManifest,
+    manifest: Gguf,
 ) -> Iterator[Line]:
     """The tests of a cell; none where it failed.
 
@@ -134,7 +134,7 @@ def _lines(
         yield {**_test(same, seconds, n_gen=count, n_depth=depth), **where}
 
 
-def _conditions(session: SessionId, measured: Single, manifest: FileManifest) -> Line:
+def _conditions(session: SessionId, measured: Single, manifest: Gguf) -> Line:
     how = measured.how
     settings, environment = how["settings"], how["environment"]
     started = datetime.fromisoformat(measured.session["started"])

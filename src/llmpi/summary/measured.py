@@ -6,7 +6,6 @@ from llmpi.engine.records import (
     Circumstances,
     ConcurrentCell,
     Failed,
-    Repetition,
     Session,
     SessionRecord,
     SingleCell,
@@ -33,12 +32,7 @@ def single(session: SessionRecord | NotRun, workload: str) -> Single | Failed | 
     if found["status"] != "ok":
         return found
     if session["status"] != "ok" or found["kind"] != "single":
-        return _unfit(workload, "kind", "it is of conversations side by side, not of one")
-    if not found["repetitions"]:
-        return _unfit(workload, "repetitions", "there is none")
-    for timed in [found["repetitions"], *(depth["repetitions"] for depth in found["depths"])]:
-        if not all(map(_took_time, timed)):
-            return _unfit(workload, "repetitions", "one of them took no time")
+        return _another(workload, "it was measured with conversations side by side")
     return Single(found, session)
 
 
@@ -46,13 +40,8 @@ def concurrent(session: SessionRecord | NotRun, workload: str) -> ConcurrentCell
     """The cell of a workload of conversations side by side."""
     found = _cell(session, workload)
     if found["status"] == "ok" and found["kind"] != "concurrent":
-        return _unfit(workload, "kind", "it is of one conversation, not of several")
+        return _another(workload, "it was measured with one conversation")
     return found
-
-
-def unfit(where: str, why: str) -> Failed:
-    """A record that its type does not show to be wrong."""
-    return {"status": "failed", "stage": "record", "reason": f"{where}: {why}"}
 
 
 def _cell(
@@ -62,14 +51,9 @@ def _cell(
         return session
     if session["status"] == "failed":
         return session.get("workloads", {}).get(workload, session)
-    return session["workloads"].get(workload) or _unfit(
-        workload, "", "the session has no such cell"
-    )
+    return session["workloads"].get(workload) or _another(workload, "its session has no such cell")
 
 
-def _unfit(workload: str, field: str, why: str) -> Failed:
-    return unfit(f"workloads.{workload}.{field}".removesuffix("."), why)
-
-
-def _took_time(repetition: Repetition) -> bool:
-    return repetition["pp_s"] > 0 and sum(repetition["itl_s"]) > 0
+def _another(workload: str, why: str) -> Failed:
+    """The record is of another study than the one that is summarized."""
+    return {"status": "failed", "stage": "record", "reason": f"workloads.{workload}: {why}"}

@@ -5,9 +5,10 @@ published.
 """
 
 from llmpi.engine.records import Failed
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
 from llmpi.study.study import Study
-from llmpi.summary.records import Differs, EnergyDiffers, PaperPoint, Provisioned, Row
+from llmpi.summary.records import Differs, EnergyDiffers, PaperPoint, Row
 
 BOARD_BYTES = range(7_500_000_000, 9_000_000_000)
 """MemTotal of its 8 GB board."""

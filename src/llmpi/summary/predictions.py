@@ -163,7 +163,9 @@ def _errors_pct(said: Predicted, seen: Measured) -> Quantities[float | None]:
 
 
 def _error_pct(said: Spread | None, seen: Spread | None) -> float | None:
-    return 100 * (said["value"] / seen["value"] - 1) if said and seen else None
+    if not said or not seen or not seen["value"]:
+        return None
+    return 100 * (said["value"] / seen["value"] - 1)
 
 
 def _verdict(said: Predicted, seen: Measured) -> PredictionVerdict:

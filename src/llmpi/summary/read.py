@@ -5,26 +5,30 @@ from dataclasses import dataclass
 from typing import cast
 
 from llmpi import layout
-from llmpi.engine.records import Failed, SessionRecord
+from llmpi.engine.records import Failed, FailedSession, SessionRecord
+from llmpi.gguf.records import Gguf
+from llmpi.models.records import ModelRecord
+from llmpi.quality.records import Parity
 from llmpi.quality.squad.records import Drawn, Questions
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import Variant, sessions, stands_for, variants
 from llmpi.study.study import Study
 from llmpi.study.tasks.squad import SquadTask
-from llmpi.summary.foreign import FileManifest, ModelManifest, Parity, Search
-from llmpi.summary.records import Provisioned
+from llmpi.summary.sound import sound
+from llmpi.tune.records import Tuned
 
 
 @dataclass(frozen=True)
 class Records:
     """What the rules left of a study; the kinds of quality tasks read their own."""
 
-    models: Mapping[str, ModelManifest | Failed | NotRun]
-    files: Mapping[Variant, FileManifest | Failed | NotRun]
+    models: Mapping[str, ModelRecord | Failed | NotRun]
+    files: Mapping[Variant, Gguf | Failed | NotRun]
     machines: Mapping[str, Provisioned | Failed | NotRun]
     sessions: Mapping[SessionId, SessionRecord | NotRun]
-    searches: Mapping[SessionId, Search | Failed | NotRun]
+    searches: Mapping[SessionId, Tuned | Failed | NotRun]
     """Of the runtimes that are tuned."""
     parities: Mapping[SessionId, Parity | Failed | NotRun]
     """Where scores are to be transferred; of a group's boards the one that speaks for them."""
@@ -35,14 +39,12 @@ class Records:
 def read_records(study: Study) -> Records:
     asked = list(sessions(study))
     return Records(
-        models={m: result(ModelManifest, layout.MODEL_MANIFEST, model=m) for m in study.models},
-        files={
-            v: result(FileManifest, layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)
-        },
+        models={m: result(ModelRecord, layout.MODEL_MANIFEST, model=m) for m in study.models},
+        files={v: result(Gguf, layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)},
         machines={d: result(Provisioned, layout.PROVISIONED, device=d) for d in study.devices},
         sessions={s: _session(study, s) for s in asked},
         searches={
-            s: result(Search, layout.TUNED, **_of(study, s))
+            s: result(Tuned, layout.TUNED, **_of(study, s))
             for s in asked
             if study.runtimes[s.runtime].tune
         },
@@ -75,7 +77,9 @@ def _drawn(study: Study, task: str) -> Drawn | Failed | NotRun:
 
 def _session(study: Study, session: SessionId) -> SessionRecord | NotRun:
     found = result(SessionRecord, layout.BENCH, **_of(study, session))
-    return cast(SessionRecord | NotRun, found)  # `FailedSession` is `Failed` with what may be more
+    if found["status"] == "ok":
+        return sound(found, layout.at(layout.BENCH, **_of(study, session)))
+    return cast(FailedSession | NotRun, found)  # `FailedSession` is `Failed` with what may be more
 
 
 def _of(study: Study, session: SessionId) -> dict[str, str]:

@@ -9,18 +9,19 @@ from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
     ConcurrentWorkload,
-    Engine,
     Failed,
-    Machine,
     Mark,
     PromptLookup,
     Tier,
     record,
 )
+from llmpi.gguf.records import ModelFile, Origin
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.squad.records import Drawn, MetricName
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
+from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Trial
 
 
 class Unit(NamedTuple):
@@ -423,22 +424,16 @@ class Fallbacks(VariantKey):
 
 
 @record
-class Hashed(TypedDict):
-    sha256: str
-    bytes: int
-
-
-@record
 class ModelFacts(TypedDict):
     """What is known of a model's source; all but the status None where it was not fetched."""
 
     status: Status
     reason: str | None
-    origin: dict[str, str | bool | None] | None
+    origin: Origin | None
     """What names the source for ever: version, commit or path."""
     licence: str | None
     format: Literal["gguf", "safetensors"] | None
-    files: dict[str, Hashed] | None
+    files: dict[str, ModelFile] | None
     fetched: str | None
 
 
@@ -736,53 +731,6 @@ class PaperPair(TypedDict):
 
 
 @record
-class Gain(TypedDict):
-    """Base seconds / seconds, with its interval."""
-
-    ratio: float
-    low: float
-    high: float
-
-
-@record
-class MetricGain(Gain):
-    workload: str
-    metric: str
-
-
-@record
-class Agreement(TypedDict):
-    tokens: int
-    top1_pct: float
-
-
-@record
-class PeakRss(TypedDict):
-    base: int | None
-    tuned: int | None
-
-
-@record
-class Finalist(TypedDict):
-    words: str
-    gain: Gain | None
-    refused: str | None
-    changes_output: bool
-    won: bool
-
-
-@record
-class Trial(TypedDict):
-    changes: dict[str, list[str | int | bool | None]]
-    words: str
-    gain_pct: float | None
-    blocks: int
-    refused: str | None
-    agreement: Agreement | None
-    peak_rss_bytes: int | None
-
-
-@record
 class Searched(SessionKey):
     """A search for faster settings that ended well."""
 
@@ -792,17 +740,17 @@ class Searched(SessionKey):
     tuned: bool
     """Whether the base was beaten."""
     words: str
-    gain: Gain | None
+    gain: Ratio | None
     metrics: list[MetricGain]
     confidence_pct: float
     confirm_blocks: int
     changes_output: bool
     agreement: Agreement | None
-    peak_rss_bytes: PeakRss
+    peak_rss_bytes: Peaks
     finalists: list[Finalist]
     stopped: str
     remaining_pct: float | None
-    noise_pct: float | None
+    noise_pct: float
     trials: list[Trial]
     took_s: float
 
@@ -817,20 +765,6 @@ class NotSearched(SessionKey):
 
 
 # --- all of it ------------------------------------------------------------------------------------
-
-
-@record
-class Provisioned(TypedDict):
-    """Of `llmpi.remote.provision.provision`."""
-
-    status: Literal["ok"]
-    device: str
-    store: str
-    interpreter: str
-    wheel_sha256: str | None
-    machine: Machine
-    engine: Engine
-    provisioned: str
 
 
 @record

@@ -6,12 +6,12 @@ from typing import TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.engine.records import Depth, Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.results import NotRun
 from llmpi.study.devices import group_of
 from llmpi.study.runs import Run
 from llmpi.study.study import Battery, Study
-from llmpi.summary.foreign import FileManifest
 from llmpi.summary.measured import Single
 from llmpi.summary.records import (
     CellEnergy,
@@ -31,7 +31,7 @@ def row(
     study: Study,
     run: Run,
     measured: Single | Failed | NotRun,
-    manifest: FileManifest | Failed | NotRun,
+    manifest: Gguf | Failed | NotRun,
     quality: Mapping[str, TaskRow],
     on_device: OnDevice,
     output_agreement_pct: float | None,
@@ -117,15 +117,14 @@ def _at_depth(depth: Depth) -> DepthSpeed:
     return {"depth_tokens": depth["depth_tokens"], "tps": len(itl) / sum(itl)}
 
 
-def _roofline(measured: Single, manifest: FileManifest | None, speed: Speed) -> Roofline:
+def _roofline(measured: Single, manifest: Gguf | None, speed: Speed) -> Roofline:
     """tg as a share of what the memory delivers: weights read per token x tg / its bandwidth."""
     bandwidth = measured.session["bandwidth"]
     if bandwidth is None:
         return _nothing(Roofline)
     share, tg_tps = None, speed["tg_tps"]
-    if manifest and tg_tps:
-        rate = bandwidth["memory_read_bytes_per_s"]
-        share = manifest["read_per_token_bytes"] * tg_tps / rate
+    if tg_tps and manifest and (per_token := manifest["read_per_token_bytes"]):
+        share = per_token * tg_tps / bandwidth["memory_read_bytes_per_s"]
     return {**bandwidth, "tg_memory_share": share}
 
 
@@ -154,7 +153,7 @@ def _energy(measured: Single, speed: Speed, battery: Battery) -> CellEnergy:
     }
 
 
-def _file(manifest: FileManifest) -> File:
+def _file(manifest: Gguf) -> File:
     return {
         "file_bytes": manifest["bytes"],
         "parameters": manifest["parameters"],
@@ -165,5 +164,5 @@ def _file(manifest: FileManifest) -> File:
     }
 
 
-def tensors_of(manifest: FileManifest) -> int:
+def tensors_of(manifest: Gguf) -> int:
     return sum(kind["tensors"] for kind in manifest["tensors_by_type"].values())

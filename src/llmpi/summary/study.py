@@ -5,9 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from typing_extensions import TypeIs
+
 from llmpi import __version__
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
+from llmpi.gguf.records import Gguf
+from llmpi.models.records import ModelRecord
 from llmpi.quality import kind
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kinds import task_kinds
@@ -17,7 +21,6 @@ from llmpi.study.runs import Run, Variant, expand_runs
 from llmpi.study.study import Study
 from llmpi.summary.concurrency import concurrency
 from llmpi.summary.curves import curve
-from llmpi.summary.foreign import FileManifest, ModelManifest
 from llmpi.summary.groups import by_class, spreads, unlike
 from llmpi.summary.measured import Single, single
 from llmpi.summary.on_device import on_device
@@ -131,7 +134,7 @@ def _row(
     )
 
 
-def _file(variant: Variant, found: FileManifest | Failed | NotRun) -> FileFacts:
+def _file(variant: Variant, found: Gguf | Failed | NotRun) -> FileFacts:
     known = found if found["status"] == "ok" else None
     return {
         "model": variant.model,
@@ -141,7 +144,7 @@ def _file(variant: Variant, found: FileManifest | Failed | NotRun) -> FileFacts:
     }
 
 
-def _fallbacks(variant: Variant, found: FileManifest) -> Fallbacks:
+def _fallbacks(variant: Variant, found: Gguf) -> Fallbacks:
     changes = Counter(f"{item['wanted']} > {item['got']}" for item in found["fallbacks"])
     return {
         "model": variant.model,
@@ -152,8 +155,8 @@ def _fallbacks(variant: Variant, found: FileManifest) -> Fallbacks:
     }
 
 
-def _model(found: ModelManifest | Failed | NotRun) -> ModelFacts:
-    known = found if found["status"] == "ok" else None
+def _model(found: ModelRecord | Failed | NotRun) -> ModelFacts:
+    known = found if _is_fetched(found) else None
     return {
         "status": found["status"],
         "reason": None if found["status"] == "ok" else found["reason"],
@@ -163,3 +166,8 @@ def _model(found: ModelManifest | Failed | NotRun) -> ModelFacts:
         "files": known and known["files"],
         "fetched": known and known["fetched"],
     }
+
+
+def _is_fetched(found: ModelRecord | Failed | NotRun) -> TypeIs[ModelRecord]:
+    """Also one that is no sound file was fetched."""
+    return "origin" in found

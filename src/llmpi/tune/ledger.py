@@ -9,16 +9,17 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist, fmean, median
-from typing import Any
 
+from llmpi.device.records import TurnRequest
+from llmpi.engine.records import CooledTurn, FailedTurn, Output, Turns
 from llmpi.errors import CellError
-from llmpi.records import Record, is_ok
+from llmpi.study.tuning import Tune
 from llmpi.tune.looks import Look, agreement, look
+from llmpi.tune.records import Agreement, Block, BlockTurn, Phase
 from llmpi.tune.space import Setting, Space
 
-Measure = Callable[[list[Record]], Record]
-"""Turns in order (`runtime`, `check`, `timeout_s`) -> the record of
-`llmpi.device.measure.turns`."""
+Measure = Callable[[list[TurnRequest]], Turns]
+"""Has the turns measured, in order."""
 
 SLOW, SPARE_S = 4.0, 10.0
 """A challenger's turn that takes `SLOW` times as long as the base's, and a little, is ended."""
@@ -32,7 +33,7 @@ class Tried:
     gains: list[float] = field(default_factory=list)
     refused: str | None = None
     """Why it may not win."""
-    agreement: Record | None = None
+    agreement: Agreement | None = None
     peak_rss_bytes: int | None = None
 
     @property
@@ -45,7 +46,6 @@ class Ledger:
 
     Args:
         space: of the settings.
-        tune: the fields of `llmpi.study.Tune`.
         weights: of the workloads, their sum 1.
         measure: has a block measured.
         seed: of all random orders.
@@ -54,7 +54,7 @@ class Ledger:
     def __init__(
         self,
         space: Space,
-        tune: Mapping[str, Any],
+        tune: Tune,
         weights: Mapping[str, float],
         measure: Measure,
         seed: str,
@@ -62,11 +62,11 @@ class Ledger:
         self.space, self.tune = space, tune
         self.tried: dict[Setting, Tried] = {}
         self.base = Tried(gains=[0.0])
-        self.blocks: list[Record] = []
+        self.blocks: list[Block] = []
         self.spent_s = 0.0
         self._weights, self._measure, self._seed = weights, measure, seed
         self._twins: list[float] = []
-        self._output: Record | None = None
+        self._output: Output | None = None
         self._base_took_s = 0.0
 
     @property
@@ -86,7 +86,7 @@ class Ledger:
     @property
     def noise(self) -> float:
         """The least gain that the confirmation can be expected to show."""
-        return 1.96 * self.noise_sd / math.sqrt(self.tune["confirm_blocks"])
+        return 1.96 * self.noise_sd / math.sqrt(self.tune.confirm_blocks)
 
     @property
     def sound(self) -> dict[Setting, Tried]:
@@ -100,7 +100,7 @@ class Ledger:
         assert first and second
         self._twins.append(first.score - second.score)
 
-    def compare(self, settings: Sequence[Setting], phase: str) -> dict[Setting, Look]:
+    def compare(self, settings: Sequence[Setting], phase: Phase) -> dict[Setting, Look]:
         """A block of the base and `settings`: the looks at all that went well.
 
         Raises:
@@ -120,20 +120,20 @@ class Ledger:
         for setting, found in looks.items():
             self.tried[setting].gains.append(base.score - found.score)
 
-    def _block(self, order: Sequence[Setting], phase: str) -> list[Look | None]:
+    def _block(self, order: Sequence[Setting], phase: Phase) -> list[Look | None]:
         base = self.space.base
         seen = {s for s, tried in self.tried.items() if tried.agreement}
-        asked = []
+        asked: list[TurnRequest] = []
         for setting in order:
             known = setting in seen or (setting == base and self._output is not None)
             seen.add(setting)
             limit_s = None if setting == base else SLOW * self._base_took_s + SPARE_S
-            turn = {"runtime": self.space.runtime(setting), "check": not known}
-            asked.append({**turn, "timeout_s": limit_s})
+            runtime = self.space.runtime(setting)
+            asked.append({"runtime": runtime, "check": not known, "timeout_s": limit_s})
         record = self._measure(asked)
         self.spent_s += record["took_s"]
         found = [
-            look(turn, self._weights, self.tune["objective"]) if is_ok(turn) else None
+            look(turn, self._weights, self.tune.objective) if turn["status"] == "ok" else None
             for turn in record["turns"]
         ]
         self._check_base(order, found, record["turns"])
@@ -144,13 +144,17 @@ class Ledger:
         return found
 
     def _check_base(
-        self, order: Sequence[Setting], found: Sequence[Look | None], turns: Sequence[Record]
+        self,
+        order: Sequence[Setting],
+        found: Sequence[Look | None],
+        turns: Sequence[CooledTurn | FailedTurn],
     ) -> None:
         for setting, seen, turn in zip(order, found, turns, strict=True):
             if setting != self.space.base:
                 continue
             if seen is None:
-                raise CellError(f"the runtime to start from cannot be measured: {turn['reason']}")
+                reason = _reason(turn)
+                raise CellError(f"the runtime to start from cannot be measured: {reason}")
             self._base_took_s = max(self._base_took_s, seen.took_s)
             self._output = self._output or seen.output
             self.base.peak_rss_bytes = _greater(self.base.peak_rss_bytes, seen.peak_rss_bytes)
@@ -160,15 +164,15 @@ class Ledger:
                     "from a leaner one"
                 )
 
-    def _judge(self, tried: Tried, turn: Record, seen: Look | None) -> None:
+    def _judge(self, tried: Tried, turn: CooledTurn | FailedTurn, seen: Look | None) -> None:
         if seen is None:
-            tried.refused = turn["reason"]
+            tried.refused = _reason(turn)
             return
         tried.peak_rss_bytes = _greater(tried.peak_rss_bytes, seen.peak_rss_bytes)
         if seen.output:
             assert self._output
             tried.agreement = agreement(self._output, seen.output)
-        least = self.tune["agreement_at_least_pct"]
+        least = self.tune.agreement_at_least_pct
         if too_much := self._too_much(tried):
             tried.refused = too_much
         elif tried.agreement and tried.agreement["top1_pct"] < least:
@@ -176,7 +180,7 @@ class Ledger:
             tried.refused = f"changes the output: {got:.1f} % of the tokens agree, < {least:g} %"
 
     def _too_much(self, tried: Tried) -> str | None:
-        most, peak = self.tune["memory_at_most_bytes"], tried.peak_rss_bytes
+        most, peak = self.tune.memory_at_most_bytes, tried.peak_rss_bytes
         if most is None or peak is None or peak <= most:
             return None
         return f"takes {peak / 1e6:.1f} MB of memory, > {most / 1e6:.1f} MB"
@@ -185,21 +189,32 @@ class Ledger:
         self,
         order: Sequence[Setting],
         found: Sequence[Look | None],
-        record: Record,
-        phase: str,
+        record: Turns,
+        phase: Phase,
     ) -> None:
-        turns = [
+        turns: list[BlockTurn] = [
             {
                 "changes": self.space.words(setting),
                 "seconds": seen and seen.seconds,
                 "peak_rss_bytes": seen and seen.peak_rss_bytes,
-                "reason": turn.get("reason"),
+                "reason": _reason(turn),
                 "cooled": turn["cooled"],
             }
             for setting, seen, turn in zip(order, found, record["turns"], strict=True)
         ]
-        conditions = {key: record[key] for key in ("before", "after", "took_s")}
-        self.blocks.append({"phase": phase, "turns": turns, **conditions})
+        self.blocks.append(
+            {
+                "phase": phase,
+                "turns": turns,
+                "before": record["before"],
+                "after": record["after"],
+                "took_s": record["took_s"],
+            }
+        )
+
+
+def _reason(turn: CooledTurn | FailedTurn) -> str | None:
+    return turn["reason"] if turn["status"] == "failed" else None
 
 
 def _greater(a: int | None, b: int | None) -> int | None:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
+from llmpi.engine.records import Output, Repetition, Turn
 from llmpi.quality.parity import lumped_kl
-from llmpi.records import Record
-
-METRICS = ("total", "pp", "tg", "ttft")
+from llmpi.tune.records import METRICS, Agreement, Metric
 
 
 class Look(NamedTuple):
@@ -19,17 +18,16 @@ class Look(NamedTuple):
     seconds, so that differences are ratios and no workload counts more for being long.
     """
 
-    seconds: dict[str, dict[str, float]]
+    seconds: dict[str, dict[Metric, float]]
     score: float
     peak_rss_bytes: int | None
-    output: Record | None
+    output: Output | None
     took_s: float
 
 
-def look(turn: Record, weights: Mapping[str, float], objective: str) -> Look:
+def look(turn: Turn, weights: Mapping[str, float], objective: Metric) -> Look:
     """
     Args:
-        turn: of `llmpi.device.measure.turn_process`, status `ok`.
         weights: of the workloads that count, their sum 1.
     """
     seconds = {name: _medians(done) for name, done in turn["workloads"].items()}
@@ -37,14 +35,8 @@ def look(turn: Record, weights: Mapping[str, float], objective: str) -> Look:
     return Look(seconds, score, turn["peak_rss_bytes"], turn["output"], turn["took_s"])
 
 
-def agreement(base: Record, other: Record) -> Record:
-    """How far what is predicted changes with a setting, see
-    `llmpi.device.measure.turn_process.output`.
-
-    Returns:
-        `top1_pct`, the share of positions with the same likeliest token; `kl_nats`, the mean of
-        `lumped_kl`; `identical`, whether the logits are the same to the last bit; `positions`.
-    """
+def agreement(base: Output, other: Output) -> Agreement:
+    """How far what is predicted changes with a setting."""
     pairs = list(zip(base["positions"], other["positions"], strict=True))
     return {
         "top1_pct": 100 * fmean(a["tokens"][0] == b["tokens"][0] for a, b in pairs),
@@ -54,8 +46,8 @@ def agreement(base: Record, other: Record) -> Record:
     }
 
 
-def _medians(repetitions: Sequence[Record]) -> dict[str, float]:
-    columns = {
+def _medians(repetitions: Sequence[Repetition]) -> dict[Metric, float]:
+    columns: dict[Metric, list[float]] = {
         "pp": [r["pp_s"] for r in repetitions],
         "tg": [sum(r["itl_s"]) for r in repetitions],
         "ttft": [r["ttft_s"] for r in repetitions],

@@ -7,11 +7,12 @@ import logging
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from llmpi.records import Record, sha256_of_text
+from llmpi.records import sha256_of_text
+from llmpi.study.tuning import Tune
 from llmpi.tune.ledger import Ledger, Measure
 from llmpi.tune.proposals import Proposals
+from llmpi.tune.records import Searched, Trial
 from llmpi.tune.remaining import Belief, believe
 from llmpi.tune.space import Setting, Space
 from llmpi.tune.winner import confirm
@@ -33,23 +34,17 @@ show them."""
 
 def search(
     space: Space,
-    tune: Mapping[str, Any],
+    tune: Tune,
     weights: Mapping[str, float],
     measure: Measure,
     seed: str,
-) -> Record:
+) -> Searched:
     """Find settings that are faster than the base's, or show that none were found.
 
     With the same answers of `measure` it takes the same course.
 
     Args:
-        tune: the fields of `llmpi.study.Tune`.
         weights: of the workloads, their sum 1.
-
-    Returns:
-        Record: the `runtime` that is to be used, what it `changes` (nothing where the base stays),
-        and `gain`, `metrics`, `finalists` of `llmpi.tune.winner.confirm`; every trial; why the
-        search `stopped`, the noise and what may be left to gain; the `blocks`.
 
     Raises:
         CellError: the base itself cannot be measured.
@@ -71,7 +66,7 @@ def search(
         **result,
         "stopped": stopped,
         "remaining_pct": _pct(left),
-        "noise_pct": _pct(ledger.noise),
+        "noise_pct": 100 * math.expm1(ledger.noise),
         "searched": ledger.space.levels,
         "trials": trials,
         "took_s": ledger.spent_s,
@@ -153,13 +148,13 @@ def _may_win(ledger: Ledger, setting: Setting) -> bool:
 
 def _budget(ledger: Ledger) -> str | None:
     """Which budget is spent."""
-    if ledger.spent_s >= 60 * ledger.tune["minutes"]:
-        return f"{ledger.tune['minutes']:g} minutes are over"
-    return f"{ledger.tune['trials']} settings were tried" if not _trials_left(ledger) else None
+    if ledger.spent_s >= 60 * ledger.tune.minutes:
+        return f"{ledger.tune.minutes:g} minutes are over"
+    return f"{ledger.tune.trials} settings were tried" if not _trials_left(ledger) else None
 
 
 def _trials_left(ledger: Ledger) -> int:
-    return max(0, int(ledger.tune["trials"]) - len(ledger.tried))
+    return max(0, ledger.tune.trials - len(ledger.tried))
 
 
 def _is_refused(ledger: Ledger, key: int, level: int) -> bool:
@@ -210,7 +205,7 @@ def _finalists(ledger: Ledger, settings: Sequence[Setting]) -> list[Setting]:
     return [setting for setting in finalists if expected[setting] > worth]
 
 
-def _trial(ledger: Ledger, setting: Setting) -> Record:
+def _trial(ledger: Ledger, setting: Setting) -> Trial:
     tried = ledger.tried[setting]
     return {
         "changes": ledger.space.changes(setting),

@@ -1,12 +1,16 @@
 """What a search may choose from: levels of each key, and settings made of them."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 from pydantic import ValidationError
 
+from llmpi.engine import records
+from llmpi.records import check
 from llmpi.study.measuring import Runtime
+from llmpi.study.tuning import TuneSpace
+from llmpi.tune.records import Changes, Level
 
 Setting = tuple[int, ...]
 """Which of its levels each key of the space has, in the space's order; 0 is the base's own."""
@@ -16,7 +20,7 @@ class Space:
     """The keys with more than one level, and all settings that the engine can take.
 
     Args:
-        base: fields of `llmpi.study.Runtime`, where the search starts.
+        base: where the search starts.
         levels: what to try, by key; what is the base's own, or does the same as another level for
             the workloads, is left out.
         threads: the base's, where it names none.
@@ -25,20 +29,21 @@ class Space:
 
     def __init__(
         self,
-        base: Mapping[str, Any],
-        levels: Mapping[str, Iterable[Any]],
+        base: Runtime,
+        levels: Mapping[str, Iterable[Level]],
         *,
         threads: int,
         longest_prompt_tokens: int,
     ) -> None:
-        self._base = dict(base)
+        fields: dict[str, Level] = base.model_dump(exclude={"tune"})
+        self._base = fields
         self._threads, self._longest = threads, longest_prompt_tokens
         found = {
-            key: list({repr(self._effect(key, v)): v for v in (*values, base[key])}.values())
+            key: list({repr(self._effect(key, v)): v for v in (*values, fields[key])}.values())
             for key, values in levels.items()
         }
-        self.levels: dict[str, list[Any]] = {
-            key: [base[key], *(v for v in values if v != base[key])]
+        self.levels: dict[str, list[Level]] = {
+            key: [fields[key], *(v for v in values if v != fields[key])]
             for key, values in found.items()
             if len(values) > 1
         }
@@ -52,16 +57,16 @@ class Space:
         """
         seen = set()
         for setting in product(*allowed):
-            runtime = self.runtime(setting)
-            same = repr([self._effect(key, runtime[key]) for key in self.levels])
-            if same not in seen and _goes_together(runtime):
+            fields = self._fields(setting)
+            same = repr([self._effect(key, fields[key]) for key in self.levels])
+            if same not in seen and _goes_together(fields):
                 seen.add(same)
                 yield setting
 
     def singles(self) -> list[Setting]:
         """The base with one key changed."""
         found = [self.single(i, j) for i, count in enumerate(self.counts) for j in range(1, count)]
-        return [setting for setting in found if _goes_together(self.runtime(setting))]
+        return [setting for setting in found if _goes_together(self._fields(setting))]
 
     def single(self, key: int, level: int) -> Setting:
         """The base with one key changed to one of its levels."""
@@ -72,18 +77,15 @@ class Space:
         """How many levels each key has."""
         return [len(values) for values in self.levels.values()]
 
-    def runtime(self, setting: Setting) -> dict[str, Any]:
-        """The fields of `llmpi.study.Runtime`; a micro-batch is no larger than the batch."""
-        chosen = zip(self.levels.items(), setting, strict=True)
-        runtime = {**self._base, **{key: values[level] for (key, values), level in chosen}}
-        runtime["ubatch_tokens"] = min(runtime["ubatch_tokens"], runtime["batch_tokens"])
-        return runtime
+    def runtime(self, setting: Setting) -> records.Runtime:
+        """How the engine is run with it."""
+        return check(json.dumps(self._fields(setting)), records.Runtime, self.words(setting))
 
-    def changes(self, setting: Setting) -> dict[str, tuple[Any, Any]]:
-        """What differs from the base: key -> (its value, this one's)."""
-        runtime = self.runtime(setting)
+    def changes(self, setting: Setting) -> Changes:
+        """What differs from the base."""
+        fields = self._fields(setting)
         return {
-            key: (value, runtime[key]) for key, value in self._base.items() if value != runtime[key]
+            key: (value, fields[key]) for key, value in self._base.items() if value != fields[key]
         }
 
     def words(self, setting: Setting) -> str:
@@ -91,27 +93,31 @@ class Space:
         changed = self.changes(setting).items()
         return ", ".join(f"{key}: {value}" for key, (_, value) in changed) or "as it is"
 
-    def _effect(self, key: str, value: Any) -> Any:
-        if key in ("batch_tokens", "ubatch_tokens"):
+    def _fields(self, setting: Setting) -> dict[str, Level]:
+        """By key; a micro-batch is no larger than the batch."""
+        chosen = zip(self.levels.items(), setting, strict=True)
+        fields = {**self._base, **{key: values[level] for (key, values), level in chosen}}
+        batch, ubatch = fields["batch_tokens"], fields["ubatch_tokens"]
+        assert isinstance(batch, int) and isinstance(ubatch, int)
+        return {**fields, "ubatch_tokens": min(ubatch, batch)}
+
+    def _effect(self, key: str, value: Level) -> Level:
+        if key in ("batch_tokens", "ubatch_tokens") and isinstance(value, int):
             return min(value, self._longest)
         return self._threads if key == "threads" and value is None else value
 
 
-def levels_of(space: Mapping[str, Any], processors: int) -> dict[str, list[Any]]:
-    """The levels that a config names, with its defaults filled in.
-
-    Args:
-        space: fields of `llmpi.study.TuneSpace`.
-    """
-    threads = space["threads"]
-    if threads is None:
-        threads = [n for n in (processors, processors - 1, processors // 2) if n > 0]
-    return {**space, "threads": threads}
+def levels_of(space: TuneSpace, processors: int) -> dict[str, list[Level]]:
+    """The levels that a config names, with its defaults filled in."""
+    levels: dict[str, list[Level]] = space.model_dump()
+    if space.threads is None:
+        levels["threads"] = [n for n in (processors, processors - 1, processors // 2) if n > 0]
+    return levels
 
 
-def _goes_together(runtime: Mapping[str, Any]) -> bool:
+def _goes_together(fields: Mapping[str, Level]) -> bool:
     try:
-        Runtime.model_validate(dict(runtime))
+        Runtime.model_validate(fields)
     except ValidationError:
         return False
     return True

@@ -5,12 +5,11 @@ The gains that made them finalists do not count: the best of many is lucky, too.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from llmpi.records import Record
 from llmpi.tune.interval import Interval, signed_rank_interval
 from llmpi.tune.ledger import Ledger
-from llmpi.tune.looks import METRICS, Look
+from llmpi.tune.looks import Look
+from llmpi.tune.records import METRICS, Confirmed, Finalist, MetricGain, Ratio
 from llmpi.tune.space import Setting
 
 ERROR = 0.05
@@ -19,21 +18,15 @@ ERROR = 0.05
 Block = dict[Setting, Look]
 
 
-def confirm(ledger: Ledger, finalists: Sequence[Setting]) -> Record:
+def confirm(ledger: Ledger, finalists: Sequence[Setting]) -> Confirmed:
     """Measure the finalists against the base, and choose.
 
     A finalist passes if the interval of its gain lies above none; the intervals share `ERROR`
     (Bonferroni). Of those that pass, and that the fresh blocks cannot tell from the fastest one,
     the one that changes least wins. Where none passes, the base stays.
-
-    Returns:
-        Record: `runtime`, the fields to be used; `changes`; `tuned`, whether the base was beaten;
-        `gain` with its interval, and the same for each of `metrics`, as ratios of speed (base
-        seconds / seconds); `changes_output`, `agreement`, `peak_rss_bytes` of both; and all
-        `finalists`.
     """
     alive, blocks = list(finalists), []
-    for _ in range(ledger.tune["confirm_blocks"] if finalists else 0):
+    for _ in range(ledger.tune.confirm_blocks if finalists else 0):
         blocks.append(ledger.compare(alive, "confirmation"))
         alive = [s for s in alive if not ledger.tried[s].refused]
         if not alive:
@@ -41,8 +34,19 @@ def confirm(ledger: Ledger, finalists: Sequence[Setting]) -> Record:
     error = ERROR / max(1, len(finalists))
     gains = {s: signed_rank_interval(_gains(blocks, ledger, s), error) for s in alive}
     winner = _choose(ledger, blocks, gains, error)
+    space, tried = ledger.space, ledger.tried.get(winner) if winner else None
+    chosen = winner or space.base
     return {
-        **_outcome(ledger, winner),
+        "tuned": winner is not None,
+        "runtime": space.runtime(chosen),
+        "changes": space.changes(chosen),
+        "words": space.words(chosen),
+        "changes_output": winner is not None and _changes_output(ledger, winner),
+        "agreement": tried.agreement if tried else None,
+        "peak_rss_bytes": {
+            "base": ledger.base.peak_rss_bytes,
+            "tuned": (tried or ledger.base).peak_rss_bytes,
+        },
         "gain": None if winner is None else _ratio(gains[winner]),
         "metrics": [] if winner is None else _metrics(ledger, blocks, winner),
         "confidence_pct": 100 * (1 - error),
@@ -74,7 +78,7 @@ def _gains(blocks: Sequence[Block], ledger: Ledger, setting: Setting) -> list[fl
     return [block[base].score - block[setting].score for block in blocks]
 
 
-def _metrics(ledger: Ledger, blocks: Sequence[Block], setting: Setting) -> list[Record]:
+def _metrics(ledger: Ledger, blocks: Sequence[Block], setting: Setting) -> list[MetricGain]:
     """Each metric of each workload, the winner's against the base's; 95 % intervals."""
     base = ledger.space.base
     return [
@@ -97,25 +101,9 @@ def _metrics(ledger: Ledger, blocks: Sequence[Block], setting: Setting) -> list[
     ]
 
 
-def _outcome(ledger: Ledger, winner: Setting | None) -> Record:
-    space, tried = ledger.space, ledger.tried.get(winner) if winner else None
-    return {
-        "tuned": winner is not None,
-        "runtime": space.runtime(winner or space.base),
-        "changes": space.changes(winner or space.base),
-        "words": space.words(winner or space.base),
-        "changes_output": winner is not None and _changes_output(ledger, winner),
-        "agreement": tried and tried.agreement,
-        "peak_rss_bytes": {
-            "base": ledger.base.peak_rss_bytes,
-            "tuned": (tried or ledger.base).peak_rss_bytes,
-        },
-    }
-
-
 def _finalist(
     ledger: Ledger, setting: Setting, gain: Interval | None, winner: Setting | None
-) -> Record:
+) -> Finalist:
     return {
         "words": ledger.space.words(setting),
         "gain": gain and _ratio(gain),
@@ -130,5 +118,9 @@ def _changes_output(ledger: Ledger, setting: Setting) -> bool:
     return bool(found and found["top1_pct"] < 100)
 
 
-def _ratio(gain: Interval) -> dict[str, Any]:
-    return dict(zip(("ratio", "low", "high"), (math.exp(bound) for bound in gain), strict=True))
+def _ratio(gain: Interval) -> Ratio:
+    return {
+        "ratio": math.exp(gain.middle),
+        "low": math.exp(gain.low),
+        "high": math.exp(gain.high),
+    }

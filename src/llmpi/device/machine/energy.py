@@ -3,9 +3,20 @@
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmpi.device.machine.meters import RESOLUTION_W, TIERS
+from llmpi.device.records import ConstantMeter, Meter, MeterElsewhere, MeterHere
+from llmpi.engine.records import (
+    ConcurrentCell,
+    ConcurrentRepetition,
+    Energy,
+    LoadedSession,
+    MeasuredLevel,
+    PhaseEnergy,
+    Repetition,
+    SingleCell,
+)
 
 JOULES_PER_WH = 3600.0
 COUNTER_STEPS = 50
@@ -89,51 +100,67 @@ def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
     return values[i - 1] + share * (values[i] - values[i - 1])
 
 
-def add_energy(session: dict[str, Any], samples: Samples | str, meter: dict[str, Any]) -> None:
+def add_energy(session: LoadedSession, samples: Samples | str, meter: Meter) -> None:
     """Give everything in a session that was measured its `energy`, see `energy_of`."""
-    for cell, part in measured(session):
-        record = {"idle": session["idle"], **cell, **part}
-        part["energy"] = energy_of(record, samples, meter)
+    for cell, part, conversations in measured(session):
+        part["energy"] = energy_of(
+            part["repetitions"],
+            samples,
+            meter,
+            prompt_tokens=cell["workload"]["prompt_tokens"],
+            conversations=conversations,
+            idle=(cell["apart"] or session)["idle"],
+        )
 
 
-def measured(session: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """What was measured by itself: each cell and its part with repetitions, which is the cell, or
-    one for each number of conversations side by side."""
+class Measured(NamedTuple):
+    """What was measured by itself: a cell's part with repetitions, which is the cell, or one for
+    each number of conversations side by side."""
+
+    cell: SingleCell | ConcurrentCell
+    part: SingleCell | MeasuredLevel
+    conversations: int
+
+
+def measured(session: LoadedSession) -> Iterator[Measured]:
+    """All that a session measured."""
     for cell in session["workloads"].values():
-        if cell["status"] == "ok":
-            parts = cell.get("levels", [cell])
-            yield from ((cell, part) for part in parts if part["status"] == "ok")
+        if cell["status"] == "failed":
+            continue
+        if cell["kind"] == "single":
+            yield Measured(cell, cell, 1)
+        else:
+            for level in cell["levels"]:
+                if level["status"] == "ok":
+                    yield Measured(cell, level, level["conversations"])
 
 
 def energy_of(
-    record: dict[str, Any], samples: Samples | str, meter: dict[str, Any]
-) -> dict[str, Any]:
-    """The energy of a workload.
+    repetitions: Sequence[Repetition] | Sequence[ConcurrentRepetition],
+    samples: Samples | str,
+    meter: Meter,
+    *,
+    prompt_tokens: int,
+    conversations: int = 1,
+    idle: tuple[float, float] | None = None,
+) -> Energy:
+    """The energy of what was repeated.
 
     Args:
-        record: of `llmpi.device.measure.single`, or a level of `llmpi.device.measure.concurrent`
-            with its `workload`, and the session's `idle`, on the clock of `samples`. Tokens are
-            those of all conversations.
+        repetitions: stamped on the clock of `samples`.
         samples: or why there are none.
-        meter: its config; `accuracy_pct` is what its maker promises.
-
-    Returns:
-        `status`; `tier`; `idle_power_w`; and for `pp` and `tg`: `energy_j` of each repetition,
-        whether `by` the meter's `counter` or its `power`, the mean `power_w`, `j_per_token` and its
-        `uncertainty_j_per_token` (one standard deviation: the meter's accuracy, its resolution and
-        the standard error over the repetitions, added in quadrature). Without samples only
-        `status` and `reason`: no meter, no joules.
+        prompt_tokens: of each of the `conversations`, which are side by side.
+        idle: when the rest before them began and ended.
     """
     tier = TIERS.get(meter["kind"])
     if isinstance(samples, str):
         return {"status": "none", "tier": tier, "reason": samples}
-    repetitions = record["repetitions"]
-    each = {"pp": record["workload"]["prompt_tokens"], "tg": len(repetitions[0]["itl_s"])}
-    tokens = {phase: record.get("conversations", 1) * count for phase, count in each.items()}
+    assert meter["kind"] != "none" and tier, "who has samples has a meter"
+    each = {"pp": prompt_tokens, "tg": len(repetitions[0]["itl_s"])}
+    tokens = {phase: conversations * count for phase, count in each.items()}
     windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
-    idle = [Window(*record["idle"])] if record["idle"] else []
     try:
-        [idle_power_w] = [_phase(samples, [w], 1, meter)["power_w"] for w in idle] or [None]
+        idle_power_w = _phase(samples, [Window(*idle)], 1, meter)["power_w"] if idle else None
         phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
     except NoEnergyError as error:
         return {"status": "none", "tier": tier, "reason": str(error)}
@@ -142,24 +169,28 @@ def energy_of(
         "status": "ok",
         "tier": tier,
         "meter": meter["kind"],
-        "idle_power_w": meter.get("idle_power_w", idle_power_w),
+        "idle_power_w": meter["idle_power_w"] if meter["kind"] == "constant" else idle_power_w,
         "samples": len(samples.times),
         "sample_interval_s": statistics.median(steps),
         "longest_gap_s": max(steps),
-        **phases,
+        "pp": phases["pp"],
+        "tg": phases["tg"],
     }
 
 
 def _phase(
-    samples: Samples, windows: Sequence[Window], tokens: int, meter: dict[str, Any]
-) -> dict[str, Any]:
+    samples: Samples,
+    windows: Sequence[Window],
+    tokens: int,
+    meter: MeterHere | ConstantMeter | MeterElsewhere,
+) -> PhaseEnergy:
     by_counter = prefers_counter(samples, windows)
     energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
     seconds, count = sum(window.end - window.start for window in windows), len(windows)
     per_token = [energy / tokens for energy in energies]
     mean = statistics.fmean(per_token)
     spread = statistics.stdev(per_token) / count**0.5 if count > 1 else 0.0
-    accuracy = mean * (meter.get("accuracy_pct") or 0.0) / 100
+    accuracy = mean * (meter["accuracy_pct"] or 0.0) / 100
     if by_counter:
         # Both ends of a window are rounded to a step: its energy is uniform within it, twice.
         resolution = counter_step_j(samples) / 6**0.5 / count**0.5 / tokens
@@ -174,12 +205,12 @@ def _phase(
     }
 
 
-def _pp(repetition: dict[str, Any]) -> Window:
+def _pp(repetition: Repetition | ConcurrentRepetition) -> Window:
     start = repetition["start_s"]
     return Window(start, start + repetition["pp_s"])
 
 
-def _tg(repetition: dict[str, Any]) -> Window:
+def _tg(repetition: Repetition | ConcurrentRepetition) -> Window:
     start = repetition["start_s"] + repetition["ttft_s"]
     return Window(start, start + sum(repetition["itl_s"]))
 

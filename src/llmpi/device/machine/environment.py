@@ -15,14 +15,18 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmpi.device.records import Look, Storage
+    from llmpi.engine.records import Conditions, Machine, Throttled
 
 SYS = Path("/sys")
 PROC = Path("/proc")
 
 
-def machine() -> dict[str, Any]:
-    """What does not change while a measurement runs. Sizes in bytes."""
+def machine() -> "Machine":
+    """What does not change while a measurement runs."""
     return {
         "arch": platform.machine(),
         "board": _text(SYS / "firmware/devicetree/base/model").rstrip("\0") or None,
@@ -35,12 +39,12 @@ def machine() -> dict[str, Any]:
         "os": _os_name(),
         "python": platform.python_version(),
         "glibc": _glibc(),
-        "hwcap": [_auxiliary(AT_HWCAP), _auxiliary(AT_HWCAP2)],
+        "hwcap": (_auxiliary(AT_HWCAP), _auxiliary(AT_HWCAP2)),
     }
 
 
-def conditions() -> dict[str, Any]:
-    """What does change; None where the machine does not tell."""
+def conditions() -> "Conditions":
+    """What does change."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "governor": _text(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
@@ -53,8 +57,8 @@ def conditions() -> dict[str, Any]:
     }
 
 
-def throttled() -> dict[str, list[str]] | None:
-    """What the Raspberry Pi's firmware says of its power and heat: `now`, and `since_boot`."""
+def throttled() -> "Throttled | None":
+    """What the Raspberry Pi's firmware says of its power and heat."""
     said = _firmware("get_throttled")
     found = re.search(r"throttled=0x([0-9a-fA-F]+)", said)
     if not found:
@@ -66,7 +70,7 @@ def throttled() -> dict[str, list[str]] | None:
     }
 
 
-def storage(path: Path) -> dict[str, Any]:
+def storage(path: Path) -> "Storage":
     """The medium below `path`, or below its nearest parent that exists."""
     while not path.exists():
         path = path.parent
@@ -83,7 +87,7 @@ def storage(path: Path) -> dict[str, Any]:
     }
 
 
-def everything(store: Path) -> dict[str, Any]:
+def everything(store: Path) -> "Look":
     """The machine, how it feels, its storage, its tools, and what time it has."""
     return {
         "machine": machine(),

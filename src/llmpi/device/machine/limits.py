@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from llmpi.engine.records import Limits
 
 CGROUP = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
@@ -16,20 +17,19 @@ class NotPermittedError(Exception):
 
 
 @contextlib.contextmanager
-def limited(limits: dict[str, Any] | None) -> Iterator[list[Path]]:
+def limited(limits: Limits | None) -> Iterator[list[Path]]:
     """Files to which a process writes its id to be limited; the groups go with the block.
 
     Args:
-        limits: `memory` in bytes and `cpus`, either may be None; None for no limits.
+        limits: None for none.
 
     Raises:
         NotPermittedError: the kernel's control groups are not ours to use.
     """
-    settings = {key: value for key, value in (limits or {}).items() if value is not None}
     made: list[Path] = []
     try:
         try:
-            for folder, files in _groups(settings):
+            for folder, files in _groups(limits or {"memory": None, "cpus": None}):
                 folder.mkdir()
                 made.append(folder)
                 for name, value in files.items():
@@ -45,24 +45,24 @@ def limited(limits: dict[str, Any] | None) -> Iterator[list[Path]]:
             _remove(folder)
 
 
-def _groups(settings: dict[str, Any]) -> list[tuple[Path, dict[str, str]]]:
+def _groups(limits: Limits) -> list[tuple[Path, dict[str, str]]]:
     """Folders to make, and what to write into them: one for version 2, one each for version 1."""
-    if not settings:
+    memory, cpus = limits["memory"], limits["cpus"]
+    if memory is None and cpus is None:
         return []
-    name = f"llmpi-{os.getpid()}"
-    quota = f"{settings.get('cpus', 0) * PERIOD_US:.0f}"
+    name, quota = f"llmpi-{os.getpid()}", f"{(cpus or 0) * PERIOD_US:.0f}"
     if (CGROUP / "cgroup.controllers").exists():
         files: dict[str, str] = {}
-        if "memory" in settings:
-            files |= {"memory.max": str(settings["memory"]), "memory.swap.max": "0"}
-        if "cpus" in settings:
+        if memory is not None:
+            files |= {"memory.max": str(memory), "memory.swap.max": "0"}
+        if cpus is not None:
             files["cpu.max"] = f"{quota} {PERIOD_US}"
         return [(CGROUP / name, files)]
     groups = []
-    if "memory" in settings:
-        limit = {"memory.limit_in_bytes": str(settings["memory"])}
+    if memory is not None:
+        limit = {"memory.limit_in_bytes": str(memory)}
         groups.append((CGROUP / "memory" / name, limit))
-    if "cpus" in settings:
+    if cpus is not None:
         limit = {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": quota}
         groups.append((CGROUP / "cpu" / name, limit))
     return groups

@@ -7,13 +7,18 @@ Each is opened from the `meter` of a device's config and then read again and aga
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypeIs
+
+from llmpi.device.records import HwmonMeter, Meter, MeterHere, PmicMeter, RaplMeter
+from llmpi.engine.records import Tier
 
 Reading = tuple[float | None, float | None]
 Read = Callable[[], Reading]
 
-TIERS = {
+TIERS: dict[str, Tier] = {
     "pmic": "pmic",
     "hwmon": "metered",
     "rapl": "estimated",
@@ -31,6 +36,12 @@ RESOLUTION_W = {"tasmota": 1.0, "shelly": 0.1}
 ON_DEVICE = ("pmic", "hwmon", "rapl")
 AT_WORKSTATION = ("tasmota", "shelly", "csv")
 
+
+def is_here(meter: Meter) -> TypeIs[MeterHere]:
+    """Whether it is read on the device itself."""
+    return meter["kind"] in ON_DEVICE
+
+
 HWMON = Path("/sys/class/hwmon")
 POWERCAP = Path("/sys/class/powercap")
 
@@ -39,27 +50,24 @@ class MeterError(Exception):
     """The meter cannot be read; the message is for a person."""
 
 
-def open_meter(spec: dict[str, Any]) -> Read:
+def open_meter(meter: MeterHere) -> Read:
     """The function that reads the meter.
-
-    Args:
-        spec: fields of `llmpi.study`'s meters `pmic`, `hwmon` or `rapl`.
 
     Raises:
         MeterError: it is not there.
     """
-    if spec["kind"] == "pmic":
-        return lambda: (_pmic_power_w(spec), None)
-    if spec["kind"] == "hwmon":
-        source = _hwmon_input(spec)
+    if meter["kind"] == "pmic":
+        return partial(_pmic, meter)
+    if meter["kind"] == "hwmon":
+        source = _hwmon_input(meter)
         return lambda: (_number(source) / 1e6, None)  # power1_input is in microwatts
-    return Rapl(spec)
+    return Rapl(meter)
 
 
 # --- the Raspberry Pi's own power chip ------------------------------------------------------------
 
 
-def _pmic_power_w(spec: dict[str, Any]) -> float:
+def _pmic(meter: PmicMeter) -> Reading:
     """Sum over the rails that have both a voltage and a current, through the user's own line.
 
     `vcgencmd pmic_read_adc` prints lines such as `3V3_SYS_A current(1)=0.05A` and
@@ -80,23 +88,23 @@ def _pmic_power_w(spec: dict[str, Any]) -> float:
             "vcgencmd pmic_read_adc names no rail with a voltage and a current; only a Raspberry "
             "Pi 5 has them"
         )
-    return float(spec["scale"] * sum(powers) + spec["offset_w"])
+    return meter["scale"] * sum(powers) + meter["offset_w"], None
 
 
 # --- the kernel's own sensors ---------------------------------------------------------------------
 
 
-def _hwmon_input(spec: dict[str, Any]) -> Path:
-    if spec["path"]:
-        return Path(spec["path"])
+def _hwmon_input(meter: HwmonMeter) -> Path:
+    if meter["path"]:
+        return Path(meter["path"])
     found = [
         chip / "power1_input"
         for chip in sorted(HWMON.glob("hwmon*"))
-        if _text(chip / "name") == spec["chip"] and (chip / "power1_input").exists()
+        if _text(chip / "name") == meter["chip"] and (chip / "power1_input").exists()
     ]
     if len(found) != 1:
         raise MeterError(
-            f"{len(found)} chips named {spec['chip']!r} with a power1_input under {HWMON}; give "
+            f"{len(found)} chips named {meter['chip']!r} with a power1_input under {HWMON}; give "
             "the meter's 'path'"
         )
     return found[0]
@@ -105,8 +113,8 @@ def _hwmon_input(spec: dict[str, Any]) -> Path:
 class Rapl:
     """Intel's and AMD's energy counter of a processor package, which wraps around."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
-        folder = Path(spec["path"] or POWERCAP / "intel-rapl:0")
+    def __init__(self, meter: RaplMeter) -> None:
+        folder = Path(meter["path"] or POWERCAP / "intel-rapl:0")
         self._counter = folder / "energy_uj"
         self._range = _number(folder / "max_energy_range_uj")
         self._last = _number(self._counter)

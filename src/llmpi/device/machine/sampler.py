@@ -1,9 +1,7 @@
 """Sample meter and sensors beside a measurement, in a process of its own.
 
-`python -m llmpi.device.machine.sampler SPEC OUT` appends one JSON line for each sample to OUT until
-it is killed: `t` (seconds of the monotonic clock), `p` (W), `e` (J, a counter), `c` (degrees
-Celsius), `f` (Hz), `th` (what the firmware says is wrong now); the last line has `error` if the
-meter failed.
+`python -m llmpi.device.machine.sampler METER OUT` appends a JSON line a sample to OUT until it
+is killed.
 """
 
 import json
@@ -13,20 +11,41 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Required
+
+from typing_extensions import TypedDict
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.energy import Samples
-from llmpi.device.machine.meters import ON_DEVICE, MeterError, Read, open_meter
+from llmpi.device.machine.meters import MeterError, Read, is_here, open_meter
+from llmpi.device.records import Meter
 from llmpi.engine.supervise import die_with_parent
 
 SENSORS_EVERY_S = 1.0
 FIRMWARE_EVERY_S = 5.0  # a call of vcgencmd costs milliseconds
-METER_EVERY_S = 0.2
+
+
+class Sample(TypedDict, total=False):
+    """What was due at a moment."""
+
+    t: Required[float]
+    """Seconds of the monotonic clock."""
+    p: float
+    """Power in W, or"""
+    e: float
+    """a counter's energy in J."""
+    error: str
+    """Why the meter failed: it is read no more."""
+    c: float | None
+    """Degrees Celsius."""
+    f: list[int] | None
+    """Hz of each processor."""
+    th: list[str] | None
+    """What the firmware says is wrong now."""
 
 
 @contextmanager
-def sampling(meter: dict[str, Any], out: Path) -> Iterator[subprocess.Popen[bytes]]:
+def sampling(meter: Meter, out: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Sample into `out` during the block, in the process it is given."""
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, json.dumps(meter), str(out)],
@@ -35,14 +54,14 @@ def sampling(meter: dict[str, Any], out: Path) -> Iterator[subprocess.Popen[byte
     )
     try:
         yield child
-        if meter["kind"] in ON_DEVICE:
-            time.sleep(2 * (meter.get("interval_s") or METER_EVERY_S))  # one sample behind the end
+        if is_here(meter):
+            time.sleep(2 * meter["interval_s"])  # one sample behind the end
     finally:
         child.kill()
         child.wait()
 
 
-def read(out: Path) -> list[dict[str, Any]]:
+def read(out: Path) -> list[Sample]:
     """The samples; a last line cut off by the kill is left out."""
     try:
         lines = out.read_text().splitlines(keepends=True)
@@ -51,7 +70,7 @@ def read(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def power(samples: list[dict[str, Any]]) -> Samples | str:
+def power(samples: list[Sample]) -> Samples | str:
     """What the meter said, or why there is nothing to integrate."""
     if error := next((sample["error"] for sample in samples if "error" in sample), None):
         return f"the meter failed: {error}"
@@ -66,24 +85,23 @@ def power(samples: list[dict[str, Any]]) -> Samples | str:
 
 
 def main(meter: str, out: str) -> None:
-    spec = json.loads(meter)
     with Path(out).open("w", buffering=1) as file:
-        for sample in _samples(spec):
+        for sample in _samples(json.loads(meter)):
             file.write(json.dumps(sample) + "\n")
 
 
-def _samples(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _samples(meter: Meter) -> Iterator[Sample]:
     read_meter: Read | None = None
     due = {"meter": 0.0, "sensors": 0.0, "firmware": 0.0}
-    step = spec.get("interval_s") or METER_EVERY_S
+    step = meter["interval_s"] if is_here(meter) else 0.0
     every = {"meter": step, "sensors": SENSORS_EVERY_S, "firmware": FIRMWARE_EVERY_S}
-    metered = spec["kind"] in ON_DEVICE
+    metered = is_here(meter)
     while True:
-        sample: dict[str, Any] = {}
         now = time.monotonic()
-        if metered and now >= due["meter"]:
+        sample: Sample = {"t": now}
+        if is_here(meter) and metered and now >= due["meter"]:
             try:
-                read_meter = read_meter or open_meter(spec)
+                read_meter = read_meter or open_meter(meter)
                 power_w, counter_j = read_meter()
             except MeterError as error:
                 metered = False
@@ -91,18 +109,21 @@ def _samples(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
             else:
                 # A reading takes time: it stands for the middle of its call.
                 sample["t"] = (now + time.monotonic()) / 2
-                sample |= {"p": power_w} if power_w is not None else {"e": counter_j}
+                if power_w is not None:
+                    sample["p"] = power_w
+                if counter_j is not None:
+                    sample["e"] = counter_j
             due["meter"] = now + every["meter"]
         if now >= due["sensors"]:
-            sample |= {"c": environment.temperature_c(), "f": environment.frequency_hz()}
+            sample["c"], sample["f"] = environment.temperature_c(), environment.frequency_hz()
             due["sensors"] = now + every["sensors"]
         if now >= due["firmware"]:
             state = environment.throttled()
             sample["th"] = state and state["now"]
             every["firmware"] = FIRMWARE_EVERY_S if state else float("inf")
             due["firmware"] = now + every["firmware"]
-        if sample:
-            yield {"t": now, **sample}
+        if len(sample) > 1:
+            yield sample
         nearest = min(due.values()) if metered else min(due["sensors"], due["firmware"])
         time.sleep(max(0.0, nearest - time.monotonic()))
 

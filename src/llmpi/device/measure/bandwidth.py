@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from llmpi.device.records import ModelFile
+from llmpi.engine.records import Bandwidth
 
 MEMORY_BYTES = 256 << 20  # in all; far more than any cache of these machines
 PASSES = 5
@@ -63,11 +65,11 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def main(job: str, out: str) -> None:
-    spec: dict[str, Any] = json.loads(Path(job).read_text())
-    threads = spec["threads"] or len(os.sched_getaffinity(0))
-    record = {
+    asked: ModelFile = json.loads(Path(job).read_text())
+    threads = asked["threads"] or len(os.sched_getaffinity(0))
+    record: Bandwidth = {
         "memory_read_bytes_per_s": memory_read_bytes_per_s(threads),
-        "storage_read_bytes_per_s": storage_read_bytes_per_s(Path(spec["gguf"])),
+        "storage_read_bytes_per_s": storage_read_bytes_per_s(Path(asked["gguf"])),
     }
     Path(out).write_text(json.dumps(record))
 

@@ -8,7 +8,6 @@ has a context of its own size, made anew where it differs from the one before.
 
 import re
 import time
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,15 @@ from llmpi.device.measure.single import fixed_tokens, steady
 from llmpi.engine.info import overheard
 from llmpi.engine.llama import Engine, EngineError, Rows
 from llmpi.engine.progress import say
+from llmpi.engine.records import (
+    ConcurrentCell,
+    ConcurrentRepetition,
+    ConcurrentWorkload,
+    FailedCell,
+    LostLevel,
+    MeasuredLevel,
+)
 
-NOT_TRIED = {"status": "skipped", "reason": "a smaller number of conversations failed"}
 BUFFER = re.compile(r"(?:KV|RS) buffer size = +([\d.]+) MiB")
 """What the engine reserves for keys and values, or for a recurrent state: its own words."""
 
@@ -28,82 +34,96 @@ class Concurrent:
 
     Args:
         name: its id.
-        spec: the fields of `llmpi.study.ConcurrentWorkload`.
         load_peak_bytes: peak RSS of loading the model.
     """
 
     def __init__(
-        self, engine: Engine, name: str, spec: dict[str, Any], load_peak_bytes: int | None
+        self, engine: Engine, name: str, asked: ConcurrentWorkload, load_peak_bytes: int | None
     ) -> None:
         self.name = name
-        self._engine, self._spec = engine, spec
-        self._system = fixed_tokens(engine.vocab_tokens, spec["system_tokens"], seed=2)
-        self._levels: dict[int, dict[str, Any]] = {
-            count: {
-                "conversations": count,
-                **NOT_TRIED,
-                "context_tokens": context_tokens(spec, count),
-                "kv_bytes": None,
-                "warmup": [],
-                "steady": False,
-                "repetitions": [],
-                "memory": untouched(load_peak_bytes),
-            }
-            for count in spec["conversations"]
-        }
+        self._engine, self._asked = engine, asked
+        self._load_peak_bytes = load_peak_bytes
+        self._system = fixed_tokens(engine.vocab_tokens, asked["system_tokens"], seed=2)
+        self._fit: dict[int, MeasuredLevel] = {}
+        self._lost = {count: not_tried(count) for count in asked["conversations"]}
 
     def arms(self) -> list[tuple[str, int | None]]:
         """What is to be repeated: (name, conversations), of those that fit."""
-        fit = [count for count, level in self._levels.items() if level["status"] == "ok"]
-        return [(self.name, count) for count in fit] * self._spec["repetitions"]
+        arms: list[tuple[str, int | None]] = [(self.name, count) for count in self._fit]
+        return arms * self._asked["repetitions"]
 
     def warm_up(self) -> None:
         """Each number of conversations until two repetitions agree; up to the first that fails."""
-        least, limit = self._spec["warmup"], self._spec["warmup_limit"]
-        for count, level in self._levels.items():
+        least, limit = self._asked["warmup"], self._asked["warmup_limit"]
+        for count in self._asked["conversations"]:
+            level = self._untouched(count)
             done = level["warmup"]
             try:
-                self._ready(count)
+                self._ready(level)
                 while len(done) < least or (done and len(done) < limit and not steady(done)):
-                    done.append(self._once(count))
-                    say(f"{self.name}: warm-up {len(done)}: {self._rates(count, done[-1])}")
+                    done.append(self._once(level))
+                    say(f"{self.name}: warm-up {len(done)}: {_rates(count, done[-1])}")
             except EngineError as error:
-                level |= {"status": "failed", "reason": str(error)}
+                self._lost[count] = lost(count, str(error))
                 say(f"{self.name}: {count} conversations: {error}")
                 return
-            level |= {"status": "ok", "reason": None, "steady": steady(done)}
+            level["steady"] = steady(done)
+            self._fit[count] = level
+            del self._lost[count]
 
     def repeat(self, count: int | None, progress: str) -> None:
         """One counted repetition with so many conversations."""
         assert count is not None
-        level = self._levels[count]
+        level = self._fit[count]
         with watching(level["memory"]):
-            level["repetitions"].append(self._once(count))
-        say(f"[{progress}] {self.name}: {self._rates(count, level['repetitions'][-1])}")
+            level["repetitions"].append(self._once(level))
+        say(f"[{progress}] {self.name}: {_rates(count, level['repetitions'][-1])}")
 
     def sustain(self) -> None:
         """This kind has no such phase."""
 
-    def record(self) -> dict[str, Any]:
-        """What was measured; see `_once` for a repetition. It failed if not even one level fits."""
-        levels = list(self._levels.values())
-        first = levels[0]
-        failed = {"stage": "benchmark", "reason": first["reason"]} if _lost(first) else {}
+    def record(self) -> ConcurrentCell | FailedCell:
+        """What was measured. It failed if not even one level fits."""
+        lost = list(self._lost.values())
+        if not self._fit:
+            return {
+                "status": "failed",
+                "stage": "benchmark",
+                "reason": lost[0]["reason"],
+                "workload": self._asked,
+                "levels": lost,
+            }
         return {
-            "status": "failed" if failed else "ok",
-            **failed,
-            "workload": self._spec,
-            "levels": [_short(level) if _lost(level) else level for level in levels],
+            "status": "ok",
+            "kind": "concurrent",
+            "workload": self._asked,
+            "apart": None,
+            "levels": [*self._fit.values(), *lost],
         }
 
-    def _ready(self, count: int) -> None:
+    def _untouched(self, count: int) -> MeasuredLevel:
+        return {
+            "status": "ok",
+            "conversations": count,
+            "reason": None,
+            "context_tokens": context_tokens(self._asked, count),
+            "kv_bytes": None,
+            "warmup": [],
+            "steady": False,
+            "repetitions": [],
+            "memory": untouched(self._load_peak_bytes),
+            "marks": [],
+            "energy": None,
+        }
+
+    def _ready(self, level: MeasuredLevel) -> None:
         """An empty context for so many conversations, all of whose memory is there."""
+        count = level["conversations"]
         with overheard() as said:
             anew = self._engine.resize(
-                context_tokens(self._spec, count), count, apart=not self._system
+                context_tokens(self._asked, count), count, apart=not self._system
             )
         if anew:
-            level = self._levels[count]
             sizes = [float(mib) for mib in BUFFER.findall("".join(said))]
             level["kv_bytes"] = round(sum(sizes) * 2**20) if sizes else None
             level["context_tokens"] = self._engine.context_tokens
@@ -113,17 +133,10 @@ class Concurrent:
             self._engine.synchronize()
             self._engine.keep(0)
 
-    def _once(self, count: int) -> dict[str, Any]:
-        """One repetition on an empty context.
-
-        Returns:
-            `system_s` (computing what all share, before they come), `start_s` (when they come, on
-            the monotonic clock), `pp_s` (all prompts), `ttft_each_s` (until each one's first
-            token), `ttft_s` (until the last one's), `itl_s` (a value for each step, in which every
-            conversation gets a token).
-        """
-        engine, clock = self._engine, time.monotonic_ns
-        self._ready(count)
+    def _once(self, level: MeasuredLevel) -> ConcurrentRepetition:
+        """One repetition on an empty context."""
+        engine, clock, count = self._engine, time.monotonic_ns, level["conversations"]
+        self._ready(level)
         prompts, steps, forced = self._prompts(count), _rows_of_steps(count), self._forced(count)
         before = clock()
         if self._system:
@@ -142,9 +155,9 @@ class Concurrent:
                 ttft_ns += [clock() - start] * ready
         last = first_tokens = clock()
         steps.tokens[:] = firsts
-        steps.positions[:] = len(self._system) + self._spec["prompt_tokens"]
+        steps.positions[:] = len(self._system) + self._asked["prompt_tokens"]
         itl_ns = []
-        for i in range(self._spec["output_tokens"]):
+        for i in range(self._asked["output_tokens"]):
             if forced is not None:
                 steps.tokens[:] = forced[i]
             engine.decode_rows(steps)
@@ -167,7 +180,7 @@ class Concurrent:
 
     def _prompts(self, count: int) -> Rows:
         """Each conversation's own prompt, one behind the other."""
-        size, shared = self._spec["prompt_tokens"], len(self._system)
+        size, shared = self._asked["prompt_tokens"], len(self._system)
         rows = Rows(count * size)
         vocabulary = self._engine.vocab_tokens
         rows.tokens[:] = [t for i in range(count) for t in fixed_tokens(vocabulary, size, 3 + i)]
@@ -178,20 +191,32 @@ class Concurrent:
 
     def _forced(self, count: int) -> np.ndarray | None:
         """Tokens to decode instead of the most likely ones, (steps, conversations)."""
-        if self._spec["sampling"] != "none":
+        if self._asked["sampling"] != "none":
             return None
-        steps = self._spec["output_tokens"]
+        steps = self._asked["output_tokens"]
         tokens = fixed_tokens(self._engine.vocab_tokens, steps * count, seed=1)
         return np.array(tokens, np.int32).reshape(steps, count)
 
-    def _rates(self, count: int, repetition: dict[str, Any]) -> str:
-        each_tps = len(repetition["itl_s"]) / sum(repetition["itl_s"])
-        return f"{count} conversations: tg {count * each_tps:.1f} t/s, {each_tps:.1f} each"
 
-
-def context_tokens(spec: dict[str, Any], count: int) -> int:
+def context_tokens(asked: ConcurrentWorkload, count: int) -> int:
     """Tokens of context that so many conversations need."""
-    return spec["system_tokens"] + count * (spec["prompt_tokens"] + spec["output_tokens"])
+    return asked["system_tokens"] + count * (asked["prompt_tokens"] + asked["output_tokens"])
+
+
+def lost(count: int, reason: str) -> LostLevel:
+    """So many conversations that failed."""
+    return {"conversations": count, "status": "failed", "reason": reason}
+
+
+def not_tried(count: int) -> LostLevel:
+    """So many conversations, where fewer failed."""
+    reason = "a smaller number of conversations failed"
+    return {"conversations": count, "status": "skipped", "reason": reason}
+
+
+def _rates(count: int, repetition: ConcurrentRepetition) -> str:
+    each_tps = len(repetition["itl_s"]) / sum(repetition["itl_s"])
+    return f"{count} conversations: tg {count * each_tps:.1f} t/s, {each_tps:.1f} each"
 
 
 def _rows_of_steps(count: int) -> Rows:
@@ -200,12 +225,3 @@ def _rows_of_steps(count: int) -> Rows:
     rows.sequences[:] = np.arange(count)
     rows.wanted[:] = True
     return rows
-
-
-def _lost(level: dict[str, Any]) -> bool:
-    return level["status"] != "ok"
-
-
-def _short(level: dict[str, Any]) -> dict[str, Any]:
-    """A level that gave no numbers."""
-    return {key: level[key] for key in ("conversations", "status", "reason")}

@@ -14,26 +14,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from llmpi.device.measure import session as cell
-from llmpi.device.measure import turns as block
+from llmpi.device.records import Polled, State
+from llmpi.engine.progress import to_stderr
 
+MEASURING = "llmpi.device.measure."
 LOG_BYTES = 100_000
 KEEP_S = 7 * 24 * 3600
 
 
-def start(folder: Path, request: dict[str, Any]) -> str:
-    """Start a job, unless it runs already or has ended and was not forgotten; returns its state."""
+def start(folder: Path, run: str, job: Mapping[str, object]) -> State:
+    """Start a job, unless it runs already or has ended and was not forgotten; returns its state.
+
+    Args:
+        run: name of the module of `llmpi.device.measure` whose `run` does it, loaded by name: what
+            measures one thing does not depend on what measures another.
+        job: what that takes.
+    """
+    if not run.startswith(MEASURING):
+        raise ValueError(f"{run} measures nothing")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _clean(folder.parent)
     with _alone(folder):
         now = state(folder)
         if now in ("running", "done"):
             return now
-        (folder / "request.json").write_text(json.dumps(request))
+        (folder / "request.json").write_text(json.dumps({"run": run, "job": job}))
         with (folder / "log").open("wb") as log:
             # A session of its own: the end of the connection's session does not reach it.
             runner = subprocess.Popen(
@@ -47,20 +56,22 @@ def start(folder: Path, request: dict[str, Any]) -> str:
         return "running"
 
 
-def poll(folder: Path, offset: int) -> dict[str, Any]:
+def poll(folder: Path, offset: int) -> Polled:
     """Its state, what the log says behind `offset`, and the record when it is done."""
-    now = state(folder)
-    answer: dict[str, Any] = {"state": now, "log": "", "offset": offset, "time_s": time.time()}
+    now, time_s, said = state(folder), time.time(), b""
     with contextlib.suppress(FileNotFoundError), (folder / "log").open("rb") as log:
         log.seek(offset)
-        text = log.read(LOG_BYTES)
-        answer |= {"log": text.decode("utf-8", "replace"), "offset": offset + len(text)}
-    if now == "done":
-        answer["record"] = json.loads((folder / "out.json").read_text())
-    return answer
+        said = log.read(LOG_BYTES)
+    return {
+        "state": now,
+        "log": said.decode("utf-8", "replace"),
+        "offset": offset + len(said),
+        "time_s": time_s,
+        "record": (folder / "out.json").read_text() if now == "done" else None,
+    }
 
 
-def state(folder: Path) -> str:
+def state(folder: Path) -> State:
     """`none`, `running` (or waiting for its turn), `done`, or `gone`: it died without a record."""
     if (folder / "out.json").exists():
         return "done"
@@ -126,8 +137,7 @@ def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
     request = json.loads((place / "request.json").read_text())
-    run = block.run if "turns" in request else cell.run
-    record = run(request, log=lambda line: print(line, file=sys.stderr, flush=True))
+    record = import_module(request["run"]).run(request["job"], log=to_stderr)
     partial = place / "out.json.part"
     partial.write_text(json.dumps(record))
     partial.replace(place / "out.json")

@@ -6,8 +6,10 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmpi.engine.records import Memory
 
-def untouched(peak_rss_bytes: int | None) -> dict[str, int | None]:
+
+def untouched(peak_rss_bytes: int | None) -> Memory:
     """The memory of something that was not measured yet, see `watching`.
 
     Args:
@@ -21,13 +23,13 @@ def untouched(peak_rss_bytes: int | None) -> dict[str, int | None]:
 
 
 @contextlib.contextmanager
-def watching(memory: dict[str, int | None]) -> Iterator[None]:
+def watching(memory: Memory) -> Iterator[None]:
     """Add to `memory` what the block needs; other measurements ran in the same process."""
     with contextlib.suppress(OSError):  # where it is not allowed, the peak is all of them's
         Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back, see proc(5)
     faults = major_faults()
     yield
-    memory["major_faults"] = (memory["major_faults"] or 0) + major_faults() - faults
+    memory["major_faults"] = memory["major_faults"] + major_faults() - faults
     memory["peak_rss_bytes"] = _larger(memory["peak_rss_bytes"], status_bytes("VmHWM"))
     memory["swap_bytes"] = _larger(memory["swap_bytes"], status_bytes("VmSwap"))
 

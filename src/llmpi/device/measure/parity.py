@@ -8,17 +8,18 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.device.records import ModelFile, PredictRequest
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.records import Failed, Position, Predicted
 from llmpi.engine.supervise import Death, supervise
 
 BATCH_TOKENS, BATCHES = 64, 3
@@ -30,16 +31,11 @@ TIMEOUT_S = 3600
 """A model that fits is done in a minute; one that does not is read from storage 35 times."""
 
 
-def predict(job: dict[str, Any]) -> dict[str, Any]:
+def predict(job: ModelFile) -> Predicted:
     """The most likely next tokens behind each token of the text, whatever was predicted before.
 
-    Args:
-        job: `gguf`, and `threads`, by default one per processor.
-
     Returns:
-        Record with the `tokens`, and for each what is predicted behind it, `positions`: the `TOP`
-        most likely tokens, their `logprobs` (natural logarithms, falling) and `rest_logprob`, that
-        of all other tokens together. Six significant digits.
+        Each position with the `TOP` most likely tokens, in six significant digits.
 
     Raises:
         EngineError: the model cannot be loaded, or what it computes are no numbers.
@@ -60,7 +56,7 @@ def predict(job: dict[str, Any]) -> dict[str, Any]:
         "tokens": tokens,
         "tokens_sha256": hashlib.sha256(json.dumps(tokens).encode()).hexdigest(),
         "positions": positions,
-        "settings": asdict(settings),
+        "settings": settings.record(),
         "engine": engine_info.describe(),
         "machine": environment.machine(),
     }
@@ -75,7 +71,7 @@ def pieces(tokens: Sequence[int]) -> Iterator[Sequence[int]]:
         yield [token]
 
 
-def most_likely(logits: np.ndarray, count: int) -> dict[str, Any]:
+def most_likely(logits: np.ndarray, count: int) -> Position:
     """A distribution, given by the logits of all tokens, as its head and the sum of its tail.
 
     Raises:
@@ -96,12 +92,11 @@ def most_likely(logits: np.ndarray, count: int) -> dict[str, Any]:
 
 
 def run(
-    request: dict[str, Any], *, log: Callable[[str], None], owner: IO[str] | None = None
-) -> dict[str, Any]:
+    request: PredictRequest, *, log: Callable[[str], None], owner: IO[str] | None = None
+) -> Predicted | Failed:
     """Predict here, when the machine is free; a dead engine is a result.
 
     Args:
-        request: what `predict` takes, and `what` it is for.
         log: called with each line of what is said meanwhile.
         owner: a stream whose end means that the work is not wanted any more.
 
@@ -112,12 +107,18 @@ def run(
         return supervised(request, log=log, owner=owner)
 
 
-def supervised(job: dict[str, Any], **how: Any) -> dict[str, Any]:
-    """`predict` in a process of its own; `how` as `supervise` takes it."""
-    outcome = supervise(__name__, job, timeout_s=TIMEOUT_S, **how)
+def supervised(
+    job: ModelFile, *, log: Callable[[str], None], owner: IO[str] | None = None
+) -> Predicted | Failed:
+    """`predict` in a process of its own, see `supervise`."""
+    outcome = supervise(__name__, job, writes=Predicted, timeout_s=TIMEOUT_S, log=log, owner=owner)
     if isinstance(outcome, Death):
-        tail = {"log_tail": outcome.tail}
-        return {"status": "failed", "stage": "parity", "reason": outcome.reason, **tail}
+        return {
+            "status": "failed",
+            "stage": "parity",
+            "reason": outcome.reason,
+            "log_tail": outcome.tail,
+        }
     return outcome
 
 

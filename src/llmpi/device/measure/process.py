@@ -8,44 +8,31 @@ import random
 import resource
 import sys
 import time
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from llmpi.device.machine import environment
 from llmpi.device.measure import concurrent
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.memory import status_bytes
-from llmpi.device.measure.single import Workload, context_tokens, fixed_tokens
+from llmpi.device.measure.single import Single, context_tokens, fixed_tokens
+from llmpi.device.records import SessionRequest, TurnJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
-
-NOT_THE_ENGINES = ("omp_wait_policy", "prompt_lookup")
-"""Fields of a runtime that are no `Settings`."""
+from llmpi.engine.records import ConcurrentWorkload, Cooled, LoadedSession, Runtime, SingleWorkload
 
 
-def measure(job: dict[str, Any]) -> dict[str, Any]:
+def measure(job: SessionRequest) -> LoadedSession:
     """A session: rest, load, warm-up, then every repetition of every workload in a random order.
-
-    Args:
-        job: `gguf`; `workloads` (id -> fields of a workload of `llmpi.study`); `runtime` (fields
-            of `llmpi.study.Runtime`); `threads`, where the runtime says none, by default one per
-            processor; `rest` (`cool_below_c`, `cool_limit_s` and `idle_s` of a device); `what` it
-            is, which also seeds the order.
-
-    Returns:
-        Record with the conditions of the session, and what the `record` of each of its `workloads`
-        says, of `Workload` or `Concurrent`.
 
     Raises:
         EngineError: the model cannot be loaded as asked.
     """
     gguf, settings, rest = Path(job["gguf"]), settings_of(job), job["rest"]
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
-    idle = [time.monotonic(), time.monotonic() + rest["idle_s"]]
+    resting = time.monotonic()
     time.sleep(rest["idle_s"])
     before = environment.conditions()
     if settings.mlock:
@@ -60,8 +47,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             _check_locked(gguf)
         peak = status_bytes("VmHWM")
         workloads = {
-            name: _workload(engine, name, spec, peak, job["runtime"]["prompt_lookup"])
-            for name, spec in job["workloads"].items()
+            name: _workload(engine, name, asked, peak, job["runtime"])
+            for name, asked in job["workloads"].items()
         }
         for workload in workloads.values():
             workload.warm_up()
@@ -74,11 +61,15 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         locked = status_bytes("VmLck")
     return {
         "status": "ok",
-        "settings": asdict(settings) | {key: job["runtime"][key] for key in NOT_THE_ENGINES},
+        "settings": {
+            **settings.record(),
+            "omp_wait_policy": job["runtime"]["omp_wait_policy"],
+            "prompt_lookup": job["runtime"]["prompt_lookup"],
+        },
         "load": {"cold_s": cold_load_s, "warm_s": warm_load_s, "locked_bytes": locked},
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
-        "idle": idle if rest["idle_s"] else None,
+        "idle": (resting, resting + rest["idle_s"]) if rest["idle_s"] else None,
         "cooled": cooled,
         "environment": {
             "machine": environment.machine(),
@@ -90,18 +81,22 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workload(
-    engine: Engine, name: str, spec: dict[str, Any], peak: int | None, lookup: dict[str, int] | None
-) -> Workload | Concurrent:
-    if spec["kind"] == "concurrent":
-        return Concurrent(engine, name, spec, peak)
-    return Workload(engine, name, spec, peak, PromptLookup(**lookup) if lookup else None)
+    engine: Engine,
+    name: str,
+    asked: SingleWorkload | ConcurrentWorkload,
+    peak: int | None,
+    runtime: Runtime,
+) -> Single | Concurrent:
+    if asked["kind"] == "concurrent":
+        return Concurrent(engine, name, asked, peak)
+    return Single(engine, name, asked, peak, lookup_of(runtime))
 
 
-def _least_context(spec: dict[str, Any]) -> int:
+def _least_context(asked: SingleWorkload | ConcurrentWorkload) -> int:
     """Tokens of context without which nothing of a workload can be measured."""
-    if spec["kind"] == "concurrent":
-        return concurrent.context_tokens(spec, spec["conversations"][0])
-    return context_tokens(spec)
+    if asked["kind"] == "concurrent":
+        return concurrent.context_tokens(asked, asked["conversations"][0])
+    return context_tokens(asked)
 
 
 def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[str, int | None]]:
@@ -110,12 +105,25 @@ def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[st
     return random.Random(f"llmpi order {seed}").sample(every, len(every))
 
 
-def settings_of(job: dict[str, Any]) -> Settings:
+def settings_of(job: SessionRequest | TurnJob) -> Settings:
     """The engine's settings of a job: what its `runtime` leaves open is filled in."""
-    own = {field.name for field in fields(Settings)}
-    runtime = {key: value for key, value in job["runtime"].items() if key in own}
-    threads = runtime["threads"] or job["threads"] or environment.machine()["processors"]
-    return Settings(**{**runtime, "threads": threads})
+    runtime = job["runtime"]
+    return Settings(
+        threads=runtime["threads"] or job["threads"] or environment.machine()["processors"],
+        batch_tokens=runtime["batch_tokens"],
+        ubatch_tokens=runtime["ubatch_tokens"],
+        kv_cache=runtime["kv_cache"],
+        flash_attention=runtime["flash_attention"],
+        mmap=runtime["mmap"],
+        mlock=runtime["mlock"],
+        repack=runtime["repack"],
+    )
+
+
+def lookup_of(runtime: Runtime) -> PromptLookup | None:
+    """What drafts tokens, where that is asked for."""
+    asked = runtime["prompt_lookup"]
+    return PromptLookup(**asked) if asked else None
 
 
 def _raise_lock_limit() -> None:
@@ -151,7 +159,7 @@ def load_and_decode(gguf: Path, settings: Settings, context_tokens: int) -> floa
         return time.perf_counter() - start
 
 
-def cool_down(below_c: float | None, limit_s: float) -> dict[str, Any] | None:
+def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
     """Wait until the machine is cool: how long that took, and whether it is now."""
     if below_c is None:
         return None

@@ -2,37 +2,52 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
 from llmpi.device.machine.energy import Samples, add_energy, measured
 from llmpi.device.machine.limits import limited
-from llmpi.device.machine.meters import ON_DEVICE
-from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, power, read, sampling
-from llmpi.device.measure.concurrent import NOT_TRIED
+from llmpi.device.machine.meters import is_here
+from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, power, read, sampling
+from llmpi.device.measure import concurrent
+from llmpi.device.records import Meter, SessionAnswer, SessionRequest
 from llmpi.engine import info as engine_info
+from llmpi.engine.records import (
+    Bandwidth,
+    Cell,
+    Circumstances,
+    ConcurrentRepetition,
+    ConcurrentWorkload,
+    Environment,
+    FailedCell,
+    FailedSession,
+    LoadedSession,
+    Repetition,
+    Sampled,
+)
 from llmpi.engine.supervise import Death, supervise
 
-SAMPLED = {
-    "p": "power_w",
-    "e": "energy_j",
-    "c": "temperature_c",
-    "f": "frequency_hz",
-    "th": "throttled",
-}
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of a measurement, and what ends it; see `supervise`."""
+
+    log: Callable[[str], None]
+    owner: IO[str] | None
+    groups: Sequence[Path]
 
 
 def run(
-    request: dict[str, Any], *, log: Callable[[str], None], owner: IO[str] | None = None
-) -> dict[str, Any]:
+    request: SessionRequest, *, log: Callable[[str], None], owner: IO[str] | None = None
+) -> SessionAnswer:
     """Measure, when the machine is free; the record, in which a dead engine is a result.
 
     Args:
-        request: what `llmpi.device.measure.process` takes, and `meter` and `limits` as in the
-        config. log: called with each line of what is said meanwhile.
+        log: called with each line of what is said meanwhile.
         owner: a stream whose end means that the work is not wanted any more.
 
     Raises:
@@ -44,15 +59,15 @@ def run(
         tempfile.TemporaryDirectory(prefix="llmpi-") as folder,
         limited(request["limits"]) as groups,
     ):
-        profile = supervise("llmpi.device.measure.bandwidth", request, log=log)
+        profile = supervise("llmpi.device.measure.bandwidth", request, writes=Bandwidth, log=log)
         out = Path(folder) / "samples"
         started = time.monotonic()
         with sampling(request["meter"], out):
-            record = _session(request, log=log, owner=owner, groups=groups)
+            record = _session(request, Watch(log, owner, groups))
         samples = read(out)
-    if record["status"] != "ok":
+    if record["status"] == "failed":
         return record
-    _mark(record, [sample for sample in samples if sample.get("th")])
+    _mark(record, [sample["t"] for sample in samples if sample.get("th")])
     found = _power(samples, request["meter"], started)
     if found is not None:
         add_energy(record, found, request["meter"])
@@ -61,89 +76,116 @@ def run(
         "samples": _columns(samples),
         "bandwidth": None if isinstance(profile, Death) else profile,
         "limits": request["limits"],
-        "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time()},
+        "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time(), "ahead_s": 0.0},
     }
 
 
-def _session(request: dict[str, Any], **how: Any) -> dict[str, Any]:
+def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSession:
     """All workloads in one process; each in its own where one of them killed the engine."""
     workloads, policy = request["workloads"], request["runtime"]["omp_wait_policy"]
     outcome = supervise(
         "llmpi.device.measure.process",
         request,
+        writes=LoadedSession,
+        log=watch.log,
         timeout_s=sum(workload["timeout_s"] for workload in workloads.values()),
+        owner=watch.owner,
+        groups=watch.groups,
         environment={"OMP_WAIT_POLICY": policy} if policy else None,
-        **how,
     )
     if not isinstance(outcome, Death):
         return outcome
     if len(workloads) > 1:
-        how["log"](f"llmpi: {outcome.reason}; measuring each workload by itself")
-        return _together(
-            {w: _session({**request, "workloads": {w: workloads[w]}}, **how) for w in workloads}
-        )
-    [(name, spec)] = workloads.items()
-    if len(spec.get("conversations", [])) > 1:
-        how["log"](f"llmpi: {outcome.reason}; measuring with fewer conversations")
-        return _with_fewer(request, name, outcome.reason, how)
-    died = {
+        watch.log(f"llmpi: {outcome.reason}; measuring each workload by itself")
+        each: list[SessionRequest] = [
+            {**request, "workloads": {w: asked}} for w, asked in workloads.items()
+        ]
+        return _together([_session(one, watch) for one in each])
+    [(name, asked)] = workloads.items()
+    if asked["kind"] == "concurrent" and len(asked["conversations"]) > 1:
+        watch.log(f"llmpi: {outcome.reason}; measuring with fewer conversations")
+        return _with_fewer(request, name, asked, outcome.reason, watch)
+    cell: FailedCell = {
         "status": "failed",
         "stage": "benchmark",
         "reason": outcome.reason,
         "log_tail": outcome.tail,
+        "workload": asked,
+        "levels": [],
     }
-    machine = {"machine": environment.machine(), "engine": engine_info.describe()}
-    cells = {name: {**died, "workload": spec}}
-    return {**died, "environment": machine, "workloads": cells}
+    return {
+        "status": "failed",
+        "stage": "benchmark",
+        "reason": outcome.reason,
+        "log_tail": outcome.tail,
+        "environment": {"machine": environment.machine(), "engine": engine_info.describe()},
+        "workloads": {name: cell},
+    }
 
 
 def _with_fewer(
-    request: dict[str, Any], name: str, reason: str, how: dict[str, Any]
-) -> dict[str, Any]:
+    request: SessionRequest, name: str, asked: ConcurrentWorkload, reason: str, watch: Watch
+) -> LoadedSession | FailedSession:
     """Conversations side by side that killed the engine: again, without the largest number.
 
     It is the one to blame where the others live, since it takes the most memory.
     """
-    spec = request["workloads"][name]
-    *fewer, most = spec["conversations"]
-    asked = {name: {**spec, "conversations": fewer}}
-    session = _session({**request, "workloads": asked}, **how)
-    cell = session["workloads"][name]
-    cell["workload"] = spec
-    if cell["status"] == "ok":
-        lived = all(level["status"] == "ok" for level in cell["levels"])
-        ended = {"status": "failed", "reason": reason} if lived else NOT_TRIED
-        cell["levels"].append({"conversations": most, **ended})
+    *fewer, most = asked["conversations"]
+    less: ConcurrentWorkload = {**asked, "conversations": fewer}
+    session = _session({**request, "workloads": {name: less}}, watch)
+    for cell in session.get("workloads", {}).values():
+        if cell["status"] == "failed":
+            cell["workload"] = asked
+        elif cell["kind"] == "concurrent":
+            cell["workload"] = asked
+            lived = all(level["status"] == "ok" for level in cell["levels"])
+            lost = concurrent.lost(most, reason) if lived else concurrent.not_tried(most)
+            cell["levels"].append(lost)
     return session
 
 
-def _together(sessions: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Sessions of one workload each as one, in which each workload brings its own conditions."""
-    cells = {}
-    for name, session in sessions.items():
-        conditions = {key: value for key, value in session.items() if key != "workloads"}
-        cells[name] = {**conditions, **session["workloads"][name]}
-    lived = [session for session in sessions.values() if session["status"] == "ok"]
-    return {**(lived or list(sessions.values()))[0], "workloads": cells}
+def _together(
+    sessions: Sequence[LoadedSession | FailedSession],
+) -> LoadedSession | FailedSession:
+    """Sessions of one workload each as one, in which each workload brings its own circumstances."""
+    cells: dict[str, Cell] = {}
+    for session in sessions:
+        for name, cell in session.get("workloads", {}).items():
+            if session["status"] == "ok" and cell["status"] == "ok":
+                cell["apart"] = _circumstances(session)
+            cells[name] = cell
+    if lived := [session for session in sessions if session["status"] == "ok"]:
+        return {**lived[0], "workloads": cells}
+    died = [session for session in sessions if session["status"] == "failed"]
+    failed = {name: cell for name, cell in cells.items() if cell["status"] == "failed"}
+    return {**died[0], "workloads": failed}
 
 
-def _mark(record: dict[str, Any], throttled: list[dict[str, Any]]) -> None:
+def _circumstances(session: LoadedSession) -> Circumstances:
+    return {
+        "settings": session["settings"],
+        "load": session["load"],
+        "order": session["order"],
+        "idle": session["idle"],
+        "cooled": session["cooled"],
+        "environment": session["environment"],
+    }
+
+
+def _mark(record: LoadedSession, throttled: Sequence[float]) -> None:
     """Name what a measurement suffered from; see docs/methodology.md.
 
     Args:
-        throttled: the samples in which the firmware says so.
+        throttled: when the firmware says so.
     """
-    for cell, part in measured(record):
-        depths = [r for depth in part.get("depths", []) for r in depth["repetitions"]]
-        repetitions = [*part["repetitions"], *depths]
-        conditions = cell.get("environment", record["environment"])
-        part["marks"] = []
-        if _throttled_meanwhile(conditions) or any(
-            repetition["start_s"] - FIRMWARE_EVERY_S
-            < sample["t"]
-            < _end(repetition) + FIRMWARE_EVERY_S
+    for cell, part, _ in measured(record):
+        depths = cell["depths"] if cell["kind"] == "single" else []
+        repetitions: list[Repetition | ConcurrentRepetition] = [*part["repetitions"]]
+        repetitions += [repetition for depth in depths for repetition in depth["repetitions"]]
+        if _throttled_meanwhile((cell["apart"] or record)["environment"]) or any(
+            repetition["start_s"] - FIRMWARE_EVERY_S < at < _end(repetition) + FIRMWARE_EVERY_S
             for repetition in repetitions
-            for sample in throttled
+            for at in throttled
         ):
             part["marks"].append("throttled")
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
@@ -151,33 +193,33 @@ def _mark(record: dict[str, Any], throttled: list[dict[str, Any]]) -> None:
             part["marks"].append("memory-bound: overflow")
 
 
-def _throttled_meanwhile(conditions: dict[str, Any]) -> bool:
+def _throttled_meanwhile(environment: Environment) -> bool:
     """Whether the firmware says so before or after, or remembers something new since."""
-    before, after = conditions["before"]["throttled"], conditions["after"]["throttled"]
+    before, after = environment["before"]["throttled"], environment["after"]["throttled"]
     if not before or not after:
         return False
     new = set(after["since_boot"]) - set(before["since_boot"])
     return bool(before["now"] or after["now"] or new)
 
 
-def _end(repetition: dict[str, Any]) -> float:
-    return float(repetition["start_s"] + repetition["ttft_s"] + sum(repetition["itl_s"]))
+def _end(repetition: Repetition | ConcurrentRepetition) -> float:
+    return repetition["start_s"] + repetition["ttft_s"] + sum(repetition["itl_s"])
 
 
-def _power(
-    samples: list[dict[str, Any]], meter: dict[str, Any], started: float
-) -> Samples | str | None:
+def _power(samples: list[Sample], meter: Meter, started: float) -> Samples | str | None:
     """What the meter said, or why nothing; None where the workstation reads it."""
-    if meter["kind"] in ON_DEVICE:
+    if is_here(meter):
         return power(samples)
     if meter["kind"] == "constant":
         return Samples([started, time.monotonic()], [meter["power_w"]] * 2, [])
     return "the device has no meter" if meter["kind"] == "none" else None
 
 
-def _columns(samples: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
-    """name -> [[seconds of the monotonic clock, value], ...]."""
+def _columns(samples: Sequence[Sample]) -> Sampled:
     return {
-        name: [[sample["t"], sample[key]] for sample in samples if sample.get(key) is not None]
-        for key, name in SAMPLED.items()
+        "power_w": [(s["t"], s["p"]) for s in samples if "p" in s],
+        "energy_j": [(s["t"], s["e"]) for s in samples if "e" in s],
+        "temperature_c": [(s["t"], c) for s in samples if (c := s.get("c")) is not None],
+        "frequency_hz": [(s["t"], f) for s in samples if (f := s.get("f")) is not None],
+        "throttled": [(s["t"], th) for s in samples if (th := s.get("th")) is not None],
     }

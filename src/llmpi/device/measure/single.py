@@ -5,24 +5,23 @@ Nothing but decoding and sampling happens between the clocks.
 
 import random
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from llmpi.device.measure.memory import untouched, watching
 from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
+from llmpi.engine.records import ConcurrentRepetition, Repetition, SingleCell, SingleWorkload
 
 STEADY_WITHIN = 0.03
 
 
-class Workload:
-    """A workload and what was measured of it so far.
+class Single:
+    """A workload of one conversation and what was measured of it so far.
 
     Args:
         name: its id.
-        spec: the fields of `llmpi.study.Workload`.
         load_peak_bytes: peak RSS of loading the model, which every workload needs.
         lookup: what drafts tokens, where the runtime asks for it.
     """
@@ -31,29 +30,29 @@ class Workload:
         self,
         engine: Engine,
         name: str,
-        spec: dict[str, Any],
+        asked: SingleWorkload,
         load_peak_bytes: int | None,
         lookup: PromptLookup | None = None,
     ) -> None:
         self.name = name
-        self._engine, self._spec, self._lookup = engine, spec, lookup
+        self._engine, self._asked, self._lookup = engine, asked, lookup
         self._output: list[int] = []
         self._forced: list[int] | None = None
-        if spec["sampling"] == "none":
-            self._forced = fixed_tokens(engine.vocab_tokens, spec["output_tokens"], seed=1)
-        self._warmup: list[dict[str, Any]] = []
-        self._done: dict[int | None, list[dict[str, Any]]] = {None: []}
-        self._done |= {depth: [] for depth in spec["depths"]}
-        self._sustained: list[list[float]] = []
+        if asked["sampling"] == "none":
+            self._forced = fixed_tokens(engine.vocab_tokens, asked["output_tokens"], seed=1)
+        self._warmup: list[Repetition] = []
+        self._done: dict[int | None, list[Repetition]] = {None: []}
+        self._done |= {depth: [] for depth in asked["depths"]}
+        self._sustained: list[tuple[float, float]] = []
         self._memory = untouched(load_peak_bytes)
 
     def arms(self) -> list[tuple[str, int | None]]:
         """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
-        return [(self.name, depth) for depth in self._done] * self._spec["repetitions"]
+        return [(self.name, depth) for depth in self._done] * self._asked["repetitions"]
 
     def warm_up(self) -> None:
         """Until two repetitions in a row agree, within the bounds the workload sets."""
-        least, limit = self._spec["warmup"], self._spec["warmup_limit"]
+        least, limit = self._asked["warmup"], self._asked["warmup_limit"]
         while len(self._warmup) < least or (
             self._warmup and len(self._warmup) < limit and not steady(self._warmup)
         ):
@@ -69,8 +68,8 @@ class Workload:
         say(f"[{progress}] {self.name}{behind}: {rates}")
 
     def sustain(self) -> None:
-        """Generate for `sustained_s`: [start of each stretch, its tokens per second], about 1 s."""
-        seconds = self._spec["sustained_s"]
+        """Generate for `sustained_s`, in stretches of about a second."""
+        seconds = self._asked["sustained_s"]
         if not seconds:
             return
         prompt = self._ready(None)
@@ -84,62 +83,55 @@ class Workload:
                 tokens += 1
                 now = time.monotonic()
                 if now - mark >= 1:
-                    self._sustained.append([mark, tokens / (now - mark)])
+                    self._sustained.append((mark, tokens / (now - mark)))
                     mark, tokens = now, 0
                     if mark - start >= seconds:
                         break
         first, last = self._sustained[0][1], self._sustained[-1][1]
         say(f"{self.name}: {seconds:g} s sustained: tg {first:.1f} t/s first, {last:.1f} last")
 
-    def record(self) -> dict[str, Any]:
-        """What was measured, times in seconds; see `_once` for a repetition.
-
-        `output` are the tokens that the last one behind the workload's own prompt generated: an
-        engine says the same each time.
-        """
-        depths = [
-            {"depth_tokens": depth, "repetitions": done}
-            for depth, done in self._done.items()
-            if depth is not None
-        ]
+    def record(self) -> SingleCell:
+        """What was measured."""
         return {
             "status": "ok",
-            "workload": self._spec,
-            "context_tokens": context_tokens(self._spec),
+            "kind": "single",
+            "workload": self._asked,
+            "apart": None,
+            "context_tokens": context_tokens(self._asked),
             "warmup": self._warmup,
             "steady": steady(self._warmup),
             "repetitions": self._done[None],
-            "depths": depths,
+            "depths": [
+                {"depth_tokens": depth, "repetitions": done}
+                for depth, done in self._done.items()
+                if depth is not None
+            ],
             "sustained": self._sustained,
             "memory": self._memory,
             "output": self._output,
+            "marks": [],
+            "energy": None,
         }
 
     def _ready(self, depth: int | None) -> list[int]:
         """The prompt, before an empty context of the workload's own size."""
-        if depth is None and self._spec["prompt"] == "passage":
-            prompt = passage(self._engine, self._spec["prompt_tokens"])
+        if depth is None and self._asked["prompt"] == "passage":
+            prompt = passage(self._engine, self._asked["prompt_tokens"])
         else:
-            count = self._spec["prompt_tokens"] if depth is None else depth
+            count = self._asked["prompt_tokens"] if depth is None else depth
             prompt = fixed_tokens(self._engine.vocab_tokens, count)
-        if self._engine.resize(context_tokens(self._spec)):
+        if self._engine.resize(context_tokens(self._asked)):
             # A new context's memory is there once it is written: not on the measurement's time.
             self._engine.decode(prompt[: self._engine.ubatch_tokens])
             self._engine.synchronize()
             self._engine.keep(0)
         return prompt
 
-    def _once(self, depth: int | None) -> dict[str, Any]:
+    def _once(self, depth: int | None) -> Repetition:
         """One repetition on an empty context.
 
         The first token comes out of the prompt's own logits; each of the timed steps decodes one
-        token and, unless tokens are forced, samples the next. With prompt lookup a step may give
-        several tokens: they are there at the same time, so that all but the first took none.
-
-        Returns:
-            `start_s` (of the monotonic clock, which is the samplers'), `pp_s` (the whole prompt),
-            `ttft_s` (prompt and first token), `itl_s` (one per generated token); with prompt lookup
-            `steps`, `drafted` and `accepted`.
+        token and, unless tokens are forced, samples the next.
         """
         engine = self._engine
         prompt = self._ready(depth)
@@ -158,17 +150,20 @@ class Workload:
             last = now
         if depth is None:
             self._output = [token, *output]
-        return {
+        repetition: Repetition = {
             "start_s": start / 1e9,
             "pp_s": (prompt_done - start) / 1e9,
             "ttft_s": (first_token - start) / 1e9,
             "itl_s": [ns / 1e9 for ns in itl_ns],
-            **(self._lookup.counts() if self._lookup and self._forced is None else {}),
         }
+        if (lookup := self._lookup) and self._forced is None:
+            repetition["steps"] = lookup.steps
+            repetition["drafted"], repetition["accepted"] = lookup.drafted, lookup.accepted
+        return repetition
 
     def _steps(self, prompt: list[int], token: int) -> Iterator[list[int]]:
         """Generate behind the prompt and its first token: what each decoding gives."""
-        engine, left = self._engine, self._spec["output_tokens"]
+        engine, left = self._engine, self._asked["output_tokens"]
         if self._forced is not None:
             for forced in self._forced:
                 engine.decode([forced])
@@ -186,19 +181,19 @@ class Workload:
                 token = engine.greedy()
                 yield [token]
 
-    def _rates(self, repetition: dict[str, Any], depth: int | None) -> str:
+    def _rates(self, repetition: Repetition, depth: int | None) -> str:
         itl = repetition["itl_s"]
-        pp_tps = (depth or self._spec["prompt_tokens"]) / repetition["pp_s"]
+        pp_tps = (depth or self._asked["prompt_tokens"]) / repetition["pp_s"]
         return f"pp {pp_tps:.1f} t/s, tg {len(itl) / sum(itl):.1f} t/s"
 
 
-def context_tokens(spec: dict[str, Any]) -> int:
+def context_tokens(asked: SingleWorkload) -> int:
     """Tokens of context a workload needs, or asks for."""
-    longest = max(spec["prompt_tokens"], *spec["depths"], 0) + spec["output_tokens"]
-    return spec["context_tokens"] or longest
+    longest = max(asked["prompt_tokens"], *asked["depths"], 0) + asked["output_tokens"]
+    return asked["context_tokens"] or longest
 
 
-def steady(warmup: list[dict[str, Any]]) -> bool:
+def steady(warmup: Sequence[Repetition] | Sequence[ConcurrentRepetition]) -> bool:
     """Whether the last two repetitions of the warm-up agree on tg."""
     if len(warmup) < 2:
         return False

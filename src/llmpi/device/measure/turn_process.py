@@ -10,51 +10,41 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from llmpi.device.measure import parity
 from llmpi.device.measure.memory import status_bytes
-from llmpi.device.measure.process import settings_of
-from llmpi.device.measure.single import Workload, context_tokens, fixed_tokens
+from llmpi.device.measure.process import lookup_of, settings_of
+from llmpi.device.measure.single import Single, context_tokens, fixed_tokens
+from llmpi.device.records import TurnJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError
-from llmpi.engine.prompt_lookup import PromptLookup
+from llmpi.engine.records import Output, Position, SingleWorkload, Turn
 
 TEACHER_FORCED_TOKENS = 96
 WARM_UP_TOKENS = 4
 
 
-def turn(job: dict[str, Any]) -> dict[str, Any]:
+def turn(job: TurnJob) -> Turn:
     """Every repetition of every workload in a random order, and what is predicted if asked for.
-
-    Args:
-        job: `gguf`, `threads`, `runtime` and `workloads` as of `llmpi.device.measure.process`;
-            `repetitions` of each workload; `seed` of their order; `check`, whether `output` is
-            wanted.
-
-    Returns:
-        Record: for each workload its `repetitions` (`Workload`), `peak_rss_bytes`, `output` (see
-        there), `took_s` with everything.
 
     Raises:
         EngineError: the engine refuses these settings.
     """
     started = time.monotonic()
-    specs = {name: _once(spec, job["repetitions"]) for name, spec in job["workloads"].items()}
-    widest = max(map(context_tokens, specs.values()))
+    asked = {name: _once(one, job["repetitions"]) for name, one in job["workloads"].items()}
+    widest = max(map(context_tokens, asked.values()))
     with Engine(Path(job["gguf"]), settings_of(job), context_tokens=widest) as engine:
         _touch_all(engine)
         peak = status_bytes("VmHWM")
-        asked = job["runtime"]["prompt_lookup"]
-        lookup = PromptLookup(**asked) if asked else None
-        workloads = {n: Workload(engine, n, spec, peak, lookup) for n, spec in specs.items()}
+        lookup = lookup_of(job["runtime"])
+        workloads = {n: Single(engine, n, one, peak, lookup) for n, one in asked.items()}
         every = [name for name in workloads for _ in range(job["repetitions"])]
         order = random.Random(f"llmpi turn {job['seed']}").sample(every, len(every))
         for i, name in enumerate(order):
             workloads[name].repeat(None, f"{i + 1}/{len(order)}")
         records = {name: workload.record() for name, workload in workloads.items()}
-        prompt_tokens = max(spec["prompt_tokens"] for spec in specs.values())
+        prompt_tokens = max(one["prompt_tokens"] for one in asked.values())
         predicted = output(engine, prompt_tokens) if job["check"] else None
     peaks = [record["memory"]["peak_rss_bytes"] for record in records.values()]
     return {
@@ -66,22 +56,19 @@ def turn(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def output(engine: Engine, prompt_tokens: int) -> dict[str, Any]:
+def output(engine: Engine, prompt_tokens: int) -> Output:
     """What is predicted behind a prompt as long as the workloads', decoded as theirs is.
 
     The text of the parity check ends it, random tokens fill it up: batches have the shapes they
     have in use. The text's last tokens follow one by one, whatever was predicted.
-
-    Returns:
-        For each of those tokens the `positions` (see `parity.most_likely`), and the `sha256` of all
-        their logits, equal only where nothing differs at all.
     """
     text = engine.tokenize(TEXT)
     lead = max(0, prompt_tokens + TEACHER_FORCED_TOKENS - len(text))
     tokens = fixed_tokens(engine.vocab_tokens, lead) + text
     engine.resize(prompt_tokens + TEACHER_FORCED_TOKENS)
     engine.decode(tokens[:prompt_tokens])
-    positions, digest = [], hashlib.sha256()
+    positions: list[Position] = []
+    digest = hashlib.sha256()
     for token in tokens[prompt_tokens : prompt_tokens + TEACHER_FORCED_TOKENS]:
         [logits] = engine.decode_all([token])
         digest.update(logits.tobytes())
@@ -89,11 +76,11 @@ def output(engine: Engine, prompt_tokens: int) -> dict[str, Any]:
     return {"positions": positions, "sha256": digest.hexdigest()}
 
 
-def _once(spec: dict[str, Any], repetitions: int) -> dict[str, Any]:
+def _once(asked: SingleWorkload, repetitions: int) -> SingleWorkload:
     """A workload without what is not compared, in a context of the size it will have in use."""
     return {
-        **spec,
-        "context_tokens": context_tokens(spec),
+        **asked,
+        "context_tokens": context_tokens(asked),
         "repetitions": repetitions,
         "depths": [],
         "sustained_s": 0,

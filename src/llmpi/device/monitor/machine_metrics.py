@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from llmpi.device.machine import environment
+from llmpi.engine.records import Throttled
 
 
 class MachineMetrics(Collector):
@@ -53,14 +54,14 @@ class MachineMetrics(Collector):
             family.add_metric(self._values, swapped)
             yield family
 
-    def _throttled(self, said: Mapping[str, list[str]]) -> Iterator[Metric]:
+    def _throttled(self, said: Throttled) -> Iterator[Metric]:
         """The firmware's flags, each 0 or 1."""
-        meanings = {
-            "now": ("llmpi_throttled", "1 where the firmware limits the board now, by reason"),
-            "since_boot": ("llmpi_throttled_since_boot", "1 where it did so since boot, by reason"),
-        }
-        for when, (name, meaning) in meanings.items():
-            flags = {(reason,): reason in said[when] for reason in environment.THROTTLED}
+        now, since_boot = said["now"], said["since_boot"]
+        for reasons, name, meaning in (
+            (now, "llmpi_throttled", "1 where the firmware limits the board now, by reason"),
+            (since_boot, "llmpi_throttled_since_boot", "1 where it did so since boot, by reason"),
+        ):
+            flags = {(reason,): reason in reasons for reason in environment.THROTTLED}
             yield self._gauge(name, meaning, flags, "reason")
 
     def _gauge(self, name: str, meaning: str, values: Mapping[Any, Any], *own: str) -> Metric:

@@ -5,18 +5,12 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import Answer, Batching
+from llmpi.quality.records import Answer, Batching, Decoding
 
 Verdict = Literal["a better", "b better", "not distinguishable"]
 
 
 # --- a variant's answers --------------------------------------------------------------------------
-
-
-@record
-class Settings(TypedDict):
-    max_new_tokens: int
-    context_tokens: int
 
 
 @record
@@ -35,7 +29,7 @@ class AbAnswered(TypedDict):
     answers: list[Answer]
     """In the order of the prompts."""
     prompts_sha256: str
-    settings: Settings
+    settings: Decoding
     gguf_sha256: str
     chat_template_sha256: str
     engine: Engine
@@ -103,6 +97,20 @@ class ComparedPrompts(Difference):
     """None without references."""
 
 
+@record
+class Compared(TypedDict):
+    """Two variants on the same prompts."""
+
+    interval: str
+    """How the intervals were made."""
+    test: str
+    all: ComparedPrompts | None
+    """None if nothing is expected of any prompt."""
+    tags: dict[str, ComparedPrompts]
+    """Only those with expectations."""
+    prompts: list[ComparedPrompt]
+
+
 # --- and by people --------------------------------------------------------------------------------
 
 
@@ -122,11 +130,6 @@ class Key(TypedDict):
     a: str
     b: str
     prompts: dict[str, KeyOfPrompt]
-
-
-@record
-class NoKey(TypedDict):
-    """There is no sheet to judge."""
 
 
 @record
@@ -161,10 +164,13 @@ class Counted(TypedDict):
     verdict: Verdict
 
 
+UnblindedVerdict = Literal["a_better", "b_better", "tie", "both_bad"]
+
+
 @record
 class Unblinded(TypedDict):
     id: str
-    verdict: Literal["a_better", "b_better", "tie", "both_bad"]
+    verdict: UnblindedVerdict
 
 
 @record
@@ -182,17 +188,10 @@ class Judged(TypedDict):
 
 
 @record
-class ComparedPair(TypedDict):
-    """Two variants on the same prompts."""
+class ComparedPair(Compared):
+    """Two variants on the same prompts, and what people found."""
 
     status: Literal["ok"]
     a: str
     b: str
-    interval: str
-    """How the intervals were made."""
-    test: str
-    all: ComparedPrompts | None
-    """None if nothing is expected of any prompt."""
-    tags: dict[str, ComparedPrompts]
-    prompts: list[ComparedPrompt]
     judged: list[Judged]

@@ -43,7 +43,9 @@ TextOrigin = TextFile | HubText | PythonTopics
 
 
 @record
-class ScoredText(TypedDict):
+class TextIdentity(TypedDict):
+    """Which text it was."""
+
     source: TextOrigin
     sha256: str
     """Of its UTF-8 bytes."""
@@ -56,6 +58,21 @@ class Corpus(TypedDict):
     characters: int
     sha256: str
     text: str
+
+
+@record
+class Cut(TypedDict):
+    """How a text is cut into windows."""
+
+    window_tokens: int
+    chunks: int | None
+    """How many at most; None for all."""
+
+
+@record
+class CutWithin(Cut):
+    max_bytes: int
+    """How much the reference's log-probabilities may take."""
 
 
 # --- what a model makes of it ---------------------------------------------------------------------
@@ -131,7 +148,7 @@ class Windows(TypedDict):
     wanted_chunks: int
     """More than `chunks` where the reference may not take so much room."""
     positions_per_chunk: int
-    corpus: ScoredText
+    corpus: TextIdentity
     vocabulary: Vocabulary
     gguf_sha256: str
     engine: Engine

@@ -5,10 +5,7 @@ from typing import Literal, final
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import Counts, Shape
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""What a task of the harness may say: its own business."""
+from llmpi.quality.records import BatchShape, Counts, Json
 
 
 @record
@@ -97,7 +94,7 @@ class LmEvalScored(TypedDict):
     harness: str
     """Its version."""
     threads: int
-    shape: Shape
+    shape: BatchShape
     batching: list[Counts]
     """Of each kind of request that was run."""
     started: str

@@ -1,0 +1,325 @@
+"""What the workstation asks of `llmpi-device`, and what that answers: a request and an answer for
+each of its commands. What is measured is in `llmpi.engine.records`."""
+
+from typing import Literal, final
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import (
+    ConcurrentWorkload,
+    Conditions,
+    FailedSession,
+    Limits,
+    Machine,
+    MeasuredSession,
+    Runtime,
+    SingleWorkload,
+    record,
+)
+
+# --- meters, as of `llmpi.study.meters` -----------------------------------------------------------
+
+
+@record
+class NoMeter(TypedDict):
+    """No meter, no joules."""
+
+    kind: Literal["none"]
+
+
+class _Metered(TypedDict):
+    accuracy_pct: float | None
+
+
+@record
+class PmicMeter(_Metered):
+    """The Raspberry Pi 5's own power chip."""
+
+    kind: Literal["pmic"]
+    scale: float
+    offset_w: float
+    interval_s: float
+
+
+@record
+class HwmonMeter(_Metered):
+    """A sensor of the kernel's hwmon."""
+
+    kind: Literal["hwmon"]
+    chip: str
+    path: str | None
+    interval_s: float
+
+
+@record
+class RaplMeter(_Metered):
+    """The energy counter of an x86 processor package."""
+
+    kind: Literal["rapl"]
+    path: str | None
+    interval_s: float
+
+
+@record
+class ConstantMeter(_Metered):
+    """A stated wattage."""
+
+    kind: Literal["constant"]
+    power_w: float
+    idle_power_w: float | None
+
+
+@record
+class MeterElsewhere(_Metered):
+    """One that the workstation reads: of how, the device is told nothing."""
+
+    kind: Literal["tasmota", "shelly", "csv"]
+
+
+MeterHere = PmicMeter | HwmonMeter | RaplMeter
+Meter = NoMeter | MeterHere | ConstantMeter | MeterElsewhere
+
+# --- what is to be measured -----------------------------------------------------------------------
+
+
+@record
+class Cooling(TypedDict):
+    """How long to wait for a cooler machine."""
+
+    cool_below_c: float | None
+    cool_limit_s: float
+
+
+@record
+class Rest(Cooling):
+    """The same, and the rest behind it."""
+
+    idle_s: float
+
+
+@record
+class ModelFile(TypedDict):
+    """A file in the device's store, and what it is run with where nothing else is said."""
+
+    gguf: str
+    threads: int | None
+    """None for one per processor."""
+
+
+@record
+class PredictRequest(ModelFile):
+    """`predict`."""
+
+    what: str
+    """It is for, for those who wait for the machine."""
+
+
+@record
+class SessionRequest(ModelFile):
+    """`measure`: workloads, to be measured in one session."""
+
+    what: str
+    """As of `PredictRequest`; it also seeds the order."""
+    runtime: Runtime
+    workloads: dict[str, SingleWorkload | ConcurrentWorkload]
+    meter: Meter
+    rest: Rest
+    limits: Limits | None
+
+
+@record
+class TurnRequest(TypedDict):
+    """A setting of the engine, when it is its turn."""
+
+    runtime: Runtime
+    check: bool
+    """Whether what it predicts is wanted, too."""
+    timeout_s: float | None
+    """None for the block's."""
+
+
+@record
+class TurnsRequest(ModelFile):
+    """`take_turns`: settings, to be measured in the given order."""
+
+    what: str
+    workloads: dict[str, SingleWorkload]
+    repetitions: int
+    """Of each workload in each turn."""
+    turns: list[TurnRequest]
+    seed: str
+    """Of the order of a turn's repetitions."""
+    rest: Cooling
+    limits: Limits | None
+    timeout_s: float
+    """Of a turn that has none of its own."""
+
+
+@record
+class TurnJob(ModelFile):
+    """One turn, as its process is asked for it."""
+
+    runtime: Runtime
+    workloads: dict[str, SingleWorkload]
+    repetitions: int
+    seed: str
+    check: bool
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+SessionAnswer = MeasuredSession | FailedSession
+State = Literal["none", "running", "done", "gone"]
+
+
+@record
+class StartRequest(TypedDict):
+    """`start`."""
+
+    folder: str
+    """Of the job, there."""
+    run: str
+    """Module of `llmpi.device.measure` that does it."""
+    job: SessionRequest | TurnsRequest
+
+
+@record
+class PollRequest(TypedDict):
+    """`poll`."""
+
+    folder: str
+    offset: int
+    """Bytes of the log that were heard already."""
+
+
+@record
+class Started(TypedDict):
+    """`start`."""
+
+    state: State
+
+
+@record
+class Polled(TypedDict):
+    """`poll`: how a detached measurement goes."""
+
+    state: State
+    log: str
+    """What it says behind the offset that was asked for."""
+    offset: int
+    """Bytes of the log so far."""
+    time_s: float
+    """The device's clock, since 1970."""
+    record: str | None
+    """What was measured, as JSON, once it is done."""
+
+
+@record
+class Cancelled(TypedDict):
+    """`cancel`."""
+
+    ended: int
+    """How many measurements ran."""
+
+
+@record
+class Forgotten(TypedDict):
+    """`forget`."""
+
+
+@record
+class Storage(TypedDict):
+    """The medium below a path."""
+
+    free_bytes: int
+    size_bytes: int
+    medium: str | None
+    """Such as `SD card`."""
+    device: str | None
+
+
+@record
+class Look(TypedDict):
+    """What a device tells that need not have llmpi."""
+
+    machine: Machine
+    conditions: Conditions
+    storage: Storage
+    tools: dict[str, str | None]
+    """Where programs lie that are of use."""
+    time_s: float
+    """Its clock, since 1970."""
+
+
+@record
+class ExpectRequest(TypedDict):
+    """`expect`: a model file is to come."""
+
+    store: str
+    name: str
+    """Below the store's models, such as `llama/Q4_0.gguf`."""
+    size: int
+    sha256: str
+    quota: int | None
+    """Bytes that all files of llmpi may take there; None for what the disk has."""
+    fresh: bool
+    """Throw away what an earlier transfer left."""
+
+
+@record
+@final
+class Expected(TypedDict):
+    """There is room for it, or it is there."""
+
+    path: str
+    """Its final one."""
+    here: bool
+    """Whole and sound."""
+    partial: str
+    """Where to send."""
+    there: int
+    """Bytes that `partial` has."""
+    removed: list[str]
+    """Files that made room."""
+
+
+@record
+@final
+class OverQuota(TypedDict):
+    """It will never fit."""
+
+    quota: str
+    """Why, for a person."""
+
+
+@record
+@final
+class NoRoom(TypedDict):
+    """The disk is too full."""
+
+    no_room: str
+    """Why, for a person."""
+
+
+@record
+class Sound(TypedDict):
+    """`accept`, `use`: whether a file is what it should be."""
+
+    sound: bool
+
+
+@record
+@final
+class MeterReading(TypedDict):
+    """`meter`: what it shows now."""
+
+    power_w: float | None
+    counter_j: float | None
+
+
+@record
+@final
+class MeterFailure(TypedDict):
+    """It cannot be read."""
+
+    error: str

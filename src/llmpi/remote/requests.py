@@ -1,0 +1,50 @@
+"""A study's settings as a device is asked for them (`llmpi.device.records`)."""
+
+from collections.abc import Mapping
+
+from llmpi.device import records
+from llmpi.engine.records import ConcurrentWorkload, Limits, Runtime, SingleWorkload
+from llmpi.records import check
+from llmpi.study import measuring, meters
+from llmpi.study.devices import LocalDevice, MeasuredDevice, SingleDevice
+
+
+def runtime(asked: measuring.Runtime) -> Runtime:
+    """How the engine is to be run."""
+    return check(asked.model_dump_json(exclude={"tune"}), Runtime, "a runtime")
+
+
+def workloads(
+    asked: Mapping[str, measuring.Workload | measuring.ConcurrentWorkload],
+) -> dict[str, SingleWorkload | ConcurrentWorkload]:
+    """What is to be measured, by id."""
+    kind = SingleWorkload | ConcurrentWorkload
+    return {name: check(one.model_dump_json(), kind, name) for name, one in asked.items()}
+
+
+def single_workloads(asked: Mapping[str, measuring.Workload]) -> dict[str, SingleWorkload]:
+    """The same of conversations one by one."""
+    return {name: check(one.model_dump_json(), SingleWorkload, name) for name, one in asked.items()}
+
+
+def meter(asked: meters.Meter) -> records.Meter:
+    """Where the power is read: of a meter at the workstation no more than that it is one."""
+    elsewhere = isinstance(asked, meters.TasmotaMeter | meters.ShellyMeter | meters.CsvMeter)
+    told = {"kind", "accuracy_pct"} if elsewhere else None
+    return check(asked.model_dump_json(include=told), records.Meter, "a meter")
+
+
+def limits(device: SingleDevice) -> Limits | None:
+    """A smaller machine within it."""
+    asked = device.limits if isinstance(device, LocalDevice) else None
+    return {"memory": asked.memory, "cpus": asked.cpus} if asked else None
+
+
+def cooling(device: MeasuredDevice) -> records.Cooling:
+    """How long to wait for a cooler machine."""
+    return {"cool_below_c": device.cool_below_c, "cool_limit_s": device.cool_limit_s}
+
+
+def rest(device: MeasuredDevice) -> records.Rest:
+    """The same, and the rest behind it."""
+    return {**cooling(device), "idle_s": device.idle_s}

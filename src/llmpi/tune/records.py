@@ -1,0 +1,167 @@
+"""What a search for faster settings writes."""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Conditions, Cooled, Failed, PromptLookup, Runtime, Where, record
+
+Level = bool | int | str | PromptLookup | None
+"""A value of a runtime's key."""
+Changes = dict[str, tuple[Level, Level]]
+"""What differs from the base: key -> (its value, this one's)."""
+
+
+@record
+class Agreement(TypedDict):
+    """How far what is predicted changes with a setting."""
+
+    top1_pct: float
+    """Share of the positions with the same likeliest token."""
+    kl_nats: float
+    """The mean of `llmpi.quality.parity.lumped_kl`."""
+    identical: bool
+    """Whether the logits are the same to the last bit."""
+    positions: int
+
+
+@record
+class Ratio(TypedDict):
+    """A gain: of speeds, the base's seconds / this one's, with its interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+Metric = Literal["total", "pp", "tg", "ttft"]
+METRICS: tuple[Metric, ...] = ("total", "pp", "tg", "ttft")
+
+
+@record
+class MetricGain(Ratio):
+    """Of one metric of one workload; the interval is of 95 %."""
+
+    workload: str
+    metric: Metric
+
+
+@record
+class Finalist(TypedDict):
+    """A setting that was measured against the base once more."""
+
+    words: str
+    gain: Ratio | None
+    """None where it dropped out."""
+    refused: str | None
+    """Why it may not win."""
+    changes_output: bool
+    won: bool
+
+
+@record
+class Peaks(TypedDict):
+    """Peak RSS; None where the kernel does not tell."""
+
+    base: int | None
+    tuned: int | None
+
+
+@record
+class Confirmed(TypedDict):
+    """What was chosen."""
+
+    tuned: bool
+    """Whether the base was beaten beyond doubt; if not, it stays."""
+    runtime: Runtime
+    """The one to be used."""
+    changes: Changes
+    words: str
+    """The changes, for a person."""
+    changes_output: bool
+    agreement: Agreement | None
+    peak_rss_bytes: Peaks
+    gain: Ratio | None
+    metrics: list[MetricGain]
+    confidence_pct: float
+    """Of the intervals of `gain`."""
+    confirm_blocks: int
+    finalists: list[Finalist]
+
+
+@record
+class Trial(TypedDict):
+    """A setting that was tried in the search."""
+
+    changes: Changes
+    words: str
+    gain_pct: float | None
+    """None where its engine died."""
+    blocks: int
+    """In which it had a turn."""
+    refused: str | None
+    agreement: Agreement | None
+    peak_rss_bytes: int | None
+
+
+@record
+class BlockTurn(TypedDict):
+    """A setting in a block."""
+
+    changes: str
+    """For a person."""
+    seconds: dict[str, dict[Metric, float]] | None
+    """By workload, medians over the repetitions; None where its engine died."""
+    peak_rss_bytes: int | None
+    reason: str | None
+    """Why it died."""
+    cooled: Cooled | None
+
+
+Phase = Literal["noise", "search", "confirmation"]
+
+
+@record
+class Block(TypedDict):
+    """Settings in turns, shortly after one another."""
+
+    phase: Phase
+    turns: list[BlockTurn]
+    before: Conditions
+    after: Conditions
+    took_s: float
+
+
+@record
+class Searched(Confirmed):
+    """A search that came to its end."""
+
+    status: Literal["ok"]
+    stopped: str
+    """Why it ended."""
+    remaining_pct: float | None
+    """What the settings that were not tried may still gain; None where a budget ended it early."""
+    noise_pct: float
+    """The least gain that the confirmation could be expected to show."""
+    searched: dict[str, list[Level]]
+    """The levels of each key, the base's first."""
+    trials: list[Trial]
+    took_s: float
+    """Of measuring."""
+    blocks: list[Block]
+
+
+@record
+class Tuned(Searched, Where):
+    """The same of one variant on one device: `results/tune/`."""
+
+    base: Runtime
+    """Where the search started."""
+    gguf_sha256: str
+    started: str
+    """UTC, ISO 8601."""
+    ended: str
+
+
+TunedRecord = Tuned | Failed
+"""A file of `results/tune/`."""
