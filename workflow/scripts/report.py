@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from llmpi.records import read_json
+from llmpi.decide.records import Recommendation
+from llmpi.records import read
 from llmpi.report.page.write import write_page
 from llmpi.script import job
+from llmpi.summary.records import Summary
 
 
 def main(*, summary: Path, recommendation: Path, page: Path) -> None:
-    write_page(read_json(summary), read_json(recommendation), page)
+    write_page(read(summary, Summary), read(recommendation, Recommendation), page)
 
 
 if __name__ == "__main__":
