@@ -686,6 +686,7 @@ def row(
         "parity_kl_nats": None,
         "parity_reason": None,
         "gates_failed": [],
+        "parity_misses": [],
         "output_agreement_pct": None,
         "boards": [device],
     }
