@@ -33,6 +33,8 @@ from llmpi.engine.records import (
 )
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import Model
+from llmpi.quality.ab.records import AbAnswered
+from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Parity, ParitySide
 from llmpi.quality.squad.evaluate import summarize
@@ -535,6 +537,58 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
     }
 
 
+def divergence(summary: DivergenceSummary) -> DivergenceScored:
+    return {
+        "task": "divergence",
+        "status": "ok",
+        "summary": summary,
+        "window_tokens": 512,
+        "chunks": 64,
+        "available_chunks": 64,
+        "wanted_chunks": 64,
+        "positions_per_chunk": 255,
+        "corpus": {"source": {"text_file": "wiki.txt"}, "sha256": HASH},
+        "vocabulary": {"tokens": 128_256, "sha256": HASH},
+        "gguf_sha256": HASH,
+        "reference": {"gguf_sha256": HASH, "engine": engine(), "threads": 2},
+        "engine": engine(),
+        "threads": 2,
+        "batching": "4 windows of 512, n_ubatch 512",
+        "chunk_sums": [],
+        "started": STARTED,
+        "ended": ENDED,
+    }
+
+
+def answered(passed_pct: float | None) -> AbAnswered:
+    return {
+        "status": "ok",
+        "summary": {"items": 60, "judged": 60, "passed_pct": passed_pct},
+        "answers": [],
+        "prompts_sha256": HASH,
+        "settings": {"max_new_tokens": 160, "context_tokens": 4096},
+        "gguf_sha256": HASH,
+        "chat_template_sha256": HASH,
+        "engine": engine(),
+        "batching": {
+            "shape": {
+                "context_tokens": 4096,
+                "prompt_rows": (1, 512),
+                "answer_rows": (1, 8),
+                "sequences": 8,
+            },
+            "cells": 4096,
+            "parts": 1,
+            "batches": 1,
+            "rows": 1,
+            "padded_rows": 0,
+        },
+        "threads": 2,
+        "started": STARTED,
+        "ended": ENDED,
+    }
+
+
 def squad_row(
     f1_pct: float | None,
     *,
@@ -632,6 +686,7 @@ def row(
         "parity_kl_nats": None,
         "parity_reason": None,
         "gates_failed": [],
+        "parity_misses": [],
         "output_agreement_pct": None,
         "boards": [device],
     }

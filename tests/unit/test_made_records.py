@@ -10,6 +10,8 @@ import pytest
 from llmpi.engine.records import SessionRecord
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
+from llmpi.quality.ab.records import AbAnswered
+from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary, Estimate
 from llmpi.quality.records import Parity
 from llmpi.quality.squad.records import Questions, SquadScored
 from llmpi.records import check
@@ -33,6 +35,17 @@ USERS = made.concurrent_cell(
     },
     lost="no memory",
 )
+ABOUT: Estimate = {"value": 1.0, "standard_error": None}
+DIVERGED: DivergenceSummary = {
+    "perplexity": ABOUT,
+    "reference_perplexity": ABOUT,
+    "ln_perplexity_ratio": ABOUT,
+    "perplexity_ratio": ABOUT,
+    "kld_mean_nats": ABOUT,
+    "kld_median_nats": ABOUT,
+    "kld_p99_nats": ABOUT,
+    "top1_agreement_pct": ABOUT,
+}
 MADE = [
     (made.session({"chat": CHAT, "users": USERS}), SessionRecord),
     (made.failed("the engine died"), SessionRecord),
@@ -40,6 +53,8 @@ MADE = [
     (made.model(), ModelRecord),
     (made.questions(), Questions),
     (made.squad([made.item(0, 0, 1.0), made.item(1, 1, 0.0, answerable=False)]), SquadScored),
+    (made.divergence(DIVERGED), DivergenceScored),
+    (made.answered(60.0), AbAnswered),
     (made.provisioned("pi"), Provisioned),
     (made.parity("another model"), Parity),
     (made.tuned(trials=[made.trial("mmap: False", None, "it died")]), Tuned),

@@ -295,7 +295,8 @@ def _faults(
         return [{"kind": "failed", "status": row["status"], "reason": row["reason"] or ""}]
     found: list[Kill] = [{"kind": "marked", "mark": mark} for mark in row["marks"]]
     if row["parity_reason"]:
-        found.append({"kind": "parity", "reason": row["parity_reason"]})
+        misses = row["parity_misses"]
+        found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
     found += [{"kind": "gate", **gate} for gate in row["gates_failed"]]
     if task and scores.f1(row, task) is None:
         why = scores.text(row, task, "reason") or scores.text(row, task, "status")

@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from llmpi.engine.records import Mark, Tier, record
 from llmpi.quality.kind import Objection
-from llmpi.summary.records import Status
+from llmpi.summary.records import ParityMiss, Status
 
 Aim = Literal["quality", "speed", "energy", "memory"]
 Limit = Literal[
@@ -62,6 +62,7 @@ class OtherModel(TypedDict):
 
     kind: Literal["parity"]
     reason: str
+    misses: list[ParityMiss]
 
 
 @record

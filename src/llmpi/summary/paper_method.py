@@ -52,7 +52,8 @@ def differences(
     if row["lineage"] and not row["lineage"][0].startswith(("F16", "BF16", "F32", "TERNARY")):
         found.append({"key": "source", "lineage": row["lineage"]})
     if row["parity_reason"]:
-        found.append({"key": "parity", "reason": row["parity_reason"]})
+        misses = row["parity_misses"]
+        found.append({"key": "parity", "reason": row["parity_reason"], "misses": misses})
     return found
 
 

@@ -246,6 +246,23 @@ class OnDevice(TypedDict):
 
 
 @record
+class ParityMiss(TypedDict):
+    """How far a device's predictions are from the workstation's, beyond what is put up with."""
+
+    quantity: Literal["kl_nats", "top1_pct"]
+    value: float
+    limit: float
+
+
+@record
+class Transfer(OnDevice):
+    """The same with the numbers behind the reason."""
+
+    parity_misses: list[ParityMiss]
+    """Where the device computes another model; empty where it does not, or nothing was compared."""
+
+
+@record
 class TunedOutput(TypedDict):
     """Last of all columns."""
 
@@ -254,7 +271,7 @@ class TunedOutput(TypedDict):
 
 
 @record
-class Row(Cell, Speed, Roofline, CellEnergy, File, OnDevice, TunedOutput):
+class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
     quality: dict[str, TaskRow]
@@ -680,6 +697,7 @@ class ParityDiffers(TypedDict):
 
     key: Literal["parity"]
     reason: str
+    misses: list[ParityMiss]
 
 
 Differs = (

@@ -19,7 +19,7 @@ from llmpi.report.page.paper_section import (
 )
 from llmpi.report.page.sections import KindSection, kind_sections
 from llmpi.report.words.emphasis import GIB
-from llmpi.report.words.languages import WORDS
+from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import mb, number, pretty
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow, Fallbacks, Summary
@@ -49,7 +49,7 @@ def body(t: Texts, content: Content, data: Datasets, drawn: Mapping[str, Spec]) 
         headline=list(_headline(t, content.pick)),
         decisions=[words.decision(made, chosen) for made in chosen["decisions"]] if chosen else [],
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
-        failed=list(dict.fromkeys(_failed(content))),
+        failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
         sections=kind_sections(t, summary["sections"]),
         not_transferred=_one_per_variant(content),
@@ -168,13 +168,14 @@ def _changes(item: Fallbacks) -> str:
     return ", ".join(f"{change}: {count}" for change, count in item["changes"].items())
 
 
-def _failed(content: Content) -> Iterator[Failure]:
+def _failed(content: Content, words: Words) -> Iterator[Failure]:
     for row in content.rows:
         where = (row["device"], row["model"])
         if row["status"] != "ok":
             yield Failure(*where, content.variant(row), row["workload"], row["reason"] or "")
         elif row["parity_reason"]:
-            yield Failure(*where, row["quant"], "parity", row["parity_reason"])
+            why = words.parity(row["parity_reason"], row["parity_misses"])
+            yield Failure(*where, row["quant"], "parity", why)
         for task, scored in row["quality"].items():
             if scored["status"] != "ok":
                 reason = str(scored["reason"])

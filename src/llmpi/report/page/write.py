@@ -150,8 +150,8 @@ def _script_texts(t: Texts, content: Content) -> ScriptTexts:
 
 def _in_words(t: Texts, row: ClassRow) -> dict[str, str]:
     """The texts of a row's codes, by their columns."""
-    words, reason = WORDS[t.language], row["parity_reason"]
-    parity = [words.kill({"kind": "parity", "reason": reason})] if reason else []
+    words, reason, misses = WORDS[t.language], row["parity_reason"], row["parity_misses"]
+    parity = [words.kill({"kind": "parity", "reason": reason, "misses": misses})] if reason else []
     return {
         "status": t.label(row["status"]),
         "energy_tier": t.label(row["energy_tier"]),

@@ -23,7 +23,7 @@ from llmpi.decide.records import (
 from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
-from llmpi.summary.records import Differs, PredictedCell, Unlike
+from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 
 Known = Mapping[str, Candidate]
 """Candidates by id."""
@@ -61,7 +61,7 @@ def kill(found: Kill) -> str:
                 "memory-bound: overflow": "it does not fit in the memory",
             }[found["mark"]]
         case "parity":
-            return f"parity: {found['reason']}"
+            return f"parity: {parity(found['reason'], found['misses'])}"
         case "gate":
             return f"gate {gate(found)}"
         case "unscored":
@@ -94,6 +94,23 @@ def gate(found: Objection) -> str:
         return f"{name}: not scored"
     got = "no items" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
     return f"{name}: {got} < {found['at_least_pct']:g} %"
+
+
+def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
+    """Why a device's quality is not what the workstation scored.
+
+    Args:
+        reason: what is said where there are no misses.
+    """
+    if not misses:
+        return reason
+    said = [
+        f"KL divergence {miss['value']:.3g} nats > {miss['limit']:g}"
+        if miss["quantity"] == "kl_nats"
+        else f"top-1 agreement {miss['value']:.1f} % < {miss['limit']:g} %"
+        for miss in misses
+    ]
+    return f"the device computes another model: {', '.join(said)}"
 
 
 def caution(found: AnyCaution) -> str:
@@ -418,7 +435,7 @@ def _here(found: Differs) -> str:
         case "source":
             return f"made as {' > '.join(found['lineage'])}"
         case "parity":
-            return found["reason"]
+            return parity(found["reason"], found["misses"])
 
 
 # --- parts of sentences ---------------------------------------------------------------------------

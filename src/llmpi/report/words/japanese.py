@@ -25,7 +25,7 @@ from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import DifferenceKey, Differs, PredictedCell, Unlike
+from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
 
 label = Texts("ja").label
 
@@ -90,7 +90,7 @@ def kill(found: Kill) -> str:
                 "memory-bound: overflow": "メモリに収まりません",
             }[found["mark"]]
         case "parity":
-            return f"パリティ：{label(found['reason'])}"
+            return f"パリティ：{parity(found['reason'], found['misses'])}"
         case "gate":
             return f"品質の基準 {gate(found)}"
         case "unscored":
@@ -124,6 +124,23 @@ def gate(found: Objection) -> str:
         return f"{name}：採点なし"
     got = "質問なし" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
     return f"{name}: {got} < {found['at_least_pct']:g} %"
+
+
+def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
+    """Why a device's quality is not what the workstation scored.
+
+    Args:
+        reason: what is said where there are no misses.
+    """
+    if not misses:
+        return label(reason)
+    said = [
+        f"KLダイバージェンス {miss['value']:.3g} nat > {miss['limit']:g}"
+        if miss["quantity"] == "kl_nats"
+        else f"最有力の一致 {miss['value']:.1f} % < {miss['limit']:g} %"
+        for miss in misses
+    ]
+    return f"機器が別のモデルを計算しています（{'、'.join(said)}）"
 
 
 def caution(found: AnyCaution) -> str:
@@ -435,7 +452,7 @@ def _here(found: Differs) -> str:
         case "source":
             return f"{' > '.join(found['lineage'])}として作成"
         case "parity":
-            return label(found["reason"])
+            return parity(found["reason"], found["misses"])
 
 
 # --- parts of sentences ---------------------------------------------------------------------------

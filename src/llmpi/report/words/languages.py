@@ -1,6 +1,6 @@
 """The languages, each of which has a sentence for every fact."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from llmpi.decide.records import (
@@ -15,7 +15,7 @@ from llmpi.decide.records import (
 from llmpi.quality.kind import Objection
 from llmpi.report.words import english, japanese
 from llmpi.study.study import Language
-from llmpi.summary.records import Differs, PredictedCell, Unlike
+from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 
 
 class Words(Protocol):
@@ -24,6 +24,7 @@ class Words(Protocol):
     def decision(self, made: Decision, choice: Choice) -> list[str]: ...
     def kill(self, found: Kill) -> str: ...
     def gate(self, found: Objection) -> str: ...
+    def parity(self, reason: str, misses: Sequence[ParityMiss]) -> str: ...
     def caution(self, found: AnyCaution) -> str: ...
     def money(self, found: DeviceMoney, currency: str) -> list[str]: ...
     def no_money(self, reason: NotCompared) -> str: ...
