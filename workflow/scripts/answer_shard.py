@@ -2,26 +2,29 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.squad.records import Questions, Settings
 from llmpi.quality.squad.shards import answer_shard
-from llmpi.records import Record, write_json
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Record,
-    questions: Record,
-    spec: dict,
+    manifest: Gguf | Failed,
+    questions: Questions,
+    settings: Settings,
+    number: int,
+    shards: int,
     threads: int,
     store: Path,
     shard: Path,
 ) -> None:
-    number, shards = spec["shard"]
-    of = {"shard": number, "shards": shards}
-    write_json(
-        shard, answer_shard(gguf, manifest, questions, spec, **of, threads=threads, store=store)
-    )
+    part = {"shard": number, "shards": shards}
+    how = {"threads": threads, "store": store}
+    write_json(shard, answer_shard(gguf, manifest, questions, settings, **part, **how))
 
 
 if __name__ == "__main__":
