@@ -299,6 +299,7 @@ def test_it_stays_within_its_memory(fleet: Fleet) -> None:
 
 
 def test_its_log_holds_neither_prompt_nor_key(fleet: Fleet) -> None:
+    assert ask(fleet.devices["pi1"], f"{SECRET} is").status == 200
     log = fleet.llmpi("logs", "--lines", "2000", "--device", "pi1")
     assert "POST /v1/completions 200" in log
     assert SECRET not in log

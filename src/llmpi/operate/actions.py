@@ -14,7 +14,6 @@ from llmpi.operate.units import SERVICE
 from llmpi.records import Record
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.provision import Parts
-from llmpi.remote.wheel import build
 from llmpi.study.file import load_study
 from llmpi.study.service import Service
 from llmpi.study.study import Study
@@ -83,18 +82,16 @@ def install(study: Study, devices: Sequence[str]) -> int:
 
 
 def _parts() -> Parts:
-    """What devices are made ready with, the wheel built anew.
+    """What devices are made ready with.
 
     Raises:
-        LlmpiError: not in the project's folder, or the wheel could not be built.
+        LlmpiError: not in the project's folder.
     """
-    lock, installer = Path("envs/device.lock"), Path("src/llmpi/device/install.py")
-    for file in (lock, installer, SERVER_LOCK):
+    lock = Path("envs/device.lock")
+    for file in (lock, SERVER_LOCK):
         if not file.is_file():
             raise LlmpiError(f"{file} is not here; run llmpi service in the project's own folder")
-    wheel = Path(layout.WHEEL)
-    build(Path(), wheel)
-    return Parts(wheel=wheel, lock=lock, installer=installer, engines=Path(layout.ENGINES))
+    return Parts(lock=lock, engines=Path(layout.ENGINES))
 
 
 def _words(status: Record) -> str:

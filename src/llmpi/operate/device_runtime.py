@@ -11,6 +11,7 @@ from llmpi.records import Record, sha256_of
 from llmpi.remote.connection import Device
 from llmpi.remote.engine_wheels import package_wheels
 from llmpi.remote.provision import Parts, probe, processor_of
+from llmpi.remote.wheel import this_llmpi
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def install_runtime(device: Device, parts: Parts, lock: Path) -> str:
     processor = processor_of(probe(device)["machine"])
     wheels = package_wheels(lock, parts.lock, processor, parts.engines)
     engine = device.run(["cat", "--", f"{device.store}/setup/engine.json"]).stdout
-    made_of = [json.loads(engine)["key"], sha256_of(parts.wheel), *map(sha256_of, wheels)]
+    made_of = [json.loads(engine)["key"], sha256_of(this_llmpi()), *map(sha256_of, wheels)]
     key = sha256("".join(made_of).encode()).hexdigest()[:12]
     runtime = f"{device.store}/service/runtimes/{key}"
     if device.run(["test", "-d", runtime], check=False).status == 0:
