@@ -30,7 +30,8 @@ def result(kind: TypeForm[Kind], pattern: str, **wildcards: str) -> Kind | Faile
     path = Path(layout.at(pattern, **wildcards))
     if not path.is_file():
         return {"status": "not run", "stage": None, "reason": "no record; it was not run yet"}
+    either: TypeForm[Kind | Failed] = kind | Failed  # type: ignore[assignment]  # types can be or-ed
     try:
-        return read(path, kind)
+        return read(path, either)
     except RecordError as error:
         return {"status": "failed", "stage": "record", "reason": str(error)}

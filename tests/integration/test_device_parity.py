@@ -20,7 +20,7 @@ def test_device_behind_ssh_agrees(over_ssh, quant: str) -> None:
     assert len(record["positions"]) == 64 * 3 + 32
     assert record["device"]["gguf_sha256"] == record["workstation"]["gguf_sha256"]
     row = next(row for row in over_ssh.summary() if row["quant"] == quant)
-    assert (row["parity_top1_pct"], row["parity_reason"], row["gates_failed"]) == (100, None, "")
+    assert (row["parity_top1_pct"], row["parity_reason"], row["gates_failed"]) == (100, None, [])
 
 
 def test_local_device_is_not_checked(finished) -> None:

@@ -56,7 +56,7 @@ def test_damaged_model_fails_all_its_cells_and_no_other(copy) -> None:
     }
     broken = next(row for row in rows if row["model"] == "broken")
     assert "broken.gguf" in broken["reason"]
-    assert broken["field_status"] == "failed"
+    assert broken["quality"]["field"]["status"] == "failed"
 
 
 def test_keep_going_finishes_what_can_be_finished(copy) -> None:

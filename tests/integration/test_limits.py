@@ -22,8 +22,8 @@ def test_overflow_is_marked(finished, tmp_path: Path) -> None:
     small = {"transport": "local", "limits": {"memory": "260M", "cpus": 2}}
     work.config["devices"] = {"small": small}
     rows = {row["quant"]: row for row in work.summarized()}
-    assert (rows["F16"]["status"], rows["F16"]["marks"]) == ("ok", "memory-bound: overflow")
-    assert (rows["Q4_0"]["status"], rows["Q4_0"]["marks"]) == ("ok", "")
+    assert (rows["F16"]["status"], rows["F16"]["marks"]) == ("ok", ["memory-bound: overflow"])
+    assert (rows["Q4_0"]["status"], rows["Q4_0"]["marks"]) == ("ok", [])
     record = work.json("bench/small-machine/small/smollm2-135m/F16/default.json")
     assert record["limits"] == {"memory": 260 * 1024**2, "cpus": 2}
     assert not list(limits.CGROUP.glob("*/llmpi-*"))

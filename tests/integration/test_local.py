@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from support import planned_jobs
 
-from llmpi.records import sha256_of
+from llmpi.engine.records import SessionRecord
+from llmpi.gguf.records import Gguf
+from llmpi.models.records import ModelRecord
+from llmpi.quality.squad.records import Questions, SquadScored
+from llmpi.records import read, sha256_of
+from llmpi.remote.records import Provisioned, ReceiptRecord
+from llmpi.summary.records import Summary
 
 
 def planned(work) -> dict[str, int]:
@@ -41,6 +47,26 @@ def test_manifest_shows_fallback_and_lineage(finished) -> None:
     assert manifest["sha256"] == sha256_of(gguf)
     assert manifest["bytes"] == gguf.stat().st_size
     assert sum(kind["tensors"] for kind in manifest["tensors_by_type"].values()) == 272
+
+
+def test_every_record_is_of_its_type(finished) -> None:
+    """What the product writes passes the types that made-up records are held against."""
+    results = finished.folder / "results"
+    kinds = {
+        "bench/small/*/*/*/*.json": SessionRecord,
+        "devices/here.json": Provisioned,
+        "deploy/*/*/*.json": ReceiptRecord,
+        "gguf/*/*.json": Gguf,
+        "models/*/manifest.json": ModelRecord,
+        "quality/small/*/*/field.json": SquadScored,
+        "questions/small/*.json": Questions,
+        "report/small/summary.json": Summary,
+    }
+    for pattern, kind in kinds.items():
+        found = list(results.glob(pattern))
+        assert found, pattern
+        for path in found:
+            assert read(path, kind)
 
 
 def test_raw_repetitions_and_conditions_are_kept(finished) -> None:

@@ -216,10 +216,10 @@ def blocks_of(folder: Path, quant: str) -> list[Path]:
 
 
 def test_divergence_and_pairs_are_in_the_report(study) -> None:
-    rows = {row["quant"]: row for row in study.summary()}
-    assert rows["F16"]["topics_kld_mean_nats"] == pytest.approx(0, abs=1e-4)
-    assert 0 < rows["Q8_0"]["topics_kld_mean_nats"] < rows["Q4_0"]["topics_kld_mean_nats"]
-    assert rows["Q8_0"]["topics_top1_agreement_pct"] > rows["Q4_0"]["topics_top1_agreement_pct"]
+    topics = {row["quant"]: row["quality"]["topics"] for row in study.summary()}
+    assert topics["F16"]["kld_mean_nats"] == pytest.approx(0, abs=1e-4)
+    assert 0 < topics["Q8_0"]["kld_mean_nats"] < topics["Q4_0"]["kld_mean_nats"]
+    assert topics["Q8_0"]["top1_agreement_pct"] > topics["Q4_0"]["top1_agreement_pct"]
     folder = study.folder / "results/ab/quality/own"
     pairs = sorted(path.name for path in folder.glob("*.html"))
     assert pairs == [f"smollm2-135m-F16-vs-smollm2-135m-{q}.html" for q in ("Q4_0", "Q8_0")]

@@ -6,33 +6,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import made_records as made
 import pytest
-from small_results import EVIL, bench, chat, spec, write
+import small_results as small
+from made_records import write
+from small_results import CELL, EVIL
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
-from llmpi.summary.study import summarize
 
-
-@pytest.mark.usefixtures("results")
-def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
-    """10 tokens/s at 8 W, 3 W at rest; 5 Wh are 18,000 J (arXiv 2504.02118)."""
-    phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
-    energy = {"status": "ok", "tier": "metered", "idle_power_w": 3.0, "pp": phase, "tg": phase}
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
-    write(layout.BENCH, bench(energy=energy, marks=["throttled"]), **cell)
-    row = summarize(spec())["rows"][0]
-    assert row["tpj_board"] == pytest.approx(10 / 8)
-    assert row["tpj_above_idle"] == pytest.approx(10 / 5)
-    assert row["words_per_battery"] == pytest.approx(10 / 1.5 * 18_000 / 8)
-    assert (row["energy_tier"], row["marks"], row["hottest_c"]) == ("metered", "throttled", 55.5)
-    shown = page(tmp_path)
-    assert {"energy", "words"} <= shown.figures()
-    cell = shown.cells()[0]
-    assert (cell["tg_low_j_per_token"], cell["marks"]) == (pytest.approx(0.8 - 0.0196), "throttled")
-    assert {"tg_power_w", "words_per_battery", "energy_tier"} <= shown.columns()
+results = small.results
 
 
 class Page(HTMLParser):
@@ -74,11 +59,22 @@ class Page(HTMLParser):
         return {column["key"] for column in self.data["languages"]["en"]["columns"]}
 
 
-def page(tmp_path: Path, **more: Any) -> Page:
-    summary = summarize(spec(**more))
+def page(tmp_path: Path, **more: object) -> Page:
+    summary = small.summary(**more)
     chosen = {**recommend(summary, Constraints()), "money": None}
     write_page(summary, chosen, tmp_path / "index.html")
     return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("results")
+def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
+    metered = {**small.chat(), "energy": made.metered(8.0, 0.8, idle_power_w=3.0)}
+    write(layout.BENCH, small.bench({**metered, "marks": ["throttled"]}), **CELL)
+    shown = page(tmp_path)
+    assert {"energy", "words"} <= shown.figures()
+    cell = shown.cells()[0]
+    assert (cell["tg_low_j_per_token"], cell["marks"]) == (pytest.approx(0.8 - 0.0196), "throttled")
+    assert {"tg_power_w", "words_per_battery", "energy_tier"} <= shown.columns()
 
 
 @pytest.mark.usefixtures("results")
@@ -116,7 +112,7 @@ def test_page_begins_with_the_decision(tmp_path: Path) -> None:
     assert "m F16" in decision
     assert "Why not the others: 2 of 3 cells are ruled out" in decision
     assert EVIL in decision, "why Q4_0 died"
-    write_page(summarize(spec()), None, tmp_path / "partial.html")
+    write_page(small.summary(), None, tmp_path / "partial.html")
     assert "The decision" not in (tmp_path / "partial.html").read_text()
 
 
@@ -130,17 +126,18 @@ def test_runtimes_are_told_apart_where_there_are_several(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("results")
 def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) -> None:
-    both = bench()
-    done = {"pp_s": 1.0, "ttft_each_s": [0.5, 1.0], "ttft_s": 1.0, "itl_s": [0.1] * 4}
-    level = {"conversations": 2, "status": "ok", "reason": None, "marks": []}
-    level |= {"context_tokens": 256, "kv_bytes": 1_000_000, "memory": chat()["memory"]}
-    lost = {"conversations": 8, "status": "failed", "reason": EVIL}
-    levels = [{**level, "repetitions": [{**done, "system_s": 0.2}]}, lost]
-    both["workloads"]["users"] = {"status": "ok", "levels": levels}
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
-    write(layout.BENCH, both, **cell)
+    done = {
+        "system_s": 0.0,
+        "start_s": 100.0,
+        "pp_s": 1.0,
+        "ttft_each_s": [0.5, 1.0],
+        "ttft_s": 1.0,
+        "itl_s": [0.1] * 4,
+    }
+    side_by_side = made.concurrent_cell(made.side_by_side((2, 8)), {2: done}, EVIL)
+    write(layout.BENCH, made.session({"chat": small.chat(), "users": side_by_side}), **CELL)
     users = {"kind": "concurrent", "conversations": [2, 8], "prompt_tokens": 10, "output_tokens": 4}
-    chat_too = spec()["workloads"]["chat"]
+    chat_too = small.study().workloads["chat"]
     text = page(
         tmp_path, workloads={"chat": chat_too, "users": {**users, "per_user_tps_at_least": 9}}
     ).text
@@ -154,14 +151,15 @@ def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) 
 
 @pytest.mark.usefixtures("results")
 def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16"}
     counts = {"steps": 2, "drafted": 3, "accepted": 2}
-    quick = [{**repetition, **counts} for repetition in chat()["repetitions"]]
+    chat = small.chat()
+    quick = [{**repetition, **counts} for repetition in chat["repetitions"]]
     for runtime, done, output in (
-        ("default", chat()["repetitions"], [1, 2, 3, 4]),
+        ("default", chat["repetitions"], [1, 2, 3, 4]),
         ("quick", quick, [1, 2, 3, 5]),
     ):
-        write(layout.BENCH, bench(repetitions=done, output=output), runtime=runtime, **cell)
+        cell = {**chat, "repetitions": done, "output": output}
+        write(layout.BENCH, small.bench(cell), **{**CELL, "runtime": runtime})
     lean = {"kv_cache": "q8_0"}
     text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
     assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
@@ -187,17 +185,12 @@ BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
 
 
 def check_parity(reason: str | None) -> None:
-    record = {"status": "ok", "agrees": not reason, "reason": reason}
-    record |= {"top1_pct": 97.5, "kl_nats": 0.0031}
-    write(layout.PARITY, record, study="s", device="pi", model="m", quant="F16")
+    write(layout.PARITY, made.parity(reason), **CELL)
 
 
 @pytest.mark.usefixtures("results")
 def test_quality_is_transferred_to_a_device_that_agrees(tmp_path: Path) -> None:
     check_parity(None)
-    row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
-    assert (row["parity_top1_pct"], row["parity_kl_nats"]) == (97.5, 0.0031)
-    assert (row["parity_reason"], row["gates_failed"]) == (None, "")
     shown = page(tmp_path, devices=BEHIND_SSH)
     assert {"parity", "tradeoff-qa"} <= shown.figures()
     assert {"parity_top1_pct", "parity_kl_nats"} <= shown.columns()
@@ -209,9 +202,6 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     tmp_path: Path,
 ) -> None:
     check_parity(f"another model {EVIL}")
-    row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
-    assert row["gates_failed"] == f"parity: another model {EVIL}"
-    assert row["qa_f1_pct"] == 50, "what the workstation scored stays"
     drawn = page(tmp_path, devices=BEHIND_SSH)
     shown = drawn.text
     assert f"is not transferred to pi: another model {EVIL}." in shown

@@ -1,17 +1,18 @@
 """The summary and the page say what a search gave."""
 
 from pathlib import Path
-from typing import Any
 
+import made_records as made
 import pytest
+from made_records import write
 
 from llmpi import layout
-from llmpi.records import failed, write_json
 from llmpi.report.page.write import write_page
 from llmpi.study.study import Study
 from llmpi.summary.read import read_records
 from llmpi.summary.records import Summary
 from llmpi.summary.study import summarize
+from llmpi.tune.records import Finalist, Tuned
 
 EVIL = "<script>alert(1)</script>"
 SESSION = {"study": "s", "device": "pi", "model": "m", "runtime": "tuned"}
@@ -29,47 +30,34 @@ def study() -> Study:
     return Study.model_validate(given)
 
 
-def searched(**more: Any) -> dict[str, Any]:
-    gain = {"ratio": 1.12, "low": 1.05, "high": 1.2}
-    record = {
-        "status": "ok",
-        "tuned": True,
-        "runtime": {},
-        "changes": {},
-        "words": "threads: 3",
-        "gain": gain,
-        "metrics": [{"workload": "chat", "metric": "pp", **gain}],
-        "confidence_pct": 97.5,
-        "confirm_blocks": 10,
+def searched() -> Tuned:
+    refused: Finalist = {
+        "words": "repack: False",
+        "gain": None,
+        "refused": EVIL,
         "changes_output": False,
-        "agreement": {"top1_pct": 100.0, "kl_nats": 0.0, "identical": True, "positions": 96},
-        "peak_rss_bytes": {"base": 2_000_000, "tuned": 3_000_000},
-        "finalists": [
-            {"words": "threads: 3", "gain": gain, "refused": None, "won": True},
-            {"words": "repack: False", "gain": None, "refused": EVIL, "won": False},
-        ],
-        "stopped": "no setting is likely to gain more than the noise",
-        "remaining_pct": 0.4,
-        "noise_pct": 1.0,
-        "trials": [
-            {"words": "threads: 1", "gain_pct": -48.5, "blocks": 1, "refused": None},
-            {"words": "mmap: False", "gain_pct": None, "blocks": 0, "refused": EVIL},
-        ],
-        "took_s": 60.0,
-        "blocks": ["not in the summary"],
+        "won": False,
     }
-    return {**record, **more}
+    trials = [made.trial("threads: 1", -48.5), made.trial("mmap: False", None, EVIL)]
+    return made.tuned([refused], trials)
 
 
 @pytest.fixture
 def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     """Tuned; the default stays; the search failed; not run."""
     monkeypatch.chdir(tmp_path)
-    stays = searched(
-        tuned=False, words="as it is", gain=None, metrics=[], agreement=None, remaining_pct=None
-    )
-    for quant, record in (("F16", searched()), ("Q8_0", stays), ("Q4_0", failed("tune", EVIL))):
-        write_json(Path(layout.at(layout.TUNED, quant=quant, **SESSION)), record)
+    stays: Tuned = {
+        **searched(),
+        "tuned": False,
+        "words": "as it is",
+        "gain": None,
+        "metrics": [],
+        "agreement": None,
+        "remaining_pct": None,
+    }
+    failed = made.failed(EVIL, "tune")
+    for quant, record in (("F16", searched()), ("Q8_0", stays), ("Q4_0", failed)):
+        write(layout.TUNED, record, quant=quant, **SESSION)
     asked = study()
     return summarize(asked, read_records(asked))
 

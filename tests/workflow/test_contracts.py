@@ -8,7 +8,8 @@ def test_the_snakefile_imports_nothing_heavy() -> None:
     """Parsed in every job: what `rules/common.smk` imports must not pull in the engine."""
     code = (
         "import sys\n"
-        "from llmpi import code, layout\nfrom llmpi.study import file, inputs, settings, runs\n"
+        "from llmpi import layout, sources_lock\n"
+        "from llmpi.study import file, runs\n"
         "heavy = {'numpy', 'llama_cpp', 'fabric', 'huggingface_hub', 'datasets'}\n"
         "heavy |= {'altair', 'optuna'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from rule_texts import RULES
 from support import ROOT
-from test_rules import RULES
 
 from llmpi.code import code_of
 

@@ -4,17 +4,12 @@ import re
 
 import pytest
 import yaml
+from rule_texts import RULES
 from support import ROOT
 
 from llmpi.code import runs_engine
 
 SCRIPTS = ROOT / "workflow/scripts"
-RULE = re.compile(r"^rule (\w+):\n(.*?)(?=^rule |^use rule |\Z)", re.MULTILINE | re.DOTALL)
-RULES = {
-    name: (path, body)
-    for path in sorted((ROOT / "rules").glob("*.smk"))
-    for name, body in RULE.findall(path.read_text())
-}
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
-from llmpi.records import Record, whole_file
+from llmpi.decide.records import Recommendation
+from llmpi.records import whole_file
 from llmpi.report.memo.facts import facts
 from llmpi.report.memo.pdf import write_pdf
 from llmpi.report.memo.text import render
 from llmpi.script import run
+from llmpi.study.study import Language
+from llmpi.summary.records import Summary
 
 
 def main(
-    *, summary: Record, recommendation: Record, language: str, markdown: Path, pdf: Path
+    *,
+    summary: Summary,
+    recommendation: Recommendation,
+    language: Language,
+    markdown: Path,
+    pdf: Path,
 ) -> None:
     text = render(facts(summary, recommendation), language)
     with whole_file(markdown) as partial:

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
-from llmpi.records import Record, write_json
+from llmpi.records import write_json
 from llmpi.script import run
 from llmpi.study.decision import Constraints, Cost
+from llmpi.summary.records import Summary
 
 
 def main(
-    *, summary: Record, constraints: Constraints | None, cost: Cost | None, recommendation: Path
+    *, summary: Summary, constraints: Constraints | None, cost: Cost | None, recommendation: Path
 ) -> None:
-    summary["rows"] = summary["classes"]  # equal boards are one choice
-    chosen = recommend(summary, constraints or Constraints())
-    money = costs(summary, cost, chosen) if cost else None
-    write_json(recommendation, {**chosen, "money": money})
+    choice = recommend(summary, constraints or Constraints())
+    money = costs(summary, cost, choice) if cost else None
+    write_json(recommendation, {**choice, "money": money})
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from llmpi.records import Record
+from llmpi.decide.records import Recommendation
 from llmpi.report.page.write import write_page
 from llmpi.script import run
+from llmpi.summary.records import Summary
 
 
-def main(*, summary: Record, recommendation: Record, page: Path) -> None:
+def main(*, summary: Summary, recommendation: Recommendation, page: Path) -> None:
     write_page(summary, recommendation, page)
 
 

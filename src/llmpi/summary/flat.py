@@ -31,7 +31,7 @@ def write_csv(path: Path, study: Study, rows: Sequence[Row]) -> None:
 
 
 def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
-    of_row: Mapping[str, object] = {**row, **_texts(row)}
+    of_row: FlatRow = {**row, **_texts(row)}
     scored: FlatRow = {}
     compared: FlatRow = {}
     for task, kind in kinds.items():

@@ -6,8 +6,9 @@ from statistics import median, pstdev
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from llmpi.engine.records import Failed
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
-from llmpi.summary.records import BoardsApart, ClassRow, Provisioned, Row, Unlike
+from llmpi.summary.records import BoardsApart, ClassRow, Row, Unlike
 
 Groups = Mapping[str, Sequence[str]]
 """Of `llmpi.study.Study.classes`: name -> devices. A device of no group is there by itself."""

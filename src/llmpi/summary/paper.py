@@ -18,11 +18,12 @@ from importlib.resources import files
 from pathlib import PurePath
 
 from llmpi.engine.records import Failed
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource
 from llmpi.study.study import Study
 from llmpi.summary.paper_method import differences
-from llmpi.summary.records import PaperPair, PaperPoint, PaperScores, Provisioned, Row
+from llmpi.summary.records import PaperPair, PaperPoint, PaperScores, Row
 
 MODELS = {
     "llama-3.2-1b-instruct": "Llama-3.2-1B",

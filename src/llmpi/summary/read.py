@@ -8,15 +8,16 @@ from llmpi import layout
 from llmpi.engine.records import Failed, FailedSession, SessionRecord
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
+from llmpi.quality.records import Parity
 from llmpi.quality.squad.records import Drawn, Questions
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import Variant, sessions, stands_for, variants
 from llmpi.study.study import Study
 from llmpi.study.tasks.squad import SquadTask
-from llmpi.summary.foreign import Parity, Search
-from llmpi.summary.records import Provisioned
 from llmpi.summary.sound import sound
+from llmpi.tune.records import Tuned
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Records:
     files: Mapping[Variant, Gguf | Failed | NotRun]
     machines: Mapping[str, Provisioned | Failed | NotRun]
     sessions: Mapping[SessionId, SessionRecord | NotRun]
-    searches: Mapping[SessionId, Search | Failed | NotRun]
+    searches: Mapping[SessionId, Tuned | Failed | NotRun]
     """Of the runtimes that are tuned."""
     parities: Mapping[SessionId, Parity | Failed | NotRun]
     """Where scores are to be transferred; of a group's boards the one that speaks for them."""
@@ -43,7 +44,7 @@ def read_records(study: Study) -> Records:
         machines={d: result(Provisioned, layout.PROVISIONED, device=d) for d in study.devices},
         sessions={s: _session(study, s) for s in asked},
         searches={
-            s: result(Search, layout.TUNED, **_of(study, s))
+            s: result(Tuned, layout.TUNED, **_of(study, s))
             for s in asked
             if study.runtimes[s.runtime].tune
         },

@@ -9,9 +9,7 @@ from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
     ConcurrentWorkload,
-    Engine,
     Failed,
-    Machine,
     Mark,
     PromptLookup,
     Tier,
@@ -21,7 +19,9 @@ from llmpi.gguf.records import ModelFile, Origin
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.squad.records import Drawn, MetricName
+from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
+from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Trial
 
 
 class Unit(NamedTuple):
@@ -246,6 +246,23 @@ class OnDevice(TypedDict):
 
 
 @record
+class ParityMiss(TypedDict):
+    """How far a device's predictions are from the workstation's, beyond what is put up with."""
+
+    quantity: Literal["kl_nats", "top1_pct"]
+    value: float
+    limit: float
+
+
+@record
+class Transfer(OnDevice):
+    """The same with the numbers behind the reason."""
+
+    parity_misses: list[ParityMiss]
+    """Where the device computes another model; empty where it does not, or nothing was compared."""
+
+
+@record
 class TunedOutput(TypedDict):
     """Last of all columns."""
 
@@ -254,7 +271,7 @@ class TunedOutput(TypedDict):
 
 
 @record
-class Row(Cell, Speed, Roofline, CellEnergy, File, OnDevice, TunedOutput):
+class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
     quality: dict[str, TaskRow]
@@ -519,7 +536,8 @@ class PredictedCell(CellKey):
     verdict: PredictionVerdict
     """About tg; `above`: measured is faster than the range."""
     reason: str | None
-    """Why it was not predicted."""
+    """Why the model's facts are not known; where they are and nothing is predicted, its device
+    names no preset and has no profile yet."""
 
 
 # --- the paper ------------------------------------------------------------------------------------
@@ -592,12 +610,121 @@ class PaperKept(TypedDict):
 
 
 @record
-class Differs(TypedDict):
-    """What is not the same in the method."""
+class EngineDiffers(TypedDict):
+    key: Literal["engine"]
+    paper: Literal["bitnet.cpp", "llama.cpp"]
+    commit: str | None
+    """Of our llama.cpp."""
+    threads: int | None
+    """Ours."""
+    repacked: bool
+    """Whether our engine packs the weights anew where it can."""
 
-    key: str
-    paper: str
-    ours: str
+
+@record
+class ProtocolDiffers(TypedDict):
+    key: Literal["protocol"]
+    repetitions: int
+    """Ours, as all that follows."""
+    prompt_tokens: int
+    output_tokens: int
+    context_tokens: int | None
+
+
+@record
+class SamplingDiffers(TypedDict):
+    key: Literal["sampling"]
+    sampling: Literal["greedy", "none"]
+    """Ours."""
+
+
+@record
+class EnergyDiffers(TypedDict):
+    key: Literal["energy"]
+    paper_idle_power_w: float
+    """What the paper subtracts from the power."""
+    tier: Tier | None
+    """Ours; None where no energy was measured."""
+    idle_power_w: float | None
+    reason: str | None
+    """Why there is none."""
+
+
+@record
+class QualityDiffers(TypedDict):
+    key: Literal["quality"]
+    questions: list[int]
+    """Of each of our tasks that was scored."""
+
+
+@record
+class MemoryDiffers(TypedDict):
+    key: Literal["memory"]
+    memory_bytes: int
+    """Of our board."""
+
+
+@record
+class OverflowDiffers(TypedDict):
+    """The paper's model did not fit in the memory."""
+
+    key: Literal["overflow"]
+    measured: bool
+    marks: list[Mark]
+    """Of our cell."""
+
+
+@record
+class BrokenDiffers(TypedDict):
+    """The paper's file was broken."""
+
+    key: Literal["broken"]
+    gold_in_answer_pct: float
+    """Answers of its file that hold the right words."""
+
+
+@record
+class SourceDiffers(TypedDict):
+    """Our file was not made of the released weights."""
+
+    key: Literal["source"]
+    lineage: list[str]
+
+
+@record
+class ParityDiffers(TypedDict):
+    """Our device computes another model than the workstation."""
+
+    key: Literal["parity"]
+    reason: str
+    misses: list[ParityMiss]
+
+
+Differs = (
+    EngineDiffers
+    | ProtocolDiffers
+    | SamplingDiffers
+    | EnergyDiffers
+    | QualityDiffers
+    | MemoryDiffers
+    | OverflowDiffers
+    | BrokenDiffers
+    | SourceDiffers
+    | ParityDiffers
+)
+"""What is not the same in the method."""
+DifferenceKey = Literal[
+    "engine",
+    "protocol",
+    "sampling",
+    "energy",
+    "quality",
+    "memory",
+    "overflow",
+    "broken",
+    "source",
+    "parity",
+]
 
 
 @record
@@ -622,53 +749,6 @@ class PaperPair(TypedDict):
 
 
 @record
-class Gain(TypedDict):
-    """Base seconds / seconds, with its interval."""
-
-    ratio: float
-    low: float
-    high: float
-
-
-@record
-class MetricGain(Gain):
-    workload: str
-    metric: str
-
-
-@record
-class Agreement(TypedDict):
-    tokens: int
-    top1_pct: float
-
-
-@record
-class PeakRss(TypedDict):
-    base: int | None
-    tuned: int | None
-
-
-@record
-class Finalist(TypedDict):
-    words: str
-    gain: Gain | None
-    refused: str | None
-    changes_output: bool
-    won: bool
-
-
-@record
-class Trial(TypedDict):
-    changes: dict[str, list[str | int | bool | None]]
-    words: str
-    gain_pct: float | None
-    blocks: int
-    refused: str | None
-    agreement: Agreement | None
-    peak_rss_bytes: int | None
-
-
-@record
 class Searched(SessionKey):
     """A search for faster settings that ended well."""
 
@@ -678,17 +758,17 @@ class Searched(SessionKey):
     tuned: bool
     """Whether the base was beaten."""
     words: str
-    gain: Gain | None
+    gain: Ratio | None
     metrics: list[MetricGain]
     confidence_pct: float
     confirm_blocks: int
     changes_output: bool
     agreement: Agreement | None
-    peak_rss_bytes: PeakRss
+    peak_rss_bytes: Peaks
     finalists: list[Finalist]
     stopped: str
     remaining_pct: float | None
-    noise_pct: float | None
+    noise_pct: float
     trials: list[Trial]
     took_s: float
 
@@ -703,20 +783,6 @@ class NotSearched(SessionKey):
 
 
 # --- all of it ------------------------------------------------------------------------------------
-
-
-@record
-class Provisioned(TypedDict):
-    """Of `llmpi.remote.provision.provision`."""
-
-    status: Literal["ok"]
-    device: str
-    store: str
-    interpreter: str
-    wheel_sha256: str | None
-    machine: Machine
-    engine: Engine
-    provisioned: str
 
 
 @record

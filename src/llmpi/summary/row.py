@@ -18,10 +18,10 @@ from llmpi.summary.records import (
     CellKey,
     DepthSpeed,
     File,
-    OnDevice,
     Roofline,
     Row,
     Speed,
+    Transfer,
 )
 
 Part = TypeVar("Part", Speed, Roofline, CellEnergy, File)
@@ -33,7 +33,7 @@ def row(
     measured: Single | Failed | NotRun,
     manifest: Gguf | Failed | NotRun,
     quality: Mapping[str, TaskRow],
-    on_device: OnDevice,
+    on_device: Transfer,
     output_agreement_pct: float | None,
 ) -> Row:
     """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""

@@ -6,10 +6,10 @@ from llmpi.engine.records import Failed
 from llmpi.results import NotRun
 from llmpi.study.runs import Session
 from llmpi.study.study import Study
-from llmpi.summary.foreign import Search
 from llmpi.summary.records import NotSearched, Searched, SessionKey
+from llmpi.tune.records import Tuned
 
-Searches = Mapping[Session, Search | Failed | NotRun]
+Searches = Mapping[Session, Tuned | Failed | NotRun]
 
 
 def output_agreement_pct(searches: Searches, session: Session) -> float | None:
@@ -30,7 +30,7 @@ def tuned(study: Study, searches: Searches) -> list[Searched | NotSearched]:
 
 
 def _found(
-    study: Study, session: Session, search: Search | Failed | NotRun
+    study: Study, session: Session, search: Tuned | Failed | NotRun
 ) -> Searched | NotSearched:
     objective = study.tune.objective
     where: SessionKey = {
