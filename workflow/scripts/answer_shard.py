@@ -4,7 +4,7 @@ from pathlib import Path
 
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf
-from llmpi.quality.squad.records import Questions, Settings
+from llmpi.quality.squad.records import Questions, ShardSettings
 from llmpi.quality.squad.shards import answer_shard
 from llmpi.records import write_json
 from llmpi.script import run
@@ -15,16 +15,16 @@ def main(
     gguf: Path,
     manifest: Gguf | Failed,
     questions: Questions,
-    settings: Settings,
-    number: int,
-    shards: int,
+    spec: ShardSettings,
     threads: int,
     store: Path,
     shard: Path,
 ) -> None:
-    part = {"shard": number, "shards": shards}
-    how = {"threads": threads, "store": store}
-    write_json(shard, answer_shard(gguf, manifest, questions, settings, **part, **how))
+    number, shards = spec["shard"]
+    of = {"shard": number, "shards": shards}
+    write_json(
+        shard, answer_shard(gguf, manifest, questions, spec, **of, threads=threads, store=store)
+    )
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def corpus(study: Study, use: str, lock: Path) -> Settings:
     part = {"from_pct": text.from_pct, "to_pct": text.to_pct}
     if not text.hub:
         key = "text_file" if text.text_file else "python_topics"
-        return {"source": {key: getattr(text, key), **part}, "lock": ""}
+        return {"source": {key: getattr(text, key), **part}, "lock": "", "moves": 0}
     hub = {key: getattr(text, key) for key in ("hub", "revision", "subset", "split", "column")}
     return {**_source("dataset", text, lock), "source": {**hub, **part}}
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 Group = list[Conversation]
 """Those that share a prefix, such as the questions of a passage."""
 
