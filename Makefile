@@ -5,10 +5,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONFIGS := $(filter-out config/sources.lock.yaml,$(wildcard config/*.yaml))
 LOCKS := device serve workstation lm-eval cluster train dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval cluster train run run-qat test test-fast virtual-pi lint format docs lock clean
+.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi lint format docs lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,11 +56,16 @@ run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about 
 	$(BIN)/snakemake --cores all --configfile config/qat.yaml
 	@echo "The report: results/report/qat/index.html"
 
-test: $(VENV)/.dev  ## Run all tests
-	$(BIN)/python -m pytest
+# What measures is alone on the machine: only the others share it.
+test: $(VENV)/.dev  ## Run the tests, but for those of test-long
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit tests/workflow
+	$(BIN)/python -m pytest --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit
+
+test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), part by part
+	$(BIN)/python tests/long_parts.py
 
 virtual-pi: $(VENV)/.workstation  ## Run a virtual aarch64 Raspberry Pi behind SSH (root; built once)
 	$(BIN)/python tests/virtual_pi.py
@@ -70,7 +76,8 @@ lint: $(VENV)/.dev  ## ruff, snakefmt, mypy, import contracts, snakemake --lint
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/snakemake --lint
+	for config in $(CONFIGS); do \
+	  $(BIN)/snakemake --lint --configfile $$config || exit 1; done
 
 format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff check --fix .
@@ -87,4 +94,4 @@ lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	  --custom-compile-command "make lock" --output-file envs/$$extra.lock || exit 1; done
 
 clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
-	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long

@@ -19,10 +19,15 @@ from typing import Any, NamedTuple
 
 from benchmarks.peer import cache_folder, tool
 from benchmarks.speed import demo_files
+from benchmarks.whole import whole
 from llmpi.gguf.quantize import quantize
+from llmpi.gguf.records import Start
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
-from llmpi.records import Record, is_ok, sha256_of
+from llmpi.quality.divergence.records import CutWithin, Perplexity
+from llmpi.quality.records import VariantFile
+from llmpi.records import sha256_of
+from llmpi.study.fields import TextSource
 
 QUANTS = ("F16", "Q8_0", "Q4_0", "Q2_K")
 SMALLEST_KLD = 1e-4
@@ -104,15 +109,15 @@ class Ours:
 
     def __init__(self, files: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
         self.args, self._files, self._folder = args, files, folder
-        self._corpus = load_corpus({"python_topics": True}, folder / "lock")
+        self._corpus = load_corpus(TextSource(python_topics=True), folder / "lock")
         (folder / "text").write_bytes(self._corpus["text"].encode())
-        self._manifests = {
+        self._manifests: dict[str, VariantFile] = {
             name: {"status": "ok", "sha256": sha256_of(path)} for name, path in files.items()
         }
-        self._reference: Record = {}
+        self._reference: Perplexity | None = None
 
     def reference(self) -> Score:
-        settings = {
+        settings: CutWithin = {
             "window_tokens": self.args.window_tokens,
             "chunks": self.args.chunks,
             "max_bytes": 1 << 40,
@@ -132,6 +137,7 @@ class Ours:
         return Score(seconds, self._reference["summary"]["perplexity"]["value"])
 
     def compare(self, quant: str) -> Score:
+        assert self._reference, "the reference comes first"
         start = time.monotonic()
         record = whole(
             divergence(
@@ -143,8 +149,9 @@ class Ours:
             )
         )
         seconds = time.monotonic() - start
-        names = ("perplexity", "kld_mean_nats", "top1_agreement_pct")
-        return Score(seconds, *(record["summary"][name]["value"] for name in names))
+        found = record["summary"]
+        estimates = (found["perplexity"], found["kld_mean_nats"], found["top1_agreement_pct"])
+        return Score(seconds, *(estimate["value"] for estimate in estimates))
 
     def _running(self) -> dict[str, Any]:
         return {"partial": self._folder / "partial", "threads": self.args.threads}
@@ -180,13 +187,6 @@ class Theirs:
         return seconds, done.stdout + done.stderr
 
 
-def whole(record: Record) -> Record:
-    """The record, unless it tells of a failure: that ends the benchmark."""
-    if not is_ok(record):
-        raise SystemExit(f"{record['stage']} failed: {record['reason']}")
-    return record
-
-
 def _number(pattern: str, text: str) -> float:
     found = re.search(pattern, text)
     if not found:
@@ -197,7 +197,7 @@ def _number(pattern: str, text: str) -> float:
 def quantized() -> dict[str, Path]:
     """The demo's model at `QUANTS`, kept in the cache."""
     paths = {path.stem: path for path in demo_files()}
-    base = {"status": "ok", "sha256": sha256_of(paths["F16"]), "lineage": ["F16"]}
+    base: Start = {"status": "ok", "sha256": sha256_of(paths["F16"]), "lineage": ["F16"]}
     for quant in QUANTS:
         path = paths.setdefault(quant, paths["F16"].with_name(f"{quant}.gguf"))
         if not (path.is_file() and path.stat().st_size):  # a failed one is an empty file

@@ -18,17 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.divergence import whole
 from benchmarks.peer import cache_folder, tool
 from benchmarks.speed import demo_files
+from benchmarks.whole import whole
 from benchmarks.widened import widen
 from llmpi.gguf import imatrix
 from llmpi.gguf.calibrate import calibrate
 from llmpi.gguf.imatrix import Moments
 from llmpi.gguf.quantize import quantize
+from llmpi.gguf.records import Imatrix, Start
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
-from llmpi.records import Record, sha256_of, sha256_of_text
+from llmpi.quality.divergence.records import Corpus
+from llmpi.quality.records import VariantFile
+from llmpi.records import sha256_of, sha256_of_text
+from llmpi.study.fields import TextSource
 
 QUANTS = ("Q2_K", "Q3_K_S", "Q4_K_S", "Q4_0", "IQ4_NL")
 
@@ -42,10 +46,10 @@ def main() -> None:
     args = parser.parse_args()
     peer = tool("llama-imatrix")
     [f16] = (path for path in demo_files() if path.stem == "F16")
-    text = load_corpus({"python_topics": True}, Path())["text"]
+    corpus = load_corpus(TextSource(python_topics=True), Path())
     with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
-        errors = against_peer(peer, f16, text, Path(name), args)
-        ratios = with_and_without(f16, text, Path(name), args)
+        errors = against_peer(peer, f16, corpus["text"], Path(name), args)
+        ratios = with_and_without(f16, corpus, Path(name), args)
     for metric, value in errors.items():
         print(f"{metric}: {value:.4f}")
     for quant, ratio in ratios.items():
@@ -94,22 +98,29 @@ def compare(ours: dict[str, Moments], theirs: dict[str, Moments]) -> dict[str, f
 
 
 def with_and_without(
-    f16: Path, text: str, folder: Path, args: argparse.Namespace
+    f16: Path, corpus: Corpus, folder: Path, args: argparse.Namespace
 ) -> dict[str, float]:
     wide, rows = folder / "F16.gguf", folder / "rows"
     widen(f16, wide)
-    manifest = {"status": "ok", "sha256": sha256_of(wide), "lineage": ["F16"]}
+    manifest: Start = {"status": "ok", "sha256": sha256_of(wide), "lineage": ["F16"]}
+    text = corpus["text"]
     half = len(text) // 2
     matrix = _calibrated(wide, text[:half], folder / "imatrix.gguf", args)
     scored = text[half:]
-    corpus = {"source": {}, "sha256": sha256_of_text(scored), "text": scored}
-    settings = {"window_tokens": 512, "chunks": args.scored_chunks, "max_bytes": 1 << 40}
     partial = folder / "partial"
     base = whole(
-        reference(wide, manifest, corpus, settings, out=rows, partial=partial, threads=args.threads)
+        reference(
+            wide,
+            manifest,
+            {**corpus, "sha256": sha256_of_text(scored), "text": scored},
+            {"window_tokens": 512, "chunks": args.scored_chunks, "max_bytes": 1 << 40},
+            out=rows,
+            partial=partial,
+            threads=args.threads,
+        )
     )
 
-    def kld(quant: str, path: Path | None = None, of_path: Record | None = None) -> float:
+    def kld(quant: str, path: Path | None = None, of_path: Imatrix | None = None) -> float:
         gguf = folder / "variant.gguf"
         made = whole(quantize(wide, manifest, gguf, quant, path, of_path))
         found = whole(divergence(gguf, made, rows, base, partial=partial, threads=args.threads))
@@ -129,8 +140,8 @@ def with_and_without(
     }
 
 
-def _calibrated(gguf: Path, text: str, out: Path, args: argparse.Namespace) -> Record:
-    manifest = {"status": "ok", "sha256": sha256_of(gguf)}
+def _calibrated(gguf: Path, text: str, out: Path, args: argparse.Namespace) -> Imatrix:
+    manifest: VariantFile = {"status": "ok", "sha256": sha256_of(gguf)}
     return whole(calibrate(gguf, manifest, text, out, chunks=args.chunks, threads=args.threads))
 
 

@@ -18,10 +18,14 @@ from typing import Any
 from benchmarks.peer import cache_folder
 from benchmarks.small_models import small_models
 from benchmarks.speed import demo_files
+from benchmarks.whole import whole
 from llmpi.engine import info as engine_info
+from llmpi.gguf.records import Start
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import perplexity
-from llmpi.records import Record, is_ok, sha256_of, sha256_of_text
+from llmpi.quality.divergence.records import Corpus
+from llmpi.records import sha256_of, sha256_of_text
+from llmpi.study.fields import TextSource
 from llmpi.study.training import Training
 from llmpi.train.qat import ENVIRONMENT, train_qat
 from llmpi.train.small import Small
@@ -29,15 +33,15 @@ from llmpi.train.text import split
 
 QUANT = "Q4_0"
 UNSEEN_SHARE = 0.2
-SMALL_SPEC: Record = {
-    "steps": 400,
-    "sequences": 16,
-    "sequence_tokens": 256,
-    "learning_rate": 2e-3,
-    "weight_decay": 0.1,
-    "held_out_sequences": 64,
-    "evaluate_every": 25,
-}
+SMALL = Training(
+    steps=400,
+    sequences=16,
+    sequence_tokens=256,
+    learning_rate=2e-3,
+    weight_decay=0.1,
+    held_out_sequences=64,
+    evaluate_every=25,
+)
 
 
 def main() -> None:
@@ -52,7 +56,7 @@ def main() -> None:
     os.environ.update(ENVIRONMENT)  # before torch is there, as in the process that trains
     engine_info.log_to(lambda _: None)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    corpus = load_corpus({"python_topics": True}, Path())
+    corpus = load_corpus(TextSource(python_topics=True), Path())
     seen, unseen = (_corpus_of(corpus, text) for text in split(corpus["text"], UNSEEN_SHARE))
     base, plain = ({path.stem: path for path in demo_files()}[name] for name in ("F16", QUANT))
     with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
@@ -67,47 +71,48 @@ def main() -> None:
 
 
 def recovered(
-    base: Path, plain: Path, seen: Record, unseen: Record, folder: Path, args: argparse.Namespace
+    base: Path, plain: Path, seen: Corpus, unseen: Corpus, folder: Path, args: argparse.Namespace
 ) -> dict[str, float]:
     """Perplexities on the unseen text, and the share that training wins back."""
     trained = folder / f"{QUANT}.gguf"
-    manifest = {"status": "ok", "sha256": sha256_of(base), "lineage": ["Q4_1", "F16"]}
+    manifest: Start = {"status": "ok", "sha256": sha256_of(base), "lineage": ["Q4_1", "F16"]}
     start = time.monotonic()
-    made = _whole(
+    made = whole(
         train_qat(
             base,
             manifest,
             trained,
             quant=QUANT,
-            spec={"steps": args.steps} if args.steps else {},
+            settings=Training(steps=args.steps) if args.steps else Training(),
             corpus=seen,
             checkpoints=folder / "checkpoints",
         )
     )
-    seconds = time.monotonic() - start
+    seconds, training = time.monotonic() - start, made["training"]
+    assert training
     f16, ptq, qat = (measured(p, unseen, folder, args.threads) for p in (base, plain, trained))
     return {
         "perplexity_f16": f16,
         "perplexity_ptq": ptq,
         "perplexity_qat": qat,
-        "steps": made["training"]["steps"],
-        "verified_tensors": made["training"]["verified"],
+        "steps": training["steps"],
+        "verified_tensors": training["verified"],
         "qat_seconds": seconds,
         "recovered_share": (ptq - qat) / (ptq - f16),
     }
 
 
-def small(seen: Record, unseen: Record, folder: Path, threads: int) -> dict[str, float]:
+def small(seen: Corpus, unseen: Corpus, folder: Path, threads: int) -> dict[str, float]:
     """Perplexities of the small model, and how far quantization takes it from its F16."""
     start = time.monotonic()
     made = small_models(
-        demo_files()[1], folder / "small", size=Small(), spec=SMALL_SPEC, corpus=seen
+        demo_files()[1], folder / "small", size=Small(), settings=SMALL, corpus=seen
     )
     seconds = time.monotonic() - start
     found = {
         name: measured(folder / "small" / f"{name}.gguf", unseen, folder, threads)
         for name, record in made.items()
-        if _whole(record)
+        if whole(record)
     }
     return {
         **{f"small_perplexity_{name.lower()}": value for name, value in found.items()},
@@ -117,8 +122,8 @@ def small(seen: Record, unseen: Record, folder: Path, threads: int) -> dict[str,
     }
 
 
-def measured(gguf: Path, corpus: Record, folder: Path, threads: int) -> float:
-    record = _whole(
+def measured(gguf: Path, corpus: Corpus, folder: Path, threads: int) -> float:
+    record = whole(
         perplexity(
             gguf,
             {"status": "ok", "sha256": sha256_of(gguf)},
@@ -131,7 +136,7 @@ def measured(gguf: Path, corpus: Record, folder: Path, threads: int) -> float:
     return record["summary"]["perplexity"]["value"]
 
 
-def step_ratio(base: Path, plain: Path, corpus: Record, rounds: int) -> float:
+def step_ratio(base: Path, plain: Path, corpus: Corpus, rounds: int) -> float:
     """Seconds of a step, over those of the same step with weights that nothing is done to."""
     from llmpi.gguf import contents
     from llmpi.train.llama import shape_of
@@ -176,14 +181,8 @@ def step_ratio(base: Path, plain: Path, corpus: Record, rounds: int) -> float:
     return statistics.median(ratios[1:])
 
 
-def _corpus_of(whole: Record, text: str) -> Record:
-    return {**whole, "text": text, "sha256": sha256_of_text(text), "characters": len(text)}
-
-
-def _whole(record: Record) -> Record:
-    if not is_ok(record):
-        raise SystemExit(f"{record['stage']} failed: {record['reason']}")
-    return record
+def _corpus_of(corpus: Corpus, text: str) -> Corpus:
+    return {**corpus, "text": text, "sha256": sha256_of_text(text), "characters": len(text)}
 
 
 if __name__ == "__main__":

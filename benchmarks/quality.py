@@ -33,7 +33,7 @@ from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.blocks import BLOCK_QUESTIONS, blocks_of
 from llmpi.quality.squad.prompt import EXAMPLES, messages
 from llmpi.quality.squad.questions import draw
-from llmpi.study.quality import SquadTask
+from llmpi.study.tasks.squad import SquadTask
 
 Prompt = tuple[int, ...]
 Answers = list[tuple[int, ...]]

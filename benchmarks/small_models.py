@@ -2,41 +2,44 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
 from llmpi.gguf.quantize import quantize
-from llmpi.records import Record, is_ok, sha256_of, whole_file
+from llmpi.gguf.records import Gguf, Start
+from llmpi.quality.divergence.records import Corpus
+from llmpi.records import sha256_of, whole_file
+from llmpi.study.training import Training
 from llmpi.train.qat import train_qat
 from llmpi.train.small import Small, write_start
 
 
 def small_models(
-    tokenizer: Path, folder: Path, *, size: Small, spec: Record, corpus: Record
-) -> dict[str, Record]:
+    tokenizer: Path, folder: Path, *, size: Small, settings: Training, corpus: Corpus
+) -> dict[str, Gguf | Failed]:
     """Make `F16.gguf`, `PTQ.gguf` and `QAT.gguf` in `folder`, and return their manifests by name.
 
     Args:
         tokenizer: a sound GGUF file whose byte-pair vocabulary is used.
-        spec: fields of `llmpi.study.Training`, for both trainings.
-        corpus: of `llmpi.quality.divergence.corpus.load_corpus`.
+        settings: of both trainings, without a teacher.
 
     Raises:
-        LlmpiError: the tokenizer is of another kind, `spec` is wrong, or the text too short.
+        LlmpiError: the tokenizer is of another kind, or the text too short.
     """
     start = folder / "start.gguf"
     with whole_file(start) as partial:
-        write_start(tokenizer, partial, size, spec.get("seed", 0))
-    manifest = {"status": "ok", "sha256": sha256_of(start), "lineage": ["scratch"]}
-    made: dict[str, Record] = {}
+        write_start(tokenizer, partial, size, settings.seed)
+    manifest: Start = {"status": "ok", "sha256": sha256_of(start), "lineage": ["scratch"]}
+    made: dict[str, Gguf | Failed] = {}
     for name, quant in (("F16", "F16"), ("QAT", "TQ2_0")):
         made[name] = train_qat(
             start,
             manifest,
             folder / f"{name}.gguf",
             quant=quant,
-            spec={**spec, "distill": False},
+            settings=settings.model_copy(update={"distill": False}),
             corpus=corpus,
             checkpoints=folder / f"{name}.checkpoints",
         )
     made["PTQ"] = quantize(folder / "F16.gguf", made["F16"], folder / "PTQ.gguf", "TQ2_0")
-    if all(map(is_ok, made.values())):
+    if all(record["status"] == "ok" for record in made.values()):
         start.unlink()
     return made

@@ -6,9 +6,10 @@ import json
 import os
 import select
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
+
+from support import PATIENCE_S, until
 
 KEY_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Backspace": 8}
 FLAGS = [
@@ -73,7 +74,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._events], [], [], 60)
+            ready, _, _ = select.select([self._events], [], [], PATIENCE_S)
             assert ready, "chromium hangs"
             more = os.read(self._events, 1 << 16)
             assert more, "chromium ended"
@@ -102,11 +103,7 @@ class Browser:
         return result["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        for _ in range(400):
-            if self.evaluate(expression):
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"never true: {expression}")
+        until(lambda: self.evaluate(expression), lambda: expression)
 
     def press(self, key: str, **more: Any) -> None:
         code = KEY_CODES.get(key, ord(key[0].upper()))
@@ -138,6 +135,6 @@ class Browser:
 
     def close(self) -> None:
         self("Browser.close", session="")
-        self._process.wait(20)
+        self._process.wait(PATIENCE_S)
         os.close(self._commands)
         os.close(self._events)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support import ROOT
+from support import PATIENCE_S, ROOT
 
 SOURCES: dict[str, dict[str, Any]] = {
     "pypi": {"pypi": None, "version": None, "file": None, "sha256": None},
@@ -60,7 +60,7 @@ class Fetcher:
 
     def __call__(self, wrap: Sequence[str] = (), **source: str) -> Outcome:
         process = self.start(wrap, **source)
-        out, terminal = process.communicate(timeout=60)
+        out, terminal = process.communicate(timeout=PATIENCE_S)
         manifest = self.folder / "manifest.json"
         return Outcome(
             process.returncode,
@@ -100,7 +100,7 @@ def clean_env(home: Path, **more: str) -> dict[str, str]:
         "HOME": str(home),
         "NO_PROXY": "*",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(ROOT / "workflow/scripts"),
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'workflow/scripts'}",
         **more,
     }
 

@@ -5,11 +5,13 @@ import re
 import socket
 import struct
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
+
+from support import PATIENCE_S, until
 
 
 @dataclass
@@ -155,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
         elif name in faults.stall:
             self.wfile.write(data[start : len(data) // 2])
             self.wfile.flush()
-            faults.stall[name].wait(30)
+            faults.stall[name].wait(PATIENCE_S)
             self.hang_up()
         else:
             self.wfile.write(data[start:])
@@ -163,10 +165,22 @@ class Handler(BaseHTTPRequestHandler):
     def hang_up(self) -> None:
         self.wfile.flush()
         if self.world.faults.reset:
-            time.sleep(0.5)  # a reset throws away what the other side has not read yet
+            until(self.is_read)  # a reset throws away what the other side has not read yet
             # Closing with a linger of zero sends RST.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.rfile.close()
             self.connection.close()
         self.close_connection = True
+
+    def is_read(self) -> bool:
+        """Whether the other side has taken all that was sent."""
+        ends = (self.connection.getsockname(), self.connection.getpeername())
+        ours, theirs = (f"{port:04X}" for _, port in ends)
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            local, remote, _, queues = line.split()[1:5]
+            sent, received = (int(queue, 16) for queue in queues.split(":"))
+            ports = (local.partition(":")[2], remote.partition(":")[2])
+            if (ports == (ours, theirs) and sent) or (ports == (theirs, ours) and received):
+                return False
+        return True

@@ -6,20 +6,31 @@ by the project's own code.
 """
 
 import random
-from pathlib import Path
-from typing import Any
+
+import made_records as made
+from made_records import write
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
-from llmpi.quality.ab.compare import Outcome, Prompt, compare
+from llmpi.decide.records import Recommendation
+from llmpi.engine.records import Cell, Machine, SessionRecord, SingleCell
+from llmpi.gguf.records import Gguf
+from llmpi.quality.ab.compare import compare
+from llmpi.quality.ab.prompts import Prompt
+from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer
+from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary, Estimate
+from llmpi.quality.records import Parity
 from llmpi.quality.squad.descent import Step
-from llmpi.records import failed, write_json
-from llmpi.study.runs import pairs_of
+from llmpi.quality.squad.records import SquadScored
+from llmpi.study.measuring import Workload
+from llmpi.study.runs import Session, Variant, pairs_of, sessions, variants
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.squad import SquadTask
+from llmpi.summary.read import read_records
+from llmpi.summary.records import Summary
 from llmpi.summary.study import summarize
-
-Record = dict[str, Any]
 
 PARAMETERS = {"llama-3.2-1b": 1.236e9, "gemma-2-2b": 2.614e9, "llama-3.2-3b": 3.213e9}
 HUB = {
@@ -35,8 +46,8 @@ SCORE = {"F16": 0.62, "Q8_0": 0.62, "Q6_K": 0.61, "Q4_0": 0.57, "Q2_K": 0.06}
 PARAGRAPHS, PER_PARAGRAPH = 60, 5
 
 
-def spec(**more: Any) -> Record:
-    """The study's config, whole, with everything a page can show."""
+def study(**more: object) -> Study:
+    """With everything a page can show."""
     ssh = {"transport": "ssh", "host": "pi.local", "preset": "pi5-8gb"}
     config = {
         "study": "pis",
@@ -89,17 +100,16 @@ def spec(**more: Any) -> Record:
             "hat": {"with_hat": "pi5", "without_hat": "pi5-sd"},
         },
     }
-    return Study.model_validate({**config, **more}).model_dump(mode="json")
+    return Study.model_validate({**config, **more})
 
 
-def many(*, models: int, quants: int, devices: int) -> Record:
+def many(*, models: int, quants: int, devices: int) -> Study:
     """A sweep with two workloads, without what is only ever shown for one variant."""
-    few = spec()
     widths = [*BITS, "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_1", "Q3_K_M"]
-    return spec(
+    return study(
         models={f"model-{i}": {"source": {"path": f"model-{i}.gguf"}} for i in range(models)},
         quants=widths[:quants],
-        devices={f"pi-{i}": {"transport": "local", "meter": few["devices"]["pi5"]["meter"]}
+        devices={f"pi-{i}": {"transport": "local", "meter": {"kind": "hwmon"}}
                  for i in range(devices)},
         quality={"squad": {"task": "squad", "squad_file": "squad.json"}},
         descent=None,
@@ -108,58 +118,44 @@ def many(*, models: int, quants: int, devices: int) -> Record:
     )  # fmt: skip
 
 
-def write(pattern: str, record: Record, **wildcards: str) -> None:
-    write_json(Path(layout.at(pattern, **wildcards)), record)
-
-
-def write_records(config: Record) -> None:
+def write_records(asked: Study) -> None:
     """Every record of the study, into `results/` of the working directory.
 
     llama-3.2-3b dies as F16 on the card; pi5-sd computes gemma's Q6_K otherwise.
     """
-    study = config["study"]
-    for model in config["models"]:
-        origin = {"kind": "hub", "hub": HUB.get(model, model), "revision": "0" * 40}
-        files = {"model.safetensors": {"sha256": "ab" * 32, "bytes": 2 * _parameters(model)}}
-        manifest = {"status": "ok", "origin": origin, "licence": "llama3.2", "files": files}
-        write(layout.MODEL_MANIFEST, {**manifest, "fetched": "2026-11-20"}, model=model)
-        scored: Record = {}
-        for quant in config["models"][model]["quants"] or config["quants"]:
-            variant = {"model": model, "quant": quant}
-            write(layout.GGUF_MANIFEST, _gguf(model, quant), **variant)
-            for task, asked in config["quality"].items():
-                if asked["task"] == "squad":
-                    record = _squad(model, quant, scored, config["descent"])
-                elif asked["task"] == "divergence":
-                    record = _divergence(quant)
-                else:
-                    record = {"status": "ok", "summary": {"passed_pct": 60.0}}
-                write(layout.QUALITY, record, study=study, task=task, **variant)
-                if asked["task"] == "squad":
-                    scored[quant] = record
-            for device in config["devices"]:
-                cell = {"study": study, "device": device, **variant}
-                write(layout.PARITY, _parity(device, model, quant), **cell)
-                for runtime in config["runtimes"]:
-                    write(layout.BENCH, _bench(config, runtime, **cell), runtime=runtime, **cell)
-    for device in config["devices"]:
-        write(layout.PROVISIONED, {"status": "ok", **_machine()}, device=device)
-    for task, asked in config["quality"].items():
-        if asked["task"] == "squad":
-            write(layout.QUESTIONS, _questions(), study=study, task=task)
-        if asked["task"] == "ab":
-            for pair, (a, b) in pairs_of(Study.model_validate(config), task).items():
-                record = _ab("/".join(a), "/".join(b))
-                write(layout.AB, record, study=study, task=task, pair=pair)
+    for model in asked.models:
+        write(layout.MODEL_MANIFEST, made.model(model), model=model)
+    for variant in variants(asked):
+        write(layout.GGUF_MANIFEST, _gguf(variant), **variant._asdict())
+    for task, quality in asked.quality.items():
+        where = {"study": asked.study, "task": task}
+        if isinstance(quality, SquadTask):
+            drawn = made.questions(PARAGRAPHS * PER_PARAGRAPH, PARAGRAPHS, PARAGRAPHS)
+            write(layout.QUESTIONS, drawn, **where)
+            for variant, scored in _squads(asked).items():
+                write(layout.QUALITY, scored, **where, **variant._asdict())
+        elif isinstance(quality, AbTask):
+            for variant in variants(asked):
+                write(layout.QUALITY, _answered(), **where, **variant._asdict())
+            for pair, (a, b) in pairs_of(asked, task).items():
+                write(layout.AB, _ab("/".join(a), "/".join(b)), **where, pair=pair)
+        else:
+            for variant in variants(asked):
+                write(layout.QUALITY, _divergence(variant.quant), **where, **variant._asdict())
+    for session in sessions(asked):
+        where = {"study": asked.study, **session._asdict()}
+        write(layout.PARITY, _parity(session), **where)
+        write(layout.BENCH, _bench(asked, session), **where)
+    for device in asked.devices:
+        write(layout.PROVISIONED, made.provisioned(device, _machine()), device=device)
 
 
-def decided(config: Record) -> tuple[Record, Record]:
+def decided(asked: Study) -> tuple[Summary, Recommendation]:
     """Summary and recommendation of the records that were written."""
-    study = Study.model_validate(config)
-    summary = summarize(config)
-    assert study.constraints
-    chosen = recommend(summary, study.constraints)
-    money = costs(summary, study.cost, chosen) if study.cost else None
+    summary = summarize(asked, read_records(asked))
+    assert asked.constraints
+    chosen = recommend(summary, asked.constraints)
+    money = costs(summary, asked.cost, chosen) if asked.cost else None
     return summary, {**chosen, "money": money}
 
 
@@ -171,188 +167,163 @@ def _bits(quant: str) -> float:
     return BITS.get(quant, 5.0)
 
 
-def _gguf(model: str, quant: str) -> Record:
-    size = int(_parameters(model) * _bits(quant) / 8)
-    return {
-        "status": "ok",
-        "bytes": size,
-        "sha256": "cd" * 32,
-        "parameters": _parameters(model),
-        "bits_per_weight": _bits(quant),
-        "main_type": quant,
-        "read_per_token_bytes": size,
-        "tensors_by_type": {quant: {"tensors": 147}, "F32": {"tensors": 35}},
-        "fallbacks": [],
-        "lineage": ["F16", quant] if quant != "F16" else ["F16"],
-    }
+def _gguf(variant: Variant) -> Gguf:
+    parameters = _parameters(variant.model)
+    return made.gguf(
+        variant.quant,
+        size_bytes=int(parameters * _bits(variant.quant) / 8),
+        parameters=parameters,
+        bits_per_weight=_bits(variant.quant),
+    )
 
 
-def _machine() -> Record:
-    return {
-        "machine": {
-            "board": "Raspberry Pi 5 Model B Rev 1.0",
-            "cpu": "Cortex-A76",
-            "arch": "aarch64",
-            "processors": 4,
-            "memory_bytes": 8_258_000_000,
-            "kernel": "Linux 6.12.25+rpt-rpi-2712",
-        },
-        "engine": {
-            "name": "llama-cpp-python",
-            "version": "0.3.36",
-            "llama_cpp_commit": "0c1e570",
-            "features": ["NEON", "DOTPROD", "REPACK"],
-            "library_sha256": "ef" * 32,
-        },
-    }
+def _machine() -> Machine:
+    return made.machine(memory_bytes=8_258_000_000)
 
 
-def _bench(config: Record, runtime: str, **cell: str) -> Record:
-    model, quant, device = cell["model"], cell["quant"], cell["device"]
+def _bench(asked: Study, session: Session) -> SessionRecord:
+    model, quant, device = session.model, session.quant, session.device
     if (model, quant, device) == ("llama-3.2-3b", "F16", "pi5-sd"):
-        return failed("benchmark", "the engine was killed: no memory", log_tail="")
-    draw = random.Random("/".join([*cell.values(), runtime]))
+        return made.failed("the engine was killed: no memory")
+    draw = random.Random("/".join((asked.study, device, model, quant, session.runtime)))
     size = _parameters(model) * _bits(quant) / 8
     tg = (UNPACKING_RATE if quant == "Q2_K" else MEMORY_RATE) / size
-    if runtime != "default":
+    if session.runtime != "default":
         tg *= 0.95
     rate = STORAGE_RATE.get(device, 0.3e9)
-    machine = _machine()
-    return {
-        "status": "ok",
-        "load": {"cold_s": size / rate * 1.08 + 0.4, "warm_s": size / 4e9 + 0.3},
-        "bandwidth": {"memory_read_bytes_per_s": 11.2e9, "storage_read_bytes_per_s": rate},
-        "settings": {"threads": 4},
-        "samples": _samples(quant),
-        "environment": {
-            "machine": machine["machine"],
-            "engine": machine["engine"],
-            "before": {"at": "2026-11-21T08:00:00+00:00", "memory_available_bytes": 7.4e9},
-        },
-        "workloads": {
-            name: _workload(asked, tg, size, draw, device)
-            for name, asked in config["workloads"].items()
-        },
+    cells: dict[str, Cell] = {
+        name: _workload(workload, tg, size, draw, device)
+        for name, workload in asked.workloads.items()
+        if isinstance(workload, Workload)
     }
+    how = made.circumstances(
+        threads=4,
+        cold_s=size / rate * 1.08 + 0.4,
+        warm_s=size / 4e9 + 0.3,
+        where=_machine(),
+        available_bytes=7_400_000_000,
+    )
+    return made.session(
+        cells,
+        how,
+        memory_read_bytes_per_s=11.2e9,
+        storage_read_bytes_per_s=rate,
+        heat=[(float(s), min(82.0, 48 + s * 0.22)) for s in range(320)],
+        throttled=[(170.0, ["throttled"])] if quant == "F16" else [],
+    )
 
 
-def _workload(asked: Record, tg: float, size: float, draw: random.Random, device: str) -> Record:
-    prompt, repetitions = asked["prompt_tokens"], []
+def _workload(
+    asked: Workload, tg: float, size: float, draw: random.Random, device: str
+) -> SingleCell:
+    prompt, repetitions = asked.prompt_tokens, []
     tg *= 1 - prompt / 40_000
-    for _ in range(asked["repetitions"]):
+    for _ in range(asked.repetitions):
         noise = draw.gauss(1, 0.012)
         pp_s = prompt / (tg * 7.5 * noise)
-        itl = [1 / (tg * noise * draw.gauss(1, 0.02)) for _ in range(asked["output_tokens"])]
-        repetitions.append({"pp_s": pp_s, "ttft_s": pp_s + 0.01, "itl_s": itl})
-    phase = {"power_w": BUSY_W, "j_per_token": BUSY_W / tg, "uncertainty_j_per_token": 0.02 / tg}
-    tier = "pmic" if device == "pi5-sd" else "metered"
-    energy = {"status": "ok", "tier": tier, "idle_power_w": IDLE_W, "tg": phase}
-    energy["pp"] = {**phase, "j_per_token": BUSY_W / tg / 7.5}
-    seconds = range(int(asked["sustained_s"]))
-    return {
-        "status": "ok",
-        "workload": {"prompt_tokens": prompt, "output_tokens": asked["output_tokens"]},
-        "context_tokens": prompt + asked["output_tokens"],
-        "repetitions": repetitions,
-        "memory": {"peak_rss_bytes": int(size * 1.1 + 2e8), "major_faults": 0},
-        "marks": [],
-        "depths": [],
-        "sustained": [[10.0 + s, tg * (1 if s < 150 else 0.8) * draw.gauss(1, 0.01)]
-                      for s in seconds],
-        "energy": energy,
-    }  # fmt: skip
+        itl_s = [1 / (tg * noise * draw.gauss(1, 0.02)) for _ in range(asked.output_tokens)]
+        repetitions.append({**made.repetition(pp_s, itl_s), "ttft_s": pp_s + 0.01})
+    energy = made.metered(
+        BUSY_W,
+        BUSY_W / tg,
+        idle_power_w=IDLE_W,
+        uncertainty=0.02 / tg,
+        pp_j_per_token=BUSY_W / tg / 7.5,
+        tier="pmic" if device == "pi5-sd" else "metered",
+    )
+    sustained = [
+        (10.0 + s, tg * (1 if s < 150 else 0.8) * draw.gauss(1, 0.01))
+        for s in range(int(asked.sustained_s))
+    ]
+    cell = made.cell(
+        repetitions,
+        made.workload(prompt, asked.output_tokens, asked.repetitions, asked.sustained_s),
+        sustained=sustained,
+        energy=energy,
+        peak_rss_bytes=int(size * 1.1 + 2e8),
+    )
+    return {**cell, "context_tokens": prompt + asked.output_tokens}
 
 
-def _samples(quant: str) -> Record:
-    heat = [[float(s), min(82.0, 48 + s * 0.22)] for s in range(320)]
-    return {"temperature_c": heat, "throttled": [[170.0, ["throttled"]]] if quant == "F16" else []}
+def _squads(asked: Study) -> dict[Variant, SquadScored]:
+    """The widest of each model first, which the others descend from."""
+    found: dict[Variant, SquadScored] = {}
+    widest: dict[str, SquadScored] = {}
+    for variant in variants(asked):
+        scored = _squad(variant)
+        if asked.descent and variant.model in widest:
+            settings = {
+                "task": asked.descent.task,
+                "metric": asked.descent.metric,
+                "margin_pct": asked.descent.margin_pct,
+                "alpha": asked.descent.alpha,
+            }
+            step = Step(settings, widest[variant.model], {})
+            scored = {**scored, "descent": step.verdict(scored["items"])}
+        widest.setdefault(variant.model, scored)
+        found[variant] = scored
+    return found
 
 
-def _questions() -> Record:
-    return {
-        "status": "ok",
-        "source": {"hub": "rajpurkar/squad_v2", "split": "validation"},
-        "questions": PARAGRAPHS * PER_PARAGRAPH,
-        "unanswerable": PARAGRAPHS,
-        "paragraphs": PARAGRAPHS,
-        "sha256": "12" * 32,
-        "squad": {},
-    }
-
-
-def _squad(model: str, quant: str, scored: Record, descent: Record | None) -> Record:
-    draw = random.Random(model)  # the same questions are hard for every quantization
-    share = SCORE.get(quant, 0.5)
+def _squad(variant: Variant) -> SquadScored:
+    draw = random.Random(variant.model)  # the same questions are hard for every quantization
+    share = SCORE.get(variant.quant, 0.5)
     items = []
     for i in range(PARAGRAPHS * PER_PARAGRAPH):
-        asked = draw.random()
-        right = float(asked < share) if i % PER_PARAGRAPH else float(asked < 0.5)
-        where = {"id": str(i), "paragraph": i // PER_PARAGRAPH}
-        golds = ["gold"] if i % PER_PARAGRAPH else []
-        items.append({**where, "golds": golds, "exact": right, "f1": right})
-    kinds = {
-        "": items,
-        "has_ans_": [item for i, item in enumerate(items) if i % PER_PARAGRAPH],
-        "no_ans_": items[::PER_PARAGRAPH],
-    }
-    metrics = {}
-    for kind, chosen in kinds.items():
-        pct = 100 * sum(item["f1"] for item in chosen) / len(chosen)
-        score = {"pct": pct, "low_pct": max(0, pct - 5), "high_pct": pct + 5, "items": len(chosen)}
-        metrics |= {f"{kind}exact": score, f"{kind}f1": score}
-    record: Record = {
-        "status": "ok",
-        "summary": {"items": len(items), "metrics": metrics, "thresholds": None},
-        "items": items,
-        "descent": None,
-    }
-    if descent and scored:
-        step = Step(descent, next(iter(scored.values())), {})
-        record["descent"] = step.verdict(items)
-    return record
+        answerable, luck = i % PER_PARAGRAPH > 0, draw.random()
+        right = float(luck < (share if answerable else 0.5))
+        items.append(made.item(i, i // PER_PARAGRAPH, right, answerable=answerable))
+    return made.squad(items)
 
 
-def _divergence(quant: str) -> Record:
+def _divergence(quant: str) -> DivergenceScored:
     kld = {"F16": 0.0, "Q8_0": 0.002, "Q6_K": 0.006, "Q4_0": 0.06, "Q2_K": 1.1}.get(quant, 0.1)
-    values = {
-        "perplexity": 9.1 * (1 + kld),
-        "perplexity_ratio": 1 + kld,
-        "kld_mean_nats": kld,
-        "kld_median_nats": kld * 0.7,
-        "kld_p99_nats": kld * 6,
-        "top1_agreement_pct": 100 - 30 * kld,
+
+    def estimate(value: float) -> Estimate:
+        return {"value": value, "standard_error": value * 0.02}
+
+    summary: DivergenceSummary = {
+        "perplexity": estimate(9.1 * (1 + kld)),
+        "reference_perplexity": estimate(9.1),
+        "ln_perplexity_ratio": estimate(kld),
+        "perplexity_ratio": estimate(1 + kld),
+        "kld_mean_nats": estimate(kld),
+        "kld_median_nats": estimate(kld * 0.7),
+        "kld_p99_nats": estimate(kld * 6),
+        "top1_agreement_pct": estimate(100 - 30 * kld),
     }
-    return {
-        "status": "ok",
-        "summary": {n: {"value": v, "standard_error": v * 0.02} for n, v in values.items()},
-        "window_tokens": 512,
-        "chunks": 64,
-        "wanted_chunks": 64,
-        "corpus": {"source": {"hub": "Salesforce/wikitext"}, "sha256": "34" * 32},
-    }
+    return made.divergence(summary)
 
 
-def _parity(device: str, model: str, quant: str) -> Record:
-    differs = (device, model, quant) == ("pi5-sd", "gemma-2-2b", "Q6_K")
-    said = "the device computes another model: KL divergence 0.06 nats > 0.02"
-    reason = said if differs else None
-    kl = 0.06 if differs else 0.0001 if quant == "F16" else 0.004
-    top1 = 82.0 if differs else 96.5
-    return {"status": "ok", "agrees": not differs, "reason": reason, "kl_nats": kl,
-            "top1_pct": top1}  # fmt: skip
+def _parity(session: Session) -> Parity:
+    differs = session[:3] == ("pi5-sd", "gemma-2-2b", "Q6_K")
+    if differs:
+        said = "the device computes another model: KL divergence 0.06 nats > 0.02"
+        return made.parity(said, 82.0, 0.06)
+    return made.parity(None, 96.5, 0.0001 if session.quant == "F16" else 0.004)
 
 
-def _ab(a: str, b: str) -> Record:
+def _answered() -> AbAnswered:
+    return made.answered(passed_pct=60.0)
+
+
+def _ab(a: str, b: str) -> ComparedPair:
     draw = random.Random(5)
     prompts = [
         Prompt(id=str(i), prompt="?", tags=[("units", "format", "safety")[i % 3]])
         for i in range(60)
     ]
-    outcomes = [
-        [
-            Outcome(p.id, draw.random() < share, [], None, text="", cut_off=False, error=None)
-            for p in prompts
-        ]
-        for share in (0.8, 0.6)
-    ]
-    return {"status": "ok", "a": a, "b": b, "judged": [], **compare(prompts, *outcomes)}
+
+    def judged(prompt: Prompt, share: float) -> JudgedAnswer:
+        return {
+            "id": prompt.id,
+            "passed": draw.random() < share,
+            "checks": [],
+            "f1": None,
+            "text": "",
+            "cut_off": False,
+            "error": None,
+        }
+
+    sides = [[judged(prompt, share) for prompt in prompts] for share in (0.8, 0.6)]
+    return {"status": "ok", "a": a, "b": b, "judged": [], **compare(prompts, *sides)}

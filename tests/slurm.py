@@ -5,13 +5,11 @@ import os
 import secrets
 import socket
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-from support import needed
+from support import free_port, needed, until
 
 CONF = """\
 ClusterName=llmpi-test
@@ -95,7 +93,7 @@ def running(folder: Path, cpus: int) -> Iterator[Slurm]:
     key.chmod(0o400)
     cluster = Slurm(folder, cpus)
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    ports = dict(zip(("controller_port", "node_port"), _free_ports(2), strict=True))
+    ports = {"controller_port": free_port(), "node_port": free_port()}
     host = socket.gethostname().split(".")[0]
     (folder / "slurm.conf").write_text(
         CONF.format(host=host, user=user, folder=folder, cpus=cpus, **ports)
@@ -151,18 +149,9 @@ def _state(cluster: Slurm) -> str:
         return ""
 
 
-def _wait_for(there, cluster: Slurm) -> None:
-    for _ in range(300):
-        if there():
-            return
-        time.sleep(0.1)
-    logs = [*cluster.folder.glob("*.log"), *cluster.folder.glob("*.out")]
-    pytest.fail("Slurm did not start:\n" + "\n".join(f"{p.name}: {p.read_text()}" for p in logs))
+def _wait_for(there: Callable[[], object], cluster: Slurm) -> None:
+    def logs() -> str:
+        files = [*cluster.folder.glob("*.log"), *cluster.folder.glob("*.out")]
+        return "Slurm did not start:\n" + "\n".join(f"{p.name}: {p.read_text()}" for p in files)
 
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
+    until(there, logs)

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 PERIOD_S = 10.0
 STEEPEST_W_PER_S = 3 * 2 * math.pi / PERIOD_S
 """Of the curve: by so much a reading errs for each second between its time stamp and it."""
+HWMON_FILE = "hwmon2/power1_input"
 
 
 def power_w(at: float) -> float:
@@ -29,20 +31,35 @@ def truth_j(start: float, end: float) -> float:
     return 8 * (end - start) - 3 / turn * (math.cos(turn * end) - math.cos(turn * start))
 
 
+def off_j(seconds: float, *, late_s: float) -> float:
+    """By how much an energy may be off whose readings come so much early or late."""
+    return STEEPEST_W_PER_S * late_s * seconds
+
+
+@dataclass
+class Replay:
+    """A curve that is being written."""
+
+    late_s: float = 0.0
+    """The longest that what can be read stood still: a busy machine does not keep up."""
+
+
 @contextlib.contextmanager
-def replaying(write: Callable[[float], None]) -> Iterator[None]:
+def replaying(write: Callable[[float], None]) -> Iterator[Replay]:
     """Call a function with the monotonic time, fifty times a second."""
-    end = threading.Event()
+    end, replay = threading.Event(), Replay()
 
     def loop() -> None:
+        last = begun
         while not end.wait(0.02):
-            write(time.monotonic())
+            write(now := time.monotonic())
+            last, replay.late_s = now, max(replay.late_s, time.monotonic() - last)
 
-    write(time.monotonic())
+    write(begun := time.monotonic())
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
     try:
-        yield
+        yield replay
     finally:
         end.set()
         thread.join()
@@ -56,18 +73,20 @@ def put(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def hwmon(folder: Path) -> Iterator[Path]:
-    """An INA219 in a tree as the kernel's hwmon makes it; its power file."""
+def hwmon(folder: Path) -> Iterator[Replay]:
+    """An INA219 in a tree as the kernel's hwmon makes it; its power file is `HWMON_FILE`."""
     chip = folder / "hwmon2"
     chip.mkdir(parents=True, exist_ok=True)
     (chip / "name").write_text("ina219\n")
-    source = chip / "power1_input"
-    with replaying(lambda at: put(source, f"{power_w(at) * 1e6:.0f}\n")):
-        yield source
+    source = folder / HWMON_FILE
+    with replaying(lambda at: put(source, f"{power_w(at) * 1e6:.0f}\n")) as replay:
+        yield replay
 
 
 @contextlib.contextmanager
-def vcgencmd(tool: Path, rails: Path, *, rails_seen_as: str, scale: float = 1.0) -> Iterator[None]:
+def vcgencmd(
+    tool: Path, rails: Path, *, rails_seen_as: str, scale: float = 1.0
+) -> Iterator[Replay]:
     """The firmware's tool, whose rails carry the curve divided by `scale`, half on each of two.
 
     Args:
@@ -96,8 +115,8 @@ def vcgencmd(tool: Path, rails: Path, *, rails_seen_as: str, scale: float = 1.0)
         'measure_clock) echo "frequency(0)=2400000000";; esac\n'
     )
     tool.chmod(0o755)
-    with replaying(write):
-        yield
+    with replaying(write) as replay:
+        yield replay
 
 
 @contextlib.contextmanager

@@ -1,11 +1,17 @@
 """Shared by all tests: where the project is, and how its workflow is run."""
 
+import contextlib
 import os
+import random
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-import pytest
+Found = TypeVar("Found")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,9 +49,48 @@ def needed(tool: str) -> str:
     """A system tool a test needs: its path. CI must have it; elsewhere the test is skipped."""
     from shutil import which
 
+    import pytest  # `make virtual-pi` needs this module, and has no pytest
+
     path = which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None and os.environ.get("CI"):
         pytest.fail(f"CI has no {tool}; .ci/run installs it")
     if path is None:
         pytest.skip(f"{tool} is not installed")
     return path
+
+
+PATIENCE_S = 900
+"""Until a test gives up waiting for what must come: machines may be slow, and busy besides."""
+
+
+def until(true: Callable[[], Found], said: Callable[[], str] = str) -> Found:
+    """What `true` returns once that is true.
+
+    Args:
+        said: what to show where it never is.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"never true: {said()[-4000:]}"
+        time.sleep(0.05)
+    return found
+
+
+def free_port() -> int:
+    """A port on loopback that is free, for a program that must be told its port.
+
+    From below those that the kernel gives away, to every connection and to who asks for any port:
+    between here and the program's start nobody takes it by chance.
+    """
+    ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest_given = int(ports.read_text().split()[0]) if ports.exists() else 32768
+    while True:
+        port = random.randrange(10_000, max(lowest_given, 11_000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in GIVEN:
+                probe.bind(("127.0.0.1", port))
+                GIVEN.add(port)
+                return port
+
+
+GIVEN: set[int] = set()

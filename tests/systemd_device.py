@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import until
+
 USER = "pi"
 PYTHON = "/usr/bin/python3"
 CGROUPS = Path("/sys/fs/cgroup")
@@ -216,12 +218,8 @@ def _remove_groups(name: str) -> None:
 
 
 def _first_child(process: subprocess.Popen[bytes]) -> int:
-    for _ in range(100):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        if children:
-            return int(children[0])
-        time.sleep(0.05)
-    raise AssertionError("unshare started nothing")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return int(until(lambda: children.read_text().split())[0])
 
 
 def _wait(device: SystemdDevice, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -234,13 +232,12 @@ def _wait(device: SystemdDevice, process: subprocess.Popen[bytes], log: Path) ->
         f"{USER}@{device.address}",
         "sudo -n true",
     ]
-    for _ in range(150):
-        done = subprocess.run(ssh, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return
+
+    def answers() -> bool:
         assert process.poll() is None, log.read_text()
-        time.sleep(0.2)
-    raise AssertionError(f"{device.name} does not answer: {done.stderr}{log.read_text()}")
+        return subprocess.run(ssh, capture_output=True, check=False).returncode == 0
+
+    until(answers, log.read_text)
 
 
 def _ip(*words: str) -> None:

@@ -22,13 +22,14 @@ from pathlib import Path
 
 import stand_ins
 import yaml
+from support import free_port, until
 
 USER = "pi"
 PACKAGES = ("openssh-server", "python3", "rsync", "procps")
 SUITE = "bookworm"
 PLUGS = ("tasmota", "shelly")
 METERS = Path("/srv/meters")  # there
-HWMON_METER = {"kind": "hwmon", "path": f"{METERS}/hwmon2/power1_input"}
+HWMON_METER = {"kind": "hwmon", "path": f"{METERS}/{stand_ins.HWMON_FILE}"}
 CPU = "cortex-a76"  # a Raspberry Pi 5's
 QEMU = "/usr/bin/qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -115,7 +116,7 @@ def running(cache: Path, port: int | None = None) -> Iterator[VirtualPi]:
         stand_ins.plugs() as plug_url,
         (cache / "sshd.log").open("w") as log,
     ):
-        pi = _keys(root, cache, port or _free_port(), plug_url)
+        pi = _keys(root, cache, port or free_port(), plug_url)
         process = subprocess.Popen([*command, str(root)], stderr=log, env=environment)
         try:
             _wait(pi.port, process, cache / "sshd.log")
@@ -182,21 +183,14 @@ def _run(command: list[str]) -> None:
         raise SystemExit(f"virtual-pi: {command[0]} failed: {said}")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
+    def answers() -> bool:
         if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise SystemExit(f"virtual-pi: sshd did not start: {log.read_text()}")
+            raise SystemExit(f"virtual-pi: sshd did not start: {log.read_text()}")
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    until(answers, log.read_text)
 
 
 def cache_folder() -> Path:

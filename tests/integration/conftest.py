@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import pytest
 import virtual_pi
 import yaml
 from browser import Browser
-from support import ROOT, needed, run_snakemake
+from held import Hold
+from support import ROOT, free_port, needed, run_snakemake, until
 
 PARAGRAPHS, QUESTIONS = 2, 6
 
@@ -35,6 +35,17 @@ class Work:
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         command = ["--cores", "2", "--configfile", "config/study.yaml", *arguments]
         return run_snakemake(*command, cwd=self.folder, **options)
+
+    def summarized(self) -> list[dict[str, Any]]:
+        """Write the study and run it as far as its summary: the rows."""
+        self.write().snakemake("--", f"results/report/{self.config['study']}/summary.json")
+        return self.summary()
+
+    def shown(self) -> str:
+        """Write the study and run it as far as its page: the text."""
+        page = f"results/report/{self.config['study']}/index.html"
+        self.write().snakemake("--", page)
+        return (self.folder / page).read_text()
 
     def clone(self, folder: Path) -> "Work":
         """A copy to edit; model files are links: replace them, never write."""
@@ -61,6 +72,7 @@ def small_study(name: str) -> dict[str, Any]:
         "quants": ["F16", "Q4_0"],
         "devices": {"here": {"transport": "local"}},
         "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}},
+        "languages": ["en"],
         "quality": {
             "field": {
                 "task": "squad",
@@ -127,8 +139,15 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Hold:
+    """Stops processes behind `sshd`, and those started here with its environment."""
+    return Hold(tmp_path_factory.mktemp("hold"))
+
+
+@pytest.fixture(scope="session")
+def sshd(hold: Hold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    there = " ".join(f"{name}={value}" for name, value in hold.env.items())
+    with running_sshd(tmp_path_factory.mktemp("sshd"), f"SetEnv {there}\n") as server:
         yield server
 
 
@@ -151,7 +170,7 @@ def running_sshd(folder: Path, settings: str = "") -> Iterator[Sshd]:
         command = [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    port = _free_port()
+    port = free_port()
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
@@ -182,7 +201,7 @@ def over_ssh(finished: Work, sshd: Sshd, tmp_path_factory: pytest.TempPathFactor
     work = Work(folder, {**finished.config, "study": "over-ssh"})
     store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
     work.config["devices"] = {"pi": sshd.device(store)}
-    work.write().snakemake()
+    work.summarized()
     return work
 
 
@@ -197,18 +216,10 @@ def pi() -> Iterator[virtual_pi.VirtualPi]:
         yield running
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
+    def answers() -> bool:
+        assert process.poll() is None, f"sshd did not start: {log.read_text()}"
         with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    pytest.fail(f"sshd did not start: {log.read_text()}")
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    until(answers, log.read_text)

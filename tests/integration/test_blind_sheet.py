@@ -1,11 +1,11 @@
 """The blind sheet in a real browser: judged with the keyboard, saved, read back."""
 
 import itertools
-import time
 from pathlib import Path
 from typing import Any
 
 from browser import Browser
+from support import until
 
 from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
 from llmpi.quality.ab.prompts import Prompt
@@ -38,11 +38,7 @@ def saved(browser: Browser, folder: Path) -> Path:
     behavior = {"behavior": "allow", "downloadPath": str(folder)}
     browser("Browser.setDownloadBehavior", session="", **behavior)
     browser.evaluate("document.querySelector('form.save button').click()")
-    for _ in range(400):
-        if found := list(folder.glob("*.json")):
-            return found[0]
-        time.sleep(0.05)
-    raise AssertionError("nothing was saved")
+    return until(lambda: list(folder.glob("*.json")))[0]
 
 
 def test_judged_with_the_keyboard_and_read_back(browser: Browser, tmp_path: Path) -> None:

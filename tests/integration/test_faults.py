@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from support import ROOT
+from held import Hold, state
+from support import PATIENCE_S, ROOT, until
 
 from llmpi.records import read_json, sha256_of, write_json
-
-SHORT = {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}
 
 
 def replace_with_a_stump(path: Path) -> None:
@@ -27,13 +25,12 @@ def test_engine_that_dies_in_one_cell(copy) -> None:
     replace_with_a_stump(gguf)
     manifest = gguf.with_suffix(".json")
     write_json(manifest, {**read_json(manifest), "sha256": sha256_of(gguf)})
-    copy.snakemake()
+    page = copy.shown()
     rows = {row["quant"]: row for row in copy.summary()}
     assert rows["Q4_0"]["status"] == "failed"
     assert rows["Q4_0"]["stage"] == "benchmark"
     assert "llama.cpp cannot load Q4_0.gguf" in rows["Q4_0"]["reason"]
     assert rows["F16"]["status"] == "ok"
-    page = (copy.folder / "results/report/small/index.html").read_text()
     assert "Failed, skipped or not run" in page
     assert "llama.cpp cannot load Q4_0.gguf" in page
 
@@ -42,8 +39,7 @@ def test_damaged_file_is_not_deployed(copy) -> None:
     """Cut short between quantization and deployment: no cell may be measured on it."""
     replace_with_a_stump(copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf")
     copy.config["devices"]["there"] = {"transport": "local"}
-    copy.write().snakemake()
-    rows = {(row["device"], row["quant"]): row for row in copy.summary()}
+    rows = {(row["device"], row["quant"]): row for row in copy.summarized()}
     assert rows["there", "Q4_0"]["stage"] == "deploy"
     assert "does not have the hash its manifest states" in rows["there", "Q4_0"]["reason"]
     assert rows["there", "F16"]["status"] == rows["here", "Q4_0"]["status"] == "ok"
@@ -53,22 +49,21 @@ def test_damaged_model_fails_all_its_cells_and_no_other(copy) -> None:
     source = copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
     (copy.folder / "broken.gguf").write_bytes(source.read_bytes()[:1_000_000])
     copy.config["models"]["broken"] = {"source": {"path": "broken.gguf"}}
-    copy.write().snakemake()
-    rows = copy.summary()
+    rows = copy.summarized()
     assert {(row["model"], row["status"]) for row in rows} == {
         ("smollm2-135m", "ok"),
         ("broken", "failed"),
     }
     broken = next(row for row in rows if row["model"] == "broken")
     assert "broken.gguf" in broken["reason"]
-    assert broken["field_status"] == "failed"
+    assert broken["quality"]["field"]["status"] == "failed"
 
 
 def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     """A device that cannot be reached fails its jobs; the other device's are done."""
     copy.config["study"] = "going"
     copy.config["devices"]["gone"] = {"transport": "ssh", "host": "127.0.0.1", "port": 1}
-    done = copy.write().snakemake("--keep-going", check=False)
+    done = copy.write().snakemake("--keep-going", "--", "measured", check=False)
     assert done.returncode != 0
     assert "cannot be reached" in done.stdout
     bench = copy.folder / "results/bench/going"
@@ -80,51 +75,29 @@ def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     assert "not run" in page
 
 
-def test_ctrl_c_leaves_no_process_and_no_half_result(copy) -> None:
+def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
     copy.config["study"] = "interrupted"
-    copy.config["workloads"]["chat"] = {**SHORT, "output_tokens": 4000, "repetitions": 1000}
     copy.write()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/study.yaml"],
-        cwd=copy.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    children = wait_for(lambda: engines_in(copy.folder))
-    assert children, "the measurement did not start"
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
-    process.communicate(timeout=60)
-    assert wait_for(lambda: not engines_in(copy.folder)), "an engine is still running"
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    command += ["--configfile", "config/study.yaml", "--", "measured"]
+    with hold.at(said="[1/2] chat"):
+        process = subprocess.Popen(
+            command,
+            cwd=copy.folder,
+            env=hold.env_here,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        engine = hold.wait()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
+        hold.go_on()
+        process.communicate(timeout=PATIENCE_S)
+        until(lambda: state(engine) in (None, "Z"))
     assert not list((copy.folder / "results/bench/interrupted").rglob("*.json"))
     assert not list((copy.folder / "results").rglob("*.part"))
-
-
-def engines_in(folder: Path) -> list[str]:
-    """Command lines of measuring processes started from `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if (
-                "llmpi.device.measure.process" in line
-                and (entry / "cwd").resolve() == folder.resolve()
-            ):
-                found.append(line)
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.2)
-    return condition()
 
 
 def test_snakemake_report_holds_the_page(copy) -> None:

@@ -1,5 +1,6 @@
 """Links that break, over a real OpenSSH server: what was sent is kept, what runs goes on."""
 
+import contextlib
 import logging
 import os
 import re
@@ -7,13 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cut_proxy import CutProxy
+from held import Hold
+from support import PATIENCE_S, until
 
 from llmpi.errors import LlmpiError
 from llmpi.records import is_ok, sha256_of
@@ -26,7 +29,9 @@ from llmpi.study.measuring import Runtime, Workload
 
 SIZE = 48_000_000
 CHUNK = 4 << 20  # OpenSSH's window: what may be on its way when the link breaks
-LONG = {"prompt_tokens": 16, "output_tokens": 300, "repetitions": 4, "warmup": 0}
+SHORT = {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 4, "warmup": 0}
+MIDDLE = "[1/4] chat"
+"""What a measurement of `SHORT` says in its midst."""
 
 
 @pytest.fixture
@@ -38,19 +43,43 @@ def link(sshd, tmp_path: Path) -> Iterator[CutProxy]:
 
 
 @pytest.fixture
-def spec(over_ssh, link: CutProxy, tmp_path: Path) -> dict[str, Any]:
-    """The device of the finished study, behind a link that can be cut."""
+def spec(over_ssh, link: CutProxy, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """The device of the finished study with a store of its own, behind a link that can be cut."""
     fields = over_ssh.config["devices"]["pi"]
-    known_hosts = str(tmp_path / "known_hosts")
-    device = {**fields, "port": link.port, "known_hosts": known_hosts, "reconnect_s": 60}
-    return SshDevice.model_validate(device).model_dump()
+    store = tmp_path / "store"
+    store.mkdir(mode=0o700)
+    (store / "venv").symlink_to(Path(fields["store"]) / "venv")
+    own = {"store": str(store), "port": link.port, "known_hosts": str(tmp_path / "known_hosts")}
+    spec = SshDevice.model_validate({**fields, **own, "reconnect_s": PATIENCE_S}).model_dump()
+    yield spec
+    link.down, link.cut_after = False, None
+    cancel_all(spec)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+@pytest.fixture
+def shared_spec(over_ssh) -> Iterator[dict[str, Any]]:
+    """The device of the finished study as it is."""
+    spec = SshDevice.model_validate(over_ssh.config["devices"]["pi"]).model_dump()
+    yield spec
+    cancel_all(spec)
+
+
+def cancel_all(spec: dict[str, Any]) -> int:
+    """End what a test left running on a device; how many measurements that were."""
+    with connected("pi", spec) as device:
+        return device.ask("cancel", {"jobs": f"{device.store}/jobs"})["ended"]
+
+
+@pytest.fixture
+def receipt(over_ssh, spec: dict[str, Any]) -> dict[str, Any]:
+    """Of a model in that store."""
+    with connected("pi", spec) as device:
+        gguf = q4_0(over_ssh)
+        return put_model(device, gguf, "smollm2-135m/Q4_0.gguf", sha256_of(gguf), None)
+
+
+def q4_0(over_ssh) -> Path:
+    return over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
 
 
 # --- transfers ------------------------------------------------------------------------------------
@@ -74,12 +103,23 @@ def test_cut_transfer_goes_on_where_it_stopped(
         put()
     final = Path(spec["store"]) / "models" / file
     assert not final.exists()
+    until(lambda: not writers(final.parent))
     link.cut_after, link.up_bytes = None, 0
     receipt = put()
     assert link.up_bytes < SIZE * 4 // 10 + CHUNK
     assert receipt["sent_bytes"] < SIZE * 4 // 10 + CHUNK
     assert sha256_of(final) == digest
     assert [path.name for path in final.parent.iterdir() if path.name.endswith(".part")] == []
+
+
+def writers(folder: Path) -> list[str]:
+    """Processes that have a file of the folder open: their ends of the link may outlive it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if folder in entry.readlink().parents:
+                found.append(str(entry))
+    return found
 
 
 def test_larger_than_the_quota_is_said_before_a_byte_is_sent(
@@ -129,9 +169,11 @@ def test_device_out_of_space(
 # --- measurements ---------------------------------------------------------------------------------
 
 
-def measured(over_ssh, spec: dict[str, Any], what: str, **workload: Any) -> dict[str, Any]:
+def measured(
+    over_ssh, spec: dict[str, Any], receipt: dict[str, Any], what: str, **workload: Any
+) -> dict[str, Any]:
     """A session of one workload, `chat`."""
-    settings = Workload.model_validate({**LONG, **workload}).model_dump()
+    settings = Workload.model_validate({**SHORT, **workload}).model_dump()
     return benchmark(
         "pi",
         spec,
@@ -139,85 +181,118 @@ def measured(over_ssh, spec: dict[str, Any], what: str, **workload: Any) -> dict
         runtime=Runtime().model_dump(),
         workloads={"chat": settings},
         provisioned=over_ssh.json("devices/pi.json"),
-        receipt=over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json"),
-        gguf=over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf",
+        receipt=receipt,
+        gguf=q4_0(over_ssh),
     )
 
 
-def runners() -> list[str]:
-    done = subprocess.run(
-        ["pgrep", "-f", r"llmpi\.device\.(jobs|measure) /"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.split()
+@contextlib.contextmanager
+def working(*arguments: Any) -> Iterator[list[dict[str, Any]]]:
+    """`measured` beside the block; its record, or its error, is there behind it."""
+    outcome: list[Any] = []
+
+    def work() -> None:
+        try:
+            outcome.append(measured(*arguments))
+        except LlmpiError as error:
+            outcome.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    yield outcome
+    worker.join(PATIENCE_S)
+
+
+def runners(spec: dict[str, Any]) -> list[int]:
+    """Processes of the measurements started in a store, each of which has its own session."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    jobs = {pid for pid in pids if command(pid)[-1].startswith(f"{spec['store']}/jobs/")}
+    return [pid for pid in pids if command(pid) != [""] and session(pid) in jobs]
+
+
+def command(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    return [""]  # it has ended
+
+
+def session(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.getsid(pid)
+    return None
 
 
 def test_link_lost_in_a_measurement(
-    over_ssh, spec: dict[str, Any], link: CutProxy, caplog: pytest.LogCaptureFixture
+    over_ssh, spec, receipt, link: CutProxy, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    outcome: list[dict[str, Any]] = []
-    worker = threading.Thread(target=lambda: outcome.append(measured(over_ssh, spec, "lost link")))
-    worker.start()
-    wait_for(lambda: "[1/4] chat" in caplog.text)
-    link.down = True
-    link.cut()
-    wait_for(lambda: "trying again" in caplog.text)
-    assert runners(), "it goes on there"
-    link.down = False
-    worker.join(120)
-    assert is_ok(outcome[0])
-    assert len(outcome[0]["workloads"]["chat"]["repetitions"]) == 4
+    with hold.at(said=MIDDLE), working(over_ssh, spec, receipt, "lost link") as outcome:
+        hold.wait()
+        until(lambda: MIDDLE in caplog.text)
+        link.down = True
+        link.cut()
+        until(lambda: "trying again" in caplog.text)
+        assert runners(spec), "it goes on there"
+        hold.go_on()
+        until(lambda: not runners(spec))
+        link.down = False
+    [record] = outcome
+    assert is_ok(record)
+    assert len(record["workloads"]["chat"]["repetitions"]) == 4
     assert caplog.text.count("loaded in") == 1, "one run only"
-    assert runners() == []
 
 
 def test_two_studies_take_turns(
-    over_ssh, spec: dict[str, Any], caplog: pytest.LogCaptureFixture
+    over_ssh, spec, receipt, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    records: dict[str, dict[str, Any]] = {}
-    workers = [
-        threading.Thread(target=lambda w=what: records.update({w: measured(over_ssh, spec, w)}))
-        for what in ("one: cell", "two: cell")
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(180)
+    with (
+        hold.at(said=MIDDLE),
+        working(over_ssh, spec, receipt, "one: cell") as one,
+        working(over_ssh, spec, receipt, "two: cell") as two,
+    ):
+        hold.wait()
+        until(lambda: "waiting; the machine is held by" in caplog.text)
+        hold.go_on()
     spans = sorted(
         (record["environment"]["before"]["at"], record["environment"]["after"]["at"])
-        for record in records.values()
+        for record in (*one, *two)
     )
     assert spans[0][1] <= spans[1][0]
-    assert "waiting; the machine is held by" in caplog.text
 
 
-def test_damaged_file_is_sent_again_before_it_is_measured(over_ssh, spec: dict[str, Any]) -> None:
-    receipt = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+def test_damaged_file_is_sent_again_before_it_is_measured(over_ssh, spec, receipt) -> None:
     with Path(receipt["path"]).open("r+b") as file:
         file.seek(5000)
         file.write(b"damage")
-    assert is_ok(measured(over_ssh, spec, "damaged", output_tokens=4, repetitions=1))
+    assert is_ok(measured(over_ssh, spec, receipt, "damaged", repetitions=1))
     assert sha256_of(Path(receipt["path"])) == receipt["sha256"]
 
 
-def test_meter_that_disappears_leaves_the_speed(
-    over_ssh, spec: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    source = tmp_path / "power1_input"
-    source.write_text("5000000\n")
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A chip's file that says 5 W."""
+    path = tmp_path / "power1_input"
+    path.write_text("5000000\n")
+    return path
+
+
+def metered(spec: dict[str, Any], source: Path) -> dict[str, Any]:
     meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
-    outcome: list[dict[str, Any]] = []
-    metered = {**spec, "meter": meter}
-    worker = threading.Thread(target=lambda: outcome.append(measured(over_ssh, metered, "meter")))
-    worker.start()
-    wait_for(lambda: "[1/4] chat" in caplog.text)
-    source.unlink()
-    worker.join(120)
+    return {**spec, "meter": meter}
+
+
+def test_meter_that_disappears_leaves_the_speed(
+    over_ssh, spec, receipt, source: Path, hold: Hold
+) -> None:
+    with (
+        hold.at(said=MIDDLE),
+        working(over_ssh, metered(spec, source), receipt, "meter") as outcome,
+    ):
+        hold.wait()
+        source.unlink()
+        until(lambda: "error" in samples(source))
+        hold.go_on()
     [record] = outcome
     assert is_ok(record)
     chat = record["workloads"]["chat"]
@@ -226,59 +301,54 @@ def test_meter_that_disappears_leaves_the_speed(
     assert chat["energy"]["reason"].startswith(f"the meter failed: {source}")
 
 
-def test_metered_measurement(over_ssh, spec: dict[str, Any], tmp_path: Path) -> None:
-    source = tmp_path / "power1_input"
-    source.write_text("5000000\n")
-    meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
-    metered = {**spec, "meter": meter, "idle_s": 1.0}
-    record = measured(over_ssh, metered, "metered", output_tokens=64)
+def samples(source: Path) -> str:
+    """What the process that reads the meter has written so far."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    asked = f'"path": "{source}"'
+    [out] = {line[-1] for line in map(command, pids) if asked in " ".join(line[-2:-1])}
+    return Path(out).read_text()
+
+
+def test_metered_measurement(over_ssh, spec, receipt, source: Path) -> None:
+    record = measured(over_ssh, {**metered(spec, source), "idle_s": 1.0}, receipt, "metered")
     energy = record["workloads"]["chat"]["energy"]
     assert energy["status"] == "ok", energy
     assert energy["idle_power_w"] == pytest.approx(5.0)
     assert energy["tg"]["power_w"] == pytest.approx(5.0)
 
 
-def test_cancelled_leaves_no_process(over_ssh, spec: dict[str, Any]) -> None:
-    outcome: list[str] = []
-
-    def work() -> None:
-        try:
-            measured(over_ssh, spec, "cancelled", repetitions=100)
-        except LlmpiError as error:
-            outcome.append(str(error))
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    wait_for(lambda: len(runners()) == 2)
-    with connected("pi", spec) as device:
-        assert device.ask("cancel", {"jobs": f"{device.store}/jobs"}) == {"ended": 1}
-    assert runners() == []
-    worker.join(60)
-    assert "ended without a record" in outcome[0]
+def test_cancelled_leaves_no_process(over_ssh, spec, receipt, hold: Hold) -> None:
+    with hold.at(said=MIDDLE), working(over_ssh, spec, receipt, "cancelled") as outcome:
+        hold.wait()
+        assert cancel_all(spec) == 1
+        until(lambda: not runners(spec))
+    assert "ended without a record" in str(outcome[0])
 
 
-def test_killed_workstation_collects_what_ran_on(over_ssh, tmp_path: Path) -> None:
+def test_killed_workstation_collects_what_ran_on(
+    over_ssh, shared_spec, hold: Hold, tmp_path: Path
+) -> None:
     """Snakemake dies of SIGKILL in mid-measurement and is started again: one run, its record."""
     work = over_ssh.clone(tmp_path / "work")
-    work.config["workloads"]["chat"] = LONG
+    work.config["workloads"]["chat"] = SHORT
     work.config["quants"] = ["Q4_0"]
     work.write()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(work.folder / "Snakefile")]
     command += ["--cores", "2", "--configfile", "config/study.yaml", "--", "measured"]
-    said = (tmp_path / "said").open("w")
-    process = subprocess.Popen(
-        command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
-    )
-    wait_for(lambda: len(runners()) == 2)
-    started_first = runners()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert runners() == started_first, "it goes on there"
-    work.snakemake("--unlock")
-    work.snakemake("--", "measured")
-    log = work.folder / "logs/benchmark_device/over-ssh/pi/smollm2-135m/Q4_0/default.log"
-    assert log.read_text().count("llmpi.device.measure.process") <= 1
+    with hold.at(said=MIDDLE), (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
+        )
+        hold.wait()
+        started_first = runners(shared_spec)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        killed = datetime.now(UTC).isoformat(timespec="seconds")
+        assert runners(shared_spec) == started_first, "it goes on there"
+        hold.go_on()
+        work.snakemake("--unlock")
+        work.snakemake("--", "measured")
     record = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
     assert len(record["workloads"]["chat"]["repetitions"]) == 4
-    assert record["environment"]["before"]["at"] < record["started"], "begun before the restart"
-    assert runners() == []
+    assert record["environment"]["before"]["at"] <= killed <= record["started"], "begun before"
+    until(lambda: not runners(shared_spec))

@@ -12,8 +12,8 @@ import pytest
 from support import ROOT
 
 from llmpi.gguf import engine_source
-from llmpi.study.study import Study
 from llmpi.summary.llama_bench import FIELDS, write_llama_bench
+from llmpi.summary.read import read_records
 
 PARTS = ("tools/llama-bench", "scripts/compare-llama-bench.py")
 
@@ -29,9 +29,9 @@ def llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    config = made_study.spec(quality={})
-    made_study.write_records(config)
-    write_llama_bench(Path("speed.jsonl"), Study.model_validate(config))
+    study = made_study.study(quality={})
+    made_study.write_records(study)
+    write_llama_bench(Path("speed.jsonl"), study, read_records(study))
     return tmp_path / "speed.jsonl"
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from support import planned_jobs
 
-from llmpi.records import sha256_of
+from llmpi.engine.records import SessionRecord
+from llmpi.gguf.records import Gguf
+from llmpi.models.records import ModelRecord
+from llmpi.quality.squad.records import Questions, SquadScored
+from llmpi.records import read, sha256_of
+from llmpi.remote.records import Provisioned, ReceiptRecord
+from llmpi.summary.records import Summary
 
 
 def planned(work) -> dict[str, int]:
@@ -41,6 +47,26 @@ def test_manifest_shows_fallback_and_lineage(finished) -> None:
     assert manifest["sha256"] == sha256_of(gguf)
     assert manifest["bytes"] == gguf.stat().st_size
     assert sum(kind["tensors"] for kind in manifest["tensors_by_type"].values()) == 272
+
+
+def test_every_record_is_of_its_type(finished) -> None:
+    """What the product writes passes the types that made-up records are held against."""
+    results = finished.folder / "results"
+    kinds = {
+        "bench/small/*/*/*/*.json": SessionRecord,
+        "devices/here.json": Provisioned,
+        "deploy/*/*/*.json": ReceiptRecord,
+        "gguf/*/*.json": Gguf,
+        "models/*/manifest.json": ModelRecord,
+        "quality/small/*/*/field.json": SquadScored,
+        "questions/small/*.json": Questions,
+        "report/small/summary.json": Summary,
+    }
+    for pattern, kind in kinds.items():
+        found = list(results.glob(pattern))
+        assert found, pattern
+        for path in found:
+            assert read(path, kind)
 
 
 def test_raw_repetitions_and_conditions_are_kept(finished) -> None:
@@ -89,8 +115,7 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
             "omp_wait_policy": "passive",
         },
     }
-    copy.write().snakemake()
-    rows = {(row["runtime"], row["workload"]): row for row in copy.summary()}
+    rows = {(row["runtime"], row["workload"]): row for row in copy.summarized()}
     assert len(rows) == 4
     assert {row["status"] for row in rows.values()} == {"ok"}
     # A context of its own size for each: the keys and values of 604 tokens are in its memory only.
@@ -114,8 +139,7 @@ LOCKED = {"mlock": True, "repack": False}
 
 def test_weights_are_locked_or_the_cell_says_why_not(copy) -> None:
     copy.config |= {"quants": ["Q4_0"], "quality": {}, "runtimes": {"locked": LOCKED}}
-    copy.write().snakemake()
-    [row] = copy.summary()
+    [row] = copy.summarized()
     if may_lock(200_000_000):
         record = copy.json("bench/small/here/smollm2-135m/Q4_0/locked.json")
         assert record["load"]["locked_bytes"] > 50e6
@@ -143,8 +167,7 @@ def test_a_workload_that_kills_the_engine_leaves_the_others(copy) -> None:
         "context_tokens": 1_000_000,
     }
     copy.config["devices"] = {"here": {"transport": "local", "limits": {"memory": "2G"}}}
-    copy.write().snakemake()
-    rows = {row["workload"]: row for row in copy.summary()}
+    rows = {row["workload"]: row for row in copy.summarized()}
     assert rows["chat"]["status"] == "ok"
     assert rows["huge"]["status"] == "failed"
     assert rows["huge"]["reason"]
@@ -157,16 +180,15 @@ def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
     asked = {"kind": "concurrent", "conversations": [1, 2, 256], "per_user_tps_at_least": 0.01}
     copy.config["workloads"]["users"] = {**asked, **short, "system_tokens": 64}
     copy.config["devices"] = {"here": {"transport": "local", "limits": {"memory": "2G"}}}
-    copy.write().snakemake()
+    page = copy.shown()
     assert [row["status"] for row in copy.summary()] == ["ok"]
     [cell] = copy.json("report/small/summary.json")["concurrency"]
     one, two, most = cell["levels"]
     assert one["status"] == two["status"] == "ok"
-    assert two["tg_tps"] > one["per_user_tps"] / 2
+    assert two["tg_tps"] > two["per_user_tps"] > 0
     assert two["kv_bytes"] > one["kv_bytes"] > 1064 * 20_000
     assert (most["status"], cell["largest"]) == ("failed", 2)
     assert most["reason"]
-    page = (copy.folder / "results/report/small/index.html").read_text()
     assert "Up to <b>2</b> at once, each conversation" in page
 
 
@@ -178,7 +200,7 @@ def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
     copy.config["workloads"] = {
         "copy": {"prompt": "passage", "prompt_tokens": 512, "output_tokens": 48, "repetitions": 2}
     }
-    copy.write().snakemake()
+    page = copy.shown()
     [cell] = copy.json("report/small/summary.json")["prompt_lookup"]
     assert (cell["runtime"], cell["against"], cell["tokens"]) == ("lookup", "default", 49)
     assert cell["accepted_pct"] > 50
@@ -186,7 +208,7 @@ def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
     assert cell["same_tokens"] == cell["tokens"]
     record = copy.json("bench/small/here/smollm2-135m/Q4_0/lookup.json")
     assert record["settings"]["prompt_lookup"] == {"ngram": 3, "draft_tokens": 4}
-    assert "Prompt lookup" in (copy.folder / "results/report/small/index.html").read_text()
+    assert "Prompt lookup" in page
 
 
 def test_every_answer_is_kept(finished) -> None:
@@ -210,8 +232,8 @@ def test_second_run_does_nothing(finished) -> None:
     assert planned(finished) == {}
 
 
-# What every new record leads to; a memo in each of two languages.
-TO_THE_REPORT = {"summarize": 1, "recommend": 1, "memo": 2, "report": 1}
+# What every new record leads to.
+TO_THE_REPORT = {"summarize": 1, "recommend": 1, "memo": 1, "report": 1}
 
 
 def test_more_repetitions_rerun_the_benchmarks_and_the_report(copy) -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stand_ins
-from stand_ins import power_w, put, replaying, truth_j
+from stand_ins import off_j, power_w, put, replaying, truth_j
+from support import until
 
 from llmpi.device.machine.energy import Samples, Window, energy_j, prefers_counter
 from llmpi.device.machine.sampler import power, read, sampling
@@ -25,28 +27,31 @@ SECONDS = 4.0
 
 def sampled(meter: dict[str, Any], out: Path) -> tuple[Samples | str, Window]:
     with sampling(meter, out):
-        deadline = time.monotonic() + 20
-        while len(read(out)) < 3 and time.monotonic() < deadline:  # the process is up
-            time.sleep(0.05)
+        until(lambda: len(read(out)) >= 3)  # the process is up
         start = time.monotonic()
         time.sleep(SECONDS)
         end = time.monotonic()
     return power(read(out)), Window(start, end)
 
 
-def assert_true(samples: Samples | str, window: Window) -> None:
+def assert_true(samples: Samples | str, window: Window, *, late_s: float = 0.0) -> None:
+    """Within 2 %, or what a machine too busy to look and to show in time makes of it."""
     assert isinstance(samples, Samples), samples
     joules = energy_j(samples, window, by_counter=prefers_counter(samples, [window]))
-    assert joules == pytest.approx(truth_j(*window), rel=0.02)
+    late_s += max(b - a for a, b in pairwise(samples.times)) / 2
+    off = off_j(window.end - window.start, late_s=late_s)
+    assert joules == pytest.approx(truth_j(*window), rel=0.02, abs=off)
 
 
 # --- on the device --------------------------------------------------------------------------------
 
 
 def test_hwmon(tmp_path: Path) -> None:
-    with stand_ins.hwmon(tmp_path) as source:
-        meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.1}
-        assert_true(*sampled(meter, tmp_path / "out"))
+    source = str(tmp_path / stand_ins.HWMON_FILE)
+    meter = {"kind": "hwmon", "chip": "ina219", "path": source, "interval_s": 0.1}
+    with stand_ins.hwmon(tmp_path) as shown:
+        seen = sampled(meter, tmp_path / "out")
+    assert_true(*seen, late_s=shown.late_s)
 
 
 def test_rapl_wraps_around(tmp_path: Path) -> None:
@@ -54,9 +59,9 @@ def test_rapl_wraps_around(tmp_path: Path) -> None:
     (tmp_path / "max_energy_range_uj").write_text(f"{wrap_uj}\n")
     counted = lambda at: int(truth_j(begun, at) * 1e6 + 15_000_000) % wrap_uj  # noqa: E731
     meter = {"kind": "rapl", "path": str(tmp_path), "interval_s": 0.1}
-    with replaying(lambda at: put(tmp_path / "energy_uj", f"{counted(at)}\n")):
+    with replaying(lambda at: put(tmp_path / "energy_uj", f"{counted(at)}\n")) as shown:
         samples, window = sampled(meter, tmp_path / "out")
-    assert_true(samples, window)
+    assert_true(samples, window, late_s=shown.late_s)
     assert isinstance(samples, Samples)
     assert samples.counter_j[-1] > wrap_uj / 1e6, "it went round"
 
@@ -66,8 +71,10 @@ def test_pmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rails = tmp_path / "rails"
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     meter = {"kind": "pmic", "scale": 2.0, "offset_w": 0.0, "interval_s": 0.2}
-    with stand_ins.vcgencmd(tmp_path / "bin/vcgencmd", rails, rails_seen_as=str(rails), scale=2.0):
-        assert_true(*sampled(meter, tmp_path / "out"))
+    tool, seen_as = tmp_path / "bin/vcgencmd", str(rails)
+    with stand_ins.vcgencmd(tool, rails, rails_seen_as=seen_as, scale=2.0) as shown:
+        seen = sampled(meter, tmp_path / "out")
+    assert_true(*seen, late_s=shown.late_s)
 
 
 def test_meter_that_disappears(tmp_path: Path) -> None:
@@ -76,24 +83,22 @@ def test_meter_that_disappears(tmp_path: Path) -> None:
     meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
     out = tmp_path / "out"
     with sampling(meter, out):
-        while len(read(out)) < 5:
-            time.sleep(0.05)
+        until(lambda: len(read(out)) >= 5)
         source.unlink()
-        time.sleep(1.5)
+        until(lambda: any("error" in sample for sample in read(out)))
+        failed_at = next(sample["t"] for sample in read(out) if "error" in sample)
+        # The other sensors go on.
+        until(lambda: any("c" in sample and sample["t"] > failed_at for sample in read(out)))
     assert power(read(out)) == (
         f"the meter failed: {source}: [Errno 2] No such file or directory: '{source}'"
     )
-    last = [sample["t"] for sample in read(out) if "c" in sample][-1]
-    failed_at = next(sample["t"] for sample in read(out) if "error" in sample)
-    assert last > failed_at, "the other sensors go on"
 
 
 def test_no_such_chip(tmp_path: Path) -> None:
     meter = {"kind": "hwmon", "chip": "ina999", "path": None, "interval_s": 0.1}
     out = tmp_path / "out"
     with sampling(meter, out):
-        while not read(out):
-            time.sleep(0.05)
+        until(lambda: read(out))
     assert "0 chips named 'ina999' with a power1_input" in str(power(read(out)))
 
 
@@ -108,6 +113,8 @@ def plug() -> Iterator[str]:
 
 AHEAD_S = 3600.0
 """The device's clock is an hour off."""
+CLOCK = {"monotonic_s": 0.0, "wall_s": 0.0}
+TOO_FEW = "the meter gave fewer than two samples"
 
 
 def polled(meter: dict[str, Any], while_on: Callable[[], None] = lambda: None) -> None:
@@ -115,10 +122,10 @@ def polled(meter: dict[str, Any], while_on: Callable[[], None] = lambda: None) -
     timeline = Timeline()
     with plug_sampling(meter) as plug:
         assert plug
-        time.sleep(0.5)
+        until(lambda: meter["kind"] == "csv" or plug.samples(CLOCK, 0.0) != TOO_FEW)
         start = time.monotonic()
         for _ in range(4):
-            timeline.heard(time.time(), time.time() + AHEAD_S)
+            timeline.heard(now := time.time(), now + AHEAD_S)
             time.sleep(SECONDS / 4)
         end = time.monotonic()
         clock = {"monotonic_s": time.monotonic(), "wall_s": time.time() + AHEAD_S}
@@ -140,7 +147,7 @@ def test_plug_whose_counter_is_the_better_witness() -> None:
     meter = {"kind": "shelly", "switch": 0, "interval_s": 0.2}
     with stand_ins.plugs(load=1000, shows=1.2) as url, plug_sampling({**meter, "url": url}) as plug:
         assert plug
-        time.sleep(0.5)
+        until(lambda: plug.samples(CLOCK, 0.0) != TOO_FEW)
         start = time.monotonic()
         time.sleep(SECONDS)
         window = Window(start, time.monotonic())
@@ -162,7 +169,7 @@ def test_clock_an_hour_off_through_the_whole_dag(over_ssh, sshd_ahead, tmp_path:
         work.config |= {"quants": ["Q4_0"], "quality": {}}
         work.config["devices"] = {"pi": {**sshd_ahead.device(Path(store)), **plugged}}
         work.config["workloads"]["chat"] |= {"prompt_tokens": 300, "output_tokens": 200}
-        work.write().snakemake()
+        work.write().snakemake("--", "measured")
     session = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
     assert session["clock"]["ahead_s"] == pytest.approx(3600, abs=1)
     chat = session["workloads"]["chat"]
@@ -171,8 +178,9 @@ def test_clock_an_hour_off_through_the_whole_dag(over_ssh, sshd_ahead, tmp_path:
         chat["repetitions"], chat["energy"]["tg"]["energy_j"], strict=True
     ):
         start = repetition["start_s"] + repetition["ttft_s"]
-        truth = truth_j(start, start + sum(repetition["itl_s"]))
-        assert joules == pytest.approx(truth, rel=0.02)
+        seconds = sum(repetition["itl_s"])
+        off = off_j(seconds, late_s=chat["energy"]["longest_gap_s"] / 2)
+        assert joules == pytest.approx(truth_j(start, start + seconds), rel=0.02, abs=off)
     command = [sys.executable, "-m", "llmpi.cli", "devices", "check"]
     done = subprocess.run(
         [*command, "--config", "config/study.yaml"],
@@ -219,6 +227,6 @@ def test_plug_that_is_gone() -> None:
     meter = {"kind": "shelly", "url": "http://127.0.0.1:9", "switch": 0, "interval_s": 0.2}
     with plug_sampling(meter) as plug:
         assert plug
-        time.sleep(0.5)
-    said = plug.samples({"monotonic_s": 0.0, "wall_s": 0.0}, 0.0)
+        until(lambda: plug.samples(CLOCK, 0.0) != TOO_FEW)
+    said = plug.samples(CLOCK, 0.0)
     assert str(said).startswith("the meter failed: http://127.0.0.1:9: URLError(ConnectionRefused")

@@ -5,28 +5,28 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from gguf_damage import swap_halves
 from prometheus_text import objections, value
-from support import ROOT, needed
-from test_device_parity import swap_halves
+from support import ROOT, free_port, needed, until
 
+from llmpi import records
+from llmpi.device.monitor.config import Canary, Config
 from llmpi.operate.alerts import rules
-from llmpi.operate.monitor_setup import monitor_config
-from llmpi.records import read_json, write_json
+from llmpi.operate.records import Expectation
+from llmpi.records import write_json
 
 GGUF = "results/gguf/smollm2-135m/F16.gguf"
-PATIENCE_S = 900
 ENGINE = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
 
 
@@ -36,35 +36,33 @@ def study(finished, tmp_path_factory: pytest.TempPathFactory) -> Any:
     work = finished.clone(tmp_path_factory.mktemp("monitoring") / "work")
     work.config |= {"study": "watched", "quants": ["F16"]}
     work.config["quality"]["field"] |= {"questions": 60, "max_new_tokens": 16}
-    work.write().snakemake()
+    work.write().snakemake("--", "measured", "scored")
     return work
 
 
 @pytest.fixture(scope="module")
-def expected(study: Any) -> dict[str, Any]:
+def expected(study: Any) -> Expectation:
     """What `llmpi monitor expect` writes, cut to what a slowed model can answer in a test."""
     out = study.folder / "expect.json"
     command = [sys.executable, "-m", "llmpi.cli", "monitor", "expect", "--config"]
     command += ["config/study.yaml", "--device", "here", "--model", "smollm2-135m"]
     command += ["--quant", "F16", "--out", str(out)]
     subprocess.run(command, cwd=study.folder, env=ENGINE, check=True)
-    whole = read_json(out)
+    whole = records.read(out, Expectation)
     assert len(whole["questions"]) >= 8
     assert len(whole["prefixes"]) == 32
     return cut(whole)
 
 
-def cut(whole: dict[str, Any]) -> dict[str, Any]:
+def cut(whole: Expectation) -> Expectation:
     """Four questions with an answer, which the file gives word by word, and eight prefixes."""
     known = [q for q in whole["questions"] if q["answer"].strip() in q["golds"]]
-    parts = {"questions": known[:4], "prefixes": whole["prefixes"][:8]}
-    return {**whole, **parts, "speed": {**whole["speed"], "output_tokens": 16}}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return {
+        **whole,
+        "questions": known[:4],
+        "prefixes": whole["prefixes"][:8],
+        "speed": {**whole["speed"], "output_tokens": 16},
+    }
 
 
 @contextlib.contextmanager
@@ -87,7 +85,7 @@ def process(command: list[str], log: Path, **options: Any) -> Iterator[subproces
 def serving(gguf: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, str(ROOT / "tests/small_service.py"), str(gguf), str(port)]
     with process(command, log, env=ENGINE) as child:
-        until(lambda: child.poll() is not None or "llmpi_build_info" in read(port), log)
+        until(lambda: child.poll() is not None or "llmpi_build_info" in read(port), log.read_text)
         assert child.poll() is None, log.read_text()
         yield child
 
@@ -106,15 +104,6 @@ def complete(port: int, **body: Any) -> Any:
     url = f"http://127.0.0.1:{port}/v1/completions"
     with urllib.request.urlopen(urllib.request.Request(url, data, headers)) as answer:
         return answer.read().decode()
-
-
-def until(true: Callable[[], Any], log: Path) -> Any:
-    """What it returns once that is true; these machines are slow, so the patience is long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := true()):
-        assert time.monotonic() < deadline, log.read_text()[-4000:]
-        time.sleep(0.5)
-    return found
 
 
 def sung(url: str, expect: Path, log: Path) -> tuple[int, dict[str, Any]]:
@@ -141,7 +130,7 @@ def test_tokens_and_first_token_are_what_the_server_says(study: Any, tmp_path: P
         assert value(read(port), "llmpi_time_to_first_token_seconds_count") == 1
         # A stream's request ends a moment after its last byte.
         requests = {"endpoint": "/v1/completions", "code": "200", "release": "test"}
-        until(lambda: value(read(port), "llmpi_requests_total", **requests) == 2, log)
+        until(lambda: value(read(port), "llmpi_requests_total", **requests) == 2, log.read_text)
         assert value(read(port), "llmpi_requests_in_progress") == 0
 
 
@@ -167,7 +156,7 @@ def slowed(child: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
-    study: Any, expected: dict[str, Any], tmp_path: Path
+    study: Any, expected: Expectation, tmp_path: Path
 ) -> None:
     service, monitor, prometheus = (free_port() for _ in range(3))
     url, log, expect = f"http://127.0.0.1:{service}", tmp_path / "log", tmp_path / "expect.json"
@@ -191,19 +180,19 @@ def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
         expected["limits"]["tg_at_least_tps"] = healthy["tg_tps"] / 3
         write_json(expect, expected)
         start_watching(running, expected, expect, (service, monitor, prometheus), tmp_path)
-        until(lambda: value_of(read(monitor), "llmpi_canary_passed") == 1, log)
+        until(lambda: value_of(read(monitor), "llmpi_canary_passed") == 1, log.read_text)
         assert objections(read(monitor)) == []
-        until(lambda: up(prometheus) == {"llmpi-service", "llmpi-monitor"}, log)
+        until(lambda: up(prometheus) == {"llmpi-service", "llmpi-monitor"}, log.read_text)
         quiet = {"LlmpiSlow", "LlmpiWorseAnswers", "LlmpiOtherModel", "LlmpiDown", "LlmpiErrors"}
         assert not firing() & quiet
         with slowed(server):
-            until(lambda: "LlmpiSlow" in firing(), log)
+            until(lambda: "LlmpiSlow" in firing(), log.read_text)
             assert not firing() & {"LlmpiWorseAnswers", "LlmpiOtherModel"}, "slow is not wrong"
-        until(lambda: "LlmpiSlow" not in firing(), log)
+        until(lambda: "LlmpiSlow" not in firing(), log.read_text)
         server.terminate()
         server.wait()
         running.enter_context(serving(corrupted, service, log))
-        until(lambda: {"LlmpiWorseAnswers", "LlmpiOtherModel"} <= firing(), log)
+        until(lambda: {"LlmpiWorseAnswers", "LlmpiOtherModel"} <= firing(), log.read_text)
         code, record = sung(url, expect, log)
     assert (code, record["status"]) == (1, "failed")
     assert record["f1_pct"] < expected["limits"]["f1_at_least_pct"]
@@ -212,23 +201,23 @@ def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
 
 def start_watching(
     running: contextlib.ExitStack,
-    expected: dict[str, Any],
+    expected: Expectation,
     expect: Path,
     ports: tuple[int, int, int],
     folder: Path,
 ) -> None:
     """The monitor and Prometheus, every second."""
     service, monitor, prometheus = ports
-    config = monitor_config(
-        expected,
+    config = Config(
+        device=expected["device"],
+        model=expected["model"],
+        quant=expected["quant"],
         release="test",
-        url=f"http://127.0.0.1:{service}",
         store=str(folder),
-        expect_file=str(expect),
-        canary_interval_s=1,
+        canary=Canary(f"http://127.0.0.1:{service}", expect=str(expect), interval_s=1),
         listen=f"127.0.0.1:{monitor}",
     )
-    write_json(folder / "monitor.json", config)
+    write_json(folder / "monitor.json", asdict(config))
     command = [sys.executable, "-m", "llmpi.device.cli", "monitor", "--config"]
     command.append(str(folder / "monitor.json"))
     running.enter_context(process(command, folder / "monitor.log", env=ENGINE))

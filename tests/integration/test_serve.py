@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,15 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import PATIENCE_S
 from tiny_llama import tiny_llama
 
 from llmpi.device import store
 from llmpi.device.service import releases
+from llmpi.device.service.records import ServiceSettings
+from llmpi.engine.records import Runtime
 
 KEY = "0123456789abcdef-only-for-this-test"
 SECRET = "pomegranate"
 CONTEXT_TOKENS, WAITING = 64, 4
-RUNTIME = {
+RUNTIME: Runtime = {
+    "threads": 1,
     "batch_tokens": 64,
     "ubatch_tokens": 64,
     "kv_cache": "f16",
@@ -37,6 +42,7 @@ RUNTIME = {
     "mlock": False,
     "repack": True,
     "omp_wait_policy": None,
+    "prompt_lookup": None,
 }
 
 
@@ -52,7 +58,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "service/runtimes/none").mkdir(parents=True)
     new = releases.incoming(root, "one")
     new.mkdir(parents=True)
-    settings = {
+    settings: ServiceSettings = {
         "model": "tiny",
         "quant": "F32",
         "port": 0,
@@ -60,7 +66,6 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "waiting": WAITING,
         "answer_s": 60,
         "drain_s": 60,
-        "threads": 1,
         "runtime": RUNTIME,
     }
     (new / "settings.json").write_text(json.dumps(settings))
@@ -104,7 +109,7 @@ class Served:
     def stop(self, process: subprocess.Popen[str]) -> str:
         """What it wrote."""
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == -signal.SIGTERM, said  # which systemd calls a clean end
         assert self.notified.recv(100) == b"STOPPING=1"
         return said
@@ -122,7 +127,7 @@ class Served:
         address = f"http://127.0.0.1:{self.listening.getsockname()[1]}{path}"
         request = urllib.request.Request(address, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read().decode()
@@ -263,9 +268,10 @@ def test_no_request_is_lost_between_two_processes(served: Served) -> None:
     for thread in clients:
         thread.start()
     for _ in range(3):
-        before = len(statuses)
-        while len(statuses) < before + 10:
+        answered = len(statuses)
+        while len(statuses) < answered + 10:
             assert not lost
+            time.sleep(0.01)
         served.stop(process)
         process = served.start()
     end.set()

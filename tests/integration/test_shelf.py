@@ -16,7 +16,7 @@ def shelf(over_ssh, sshd, tmp_path_factory: pytest.TempPathFactory):
     boards = {"a": host, "b": {"host": host, "store": str(folder / "store")}}
     work.config["devices"] = {"shelf": {**shared, "transport": "ssh-group", "boards": boards}}
     work.config["study"] = "shelf"
-    work.write().snakemake()
+    work.shown()
     return work
 
 

@@ -37,7 +37,8 @@ def study(over_ssh, cluster, tmp_path_factory: pytest.TempPathFactory):
     work.config["quality"]["field"] |= {"questions": 12, "block_questions": 3, "shards": 2}
     # Stands for what profiles/slurm says of training, which would take too long here.
     graphics = ("--set-resources", "predict_on_workstation:gpu=1")
-    work.write().snakemake(*PROFILE, *graphics, **cluster.env)
+    summary = "results/report/cluster/summary.json"
+    work.write().snakemake(*PROFILE, *graphics, "--", summary, **cluster.env)
     return work
 
 

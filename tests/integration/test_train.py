@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_llama
 import torch
+from held import Hold
 
 from benchmarks.small_models import small_models
 from llmpi.engine.llama import Engine, Settings
@@ -121,28 +121,31 @@ def test_a_file_that_is_not_what_training_saw_is_found(base: Path, tmp_path: Pat
 
 
 def test_interrupted_training_goes_on_to_the_same_weights(
-    base: Path, corpus: Record, tmp_path: Path
+    base: Path, corpus: Record, hold: Hold, tmp_path: Path
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    wanted = train(base, corpus, whole, steps=40)
+    wanted = train(base, corpus, whole)
     job = {
         "base": str(base),
         "base_manifest": manifest_of(base),
         "out": str(cut / "out.gguf"),
         "quant": "TQ2_0",
-        "settings": Training(**SPEC | {"steps": 40}).model_dump(),
+        "settings": Training(**SPEC).model_dump(),
         "corpus": corpus,
         "checkpoints": str(cut / "checkpoints"),
     }
     cut.mkdir()
     (cut / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "llmpi.train", str(cut / "job.json"), str(cut / "out.json")]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
-        while not (cut / "checkpoints" / LAST).is_file() and child.poll() is None:
-            time.sleep(0.01)
+    with (
+        hold.at(said="step 4:"),
+        subprocess.Popen(command, stderr=subprocess.DEVNULL, env=hold.env_here) as child,
+    ):
+        hold.wait()
         child.kill()
+    assert (cut / "checkpoints" / LAST).is_file()
     assert not (cut / "out.json").exists()
-    found = train(base, corpus, cut, steps=40)
+    found = train(base, corpus, cut)
     assert found["sha256"] == wanted["sha256"]
     losses = [
         [(look["step"], look["loss"]) for look in made["training"]["history"]]

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_ins import STEEPEST_W_PER_S, truth_j
+from stand_ins import off_j, truth_j
 from support import ROOT
 from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder
 
 from llmpi.remote.connection import connected
 from llmpi.remote.provision import Parts, provision
 from llmpi.study.devices import SshDevice
+
+pytestmark = pytest.mark.long
 
 STORE = "~/a store; $(touch pwned)"
 
@@ -27,7 +29,7 @@ def measured(finished, pi: VirtualPi, tmp_path_factory: pytest.TempPathFactory):
     engines = cache_folder() / "engines"
     engines.mkdir(parents=True, exist_ok=True)
     (work.folder / "results/engines").symlink_to(engines)
-    work.write().snakemake()
+    work.summarized()
     return work
 
 
@@ -48,7 +50,7 @@ def test_energy_is_the_replayed_curves(measured) -> None:
 
     def truth(start: float, end: float) -> Any:
         """Within 2 %, or half an interval's worth: a slow tool reads early or late in its call."""
-        off = STEEPEST_W_PER_S * energy["sample_interval_s"] / 2 * (end - start)
+        off = off_j(end - start, late_s=energy["longest_gap_s"] / 2)
         return pytest.approx(truth_j(start, end), rel=0.02, abs=off)
 
     start, end = session["idle"]
@@ -110,12 +112,7 @@ def test_second_provisioning_installs_nothing(measured) -> None:
 def test_engine_of_ones_own(measured, pi: VirtualPi) -> None:
     own = next((cache_folder() / "engines").glob("*-armv8.2-a*/*.whl"))
     device = pi.device(store="~/own", engine={"wheel": str(own)})
-    parts = Parts(
-        wheel=next((measured.folder / "results/wheel").glob("*.whl")),
-        lock=ROOT / "envs/device.lock",
-        installer=ROOT / "src/llmpi/device/install.py",
-        engines=cache_folder() / "engines",
-    )
+    parts = Parts(lock=ROOT / "envs/device.lock", engines=cache_folder() / "engines")
     record = provision("own", SshDevice.model_validate(device).model_dump(), parts)
     assert record["interpreter"] == f"/home/{USER}/own/venv/bin/python"
     assert "DOTPROD" in record["engine"]["features"]

@@ -1,78 +1,15 @@
 """The canary against a service that says what the test wants, over real HTTP."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from canary_service import EXPECTED, SAYS, serving
 
 from llmpi.device import cli
-from llmpi.device.monitor.canary import counters, objections
-
-EXPECTED: dict[str, Any] = {
-    "max_new_tokens": 8,
-    "prefixes": [{"prompt": "One two", "next": "three"}, {"prompt": "One", "next": " two"}],
-    "questions": [
-        {"prompt": "Who?", "golds": ["Ilse Brandt"]},
-        {"prompt": "When?", "golds": []},
-    ],
-    "speed": {"prompt": "Once upon", "output_tokens": 4},
-    "limits": {"f1_at_least_pct": 80.0, "top1_at_least_pct": 85.0, "tg_at_least_tps": 8.5},
-}
-SAYS = {
-    "One two": " three",
-    "One": " two",
-    "Who?": "The Ilse Brandt.",
-    "When?": " Unanswerable",
-    "Once upon": " a time",
-}
-
-
-@contextmanager
-def serving(says: dict[str, str], *, tg_tps: float = 10.0, key: str = "") -> Iterator[str]:
-    """A service with engine counters that answers these prompts; its address."""
-    done = {"tokens": 0}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            tokens = done["tokens"]
-            self.reply(
-                "# HELP llmpi_generated_tokens_total x\n"
-                f'llmpi_generated_tokens_total{{model="m"}} {tokens}\n'
-                f'llmpi_token_generation_seconds_total{{model="m"}} {tokens / tg_tps}\n'
-                f'llmpi_prompt_tokens_total{{model="m"}} {10 * tokens}.0\n'
-                f'llmpi_prompt_processing_seconds_total{{model="m"}} {tokens / 50}\n'
-            )
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if key and self.headers["Authorization"] != f"Bearer {key}":
-                self.send_error(401)
-                return
-            assert body["temperature"] == 0
-            done["tokens"] += body["max_tokens"]
-            self.reply(json.dumps({"choices": [{"text": says[body["prompt"]]}]}))
-
-        def reply(self, text: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+from llmpi.device.monitor.canary import NO_ANSWER, counters, objections
+from llmpi.device.monitor.records import Figures
 
 
 @pytest.fixture
@@ -142,7 +79,7 @@ def test_nobody_there_is_a_failure_with_a_reason(
 
 
 def test_what_was_not_measured_does_not_pass() -> None:
-    measured = {"f1_pct": 90.0, "top1_agreement_pct": 90.0, "tg_tps": None}
+    measured: Figures = {**NO_ANSWER, "f1_pct": 90.0, "top1_agreement_pct": 90.0}
     [reason] = objections(measured, EXPECTED["limits"])
     assert reason.startswith("tg_tps was not measured")
 

@@ -52,7 +52,7 @@ def test_a_header_is_read_as_the_library_writes_it(
         (b"", "is no safetensors file"),
         (b"GGUF" + bytes(100), "is no safetensors file"),
         ((4).to_bytes(8, "little") + b"{{{{", "is damaged"),
-        ((4).to_bytes(8, "little") + b"[12]", "holds no JSON object"),
+        ((4).to_bytes(8, "little") + b"[12]", "is damaged"),
     ],
 )
 def test_what_is_no_safetensors_file(raw: bytes, why: str, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_headers_that_break_the_reader_are_one_failed_cell(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text(json.dumps(LLAMA))
     raw = b"[" * 1_000_000
     (tmp_path / "model.safetensors").write_bytes(len(raw).to_bytes(8, "little") + raw)
-    with pytest.raises(CellError, match="its headers are damaged"):
+    with pytest.raises(CellError, match=r"model\.safetensors is damaged"):
         check(tmp_path)
 
 

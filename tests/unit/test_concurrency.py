@@ -1,6 +1,5 @@
 """Conversations side by side: the same answers as alone, stored once what they share."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device.machine.energy import Samples, add_energy
 from llmpi.device.measure import session as device_session
 from llmpi.device.measure.concurrent import Concurrent, context_tokens
 from llmpi.engine import info as engine_info
@@ -16,9 +14,6 @@ from llmpi.engine.llama import Engine, EngineError, Rows, Settings
 from llmpi.engine.supervise import Death
 from llmpi.records import Record
 from llmpi.study.measuring import ConcurrentWorkload
-from llmpi.study.runs import Session
-from llmpi.study.study import Study
-from llmpi.summary.concurrency import concurrency
 
 SPEC = {
     "kind": "concurrent",
@@ -155,6 +150,28 @@ def test_a_batch_is_never_larger_than_the_engine_takes(gguf: Path) -> None:
         tiny.decode_rows(Rows(3))
 
 
+def level(count: int, step_s: float, **more: Any) -> Record:
+    repetition = {
+        "system_s": 0.5,
+        "start_s": 100.0,
+        "pp_s": 1.0,
+        "ttft_each_s": [1.0] * (count - 1) + [2.0],
+        "ttft_s": 2.0,
+        "itl_s": [step_s] * 4,
+    }
+    return {
+        "conversations": count,
+        "status": "ok",
+        "reason": None,
+        "context_tokens": 256,
+        "kv_bytes": 1_000_000,
+        "repetitions": [repetition],
+        "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 0, "swap_bytes": 0},
+        "marks": [],
+        **more,
+    }
+
+
 def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -182,108 +199,3 @@ def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
     ]
     assert "out of memory" in users["levels"][2]["reason"]
     assert "out of memory" not in users["levels"][3]["reason"]
-
-
-# --- energy and the report ------------------------------------------------------------------------
-
-
-def level(count: int, step_s: float, **more: Any) -> Record:
-    repetition = {
-        "system_s": 0.5,
-        "start_s": 100.0,
-        "pp_s": 1.0,
-        "ttft_each_s": [1.0] * (count - 1) + [2.0],
-        "ttft_s": 2.0,
-        "itl_s": [step_s] * 4,
-    }
-    return {
-        "conversations": count,
-        "status": "ok",
-        "reason": None,
-        "context_tokens": 256,
-        "kv_bytes": 1_000_000,
-        "repetitions": [repetition],
-        "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 0, "swap_bytes": 0},
-        "marks": [],
-        **more,
-    }
-
-
-def session() -> Record:
-    lost = {"conversations": 16, "status": "failed", "reason": "out of memory"}
-    users = {
-        "status": "ok",
-        "kind": "concurrent",
-        "apart": None,
-        "workload": spec(),
-        "levels": [
-            level(1, 0.1),
-            level(4, 0.2),
-            level(8, 0.25, marks=["throttled"]),
-            lost,
-        ],
-    }
-    return {"status": "ok", "idle": None, "workloads": {"users": users}}
-
-
-def study(**more: Any) -> Study:
-    users = {**SPEC, "conversations": [1, 4, 8, 16], "per_user_tps_at_least": 4, **more}
-    return Study.model_validate(
-        {
-            "study": "s",
-            "models": {"m": {"source": {"path": "m.gguf"}}},
-            "quants": ["Q4_0"],
-            "devices": {"pi": {"transport": "local"}},
-            "workloads": {"chat": {"prompt_tokens": 8, "output_tokens": 8}, "users": users},
-        }
-    )
-
-
-CHAT = {"device": "pi", "model": "m", "quant": "Q4_0", "runtime": "default", "workload": "chat"}
-CHAT |= {"status": "ok", "tg_tps": 11.0, "tpj_board": 1.5}
-
-
-def test_the_energy_of_a_step_is_shared_by_its_conversations() -> None:
-    record = session()
-    meter = {"kind": "shelly", "accuracy_pct": None}
-    add_energy(record, Samples([99.0, 110.0], [8.0, 8.0], []), meter)
-    alone, four, *_ = (level["energy"] for level in record["workloads"]["users"]["levels"][:3])
-    assert alone["tg"]["j_per_token"] == pytest.approx(8.0 * 0.1)
-    assert four["tg"]["j_per_token"] == pytest.approx(8.0 * 0.2 / 4)
-    assert four["pp"]["j_per_token"] == pytest.approx(8.0 * 1.0 / (4 * 3))
-    [found] = concurrency(study(), lambda _: record, [CHAT])
-    assert found["levels"][1]["tpj_board"] == pytest.approx(4 / 0.2 / 8)
-    assert found["levels"][1]["tpj_above_idle"] is None
-
-
-def test_rates_and_the_largest_number_that_is_fast_enough() -> None:
-    [found] = concurrency(study(), lambda _: session(), [CHAT])
-    one, four, eight, sixteen = found["levels"]
-    assert (one["tg_tps"], one["per_user_tps"]) == pytest.approx((10, 10))
-    assert (four["tg_tps"], four["per_user_tps"]) == pytest.approx((20, 5))
-    assert four["pp_tps"] == pytest.approx(4 * 3 / 1.0)
-    assert (four["ttft_s"], four["ttft_max_s"], four["system_s"]) == (1.0, 2.0, 0.5)
-    assert (four["kv_bytes"], four["tpj_board"]) == (1_000_000, None)
-    assert eight["meets"], "4 tokens/s are 4 tokens/s"
-    assert found["largest"] == 4, "a level with a mark is out of comparisons"
-    assert (sixteen["status"], sixteen["reason"]) == ("failed", "out of memory")
-    assert found["single"] == {"workload": "chat", "tg_tps": 11.0, "tpj_board": 1.5}
-
-
-@pytest.mark.parametrize(("least", "largest"), [(None, None), (6, 1), (math.inf, None)])
-def test_largest_number_at_other_rates(least: float | None, largest: int | None) -> None:
-    [found] = concurrency(study(per_user_tps_at_least=least), lambda _: session(), [])
-    assert (found["largest"], found["single"]) == (largest, None)
-
-
-def test_a_session_that_died_says_why() -> None:
-    asked: list[Session] = []
-
-    def died(session: Session) -> Record:
-        asked.append(session)
-        return {"status": "failed", "reason": "the engine died of SIGSEGV"}
-
-    [found] = concurrency(study(), died, [])
-    assert asked == [Session("pi", "m", "Q4_0", "default")]
-    assert (found["status"], found["reason"]) == ("failed", "the engine died of SIGSEGV")
-    assert found["levels"] == []

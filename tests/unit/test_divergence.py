@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import llama_cpp
 import numpy as np
@@ -18,6 +18,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from random_gguf import VOCAB, tiny_model
 
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError, fill
@@ -25,7 +26,9 @@ from llmpi.errors import LlmpiError
 from llmpi.quality.divergence import evaluate as subject
 from llmpi.quality.divergence import windows as windows_module
 from llmpi.quality.divergence.evaluate import (
+    DivergenceJob,
     Partial,
+    PerplexityJob,
     divergence,
     measure,
     perplexity,
@@ -42,10 +45,8 @@ from llmpi.quality.divergence.log_probs import (
     score,
     score_and_encode,
 )
+from llmpi.quality.divergence.records import PerplexityMeasured
 from llmpi.quality.divergence.windows import cut
-
-VOCAB = 259
-"""Odd, so that rows are padded."""
 
 
 def log_softmax(logits: Sequence[float]) -> list[float]:
@@ -258,57 +259,7 @@ def test_text_shorter_than_two_windows() -> None:
 
 # --- a real model, tiny and random ----------------------------------------------------------------
 
-WIDTH, HIDDEN, TRAINED = 32, 64, 64
 TEXT = "The pump runs while the fans hum; the log says so. " * 6
-
-
-def tiny_model(seed: int, noise: float = 0, bos: bool = True, end: str = "</s>") -> bytes:
-    """A GGUF file of one Llama layer with random weights, its vocabulary the 256 bytes."""
-    random, more = np.random.default_rng(seed), np.random.default_rng(seed + 1)
-    tokens = ["<unk>", "<s>", end, *(f"<0x{byte:02X}>" for byte in range(256))]
-    text = lambda value: struct.pack("<Q", len(value)) + value.encode()  # noqa: E731
-    number = lambda value: struct.pack("<II", 4, value)  # noqa: E731
-    array = lambda kind, items: struct.pack("<IIQ", 9, kind, VOCAB) + b"".join(items)  # noqa: E731
-    fields = {
-        "general.architecture": struct.pack("<I", 8) + text("llama"),
-        "llama.context_length": number(TRAINED),
-        "llama.embedding_length": number(WIDTH),
-        "llama.block_count": number(1),
-        "llama.feed_forward_length": number(HIDDEN),
-        "llama.attention.head_count": number(2),
-        "llama.attention.layer_norm_rms_epsilon": struct.pack("<If", 6, 1e-5),
-        "tokenizer.ggml.model": struct.pack("<I", 8) + text("llama"),
-        "tokenizer.ggml.tokens": array(8, map(text, tokens)),
-        "tokenizer.ggml.scores": array(6, [struct.pack("<f", 0)] * VOCAB),
-        "tokenizer.ggml.token_type": array(
-            5, [struct.pack("<i", kind) for kind in [2, 3, 3] + [6] * 256]
-        ),
-        "tokenizer.ggml.bos_token_id": number(1),
-        "tokenizer.ggml.add_bos_token": struct.pack("<I?", 7, bos),
-    }
-    square = (WIDTH, WIDTH)
-    shapes = {
-        "token_embd": (VOCAB, WIDTH),
-        "output": (VOCAB, WIDTH),
-        "output_norm": (WIDTH,),
-        "blk.0.attn_norm": (WIDTH,),
-        "blk.0.ffn_norm": (WIDTH,),
-        **{f"blk.0.attn_{part}": square for part in ("q", "k", "v", "output")},
-        "blk.0.ffn_gate": (HIDDEN, WIDTH),
-        "blk.0.ffn_up": (HIDDEN, WIDTH),
-        "blk.0.ffn_down": (WIDTH, HIDDEN),
-    }
-    header = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), len(fields))
-    header += b"".join(text(key) + value for key, value in fields.items())
-    data = b""
-    for name, shape in shapes.items():
-        header += text(f"{name}.weight") + struct.pack("<I", len(shape))
-        header += struct.pack(f"<{len(shape)}Q", *reversed(shape)) + struct.pack(
-            "<IQ", 0, len(data)
-        )
-        weights = random.normal(0, 0.4, shape) + noise * more.normal(0, 0.4, shape)
-        data += weights.astype("<f4").tobytes()
-    return header + bytes(-len(header) % 32) + data
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -361,19 +312,24 @@ def nlls(record: dict[str, Any]) -> list[float]:
     return [chunk["nll"] for chunk in record["chunk_sums"]]
 
 
-def job(folder: Path, task: str, gguf: str = "base", **other: Any) -> dict[str, Any]:
-    return {
+def job(
+    folder: Path, task: Literal["perplexity", "reference"], gguf: str = "base", **other: Any
+) -> PerplexityJob:
+    made: PerplexityJob = {
         "task": task,
         "gguf": str(folder / f"{gguf}.gguf"),
         "gguf_sha256": gguf,
         "threads": 1,
         "partial": str(folder / "partial"),
-        "corpus": {"source": {}, "sha256": "of the text"},
+        "corpus": {"source": {"text_file": "text"}, "sha256": "of the text"},
         "text": TEXT,
         "window_tokens": 16,
         "chunks": None,
-        **other,
+        "rows": None,
+        "max_bytes": None,
     }
+    made.update(other)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -439,9 +395,22 @@ def test_refused(
 # --- interruptions --------------------------------------------------------------------------------
 
 
-def compared(folder: Path, rows: Path, held: dict[str, Any]) -> dict[str, Any]:
-    same = {name: held[name] for name in subject.OF_THE_REFERENCE}
-    return job(folder, "divergence", "variant", rows=str(rows), **same, reference={})
+def compared(folder: Path, rows: Path, held: PerplexityMeasured) -> DivergenceJob:
+    return {
+        "task": "divergence",
+        "gguf": str(folder / "variant.gguf"),
+        "gguf_sha256": "variant",
+        "threads": 1,
+        "partial": str(folder / "partial"),
+        "rows": str(rows),
+        "reference": {"gguf_sha256": "base", "engine": held["engine"], "threads": 1},
+        "corpus": held["corpus"],
+        "vocabulary": held["vocabulary"],
+        "window_tokens": held["window_tokens"],
+        "chunks": held["chunks"],
+        "wanted_chunks": held["wanted_chunks"],
+        "available_chunks": held["available_chunks"],
+    }
 
 
 @pytest.mark.parametrize("saved", [1, 6, 7])

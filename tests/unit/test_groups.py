@@ -3,20 +3,24 @@
 from pathlib import Path
 from typing import Any
 
+import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import bench, manifest, write
+from made_records import write
+from small_results import bench, manifest
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
-from llmpi.records import failed
+from llmpi.engine.records import Tier
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
 from llmpi.study.devices import SshDevice
 from llmpi.study.runs import Variant, sessions, stands_for, variants
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class, spreads, unlike
+from llmpi.summary.read import read_records
+from llmpi.summary.records import Row, Summary
 from llmpi.summary.study import summarize
 
 BOARDS = ("shelf.a", "shelf.b", "shelf.c")
@@ -94,82 +98,64 @@ def test_a_board_that_does_not_run_a_variant_does_not_stand_for_it() -> None:
     assert stands_for(found, "shelf.c", Variant("m", "F16")) == "shelf.c"
 
 
-def row(device: str, tg: float, **more: Any) -> dict[str, Any]:
-    numbers = ("pp", "pp_min", "pp_max", "tg", "tg_min", "tg_max")
-    return {
-        "device": device,
-        "model": "m",
-        "quant": "F16",
-        "runtime": "default",
-        "workload": "chat",
-        "status": "ok",
-        "reason": None,
-        "parity_reason": None,
-        "gates_failed": "",
-        "marks": "",
-        "energy_tier": None,
-        "energy_reason": "the device has no meter",
-        "tg_uncertainty_j_per_token": None,
-        **dict.fromkeys(
-            ("ttft_s", "itl_p50_s", "itl_p95_s", "itl_max_s", "cold_load_s", "warm_load_s"), 1 / tg
-        ),
-        **dict.fromkeys(("memory_read_bytes_per_s", "storage_read_bytes_per_s", "hottest_c")),
-        **dict.fromkeys(("idle_power_w", "pp_power_w", "tg_power_w", "pp_j_per_token")),
-        **dict.fromkeys(("tg_j_per_token", "tpj_board", "tpj_above_idle", "words_per_battery")),
-        **{f"{n}_tps": tg * f for n, f in zip(numbers, (9, 8, 10, 1, 0.9, 1.2), strict=True)},
-        "repetitions": 5,
-        "peak_rss_bytes": 1000 * tg,
-        "major_faults": 0,
-        "tg_memory_share": 0.5,
-        **more,
-    }
-
-
 GROUPS = {"here": ["here"], "shelf": list(BOARDS)}
 
 
+def three() -> list[Row]:
+    return [made.row("here", tg_tps=50), *(made.row(b, tg_tps=t) for b, t in SPEEDS.items())]
+
+
+SPEEDS = dict(zip(BOARDS, (10.0, 12.0, 8.0), strict=True))
+
+
 def test_a_class_has_the_median_board_and_the_range_of_all() -> None:
-    rows = [row("here", 50), *(row(b, tg) for b, tg in zip(BOARDS, (10, 12, 8), strict=True))]
+    rows = three()
+    for row, peak in zip(rows, (1, 2, 3, 4), strict=True):
+        row["peak_rss_bytes"] = peak
     here, shelf = by_class(rows, GROUPS)
     assert here == {**rows[0], "boards": ["here"]}
     assert (shelf["device"], shelf["boards"]) == ("shelf", list(BOARDS))
     assert (shelf["tg_tps"], shelf["tg_min_tps"], shelf["tg_max_tps"]) == (10, 0.9 * 8, 1.2 * 12)
-    assert (shelf["pp_tps"], shelf["peak_rss_bytes"]) == (90, 12_000)
+    assert (shelf["pp_tps"], shelf["peak_rss_bytes"]) == (90, 4)
 
 
 def test_the_spread_between_boards_stands_beside_the_one_within() -> None:
-    rows = [row("here", 50), *(row(b, tg) for b, tg in zip(BOARDS, (10, 12, 8), strict=True))]
-    [cell] = spreads(rows, GROUPS)
+    [cell] = spreads(three(), GROUPS)
     assert (cell["group"], cell["median"], cell["missing"]) == ("shelf", 10, [])
     assert cell["between_pct"] == pytest.approx(40)
     assert cell["within_pct"] == pytest.approx(30)
     assert [board["device"] for board in cell["boards"]] == list(BOARDS)
 
 
+def failed(device: str, reason: str) -> Row:
+    return {**made.row(device), "status": "failed", "reason": reason}
+
+
 def test_a_cell_that_fails_on_one_board_fails_for_the_group_and_says_which() -> None:
-    rows = [row("shelf.a", 10), row("shelf.b", 11, status="failed", reason="no memory")]
+    rows = [made.row("shelf.a"), failed("shelf.b", "no memory")]
     [shelf] = by_class(rows, GROUPS)
     assert (shelf["status"], shelf["reason"]) == ("failed", "shelf.b: no memory")
     [cell] = spreads(rows, GROUPS)
     assert (cell["median"], cell["missing"]) == (10, ["shelf.b"])
-    nobody = [row(board, 1, status="failed", reason="x") for board in BOARDS]
-    assert spreads(nobody, GROUPS)[0]["median"] is None
+    assert spreads([failed(board, "x") for board in BOARDS], GROUPS)[0]["median"] is None
 
 
 def test_one_throttled_or_disagreeing_board_marks_the_group() -> None:
-    rows = [row("shelf.a", 10), row("shelf.b", 11, marks="throttled"), row("shelf.c", 9)]
-    rows[2] |= {"parity_reason": "KL", "gates_failed": "parity: KL"}
+    rows = [made.row(board) for board in BOARDS]
+    rows[1]["marks"] = ["throttled"]
+    rows[2]["parity_reason"] = "KL"
     [shelf] = by_class(rows, GROUPS)
-    assert (shelf["marks"], shelf["parity_reason"]) == ("throttled", "KL")
-    assert shelf["gates_failed"] == "parity: KL"
+    assert (shelf["marks"], shelf["parity_reason"]) == (["throttled"], "KL")
 
 
-def metered(device: str, joules: float, tier: str = "metered") -> dict[str, Any]:
-    return row(device, 10, tg_j_per_token=joules, tg_uncertainty_j_per_token=3, energy_tier=tier)
+def metered(device: str, joules: float, tier: Tier = "metered") -> Row:
+    energy = {"tg_j_per_token": joules, "tg_uncertainty_j_per_token": 3.0, "energy_tier": tier}
+    return {**made.row(device), **energy}
 
 
 def test_energy_is_of_the_boards_that_have_a_meter() -> None:
-    [shelf] = by_class([row("shelf.a", 9), metered("shelf.b", 1), metered("shelf.c", 9)], GROUPS)
+    rows = [made.row("shelf.a"), metered("shelf.b", 1), metered("shelf.c", 9)]
+    [shelf] = by_class(rows, GROUPS)
     assert (shelf["energy_tier"], shelf["energy_reason"]) == ("metered", "of 2 of 3 boards")
     assert shelf["tg_j_per_token"] == 5
     # Of one board 3, between the two 4.
@@ -179,31 +165,40 @@ def test_energy_is_of_the_boards_that_have_a_meter() -> None:
 def test_energy_of_different_tiers_is_not_put_together() -> None:
     [shelf] = by_class([metered("shelf.a", 1), metered("shelf.b", 9, "pmic")], GROUPS)
     assert (shelf["energy_tier"], shelf["tg_j_per_token"]) == (None, None)
-    assert "metered, pmic" in shelf["energy_reason"]
+    assert "metered, pmic" in (shelf["energy_reason"] or "")
 
 
 def test_boards_that_are_not_equal_are_told() -> None:
-    machine = {"board": "Raspberry Pi 5", "cpu": "A76", "memory_bytes": 8, "processors": 4}
-    machines = {board: {"machine": machine} for board in BOARDS[:2]}
-    machines |= {"shelf.c": {"status": "not run"}, "here": {"machine": {**machine, "cpu": "x"}}}
+    machines = {board: made.provisioned(board) for board in BOARDS[:2]}
+    machines |= {
+        "shelf.c": made.failed("gone"),
+        "here": made.provisioned("here", made.machine("x")),
+    }
     assert unlike(machines, GROUPS) == []
-    machines["shelf.b"] = {"machine": {**machine, "board": "Raspberry Pi 4"}}
-    [told] = unlike(machines, GROUPS)
-    assert told == (
-        "The boards of shelf are not equal, board: shelf.a Raspberry Pi 5, shelf.b Raspberry Pi 4."
-    )
+    machines["shelf.b"] = made.provisioned("shelf.b", made.machine("Raspberry Pi 4"))
+    assert unlike(machines, GROUPS) == [
+        {
+            "group": "shelf",
+            "key": "board",
+            "values": {"shelf.a": made.PI5, "shelf.b": "Raspberry Pi 4"},
+        }
+    ]
 
 
 @pytest.fixture
-def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     """The summary of a study on the group, measured on two of three boards."""
     monkeypatch.chdir(tmp_path)
     write(layout.GGUF_MANIFEST, manifest("F16"), model="m", quant="F16")
-    for board, record in zip(BOARDS, (bench(), bench(), failed("benchmark", "gone")), strict=True):
+    for board, record in zip(BOARDS, (bench(), bench(), made.failed("gone")), strict=True):
         cell = {"study": "s", "device": board, "model": "m", "quant": "F16"}
         write(layout.BENCH, record, **cell, runtime="default")
     shelf = {"transport": "ssh-group", "boards": {i: f"pi-{i}" for i in "abc"}}
-    return summarize(study(devices={"shelf": shelf}).model_dump(mode="json"))
+    return summarized(study(devices={"shelf": shelf}))
+
+
+def summarized(asked: Study) -> Summary:
+    return summarize(asked, read_records(asked))
 
 
 def test_the_summary_has_every_board_and_the_class(measured) -> None:
@@ -212,36 +207,35 @@ def test_the_summary_has_every_board_and_the_class(measured) -> None:
     assert measured["groups"][0]["missing"] == ["shelf.c"]
 
 
-def test_a_board_with_another_engine_is_not_spoken_for(measured, monkeypatch) -> None:
+@pytest.mark.usefixtures("measured")
+def test_a_board_with_another_engine_is_not_spoken_for() -> None:
     quality = {"qa": {"task": "squad", "squad_file": "qa.json"}}
     shelf = {"transport": "ssh-group", "boards": {i: f"pi-{i}" for i in "ab"}}
     asked = study(devices={"shelf": shelf}, quality=quality)
     checked = stands_for(asked, "shelf.a", Variant("m", "F16"))
     [other] = {"shelf.a", "shelf.b"} - {checked}
-    write(
-        layout.PARITY,
-        {"status": "ok", "top1_pct": 99.0, "kl_nats": 0.001, "reason": None},
-        study="s",
-        device=checked,
-        model="m",
-        quant="F16",
-    )
+    write(layout.PARITY, made.parity(None), study="s", device=checked, model="m", quant="F16")
 
     def reasons(*features: str) -> dict[str, str | None]:
         for board in (checked, other):
             has = ["NEON", *(features if board == other else ())]
-            engine = {"version": "1", "features": has, "library_sha256": board}
-            machine = {"board": None, "cpu": "x", "memory_bytes": 1, "processors": 1}
-            seen = {"status": "ok", "engine": engine, "machine": machine}
-            write(layout.PROVISIONED, seen, device=board)
-        rows = summarize(asked.model_dump(mode="json"))["rows"]
-        return {row["device"]: row["parity_reason"] for row in rows}
+            engine = {**made.engine(), "features": has, "library_sha256": board}
+            write(layout.PROVISIONED, {**made.provisioned(board), "engine": engine}, device=board)
+        return reasons_of(asked)
 
     assert reasons() == {checked: None, other: None}, "another build of the same"
     assert reasons("DOTPROD") == {
         checked: None,
         other: f"{other} has another engine than {checked}, which was checked",
     }
+    damaged = Path(layout.at(layout.PROVISIONED, device=other))
+    damaged.write_text("{}")
+    unknown = reasons_of(asked)[other]
+    assert unknown and unknown.startswith(f"the engine of {other} is not known: {damaged}: ")
+
+
+def reasons_of(asked: Study) -> dict[str, str | None]:
+    return {row["device"]: row["parity_reason"] for row in summarized(asked)["rows"]}
 
 
 def test_the_page_shows_the_boards(measured, tmp_path: Path) -> None:

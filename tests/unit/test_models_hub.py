@@ -4,14 +4,13 @@ import hashlib
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fetching import Fetcher, tiny_gguf
 from hub_server import HubServer, Repo, commit_id
-from support import needed
+from support import needed, until
 
 CARD = b"---\nlicense: apache-2.0\n---\n# Tiny\n"
 TINY = tiny_gguf()
@@ -241,7 +240,7 @@ def test_dropped_connection_goes_on_by_range(hub: HubServer, fetch: Fetcher, res
 def test_killed_download_goes_on_in_the_next_run(hub: HubServer, fetch: Fetcher) -> None:
     hub.faults.stall["big.gguf"] = threading.Event()
     process = fetch.start(hub="acme/tiny", file="big.gguf")
-    assert wait_for(lambda: incomplete_bytes(fetch) == CHUNK)
+    until(lambda: incomplete_bytes(fetch) == CHUNK)
     process.kill()
     process.communicate()
     hub.faults.stall.pop("big.gguf").set()
@@ -270,13 +269,6 @@ def test_truncated_download(hub: HubServer, fetch: Fetcher) -> None:
 def incomplete_bytes(fetch: Fetcher) -> int:
     found = fetch.root.glob("hf/hub/*/blobs/*.incomplete")
     return sum(path.stat().st_size for path in found)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 # --- what the hub refuses -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from test_divergence import TRAINED, tiny_model
+from random_gguf import TRAINED, tiny_model
 
 from llmpi.engine import info as engine_info
 from llmpi.errors import LlmpiError

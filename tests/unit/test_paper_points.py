@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import made_records as made
 import made_study
 import pytest
+from made_records import write
 
 from llmpi import layout
-from llmpi.records import write_json
 from llmpi.study.models import Model
+from llmpi.study.study import Study
 from llmpi.summary.paper import MODELS, papers_model, points
-from llmpi.summary.study import summarize
+from llmpi.summary.records import PaperPair
 
 LLAMA_1B = ("Llama-3.2-1B", "Q4_0")
 
@@ -23,9 +25,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def beside(config: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for pair in summarize(config)["paper"]:
+def beside(study: Study) -> dict[tuple[str, str], list[PaperPair]]:
+    found: dict[tuple[str, str], list[PaperPair]] = {}
+    for pair in made_study.summarized(study)["paper"]:
         found.setdefault((pair["model"], pair["quant"]), []).append(pair)
     return found
 
@@ -56,9 +58,9 @@ def test_models_are_told_by_their_name(source: dict[str, Any], name: str | None)
 
 
 def test_ratios_and_scores() -> None:
-    config = made_study.spec()
-    made_study.write_records(config)
-    found = beside(config)
+    study = made_study.study()
+    made_study.write_records(study)
+    found = beside(study)
     assert sum(map(len, found.values())) == 27 + 5, "two boards for five of them"
     ours = {pair["device"]: pair for pair in found[LLAMA_1B]}["nvme"]
     assert ours["paper"]["tg_tps"] == 11.68
@@ -86,9 +88,9 @@ def test_ratios_and_scores() -> None:
 
 
 def test_another_battery_has_no_ratio_of_words() -> None:
-    config = made_study.spec(quality={}, battery={"wh": 10})
-    made_study.write_records(config)
-    ratios = beside(config)[LLAMA_1B][0]["ratios"]
+    study = made_study.study(quality={}, battery={"wh": 10})
+    made_study.write_records(study)
+    ratios = beside(study)[LLAMA_1B][0]["ratios"]
     assert ratios["words_per_battery"] is None
     assert ratios["tg_tps"]
 
@@ -96,30 +98,28 @@ def test_another_battery_has_no_ratio_of_words() -> None:
 def test_what_does_not_correspond_says_why() -> None:
     text = {"text": {"python_topics": True}}
     quants = ["F16", "Q4_K_M", "Q4_0+imatrix"]
-    config = made_study.spec(quality={}, quants=quants, calibration=text)
-    made_study.write_records(config)
-    found = beside(config)
+    study = made_study.study(quality={}, quants=quants, calibration=text)
+    made_study.write_records(study)
+    found = beside(study)
     [four_bits] = found[LLAMA_1B]
     assert four_bits["ours"] is None and four_bits["device"] is None
     assert four_bits["reason"] == "the study does not have this type"
     assert found["Gemma-2-2B", "Q4_0"][0]["reason"] == "the study does not have this model"
     sd = found["Llama-3.2-1B", "FP16"][1]
-    assert sd["reason"] == "the engine died" and sd["ratios"]["tg_tps"] is None
+    assert sd["reason"] == "the engine died" and sd["ratios"] and sd["ratios"]["tg_tps"] is None
     for device in ("nvme", "sd"):
-        write_json(
-            Path(layout.at(layout.PROVISIONED, device=device)), made_study.machine(board=None)
-        )
-    assert beside(config)[LLAMA_1B][0]["reason"] == "no device is known as a Raspberry Pi 5"
+        other = made.provisioned(device, made.machine(board=None))
+        write(layout.PROVISIONED, other, device=device)
+    assert beside(study)[LLAMA_1B][0]["reason"] == "no device is known as a Raspberry Pi 5"
 
 
 def test_overflow_and_another_board_are_named() -> None:
     big = {"llama-1b": {"source": {"hub": "meta-llama/Llama-3.1-8B-Instruct"}}}
-    config = made_study.spec(quality={}, models=big)
-    made_study.write_records(config)
-    larger = made_study.machine()
-    larger["machine"]["memory_bytes"] = 16_900_000_000
-    write_json(Path(layout.at(layout.PROVISIONED, device="nvme")), larger)
-    pair = beside(config)["Llama-8B", "Q8_0"][0]
+    study = made_study.study(quality={}, models=big)
+    made_study.write_records(study)
+    larger = made.provisioned("nvme", made.machine(memory_bytes=16_900_000_000))
+    write(layout.PROVISIONED, larger, device="nvme")
+    pair = beside(study)["Llama-8B", "Q8_0"][0]
     said = {d["key"]: (d["paper"], d["ours"]) for d in pair["differs"]}
     assert said["memory"] == ("the 8 GB board", "16.9 GB")
     assert said["overflow"][1] == "fits"

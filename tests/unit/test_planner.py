@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import get_args
 
+import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +16,13 @@ from tiny_llama import tiny_llama
 from llmpi import cli
 from llmpi.errors import LlmpiError
 from llmpi.gguf import quantizers
-from llmpi.plan import plan as planner
 from llmpi.plan.architectures import SHAPES, Model, Shape, of_config, of_shape
 from llmpi.plan.gguf_header import model_in
+from llmpi.plan.plan import plan, totals
 from llmpi.plan.plan_text import table
 from llmpi.plan.predict import predict, reread_bytes
 from llmpi.plan.presets import PRESETS, measured
+from llmpi.plan.profile import profile_of
 from llmpi.plan.sizes import (
     BLOCKS,
     VOCABULARY_BYTES_PER_TOKEN,
@@ -213,22 +215,20 @@ def test_a_config_may_name_every_preset() -> None:
 
 
 def test_a_measured_device_goes_before_its_preset() -> None:
-    bench = {
-        "status": "ok",
-        "limits": None,
-        "bandwidth": {"memory_read_bytes_per_s": 12e9, "storage_read_bytes_per_s": 0.8e9},
-        "environment": {
-            "machine": {"memory_bytes": 8_300_000_000},
-            "before": {"memory_available_bytes": 7_700_000_000},
-        },
-    }
-    board = measured(bench, PI5, "pi5")
-    assert board and board.free_bytes.likely == 7.7e9
+    how = made.circumstances(
+        where=made.machine(memory_bytes=8_300_000_000), available_bytes=7_700_000_000
+    )
+    bench = made.session({}, how, memory_read_bytes_per_s=12e9, storage_read_bytes_per_s=0.8e9)
+    profile = profile_of(bench)
+    assert profile
+    board = measured(profile, PI5, "pi5")
+    assert board.free_bytes.likely == 7.7e9
     assert board.decode_bytes_per_s.high <= 12e9
     assert board.unpack_cycles == PI5.unpack_cycles  # the record is silent on it
-    smaller = measured({**bench, "limits": {"memory": 10**9, "cpus": None}}, PI5, "pi5")
-    assert smaller and smaller.memory_bytes == smaller.free_bytes.high == 10**9
-    assert measured({**bench, "bandwidth": None}, PI5, "pi5") is None
+    smaller = profile_of({**bench, "limits": {"memory": 10**9, "cpus": None}})
+    assert smaller and (smaller.memory_bytes, smaller.available_bytes) == (10**9, 10**9)
+    assert profile_of({**bench, "bandwidth": None}) is None
+    assert profile_of(made.failed("the engine died")) is None
 
 
 def test_config_json() -> None:
@@ -299,11 +299,11 @@ def test_what_nothing_is_known_of(elsewhere: Path) -> None:
         "workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}\n"
     )
     study = load_study(config)
-    missing, unmeasured = planner.plan(study)
-    assert missing["file_bytes"] is None and "empty/config.json" in missing["unknown"]
-    assert unmeasured["file_bytes"] and "names no preset (pi5-8gb" in unmeasured["unknown"]
-    assert not planner.impossible([missing, unmeasured])
-    assert "? " in table([missing, unmeasured], planner.totals(study, [missing]))
+    missing, unmeasured = plan(study)
+    assert missing.size is None and "empty/config.json" in (missing.unknown or "")
+    assert unmeasured.size and "names no preset (pi5-8gb" in (unmeasured.unknown or "")
+    assert not missing.impossible and not unmeasured.impossible
+    assert "? " in table([missing, unmeasured], totals(study, [missing]))
 
 
 def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:
@@ -318,6 +318,7 @@ def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:
         "runtimes: {default: {}, tuned: {tune: true}}\n"
         "tune: {minutes: 30}\n"
     )
-    default, tuned = planner.plan(load_study(config))
-    longer = [b - a for a, b in zip(default["measure_s"], tuned["measure_s"], strict=True)]
+    default, tuned = plan(load_study(config))
+    assert default.measure_s and tuned.measure_s
+    longer = [b - a for a, b in zip(default.measure_s, tuned.measure_s, strict=True)]
     assert longer == pytest.approx([1800] * 3)

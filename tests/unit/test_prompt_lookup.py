@@ -17,9 +17,6 @@ from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.prompt_lookup import PromptLookup, agreeing
 from llmpi.records import Record
 from llmpi.study.measuring import Workload
-from llmpi.study.runs import Session
-from llmpi.study.study import Study
-from llmpi.summary.prompt_lookup import prompt_lookup
 
 
 class Exact:
@@ -152,53 +149,3 @@ def test_a_passage_has_its_length_and_begins_its_copy(gguf: Path, count: int) ->
         assert prompt[start : start + 20] == text[start : start + 20]
         with pytest.raises(EngineError, match="holds no text"):
             passage(engine, 40)
-
-
-# --- in the report --------------------------------------------------------------------------------
-
-
-def study() -> Study:
-    return Study.model_validate(
-        {
-            "study": "s",
-            "models": {"m": {"source": {"path": "m.gguf"}}},
-            "quants": ["Q4_0"],
-            "devices": {"pi": {"transport": "local"}},
-            "workloads": {"copy": {"prompt_tokens": 128, "output_tokens": 3}},
-            "runtimes": {
-                "lean": {"threads": 1, "kv_cache": "q8_0"},
-                "default": {"kv_cache": "q8_0"},
-                "quick": {"kv_cache": "q8_0", "prompt_lookup": {"ngram": 2}},
-                "quick-lean": {"threads": 2, "kv_cache": "q8_0", "prompt_lookup": {}},
-            },
-        }
-    )
-
-
-def row(runtime: str, tg_tps: float, **more: Any) -> dict[str, Any]:
-    where = {"device": "pi", "model": "m", "quant": "Q4_0", "runtime": runtime, "workload": "copy"}
-    return {**where, "status": "ok", "tg_tps": tg_tps, "tpj_board": tg_tps / 8, **more}
-
-
-def record(session: Session) -> Record:
-    counts = {"steps": 2, "drafted": 4, "accepted": 1}
-    repetition = {"itl_s": [0.1, 0.0, 0.1], **(counts if "quick" in session.runtime else {})}
-    output = {"default": [5, 6, 7, 9], "quick": [5, 6, 7, 8]}.get(session.runtime, [5, 6, 7, 8])
-    return {"workloads": {"copy": {"repetitions": [repetition] * 2, "output": output}}}
-
-
-def test_each_runtime_stands_beside_its_twin_without_lookup() -> None:
-    rows = [row("lean", 5), row("default", 10), row("quick", 15), row("quick-lean", 9)]
-    quick, lean = prompt_lookup(study(), record, rows)
-    assert (quick["runtime"], quick["against"], quick["speedup"]) == ("quick", "default", 1.5)
-    assert (quick["accepted_pct"], quick["tokens_per_step"]) == (25, 1.5)
-    assert (quick["same_tokens"], quick["tokens"]) == (3, 4)
-    assert (quick["tpj_board"], quick["against_tpj_board"]) == (15 / 8, 10 / 8)
-    assert quick["settings"]["ngram"] == 2
-    assert (lean["runtime"], lean["against"], lean["speedup"]) == ("quick-lean", None, None)
-
-
-def test_a_twin_that_failed_is_no_comparison() -> None:
-    rows = [row("default", 10, status="failed"), row("quick", 15)]
-    [quick] = prompt_lookup(study(), record, rows)
-    assert (quick["against"], quick["same_tokens"]) == (None, None)

@@ -1,213 +1,23 @@
 """Summary and page from hand-made records: every number known, every failure shown."""
 
-import csv
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import made_records as made
 import pytest
+import small_results as small
+from made_records import write
+from small_results import CELL, EVIL
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
-from llmpi.errors import LlmpiError
-from llmpi.records import failed, write_json
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
-from llmpi.study.study import Study
-from llmpi.summary.study import summarize, write_csv
 
-EVIL = "<script>alert('reason')</script> & more"
-
-
-def spec(**more: Any) -> dict[str, Any]:
-    study = {
-        "study": "s",
-        "models": {"m": {"source": {"path": "m.gguf"}}},
-        "quants": ["F16", "Q4_0", "Q2_K"],
-        "devices": {"pi": {"transport": "local"}},
-        "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}},
-        "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
-        "gates": [{"task": "qa", "metric": "f1", "at_least_pct": 40}],
-        "languages": ["en"],
-    }
-    return Study.model_validate({**study, **more}).model_dump(mode="json")
-
-
-def manifest(quant: str) -> dict[str, Any]:
-    fallbacks = [{"tensor": "blk.0.ffn", "wanted": "Q4_K", "got": "Q5_0"}] if quant != "F16" else []
-    return {
-        "status": "ok",
-        "bytes": 2_000_000,
-        "parameters": 1_000_000,
-        "bits_per_weight": 16.0,
-        "read_per_token_bytes": 2_000_000,
-        "tensors_by_type": {"F16": {"tensors": 3}, "F32": {"tensors": 2}},
-        "fallbacks": fallbacks,
-        "lineage": ["Q4_1", "F16"] + ([quant] if quant != "F16" else []),
-    }
-
-
-def bench(**more: Any) -> dict[str, Any]:
-    """A session of one workload, see `chat`."""
-    return {
-        "status": "ok",
-        "load": {"cold_s": 0.5, "warm_s": 0.25},
-        "bandwidth": {"memory_read_bytes_per_s": 1e8, "storage_read_bytes_per_s": 1e6},
-        "settings": {"threads": 2},
-        "environment": {
-            "machine": {"memory_bytes": 8_000_000_000},
-            "before": {"memory_available_bytes": 7_000_000_000},
-        },
-        "samples": {"temperature_c": [[0.0, 41.0], [1.0, 55.5]]},
-        "workloads": {"chat": {**chat(), **more}},
-    }
-
-
-def chat() -> dict[str, Any]:
-    """Three repetitions: pp 100, 50, 200 tokens/s; tg 10, 20, 5 tokens/s."""
-    deep = [{"itl_s": [0.1, 0.1]}, {"itl_s": [0.3, 0.3]}]
-    return {
-        "status": "ok",
-        "workload": {"prompt_tokens": 100},
-        "context_tokens": 128,
-        "repetitions": [
-            {"pp_s": 1.0, "ttft_s": 1.1, "itl_s": [0.1, 0.1, 0.1]},
-            {"pp_s": 2.0, "ttft_s": 2.1, "itl_s": [0.05, 0.05, 0.05]},
-            {"pp_s": 0.5, "ttft_s": 0.6, "itl_s": [0.2, 0.2, 0.2]},
-        ],
-        "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 7},
-        "marks": [],
-        "depths": [{"depth_tokens": 512, "repetitions": deep}],
-        "sustained": [[5.0, 12.0], [6.0, 11.0], [7.0, 8.5]],
-        "energy": {"status": "none", "tier": None, "reason": "the device has no meter"},
-    }
-
-
-def quality(f1: float) -> dict[str, Any]:
-    score = {"pct": f1, "low_pct": f1 - 5, "high_pct": f1 + 5, "items": 9}
-    names = ("exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1")
-    summary = {"items": 9, "metrics": dict.fromkeys(names, score), "thresholds": None}
-    items = [
-        {"id": str(i), "paragraph": i // 3, "exact": int(i < f1 / 10), "f1": float(i < f1 / 10)}
-        for i in range(9)
-    ]
-    return {"status": "ok", "summary": summary, "descent": None, "items": items}
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F16 measured and scored; Q4_0's benchmark died and it misses the gate; Q2_K is not run."""
-    monkeypatch.chdir(tmp_path)
-    model = {"model": "m"}
-    origin = {"kind": "path", "path": f"/models/{EVIL}"}
-    write(layout.MODEL_MANIFEST, {"status": "ok", "origin": origin, "files": {}}, **model)
-    write(
-        layout.QUESTIONS,
-        {
-            "status": "ok",
-            "source": {"file": "qa.json"},
-            "questions": 9,
-            "unanswerable": 3,
-            "paragraphs": 3,
-            "sha256": "abc",
-            "squad": {"secret": "not in the summary"},
-        },
-        study="s",
-        task="qa",
-    )
-    for quant, measured, f1 in (("F16", bench(), 50.0), ("Q4_0", died(), 30.0)):
-        cell = {**model, "quant": quant}
-        write(layout.GGUF_MANIFEST, manifest(quant), **cell)
-        write(layout.BENCH, measured, study="s", device="pi", runtime="default", **cell)
-        write(layout.QUALITY, quality(f1), study="s", task="qa", **cell)
-
-
-def died() -> dict[str, Any]:
-    return failed("benchmark", EVIL, log_tail="")
-
-
-def write(pattern: str, record: dict[str, Any], **wildcards: str) -> None:
-    write_json(Path(layout.at(pattern, **wildcards)), record)
-
-
-@pytest.mark.usefixtures("results")
-def test_measured_cell() -> None:
-    row = summarize(spec())["rows"][0]
-    assert (row["quant"], row["status"], row["reason"]) == ("F16", "ok", None)
-    assert (row["pp_tps"], row["pp_min_tps"], row["pp_max_tps"]) == (100, 50, 200)
-    tg = (row["tg_tps"], row["tg_min_tps"], row["tg_max_tps"])
-    assert tg == pytest.approx((10, 5, 20))
-    assert (row["itl_p50_s"], row["itl_max_s"], row["ttft_s"]) == (0.1, 0.2, 1.1)
-    assert (row["tensors"], row["fallback_tensors"], row["lineage"]) == (5, 0, "Q4_1 > F16")
-    assert (row["qa_f1_pct"], row["qa_f1_low_pct"], row["qa_f1_high_pct"]) == (50, 45, 55)
-    assert row["gates_failed"] == ""
-    assert row["tg_memory_share"] == pytest.approx(2e6 * 10 / 1e8)
-    assert row["tg_at_depths_tps"] == "512: 5.0"
-    assert row["sustained_first_last_tps"] == "12.0; 8.5"
-    assert (row["cold_load_s"], row["warm_load_s"]) == (0.5, 0.25)
-
-
-@pytest.mark.usefixtures("results")
-def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
-    """10 tokens/s at 8 W, 3 W at rest; 5 Wh are 18,000 J (arXiv 2504.02118)."""
-    phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
-    energy = {"status": "ok", "tier": "metered", "idle_power_w": 3.0, "pp": phase, "tg": phase}
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
-    write(layout.BENCH, bench(energy=energy, marks=["throttled"]), **cell)
-    row = summarize(spec())["rows"][0]
-    assert row["tpj_board"] == pytest.approx(10 / 8)
-    assert row["tpj_above_idle"] == pytest.approx(10 / 5)
-    assert row["words_per_battery"] == pytest.approx(10 / 1.5 * 18_000 / 8)
-    assert (row["energy_tier"], row["marks"], row["hottest_c"]) == ("metered", "throttled", 55.5)
-    shown = page(tmp_path)
-    assert {"energy", "words"} <= shown.figures()
-    cell = shown.cells()[0]
-    assert (cell["tg_low_j_per_token"], cell["marks"]) == (pytest.approx(0.8 - 0.0196), "throttled")
-    assert {"tg_power_w", "words_per_battery", "energy_tier"} <= shown.columns()
-
-
-@pytest.mark.usefixtures("results")
-def test_no_meter_no_joules() -> None:
-    row = summarize(spec())["rows"][0]
-    assert row["tg_j_per_token"] is None
-    assert row["energy_reason"] == "the device has no meter"
-
-
-@pytest.mark.usefixtures("results")
-def test_failed_cell_keeps_what_is_known() -> None:
-    row = summarize(spec())["rows"][1]
-    assert (row["status"], row["stage"], row["reason"]) == ("failed", "benchmark", EVIL)
-    assert row["tg_tps"] is None
-    assert row["qa_f1_pct"] == 30
-    assert row["gates_failed"] == "qa f1: 30.0 % < 40 %"
-
-
-@pytest.mark.usefixtures("results")
-def test_cell_that_was_not_run() -> None:
-    row = summarize(spec())["rows"][2]
-    assert (row["quant"], row["status"], row["qa_status"]) == ("Q2_K", "not run", "not run")
-    assert row["gates_failed"] == "qa f1: not scored"
-
-
-@pytest.mark.usefixtures("results")
-def test_csv_is_what_the_rows_say(tmp_path: Path) -> None:
-    rows = summarize(spec())["rows"]
-    write_csv(tmp_path / "summary.csv", rows)
-    with (tmp_path / "summary.csv").open(newline="") as file:
-        read = list(csv.DictReader(file))
-    assert [row["quant"] for row in read] == ["F16", "Q4_0", "Q2_K"]
-    assert read[1]["reason"] == EVIL
-    assert read[1]["tg_tps"] == ""
-    assert float(read[0]["pp_tps"]) == 100
-
-
-@pytest.mark.usefixtures("results")
-def test_summary_holds_no_passages() -> None:
-    summary = summarize(spec())
-    assert "secret" not in json.dumps(summary)
-    assert summary["provenance"]["config"]["study"] == "s"
+results = small.results
 
 
 class Page(HTMLParser):
@@ -249,11 +59,22 @@ class Page(HTMLParser):
         return {column["key"] for column in self.data["languages"]["en"]["columns"]}
 
 
-def page(tmp_path: Path, **more: Any) -> Page:
-    summary = summarize(spec(**more))
+def page(tmp_path: Path, **more: object) -> Page:
+    summary = small.summary(**more)
     chosen = {**recommend(summary, Constraints()), "money": None}
     write_page(summary, chosen, tmp_path / "index.html")
     return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("results")
+def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
+    metered = {**small.chat(), "energy": made.metered(8.0, 0.8, idle_power_w=3.0)}
+    write(layout.BENCH, small.bench({**metered, "marks": ["throttled"]}), **CELL)
+    shown = page(tmp_path)
+    assert {"energy", "words"} <= shown.figures()
+    cell = shown.cells()[0]
+    assert (cell["tg_low_j_per_token"], cell["marks"]) == (pytest.approx(0.8 - 0.0196), "throttled")
+    assert {"tg_power_w", "words_per_battery", "energy_tier"} <= shown.columns()
 
 
 @pytest.mark.usefixtures("results")
@@ -291,7 +112,7 @@ def test_page_begins_with_the_decision(tmp_path: Path) -> None:
     assert "m F16" in decision
     assert "Why not the others: 2 of 3 cells are ruled out" in decision
     assert EVIL in decision, "why Q4_0 died"
-    write_page(summarize(spec()), None, tmp_path / "partial.html")
+    write_page(small.summary(), None, tmp_path / "partial.html")
     assert "The decision" not in (tmp_path / "partial.html").read_text()
 
 
@@ -304,31 +125,19 @@ def test_runtimes_are_told_apart_where_there_are_several(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("results")
-def test_workload_that_died_beside_one_that_lived() -> None:
-    both = bench()
-    both["workloads"]["long"] = {**died(), "workload": {"prompt_tokens": 9}}
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
-    write(layout.BENCH, both, **cell)
-    workloads = {w: {"prompt_tokens": 100, "output_tokens": 4} for w in ("chat", "long")}
-    chat_row, long_row = summarize(spec(workloads=workloads))["rows"][:2]
-    assert (chat_row["workload"], chat_row["status"]) == ("chat", "ok")
-    assert (long_row["workload"], long_row["status"]) == ("long", "failed")
-    assert (long_row["reason"], long_row["tg_tps"]) == (EVIL, None)
-
-
-@pytest.mark.usefixtures("results")
 def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) -> None:
-    both = bench()
-    done = {"pp_s": 1.0, "ttft_each_s": [0.5, 1.0], "ttft_s": 1.0, "itl_s": [0.1] * 4}
-    level = {"conversations": 2, "status": "ok", "reason": None, "marks": []}
-    level |= {"context_tokens": 256, "kv_bytes": 1_000_000, "memory": chat()["memory"]}
-    lost = {"conversations": 8, "status": "failed", "reason": EVIL}
-    levels = [{**level, "repetitions": [{**done, "system_s": 0.2}]}, lost]
-    both["workloads"]["users"] = {"status": "ok", "levels": levels}
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16", "runtime": "default"}
-    write(layout.BENCH, both, **cell)
+    done = {
+        "system_s": 0.0,
+        "start_s": 100.0,
+        "pp_s": 1.0,
+        "ttft_each_s": [0.5, 1.0],
+        "ttft_s": 1.0,
+        "itl_s": [0.1] * 4,
+    }
+    side_by_side = made.concurrent_cell(made.side_by_side((2, 8)), {2: done}, EVIL)
+    write(layout.BENCH, made.session({"chat": small.chat(), "users": side_by_side}), **CELL)
     users = {"kind": "concurrent", "conversations": [2, 8], "prompt_tokens": 10, "output_tokens": 4}
-    chat_too = spec()["workloads"]["chat"]
+    chat_too = small.study().workloads["chat"]
     text = page(
         tmp_path, workloads={"chat": chat_too, "users": {**users, "per_user_tps_at_least": 9}}
     ).text
@@ -341,21 +150,16 @@ def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("results")
-def test_a_sweep_without_a_single_conversation_says_so() -> None:
-    with pytest.raises(LlmpiError, match="no cell of a workload of the kind single"):
-        summarize(spec(exclude=[{"workload": "chat"}]))
-
-
-@pytest.mark.usefixtures("results")
 def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
-    cell = {"study": "s", "device": "pi", "model": "m", "quant": "F16"}
     counts = {"steps": 2, "drafted": 3, "accepted": 2}
-    quick = [{**repetition, **counts} for repetition in chat()["repetitions"]]
+    chat = small.chat()
+    quick = [{**repetition, **counts} for repetition in chat["repetitions"]]
     for runtime, done, output in (
-        ("default", chat()["repetitions"], [1, 2, 3, 4]),
+        ("default", chat["repetitions"], [1, 2, 3, 4]),
         ("quick", quick, [1, 2, 3, 5]),
     ):
-        write(layout.BENCH, bench(repetitions=done, output=output), runtime=runtime, **cell)
+        cell = {**chat, "repetitions": done, "output": output}
+        write(layout.BENCH, small.bench(cell), **{**CELL, "runtime": runtime})
     lean = {"kv_cache": "q8_0"}
     text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
     assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
@@ -381,17 +185,12 @@ BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
 
 
 def check_parity(reason: str | None) -> None:
-    record = {"status": "ok", "agrees": not reason, "reason": reason}
-    record |= {"top1_pct": 97.5, "kl_nats": 0.0031}
-    write(layout.PARITY, record, study="s", device="pi", model="m", quant="F16")
+    write(layout.PARITY, made.parity(reason), **CELL)
 
 
 @pytest.mark.usefixtures("results")
 def test_quality_is_transferred_to_a_device_that_agrees(tmp_path: Path) -> None:
     check_parity(None)
-    row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
-    assert (row["parity_top1_pct"], row["parity_kl_nats"]) == (97.5, 0.0031)
-    assert (row["parity_reason"], row["gates_failed"]) == (None, "")
     shown = page(tmp_path, devices=BEHIND_SSH)
     assert {"parity", "tradeoff-qa"} <= shown.figures()
     assert {"parity_top1_pct", "parity_kl_nats"} <= shown.columns()
@@ -403,9 +202,6 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     tmp_path: Path,
 ) -> None:
     check_parity(f"another model {EVIL}")
-    row = summarize(spec(devices=BEHIND_SSH))["rows"][0]
-    assert row["gates_failed"] == f"parity: another model {EVIL}"
-    assert row["qa_f1_pct"] == 50, "what the workstation scored stays"
     drawn = page(tmp_path, devices=BEHIND_SSH)
     shown = drawn.text
     assert f"is not transferred to pi: another model {EVIL}." in shown
@@ -413,12 +209,3 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     assert (
         f"pi m F16 parity another model {EVIL}" in shown.partition("Failed, skipped or not run")[2]
     )
-
-
-@pytest.mark.usefixtures("results")
-def test_parity_that_was_not_checked_is_not_taken_for_granted() -> None:
-    there, here = (summarize(spec(devices=d))["rows"][0] for d in (BEHIND_SSH, spec()["devices"]))
-    assert there["gates_failed"] == "parity: no record; it was not run yet"
-    assert here["gates_failed"] == "", "the engine that is timed is the one that is scored"
-    nothing_scored = summarize(spec(devices=BEHIND_SSH, quality={}, gates=[]))["rows"][0]
-    assert nothing_scored["gates_failed"] == ""

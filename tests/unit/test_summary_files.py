@@ -9,12 +9,12 @@ import pytest
 from pyarrow import parquet
 from support import ROOT
 
-from llmpi.study.study import Study
 from llmpi.summary import columns as columns_module
 from llmpi.summary.columns import columns, reference
+from llmpi.summary.flat import flat_rows
 from llmpi.summary.llama_bench import FIELDS, write_llama_bench
 from llmpi.summary.parquet import write_parquet
-from llmpi.summary.study import summarize
+from llmpi.summary.read import read_records
 
 EVERY_TASK = {
     "qa": {"task": "squad", "squad_file": "qa.json"},
@@ -35,9 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_column_is_described_in_its_place() -> None:
     """With a task of every kind; a new column of the summary fails here until it is described."""
-    config = made_study.spec(quality=EVERY_TASK)
-    for row in summarize(config)["rows"]:
-        assert list(row) == list(columns(config["quality"]))
+    study = made_study.study(quality=EVERY_TASK)
+    for row in flat_rows(study, made_study.summarized(study)["rows"]):
+        assert list(row) == list(columns(study))
 
 
 def test_the_reference_is_up_to_date() -> None:
@@ -48,19 +48,19 @@ def test_the_reference_is_up_to_date() -> None:
 def test_units_are_those_of_the_names() -> None:
     """A column named `_s` is in seconds, one named `_bytes` in bytes, and so on."""
     units = {"_tps": "tokens/s", "_s": "s", "_w": "W", "_bytes": "bytes", "_nats": "nats"}
-    for name, column in columns(made_study.spec(quality=EVERY_TASK)["quality"]).items():
+    for name, column in columns(made_study.study(quality=EVERY_TASK)).items():
         ending = next((e for e in units if name.endswith(e)), None)
         if ending and column.kind != "text" and not name.endswith("bytes_per_s"):
             assert column.unit == units[ending], name
 
 
 def test_parquet_holds_the_rows_with_units() -> None:
-    config = made_study.spec()
-    made_study.write_records(config)
-    summary = summarize(config)
-    write_parquet(Path("summary.parquet"), summary)
+    study = made_study.study()
+    made_study.write_records(study)
+    summary = made_study.summarized(study)
+    write_parquet(Path("summary.parquet"), study, summary)
     table = parquet.read_table("summary.parquet")
-    assert table.to_pylist() == summary["rows"]
+    assert table.to_pylist() == flat_rows(study, summary["rows"])
     metadata = table.schema.field("tg_tps").metadata
     assert metadata[b"unit"] == b"tokens/s"
     assert metadata[b"description"].startswith(b"Token generation")
@@ -71,8 +71,8 @@ def test_parquet_holds_the_rows_with_units() -> None:
 
 def test_a_study_without_numbers_has_the_same_types() -> None:
     """A column of nothing but nulls keeps its type, so that files of studies can be joined."""
-    summary = summarize(made_study.spec())
-    write_parquet(Path("summary.parquet"), summary)
+    study = made_study.study()
+    write_parquet(Path("summary.parquet"), study, made_study.summarized(study))
     schema = parquet.read_schema("summary.parquet")
     assert str(schema.field("tg_tps").type) == "double"
     assert {str(schema.field(n).type) for n in ("qa_items", "threads")} == {"int64"}
@@ -80,10 +80,9 @@ def test_a_study_without_numbers_has_the_same_types() -> None:
 
 def test_lines_of_llama_bench() -> None:
     deep = {"prompt_tokens": 32, "output_tokens": 50, "repetitions": 5, "context_tokens": 4096}
-    config = made_study.spec(quality={}, workloads={"chat": deep})
-    made_study.write_records(config)
-    study = Study.model_validate(config)
-    write_llama_bench(Path("speed.jsonl"), study)
+    study = made_study.study(quality={}, workloads={"chat": deep})
+    made_study.write_records(study)
+    write_llama_bench(Path("speed.jsonl"), study, read_records(study))
     lines = [json.loads(line) for line in Path("speed.jsonl").read_text().splitlines()]
     assert len(lines) == 2 * 9, "pp and tg of each cell; the one that died has none"
     pp, tg = lines[6:8]
@@ -108,14 +107,13 @@ def test_lines_of_llama_bench() -> None:
 
 
 def test_a_study_that_was_not_run_has_no_lines() -> None:
-    write_llama_bench(Path("speed.jsonl"), Study.model_validate(made_study.spec()))
+    study = made_study.study()
+    write_llama_bench(Path("speed.jsonl"), study, read_records(study))
     assert Path("speed.jsonl").read_text() == ""
 
 
 def test_sections_show_every_column_once() -> None:
     shown = [name for _, found in columns_module.SECTIONS for name in found]
-    known = columns({kind: {"task": kind} for kind in columns_module.TASKS})
-    assert {name.format(task="squad") for name in shown} <= set(known) | {
-        name.format(task="squad") for found in columns_module.TASKS.values() for name in found
-    }
-    assert set(known) <= {n.format(task=kind) for n in shown for kind in columns_module.TASKS}
+    known = columns(made_study.study(quality=EVERY_TASK))
+    every = {name.replace("TASK", task) for name in shown for task in EVERY_TASK}
+    assert set(known) <= every

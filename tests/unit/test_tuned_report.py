@@ -1,22 +1,25 @@
 """The summary and the page say what a search gave."""
 
 from pathlib import Path
-from typing import Any
 
+import made_records as made
 import pytest
+from made_records import write
 
 from llmpi import layout
-from llmpi.records import failed, write_json
 from llmpi.report.page.write import write_page
 from llmpi.study.study import Study
+from llmpi.summary.read import read_records
+from llmpi.summary.records import Summary
 from llmpi.summary.study import summarize
+from llmpi.tune.records import Finalist, Tuned
 
 EVIL = "<script>alert(1)</script>"
 SESSION = {"study": "s", "device": "pi", "model": "m", "runtime": "tuned"}
 
 
-def spec() -> dict[str, Any]:
-    study = {
+def study() -> Study:
+    given = {
         "study": "s",
         "models": {"m": {"source": {"path": "m.gguf"}}},
         "quants": ["F16", "Q8_0", "Q4_0", "Q2_K"],
@@ -24,54 +27,42 @@ def spec() -> dict[str, Any]:
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 4}},
         "runtimes": {"default": {}, "tuned": {"tune": True}},
     }
-    return Study.model_validate(study).model_dump(mode="json")
+    return Study.model_validate(given)
 
 
-def searched(**more: Any) -> dict[str, Any]:
-    gain = {"ratio": 1.12, "low": 1.05, "high": 1.2}
-    record = {
-        "status": "ok",
-        "tuned": True,
-        "runtime": {},
-        "changes": {},
-        "words": "threads: 3",
-        "gain": gain,
-        "metrics": [{"workload": "chat", "metric": "pp", **gain}],
-        "confidence_pct": 97.5,
-        "confirm_blocks": 10,
+def searched() -> Tuned:
+    refused: Finalist = {
+        "words": "repack: False",
+        "gain": None,
+        "refused": EVIL,
         "changes_output": False,
-        "agreement": {"top1_pct": 100.0, "kl_nats": 0.0, "identical": True, "positions": 96},
-        "peak_rss_bytes": {"base": 2_000_000, "tuned": 3_000_000},
-        "finalists": [
-            {"words": "threads: 3", "gain": gain, "refused": None, "won": True},
-            {"words": "repack: False", "gain": None, "refused": EVIL, "won": False},
-        ],
-        "stopped": "no setting is likely to gain more than the noise",
-        "remaining_pct": 0.4,
-        "noise_pct": 1.0,
-        "trials": [
-            {"words": "threads: 1", "gain_pct": -48.5, "blocks": 1, "refused": None},
-            {"words": "mmap: False", "gain_pct": None, "blocks": 0, "refused": EVIL},
-        ],
-        "took_s": 60.0,
-        "blocks": ["not in the summary"],
+        "won": False,
     }
-    return {**record, **more}
+    trials = [made.trial("threads: 1", -48.5), made.trial("mmap: False", None, EVIL)]
+    return made.tuned([refused], trials)
 
 
 @pytest.fixture
-def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     """Tuned; the default stays; the search failed; not run."""
     monkeypatch.chdir(tmp_path)
-    stays = searched(
-        tuned=False, words="as it is", gain=None, metrics=[], agreement=None, remaining_pct=None
-    )
-    for quant, record in (("F16", searched()), ("Q8_0", stays), ("Q4_0", failed("tune", EVIL))):
-        write_json(Path(layout.at(layout.TUNED, quant=quant, **SESSION)), record)
-    return summarize(spec())
+    stays: Tuned = {
+        **searched(),
+        "tuned": False,
+        "words": "as it is",
+        "gain": None,
+        "metrics": [],
+        "agreement": None,
+        "remaining_pct": None,
+    }
+    failed = made.failed(EVIL, "tune")
+    for quant, record in (("F16", searched()), ("Q8_0", stays), ("Q4_0", failed)):
+        write(layout.TUNED, record, quant=quant, **SESSION)
+    asked = study()
+    return summarize(asked, read_records(asked))
 
 
-def test_every_search_is_in_the_summary_without_its_blocks(summary: dict[str, Any]) -> None:
+def test_every_search_is_in_the_summary_without_its_blocks(summary: Summary) -> None:
     first, stays, dead, missing = summary["tuned"]
     assert first["gain"] == {"ratio": 1.12, "low": 1.05, "high": 1.2}
     assert first["objective"] == "total"
@@ -81,16 +72,14 @@ def test_every_search_is_in_the_summary_without_its_blocks(summary: dict[str, An
     assert missing["status"] == "not run"
 
 
-def test_a_row_says_how_far_its_settings_change_the_output(summary: dict[str, Any]) -> None:
+def test_a_row_says_how_far_its_settings_change_the_output(summary: Summary) -> None:
     found = {(r["quant"], r["runtime"]): r["output_agreement_pct"] for r in summary["rows"]}
     assert found[("F16", "tuned")] == 100
     assert found[("F16", "default")] is None
     assert found[("Q8_0", "tuned")] is None
 
 
-def test_the_page_shows_the_ratio_with_its_interval(
-    summary: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_page_shows_the_ratio_with_its_interval(summary: Summary, tmp_path: Path) -> None:
     write_page(summary, None, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert "× 1.120 <small>(1.050–1.200)</small>" in text
@@ -101,8 +90,6 @@ def test_the_page_shows_the_ratio_with_its_interval(
     assert EVIL not in text
 
 
-def test_without_a_search_the_page_does_not_speak_of_one(
-    summary: dict[str, Any], tmp_path: Path
-) -> None:
+def test_without_a_search_the_page_does_not_speak_of_one(summary: Summary, tmp_path: Path) -> None:
     write_page({**summary, "tuned": []}, None, tmp_path / "page.html")
     assert "Tuned against default" not in (tmp_path / "page.html").read_text()

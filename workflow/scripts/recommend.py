@@ -4,24 +4,19 @@ from pathlib import Path
 
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.records import write_json
+from llmpi.script import run
 from llmpi.study.decision import Constraints, Cost
+from llmpi.summary.records import Summary
 
 
-def main(*, summary: Path, constraints: dict | None, cost: dict | None, out: Path) -> None:
-    record = read_json(summary)
-    record["rows"] = record["classes"]  # equal boards are one choice
-    chosen = recommend(record, Constraints.model_validate(constraints or {}))
-    money = costs(record, Cost.model_validate(cost), chosen) if cost else None
-    write_json(out, {**chosen, "money": money})
+def main(
+    *, summary: Summary, constraints: Constraints | None, cost: Cost | None, recommendation: Path
+) -> None:
+    choice = recommend(summary, constraints or Constraints())
+    money = costs(summary, cost, choice) if cost else None
+    write_json(recommendation, {**choice, "money": money})
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            summary=Path(snakemake.input.summary),
-            constraints=snakemake.params.constraints,
-            cost=snakemake.params.cost,
-            out=Path(snakemake.output.recommendation),
-        )
+    run(main)

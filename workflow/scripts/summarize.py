@@ -3,27 +3,23 @@
 from pathlib import Path
 
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 from llmpi.study.study import Study
+from llmpi.summary.flat import write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.parquet import write_parquet
-from llmpi.summary.study import summarize, write_csv
+from llmpi.summary.read import read_records
+from llmpi.summary.study import summarize
 
 
-def main(*, spec: dict, csv: Path, parquet: Path, speed: Path, summary: Path) -> None:
-    record = summarize(spec)
-    write_csv(csv, record["rows"])
-    write_parquet(parquet, record)
-    write_llama_bench(speed, Study.model_validate(spec))
-    write_json(summary, record)
+def main(*, study: Study, csv: Path, parquet: Path, speed: Path, summary: Path) -> None:
+    records = read_records(study)
+    whole = summarize(study, records)
+    write_csv(csv, study, whole["rows"])
+    write_parquet(parquet, study, whole)
+    write_llama_bench(speed, study, records)
+    write_json(summary, whole)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            csv=Path(snakemake.output.csv),
-            parquet=Path(snakemake.output.parquet),
-            speed=Path(snakemake.output.speed),
-            summary=Path(snakemake.output.summary),
-        )
+    run(main)

@@ -7,11 +7,26 @@ lie flat in one mapping, so that any of them can be moved to see what it does to
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from llmpi.decide.candidates import id_of
 from llmpi.decide.hat import hat_gain
+from llmpi.decide.records import (
+    AlternativeCost,
+    Assumption,
+    Cheaper,
+    Choice,
+    CostPart,
+    Costs,
+    DeviceMoney,
+    DeviceWithoutMoney,
+    Money,
+    Moved,
+    NoMoney,
+    NotCompared,
+)
+from llmpi.engine.records import Tier
 from llmpi.quant_types import is_trained
-from llmpi.records import Record, is_ok
 from llmpi.study.decision import (
     CloudApi,
     Cost,
@@ -21,8 +36,12 @@ from llmpi.study.decision import (
     OtherDevice,
     RentedGpu,
 )
+from llmpi.study.measuring import AnyWorkload
+from llmpi.study.study import Study
+from llmpi.summary.records import ClassRow, Summary
 
-Row = dict[str, Any]
+THIS_DEVICE = "this device"
+"""Where it is the cheapest; no alternative's id has a space."""
 
 DAYS_PER_YEAR = 365.25
 MONTHS_PER_YEAR = 12.0
@@ -30,14 +49,6 @@ SECONDS_PER_DAY = 86_400.0
 HOURS_PER_DAY = 24.0
 JOULES_PER_KWH = 3.6e6
 MILLION = 1e6
-
-
-class Assumption(NamedTuple):
-    """A number that the result rests on, its unit, and where it is from."""
-
-    value: float
-    unit: str
-    source: str
 
 
 class Bill(NamedTuple):
@@ -57,7 +68,7 @@ class Bill(NamedTuple):
     per_token: float
     capacity_tokens_per_day: float
     co2_g_per_million_tokens: float | None
-    parts: dict[str, float]
+    parts: Mapping[CostPart, float]
 
     def over(self, years: float, tokens_per_day: float) -> float:
         """Cost over so many years."""
@@ -65,71 +76,76 @@ class Bill(NamedTuple):
         return self.once + self.per_year * years + self.per_token * tokens
 
 
-def costs(summary: Record, cost: Cost, recommendation: Record) -> Record:
-    """The money of every device whose hardware is stated.
+class Running(NamedTuple):
+    """What runs on a device, with the measured numbers that its money rests on."""
 
-    Args:
-        summary: of `llmpi.summary.study.summarize`.
-        recommendation: of `llmpi.decide.choice.recommend`; the picks are what runs.
+    model: str
+    quant: str
+    pp_tps: float
+    tg_tps: float
+    pp_j_per_token: float
+    tg_j_per_token: float
+    idle_power_w: float
+    tier: Tier
 
-    Returns:
-        `currency`; `devices`, see `device_cost`; `hat`, see `hat_gain`.
-    """
-    picks = _picks(summary, recommendation)
-    workload = _workload(summary, recommendation)
+
+Picks = Mapping[str, Running | NoMoney]
+"""By device: what runs on it, or why its money cannot be told."""
+
+
+def costs(summary: Summary, cost: Cost, choice: Choice) -> Money:
+    """The money of every device whose hardware is stated; what is picked there is what runs."""
+    study = Study.model_validate(summary["provenance"]["config"])
+    rows = [row for row in summary["classes"] if row["workload"] == choice["workload"]]
+    picks = _picks(rows, choice)
+    workload = study.workloads[choice["workload"]]
+    overall = choice["decisions"][0]["pick"]
     return {
         "currency": cost.currency,
         "devices": [
-            device_cost(device, picks, workload, cost, overall=_overall(recommendation))
+            device_cost(
+                device,
+                picks,
+                workload,
+                cost,
+                overall=overall is not None and overall.startswith(f"{device}/"),
+            )
             for device in cost.hardware
         ],
-        "hat": hat_gain(summary, cost, recommendation["workload"]),
+        "hat": hat_gain(rows, cost),
     }
 
 
 def device_cost(
-    device: str, picks: Mapping[str, Row], workload: Record, cost: Cost, *, overall: str | None
-) -> Record:
+    device: str, picks: Picks, workload: AnyWorkload, cost: Cost, *, overall: bool
+) -> DeviceMoney | DeviceWithoutMoney:
     """What a device's pick costs, and against each alternative.
 
     Args:
-        picks: device -> row of its pick.
-        workload: `prompt_tokens` and `output_tokens`.
-        overall: the device of the overall pick.
-
-    Returns:
-        `device`; `reason`, where nothing can be said, else None and: `variant`; `overall`, whether
-        it is the overall pick's device; `energy_tier`; `assumptions` by name, each `value`, `unit`,
-        `source`; `boards`, `lifespan_years`, `tokens_per_day` of all boards, and
-        `capacity_tokens_per_day`;
-        `total` over the life span, `per_million_tokens`, `co2_g_per_million_tokens` (None without a
-        grid intensity); `parts` of the total and `parts_per_million_tokens`;
-        `alternatives`, see `against`, and `not_compared`, by id why not; `cheapest`, which is
-        `this device` or an alternative's id; `sensitivity`, see there; three `sentences`.
+        overall: whether its pick is the overall one.
     """
-    row = picks.get(device)
-    why = _unknown(row)
-    if row is None or why:
-        return {"device": device, "reason": why}
-    figures = assumptions(device, picks, workload, cost)
-    values = {name: figure.value for name, figure in figures.items()}
-    result = evaluate(values, cost)
-    found: Record = {
+    pick = picks.get(device, NOTHING)
+    if not isinstance(pick, Running):
+        return {"status": "unknown", "device": device, "reason": pick}
+    figures = assumptions(device, pick, picks, workload, cost)
+    values = {name: figure["value"] for name, figure in figures.items()}
+    return {
+        "status": "ok",
         "device": device,
-        "reason": None,
-        "variant": f"{row['model']} {row['quant']}",
-        "overall": device == overall,
-        "energy_tier": row["energy_tier"],
-        "assumptions": {name: figure._asdict() for name, figure in figures.items()},
-        **result,
+        "variant": f"{pick.model} {pick.quant}",
+        "overall": overall,
+        "energy_tier": pick.tier,
+        "duty_pct": cost.duty_pct.value,
+        "vary_pct": cost.vary_pct,
+        "assumptions": figures,
+        **evaluate(values, cost),
         "not_compared": _not_compared(device, picks, cost),
         "sensitivity": sensitivity(values, cost),
     }
-    return {**found, "sentences": _sentences(found, cost)}
 
 
 def assumptions(
-    device: str, picks: Mapping[str, Row], workload: Record, cost: Cost
+    device: str, pick: Running, picks: Picks, workload: AnyWorkload, cost: Cost
 ) -> dict[str, Assumption]:
     """Every figure of a device's result, by a name such as `hardware.board`.
 
@@ -141,27 +157,30 @@ def assumptions(
         "lifespan_years": _stated(cost.lifespan_years, "years"),
         "duty_pct": _stated(cost.duty_pct, "% of the time"),
         "price_per_kwh": _stated(cost.price_per_kwh, f"{money}/kWh"),
-        "prompt_tokens_per_output_token": Assumption(
-            workload["prompt_tokens"] / workload["output_tokens"], "tokens", "the workload"
-        ),
+        "prompt_tokens_per_output_token": {
+            "value": workload.prompt_tokens / workload.output_tokens,
+            "unit": "tokens",
+            "source": "the workload",
+        },
         **_bought("hardware", cost.hardware[device], money),
-        **_measured("", picks[device], workload),
+        **_measured("", pick, workload),
     }
     if cost.grid_co2_g_per_kwh:
         found["grid_co2_g_per_kwh"] = _stated(cost.grid_co2_g_per_kwh, "g CO2/kWh")
     if work := cost.engineering:
         found["price_per_day"] = _stated(work.price_per_day, f"{money}/day")
         found["setup_days"] = _stated(work.setup_days, days)
-        if is_trained(picks[device]["quant"]):
+        if is_trained(pick.quant):
             found["qat_days"] = _stated(work.qat_days, days)
         found["maintenance_days_per_year"] = _stated(work.maintenance_days_per_year, "days/year")
     for name, other in cost.alternatives.items():
         at = f"alternatives.{name}"
         if isinstance(other, OtherDevice):
-            if other.device != device and not _unknown(picks.get(other.device)):
+            running = picks.get(other.device)
+            if other.device != device and isinstance(running, Running):
                 found |= _bought(f"{at}.hardware", cost.hardware[other.device], money)
-                found |= _measured(f"{at}.", picks[other.device], workload)
-                if cost.engineering and is_trained(picks[other.device]["quant"]):
+                found |= _measured(f"{at}.", running, workload)
+                if cost.engineering and is_trained(running.quant):
                     found[f"{at}.qat_days"] = _stated(cost.engineering.qat_days, days)
             continue
         if isinstance(other, LargerBoard):
@@ -173,8 +192,8 @@ def assumptions(
     return found
 
 
-def evaluate(values: Mapping[str, float], cost: Cost) -> Record:
-    """Costs out of the figures; see `device_cost` for what is returned.
+def evaluate(values: Mapping[str, float], cost: Cost) -> Costs:
+    """Costs out of the figures.
 
     Args:
         values: the figures of `assumptions`, by name.
@@ -189,8 +208,7 @@ def evaluate(values: Mapping[str, float], cost: Cost) -> Record:
         for name in cost.alternatives
         if (bill := _alternative_bill(name, values, cost, tokens_per_day))
     }
-    cheapest = min([("this device", total), *((n, o["total"]) for n, o in others.items())],
-                   key=lambda item: item[1])  # fmt: skip
+    totals = {THIS_DEVICE: total, **{name: other["total"] for name, other in others.items()}}
     return {
         "boards": values["boards"],
         "lifespan_years": years,
@@ -199,25 +217,17 @@ def evaluate(values: Mapping[str, float], cost: Cost) -> Record:
         "total": total,
         "per_million_tokens": total / tokens * MILLION,
         "co2_g_per_million_tokens": own.co2_g_per_million_tokens,
-        "parts": own.parts,
+        "parts": {**own.parts},
         "parts_per_million_tokens": {n: p / tokens * MILLION for n, p in own.parts.items()},
         "alternatives": others,
-        "cheapest": cheapest[0],
+        "cheapest": min(totals, key=lambda name: totals[name]),
     }
 
 
-def against(own: Bill, other: Bill, values: Mapping[str, float], tokens_per_day: float) -> Record:
-    """An alternative that does the same work.
-
-    Returns:
-        `total` over the life span, `per_million_tokens`, `co2_g_per_million_tokens` (None if not
-        stated), `saves`, what the own boards save over the life span against it (negative: cost
-        more); `break_even_months`, after which the own boards have cost less at this duty (0: from
-        the beginning; None: never); `break_even_tokens_per_day`, of all boards over the life span
-        (None: there is none); `reachable`, whether the boards can generate that many a day; and
-        where the own boards are `cheaper`: `above` or `below` it, `always`, `never`, as far as they
-        can generate. Machines of the alternative are as many as this duty needs.
-    """
+def against(
+    own: Bill, other: Bill, values: Mapping[str, float], tokens_per_day: float
+) -> AlternativeCost:
+    """An alternative that does the same work, with as many machines as this duty needs."""
     years = values["lifespan_years"]
     days = DAYS_PER_YEAR * years
     total = other.over(years, tokens_per_day)
@@ -227,7 +237,7 @@ def against(own: Bill, other: Bill, values: Mapping[str, float], tokens_per_day:
     break_even, cheaper = _crossing(fixed, slope)
     reachable = break_even is None or break_even <= own.capacity_tokens_per_day
     if not reachable:
-        cheaper = {"above": "never", "below": "always"}[cheaper]
+        cheaper = "never" if cheaper == "above" else "always"
     running, other_running = (b.over(1, tokens_per_day) - b.once for b in (own, other))
     return {
         "total": total,
@@ -246,16 +256,14 @@ SETTINGS = ("boards", "prompt_tokens_per_output_token")
 MOST = {"duty_pct": 100.0, "hours_per_day": HOURS_PER_DAY}
 
 
-def sensitivity(values: Mapping[str, float], cost: Cost) -> list[Record]:
+def sensitivity(values: Mapping[str, float], cost: Cost) -> list[Moved]:
     """What each figure moves: it alone goes down and up by `vary_pct`, the others stay.
 
     Returns:
-        For each figure that moves anything: `assumption`; `low` and `high`, its two values;
-        `at_low` and `at_high`, the cost per million tokens then, and `swing` between them (never
-        negative); `cheapest_at_low` and `cheapest_at_high`. The one with the largest swing first,
-        then those that only move who is cheapest.
+        Those that move anything, the one with the largest swing first, then those that only move
+        who is cheapest.
     """
-    found = []
+    found: list[Moved] = []
     base = evaluate(values, cost)
     for name, value in values.items():
         if name in SETTINGS:
@@ -287,7 +295,7 @@ def sensitivity(values: Mapping[str, float], cost: Cost) -> list[Record]:
 
 
 def _stated(figure: Figure, unit: str) -> Assumption:
-    return Assumption(figure.value, unit, figure.source)
+    return {"value": figure.value, "unit": unit, "source": figure.source}
 
 
 def _bought(prefix: str, hardware: Hardware, money: str) -> dict[str, Assumption]:
@@ -298,16 +306,20 @@ def _bought(prefix: str, hardware: Hardware, money: str) -> dict[str, Assumption
     }
 
 
-def _measured(prefix: str, row: Row, workload: Record) -> dict[str, Assumption]:
-    """Speed and power of a row, for a generated token with its share of the prompt."""
-    prompt, output = workload["prompt_tokens"], workload["output_tokens"]
-    seconds = (prompt / row["pp_tps"] + output / row["tg_tps"]) / output
-    joules = (prompt * row["pp_j_per_token"] + output * row["tg_j_per_token"]) / output
-    tier = f"measured ({row['energy_tier']})"
+def _measured(prefix: str, pick: Running, workload: AnyWorkload) -> dict[str, Assumption]:
+    """Speed and power of a pick, for a generated token with its share of the prompt."""
+    prompt, output = workload.prompt_tokens, workload.output_tokens
+    seconds = (prompt / pick.pp_tps + output / pick.tg_tps) / output
+    joules = (prompt * pick.pp_j_per_token + output * pick.tg_j_per_token) / output
+    tier = f"measured ({pick.tier})"
     return {
-        f"{prefix}output_tokens_per_s": Assumption(1 / seconds, "tokens/s", "measured"),
-        f"{prefix}busy_power_w": Assumption(joules / seconds, "W", tier),
-        f"{prefix}idle_power_w": Assumption(row["idle_power_w"], "W", tier),
+        f"{prefix}output_tokens_per_s": {
+            "value": 1 / seconds,
+            "unit": "tokens/s",
+            "source": "measured",
+        },
+        f"{prefix}busy_power_w": {"value": joules / seconds, "unit": "W", "source": tier},
+        f"{prefix}idle_power_w": {"value": pick.idle_power_w, "unit": "W", "source": tier},
     }
 
 
@@ -321,18 +333,6 @@ def _unit_of(key: str, money: str) -> str:
         "output_tokens_per_s": "tokens/s",
         "setup_days": "days",
     }.get(key, "W")
-
-
-def _unknown(row: Row | None) -> str | None:
-    """Why the money of a device cannot be told; None if it can."""
-    if row is None:
-        return "nothing is recommended on it"
-    if row["tg_power_w"] is None:
-        reason = row["energy_reason"] or "the device has no meter"
-        return f"its power is not known: {reason}"
-    if row["idle_power_w"] is None:
-        return "its power at rest is not known: set the device's 'idle_s'"
-    return None
 
 
 # --- the bills ------------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ def _whole(machines: float) -> int:
     return max(1, ceil(machines - 1e-9))
 
 
-def _crossing(fixed: float, slope: float) -> tuple[float | None, str]:
+def _crossing(fixed: float, slope: float) -> tuple[float | None, Cheaper]:
     """Where `fixed + slope x tokens` turns its sign, and on which side it is negative."""
     if fixed > 0 > slope:
         return -fixed / slope, "above"
@@ -443,90 +443,47 @@ def _months(ahead: float, saved_per_year: float) -> float | None:
     return 0.0 if ahead < 0 and saved_per_year == 0 else None
 
 
-# --- what it is about -----------------------------------------------------------------------------
+# --- what runs ------------------------------------------------------------------------------------
+
+NOTHING: NoMoney = {"kind": "nothing recommended", "energy_reason": None}
 
 
-def _picks(summary: Record, recommendation: Record) -> dict[str, Row]:
-    """Device -> the row of what is recommended on it."""
-    rows = {
-        "/".join(row[key] for key in ("device", "model", "quant", "runtime")): row
-        for row in summary["rows"]
-        if row["workload"] == recommendation["workload"] and is_ok(row)
+def _picks(rows: Sequence[ClassRow], choice: Choice) -> Picks:
+    """By device: what is recommended on it, of the rows of the workload that was decided on."""
+    cells = {id_of(row): row for row in rows}
+    return {
+        decision["where"]: _running(cells[decision["pick"]])
+        for decision in choice["decisions"]
+        if decision["where"] != "overall" and decision["pick"]
     }
-    made = [d for d in recommendation["decisions"] if d["where"] != "overall" and d["pick"]]
-    return {decision["where"]: rows[decision["pick"]] for decision in made}
 
 
-def _overall(recommendation: Record) -> str | None:
-    pick = recommendation["decisions"][0]["pick"]
-    return pick.partition("/")[0] if pick else None
-
-
-def _workload(summary: Record, recommendation: Record) -> Record:
-    return summary["provenance"]["config"]["workloads"][recommendation["workload"]]
-
-
-def _not_compared(device: str, picks: Mapping[str, Row], cost: Cost) -> dict[str, str]:
-    others = {n: o.device for n, o in cost.alternatives.items() if isinstance(o, OtherDevice)}
-    reasons = {
-        name: "it is this device" if other == device else _unknown(picks.get(other))
-        for name, other in others.items()
-    }
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
-# --- in words -------------------------------------------------------------------------------------
-
-
-def _sentences(found: Record, cost: Cost) -> list[str]:
-    """What it costs; against what it pays; what that hangs on."""
-    money, per_million = cost.currency, found["per_million_tokens"]
-    boards = "one board" if found["boards"] == 1 else f"{found['boards']:g} boards"
-    largest = max(found["parts"].items(), key=lambda item: item[1])
-    share = 100 * largest[1] / found["total"] if found["total"] else 0.0
-    first = (
-        f"On {found['device']} a million tokens of {found['variant']} cost {per_million:,.2f} "
-        f"{money} with {boards} over {found['lifespan_years']:g} years at a duty of "
-        f"{cost.duty_pct.value:g} % ({found['tokens_per_day']:,.0f} tokens a day); "
-        f"{share:.0f} % of it is {largest[0]}."
+def _running(row: ClassRow) -> Running | NoMoney:
+    pp_j, tg_j, tier = row["pp_j_per_token"], row["tg_j_per_token"], row["energy_tier"]
+    if pp_j is None or tg_j is None or tier is None:
+        return {"kind": "no power", "energy_reason": row["energy_reason"]}
+    if row["idle_power_w"] is None:
+        return {"kind": "no power at rest", "energy_reason": None}
+    assert row["pp_tps"] is not None and row["tg_tps"] is not None, "a pick has its speeds"
+    return Running(
+        model=row["model"],
+        quant=row["quant"],
+        pp_tps=row["pp_tps"],
+        tg_tps=row["tg_tps"],
+        pp_j_per_token=pp_j,
+        tg_j_per_token=tg_j,
+        idle_power_w=row["idle_power_w"],
+        tier=tier,
     )
-    others = [
-        _versus(name, o, found["lifespan_years"], money)
-        for name, o in found["alternatives"].items()
-    ]
-    second = (
-        "; ".join(others)[0].upper() + "; ".join(others)[1:] + "."
-        if others
-        else "It is compared with nothing: name 'alternatives' under 'cost'."
-    )
-    return [first, second, _hangs_on(found["sensitivity"], found["cheapest"], cost)]
 
 
-def _versus(name: str, other: Record, years: float, money: str) -> str:
-    text = f"against {name} ({other['per_million_tokens']:,.2f} {money})"
-    at, cheaper = other["break_even_tokens_per_day"], other["cheaper"]
-    if cheaper in ("always", "never"):
-        more = "" if at is None else f" (the line is at {at:,.0f} tokens a day, beyond its reach)"
-        return f"{text} it is {cheaper} cheaper{more}"
-    months = other["break_even_months"]
-    when = "never" if months is None else f"after {months:,.1f} months"
-    if months is not None and months > years * MONTHS_PER_YEAR:
-        when += ", which is longer than it lasts"
-    return f"{text} it is cheaper {cheaper} {at:,.0f} tokens a day, at this duty {when}"
-
-
-def _hangs_on(moved: Sequence[Record], cheapest: str, cost: Cost) -> str:
-    if not moved:
-        return "No figure moves the result."
-    first = moved[0]
-    flips = [
-        m["assumption"]
-        for m in moved
-        if {m["cheapest_at_low"], m["cheapest_at_high"]} != {cheapest}
-    ]
-    flip = f"that changes with {', '.join(flips)}" if flips else "no figure changes that"
-    return (
-        f"The figure that moves it most is {first['assumption']}: {cost.vary_pct:g} % down or up "
-        f"give {first['at_low']:,.2f} and {first['at_high']:,.2f} {cost.currency}; the cheapest is "
-        f"{cheapest}, and {flip}."
-    )
+def _not_compared(device: str, picks: Picks, cost: Cost) -> dict[str, NotCompared]:
+    found: dict[str, NotCompared] = {}
+    for name, other in cost.alternatives.items():
+        if isinstance(other, OtherDevice):
+            running = picks.get(other.device, NOTHING)
+            if other.device == device:
+                found[name] = {"kind": "same device"}
+            elif not isinstance(running, Running):
+                found[name] = running
+    return found

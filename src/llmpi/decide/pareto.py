@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Generic, NamedTuple, TypeVar
 
+from llmpi.study.decision import Aim
 from llmpi.summary.estimate import Estimate
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Objective(Generic[T]):
             same items, say); None where it was not.
     """
 
-    name: str
+    name: Aim
     larger_is_better: bool
     of: Callable[[T], Estimate | None]
     directly: Callable[[T, T], bool | None] = lambda _a, _b: None
@@ -112,7 +113,7 @@ class Step(NamedTuple, Generic[T]):
     `left` is empty where the candidates could not be compared in it, and all of them went on.
     """
 
-    objective: str
+    objective: Aim
     left: list[T]
 
 

@@ -8,22 +8,51 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from llmpi.engine.progress import Progress
+from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
-from llmpi.records import Record, failed, is_ok, now, sha256_of, sha256_of_text, whole_file
+from llmpi.gguf.records import Imatrix, MatrixMeasured
+from llmpi.quality.records import VariantFile
+from llmpi.records import failed, now, sha256_of, sha256_of_text, whole_file
 from llmpi.script import tell
 
 log = logging.getLogger(__name__)
 
 
+class Job(TypedDict):
+    """What the child is to do."""
+
+    gguf: str
+    text: str
+    corpus: str
+    """What names the text."""
+    chunks: int | None
+    threads: int
+    out: str
+
+
+class Outcome(TypedDict):
+    """What the child writes: what it measured, or why it did not."""
+
+    measured: MatrixMeasured | None
+    refused: str | None
+    unwritten: str | None
+
+
 def calibrate(
-    base: Path, base_manifest: Record, text: str, out: Path, *, chunks: int | None, threads: int
-) -> Record:
+    base: Path,
+    base_manifest: VariantFile | Failed,
+    text: str,
+    out: Path,
+    *,
+    chunks: int | None,
+    threads: int,
+) -> Imatrix | Failed:
     """Write the importance matrix of `base` on `text` to `out`, and return its manifest.
 
     An engine that dies leaves an empty file and a manifest with status `failed`.
@@ -38,20 +67,22 @@ def calibrate(
         LlmpiError: the text has less than two chunks.
         OSError: the file cannot be written.
     """
-    if not is_ok(base_manifest):
+    if base_manifest["status"] != "ok":
         out.touch()
         return base_manifest
     corpus_sha256 = sha256_of_text(text)
-    job = {
-        "gguf": str(base),
-        "text": text,
-        "corpus": f"sha256:{corpus_sha256}",
-        "chunks": chunks,
-        "threads": threads,
-    }
     try:
         with whole_file(out) as partial:
-            done = _run({**job, "out": str(partial)})
+            done = _run(
+                {
+                    "gguf": str(base),
+                    "text": text,
+                    "corpus": f"sha256:{corpus_sha256}",
+                    "chunks": chunks,
+                    "threads": threads,
+                    "out": str(partial),
+                }
+            )
     except CellError as error:
         log.error("calibration failed: %s", error)
         out.write_bytes(b"")
@@ -68,15 +99,13 @@ def calibrate(
     }
 
 
-def _run(job: Record) -> Record:
-    outcome = supervise(__name__, job, log=tell)
-    if isinstance(outcome, Death):
-        raise CellError(outcome.reason)
-    if "refused" in outcome:
-        raise LlmpiError(outcome["refused"])
-    if "unwritten" in outcome:
-        raise OSError(outcome["unwritten"])
-    return outcome
+def _run(job: Job) -> MatrixMeasured:
+    ended = supervise(__name__, job, writes=Outcome, log=tell)
+    if isinstance(ended, Death):
+        raise CellError(ended.reason)
+    if ended["measured"]:
+        return ended["measured"]
+    raise LlmpiError(ended["refused"]) if ended["refused"] else OSError(ended["unwritten"])
 
 
 # --- in the child ---------------------------------------------------------------------------------
@@ -88,18 +117,20 @@ def main(job: str, out: str) -> None:
     from llmpi.engine.llama import EngineError
 
     engine_info.log_to(sys.stderr.write)
+    asked: Job = json.loads(Path(job).read_text())
+    outcome: Outcome = {"measured": None, "refused": None, "unwritten": None}
     try:
-        record = measure(json.loads(Path(job).read_text()))
+        outcome["measured"] = measure(asked)
     except EngineError as error:
         sys.exit(str(error))
     except LlmpiError as error:
-        record = {"refused": str(error)}
+        outcome["refused"] = str(error)
     except OSError as error:
-        record = {"unwritten": str(error)}
-    Path(out).write_text(json.dumps(record))
+        outcome["unwritten"] = str(error)
+    Path(out).write_text(json.dumps(outcome))
 
 
-def measure(job: dict[str, Any]) -> Record:
+def measure(job: Job) -> MatrixMeasured:
     """Write the matrix of a job; what a manifest says of it.
 
     Raises:

@@ -11,13 +11,18 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from typing_extensions import TypedDict, TypeForm
+
+from llmpi import records
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError
-from llmpi.records import Record
+from llmpi.gguf.records import Checkpoint
+from llmpi.quality.records import Json
 
 log = logging.getLogger(__name__)
+Kind = TypeVar("Kind")
 
 # Bits of the types of the safetensors format (safetensors, tensor.rs, Dtype).
 BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8} | {
@@ -29,39 +34,74 @@ HEADER_LIMIT_BYTES = 100_000_000  # safetensors, tensor.rs, MAX_HEADER_SIZE
 INDEX = "model.safetensors.index.json"
 PACKED_PER_BYTE = 4  # ternary weights in a byte (transformers, integrations/bitnet.py)
 
-Tensors = dict[str, dict[str, Any]]
-"""Name -> dtype, shape and data_offsets, as the header of a safetensors file holds them."""
+
+class Quantization(TypedDict, total=False):
+    """Of config.json, as far as it matters here."""
+
+    quant_method: str
+    linear_class: str
+    use_rms_norm: bool
 
 
-def check(folder: Path) -> Record:
+class Config(TypedDict, total=False):
+    """Of config.json, as far as it matters here."""
+
+    architectures: list[str] | None
+    model_type: str
+    hidden_act: str
+    quantization_config: Quantization | None
+
+
+class Index(TypedDict, total=False):
+    """Which file holds which tensor."""
+
+    weight_map: dict[str, str]
+
+
+class Tensor(TypedDict):
+    """As the header of a safetensors file holds it."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+Tensors = dict[str, Tensor]
+"""By name."""
+
+
+class Outcome(TypedDict):
+    """What the child writes: the facts, or what is wrong."""
+
+    facts: Checkpoint | None
+    refused: str
+
+
+def check(folder: Path) -> Checkpoint:
     """What a conversion must know of the checkpoint in `folder`.
-
-    Returns:
-        `architecture` (as config.json says it), `dtype` (that of most parameters; TERNARY for
-        packed BitNet weights), `parameters` (count) and `vectors` (those of one-dimensional
-        tensors).
 
     Raises:
         CellError: a shard is missing or cut short, a tensor has a type that is no float, or the
             engine would compute something else than this model.
     """
-    outcome = supervise(__name__, {"folder": str(folder)}, log=lambda line: log.debug("%s", line))
-    if isinstance(outcome, Death):
+    job = {"folder": str(folder)}
+    ended = supervise(__name__, job, writes=Outcome, log=lambda line: log.debug("%s", line))
+    if isinstance(ended, Death):
         raise CellError(
             f"{folder}: the checkpoint cannot be read: its headers are damaged or too large"
         )
-    if "refused" in outcome:
-        raise CellError(f"{folder}: {outcome['refused']}")
-    return outcome
+    if ended["facts"] is None:
+        raise CellError(f"{folder}: {ended['refused']}")
+    return ended["facts"]
 
 
-def facts(folder: Path) -> Record:
+def facts(folder: Path) -> Checkpoint:
     """As `check`, in this process; messages do not name the folder."""
-    config = _json(folder, "config.json")
+    config = _read(folder, "config.json", Config)
     architecture = next(iter(config.get("architectures") or []), None)
     if not architecture:
         raise CellError("config.json names no architecture ('architectures')")
-    quantization = config.get("quantization_config") or {}
+    quantization = config.get("quantization_config") or Quantization()
     _check_bitnet(config, architecture, quantization)
     packed = quantization.get("quant_method") == "bitnet"
     parameters: Counter[str] = Counter()
@@ -84,7 +124,7 @@ def facts(folder: Path) -> Record:
     }
 
 
-def _check_bitnet(config: Record, architecture: str, quantization: Record) -> None:
+def _check_bitnet(config: Config, architecture: str, quantization: Quantization) -> None:
     """Refuse what the engine would compute otherwise than its authors do, without a word.
 
     llama.cpp's graph of BitNet (src/models/bitnet.cpp) has silu, its converter (conversion/) takes
@@ -112,7 +152,7 @@ def _check_bitnet(config: Record, architecture: str, quantization: Record) -> No
         )
 
 
-def _wrong_dtype(shard: str, name: str, dtype: str, quantization: Record) -> str:
+def _wrong_dtype(shard: str, name: str, dtype: str, quantization: Quantization) -> str:
     method = quantization.get("quant_method")
     why = f"; the checkpoint is quantized already ({method})" if method else ""
     return (
@@ -130,7 +170,7 @@ def shards(folder: Path) -> dict[str, Tensors]:
     Raises:
         CellError: one is missing, is cut short or does not hold what the index says.
     """
-    named = _json(folder, INDEX).get("weight_map") if (folder / INDEX).exists() else None
+    named = _read(folder, INDEX, Index).get("weight_map") if (folder / INDEX).exists() else None
     if named is None:
         return {name: read_header(folder / name) for name in _unindexed(folder)}
     found = {}
@@ -172,8 +212,9 @@ def read_header(path: Path) -> Tensors:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(size - 8, HEADER_LIMIT_BYTES):
             raise CellError(f"{path.name} is no safetensors file, or is cut short")
-        header = _parse(file.read(length), path.name)
-    tensors = {name: held for name, held in header.items() if name != "__metadata__"}
+        header = _parse(file.read(length), path.name, dict[str, Json])
+    header.pop("__metadata__", None)
+    tensors = _parse(json.dumps(header), path.name, Tensors)
     end = 0
     for name, tensor in tensors.items():
         dtype, (first, last) = tensor["dtype"], tensor["data_offsets"]
@@ -190,29 +231,27 @@ def read_header(path: Path) -> Tensors:
     return tensors
 
 
-def _json(folder: Path, name: str) -> Record:
+def _read(folder: Path, name: str, kind: TypeForm[Kind]) -> Kind:
     if not (folder / name).is_file():
         raise CellError(f"{name} is missing")
-    return _parse((folder / name).read_bytes(), name)
+    return _parse((folder / name).read_bytes(), name, kind)
 
 
-def _parse(raw: bytes, name: str) -> Record:
+def _parse(raw: bytes | str, name: str, kind: TypeForm[Kind]) -> Kind:
     try:
-        content = json.loads(raw)
-    except ValueError as error:
-        raise CellError(f"{name} is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise CellError(f"{name} is damaged: it holds no JSON object")
-    return content
+        return records.check(raw, kind, f"{name} is damaged")
+    except records.RecordError as error:
+        raise CellError(str(error)) from None
 
 
 def main(job: str, out: str) -> None:
     folder = Path(json.loads(Path(job).read_text())["folder"])
+    outcome: Outcome = {"facts": None, "refused": ""}
     try:
-        record = facts(folder)
+        outcome["facts"] = facts(folder)
     except CellError as error:
-        record = {"refused": str(error)}
-    Path(out).write_text(json.dumps(record))
+        outcome["refused"] = str(error)
+    Path(out).write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":

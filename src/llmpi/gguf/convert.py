@@ -3,20 +3,27 @@
 import logging
 from pathlib import Path, PurePosixPath
 
+from llmpi.engine.records import Failed
 from llmpi.errors import CellError
 from llmpi.gguf.checkpoint import check
 from llmpi.gguf.converter import write_gguf
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.quantize import quantize
+from llmpi.gguf.records import FetchedModel, Gguf, Origin, Start
 from llmpi.layout import BASE_QUANT
-from llmpi.records import Record, failed, is_ok, now, sha256_of, sha256_of_text, whole_file
+from llmpi.records import failed, now, sha256_of, sha256_of_text, whole_file
 
 log = logging.getLogger(__name__)
 
 
 def convert(
-    folder: Path, manifest: Record, out: Path, *, lock: Path, outtype: str = BASE_QUANT
-) -> Record:
+    folder: Path,
+    manifest: FetchedModel | Failed,
+    out: Path,
+    *,
+    lock: Path,
+    outtype: str = BASE_QUANT,
+) -> Gguf | Failed:
     """Make `out` from the model in `folder` and return its manifest.
 
     A GGUF that is quantized already is dequantized; its `lineage` says so, since an F16 made of
@@ -30,30 +37,34 @@ def convert(
     Raises:
         LlmpiError: the conversion could not be tried: no torch, no room, no network.
     """
-    if not is_ok(manifest):
+    if manifest["status"] != "ok":
         out.touch()
-        return manifest
-    if manifest["format"] == "safetensors":
+        return failed(manifest["stage"], manifest["reason"], log_tail=manifest.get("log_tail"))
+    if manifest["gguf"] is None:
         return _from_checkpoint(folder, manifest, out, lock, outtype)
     name = manifest["gguf"]["file"]
-    source = {
+    source: Start = {
         "status": "ok",
         "sha256": manifest["files"][name]["sha256"],
-        "manifest_sha256": _files_sha256(manifest),
         "lineage": [manifest["gguf"]["main_type"]],
     }
-    return quantize(folder / name, source, out, outtype)
+    fetched = _files_sha256(manifest)
+    return quantize(folder / name, source, out, outtype, fetched_sha256=fetched)
 
 
-def _files_sha256(manifest: Record) -> str:
+def _files_sha256(manifest: FetchedModel) -> str:
     return sha256_of_text(str(sorted(manifest["files"].items())))
 
 
-def _published_name(origin: Record) -> str:
-    return PurePosixPath(origin.get("hub") or origin["path"]).name
+def _published_name(origin: Origin) -> str:
+    """Checkpoints come from the hub or from this machine."""
+    assert origin["kind"] in ("hub", "path"), origin
+    return PurePosixPath(origin["hub"] if origin["kind"] == "hub" else origin["path"]).name
 
 
-def _from_checkpoint(folder: Path, manifest: Record, out: Path, lock: Path, outtype: str) -> Record:
+def _from_checkpoint(
+    folder: Path, manifest: FetchedModel, out: Path, lock: Path, outtype: str
+) -> Gguf | Failed:
     try:
         facts = check(folder)
         with whole_file(out) as partial:
@@ -69,7 +80,7 @@ def _from_checkpoint(folder: Path, manifest: Record, out: Path, lock: Path, outt
     except CellError as error:
         log.error("the conversion failed: %s", error)
         out.write_bytes(b"")
-        return failed("convert", str(error), quant=outtype)
+        return failed("convert", str(error))
     return {
         "status": "ok",
         "quant": outtype,
@@ -79,6 +90,9 @@ def _from_checkpoint(folder: Path, manifest: Record, out: Path, lock: Path, outt
         "fallbacks": [],
         "lineage": [facts["dtype"], outtype],
         "source": {"sha256": None, "manifest_sha256": _files_sha256(manifest)},
+        "imatrix": None,
+        "engine": None,
         "converter": made_by,
+        "training": None,
         "made": now(),
     }

@@ -14,7 +14,8 @@ from pathlib import Path
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import engine_source
-from llmpi.records import Record
+from llmpi.gguf.hf_to_gguf import Job, Outcome
+from llmpi.gguf.records import Checkpoint, Converter
 from llmpi.script import tell
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ ROOM_BYTES = 64 << 20  # for vocabulary and metadata: the largest vocabularies t
 
 
 def write_gguf(
-    folder: Path, facts: Record, out: Path, *, name: str, outtype: str, lock: Path
-) -> Record:
+    folder: Path, facts: Checkpoint, out: Path, *, name: str, outtype: str, lock: Path
+) -> Converter:
     """Write `out` from the checkpoint in `folder`.
 
     Args:
@@ -37,10 +38,6 @@ def write_gguf(
         outtype: F16, BF16 or F32, of all tensors but vectors, which are F32.
         lock: the lock file that pins the engine.
 
-    Returns:
-        What made the file: `sources` (of llama.cpp: version and digest of the pin), and the
-        versions of `torch`, `transformers`, `sentencepiece`.
-
     Raises:
         LlmpiError: the environment lacks torch, the disk has no room, or the converter cannot be
             had.
@@ -49,7 +46,7 @@ def write_gguf(
     _check_environment()
     _check_room(facts, out.parent, outtype)
     pin = engine_source.pin(lock)
-    job = {
+    job: Job = {
         "converter": str(converter_folder(pin)),
         "model": str(folder),
         "name": name,
@@ -58,14 +55,14 @@ def write_gguf(
     }
     # A checkpoint may name repositories of the hub that are not of this study.
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    outcome = supervise("llmpi.gguf.hf_to_gguf", job, log=tell, environment=offline)
-    if not isinstance(outcome, Death) and "error" not in outcome:
-        return {"sources": engine_source.key(pin), **outcome}
+    ended = supervise("llmpi.gguf.hf_to_gguf", job, writes=Outcome, log=tell, environment=offline)
+    if not isinstance(ended, Death) and (made_by := ended["made_by"]):
+        return {"sources": engine_source.key(pin), **made_by}
     if shutil.disk_usage(out.parent).free < 1 << 20:
         raise LlmpiError(f"the disk is full: {out.parent}. Make room there and run again.")
-    if isinstance(outcome, Death):
-        raise CellError(f"{folder}: {outcome.reason.replace('the engine', 'the converter')}")
-    raise CellError(f"{folder}: {explain(outcome['error'], outcome['message'], facts)}")
+    if isinstance(ended, Death):
+        raise CellError(f"{folder}: {ended.reason.replace('the engine', 'the converter')}")
+    raise CellError(f"{folder}: {explain(ended['error'], ended['message'], facts)}")
 
 
 def converter_folder(pin: str) -> Path:
@@ -78,7 +75,7 @@ def converter_folder(pin: str) -> Path:
     return folder
 
 
-def explain(error: str, message: str, facts: Record) -> str:
+def explain(error: str, message: str, facts: Checkpoint) -> str:
     """An exception of the converter in words for a person.
 
     Args:
@@ -121,7 +118,7 @@ def _check_environment() -> None:
         )
 
 
-def _check_room(facts: Record, folder: Path, outtype: str) -> None:
+def _check_room(facts: Checkpoint, folder: Path, outtype: str) -> None:
     matrices = facts["parameters"] - facts["vectors"]
     needed = matrices * BYTES[outtype] + facts["vectors"] * BYTES["F32"] + ROOM_BYTES
     free = shutil.disk_usage(folder).free

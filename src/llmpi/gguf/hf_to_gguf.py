@@ -10,7 +10,35 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+
+class Job(TypedDict):
+    """What is to be converted."""
+
+    converter: str
+    """Folder of llama.cpp's."""
+    model: str
+    """Folder of the checkpoint."""
+    name: str
+    out: str
+    outtype: str
+
+
+class Versions(TypedDict):
+    """What did it."""
+
+    torch: str
+    transformers: str
+    sentencepiece: str
+
+
+class Outcome(TypedDict):
+    """Versions, or the error that ended it: its type and its message."""
+
+    made_by: Versions | None
+    error: str
+    message: str
 
 
 class RemoteCodeError(Exception):
@@ -78,16 +106,22 @@ def convert(converter: str, model: str, name: str, out: str, outtype: str) -> No
 
 
 def main(job: str, out: str) -> None:
-    record: dict[str, Any]
+    asked: Job = json.loads(Path(job).read_text())
+    outcome: Outcome
     try:
-        convert(**json.loads(Path(job).read_text()))
+        convert(**asked)
     except (Exception, SystemExit) as error:
         traceback.print_exc()  # to the log
-        record = {"error": type(error).__name__, "message": str(error)}
+        outcome = {"made_by": None, "error": type(error).__name__, "message": str(error)}
     else:
-        versions = ("torch", "transformers", "sentencepiece")
-        record = {name: importlib.metadata.version(name) for name in versions}
-    Path(out).write_text(json.dumps(record))
+        version = importlib.metadata.version
+        made_by: Versions = {
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "sentencepiece": version("sentencepiece"),
+        }
+        outcome = {"made_by": made_by, "error": "", "message": ""}
+    Path(out).write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":

@@ -14,19 +14,13 @@ from pathlib import Path
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError
 from llmpi.gguf import ggml
-from llmpi.records import Record
+from llmpi.gguf.records import Contents
 
 log = logging.getLogger(__name__)
 
 
-def inspect(path: Path) -> Record:
+def inspect(path: Path) -> Contents:
     """What a manifest says of the file.
-
-    Returns:
-        `architecture`, `parameters` (count), `bits_per_weight` (all tensors together),
-        `main_type` (that of most parameters), `read_per_token_bytes` (of the weights, to decode a
-        token; None for a mixture of experts, which reads some of them) and `tensors_by_type`: type
-        -> {tensors, parameters, bytes}.
 
     Raises:
         CellError: the file is no GGUF, is damaged, or ends before its last tensor does.
@@ -34,13 +28,15 @@ def inspect(path: Path) -> Record:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise CellError(f"{path}: this is no GGUF file (it does not begin with 'GGUF')")
-    outcome = supervise(__name__, {"path": str(path)}, log=lambda line: log.debug("%s", line))
+    outcome = supervise(
+        __name__, {"path": str(path)}, writes=Contents, log=lambda line: log.debug("%s", line)
+    )
     if isinstance(outcome, Death):
         raise CellError(f"{path}: the GGUF file is damaged or cut short ({outcome.reason})")
     return outcome
 
 
-def facts(path: Path) -> Record:
+def facts(path: Path) -> Contents:
     """As `inspect`, in this process, for a file that is known to be sound."""
     base = ggml.base()
     header = base.gguf_init_from_file(os.fsencode(path), ggml.GgufParams(True, None))

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from llmpi.engine.records import Engine, Failed
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
 from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, type_of, wants_imatrix
-from llmpi.records import Record, failed, is_ok, now, sha256_of, whole_file
+from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +31,34 @@ FALLBACK = re.compile(
     r"warning: (?P<tensor>\S+) +- ncols +(?P<columns>\d+) not divisible by +\d+ "
     r"\(required for type +(?P<wanted>\S+)\).*?-> falling back to +(?P<got>\S+)"
 )
-OF_THE_MATRIX = ("sha256", "corpus_sha256", "chunks")
-"""What a manifest says of the importance matrix."""
 FALLBACK_COUNT = re.compile(r"WARNING: (\d+) of \d+ tensor\(s\) required fallback quantization")
+
+
+class Job(TypedDict):
+    """What the child is to do."""
+
+    source: str
+    out: str
+    ftype: int
+    imatrix: str | None
+
+
+class Done(TypedDict):
+    """What the child writes."""
+
+    engine: Engine
 
 
 def quantize(
     source: Path,
-    source_manifest: Record,
+    source_manifest: Start | Failed,
     out: Path,
     quant: str,
     imatrix: Path | None = None,
-    imatrix_manifest: Record | None = None,
-) -> Record:
+    imatrix_manifest: Imatrix | Failed | None = None,
+    *,
+    fetched_sha256: str | None = None,
+) -> Gguf | Failed:
     """Make `out` from `source` and return its manifest.
 
     Never raises for what the engine does: a quantization that fails leaves an empty file and a
@@ -49,10 +67,11 @@ def quantize(
 
     Args:
         source: GGUF of any type; what is quantized already is dequantized first.
-        source_manifest: of `source`; a failed one is passed on.
+        source_manifest: of `source`, of which hash and lineage count; a failed one is passed on.
         quant: a name of `FTYPES`, with `+imatrix` behind it for a quantization by a matrix.
         imatrix, imatrix_manifest: of `llmpi.gguf.calibrate`, for a variant that asks for one; a
             failed manifest is passed on.
+        fetched_sha256: of the files as they were fetched, where `source` is one of them.
 
     Raises:
         LlmpiError: the variant and the matrix do not go together, or the type needs one.
@@ -60,9 +79,10 @@ def quantize(
     """
     _check_imatrix(quant, source_manifest, imatrix_manifest)
     for needed in (source_manifest, imatrix_manifest):
-        if needed and not is_ok(needed):
+        if needed and needed["status"] != "ok":
             out.touch()
             return needed
+    assert source_manifest["status"] == "ok"
     try:
         with whole_file(out) as partial:
             fallbacks, engine = _run(source, partial, quant, imatrix)
@@ -70,7 +90,7 @@ def quantize(
     except CellError as error:
         log.error("%s failed: %s", quant, error)
         out.write_bytes(b"")
-        return failed("quantize", str(error), quant=quant)
+        return failed("quantize", str(error))
     return {
         "status": "ok",
         "quant": quant,
@@ -79,17 +99,25 @@ def quantize(
         **facts,
         "fallbacks": fallbacks,
         "lineage": [*source_manifest["lineage"], quant],
-        "source": {
-            "sha256": source_manifest["sha256"],
-            "manifest_sha256": source_manifest.get("manifest_sha256"),
-        },
-        "imatrix": imatrix_manifest and {name: imatrix_manifest[name] for name in OF_THE_MATRIX},
+        "source": {"sha256": source_manifest["sha256"], "manifest_sha256": fetched_sha256},
+        "imatrix": _used(imatrix_manifest) if imatrix_manifest else None,
         "engine": engine,
+        "converter": None,
+        "training": None,
         "made": now(),
     }
 
 
-def _check_imatrix(quant: str, source: Record, matrix: Record | None) -> None:
+def _used(matrix: Imatrix | Failed) -> MatrixUsed:
+    assert matrix["status"] == "ok"
+    return {
+        "sha256": matrix["sha256"],
+        "corpus_sha256": matrix["corpus_sha256"],
+        "chunks": matrix["chunks"],
+    }
+
+
+def _check_imatrix(quant: str, source: Start | Failed, matrix: Imatrix | Failed | None) -> None:
     if type_of(quant) in NEEDS_IMATRIX and not wants_imatrix(quant):
         raise LlmpiError(
             f"{quant} cannot be made without an importance matrix: write {quant}{IMATRIX}"
@@ -98,7 +126,7 @@ def _check_imatrix(quant: str, source: Record, matrix: Record | None) -> None:
         raise LlmpiError(f"{quant} asks for an importance matrix, and there is none")
     if matrix and not wants_imatrix(quant):
         raise LlmpiError(f"{quant} has an importance matrix: write {quant}{IMATRIX}")
-    if not (matrix and is_ok(matrix) and is_ok(source)):
+    if matrix is None or matrix["status"] != "ok" or source["status"] != "ok":
         return
     if matrix["source"]["sha256"] != source["sha256"]:
         raise LlmpiError(
@@ -109,20 +137,20 @@ def _check_imatrix(quant: str, source: Record, matrix: Record | None) -> None:
 
 def _run(
     source: Path, partial: Path, quant: str, imatrix: Path | None
-) -> tuple[list[dict[str, str]], Record]:
+) -> tuple[list[Fallback], Engine]:
     lines: list[str] = []
 
     def keep(line: str) -> None:
         lines.append(line)
         log.debug("%s", line.rstrip())
 
-    job = {
+    job: Job = {
         "source": str(source),
         "out": str(partial),
         "ftype": FTYPES[type_of(quant)],
-        "imatrix": imatrix and str(imatrix),
+        "imatrix": str(imatrix) if imatrix else None,
     }
-    outcome = supervise(__name__, job, log=keep)
+    outcome = supervise(__name__, job, writes=Done, log=keep)
     if isinstance(outcome, Death):
         free = os.statvfs(partial.parent)
         if free.f_bavail * free.f_frsize < 1 << 20:
@@ -131,14 +159,14 @@ def _run(
     return parse_fallbacks("\n".join(lines)), outcome["engine"]
 
 
-def parse_fallbacks(text: str) -> list[dict[str, str]]:
+def parse_fallbacks(text: str) -> list[Fallback]:
     """Which tensors did not get the type they were meant for, from the quantizer's log.
 
     Raises:
         CellError: the log counts other fallbacks than it lists; a manifest must not hide any.
     """
-    found = [
-        {key: match[key] for key in ("tensor", "wanted", "got")}
+    found: list[Fallback] = [
+        {"tensor": match["tensor"], "wanted": match["wanted"], "got": match["got"]}
         for match in FALLBACK.finditer(text)
     ]
     counted = sum(int(count) for count in FALLBACK_COUNT.findall(text))
@@ -174,22 +202,23 @@ def main(job: str, out: str) -> None:
     from llmpi.gguf.imatrix import read
 
     engine_info.log_to(sys.stderr.write)
-    spec: dict[str, Any] = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text())
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = spec["ftype"]
+    params.ftype = asked["ftype"]
     params.nthread = len(os.sched_getaffinity(0))
     params.allow_requantize = True
-    if spec["imatrix"]:
-        held = read(Path(spec["imatrix"]))
+    if asked["imatrix"]:
+        held = read(Path(asked["imatrix"]))
         means = {name: found.means.astype(np.float32) for name, found in held.items()}
         params.imatrix = matrix_data(means)
     code = llama_cpp.llama_model_quantize(
-        os.fsencode(spec["source"]), os.fsencode(spec["out"]), params
+        os.fsencode(asked["source"]), os.fsencode(asked["out"]), params
     )
     sys.stderr.flush()
     if code != 0:
         sys.exit(1)
-    Path(out).write_text(json.dumps({"engine": engine_info.describe()}))
+    done: Done = {"engine": engine_info.describe()}
+    Path(out).write_text(json.dumps(done))
 
 
 if __name__ == "__main__":

@@ -18,16 +18,18 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from tqdm.auto import tqdm
 
 from llmpi.errors import LlmpiError
+from llmpi.gguf.records import HubOrigin
 from llmpi.hub import explained, resolve
-from llmpi.models.fetch import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
+from llmpi.models.fetched import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
 from llmpi.models.hub_download import Missing, sha256_or_none
 from llmpi.sources_lock import locked
+from llmpi.study.models import HubSource
 
 CARD = "README.md"
 """The model card; its head states the licence."""
 
 
-def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
+def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
     """Bring the files of `source` into the hub's cache and link them into `folder`.
 
     Downloads go on where an earlier one stopped; what is whole in the cache needs no network.
@@ -36,22 +38,27 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: Path) -> Fetched:
         LlmpiError: what is wrong at the hub, with the network, the token or a hash.
         OSError: the disk is full.
     """
-    repo = source["hub"]
-    commit = locked(lock, "model", repo, source["revision"], resolve)
+    repo = source.hub
+    commit = locked(lock, "model", repo, source.revision, resolve)
     with explained(repo, commit):
-        names = _wanted(repo, source["file"], _listing(repo, commit))
+        names = _wanted(repo, source.file, _listing(repo, commit))
         missing = [Missing(repo, commit, name) for name in names if not _held(repo, commit, name)]
         for file in missing:
-            _check_statement(file.name, source["sha256"], file.sha256)
+            _check_statement(file.name, source.sha256, file.sha256)
         _check_room(sum(file.bytes_to_come for file in missing))
         for file in missing:
             file.download()
         files = {}
         for name in names:
             target = folder / PurePosixPath(name).name
-            files[target.name] = _take(repo, commit, name, target, source["sha256"])
+            files[target.name] = _take(repo, commit, name, target, source.sha256)
         licence = _licence(repo, commit)
-    origin = {"kind": "hub", "hub": repo, "revision": commit, "requested": source["revision"]}
+    origin: HubOrigin = {
+        "kind": "hub",
+        "hub": repo,
+        "revision": commit,
+        "requested": source.revision,
+    }
     return Fetched(files, origin, licence)
 
 
@@ -84,7 +91,7 @@ def _wanted(repo: str, file: str | None, held: Sequence[str]) -> list[str]:
 class _NoBar(tqdm):
     """The listing is no download worth four progress bars."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # the parent's signature
         super().__init__(*args, **{**kwargs, "disable": True})
 
 

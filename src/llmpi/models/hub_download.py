@@ -17,7 +17,7 @@ from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from llmpi.models.fetch import naming, wrong_hash
+from llmpi.models.fetched import naming, wrong_hash
 from llmpi.records import sha256_of
 
 log = logging.getLogger(__name__)

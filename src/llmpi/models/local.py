@@ -1,21 +1,21 @@
 """Models that lie on this machine."""
 
 from pathlib import Path
-from typing import Any
 
 from llmpi.errors import LlmpiError
-from llmpi.models.fetch import Fetched, check_gguf_name, is_checkpoint_part, wrong_hash
+from llmpi.models.fetched import Fetched, check_gguf_name, is_checkpoint_part, wrong_hash
 from llmpi.records import sha256_of
+from llmpi.study.models import PathSource
 
 
-def fetch_path(source: dict[str, Any], folder: Path) -> Fetched:
+def fetch_path(source: PathSource, folder: Path) -> Fetched:
     """Link the files of `source` into `folder`; nothing is copied.
 
     Raises:
         LlmpiError: there is no model, more than one, or one with the wrong hash. The user's own
             file stays as it is in any case.
     """
-    given = Path(source["path"]).expanduser()
+    given = Path(source.path).expanduser()
     # A file's own link is kept: in the hub's cache, what it leads to has no telling name.
     origin = given.resolve() if given.is_dir() else given.parent.resolve() / given.name
     if folder.resolve() in (origin, *origin.parents):
@@ -23,7 +23,7 @@ def fetch_path(source: dict[str, Any], folder: Path) -> Fetched:
             f"{origin}: this folder is llmpi's own and is cleared; put the model elsewhere"
         )
     chosen = _model_files(origin)
-    expected = source.get("sha256")
+    expected = source.sha256
     if expected and chosen[0].suffix != ".gguf":
         raise LlmpiError(f"{origin}: 'sha256' is that of one GGUF file, but this is a checkpoint")
     advice = f"The file is {chosen[0]}. If it is the one you mean, put its sha256 in the config."

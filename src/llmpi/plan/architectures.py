@@ -5,7 +5,7 @@ needed, and none is read.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmpi.errors import LlmpiError
 
@@ -86,7 +86,11 @@ SHAPES = {
 config.json states them."""
 
 
-def of_config(config: Mapping[str, Any], where: str) -> Model:
+Stated = Mapping[str, object]
+"""What a file from elsewhere states, by name: of any type until it is looked at."""
+
+
+def of_config(config: Stated, where: str) -> Model:
     """The model that a Hugging Face `config.json` describes.
 
     Args:
@@ -95,33 +99,38 @@ def of_config(config: Mapping[str, Any], where: str) -> Model:
     Raises:
         LlmpiError: it is of an architecture that is not known here, or lacks a width.
     """
-    stated = next(iter(config.get("architectures") or []), None)
+    named = config.get("architectures")
+    stated = named[0] if isinstance(named, list) and named else None
     if stated not in ARCHITECTURES:
         raise LlmpiError(
             f"{where}: the planner does not know the architecture {stated}; it knows "
             f"{', '.join(ARCHITECTURES)}, and any GGUF file"
         )
-    try:
-        heads = int(config["num_attention_heads"])
-        width = int(config["hidden_size"])
-        architecture = ARCHITECTURES[stated]
-        return of_shape(
-            Shape(
-                architecture,
-                int(config["num_hidden_layers"]),
-                width,
-                int(config["intermediate_size"]),
-                heads,
-                int(config.get("num_key_value_heads") or heads),
-                int(config.get("head_dim") or width // heads),
-                int(config["vocab_size"]),
-                # What transformers assumes where the file is silent: tied for Gemma only.
-                bool(config.get("tie_word_embeddings", architecture == "gemma2")),
-                config.get("sliding_window") if architecture == "gemma2" else None,
-            )
+
+    def width_of(name: str, default: int | None = None) -> int:
+        value = config.get(name) or default
+        if not isinstance(value, int):
+            raise LlmpiError(f"{where}: a width is missing or no number: '{name}'")
+        return value
+
+    architecture = ARCHITECTURES[stated]
+    heads, width = width_of("num_attention_heads"), width_of("hidden_size")
+    windowed = architecture == "gemma2" and config.get("sliding_window")
+    return of_shape(
+        Shape(
+            architecture,
+            width_of("num_hidden_layers"),
+            width,
+            width_of("intermediate_size"),
+            heads,
+            width_of("num_key_value_heads", heads),
+            width_of("head_dim", width // heads),
+            width_of("vocab_size"),
+            # What transformers assumes where the file is silent: tied for Gemma only.
+            bool(config.get("tie_word_embeddings", architecture == "gemma2")),
+            width_of("sliding_window") if windowed else None,
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise LlmpiError(f"{where}: a width is missing or no number: {error}") from None
+    )
 
 
 def of_shape(shape: Shape) -> Model:
@@ -177,7 +186,7 @@ def _layer(shape: Shape) -> dict[str, tuple[int, ...]]:
     }
 
 
-def of_header(fields: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Model:
+def of_header(fields: Stated, tensors: Mapping[str, tuple[int, ...]]) -> Model:
     """The model a GGUF header describes.
 
     Args:
@@ -187,31 +196,29 @@ def of_header(fields: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]])
     Raises:
         LlmpiError: a field is missing.
     """
-    try:
-        architecture = fields["general.architecture"]
 
-        def of(name: str) -> Any:
-            return fields[f"{architecture}.{name}"]
+    def count(name: str, default: int | None = None) -> int:
+        value = fields.get(f"{architecture}.{name}", default)
+        if isinstance(value, list):  # some state it layer by layer; the widest decides
+            value = max(value, default=None)
+        if not isinstance(value, int):
+            raise LlmpiError(f"the GGUF header lacks '{architecture}.{name}'")
+        return value
 
-        heads, kv_heads = (
-            of("attention.head_count"),
-            fields.get(f"{architecture}.attention.head_count_kv", of("attention.head_count")),
-        )
-        # Some architectures state heads layer by layer; the widest decides.
-        heads, kv_heads = (max(h) if isinstance(h, list) else h for h in (heads, kv_heads))
-        return Model(
-            architecture,
-            of("block_count"),
-            heads,
-            kv_heads,
-            fields.get(f"{architecture}.attention.key_length", of("embedding_length") // heads),
-            tensors["token_embd.weight"][0],
-            tuple(Tensor(name, tuple(shape)) for name, shape in tensors.items()),
-            fields.get(f"{architecture}.attention.sliding_window")
-            if architecture == "gemma2"
-            else None,
-            fields.get(f"{architecture}.expert_count", 0),
-            fields.get(f"{architecture}.expert_used_count", 0),
-        )
-    except (KeyError, ZeroDivisionError) as error:
-        raise LlmpiError(f"the GGUF header lacks {error}") from None
+    architecture = str(fields.get("general.architecture"))
+    heads = count("attention.head_count")
+    if not heads or "token_embd.weight" not in tensors:
+        raise LlmpiError(f"the GGUF header lacks {'token_embd.weight' if heads else 'heads'}")
+    windowed = architecture == "gemma2" and f"{architecture}.attention.sliding_window" in fields
+    return Model(
+        architecture,
+        count("block_count"),
+        heads,
+        count("attention.head_count_kv", heads),
+        count("attention.key_length", count("embedding_length") // heads),
+        tensors["token_embd.weight"][0],
+        tuple(Tensor(name, shape) for name, shape in tensors.items()),
+        count("attention.sliding_window") if windowed else None,
+        count("expert_count", 0),
+        count("expert_used_count", 0),
+    )

@@ -2,11 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.plan.architectures import SHAPES, Model, Shape, of_config, of_shape
+from llmpi.plan.architectures import SHAPES, Model, Shape, Stated, of_config, of_shape
 from llmpi.plan.gguf_header import model_in
 from llmpi.study.models import HubSource, PathSource, PypiSource, ScratchSource
 from llmpi.study.study import Study
@@ -102,9 +101,9 @@ def _of_hub(source: HubSource, ask_hub: bool) -> Model:
     return of_config(_json(Path(path)), f"{source.hub}/config.json")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Stated:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LlmpiError(f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):

@@ -1,19 +1,49 @@
-"""A plan for people: a table for the terminal, and why something cannot work."""
+"""A plan for people: a table for the terminal, and why something cannot work; and for machines."""
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
+from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
-from llmpi.plan.presets import Board
-from llmpi.records import Record
-from llmpi.study.runs import Session
-
-IMPOSSIBLE = ("overflow", "dies")
+from llmpi.plan.presets import Range
 
 
-def table(records: list[Record], whole: Record) -> str:
+def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
+    """The plan for machines: `sessions`, flat, and `totals`; a range is [least, likely, most]."""
+    sessions = [
+        {
+            **p.session._asdict(),
+            **dict.fromkeys(Prediction._fields),
+            **_size(p),
+            **(p.prediction._asdict() if p.prediction else {}),
+            "transfer_s": p.transfer_s,
+            "measure_s": p.measure_s,
+            "constants": _constants(p),
+            "problem": problem(p),
+            "unknown": p.unknown,
+        }
+        for p in plans
+    ]
+    return json.dumps({"sessions": sessions, "totals": asdict(whole)}, indent=1)
+
+
+def _size(planned: SessionPlan) -> dict[str, float]:
+    names = ("file_bytes", "bits_per_weight", "fallbacks", "read_per_token_bytes")
+    return {name: getattr(planned.size, name) for name in names} if planned.size else {}
+
+
+def _constants(planned: SessionPlan) -> str | None:
+    """Where the board's numbers come from."""
+    if planned.board is None:
+        return None
+    return "measured" if planned.board.sources.get("name") else planned.board.name
+
+
+def table(plans: Sequence[SessionPlan], whole: Totals) -> str:
     """The plan for a terminal."""
-    return "\n".join(_lines(records, whole)) + "\n"
+    return "\n".join(_lines(plans, whole))
 
 
 HEAD = (
@@ -31,13 +61,13 @@ HEAD = (
 )
 
 
-def _lines(records: list[Record], whole: Record) -> Iterator[str]:
-    for device in dict.fromkeys(r["device"] for r in records):
-        own = [r for r in records if r["device"] == device]
-        several = len({r["runtime"] for r in own}) > 1
-        rows = [HEAD, *(_row(r, several) for r in own)]
+def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
+    for device in dict.fromkeys(p.session.device for p in plans):
+        own = [p for p in plans if p.session.device == device]
+        several = len({p.session.runtime for p in own}) > 1
+        rows = [HEAD, *(_row(p, several) for p in own)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-        told = next((r["constants"] for r in own if r["constants"]), None)
+        told = next(filter(None, map(_constants, own)), None)
         yield f"{device} ({'constants: ' + told if told else 'nothing known of its speed'})"
         for row in rows:
             cells = [
@@ -46,43 +76,45 @@ def _lines(records: list[Record], whole: Record) -> Iterator[str]:
             ]
             yield "  " + "  ".join(cells).rstrip()
         yield ""
-    for key in ("problem", "unknown"):
-        for text in dict.fromkeys(r[key] for r in records if r[key]):
-            yield f"{'!' if key == 'problem' else '?'} {text}"
-    disks = ", ".join(f"{_gb(size)} on {name}" for name, size in whole["device_bytes"].items())
+    for text in dict.fromkeys(filter(None, map(problem, plans))):
+        yield f"! {text}"
+    for text in dict.fromkeys(p.unknown for p in plans if p.unknown):
+        yield f"? {text}"
+    disks = ", ".join(f"{_gb(size)} on {name}" for name, size in whole.device_bytes.items())
     yield (
-        f"Download {_gb(whole['download_bytes'])} ({_span(whole['download_s'])}); disk: "
-        f"{_gb(whole['workstation_bytes'])} here, {disks}."
+        f"Download {_gb(whole.download_bytes)} ({_span(whole.download_s)}); disk: "
+        f"{_gb(whole.workstation_bytes)} here, {disks}."
     )
     yield (
-        f"Shipping {_span(whole['transfer_s'])}, measuring {_span(whole['measure_s'])}; the study "
-        f"about {_time(whole['study_s'][1])}, without scoring on this machine."
+        f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}; the study "
+        f"about {_time(whole.study_s.likely)}, without scoring on this machine."
     )
 
 
-def _row(r: Record, several: bool) -> tuple[str, ...]:
-    quant = r["quant"] + (f" ({r['runtime']})" if several else "")
-    if r["file_bytes"] is None:
-        return (r["model"], quant, *["?"] * (len(HEAD) - 2))
-    file = _gb(r["file_bytes"])
-    if r["fit"] is None:
-        return (r["model"], quant, file, *["?"] * (len(HEAD) - 3))
+def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
+    session, found = planned.session, planned.prediction
+    quant = session.quant + (f" ({session.runtime})" if several else "")
+    if planned.size is None:
+        return (session.model, quant, *["?"] * (len(HEAD) - 2))
+    file = _gb(planned.size.file_bytes)
+    if found is None or planned.transfer_s is None:
+        return (session.model, quant, file, *["?"] * (len(HEAD) - 3))
     return (
-        r["model"],
+        session.model,
         quant,
         file,
-        _gb(r["needed_bytes"]),
-        _gb(r["room_bytes"]),
-        r["fit"],
-        _numbers(r["pp_tps"]),
-        "-" if r["fit"] == "dies" else _numbers(r["tg_tps"]),
-        "-" if r["fit"] == "dies" else _numbers(r["tg_j_per_token"]),
-        r["band"],
-        _time(r["transfer_s"][1]),
+        _gb(found.needed_bytes),
+        _gb(found.room_bytes),
+        found.fit,
+        _numbers(found.pp_tps),
+        "-" if found.fit == "dies" else _numbers(found.tg_tps),
+        "-" if found.fit == "dies" else _numbers(found.tg_j_per_token),
+        found.band,
+        _time(planned.transfer_s.likely),
     )
 
 
-def _numbers(values: list[float] | None) -> str:
+def _numbers(values: Range | None) -> str:
     if not values:
         return "?"
     low, likely, high = (f"{v:.2g}" if v < 100 else f"{v:.0f}" for v in values)
@@ -93,8 +125,8 @@ def _gb(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count < 10e9 else f"{count / 1e9:.1f} GB"
 
 
-def _span(seconds: list[float]) -> str:
-    return f"{_time(seconds[0])} to {_time(seconds[2])}"
+def _span(seconds: Range) -> str:
+    return f"{_time(seconds.low)} to {_time(seconds.high)}"
 
 
 def _time(seconds: float) -> str:
@@ -104,9 +136,10 @@ def _time(seconds: float) -> str:
     return f"{math.ceil(seconds)} s"
 
 
-def problem(found: Prediction, session: Session, board: Board) -> str | None:
+def problem(planned: SessionPlan) -> str | None:
     """Why a session cannot work, in a user's words; None if it can."""
-    if found.fit not in IMPOSSIBLE:
+    found, board, session = planned.prediction, planned.board, planned.session
+    if found is None or board is None or not planned.impossible:
         return None
     asks = (
         f"{session.model} {session.quant} on {session.device}: impossible. It needs "

@@ -7,7 +7,7 @@ so that both times add. What does not fit in memory is read again from storage, 
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from llmpi.plan.architectures import Model
 from llmpi.plan.presets import Board, Range
@@ -24,6 +24,9 @@ REAL_TIME_TPS, NEAR_REAL_TIME_TPS = 3.0, 1.95
 """Bands of the LLMPi paper (arXiv 2504.02118)."""
 
 
+Fit = Literal["fits", "tight", "overflow", "dies"]
+
+
 class Prediction(NamedTuple):
     """Of one variant on one board, with one runtime. Ranges are (least, likely, most)."""
 
@@ -38,7 +41,7 @@ class Prediction(NamedTuple):
     """Memory for all of it to run at full speed."""
     room_bytes: float
     """What is likely free for it."""
-    fit: str
+    fit: Fit
     """`fits`, `tight` (it depends on what else runs), `overflow` (weights are read from storage
     again and again) or `dies` (memory that cannot be taken back is not there)."""
     reread_bytes: float
@@ -153,7 +156,7 @@ def band(tps: float) -> str:
     return "near real-time" if tps >= NEAR_REAL_TIME_TPS else "not real-time"
 
 
-def _fit(needed: float, unswappable: float, free: Range) -> str:
+def _fit(needed: float, unswappable: float, free: Range) -> Fit:
     if unswappable > free.likely:
         return "dies"
     if needed > free.likely:

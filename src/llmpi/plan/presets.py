@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from llmpi.records import Record
-
 
 class Range(NamedTuple):
     """Between which numbers something lies, and the likely one."""
@@ -169,39 +167,49 @@ DECODE_SHARE = Range(0.55, 0.7, 0.95)
 reaches. Pi 5: 9.8 of 14.9 GB/s; this project's demo on two x86 cores: 0.7 to 0.8."""
 
 
-def measured(bench: Record, board: Board | None, name: str) -> Board | None:
-    """The board that a device's own measurement shows it to be; where it is silent, `board`.
+class Profile(NamedTuple):
+    """What was read on a device before something was measured there."""
+
+    memory_bytes: int
+    """Its own, or as much of it as may be used."""
+    available_bytes: int
+    """Of that, what was free."""
+    memory_read_bytes_per_s: float
+    storage_read_bytes_per_s: float
+
+
+def measured(profile: Profile, board: Board | None, name: str) -> Board:
+    """The board that a device's own profile shows it to be; where it is silent, `board`.
 
     Args:
-        bench: a session's record (`llmpi.remote.benchmark`), with its bandwidths and environment.
         board: the preset that the study names for the device, if any.
-
-    Returns:
-        None if the record holds no bandwidths.
     """
-    speed = bench.get("bandwidth")
-    if bench["status"] != "ok" or not speed:
-        return None
-    conditions, machine = bench["environment"]["before"], bench["environment"]["machine"]
-    limit = (bench.get("limits") or {}).get("memory")
-    memory = min(machine["memory_bytes"], limit or machine["memory_bytes"])
-    free = min(conditions["memory_available_bytes"], memory)
-    read = speed["memory_read_bytes_per_s"]
-    own = {
-        "name": name,
-        "memory_bytes": memory,
-        "free_bytes": Range(free * 0.95, free, free),
-        "decode_bytes_per_s": DECODE_SHARE.scaled(read),
-        "read_bytes_per_s": read,
-        "storage_bytes_per_s": Range(0.7, 0.9, 1).scaled(speed["storage_read_bytes_per_s"]),
-    }
-    told = dict.fromkeys(own, "measured on the device")
+    free, read = profile.available_bytes, profile.memory_read_bytes_per_s
+    free_bytes = Range(free * 0.95, free, free)
+    decode_bytes_per_s = DECODE_SHARE.scaled(read)
+    storage_bytes_per_s = Range(0.7, 0.9, 1).scaled(profile.storage_read_bytes_per_s)
+    read_here = ("memory_bytes", "free_bytes", "decode_bytes_per_s", "read_bytes_per_s")
+    told = dict.fromkeys(("name", *read_here, "storage_bytes_per_s"), "measured on the device")
     if board:
-        return replace(board, **own, sources={**board.sources, **told})
+        return replace(
+            board,
+            name=name,
+            memory_bytes=profile.memory_bytes,
+            free_bytes=free_bytes,
+            decode_bytes_per_s=decode_bytes_per_s,
+            read_bytes_per_s=read,
+            storage_bytes_per_s=storage_bytes_per_s,
+            sources={**board.sources, **told},
+        )
     # Nothing is known of its cores: memory is taken for the only limit.
     unknown = Range(0.0, 0.0, 0.0)
     return Board(
-        **own,
+        name=name,
+        memory_bytes=profile.memory_bytes,
+        free_bytes=free_bytes,
+        decode_bytes_per_s=decode_bytes_per_s,
+        read_bytes_per_s=read,
+        storage_bytes_per_s=storage_bytes_per_s,
         receive_bytes_per_s=Range(30e6, 100e6, 117e6),
         matmul_ops_per_s=unknown,
         decode_power_w=unknown,

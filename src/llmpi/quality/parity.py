@@ -3,12 +3,15 @@
 import logging
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
-from llmpi.device.measure import parity
-from llmpi.records import Record, failed, is_ok
+from llmpi.device.measure.parity import SINGLE_TOKENS, supervised
+from llmpi.engine.records import Failed, Position, Predictions
+from llmpi.quality.records import Parity, ParitySide, VariantFile
+from llmpi.records import failed
 
 log = logging.getLogger(__name__)
 
@@ -20,90 +23,110 @@ TOP1_AT_LEAST_PCT = 85.0
 # docs/methodology.md.
 
 
-def predict_here(gguf: Path, manifest: Record, *, threads: int) -> Record:
-    """The record of `llmpi.device.measure.parity.predict`, made here, and the `gguf_sha256`.
+def predict_here(
+    gguf: Path, manifest: VariantFile | Failed, *, threads: int
+) -> Predictions | Failed:
+    """What this machine's engine predicts.
 
     Args:
         manifest: of `gguf`; a failed one is passed on.
     """
-    if not is_ok(manifest):
+    if manifest["status"] != "ok":
         return manifest
-    job = {"gguf": str(gguf), "threads": threads}
-    record = parity.supervised(job, log=lambda line: log.debug("%s", line))
-    return {**record, "gguf_sha256": manifest["sha256"]}
+    found = supervised(
+        {"gguf": str(gguf), "threads": threads}, log=lambda line: log.debug("%s", line)
+    )
+    return found if found["status"] != "ok" else {**found, "gguf_sha256": manifest["sha256"]}
 
 
-def compare(workstation: Record, device: Record) -> Record:
+def compare(workstation: Predictions | Failed, device: Predictions | Failed) -> Parity | Failed:
     """Hold the device's predictions for the text against the workstation's.
 
     Args:
         workstation, device: of `predict_here` and `llmpi.remote.parity.predict_there`; a failed
             one is passed on.
-
-    Returns:
-        Record with `agrees` and, where not, the `reason`; `top1_pct`, the share of positions with
-        the same most likely token; `kl_nats` and `kl_max_nats`, mean and greatest of the positions'
-        `lumped_kl`; the same mean over what was decoded in batches and token by token; each
-        position's value, and what both sides ran.
     """
-    for where, record in (("workstation", workstation), ("device", device)):
-        if not is_ok(record):
-            return failed(record["stage"], f"on the {where}: {record['reason']}")
-    ran = ("gguf_sha256", "tokens_sha256", "settings", "engine", "machine")
-    sides = {
-        "workstation": {key: workstation[key] for key in ran},
-        "device": {key: device[key] for key in ran},
-    }
-    if workstation["tokens"] != device["tokens"]:
-        other = "the device's engine makes other tokens of the same text: is it another version?"
-        nothing = {"top1_pct": None, "kl_nats": None}
-        return {"status": "ok", "agrees": False, "reason": other, **nothing, **sides}
-    pairs = list(zip(workstation["positions"], device["positions"], strict=True))
-    kl_nats = [lumped_kl(here, there) for here, there in pairs]
+    if workstation["status"] != "ok":
+        return failed(workstation["stage"], f"on the workstation: {workstation['reason']}")
+    if device["status"] != "ok":
+        return failed(device["stage"], f"on the device: {device['reason']}")
+    pairs: list[tuple[Position, Position]] = []
+    if workstation["tokens"] == device["tokens"]:
+        pairs = list(zip(workstation["positions"], device["positions"], strict=True))
+    kl_nats = [lumped_kl(*pair) for pair in pairs]
     same = [here["tokens"][0] == there["tokens"][0] for here, there in pairs]
-    measured = {
-        "top1_pct": 100 * fmean(same),
-        "kl_nats": fmean(kl_nats),
-        "kl_max_nats": max(kl_nats),
-        "kl_batched_nats": fmean(kl_nats[: -parity.SINGLE_TOKENS]),
-        "kl_single_nats": fmean(kl_nats[-parity.SINGLE_TOKENS :]),
-    }
-    reason = _objection(measured)
+    measured = _measured(kl_nats, same) if pairs else None
+    reason = _objection(measured) if measured else OTHER_TOKENS
     return {
         "status": "ok",
         "agrees": reason is None,
         "reason": reason,
-        **measured,
+        "top1_pct": measured and measured.top1_pct,
+        "kl_nats": measured and measured.kl_nats,
+        "kl_max_nats": measured and measured.kl_max_nats,
+        "kl_batched_nats": measured and measured.kl_batched_nats,
+        "kl_single_nats": measured and measured.kl_single_nats,
         "tolerance": {"kl_nats": KL_AT_MOST_NATS, "top1_pct": TOP1_AT_LEAST_PCT},
         "positions": [
             {"kl_nats": float(f"{kl:.6g}"), "same_top1": is_same}
             for kl, is_same in zip(kl_nats, same, strict=True)
         ],
-        **sides,
+        "workstation": _side(workstation),
+        "device": _side(device),
     }
 
 
-def _objection(measured: dict[str, float]) -> str | None:
+OTHER_TOKENS = "the device's engine makes other tokens of the same text: is it another version?"
+
+
+def _side(ran: Predictions) -> ParitySide:
+    return {
+        "gguf_sha256": ran["gguf_sha256"],
+        "tokens_sha256": ran["tokens_sha256"],
+        "settings": ran["settings"],
+        "engine": ran["engine"],
+        "machine": ran["machine"],
+    }
+
+
+class _Measured(NamedTuple):
+    """See `llmpi.quality.records.Parity`."""
+
+    top1_pct: float
+    kl_nats: float
+    kl_max_nats: float
+    kl_batched_nats: float
+    kl_single_nats: float
+
+
+def _measured(kl_nats: Sequence[float], same: Sequence[bool]) -> _Measured:
+    return _Measured(
+        top1_pct=100 * fmean(same),
+        kl_nats=fmean(kl_nats),
+        kl_max_nats=max(kl_nats),
+        kl_batched_nats=fmean(kl_nats[:-SINGLE_TOKENS]),
+        kl_single_nats=fmean(kl_nats[-SINGLE_TOKENS:]),
+    )
+
+
+def _objection(measured: _Measured) -> str | None:
     """Generation has kernels of its own: they must not hide behind those of the prompt."""
-    kl_nats = max(measured["kl_batched_nats"], measured["kl_single_nats"])
+    kl_nats = max(measured.kl_batched_nats, measured.kl_single_nats)
     said = []
     if kl_nats > KL_AT_MOST_NATS:
         said.append(f"KL divergence {kl_nats:.3g} nats > {KL_AT_MOST_NATS:g}")
-    if measured["top1_pct"] < TOP1_AT_LEAST_PCT:
-        said.append(f"top-1 agreement {measured['top1_pct']:.1f} % < {TOP1_AT_LEAST_PCT:g} %")
+    if measured.top1_pct < TOP1_AT_LEAST_PCT:
+        said.append(f"top-1 agreement {measured.top1_pct:.1f} % < {TOP1_AT_LEAST_PCT:g} %")
     return f"the device computes another model: {', '.join(said)}" if said else None
 
 
-def lumped_kl(p: Record, q: Record) -> float:
+def lumped_kl(p: Position, q: Position) -> float:
     """The least KL(P || Q), in nats, of which both heads and tails can be: a lower bound of it.
 
     Tokens in both heads are classes of their own, all others are lumped together: no partition
     raises a divergence (data processing inequality; Cover, Thomas, Elements of Information Theory,
     2nd ed., 2.7.1, the log sum inequality). Of the lump, what only P's head holds is split off
     where it shows more: there Q gives each token at most the least of its own head.
-
-    Args:
-        p, q: `tokens`, `logprobs` (natural, falling) and `rest_logprob`.
     """
     of_p, of_q = (dict(zip(r["tokens"], r["logprobs"], strict=True)) for r in (p, q))
     p_rest, q_rest = math.exp(p["rest_logprob"]), math.exp(q["rest_logprob"])

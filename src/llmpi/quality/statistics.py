@@ -7,13 +7,43 @@ would be too sure of itself, so everything here but McNemar's test goes by whole
 from collections.abc import Iterator, Sequence
 from math import comb, sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 CELLS_AT_ONCE = 1_000_000
+
+
+class McNemar(TypedDict):
+    """McNemar's exact test, see `mcnemar`."""
+
+    only_reference: int
+    only_variant: int
+    """Items that only one of them gets right."""
+    p: float
+
+
+class Compared(TypedDict):
+    """A paired comparison, see `compare`.
+
+    Interval, p and minimum are None below two clusters; the minimum also where all clusters differ
+    alike: no spread seen is no proof that there is none.
+    """
+
+    difference_pct: float
+    """Of the graded metric: variant minus reference in points, so that a loss is negative."""
+    low_pct: float | None
+    high_pct: float | None
+    """95 %, `clustered_interval`."""
+    p: float | None
+    """`randomization_p`, before any correction for the number of comparisons."""
+    mcnemar: McNemar
+    """Of the 0/1 metric."""
+    minimum_detectable_pct: float | None
+    items: int
+    clusters: int
 
 
 def clustered_interval(
@@ -71,21 +101,13 @@ def compare(
     *,
     exact_reference: Sequence[int],
     exact_variant: Sequence[int],
-) -> dict[str, Any]:
+) -> Compared:
     """Paired comparison of a variant with its reference on the same items.
 
     Args:
         reference, variant: a graded metric (F1) per item, in 0..1; at least one item.
         clusters: the cluster (paragraph) of each item.
         exact_reference, exact_variant: a 0/1 metric (exact match) per item.
-
-    Returns:
-        Of the graded metric: `difference_pct`, variant minus reference in percentage points, so
-        that a loss is negative; its 95 % interval `low_pct`, `high_pct` (`clustered_interval`); `p`
-        (`randomization_p`), before any correction for the number of comparisons; and
-        `minimum_detectable_pct`. Of the 0/1 metric: `mcnemar`. And how many `items` and `clusters`.
-        Interval, p and minimum are None below two clusters; the minimum also where all clusters
-        differ alike: no spread seen is no proof that there is none.
     """
     differences = 100 * (np.asarray(variant, float) - np.asarray(reference, float))
     low, high = clustered_interval(differences.tolist(), clusters) or (None, None)
@@ -134,16 +156,13 @@ def randomization_p(
     return (1 + count) / (1 + RESAMPLES)
 
 
-def mcnemar(reference: Sequence[int], variant: Sequence[int]) -> dict[str, Any]:
+def mcnemar(reference: Sequence[int], variant: Sequence[int]) -> McNemar:
     """McNemar's exact test of two 0/1 scores on the same items, two-sided.
 
     If neither is better, each of the items on which they differ falls to either side like a coin.
     (McNemar, *Note on the Sampling Error of the Difference Between Correlated Proportions*, 1947;
     exact binomial form.) It takes items for independent, so with several questions to a paragraph
     its p is on the small side.
-
-    Returns:
-        `only_reference` and `only_variant`, the items that only one of them gets right, and `p`.
     """
     pairs = list(zip(reference, variant, strict=True))
     only_reference = sum(bool(r) and not v for r, v in pairs)

@@ -1,9 +1,10 @@
 """What a decision must keep to, and what it costs."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from llmpi.study.fields import Bytes, Id, Part
@@ -52,7 +53,7 @@ class Figure(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare(cls, given: Any) -> Any:
+    def _bare(cls, given: object) -> object:
         if isinstance(given, dict | Figure):
             return given
         if isinstance(given, bool) or not isinstance(given, int | float):
@@ -66,7 +67,7 @@ class Figure(Part):
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         stated = handler.resolve_ref_schema(handler(core))
         return {**stated, "type": ["number", "object"], "minimum": 0}
 

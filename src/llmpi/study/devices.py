@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import Bytes, Id, Part
@@ -45,6 +45,7 @@ class LocalDevice(MeasuredDevice):
     """This machine. A benchmark on it has the machine to itself."""
 
     is_here: ClassVar[bool] = True
+
     transport: Literal["local"]
     """`local`: no network in between."""
     store: str | None = None
@@ -131,7 +132,7 @@ class Board(SshSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare(cls, given: Any) -> Any:
+    def _bare(cls, given: object) -> object:
         if not isinstance(given, str):
             return given
         if not re.fullmatch(HOST, given):
@@ -153,30 +154,33 @@ class SshGroup(SshSettings):
 
     def devices(self, name: str) -> dict[str, SshDevice]:
         """Its boards as devices of the group `name`."""
-        shared = _given(self, "transport", "boards")
+        shared = {
+            **self.model_dump(exclude_unset=True, exclude={"boards"}),
+            "transport": "ssh",
+            "group": name,
+        }
         return {
-            f"{name}.{board}": SshDevice(transport="ssh", group=name, **{**shared, **_given(own)})
+            f"{name}.{board}": SshDevice.model_validate(
+                {**shared, **own.model_dump(exclude_unset=True)}
+            )
             for board, own in self.boards.items()
         }
-
-
-def _given(part: SshSettings, *without: str) -> dict[str, Any]:
-    """What the config says of it, nothing that is a default."""
-    return {key: getattr(part, key) for key in part.model_fields_set - {*without}}
 
 
 Device = Annotated[LocalDevice | SshDevice | SshGroup, Field(discriminator="transport")]
 
 
-def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
+def single_devices(devices: Mapping[str, Device]) -> dict[str, SingleDevice]:
     """The devices with every board of a group in the group's place.
 
     Raises:
         PydanticCustomError: a device has the name of a board or of a group.
     """
-    found: dict[str, Device] = {}
+    found: dict[str, SingleDevice] = {}
     for name, device in devices.items():
-        boards = device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        boards: Mapping[str, SingleDevice] = (
+            device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        )
         for board in boards:
             if board in found or (board != name and board in devices):
                 raise PydanticCustomError(
@@ -191,6 +195,12 @@ def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
     return found
 
 
-def group_of(device: Device) -> str | None:
+def group_of(device: SingleDevice) -> str | None:
     """The group of equal boards that a device belongs to."""
     return device.group if isinstance(device, SshDevice) else None
+
+
+if TYPE_CHECKING:
+    Devices = dict[str, SingleDevice]  # as it is once it was validated
+else:
+    Devices = Annotated[dict[Id, Device], AfterValidator(single_devices)]

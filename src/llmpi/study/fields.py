@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,9 @@ from llmpi.quant_types import (
     type_of,
     wants_imatrix,
 )
+
+Loc = tuple[str | int, ...]
+"""A place in a config: the keys that lead to it."""
 
 SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 
@@ -179,7 +182,7 @@ class TextSource(Part):
 def which(*keys: str) -> Discriminator:
     """Choose a union's member by the key that only this member has."""
 
-    def choose(value: Any) -> str | None:
+    def choose(value: object) -> str | None:
         held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
         return next((key for key in keys if key in held), None)
 
@@ -190,7 +193,15 @@ def which(*keys: str) -> Discriminator:
     )
 
 
-def check_name(name: str, known: Iterable[str], what: str, key: str, loc: tuple) -> None:
+def check_name(name: str, known: Collection[str], what: str, key: str, loc: Loc) -> None:
+    """
+    Args:
+        what: a name of what kind it is, and `key` the section that defines those.
+        loc: where it stands.
+
+    Raises:
+        PydanticCustomError: it is none of the known ones.
+    """
     if name not in known:
         raise PydanticCustomError(
             "unknown_name",

@@ -3,44 +3,23 @@
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
 
 from llmpi.errors import LlmpiError
 from llmpi.study.devices import EngineWheel, SshDevice
+from llmpi.study.fields import Loc
 from llmpi.study.models import PathSource
 from llmpi.study.runs import expand_runs
 from llmpi.study.study import Study
 
-Loc = tuple[str | int, ...]
-
-# Errors of study.py whose message already holds the value.
-OWN_WORDING = {
-    "unknown_name",
-    "imatrix",
-    "qat",
-    "section_needed",
-    "shards",
-    "host",
-    "overlap",
-    "accumulation",
-    "hidden_weight",
-    "heads",
-    "part",
-    "duplicate",
-    "empty_exclude",
-    "context",
-    "batch",
-    "flash_attention",
-    "mlock",
-    "one_of",
-    "stage",
-    "address",
-    "needs_key",
-    "repack",
-}
+PYDANTIC_KINDS = frozenset(get_args(ErrorType))
+VALUE_IN_FRONT = frozenset({"slug", "inside", "size", "figure"})
+"""Errors of our own whose message goes on from the value; those of all others say it themselves."""
 
 
 class ConfigError(LlmpiError):
@@ -61,7 +40,8 @@ def load_study(path: Path) -> Study:
     return parse_study(yaml.safe_load(path.read_text()) or {}, [path])
 
 
-def parse_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
+# What stands in a config is anything, until the study's models have checked it.
+def parse_study(config: Mapping[str, object], files: Sequence[Path]) -> Study:
     """Validate `config`, which was merged from `files` (the last one wins) and `--config`.
 
     Raises:
@@ -71,7 +51,7 @@ def parse_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
     try:
         study = Study.model_validate(dict(config))
     except ValidationError as error:
-        raise ConfigError([_problem(dict(e), trees) for e in error.errors()]) from None
+        raise ConfigError([_problem(e, trees) for e in error.errors()]) from None
     problems = [
         f"{_where(loc, trees)}: {_key(loc)}: there is no file or folder '{path}'"
         for loc, path in _named_files(study)
@@ -89,8 +69,8 @@ def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
         if isinstance(model.source, PathSource):
             yield ("models", name, "source", "path"), model.source.path
     for name, task in study.quality.items():
-        for key in ("squad_file", "text_file", "prompts", "judgements", "include_path"):
-            if path := getattr(task, key, None):
+        for key in task.FILES:
+            if path := getattr(task, key):
                 yield ("quality", name, key), path
     for name, device in study.devices.items():
         if isinstance(device, SshDevice) and isinstance(device.engine, EngineWheel):
@@ -100,14 +80,14 @@ def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
 # --- wording --------------------------------------------------------------------------------------
 
 
-def _problem(error: dict[str, Any], trees: Mapping[Path, yaml.Node | None]) -> str:
-    context = error.get("ctx", {})
-    loc: Loc = tuple(context.get("loc", ())) or _plain(error["loc"])
+def _problem(error: ErrorDetails, trees: Mapping[Path, yaml.Node | None]) -> str:
+    loc: Loc = tuple(error.get("ctx", {}).get("loc", ())) or _plain(error["loc"])
     where = _where(loc, trees, whole=error["type"] != "missing")
-    return f"{where}: {_key(loc)}: {_what(error, context, loc)}"
+    return f"{where}: {_key(loc)}: {_what(error, loc)}"
 
 
-def _what(error: dict[str, Any], context: dict[str, Any], loc: Loc) -> str:
+def _what(error: ErrorDetails, loc: Loc) -> str:
+    context = error.get("ctx", {})
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
         return "unknown key" + _nearest(str(loc[-1]), _fields_at(error["loc"][:-1]))
@@ -125,7 +105,7 @@ def _what(error: dict[str, Any], context: dict[str, Any], loc: Loc) -> str:
         return f"{_show(value)} is not possible here" + _nearest(str(value), allowed)
     if "allowed" in context:
         return error["msg"] + _nearest(str(context["value"]), context["allowed"])
-    if kind in OWN_WORDING:
+    if kind not in PYDANTIC_KINDS | VALUE_IN_FRONT:
         return error["msg"]
     if kind == "string_pattern_mismatch":
         return f"{_show(value)} does not look right; it must match {context['pattern']}"
@@ -148,7 +128,7 @@ def _nearest(name: str, allowed: Sequence[str]) -> str:
     return f"; did you mean '{close[0]}'? Allowed: {listed}" if close else f"; allowed: {listed}"
 
 
-def _typo_in(value: Any, message: str) -> str:
+def _typo_in(value: object, message: str) -> str:
     if not isinstance(value, dict):
         return ""
     allowed = message.rpartition(": ")[2].split(", ")
@@ -161,7 +141,7 @@ def _sentence(message: str) -> str:
     return f"should be {message}" if message[:2] in ("a ", "gr", "le") else message
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -182,15 +162,19 @@ def _plain(loc: Loc) -> Loc:
     return tuple(parts)
 
 
-def _walk(loc: Loc) -> Iterator[tuple[Any, str | int]]:
+Place = type[BaseModel] | list["Place"] | dict[str, "Place"] | None
+"""What may stand somewhere: a model, [item] of a container, {tag: member} of a union, a value."""
+
+
+def _walk(loc: Loc) -> Iterator[tuple[Place | Literal["tag"], str | int]]:
     """Follow `loc` through the models: yields what stands there ('tag' for a union's tag)."""
-    here: Any = Study
+    here: Place = Study
     for part in loc:
         if isinstance(here, dict):
-            here = here.get(part)
+            here = here.get(str(part))
             yield "tag", part
             continue
-        if isinstance(here, type) and issubclass(here, BaseModel):
+        if isinstance(here, type):
             field = here.model_fields.get(str(part))
             here = _target(field.annotation) if field else None
         elif isinstance(here, list):
@@ -198,8 +182,8 @@ def _walk(loc: Loc) -> Iterator[tuple[Any, str | int]]:
         yield here, part
 
 
-def _target(annotation: Any) -> Any:
-    """What lies behind an annotation: a model, [item] of a container, {tag: model}, or None."""
+def _target(annotation: object) -> Place:
+    """What lies behind an annotation."""
     args = [a for a in get_args(annotation) if a is not type(None)]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
@@ -215,7 +199,7 @@ def _target(annotation: Any) -> Any:
     return next((m for m in members if m is not None), None)
 
 
-def _explicit_tag(annotation: Any) -> str | None:
+def _explicit_tag(annotation: object) -> str | None:
     """What `Tag` names a member of a union."""
     marks = getattr(annotation, "__metadata__", ())
     return next((mark.tag for mark in marks if isinstance(mark, Tag)), None)
@@ -227,15 +211,17 @@ def _tag(model: type[BaseModel]) -> str:
     return str(get_args(model.model_fields[first].annotation)[0])
 
 
+def _at(loc: Loc) -> Place | Literal["tag"]:
+    return [Study, *(node for node, _ in _walk(loc))][-1]
+
+
 def _fields_at(loc: Loc) -> list[str]:
-    here: Any = Study
-    path = [node for node, _ in _walk(loc)]
-    here = path[-1] if path else Study
+    here = _at(loc)
     if here == "tag":  # the location ends on a union's tag: the member it names
         *front, tag = loc
-        before = [node for node, _ in _walk(tuple(front))][-1]
-        here = before[tag]
-    if isinstance(here, type) and issubclass(here, BaseModel):
+        union = _at(tuple(front))
+        here = union[str(tag)] if isinstance(union, dict) else None
+    if isinstance(here, type):
         return list(here.model_fields)
     return []
 

@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from llmpi.quant_types import FTYPES, IGNORES_IMATRIX, NEEDS_IMATRIX
 from llmpi.records import whole_file
@@ -29,12 +30,13 @@ from llmpi.study.decision import (
     RentedGpu,
 )
 from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
+from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
-from llmpi.study.quality import AbTask, Descent, DivergenceTask, Gate, LmEvalTask, SquadTask
+from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
-from llmpi.study.study import Battery, Exclude, Study
+from llmpi.study.study import Battery, Study
 from llmpi.study.training import Calibration, Qat, Training
 from llmpi.study.tuning import Tune, TuneSpace
 
@@ -94,7 +96,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     (
         "quality.ID",
         "Told by `task`.",
-        [SquadTask, DivergenceTask, AbTask, LmEvalTask],
+        [*TASKS],
     ),
     ("calibration", "", [Calibration]),
     ("qat", "", [Qat]),
@@ -178,7 +180,7 @@ def _place(model: type[BaseModel], name: str) -> bool:
     return name not in model.__annotations__
 
 
-def _default(value: Any) -> str:
+def _default(value: object) -> str:
     if value is None or value in ({}, []) or callable(value):
         return ""
     if isinstance(value, BaseModel):
@@ -186,11 +188,11 @@ def _default(value: Any) -> str:
     return f"`{value if isinstance(value, str) else json.dumps(value, default=_said)}`"
 
 
-def _said(part: BaseModel) -> Any:
+def _said(part: BaseModel) -> object:
     return part.model_dump(exclude_defaults=True)
 
 
-def _kind(field: Any) -> str:
+def _kind(field: FieldInfo) -> str:
     """What may stand there, in a user's words."""
     annotation = field.annotation
     if annotation is bool:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from llmpi.quant_types import type_of, width_order
 from llmpi.study.devices import group_of
-from llmpi.study.quality import AbTask
-from llmpi.study.study import Exclude, Study
+from llmpi.study.exclude import Exclude
+from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
 
 
 class Variant(NamedTuple):
@@ -116,22 +117,15 @@ def pairs_of(study: Study, task: str) -> dict[str, tuple[Variant, Variant]]:
     """The pairs that an A/B task compares, by an id that names a file."""
     asked = study.quality[task]
     assert isinstance(asked, AbTask)
-    found = [(_variant(a), _variant(b)) for a, b in asked.pairs]
-    if not found:
-        for model in study.models:
-            widest, *narrower = by_width(study, model) or [""]
-            found += [(Variant(model, widest), Variant(model, quant)) for quant in narrower]
-    return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
-
-
-def _variant(name: str) -> Variant:
-    return Variant(*name.split("/"))
+    order = {model: by_width(study, model) for model in study.models}
+    pairs = asked.compared(order).items()
+    return {pair: (Variant(*a), Variant(*b)) for pair, (a, b) in pairs}
 
 
 def _all_variants(study: Study) -> Iterator[Variant]:
-    for name, model in study.models.items():
-        for quant in model.quants or study.quants:
-            yield Variant(name, quant)
+    for model in study.models:
+        for quant in study.quants_of(model):
+            yield Variant(model, quant)
 
 
 def _drops(study: Study, rule: Exclude, run: Run) -> bool:

@@ -1,43 +1,26 @@
-"""What a study may say: the models of its config file, and their cross-checks.
+"""What a study may say: the model of its config file, section by section.
 
-The Snakefile validates the config with `config_file.parse_study` before any job starts.
+The Snakefile validates the config with `llmpi.study.file.parse_study` before any job starts.
 `config/README.md` and `config/schema.json` are generated from these models
 (`llmpi.study.reference`).
 """
 
-from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from llmpi.quant_types import is_trained, wants_imatrix, width_order
-from llmpi.study.decision import (
-    Constraints,
-    Cost,
-)
-from llmpi.study.devices import (
-    Device,
-    SshDevice,
-    group_of,
-    single_devices,
-)
-from llmpi.study.fields import Id, Part, Quants, check_name, unique
-from llmpi.study.measuring import (
-    AnyWorkload,
-    Runtime,
-    Workload,
-)
-from llmpi.study.models import Model, ScratchSource
-from llmpi.study.quality import (
-    AbTask,
-    Descent,
-    DivergenceTask,
-    Gate,
-    QualityTask,
-    SquadTask,
-)
-from llmpi.study.service import ServedVariant, Service
+from llmpi.quant_types import width_order
+from llmpi.study import checks
+from llmpi.study.decision import Constraints, Cost
+from llmpi.study.devices import Devices, SshDevice, group_of
+from llmpi.study.exclude import Exclude
+from llmpi.study.fields import Id, Part, Quants, unique
+from llmpi.study.measuring import AnyWorkload, Runtime, Workload
+from llmpi.study.models import Model
+from llmpi.study.quality import Descent, Gate, QualityTask
+from llmpi.study.service import Service
+from llmpi.study.task import Beside
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
 from llmpi.study.tuning import Tune
 
@@ -51,29 +34,6 @@ class Battery(Part):
     """Capacity, Wh."""
     tokens_per_word: float = Field(default=1.5, gt=0)
     """Tokens of an average word."""
-
-
-class Exclude(Part):
-    """Combinations to leave out: all that match every key given here."""
-
-    model: str | None = None
-    """Id of a model."""
-    quant: str | None = None
-    """Quantization."""
-    device: str | None = None
-    """Id of a device or of a group of devices."""
-    runtime: str | None = None
-    """Id of a runtime."""
-    workload: str | None = None
-    """Id of a workload."""
-
-    @model_validator(mode="after")
-    def _not_everything(self) -> Self:
-        if not self.model_fields_set:
-            raise PydanticCustomError(
-                "empty_exclude", "names nothing; it would drop everything", {}
-            )
-        return self
 
 
 class Study(Part):
@@ -90,7 +50,7 @@ class Study(Part):
     """What importance matrices are made on."""
     qat: Qat | None = None
     """What models are trained on, and how."""
-    devices: Annotated[dict[Id, Device], AfterValidator(single_devices)] = Field(min_length=1)
+    devices: Devices = Field(min_length=1)
     """Devices by id, and groups of them; here and everywhere else, a group is its boards."""
     workloads: dict[Id, AnyWorkload] = Field(min_length=1)
     """Workloads by id; one at least of the kind `single`."""
@@ -114,7 +74,9 @@ class Study(Part):
     """The service on devices."""
     battery: Battery = Battery()
     """The battery that words per battery life are stated for; the paper's by default."""
-    languages: list[Language] = Field(default=["en", "ja"], min_length=1)
+    languages: Annotated[list[Language], AfterValidator(unique)] = Field(
+        default=["en", "ja"], min_length=1
+    )
     """Languages that the page and the memo are written in, the first one shown first: English,
     Japanese."""
     exclude: list[Exclude] = Field(default_factory=list)
@@ -128,27 +90,19 @@ class Study(Part):
             found.setdefault(group_of(device) or name, []).append(name)
         return found
 
-    @field_validator("languages")
-    @classmethod
-    def _languages_differ(cls, languages: list[Language]) -> list[Language]:
-        unique([*languages])
-        return languages
-
-    @field_validator("workloads")
-    @classmethod
-    def _one_is_single(cls, workloads: dict[str, AnyWorkload]) -> dict[str, AnyWorkload]:
-        if not any(isinstance(asked, Workload) for asked in workloads.values()):
-            raise PydanticCustomError(
-                "single",
-                "one workload of the kind single is needed, beside which concurrent ones are shown",
-                {},
-            )
-        return workloads
-
     @property
     def single_workloads(self) -> list[str]:
         """Ids of the workloads of one conversation, on which the decision rests."""
         return [name for name, asked in self.workloads.items() if isinstance(asked, Workload)]
+
+    @property
+    def squad_tasks(self) -> dict[str, SquadTask]:
+        """The tasks with scores that gates, the descent and the decision can rest on."""
+        return {name: task for name, task in self.quality.items() if isinstance(task, SquadTask)}
+
+    def quants_of(self, model: str) -> list[str]:
+        """A model's quantizations: its own list, or else the study's."""
+        return self.models[model].quants or self.quants
 
     @field_validator("gates")
     @classmethod
@@ -156,139 +110,40 @@ class Study(Part):
         unique([f"{gate.task}/{gate.metric}" for gate in gates])
         return gates
 
-    @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
-        quants = {q for model in self.models.values() for q in (model.quants or self.quants)}
-        known: dict[str, Iterable[str]] = {
-            "model": self.models,
-            "quant": sorted(quants, key=width_order),
-            "device": {**self.devices, **self.classes},
-            "runtime": self.runtimes,
-            "workload": self.workloads,
-        }
-        scored = [task for task, spec in self.quality.items() if isinstance(spec, SquadTask)]
-        for i, gate in enumerate(self.gates):
-            check_name(gate.task, scored, "squad task", "quality", ("gates", i, "task"))
-        if self.descent:
-            check_name(self.descent.task, scored, "squad task", "quality", ("descent", "task"))
-            if getattr(self.quality[self.descent.task], "shards", 1) > 1:
-                raise PydanticCustomError(
-                    "shards",
-                    "the descent asks '{task}' block by block, no further than it takes to tell: "
-                    "take its 'shards' out, or descend on another task",
-                    {"task": self.descent.task, "loc": ("quality", self.descent.task, "shards")},
-                )
-        named = [
-            f"{model}/{quant}"
-            for model, spec in self.models.items()
-            for quant in spec.quants or self.quants
-        ]
-        for task, asked in self.quality.items():
-            for i, pair in enumerate(asked.pairs if isinstance(asked, AbTask) else []):
-                for name in pair:
-                    place = ("quality", task, "pairs", i)
-                    check_name(name, named, "variant", "models and quants", place)
-        for workload in self.tune.weights:
-            check_name(
-                workload, self.workloads, "workload", "workloads", ("tune", "weights", workload)
-            )
-        for i, rule in enumerate(self.exclude):
-            for key, names in known.items():
-                name = getattr(rule, key)
-                if name is not None:
-                    check_name(name, names, key, f"{key}s", ("exclude", i, key))
-        return self
+    @field_validator("workloads")
+    @classmethod
+    def _one_is_single(cls, workloads: dict[str, AnyWorkload]) -> dict[str, AnyWorkload]:
+        checks.one_is_single(workloads)
+        return workloads
 
     @model_validator(mode="after")
-    def _decision_names_are_known(self) -> Self:
-        if limits := self.constraints:
-            scored = [task for task, asked in self.quality.items() if isinstance(asked, SquadTask)]
-            where = "constraints"
-            if limits.workload:
-                workload = (where, "workload")
-                single = self.single_workloads
-                check_name(limits.workload, single, "single workload", "workloads", workload)
-            if limits.task:
-                check_name(limits.task, scored, "squad task", "quality", (where, "task"))
-            if limits.f1_drop_at_most is not None and not scored:
-                raise PydanticCustomError(
-                    "section_needed",
-                    "f1_drop_at_most needs a task of the kind squad under 'quality'",
-                    {"loc": (where, "f1_drop_at_most")},
-                )
-        if cost := self.cost:
-            named = [(("cost", "hardware", device), device) for device in cost.hardware]
-            if hat := cost.hat:
-                named += [(("cost", "hat", key), name) for key, name in hat]
-            for loc, device in named:
-                check_name(device, self.classes, "device", "devices", loc)
-        return self
-
-    @model_validator(mode="after")
-    def _service_names_are_known(self) -> Self:
-        if not (service := self.service):
-            return self
-        behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
+    def _sections_go_together(self) -> Self:
+        quants = {model: self.quants_of(model) for model in self.models}
         groups = [name for name in self.classes if name not in self.devices]
-        for i, name in enumerate(service.devices):
-            place = ("service", "devices", i)
-            check_name(name, [*behind_ssh, *groups], "device behind SSH", "devices", place)
-        if isinstance(variant := service.variant, ServedVariant):
-            where = ("service", "variant")
-            check_name(variant.model, self.models, "model", "models", (*where, "model"))
-            quants = self.models[variant.model].quants or self.quants
-            check_name(variant.quant, quants, "quant", "quants", (*where, "quant"))
-            check_name(variant.runtime, self.runtimes, "runtime", "runtimes", (*where, "runtime"))
-            if not self.runtimes[variant.runtime].repack:
-                raise PydanticCustomError(
-                    "repack",
-                    "the server always repacks weights; choose a runtime without repack: false",
-                    {"loc": (*where, "runtime")},
-                )
-        elif not self.constraints:
-            raise PydanticCustomError(
-                "section_needed",
-                "a recommended variant needs the section 'constraints'",
-                {"loc": ("service", "variant")},
-            )
+        behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
+        checks.gates_name_tasks(self.gates, self.squad_tasks)
+        checks.descent_can_stop(self.descent, self.squad_tasks)
+        checks.weights_name_workloads(self.tune, self.workloads)
+        checks.exclusions_name_parts(
+            self.exclude,
+            {
+                "model": self.models,
+                "quant": sorted({q for own in quants.values() for q in own}, key=width_order),
+                "device": [*self.devices, *groups],
+                "runtime": self.runtimes,
+                "workload": self.workloads,
+            },
+        )
+        checks.constraints_can_be_held(self.constraints, self.single_workloads, self.squad_tasks)
+        checks.cost_names_devices(self.cost, self.classes)
+        checks.service_names_devices(self.service, [*behind_ssh, *groups])
+        checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
+        checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
+        made_with = {"calibration": self.calibration, "qat": self.qat}
+        beside = Beside(
+            variants=[f"{model}/{quant}" for model, own in quants.items() for quant in own],
+            texts={key: part.text for key, part in made_with.items() if part},
+        )
+        for task, asked in self.quality.items():
+            asked.check(task, beside)
         return self
-
-    @model_validator(mode="after")
-    def _variants_can_be_made(self) -> Self:
-        for model, spec in self.models.items():
-            source = spec.source
-            if isinstance(source, ScratchSource):
-                ready = [name for name, other in self.models.items() if not other.is_scratch]
-                place = ("models", model, "source", "vocabulary_of")
-                check_name(source.vocabulary_of, ready, "model that exists", "models", place)
-                if not self.qat:
-                    raise _missing("qat", f"{model} is to be trained from scratch")
-            for quant in spec.quants or self.quants:
-                if wants_imatrix(quant) and not self.calibration:
-                    raise _missing("calibration", f"{quant} needs an importance matrix")
-                if is_trained(quant) and not self.qat:
-                    raise _missing("qat", f"{quant} is to be trained")
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_is_scored_on_what_it_was_made_with(self) -> Self:
-        for key in ("calibration", "qat"):
-            part = getattr(self, key)
-            for task, asked in self.quality.items():
-                if part and isinstance(asked, DivergenceTask) and part.text.overlaps(asked):
-                    raise PydanticCustomError(
-                        "overlap",
-                        "'{key}' reads the text that the task '{task}' scores, which would "
-                        "flatter what is made with it; give each a part of its own with from_pct "
-                        "and to_pct",
-                        {"key": key, "task": task, "loc": (key, "text")},
-                    )
-        return self
-
-
-def _missing(key: str, why: str) -> PydanticCustomError:
-    return PydanticCustomError(
-        "section_needed",
-        "{why}: add the section '{key}', with a 'text'",
-        {"key": key, "why": why, "loc": ()},
-    )

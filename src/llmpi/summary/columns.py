@@ -1,207 +1,93 @@
-"""Every column of the summary: its type, its unit, its meaning.
+"""Every column of the summary as a flat table: its type, its unit, its meaning.
 
-`python -m llmpi.summary.columns` (or `make docs`) writes `docs/summary.md` from it; tests hold that
-file, and the rows of a summary, against this table.
+They are those of the row's type (`llmpi.summary.records.Row`) and of the kinds of quality tasks.
+`python -m llmpi.summary.columns` (or `make docs`) writes `docs/summary.md` from them.
 """
 
+import ast
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
+from typing_extensions import get_original_bases
+
+from llmpi.columns import Column
+from llmpi.quality.kind import TaskKind
+from llmpi.quality.kinds import task_kinds
 from llmpi.records import whole_file
+from llmpi.study.study import Study
+from llmpi.summary import records
+from llmpi.summary.records import Joined, Unit
+
+KINDS: Mapping[object, Literal["integer", "number"]] = {int: "integer", float: "number"}
+"""Of what is no text."""
 
 
-class Column(NamedTuple):
-    """One column; `unit` is empty for texts and plain counts."""
-
-    kind: Literal["text", "integer", "number"]
-    unit: str
-    meaning: str
-
-
-def text(meaning: str) -> Column:
-    return Column("text", "", meaning)
+def _columns_of(*parts: type) -> dict[str, Column]:
+    """The columns that parts of a row are, in order."""
+    found = {}
+    for part in parts:
+        docs = dict(_docstrings(part))
+        for name, hint in get_type_hints(part, include_extras=True).items():
+            found[name] = _column(hint, docs[name])
+    return found
 
 
-def count(meaning: str, unit: str = "") -> Column:
-    return Column("integer", unit, meaning)
+def _column(hint: object, meaning: str) -> Column:
+    """Of a field's type, such as `Annotated[float, Unit("s")] | None`."""
+    optional = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    known = next(part for part in optional if part is not NoneType)
+    base, *more = get_args(known) if get_origin(known) is Annotated else (known,)
+    unit = next((one.name for one in more if isinstance(one, Unit)), "")
+    joined = next((f", joined by `{one.by}`" for one in more if isinstance(one, Joined)), "")
+    return Column(KINDS.get(base, "text"), unit, meaning + joined)
 
 
-def number(unit: str, meaning: str) -> Column:
-    return Column("number", unit, meaning)
+def _docstrings(part: type) -> Iterator[tuple[str, str]]:
+    """What stands under each field of a type and of its bases."""
+    for base in get_original_bases(part):
+        if isinstance(base, type) and base.__module__ == records.__name__:
+            yield from _docstrings(base)
+    body = CLASSES[part.__name__].body
+    for field, below in pairwise(body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
+                yield name, inspect.cleandoc(text).replace("\n", " ")
 
 
-CELL = {
-    "study": text("Id of the study"),
-    "device": text("Id of the device"),
-    "model": text("Id of the model"),
-    "quant": text("Quantization, as llama.cpp spells it, and how it was made"),
-    "runtime": text("Id of the engine's settings"),
-    "workload": text("Id of the workload"),
-    "group": text("Group of equal boards that the device is one of"),
-    "status": text("`ok`, `failed`, `skipped` or `not run`, of the measurement"),
-    "stage": text("Stage at which it failed"),
-    "reason": text("Why it failed or was not run"),
+CLASSES = {
+    node.name: node
+    for node in ast.parse(inspect.getsource(records)).body
+    if isinstance(node, ast.ClassDef)
 }
-SPEED = {
-    "pp_tps": number("tokens/s", "Prompt processing: median over the repetitions"),
-    "pp_min_tps": number("tokens/s", "The least of them"),
-    "pp_max_tps": number("tokens/s", "The greatest of them"),
-    "tg_tps": number("tokens/s", "Token generation behind the prompt: median"),
-    "tg_min_tps": number("tokens/s", "The least"),
-    "tg_max_tps": number("tokens/s", "The greatest"),
-    "repetitions": count("Repetitions counted, without the warm-up"),
-    "ttft_s": number("s", "Time to first token, loading not in it: median"),
-    "itl_p50_s": number("s", "Inter-token latency: median over all tokens of all repetitions"),
-    "itl_p95_s": number("s", "Its 95th percentile"),
-    "itl_max_s": number("s", "The longest"),
-    "cold_load_s": number("s", "Loading the file from storage, and one token"),
-    "warm_load_s": number("s", "The same at once again, from the page cache"),
-    "peak_rss_bytes": count("Peak resident memory of the measuring process", "bytes"),
-    "major_faults": count("Page faults that went to storage, after loading"),
-    "threads": count("Threads of the engine"),
-    "context_tokens": count("Context that the engine reserved", "tokens"),
-    "tg_at_depths_tps": text(
-        "Token generation behind longer contexts, `TOKENS: TOKENS/S` joined by `; `"
-    ),
-    "sustained_first_last_tps": text(
-        "Token generation, tokens/s, of the first and the last stretch of the sustained phase"
-    ),
-    "hottest_c": number("°C", "Highest temperature seen during the session"),
-    "marks": text(
-        "`throttled`, `memory-bound: overflow`, joined by `; `: not to be compared with others"
-    ),
-    "memory_read_bytes_per_s": number("bytes/s", "Memory bandwidth, plain reads by all threads"),
-    "storage_read_bytes_per_s": number("bytes/s", "Sequential reads of the model's file"),
-    "tg_memory_share": number(
-        "1", "Weights read per token times tg, as a share of the memory bandwidth"
-    ),
-}
-ENERGY = {
-    "energy_tier": text("How the energy was obtained: `metered`, `pmic` or `estimated`"),
-    "energy_reason": text("Why there is none"),
-    "idle_power_w": number("W", "Mean power at rest before the session"),
-    "pp_power_w": number("W", "Mean power during prompt processing"),
-    "tg_power_w": number("W", "Mean power during token generation"),
-    "pp_j_per_token": number("J", "Energy of a prompt token: mean over the repetitions"),
-    "tg_j_per_token": number("J", "Energy of a generated token: mean over the repetitions"),
-    "tg_uncertainty_j_per_token": number("J", "Its uncertainty, one standard deviation"),
-    "tpj_board": number("tokens/J", "tg / power of the whole board"),
-    "tpj_above_idle": number("tokens/J", "tg / (power - idle power), the LLMPi paper's"),
-    "words_per_battery": number("words", "Words that a full battery generates"),
-}
-FILE = {
-    "file_bytes": count("Size of the GGUF file", "bytes"),
-    "parameters": count("Weights of all tensors"),
-    "bits_per_weight": number("bits", "8 x bytes of all tensors / their weights"),
-    "tensors": count("Tensors of the file"),
-    "fallback_tensors": count("Tensors that got another type than they were meant for"),
-    "lineage": text("What the file was made from, types joined by ` > `"),
-}
-STATE = {
-    "{task}_status": text("`ok`, `failed`, `skipped` or `not run`, of the task"),
-    "{task}_reason": text("Why it has no score"),
-}
+CELL = _columns_of(records.Cell)
+SPEED = _columns_of(records.Speed, records.Roofline)
+ENERGY = _columns_of(records.CellEnergy)
+FILE = _columns_of(records.File)
+DEVICE = _columns_of(records.OnDevice)
+TUNED = _columns_of(records.TunedOutput)
 
 
-def _scores() -> Iterator[tuple[str, Column]]:
-    names = {
-        "em": "Exact match",
-        "f1": "F1",
-        "has_ans_em": "Exact match on the questions that have an answer",
-        "has_ans_f1": "F1 on the questions that have an answer",
-        "no_ans_em": "Exact match on the questions without an answer",
-        "no_ans_f1": "F1 on the questions without an answer",
-    }
-    for name, meaning in names.items():
-        yield f"{{task}}_{name}_pct", number("%", meaning)
-        yield f"{{task}}_{name}_low_pct", number("%", "Lower end of its 95 % interval (bootstrap)")
-        yield f"{{task}}_{name}_high_pct", number("%", "Upper end")
-
-
-def _estimates() -> Iterator[tuple[str, Column]]:
-    names = {
-        "perplexity": ("1", "Perplexity of the text"),
-        "perplexity_ratio": ("1", "Perplexity, times the F16's"),
-        "kld_mean_nats": ("nats", "KL divergence from the F16: mean over positions"),
-        "kld_median_nats": ("nats", "Its median"),
-        "kld_p99_nats": ("nats", "Its 99th percentile"),
-        "top1_agreement_pct": ("%", "Positions with the F16's most likely token"),
-    }
-    for name, (unit, meaning) in names.items():
-        yield f"{{task}}_{name}", number(unit, meaning)
-        yield f"{{task}}_{name}_se", number(unit, "Its standard error")
-
-
-TASKS = {
-    "squad": {
-        **STATE,
-        "{task}_items": count("Questions scored"),
-        "{task}_best_em_pct": number("%", "Exact match at the best threshold of abstention"),
-        "{task}_best_f1_pct": number("%", "F1 at the best threshold of abstention"),
-        "{task}_best_f1_threshold": number("nats", "That threshold: log-likelihood of abstaining"),
-        **dict(_scores()),
-    },
-    "divergence": {**STATE, **dict(_estimates())},
-    "ab": {
-        **STATE,
-        "{task}_passed_pct": number("%", "Own prompts whose answer meets what is expected of it"),
-    },
-    "lm_eval": {
-        **STATE,
-        "{task}_metrics": text("The harness's metrics, `TASK/METRIC,FILTER VALUE` joined by `; `"),
-    },
-}
-"""By kind of a quality task; `{task}` stands for its id."""
-DEVICE = {
-    "parity_top1_pct": number("%", "Positions where device and workstation predict the same token"),
-    "parity_kl_nats": number("nats", "KL divergence of the device from the workstation, mean"),
-    "parity_reason": text("Why the workstation's scores are not transferred to the device"),
-    "gates_failed": text("Gates that the variant fails, joined by `; `"),
-}
-COMPARED = {
-    "{task}_f1_difference_pct": number(
-        "points", "F1, minus that of the model's widest quantization on the same questions"
-    ),
-    "{task}_f1_difference_low_pct": number("points", "Lower end of its 95 % interval"),
-    "{task}_f1_difference_high_pct": number("points", "Upper end"),
-    "{task}_f1_p_adjusted": number("1", "p of no difference, adjusted by Holm's method"),
-    "{task}_f1_minimum_detectable_pct": number(
-        "points", "Difference that so many questions show four times in five"
-    ),
-    "{task}_f1_verdict": text("`better`, `worse` or `not distinguishable`"),
-}
-"""Of every `squad` task."""
-TUNED = {
-    "output_agreement_pct": number(
-        "%", "Tokens of a fixed text that settings found by tuning predict as before, else empty"
-    ),
-}
-
-
-def columns(quality: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
-    """The columns of a study's summary, in their order.
-
-    Args:
-        quality: the study's quality tasks as its config has them, by id.
-    """
-    scored = {
-        name.format(task=task): column
-        for task, asked in quality.items()
-        for name, column in TASKS[asked["task"]].items()
-    }
-    compared = {
-        name.format(task=task): column
-        for task, asked in quality.items()
-        if asked["task"] == "squad"
-        for name, column in COMPARED.items()
-    }
+def columns(study: Study) -> dict[str, Column]:
+    """The columns of a study's summary, in their order."""
+    kinds = kinds_of(study)
+    scored = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.columns.items()}
+    compared = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.compared.items()}
     return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **DEVICE, **compared, **TUNED}
 
 
+def kinds_of(study: Study) -> dict[str, TaskKind]:
+    """The kind of each quality task."""
+    known = task_kinds()
+    return {task: known[asked.task] for task, asked in study.quality.items()}
+
+
 INTRODUCTION = """\
-<!-- Written by `make docs` from src/llmpi/summary/columns.py; edit that. -->
+<!-- Written by `make docs` from src/llmpi/summary/records.py and columns.py; edit those. -->
 
 # The files of a report
 
@@ -214,7 +100,7 @@ INTRODUCTION = """\
 | `summary.csv` | spreadsheets: a row for each cell, the columns below |
 | `summary.parquet` | programs: the same rows, typed, with units |
 | `speed.jsonl` | tools that read llama-bench: the speeds as `llama-bench -o jsonl` writes them |
-| `summary.json` | all of it: rows, comparisons, predictions, the paper's points, provenance |
+| `summary.json` | all of it: rows with their lists, sections, predictions, the paper's points |
 | `recommendation.json` | the decision and the money |
 
 In the Parquet file each column's metadata has its `unit` and `description`; the file's own has the
@@ -251,9 +137,19 @@ SECTIONS = (
     ("Speed and memory", SPEED),
     ("Energy", ENERGY),
     ("The file", FILE),
-    *((f"Each `{kind}` task", found) for kind, found in TASKS.items()),
+    *(
+        (f"Each `{name}` task", {f"TASK_{key}": c for key, c in kind.columns.items()})
+        for name, kind in task_kinds().items()
+    ),
     ("Parity and gates", DEVICE),
-    ("Each `squad` task, against the model's widest quantization", COMPARED),
+    *(
+        (
+            f"Each `{name}` task, against the model's widest quantization",
+            {f"TASK_{key}": c for key, c in kind.compared.items()},
+        )
+        for name, kind in task_kinds().items()
+        if kind.compared
+    ),
     ("Tuned settings", TUNED),
 )
 
@@ -263,7 +159,7 @@ def reference() -> str:
     parts = [INTRODUCTION]
     for title, found in SECTIONS:
         rows = [
-            f"| `{name.format(task='TASK')}` | {kind} | {unit} | {meaning} |"
+            f"| `{name}` | {kind} | {unit} | {meaning} |"
             for name, (kind, unit, meaning) in found.items()
         ]
         parts.append("\n".join([f"### {title}\n", HEAD, *rows, ""]))

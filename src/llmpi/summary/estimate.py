@@ -1,10 +1,14 @@
 """A number with the interval it may lie in."""
 
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Z95 = NormalDist().inv_cdf(0.975)
 """Standard errors to either end of a 95 % interval."""
+
+
+EstimateKind = Literal["", "metered", "pmic", "estimated"]
+"""Of energy, its tier."""
 
 
 class Estimate(NamedTuple):
@@ -19,4 +23,4 @@ class Estimate(NamedTuple):
     value: float
     low: float | None
     high: float | None
-    kind: str = ""
+    kind: EstimateKind = ""

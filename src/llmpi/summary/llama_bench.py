@@ -5,14 +5,22 @@ import statistics
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from llmpi import layout
-from llmpi.records import Record, is_ok, read_json, whole_file
-from llmpi.study.runs import Session, sessions
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.records import whole_file
+from llmpi.results import NotRun
+from llmpi.study.runs import Session as SessionId
+from llmpi.study.runs import sessions
 from llmpi.study.study import Study
+from llmpi.summary.measured import Single, single
+from llmpi.summary.read import Records
 
-SAME = {
+Line = dict[str, object]
+"""A test by llama-bench's fields; it is written, and never read here."""
+
+SAME: Line = {
     "build_number": 0,
     "gpu_info": "",
     "backends": "CPU",
@@ -89,51 +97,47 @@ FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 """enum llama_flash_attn_type (llama.h)."""
 
 
-def write_llama_bench(path: Path, study: Study) -> None:
+def write_llama_bench(path: Path, study: Study, records: Records) -> None:
     """Write the speeds of all sessions that were measured, one JSON object a line, atomically."""
     with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for session, workloads in sessions(study).items():
-            for line in _of_session(study, session, workloads):
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            manifest = records.files[session.variant]
+            if manifest["status"] == "ok":
+                for name in (w for w in workloads if w in study.single_workloads):
+                    cell = single(records.sessions[session], name)
+                    for line in _lines(study, session, name, cell, manifest):
+                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _of_session(study: Study, session: Session, workloads: list[str]) -> Iterator[Record]:
-    """The tests of a session; none where it failed.
+def _lines(
+    study: Study,
+    session: SessionId,
+    workload: str,
+    measured: Single | Failed | NotRun,
+    manifest: Gguf,
+) -> Iterator[Line]:
+    """The tests of a cell; none where it failed.
 
-    A workload is three kinds of tests: its prompt (`n_prompt`), its generation behind that prompt
-    (`n_gen` at an `n_depth` of the prompt's tokens), and the generation at each of its depths.
-    Warm-up repetitions are left out, as llama-bench's are.
+    They are of three kinds: its prompt (`n_prompt`), its generation behind that prompt (`n_gen` at
+    an `n_depth` of the prompt's tokens), and the generation at each of its depths. Warm-up
+    repetitions are left out, as llama-bench's are.
     """
-    bench = _read(layout.BENCH, study=study.study, **session._asdict())
-    manifest = _read(layout.GGUF_MANIFEST, model=session.model, quant=session.quant)
-    if bench is None or manifest is None or not is_ok(bench):
+    if not isinstance(measured, Single):
         return
-    same = _conditions(session, bench, manifest)
-    for name in (w for w in workloads if w in study.single_workloads):
-        cell = bench["workloads"][name]
-        if not is_ok(cell):
-            continue
-        prompt = cell["workload"]["prompt_tokens"]
-        where = {"llmpi": {"study": study.study, **session._asdict(), "workload": name}}
-        repetitions = cell["repetitions"]
-        yield _test(same, [r["pp_s"] for r in repetitions], where, n_prompt=prompt)
-        for depth, timed in [(prompt, repetitions), *_depths(cell)]:
-            seconds = [sum(r["itl_s"]) for r in timed]
-            yield _test(same, seconds, where, n_gen=len(timed[0]["itl_s"]), n_depth=depth)
+    same = _conditions(session, measured, manifest)
+    where = {"llmpi": {"study": study.study, **session._asdict(), "workload": workload}}
+    prompt, repetitions = measured.cell["workload"]["prompt_tokens"], measured.cell["repetitions"]
+    yield {**_test(same, [r["pp_s"] for r in repetitions], n_prompt=prompt), **where}
+    depths = [(depth["depth_tokens"], depth["repetitions"]) for depth in measured.cell["depths"]]
+    for depth, timed in [(prompt, repetitions), *depths]:
+        seconds, count = [sum(r["itl_s"]) for r in timed], len(timed[0]["itl_s"])
+        yield {**_test(same, seconds, n_gen=count, n_depth=depth), **where}
 
 
-def _read(pattern: str, **wildcards: str) -> Record | None:
-    path = Path(layout.at(pattern, **wildcards))
-    return read_json(path) if path.is_file() else None
-
-
-def _depths(cell: Record) -> list[tuple[int, list[Record]]]:
-    return [(depth["depth_tokens"], depth["repetitions"]) for depth in cell["depths"]]
-
-
-def _conditions(session: Session, bench: Record, manifest: Record) -> dict[str, Any]:
-    settings, environment = bench["settings"], bench["environment"]
-    started = datetime.fromisoformat(bench["started"])
+def _conditions(session: SessionId, measured: Single, manifest: Gguf) -> Line:
+    how = measured.how
+    settings, environment = how["settings"], how["environment"]
+    started = datetime.fromisoformat(measured.session["started"])
     mapped = {"mmap": settings["mmap"], "mlock": settings["mlock"]}
     return {
         **SAME,
@@ -157,14 +161,8 @@ def _conditions(session: Session, bench: Record, manifest: Record) -> dict[str, 
 
 
 def _test(
-    same: Record,
-    seconds: Sequence[float],
-    where: Record,
-    *,
-    n_prompt: int = 0,
-    n_gen: int = 0,
-    n_depth: int = 0,
-) -> Record:
+    same: Line, seconds: Sequence[float], *, n_prompt: int = 0, n_gen: int = 0, n_depth: int = 0
+) -> Line:
     """One line. Means and sample standard deviations, as llama-bench has them; 0 of one sample."""
     nanoseconds = [round(s * 1e9) for s in seconds]
     speeds = [(n_prompt + n_gen) / s for s in seconds]
@@ -181,4 +179,4 @@ def _test(
         "samples_ns": nanoseconds,
         "samples_ts": speeds,
     }
-    return {**{name: found[name] for name in FIELDS}, **where}
+    return {name: found[name] for name in FIELDS}

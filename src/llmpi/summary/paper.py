@@ -16,15 +16,14 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import PurePath
-from typing import Any
 
-from llmpi.records import Record
+from llmpi.engine.records import Failed
+from llmpi.remote.records import Provisioned
+from llmpi.results import NotRun
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource
-from llmpi.study.quality import SquadTask
 from llmpi.study.study import Study
 from llmpi.summary.paper_method import differences
-
-Row = dict[str, Any]
+from llmpi.summary.records import PaperPair, PaperPoint, PaperScores, Row
 
 MODELS = {
     "llama-3.2-1b-instruct": "Llama-3.2-1B",
@@ -59,53 +58,35 @@ BROKEN_PCT = 2.0
 """Its Q2_K files: at most so many of their answers hold the right words."""
 
 
-def points() -> list[Record]:
-    """The paper's points.
-
-    Returns:
-        `model` and `quant` as the paper names them, `tg_tps`, `tpj_above_idle` (tokens/J above
-        3.31 W), `words_per_battery` (5 Wh, 1.5 tokens per word, the whole board's power),
-        `power_w`, `nubia` (0 to 1), `gold_in_answer_pct`; `overflow` and `broken`, see
-        `OVERFLOWING` and `BROKEN_PCT`.
-    """
+def points() -> list[PaperPoint]:
+    """The paper's points."""
     with files("llmpi.summary").joinpath("paper.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {
-            "model": row["model"],
-            "quant": row["quant"],
-            "tg_tps": float(row["tps"]),
-            "tpj_above_idle": float(row["tpj_idle_subtracted"]),
-            "words_per_battery": float(row["words_per_battery"]),
-            "power_w": float(row["total_power_w"]),
-            "nubia": float(row["nubia"]),
-            "gold_in_answer_pct": float(row["gold_in_answer_pct"]),
-            "overflow": (row["model"], row["quant"]) in OVERFLOWING,
-            "broken": float(row["gold_in_answer_pct"]) <= BROKEN_PCT,
-        }
-        for row in rows
-    ]
+        return [_point(row) for row in csv.DictReader(file)]
+
+
+def _point(row: Mapping[str, str]) -> PaperPoint:
+    gold_pct = float(row["gold_in_answer_pct"])
+    return {
+        "model": row["model"],
+        "quant": row["quant"],
+        "tg_tps": float(row["tps"]),
+        "tpj_above_idle": float(row["tpj_idle_subtracted"]),
+        "words_per_battery": float(row["words_per_battery"]),
+        "power_w": float(row["total_power_w"]),
+        "nubia": float(row["nubia"]),
+        "gold_in_answer_pct": gold_pct,
+        "overflow": (row["model"], row["quant"]) in OVERFLOWING,
+        "broken": gold_pct <= BROKEN_PCT,
+    }
 
 
 def beside_the_paper(
-    study: Study, rows: Sequence[Row], machines: Mapping[str, Record]
-) -> list[Record]:
-    """Every point of the paper with each cell that corresponds to it.
+    study: Study, rows: Sequence[Row], machines: Mapping[str, Provisioned | Failed | NotRun]
+) -> list[PaperPair]:
+    """Every point of the paper with each cell that corresponds to it, in the paper's order.
 
     Args:
-        rows: of `llmpi.summary.study.summarize`.
         machines: what is known of each device, by its id.
-
-    Returns:
-        A record for each pair, and one for each point without a cell, in the paper's order:
-        `model`, `quant`, the paper's names; `paper`, see `points`; `device`; `ours`, None or the
-        cell's `model`, `quant`, `runtime`, `workload`, `tg_tps`, `tpj_above_idle`,
-        `words_per_battery`, `power_w`, `energy_tier`, `marks` and `scores` (by squad task `f1_pct`,
-        `has_ans_f1_pct`); `reason`, why there is no cell or it has no numbers, else None;
-        `ratios`, ours / the paper's: `tg_tps`, `tpj_above_idle`, `words_per_battery`, `power_w`,
-        None where one is missing; `kept`, what is left of the own F16's score, since the scores
-        themselves are of different kinds: `paper` (`nubia`, `gold_in_answer_pct`) and `ours` (by
-        task); `differs`, what is not the same in the method, each `key`, `paper`, `ours`.
     """
     cells: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -115,18 +96,29 @@ def beside_the_paper(
                 cells.setdefault((name, kind), []).append(row)
     why = _why_nothing(study, machines)
     papers = points()
-    found = []
-    widest = {p["model"]: p for p in papers if p["quant"] == "FP16"}
+    widest = {point["model"]: point for point in papers if point["quant"] == "FP16"}
     own_widest = {row["model"]: row for row in reversed(rows) if row["quant"] == "F16"}
+    found: list[PaperPair] = []
     for point in papers:
-        key = (point["model"], point["quant"])
-        empty = {"model": key[0], "quant": key[1], "paper": point, "reason": None}
-        for row in cells.get(key, []):
-            pair = (widest.get(key[0]), row, own_widest.get(row["model"]))
-            found.append(empty | _beside(study, point, *pair, machines[row["device"]]))
-        if key not in cells:
-            nothing = {"device": None, "ours": None, "reason": why.get(key[0], why[None])}
-            found.append(empty | nothing | {"ratios": {}, "kept": {}, "differs": []})
+        model, quant = point["model"], point["quant"]
+        here = cells.get((model, quant), [])
+        for row in here:
+            f16s = (widest.get(model), own_widest.get(row["model"]))
+            found.append(_beside(study, point, row, f16s, machines[row["device"]]))
+        if not here:
+            found.append(
+                {
+                    "model": model,
+                    "quant": quant,
+                    "paper": point,
+                    "device": None,
+                    "ours": None,
+                    "reason": why.get(model, why[None]),
+                    "ratios": None,
+                    "kept": None,
+                    "differs": [],
+                }
+            )
     return found
 
 
@@ -145,11 +137,13 @@ def papers_model(model: Model) -> str | None:
     return MODELS.get(re.sub(ENDING, "", name.lower()))
 
 
-def _is_pi5(machine: Record) -> bool:
-    return BOARD in (machine.get("machine", {}).get("board") or "")
+def _is_pi5(machine: Provisioned | Failed | NotRun) -> bool:
+    return machine["status"] == "ok" and BOARD in (machine["machine"]["board"] or "")
 
 
-def _why_nothing(study: Study, machines: Mapping[str, Record]) -> dict[str | None, str]:
+def _why_nothing(
+    study: Study, machines: Mapping[str, Provisioned | Failed | NotRun]
+) -> dict[str | None, str]:
     """Why a point has no cell: by the paper's model, and for models that the study has not."""
     why: dict[str | None, str] = {None: "the study does not have this model"}
     pi5 = any(map(_is_pi5, machines.values()))
@@ -163,50 +157,82 @@ def _why_nothing(study: Study, machines: Mapping[str, Record]) -> dict[str | Non
 
 def _beside(
     study: Study,
-    point: Record,
-    widest: Record | None,
+    point: PaperPoint,
     row: Row,
-    own_widest: Row | None,
-    machine: Record,
-) -> Record:
-    tasks = [name for name, asked in study.quality.items() if isinstance(asked, SquadTask)]
-    ours = {
-        **{key: row[key] for key in ("model", "quant", "runtime", "workload", "tg_tps")},
-        **{key: row[key] for key in ("tpj_above_idle", "words_per_battery", "energy_tier")},
-        "power_w": row["tg_power_w"],
-        "marks": row["marks"],
-        "scores": {task: _scores(row, task) for task in tasks},
-    }
-    ratios = {
-        name: _ratio(ours[name], point[name])
-        for name in ("tg_tps", "tpj_above_idle", "words_per_battery", "power_w")
-    }
-    if (study.battery.wh, study.battery.tokens_per_word) != (BATTERY_WH, TOKENS_PER_WORD):
-        ratios["words_per_battery"] = None
+    f16s: tuple[PaperPoint | None, Row | None],
+    machine: Provisioned | Failed | NotRun,
+) -> PaperPair:
+    """
+    Args:
+        f16s: of the same model, the paper's and our own.
+    """
+    widest, own_widest = f16s
+    battery = (study.battery.wh, study.battery.tokens_per_word)
+    words = row["words_per_battery"] if battery == (BATTERY_WH, TOKENS_PER_WORD) else None
+    scores = {task: _scores(row, task) for task in _scored(row)}
     return {
+        "model": point["model"],
+        "quant": point["quant"],
+        "paper": point,
         "device": row["device"],
-        "ours": ours,
+        "ours": {
+            "model": row["model"],
+            "quant": row["quant"],
+            "runtime": row["runtime"],
+            "workload": row["workload"],
+            "tg_tps": row["tg_tps"],
+            "tpj_above_idle": row["tpj_above_idle"],
+            "words_per_battery": row["words_per_battery"],
+            "energy_tier": row["energy_tier"],
+            "power_w": row["tg_power_w"],
+            "marks": row["marks"],
+            "scores": scores,
+        },
         "reason": row["reason"],
-        "ratios": ratios,
+        "ratios": {
+            "tg_tps": _ratio(row["tg_tps"], point["tg_tps"]),
+            "tpj_above_idle": _ratio(row["tpj_above_idle"], point["tpj_above_idle"]),
+            "words_per_battery": _ratio(words, point["words_per_battery"]),
+            "power_w": _ratio(row["tg_power_w"], point["power_w"]),
+        },
         "kept": {
             "paper": {
-                name: _ratio(point[name], widest[name] if widest else None)
-                for name in ("nubia", "gold_in_answer_pct")
+                "nubia": _ratio(point["nubia"], widest and widest["nubia"]),
+                "gold_in_answer_pct": _ratio(
+                    point["gold_in_answer_pct"], widest and widest["gold_in_answer_pct"]
+                ),
             },
             "ours": {
-                task: {
-                    name: _ratio(score, _scores(own_widest, task)[name] if own_widest else None)
-                    for name, score in scores.items()
-                }
-                for task, scores in ours["scores"].items()
+                task: _kept(own, own_widest and _scores(own_widest, task))
+                for task, own in scores.items()
             },
         },
         "differs": differences(study, point, row, machine),
     }
 
 
-def _scores(row: Row, task: str) -> Record:
-    return {f"{name}_pct": row[f"{task}_{name}_pct"] for name in ("f1", "has_ans_f1")}
+def _scored(row: Row) -> list[str]:
+    """The tasks whose score can stand beside the paper's."""
+    return [task for task, scored in row["quality"].items() if "has_ans_f1_pct" in scored]
+
+
+def _scores(row: Row, task: str) -> PaperScores:
+    scored = row["quality"][task]
+    return {
+        "f1_pct": _number(scored["f1_pct"]),
+        "has_ans_f1_pct": _number(scored["has_ans_f1_pct"]),
+    }
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _kept(own: PaperScores, widest: PaperScores | None) -> PaperScores:
+    return {
+        "f1_pct": _ratio(own["f1_pct"], widest and widest["f1_pct"]),
+        "has_ans_f1_pct": _ratio(own["has_ans_f1_pct"], widest and widest["has_ans_f1_pct"]),
+    }
 
 
 def _ratio(a: float | None, b: float | None) -> float | None:

@@ -1,15 +1,14 @@
 """What is not the same in the paper's method and in the one of a cell that corresponds to it.
 
-What is said of the paper is from arXiv 2504.02118 and from the data that its authors published.
+Facts only; what is known of the paper is from arXiv 2504.02118 and from the data that its authors
+published.
 """
 
-from typing import Any
-
-from llmpi.records import Record, is_ok
-from llmpi.study.quality import SquadTask
+from llmpi.engine.records import Failed
+from llmpi.remote.records import Provisioned
+from llmpi.results import NotRun
 from llmpi.study.study import Study
-
-Row = dict[str, Any]
+from llmpi.summary.records import Differs, EnergyDiffers, PaperPoint, Row
 
 BOARD_BYTES = range(7_500_000_000, 9_000_000_000)
 """MemTotal of its 8 GB board."""
@@ -17,99 +16,59 @@ IDLE_POWER_W = 3.31
 """What it subtracts from the power; fits all 27 points."""
 
 
-def differences(study: Study, point: Record, row: Row, machine: Record) -> list[Record]:
-    """What to know before the numbers of a point and of a cell are compared.
-
-    Args:
-        point: of `llmpi.summary.paper.points`.
-        row: the cell, of `llmpi.summary.study.summarize`.
-        machine: what is known of its device.
-
-    Returns:
-        `key` (`engine`, `protocol`, `sampling`, `energy`, `quality`, and where they apply `memory`,
-        `overflow`, `broken`, `source`, `parity`), `paper` and `ours`, a phrase of each.
-    """
-    found = {
-        "engine": (_their_engine(point), _our_engine(study, row, machine)),
-        "protocol": (
-            "mean of 10 runs, 5 s apart, without warm-up or spread; one short prompt whose length "
-            "is not told, 50 new tokens, context 4096",
-            _our_protocol(study, row),
-        ),
-        "sampling": (
-            "llama.cpp's default, which draws at random",
-            study.workloads[row["workload"]].sampling,
-        ),
-        "energy": (
-            f"tokens per joule above a fixed idle power of {IDLE_POWER_W} W, words per battery of "
-            "the whole board's power",
-            _our_energy(row),
-        ),
-        "quality": (
-            "NUBIA on 100 SQuAD v2 questions that all have an answer; no chat template, first line "
-            "of the answer, empty answers left out; not scored on the Pi",
-            _our_quality(study, row),
-        ),
-    }
-    memory = is_ok(machine) and machine["machine"]["memory_bytes"]
+def differences(
+    study: Study, point: PaperPoint, row: Row, machine: Provisioned | Failed | NotRun
+) -> list[Differs]:
+    """What to know before the numbers of a point and of a cell are compared."""
+    workload = study.workloads[row["workload"]]
+    known = machine if machine["status"] == "ok" else None
+    found: list[Differs] = [
+        {
+            "key": "engine",
+            "paper": "bitnet.cpp" if point["quant"] == "TERNARY" else "llama.cpp",
+            "commit": known and known["engine"]["llama_cpp_commit"],
+            "threads": row["threads"],
+            "repacked": study.runtimes[row["runtime"]].repack,
+        },
+        {
+            "key": "protocol",
+            "repetitions": row["repetitions"] or workload.repetitions,
+            "prompt_tokens": workload.prompt_tokens,
+            "output_tokens": workload.output_tokens,
+            "context_tokens": row["context_tokens"],
+        },
+        {"key": "sampling", "sampling": workload.sampling},
+        _energy(row),
+        {"key": "quality", "questions": _questions(row)},
+    ]
+    memory = known and known["machine"]["memory_bytes"]
     if memory and memory not in BOARD_BYTES:
-        found["memory"] = ("the 8 GB board", f"{memory / 1e9:.1f} GB")
+        found.append({"key": "memory", "memory_bytes": memory})
     if point["overflow"]:
-        found["overflow"] = (
-            "does not fit in 8 GB: each token reads weights from the NVMe again",
-            row["marks"] or ("fits" if row["tg_tps"] else "not measured"),
-        )
+        measured = row["tg_tps"] is not None
+        found.append({"key": "overflow", "measured": measured, "marks": row["marks"]})
     if point["broken"]:
-        found["broken"] = (
-            f"the file was broken: {point['gold_in_answer_pct']:g} % of its answers hold the right "
-            "words",
-            "see its scores",
-        )
-    if row["lineage"] and not row["lineage"].startswith(("F16", "BF16", "F32", "TERNARY")):
-        found["source"] = ("quantized from the released weights", f"made as {row['lineage']}")
+        found.append({"key": "broken", "gold_in_answer_pct": point["gold_in_answer_pct"]})
+    if row["lineage"] and not row["lineage"][0].startswith(("F16", "BF16", "F32", "TERNARY")):
+        found.append({"key": "source", "lineage": row["lineage"]})
     if row["parity_reason"]:
-        found["parity"] = ("not checked", row["parity_reason"])
-    return [{"key": key, "paper": paper, "ours": ours} for key, (paper, ours) in found.items()]
+        misses = row["parity_misses"]
+        found.append({"key": "parity", "reason": row["parity_reason"], "misses": misses})
+    return found
 
 
-def _their_engine(point: Record) -> str:
-    if point["quant"] == "TERNARY":
-        return "bitnet.cpp on 2 threads"
-    return "llama.cpp of early 2025 on 4 threads, weights left in the mapped file"
+def _energy(row: Row) -> EnergyDiffers:
+    measured = row["tg_power_w"] is not None
+    return {
+        "key": "energy",
+        "paper_idle_power_w": IDLE_POWER_W,
+        "tier": row["energy_tier"] if measured else None,
+        "idle_power_w": row["idle_power_w"],
+        "reason": row["energy_reason"],
+    }
 
 
-def _our_engine(study: Study, row: Row, machine: Record) -> str:
-    commit = machine["engine"]["llama_cpp_commit"] if is_ok(machine) else "of an unknown commit"
-    threads = f" on {row['threads']} threads" if row["threads"] else ""
-    repacked = study.runtimes[row["runtime"]].repack
-    kept = "weights repacked where it can" if repacked else "weights left in the mapped file"
-    return f"llama.cpp {commit}{threads}, {kept}"
-
-
-def _our_protocol(study: Study, row: Row) -> str:
-    w = study.workloads[row["workload"]]
-    runs = row["repetitions"] or w.repetitions
-    context = row["context_tokens"] or "not known"
-    return (
-        f"median of {runs} after a warm-up, with least and greatest; {w.prompt_tokens} prompt "
-        f"tokens, {w.output_tokens} new tokens, context {context}"
-    )
-
-
-def _our_energy(row: Row) -> str:
-    if row["tg_power_w"] is None:
-        return row["energy_reason"] or "not measured"
-    if row["idle_power_w"] is None:
-        return f"{row['energy_tier']}; the power at rest was not measured"
-    return f"{row['energy_tier']}, above {row['idle_power_w']:.2f} W measured at rest"
-
-
-def _our_quality(study: Study, row: Row) -> str:
-    tasks = [name for name, asked in study.quality.items() if isinstance(asked, SquadTask)]
-    scored = [f"{row[f'{task}_items']} questions" for task in tasks if row[f"{task}_items"]]
-    if not scored:
-        return "not scored"
-    return (
-        f"F1 of SQuAD v2 ({', '.join(scored)}, with and without an answer); the model's chat "
-        "template, the whole answer, on the workstation"
-    )
+def _questions(row: Row) -> list[int]:
+    """Of each task whose score can stand beside the paper's."""
+    squads = [scored for scored in row["quality"].values() if "has_ans_f1_pct" in scored]
+    return [items for squad in squads if isinstance(items := squad["items"], int) and items]

@@ -6,30 +6,30 @@ from pathlib import Path
 import pyarrow
 from pyarrow import parquet
 
-from llmpi.records import Record, whole_file
+from llmpi.records import whole_file
+from llmpi.study.study import Study
 from llmpi.summary.columns import columns
+from llmpi.summary.flat import flat_rows
+from llmpi.summary.records import Summary
 
 TYPES = {"text": pyarrow.string(), "integer": pyarrow.int64(), "number": pyarrow.float64()}
 
 
-def write_parquet(path: Path, summary: Record) -> None:
+def write_parquet(path: Path, study: Study, summary: Summary) -> None:
     """Write the rows atomically.
 
-    Args:
-        summary: of `llmpi.summary.study.summarize`. Its provenance goes to the file's metadata,
-            under the key `llmpi`, as JSON.
+    The summary's provenance goes to the file's metadata, under the key `llmpi`, as JSON.
     """
-    provenance = summary["provenance"]
     fields = [
         pyarrow.field(
             name,
             TYPES[column.kind],
             metadata={"unit": column.unit, "description": column.meaning},
         )
-        for name, column in columns(provenance["config"]["quality"]).items()
+        for name, column in columns(study).items()
     ]
-    told = {"study": summary["study"], **provenance}
+    told = {"study": summary["study"], **summary["provenance"]}
     schema = pyarrow.schema(fields, metadata={"llmpi": json.dumps(told, ensure_ascii=False)})
-    table = pyarrow.Table.from_pylist(summary["rows"], schema)
+    table = pyarrow.Table.from_pylist(flat_rows(study, summary["rows"]), schema)
     with whole_file(path) as partial:
         parquet.write_table(table, partial, compression="zstd")

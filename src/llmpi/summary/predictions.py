@@ -6,156 +6,173 @@ none they are the device's own profile, the bandwidths and the free memory that 
 before the cell's session; or, of a session that died, those of the device's first that did not.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
+from llmpi.engine.records import SessionRecord
 from llmpi.plan.architectures import Model
 from llmpi.plan.model_facts import model_or_reason
 from llmpi.plan.predict import Prediction, predict
-from llmpi.plan.presets import PRESETS, Board, measured
-from llmpi.records import Record
-from llmpi.study.runs import Session
+from llmpi.plan.presets import PRESETS, Board, Range, measured
+from llmpi.plan.profile import profile_of
+from llmpi.results import NotRun
+from llmpi.study.runs import Run, Session
 from llmpi.study.study import Study
 from llmpi.summary.estimate import Z95
+from llmpi.summary.records import (
+    Measured,
+    Predicted,
+    PredictedCell,
+    PredictionVerdict,
+    Quantities,
+    Row,
+    Spread,
+)
+from llmpi.summary.row import place
 
-Row = dict[str, Any]
+Boards = Mapping[Session, Board | None]
+"""What each session's record shows its device to be, in the order of the sweep."""
 
 
-def profile(study: Study, session: Session, bench: Record) -> Board | None:
-    """The board that a session's record shows its device to be; None if it holds no bandwidths."""
+def boards(study: Study, sessions: Mapping[Session, SessionRecord | NotRun]) -> Boards:
+    return {session: _measured_board(study, session, sessions[session]) for session in sessions}
+
+
+def _measured_board(study: Study, session: Session, found: SessionRecord | NotRun) -> Board | None:
+    if found["status"] == "not run" or (profile := profile_of(found)) is None:
+        return None
     preset = study.devices[session.device].preset
-    return measured(bench, PRESETS[preset] if preset else None, session.device)
+    return measured(profile, PRESETS[preset] if preset else None, session.device)
 
 
-def predictions(
-    study: Study, rows: Sequence[Row], profiles: Mapping[Session, Board | None]
-) -> list[Record]:
-    """The prediction of every cell; no network, and nothing here fails a report.
-
-    Args:
-        rows: of `llmpi.summary.study.summarize`.
-        profiles: of each session (`profile`), in the order of the sweep.
-
-    Returns:
-        A record per row, in the rows' order: `device`, `model`, `quant`, `runtime`, `workload`;
-        `basis`, `preset` or `profile`, and `board`, whose constants they are; `predicted` and
-        `measured`, each by quantity (`QUANTITIES`) `low`, `value`, `high` or None, and the `fit`:
-        predicted `fits`, `tight`, `overflow` or `dies` (see `predict.Prediction`), measured `fits`,
-        `overflow`, `failed` or None; `error_pct` by quantity, predicted / measured - 1, per cent;
-        `verdict` and `reason`.
-
-        The verdict is about tg: `in range`, `above` (measured is faster than the range), `below`,
-        `failed as predicted` (it died, and `dies` was said), `not measured`, `not predicted`. The
-        last has its `reason`, else None, and then `predicted` is None.
-    """
+def predictions(study: Study, rows: Mapping[Run, Row], found: Boards) -> list[PredictedCell]:
+    """The prediction of every cell, in the rows' order; no network, and nothing here fails a
+    report."""
     models = {name: model_or_reason(study, name, ask_hub=False) for name in study.models}
-    return [_joined(study, row, models[row["model"]], profiles) for row in rows]
+    return [_predicted(study, run, row, models[run.model], found) for run, row in rows.items()]
 
 
-QUANTITIES = {
-    "tg_tps": "token generation, tokens/s; measured: median, least, greatest repetition",
-    "pp_tps": "prompt processing, tokens/s; the same",
-    "tg_j_per_token": "energy of a generated token, J; measured: 95 % interval",
-    "memory_bytes": "predicted: memory in which all of it runs at full speed; measured: peak RSS, "
-    "which also counts mapped pages of weights that the engine has copied (repacked)",
-    "file_bytes": "size of the GGUF file",
-}
-
-
-def _joined(
-    study: Study, row: Row, model: Model | str, profiles: Mapping[Session, Board | None]
-) -> Record:
-    session = Session(*(row[key] for key in Session._fields))
-    where = {**session._asdict(), "workload": row["workload"]}
-    found = _measured(row)
-    basis, board = _board(study, session, profiles)
-    reason = (
-        model
-        if isinstance(model, str)
-        else f"the device {session.device} names no preset and has no profile yet"
-        if board is None
-        else None
-    )
-    record = {**where, "basis": basis, "board": board and board.name, "measured": found}
-    if isinstance(model, str) or board is None:
-        return record | {
-            "predicted": None,
-            "error_pct": dict.fromkeys(QUANTITIES),
-            "verdict": "not predicted",
-            "reason": reason,
-        }
-    workload = study.workloads[row["workload"]]
+def _predicted(
+    study: Study, run: Run, row: Row, model: Model | str, found: Boards
+) -> PredictedCell:
+    basis, board = _board(study, run.session, found)
+    seen = _measured(row)
+    cell: PredictedCell = {
+        **place(run),
+        "basis": basis,
+        "board": board.name if board else None,
+        "measured": seen,
+        "predicted": None,
+        "error_pct": NO_ERRORS,
+        "verdict": "not predicted",
+        "reason": None,
+    }
+    if isinstance(model, str):
+        return {**cell, "reason": model}
+    if board is None:
+        return cell
+    workload = study.workloads[run.workload]
     said = _said(
         predict(
             model,
-            session.quant,
+            run.quant,
             board,
-            study.runtimes[session.runtime],
+            study.runtimes[run.runtime],
             context_tokens=workload.needed_tokens,
             prompt_tokens=workload.prompt_tokens,
         )
     )
-    return record | {
-        "predicted": said,
-        "error_pct": {name: _error_pct(said[name], found[name]) for name in QUANTITIES},
-        "verdict": _verdict(said, found),
-        "reason": None,
-    }
+    errors = _errors_pct(said, seen)
+    return {**cell, "predicted": said, "error_pct": errors, "verdict": _verdict(said, seen)}
 
 
 def _board(
-    study: Study, session: Session, profiles: Mapping[Session, Board | None]
-) -> tuple[str | None, Board | None]:
+    study: Study, session: Session, found: Boards
+) -> tuple[Literal["preset", "profile"] | None, Board | None]:
     if preset := study.devices[session.device].preset:
         return "preset", PRESETS[preset]
-    others = (board for other, board in profiles.items() if other.device == session.device)
-    board = profiles[session] or next(filter(None, others), None)
+    others = (board for other, board in found.items() if other.device == session.device)
+    board = found[session] or next(filter(None, others), None)
     return ("profile", board) if board else (None, None)
 
 
-def _said(found: Prediction) -> Record:
-    exact = {"memory_bytes": found.needed_bytes, "file_bytes": found.file_bytes}
-    ranges = {name: getattr(found, name) for name in ("tg_tps", "pp_tps", "tg_j_per_token")}
+def _said(found: Prediction) -> Predicted:
     return {
         "fit": found.fit,
-        **{name: value and _spread(*value) for name, value in ranges.items()},
-        **{name: _spread(value, value, value) for name, value in exact.items()},
+        "tg_tps": _range(found.tg_tps),
+        "pp_tps": _range(found.pp_tps) if found.pp_tps else None,
+        "tg_j_per_token": _range(found.tg_j_per_token) if found.tg_j_per_token else None,
+        "memory_bytes": _exact(found.needed_bytes),
+        "file_bytes": _exact(found.file_bytes),
     }
 
 
-def _measured(row: Row) -> Record:
+def _measured(row: Row) -> Measured:
     joules, error = row["tg_j_per_token"], row["tg_uncertainty_j_per_token"]
-    found: Record = {"fit": _fit(row), **dict.fromkeys(QUANTITIES)}
-    for name in ("tg", "pp"):
-        if (tps := row[f"{name}_tps"]) is not None:
-            found[f"{name}_tps"] = _spread(row[f"{name}_min_tps"], tps, row[f"{name}_max_tps"])
-    if joules is not None:
-        found["tg_j_per_token"] = _spread(joules - Z95 * error, joules, joules + Z95 * error)
-    for name, key in (("memory_bytes", "peak_rss_bytes"), ("file_bytes", "file_bytes")):
-        if (size := row[key]) is not None:
-            found[name] = _spread(size, size, size)
-    return found
+    return {
+        "fit": _fit(row),
+        "tg_tps": _spread(row["tg_min_tps"], row["tg_tps"], row["tg_max_tps"]),
+        "pp_tps": _spread(row["pp_min_tps"], row["pp_tps"], row["pp_max_tps"]),
+        "tg_j_per_token": (
+            None
+            if joules is None or error is None
+            else _spread(joules - Z95 * error, joules, joules + Z95 * error)
+        ),
+        "memory_bytes": _exact(row["peak_rss_bytes"]),
+        "file_bytes": _exact(row["file_bytes"]),
+    }
 
 
-def _fit(row: Row) -> str | None:
+def _fit(row: Row) -> Literal["fits", "overflow", "failed"] | None:
     if row["status"] != "ok":
         return "failed" if row["status"] == "failed" else None
-    return "overflow" if "overflow" in row["marks"] else "fits"
+    return "overflow" if "memory-bound: overflow" in row["marks"] else "fits"
 
 
-def _spread(low: float, value: float, high: float) -> Record:
+def _range(values: Range) -> Spread:
+    return {"low": values.low, "value": values.likely, "high": values.high}
+
+
+def _spread(low: float | None, value: float | None, high: float | None) -> Spread | None:
+    if low is None or value is None or high is None:
+        return None
     return {"low": low, "value": value, "high": high}
 
 
-def _error_pct(said: Record | None, found: Record | None) -> float | None:
-    return 100 * (said["value"] / found["value"] - 1) if said and found else None
+def _exact(value: float | None) -> Spread | None:
+    return _spread(value, value, value)
 
 
-def _verdict(said: Record, found: Record) -> str:
-    tg = found["tg_tps"]
-    if tg is None:
-        died = said["fit"] == "dies" and found["fit"] == "failed"
+NO_ERRORS: Quantities[float | None] = {
+    "tg_tps": None,
+    "pp_tps": None,
+    "tg_j_per_token": None,
+    "memory_bytes": None,
+    "file_bytes": None,
+}
+
+
+def _errors_pct(said: Predicted, seen: Measured) -> Quantities[float | None]:
+    return {
+        "tg_tps": _error_pct(said["tg_tps"], seen["tg_tps"]),
+        "pp_tps": _error_pct(said["pp_tps"], seen["pp_tps"]),
+        "tg_j_per_token": _error_pct(said["tg_j_per_token"], seen["tg_j_per_token"]),
+        "memory_bytes": _error_pct(said["memory_bytes"], seen["memory_bytes"]),
+        "file_bytes": _error_pct(said["file_bytes"], seen["file_bytes"]),
+    }
+
+
+def _error_pct(said: Spread | None, seen: Spread | None) -> float | None:
+    if not said or not seen or not seen["value"]:
+        return None
+    return 100 * (said["value"] / seen["value"] - 1)
+
+
+def _verdict(said: Predicted, seen: Measured) -> PredictionVerdict:
+    expected, tg = said["tg_tps"], seen["tg_tps"]
+    if tg is None or expected is None:
+        died = said["fit"] == "dies" and seen["fit"] == "failed"
         return "failed as predicted" if died else "not measured"
-    if tg["value"] > said["tg_tps"]["high"]:
+    if tg["value"] > expected["high"]:
         return "above"
-    return "below" if tg["value"] < said["tg_tps"]["low"] else "in range"
+    return "below" if tg["value"] < expected["low"] else "in range"

@@ -1,46 +1,46 @@
 """Prompt lookup beside greedy decoding: what was accepted, what it gained, whether the text is the
 same."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from llmpi.records import Record, is_ok
+from llmpi.engine.records import SessionRecord, SingleCell
+from llmpi.results import NotRun
 from llmpi.study.measuring import PromptLookup
-from llmpi.study.runs import Session
+from llmpi.study.runs import Run
+from llmpi.study.runs import Session as SessionId
 from llmpi.study.study import Study
+from llmpi.summary.measured import Single, single
+from llmpi.summary.records import LookupAgainst, LookupCell, Row
+from llmpi.summary.row import place
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True)
+class Beside:
+    """A measured cell with its row."""
+
+    row: Row
+    cell: SingleCell
 
 
 def prompt_lookup(
-    study: Study, records: Callable[[Session], Record], rows: Sequence[Row]
-) -> list[Record]:
-    """The measured cells of runtimes with prompt lookup, whose workload samples.
-
-    Args:
-        records: the record of a session.
-        rows: see `llmpi.summary.study.row`.
-
-    Returns:
-        For each where it stands, its `settings`, `tg_tps`, `tpj_board`, `accepted_pct` (of the
-        drafted tokens; None if none was), `tokens_per_step` (a decoding gives) and, where a
-        runtime that differs in nothing else was measured too, `against`: its id, with
-        `against_tg_tps`, `against_tpj_board`, `speedup` (of tg) and `same_tokens` of `tokens`: so
-        far both say the same.
-    """
-    ok = {(Session(*(r[k] for k in Session._fields)), r["workload"]): r for r in rows if is_ok(r)}
-    found = []
-    for (session, workload), row in ok.items():
-        asked = study.runtimes[session.runtime].prompt_lookup
-        cell = records(session)["workloads"][workload] if asked else {}
-        if asked is None or "drafted" not in cell["repetitions"][0]:
+    study: Study, sessions: Mapping[SessionId, SessionRecord | NotRun], rows: Mapping[Run, Row]
+) -> list[LookupCell]:
+    """The measured cells of runtimes with prompt lookup, whose workload samples."""
+    measured = {
+        run: Beside(row, found.cell)
+        for run, row in rows.items()
+        if isinstance(found := single(sessions[run.session], run.workload), Single)
+    }
+    cells = []
+    for run, own in measured.items():
+        asked = study.runtimes[run.runtime].prompt_lookup
+        if asked is None or "drafted" not in own.cell["repetitions"][0]:
             continue
-        twin = _twin(study, session.runtime)
-        other = session._replace(runtime=twin) if twin else None
-        beside = ok.get((other, workload)) if other else None
-        output = records(other)["workloads"][workload]["output"] if other and beside else None
-        found.append(_cell(row, asked, cell, beside, output))
-    return found
+        twin = _twin(study, run.runtime)
+        other = measured.get(run._replace(runtime=twin)) if twin else None
+        cells.append(_cell(run, asked, own, other))
+    return cells
 
 
 def _twin(study: Study, runtime: str) -> str | None:
@@ -49,29 +49,41 @@ def _twin(study: Study, runtime: str) -> str | None:
     return next((name for name, other in study.runtimes.items() if other == plain), None)
 
 
-def _cell(
-    row: Row, asked: PromptLookup, cell: Record, beside: Row | None, output: list[int] | None
-) -> Record:
+def _cell(run: Run, asked: PromptLookup, own: Beside, other: Beside | None) -> LookupCell:
+    done = own.cell["repetitions"]
     steps, drafted, accepted = (
-        sum(r[key] for r in cell["repetitions"]) for key in ("steps", "drafted", "accepted")
+        sum(r.get("steps", 0) for r in done),
+        sum(r.get("drafted", 0) for r in done),
+        sum(r.get("accepted", 0) for r in done),
     )
-    found: Record = {
-        **{key: row[key] for key in (*Session._fields, "workload", "tg_tps", "tpj_board")},
-        "settings": asked.model_dump(),
+    return {
+        **place(run),
+        "tg_tps": own.row["tg_tps"],
+        "tpj_board": own.row["tpj_board"],
+        "settings": {"ngram": asked.ngram, "draft_tokens": asked.draft_tokens},
         "accepted_pct": 100 * accepted / drafted if drafted else None,
         "tokens_per_step": (steps + accepted) / steps,
-        "tokens": len(cell["output"]),
-        "against": beside and beside["runtime"],
+        "tokens": len(own.cell["output"]),
+        **_against(own, other),
     }
-    if beside is None or output is None:
-        return found | dict.fromkeys(
-            ("against_tg_tps", "against_tpj_board", "speedup", "same_tokens")
-        )
-    return found | {
-        "against_tg_tps": beside["tg_tps"],
-        "against_tpj_board": beside["tpj_board"],
-        "speedup": row["tg_tps"] / beside["tg_tps"],
-        "same_tokens": _common(cell["output"], output),
+
+
+def _against(own: Beside, other: Beside | None) -> LookupAgainst:
+    if other is None:
+        return {
+            "against": None,
+            "against_tg_tps": None,
+            "against_tpj_board": None,
+            "speedup": None,
+            "same_tokens": None,
+        }
+    faster, plain = own.row["tg_tps"], other.row["tg_tps"]
+    return {
+        "against": other.row["runtime"],
+        "against_tg_tps": plain,
+        "against_tpj_board": other.row["tpj_board"],
+        "speedup": faster / plain if faster and plain else None,
+        "same_tokens": _common(own.cell["output"], other.cell["output"]),
     }
 
 

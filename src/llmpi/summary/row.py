@@ -1,285 +1,168 @@
 """A cell of the summary: what was measured and scored of one workload of a variant on a device."""
 
 import statistics
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
-from llmpi.records import Record, is_ok
+from llmpi.engine.records import Depth, Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.kind import Row as TaskRow
+from llmpi.results import NotRun
 from llmpi.study.devices import group_of
-from llmpi.study.quality import Gate, QualityTask
 from llmpi.study.runs import Run
-from llmpi.study.study import Study
+from llmpi.study.study import Battery, Study
+from llmpi.summary.measured import Single
+from llmpi.summary.records import (
+    CellEnergy,
+    CellKey,
+    DepthSpeed,
+    File,
+    Roofline,
+    Row,
+    Speed,
+    Transfer,
+)
 
-Row = dict[str, Any]
+Part = TypeVar("Part", Speed, Roofline, CellEnergy, File)
 
 
 def row(
     study: Study,
     run: Run,
-    bench: Record,
-    manifest: Record,
-    scores: dict[str, Record],
-    parity: Row,
+    measured: Single | Failed | NotRun,
+    manifest: Gguf | Failed | NotRun,
+    quality: Mapping[str, TaskRow],
+    on_device: Transfer,
+    output_agreement_pct: float | None,
 ) -> Row:
     """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""
-    no_parity = [f"parity: {parity['parity_reason']}"] if parity["parity_reason"] else []
+    if isinstance(measured, Single) and manifest["status"] == "failed":
+        measured = manifest  # its file is not known: what it weighs, what it was made from
+    known = manifest if manifest["status"] == "ok" else None
+    well = measured if isinstance(measured, Single) else None
+    speed = _speed(well) if well else _nothing(Speed)
     return {
         "study": study.study,
-        **run._asdict(),
+        **place(run),
         "group": group_of(study.devices[run.device]),
-        "status": bench["status"],
-        "stage": bench.get("stage"),
-        "reason": bench.get("reason"),
-        **_speed(bench),
-        **_roofline(bench, manifest),
-        **_energy(study, bench),
-        **_file(manifest),
-        **{
-            key: value
-            for task, asked in study.quality.items()
-            for key, value in _quality(asked, task, scores[task]).items()
-        },
-        **parity,
-        "gates_failed": "; ".join([*no_parity, *_failed_gates(study.gates, scores)]),
+        "status": "ok" if isinstance(measured, Single) else measured["status"],
+        "stage": None if isinstance(measured, Single) else measured["stage"],
+        "reason": None if isinstance(measured, Single) else measured["reason"],
+        **speed,
+        **(_roofline(well, known, speed) if well else _nothing(Roofline)),
+        **(_energy(well, speed, study.battery) if well else _nothing(CellEnergy)),
+        **(_file(known) if known else _nothing(File)),
+        "quality": dict(quality),
+        **on_device,
+        "output_agreement_pct": output_agreement_pct,
     }
 
 
-def _speed(bench: Record) -> Row:
-    if not is_ok(bench):
-        return dict.fromkeys(SPEED)
-    prompt_tokens = bench["workload"]["prompt_tokens"]
-    repetitions = bench["repetitions"]
+def place(run: Run) -> CellKey:
+    return {
+        "device": run.device,
+        "model": run.model,
+        "quant": run.quant,
+        "runtime": run.runtime,
+        "workload": run.workload,
+    }
+
+
+def _nothing(part: type[Part]) -> Part:
+    """A part of a row that is not known: lists without anything, and else None."""
+    hints = get_type_hints(part)
+    empty: dict[str, list[str] | None] = {
+        name: [] if get_origin(hint) is list else None for name, hint in hints.items()
+    }
+    return cast(Part, empty)  # every field of these parts is a list or may be None; a test holds it
+
+
+def _speed(measured: Single) -> Speed:
+    cell, how = measured.cell, measured.how
+    prompt_tokens, repetitions = cell["workload"]["prompt_tokens"], cell["repetitions"]
+    pp_tps = [prompt_tokens / r["pp_s"] for r in repetitions]
+    tg_tps = [len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions]
     itl = [seconds for repetition in repetitions for seconds in repetition["itl_s"]]
     cuts = statistics.quantiles(itl, n=100, method="inclusive") if len(itl) > 1 else itl * 99
-    return dict(
-        zip(
-            SPEED,
-            (
-                *_spread([prompt_tokens / r["pp_s"] for r in repetitions]),
-                *_spread([len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions]),
-                len(repetitions),
-                statistics.median(r["ttft_s"] for r in repetitions),
-                cuts[49],
-                cuts[94],
-                max(itl),
-                bench["load"]["cold_s"],
-                bench["load"]["warm_s"],
-                bench["memory"]["peak_rss_bytes"],
-                bench["memory"]["major_faults"],
-                bench["settings"]["threads"],
-                bench["context_tokens"],
-                _depths(bench),
-                _sustained(bench),
-                _hottest(bench),
-                "; ".join(bench["marks"]),
-            ),
-            strict=True,
-        )
-    )
+    curve = cell["sustained"]
+    heat = measured.session["samples"]["temperature_c"]
+    return {
+        "pp_tps": statistics.median(pp_tps),
+        "pp_min_tps": min(pp_tps),
+        "pp_max_tps": max(pp_tps),
+        "tg_tps": statistics.median(tg_tps),
+        "tg_min_tps": min(tg_tps),
+        "tg_max_tps": max(tg_tps),
+        "repetitions": len(repetitions),
+        "ttft_s": statistics.median(r["ttft_s"] for r in repetitions),
+        "itl_p50_s": cuts[49],
+        "itl_p95_s": cuts[94],
+        "itl_max_s": max(itl),
+        "cold_load_s": how["load"]["cold_s"],
+        "warm_load_s": how["load"]["warm_s"],
+        "peak_rss_bytes": cell["memory"]["peak_rss_bytes"],
+        "major_faults": cell["memory"]["major_faults"],
+        "threads": how["settings"]["threads"],
+        "context_tokens": cell["context_tokens"],
+        "tg_at_depths_tps": [_at_depth(depth) for depth in cell["depths"]],
+        "sustained_first_last_tps": [curve[0][1], curve[-1][1]] if curve else [],
+        "hottest_c": max((value for _, value in heat), default=None),
+        "marks": cell["marks"],
+    }
 
 
-SPEED = (
-    "pp_tps",
-    "pp_min_tps",
-    "pp_max_tps",
-    "tg_tps",
-    "tg_min_tps",
-    "tg_max_tps",
-    "repetitions",
-    "ttft_s",
-    "itl_p50_s",
-    "itl_p95_s",
-    "itl_max_s",
-    "cold_load_s",
-    "warm_load_s",
-    "peak_rss_bytes",
-    "major_faults",
-    "threads",
-    "context_tokens",
-    "tg_at_depths_tps",
-    "sustained_first_last_tps",
-    "hottest_c",
-    "marks",
-)
+def _at_depth(depth: Depth) -> DepthSpeed:
+    itl = [seconds for repetition in depth["repetitions"] for seconds in repetition["itl_s"]]
+    return {"depth_tokens": depth["depth_tokens"], "tps": len(itl) / sum(itl)}
 
 
-def _energy(study: Study, bench: Record) -> Row:
+def _roofline(measured: Single, manifest: Gguf | None, speed: Speed) -> Roofline:
+    """tg as a share of what the memory delivers: weights read per token x tg / its bandwidth."""
+    bandwidth = measured.session["bandwidth"]
+    if bandwidth is None:
+        return _nothing(Roofline)
+    share, tg_tps = None, speed["tg_tps"]
+    if tg_tps and manifest and (per_token := manifest["read_per_token_bytes"]):
+        share = per_token * tg_tps / bandwidth["memory_read_bytes_per_s"]
+    return {**bandwidth, "tg_memory_share": share}
+
+
+def _energy(measured: Single, speed: Speed, battery: Battery) -> CellEnergy:
     """Joules where a meter gave them; else why not."""
-    energy = bench.get("energy") if is_ok(bench) else None
-    row: Row = dict.fromkeys(ENERGY)
-    if energy is None:
-        return row
-    row |= {"energy_tier": energy["tier"], "energy_reason": energy.get("reason")}
-    if not is_ok(energy):
-        return row
-    tg, idle_power_w = energy["tg"], energy["idle_power_w"]
-    tps = _speed(bench)["tg_tps"]
-    battery = study.battery
-    return row | {
-        "idle_power_w": idle_power_w,
-        "pp_power_w": energy["pp"]["power_w"],
-        "tg_power_w": tg["power_w"],
-        "pp_j_per_token": energy["pp"]["j_per_token"],
+    energy, tps = measured.cell["energy"], speed["tg_tps"]
+    nothing = _nothing(CellEnergy)
+    if energy is None or tps is None:
+        return nothing
+    if energy["status"] == "none":
+        return {**nothing, "energy_tier": energy["tier"], "energy_reason": energy["reason"]}
+    pp, tg, idle_w = energy["pp"], energy["tg"], energy["idle_power_w"]
+    power_w = tg["power_w"]
+    return {
+        "energy_tier": energy["tier"],
+        "energy_reason": None,
+        "idle_power_w": idle_w,
+        "pp_power_w": pp["power_w"],
+        "tg_power_w": power_w,
+        "pp_j_per_token": pp["j_per_token"],
         "tg_j_per_token": tg["j_per_token"],
         "tg_uncertainty_j_per_token": tg["uncertainty_j_per_token"],
-        "tpj_board": tokens_per_joule(tps, tg["power_w"]),
-        "tpj_above_idle": (
-            None if idle_power_w is None else tokens_per_joule(tps, tg["power_w"], idle_power_w)
-        ),
-        "words_per_battery": words_per_battery(
-            tps, tg["power_w"], battery.wh, battery.tokens_per_word
-        ),
+        "tpj_board": tokens_per_joule(tps, power_w),
+        "tpj_above_idle": None if idle_w is None else tokens_per_joule(tps, power_w, idle_w),
+        "words_per_battery": words_per_battery(tps, power_w, battery.wh, battery.tokens_per_word),
     }
 
 
-ENERGY = (
-    "energy_tier",
-    "energy_reason",
-    "idle_power_w",
-    "pp_power_w",
-    "tg_power_w",
-    "pp_j_per_token",
-    "tg_j_per_token",
-    "tg_uncertainty_j_per_token",
-    "tpj_board",
-    "tpj_above_idle",
-    "words_per_battery",
-)
-
-
-def _roofline(bench: Record, manifest: Record) -> Row:
-    """tg as a share of what the memory delivers: weights read per token x tg / its bandwidth."""
-    row: Row = dict.fromkeys(
-        ("memory_read_bytes_per_s", "storage_read_bytes_per_s", "tg_memory_share")
-    )
-    if not is_ok(bench) or not bench["bandwidth"]:
-        return row
-    row |= bench["bandwidth"]
-    if per_token := is_ok(manifest) and manifest["read_per_token_bytes"]:
-        tg_tps = _speed(bench)["tg_tps"]
-        row["tg_memory_share"] = per_token * tg_tps / row["memory_read_bytes_per_s"]
-    return row
-
-
-def _depths(bench: Record) -> str:
-    """tg behind each context depth, such as `512: 80.1; 2048: 61.5`; tokens per second."""
-    shown = []
-    for depth in bench["depths"]:
-        itl = [seconds for repetition in depth["repetitions"] for seconds in repetition["itl_s"]]
-        shown.append(f"{depth['depth_tokens']}: {len(itl) / sum(itl):.1f}")
-    return "; ".join(shown)
-
-
-def _sustained(bench: Record) -> str:
-    """tg of the first and the last stretch of the sustained phase, tokens per second."""
-    curve = bench["sustained"]
-    return f"{curve[0][1]:.1f}; {curve[-1][1]:.1f}" if curve else ""
-
-
-def _hottest(bench: Record) -> float | None:
-    return max((value for _, value in bench["samples"]["temperature_c"]), default=None)
-
-
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    return statistics.median(values), min(values), max(values)
-
-
-def _file(manifest: Record) -> Row:
-    known = is_ok(manifest)
+def _file(manifest: Gguf) -> File:
     return {
-        "file_bytes": manifest["bytes"] if known else None,
-        "parameters": manifest["parameters"] if known else None,
-        "bits_per_weight": manifest["bits_per_weight"] if known else None,
-        "tensors": (
-            sum(kind["tensors"] for kind in manifest["tensors_by_type"].values()) if known else None
-        ),
-        "fallback_tensors": len(manifest["fallbacks"]) if known else None,
-        "lineage": " > ".join(manifest["lineage"]) if known else None,
+        "file_bytes": manifest["bytes"],
+        "parameters": manifest["parameters"],
+        "bits_per_weight": manifest["bits_per_weight"],
+        "tensors": tensors_of(manifest),
+        "fallback_tensors": len(manifest["fallbacks"]),
+        "lineage": manifest["lineage"],
     }
 
 
-def _quality(asked: QualityTask, task: str, record: Record) -> Row:
-    state = {f"{task}_status": record["status"], f"{task}_reason": record.get("reason")}
-    numbers: dict[str, Callable[[str, Record], Row]] = {
-        "squad": _squad,
-        "divergence": _divergence,
-        "ab": _own_prompts,
-        "lm_eval": _harness,
-    }
-    return {**state, **numbers[asked.task](task, record)}
-
-
-def _own_prompts(task: str, record: Record) -> Row:
-    """Share of the prompts with an expectation whose answer meets it."""
-    return {f"{task}_passed_pct": record["summary"]["passed_pct"] if is_ok(record) else None}
-
-
-def _harness(task: str, record: Record) -> Row:
-    """The harness's metrics as text, such as `arc_easy/acc,none 43.0; ...`; any name may occur."""
-    metrics = record["summary"]["metrics"] if is_ok(record) else {}
-    shown = {name: m.get("pct", m.get("value")) for name, m in metrics.items()}
-    return {f"{task}_metrics": "; ".join(f"{n} {v:.4g}" for n, v in shown.items() if v is not None)}
-
-
-def _divergence(task: str, record: Record) -> Row:
-    """Perplexity and distance from the F16, each with its standard error (`_se`)."""
-    found = record["summary"] if is_ok(record) else {}
-    row: Row = {}
-    for name in DIVERGENCE:
-        estimate = found.get(name, {})
-        row[f"{task}_{name}"] = estimate.get("value")
-        row[f"{task}_{name}_se"] = estimate.get("standard_error")
-    return row
-
-
-DIVERGENCE = (
-    "perplexity",
-    "perplexity_ratio",
-    "kld_mean_nats",
-    "kld_median_nats",
-    "kld_p99_nats",
-    "top1_agreement_pct",
-)
-
-
-def _squad(task: str, record: Record) -> Row:
-    known = is_ok(record)
-    metrics = record["summary"]["metrics"] if known else {}
-    best = (record["summary"]["thresholds"] if known else None) or {}
-    cells: Row = {
-        f"{task}_items": record["summary"]["items"] if known else None,
-        f"{task}_best_em_pct": best.get("best_exact"),
-        f"{task}_best_f1_pct": best.get("best_f1"),
-        f"{task}_best_f1_threshold": best.get("best_f1_thresh"),
-    }
-    for metric, name in NAMES.items():
-        score = metrics.get(metric, {})
-        cells[f"{task}_{name}_pct"] = score.get("pct")
-        cells[f"{task}_{name}_low_pct"] = score.get("low_pct")
-        cells[f"{task}_{name}_high_pct"] = score.get("high_pct")
-    return cells
-
-
-NAMES = {
-    "exact": "em",
-    "f1": "f1",
-    "has_ans_exact": "has_ans_em",
-    "has_ans_f1": "has_ans_f1",
-    "no_ans_exact": "no_ans_em",
-    "no_ans_f1": "no_ans_f1",
-}
-
-
-def _failed_gates(gates: Sequence[Gate], scores: dict[str, Record]) -> list[str]:
-    failed = []
-    for gate in gates:
-        record = scores[gate.task]
-        if not is_ok(record):
-            failed.append(f"{gate.task} {gate.metric}: not scored")
-            continue
-        score = record["summary"]["metrics"].get(gate.metric)
-        if score is None or score["pct"] < gate.at_least_pct:
-            got = f"{score['pct']:.1f} %" if score else "no items"
-            failed.append(f"{gate.task} {gate.metric}: {got} < {gate.at_least_pct:g} %")
-    return failed
+def tensors_of(manifest: Gguf) -> int:
+    return sum(kind["tensors"] for kind in manifest["tensors_by_type"].values())

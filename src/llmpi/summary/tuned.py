@@ -1,60 +1,65 @@
 """What searching for settings gave: tuned against default, with its interval."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-from llmpi import layout
-from llmpi.records import Record, is_ok, read_json
-from llmpi.study.runs import Session, sessions
+from llmpi.engine.records import Failed
+from llmpi.results import NotRun
+from llmpi.study.runs import Session
 from llmpi.study.study import Study
+from llmpi.summary.records import NotSearched, Searched, SessionKey
+from llmpi.tune.records import Tuned
 
-OF_THE_SEARCH = (
-    "tuned",
-    "words",
-    "gain",
-    "metrics",
-    "confidence_pct",
-    "confirm_blocks",
-    "changes_output",
-    "agreement",
-    "peak_rss_bytes",
-    "finalists",
-    "stopped",
-    "remaining_pct",
-    "noise_pct",
-    "trials",
-    "took_s",
-)
+Searches = Mapping[Session, Tuned | Failed | NotRun]
 
 
-def output_agreement_pct(searches: Sequence[Record], session: Session) -> float | None:
+def output_agreement_pct(searches: Searches, session: Session) -> float | None:
     """How far a tuned session predicts the same tokens as the settings it was tuned from.
-
-    Args:
-        searches: of `tuned`.
 
     Returns:
         Per cent of the positions of a fixed text; None where nothing was changed.
     """
-    here = [s for s in searches if all(s[key] == at for key, at in session._asdict().items())]
-    agreement = here[0].get("agreement") if here else None
-    return agreement["top1_pct"] if agreement else None
+    search = searches.get(session)
+    if search is None or search["status"] != "ok" or search["agreement"] is None:
+        return None
+    return search["agreement"]["top1_pct"]
 
 
-def tuned(study: Study) -> list[Record]:
-    """Every search of the study.
+def tuned(study: Study, searches: Searches) -> list[Searched | NotSearched]:
+    """Every search of the study, without its blocks."""
+    return [_found(study, session, search) for session, search in searches.items()]
 
-    Returns:
-        For each: `device`, `model`, `quant`, `runtime`; `status` and `reason`; the `objective`; and
-        of one that ended well what `llmpi.tune.search` says of it, without its blocks.
-    """
-    found = []
-    for session in sessions(study):
-        if study.runtimes[session.runtime].tune:
-            path = Path(layout.at(layout.TUNED, study=study.study, **session._asdict()))
-            record = read_json(path) if path.is_file() else {"status": "not run"}
-            kept = {key: record[key] for key in OF_THE_SEARCH} if is_ok(record) else {}
-            status = {"status": record["status"], "reason": record.get("reason")}
-            objective = {"objective": study.tune.objective}
-            found.append({**session._asdict(), **status, **objective, **kept})
-    return found
+
+def _found(
+    study: Study, session: Session, search: Tuned | Failed | NotRun
+) -> Searched | NotSearched:
+    objective = study.tune.objective
+    where: SessionKey = {
+        "device": session.device,
+        "model": session.model,
+        "quant": session.quant,
+        "runtime": session.runtime,
+    }
+    if search["status"] != "ok":
+        reason = search["reason"]
+        return {**where, "status": search["status"], "reason": reason, "objective": objective}
+    return {
+        **where,
+        "status": "ok",
+        "reason": None,
+        "objective": objective,
+        "tuned": search["tuned"],
+        "words": search["words"],
+        "gain": search["gain"],
+        "metrics": search["metrics"],
+        "confidence_pct": search["confidence_pct"],
+        "confirm_blocks": search["confirm_blocks"],
+        "changes_output": search["changes_output"],
+        "agreement": search["agreement"],
+        "peak_rss_bytes": search["peak_rss_bytes"],
+        "finalists": search["finalists"],
+        "stopped": search["stopped"],
+        "remaining_pct": search["remaining_pct"],
+        "noise_pct": search["noise_pct"],
+        "trials": search["trials"],
+        "took_s": search["took_s"],
+    }

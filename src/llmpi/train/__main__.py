@@ -9,15 +9,17 @@ from pathlib import Path
 
 import torch
 
+from llmpi.code import sha256_of_code
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
-from llmpi.records import Record, is_ok, sha256_of
+from llmpi.gguf.records import Gguf
 from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of
+from llmpi.train.qat import Job, Outcome
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import windows
 from llmpi.train.trainer import Trainer, make_deterministic
@@ -26,16 +28,18 @@ from llmpi.train.trainer import Trainer, make_deterministic
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
     engine_info.log_to(sys.stderr.write)
+    asked: Job = json.loads(Path(job).read_text())
+    outcome: Outcome = {"made": None, "refused": None, "spoilt": None}
     try:
-        record = train(json.loads(Path(job).read_text()))
+        outcome["made"] = train(asked)
     except (EngineError, CellError) as error:
-        record = {"spoilt": str(error)}
+        outcome["spoilt"] = str(error)
     except LlmpiError as error:
-        record = {"refused": str(error)}
-    Path(out).write_text(json.dumps(record))
+        outcome["refused"] = str(error)
+    Path(out).write_text(json.dumps(outcome))
 
 
-def train(job: Record) -> Record:
+def train(job: Job) -> Gguf:
     """The manifest of a job of `train_qat`.
 
     Raises:
@@ -53,7 +57,7 @@ def train(job: Record) -> Record:
         )
     text = windows(
         base,
-        job["corpus"]["text"],
+        job["text"],
         tokens=settings.sequence_tokens,
         held_out_share=settings.held_out_share,
         held_out_windows=settings.held_out_sequences,
@@ -76,14 +80,14 @@ def train(job: Record) -> Record:
                 "kinds": kinds,
                 "corpus": job["corpus"]["sha256"],
                 "device": device.type,
-                "code": [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))],
+                "code": sha256_of_code("llmpi.train"),
             },
         )
         del weights, teacher
         say(f"trains {len(student.trained)} tensors for {quant} on {_name(device)}")
         trainer.run()
         made = export.write(student, base, job["base_manifest"], quant, scratch)
-        if not is_ok(made):
+        if made["status"] != "ok":
             raise CellError(made["reason"])
         verified = export.verify(student, scratch / export.QUANTIZED)
         shutil.move(scratch / export.QUANTIZED, job["out"])
@@ -92,7 +96,7 @@ def train(job: Record) -> Record:
         **made,
         "training": {
             "settings": job["settings"],
-            "corpus": {name: job["corpus"][name] for name in ("source", "sha256")},
+            "corpus": job["corpus"],
             "train_windows": len(text.train),
             "held_out_windows": len(text.held_out),
             "before": trainer.history[0],

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
+from llmpi.engine.records import Failed
 from llmpi.errors import CellError
 from llmpi.gguf import contents, ggml, quantizers
 from llmpi.gguf.quantize import quantize
-from llmpi.records import Record, is_ok
+from llmpi.gguf.records import Gguf, Start
 from llmpi.train.student import Student
 
 TRAINED, QUANTIZED = "trained.gguf", "quantized.gguf"
 
 
-def kinds_of(base: Path, manifest: Record, quant: str, scratch: Path) -> dict[str, str]:
+def kinds_of(base: Path, manifest: Start, quant: str, scratch: Path) -> dict[str, str]:
     """The type llama.cpp gives each tensor, by name; seen on a quantization of the untrained model,
     since its rules (llama-quant.cpp) look at names, shapes and places.
 
@@ -22,14 +23,16 @@ def kinds_of(base: Path, manifest: Record, quant: str, scratch: Path) -> dict[st
     """
     probe = scratch / "probe.gguf"
     made = quantize(base, manifest, probe, quant)
-    if not is_ok(made):
+    if made["status"] != "ok":
         raise CellError(made["reason"])
     kinds = {name: tensor.kind for name, tensor in contents.stored(probe).items()}
     probe.unlink()
     return kinds
 
 
-def write(student: Student, base: Path, manifest: Record, quant: str, scratch: Path) -> Record:
+def write(
+    student: Student, base: Path, manifest: Start, quant: str, scratch: Path
+) -> Gguf | Failed:
     """Write the trained weights with the metadata of `base` to `TRAINED`, have llama.cpp quantize
     that to `QUANTIZED`, both in `scratch`, and return the manifest of the latter."""
     tensors = {
@@ -44,7 +47,11 @@ def write(student: Student, base: Path, manifest: Record, quant: str, scratch: P
         ggml.write(scratch / TRAINED, header, tensors)
     finally:
         library.gguf_free(header)
-    trained = {**manifest, "lineage": [*manifest["lineage"], "QAT"]}
+    trained: Start = {
+        "status": "ok",
+        "sha256": manifest["sha256"],
+        "lineage": [*manifest["lineage"], "QAT"],
+    }
     made = quantize(scratch / TRAINED, trained, scratch / QUANTIZED, quant)
     (scratch / TRAINED).unlink()
     return made

@@ -8,16 +8,43 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import TypedDict
 
+from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, failed, is_ok, whole_file
+from llmpi.gguf.records import Gguf, Start, TrainingSettings
+from llmpi.quality.divergence.records import Corpus, TextIdentity
+from llmpi.records import failed, whole_file
 from llmpi.script import tell
 from llmpi.study.training import Training
 
 log = logging.getLogger(__name__)
 
 ENTRY = "llmpi.train"
+
+
+class Job(TypedDict):
+    """What the process is to do."""
+
+    base: str
+    base_manifest: Start
+    out: str
+    quant: str
+    settings: TrainingSettings
+    corpus: TextIdentity
+    text: str
+    checkpoints: str
+
+
+class Outcome(TypedDict):
+    """What it writes: the manifest; or why it refused, or what spoilt this cell."""
+
+    made: Gguf | None
+    refused: str | None
+    spoilt: str | None
+
+
 ENVIRONMENT = {
     # Threads that wait spin by default, which on a machine that does other work, too, takes the
     # core from the thread they wait for: a step took six times as long.
@@ -34,14 +61,14 @@ ENVIRONMENT = {
 
 def train_qat(
     base: Path,
-    base_manifest: Record,
+    base_manifest: Start | Failed,
     out: Path,
     *,
     quant: str,
-    spec: Record,
-    corpus: Record,
+    settings: Training,
+    corpus: Corpus | Failed,
     checkpoints: Path,
-) -> Record:
+) -> Gguf | Failed:
     """Make `out` from `base` by quantization-aware training and return its manifest.
 
     Whatever spoils this cell only leaves an empty file and a manifest with status `failed`, as
@@ -49,59 +76,76 @@ def train_qat(
 
     Args:
         base: the F16 GGUF that every quantization of the model starts from.
-        base_manifest: of `base`; a failed one is passed on.
+        base_manifest: of `base`, of which hash and lineage count; a failed one is passed on.
         quant: a name of `FTYPES`; which tensor gets which type is llama.cpp's choice.
-        spec: fields of `llmpi.study.Training`; what is left out has its default.
-        corpus: of `llmpi.quality.divergence.corpus.load_corpus`; a failed one is passed on.
+        corpus: a failed one is passed on.
         checkpoints: a folder for what is done so far, so that an interrupted training goes on
             where it stopped, to the same weights; removed at a good end, kept at any other.
 
-    Returns:
-        What `quantize` says of a file, and `training`: `settings`, `corpus` (source and sha256),
-        `history` (one record for each look at the held-out text: `step`, `loss`, `nll`,
-        `train_loss`, `seconds`), `before` and `after` (the looks at what was quantized without
-        training, and at what is in the file), `train_windows` and `held_out_windows`, `steps`,
-        `seconds`, `device`, `torch`, and `verified`, the number of tensors whose bytes were
-        compared with those that training saw.
-
     Raises:
-        LlmpiError: `spec` is wrong, or the text too short.
+        LlmpiError: the text is too short.
         OSError: the file cannot be written.
     """
     for needed in (base_manifest, corpus):
-        if not is_ok(needed):
+        if needed["status"] != "ok":
             out.touch()
             return needed
-    wanted = Training(**spec)
+    assert base_manifest["status"] == corpus["status"] == "ok"
     with whole_file(out) as partial:
-        job = {
+        job: Job = {
             "base": str(base),
             "base_manifest": base_manifest,
             "out": str(partial),
             "quant": quant,
-            "settings": wanted.model_dump(),
-            "corpus": {name: corpus[name] for name in ("source", "sha256", "text")},
+            "settings": said(settings),
+            "corpus": {"source": corpus["source"], "sha256": corpus["sha256"]},
+            "text": corpus["text"],
             "checkpoints": str(checkpoints),
         }
-        outcome = supervise(ENTRY, job, log=tell, environment=ENVIRONMENT)
-        record = _record(outcome, quant, partial)
-        if not is_ok(record):
+        outcome = supervise(ENTRY, job, writes=Outcome, log=tell, environment=ENVIRONMENT)
+        record = _record(outcome, partial)
+        if record["status"] != "ok":
             log.error("training for %s failed: %s", quant, record["reason"])
             partial.write_bytes(b"")
-    if is_ok(record):
+    if record["status"] == "ok":
         shutil.rmtree(checkpoints)
     return record
 
 
-def _record(outcome: Record | Death, quant: str, partial: Path) -> Record:
+def _record(outcome: Outcome | Death, partial: Path) -> Gguf | Failed:
     if isinstance(outcome, Death):
         free = os.statvfs(partial.parent)
         if free.f_bavail * free.f_frsize < 1 << 20:
             raise OSError(f"no space left for {partial.name} in {partial.parent}")
         reason = outcome.reason.replace("the engine", "the training", 1)
-        return failed("train", reason, quant=quant, log_tail=outcome.tail)
-    if "refused" in outcome:
+        return failed("train", reason, log_tail=outcome.tail)
+    if outcome["made"]:
+        return outcome["made"]
+    if outcome["refused"]:
         raise LlmpiError(outcome["refused"])
-    if "spoilt" in outcome:
-        return failed("train", outcome["spoilt"], quant=quant)
-    return outcome
+    return failed("train", outcome["spoilt"] or "")
+
+
+def said(settings: Training) -> TrainingSettings:
+    """As the config has it, and a manifest."""
+    return {
+        "steps": settings.steps,
+        "sequences": settings.sequences,
+        "sequence_tokens": settings.sequence_tokens,
+        "accumulation": settings.accumulation,
+        "recompute": settings.recompute,
+        "bf16": settings.bf16,
+        "learning_rate": settings.learning_rate,
+        "warmup_share": settings.warmup_share,
+        "final_rate_share": settings.final_rate_share,
+        "weight_decay": settings.weight_decay,
+        "clip_norm": settings.clip_norm,
+        "distill": settings.distill,
+        "temperature": settings.temperature,
+        "hidden_weight": settings.hidden_weight,
+        "held_out_share": settings.held_out_share,
+        "held_out_sequences": settings.held_out_sequences,
+        "evaluate_every": settings.evaluate_every,
+        "patience": settings.patience,
+        "seed": settings.seed,
+    }

@@ -5,16 +5,20 @@ first merges of another model's byte-pair vocabulary. A study trains it from the
 same text as F16, and for the types it names.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.contents import Fields
 from llmpi.gguf.inspect import inspect
-from llmpi.records import Record, now, sha256_of, whole_file
+from llmpi.gguf.records import ModelShape, Start
+from llmpi.models.records import Model
+from llmpi.records import now, sha256_of, whole_file
+from llmpi.study.models import ScratchSource
 
 NORMAL = 1
 """llama_token_type (llama.h) of a token that is no special one."""
@@ -36,32 +40,47 @@ class Small:
     context_tokens: int = 512
 
 
-def start(source: Record, vocabulary: Path, out: Path, seed: int) -> tuple[Record, Record]:
+class Asked(TypedDict):
+    """What the rule asks for; nothing is locked."""
+
+    source: ScratchSource
+    lock: str
+    moves: int
+
+
+def start(source: ScratchSource, vocabulary: Path, out: Path, seed: int) -> tuple[Start, Model]:
     """Make the untrained model; its manifest as a GGUF file, and as a model of the study.
 
     Args:
-        source: fields of `llmpi.study.ScratchSource`.
         vocabulary: a sound GGUF file whose byte-pair vocabulary is used.
 
     Raises:
         LlmpiError: that vocabulary is of another kind.
     """
-    size = Small(**{field.name: source[field.name] for field in fields(Small)})
+    size = Small(**{field.name: getattr(source, field.name) for field in fields(Small)})
     with whole_file(out) as partial:
         write_start(vocabulary, partial, size, seed)
     digest = sha256_of(out)
-    made = {"status": "ok", "sha256": digest, "lineage": ["scratch"]}
-    about = {
+    made: Start = {"status": "ok", "sha256": digest, "lineage": ["scratch"]}
+    shape: ModelShape = {
+        "layers": size.layers,
+        "width": size.width,
+        "heads": size.heads,
+        "kv_heads": size.kv_heads,
+        "ffn_width": size.ffn_width,
+        "merges": size.merges,
+        "context_tokens": size.context_tokens,
+    }
+    return made, {
         "status": "ok",
-        "source": source,
-        "origin": {"kind": "scratch", **asdict(size), "seed": seed},
+        "source": {"scratch": source.scratch, "vocabulary_of": source.vocabulary_of, **shape},
+        "origin": {"kind": "scratch", **shape, "seed": seed},
         "licence": None,
         "format": "gguf",
         "files": {out.name: {"sha256": digest, "bytes": out.stat().st_size}},
         "fetched": now(),
         "gguf": {"file": out.name, **inspect(out)},
     }
-    return made, about
 
 
 def write_start(tokenizer: Path, out: Path, size: Small, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ from tqdm import tqdm
 
 from llmpi.engine.progress import say
 from llmpi.errors import CellError
-from llmpi.records import Record, sha256_of_json, whole_file
+from llmpi.gguf.records import LookAtHeldOut
+from llmpi.records import sha256_of_json, whole_file
 from llmpi.study.training import Training
 from llmpi.train import loss as losses
 from llmpi.train.llama import Shape, Weights, hidden_states, output_name
@@ -49,7 +51,7 @@ class Trainer:
         settings: Training,
         *,
         folder: Path,
-        identity: Record,
+        identity: Mapping[str, object],  # only its hash is kept
     ) -> None:
         self._student, self._shape, self._text, self._settings = student, shape, text, settings
         self._dtype = torch.bfloat16 if settings.bf16 else torch.float32
@@ -68,9 +70,7 @@ class Trainer:
             fused=True,
         )
         self._step = 0
-        self.history: list[Record] = []
-        """One record for each look: `step`, `loss` and `nll` (held-out), `train_loss` (mean since
-        the look before; None at first), `seconds` spent training so far."""
+        self.history: list[LookAtHeldOut] = []
 
     def _frozen(self, weight: Tensor) -> Tensor:
         """Of the teacher: matrices as the products want them."""
@@ -194,7 +194,8 @@ class Trainer:
         self.history.append(
             {
                 "step": self._step,
-                **found._asdict(),
+                "loss": found.loss,
+                "nll": found.nll,
                 "train_loss": train_loss,
                 "seconds": round(seconds, 3),
             }

@@ -2,7 +2,7 @@
 
 `llmpi-device canary --url URL --expect FILE` prints one JSON record and exits 0 where everything is
 as expected, 1 where not. The file comes from `llmpi.operate.expectation`; it is data, and what the
-service answers is only compared. Stdlib only.
+service answers is only compared. Stdlib only, but for the types.
 """
 
 import argparse
@@ -16,24 +16,33 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.parse import urlsplit
 
+from llmpi.device.monitor.records import (
+    CanaryResult,
+    Expected,
+    Figure,
+    Figures,
+    Limits,
+    Prefix,
+    Question,
+    Rates,
+    SpeedRequest,
+)
 from llmpi.engine import answers
 
-Record = dict[str, Any]
-
-MEASURED = ("em_pct", "f1_pct", "top1_agreement_pct", "latency_s", "tg_tps", "pp_tps")
-LIMITS = {
-    "f1_at_least_pct": ("f1_pct", "F1 {:.1f} % < {:.1f} %"),
-    "top1_at_least_pct": ("top1_agreement_pct", "top-1 agreement {:.1f} % < {:.1f} %"),
-    "tg_at_least_tps": ("tg_tps", "tg {:.2f} < {:.2f} tokens/s"),
-}
-COUNTERS = {
-    "pp": ("llmpi_prompt_tokens_total", "llmpi_prompt_processing_seconds_total"),
-    "tg": ("llmpi_generated_tokens_total", "llmpi_token_generation_seconds_total"),
-}
+PP = ("llmpi_prompt_tokens_total", "llmpi_prompt_processing_seconds_total")
+TG = ("llmpi_generated_tokens_total", "llmpi_token_generation_seconds_total")
 """What the service counts of its engine's work (`llmpi.device.service.request_metrics`)."""
+NO_ANSWER: Figures = {
+    "em_pct": None,
+    "f1_pct": None,
+    "top1_agreement_pct": None,
+    "latency_s": None,
+    "tg_tps": None,
+    "pp_tps": None,
+}
 LARGEST_ANSWER_BYTES = 1 << 22
 
 
@@ -45,24 +54,24 @@ class ExpectationError(Exception):
     """The file with what is expected is no such file; the message is for a person."""
 
 
-Ask = Callable[[str, dict[str, Any] | None], str]
-"""Path and JSON body (None: GET) -> what the service answers."""
+class Completion(TypedDict):
+    """The body of a completion request."""
+
+    prompt: str
+    max_tokens: int
+    temperature: int
+    stream: bool
 
 
-def check(expected: Record, ask: Ask) -> Record:
+Ask = Callable[[str, Completion | None], str]
+"""Path and body (None: GET) -> what the service answers."""
+
+
+def check(expected: Expected, ask: Ask) -> CanaryResult:
     """Ask everything once, one request after the other.
 
     Prefixes come first and the speed last, so that the server has nothing of the speed's prompt in
     its memory: both begin with the same text, and the questions in between with another.
-
-    Args:
-        expected: of `llmpi.operate.expectation.expectation`.
-
-    Returns:
-        `status` (passed or failed), `reasons`; `em_pct`, `f1_pct` over the questions;
-        `top1_agreement_pct` over the prefixes; `latency_s`, the median of a question's request;
-        `tg_tps`, `pp_tps`, the engine's own rates in the speed request. Without an answer all
-        numbers are None.
     """
     try:
         # Some tokenizers keep a word's leading space, others drop it.
@@ -76,8 +85,8 @@ def check(expected: Record, ask: Ask) -> Record:
             scores.append(answers.score(question["golds"], answers.prediction(answer)))
         rates = _speed(ask, expected["speed"])
     except CanaryError as error:
-        return {"status": "failed", "reasons": [str(error)], **dict.fromkeys(MEASURED)}
-    measured = {
+        return {"status": "failed", "reasons": [str(error)], **NO_ANSWER}
+    measured: Figures = {
         "em_pct": 100 * statistics.fmean(exact for exact, _ in scores),
         "f1_pct": 100 * statistics.fmean(f1 for _, f1 in scores),
         "top1_agreement_pct": 100 * statistics.fmean(top1),
@@ -88,21 +97,31 @@ def check(expected: Record, ask: Ask) -> Record:
     return {"status": "failed" if reasons else "passed", "reasons": reasons, **measured}
 
 
-def objections(measured: Record, limits: Record) -> list[str]:
+def objections(measured: Figures, limits: Limits) -> list[str]:
     """What is below its limit. What could not be measured is not taken for good."""
+    held: tuple[tuple[Figure, str, float], ...] = (
+        ("f1_pct", "F1 {:.1f} % < {:.1f} %", limits["f1_at_least_pct"]),
+        ("top1_agreement_pct", "top-1 agreement {:.1f} % < {:.1f} %", limits["top1_at_least_pct"]),
+        ("tg_tps", "tg {:.2f} < {:.2f} tokens/s", limits["tg_at_least_tps"]),
+    )
     found = []
-    for name, limit in limits.items():
-        key, words = LIMITS[name]
-        if measured[key] is None:
+    for key, words, limit in held:
+        value = measured[key]
+        if value is None:
             found.append(f"{key} was not measured: the service's /metrics shows no engine counters")
-        elif measured[key] < limit:
-            found.append(words.format(measured[key], limit))
+        elif value < limit:
+            found.append(words.format(value, limit))
     return found
 
 
 def _says(ask: Ask, prompt: str, max_tokens: int) -> str:
     """The most likely continuation of a prompt."""
-    body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "stream": False}
+    body: Completion = {
+        "prompt": prompt,
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "stream": False,
+    }
     said = ask("/v1/completions", body)
     try:
         text = json.loads(said)["choices"][0]["text"]
@@ -113,7 +132,7 @@ def _says(ask: Ask, prompt: str, max_tokens: int) -> str:
     return text
 
 
-def _speed(ask: Ask, speed: Record) -> Record:
+def _speed(ask: Ask, speed: SpeedRequest) -> Rates:
     """Rates of the engine while it answers one request as long as the study's workload.
 
     Its own counters, so that HTTP and Python are not in it, as they are not in the study's.
@@ -121,12 +140,13 @@ def _speed(ask: Ask, speed: Record) -> Record:
     before = counters(ask("/metrics", None))
     _says(ask, speed["prompt"], speed["output_tokens"])
     after = counters(ask("/metrics", None))
-    rates: Record = {}
-    for rate, (tokens, seconds) in COUNTERS.items():
+
+    def rate(tokens: str, seconds: str) -> float | None:
         spent_s = after.get(seconds, 0) - before.get(seconds, 0)
         done = after.get(tokens, 0) - before.get(tokens, 0)
-        rates[f"{rate}_tps"] = done / spent_s if spent_s > 0 else None
-    return rates
+        return done / spent_s if spent_s > 0 else None
+
+    return {"tg_tps": rate(*TG), "pp_tps": rate(*PP)}
 
 
 def counters(text: str) -> dict[str, float]:
@@ -153,7 +173,7 @@ def service(url: str, *, key: str | None, timeout_s: float) -> Ask:
         headers["Authorization"] = f"Bearer {key}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 
-    def ask(path: str, body: dict[str, Any] | None) -> str:
+    def ask(path: str, body: Completion | None) -> str:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(url.rstrip("/") + path, data, headers)  # noqa: S310
         try:
@@ -173,29 +193,27 @@ def service(url: str, *, key: str | None, timeout_s: float) -> Ask:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A key goes nowhere but to the service it belongs to."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, *_: object) -> None:
         return None
 
 
-def read_expectation(path: Path) -> Record:
+def read_expectation(path: Path) -> Expected:
     """What is expected.
 
     Raises:
         ExpectationError: the file is no expectation.
     """
     try:
-        expected = json.loads(path.read_text(encoding="utf-8"))
-        shapes = {
-            "prefixes": ("prompt", "next"),
-            "questions": ("prompt", "golds"),
-        }
-        sound = all(
-            expected[part] and all(key in item for item in expected[part] for key in keys)
-            for part, keys in shapes.items()
+        given = json.loads(path.read_text(encoding="utf-8"))
+        sound = (
+            given["prefixes"]
+            and given["questions"]
+            and all(Prefix.__required_keys__ <= item.keys() for item in given["prefixes"])
+            and all(Question.__required_keys__ <= item.keys() for item in given["questions"])
+            and SpeedRequest.__required_keys__ <= given["speed"].keys()
+            and Limits.__required_keys__ == given["limits"].keys()
+            and isinstance(given["max_new_tokens"], int)
         )
-        sound = sound and isinstance(expected["max_new_tokens"], int)
-        sound = sound and {"prompt", "output_tokens"} <= expected["speed"].keys()
-        sound = sound and expected["limits"].keys() <= LIMITS.keys()
     except OSError as error:
         raise ExpectationError(f"{path}: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -205,6 +223,7 @@ def read_expectation(path: Path) -> Record:
             f"{path}: no expectation of a canary, which has prefixes, questions, max_new_tokens, "
             "speed and limits; `llmpi monitor expect` writes one"
         )
+    expected: Expected = given
     return expected
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge
 
-from llmpi.device.monitor.canary import MEASURED, Record
 from llmpi.device.monitor.exposition import Metrics
+from llmpi.device.monitor.records import CanaryResult, Figure
 
 log = logging.getLogger(__name__)
 
 NOT_A_NUMBER = float("nan")
-GAUGES = {
+GAUGES: dict[Figure, tuple[str, str]] = {
     "em_pct": ("llmpi_canary_exact_match_ratio", "Exact match of the canary's answers"),
     "f1_pct": ("llmpi_canary_f1_ratio", "F1 of the canary's answers"),
     "top1_agreement_pct": (
@@ -53,18 +53,19 @@ class CanaryMetrics:
         for outcome in ("passed", "failed", "unanswered"):
             self._runs(outcome=outcome)
 
-    def ended(self, record: Record, at: float) -> None:
+    def ended(self, record: CanaryResult, at: float) -> None:
         """Take in a record of `llmpi.device.monitor.canary.check` that ended `at` (Unix time)."""
-        for key in MEASURED:
-            value = NOT_A_NUMBER if record[key] is None else record[key]
-            self._gauges[key].set(value / 100 if key.endswith("_pct") else value)
+        for key, gauge in self._gauges.items():
+            figure = record[key]
+            value = NOT_A_NUMBER if figure is None else figure
+            gauge.set(value / 100 if key.endswith("_pct") else value)
         answered = record["latency_s"] is not None
         self._answered.set(answered)
         self._passed.set(record["status"] == "passed")
         self._ended.set(at)
         self._runs(outcome=record["status"] if answered else "unanswered").inc()
 
-    def run(self, check: Callable[[], Record], every_s: float, end: threading.Event) -> None:
+    def run(self, check: Callable[[], CanaryResult], every_s: float, end: threading.Event) -> None:
         """Let the canary sing until `end` is set."""
         while not end.is_set():
             record = check()

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.device import store as models
+from llmpi.device.service.records import Manifest, Releases, ServiceSettings
 
-State = dict[str, Any]
 SETTINGS, MANIFEST = "settings.json", "manifest.json"
 MODEL, RUNTIME = "model.gguf", "runtime"
 PROGRAM = '#!/bin/sh\nexec "${0%/*}/python" -m llmpi.device.cli "$@"\n'
@@ -36,8 +36,8 @@ class ReleaseError(Exception):
     """A release cannot be made or switched to; the message is for a person."""
 
 
-def state(store: Path) -> State:
-    """`current` and `previous` (ids, None where there is none), and all `releases`."""
+def state(store: Path) -> Releases:
+    """What is there."""
     return {
         "current": _linked(store, "current"),
         "previous": _linked(store, "previous"),
@@ -79,7 +79,7 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
         ) from None
     (new / RUNTIME).symlink_to(Path("../../runtimes") / runtime)
     status = (new / MODEL).stat()
-    manifest = {
+    manifest: Manifest = {
         "release": release,
         "model": {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
         "files": {path.name: models.sha256_of(path) for path in sorted(new.glob("*.json"))},
@@ -90,28 +90,28 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
     _to_disk(final.parent)
 
 
-def check(folder: Path) -> State:
+def check(folder: Path) -> ServiceSettings:
     """The settings of a release, if it is the one that was made.
 
     Raises:
         ReleaseError: a file of it was changed or is gone.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest: Manifest = json.loads((folder / MANIFEST).read_text())
         model = (folder / MODEL).stat()
         found = {name: models.sha256_of(folder / name) for name in manifest["files"]}
     except (OSError, ValueError) as error:
         raise ReleaseError(f"{folder} is no release: {error}") from None
-    if (model.st_size, model.st_mtime_ns) != tuple(
-        manifest["model"][key] for key in ("bytes", "mtime_ns")
-    ):
+    known = manifest["model"]
+    if (model.st_size, model.st_mtime_ns) != (known["bytes"], known["mtime_ns"]):
         raise ReleaseError(f"{folder / MODEL} was changed since the release was made")
     if changed := [name for name, sha256 in manifest["files"].items() if found[name] != sha256]:
         raise ReleaseError(f"{folder / changed[0]} was changed since the release was made")
-    return json.loads((folder / SETTINGS).read_text())
+    settings: ServiceSettings = json.loads((folder / SETTINGS).read_text())
+    return settings
 
 
-def switch(store: Path, release: str) -> State:
+def switch(store: Path, release: str) -> Releases:
     """Serve `release` from the next start on, and keep the one before; returns the state before.
 
     Raises:
@@ -127,14 +127,14 @@ def switch(store: Path, release: str) -> State:
     return before
 
 
-def restore(store: Path, *, current: str | None, previous: str | None) -> State:
+def restore(store: Path, *, current: str | None, previous: str | None) -> Releases:
     """Go back to a state that `switch` returned; returns the state now."""
     _point(store, "current", current)
     _point(store, "previous", previous)
     return state(store)
 
 
-def roll_back(store: Path) -> State:
+def roll_back(store: Path) -> Releases:
     """Serve the previous release again; returns the state now.
 
     The one that is left is not kept as the previous one: rolling back twice does not lead to it.

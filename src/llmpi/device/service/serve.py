@@ -12,10 +12,14 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from llmpi.device.service import gate, releases
+from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.llama import KV_TYPES
+
+if TYPE_CHECKING:
+    from llama_cpp.server.settings import ModelSettings
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +29,6 @@ BYTES_PER_TOKEN = 64
 """No vocabulary of today needs more bytes of JSON for a token, but for long runs of spaces."""
 GRACE_S = 0.5
 """Who was let in just before the end has so long to send what it asks."""
-
-Settings = dict[str, Any]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,27 +47,23 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def make_app(release: Path, settings: Settings, key: str | None) -> gate.App:
-    """The whole application, the model loaded.
-
-    Args:
-        settings: of `llmpi.operate.release.settings`.
-    """
+def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.App:
+    """The whole application, the model loaded."""
     from llama_cpp.server import app as server
-    from llama_cpp.server.settings import ModelSettings, ServerSettings
+    from llama_cpp.server.settings import ServerSettings
 
     from llmpi.device.service.request_check import Checker, keep_prompts_out_of_logs
     from llmpi.device.service.request_metrics import instrument
 
     keep_prompts_out_of_logs()
-    model = ModelSettings(**model_settings(release / releases.MODEL, settings))
+    model = model_settings(release / releases.MODEL, settings)
     # Its own check of the key would compare byte by byte; ours is in front of everything.
     app: gate.App = server.create_app(
         server_settings=ServerSettings(interrupt_requests=False), model_settings=[model]
     )
     llama = server._llama_proxy()
     llama.model_path = model.model_alias  # what answers call the model; it is loaded
-    labels = {name: settings[name] for name in ("model", "quant")}
+    labels = {"model": settings["model"], "quant": settings["quant"]}
     app = gate.Queue(
         app,
         waiting=settings["waiting"],
@@ -78,31 +76,33 @@ def make_app(release: Path, settings: Settings, key: str | None) -> gate.App:
     return gate.AccessLog(app)
 
 
-def model_settings(gguf: Path, settings: Settings) -> Settings:
-    """Fields of `llama_cpp.server.settings.ModelSettings`: what the variant was measured with."""
+def model_settings(gguf: Path, settings: ServiceSettings) -> "ModelSettings":
+    """What the variant was measured with, in the server's words."""
+    from llama_cpp.server.settings import ModelSettings
+
     runtime = settings["runtime"]
-    threads = settings["threads"] or len(os.sched_getaffinity(0))
-    return {
-        "model": str(gguf),
-        "model_alias": f"{settings['model']}/{settings['quant']}",
-        "n_ctx": settings["context_tokens"],
-        "n_batch": runtime["batch_tokens"],
-        "n_ubatch": runtime["ubatch_tokens"],
-        "n_threads": threads,
-        "n_threads_batch": threads,
-        "use_mmap": runtime["mmap"],
-        "use_mlock": runtime["mlock"],
+    threads = runtime["threads"] or len(os.sched_getaffinity(0))
+    return ModelSettings(
+        model=str(gguf),
+        model_alias=f"{settings['model']}/{settings['quant']}",
+        n_ctx=settings["context_tokens"],
+        n_batch=runtime["batch_tokens"],
+        n_ubatch=runtime["ubatch_tokens"],
+        n_threads=threads,
+        n_threads_batch=threads,
+        use_mmap=runtime["mmap"],
+        use_mlock=runtime["mlock"],
         # llama.cpp's "auto" is on for a processor; the server knows on and off only.
-        "flash_attn": runtime["flash_attention"] != "off",
-        "type_k": KV_TYPES[runtime["kv_cache"]],
-        "type_v": KV_TYPES[runtime["kv_cache"]],
+        flash_attn=runtime["flash_attention"] != "off",
+        type_k=KV_TYPES[runtime["kv_cache"]],
+        type_v=KV_TYPES[runtime["kv_cache"]],
         # For every token of the context a row as wide as the vocabulary: only logprobs need it.
-        "logits_all": False,
-        "verbose": False,
-    }
+        logits_all=False,
+        verbose=False,
+    )
 
 
-def _from_its_own_code(release: Path, settings: Settings) -> None:
+def _from_its_own_code(release: Path, settings: ServiceSettings) -> None:
     """Start again by the release's own path, which does not move when `current` is switched.
 
     A process that is still answering while the link moves would load late modules of another
@@ -130,7 +130,7 @@ def _key() -> str | None:
     return key
 
 
-async def _serve(app: gate.App, settings: Settings) -> None:
+async def _serve(app: gate.App, settings: ServiceSettings) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -162,7 +162,7 @@ async def _serve(app: gate.App, settings: Settings) -> None:
     await Server(config).serve(sockets=[listener(settings)])
 
 
-def listener(settings: Settings) -> socket.socket:
+def listener(settings: ServiceSettings) -> socket.socket:
     """The socket that systemd holds for us; without systemd a new one, on loopback only."""
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS"):
         found = socket.socket(fileno=FIRST_FD)

@@ -3,51 +3,66 @@
 The page holds no name and no hint; a key, kept elsewhere, says which answer is whose. The person
 saves a file, and with the key it becomes a result.
 
-What the page saves: {sheet, judge, judgements}, where `sheet` is the SHA-256 of what was shown,
-`judge` a name or None, and `judgements` a list of {id, verdict}; `verdict` is one of `VERDICTS`.
+What the page saves is a `SavedSheet` of `llmpi.quality.ab.records`.
 """
 
 import base64
 import hashlib
-import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from llmpi.errors import LlmpiError
 from llmpi.quality.ab.compare import winner
 from llmpi.quality.ab.prompts import Prompt
+from llmpi.quality.ab.records import (
+    Counted,
+    Judged,
+    Judgement,
+    Key,
+    KeyOfPrompt,
+    SavedSheet,
+    UnblindedVerdict,
+)
+from llmpi.quality.records import Answer, Message
 from llmpi.quality.statistics import holm, sign_test
-from llmpi.records import Record, sha256_of_json, whole_file
+from llmpi.records import read, sha256_of_json, whole_file
 
-VERDICTS = ("left", "right", "tie", "both_bad")
 TEMPLATE = "blind_sheet.html"
+
+
+class Shown(TypedDict):
+    """A prompt on the page."""
+
+    id: str
+    chat: list[Message]
+    answers: list[str | None]
+    """The left one and the right one."""
 
 
 def write_sheet(
     path: Path,
     pair: tuple[str, str],
     prompts: Sequence[Prompt],
-    a_answers: Sequence[Mapping[str, Any]],
-    b_answers: Sequence[Mapping[str, Any]],
+    a_answers: Sequence[Answer],
+    b_answers: Sequence[Answer],
     seed: int,
-) -> Record:
+) -> Key:
     """Write the page, atomically. It shows all prompts whose two answers differ.
 
     A stands on the left as often as B (give or take one), in an order drawn with `seed`.
 
     Args:
         pair: the names of A and B; they stand in the key only.
-        prompts, a_answers, b_answers: same length and order; `text` and `error` of the answers.
+        prompts, a_answers, b_answers: same length and order.
 
     Returns:
-        The key, to be kept apart from the page: {sheet, a, b, prompts}, where `prompts` holds for
-        each id its tags and who stands on the left, "a" or "b" (None: identical, not shown).
+        The key, to be kept apart from the page.
 
     Raises:
         ValueError: the three are not of one length.
@@ -55,7 +70,7 @@ def write_sheet(
     triples = list(zip(prompts, map(_shown, a_answers), map(_shown, b_answers), strict=True))
     left: dict[str, Literal["a", "b"] | None] = {prompt.id: None for prompt in prompts}
     left |= _draw([prompt.id for prompt, a, b in triples if a != b], seed)
-    items = [
+    items: list[Shown] = [
         {
             "id": prompt.id,
             "chat": prompt.chat(),
@@ -85,12 +100,12 @@ def _draw(ids: Sequence[str], seed: int) -> dict[str, Literal["a", "b"]]:
     return dict(zip(ids, sides, strict=True))
 
 
-def _shown(answer: Mapping[str, Any]) -> str | None:
+def _shown(answer: Answer) -> str | None:
     """What the judge sees; None for no answer, whose reason might tell the variants apart."""
     return answer["text"].strip() or None if answer["error"] is None else None
 
 
-def _page(items: Sequence[Record], sheet: str, identical: int) -> str:
+def _page(items: Sequence[Shown], sheet: str, identical: int) -> str:
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),
@@ -120,24 +135,18 @@ def _hash(source: str, tag: str) -> str:
 # --- what a judge saved ---------------------------------------------------------------------------
 
 
-def read_judgements(path: Path, key: Mapping[str, Any]) -> Record:
+def read_judgements(path: Path, key: Key) -> Judged:
     """Read what the page saved, and un-blind it.
 
-    Args:
-        key: of `write_sheet`.
-
-    Returns:
-        JSON-able: `sheet`, `judge`, `a` and `b` (the names), `all`, `tags` (tag -> the same) and
-        `judgements` ({id, verdict}, un-blinded). `all` counts {prompts, unjudged, identical,
-        a_better, b_better, tie, both_bad}; prompts with identical answers are ties. `p` is the
-        two-sided sign test of a_better against b_better (exact binomial; ties and both_bad tell
-        nothing; Dixon, Mood, *The Statistical Sign Test*, 1946), `p_adjusted` after Holm over the
-        tags, `verdict` "a better", "b better" or "not distinguishable" (p_adjusted > 0.05).
+    Prompts with identical answers are ties. The p value is that of the two-sided sign test of
+    a_better against b_better (exact binomial; ties and both_bad tell nothing; Dixon, Mood, *The
+    Statistical Sign Test*, 1946), by tag adjusted after Holm over the tags.
 
     Raises:
-        LlmpiError: no file of the page, or of another sheet, or it says what the page cannot.
+        RecordError: it is no file of the page.
+        LlmpiError: it is of another sheet, or says what the page cannot.
     """
-    saved = _read(path)
+    saved = read(path, SavedSheet)
     if saved["sheet"] != key["sheet"]:
         raise LlmpiError(
             f"{path}: belongs to sheet {saved['sheet'][:8]}, the key to {key['sheet'][:8]}; the "
@@ -145,83 +154,67 @@ def read_judgements(path: Path, key: Mapping[str, Any]) -> Record:
         )
     verdicts = _verdicts(path, saved["judgements"], key["prompts"])
     tags = dict.fromkeys(tag for prompt in key["prompts"].values() for tag in prompt["tags"])
-    everything = _count(verdicts, key["prompts"])
-    by_tag = {
-        tag: _count(verdicts, {i: p for i, p in key["prompts"].items() if tag in p["tags"]})
-        for tag in tags
-    }
-    adjusted = holm([counts["p"] for counts in by_tag.values()])
+    tagged = {tag: {i: p for i, p in key["prompts"].items() if tag in p["tags"]} for tag in tags}
+    adjusted = holm([_p(verdicts, prompts) for prompts in tagged.values()])
     return {
         "sheet": key["sheet"],
         "judge": saved["judge"],
         "a": key["a"],
         "b": key["b"],
         "test": "sign test, exact, two-sided; Holm-adjusted over the tags",
-        "all": _with_verdict(everything, everything["p"]),
+        "all": _count(verdicts, key["prompts"], _p(verdicts, key["prompts"])),
         "tags": {
-            tag: _with_verdict(counts, p)
-            for (tag, counts), p in zip(by_tag.items(), adjusted, strict=True)
+            tag: _count(verdicts, prompts, p)
+            for (tag, prompts), p in zip(tagged.items(), adjusted, strict=True)
         },
         "judgements": [{"id": i, "verdict": verdict} for i, verdict in verdicts.items()],
     }
 
 
-def _read(path: Path) -> Record:
-    """The file, of the right form; what it says is not yet checked."""
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LlmpiError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise LlmpiError(f"{path}: no valid JSON: {error}; save it from the sheet anew") from None
-    match saved:
-        case {"sheet": str(), "judge": str() | None, "judgements": list()}:
-            return saved
-    raise LlmpiError(
-        f"{path}: not what a blind sheet saves, which is an object with 'sheet', 'judge' and "
-        "'judgements'; save it from the sheet anew"
-    )
+Verdicts = Mapping[str, UnblindedVerdict]
+Prompts = Mapping[str, KeyOfPrompt]
 
 
-def _verdicts(path: Path, judgements: Iterable[Any], prompts: Mapping[str, Any]) -> dict[str, str]:
-    """Prompt id -> a_better, b_better, tie or both_bad; identical answers are ties."""
-    verdicts = {i: "tie" for i, prompt in prompts.items() if prompt["left"] is None}
-    for number, judgement in enumerate(judgements, 1):
-        where = f"{path}: judgement {number}"
-        match judgement:
-            case {"id": str(prompt_id), "verdict": str(verdict)}:
-                pass
-            case _:
-                raise LlmpiError(f"{where}: should be an object with 'id' and 'verdict'")
-        if prompt_id not in prompts or prompts[prompt_id]["left"] is None:
+def _verdicts(path: Path, judgements: Sequence[Judgement], prompts: Prompts) -> Verdicts:
+    """Prompt id -> its verdict; identical answers are ties."""
+    verdicts: dict[str, UnblindedVerdict] = {
+        i: "tie" for i, prompt in prompts.items() if prompt["left"] is None
+    }
+    for number, judgement in enumerate(judgements):
+        prompt_id, where = judgement["id"], f"{path}: judgements.{number}"
+        left = prompts[prompt_id]["left"] if prompt_id in prompts else None
+        if left is None:
             raise LlmpiError(f"{where}: the sheet shows no prompt {prompt_id!r}")
         if prompt_id in verdicts:
             raise LlmpiError(f"{where}: prompt {prompt_id!r} is judged twice")
-        if verdict not in VERDICTS:
-            allowed = ", ".join(VERDICTS)
-            raise LlmpiError(f"{where}: verdict {verdict!r} is not possible; allowed: {allowed}")
-        verdicts[prompt_id] = _unblinded(verdict, prompts[prompt_id]["left"])
+        verdicts[prompt_id] = _unblinded(judgement["verdict"], left)
     return verdicts
 
 
-def _unblinded(verdict: str, left: str) -> str:
-    if verdict not in ("left", "right"):
+def _unblinded(
+    verdict: Literal["left", "right", "tie", "both_bad"], left: Literal["a", "b"]
+) -> UnblindedVerdict:
+    if verdict == "tie" or verdict == "both_bad":
         return verdict
-    a_better = (verdict == "left") == (left == "a")
-    return "a_better" if a_better else "b_better"
+    return "a_better" if (verdict == "left") == (left == "a") else "b_better"
 
 
-def _count(verdicts: Mapping[str, str], prompts: Mapping[str, Any]) -> Record:
+def _p(verdicts: Verdicts, prompts: Prompts) -> float:
+    counts = Counter(verdicts[i] for i in prompts if i in verdicts)
+    return sign_test(counts["a_better"], counts["b_better"])
+
+
+def _count(verdicts: Verdicts, prompts: Prompts, p_adjusted: float | None) -> Counted:
     counts = Counter(verdicts[i] for i in prompts if i in verdicts)
     return {
         "prompts": len(prompts),
         "unjudged": len(prompts) - counts.total(),
         "identical": sum(prompt["left"] is None for prompt in prompts.values()),
-        **{verdict: counts[verdict] for verdict in ("a_better", "b_better", "tie", "both_bad")},
-        "p": sign_test(counts["a_better"], counts["b_better"]),
+        "a_better": counts["a_better"],
+        "b_better": counts["b_better"],
+        "tie": counts["tie"],
+        "both_bad": counts["both_bad"],
+        "p": _p(verdicts, prompts),
+        "p_adjusted": p_adjusted,
+        "verdict": winner(counts["a_better"], counts["b_better"], p_adjusted),
     }
-
-
-def _with_verdict(counts: Record, p_adjusted: float | None) -> Record:
-    verdict = winner(counts["a_better"], counts["b_better"], p_adjusted)
-    return {**counts, "p_adjusted": p_adjusted, "verdict": verdict}

@@ -2,9 +2,8 @@
 
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from jsonschema.protocols import Validator
@@ -13,63 +12,39 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from llmpi.engine.answers import exact, f1
-from llmpi.quality.ab.prompts import Prompt, strict_json
+from llmpi.quality.ab.prompts import Prompt, Schema, strict_json
+from llmpi.quality.ab.records import JudgedAnswer, MetExpectation
+from llmpi.quality.records import Answer
 
 # Far above what an honest check needs; CPU time, so that a busy machine changes no outcome.
 CHECK_CPU_S = 2.0
 
 
-@dataclass(frozen=True)
-class Check:
-    """An expectation, by its key in the file: met or not, and why."""
-
-    expectation: str
-    met: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An answer and what it meets.
-
-    `passed` if all checks are met, None where nothing is expected; `f1` (0 to 1) against the
-    nearest reference, None without one; `cut_off` if it reached the bound on new tokens.
-    """
-
-    id: str
-    passed: bool | None
-    checks: list[Check]
-    f1: float | None
-    text: str
-    cut_off: bool
-    error: str | None
-
-
-def judge(prompt: Prompt, answer: Mapping[str, Any]) -> Outcome:
+def judge(prompt: Prompt, answer: Answer) -> JudgedAnswer:
     """Check an answer by rule. To be called in the main thread (it sets a timer of the process).
 
-    Args:
-        answer: `text`, `error` (why there is none, or None) and `stopped` (ended by itself). An
-            answer with an error meets nothing.
+    An answer with an error meets nothing.
     """
-    wanted = {name: value for name, value in prompt.expect if value is not None}
+    wanted = [(name, value) for name, value in prompt.expect if value is not None]
     text, error = answer["text"], answer["error"]
-    if error is not None:
-        checks = [Check(name, False, f"no answer: {error}") for name in wanted]
-    else:
-        checks = [Check(name, *_check(name, value, text)) for name, value in wanted.items()]
+    checks = [_met(name, value, text, error) for name, value in wanted]
     f1 = None
     if prompt.expect.reference is not None:
         f1 = _f1(prompt.expect.reference, text) if error is None else 0.0
-    return Outcome(
-        id=prompt.id,
-        passed=all(check.met for check in checks) if checks else None,
-        checks=checks,
-        f1=f1,
-        text=text,
-        cut_off=error is None and not answer["stopped"],
-        error=error,
-    )
+    return {
+        "id": prompt.id,
+        "passed": all(check["met"] for check in checks) if checks else None,
+        "checks": checks,
+        "f1": f1,
+        "text": text,
+        "cut_off": error is None and not answer["stopped"],
+        "error": error,
+    }
+
+
+def _met(name: str, wanted: Any, text: str, error: str | None) -> MetExpectation:
+    met, reason = (False, f"no answer: {error}") if error else _check(name, wanted, text)
+    return {"expectation": name, "met": met, "reason": reason}
 
 
 Verdict = tuple[bool, str]
@@ -109,7 +84,7 @@ def _check_regex(pattern: str, text: str) -> Verdict:
     return match is not None, f"matches {_clip(repr(match[0]))}" if match else "no match"
 
 
-def _check_json_schema(schema: dict[str, Any], text: str) -> Verdict:
+def _check_json_schema(schema: Schema, text: str) -> Verdict:
     fenced = re.fullmatch(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", text.strip(), re.DOTALL)
     try:
         content = strict_json(fenced[1] if fenced else text.strip())
@@ -120,7 +95,7 @@ def _check_json_schema(schema: dict[str, Any], text: str) -> Verdict:
     return fault is None, f"at {fault.json_path}: {_clip(fault.message)}" if fault else "valid"
 
 
-def _validator(schema: dict[str, Any]) -> Validator:
+def _validator(schema: Schema) -> Validator:
     # An empty registry, not jsonschema's own, which fetches references it does not know.
     return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
 

@@ -1,24 +1,36 @@
 """Two variants side by side on the user's own prompts, by rule and by people."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Failed
 from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Prompt, load_prompts
-from llmpi.records import Record, failed, is_ok, read_json
+from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Key, SavedSheet
+from llmpi.quality.records import Answer
+from llmpi.records import failed, read
+
+
+class Compare(TypedDict):
+    """What the rule asks for."""
+
+    names: tuple[str, str]
+    seed: int
 
 
 def compare_pair(
     names: tuple[str, str],
-    records: tuple[Record, Record],
+    records: tuple[AbAnswered | Failed, AbAnswered | Failed],
     prompts: Path,
     *,
     seed: int,
-    judgements: list[Path],
+    judgements: Sequence[Path],
     sheet: Path,
-) -> tuple[Record, Record]:
+) -> tuple[ComparedPair | Failed, Key | None]:
     """Two variants on the same prompts, and a sheet on which people judge them blindly.
 
     Args:
@@ -31,28 +43,32 @@ def compare_pair(
         where and is not for those who judge.
 
     Raises:
-        LlmpiError: a file of judgements is damaged.
+        RecordError: a file of judgements is no such file.
+        LlmpiError: what it judges is not on the sheet.
     """
     asked = load_prompts(prompts)
-    for name, record in zip(names, records, strict=True):
-        if not is_ok(record):
-            sheet.write_text(f"{name} has no answers: {record['status']}\n", encoding="utf-8")
-            return failed("quality", f"{name}: {record.get('reason')}"), {}
-    a, b = (record["answers"] for record in records)
-    key = write_sheet(sheet, names, asked, a, b, seed)
-    found = [read_judgements(path, key) for path in judgements if _is_of(path, key)]
-    result = compare(asked, _outcomes(asked, a), _outcomes(asked, b))
+    a, b = records
+    for name, answered in zip(names, records, strict=True):
+        if answered["status"] != "ok":
+            sheet.write_text(f"{name} has no answers: {answered['status']}\n", encoding="utf-8")
+            return failed("quality", f"{name}: {answered['reason']}"), None
+    assert a["status"] == b["status"] == "ok"
+    key = write_sheet(sheet, names, asked, a["answers"], b["answers"], seed)
+    compared = compare(asked, _judged(asked, a["answers"]), _judged(asked, b["answers"]))
     a_name, b_name = names
-    return {"status": "ok", "a": a_name, "b": b_name, **result, "judged": found}, key
+    record: ComparedPair = {
+        "status": "ok",
+        "a": a_name,
+        "b": b_name,
+        **compared,
+        "judged": [
+            read_judgements(path, key)
+            for path in judgements
+            if read(path, SavedSheet)["sheet"] == key["sheet"]
+        ],
+    }
+    return record, key
 
 
-def _outcomes(prompts: list[Prompt], answers: list[Record]) -> list[Any]:
+def _judged(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[JudgedAnswer]:
     return [judge(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-
-
-def _is_of(path: Path, key: Record) -> bool:
-    try:
-        saved = read_json(path)
-    except ValueError:
-        return True  # read_judgements says what is wrong with it
-    return not isinstance(saved, dict) or saved.get("sheet") == key["sheet"]

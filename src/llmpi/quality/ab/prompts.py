@@ -24,10 +24,10 @@ or a `pattern` in a schema, that backtracks without end) is stopped and counts a
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NoReturn
 
 from jsonschema import SchemaError
 from jsonschema.validators import Draft202012Validator, validator_for
@@ -41,14 +41,21 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from llmpi.engine.answers import normalize
 from llmpi.errors import LlmpiError
+from llmpi.quality import records
+from llmpi.quality.records import Json
 
 SHOWN_PROBLEMS = 10
+
+
+Schema = dict[str, Json]
+"""Of JSON Schema."""
 
 
 def _text(text: str) -> str:
@@ -75,17 +82,16 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
-def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+def _schema(schema: Schema) -> Schema:
     if not isinstance(schema.get("$schema", ""), str):
         raise ValueError("no JSON schema: $schema should be a text")
     check = validator_for(schema, default=Draft202012Validator).check_schema
     try:
         check(schema)
-        resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
         for reference in _references(schema):
             if not reference.startswith("#"):
                 raise ValueError(f"{reference!r} leaves the schema; put it under $defs")
-            check(_target(resolver, reference))
+            check(_target(schema, reference))
     except SchemaError as error:
         raise ValueError(f"no JSON schema: at {error.json_path}: {error.message}") from None
     except RecursionError:
@@ -93,7 +99,8 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _target(resolver: Any, reference: str) -> Any:
+def _target(schema: Schema, reference: str) -> object:
+    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
     try:
         return resolver.lookup(reference).contents
     except (Unresolvable, TypeError, ValueError):
@@ -101,7 +108,7 @@ def _target(resolver: Any, reference: str) -> Any:
         raise ValueError(f"{reference!r} is not in the schema") from None
 
 
-def _references(schema: Any) -> Iterator[str]:
+def _references(schema: Json) -> Iterator[str]:
     if isinstance(schema, dict):
         for key, value in schema.items():
             if key in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(value, str):
@@ -112,7 +119,7 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -138,7 +145,7 @@ class Expect(_Part):
     contains: Texts | None = None
     not_contains: Texts | None = None
     regex: Annotated[Text, AfterValidator(_pattern)] | None = None
-    json_schema: Annotated[dict[str, Any], AfterValidator(_schema)] | None = None
+    json_schema: Annotated[Schema, AfterValidator(_schema)] | None = None
     max_words: PositiveInt | None = None
 
 
@@ -163,18 +170,18 @@ class Prompt(_Part):
     def _ends_with_the_user(self) -> "Prompt":
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("give either 'prompt' or 'messages'")
-        roles = [message["role"] for message in self.chat()]
+        roles = [turn["role"] for turn in self.chat()]
         if roles[-1] != "user":
             raise ValueError(f"the last message must be the user's, not the {roles[-1]}'s")
         if "system" in roles[1:]:
             raise ValueError("a system message can only come first, and only once")
         return self
 
-    def chat(self) -> list[dict[str, str]]:
-        """What to ask, in the form chat templates take: {role, content} per turn."""
+    def chat(self) -> list[records.Message]:
+        """What to ask, in the form chat templates take."""
         system = [Message(role="system", content=self.system)] if self.system else []
         turns = self.messages or [Message(role="user", content=self.prompt or "")]
-        return [turn.model_dump() for turn in [*system, *turns]]
+        return [{"role": turn.role, "content": turn.content} for turn in [*system, *turns]]
 
 
 def load_prompts(path: Path) -> list[Prompt]:
@@ -226,7 +233,7 @@ def _parse(line: str, default_id: str) -> Prompt:
     return Prompt.model_validate({"id": default_id, **content})
 
 
-def _complaint(problem: Mapping[str, Any]) -> str:
+def _complaint(problem: ErrorDetails) -> str:
     loc = [str(part) for part in problem["loc"]]
     if problem["type"] != "extra_forbidden":
         reason = problem["msg"].removeprefix("Value error, ")
@@ -238,7 +245,7 @@ def _complaint(problem: Mapping[str, Any]) -> str:
     return f"{'.'.join(loc)}: unknown key; {hint}Allowed: {', '.join(allowed)}"
 
 
-def strict_json(text: str) -> Any:
+def strict_json(text: str) -> Json:
     """JSON as RFC 8259 wants it.
 
     Raises:
@@ -246,7 +253,7 @@ def strict_json(text: str) -> Any:
         RecursionError: it is nested too deeply.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Json]]) -> Json:
         content = dict(pairs)
         if len(content) < len(pairs):
             names = [name for name, _ in pairs]
@@ -254,7 +261,7 @@ def strict_json(text: str) -> Any:
             raise ValueError(f"{twice!r} stands there twice")
         return content
 
-    def number(name: str) -> Any:
+    def number(name: str) -> NoReturn:
         raise ValueError(f"{name} is no number of JSON")
 
     return json.loads(text, object_pairs_hook=once, parse_constant=number)

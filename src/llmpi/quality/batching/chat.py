@@ -1,21 +1,15 @@
 """Chat turns in each model's own words."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+from llmpi.quality.records import Message
 from llmpi.records import sha256_of_text
 
 # A template may ask for today's date; a prompt that changes overnight cannot be compared.
 FROZEN_DATE = "26 Jul 2024"
-
-
-class Message(TypedDict):
-    """A turn: `role` is system, user or assistant."""
-
-    role: str
-    content: str
 
 
 class FrozenTemplate(Jinja2ChatFormatter):

@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import llama_cpp
 import numpy as np
@@ -19,9 +20,17 @@ from llmpi.quality.batching.schedule import (
     Tokens,
     common_prefix,
 )
+from llmpi.quality.records import Counts
 
 Groups = Sequence[Sequence[Request]]
-Counts = dict[str, int]
+
+
+class Took(NamedTuple):
+    """What it took to compute a part."""
+
+    batches: int
+    rows: int
+    padded_rows: int
 
 
 class BatchEngine(Model):
@@ -87,7 +96,7 @@ class BatchEngine(Model):
         """
         parts = parts_of(groups, len(self._prefix))
         waiting, busy = iter(range(len(parts))), self._lanes[: len(parts)]
-        computed: dict[int, tuple[list[Outcome], Counts]] = {}
+        computed: dict[int, tuple[list[Outcome], Took]] = {}
         finished = [0] * len(parts)
 
         def work(lane: Lane) -> None:
@@ -107,8 +116,14 @@ class BatchEngine(Model):
         with ThreadPoolExecutor(len(busy) or 1) as threads:
             list(threads.map(work, tuple(busy)))
         done_parts = [(part.groups, *computed[i]) for i, part in enumerate(parts)]
-        outcomes, counts = _in_order(groups, done_parts)
-        return outcomes, {"cells": self._lanes[0].shape.context_tokens, **counts}
+        took = [took for *_, took in done_parts]
+        return _in_order(groups, done_parts), {
+            "cells": self._lanes[0].shape.context_tokens,
+            "parts": len(parts),
+            "batches": sum(part.batches for part in took),
+            "rows": sum(part.rows for part in took),
+            "padded_rows": sum(part.padded_rows for part in took),
+        }
 
     def _give_threads(self, lanes: Sequence["Lane"]) -> None:
         """Let these lanes have all threads; how many one has changes no result."""
@@ -127,16 +142,14 @@ class BatchEngine(Model):
 
 
 def _in_order(
-    groups: Groups, parts: Sequence[tuple[Sequence[int], Sequence[Outcome], Counts]]
-) -> tuple[list[Outcome], Counts]:
-    """Outcomes in the order of the groups, and the sums of the parts' counts."""
+    groups: Groups, parts: Sequence[tuple[Sequence[int], Sequence[Outcome], Took]]
+) -> list[Outcome]:
+    """The parts' outcomes in the order of the groups."""
     of_group: dict[int, list[Outcome]] = {}
-    counts = {"parts": len(parts), "batches": 0, "rows": 0, "padded_rows": 0}
-    for numbers, outcomes, took in parts:
+    for numbers, outcomes, _ in parts:
         left = iter(outcomes)
         of_group |= {i: [next(left) for _ in groups[i]] for i in numbers}
-        counts |= {name: counts[name] + count for name, count in took.items()}
-    return [outcome for i in range(len(groups)) for outcome in of_group[i]], counts
+    return [outcome for i in range(len(groups)) for outcome in of_group[i]]
 
 
 class Lane(Engine):
@@ -169,7 +182,7 @@ class Lane(Engine):
 
     def run(
         self, groups: Groups, prefix: Tokens, prefix_state: bytes, done: Callable[[int], None]
-    ) -> tuple[list[Outcome], Counts]:
+    ) -> tuple[list[Outcome], Took]:
         """The outcomes of a part's requests, and the batches that took."""
         self._start_from(prefix, prefix_state)
         schedule = Schedule(
@@ -184,8 +197,8 @@ class Lane(Engine):
             self._decode_rows(rows)
             schedule.take_logits(self._logits)
             done(schedule.finished)
-        counts = {"batches": schedule.batches, "rows": schedule.rows}
-        return schedule.outcomes, counts | {"padded_rows": schedule.padded_rows}
+        took = Took(schedule.batches, schedule.rows, schedule.padded_rows)
+        return schedule.outcomes, took
 
     def _start_from(self, prefix: Tokens, prefix_state: bytes) -> None:
         llama_cpp.llama_memory_clear(self._memory, True)

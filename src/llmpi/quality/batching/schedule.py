@@ -21,6 +21,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from llmpi.quality.records import BatchShape
+
 Tokens = tuple[int, ...]
 Take = Callable[[np.ndarray], None]
 """What is done with the logits behind a token, one for each of the vocabulary."""
@@ -121,6 +123,14 @@ class Shape(NamedTuple):
     def divided(self, lanes: int) -> "Shape":
         """The same batches in one lane's share of the cells."""
         return self._replace(context_tokens=self.context_tokens // lanes)
+
+    def record(self) -> BatchShape:
+        return {
+            "context_tokens": self.context_tokens,
+            "prompt_rows": self.prompt_rows,
+            "answer_rows": self.answer_rows,
+            "sequences": self.sequences,
+        }
 
 
 def shape_of(context_tokens: int) -> Shape:

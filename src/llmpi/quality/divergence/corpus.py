@@ -3,43 +3,42 @@
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, sha256_of_text
+from llmpi.quality.divergence.records import Corpus, HubText, PythonTopics, TextFile, TextOrigin
+from llmpi.records import sha256_of_text
 from llmpi.sources_lock import locked
+from llmpi.study.fields import TextSource
 
 
-def load_corpus(source: dict[str, Any], lock: Path) -> Record:
+class Asked(TypedDict):
+    """What the rule asks for."""
+
+    source: TextSource
+    lock: str
+    moves: int
+    """How often the lock was moved: another time is another source."""
+
+
+def load_corpus(source: TextSource, lock: Path) -> Corpus:
     """The text of `source`, and where it comes from.
 
-    Args:
-        source: one of
-            {"text_file": PATH}, in UTF-8;
-            {"hub": "owner/name", "revision": ..., "split": ..., "column": ..., "config": name or
-            None}, whose rows `join_rows` makes one text of;
-            {"python_topics": True}: the topics of `pydoc_data.topics`, which every Python has, in
-            sorted order, blank lines between. It differs between Python's versions.
-            `from_pct` and `to_pct` beside it choose a part, see `part_of`.
-        lock: the lock file for branches and tags of the hub.
+    Rows of the hub are joined by `join_rows`. Python's own text are the topics of
+    `pydoc_data.topics`, which every Python has, in sorted order, blank lines between; it differs
+    between Python's versions.
 
-    Returns:
-        Record with `source` (what, and at which revision or version), `text`, its length
-        `characters`, and `sha256` of its UTF-8 bytes.
+    Args:
+        lock: the lock file for branches and tags of the hub.
 
     Raises:
         LlmpiError: the text cannot be had.
     """
-    if "text_file" in source:
-        text, origin = _from_file(Path(source["text_file"]))
-    elif "hub" in source:
-        text, origin = _from_hub(source, lock)
-    else:
-        text, origin = _python_topics()
-    bounds = source.get("from_pct", 0), source.get("to_pct", 100)
-    if bounds != (0, 100):
-        text = part_of(text, *bounds)
-        origin = {**origin, "from_pct": bounds[0], "to_pct": bounds[1]}
+    text, origin = _load(source, lock)
+    if (source.from_pct, source.to_pct) != (0, 100):
+        text = part_of(text, source.from_pct, source.to_pct)
+        origin["from_pct"], origin["to_pct"] = source.from_pct, source.to_pct
     return {
         "status": "ok",
         "source": origin,
@@ -47,6 +46,14 @@ def load_corpus(source: dict[str, Any], lock: Path) -> Record:
         "sha256": sha256_of_text(text),
         "text": text,
     }
+
+
+def _load(source: TextSource, lock: Path) -> tuple[str, TextOrigin]:
+    if source.text_file:
+        return _from_file(Path(source.text_file))
+    if source.hub:
+        return _from_hub(source, source.hub, lock)
+    return _python_topics()
 
 
 def part_of(text: str, from_pct: float, to_pct: float) -> str:
@@ -74,7 +81,7 @@ def join_rows(rows: Sequence[str]) -> str:
     return "\n\n".join(rows)
 
 
-def _from_file(path: Path) -> tuple[str, Record]:
+def _from_file(path: Path) -> tuple[str, TextFile]:
     try:
         text = path.read_bytes().decode()  # not read_text, which would change line ends
     except OSError as error:
@@ -86,19 +93,17 @@ def _from_file(path: Path) -> tuple[str, Record]:
     return text, {"text_file": str(path)}
 
 
-def _from_hub(source: dict[str, Any], lock: Path) -> tuple[str, Record]:
+def _from_hub(source: TextSource, repo: str, lock: Path) -> tuple[str, HubText]:
     import datasets
     from datasets.data_files import EmptyDatasetError
 
     from llmpi.hub import explained, resolve
 
-    repo, column = source["hub"], source["column"]
-    commit = locked(lock, "dataset", repo, source["revision"], resolve)
+    column = source.column
+    commit = locked(lock, "dataset", repo, source.revision, resolve)
     with explained(repo, commit):
         try:
-            rows = datasets.load_dataset(
-                repo, source["config"], split=source["split"], revision=commit
-            )
+            rows = datasets.load_dataset(repo, source.subset, split=source.split, revision=commit)
         except (ValueError, EmptyDatasetError) as error:  # an unknown split or config, among others
             raise LlmpiError(f"{repo}@{commit}: {error}") from None
     if column not in rows.column_names:
@@ -106,11 +111,16 @@ def _from_hub(source: dict[str, Any], lock: Path) -> tuple[str, Record]:
     texts = list(rows[column])
     if not all(isinstance(text, str) for text in texts):
         raise LlmpiError(f"{repo}: column {column} is no text; name one that is")
-    chosen = {name: source[name] for name in ("config", "split", "column")}
-    return join_rows(texts), {"hub": repo, "revision": commit, **chosen}
+    return join_rows(texts), {
+        "hub": repo,
+        "revision": commit,
+        "config": source.subset,
+        "split": source.split,
+        "column": column,
+    }
 
 
-def _python_topics() -> tuple[str, Record]:
+def _python_topics() -> tuple[str, PythonTopics]:
     from pydoc_data.topics import topics
 
     text = "\n\n".join(topics[name] for name in sorted(topics))

@@ -15,16 +15,19 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeVar
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
+from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
 from llmpi.quality.divergence.log_probs import (
@@ -39,101 +42,163 @@ from llmpi.quality.divergence.log_probs import (
     score,
     score_and_encode,
 )
-from llmpi.quality.divergence.windows import UBATCH_TOKENS, Windows, cut
-from llmpi.records import (
-    Record,
-    failed,
-    is_ok,
-    now,
-    read_json,
-    whole_file,
-    write_json,
+from llmpi.quality.divergence.records import (
+    Corpus,
+    Cut,
+    CutWithin,
+    DivergenceMeasured,
+    DivergenceScored,
+    DivergenceSummary,
+    Estimate,
+    Perplexity,
+    PerplexityMeasured,
+    PerplexitySummary,
+    ReferenceRun,
+    TextIdentity,
+    Vocabulary,
 )
+from llmpi.quality.divergence.windows import UBATCH_TOKENS, Windows, cut
+from llmpi.quality.records import VariantFile
+from llmpi.records import failed, now, sha256_of_json, whole_file
 from llmpi.script import tell
 
 ROWS_AT_ONCE = 8
 """So many rows of logits stay in the processor's cache while they are scored."""
 RESAMPLES = 1000
-OF_THE_REFERENCE = (
-    "corpus",
-    "vocabulary",
-    "window_tokens",
-    "chunks",
-    "wanted_chunks",
-    "available_chunks",
-)
-"""What a divergence takes over from its reference's manifest."""
 QUANTITIES = ("nll", "reference_nll", "kld", "same_top1")
 """What a position gives: nats, nats, nats, and 0 or 1. Without a reference, only the first."""
 
 
+class _Job(TypedDict):
+    gguf: str
+    gguf_sha256: str
+    threads: int
+    partial: str
+    """Folder of what is done so far."""
+    window_tokens: int
+
+
+class TextToCut(TypedDict):
+    """A text, and how it is to be cut."""
+
+    corpus: TextIdentity
+    text: str
+    window_tokens: int
+    chunks: int | None
+
+
+class PerplexityJob(_Job, TextToCut):
+    task: Literal["perplexity", "reference"]
+    rows: str | None
+    """File for the reference's log-probabilities, and"""
+    max_bytes: int | None
+    """how large it may become."""
+
+
+class DivergenceJob(_Job):
+    task: Literal["divergence"]
+    rows: str
+    """The reference's log-probabilities."""
+    reference: ReferenceRun
+    corpus: TextIdentity
+    vocabulary: Vocabulary
+    chunks: int
+    wanted_chunks: int
+    available_chunks: int
+
+
+class PerplexityOutcome(TypedDict):
+    """What the child writes: what it measured, or why it refused to."""
+
+    measured: PerplexityMeasured | None
+    refused: str | None
+
+
+class DivergenceOutcome(TypedDict):
+    measured: DivergenceMeasured | None
+    refused: str | None
+
+
 def perplexity(
     gguf: Path,
-    manifest: Record,
-    corpus: Record,
-    settings: dict[str, Any],
+    manifest: VariantFile | Failed,
+    corpus: Corpus,
+    settings: Cut,
     *,
     partial: Path,
     threads: int,
-) -> Record:
+) -> Perplexity | Failed:
     """The perplexity of a model on a corpus. An engine that dies is a result, too.
 
     Args:
         gguf, manifest: of the model; a failed manifest is passed on.
-        corpus: of `llmpi.quality.divergence.corpus.load_corpus`.
-        settings: `window_tokens`, and `chunks`, how many at most (None: all of the corpus).
         partial: a folder for what is done so far, so that an interrupted run goes on where it
             stopped, with the same result; removed at the end.
 
     Raises:
         LlmpiError: the corpus is too short, or the window too long for the model.
     """
-    if not is_ok(manifest):
+    if manifest["status"] != "ok":
         return manifest
-    return _run(
-        "perplexity", gguf, manifest, _on(corpus, settings), partial=partial, threads=threads
-    )
+    job: PerplexityJob = {
+        "task": "perplexity",
+        "gguf": str(gguf),
+        "gguf_sha256": manifest["sha256"],
+        "threads": threads,
+        "partial": str(partial),
+        **_cut(corpus, settings),
+        "max_bytes": None,
+        "rows": None,
+    }
+    return _perplexity(job)
 
 
 def reference(
     gguf: Path,
-    manifest: Record,
-    corpus: Record,
-    settings: dict[str, Any],
+    manifest: VariantFile | Failed,
+    corpus: Corpus,
+    settings: CutWithin,
     *,
     out: Path,
     partial: Path,
     threads: int,
-) -> Record:
+) -> Perplexity | Failed:
     """Write the log-probabilities of a model on a corpus to `out`, and return their manifest.
 
     Where that fails, `out` is an empty file, and the manifest says why.
-
-    Args:
-        settings: as for `perplexity`, and `max_bytes`, how large `out` may become: of a corpus that
-            needs more, only so many chunks are taken as fit.
+    Of a corpus that needs more than `max_bytes`, only so many chunks are taken as fit.
 
     Raises:
         LlmpiError: as for `perplexity`; not even one chunk fits, or the disk has no room.
     """
-    record = manifest
-    if is_ok(manifest):
-        work = _on(corpus, settings) | {"max_bytes": settings["max_bytes"], "rows": str(out)}
-        record = _run("reference", gguf, manifest, work, partial=partial, threads=threads)
-    if not is_ok(record):
+    if manifest["status"] != "ok":
+        out.write_bytes(b"")
+        return manifest
+    job: PerplexityJob = {
+        "task": "reference",
+        "gguf": str(gguf),
+        "gguf_sha256": manifest["sha256"],
+        "threads": threads,
+        "partial": str(partial),
+        **_cut(corpus, settings),
+        "max_bytes": settings["max_bytes"],
+        "rows": str(out),
+    }
+    record = _perplexity(job)
+    if record["status"] != "ok":
         out.write_bytes(b"")
     return record
 
 
 def divergence(
     gguf: Path,
-    manifest: Record,
+    manifest: VariantFile | Failed,
     rows: Path,
-    rows_manifest: Record,
+    rows_manifest: Perplexity | Failed,
     *,
     partial: Path,
     threads: int,
-) -> Record:
+) -> DivergenceScored | Failed:
     """Perplexity of a variant, and how far its predictions are from the reference's.
 
     Args:
@@ -144,63 +209,92 @@ def divergence(
     Raises:
         LlmpiError: the vocabularies differ, or `rows` is not what its manifest says.
     """
-    for needed in (manifest, rows_manifest):
-        if not is_ok(needed):
-            return needed
-    work = {
+    if manifest["status"] != "ok":
+        return manifest
+    if rows_manifest["status"] != "ok":
+        return rows_manifest
+    job: DivergenceJob = {
+        "task": "divergence",
+        "gguf": str(gguf),
+        "gguf_sha256": manifest["sha256"],
+        "threads": threads,
+        "partial": str(partial),
         "rows": str(rows),
-        "reference": {name: rows_manifest[name] for name in ("gguf_sha256", "engine", "threads")},
-        **{name: rows_manifest[name] for name in OF_THE_REFERENCE},
+        "reference": {
+            "gguf_sha256": rows_manifest["gguf_sha256"],
+            "engine": rows_manifest["engine"],
+            "threads": rows_manifest["threads"],
+        },
+        "corpus": rows_manifest["corpus"],
+        "vocabulary": rows_manifest["vocabulary"],
+        "window_tokens": rows_manifest["window_tokens"],
+        "chunks": rows_manifest["chunks"],
+        "wanted_chunks": rows_manifest["wanted_chunks"],
+        "available_chunks": rows_manifest["available_chunks"],
     }
-    return _run("divergence", gguf, manifest, work, partial=partial, threads=threads)
+    started = now()
+    ended = supervise(__name__, job, writes=DivergenceOutcome, log=tell)
+    if isinstance(ended, Death):
+        return failed("quality", ended.reason, log_tail=ended.tail)
+    measured = _kept(ended["measured"], ended["refused"], partial)
+    return {"status": "ok", **measured, "started": started, "ended": now()}
 
 
-def _on(corpus: Record, settings: dict[str, Any]) -> Record:
+def _perplexity(job: PerplexityJob) -> Perplexity | Failed:
+    started = now()
+    ended = supervise(__name__, job, writes=PerplexityOutcome, log=tell)
+    if isinstance(ended, Death):
+        return failed("quality", ended.reason, log_tail=ended.tail)
+    measured = _kept(ended["measured"], ended["refused"], Path(job["partial"]))
+    return {"status": "ok", **measured, "started": started, "ended": now()}
+
+
+def _cut(corpus: Corpus, settings: Cut) -> TextToCut:
     return {
-        "corpus": {name: corpus[name] for name in ("source", "sha256")},
+        "corpus": {"source": corpus["source"], "sha256": corpus["sha256"]},
         "text": corpus["text"],
         "window_tokens": settings["window_tokens"],
         "chunks": settings["chunks"],
     }
 
 
-def _run(
-    task: str, gguf: Path, manifest: Record, work: Record, *, partial: Path, threads: int
-) -> Record:
-    job = {
-        "task": task,
-        "gguf": str(gguf),
-        "gguf_sha256": manifest["sha256"],
-        "threads": threads,
-        "partial": str(partial),
-        **work,
-    }
-    started = now()
-    outcome = supervise(__name__, job, log=tell)
-    if isinstance(outcome, Death):
-        return failed("quality", outcome.reason, log_tail=outcome.tail)
-    if "refused" in outcome:
-        raise LlmpiError(outcome["refused"])
+Measured = TypeVar("Measured")
+
+
+def _kept(measured: Measured | None, refused: str | None, partial: Path) -> Measured:
+    """What the child measured; what is done so far is not needed any more.
+
+    Raises:
+        LlmpiError: it refused.
+    """
+    if measured is None:
+        raise LlmpiError(refused or "")
     shutil.rmtree(partial)
-    return {"status": "ok", **outcome, "started": started, "ended": now()}
+    return measured
 
 
 # --- statistics -----------------------------------------------------------------------------------
 
 
-def summarize(values: Values) -> Record:
+def summarize_alone(values: Values) -> PerplexitySummary:
+    """
+    Args:
+        values: [1, chunks, positions], negative log-likelihoods in nats.
+    """
+    return {"perplexity": _exponential(values[0])}
+
+
+def summarize(values: Values) -> DivergenceSummary:
     """Every number with its standard error.
 
     Args:
         values: [quantities, chunks, positions], the quantities as in `QUANTITIES`.
 
     Returns:
-        name -> {value, standard_error}. Standard errors of means are llama-perplexity's, over
-        positions, and carried on to their exponentials to first order; those of the median and the
-        99th percentile are of a bootstrap over chunks, null for a single chunk.
+        Standard errors of means are llama-perplexity's, over positions, and carried on to their
+        exponentials to first order; those of the median and the 99th percentile are of a bootstrap
+        over chunks.
     """
-    if len(values) == 1:
-        return {"perplexity": _exponential(values[0])}
     nll, reference_nll, kld, same = values
     median, p99 = _quantiles(kld, (0.5, 0.99))
     share = same.mean()
@@ -219,25 +313,28 @@ def summarize(values: Values) -> Record:
     }
 
 
-def _estimate(value: float, standard_error: float | None) -> Record:
+def _estimate(value: float, standard_error: float | None) -> Estimate:
     return {
         "value": float(value),
         "standard_error": None if standard_error is None else float(standard_error),
     }
 
 
-def _mean(values: Values) -> Record:
-    return _estimate(values.mean(), values.std() / math.sqrt(values.size - 1))
+def _mean(values: Values) -> Estimate:
+    return _estimate(values.mean(), _standard_error(values))
 
 
-def _exponential(values: Values) -> Record:
+def _standard_error(values: Values) -> float:
+    return float(values.std() / math.sqrt(values.size - 1))
+
+
+def _exponential(values: Values) -> Estimate:
     """exp of the mean; its standard error by the delta method."""
-    mean = _mean(values)
-    factor = math.exp(mean["value"])
-    return _estimate(factor, factor * mean["standard_error"])
+    factor = math.exp(values.mean())
+    return _estimate(factor, factor * _standard_error(values))
 
 
-def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Record]:
+def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Estimate]:
     """Quantiles of [chunks, positions]; positions of a chunk are not independent, chunks are."""
     found = np.quantile(values, fractions)
     if len(values) == 1:
@@ -250,73 +347,116 @@ def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Record]:
 # --- in the child ---------------------------------------------------------------------------------
 
 
-PATHS = ("gguf", "rows", "partial", "text")
-"""What a job holds besides its meaning: files and a text, that hashes stand for."""
-
-
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
     engine_info.log_to(sys.stderr.write)
+    asked: PerplexityJob | DivergenceJob = json.loads(Path(job).read_text())
+    measured, refused = None, None
     try:
-        record = measure(json.loads(Path(job).read_text()))
+        measured = measure(asked)
     except EngineError as error:
         sys.exit(str(error))
     except LlmpiError as error:
-        record = {"refused": str(error)}
-    Path(out).write_text(json.dumps(record))
+        refused = str(error)
+    Path(out).write_text(json.dumps({"measured": measured, "refused": refused}))
 
 
-def measure(job: Record) -> Record:
-    """The record of a job of `_run`, but for its status and times.
-
+def measure(job: PerplexityJob | DivergenceJob) -> PerplexityMeasured | DivergenceMeasured:
+    """
     Raises:
         LlmpiError, EngineError: as `perplexity`, `reference` and `divergence` say.
     """
-    engine = engine_info.describe()
-    window = job["window_tokens"]
-    with Windows(Path(job["gguf"]), window, job["threads"]) as model:
+    with Windows(Path(job["gguf"]), job["window_tokens"], job["threads"]) as model:
         if job["task"] == "divergence":
-            held = _matching_rows(job, model)
-            tokens = held.tokens
-            counts = {name: job[name] for name in ("available_chunks", "wanted_chunks")}
-        else:
-            text = cut(model.tokenize(job["text"]), window)
-            wanted = min(len(text), job["chunks"] or len(text))
-            counts = {"available_chunks": len(text), "wanted_chunks": wanted}
-            tokens = text[: _fitting(job, wanted, model.vocab_tokens)]
-        identity = {name: job[name] for name in job if name not in PATHS}
-        partial = Partial(Path(job["partial"]), {**identity, "engine": engine})
-        if job["task"] == "perplexity":
-            no_rows = np.empty((*tokens.shape, 0), np.uint16)
-            values = score_chunks(model, tokens, no_rows, score, partial, job["threads"])
-        elif job["task"] == "divergence":
-            values = score_chunks(model, tokens, held.rows, compare, partial, job["threads"])
-        else:
-            values = write_rows(model, tokens, Path(job["rows"]), partial, job["threads"])
-        vocabulary = model.vocabulary()
+            return _measure_divergence(job, model)
+        return _measure_perplexity(job, model)
+
+
+def _measure_divergence(job: DivergenceJob, model: Windows) -> DivergenceMeasured:
+    engine = engine_info.describe()
+    held = _matching_rows(job, model)
+    identity = {
+        "task": job["task"],
+        "gguf_sha256": job["gguf_sha256"],
+        "threads": job["threads"],
+        "reference": job["reference"],
+        "corpus": job["corpus"],
+        "vocabulary": job["vocabulary"],
+        "window_tokens": job["window_tokens"],
+        "chunks": job["chunks"],
+        "engine": engine,
+    }
+    partial = Partial(Path(job["partial"]), identity)
+    values = score_chunks(model, held.tokens, held.rows, compare, partial, job["threads"])
     return {
         "task": job["task"],
         "summary": summarize(values),
-        "window_tokens": window,
-        "chunks": len(tokens),
-        **counts,
-        "positions_per_chunk": positions_of(window),
+        "window_tokens": job["window_tokens"],
+        "chunks": len(held.tokens),
+        "available_chunks": job["available_chunks"],
+        "wanted_chunks": job["wanted_chunks"],
+        "positions_per_chunk": positions_of(job["window_tokens"]),
         "corpus": job["corpus"],
-        "vocabulary": vocabulary,
+        "vocabulary": model.vocabulary(),
         "gguf_sha256": job["gguf_sha256"],
-        "reference": job.get("reference"),
+        "reference": job["reference"],
         "engine": engine,
         "threads": job["threads"],
-        "batching": f"{model.at_once} windows of {window}, n_ubatch {UBATCH_TOKENS}",
+        "batching": _batching(model),
         "chunk_sums": [
-            dict(zip(QUANTITIES, map(float, sums), strict=False)) for sums in values.sum(axis=2).T
+            {"nll": nll, "reference_nll": reference_nll, "kld": kld, "same_top1": same}
+            for nll, reference_nll, kld, same in values.sum(axis=2).T.tolist()
         ],
     }
 
 
-def _fitting(job: Record, wanted: int, vocab_tokens: int) -> int:
+def _measure_perplexity(job: PerplexityJob, model: Windows) -> PerplexityMeasured:
+    engine = engine_info.describe()
+    text = cut(model.tokenize(job["text"]), job["window_tokens"])
+    wanted = min(len(text), job["chunks"] or len(text))
+    tokens = text[: _fitting(job, wanted, model.vocab_tokens)]
+    identity = {
+        "task": job["task"],
+        "gguf_sha256": job["gguf_sha256"],
+        "threads": job["threads"],
+        "corpus": job["corpus"],
+        "window_tokens": job["window_tokens"],
+        "chunks": job["chunks"],
+        "max_bytes": job["max_bytes"],
+        "engine": engine,
+    }
+    partial = Partial(Path(job["partial"]), identity)
+    if job["rows"] is None:
+        no_rows = np.empty((*tokens.shape, 0), np.uint16)
+        values = score_chunks(model, tokens, no_rows, score, partial, job["threads"])
+    else:
+        values = write_rows(model, tokens, Path(job["rows"]), partial, job["threads"])
+    return {
+        "task": job["task"],
+        "summary": summarize_alone(values),
+        "window_tokens": job["window_tokens"],
+        "chunks": len(tokens),
+        "available_chunks": len(text),
+        "wanted_chunks": wanted,
+        "positions_per_chunk": positions_of(job["window_tokens"]),
+        "corpus": job["corpus"],
+        "vocabulary": model.vocabulary(),
+        "gguf_sha256": job["gguf_sha256"],
+        "reference": None,
+        "engine": engine,
+        "threads": job["threads"],
+        "batching": _batching(model),
+        "chunk_sums": [{"nll": nll} for [nll] in values.sum(axis=2).T.tolist()],
+    }
+
+
+def _batching(model: Windows) -> str:
+    return f"{model.at_once} windows of {model.window_tokens}, n_ubatch {UBATCH_TOKENS}"
+
+
+def _fitting(job: PerplexityJob, wanted: int, vocab_tokens: int) -> int:
     """How many of the wanted chunks the job's file may hold, if it has one."""
-    if job["task"] != "reference":
+    if job["max_bytes"] is None:
         return wanted
     fitting = LogProbs.fitting(job["max_bytes"], job["window_tokens"], vocab_tokens)
     if fitting < wanted:
@@ -324,7 +464,7 @@ def _fitting(job: Record, wanted: int, vocab_tokens: int) -> int:
     return min(fitting, wanted)
 
 
-def _matching_rows(job: Record, model: "Windows") -> LogProbs:
+def _matching_rows(job: DivergenceJob, model: Windows) -> LogProbs:
     held = LogProbs.open(Path(job["rows"]))
     told = (job["chunks"], job["window_tokens"]), job["vocabulary"]["tokens"]
     if (held.tokens.shape, held.vocab_tokens) != told:
@@ -341,7 +481,7 @@ def _matching_rows(job: Record, model: "Windows") -> LogProbs:
 
 
 def write_rows(
-    model: "Windows", tokens: Tokens, out: Path, partial: "Partial", threads: int
+    model: Windows, tokens: Tokens, out: Path, partial: "Partial", threads: int
 ) -> Values:
     """Score `tokens` and write their log-probabilities to `out`, whole or not at all."""
     unfinished = out.with_name(f".{out.name}.part")
@@ -356,7 +496,7 @@ def write_rows(
 
 
 def score_chunks(
-    model: "Windows",
+    model: Windows,
     tokens: Tokens,
     rows: Codes,
     scorer: Scorer,
@@ -415,18 +555,24 @@ def _score_piece(
 
 
 class Partial:
-    """What is done of a job: the values of each chunk, in a folder that fits this very job only."""
+    """What is done of a job: the values of each chunk, in a folder that fits this very job only.
 
-    def __init__(self, folder: Path, identity: Record) -> None:
+    Args:
+        identity: what makes the values others; only its hash is kept.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
         self._folder = folder
-        self._note = folder / "job.json"
-        self._identity = identity
-        if not self._note.is_file() or read_json(self._note) != identity:
+        self._note = folder / "job.sha256"
+        self._identity = sha256_of_json(identity)
+        if not self._note.is_file() or self._note.read_text() != self._identity:
             self.clear()
 
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        write_json(self._note, self._identity)
+        self._folder.mkdir(parents=True)
+        with whole_file(self._note) as path:
+            path.write_text(self._identity)
 
     def finished(self) -> int:
         """How many chunks are done, from the first on."""

@@ -12,7 +12,8 @@ import numpy as np
 from llmpi.engine.llama import EngineError, fill
 from llmpi.errors import LlmpiError
 from llmpi.quality.divergence.log_probs import Logits, Tokens
-from llmpi.records import Record, sha256_of_json
+from llmpi.quality.divergence.records import Vocabulary
+from llmpi.records import sha256_of_json
 
 # llama-perplexity's defaults. The shape of a batch changes the rounding of some kernels, so it is
 # the same for every variant.
@@ -63,7 +64,7 @@ class Windows:
     def __init__(self, gguf: Path, window_tokens: int, threads: int) -> None:
         llama_cpp.llama_backend_init()
         self._context = self._batch = None
-        self._window = window_tokens
+        self.window_tokens = window_tokens
         self.at_once = max(1, BATCH_TOKENS // window_tokens)
         """So many windows make a batch."""
         self._model = llama_cpp.llama_model_load_from_file(
@@ -81,12 +82,12 @@ class Windows:
 
     def _make_context(self, threads: int) -> None:
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
-        if self._window > trained:
+        if self.window_tokens > trained:
             raise LlmpiError(
-                f"window_tokens is {self._window}, and the model was trained on {trained} at most: "
-                "take a smaller window_tokens"
+                f"window_tokens is {self.window_tokens}, and the model was trained on {trained} at "
+                "most: take a smaller window_tokens"
             )
-        tokens = self.at_once * self._window
+        tokens = self.at_once * self.window_tokens
         self._batch_tokens = min(BATCH_TOKENS, tokens)
         params = llama_cpp.llama_context_default_params()
         fill(
@@ -120,7 +121,7 @@ class Windows:
         """Tokens of `text`, what looks like a special token read as plain text."""
         return plain_tokens(self._vocab, text)
 
-    def vocabulary(self) -> Record:
+    def vocabulary(self) -> Vocabulary:
         """What must be the same for two models' predictions to be comparable."""
         texts = [
             llama_cpp.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
@@ -142,9 +143,9 @@ class Windows:
         tokens = windows.copy()
         if (bos := bos_of(self._vocab)) is not None:
             tokens[:, 0] = bos
-        first, last = self._window // 2, self._window - 1
+        first, last = self.window_tokens // 2, self.window_tokens - 1
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
-        for start in range(0, self._window, self._batch_tokens):
+        for start in range(0, self.window_tokens, self._batch_tokens):
             piece = tokens[:, start : start + self._batch_tokens]
             self._decode(piece, start, first)
             begin, end = max(start, first), start + piece.shape[1]

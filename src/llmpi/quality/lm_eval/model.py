@@ -6,6 +6,7 @@ Needs the extra `lm-eval`. `python -m llmpi.quality.lm_eval.model JOB OUT` is th
 
 import importlib.metadata
 import itertools
+import json
 import math
 import sys
 import traceback
@@ -24,12 +25,24 @@ from lm_eval.utils import get_rolling_token_windows, hash_string, make_disjoint_
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import Progress
+from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
-from llmpi.quality.batching.chat import ChatFormat, Message
+from llmpi.quality.batching import schedule
+from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.grouping import groups_of
-from llmpi.quality.batching.schedule import Outcome, Request, Score, Tokens, shape_of
-from llmpi.records import Record, failed, now, read_json, sha256_of_json, write_json
+from llmpi.quality.batching.schedule import Request, Score, Tokens, shape_of
+from llmpi.quality.lm_eval.evaluate import Job, Outcome
+from llmpi.quality.lm_eval.records import (
+    HarnessItem,
+    HarnessTask,
+    LmEvalScored,
+    LmEvalSummary,
+    Metric,
+    Share,
+)
+from llmpi.quality.records import Counts, Message
+from llmpi.records import failed, now, sha256_of_json
 
 MAX_GEN_TOKS = 256
 """Bound on an answer's tokens where a task names none: the harness's own default."""
@@ -82,7 +95,7 @@ class GgufLM(TemplateLM):
                 f"a context of {shape.context_tokens} tokens is too small: more than "
                 f"{2 * shape.rows} are needed. Raise context_tokens."
             )
-        self.batching: list[dict[str, int]] = []
+        self.batching: list[Counts] = []
 
     # --- text and tokens --------------------------------------------------------------------------
 
@@ -167,8 +180,8 @@ class GgufLM(TemplateLM):
         disjoint = map(make_disjoint_window, windows)
         return [(tuple(context), tuple(predicted)) for context, predicted in disjoint]
 
-    def _generation(self, context: str, settings: dict[str, Any]) -> Request:
-        wanted: dict[str, Any] = dict(normalize_gen_kwargs(settings, MAX_GEN_TOKS))
+    def _generation(self, context: str, settings: Any) -> Request:
+        wanted: Any = normalize_gen_kwargs(settings, MAX_GEN_TOKS)  # the harness's own
         if wanted["do_sample"]:
             raise LlmpiError(
                 "the engine answers greedily: set do_sample: false and temperature: 0.0 in the "
@@ -229,7 +242,7 @@ class GgufLM(TemplateLM):
             left -= len(continuations[i])
         return parts
 
-    def _run(self, requests: Sequence[Request]) -> list[Outcome]:
+    def _run(self, requests: Sequence[Request]) -> list[schedule.Outcome]:
         if not requests:
             return []
         order = groups_of([request.prompt for request in requests])
@@ -248,8 +261,10 @@ class GgufLM(TemplateLM):
 def main(job: str, out: str) -> None:
     """Write the quality record of a job, or why there is none."""
     engine_info.log_to(sys.stderr.write)
+    asked: Job = json.loads(Path(job).read_text())
+    record: LmEvalScored | Failed
     try:
-        record = _evaluate(read_json(Path(job)))
+        record = _evaluate(asked)
     except (LlmpiError, EngineError) as error:
         record = failed("quality", str(error))
     except Exception as error:
@@ -257,10 +272,11 @@ def main(job: str, out: str) -> None:
         traceback.print_exc()
         reason = " ".join(str(error).split())
         record = failed("quality", f"lm-evaluation-harness: {type(error).__name__}: {reason}")
-    write_json(Path(out), record)
+    outcome: Outcome = {"scored": record}
+    Path(out).write_text(json.dumps(outcome))
 
 
-def _evaluate(job: dict[str, Any]) -> Record:
+def _evaluate(job: Job) -> LmEvalScored:
     settings, started = job["settings"], now()
     tasks = _task_manager(settings["tasks"], settings["include_path"])
     shape = shape_of(settings["context_tokens"])
@@ -290,7 +306,7 @@ def _evaluate(job: dict[str, Any]) -> Record:
             "engine": engine_info.describe(),
             "harness": importlib.metadata.version("lm_eval"),
             "threads": job["threads"],
-            "shape": shape._asdict(),
+            "shape": shape.record(),
             "batching": model.batching,
             "started": started,
             "ended": now(),
@@ -320,47 +336,43 @@ def _task_manager(names: Sequence[str], include_path: str | None) -> TaskManager
 
 # --- the harness's results as a record ------------------------------------------------------------
 
+Results = Any
+"""What `simple_evaluate` returns: the harness gives it no type."""
 
-def summarize(results: dict[str, Any]) -> Record:
-    """`items` in all, and `metrics`: "task/metric,filter" -> its value as the harness says it.
 
-    Each has its standard error (None if the harness makes none), and `higher_is_better`. Shares of
-    the items are `pct` and `stderr_pct`, in per cent; all else is `value` and `stderr` in the
-    metric's own unit, None where the value is not finite.
-    """
-    metrics: Record = {}
+def summarize(results: Results) -> LmEvalSummary:
+    """Its metrics, whatever they are; what is a share of the items in per cent."""
+    metrics: dict[str, Share | Metric] = {}
     for task, found in results["results"].items():
         better = results["higher_is_better"].get(task, {})
         for key, value in _plain(found).items():
             metric, comma, kind = key.partition(",")
-            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float | None):
                 continue
             error = found.get(f"{metric}_stderr,{kind}")
-            metrics[f"{task}/{key}"] = {
-                **_with_unit(metric, _number(value), _number(error)),
-                "higher_is_better": better.get(metric),
-            }
+            metrics[f"{task}/{key}"] = _metric(metric, value, error, better.get(metric))
     counts = results["n-samples"].values()
     return {"items": sum(count["effective"] for count in counts), "metrics": metrics}
 
 
-def _with_unit(metric: str, value: float | None, error: float | None) -> Record:
-    if metric not in FRACTIONS:
-        return {"value": value, "stderr": error}
-    pct, error_pct = (None if x is None else 100 * x for x in (value, error))
-    return {"pct": pct, "stderr_pct": error_pct}
+def _metric(name: str, value: object, error: object, better: bool | None) -> Share | Metric:
+    found, spread = _number(value), _number(error)
+    if name not in FRACTIONS:
+        return {"value": found, "stderr": spread, "higher_is_better": better}
+    pct, spread_pct = (None if x is None else 100 * x for x in (found, spread))
+    return {"pct": pct, "stderr_pct": spread_pct, "higher_is_better": better}
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def describe_tasks(results: dict[str, Any]) -> Record:
+def describe_tasks(results: Results) -> dict[str, HarnessTask]:
     """Task -> its version, shots, items; hashes of its configuration and of what was asked.
 
     `items_sha256` is the harness's own `task_hash` (lm_eval/loggers/evaluation_tracker.py).
     """
-    tasks = {}
+    tasks: dict[str, HarnessTask] = {}
     for name, samples in results["samples"].items():
         hashes = [s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples]
         tasks[name] = {
@@ -373,7 +385,7 @@ def describe_tasks(results: dict[str, Any]) -> Record:
     return tasks
 
 
-def items_of(results: dict[str, Any]) -> list[Record]:
+def items_of(results: Results) -> list[HarnessItem]:
     """One record an item and filter: what came of it, and its part in each of the metrics."""
     return [
         {
@@ -391,13 +403,16 @@ def items_of(results: dict[str, Any]) -> list[Record]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON can hold it: numbers of numpy are numbers, what is not known becomes its text."""
+    """As JSON can hold it: numbers of numpy are numbers, those that are none are None, what is not
+    known becomes its text."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(part) for part in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

@@ -2,14 +2,13 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmpi.engine.answers import ABSTENTION
 from llmpi.quality.batching.answer import Group
-from llmpi.quality.squad import metric as squad
-from llmpi.quality.squad.metric import Paragraph
+from llmpi.quality.squad.metric import Paragraph, parse
 from llmpi.quality.squad.prompt import messages
-from llmpi.records import Record
+from llmpi.quality.squad.records import Questions, Settings
 
 BLOCK_QUESTIONS, DESCENT_QUESTIONS = 256, 48
 """Questions of a block at least: what an interruption may lose; how often a descent looks."""
@@ -23,16 +22,11 @@ class Plan(NamedTuple):
     asked: list[list[Group]]
 
 
-def plan_of(questions: Record, settings: dict[str, Any]) -> Plan:
-    """The plan of a task, the same for every variant and however many jobs share it.
-
-    Args:
-        questions: of `llmpi.quality.squad.questions.prepare`.
-        settings: `examples`; `descent` and `block_questions` where there are such.
-    """
-    paragraphs = squad.parse(questions["squad"], "questions")
+def plan_of(questions: Questions, settings: Settings) -> Plan:
+    """The plan of a task, the same for every variant and however many jobs share it."""
+    paragraphs = parse(questions["squad"], "questions")
     usual = DESCENT_QUESTIONS if "descent" in settings else BLOCK_QUESTIONS
-    blocks = blocks_of(paragraphs, settings.get("block_questions") or usual)
+    blocks = blocks_of(paragraphs, settings["block_questions"] or usual)
     asked = [[_group(paragraphs[i], settings["examples"]) for i in block] for block in blocks]
     return Plan(paragraphs, blocks, asked)
 

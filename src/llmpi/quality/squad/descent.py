@@ -5,31 +5,38 @@ it: a fixed sequence, in which the probability of any wrong "holds" stays within
 Hothorn, Lehmacher, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays*, 1995).
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from llmpi.engine.records import Failed
+from llmpi.quality.records import Skipped
+from llmpi.quality.squad.records import (
+    DescentMetric,
+    DescentSettings,
+    Item,
+    SquadScored,
+    Verdict,
+)
 from llmpi.quality.squad.stopping import bounds, decide, fewest_paragraphs
-from llmpi.records import Record, is_ok
 
-Item = dict[str, Any]
+SquadRecord = SquadScored | Skipped | Failed
 
 
 class Step(NamedTuple):
     """Where a variant stands in a descent.
 
     Args:
-        settings: the fields of `llmpi.study.Descent`.
-        reference: the quality record of the widest variant.
+        reference: the record of the widest variant.
         wider: by name, those of the variants of the next wider type: one that holds is enough.
     """
 
-    settings: dict[str, Any]
-    reference: Record
-    wider: dict[str, Record]
+    settings: DescentSettings
+    reference: SquadRecord
+    wider: Mapping[str, SquadRecord]
 
     def skip(self) -> str | None:
         """Why this width need not be tried; None if it must."""
-        if not is_ok(self.reference):
+        if self.reference["status"] != "ok":
             return f"the widest variant was not scored: {self.reference['reason']}"
         reasons = [self._against(name, record) for name, record in self.wider.items()]
         stopped = [reason for reason in reasons if reason]
@@ -37,11 +44,11 @@ class Step(NamedTuple):
             return None
         return "; ".join(dict.fromkeys(stopped))
 
-    def _against(self, name: str, wider: Record) -> str | None:
+    def _against(self, name: str, wider: SquadRecord) -> str | None:
         """What speaks against going on below this variant."""
         if wider["status"] == "skipped":
-            return str(wider["reason"])
-        if not is_ok(wider):
+            return wider["reason"]
+        if wider["status"] == "failed":
             return f"{name}, the next wider, was not scored: {wider['reason']}"
         verdict = wider["descent"]
         if verdict and verdict["decision"] != "holds":
@@ -49,8 +56,9 @@ class Step(NamedTuple):
             return f"{name} {how} at a margin of {self.settings['margin_pct']:g} points"
         return None
 
-    def verdict(self, items: Sequence[Item]) -> dict[str, Any]:
-        """The decision on what was asked so far, and the loss in percentage points."""
+    def verdict(self, items: Sequence[Item]) -> Verdict:
+        """The decision on what was asked so far; not where `skip` tells not to ask."""
+        assert self.reference["status"] == "ok"
         metric, margin = self.settings["metric"], self.settings["margin_pct"] / 100
         losses = paragraph_losses(self.reference["items"], items, metric)
         alpha = self.settings["alpha"]
@@ -68,18 +76,29 @@ class Step(NamedTuple):
         }
 
 
-def paragraph_losses(reference: Sequence[Item], items: Sequence[Item], metric: str) -> list[float]:
+def paragraph_losses(
+    reference: Sequence[Item], items: Sequence[Item], metric: DescentMetric
+) -> list[float]:
     """Reference minus variant, the mean over the questions of each paragraph of `items`.
 
     Args:
         metric: `exact` or `f1`, or with `has_ans_` in front of the answerable questions only.
     """
-    key = metric.removeprefix("has_ans_")
-    wanted = {item["id"]: float(item[key]) for item in reference}
+    answerable = metric.startswith("has_ans_")
+    score = _exact if metric.endswith("exact") else _f1
+    wanted = {item["id"]: score(item) for item in reference}
     by_paragraph: dict[int, list[float]] = {}
     for item in items:
-        if key != metric and not item["golds"]:
+        if answerable and not item["golds"]:
             continue
-        loss = wanted[item["id"]] - float(item[key])
+        loss = wanted[item["id"]] - score(item)
         by_paragraph.setdefault(item["paragraph"], []).append(loss)
     return [sum(losses) / len(losses) for losses in by_paragraph.values()]
+
+
+def _exact(item: Item) -> float:
+    return float(item["exact"])
+
+
+def _f1(item: Item) -> float:
+    return item["f1"]

@@ -2,58 +2,65 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from llmpi.engine.answers import normalize, prediction
+from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.quality.batching.answer import answer_blocks, decoding
-from llmpi.quality.squad import metric as squad
+from llmpi.quality.records import Answer, AnsweredBlock, Skipped, VariantFile
 from llmpi.quality.squad.blocks import Plan, plan_of
 from llmpi.quality.squad.descent import Step
-from llmpi.quality.squad.metric import Paragraph
+from llmpi.quality.squad.metric import Answered, Paragraph, best_thresholds, score
 from llmpi.quality.squad.prompt import prompt_sha256
+from llmpi.quality.squad.records import (
+    Item,
+    MetricName,
+    Questions,
+    Score,
+    Settings,
+    Shard,
+    SquadScored,
+    SquadSummary,
+)
 from llmpi.quality.squad.shards import together
 from llmpi.quality.statistics import clustered_interval
-from llmpi.records import Record, failed, is_ok
+from llmpi.records import failed
 
-Item = dict[str, Any]
-METRICS: dict[str, tuple[str, Callable[[Item], bool]]] = {
-    "exact": ("exact", lambda _: True),
-    "f1": ("f1", lambda _: True),
-    "has_ans_exact": ("exact", lambda item: bool(item["golds"])),
-    "has_ans_f1": ("f1", lambda item: bool(item["golds"])),
-    "no_ans_exact": ("exact", lambda item: not item["golds"]),
-    "no_ans_f1": ("f1", lambda item: not item["golds"]),
+METRICS: dict[MetricName, tuple[Callable[[Item], float], Callable[[Item], bool]]] = {
+    "exact": (lambda item: item["exact"], lambda _: True),
+    "f1": (lambda item: item["f1"], lambda _: True),
+    "has_ans_exact": (lambda item: item["exact"], lambda item: bool(item["golds"])),
+    "has_ans_f1": (lambda item: item["f1"], lambda item: bool(item["golds"])),
+    "no_ans_exact": (lambda item: item["exact"], lambda item: not item["golds"]),
+    "no_ans_f1": (lambda item: item["f1"], lambda item: not item["golds"]),
 }
+"""What of an item counts, and which items do."""
 
 
 def evaluate(
     gguf: Path,
-    manifest: Record,
-    questions: Record,
-    settings: dict[str, Any],
+    manifest: VariantFile | Failed,
+    questions: Questions,
+    settings: Settings,
     *,
     threads: int,
     store: Path,
     step: Step | None = None,
-) -> Record:
+) -> SquadScored | Skipped | Failed:
     """The quality record of one variant on one task. An engine that dies is a result, too.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
-        questions: of `llmpi.quality.squad.questions.prepare`.
-        settings: `max_new_tokens`, `context_tokens`, `examples`; `block_questions` and `descent`
-            where there are such.
         store: folder of blocks answered before.
         step: where the variant stands in the descent; None for the widest, or without a descent.
     """
-    if not is_ok(manifest):
+    if manifest["status"] != "ok":
         return manifest
     if step and (reason := step.skip()):
         return {"status": "skipped", "stage": "quality", "reason": reason}
     plan = plan_of(questions, settings)
 
-    def decided(records: list[Record]) -> bool:
+    def decided(records: list[AnsweredBlock]) -> bool:
         assert step is not None
         return step.verdict(_items_of(plan, records))["decision"] != "undecided"
 
@@ -72,29 +79,34 @@ def evaluate(
 
 
 def merge(
-    shards: Sequence[Record], manifest: Record, questions: Record, settings: dict[str, Any]
-) -> Record:
+    shards: Sequence[Shard | Failed],
+    manifest: VariantFile | Failed,
+    questions: Questions,
+    settings: Settings,
+) -> SquadScored | Failed:
     """The record of `evaluate`, to the byte, from the shards of `llmpi.quality.squad.shards`, in
     order.
 
     Raises:
         MixedEnginesError: they were not answered by one engine.
     """
+    if manifest["status"] != "ok":
+        return manifest
     whole = together(shards)
-    if not is_ok(whole):
+    if not isinstance(whole, list):
         return whole
     plan = plan_of(questions, settings)
-    return _record(plan, whole["answered"], manifest, questions, settings, None)
+    return _record(plan, whole, manifest, questions, settings, None)
 
 
 def _record(
     plan: Plan,
-    answered: Sequence[Record],
-    manifest: Record,
-    questions: Record,
-    settings: dict[str, Any],
+    answered: Sequence[AnsweredBlock],
+    manifest: VariantFile,
+    questions: Questions,
+    settings: Settings,
     step: Step | None,
-) -> Record:
+) -> SquadScored:
     """Nothing of the run that made it (time, host, threads) is in it: the job's log has that."""
     items, first = _items_of(plan, answered), answered[0]
     return {
@@ -112,7 +124,7 @@ def _record(
     }
 
 
-def _items_of(plan: Plan, answered: Sequence[Record]) -> list[Item]:
+def _items_of(plan: Plan, answered: Sequence[AnsweredBlock]) -> list[Item]:
     """The items of the blocks that are answered so far."""
     answers = [answer for record in answered for answer in record["answers"]]
     order = [i for block in plan.blocks[: len(answered)] for i in block]
@@ -120,14 +132,14 @@ def _items_of(plan: Plan, answered: Sequence[Record]) -> list[Item]:
 
 
 def score_items(
-    paragraphs: Sequence[Paragraph], order: Sequence[int], answers: Sequence[Item]
+    paragraphs: Sequence[Paragraph], order: Sequence[int], answers: Sequence[Answer]
 ) -> list[Item]:
     """One item per question of these paragraphs: what was asked, answered, and how it scores."""
     asked = [(i, question) for i in order for question in paragraphs[i].questions]
-    items = []
+    items: list[Item] = []
     for (paragraph, question), answer in zip(asked, answers, strict=True):
         predicted = prediction(answer["text"])
-        exact, f1 = squad.score(question, predicted) if answer["error"] is None else (0, 0.0)
+        exact, f1 = score(question, predicted) if answer["error"] is None else (0, 0.0)
         items.append(
             {
                 "id": question.id,
@@ -148,33 +160,34 @@ def score_items(
     return items
 
 
-def summarize(items: Sequence[Item]) -> Record:
-    """Means in per cent with 95 % intervals (bootstrap over paragraphs).
-
-    Returns:
-        metric -> {pct, low_pct, high_pct, items}, for the metrics that have items; `errors` counts
-        the items that could not be asked (they score 0); `thresholds`, see `squad.best_thresholds`,
-        over the others, by the abstention's log-likelihood.
-    """
-    summary: Record = {"items": len(items), "errors": sum(i["error"] is not None for i in items)}
-    summary["abstentions"] = sum(item["prediction"] == "" for item in items)
-    metrics = {}
-    for name, (key, belongs) in METRICS.items():
-        chosen = [item for item in items if belongs(item)]
-        if chosen:
-            values = [100.0 * item[key] for item in chosen]
-            interval = clustered_interval(values, [item["paragraph"] for item in chosen])
-            low, high = interval or (None, None)
-            metrics[name] = {
-                "pct": sum(values) / len(values),
-                "low_pct": low,
-                "high_pct": high,
-                "items": len(values),
-            }
+def summarize(items: Sequence[Item]) -> SquadSummary:
+    """Means in per cent with 95 % intervals (bootstrap over paragraphs), and the scores at the best
+    thresholds on the abstention's log-likelihood, over the items that could be asked."""
+    chosen = {
+        name: (count, [item for item in items if belongs(item)])
+        for name, (count, belongs) in METRICS.items()
+    }
     answered = [
-        squad.Answered(bool(i["golds"]), i["prediction"], i["exact"], i["f1"], i["no_answer"])
+        Answered(bool(i["golds"]), i["prediction"], i["exact"], i["f1"], i["no_answer"])
         for i in items
-        if i["error"] is None
+        if i["error"] is None and i["no_answer"] is not None
     ]
-    thresholds = squad.best_thresholds(answered) if answered else None
-    return {**summary, "metrics": metrics, "thresholds": thresholds}
+    return {
+        "items": len(items),
+        "errors": sum(item["error"] is not None for item in items),
+        "abstentions": sum(item["prediction"] == "" for item in items),
+        "metrics": {name: _score(of, count) for name, (count, of) in chosen.items() if of},
+        "thresholds": best_thresholds(answered) if answered else None,
+    }
+
+
+def _score(items: Sequence[Item], count: Callable[[Item], float]) -> Score:
+    values = [100.0 * count(item) for item in items]
+    interval = clustered_interval(values, [item["paragraph"] for item in items])
+    low, high = interval or (None, None)
+    return {
+        "pct": sum(values) / len(values),
+        "low_pct": low,
+        "high_pct": high,
+        "items": len(values),
+    }

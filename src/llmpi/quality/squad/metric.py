@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from llmpi.engine.answers import score as best_score
 from llmpi.errors import LlmpiError
+from llmpi.quality.squad.records import SquadDocument, Thresholds
 
 
 class Question(NamedTuple):
@@ -28,9 +29,10 @@ class Paragraph(NamedTuple):
 
 
 def parse(document: Any, name: str) -> list[Paragraph]:
-    """Read SQuAD v2's official JSON.
+    """Read SQuAD v2's official JSON, such as `SquadDocument`; fields of others' are passed over.
 
     Args:
+        document: JSON of any form: files of others hold more, and ids that are numbers.
         name: of the source, for the error.
 
     Raises:
@@ -55,7 +57,7 @@ def parse(document: Any, name: str) -> list[Paragraph]:
     return [paragraph for paragraph in paragraphs if paragraph.questions]
 
 
-def dump(paragraphs: Sequence[Paragraph]) -> dict[str, Any]:
+def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
     """The inverse of `parse`, as one article; offsets of the answers are not kept."""
     return {
         "version": "v2.0",
@@ -82,7 +84,7 @@ def dump(paragraphs: Sequence[Paragraph]) -> dict[str, Any]:
     }
 
 
-def _questions(paragraph: dict[str, Any]) -> Iterator[Question]:
+def _questions(paragraph: Any) -> Iterator[Question]:
     for qa in paragraph["qas"]:
         golds = dict.fromkeys(str(answer["text"]) for answer in qa["answers"])
         yield Question(str(qa["id"]), str(qa["question"]), tuple(golds))
@@ -103,7 +105,7 @@ class Answered(NamedTuple):
     no_answer: float  # any real number; the higher, the likelier unanswerable
 
 
-def best_thresholds(answers: Sequence[Answered]) -> dict[str, float]:
+def best_thresholds(answers: Sequence[Answered]) -> Thresholds:
     """The scores of a model that abstains above the best threshold on `no_answer`.
 
     As `find_all_best_thresh` of the official script has them, peculiarities included: the threshold

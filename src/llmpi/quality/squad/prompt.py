@@ -3,7 +3,7 @@
 import json
 
 from llmpi.engine.answers import ABSTENTION
-from llmpi.quality.batching.chat import Message
+from llmpi.quality.records import Message
 from llmpi.records import sha256_of_text
 
 PROMPT = (

@@ -8,35 +8,39 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmpi.errors import LlmpiError
-from llmpi.quality.squad import metric as squad
-from llmpi.quality.squad.metric import Paragraph, Question
-from llmpi.records import Record, sha256_of, sha256_of_text
+from llmpi.quality.squad.metric import Paragraph, Question, dump, parse
+from llmpi.quality.squad.records import FileSource, HubSource, Questions
+from llmpi.records import sha256_of, sha256_of_json
 from llmpi.sources_lock import locked
+from llmpi.study.tasks.squad import SquadTask
 
 log = logging.getLogger(__name__)
 
 
-def prepare(task: dict[str, Any], lock: Path) -> Record:
+class Asked(TypedDict):
+    """What the rule asks for."""
+
+    source: SquadTask
+    lock: str
+    moves: int
+    """How often the lock was moved: another time is another source."""
+
+
+def prepare(task: SquadTask, lock: Path) -> Questions:
     """Load a task's questions and draw the sample.
 
     Args:
-        task: the fields of a quality task of `llmpi.study`.
         lock: the lock file for branches and tags of the hub.
-
-    Returns:
-        Record with `source` (what and which revision or hash), `sha256` of the drawn questions, and
-        `squad`: the questions in SQuAD v2's format.
 
     Raises:
         LlmpiError: the source cannot be had or is no SQuAD v2.
     """
-    if task["hub"]:
-        paragraphs, source = _from_hub(task, lock)
-    else:
-        paragraphs, source = _from_file(Path(task["squad_file"]))
-    drawn = draw(paragraphs, task["questions"], task["seed"])
-    document = squad.dump(drawn)
+    paragraphs, source = _load(task, lock)
+    drawn = draw(paragraphs, task.questions, task.seed)
+    document = dump(drawn)
     questions = [question for paragraph in drawn for question in paragraph.questions]
     log.info("%d questions on %d paragraphs", len(questions), len(drawn))
     return {
@@ -45,7 +49,7 @@ def prepare(task: dict[str, Any], lock: Path) -> Record:
         "questions": len(questions),
         "unanswerable": sum(not question.golds for question in questions),
         "paragraphs": len(drawn),
-        "sha256": sha256_of_text(json.dumps(document, sort_keys=True)),
+        "sha256": sha256_of_json(document),
         "squad": document,
     }
 
@@ -68,30 +72,35 @@ def draw(paragraphs: Sequence[Paragraph], budget: int | None, seed: int) -> list
     return [taken[i] for i in sorted(taken)]
 
 
-def _from_file(path: Path) -> tuple[list[Paragraph], Record]:
+def _load(task: SquadTask, lock: Path) -> tuple[list[Paragraph], FileSource | HubSource]:
+    if task.hub:
+        return _from_hub(task, task.hub, lock)
+    return _from_file(Path(task.squad_file or ""))
+
+
+def _from_file(path: Path) -> tuple[list[Paragraph], FileSource]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LlmpiError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise LlmpiError(f"{path}: no valid JSON: {error}") from None
-    return squad.parse(document, str(path)), {"file": str(path), "sha256": sha256_of(path)}
+    return parse(document, str(path)), {"file": str(path), "sha256": sha256_of(path)}
 
 
-def _from_hub(task: dict[str, Any], lock: Path) -> tuple[list[Paragraph], Record]:
+def _from_hub(task: SquadTask, repo: str, lock: Path) -> tuple[list[Paragraph], HubSource]:
     import datasets
     from datasets.data_files import EmptyDatasetError
 
     from llmpi.hub import explained, resolve
 
-    repo = task["hub"]
-    commit = locked(lock, "dataset", repo, task["revision"], resolve)
+    commit = locked(lock, "dataset", repo, task.revision, resolve)
     with explained(repo, commit):
         try:
-            rows = datasets.load_dataset(repo, split=task["split"], revision=commit)
+            rows = datasets.load_dataset(repo, split=task.split, revision=commit)
         except (ValueError, EmptyDatasetError) as error:  # an unknown split, among others
             raise LlmpiError(f"{repo}@{commit}: {error}") from None
-    return from_rows(rows, repo), {"hub": repo, "revision": commit, "split": task["split"]}
+    return from_rows(rows, repo), {"hub": repo, "revision": commit, "split": task.split}
 
 
 def from_rows(rows: Iterable[dict[str, Any]], name: str) -> list[Paragraph]:

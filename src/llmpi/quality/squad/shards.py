@@ -6,13 +6,15 @@ begin with; so the answers of the shards, put together in order, are the same by
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.quality.batching.answer import answer_blocks, decoding
+from llmpi.quality.records import AnsweredBlock, VariantFile
 from llmpi.quality.squad.blocks import plan_of
-from llmpi.records import Record, failed, is_ok
+from llmpi.quality.squad.records import Questions, Settings, Shard
+from llmpi.records import failed
 
 
 class MixedEnginesError(LlmpiError):
@@ -26,25 +28,22 @@ def range_of(shard: int, shards: int, blocks: int) -> range:
 
 def answer_shard(
     gguf: Path,
-    manifest: Record,
-    questions: Record,
-    settings: dict[str, Any],
+    manifest: VariantFile | Failed,
+    questions: Questions,
+    settings: Settings,
     *,
     shard: int,
     shards: int,
     threads: int,
     store: Path,
-) -> Record:
+) -> Shard | Failed:
     """The answers of shard `shard` of `shards`, counted from 0; an engine that dies is a result.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
-        questions, settings, store: as for `llmpi.quality.squad.evaluate.evaluate`.
-
-    Returns:
-        `answered`: the records of its blocks.
+        store: as for `llmpi.quality.squad.evaluate.evaluate`.
     """
-    if not is_ok(manifest):
+    if manifest["status"] != "ok":
         return manifest
     asked = plan_of(questions, settings).asked
     records = answer_blocks(
@@ -61,16 +60,17 @@ def answer_shard(
     return {"status": "ok", "answered": records}
 
 
-def together(shards: Sequence[Record]) -> Record:
-    """The shards of a task as one: `answered`, all blocks in order; or the first that failed.
+def together(shards: Sequence[Shard | Failed]) -> list[AnsweredBlock] | Failed:
+    """All blocks of the shards of a task, in order; or the first shard that failed.
 
     Raises:
         MixedEnginesError: two shards were not answered by the same engine.
     """
+    answered: list[AnsweredBlock] = []
     for shard in shards:
-        if not is_ok(shard):
+        if shard["status"] != "ok":
             return shard
-    answered = [record for shard in shards for record in shard["answered"]]
+        answered += shard["answered"]
     if any(record["engine"] != answered[0]["engine"] for record in answered):
         raise MixedEnginesError(
             "the shards were answered by different builds of the engine, which round differently; "
@@ -78,4 +78,4 @@ def together(shards: Sequence[Record]) -> Record:
             "'slurm_partition' of the rule answer_shard), and remove the answers: "
             "snakemake --forcerun answer_shard"
         )
-    return {"status": "ok", "answered": answered}
+    return answered

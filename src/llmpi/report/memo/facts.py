@@ -1,61 +1,210 @@
 """What a memo has to say, in no language yet: taken from the summary and the recommendation."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypedDict
 
-from llmpi.decide.candidates import CHECKS
-from llmpi.decide.choice import eased
+from llmpi.decide.candidates import CHECKS, blamed
+from llmpi.decide.records import (
+    Aim,
+    AlternativeCost,
+    Candidate,
+    CostPart,
+    Decision,
+    DeviceMoney,
+    Interval,
+    Kill,
+    Limit,
+    Moved,
+    MovedLimit,
+    Recommendation,
+    Verdict,
+)
+from llmpi.decide.scores import number
 from llmpi.quant_types import is_trained, width_order
-from llmpi.records import Record, is_ok
-
-Row = dict[str, Any]
+from llmpi.report.words.emphasis import eased, largest_part
+from llmpi.study.study import Study
+from llmpi.summary.records import ClassRow, GateAsked, Summary
 
 ROWS = 8
 """Variants in the memo's table at most: it is one sheet."""
 ALTERNATIVES = 3
-QUALITY = ("broken", "f1_drop_at_most", "unscored")
-"""What rules a variant out for its quality, beside the gates."""
+QUALITY = ("broken", "f1_drop_at_most", "unscored", "gate")
+"""What rules a variant out for its quality."""
+
+Stage = Literal["measure", "train", "relax", "operate", "trial"]
+"""Where the study stands on the way from a trial to operation, and so what comes next.
+
+`measure`: nothing was measured yet; `train`: nothing can be recommended and quality is what stands
+in the way; `relax`: nothing can be recommended for another reason; `operate`: the pick is trained
+for its bits; `trial`: it is not, and may be tried in the field.
+"""
 
 
-def facts(summary: Record, recommendation: Record) -> Record:
-    """The memo's content.
+class Questions(TypedDict):
+    asked: int
+    unanswerable: int
 
-    Args:
-        summary: of `llmpi.summary.study.summarize`.
-        recommendation: of `llmpi.decide.choice.recommend`, with `money`, over its `classes`.
 
-    Returns:
-        `study`, `date` (ISO), `version`; `workload` (`prompt_tokens`, `output_tokens`),
-        `tokens_per_word`; `questions` (`asked`, `unanswerable`), None where quality was not scored;
-        `devices`, a group of equal boards as one, each `id`, `boards` (how many), `board`,
-        `processors`, `memory_bytes`, `is_pi`;
-        `tried`, `able`: how many variants on devices were tried, and keep to everything;
-        `constraints`, those that are asked for, and `gates` of the same task; `minimum_set`,
-        whether one of either is about quality; `several_models`, `several_devices`;
-        `pick`, `runner_up`, `widest` (the pick's model's), each None or as `variant` says; `tied`,
-        who cannot be told from the pick in quality; `decided_by`, an objective, `size` or
-        `everything`;
-        `broken`, one of each form (as `variant` says); `out`, how many each other reason rules out;
-        `change`, the single change that would lead to another choice, None if there is none;
-        `nearest` with its reasons, where nothing can be recommended; `failed`, why cells failed;
-        `table`, at most `ROWS` variants, and `omitted`, how many more there are;
-        `per_device`, the picks on the other devices; `money`, see `money`; `stage`, see `stage`;
-        `dequantized`, the type in which the pick's model came, where its weights were quantized.
-    """
-    config = summary["provenance"]["config"]
+class MemoDevice(TypedDict):
+    """A device, or a group of equal boards as one; None what is not known."""
+
+    id: str
+    boards: int
+    board: str | None
+    processors: int | None
+    memory_bytes: int | None
+    is_pi: bool | None
+
+
+class MemoVariant(TypedDict):
+    """A candidate with what the memo shows of it."""
+
+    id: str
+    device: str
+    model: str
+    quant: str
+    runtime_shown: str | None
+    """None where there is one runtime."""
+    quality: Interval | None
+    speed: Interval | None
+    energy: Interval | None
+    memory: Interval | None
+    against: list[str]
+    """What rules it out: a constraint's key, or another word of `reasons` in the templates."""
+    file_bytes: int | None
+    bits_per_weight: float | None
+    lineage: list[str]
+    reason: str | None
+    """Why it failed."""
+    verdict: Verdict | None
+    """Against the widest."""
+    detectable_points: float | None
+    answered_pct: float | None
+    """F1 on the questions that have an answer."""
+
+
+class TableRow(MemoVariant):
+    mark: Literal["pick", "runner-up"] | None
+
+
+class MemoLimit(TypedDict):
+    """A limit that, moved, leads to another choice; see `llmpi.decide.records.MovedLimit`."""
+
+    change: Literal["relax", "tighten"]
+    constraint: Limit
+    limit: float
+    to: float
+    variant: MemoVariant
+
+
+class MemoFault(TypedDict):
+    """A fault without which there would be another choice."""
+
+    change: Literal["without"]
+    against: str
+    """As `MemoVariant.against`."""
+    variant: MemoVariant
+
+
+class NoMemoMoney(TypedDict):
+    """Why nothing can be said: nothing is picked, its device has no hardware stated, its power, or
+    its power at rest, is not known."""
+
+    reason: Literal["no pick", "no hardware", "power", "idle"]
+
+
+class MemoAlternative(AlternativeCost):
+    id: str
+
+
+class MemoMoney(TypedDict):
+    """The money of the pick's device; see `llmpi.decide.records.Costs`."""
+
+    reason: None
+    currency: str
+    boards: float
+    lifespan_years: float
+    duty_pct: float
+    tokens_per_day: float
+    total: float
+    per_million_tokens: float
+    cheapest: str
+    largest: CostPart
+    """Of the total, and its share."""
+    largest_pct: float
+    alternatives: list[MemoAlternative]
+    """At most three, the cheapest first."""
+    most: Moved | None
+    """The figure that moves the result most, and its unit."""
+    most_unit: str
+
+
+class Memo(TypedDict):
+    """The memo's content."""
+
+    study: str
+    date: str
+    """ISO."""
+    version: str
+    tokens_per_word: float
+    questions: Questions | None
+    """None where quality was not scored."""
+    devices: list[MemoDevice]
+    tried: int
+    """Variants on devices."""
+    able: int
+    """Of them, those that keep to everything."""
+    constraints: dict[Limit, float]
+    """That are asked for."""
+    gates: list[GateAsked]
+    """Of the same task."""
+    minimum_set: bool
+    """Whether a constraint or gate is about quality."""
+    several_models: bool
+    several_devices: bool
+    pick: MemoVariant | None
+    runner_up: MemoVariant | None
+    widest: MemoVariant | None
+    """The widest quantization of the pick's model, which its quality is held against."""
+    tied: list[MemoVariant]
+    """Who cannot be told from the pick in quality."""
+    decided_by: Aim | Literal["size", "everything"]
+    broken: list[MemoVariant]
+    """One of each form."""
+    failed_count: int
+    """Variants that could not be measured, and why."""
+    failed: list[str]
+    change: MemoLimit | MemoFault | None
+    """The single change that would lead to another choice."""
+    nearest: MemoVariant | None
+    """Where nothing can be recommended."""
+    table: list[TableRow]
+    """At most `ROWS`, and how many more there are."""
+    omitted: int
+    per_device: list[MemoVariant]
+    """The picks on the other devices."""
+    money: MemoMoney | NoMemoMoney | None
+    """None where the study states no prices."""
+    stage: Stage
+    dequantized: str | None
+    """The type in which the pick's model came, where its weights were quantized."""
+
+
+def facts(summary: Summary, recommendation: Recommendation) -> Memo:
+    """The memo's content; equal boards are one device."""
+    study = Study.model_validate(summary["provenance"]["config"])
     decision, *per_device = recommendation["decisions"]
     task = recommendation["task"]
-    classes = [r for r in summary["classes"] if r["workload"] == recommendation["workload"]]
-    rows = {_cell(row): row for row in classes}
-    several_runtimes = len(config["runtimes"]) > 1
+    rows = [r for r in summary["classes"] if r["workload"] == recommendation["workload"]]
+    cells = {_cell(row): row for row in rows}
+    several = len(study.runtimes) > 1
     found = {
-        candidate["id"]: variant(candidate, rows[_cell(candidate)], task, several_runtimes)
+        candidate["id"]: variant(candidate, cells[_cell(candidate)], task, several)
         for candidate in recommendation["candidates"]
     }
-    pick, runner_up = found.get(decision["pick"]), found.get(decision["runner_up"])
-    widest = pick and _widest(pick, found.values())
+    pick = _of(found, decision["pick"])
+    widest = _widest(pick, found.values()) if pick else None
     asked = summary["questions"].get(task) if task else None
-    reasons = [k["constraint"] for v in found.values() for k in v["killed_by"]]
     limits = recommendation["constraints"]
     gates = [gate for gate in summary["gates"] if gate["task"] == task]
     table = _table(found, decision, widest)
@@ -63,12 +212,15 @@ def facts(summary: Record, recommendation: Record) -> Record:
         "study": summary["study"],
         "date": summary["provenance"]["summarized"][:10],
         "version": summary["provenance"]["llmpi"],
-        "workload": config["workloads"][recommendation["workload"]],
-        "tokens_per_word": config["battery"]["tokens_per_word"],
-        "questions": _questions(asked) if asked and is_ok(asked) else None,
+        "tokens_per_word": study.battery.tokens_per_word,
+        "questions": (
+            {"asked": asked["questions"], "unanswerable": asked["unanswerable"]}
+            if asked and asked["status"] == "ok"
+            else None
+        ),
         "devices": [
-            _device(name, len(boards), summary["machines"][boards[0]])
-            for name, boards in {row["device"]: row["boards"] for row in classes}.items()
+            _device(name, boards, summary)
+            for name, boards in {row["device"]: row["boards"] for row in rows}.items()
         ],
         "tried": len(found),
         "able": len(decision["able"]),
@@ -78,168 +230,192 @@ def facts(summary: Record, recommendation: Record) -> Record:
         "several_models": len({v["model"] for v in found.values()}) > 1,
         "several_devices": len({v["device"] for v in found.values()}) > 1,
         "pick": pick,
-        "runner_up": runner_up,
+        "runner_up": _of(found, decision["runner_up"]),
         "widest": widest,
         "tied": [found[i] for i in _tied(decision)],
         "decided_by": _decided_by(decision),
-        "broken": list({_form(v): v for v in found.values() if _is_broken(v)}.values()),
-        "out": {r: reasons.count(r) for r in dict.fromkeys(reasons) if r != "broken"},
-        "change": _change(decision, found),
-        "nearest": found.get(decision["nearest"]),
+        "broken": list({_form(v): v for v in found.values() if "broken" in v["against"]}.values()),
+        "failed_count": sum("failed" in v["against"] for v in found.values()),
         "failed": list(dict.fromkeys(v["reason"] for v in found.values() if v["reason"])),
+        "change": _change(decision, found),
+        "nearest": _of(found, decision["nearest"]),
         "table": table,
         "omitted": len(found) - len(table),
-        "per_device": [v for d in per_device if (v := found.get(d["pick"])) and v is not pick],
+        "per_device": [v for d in per_device if (v := _of(found, d["pick"])) and v is not pick],
         "money": money(recommendation, pick),
-        "stage": stage(pick, decision, found.values()),
+        "stage": stage(pick, decision, list(found.values())),
         "dequantized": _dequantized(pick),
     }
 
 
-def variant(candidate: Record, row: Row, task: str | None, several_runtimes: bool) -> Record:
-    """A candidate with what the memo shows of it.
-
-    Args:
-        row: its cell in the summary.
-
-    Returns:
-        What `recommend` says of it, and: `file_bytes`, `bits_per_weight`, `fallback_tensors`,
-        `tensors`, `lineage`; `runtime_shown`, None where there is one runtime; `reason`, why it
-        failed; `verdict` and `detectable_points` against the widest; `answered_pct`, F1 on the
-        questions that have an answer.
-    """
-    keys = ("file_bytes", "bits_per_weight", "fallback_tensors", "tensors", "lineage", "reason")
+def variant(
+    candidate: Candidate, row: ClassRow, task: str | None, several_runtimes: bool
+) -> MemoVariant:
+    """A candidate with what the memo shows of it, and of its cell in the summary."""
     return {
-        **candidate,
-        **{key: row[key] for key in keys},
-        "runtime_shown": row["runtime"] if several_runtimes else None,
-        "verdict": row[f"{task}_f1_verdict"] if task else None,
-        "detectable_points": row[f"{task}_f1_minimum_detectable_pct"] if task else None,
-        "answered_pct": row[f"{task}_has_ans_f1_pct"] if task else None,
+        "id": candidate["id"],
+        "device": candidate["device"],
+        "model": candidate["model"],
+        "quant": candidate["quant"],
+        "runtime_shown": candidate["runtime"] if several_runtimes else None,
+        "quality": candidate["quality"],
+        "speed": candidate["speed"],
+        "energy": candidate["energy"],
+        "memory": candidate["memory"],
+        "against": list(map(_against, candidate["killed_by"])),
+        "file_bytes": row["file_bytes"],
+        "bits_per_weight": row["bits_per_weight"],
+        "lineage": row["lineage"],
+        "reason": row["reason"],
+        "verdict": candidate["verdict"],
+        "detectable_points": candidate["detectable_points"],
+        "answered_pct": number(row, task, "has_ans_f1_pct") if task else None,
     }
 
 
-def money(recommendation: Record, pick: Record | None) -> Record | None:
-    """The money of the pick's device.
+def _against(kill: Kill) -> str:
+    return "gate" if kill["kind"] == "gate" else blamed(kill)
 
-    Returns:
-        None where the study states no prices. Else `reason`: nothing is picked (`no pick`), its
-        device has `no hardware` stated, its `power`, or its power at rest (`idle`), is not known;
-        or None, and then what `llmpi.decide.cost.device_cost` says, `currency`, the `largest` part
-        of the total and its `largest_pct`, at most three `alternatives` as a list with their ids,
-        the cheapest first, and the figure that moves the result `most`.
-    """
+
+def money(
+    recommendation: Recommendation, pick: MemoVariant | None
+) -> MemoMoney | NoMemoMoney | None:
+    """The money of the pick's device; None where the study states no prices."""
     found = recommendation["money"]
     if found is None:
         return None
-    devices = {device["device"]: device for device in found["devices"]}
-    if pick is None or pick["device"] not in devices:
-        return {"reason": "no pick" if pick is None else "no hardware"}
-    cost = devices[pick["device"]]
-    if cost["reason"]:
+    if pick is None:
+        return {"reason": "no pick"}
+    of_pick = next((d for d in found["devices"] if d["device"] == pick["device"]), None)
+    if of_pick is None:
+        return {"reason": "no hardware"}
+    if of_pick["status"] != "ok":
         return {"reason": "power" if pick["energy"] is None else "idle"}
-    largest = max(cost["parts"], key=lambda part: cost["parts"][part])
-    others = [{"id": name, **other} for name, other in cost["alternatives"].items()]
+    return _costs(of_pick, found["currency"])
+
+
+def _costs(found: DeviceMoney, currency: str) -> MemoMoney:
+    largest, largest_pct = largest_part(found)
+    others: list[MemoAlternative] = [
+        {"id": name, **other} for name, other in found["alternatives"].items()
+    ]
+    most = next(iter(found["sensitivity"]), None)
     return {
-        **cost,
-        "currency": found["currency"],
+        "reason": None,
+        "currency": currency,
+        "boards": found["boards"],
+        "lifespan_years": found["lifespan_years"],
+        "duty_pct": found["duty_pct"],
+        "tokens_per_day": found["tokens_per_day"],
+        "total": found["total"],
+        "per_million_tokens": found["per_million_tokens"],
+        "cheapest": found["cheapest"],
         "largest": largest,
-        "largest_pct": 100 * cost["parts"][largest] / cost["total"] if cost["total"] else 0.0,
+        "largest_pct": largest_pct,
         "alternatives": sorted(others, key=lambda other: other["total"])[:ALTERNATIVES],
-        "most": next(iter(cost["sensitivity"]), None),
+        "most": most,
+        "most_unit": found["assumptions"][most["assumption"]]["unit"] if most else "",
     }
 
 
-def stage(pick: Record | None, decision: Record, found: Any) -> str:
-    """Where the study stands on the way from a trial to operation, and so what comes next.
-
-    Returns:
-        `measure`: nothing was measured yet; `train`: nothing can be recommended and quality is
-        what stands in the way; `relax`: nothing can be recommended for another reason; `operate`:
-        the pick is trained for its bits; `trial`: it is not, and may be tried in the field.
-    """
+def stage(pick: MemoVariant | None, decision: Decision, found: Sequence[MemoVariant]) -> Stage:
+    """Where the study stands; see `Stage`."""
     if pick:
         return "operate" if is_trained(pick["quant"]) else "trial"
     if all(v["reason"] for v in found):
         return "measure"
-    blamed = {k["constraint"] for v in found for k in v["killed_by"]}
-    changes = {change["constraint"] for change in decision["would_change"]}
-    quality = {c for c in blamed if c in QUALITY or c.startswith("gate ")}
-    return "train" if quality and (quality & changes or blamed <= quality) else "relax"
+    blame = {reason for v in found for reason in v["against"]}
+    changes = {
+        _against(change["fault"]) if change["change"] == "without" else change["constraint"]
+        for change in decision["would_change"]
+    }
+    quality = blame & {*QUALITY}
+    return "train" if quality and (quality & changes or blame <= quality) else "relax"
 
 
-def _widest(pick: Record, found: Any) -> Record | None:
-    """The widest quantization of the pick's model, which its quality is held against; where it ran
-    on several devices, on the pick's."""
+def _of(found: Mapping[str, MemoVariant], name: str | None) -> MemoVariant | None:
+    return None if name is None else found[name]
+
+
+def _widest(pick: MemoVariant, found: Iterable[MemoVariant]) -> MemoVariant:
+    """Where it ran on several devices, on the pick's."""
     same = [v for v in found if v["model"] == pick["model"]]
     return min(same, key=lambda v: (width_order(v["quant"]), v["device"] != pick["device"]))
 
 
-def _questions(asked: Record) -> Record:
-    return {"asked": asked["questions"], "unanswerable": asked["unanswerable"]}
-
-
-def _device(name: str, boards: int, record: Record) -> Record:
-    machine = record["machine"] if is_ok(record) else {}
-    board = machine.get("board")
+def _device(name: str, boards: Sequence[str], summary: Summary) -> MemoDevice:
+    found = summary["machines"][boards[0]]
+    machine = found["machine"] if found["status"] == "ok" else None
     return {
         "id": name,
-        "boards": boards,
-        "board": board or machine.get("cpu"),
-        "processors": machine.get("processors"),
-        "memory_bytes": machine.get("memory_bytes"),
-        "is_pi": None if not machine else "Raspberry Pi" in (board or ""),
+        "boards": len(boards),
+        "board": machine and (machine["board"] or machine["cpu"]),
+        "processors": machine and machine["processors"],
+        "memory_bytes": machine and machine["memory_bytes"],
+        "is_pi": "Raspberry Pi" in (machine["board"] or "") if machine else None,
     }
 
 
-def _cell(row: Row) -> tuple[str, ...]:
-    return row["device"], row["model"], row["quant"], row["runtime"]
+def _cell(of: ClassRow | Candidate) -> tuple[str, str, str, str]:
+    return of["device"], of["model"], of["quant"], of["runtime"]
 
 
-def _form(found: Record) -> tuple[str, ...]:
+def _form(found: MemoVariant) -> tuple[str, str]:
     return found["model"], found["quant"]
 
 
-def _is_broken(found: Record) -> bool:
-    return any(kill["constraint"] == "broken" for kill in found["killed_by"])
-
-
-def _tied(decision: Record) -> list[str]:
+def _tied(decision: Decision) -> list[str]:
     steps = [step["left"] for step in decision["steps"] if step["objective"] == "quality"]
     return [name for left in steps for name in left if name != decision["pick"]]
 
 
-def _decided_by(decision: Record) -> str:
+def _decided_by(decision: Decision) -> Aim | Literal["size", "everything"]:
     compared = [step for step in decision["steps"] if step["left"]]
     if not compared:
         return "everything"
     return compared[-1]["objective"] if len(compared[-1]["left"]) == 1 else "size"
 
 
-def _change(decision: Record, found: Mapping[str, Record]) -> Record | None:
+def _change(decision: Decision, found: Mapping[str, MemoVariant]) -> MemoLimit | MemoFault | None:
     """The first change that leads to another variant, relaxed ones before faults."""
-    leading = [change for change in decision["would_change"] if change["pick"]]
     order = ("relax", "without", "tighten")
-    first = min(leading, key=lambda change: order.index(change["change"]), default=None)
-    if first is None:
-        return None
-    if first["change"] == "relax":
-        to = eased(first["to"], CHECKS[first["constraint"]].at_least)
-        first = {**first, "to": to}
-    return {**first, "variant": found[first["pick"]]}
+    for change in sorted(decision["would_change"], key=lambda c: order.index(c["change"])):
+        if change["change"] == "without":
+            against, variant = _against(change["fault"]), found[change["pick"]]
+            return {"change": "without", "against": against, "variant": variant}
+        if change["pick"]:
+            return {
+                "change": change["change"],
+                "constraint": change["constraint"],
+                "limit": change["limit"],
+                "to": _told(change),
+                "variant": found[change["pick"]],
+            }
+    return None
+
+
+def _told(change: MovedLimit) -> float:
+    """The limit in the three digits in which it is told; what is relaxed lets in what it should."""
+    at_least = CHECKS[change["constraint"]].at_least
+    return eased(change["to"], at_least) if change["change"] == "relax" else change["to"]
 
 
 def _table(
-    found: Mapping[str, Record], decision: Record, widest: Record | None
-) -> Sequence[Record]:
+    found: Mapping[str, MemoVariant], decision: Decision, widest: MemoVariant | None
+) -> list[TableRow]:
     """The widest, the pick and the runner-up, and so many others that the sheet has room for."""
     first = {decision["pick"], decision["runner_up"], widest and widest["id"]}
     shown = [name for name in found if name in first]
     shown += [name for name in found if name not in first][: ROWS - len(shown)]
-    marks = {decision["runner_up"]: "runner-up", decision["pick"]: "pick"}
-    return [{**v, "mark": marks.get(name)} for name, v in found.items() if name in shown]
+    return [{**v, "mark": _mark(name, decision)} for name, v in found.items() if name in shown]
 
 
-def _dequantized(pick: Record | None) -> str | None:
-    came = pick["lineage"].split(" > ")[0] if pick and pick["lineage"] else None
+def _mark(name: str, decision: Decision) -> Literal["pick", "runner-up"] | None:
+    if name == decision["pick"]:
+        return "pick"
+    return "runner-up" if name == decision["runner_up"] else None
+
+
+def _dequantized(pick: MemoVariant | None) -> str | None:
+    came = pick["lineage"][0] if pick and pick["lineage"] else None
     return None if came in (None, "F16", "BF16", "F32", "F64", "TERNARY", "scratch") else came

@@ -7,13 +7,14 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 import typst
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from llmpi.records import whole_file
+from llmpi.study.study import Language
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +22,28 @@ HERE = Path(__file__).parent
 SIZES_PT = (10.0, 9.5, 9.0, 8.5, 8.0, 7.5)
 """The largest at which it fits on one page is taken."""
 
-Run = dict[str, Any]
-Block = dict[str, Any]
+
+class Run(TypedDict):
+    """A piece of text."""
+
+    text: str
+    strong: bool
 
 
-def write_pdf(path: Path, markdown: str, language: str) -> int:
+class Block(TypedDict):
+    """A part of a memo; it has one of what follows its kind."""
+
+    kind: str
+    """`h1`, `h2`, `paragraph`, `ordered`, `bullet` or `table`."""
+    runs: NotRequired[list[Run]]
+    """Of a heading or a paragraph."""
+    points: NotRequired[list[list[Run]]]
+    rows: NotRequired[list[list[list[Run]]]]
+    aligned: NotRequired[list[Literal["left", "right"]]]
+    """Each column of the table."""
+
+
+def write_pdf(path: Path, markdown: str, language: Language) -> int:
     """Typeset a memo, atomically.
 
     Returns:
@@ -34,23 +52,21 @@ def write_pdf(path: Path, markdown: str, language: str) -> int:
     blocks = list(_blocks(MarkdownIt("commonmark").enable("table").parse(markdown)))
     for size_pt in SIZES_PT:
         memo = json.dumps({"language": language, "size_pt": size_pt, "blocks": blocks})
-        pages = json.loads(typst.query(HERE / "sheet.typ", "<pages>", one=True, **_means(memo)))
-        if pages["value"] == 1:
+        sheet = typst.Compiler(
+            HERE / "sheet.typ",
+            root=HERE,
+            font_paths=[HERE / "fonts"],
+            ignore_system_fonts=True,
+            sys_inputs={"memo": memo},
+        )
+        pages: int = json.loads(sheet.query("<pages>", one=True))["value"]
+        if pages == 1:
             break
     else:
-        log.warning("%s: takes %d pages", path, pages["value"])
+        log.warning("%s: takes %d pages", path, pages)
     with whole_file(path) as partial:
-        partial.write_bytes(typst.compile(HERE / "sheet.typ", format="pdf", **_means(memo)))
-    return pages["value"]
-
-
-def _means(memo: str) -> dict[str, Any]:
-    return {
-        "root": HERE,
-        "font_paths": [HERE / "fonts"],
-        "ignore_system_fonts": True,
-        "sys_inputs": {"memo": memo},
-    }
+        sheet.compile(output=partial, format="pdf")
+    return pages
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
@@ -58,7 +74,7 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
     kind = "paragraph"
     points: list[list[Run]] = []
     rows: list[list[list[Run]]] = []
-    aligned: list[str] = []
+    aligned: list[Literal["left", "right"]] = []
     for token in tokens:
         match token.type:
             case "heading_open":
@@ -87,7 +103,8 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
 
 def _runs(inline: Token) -> list[Run]:
     """Pieces of text, strong or not."""
-    found, strong = [], False
+    found: list[Run] = []
+    strong = False
     for token in inline.children or []:
         if token.type in ("strong_open", "strong_close"):
             strong = token.type == "strong_open"

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from llmpi.records import Record
+from llmpi.report.memo.facts import Memo
+from llmpi.study.study import Language
 
 HERE = Path(__file__).parent
 WORDS_READ_PER_S = 4.0
@@ -16,12 +16,8 @@ WORDS_READ_PER_S = 4.0
 read per minute?*, Journal of Memory and Language 109, 2019)."""
 
 
-def render(facts: Record, language: str) -> str:
+def render(facts: Memo, language: Language) -> str:
     """The memo in a language.
-
-    Args:
-        facts: of `llmpi.report.memo.facts.facts`.
-        language: of `llmpi.study.Study.languages`.
 
     Returns:
         Markdown, a paragraph, a point or a row of the table on each line. What comes from outside
@@ -36,14 +32,14 @@ def render(facts: Record, language: str) -> str:
     )
     environment.filters.update(figure=figure, whole=whole, size=size, money=money)
     text = environment.get_template(f"{language}.md.jinja").render(
-        **_escaped(facts), day=date.fromisoformat(facts["date"]), words_read_per_s=WORDS_READ_PER_S
+        _escaped(facts), day=date.fromisoformat(facts["date"]), words_read_per_s=WORDS_READ_PER_S
     )
     joint = "" if language == "ja" else " "
     blocks = [block for block in re.split(r"\n\s*\n", text) if block.strip()]
     return "\n\n".join("\n".join(_lines(block, joint)) for block in blocks) + "\n"
 
 
-def _escaped(value: Any) -> Any:
+def _escaped(value: object) -> object:
     """Without Markdown's own characters in any text; ids and the names of types have none."""
     if isinstance(value, str):
         return re.sub(r"[\\`*<>\[\]|#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(value.split()))

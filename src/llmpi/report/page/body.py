@@ -1,20 +1,28 @@
 """The page's main part, in one language."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from llmpi.records import Record, is_ok
-from llmpi.report.page.datasets import by_tag
-from llmpi.report.page.paper_section import against_the_paper, predicted
-from llmpi.report.words import japanese
-from llmpi.report.words.numbers import estimate, facts, mb, number, pretty, variant, variant_of
+from llmpi.decide.records import Candidate
+from llmpi.report.page.charts.style import Spec
+from llmpi.report.page.content import Content
+from llmpi.report.page.datasets import Datasets
+from llmpi.report.page.paper_section import (
+    correspondences,
+    differences,
+    nearest_workload,
+    predictions,
+    without_cell,
+)
+from llmpi.report.page.sections import KindSection, kind_sections
+from llmpi.report.words.emphasis import GIB
+from llmpi.report.words.languages import WORDS, Words
+from llmpi.report.words.numbers import mb, number, pretty
 from llmpi.report.words.texts import Texts
-
-Row = dict[str, Any]
+from llmpi.summary.records import ClassRow, Fallbacks, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,185 +37,170 @@ def environment(t: Texts) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_callables(t, t.plural, newstyle=True)  # type: ignore[attr-defined]
-    environment.filters.update(number=number, estimate=estimate, mb=mb, pretty=pretty)
+    environment.filters.update(number=number, mb=mb, pretty=pretty, label=t.label)
     return environment
 
 
-def body(
-    t: Texts, summary: Record, recommendation: Record | None, data: Record, drawn: Mapping[str, Any]
-) -> str:
+def body(t: Texts, content: Content, data: Datasets, drawn: Mapping[str, Spec]) -> str:
     """The page's main part in one language."""
-    rows = [{**row, "variant": variant(row, summary)} for row in summary["rows"]]
-    decided = _in_words(t, recommendation)
-    overall = decided["decisions"][0] if decided else None
-    pick = _pick(recommendation)
-    context: Record = {
-        "summary": summary,
-        "config": summary["provenance"]["config"],
-        "figures": drawn,
-        "said": t.said,
-        "joint": "" if t.language == "ja" else " ",
-        "recommendation": recommendation,
-        "decisions": decided["decisions"] if decided else [],
-        "overall": overall,
-        "pick": pick,
-        "facts": facts(t, pick),
-        "ruled_out": _ruled_out(recommendation),
-        "failed": _failed(summary),
-        "dequantized": _dequantized(summary["rows"]),
-        "changes": _changes,
-        "tasks": [item["task"] for item in data["tasks"]],
-        "places": [
-            {
-                "device": device,
-                "workload": workload,
-                "settings": summary["provenance"]["config"]["workloads"][workload],
-            }
-            for device, workload in places(rows)
-        ],
-        "not_transferred": _one_per_variant([r for r in rows if r["parity_reason"] and is_ok(r)]),
-        "filters": [
-            ("device", t("device")),
-            ("workload", t("workload")),
-            ("model", t("model")),
-            ("quant", t("quantization")),
-            ("runtime", t("runtime")),
-            ("status", t("state")),
-        ],
-        "by_tag": by_tag,
-        "gates_of": _gates_of(t, summary),
-        **predicted(summary["predictions"]),
-        **against_the_paper(summary),
-        "money": decided["money"] if decided else None,
-        "hat": _hat_sentence(t, recommendation),
-        "variant_of": variant_of,
-    }
-    context["contents"] = _contents(t, context)
-    return environment(t).get_template("body.html").render(context)
+    words, chosen, summary = WORDS[t.language], content.recommendation, content.summary
+    pairs = correspondences(content)
+    shown = _Shown(
+        headline=list(_headline(t, content.pick)),
+        decisions=[words.decision(made, chosen) for made in chosen["decisions"]] if chosen else [],
+        ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
+        failed=list(dict.fromkeys(_failed(content, words))),
+        dequantized=_dequantized(content.rows),
+        sections=kind_sections(t, summary["sections"]),
+        not_transferred=_one_per_variant(content),
+    )
+    return (
+        environment(t)
+        .get_template("body.html")
+        .render(
+            shown._asdict(),
+            contents=_contents(t, content, shown),
+            content=content,
+            summary=summary,
+            config=summary["provenance"]["config"],
+            recommendation=chosen,
+            money=chosen and chosen["money"],
+            figures=drawn,
+            words=words,
+            joint="" if t.language == "ja" else " ",
+            changes=_changes,
+            tasks=[item["task"] for item in data["tasks"]],
+            filters=[
+                ("device", t("device")),
+                ("workload", t("workload")),
+                ("model", t("model")),
+                ("quant", t("quantization")),
+                ("runtime", t("runtime")),
+                ("status", t("state")),
+            ],
+            predicted=predictions(summary["predictions"], words),
+            workload=nearest_workload(content),
+            corresponding=pairs,
+            without=without_cell(content),
+            differences=differences(pairs, words),
+        )
+    )
 
 
-def _contents(t: Texts, context: Record) -> list[tuple[str, str]]:
+class Number(NamedTuple):
+    """One of the pick's numbers, for the first screen."""
+
+    value: str
+    unit: str
+    spread: str
+
+
+class Failure(NamedTuple):
+    """Something that failed or was not run, and where."""
+
+    device: str
+    model: str
+    quant: str
+    what: str
+    reason: str
+
+
+class _Shown(NamedTuple):
+    """What the templates show of the content, put together here."""
+
+    headline: Sequence[Number]
+    decisions: Sequence[Sequence[str]]
+    ruled_out: Sequence[Candidate]
+    failed: Sequence[Failure]
+    dequantized: Mapping[str, str]
+    sections: Sequence[KindSection]
+    not_transferred: Sequence[ClassRow]
+
+
+def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]]:
     """The sections that this study has, in the page's order."""
-    summary = context["summary"]
+    summary, chosen = content.summary, content.recommendation
     parts = [
         ("measured", t("Quality and speed"), True),
-        ("boards", t("Between boards"), summary["groups"]),
-        ("concurrency", t("Conversations side by side"), summary["concurrency"]),
-        ("lookup", t("Prompt lookup"), summary["prompt_lookup"]),
-        ("tuned", t("Tuned against default"), summary["tuned"]),
+        ("boards", t("Between boards"), bool(summary["groups"])),
+        ("concurrency", t("Conversations side by side"), bool(summary["concurrency"])),
+        ("lookup", t("Prompt lookup"), bool(summary["prompt_lookup"])),
+        ("tuned", t("Tuned against default"), bool(summary["tuned"])),
         ("cells", t("All cells"), True),
-        *((f"divergence-{text['task']}", t("Divergence"), True) for text in summary["divergence"]),
-        ("comparisons", t("Told apart?"), summary["comparisons"]),
-        ("harness", "lm-eval", summary["harness"]),
-        ("descent", t("Descent"), summary["descent"]),
-        ("pairs", t("A against B"), summary["pairs"]),
-        ("predictions", t("Prediction"), context["predicted"]),
+        *((section.id, section.contents, True) for section in shown.sections),
+        ("predictions", t("Prediction"), any(c["predicted"] for c in summary["predictions"])),
         ("paper", t("The paper"), True),
-        ("money", t("The money"), context["money"]),
-        ("failed", t("Failed"), context["failed"]),
+        ("money", t("The money"), bool(chosen and chosen["money"])),
+        ("failed", t("Failed"), bool(shown.failed)),
         ("provenance", t("Provenance"), True),
     ]
     return [(where, title) for where, title, there in parts if there]
 
 
-def _in_words(t: Texts, recommendation: Record | None) -> Record | None:
-    """The decisions and the money, each with its sentences in this language."""
-    if recommendation is None:
-        return None
-    money = (recommendation["money"] or {}).get("devices", [])
-    decisions = recommendation["decisions"]
-    if t.language == "ja":
-        decisions = [{**d, "sentences": japanese.decision(d, recommendation, t)} for d in decisions]
-        money = [
-            d if d["reason"] else {**d, "sentences": japanese.money(d, recommendation)}
-            for d in money
-        ]
-    return {"decisions": decisions, "money": money}
+def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
+    """The pick's numbers with their intervals."""
+    if pick is None:
+        return
+    for found, unit, scale in (
+        (pick["quality"], "% F1", 1.0),
+        (pick["speed"], t("tokens/s"), 1.0),
+        (pick["energy"], t("J per token"), 1.0),
+        (pick["memory"], t("GiB of memory"), 1 / GIB),
+    ):
+        if found is None:
+            continue
+        low, high = found["low"], found["high"]
+        known = []
+        if low is not None and high is not None and low != high:
+            known.append(f"{low * scale:.3g}–{high * scale:.3g}")
+        if found["kind"]:
+            known.append(t.label(found["kind"]))
+        yield Number(f"{found['value'] * scale:.3g}", unit, ", ".join(known))
 
 
-def _hat_sentence(t: Texts, recommendation: Record | None) -> str | None:
-    money = (recommendation or {}).get("money") or {}
-    if not (found := money.get("hat")):
-        return None
-    return japanese.hat(found, money["currency"]) if t.language == "ja" else found["sentence"]
+def _one_per_variant(content: Content) -> list[ClassRow]:
+    """The rows of variants whose quality is not their device's."""
+    differ = [row for row in content.rows if row["parity_reason"] and row["status"] == "ok"]
+    return list({(r["device"], r["model"], content.variant(r)): r for r in differ}.values())
 
 
-def _pick(recommendation: Record | None) -> Record | None:
-    if recommendation is None:
-        return None
-    known = {candidate["id"]: candidate for candidate in recommendation["candidates"]}
-    return known.get(recommendation["decisions"][0]["pick"])
-
-
-def _ruled_out(recommendation: Record | None) -> list[Record]:
-    return [c for c in recommendation["candidates"] if c["killed_by"]] if recommendation else []
-
-
-def _one_per_variant(rows: Sequence[Row]) -> list[Row]:
-    return list({(row["device"], row["model"], row["variant"]): row for row in rows}.values())
-
-
-def _gates_of(t: Texts, summary: Record) -> Any:
-    """The gates that a variant fails by its scores; parity is a matter of the device."""
-    failed = {
-        (row["model"], row["quant"]): row["gates_failed"]
-        .removeprefix(f"parity: {row['parity_reason']}")
-        .removeprefix("; ")
-        for row in summary["rows"]
-    }
-
-    def said(model: str, quant: str) -> str:
-        return failed.get((model, quant)) or (t("passed") if summary["gates"] else "")
-
-    return said
-
-
-def _changes(item: Record) -> str:
+def _changes(item: Fallbacks) -> str:
     return ", ".join(f"{change}: {count}" for change, count in item["changes"].items())
 
 
-def _failed(summary: Record) -> list[Record]:
-    cells = []
-    for row in summary["rows"]:
-        where = {key: row[key] for key in ("device", "model", "quant")}
-        if not is_ok(row):
-            where["quant"] = variant(row, summary)
-            cells.append({**where, "what": row["workload"], "reason": row["reason"]})
+def _failed(content: Content, words: Words) -> Iterator[Failure]:
+    for row in content.rows:
+        where = (row["device"], row["model"])
+        if row["status"] != "ok":
+            yield Failure(*where, content.variant(row), row["workload"], row["reason"] or "")
         elif row["parity_reason"]:
-            cells.append({**where, "what": "parity", "reason": row["parity_reason"]})
-        where |= {"device": "workstation", "quant": row["quant"]}
-        cells += [
-            {**where, "what": task, "reason": row[f"{task}_reason"]}
-            for task in summary["provenance"]["config"]["quality"]
-            if row[f"{task}_status"] != "ok"
-        ]
-    cells += _failed_side_by_side(summary["concurrency"])
-    return list({json.dumps(cell): cell for cell in cells}.values())
+            why = words.parity(row["parity_reason"], row["parity_misses"])
+            yield Failure(*where, row["quant"], "parity", why)
+        for task, scored in row["quality"].items():
+            if scored["status"] != "ok":
+                reason = str(scored["reason"])
+                yield Failure("workstation", row["model"], row["quant"], task, reason)
+    yield from _failed_side_by_side(content.summary)
 
 
-def _failed_side_by_side(concurrent: Sequence[Record]) -> list[Record]:
+def _failed_side_by_side(summary: Summary) -> Iterator[Failure]:
     """Concurrent cells that failed as a whole, and the numbers of conversations that did."""
-    found = []
-    for cell in concurrent:
-        where = {key: cell[key] for key in ("device", "model", "quant")}
-        for part in [cell] if not is_ok(cell) else cell["levels"]:
-            if not is_ok(part):
-                count = part.get("conversations")
-                what = cell["workload"] + (f": {count} conversations" if count else "")
-                found.append({**where, "what": what, "reason": part["reason"]})
-    return found
+    for cell in summary["concurrency"]:
+        where = (cell["device"], cell["model"], cell["quant"])
+        if cell["status"] != "ok":
+            yield Failure(*where, cell["workload"], cell["reason"] or "")
+            continue
+        for level in cell["levels"]:
+            if level["status"] != "ok":
+                what = f"{cell['workload']}: {level['conversations']} conversations"
+                yield Failure(*where, what, level["reason"] or "")
 
 
 # What a base may be made of without a loss: floats, packed ternary weights, a training of our own.
 NOT_QUANTIZED = ("F16", "BF16", "F32", "F64", "TERNARY", "scratch")
 
 
-def _dequantized(rows: Sequence[Row]) -> dict[str, str]:
+def _dequantized(rows: Sequence[ClassRow]) -> dict[str, str]:
     """Models whose base was made from quantized weights: model -> type they came in."""
-    came = {row["model"]: row["lineage"].split(" > ")[0] for row in rows if row["lineage"]}
+    came = {row["model"]: row["lineage"][0] for row in rows if row["lineage"]}
     return {model: kind for model, kind in came.items() if kind not in NOT_QUANTIZED}
-
-
-def places(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Devices with their workloads: the cells of each can be compared with one another."""
-    return list(dict.fromkeys((row["device"], row["workload"]) for row in rows))

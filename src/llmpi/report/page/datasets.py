@@ -1,92 +1,192 @@
 """The page's data sets: what its table, its details and its charts are drawn from, held once."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+
+from typing_extensions import TypedDict
 
 from llmpi.decide.candidates import OBJECTIVES, candidates
 from llmpi.decide.pareto import front
-from llmpi.layout import BASE_QUANT
-from llmpi.records import Record, is_ok
-from llmpi.report.page.decision_datasets import outcomes
-from llmpi.report.words.numbers import cell_id, group_of_board, named_cell, variant
+from llmpi.decide.scores import number
+from llmpi.quality.kind import Chart, Value
+from llmpi.report.page.content import Content, cell_id
+from llmpi.report.page.decision_datasets import (
+    Bar,
+    ChoicePoint,
+    PaperDot,
+    PredictedPoint,
+    Swing,
+    bars,
+    choice_points,
+    paper_dots,
+    predicted_points,
+    swings,
+)
 from llmpi.summary.estimate import Z95
+from llmpi.summary.flat import FlatRow, flat_rows
+from llmpi.summary.records import ClassRow, Curve
 
-Row = dict[str, Any]
+Point = dict[str, Value]
+"""Of the chart of a kind of quality tasks."""
 
 
-def datasets(summary: Record, recommendation: Record | None) -> Record:
-    """All data sets by name.
+class Cells(TypedDict):
+    """The rows by column."""
 
-    Args:
-        summary: of `llmpi.summary.study.summarize`, its `classes` as `rows`.
-        recommendation: of `llmpi.decide.choice.recommend`, with `money`; None while the study is
-            not whole.
+    columns: list[str]
+    rows: list[list[object]]
+    """Texts, numbers and None."""
 
-    Returns:
-        `cells`, by column as `columns` and `rows`, the rows of the summary and what `_cell` adds,
-        and `csv`, which of the columns are the summary's; every other one a list of records.
-    """
-    cells = [{**row, **_cell(row, summary)} for row in summary["rows"]]
-    for task, edge, best in _fronts(summary):
+
+class TaskFloor(TypedDict):
+    """A task with questions that have no answer."""
+
+    task: str
+    abstaining_pct: float
+    """What a model that always abstains scores."""
+
+
+class Load(TypedDict):
+    """How long a file takes to load."""
+
+    id: str
+    cell: str
+    device: str
+    file_mb: float
+    read_s: float | None
+    """At the storage's own rate."""
+    state: str
+    load_s: float | None
+
+
+class Sustained(TypedDict):
+    """A curve over the sustained phase."""
+
+    id: str
+    device: str
+    workload: str
+    name: str
+    at_s: list[float]
+    value: list[float]
+
+
+class Datasets(TypedDict):
+    """By the names under which charts draw on them."""
+
+    csv: list[str]
+    """The columns of the cells that are the summary's."""
+    cells: Cells
+    tasks: list[TaskFloor]
+    loads: list[Load]
+    sustained_speed: list[Sustained]
+    sustained_heat: list[Sustained]
+    predictions: list[PredictedPoint]
+    paper: list[PaperDot]
+    choice: list[ChoicePoint]
+    money: list[Bar]
+    sensitivity: list[Swing]
+
+
+def datasets(content: Content) -> Datasets:
+    """All but those of the kinds of quality tasks."""
+    flat = flat_rows(content.study, content.rows)
+    cells = [
+        {**columns, **_beside(row, content)}
+        for columns, row in zip(flat, content.rows, strict=True)
+    ]
+    for task, edge, best in _fronts(content):
         for cell in cells:
             cell[f"{task}_front"] = int(cell["id"] in best)
             cell[f"{task}_edge"] = int(cell["id"] in edge)
-    sizes = {(row["model"], row["quant"]): row["bits_per_weight"] for row in summary["rows"]}
+    speed, heat = _sustained(content)
     return {
-        "csv": [key for key in summary["rows"][0] if key != "boards"],
-        "cells": _by_column(cells),
-        "why": _why(recommendation),
+        "csv": list(flat[0]),
+        "cells": {"columns": list(cells[0]), "rows": [list(cell.values()) for cell in cells]},
         "tasks": [
             {"task": task, "abstaining_pct": 100 * asked["unanswerable"] / asked["questions"]}
-            for task, asked in summary["questions"].items()
-            if is_ok(asked)
+            for task, asked in content.summary["questions"].items()
+            if asked["status"] == "ok"
         ],
-        "loads": _loads(cells),
-        **_sustained(summary),
-        "divergence": _divergence(summary, sizes),
-        "descent": [
-            {"model": found["model"], **step}
-            for found in summary["descent"]
-            for step in found["steps"]
-        ],
-        "pairs": _pairs(summary),
-        **outcomes(summary, recommendation),
+        "loads": _loads(content),
+        "sustained_speed": speed,
+        "sustained_heat": heat,
+        "predictions": predicted_points(content),
+        "paper": paper_dots(content),
+        "choice": choice_points(content),
+        "money": bars(content.priced),
+        "sensitivity": swings(content.priced),
     }
 
 
-def _cell(row: Row, summary: Record) -> Row:
+def kind_datasets(content: Content) -> dict[str, list[Point]]:
+    """The points of the charts of the kinds of quality tasks, by the chart's id."""
+    return {chart["id"]: _points(chart, content) for chart in charts_of(content)}
+
+
+def charts_of(content: Content) -> Iterator[Chart]:
+    """The charts of the kinds of quality tasks."""
+    for section in content.summary["sections"]:
+        for part in section["parts"]:
+            if chart := part["chart"]:
+                yield chart
+
+
+def _points(chart: Chart, content: Content) -> list[Point]:
+    """With the ends of the interval, and where the chart wants them the bits per weight."""
+    sizes = {(row["model"], row["quant"]): row["bits_per_weight"] for row in content.rows}
+    found = []
+    for point in chart["points"]:
+        low, high = _ends(chart, point)
+        shown: Point = {**point, "low": low, "high": high, "limit": chart["limit"]}
+        if chart["kind"] == "over bits per weight":
+            variant = (str(point["model"]), str(point["quant"]))
+            shown["bits_per_weight"] = sizes.get(variant)
+        found.append(shown)
+    return found
+
+
+def _ends(chart: Chart, point: Point) -> tuple[Value, Value]:
+    shown = chart["value"]
+    if "error" not in shown:
+        return point.get(shown.get("low", "")), point.get(shown.get("high", ""))
+    value, error = point[shown["key"]], point[shown["error"]] or 0.0
+    assert isinstance(value, int | float) and isinstance(error, int | float)
+    low = value - Z95 * error
+    return max(low, value / 10) if chart["scale"] == "log" else low, value + Z95 * error
+
+
+def _beside(row: ClassRow, content: Content) -> FlatRow:
     """What the charts need beside a row: `transferred` is 1 where its quality is its device's."""
     j, error = row["tg_j_per_token"], row["tg_uncertainty_j_per_token"]
-    share = row["tg_memory_share"]
-    name = variant(row, summary)
+    spread = None if j is None or error is None else Z95 * error
+    share, tps = row["tg_memory_share"], row["tg_tps"]
+    name = content.variant(row)
     return {
         "id": cell_id(row),
         "variant": name,
         "name": f"{row['model']} {name}",
-        "cell": named_cell(row, summary),
+        "cell": content.name(row),
         "transferred": int(not row["marks"] and not row["parity_reason"]),
         "agreement": "differs" if row["parity_reason"] else "agrees",
-        "roofline_tps": row["tg_tps"] / share if share else None,
-        "tg_low_j_per_token": None if j is None else j - Z95 * error,
-        "tg_high_j_per_token": None if j is None else j + Z95 * error,
+        "roofline_tps": tps / share if share and tps else None,
+        "tg_low_j_per_token": None if j is None or spread is None else j - spread,
+        "tg_high_j_per_token": None if j is None or spread is None else j + spread,
     }
 
 
-def _fronts(summary: Record) -> list[tuple[str, set[str], set[str]]]:
+def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
     """For each task the cells at the edge by their point estimates, and those nothing beats.
 
     On each device and workload apart; quality and speed count, see `llmpi.decide.pareto`.
     """
-    found = []
     both = [OBJECTIVES["quality"], OBJECTIVES["speed"]]
-    for task, asked in summary["questions"].items():
+    for task, asked in content.summary["questions"].items():
         edge: set[str] = set()
         best: set[str] = set()
-        for workload in dict.fromkeys(row["workload"] for row in summary["rows"]):
+        for workload in dict.fromkeys(row["workload"] for row in content.rows):
             able = [
                 c
-                for c in candidates(summary, workload, task)
-                if is_ok(asked) and not c.faults and c.quality
+                for c in candidates(content.rows, content.study, workload, task)
+                if asked["status"] == "ok" and not c.faults and c.quality
             ]
             for device in dict.fromkeys(c.device for c in able):
                 here = [c for c in able if c.device == device]
@@ -96,112 +196,63 @@ def _fronts(summary: Record) -> list[tuple[str, set[str], set[str]]]:
                     for c in here
                     if not any(_ahead(other.row, c.row, task) for other in here)
                 }
-        found.append((task, edge, best))
-    return found
+        yield task, edge, best
 
 
-def _ahead(a: Row, b: Row, task: str) -> bool:
+def _ahead(a: ClassRow, b: ClassRow, task: str) -> bool:
     """Whether `a` is nowhere behind `b` and somewhere ahead, by the point estimates."""
-    keys = ("tg_tps", f"{task}_f1_pct")
-    return all(a[k] >= b[k] for k in keys) and any(a[k] > b[k] for k in keys)
-
-
-def _by_column(rows: Sequence[Row]) -> Record:
-    columns = list(rows[0])
-    return {"columns": columns, "rows": [[row[key] for key in columns] for row in rows]}
-
-
-def _why(recommendation: Record | None) -> dict[str, list[str]]:
-    """Cell -> what rules it out."""
-    if recommendation is None:
-        return {}
-    workload = recommendation["workload"]
-    return {
-        f"{c['id']}/{workload}": [kill["why"] for kill in c["killed_by"]]
-        for c in recommendation["candidates"]
-        if c["killed_by"]
-    }
-
-
-def _loads(cells: Sequence[Row]) -> list[Row]:
-    """Two points a variant and device, cold and warm; all workloads of a session share its load."""
-    found: dict[tuple[str, ...], list[Row]] = {}
-    for cell in cells:
-        if cell["cold_load_s"] is None or cell["file_bytes"] is None:
-            continue
-        rate = cell["storage_read_bytes_per_s"]
-        shared = {
-            **{key: cell[key] for key in ("id", "cell", "device")},
-            "file_mb": cell["file_bytes"] / 1e6,
-            "read_s": cell["file_bytes"] / rate if rate else None,
-        }
-        key = tuple(cell[k] for k in ("device", "model", "quant", "runtime"))
-        found[key] = [
-            {**shared, "state": state, "load_s": cell[f"{state}_load_s"]}
-            for state in ("cold", "warm")
-        ]
-    return [point for points in found.values() for point in points]
-
-
-def _sustained(summary: Record) -> Record:
-    """The curves, each of one board; they stand with the group that the board is one of."""
-    groups = group_of_board(summary)
-    found: Record = {"sustained_speed": [], "sustained_heat": []}
-    for curve in summary["curves"]:
-        group = groups[curve["device"]]
-        board = "" if group == curve["device"] else f", {curve['device']}"
-        shared = {
-            "id": cell_id({**curve, "device": group}),
-            "device": group,
-            "workload": curve["workload"],
-            "name": f"{curve['model']} {variant(curve, summary)}{board}",
-        }
-        for name, key in (("sustained_speed", "tg_tps"), ("sustained_heat", "temperature_c")):
-            points = curve[key]
-            found[name].append(
-                {
-                    **shared,
-                    "at_s": [t for t, _ in points],
-                    "value": [round(v, 3) for _, v in points],
-                }
-            )
-    return found
-
-
-def _divergence(summary: Record, sizes: Mapping[tuple[str, str], float | None]) -> list[Row]:
-    """What each variant makes of each text, but the reference: 0 but for rounding."""
-    found = []
-    for text in summary["divergence"]:
-        for row in text["rows"]:
-            if not is_ok(row) or row["quant"] == BASE_QUANT:
-                continue
-            kld, error = row["kld_mean_nats"]["value"], row["kld_mean_nats"]["standard_error"] or 0
-            found.append(
-                {
-                    "task": text["task"],
-                    "model": row["model"],
-                    "name": f"{row['model']} {row['quant']}",
-                    "bits_per_weight": sizes.get((row["model"], row["quant"])),
-                    "kld_nats": kld,
-                    "low_nats": max(kld - Z95 * error, kld / 10),
-                    "high_nats": kld + Z95 * error,
-                    "top1_pct": row["top1_agreement_pct"]["value"],
-                    "perplexity": row["perplexity"]["value"],
-                }
-            )
-    return found
-
-
-def _pairs(summary: Record) -> list[Row]:
-    return [
-        {"pair": i, "tag": tag, **{key: row[key] for key in keys}}
-        for keys in [("difference_pct", "low_pct", "high_pct", "prompts")]
-        for i, pair in enumerate(summary["pairs"])
-        if is_ok(pair)
-        for tag, row in by_tag(pair)
+    pairs = [
+        (x or 0.0, y or 0.0)
+        for x, y in (
+            (a["tg_tps"], b["tg_tps"]),
+            (number(a, task, "f1_pct"), number(b, task, "f1_pct")),
+        )
     ]
+    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
 
-def by_tag(pair: Record) -> list[tuple[str, Record]]:
-    """A comparison of two variants: over all prompts, then by tag."""
-    return [*([("all", pair["all"])] if pair["all"] else []), *pair["tags"].items()]
+def _loads(content: Content) -> list[Load]:
+    """Two points a variant and device, cold and warm; all workloads of a session share its load."""
+    last = {
+        (r["device"], r["model"], r["quant"], r["runtime"]): r for r in content.rows if _loaded(r)
+    }
+    return [point for row in last.values() for point in _load(row, content)]
+
+
+def _loaded(row: ClassRow) -> bool:
+    return row["cold_load_s"] is not None and row["file_bytes"] is not None
+
+
+def _load(row: ClassRow, content: Content) -> Iterator[Load]:
+    size, rate = row["file_bytes"] or 0, row["storage_read_bytes_per_s"]
+    for state, load_s in (("cold", row["cold_load_s"]), ("warm", row["warm_load_s"])):
+        yield {
+            "id": cell_id(row),
+            "cell": content.name(row),
+            "device": row["device"],
+            "file_mb": size / 1e6,
+            "read_s": size / rate if rate else None,
+            "state": state,
+            "load_s": load_s,
+        }
+
+
+def _sustained(content: Content) -> tuple[list[Sustained], list[Sustained]]:
+    """Speed and temperature, a curve a board; it stands with the group that the board is one of."""
+    curves = content.summary["curves"]
+    speed = [_curve(curve, curve["tg_tps"], content) for curve in curves]
+    heat = [_curve(curve, curve["temperature_c"], content) for curve in curves]
+    return speed, heat
+
+
+def _curve(curve: Curve, points: Sequence[Sequence[float]], content: Content) -> Sustained:
+    group = content.group_of_board[curve["device"]]
+    board = "" if group == curve["device"] else f", {curve['device']}"
+    return {
+        "id": content.shown_id(curve),
+        "device": group,
+        "workload": curve["workload"],
+        "name": f"{curve['model']} {content.variant(curve)}{board}",
+        "at_s": [at_s for at_s, _ in points],
+        "value": [round(value, 3) for _, value in points],
+    }

@@ -1,11 +1,13 @@
 """Which charts a study's page has: its data decide."""
 
 from llmpi.decide.candidates import OBJECTIVES
-from llmpi.records import Record, is_ok
-from llmpi.report.page.charts import decided as findings
-from llmpi.report.page.charts import measured as cells
+from llmpi.decide.scores import number
+from llmpi.report.page.charts import decided, kinds, measured
 from llmpi.report.page.charts.style import Spec
+from llmpi.report.page.content import Content
+from llmpi.report.page.datasets import Datasets, charts_of
 from llmpi.report.words.texts import Texts
+from llmpi.summary.records import ClassRow
 
 MOST_NAMED = 24
 """Points of one chart whose names stand beside them; more would hide one another."""
@@ -14,65 +16,70 @@ MOST_CURVES = 12
 """Curves of one chart that a legend still tells apart."""
 
 
-def figures(
-    t: Texts, summary: Record, data: Record, recommendation: Record | None
-) -> dict[str, Spec]:
-    """Chart id -> Vega-Lite spec, in one language.
+def figures(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
+    """Chart id -> Vega-Lite spec, in one language."""
+    return {**_choice(t, data), **_cells(t, content, data), **_kinds(t, content),
+            **_held_against(t, data), **_money(t, content)}  # fmt: skip
 
-    Args:
-        data: of `llmpi.report.page.datasets.datasets`.
-    """
-    rows = summary["rows"]
-    places = {(row["device"], row["workload"]) for row in rows}
-    models = list(summary["models"])
-    devices = list(dict.fromkeys(row["device"] for row in rows))
-    named = len(rows) / len(places) <= MOST_NAMED
+
+def _choice(t: Texts, data: Datasets) -> dict[str, Spec]:
+    told = {point["objective"] for point in data["choice"]}
+    objectives = [objective for objective in OBJECTIVES if objective in told]
+    return {"choice": decided.choice(t, objectives)} if objectives else {}
+
+
+def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
+    rows, models = content.rows, list(content.summary["models"])
     found: dict[str, Spec] = {}
-    objectives = [o for o in OBJECTIVES if any(c["objective"] == o for c in data["choice"])]
-    if objectives:
-        found["choice"] = findings.choice(t, objectives)
-    for item in data["tasks"]:
-        task = item["task"]
+    named = len(rows) / len(content.places) <= MOST_NAMED
+    for task in (item["task"] for item in data["tasks"]):
         if any(_drawn(row, task) for row in rows):
-            found[f"tradeoff-{task}"] = cells.quality_against_speed(t, task, models, named=named)
+            found[f"tradeoff-{task}"] = measured.quality_against_speed(t, task, models, named=named)
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
-        found["tg"] = cells.speed_by_bits(t, "tg", models)
-        found["pp"] = cells.speed_by_bits(t, "pp", models)
+        found["tg"] = measured.speed_by_bits(t, "tg", models)
+        found["pp"] = measured.speed_by_bits(t, "pp", models)
     if any(row["tg_j_per_token"] is not None for row in rows):
-        found["energy"] = cells.energy(t, models)
-        found["words"] = cells.words_per_battery(t, models)
+        found["energy"] = measured.energy(t, models)
+        found["words"] = measured.words_per_battery(t, models)
     if data["loads"]:
-        found["load"] = cells.loading(t, devices)
-    for key, name in (("tg_tps", "sustained_speed"), ("temperature_c", "sustained_heat")):
-        if data[name]:
-            found[name.replace("_", "-")] = cells.sustained(
-                t, key, named=len(data[name]) / len(places) <= MOST_CURVES
-            )
+        devices = list(dict.fromkeys(row["device"] for row in rows))
+        found["load"] = measured.loading(t, devices)
+    if curves := len(data["sustained_speed"]):
+        named = curves / len(content.places) <= MOST_CURVES
+        found["sustained-speed"] = measured.sustained(t, "tg_tps", named=named)
+        found["sustained-heat"] = measured.sustained(t, "temperature_c", named=named)
     if any(row["parity_kl_nats"] is not None for row in rows):
-        found["parity"] = cells.parity(t)
-    for i, step in enumerate(summary["descent"]):
-        if step["steps"]:
-            found[f"descent-{i}"] = findings.descent(t, step["model"])
-    for i, pair in enumerate(summary["pairs"]):
-        if is_ok(pair):
-            found[f"pair-{i}"] = findings.pair(t, i)
-    for task in dict.fromkeys(row["task"] for row in data["divergence"]):
-        found[f"divergence-{task}"] = findings.divergence(t, task, models)
-    if data["predictions"]:
-        found["predictions"] = findings.predictions(t)
-    if data["paper"]:
-        found["paper"] = findings.paper(t)
-    money = (recommendation or {}).get("money") or {"devices": []}
-    for i, device in enumerate(money["devices"]):
-        if not device["reason"]:
-            name, currency = device["device"], money["currency"]
-            found[f"money-{i}"] = findings.money(t, name, currency)
-            if device["sensitivity"]:
-                found[f"sensitivity-{i}"] = findings.sensitivity(t, name, currency)
+        found["parity"] = measured.parity(t)
     return found
 
 
-def _drawn(row: Record, task: str) -> bool:
+def _kinds(t: Texts, content: Content) -> dict[str, Spec]:
+    models = list(content.summary["models"])
+    return {chart["id"]: kinds.draw(t, chart, models) for chart in charts_of(content)}
+
+
+def _held_against(t: Texts, data: Datasets) -> dict[str, Spec]:
+    found: dict[str, Spec] = {}
+    if data["predictions"]:
+        found["predictions"] = decided.predictions(t)
+    if data["paper"]:
+        found["paper"] = decided.paper(t)
+    return found
+
+
+def _money(t: Texts, content: Content) -> dict[str, Spec]:
+    money = content.recommendation and content.recommendation["money"]
+    found: dict[str, Spec] = {}
+    for i, device in enumerate(money["devices"] if money else []):
+        if money and device["status"] == "ok":
+            name, currency = device["device"], money["currency"]
+            found[f"money-{i}"] = decided.money(t, name, currency)
+            if device["sensitivity"]:
+                found[f"sensitivity-{i}"] = decided.sensitivity(t, name, currency)
+    return found
+
+
+def _drawn(row: ClassRow, task: str) -> bool:
     """Whether a cell stands in the chart of quality against speed."""
-    measured = row["tg_tps"] is not None and row[f"{task}_f1_pct"] is not None
-    return measured and not row["marks"] and not row["parity_reason"]
+    whole = row["tg_tps"] is not None and number(row, task, "f1_pct") is not None
+    return whole and not row["marks"] and not row["parity_reason"]

@@ -1,19 +1,37 @@
 """The columns of the page's table of cells."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal, NotRequired
 
-from llmpi.records import Record, is_ok
+from typing_extensions import TypedDict
+
+from llmpi.report.page.content import Content
+from llmpi.report.page.datasets import Cells
 from llmpi.report.words.texts import Texts
 
 
-def columns(t: Texts, summary: Record) -> list[Record]:
-    """What the table shows, in order.
+class ShownColumn(TypedDict):
+    """A column as it is shown."""
 
-    Returns:
-        For each: `key` of the row; `title`; `kind`, `text` or `number`; `digits` and `scale` of a
-        number; `low` and `high`, keys of its spread; `note`, a key shown below it.
-    """
-    rows = summary["rows"]
+    key: str
+    """Of the row."""
+    title: str
+    kind: Literal["text", "number"]
+    digits: NotRequired[int]
+    scale: NotRequired[float]
+    """Of a number, as `digits`."""
+    low: NotRequired[str]
+    high: NotRequired[str]
+    """Keys of its spread."""
+    note: NotRequired[str]
+    """Key of what is shown below it."""
+
+
+ALWAYS = {"name", "device", "status", "tg_tps"}
+
+
+def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
+    """What the table shows, in order: the columns that have something to show."""
     found = [
         _text("name", t("model, quantization"), note="marks"),
         _text("device", t("device")),
@@ -40,8 +58,8 @@ def columns(t: Texts, summary: Record) -> list[Record]:
         _number("tpj_board", t("tokens/J,\nwhole board"), 2),
         _number("tpj_above_idle", t("tokens/J,\nabove idle"), 2),
     ]
-    for task, asked in summary["questions"].items():
-        if is_ok(asked):
+    for task, asked in content.summary["questions"].items():
+        if asked["status"] == "ok":
             found += [
                 _score(task, "em", f"{task}\nEM %"),
                 _score(task, "f1", f"{task}\nF1 %"),
@@ -51,20 +69,21 @@ def columns(t: Texts, summary: Record) -> list[Record]:
     found += [
         _number("parity_top1_pct", t("parity, same\ntop-1, %"), 1),
         _number("parity_kl_nats", t("parity, KL\nnats"), 4),
+        _text("gates_failed", t("gates\nfailed")),
     ]
-    found.append(_text("gates_failed", t("gates\nfailed")))
-    always = {"name", "device", "status", "tg_tps"}
-    return [column for column in found if column["key"] in always or _there(rows, column["key"])]
+    by_key = dict(zip(cells["columns"], zip(*cells["rows"], strict=True), strict=True))
+    return [c for c in found if c["key"] in ALWAYS or _tells(c["key"], by_key[c["key"]])]
 
 
-def _there(rows: list[Record], key: str) -> bool:
+def _tells(key: str, values: Sequence[object]) -> bool:
     """Whether any cell has something to show there; one workload for all need not be told."""
-    values = {row.get(key) for row in rows} - {None, "", 0}
-    return len(values) > (1 if key == "workload" else 0)
+    different = {*values} - {None, "", 0}
+    return len(different) > (1 if key == "workload" else 0)
 
 
-def _text(key: str, title: str, **more: Any) -> Record:
-    return {"key": key, "title": title, "kind": "text", **more}
+def _text(key: str, title: str, note: str | None = None) -> ShownColumn:
+    column: ShownColumn = {"key": key, "title": title, "kind": "text"}
+    return {**column, "note": note} if note else column
 
 
 def _number(
@@ -74,11 +93,17 @@ def _number(
     low: str | None = None,
     high: str | None = None,
     scale: float = 1.0,
-) -> Record:
-    column = {"key": key, "title": title, "kind": "number", "digits": digits, "scale": scale}
-    return {**column, "low": low, "high": high} if low else column
+) -> ShownColumn:
+    column: ShownColumn = {
+        "key": key,
+        "title": title,
+        "kind": "number",
+        "digits": digits,
+        "scale": scale,
+    }
+    return {**column, "low": low, "high": high} if low and high else column
 
 
-def _score(task: str, name: str, title: str) -> Record:
+def _score(task: str, name: str, title: str) -> ShownColumn:
     key = f"{task}_{name}"
     return _number(f"{key}_pct", title, 1, f"{key}_low_pct", f"{key}_high_pct")

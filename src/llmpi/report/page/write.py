@@ -3,46 +3,51 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import vl_convert
 
-from llmpi.records import Record, whole_file
-from llmpi.report.page.body import TEMPLATES, body, environment, places
-from llmpi.report.page.datasets import datasets
+from llmpi.decide.records import Recommendation
+from llmpi.records import whole_file
+from llmpi.report.page.body import TEMPLATES, body, environment
+from llmpi.report.page.charts.style import Spec
+from llmpi.report.page.content import Content
+from llmpi.report.page.datasets import datasets, kind_datasets
 from llmpi.report.page.figures import figures
-from llmpi.report.page.table import columns
+from llmpi.report.page.table import ShownColumn, columns
+from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import NAMES, Texts
+from llmpi.summary.flat import flat_rows
+from llmpi.summary.records import ClassRow, Summary
 
 SCRIPTS = ("data.js", "charts.js", "table.js", "page.js")
 
 
-def write_page(summary: Record, recommendation: Record | None, out: Path) -> None:
+def write_page(summary: Summary, recommendation: Recommendation | None, out: Path) -> None:
     """Draw a study into `out`, atomically, in the languages of its config.
 
     Args:
-        summary: of `llmpi.summary.study.summarize`.
-        recommendation: of `llmpi.decide.choice.recommend`, with `money`; None while the study is
-            not whole.
+        recommendation: None while the study is not whole.
 
     A group of boards is shown as one device, and board by board in a table of its own. What comes
     from outside (reasons, logs, host names) is escaped by the templates, and in the page's data;
     the page's policy runs no script but its own and loads nothing.
     """
-    summary = {**summary, "rows": summary["classes"]}
-    data = datasets(summary, recommendation)
-    languages: dict[str, Record] = {}
+    content = Content(summary, recommendation)
+    data = datasets(content)
+    languages: dict[str, InLanguage] = {}
     bodies = {}
-    for language in summary["provenance"]["config"]["languages"]:
+    for language in content.study.languages:
         t = Texts(language)
-        drawn = figures(t, summary, data, recommendation)
-        bodies[language] = body(t, summary, recommendation, data, drawn)
+        drawn = figures(t, content, data)
+        bodies[language] = body(t, content, data, drawn)
         languages[language] = {
             "figures": drawn,
-            "columns": columns(t, summary),
-            "texts": _script_texts(t, summary),
-            "why": {cell: [t.said(why) for why in whys] for cell, whys in data["why"].items()},
+            "columns": columns(t, content, data["cells"]),
+            "texts": _script_texts(t, content),
+            "why": _why(t, content),
         }
     # Without a snippet, which its stub demands, the bundle is made once a process.
     vega = vl_convert.javascript_bundle()  # type: ignore[call-arg]
@@ -61,13 +66,14 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
             script=scripts[1],
             data=_inert(
                 {
-                    **{name: value for name, value in data.items() if name != "why"},
+                    **data,
+                    **kind_datasets(content),
                     "study": summary["study"],
                     "languages": languages,
                     "picks": _picks(recommendation),
                     "places": [
                         {"device": device, "workload": workload}
-                        for device, workload in places(summary["rows"])
+                        for device, workload in content.places
                     ],
                 }
             ),
@@ -75,6 +81,26 @@ def write_page(summary: Record, recommendation: Record | None, out: Path) -> Non
     )
     with whole_file(out) as partial:
         partial.write_text(html, encoding="utf-8")
+
+
+class ScriptTexts(TypedDict):
+    """What the page's scripts say."""
+
+    count: str
+    close: str
+    ruledOut: str
+    said: dict[str, str]
+    """What stands in the table otherwise than in the data."""
+
+
+class InLanguage(TypedDict):
+    """What the page's scripts need for a language."""
+
+    figures: dict[str, Spec]
+    columns: list[ShownColumn]
+    texts: ScriptTexts
+    why: dict[str, list[str]]
+    """Cell -> what rules it out."""
 
 
 def _source(name: str) -> str:
@@ -91,24 +117,50 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _inert(data: Record) -> str:
+def _inert(data: Mapping[str, object]) -> str:
     """JSON that cannot end the element it stands in."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
-def _script_texts(t: Texts, summary: Record) -> Record:
-    keys = ("status", "energy_tier", "gates_failed", "marks")
-    said = {row[key] for row in summary["rows"] for key in keys if row[key]}
+def _why(t: Texts, content: Content) -> dict[str, list[str]]:
+    """Cell -> what rules it out."""
+    if content.recommendation is None:
+        return {}
+    workload, words = content.recommendation["workload"], WORDS[t.language]
+    return {
+        f"{candidate['id']}/{workload}": [words.kill(kill) for kill in candidate["killed_by"]]
+        for candidate in content.candidates
+        if candidate["killed_by"]
+    }
+
+
+def _script_texts(t: Texts, content: Content) -> ScriptTexts:
+    said: dict[str, str] = {}
+    for row, flat in zip(content.rows, flat_rows(content.study, content.rows), strict=True):
+        for key, text in _in_words(t, row).items():
+            said[str(flat[key])] = text
     return {
         "count": t("{shown} of {all} cells"),
         "close": t("Close"),
         "ruledOut": t("It is ruled out:"),
-        "said": {text: other for text in sorted(said) if (other := t.said(text)) != text},
+        "said": {data: text for data, text in sorted(said.items()) if text and data != text},
     }
 
 
-def _picks(recommendation: Record | None) -> list[str]:
+def _in_words(t: Texts, row: ClassRow) -> dict[str, str]:
+    """The texts of a row's codes, by their columns."""
+    words, reason, misses = WORDS[t.language], row["parity_reason"], row["parity_misses"]
+    parity = [words.kill({"kind": "parity", "reason": reason, "misses": misses})] if reason else []
+    return {
+        "status": t.label(row["status"]),
+        "energy_tier": t.label(row["energy_tier"]),
+        "marks": "; ".join(map(t.label, row["marks"])),
+        "gates_failed": "; ".join([*parity, *map(words.gate, row["gates_failed"])]),
+    }
+
+
+def _picks(recommendation: Recommendation | None) -> list[str]:
     """The cells that are picked, overall or on their device."""
     if recommendation is None:
         return []

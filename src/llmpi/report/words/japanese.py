@@ -1,177 +1,177 @@
-"""The decision and the money in Japanese, from the same records as the English sentences."""
+"""What is said of facts, in Japanese; `english` has the same functions."""
 
 from collections.abc import Mapping, Sequence
 
-from llmpi.records import Record
-from llmpi.report.words.numbers import variant_of
+from llmpi.decide.candidates import CHECKS
+from llmpi.decide.cost import MONTHS_PER_YEAR, THIS_DEVICE
+from llmpi.decide.records import (
+    Aim,
+    AlternativeCost,
+    AnyCaution,
+    Candidate,
+    Change,
+    Choice,
+    Decision,
+    DeviceMoney,
+    HatGain,
+    Interval,
+    Kill,
+    Limit,
+    NotCompared,
+    Step,
+    Unit,
+)
+from llmpi.quality.kind import Objection
+from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
+from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
 
-OBJECTIVES = {"quality": "品質", "speed": "速度", "energy": "エネルギー", "memory": "メモリ"}
-SUPERLATIVES = {
+label = Texts("ja").label
+
+OBJECTIVES: Mapping[Aim, str] = {
+    "quality": "品質",
+    "speed": "速度",
+    "energy": "エネルギー",
+    "memory": "メモリ",
+}
+SUPERLATIVES: Mapping[Aim, str] = {
     "quality": "F1が最も高い",
     "speed": "最も速い",
     "energy": "トークンあたりのエネルギーが最も少ない",
     "memory": "メモリが最も少ない",
 }
-UNITS = {"tokens/s": "トークン/秒", "points": "ポイント", "s": "秒", "h": "時間"}
-GIB = 1024**3
+LIMITS: Mapping[Limit, str] = {
+    "tps_at_least": "生成速度の下限（tps_at_least）",
+    "ttft_at_most": "最初のトークンまでの時間の上限（ttft_at_most）",
+    "itl_p95_at_most": "トークン間隔の上限（itl_p95_at_most）",
+    "f1_drop_at_most": "F1の低下の上限（f1_drop_at_most）",
+    "memory_at_most": "メモリの上限（memory_at_most）",
+    "power_at_most": "電力の上限（power_at_most）",
+    "j_per_token_at_most": "トークンあたりエネルギーの上限（j_per_token_at_most）",
+    "battery_hours_at_least": "電池の持続時間の下限（battery_hours_at_least）",
+}
+Known = Mapping[str, str]
+"""Candidates' names by id."""
 
-Candidates = Mapping[str, Record]
 
-
-def decision(made: Record, recommendation: Record, t: Texts) -> list[str]:
-    """Three sentences or so: what to take, why, and what would change it.
-
-    Args:
-        made: one of the recommendation's decisions, see `llmpi.decide.choice.decide`.
-    """
+def decision(made: Decision, choice: Choice) -> list[str]:
+    """Three sentences or so: what to take, why, and what would change it."""
     overall = made["where"] == "overall"
-    known = named(recommendation["candidates"], overall=overall)
+    names = _names_by_id(choice["candidates"], overall=overall)
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     where = "" if overall else f"{made['where']}では、"
     if made["pick"] is None:
-        return _nothing(made, known, where, t)
+        reasons = "、".join(f"{name} {count}件" for name, count in made["killed"].items())
+        return [
+            f"{where}推奨できるものがありません。候補{made['candidates']}件のうち、"
+            "すべてを満たすものはありません。",
+            _way_back(made, known, names),
+            f"除外の内訳：{reasons}。",
+        ]
     pick = known[made["pick"]]
-    limits = len(recommendation["constraints"])
+    limits = len(choice["constraints"])
     keeps = f"指定された制約{limits}件をすべて満たします。" if limits else ""
     return [
-        f"{where}{pick['name']}を推奨します（{_numbers(pick, t)}）。{keeps}",
-        _why(made, known, t),
-        _risk(made, pick, known, t),
+        f"{where}{names[pick['id']]}を推奨します（{_numbers(pick)}）。{keeps}",
+        _why(made, known, names),
+        _risk(made, pick, names),
     ]
 
 
-def named(candidates: Sequence[Record], *, overall: bool) -> dict[str, Record]:
-    """Candidates by id, with Japanese names; the device is told where it is not plain."""
-    several = overall and len({candidate["device"] for candidate in candidates}) > 1
-    found = {}
-    for candidate in candidates:
-        variant = variant_of(candidate)
-        name = f"{candidate['device']}の{variant}" if several else variant
-        found[candidate["id"]] = {**candidate, "name": name}
-    return found
+def kill(found: Kill) -> str:
+    """Why a candidate is out."""
+    match found["kind"]:
+        case "failed":
+            return f"{label(found['status'])}：{label(found['reason'])}"
+        case "marked":
+            return {
+                "throttled": "測定中に速度が制限されました",
+                "memory-bound: overflow": "メモリに収まりません",
+            }[found["mark"]]
+        case "parity":
+            return f"パリティ：{parity(found['reason'], found['misses'])}"
+        case "gate":
+            return f"品質の基準 {gate(found)}"
+        case "unscored":
+            return f"{found['task']}を採点していません：{label(found['reason'])}"
+        case "babbling":
+            ratio = f"{found['perplexity_ratio']:.3g}"
+            return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
+        case "mute":
+            f1, widest = f"{found['answered_pct']:.1f}", found["widest_pct"]
+            if widest is None:
+                return f"破綻：答えのある質問のF1が{f1} %しかありません"
+            return f"破綻：答えのある質問のF1が{f1} %です（最も広い型は{widest:.1f} %）"
+        case "limit":
+            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
+            return f"{LIMITS[found['constraint']]}：{got}（制約 {asked}）"
+        case "unmeasured":
+            if found["constraint"] is None:
+                return "エネルギー優先ですが、測定していません"
+            return f"{LIMITS[found['constraint']]}：測定していません"
+        case "estimated":
+            if found["constraint"] is None:
+                return "エネルギー優先ですが、実測ではなく推定です"
+            value = _amount(found["value"], found["unit"])
+            return f"{LIMITS[found['constraint']]}：{value}は実測ではなく推定です"
 
 
-def _nothing(made: Record, known: Candidates, where: str, t: Texts) -> list[str]:
-    here = [c for c in known.values() if made["where"] in ("overall", c["device"])]
-    reasons = "、".join(f"{name} {count}件" for name, count in made["killed"].items())
-    if made["would_change"]:
-        options = "、または".join(_said(change, known, t) for change in made["would_change"])
-        back = f"次のいずれか一つを変えれば推奨できます：{options}。"
-    elif made["nearest"]:
-        nearest = known[made["nearest"]]
-        whys = "、".join(t.said(kill["why"]) for kill in nearest["killed_by"])
-        back = f"一つの変更では足りません。最も近いのは{nearest['name']}ですが、{whys}。"
-    else:
-        back = "動いたものがありません。理由は各セルに示します。"
-    return [
-        f"{where}推奨できるものがありません。候補{len(here)}件のうち、すべてを満たすものはありません。",
-        back,
-        f"除外の内訳：{reasons}。",
-    ]
+def gate(found: Objection) -> str:
+    """How far from a minimum of quality a variant is."""
+    name = f"{found['task']} {found['metric']}"
+    if found["why"] == "not scored":
+        return f"{name}：採点なし"
+    got = "質問なし" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
+    return f"{name}: {got} < {found['at_least_pct']:g} %"
 
 
-def _numbers(candidate: Record, t: Texts) -> str:
-    units = {"speed": "トークン/秒", "quality": "% F1", "energy": "J/トークン"}
-    found = [_spread(candidate[name], unit, t) for name, unit in units.items() if candidate[name]]
-    if memory := candidate["memory"]:
-        found.append(f"メモリ {memory['value'] / GIB:.3g} GiB")
-    return "、".join(found)
-
-
-def _spread(estimate: Record, unit: str, t: Texts) -> str:
-    known = []
-    if estimate["low"] is not None:
-        known.append(f"{estimate['low']:.3g}〜{estimate['high']:.3g}")
-    if estimate["kind"]:
-        known.append(t.said(estimate["kind"]))
-    return f"{estimate['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
-
-
-def _why(made: Record, known: Candidates, t: Texts) -> str:
-    if made["runner_up"] is None:
-        return "ほかに条件を満たすものがないため、次点はありません。"
-    second = known[made["runner_up"]]
-    after = f"次点は{second['name']}です（{_numbers(second, t)}）。"
-    if not made["steps"]:
-        return f"測定したどの項目でも、ほかの候補に劣りません。{after}"
-    compared = [step for step in made["steps"] if step["left"]]
-    said = [_alike(made["pick"], step, known) for step in compared if len(step["left"]) > 1]
-    if compared and len(compared[-1]["left"]) == 1:
-        end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
-    else:
-        end = "ファイルが最も小さいことが決め手です。"
-    return f"{''.join(said)}{end}{after}"
-
-
-def _alike(pick: str, step: Record, known: Candidates) -> str:
-    """Who the data cannot tell from the pick."""
-    rest = [known[i]["name"] for i in step["left"] if i != pick]
-    return f"{OBJECTIVES[step['objective']]}では{_names(rest)}と区別できません。"
-
-
-def _names(names: Sequence[str], most: int = 3) -> str:
-    more = len(names) - most
-    return "、".join(names[:most]) + (f"ほか{more}件" if more > 0 else "")
-
-
-def _risk(made: Record, pick: Record, known: Candidates, t: Texts) -> str:
-    changes = made["would_change"]
-    foremost = [c for c in changes if c["change"] == "without"]
-    for kind in ("relax", "tighten"):
-        foremost += [c for c in changes if c["change"] == kind][:1]
-    said = [_said(change, known, t) for change in foremost]
-    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
-    if unsure:
-        said.append(f"ばらつきまで含めると{'、'.join(unsure)}を満たすとは言い切れません")
-    said += [t.said(caution) for caution in pick["cautions"]]
-    if not said:
-        return "条件を一つ変えるだけでは、結論は変わりません。"
-    return f"注意点：{'。'.join(said)}。"
-
-
-def _said(change: Record, known: Candidates, t: Texts) -> str:
-    other = f"{known[change['pick']]['name']}になります" if change["pick"] else "該当なしになります"
-    name = t.said(change["constraint"])
-    if change["change"] == "without":
-        better = known[change["pick"]]["name"]
-        return f"{better}のほうが上位でしたが、除外しました（{t.said(change['why'])}）"
-    to, was = (_amount(change[key], change["unit"]) for key in ("to", "from"))
-    if change["change"] == "relax":
-        return f"{name}を{was}から{to}に緩めると{other}"
-    side = "上" if change["constraint"].endswith("at_least") else "下"
-    return f"{name}を{to}より{side}にすると{other}"
-
-
-def _amount(value: float, unit: str) -> str:
-    if unit == "bytes":
-        value, unit = value / GIB, "GiB"
-    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{digits} {UNITS.get(unit, unit)}"
-
-
-PARTS = {
-    "hardware": "機器",
-    "engineering": "開発作業",
-    "maintenance": "保守",
-    "electricity": "電力",
-}
-MONTHS_PER_YEAR = 12
-
-
-def money(found: Record, recommendation: Record) -> list[str]:
-    """What it costs; against what it pays; what that hangs on.
+def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
+    """Why a device's quality is not what the workstation scored.
 
     Args:
-        found: a device's money, see `llmpi.decide.cost.device_cost`.
+        reason: what is said where there are no misses.
     """
-    currency = recommendation["money"]["currency"]
-    largest, value = max(found["parts"].items(), key=lambda item: item[1])
-    share = 100 * value / found["total"] if found["total"] else 0.0
+    if not misses:
+        return label(reason)
+    said = [
+        f"KLダイバージェンス {miss['value']:.3g} nat > {miss['limit']:g}"
+        if miss["quantity"] == "kl_nats"
+        else f"最有力の一致 {miss['value']:.1f} % < {miss['limit']:g} %"
+        for miss in misses
+    ]
+    return f"機器が別のモデルを計算しています（{'、'.join(said)}）"
+
+
+def caution(found: AnyCaution) -> str:
+    """What to know of a candidate."""
+    match found["kind"]:
+        case "measured once":
+            return "速度は1回しか測っておらず、ばらつきがわかりません"
+        case "energy estimated":
+            return "エネルギーは実測ではなく推定です"
+        case "energy of the chip":
+            return "エネルギーはボード上の電源ICの値で、5 V系統を含みません"
+        case "quality not asked for":
+            return "品質は測っていません（squadの課題がありません）"
+        case "no interval of F1":
+            return "F1の区間は、文章が少ないため出せません"
+        case "output changed":
+            agreed = f"{found['agreement_pct']:.1f}"
+            return f"設定によって出力が変わります（採点時の設定とのトークンの一致は{agreed} %）"
+        case "fewer questions":
+            asked = found["of_questions"]
+            return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
+
+
+def money(found: DeviceMoney, currency: str) -> list[str]:
+    """What a device's pick costs; against what it pays; what that hangs on."""
+    part, share = largest_part(found)
     first = (
         f"{found['device']}の{found['variant']}は、{found['boards']:g}台を"
         f"{found['lifespan_years']:g}年間、1日{found['tokens_per_day']:,.0f}トークンで使うと、"
         f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
-        f"その{share:.0f} %は{PARTS[largest]}です。"
+        f"その{share:.0f} %は{label(part)}です。"
     )
     others = [
         _versus(name, other, found["lifespan_years"], currency)
@@ -181,7 +181,165 @@ def money(found: Record, recommendation: Record) -> list[str]:
     return [first, second, _hangs_on(found, currency)]
 
 
-def _versus(name: str, other: Record, years: float, currency: str) -> str:
+def no_money(reason: NotCompared) -> str:
+    """Why the money of a device cannot be told, or not be compared with."""
+    match reason["kind"]:
+        case "nothing recommended":
+            return "この機器には推奨できるものがありません"
+        case "no power":
+            return f"電力がわかりません：{label(reason['energy_reason']) or '電力計がありません'}"
+        case "no power at rest":
+            return "待機時の電力がわかりません。機器の idle_s を設定してください"
+        case "same device":
+            return "この機器そのものです"
+
+
+def hat(found: HatGain, currency: str) -> str:
+    """What the M.2 HAT buys."""
+    if not found["rows"]:
+        return f"{found['with_hat']}と{found['without_hat']}に共通の型がありません。"
+    extra, alone = found["extra_hardware"], found["only_with"]
+    price = "" if extra is None else f"{extra:,.0f} {currency}の追加で、"
+    gained = f"それなしでは動かない{alone}件が動きます" if alone else "新たに動く型はありません"
+    if not found["compared"]:
+        return f"{price}M.2 HATにより、{gained}。"
+    return (
+        f"{price}M.2 HATにより、{gained}。どちらでも動く型では、トークン生成速度は"
+        f"{found['median_tg_ratio']:.2f}倍、"
+        f"読み込み時間は{found['median_cold_load_ratio']:.2f}倍です（中央値）。"
+    )
+
+
+def unlike(found: Unlike) -> str:
+    """What differs between boards that should be equal."""
+    told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
+    return f"グループ{found['group']}の基板は同じではありません（{found['key']}）：{told}。"
+
+
+def unpredicted(found: PredictedCell) -> str:
+    """Why nothing was predicted of a cell."""
+    profile = f"機器{found['device']}には既定値の指定も実測プロファイルもありません"
+    return found["reason"] or profile
+
+
+METHOD: Mapping[DifferenceKey, str] = {
+    "engine": "エンジン",
+    "protocol": "手順",
+    "sampling": "サンプリング",
+    "energy": "エネルギー",
+    "quality": "品質",
+    "memory": "メモリ",
+    "overflow": "メモリ不足",
+    "broken": "壊れたファイル",
+    "source": "元の重み",
+    "parity": "パリティ",
+}
+
+
+def difference(found: Differs) -> tuple[str, str, str]:
+    """What is not the same in the method, how it is in the paper, and how here."""
+    return METHOD[found["key"]], _in_the_paper(found), _here(found)
+
+
+# --- the decision ---------------------------------------------------------------------------------
+
+
+def _names_by_id(candidates: Sequence[Candidate], *, overall: bool) -> Known:
+    """The device is told where it is not plain."""
+    several = overall and len({candidate["device"] for candidate in candidates}) > 1
+    return {
+        c["id"]: f"{c['device']}の{c['variant']}" if several else c["variant"] for c in candidates
+    }
+
+
+def _numbers(candidate: Candidate) -> str:
+    """Speed, quality, energy and memory with their intervals."""
+    found = [
+        _spread(number, unit)
+        for number, unit in (
+            (candidate["speed"], "トークン/秒"),
+            (candidate["quality"], "% F1"),
+            (candidate["energy"], "J/トークン"),
+        )
+        if number
+    ]
+    if memory := candidate["memory"]:
+        found.append(f"メモリ {memory['value'] / GIB:.3g} GiB")
+    return "、".join(found)
+
+
+def _spread(number: Interval, unit: str) -> str:
+    known = []
+    if number["low"] is not None and number["high"] is not None:
+        known.append(f"{number['low']:.3g}〜{number['high']:.3g}")
+    if number["kind"]:
+        known.append(label(number["kind"]))
+    return f"{number['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
+
+
+def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
+    """How the pick came about, and who comes next."""
+    if made["runner_up"] is None:
+        return "ほかに条件を満たすものがないため、次点はありません。"
+    after = f"次点は{names[made['runner_up']]}です（{_numbers(known[made['runner_up']])}）。"
+    if not made["steps"]:
+        return f"測定したどの項目でも、ほかの候補に劣りません。{after}"
+    compared = [step for step in made["steps"] if step["left"]]
+    said = [_alike(made["pick"], step, names) for step in compared if len(step["left"]) > 1]
+    if compared and len(compared[-1]["left"]) == 1:
+        end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
+    else:
+        end = "ファイルが最も小さいことが決め手です。"
+    return f"{''.join(said)}{end}{after}"
+
+
+def _alike(pick: str | None, step: Step, names: Known) -> str:
+    """Who the data cannot tell from the pick."""
+    rest = [names[i] for i in step["left"] if i != pick]
+    return f"{OBJECTIVES[step['objective']]}では{_listed(rest)}と区別できません。"
+
+
+def _risk(made: Decision, pick: Candidate, names: Known) -> str:
+    """What would change it, what is not shown, what to know of the pick."""
+    said = [_said(change, names) for change in foremost(made["would_change"])]
+    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
+    if unsure:
+        said.append(f"ばらつきまで含めると{'、'.join(unsure)}を満たすとは言い切れません")
+    said += map(caution, pick["cautions"])
+    if not said:
+        return "条件を一つ変えるだけでは、結論は変わりません。"
+    return f"注意点：{'。'.join(said)}。"
+
+
+def _said(change: Change, names: Known) -> str:
+    """A single change, and who would be picked then."""
+    if change["change"] == "without":
+        better = names[change["pick"]]
+        return f"{better}のほうが上位でしたが、除外しました（{kill(change['fault'])}）"
+    other = f"{names[change['pick']]}になります" if change["pick"] else "該当なしになります"
+    name, unit = LIMITS[change["constraint"]], change["unit"]
+    if change["change"] == "relax":
+        to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
+        return f"{name}を{was}から{to}に緩めると{other}"
+    side = "上" if CHECKS[change["constraint"]].at_least else "下"
+    return f"{name}を{_amount(change['to'], unit)}より{side}にすると{other}"
+
+
+def _way_back(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
+    """What it would take, where nothing can be recommended."""
+    if made["would_change"]:
+        options = "、または".join(_said(change, names) for change in made["would_change"])
+        return f"次のいずれか一つを変えれば推奨できます：{options}。"
+    if made["nearest"] is None:
+        return "動いたものがありません。理由は各セルに示します。"
+    whys = "、".join(map(kill, known[made["nearest"]]["killed_by"]))
+    return f"一つの変更では足りません。最も近いのは{names[made['nearest']]}ですが、{whys}。"
+
+
+# --- the money ------------------------------------------------------------------------------------
+
+
+def _versus(name: str, other: AlternativeCost, years: float, currency: str) -> str:
     start = f"{name}（{other['per_million_tokens']:,.2f} {currency}）に対しては、"
     line, cheaper = other["break_even_tokens_per_day"], other["cheaper"]
     if cheaper in ("always", "never"):
@@ -196,18 +354,12 @@ def _versus(name: str, other: Record, years: float, currency: str) -> str:
     return f"{start}1日{line:,.0f}トークン{side}で安くなり、{when}。"
 
 
-def _hangs_on(found: Record, currency: str) -> str:
-    moved = found["sensitivity"]
-    if not moved:
+def _hangs_on(found: DeviceMoney, currency: str) -> str:
+    if not found["sensitivity"]:
         return "結果を動かす前提はありません。"
-    first = moved[0]
-    cheapest = found["cheapest"]
-    flips = [
-        m["assumption"]
-        for m in moved
-        if {m["cheapest_at_low"], m["cheapest_at_high"]} != {cheapest}
-    ]
-    named = "この機器" if cheapest == "this device" else cheapest
+    first = found["sensitivity"][0]
+    cheapest = "この機器" if found["cheapest"] == THIS_DEVICE else found["cheapest"]
+    flips = turning(found)
     flip = (
         f"これは{'、'.join(flips)}によって変わります"
         if flips
@@ -216,22 +368,111 @@ def _hangs_on(found: Record, currency: str) -> str:
     return (
         f"最も効く前提は{first['assumption']}で、{first['low']:.4g}なら{first['at_low']:,.2f}、"
         f"{first['high']:.4g}なら{first['at_high']:,.2f} {currency}になります。"
-        f"最も安いのは{named}で、{flip}。"
+        f"最も安いのは{cheapest}で、{flip}。"
     )
 
 
-def hat(found: Record, currency: str) -> str:
-    """What the M.2 HAT buys, see `llmpi.decide.hat.hat_gain`."""
-    if not found["rows"]:
-        return f"{found['with_hat']}と{found['without_hat']}に共通の型がありません。"
-    extra = found["extra_hardware"]
-    price = "" if extra is None else f"{extra:,.0f} {currency}の追加で、"
-    alone = found["only_with"]
-    gained = f"それなしでは動かない{alone}件が動きます" if alone else "新たに動く型はありません"
-    speed, load = found["median_tg_ratio"], found["median_cold_load_ratio"]
-    if speed is None:
-        return f"{price}M.2 HATにより、{gained}。"
-    return (
-        f"{price}M.2 HATにより、{gained}。どちらでも動く型では、トークン生成速度は{speed:.2f}倍、"
-        f"読み込み時間は{load:.2f}倍です（中央値）。"
-    )
+# --- the paper's method ---------------------------------------------------------------------------
+
+
+def _in_the_paper(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            if found["paper"] == "bitnet.cpp":
+                return "bitnet.cpp、2スレッド"
+            return "2025年初めのllama.cpp、4スレッド、重みはファイルの並びのまま"
+        case "protocol":
+            return (
+                "5秒おきの10回の平均。ウォームアップもばらつきの記載もなし。"
+                "長さ不明の短いプロンプト1つ、生成50トークン、コンテキスト4096"
+            )
+        case "sampling":
+            return "llama.cppの既定（無作為抽出）"
+        case "energy":
+            return (
+                f"トークン/Jは固定の待機電力{found['paper_idle_power_w']} Wを引いた値、"
+                "電池1回分の語数はボード全体の電力による値"
+            )
+        case "quality":
+            return (
+                "すべて答えのあるSQuAD v2の100問でのNUBIA。チャットテンプレートなし、"
+                "回答の1行目のみ、空の回答は除外。Pi上では採点していない"
+            )
+        case "memory":
+            return "8 GBのボード"
+        case "overflow":
+            return "8 GBに収まらず、トークンごとに重みをNVMeから読み直す"
+        case "broken":
+            pct = f"{found['gold_in_answer_pct']:g}"
+            return f"ファイルが壊れていた（正しい語を含む回答は{pct} %）"
+        case "source":
+            return "公開された重みから量子化"
+        case "parity":
+            return "確認なし"
+
+
+def _here(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            commit = found["commit"] or "（コミット不明）"
+            threads = f"、{found['threads']}スレッド" if found["threads"] else ""
+            kept = "できるだけ並べ替え" if found["repacked"] else "ファイルの並びのまま"
+            return f"llama.cpp {commit}{threads}、重みは{kept}"
+        case "protocol":
+            return (
+                f"ウォームアップ後の{found['repetitions']}回の中央値と最小・最大。"
+                f"プロンプト{found['prompt_tokens']}トークン、"
+                f"生成{found['output_tokens']}トークン、"
+                f"コンテキスト{found['context_tokens'] or '不明'}"
+            )
+        case "sampling":
+            return {"greedy": "貪欲（常に最有力のトークン）", "none": "なし"}[found["sampling"]]
+        case "energy":
+            if found["tier"] is None:
+                return label(found["reason"] or "not measured")
+            if found["idle_power_w"] is None:
+                return f"{label(found['tier'])}、待機電力は未測定"
+            idle_w = f"{found['idle_power_w']:.2f}"
+            return f"{label(found['tier'])}、実測の待機電力{idle_w} Wを引いた値"
+        case "quality":
+            scored = "、".join(f"{count}問" for count in found["questions"])
+            if not scored:
+                return "採点なし"
+            return (
+                f"SQuAD v2のF1（{scored}、答えのない質問を含む）。"
+                "モデルのチャットテンプレートを使い、回答全体を作業機で採点"
+            )
+        case "memory":
+            return f"{found['memory_bytes'] / 1e9:.1f} GB"
+        case "overflow":
+            fits = "収まる" if found["measured"] else label("not measured")
+            return "、".join(map(label, found["marks"])) or fits
+        case "broken":
+            return "得点を参照"
+        case "source":
+            return f"{' > '.join(found['lineage'])}として作成"
+        case "parity":
+            return parity(found["reason"], found["misses"])
+
+
+# --- parts of sentences ---------------------------------------------------------------------------
+
+UNITS: Mapping[Unit, str] = {
+    "tokens/s": "トークン/秒",
+    "points": "ポイント",
+    "s": "秒",
+    "h": "時間",
+    "bytes": "GiB",
+    "W": "W",
+    "J": "J",
+}
+
+
+def _amount(value: float, unit: Unit) -> str:
+    """A number with its unit; bytes as the config's `4G` means it."""
+    return f"{digits(value / GIB if unit == 'bytes' else value)} {UNITS[unit]}"
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = len(names) - most
+    return "、".join(names[:most]) + (f"ほか{more}件" if more > 0 else "")

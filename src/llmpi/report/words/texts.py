@@ -1,33 +1,41 @@
-"""The page's texts in its languages.
+"""The page's fixed texts in its languages.
 
-English stands where it is used, in the templates and in the code, and is the key under which
-`ja.yaml` holds the Japanese. What other modules say in English (reasons, verdicts, marks) is found
-by pattern.
+English stands where it is used, in the templates, in the code and in `facts.yaml`, and is the key
+under which `ja.yaml` holds the Japanese. Sentences that are made of facts are in the modules of the
+languages.
 """
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, NotRequired, TypedDict
 
 import yaml
+from markupsafe import Markup
 
-NAMES = {"en": "English", "ja": "日本語"}
+from llmpi.quality.kind import Fact, Section, Value
+from llmpi.study.study import Language
+
+NAMES: Mapping[Language, str] = {"en": "English", "ja": "日本語"}
+HERE = Path(__file__).parent
+
+
+class SectionTexts(NamedTuple):
+    """What the page says of a section; `contents` is its entry in the table of contents."""
+
+    contents: str
+    title: Markup
+    intro: Markup | None
+    soft: bool
 
 
 class Texts:
-    """The texts of one language.
+    """The texts of one language."""
 
-    Args:
-        language: `en` or `ja`.
-    """
-
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: Language) -> None:
         self.language = language
-        catalog = {} if language == "en" else _catalog(language)
-        self._texts: Mapping[str, str] = catalog.get("texts", {})
-        self._said = [(_pattern(k), v) for k, v in catalog.get("said", {}).items()]
+        catalog: Catalog = {"texts": {}, "labels": {}} if language == "en" else _catalog(language)
+        self._texts, self._labels = catalog["texts"], catalog["labels"]
 
     def __call__(self, text: str) -> str:
         """A text of the page.
@@ -41,28 +49,93 @@ class Texts:
         """The form for so many; Japanese has one."""
         return self(singular if count == 1 and self.language == "en" else plural)
 
-    def said(self, text: str | None) -> str:
-        """What another module says, in this language where the catalog knows its pattern.
+    def label(self, code: str | None) -> str:
+        """What this language calls a code, such as a status, a verdict or a reason that is always
+        the same. What it has no word for, such as a reason from outside, is itself."""
+        return self._labels.get(code or "", code or "")
 
-        What the pattern leaves open is looked up in the same way.
-        """
-        if not text:
-            return ""
-        for pattern, translation in self._said:
-            if found := pattern.fullmatch(text):
-                return translation.format(**{k: self.said(v) for k, v in found.groupdict().items()})
-        return text
+    def title(self, text: str) -> str:
+        """What a kind of quality tasks calls a column, in this language where it has the text."""
+        return self._texts.get(text, text)
+
+    def fact(self, fact: Fact) -> Markup:
+        """What a kind of quality tasks says; by the values' names where no text has its key."""
+        text = _said_of_kinds()["facts"].get(fact["key"])
+        if text is None:
+            return Markup.escape(_listed(fact["values"]))
+        return self._filled(text, fact["values"])
+
+    def section(self, section: Section) -> SectionTexts:
+        """What a section of a kind of quality tasks is called, and what stands before its parts."""
+        found = _said_of_kinds()["sections"].get(section["key"])
+        if found is None:
+            return SectionTexts(section["id"], Markup.escape(section["id"]), None, soft=False)
+        intro = found.get("intro")
+        return SectionTexts(
+            contents=self(found["contents"]),
+            title=self._filled(found["title"], section["values"]),
+            intro=self._filled(intro, {}) if intro else None,
+            soft=found.get("soft", False),
+        )
+
+    def chart(self, key: str) -> tuple[Markup, str]:
+        """A chart's caption, and what it is for who does not see it."""
+        found = _said_of_kinds()["charts"].get(key)
+        if found is None:
+            return Markup.escape(key), key
+        return self._filled(found["caption"], {}), self(found["description"])
+
+    def _filled(self, text: str, values: Mapping[str, Value]) -> Markup:
+        """One of our own texts, whose markup stands, with values, which are escaped."""
+        named = {n: self.label(v) if isinstance(v, str) else v for n, v in values.items()}
+        filled = {**named, "values": _listed(values)}
+        return Markup(self(text)) % filled  # noqa: S704 (the text is of our own files)
+
+
+def order(section: Section) -> int:
+    """The place of a section on the page; what is not known comes last."""
+    known = [*_said_of_kinds()["sections"]]
+    return known.index(section["key"]) if section["key"] in known else len(known)
+
+
+def _listed(values: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+class Catalog(TypedDict):
+    """The texts of a language."""
+
+    texts: dict[str, str]
+    """By the English."""
+    labels: dict[str, str]
+    """By the code."""
+
+
+class SectionEntry(TypedDict):
+    contents: str
+    title: str
+    intro: NotRequired[str]
+    soft: NotRequired[bool]
+
+
+class ChartEntry(TypedDict):
+    caption: str
+    description: str
+
+
+class KindTexts(TypedDict):
+    """What is said of kinds of quality tasks, in English, by keys."""
+
+    sections: dict[str, SectionEntry]
+    charts: dict[str, ChartEntry]
+    facts: dict[str, str]
 
 
 @cache
-def _catalog(language: str) -> Any:
-    path = Path(__file__).parent / f"{language}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+def _catalog(language: Language) -> Catalog:
+    return yaml.safe_load((HERE / f"{language}.yaml").read_text(encoding="utf-8"))
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    """`{name}` stands for whatever is said there."""
-    parts = re.split(r"\{(\w+)\}", text)
-    return re.compile(
-        "".join(f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(parts)), re.DOTALL
-    )
+@cache
+def _said_of_kinds() -> KindTexts:
+    return yaml.safe_load((HERE / "facts.yaml").read_text(encoding="utf-8"))

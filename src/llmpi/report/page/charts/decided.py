@@ -1,7 +1,6 @@
-"""Charts of what follows from the cells: choice, descent, comparisons, predictions, money."""
+"""Charts of what follows from the cells: choice, predictions, paper, money."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 
@@ -9,25 +8,25 @@ from llmpi.report.page.charts.style import (
     HEIGHT,
     LOG,
     STEP,
-    ZERO_FREE,
+    Drawn,
     Spec,
     axis,
-    category,
     on,
     spec,
     tooltip,
     worded,
 )
 from llmpi.report.words.texts import Texts
+from llmpi.study.decision import Aim
 
 
-def choice(t: Texts, objectives: Sequence[str]) -> Spec:
+def choice(t: Texts, objectives: Sequence[Aim]) -> Spec:
     """Those on the front, side by side: a panel per objective, the pick filled.
 
     Args:
         objectives: which of quality, speed, energy and memory have numbers.
     """
-    titles = {
+    titles: Mapping[Aim, str] = {
         "quality": t("quality, F1 %"),
         "speed": t("speed, tokens/s"),
         "energy": t("energy, J/token"),
@@ -39,7 +38,7 @@ def choice(t: Texts, objectives: Sequence[str]) -> Spec:
     )
 
 
-def _panel(t: Texts, objective: str, title: str) -> Any:
+def _panel(t: Texts, objective: Aim, title: str) -> Drawn:
     """One objective, whose limit, where one is asked for, is a dashed line."""
     base = on("choice").transform_filter(alt.datum.objective == objective)
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=210))
@@ -72,98 +71,9 @@ def _panel(t: Texts, objective: str, title: str) -> Any:
     return alt.layer(points, spread, limit.encode(x="limit:Q")).properties(height=STEP)
 
 
-def descent(t: Texts, model: str) -> Spec:
-    """The loss of each width with its bounds, widest on top; the dashed line is the margin."""
-    base = on("descent").transform_filter(alt.datum.model == model)
-    y = alt.Y("quant:N", sort=None, title=None)
-    words = {name: t.said(name) for name in ("holds", "fails", "undecided")}
-    colour, shape = worded("decision", None, words)
-    bounds = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
-        x="low_pct:Q", x2="high_pct:Q", y=y, color=colour
-    )
-    margin = base.mark_rule(style="soft", strokeDash=[4, 3]).encode(x="mean(margin_pct):Q")
-    points = base.mark_point(size=110, filled=True, opacity=1).encode(
-        x=axis(alt.X, "loss_pct", t("loss, points"), ZERO_FREE),
-        y=y,
-        color=colour,
-        shape=shape,
-        tooltip=tooltip(
-            {
-                "quant": (t("quantization"), None),
-                "loss_pct": (t("loss, points"), ".1f"),
-                "low_pct": (t("between"), ".1f"),
-                "high_pct": (t("and"), ".1f"),
-                "questions": (t("questions asked"), ".0f"),
-            }
-        ),
-    )
-    return spec(
-        alt.layer(points, bounds, margin).properties(height=STEP),
-        t("Loss at each width of the descent, with bounds and margin"),
-    )
-
-
-def pair(t: Texts, index: int) -> Spec:
-    """The difference of two variants by tag, with its interval; 0 is no difference."""
-    base = on("pairs").transform_filter(alt.datum.pair == index)
-    y = alt.Y("tag:N", sort=None, title=None)
-    zero = alt.Chart(alt.InlineData(values=[{"x": 0}])).mark_rule(style="soft").encode(x="x:Q")
-    spread = base.mark_rule(strokeWidth=2.5, opacity=0.6).encode(
-        x="low_pct:Q", x2="high_pct:Q", y=y
-    )
-    points = base.mark_point(size=100, filled=True, opacity=1).encode(
-        x=axis(alt.X, "difference_pct", t("difference, points"), alt.Scale(zero=True, padding=14)),
-        y=y,
-        tooltip=tooltip(
-            {
-                "tag": (t("tag"), None),
-                "difference_pct": (t("difference, points"), ".1f"),
-                "low_pct": (t("95 % from"), ".1f"),
-                "high_pct": (t("95 % to"), ".1f"),
-                "prompts": (t("prompts"), ".0f"),
-            }
-        ),
-    )
-    return spec(
-        alt.layer(points, spread, zero).properties(height=STEP),
-        t("Difference of the pass rates by tag"),
-    )
-
-
-def divergence(t: Texts, task: str, models: Sequence[str]) -> Spec:
-    """Mean KL divergence from the F16 over bits per weight, with 1.96 standard errors."""
-    base = on("divergence").transform_filter(alt.datum.task == task)
-    colour, shape = category("model", t("model"), models)
-    x = axis(alt.X, "bits_per_weight", t("bits per weight"))
-    title = t("mean KL divergence, nats")
-    spread = base.mark_rule(strokeWidth=2).encode(
-        x=x, y="low_nats:Q", y2="high_nats:Q", color=colour
-    )
-    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
-        x=x, y="kld_nats:Q", color=colour, order=alt.Order("bits_per_weight:Q")
-    )
-    points = base.mark_point(size=80, filled=True, opacity=1).encode(
-        x=x,
-        y=axis(alt.Y, "kld_nats", title, LOG),
-        color=colour,
-        shape=shape,
-        tooltip=tooltip(
-            {
-                "name": (t("variant"), None),
-                "kld_nats": (title, ".4f"),
-                "top1_pct": (t("same top-1, %"), ".1f"),
-                "perplexity": (t("perplexity"), ".2f"),
-                "bits_per_weight": (t("bits per weight"), ".2f"),
-            }
-        ),
-    )
-    layers = alt.layer(line, spread, points).properties(height=HEIGHT)
-    return spec(layers, t("KL divergence from the F16 against bits per weight"))
-
-
 def predictions(t: Texts) -> Spec:
     """tg as measured over tg as predicted, with both ranges; on the line they are the same."""
-    words = {verdict: t.said(verdict) for verdict in ("in range", "above", "below")}
+    words = {verdict: t.label(verdict) for verdict in ("in range", "above", "below")}
     colour, shape = worded("verdict", None, words)
     base = on("predictions")
     x = axis(alt.X, "predicted_value", t("predicted tg, tokens/s"), LOG)
@@ -230,7 +140,7 @@ def paper(t: Texts) -> Spec:
 def money(t: Texts, device: str, currency: str) -> Spec:
     """Cost of a million tokens: this device's by parts, the alternatives' as a whole."""
     parts = ("hardware", "engineering", "maintenance", "electricity", "whole")
-    words = {part: t.said(part) for part in parts}
+    words = {part: t.label(part) for part in parts}
     bars = (
         on("money")
         .transform_filter(alt.datum.device == device)

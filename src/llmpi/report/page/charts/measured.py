@@ -1,6 +1,7 @@
 """Charts of the cells of one device and workload: what can be compared with one another."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import altair as alt
 
@@ -83,11 +84,10 @@ def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: 
     )
 
 
-def speed_by_bits(t: Texts, key: str, models: Sequence[str]) -> Spec:
+def speed_by_bits(t: Texts, key: Literal["pp", "tg"], models: Sequence[str]) -> Spec:
     """Speed over bits per weight, a line per model; for tg the memory roofline above it.
 
     Args:
-        key: `pp` or `tg`.
         models: ids of all there are.
     """
     titles = {
@@ -138,7 +138,7 @@ def energy(t: Texts, models: Sequence[str]) -> Spec:
     title = t("tg, joules per token")
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
     y = alt.Y("name:N", sort=None, title=None)
-    words = {tier: t.said(tier) for tier in ("metered", "pmic", "estimated")}
+    words = {tier: t.label(tier) for tier in ("metered", "pmic", "estimated")}
     _, shape = worded("energy_tier", t("tier"), words)
     colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = base.mark_rule(strokeWidth=2).encode(
@@ -212,11 +212,10 @@ def loading(t: Texts, names: Sequence[str]) -> Spec:
     return spec((line + points).properties(height=HEIGHT), t("Cold and warm load by file size"))
 
 
-def sustained(t: Texts, key: str, *, named: bool) -> Spec:
+def sustained(t: Texts, key: Literal["tg_tps", "temperature_c"], *, named: bool) -> Spec:
     """tg or temperature over the sustained phase.
 
     Args:
-        key: `tg_tps` or `temperature_c`.
         named: whether a legend names the curves; hovering always does.
     """
     legend = alt.Legend(title=t("variant")) if named else None

@@ -1,11 +1,14 @@
 """What the charts have in common."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import altair as alt
 
-Spec = dict[str, Any]
+Spec = dict[str, object]
+"""Vega-Lite as JSON, which Altair makes and the browser reads."""
+Axis = TypeVar("Axis", alt.X, alt.Y)
+Drawn = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.FacetChart
 
 HEIGHT = 320
 
@@ -21,24 +24,20 @@ def on(data: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(data))
 
 
-def axis(kind: type[alt.X] | type[alt.Y], field: str, title: str | None, scale: Any = None) -> Any:
+def axis(kind: type[Axis], field: str, title: str, scale: alt.Scale = ZERO_FREE) -> Axis:
     """A quantitative axis whose title stands above it, level, however narrow the screen is."""
-    where: dict[str, Any] = {}
+    drawn = alt.Axis(tickCount=5)
     if kind is alt.Y:
-        where = {
-            "titleAngle": 0,
-            "titleAlign": "left",
-            "titleAnchor": "end",
-            "titleX": 0,
-            "titleY": -14,
-            "titleBaseline": "bottom",
-        }
-    return kind(
-        f"{field}:Q",
-        title=title,
-        scale=ZERO_FREE if scale is None else scale,
-        axis=alt.Axis(tickCount=5, **where),
-    )
+        drawn = alt.Axis(
+            tickCount=5,
+            titleAngle=0,
+            titleAlign="left",
+            titleAnchor="end",
+            titleX=0,
+            titleY=-14,
+            titleBaseline="bottom",
+        )
+    return kind(f"{field}:Q", title=title, scale=scale, axis=drawn)
 
 
 def category(field: str, title: str | None, values: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
@@ -88,26 +87,29 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def spec(chart: Any, description: str) -> Spec:
+def spec(chart: Drawn, description: str) -> Spec:
     """The chart as Vega-Lite; `usermeta.data` names the page's data sets that it draws on.
 
     Args:
         description: for who does not see it.
     """
-    properties: dict[str, Any] = {"description": description}
-    if not isinstance(chart, alt.HConcatChart):
-        properties["width"] = "container"
-    made = chart.properties(**properties).to_dict(validate=False)
+    described = chart.properties(description=description)
+    if not isinstance(described, alt.HConcatChart):
+        described = described.properties(width="container")
+    made: Spec = described.to_dict(validate=False)
     made.pop("config", None)
     made.pop("$schema", None)
-    return {**made, "usermeta": {"data": sorted(_named(made) - made.get("datasets", {}).keys())}}
+    own = made.get("datasets")
+    named = _named(made) - (own.keys() if isinstance(own, dict) else set())
+    return {**made, "usermeta": {"data": sorted(named)}}
 
 
-def _named(part: Any) -> set[str]:
+def _named(part: object) -> set[str]:
     """The data sets a spec draws on."""
     if isinstance(part, list):
         return set().union(*map(_named, part))
     if not isinstance(part, dict):
         return set()
-    name = part["data"].get("name") if isinstance(part.get("data"), dict) else None
+    data = part.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
     return set().union({name} if name else set(), *map(_named, part.values()))

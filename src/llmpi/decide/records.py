@@ -1,0 +1,526 @@
+"""What `recommendation.json` holds: facts as codes and numbers; `llmpi.report.words` says them."""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Mark, Tier, record
+from llmpi.quality.kind import Objection
+from llmpi.summary.records import ParityMiss, Status
+
+Aim = Literal["quality", "speed", "energy", "memory"]
+Limit = Literal[
+    "tps_at_least",
+    "ttft_at_most",
+    "itl_p95_at_most",
+    "f1_drop_at_most",
+    "memory_at_most",
+    "power_at_most",
+    "j_per_token_at_most",
+    "battery_hours_at_least",
+]
+"""A numeric constraint, by its key in the config."""
+Verdict = Literal["better", "worse", "not distinguishable"]
+"""Of the F1 against that of the model's widest quantization."""
+Unit = Literal["tokens/s", "s", "points", "bytes", "W", "J", "h"]
+
+
+@record
+class Interval(TypedDict):
+    """A number with its 95 % interval; see `llmpi.summary.estimate.Estimate`."""
+
+    value: float
+    low: float | None
+    high: float | None
+    kind: Literal["", "metered", "pmic", "estimated"]
+    """Of energy, its tier."""
+
+
+# --- what rules a candidate out -------------------------------------------------------------------
+
+
+@record
+class DidNotRun(TypedDict):
+    """There is no measurement."""
+
+    kind: Literal["failed"]
+    status: Status
+    reason: str
+
+
+@record
+class Marked(TypedDict):
+    """Its measurement is not to be compared with others."""
+
+    kind: Literal["marked"]
+    mark: Mark
+
+
+@record
+class OtherModel(TypedDict):
+    """The device computes something else than the workstation, which scored it."""
+
+    kind: Literal["parity"]
+    reason: str
+    misses: list[ParityMiss]
+
+
+@record
+class BelowGate(Objection):
+    """It does not reach a minimum of quality."""
+
+    kind: Literal["gate"]
+
+
+@record
+class Unscored(TypedDict):
+    """Its quality is not known."""
+
+    kind: Literal["unscored"]
+    task: str
+    reason: str
+
+
+@record
+class Babbling(TypedDict):
+    """Broken: it finds a text far less likely than the F16 does."""
+
+    kind: Literal["babbling"]
+    task: str
+    perplexity_ratio: float
+
+
+@record
+class Mute(TypedDict):
+    """Broken: it does not answer the questions that have an answer."""
+
+    kind: Literal["mute"]
+    answered_pct: float
+    """F1 on them."""
+    widest_pct: float | None
+    """The widest's, where that is what it is held against."""
+
+
+@record
+class BeyondLimit(TypedDict):
+    """It does not keep to a numeric constraint."""
+
+    kind: Literal["limit"]
+    constraint: Limit
+    value: float
+    limit: float
+    unit: Unit
+
+
+@record
+class Unmeasured(TypedDict):
+    """A number that is asked for was not measured."""
+
+    kind: Literal["unmeasured"]
+    constraint: Limit | None
+    """None: energy, which is preferred."""
+
+
+@record
+class OnlyEstimated(TypedDict):
+    """A number that should be measured is estimated."""
+
+    kind: Literal["estimated"]
+    constraint: Limit | None
+    """None: energy, which is preferred."""
+    value: float
+    unit: Unit
+
+
+Kill = (
+    DidNotRun
+    | Marked
+    | OtherModel
+    | BelowGate
+    | Unscored
+    | Babbling
+    | Mute
+    | BeyondLimit
+    | Unmeasured
+    | OnlyEstimated
+)
+KillKind = Literal[
+    "failed",
+    "marked",
+    "parity",
+    "gate",
+    "unscored",
+    "babbling",
+    "mute",
+    "limit",
+    "unmeasured",
+    "estimated",
+]
+
+
+# --- what to know of one that is not ruled out ----------------------------------------------------
+
+
+@record
+class Caution(TypedDict):
+    """Something that its numbers do not say by themselves."""
+
+    kind: Literal[
+        "measured once",
+        "energy estimated",
+        "energy of the chip",
+        "quality not asked for",
+        "no interval of F1",
+    ]
+
+
+@record
+class OutputChanged(TypedDict):
+    """Tuned settings change what it says."""
+
+    kind: Literal["output changed"]
+    agreement_pct: float
+    """Tokens that agree with those of the settings that were scored."""
+
+
+@record
+class FewerQuestions(TypedDict):
+    """It was asked fewer questions than the widest of its model."""
+
+    kind: Literal["fewer questions"]
+    questions: int
+    of_questions: int
+
+
+AnyCaution = Caution | OutputChanged | FewerQuestions
+CautionKind = Literal[
+    "measured once",
+    "energy estimated",
+    "energy of the chip",
+    "quality not asked for",
+    "no interval of F1",
+    "output changed",
+    "fewer questions",
+]
+
+
+# --- the candidates and the decisions -------------------------------------------------------------
+
+
+@record
+class Check(TypedDict):
+    """A candidate's number against a constraint."""
+
+    value: float | None
+    limit: float
+    unit: Unit
+    shown: bool | None
+    """Whether the whole interval keeps to it; None where no spread is known."""
+
+
+@record
+class Candidate(TypedDict):
+    """A cell of the workload that is decided on."""
+
+    id: str
+    """`device/model/quant/runtime`."""
+    variant: str
+    """Model, quantization and, of several, runtime."""
+    device: str
+    model: str
+    quant: str
+    runtime: str
+    quality: Interval | None
+    """F1, %."""
+    speed: Interval | None
+    """Token generation, tokens/s."""
+    energy: Interval | None
+    """J per generated token."""
+    memory: Interval | None
+    """Peak, bytes."""
+    verdict: Verdict | None
+    detectable_points: float | None
+    """The smallest difference that this comparison would find, points of F1."""
+    checks: dict[Limit, Check]
+    """Of what is asked for."""
+    killed_by: list[Kill]
+    """All that rules it out; empty for who is in."""
+    cautions: list[AnyCaution]
+
+
+@record
+class MovedLimit(TypedDict):
+    """The smallest change of one constraint that brings another pick.
+
+    `relax`: with `to` as the limit. `tighten`: the pick holds at `to`, and beyond it no more.
+    """
+
+    change: Literal["relax", "tighten"]
+    constraint: Limit
+    limit: float
+    """As it is asked for."""
+    to: float
+    unit: Unit
+    pick: str | None
+    """Who would be picked then; None: nobody."""
+
+
+@record
+class WithoutFault(TypedDict):
+    """Were it not for a fault, another would be picked."""
+
+    change: Literal["without"]
+    fault: Kill
+    pick: str
+
+
+Change = MovedLimit | WithoutFault
+
+
+@record
+class Step(TypedDict):
+    """Whom an objective left."""
+
+    objective: Aim
+    left: list[str]
+    """The best first; empty where the candidates could not be compared in it."""
+
+
+@record
+class Decision(TypedDict):
+    """What to take on a device, or overall; candidates by their ids."""
+
+    where: str
+    """A device, or `overall`."""
+    candidates: int
+    """How many were looked at."""
+    pick: str | None
+    """None if nobody keeps to everything."""
+    runner_up: str | None
+    """The pick without the pick."""
+    able: list[str]
+    """Who keeps to everything."""
+    front: list[str]
+    """Of them, who is dominated by no other."""
+    alike: list[str]
+    """Of them, whom the data cannot tell from the pick in quality."""
+    groups: dict[Aim, list[list[str]]]
+    """By objective, the best group first, each of what cannot be told apart from its first."""
+    steps: list[Step]
+    """Of the pick."""
+    by_preference: dict[Aim, str | None]
+    """The pick if another objective is preferred."""
+    would_change: list[Change]
+    """Single changes that would lead to another pick: faults first, then what is relaxed, then what
+    is tightened, each by how little it takes."""
+    nearest: str | None
+    """Where nothing keeps to everything and no single change would help: who has the fewest reasons
+    against it."""
+    killed: dict[str, int]
+    """How many candidates each constraint, and each fault, rules out."""
+
+
+@record
+class Choice(TypedDict):
+    """What to take, per device and overall."""
+
+    study: str
+    workload: str
+    task: str | None
+    """Whose F1 is the quality; None where it was not scored."""
+    prefer: Aim
+    constraints: dict[Limit, float]
+    """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
+    candidates: list[Candidate]
+    decisions: list[Decision]
+    """First `overall`, then one a device."""
+
+
+# --- the money ------------------------------------------------------------------------------------
+
+
+@record
+class NoMoney(TypedDict):
+    """Why the money of a device cannot be told."""
+
+    kind: Literal["nothing recommended", "no power", "no power at rest"]
+    energy_reason: str | None
+    """Why its power is not known."""
+
+
+@record
+class SameDevice(TypedDict):
+    """An alternative that is the device itself."""
+
+    kind: Literal["same device"]
+
+
+NotCompared = NoMoney | SameDevice
+NoMoneyKind = Literal["nothing recommended", "no power", "no power at rest", "same device"]
+Cheaper = Literal["above", "below", "always", "never"]
+"""On which side of the break-even."""
+CostPart = Literal["hardware", "engineering", "maintenance", "electricity"]
+
+
+@record
+class Assumption(TypedDict):
+    """A number that the result rests on."""
+
+    value: float
+    unit: str
+    source: str
+    """Where it is from."""
+
+
+@record
+class AlternativeCost(TypedDict):
+    """An alternative that does the same work; prices in the study's currency."""
+
+    total: float
+    """Over the life span."""
+    per_million_tokens: float
+    co2_g_per_million_tokens: float | None
+    """None if not stated."""
+    saves: float
+    """What the own boards save over the life span against it; negative: cost more."""
+    break_even_months: float | None
+    """After which the own boards have cost less at this duty; 0: at once; None: never."""
+    break_even_tokens_per_day: float | None
+    """Of all boards over the life span; None: there is none."""
+    cheaper: Cheaper
+    """Where the own boards are cheaper, as far as they can generate."""
+    reachable: bool
+    """Whether the boards can generate that many a day."""
+
+
+@record
+class Moved(TypedDict):
+    """What a figure moves when it alone goes down and up."""
+
+    assumption: str
+    low: float
+    high: float
+    at_low: float
+    """Cost per million tokens then."""
+    at_high: float
+    swing: float
+    """Between them, never negative."""
+    cheapest_at_low: str
+    cheapest_at_high: str
+
+
+@record
+class Costs(TypedDict):
+    """What a device's pick costs out of its figures, and against each alternative."""
+
+    boards: float
+    lifespan_years: float
+    tokens_per_day: float
+    """Of all boards, at the duty."""
+    capacity_tokens_per_day: float
+    total: float
+    """Over the life span."""
+    per_million_tokens: float
+    co2_g_per_million_tokens: float | None
+    """None without a grid intensity."""
+    parts: dict[CostPart, float]
+    """Of the total."""
+    parts_per_million_tokens: dict[CostPart, float]
+    alternatives: dict[str, AlternativeCost]
+    """By id."""
+    cheapest: str
+    """`this device`, or an alternative's id."""
+
+
+@record
+class DeviceMoney(Costs):
+    """The money of a device."""
+
+    status: Literal["ok"]
+    device: str
+    variant: str
+    """Model and quantization of its pick."""
+    overall: bool
+    """Whether it is the overall pick's device."""
+    energy_tier: Tier
+    duty_pct: float
+    vary_pct: float
+    """By so much every figure was moved."""
+    assumptions: dict[str, Assumption]
+    """By a name such as `hardware.board`."""
+    not_compared: dict[str, NotCompared]
+    """By the alternative's id."""
+    sensitivity: list[Moved]
+    """The one with the largest swing first, then those that only move who is cheapest."""
+
+
+@record
+class DeviceWithoutMoney(TypedDict):
+    """A device whose money cannot be told."""
+
+    status: Literal["unknown"]
+    device: str
+    reason: NoMoney
+
+
+@record
+class HatSide(TypedDict):
+    """A variant on one of the two devices."""
+
+    tg_tps: float | None
+    cold_load_s: float | None
+    tg_j_per_token: float | None
+    marks: list[Mark]
+    reason: str | None
+    """Why it failed."""
+
+
+@record
+class HatRow(TypedDict):
+    """A variant and runtime that both devices are to run."""
+
+    model: str
+    quant: str
+    runtime: str
+    with_hat: HatSide
+    without_hat: HatSide
+    tg_ratio: float | None
+    """With to without."""
+    cold_load_ratio: float | None
+
+
+@record
+class HatGain(TypedDict):
+    """What the M.2 HAT buys, as measured."""
+
+    with_hat: str
+    """The device."""
+    without_hat: str
+    extra_hardware: float | None
+    """What it costs more; None where a device has no hardware stated."""
+    rows: list[HatRow]
+    compared: int
+    """Rows with both ratios and without a mark on either side."""
+    median_tg_ratio: float | None
+    """Of these."""
+    median_cold_load_ratio: float | None
+    only_with: int
+    """How many variants work (no failure, no overflow) with it alone."""
+
+
+@record
+class Money(TypedDict):
+    """The money of every device whose hardware is stated."""
+
+    currency: str
+    devices: list[DeviceMoney | DeviceWithoutMoney]
+    hat: HatGain | None
+    """None if the config asks for no comparison."""
+
+
+@record
+class Recommendation(Choice):
+    """The decision and the money."""
+
+    money: Money | None
+    """None where the study states no prices."""

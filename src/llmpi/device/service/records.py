@@ -1,0 +1,73 @@
+"""What a service is given, and what a device says of its releases."""
+
+from typing import Generic, TypeVar, final
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Runtime, record
+
+Said = TypeVar("Said")
+
+
+@record
+class ServiceSettings(TypedDict):
+    """A release's `settings.json`: how a variant is served."""
+
+    model: str
+    quant: str
+    port: int
+    context_tokens: int
+    """Prompt and answer of a request have room for so many."""
+    waiting: int
+    """Requests that wait while one is answered."""
+    answer_s: int
+    """An answer may take so long."""
+    drain_s: int
+    """A service that is stopped answers what it took in for so long."""
+    runtime: Runtime
+
+
+@record
+class ModelFile(TypedDict):
+    """The model of a release, and how its file was when the release was made."""
+
+    sha256: str
+    bytes: int
+    mtime_ns: int
+
+
+@record
+class Manifest(TypedDict):
+    """A release's `manifest.json`."""
+
+    release: str
+    model: ModelFile
+    files: dict[str, str]
+    """Name -> sha256."""
+
+
+@record
+class Releases(TypedDict):
+    """The releases on a device, by their ids; None where there is none."""
+
+    current: str | None
+    """What is served."""
+    previous: str | None
+    """What was served before it."""
+    releases: list[str]
+
+
+@final
+@record
+class Answer(TypedDict, Generic[Said]):
+    """What `llmpi-device releases` says."""
+
+    answer: Said
+
+
+@final
+@record
+class Refusal(TypedDict):
+    """Why it did not do it, for a person."""
+
+    error: str

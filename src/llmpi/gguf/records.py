@@ -1,0 +1,286 @@
+"""The manifests of GGUF files and of importance matrices."""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Engine, record
+from llmpi.quality.divergence.records import TextIdentity
+
+# --- what a file holds ----------------------------------------------------------------------------
+
+
+@record
+class TensorsOfType(TypedDict):
+    tensors: int
+    parameters: int
+    bytes: int
+
+
+@record
+class Contents(TypedDict):
+    """What the engine's own reader says of a GGUF file."""
+
+    architecture: str | None
+    parameters: int
+    bits_per_weight: float
+    """All tensors together."""
+    main_type: str
+    """That of most parameters, in capitals."""
+    read_per_token_bytes: int | None
+    """Of the weights, to decode a token; None for a mixture of experts: it reads some of them."""
+    tensors_by_type: dict[str, TensorsOfType]
+
+
+@record
+class Checkpoint(TypedDict):
+    """What a safetensors checkpoint says of itself."""
+
+    architecture: str
+    """As config.json has it."""
+    dtype: str
+    """Of most parameters; TERNARY for packed BitNet weights."""
+    parameters: int
+    vectors: int
+    """Parameters of one-dimensional tensors."""
+
+
+# --- the model that it is made of -----------------------------------------------------------------
+
+
+@record
+class ModelFile(TypedDict):
+    sha256: str
+    bytes: int
+
+
+@record
+class ModelGguf(Contents):
+    """What the GGUF file of a model holds that comes as one."""
+
+    file: str
+
+
+@record
+class PypiOrigin(TypedDict):
+    kind: Literal["pypi"]
+    pypi: str
+    version: str
+    file: str
+
+
+@record
+class HubOrigin(TypedDict):
+    kind: Literal["hub"]
+    hub: str
+    revision: str
+    """Commit sha."""
+    requested: str
+    """What the config asks for: a commit, a branch or a tag."""
+
+
+@record
+class PathOrigin(TypedDict):
+    kind: Literal["path"]
+    path: str
+
+
+@record
+class ModelShape(TypedDict):
+    """Of a small model from scratch (`llmpi.study.models.ScratchSource`)."""
+
+    merges: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    ffn_width: int
+    context_tokens: int
+
+
+@record
+class ScratchOrigin(ModelShape):
+    kind: Literal["scratch"]
+    seed: int
+    """Of the first weights."""
+
+
+Origin = PypiOrigin | HubOrigin | PathOrigin | ScratchOrigin
+"""What names the source of a model for ever."""
+
+
+class FetchedModel(TypedDict):
+    """What a conversion takes of a model's manifest (`llmpi.models.records.Model`)."""
+
+    status: Literal["ok"]
+    origin: Origin
+    files: dict[str, ModelFile]
+    gguf: ModelGguf | None
+
+
+# --- how it was made ------------------------------------------------------------------------------
+
+
+@record
+class Fallback(TypedDict):
+    """A tensor that did not get the type that it was meant for."""
+
+    tensor: str
+    wanted: str
+    got: str
+
+
+@record
+class MadeOf(TypedDict):
+    sha256: str | None
+    """Of the file; None of a checkpoint."""
+    manifest_sha256: str | None
+    """Of the files as they were fetched; None of what was made here."""
+
+
+@record
+class MatrixUsed(TypedDict):
+    """The importance matrix."""
+
+    sha256: str
+    corpus_sha256: str
+    chunks: int
+
+
+@record
+class Converter(TypedDict):
+    """What made a GGUF file of a checkpoint: versions."""
+
+    sources: str
+    """Of llama.cpp: version and digest of the pin."""
+    torch: str
+    transformers: str
+    sentencepiece: str
+
+
+@record
+class LookAtHeldOut(TypedDict):
+    """How well a model in training does on text that it never sees."""
+
+    step: int
+    loss: float
+    nll: float
+    """Nats per token."""
+    train_loss: float | None
+    """Mean since the last look; None before the first step."""
+    seconds: float
+    """Of training so far."""
+
+
+@record
+class TrainingSettings(TypedDict):
+    """As `llmpi.study.training.Training` says."""
+
+    steps: int
+    sequences: int
+    sequence_tokens: int
+    accumulation: int
+    recompute: bool
+    bf16: bool
+    learning_rate: float
+    warmup_share: float
+    final_rate_share: float
+    weight_decay: float
+    clip_norm: float
+    distill: bool
+    temperature: float
+    hidden_weight: float
+    held_out_share: float
+    held_out_sequences: int
+    evaluate_every: int
+    patience: int
+    seed: int
+
+
+@record
+class TrainingDone(TypedDict):
+    """A quantization-aware training."""
+
+    settings: TrainingSettings
+    corpus: TextIdentity
+    train_windows: int
+    held_out_windows: int
+    before: LookAtHeldOut
+    """At what was quantized without training."""
+    after: LookAtHeldOut
+    """At what is in the file."""
+    history: list[LookAtHeldOut]
+    steps: int
+    seconds: float
+    device: str
+    torch: str
+    """Its version."""
+    verified: int
+    """Tensors whose bytes were compared with those that training saw."""
+
+
+@record
+class Gguf(Contents):
+    """The manifest of a GGUF file that was quantized, converted or trained."""
+
+    status: Literal["ok"]
+    quant: str
+    sha256: str
+    bytes: int
+    fallbacks: list[Fallback]
+    lineage: list[str]
+    """Types it was made from, and its own."""
+    source: MadeOf
+    imatrix: MatrixUsed | None
+    engine: Engine | None
+    """The quantizer's; None where the converter wrote the file."""
+    converter: Converter | None
+    training: TrainingDone | None
+    made: str
+
+
+@record
+class Start(TypedDict):
+    """The manifest of a model from scratch, before its training."""
+
+    status: Literal["ok"]
+    sha256: str
+    lineage: list[str]
+
+
+# --- importance matrices --------------------------------------------------------------------------
+
+
+@record
+class MatrixSource(TypedDict):
+    sha256: str
+
+
+@record
+class MatrixMeasured(TypedDict):
+    """What the engine says of a matrix that it made."""
+
+    chunks: int
+    """Read."""
+    wanted_chunks: int | None
+    """None for all."""
+    available_chunks: int
+    chunk_tokens: int
+    tokens: int
+    weights: int
+    """Tensors whose inputs were measured."""
+    engine: Engine
+
+
+@record
+class Imatrix(MatrixMeasured):
+    """The manifest of an importance matrix."""
+
+    status: Literal["ok"]
+    sha256: str
+    bytes: int
+    corpus_sha256: str
+    source: MatrixSource
+    """The file that it was made of."""
+    threads: int
+    made: str

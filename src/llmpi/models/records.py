@@ -1,0 +1,69 @@
+"""The manifest of a model: where it comes from, and its files."""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Failed, record
+from llmpi.gguf.records import ModelFile, ModelGguf, ModelShape, Origin
+
+# --- the source, as the config has it (`llmpi.study.models`) --------------------------------------
+
+
+@record
+class PypiSource(TypedDict):
+    pypi: str
+    version: str
+    file: str
+    sha256: str
+
+
+@record
+class HubSource(TypedDict):
+    hub: str
+    revision: str
+    file: str | None
+    sha256: str | None
+
+
+@record
+class PathSource(TypedDict):
+    path: str
+    sha256: str | None
+
+
+@record
+class ScratchSource(ModelShape):
+    scratch: Literal["llama"]
+    vocabulary_of: str
+
+
+# --- the manifest ---------------------------------------------------------------------------------
+
+
+class Fetched(TypedDict):
+    """What came, and where it comes from."""
+
+    source: PypiSource | HubSource | PathSource | ScratchSource
+    origin: Origin
+    licence: str | None
+    format: Literal["gguf", "safetensors"]
+    files: dict[str, ModelFile]
+    """By name."""
+    fetched: str
+
+
+@record
+class Model(Fetched):
+    status: Literal["ok"]
+    gguf: ModelGguf | None
+    """None of a checkpoint."""
+
+
+@record
+class FailedModel(Fetched, Failed):
+    """The source delivered what it promised, but that is no sound GGUF file."""
+
+
+ModelRecord = Model | FailedModel
+"""`results/models/*/manifest.json`"""

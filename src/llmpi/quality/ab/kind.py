@@ -1,0 +1,167 @@
+"""The kind `ab`: the user's own prompts."""
+
+from collections.abc import Iterator, Sequence
+
+from llmpi import layout
+from llmpi.columns import number
+from llmpi.engine.records import Failed
+from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
+from llmpi.quality.kind import (
+    SCORED,
+    STATE,
+    Chart,
+    Fact,
+    NotScored,
+    Part,
+    Row,
+    Section,
+    Shown,
+    Summary,
+    Table,
+    TaskKind,
+    Value,
+    no_score,
+    records_of,
+)
+from llmpi.results import NotRun, result
+from llmpi.study.runs import pairs_of
+from llmpi.study.study import Study
+
+COLUMNS = {
+    **STATE,
+    "passed_pct": number("%", "Own prompts whose answer meets what is expected of it"),
+}
+
+
+def summarize(study: Study, tasks: Sequence[str]) -> Summary:
+    return Summary(
+        rows={
+            task: {v: _row(r) for v, r in records_of(AbAnswered, study, task).items()}
+            for task in tasks
+        },
+        sections=list(_sections(study, tasks)),
+    )
+
+
+def _row(record: AbAnswered | NotScored) -> Row:
+    """Share of the prompts with an expectation whose answer meets it."""
+    if record["status"] != "ok":
+        return no_score(record, COLUMNS)
+    return {**SCORED, "passed_pct": record["summary"]["passed_pct"]}
+
+
+# --- pairs of variants ----------------------------------------------------------------------------
+
+
+def _sections(study: Study, tasks: Sequence[str]) -> Iterator[Section]:
+    """Every pair of variants that is compared."""
+    parts: list[Part] = []
+    for task in tasks:
+        for pair, (a, b) in pairs_of(study, task).items():
+            where = {"study": study.study, "task": task, "pair": pair}
+            record = result(ComparedPair, layout.AB, **where)
+            name = f"{task}: A {'/'.join(a)}, B {'/'.join(b)}"
+            sheet = f"../../ab/{study.study}/{task}/{pair}.html"
+            parts.append(_part(name, f"pair-{len(parts)}", sheet, record))
+    if parts:
+        yield {"id": "pairs", "key": "ab.pairs", "values": {}, "parts": parts}
+
+
+def _part(name: str, chart: str, sheet: str, record: ComparedPair | Failed | NotRun) -> Part:
+    if record["status"] != "ok":
+        why: dict[str, Value] = {"status": record["status"], "reason": record["reason"]}
+        failure: Fact = {"key": "no result", "values": why}
+        return {"name": name, "facts": [failure], "chart": None, "table": None, "remarks": []}
+    rows = _by_tag(record)
+    return {
+        "name": name,
+        "facts": [{"key": "ab.sheet", "values": {"sheet": sheet}}],
+        "chart": _chart(chart, rows),
+        "table": _table(rows),
+        "remarks": [_judged(judged) for judged in record["judged"]],
+    }
+
+
+def _by_tag(pair: ComparedPair) -> list[dict[str, Value]]:
+    """The comparison over all prompts, then by tag."""
+    found = {"all": pair["all"]} if pair["all"] else {}
+    return [{"tag": tag, **_numbers(row)} for tag, row in {**found, **pair["tags"]}.items()]
+
+
+def _numbers(row: ComparedPrompts) -> dict[str, Value]:
+    return {
+        "prompts": row["prompts"],
+        "a_pct": row["a_pct"],
+        "b_pct": row["b_pct"],
+        "difference_pct": row["difference_pct"],
+        "low_pct": row["low_pct"],
+        "high_pct": row["high_pct"],
+        "p_adjusted": row["p_adjusted"],
+        "verdict": row["verdict"],
+    }
+
+
+TAG: Shown = {"key": "tag", "title": "tag", "digits": None}
+PROMPTS: Shown = {"key": "prompts", "title": "prompts", "digits": 0}
+
+
+def _table(rows: list[dict[str, Value]]) -> Table:
+    return {
+        "columns": [
+            TAG,
+            PROMPTS,
+            {"key": "a_pct", "title": "A\n%", "digits": 1},
+            {"key": "b_pct", "title": "B\n%", "digits": 1},
+            {
+                "key": "difference_pct",
+                "title": "difference\npoints",
+                "digits": 1,
+                "low": "low_pct",
+                "high": "high_pct",
+            },
+            {"key": "p_adjusted", "title": "p", "digits": 4},
+            {"key": "verdict", "title": "verdict", "digits": None},
+        ],
+        "rows": rows,
+    }
+
+
+def _chart(name: str, rows: list[dict[str, Value]]) -> Chart:
+    return {
+        "id": name,
+        "key": "ab.pairs",
+        "kind": "by name",
+        "value": {
+            "key": "difference_pct",
+            "title": "difference, points",
+            "digits": 1,
+            "low": "low_pct",
+            "high": "high_pct",
+        },
+        "scale": "linear",
+        "limit": 0.0,
+        "verdict": None,
+        "shown": [PROMPTS],
+        "points": [{"name": row["tag"], **row} for row in rows],
+    }
+
+
+def _judged(judged: Judged) -> Fact:
+    """What a person found who did not know which is which."""
+    counts = judged["all"]
+    return {
+        "key": "ab.judged" if judged["judge"] else "ab.judged_by_unnamed",
+        "values": {
+            "judge": judged["judge"],
+            "a": counts["a_better"],
+            "b": counts["b_better"],
+            "tie": counts["tie"],
+            "bad": counts["both_bad"],
+            "unjudged": counts["unjudged"],
+            "verdict": counts["verdict"],
+            "p": counts["p"],
+        },
+    }
+
+
+KIND = TaskKind(name="ab", columns=COLUMNS, summarize=summarize)

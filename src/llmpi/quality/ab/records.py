@@ -1,0 +1,197 @@
+"""The files of an `ab` task."""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Engine, record
+from llmpi.quality.records import Answer, Batching, Decoding
+
+Verdict = Literal["a better", "b better", "not distinguishable"]
+
+
+# --- a variant's answers --------------------------------------------------------------------------
+
+
+@record
+class AbSummary(TypedDict):
+    items: int
+    judged: int
+    """Of which something is expected."""
+    passed_pct: float | None
+    """Of the judged."""
+
+
+@record
+class AbAnswered(TypedDict):
+    status: Literal["ok"]
+    summary: AbSummary
+    answers: list[Answer]
+    """In the order of the prompts."""
+    prompts_sha256: str
+    settings: Decoding
+    gguf_sha256: str
+    chat_template_sha256: str
+    engine: Engine
+    batching: Batching
+    threads: int
+    started: str
+    ended: str
+
+
+# --- two variants compared by rule ----------------------------------------------------------------
+
+
+@record
+class MetExpectation(TypedDict):
+    expectation: str
+    """Its key in the file of prompts."""
+    met: bool
+    reason: str
+
+
+@record
+class JudgedAnswer(TypedDict):
+    id: str
+    passed: bool | None
+    """None where nothing is expected."""
+    checks: list[MetExpectation]
+    f1: float | None
+    """0 to 1, against the nearest reference."""
+    text: str
+    cut_off: bool
+    error: str | None
+
+
+@record
+class ComparedPrompt(TypedDict):
+    id: str
+    tags: list[str]
+    a: JudgedAnswer
+    b: JudgedAnswer
+
+
+@record
+class Difference(TypedDict):
+    """Means over prompts, and their paired difference B minus A in points."""
+
+    prompts: int
+    a_pct: float
+    b_pct: float
+    difference_pct: float
+    low_pct: float | None
+    high_pct: float | None
+    """None where all prompts differ alike."""
+
+
+@record
+class ComparedPrompts(Difference):
+    """Of the share of prompts whose answer meets every expectation."""
+
+    only_a: int
+    only_b: int
+    p: float
+    p_adjusted: float | None
+    verdict: Verdict
+    f1: Difference | None
+    """None without references."""
+
+
+@record
+class Compared(TypedDict):
+    """Two variants on the same prompts."""
+
+    interval: str
+    """How the intervals were made."""
+    test: str
+    all: ComparedPrompts | None
+    """None if nothing is expected of any prompt."""
+    tags: dict[str, ComparedPrompts]
+    """Only those with expectations."""
+    prompts: list[ComparedPrompt]
+
+
+# --- and by people --------------------------------------------------------------------------------
+
+
+@record
+class KeyOfPrompt(TypedDict):
+    left: Literal["a", "b"] | None
+    """Whose answer stands there; None where both are the same and the prompt is not shown."""
+    tags: list[str]
+
+
+@record
+class Key(TypedDict):
+    """What un-blinds a sheet."""
+
+    sheet: str
+    """SHA-256 of what the sheet shows."""
+    a: str
+    b: str
+    prompts: dict[str, KeyOfPrompt]
+
+
+@record
+class Judgement(TypedDict):
+    id: str
+    verdict: Literal["left", "right", "tie", "both_bad"]
+
+
+@record
+class SavedSheet(TypedDict):
+    """What a blind sheet saves for the person who judges."""
+
+    sheet: str
+    judge: str | None
+    judgements: list[Judgement]
+
+
+@record
+class Counted(TypedDict):
+    """Judged prompts; those with identical answers are ties."""
+
+    prompts: int
+    unjudged: int
+    identical: int
+    a_better: int
+    b_better: int
+    tie: int
+    both_bad: int
+    p: float
+    """Sign test of a_better against b_better."""
+    p_adjusted: float | None
+    verdict: Verdict
+
+
+UnblindedVerdict = Literal["a_better", "b_better", "tie", "both_bad"]
+
+
+@record
+class Unblinded(TypedDict):
+    id: str
+    verdict: UnblindedVerdict
+
+
+@record
+class Judged(TypedDict):
+    """A judge's file, un-blinded."""
+
+    sheet: str
+    judge: str | None
+    a: str
+    b: str
+    test: str
+    all: Counted
+    tags: dict[str, Counted]
+    judgements: list[Unblinded]
+
+
+@record
+class ComparedPair(Compared):
+    """Two variants on the same prompts, and what people found."""
+
+    status: Literal["ok"]
+    a: str
+    b: str
+    judged: list[Judged]

@@ -1,0 +1,214 @@
+"""What a kind of quality task is to those who bring results together and show them.
+
+A kind is a folder of `llmpi.quality` whose module `kind` exports one object, `KIND`; a model of its
+settings in the folder `llmpi.study.tasks`; and the file of its rules in `rules/`, all of its name.
+Nothing else names it: `llmpi.quality.kinds` finds the folder.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NotRequired, TypeVar
+
+from typing_extensions import TypedDict, TypeForm
+
+from llmpi import layout
+from llmpi.columns import Column, text
+from llmpi.engine.records import Failed, record
+from llmpi.quality.records import Skipped
+from llmpi.results import NotRun, result
+from llmpi.study.runs import Variant, variants
+from llmpi.study.study import Study
+
+Value = str | bool | int | float | None
+Row = dict[str, Value | dict[str, float]]
+"""What a task says of a variant, by the names of the kind's columns."""
+
+
+@record
+class Objection(TypedDict):
+    """A minimum that a variant does not reach."""
+
+    task: str
+    metric: str
+    at_least_pct: float
+    got_pct: float | None
+    """None where there is no score."""
+    why: Literal["below", "no items", "not scored"]
+
+
+def objection_text(objection: Objection) -> str:
+    """As a field of a flat table has it."""
+    name, least = f"{objection['task']} {objection['metric']}", objection["at_least_pct"]
+    if objection["why"] == "not scored":
+        return f"{name}: not scored"
+    got = objection["got_pct"]
+    return f"{name}: {'no items' if got is None else f'{got:.1f} %'} < {least:g} %"
+
+
+# --- what a page shows of it ----------------------------------------------------------------------
+
+
+@record
+class Fact(TypedDict):
+    """Something to say. `llmpi.report.words` has a sentence for the `key`; where it has none, the
+    values are shown by their names."""
+
+    key: str
+    """Such as `divergence.windows`."""
+    values: dict[str, Value]
+
+
+@record
+class Shown(TypedDict):
+    """How a value of a table's row, or of a chart's point, is shown."""
+
+    key: str
+    title: str
+    """English; a key into the other languages. `\\n` breaks the line."""
+    digits: int | None
+    """Behind the point; None of a text, which may be translated as a whole."""
+    low: NotRequired[str]
+    high: NotRequired[str]
+    """Keys of the ends of its interval; with `high` alone, it is the range from here to there."""
+    error: NotRequired[str]
+    """Key of its standard error."""
+    unit: NotRequired[str]
+    """Key of the unit behind it, where the rows differ in it."""
+
+
+@record
+class Table(TypedDict):
+    columns: list[Shown]
+    rows: list[dict[str, Value]]
+    """By the columns' keys. Where there are no numbers, the `reason` stands in their place; a row's
+    own `digits` go before those of the columns; `bad` is the key of the value that is not as it
+    should be."""
+
+
+@record
+class Chart(TypedDict):
+    """Values with their intervals."""
+
+    id: str
+    key: str
+    """Into the words, for its caption."""
+    kind: Literal["over bits per weight", "by name"]
+    value: Shown
+    """With the keys of both ends; the title is the axis'."""
+    scale: Literal["linear", "log"]
+    limit: float | None
+    """A line there: no difference, or the most to put up with."""
+    verdict: str | None
+    """Key of the verdict that colours a point."""
+    shown: list[Shown]
+    """Beside the value, when a point is pointed at."""
+    points: list[dict[str, Value]]
+    """Each has a `name`; over bits per weight also `model` and `quant`, and a line joins those of a
+    model."""
+
+
+@record
+class Part(TypedDict):
+    """In the order in which it is shown."""
+
+    name: str
+    """Such as a model's id; empty where there is only one part."""
+    facts: list[Fact]
+    chart: Chart | None
+    table: Table | None
+    remarks: list[Fact]
+    """Behind the table."""
+
+
+@record
+class Section(TypedDict):
+    """A section of the page, as data. Its title and its entry of the contents are the words'."""
+
+    id: str
+    """Of its place on the page."""
+    key: str
+    """Into the words, as a fact's; such as `divergence`."""
+    values: dict[str, Value]
+    parts: list[Part]
+
+
+# --- the kind -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a study's tasks of one kind say.
+
+    Args:
+        rows: task -> variant -> its row, of every task and variant of the study.
+        sections: of the page; none where there is nothing to show.
+        objections: variant -> the minimums that it does not reach.
+    """
+
+    rows: Mapping[str, Mapping[Variant, Row]]
+    sections: Sequence[Section]
+    objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task.
+
+    Args:
+        name: as `task` in the config has it.
+        columns: of a row, by name; those of a flat table are `TASK_NAME`.
+        compared: those of a row that tell of a variant against the widest of its model.
+        summarize: reads the records of these tasks of a study.
+    """
+
+    name: str
+    columns: Mapping[str, Column]
+    summarize: Callable[[Study, Sequence[str]], Summary]
+    compared: Mapping[str, Column] = field(default_factory=dict)
+
+
+STATE = {
+    "status": text("`ok`, `failed`, `skipped` or `not run`, of the task"),
+    "reason": text("Why it has no score"),
+}
+"""The columns that every kind has."""
+
+NotScored = Failed | Skipped | NotRun
+Scored = TypeVar("Scored")
+
+
+def records_of(
+    kind: TypeForm[Scored], study: Study, task: str
+) -> dict[Variant, Scored | Failed | NotRun]:
+    """What a task says of each variant of the study."""
+    return {
+        variant: result(kind, layout.QUALITY, study=study.study, task=task, **variant._asdict())
+        for variant in variants(study)
+    }
+
+
+def no_score(record: NotScored, columns: Mapping[str, Column]) -> Row:
+    """The row of a variant that a task has no score of."""
+    return {**dict.fromkeys(columns), "status": record["status"], "reason": record["reason"]}
+
+
+SCORED: Row = {"status": "ok", "reason": None}
+"""What stands in the `STATE` of one that it has."""
+
+
+def plain(row: Row, name: str) -> Value:
+    """A value of a row that is one: no mapping."""
+    value = row[name]
+    assert not isinstance(value, dict), name
+    return value
+
+
+def flat(task: str, columns: Mapping[str, Column], row: Row) -> dict[str, Value]:
+    """A row as columns of a flat table: by name, numbers in one field joined by `; `."""
+    return {f"{task}_{name}": _as_text(row[name]) for name in columns}
+
+
+def _as_text(value: Value | dict[str, float]) -> Value:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {number:.4g}" for name, number in value.items())
+    return value

@@ -1,0 +1,163 @@
+"""What tasks of several kinds have in common in their records."""
+
+from typing import Literal
+
+from typing_extensions import TypeAliasType, TypedDict
+
+from llmpi.engine.records import Engine, EngineSettings, Machine, record
+
+Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
+"""What is another program's business."""
+
+
+class VariantFile(TypedDict):
+    """What scoring knows of a variant's file, out of its manifest (`llmpi.gguf.records.Gguf`)."""
+
+    status: Literal["ok"]
+    sha256: str
+
+
+@record
+class Skipped(TypedDict):
+    """A variant that need not be scored: what is known of others says enough."""
+
+    status: Literal["skipped"]
+    stage: str
+    reason: str
+
+
+@record
+class Message(TypedDict):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@record
+class Conversation(TypedDict):
+    """What is asked, and a text whose likelihood in the answer's place is wanted."""
+
+    messages: list[Message]
+    continuation: str | None
+
+
+@record
+class Decoding(TypedDict):
+    """How answers are made."""
+
+    max_new_tokens: int
+    context_tokens: int
+    """Which all that runs at once share."""
+
+
+@record
+class BatchShape(TypedDict):
+    """The constants of a schedule, see `llmpi.quality.batching.schedule.Shape`."""
+
+    context_tokens: int
+    prompt_rows: tuple[int, ...]
+    answer_rows: tuple[int, ...]
+    sequences: int
+
+
+@record
+class Counts(TypedDict):
+    """What it took to compute requests together."""
+
+    cells: int
+    """Of the cache of each lane."""
+    parts: int
+    batches: int
+    rows: int
+    padded_rows: int
+
+
+@record
+class Batching(Counts):
+    """How requests were computed together; the answers hang on it, by rounding."""
+
+    shape: BatchShape
+
+
+@record
+class Answer(TypedDict):
+    """What a model said to a conversation."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    stopped: bool
+    """By itself, not at the bound on its tokens."""
+    error: str | None
+    """Why there is none."""
+    log_likelihood: float | None
+    """Of the continuation that was asked about, natural; None without one, and where it failed."""
+
+
+@record
+class AnsweredBlock(TypedDict):
+    """Conversations answered in one go, kept until the record of the whole is made."""
+
+    answers: list[Answer]
+    batching: Batching
+    has_chat_template: bool
+    chat_template_sha256: str
+    engine: Engine
+
+
+# --- parity of a device with the workstation ------------------------------------------------------
+
+
+@record
+class ParitySide(TypedDict):
+    """What predicted the text."""
+
+    gguf_sha256: str
+    tokens_sha256: str
+    settings: EngineSettings
+    engine: Engine
+    machine: Machine
+
+
+@record
+class Agreement(TypedDict):
+    """Of one position."""
+
+    kl_nats: float
+    same_top1: bool
+
+
+@record
+class Tolerance(TypedDict):
+    kl_nats: float
+    """At most."""
+    top1_pct: float
+    """At least."""
+
+
+@record
+class Parity(TypedDict):
+    """Whether a device computes the model that the workstation scored.
+
+    There are no numbers where the device makes other tokens of the text.
+    """
+
+    status: Literal["ok"]
+    agrees: bool
+    reason: str | None
+    """Why it does not."""
+    top1_pct: float | None
+    """Positions with the same most likely token."""
+    kl_nats: float | None
+    """Mean over positions, and"""
+    kl_max_nats: float | None
+    """the greatest;"""
+    kl_batched_nats: float | None
+    """the mean over what was decoded in batches, and"""
+    kl_single_nats: float | None
+    """token by token."""
+    tolerance: Tolerance
+    positions: list[Agreement]
+    workstation: ParitySide
+    device: ParitySide

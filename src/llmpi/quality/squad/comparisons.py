@@ -1,0 +1,85 @@
+"""Every variant of a study against the widest of its model, on the same questions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from llmpi.quality.kind import NotScored
+from llmpi.quality.squad.records import SquadScored
+from llmpi.quality.statistics import Compared, compare, distinguishable, holm
+from llmpi.study.runs import Variant
+
+Scores = Mapping[Variant, SquadScored | NotScored]
+Told = Literal["better", "worse", "not distinguishable"]
+
+
+class Comparison(Compared):
+    """A variant against its model's widest quantization.
+
+    p values are adjusted by Holm's method over the study's F1, and apart over its exact matches.
+    """
+
+    task: str
+    model: str
+    quant: str
+    reference: str
+    p_adjusted: float | None
+    exact_p_adjusted: float | None
+    verdict: Told
+
+
+def comparisons(
+    order: Mapping[str, Sequence[str]], scores: Mapping[str, Scores]
+) -> list[Comparison]:
+    """One for each comparison that could be made.
+
+    Args:
+        order: model -> its quantizations from the widest, the reference, to the narrowest.
+        scores: by task.
+    """
+    found = [
+        (task, Variant(model, quant), widest, paired)
+        for task, records in scores.items()
+        for model, (widest, *narrower) in order.items()
+        for quant in narrower
+        if (paired := _paired(records[Variant(model, widest)], records[Variant(model, quant)]))
+    ]
+    adjusted = holm([paired["p"] for *_, paired in found])
+    exact = holm([paired["mcnemar"]["p"] for *_, paired in found])
+    return [
+        {
+            "task": task,
+            "model": variant.model,
+            "quant": variant.quant,
+            "reference": widest,
+            **paired,
+            "p_adjusted": p,
+            "exact_p_adjusted": exact_p,
+            "verdict": _verdict(paired["difference_pct"], p),
+        }
+        for (task, variant, widest, paired), p, exact_p in zip(found, adjusted, exact, strict=True)
+    ]
+
+
+def _paired(
+    reference: SquadScored | NotScored, variant: SquadScored | NotScored
+) -> Compared | None:
+    """On the questions both were asked; a descent may have stopped early."""
+    if reference["status"] != "ok" or variant["status"] != "ok":
+        return None
+    wanted = {item["id"]: item for item in reference["items"]}
+    pairs = [(wanted[item["id"]], item) for item in variant["items"] if item["id"] in wanted]
+    if not pairs:
+        return None
+    return compare(
+        [a["f1"] for a, _ in pairs],
+        [b["f1"] for _, b in pairs],
+        [a["paragraph"] for a, _ in pairs],
+        exact_reference=[a["exact"] for a, _ in pairs],
+        exact_variant=[b["exact"] for _, b in pairs],
+    )
+
+
+def _verdict(difference_pct: float, p_adjusted: float | None) -> Told:
+    if not distinguishable(p_adjusted):
+        return "not distinguishable"
+    return "better" if difference_pct > 0 else "worse"

@@ -1,0 +1,156 @@
+"""The kind `squad`: questions on passages, on whose F1 the decision rests."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from llmpi.columns import Column, count, number, text
+from llmpi.quality.kind import (
+    SCORED,
+    STATE,
+    NotScored,
+    Objection,
+    Row,
+    Summary,
+    TaskKind,
+    no_score,
+    records_of,
+)
+from llmpi.quality.records import Skipped
+from llmpi.quality.squad.comparisons import Comparison, comparisons
+from llmpi.quality.squad.lowest_width import lowest_widths
+from llmpi.quality.squad.records import MetricName, Score, SquadScored
+from llmpi.quality.squad.sections import sections
+from llmpi.study.quality import Gate
+from llmpi.study.runs import Variant, by_width
+from llmpi.study.study import Study
+
+NAMES: dict[str, tuple[MetricName, str]] = {
+    "em": ("exact", "Exact match"),
+    "f1": ("f1", "F1"),
+    "has_ans_em": ("has_ans_exact", "Exact match on the questions that have an answer"),
+    "has_ans_f1": ("has_ans_f1", "F1 on the questions that have an answer"),
+    "no_ans_em": ("no_ans_exact", "Exact match on the questions without an answer"),
+    "no_ans_f1": ("no_ans_f1", "F1 on the questions without an answer"),
+}
+"""Of the columns: the metric, and what it is."""
+
+
+def _scores() -> Iterator[tuple[str, Column]]:
+    for name, (_, meaning) in NAMES.items():
+        yield f"{name}_pct", number("%", meaning)
+        yield f"{name}_low_pct", number("%", "Lower end of its 95 % interval (bootstrap)")
+        yield f"{name}_high_pct", number("%", "Upper end")
+
+
+COLUMNS = {
+    **STATE,
+    "items": count("Questions scored"),
+    "best_em_pct": number("%", "Exact match at the best threshold of abstention"),
+    "best_f1_pct": number("%", "F1 at the best threshold of abstention"),
+    "best_f1_threshold": number("nats", "That threshold: log-likelihood of abstaining"),
+    **dict(_scores()),
+}
+COMPARED = {
+    "f1_difference_pct": number(
+        "points", "F1, minus that of the model's widest quantization on the same questions"
+    ),
+    "f1_difference_low_pct": number("points", "Lower end of its 95 % interval"),
+    "f1_difference_high_pct": number("points", "Upper end"),
+    "f1_p_adjusted": number("1", "p of no difference, adjusted by Holm's method"),
+    "f1_minimum_detectable_pct": number(
+        "points", "Difference that so many questions show four times in five"
+    ),
+    "f1_verdict": text("`better`, `worse` or `not distinguishable`"),
+}
+
+Records = Mapping[Variant, SquadScored | NotScored]
+
+
+def summarize(study: Study, tasks: Sequence[str]) -> Summary:
+    scores: dict[str, Records] = {
+        task: dict(records_of(SquadScored | Skipped, study, task)) for task in tasks
+    }
+    order = {m: quants for m in study.models if (quants := by_width(study, m))}
+    compared = comparisons(order, scores)
+    descent = study.descent
+    widths = lowest_widths(order, scores[descent.task]) if descent else []
+    objections = _objections(study.gates, scores)
+    return Summary(
+        rows={
+            task: {
+                variant: {**_row(record), **_compared(task, variant, compared)}
+                for variant, record in records.items()
+            }
+            for task, records in scores.items()
+        },
+        sections=sections(compared, widths, objections if study.gates else None),
+        objections=objections,
+    )
+
+
+def _row(record: SquadScored | NotScored) -> Row:
+    if record["status"] != "ok":
+        return no_score(record, COLUMNS)
+    summary = record["summary"]
+    best = summary["thresholds"]
+    row: Row = {
+        **SCORED,
+        "items": summary["items"],
+        "best_em_pct": best and best["best_exact"],
+        "best_f1_pct": best and best["best_f1"],
+        "best_f1_threshold": best and best["best_f1_thresh"],
+    }
+    for name, (metric, _) in NAMES.items():
+        score = _metric(record, metric)
+        row[f"{name}_pct"] = score and score["pct"]
+        row[f"{name}_low_pct"] = score and score["low_pct"]
+        row[f"{name}_high_pct"] = score and score["high_pct"]
+    return row
+
+
+def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Row:
+    """F1 against the reference's: what the data say, and whether they can tell the two apart."""
+    found = (c for c in compared if (c["task"], c["model"], c["quant"]) == (task, *variant))
+    if (one := next(found, None)) is None:
+        return dict.fromkeys(COMPARED)
+    return {
+        "f1_difference_pct": one["difference_pct"],
+        "f1_difference_low_pct": one["low_pct"],
+        "f1_difference_high_pct": one["high_pct"],
+        "f1_p_adjusted": one["p_adjusted"],
+        "f1_minimum_detectable_pct": one["minimum_detectable_pct"],
+        "f1_verdict": one["verdict"],
+    }
+
+
+def _objections(
+    gates: Sequence[Gate], scores: Mapping[str, Records]
+) -> dict[Variant, list[Objection]]:
+    """The gates that a variant fails."""
+    variants = dict.fromkeys(variant for records in scores.values() for variant in records)
+    failures = {
+        v: [_failure(gate, scores[gate.task][v]) for gate in gates if gate.task in scores]
+        for v in variants
+    }
+    return {variant: [why for why in whys if why] for variant, whys in failures.items()}
+
+
+def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
+    scored = record["status"] == "ok"
+    score = _metric(record, gate.metric) if record["status"] == "ok" else None
+    if score is not None and score["pct"] >= gate.at_least_pct:
+        return None
+    return {
+        "task": gate.task,
+        "metric": gate.metric,
+        "at_least_pct": gate.at_least_pct,
+        "got_pct": score and score["pct"],
+        "why": "below" if score else "no items" if scored else "not scored",
+    }
+
+
+def _metric(record: SquadScored, name: MetricName) -> Score | None:
+    """None of a metric that has no items."""
+    return record["summary"]["metrics"].get(name)
+
+
+KIND = TaskKind(name="squad", columns=COLUMNS, compared=COMPARED, summarize=summarize)

@@ -1,0 +1,208 @@
+"""The files of a `squad` task."""
+
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import Engine, record
+from llmpi.quality.records import AnsweredBlock, Batching
+
+MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
+DescentMetric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1"]
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+@record
+class Gold(TypedDict):
+    text: str
+
+
+@record
+class AskedQuestion(TypedDict):
+    id: str
+    question: str
+    is_impossible: bool
+    answers: list[Gold]
+
+
+@record
+class AskedParagraph(TypedDict):
+    context: str
+    qas: list[AskedQuestion]
+
+
+@record
+class Article(TypedDict):
+    title: str
+    paragraphs: list[AskedParagraph]
+
+
+@record
+class SquadDocument(TypedDict):
+    """SQuAD v2's format, without the places of the answers in the passages."""
+
+    version: str
+    data: list[Article]
+
+
+@record
+class FileSource(TypedDict):
+    file: str
+    sha256: str
+
+
+@record
+class HubSource(TypedDict):
+    hub: str
+    revision: str
+    """Commit sha."""
+    split: str
+
+
+@record
+class Drawn(TypedDict):
+    """Which questions a task asks."""
+
+    status: Literal["ok"]
+    source: FileSource | HubSource
+    questions: int
+    unanswerable: int
+    paragraphs: int
+    sha256: str
+    """Of the questions as JSON."""
+
+
+@record
+class Questions(Drawn):
+    """The same with the questions themselves."""
+
+    squad: SquadDocument
+
+
+# --- how it is answered ---------------------------------------------------------------------------
+
+
+@record
+class DescentSettings(TypedDict):
+    task: str
+    metric: DescentMetric
+    margin_pct: float
+    alpha: float
+
+
+@record
+class Settings(TypedDict):
+    """How a task's questions are answered; `llmpi.study.tasks.squad` says what each is."""
+
+    max_new_tokens: int
+    context_tokens: int
+    examples: int
+    block_questions: int | None
+    descent: NotRequired[DescentSettings]
+
+
+class ShardSettings(Settings):
+    """The same for one of the jobs that share a task."""
+
+    shard: tuple[int, int]
+    """Which one it is, from 0, of how many."""
+
+
+@record
+class Shard(TypedDict):
+    """The answers of one of the jobs that share a task."""
+
+    status: Literal["ok"]
+    answered: list[AnsweredBlock]
+
+
+# --- how it is scored -----------------------------------------------------------------------------
+
+
+@record
+class Item(TypedDict):
+    """A question, its answer, and how it scores."""
+
+    id: str
+    paragraph: int
+    golds: list[str]
+    """Empty if the passage does not answer it."""
+    answer: str
+    prediction: str
+    """What is scored; empty where the model abstains."""
+    normalized: str
+    exact: int
+    f1: float
+    """0 to 1."""
+    prompt_tokens: int
+    new_tokens: int
+    stopped: bool
+    no_answer: float | None
+    """Log-likelihood of abstaining; None where it could not be asked."""
+    error: str | None
+
+
+@record
+class Score(TypedDict):
+    pct: float
+    low_pct: float | None
+    high_pct: float | None
+    """95 %, bootstrap over paragraphs; None below two."""
+    items: int
+
+
+@record
+class Thresholds(TypedDict):
+    """Scores at the best threshold of abstention, see `metric.best_thresholds`."""
+
+    best_exact: float
+    best_exact_thresh: float
+    best_f1: float
+    best_f1_thresh: float
+
+
+@record
+class SquadSummary(TypedDict):
+    items: int
+    errors: int
+    """Items that could not be asked; they score 0."""
+    abstentions: int
+    metrics: dict[MetricName, Score]
+    """Those that have items."""
+    thresholds: Thresholds | None
+    """None if nothing could be asked."""
+
+
+@record
+class Verdict(DescentSettings):
+    """Whether a width holds against the widest, on what was asked so far."""
+
+    decision: Literal["holds", "fails", "undecided"]
+    loss_pct: float | None
+    low_pct: float
+    high_pct: float
+    paragraphs: int
+    questions: int
+    of_questions: int
+    paragraphs_needed: int
+    """By a variant that is identical on all of them."""
+
+
+@record
+class SquadScored(TypedDict):
+    """A variant's score. Nothing of the run that made it (time, host, threads) is in it."""
+
+    status: Literal["ok"]
+    summary: SquadSummary
+    descent: Verdict | None
+    settings: Settings
+    questions_sha256: str
+    prompt_sha256: str
+    """Of instructions, worked turns and chat template."""
+    has_chat_template: bool
+    gguf_sha256: str
+    engine: Engine
+    batching: list[Batching]
+    items: list[Item]

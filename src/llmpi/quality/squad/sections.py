@@ -1,0 +1,195 @@
+"""What a page shows of `squad` tasks beside the cells: comparisons, and the descent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from llmpi.quality.kind import (
+    Chart,
+    Fact,
+    Objection,
+    Part,
+    Section,
+    Shown,
+    Table,
+    Value,
+    objection_text,
+)
+from llmpi.quality.squad.comparisons import Comparison
+from llmpi.quality.squad.lowest_width import LowestWidth
+from llmpi.quality.squad.records import Verdict
+from llmpi.study.runs import Variant
+
+MODEL: Shown = {"key": "model", "title": "model", "digits": None}
+QUANT: Shown = {"key": "quant", "title": "quantization", "digits": None}
+VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
+
+
+def sections(
+    compared: Sequence[Comparison],
+    widths: Sequence[LowestWidth],
+    objections: Mapping[Variant, Sequence[Objection]] | None,
+) -> list[Section]:
+    """Those that have something to show.
+
+    Args:
+        objections: the gates that each variant fails; None without gates.
+    """
+    found: list[Section] = []
+    if compared:
+        part = _part("", table=_comparisons(compared))
+        found.append(
+            {"id": "comparisons", "key": "squad.comparisons", "values": {}, "parts": [part]}
+        )
+    if widths:
+        parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
+        found.append({"id": "descent", "key": "squad.descent", "values": {}, "parts": parts})
+    return found
+
+
+def _part(name: str, table: Table, facts: Sequence[Fact] = (), chart: Chart | None = None) -> Part:
+    return {"name": name, "facts": [*facts], "chart": chart, "table": table, "remarks": []}
+
+
+# --- comparisons ----------------------------------------------------------------------------------
+
+
+def _comparisons(compared: Sequence[Comparison]) -> Table:
+    return {
+        "columns": [
+            {"key": "task", "title": "task", "digits": None},
+            MODEL,
+            QUANT,
+            {"key": "reference", "title": "against", "digits": None},
+            {
+                "key": "difference_pct",
+                "title": "F1 difference\npoints",
+                "digits": 1,
+                "low": "low_pct",
+                "high": "high_pct",
+            },
+            {"key": "p_adjusted", "title": "p", "digits": 4},
+            VERDICT,
+            {"key": "only", "title": "exact match only\nreference / variant", "digits": None},
+            {"key": "exact_p_adjusted", "title": "p", "digits": 4},
+            {"key": "minimum_detectable_pct", "title": "detectable\npoints", "digits": 1},
+        ],
+        "rows": [_compared(one) for one in compared],
+    }
+
+
+def _compared(one: Comparison) -> dict[str, Value]:
+    exact = one["mcnemar"]
+    row: dict[str, Value] = {
+        "task": one["task"],
+        "model": one["model"],
+        "quant": one["quant"],
+        "reference": one["reference"],
+        "difference_pct": one["difference_pct"],
+        "low_pct": one["low_pct"],
+        "high_pct": one["high_pct"],
+        "p_adjusted": one["p_adjusted"],
+        "verdict": one["verdict"],
+        "only": f"{exact['only_reference']} / {exact['only_variant']}",
+        "exact_p_adjusted": one["exact_p_adjusted"],
+        "minimum_detectable_pct": one["minimum_detectable_pct"],
+    }
+    return {**row, "bad": "verdict"} if one["verdict"] == "worse" else row
+
+
+# --- the descent ----------------------------------------------------------------------------------
+
+
+def _descent(
+    number: int, width: LowestWidth, objections: Mapping[Variant, Sequence[Objection]] | None
+) -> Part:
+    rows = [
+        {
+            "quant": quant,
+            **_numbers(verdict),
+            "gates": _gates(objections, Variant(width.model, quant)),
+        }
+        for quant, verdict in width.steps.items()
+    ]
+    skipped: list[dict[str, Value]] = [
+        {"quant": quant, "verdict": "skipped", "reason": reason}
+        for quant, reason in width.skipped.items()
+    ]
+    return _part(
+        width.model,
+        facts=list(_facts(width)),
+        chart=_ladder(number, rows, width) if rows else None,
+        table={"columns": COLUMNS, "rows": [*rows, *skipped]},
+    )
+
+
+def _gates(objections: Mapping[Variant, Sequence[Objection]] | None, variant: Variant) -> str:
+    if objections is None:
+        return ""
+    return "; ".join(map(objection_text, objections[variant])) or "passed"
+
+
+def _numbers(verdict: Verdict) -> dict[str, Value]:
+    row: dict[str, Value] = {
+        "verdict": verdict["decision"],
+        "loss_pct": verdict["loss_pct"],
+        "low_pct": verdict["low_pct"],
+        "high_pct": verdict["high_pct"],
+        "questions": verdict["questions"],
+        "asked": f"{verdict['questions']} / {verdict['of_questions']}",
+    }
+    return row if verdict["decision"] == "holds" else {**row, "bad": "verdict"}
+
+
+COLUMNS: list[Shown] = [
+    QUANT,
+    VERDICT,
+    {"key": "loss_pct", "title": "loss\npoints", "digits": 1},
+    {"key": "low_pct", "title": "between\npoints", "digits": 1, "high": "high_pct"},
+    {"key": "asked", "title": "questions asked", "digits": None},
+    {"key": "gates", "title": "gates", "digits": None},
+]
+
+
+def _facts(width: LowestWidth) -> Iterator[Fact]:
+    """The lowest width; what ended the descent, and why; what to try next."""
+    whole = "_is_widest" if width.lowest == width.widest else ""
+    yield {"key": f"squad.lowest{whole}", "values": {"quant": width.lowest}}
+    if width.ended_at is None:
+        return
+    verdict = width.steps[width.ended_at]
+    ended: dict[str, Value] = {
+        "quant": width.ended_at,
+        "metric": verdict["metric"],
+        "margin": verdict["margin_pct"],
+    }
+    if verdict["decision"] == "fails":
+        yield {"key": "squad.fails", "values": ended}
+    else:
+        asked = {key: verdict[key] for key in ("questions", "paragraphs")}
+        needed = {"needed": verdict["paragraphs_needed"]}
+        yield {"key": "squad.not_shown", "values": {**ended, **asked, **needed}}
+    if width.train:
+        yield {"key": "squad.train", "values": {"train": width.train}}
+    else:
+        yield {"key": "squad.trained", "values": {}}
+
+
+def _ladder(number: int, rows: list[dict[str, Value]], width: LowestWidth) -> Chart:
+    """From wide to narrow: the loss against the widest with its bounds, and the margin."""
+    margins = [verdict["margin_pct"] for verdict in width.steps.values()]
+    return {
+        "id": f"descent-{number}",
+        "key": "squad.descent",
+        "kind": "by name",
+        "value": {
+            "key": "loss_pct",
+            "title": "loss, points",
+            "digits": 1,
+            "low": "low_pct",
+            "high": "high_pct",
+        },
+        "scale": "linear",
+        "limit": margins[0],
+        "verdict": "verdict",
+        "shown": [{"key": "questions", "title": "questions asked", "digits": 0}],
+        "points": [{"name": row["quant"], **row} for row in rows],
+    }

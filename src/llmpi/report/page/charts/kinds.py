@@ -1,0 +1,104 @@
+"""Charts of the kinds of quality tasks, by what `llmpi.quality.kind.Chart` says of them."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from llmpi.quality.kind import Chart, Shown
+from llmpi.report.page.charts.style import (
+    HEIGHT,
+    LOG,
+    STEP,
+    ZERO_FREE,
+    Spec,
+    axis,
+    category,
+    on,
+    spec,
+    tooltip,
+    worded,
+)
+from llmpi.report.words.texts import Texts
+
+SCALES = {"linear": ZERO_FREE, "log": LOG}
+FROM_ZERO = alt.Scale(zero=True, padding=14)
+VERDICTS = ("holds", "fails", "undecided")
+"""Have the same colours on every chart."""
+
+
+def draw(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
+    """Its data set has the chart's id.
+
+    Args:
+        models: ids of all there are.
+    """
+    if chart["kind"] == "by name":
+        return _by_name(t, chart)
+    return _over_bits(t, chart, models)
+
+
+def _by_name(t: Texts, chart: Chart) -> Spec:
+    """A line of its own for each name, the first on top; and one where the limit is."""
+    base = on(chart["id"])
+    y = alt.Y("name:N", sort=None, title=None)
+    scale = FROM_ZERO if chart["limit"] == 0 else SCALES[chart["scale"]]
+    x = axis(alt.X, chart["value"]["key"], t.title(chart["value"]["title"]), scale)
+    spread = base.mark_rule(strokeWidth=3, opacity=0.6).encode(x="low:Q", x2="high:Q", y=y)
+    points = base.mark_point(size=110, filled=True, opacity=1).encode(
+        x=x, y=y, tooltip=_tooltip(t, chart)
+    )
+    if chart["verdict"]:
+        seen = [str(point[chart["verdict"]]) for point in chart["points"]]
+        words = {verdict: t.label(verdict) for verdict in dict.fromkeys([*VERDICTS, *seen])}
+        colour, shape = worded(chart["verdict"], None, words)
+        spread, points = spread.encode(color=colour), points.encode(color=colour, shape=shape)
+    layers = [points, spread]
+    if chart["limit"] is not None:
+        dash = [4, 3] if chart["limit"] else [1, 0]
+        layers.append(base.mark_rule(style="soft", strokeDash=dash).encode(x="mean(limit):Q"))
+    return spec(alt.layer(*layers).properties(height=STEP), t.chart(chart["key"])[1])
+
+
+def _over_bits(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
+    """Over the bits per weight, a line a model."""
+    base = on(chart["id"])
+    colour, shape = category("model", t("model"), models)
+    x = axis(alt.X, "bits_per_weight", t("bits per weight"))
+    key, title = chart["value"]["key"], t.title(chart["value"]["title"])
+    spread = base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour)
+    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
+        x=x, y=f"{key}:Q", color=colour, order=alt.Order("bits_per_weight:Q")
+    )
+    points = base.mark_point(size=80, filled=True, opacity=1).encode(
+        x=x,
+        y=axis(alt.Y, key, title, SCALES[chart["scale"]]),
+        color=colour,
+        shape=shape,
+        tooltip=_tooltip(t, chart),
+    )
+    layers = [line, spread, points]
+    if chart["limit"] is not None:
+        layers.append(base.mark_rule(style="soft", strokeDash=[4, 3]).encode(y="mean(limit):Q"))
+    return spec(alt.layer(*layers).properties(height=HEIGHT), t.chart(chart["key"])[1])
+
+
+def _tooltip(t: Texts, chart: Chart) -> list[alt.Tooltip]:
+    """The name, the value with its interval, and what else the chart wants shown."""
+    fields: dict[str, tuple[str, str | None]] = {"name": (t("what"), None)}
+    fields |= _field(t, chart["value"])
+    if "low" in chart["value"]:
+        digits = _format(chart["value"])
+        fields |= {"low": (t("from"), digits), "high": (t("up to"), digits)}
+    for shown in chart["shown"]:
+        fields |= _field(t, shown)
+    if chart["kind"] == "over bits per weight":
+        fields["bits_per_weight"] = (t("bits per weight"), ".2f")
+    return tooltip(fields)
+
+
+def _field(t: Texts, shown: Shown) -> dict[str, tuple[str, str | None]]:
+    return {shown["key"]: (t.title(shown["title"]), _format(shown))}
+
+
+def _format(shown: Shown) -> str | None:
+    return None if shown["digits"] is None else f".{shown['digits']}f"

@@ -1,0 +1,76 @@
+"""What a page is made of: a study's summary, and what was decided on it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from llmpi.decide.records import Candidate, DeviceMoney, Recommendation
+from llmpi.study.study import Study
+from llmpi.summary.records import CellKey, ClassRow, Summary
+
+
+@dataclass(frozen=True)
+class Content:
+    """A study as it is shown: a group of equal boards as one device.
+
+    Args:
+        recommendation: None while the study is not whole.
+    """
+
+    summary: Summary
+    recommendation: Recommendation | None
+
+    @cached_property
+    def study(self) -> Study:
+        return Study.model_validate(self.summary["provenance"]["config"])
+
+    @property
+    def rows(self) -> list[ClassRow]:
+        return self.summary["classes"]
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Devices with their workloads: the cells of each can be compared with one another."""
+        return list(dict.fromkeys((row["device"], row["workload"]) for row in self.rows))
+
+    @cached_property
+    def group_of_board(self) -> dict[str, str]:
+        """Board -> the group that a row shows it in; itself where it is in none."""
+        return {board: row["device"] for row in self.rows for board in row["boards"]}
+
+    def variant(self, cell: CellKey) -> str:
+        """The quantization, and the runtime where there are several to tell apart."""
+        several = len(self.study.runtimes) > 1
+        return f"{cell['quant']} {cell['runtime']}" if several else cell["quant"]
+
+    def name(self, cell: CellKey) -> str:
+        """A cell by name."""
+        where = f"{cell['device']}, {cell['workload']}"
+        return f"{cell['model']} {self.variant(cell)}, {where}"
+
+    def shown_id(self, cell: CellKey) -> str:
+        """Of the row that shows a board's cell."""
+        return cell_id(cell, self.group_of_board[cell["device"]])
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return self.recommendation["candidates"] if self.recommendation else []
+
+    @property
+    def pick(self) -> Candidate | None:
+        """The overall one."""
+        if self.recommendation is None:
+            return None
+        overall = self.recommendation["decisions"][0]["pick"]
+        return next((c for c in self.candidates if c["id"] == overall), None)
+
+    @property
+    def priced(self) -> list[DeviceMoney]:
+        """The devices whose money is known."""
+        money = self.recommendation and self.recommendation["money"]
+        return [d for d in money["devices"] if d["status"] == "ok"] if money else []
+
+
+def cell_id(cell: CellKey, device: str | None = None) -> str:
+    """The address of a cell on the page; `device` stands in for its own."""
+    variant = f"{cell['model']}/{cell['quant']}/{cell['runtime']}"
+    return f"{device or cell['device']}/{variant}/{cell['workload']}"

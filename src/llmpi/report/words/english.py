@@ -1,0 +1,465 @@
+"""What is said of facts, in English; `japanese` has the same functions."""
+
+from collections.abc import Mapping, Sequence
+
+from llmpi.decide.candidates import CHECKS
+from llmpi.decide.cost import MONTHS_PER_YEAR
+from llmpi.decide.records import (
+    Aim,
+    AlternativeCost,
+    AnyCaution,
+    Candidate,
+    Change,
+    Choice,
+    Decision,
+    DeviceMoney,
+    HatGain,
+    Interval,
+    Kill,
+    NotCompared,
+    Step,
+    Unit,
+)
+from llmpi.quality.kind import Objection
+from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.report.words.numbers import digits
+from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
+
+Known = Mapping[str, Candidate]
+"""Candidates by id."""
+
+
+def decision(made: Decision, choice: Choice) -> list[str]:
+    """Three sentences: what to take, why, and what would change it."""
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
+    where = "Overall," if made["where"] == "overall" else f"On {made['where']},"
+    if made["pick"] is None:
+        by_count = sorted(made["killed"].items(), key=lambda item: item[1], reverse=True)
+        return [
+            f"{where} nothing can be recommended: none of "
+            f"{_count(made['candidates'], 'candidate')} keeps to everything.",
+            _way_back(made, known),
+            f"Ruled out by: {', '.join(f'{name} {count}' for name, count in by_count)}.",
+        ]
+    pick = known[made["pick"]]
+    name = _name(pick) if made["where"] == "overall" else pick["variant"]
+    return [
+        f"{where} take {name}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        _why(made, pick, known),
+        _risk(made, pick, known),
+    ]
+
+
+def kill(found: Kill) -> str:
+    """Why a candidate is out."""
+    match found["kind"]:
+        case "failed":
+            return f"{found['status']}: {found['reason']}"
+        case "marked":
+            return {
+                "throttled": "the board was throttled while it was measured",
+                "memory-bound: overflow": "it does not fit in the memory",
+            }[found["mark"]]
+        case "parity":
+            return f"parity: {parity(found['reason'], found['misses'])}"
+        case "gate":
+            return f"gate {gate(found)}"
+        case "unscored":
+            return f"{found['task']} was not scored: {found['reason']}"
+        case "babbling":
+            ratio = f"{found['perplexity_ratio']:.3g}"
+            return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
+        case "mute":
+            f1 = f"F1 on the questions that have an answer is {found['answered_pct']:.1f} %"
+            widest = found["widest_pct"]
+            return f"broken: {f1}" + ("" if widest is None else f", the widest's {widest:.1f} %")
+        case "limit":
+            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
+            return f"{found['constraint']}: {got} against {asked}"
+        case "unmeasured":
+            if found["constraint"] is None:
+                return "prefer energy: its energy was not measured"
+            return f"{found['constraint']}: it was not measured"
+        case "estimated":
+            if found["constraint"] is None:
+                return "prefer energy: its energy is estimated, not measured"
+            value = _amount(found["value"], found["unit"])
+            return f"{found['constraint']}: {value} is estimated, not measured"
+
+
+def gate(found: Objection) -> str:
+    """How far from a minimum of quality a variant is."""
+    name = f"{found['task']} {found['metric']}"
+    if found["why"] == "not scored":
+        return f"{name}: not scored"
+    got = "no items" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
+    return f"{name}: {got} < {found['at_least_pct']:g} %"
+
+
+def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
+    """Why a device's quality is not what the workstation scored.
+
+    Args:
+        reason: what is said where there are no misses.
+    """
+    if not misses:
+        return reason
+    said = [
+        f"KL divergence {miss['value']:.3g} nats > {miss['limit']:g}"
+        if miss["quantity"] == "kl_nats"
+        else f"top-1 agreement {miss['value']:.1f} % < {miss['limit']:g} %"
+        for miss in misses
+    ]
+    return f"the device computes another model: {', '.join(said)}"
+
+
+def caution(found: AnyCaution) -> str:
+    """What to know of a candidate."""
+    match found["kind"]:
+        case "measured once":
+            return "its speed was measured once, which shows no spread"
+        case "energy estimated":
+            return "its energy is estimated, not measured"
+        case "energy of the chip":
+            return "its energy is the board's own chip's, which does not see the 5 V rail"
+        case "quality not asked for":
+            return "its quality was not measured: the study has no squad task"
+        case "no interval of F1":
+            return "its F1 has no interval: too few passages"
+        case "output changed":
+            agreed = f"{found['agreement_pct']:.1f} % of the tokens agree"
+            return (
+                f"its settings change the output: {agreed} with those of the settings that were "
+                "scored"
+            )
+        case "fewer questions":
+            asked = found["of_questions"]
+            return f"its F1 is of {found['questions']} questions, the widest's of {asked}"
+
+
+def money(found: DeviceMoney, currency: str) -> list[str]:
+    """What a device's pick costs; against what it pays; what that hangs on."""
+    boards = "one board" if found["boards"] == 1 else f"{found['boards']:g} boards"
+    part, share = largest_part(found)
+    first = (
+        f"On {found['device']} a million tokens of {found['variant']} cost "
+        f"{found['per_million_tokens']:,.2f} {currency} with {boards} over "
+        f"{found['lifespan_years']:g} years at a duty of {found['duty_pct']:g} % "
+        f"({found['tokens_per_day']:,.0f} tokens a day); {share:.0f} % of it is {part}."
+    )
+    others = [
+        _versus(name, other, found["lifespan_years"], currency)
+        for name, other in found["alternatives"].items()
+    ]
+    second = (
+        f"{_capital('; '.join(others))}."
+        if others
+        else "It is compared with nothing: name 'alternatives' under 'cost'."
+    )
+    return [first, second, _hangs_on(found, currency)]
+
+
+def no_money(reason: NotCompared) -> str:
+    """Why the money of a device cannot be told, or not be compared with."""
+    match reason["kind"]:
+        case "nothing recommended":
+            return "nothing is recommended on it"
+        case "no power":
+            why = reason["energy_reason"] or "the device has no meter"
+            return f"its power is not known: {why}"
+        case "no power at rest":
+            return "its power at rest is not known: set the device's 'idle_s'"
+        case "same device":
+            return "it is this device"
+
+
+def hat(found: HatGain, currency: str) -> str:
+    """What the M.2 HAT buys."""
+    if not found["rows"]:
+        return f"{found['with_hat']} and {found['without_hat']} have no variant in common."
+    extra, alone = found["extra_hardware"], found["only_with"]
+    price = "The" if extra is None else f"For {extra:,.0f} {currency} more the"
+    gained = _count(alone, "variant") if alone else "no variant"
+    text = f"{price} M.2 HAT makes {gained} work that would not without it"
+    if found["compared"]:
+        text += (
+            f"; where both work, token generation is {found['median_tg_ratio']:.2f} and loading "
+            f"{found['median_cold_load_ratio']:.2f} times what it is without "
+            f"(median of {found['compared']})"
+        )
+    return f"{text}."
+
+
+def unlike(found: Unlike) -> str:
+    """What differs between boards that should be equal."""
+    told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
+    return f"The boards of {found['group']} are not equal, {found['key']}: {told}."
+
+
+def unpredicted(found: PredictedCell) -> str:
+    """Why nothing was predicted of a cell."""
+    profile = f"the device {found['device']} names no preset and has no profile yet"
+    return found["reason"] or profile
+
+
+def difference(found: Differs) -> tuple[str, str, str]:
+    """What is not the same in the method, how it is in the paper, and how here."""
+    return found["key"], _in_the_paper(found), _here(found)
+
+
+# --- the decision ---------------------------------------------------------------------------------
+
+
+def _name(candidate: Candidate) -> str:
+    return f"{candidate['variant']} on {candidate['device']}"
+
+
+def _keeps(limits: int) -> str:
+    every = "all " if limits > 1 else ""
+    return f"; it keeps to {every}{_count(limits, 'constraint')}" if limits else ""
+
+
+def _numbers(candidate: Candidate) -> str:
+    """Speed, quality, energy and memory with their intervals."""
+    found = [
+        _spread(number, unit)
+        for number, unit in (
+            (candidate["speed"], "tokens/s"),
+            (candidate["quality"], "% F1"),
+            (candidate["energy"], "J per token"),
+        )
+        if number
+    ]
+    if memory := candidate["memory"]:
+        found.append(f"{_amount(memory['value'], 'bytes')} of memory")
+    return ", ".join(found)
+
+
+def _spread(number: Interval, unit: str) -> str:
+    known = []
+    if number["low"] is not None and number["high"] is not None:
+        known.append(f"{number['low']:.3g} to {number['high']:.3g}")
+    if number["kind"]:
+        known.append(number["kind"])
+    return f"{number['value']:.3g} {unit}" + (f" ({', '.join(known)})" if known else "")
+
+
+SUPERLATIVES: Mapping[Aim, str] = {
+    "quality": "the best F1",
+    "speed": "the highest speed",
+    "energy": "the least energy per token",
+    "memory": "the least memory",
+}
+
+
+def _why(made: Decision, pick: Candidate, known: Known) -> str:
+    """How the pick came about, and who comes next."""
+    if made["runner_up"] is None:
+        return "There is no runner-up: nothing else keeps to everything."
+    second = known[made["runner_up"]]
+    after = f"the runner-up is {_name(second)}: {_numbers(second)}."
+    if not made["steps"]:
+        same = _names([known[i] for i in made["alike"]])
+        unsure = f", though {same} cannot be told apart from it in quality" if same else ""
+        return f"It is at least as good as every other in all that was measured{unsure}; {after}"
+    compared = [step for step in made["steps"] if step["left"]]
+    said = [_alike(pick, step, known) for step in compared if len(step["left"]) > 1]
+    if compared and len(compared[-1]["left"]) == 1:
+        last = SUPERLATIVES[compared[-1]["objective"]]
+        said.append(f"so {last} decides" if said else f"it is picked for {last}")
+    else:
+        said.append("so the smallest file decides")
+    skipped = [step["objective"] for step in made["steps"] if not step["left"]]
+    if any(known[i][objective] for objective in skipped for i in made["front"]):
+        said.append(f"{_and(skipped)} cannot be compared between all of them")
+    return _capital("; ".join([", ".join(said), after]))
+
+
+def _alike(pick: Candidate, step: Step, known: Known) -> str:
+    """Who the data cannot tell from the best of a step."""
+    best, *others = (known[i] for i in step["left"])
+    rest = _names([candidate for candidate in others if candidate is not pick])
+    if best is pick:
+        text = f"{rest} cannot be told apart from it in {step['objective']}"
+    else:
+        nor = f", nor can {rest}" if rest else ""
+        text = f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
+    least = pick["detectable_points"] or best["detectable_points"]
+    if step["objective"] == "quality" and least:
+        text += f" (a difference under {least:.2g} points of F1 would not be seen)"
+    return text
+
+
+def _risk(made: Decision, pick: Candidate, known: Known) -> str:
+    """What would change it, what is not shown, what to know of the pick."""
+    said = [_said(change, known) for change in foremost(made["would_change"])]
+    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
+    if unsure:
+        said.append(f"the spread of its own numbers reaches beyond {_and(unsure)}")
+    said += map(caution, pick["cautions"])
+    if not said:
+        return "No single change of what was asked for leads to another choice."
+    return f"To know: {'; '.join(said)}."
+
+
+def _said(change: Change, known: Known) -> str:
+    """A single change, and who would be picked then."""
+    if change["change"] == "without":
+        name = _name(known[change["pick"]])
+        return f"{name} would be picked but was set aside ({kill(change['fault'])})"
+    other = f"it is {_name(known[change['pick']])}" if change["pick"] else "nothing is left"
+    name, unit = change["constraint"], change["unit"]
+    if change["change"] == "relax":
+        to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
+        return f"with {name} at {to}, not {was}, {other}"
+    beyond = "above" if CHECKS[name].at_least else "below"
+    return f"with {name} {beyond} {_amount(change['to'], unit)} {other}"
+
+
+def _way_back(made: Decision, known: Known) -> str:
+    """What it would take, where nothing can be recommended."""
+    if made["would_change"]:
+        options = "; or ".join(_said(change, known) for change in made["would_change"])
+        return f"One change is enough: {options}."
+    if made["nearest"] is None:
+        return "Nothing ran: the reasons stand with the cells."
+    nearest = known[made["nearest"]]
+    reasons = "; ".join(map(kill, nearest["killed_by"]))
+    return f"No single change is enough; the nearest is {_name(nearest)}, but {reasons}."
+
+
+# --- the money ------------------------------------------------------------------------------------
+
+
+def _versus(name: str, other: AlternativeCost, years: float, currency: str) -> str:
+    text = f"against {name} ({other['per_million_tokens']:,.2f} {currency})"
+    at, cheaper = other["break_even_tokens_per_day"], other["cheaper"]
+    if cheaper in ("always", "never"):
+        more = "" if at is None else f" (the line is at {at:,.0f} tokens a day, beyond its reach)"
+        return f"{text} it is {cheaper} cheaper{more}"
+    months = other["break_even_months"]
+    when = "never" if months is None else f"after {months:,.1f} months"
+    if months is not None and months > years * MONTHS_PER_YEAR:
+        when += ", which is longer than it lasts"
+    return f"{text} it is cheaper {cheaper} {at:,.0f} tokens a day, at this duty {when}"
+
+
+def _hangs_on(found: DeviceMoney, currency: str) -> str:
+    if not found["sensitivity"]:
+        return "No figure moves the result."
+    first = found["sensitivity"][0]
+    flips = turning(found)
+    flip = f"that changes with {', '.join(flips)}" if flips else "no figure changes that"
+    return (
+        f"The figure that moves it most is {first['assumption']}: {found['vary_pct']:g} % down or "
+        f"up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
+        f"{found['cheapest']}, and {flip}."
+    )
+
+
+# --- the paper's method ---------------------------------------------------------------------------
+
+
+def _in_the_paper(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            if found["paper"] == "bitnet.cpp":
+                return "bitnet.cpp on 2 threads"
+            return "llama.cpp of early 2025 on 4 threads, weights left in the mapped file"
+        case "protocol":
+            return (
+                "mean of 10 runs, 5 s apart, without warm-up or spread; one short prompt whose "
+                "length is not told, 50 new tokens, context 4096"
+            )
+        case "sampling":
+            return "llama.cpp's default, which draws at random"
+        case "energy":
+            return (
+                f"tokens per joule above a fixed idle power of {found['paper_idle_power_w']} W, "
+                "words per battery of the whole board's power"
+            )
+        case "quality":
+            return (
+                "NUBIA on 100 SQuAD v2 questions that all have an answer; no chat template, first "
+                "line of the answer, empty answers left out; not scored on the Pi"
+            )
+        case "memory":
+            return "the 8 GB board"
+        case "overflow":
+            return "does not fit in 8 GB: each token reads weights from the NVMe again"
+        case "broken":
+            pct = f"{found['gold_in_answer_pct']:g}"
+            return f"the file was broken: {pct} % of its answers hold the right words"
+        case "source":
+            return "quantized from the released weights"
+        case "parity":
+            return "not checked"
+
+
+def _here(found: Differs) -> str:
+    match found["key"]:
+        case "engine":
+            commit = found["commit"] or "of an unknown commit"
+            threads = f" on {found['threads']} threads" if found["threads"] else ""
+            kept = "repacked where it can" if found["repacked"] else "left in the mapped file"
+            return f"llama.cpp {commit}{threads}, weights {kept}"
+        case "protocol":
+            return (
+                f"median of {found['repetitions']} after a warm-up, with least and greatest; "
+                f"{found['prompt_tokens']} prompt tokens, {found['output_tokens']} new tokens, "
+                f"context {found['context_tokens'] or 'not known'}"
+            )
+        case "sampling":
+            return found["sampling"]
+        case "energy":
+            if found["tier"] is None:
+                return found["reason"] or "not measured"
+            if found["idle_power_w"] is None:
+                return f"{found['tier']}; the power at rest was not measured"
+            return f"{found['tier']}, above {found['idle_power_w']:.2f} W measured at rest"
+        case "quality":
+            scored = ", ".join(f"{count} questions" for count in found["questions"])
+            if not scored:
+                return "not scored"
+            return (
+                f"F1 of SQuAD v2 ({scored}, with and without an answer); the model's chat "
+                "template, the whole answer, on the workstation"
+            )
+        case "memory":
+            return f"{found['memory_bytes'] / 1e9:.1f} GB"
+        case "overflow":
+            fits = "fits" if found["measured"] else "not measured"
+            return "; ".join(found["marks"]) or fits
+        case "broken":
+            return "see its scores"
+        case "source":
+            return f"made as {' > '.join(found['lineage'])}"
+        case "parity":
+            return parity(found["reason"], found["misses"])
+
+
+# --- parts of sentences ---------------------------------------------------------------------------
+
+
+def _amount(value: float, unit: Unit) -> str:
+    """A number with its unit; bytes as the config's `4G` means it."""
+    return f"{digits(value / GIB)} GiB" if unit == "bytes" else f"{digits(value)} {unit}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _names(found: Sequence[Candidate], most: int = 3) -> str:
+    names = [*map(_name, found[:most])]
+    more = len(found) - most
+    return _and([*names, f"{more} more"] if more > 0 else names)
+
+
+def _and(words: Sequence[str]) -> str:
+    *front, last = words or [""]
+    return f"{', '.join(front)} and {last}" if front else last
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,163 @@
+"""Whether the sections of a study go together. One idea each; `Study` asks them in this order.
+
+Each raises a `PydanticCustomError` with, as `loc`, the place in the config that is to be mended.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from pydantic_core import PydanticCustomError
+
+from llmpi.quant_types import is_trained, wants_imatrix
+from llmpi.study.decision import Constraints, Cost
+from llmpi.study.exclude import Exclude
+from llmpi.study.fields import Loc, check_name
+from llmpi.study.measuring import AnyWorkload, Runtime, Workload
+from llmpi.study.models import Model, ScratchSource
+from llmpi.study.quality import Descent, Gate
+from llmpi.study.service import ServedVariant, Service
+from llmpi.study.tasks.squad import SquadTask
+from llmpi.study.training import Calibration, Qat
+from llmpi.study.tuning import Tune
+
+Quants = Mapping[str, Sequence[str]]
+"""Model -> its quantizations."""
+
+
+def one_is_single(workloads: Mapping[str, AnyWorkload]) -> None:
+    if not any(isinstance(asked, Workload) for asked in workloads.values()):
+        raise PydanticCustomError(
+            "single",
+            "one workload of the kind single is needed, beside which concurrent ones are shown",
+            {},
+        )
+
+
+def gates_name_tasks(gates: Sequence[Gate], squad_tasks: Collection[str]) -> None:
+    for i, gate in enumerate(gates):
+        check_name(gate.task, squad_tasks, "squad task", "quality", ("gates", i, "task"))
+
+
+def descent_can_stop(descent: Descent | None, squad_tasks: Mapping[str, SquadTask]) -> None:
+    """Its task is asked by one job, which may stop after any block."""
+    if descent is None:
+        return
+    check_name(descent.task, squad_tasks, "squad task", "quality", ("descent", "task"))
+    if squad_tasks[descent.task].shards > 1:
+        raise PydanticCustomError(
+            "shards",
+            "the descent asks '{task}' block by block, no further than it takes to tell: "
+            "take its 'shards' out, or descend on another task",
+            {"task": descent.task, "loc": ("quality", descent.task, "shards")},
+        )
+
+
+def weights_name_workloads(tune: Tune, workloads: Collection[str]) -> None:
+    for name in tune.weights:
+        check_name(name, workloads, "workload", "workloads", ("tune", "weights", name))
+
+
+def exclusions_name_parts(exclude: Sequence[Exclude], known: Mapping[str, Collection[str]]) -> None:
+    """
+    Args:
+        known: key of an exclusion -> what it may name.
+    """
+    for i, rule in enumerate(exclude):
+        for key, names in known.items():
+            name = getattr(rule, key)
+            if name is not None:
+                check_name(name, names, key, f"{key}s", ("exclude", i, key))
+
+
+def constraints_can_be_held(
+    constraints: Constraints | None,
+    single_workloads: Collection[str],
+    squad_tasks: Collection[str],
+) -> None:
+    if constraints is None:
+        return
+    if workload := constraints.workload:
+        place = ("constraints", "workload")
+        check_name(workload, single_workloads, "single workload", "workloads", place)
+    if task := constraints.task:
+        check_name(task, squad_tasks, "squad task", "quality", ("constraints", "task"))
+    if constraints.f1_drop_at_most is not None and not squad_tasks:
+        raise _section_needed(
+            "f1_drop_at_most needs a task of the kind squad under 'quality'",
+            ("constraints", "f1_drop_at_most"),
+        )
+
+
+def cost_names_devices(cost: Cost | None, classes: Collection[str]) -> None:
+    if cost is None:
+        return
+    named: list[tuple[Loc, str]] = [(("cost", "hardware", name), name) for name in cost.hardware]
+    if cost.hat:
+        named += [(("cost", "hat", key), name) for key, name in cost.hat]
+    for place, name in named:
+        check_name(name, classes, "device", "devices", place)
+
+
+def service_names_devices(service: Service | None, reachable: Collection[str]) -> None:
+    """
+    Args:
+        reachable: devices behind SSH, and groups of them.
+    """
+    for i, name in enumerate(service.devices if service else []):
+        place = ("service", "devices", i)
+        check_name(name, reachable, "device behind SSH", "devices", place)
+
+
+def service_has_a_variant(
+    service: Service | None,
+    quants: Quants,
+    runtimes: Mapping[str, Runtime],
+    constraints: Constraints | None,
+) -> None:
+    """The one it names can be served, or the study recommends one."""
+    if service is None:
+        return
+    where = ("service", "variant")
+    named = service.variant
+    if not isinstance(named, ServedVariant):
+        if constraints is None:
+            raise _section_needed("a recommended variant needs the section 'constraints'", where)
+        return
+    check_name(named.model, quants, "model", "models", (*where, "model"))
+    check_name(named.quant, quants[named.model], "quant", "quants", (*where, "quant"))
+    check_name(named.runtime, runtimes, "runtime", "runtimes", (*where, "runtime"))
+    if not runtimes[named.runtime].repack:
+        raise PydanticCustomError(
+            "repack",
+            "the server always repacks weights; choose a runtime without repack: false",
+            {"loc": (*where, "runtime")},
+        )
+
+
+def variants_can_be_made(
+    models: Mapping[str, Model], quants: Quants, calibration: Calibration | None, qat: Qat | None
+) -> None:
+    """What a variant is made with has its section; a new model has a vocabulary to take."""
+    ready = [name for name, model in models.items() if not model.is_scratch]
+    for name, model in models.items():
+        if isinstance(model.source, ScratchSource):
+            place = ("models", name, "source", "vocabulary_of")
+            check_name(model.source.vocabulary_of, ready, "model that exists", "models", place)
+            if not qat:
+                raise _text_needed("qat", f"{name} is to be trained from scratch")
+        for quant in quants[name]:
+            if wants_imatrix(quant) and not calibration:
+                raise _text_needed("calibration", f"{quant} needs an importance matrix")
+            if is_trained(quant) and not qat:
+                raise _text_needed("qat", f"{quant} is to be trained")
+
+
+def _section_needed(message: str, loc: Loc) -> PydanticCustomError:
+    return PydanticCustomError("section_needed", message, {"loc": loc})
+
+
+def _text_needed(key: str, why: str) -> PydanticCustomError:
+    return PydanticCustomError(
+        "section_needed",
+        "{why}: add the section '{key}', with a 'text'",
+        {"key": key, "why": why, "loc": ()},
+    )

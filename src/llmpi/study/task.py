@@ -1,0 +1,59 @@
+"""What the settings of every kind of quality task have in common."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from llmpi.study.fields import Part, TextSource
+
+Order = Mapping[str, Sequence[str]]
+"""Model -> its quantizations, from the widest to the narrowest."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The rest of a study, as far as a task may have to fit it.
+
+    Args:
+        variants: each as `model/quantization`.
+        texts: what variants are made with, by the section of the config.
+    """
+
+    variants: Collection[str]
+    texts: Mapping[str, TextSource]
+
+
+class Task(Part):
+    """A quality task. A kind is a subclass in a module of its own in `llmpi.study.tasks`.
+
+    `task` is its name, a literal text, by which a config says which kind it is.
+    """
+
+    task: str
+    """The kind."""
+
+    FILES: ClassVar[Sequence[str]] = ()
+    """Keys that name files or folders, which must be there."""
+
+    def check(self, task: str, beside: Beside) -> None:
+        """Whether it fits the rest of the study.
+
+        Args:
+            task: its id.
+
+        Raises:
+            PydanticCustomError: it does not, with the place in the config as `loc`.
+        """
+
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:  # noqa: ARG002
+        """The files of `results/` that a summary reads beside its score of each variant.
+
+        Args:
+            study, task: their ids.
+        """
+        return []
+
+    @property
+    def dataset(self) -> tuple[str, str] | None:
+        """The data set of the hub that it asks for, and its revision."""
+        return None

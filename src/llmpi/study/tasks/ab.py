@@ -1,0 +1,62 @@
+"""Settings of the kind `ab`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from llmpi import layout
+from llmpi.study.fields import check_name
+from llmpi.study.task import Beside, Order, Task
+
+Variant = tuple[str, str]
+"""A model and a quantization."""
+
+
+class AbTask(Task):
+    """Your own prompts: any two variants side by side, by rule and by people who do not know which.
+
+    One line of the file is a prompt, what is expected of its answer, and its tags; see
+    docs/methodology.md."""
+
+    task: Literal["ab"]
+    """`ab`: what each variant makes of your prompts, and pairs of variants compared."""
+    prompts: str = Field(min_length=1)
+    """The file, one JSON object a line."""
+    pairs: list[tuple[str, str]] = Field(default_factory=list)
+    """Pairs of variants, each as `model/quantization`. By default every variant against the widest
+    of its model."""
+    judgements: str | None = Field(default=None, min_length=1)
+    """Folder with files that people saved from the blind sheets."""
+    seed: int = Field(default=0, ge=0)
+    """Of the order on the sheets."""
+    max_new_tokens: int = Field(default=160, ge=1, le=8192)
+    """Bound on the tokens of an answer."""
+    context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
+    """Context that all prompts computed together share."""
+
+    FILES = ("prompts", "judgements")
+
+    def check(self, task: str, beside: Beside) -> None:
+        """Its pairs name variants of the study."""
+        for i, pair in enumerate(self.pairs):
+            for name in pair:
+                place = ("quality", task, "pairs", i)
+                check_name(name, beside.variants, "variant", "models and quants", place)
+
+    def compared(self, order: Order) -> dict[str, tuple[Variant, Variant]]:
+        """The pairs that are compared, by an id that names a file."""
+        found = [(_variant(a), _variant(b)) for a, b in self.pairs]
+        if not found:
+            for model, quants in order.items():
+                widest, *narrower = quants or [""]
+                found += [((model, widest), (model, quant)) for quant in narrower]
+        return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
+
+    def summary_files(self, study: str, task: str, order: Order) -> list[str]:
+        pairs = self.compared(order)
+        return [layout.at(layout.AB, study=study, task=task, pair=pair) for pair in pairs]
+
+
+def _variant(name: str) -> Variant:
+    model, quant = name.split("/")
+    return model, quant

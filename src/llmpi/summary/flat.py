@@ -1,0 +1,58 @@
+"""The rows of a summary as a flat table has them, and as CSV."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from llmpi.quality.kind import TaskKind, objection_text
+from llmpi.quality.kind import flat as flat_quality
+from llmpi.records import whole_file
+from llmpi.study.study import Study
+from llmpi.summary.columns import CELL, DEVICE, ENERGY, FILE, SPEED, TUNED, kinds_of
+from llmpi.summary.records import Row
+
+FlatRow = dict[str, object]
+"""A text, a number or None by the name of each column; it is written, and never read here."""
+
+
+def flat_rows(study: Study, rows: Sequence[Row]) -> list[FlatRow]:
+    """Rows as a flat table has them: lists as text, quality in columns of its own."""
+    kinds = kinds_of(study)
+    return [_flat(kinds, row) for row in rows]
+
+
+def write_csv(path: Path, study: Study, rows: Sequence[Row]) -> None:
+    """Write the rows atomically; an empty field means that there is no such value."""
+    flat = flat_rows(study, rows)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
+    of_row: FlatRow = {**row, **_texts(row)}
+    scored: FlatRow = {}
+    compared: FlatRow = {}
+    for task, kind in kinds.items():
+        scored |= flat_quality(task, kind.columns, row["quality"][task])
+        compared |= flat_quality(task, kind.compared, row["quality"][task])
+    first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
+    device = {name: of_row[name] for name in DEVICE}
+    return {**first, **scored, **device, **compared, **{name: of_row[name] for name in TUNED}}
+
+
+def _texts(row: Row) -> dict[str, str | None]:
+    """The lists; None where nothing was measured."""
+    depths = [f"{depth['depth_tokens']}: {depth['tps']:.1f}" for depth in row["tg_at_depths_tps"]]
+    ends = [f"{tps:.1f}" for tps in row["sustained_first_last_tps"]]
+    objections = [objection_text(objection) for objection in row["gates_failed"]]
+    parity = [f"parity: {row['parity_reason']}"] if row["parity_reason"] else []
+    measured = row["status"] == "ok"
+    return {
+        "tg_at_depths_tps": "; ".join(depths) if measured else None,
+        "sustained_first_last_tps": "; ".join(ends) if measured else None,
+        "marks": "; ".join(row["marks"]) if measured else None,
+        "lineage": " > ".join(row["lineage"]) or None,
+        "gates_failed": "; ".join([*parity, *objections]),
+    }

@@ -1,0 +1,91 @@
+"""A study's records, each read once. What cannot be read has failed, and says why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from llmpi import layout
+from llmpi.engine.records import Failed, FailedSession, SessionRecord
+from llmpi.gguf.records import Gguf
+from llmpi.models.records import ModelRecord
+from llmpi.quality.records import Parity
+from llmpi.quality.squad.records import Drawn, Questions
+from llmpi.remote.records import Provisioned
+from llmpi.results import NotRun, result
+from llmpi.study.runs import Session as SessionId
+from llmpi.study.runs import Variant, sessions, stands_for, variants
+from llmpi.study.study import Study
+from llmpi.study.tasks.squad import SquadTask
+from llmpi.summary.sound import sound
+from llmpi.tune.records import Tuned
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the rules left of a study; the kinds of quality tasks read their own."""
+
+    models: Mapping[str, ModelRecord | Failed | NotRun]
+    files: Mapping[Variant, Gguf | Failed | NotRun]
+    machines: Mapping[str, Provisioned | Failed | NotRun]
+    sessions: Mapping[SessionId, SessionRecord | NotRun]
+    searches: Mapping[SessionId, Tuned | Failed | NotRun]
+    """Of the runtimes that are tuned."""
+    parities: Mapping[SessionId, Parity | Failed | NotRun]
+    """Where scores are to be transferred; of a group's boards the one that speaks for them."""
+    questions: Mapping[str, Drawn | Failed | NotRun]
+    """By task, without the questions themselves."""
+
+
+def read_records(study: Study) -> Records:
+    asked = list(sessions(study))
+    return Records(
+        models={m: result(ModelRecord, layout.MODEL_MANIFEST, model=m) for m in study.models},
+        files={v: result(Gguf, layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)},
+        machines={d: result(Provisioned, layout.PROVISIONED, device=d) for d in study.devices},
+        sessions={s: _session(study, s) for s in asked},
+        searches={
+            s: result(Tuned, layout.TUNED, **_of(study, s))
+            for s in asked
+            if study.runtimes[s.runtime].tune
+        },
+        parities={
+            s: result(Parity, layout.PARITY, **_of(study, _checked(study, s)))
+            for s in asked
+            if study.quality and not study.devices[s.device].is_here
+        },
+        questions={
+            task: _drawn(study, task)
+            for task, quality in study.quality.items()
+            if isinstance(quality, SquadTask)
+        },
+    )
+
+
+def _drawn(study: Study, task: str) -> Drawn | Failed | NotRun:
+    found = result(Questions, layout.QUESTIONS, study=study.study, task=task)
+    if found["status"] != "ok":
+        return found
+    return {
+        "status": "ok",
+        "source": found["source"],
+        "questions": found["questions"],
+        "unanswerable": found["unanswerable"],
+        "paragraphs": found["paragraphs"],
+        "sha256": found["sha256"],
+    }
+
+
+def _session(study: Study, session: SessionId) -> SessionRecord | NotRun:
+    found = result(SessionRecord, layout.BENCH, **_of(study, session))
+    if found["status"] == "ok":
+        return sound(found, layout.at(layout.BENCH, **_of(study, session)))
+    return cast(FailedSession | NotRun, found)  # `FailedSession` is `Failed` with what may be more
+
+
+def _of(study: Study, session: SessionId) -> dict[str, str]:
+    return {"study": study.study, **session._asdict()}
+
+
+def _checked(study: Study, session: SessionId) -> SessionId:
+    """The session whose parity was checked: one board of a group speaks for those like it."""
+    return session._replace(device=stands_for(study, session.device, session.variant))

@@ -1,0 +1,692 @@
+"""Records made up for tests, whole and of the product's types: what a test is about it replaces.
+
+`test_made_records.py` reads them back by their types; real ones pass the same types in the
+integration tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from llmpi import layout
+from llmpi.engine.records import (
+    Cell,
+    Circumstances,
+    ConcurrentCell,
+    ConcurrentRepetition,
+    ConcurrentWorkload,
+    Conditions,
+    Depth,
+    Energy,
+    Engine,
+    Environment,
+    Failed,
+    Machine,
+    Memory,
+    MeteredEnergy,
+    PhaseEnergy,
+    Repetition,
+    Runtime,
+    Session,
+    SingleCell,
+    SingleWorkload,
+    Tier,
+)
+from llmpi.gguf.records import Gguf
+from llmpi.models.records import Model
+from llmpi.quality.ab.records import AbAnswered
+from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary
+from llmpi.quality.kind import Row as TaskRow
+from llmpi.quality.records import Parity, ParitySide
+from llmpi.quality.squad.evaluate import summarize
+from llmpi.quality.squad.kind import COLUMNS, COMPARED
+from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
+from llmpi.records import write_json
+from llmpi.remote.records import Provisioned
+from llmpi.summary.records import ClassRow
+from llmpi.tune.records import Finalist, Ratio, Trial, Tuned
+
+PI5 = "Raspberry Pi 5 Model B Rev 1.0"
+NO_METER = "the device has no meter"
+HASH = "ab" * 32
+STARTED, ENDED = "2026-11-24T10:00:00+00:00", "2026-11-24T10:05:00+00:00"
+
+
+def write(pattern: str, record: Mapping[str, object], **wildcards: str) -> Path:
+    """Write a record where the rules leave it, below the working directory."""
+    path = Path(layout.at(pattern, **wildcards))
+    write_json(path, record)
+    return path
+
+
+def failed(reason: str, stage: str = "benchmark") -> Failed:
+    return {"status": "failed", "stage": stage, "reason": reason, "log_tail": ""}
+
+
+# --- where it ran ---------------------------------------------------------------------------------
+
+
+def machine(board: str | None = PI5, memory_bytes: int = 8_450_000_000) -> Machine:
+    return {
+        "arch": "aarch64",
+        "board": board,
+        "cpu": "Cortex-A76",
+        "cpu_features": ["asimd", "asimddp"],
+        "processors": 4,
+        "memory_bytes": memory_bytes,
+        "swap_bytes": 0,
+        "kernel": "Linux 6.12.25+rpt-rpi-2712",
+        "os": "Debian GNU/Linux 12 (bookworm)",
+        "python": "3.11.2",
+        "glibc": "2.36",
+        "hwcap": (0, 0),
+    }
+
+
+def engine() -> Engine:
+    return {
+        "name": "llama-cpp-python",
+        "version": "0.3.36",
+        "llama_cpp_commit": "0c1e570",
+        "features": ["NEON", "DOTPROD", "REPACK"],
+        "build_flags": {"CFLAGS": "", "CXXFLAGS": "", "CMAKE_ARGS": ""},
+        "library_sha256": "ef" * 32,
+    }
+
+
+def conditions(available_bytes: int = 7_600_000_000) -> Conditions:
+    return {
+        "at": STARTED,
+        "governor": "ondemand",
+        "frequency_hz": [2_400_000_000] * 4,
+        "temperature_c": 51.0,
+        "throttled": {"now": [], "since_boot": []},
+        "load_1min": 0.1,
+        "memory_available_bytes": available_bytes,
+        "swap_free_bytes": 0,
+    }
+
+
+def environment(where: Machine | None = None, available_bytes: int = 7_600_000_000) -> Environment:
+    now = conditions(available_bytes)
+    return {"machine": where or machine(), "engine": engine(), "before": now, "after": now}
+
+
+# --- a session ------------------------------------------------------------------------------------
+
+
+def workload(
+    prompt_tokens: int = 100, output_tokens: int = 4, repetitions: int = 3, sustained_s: float = 0
+) -> SingleWorkload:
+    return {
+        "kind": "single",
+        "repetitions": repetitions,
+        "warmup": 1,
+        "warmup_limit": 4,
+        "sampling": "greedy",
+        "timeout_s": 3600.0,
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "prompt": "random",
+        "depths": [],
+        "sustained_s": sustained_s,
+        "context_tokens": None,
+    }
+
+
+def repetition(pp_s: float, itl_s: Sequence[float], start_s: float = 100.0) -> Repetition:
+    return {"start_s": start_s, "pp_s": pp_s, "ttft_s": pp_s + 0.1, "itl_s": [*itl_s]}
+
+
+def memory(peak_rss_bytes: int = 5_000_000) -> Memory:
+    return {"peak_rss_bytes": peak_rss_bytes, "swap_bytes": 0, "major_faults": 7}
+
+
+def cell(
+    repetitions: Sequence[Repetition],
+    asked: SingleWorkload | None = None,
+    *,
+    depths: Sequence[Depth] = (),
+    sustained: Sequence[tuple[float, float]] = (),
+    energy: Energy | None = None,
+    peak_rss_bytes: int = 5_000_000,
+) -> SingleCell:
+    asked = asked or workload()
+    return {
+        "status": "ok",
+        "kind": "single",
+        "workload": asked,
+        "apart": None,
+        "context_tokens": 128,
+        "warmup": [*repetitions[:1]],
+        "steady": True,
+        "repetitions": [*repetitions],
+        "depths": [*depths],
+        "sustained": [*sustained],
+        "memory": memory(peak_rss_bytes),
+        "marks": [],
+        "output": [1, 2, 3, 4],
+        "energy": energy or {"status": "none", "tier": None, "reason": NO_METER},
+    }
+
+
+def metered(
+    tg_power_w: float,
+    j_per_token: float,
+    *,
+    idle_power_w: float | None = None,
+    uncertainty: float = 0.01,
+    pp_j_per_token: float | None = None,
+    tier: Tier = "metered",
+) -> MeteredEnergy:
+    tg: PhaseEnergy = {
+        "by": "power",
+        "energy_j": [1.0],
+        "power_w": tg_power_w,
+        "j_per_token": j_per_token,
+        "uncertainty_j_per_token": uncertainty,
+    }
+    return {
+        "status": "ok",
+        "tier": tier,
+        "meter": "hwmon",
+        "idle_power_w": idle_power_w,
+        "samples": 100,
+        "sample_interval_s": 0.5,
+        "longest_gap_s": 1.0,
+        "pp": {**tg, "j_per_token": j_per_token if pp_j_per_token is None else pp_j_per_token},
+        "tg": tg,
+    }
+
+
+def side_by_side(conversations: Sequence[int] = (1, 2)) -> ConcurrentWorkload:
+    return {
+        "kind": "concurrent",
+        "repetitions": 1,
+        "warmup": 1,
+        "warmup_limit": 1,
+        "sampling": "greedy",
+        "timeout_s": 3600.0,
+        "prompt_tokens": 10,
+        "output_tokens": 4,
+        "conversations": [*conversations],
+        "system_tokens": 0,
+        "per_user_tps_at_least": None,
+    }
+
+
+def concurrent_cell(
+    asked: ConcurrentWorkload, repetitions: Mapping[int, ConcurrentRepetition], lost: str = ""
+) -> ConcurrentCell:
+    """
+    Args:
+        repetitions: one of each number of conversations that worked.
+        lost: why the others did not.
+    """
+    made: ConcurrentCell = {
+        "status": "ok",
+        "kind": "concurrent",
+        "workload": asked,
+        "apart": None,
+        "levels": [
+            {
+                "conversations": count,
+                "status": "ok",
+                "reason": None,
+                "context_tokens": 256,
+                "steady": True,
+                "kv_bytes": 1_000_000,
+                "warmup": [],
+                "repetitions": [done],
+                "memory": memory(),
+                "marks": [],
+                "energy": None,
+            }
+            for count, done in repetitions.items()
+        ],
+    }
+    for count in asked["conversations"]:
+        if count not in repetitions:
+            made["levels"].append({"conversations": count, "status": "failed", "reason": lost})
+    return made
+
+
+def circumstances(
+    *,
+    threads: int = 2,
+    cold_s: float = 0.5,
+    warm_s: float = 0.25,
+    where: Machine | None = None,
+    available_bytes: int = 7_600_000_000,
+) -> Circumstances:
+    return {
+        "settings": {
+            "threads": threads,
+            "batch_tokens": 2048,
+            "ubatch_tokens": 512,
+            "kv_cache": "f16",
+            "flash_attention": "auto",
+            "mmap": True,
+            "mlock": False,
+            "repack": True,
+            "omp_wait_policy": None,
+            "prompt_lookup": None,
+        },
+        "load": {"cold_s": cold_s, "warm_s": warm_s, "locked_bytes": None},
+        "order": [],
+        "idle": (80.0, 95.0),
+        "cooled": None,
+        "environment": environment(where, available_bytes),
+    }
+
+
+def session(
+    cells: Mapping[str, Cell],
+    how: Circumstances | None = None,
+    *,
+    memory_read_bytes_per_s: float = 1e8,
+    storage_read_bytes_per_s: float = 1e6,
+    heat: Sequence[tuple[float, float]] = ((0.0, 41.0), (1.0, 55.5)),
+    throttled: Sequence[tuple[float, list[str]]] = (),
+) -> Session:
+    return {
+        "status": "ok",
+        **(how or circumstances()),
+        "workloads": dict(cells),
+        "samples": {
+            "power_w": [],
+            "energy_j": [],
+            "temperature_c": [*heat],
+            "frequency_hz": [],
+            "throttled": [*throttled],
+        },
+        "bandwidth": {
+            "memory_read_bytes_per_s": memory_read_bytes_per_s,
+            "storage_read_bytes_per_s": storage_read_bytes_per_s,
+        },
+        "limits": None,
+        "clock": {"monotonic_s": 200.0, "wall_s": 1.8e9, "ahead_s": 0.0},
+        "gguf_sha256": HASH,
+        "started": STARTED,
+        "ended": ENDED,
+    }
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def gguf(
+    quant: str,
+    *,
+    size_bytes: int = 2_000_000,
+    parameters: int = 1_000_000,
+    bits_per_weight: float = 16.0,
+    lineage: Sequence[str] = ("F16",),
+    fallbacks: int = 0,
+) -> Gguf:
+    """
+    Args:
+        lineage: up to the F16, which any other is made from.
+        fallbacks: so many tensors that should be Q4_K are Q5_0.
+    """
+    return {
+        "status": "ok",
+        "quant": quant,
+        "sha256": HASH,
+        "bytes": size_bytes,
+        "architecture": "llama",
+        "parameters": parameters,
+        "bits_per_weight": bits_per_weight,
+        "main_type": quant.partition("+")[0],
+        "read_per_token_bytes": size_bytes,
+        "tensors_by_type": {
+            "F16": {"tensors": 3, "parameters": parameters, "bytes": size_bytes},
+            "F32": {"tensors": 2, "parameters": 0, "bytes": 0},
+        },
+        "fallbacks": [
+            {"tensor": f"blk.{i}.ffn", "wanted": "Q4_K", "got": "Q5_0"} for i in range(fallbacks)
+        ],
+        "lineage": [*lineage, *([] if quant == "F16" else [quant])],
+        "source": {"sha256": HASH, "manifest_sha256": None},
+        "imatrix": None,
+        "engine": engine(),
+        "converter": None,
+        "training": None,
+        "made": STARTED,
+    }
+
+
+def model(path: str = "m.gguf") -> Model:
+    return {
+        "status": "ok",
+        "source": {"path": path, "sha256": None},
+        "origin": {"kind": "path", "path": path},
+        "licence": None,
+        "format": "safetensors",
+        "files": {"model.safetensors": {"sha256": HASH, "bytes": 2_000_000}},
+        "fetched": STARTED,
+        "gguf": None,
+    }
+
+
+def provisioned(device: str, where: Machine | None = None) -> Provisioned:
+    return {
+        "status": "ok",
+        "device": device,
+        "store": "/home/pi/llmpi",
+        "interpreter": "/home/pi/llmpi/venv/bin/python",
+        "code_sha256": HASH,
+        "machine": where or machine(),
+        "engine": engine(),
+        "provisioned": STARTED,
+    }
+
+
+def parity(reason: str | None, top1_pct: float = 97.5, kl_nats: float = 0.0031) -> Parity:
+    side: ParitySide = {
+        "gguf_sha256": HASH,
+        "tokens_sha256": HASH,
+        "settings": {
+            "threads": 2,
+            "batch_tokens": 2048,
+            "ubatch_tokens": 512,
+            "kv_cache": "f16",
+            "flash_attention": "auto",
+            "mmap": True,
+            "mlock": False,
+            "repack": True,
+        },
+        "engine": engine(),
+        "machine": machine(),
+    }
+    return {
+        "status": "ok",
+        "agrees": reason is None,
+        "reason": reason,
+        "top1_pct": top1_pct,
+        "kl_nats": kl_nats,
+        "kl_max_nats": kl_nats,
+        "kl_batched_nats": kl_nats,
+        "kl_single_nats": kl_nats,
+        "tolerance": {"kl_nats": 0.02, "top1_pct": 85.0},
+        "positions": [{"kl_nats": kl_nats, "same_top1": True}],
+        "workstation": side,
+        "device": side,
+    }
+
+
+def tuned(finalists: Sequence[Finalist] = (), trials: Sequence[Trial] = ()) -> Tuned:
+    """A search that found three threads 12 % faster."""
+    gain: Ratio = {"ratio": 1.12, "low": 1.05, "high": 1.2}
+    base: Runtime = {
+        "threads": None,
+        "batch_tokens": 2048,
+        "ubatch_tokens": 512,
+        "kv_cache": "f16",
+        "flash_attention": "auto",
+        "mmap": True,
+        "mlock": False,
+        "repack": True,
+        "omp_wait_policy": None,
+        "prompt_lookup": None,
+    }
+    won: Finalist = {
+        "words": "threads: 3",
+        "gain": gain,
+        "refused": None,
+        "changes_output": False,
+        "won": True,
+    }
+    return {
+        "status": "ok",
+        "tuned": True,
+        "runtime": {**base, "threads": 3},
+        "changes": {"threads": (None, 3)},
+        "words": "threads: 3",
+        "changes_output": False,
+        "agreement": {"top1_pct": 100.0, "kl_nats": 0.0, "identical": True, "positions": 96},
+        "peak_rss_bytes": {"base": 2_000_000, "tuned": 3_000_000},
+        "gain": gain,
+        "metrics": [{"workload": "chat", "metric": "pp", **gain}],
+        "confidence_pct": 97.5,
+        "confirm_blocks": 10,
+        "finalists": [won, *finalists],
+        "stopped": "no setting is likely to gain more than the noise",
+        "remaining_pct": 0.4,
+        "noise_pct": 1.0,
+        "searched": {"threads": [None, 3]},
+        "trials": [*trials],
+        "took_s": 60.0,
+        "blocks": [],
+        "machine": machine(),
+        "engine": engine(),
+        "base": base,
+        "gguf_sha256": HASH,
+        "started": STARTED,
+        "ended": ENDED,
+    }
+
+
+def trial(words: str, gain_pct: float | None, refused: str | None = None) -> Trial:
+    return {
+        "changes": {},
+        "words": words,
+        "gain_pct": gain_pct,
+        "blocks": int(gain_pct is not None),
+        "refused": refused,
+        "agreement": None,
+        "peak_rss_bytes": None,
+    }
+
+
+# --- quality --------------------------------------------------------------------------------------
+
+
+def questions(asked: int = 9, unanswerable: int = 3, paragraphs: int = 3) -> Questions:
+    """A text says `secret`: no summary may hold it."""
+    return {
+        "status": "ok",
+        "source": {"file": "qa.json", "sha256": HASH},
+        "questions": asked,
+        "unanswerable": unanswerable,
+        "paragraphs": paragraphs,
+        "sha256": HASH,
+        "squad": {
+            "version": "v2.0",
+            "data": [{"title": "", "paragraphs": [{"context": "secret", "qas": []}]}],
+        },
+    }
+
+
+def item(number: int, paragraph: int, f1: float, *, answerable: bool = True) -> Item:
+    says = "yes" if bool(f1) == answerable else ""
+    return {
+        "id": str(number),
+        "paragraph": paragraph,
+        "golds": ["yes"] if answerable else [],
+        "answer": says,
+        "prediction": says,
+        "normalized": says,
+        "exact": int(f1),
+        "f1": f1,
+        "prompt_tokens": 100,
+        "new_tokens": 2,
+        "stopped": True,
+        "no_answer": -1.0,
+        "error": None,
+    }
+
+
+def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
+    return {
+        "status": "ok",
+        "summary": summarize(items),
+        "descent": descent,
+        "settings": {
+            "max_new_tokens": 32,
+            "context_tokens": 4096,
+            "examples": 4,
+            "block_questions": None,
+        },
+        "questions_sha256": HASH,
+        "prompt_sha256": HASH,
+        "has_chat_template": True,
+        "gguf_sha256": HASH,
+        "engine": engine(),
+        "batching": [],
+        "items": [*items],
+    }
+
+
+def divergence(summary: DivergenceSummary) -> DivergenceScored:
+    return {
+        "task": "divergence",
+        "status": "ok",
+        "summary": summary,
+        "window_tokens": 512,
+        "chunks": 64,
+        "available_chunks": 64,
+        "wanted_chunks": 64,
+        "positions_per_chunk": 255,
+        "corpus": {"source": {"text_file": "wiki.txt"}, "sha256": HASH},
+        "vocabulary": {"tokens": 128_256, "sha256": HASH},
+        "gguf_sha256": HASH,
+        "reference": {"gguf_sha256": HASH, "engine": engine(), "threads": 2},
+        "engine": engine(),
+        "threads": 2,
+        "batching": "4 windows of 512, n_ubatch 512",
+        "chunk_sums": [],
+        "started": STARTED,
+        "ended": ENDED,
+    }
+
+
+def answered(passed_pct: float | None) -> AbAnswered:
+    return {
+        "status": "ok",
+        "summary": {"items": 60, "judged": 60, "passed_pct": passed_pct},
+        "answers": [],
+        "prompts_sha256": HASH,
+        "settings": {"max_new_tokens": 160, "context_tokens": 4096},
+        "gguf_sha256": HASH,
+        "chat_template_sha256": HASH,
+        "engine": engine(),
+        "batching": {
+            "shape": {
+                "context_tokens": 4096,
+                "prompt_rows": (1, 512),
+                "answer_rows": (1, 8),
+                "sequences": 8,
+            },
+            "cells": 4096,
+            "parts": 1,
+            "batches": 1,
+            "rows": 1,
+            "padded_rows": 0,
+        },
+        "threads": 2,
+        "started": STARTED,
+        "ended": ENDED,
+    }
+
+
+def squad_row(
+    f1_pct: float | None,
+    *,
+    spread: float = 1.0,
+    items: int = 100,
+    loss: float | None = None,
+    verdict: str | None = None,
+    **more: float | str | None,
+) -> TaskRow:
+    """
+    Args:
+        spread: between the score and the ends of its interval.
+        loss: against the widest; None of the widest itself.
+    """
+    ends = {"": 0.0, "_low": -spread, "_high": spread}
+    scores = {
+        f"{name}{end}_pct": None if f1_pct is None else f1_pct + by
+        for name in ("f1", "em", "has_ans_f1", "has_ans_em")
+        for end, by in ends.items()
+    }
+    against = {"": 0.0, "_low": -3.0, "_high": 3.0}
+    row: TaskRow = dict.fromkeys((*COLUMNS, *COMPARED))
+    row |= {"status": "ok", "items": items, **scores, "f1_verdict": verdict}
+    if loss is not None:
+        row |= {f"f1_difference{end}_pct": by - loss for end, by in against.items()}
+        row |= {"f1_minimum_detectable_pct": 4.2}
+    return {**row, **more}
+
+
+# --- a row of the summary -------------------------------------------------------------------------
+
+
+def row(
+    device: str = "pi", quant: str = "F16", tg_tps: float = 10.0, **quality: TaskRow
+) -> ClassRow:
+    """A good cell: least 9/10 and greatest 12/10 of its speed.
+
+    Args:
+        quality: by task.
+    """
+    return {
+        "study": "s",
+        "device": device,
+        "model": "m",
+        "quant": quant,
+        "runtime": "default",
+        "workload": "chat",
+        "group": None,
+        "status": "ok",
+        "stage": None,
+        "reason": None,
+        "pp_tps": 9 * tg_tps,
+        "pp_min_tps": 8 * tg_tps,
+        "pp_max_tps": 10 * tg_tps,
+        "tg_tps": tg_tps,
+        "tg_min_tps": 0.9 * tg_tps,
+        "tg_max_tps": 1.2 * tg_tps,
+        "repetitions": 5,
+        "ttft_s": 1 / tg_tps,
+        "itl_p50_s": 1 / tg_tps,
+        "itl_p95_s": 1 / tg_tps,
+        "itl_max_s": 1 / tg_tps,
+        "cold_load_s": 1 / tg_tps,
+        "warm_load_s": 1 / tg_tps,
+        "peak_rss_bytes": 1_000_000,
+        "major_faults": 0,
+        "threads": 4,
+        "context_tokens": 128,
+        "tg_at_depths_tps": [],
+        "sustained_first_last_tps": [],
+        "hottest_c": None,
+        "marks": [],
+        "memory_read_bytes_per_s": None,
+        "storage_read_bytes_per_s": None,
+        "tg_memory_share": None,
+        "energy_tier": None,
+        "energy_reason": NO_METER,
+        "idle_power_w": None,
+        "pp_power_w": None,
+        "tg_power_w": None,
+        "pp_j_per_token": None,
+        "tg_j_per_token": None,
+        "tg_uncertainty_j_per_token": None,
+        "tpj_board": None,
+        "tpj_above_idle": None,
+        "words_per_battery": None,
+        "file_bytes": 900_000,
+        "parameters": 1_000_000,
+        "bits_per_weight": 7.2,
+        "tensors": 5,
+        "fallback_tensors": 0,
+        "lineage": ["F16", quant],
+        "quality": quality,
+        "parity_top1_pct": None,
+        "parity_kl_nats": None,
+        "parity_reason": None,
+        "gates_failed": [],
+        "parity_misses": [],
+        "output_agreement_pct": None,
+        "boards": [device],
+    }
