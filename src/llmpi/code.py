@@ -4,8 +4,8 @@ Snakemake sees no edit of an imported module, so rules take these files as input
 compared by checksum), and whoever keeps intermediate results hashes them. A module depends on
 
 - what it imports, at any depth and inside functions, but not for the type checker alone;
-- each module that it names in a text of its own, such as `supervise("llmpi.engine.x", ...)`, which
-  starts it in another process, or `modules("llmpi.quality.*.kind")`, which finds them by their place;
+- each module that it names in a text of its own: `supervise("llmpi.engine.x", ...)` starts one in
+  another process, `modules("llmpi.quality.*.kind")` finds some by their place;
 - each command that it has a device run (`ask("measure", ...)`): see `llmpi.device.commands`;
 - the files beside it that are no Python, where it looks for such (`__file__`, `files(...)`).
 
