@@ -42,6 +42,10 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.remote.transfer": "how bytes get there, as above",
     "llmpi.script": "what every script does around its `main`",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",
+    "llmpi.study.devices": "which values a key may have; those it has are parameters of the rules",
+    "llmpi.study.fields": "as above",
+    "llmpi.study.measuring": "as above",
+    "llmpi.study.meters": "as above",
 }
 """Modules whose edit redoes nothing, and why; nor does an edit of what only they import."""
 
