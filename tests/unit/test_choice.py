@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_results import bench, quality, results, spec, write
+from small_results import bench, quality, spec, write
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
@@ -386,9 +386,6 @@ def test_nothing_ran() -> None:
 def test_a_workload_that_was_left_out() -> None:
     with pytest.raises(LlmpiError, match="'chat' was left out of the whole sweep"):
         recommend(summary(), Constraints())
-
-
-__all__ = ["results"]  # the fixture of a study's records
 
 
 @pytest.mark.usefixtures("results")

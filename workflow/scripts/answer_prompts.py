@@ -3,25 +3,23 @@
 from pathlib import Path
 
 from llmpi.quality.ab.evaluate import answer_prompts
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.records import Record, write_json
+from llmpi.script import run
 
 
 def main(
-    *, gguf: Path, manifest: Path, prompts: Path, spec: dict, threads: int, store: Path, out: Path
+    *,
+    gguf: Path,
+    manifest: Record,
+    prompts: Path,
+    spec: dict,
+    threads: int,
+    store: Path,
+    quality: Path,
 ) -> None:
-    record = answer_prompts(gguf, read_json(manifest), prompts, spec, threads=threads, store=store)
-    write_json(out, record)
+    record = answer_prompts(gguf, manifest, prompts, spec, threads=threads, store=store)
+    write_json(quality, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            prompts=Path(snakemake.input.prompts),
-            spec=snakemake.params.spec,
-            threads=snakemake.threads,
-            store=Path(snakemake.params.store),
-            out=Path(snakemake.output.quality),
-        )
+    run(main)

@@ -2,49 +2,41 @@
 
 from pathlib import Path
 
-from llmpi.records import is_ok, read_json, write_json
+from llmpi.records import Record, is_ok, write_json
 from llmpi.remote.benchmark import benchmark
-from llmpi.script import job
+from llmpi.script import run
 
 
 def main(
     *,
-    name: str,
+    study: str,
+    device: str,
+    model: str,
+    quant: str,
+    runtime: str,
     spec: dict,
-    what: str,
-    provisioned: Path,
-    receipt: Path,
+    provisioned: Record,
+    receipt: Record,
     gguf: Path,
-    tuned: Path | None,
-    out: Path,
+    tuned: Record | None,
+    bench: Path,
 ) -> None:
-    found = read_json(tuned) if tuned else {"status": "ok", "runtime": spec["runtime"]}
+    found = tuned or {"status": "ok", "runtime": spec["runtime"]}
     if not is_ok(found):
-        write_json(out, found)
+        write_json(bench, found)
         return
     record = benchmark(
-        name,
+        device,
         spec["device"],
-        what=what,
+        what=f"{study}: {model} {quant} {runtime}",
         runtime=found["runtime"],
         workloads=spec["workloads"],
-        provisioned=read_json(provisioned),
-        receipt=read_json(receipt),
+        provisioned=provisioned,
+        receipt=receipt,
         gguf=gguf,
     )
-    write_json(out, record)
+    write_json(bench, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        cell = snakemake.wildcards
-        main(
-            name=cell.device,
-            spec=snakemake.params.spec,
-            what=f"{cell.study}: {cell.model} {cell.quant} {cell.runtime}",
-            provisioned=Path(snakemake.input.provisioned),
-            receipt=Path(snakemake.input.receipt),
-            gguf=Path(snakemake.input.gguf),
-            tuned=Path(snakemake.input.tuned) if snakemake.input.tuned else None,
-            out=Path(snakemake.output.bench),
-        )
+    run(main)

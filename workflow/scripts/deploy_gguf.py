@@ -2,26 +2,24 @@
 
 from pathlib import Path
 
-from llmpi.records import read_json, write_json
+from llmpi.records import Record, write_json
 from llmpi.remote.deploy import deploy
-from llmpi.script import job
+from llmpi.script import run
 
 
 def main(
-    *, name: str, spec: dict, gguf: Path, manifest: Path, model: str, quant: str, receipt: Path
+    *,
+    device: str,
+    model: str,
+    quant: str,
+    spec: dict,
+    gguf: Path,
+    manifest: Record,
+    receipt: Path,
 ) -> None:
-    record = deploy(name, spec, gguf=gguf, manifest=read_json(manifest), model=model, quant=quant)
+    record = deploy(device, spec, gguf=gguf, manifest=manifest, model=model, quant=quant)
     write_json(receipt, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            name=snakemake.wildcards.device,
-            spec=snakemake.params.spec,
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            model=snakemake.wildcards.model,
-            quant=snakemake.wildcards.quant,
-            receipt=Path(snakemake.output.receipt),
-        )
+    run(main)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from llmpi.models.fetch import fetch
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 
 
 def main(*, spec: dict, manifest: Path) -> None:
@@ -12,8 +12,4 @@ def main(*, spec: dict, manifest: Path) -> None:
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            manifest=Path(snakemake.output.manifest),
-        )
+    run(main)

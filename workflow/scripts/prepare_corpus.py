@@ -4,7 +4,7 @@ from pathlib import Path
 
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 
 
 def main(*, spec: dict, corpus: Path) -> None:
@@ -12,5 +12,4 @@ def main(*, spec: dict, corpus: Path) -> None:
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(spec=snakemake.params.spec, corpus=Path(snakemake.output.corpus))
+    run(main)

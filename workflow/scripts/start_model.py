@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 from llmpi.train.small import start
 
 
@@ -16,12 +16,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            seed=snakemake.params.seed,
-            vocabulary=Path(snakemake.input.vocabulary),
-            gguf=Path(snakemake.output.gguf),
-            manifest=Path(snakemake.output.manifest),
-            model=Path(snakemake.output.model),
-        )
+    run(main)

@@ -3,48 +3,40 @@
 import shutil
 from pathlib import Path
 
-from llmpi.records import read_json, write_json
+from llmpi.records import Record, write_json
 from llmpi.remote.tune import tune_runtime
-from llmpi.script import job
+from llmpi.script import run
 
 
 def main(
     *,
-    name: str,
+    study: str,
+    device: str,
+    model: str,
+    quant: str,
+    runtime: str,
     spec: dict,
-    what: str,
-    provisioned: Path,
-    receipt: Path,
+    provisioned: Record,
+    receipt: Record,
     gguf: Path,
     kept: Path,
-    out: Path,
+    tuned: Path,
 ) -> None:
     record = tune_runtime(
-        name,
+        device,
         spec["device"],
-        what=what,
+        what=f"{study}: tuning {model} {quant} {runtime}",
         runtime=spec["runtime"],
         workloads=spec["workloads"],
         tune=spec["tune"],
-        provisioned=read_json(provisioned),
-        receipt=read_json(receipt),
+        provisioned=provisioned,
+        receipt=receipt,
         gguf=gguf,
         kept=kept,
     )
-    write_json(out, record)
+    write_json(tuned, record)
     shutil.rmtree(kept, ignore_errors=True)  # asked for anew, it is to be measured anew
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        cell = snakemake.wildcards
-        main(
-            name=cell.device,
-            spec=snakemake.params.spec,
-            what=f"{cell.study}: tuning {cell.model} {cell.quant} {cell.runtime}",
-            provisioned=Path(snakemake.input.provisioned),
-            receipt=Path(snakemake.input.receipt),
-            gguf=Path(snakemake.input.gguf),
-            kept=Path(snakemake.params.kept),
-            out=Path(snakemake.output.tuned),
-        )
+    run(main)

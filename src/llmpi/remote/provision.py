@@ -1,6 +1,5 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
-import importlib.util
 import json
 import logging
 import tempfile
@@ -10,53 +9,56 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from llmpi.code import sha256_of_code
+from llmpi.device import install
+from llmpi.device.machine import environment
 from llmpi.errors import LlmpiError
 from llmpi.records import Record, now, sha256_of, write_json
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.engine_wheels import Processor, engine_wheels
+from llmpi.remote.wheel import this_llmpi
 
 log = logging.getLogger(__name__)
 
 MINIMUM_PYTHON = (3, 11)
+MEASURES = "llmpi.device.measure.session"
+"""What a device is made ready for: an edit of what this needs has it made ready anew. Who asks a
+device for more brings it llmpi first (`install_llmpi`)."""
+INSTALLER = Path(install.__file__)
 
 
 @dataclass(frozen=True)
 class Parts:
     """What of this machine a device is made ready with."""
 
-    wheel: Path
-    """Of llmpi."""
     lock: Path
     """The device's pinned packages, the engine among them."""
-    installer: Path
-    """`llmpi/device/install.py`, which builds the engine on the device where that is asked for."""
     engines: Path
     """Folder of the wheels made for devices."""
 
 
-def provision(name: str, spec: dict[str, Any], parts: Parts | None) -> Record:
+def provision(name: str, spec: dict[str, Any], parts: Parts) -> Record:
     """Provision a device; quick where nothing changed.
 
-    Args:
-        parts: None for this machine, which has everything.
+    This machine has everything but its store.
 
     Returns:
         Receipt: `store` and `interpreter` (paths on the device), `machine`, `engine`.
     """
     with connected(name, spec) as device:
         device.make_folder(device.store)
-        if parts is not None:
+        if not device.is_local:
             _check_python(device)
             _install_engine(device, spec, parts)
-            _install_llmpi(device, parts.wheel)
-        described = device.run([*device.llmpi_device, "describe"], log=log.debug)
+            install_llmpi(device)
+        described = device.ask("describe", {}, log=log.debug)
         return {
             "status": "ok",
             "device": name,
             "store": device.store,
             "interpreter": device.interpreter,
-            "wheel_sha256": sha256_of(parts.wheel) if parts else None,
-            **json.loads(described.stdout),
+            "code_sha256": sha256_of_code(MEASURES),
+            **described,
             "provisioned": now(),
         }
 
@@ -68,9 +70,7 @@ def probe(device: Device) -> Record:
         LlmpiError: the Python there is missing or too old.
     """
     _check_python(device)
-    found = importlib.util.find_spec("llmpi.device.machine.environment")
-    assert found and found.origin
-    text = Path(found.origin).read_text(encoding="utf-8")
+    text = Path(environment.__file__).read_text(encoding="utf-8")
     return json.loads(device.run([device.python, "-I", "-c", text, device.store]).stdout)
 
 
@@ -145,7 +145,7 @@ def _build_there(device: Device, parts: Parts) -> None:
     log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
     device.run(["rm", "-rf", "--", venv, _mark(device)])
     device.run([device.python, "-m", "venv", venv], log=log.debug)
-    there = {path: f"{setup}/{path.name}" for path in (parts.installer, parts.lock)}
+    there = {path: f"{setup}/{path.name}" for path in (INSTALLER, parts.lock)}
     for path, target in there.items():
         device.put(path, target)
     device.run([device.interpreter, *there.values()], log=log.debug)
@@ -172,8 +172,11 @@ def _mark_installed(device: Device, key: str) -> None:
 # --- llmpi ----------------------------------------------------------------------------------------
 
 
-def _install_llmpi(device: Device, wheel: Path) -> None:
-    setup = f"{device.store}/setup"
+def install_llmpi(device: Device) -> None:
+    """Bring this very llmpi to a device that has the engine; nothing where it is there."""
+    if device.is_local:
+        return
+    wheel, setup = this_llmpi(), f"{device.store}/setup"
     if _is_there(device, f"{setup}/{wheel.name}", wheel) and _runs(device):
         return
     log.info("device %s: installing %s", device.name, wheel.name)

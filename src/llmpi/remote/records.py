@@ -17,8 +17,8 @@ class Provisioned(Where):
     """llmpi's folder there."""
     interpreter: str
     """The Python there that has llmpi and the engine."""
-    wheel_sha256: str | None
-    """Of llmpi's wheel; None for this machine, which runs the sources."""
+    code_sha256: str
+    """Of the code that measures there."""
     provisioned: str
     """UTC, ISO 8601."""
 

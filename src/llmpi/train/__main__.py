@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from llmpi.code import sha256_of_code
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
@@ -80,7 +81,7 @@ def train(job: Job) -> Gguf:
                 "kinds": kinds,
                 "corpus": job["corpus"]["sha256"],
                 "device": device.type,
-                "code": [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))],
+                "code": sha256_of_code("llmpi.train"),
             },
         )
         del weights, teacher
