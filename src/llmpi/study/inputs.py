@@ -4,7 +4,7 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.quant_types import wants_imatrix
-from llmpi.study.quality import AbTask, LmEvalTask, QualityTask, SquadTask
+from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
     Session,
     Variant,
@@ -17,6 +17,9 @@ from llmpi.study.runs import (
 )
 from llmpi.study.settings import is_here
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.lm_eval import LmEvalTask
+from llmpi.study.tasks.squad import SquadTask
 
 
 def tasks_of(study: Study, kind: str) -> list[str]:
@@ -26,8 +29,7 @@ def tasks_of(study: Study, kind: str) -> list[str]:
 
 def squad_tasks(study: Study, *, sharded: bool) -> list[str]:
     """Ids of the squad tasks whose blocks several jobs share, or of the others."""
-    asked = {t: asked for t, asked in study.quality.items() if isinstance(asked, SquadTask)}
-    return [task for task, spec in asked.items() if (spec.shards > 1) == sharded]
+    return [task for task, asked in study.squad_tasks.items() if (asked.shards > 1) == sharded]
 
 
 def models(study: Study, *, from_scratch: bool) -> list[str]:

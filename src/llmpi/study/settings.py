@@ -12,9 +12,11 @@ from typing import Any
 from llmpi.sources_lock import Kind, is_commit, moves, read_lock
 from llmpi.study.devices import LocalDevice
 from llmpi.study.fields import Part, TextSource
-from llmpi.study.quality import AbTask, DivergenceTask, SquadTask
 from llmpi.study.runs import Session, pairs_of, sessions
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.divergence import DivergenceTask
+from llmpi.study.tasks.squad import SquadTask
 
 Settings = dict[str, Any]
 """Plain values, as YAML has them: what they are is said by the models of `llmpi.study`."""
