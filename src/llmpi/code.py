@@ -5,7 +5,7 @@ compared by checksum), and whoever keeps intermediate results hashes them. A mod
 
 - what it imports, at any depth and inside functions, but not for the type checker alone;
 - each module that it names in a text of its own, such as `supervise("llmpi.engine.x", ...)`, which
-  starts it in another process;
+  starts it in another process, or `modules("llmpi.quality.*.kind")`, which finds them by their place;
 - each command that it has a device run (`ask("measure", ...)`): see `llmpi.device.commands`;
 - the files beside it that are no Python, where it looks for such (`__file__`, `files(...)`).
 
@@ -108,6 +108,8 @@ def _files(name: str, package: Path) -> list[Path]:
     """The file of a module; of a package also what `python -m` starts."""
     if name in CANNOT_CHANGE_A_RESULT:
         return []
+    if "*" in name:
+        return sorted(package.glob(name.partition(".")[2].replace(".", "/") + ".py"))
     path = package.joinpath(*name.split(".")[1:])
     candidates = (path.with_suffix(".py"), path / "__init__.py", path / "__main__.py")
     return [file for file in candidates if file.is_file()]
@@ -178,7 +180,7 @@ def _reading() -> str:
     return sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-MODULE = re.compile(r"llmpi(\.\w+)+")
+MODULE = re.compile(r"llmpi(\.(\w+|\*))+")
 
 
 def _read(file: Path, state: list[int]) -> _Read:
