@@ -79,7 +79,7 @@ def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime
         "device": "here",
         "store": device.store or "",
         "interpreter": "",
-        "wheel_sha256": None,
+        "code_sha256": "0" * 64,
         "provisioned": "",
         **json.loads(described),
     }

@@ -62,7 +62,7 @@ class Installer:
         with connected(name, self.devices[name]) as device:
             user = host.check(device, needs_memory_limit=self.service.memory_limit is not None)
             texts = self._units(device, user)
-        provision(name, self.devices[name].model_dump(), self.parts)
+        provision(name, self.devices[name], self.parts)
         with connected(name, self.devices[name]) as device:
             runtime = install_runtime(device, self.parts, self.lock)
             model = f"{release.settings['model']}/{release.settings['quant']}.gguf"
