@@ -8,7 +8,7 @@ from llmpi.records import write_json
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.remote.tune import tune_runtime
 from llmpi.script import run
-from llmpi.study.session import SearchSettings
+from llmpi.study.tuning import SearchSettings
 
 
 def main(

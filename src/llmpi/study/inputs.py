@@ -29,8 +29,7 @@ def tasks_of(study: Study, kind: str) -> list[str]:
 
 def squad_tasks(study: Study, *, sharded: bool) -> list[str]:
     """Ids of the squad tasks whose blocks several jobs share, or of the others."""
-    asked = {t: asked for t, asked in study.quality.items() if isinstance(asked, SquadTask)}
-    return [task for task, spec in asked.items() if (spec.shards > 1) == sharded]
+    return [task for task, asked in study.squad_tasks.items() if (asked.shards > 1) == sharded]
 
 
 def models(study: Study, *, from_scratch: bool) -> list[str]:

@@ -1,10 +1,9 @@
-"""What a session is measured with, and what a search for its settings tries."""
+"""What a session is measured with."""
 
 from typing_extensions import TypedDict
 
 from llmpi.study.devices import SingleDevice
-from llmpi.study.measuring import AnyWorkload, Runtime, Workload
-from llmpi.study.tuning import Tune
+from llmpi.study.measuring import AnyWorkload, Runtime
 
 
 class SessionSettings(TypedDict):
@@ -13,13 +12,3 @@ class SessionSettings(TypedDict):
     device: SingleDevice
     runtime: Runtime
     workloads: dict[str, AnyWorkload]
-
-
-class SearchSettings(TypedDict):
-    """What decides how settings are searched for it: for conversations one by one."""
-
-    device: SingleDevice
-    runtime: Runtime
-    """Where the search starts."""
-    workloads: dict[str, Workload]
-    tune: Tune
