@@ -18,7 +18,7 @@ from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
-from llmpi.remote.records import Provisioned
+from llmpi.remote.provision import Parts, provision
 from llmpi.study.devices import Limits, LocalDevice
 from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
 from llmpi.study.meters import HwmonMeter, NoMeter
@@ -73,24 +73,14 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime: Runtime) -> str:
     with connected("here", device) as reached:
         receipt = put_model(reached, gguf, f"tiny/{gguf.name}", sha256_of(gguf), None)
-        described = reached.run([*reached.llmpi_device, "describe"]).stdout
     assert receipt["status"] == "ok"
-    provisioned: Provisioned = {
-        "status": "ok",
-        "device": "here",
-        "store": device.store or "",
-        "interpreter": "",
-        "code_sha256": "0" * 64,
-        "provisioned": "",
-        **json.loads(described),
-    }
     record = benchmark(
         "here",
         device,
         what="a test",
         runtime=requests.runtime(runtime),
         workloads=workloads,
-        provisioned=provisioned,
+        provisioned=provision("here", device, Parts(lock=Path(), engines=Path())),
         receipt=receipt,
         gguf=gguf,
     )

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock
 from packaging.requirements import Requirement
@@ -252,13 +252,13 @@ def _wheel(arguments: Sequence[str]) -> None:
     _run([sys.executable, "-m", "wheel", *arguments])
 
 
-def _run(command: Sequence[str], **options: Any) -> str:
+def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
     """Stdout of a command; all it says goes to the log.
 
     Raises:
         LlmpiError: it failed, with the end of what it said.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     for line in (done.stdout + done.stderr).splitlines():
         log.debug("%s", line)
     if done.returncode != 0:

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Required
@@ -23,6 +23,9 @@ from llmpi.engine.supervise import die_with_parent
 
 SENSORS_EVERY_S = 1.0
 FIRMWARE_EVERY_S = 5.0  # a call of vcgencmd costs milliseconds
+PATIENCE_S = 30.0
+"""On a busy machine a process takes its time; what it misses has no energy."""
+TAIL_BYTES = 10_000
 
 
 class Sample(TypedDict, total=False):
@@ -46,19 +49,43 @@ class Sample(TypedDict, total=False):
 
 @contextmanager
 def sampling(meter: Meter, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Sample into `out` during the block, in the process it is given."""
+    """Sample into `out` during the block, and a little before and behind it.
+
+    The block is given the process that samples.
+    """
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, json.dumps(meter), str(out)],
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent(),
     )
     try:
+        _wait(lambda: out.exists() and out.stat().st_size > 0, child)
         yield child
-        if is_here(meter):
-            time.sleep(2 * meter["interval_s"])  # one sample behind the end
+        end = time.monotonic()
+        if is_here(meter) and not any("error" in sample for sample in read(out)):
+            _wait(lambda: any(_closes(sample, end) for sample in _last(out)), child)
     finally:
         child.kill()
         child.wait()
+
+
+def _wait(is_there: Callable[[], bool], child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_there() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _closes(sample: Sample, end: float) -> bool:
+    """Whether nothing before `end` is left that the meter did not see."""
+    return "error" in sample or (sample["t"] > end and ("p" in sample or "e" in sample))
+
+
+def _last(out: Path) -> list[Sample]:
+    """The last samples, of a file that may be long."""
+    with out.open("rb") as file:
+        file.seek(max(0, out.stat().st_size - TAIL_BYTES))
+        lines = file.read().decode().splitlines(keepends=True)
+    return [json.loads(line) for line in lines[1:] if line.endswith("\n")]
 
 
 def read(out: Path) -> list[Sample]:
