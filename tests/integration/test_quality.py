@@ -23,16 +23,19 @@ from llmpi.quality.squad.evaluate import evaluate
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare
 from llmpi.records import read_json, sha256_of
+from llmpi.study.fields import TextSource
 from llmpi.study.runs import Variant
+from llmpi.study.tasks.squad import SquadTask
 
 MODEL = "results/gguf/smollm2-135m"
-SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4}
+SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4, "block_questions": None}
 
 
 @pytest.fixture(scope="module")
 def questions() -> dict[str, Any]:
-    source = {"squad_file": str(ROOT / "config/data/field_qa.json"), "hub": None}
-    return prepare({**source, "questions": None, "seed": 0}, Path())
+    return prepare(
+        SquadTask(task="squad", squad_file=str(ROOT / "config/data/field_qa.json")), Path()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     settings = {"task": "qa", "metric": "f1", "margin_pct": 5.0, "alpha": 0.05}
     step = Step(settings, whole, {"F16": {**whole, "descent": None}})
     assert step.verdict(broken["items"])["decision"] != "holds"
-    corpus = load_corpus({"python_topics": True}, Path())
+    corpus = load_corpus(TextSource(python_topics=True), Path())
     window = {"window_tokens": 256, "chunks": 3, "max_bytes": 1 << 30}
     rows = tmp_path / "rows"
     base = reference(

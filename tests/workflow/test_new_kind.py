@@ -107,7 +107,7 @@ def summarize(study, tasks):
     return Summary(rows=rows, sections=[section(task, found) for task, found in rows.items()])
 
 
-KIND = TaskKind(name="letters", columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(name="letters", record=Counted, columns=COLUMNS, summarize=summarize)
 '''
 
 RULE = '''
