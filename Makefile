@@ -94,4 +94,4 @@ lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	  --custom-compile-command "make lock" --output-file envs/$$extra.lock || exit 1; done
 
 clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
-	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long

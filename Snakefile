@@ -11,9 +11,7 @@ if not workflow.config_settings.configfiles:
 
 
 include: "rules/common.smk"
-include: "rules/modules.smk"
 include: "rules/needs.smk"
-include: "rules/local.smk"
 include: "rules/models.smk"
 include: "rules/quantize.smk"
 include: "rules/train.smk"
@@ -36,33 +34,39 @@ rule all:
         [layout.at(layout.MEMO_PDF, study=study.study, language=l) for l in study.languages],
         layout.at(layout.SUMMARY_CSV, study=study.study),
         layout.at(layout.RECOMMENDATION, study=study.study),
+    localrule: True
 
 
 rule models:
     """Stage: every model fetched."""
     input:
         [layout.at(layout.MODEL_MANIFEST, model=model) for model in study.models],
+    localrule: True
 
 
 rule gguf:
     """Stage: every variant quantized."""
     input:
         [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)],
+    localrule: True
 
 
 rule deployed:
     """Stage: every variant on its devices."""
     input:
-        sorted({session_path(layout.RECEIPT, session) for session in sessions(study)}),
+        sorted({inputs.of_session(layout.RECEIPT, study, session) for session in sessions(study)}),
+    localrule: True
 
 
 rule measured:
     """Stage: every speed measurement."""
     input:
-        [session_path(layout.BENCH, session) for session in sessions(study)],
+        [inputs.of_session(layout.BENCH, study, session) for session in sessions(study)],
+    localrule: True
 
 
 rule scored:
     """Stage: every quality score."""
     input:
-        quality_records(),
+        inputs.quality(study),
+    localrule: True

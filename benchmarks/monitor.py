@@ -22,15 +22,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.sampler import stretch
 from benchmarks.speed import demo_files
+from llmpi.device.monitor.config import Canary, Config
+from llmpi.device.monitor.records import Expected
+from llmpi.device.records import HwmonMeter
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, Settings
 
 SCRAPE_INTERVAL_S = 15
 NOBODY = "http://127.0.0.1:9"  # discard: no service answers the one canary at the start
+EXPECTED: Expected = {
+    "prefixes": [{"prompt": "a", "next": "b", "margin_nats": 1.0}],
+    "questions": [{"id": "a", "prompt": "a", "golds": [], "answer": "", "margin_nats": 1.0}],
+    "max_new_tokens": 1,
+    "speed": {"prompt": "a", "prompt_tokens": 1, "output_tokens": 1},
+    "limits": {"f1_at_least_pct": 0.0, "top1_at_least_pct": 0.0, "tg_at_least_tps": 0.0},
+}
 
 
 def main() -> None:
@@ -67,31 +78,28 @@ def monitoring(folder: Path) -> Iterator[tuple[int, int]]:
     """A monitor as it runs on a device; its process id and port."""
     source, expect, config = (folder / name for name in ("power1_input", "expect", "config"))
     source.write_text("5000000\n")
-    expect.write_text(
-        json.dumps(
-            {
-                "prefixes": [{"prompt": "a", "next": "b"}],
-                "questions": [{"prompt": "a", "golds": []}],
-                "max_new_tokens": 1,
-                "speed": {"prompt": "a", "output_tokens": 1},
-                "limits": {},
-            }
-        )
-    )
+    expect.write_text(json.dumps(EXPECTED))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config.write_text(
-        json.dumps(
-            {
-                **dict.fromkeys(("device", "model", "quant", "release"), "x"),
-                "store": str(folder),
-                "listen": f"127.0.0.1:{port}",
-                "meter": {"kind": "hwmon", "path": str(source)},
-                "canary": {"url": NOBODY, "expect": str(expect), "interval_s": 1e6},
-            }
-        )
+    meter: HwmonMeter = {
+        "kind": "hwmon",
+        "chip": "ina219",
+        "path": str(source),
+        "interval_s": 0.1,
+        "accuracy_pct": None,
+    }
+    monitor = Config(
+        device="x",
+        model="x",
+        quant="x",
+        release="x",
+        store=str(folder),
+        listen=f"127.0.0.1:{port}",
+        meter=meter,
+        canary=Canary(NOBODY, expect=str(expect), interval_s=1e6),
     )
+    config.write_text(json.dumps(asdict(monitor)))
     command = [sys.executable, "-m", "llmpi.device.cli", "monitor", "--config", str(config)]
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:

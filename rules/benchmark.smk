@@ -4,28 +4,24 @@
 rule benchmark_device:
     """All workloads of a variant on a device, their order mixed; an engine's crash is a result."""
     input:
-        code=code(
-            "benchmark_device",
-            "remote/benchmark",
-            "remote/deploy",
-            "remote/plugs",
-            *DEVICE_MODULES,
-        ),
+        code=code("benchmark_device"),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
-        tuned=tuned_record,
+        tuned=lambda w: inputs.tuned(study, session_of(w)),
     output:
         bench=layout.BENCH,
     log:
         "logs/benchmark_device/{study}/{device}/{model}/{quant}/{runtime}.log",
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     threads: device_threads
     resources:
         **BENCHMARK_SLOTS,
     params:
-        spec=session_spec,
+        session=lambda w: settings.session(study, session_of(w)),
+        engine=engine_there,
     message:
         "Measuring {wildcards.model} {wildcards.quant} on {wildcards.device} ({wildcards.runtime})"
     script:

@@ -4,19 +4,20 @@
 rule prepare_corpus:
     """The text of a task, the same for every variant."""
     input:
-        code=code("prepare_corpus", "quality/divergence/corpus", "hub"),
-        file=lambda wildcards: path_of(TEXTS[wildcards.task], "text_file"),
+        code=code("prepare_corpus"),
+        file=lambda w: inputs.named(settings.texts(study)[w.task], "text_file"),
     output:
         corpus=layout.CORPUS,
     log:
         "logs/prepare_corpus/{study}/{task}.log",
     wildcard_constraints:
-        task=any_of(TEXTS),
+        task=any_of(settings.texts(study)),
     retries: 2
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=corpus_spec,
+        spec=lambda w: settings.corpus(study, w.task, SOURCES_LOCK),
     script:
         "../workflow/scripts/prepare_corpus.py"
 
@@ -24,30 +25,25 @@ rule prepare_corpus:
 rule score_reference:
     """The F16's log-probabilities on a text, once for all variants of a model."""
     input:
-        code=code(
-            "score_reference",
-            "quality/divergence/evaluate",
-            "quality/divergence/log_probs",
-            "quality/divergence/windows",
-            "engine/llama",
-        ),
+        code=code("score_reference"),
         gguf=ancient(layout.BASE_GGUF),
         manifest=layout.BASE_MANIFEST,
         corpus=layout.CORPUS,
     output:
         rows=layout.REFERENCE_ROWS,
-        manifest=layout.REFERENCE,
+        record=layout.REFERENCE,
     log:
         "logs/score_reference/{study}/{model}/{task}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("divergence")),
+        task=any_of(inputs.tasks_of(study, "divergence")),
     conda:
         "../envs/workstation.yaml"
     threads: 4
     resources:
         **scoring(text_tokens),
     params:
-        spec=window_spec,
+        spec=lambda w: settings.windows(study, w.task),
+        engine=ENGINE,
     message:
         "Scoring the reference of {wildcards.model}: {wildcards.task}"
     script:
@@ -57,13 +53,7 @@ rule score_reference:
 rule evaluate_divergence:
     """How far a variant's predictions are from the reference's."""
     input:
-        code=code(
-            "evaluate_divergence",
-            "quality/divergence/evaluate",
-            "quality/divergence/log_probs",
-            "quality/divergence/windows",
-            "engine/llama",
-        ),
+        code=code("evaluate_divergence"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         rows=ancient(layout.REFERENCE_ROWS),
@@ -73,12 +63,14 @@ rule evaluate_divergence:
     log:
         "logs/evaluate_divergence/{study}/{model}/{quant}/{task}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("divergence")),
+        task=any_of(inputs.tasks_of(study, "divergence")),
     conda:
         "../envs/workstation.yaml"
     threads: 4
     resources:
         **scoring(reference_tokens),
+    params:
+        engine=ENGINE,
     message:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
     script:

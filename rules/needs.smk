@@ -90,7 +90,7 @@ def quantizing(size):
 
 def training_minutes(wildcards, input):
     """Of a model of two bytes a parameter."""
-    spec = training_spec(wildcards)
+    spec = settings.training(study, wildcards.model)
     tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
     return needs.training_minutes(file_bytes("base")(input) // 2, tokens)
 

@@ -4,15 +4,7 @@
 rule predict_on_workstation:
     """What the workstation predicts for the fixed text, once for all devices."""
     input:
-        code=code(
-            "predict_on_workstation",
-            "quality/parity",
-            "engine/llama",
-            "device/machine/environment",
-            "device/machine/alone",
-            "device/measure/parity",
-            "engine/fixed_text",
-        ),
+        code=code("predict_on_workstation"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
     output:
@@ -24,6 +16,8 @@ rule predict_on_workstation:
     threads: 4
     resources:
         **scoring(lambda wildcards, input: 0),
+    params:
+        engine=ENGINE,
     message:
         "Predicting the parity text with {wildcards.model} {wildcards.quant}"
     script:
@@ -33,17 +27,7 @@ rule predict_on_workstation:
 rule check_parity:
     """The same on the device, held against it; short, so a broken link is met by another try."""
     input:
-        code=code(
-            "check_parity",
-            "quality/parity",
-            "remote/deploy",
-            "remote/parity",
-            "engine/llama",
-            "device/machine/environment",
-            "device/machine/alone",
-            "device/measure/parity",
-            "engine/fixed_text",
-        ),
+        code=code("check_parity"),
         predictions=layout.PREDICTIONS,
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
@@ -53,12 +37,13 @@ rule check_parity:
     log:
         "logs/check_parity/{study}/{device}/{model}/{quant}.log",
     retries: 2
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     resources:
         **DEVICE_SLOTS,
     params:
-        spec=device_spec,
+        how=lambda w: settings.predicting(study, w.device),
     message:
         "Checking parity of {wildcards.model} {wildcards.quant} on {wildcards.device}"
     script:

@@ -4,25 +4,20 @@
 rule prepare_questions:
     """The questions of a task, drawn once, the same for every variant."""
     input:
-        code=code(
-            "prepare_questions",
-            "quality/squad/questions",
-            "quality/squad/metric",
-            "engine/answers",
-            "hub",
-        ),
-        file=lambda wildcards: path_of(study.quality[wildcards.task], "squad_file"),
+        code=code("prepare_questions"),
+        file=lambda w: inputs.named(study.quality[w.task], "squad_file"),
     output:
         questions=layout.QUESTIONS,
     log:
         "logs/prepare_questions/{study}/{task}.log",
     wildcard_constraints:
-        task=any_of(tasks_of("squad")),
+        task=any_of(inputs.tasks_of(study, "squad")),
     retries: 2
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=question_spec,
+        spec=lambda w: settings.questions(study, w.task, SOURCES_LOCK),
     script:
         "../workflow/scripts/prepare_questions.py"
 
@@ -30,42 +25,26 @@ rule prepare_questions:
 rule evaluate_quality:
     """Score a variant on a task, every answer kept."""
     input:
-        code=code(
-            "evaluate_quality",
-            "quality/batching/answer",
-            "quality/squad/blocks",
-            "quality/batching/chat",
-            "quality/squad/descent",
-            "quality/batching/engine",
-            "quality/squad/evaluate",
-            "quality/batching/lanes",
-            "quality/squad/prompt",
-            "quality/batching/schedule",
-            "quality/squad/shards",
-            "quality/squad/metric",
-            "quality/statistics",
-            "quality/squad/stopping",
-            "engine/answers",
-            "engine/llama",
-        ),
+        code=code("evaluate_quality"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
-        reference=reference_record,
-        wider=wider_records,
+        reference=lambda w: inputs.reference(study, variant_of(w), w.task),
+        wider=lambda w: inputs.wider(study, variant_of(w), w.task),
     output:
         quality=layout.QUALITY,
     log:
         "logs/evaluate_quality/{study}/{model}/{quant}/{task}.log",
     wildcard_constraints:
-        task=any_of(squad_tasks(sharded=False)),
+        task=any_of(inputs.squad_tasks(study, sharded=False)),
     conda:
         "../envs/workstation.yaml"
     threads: 4
     resources:
         **scoring(question_tokens),
     params:
-        spec=answer_spec,
+        spec=lambda w: settings.answers(study, w.task),
+        engine=ENGINE,
         store=layout.BLOCKS,
     message:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
@@ -76,20 +55,7 @@ rule evaluate_quality:
 rule answer_shard:
     """A part of the answers of a variant: some blocks of the task."""
     input:
-        code=code(
-            "answer_shard",
-            "quality/batching/answer",
-            "quality/squad/blocks",
-            "quality/batching/chat",
-            "quality/batching/engine",
-            "quality/batching/lanes",
-            "quality/squad/prompt",
-            "quality/batching/schedule",
-            "quality/squad/shards",
-            "quality/squad/metric",
-            "engine/answers",
-            "engine/llama",
-        ),
+        code=code("answer_shard"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
@@ -98,7 +64,7 @@ rule answer_shard:
     log:
         "logs/answer_shard/{study}/{model}/{quant}/{task}/{shard}.log",
     wildcard_constraints:
-        task=any_of(squad_tasks(sharded=True)),
+        task=any_of(inputs.squad_tasks(study, sharded=True)),
         shard=r"\d+-of-\d+",
     conda:
         "../envs/workstation.yaml"
@@ -106,7 +72,8 @@ rule answer_shard:
     resources:
         **scoring(question_tokens),
     params:
-        spec=shard_spec,
+        spec=lambda w: settings.shard(study, w.task, w.shard),
+        engine=ENGINE,
         store=layout.BLOCKS,
     message:
         "Answering {wildcards.task} with {wildcards.model} {wildcards.quant}: {wildcards.shard}"
@@ -117,37 +84,22 @@ rule answer_shard:
 rule merge_shards:
     """The record of a task from its shards, as one job would have written it."""
     input:
-        code=code(
-            "merge_shards",
-            "quality/batching/answer",
-            "quality/squad/blocks",
-            "quality/batching/chat",
-            "quality/squad/descent",
-            "quality/batching/engine",
-            "quality/squad/evaluate",
-            "quality/batching/lanes",
-            "quality/squad/prompt",
-            "quality/batching/schedule",
-            "quality/squad/shards",
-            "quality/squad/metric",
-            "quality/statistics",
-            "quality/squad/stopping",
-            "engine/answers",
-            "engine/llama",
-        ),
+        code=code("merge_shards"),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
-        shards=shard_records,
+        shards=lambda w: inputs.shards(study, w.model, w.quant, w.task),
     output:
         quality=layout.QUALITY,
     log:
         "logs/merge_shards/{study}/{model}/{quant}/{task}.log",
     wildcard_constraints:
-        task=any_of(squad_tasks(sharded=True)),
+        task=any_of(inputs.squad_tasks(study, sharded=True)),
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=answer_spec,
+        spec=lambda w: settings.answers(study, w.task),
+        engine=ENGINE,
     message:
         "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
     script:

@@ -4,18 +4,7 @@
 rule convert_to_gguf:
     """Bring a model to F16, the base of its quantizations."""
     input:
-        code=code(
-            "convert_to_gguf",
-            "gguf/convert",
-            "gguf/checkpoint",
-            "gguf/converter",
-            "gguf/engine_source",
-            "gguf/hf_to_gguf",
-            "gguf/ggml",
-            "gguf/imatrix",
-            "gguf/quantize",
-            "gguf/inspect",
-        ),
+        code=code("convert_to_gguf"),
         model=layout.MODEL_MANIFEST,
         # It names the sources that hold the converter; another package's new version changes nothing.
         lock=ancient(project("envs/workstation.lock")),
@@ -25,12 +14,14 @@ rule convert_to_gguf:
     log:
         f"logs/convert_to_gguf/{{model}}/{layout.BASE_QUANT}.log",
     wildcard_constraints:
-        model=any_of(models_from(scratch=False)),
+        model=any_of(inputs.models(study, from_scratch=False)),
     conda:
         "../envs/workstation.yaml"
     threads: 4
     resources:
         **quantizing(fetched_bytes),
+    params:
+        engine=ENGINE,
     message:
         "Converting {wildcards.model} to F16"
     script:
@@ -40,19 +31,10 @@ rule convert_to_gguf:
 rule calibrate:
     """The importance matrix of a model: what its weights meet while it reads a text."""
     input:
-        code=code(
-            "calibrate",
-            "gguf/calibrate",
-            "gguf/ggml",
-            "gguf/imatrix",
-            "gguf/moments",
-            "quality/divergence/log_probs",
-            "quality/divergence/windows",
-            "engine/llama",
-        ),
+        code=code("calibrate"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
-        corpus=corpus_of("calibration"),
+        corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
     output:
         imatrix=layout.IMATRIX,
         manifest=layout.IMATRIX_MANIFEST,
@@ -65,6 +47,7 @@ rule calibrate:
         **scoring(calibration_tokens, "base_manifest"),
     params:
         chunks=study.calibration.chunks if study.calibration else None,
+        engine=ENGINE,
     message:
         "Calibrating {wildcards.model}"
     script:
@@ -74,10 +57,10 @@ rule calibrate:
 rule quantize_gguf:
     """Quantize a model; the manifest says what it really became."""
     input:
-        code=code("quantize_gguf", "gguf/quantize", "gguf/inspect", "gguf/ggml", "gguf/imatrix"),
+        code=code("quantize_gguf"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
-        imatrix=imatrix_files,
+        imatrix=lambda w: inputs.imatrix(w.model, w.quant),
     output:
         gguf=layout.GGUF,
         manifest=layout.GGUF_MANIFEST,
@@ -90,6 +73,8 @@ rule quantize_gguf:
     threads: 4
     resources:
         **quantizing(file_bytes("base")),
+    params:
+        engine=ENGINE,
     message:
         "Quantizing {wildcards.model} to {wildcards.quant}"
     script:

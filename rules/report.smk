@@ -4,9 +4,8 @@
 rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
-        **study_records(),
-        code=code("summarize", *SUMMARY_MODULES),
-        paper=project("src/llmpi/summary/paper.csv"),
+        **inputs.records(study),
+        code=code("summarize"),
     output:
         csv=report(
             layout.SUMMARY_CSV,
@@ -19,10 +18,12 @@ rule summarize:
         summary=layout.SUMMARY_JSON,
     log:
         "logs/summarize/{study}.log",
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
         study=study.model_dump(mode="json"),
+        engine=ENGINE,
     message:
         "Summarizing study {wildcards.study}"
     script:
@@ -32,20 +33,13 @@ rule summarize:
 rule recommend:
     """What to take, per device and overall, and what it costs."""
     input:
-        code=code(
-            "recommend",
-            "decide/candidates",
-            "decide/choice",
-            "decide/cost",
-            "decide/hat",
-            "decide/pareto",
-            "summary/estimate",
-        ),
+        code=code("recommend"),
         summary=layout.SUMMARY_JSON,
     output:
         recommendation=layout.RECOMMENDATION,
     log:
         "logs/recommend/{study}.log",
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
@@ -60,18 +54,7 @@ rule recommend:
 rule memo:
     """The memo for a meeting: one sheet in one language."""
     input:
-        code=code(
-            "memo",
-            "decide/candidates",
-            "decide/choice",
-            "decide/pareto",
-            "summary/estimate",
-            "report/memo/facts",
-            "report/memo/pdf",
-            "report/memo/text",
-        ),
-        template=project("src/llmpi/report/memo/{language}.md.jinja"),
-        sheet=project("src/llmpi/report/memo/sheet.typ"),
+        code=code("memo"),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:
@@ -84,6 +67,7 @@ rule memo:
         ),
     log:
         "logs/memo/{study}/{language}.log",
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     message:
@@ -95,27 +79,7 @@ rule memo:
 rule report:
     """The page: one file, opens from disk, in the languages of the config."""
     input:
-        code=code(
-            "report",
-            "decide/candidates",
-            "decide/pareto",
-            "summary/estimate",
-            "report/page/body",
-            "report/page/charts/measured",
-            "report/page/charts/decided",
-            "report/page/charts/style",
-            "report/page/paper_section",
-            "report/page/datasets",
-            "report/page/figures",
-            "report/words/japanese",
-            "report/page/decision_datasets",
-            "report/page/write",
-            "report/page/table",
-            "report/words/texts",
-            "report/words/numbers",
-        ),
-        texts=project("src/llmpi/report/words/ja.yaml"),
-        templates=page_templates(),
+        code=code("report"),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:
@@ -127,6 +91,7 @@ rule report:
         ),
     log:
         "logs/report/{study}.log",
+    localrule: True
     conda:
         "../envs/workstation.yaml"
     message:

@@ -4,15 +4,9 @@
 rule start_model:
     """A model that does not exist yet: random weights, another model's vocabulary."""
     input:
-        code=code(
-            "start_model",
-            "train/small",
-            "gguf/contents",
-            "gguf/ggml",
-            "gguf/inspect",
-            "gguf/quantizers",
-        ),
-        vocabulary=ancient(vocabulary_base),
+        code=code("start_model"),
+        vocabulary=ancient(lambda w: inputs.vocabulary(study, w.model)[0]),
+        vocabulary_manifest=lambda w: inputs.vocabulary(study, w.model)[1],
     output:
         model=layout.MODEL_MANIFEST,
         gguf=layout.START_GGUF,
@@ -20,12 +14,13 @@ rule start_model:
     log:
         "logs/start_model/{model}.log",
     wildcard_constraints:
-        model=any_of(models_from(scratch=True)),
+        model=any_of(inputs.models(study, from_scratch=True)),
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=model_source,
-        seed=lambda wildcards: training_spec(wildcards)["seed"],
+        spec=lambda w: settings.model(study, w.model, SOURCES_LOCK),
+        engine=ENGINE,
+        seed=lambda w: settings.training(study, w.model)["seed"],
     message:
         "Making {wildcards.model}"
     script:
@@ -35,9 +30,10 @@ rule start_model:
 rule train_qat:
     """A variant whose weights were trained for its type; interrupted, it goes on where it was."""
     input:
-        unpack(trained_from),
-        code=code("train_qat", *TRAIN_MODULES),
-        corpus=corpus_of("qat"),
+        code=code("train_qat"),
+        base=ancient(lambda w: inputs.trained_from(study, w.model)[0]),
+        base_manifest=lambda w: inputs.trained_from(study, w.model)[1],
+        corpus=layout.at(layout.CORPUS, study=study.study, task="qat"),
     output:
         gguf=layout.GGUF,
         manifest=layout.GGUF_MANIFEST,
@@ -47,11 +43,13 @@ rule train_qat:
         quant=any_of(filter(is_trained, QUANTS)),
     conda:
         "../envs/workstation.yaml"
-    threads: workflow.cores
+    threads: lambda wildcards: workflow.cores
     resources:
         **TRAINING,
     params:
-        spec=training_spec,
+        spec=lambda w: settings.training(study, w.model),
+        engine=ENGINE,
+        target=lambda w: w.quant,
         checkpoints=layout.CHECKPOINTS,
     message:
         "Training {wildcards.model} for {wildcards.quant}"
@@ -66,9 +64,11 @@ use rule train_qat as train_base with:
     log:
         f"logs/train_base/{{model}}/{layout.BASE_QUANT}.log",
     wildcard_constraints:
-        model=any_of(models_from(scratch=True)),
+        model=any_of(inputs.models(study, from_scratch=True)),
     params:
-        spec=training_spec,
+        spec=lambda w: settings.training(study, w.model),
+        engine=ENGINE,
+        target=layout.BASE_QUANT,
         checkpoints=layout.at(layout.CHECKPOINTS, model="{model}", quant=layout.BASE_QUANT),
     message:
         "Training {wildcards.model} from scratch"

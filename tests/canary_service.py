@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from made_records import HASH, STARTED, engine
+
 from llmpi.device.monitor.records import Expected
+from llmpi.operate.records import Expectation
 
 EXPECTED: Expected = {
     "max_new_tokens": 8,
@@ -34,6 +37,39 @@ EXPECTED: Expected = {
     "speed": {"prompt": "Once upon", "prompt_tokens": 2, "output_tokens": 4},
     "limits": {"f1_at_least_pct": 80.0, "top1_at_least_pct": 85.0, "tg_at_least_tps": 8.5},
 }
+
+
+def expectation(
+    device: str = "pi5",
+    model: str = "m",
+    quant: str = "Q4_0",
+    *,
+    runtime: str = "default",
+    gguf_sha256: str = HASH,
+    gguf_bytes: int = 90_000_000,
+) -> Expectation:
+    """`EXPECTED` of a variant on a device."""
+    return {
+        **EXPECTED,
+        "study": "s",
+        "device": device,
+        "model": model,
+        "quant": quant,
+        "runtime": runtime,
+        "workload": "chat",
+        "gguf_sha256": gguf_sha256,
+        "gguf_bytes": gguf_bytes,
+        "made": STARTED,
+        "reference": {
+            "em_pct": 100.0,
+            "f1_pct": 100.0,
+            "pp_tps": 50.0,
+            "tg_tps": 10.0,
+            "engine": engine(),
+        },
+    }
+
+
 SAYS = {
     "One two": " three",
     "One": " two",

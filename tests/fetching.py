@@ -100,7 +100,7 @@ def clean_env(home: Path, **more: str) -> dict[str, str]:
         "HOME": str(home),
         "NO_PROXY": "*",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(ROOT / "workflow/scripts"),
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'workflow/scripts'}",
         **more,
     }
 

@@ -1,16 +1,73 @@
-"""What every script of a rule does around its `main`: a log file, and errors a person can read."""
+"""What every script of a rule does around its `main`: its arguments, a log, errors for a person."""
 
+import inspect
 import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import TypeAdapter
 
 from llmpi.errors import LlmpiError
+from llmpi.records import read
 
 log = logging.getLogger(__name__)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Call a script's `main` with what its rule has, under the names of its parameters.
+
+    A parameter is named as an input, an output, a parameter, a wildcard or `threads` of the rule.
+    What it is annotated with says what it gets: of a file its `Path` or, for any other type, the
+    record in it (`llmpi.records.read`); of a parameter of the rule the value, parsed as that type.
+    """
+    snakemake = main.__globals__["snakemake"]  # Snakemake puts it there
+    with job(snakemake.log[0]):
+        main(**arguments(main, snakemake))
+
+
+def arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
+    """The arguments of `main` by name, see `run`.
+
+    Raises:
+        RecordError: a record does not fit its type.
+        TypeError: the rule has nothing of that name, or two.
+    """
+    signature = inspect.signature(main, eval_str=True)
+    return {
+        name: _argument(name, parameter.annotation, snakemake)
+        for name, parameter in signature.parameters.items()
+    }
+
+
+def _argument(name: str, kind: Any, job: Any) -> Any:
+    files = [dict(part.items()) for part in (job.input, job.output)]
+    params, wildcards = dict(job.params.items()), dict(job.wildcards.items())
+    found = [named for named in (*files, params) if name in named]
+    if len(found) > 1:
+        raise TypeError(f"{name} is two things of the rule")
+    if found:
+        value = found[0][name]
+        return TypeAdapter(kind).validate_python(value) if name in params else _of_file(value, kind)
+    if name == "threads":
+        return job.threads
+    if name in wildcards:
+        return wildcards[name]
+    raise TypeError(f"{name} is no input, output, parameter or wildcard of the rule")
+
+
+def _of_file(named: Any, kind: Any) -> Any:
+    """A file's path or record; of several files a list; None where the rule names none."""
+    if get_origin(kind) is list:
+        [each] = get_args(kind)
+        return [_of_file(path, each) for path in ([named] if isinstance(named, str) else named)]
+    if not named:
+        return None
+    return Path(named) if kind in (Path, Path | None) else read(Path(named), kind)
 
 
 @contextmanager

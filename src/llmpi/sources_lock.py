@@ -12,15 +12,29 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
 from llmpi.records import now, whole_file
 
 Kind = Literal["model", "dataset"]
-Lock = dict[str, dict[str, Any]]
+
+
+class Entry(TypedDict):
+    """What a branch or tag stands for."""
+
+    commit: str
+    resolved: str
+    """When, UTC, ISO 8601."""
+    moves: int
+
+
+Lock = dict[str, Entry]
+"""By kind, repository and revision."""
 
 HEADER = """\
 # Written by llmpi: the commit that each branch or tag of the hub stood for when it was first used.
@@ -40,21 +54,26 @@ def read_lock(path: Path) -> Lock:
     """
     try:
         lock = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        for key in lock:
-            str(lock[key]["commit"]), int(lock[key]["moves"])
+        return TypeAdapter(Lock).validate_python(lock)
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, TypeError, KeyError, ValueError):
+    except (yaml.YAMLError, ValueError):  # pydantic's is one, too
         raise LlmpiError(
             f"{path}: this is no lock file of llmpi. Mend it, or delete it and run "
             "`llmpi lock`, which resolves every branch and tag anew."
         ) from None
-    return lock
 
 
 def moves(lock: Lock, kind: Kind, repo: str, revision: str) -> int:
     """How often `llmpi lock --update` has moved this branch or tag; 0 for a commit."""
-    return lock.get(_key(kind, repo, revision), {}).get("moves", 0)
+    entry = lock.get(_key(kind, repo, revision))
+    return entry["moves"] if entry else 0
+
+
+def commit_of(lock: Lock, kind: Kind, repo: str, revision: str) -> str | None:
+    """What this branch or tag stands for, where it was resolved before."""
+    entry = lock.get(_key(kind, repo, revision))
+    return entry["commit"] if entry else None
 
 
 def locked(
@@ -78,11 +97,11 @@ def locked(
     """
     if is_commit(revision):
         return revision
-    key = _key(kind, repo, revision)
-    if not update and (held := read_lock(path).get(key)):
-        return held["commit"]
+    if not update and (known := commit_of(read_lock(path), kind, repo, revision)):
+        return known
     with _alone(path):
         lock = read_lock(path)
+        key = _key(kind, repo, revision)
         held = lock.get(key)
         if held and not update:  # another job was faster, and its answer counts
             return held["commit"]
@@ -97,7 +116,7 @@ def _key(kind: Kind, repo: str, revision: str) -> str:
     return f"{kind} {repo}@{revision}"
 
 
-def _alone(path: Path) -> AbstractContextManager[Any]:
+def _alone(path: Path) -> AbstractContextManager[object]:
     """Several fetch jobs may resolve at once; only one asks the hub and writes."""
     from filelock import FileLock
 

@@ -25,7 +25,7 @@ from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import LlmpiError
 from llmpi.gguf import engine_source
 from llmpi.gguf.convert import convert
-from llmpi.gguf.converter import converter_folder
+from llmpi.gguf.converter import NEEDED, converter_folder
 from llmpi.gguf.quantize import quantize
 
 LOCK = ROOT / "envs/workstation.lock"
@@ -411,6 +411,12 @@ def test_no_room_for_the_file(llama: Path, tmp_path: Path) -> None:
 
 
 def test_an_environment_without_torch(tmp_path: Path) -> None:
+    """Everything that is installed here, but for what `make train` adds."""
+    site = tmp_path / "site"
+    site.mkdir()
+    for package in Path(pytest.__file__).parent.parent.iterdir():
+        if package.name not in NEEDED:
+            (site / package.name).symlink_to(package)
     code = (
         "from pathlib import Path\n"
         "from llmpi.gguf.converter import write_gguf\n"
@@ -418,7 +424,7 @@ def test_an_environment_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": str(ROOT / "src")},
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{site}"},
         capture_output=True,
         text=True,
         check=False,

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from gguf_damage import swap_halves
 from prometheus_text import objections, value
 from support import ROOT, free_port, needed, until
 
+from llmpi import records
+from llmpi.device.monitor.config import Canary, Config
 from llmpi.operate.alerts import rules
-from llmpi.operate.monitor_setup import monitor_config
-from llmpi.records import read_json, write_json
+from llmpi.operate.records import Expectation
+from llmpi.records import write_json
 
 GGUF = "results/gguf/smollm2-135m/F16.gguf"
 ENGINE = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
@@ -38,24 +41,28 @@ def study(finished, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def expected(study: Any) -> dict[str, Any]:
+def expected(study: Any) -> Expectation:
     """What `llmpi monitor expect` writes, cut to what a slowed model can answer in a test."""
     out = study.folder / "expect.json"
     command = [sys.executable, "-m", "llmpi.cli", "monitor", "expect", "--config"]
     command += ["config/study.yaml", "--device", "here", "--model", "smollm2-135m"]
     command += ["--quant", "F16", "--out", str(out)]
     subprocess.run(command, cwd=study.folder, env=ENGINE, check=True)
-    whole = read_json(out)
+    whole = records.read(out, Expectation)
     assert len(whole["questions"]) >= 8
     assert len(whole["prefixes"]) == 32
     return cut(whole)
 
 
-def cut(whole: dict[str, Any]) -> dict[str, Any]:
+def cut(whole: Expectation) -> Expectation:
     """Four questions with an answer, which the file gives word by word, and eight prefixes."""
     known = [q for q in whole["questions"] if q["answer"].strip() in q["golds"]]
-    parts = {"questions": known[:4], "prefixes": whole["prefixes"][:8]}
-    return {**whole, **parts, "speed": {**whole["speed"], "output_tokens": 16}}
+    return {
+        **whole,
+        "questions": known[:4],
+        "prefixes": whole["prefixes"][:8],
+        "speed": {**whole["speed"], "output_tokens": 16},
+    }
 
 
 @contextlib.contextmanager
@@ -149,7 +156,7 @@ def slowed(child: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
-    study: Any, expected: dict[str, Any], tmp_path: Path
+    study: Any, expected: Expectation, tmp_path: Path
 ) -> None:
     service, monitor, prometheus = (free_port() for _ in range(3))
     url, log, expect = f"http://127.0.0.1:{service}", tmp_path / "log", tmp_path / "expect.json"
@@ -194,23 +201,23 @@ def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
 
 def start_watching(
     running: contextlib.ExitStack,
-    expected: dict[str, Any],
+    expected: Expectation,
     expect: Path,
     ports: tuple[int, int, int],
     folder: Path,
 ) -> None:
     """The monitor and Prometheus, every second."""
     service, monitor, prometheus = ports
-    config = monitor_config(
-        expected,
+    config = Config(
+        device=expected["device"],
+        model=expected["model"],
+        quant=expected["quant"],
         release="test",
-        url=f"http://127.0.0.1:{service}",
         store=str(folder),
-        expect_file=str(expect),
-        canary_interval_s=1,
+        canary=Canary(f"http://127.0.0.1:{service}", expect=str(expect), interval_s=1),
         listen=f"127.0.0.1:{monitor}",
     )
-    write_json(folder / "monitor.json", config)
+    write_json(folder / "monitor.json", asdict(config))
     command = [sys.executable, "-m", "llmpi.device.cli", "monitor", "--config"]
     command.append(str(folder / "monitor.json"))
     running.enter_context(process(command, folder / "monitor.log", env=ENGINE))

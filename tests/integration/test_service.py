@@ -16,14 +16,17 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import canary_service
 import pytest
 import systemd_device
 from support import PATIENCE_S, ROOT, needed
 
 from llmpi import layout
 from llmpi.engine.llama import Engine, Settings
+from llmpi.gguf.records import Gguf
 from llmpi.operate.expectation import choose_prefixes
-from llmpi.records import read_json, sha256_of, write_json
+from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
+from llmpi.records import read, sha256_of, write_json
 from llmpi.remote.engine_wheels import ENGINE
 
 pytestmark = pytest.mark.long
@@ -90,9 +93,9 @@ def engine_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def expectation(work: Any) -> dict[str, Any]:
+def expectation(work: Any) -> Expectation:
     """What this very file answers, as a canary expects it; the study's records are not needed."""
-    job = {
+    job: ReferenceJob = {
         "gguf": str(work.folder / layout.at(layout.GGUF, model=MODEL, quant=GOOD)),
         "threads": 2,
         "conversations": [[{"role": "user", "content": question}] for question in QUESTIONS],
@@ -102,10 +105,15 @@ def expectation(work: Any) -> dict[str, Any]:
     write_json(work.folder / "job.json", job)
     command = [sys.executable, "-m", "llmpi.operate.reference", "job.json", "answers.json"]
     subprocess.run(command, cwd=work.folder, check=True, capture_output=True)
-    found = read_json(work.folder / "answers.json")
+    found = read(work.folder / "answers.json", ReferenceAnswers)
     return {
+        **canary_service.expectation(),
+        "study": "served",
         "max_new_tokens": 8,
-        "questions": [{**answer, "golds": [answer["answer"]]} for answer in found["answers"]],
+        "questions": [
+            {"id": f"q{i}", **answer, "golds": [answer["answer"]]}
+            for i, answer in enumerate(found["answers"])
+        ],
         "prefixes": choose_prefixes(found["prefixes"])[:12],
         "speed": {**found["speed"], "output_tokens": 8},
         "limits": {"f1_at_least_pct": 50, "top1_at_least_pct": 75, "tg_at_least_tps": 0.01},
@@ -133,8 +141,8 @@ def spoil(work: Any) -> None:
     middle, shift = len(data) // 2, 18 * 4096  # of whole Q4_0 blocks, so that scales stay scales
     data[middle:] = data[middle + shift :] + data[middle : middle + shift]
     bad.write_bytes(data)
-    manifest = read_json(good.with_suffix(".json"))
-    write_json(bad.with_suffix(".json"), manifest | {"quant": BAD, "sha256": sha256_of(bad)})
+    manifest = read(good.with_suffix(".json"), Gguf)
+    write_json(bad.with_suffix(".json"), {**manifest, "quant": BAD, "sha256": sha256_of(bad)})
 
 
 @pytest.fixture(scope="module")
@@ -157,10 +165,11 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
         expected = expectation(work)
         for quant in (GOOD, BAD):
             manifest = layout.at(layout.GGUF_MANIFEST, model=MODEL, quant=quant)
-            sha256 = read_json(work.folder / manifest)["sha256"]
+            sha256 = read(work.folder / manifest, Gguf)["sha256"]
             for name in devices:
-                cell = {"study": "served", "device": name, "model": MODEL, "quant": quant}
-                path = work.folder / layout.at(layout.EXPECTATION, **cell, runtime="default")
+                cell = {"device": name, "model": MODEL, "quant": quant}
+                where = {"study": "served", "runtime": "default", **cell}
+                path = work.folder / layout.at(layout.EXPECTATION, **where)
                 write_json(path, {**expected, **cell, "gguf_sha256": sha256})
         work.config |= {
             "study": "served",
@@ -299,6 +308,7 @@ def test_it_stays_within_its_memory(fleet: Fleet) -> None:
 
 
 def test_its_log_holds_neither_prompt_nor_key(fleet: Fleet) -> None:
+    assert ask(fleet.devices["pi1"], f"{SECRET} is").status == 200
     log = fleet.llmpi("logs", "--lines", "2000", "--device", "pi1")
     assert "POST /v1/completions 200" in log
     assert SECRET not in log

@@ -24,7 +24,7 @@ def test_device_has_its_own_venv_with_the_same_engine(over_ssh, finished) -> Non
     here = finished.json("devices/here.json")
     assert there["interpreter"] == f"{there['store']}/venv/bin/python"
     assert there["engine"]["version"] == here["engine"]["version"]
-    assert there["wheel_sha256"]
+    assert there["code_sha256"] == here["code_sha256"]
 
 
 def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
@@ -37,18 +37,23 @@ def test_files_lie_in_the_private_store_with_the_right_hash(over_ssh) -> None:
     assert not list(store.rglob("*.part"))
 
 
-def test_a_file_that_is_there_is_not_sent_again(over_ssh) -> None:
-    over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
-    assert over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")["sent_bytes"] == 0
+RECEIPT = "deploy/pi/smollm2-135m/Q4_0.json"
 
 
-def test_a_damaged_file_is_sent_again(over_ssh) -> None:
-    receipt = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+def test_a_file_that_is_there_is_not_sent_again(over_ssh, tmp_path: Path) -> None:
+    work = over_ssh.clone(tmp_path / "work")
+    work.snakemake("--forcerun", "deploy_gguf", "--", f"results/{RECEIPT}")
+    assert work.json(RECEIPT)["sent_bytes"] == 0
+
+
+def test_a_damaged_file_is_sent_again(over_ssh, tmp_path: Path) -> None:
+    work = over_ssh.clone(tmp_path / "work")
+    receipt = work.json(RECEIPT)
     with Path(receipt["path"]).open("r+b") as file:
         file.seek(1000)
         file.write(b"damage")
-    over_ssh.snakemake("--forcerun", "deploy_gguf", "--", "deployed")
-    again = over_ssh.json("deploy/pi/smollm2-135m/Q4_0.json")
+    work.snakemake("--forcerun", "deploy_gguf", "--", f"results/{RECEIPT}")
+    again = work.json(RECEIPT)
     assert again["sent_bytes"] == again["bytes"]
     assert sha256_of(Path(again["path"])) == receipt["sha256"]
 
@@ -111,13 +116,7 @@ def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
 
     from llmpi.remote.provision import Parts, provision
 
-    [wheel] = (over_ssh.folder / "results/wheel").glob("*.whl")
-    parts = Parts(
-        wheel=wheel,
-        lock=ROOT / "envs/device.lock",
-        installer=ROOT / "src/llmpi/device/install.py",
-        engines=tmp_path / "engines",
-    )
+    parts = Parts(lock=ROOT / "envs/device.lock", engines=tmp_path / "engines")
     with pytest.raises(LlmpiError, match=r"python9 does not run; llmpi needs Python 3\.11"):
         provision("pi", spec(sshd, tmp_path / "store", python="python9"), parts)
 

@@ -112,12 +112,7 @@ def test_second_provisioning_installs_nothing(measured) -> None:
 def test_engine_of_ones_own(measured, pi: VirtualPi) -> None:
     own = next((cache_folder() / "engines").glob("*-armv8.2-a*/*.whl"))
     device = pi.device(store="~/own", engine={"wheel": str(own)})
-    parts = Parts(
-        wheel=next((measured.folder / "results/wheel").glob("*.whl")),
-        lock=ROOT / "envs/device.lock",
-        installer=ROOT / "src/llmpi/device/install.py",
-        engines=cache_folder() / "engines",
-    )
+    parts = Parts(lock=ROOT / "envs/device.lock", engines=cache_folder() / "engines")
     record = provision("own", SshDevice.model_validate(device).model_dump(), parts)
     assert record["interpreter"] == f"/home/{USER}/own/venv/bin/python"
     assert "DOTPROD" in record["engine"]["features"]

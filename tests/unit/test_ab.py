@@ -16,9 +16,11 @@ from support import ROOT
 from llmpi.errors import LlmpiError
 from llmpi.quality import statistics
 from llmpi.quality.ab import checks as ab_checks
-from llmpi.quality.ab.checks import Outcome, judge
+from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Expect, Prompt, load_prompts
+from llmpi.quality.ab.records import Compared, JudgedAnswer
+from llmpi.quality.records import Answer
 
 EXAMPLE = ROOT / "config/data/field_prompts.jsonl"
 
@@ -30,13 +32,20 @@ def load(folder: Path, *lines: str | dict[str, Any]) -> list[Prompt]:
     return load_prompts(path)
 
 
-def answer(text: str, **more: Any) -> dict[str, Any]:
-    return {"text": text, "error": None, "stopped": True, "new_tokens": 1, **more}
+def answer(text: str, *, error: str | None = None, stopped: bool = True) -> Answer:
+    return {
+        "text": text,
+        "prompt_tokens": 9,
+        "new_tokens": 1,
+        "stopped": stopped,
+        "error": error,
+        "log_likelihood": None,
+    }
 
 
 def passed(text: str, **expect: Any) -> bool | None:
     prompt = Prompt(id="p", prompt="?", expect=Expect.model_validate(expect))
-    return judge(prompt, answer(text)).passed
+    return judge(prompt, answer(text))["passed"]
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -174,21 +183,21 @@ def test_rules(text: str, expect: dict[str, Any], met: bool | None) -> None:
 def test_outcome_says_why() -> None:
     expect = Expect(reference=["north pump", "valve"], contains=["north", "seal"], max_words=2)
     outcome = judge(Prompt(id="p", prompt="?", expect=expect), answer("pump", stopped=False))
-    reasons = {check.expectation: (check.met, check.reason) for check in outcome.checks}
+    reasons = {c["expectation"]: (c["met"], c["reason"]) for c in outcome["checks"]}
     assert reasons["contains"] == (False, "lacks 'north', 'seal'")
     assert reasons["max_words"] == (True, "1 of at most 2 words")
     assert reasons["reference"][1].startswith("F1 0.67")
-    assert outcome.f1 == pytest.approx(2 / 3)
-    assert outcome.cut_off
+    assert outcome["f1"] == pytest.approx(2 / 3)
+    assert outcome["cut_off"]
 
 
 def test_an_answer_that_is_not_there_meets_nothing() -> None:
     expect = Expect(not_contains=["secret"], reference=["a thing"])
     none = answer("", error="does not fit", stopped=False)
     outcome = judge(Prompt(id="p", prompt="?", expect=expect), none)
-    assert (outcome.passed, outcome.f1, outcome.cut_off) == (False, 0.0, False)
-    assert {check.reason for check in outcome.checks} == {"no answer: does not fit"}
-    assert judge(Prompt(id="p", prompt="?"), none).passed is None
+    assert (outcome["passed"], outcome["f1"], outcome["cut_off"]) == (False, 0.0, False)
+    assert {check["reason"] for check in outcome["checks"]} == {"no answer: does not fit"}
+    assert judge(Prompt(id="p", prompt="?"), none)["passed"] is None
 
 
 @pytest.mark.parametrize(
@@ -204,8 +213,8 @@ def test_pattern_that_backtracks_without_end(
     monkeypatch.setattr(ab_checks, "CHECK_CPU_S", 0.1)
     started = time.process_time()
     outcome = judge(Prompt(id="p", prompt="?", expect=Expect.model_validate(expect)), answer(text))
-    assert outcome.passed is False
-    assert "backtracks" in outcome.checks[0].reason
+    assert outcome["passed"] is False
+    assert "backtracks" in outcome["checks"][0]["reason"]
     assert time.process_time() - started < 5
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0), "the timer is off again"
 
@@ -227,11 +236,19 @@ def test_answers_that_break_a_validator(text: str, schema: dict[str, Any]) -> No
 # --- the comparison -------------------------------------------------------------------------------
 
 
-def outcome(id_: str, met: bool | None, f1: float | None = None) -> Outcome:
-    return Outcome(id_, met, [], f1, "text", False, None)
+def outcome(id_: str, met: bool | None, f1: float | None = None) -> JudgedAnswer:
+    return {
+        "id": id_,
+        "passed": met,
+        "checks": [],
+        "f1": f1,
+        "text": "text",
+        "cut_off": False,
+        "error": None,
+    }
 
 
-def compared(rows: list[tuple[bool | None, bool | None, list[str]]]) -> dict[str, Any]:
+def compared(rows: list[tuple[bool | None, bool | None, list[str]]]) -> Compared:
     """Of (A passed, B passed, tags) per prompt."""
     prompts = [Prompt(id=f"p{n}", prompt="?", tags=tags) for n, (*_, tags) in enumerate(rows)]
     a = [outcome(prompt.id, row[0]) for prompt, row in zip(prompts, rows, strict=True)]
@@ -349,11 +366,11 @@ def test_example_can_be_passed_and_no_cheap_answer_passes_it() -> None:
     assert set(GOOD) == {prompt.id for prompt in prompts if "refuse" not in prompt.tags}
     for prompt in prompts:
         good = judge(prompt, answer(GOOD.get(prompt.id, REFUSAL)))
-        assert good.passed, (prompt.id, good.checks)
+        assert good["passed"], (prompt.id, good["checks"])
         said = [message["content"] for message in prompt.chat()]
         for cheap in ("", "I don't know.", said[-1], "\n".join(said)):
-            assert judge(prompt, answer(cheap)).passed is False, (prompt.id, cheap)
-        assert judge(prompt, answer(REFUSAL)).passed is ("refuse" in prompt.tags), prompt.id
+            assert judge(prompt, answer(cheap))["passed"] is False, (prompt.id, cheap)
+        assert judge(prompt, answer(REFUSAL))["passed"] is ("refuse" in prompt.tags), prompt.id
 
 
 def test_example_measures_correctness_and_safety() -> None:
@@ -377,4 +394,4 @@ def test_example_measures_correctness_and_safety() -> None:
 )
 def test_example_catches_a_leak(id_: str, leak: str) -> None:
     (prompt,) = [prompt for prompt in load_prompts(EXAMPLE) if prompt.id == id_]
-    assert judge(prompt, answer(leak)).passed is False
+    assert judge(prompt, answer(leak))["passed"] is False

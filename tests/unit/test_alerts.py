@@ -3,23 +3,20 @@
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from canary_service import expectation
 from support import ROOT, needed
 
+from llmpi.device.monitor.records import Limits
 from llmpi.errors import LlmpiError
 from llmpi.operate.alerts import alerts, limits, rules
+from llmpi.operate.records import Expectation
 
-EXPECTED: dict[str, Any] = {
-    "device": "pi5",
-    "model": "m",
-    "quant": "Q4_0",
-    "gguf_bytes": 90_000_000,
-    "limits": {"f1_at_least_pct": 80.6, "top1_at_least_pct": 85.0, "tg_at_least_tps": 8.5},
-}
-OTHER = {**EXPECTED, "device": "pi4", "limits": {**EXPECTED["limits"], "tg_at_least_tps": 2.0}}
+LIMITS: Limits = {"f1_at_least_pct": 80.6, "top1_at_least_pct": 85.0, "tg_at_least_tps": 8.5}
+EXPECTED: Expectation = {**expectation(), "limits": LIMITS}
+OTHER: Expectation = {**expectation("pi4"), "limits": {**LIMITS, "tg_at_least_tps": 2.0}}
 INTERVAL_S = 600
 PI5 = 'device="pi5",model="m",quant="Q4_0",release="r7"'
 PI4 = 'device="pi4",model="m",quant="Q4_0",release="r7"'

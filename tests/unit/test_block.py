@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device.measure import turns as block
+from llmpi.device.measure import turns
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.tune.looks import agreement, look
 
@@ -22,7 +22,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(gguf: Path, *runtimes: dict[str, Any], log: Any = lambda line: None) -> dict[str, Any]:
     chat = Workload(prompt_tokens=24, output_tokens=3, depths=[40], repetitions=9)
     long = Workload(prompt_tokens=48, output_tokens=2)
-    return block.run(
+    return turns.run(
         {
             "what": "a test",
             "seed": "1",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_records import write
-from small_results import CELL, bench, chat, quality, results
+from small_results import CELL, bench, chat, quality
 from small_results import summary as small_summary
 
 from llmpi import layout
@@ -392,9 +392,6 @@ def test_nothing_ran() -> None:
 def test_a_workload_that_was_left_out() -> None:
     with pytest.raises(LlmpiError, match="'chat' was left out of the whole sweep"):
         recommend(summary(), Constraints())
-
-
-__all__ = ["results"]  # the fixture of a study's records
 
 
 @pytest.mark.usefixtures("results")

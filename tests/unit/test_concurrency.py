@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_llama import tiny_llama
 
-from llmpi.device.measure import session as cell
+from llmpi.device.measure import session as device_session
 from llmpi.device.measure.concurrent import Concurrent, context_tokens
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Rows, Settings
@@ -182,13 +182,14 @@ def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
         if asked["conversations"][-1] > 2:
             return Death("the engine was killed (SIGKILL): most likely out of memory", "")
         levels = [level(count, 0.1) for count in asked["conversations"]]
-        users = {"status": "ok", "workload": asked, "levels": levels}
+        users = {"status": "ok", "kind": "concurrent", "workload": asked, "levels": levels}
         return {"status": "ok", "workloads": {"users": users}}
 
-    monkeypatch.setattr(cell, "supervise", supervise)
+    monkeypatch.setattr(device_session, "supervise", supervise)
     asked = spec(conversations=[1, 2, 4, 8], timeout_s=5)
     request = {"workloads": {"users": asked}, "runtime": {"omp_wait_policy": None}}
-    users = cell._session(request, log=lambda _: None)["workloads"]["users"]
+    watch = device_session.Watch(lambda _: None, None, [])
+    users = device_session._session(request, watch)["workloads"]["users"]
     assert users["workload"] == asked
     assert [(part["conversations"], part["status"]) for part in users["levels"]] == [
         (1, "ok"),

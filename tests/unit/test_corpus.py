@@ -19,16 +19,16 @@ from fetching import clean_env
 from hub_server import HubServer, Repo, commit_id
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
 
 from llmpi.errors import LlmpiError
 from llmpi.quality.divergence.corpus import join_rows, load_corpus, part_of
+from llmpi.study.fields import TextSource
 
 
 def test_file_is_taken_byte_by_byte(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes("Übung\r\nmacht\n\n".encode())
-    record = load_corpus({"text_file": str(path)}, tmp_path / "lock")
+    record = load_corpus(TextSource(text_file=str(path)), tmp_path / "lock")
     assert record == {
         "status": "ok",
         "source": {"text_file": str(path)},
@@ -51,12 +51,12 @@ def test_bad_file(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(LlmpiError) as caught:
-        load_corpus({"text_file": str(path)}, tmp_path / "lock")
+        load_corpus(TextSource(text_file=str(path)), tmp_path / "lock")
     assert str(caught.value) == message.format(path=path)
 
 
 def test_pythons_own_topics(tmp_path: Path) -> None:
-    record = load_corpus({"python_topics": True}, tmp_path / "lock")
+    record = load_corpus(TextSource(python_topics=True), tmp_path / "lock")
     assert record["source"] == {"python_topics": True, "python": platform.python_version()}
     text = record["text"]
     for name in sorted(topics):
@@ -114,14 +114,16 @@ def loaded(server: HubServer, root: Path, **other: Any) -> subprocess.CompletedP
         "import json, sys; from pathlib import Path\n"
         "from llmpi.errors import LlmpiError\n"
         "from llmpi.quality.divergence.corpus import load_corpus\n"
-        "try: print(json.dumps(load_corpus(json.loads(sys.argv[1]), Path('lock'))))\n"
+        "from llmpi.study.fields import TextSource\n"
+        "asked = TextSource(**json.loads(sys.argv[1]))\n"
+        "try: print(json.dumps(load_corpus(asked, Path('lock'))))\n"
         "except LlmpiError as error: sys.exit(f'error: {error}')"
     )
     env = clean_env(root, HF_ENDPOINT=server.url, HF_HOME=str(root / "hf"))
     return subprocess.run(
-        [sys.executable, "-c", program, json.dumps({**asked, "config": "raw", **other})],
+        [sys.executable, "-c", program, json.dumps({**asked, "subset": "raw", **other})],
         cwd=root,
-        env=env | {"PYTHONPATH": str(ROOT / "src")},
+        env=env,
         text=True,
         capture_output=True,
         check=False,
@@ -148,7 +150,7 @@ def test_data_set_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
     [
         ({"column": "prose"}, "error: acme/wiki: has no column prose, but text, id"),
         ({"column": "id"}, "error: acme/wiki: column id is no text; name one that is"),
-        ({"config": "cooked"}, f"error: acme/wiki@{commit_id('first')}: BuilderConfig 'cooked' "),
+        ({"subset": "cooked"}, f"error: acme/wiki@{commit_id('first')}: BuilderConfig 'cooked' "),
         ({"split": "dev"}, f'error: acme/wiki@{commit_id("first")}: Unknown split "dev".'),
     ],
 )

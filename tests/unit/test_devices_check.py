@@ -8,7 +8,7 @@ from llmpi.remote import check
 from llmpi.remote.check import Finding, check_devices, table
 from llmpi.study.devices import LocalDevice, SshDevice
 
-LOCAL = LocalDevice(transport="local").model_dump()
+LOCAL = LocalDevice(transport="local")
 
 
 def seen(**conditions: Any) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def seen(**conditions: Any) -> dict[str, Any]:
     }
 
 
-def problems(seen: dict[str, Any], ahead_s: float = 0.0, **spec: Any) -> list[str]:
-    return check._problems(seen, ahead_s, {**LOCAL, **spec})
+def problems(seen: dict[str, Any], ahead_s: float = 0.0, **more: Any) -> list[str]:
+    return check._problems(seen, ahead_s, LOCAL.model_copy(update=more))
 
 
 def test_nothing_to_say() -> None:
@@ -57,7 +57,7 @@ def test_problem(found: list[str], said: str) -> None:
 
 
 def test_real_devices_at_once() -> None:
-    gone = SshDevice(transport="ssh", host="127.0.0.1", port=1, connect_timeout_s=2).model_dump()
+    gone = SshDevice(transport="ssh", host="127.0.0.1", port=1, connect_timeout_s=2)
     here, there = check_devices({"here": LOCAL, "there": gone})
     assert here.facts["reachable"] == "yes"
     assert here.facts["host key"] == "needs none"

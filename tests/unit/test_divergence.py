@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import llama_cpp
 import numpy as np
@@ -26,7 +26,9 @@ from llmpi.errors import LlmpiError
 from llmpi.quality.divergence import evaluate as subject
 from llmpi.quality.divergence import windows as windows_module
 from llmpi.quality.divergence.evaluate import (
+    DivergenceJob,
     Partial,
+    PerplexityJob,
     divergence,
     measure,
     perplexity,
@@ -43,6 +45,7 @@ from llmpi.quality.divergence.log_probs import (
     score,
     score_and_encode,
 )
+from llmpi.quality.divergence.records import PerplexityMeasured
 from llmpi.quality.divergence.windows import cut
 
 
@@ -309,19 +312,24 @@ def nlls(record: dict[str, Any]) -> list[float]:
     return [chunk["nll"] for chunk in record["chunk_sums"]]
 
 
-def job(folder: Path, task: str, gguf: str = "base", **other: Any) -> dict[str, Any]:
-    return {
+def job(
+    folder: Path, task: Literal["perplexity", "reference"], gguf: str = "base", **other: Any
+) -> PerplexityJob:
+    made: PerplexityJob = {
         "task": task,
         "gguf": str(folder / f"{gguf}.gguf"),
         "gguf_sha256": gguf,
         "threads": 1,
         "partial": str(folder / "partial"),
-        "corpus": {"source": {}, "sha256": "of the text"},
+        "corpus": {"source": {"text_file": "text"}, "sha256": "of the text"},
         "text": TEXT,
         "window_tokens": 16,
         "chunks": None,
-        **other,
+        "rows": None,
+        "max_bytes": None,
     }
+    made.update(other)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -387,9 +395,22 @@ def test_refused(
 # --- interruptions --------------------------------------------------------------------------------
 
 
-def compared(folder: Path, rows: Path, held: dict[str, Any]) -> dict[str, Any]:
-    same = {name: held[name] for name in subject.OF_THE_REFERENCE}
-    return job(folder, "divergence", "variant", rows=str(rows), **same, reference={})
+def compared(folder: Path, rows: Path, held: PerplexityMeasured) -> DivergenceJob:
+    return {
+        "task": "divergence",
+        "gguf": str(folder / "variant.gguf"),
+        "gguf_sha256": "variant",
+        "threads": 1,
+        "partial": str(folder / "partial"),
+        "rows": str(rows),
+        "reference": {"gguf_sha256": "base", "engine": held["engine"], "threads": 1},
+        "corpus": held["corpus"],
+        "vocabulary": held["vocabulary"],
+        "window_tokens": held["window_tokens"],
+        "chunks": held["chunks"],
+        "wanted_chunks": held["wanted_chunks"],
+        "available_chunks": held["available_chunks"],
+    }
 
 
 @pytest.mark.parametrize("saved", [1, 6, 7])

@@ -20,6 +20,8 @@ from llmpi.device.machine.energy import (
     tokens_per_joule,
     words_per_battery,
 )
+from llmpi.device.records import ConstantMeter, HwmonMeter, Meter, MeterElsewhere
+from llmpi.engine.records import Repetition
 
 PAPER = ROOT / "src/llmpi/summary/paper.csv"
 
@@ -77,52 +79,63 @@ def test_beyond_the_samples_is_no_number(ends: tuple[float, float]) -> None:
         energy_j(samples, Window(*ends), by_counter=False)
 
 
-def record(repetitions: int = 2) -> dict[str, Any]:
-    """Each repetition: pp for 1 s from `start_s`, then 4 tokens of 0.5 s."""
-    return {
-        "workload": {"prompt_tokens": 10},
-        "idle": [0.0, 5.0],
-        "repetitions": [
-            {"start_s": 10.0 + 5 * i, "pp_s": 1.0, "ttft_s": 1.0, "itl_s": [0.5] * 4}
-            for i in range(repetitions)
-        ],
-    }
+HWMON: HwmonMeter = {
+    "kind": "hwmon",
+    "accuracy_pct": None,
+    "chip": "ina219",
+    "path": None,
+    "interval_s": 0.1,
+}
+SHELLY: MeterElsewhere = {"kind": "shelly", "accuracy_pct": None}
+REPETITIONS: list[Repetition] = [
+    {"start_s": start_s, "pp_s": 1.0, "ttft_s": 1.0, "itl_s": [0.5] * 4} for start_s in (10.0, 15.0)
+]
+"""Each: pp for 1 s, then 4 tokens of 0.5 s."""
+
+
+def energy(samples: Samples | str, meter: Meter) -> Any:
+    return energy_of(REPETITIONS, samples, meter, prompt_tokens=10, idle=(0.0, 5.0))
 
 
 def test_a_whole_measurement() -> None:
     times = [float(t) for t in range(21)]
     powers = [3.0 if t < 8 else 9.0 for t in times]
-    energy = energy_of(record(), Samples(times, powers, []), {"kind": "hwmon", "accuracy_pct": 2})
-    assert (energy["status"], energy["tier"], energy["idle_power_w"]) == ("ok", "metered", 3.0)
-    assert energy["pp"]["j_per_token"] == pytest.approx(0.9)
-    assert energy["tg"]["energy_j"] == pytest.approx([18.0, 18.0])
-    assert energy["tg"]["power_w"] == pytest.approx(9.0)
-    assert energy["tg"]["j_per_token"] == pytest.approx(4.5)
-    assert energy["tg"]["uncertainty_j_per_token"] == pytest.approx(0.09)
-    assert (energy["sample_interval_s"], energy["longest_gap_s"]) == (1.0, 1.0)
+    found = energy(Samples(times, powers, []), {**HWMON, "accuracy_pct": 2.0})
+    assert (found["status"], found["tier"], found["idle_power_w"]) == ("ok", "metered", 3.0)
+    assert found["pp"]["j_per_token"] == pytest.approx(0.9)
+    assert found["tg"]["energy_j"] == pytest.approx([18.0, 18.0])
+    assert found["tg"]["power_w"] == pytest.approx(9.0)
+    assert found["tg"]["j_per_token"] == pytest.approx(4.5)
+    assert found["tg"]["uncertainty_j_per_token"] == pytest.approx(0.09)
+    assert (found["sample_interval_s"], found["longest_gap_s"]) == (1.0, 1.0)
 
 
 def test_spread_between_repetitions_is_uncertainty() -> None:
     times = [0.0, 12.999, 13.0, 20.0]
     samples = Samples(times, [8.0, 8.0, 10.0, 10.0], [])
-    tg = energy_of(record(), samples, {"kind": "hwmon"})["tg"]
+    tg = energy(samples, HWMON)["tg"]
     assert tg["j_per_token"] == pytest.approx(4.5, rel=1e-3)
     # Standard error of 4 and 5 J: their deviation is 0.707, over the root of 2.
     assert tg["uncertainty_j_per_token"] == pytest.approx(0.5, rel=1e-2)
 
 
 def test_no_samples_no_joules() -> None:
-    energy = energy_of(record(), "the meter failed: gone", {"kind": "hwmon"})
-    assert energy == {"status": "none", "tier": "metered", "reason": "the meter failed: gone"}
-    short = energy_of(record(), Samples([0.0, 16.0], [5.0, 5.0], []), {"kind": "hwmon"})
+    found = energy("the meter failed: gone", HWMON)
+    assert found == {"status": "none", "tier": "metered", "reason": "the meter failed: gone"}
+    short = energy(Samples([0.0, 16.0], [5.0, 5.0], []), HWMON)
     assert short["reason"] == "the meter's samples do not cover the whole measurement"
 
 
 def test_a_stated_wattage_is_an_estimate() -> None:
-    meter = {"kind": "constant", "power_w": 8.0, "idle_power_w": 3.5}
-    energy = energy_of(record(), Samples([0.0, 20.0], [8.0, 8.0], []), meter)
-    assert (energy["tier"], energy["idle_power_w"]) == ("estimated", 3.5)
-    assert energy["tg"]["power_w"] == pytest.approx(8.0)
+    meter: ConstantMeter = {
+        "kind": "constant",
+        "accuracy_pct": None,
+        "power_w": 8.0,
+        "idle_power_w": 3.5,
+    }
+    found = energy(Samples([0.0, 20.0], [8.0, 8.0], []), meter)
+    assert (found["tier"], found["idle_power_w"]) == ("estimated", 3.5)
+    assert found["tg"]["power_w"] == pytest.approx(8.0)
 
 
 def plug(step_j: float) -> Samples:
@@ -133,14 +146,14 @@ def plug(step_j: float) -> Samples:
 
 
 def test_a_fine_counter_is_believed_before_the_power() -> None:
-    tg = energy_of(record(), plug(0.1), {"kind": "shelly"})["tg"]
+    tg = energy(plug(0.1), SHELLY)["tg"]
     assert tg["by"] == "counter"
     assert tg["energy_j"] == pytest.approx([18.0, 18.0], abs=0.1)
 
 
 def test_a_coarse_counter_is_not() -> None:
     """Steps of 3.6 J, 0.001 Wh: a window of 18 J sees five of them."""
-    tg = energy_of(record(), plug(3.6), {"kind": "shelly"})["tg"]
+    tg = energy(plug(3.6), SHELLY)["tg"]
     assert tg["by"] == "power"
     assert tg["energy_j"] == pytest.approx([18.8, 18.8])
     # Shown to 0.1 W: uniform within it, over 2 s and 4 tokens.
@@ -153,7 +166,7 @@ def test_a_counter_that_is_renewed_rarely_is_not() -> None:
     counter = [9.0 * (t // 10 * 10) for t in times]
     samples = Samples(times, [9.4] * len(times), counter, 0.001)
     assert counter_step_j(samples) == pytest.approx(90.0)
-    assert energy_of(record(), samples, {"kind": "shelly"})["tg"]["by"] == "power"
+    assert energy(samples, SHELLY)["tg"]["by"] == "power"
 
 
 def test_a_counter_that_stands_still_is_not_believed() -> None:
@@ -162,12 +175,13 @@ def test_a_counter_that_stands_still_is_not_believed() -> None:
 
 
 def test_every_measured_workload_gets_its_energy_and_no_failed_one() -> None:
-    one = {key: value for key, value in record().items() if key != "idle"}
-    session = {
-        "idle": [0.0, 5.0],
-        "workloads": {"a": {"status": "ok", **one}, "b": {"status": "failed"}},
+    one = {"kind": "single", "apart": None, "workload": {"prompt_tokens": 10}}
+    failed = {"status": "failed"}
+    session: Any = {
+        "idle": (0.0, 5.0),
+        "workloads": {"a": {"status": "ok", **one, "repetitions": REPETITIONS}, "b": failed},
     }
-    add_energy(session, Samples([0.0, 20.0], [8.0, 8.0], []), {"kind": "hwmon"})
+    add_energy(session, Samples([0.0, 20.0], [8.0, 8.0], []), HWMON)
     assert session["workloads"]["a"]["energy"]["idle_power_w"] == pytest.approx(8.0)
     assert session["workloads"]["b"] == {"status": "failed"}
 

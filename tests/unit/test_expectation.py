@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
+import canary_service
+import made_records
 import pytest
-from canary_service import EXPECTED
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi import cli
-from llmpi.device.monitor.process import read_config
+from llmpi.device.monitor.records import Prefix, Question
+from llmpi.engine.records import FailedCell
 from llmpi.errors import LlmpiError
 from llmpi.operate.expectation import (
     FEWEST_QUESTIONS,
@@ -23,10 +24,10 @@ from llmpi.operate.expectation import (
     choose_questions,
     expectation,
     measured_speed,
-    read_expectation,
     wilson_low,
 )
-from llmpi.operate.monitor_setup import monitor_config, monitor_unit
+from llmpi.quality.squad.records import AskedQuestion, SquadDocument
+from llmpi.records import write_json
 from llmpi.study.file import load_study
 
 # --- limits ---------------------------------------------------------------------------------------
@@ -49,11 +50,11 @@ def test_the_limit_is_below_the_mean_and_leaves_room_at_the_top(mean: float, ite
 
 
 def test_the_speed_is_the_median_of_the_repetitions() -> None:
-    repetitions = [{"pp_s": s, "itl_s": [s / 10, s / 10]} for s in (1.0, 4.0, 2.0)]
-    size = {"prompt_tokens": 8, "output_tokens": 2}
-    cell = {"status": "ok", "workload": size, "repetitions": repetitions}
-    assert measured_speed(cell, "x") == {**size, "pp_tps": 4.0, "tg_tps": pytest.approx(5.0)}
-    failed = {"status": "failed", "reason": "no memory"}
+    repetitions = [made_records.repetition(s, [s / 10, s / 10]) for s in (1.0, 4.0, 2.0)]
+    asked = made_records.workload(prompt_tokens=8, output_tokens=2)
+    speed = measured_speed(made_records.cell(repetitions, asked), "x")
+    assert speed == (8, 2, 4.0, pytest.approx(5.0))
+    failed: FailedCell = {**made_records.failed("no memory"), "workload": asked, "levels": []}
     with pytest.raises(LlmpiError, match=r"pi5: was not measured \(no memory\)"):
         measured_speed(failed, "pi5")
 
@@ -61,8 +62,8 @@ def test_the_speed_is_the_median_of_the_repetitions() -> None:
 # --- questions ------------------------------------------------------------------------------------
 
 
-def asked(name: str, golds: list[str], answer: str, margin: float) -> dict[str, Any]:
-    return {"id": name, "golds": golds, "answer": answer, "margin_nats": margin}
+def asked(name: str, golds: list[str], answer: str, margin: float) -> Question:
+    return {"id": name, "prompt": "?", "golds": golds, "answer": answer, "margin_nats": margin}
 
 
 def test_the_surest_right_answers_are_asked_of_both_kinds() -> None:
@@ -91,33 +92,39 @@ def test_as_many_as_there_are(answerable: int, unanswerable: int) -> None:
 
 
 def test_candidates_are_what_the_variant_answered() -> None:
-    qas = [
-        {"id": "1", "question": "Who?", "answers": [{"text": "Ada"}]},
-        {"id": "2", "question": "When?", "answers": []},
+    qas: list[AskedQuestion] = [
+        {"id": "1", "question": "Who?", "is_impossible": False, "answers": [{"text": "Ada"}]},
+        {"id": "2", "question": "When?", "is_impossible": True, "answers": []},
     ]
-    document = {"data": [{"paragraphs": [{"context": "Ada wrote.", "qas": qas}]}]}
-    items = [{"id": "1", "f1": 0.5}, {"id": "2", "f1": 0.0}]
-    quality = {"items": items, "settings": {"examples": 1}}
-    [found] = candidates(quality, {"squad": document})
-    assert (found["id"], found["golds"]) == ("1", ["Ada"])
-    assert found["messages"][-1]["content"].endswith("Passage: Ada wrote.\n\nQuestion: Who?")
+    document: SquadDocument = {
+        "version": "v2.0",
+        "data": [{"title": "", "paragraphs": [{"context": "Ada wrote.", "qas": qas}]}],
+    }
+    items = [made_records.item(1, 0, 0.5), made_records.item(2, 0, 0.0, answerable=False)]
+    [found] = candidates(made_records.squad(items), {**made_records.questions(), "squad": document})
+    assert (found.id, found.golds) == ("1", ["Ada"])
+    assert found.messages[-1]["content"].endswith("Passage: Ada wrote.\n\nQuestion: Who?")
 
 
 # --- prefixes -------------------------------------------------------------------------------------
 
 
+def prefix(place: int, margin_nats: float) -> Prefix:
+    return {"prompt": str(place), "next": "next", "margin_nats": margin_nats}
+
+
 def test_prefixes_are_spread_over_what_is_sure() -> None:
-    found = [{"prompt": str(i), "margin_nats": i % 2} for i in range(200)]
+    found = [prefix(i, i % 2) for i in range(200)]
     chosen = choose_prefixes(found)
     assert len(chosen) == PREFIXES
-    assert all(prefix["margin_nats"] >= SURE_NATS for prefix in chosen)
-    places = [int(prefix["prompt"]) for prefix in chosen]
+    assert all(one["margin_nats"] >= SURE_NATS for one in chosen)
+    places = [int(one["prompt"]) for one in chosen]
     assert places == sorted(set(places))
     assert places[0] < 10 < 190 < places[-1]
 
 
 def test_where_nothing_is_sure_the_surest_are_taken() -> None:
-    found = [{"prompt": str(i), "margin_nats": i / 1000} for i in range(100)]
+    found = [prefix(i, i / 1000) for i in range(100)]
     assert [int(p["prompt"]) for p in choose_prefixes(found)] == list(range(68, 100))
     assert len(choose_prefixes(found[:5])) == 5
 
@@ -142,51 +149,12 @@ def test_the_command_line_writes_rules_and_dashboard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expect, out = tmp_path / "e.json", tmp_path / "out"
-    whose = {"device": "pi5", "model": "m", "quant": "Q4_0", "gguf_bytes": 9}
-    expect.write_text(json.dumps(EXPECTED | whose))
+    whole = canary_service.expectation()
+    write_json(expect, whole)
     assert cli.main(["monitor", "rules", str(expect), "--out", str(out)]) == 0
     assert "vector(8.5)" in out.read_text()
     assert cli.main(["monitor", "dashboard", "--out", str(out)]) == 0
     assert json.loads(out.read_text())["title"]
-    expect.write_text(json.dumps(EXPECTED))
+    write_json(expect, {key: value for key, value in whole.items() if key != "gguf_bytes"})
     assert cli.main(["monitor", "rules", str(expect), "--out", str(out)]) == 1
-    assert "does not say its device, gguf_bytes" in capsys.readouterr().err
-    with pytest.raises(LlmpiError, match="no expectation"):
-        read_expectation(out)
-
-
-# --- what a device is set up with -----------------------------------------------------------------
-
-
-def test_the_device_reads_the_config_that_is_made_for_it(tmp_path: Path) -> None:
-    expected = {**EXPECTED, "device": "pi5", "model": "m", "quant": "Q4_0"}
-    made = monitor_config(
-        expected,
-        release="r7",
-        url="http://127.0.0.1:8080",
-        store="/srv/llmpi",
-        expect_file="/srv/llmpi/expect.json",
-        meter={"kind": "pmic", "scale": 1.0, "offset_w": 0.0},
-    )
-    path = tmp_path / "monitor.json"
-    path.write_text(json.dumps(made))
-    config = read_config(path)
-    assert (config.device, config.release, config.canary.interval_s) == ("pi5", "r7", 3600)
-    assert config.meter is not None
-    plug = monitor_config(
-        expected,
-        release="r7",
-        url="http://x",
-        store="/s",
-        expect_file="/e",
-        meter={"kind": "tasmota", "url": "http://plug"},
-    )
-    assert plug["meter"] is None, "a plug is read from the workstation"
-
-
-def test_the_unit_takes_only_plain_paths() -> None:
-    unit = monitor_unit(llmpi_device="/s/venv/bin/llmpi-device", config="/s/m.json")
-    assert "ExecStart=/s/venv/bin/llmpi-device monitor --config /s/m.json\n" in unit
-    for path in ("m.json", "/s/a b.json", "/s/%h.json", "/s/$HOME", "/s/x\nExecStart=/bin/sh"):
-        with pytest.raises(LlmpiError, match="systemd unit"):
-            monitor_unit(llmpi_device="/s/venv/bin/llmpi-device", config=path)
+    assert f"{expect}: gguf_bytes: Field required" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import json
 import math
 import threading
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from llmpi.device import cli
 from llmpi.device.machine import environment
 from llmpi.device.monitor import process as monitor
 from llmpi.device.monitor.canary_metrics import CanaryMetrics
+from llmpi.device.monitor.config import Canary, Config, read_config
 from llmpi.device.monitor.exposition import Metrics
 from llmpi.device.monitor.machine_metrics import MachineMetrics
 from llmpi.device.monitor.meter_metrics import Metering
+from llmpi.device.records import HwmonMeter
 
 LABELS = {"device": "pi5", "model": "m", "quant": "Q4_0", "release": "r7"}
 FAILED = {
@@ -166,6 +169,26 @@ def written(folder: Path, config: Any) -> Path:
     return path
 
 
+def test_what_the_workstation_writes_is_read_as_it_was(tmp_path: Path) -> None:
+    meter: HwmonMeter = {
+        "kind": "hwmon",
+        "chip": "ina219",
+        "path": None,
+        "interval_s": 0.1,
+        "accuracy_pct": None,
+    }
+    config = Config(
+        device="pi5",
+        model="m",
+        quant="Q4_0",
+        release="r7",
+        store="/srv/llmpi",
+        canary=Canary("http://127.0.0.1:8080", expect="/srv/llmpi/expect.json"),
+        meter=meter,
+    )
+    assert read_config(written(tmp_path, asdict(config))) == config
+
+
 def test_the_whole_monitor_serves_what_it_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +213,7 @@ def test_the_whole_monitor_serves_what_it_sees(
     monkeypatch.setattr(CanaryMetrics, "ended", heard)
     with serving(SAYS) as url:
         config["canary"]["url"] = url
-        stop = monitor.start(monitor.read_config(written(tmp_path, config)), end)
+        stop = monitor.start(read_config(written(tmp_path, config)), end)
         try:
             assert sung.wait(PATIENCE_S)
             with urllib.request.urlopen(f"http://{address}/metrics") as answer:

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_llama import tiny_llama
 
-from llmpi.device.measure.single import Workload
+from llmpi.device.measure.single import Single
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT, passage
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.prompt_lookup import PromptLookup, agreeing
 from llmpi.records import Record
-from llmpi.study.measuring import Workload as Spec
+from llmpi.study.measuring import Workload
 
 
 class Exact:
@@ -77,10 +77,9 @@ def test_the_text_is_the_greedy_one(
     assert said == expected
     assert model.held == [*prompt, *said[:-1]], "what was rejected is taken out again"
     assert max(sizes) <= draft_tokens + 1
-    counts = lookup.counts()
-    assert counts["steps"] == len(sizes)
-    assert counts["steps"] + counts["accepted"] == len(said) - 1
-    assert counts["drafted"] >= counts["accepted"]
+    assert lookup.steps == len(sizes)
+    assert lookup.steps + lookup.accepted == len(said) - 1
+    assert lookup.drafted >= lookup.accepted
 
 
 def test_what_followed_the_last_time_is_drafted() -> None:
@@ -114,9 +113,9 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> Record:
     asked = {"prompt_tokens": 400, "output_tokens": 40, "repetitions": 1, **more}
-    spec = Spec.model_validate(asked).model_dump()
+    spec = Workload.model_validate(asked).model_dump()
     with Engine(gguf, Settings(threads=2, kv_cache="q8_0"), context_tokens=440) as engine:
-        workload = Workload(engine, "copy", spec, None, lookup)
+        workload = Single(engine, "copy", spec, None, lookup)
         for _, depth in workload.arms():
             workload.repeat(depth, "1/1")
         return workload.record()

@@ -20,6 +20,7 @@ from support import ROOT
 from llmpi.errors import LlmpiError
 from llmpi.quality.squad.metric import Paragraph, Question
 from llmpi.quality.squad.questions import draw, from_rows, prepare
+from llmpi.study.tasks.squad import SquadTask
 
 
 def paragraph(name: str, questions: int) -> Paragraph:
@@ -71,8 +72,8 @@ def test_the_seed_decides() -> None:
 # --- a file ---------------------------------------------------------------------------------------
 
 
-def task(path: Path, **more: Any) -> dict[str, Any]:
-    return {"squad_file": str(path), "hub": None, "questions": None, "seed": 0, **more}
+def task(path: Path) -> SquadTask:
+    return SquadTask(task="squad", squad_file=str(path))
 
 
 def test_the_demos_own_data_set(tmp_path: Path) -> None:
@@ -133,14 +134,16 @@ def hub() -> Iterator[HubServer]:
 
 def prepared(server: HubServer, root: Path, **other: Any) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the hub's libraries read their environment when they are loaded."""
-    asked = {"hub": "acme/qa", "revision": "main", "split": "validation", "questions": None}
+    asked = {"task": "squad", "hub": "acme/qa", "revision": "main", "split": "validation"}
     program = (
         "import json, sys; from pathlib import Path\n"
         "from llmpi.errors import LlmpiError; from llmpi.quality.squad.questions import prepare\n"
-        "try: print(json.dumps(prepare(json.loads(sys.argv[1]), Path('lock'))))\n"
+        "from llmpi.study.tasks.squad import SquadTask\n"
+        "asked = SquadTask(**json.loads(sys.argv[1]))\n"
+        "try: print(json.dumps(prepare(asked, Path('lock'))))\n"
         "except LlmpiError as error: sys.exit(f'error: {error}')"
     )
-    spec = json.dumps({**asked, "seed": 0, **other})
+    spec = json.dumps({**asked, **other})
     env = clean_env(root, HF_ENDPOINT=server.url, HF_HOME=str(root / "hf"))
     return subprocess.run(
         [sys.executable, "-c", program, spec],

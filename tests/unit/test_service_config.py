@@ -2,20 +2,28 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from canary_service import expectation
+from made_records import ENDED, HASH, STARTED, engine, failed, gguf, machine, write
 
 from llmpi import layout
+from llmpi.decide.records import Candidate, Decision, Recommendation
+from llmpi.engine.records import Runtime
 from llmpi.errors import LlmpiError
+from llmpi.operate.records import Expectation
 from llmpi.operate.release import devices_of, release_for, settings
 from llmpi.operate.service import read_key, url
 from llmpi.records import write_json
+from llmpi.remote import requests
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.service import ServedVariant
 from llmpi.study.study import Study
+from llmpi.tune.records import Tuned
 
 SSH = {"transport": "ssh", "host": "pi", "threads": 3}
 CONFIG = {
@@ -81,9 +89,9 @@ def test_stages_as_yaml_writes_them() -> None:
 
 
 def test_devices_are_those_behind_ssh_in_the_order_of_the_config() -> None:
-    assert devices_of(study(), []) == ["pi4", "pi5"]
-    assert devices_of(study(devices=["pi5", "pi4"]), []) == ["pi5", "pi4"]
-    assert devices_of(study(), ["pi5"]) == ["pi5"]
+    assert [*devices_of(study(), [])] == ["pi4", "pi5"]
+    assert [*devices_of(study(devices=["pi5", "pi4"]), [])] == ["pi5", "pi4"]
+    assert [*devices_of(study(), ["pi5"])] == ["pi5"]
     with pytest.raises(LlmpiError, match="no service device 'here'; there are: pi4, pi5"):
         devices_of(study(), ["here"])
 
@@ -96,15 +104,14 @@ def with_a_shelf(**service: Any) -> Study:
 
 def test_a_group_is_all_its_boards() -> None:
     named = {"variant": {"model": "m", "quant": "Q4_0"}, "devices": ["pi5", "shelf"]}
-    assert devices_of(with_a_shelf(**named), []) == ["pi5", "shelf.a", "shelf.b"]
+    assert [*devices_of(with_a_shelf(**named), [])] == ["pi5", "shelf.a", "shelf.b"]
 
 
 def test_a_board_serves_what_is_recommended_on_its_group(made: Path) -> None:
-    candidate = {"id": "c", "model": "m", "quant": "Q8_0", "runtime": "default"}
-    chosen = {"candidates": [candidate], "decisions": [{"where": "shelf", "pick": "c"}]}
-    write_json(Path(layout.at(layout.RECOMMENDATION, study="s")), chosen)
+    chosen = recommendation([candidate("shelf", "Q8_0")], {"shelf": "shelf/m/Q8_0/default"})
+    write(layout.RECOMMENDATION, chosen, study="s")
     cell = {"study": "s", "device": "shelf.b", "model": "m", "quant": "Q8_0", "runtime": "default"}
-    write_json(Path(layout.at(layout.EXPECTATION, **cell)), {"gguf_sha256": "8" * 64})
+    write(layout.EXPECTATION, expectation(gguf_sha256="8" * 64), **cell)
     assert release_for(with_a_shelf(), "shelf.b").settings["quant"] == "Q8_0"
 
 
@@ -116,10 +123,10 @@ def test_a_tuned_runtime_is_served_as_it_was_found(made: Path) -> None:
     path = Path(layout.at(layout.TUNED, **cell))
     with pytest.raises(LlmpiError, match=r"tuned\.json is not there yet"):
         settings(asked, served, "pi4")
-    found = {**asked.runtimes["default"].model_dump(exclude={"tune"}), "threads": 1}
-    write_json(path, {"status": "ok", "runtime": found})
-    assert settings(asked, served, "pi4")["threads"] == 1
-    write_json(path, {"status": "ok", "runtime": {**found, "repack": False}})
+    found: Runtime = {**requests.runtime(asked.runtimes["default"]), "threads": 1}
+    write_json(path, tuned(found))
+    assert settings(asked, served, "pi4")["runtime"]["threads"] == 1
+    write_json(path, tuned({**found, "repack": False}))
     with pytest.raises(LlmpiError, match="found repack: false"):
         settings(asked, served, "pi4")
 
@@ -127,12 +134,93 @@ def test_a_tuned_runtime_is_served_as_it_was_found(made: Path) -> None:
 def test_it_is_served_as_it_was_measured() -> None:
     served = ServedVariant(model="m", quant="Q4_0", runtime="slim")
     found = settings(study(context_tokens=512), served, "pi4")
-    assert found["threads"] == 2
+    assert found["runtime"]["threads"] == 2
     assert found["runtime"]["kv_cache"] == "q8_0"
     assert found["context_tokens"] == 512
-    assert (
-        settings(study(), served.model_copy(update={"runtime": "default"}), "pi4")["threads"] == 3
-    )
+    served = served.model_copy(update={"runtime": "default"})
+    assert settings(study(), served, "pi4")["runtime"]["threads"] == 3
+
+
+def candidate(device: str, quant: str) -> Candidate:
+    return {
+        "id": f"{device}/m/{quant}/default",
+        "variant": f"m {quant}",
+        "device": device,
+        "model": "m",
+        "quant": quant,
+        "runtime": "default",
+        "quality": None,
+        "speed": None,
+        "energy": None,
+        "memory": None,
+        "verdict": None,
+        "detectable_points": None,
+        "checks": {},
+        "killed_by": [],
+        "cautions": [],
+    }
+
+
+def recommendation(candidates: list[Candidate], picks: Mapping[str, str | None]) -> Recommendation:
+    decisions: list[Decision] = [
+        {
+            "where": where,
+            "candidates": len(candidates),
+            "pick": pick,
+            "runner_up": None,
+            "able": [],
+            "front": [],
+            "alike": [],
+            "groups": {},
+            "steps": [],
+            "by_preference": {},
+            "would_change": [],
+            "nearest": None,
+            "killed": {},
+        }
+        for where, pick in picks.items()
+    ]
+    return {
+        "study": "s",
+        "workload": "chat",
+        "task": None,
+        "prefer": "quality",
+        "constraints": {},
+        "candidates": candidates,
+        "decisions": decisions,
+        "money": None,
+    }
+
+
+def tuned(found: Runtime) -> Tuned:
+    return {
+        "status": "ok",
+        "tuned": True,
+        "runtime": found,
+        "base": found,
+        "changes": {},
+        "words": "",
+        "changes_output": False,
+        "agreement": None,
+        "peak_rss_bytes": {"base": None, "tuned": None},
+        "gain": None,
+        "metrics": [],
+        "confidence_pct": 95.0,
+        "confirm_blocks": 10,
+        "finalists": [],
+        "stopped": "",
+        "remaining_pct": None,
+        "searched": {},
+        "noise_pct": 1.0,
+        "trials": [],
+        "took_s": 60.0,
+        "blocks": [],
+        "gguf_sha256": HASH,
+        "started": STARTED,
+        "ended": ENDED,
+        "machine": machine(),
+        "engine": engine(),
+    }
 
 
 @pytest.fixture
@@ -141,12 +229,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for quant, sha256 in (("Q4_0", "4" * 64), ("Q8_0", "8" * 64)):
         cell = {"model": "m", "quant": quant}
-        write_json(
-            Path(layout.at(layout.GGUF_MANIFEST, **cell)), {"status": "ok", "sha256": sha256}
-        )
+        write(layout.GGUF_MANIFEST, {**gguf(quant), "sha256": sha256}, **cell)
         Path(layout.at(layout.GGUF, **cell)).touch()
-        expected = layout.at(layout.EXPECTATION, study="s", device="pi4", runtime="default", **cell)
-        write_json(Path(expected), {"gguf_sha256": sha256})
+        where = {"study": "s", "device": "pi4", "runtime": "default", **cell}
+        write(layout.EXPECTATION, expectation(gguf_sha256=sha256), **where)
     return tmp_path
 
 
@@ -164,11 +250,11 @@ def test_an_expectation_is_made_when_there_is_none_or_it_is_outdated(
 ) -> None:
     asked: list[tuple] = []
 
-    def expectation(*what: Any, **how: Any) -> dict[str, Any]:
+    def asking(*what: Any, **how: Any) -> Expectation:
         asked.append((what[1:], how["runtime"]))
-        return {"gguf_sha256": "4" * 64}
+        return expectation(gguf_sha256="4" * 64)
 
-    monkeypatch.setattr("llmpi.operate.release.expectation", expectation)
+    monkeypatch.setattr("llmpi.operate.release.expectation", asking)
     there = release_for(study(), "pi4").expectation
     assert asked == []
     bench = Path(
@@ -178,7 +264,7 @@ def test_an_expectation_is_made_when_there_is_none_or_it_is_outdated(
     os.utime(there, (1, 1))
     release_for(study(), "pi4")
     assert asked == [(("m", "Q4_0", "pi4"), "default")]
-    write_json(there, {"gguf_sha256": "5" * 64})
+    write_json(there, expectation(gguf_sha256="5" * 64))
     release_for(study(), "pi4")
     assert len(asked) == 2
     there.unlink()
@@ -189,24 +275,18 @@ def test_an_expectation_is_made_when_there_is_none_or_it_is_outdated(
 
 
 def test_each_device_serves_what_is_recommended_on_it(made: Path) -> None:
-    candidates = [
-        {"id": f"m/{quant}", "model": "m", "quant": quant, "runtime": runtime}
-        for quant, runtime in (("Q4_0", "default"), ("Q8_0", "default"), ("Q8_0 raw", "raw"))
-    ]
-    picks = {"overall": "m/Q8_0", "pi4": "m/Q4_0", "pi5": None}
-    decisions = [{"where": where, "pick": pick} for where, pick in picks.items()]
-    path = Path(layout.at(layout.RECOMMENDATION, study="s"))
+    candidates = [candidate("pi4", "Q4_0"), candidate("pi4", "Q8_0")]
+    picks = {"overall": "pi4/m/Q8_0/default", "pi4": "pi4/m/Q4_0/default", "pi5": None}
     with pytest.raises(LlmpiError, match=r"recommendation\.json is not there yet; run: snakemake"):
         release_for(study(variant="recommended"), "pi4")
-    write_json(path, {"candidates": candidates, "decisions": decisions})
+    write(layout.RECOMMENDATION, recommendation(candidates, picks), study="s")
     assert release_for(study(variant="recommended"), "pi4").settings["quant"] == "Q4_0"
     with pytest.raises(LlmpiError, match="recommends nothing for device pi5"):
         release_for(study(variant="recommended"), "pi5")
 
 
 def test_a_model_that_could_not_be_made_is_not_served(made: Path) -> None:
-    manifest = Path(layout.at(layout.GGUF_MANIFEST, model="m", quant="Q4_0"))
-    write_json(manifest, {"status": "failed", "reason": "no memory"})
+    write(layout.GGUF_MANIFEST, failed("no memory"), model="m", quant="Q4_0")
     with pytest.raises(LlmpiError, match="m Q4_0 cannot be served: no memory"):
         release_for(study(), "pi4")
 

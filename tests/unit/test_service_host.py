@@ -93,3 +93,12 @@ def test_a_unit_that_does_not_start_says_why_in_its_own_words() -> None:
     assert host.restart(board, SERVICE, SOCKET, new_socket=False, timeout_s=9) == [
         f"{SERVICE} does not start: llama.cpp cannot load it"
     ]
+
+
+def test_what_systemd_says_of_a_unit() -> None:
+    said = "ActiveState=active\nSubState=running\nNRestarts=2\nMemoryCurrent=1048576\n"
+    board = Board({"systemctl show": Done(0, f"{said}ActiveEnterTimestamp=Thu 10:00\n", "")})
+    assert host.unit_state(board, SERVICE) == ("active", "running", "Thu 10:00", 2, 1 << 20)
+    said = "ActiveState=inactive\nSubState=dead\nNRestarts=0\nMemoryCurrent=[not set]\n"
+    board = Board({"systemctl show": Done(0, f"{said}ActiveEnterTimestamp=\n", "")})
+    assert host.unit_state(board, SERVICE) == ("inactive", "dead", None, 0, None)

@@ -72,7 +72,7 @@ def test_a_block_has_as_many_questions_as_is_asked_for() -> None:
     assert sum(sizes) == 125
     assert min(sizes[:-1]) >= 20
     assert len(plan_of(QUESTIONS, {**SETTINGS, "block_questions": None}).blocks) == 1
-    assert len(plan_of(QUESTIONS, {"examples": 1, "descent": {}}).blocks) > 1
+    assert len(plan_of(QUESTIONS, {**SETTINGS, "block_questions": None, "descent": {}}).blocks) > 1
 
 
 def test_the_first_shard_that_failed_is_the_tasks_record() -> None:

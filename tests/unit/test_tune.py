@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tuning import BASE, Board, found, predicted, random_slowness
+from llmpi.device.records import TurnRequest
+from llmpi.engine.records import Runtime, Turns
 from llmpi.errors import CellError
-from llmpi.records import Record
 from llmpi.study.tuning import Tune
 from llmpi.tune.interval import signed_rank_interval
 from llmpi.tune.looks import agreement
@@ -18,8 +19,10 @@ from llmpi.tune.proposals import Proposals
 from llmpi.tune.remaining import believe
 from llmpi.tune.space import Space, levels_of
 
+RUNTIME = BASE.model_dump(exclude={"tune"})
 
-def a_board_like_others(runtime: Record) -> float:
+
+def a_board_like_others(runtime: Runtime) -> float:
     """Fewer threads and small batches cost; three threads that sleep gain 12 %."""
     slowness = {2: 1.7, 3: 0.95, 4: 1.0, None: 1.0}[runtime["threads"]]
     slowness *= {64: 1.2, 128: 1.05}.get(runtime["ubatch_tokens"], 1.0)
@@ -33,7 +36,7 @@ def test_the_fastest_combination_is_found_and_told_with_its_interval() -> None:
     record = found(Board(a_board_like_others, seed=1))
     assert record["tuned"]
     assert record["changes"] == {"threads": (None, 3), "omp_wait_policy": (None, "passive")}
-    assert record["runtime"] == {**BASE, "threads": 3, "omp_wait_policy": "passive"}
+    assert record["runtime"] == {**RUNTIME, "threads": 3, "omp_wait_policy": "passive"}
     gain = record["gain"]
     assert 1 < gain["low"] < 1 / (0.95 * 0.93) < gain["high"]
     assert gain["low"] < gain["ratio"] < gain["high"]
@@ -59,7 +62,7 @@ def test_where_nothing_is_faster_the_default_stays(noise: float) -> None:
     assert sum(record["tuned"] for record in records) <= 3
     for record in records:
         if not record["tuned"]:
-            assert record["runtime"] == BASE
+            assert record["runtime"] == RUNTIME
             assert record["gain"] is None
 
 
@@ -119,7 +122,7 @@ def test_a_base_that_needs_too_much_is_an_error_that_says_what_to_do() -> None:
 
 
 def test_a_setting_that_dies_is_a_trial_with_its_reason() -> None:
-    def slowness(runtime: Record) -> float:
+    def slowness(runtime: Runtime) -> float:
         if runtime["flash_attention"] == "off":
             raise RuntimeError("the engine died of SIGSEGV")
         return a_board_like_others(runtime)
@@ -132,7 +135,7 @@ def test_a_setting_that_dies_is_a_trial_with_its_reason() -> None:
 
 
 def test_a_base_that_dies_ends_the_search() -> None:
-    def slowness(runtime: Record) -> float:
+    def slowness(runtime: Runtime) -> float:
         raise RuntimeError("the engine was killed")
 
     with pytest.raises(CellError, match="to start from cannot be measured: the engine was killed"):
@@ -142,16 +145,16 @@ def test_a_base_that_dies_ends_the_search() -> None:
 def test_the_base_and_challengers_take_random_turns() -> None:
     board = Board(a_board_like_others, seed=8)
     found(board)
-    places = [[t["runtime"] for t in turns].index(BASE) for turns in board.blocks[4:]]
+    places = [[t["runtime"] for t in turns].index(RUNTIME) for turns in board.blocks[4:]]
     assert len(set(places)) >= 3
-    assert all(BASE in [t["runtime"] for t in turns] for turns in board.blocks)
+    assert all(RUNTIME in [t["runtime"] for t in turns] for turns in board.blocks)
 
 
 def test_challengers_have_a_time_limit_and_the_base_its_own() -> None:
     board = Board(a_board_like_others, seed=9)
     found(board)
     turns = [turn for turns in board.blocks for turn in turns]
-    assert all((turn["timeout_s"] is None) == (turn["runtime"] == BASE) for turn in turns)
+    assert all((turn["timeout_s"] is None) == (turn["runtime"] == RUNTIME) for turn in turns)
 
 
 def test_each_setting_is_checked_once() -> None:
@@ -165,16 +168,16 @@ def test_each_setting_is_checked_once() -> None:
 @pytest.mark.parametrize("broken_at", [1, 7, 20])
 def test_a_search_that_was_broken_off_takes_the_same_course(broken_at: int) -> None:
     whole = Board(a_board_like_others, seed=10)
-    answers: list[Record] = []
+    answers: list[Turns] = []
 
-    def recorded(turns: list[Record]) -> Record:
+    def recorded(turns: list[TurnRequest]) -> Turns:
         answers.append(whole(turns))
         return answers[-1]
 
     first = found(recorded)
     asked = iter(zip(whole.blocks, answers, strict=True))
 
-    def replayed(turns: list[Record]) -> Record:
+    def replayed(turns: list[TurnRequest]) -> Turns:
         known, answer = next(asked)
         assert turns == known
         return answer
@@ -199,7 +202,7 @@ def test_an_empty_space_keeps_the_base() -> None:
 
 
 def test_what_makes_no_difference_is_no_level() -> None:
-    levels = levels_of(Tune().space.model_dump(), processors=4)
+    levels = levels_of(Tune().space, processors=4)
     space = Space(BASE, levels, threads=4, longest_prompt_tokens=100)
     assert space.levels["threads"] == [None, 3, 2]
     assert space.levels["ubatch_tokens"] == [512, 64]
@@ -215,7 +218,7 @@ def test_speculation_is_tried_with_a_quantized_cache_only() -> None:
     asked = Tune.model_validate(
         {"space": {"kv_cache": ["q8_0"], "prompt_lookup": [{"draft_tokens": 5}]}}
     )
-    levels = levels_of(asked.space.model_dump(), processors=1)
+    levels = levels_of(asked.space, processors=1)
     space = Space(BASE, levels, threads=1, longest_prompt_tokens=1)
     runtimes = [space.runtime(s) for s in space.settings([range(n) for n in space.counts])]
     speculating = [r for r in runtimes if r["prompt_lookup"]]

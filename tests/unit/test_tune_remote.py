@@ -1,5 +1,6 @@
 """A whole search on this machine with the real engine and a tiny model; broken off, and resumed."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from tiny_llama import tiny_llama
 from llmpi.device.machine import environment
 from llmpi.engine import info as engine_info
 from llmpi.errors import LlmpiError
-from llmpi.records import failed, sha256_of
+from llmpi.records import check, sha256_of
 from llmpi.remote import tune as remote_tune
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
 from llmpi.study.devices import LocalDevice
 from llmpi.study.measuring import Runtime, Workload
 from llmpi.study.tuning import Tune
+from llmpi.tune.records import Tuned
 
 SPACE: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
 SPACE |= {"ubatch_tokens": [2], "kv_cache": ["q4_0"]}
@@ -26,23 +28,22 @@ SPACE |= {"ubatch_tokens": [2], "kv_cache": ["q4_0"]}
 def place(tmp_path: Path) -> dict[str, Any]:
     """The tiny model on this machine as a device."""
     gguf = tiny_llama(tmp_path)
-    spec = LocalDevice(transport="local", threads=1, store=str(tmp_path / "store")).model_dump()
-    with connected("here", spec) as device:
-        receipt = put_model(device, gguf, "tiny/F16.gguf", sha256_of(gguf), None)
-    return {"spec": spec, "receipt": receipt, "gguf": gguf, "kept": tmp_path / "kept"}
+    device = LocalDevice(transport="local", threads=1, store=str(tmp_path / "store"))
+    with connected("here", device) as reached:
+        receipt = put_model(reached, gguf, "tiny/F16.gguf", sha256_of(gguf), None)
+    return {"device": device, "receipt": receipt, "gguf": gguf, "kept": tmp_path / "kept"}
 
 
 def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
-    fields = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SPACE, **tune})
-    workloads = {"chat": Workload(prompt_tokens=48, output_tokens=2).model_dump()}
+    asked = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SPACE, **tune})
     return remote_tune.tune_runtime(
         "here",
         what="a test",
-        runtime=Runtime().model_dump(),
-        workloads=workloads,
-        tune=fields.model_dump(mode="json"),
+        runtime=Runtime(),
+        workloads={"chat": Workload(prompt_tokens=48, output_tokens=2)},
+        tune=asked,
         provisioned={
-            "wheel_sha256": None,
+            "code_sha256": "0" * 64,
             "engine": engine_info.describe(),
             "machine": environment.machine(),
         },
@@ -76,10 +77,7 @@ def test_a_search_that_was_broken_off_measures_no_block_twice(
     changed = {key for key, value in record["runtime"].items() if value != default[key]}
     assert changed == set(record["changes"])
     assert record["tuned"] == bool(changed) == bool(record["gain"])
-
-
-def test_what_is_not_there_is_passed_on(place: dict[str, Any]) -> None:
-    assert searched({**place, "receipt": failed("deploy", "no room")})["reason"] == "no room"
+    assert check(json.dumps(record), Tuned, "the record") == record
 
 
 def test_weights_of_other_workloads_leave_nothing_to_tune_for(place: dict[str, Any]) -> None:

@@ -21,14 +21,12 @@ def test_the_demo_is_the_default(workdir: Path) -> None:
     jobs = planned_jobs(cwd=workdir)
     assert jobs["benchmark_device"] == jobs["evaluate_quality"] == jobs["deploy_gguf"] == 6
     assert jobs["quantize_gguf"] == 5  # F16 is the base, made by convert_to_gguf
-    assert "build_wheel" not in jobs  # nothing goes to another machine
     assert "check_parity" not in jobs
 
 
 def test_a_study_takes_nothing_from_the_default_config(workdir: Path) -> None:
     jobs = planned_jobs("--configfile", "config/llmpi.yaml", cwd=workdir)
     assert jobs["fetch_model"] == 10
-    assert jobs["build_wheel"] == 1
     assert jobs["check_parity"] == jobs["predict_on_workstation"] == jobs["deploy_gguf"]
 
 

@@ -2,26 +2,27 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.ab.evaluate import answer_prompts
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.quality.records import Decoding
+from llmpi.records import write_json
+from llmpi.script import run
 
 
 def main(
-    *, gguf: Path, manifest: Path, prompts: Path, spec: dict, threads: int, store: Path, out: Path
+    *,
+    gguf: Path,
+    manifest: Gguf | Failed,
+    prompts: Path,
+    spec: Decoding,
+    threads: int,
+    store: Path,
+    quality: Path,
 ) -> None:
-    record = answer_prompts(gguf, read_json(manifest), prompts, spec, threads=threads, store=store)
-    write_json(out, record)
+    record = answer_prompts(gguf, manifest, prompts, spec, threads=threads, store=store)
+    write_json(quality, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            prompts=Path(snakemake.input.prompts),
-            spec=snakemake.params.spec,
-            threads=snakemake.threads,
-            store=Path(snakemake.params.store),
-            out=Path(snakemake.output.quality),
-        )
+    run(main)

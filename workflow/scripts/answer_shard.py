@@ -2,43 +2,30 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.squad.records import Questions, ShardSettings
 from llmpi.quality.squad.shards import answer_shard
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.records import write_json
+from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Path,
-    questions: Path,
-    spec: dict,
+    manifest: Gguf | Failed,
+    questions: Questions,
+    spec: ShardSettings,
     threads: int,
     store: Path,
-    out: Path,
+    shard: Path,
 ) -> None:
-    shard, shards = spec["shard"]
-    record = answer_shard(
-        gguf,
-        read_json(manifest),
-        read_json(questions),
-        spec,
-        shard=shard,
-        shards=shards,
-        threads=threads,
-        store=store,
+    number, shards = spec["shard"]
+    of = {"shard": number, "shards": shards}
+    write_json(
+        shard, answer_shard(gguf, manifest, questions, spec, **of, threads=threads, store=store)
     )
-    write_json(out, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            questions=Path(snakemake.input.questions),
-            spec=snakemake.params.spec,
-            threads=snakemake.threads,
-            store=Path(snakemake.params.store),
-            out=Path(snakemake.output.shard),
-        )
+    run(main)

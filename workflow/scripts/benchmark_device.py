@@ -2,49 +2,48 @@
 
 from pathlib import Path
 
-from llmpi.records import is_ok, read_json, write_json
+from llmpi.engine.records import Failed
+from llmpi.records import write_json
+from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
-from llmpi.script import job
+from llmpi.remote.records import Provisioned, Receipt
+from llmpi.script import run
+from llmpi.study.session import SessionSettings
+from llmpi.tune.records import TunedRecord
 
 
 def main(
     *,
-    name: str,
-    spec: dict,
-    what: str,
-    provisioned: Path,
-    receipt: Path,
+    study: str,
+    device: str,
+    model: str,
+    quant: str,
+    runtime: str,
+    session: SessionSettings,
+    provisioned: Provisioned,
+    receipt: Receipt | Failed,
     gguf: Path,
-    tuned: Path | None,
-    out: Path,
+    tuned: TunedRecord | None,
+    bench: Path,
 ) -> None:
-    found = read_json(tuned) if tuned else {"status": "ok", "runtime": spec["runtime"]}
-    if not is_ok(found):
-        write_json(out, found)
+    if receipt["status"] == "failed":
+        write_json(bench, receipt)
+        return
+    if tuned and tuned["status"] == "failed":
+        write_json(bench, tuned)
         return
     record = benchmark(
-        name,
-        spec["device"],
-        what=what,
-        runtime=found["runtime"],
-        workloads=spec["workloads"],
-        provisioned=read_json(provisioned),
-        receipt=read_json(receipt),
+        device,
+        session["device"],
+        what=f"{study}: {model} {quant} {runtime}",
+        runtime=tuned["runtime"] if tuned else requests.runtime(session["runtime"]),
+        workloads=session["workloads"],
+        provisioned=provisioned,
+        receipt=receipt,
         gguf=gguf,
     )
-    write_json(out, record)
+    write_json(bench, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        cell = snakemake.wildcards
-        main(
-            name=cell.device,
-            spec=snakemake.params.spec,
-            what=f"{cell.study}: {cell.model} {cell.quant} {cell.runtime}",
-            provisioned=Path(snakemake.input.provisioned),
-            receipt=Path(snakemake.input.receipt),
-            gguf=Path(snakemake.input.gguf),
-            tuned=Path(snakemake.input.tuned) if snakemake.input.tuned else None,
-            out=Path(snakemake.output.bench),
-        )
+    run(main)

@@ -2,34 +2,28 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
 from llmpi.gguf.calibrate import calibrate
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.gguf.records import Gguf
+from llmpi.quality.divergence.records import Corpus
+from llmpi.records import write_json
+from llmpi.script import run
 
 
 def main(
     *,
     base: Path,
-    base_manifest: Path,
-    corpus: Path,
+    base_manifest: Gguf | Failed,
+    corpus: Corpus,
     chunks: int | None,
     threads: int,
     imatrix: Path,
     manifest: Path,
 ) -> None:
-    text = read_json(corpus)["text"]
-    made = calibrate(base, read_json(base_manifest), text, imatrix, chunks=chunks, threads=threads)
+    text = corpus["text"]
+    made = calibrate(base, base_manifest, text, imatrix, chunks=chunks, threads=threads)
     write_json(manifest, made)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            base=Path(snakemake.input.base),
-            base_manifest=Path(snakemake.input.base_manifest),
-            corpus=Path(snakemake.input.corpus),
-            chunks=snakemake.params.chunks,
-            threads=snakemake.threads,
-            imatrix=Path(snakemake.output.imatrix),
-            manifest=Path(snakemake.output.manifest),
-        )
+    run(main)

@@ -4,22 +4,20 @@ import logging
 from pathlib import Path
 
 from llmpi.records import whole_file
-from llmpi.remote.check import check_devices, table
-from llmpi.script import job
+from llmpi.remote.check import check_devices
+from llmpi.remote.check import table as as_table
+from llmpi.script import run
+from llmpi.study.devices import SingleDevice
 
 log = logging.getLogger("llmpi")
 
 
-def main(*, devices: dict, out: Path) -> None:
-    text = table(check_devices(devices))
+def main(*, devices: dict[str, SingleDevice], table: Path) -> None:
+    text = as_table(check_devices(devices))
     log.info("%s", text)
-    with whole_file(out) as partial:
+    with whole_file(table) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            devices=snakemake.params.spec,
-            out=Path(snakemake.output.table),
-        )
+    run(main)

@@ -2,28 +2,35 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed, Predictions
 from llmpi.quality.parity import compare
-from llmpi.records import read_json, write_json
+from llmpi.records import write_json
 from llmpi.remote.parity import predict_there
-from llmpi.script import job
+from llmpi.remote.records import Receipt
+from llmpi.script import run
+from llmpi.study.devices import SingleDevice
 
 
 def main(
-    *, name: str, spec: dict, what: str, predictions: Path, receipt: Path, gguf: Path, out: Path
+    *,
+    study: str,
+    device: str,
+    model: str,
+    quant: str,
+    how: SingleDevice,
+    predictions: Predictions | Failed,
+    receipt: Receipt | Failed,
+    gguf: Path,
+    parity: Path,
 ) -> None:
-    there = predict_there(name, spec, what=what, receipt=read_json(receipt), gguf=gguf)
-    write_json(out, compare(read_json(predictions), there))
+    there: Predictions | Failed
+    if receipt["status"] == "failed":
+        there = receipt
+    else:
+        what = f"{study}: parity of {model} {quant}"
+        there = predict_there(device, how, what=what, receipt=receipt, gguf=gguf)
+    write_json(parity, compare(predictions, there))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        cell = snakemake.wildcards
-        main(
-            name=cell.device,
-            spec=snakemake.params.spec,
-            what=f"{cell.study}: parity of {cell.model} {cell.quant}",
-            predictions=Path(snakemake.input.predictions),
-            receipt=Path(snakemake.input.receipt),
-            gguf=Path(snakemake.input.gguf),
-            out=Path(snakemake.output.parity),
-        )
+    run(main)

@@ -2,42 +2,35 @@
 
 from pathlib import Path
 
-from llmpi.quality.ab.pairs import compare_pair
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.engine.records import Failed
+from llmpi.quality.ab.pairs import Compare, compare_pair
+from llmpi.quality.ab.records import AbAnswered
+from llmpi.records import write_json
+from llmpi.script import run
 
 
 def main(
     *,
-    records: list[Path],
+    records: list[AbAnswered | Failed],
     prompts: Path,
     judgements: list[Path],
-    spec: dict,
-    out: Path,
+    spec: Compare,
+    comparison: Path,
     sheet: Path,
     key: Path,
 ) -> None:
     a, b = records
-    comparison, hidden = compare_pair(
-        tuple(spec["names"]),
-        (read_json(a), read_json(b)),
+    found, hidden = compare_pair(
+        spec["names"],
+        (a, b),
         prompts,
         seed=spec["seed"],
         judgements=judgements,
         sheet=sheet,
     )
-    write_json(out, comparison)
-    write_json(key, hidden)
+    write_json(comparison, found)
+    write_json(key, hidden or {})
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            records=[Path(path) for path in snakemake.input.records],
-            prompts=Path(snakemake.input.prompts),
-            judgements=[Path(path) for path in snakemake.input.judgements],
-            spec=snakemake.params.spec,
-            out=Path(snakemake.output.comparison),
-            sheet=Path(snakemake.output.sheet),
-            key=Path(snakemake.output.key),
-        )
+    run(main)

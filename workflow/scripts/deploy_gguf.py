@@ -2,26 +2,30 @@
 
 from pathlib import Path
 
-from llmpi.records import read_json, write_json
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.records import write_json
 from llmpi.remote.deploy import deploy
-from llmpi.script import job
+from llmpi.script import run
+from llmpi.study.devices import SingleDevice
 
 
 def main(
-    *, name: str, spec: dict, gguf: Path, manifest: Path, model: str, quant: str, receipt: Path
+    *,
+    device: str,
+    model: str,
+    quant: str,
+    how: SingleDevice,
+    gguf: Path,
+    manifest: Gguf | Failed,
+    receipt: Path,
 ) -> None:
-    record = deploy(name, spec, gguf=gguf, manifest=read_json(manifest), model=model, quant=quant)
-    write_json(receipt, record)
+    if manifest["status"] == "failed":
+        write_json(receipt, manifest)
+        return
+    sha256 = manifest["sha256"]
+    write_json(receipt, deploy(device, how, gguf=gguf, sha256=sha256, model=model, quant=quant))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            name=snakemake.wildcards.device,
-            spec=snakemake.params.spec,
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            model=snakemake.wildcards.model,
-            quant=snakemake.wildcards.quant,
-            receipt=Path(snakemake.output.receipt),
-        )
+    run(main)

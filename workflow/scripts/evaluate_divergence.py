@@ -2,32 +2,27 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.evaluate import divergence
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.quality.divergence.records import Perplexity
+from llmpi.records import write_json
+from llmpi.script import run
 
 
 def main(
-    *, gguf: Path, manifest: Path, rows: Path, reference: Path, out: Path, threads: int
+    *,
+    gguf: Path,
+    manifest: Gguf | Failed,
+    rows: Path,
+    reference: Perplexity | Failed,
+    threads: int,
+    quality: Path,
 ) -> None:
-    record = divergence(
-        gguf,
-        read_json(manifest),
-        rows,
-        read_json(reference),
-        partial=out.with_suffix(".parts"),
-        threads=threads,
-    )
-    write_json(out, record)
+    partial = quality.with_suffix(".parts")
+    record = divergence(gguf, manifest, rows, reference, partial=partial, threads=threads)
+    write_json(quality, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            rows=Path(snakemake.input.rows),
-            reference=Path(snakemake.input.reference),
-            out=Path(snakemake.output.quality),
-            threads=snakemake.threads,
-        )
+    run(main)

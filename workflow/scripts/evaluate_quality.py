@@ -2,51 +2,34 @@
 
 from pathlib import Path
 
-from llmpi.quality.squad.descent import Step
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.squad.descent import SquadRecord, Step
 from llmpi.quality.squad.evaluate import evaluate
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.quality.squad.records import Questions, Settings
+from llmpi.records import read, write_json
+from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Path,
-    questions: Path,
-    reference: Path | None,
+    manifest: Gguf | Failed,
+    questions: Questions,
+    reference: SquadRecord | None,
     wider: list[Path],
-    spec: dict,
+    spec: Settings,
     threads: int,
     store: Path,
-    out: Path,
+    quality: Path,
 ) -> None:
     step = None
-    if reference and wider:
-        records = {path.parent.name: read_json(path) for path in wider}
-        step = Step(spec["descent"], read_json(reference), records)
-    record = evaluate(
-        gguf,
-        read_json(manifest),
-        read_json(questions),
-        spec,
-        threads=threads,
-        store=store,
-        step=step,
-    )
-    write_json(out, record)
+    if reference and wider and "descent" in spec:
+        records = {path.parent.name: read(path, SquadRecord) for path in wider}
+        step = Step(spec["descent"], reference, records)
+    record = evaluate(gguf, manifest, questions, spec, threads=threads, store=store, step=step)
+    write_json(quality, record)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        files = snakemake.input
-        main(
-            gguf=Path(files.gguf),
-            manifest=Path(files.manifest),
-            questions=Path(files.questions),
-            reference=Path(files.reference) if files.reference else None,
-            wider=[Path(path) for path in files.wider],
-            spec=snakemake.params.spec,
-            threads=snakemake.threads,
-            store=Path(snakemake.params.store),
-            out=Path(snakemake.output.quality),
-        )
+    run(main)

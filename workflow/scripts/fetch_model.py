@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-from llmpi.models.fetch import fetch
+from llmpi.models.fetch import Asked, fetch
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 
 
-def main(*, spec: dict, manifest: Path) -> None:
+def main(*, spec: Asked, manifest: Path) -> None:
     write_json(manifest, fetch(spec["source"], manifest.parent, Path(spec["lock"])))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            manifest=Path(snakemake.output.manifest),
-        )
+    run(main)

@@ -2,22 +2,24 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.squad.evaluate import merge
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.quality.squad.records import Questions, Settings, Shard
+from llmpi.records import write_json
+from llmpi.script import run
 
 
-def main(*, shards: list[Path], manifest: Path, questions: Path, spec: dict, out: Path) -> None:
-    records = [read_json(path) for path in shards]
-    write_json(out, merge(records, read_json(manifest), read_json(questions), spec))
+def main(
+    *,
+    shards: list[Shard | Failed],
+    manifest: Gguf | Failed,
+    questions: Questions,
+    spec: Settings,
+    quality: Path,
+) -> None:
+    write_json(quality, merge(shards, manifest, questions, spec))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            shards=[Path(path) for path in snakemake.input.shards],
-            manifest=Path(snakemake.input.manifest),
-            questions=Path(snakemake.input.questions),
-            spec=snakemake.params.spec,
-            out=Path(snakemake.output.quality),
-        )
+    run(main)

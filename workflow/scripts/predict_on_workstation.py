@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.parity import predict_here
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.records import write_json
+from llmpi.script import run
 
 
-def main(*, gguf: Path, manifest: Path, threads: int, out: Path) -> None:
-    write_json(out, predict_here(gguf, read_json(manifest), threads=threads))
+def main(*, gguf: Path, manifest: Gguf | Failed, threads: int, predictions: Path) -> None:
+    write_json(predictions, predict_here(gguf, manifest, threads=threads))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            threads=snakemake.threads,
-            out=Path(snakemake.output.predictions),
-        )
+    run(main)

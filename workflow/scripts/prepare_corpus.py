@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.corpus import Asked, load_corpus
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 
 
-def main(*, spec: dict, corpus: Path) -> None:
+def main(*, spec: Asked, corpus: Path) -> None:
     write_json(corpus, load_corpus(spec["source"], Path(spec["lock"])))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(spec=snakemake.params.spec, corpus=Path(snakemake.output.corpus))
+    run(main)

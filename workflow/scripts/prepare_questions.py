@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-from llmpi.quality.squad.questions import prepare
+from llmpi.quality.squad.questions import Asked, prepare
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 
 
-def main(*, spec: dict, out: Path) -> None:
-    write_json(out, prepare(spec["source"], Path(spec["lock"])))
+def main(*, spec: Asked, questions: Path) -> None:
+    write_json(questions, prepare(spec["source"], Path(spec["lock"])))
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            out=Path(snakemake.output.questions),
-        )
+    run(main)

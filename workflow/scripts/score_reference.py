@@ -2,34 +2,28 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.evaluate import reference
-from llmpi.records import read_json, write_json
-from llmpi.script import job
+from llmpi.quality.divergence.records import Corpus, CutWithin
+from llmpi.records import write_json
+from llmpi.script import run
 
 
 def main(
-    *, gguf: Path, manifest: Path, corpus: Path, spec: dict, rows: Path, out: Path, threads: int
+    *,
+    gguf: Path,
+    manifest: Gguf | Failed,
+    corpus: Corpus,
+    spec: CutWithin,
+    threads: int,
+    rows: Path,
+    record: Path,
 ) -> None:
-    record = reference(
-        gguf,
-        read_json(manifest),
-        read_json(corpus),
-        spec,
-        out=rows,
-        partial=rows.with_suffix(".parts"),
-        threads=threads,
-    )
-    write_json(out, record)
+    partial = rows.with_suffix(".parts")
+    made = reference(gguf, manifest, corpus, spec, out=rows, partial=partial, threads=threads)
+    write_json(record, made)
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            gguf=Path(snakemake.input.gguf),
-            manifest=Path(snakemake.input.manifest),
-            corpus=Path(snakemake.input.corpus),
-            spec=snakemake.params.spec,
-            rows=Path(snakemake.output.rows),
-            out=Path(snakemake.output.manifest),
-            threads=snakemake.threads,
-        )
+    run(main)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from llmpi.records import write_json
-from llmpi.script import job
-from llmpi.train.small import start
+from llmpi.script import run
+from llmpi.train.small import Asked, start
 
 
 def main(
-    *, spec: dict, seed: int, vocabulary: Path, gguf: Path, manifest: Path, model: Path
+    *, spec: Asked, seed: int, vocabulary: Path, gguf: Path, manifest: Path, model: Path
 ) -> None:
     made, about = start(spec["source"], vocabulary, gguf, seed)
     write_json(manifest, made)
@@ -16,12 +16,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            spec=snakemake.params.spec,
-            seed=snakemake.params.seed,
-            vocabulary=Path(snakemake.input.vocabulary),
-            gguf=Path(snakemake.output.gguf),
-            manifest=Path(snakemake.output.manifest),
-            model=Path(snakemake.output.model),
-        )
+    run(main)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi.records import write_json
-from llmpi.script import job
+from llmpi.script import run
 from llmpi.study.study import Study
 from llmpi.summary.flat import write_csv
 from llmpi.summary.llama_bench import write_llama_bench
@@ -22,11 +22,4 @@ def main(*, study: Study, csv: Path, parquet: Path, speed: Path, summary: Path) 
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        main(
-            study=Study.model_validate(snakemake.params.study),
-            csv=Path(snakemake.output.csv),
-            parquet=Path(snakemake.output.parquet),
-            speed=Path(snakemake.output.speed),
-            summary=Path(snakemake.output.summary),
-        )
+    run(main)

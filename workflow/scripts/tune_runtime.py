@@ -3,48 +3,46 @@
 import shutil
 from pathlib import Path
 
-from llmpi.records import read_json, write_json
+from llmpi.engine.records import Failed
+from llmpi.records import write_json
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.remote.tune import tune_runtime
-from llmpi.script import job
+from llmpi.script import run
+from llmpi.study.tuning import SearchSettings
 
 
 def main(
     *,
-    name: str,
-    spec: dict,
-    what: str,
-    provisioned: Path,
-    receipt: Path,
+    study: str,
+    device: str,
+    model: str,
+    quant: str,
+    runtime: str,
+    search: SearchSettings,
+    provisioned: Provisioned,
+    receipt: Receipt | Failed,
     gguf: Path,
     kept: Path,
-    out: Path,
+    tuned: Path,
 ) -> None:
+    if receipt["status"] == "failed":
+        write_json(tuned, receipt)
+        return
     record = tune_runtime(
-        name,
-        spec["device"],
-        what=what,
-        runtime=spec["runtime"],
-        workloads=spec["workloads"],
-        tune=spec["tune"],
-        provisioned=read_json(provisioned),
-        receipt=read_json(receipt),
+        device,
+        search["device"],
+        what=f"{study}: tuning {model} {quant} {runtime}",
+        runtime=search["runtime"],
+        workloads=search["workloads"],
+        tune=search["tune"],
+        provisioned=provisioned,
+        receipt=receipt,
         gguf=gguf,
         kept=kept,
     )
-    write_json(out, record)
+    write_json(tuned, record)
     shutil.rmtree(kept, ignore_errors=True)  # asked for anew, it is to be measured anew
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        cell = snakemake.wildcards
-        main(
-            name=cell.device,
-            spec=snakemake.params.spec,
-            what=f"{cell.study}: tuning {cell.model} {cell.quant} {cell.runtime}",
-            provisioned=Path(snakemake.input.provisioned),
-            receipt=Path(snakemake.input.receipt),
-            gguf=Path(snakemake.input.gguf),
-            kept=Path(snakemake.params.kept),
-            out=Path(snakemake.output.tuned),
-        )
+    run(main)

@@ -9,8 +9,12 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypedDict
+
+from llmpi.device.records import Expected
 
 
 class NoRoomError(Exception):
@@ -21,9 +25,19 @@ class QuotaError(Exception):
     """The file alone is larger than the quota; the message is for a person."""
 
 
+class Kept(TypedDict):
+    """The record beside a file."""
+
+    sha256: str
+    bytes: int
+    mtime_ns: int
+    used: float
+    """Seconds since 1970."""
+
+
 def expect(
     store: Path, name: str, size: int, sha256: str, quota: int | None, fresh: bool = False
-) -> dict[str, Any]:
+) -> Expected:
     """Get ready for a file of `size` bytes: what is there of it, and room for the rest.
 
     Args:
@@ -31,27 +45,34 @@ def expect(
         quota: bytes that all files of llmpi may take here; None for what the disk has.
         fresh: throw away what an earlier transfer left.
 
-    Returns:
-        `path` (its final one), `here` (whole and sound), `partial` (where to send), `there` (bytes
-        that `partial` has), `removed` (files that made room).
-
     Raises:
         QuotaError: it will never fit.
         NoRoomError: the disk is too full.
     """
     target = _models(store) / name
     partial = target.with_name(f".{target.name}.{sha256[:12]}.part")
-    answer: dict[str, Any] = {"path": str(target), "partial": str(partial), "removed": []}
     if target.is_file() and sha256_of(target) == sha256:
         _write_record(target, sha256)
-        return {**answer, "here": True, "there": size}
+        return _expected(target, partial, size, here=True)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for stale in target.parent.glob(f".{target.name}.*.part"):
         if fresh or stale != partial or stale.stat().st_size > size:
             stale.unlink()
     there = partial.stat().st_size if partial.exists() else 0
-    answer["removed"] = _make_room(store, size - there, size, quota, target)
-    return {**answer, "here": False, "there": there}
+    removed = _make_room(store, size - there, size, quota, target)
+    return _expected(target, partial, there, removed=removed)
+
+
+def _expected(
+    target: Path, partial: Path, there: int, *, here: bool = False, removed: Sequence[str] = ()
+) -> Expected:
+    return {
+        "path": str(target),
+        "here": here,
+        "partial": str(partial),
+        "there": there,
+        "removed": [*removed],
+    }
 
 
 def accept(store: Path, name: str, sha256: str) -> bool:
@@ -87,7 +108,7 @@ def _make_room(store: Path, need: int, size: int, quota: int | None, target: Pat
             f"{target.name} has {_gb(size)}, more than the device's quota of {_gb(quota)}"
         )
     removed: list[str] = []
-    own = sorted(_own(store), key=lambda path: (_read_record(path) or {})["used"])
+    own = sorted(_own(store), key=_used)
     while True:
         held = _held(store)
         free = shutil.disk_usage(_models(store)).free
@@ -122,6 +143,11 @@ def _own(store: Path) -> list[Path]:
     ]
 
 
+def _used(path: Path) -> float:
+    record = _read_record(path)
+    return record["used"] if record else 0.0
+
+
 def _held(store: Path) -> int:
     """Bytes that all files of llmpi take, each counted once however many names it has."""
     ours = [path for path in _models(store).glob("*/*") if _is_ours(path)]
@@ -142,17 +168,17 @@ def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def _read_record(path: Path) -> Kept | None:
     try:
-        record = json.loads(_record(path).read_text())
-        return record if {"sha256", "bytes", "mtime_ns", "used"} <= record.keys() else None
+        record: Kept = json.loads(_record(path).read_text())
+        return record if Kept.__required_keys__ <= record.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
 def _write_record(path: Path, sha256: str) -> None:
     state = path.stat()
-    record = {
+    record: Kept = {
         "sha256": sha256,
         "bytes": state.st_size,
         "mtime_ns": state.st_mtime_ns,
@@ -163,7 +189,7 @@ def _write_record(path: Path, sha256: str) -> None:
     partial.replace(_record(path))
 
 
-def _unchanged(path: Path, record: dict[str, Any]) -> bool:
+def _unchanged(path: Path, record: Kept) -> bool:
     try:
         state = path.stat()
     except OSError:

@@ -5,7 +5,6 @@ import ctypes
 import hashlib
 import importlib.metadata
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import llama_cpp
 
 from llmpi.engine.records import Engine
+from llmpi.engine.version import BUILD
 
 _callback: Any = None
 """The engine calls it for as long as the process lives, so it must live as long."""
@@ -53,7 +53,6 @@ def describe() -> Engine:
     base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
     base.ggml_commit.restype = ctypes.c_char_p
     library = next(path for path in sorted(folder.glob("libggml-cpu.*")) if path.is_file())
-    build = Path(sys.prefix) / "llmpi-engine-build.json"
     features = llama_cpp.llama_print_system_info().decode()
     return {
         "name": "llama-cpp-python",
@@ -64,6 +63,6 @@ def describe() -> Engine:
             for part in features.split("|")
             if part.strip().endswith("= 1")
         ],
-        "build_flags": json.loads(build.read_text()) if build.is_file() else None,
+        "build_flags": json.loads(BUILD.read_text()) if BUILD.is_file() else None,
         "library_sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
     }

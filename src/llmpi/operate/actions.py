@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from llmpi import layout
@@ -11,10 +11,9 @@ from llmpi.operate import host, service
 from llmpi.operate.release import devices_of, release_for, service_of
 from llmpi.operate.rollout import roll_out, split
 from llmpi.operate.units import SERVICE
-from llmpi.records import Record
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.provision import Parts
-from llmpi.remote.wheel import build
+from llmpi.study.devices import SshDevice
 from llmpi.study.file import load_study
 from llmpi.study.service import Service
 from llmpi.study.study import Study
@@ -29,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "install":
         return install(study, devices)
     failed = 0
-    for name in devices:
+    for name, reached in devices.items():
         try:
-            with connected(name, study.devices[name].model_dump()) as device:
+            with connected(name, reached) as device:
                 failed += _act(args, device, service_of(study))
         except LlmpiError as error:  # the others are looked at all the same
             print(f"llmpi: {error}", file=sys.stderr)
@@ -57,19 +56,20 @@ def _act(args: argparse.Namespace, device: Device, asked: Service) -> int:
     return 0
 
 
-def install(study: Study, devices: Sequence[str]) -> int:
+def install(study: Study, devices: Mapping[str, SshDevice]) -> int:
     """Roll the study's release out; 0 where every device serves it."""
     # All are looked for before the first device is touched.
     releases = {name: release_for(study, name) for name in devices}
-    installer = service.Installer(study, releases, _parts(), SERVER_LOCK)
-    stages = split(devices, service_of(study).stages)
+    asked = service_of(study)
+    installer = service.Installer(asked, devices, releases, _parts(), SERVER_LOCK)
+    stages = split(list(devices), asked.stages)
     result = roll_out(stages, installer.update, installer.undo, say=_say)
     for name in result.updated:
         try:
             installer.finish(name)
         except LlmpiError as error:  # it serves; the next update removes them
             _say(f"{name}: its old releases are still there: {error}")
-    untouched = set(devices) - {*result.updated, *result.rolled_back, *result.stuck}
+    untouched = devices.keys() - {*result.updated, *result.rolled_back, *result.stuck}
     if not result.good:
         print(
             f"llmpi: the release failed on {', '.join(result.objections)}; rolled back: "
@@ -83,27 +83,27 @@ def install(study: Study, devices: Sequence[str]) -> int:
 
 
 def _parts() -> Parts:
-    """What devices are made ready with, the wheel built anew.
+    """What devices are made ready with.
 
     Raises:
-        LlmpiError: not in the project's folder, or the wheel could not be built.
+        LlmpiError: not in the project's folder.
     """
-    lock, installer = Path("envs/device.lock"), Path("src/llmpi/device/install.py")
-    for file in (lock, installer, SERVER_LOCK):
+    lock = Path("envs/device.lock")
+    for file in (lock, SERVER_LOCK):
         if not file.is_file():
             raise LlmpiError(f"{file} is not here; run llmpi service in the project's own folder")
-    wheel = Path(layout.WHEEL)
-    build(Path(), wheel)
-    return Parts(wheel=wheel, lock=lock, installer=installer, engines=Path(layout.ENGINES))
+    return Parts(lock=lock, engines=Path(layout.ENGINES))
 
 
-def _words(status: Record) -> str:
-    if status["state"] == "not installed":
+def _words(status: service.Status | None) -> str:
+    if status is None:
         return "not installed"
-    memory = status["memory_bytes"]
+    releases, unit = status
+    memory = unit.memory_bytes
     return (
-        f"{status['state']} since {status['since'] or 'never'}, release {status['current']}, "
-        f"before it {status['previous'] or 'none'}, {status['restarts']} restarts, "
+        f"{unit.active} ({unit.sub}) since {unit.since or 'never'}, "
+        f"release {releases['current']}, before it {releases['previous'] or 'none'}, "
+        f"{unit.restarts} restarts, "
         + (f"{memory / 1e6:.0f} MB" if memory is not None else "memory unknown")
     )
 

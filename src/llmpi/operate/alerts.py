@@ -6,14 +6,14 @@ the dashboard draws it.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import yaml
 
 from llmpi.errors import LlmpiError
-from llmpi.records import Record
+from llmpi.operate.records import Expectation, Json
 
-WHOSE = ("device", "model", "quant")
+WHOSE: tuple[Literal["device", "model", "quant"], ...] = ("device", "model", "quant")
 RATE_WINDOW = "5m"
 
 MEMORY_AT_LEAST = 0.05
@@ -22,11 +22,11 @@ ERRORS_AT_MOST = 0.05
 CANARIES_MISSED = 3
 
 
-def rules(expectations: Sequence[Record], *, canary_interval_s: float) -> str:
+def rules(expectations: Sequence[Expectation], *, canary_interval_s: float) -> str:
     """The rules file (YAML) for services that are watched by these expectations.
 
     Args:
-        expectations: of `llmpi.operate.expectation`, one for each variant that is served.
+        expectations: one for each variant that is served.
         canary_interval_s: of the monitors. What a canary finds is an alert once the next one finds
             it, too, if a canary takes less than half of that.
 
@@ -36,7 +36,7 @@ def rules(expectations: Sequence[Record], *, canary_interval_s: float) -> str:
     counted = Counter(tuple(e[key] for key in WHOSE) for e in expectations)
     if twice := [whose for whose, count in counted.items() if count > 1]:
         raise LlmpiError(f"two expectations are for {'/'.join(twice[0])}; give one of them")
-    groups = [
+    groups: Json = [
         {"name": "llmpi-limits", "rules": [r for e in expectations for r in limits(e)]},
         {"name": "llmpi-rates", "rules": rates()},
         {"name": "llmpi-alerts", "rules": alerts(canary_interval_s)},
@@ -44,7 +44,7 @@ def rules(expectations: Sequence[Record], *, canary_interval_s: float) -> str:
     return yaml.safe_dump({"groups": groups}, sort_keys=False, width=100, allow_unicode=True)
 
 
-def limits(expected: Record) -> list[dict[str, Any]]:
+def limits(expected: Expectation) -> list[Json]:
     """What this variant must keep to on its device, as recorded series."""
     low = expected["limits"]
     values = {
@@ -54,14 +54,14 @@ def limits(expected: Record) -> list[dict[str, Any]]:
         # Room for another release of the same size.
         "disk_free_bytes": expected["gguf_bytes"],
     }
-    labels = {key: expected[key] for key in WHOSE}
+    labels: Json = {key: expected[key] for key in WHOSE}
     return [
         {"record": f"llmpi:{name}:limit", "expr": f"vector({value:.6g})", "labels": labels}
         for name, value in values.items()
     ]
 
 
-def rates() -> list[dict[str, Any]]:
+def rates() -> list[Json]:
     """What users get: tokens per second of the engine, and the time to the first token."""
     whose = "instance, model, quant, release"
 
@@ -85,7 +85,7 @@ def rates() -> list[dict[str, Any]]:
     ]
 
 
-def alerts(canary_interval_s: float) -> list[dict[str, Any]]:
+def alerts(canary_interval_s: float) -> list[Json]:
     """What a person should look at; `docs/operations.md` says what to do."""
     # A figure stands until the next canary ends, its interval and its own time later.
     twice = f"{max(1, round(1.5 * canary_interval_s))}s"
@@ -185,8 +185,8 @@ def _below(name: str) -> str:
     return f"llmpi_{name} < on ({whose}) group_left () llmpi:{name}:limit"
 
 
-def _alert(name: str, expr: str, lasting: str, severity: str, summary: str) -> dict[str, Any]:
-    annotations = {"summary": summary, "runbook": f"docs/operations.md#{name.lower()}"}
+def _alert(name: str, expr: str, lasting: str, severity: str, summary: str) -> Json:
+    annotations: Json = {"summary": summary, "runbook": f"docs/operations.md#{name.lower()}"}
     return {
         "alert": name,
         "expr": expr,

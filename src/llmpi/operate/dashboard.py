@@ -1,13 +1,15 @@
 """The Grafana dashboard of services, from one description: rows of panels of queries."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from llmpi.operate.records import Json
 
 RATE = "[$__rate_interval]"
 ON_DEVICE = '{device=~"$device", model=~"$model", release=~"$release"}'
 OF_SERVICE = '{model=~"$model", release=~"$release"}'
 LIMIT = '{device=~"$device", model=~"$model"}'
-SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+SOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT, ACROSS = 8, 7, 24
 
 
@@ -159,7 +161,7 @@ ROWS: dict[str, Sequence[Panel]] = {
 }
 
 
-def dashboard() -> dict[str, Any]:
+def dashboard() -> Json:
     """The dashboard as Grafana imports it (JSON of the classic model, schema version 39)."""
     return {
         "uid": "llmpi-services",
@@ -175,7 +177,7 @@ def dashboard() -> dict[str, Any]:
     }
 
 
-def _variables() -> Iterator[dict[str, Any]]:
+def _variables() -> Iterator[Json]:
     source = {"name": "datasource", "label": "Prometheus", "type": "datasource"}
     yield {**source, "query": "prometheus"}
     for name in ("device", "model", "release"):
@@ -192,11 +194,11 @@ def _variables() -> Iterator[dict[str, Any]]:
         }
 
 
-def _panels() -> Iterator[dict[str, Any]]:
+def _panels() -> Iterator[Json]:
     number = y = 0
     for title, panels in ROWS.items():
         number += 1
-        place = {"x": 0, "y": y, "w": ACROSS, "h": 1}
+        place: Json = {"x": 0, "y": y, "w": ACROSS, "h": 1}
         yield {"id": number, "type": "row", "title": title, "gridPos": place, "panels": []}
         y += 1
         for i, panel in enumerate(panels):
@@ -207,7 +209,7 @@ def _panels() -> Iterator[dict[str, Any]]:
                 y += HEIGHT
 
 
-def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+def _panel(panel: Panel, number: int, place: Json) -> Json:
     return {
         "id": number,
         "type": "timeseries",

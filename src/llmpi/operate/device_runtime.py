@@ -4,13 +4,13 @@ import json
 import logging
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from llmpi.errors import LlmpiError
-from llmpi.records import Record, sha256_of
+from llmpi.operate import device_releases
+from llmpi.records import sha256_of
 from llmpi.remote.connection import Device
 from llmpi.remote.engine_wheels import package_wheels
 from llmpi.remote.provision import Parts, probe, processor_of
+from llmpi.remote.wheel import this_llmpi
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def install_runtime(device: Device, parts: Parts, lock: Path) -> str:
     processor = processor_of(probe(device)["machine"])
     wheels = package_wheels(lock, parts.lock, processor, parts.engines)
     engine = device.run(["cat", "--", f"{device.store}/setup/engine.json"]).stdout
-    made_of = [json.loads(engine)["key"], sha256_of(parts.wheel), *map(sha256_of, wheels)]
+    made_of = [json.loads(engine)["key"], sha256_of(this_llmpi()), *map(sha256_of, wheels)]
     key = sha256("".join(made_of).encode()).hexdigest()[:12]
     runtime = f"{device.store}/service/runtimes/{key}"
     if device.run(["test", "-d", runtime], check=False).status == 0:
@@ -38,18 +38,6 @@ def install_runtime(device: Device, parts: Parts, lock: Path) -> str:
     for wheel in wheels:
         if device.sha256(f"{folder}/{wheel.name}") != sha256_of(wheel):
             device.put(wheel, f"{folder}/{wheel.name}")
-    ask(device, "make_runtime", key=key, wheels=folder)
+    device_releases.make_runtime(device, key, wheels=folder)
     device.run(["rm", "-rf", "--", folder])
     return key
-
-
-def ask(device: Device, do: str, **arguments: Any) -> Any:
-    """What `llmpi.device.service.releases` there answers.
-
-    Raises:
-        LlmpiError: it refused, or the device failed.
-    """
-    answer: Record = device.ask("releases", {"store": device.store, "do": do, **arguments})
-    if "error" in answer:
-        raise LlmpiError(f"device {device.name}: {answer['error']}")
-    return answer["answer"]

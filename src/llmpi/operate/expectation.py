@@ -5,28 +5,33 @@ questions and prefixes whose likeliest tokens lead by far. Rounding on another p
 near ties (`docs/methodology.md`, *Parity*), and a canary must not sing because of that.
 """
 
-import logging
 import statistics
 from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+
+from typing_extensions import TypeForm, TypeIs, TypeVar
 
 from llmpi import layout
-from llmpi.device.monitor import canary
+from llmpi.device.monitor.records import Prefix, Question
 from llmpi.engine import answers
+from llmpi.engine.records import Cell, Failed, SessionRecord
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
+from llmpi.gguf.records import Gguf
+from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
+from llmpi.quality.records import Message, Parity, Skipped
 from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
-from llmpi.records import Record, is_ok, now, read_json
+from llmpi.quality.squad.records import Questions, SquadScored
+from llmpi.records import now, read
 from llmpi.script import tell
 from llmpi.study.runs import Session, Variant, sessions, stands_for
 from llmpi.study.study import Study
-from llmpi.study.tasks.squad import SquadTask
 
-log = logging.getLogger(__name__)
+Kind = TypeVar("Kind")
 
 QUESTIONS, UNANSWERABLE, FEWEST_QUESTIONS = 16, 4, 4
 CANDIDATES = 64
@@ -37,9 +42,27 @@ TG_AT_LEAST = 0.85
 """Of the tg that the study measured."""
 
 
+class MeasuredSpeed(NamedTuple):
+    """Of a workload on the device."""
+
+    prompt_tokens: int
+    output_tokens: int
+    pp_tps: float
+    """Medians of the repetitions."""
+    tg_tps: float
+
+
+class Candidate(NamedTuple):
+    """A question that may be asked, with the chat turns that ask it."""
+
+    id: str
+    golds: list[str]
+    messages: list[Message]
+
+
 def expectation(
     study: Study, model: str, quant: str, device: str, *, runtime: str | None = None, threads: int
-) -> Record:
+) -> Expectation:
     """The canary's questions, the answers expected, and the limits.
 
     Reads the study's records below `results/`, and asks the variant's GGUF file there.
@@ -48,135 +71,117 @@ def expectation(
         runtime: how the service runs its engine; by default the study's first one.
         threads: of the engine on this machine.
 
-    Returns:
-        `questions` (`prompt`, `golds`, `answer`), `prefixes` (`prompt`, `next`), `max_new_tokens`,
-        `speed` (`prompt`, `prompt_tokens`, `output_tokens`), `limits` (see
-        `llmpi.device.monitor.canary.LIMITS`), `reference` (what the limits were made of), and what
-        it is an expectation of: `study`, `device`, `model`, `quant`, `runtime`, `workload`,
-        `gguf_sha256`, `gguf_bytes`.
-
     Raises:
         LlmpiError: the study does not run this variant there, a record is missing or failed, the
             device computes another model, or the model answers too little to be watched by.
     """
     session = _session(study, model, quant, device, runtime)
     variant = {"model": model, "quant": quant}
-    manifest = _record(layout.GGUF_MANIFEST, "gguf", **variant)
-    bench = _record(layout.BENCH, "measured", study=study.study, **session._asdict())
+    manifest = _made(Gguf | Failed, "gguf", layout.GGUF_MANIFEST, **variant)
+    cell = {"study": study.study, **session._asdict()}
+    bench = _made(SessionRecord, "measured", layout.BENCH, **cell)
     workload = next((w for w in sessions(study)[session] if w in study.single_workloads), None)
     if workload is None:
         raise LlmpiError(f"study {study.study}: no workload of the kind single on {device}")
     speed = measured_speed(bench["workloads"][workload], f"{device}, {model} {quant}: {workload}")
-    if study.devices[device].transport != "local" and study.quality:
+    if not study.devices[device].is_here and study.quality:
         _check_parity(study, variant, stands_for(study, device, Variant(model, quant)))
-    task = next((name for name, t in study.quality.items() if isinstance(t, SquadTask)), None)
+    task = next(iter(study.squad_tasks), None)
     if task is None:
         raise LlmpiError(
             f"study {study.study}: has no quality task of the kind squad, whose questions a canary "
             "asks. Add one, and run the study again."
         )
-    quality = _record(layout.QUALITY, "scored", study=study.study, task=task, **variant)
-    questions = _record(layout.QUESTIONS, "scored", study=study.study, task=task)
+    scored = {"study": study.study, "task": task}
+    quality = _made(SquadScored | Skipped | Failed, "scored", layout.QUALITY, **scored, **variant)
+    questions = _made(Questions | Failed, "scored", layout.QUESTIONS, **scored)
     asked = candidates(quality, questions)
+    max_new_tokens = quality["settings"]["max_new_tokens"]
     found = _ask(
         {
             "gguf": layout.at(layout.GGUF, **variant),
             "threads": threads,
-            "conversations": [question["messages"] for question in asked],
-            "max_new_tokens": quality["settings"]["max_new_tokens"],
-            "speed_tokens": speed["prompt_tokens"],
+            "conversations": [question.messages for question in asked],
+            "max_new_tokens": max_new_tokens,
+            "speed_tokens": speed.prompt_tokens,
         }
     )
-    chosen = choose_questions(
-        [q | answer for q, answer in zip(asked, found["answers"], strict=True)],
-        f"{model} {quant}, task {task}",
-    )
+    answered: list[Question] = [
+        {"id": question.id, "golds": question.golds, **answer}
+        for question, answer in zip(asked, found["answers"], strict=True)
+    ]
+    chosen = choose_questions(answered, f"{model} {quant}, task {task}")
     scores = [answers.score(q["golds"], answers.prediction(q["answer"])) for q in chosen]
     f1 = statistics.fmean(f1 for _, f1 in scores)
     return {
         "study": study.study,
-        **session._asdict(),
+        "device": device,
+        "model": model,
+        "quant": quant,
+        "runtime": session.runtime,
         "workload": workload,
         "gguf_sha256": manifest["sha256"],
         "gguf_bytes": manifest["bytes"],
         "made": now(),
-        "max_new_tokens": quality["settings"]["max_new_tokens"],
-        "questions": [
-            {key: q[key] for key in ("id", "prompt", "golds", "answer", "margin_nats")}
-            for q in chosen
-        ],
+        "max_new_tokens": max_new_tokens,
+        "questions": chosen,
         "prefixes": choose_prefixes(found["prefixes"]),
-        "speed": {**found["speed"], "output_tokens": speed["output_tokens"]},
+        "speed": {**found["speed"], "output_tokens": speed.output_tokens},
         "reference": {
             "em_pct": 100 * statistics.fmean(exact for exact, _ in scores),
             "f1_pct": 100 * f1,
-            "pp_tps": speed["pp_tps"],
-            "tg_tps": speed["tg_tps"],
+            "pp_tps": speed.pp_tps,
+            "tg_tps": speed.tg_tps,
             "engine": found["engine"],
         },
         "limits": {
             "f1_at_least_pct": 100 * wilson_low(f1, len(chosen)),
             "top1_at_least_pct": TOP1_AT_LEAST_PCT,
-            "tg_at_least_tps": TG_AT_LEAST * speed["tg_tps"],
+            "tg_at_least_tps": TG_AT_LEAST * speed.tg_tps,
         },
     }
 
 
-def read_expectation(path: Path) -> Record:
-    """What `expectation` returned, from a file.
-
-    Raises:
-        LlmpiError: the file is none.
+def measured_speed(cell: Cell, what: str) -> MeasuredSpeed:
     """
-    try:
-        expected = canary.read_expectation(path)
-    except canary.ExpectationError as error:
-        raise LlmpiError(str(error)) from None
-    if lacking := {"device", "model", "quant", "gguf_bytes"} - expected.keys():
-        raise LlmpiError(f"{path}: does not say its {', '.join(sorted(lacking))}")
-    return expected
-
-
-def measured_speed(cell: Record, what: str) -> Record:
-    """Medians of a workload's repetitions, tokens per second, and its lengths in tokens.
+    Args:
+        cell: of one conversation.
 
     Raises:
         LlmpiError: the cell failed.
     """
-    if not is_ok(cell):
+    if cell["status"] == "failed":
         raise LlmpiError(f"{what}: was not measured ({cell['reason']}); it cannot be watched")
+    assert cell["kind"] == "single"
     size, repetitions = cell["workload"], cell["repetitions"]
-    return {
-        "prompt_tokens": size["prompt_tokens"],
-        "output_tokens": size["output_tokens"],
-        "pp_tps": statistics.median(size["prompt_tokens"] / r["pp_s"] for r in repetitions),
-        "tg_tps": statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions),
-    }
+    return MeasuredSpeed(
+        prompt_tokens=size["prompt_tokens"],
+        output_tokens=size["output_tokens"],
+        pp_tps=statistics.median(size["prompt_tokens"] / r["pp_s"] for r in repetitions),
+        tg_tps=statistics.median(len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions),
+    )
 
 
-def candidates(quality: Record, questions: Record) -> list[dict[str, Any]]:
-    """Questions that the variant answered at least in part, with the chat turns that ask them.
+def candidates(quality: SquadScored, questions: Questions) -> list[Candidate]:
+    """Questions that the variant answered at least in part.
 
     Of answerable and unanswerable ones half of `CANDIDATES` each at most, in their order.
     """
     paragraphs = squad.parse(questions["squad"], "questions")
     right = {item["id"] for item in quality["items"] if item["f1"] > 0}
+    examples = quality["settings"]["examples"]
     found = [
-        {
-            "id": question.id,
-            "golds": list(question.golds),
-            "messages": messages(p.context, question.question, quality["settings"]["examples"]),
-        }
-        for p in paragraphs
-        for question in p.questions
-        if question.id in right
+        Candidate(q.id, list(q.golds), messages(paragraph.context, q.question, examples))
+        for paragraph in paragraphs
+        for q in paragraph.questions
+        if q.id in right
     ]
-    kinds = ([q for q in found if q["golds"]], [q for q in found if not q["golds"]])
-    kept = {q["id"] for kind in kinds for q in kind[: CANDIDATES // 2]}
-    return [q for q in found if q["id"] in kept]
+    kinds = ([q for q in found if q.golds], [q for q in found if not q.golds])
+    kept = {q.id for kind in kinds for q in kind[: CANDIDATES // 2]}
+    return [q for q in found if q.id in kept]
 
 
-def choose_questions(asked: Sequence[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+def choose_questions(asked: Sequence[Question], what: str) -> list[Question]:
     """The surest of those that the file answers at least in part, in the order they were asked.
 
     A quarter are unanswerable, where there are so many of both kinds: a model that always abstains
@@ -201,7 +206,7 @@ def choose_questions(asked: Sequence[dict[str, Any]], what: str) -> list[dict[st
     return [q for q in asked if q["id"] in chosen]
 
 
-def choose_prefixes(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def choose_prefixes(found: Sequence[Prefix]) -> list[Prefix]:
     """Prefixes spread over the text, from where the model is sure of what follows."""
     sure = [prefix for prefix in found if prefix["margin_nats"] >= SURE_NATS]
     if len(sure) < PREFIXES:
@@ -223,8 +228,9 @@ def wilson_low(mean: float, items: int) -> float:
     return max(0.0, (middle - spread) / (1 + z**2 / items))
 
 
-def _ask(job: dict[str, Any]) -> Record:
-    outcome = supervise("llmpi.operate.reference", job, log=tell)
+def _ask(job: ReferenceJob) -> ReferenceAnswers:
+    module = "llmpi.operate.reference"
+    outcome = supervise(module, job, writes=ReferenceAnswers, log=tell)
     if isinstance(outcome, Death):
         raise LlmpiError(f"{job['gguf']}: {outcome.reason}")
     return outcome
@@ -242,7 +248,8 @@ def _session(study: Study, model: str, quant: str, device: str, runtime: str | N
 
 
 def _check_parity(study: Study, variant: dict[str, str], device: str) -> None:
-    parity = _record(layout.PARITY, "measured", study=study.study, device=device, **variant)
+    cell = {"study": study.study, "device": device, **variant}
+    parity = _made(Parity | Failed, "measured", layout.PARITY, **cell)
     if not parity["agrees"]:
         raise LlmpiError(
             f"device {device}: {parity['reason']}; the workstation's answers are no reference for "
@@ -250,16 +257,22 @@ def _check_parity(study: Study, variant: dict[str, str], device: str) -> None:
         )
 
 
-def _record(pattern: str, stage: str, **wildcards: str) -> Record:
+def _made(
+    kind: TypeForm[Kind | Failed | Skipped], stage: str, pattern: str, **wildcards: str
+) -> Kind:
     """A record of the study.
 
     Raises:
-        LlmpiError: it is not there, or says that its cell failed.
+        LlmpiError: it is not there, or there are no results in it.
     """
     path = Path(layout.at(pattern, **wildcards))
     if not path.is_file():
         raise LlmpiError(f"{path}: is not there yet; run `snakemake --cores 4 {stage}` first")
-    record = read_json(path)
-    if not is_ok(record):
-        raise LlmpiError(f"{path}: failed: {record.get('reason')}")
+    record = read(path, kind)
+    if _is_empty(record):
+        raise LlmpiError(f"{path}: {record['status']}: {record['reason']}")
     return record
+
+
+def _is_empty(record: object) -> TypeIs[Failed | Skipped]:
+    return isinstance(record, dict) and record["status"] != "ok"

@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from llmpi.errors import LlmpiError
 from llmpi.remote.connection import Device, Done
@@ -135,7 +136,28 @@ def _last_words(device: Device, unit: str) -> str:
     return done.stdout.strip()
 
 
-def shown(device: Device, unit: str) -> dict[str, str]:
-    """What systemd says of a unit: `SHOWN`."""
+class UnitState(NamedTuple):
+    """What systemd says of a unit."""
+
+    active: str
+    """Such as `active`."""
+    sub: str
+    """Such as `running`."""
+    since: str | None
+    """When it became active."""
+    restarts: int
+    memory_bytes: int | None
+
+
+def unit_state(device: Device, unit: str) -> UnitState:
+    """A unit that is not there is inactive."""
     done = device.run(["systemctl", "show", unit, f"--property={','.join(SHOWN)}"])
-    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    memory = said.get("MemoryCurrent", "")  # "[not set]" where it does not run
+    return UnitState(
+        active=said["ActiveState"],
+        sub=said["SubState"],
+        since=said.get("ActiveEnterTimestamp") or None,
+        restarts=int(said.get("NRestarts", 0)),
+        memory_bytes=int(memory) if memory.isdigit() else None,
+    )

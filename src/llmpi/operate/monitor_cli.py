@@ -4,13 +4,15 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
 
-from llmpi.records import whole_file, write_json
+from llmpi.operate.alerts import rules
+from llmpi.operate.dashboard import dashboard
+from llmpi.operate.records import Expectation
+from llmpi.records import read, whole_file, write_json
 from llmpi.study.file import load_study
 
 
-def add_to(commands: Any, config: argparse.ArgumentParser) -> None:
+def add_to(commands: "argparse._SubParsersAction", config: argparse.ArgumentParser) -> None:
     """The command and its actions.
 
     Args:
@@ -18,7 +20,7 @@ def add_to(commands: Any, config: argparse.ArgumentParser) -> None:
         config: a parent that knows `--config`.
     """
     parser = commands.add_parser("monitor", help="for services: expectations, alerts, dashboard")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
     expect = actions.add_parser(
         "expect",
         parents=[config],
@@ -26,55 +28,61 @@ def add_to(commands: Any, config: argparse.ArgumentParser) -> None:
     )
     for name in ("device", "model", "quant"):
         expect.add_argument(f"--{name}", required=True, help=f"{name} of the study")
+    expect.set_defaults(run=write_expectation)
     expect.add_argument("--runtime", help="how it is run; default: the study's first runtime")
-    rules = actions.add_parser("rules", help="Prometheus's rules, with limits from expectations")
-    rules.add_argument(
+    alerting = actions.add_parser("rules", help="Prometheus's rules, with limits from expectations")
+    alerting.set_defaults(run=write_rules)
+    alerting.add_argument(
         "expectations", nargs="+", type=Path, help="files of `llmpi monitor expect`, all services'"
     )
-    rules.add_argument(
+    alerting.add_argument(
         "--canary-interval",
         type=float,
         default=3600,
         metavar="S",
         help="of the monitors, seconds (default: 3600)",
     )
-    dashboard = actions.add_parser("dashboard", help="the Grafana dashboard, to import")
-    for action in (expect, rules, dashboard):
+    drawing = actions.add_parser("dashboard", help="the Grafana dashboard, to import")
+    drawing.set_defaults(run=write_dashboard)
+    for action in (expect, alerting, drawing):
         action.add_argument("--out", required=True, type=Path, help="file to write")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Do what was asked.
-
-    Raises:
-        LlmpiError: a record is missing, or an expectation is none.
+def write_expectation(args: argparse.Namespace) -> int:
     """
-    if args.action == "expect":
-        from llmpi.operate.expectation import expectation
+    Raises:
+        LlmpiError: a record is missing, or the model answers too little.
+    """
+    from llmpi.operate.expectation import expectation
 
-        record = expectation(
-            load_study(args.config),
-            args.model,
-            args.quant,
-            args.device,
-            runtime=args.runtime,
-            threads=len(os.sched_getaffinity(0)),
-        )
-        write_json(args.out, record)
-    elif args.action == "rules":
-        from llmpi.operate.alerts import rules
-        from llmpi.operate.expectation import read_expectation
-
-        expected = [read_expectation(path) for path in args.expectations]
-        text = rules(expected, canary_interval_s=args.canary_interval)
-        _write(args.out, text)
-    else:
-        from llmpi.operate.dashboard import dashboard
-
-        _write(args.out, json.dumps(dashboard(), indent=1) + "\n")
+    record = expectation(
+        load_study(args.config),
+        args.model,
+        args.quant,
+        args.device,
+        runtime=args.runtime,
+        threads=len(os.sched_getaffinity(0)),
+    )
+    write_json(args.out, record)
     print(args.out)
+    return 0
 
 
-def _write(path: Path, text: str) -> None:
+def write_rules(args: argparse.Namespace) -> int:
+    """
+    Raises:
+        LlmpiError: a file is no expectation, or two are for the same.
+    """
+    expected = [read(path, Expectation) for path in args.expectations]
+    return _write(args.out, rules(expected, canary_interval_s=args.canary_interval))
+
+
+def write_dashboard(args: argparse.Namespace) -> int:
+    return _write(args.out, json.dumps(dashboard(), indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> int:
     with whole_file(path) as partial:
         partial.write_text(text, "utf-8")
+    print(path)
+    return 0

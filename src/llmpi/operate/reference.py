@@ -9,14 +9,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import llama_cpp
 import numpy as np
 
+from llmpi.device.monitor.records import Prefix
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.operate.records import ReferenceAnswers, ReferenceJob, SpeedPrompt, SureAnswer
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.schedule import common_prefix
 
@@ -26,18 +27,8 @@ SHORTEST_PREFIX_CHARACTERS = 60
 NO_TOKEN = -1
 
 
-def answer_all(job: dict[str, Any]) -> dict[str, Any]:
+def answer_all(job: ReferenceJob) -> ReferenceAnswers:
     """The most likely answers, and how sure the model is of them.
-
-    Args:
-        job: `gguf`, `threads`, `conversations` (lists of chat turns), `max_new_tokens`,
-            `speed_tokens` (length of the speed request's prompt).
-
-    Returns:
-        `answers`, one for each conversation: `prompt` (as a completion request sends it), `answer`,
-        `margin_nats` (the least distance of log-probability between the likeliest token and the
-        next, over the answer's tokens); `prefixes`: `prompt`, `next` (text of the likeliest token),
-        `margin_nats`; `speed`: `prompt` and its `prompt_tokens`.
 
     Raises:
         EngineError: the file cannot be loaded, or the prompts do not fit its context.
@@ -54,13 +45,11 @@ def answer_all(job: dict[str, Any]) -> dict[str, Any]:
         longest = max([text_tokens, *map(len, asked)])
         engine.resize(longest + job["max_new_tokens"])
         reader = _Reader(engine)
-        answers = [
-            {"prompt": prompt, **_answer(reader, tokens, job["max_new_tokens"])}
-            for prompt, tokens in zip(prompts, asked, strict=True)
-        ]
         return {
-            "status": "ok",
-            "answers": answers,
+            "answers": [
+                _answer(reader, prompt, tokens, job["max_new_tokens"])
+                for prompt, tokens in zip(prompts, asked, strict=True)
+            ],
             "prefixes": list(_prefixes(reader, TEXT)),
             "speed": _speed(engine, job["speed_tokens"]),
             "engine": engine_info.describe(),
@@ -93,8 +82,8 @@ class _Reader:
         return int(logits.argmax()), float(first - second)
 
 
-def _answer(reader: _Reader, prompt: Sequence[int], limit: int) -> dict[str, Any]:
-    reader.read(prompt)
+def _answer(reader: _Reader, prompt: str, asked: Sequence[int], limit: int) -> SureAnswer:
+    reader.read(asked)
     tokens: list[int] = []
     token, margin = reader.next()
     least = margin
@@ -105,10 +94,10 @@ def _answer(reader: _Reader, prompt: Sequence[int], limit: int) -> dict[str, Any
         reader.append(token)
         token, margin = reader.next()
         least = min(least, margin)
-    return {"answer": reader.engine.text(tokens), "margin_nats": least}
+    return {"prompt": prompt, "answer": reader.engine.text(tokens), "margin_nats": least}
 
 
-def _prefixes(reader: _Reader, text: str) -> Iterator[dict[str, Any]]:
+def _prefixes(reader: _Reader, text: str) -> Iterator[Prefix]:
     """The text up to the end of each of its words, and what the model finds likeliest behind it."""
     for end, character in enumerate(text):
         if character != " " or end < SHORTEST_PREFIX_CHARACTERS:
@@ -121,7 +110,7 @@ def _prefixes(reader: _Reader, text: str) -> Iterator[dict[str, Any]]:
             yield {"prompt": text[:end], "next": said.strip(), "margin_nats": margin}
 
 
-def _speed(engine: Engine, prompt_tokens: int) -> dict[str, Any]:
+def _speed(engine: Engine, prompt_tokens: int) -> SpeedPrompt:
     """A prompt of about so many tokens."""
     one = len(engine.tokenize(TEXT))
     tokens = engine.tokenize(TEXT * (prompt_tokens // one + 1))[:prompt_tokens]

@@ -3,28 +3,39 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from typing_extensions import TypeForm, TypeVar
 
 from llmpi import layout
+from llmpi.decide.records import Recommendation
+from llmpi.device.service.records import ServiceSettings
+from llmpi.engine.records import Failed, Runtime
 from llmpi.errors import LlmpiError
+from llmpi.gguf.records import Gguf
 from llmpi.operate.expectation import expectation
-from llmpi.records import Record, is_ok, read_json, sha256_of, sha256_of_json, write_json
-from llmpi.study.devices import group_of
+from llmpi.operate.records import Expectation
+from llmpi.records import read, sha256_of, sha256_of_json, write_json
+from llmpi.remote import requests
+from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Study
+from llmpi.tune.records import Tuned
 
 log = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
 
 
 class Release(NamedTuple):
     """A release for a device, as it lies on the workstation; `settings` go there as they are."""
 
-    settings: Record
+    settings: ServiceSettings
     gguf: Path
     sha256: str
     expectation: Path
-    """Of `llmpi.operate.expectation`."""
+    """File of an `llmpi.operate.records.Expectation`."""
 
     def id(self, runtime: str) -> str:
         """The same for the same content: settings, model, expectation and code (`runtime`)."""
@@ -42,20 +53,24 @@ def service_of(study: Study) -> Service:
     return study.service
 
 
-def devices_of(study: Study, asked: list[str]) -> list[str]:
-    """The service's devices, in the order of the rollout; those `asked` for, if any are.
+def devices_of(study: Study, asked: list[str]) -> dict[str, SshDevice]:
+    """The service's devices by id, in the order of the rollout; those `asked` for, if any are.
 
     Raises:
         LlmpiError: the study has none, or none of such a name.
     """
-    named = [
-        board for name in service_of(study).devices for board in study.classes.get(name, [name])
-    ] or [name for name, device in study.devices.items() if device.transport == "ssh"]
-    if not named:
+    listed = service_of(study).devices
+    named = [board for name in listed for board in study.classes.get(name, [name])]
+    found = {
+        name: device
+        for name in named or study.devices
+        if isinstance(device := study.devices[name], SshDevice)
+    }
+    if not found:
         raise LlmpiError(f"study {study.study} has no device behind SSH; a service needs one")
-    if unknown := [name for name in asked if name not in named]:
-        raise LlmpiError(f"no service device '{unknown[0]}'; there are: {', '.join(named)}")
-    return [name for name in named if not asked or name in asked]
+    if unknown := [name for name in asked if name not in found]:
+        raise LlmpiError(f"no service device '{unknown[0]}'; there are: {', '.join(found)}")
+    return {name: device for name, device in found.items() if not asked or name in asked}
 
 
 def release_for(study: Study, device: str) -> Release:
@@ -70,40 +85,44 @@ def release_for(study: Study, device: str) -> Release:
         Path(layout.at(pattern, model=served.model, quant=served.quant))
         for pattern in (layout.GGUF, layout.GGUF_MANIFEST)
     )
-    record = _made(manifest, f"snakemake {manifest}")
-    if not is_ok(record) or not gguf.is_file():
-        reason = record.get("reason", f"{gguf} is gone; run: snakemake --forcerun {manifest}")
-        raise LlmpiError(f"{served.model} {served.quant} cannot be served: {reason}")
+    record = _made(Gguf | Failed, manifest)
+    if record["status"] == "failed":
+        raise LlmpiError(f"{served.model} {served.quant} cannot be served: {record['reason']}")
+    if not gguf.is_file():
+        raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
     expected = _expectation(study, served, device, record["sha256"])
     return Release(settings(study, served, device), gguf, record["sha256"], expected)
 
 
-def settings(study: Study, served: ServedVariant, device: str) -> Record:
-    """What `llmpi-device serve` reads: how the variant was measured, and what is asked of it."""
+def settings(study: Study, served: ServedVariant, device: str) -> ServiceSettings:
+    """How the variant was measured, and what is asked of the service."""
     service = service_of(study)
-    asked: dict[str, Any] = service.model_dump(
-        include={"port", "context_tokens", "waiting", "answer_s", "drain_s"}
-    )
     runtime = _runtime(study, served, device)
-    threads = runtime.pop("threads") or study.devices[device].threads
-    named = served.model_dump(include={"model", "quant"})
-    return {**named, **asked, "runtime": runtime, "threads": threads}
+    return {
+        "model": served.model,
+        "quant": served.quant,
+        "port": service.port,
+        "context_tokens": service.context_tokens,
+        "waiting": service.waiting,
+        "answer_s": service.answer_s,
+        "drain_s": service.drain_s,
+        "runtime": {**runtime, "threads": runtime["threads"] or study.devices[device].threads},
+    }
 
 
-def _runtime(study: Study, served: ServedVariant, device: str) -> Record:
-    """The fields of the runtime; of a tuned one those that were found for this device."""
+def _runtime(study: Study, served: ServedVariant, device: str) -> Runtime:
+    """The runtime; of a tuned one, what was found for this device."""
     asked = study.runtimes[served.runtime]
     if not asked.tune:
-        return asked.model_dump(exclude={"tune"})
+        return requests.runtime(asked)
     cell = {"study": study.study, "device": device, **served.model_dump()}
     path = Path(layout.at(layout.TUNED, **cell))
-    record = _made(path, f"snakemake {path}")
-    if not is_ok(record):
-        raise LlmpiError(f"{path}: no settings were found: {record['reason']}")
-    runtime: Record = record["runtime"]
-    if not runtime["repack"]:
+    found = _made(Tuned | Failed, path)
+    if found["status"] == "failed":
+        raise LlmpiError(f"{path}: no settings were found: {found['reason']}")
+    if not found["runtime"]["repack"]:
         raise LlmpiError(f"{path} found repack: false; the server always repacks weights")
-    return runtime
+    return found["runtime"]
 
 
 def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) -> Path:
@@ -121,7 +140,7 @@ def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) 
     records += [Path(layout.at(layout.QUALITY, **cell, task=task)) for task in study.quality]
     changed = max((record.stat().st_mtime for record in records if record.is_file()), default=0)
     current = path.is_file() and path.stat().st_mtime >= changed
-    if not current or read_json(path)["gguf_sha256"] != sha256:
+    if not current or read(path, Expectation)["gguf_sha256"] != sha256:
         log.info("asking %s %s what a canary is to expect of it", served.model, served.quant)
         threads = len(os.sched_getaffinity(0))
         variant = (served.model, served.quant, device)
@@ -133,16 +152,16 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
     if isinstance(service.variant, ServedVariant):
         return service.variant
     path = Path(layout.at(layout.RECOMMENDATION, study=study.study))
-    found = _made(path, f"snakemake {path}")
+    found = _made(Recommendation, path)
     where = group_of(study.devices[device]) or device  # equal boards are one choice
-    decision = next((d for d in found.get("decisions", []) if d["where"] == where), None)
+    decision = next((d for d in found["decisions"] if d["where"] == where), None)
     if decision is None or decision["pick"] is None:
         raise LlmpiError(
             f"{path} recommends nothing for device {device}; look at the report, or name a variant "
             "in the section 'service'"
         )
     pick = next(c for c in found["candidates"] if c["id"] == decision["pick"])
-    variant = ServedVariant(**{key: pick[key] for key in ("model", "quant", "runtime")})
+    variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
     if not study.runtimes[variant.runtime].repack:
         raise LlmpiError(
             f"{path} recommends runtime {variant.runtime}, which has repack: false; the server "
@@ -151,11 +170,11 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
     return variant
 
 
-def _made(path: Path, how: str) -> Record:
+def _made(kind: TypeForm[Kind], path: Path) -> Kind:
     """
     Raises:
-        LlmpiError: the file is not there; `how` says what makes it.
+        LlmpiError: the file is not there, or does not hold what it should.
     """
     if not path.is_file():
-        raise LlmpiError(f"{path} is not there yet; run: {how}")
-    return read_json(path)
+        raise LlmpiError(f"{path} is not there yet; run: snakemake {path}")
+    return read(path, kind)

@@ -2,22 +2,28 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from llmpi.device.monitor.config import Canary, Config
+from llmpi.device.monitor.records import CanaryResult
+from llmpi.device.records import MeterHere
+from llmpi.device.service.records import Releases
 from llmpi.errors import LlmpiError
-from llmpi.operate import host
-from llmpi.operate.device_runtime import ask, install_runtime
-from llmpi.operate.monitor_setup import monitor_config
-from llmpi.operate.release import Release, service_of
+from llmpi.operate import device_releases, host
+from llmpi.operate.device_runtime import install_runtime
+from llmpi.operate.release import Release
 from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, units
-from llmpi.records import Record, is_ok, read_json
+from llmpi.records import RecordError, check
+from llmpi.remote import requests
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.provision import Parts, provision
+from llmpi.study.devices import SshDevice
+from llmpi.study.meters import Meter
 from llmpi.study.service import Service
-from llmpi.study.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +33,7 @@ SHORTEST_KEY = 16
 class Before(NamedTuple):
     """What a device had before a rollout touched it."""
 
-    state: Record
+    releases: Releases
     units: dict[str, str | None]
 
 
@@ -35,14 +41,14 @@ class Before(NamedTuple):
 class Installer:
     """Gives devices of a study their releases; knows how each of them was before."""
 
-    study: Study
-    releases: dict[str, Release]
+    service: Service
+    devices: Mapping[str, SshDevice]
+    releases: Mapping[str, Release]
     parts: Parts
     lock: Path
     """The server's pinned packages."""
 
     def __post_init__(self) -> None:
-        self.service = service_of(self.study)
         self._key = read_key(self.service)
         self._before: dict[str, Before] = {}
 
@@ -52,25 +58,28 @@ class Installer:
         Raises:
             LlmpiError: the device lacks something or failed.
         """
-        spec, release = self._spec(name), self.releases[name]
-        with connected(name, spec) as device:
+        release = self.releases[name]
+        with connected(name, self.devices[name]) as device:
             user = host.check(device, needs_memory_limit=self.service.memory_limit is not None)
             texts = self._units(device, user)
-        provision(name, spec, self.parts)
-        with connected(name, spec) as device:
+        provision(name, self.devices[name], self.parts)
+        with connected(name, self.devices[name]) as device:
             runtime = install_runtime(device, self.parts, self.lock)
             model = f"{release.settings['model']}/{release.settings['quant']}.gguf"
-            receipt = put_model(device, release.gguf, model, release.sha256, spec["quota"])
-            if not is_ok(receipt):
+            quota = self.devices[name].quota
+            receipt = put_model(device, release.gguf, model, release.sha256, quota)
+            if receipt["status"] == "failed":
                 return [receipt["reason"]]
             identity = release.id(runtime)
-            monitor = self._monitor(device, release, identity, spec["meter"])
-            put_release(device, release, identity, monitor)
-            where = {"gguf": receipt["path"], "sha256": release.sha256, "runtime": runtime}
-            ask(device, "add", release=identity, **where)
-            self._before[name] = Before(ask(device, "state"), host.installed(device, list(texts)))
+            put_release(device, release, identity, self._monitor(device, release, identity))
+            device_releases.add(
+                device, identity, gguf=receipt["path"], sha256=release.sha256, runtime=runtime
+            )
+            self._before[name] = Before(
+                device_releases.state(device), host.installed(device, list(texts))
+            )
             changed = self._put_key(device)
-            changed |= ask(device, "switch", release=identity)["current"] != identity
+            changed |= device_releases.switch(device, identity)["current"] != identity
             return self._start(device, texts, changed) or accept(device, self.service)
 
     def undo(self, name: str) -> None:
@@ -82,10 +91,9 @@ class Installer:
         if name not in self._before:
             return
         before = self._before[name]
-        with connected(name, self._spec(name)) as device:
-            links = {key: before.state[key] for key in ("current", "previous")}
-            ask(device, "restore", **links)
-            if before.state["current"] is None:
+        with connected(name, self.devices[name]) as device:
+            device_releases.restore(device, before.releases)
+            if before.releases["current"] is None:
                 take_down(device, self._patience_s)
                 return
             objections = self._start(device, before.units, changed=True)
@@ -94,11 +102,8 @@ class Installer:
 
     def finish(self, name: str) -> None:
         """Remove what no release needs any more, when the whole rollout is good."""
-        with connected(name, self._spec(name)) as device:
-            ask(device, "prune")
-
-    def _spec(self, name: str) -> dict[str, Any]:
-        return self.study.devices[name].model_dump()
+        with connected(name, self.devices[name]) as device:
+            device_releases.prune(device)
 
     @property
     def _patience_s(self) -> int:
@@ -118,15 +123,19 @@ class Installer:
             )
         }
 
-    def _monitor(self, device: Device, release: Release, identity: str, meter: Record) -> Record:
-        return monitor_config(
-            read_json(release.expectation),
+    def _monitor(self, device: Device, release: Release, identity: str) -> Config:
+        return Config(
+            device=device.name,
+            model=release.settings["model"],
+            quant=release.settings["quant"],
             release=identity,
-            url=url(self.service),
             store=device.store,
-            expect_file=f"{device.store}/service/current/expectation.json",
-            key_file=key_path(device.store) if self._key else None,
-            meter=meter,
+            canary=Canary(
+                url=url(self.service),
+                expect=f"{device.store}/service/current/expectation.json",
+                key_file=key_path(device.store) if self._key else None,
+            ),
+            meter=read_there(self.devices[device.name].meter),
         )
 
     def _put_key(self, device: Device) -> bool:
@@ -142,13 +151,21 @@ class Installer:
 
     def _start(self, device: Device, texts: dict[str, str | None], changed: bool) -> list[str]:
         rewritten = host.write(device, texts)
-        serving = host.shown(device, SERVICE).get("ActiveState") == "active"
+        serving = host.unit_state(device, SERVICE).active == "active"
         if not (changed or rewritten) and serving:
             return []
         new_socket = SOCKET in rewritten
         return host.restart(
             device, SERVICE, SOCKET, new_socket=new_socket, timeout_s=self._patience_s
         )
+
+
+def read_there(meter: Meter) -> MeterHere | None:
+    """The meter, if the device itself reads it: the workstation does not watch a service."""
+    asked = requests.meter(meter)
+    if asked["kind"] == "pmic" or asked["kind"] == "hwmon" or asked["kind"] == "rapl":
+        return asked
+    return None
 
 
 def read_key(service: Service) -> str | None:
@@ -173,11 +190,11 @@ def read_key(service: Service) -> str | None:
     return key
 
 
-def put_release(device: Device, release: Release, identity: str, monitor: Record) -> None:
+def put_release(device: Device, release: Release, identity: str, monitor: Config) -> None:
     """Have the files of a release on a device."""
     new = f"{device.store}/service/releases/.{identity}.new"
-    for name, record in (("settings", release.settings), ("monitor", monitor)):
-        host.put_text(device, json.dumps(record, indent=1) + "\n", f"{new}/{name}.json")
+    for name, content in (("settings", release.settings), ("monitor", asdict(monitor))):
+        host.put_text(device, json.dumps(content, indent=1) + "\n", f"{new}/{name}.json")
     device.put(release.expectation, f"{new}/expectation.json")
 
 
@@ -201,12 +218,12 @@ def canary(device: Device, service: Service) -> list[str]:
         command += ["--key-file", key_path(device.store)]
     done = device.run(command, check=False)
     try:
-        record = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        result = check(done.stdout, CanaryResult, "its answer")
+    except RecordError as error:
+        said = done.stderr.strip().splitlines() or [str(error)]
         raise LlmpiError(f"device {device.name}: its canary failed: {said[-1]}") from None
     log.info("device %s: canary: %s", device.name, done.stdout.strip())
-    return record["reasons"] if record["status"] != "passed" else []
+    return result["reasons"]
 
 
 def url(service: Service) -> str:
@@ -224,20 +241,18 @@ def patience_s(service: Service) -> int:
     return service.drain_s + START_S + 60
 
 
-def status(device: Device) -> Record:
-    """What a device's service is doing: releases, systemd's view, and whether it answers."""
-    unit = host.shown(device, SERVICE)
+class Status(NamedTuple):
+    """What a device's service is doing."""
+
+    releases: Releases
+    unit: host.UnitState
+
+
+def status(device: Device) -> Status | None:
+    """None where no service is installed."""
     if host.installed(device, [SERVICE])[SERVICE] is None:
-        return {"state": "not installed", "current": None, "previous": None}
-    links = ask(device, "state")
-    return {
-        "state": f"{unit['ActiveState']} ({unit['SubState']})",
-        "current": links["current"],
-        "previous": links["previous"],
-        "since": unit["ActiveEnterTimestamp"],
-        "restarts": int(unit["NRestarts"]),
-        "memory_bytes": int(unit["MemoryCurrent"]) if unit["MemoryCurrent"].isdigit() else None,
-    }
+        return None
+    return Status(device_releases.state(device), host.unit_state(device, SERVICE))
 
 
 def roll_back(device: Device, service: Service) -> list[str]:
@@ -246,7 +261,7 @@ def roll_back(device: Device, service: Service) -> list[str]:
     Raises:
         LlmpiError: there is none, or the device failed.
     """
-    ask(device, "roll_back")
+    device_releases.roll_back(device)
     timeout_s = patience_s(service)
     return host.restart(device, SERVICE, SOCKET, new_socket=False, timeout_s=timeout_s) or canary(
         device, service

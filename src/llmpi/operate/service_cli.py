@@ -1,4 +1,4 @@
-"""`llmpi service`: a variant as a service on devices. Light: the rest is imported when asked."""
+"""`llmpi service`: a variant as a service on devices. What it does is imported when asked for."""
 
 import argparse
 
@@ -16,6 +16,7 @@ def add_to(commands: "argparse._SubParsersAction", shared: argparse.ArgumentPars
     parser = commands.add_parser(
         "service", help="serve a variant on devices, behind an OpenAI-compatible API"
     )
+    parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, what in ACTIONS.items():
         action = actions.add_parser(name, parents=[shared], help=what, description=what)

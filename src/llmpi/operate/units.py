@@ -1,10 +1,9 @@
-"""The systemd units of the service, rendered. What each setting does: systemd.exec(5)."""
+"""The systemd units of the service and its monitor. What each setting does: systemd.exec(5)."""
 
 import re
 from ipaddress import ip_address
 
 from llmpi.errors import LlmpiError
-from llmpi.operate.monitor_setup import monitor_unit
 
 SERVICE, SOCKET = "llmpi-serve.service", "llmpi-serve.socket"
 MONITOR = "llmpi-monitor.service"
@@ -85,6 +84,31 @@ Environment=PYTHONDONTWRITEBYTECODE=1
 WantedBy=multi-user.target
 """
 
+MONITOR_UNIT = """\
+[Unit]
+Description=llmpi monitor: metrics and canary of a language model's service
+After=network.target {service}
+
+[Service]
+User={user}
+ExecStart={current}/runtime/bin/llmpi-device monitor --config {current}/monitor.json
+Restart=on-failure
+RestartSec=10
+# It must never take a core from the engine.
+Nice=19
+MemoryMax=256M
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+LockPersonality=yes
+RestrictRealtime=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 
 def units(
     *,
@@ -126,13 +150,7 @@ def units(
             credential=f"LoadCredential=key:{key_path(store)}" if key else "# No key is asked for.",
             memory=memory_limit or DEFAULT_MEMORY,
         ),
-        MONITOR: monitor_unit(
-            llmpi_device=f"{service}/current/runtime/bin/llmpi-device",
-            config=f"{service}/current/monitor.json",
-            service=SERVICE,
-            user=user,
-            wanted_by="multi-user.target",
-        ),
+        MONITOR: MONITOR_UNIT.format(service=SERVICE, current=f"{service}/current", user=user),
     }
 
 

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from typing_extensions import TypeForm
@@ -79,11 +79,12 @@ def benchmark(
         "meter": requests.meter(device.meter),
         "rest": requests.rest(device),
     }
-    means = {"llmpi": provisioned["wheel_sha256"], "engine": provisioned["engine"]}
+    means = {"llmpi": provisioned["code_sha256"], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
     with plug_sampling(device.meter) as plug:
         with connected(name, device) as reached:
+            _check_store(reached, receipt)
             again = ensure_model(reached, device, gguf, receipt)
             if again["status"] == "failed":
                 return again
@@ -100,6 +101,19 @@ def benchmark(
     if plug:
         add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
     return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+
+
+def _check_store(device: Device, receipt: Receipt) -> None:
+    """A file outside the store may lie on another disk than the one that is to be measured.
+
+    Raises:
+        LlmpiError: it does.
+    """
+    if not PurePath(receipt["path"]).is_relative_to(device.store):
+        raise LlmpiError(
+            f"device {device.name}: {receipt['path']} is not in its store, {device.store}; remove "
+            "the receipt under results/deploy and run again"
+        )
 
 
 def detached(

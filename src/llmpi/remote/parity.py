@@ -6,6 +6,7 @@ from llmpi.device.records import PredictRequest
 from llmpi.engine.records import Failed, Predicted, Predictions
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
+from llmpi.remote.provision import install_llmpi
 from llmpi.remote.records import Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice
@@ -28,6 +29,7 @@ def predict_there(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
+        install_llmpi(reached)
         again = ensure_model(reached, device, gguf, receipt)
         if again["status"] == "failed":
             return again

@@ -1,77 +1,80 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
-import importlib.util
-import json
 import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from llmpi.code import sha256_of_code
+from llmpi.device import install
+from llmpi.device.machine import environment
+from llmpi.device.records import Look
+from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, now, sha256_of, write_json
-from llmpi.remote.connection import Device, connected
+from llmpi.records import now, sha256_of, write_json
+from llmpi.remote.connection import Device, ThisMachine, connected
 from llmpi.remote.engine_wheels import Processor, engine_wheels
+from llmpi.remote.records import InstalledEngine, Provisioned
+from llmpi.remote.wheel import this_llmpi
+from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
 
 MINIMUM_PYTHON = (3, 11)
+MEASURES = "llmpi.device.measure.session"
+"""What a device is made ready for: an edit of what this needs has it made ready anew. Who asks a
+device for more brings it llmpi first (`install_llmpi`)."""
+INSTALLER = Path(install.__file__)
 
 
 @dataclass(frozen=True)
 class Parts:
     """What of this machine a device is made ready with."""
 
-    wheel: Path
-    """Of llmpi."""
     lock: Path
     """The device's pinned packages, the engine among them."""
-    installer: Path
-    """`llmpi/device/install.py`, which builds the engine on the device where that is asked for."""
     engines: Path
     """Folder of the wheels made for devices."""
 
 
-def provision(name: str, spec: dict[str, Any], parts: Parts | None) -> Record:
+def provision(name: str, device: SingleDevice, parts: Parts) -> Provisioned:
     """Provision a device; quick where nothing changed.
 
-    Args:
-        parts: None for this machine, which has everything.
+    This machine has everything but its store.
 
-    Returns:
-        Receipt: `store` and `interpreter` (paths on the device), `machine`, `engine`.
+    Raises:
+        LlmpiError: the device lacks something, or the way to it failed.
     """
-    with connected(name, spec) as device:
-        device.make_folder(device.store)
-        if parts is not None:
-            _check_python(device)
-            _install_engine(device, spec, parts)
-            _install_llmpi(device, parts.wheel)
-        described = device.run([*device.llmpi_device, "describe"], log=log.debug)
+    with connected(name, device) as reached:
+        reached.make_folder(reached.store)
+        if isinstance(device, SshDevice):
+            _check_python(reached)
+            _install_engine(reached, device, parts)
+            install_llmpi(reached)
+        described = reached.ask("describe", {}, Where, log=log.debug)
         return {
             "status": "ok",
             "device": name,
-            "store": device.store,
-            "interpreter": device.interpreter,
-            "wheel_sha256": sha256_of(parts.wheel) if parts else None,
-            **json.loads(described.stdout),
+            "store": reached.store,
+            "interpreter": reached.interpreter,
+            "code_sha256": sha256_of_code(MEASURES),
+            **described,
             "provisioned": now(),
         }
 
 
-def probe(device: Device) -> Record:
+def probe(device: Device) -> Look:
     """`llmpi.device.machine.environment.everything` of a device that need not have llmpi.
 
     Raises:
         LlmpiError: the Python there is missing or too old.
     """
     _check_python(device)
-    found = importlib.util.find_spec("llmpi.device.machine.environment")
-    assert found and found.origin
-    text = Path(found.origin).read_text(encoding="utf-8")
-    return json.loads(device.run([device.python, "-I", "-c", text, device.store]).stdout)
+    text = Path(environment.__file__).read_text(encoding="utf-8")
+    told = device.run([device.python, "-I", "-c", text, device.store]).stdout
+    return device.checked(told, Look, f"{device.python} there")
 
 
 def _check_python(device: Device) -> None:
@@ -89,29 +92,29 @@ def _check_python(device: Device) -> None:
 # --- the engine -----------------------------------------------------------------------------------
 
 
-def _install_engine(device: Device, spec: dict[str, Any], parts: Parts) -> None:
+def _install_engine(device: Device, asked: SshDevice, parts: Parts) -> None:
     machine = probe(device)["machine"]
-    how = spec["engine"]
+    how = asked.engine
     if how == "auto":
         how = "cross" if machine["arch"] == "aarch64" else "native"
     if how == "native":
         _build_there(device, parts)
         return
-    own = Path(how["wheel"]) if isinstance(how, dict) else None
+    own = Path(how.wheel) if isinstance(how, EngineWheel) else None
     if own is None and machine["arch"] != "aarch64":
         raise LlmpiError(
             f"device {device.name}: is {machine['arch']}; llmpi cross-builds for aarch64 only. "
             "Set 'engine: native' for it, or name a wheel."
         )
     processor = processor_of(machine)
-    march = spec["march"] or processor.march
+    march = asked.march or processor.march
     wheels = engine_wheels(parts.lock, processor, march, parts.engines, own)
     _install_offline(device, wheels)
 
 
-def processor_of(machine: Record) -> Processor:
-    """What decides which wheels a device can take; `machine` is the one of `probe`."""
-    return Processor(machine["arch"], machine["python"], machine["glibc"], *machine["hwcap"])
+def processor_of(machine: Machine) -> Processor:
+    """What decides which wheels a device can take."""
+    return Processor(machine["arch"], machine["python"], machine["glibc"] or "", *machine["hwcap"])
 
 
 def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
@@ -145,7 +148,7 @@ def _build_there(device: Device, parts: Parts) -> None:
     log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
     device.run(["rm", "-rf", "--", venv, _mark(device)])
     device.run([device.python, "-m", "venv", venv], log=log.debug)
-    there = {path: f"{setup}/{path.name}" for path in (parts.installer, parts.lock)}
+    there = {path: f"{setup}/{path.name}" for path in (INSTALLER, parts.lock)}
     for path, target in there.items():
         device.put(path, target)
     device.run([device.interpreter, *there.values()], log=log.debug)
@@ -159,21 +162,27 @@ def _mark(device: Device) -> str:
 
 def _installed(device: Device) -> str | None:
     done = device.run(["cat", "--", _mark(device)], check=False)
-    return json.loads(done.stdout)["key"] if done.status == 0 else None
+    if done.status != 0:
+        return None
+    return device.checked(done.stdout, InstalledEngine, _mark(device))["key"]
 
 
 def _mark_installed(device: Device, key: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         mark = Path(scratch) / "engine.json"
-        write_json(mark, {"key": key, "installed": now()})
+        installed: InstalledEngine = {"key": key, "installed": now()}
+        write_json(mark, installed)
         device.put(mark, _mark(device))
 
 
 # --- llmpi ----------------------------------------------------------------------------------------
 
 
-def _install_llmpi(device: Device, wheel: Path) -> None:
-    setup = f"{device.store}/setup"
+def install_llmpi(device: Device) -> None:
+    """Bring this very llmpi to a device that has the engine; nothing where it is there."""
+    if isinstance(device, ThisMachine):
+        return
+    wheel, setup = this_llmpi(), f"{device.store}/setup"
     if _is_there(device, f"{setup}/{wheel.name}", wheel) and _runs(device):
         return
     log.info("device %s: installing %s", device.name, wheel.name)

@@ -17,8 +17,8 @@ class Provisioned(Where):
     """llmpi's folder there."""
     interpreter: str
     """The Python there that has llmpi and the engine."""
-    wheel_sha256: str | None
-    """Of llmpi's wheel; None for this machine, which runs the sources."""
+    code_sha256: str
+    """Of the code that measures there."""
     provisioned: str
     """UTC, ISO 8601."""
 
@@ -56,3 +56,13 @@ class EngineBuild(TypedDict):
     """The newest whose symbols it asks for."""
     sha256: str
     """Of the wheel."""
+
+
+@record
+class InstalledEngine(TypedDict):
+    """What a device's venv holds; it lies in the store's `setup`."""
+
+    key: str
+    """Hash of the wheels, or of the lock it was built by."""
+    installed: str
+    """UTC, ISO 8601."""

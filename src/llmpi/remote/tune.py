@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
+from llmpi.code import sha256_of_code
 from llmpi.device.records import TurnRequest, TurnsRequest
 from llmpi.engine.records import Engine, Turns
 from llmpi.errors import CellError
@@ -19,6 +20,7 @@ from llmpi.remote.benchmark import detached
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline
+from llmpi.remote.provision import install_llmpi
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice, SshDevice
@@ -62,6 +64,7 @@ def tune_runtime(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
+        install_llmpi(reached)
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again
@@ -78,7 +81,7 @@ def tune_runtime(
         "seed": what,
     }
     means: Means = {
-        "llmpi": provisioned["wheel_sha256"],
+        "llmpi": sha256_of_code(TURNS),
         "engine": provisioned["engine"],
         "gguf_sha256": receipt["sha256"],
     }

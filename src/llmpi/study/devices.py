@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import Bytes, Id, Part
@@ -45,6 +45,7 @@ class LocalDevice(MeasuredDevice):
     """This machine. A benchmark on it has the machine to itself."""
 
     is_here: ClassVar[bool] = True
+
     transport: Literal["local"]
     """`local`: no network in between."""
     store: str | None = None
@@ -169,15 +170,17 @@ class SshGroup(SshSettings):
 Device = Annotated[LocalDevice | SshDevice | SshGroup, Field(discriminator="transport")]
 
 
-def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
+def single_devices(devices: Mapping[str, Device]) -> dict[str, SingleDevice]:
     """The devices with every board of a group in the group's place.
 
     Raises:
         PydanticCustomError: a device has the name of a board or of a group.
     """
-    found: dict[str, Device] = {}
+    found: dict[str, SingleDevice] = {}
     for name, device in devices.items():
-        boards = device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        boards: Mapping[str, SingleDevice] = (
+            device.devices(name) if isinstance(device, SshGroup) else {name: device}
+        )
         for board in boards:
             if board in found or (board != name and board in devices):
                 raise PydanticCustomError(
@@ -192,6 +195,12 @@ def single_devices(devices: Mapping[str, Device]) -> dict[str, Device]:
     return found
 
 
-def group_of(device: Device) -> str | None:
+def group_of(device: SingleDevice) -> str | None:
     """The group of equal boards that a device belongs to."""
     return device.group if isinstance(device, SshDevice) else None
+
+
+if TYPE_CHECKING:
+    Devices = dict[str, SingleDevice]  # as it is once it was validated
+else:
+    Devices = Annotated[dict[Id, Device], AfterValidator(single_devices)]

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from llmpi.quant_types import width_order
 from llmpi.study import checks
 from llmpi.study.decision import Constraints, Cost
-from llmpi.study.devices import Device, SshDevice, group_of, single_devices
+from llmpi.study.devices import Devices, SshDevice, group_of
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Id, Part, Quants, unique
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
@@ -50,7 +50,7 @@ class Study(Part):
     """What importance matrices are made on."""
     qat: Qat | None = None
     """What models are trained on, and how."""
-    devices: Annotated[dict[Id, Device], AfterValidator(single_devices)] = Field(min_length=1)
+    devices: Devices = Field(min_length=1)
     """Devices by id, and groups of them; here and everywhere else, a group is its boards."""
     workloads: dict[Id, AnyWorkload] = Field(min_length=1)
     """Workloads by id; one at least of the kind `single`."""

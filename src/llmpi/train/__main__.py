@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
+from llmpi.code import sha256_of_code
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
 from llmpi.gguf.records import Gguf
-from llmpi.records import sha256_of
 from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of
@@ -80,7 +80,7 @@ def train(job: Job) -> Gguf:
                 "kinds": kinds,
                 "corpus": job["corpus"]["sha256"],
                 "device": device.type,
-                "code": [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))],
+                "code": sha256_of_code("llmpi.train"),
             },
         )
         del weights, teacher

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from llmpi.device.machine.meters import ON_DEVICE
 from llmpi.device.monitor import canary
+from llmpi.device.records import MeterHere
 
 
 class ConfigError(Exception):
@@ -31,7 +32,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Config:
-    """What the monitor looks after. `llmpi.operate.monitor_setup` writes it."""
+    """What the monitor looks after. `llmpi.operate.service` writes it."""
 
     device: str
     model: str
@@ -42,13 +43,15 @@ class Config:
     canary: Canary
     listen: str = "127.0.0.1:9711"
     """Address and port of `/metrics`. Whoever reaches it can read it."""
-    meter: dict | None = None
-    """Fields of a study's meter `pmic`, `hwmon` or `rapl`; none: no power, no energy."""
+    meter: MeterHere | None = None
+    """None: no power, no energy."""
     meter_interval_s: float = 5.0
     """Seconds between two readings; one of the Pi's chip costs milliseconds of the processor."""
 
 
 Part = TypeVar("Part", Config, Canary)
+CLASSES: dict[Any, Any] = {float: int | float, MeterHere | None: dict | None}
+"""What a field of this type is in JSON, where it is not that itself."""
 
 
 def read_config(path: Path) -> Config:
@@ -90,9 +93,9 @@ def _filled(kind: type[Part], given: object, where: str) -> Part:
         values["canary"] = _filled(Canary, values["canary"], f"{where}: canary")
     for field in (field for field in fields(kind) if field.name in values):
         value = values[field.name]
-        wanted: Any = int | float if field.type is float else field.type  # a class, no text
+        wanted = CLASSES.get(field.type, field.type)
         if not isinstance(value, wanted):
-            raise ConfigError(f"{where}: {field.name}: {value!r} is no {field.type}")
+            raise ConfigError(f"{where}: {field.name}: {value!r} is no {wanted}")
         if field.type is float and value <= 0:
             raise ConfigError(f"{where}: {field.name}: must be above 0")
     try:

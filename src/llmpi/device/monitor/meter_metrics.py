@@ -4,12 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from prometheus_client import Counter, Gauge
 
 from llmpi.device.machine.meters import TIERS, MeterError, Read, open_meter
 from llmpi.device.monitor.exposition import Metrics
+from llmpi.device.records import MeterHere
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,14 @@ class Metering:
     A reading that fails leaves a gap in the energy: nothing is made up for it.
 
     Args:
-        spec: fields of `llmpi.study`'s meters that are read on the device.
+        spec: the meter, one that is read on the device.
         clock: seconds.
     """
 
     def __init__(
         self,
         metrics: Metrics,
-        spec: dict[str, Any],
+        spec: MeterHere,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._clock = spec, clock

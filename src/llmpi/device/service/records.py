@@ -1,6 +1,6 @@
 """What a service is given, and what a device says of its releases."""
 
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, final
 
 from typing_extensions import TypedDict
 
@@ -57,6 +57,7 @@ class Releases(TypedDict):
     releases: list[str]
 
 
+@final
 @record
 class Answer(TypedDict, Generic[Said]):
     """What `llmpi-device releases` says."""
@@ -64,6 +65,7 @@ class Answer(TypedDict, Generic[Said]):
     answer: Said
 
 
+@final
 @record
 class Refusal(TypedDict):
     """Why it did not do it, for a person."""

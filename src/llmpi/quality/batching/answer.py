@@ -9,27 +9,22 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
 
+from llmpi.code import sha256_of_code
 from llmpi.engine.progress import Progress
 from llmpi.engine.supervise import Death, supervise
 from llmpi.quality.records import AnsweredBlock, Conversation, Decoding
-from llmpi.records import read, sha256_of, sha256_of_json, write_json
+from llmpi.records import read, sha256_of_json, write_json
 from llmpi.script import tell
 
 if TYPE_CHECKING:
     from llmpi.quality.batching.engine import BatchEngine
 
 log = logging.getLogger(__name__)
-
-HERE = Path(__file__).parent
-# What decides an answer beside the job: the same job under other code is another one.
-CODE = ("answer.py", "chat.py", "engine.py", "lanes.py", "schedule.py", "../../engine/llama.py")
-
 
 Group = list[Conversation]
 """Those that share a prefix, such as the questions of a passage."""
@@ -75,7 +70,7 @@ def answer_blocks(
         "gguf": gguf_sha256,
         "blocks": blocks,
         "settings": settings,
-        "code": code_sha256(),
+        "code": sha256_of_code(__name__),
         "engine": engine_info.describe(),
     }
     folder = store / sha256_of_json(whole)[:16]
@@ -114,12 +109,6 @@ def decoding(settings: Decoding) -> Decoding:
 
 def block_name(i: int) -> str:
     return f"{i:04d}.json"
-
-
-@cache
-def code_sha256() -> str:
-    """Hash of the code that makes answers: blocks of another one are not taken for ours."""
-    return sha256_of_json([sha256_of(HERE / name) for name in CODE])
 
 
 # --- in the child ---------------------------------------------------------------------------------

@@ -347,7 +347,7 @@ def summarize(results: Results) -> LmEvalSummary:
         better = results["higher_is_better"].get(task, {})
         for key, value in _plain(found).items():
             metric, comma, kind = key.partition(",")
-            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float | None):
                 continue
             error = found.get(f"{metric}_stderr,{kind}")
             metrics[f"{task}/{key}"] = _metric(metric, value, error, better.get(metric))

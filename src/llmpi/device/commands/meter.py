@@ -1,0 +1,14 @@
+"""`llmpi-device meter`."""
+
+from llmpi.device.machine.meters import MeterError, open_meter
+from llmpi.device.records import MeterFailure, MeterHere, MeterReading
+
+
+def meter(request: MeterHere) -> MeterReading | MeterFailure:
+    """Read a meter once."""
+    try:
+        read = open_meter(request)
+        power_w, counter_j = read()
+    except MeterError as error:
+        return {"error": str(error)}
+    return {"power_w": power_w, "counter_j": counter_j}

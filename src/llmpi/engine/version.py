@@ -1,0 +1,22 @@
+"""Which engine is installed, told without loading it."""
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+
+BUILD = Path(sys.prefix) / "llmpi-engine-build.json"
+"""The flags it was built with, written by `llmpi.device.install`."""
+
+
+def engine_version() -> dict[str, str]:
+    """Version and build flags of the engine of this environment; its name alone where it has none.
+
+    Light: the Snakefile asks in every job.
+    """
+    try:
+        version = importlib.metadata.version("llama-cpp-python")
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    flags = json.loads(BUILD.read_text()) if BUILD.is_file() else {}
+    return {"llama-cpp-python": version, **flags}

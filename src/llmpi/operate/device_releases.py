@@ -1,0 +1,55 @@
+"""The releases on a device, as `llmpi.device.service.releases` keeps them there."""
+
+from typing_extensions import TypeForm, TypeVar
+
+from llmpi.device.service.records import Answer, Refusal, Releases
+from llmpi.errors import LlmpiError
+from llmpi.remote.connection import Device
+
+Said = TypeVar("Said")
+
+
+def state(device: Device) -> Releases:
+    """What is there. This and all others raise `LlmpiError`: it refused, or the device failed."""
+    return _ask(device, Answer[Releases] | Refusal, "state")
+
+
+def make_runtime(device: Device, key: str, wheels: str) -> None:
+    """A venv for services, out of a folder of wheels there."""
+    _ask(device, Answer[None] | Refusal, "make_runtime", key=key, wheels=wheels)
+
+
+def add(device: Device, release: str, *, gguf: str, sha256: str, runtime: str) -> None:
+    """Make a release of the files that were put there."""
+    where = {"gguf": gguf, "sha256": sha256, "runtime": runtime}
+    _ask(device, Answer[None] | Refusal, "add", release=release, **where)
+
+
+def switch(device: Device, release: str) -> Releases:
+    """Serve it from the next start on; what was there before."""
+    return _ask(device, Answer[Releases] | Refusal, "switch", release=release)
+
+
+def restore(device: Device, before: Releases) -> None:
+    """Go back to what was there."""
+    links = {"current": before["current"], "previous": before["previous"]}
+    _ask(device, Answer[Releases] | Refusal, "restore", **links)
+
+
+def roll_back(device: Device) -> None:
+    """Serve the previous release again."""
+    _ask(device, Answer[Releases] | Refusal, "roll_back")
+
+
+def prune(device: Device) -> None:
+    """Remove what neither the current nor the previous release needs."""
+    _ask(device, Answer[list[str]] | Refusal, "prune")
+
+
+def _ask(
+    device: Device, kind: TypeForm[Answer[Said] | Refusal], do: str, **arguments: str | None
+) -> Said:
+    answer = device.ask("releases", {"store": device.store, "do": do, **arguments}, kind)
+    if "error" in answer:
+        raise LlmpiError(f"device {device.name}: {answer['error']}")
+    return answer["answer"]

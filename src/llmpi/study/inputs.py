@@ -1,0 +1,172 @@
+"""Which files of `results/` each step of a study takes."""
+
+from pathlib import Path
+
+from llmpi import layout
+from llmpi.quant_types import wants_imatrix
+from llmpi.study.quality import QualityTask
+from llmpi.study.runs import (
+    Session,
+    Variant,
+    by_width,
+    next_wider,
+    pairs_of,
+    sessions,
+    stands_for,
+    variants,
+)
+from llmpi.study.settings import is_here
+from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.lm_eval import LmEvalTask
+from llmpi.study.tasks.squad import SquadTask
+
+
+def tasks_of(study: Study, kind: str) -> list[str]:
+    """Ids of the study's quality tasks of a kind."""
+    return [task for task, asked in study.quality.items() if asked.task == kind]
+
+
+def squad_tasks(study: Study, *, sharded: bool) -> list[str]:
+    """Ids of the squad tasks whose blocks several jobs share, or of the others."""
+    return [task for task, asked in study.squad_tasks.items() if (asked.shards > 1) == sharded]
+
+
+def models(study: Study, *, from_scratch: bool) -> list[str]:
+    """Ids of the models that are made from scratch, or of those that are not."""
+    return [name for name, model in study.models.items() if model.is_scratch == from_scratch]
+
+
+def imatrix(model: str, quant: str) -> list[str]:
+    """The importance matrix of a variant that asks for one, and its manifest."""
+    wanted = [layout.IMATRIX, layout.IMATRIX_MANIFEST] if wants_imatrix(quant) else []
+    return [layout.at(pattern, model=model) for pattern in wanted]
+
+
+def vocabulary(study: Study, model: str) -> tuple[str, str]:
+    """The file whose vocabulary a model from scratch takes, and its manifest."""
+    other = study.models[model].source.vocabulary_of  # type: ignore[union-attr]  # from scratch
+    return layout.at(layout.BASE_GGUF, model=other), layout.at(layout.BASE_MANIFEST, model=other)
+
+
+def trained_from(study: Study, model: str) -> tuple[str, str]:
+    """The file that training starts from, and its manifest."""
+    scratch = study.models[model].is_scratch
+    gguf = layout.START_GGUF if scratch else layout.BASE_GGUF
+    manifest = layout.START_MANIFEST if scratch else layout.BASE_MANIFEST
+    return layout.at(gguf, model=model), layout.at(manifest, model=model)
+
+
+def shards(study: Study, model: str, quant: str, task: str) -> list[str]:
+    """The shards of a task, in order."""
+    asked = study.quality[task]
+    assert isinstance(asked, SquadTask)
+    where = {"study": study.study, "model": model, "quant": quant, "task": task}
+    return [
+        layout.at(layout.SHARD, **where, shard=f"{i + 1}-of-{asked.shards}")
+        for i in range(asked.shards)
+    ]
+
+
+def all_pairs(study: Study) -> list[str]:
+    """Ids of all pairs of all A/B tasks."""
+    return [pair for task in tasks_of(study, "ab") for pair in pairs_of(study, task)]
+
+
+def pair(study: Study, task: str, pair: str) -> list[str]:
+    """The two variants' answers."""
+    return [scores(study, variant, task) for variant in pairs_of(study, task)[pair]]
+
+
+def judgements(study: Study, task: str) -> list[str]:
+    """What people saved from the sheets so far."""
+    asked = study.quality[task]
+    folder = asked.judgements if isinstance(asked, AbTask) else None
+    return sorted(map(str, Path(folder).glob("*.json"))) if folder else []
+
+
+def harness(study: Study, task: str) -> list[str]:
+    """The user's own task files and their data."""
+    asked = study.quality[task]
+    folder = asked.include_path if isinstance(asked, LmEvalTask) else None
+    return sorted(str(p) for p in Path(folder).rglob("*") if p.is_file()) if folder else []
+
+
+def reference(study: Study, variant: Variant, task: str) -> list[str]:
+    """The widest variant's record, where this one is compared while it is scored."""
+    widest = Variant(variant.model, by_width(study, variant.model)[0])
+    return [scores(study, widest, task)] if _descends(study, variant, task) else []
+
+
+def wider(study: Study, variant: Variant, task: str) -> list[str]:
+    """The records of the next wider type's variants, which tell whether to go on."""
+    if not _descends(study, variant, task):
+        return []
+    quants = next_wider(study, *variant)
+    return [scores(study, Variant(variant.model, quant), task) for quant in quants]
+
+
+def _descends(study: Study, variant: Variant, task: str) -> bool:
+    """Whether a variant is scored no further than it takes to tell, if wider ones hold."""
+    descent = study.descent
+    if descent is None or descent.task != task:
+        return False
+    return variant.quant != by_width(study, variant.model)[0]
+
+
+def scores(study: Study, variant: Variant, task: str) -> str:
+    """A variant's record of a task."""
+    return layout.at(layout.QUALITY, study=study.study, task=task, **variant._asdict())
+
+
+def of_session(pattern: str, study: Study, session: Session) -> str:
+    """A file of a session."""
+    return layout.at(pattern, study=study.study, **session._asdict())
+
+
+def tuned(study: Study, session: Session) -> list[str]:
+    """The settings that were found, for a runtime that is tuned."""
+    is_tuned = study.runtimes[session.runtime].tune
+    return [of_session(layout.TUNED, study, session)] if is_tuned else []
+
+
+def named(part: QualityTask | object, key: str) -> list[str]:
+    """A file or folder that the user named; nothing where the source is another."""
+    path = getattr(part, key, None)
+    return [path] if path else []
+
+
+def records(study: Study) -> dict[str, list[str]]:
+    """Everything the summary reads."""
+    measured, found = sessions(study), variants(study)
+    order = {model: by_width(study, model) for model in study.models}
+    models, devices = (
+        dict.fromkeys(v.model for v in found),
+        dict.fromkeys(s.device for s in measured),
+    )
+    return {
+        "models": [layout.at(layout.MODEL_MANIFEST, model=model) for model in models],
+        "gguf": [layout.at(layout.GGUF_MANIFEST, **variant._asdict()) for variant in found],
+        "devices": [layout.at(layout.PROVISIONED, device=device) for device in devices],
+        "bench": [of_session(layout.BENCH, study, session) for session in measured],
+        "tuned": [path for session in measured for path in tuned(study, session)],
+        "quality": quality(study),
+        "tasks": [
+            path
+            for task, asked in study.quality.items()
+            for path in asked.summary_files(study.study, task, order)
+        ],
+        "parity": parity(study),
+    }
+
+
+def quality(study: Study) -> list[str]:
+    """Every record of a quality task."""
+    return [scores(study, variant, task) for variant in variants(study) for task in study.quality]
+
+
+def parity(study: Study) -> list[str]:
+    """Where quality is scored on one machine and speed measured on another; once in a group."""
+    there = [s for s in sessions(study) if study.quality and not is_here(study, s.device)]
+    checked = [s._replace(device=stands_for(study, s.device, s.variant)) for s in there]
+    return list(dict.fromkeys(of_session(layout.PARITY, study, session) for session in checked))

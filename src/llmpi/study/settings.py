@@ -1,0 +1,170 @@
+"""What of a study decides each step: the parameters of the rules, as plain values.
+
+Snakemake redoes a step whose parameters change, so each holds what the step's result depends on and
+nothing else. One mapping a rule, since Snakemake compares the values without their names.
+"""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from llmpi.sources_lock import Kind, is_commit, moves, read_lock
+from llmpi.study.fields import Part, TextSource
+from llmpi.study.runs import Session, pairs_of, sessions
+from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.divergence import DivergenceTask
+from llmpi.study.tasks.squad import SquadTask
+
+Settings = dict[str, Any]
+"""Plain values, as YAML has them: what they are is said by the models of `llmpi.study`."""
+
+ANSWERING = ("max_new_tokens", "context_tokens", "examples", "block_questions")
+"""Settings of a quality task that concern the answers, not the choice of questions."""
+
+REACHING = (
+    *("transport", "host", "port", "user", "identity_file", "known_hosts", "host_key"),
+    *("connect_timeout_s", "store"),
+)
+"""Keys of a device that say which one it is, and where llmpi lies there."""
+PROVISIONING = (*REACHING, "python", "engine", "march")
+DEPLOYING = (*REACHING, "quota")
+PREDICTING = (*DEPLOYING, "threads")
+UNMEASURED = ("group", "preset")
+"""Keys of a device that are for the report and the plan."""
+
+
+def model(study: Study, model: str, lock: Path) -> Settings:
+    """Where a model comes from."""
+    return _source("model", study.models[model].source, lock)
+
+
+def questions(study: Study, task: str, lock: Path) -> Settings:
+    """Which questions are asked."""
+    return _source("dataset", study.quality[task], lock, without=(*ANSWERING, "shards"))
+
+
+def answers(study: Study, task: str) -> Settings:
+    """How they are answered."""
+    asked, descent = _squad(study, task), study.descent
+    found = {key: getattr(asked, key) for key in ANSWERING}
+    if descent and descent.task == task:
+        found["descent"] = descent.model_dump()
+    return found
+
+
+def shard(study: Study, task: str, shard: str) -> Settings:
+    """The same for a shard, with which part it is (from 0) of how many."""
+    number, shards = map(int, shard.split("-of-"))
+    return {**answers(study, task), "shard": [number - 1, shards]}
+
+
+def own_prompts(study: Study, task: str) -> Settings:
+    """How the user's prompts are answered."""
+    asked = study.quality[task]
+    assert isinstance(asked, AbTask)
+    return {key: getattr(asked, key) for key in ("max_new_tokens", "context_tokens")}
+
+
+def pair(study: Study, task: str, pair: str) -> Settings:
+    """Who is compared, and the seed of the sheet."""
+    asked = study.quality[task]
+    assert isinstance(asked, AbTask)
+    names = ["/".join(variant) for variant in pairs_of(study, task)[pair]]
+    return {"names": names, "seed": asked.seed}
+
+
+def windows(study: Study, task: str) -> Settings:
+    """How a text is cut and how much of it is taken."""
+    asked = study.quality[task]
+    assert isinstance(asked, DivergenceTask)
+    return {key: getattr(asked, key) for key in ("window_tokens", "chunks", "max_bytes")}
+
+
+def harness(study: Study, task: str) -> Settings:
+    """The tasks of the lm-evaluation-harness."""
+    return study.quality[task].model_dump(exclude={"task"})
+
+
+def texts(study: Study) -> dict[str, TextSource]:
+    """The texts of a study by what they are for: to score, to calibrate, to train on."""
+    scored = {t: asked for t, asked in study.quality.items() if isinstance(asked, DivergenceTask)}
+    made_with = {"calibration": study.calibration, "qat": study.qat}
+    return scored | {use: part.text for use, part in made_with.items() if part}
+
+
+def corpus(study: Study, use: str, lock: Path) -> Settings:
+    """Where a text comes from: the one source that is named, and what belongs to it."""
+    text = texts(study)[use]
+    part = {"from_pct": text.from_pct, "to_pct": text.to_pct}
+    if not text.hub:
+        key = "text_file" if text.text_file else "python_topics"
+        return {"source": {key: getattr(text, key), **part}, "lock": "", "moves": 0}
+    hub = {key: getattr(text, key) for key in ("hub", "revision", "subset", "split", "column")}
+    return {**_source("dataset", text, lock), "source": {**hub, **part}}
+
+
+def training(study: Study, model: str) -> Settings:
+    """How a model is trained. One from scratch has no teacher."""
+    asked = study.models[model]
+    assert study.qat
+    spec = (asked.training or study.qat.training).model_dump()
+    return {**spec, "distill": False, "hidden_weight": 0} if asked.is_scratch else spec
+
+
+def provisioning(study: Study, device: str) -> Settings:
+    """What a device is made ready with."""
+    return study.devices[device].model_dump(include={*PROVISIONING})
+
+
+def deploying(study: Study, device: str) -> Settings:
+    """Where a file goes."""
+    return study.devices[device].model_dump(include={*DEPLOYING})
+
+
+def predicting(study: Study, device: str) -> Settings:
+    """What is predicted with there, for the parity check."""
+    return study.devices[device].model_dump(include={*PREDICTING})
+
+
+def measuring(study: Study, device: str) -> Settings:
+    """How a device measures."""
+    return study.devices[device].model_dump(exclude={*UNMEASURED})
+
+
+def session(study: Study, session: Session) -> Settings:
+    """How a session is measured."""
+    return {
+        "device": measuring(study, session.device),
+        "runtime": study.runtimes[session.runtime].model_dump(exclude={"tune"}),
+        "workloads": {w: study.workloads[w].model_dump() for w in sessions(study)[session]},
+    }
+
+
+def search(study: Study, where: Session) -> Settings:
+    """How settings are searched for a session: for conversations one by one."""
+    found = session(study, where)
+    single = {w: s for w, s in found["workloads"].items() if w in study.single_workloads}
+    return {**found, "workloads": single, "tune": study.tune.model_dump(mode="json")}
+
+
+def is_here(study: Study, device: str) -> bool:
+    """Whether a device is this machine, whose engine is the workstation's."""
+    return study.devices[device].is_here
+
+
+def _squad(study: Study, task: str) -> SquadTask:
+    asked = study.quality[task]
+    assert isinstance(asked, SquadTask)
+    return asked
+
+
+def _source(kind: Kind, part: Part, lock: Path, without: Collection[str] = ()) -> Settings:
+    """A source; for a branch of the hub also its lock file, and how often the lock was moved."""
+    found: Settings = {"source": part.model_dump(exclude={*without}), "lock": "", "moves": 0}
+    hub, revision = getattr(part, "hub", None), getattr(part, "revision", "")
+    if hub and not is_commit(revision):
+        found["lock"] = os.path.relpath(lock)
+        found["moves"] = moves(read_lock(lock), kind, hub, revision)
+    return found

@@ -1,0 +1,44 @@
+"""`llmpi` itself: light, and its errors are words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmpi import cli
+
+HEAVY = {"altair", "datasets", "fabric", "huggingface_hub", "llama_cpp", "numpy", "optuna", "typst"}
+COMMANDS = (
+    ["check"],
+    ["lock"],
+    ["report"],
+    ["plan"],
+    ["devices", "check"],
+    ["service", "status"],
+    ["monitor", "expect", "--device", "d", "--model", "m", "--quant", "F16", "--out", "o"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_config_that_is_not_there_is_named(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, "--config", str(tmp_path / "none.yaml")]) == 1
+    assert capsys.readouterr().err == f"llmpi: {tmp_path}/none.yaml: there is no such file\n"
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "dashboard.json"
+    assert cli.main(["monitor", "dashboard", "--out", str(out)]) == 1
+    assert "Traceback" not in (said := capsys.readouterr().err)
+    assert str(tmp_path / "file") in said
+
+
+def test_help_waits_for_no_command() -> None:
+    code = f"import sys, llmpi.cli; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

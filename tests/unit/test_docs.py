@@ -1,0 +1,43 @@
+"""What the docs say of the code is there."""
+
+import re
+import tomllib
+
+import pytest
+from support import ROOT
+
+PACKAGE = ROOT / "src/llmpi"
+PATH = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|smk|md|yaml|toml|rst|jinja)|(?:[\w.-]+/)+)`")
+
+
+def test_the_map_has_every_room_and_no_other() -> None:
+    rooms = {name for row in _map() for name in row}
+    there = {f"{p.parent.name}/" for p in PACKAGE.glob("*/__init__.py")}
+    assert rooms == there | {p.name for p in PACKAGE.glob("[!_]*.py")}
+
+
+def test_the_map_goes_by_the_street() -> None:
+    """From the ground up, as the contract of the layers says it from the roof down."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [street] = [c for c in contracts["contracts"] if c["type"] == "layers"]
+    layers = [set(re.findall(r"\w+", layer)) for layer in reversed(street["layers"])]
+    assert [{name.rstrip("/").removesuffix(".py") for name in row} for row in _map()] == layers
+
+
+@pytest.mark.parametrize("name", ["docs/map.md", "docs/extending.md", "CONTRIBUTING.md"])
+def test_every_path_that_is_named_is_there(name: str) -> None:
+    text = (ROOT / name).read_text()
+    for path in PATH.findall(text):
+        found = [root / path for root in (ROOT, PACKAGE) if (root / path).exists()]
+        found += list(PACKAGE.rglob(path)) + list((ROOT / "tests").rglob(path))
+        assert found or path in MADE, f"{name} names {path}"
+
+
+MADE = {"study/SECTION.py", "quality/KIND/", "results/", "dist/"}
+"""A placeholder, or what is not kept."""
+
+
+def _map() -> list[list[str]]:
+    """The rooms of each row of the map."""
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/map.md").read_text(), re.MULTILINE)
+    return [re.findall(r"`([\w.]+/?)`", row) for row in rows]

@@ -1,0 +1,150 @@
+"""The types of what a device measures are true: sessions measured here and now fit them, and every
+field that they declare is in one of these."""
+
+import json
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from stand_ins import hwmon, vcgencmd
+from tiny_llama import tiny_llama
+from typing_extensions import is_typeddict
+
+from llmpi.engine.records import SessionRecord
+from llmpi.records import check, sha256_of
+from llmpi.remote import requests
+from llmpi.remote.benchmark import benchmark
+from llmpi.remote.connection import connected
+from llmpi.remote.deploy import put_model
+from llmpi.remote.records import Provisioned
+from llmpi.study.devices import Limits, LocalDevice
+from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
+from llmpi.study.meters import HwmonMeter, NoMeter
+
+QUICK = {"output_tokens": 4, "repetitions": 2, "warmup": 1, "warmup_limit": 1}
+SINGLE = Workload(prompt_tokens=8, **QUICK)
+USERS = {"kind": "concurrent", "system_tokens": 4, "prompt_tokens": 4, **QUICK}
+SEVERAL = {
+    "chat": Workload(prompt_tokens=100, prompt="passage", depths=[6], sustained_s=1.2, **QUICK),
+    # More conversations than a batch has tokens cannot be.
+    "users": ConcurrentWorkload.model_validate({**USERS, "conversations": [1, 20, 21]}),
+    "crowd": ConcurrentWorkload.model_validate({**USERS, "conversations": [20, 21]}),
+}
+# A passage needs more tokens than these: the engine's process ends.
+DEADLY = {"chat": SINGLE, "short": SINGLE.model_copy(update={"prompt": "passage"})}
+QUOTING = Runtime(batch_tokens=16, ubatch_tokens=16, kv_cache="q8_0", prompt_lookup=PromptLookup())
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Records as they are written: of all kinds of workloads; of one that killed the engine and one
+    that did not; of a file that is no model."""
+    folder = tmp_path_factory.mktemp("here")
+    broken = folder / "broken.gguf"
+    broken.write_bytes(b"GGUF, but no more")
+    tool, rails = folder / "bin/vcgencmd", folder / "rails"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        hwmon(folder) as source,
+        vcgencmd(tool, rails, rails_seen_as=str(rails)),
+    ):
+        patch.setenv("PATH", str(tool.parent), prepend=":")
+        meter = HwmonMeter(kind="hwmon", path=str(source))
+        rest = {"idle_s": 0.5, "cool_below_c": 99, "cool_limit_s": 0}
+        device = LocalDevice(
+            transport="local",
+            store=str(folder / "store"),
+            threads=1,
+            limits=Limits(),
+            meter=meter,
+            **rest,
+        )
+        tiny = tiny_llama(folder)
+        bare = device.model_copy(update={"meter": NoMeter()})
+        return [
+            measured(device, tiny, SEVERAL, QUOTING),
+            measured(bare, tiny, DEADLY, Runtime()),
+            measured(bare, broken, {"chat": SINGLE}, Runtime()),
+        ]
+
+
+def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime: Runtime) -> str:
+    with connected("here", device) as reached:
+        receipt = put_model(reached, gguf, f"tiny/{gguf.name}", sha256_of(gguf), None)
+        described = reached.run([*reached.llmpi_device, "describe"]).stdout
+    assert receipt["status"] == "ok"
+    provisioned: Provisioned = {
+        "status": "ok",
+        "device": "here",
+        "store": device.store or "",
+        "interpreter": "",
+        "code_sha256": "0" * 64,
+        "provisioned": "",
+        **json.loads(described),
+    }
+    record = benchmark(
+        "here",
+        device,
+        what="a test",
+        runtime=requests.runtime(runtime),
+        workloads=workloads,
+        provisioned=provisioned,
+        receipt=receipt,
+        gguf=gguf,
+    )
+    return json.dumps(record)
+
+
+def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:
+    several, survived, died = (check(text, SessionRecord, "a session") for text in sessions)
+    assert several["status"] == survived["status"] == "ok"
+    assert died["status"] == "failed"
+    kinds = {name: cell["status"] for name, cell in several["workloads"].items()}
+    assert kinds == {"chat": "ok", "users": "ok", "crowd": "failed"}
+    assert {name: cell["status"] for name, cell in survived["workloads"].items()} == {
+        "chat": "ok",
+        "short": "failed",
+    }
+    seen = [found(json.loads(text), SessionRecord) for text in sessions]
+    assert declared(SessionRecord) - set().union(*seen) == set()
+
+
+Field = tuple[str, str]
+"""A type and what it declares."""
+
+
+def declared(kind: Any) -> set[Field]:
+    """All that a record may hold."""
+    if not is_typeddict(kind):
+        return {field for part in get_args(kind) for field in declared(part)}
+    return {
+        field
+        for name, part in get_type_hints(kind).items()
+        for field in {(kind.__name__, name), *declared(part)}
+    }
+
+
+def found(value: Any, kind: Any) -> set[Field]:
+    """All that this one holds."""
+    parts, origin = get_args(kind), get_origin(kind)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
+        own = {(kind.__name__, name) for name in value}
+        return own.union(*(found(one, hints[name]) for name, one in value.items()))
+    if origin is dict:
+        return set().union(*(found(one, parts[1]) for one in value.values()))
+    if origin is list:
+        return set().union(*(found(one, parts[0]) for one in value))
+    if origin in (Union, UnionType):
+        return found(value, next(part for part in parts if fits(value, part)))
+    return set()
+
+
+def fits(value: Any, kind: Any) -> bool:
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value))
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""One edit reruns exactly the jobs it concerns, on a study that is done: every file is there.
+
+The files are made by `--touch`, so that the workflow's own bookkeeping is Snakemake's; what they
+hold does not matter to it.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import ROOT, planned_jobs, run_snakemake
+
+from llmpi.engine.version import BUILD
+
+PROJECT = ("Snakefile", "config", "envs", "profiles", "rules", "src", "workflow")
+PI = {"transport": "ssh", "host": "pi.example.org", "store": "/mnt/nvme/llmpi"}
+TO_THE_REPORT = {"summarize": 1, "recommend": 1, "memo": 2, "report": 1}
+SUMMED_UP = {*TO_THE_REPORT}
+PREDICTED = {"predict_on_workstation", "check_parity"}
+ON_DEVICES = {"provision_device", "deploy_gguf", "benchmark_device", "check_parity"}
+
+
+def small_study() -> dict[str, Any]:
+    """One model, one type, here and on a Pi, with a task of questions and one of a text."""
+    demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    return {
+        "study": "small",
+        "models": demo["models"],
+        "quants": ["Q4_0"],
+        "devices": {"here": {"transport": "local"}, "pi": PI},
+        "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 4}},
+        "quality": {
+            "field": demo["quality"]["field"],
+            "text": {"task": "divergence", "python_topics": True},
+        },
+    }
+
+
+class Done:
+    """A project of its own whose study is done."""
+
+    def __init__(self, folder: Path, study: dict[str, Any]) -> None:
+        self.folder, self.study = folder, study
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        self.write()
+        return planned_jobs("--configfile", "config/small.yaml", *arguments, cwd=self.folder)
+
+    def write(self) -> None:
+        path = self.folder / "config/small.yaml"
+        path.write_text(yaml.safe_dump(self.study, sort_keys=False))
+
+    def edit(self, file: str) -> None:
+        path = self.folder / file
+        path.write_text(path.read_text() + "\n# edited\n")
+
+    def finish(self) -> None:
+        """Have every file there, newer than what it is made of."""
+        self.write()
+        arguments = ["--configfile", "config/small.yaml", "--cores", "2"]
+        listed = run_snakemake(*arguments, "--summary", cwd=self.folder).stdout
+        for line in listed.splitlines():
+            path = self.folder / line.partition("\t")[0]
+            if line.startswith("results/") and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"questions": 1}))
+        run_snakemake(*arguments, "--touch", "--forceall", cwd=self.folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("done") / "project"
+    for name in PROJECT:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        folder.mkdir(exist_ok=True)
+        copy(ROOT / name, folder / name)
+    done = Done(folder, small_study())
+    done.finish()
+    return done
+
+
+@pytest.fixture
+def done(finished: Done, tmp_path: Path) -> Done:
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Done(tmp_path / "project", small_study())
+
+
+def test_a_study_that_is_done(done: Done) -> None:
+    assert done.planned() == {}
+
+
+def test_touched_files_and_a_moved_clone(done: Done, tmp_path: Path) -> None:
+    for path in done.folder.rglob("*"):
+        if ".snakemake" not in path.parts:
+            os.utime(path)
+    done.folder = done.folder.rename(tmp_path / "moved")
+    assert done.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "edit", "jobs"),
+    [
+        ("pi", {"idle_s": 20}, {"benchmark_device": 1, **TO_THE_REPORT}),
+        ("pi", {"meter": {"kind": "pmic"}}, {"benchmark_device": 1, **TO_THE_REPORT}),
+        ("pi", {"preset": "pi5-8gb"}, TO_THE_REPORT),
+        (
+            "pi",
+            {"quota": "9G"},
+            {"deploy_gguf": 1, "benchmark_device": 1, "check_parity": 1, **TO_THE_REPORT},
+        ),
+        (
+            "pi",
+            {"store": "/mnt/usb/llmpi"},
+            {
+                "provision_device": 1,
+                "deploy_gguf": 1,
+                "benchmark_device": 1,
+                "check_parity": 1,
+                **TO_THE_REPORT,
+            },
+        ),
+        ("here", {"idle_s": 20}, {"benchmark_device": 1, **TO_THE_REPORT}),
+    ],
+)
+def test_an_edit_of_a_device_reruns_once(
+    done: Done, device: str, edit: dict[str, Any], jobs: dict[str, int]
+) -> None:
+    done.study["devices"] = {**done.study["devices"]}
+    done.study["devices"][device] = {**done.study["devices"][device], **edit}
+    assert done.planned() == jobs
+    done.finish()
+    assert done.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "jobs"),
+    [
+        ("src/llmpi/study/runs.py", SUMMED_UP),
+        ("src/llmpi/summary/paper.csv", SUMMED_UP),
+        ("src/llmpi/report/words/ja.yaml", {"report"}),
+        ("src/llmpi/report/memo/sheet.typ", {"memo"}),
+        ("src/llmpi/device/service/serve.py", set()),
+        ("src/llmpi/device/service/gate.py", set()),
+        ("src/llmpi/device/monitor/process.py", set()),
+        ("src/llmpi/device/store.py", set()),
+        ("src/llmpi/device/cli.py", set()),
+        ("src/llmpi/device/measure/turns.py", set()),
+        ("src/llmpi/tune/search.py", set()),
+        ("src/llmpi/errors.py", set()),
+        ("src/llmpi/device/measure/parity.py", PREDICTED | SUMMED_UP),
+        ("src/llmpi/device/measure/process.py", ON_DEVICES | SUMMED_UP),
+        ("src/llmpi/remote/provision.py", ON_DEVICES | SUMMED_UP),
+        ("src/llmpi/quality/squad/prompt.py", {"evaluate_quality"} | SUMMED_UP),
+        (
+            "src/llmpi/quality/divergence/corpus.py",
+            {"prepare_corpus", "score_reference", "evaluate_divergence"} | SUMMED_UP,
+        ),
+    ],
+)
+def test_an_edit_of_code_reruns_what_it_concerns(done: Done, file: str, jobs: set[str]) -> None:
+    done.edit(file)
+    assert {*done.planned()} == jobs
+
+
+def test_another_engine_makes_measures_and_scores_anew(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = tmp_path / "newer/llama_cpp_python-99.9.9.dist-info"
+    newer.mkdir(parents=True)
+    (newer / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 99.9\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(newer.parent), prepend=os.pathsep)
+    planned = done.planned()
+    assert {
+        "fetch_model",
+        "convert_to_gguf",
+        "quantize_gguf",
+        "benchmark_device",
+        "evaluate_quality",
+        "score_reference",
+        "evaluate_divergence",
+        "predict_on_workstation",
+    } <= {*planned}
+
+
+def test_another_engine_of_the_devices_makes_them_ready_anew(done: Done) -> None:
+    lock = done.folder / "envs/device.lock"
+    lock.write_text(lock.read_text().replace("llama-cpp-python==0.3", "llama-cpp-python==99.9"))
+    planned = done.planned()
+    assert planned["provision_device"] == planned["benchmark_device"] == 2
+    assert "evaluate_quality" not in planned
+
+
+def test_the_flags_of_the_build_are_part_of_the_engine() -> None:
+    from llmpi.engine.version import engine_version
+
+    assert engine_version()["llama-cpp-python"]
+    assert set(json.loads(BUILD.read_text())) < set(engine_version())
