@@ -36,6 +36,7 @@ from llmpi.summary.records import (
     Status,
     Unlike,
 )
+from llmpi.tune.records import Refusal, Stopped
 
 LABELS = yaml.safe_load((ROOT / "src/llmpi/report/words/ja.yaml").read_text("utf-8"))["labels"]
 JAPANESE = range(0x3000, 0xA000)
@@ -99,6 +100,23 @@ def test_what_differs_in_the_method(kind: type, data: st.DataObject) -> None:
     for part in range(2):
         check({language: words.difference(found)[part] for language, words in WORDS.items()})
     assert all(words.difference(found)[2] is not None for words in WORDS.values())
+
+
+@pytest.mark.parametrize("kind", alternatives(Refusal))
+@given(data=st.data())
+def test_why_a_setting_may_not_win(kind: type, data: st.DataObject) -> None:
+    found = data.draw(st.from_type(kind))
+    said = {language: words.refused(found) for language, words in WORDS.items()}
+    if found["kind"] == "died":
+        assert {*said.values()} == {found["reason"]}
+    else:
+        check(said)
+
+
+@pytest.mark.parametrize("why", get_args(Stopped.__annotations__["kind"]))
+def test_why_a_search_ended(why: str) -> None:
+    found = {"kind": why, "budget": 5}
+    check({language: words.stopped(found) for language, words in WORDS.items()})
 
 
 @given(objection=st.from_type(Objection))
