@@ -9,12 +9,13 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
+from operator import or_
 from pathlib import Path
 from textwrap import fill
 from types import NoneType, UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypeAliasType, get_original_bases, is_typeddict
 
@@ -24,11 +25,11 @@ from llmpi.engine.records import Failed, Predictions, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Start
 from llmpi.models.records import ModelRecord
 from llmpi.operate.records import Expectation
-from llmpi.quality.ab.records import AbAnswered, ComparedPair, Key, SavedSheet
-from llmpi.quality.divergence.records import Corpus, DivergenceScored, Perplexity
-from llmpi.quality.lm_eval.records import LmEvalScored
-from llmpi.quality.records import AnsweredBlock, Parity, Skipped
-from llmpi.quality.squad.records import Questions, Shard, SquadScored
+from llmpi.quality.ab.records import ComparedPair, Key, SavedSheet
+from llmpi.quality.divergence.records import Corpus, Perplexity
+from llmpi.quality.kinds import task_kinds
+from llmpi.quality.records import AnsweredBlock, Parity
+from llmpi.quality.squad.records import Questions, Shard
 from llmpi.records import whole_file
 from llmpi.remote.records import Provisioned, ReceiptRecord
 from llmpi.summary.records import Summary
@@ -49,6 +50,11 @@ the names:
 {units}.
 """
 
+
+def _one_of(*kinds: Any) -> object:
+    return reduce(or_, kinds)
+
+
 FILES: list[tuple[str, object]] = [
     (layout.MODEL_MANIFEST, ModelRecord),
     (layout.GGUF_MANIFEST, Gguf | Failed),
@@ -63,10 +69,7 @@ FILES: list[tuple[str, object]] = [
     (layout.REFERENCE, Perplexity | Failed),
     (f"{layout.BLOCKS}/{{job}}/{{block}}.json", AnsweredBlock),
     (layout.SHARD, Shard | Failed),
-    (
-        layout.QUALITY,
-        SquadScored | DivergenceScored | AbAnswered | LmEvalScored | Skipped | Failed,
-    ),
+    (layout.QUALITY, _one_of(*(kind.record for kind in task_kinds().values()), Failed)),
     (layout.AB, ComparedPair | Failed),
     (layout.AB_KEY, Key | None),
     ("what people save from a sheet", SavedSheet),

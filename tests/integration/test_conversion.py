@@ -70,7 +70,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """As `fetch_model` leaves it."""
     files = {path.name: {"sha256": path.name, "bytes": 1} for path in folder.iterdir()}
     origin = {"kind": "path", "path": str(folder)}
-    return {"status": "ok", "format": "safetensors", "files": files, "origin": origin}
+    return {"status": "ok", "files": files, "origin": origin, "gguf": None}
 
 
 def converted(folder: Path, outtype: str) -> tuple[Path, dict[str, Any]]:
