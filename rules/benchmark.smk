@@ -20,7 +20,7 @@ rule benchmark_device:
     resources:
         **BENCHMARK_SLOTS,
     params:
-        spec=lambda w: settings.session(study, session_of(w)),
+        session=lambda w: settings.session(study, session_of(w)),
         engine=engine_there,
     message:
         "Measuring {wildcards.model} {wildcards.quant} on {wildcards.device} ({wildcards.runtime})"

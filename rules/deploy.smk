@@ -13,7 +13,7 @@ rule check_devices:
     conda:
         "../envs/workstation.yaml"
     params:
-        spec={name: device.model_dump() for name, device in study.devices.items()},
+        devices={name: device.model_dump() for name, device in study.devices.items()},
     message:
         "Looking at the devices of study {wildcards.study}"
     script:
@@ -36,7 +36,7 @@ rule provision_device:
     resources:
         **DEVICE_SLOTS,
     params:
-        spec=lambda w: settings.provisioning(study, w.device),
+        how=lambda w: settings.provisioning(study, w.device),
         engines=layout.ENGINES,
     message:
         "Provisioning device {wildcards.device}"
@@ -62,7 +62,7 @@ rule deploy_gguf:
     resources:
         **DEVICE_SLOTS,
     params:
-        spec=lambda w: settings.deploying(study, w.device),
+        how=lambda w: settings.deploying(study, w.device),
     message:
         "Deploying {wildcards.model} {wildcards.quant} to {wildcards.device}"
     script:

@@ -43,7 +43,7 @@ rule check_parity:
     resources:
         **DEVICE_SLOTS,
     params:
-        spec=lambda w: settings.predicting(study, w.device),
+        how=lambda w: settings.predicting(study, w.device),
     message:
         "Checking parity of {wildcards.model} {wildcards.quant} on {wildcards.device}"
     script:

@@ -21,7 +21,7 @@ rule tune_runtime:
     resources:
         **BENCHMARK_SLOTS,
     params:
-        spec=lambda w: settings.search(study, session_of(w)),
+        search=lambda w: settings.search(study, session_of(w)),
         engine=engine_there,
         kept=layout.TUNE_BLOCKS,
     message:

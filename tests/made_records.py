@@ -374,7 +374,7 @@ def provisioned(device: str, where: Machine | None = None) -> Provisioned:
         "device": device,
         "store": "/home/pi/llmpi",
         "interpreter": "/home/pi/llmpi/venv/bin/python",
-        "wheel_sha256": HASH,
+        "code_sha256": HASH,
         "machine": where or machine(),
         "engine": engine(),
         "provisioned": STARTED,

@@ -4,8 +4,8 @@ Snakemake sees no edit of an imported module, so rules take these files as input
 compared by checksum), and whoever keeps intermediate results hashes them. A module depends on
 
 - what it imports, at any depth and inside functions, but not for the type checker alone;
-- each module that it names in a text of its own, such as `supervise("llmpi.engine.x", ...)`, which
-  starts it in another process;
+- each module that it names in a text of its own: `supervise("llmpi.engine.x", ...)` starts one in
+  another process, `modules("llmpi.quality.*.kind")` finds some by their place;
 - each command that it has a device run (`ask("measure", ...)`): see `llmpi.device.commands`;
 - the files beside it that are no Python, where it looks for such (`__file__`, `files(...)`).
 
@@ -42,6 +42,10 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.remote.transfer": "how bytes get there, as above",
     "llmpi.script": "what every script does around its `main`",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",
+    "llmpi.study.devices": "which values a key may have; those it has are parameters of the rules",
+    "llmpi.study.fields": "as above",
+    "llmpi.study.measuring": "as above",
+    "llmpi.study.meters": "as above",
 }
 """Modules whose edit redoes nothing, and why; nor does an edit of what only they import."""
 
@@ -108,9 +112,11 @@ def _files(name: str, package: Path) -> list[Path]:
     """The file of a module; of a package also what `python -m` starts."""
     if name in CANNOT_CHANGE_A_RESULT:
         return []
-    path = package.joinpath(*name.split(".")[1:])
-    candidates = (path.with_suffix(".py"), path / "__init__.py", path / "__main__.py")
-    return [file for file in candidates if file.is_file()]
+    path = "/".join(name.split(".")[1:])
+    candidates = (f"{path}.py", f"{path}/__init__.py", f"{path}/__main__.py")
+    if "*" in name:
+        return [file for candidate in candidates for file in sorted(package.glob(candidate))]
+    return [package / file for file in candidates if (package / file).is_file()]
 
 
 def _beside(folder: Path) -> Iterator[Path]:
@@ -178,7 +184,7 @@ def _reading() -> str:
     return sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-MODULE = re.compile(r"llmpi(\.\w+)+")
+MODULE = re.compile(r"llmpi(\.(\w+|\*))+")
 
 
 def _read(file: Path, state: list[int]) -> _Read:

@@ -1,79 +1,63 @@
 """The choice: hand-made studies where the right pick is known, and what always holds."""
 
 import json
-from typing import Any
 
+import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_results import bench, quality, spec, write
+from made_records import write
+from small_results import CELL, bench, chat, quality
+from small_results import summary as small_summary
 
 from llmpi import layout
+from llmpi.decide.candidates import blamed
 from llmpi.decide.choice import recommend
+from llmpi.decide.records import Choice, Decision, Recommendation
+from llmpi.engine.records import Tier
 from llmpi.errors import LlmpiError
-from llmpi.records import Record
+from llmpi.quality.kind import Objection
+from llmpi.quality.kind import Row as TaskRow
+from llmpi.quality.squad.kind import COMPARED
+from llmpi.records import check
+from llmpi.report.words import english
+from llmpi.report.words.languages import WORDS
 from llmpi.study.decision import Constraints
-from llmpi.summary.study import summarize
+from llmpi.study.study import Study
+from llmpi.summary.records import ClassRow, Summary
 
 WIDTHS = ("F16", "Q8_0", "Q4_0", "Q2_K")
 
 
-def cell(quant: str, tps: float, f1: float, **more: Any) -> dict[str, Any]:
-    """A good cell, with the fields of `llmpi.summary.study.row` that the choice reads."""
-    return {
-        "device": "pi",
-        "model": "m",
-        "quant": quant,
-        "runtime": "default",
-        "workload": "chat",
-        "status": "ok",
-        "stage": None,
-        "reason": None,
-        "tg_tps": tps,
-        "tg_min_tps": tps - 0.2,
-        "tg_max_tps": tps + 0.2,
-        "repetitions": 5,
-        "output_agreement_pct": None,
-        "ttft_s": 1.0,
-        "itl_p95_s": 1.2 / tps,
-        "peak_rss_bytes": 1000 * (4 - WIDTHS.index(quant)),
-        "file_bytes": 900 * (4 - WIDTHS.index(quant)),
-        "marks": "",
-        "parity_reason": None,
-        "gates_failed": "",
-        **energy(None),
-        "qa_status": "ok",
-        "qa_reason": None,
-        "qa_items": 100,
-        "qa_f1_pct": f1,
-        "qa_f1_low_pct": f1 - 1,
-        "qa_f1_high_pct": f1 + 1,
-        "qa_has_ans_f1_pct": f1,
-        "qa_has_ans_f1_low_pct": f1 - 2,
-        "qa_has_ans_f1_high_pct": f1 + 2,
-        **against_widest(None),
-        **more,
-    }
+def cell(quant: str, tps: float, f1: float, *scored: TaskRow, **more: object) -> ClassRow:
+    """A good cell with its score; the narrower, the smaller.
+
+    Args:
+        scored: what stands in place of the plain score.
+    """
+    score = made.squad_row(f1, has_ans_f1_low_pct=f1 - 2, has_ans_f1_high_pct=f1 + 2)
+    for part in scored:
+        score |= part
+    row = made.row(quant=quant, tg_tps=tps, qa=score)
+    row |= {"tg_min_tps": tps - 0.2, "tg_max_tps": tps + 0.2, "ttft_s": 1.0, "itl_p95_s": 1.2 / tps}
+    row["peak_rss_bytes"] = 1000 * (4 - WIDTHS.index(quant))
+    row["file_bytes"] = 900 * (4 - WIDTHS.index(quant))
+    return row | more
 
 
-def against_widest(loss: float | None, verdict: str | None = None) -> dict[str, Any]:
-    known = loss is not None
-    return {
-        "qa_f1_difference_pct": -loss if known else None,
-        "qa_f1_difference_low_pct": -loss - 3 if known else None,
-        "qa_f1_difference_high_pct": -loss + 3 if known else None,
-        "qa_f1_minimum_detectable_pct": 4.2 if known else None,
-        "qa_f1_verdict": verdict,
-    }
+def against_widest(loss: float, verdict: str) -> TaskRow:
+    """What the paired comparison with the widest says."""
+    found = made.squad_row(50, loss=loss, verdict=verdict)
+    return {name: found[name] for name in COMPARED}
 
 
-def answers(value: float, low: float, high: float) -> dict[str, Any]:
+def answers(value: float, low: float, high: float) -> TaskRow:
     """F1 on the questions that have an answer."""
-    name = "qa_has_ans_f1"
+    name = "has_ans_f1"
     return {f"{name}_pct": value, f"{name}_low_pct": low, f"{name}_high_pct": high}
 
 
-def energy(tier: str | None, power_w: float | None = None, j: float | None = None) -> Record:
+def energy(tier: Tier | None, power_w: float | None = None, j: float | None = None) -> ClassRow:
     return {
         "energy_tier": tier,
         "tg_power_w": power_w,
@@ -82,28 +66,41 @@ def energy(tier: str | None, power_w: float | None = None, j: float | None = Non
     }
 
 
-def summary(*rows: dict[str, Any], **config: Any) -> Record:
-    return {
+def gate(metric: str, got_pct: float | None) -> Objection:
+    why = "no items" if got_pct is None else "below"
+    return {"task": "qa", "metric": metric, "at_least_pct": 9, "got_pct": got_pct, "why": why}
+
+
+def summary(*rows: ClassRow, **more: object) -> Summary:
+    """As much of one as the choice reads."""
+    config = {
         "study": "s",
-        "rows": list(rows),
-        "provenance": {
-            "config": {
-                "workloads": {"chat": {}},
-                "runtimes": {"default": {}},
-                "quality": {"qa": {"task": "squad"}},
-                "battery": {"wh": 5.0},
-                **config,
-            }
-        },
+        "models": {"m": {"source": {"path": "m.gguf"}}},
+        "quants": [*WIDTHS],
+        "devices": {"pi": {"transport": "local"}, "vm": {"transport": "local"}},
+        "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
+        "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
+        **more,
     }
+    dumped = Study.model_validate(config).model_dump(mode="json")
+    return {"study": "s", "classes": [*rows], "provenance": {"config": dumped}}
 
 
-def decision(found: Record, where: str = "overall") -> Record:
+def decision(found: Choice, where: str = "overall") -> Decision:
     return next(d for d in found["decisions"] if d["where"] == where)
 
 
-def decided(*rows: dict[str, Any], **limits: Any) -> Record:
-    return decision(recommend(summary(*rows), Constraints(**limits)))
+def chosen(*rows: ClassRow, **limits: object) -> Choice:
+    return recommend(summary(*rows), Constraints.model_validate(limits))
+
+
+def decided(*rows: ClassRow, **limits: object) -> Decision:
+    return decision(chosen(*rows, **limits))
+
+
+def said(*rows: ClassRow, **limits: object) -> list[str]:
+    found = chosen(*rows, **limits)
+    return english.decision(decision(found), found)
 
 
 def quant(candidate: str | None) -> str | None:
@@ -113,8 +110,8 @@ def quant(candidate: str | None) -> str | None:
 def test_the_best_quality_that_is_fast_enough() -> None:
     found = decided(
         cell("F16", 4, 60),
-        cell("Q8_0", 7, 59, **against_widest(1, "worse")),
-        cell("Q4_0", 12, 50, **against_widest(10, "worse")),
+        cell("Q8_0", 7, 59, against_widest(1, "worse")),
+        cell("Q4_0", 12, 50, against_widest(10, "worse")),
         tps_at_least=6,
     )
     assert (quant(found["pick"]), quant(found["runner_up"])) == ("Q8_0", "Q4_0")
@@ -124,11 +121,12 @@ def test_the_best_quality_that_is_fast_enough() -> None:
 def test_a_tie_within_the_noise_goes_to_the_faster() -> None:
     """Q8_0 is a point worse than the F16, but the paired test cannot tell."""
     tie = against_widest(1, "not distinguishable")
-    found = decided(cell("F16", 4, 60), cell("Q8_0", 7, 59, **tie))
+    cells = cell("F16", 4, 60), cell("Q8_0", 7, 59, tie)
+    found = decided(*cells)
     assert quant(found["pick"]) == "Q8_0"
     assert found["groups"]["quality"] == [["pi/m/F16/default", "pi/m/Q8_0/default"]]
     assert found["groups"]["speed"] == [["pi/m/Q8_0/default"], ["pi/m/F16/default"]]
-    assert found["sentences"][1].startswith(
+    assert said(*cells)[1].startswith(
         "In quality it cannot be told apart from the best, m F16 on pi (a difference under 4.2 "
         "points of F1 would not be seen), so the highest speed decides; the runner-up is m F16"
     )
@@ -136,7 +134,7 @@ def test_a_tie_within_the_noise_goes_to_the_faster() -> None:
 
 def test_a_tie_in_speed_too_goes_to_the_smaller() -> None:
     tie = against_widest(1, "not distinguishable")
-    found = decided(cell("F16", 7.1, 60), cell("Q8_0", 7, 59, **tie))
+    found = decided(cell("F16", 7.1, 60), cell("Q8_0", 7, 59, tie))
     assert quant(found["pick"]) == "Q8_0"
     assert [step["objective"] for step in found["steps"]] == [
         "quality",
@@ -148,87 +146,91 @@ def test_a_tie_in_speed_too_goes_to_the_smaller() -> None:
 
 def test_variants_that_were_not_compared_directly_go_by_their_intervals() -> None:
     worse = against_widest(9, "worse")
-    near = cell("Q8_0", 7, 51, **worse), cell("Q4_0", 12, 50, **worse)
+    near = cell("Q8_0", 7, 51, worse), cell("Q4_0", 12, 50, worse)
     assert quant(decided(*near, cell("F16", 1, 60), tps_at_least=2)["pick"]) == "Q4_0"
-    far = cell("Q8_0", 7, 53, **worse), cell("Q4_0", 12, 50, **worse)
+    far = cell("Q8_0", 7, 53, worse), cell("Q4_0", 12, 50, worse)
     assert quant(decided(*far, cell("F16", 1, 60), tps_at_least=2)["pick"]) == "Q8_0"
 
 
 def test_a_throttled_winner_is_set_aside_and_named() -> None:
-    found = decided(
+    cells = (
         cell("F16", 4, 60),
-        cell("Q8_0", 9, 60, marks="throttled", **against_widest(0, "not distinguishable")),
+        cell("Q8_0", 9, 60, against_widest(0, "not distinguishable"), marks=["throttled"]),
     )
+    found = decided(*cells)
     assert quant(found["pick"]) == "F16"
     assert found["would_change"] == [
         {
             "change": "without",
-            "constraint": "throttled",
-            "why": "the board was throttled while it was measured",
+            "fault": {"kind": "marked", "mark": "throttled"},
             "pick": "pi/m/Q8_0/default",
         }
     ]
-    assert "m Q8_0 on pi would be picked but was set aside (the board was" in found["sentences"][2]
+    assert "m Q8_0 on pi would be picked but was set aside (the board was" in said(*cells)[2]
 
 
 @pytest.mark.parametrize(
-    ("fault", "constraint"),
+    ("fault", "blame"),
     [
-        ({"marks": "throttled; memory-bound: overflow"}, ["throttled", "overflow"]),
+        ({"marks": ["throttled", "memory-bound: overflow"]}, ["throttled", "overflow"]),
         ({"status": "failed", "reason": "died"}, ["failed"]),
-        ({"parity_reason": "other; tokens", "gates_failed": "parity: other; tokens"}, ["parity"]),
-        (
-            {"gates_failed": "qa f1: 1.0 % < 9 %; qa exact: no items < 9 %"},
-            ["gate qa f1", "gate qa exact"],
-        ),
-        ({"qa_f1_pct": None, "qa_status": "skipped", "qa_reason": "Q8_0 fails"}, ["unscored"]),
-        ({"qa_has_ans_f1_high_pct": 1.5}, ["broken"]),
-        (answers(25, 15, 35), ["broken"]),
+        ({"parity_reason": "other; tokens"}, ["parity"]),
+        ({"gates_failed": [gate("f1", 1.0), gate("exact", None)]}, ["gate qa f1", "gate qa exact"]),
     ],
 )
-def test_faults(fault: dict[str, Any], constraint: list[str]) -> None:
-    found = recommend(summary(cell("F16", 4, 60), cell("Q4_0", 9, 70, **fault)), Constraints())
-    killed_by = found["candidates"][1]["killed_by"]
-    assert [kill["constraint"] for kill in killed_by] == constraint
+def test_faults(fault: dict[str, object], blame: list[str]) -> None:
+    found = chosen(cell("F16", 4, 60), cell("Q4_0", 9, 70, **fault))
+    assert list(map(blamed, found["candidates"][1]["killed_by"])) == blame
     assert quant(decision(found)["pick"]) == "F16"
 
 
-@pytest.mark.parametrize("kept", [answers(25, 2, 70), answers(40, 38, 42)])
-def test_less_is_not_broken_without_proof_or_above_half(kept: dict[str, Any]) -> None:
-    found = recommend(summary(cell("F16", 4, 60), cell("Q4_0", 9, 70, **kept)), Constraints())
-    assert found["candidates"][1]["killed_by"] == []
+@pytest.mark.parametrize(
+    ("score", "blame"),
+    [
+        ({"f1_pct": None, "status": "skipped", "reason": "Q8_0 fails"}, ["unscored"]),
+        ({"has_ans_f1_high_pct": 1.5}, ["broken"]),
+        (answers(25, 15, 35), ["broken"]),
+        (answers(25, 2, 70), []),
+        (answers(40, 38, 42), []),
+    ],
+)
+def test_what_a_score_rules_out(score: TaskRow, blame: list[str]) -> None:
+    """Less is not broken without proof, or above half of the widest's."""
+    found = chosen(cell("F16", 4, 60), cell("Q4_0", 9, 70, score))
+    assert list(map(blamed, found["candidates"][1]["killed_by"])) == blame
 
 
 def test_a_model_that_mostly_abstains_is_not_picked_where_overall_f1_cannot_tell() -> None:
     """The demo's Q2_K: 21.9 against 26.0 of the F16, where there is an answer 6.5 against 21.1."""
     mute = answers(6.5, 2.5, 11.2) | against_widest(4.1, "not distinguishable")
     found = decided(
-        cell("F16", 107, 26.0, **answers(21.1, 14.2, 28.1)), cell("Q2_K", 156, 21.9, **mute)
+        cell("F16", 107, 26.0, answers(21.1, 14.2, 28.1)), cell("Q2_K", 156, 21.9, mute)
     )
     assert quant(found["pick"]) == "F16"
 
 
 def test_a_model_that_always_abstains_is_not_picked_for_its_high_f1() -> None:
     """The demo's Q4_0: F1 32.0, on the questions with an answer 0."""
-    found = decided(cell("F16", 97, 22.4), cell("Q4_0", 156, 32.0, **answers(0.0, 0.0, 0.0)))
+    found = decided(cell("F16", 97, 22.4), cell("Q4_0", 156, 32.0, answers(0.0, 0.0, 0.0)))
     assert quant(found["pick"]) == "F16"
 
 
 def test_perplexity_tells_a_broken_variant_without_questions() -> None:
     rows = [cell("F16", 4, 0), cell("Q2_K", 9, 0)]
     for row, ratio in zip(rows, (1.0, 3.5), strict=True):
-        row |= {"text_perplexity_ratio": ratio, "text_perplexity_ratio_se": 0.1}
-    found = recommend(summary(*rows, quality={"text": {"task": "divergence"}}), Constraints())
+        row["quality"] = {"text": {"perplexity_ratio": ratio, "perplexity_ratio_se": 0.1}}
+    texts = {"text": {"task": "divergence", "text_file": "text.txt"}}
+    found = recommend(summary(*rows, quality=texts), Constraints())
     assert found["task"] is None
-    assert [k["constraint"] for k in found["candidates"][1]["killed_by"]] == ["broken"]
-    assert "quality was not measured" in decision(found)["sentences"][2]
+    assert list(map(blamed, found["candidates"][1]["killed_by"])) == ["broken"]
+    assert "quality was not measured" in english.decision(decision(found), found)[2]
 
 
 def test_no_candidate_names_the_smallest_single_change() -> None:
     rows = (
         cell("F16", 4, 60),
-        cell("Q8_0", 7, 56, **against_widest(4, "worse")),
-        cell("Q4_0", 12, 50, **against_widest(10, "worse")),
+        cell("Q8_0", 7, 56, against_widest(4, "worse")),
+        cell("Q4_0", 12, 50, against_widest(10, "worse")),
     )
     found = decided(*rows, tps_at_least=10, f1_drop_at_most=2)
     assert (found["pick"], found["runner_up"], found["able"]) == (None, None, [])
@@ -236,7 +238,7 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
         {
             "change": "relax",
             "constraint": "tps_at_least",
-            "from": 10,
+            "limit": 10,
             "to": 4,
             "unit": "tokens/s",
             "pick": "pi/m/F16/default",
@@ -244,13 +246,13 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
         {
             "change": "relax",
             "constraint": "f1_drop_at_most",
-            "from": 2,
+            "limit": 2,
             "to": 10,
             "unit": "points",
             "pick": "pi/m/Q4_0/default",
         },
     ]
-    assert found["sentences"] == [
+    assert said(*rows, tps_at_least=10, f1_drop_at_most=2) == [
         "Overall, nothing can be recommended: none of 3 candidates keeps to everything.",
         "One change is enough: with tps_at_least at 4 tokens/s, not 10 tokens/s, it is m F16 on pi;"
         " or with f1_drop_at_most at 10 points, not 2 points, it is m Q4_0 on pi.",
@@ -260,15 +262,16 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
 
 def test_a_limit_that_is_told_lets_in_what_it_promises() -> None:
     slow = cell("F16", 4.3579, 60, ttft_s=1.23012)
-    assert "tps_at_least at 4.35 tokens/s" in decided(slow, tps_at_least=10)["sentences"][1]
-    assert "ttft_at_most at 1.24 s" in decided(slow, ttft_at_most=1)["sentences"][1]
+    assert "tps_at_least at 4.35 tokens/s" in said(slow, tps_at_least=10)[1]
+    assert "ttft_at_most at 1.24 s" in said(slow, ttft_at_most=1)[1]
 
 
 def test_no_candidate_and_no_single_way_back() -> None:
-    found = decided(cell("F16", 4, 60), tps_at_least=10, ttft_at_most=0.5)
+    limits = {"tps_at_least": 10, "ttft_at_most": 0.5}
+    found = decided(cell("F16", 4, 60), **limits)
     assert (found["pick"], found["would_change"]) == (None, [])
     assert quant(found["nearest"]) == "F16"
-    assert found["sentences"][1] == (
+    assert said(cell("F16", 4, 60), **limits)[1] == (
         "No single change is enough; the nearest is m F16 on pi, but tps_at_least: 4 tokens/s "
         "against 10 tokens/s; ttft_at_most: 1 s against 0.5 s."
     )
@@ -283,8 +286,9 @@ def test_estimated_energy_does_not_keep_to_a_limit() -> None:
     )
     assert found["pick"] == "pi/m/F16/default"
     [change] = [c for c in found["would_change"] if c["change"] == "without"]
-    assert (change["constraint"], change["pick"]) == ("estimated", "vm/m/Q8_0/default")
-    assert change["why"] == "power_at_most: 3 W is estimated, not measured"
+    assert change["pick"] == "vm/m/Q8_0/default"
+    fault = {"kind": "estimated", "constraint": "power_at_most", "value": 3.0, "unit": "W"}
+    assert change["fault"] == fault
 
 
 def test_estimated_and_metered_energy_are_never_ranked() -> None:
@@ -304,8 +308,8 @@ def test_preferring_energy_asks_for_a_measured_one() -> None:
     tie = against_widest(1, "not distinguishable")
     rows = (
         cell("F16", 4, 60, **energy("metered", 5, 1.2)),
-        cell("Q8_0", 7, 59, **energy("metered", 5, 0.7), **tie),
-        cell("Q4_0", 12, 50, **energy(None), **against_widest(10, "worse")),
+        cell("Q8_0", 7, 59, tie, **energy("metered", 5, 0.7)),
+        cell("Q4_0", 12, 50, against_widest(10, "worse"), **energy(None)),
     )
     found = decided(*rows, prefer="energy")
     assert quant(found["pick"]) == "Q8_0"
@@ -322,30 +326,31 @@ def test_battery_hours() -> None:
 
 def test_how_far_the_pick_holds() -> None:
     worse = against_widest(10, "worse")
-    found = decided(cell("F16", 4, 60), cell("Q4_0", 12, 50, **worse), tps_at_least=3)
+    cells = cell("F16", 4, 60), cell("Q4_0", 12, 50, worse)
+    found = decided(*cells, tps_at_least=3)
     assert found["would_change"] == [
         {
             "change": "tighten",
             "constraint": "tps_at_least",
-            "from": 3,
+            "limit": 3,
             "to": 4,
             "unit": "tokens/s",
             "pick": "pi/m/Q4_0/default",
         }
     ]
-    assert found["sentences"][2] == (
+    assert said(*cells, tps_at_least=3)[2] == (
         "To know: with tps_at_least above 4 tokens/s it is m Q4_0 on pi."
     )
 
 
 def test_what_the_spread_does_not_show() -> None:
     """The drop is 1 point, but may be 4."""
-    rows = cell("F16", 4, 60), cell("Q8_0", 7, 59, **against_widest(1, "not distinguishable"))
-    found = recommend(summary(*rows), Constraints(f1_drop_at_most=2, tps_at_least=6))
+    rows = cell("F16", 4, 60), cell("Q8_0", 7, 59, against_widest(1, "not distinguishable"))
+    found = chosen(*rows, f1_drop_at_most=2, tps_at_least=6)
     check = found["candidates"][1]["checks"]["f1_drop_at_most"]
     assert check == {"value": 1, "limit": 2, "unit": "points", "shown": False}
     assert found["candidates"][1]["checks"]["tps_at_least"]["shown"] is True
-    assert "reaches beyond f1_drop_at_most" in decision(found)["sentences"][2]
+    assert "reaches beyond f1_drop_at_most" in english.decision(decision(found), found)[2]
 
 
 def test_a_decision_per_device_and_overall() -> None:
@@ -361,26 +366,27 @@ def test_a_decision_per_device_and_overall() -> None:
 
 
 def test_settings_that_change_the_output_are_a_caution() -> None:
-    found = decided(cell("F16", 4, 60, output_agreement_pct=96.9))
-    assert "96.9 % of the tokens agree" in found["sentences"][-1]
+    changed = cell("F16", 4, 60, output_agreement_pct=96.9)
+    assert "96.9 % of the tokens agree" in said(changed)[-1]
 
 
 def test_one_repetition_tells_nothing_apart() -> None:
     rows = [
         cell("F16", 4, 60, repetitions=1),
-        cell("Q8_0", 9, 60, repetitions=1, **against_widest(0, "not distinguishable")),
+        cell("Q8_0", 9, 60, against_widest(0, "not distinguishable"), repetitions=1),
     ]
     found = decided(*rows)
     assert len(found["groups"]["speed"]) == 1
-    assert "measured once" in found["sentences"][2]
+    assert "measured once" in said(*rows)[2]
 
 
 def test_nothing_ran() -> None:
-    died = {"tg_tps": None, "marks": None, "repetitions": None, "peak_rss_bytes": None}
+    died = {"tg_tps": None, "marks": [], "repetitions": None, "peak_rss_bytes": None}
     died |= {"ttft_s": None, "itl_p95_s": None, "status": "failed", "reason": "out of memory"}
-    found = decided(cell("F16", 4, 60, **died), tps_at_least=1)
+    dead = cell("F16", 4, 60, **died)
+    found = decided(dead, tps_at_least=1)
     assert (found["pick"], found["nearest"], found["killed"]) == (None, None, {"failed": 1})
-    assert len(found["sentences"]) == 3
+    assert said(dead)[1] == "Nothing ran: the reasons stand with the cells."
 
 
 def test_a_workload_that_was_left_out() -> None:
@@ -391,21 +397,17 @@ def test_a_workload_that_was_left_out() -> None:
 @pytest.mark.usefixtures("results")
 def test_on_a_summary_as_it_is_made() -> None:
     """F16 works; Q4_0's benchmark died; Q2_K is measured, estimated, and faster."""
-    phase = {"power_w": 8.0, "j_per_token": 0.8, "uncertainty_j_per_token": 0.01}
-    drawn = {"status": "ok", "tier": "estimated", "idle_power_w": 3.0, "pp": phase, "tg": phase}
-    where = {"study": "s", "model": "m", "quant": "Q2_K"}
-    write(layout.BENCH, bench(energy=drawn), device="pi", runtime="default", **where)
+    where = {**CELL, "quant": "Q2_K"}
+    drawn = {**chat(), "energy": made.metered(8.0, 0.8, tier="estimated")}
+    write(layout.BENCH, bench(drawn), **where)
     write(layout.QUALITY, quality(45.0), task="qa", **where)
-    found = recommend(summarize(spec()), Constraints(f1_drop_at_most=30))
-    assert [[k["constraint"] for k in c["killed_by"]] for c in found["candidates"]] == [
-        [],
-        ["failed"],
-        [],
-    ]
+    found = recommend(small_summary(), Constraints(f1_drop_at_most=30))
+    assert [list(map(blamed, c["killed_by"])) for c in found["candidates"]] == [[], ["failed"], []]
     assert found["candidates"][2]["checks"]["f1_drop_at_most"]["value"] == pytest.approx(0)
-    assert found["candidates"][2]["energy"]["kind"] == "estimated"
-    limited = recommend(summarize(spec()), Constraints(power_at_most=9))
-    assert decision(limited)["killed"] == {"failed": 1, "estimated": 1, "power_at_most": 1}
+    energy = found["candidates"][2]["energy"]
+    assert energy and energy["kind"] == "estimated"
+    limited = recommend(small_summary(), Constraints(power_at_most=7))
+    assert decision(limited)["killed"] == {"failed": 1, "estimated": 1, "power_at_most": 2}
 
 
 # --- what always holds ----------------------------------------------------------------------------
@@ -415,14 +417,13 @@ cells = st.builds(
         quant,
         tps,
         f1,
+        {"f1_low_pct": f1 - width, "f1_high_pct": f1 + width},
+        against_widest(loss, verdict),
         device=device,
         tg_min_tps=tps * (1 - spread),
         tg_max_tps=tps * (1 + spread),
-        qa_f1_low_pct=f1 - width,
-        qa_f1_high_pct=f1 + width,
         marks=marks,
         **energy(*((tier, power, j) if tier else (None,))),
-        **against_widest(loss, verdict),
     ),
     st.sampled_from(WIDTHS),
     st.sampled_from(["pi", "vm"]),
@@ -435,7 +436,7 @@ cells = st.builds(
     st.sampled_from([None, "metered", "pmic", "estimated"]),
     st.integers(1, 10),
     st.integers(1, 10),
-    st.sampled_from(["", "", "", "throttled"]),
+    st.sampled_from([[], [], [], ["throttled"]]),
 )
 studies = st.lists(
     cells, min_size=1, max_size=5, unique_by=lambda c: (c["device"], c["quant"])
@@ -453,18 +454,19 @@ limits = st.fixed_dictionaries(
 
 
 @given(studies, limits)
-def test_the_pick_is_able_and_on_the_front(study: Record, asked: dict[str, Any]) -> None:
+def test_the_pick_is_able_and_on_the_front(study: Summary, asked: dict[str, object]) -> None:
     found = recommend(study, Constraints(**asked))
-    json.dumps(found)
-    for made in found["decisions"]:
-        assert bool(made["front"]) == bool(made["able"]) == bool(made["pick"])
-        assert len(made["sentences"]) == 3
-        if made["pick"]:
-            assert made["pick"] in made["front"]
-            assert set(made["front"]) <= set(made["able"])
-            assert made["runner_up"] != made["pick"]
-        grouped = [c for group in made["groups"]["speed"] for c in group]
-        assert sorted(grouped) == sorted(made["able"])
+    whole = json.dumps({**found, "money": None})
+    assert check(whole, Recommendation, "recommendation.json") == json.loads(whole)
+    for made_ in found["decisions"]:
+        assert bool(made_["front"]) == bool(made_["able"]) == bool(made_["pick"])
+        assert all(len(words.decision(made_, found)) == 3 for words in WORDS.values())
+        if made_["pick"]:
+            assert made_["pick"] in made_["front"]
+            assert set(made_["front"]) <= set(made_["able"])
+            assert made_["runner_up"] != made_["pick"]
+        grouped = [c for group in made_["groups"]["speed"] for c in group]
+        assert sorted(grouped) == sorted(made_["able"])
 
 
 @given(
@@ -474,7 +476,7 @@ def test_the_pick_is_able_and_on_the_front(study: Record, asked: dict[str, Any])
     st.floats(0, 10),
 )
 def test_relaxing_never_removes_a_candidate(
-    study: Record, asked: dict[str, Any], name: str, slack: float
+    study: Summary, asked: dict[str, object], name: str, slack: float
 ) -> None:
     strict = decision(recommend(study, Constraints(**asked)))
     more = {"tps_at_least": lambda v: v / (1 + slack)}.get(name, lambda v: v + slack)
@@ -485,7 +487,7 @@ def test_relaxing_never_removes_a_candidate(
 
 
 @given(studies, limits)
-def test_what_is_said_to_change_the_pick_does(study: Record, asked: dict[str, Any]) -> None:
+def test_what_is_said_to_change_the_pick_does(study: Summary, asked: dict[str, object]) -> None:
     made = decision(recommend(study, Constraints(**asked)))
     for change in made["would_change"]:
         assert change["pick"] != made["pick"]
@@ -498,11 +500,10 @@ def test_what_is_said_to_change_the_pick_does(study: Record, asked: dict[str, An
 
 
 @given(studies, limits)
-def test_a_faulty_cell_is_never_picked(study: Record, asked: dict[str, Any]) -> None:
+def test_a_faulty_cell_is_never_picked(study: Summary, asked: dict[str, object]) -> None:
     found = recommend(study, Constraints(**asked))
     killed = {c["id"] for c in found["candidates"] if c["killed_by"]}
-    throttled = {
-        c["id"] for c, row in zip(found["candidates"], study["rows"], strict=True) if row["marks"]
-    }
+    pairs = zip(found["candidates"], study["classes"], strict=True)
+    throttled = {candidate["id"] for candidate, row in pairs if row["marks"]}
     assert throttled <= killed
     assert not killed & {d["pick"] for d in found["decisions"]}

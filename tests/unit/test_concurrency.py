@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_llama import tiny_llama
 
+from llmpi.device.measure import session as device_session
 from llmpi.device.measure.concurrent import Concurrent, context_tokens
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Rows, Settings

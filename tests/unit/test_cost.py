@@ -1,33 +1,30 @@
 """The money, against figures worked out by hand."""
 
 import json
-from typing import Any
 
+import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llmpi.decide.cost import assumptions, costs, evaluate, sensitivity
+from llmpi.decide.cost import Running, assumptions, costs, evaluate, sensitivity
 from llmpi.decide.hat import hat_gain
-from llmpi.records import Record
+from llmpi.decide.records import Decision, DeviceMoney, Money
+from llmpi.records import check
+from llmpi.report.words import english
 from llmpi.study.decision import Cost
+from llmpi.study.measuring import Workload
+from llmpi.study.study import Study
+from llmpi.summary.records import ClassRow
 
 PI = {"board": 100, "m2_hat": {"value": 20, "source": "shop"}, "ssd": 30}
-WORKLOAD = {"prompt_tokens": 100, "output_tokens": 40}
+WORKLOAD = Workload(prompt_tokens=100, output_tokens=40)
 
 
-def row(device: str = "pi", **more: Any) -> dict[str, Any]:
+def row(device: str = "pi", **more: object) -> ClassRow:
     """1 s for the prompt and 4 s for 40 tokens: 8 tokens/s; 10 + 30 J: 1 J a token, 8 W."""
-    return {
-        "device": device,
-        "model": "m",
-        "quant": "Q4_0",
-        "runtime": "default",
-        "workload": "chat",
-        "status": "ok",
-        "reason": None,
-        "marks": "",
+    return made.row(device, "Q4_0") | {
         "pp_tps": 100.0,
         "tg_tps": 10.0,
         "cold_load_s": 2.0,
@@ -42,7 +39,7 @@ def row(device: str = "pi", **more: Any) -> dict[str, Any]:
     }
 
 
-def asked(**more: Any) -> Cost:
+def asked(**more: object) -> Cost:
     return Cost.model_validate(
         {
             "currency": "EUR",
@@ -62,6 +59,7 @@ def asked(**more: Any) -> Cost:
     )
 
 
+NO_POWER = {"tg_power_w": None, "tg_j_per_token": None, "pp_j_per_token": None, "energy_tier": None}
 API = {
     "kind": "api",
     "price_per_million_input_tokens": 1,
@@ -71,21 +69,35 @@ API = {
 GPU = {"kind": "gpu", "price_per_hour": 0.5, "output_tokens_per_s": 100, "power_w": 300}
 
 
-def money(cost: Cost, *rows: dict[str, Any]) -> Record:
+def money(cost: Cost, *rows: ClassRow) -> Money:
     rows = rows or (row(),)
-    summary = {"rows": list(rows), "provenance": {"config": {"workloads": {"chat": WORKLOAD}}}}
+    config = {
+        "study": "s",
+        "models": {"m": {"source": {"path": "m.gguf"}}},
+        "quants": ["Q4_0"],
+        "devices": {"pi": {"transport": "local"}},
+        "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
+    }
+    dumped = Study.model_validate(config).model_dump(mode="json")
     picks = {
         r["device"]: "/".join(r[key] for key in ("device", "model", "quant", "runtime"))
         for r in rows
     }
-    overall = {"where": "overall", "pick": next(iter(picks.values()))}
-    decisions = [overall, *({"where": device, "pick": pick} for device, pick in picks.items())]
+    decisions = [decision("overall", next(iter(picks.values())))]
+    decisions += [decision(device, pick) for device, pick in picks.items()]
+    summary = {"classes": [*rows], "provenance": {"config": dumped}}
     found = costs(summary, cost, {"workload": "chat", "decisions": decisions})
-    json.dumps(found)
+    whole = json.dumps(found)
+    assert check(whole, Money, "recommendation.json") == json.loads(whole)
     return found
 
 
-def of_pi(cost: Cost, *rows: dict[str, Any]) -> Record:
+def decision(where: str, pick: str) -> Decision:
+    """As much of one as the money reads."""
+    return {"where": where, "pick": pick}
+
+
+def of_pi(cost: Cost, *rows: ClassRow) -> DeviceMoney:
     return money(cost, *rows)["devices"][0]
 
 
@@ -179,10 +191,12 @@ def test_against_another_device_of_the_study() -> None:
     found = money(both, row(), row("bare"))["devices"]
     other = found[0]["alternatives"]["no-hat"]
     assert other["saves"] == pytest.approx(-50)
-    assert found[1]["not_compared"] == {"no-hat": "it is this device"}
-    alone = of_pi(both, row(), row("bare", tg_power_w=None))
+    assert found[1]["not_compared"] == {"no-hat": {"kind": "same device"}}
+    alone = of_pi(both, row(), row("bare", **NO_POWER))
     assert alone["alternatives"] == {}
-    assert alone["not_compared"] == {"no-hat": "its power is not known: the device has no meter"}
+    assert english.no_money(alone["not_compared"]["no-hat"]) == (
+        "its power is not known: the device has no meter"
+    )
 
 
 def test_boards_share_the_engineering() -> None:
@@ -201,19 +215,20 @@ def test_training_is_paid_by_what_is_trained() -> None:
     ("more", "reason"),
     [
         (
-            {"tg_power_w": None, "energy_reason": "the plug is gone"},
+            {**NO_POWER, "energy_reason": "the plug is gone"},
             "its power is not known: the plug is gone",
         ),
         ({"idle_power_w": None}, "its power at rest is not known: set the device's 'idle_s'"),
     ],
 )
-def test_no_power_no_money(more: dict[str, Any], reason: str) -> None:
-    assert of_pi(asked(), row(**more)) == {"device": "pi", "reason": reason}
+def test_no_power_no_money(more: dict[str, object], reason: str) -> None:
+    found = of_pi(asked(), row(**more))
+    assert (found["status"], english.no_money(found["reason"])) == ("unknown", reason)
 
 
 def test_nothing_is_recommended() -> None:
     found = money(asked(hardware={"pi": PI, "pi4": PI}))["devices"][1]
-    assert found == {"device": "pi4", "reason": "nothing is recommended on it"}
+    assert english.no_money(found["reason"]) == "nothing is recommended on it"
 
 
 def test_every_assumption_has_a_source_and_a_unit() -> None:
@@ -261,8 +276,12 @@ def test_shares_stay_within_the_whole() -> None:
     assert moved["duty_pct"]["high"] == 100
 
 
+def sentences(cost: Cost) -> list[str]:
+    return english.money(of_pi(cost), cost.currency)
+
+
 def test_sentences() -> None:
-    found = of_pi(asked(alternatives={"cloud": API, "gpu": GPU}))["sentences"]
+    found = sentences(asked(alternatives={"cloud": API, "gpu": GPU}))
     assert found[0] == (
         "On pi a million tokens of m Q4_0 cost 7.11 EUR with one board over 4 years at a duty of "
         "25 % (172,800 tokens a day); 45 % of it is engineering."
@@ -272,12 +291,12 @@ def test_sentences() -> None:
         "11.4 months; against gpu (69.44 EUR) it is always cheaper (the line is at "
     )
     assert found[2].startswith("The figure that moves it most is ")
-    assert len(of_pi(asked())["sentences"]) == 3
+    assert len(sentences(asked())) == 3
 
 
 def test_a_break_even_beyond_the_life_span_is_no_comfort() -> None:
     """550 ahead, saved at 577.76 a year: 11.4 months of 6."""
-    found = of_pi(asked(alternatives={"cloud": API}, lifespan_years=0.5))["sentences"]
+    found = sentences(asked(alternatives={"cloud": API}, lifespan_years=0.5))
     assert "at this duty after 11.4 months, which is longer than it lasts" in found[1]
 
 
@@ -290,21 +309,20 @@ def test_what_the_hat_buys() -> None:
         row(),
         row("bare", cold_load_s=8.0),
         row(quant="F16", tg_tps=4.0),
-        row("bare", quant="F16", tg_tps=0.4, marks="memory-bound: overflow"),
+        row("bare", quant="F16", tg_tps=0.4, marks=["memory-bound: overflow"]),
         row(quant="Q8_0"),
     ]
-    summary = {"rows": rows}
-    found = hat_gain(summary, cost, "chat")
+    found = hat_gain(rows, cost)
     assert found
     assert (found["with_hat"], found["without_hat"]) == ("pi", "bare")
     assert [r["quant"] for r in found["rows"]] == ["Q4_0", "F16"]
     assert (found["median_tg_ratio"], found["median_cold_load_ratio"]) == (1.0, 0.25)
     assert (found["only_with"], found["extra_hardware"]) == (1, 40)
-    assert found["sentence"] == (
+    assert english.hat(found, "EUR") == (
         "For 40 EUR more the M.2 HAT makes 1 variant work that would not without it; where both "
         "work, token generation is 1.00 and loading 0.25 times what it is without (median of 1)."
     )
-    assert hat_gain(summary, asked(), "chat") is None
+    assert hat_gain(rows, asked()) is None
 
 
 @pytest.mark.parametrize(
@@ -323,12 +341,21 @@ def test_what_the_hat_buys() -> None:
         ({"alternatives": {"x": {**GPU, "hours_per_day": 25}}}, "should be at most 24"),
     ],
 )
-def test_bad_figures(more: dict[str, Any], message: str) -> None:
+def test_bad_figures(more: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message.replace("'", ".")):
         asked(**more)
 
 
 # --- what always holds ----------------------------------------------------------------------------
+
+RUNNING = Running("m", "Q4_0", 100.0, 10.0, 0.1, 0.75, 3.0, "metered")
+"""What `row` has."""
+
+
+def figures(cost: Cost) -> dict[str, float]:
+    found = assumptions("pi", RUNNING, {"pi": RUNNING}, WORKLOAD, cost)
+    return {name: assumption["value"] for name, assumption in found.items()}
+
 
 price = st.floats(0, 1000)
 some = st.floats(0.01, 100)
@@ -345,10 +372,7 @@ def test_at_the_break_even_both_cost_the_same(
         duty_pct=duty,
         alternatives={"api": {**API, "price_per_million_output_tokens": api}},
     )
-    values = {
-        name: assumption.value
-        for name, assumption in assumptions("pi", {"pi": row()}, WORKLOAD, cost).items()
-    }
+    values = figures(cost)
     found = evaluate(values, cost)
     other = found["alternatives"]["api"]
     at = other["break_even_tokens_per_day"]
@@ -375,8 +399,7 @@ def test_parts_sum_up_and_swings_do(
         lifespan_years=years,
         vary_pct=10,
     )
-    found = assumptions("pi", {"pi": row()}, WORKLOAD, cost)
-    values = {name: assumption.value for name, assumption in found.items()}
+    values = figures(cost)
     result = evaluate(values, cost)
     assert sum(result["parts"].values()) == pytest.approx(result["total"])
     linear = [

@@ -14,8 +14,6 @@ from llmpi.decide.cost import costs
 from llmpi.report.memo.facts import facts
 from llmpi.study.decision import Constraints, Cost, Figure
 from llmpi.study.file import load_study
-from llmpi.study.study import Study
-from llmpi.summary.study import summarize
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +29,8 @@ def test_the_example_decides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
     monkeypatch.chdir(ROOT)
     study = load_study(Path("config/decision.yaml"))
     monkeypatch.chdir(folder)
-    config = study.model_dump(mode="json")
-    made_study.write_records(config)
-    summary = summarize(config)
+    made_study.write_records(study)
+    summary = made_study.summarized(study)
     assert study.constraints and study.cost
     chosen = recommend(summary, study.constraints)
     decision = chosen["decisions"][0]
@@ -68,7 +65,7 @@ def test_the_readmes_decision_is_valid() -> None:
     found = [s for s in snippets("README.md", r"```yaml\n(.*?)```") if "cost" in s]
     [decision] = found
     devices = {"pi5": {"transport": "ssh", "host": "pi5.local"}}
-    Study.model_validate(made_study.spec(devices=devices) | decision)
+    made_study.study(devices=devices, **decision)
     Constraints.model_validate(decision["constraints"])
 
 
@@ -76,4 +73,4 @@ def test_the_methodologys_hat_is_valid() -> None:
     [hat] = snippets("docs/methodology.md", r"\n\n(    cost:\n.*?)\n\n")
     devices = {name: {"transport": "ssh", "host": "pi.local"} for name in ("pi5-nvme", "pi5-sd")}
     rest = {"currency": "EUR", "lifespan_years": 4, "duty_pct": 15, "price_per_kwh": 0.3}
-    Study.model_validate(made_study.spec(devices=devices) | {"cost": hat["cost"] | rest})
+    made_study.study(devices=devices, cost=hat["cost"] | rest)

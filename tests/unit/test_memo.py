@@ -3,21 +3,20 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import made_records as made
 import made_study
 import pytest
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
-from llmpi.records import failed, read_json, write_json
-from llmpi.report.memo.facts import facts
+from llmpi.engine.records import SessionRecord
+from llmpi.records import read, write_json
+from llmpi.report.memo.facts import Memo, facts
 from llmpi.report.memo.pdf import write_pdf
 from llmpi.report.memo.text import HERE, figure, money, render, size
 from llmpi.study.decision import Constraints
-from llmpi.study.study import Study
-from llmpi.summary.study import summarize
 
 EVIL = "**bold** <b>html</b> [link](http://x) `code` #let x = 1 | cell"
 PI = {"board": 80, "supply": 12, "ssd": 30}
@@ -39,7 +38,7 @@ COST = {
         "gpu": {"kind": "gpu", "price_per_hour": 0.6, "output_tokens_per_s": 900},
     },
 }
-NO_QUALITY: dict[str, Any] = {"quality": {}}
+NO_QUALITY: dict[str, object] = {"quality": {}}
 SSH = {"transport": "ssh", "host": "pi.local"}
 
 
@@ -51,135 +50,135 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def everything() -> dict[str, Any]:
+def everything() -> Memo:
     """A pick with its energy and its money."""
     return told({"cost": COST, "constraints": {"tps_at_least": 5, "memory_at_most": "4G"}})
 
 
-def no_prices() -> dict[str, Any]:
+def no_prices() -> Memo:
     return told({})
 
 
-def no_meter() -> dict[str, Any]:
+def no_meter() -> Memo:
     """Prices, but no power."""
     return told({"cost": COST}, metered=False)
 
 
-def no_power_at_rest() -> dict[str, Any]:
-    return told({"cost": COST}, before=lambda: each_bench(lambda b: energy(b, idle_power_w=None)))
+def no_power_at_rest() -> Memo:
+    return told({"cost": COST}, before=lambda: each_bench(without_idle))
 
 
-def other_hardware() -> dict[str, Any]:
+def other_hardware() -> Memo:
     """Prices of a board that is not the pick's."""
     return told({"cost": {**COST, "hardware": {"sd": PI}}})
 
 
-def not_scored() -> dict[str, Any]:
+def not_scored() -> Memo:
     return told(NO_QUALITY)
 
 
-def one_limit_too_far() -> dict[str, Any]:
+def one_limit_too_far() -> Memo:
     return told({"constraints": {"tps_at_least": 20}})
 
 
-def two_limits_too_far() -> dict[str, Any]:
+def two_limits_too_far() -> Memo:
     return told({"constraints": {"tps_at_least": 20, "power_at_most": 5}})
 
 
-def without_a_meter_where_one_is_needed() -> dict[str, Any]:
+def without_a_meter_where_one_is_needed() -> Memo:
     return told({"constraints": {"battery_hours_at_least": 2}}, metered=False)
 
 
-def quality_is_missing() -> dict[str, Any]:
+def quality_is_missing() -> Memo:
     """Only the broken one is fast enough."""
     return told({"quants": ["F16", "Q2_K"], "constraints": {"tps_at_least": 8}})
 
 
-def below_a_gate() -> dict[str, Any]:
+def below_a_gate() -> Memo:
     return told({"gates": [{"task": "qa", "metric": "f1", "at_least_pct": 99}]})
 
 
-def nothing_ran() -> dict[str, Any]:
+def nothing_ran() -> Memo:
     return told({}, write=False)
 
 
-def all_died() -> dict[str, Any]:
-    return told({}, before=lambda: each_bench(lambda _: failed("benchmark", EVIL, log_tail="")))
+def all_died() -> Memo:
+    return told({}, before=lambda: each_bench(lambda _: made.failed(EVIL)))
 
 
-def trained() -> dict[str, Any]:
+def trained() -> Memo:
     text = {"text": {"python_topics": True}}
     quants = ["F16", "Q4_0-qat"]
     return told({"quants": quants, "qat": text, "constraints": {"tps_at_least": 8}})
 
 
-def several_runtimes_and_models() -> dict[str, Any]:
+def several_runtimes_and_models() -> Memo:
     source = {"hub": "meta-llama/Llama-3.2-3B-Instruct"}
     models = {"llama-1b": {"source": {"hub": made_study.LLAMA}}, "llama-3b": {"source": source}}
     return told({"models": models, "runtimes": {"default": {}, "lean": {"kv_cache": "q8_0"}}})
 
 
-def measured_once() -> dict[str, Any]:
+def measured_once() -> Memo:
     once = {"prompt_tokens": 32, "output_tokens": 50, "repetitions": 1}
     return told({"workloads": {"chat": once}})
 
 
-def hot() -> dict[str, Any]:
+def hot() -> Memo:
     """Throttled, so that the fast ones are set aside."""
     return told({}, before=lambda: each_bench(throttled))
 
 
-def a_shelf() -> dict[str, Any]:
+def a_shelf() -> Memo:
     """Two equal boards as one device."""
     shelf = {"transport": "ssh-group", "boards": {"a": "a.local", "b": "b.local"}}
     return told({"devices": {"shelf": {**shelf, "meter": {"kind": "pmic"}, "idle_s": 15}}})
 
 
-def no_pi() -> dict[str, Any]:
+def no_pi() -> Memo:
     def elsewhere() -> None:
         for device in ("nvme", "sd"):
-            path = Path(layout.at(layout.PROVISIONED, device=device))
-            write_json(path, made_study.machine(board=None))
+            found = made.provisioned(device, made.machine(board=None))
+            made.write(layout.PROVISIONED, found, device=device)
 
     return told({}, before=elsewhere)
 
 
-def throttled(bench: dict[str, Any]) -> dict[str, Any]:
+def throttled(bench: SessionRecord) -> SessionRecord:
     if bench["status"] == "ok":
         for cell in bench["workloads"].values():
             cell["marks"] = ["throttled"] if cell["repetitions"][0]["pp_s"] < 0.7 else []
     return bench
 
 
-def energy(bench: dict[str, Any], **more: Any) -> dict[str, Any]:
-    for cell in bench.get("workloads", {}).values():
-        cell["energy"] |= more
+def without_idle(bench: SessionRecord) -> SessionRecord:
+    """Its power at rest was not measured."""
+    if bench["status"] == "ok":
+        for cell in bench["workloads"].values():
+            cell["energy"] |= {"idle_power_w": None}
     return bench
 
 
-def each_bench(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def each_bench(change: Callable[[SessionRecord], SessionRecord]) -> None:
     for path in Path("results/bench").rglob("*.json"):
-        write_json(path, change(read_json(path)))
+        write_json(path, change(read(path, SessionRecord)))
 
 
 def told(
-    more: dict[str, Any],
+    more: dict[str, object],
     *,
     metered: bool = True,
     write: bool = True,
     before: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> Memo:
     """The facts of a study, all of it by the real code."""
-    config = made_study.spec(**more)
-    study = Study.model_validate(config)
+    study = made_study.study(**more)
     if write:
-        made_study.write_records(config, metered=metered)
+        made_study.write_records(study, metered=metered)
         before()
-    summary = summarize(config)
-    summary["rows"] = summary["classes"]  # as the rule does: equal boards are one choice
-    chosen = recommend(summary, study.constraints or Constraints())
-    prices = costs(summary, study.cost, chosen) if study.cost else None
-    return facts(summary, {**chosen, "money": prices})
+    summary = made_study.summarized(study)
+    choice = recommend(summary, study.constraints or Constraints())
+    money = costs(summary, study.cost, choice) if study.cost else None
+    return facts(summary, {**choice, "money": money})
 
 
 STORIES = [
@@ -213,7 +212,7 @@ ENDS = {"en": (".", ".**", "),"), "ja": ("。", "。**")}
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_every_outcome_reads_well(story: Callable[[], dict[str, Any]]) -> None:
+def test_every_outcome_reads_well(story: Callable[[], Memo]) -> None:
     """Whole sentences, three points, no word of the program's own, one page; in both languages."""
     content = story()
     for language in ("en", "ja"):
@@ -279,7 +278,7 @@ def test_the_single_change_is_told() -> None:
         (nothing_ran, "measure"),
     ],
 )
-def test_the_next_step(story: Callable[[], dict[str, Any]], stage: str) -> None:
+def test_the_next_step(story: Callable[[], Memo], stage: str) -> None:
     assert story()["stage"] == stage
 
 

@@ -3,9 +3,10 @@
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import made_records as made
 import pi_study
 import pytest
 import vl_convert
@@ -14,33 +15,40 @@ from jinja2 import Environment
 from support import ROOT
 
 from llmpi.decide.choice import recommend
-from llmpi.report.page.datasets import datasets
+from llmpi.quality.kind import Chart, Fact, Section, Table
+from llmpi.report.page.content import Content
+from llmpi.report.page.datasets import datasets, kind_datasets
 from llmpi.report.page.figures import figures
-from llmpi.report.page.paper_section import against_the_paper, predicted
+from llmpi.report.page.paper_section import (
+    correspondences,
+    differences,
+    nearest_workload,
+    predictions,
+    without_cell,
+)
 from llmpi.report.page.table import columns
 from llmpi.report.page.write import write_page
-from llmpi.report.words import japanese
+from llmpi.report.words import english, japanese
 from llmpi.report.words.texts import Texts
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Run
 from llmpi.summary.curves import POINTS, curve, thinned
-
-Record = dict[str, Any]
+from llmpi.summary.measured import Single, single
 
 REPORT = ROOT / "src/llmpi/report"
 CATALOG = yaml.safe_load((REPORT / "words/ja.yaml").read_text(encoding="utf-8"))
-PLACEHOLDER = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%")
+KINDS = yaml.safe_load((REPORT / "words/facts.yaml").read_text(encoding="utf-8"))
+PLACEHOLDER = re.compile(r"%\((\w+)\)(?:s|\.4f)|\{(\w+)\}|%%")
 
 
 @pytest.fixture(scope="module")
-def pis(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Record]:
-    """Summary and recommendation of the study of two Raspberry Pis."""
+def pis(tmp_path_factory: pytest.TempPathFactory) -> Content:
+    """The study of two Raspberry Pis."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("pis"))
-        config = pi_study.spec()
-        pi_study.write_records(config)
-        summary, recommendation = pi_study.decided(config)
-        return {**summary, "rows": summary["classes"]}, recommendation
+        asked = pi_study.study()
+        pi_study.write_records(asked)
+        return Content(*pi_study.decided(asked))
 
 
 def texts_in_use() -> set[str]:
@@ -55,38 +63,54 @@ def texts_in_use() -> set[str]:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "t":
                 assert isinstance(node.args[0], ast.Constant), f"{file.name}: a text that varies"
                 found.add(node.args[0].value)
-    return found
+    return found | set(texts_of_kinds())
 
 
-def test_catalog_has_every_text_and_no_other() -> None:
-    assert set(CATALOG["texts"]) == texts_in_use()
+def texts_of_kinds() -> Iterator[str]:
+    """Every English text of sections, charts and facts of kinds of quality tasks."""
+    yield from KINDS["facts"].values()
+    for entry in [*KINDS["sections"].values(), *KINDS["charts"].values()]:
+        yield from (text for text in entry.values() if isinstance(text, str))
 
 
-@pytest.mark.parametrize("part", ["texts", "said"])
-def test_translations_keep_the_values(part: str) -> None:
-    for english, japanese_ in CATALOG[part].items():
-        kept = {match[0] for match in PLACEHOLDER.finditer(english)}
-        assert {match[0] for match in PLACEHOLDER.finditer(japanese_)} <= kept, english
-        if part == "texts":
-            assert {m[0] for m in PLACEHOLDER.finditer(japanese_)} == kept, english
+def titles(sections: list[Section]) -> Iterator[str]:
+    """What kinds of quality tasks call their columns and axes."""
+    for part in (part for section in sections for part in section["parts"]):
+        if table := part["table"]:
+            yield from (shown["title"] for shown in table["columns"])
+        if chart := part["chart"]:
+            yield from (shown["title"] for shown in (chart["value"], *chart["shown"]))
 
 
-def test_what_other_modules_say_is_found_by_its_pattern() -> None:
+SIGNS = {"p", "A\n%", "B\n%"}
+"""Titles that are the same in every language."""
+NOT_MADE = {"metric", "standard error"}
+"""Of the lm-evaluation-harness, which the study of two boards does not run."""
+
+
+def test_catalog_has_every_text_and_no_other(pis: Content) -> None:
+    of_kinds = {*titles(pis.summary["sections"])} - SIGNS | NOT_MADE
+    assert set(CATALOG["texts"]) == texts_in_use() | of_kinds
+
+
+def test_translations_keep_the_values() -> None:
+    for text, other in CATALOG["texts"].items():
+        kept = {match[0] for match in PLACEHOLDER.finditer(text)}
+        assert {match[0] for match in PLACEHOLDER.finditer(other)} == kept, text
+
+
+def test_a_code_has_its_word_and_what_is_from_outside_stays() -> None:
     t = Texts("ja")
-    assert t.said("tps_at_least: 3.1 tokens/s against 4 tokens/s") == (
-        "生成速度の下限（tps_at_least）：3.1 tokens/s（制約 4 tokens/s）"
-    ), "and what it leaves open, too"
-    assert t.said("failed: the engine died\nwith a trace") == "失敗：the engine died\nwith a trace"
-    assert t.said("said by nobody") == "said by nobody"
-    assert (t.said(None), Texts("en").said("worse")) == ("", "worse")
+    assert t.label("worse") == "劣る"
+    assert t.label("failed: the engine died") == "failed: the engine died"
+    assert (t.label(None), Texts("en").label("worse")) == ("", "worse")
     with pytest.raises(KeyError):
         t("a text that is nowhere")
 
 
-def test_everything_measured_has_its_chart(pis: tuple[Record, Record]) -> None:
-    summary, recommendation = pis
-    data = datasets(summary, recommendation)
-    drawn = figures(Texts("en"), summary, data, recommendation)
+def test_everything_measured_has_its_chart(pis: Content) -> None:
+    data = datasets(pis)
+    drawn = figures(Texts("en"), pis, data)
     assert set(drawn) == {
         *("choice", "tradeoff-squad", "tg", "pp", "energy", "words", "load", "parity"),
         *("sustained-speed", "sustained-heat", "divergence-wiki", "pair-0"),
@@ -96,27 +120,23 @@ def test_everything_measured_has_its_chart(pis: tuple[Record, Record]) -> None:
     for name, spec in drawn.items():
         wanted = spec["usermeta"]["data"]
         assert wanted, f"{name} draws on nothing"
-        assert set(wanted) <= set(data)
+        assert set(wanted) <= {*data, *kind_datasets(pis)}
 
 
-def test_charts_are_sound_vega_lite_in_both_languages(pis: tuple[Record, Record]) -> None:
-    summary, recommendation = pis
-    data = datasets(summary, recommendation)
-    english, japanese_ = (
-        figures(Texts(language), summary, data, recommendation) for language in ("en", "ja")
-    )
-    assert english.keys() == japanese_.keys()
-    for name, spec in japanese_.items():
-        assert spec["description"] != english[name]["description"]
+def test_charts_are_sound_vega_lite_in_both_languages(pis: Content) -> None:
+    data = datasets(pis)
+    in_english, in_japanese = (figures(Texts(language), pis, data) for language in ("en", "ja"))
+    assert in_english.keys() == in_japanese.keys()
+    for name, spec in in_japanese.items():
+        assert spec["description"] != in_english[name]["description"]
         named = {key: [] for key in spec["usermeta"]["data"]}
         datasets_ = {**spec.get("datasets", {}), **named}
         vl_convert.vegalite_to_vega(json.dumps({**spec, "width": 300, "datasets": datasets_}))
 
 
-def test_front_of_a_device_and_workload(pis: tuple[Record, Record]) -> None:
+def test_front_of_a_device_and_workload(pis: Content) -> None:
     """At the edge nobody is both faster and better; what was not transferred stands aside."""
-    summary, recommendation = pis
-    table = datasets(summary, recommendation)["cells"]
+    table = datasets(pis)["cells"]
     cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     for place in {(c["device"], c["workload"]) for c in cells}:
         here = [c for c in cells if (c["device"], c["workload"]) == place and c["squad_edge"]]
@@ -129,57 +149,118 @@ def test_front_of_a_device_and_workload(pis: tuple[Record, Record]) -> None:
     assert all(not c["transferred"] and not c["squad_front"] for c in differs)
 
 
-def test_roofline_is_what_the_bandwidth_would_allow(pis: tuple[Record, Record]) -> None:
-    summary, recommendation = pis
-    table = datasets(summary, recommendation)["cells"]
+def test_roofline_is_what_the_bandwidth_would_allow(pis: Content) -> None:
+    table = datasets(pis)["cells"]
     cell = dict(zip(table["columns"], table["rows"][0], strict=True))
     assert cell["roofline_tps"] == pytest.approx(11.2e9 / cell["file_bytes"])
 
 
-def test_paper_stands_beside_the_workload_nearest_to_it(pis: tuple[Record, Record]) -> None:
-    summary, recommendation = pis
-    drawn = datasets(summary, recommendation)["paper"]
-    found = against_the_paper(summary)
-    assert found["workload"] == "chat", "the shorter prompt"
-    assert len(found["corresponding"]) == 30, "15 variants that the paper has, on two boards"
-    assert len(drawn) == 2 * 29, "one of them failed"
-    assert len(found["corresponding"]) + len(found["without"]) == 30 + 27 - 15
-    everywhere = [one["key"] for one in found["differences"] if not one["where"]]
+def test_paper_stands_beside_the_workload_nearest_to_it(pis: Content) -> None:
+    pairs = correspondences(pis)
+    assert nearest_workload(pis) == "chat", "the shorter prompt"
+    assert len(pairs) == 30, "15 variants that the paper has, on two boards"
+    assert len(datasets(pis)["paper"]) == 2 * 29, "one of them failed"
+    assert len(pairs) + len(without_cell(pis)) == 30 + 27 - 15
+    everywhere = [one.what for one in differences(pairs, english) if not one.where]
     assert {"quality", "sampling"} <= set(everywhere)
+    assert [one.what for one in differences(pairs, japanese) if "NUBIA" in one.paper] == ["品質"]
 
 
-def test_predictions_are_counted(pis: tuple[Record, Record]) -> None:
-    found = predicted(pis[0]["predictions"])
-    assert sum(found["predicted"].values()) == len(pis[0]["predictions"])
-    assert found["median_error"] > 0
-    assert found["unpredicted"] == {}
+def test_predictions_are_counted(pis: Content) -> None:
+    found = predictions(pis.summary["predictions"], english)
+    assert found
+    assert sum(found.verdicts.values()) == len(pis.summary["predictions"])
+    assert found.median_error_pct
+    assert found.unpredicted == {}
 
 
-def test_table_shows_what_there_is(pis: tuple[Record, Record]) -> None:
-    shown = {column["key"]: column for column in columns(Texts("ja"), pis[0])}
+def test_table_shows_what_there_is(pis: Content) -> None:
+    cells = datasets(pis)["cells"]
+    shown = {column["key"]: column for column in columns(Texts("ja"), pis, cells)}
     assert {"workload", "energy_tier", "squad_f1_pct", "parity_kl_nats"} <= set(shown)
     assert "fallback_tensors" not in shown, "nothing fell back"
     assert shown["squad_f1_pct"]["low"] == "squad_f1_low_pct"
 
 
-def test_page_in_one_language(pis: tuple[Record, Record], tmp_path: Path) -> None:
-    summary, recommendation = pis
-    config = {**summary["provenance"]["config"], "languages": ["ja"]}
-    only = {**summary, "provenance": {**summary["provenance"], "config": config}}
-    write_page(only, recommendation, tmp_path / "index.html")
-    html = (tmp_path / "index.html").read_text("utf-8")
+def drawn_page(content: Content, path: Path, languages: list[str]) -> str:
+    provenance = content.summary["provenance"]
+    config = {**provenance["config"], "languages": languages}
+    only = {**content.summary, "provenance": {**provenance, "config": config}}
+    write_page(only, content.recommendation, path)
+    return path.read_text("utf-8")
+
+
+def test_page_in_one_language(pis: Content, tmp_path: Path) -> None:
+    html = drawn_page(pis, tmp_path / "index.html", ["ja"])
     assert '<html lang="ja">' in html
     assert "data-language=" not in html.partition('id="data"')[0], "no switch for one language"
     assert "The decision" not in html
     assert '"metered":"電力計で実測"' in html, "for the table"
-    assert "ab" * 32 in html and "cd" * 32 in html, "hashes of models and their files"
+    assert pis.summary["files"][0]["sha256"] in html, "hashes of models and their files"
 
 
-def test_japanese_decision_with_a_pick(pis: tuple[Record, Record]) -> None:
-    _, recommendation = pis
-    made = recommendation["decisions"][0]
-    what, why, risk = japanese.decision(made, recommendation, Texts("ja"))
-    assert what.startswith("pi5のllama-3.2-1b Q6_Kを推奨します（9.32 トークン/秒［9.15〜9.36］")
+# --- kinds of quality tasks -----------------------------------------------------------------------
+
+
+def toy() -> Section:
+    """A section of a kind that the page has never heard of."""
+    fact: Fact = {"key": "toy.said", "values": {"beans": 3, "name": "<b>"}}
+    table: Table = {
+        "columns": [
+            {"key": "quant", "title": "quantization", "digits": None},
+            {"key": "beans", "title": "beans\ncounted", "digits": 1, "low": "low", "high": "high"},
+            {"key": "weight", "title": "weight", "digits": 2, "error": "off", "unit": "unit"},
+        ],
+        "rows": [
+            {"quant": "F16", "beans": 3, "low": 2, "high": 4, "weight": 1.5, "off": 0.25,
+             "unit": "g", "bad": "beans"},
+            {"quant": "Q4_0", "reason": "spilled & lost", "bad": "reason"},
+        ],
+    }  # fmt: skip
+    chart: Chart = {
+        "id": "beans-0",
+        "key": "toy.beans",
+        "kind": "by name",
+        "value": {"key": "beans", "title": "beans", "digits": 1, "low": "low", "high": "high"},
+        "scale": "linear",
+        "limit": 2.5,
+        "verdict": None,
+        "shown": [],
+        "points": [{"name": "F16", "beans": 3, "low": 2, "high": 4}],
+    }
+    part = {"name": "", "facts": [fact], "chart": chart, "table": table, "remarks": []}
+    return {"id": "toy", "key": "toy", "values": {}, "parts": [part]}
+
+
+def test_a_kind_that_nobody_knows_shows_its_section(pis: Content, tmp_path: Path) -> None:
+    content = Content({**pis.summary, "sections": [toy()]}, pis.recommendation)
+    html = drawn_page(content, tmp_path / "index.html", ["en", "ja"])
+    section = html.partition('<section id="toy">')[2].partition("</section>")[0]
+    assert '<a href="#toy">toy</a>' in html, "in the contents"
+    assert "beans 3, name &lt;b&gt;" in section, "no text has its key: the values by their names"
+    assert "<th>beans<br>counted</th>" in section
+    assert "<td>3.0<br><small>2.0 to 4.0</small></td><td>1.50 ± 0.25 g</td>" in section
+    assert '<td class="wide bad" colspan="2">spilled &amp; lost</td>' in section
+    assert 'data-figure="beans-0"' in section
+    data = json.loads(html.partition('id="data">')[2].partition("</script>")[0])
+    [point] = data["beans-0"]
+    assert (point["beans"], point["limit"]) == (3, 2.5)
+
+
+def test_intervals_of_a_logarithmic_chart_stay_above_zero(pis: Content) -> None:
+    [chart] = [points for name, points in kind_datasets(pis).items() if name == "divergence-wiki"]
+    assert all(0 < point["low"] < point["kld_mean_nats"] < point["high"] for point in chart)
+    assert all(point["bits_per_weight"] for point in chart)
+
+
+# --- the decision and the money -------------------------------------------------------------------
+
+
+def test_japanese_decision_with_a_pick(pis: Content) -> None:
+    assert pis.recommendation
+    made_ = pis.recommendation["decisions"][0]
+    what, why, risk = japanese.decision(made_, pis.recommendation)
+    assert what.startswith("pi5のllama-3.2-1b Q6_Kを推奨します（9.3")
     assert what.endswith("指定された制約2件をすべて満たします。")
     assert "品質では" in why and "決め手です。次点は" in why
     assert "tps_at_least" in risk
@@ -195,57 +276,61 @@ def test_japanese_decision_with_a_pick(pis: tuple[Record, Record]) -> None:
     ],
 )
 def test_japanese_decision_without_a_pick(
-    pis: tuple[Record, Record], limits: Record, start: str
+    pis: Content, limits: dict[str, float], start: str
 ) -> None:
-    recommendation = recommend(pis[0], Constraints.model_validate(limits))
-    made = recommendation["decisions"][0]
-    assert made["pick"] is None
-    nothing, back, reasons = japanese.decision(made, recommendation, Texts("ja"))
+    choice = recommend(pis.summary, Constraints.model_validate(limits))
+    made_ = choice["decisions"][0]
+    assert made_["pick"] is None
+    nothing, back, reasons = japanese.decision(made_, choice)
     assert nothing.startswith("推奨できるものがありません。候補30件")
     assert back.startswith(start)
     assert reasons.startswith("除外の内訳：")
 
 
-def test_japanese_money_says_what_the_english_says(pis: tuple[Record, Record]) -> None:
-    _, recommendation = pis
-    found = recommendation["money"]["devices"][0]
+def test_japanese_money_says_what_the_english_says(pis: Content) -> None:
     numbers = re.compile(r"\d[\d,]*\.?\d*")
-    for english, japanese_ in zip(
-        found["sentences"][:2], japanese.money(found, recommendation)[:2], strict=True
+    found = pis.priced[0]
+    for in_english, in_japanese in zip(
+        english.money(found, "EUR")[:2], japanese.money(found, "EUR")[:2], strict=True
     ):
-        said = set(numbers.findall(japanese_))
-        assert {n for n in numbers.findall(english) if "." in n} <= said
+        said = set(numbers.findall(in_japanese))
+        assert {n for n in numbers.findall(in_english) if "." in n} <= said
+
+
+# --- the sustained phase --------------------------------------------------------------------------
 
 
 def test_curve_of_a_sustained_phase() -> None:
     run = Run("pi", "m", "Q4_0", "default", "chat")
-    cell = {
-        "status": "ok",
-        "sustained": [[100.0 + s, 10.0] for s in range(600)],
-        "samples": {
-            "temperature_c": [[50.0, 40.0], [100.0, 50.0], [400.0, 80.0], [900.0, 60.0]],
-            "throttled": [[90.0, ["throttled"]], [350.0, ["throttled"]]],
-        },
-    }
-    found = curve(run, cell)
+    cell = made.cell(
+        [made.repetition(1.0, [0.1])], sustained=[(100.0 + s, 10.0) for s in range(600)]
+    )
+    session = made.session(
+        {"chat": cell},
+        heat=[(50.0, 40.0), (100.0, 50.0), (400.0, 80.0), (900.0, 60.0)],
+        throttled=[(90.0, ["throttled"]), (350.0, ["throttled"])],
+    )
+    measured = single(session, "chat")
+    assert isinstance(measured, Single)
+    found = curve(run, measured)
     assert found
     assert (found["device"], found["workload"]) == ("pi", "chat")
     assert len(found["tg_tps"]) == POINTS
     assert found["tg_tps"][0] == [2.0, 10.0], "the mean of its first five seconds"
     assert found["temperature_c"] == [[0.0, 50.0], [300.0, 80.0]], "what was sampled meanwhile"
     assert found["throttled_s"] == [250.0]
-    assert curve(run, {**cell, "sustained": []}) is None
-    assert curve(run, {"status": "failed"}) is None
+    measured.cell["sustained"] = []
+    assert curve(run, measured) is None
 
 
-def test_curves_of_a_group_stand_with_the_group(pis: tuple[Record, Record]) -> None:
-    summary, recommendation = pis
+def test_curves_of_a_group_stand_with_the_group(pis: Content) -> None:
     together = [
         {**row, "device": "shelf", "boards": ["pi5", "pi5-sd"]}
-        for row in summary["rows"]
+        for row in pis.rows
         if row["device"] == "pi5"
     ]
-    found = datasets({**summary, "rows": together}, recommendation)["sustained_speed"]
+    content = Content({**pis.summary, "classes": together}, None)
+    found = datasets(content)["sustained_speed"]
     assert {curve["device"] for curve in found} == {"shelf"}
     assert {"llama-3.2-1b F16, pi5", "llama-3.2-1b F16, pi5-sd"} <= {c["name"] for c in found}
     cells = {"/".join(row[k] for k in ("device", "model", "quant", "runtime", "workload"))

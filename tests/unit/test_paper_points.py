@@ -9,6 +9,7 @@ import pytest
 from made_records import write
 
 from llmpi import layout
+from llmpi.report.words import english
 from llmpi.study.models import Model
 from llmpi.study.study import Study
 from llmpi.summary.paper import MODELS, papers_model, points
@@ -79,7 +80,7 @@ def test_ratios_and_scores() -> None:
         "energy",
         "quality",
     ]
-    said = {d["key"]: d["ours"] for d in ours["differs"]}
+    said = {d["key"]: english.difference(d)[2] for d in ours["differs"]}
     assert said["energy"] == "pmic, above 3.20 W measured at rest"
     assert "median of 5" in said["protocol"] and "32 prompt tokens" in said["protocol"]
     assert "400 questions" in said["quality"]
@@ -120,6 +121,6 @@ def test_overflow_and_another_board_are_named() -> None:
     larger = made.provisioned("nvme", made.machine(memory_bytes=16_900_000_000))
     write(layout.PROVISIONED, larger, device="nvme")
     pair = beside(study)["Llama-8B", "Q8_0"][0]
-    said = {d["key"]: (d["paper"], d["ours"]) for d in pair["differs"]}
+    said = {d["key"]: english.difference(d)[1:] for d in pair["differs"]}
     assert said["memory"] == ("the 8 GB board", "16.9 GB")
     assert said["overflow"][1] == "fits"

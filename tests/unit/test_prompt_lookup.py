@@ -16,6 +16,7 @@ from llmpi.engine.fixed_text import TEXT, passage
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.prompt_lookup import PromptLookup, agreeing
 from llmpi.records import Record
+from llmpi.study.measuring import Workload
 
 
 class Exact:

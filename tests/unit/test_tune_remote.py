@@ -43,7 +43,7 @@ def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
         workloads={"chat": Workload(prompt_tokens=48, output_tokens=2)},
         tune=asked,
         provisioned={
-            "wheel_sha256": None,
+            "code_sha256": "0" * 64,
             "engine": engine_info.describe(),
             "machine": environment.machine(),
         },

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.ab.evaluate import answer_prompts
-from llmpi.records import Record, write_json
+from llmpi.quality.records import Decoding
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Record,
+    manifest: Gguf | Failed,
     prompts: Path,
-    spec: dict,
+    spec: Decoding,
     threads: int,
     store: Path,
     quality: Path,

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.squad.records import Questions, ShardSettings
 from llmpi.quality.squad.shards import answer_shard
-from llmpi.records import Record, write_json
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Record,
-    questions: Record,
-    spec: dict,
+    manifest: Gguf | Failed,
+    questions: Questions,
+    spec: ShardSettings,
     threads: int,
     store: Path,
     shard: Path,

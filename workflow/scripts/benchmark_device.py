@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from llmpi.records import Record, is_ok, write_json
+from llmpi.engine.records import Failed
+from llmpi.records import write_json
+from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import run
+from llmpi.study.session import SessionSettings
+from llmpi.tune.records import TunedRecord
 
 
 def main(
@@ -14,23 +19,25 @@ def main(
     model: str,
     quant: str,
     runtime: str,
-    spec: dict,
-    provisioned: Record,
-    receipt: Record,
+    session: SessionSettings,
+    provisioned: Provisioned,
+    receipt: Receipt | Failed,
     gguf: Path,
-    tuned: Record | None,
+    tuned: TunedRecord | None,
     bench: Path,
 ) -> None:
-    found = tuned or {"status": "ok", "runtime": spec["runtime"]}
-    if not is_ok(found):
-        write_json(bench, found)
+    if receipt["status"] == "failed":
+        write_json(bench, receipt)
+        return
+    if tuned and tuned["status"] == "failed":
+        write_json(bench, tuned)
         return
     record = benchmark(
         device,
-        spec["device"],
+        session["device"],
         what=f"{study}: {model} {quant} {runtime}",
-        runtime=found["runtime"],
-        workloads=spec["workloads"],
+        runtime=tuned["runtime"] if tuned else requests.runtime(session["runtime"]),
+        workloads=session["workloads"],
         provisioned=provisioned,
         receipt=receipt,
         gguf=gguf,

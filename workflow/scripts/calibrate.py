@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
 from llmpi.gguf.calibrate import calibrate
-from llmpi.records import Record, write_json
+from llmpi.gguf.records import Gguf
+from llmpi.quality.divergence.records import Corpus
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
     base: Path,
-    base_manifest: Record,
-    corpus: Record,
+    base_manifest: Gguf | Failed,
+    corpus: Corpus,
     chunks: int | None,
     threads: int,
     imatrix: Path,

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed, Predictions
 from llmpi.quality.parity import compare
-from llmpi.records import Record, write_json
+from llmpi.records import write_json
 from llmpi.remote.parity import predict_there
+from llmpi.remote.records import Receipt
 from llmpi.script import run
+from llmpi.study.devices import SingleDevice
 
 
 def main(
@@ -14,14 +17,18 @@ def main(
     device: str,
     model: str,
     quant: str,
-    spec: dict,
-    predictions: Record,
-    receipt: Record,
+    how: SingleDevice,
+    predictions: Predictions | Failed,
+    receipt: Receipt | Failed,
     gguf: Path,
     parity: Path,
 ) -> None:
-    what = f"{study}: parity of {model} {quant}"
-    there = predict_there(device, spec, what=what, receipt=receipt, gguf=gguf)
+    there: Predictions | Failed
+    if receipt["status"] == "failed":
+        there = receipt
+    else:
+        what = f"{study}: parity of {model} {quant}"
+        there = predict_there(device, how, what=what, receipt=receipt, gguf=gguf)
     write_json(parity, compare(predictions, there))
 
 

@@ -2,24 +2,26 @@
 
 from pathlib import Path
 
-from llmpi.quality.ab.pairs import compare_pair
-from llmpi.records import Record, write_json
+from llmpi.engine.records import Failed
+from llmpi.quality.ab.pairs import Compare, compare_pair
+from llmpi.quality.ab.records import AbAnswered
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
-    records: list[Record],
+    records: list[AbAnswered | Failed],
     prompts: Path,
     judgements: list[Path],
-    spec: dict,
+    spec: Compare,
     comparison: Path,
     sheet: Path,
     key: Path,
 ) -> None:
     a, b = records
     found, hidden = compare_pair(
-        tuple(spec["names"]),
+        spec["names"],
         (a, b),
         prompts,
         seed=spec["seed"],
@@ -27,7 +29,7 @@ def main(
         sheet=sheet,
     )
     write_json(comparison, found)
-    write_json(key, hidden)
+    write_json(key, hidden or {})
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from llmpi.gguf.convert import convert
-from llmpi.records import Record, read, write_json
+from llmpi.models.records import ModelRecord
+from llmpi.records import read, write_json
 from llmpi.script import run
 
 
 def main(*, model: Path, lock: Path, gguf: Path, manifest: Path) -> None:
-    write_json(manifest, convert(model.parent, read(model, Record), gguf, lock=lock))
+    write_json(manifest, convert(model.parent, read(model, ModelRecord), gguf, lock=lock))
 
 
 if __name__ == "__main__":

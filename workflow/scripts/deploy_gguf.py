@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from llmpi.records import Record, write_json
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.records import write_json
 from llmpi.remote.deploy import deploy
 from llmpi.script import run
+from llmpi.study.devices import SingleDevice
 
 
 def main(
@@ -12,13 +15,16 @@ def main(
     device: str,
     model: str,
     quant: str,
-    spec: dict,
+    how: SingleDevice,
     gguf: Path,
-    manifest: Record,
+    manifest: Gguf | Failed,
     receipt: Path,
 ) -> None:
-    record = deploy(device, spec, gguf=gguf, manifest=manifest, model=model, quant=quant)
-    write_json(receipt, record)
+    if manifest["status"] == "failed":
+        write_json(receipt, manifest)
+        return
+    sha256 = manifest["sha256"]
+    write_json(receipt, deploy(device, how, gguf=gguf, sha256=sha256, model=model, quant=quant))
 
 
 if __name__ == "__main__":

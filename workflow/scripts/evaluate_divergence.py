@@ -2,13 +2,22 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.evaluate import divergence
-from llmpi.records import Record, write_json
+from llmpi.quality.divergence.records import Perplexity
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
-    *, gguf: Path, manifest: Record, rows: Path, reference: Record, threads: int, quality: Path
+    *,
+    gguf: Path,
+    manifest: Gguf | Failed,
+    rows: Path,
+    reference: Perplexity | Failed,
+    threads: int,
+    quality: Path,
 ) -> None:
     partial = quality.with_suffix(".parts")
     record = divergence(gguf, manifest, rows, reference, partial=partial, threads=threads)

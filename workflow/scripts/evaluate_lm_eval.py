@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-from llmpi.quality.lm_eval.evaluate import Settings, evaluate_lm_eval
-from llmpi.records import Record, write_json
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.lm_eval.evaluate import evaluate_lm_eval
+from llmpi.quality.lm_eval.records import Settings
+from llmpi.records import write_json
 from llmpi.script import run
 
 
-def main(*, gguf: Path, manifest: Record, spec: Settings, threads: int, quality: Path) -> None:
+def main(
+    *, gguf: Path, manifest: Gguf | Failed, spec: Settings, threads: int, quality: Path
+) -> None:
     write_json(quality, evaluate_lm_eval(gguf, manifest, spec, threads=threads))
 
 

@@ -2,27 +2,30 @@
 
 from pathlib import Path
 
-from llmpi.quality.squad.descent import Step
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
+from llmpi.quality.squad.descent import SquadRecord, Step
 from llmpi.quality.squad.evaluate import evaluate
-from llmpi.records import Record, read, write_json
+from llmpi.quality.squad.records import Questions, Settings
+from llmpi.records import read, write_json
 from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Record,
-    questions: Record,
-    reference: Record | None,
+    manifest: Gguf | Failed,
+    questions: Questions,
+    reference: SquadRecord | None,
     wider: list[Path],
-    spec: dict,
+    spec: Settings,
     threads: int,
     store: Path,
     quality: Path,
 ) -> None:
     step = None
-    if reference and wider:
-        records = {path.parent.name: read(path, Record) for path in wider}
+    if reference and wider and "descent" in spec:
+        records = {path.parent.name: read(path, SquadRecord) for path in wider}
         step = Step(spec["descent"], reference, records)
     record = evaluate(gguf, manifest, questions, spec, threads=threads, store=store, step=step)
     write_json(quality, record)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from llmpi.models.fetch import fetch
+from llmpi.models.fetch import Asked, fetch
 from llmpi.records import write_json
 from llmpi.script import run
 
 
-def main(*, spec: dict, manifest: Path) -> None:
+def main(*, spec: Asked, manifest: Path) -> None:
     write_json(manifest, fetch(spec["source"], manifest.parent, Path(spec["lock"])))
 
 

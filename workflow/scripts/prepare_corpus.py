@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.corpus import Asked, load_corpus
 from llmpi.records import write_json
 from llmpi.script import run
 
 
-def main(*, spec: dict, corpus: Path) -> None:
+def main(*, spec: Asked, corpus: Path) -> None:
     write_json(corpus, load_corpus(spec["source"], Path(spec["lock"])))
 
 

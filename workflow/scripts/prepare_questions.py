@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from llmpi.quality.squad.questions import prepare
+from llmpi.quality.squad.questions import Asked, prepare
 from llmpi.records import write_json
 from llmpi.script import run
 
 
-def main(*, spec: dict, questions: Path) -> None:
+def main(*, spec: Asked, questions: Path) -> None:
     write_json(questions, prepare(spec["source"], Path(spec["lock"])))
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from llmpi.records import write_json
 from llmpi.remote.provision import Parts, provision
 from llmpi.script import run
+from llmpi.study.devices import SingleDevice
 
 
-def main(*, device: str, spec: dict, lock: Path, engines: Path, receipt: Path) -> None:
-    write_json(receipt, provision(device, spec, Parts(lock=lock, engines=engines)))
+def main(*, device: str, how: SingleDevice, lock: Path, engines: Path, receipt: Path) -> None:
+    write_json(receipt, provision(device, how, Parts(lock=lock, engines=engines)))
 
 
 if __name__ == "__main__":

@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
 from llmpi.gguf.quantize import quantize
-from llmpi.records import Record, read, write_json
+from llmpi.gguf.records import Gguf, Imatrix
+from llmpi.records import read, write_json
 from llmpi.script import run
 
 
 def main(
     *,
     base: Path,
-    base_manifest: Record,
+    base_manifest: Gguf | Failed,
     imatrix: list[Path],
     quant: str,
     gguf: Path,
     manifest: Path,
 ) -> None:
-    matrix, about = (imatrix[0], read(imatrix[1], Record)) if imatrix else (None, None)
+    matrix, about = (imatrix[0], read(imatrix[1], Imatrix | Failed)) if imatrix else (None, None)
     write_json(manifest, quantize(base, base_manifest, gguf, quant, matrix, about))
 
 

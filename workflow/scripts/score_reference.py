@@ -2,23 +2,27 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.evaluate import reference
-from llmpi.records import Record, write_json
+from llmpi.quality.divergence.records import Corpus, CutWithin
+from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
     gguf: Path,
-    manifest: Record,
-    corpus: Record,
-    spec: dict,
+    manifest: Gguf | Failed,
+    corpus: Corpus,
+    spec: CutWithin,
     threads: int,
     rows: Path,
     record: Path,
 ) -> None:
-    kept = {"out": rows, "partial": rows.with_suffix(".parts")}
-    write_json(record, reference(gguf, manifest, corpus, spec, **kept, threads=threads))
+    partial = rows.with_suffix(".parts")
+    made = reference(gguf, manifest, corpus, spec, out=rows, partial=partial, threads=threads)
+    write_json(record, made)
 
 
 if __name__ == "__main__":

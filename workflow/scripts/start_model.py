@@ -4,11 +4,11 @@ from pathlib import Path
 
 from llmpi.records import write_json
 from llmpi.script import run
-from llmpi.train.small import start
+from llmpi.train.small import Asked, start
 
 
 def main(
-    *, spec: dict, seed: int, vocabulary: Path, gguf: Path, manifest: Path, model: Path
+    *, spec: Asked, seed: int, vocabulary: Path, gguf: Path, manifest: Path, model: Path
 ) -> None:
     made, about = start(spec["source"], vocabulary, gguf, seed)
     write_json(manifest, made)

@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
+from llmpi.engine.records import Failed
+from llmpi.gguf.records import Gguf, Start
+from llmpi.quality.divergence.records import Corpus
 from llmpi.quant_types import type_of
-from llmpi.records import Record, write_json
+from llmpi.records import write_json
 from llmpi.script import run
+from llmpi.study.training import Training
 from llmpi.train.qat import train_qat
 
 
 def main(
     *,
     base: Path,
-    base_manifest: Record,
-    corpus: Record,
+    base_manifest: Gguf | Start | Failed,
+    corpus: Corpus,
     target: str,
-    spec: dict,
+    spec: Training,
     checkpoints: Path,
     gguf: Path,
     manifest: Path,
@@ -24,7 +28,7 @@ def main(
         base_manifest,
         gguf,
         quant=type_of(target),
-        spec=spec,
+        settings=spec,
         corpus=corpus,
         checkpoints=checkpoints,
     )

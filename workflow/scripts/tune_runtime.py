@@ -3,9 +3,12 @@
 import shutil
 from pathlib import Path
 
-from llmpi.records import Record, write_json
+from llmpi.engine.records import Failed
+from llmpi.records import write_json
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.remote.tune import tune_runtime
 from llmpi.script import run
+from llmpi.study.tuning import SearchSettings
 
 
 def main(
@@ -15,20 +18,23 @@ def main(
     model: str,
     quant: str,
     runtime: str,
-    spec: dict,
-    provisioned: Record,
-    receipt: Record,
+    search: SearchSettings,
+    provisioned: Provisioned,
+    receipt: Receipt | Failed,
     gguf: Path,
     kept: Path,
     tuned: Path,
 ) -> None:
+    if receipt["status"] == "failed":
+        write_json(tuned, receipt)
+        return
     record = tune_runtime(
         device,
-        spec["device"],
+        search["device"],
         what=f"{study}: tuning {model} {quant} {runtime}",
-        runtime=spec["runtime"],
-        workloads=spec["workloads"],
-        tune=spec["tune"],
+        runtime=search["runtime"],
+        workloads=search["workloads"],
+        tune=search["tune"],
         provisioned=provisioned,
         receipt=receipt,
         gguf=gguf,

@@ -193,6 +193,21 @@ class PollRequest(TypedDict):
 
 
 @record
+class CancelRequest(TypedDict):
+    """`cancel`."""
+
+    jobs: str
+    """Their folder there."""
+
+
+@record
+class ForgetRequest(TypedDict):
+    """`forget`."""
+
+    folder: str
+
+
+@record
 class Started(TypedDict):
     """`start`."""
 
@@ -264,6 +279,23 @@ class ExpectRequest(TypedDict):
     """Bytes that all files of llmpi may take there; None for what the disk has."""
     fresh: bool
     """Throw away what an earlier transfer left."""
+
+
+@record
+class AcceptRequest(TypedDict):
+    """`accept`: it has arrived."""
+
+    store: str
+    name: str
+    sha256: str
+
+
+@record
+class UseRequest(TypedDict):
+    """`use`: is it still the same."""
+
+    path: str
+    sha256: str
 
 
 @record

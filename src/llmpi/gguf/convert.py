@@ -39,7 +39,7 @@ def convert(
     """
     if manifest["status"] != "ok":
         out.touch()
-        return manifest
+        return failed(manifest["stage"], manifest["reason"], log_tail=manifest.get("log_tail"))
     if manifest["gguf"] is None:
         return _from_checkpoint(folder, manifest, out, lock, outtype)
     name = manifest["gguf"]["file"]

@@ -4,6 +4,8 @@ import errno
 import shutil
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.records import ModelGguf
@@ -16,6 +18,15 @@ from llmpi.records import failed, now
 from llmpi.study.models import HubSource, PathSource, PypiSource
 
 Source = PypiSource | HubSource | PathSource
+
+
+class Asked(TypedDict):
+    """What the rule asks for."""
+
+    source: Source
+    lock: str
+    moves: int
+    """How often the lock was moved: another time is another source."""
 
 
 def fetch(source: Source, folder: Path, lock: Path) -> records.ModelRecord:

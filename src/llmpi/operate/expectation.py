@@ -28,7 +28,6 @@ from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.records import Questions, SquadScored
 from llmpi.records import now, read
 from llmpi.script import tell
-from llmpi.study.devices import SshDevice
 from llmpi.study.runs import Session, Variant, sessions, stands_for
 from llmpi.study.study import Study
 
@@ -85,7 +84,7 @@ def expectation(
     if workload is None:
         raise LlmpiError(f"study {study.study}: no workload of the kind single on {device}")
     speed = measured_speed(bench["workloads"][workload], f"{device}, {model} {quant}: {workload}")
-    if isinstance(study.devices[device], SshDevice) and study.quality:
+    if not study.devices[device].is_here and study.quality:
         _check_parity(study, variant, stands_for(study, device, Variant(model, quant)))
     task = next(iter(study.squad_tasks), None)
     if task is None:

@@ -179,7 +179,7 @@ def _planned(
         context_tokens=max(w.needed_tokens for w in asked),
         prompt_tokens=max(w.prompt_tokens for w in asked),
     )
-    local = isinstance(study.devices[session.device], LocalDevice)
+    local = study.devices[session.device].is_here
     rates = reversed(board.receive_bytes_per_s)
     return SessionPlan(
         session,

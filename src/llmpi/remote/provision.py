@@ -1,22 +1,24 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
-import json
 import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from llmpi.code import sha256_of_code
 from llmpi.device import install
 from llmpi.device.machine import environment
+from llmpi.device.records import Look
+from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
-from llmpi.records import Record, now, sha256_of, write_json
-from llmpi.remote.connection import Device, connected
+from llmpi.records import now, sha256_of, write_json
+from llmpi.remote.connection import Device, ThisMachine, connected
 from llmpi.remote.engine_wheels import Processor, engine_wheels
+from llmpi.remote.records import InstalledEngine, Provisioned
 from llmpi.remote.wheel import this_llmpi
+from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
 
@@ -37,33 +39,33 @@ class Parts:
     """Folder of the wheels made for devices."""
 
 
-def provision(name: str, spec: dict[str, Any], parts: Parts) -> Record:
+def provision(name: str, device: SingleDevice, parts: Parts) -> Provisioned:
     """Provision a device; quick where nothing changed.
 
     This machine has everything but its store.
 
-    Returns:
-        Receipt: `store` and `interpreter` (paths on the device), `machine`, `engine`.
+    Raises:
+        LlmpiError: the device lacks something, or the way to it failed.
     """
-    with connected(name, spec) as device:
-        device.make_folder(device.store)
-        if not device.is_local:
-            _check_python(device)
-            _install_engine(device, spec, parts)
-            install_llmpi(device)
-        described = device.ask("describe", {}, log=log.debug)
+    with connected(name, device) as reached:
+        reached.make_folder(reached.store)
+        if isinstance(device, SshDevice):
+            _check_python(reached)
+            _install_engine(reached, device, parts)
+            install_llmpi(reached)
+        described = reached.ask("describe", {}, Where, log=log.debug)
         return {
             "status": "ok",
             "device": name,
-            "store": device.store,
-            "interpreter": device.interpreter,
+            "store": reached.store,
+            "interpreter": reached.interpreter,
             "code_sha256": sha256_of_code(MEASURES),
             **described,
             "provisioned": now(),
         }
 
 
-def probe(device: Device) -> Record:
+def probe(device: Device) -> Look:
     """`llmpi.device.machine.environment.everything` of a device that need not have llmpi.
 
     Raises:
@@ -71,7 +73,8 @@ def probe(device: Device) -> Record:
     """
     _check_python(device)
     text = Path(environment.__file__).read_text(encoding="utf-8")
-    return json.loads(device.run([device.python, "-I", "-c", text, device.store]).stdout)
+    told = device.run([device.python, "-I", "-c", text, device.store]).stdout
+    return device.checked(told, Look, f"{device.python} there")
 
 
 def _check_python(device: Device) -> None:
@@ -89,29 +92,29 @@ def _check_python(device: Device) -> None:
 # --- the engine -----------------------------------------------------------------------------------
 
 
-def _install_engine(device: Device, spec: dict[str, Any], parts: Parts) -> None:
+def _install_engine(device: Device, asked: SshDevice, parts: Parts) -> None:
     machine = probe(device)["machine"]
-    how = spec["engine"]
+    how = asked.engine
     if how == "auto":
         how = "cross" if machine["arch"] == "aarch64" else "native"
     if how == "native":
         _build_there(device, parts)
         return
-    own = Path(how["wheel"]) if isinstance(how, dict) else None
+    own = Path(how.wheel) if isinstance(how, EngineWheel) else None
     if own is None and machine["arch"] != "aarch64":
         raise LlmpiError(
             f"device {device.name}: is {machine['arch']}; llmpi cross-builds for aarch64 only. "
             "Set 'engine: native' for it, or name a wheel."
         )
     processor = processor_of(machine)
-    march = spec["march"] or processor.march
+    march = asked.march or processor.march
     wheels = engine_wheels(parts.lock, processor, march, parts.engines, own)
     _install_offline(device, wheels)
 
 
-def processor_of(machine: Record) -> Processor:
-    """What decides which wheels a device can take; `machine` is the one of `probe`."""
-    return Processor(machine["arch"], machine["python"], machine["glibc"], *machine["hwcap"])
+def processor_of(machine: Machine) -> Processor:
+    """What decides which wheels a device can take."""
+    return Processor(machine["arch"], machine["python"], machine["glibc"] or "", *machine["hwcap"])
 
 
 def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
@@ -159,13 +162,16 @@ def _mark(device: Device) -> str:
 
 def _installed(device: Device) -> str | None:
     done = device.run(["cat", "--", _mark(device)], check=False)
-    return json.loads(done.stdout)["key"] if done.status == 0 else None
+    if done.status != 0:
+        return None
+    return device.checked(done.stdout, InstalledEngine, _mark(device))["key"]
 
 
 def _mark_installed(device: Device, key: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         mark = Path(scratch) / "engine.json"
-        write_json(mark, {"key": key, "installed": now()})
+        installed: InstalledEngine = {"key": key, "installed": now()}
+        write_json(mark, installed)
         device.put(mark, _mark(device))
 
 
@@ -174,7 +180,7 @@ def _mark_installed(device: Device, key: str) -> None:
 
 def install_llmpi(device: Device) -> None:
     """Bring this very llmpi to a device that has the engine; nothing where it is there."""
-    if device.is_local:
+    if isinstance(device, ThisMachine):
         return
     wheel, setup = this_llmpi(), f"{device.store}/setup"
     if _is_there(device, f"{setup}/{wheel.name}", wheel) and _runs(device):

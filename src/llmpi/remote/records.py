@@ -56,3 +56,13 @@ class EngineBuild(TypedDict):
     """The newest whose symbols it asks for."""
     sha256: str
     """Of the wheel."""
+
+
+@record
+class InstalledEngine(TypedDict):
+    """What a device's venv holds; it lies in the store's `setup`."""
+
+    key: str
+    """Hash of the wheels, or of the lock it was built by."""
+    installed: str
+    """UTC, ISO 8601."""

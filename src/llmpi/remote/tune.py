@@ -10,9 +10,9 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
+from llmpi.code import sha256_of_code
 from llmpi.device.records import TurnRequest, TurnsRequest
 from llmpi.engine.records import Engine, Turns
-from llmpi.code import sha256_of_code
 from llmpi.errors import CellError
 from llmpi.records import failed, now, read, sha256_of_json, write_json
 from llmpi.remote import requests

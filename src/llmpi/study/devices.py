@@ -45,6 +45,7 @@ class LocalDevice(MeasuredDevice):
     """This machine. A benchmark on it has the machine to itself."""
 
     is_here: ClassVar[bool] = True
+
     transport: Literal["local"]
     """`local`: no network in between."""
     store: str | None = None

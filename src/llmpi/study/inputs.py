@@ -139,6 +139,7 @@ def named(part: QualityTask | object, key: str) -> list[str]:
 def records(study: Study) -> dict[str, list[str]]:
     """Everything the summary reads."""
     measured, found = sessions(study), variants(study)
+    order = {model: by_width(study, model) for model in study.models}
     models, devices = (
         dict.fromkeys(v.model for v in found),
         dict.fromkeys(s.device for s in measured),
@@ -149,15 +150,11 @@ def records(study: Study) -> dict[str, list[str]]:
         "devices": [layout.at(layout.PROVISIONED, device=device) for device in devices],
         "bench": [of_session(layout.BENCH, study, session) for session in measured],
         "tuned": [path for session in measured for path in tuned(study, session)],
-        "questions": [
-            layout.at(layout.QUESTIONS, study=study.study, task=task)
-            for task in tasks_of(study, "squad")
-        ],
         "quality": quality(study),
-        "pairs": [
-            layout.at(layout.AB, study=study.study, task=task, pair=pair)
-            for task in tasks_of(study, "ab")
-            for pair in pairs_of(study, task)
+        "tasks": [
+            path
+            for task, asked in study.quality.items()
+            for path in asked.summary_files(study.study, task, order)
         ],
         "parity": parity(study),
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.sources_lock import Kind, is_commit, moves, read_lock
-from llmpi.study.devices import LocalDevice
 from llmpi.study.fields import Part, TextSource
 from llmpi.study.runs import Session, pairs_of, sessions
 from llmpi.study.study import Study
@@ -101,10 +100,9 @@ def corpus(study: Study, use: str, lock: Path) -> Settings:
     part = {"from_pct": text.from_pct, "to_pct": text.to_pct}
     if not text.hub:
         key = "text_file" if text.text_file else "python_topics"
-        return {"source": {key: getattr(text, key), **part}, "lock": ""}
-    hub = {"hub": text.hub, "revision": text.revision, "split": text.split}
-    spec = _source("dataset", text, lock)
-    return {**spec, "source": {**hub, "column": text.column, "config": text.subset, **part}}
+        return {"source": {key: getattr(text, key), **part}, "lock": "", "moves": 0}
+    hub = {key: getattr(text, key) for key in ("hub", "revision", "subset", "split", "column")}
+    return {**_source("dataset", text, lock), "source": {**hub, **part}}
 
 
 def training(study: Study, model: str) -> Settings:
@@ -153,7 +151,7 @@ def search(study: Study, where: Session) -> Settings:
 
 def is_here(study: Study, device: str) -> bool:
     """Whether a device is this machine, whose engine is the workstation's."""
-    return isinstance(study.devices[device], LocalDevice)
+    return study.devices[device].is_here
 
 
 def _squad(study: Study, task: str) -> SquadTask:

@@ -3,9 +3,11 @@
 from typing import Annotated, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
+from llmpi.study.devices import SingleDevice
 from llmpi.study.fields import Bytes, Id, Part
-from llmpi.study.measuring import KvType, PromptLookup, Switch
+from llmpi.study.measuring import KvType, PromptLookup, Runtime, Switch, Workload
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -60,3 +62,13 @@ class Tune(Part):
     """How often the finalists and the default are then measured again, in turns."""
     space: TuneSpace = TuneSpace()
     """What is searched."""
+
+
+class SearchSettings(TypedDict):
+    """What decides how settings are searched for it: for conversations one by one."""
+
+    device: SingleDevice
+    runtime: Runtime
+    """Where the search starts."""
+    workloads: dict[str, Workload]
+    tune: Tune

@@ -51,7 +51,7 @@ def read_records(study: Study) -> Records:
         parities={
             s: result(Parity, layout.PARITY, **_of(study, _checked(study, s)))
             for s in asked
-            if study.quality and study.devices[s.device].transport != "local"
+            if study.quality and not study.devices[s.device].is_here
         },
         questions={
             task: _drawn(study, task)

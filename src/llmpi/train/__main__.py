@@ -16,7 +16,6 @@ from llmpi.engine.progress import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
 from llmpi.gguf.records import Gguf
-from llmpi.records import sha256_of
 from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of

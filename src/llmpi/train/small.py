@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
 from llmpi.gguf import contents, ggml
@@ -37,6 +38,14 @@ class Small:
     ffn_width: int = 768
     merges: int = 1536
     context_tokens: int = 512
+
+
+class Asked(TypedDict):
+    """What the rule asks for; nothing is locked."""
+
+    source: ScratchSource
+    lock: str
+    moves: int
 
 
 def start(source: ScratchSource, vocabulary: Path, out: Path, seed: int) -> tuple[Start, Model]:

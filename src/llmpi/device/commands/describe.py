@@ -1,11 +1,10 @@
 """`llmpi-device describe`."""
 
-from typing import Any
-
 from llmpi.device.machine import environment
 from llmpi.engine import info
+from llmpi.engine.records import Where
 
 
-def describe(_: dict[str, Any]) -> Any:
+def describe(_: object) -> Where:
     """This machine and its engine."""
     return {"machine": environment.machine(), "engine": info.describe()}

@@ -1,11 +1,10 @@
 """`llmpi-device meter`."""
 
-from typing import Any
-
 from llmpi.device.machine.meters import MeterError, open_meter
+from llmpi.device.records import MeterFailure, MeterHere, MeterReading
 
 
-def meter(request: dict[str, Any]) -> Any:
+def meter(request: MeterHere) -> MeterReading | MeterFailure:
     """Read a meter once."""
     try:
         read = open_meter(request)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from llmpi.engine.records import Failed
 from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
 from llmpi.quality.ab.checks import judge
@@ -11,6 +13,13 @@ from llmpi.quality.ab.prompts import Prompt, load_prompts
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Key, SavedSheet
 from llmpi.quality.records import Answer
 from llmpi.records import failed, read
+
+
+class Compare(TypedDict):
+    """What the rule asks for."""
+
+    names: tuple[str, str]
+    seed: int
 
 
 def compare_pair(

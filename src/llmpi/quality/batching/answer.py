@@ -18,14 +18,13 @@ from llmpi.code import sha256_of_code
 from llmpi.engine.progress import Progress
 from llmpi.engine.supervise import Death, supervise
 from llmpi.quality.records import AnsweredBlock, Conversation, Decoding
-from llmpi.records import read, sha256_of, sha256_of_json, write_json
+from llmpi.records import read, sha256_of_json, write_json
 from llmpi.script import tell
 
 if TYPE_CHECKING:
     from llmpi.quality.batching.engine import BatchEngine
 
 log = logging.getLogger(__name__)
-
 
 Group = list[Conversation]
 """Those that share a prefix, such as the questions of a passage."""

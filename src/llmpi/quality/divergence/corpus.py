@@ -4,11 +4,22 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from llmpi.errors import LlmpiError
 from llmpi.quality.divergence.records import Corpus, HubText, PythonTopics, TextFile, TextOrigin
 from llmpi.records import sha256_of_text
 from llmpi.sources_lock import locked
 from llmpi.study.fields import TextSource
+
+
+class Asked(TypedDict):
+    """What the rule asks for."""
+
+    source: TextSource
+    lock: str
+    moves: int
+    """How often the lock was moved: another time is another source."""
 
 
 def load_corpus(source: TextSource, lock: Path) -> Corpus:

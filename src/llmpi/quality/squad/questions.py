@@ -8,6 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmpi.errors import LlmpiError
 from llmpi.quality.squad.metric import Paragraph, Question, dump, parse
 from llmpi.quality.squad.records import FileSource, HubSource, Questions
@@ -16,6 +18,15 @@ from llmpi.sources_lock import locked
 from llmpi.study.tasks.squad import SquadTask
 
 log = logging.getLogger(__name__)
+
+
+class Asked(TypedDict):
+    """What the rule asks for."""
+
+    source: SquadTask
+    lock: str
+    moves: int
+    """How often the lock was moved: another time is another source."""
 
 
 def prepare(task: SquadTask, lock: Path) -> Questions:

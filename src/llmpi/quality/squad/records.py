@@ -103,6 +103,13 @@ class Settings(TypedDict):
     descent: NotRequired[DescentSettings]
 
 
+class ShardSettings(Settings):
+    """The same for one of the jobs that share a task."""
+
+    shard: tuple[int, int]
+    """Which one it is, from 0, of how many."""
+
+
 @record
 class Shard(TypedDict):
     """The answers of one of the jobs that share a task."""
