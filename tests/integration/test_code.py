@@ -12,7 +12,9 @@ def test_nothing_is_loaded_that_was_not_derived(finished) -> None:
     found = loaded.by_script(finished.folder / "loaded")
     assert {"fetch_model", "quantize_gguf", "benchmark_device", "evaluate_quality"} <= {*found}
     assert {"summarize", "recommend", "memo", "report", "provision_device"} <= {*found}
-    assert {s: missed for s, files in found.items() if (missed := loaded.unforeseen(s, files))} == {}
+    assert {
+        s: missed for s, files in found.items() if (missed := loaded.unforeseen(s, files))
+    } == {}
 
 
 @pytest.mark.parametrize(
