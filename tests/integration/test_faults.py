@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
             # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        engine = hold.wait()
+        engine = hold.wait(lambda: process.poll() is None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
         hold.go_on()
         process.communicate(timeout=PATIENCE_S)

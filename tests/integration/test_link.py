@@ -227,7 +227,7 @@ def test_link_lost_in_a_measurement(
 ) -> None:
     caplog.set_level(logging.INFO)
     with hold.at(said=MIDDLE), working(over_ssh, spec, receipt, "lost link") as outcome:
-        hold.wait()
+        hold.wait(lambda: not outcome)
         until(lambda: MIDDLE in caplog.text)
         link.down = True
         link.cut()
@@ -251,7 +251,7 @@ def test_two_studies_take_turns(
         working(over_ssh, spec, receipt, "one: cell") as one,
         working(over_ssh, spec, receipt, "two: cell") as two,
     ):
-        hold.wait()
+        hold.wait(lambda: not (one and two))
         until(lambda: "waiting; the machine is held by" in caplog.text)
         hold.go_on()
     spans = sorted(
@@ -289,7 +289,7 @@ def test_meter_that_disappears_leaves_the_speed(
         hold.at(said=MIDDLE),
         working(over_ssh, metered(spec, source), receipt, "meter") as outcome,
     ):
-        hold.wait()
+        hold.wait(lambda: not outcome)
         source.unlink()
         until(lambda: "error" in samples(source))
         hold.go_on()
@@ -319,7 +319,7 @@ def test_metered_measurement(over_ssh, spec, receipt, source: Path) -> None:
 
 def test_cancelled_leaves_no_process(over_ssh, spec, receipt, hold: Hold) -> None:
     with hold.at(said=MIDDLE), working(over_ssh, spec, receipt, "cancelled") as outcome:
-        hold.wait()
+        hold.wait(lambda: not outcome)
         assert cancel_all(spec) == 1
         until(lambda: not runners(spec))
     assert "ended without a record" in str(outcome[0])
@@ -339,7 +339,7 @@ def test_killed_workstation_collects_what_ran_on(
         process = subprocess.Popen(
             command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
         )
-        hold.wait()
+        hold.wait(lambda: process.poll() is None)
         started_first = runners(shared_spec)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -114,7 +114,7 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
     assert start("whole", 0).wait() == 0
     with hold.at(named="0001.json"):
         process = start("broken", 0)
-        hold.wait()
+        hold.wait(lambda: process.poll() is None)
         process.kill()
         process.wait()
     assert [path.name for path in (tmp_path / "broken").glob("*.json")] == ["0000.json"]
