@@ -22,7 +22,6 @@ from typing_extensions import TypeForm
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 
-Record = dict[str, Any]
 Kind = TypeVar("Kind")
 
 
@@ -103,10 +102,6 @@ def failed(stage: str, reason: str, *, log_tail: str | None = None) -> Failed:
 
 def is_ok(record: Mapping[str, object]) -> bool:
     return record["status"] == "ok"
-
-
-def read_json(path: Path) -> Record:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, record: Mapping[str, object]) -> None:
