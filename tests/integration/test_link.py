@@ -345,7 +345,7 @@ def test_killed_workstation_collects_what_ran_on(
             command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
         )
         hold.wait(lambda: process.poll() is None)
-        started_first = runners(shared_spec)
+        started_first = runners(shared_device)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         killed = datetime.now(UTC).isoformat(timespec="seconds")
