@@ -100,11 +100,11 @@ def failed(stage: str, reason: str, *, log_tail: str | None = None) -> Failed:
     return found if log_tail is None else {**found, "log_tail": log_tail}
 
 
-def is_ok(record: Mapping[str, object]) -> bool:
+def is_ok(record: Mapping[str, object]) -> bool:  # of any kind
     return record["status"] == "ok"
 
 
-def write_json(path: Path, record: Mapping[str, object]) -> None:
+def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
     """Write `record` atomically."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")

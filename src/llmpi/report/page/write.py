@@ -117,7 +117,7 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _inert(data: Mapping[str, object]) -> str:
+def _inert(data: Mapping[str, object]) -> str:  # any JSON
     """JSON that cannot end the element it stands in."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
