@@ -64,6 +64,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
             style=_source("page.css"),
             vega=scripts[0],
             script=scripts[1],
+            licences=_source("licences.txt"),
             data=_inert(
                 {
                     **data,
