@@ -33,6 +33,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.device.cli": "how a command is called; what it does is elsewhere",
     "llmpi.device.commands": "names of commands; whoever runs one depends on its module",
     "llmpi.device.commands.files": "as the store, whose words it passes on",
+    "llmpi.device.records": "types of what a device is asked, and of how it says what it measured",
     "llmpi.device.store": "where a file lies on a device; its hash is checked before it is used",
     "llmpi.engine.progress": "what is said meanwhile",
     "llmpi.errors": "names of errors",

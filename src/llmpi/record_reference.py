@@ -5,21 +5,17 @@ writes.
 """
 
 import ast
-import inspect
-import re
-import sys
-from collections.abc import Iterator
 from functools import cache, reduce
-from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from textwrap import fill
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from typing_extensions import TypeAliasType, get_original_bases, is_typeddict
+from typing_extensions import TypeAliasType, is_typeddict
 
 from llmpi import layout
+from llmpi.attribute_docs import attribute_docs, class_of
 from llmpi.decide.records import Recommendation
 from llmpi.engine.records import Failed, Predictions, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Start
@@ -118,13 +114,14 @@ def reference() -> str:
 
 def _section(part: type) -> str:
     """A type: what it is, and its fields."""
-    doc = ast.get_docstring(_classes(part.__module__)[part.__name__])
+    doc = ast.get_docstring(class_of(part))
     lines = [f"### {_title(part)}\n", *([f"{doc}\n"] if doc else []), *TABLE]
-    docs = dict(_docstrings(part))
+    docs = attribute_docs(part)
     optional: frozenset[str] = getattr(part, "__optional_keys__", frozenset())
     for name, hint in get_type_hints(part, include_extras=True).items():
         may = " (may be left out)" if name in optional else ""
-        lines.append(f"| `{name}` | {_text(hint)}{may} | {_unit(name)} | {docs.get(name, '')} |")
+        said = docs.get(name, "").replace("|", "\\|")
+        lines.append(f"| `{name}` | {_text(hint)}{may} | {_unit(name)} | {said} |")
     return "\n".join(lines) + "\n"
 
 
@@ -186,23 +183,6 @@ def _text(hint: object) -> str:
     if origin in (list, tuple):
         return f"list of {_text(arguments[0])}"
     return "JSON"
-
-
-def _docstrings(part: type) -> Iterator[tuple[str, str]]:
-    """What stands under each field of a record and of its bases."""
-    for base in get_original_bases(part):
-        if isinstance(base, type) and is_typeddict(base):
-            yield from _docstrings(base)
-    for field, below in pairwise(_classes(part.__module__)[part.__name__].body):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
-                yield name, re.sub(r"\s+", " ", text.strip()).replace("|", "\\|")
-
-
-@cache
-def _classes(module: str) -> dict[str, ast.ClassDef]:
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 if __name__ == "__main__":

@@ -51,8 +51,9 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def read_gguf() -> Callable[[Path], dict[str, tuple[str, np.ndarray]]]:
     """Tensor name -> type and values, read and dequantized by llama.cpp's Python."""
-    sys.path.insert(0, str(converter_folder(engine_source.pin(LOCK)) / "gguf-py"))
-    import gguf
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(converter_folder(engine_source.pin(LOCK)) / "gguf-py"))
+        import gguf
 
     def read(path: Path) -> dict[str, tuple[str, np.ndarray]]:
         return {

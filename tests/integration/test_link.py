@@ -18,14 +18,17 @@ from cut_proxy import CutProxy
 from held import Hold
 from support import PATIENCE_S, until
 
+from llmpi.device.records import Cancelled
 from llmpi.errors import LlmpiError
 from llmpi.records import is_ok, sha256_of
+from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.transfer import Rsync, Sftp
 from llmpi.study.devices import SshDevice
 from llmpi.study.measuring import Runtime, Workload
+from llmpi.study.meters import HwmonMeter
 
 SIZE = 48_000_000
 CHUNK = 4 << 20  # OpenSSH's window: what may be on its way when the link breaks
@@ -43,39 +46,39 @@ def link(sshd, tmp_path: Path) -> Iterator[CutProxy]:
 
 
 @pytest.fixture
-def spec(over_ssh, link: CutProxy, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def device(over_ssh, link: CutProxy, tmp_path: Path) -> Iterator[SshDevice]:
     """The device of the finished study with a store of its own, behind a link that can be cut."""
     fields = over_ssh.config["devices"]["pi"]
     store = tmp_path / "store"
     store.mkdir(mode=0o700)
     (store / "venv").symlink_to(Path(fields["store"]) / "venv")
     own = {"store": str(store), "port": link.port, "known_hosts": str(tmp_path / "known_hosts")}
-    spec = SshDevice.model_validate({**fields, **own, "reconnect_s": PATIENCE_S}).model_dump()
-    yield spec
+    found = SshDevice.model_validate({**fields, **own, "reconnect_s": PATIENCE_S})
+    yield found
     link.down, link.cut_after = False, None
-    cancel_all(spec)
+    cancel_all(found)
 
 
 @pytest.fixture
-def shared_spec(over_ssh) -> Iterator[dict[str, Any]]:
+def shared_device(over_ssh) -> Iterator[SshDevice]:
     """The device of the finished study as it is."""
-    spec = SshDevice.model_validate(over_ssh.config["devices"]["pi"]).model_dump()
-    yield spec
-    cancel_all(spec)
+    found = SshDevice.model_validate(over_ssh.config["devices"]["pi"])
+    yield found
+    cancel_all(found)
 
 
-def cancel_all(spec: dict[str, Any]) -> int:
+def cancel_all(device: SshDevice) -> int:
     """End what a test left running on a device; how many measurements that were."""
-    with connected("pi", spec) as device:
-        return device.ask("cancel", {"jobs": f"{device.store}/jobs"})["ended"]
+    with connected("pi", device) as reached:
+        return reached.ask("cancel", {"jobs": f"{reached.store}/jobs"}, Cancelled)["ended"]
 
 
 @pytest.fixture
-def receipt(over_ssh, spec: dict[str, Any]) -> dict[str, Any]:
+def receipt(over_ssh, device: SshDevice) -> dict[str, Any]:
     """Of a model in that store."""
-    with connected("pi", spec) as device:
+    with connected("pi", device) as reached:
         gguf = q4_0(over_ssh)
-        return put_model(device, gguf, "smollm2-135m/Q4_0.gguf", sha256_of(gguf), None)
+        return put_model(reached, gguf, "smollm2-135m/Q4_0.gguf", sha256_of(gguf), None)
 
 
 def q4_0(over_ssh) -> Path:
@@ -87,21 +90,23 @@ def q4_0(over_ssh) -> Path:
 
 @pytest.mark.parametrize("way", ["rsync", "sftp"])
 def test_cut_transfer_goes_on_where_it_stopped(
-    spec: dict[str, Any], link: CutProxy, tmp_path: Path, way: str
+    device: SshDevice, link: CutProxy, tmp_path: Path, way: str
 ) -> None:
     source = tmp_path / "big.gguf"
     source.write_bytes(os.urandom(SIZE))
     file, digest = f"cut-{way}/F16.gguf", sha256_of(source)
 
     def put() -> dict[str, Any]:
-        with connected("pi", spec) as device:
-            device.__dict__["_sender"] = Rsync(spec) if way == "rsync" else Sftp(device.connection)
-            return put_model(device, source, file, digest, None)
+        with connected("pi", device) as reached:
+            reached.__dict__["_sender"] = (
+                Rsync(device) if way == "rsync" else Sftp(reached.connection)
+            )
+            return put_model(reached, source, file, digest, None)
 
     link.cut_after = SIZE * 6 // 10
     with pytest.raises(LlmpiError, match=r"sending big\.gguf broke off at .* of 48\.0 MB"):
         put()
-    final = Path(spec["store"]) / "models" / file
+    final = Path(device.store) / "models" / file
     assert not final.exists()
     until(lambda: not writers(final.parent))
     link.cut_after, link.up_bytes = None, 0
@@ -123,19 +128,19 @@ def writers(folder: Path) -> list[str]:
 
 
 def test_larger_than_the_quota_is_said_before_a_byte_is_sent(
-    over_ssh, spec: dict[str, Any], link: CutProxy
+    over_ssh, device: SshDevice, link: CutProxy
 ) -> None:
     gguf = over_ssh.folder / "results/gguf/smollm2-135m/F16.gguf"
-    with connected("pi", spec) as device:
+    with connected("pi", device) as reached:
         before = link.up_bytes
-        record = put_model(device, gguf, "m/F16.gguf", "0" * 64, 1_000_000)
+        record = put_model(reached, gguf, "m/F16.gguf", "0" * 64, 1_000_000)
     assert record["status"] == "failed"
     assert record["reason"] == "F16.gguf has 0.27 GB, more than the device's quota of 0.00 GB"
     assert link.up_bytes - before < 100_000
 
 
 def test_device_out_of_space(
-    over_ssh, spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    over_ssh, device: SshDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store on a disk of 50 MB; its Python is the finished study's."""
     small = tmp_path / "small"
@@ -148,13 +153,13 @@ def test_device_out_of_space(
     if mounted.returncode != 0:
         pytest.skip("this user may mount no disk")
     try:
-        (small / "venv").symlink_to(Path(spec["store"]) / "venv")
+        (small / "venv").symlink_to(Path(device.store) / "venv")
         gguf = over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
         with (
-            connected("pi", {**spec, "store": str(small)}) as device,
+            connected("pi", device.model_copy(update={"store": str(small)})) as reached,
             pytest.raises(LlmpiError) as caught,
         ):
-            put_model(device, gguf, "m/Q4_0.gguf", sha256_of(gguf), None)
+            put_model(reached, gguf, "m/Q4_0.gguf", sha256_of(gguf), None)
         assert re.fullmatch(
             rf"device pi: Q4_0\.gguf needs 0\.09 GB more at {small}, where 0\.05 GB are free and "
             r"llmpi's own files take 0\.00 GB\. Make room there, or name a store on a larger "
@@ -170,16 +175,16 @@ def test_device_out_of_space(
 
 
 def measured(
-    over_ssh, spec: dict[str, Any], receipt: dict[str, Any], what: str, **workload: Any
+    over_ssh, device: SshDevice, receipt: dict[str, Any], what: str, **workload: Any
 ) -> dict[str, Any]:
     """A session of one workload, `chat`."""
-    settings = Workload.model_validate({**SHORT, **workload}).model_dump()
+    chat = Workload.model_validate({**SHORT, **workload})
     return benchmark(
         "pi",
-        spec,
+        device,
         what=what,
-        runtime=Runtime().model_dump(),
-        workloads={"chat": settings},
+        runtime=requests.runtime(Runtime()),
+        workloads={"chat": chat},
         provisioned=over_ssh.json("devices/pi.json"),
         receipt=receipt,
         gguf=q4_0(over_ssh),
@@ -203,10 +208,10 @@ def working(*arguments: Any) -> Iterator[list[dict[str, Any]]]:
     worker.join(PATIENCE_S)
 
 
-def runners(spec: dict[str, Any]) -> list[int]:
+def runners(device: SshDevice) -> list[int]:
     """Processes of the measurements started in a store, each of which has its own session."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    jobs = {pid for pid in pids if command(pid)[-1].startswith(f"{spec['store']}/jobs/")}
+    jobs = {pid for pid in pids if command(pid)[-1].startswith(f"{device.store}/jobs/")}
     return [pid for pid in pids if command(pid) != [""] and session(pid) in jobs]
 
 
@@ -223,18 +228,18 @@ def session(pid: int) -> int | None:
 
 
 def test_link_lost_in_a_measurement(
-    over_ssh, spec, receipt, link: CutProxy, hold: Hold, caplog: pytest.LogCaptureFixture
+    over_ssh, device, receipt, link: CutProxy, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with hold.at(said=MIDDLE), working(over_ssh, spec, receipt, "lost link") as outcome:
-        hold.wait()
+    with hold.at(said=MIDDLE), working(over_ssh, device, receipt, "lost link") as outcome:
+        hold.wait(lambda: not outcome)
         until(lambda: MIDDLE in caplog.text)
         link.down = True
         link.cut()
         until(lambda: "trying again" in caplog.text)
-        assert runners(spec), "it goes on there"
+        assert runners(device), "it goes on there"
         hold.go_on()
-        until(lambda: not runners(spec))
+        until(lambda: not runners(device))
         link.down = False
     [record] = outcome
     assert is_ok(record)
@@ -243,15 +248,15 @@ def test_link_lost_in_a_measurement(
 
 
 def test_two_studies_take_turns(
-    over_ssh, spec, receipt, hold: Hold, caplog: pytest.LogCaptureFixture
+    over_ssh, device, receipt, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     with (
         hold.at(said=MIDDLE),
-        working(over_ssh, spec, receipt, "one: cell") as one,
-        working(over_ssh, spec, receipt, "two: cell") as two,
+        working(over_ssh, device, receipt, "one: cell") as one,
+        working(over_ssh, device, receipt, "two: cell") as two,
     ):
-        hold.wait()
+        hold.wait(lambda: not (one and two))
         until(lambda: "waiting; the machine is held by" in caplog.text)
         hold.go_on()
     spans = sorted(
@@ -261,11 +266,11 @@ def test_two_studies_take_turns(
     assert spans[0][1] <= spans[1][0]
 
 
-def test_damaged_file_is_sent_again_before_it_is_measured(over_ssh, spec, receipt) -> None:
+def test_damaged_file_is_sent_again_before_it_is_measured(over_ssh, device, receipt) -> None:
     with Path(receipt["path"]).open("r+b") as file:
         file.seek(5000)
         file.write(b"damage")
-    assert is_ok(measured(over_ssh, spec, receipt, "damaged", repetitions=1))
+    assert is_ok(measured(over_ssh, device, receipt, "damaged", repetitions=1))
     assert sha256_of(Path(receipt["path"])) == receipt["sha256"]
 
 
@@ -277,19 +282,19 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def metered(spec: dict[str, Any], source: Path) -> dict[str, Any]:
-    meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
-    return {**spec, "meter": meter}
+def metered(device: SshDevice, source: Path, **more: object) -> SshDevice:
+    meter = HwmonMeter(kind="hwmon", path=str(source), interval_s=0.05)
+    return device.model_copy(update={"meter": meter, **more})
 
 
 def test_meter_that_disappears_leaves_the_speed(
-    over_ssh, spec, receipt, source: Path, hold: Hold
+    over_ssh, device, receipt, source: Path, hold: Hold
 ) -> None:
     with (
         hold.at(said=MIDDLE),
-        working(over_ssh, metered(spec, source), receipt, "meter") as outcome,
+        working(over_ssh, metered(device, source), receipt, "meter") as outcome,
     ):
-        hold.wait()
+        hold.wait(lambda: not outcome)
         source.unlink()
         until(lambda: "error" in samples(source))
         hold.go_on()
@@ -309,24 +314,24 @@ def samples(source: Path) -> str:
     return Path(out).read_text()
 
 
-def test_metered_measurement(over_ssh, spec, receipt, source: Path) -> None:
-    record = measured(over_ssh, {**metered(spec, source), "idle_s": 1.0}, receipt, "metered")
+def test_metered_measurement(over_ssh, device, receipt, source: Path) -> None:
+    record = measured(over_ssh, metered(device, source, idle_s=1.0), receipt, "metered")
     energy = record["workloads"]["chat"]["energy"]
     assert energy["status"] == "ok", energy
     assert energy["idle_power_w"] == pytest.approx(5.0)
     assert energy["tg"]["power_w"] == pytest.approx(5.0)
 
 
-def test_cancelled_leaves_no_process(over_ssh, spec, receipt, hold: Hold) -> None:
-    with hold.at(said=MIDDLE), working(over_ssh, spec, receipt, "cancelled") as outcome:
-        hold.wait()
-        assert cancel_all(spec) == 1
-        until(lambda: not runners(spec))
+def test_cancelled_leaves_no_process(over_ssh, device, receipt, hold: Hold) -> None:
+    with hold.at(said=MIDDLE), working(over_ssh, device, receipt, "cancelled") as outcome:
+        hold.wait(lambda: not outcome)
+        assert cancel_all(device) == 1
+        until(lambda: not runners(device))
     assert "ended without a record" in str(outcome[0])
 
 
 def test_killed_workstation_collects_what_ran_on(
-    over_ssh, shared_spec, hold: Hold, tmp_path: Path
+    over_ssh, shared_device, hold: Hold, tmp_path: Path
 ) -> None:
     """Snakemake dies of SIGKILL in mid-measurement and is started again: one run, its record."""
     work = over_ssh.clone(tmp_path / "work")
@@ -339,16 +344,16 @@ def test_killed_workstation_collects_what_ran_on(
         process = subprocess.Popen(
             command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
         )
-        hold.wait()
-        started_first = runners(shared_spec)
+        hold.wait(lambda: process.poll() is None)
+        started_first = runners(shared_device)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         killed = datetime.now(UTC).isoformat(timespec="seconds")
-        assert runners(shared_spec) == started_first, "it goes on there"
+        assert runners(shared_device) == started_first, "it goes on there"
         hold.go_on()
         work.snakemake("--unlock")
         work.snakemake("--", "measured")
     record = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
     assert len(record["workloads"]["chat"]["repetitions"]) == 4
     assert record["environment"]["before"]["at"] <= killed <= record["started"], "begun before"
-    until(lambda: not runners(shared_spec))
+    until(lambda: not runners(shared_device))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import stand_ins
@@ -20,12 +19,16 @@ from support import until
 
 from llmpi.device.machine.energy import Samples, Window, energy_j, prefers_counter
 from llmpi.device.machine.sampler import power, read, sampling
+from llmpi.device.records import Meter
+from llmpi.remote import requests
 from llmpi.remote.plugs import Timeline, plug_sampling
+from llmpi.study import meters
+from llmpi.study.meters import CsvMeter, HwmonMeter, PmicMeter, RaplMeter, ShellyMeter, TasmotaMeter
 
 SECONDS = 4.0
 
 
-def sampled(meter: dict[str, Any], out: Path) -> tuple[Samples | str, Window]:
+def sampled(meter: Meter, out: Path) -> tuple[Samples | str, Window]:
     with sampling(meter, out):
         until(lambda: len(read(out)) >= 3)  # the process is up
         start = time.monotonic()
@@ -58,7 +61,7 @@ def test_rapl_wraps_around(tmp_path: Path) -> None:
     begun, wrap_uj = time.monotonic(), 20_000_000
     (tmp_path / "max_energy_range_uj").write_text(f"{wrap_uj}\n")
     counted = lambda at: int(truth_j(begun, at) * 1e6 + 15_000_000) % wrap_uj  # noqa: E731
-    meter = {"kind": "rapl", "path": str(tmp_path), "interval_s": 0.1}
+    meter = requests.meter(RaplMeter(kind="rapl", path=str(tmp_path)))
     with replaying(lambda at: put(tmp_path / "energy_uj", f"{counted(at)}\n")) as shown:
         samples, window = sampled(meter, tmp_path / "out")
     assert_true(samples, window, late_s=shown.late_s)
@@ -70,7 +73,7 @@ def test_pmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rails as a Raspberry Pi 5 prints them; the user's line doubles what the chip sees."""
     rails = tmp_path / "rails"
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    meter = {"kind": "pmic", "scale": 2.0, "offset_w": 0.0, "interval_s": 0.2}
+    meter = requests.meter(PmicMeter(kind="pmic", scale=2.0))
     tool, seen_as = tmp_path / "bin/vcgencmd", str(rails)
     with stand_ins.vcgencmd(tool, rails, rails_seen_as=seen_as, scale=2.0) as shown:
         seen = sampled(meter, tmp_path / "out")
@@ -80,7 +83,7 @@ def test_pmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_meter_that_disappears(tmp_path: Path) -> None:
     source = tmp_path / "power1_input"
     source.write_text("5000000\n")
-    meter = {"kind": "hwmon", "chip": "ina219", "path": str(source), "interval_s": 0.05}
+    meter = requests.meter(HwmonMeter(kind="hwmon", path=str(source), interval_s=0.05))
     out = tmp_path / "out"
     with sampling(meter, out):
         until(lambda: len(read(out)) >= 5)
@@ -95,7 +98,7 @@ def test_meter_that_disappears(tmp_path: Path) -> None:
 
 
 def test_no_such_chip(tmp_path: Path) -> None:
-    meter = {"kind": "hwmon", "chip": "ina999", "path": None, "interval_s": 0.1}
+    meter = requests.meter(HwmonMeter(kind="hwmon", chip="ina999"))
     out = tmp_path / "out"
     with sampling(meter, out):
         until(lambda: read(out))
@@ -117,12 +120,12 @@ CLOCK = {"monotonic_s": 0.0, "wall_s": 0.0}
 TOO_FEW = "the meter gave fewer than two samples"
 
 
-def polled(meter: dict[str, Any], while_on: Callable[[], None] = lambda: None) -> None:
+def polled(meter: meters.Meter, while_on: Callable[[], None] = lambda: None) -> None:
     """A device whose wall clock is an hour ahead is measured, and its energy must be right."""
     timeline = Timeline()
     with plug_sampling(meter) as plug:
         assert plug
-        until(lambda: meter["kind"] == "csv" or plug.samples(CLOCK, 0.0) != TOO_FEW)
+        until(lambda: meter.kind == "csv" or plug.samples(CLOCK, 0.0) != TOO_FEW)
         start = time.monotonic()
         for _ in range(4):
             timeline.heard(now := time.time(), now + AHEAD_S)
@@ -135,17 +138,19 @@ def polled(meter: dict[str, Any], while_on: Callable[[], None] = lambda: None) -
 
 
 def test_tasmota(plug: str) -> None:
-    polled({"kind": "tasmota", "url": plug, "interval_s": 0.2})
+    polled(TasmotaMeter(kind="tasmota", url=plug, interval_s=0.2))
 
 
 def test_shelly(plug: str) -> None:
-    polled({"kind": "shelly", "url": plug, "switch": 0, "interval_s": 0.2})
+    polled(ShellyMeter(kind="shelly", url=plug, interval_s=0.2))
 
 
 def test_plug_whose_counter_is_the_better_witness() -> None:
     """At kilowatts the counter's digits are fine enough; the power shown is a fifth too large."""
-    meter = {"kind": "shelly", "switch": 0, "interval_s": 0.2}
-    with stand_ins.plugs(load=1000, shows=1.2) as url, plug_sampling({**meter, "url": url}) as plug:
+    with (
+        stand_ins.plugs(load=1000, shows=1.2) as url,
+        plug_sampling(ShellyMeter(kind="shelly", url=url, interval_s=0.2)) as plug,
+    ):
         assert plug
         until(lambda: plug.samples(CLOCK, 0.0) != TOO_FEW)
         start = time.monotonic()
@@ -212,19 +217,18 @@ def test_csv(tmp_path: Path, iso: bool) -> None:
                 file.write(f"{text},5.1,{power_w(at):.4f}\n")
                 at += 0.1
 
-    meter = {
-        "kind": "csv",
-        "path": str(path),
-        "time_column": "Timestamp",
-        "power_column": "Power(W)",
-        "offset_s": 10.0,
-        "interval_s": 1,
-    }
+    meter = CsvMeter(
+        kind="csv",
+        path=str(path),
+        time_column="Timestamp",
+        power_column="Power(W)",
+        offset_s=10.0,
+    )
     polled(meter, write)
 
 
 def test_plug_that_is_gone() -> None:
-    meter = {"kind": "shelly", "url": "http://127.0.0.1:9", "switch": 0, "interval_s": 0.2}
+    meter = ShellyMeter(kind="shelly", url="http://127.0.0.1:9", interval_s=0.2)
     with plug_sampling(meter) as plug:
         assert plug
         until(lambda: plug.samples(CLOCK, 0.0) != TOO_FEW)

@@ -13,6 +13,7 @@ from held import Hold
 from support import ROOT, planned_jobs
 
 from llmpi.engine.llama import Engine, Settings
+from llmpi.quality.ab.records import Key
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
@@ -22,7 +23,7 @@ from llmpi.quality.squad.evaluate import evaluate
 from llmpi.quality.squad.metric import parse
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare
-from llmpi.records import read_json, sha256_of
+from llmpi.records import read, sha256_of
 from llmpi.study.fields import TextSource
 from llmpi.study.runs import Variant
 from llmpi.study.tasks.squad import SquadTask
@@ -117,7 +118,7 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
     assert start("whole", 0).wait() == 0
     with hold.at(named="0001.json"):
         process = start("broken", 0)
-        hold.wait()
+        hold.wait(lambda: process.poll() is None)
         process.kill()
         process.wait()
     assert [path.name for path in (tmp_path / "broken").glob("*.json")] == ["0000.json"]
@@ -234,7 +235,7 @@ def test_divergence_and_pairs_are_in_the_report(study) -> None:
 def test_a_saved_judgement_is_read_back(study, tmp_path: Path) -> None:
     work = study.clone(tmp_path / "work")
     pair = "smollm2-135m-F16-vs-smollm2-135m-Q4_0"
-    key = read_json(work.folder / f"results/ab/quality/own/{pair}.key.json")
+    key = read(work.folder / f"results/ab/quality/own/{pair}.key.json", Key)
     asked = [name for name, sides in key["prompts"].items() if sides["left"]]
     saved = {"sheet": key["sheet"], "judge": "Ada", "judgements": []}
     saved["judgements"] = [{"id": name, "verdict": "left"} for name in asked]

@@ -58,19 +58,19 @@ def test_a_damaged_file_is_sent_again(over_ssh, tmp_path: Path) -> None:
     assert sha256_of(Path(again["path"])) == receipt["sha256"]
 
 
-def spec(sshd, store: Path, **change: object) -> dict:
-    return SshDevice.model_validate({**sshd.device(store), **change}).model_dump()
+def changed(sshd, store: Path, **change: object) -> SshDevice:
+    return SshDevice.model_validate({**sshd.device(store), **change})
 
 
-def refused(spec: dict) -> str:
-    with pytest.raises(LlmpiError) as error, connected("pi", spec):
+def refused(device: SshDevice) -> str:
+    with pytest.raises(LlmpiError) as error, connected("pi", device):
         pass
     return str(error.value)
 
 
 def test_unknown_host_key_is_refused(sshd, tmp_path: Path) -> None:
     (tmp_path / "none").touch()
-    message = refused(spec(sshd, tmp_path, known_hosts=str(tmp_path / "none")))
+    message = refused(changed(sshd, tmp_path, known_hosts=str(tmp_path / "none")))
     assert f"the host key of {sshd.user}@127.0.0.1:{sshd.port} is not known" in message
     assert f"ssh -p {sshd.port} {sshd.user}@127.0.0.1 true" in message
     assert (tmp_path / "none").read_text() == ""
@@ -78,11 +78,11 @@ def test_unknown_host_key_is_refused(sshd, tmp_path: Path) -> None:
 
 def test_new_host_key_is_written_down_where_that_is_chosen(sshd, tmp_path: Path) -> None:
     hosts = tmp_path / "new/known_hosts"
-    chosen = spec(sshd, tmp_path, known_hosts=str(hosts), host_key="accept-new")
+    chosen = changed(sshd, tmp_path, known_hosts=str(hosts), host_key="accept-new")
     with connected("pi", chosen) as device:
         assert device.run(["true"]).status == 0
     assert hosts.read_text().split()[:3] == sshd.known_hosts.read_text().split()[:3]
-    with connected("pi", spec(sshd, tmp_path, known_hosts=str(hosts))):
+    with connected("pi", changed(sshd, tmp_path, known_hosts=str(hosts))):
         pass  # it is known now
 
 
@@ -94,7 +94,7 @@ def test_changed_host_key_is_refused(sshd, tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text(f"[127.0.0.1]:{sshd.port} {kind} {key}\n")
     for host_key in ("known", "accept-new"):
         hosts = str(tmp_path / "hosts")
-        message = refused(spec(sshd, tmp_path, known_hosts=hosts, host_key=host_key))
+        message = refused(changed(sshd, tmp_path, known_hosts=hosts, host_key=host_key))
         assert "shows another host key than the known one" in message
 
 
@@ -102,12 +102,12 @@ def test_wrong_key_is_not_let_in(sshd, tmp_path: Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
     )
-    message = refused(spec(sshd, tmp_path, identity_file=str(tmp_path / "k")))
+    message = refused(changed(sshd, tmp_path, identity_file=str(tmp_path / "k")))
     assert "did not let us in" in message
 
 
 def test_unreachable_host(sshd, tmp_path: Path) -> None:
-    message = refused(spec(sshd, tmp_path, port=1))
+    message = refused(changed(sshd, tmp_path, port=1))
     assert "cannot be reached" in message
 
 
@@ -118,12 +118,12 @@ def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
 
     parts = Parts(lock=ROOT / "envs/device.lock", engines=tmp_path / "engines")
     with pytest.raises(LlmpiError, match=r"python9 does not run; llmpi needs Python 3\.11"):
-        provision("pi", spec(sshd, tmp_path / "store", python="python9"), parts)
+        provision("pi", changed(sshd, tmp_path / "store", python="python9"), parts)
 
 
 def test_arguments_are_quoted(sshd, tmp_path: Path) -> None:
     hostile = "a b'; touch pwned; $(touch pwned)\n`touch pwned` \"*"
-    with connected("pi", spec(sshd, tmp_path)) as device:
+    with connected("pi", changed(sshd, tmp_path)) as device:
         assert device.run(["printf", "%s", hostile]).stdout == hostile
         target = f"{tmp_path}/{hostile.replace('/', '')}/file"
         (tmp_path / "source").write_text("text")
@@ -137,5 +137,5 @@ def test_nothing_of_the_workstations_environment_reaches_the_device(
     sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    with connected("pi", spec(sshd, tmp_path)) as device:
+    with connected("pi", changed(sshd, tmp_path)) as device:
         assert "hf_secret" not in device.run(["env"]).stdout

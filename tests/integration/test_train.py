@@ -148,7 +148,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
         hold.at(said="step 4:"),
         subprocess.Popen(command, stderr=subprocess.DEVNULL, env=hold.env_here) as child,
     ):
-        hold.wait()
+        hold.wait(lambda: child.poll() is None)
         child.kill()
     assert (cut / "checkpoints" / LAST).is_file()
     assert not (cut / "out.json").exists()

@@ -48,17 +48,16 @@ def test_the_default_keeps_what_an_artificial_slow_setting_would_lose(copy) -> N
 
 
 def searched(work, device: str, kept: Path) -> dict[str, Any]:
-    spec = work.json(f"devices/{device}.json")
     tune = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SLOW})
     workload = Workload(prompt_tokens=256, output_tokens=2)
     return tune_runtime(
         device,
-        Study.model_validate(work.config).devices[device].model_dump(),
+        Study.model_validate(work.config).devices[device],
         what="a test",
-        runtime=Runtime().model_dump(),
-        workloads={"chat": workload.model_dump()},
-        tune=tune.model_dump(mode="json"),
-        provisioned=spec,
+        runtime=Runtime(),
+        workloads={"chat": workload},
+        tune=tune,
+        provisioned=work.json(f"devices/{device}.json"),
         receipt=work.json(f"deploy/{device}/smollm2-135m/Q4_0.json"),
         gguf=work.folder / "results/gguf/smollm2-135m/Q4_0.gguf",
         kept=kept,

@@ -68,7 +68,7 @@ def test_its_other_meters_answer(pi: VirtualPi) -> None:
     meters = {"hwmon": HWMON_METER, "shelly": {"kind": "shelly", "url": pi.plug_url}}
     findings = check_devices(
         {
-            name: SshDevice.model_validate(pi.device(store=STORE, meter=meter)).model_dump()
+            name: SshDevice.model_validate(pi.device(store=STORE, meter=meter))
             for name, meter in meters.items()
         }
     )
@@ -88,8 +88,7 @@ def test_engine_is_the_workstations_version(measured, finished) -> None:
 
 
 def test_device_has_no_compiler_no_pip_and_no_network(pi: VirtualPi) -> None:
-    spec = SshDevice.model_validate(pi.device()).model_dump()
-    with connected("pi5", spec) as device:
+    with connected("pi5", SshDevice.model_validate(pi.device())) as device:
         assert device.run(["sh", "-c", "command -v cc gcc g++ pip3"], check=False).stdout == ""
         assert device.run(["python3", "-m", "pip"], check=False).status != 0
         resolve = "import socket; socket.getaddrinfo('pypi.org', 443)"
@@ -113,6 +112,6 @@ def test_engine_of_ones_own(measured, pi: VirtualPi) -> None:
     own = next((cache_folder() / "engines").glob("*-armv8.2-a*/*.whl"))
     device = pi.device(store="~/own", engine={"wheel": str(own)})
     parts = Parts(lock=ROOT / "envs/device.lock", engines=cache_folder() / "engines")
-    record = provision("own", SshDevice.model_validate(device).model_dump(), parts)
+    record = provision("own", SshDevice.model_validate(device), parts)
     assert record["interpreter"] == f"/home/{USER}/own/venv/bin/python"
     assert "DOTPROD" in record["engine"]["features"]

@@ -45,12 +45,12 @@ def wait_for(file: Path, writer: subprocess.Popen[bytes] | None = None) -> None:
 
 def test_record_comes_back() -> None:
     job = {"text": "a\nb", "big": "x" * 500_000}  # too long for a command line
-    assert supervise("child_ok", job, log=print) == {"got": job}
+    assert supervise("child_ok", job, writes=dict, log=print) == {"got": job}
 
 
 def test_last_line_is_the_reason_and_all_lines_are_logged() -> None:
     lines: list[str] = []
-    death = supervise("child_says", {}, log=lines.append)
+    death = supervise("child_says", {}, writes=dict, log=lines.append)
     assert isinstance(death, Death)
     assert death.reason == "the engine failed: no such layer"
     assert lines == ["first", "no such layer"]
@@ -58,20 +58,22 @@ def test_last_line_is_the_reason_and_all_lines_are_logged() -> None:
 
 
 def test_signal_is_named() -> None:
-    death = supervise("child_segv", {}, log=lambda _: None)
+    death = supervise("child_segv", {}, writes=dict, log=lambda _: None)
     assert isinstance(death, Death)
     assert death.reason == "the engine died of SIGSEGV"
 
 
 def test_sigkill_points_at_memory() -> None:
-    death = supervise("child_killed", {}, log=lambda _: None)
+    death = supervise("child_killed", {}, writes=dict, log=lambda _: None)
     assert isinstance(death, Death)
     assert death.reason == "the engine was killed (SIGKILL): most likely out of memory"
 
 
 def test_time_limit(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    death = supervise("child_hangs", {"pid": str(pid)}, log=lambda _: None, timeout_s=2)
+    death = supervise(
+        "child_hangs", {"pid": str(pid)}, writes=dict, log=lambda _: None, timeout_s=2
+    )
     assert isinstance(death, Death)
     assert death.reason == "no end after 2 s"
     # On a machine so slow that it had not begun there is none to look for.
@@ -91,7 +93,7 @@ def test_owner_that_goes_takes_the_child_along(tmp_path: Path, goodbye: bytes) -
 
     threading.Thread(target=say_goodbye_once_it_runs).start()
     with os.fdopen(reading) as owner, pytest.raises(OwnerGoneError):
-        supervise("child_hangs", {"pid": str(pid)}, log=lambda _: None, owner=owner)
+        supervise("child_hangs", {"pid": str(pid)}, writes=dict, log=lambda _: None, owner=owner)
     assert is_gone(pid)
 
 
@@ -99,7 +101,7 @@ def test_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     code = (
         "from llmpi.engine.supervise import supervise\n"
-        f"supervise('child_hangs', {json.dumps({'pid': str(pid)})}, log=print)"
+        f"supervise('child_hangs', {json.dumps({'pid': str(pid)})}, writes=dict, log=print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_for(pid, parent)

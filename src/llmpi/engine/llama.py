@@ -271,7 +271,7 @@ class Engine(Model):
         self._memory = llama_cpp.llama_get_memory(self.context)
         return True
 
-    def _context_fields(self) -> dict[str, Any]:
+    def _context_fields(self) -> dict[str, Any]:  # fields of a C structure, each of its own type
         """What else the context's parameters hold."""
         return {}
 

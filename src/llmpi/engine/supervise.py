@@ -17,16 +17,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-from typing_extensions import TypeVar
+from typing import IO, TypeVar
 
 PR_SET_PDEATHSIG = 1
 TAIL_CHARACTERS = 2000
 INTERRUPT = b"\x03"  # what Fabric writes to a command's stdin at Ctrl-C
 
 
-Written = TypeVar("Written", default=dict[str, Any])
+Written = TypeVar("Written")
 
 
 class OwnerGoneError(Exception):
@@ -46,7 +44,7 @@ def supervise(
     module: str,
     job: Mapping[str, object],  # what each module takes is its own
     *,
-    writes: type[Written] | None = None,  # noqa: ARG001 - tells the type checker
+    writes: type[Written],  # noqa: ARG001 - tells the type checker
     log: Callable[[str], None],
     timeout_s: float | None = None,
     owner: IO[str] | None = None,
@@ -84,7 +82,8 @@ def supervise(
             child.kill()
             child.wait()
         if child.returncode == 0 and out.is_file():
-            return json.loads(out.read_text())
+            record: Written = json.loads(out.read_text())
+            return record
         reason = f"no end after {timeout_s:g} s" if timed_out else _why(child.returncode, tail)
         return Death(reason, tail)
 

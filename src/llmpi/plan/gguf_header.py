@@ -7,12 +7,22 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
-from llmpi.plan.architectures import Model, of_header
+from llmpi.plan.architectures import Model, Stated, of_header
 
 log = logging.getLogger(__name__)
+
+
+class Header(TypedDict):
+    """What the child tells of a file."""
+
+    fields: Stated
+    """All but the tokenizer's."""
+    tensors: dict[str, list[int]]
+    """Shapes, in the file's order."""
 
 
 def model_in(path: Path) -> Model:
@@ -21,7 +31,8 @@ def model_in(path: Path) -> Model:
     Raises:
         LlmpiError: it is no GGUF file, is damaged, or lacks what a model must state.
     """
-    outcome = supervise(__name__, {"path": str(path)}, log=lambda line: log.debug("%s", line))
+    job = {"path": str(path)}
+    outcome = supervise(__name__, job, writes=Header, log=lambda line: log.debug("%s", line))
     if isinstance(outcome, Death):
         raise LlmpiError(f"{path}: this is no sound GGUF file")
     try:

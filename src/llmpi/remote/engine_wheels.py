@@ -22,7 +22,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from llmpi.errors import LlmpiError
-from llmpi.records import read_json, sha256_of, write_json
+from llmpi.records import read, sha256_of, write_json
+from llmpi.remote.records import EngineBuild
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def engine_wheels(
         if own:
             return [own, *_others(packages, processor, cache)]
         engine = _engine(pinned, march, cache)
-        needed = read_json(engine.with_suffix(".json"))["glibc"]
+        needed = read(engine.with_suffix(".json"), EngineBuild)["glibc"]
         if Version(processor.glibc) < Version(needed):
             raise LlmpiError(
                 f"the cross-built engine needs glibc {needed}, the device has {processor.glibc}. "
@@ -189,7 +190,7 @@ def _with_runtime(built: Path, folder: Path, march: str, arguments: str) -> None
     _wheel(["pack", str(content), "--dest-dir", str(folder)])
     wheel = next(folder.glob("*.whl"))
     compiler = _run([f"{TOOLCHAIN}-gcc", "--version"]).splitlines()[0]
-    record = {
+    record: EngineBuild = {
         "CMAKE_ARGS": arguments,
         "march": march,
         "compiler": compiler,

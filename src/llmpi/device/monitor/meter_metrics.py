@@ -20,20 +20,19 @@ class Metering:
     A reading that fails leaves a gap in the energy: nothing is made up for it.
 
     Args:
-        spec: the meter, one that is read on the device.
         clock: seconds.
     """
 
     def __init__(
         self,
         metrics: Metrics,
-        spec: MeterHere,
+        meter: MeterHere,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spec, self._clock = spec, clock
+        self._meter, self._clock = meter, clock
         self._read: Read | None = None
         self._last: tuple[float, float | None, float | None] | None = None
-        tier = TIERS[spec["kind"]]
+        tier = TIERS[meter["kind"]]
         meanings = "by tier: metered, pmic (the Pi's own chip) or estimated"
         self.power = metrics(Gauge, "llmpi_power_watts", f"Power, {meanings}", ["tier"])(tier=tier)
         self.energy = metrics(
@@ -46,7 +45,7 @@ class Metering:
     def sample(self) -> None:
         """Read the meter once."""
         try:
-            self._read = self._read or open_meter(self._spec)
+            self._read = self._read or open_meter(self._meter)
             power_w, counter_j = self._read()
         except MeterError as error:
             log.warning("the meter failed: %s", error)

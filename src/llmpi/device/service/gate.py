@@ -15,7 +15,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]  # of ASGI: what a key holds hangs on the kind of message
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
@@ -205,7 +205,7 @@ async def _refuse(
 async def _answer(
     send: Send,
     status: int,
-    record: dict[str, Any],
+    record: object,
     headers: list[tuple[bytes, bytes]] | None = None,
 ) -> None:
     content = json.dumps(record).encode()

@@ -18,7 +18,7 @@ from llmpi.device.service.gate import RefusedError
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[str, Any] = {
+KINDS: dict[str, type[CreateCompletionRequest | CreateChatCompletionRequest]] = {
     "/v1/completions": CreateCompletionRequest,
     "/v1/chat/completions": CreateChatCompletionRequest,
 }
@@ -63,7 +63,7 @@ class Checker:
                 f"{self._context_tokens} together",
             )
 
-    def _text(self, asked: Any) -> str:
+    def _text(self, asked: CreateCompletionRequest | CreateChatCompletionRequest) -> str:
         if isinstance(asked, CreateCompletionRequest):
             prompts = asked.prompt if isinstance(asked.prompt, list) else [asked.prompt]
             if len(prompts) > 1:
@@ -80,7 +80,7 @@ class Checker:
             ) from None
 
 
-def _unserved(asked: Any) -> str | None:
+def _unserved(asked: CreateCompletionRequest | CreateChatCompletionRequest) -> str | None:
     """What of a request this service does not do; None where it does all of it."""
     if asked.logprobs:
         return "logprobs"

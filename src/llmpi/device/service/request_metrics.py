@@ -19,8 +19,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from llmpi import __version__
 from llmpi.device.monitor.exposition import CONTENT_TYPE, Metrics
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]  # of ASGI: what a key holds hangs on the kind of message
+Message = Scope
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -193,7 +193,7 @@ def _has_key(scope: Scope, key: str | None) -> bool:
     return key is not None and hmac.compare_digest(said, f"Bearer {key}".encode())
 
 
-def _header(holder: MutableMapping[str, Any], name: bytes) -> bytes:
+def _header(holder: Scope, name: bytes) -> bytes:
     return next((value for key, value in holder["headers"] if key.lower() == name), b"")
 
 

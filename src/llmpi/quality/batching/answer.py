@@ -90,7 +90,7 @@ def answer_blocks(
                 "first": i,
                 "last": last,
             }
-            ended = supervise(__name__, job, log=tell)
+            ended = supervise(__name__, job, writes=dict, log=tell)
             if isinstance(ended, Death):
                 return ended
         records.append(read(path, AnsweredBlock))
