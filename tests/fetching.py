@@ -121,7 +121,6 @@ def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
 
 def main(spec: str, manifest: str, log: str) -> None:
     from fetch_model import main as fetch_model
-
     from pydantic import TypeAdapter
 
     from llmpi.models.fetch import Asked
