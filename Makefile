@@ -84,9 +84,10 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md anew
+docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md, docs/records.md anew
 	$(BIN)/python -m llmpi.study.reference
 	$(BIN)/python -m llmpi.summary.columns
+	$(BIN)/python -m llmpi.record_reference
 
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	for extra in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

@@ -18,10 +18,13 @@ include: "rules/train.smk"
 include: "rules/deploy.smk"
 include: "rules/tune.smk"
 include: "rules/benchmark.smk"
-include: "rules/quality.smk"
-include: "rules/divergence.smk"
-include: "rules/ab.smk"
-include: "rules/lm_eval.smk"
+
+
+for kind in KINDS:
+
+    include: f"rules/{kind}.smk"
+
+
 include: "rules/parity.smk"
 include: "rules/report.smk"
 

@@ -29,8 +29,8 @@ from llmpi.engine.llama import Engine, Settings
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Request, common_prefix, shape_of
-from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.blocks import BLOCK_QUESTIONS, blocks_of
+from llmpi.quality.squad.metric import parse
 from llmpi.quality.squad.prompt import EXAMPLES, messages
 from llmpi.quality.squad.questions import draw
 from llmpi.study.tasks.squad import SquadTask
@@ -101,7 +101,7 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
 def load_prompts(gguf: Path, args: argparse.Namespace) -> list[list[list[Prompt]]]:
     """Blocks of groups of prompts, as the task makes them."""
     document = json.loads(args.squad.read_text(encoding="utf-8"))
-    paragraphs = draw(squad.parse(document, str(args.squad)), args.questions, 0)
+    paragraphs = draw(parse(document, str(args.squad)), args.questions, 0)
     with Engine(gguf, Settings(threads=args.threads), context_tokens=64) as engine:
         bos, eos = engine.special_texts()
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)

@@ -11,6 +11,7 @@ from llmpi.engine.version import engine_version
 from llmpi.quant_types import is_trained
 from llmpi.study import inputs, settings
 from llmpi.study.file import ConfigError, parse_study
+from llmpi.study.quality import KINDS
 from llmpi.study.runs import Session, Variant, sessions, variants
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.

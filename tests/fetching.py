@@ -75,7 +75,7 @@ class Fetcher:
         manifest.unlink(missing_ok=True)  # as Snakemake does with an output
         fields = SOURCES[next(iter(source))]
         assert source.keys() <= fields.keys()
-        spec = {"source": {**fields, **source}, "lock": str(self.lock)}
+        spec = {"source": {**fields, **source}, "lock": str(self.lock), "moves": 0}
         command = [
             sys.executable,
             __file__,
@@ -121,11 +121,13 @@ def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
 
 def main(spec: str, manifest: str, log: str) -> None:
     from fetch_model import main as fetch_model
+    from pydantic import TypeAdapter
 
+    from llmpi.models.fetch import Asked
     from llmpi.script import job
 
     with job(log):
-        fetch_model(spec=json.loads(spec), manifest=Path(manifest))
+        fetch_model(spec=TypeAdapter(Asked).validate_json(spec), manifest=Path(manifest))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -56,9 +56,19 @@ class Hold:
             (self._folder / "moment").unlink()
             self.go_on()
 
-    def wait(self) -> int:
-        """Until a process is stopped there; its number."""
-        until((self._folder / "held").exists)
+    def wait(self, alive: Callable[[], object] = lambda: True) -> int:
+        """Until a process is stopped there; its number.
+
+        Args:
+            alive: false once none can come there any more.
+        """
+
+        def held() -> bool:
+            there = (self._folder / "held").exists()
+            assert there or alive(), "it ended before that moment"
+            return there
+
+        until(held)
         pid = int((self._folder / "held").read_text())
         until(lambda: state(pid) == "T")
         return pid

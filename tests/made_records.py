@@ -43,7 +43,7 @@ from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
 from llmpi.records import write_json
 from llmpi.remote.records import Provisioned
 from llmpi.summary.records import ClassRow
-from llmpi.tune.records import Finalist, Ratio, Trial, Tuned
+from llmpi.tune.records import Finalist, Ratio, Refusal, Trial, Tuned
 
 PI5 = "Raspberry Pi 5 Model B Rev 1.0"
 NO_METER = "the device has no meter"
@@ -450,7 +450,7 @@ def tuned(finalists: Sequence[Finalist] = (), trials: Sequence[Trial] = ()) -> T
         "confidence_pct": 97.5,
         "confirm_blocks": 10,
         "finalists": [won, *finalists],
-        "stopped": "no setting is likely to gain more than the noise",
+        "stopped": {"kind": "nothing to gain", "budget": None},
         "remaining_pct": 0.4,
         "noise_pct": 1.0,
         "searched": {"threads": [None, 3]},
@@ -466,7 +466,7 @@ def tuned(finalists: Sequence[Finalist] = (), trials: Sequence[Trial] = ()) -> T
     }
 
 
-def trial(words: str, gain_pct: float | None, refused: str | None = None) -> Trial:
+def trial(words: str, gain_pct: float | None, refused: Refusal | None = None) -> Trial:
     return {
         "changes": {},
         "words": words,

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -42,13 +43,15 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.remote.deploy": "how a file gets there; its hash is checked on arrival",
     "llmpi.remote.transfer": "how bytes get there, as above",
     "llmpi.script": "what every script does around its `main`",
+    "llmpi.*.records": "what files hold, as types: who writes one decides what it says",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",
     "llmpi.study.devices": "which values a key may have; those it has are parameters of the rules",
     "llmpi.study.fields": "as above",
     "llmpi.study.measuring": "as above",
     "llmpi.study.meters": "as above",
 }
-"""Modules whose edit redoes nothing, and why; nor does an edit of what only they import."""
+"""Modules whose edit redoes nothing, and why; nor does an edit of what only they import. A `*` is
+any part of a name."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def _closure(entry: Path | str, package: Path) -> frozenset[Path]:
 @cache
 def _files(name: str, package: Path) -> list[Path]:
     """The file of a module; of a package also what `python -m` starts."""
-    if name in CANNOT_CHANGE_A_RESULT:
+    if any(fnmatch(name, pattern) for pattern in CANNOT_CHANGE_A_RESULT):
         return []
     path = "/".join(name.split(".")[1:])
     candidates = (f"{path}.py", f"{path}/__init__.py", f"{path}/__main__.py")

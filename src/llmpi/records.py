@@ -22,7 +22,6 @@ from typing_extensions import TypeForm
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 
-Record = dict[str, Any]
 Kind = TypeVar("Kind")
 
 
@@ -101,15 +100,11 @@ def failed(stage: str, reason: str, *, log_tail: str | None = None) -> Failed:
     return found if log_tail is None else {**found, "log_tail": log_tail}
 
 
-def is_ok(record: Mapping[str, object]) -> bool:
+def is_ok(record: Mapping[str, object]) -> bool:  # of any kind
     return record["status"] == "ok"
 
 
-def read_json(path: Path) -> Record:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, record: Mapping[str, object]) -> None:
+def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
     """Write `record` atomically."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import loaded
 import pytest
 import virtual_pi
 import yaml
@@ -97,7 +98,7 @@ def new_work(folder: Path, name: str) -> Work:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """A small study, run once to its report. Tests only look at it."""
     work = new_work(tmp_path_factory.mktemp("finished"), "small")
-    work.snakemake()
+    work.snakemake(**loaded.env(work.folder / "loaded"))
     return work
 
 

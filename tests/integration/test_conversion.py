@@ -51,8 +51,9 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def read_gguf() -> Callable[[Path], dict[str, tuple[str, np.ndarray]]]:
     """Tensor name -> type and values, read and dequantized by llama.cpp's Python."""
-    sys.path.insert(0, str(converter_folder(engine_source.pin(LOCK)) / "gguf-py"))
-    import gguf
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(converter_folder(engine_source.pin(LOCK)) / "gguf-py"))
+        import gguf
 
     def read(path: Path) -> dict[str, tuple[str, np.ndarray]]:
         return {
@@ -70,7 +71,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """As `fetch_model` leaves it."""
     files = {path.name: {"sha256": path.name, "bytes": 1} for path in folder.iterdir()}
     origin = {"kind": "path", "path": str(folder)}
-    return {"status": "ok", "format": "safetensors", "files": files, "origin": origin}
+    return {"status": "ok", "files": files, "origin": origin, "gguf": None}
 
 
 def converted(folder: Path, outtype: str) -> tuple[Path, dict[str, Any]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from held import Hold, state
 from support import PATIENCE_S, ROOT, until
 
-from llmpi.records import read_json, sha256_of, write_json
+from llmpi.gguf.records import Gguf
+from llmpi.records import read, sha256_of, write_json
 
 
 def replace_with_a_stump(path: Path) -> None:
@@ -24,7 +25,7 @@ def test_engine_that_dies_in_one_cell(copy) -> None:
     gguf = copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
     replace_with_a_stump(gguf)
     manifest = gguf.with_suffix(".json")
-    write_json(manifest, {**read_json(manifest), "sha256": sha256_of(gguf)})
+    write_json(manifest, {**read(manifest, Gguf), "sha256": sha256_of(gguf)})
     page = copy.shown()
     rows = {row["quant"]: row for row in copy.summary()}
     assert rows["Q4_0"]["status"] == "failed"
@@ -91,7 +92,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
             # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        engine = hold.wait()
+        engine = hold.wait(lambda: process.poll() is None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
         hold.go_on()
         process.communicate(timeout=PATIENCE_S)

@@ -17,6 +17,7 @@ from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.quality.divergence.windows import Windows
 from llmpi.records import sha256_of, sha256_of_text
+from llmpi.study.fields import TextSource
 
 MODEL = "results/gguf/smollm2-135m/F16.gguf"
 CALIBRATED_CHUNKS, SCORED_CHUNKS = 8, 4
@@ -25,7 +26,7 @@ CALIBRATED_CHUNKS, SCORED_CHUNKS = 8, 4
 @pytest.fixture(scope="module")
 def halves() -> tuple[str, str]:
     """A text to calibrate on and one to be scored on."""
-    text = load_corpus({"python_topics": True}, Path())["text"]
+    text = load_corpus(TextSource(python_topics=True), Path())["text"]
     return text[: len(text) // 2], text[len(text) // 2 :]
 
 
@@ -48,7 +49,11 @@ def calibrated(wide, halves) -> tuple[Path, dict[str, Any]]:
 def rows(finished, halves, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """What the narrow F16 predicts."""
     out = tmp_path_factory.mktemp("reference") / "rows"
-    corpus = {"source": {}, "sha256": sha256_of_text(halves[1]), "text": halves[1]}
+    corpus = {
+        "source": {"text_file": "half"},
+        "sha256": sha256_of_text(halves[1]),
+        "text": halves[1],
+    }
     settings = {"window_tokens": 512, "chunks": SCORED_CHUNKS, "max_bytes": 1 << 40}
     f16, partial = finished.folder / MODEL, out.with_name("partial")
     return out, reference(f16, of(f16), corpus, settings, out=out, partial=partial, threads=2)

@@ -10,7 +10,7 @@ from llmpi.engine.llama import EngineError
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Request, shape_of
-from llmpi.quality.squad import metric as squad
+from llmpi.quality.squad.metric import parse
 from llmpi.quality.squad.prompt import messages
 
 ABSTENTION = "unanswerable"
@@ -33,7 +33,7 @@ def groups_of(engine: BatchEngine) -> list[list[Request]]:
             )
             for q in p.questions
         ]
-        for p in squad.parse(document, "field")[:8]
+        for p in parse(document, "field")[:8]
     ]
 
 

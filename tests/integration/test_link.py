@@ -232,7 +232,7 @@ def test_link_lost_in_a_measurement(
 ) -> None:
     caplog.set_level(logging.INFO)
     with hold.at(said=MIDDLE), working(over_ssh, device, receipt, "lost link") as outcome:
-        hold.wait()
+        hold.wait(lambda: not outcome)
         until(lambda: MIDDLE in caplog.text)
         link.down = True
         link.cut()
@@ -256,7 +256,7 @@ def test_two_studies_take_turns(
         working(over_ssh, device, receipt, "one: cell") as one,
         working(over_ssh, device, receipt, "two: cell") as two,
     ):
-        hold.wait()
+        hold.wait(lambda: not (one and two))
         until(lambda: "waiting; the machine is held by" in caplog.text)
         hold.go_on()
     spans = sorted(
@@ -294,7 +294,7 @@ def test_meter_that_disappears_leaves_the_speed(
         hold.at(said=MIDDLE),
         working(over_ssh, metered(device, source), receipt, "meter") as outcome,
     ):
-        hold.wait()
+        hold.wait(lambda: not outcome)
         source.unlink()
         until(lambda: "error" in samples(source))
         hold.go_on()
@@ -324,7 +324,7 @@ def test_metered_measurement(over_ssh, device, receipt, source: Path) -> None:
 
 def test_cancelled_leaves_no_process(over_ssh, device, receipt, hold: Hold) -> None:
     with hold.at(said=MIDDLE), working(over_ssh, device, receipt, "cancelled") as outcome:
-        hold.wait()
+        hold.wait(lambda: not outcome)
         assert cancel_all(device) == 1
         until(lambda: not runners(device))
     assert "ended without a record" in str(outcome[0])
@@ -344,7 +344,7 @@ def test_killed_workstation_collects_what_ran_on(
         process = subprocess.Popen(
             command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
         )
-        hold.wait()
+        hold.wait(lambda: process.poll() is None)
         started_first = runners(shared_device)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

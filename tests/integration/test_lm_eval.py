@@ -19,6 +19,7 @@ from llmpi.quality.batching.schedule import Shape, shape_of
 from llmpi.quality.lm_eval import evaluate as harness
 from llmpi.quality.lm_eval import model as lm_eval_model
 from llmpi.quality.lm_eval.model import GgufLM
+from llmpi.quality.lm_eval.records import Settings as TaskSettings
 
 TOLERANCE = 0.03  # of a log-likelihood in F16: batches round differently
 # So that 96 tokens are the longest sequence, and 4 continuations the most of a request.
@@ -264,7 +265,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(finished, tasks: Path, *names: str, **changed: Any) -> dict[str, Any]:
-    settings: harness.Settings = {
+    settings: TaskSettings = {
         "tasks": list(names),
         "include_path": str(tasks),
         "limit": None,

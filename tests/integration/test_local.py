@@ -1,13 +1,10 @@
 """The whole DAG on this machine, and what reruns after which edit."""
 
 import csv
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
 from support import planned_jobs
 
 from llmpi.engine.records import SessionRecord
@@ -263,36 +260,3 @@ def test_one_more_device_leaves_the_first_ones_measurements(copy) -> None:
 def test_another_answer_length_rescores_but_draws_no_new_questions(copy) -> None:
     copy.config["quality"]["field"]["max_new_tokens"] = 9
     assert planned(copy) == {"evaluate_quality": 2, **TO_THE_REPORT}
-
-
-def test_touching_every_file_reruns_nothing(copy) -> None:
-    for path in copy.folder.rglob("*"):
-        if ".snakemake" not in path.parts:
-            os.utime(path)
-    assert planned(copy) == {}
-
-
-@pytest.mark.parametrize(
-    ("file", "rerun"),
-    [
-        ("src/llmpi/report/page/write.py", {"report"}),
-        ("src/llmpi/report/page/templates/page.js", {"report"}),
-        ("src/llmpi/report/words/ja.yaml", {"report"}),
-        ("src/llmpi/report/page/charts/measured.py", {"report"}),
-        ("src/llmpi/decide/choice.py", {"recommend", "memo", "report"}),
-        ("src/llmpi/summary/study.py", {*TO_THE_REPORT}),
-        ("src/llmpi/device/measure/process.py", {"benchmark_device", *TO_THE_REPORT}),
-        ("src/llmpi/quality/squad/prompt.py", {"evaluate_quality", *TO_THE_REPORT}),
-        ("src/llmpi/script.py", set()),
-        ("rules/common.smk", set()),
-    ],
-)
-def test_an_edit_reruns_exactly_what_it_concerns(copy, file: str, rerun: set[str]) -> None:
-    path = copy.folder / file
-    path.write_text(path.read_text() + "\n# edited\n")
-    assert set(planned(copy)) == rerun
-
-
-def test_a_moved_clone_reruns_nothing(copy, tmp_path: Path) -> None:
-    moved = copy.folder.rename(tmp_path / "moved")
-    assert planned_jobs("--configfile", "config/study.yaml", cwd=moved) == {}

@@ -12,9 +12,9 @@ from browser import Browser
 from support import until
 
 from llmpi.report.page.write import write_page
-from llmpi.summary.study import write_csv
-
-Record = dict[str, Any]
+from llmpi.study.study import Study
+from llmpi.summary.flat import write_csv
+from llmpi.summary.records import Summary
 
 UNDRAWN = """[...document.querySelectorAll('figure:not([hidden]) .chart')]
     .filter((box) => !box.querySelector('svg .mark-symbol path, svg .mark-rect path,'
@@ -25,21 +25,21 @@ ROWS = "[...document.querySelectorAll('[data-table] tbody tr')].map((row) => row
 
 
 @pytest.fixture(scope="module")
-def pis(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
+def pis(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
     """The page of the study of two Raspberry Pis, its CSV beside it, and its summary."""
     folder = tmp_path_factory.mktemp("pis")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return page_of(pi_study.spec(), folder)
+        return page_of(pi_study.study(), folder)
 
 
-def page_of(config: Record, folder: Path) -> tuple[Path, Record]:
+def page_of(asked: Study, folder: Path) -> tuple[Path, Summary]:
     """Needs `folder` to be the working directory."""
-    pi_study.write_records(config)
-    summary, recommendation = pi_study.decided(config)
+    pi_study.write_records(asked)
+    summary, recommendation = pi_study.decided(asked)
     page = folder / "index.html"
     write_page(summary, recommendation, page)
-    write_csv(folder / "summary.csv", summary["rows"])
+    write_csv(folder / "summary.csv", asked, summary["rows"])
     return page, summary
 
 
@@ -85,7 +85,7 @@ def test_page_of_a_real_study(browser: Browser, finished: Any) -> None:
 
 
 def test_every_chart_of_every_place_and_language(
-    browser: Browser, pis: tuple[Path, Record]
+    browser: Browser, pis: tuple[Path, Summary]
 ) -> None:
     opened(browser, pis[0])
     for language in ("en", "ja"):
@@ -99,7 +99,7 @@ def test_every_chart_of_every_place_and_language(
     clean(browser)
 
 
-def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Record]) -> None:
+def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Summary]) -> None:
     page, summary = pis
     opened(browser, page)
     click(browser, '[data-sort="tg_tps"]')
@@ -125,7 +125,7 @@ def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Record]
 
 
 def test_csv_of_the_page_is_the_summary(
-    browser: Browser, pis: tuple[Path, Record], tmp_path: Path
+    browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     page, _ = pis
     opened(browser, page)
@@ -143,7 +143,7 @@ def test_csv_of_the_page_is_the_summary(
             assert mine[key] == value or float(mine[key]) == float(value)
 
 
-def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
+def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     opened(browser, pis[0])
     is_open = "document.getElementById('details').open"
     browser.point_at(POINT, click=True)
@@ -166,14 +166,14 @@ def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
     clean(browser)
 
 
-def test_hover_tells_the_cell(browser: Browser, pis: tuple[Path, Record]) -> None:
+def test_hover_tells_the_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     opened(browser, pis[0])
     browser.point_at(POINT)
     browser.wait_for("document.querySelector('#vg-tooltip-element.visible') !== null")
     assert "llama-3.2-1b F16, pi5, chat" in text(browser, "#vg-tooltip-element")
 
 
-def test_phone_needs_no_scrolling_sideways(browser: Browser, pis: tuple[Path, Record]) -> None:
+def test_phone_needs_no_scrolling_sideways(browser: Browser, pis: tuple[Path, Summary]) -> None:
     for width in (390, 1280):
         size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
         browser("Emulation.setDeviceMetricsOverride", **size)
@@ -182,7 +182,7 @@ def test_phone_needs_no_scrolling_sideways(browser: Browser, pis: tuple[Path, Re
         assert browser.evaluate(UNDRAWN) == []
 
 
-def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Record]) -> None:
+def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Summary]) -> None:
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]
     browser("Emulation.setEmulatedMedia", media="", features=dark)
     opened(browser, pis[0])
@@ -201,7 +201,7 @@ def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Record]) -
 
 
 def test_policy_stops_what_escaping_would_miss(
-    browser: Browser, pis: tuple[Path, Record], tmp_path: Path
+    browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     page = tmp_path / "bad.html"
     bad = "<script>document.title = 'owned'</script><img src=https://example.org/x.png>"
@@ -217,8 +217,7 @@ def test_two_thousand_cells(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = pi_study.many(models=10, quants=10, devices=10)
-    page, summary = page_of(config, tmp_path)
+    page, summary = page_of(pi_study.many(models=10, quants=10, devices=10), tmp_path)
     assert len(summary["rows"]) == 2000
     opened(browser, page)
     assert text(browser, "[data-count]") == "2,000 of 2,000 cells"

@@ -13,26 +13,30 @@ from held import Hold
 from support import ROOT, planned_jobs
 
 from llmpi.engine.llama import Engine, Settings
+from llmpi.quality.ab.records import Key
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
-from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.comparisons import comparisons
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.evaluate import evaluate
+from llmpi.quality.squad.metric import parse
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare
-from llmpi.records import read_json, sha256_of
+from llmpi.records import read, sha256_of
+from llmpi.study.fields import TextSource
 from llmpi.study.runs import Variant
+from llmpi.study.tasks.squad import SquadTask
 
 MODEL = "results/gguf/smollm2-135m"
-SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4}
+SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4, "block_questions": None}
 
 
 @pytest.fixture(scope="module")
 def questions() -> dict[str, Any]:
-    source = {"squad_file": str(ROOT / "config/data/field_qa.json"), "hub": None}
-    return prepare({**source, "questions": None, "seed": 0}, Path())
+    return prepare(
+        SquadTask(task="squad", squad_file=str(ROOT / "config/data/field_qa.json")), Path()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_f16_answers_are_the_loops(records, questions) -> None:
     with Engine(records["F16"]["gguf"], Settings(threads=2), context_tokens=2048) as engine:
         bos, eos = engine.special_texts()
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
-        for paragraph in squad.parse(questions["squad"], "field"):
+        for paragraph in parse(questions["squad"], "field"):
             for question in paragraph.questions:
                 turns = messages(paragraph.context, question.question, SETTINGS["examples"])
                 text = engine.text(greedy(engine, engine.tokenize(chat.render(turns)), 16))
@@ -83,7 +87,7 @@ def greedy(engine: Engine, prompt: list[int], limit: int) -> list[int]:
 def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path: Path) -> None:
     """Three blocks; the second run is killed as it ends the second, and a third one goes on."""
     document = json.loads((ROOT / "config/data/field_qa.json").read_text())
-    paragraphs = squad.parse(document, "field")[:6]
+    paragraphs = parse(document, "field")[:6]
     blocks = [
         [
             [
@@ -114,7 +118,7 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
     assert start("whole", 0).wait() == 0
     with hold.at(named="0001.json"):
         process = start("broken", 0)
-        hold.wait()
+        hold.wait(lambda: process.poll() is None)
         process.kill()
         process.wait()
     assert [path.name for path in (tmp_path / "broken").glob("*.json")] == ["0000.json"]
@@ -139,7 +143,7 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     settings = {"task": "qa", "metric": "f1", "margin_pct": 5.0, "alpha": 0.05}
     step = Step(settings, whole, {"F16": {**whole, "descent": None}})
     assert step.verdict(broken["items"])["decision"] != "holds"
-    corpus = load_corpus({"python_topics": True}, Path())
+    corpus = load_corpus(TextSource(python_topics=True), Path())
     window = {"window_tokens": 256, "chunks": 3, "max_bytes": 1 << 30}
     rows = tmp_path / "rows"
     base = reference(
@@ -231,7 +235,7 @@ def test_divergence_and_pairs_are_in_the_report(study) -> None:
 def test_a_saved_judgement_is_read_back(study, tmp_path: Path) -> None:
     work = study.clone(tmp_path / "work")
     pair = "smollm2-135m-F16-vs-smollm2-135m-Q4_0"
-    key = read_json(work.folder / f"results/ab/quality/own/{pair}.key.json")
+    key = read(work.folder / f"results/ab/quality/own/{pair}.key.json", Key)
     asked = [name for name, sides in key["prompts"].items() if sides["left"]]
     saved = {"sheet": key["sheet"], "judge": "Ada", "judgements": []}
     saved["judgements"] = [{"id": name, "verdict": "left"} for name in asked]

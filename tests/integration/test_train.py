@@ -15,11 +15,15 @@ from held import Hold
 
 from benchmarks.small_models import small_models
 from llmpi.engine.llama import Engine, Settings
+from llmpi.engine.records import Failed
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.quantize import quantize
+from llmpi.gguf.records import Gguf, Start
 from llmpi.quality.divergence.corpus import load_corpus
-from llmpi.records import Record, sha256_of
+from llmpi.quality.divergence.records import Corpus
+from llmpi.records import sha256_of
+from llmpi.study.fields import TextSource
 from llmpi.study.training import Training
 from llmpi.train import export, llama, loss
 from llmpi.train.qat import train_qat
@@ -27,7 +31,7 @@ from llmpi.train.student import Student, weights_of
 from llmpi.train.text import split, windows
 from llmpi.train.trainer import LAST, Trainer, rate_share
 
-SPEC = {
+SETTINGS = {
     "steps": 6,
     "sequences": 4,
     "sequence_tokens": 32,
@@ -43,23 +47,25 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Record:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
     path.write_text("the thin thing in the inn\nis in the other inn then\n" * 200)
-    return load_corpus({"text_file": str(path)}, path.with_suffix(".lock"))
+    return load_corpus(TextSource(text_file=str(path)), path.with_suffix(".lock"))
 
 
-def manifest_of(path: Path) -> Record:
+def manifest_of(path: Path) -> Start:
     return {"status": "ok", "sha256": sha256_of(path), "lineage": ["F16"]}
 
 
-def train(base: Path, corpus: Record, folder: Path, quant: str = "TQ2_0", **spec: Any) -> Record:
+def train(
+    base: Path, corpus: Corpus, folder: Path, quant: str = "TQ2_0", **other: Any
+) -> Gguf | Failed:
     return train_qat(
         base,
         manifest_of(base),
         folder / f"{quant}.gguf",
         quant=quant,
-        spec=SPEC | spec,
+        settings=Training(**SETTINGS | other),
         corpus=corpus,
         checkpoints=folder / "checkpoints",
     )
@@ -81,7 +87,7 @@ def test_logits_are_those_of_llama_cpp(tmp_path: Path, whole: bool) -> None:
     assert np.abs(ours.numpy() - theirs).max() < 1e-4
 
 
-def test_a_file_holds_what_training_saw(base: Path, corpus: Record, tmp_path: Path) -> None:
+def test_a_file_holds_what_training_saw(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     made = train(base, corpus, tmp_path)
     assert made["status"] == "ok" and made["lineage"] == ["F16", "QAT", "TQ2_0"]
     assert made["sha256"] == sha256_of(tmp_path / "TQ2_0.gguf")
@@ -102,7 +108,7 @@ def test_a_file_holds_what_training_saw(base: Path, corpus: Record, tmp_path: Pa
 
 @pytest.mark.parametrize("quant", ["F16", "Q8_0", "Q4_0", "Q4_K_M", "TQ1_0", "IQ4_XS"])
 def test_every_kind_of_type_is_exported_bit_for_bit(
-    base: Path, corpus: Record, tmp_path: Path, quant: str
+    base: Path, corpus: Corpus, tmp_path: Path, quant: str
 ) -> None:
     made = train(base, corpus, tmp_path, quant, steps=1, evaluate_every=1)
     assert made["status"] == "ok", made["reason"]
@@ -121,7 +127,7 @@ def test_a_file_that_is_not_what_training_saw_is_found(base: Path, tmp_path: Pat
 
 
 def test_interrupted_training_goes_on_to_the_same_weights(
-    base: Path, corpus: Record, hold: Hold, tmp_path: Path
+    base: Path, corpus: Corpus, hold: Hold, tmp_path: Path
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     wanted = train(base, corpus, whole)
@@ -130,8 +136,9 @@ def test_interrupted_training_goes_on_to_the_same_weights(
         "base_manifest": manifest_of(base),
         "out": str(cut / "out.gguf"),
         "quant": "TQ2_0",
-        "settings": Training(**SPEC).model_dump(),
-        "corpus": corpus,
+        "settings": Training(**SETTINGS).model_dump(),
+        "corpus": {"source": corpus["source"], "sha256": corpus["sha256"]},
+        "text": corpus["text"],
         "checkpoints": str(cut / "checkpoints"),
     }
     cut.mkdir()
@@ -141,7 +148,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
         hold.at(said="step 4:"),
         subprocess.Popen(command, stderr=subprocess.DEVNULL, env=hold.env_here) as child,
     ):
-        hold.wait()
+        hold.wait(lambda: child.poll() is None)
         child.kill()
     assert (cut / "checkpoints" / LAST).is_file()
     assert not (cut / "out.json").exists()
@@ -155,7 +162,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
 
 
 def test_a_loss_that_is_no_number_spoils_the_cell_and_keeps_the_checkpoint(
-    base: Path, corpus: Record, tmp_path: Path
+    base: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     made = train(base, corpus, tmp_path, learning_rate=1e38, clip_norm=1e38, warmup_share=0.0)
     assert made["status"] == "failed" and made["stage"] == "train"
@@ -165,7 +172,7 @@ def test_a_loss_that_is_no_number_spoils_the_cell_and_keeps_the_checkpoint(
     assert all(weight.isfinite().all() for weight in state["weights"].values())
 
 
-def test_no_better_loss_ends_the_training(base: Path, corpus: Record, tmp_path: Path) -> None:
+def test_no_better_loss_ends_the_training(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     made = train(
         base, corpus, tmp_path, quant="Q8_0", steps=50, learning_rate=0.3, evaluate_every=1
     )
@@ -173,8 +180,8 @@ def test_no_better_loss_ends_the_training(base: Path, corpus: Record, tmp_path: 
     assert training["steps"] == 3 and training["after"]["step"] == 0
 
 
-def trainer_of(base: Path, corpus: Record, folder: Path, **spec: Any) -> tuple[Trainer, Student]:
-    wanted = Training(**SPEC | spec)
+def trainer_of(base: Path, corpus: Corpus, folder: Path, **spec: Any) -> tuple[Trainer, Student]:
+    wanted = Training(**SETTINGS | spec)
     weights = weights_of(base)
     with contents.header(base) as handle:
         shape = llama.shape_of(contents.fields(handle), weights)
@@ -185,7 +192,7 @@ def trainer_of(base: Path, corpus: Record, folder: Path, **spec: Any) -> tuple[T
 
 
 def test_accumulated_and_recomputed_gradients_are_the_same(
-    base: Path, corpus: Record, tmp_path: Path
+    base: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     gradients = []
     for spec in ({}, {"accumulation": 4, "recompute": True}):
@@ -196,7 +203,7 @@ def test_accumulated_and_recomputed_gradients_are_the_same(
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-3, atol=1e-7)
 
 
-def test_hidden_states_are_learned_from_too(base: Path, corpus: Record, tmp_path: Path) -> None:
+def test_hidden_states_are_learned_from_too(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     plain, _ = trainer_of(base, corpus, tmp_path, bf16=False)
     more, _ = trainer_of(base, corpus, tmp_path, bf16=False, hidden_weight=1.0)
     assert more.step(0) > plain.step(0)
@@ -250,7 +257,7 @@ def test_the_rate_rises_and_falls() -> None:
     assert shares[10:] == sorted(shares[10:], reverse=True) and shares[-1] == pytest.approx(0.2)
 
 
-def test_what_cannot_be_trained_is_said(base: Path, corpus: Record, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_said(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(LlmpiError, match="sequence_tokens is 128"):
         train(base, corpus, tmp_path, sequence_tokens=128)
     with pytest.raises(LlmpiError, match="longer text"):
@@ -264,21 +271,25 @@ def test_what_cannot_be_trained_is_said(base: Path, corpus: Record, tmp_path: Pa
         llama.shape_of({"general.architecture": "gemma"}, weights)
 
 
-def test_failed_inputs_are_passed_on(base: Path, corpus: Record, tmp_path: Path) -> None:
+def test_failed_inputs_are_passed_on(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     bad = {"status": "failed", "stage": "fetch", "reason": "gone"}
     out = tmp_path / "out.gguf"
-    kwargs: dict[str, Any] = {"quant": "Q4_0", "spec": SPEC, "checkpoints": tmp_path / "kept"}
+    kwargs: dict[str, Any] = {
+        "quant": "Q4_0",
+        "settings": Training(**SETTINGS),
+        "checkpoints": tmp_path / "kept",
+    }
     assert train_qat(base, bad, out, corpus=corpus, **kwargs) is bad
     assert train_qat(base, manifest_of(base), out, corpus=bad, **kwargs) is bad
     assert out.stat().st_size == 0
 
 
-def test_small_models_come_from_one_start(base: Path, corpus: Record, tmp_path: Path) -> None:
+def test_small_models_come_from_one_start(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     made = small_models(
         base.with_name("tokenizer.gguf"),
         tmp_path,
         size=tiny_llama.SIZE,
-        spec=SPEC | {"steps": 2},
+        settings=Training(**SETTINGS | {"steps": 2}),
         corpus=corpus,
     )
     assert {name: record["status"] for name, record in made.items()} == dict.fromkeys(made, "ok")

@@ -12,7 +12,6 @@ from llmpi.device.measure.concurrent import Concurrent, context_tokens
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Rows, Settings
 from llmpi.engine.supervise import Death
-from llmpi.records import Record
 from llmpi.study.measuring import ConcurrentWorkload
 
 SPEC = {
@@ -150,7 +149,7 @@ def test_a_batch_is_never_larger_than_the_engine_takes(gguf: Path) -> None:
         tiny.decode_rows(Rows(3))
 
 
-def level(count: int, step_s: float, **more: Any) -> Record:
+def level(count: int, step_s: float, **more: Any) -> dict[str, Any]:
     repetition = {
         "system_s": 0.5,
         "start_s": 100.0,
@@ -177,7 +176,7 @@ def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
 ) -> None:
     """The engine's process dies with more than two conversations, as of too little memory."""
 
-    def supervise(module: str, job: dict[str, Any], **how: Any) -> Record | Death:
+    def supervise(module: str, job: dict[str, Any], **how: Any) -> dict[str, Any] | Death:
         asked = job["workloads"]["users"]
         if asked["conversations"][-1] > 2:
             return Death("the engine was killed (SIGKILL): most likely out of memory", "")

@@ -13,6 +13,7 @@ from hatchling.builders.wheel import WheelBuilder
 from support import ROOT
 
 THIRD_PARTY = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+LICENCES = next((ROOT / "src").rglob("licences.txt")).read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -79,7 +80,7 @@ def _is_foreign(file: Path) -> bool:
 
 def _named() -> set[str]:
     """Packages that a heading, or a list of notices below it, names."""
-    texts = re.sub(r"```text\n.*?```", "", THIRD_PARTY.partition("## Texts")[2], flags=re.DOTALL)
+    texts = re.sub(r"```text\n.*?```", "", LICENCES, flags=re.DOTALL)
     named: set[str] = set()
     for heading in re.findall(r"^### [^:]+: ([a-z0-9., -]+)$", texts, re.MULTILINE):
         named |= set(heading.split(", "))

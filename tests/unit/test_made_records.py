@@ -18,7 +18,7 @@ from llmpi.records import check
 from llmpi.remote.records import Provisioned
 from llmpi.summary import row
 from llmpi.summary.records import CellEnergy, ClassRow, File, Roofline, Speed
-from llmpi.tune.records import Tuned
+from llmpi.tune.records import Refusal, Tuned
 
 CHAT = made.cell([made.repetition(1.0, [0.1] * 4)], energy=made.metered(8.0, 0.8))
 USERS = made.concurrent_cell(
@@ -46,6 +46,7 @@ DIVERGED: DivergenceSummary = {
     "kld_p99_nats": ABOUT,
     "top1_agreement_pct": ABOUT,
 }
+DIED: Refusal = {"kind": "died", "reason": "it died"}
 MADE = [
     (made.session({"chat": CHAT, "users": USERS}), SessionRecord),
     (made.failed("the engine died"), SessionRecord),
@@ -57,7 +58,7 @@ MADE = [
     (made.answered(60.0), AbAnswered),
     (made.provisioned("pi"), Provisioned),
     (made.parity("another model"), Parity),
-    (made.tuned(trials=[made.trial("mmap: False", None, "it died")]), Tuned),
+    (made.tuned(trials=[made.trial("mmap: False", None, DIED)]), Tuned),
     (made.row(qa=made.squad_row(60.0, loss=1.0, verdict="worse")), ClassRow),
 ]
 

@@ -9,14 +9,16 @@ import made_study
 import pytest
 
 from llmpi import layout
+from llmpi.decide.candidates import CHECKS
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
 from llmpi.engine.records import SessionRecord
 from llmpi.records import read, write_json
-from llmpi.report.memo.facts import Memo, facts
+from llmpi.report.memo.facts import Memo, TableRow, facts
 from llmpi.report.memo.pdf import write_pdf
 from llmpi.report.memo.text import HERE, figure, money, render, size
 from llmpi.study.decision import Constraints
+from llmpi.study.study import Language
 
 EVIL = "**bold** <b>html</b> [link](http://x) `code` #let x = 1 | cell"
 PI = {"board": 80, "supply": 12, "ssd": 30}
@@ -324,6 +326,26 @@ def test_quality_is_held_against_the_models_widest_wherever_it_ran() -> None:
     content = told({"exclude": [{"quant": "F16", "device": "nvme"}]})
     assert (content["pick"]["device"], content["widest"]["quant"]) == ("nvme", "F16")
     assert "F16 scores 70: the data cannot tell the two apart" in render(content, "en")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_reason_has_its_word(language: Language) -> None:
+    """In the table, and where nothing can be recommended; a template knows no other key."""
+    content = two_limits_too_far()
+    [row, *_] = content["table"]
+    for reason in (*CHECKS, *FAULTS):
+        blamed_row: TableRow = {**row, "against": [reason], "mark": None}
+        changed: Memo = {**content, "table": [blamed_row], "nearest": blamed_row}
+        text = render(changed, language)
+        assert not SLIPS.search(text.partition("|")[0]), reason
+        assert f"| {reason} |" not in text or reason in ("broken", "failed")
+
+
+FAULTS = (
+    *("failed", "throttled", "overflow", "parity", "gate", "unscored", "broken"),
+    *("estimated", "unmeasured"),
+)
+"""The words of `llmpi.decide.candidates.blamed` that are no constraint; a gate without its name."""
 
 
 def test_figures() -> None:

@@ -197,6 +197,7 @@ def test_page_in_one_language(pis: Content, tmp_path: Path) -> None:
     assert "The decision" not in html
     assert '"metered":"電力計で実測"' in html, "for the table"
     assert pis.summary["files"][0]["sha256"] in html, "hashes of models and their files"
+    assert "University of Washington Interactive Data Lab" in html, "whose the charts' scripts are"
 
 
 # --- kinds of quality tasks -----------------------------------------------------------------------

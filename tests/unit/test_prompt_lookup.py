@@ -15,7 +15,6 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT, passage
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.prompt_lookup import PromptLookup, agreeing
-from llmpi.records import Record
 from llmpi.study.measuring import Workload
 
 
@@ -111,7 +110,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llama(tmp_path_factory.mktemp("tiny"))
 
 
-def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> Record:
+def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> dict[str, Any]:
     asked = {"prompt_tokens": 400, "output_tokens": 40, "repetitions": 1, **more}
     spec = Workload.model_validate(asked).model_dump()
     with Engine(gguf, Settings(threads=2, kv_cache="q8_0"), context_tokens=440) as engine:

@@ -17,8 +17,6 @@ from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
 
-results = small.results
-
 
 class Page(HTMLParser):
     """Which addresses a page loads or links, which tags it holds, its English text, its data."""
@@ -80,7 +78,8 @@ def test_energy_of_a_metered_cell(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("results")
 def test_page_stands_alone_and_trusts_nothing(tmp_path: Path) -> None:
     shown = page(tmp_path, languages=["en", "ja"])
-    assert shown.tags.count("script") == 3, "the data, Vega and the page's own; nothing injected"
+    mine = "the data, Vega, the page's own and their licences; nothing injected"
+    assert shown.tags.count("script") == 4, mine
     assert "link" not in shown.tags
     assert [address for address in shown.addresses if not address.startswith("#")] == []
     policy = shown.html.partition("<style>")[0]

@@ -1,5 +1,6 @@
 """The small modules: records, runs, tables, the installer, the environment, the job wrapper."""
 
+import json
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from llmpi.device.machine import environment
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.quantize import parse_fallbacks
 from llmpi.quant_types import ALIASES, FTYPES, NEEDS_IMATRIX
-from llmpi.records import read_json, sha256_of, whole_file, write_json
+from llmpi.records import sha256_of, whole_file, write_json
 from llmpi.script import job
 from llmpi.study.runs import Session, expand_runs, sessions, variants
 from llmpi.study.study import Study
@@ -37,7 +38,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 def test_record_is_written_whole_into_new_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.json"
     write_json(path, {"ü": 1})
-    assert read_json(path) == {"ü": 1}
+    assert json.loads(path.read_text("utf-8")) == {"ü": 1}
     assert [p.name for p in path.parent.iterdir()] == ["b.json"]
     mask = os.umask(0)
     os.umask(mask)

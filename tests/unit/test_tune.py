@@ -42,7 +42,7 @@ def test_the_fastest_combination_is_found_and_told_with_its_interval() -> None:
     assert gain["low"] < gain["ratio"] < gain["high"]
     assert {m["metric"] for m in record["metrics"]} == {"total", "pp", "tg", "ttft"}
     assert not record["changes_output"]
-    assert record["stopped"] == "no setting is likely to gain more than the noise"
+    assert record["stopped"] == {"kind": "nothing to gain", "budget": None}
     assert record["remaining_pct"] < record["noise_pct"]
 
 
@@ -98,7 +98,7 @@ def test_settings_that_change_the_output_may_not_win_unless_they_are_allowed_to(
     assert strict["runtime"]["kv_cache"] == "f16"
     [refused] = [t for t in strict["trials"] if t["refused"]]
     assert refused["changes"] == {"kv_cache": ("f16", "q8_0")}
-    assert refused["refused"] == "changes the output: 0.0 % of the tokens agree, < 100 %"
+    assert refused["refused"] == {"kind": "output", "top1_pct": 0, "at_least_pct": 100}
     free = found(board(), agreement_at_least_pct=0)
     assert free["changes"] == {"kv_cache": ("f16", "q8_0")}
     assert free["changes_output"]
@@ -113,7 +113,7 @@ def test_settings_that_need_too_much_memory_may_not_win() -> None:
     )
     record = found(board, memory_at_most_bytes=200)
     assert not record["tuned"]
-    assert any("of memory, >" in (t["refused"] or "") for t in record["trials"])
+    assert any(t["refused"] and t["refused"]["kind"] == "memory" for t in record["trials"])
 
 
 def test_a_base_that_needs_too_much_is_an_error_that_says_what_to_do() -> None:
@@ -130,7 +130,9 @@ def test_a_setting_that_dies_is_a_trial_with_its_reason() -> None:
     record = found(Board(slowness, seed=6))
     assert record["tuned"]
     dead = [trial for trial in record["trials"] if trial["refused"]]
-    assert [trial["refused"] for trial in dead] == ["the engine died of SIGSEGV"]
+    assert [trial["refused"] for trial in dead] == [
+        {"kind": "died", "reason": "the engine died of SIGSEGV"}
+    ]
     assert dead[0]["gain_pct"] is None
 
 
@@ -188,9 +190,9 @@ def test_a_search_that_was_broken_off_takes_the_same_course(broken_at: int) -> N
 def test_budgets_end_the_search_but_not_the_confirmation() -> None:
     few = found(Board(a_board_like_others, seed=11), trials=5)
     assert len(few["trials"]) == 5
-    assert few["stopped"] == "5 settings were tried"
+    assert few["stopped"] == {"kind": "trials", "budget": 5}
     short = found(Board(a_board_like_others, seed=11), minutes=5)
-    assert short["stopped"] == "5 minutes are over"
+    assert short["stopped"] == {"kind": "minutes", "budget": 5}
     assert short["confirm_blocks"] in (0, 10)
 
 
@@ -198,7 +200,7 @@ def test_an_empty_space_keeps_the_base() -> None:
     space = {key: [] for key in Tune().space.model_dump()}
     record = found(Board(a_board_like_others, seed=12), space=space)
     assert not record["tuned"]
-    assert record["stopped"] == "every combination was tried"
+    assert record["stopped"]["kind"] == "all tried"
 
 
 def test_what_makes_no_difference_is_no_level() -> None:

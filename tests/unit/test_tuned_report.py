@@ -34,11 +34,14 @@ def searched() -> Tuned:
     refused: Finalist = {
         "words": "repack: False",
         "gain": None,
-        "refused": EVIL,
+        "refused": {"kind": "died", "reason": EVIL},
         "changes_output": False,
         "won": False,
     }
-    trials = [made.trial("threads: 1", -48.5), made.trial("mmap: False", None, EVIL)]
+    trials = [
+        made.trial("threads: 1", -48.5),
+        made.trial("mmap: False", None, {"kind": "died", "reason": EVIL}),
+    ]
     return made.tuned([refused], trials)
 
 

@@ -8,6 +8,7 @@ from support import planned_jobs, run_snakemake
 from llmpi import layout
 from llmpi.records import write_json
 from llmpi.study.file import load_study
+from llmpi.summary.read import read_records
 from llmpi.summary.study import summarize
 
 
@@ -18,7 +19,7 @@ def test_memo_in_the_languages_asked_for(workdir: Path, monkeypatch: pytest.Monk
     study = load_study(config)
     write_json(
         Path(layout.at(layout.SUMMARY_JSON, study=study.study)),
-        summarize(study.model_dump(mode="json")),
+        summarize(study, read_records(study)),
     )
     pdf = layout.at(layout.MEMO_PDF, study=study.study, language="ja")
     run_snakemake("--cores", "1", "--allowed-rules", "recommend", "memo", "--", pdf, cwd=workdir)

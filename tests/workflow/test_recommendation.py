@@ -7,8 +7,10 @@ import yaml
 from support import run_snakemake
 
 from llmpi import layout
-from llmpi.records import read_json, write_json
+from llmpi.decide.records import Recommendation
+from llmpi.records import read, write_json
 from llmpi.study.file import load_study
+from llmpi.summary.read import read_records
 from llmpi.summary.study import summarize
 
 DECIDING = {
@@ -32,12 +34,12 @@ def test_recommend_writes_its_record(workdir: Path, monkeypatch: pytest.MonkeyPa
         Path(layout.at(pattern, study=study.study))
         for pattern in (layout.SUMMARY_JSON, layout.RECOMMENDATION)
     )
-    write_json(summary, summarize(study.model_dump(mode="json")))
+    write_json(summary, summarize(study, read_records(study)))
     run_snakemake("--cores", "1", "--allowed-rules", "recommend", "--", str(out), cwd=workdir)
-    found = read_json(out)
+    found = read(out, Recommendation)
     assert found["constraints"] == {"tps_at_least": 5, "memory_at_most": 4 * 1024**3}
     assert [d["where"] for d in found["decisions"]] == ["overall", "here"]
     assert found["decisions"][0]["killed"] == {"failed": 6}
-    assert found["money"]["devices"] == [
-        {"device": "here", "reason": "nothing is recommended on it"}
-    ]
+    assert found["money"]
+    [money] = found["money"]["devices"]
+    assert money["status"] == "unknown" and money["reason"]["kind"] == "nothing recommended"

@@ -76,7 +76,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Chosen:
     """Who is picked of those that keep to everything, and on the way the front and the steps."""
 
     pick: Candidate | None
@@ -84,12 +84,12 @@ class Choice:
     steps: list[Step[Candidate]]
 
 
-def choose(able: Sequence[Candidate], order: Sequence[Objective[Candidate]]) -> Choice:
+def choose(able: Sequence[Candidate], order: Sequence[Objective[Candidate]]) -> Chosen:
     """The pick of candidates that keep to everything; None of none."""
     on_front = front(able, order)
     left, steps = narrow(on_front, order)
     pick = min(left, key=_size, default=None)
-    return Choice(pick, on_front, steps)
+    return Chosen(pick, on_front, steps)
 
 
 def _size(candidate: Candidate) -> tuple[float, float]:

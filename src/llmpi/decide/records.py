@@ -144,18 +144,6 @@ Kill = (
     | Unmeasured
     | OnlyEstimated
 )
-KillKind = Literal[
-    "failed",
-    "marked",
-    "parity",
-    "gate",
-    "unscored",
-    "babbling",
-    "mute",
-    "limit",
-    "unmeasured",
-    "estimated",
-]
 
 
 # --- what to know of one that is not ruled out ----------------------------------------------------
@@ -193,15 +181,6 @@ class FewerQuestions(TypedDict):
 
 
 AnyCaution = Caution | OutputChanged | FewerQuestions
-CautionKind = Literal[
-    "measured once",
-    "energy estimated",
-    "energy of the chip",
-    "quality not asked for",
-    "no interval of F1",
-    "output changed",
-    "fewer questions",
-]
 
 
 # --- the candidates and the decisions -------------------------------------------------------------
@@ -356,7 +335,6 @@ class SameDevice(TypedDict):
 
 
 NotCompared = NoMoney | SameDevice
-NoMoneyKind = Literal["nothing recommended", "no power", "no power at rest", "same device"]
 Cheaper = Literal["above", "below", "always", "never"]
 """On which side of the break-even."""
 CostPart = Literal["hardware", "engineering", "maintenance", "electricity"]

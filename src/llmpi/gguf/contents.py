@@ -13,8 +13,9 @@ import numpy as np
 from llmpi.gguf import ggml
 from llmpi.gguf.quantizers import kinds
 
-Fields = dict[str, Any]
-"""Numbers, texts, and lists of either, by name."""
+Value = bool | int | float | str | list[int] | list[float] | list[str]
+Fields = dict[str, Value]
+"""By name."""
 
 
 class Stored(NamedTuple):
@@ -111,7 +112,7 @@ def fields(handle: int) -> Fields:
     return found
 
 
-def set_fields(handle: int, wanted: Mapping[str, Any]) -> None:
+def set_fields(handle: int, wanted: Mapping[str, Value]) -> None:
     """Set fields of a GGUF header; whole numbers become u32, and i32 in lists.
 
     Args:
@@ -132,7 +133,7 @@ def set_fields(handle: int, wanted: Mapping[str, Any]) -> None:
             texts = (ctypes.c_char_p * len(value))(*(text.encode() for text in value))
             base.gguf_set_arr_str(handle, key, texts, len(value))
         else:
-            numbers = (ctypes.c_int32 * len(value))(*value)
+            numbers = (ctypes.c_int32 * len(value))(*map(int, value))
             base.gguf_set_arr_data(handle, key, _I32, numbers, len(value))
 
 

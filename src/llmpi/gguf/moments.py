@@ -41,7 +41,7 @@ class Collector(Engine):
         self.chunk_tokens = min(CHUNK_TOKENS, trained)
         """As llama-imatrix's, or what the model was made for, if that is less."""
 
-    def _context_fields(self) -> dict[str, Any]:
+    def _context_fields(self) -> dict[str, Any]:  # of llama.cpp's structure, whose types are C's
         return {"cb_eval": self._callback, "swa_full": False}
 
     def plain_tokens(self, text: str) -> np.ndarray:

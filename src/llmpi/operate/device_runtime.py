@@ -1,6 +1,5 @@
 """Give a provisioned device what a service runs with: a venv of its own, installed offline."""
 
-import json
 import logging
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +8,7 @@ from llmpi.operate import device_releases
 from llmpi.records import sha256_of
 from llmpi.remote.connection import Device
 from llmpi.remote.engine_wheels import package_wheels
-from llmpi.remote.provision import Parts, probe, processor_of
+from llmpi.remote.provision import Parts, installed_engine, probe, processor_of
 from llmpi.remote.wheel import this_llmpi
 
 log = logging.getLogger(__name__)
@@ -27,8 +26,9 @@ def install_runtime(device: Device, parts: Parts, lock: Path) -> str:
     """
     processor = processor_of(probe(device)["machine"])
     wheels = package_wheels(lock, parts.lock, processor, parts.engines)
-    engine = device.run(["cat", "--", f"{device.store}/setup/engine.json"]).stdout
-    made_of = [json.loads(engine)["key"], sha256_of(this_llmpi()), *map(sha256_of, wheels)]
+    engine = installed_engine(device)
+    assert engine is not None, "a provisioned device has one"
+    made_of = [engine, sha256_of(this_llmpi()), *map(sha256_of, wheels)]
     key = sha256("".join(made_of).encode()).hexdigest()[:12]
     runtime = f"{device.store}/service/runtimes/{key}"
     if device.run(["test", "-d", runtime], check=False).status == 0:

@@ -156,12 +156,14 @@ class TaskKind:
 
     Args:
         name: as `task` in the config has it.
+        record: the type of a variant's record, but for `Failed`.
         columns: of a row, by name; those of a flat table are `TASK_NAME`.
         compared: those of a row that tell of a variant against the widest of its model.
         summarize: reads the records of these tasks of a study.
     """
 
     name: str
+    record: TypeForm[object]
     columns: Mapping[str, Column]
     summarize: Callable[[Study, Sequence[str]], Summary]
     compared: Mapping[str, Column] = field(default_factory=dict)

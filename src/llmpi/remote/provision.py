@@ -122,7 +122,7 @@ def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
     venv, setup = f"{device.store}/venv", f"{device.store}/setup"
     key = sha256("".join(map(sha256_of, wheels)).encode()).hexdigest()
     folder = f"{setup}/wheels-{key[:12]}"
-    if _installed(device) == key:
+    if installed_engine(device) == key:
         return
     log.info("device %s: installing the engine from %d wheels", device.name, len(wheels))
     device.run(["rm", "-rf", "--", venv, _mark(device)])
@@ -143,7 +143,7 @@ def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
 def _build_there(device: Device, parts: Parts) -> None:
     venv, setup = f"{device.store}/venv", f"{device.store}/setup"
     key = sha256_of(parts.lock)
-    if _installed(device) == key:
+    if installed_engine(device) == key:
         return
     log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
     device.run(["rm", "-rf", "--", venv, _mark(device)])
@@ -160,7 +160,8 @@ def _mark(device: Device) -> str:
     return f"{device.store}/setup/engine.json"
 
 
-def _installed(device: Device) -> str | None:
+def installed_engine(device: Device) -> str | None:
+    """The key of the engine that a device has."""
     done = device.run(["cat", "--", _mark(device)], check=False)
     if done.status != 0:
         return None

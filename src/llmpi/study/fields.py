@@ -122,7 +122,9 @@ Bytes = Annotated[int, Field(ge=1), BeforeValidator(_bytes), WithJsonSchema(SIZE
 class Part(BaseModel):
     """Every part of a config refuses keys it does not know, so that a typo never passes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # The texts under the fields are read by `llmpi.study.reference`, and not at every import: each
+    # job imports these models.
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def one_of(part: Part, *keys: str) -> None:

@@ -1,6 +1,6 @@
 """Quality tasks of all kinds, and the minimum they ask for."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ def _tasks() -> tuple[type[Task], ...]:
 
 
 TASKS = _tasks()
+KINDS = [get_args(task.model_fields["task"].annotation)[0] for task in TASKS]
+"""Their names, by which a config, the folder of a kind and the file of its rules call it."""
 
 if TYPE_CHECKING:
     QualityTask = Task

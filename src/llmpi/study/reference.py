@@ -4,11 +4,14 @@
 writes.
 """
 
+import ast
 import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -149,7 +152,49 @@ def _names(names: Iterable[str]) -> str:
 
 def schema() -> str:
     """The text of `config/schema.json`."""
-    return json.dumps(Study.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    whole = Study.model_json_schema()
+    for model in _models(Study):
+        part = whole if model is Study else whole["$defs"][model.__name__]
+        for field, text in descriptions(model).items():
+            told = {**part["properties"][field], "description": text}
+            part["properties"][field] = dict(sorted(told.items()))
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """The texts under a model's fields, its own and those it inherits."""
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if part is BaseModel or not issubclass(part, BaseModel):
+            continue
+        [body] = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, below in pairwise(body.body):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = inspect.cleandoc(text)
+    return {name: text for name, text in found.items() if name in model.model_fields}
+
+
+def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """A model, and all that may stand anywhere in it."""
+    found, queue = {model}, [model]
+    while queue:
+        inside = {part for field in queue.pop().model_fields.values() for part in _inside(field)}
+        queue += inside - found
+        found |= inside
+    return found
+
+
+def _inside(annotated: object) -> Iterator[type[BaseModel]]:
+    annotation = getattr(annotated, "annotation", annotated)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _inside(part)
 
 
 def _told_by(model: type[BaseModel]) -> str:
@@ -163,6 +208,7 @@ def _told_by(model: type[BaseModel]) -> str:
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:
+    texts = descriptions(model)
     rows = ["| key | value | default | |", "| --- | --- | --- | --- |"]
     for name, field in sorted(model.model_fields.items(), key=lambda item: _place(model, item[0])):
         default = (
@@ -170,7 +216,7 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
             if field.is_required()
             else _default(field.get_default(call_default_factory=True))
         )
-        about = _one_line(field.description or "")
+        about = _one_line(texts.get(name, ""))
         rows.append(f"| `{name}` | {_kind(field)} | {default} | {about} |")
     yield "\n".join(rows) + "\n"
 

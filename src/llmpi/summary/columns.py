@@ -4,17 +4,13 @@ They are those of the row's type (`llmpi.summary.records.Row`) and of the kinds 
 `python -m llmpi.summary.columns` (or `make docs`) writes `docs/summary.md` from them.
 """
 
-import ast
-import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
-from typing_extensions import get_original_bases
-
+from llmpi.attribute_docs import attribute_docs
 from llmpi.columns import Column
 from llmpi.quality.kind import TaskKind
 from llmpi.quality.kinds import task_kinds
@@ -31,7 +27,7 @@ def _columns_of(*parts: type) -> dict[str, Column]:
     """The columns that parts of a row are, in order."""
     found = {}
     for part in parts:
-        docs = dict(_docstrings(part))
+        docs = attribute_docs(part)
         for name, hint in get_type_hints(part, include_extras=True).items():
             found[name] = _column(hint, docs[name])
     return found
@@ -47,23 +43,6 @@ def _column(hint: object, meaning: str) -> Column:
     return Column(KINDS.get(base, "text"), unit, meaning + joined)
 
 
-def _docstrings(part: type) -> Iterator[tuple[str, str]]:
-    """What stands under each field of a type and of its bases."""
-    for base in get_original_bases(part):
-        if isinstance(base, type) and base.__module__ == records.__name__:
-            yield from _docstrings(base)
-    body = CLASSES[part.__name__].body
-    for field, below in pairwise(body):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
-                yield name, inspect.cleandoc(text).replace("\n", " ")
-
-
-CLASSES = {
-    node.name: node
-    for node in ast.parse(inspect.getsource(records)).body
-    if isinstance(node, ast.ClassDef)
-}
 CELL = _columns_of(records.Cell)
 SPEED = _columns_of(records.Speed, records.Roofline)
 ENERGY = _columns_of(records.CellEnergy)

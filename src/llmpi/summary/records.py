@@ -21,7 +21,7 @@ from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.squad.records import Drawn, MetricName
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
-from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Trial
+from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Stopped, Trial
 
 
 class Unit(NamedTuple):
@@ -766,7 +766,7 @@ class Searched(SessionKey):
     agreement: Agreement | None
     peak_rss_bytes: Peaks
     finalists: list[Finalist]
-    stopped: str
+    stopped: Stopped
     remaining_pct: float | None
     noise_pct: float
     trials: list[Trial]

@@ -5,9 +5,8 @@ tensors go in and out as they are.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 its usual name
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from llmpi.errors import CellError
+from llmpi.gguf.contents import Fields
 
 ARCHITECTURES = ("llama",)
 OF_A_LAYER = (
@@ -45,11 +45,11 @@ class Shape:
         return self.width // self.heads
 
 
-def shape_of(metadata: Mapping[str, Any], names: Mapping[str, Any]) -> Shape:
+def shape_of(metadata: Fields, names: Collection[str]) -> Shape:
     """The shape of a model, from the fields of its GGUF file.
 
     Args:
-        names: the file's tensors, by name.
+        names: of the file's tensors.
 
     Raises:
         CellError: it is a model that cannot be trained here.
@@ -60,29 +60,41 @@ def shape_of(metadata: Mapping[str, Any], names: Mapping[str, Any]) -> Shape:
             f"quantization-aware training knows the architecture {', '.join(ARCHITECTURES)}, and "
             f"this is {architecture}"
         )
-    known = {name.removeprefix("llama."): value for name, value in metadata.items()}
-    get: Callable[..., Any] = known.get
-    scaling = get("rope.scaling.type", "none")
+    scaling = metadata.get("llama.rope.scaling.type", "none")
     if scaling not in ("none", "linear"):
         raise CellError(f"rotary embeddings scaled by {scaling!r} cannot be trained; linear can")
-    width, heads = get("embedding_length"), get("attention.head_count")
-    if get("rope.dimension_count", width // heads) != width // heads:
+    width, heads = _whole(metadata, "embedding_length"), _whole(metadata, "attention.head_count")
+    if _whole(metadata, "rope.dimension_count", width // heads) != width // heads:
         raise CellError("rotary embeddings of a part of the head cannot be trained")
     shape = Shape(
-        layers=get("block_count"),
+        layers=_whole(metadata, "block_count"),
         width=width,
         heads=heads,
-        kv_heads=get("attention.head_count_kv", heads),
-        context_tokens=get("context_length"),
-        rms_epsilon=get("attention.layer_norm_rms_epsilon"),
-        rope_base=get("rope.freq_base", 10000.0),
-        rope_scale=get("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0,
+        kv_heads=_whole(metadata, "attention.head_count_kv", heads),
+        context_tokens=_whole(metadata, "context_length"),
+        rms_epsilon=_number(metadata, "attention.layer_norm_rms_epsilon"),
+        rope_base=_number(metadata, "rope.freq_base", 10000.0),
+        rope_scale=_number(metadata, "rope.scaling.factor", 1.0) if scaling == "linear" else 1.0,
     )
     _check_names(shape, names)
     return shape
 
 
-def _check_names(shape: Shape, names: Mapping[str, Any]) -> None:
+def _whole(metadata: Fields, name: str, default: int | None = None) -> int:
+    value = metadata.get(f"llama.{name}", default)
+    if not isinstance(value, int):
+        raise CellError(f"the file does not say llama.{name}")
+    return value
+
+
+def _number(metadata: Fields, name: str, default: float | None = None) -> float:
+    value = metadata.get(f"llama.{name}", default)
+    if not isinstance(value, int | float):
+        raise CellError(f"the file does not say llama.{name}")
+    return value
+
+
+def _check_names(shape: Shape, names: Collection[str]) -> None:
     """Every tensor of the file has its place in the computation, and the other way round."""
     needed = {EMBEDDING, "output_norm.weight"}
     for i in range(shape.layers):
@@ -93,7 +105,7 @@ def _check_names(shape: Shape, names: Mapping[str, Any]) -> None:
         raise CellError(f"the file holds {unknown[0]}, which this training does not know")
 
 
-def output_name(weights: Mapping[str, Any]) -> str:
+def output_name(weights: Collection[str]) -> str:
     """The matrix that makes logits: the embedding's, where the file has none of its own."""
     return OUTPUT if OUTPUT in weights else EMBEDDING
 

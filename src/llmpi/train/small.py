@@ -95,7 +95,7 @@ def write_start(tokenizer: Path, out: Path, size: Small, seed: int) -> None:
     header = library.gguf_init_empty()
     try:
         contents.set_fields(header, {**_fields(size), **vocabulary})
-        count = len(vocabulary["tokenizer.ggml.tokens"])
+        count = len(_texts(vocabulary, "tokenizer.ggml.tokens"))
         ggml.write(out, header, _weights(size, count, np.random.default_rng(seed)))
     finally:
         library.gguf_free(header)
@@ -113,8 +113,9 @@ def first_merges(fields: Fields, merges: int) -> Fields:
     prefix = "tokenizer.ggml."
     if fields.get(prefix + "model") != "gpt2":
         raise LlmpiError("a small model takes its vocabulary from a model with a byte-pair one")
-    tokens, types = fields[prefix + "tokens"], fields[prefix + "token_type"]
-    kept_merges = fields[prefix + "merges"][:merges]
+    tokens = _texts(fields, prefix + "tokens")
+    types = [int(kind) for kind in _list(fields, prefix + "token_type")]
+    kept_merges = _texts(fields, prefix + "merges")[:merges]
     made = {merge.replace(" ", "") for merge in kept_merges}
     kept = [
         i
@@ -125,7 +126,8 @@ def first_merges(fields: Fields, merges: int) -> Fields:
     ids = {
         name: place[value]
         for name, value in fields.items()
-        if name.startswith(prefix) and name.endswith("_token_id") and value in place
+        if name.startswith(prefix) and name.endswith("_token_id")
+        if isinstance(value, int) and value in place
     }
     return {
         prefix + "model": "gpt2",
@@ -136,6 +138,17 @@ def first_merges(fields: Fields, merges: int) -> Fields:
         prefix + "merges": kept_merges,
         **ids,
     }
+
+
+def _list(fields: Fields, name: str) -> list[int] | list[float] | list[str]:
+    value = fields.get(name)
+    if not isinstance(value, list):
+        raise LlmpiError(f"the file with the vocabulary has no list {name}")
+    return value
+
+
+def _texts(fields: Fields, name: str) -> list[str]:
+    return [str(text) for text in _list(fields, name)]
 
 
 def _fields(size: Small) -> Fields:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -31,6 +31,21 @@ class Look(NamedTuple):
     """What training makes small."""
     nll: float
     """Nats per token; its exponential is the perplexity."""
+
+
+class State(TypedDict):
+    """What a checkpoint holds."""
+
+    identity: str
+    history: list[LookAtHeldOut]
+    weights: Mapping[str, Tensor]
+
+
+class LastState(State):
+    """What training goes on from."""
+
+    optimizer: dict[str, Any]  # torch's own
+    step: int
 
 
 class Trainer:
@@ -61,7 +76,10 @@ class Trainer:
         self._identity = sha256_of_json([identity, settings.model_dump(), torch.__version__])
         matrices = [w for w in student.parameters() if w.dim() > 1]
         norms = [w for w in student.parameters() if w.dim() == 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": norms, "weight_decay": 0}]
+        groups: list[dict[str, Any]] = [  # as torch takes them
+            {"params": matrices},
+            {"params": norms, "weight_decay": 0},
+        ]
         self._optimizer = torch.optim.AdamW(
             groups,
             lr=settings.learning_rate,
@@ -206,9 +224,12 @@ class Trainer:
         )
         if found.loss < best:
             self._save(BEST, self._state())
-        self._save(
-            LAST, {**self._state(), "optimizer": self._optimizer.state_dict(), "step": self._step}
-        )
+        last: LastState = {
+            **self._state(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self._step,
+        }
+        self._save(LAST, last)
 
     def _stale(self) -> bool:
         """Whether the last `patience` looks were no better than one before."""
@@ -222,14 +243,14 @@ class Trainer:
             f"{self._folder / LAST}"
         )
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         return {
             "identity": self._identity,
             "history": self.history,
             "weights": self._student.weights,
         }
 
-    def _save(self, name: str, state: dict[str, Any]) -> None:
+    def _save(self, name: str, state: State) -> None:
         with whole_file(self._folder / name) as partial:
             torch.save(state, partial)
 
@@ -238,7 +259,7 @@ class Trainer:
         path = self._folder / LAST
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self._device, weights_only=True)
+        state: LastState = torch.load(path, map_location=self._device, weights_only=True)
         if state["identity"] != self._identity:
             say(f"{path} is of another training, and is not taken up")
             return
@@ -248,7 +269,7 @@ class Trainer:
         say(f"goes on after step {self._step}")
 
     @torch.no_grad()
-    def _take(self, state: dict[str, Any]) -> None:
+    def _take(self, state: State) -> None:
         for name, weight in self._student.weights.items():
             weight.copy_(state["weights"][name])
         self._student.quantize()

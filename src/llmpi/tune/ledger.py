@@ -15,7 +15,7 @@ from llmpi.engine.records import CooledTurn, FailedTurn, Output, Turns
 from llmpi.errors import CellError
 from llmpi.study.tuning import Tune
 from llmpi.tune.looks import Look, agreement, look
-from llmpi.tune.records import Agreement, Block, BlockTurn, Phase
+from llmpi.tune.records import Agreement, Block, BlockTurn, Phase, Refusal, TooMuchMemory
 from llmpi.tune.space import Setting, Space
 
 Measure = Callable[[list[TurnRequest]], Turns]
@@ -31,8 +31,7 @@ class Tried:
     """What is known of a setting; gains are natural logarithms of base time / its time."""
 
     gains: list[float] = field(default_factory=list)
-    refused: str | None = None
-    """Why it may not win."""
+    refused: Refusal | None = None
     agreement: Agreement | None = None
     peak_rss_bytes: int | None = None
 
@@ -159,14 +158,15 @@ class Ledger:
             self._output = self._output or seen.output
             self.base.peak_rss_bytes = _greater(self.base.peak_rss_bytes, seen.peak_rss_bytes)
             if too_much := self._too_much(self.base):
+                peak, most = too_much["peak_rss_bytes"], too_much["at_most_bytes"]
                 raise CellError(
-                    f"the runtime to start from {too_much}; raise memory_at_most_bytes, or start "
-                    "from a leaner one"
+                    f"the runtime to start from takes {peak / 1e6:.1f} MB of memory, > "
+                    f"{most / 1e6:.1f} MB; raise memory_at_most_bytes, or start from a leaner one"
                 )
 
     def _judge(self, tried: Tried, turn: CooledTurn | FailedTurn, seen: Look | None) -> None:
         if seen is None:
-            tried.refused = _reason(turn)
+            tried.refused = {"kind": "died", "reason": _reason(turn) or ""}
             return
         tried.peak_rss_bytes = _greater(tried.peak_rss_bytes, seen.peak_rss_bytes)
         if seen.output:
@@ -177,13 +177,13 @@ class Ledger:
             tried.refused = too_much
         elif tried.agreement and tried.agreement["top1_pct"] < least:
             got = tried.agreement["top1_pct"]
-            tried.refused = f"changes the output: {got:.1f} % of the tokens agree, < {least:g} %"
+            tried.refused = {"kind": "output", "top1_pct": got, "at_least_pct": least}
 
-    def _too_much(self, tried: Tried) -> str | None:
+    def _too_much(self, tried: Tried) -> TooMuchMemory | None:
         most, peak = self.tune.memory_at_most_bytes, tried.peak_rss_bytes
         if most is None or peak is None or peak <= most:
             return None
-        return f"takes {peak / 1e6:.1f} MB of memory, > {most / 1e6:.1f} MB"
+        return {"kind": "memory", "peak_rss_bytes": peak, "at_most_bytes": most}
 
     def _keep(
         self,

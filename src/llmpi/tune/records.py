@@ -47,14 +47,49 @@ class MetricGain(Ratio):
 
 
 @record
+class EngineDied(TypedDict):
+    kind: Literal["died"]
+    reason: str
+
+
+@record
+class OutputChanges(TypedDict):
+    """Too few tokens agree with what the base predicts."""
+
+    kind: Literal["output"]
+    top1_pct: float
+    at_least_pct: float
+
+
+@record
+class TooMuchMemory(TypedDict):
+    kind: Literal["memory"]
+    peak_rss_bytes: int
+    at_most_bytes: int
+
+
+Refusal = EngineDied | OutputChanges | TooMuchMemory
+"""Why a setting may not win."""
+
+
+@record
+class Stopped(TypedDict):
+    """Why a search ended."""
+
+    kind: Literal["all tried", "nothing to gain", "minutes", "trials"]
+    """Every combination was tried; no setting is likely to gain more than the noise; a budget."""
+    budget: float | None
+    """So many minutes, or settings."""
+
+
+@record
 class Finalist(TypedDict):
     """A setting that was measured against the base once more."""
 
     words: str
     gain: Ratio | None
     """None where it dropped out."""
-    refused: str | None
-    """Why it may not win."""
+    refused: Refusal | None
     changes_output: bool
     won: bool
 
@@ -99,7 +134,7 @@ class Trial(TypedDict):
     """None where its engine died."""
     blocks: int
     """In which it had a turn."""
-    refused: str | None
+    refused: Refusal | None
     agreement: Agreement | None
     peak_rss_bytes: int | None
 
@@ -137,8 +172,7 @@ class Searched(Confirmed):
     """A search that came to its end."""
 
     status: Literal["ok"]
-    stopped: str
-    """Why it ended."""
+    stopped: Stopped
     remaining_pct: float | None
     """What the settings that were not tried may still gain; None where a budget ended it early."""
     noise_pct: float

@@ -12,7 +12,7 @@ from llmpi.records import sha256_of_text
 from llmpi.study.tuning import Tune
 from llmpi.tune.ledger import Ledger, Measure
 from llmpi.tune.proposals import Proposals
-from llmpi.tune.records import Searched, Trial
+from llmpi.tune.records import Refusal, Searched, Stopped, Trial
 from llmpi.tune.remaining import Belief, believe
 from llmpi.tune.space import Setting, Space
 from llmpi.tune.winner import confirm
@@ -58,7 +58,7 @@ def search(
     settings = [setting for setting in space.settings(allowed) if setting != space.base]
     proposals = Proposals(allowed, seed=int(sha256_of_text(seed)[:8], 16))
     stopped, left = (early, None) if early else _combine(ledger, settings, proposals)
-    log.info("stopped after %d settings: %s", len(ledger.tried), stopped)
+    log.info("stopped after %d settings: %s", len(ledger.tried), stopped["kind"])
     trials = [_trial(ledger, setting) for setting in ledger.tried]
     result = confirm(ledger, _finalists(ledger, settings))
     return {
@@ -74,7 +74,7 @@ def search(
     }
 
 
-def _try_singles(ledger: Ledger, seed: str) -> str | None:
+def _try_singles(ledger: Ledger, seed: str) -> Stopped | None:
     """Try the base with one key changed, each key and level; which budget ended that early."""
     singles = ledger.space.singles()
     random.Random(f"llmpi singles {seed}").shuffle(singles)
@@ -95,19 +95,19 @@ def _sensible_levels(ledger: Ledger) -> list[list[int]]:
 
 def _combine(
     ledger: Ledger, settings: Sequence[Setting], proposals: Proposals
-) -> tuple[str, float]:
+) -> tuple[Stopped, float]:
     """Try combinations until that is over: why it is, and the logarithm of what may be left."""
     for setting in [s for s in settings if s in ledger.tried]:
         _tell(proposals, ledger, setting)
     while True:
         untried = [s for s in settings if s not in ledger.tried]
         if not untried:
-            return "every combination was tried", 0.0
+            return {"kind": "all tried", "budget": None}, 0.0
         belief = _belief(ledger, untried)
         upper = belief.mean + UPPER * belief.sd
         left = float(upper.max()) - _best_gain(ledger)
         if left < ledger.noise:
-            return "no setting is likely to gain more than the noise", left
+            return {"kind": "nothing to gain", "budget": None}, left
         if over := _budget(ledger):
             return over, left
         count = min(AT_ONCE, _trials_left(ledger))
@@ -133,8 +133,8 @@ def _race(ledger: Ledger, group: Sequence[Setting]) -> None:
         log.info("%s: %s%s", ledger.space.words(setting), said, _but(tried.refused))
 
 
-def _but(refused: str | None) -> str:
-    return f"; {refused}" if refused else ""
+def _but(refused: Refusal | None) -> str:
+    return f"; refused: {refused['kind']}" if refused else ""
 
 
 def _may_win(ledger: Ledger, setting: Setting) -> bool:
@@ -146,11 +146,13 @@ def _may_win(ledger: Ledger, setting: Setting) -> bool:
     return upper > max([0.0, *others]) + ledger.noise / 2
 
 
-def _budget(ledger: Ledger) -> str | None:
+def _budget(ledger: Ledger) -> Stopped | None:
     """Which budget is spent."""
     if ledger.spent_s >= 60 * ledger.tune.minutes:
-        return f"{ledger.tune.minutes:g} minutes are over"
-    return f"{ledger.tune.trials} settings were tried" if not _trials_left(ledger) else None
+        return {"kind": "minutes", "budget": ledger.tune.minutes}
+    if not _trials_left(ledger):
+        return {"kind": "trials", "budget": ledger.tune.trials}
+    return None
 
 
 def _trials_left(ledger: Ledger) -> int:

@@ -26,7 +26,7 @@ LOG_BYTES = 100_000
 KEEP_S = 7 * 24 * 3600
 
 
-def start(folder: Path, run: str, job: Mapping[str, object]) -> State:
+def start(folder: Path, run: str, job: Mapping[str, object]) -> State:  # handed on unread
     """Start a job, unless it runs already or has ended and was not forgotten; returns its state.
 
     Args:

@@ -164,4 +164,4 @@ def _judged(judged: Judged) -> Fact:
     }
 
 
-KIND = TaskKind(name="ab", columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(name="ab", record=AbAnswered, columns=COLUMNS, summarize=summarize)

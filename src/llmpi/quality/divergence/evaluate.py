@@ -561,7 +561,7 @@ class Partial:
         identity: what makes the values others; only its hash is kept.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:  # hashed, not read
         self._folder = folder
         self._note = folder / "job.sha256"
         self._identity = sha256_of_json(identity)

@@ -170,4 +170,4 @@ def _chart(task: str, rows: Mapping[Variant, Row]) -> Chart | None:
     }
 
 
-KIND = TaskKind(name="divergence", columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(name="divergence", record=DivergenceScored, columns=COLUMNS, summarize=summarize)

@@ -97,4 +97,4 @@ def _shown(metric: Share | Metric) -> dict[str, Value]:
     return {"value": metric["value"], "unit": "", "stderr": metric["stderr"], "digits": 4}
 
 
-KIND = TaskKind(name="lm_eval", columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(name="lm_eval", record=LmEvalScored, columns=COLUMNS, summarize=summarize)

@@ -62,12 +62,13 @@ COMPARED = {
     "f1_verdict": text("`better`, `worse` or `not distinguishable`"),
 }
 
+SquadRecord = SquadScored | Skipped
 Records = Mapping[Variant, SquadScored | NotScored]
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     scores: dict[str, Records] = {
-        task: dict(records_of(SquadScored | Skipped, study, task)) for task in tasks
+        task: dict(records_of(SquadRecord, study, task)) for task in tasks
     }
     order = {m: quants for m in study.models if (quants := by_width(study, m))}
     compared = comparisons(order, scores)
@@ -153,4 +154,10 @@ def _metric(record: SquadScored, name: MetricName) -> Score | None:
     return record["summary"]["metrics"].get(name)
 
 
-KIND = TaskKind(name="squad", columns=COLUMNS, compared=COMPARED, summarize=summarize)
+KIND = TaskKind(
+    name="squad",
+    record=SquadRecord,
+    columns=COLUMNS,
+    compared=COMPARED,
+    summarize=summarize,
+)

@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -103,7 +102,20 @@ def _from_hub(task: SquadTask, repo: str, lock: Path) -> tuple[list[Paragraph], 
     return from_rows(rows, repo), {"hub": repo, "revision": commit, "split": task.split}
 
 
-def from_rows(rows: Iterable[dict[str, Any]], name: str) -> list[Paragraph]:
+class RowAnswers(TypedDict):
+    text: list[str]
+
+
+class Row(TypedDict):
+    """A question, as the hub's data sets have it."""
+
+    id: str
+    context: str
+    question: str
+    answers: RowAnswers
+
+
+def from_rows(rows: Iterable[Row], name: str) -> list[Paragraph]:
     """Paragraphs from the flat rows of the hub's data sets: id, context, question, answers.text.
 
     Rows of one passage follow one another there.
@@ -122,5 +134,5 @@ def from_rows(rows: Iterable[dict[str, Any]], name: str) -> list[Paragraph]:
         ) from None
 
 
-def _question(row: dict[str, Any]) -> Question:
+def _question(row: Row) -> Question:
     return Question(row["id"], row["question"], tuple(dict.fromkeys(row["answers"]["text"])))

@@ -64,6 +64,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
             style=_source("page.css"),
             vega=scripts[0],
             script=scripts[1],
+            licences=_source("licences.txt"),
             data=_inert(
                 {
                     **data,
@@ -117,7 +118,7 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _inert(data: Mapping[str, object]) -> str:
+def _inert(data: Mapping[str, object]) -> str:  # any JSON
     """JSON that cannot end the element it stands in."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")

@@ -24,6 +24,7 @@ from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
+from llmpi.tune.records import Refusal, Stopped
 
 Known = Mapping[str, Candidate]
 """Candidates by id."""
@@ -205,6 +206,32 @@ def unpredicted(found: PredictedCell) -> str:
 def difference(found: Differs) -> tuple[str, str, str]:
     """What is not the same in the method, how it is in the paper, and how here."""
     return found["key"], _in_the_paper(found), _here(found)
+
+
+def stopped(found: Stopped) -> str:
+    """Why a search for settings ended."""
+    match found["kind"]:
+        case "all tried":
+            return "every combination was tried"
+        case "nothing to gain":
+            return "no setting is likely to gain more than the noise"
+        case "minutes":
+            return f"{found['budget']:g} minutes are over"
+        case "trials":
+            return f"{found['budget']:g} settings were tried"
+
+
+def refused(found: Refusal) -> str:
+    """Why a setting may not win."""
+    match found["kind"]:
+        case "died":
+            return found["reason"]
+        case "output":
+            agreed, least = f"{found['top1_pct']:.1f}", f"{found['at_least_pct']:g}"
+            return f"changes the output: {agreed} % of the tokens agree, < {least} %"
+        case "memory":
+            peak, most = (found[key] / 1e6 for key in ("peak_rss_bytes", "at_most_bytes"))
+            return f"takes {peak:.1f} MB of memory, > {most:.1f} MB"
 
 
 # --- the decision ---------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit,
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
+from llmpi.tune.records import Refusal, Stopped
 
 label = Texts("ja").label
 
@@ -239,6 +240,32 @@ METHOD: Mapping[DifferenceKey, str] = {
 def difference(found: Differs) -> tuple[str, str, str]:
     """What is not the same in the method, how it is in the paper, and how here."""
     return METHOD[found["key"]], _in_the_paper(found), _here(found)
+
+
+def stopped(found: Stopped) -> str:
+    """Why a search for settings ended."""
+    match found["kind"]:
+        case "all tried":
+            return "すべての組み合わせを試しました"
+        case "nothing to gain":
+            return "雑音を超える改善が見込める設定は残っていません"
+        case "minutes":
+            return f"制限時間の{found['budget']:g}分に達しました"
+        case "trials":
+            return f"設定を{found['budget']:g}件試しました"
+
+
+def refused(found: Refusal) -> str:
+    """Why a setting may not win."""
+    match found["kind"]:
+        case "died":
+            return label(found["reason"])
+        case "output":
+            agreed, least = f"{found['top1_pct']:.1f}", f"{found['at_least_pct']:g}"
+            return f"出力が変わります：トークンの一致は{agreed} %で、{least} %未満です"
+        case "memory":
+            peak, most = (found[key] / 1e6 for key in ("peak_rss_bytes", "at_most_bytes"))
+            return f"メモリを{peak:.1f} MB使い、上限の{most:.1f} MBを超えます"
 
 
 # --- the decision ---------------------------------------------------------------------------------
