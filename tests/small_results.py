@@ -1,9 +1,6 @@
 """Records of a study of one model on one device, with a cell that died and one that was not run."""
 
-from pathlib import Path
-
 import made_records as made
-import pytest
 from made_records import write
 
 from llmpi import layout
@@ -80,10 +77,8 @@ def quality(f1_pct: float) -> SquadScored:
     return {**found, "summary": {**found["summary"], "thresholds": None}}
 
 
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_results() -> None:
     """F16 measured and scored; Q4_0's benchmark died and it misses the gate; Q2_K is not run."""
-    monkeypatch.chdir(tmp_path)
     write(layout.MODEL_MANIFEST, made.model(f"/models/{EVIL}"), model="m")
     write(layout.QUESTIONS, made.questions(), study="s", task="qa")
     for quant, measured, f1_pct in (("F16", bench(), 50.0), ("Q4_0", made.failed(EVIL), 30.0)):

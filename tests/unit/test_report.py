@@ -17,8 +17,6 @@ from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
 
-results = small.results
-
 
 class Page(HTMLParser):
     """Which addresses a page loads or links, which tags it holds, its English text, its data."""

@@ -15,7 +15,6 @@ from llmpi.errors import LlmpiError
 from llmpi.summary.flat import write_csv
 
 pytestmark = pytest.mark.usefixtures("results")
-results = small.results
 BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
 
 
