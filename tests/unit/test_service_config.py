@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from canary_service import expectation
-from made_records import ENDED, HASH, STARTED, engine, failed, gguf, machine, write
+from made_records import failed, gguf, tuned, write
 
 from llmpi import layout
 from llmpi.decide.records import Candidate, Decision, Recommendation
@@ -23,7 +23,6 @@ from llmpi.remote import requests
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.service import ServedVariant
 from llmpi.study.study import Study
-from llmpi.tune.records import Tuned
 
 SSH = {"transport": "ssh", "host": "pi", "threads": 3}
 CONFIG = {
@@ -124,9 +123,9 @@ def test_a_tuned_runtime_is_served_as_it_was_found(made: Path) -> None:
     with pytest.raises(LlmpiError, match=r"tuned\.json is not there yet"):
         settings(asked, served, "pi4")
     found: Runtime = {**requests.runtime(asked.runtimes["default"]), "threads": 1}
-    write_json(path, tuned(found))
+    write_json(path, {**tuned(), "runtime": found})
     assert settings(asked, served, "pi4")["runtime"]["threads"] == 1
-    write_json(path, tuned({**found, "repack": False}))
+    write_json(path, {**tuned(), "runtime": {**found, "repack": False}})
     with pytest.raises(LlmpiError, match="found repack: false"):
         settings(asked, served, "pi4")
 
@@ -189,37 +188,6 @@ def recommendation(candidates: list[Candidate], picks: Mapping[str, str | None])
         "candidates": candidates,
         "decisions": decisions,
         "money": None,
-    }
-
-
-def tuned(found: Runtime) -> Tuned:
-    return {
-        "status": "ok",
-        "tuned": True,
-        "runtime": found,
-        "base": found,
-        "changes": {},
-        "words": "",
-        "changes_output": False,
-        "agreement": None,
-        "peak_rss_bytes": {"base": None, "tuned": None},
-        "gain": None,
-        "metrics": [],
-        "confidence_pct": 95.0,
-        "confirm_blocks": 10,
-        "finalists": [],
-        "stopped": "",
-        "remaining_pct": None,
-        "searched": {},
-        "noise_pct": 1.0,
-        "trials": [],
-        "took_s": 60.0,
-        "blocks": [],
-        "gguf_sha256": HASH,
-        "started": STARTED,
-        "ended": ENDED,
-        "machine": machine(),
-        "engine": engine(),
     }
 
 
