@@ -208,7 +208,7 @@ def tuned(found: Runtime) -> Tuned:
         "confidence_pct": 95.0,
         "confirm_blocks": 10,
         "finalists": [],
-        "stopped": "",
+        "stopped": {"kind": "nothing to gain", "budget": None},
         "remaining_pct": None,
         "searched": {},
         "noise_pct": 1.0,
