@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from stand_ins import hwmon, vcgencmd
+from stand_ins import HWMON_FILE, hwmon, vcgencmd
 from tiny_llama import tiny_llama
 from typing_extensions import is_typeddict
 
@@ -47,11 +47,11 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     tool, rails = folder / "bin/vcgencmd", folder / "rails"
     with (
         pytest.MonkeyPatch.context() as patch,
-        hwmon(folder) as source,
+        hwmon(folder),
         vcgencmd(tool, rails, rails_seen_as=str(rails)),
     ):
         patch.setenv("PATH", str(tool.parent), prepend=":")
-        meter = HwmonMeter(kind="hwmon", path=str(source))
+        meter = HwmonMeter(kind="hwmon", path=str(folder / HWMON_FILE))
         rest = {"idle_s": 0.5, "cool_below_c": 99, "cool_limit_s": 0}
         device = LocalDevice(
             transport="local",
