@@ -35,7 +35,7 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How the engine is run: the fields of `llmpi.study.Runtime` that are its own."""
+    """How the engine is run: the fields of `llmpi.study.measuring.Runtime` that are its own."""
 
     threads: int
     batch_tokens: int = 2048
