@@ -11,7 +11,7 @@ from llmpi.results import NotRun
 from llmpi.summary.records import BoardsApart, ClassRow, Row, Unlike
 
 Groups = Mapping[str, Sequence[str]]
-"""Of `llmpi.study.study.Study.classes`: name -> devices. A device of no group is there by itself."""
+"""Of `Study.classes`: name -> devices. A device of no group is there by itself."""
 
 Median = Literal[
     "pp_tps",
