@@ -62,12 +62,14 @@ def _argument(name: str, kind: Any, job: Any) -> Any:
 
 def _of_file(named: Any, kind: Any) -> Any:
     """A file's path or record; of several files a list; None where the rule names none."""
+    files = [named] if isinstance(named, str) else [*named]
     if get_origin(kind) is list:
         [each] = get_args(kind)
-        return [_of_file(path, each) for path in ([named] if isinstance(named, str) else named)]
-    if not named:
+        return [_of_file(path, each) for path in files]
+    if not files:
         return None
-    return Path(named) if kind in (Path, Path | None) else read(Path(named), kind)
+    [path] = files
+    return Path(path) if kind in (Path, Path | None) else read(Path(path), kind)
 
 
 @contextmanager

@@ -64,6 +64,12 @@ def test_several_files_are_a_list_and_none_is_none(made: str) -> None:
     assert (given["paths"], given["no"], given["nobody"]) == ([Path(made)], None, [])
 
 
+def test_one_file_of_a_list_is_that_file(made: str) -> None:
+    def main(*, made: Made | None) -> None: ...
+
+    assert arguments(main, job(input={"made": [made]}))["made"]["seconds_s"] == 1.5
+
+
 def test_parameters_are_parsed_and_wildcards_are_texts() -> None:
     def main(*, device: str, how: SingleDevice, store: Path, threads: int) -> None: ...
 
