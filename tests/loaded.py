@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from support import ROOT
@@ -37,9 +38,10 @@ def unforeseen(script: str, files: set[Path]) -> set[str]:
 
 def _without_effect() -> Iterator[Path]:
     """The modules that cannot change a result, and what only they import."""
-    for name in CANNOT_CHANGE_A_RESULT:
-        pattern = "/".join(name.split(".")[1:]) or "__init__"
-        for file in [*PACKAGE.glob(f"{pattern}.py"), *PACKAGE.glob(f"{pattern}/__init__.py")]:
+    for file in PACKAGE.rglob("*.py"):
+        name = ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+        name = name.removesuffix(".__init__")
+        if any(fnmatch(name, pattern) for pattern in CANNOT_CHANGE_A_RESULT):
             yield from {file, *code_of(file)}
 
 

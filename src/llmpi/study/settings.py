@@ -57,7 +57,7 @@ def answers(study: Study, task: str) -> Settings:
 def shard(study: Study, task: str, shard: str) -> Settings:
     """The same for a shard, with which part it is (from 0) of how many."""
     number, shards = map(int, shard.split("-of-"))
-    return {**answers(study, task), "shard": [number - 1, shards]}
+    return {**answers(study, task), "shard": (number - 1, shards)}
 
 
 def own_prompts(study: Study, task: str) -> Settings:
