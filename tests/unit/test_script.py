@@ -1,18 +1,16 @@
 """How a script's `main` gets its arguments, and what every script does around it."""
 
-import importlib.util
 import inspect
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 from rule_texts import RULES
+from scripts import main_of
 from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
-from support import ROOT
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Failed, record
@@ -129,16 +127,6 @@ def test_a_damaged_record_ends_the_script_with_its_name(
     assert "made.json: seconds_s: Field required" in said and "Traceback" not in said
     with pytest.raises(RecordError):
         arguments(main, asked)
-
-
-def main_of(name: str) -> Callable[..., None]:
-    path = ROOT / "workflow/scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[..., None] = module.main
-    return found
 
 
 @pytest.mark.parametrize("name", RULES)

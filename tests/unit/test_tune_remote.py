@@ -90,3 +90,13 @@ def test_a_default_above_the_memory_limit_is_the_searchs_reason(place: dict[str,
     record = searched(place, memory_at_most_bytes=1000)
     assert record["status"] == "failed"
     assert "leaner" in record["reason"]
+
+
+def test_a_file_of_another_store_is_not_measured(place: dict[str, Any], tmp_path: Path) -> None:
+    """It may lie on another disk than the one that the results are filed under."""
+    other = {**place["receipt"], "path": str(tmp_path / "old/models/tiny/F16.gguf")}
+    with pytest.raises(LlmpiError, match=r"old/models/tiny/F16\.gguf is not in its store"):
+        searched({**place, "receipt": other})
+    beside = {**place["receipt"], "path": str(tmp_path / "store-2/models/tiny/F16.gguf")}
+    with pytest.raises(LlmpiError, match="is not in its store"):
+        searched({**place, "receipt": beside})

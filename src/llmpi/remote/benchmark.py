@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 from typing_extensions import TypeForm
@@ -84,7 +84,6 @@ def benchmark(
     started, timeline = now(), Timeline()
     with plug_sampling(device.meter) as plug:
         with connected(name, device) as reached:
-            _check_store(reached, receipt)
             again = ensure_model(reached, device, gguf, receipt)
             if again["status"] == "failed":
                 return again
@@ -101,19 +100,6 @@ def benchmark(
     if plug:
         add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
     return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
-
-
-def _check_store(device: Device, receipt: Receipt) -> None:
-    """A file outside the store may lie on another disk than the one that is to be measured.
-
-    Raises:
-        LlmpiError: it does.
-    """
-    if not PurePath(receipt["path"]).is_relative_to(device.store):
-        raise LlmpiError(
-            f"device {device.name}: {receipt['path']} is not in its store, {device.store}; remove "
-            "the receipt under results/deploy and run again"
-        )
 
 
 def detached(

@@ -1,7 +1,7 @@
 """Put a model file into a device's store, verified there by its hash."""
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from llmpi.device.records import Expected, ExpectRequest, NoRoom, OverQuota, Sound
 from llmpi.engine.records import Failed
@@ -80,9 +80,10 @@ def ensure_model(
     """A receipt that holds now: the file may have made room for another since, or been damaged.
 
     Raises:
-        LlmpiError: see `deploy`.
+        LlmpiError: the file is of another store; or see `deploy`.
     """
     path, sha256 = receipt["path"], receipt["sha256"]
+    _check_store(reached, receipt)
     if reached.ask("use", {"path": path, "sha256": sha256}, Sound)["sound"]:
         return receipt
     log.info("device %s: %s is not there any more; sending it again", reached.name, path)
@@ -105,6 +106,19 @@ def _expected(device: Device, wanted: ExpectRequest) -> Expected | str:
     if "quota" in found:
         return found["quota"]
     return found
+
+
+def _check_store(device: Device, receipt: Receipt) -> None:
+    """A file outside the store may lie on another disk than the one that is to be measured.
+
+    Raises:
+        LlmpiError: it does.
+    """
+    if not PurePath(receipt["path"]).is_relative_to(device.store):
+        raise LlmpiError(
+            f"device {device.name}: {receipt['path']} is not in its store, {device.store}; remove "
+            "the receipt under results/deploy and run again"
+        )
 
 
 def _accepted(device: Device, wanted: ExpectRequest) -> bool:
