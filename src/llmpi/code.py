@@ -33,8 +33,15 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.device.cli": "how a command is called; what it does is elsewhere",
     "llmpi.device.commands": "names of commands; whoever runs one depends on its module",
     "llmpi.device.commands.files": "as the store, whose words it passes on",
-    "llmpi.device.records": "types of what a device is asked, and of how it says what it measured",
     "llmpi.device.store": "where a file lies on a device; its hash is checked before it is used",
+    **dict.fromkeys(
+        [
+            *("llmpi.device.records", "llmpi.engine.records", "llmpi.gguf.records"),
+            *("llmpi.models.records", "llmpi.operate.records", "llmpi.quality.records"),
+            *("llmpi.quality.*.records", "llmpi.remote.records", "llmpi.tune.records"),
+        ],
+        "what files hold, as types that nothing else is derived from",
+    ),
     "llmpi.engine.progress": "what is said meanwhile",
     "llmpi.errors": "names of errors",
     "llmpi.layout": "paths, which are inputs and outputs of the rules",
@@ -43,7 +50,6 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.remote.deploy": "how a file gets there; its hash is checked on arrival",
     "llmpi.remote.transfer": "how bytes get there, as above",
     "llmpi.script": "what every script does around its `main`",
-    "llmpi.*.records": "what files hold, as types: who writes one decides what it says",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",
     "llmpi.study.devices": "which values a key may have; those it has are parameters of the rules",
     "llmpi.study.fields": "as above",
@@ -65,7 +71,6 @@ class _Read:
     is_empty: bool
     """Words for a reader at most: no code."""
     looks_beside: bool
-    runs_engine: bool
 
 
 def code_of(entry: Path | str, package: Path = PACKAGE) -> list[Path]:
@@ -78,12 +83,6 @@ def code_of(entry: Path | str, package: Path = PACKAGE) -> list[Path]:
         FileNotFoundError: there is no such script or module.
     """
     return sorted(_closure(entry, package))
-
-
-def runs_engine(entry: Path | str) -> bool:
-    """Whether the engine is part of what a script or a module does in this environment."""
-    read = _reader(PACKAGE)
-    return any(read(file).runs_engine for file in code_of(entry) if file.suffix == ".py")
 
 
 @cache
@@ -148,9 +147,8 @@ class _Reader:
         self._known: dict[str, _Read] = {}
         self._fresh: dict[Path, _Read] = {}
         self._is_kept = True
-        with suppress(
-            OSError, ValueError, TypeError, KeyError
-        ):  # a cache: without it, it takes longer
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            # A cache: without it, it takes longer.
             kept = json.loads(self._cache.read_text())
             if kept.pop("by") == _reading():
                 self._known = {path: _Read(**about) for path, about in kept.items()}
@@ -203,7 +201,6 @@ def _read(file: Path, state: list[int]) -> _Read:
         is_empty=all(isinstance(node, ast.Expr) for node in tree.body),
         looks_beside="importlib.resources.files" in imported
         or any(isinstance(node, ast.Name) and node.id == "__file__" for node in nodes),
-        runs_engine="llama_cpp" in imported,
     )
 
 

@@ -7,7 +7,7 @@ import yaml
 from rule_texts import RULES
 from support import ROOT
 
-from llmpi.code import runs_engine
+from llmpi.code import code_of
 
 SCRIPTS = ROOT / "workflow/scripts"
 
@@ -58,7 +58,13 @@ def test_whoever_runs_the_engine_depends_on_it(name: str) -> None:
     """`engine_there`: on this machine; what a device behind SSH has, its receipt says."""
     has = re.search(r"^        engine=(ENGINE|engine_there),$", RULES[name][1], re.MULTILINE)
     runs_there = {"check_devices", "provision_device", "check_parity"}
-    assert bool(has) == (runs_engine(SCRIPTS / f"{name}.py") and name not in runs_there)
+    assert bool(has) == (runs_engine(name) and name not in runs_there)
+
+
+def runs_engine(name: str) -> bool:
+    """Whether the engine is loaded by what a rule's script does."""
+    files = (path for path in code_of(SCRIPTS / f"{name}.py") if path.suffix == ".py")
+    return any(re.search(r"^ *(import|from) llama_cpp\b", path.read_text(), re.M) for path in files)
 
 
 @pytest.mark.parametrize("name", RULES)

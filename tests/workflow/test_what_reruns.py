@@ -141,6 +141,7 @@ def test_an_edit_of_a_device_reruns_once(
     [
         ("src/llmpi/study/runs.py", SUMMED_UP),
         ("src/llmpi/summary/paper.csv", SUMMED_UP),
+        ("src/llmpi/summary/records.py", SUMMED_UP),  # the table's columns are derived from it
         ("src/llmpi/summary/study.py", SUMMED_UP),
         ("src/llmpi/decide/choice.py", {"recommend", "memo", "report"}),
         ("src/llmpi/report/page/write.py", {"report"}),

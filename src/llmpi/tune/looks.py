@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from llmpi.engine.records import Output, Repetition, Turn
 from llmpi.quality.parity import lumped_kl
-from llmpi.tune.records import METRICS, Agreement, Metric
+from llmpi.tune.records import Agreement, Metric
+
+METRICS: tuple[Metric, ...] = ("total", "pp", "tg", "ttft")
 
 
 class Look(NamedTuple):

@@ -35,7 +35,6 @@ class Ratio(TypedDict):
 
 
 Metric = Literal["total", "pp", "tg", "ttft"]
-METRICS: tuple[Metric, ...] = ("total", "pp", "tg", "ttft")
 
 
 @record

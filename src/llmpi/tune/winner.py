@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from llmpi.tune.interval import Interval, signed_rank_interval
 from llmpi.tune.ledger import Ledger
-from llmpi.tune.looks import Look
-from llmpi.tune.records import METRICS, Confirmed, Finalist, MetricGain, Ratio
+from llmpi.tune.looks import METRICS, Look
+from llmpi.tune.records import Confirmed, Finalist, MetricGain, Ratio
 from llmpi.tune.space import Setting
 
 ERROR = 0.05
