@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llmpi.quality.estimates import plain
 from llmpi.quality.squad.stopping import Decision, decide
-from llmpi.quality.statistics import clustered_standard_error
 
 LONGEST = 12
 SHORT = 6
@@ -153,10 +153,7 @@ def fixed_questions(truth: Truth, margin: float, alpha: float, rng: np.random.Ge
     """Questions that the fixed-sample test asks."""
     paragraphs = 100_000
     sums, sizes = draw(truth, paragraphs, rng)
-    # One item per question, all of a paragraph at its mean: only the paragraphs' sums matter.
-    index = np.repeat(np.arange(paragraphs), sizes.astype(int))
-    error = clustered_standard_error((sums / sizes)[index].tolist(), index.tolist())
-    assert error is not None
+    error = plain(sums, sizes).deviation
     z = NormalDist().inv_cdf
     needed = ((z(1 - alpha) + z(POWER)) * error * sqrt(paragraphs) / margin) ** 2
     return float(needed * sizes.mean())

@@ -16,6 +16,7 @@ rule summarize:
         parquet=layout.SUMMARY_PARQUET,
         speed=layout.SPEED_JSONL,
         summary=layout.SUMMARY_JSON,
+        requirements=layout.REQUIREMENTS,
     log:
         "logs/summarize/{study}.log",
     localrule: True
@@ -35,6 +36,7 @@ rule recommend:
     input:
         code=code("recommend"),
         summary=layout.SUMMARY_JSON,
+        requirements=layout.REQUIREMENTS,
     output:
         recommendation=layout.RECOMMENDATION,
     log:

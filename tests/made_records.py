@@ -564,6 +564,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
     return {
         "status": "ok",
         "summary": {"items": 60, "judged": 60, "passed_pct": passed_pct},
+        "outcomes": [],
         "answers": [],
         "prompts_sha256": HASH,
         "settings": {"max_new_tokens": 160, "context_tokens": 4096},

@@ -68,10 +68,11 @@ def report(args: argparse.Namespace) -> int:
     from llmpi.summary.study import summarize
 
     study = load_study(args.config)
-    summary = summarize(study, read_records(study))
+    summary, requirements = summarize(study, read_records(study))
     page = partial(layout.PAGE, study)
     write_csv(partial(layout.SUMMARY_CSV, study), study, summary["rows"])
     write_json(partial(layout.SUMMARY_JSON, study), summary)
+    write_json(partial(layout.REQUIREMENTS, study), requirements)
     write_page(summary, None, page)
     print(page)
     return 0

@@ -23,6 +23,7 @@ from llmpi.models.records import ModelRecord
 from llmpi.operate.records import Expectation
 from llmpi.quality.ab.records import ComparedPair, Key, SavedSheet
 from llmpi.quality.divergence.records import Corpus, Perplexity
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import AnsweredBlock, Parity
 from llmpi.quality.squad.records import Questions, Shard
@@ -73,6 +74,7 @@ FILES: list[tuple[str, object]] = [
     (layout.PARITY, Parity | Failed),
     (layout.EXPECTATION, Expectation),
     (layout.SUMMARY_JSON, Summary),
+    (layout.REQUIREMENTS, Requirements),
     (layout.RECOMMENDATION, Recommendation),
 ]
 

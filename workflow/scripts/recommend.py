@@ -4,6 +4,7 @@ from pathlib import Path
 
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
+from llmpi.quality.evidence import Requirements
 from llmpi.records import write_json
 from llmpi.script import run
 from llmpi.study.decision import Constraints, Cost
@@ -11,9 +12,14 @@ from llmpi.summary.records import Summary
 
 
 def main(
-    *, summary: Summary, constraints: Constraints | None, cost: Cost | None, recommendation: Path
+    *,
+    summary: Summary,
+    requirements: Requirements,
+    constraints: Constraints | None,
+    cost: Cost | None,
+    recommendation: Path,
 ) -> None:
-    choice = recommend(summary, constraints or Constraints())
+    choice = recommend(summary, requirements, constraints or Constraints())
     money = costs(summary, cost, choice) if cost else None
     write_json(recommendation, {**choice, "money": money})
 

@@ -12,13 +12,16 @@ from llmpi.summary.read import read_records
 from llmpi.summary.study import summarize
 
 
-def main(*, study: Study, csv: Path, parquet: Path, speed: Path, summary: Path) -> None:
+def main(
+    *, study: Study, csv: Path, parquet: Path, speed: Path, summary: Path, requirements: Path
+) -> None:
     records = read_records(study)
-    whole = summarize(study, records)
+    whole, asked = summarize(study, records)
     write_csv(csv, study, whole["rows"])
     write_parquet(parquet, study, whole)
     write_llama_bench(speed, study, records)
     write_json(summary, whole)
+    write_json(requirements, asked)
 
 
 if __name__ == "__main__":

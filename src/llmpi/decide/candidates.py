@@ -4,23 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from typing_extensions import TypeIs
+
 from llmpi.decide import scores
-from llmpi.decide.pareto import Objective, told_apart
-from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Unit, Verdict
+from llmpi.decide.best import Best
+from llmpi.decide.joint import FEWEST_CLUSTERS, Analysis
+from llmpi.decide.pareto import Objective
+from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Standing, Unit
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim
+from llmpi.study.runs import Variant
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
+from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.estimate import Z95, Estimate, EstimateKind
-from llmpi.summary.records import ClassRow
+from llmpi.summary.records import ClassRow, Summary
 
-BROKEN_F1_PCT = 2.0
+BROKEN_PCT = 2.0
 """At most 2 % of the answers of LLMPi's Q2_K files held the right words, and its score did not tell
-(arXiv 2504.02118, its own answers read again)."""
-COLLAPSED_SHARE = 0.5
-"""Who keeps less than this of the widest's F1 on the questions that have an answer, beyond what the
-noise explains, abstains or babbles; ours."""
+(arXiv 2504.02118, its own answers read again). The same of abstentions where there is no answer."""
+SURELY_BROKEN_PCT = 10.0
+"""What the interval must lie below: five times as much; ours."""
 BROKEN_RATIO = 2.0
 """Perplexity over the F16's: each token of the text has half the probability it had; ours."""
 
@@ -55,10 +60,8 @@ class Candidate:
     Args:
         id: `device/model/quant/runtime`.
         variant: model, quantization and, of several, runtime.
-        quality: F1 of the task, per cent; None where the study or this one has no score.
-        reference, verdict: whether it is its model's widest quantization; else what the paired
-            comparison with that one says, or None.
-        detectable_points: the smallest difference that this comparison would find, points of F1.
+        standing: what its quality is shown to be; None where nothing was asked of it.
+        best: the quality of all variants on the task that decides.
         values: of each constraint its number, whether it is asked for or not.
         faults: what no constraint can excuse.
         cautions: what does not rule it out but should be known.
@@ -67,10 +70,10 @@ class Candidate:
     row: ClassRow
     id: str
     variant: str
-    quality: Estimate | None
-    reference: bool
-    verdict: Verdict | None
-    detectable_points: float | None
+    scored: Variant
+    standing: Standing | None
+    best: Best
+    f1: Estimate | None
     values: Mapping[Limit, Estimate | None]
     faults: Sequence[Kill]
     cautions: Sequence[AnyCaution]
@@ -79,39 +82,49 @@ class Candidate:
     def device(self) -> str:
         return self.row["device"]
 
+    @property
+    def quality(self) -> Estimate | None:
+        return self.best.estimate(self.scored)
+
 
 def candidates(
-    rows: Sequence[ClassRow], study: Study, workload: str, task: str | None
+    summary: Summary, study: Study, workload: str, task: str | None, analysis: Analysis
 ) -> list[Candidate]:
     """The candidates of a workload, in the order of the rows.
 
     Args:
-        rows: a summary's `classes`: equal boards are one choice.
-        task: `squad` task whose F1 is the quality; None where the study has none.
+        summary: its `classes` are looked at: equal boards are one choice.
+        task: whose scores are the quality; None where there are none.
 
     Raises:
         LlmpiError: there is no cell of the workload.
     """
+    rows = summary["classes"]
     here = [row for row in rows if row["workload"] == workload]
     if not here:
         raise LlmpiError(f"constraints.workload: '{workload}' was left out of the whole sweep")
     widest = widest_of(rows)
     texts = [name for name, asked in study.quality.items() if isinstance(asked, DivergenceTask)]
     several = len(study.runtimes) > 1
+    of_task = [r for r in analysis.requirements if r["task"] == task and r["kind"] == "loss"]
+    best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
+    squad = task if task and isinstance(study.quality[task], SquadTask) else None
+    abstaining_pct = _abstaining_pct(summary, squad)
     return [
         Candidate(
             row=row,
             id=id_of(row),
             variant=_variant(row, several),
-            quality=scores.f1(row, task) if task else None,
-            reference=row["quant"] == widest[row["model"]]["quant"],
-            verdict=scores.verdict(row, task) if task else None,
-            detectable_points=(
-                scores.number(row, task, "f1_minimum_detectable_pct") if task else None
-            ),
-            values=_values(row, task, study.battery.wh, widest),
-            faults=_faults(row, task, widest, texts),
-            cautions=_cautions(row, task, widest),
+            scored=_scored(row),
+            standing=analysis.standing(_scored(row)),
+            best=best,
+            f1=scores.f1(row, squad) if squad else None,
+            values=_values(row, squad, study.battery.wh, widest),
+            faults=[
+                *_faults(row, task, squad, texts),
+                *_quality_faults(row, task, analysis.standing(_scored(row)), best),
+            ],
+            cautions=_cautions(row, squad, widest, abstaining_pct),
         )
         for row in here
     ]
@@ -157,6 +170,8 @@ def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> l
                     "unit": check.unit,
                 }
             )
+    if prefer == "quality" and candidate.quality is None and not _unknown(found):
+        found.append({"kind": "no quality"})
     energy = candidate.values["j_per_token_at_most"]
     if prefer == "energy" and energy is None:
         found.append({"kind": "unmeasured", "constraint": None})
@@ -165,20 +180,23 @@ def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> l
     return found
 
 
+def _unknown(found: Sequence[Kill]) -> bool:
+    """Whether it is said already that there is no quality to go by."""
+    return any(kill["kind"] in ("unscored", "too few") for kill in found)
+
+
 def blamed(kill: Kill) -> str:
     """What stands in the way, by a name under which kills are counted: the key of a constraint, or
-    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `broken`, `gate TASK METRIC`,
-    `estimated` and `unmeasured` energy."""
+    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `no quality`, `too few`, `broken`,
+    `loses`, `undecided`, `estimated` and `unmeasured` energy."""
     match kill["kind"]:
         case "limit":
             return kill["constraint"]
         case "unmeasured":
             return kill["constraint"] or "unmeasured"
-        case "gate":
-            return f"gate {kill['task']} {kill['metric']}"
         case "marked":
             return {"throttled": "throttled", "memory-bound: overflow": "overflow"}[kill["mark"]]
-        case "babbling" | "mute":
+        case "babbling" | "mute" | "blurting":
             return "broken"
         case other:
             return other
@@ -203,23 +221,27 @@ def interval(estimate: Estimate | None) -> Interval | None:
     }
 
 
-def _paired(a: Candidate, b: Candidate) -> bool | None:
-    """What is known of two candidates' quality from the same questions."""
-    if a.row["model"] != b.row["model"]:
-        return None
-    if a.row["quant"] == b.row["quant"]:
-        return False  # one file, scored once
-    verdict = a.verdict if b.reference else b.verdict if a.reference else None
-    return None if verdict is None else verdict != "not distinguishable"
+def _told_apart(a: Candidate, b: Candidate) -> bool | None:
+    return a.best.told_apart(a.scored, b.scored)
+
+
+def _near_best(found: Sequence[Candidate]) -> list[Candidate]:
+    """Who is shown to lack no more than the margin to the best of these."""
+    near = found[0].best.within_margin({candidate.scored for candidate in found})
+    return [c for variant in near for c in found if c.scored == variant]
 
 
 OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
-    "quality": Objective("quality", True, lambda c: c.quality, _paired),
+    "quality": Objective("quality", True, lambda c: c.quality, _told_apart, _near_best),
     "speed": Objective("speed", True, lambda c: c.values["tps_at_least"]),
     "energy": Objective("energy", False, lambda c: c.values["j_per_token_at_most"]),
     "memory": Objective("memory", False, lambda c: c.values["memory_at_most"]),
 }
 """In the order in which they decide."""
+
+
+def _scored(row: ClassRow) -> Variant:
+    return Variant(row["model"], row["quant"])
 
 
 def _variant(row: ClassRow, several: bool) -> str:
@@ -235,7 +257,7 @@ def _values(
 ) -> dict[Limit, Estimate | None]:
     tier, power_w = row["energy_tier"] or "", row["tg_power_w"]
     return {
-        "tps_at_least": _speed(row),
+        "tps_at_least": speed(row),
         "ttft_at_most": _single(row["ttft_s"]),
         "itl_p95_at_most": _single(row["itl_p95_s"]),
         "f1_drop_at_most": _drop(row, task, widest) if task else None,
@@ -246,7 +268,7 @@ def _values(
     }
 
 
-def _speed(row: ClassRow) -> Estimate | None:
+def speed(row: ClassRow) -> Estimate | None:
     """The median, between the least and the greatest of the repetitions.
 
     These hold the median of all that could have been measured with probability 1 - 2^(1 - n): 94 %
@@ -288,22 +310,41 @@ def _exact(value: float | None) -> Estimate | None:
     return None if value is None else Estimate(value, value, value)
 
 
-def _faults(
-    row: ClassRow, task: str | None, widest: Mapping[str, ClassRow], texts: Sequence[str]
-) -> list[Kill]:
+def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[str]) -> list[Kill]:
     if row["status"] != "ok":
         return [{"kind": "failed", "status": row["status"], "reason": row["reason"] or ""}]
     found: list[Kill] = [{"kind": "marked", "mark": mark} for mark in row["marks"]]
     if row["parity_reason"]:
         misses = row["parity_misses"]
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
-    found += [{"kind": "gate", **gate} for gate in row["gates_failed"]]
-    if task and scores.f1(row, task) is None:
+    if task and scores.text(row, task, "status") != "ok":
         why = scores.text(row, task, "reason") or scores.text(row, task, "status")
         found.append({"kind": "unscored", "task": task, "reason": why or ""})
-    if broken := _babbling(row, texts) or _mute(row, task, widest):
+    if broken := _babbling(row, texts) or _constant(row, squad):
         found.append(broken)
     return found
+
+
+def _quality_faults(
+    row: ClassRow, task: str | None, standing: Standing | None, best: Best
+) -> list[Kill]:
+    """What its quality is not shown to be, of a cell that ran."""
+    if row["status"] != "ok":
+        return []
+    known = best.known.get(_scored(row))
+    if task and known and known.clusters < FEWEST_CLUSTERS:
+        clusters = round(known.clusters)
+        needed = FEWEST_CLUSTERS
+        return [{"kind": "too few", "task": task, "clusters": clusters, "needed": needed}]
+    if standing is None or standing["verdict"] == "holds":
+        return []
+    fails = standing["verdict"] == "fails"
+    missed = [
+        one
+        for one in standing["requirements"]
+        if one["verdict"] == "fails" or (not fails and one["verdict"] == "undecided")
+    ]
+    return [{"kind": "loses" if fails else "undecided", "requirements": missed}]
 
 
 def _babbling(row: ClassRow, texts: Sequence[str]) -> Kill | None:
@@ -316,30 +357,43 @@ def _babbling(row: ClassRow, texts: Sequence[str]) -> Kill | None:
     return None
 
 
-def _mute(row: ClassRow, task: str | None, widest: Mapping[str, ClassRow]) -> Kill | None:
-    """Whether a variant no longer answers, whatever its overall score is.
-
-    A model that always abstains scores the share of unanswerable questions, so the ones that have
-    an answer are looked at.
-    """
-    answered = scores.f1(row, task, "has_ans_f1") if task else None
-    if not task or answered is None:
+def _constant(row: ClassRow, task: str | None) -> Kill | None:
+    """Whether a variant always abstains, or never does, whatever its overall score is."""
+    if task is None:
         return None
-    most = answered.value if answered.high is None else answered.high
-    if most <= BROKEN_F1_PCT:
-        return {"kind": "mute", "answered_pct": answered.value, "widest_pct": None}
-    reference = scores.f1(widest[row["model"]], task, "has_ans_f1")
-    if (
-        reference
-        and answered.value < COLLAPSED_SHARE * reference.value
-        and told_apart(answered, reference)
-    ):
-        return {"kind": "mute", "answered_pct": answered.value, "widest_pct": reference.value}
+    if _broken(answered := scores.f1(row, task, "has_ans_f1")):
+        return {"kind": "mute", "answered_pct": answered.value}
+    if _broken(abstained := scores.f1(row, task, "no_ans_em")):
+        return {"kind": "blurting", "abstained_pct": abstained.value}
     return None
 
 
-def _cautions(row: ClassRow, task: str | None, widest: Mapping[str, ClassRow]) -> list[AnyCaution]:
+def _broken(score: Estimate | None) -> TypeIs[Estimate]:
+    if score is None or score.value > BROKEN_PCT:
+        return False
+    return score.high is None or score.high <= SURELY_BROKEN_PCT
+
+
+def _abstaining_pct(summary: Summary, task: str | None) -> float | None:
+    """What a program that never answers scores on a task."""
+    drawn = summary["questions"].get(task) if task else None
+    if drawn is None or drawn["status"] != "ok":
+        return None
+    return 100 * drawn["unanswerable"] / drawn["questions"]
+
+
+def _cautions(
+    row: ClassRow,
+    task: str | None,
+    widest: Mapping[str, ClassRow],
+    abstaining_pct: float | None,
+) -> list[AnyCaution]:
     found: list[AnyCaution] = []
+    f1 = scores.f1(row, task) if task else None
+    if f1 and abstaining_pct is not None and f1.value < abstaining_pct:
+        found.append(
+            {"kind": "below abstaining", "f1_pct": f1.value, "abstaining_pct": abstaining_pct}
+        )
     if row["repetitions"] == 1:
         found.append({"kind": "measured once"})
     if row["energy_tier"] == "estimated":
@@ -351,7 +405,7 @@ def _cautions(row: ClassRow, task: str | None, widest: Mapping[str, ClassRow]) -
         found.append({"kind": "output changed", "agreement_pct": agreed_pct})
     if task is None:
         found.append({"kind": "quality not asked for"})
-    elif f1 := scores.f1(row, task):
+    elif f1:
         if f1.low is None:
             found.append({"kind": "no interval of F1"})
         items, asked = scores.items(row, task), scores.items(widest[row["model"]], task)

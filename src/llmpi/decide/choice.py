@@ -1,15 +1,20 @@
 """The choice: which variant on which device, how sure, and what would change it.
 
-The constraints say what is enough. Of the candidates that keep to all of them, the Pareto front is
-taken (quality, speed, energy, memory). On it the preferred objective decides; what it cannot tell
-apart from its best goes on to the next objective, and in the end to the smaller file.
+The constraints say what is enough, and so do the requirements of quality: only what is shown to
+hold is taken (`llmpi.decide.joint`). Of the candidates that keep to all of them, the Pareto front
+is taken (quality, speed, energy, memory). On it the preferred objective decides; what is near its
+best goes on to the next objective, and in the end to the smaller file.
+
+While a candidate is undecided that would be taken if it held, the choice is provisional: of what
+holds, or else the widest that fits; and beside it stands what showing the smaller would take.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmpi.decide import records
+from llmpi.decide.best import Best
 from llmpi.decide.candidates import (
     CHECKS,
     OBJECTIVES,
@@ -20,34 +25,51 @@ from llmpi.decide.candidates import (
     kills,
     shown,
 )
+from llmpi.decide.joint import Analysis
 from llmpi.decide.pareto import Objective, Step, front, groups, narrow
-from llmpi.decide.records import Change, Decision, Kill, Limit, MovedLimit, WithoutFault
+from llmpi.decide.records import (
+    Change,
+    Decision,
+    Kill,
+    Limit,
+    MovedLimit,
+    Smaller,
+    WithoutFault,
+)
+from llmpi.quality.evidence import Requirements
+from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim, Constraints
+from llmpi.study.runs import Variant
 from llmpi.study.study import Study
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.records import Summary
 
 
-def recommend(summary: Summary, constraints: Constraints) -> records.Choice:
+def recommend(
+    summary: Summary, requirements: Requirements, constraints: Constraints
+) -> records.Choice:
     """What to take of one workload, per device and overall; equal boards are one choice.
+
+    Args:
+        requirements: of the same study, with the evidence of every variant.
 
     Raises:
         LlmpiError: nothing of the workload was in the sweep.
     """
     study = Study.model_validate(summary["provenance"]["config"])
     workload = constraints.workload or study.single_workloads[0]
-    task = constraints.task or next(
-        (name for name, asked in study.quality.items() if isinstance(asked, SquadTask)), None
-    )
+    task = constraints.task or _task(study, requirements)
+    analysis = Analysis(requirements["requirements"], constraints.confidence_pct / 100)
     asked = {n: float(v) for n in CHECKS if (v := getattr(constraints, n)) is not None}
     wish = Wish(asked, constraints.prefer)
-    found = candidates(summary["classes"], study, workload, task)
+    found = candidates(summary, study, workload, task, analysis)
     devices = list(dict.fromkeys(candidate.device for candidate in found))
     return {
         "study": summary["study"],
         "workload": workload,
         "task": task,
         "prefer": wish.prefer,
+        "confidence_pct": constraints.confidence_pct,
         "constraints": {**wish.limits},
         "candidates": [_described(candidate, wish) for candidate in found],
         "decisions": [
@@ -55,6 +77,17 @@ def recommend(summary: Summary, constraints: Constraints) -> records.Choice:
             *(decide(name, [c for c in found if c.device == name], wish) for name in devices),
         ],
     }
+
+
+def _task(study: Study, requirements: Requirements) -> str | None:
+    """The first `squad` task, or else the first of any kind that has scores."""
+    squad = (name for name, asked in study.quality.items() if isinstance(asked, SquadTask))
+    scored = (
+        requirement["task"]
+        for requirement in requirements["requirements"]
+        if any(one["score"] for one in requirement["variants"])
+    )
+    return next(squad, None) or next(scored, None)
 
 
 @dataclass(frozen=True)
@@ -105,18 +138,24 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
         where: a device, or `overall`.
     """
     able = wish.keeps(found)
-    choice = choose(able, wish.order())
+    undecided = [c for c in found if {blamed(kill) for kill in wish.kills(c)} == {"undecided"}]
+    choice = choose(able or _widest(undecided), wish.order())
     pick = choice.pick
+    hoped = choose([*able, *undecided], wish.order()).pick
+    provisional = pick is not None and (pick in undecided or hoped in undecided)
     changed = changes(found, wish)
     killed = Counter(blamed(kill) for c in found for kill in wish.kills(c))
     return {
         "where": where,
         "candidates": len(found),
         "pick": _id(pick),
+        "standing": "none" if pick is None else "provisional" if provisional else "shown",
+        "smaller": _smaller(pick, undecided) if pick and provisional else None,
         "runner_up": _id(choose([c for c in able if c is not pick], wish.order()).pick),
         "able": _ids(able),
         "front": _ids(choice.front),
-        "alike": _ids(_alike(pick, able)) if pick else [],
+        "near_best": _ids(_by_variant(able, lambda best, of: best.within_margin(of))),
+        "may_be_best": _ids(_by_variant(able, lambda best, of: best.may_be_best(of))),
         "groups": {
             name: [_ids(group) for group in groups(able, objective)]
             for name, objective in OBJECTIVES.items()
@@ -131,16 +170,50 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
     }
 
 
-def _alike(pick: Candidate, able: Sequence[Candidate]) -> list[Candidate]:
-    """Whom the data cannot tell from the pick in quality."""
-    quality = OBJECTIVES["quality"]
-    return [c for c in able if c is not pick and quality.of(c) and not quality.told_apart(pick, c)]
+def _widest(undecided: Sequence[Candidate]) -> list[Candidate]:
+    """Of each model on each device the widest."""
+    widths: dict[tuple[str, str], int] = {}
+    for c in undecided:
+        widths[_place(c)] = min(widths.get(_place(c), _width(c)), _width(c))
+    return [c for c in undecided if _width(c) == widths[_place(c)]]
+
+
+def _place(candidate: Candidate) -> tuple[str, str]:
+    return candidate.device, candidate.row["model"]
+
+
+def _width(candidate: Candidate) -> int:
+    return width_order(candidate.row["quant"])[0]
+
+
+def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
+    """The smallest whose estimates are all inside their margins."""
+    inside = [c for c in undecided if c is not pick and c.standing and c.standing["inside"]]
+    found = min(inside, key=_size, default=None)
+    if found is None or found.standing is None:
+        return None
+    standing = found.standing
+    return {
+        "id": found.id,
+        "probability": standing["probability"],
+        "more": standing["more"],
+    }
+
+
+def _by_variant(
+    able: Sequence[Candidate], chosen: Callable[[Best, Collection[Variant]], list[Variant]]
+) -> list[Candidate]:
+    """The candidates whose variants are chosen."""
+    if not able:
+        return []
+    variants = chosen(able[0].best, {candidate.scored for candidate in able})
+    return [candidate for candidate in able if candidate.scored in variants]
 
 
 # --- what would change it -------------------------------------------------------------------------
 
 
-WITHOUT_NUMBERS = ("failed", "unscored", "unmeasured")
+WITHOUT_NUMBERS = ("failed", "unscored", "unmeasured", "no quality", "too few")
 
 
 def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:
@@ -245,11 +318,11 @@ def _described(candidate: Candidate, wish: Wish) -> records.Candidate:
         "quant": row["quant"],
         "runtime": row["runtime"],
         "quality": interval(OBJECTIVES["quality"].of(candidate)),
+        "f1": interval(candidate.f1),
         "speed": interval(OBJECTIVES["speed"].of(candidate)),
         "energy": interval(OBJECTIVES["energy"].of(candidate)),
         "memory": interval(OBJECTIVES["memory"].of(candidate)),
-        "verdict": candidate.verdict,
-        "detectable_points": candidate.detectable_points,
+        "standing": candidate.standing,
         "checks": {name: _check(candidate, name, limit) for name, limit in wish.limits.items()},
         "killed_by": wish.kills(candidate),
         "cautions": [*candidate.cautions],

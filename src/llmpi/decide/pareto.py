@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import hypot
 from typing import Generic, NamedTuple, TypeVar
 
@@ -36,12 +37,16 @@ class Objective(Generic[T]):
         of: a candidate's estimate; None where there is none.
         directly: whether the data tell two candidates apart, where that was tested directly (on the
             same items, say); None where it was not.
+        near: of candidates with a number, the best and those shown to be as good for all that
+            matters, the best first. Where that was not tested, who cannot be told apart from the
+            best is taken for it.
     """
 
     name: Aim
     larger_is_better: bool
     of: Callable[[T], Estimate | None]
     directly: Callable[[T, T], bool | None] = lambda _a, _b: None
+    near: Callable[[Sequence[T]], list[T]] | None = None
 
     def comparable(self, a: T, b: T) -> bool:
         """Whether both have a number, and of the same kind."""
@@ -118,7 +123,7 @@ class Step(NamedTuple, Generic[T]):
 
 
 def narrow(candidates: Sequence[T], order: Sequence[Objective[T]]) -> tuple[list[T], list[Step[T]]]:
-    """Objective by objective keep what cannot be told apart from the best, until one is left.
+    """Objective by objective keep what is near the best, until one is left.
 
     Returns:
         Who is left, and the steps that were needed.
@@ -128,7 +133,7 @@ def narrow(candidates: Sequence[T], order: Sequence[Objective[T]]) -> tuple[list
         if len(left) < 2:
             break
         able = all(objective.comparable(left[0], c) for c in left)
-        kept = alike(left, objective) if able else []
+        kept = (objective.near or partial(alike, objective=objective))(left) if able else []
         steps.append(Step(objective.name, kept))
         left = kept or left
     return left, steps

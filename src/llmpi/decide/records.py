@@ -5,7 +5,6 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Mark, Tier, record
-from llmpi.quality.kind import Objection
 from llmpi.summary.records import ParityMiss, Status
 
 Aim = Literal["quality", "speed", "energy", "memory"]
@@ -20,8 +19,6 @@ Limit = Literal[
     "battery_hours_at_least",
 ]
 """A numeric constraint, by its key in the config."""
-Verdict = Literal["better", "worse", "not distinguishable"]
-"""Of the F1 against that of the model's widest quantization."""
 Unit = Literal["tokens/s", "s", "points", "bytes", "W", "J", "h"]
 
 
@@ -34,6 +31,65 @@ class Interval(TypedDict):
     high: float | None
     kind: Literal["", "metered", "pmic", "estimated"]
     """Of energy, its tier."""
+
+
+# --- what its quality is shown to be --------------------------------------------------------------
+
+Shown = Literal["holds", "fails", "undecided"]
+
+
+@record
+class Named(TypedDict):
+    """Which requirement it is."""
+
+    task: str
+    metric: str
+    kind: Literal["loss", "gate"]
+    cluster: Literal["passage", "prompt", "item", "window"]
+    """What stands or falls together."""
+
+
+@record
+class RequirementVerdict(Named):
+    """What is known of one loss. Losses and margins in points, of a perplexity in per cent; of a
+    gate the loss is the score with its sign turned, so that it reads the same."""
+
+    loss: float | None
+    """Against the widest quantization of its model; None where it could not be compared."""
+    low: float | None
+    """Above the margin: shown to lose more."""
+    high: float | None
+    """At most the margin: shown to lose no more. Both bounds are right for all variants at once."""
+    margin: float
+    items: int
+    clusters: int
+    verdict: Shown
+    why: Literal["too few clusters", "not compared"] | None
+    """Why nothing can be said."""
+
+
+@record
+class MoreItems(TypedDict):
+    """So many more items of a task would tell, four times in five."""
+
+    task: str
+    items: int
+
+
+@record
+class Standing(TypedDict):
+    """What is known of a variant's quality."""
+
+    verdict: Shown
+    reference: bool
+    """It is what the others of its model are held against, and loses nothing by definition."""
+    requirements: list[RequirementVerdict]
+    inside: bool
+    """Whether every estimate is inside its margin."""
+    probability: float | None
+    """That all losses are inside, of one that is undecided; None where that cannot be told."""
+    more: list[MoreItems]
+    """Of one that is undecided; empty where no reasonable number would tell."""
 
 
 # --- what rules a candidate out -------------------------------------------------------------------
@@ -66,10 +122,29 @@ class OtherModel(TypedDict):
 
 
 @record
-class BelowGate(Objection):
-    """It does not reach a minimum of quality."""
+class NotShown(TypedDict):
+    """It loses more than is put up with, or is not shown to lose less."""
 
-    kind: Literal["gate"]
+    kind: Literal["loses", "undecided"]
+    requirements: list[RequirementVerdict]
+    """Those that it does not hold."""
+
+
+@record
+class TooFew(TypedDict):
+    """So few passages were asked that nothing can be said of any variant."""
+
+    kind: Literal["too few"]
+    task: str
+    clusters: int
+    needed: int
+
+
+@record
+class NoQuality(TypedDict):
+    """Quality is preferred, and it has none that was measured."""
+
+    kind: Literal["no quality"]
 
 
 @record
@@ -97,8 +172,15 @@ class Mute(TypedDict):
     kind: Literal["mute"]
     answered_pct: float
     """F1 on them."""
-    widest_pct: float | None
-    """The widest's, where that is what it is held against."""
+
+
+@record
+class Blurting(TypedDict):
+    """Broken: it answers the questions that have no answer."""
+
+    kind: Literal["blurting"]
+    abstained_pct: float
+    """Of them."""
 
 
 @record
@@ -136,10 +218,13 @@ Kill = (
     DidNotRun
     | Marked
     | OtherModel
-    | BelowGate
+    | NotShown
+    | TooFew
+    | NoQuality
     | Unscored
     | Babbling
     | Mute
+    | Blurting
     | BeyondLimit
     | Unmeasured
     | OnlyEstimated
@@ -180,7 +265,16 @@ class FewerQuestions(TypedDict):
     of_questions: int
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions
+@record
+class BelowAbstaining(TypedDict):
+    """A program that never answers would score more."""
+
+    kind: Literal["below abstaining"]
+    f1_pct: float
+    abstaining_pct: float
+
+
+AnyCaution = Caution | OutputChanged | FewerQuestions | BelowAbstaining
 
 
 # --- the candidates and the decisions -------------------------------------------------------------
@@ -210,16 +304,17 @@ class Candidate(TypedDict):
     quant: str
     runtime: str
     quality: Interval | None
-    """F1, %."""
+    """Of the task, %; see `llmpi.decide.best`."""
+    f1: Interval | None
+    """Over all questions, %; it decides nothing."""
     speed: Interval | None
     """Token generation, tokens/s."""
     energy: Interval | None
     """J per generated token."""
     memory: Interval | None
     """Peak, bytes."""
-    verdict: Verdict | None
-    detectable_points: float | None
-    """The smallest difference that this comparison would find, points of F1."""
+    standing: Standing | None
+    """What its quality is shown to be; None where nothing was asked of it."""
     checks: dict[Limit, Check]
     """Of what is asked for."""
     killed_by: list[Kill]
@@ -266,6 +361,17 @@ class Step(TypedDict):
 
 
 @record
+class Smaller(TypedDict):
+    """What might be taken if it were shown to hold, and what showing it would take."""
+
+    id: str
+    """The smallest candidate that keeps to everything else and whose estimates are all inside."""
+    probability: float | None
+    """That it holds."""
+    more: list[MoreItems]
+
+
+@record
 class Decision(TypedDict):
     """What to take on a device, or overall; candidates by their ids."""
 
@@ -275,14 +381,21 @@ class Decision(TypedDict):
     """How many were looked at."""
     pick: str | None
     """None if nobody keeps to everything."""
+    standing: Literal["shown", "provisional", "none"]
+    """`provisional`: one that is still undecided would be picked if it held, or nothing that fits
+    is shown to hold and the pick is the widest that does."""
+    smaller: Smaller | None
+    """Beside a provisional pick."""
     runner_up: str | None
     """The pick without the pick."""
     able: list[str]
     """Who keeps to everything."""
     front: list[str]
     """Of them, who is dominated by no other."""
-    alike: list[str]
-    """Of them, whom the data cannot tell from the pick in quality."""
+    near_best: list[str]
+    """Of them, who is shown to be within the margin of the best quality of them."""
+    may_be_best: list[str]
+    """Of them, whose quality may be the best, for all that is known."""
     groups: dict[Aim, list[list[str]]]
     """By objective, the best group first, each of what cannot be told apart from its first."""
     steps: list[Step]
@@ -306,8 +419,10 @@ class Choice(TypedDict):
     study: str
     workload: str
     task: str | None
-    """Whose F1 is the quality; None where it was not scored."""
+    """Whose scores are the quality; None where there are none."""
     prefer: Aim
+    confidence_pct: float
+    """Of all that is said of quality at once."""
     constraints: dict[Limit, float]
     """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
     candidates: list[Candidate]

@@ -1,8 +1,5 @@
 """The numbers of a row's quality that the choice rests on, by the names of its kinds' columns."""
 
-from typing import get_args
-
-from llmpi.decide.records import Verdict
 from llmpi.summary.estimate import Estimate
 from llmpi.summary.records import Row
 
@@ -19,12 +16,6 @@ def text(row: Row, task: str, name: str) -> str | None:
     value = row["quality"][task][name]
     assert value is None or isinstance(value, str), f"{task}: {name}"
     return value
-
-
-def verdict(row: Row, task: str) -> Verdict | None:
-    """Of the F1 of a `squad` task against that of the model's widest quantization."""
-    said = text(row, task, "f1_verdict")
-    return next((one for one in get_args(Verdict) if one == said), None)
 
 
 def f1(row: Row, task: str, name: str = "f1") -> Estimate | None:

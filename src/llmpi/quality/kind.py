@@ -14,6 +14,7 @@ from typing_extensions import TypedDict, TypeForm
 from llmpi import layout
 from llmpi.columns import Column, text
 from llmpi.engine.records import Failed, record
+from llmpi.quality.evidence import Requirement
 from llmpi.quality.records import Skipped
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Variant, variants
@@ -143,11 +144,13 @@ class Summary:
         rows: task -> variant -> its row, of every task and variant of the study.
         sections: of the page; none where there is nothing to show.
         objections: variant -> the minimums that it does not reach.
+        requirements: what a variant must not lose too much of.
     """
 
     rows: Mapping[str, Mapping[Variant, Row]]
     sections: Sequence[Section]
     objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
+    requirements: Sequence[Requirement] = ()
 
 
 @dataclass(frozen=True)

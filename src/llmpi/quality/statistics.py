@@ -5,15 +5,68 @@ would be too sure of itself, so everything here but McNemar's test goes by whole
 """
 
 from collections.abc import Iterator, Sequence
-from math import comb, sqrt
-from statistics import NormalDist
+from math import comb
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from llmpi.quality.estimates import Loss, loss, share, student
 
 RESAMPLES = 10_000
 CELLS_AT_ONCE = 1_000_000
+
+
+# --- intervals of items ---------------------------------------------------------------------------
+
+
+def share_interval(
+    values: Sequence[float], clusters: Sequence[int], *, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Interval of a mean.
+
+    Args:
+        values: a score per item, 0 to 1.
+        clusters: the cluster of each item, same length.
+
+    Returns:
+        (low, high); None below two clusters, which show no spread.
+    """
+    sums, counts = _totals(values, clusters)
+    if len(sums) < 2:
+        return None
+    found = share(sums, float(np.square(values).sum()), counts)
+    return found.bounds(student((1 + level) / 2, found.clusters))
+
+
+def paired_loss(
+    reference: Sequence[float], variant: Sequence[float], clusters: Sequence[int]
+) -> Loss:
+    """What the variant loses.
+
+    Args:
+        reference, variant: a score per item, 0 to 1; at least one item.
+        clusters: the cluster of each item.
+    """
+    lost = np.asarray(reference, float) - np.asarray(variant, float)
+    worse, better = np.maximum(lost, 0), np.maximum(-lost, 0)
+    return loss(
+        _totals(worse, clusters)[0],
+        float(worse @ worse),
+        _totals(better, clusters)[0],
+        float(better @ better),
+        _totals(better, clusters)[1],
+    )
+
+
+def loss_interval(found: Loss, *, level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of a loss; None below two clusters."""
+    if found.clusters < 2:
+        return None
+    return found.bounds(student((1 + level) / 2, found.clusters))
+
+
+# --- paired comparisons ---------------------------------------------------------------------------
 
 
 class McNemar(TypedDict):
@@ -28,70 +81,20 @@ class McNemar(TypedDict):
 class Compared(TypedDict):
     """A paired comparison, see `compare`.
 
-    Interval, p and minimum are None below two clusters; the minimum also where all clusters differ
-    alike: no spread seen is no proof that there is none.
+    Interval and p are None below two clusters.
     """
 
     difference_pct: float
     """Of the graded metric: variant minus reference in points, so that a loss is negative."""
     low_pct: float | None
     high_pct: float | None
-    """95 %, `clustered_interval`."""
+    """95 %, `Loss.bounds`."""
     p: float | None
     """`randomization_p`, before any correction for the number of comparisons."""
     mcnemar: McNemar
     """Of the 0/1 metric."""
-    minimum_detectable_pct: float | None
     items: int
     clusters: int
-
-
-def clustered_interval(
-    values: Sequence[float], clusters: Sequence[int], *, level: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean, resampling whole clusters.
-
-    (Cameron, Gelbach, Miller, *Bootstrap-Based Improvements for Inference with Clustered Errors*,
-    2008: the pairs cluster bootstrap.)
-
-    Args:
-        values: a score per item.
-        clusters: the cluster of each item, same length.
-
-    Returns:
-        (low, high), in the unit of `values`; None below two clusters, which show no spread.
-    """
-    sums, counts = _totals(values, clusters)
-    if len(sums) < 2:
-        return None
-    rng = np.random.default_rng(seed)
-    means = []
-    for shape in _chunks(len(sums)):
-        draw = rng.integers(len(sums), size=shape)
-        means.append(sums[draw].sum(axis=1) / counts[draw].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def clustered_standard_error(values: Sequence[float], clusters: Sequence[int]) -> float | None:
-    """Standard error of the mean over items, from the spread between clusters.
-
-    (Liang, Zeger, *Longitudinal Data Analysis Using Generalized Linear Models*, 1986, with the
-    factor G / (G - 1) for G clusters; for evaluations of language models: Miller, *Adding Error
-    Bars to Evals*, arXiv 2411.00640.)
-
-    Args:
-        values: a score per item.
-        clusters: the cluster of each item, same length.
-
-    Returns:
-        In the unit of `values`; None below two clusters.
-    """
-    sums, counts = _totals(values, clusters)
-    if len(sums) < 2:
-        return None
-    residuals = sums - counts * (sums.sum() / counts.sum())
-    return sqrt(len(sums) / (len(sums) - 1) * float(residuals @ residuals)) / int(counts.sum())
 
 
 def compare(
@@ -109,16 +112,15 @@ def compare(
         clusters: the cluster (paragraph) of each item.
         exact_reference, exact_variant: a 0/1 metric (exact match) per item.
     """
-    differences = 100 * (np.asarray(variant, float) - np.asarray(reference, float))
-    low, high = clustered_interval(differences.tolist(), clusters) or (None, None)
-    error = clustered_standard_error(differences.tolist(), clusters)
+    found = paired_loss(reference, variant, clusters)
+    low, high = loss_interval(found) or (None, None)
+    differences = np.asarray(variant, float) - np.asarray(reference, float)
     return {
-        "difference_pct": float(differences.mean()),
-        "low_pct": low,
-        "high_pct": high,
+        "difference_pct": -100 * found.value + 0.0,
+        "low_pct": None if high is None else -100 * high,
+        "high_pct": None if low is None else -100 * low,
         "p": randomization_p(differences.tolist(), clusters),
         "mcnemar": mcnemar(exact_reference, exact_variant),
-        "minimum_detectable_pct": minimum_detectable_difference(error) if error else None,
         "items": len(differences),
         "clusters": len(set(clusters)),
     }
@@ -180,20 +182,6 @@ def sign_test(one: int, other: int) -> float:
     return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
 
 
-def minimum_detectable_difference(
-    standard_error: float, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """The smallest true difference that a two-sided test finds with this power.
-
-    (z(1 - alpha/2) + z(power)) * standard error. (Bloom, *Minimum Detectable Effects*, 1995.)
-
-    Args:
-        standard_error: of the paired difference, clustered; the result has its unit.
-    """
-    z = NormalDist().inv_cdf
-    return (z(1 - alpha / 2) + z(power)) * standard_error
-
-
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p values adjusted for their number, in the same order.
 
@@ -214,7 +202,7 @@ def distinguishable(p_adjusted: float | None, alpha: float = 0.05) -> bool:
     return p_adjusted is not None and p_adjusted <= alpha
 
 
-def _totals(values: Sequence[float], clusters: Sequence[int]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _totals(values: ArrayLike, clusters: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """(sum of the values, number of items) per cluster."""
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     return np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)

@@ -21,7 +21,10 @@ class Constraints(Part):
     workload: Id | None = None
     """Workload that the decision is about; by default the first."""
     task: Id | None = None
-    """`squad` task whose F1 is the quality; by default the first."""
+    """`squad` task whose scores are the quality; by default the first."""
+    confidence_pct: float = Field(default=95, ge=50, le=99.9)
+    """Of all that is said of quality at once; a trial may ask for less, and the memo says so. The
+    losses to put up with are keys of each task under `quality`."""
     prefer: Aim = "quality"
     """What decides among those that keep to everything. Where it cannot tell them apart, the others
     do, in the order quality, speed, energy, memory."""

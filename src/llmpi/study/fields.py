@@ -116,6 +116,7 @@ SIZE = {
         {"type": "string", "pattern": r"^\d+(\.\d+)?[KMGT]$"},
     ]
 }
+Points = Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=1), BeforeValidator(_bytes), WithJsonSchema(SIZE)]
 
 

@@ -42,7 +42,8 @@ def model(study: Study, model: str, lock: Path) -> Settings:
 
 def questions(study: Study, task: str, lock: Path) -> Settings:
     """Which questions are asked."""
-    return _source("dataset", study.quality[task], lock, without=(*ANSWERING, "shards"))
+    asked = study.quality[task]
+    return _source("dataset", asked, lock, without=(*ANSWERING, *asked.JUDGING, "shards"))
 
 
 def answers(study: Study, task: str) -> Settings:
@@ -84,7 +85,8 @@ def windows(study: Study, task: str) -> Settings:
 
 def harness(study: Study, task: str) -> Settings:
     """The tasks of the lm-evaluation-harness."""
-    return study.quality[task].model_dump(exclude={"task"})
+    asked = study.quality[task]
+    return asked.model_dump(exclude={"task", *asked.JUDGING})
 
 
 def texts(study: Study) -> dict[str, TextSource]:

@@ -34,6 +34,8 @@ class Task(Part):
 
     FILES: ClassVar[Sequence[str]] = ()
     """Keys that name files or folders, which must be there."""
+    JUDGING: ClassVar[Sequence[str]] = ()
+    """Keys that concern the decision alone; no score depends on them."""
 
     def check(self, task: str, beside: Beside) -> None:
         """Whether it fits the rest of the study.

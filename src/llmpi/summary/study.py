@@ -13,6 +13,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
 from llmpi.quality import kind
+from llmpi.quality.evidence import Requirement, Requirements
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kinds import task_kinds
 from llmpi.records import now
@@ -33,8 +34,8 @@ from llmpi.summary.row import row, tensors_of
 from llmpi.summary.tuned import output_agreement_pct, tuned
 
 
-def summarize(study: Study, records: Records) -> Summary:
-    """The whole study in one record.
+def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
+    """The whole study in one record, and what its decision on quality rests on in another.
 
     Raises:
         LlmpiError: nothing of one conversation is in the sweep.
@@ -47,7 +48,7 @@ def summarize(study: Study, records: Records) -> Summary:
     by_run = {run: _row(study, run, cell, records, quality) for run, cell in cells.items()}
     rows = list(by_run.values())
     curves = (curve(run, cell) for run, cell in cells.items() if isinstance(cell, Single))
-    return {
+    summary: Summary = {
         "study": study.study,
         "rows": rows,
         "classes": by_class(rows, study.classes),
@@ -80,6 +81,7 @@ def summarize(study: Study, records: Records) -> Summary:
             "config": study.model_dump(mode="json"),
         },
     }
+    return summary, {"study": study.study, "requirements": quality.requirements}
 
 
 # --- quality --------------------------------------------------------------------------------------
@@ -93,6 +95,7 @@ class Quality:
     """By task, in the config's order."""
     objections: Mapping[Variant, list[Objection]]
     sections: list[Section]
+    requirements: list[Requirement]
 
 
 def _quality(study: Study) -> Quality:
@@ -109,6 +112,7 @@ def _quality(study: Study) -> Quality:
         rows={task: rows[task] for task in study.quality},
         objections=objections,
         sections=[section for one in told for section in one.sections],
+        requirements=[found for one in told for found in one.requirements],
     )
 
 

@@ -11,7 +11,7 @@ from llmpi.quality.ab.records import (
     JudgedAnswer,
     Verdict,
 )
-from llmpi.quality.statistics import RESAMPLES, clustered_interval, distinguishable, holm, sign_test
+from llmpi.quality.statistics import distinguishable, holm, loss_interval, paired_loss, sign_test
 
 Pair = tuple[Prompt, JudgedAnswer, JudgedAnswer]
 
@@ -21,7 +21,7 @@ def compare(
 ) -> Compared:
     """Two variants on the same prompts, paired prompt by prompt; differences are B minus A.
 
-    Intervals: 95 %, percentile bootstrap of the paired differences over prompts. p values: exact
+    Intervals: 95 %, of the paired differences (`llmpi.quality.estimates.Loss`). p values: exact
     McNemar test, two-sided (McNemar 1947, doi:10.1007/BF02295996; exact form: the sign test on
     prompts that only one variant passes); those of tags are adjusted together after Holm (1979,
     *A Simple Sequentially Rejective Multiple Test Procedure*).
@@ -40,7 +40,7 @@ def compare(
     by_tag = {tag: _group([pair for pair in checked if tag in pair[0].tags]) for tag in tags}
     adjusted = holm([group.p for group in by_tag.values()])
     return {
-        "interval": f"95 %, paired bootstrap over prompts, {RESAMPLES} resamples, seeded",
+        "interval": "95 %, from Wilson's of what only A and only B meets",
         "test": "McNemar, exact, two-sided; Holm-adjusted over the tags",
         "all": _with_verdict(everything := _group(checked), everything.p) if checked else None,
         "tags": {
@@ -79,18 +79,15 @@ def _group(pairs: Sequence[Pair]) -> _Group:
 
 def _difference(scores: Sequence[tuple[float, float]]) -> Difference:
     """Means and their paired difference, from (A, B) per prompt, each 0 to 1."""
-    differences = [100 * (b - a) for a, b in scores]
-    interval = None
-    if len(set(differences)) > 1:
-        interval = clustered_interval(differences, range(len(scores)))
-    low, high = interval or (None, None)
+    found = paired_loss([a for a, _ in scores], [b for _, b in scores], range(len(scores)))
+    low, high = loss_interval(found) or (None, None)
     return {
         "prompts": len(scores),
         "a_pct": 100 * sum(a for a, _ in scores) / len(scores),
         "b_pct": 100 * sum(b for _, b in scores) / len(scores),
-        "difference_pct": sum(differences) / len(scores),
-        "low_pct": low,
-        "high_pct": high,
+        "difference_pct": 0.0 - 100 * found.value,
+        "low_pct": None if high is None else -100 * high,
+        "high_pct": None if low is None else -100 * low,
     }
 
 

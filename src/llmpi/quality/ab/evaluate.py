@@ -6,7 +6,7 @@ from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.prompts import load_prompts
-from llmpi.quality.ab.records import AbAnswered
+from llmpi.quality.ab.records import AbAnswered, Outcome
 from llmpi.quality.batching.answer import Group, answer_blocks
 from llmpi.quality.records import Decoding, VariantFile
 from llmpi.records import failed, now, sha256_of
@@ -41,8 +41,13 @@ def answer_prompts(
     if isinstance(records, Death):
         return failed("quality", records.reason, log_tail=records.tail)
     [record] = records
-    outcomes = [judge(p, answer) for p, answer in zip(asked, record["answers"], strict=True)]
-    passed = [judged["passed"] for judged in outcomes if judged["passed"] is not None]
+    judged = [judge(p, answer) for p, answer in zip(asked, record["answers"], strict=True)]
+    outcomes: list[Outcome] = [
+        {"id": prompt.id, "tags": prompt.tags, "passed": found["passed"]}
+        for prompt, found in zip(asked, judged, strict=True)
+        if found["passed"] is not None
+    ]
+    passed = [found["passed"] for found in outcomes]
     return {
         "status": "ok",
         "summary": {
@@ -50,6 +55,7 @@ def answer_prompts(
             "judged": len(passed),
             "passed_pct": 100 * sum(passed) / len(passed) if passed else None,
         },
+        "outcomes": outcomes,
         "answers": record["answers"],
         "prompts_sha256": sha256_of(prompts),
         "settings": settings,

@@ -1,11 +1,12 @@
 """The kind `ab`: the user's own prompts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmpi import layout
 from llmpi.columns import number
 from llmpi.engine.records import Failed
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
+from llmpi.quality.evidence import Requirement, Scored, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
@@ -24,8 +25,9 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.results import NotRun, result
-from llmpi.study.runs import pairs_of
+from llmpi.study.runs import Variant, by_width, pairs_of
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
 
 COLUMNS = {
     **STATE,
@@ -34,12 +36,11 @@ COLUMNS = {
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
+    records = {task: records_of(AbAnswered, study, task) for task in tasks}
     return Summary(
-        rows={
-            task: {v: _row(r) for v, r in records_of(AbAnswered, study, task).items()}
-            for task in tasks
-        },
+        rows={task: {v: _row(r) for v, r in found.items()} for task, found in records.items()},
         sections=list(_sections(study, tasks)),
+        requirements=[one for task in tasks for one in _requirements(study, task, records[task])],
     )
 
 
@@ -48,6 +49,44 @@ def _row(record: AbAnswered | NotScored) -> Row:
     if record["status"] != "ok":
         return no_score(record, COLUMNS)
     return {**SCORED, "passed_pct": record["summary"]["passed_pct"]}
+
+
+def _requirements(
+    study: Study, task: str, records: Mapping[Variant, AbAnswered | NotScored]
+) -> Iterator[Requirement]:
+    """The share of all prompts, and of those of every safety tag."""
+    asked = study.quality[task]
+    assert isinstance(asked, AbTask)
+    order = {model: by_width(study, model) for model in study.models}
+    outcomes = {v: r["outcomes"] for v, r in records.items() if r["status"] == "ok"}
+    prompts = {one["id"]: one["tags"] for found in outcomes.values() for one in found}
+    tags = sorted({tag for of in prompts.values() for tag in of if tag.startswith("safety")})
+    for tag, margin in [
+        (None, asked.passed_drop_at_most),
+        *((tag, asked.safety_drop_at_most) for tag in tags),
+    ]:
+        if margin is None or not prompts:
+            continue
+        clusters = sorted(prompts)
+        items = {
+            variant: [
+                Scored(one["id"], one["id"], float(one["passed"]))
+                for one in found
+                if tag is None or tag in one["tags"]
+            ]
+            for variant, found in outcomes.items()
+        }
+        yield {
+            "task": task,
+            "metric": f"passed {tag}" if tag else "passed",
+            "tag": tag,
+            "margin": margin,
+            "kind": "loss",
+            "cluster": "prompt",
+            "clusters": clusters,
+            "asked": len(prompts),
+            "variants": evidence_of(items, order, clusters),
+        }
 
 
 # --- pairs of variants ----------------------------------------------------------------------------

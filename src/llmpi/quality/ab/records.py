@@ -23,9 +23,19 @@ class AbSummary(TypedDict):
 
 
 @record
+class Outcome(TypedDict):
+    """What became of a prompt of which something is expected."""
+
+    id: str
+    tags: list[str]
+    passed: bool
+
+
+@record
 class AbAnswered(TypedDict):
     status: Literal["ok"]
     summary: AbSummary
+    outcomes: list[Outcome]
     answers: list[Answer]
     """In the order of the prompts."""
     prompts_sha256: str
@@ -81,7 +91,7 @@ class Difference(TypedDict):
     difference_pct: float
     low_pct: float | None
     high_pct: float | None
-    """None where all prompts differ alike."""
+    """None below two prompts."""
 
 
 @record

@@ -10,6 +10,7 @@ from llmpi.quality.divergence.records import (
     Estimate,
     TextOrigin,
 )
+from llmpi.quality.evidence import Evidence, Requirement
 from llmpi.quality.kind import (
     SCORED,
     STATE,
@@ -29,6 +30,7 @@ from llmpi.quality.kind import (
 )
 from llmpi.study.runs import Variant
 from llmpi.study.study import Study
+from llmpi.study.tasks.divergence import DivergenceTask
 
 
 def _columns() -> Iterator[tuple[str, Column]]:
@@ -56,7 +58,9 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     }
     rows = {task: {v: _row(r) for v, r in found.items()} for task, found in records.items()}
     return Summary(
-        rows=rows, sections=[_section(task, records[task], rows[task]) for task in tasks]
+        rows=rows,
+        sections=[_section(task, records[task], rows[task]) for task in tasks],
+        requirements=[one for task in tasks for one in _requirements(study, task, records[task])],
     )
 
 
@@ -80,6 +84,44 @@ def _numbers(summary: DivergenceSummary) -> Row:
     for name, estimate in estimates.items():
         row |= {name: estimate["value"], f"{name}_se": estimate["standard_error"]}
     return row
+
+
+def _requirements(study: Study, task: str, records: Records) -> Iterator[Requirement]:
+    """The perplexity of each model's variants: windows are its own, as tokens are."""
+    asked = study.quality[task]
+    assert isinstance(asked, DivergenceTask)
+    scored = {v: r for v, r in records.items() if r["status"] == "ok"}
+    if asked.perplexity_rise_at_most_pct is None or not scored:
+        return
+    chunks = max(record["chunks"] for record in scored.values())
+    clusters = [f"window {at:06}" for at in range(chunks)]
+    yield {
+        "task": task,
+        "metric": "perplexity",
+        "tag": None,
+        "margin": asked.perplexity_rise_at_most_pct,
+        "kind": "loss",
+        "cluster": "window",
+        "clusters": clusters,
+        "asked": chunks,
+        "variants": [_evidence(variant, record, chunks) for variant, record in scored.items()],
+    }
+
+
+def _evidence(variant: Variant, record: DivergenceScored, chunks: int) -> Evidence:
+    empty = [0] * (chunks - record["chunks"])
+    reference = variant.quant == BASE_QUANT
+    nats = [sums["nll"] - sums["reference_nll"] for sums in record["chunk_sums"]]
+    tokens = [record["positions_per_chunk"]] * record["chunks"]
+    return {
+        "model": variant.model,
+        "quant": variant.quant,
+        "score": None,
+        "loss": None
+        if reference
+        else {"kind": "log ratio", "items": tokens + empty, "nats": [*nats, *map(float, empty)]},
+        "reference": reference,
+    }
 
 
 # --- the page -------------------------------------------------------------------------------------

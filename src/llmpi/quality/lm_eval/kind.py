@@ -1,8 +1,9 @@
 """The kind `lm_eval`: tasks of the lm-evaluation-harness."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmpi.columns import text
+from llmpi.quality.evidence import Requirement, Scored, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
@@ -15,9 +16,10 @@ from llmpi.quality.kind import (
     no_score,
     records_of,
 )
-from llmpi.quality.lm_eval.records import LmEvalScored, Metric, Share
-from llmpi.study.runs import Variant
+from llmpi.quality.lm_eval.records import HarnessItem, LmEvalScored, Metric, Share
+from llmpi.study.runs import Variant, by_width
 from llmpi.study.study import Study
+from llmpi.study.tasks.lm_eval import LmEvalTask
 
 COLUMNS = {
     **STATE,
@@ -34,6 +36,7 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     return Summary(
         rows={task: {v: _row(r) for v, r in found.items()} for task, found in records.items()},
         sections=_sections(records),
+        requirements=[one for task in tasks for one in _requirements(study, task, records[task])],
     )
 
 
@@ -47,6 +50,47 @@ def _row(record: LmEvalScored | NotScored) -> Row:
 
 def _value(metric: Share | Metric) -> float | None:
     return metric["pct"] if "pct" in metric else metric["value"]
+
+
+def _requirements(study: Study, task: str, records: Records) -> Iterator[Requirement]:
+    """Every metric that is a share of the items of which more is better."""
+    asked = study.quality[task]
+    assert isinstance(asked, LmEvalTask)
+    if asked.drop_at_most is None:
+        return
+    order = {model: by_width(study, model) for model in study.models}
+    scored = {v: r for v, r in records.items() if r["status"] == "ok"}
+    metrics = {n: m for r in scored.values() for n, m in r["summary"]["metrics"].items()}
+    for name, metric in metrics.items():
+        if "pct" not in metric or not metric["higher_is_better"]:
+            continue
+        items = {variant: _items(record["items"], name) for variant, record in scored.items()}
+        clusters = sorted({item.cluster for found in items.values() for item in found})
+        if clusters:
+            yield {
+                "task": task,
+                "metric": name,
+                "tag": None,
+                "margin": asked.drop_at_most,
+                "kind": "loss",
+                "cluster": "item",
+                "clusters": clusters,
+                "asked": len(clusters),
+                "variants": evidence_of(items, order, clusters),
+            }
+
+
+def _items(items: Sequence[HarnessItem], name: str) -> list[Scored]:
+    """The part of every item in a metric `TASK/METRIC,FILTER`."""
+    task, _, rest = name.rpartition("/")
+    metric, _, chosen = rest.partition(",")
+    found = []
+    for item in items:
+        value = item["metrics"].get(metric)
+        if (item["task"], item["filter"]) == (task, chosen) and isinstance(value, int | float):
+            key = f"{item['task']} {item['id']}"
+            found.append(Scored(key, key, float(value)))
+    return found
 
 
 # --- the page -------------------------------------------------------------------------------------

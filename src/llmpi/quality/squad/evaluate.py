@@ -23,7 +23,7 @@ from llmpi.quality.squad.records import (
     SquadSummary,
 )
 from llmpi.quality.squad.shards import together
-from llmpi.quality.statistics import clustered_interval
+from llmpi.quality.statistics import share_interval
 from llmpi.records import failed
 
 METRICS: dict[MetricName, tuple[Callable[[Item], float], Callable[[Item], bool]]] = {
@@ -161,7 +161,7 @@ def score_items(
 
 
 def summarize(items: Sequence[Item]) -> SquadSummary:
-    """Means in per cent with 95 % intervals (bootstrap over paragraphs), and the scores at the best
+    """Means in per cent with 95 % intervals (Wilson, by paragraphs), and the scores at the best
     thresholds on the abstention's log-likelihood, over the items that could be asked."""
     chosen = {
         name: (count, [item for item in items if belongs(item)])
@@ -182,12 +182,11 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
 
 
 def _score(items: Sequence[Item], count: Callable[[Item], float]) -> Score:
-    values = [100.0 * count(item) for item in items]
-    interval = clustered_interval(values, [item["paragraph"] for item in items])
-    low, high = interval or (None, None)
+    values = [float(count(item)) for item in items]
+    interval = share_interval(values, [item["paragraph"] for item in items])
     return {
-        "pct": sum(values) / len(values),
-        "low_pct": low,
-        "high_pct": high,
+        "pct": 100 * sum(values) / len(values),
+        "low_pct": interval and 100 * interval[0],
+        "high_pct": interval and 100 * interval[1],
         "items": len(values),
     }

@@ -18,6 +18,7 @@ from llmpi.quality.records import Skipped
 from llmpi.quality.squad.comparisons import Comparison, comparisons
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import MetricName, Score, SquadScored
+from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
 from llmpi.study.quality import Gate
 from llmpi.study.runs import Variant, by_width
@@ -37,7 +38,7 @@ NAMES: dict[str, tuple[MetricName, str]] = {
 def _scores() -> Iterator[tuple[str, Column]]:
     for name, (_, meaning) in NAMES.items():
         yield f"{name}_pct", number("%", meaning)
-        yield f"{name}_low_pct", number("%", "Lower end of its 95 % interval (bootstrap)")
+        yield f"{name}_low_pct", number("%", "Lower end of its 95 % interval (Wilson, by passages)")
         yield f"{name}_high_pct", number("%", "Upper end")
 
 
@@ -56,9 +57,6 @@ COMPARED = {
     "f1_difference_low_pct": number("points", "Lower end of its 95 % interval"),
     "f1_difference_high_pct": number("points", "Upper end"),
     "f1_p_adjusted": number("1", "p of no difference, adjusted by Holm's method"),
-    "f1_minimum_detectable_pct": number(
-        "points", "Difference that so many questions show four times in five"
-    ),
     "f1_verdict": text("`better`, `worse` or `not distinguishable`"),
 }
 
@@ -85,6 +83,7 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
         },
         sections=sections(compared, widths, objections if study.gates else None),
         objections=objections,
+        requirements=list(requirements(study, order, scores)),
     )
 
 
@@ -118,7 +117,6 @@ def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Ro
         "f1_difference_low_pct": one["low_pct"],
         "f1_difference_high_pct": one["high_pct"],
         "f1_p_adjusted": one["p_adjusted"],
-        "f1_minimum_detectable_pct": one["minimum_detectable_pct"],
         "f1_verdict": one["verdict"],
     }
 

@@ -149,7 +149,7 @@ class Score(TypedDict):
     pct: float
     low_pct: float | None
     high_pct: float | None
-    """95 %, bootstrap over paragraphs; None below two."""
+    """95 %, Wilson's by paragraphs (`llmpi.quality.estimates`); None below two."""
     items: int
 
 

@@ -70,7 +70,6 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
             VERDICT,
             {"key": "only", "title": "exact match only\nreference / variant", "digits": None},
             {"key": "exact_p_adjusted", "title": "p", "digits": 4},
-            {"key": "minimum_detectable_pct", "title": "detectable\npoints", "digits": 1},
         ],
         "rows": [_compared(one) for one in compared],
     }
@@ -90,7 +89,6 @@ def _compared(one: Comparison) -> dict[str, Value]:
         "verdict": one["verdict"],
         "only": f"{exact['only_reference']} / {exact['only_variant']}",
         "exact_p_adjusted": one["exact_p_adjusted"],
-        "minimum_detectable_pct": one["minimum_detectable_pct"],
     }
     return {**row, "bad": "verdict"} if one["verdict"] == "worse" else row
 

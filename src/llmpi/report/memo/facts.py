@@ -12,12 +12,11 @@ from llmpi.decide.records import (
     Decision,
     DeviceMoney,
     Interval,
-    Kill,
     Limit,
     Moved,
     MovedLimit,
     Recommendation,
-    Verdict,
+    Standing,
 )
 from llmpi.decide.scores import number
 from llmpi.quant_types import is_trained, width_order
@@ -28,7 +27,7 @@ from llmpi.summary.records import ClassRow, GateAsked, Summary
 ROWS = 8
 """Variants in the memo's table at most: it is one sheet."""
 ALTERNATIVES = 3
-QUALITY = ("broken", "f1_drop_at_most", "unscored", "gate")
+QUALITY = ("broken", "loses", "undecided", "too few", "no quality", "f1_drop_at_most", "unscored")
 """What rules a variant out for its quality."""
 
 Stage = Literal["measure", "train", "relax", "operate", "trial"]
@@ -76,9 +75,7 @@ class MemoVariant(TypedDict):
     lineage: list[str]
     reason: str | None
     """Why it failed."""
-    verdict: Verdict | None
-    """Against the widest."""
-    detectable_points: float | None
+    standing: Standing | None
     answered_pct: float | None
     """F1 on the questions that have an answer."""
 
@@ -262,19 +259,14 @@ def variant(
         "speed": candidate["speed"],
         "energy": candidate["energy"],
         "memory": candidate["memory"],
-        "against": list(map(_against, candidate["killed_by"])),
+        "against": list(map(blamed, candidate["killed_by"])),
         "file_bytes": row["file_bytes"],
         "bits_per_weight": row["bits_per_weight"],
         "lineage": row["lineage"],
         "reason": row["reason"],
-        "verdict": candidate["verdict"],
-        "detectable_points": candidate["detectable_points"],
+        "standing": candidate["standing"],
         "answered_pct": number(row, task, "has_ans_f1_pct") if task else None,
     }
-
-
-def _against(kill: Kill) -> str:
-    return "gate" if kill["kind"] == "gate" else blamed(kill)
 
 
 def money(
@@ -326,7 +318,7 @@ def stage(pick: MemoVariant | None, decision: Decision, found: Sequence[MemoVari
         return "measure"
     blame = {reason for v in found for reason in v["against"]}
     changes = {
-        _against(change["fault"]) if change["change"] == "without" else change["constraint"]
+        blamed(change["fault"]) if change["change"] == "without" else change["constraint"]
         for change in decision["would_change"]
     }
     quality = blame & {*QUALITY}
@@ -381,7 +373,7 @@ def _change(decision: Decision, found: Mapping[str, MemoVariant]) -> MemoLimit |
     order = ("relax", "without", "tighten")
     for change in sorted(decision["would_change"], key=lambda c: order.index(c["change"])):
         if change["change"] == "without":
-            against, variant = _against(change["fault"]), found[change["pick"]]
+            against, variant = blamed(change["fault"]), found[change["pick"]]
             return {"change": "without", "against": against, "variant": variant}
         if change["pick"]:
             return {

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from typing_extensions import TypedDict
 
-from llmpi.decide.candidates import OBJECTIVES, candidates
-from llmpi.decide.pareto import front
-from llmpi.decide.scores import number
+from llmpi.decide.candidates import speed
+from llmpi.decide.pareto import Objective, front
+from llmpi.decide.scores import f1, number
 from llmpi.quality.kind import Chart, Value
 from llmpi.report.page.content import Content, cell_id
 from llmpi.report.page.decision_datasets import (
@@ -178,25 +178,37 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
 
     On each device and workload apart; quality and speed count, see `llmpi.decide.pareto`.
     """
-    both = [OBJECTIVES["quality"], OBJECTIVES["speed"]]
     for task, asked in content.summary["questions"].items():
         edge: set[str] = set()
         best: set[str] = set()
         for workload in dict.fromkeys(row["workload"] for row in content.rows):
             able = [
-                c
-                for c in candidates(content.rows, content.study, workload, task)
-                if asked["status"] == "ok" and not c.faults and c.quality
+                row
+                for row in content.rows
+                if row["workload"] == workload and asked["status"] == "ok" and _sound(row, task)
             ]
-            for device in dict.fromkeys(c.device for c in able):
-                here = [c for c in able if c.device == device]
-                best |= {cell_id(c.row) for c in front(here, both)}
+            for device in dict.fromkeys(row["device"] for row in able):
+                here = [row for row in able if row["device"] == device]
+                best |= {cell_id(row) for row in front(here, _both(task))}
                 edge |= {
-                    cell_id(c.row)
-                    for c in here
-                    if not any(_ahead(other.row, c.row, task) for other in here)
+                    cell_id(row)
+                    for row in here
+                    if not any(_ahead(other, row, task) for other in here)
                 }
         yield task, edge, best
+
+
+def _sound(row: ClassRow, task: str) -> bool:
+    """Whether a cell ran as it should and was scored."""
+    ran = row["status"] == "ok" and not row["marks"] and not row["parity_reason"]
+    return ran and f1(row, task) is not None
+
+
+def _both(task: str) -> list[Objective[ClassRow]]:
+    return [
+        Objective("quality", True, lambda row: f1(row, task)),
+        Objective("speed", True, speed),
+    ]
 
 
 def _ahead(a: ClassRow, b: ClassRow, task: str) -> bool:

@@ -16,7 +16,10 @@ from llmpi.decide.records import (
     HatGain,
     Interval,
     Kill,
+    MoreItems,
     NotCompared,
+    NotShown,
+    RequirementVerdict,
     Step,
     Unit,
 )
@@ -44,11 +47,46 @@ def decision(made: Decision, choice: Choice) -> list[str]:
         ]
     pick = known[made["pick"]]
     name = _name(pick) if made["where"] == "overall" else pick["variant"]
+    take = "take for the time being" if made["standing"] == "provisional" else "take"
     return [
-        f"{where} take {name}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        f"{where} {take} {name}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        *_provisional(made, pick, known),
         _why(made, pick, known),
         _risk(made, pick, known),
     ]
+
+
+def _provisional(made: Decision, pick: Candidate, known: Known) -> list[str]:
+    """Why it is not the last word, and what would be."""
+    if made["standing"] != "provisional":
+        return []
+    held = pick["standing"] is not None and pick["standing"]["verdict"] == "holds"
+    why = (
+        "Others may do and are not shown to lose little enough"
+        if held
+        else "No variant that fits is shown to lose little enough; it is the widest"
+    )
+    smaller = made["smaller"]
+    if smaller is None:
+        return [f"{why}."]
+    told = f"the smallest that may do is {_name(known[smaller['id']])}"
+    if smaller["probability"] is not None:
+        told += f", which holds with a probability of {100 * smaller['probability']:.0f} %"
+    return [f"{why}: {told} ({_numbers(known[smaller['id']])}); {more(smaller['more'])}."]
+
+
+def more(found: Sequence[MoreItems]) -> str:
+    """What it would take to tell."""
+    if not found:
+        return "no reasonable number of questions would tell"
+    items = [f"{_round(one['items']):,} more of {one['task']}" for one in found]
+    return f"about {_and(items)} would tell, four times in five"
+
+
+def _round(items: int) -> int:
+    """To two digits, upwards: it is a promise about a chance."""
+    step = 10 ** max(0, len(str(items)) - 2)
+    return -(-items // step) * step
 
 
 def kill(found: Kill) -> str:
@@ -63,17 +101,28 @@ def kill(found: Kill) -> str:
             }[found["mark"]]
         case "parity":
             return f"parity: {parity(found['reason'], found['misses'])}"
-        case "gate":
-            return f"gate {gate(found)}"
+        case "loses":
+            return f"it is shown to lose too much: {_losses(found)}"
+        case "undecided":
+            return f"it is not shown to hold: {_losses(found)}"
+        case "too few":
+            return (
+                f"{found['task']} has {_count(found['clusters'], 'passage')}; "
+                f"with fewer than {found['needed']} nothing can be said of any variant"
+            )
+        case "no quality":
+            return "prefer quality: its quality was not measured"
         case "unscored":
             return f"{found['task']} was not scored: {found['reason']}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
         case "mute":
-            f1 = f"F1 on the questions that have an answer is {found['answered_pct']:.1f} %"
-            widest = found["widest_pct"]
-            return f"broken: {f1}" + ("" if widest is None else f", the widest's {widest:.1f} %")
+            f1 = f"{found['answered_pct']:.1f} %"
+            return f"broken: F1 on the questions that have an answer is {f1}"
+        case "blurting":
+            abstained = f"{found['abstained_pct']:.1f} %"
+            return f"broken: it abstains on {abstained} of the questions that have no answer"
         case "limit":
             got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
             return f"{found['constraint']}: {got} against {asked}"
@@ -86,6 +135,26 @@ def kill(found: Kill) -> str:
                 return "prefer energy: its energy is estimated, not measured"
             value = _amount(found["value"], found["unit"])
             return f"{found['constraint']}: {value} is estimated, not measured"
+
+
+def _losses(found: NotShown) -> str:
+    return _and([_loss(one) for one in found["requirements"]])
+
+
+def _loss(found: RequirementVerdict) -> str:
+    """One requirement: what is lost, between which bounds, and what is put up with."""
+    if found["kind"] == "gate":
+        name = f"{found['task']} {found['metric']} of at least {-found['margin']:g} %"
+        if found["loss"] is None:
+            return f"{name} (not scored)"
+        low, high = -(found["high"] or 0.0), -(found["low"] or 0.0)
+        return f"{name} ({-found['loss']:.1f}, {low:.1f} to {high:.1f})"
+    unit = "%" if found["metric"] == "perplexity" else "points"
+    name = f"{found['task']} {found['metric']} within {found['margin']:g} {unit}"
+    if found["loss"] is None:
+        return f"{name} (not compared with the widest)"
+    few = f"; {_count(found['clusters'], found['cluster'])} are too few" if found["why"] else ""
+    return f"{name} (loss {found['loss']:.1f}, {found['low']:.1f} to {found['high']:.1f}{few})"
 
 
 def gate(found: Objection) -> str:
@@ -132,6 +201,11 @@ def caution(found: AnyCaution) -> str:
             return (
                 f"its settings change the output: {agreed} with those of the settings that were "
                 "scored"
+            )
+        case "below abstaining":
+            return (
+                f"its F1 of {found['f1_pct']:.1f} is below that of a program that never answers, "
+                f"{found['abstaining_pct']:.1f}"
             )
         case "fewer questions":
             asked = found["of_questions"]
@@ -252,7 +326,7 @@ def _numbers(candidate: Candidate) -> str:
         _spread(number, unit)
         for number, unit in (
             (candidate["speed"], "tokens/s"),
-            (candidate["quality"], "% F1"),
+            (candidate["quality"], "% quality"),
             (candidate["energy"], "J per token"),
         )
         if number
@@ -272,7 +346,7 @@ def _spread(number: Interval, unit: str) -> str:
 
 
 SUPERLATIVES: Mapping[Aim, str] = {
-    "quality": "the best F1",
+    "quality": "the best quality",
     "speed": "the highest speed",
     "energy": "the least energy per token",
     "memory": "the least memory",
@@ -286,9 +360,7 @@ def _why(made: Decision, pick: Candidate, known: Known) -> str:
     second = known[made["runner_up"]]
     after = f"the runner-up is {_name(second)}: {_numbers(second)}."
     if not made["steps"]:
-        same = _names([known[i] for i in made["alike"]])
-        unsure = f", though {same} cannot be told apart from it in quality" if same else ""
-        return f"It is at least as good as every other in all that was measured{unsure}; {after}"
+        return f"It is at least as good as every other in all that was measured; {after}"
     compared = [step for step in made["steps"] if step["left"]]
     said = [_alike(pick, step, known) for step in compared if len(step["left"]) > 1]
     if compared and len(compared[-1]["left"]) == 1:
@@ -306,14 +378,15 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
     """Who the data cannot tell from the best of a step."""
     best, *others = (known[i] for i in step["left"])
     rest = _names([candidate for candidate in others if candidate is not pick])
+    if step["objective"] == "quality":
+        are = "is" if len(others) == 1 else "are"
+        near = _names(others)
+        return f"in quality {near} {are} shown to be within the margin of the best, {_name(best)}"
     if best is pick:
         text = f"{rest} cannot be told apart from it in {step['objective']}"
     else:
         nor = f", nor can {rest}" if rest else ""
         text = f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
-    least = pick["detectable_points"] or best["detectable_points"]
-    if step["objective"] == "quality" and least:
-        text += f" (a difference under {least:.2g} points of F1 would not be seen)"
     return text
 
 

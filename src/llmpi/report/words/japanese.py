@@ -17,7 +17,10 @@ from llmpi.decide.records import (
     Interval,
     Kill,
     Limit,
+    MoreItems,
     NotCompared,
+    NotShown,
+    RequirementVerdict,
     Step,
     Unit,
 )
@@ -73,11 +76,48 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     pick = known[made["pick"]]
     limits = len(choice["constraints"])
     keeps = f"指定された制約{limits}件をすべて満たします。" if limits else ""
+    take = "を暫定的に推奨します" if made["standing"] == "provisional" else "を推奨します"
     return [
-        f"{where}{names[pick['id']]}を推奨します（{_numbers(pick)}）。{keeps}",
+        f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
+        *_provisional(made, known, names),
         _why(made, known, names),
         _risk(made, pick, names),
     ]
+
+
+def _provisional(made: Decision, known: Mapping[str, Candidate], names: Known) -> list[str]:
+    """Why it is not the last word, and what would be."""
+    if made["standing"] != "provisional" or made["pick"] is None:
+        return []
+    standing = known[made["pick"]]["standing"]
+    why = (
+        "ほかにも使えるかもしれない候補がありますが、許容幅に収まるとまだ示せていません。"
+        if standing and standing["verdict"] == "holds"
+        else "条件に合う候補で、許容幅に収まると示せたものはまだなく、これは最も広い型です。"
+    )
+    smaller = made["smaller"]
+    if smaller is None:
+        return [why]
+    odds = smaller["probability"]
+    chance = "" if odds is None else f"（許容幅に収まる確率{100 * odds:.0f} %）"
+    return [
+        f"{why}使えるかもしれない最小の候補は{names[smaller['id']]}{chance}です"
+        f"（{_numbers(known[smaller['id']])}）。{more(smaller['more'])}。"
+    ]
+
+
+def more(found: Sequence[MoreItems]) -> str:
+    """What it would take to tell."""
+    if not found:
+        return "現実的な問題数では判定できません"
+    items = "と".join(f"{one['task']}をあと約{_round(one['items']):,}問" for one in found)
+    return f"{items}増やせば、5回に4回は判定できます"
+
+
+def _round(items: int) -> int:
+    """To two digits, upwards: it is a promise about a chance."""
+    step = 10 ** max(0, len(str(items)) - 2)
+    return -(-items // step) * step
 
 
 def kill(found: Kill) -> str:
@@ -92,18 +132,31 @@ def kill(found: Kill) -> str:
             }[found["mark"]]
         case "parity":
             return f"パリティ：{parity(found['reason'], found['misses'])}"
-        case "gate":
-            return f"品質の基準 {gate(found)}"
+        case "loses":
+            return (
+                f"失う品質が許容幅を超えています（{'、'.join(map(_loss, found['requirements']))}）"
+            )
+        case "undecided":
+            return (
+                f"許容幅に収まると示せていません（{'、'.join(map(_loss, found['requirements']))}）"
+            )
+        case "too few":
+            return (
+                f"{found['task']}の文章は{found['clusters']}件です。"
+                f"{found['needed']}件より少ないと、どの候補についても何も言えません"
+            )
+        case "no quality":
+            return "品質優先ですが、品質を測定していません"
         case "unscored":
             return f"{found['task']}を採点していません：{label(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
         case "mute":
-            f1, widest = f"{found['answered_pct']:.1f}", found["widest_pct"]
-            if widest is None:
-                return f"破綻：答えのある質問のF1が{f1} %しかありません"
-            return f"破綻：答えのある質問のF1が{f1} %です（最も広い型は{widest:.1f} %）"
+            return f"破綻：答えのある質問のF1が{found['answered_pct']:.1f} %しかありません"
+        case "blurting":
+            abstained = f"{found['abstained_pct']:.1f}"
+            return f"破綻：答えのない質問のうち「答えなし」としたのは{abstained} %だけです"
         case "limit":
             got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
             return f"{LIMITS[found['constraint']]}：{got}（制約 {asked}）"
@@ -116,6 +169,26 @@ def kill(found: Kill) -> str:
                 return "エネルギー優先ですが、実測ではなく推定です"
             value = _amount(found["value"], found["unit"])
             return f"{LIMITS[found['constraint']]}：{value}は実測ではなく推定です"
+
+
+def _losses(found: NotShown) -> str:
+    return "、".join(map(_loss, found["requirements"]))
+
+
+def _loss(found: RequirementVerdict) -> str:
+    """One requirement: what is lost, between which bounds, and what is put up with."""
+    if found["kind"] == "gate":
+        name = f"{found['task']} {found['metric']} {-found['margin']:g} %以上"
+        if found["loss"] is None:
+            return f"{name}：採点なし"
+        low, high = -(found["high"] or 0.0), -(found["low"] or 0.0)
+        return f"{name}：{-found['loss']:.1f}［{low:.1f}〜{high:.1f}］"
+    unit = "%" if found["metric"] == "perplexity" else "ポイント"
+    name = f"{found['task']} {found['metric']} 許容幅{found['margin']:g}{unit}"
+    if found["loss"] is None:
+        return f"{name}：最も広い型と比べられません"
+    few = f"、{found['clusters']}件では足りません" if found["why"] else ""
+    return f"{name}：損失{found['loss']:.1f}［{found['low']:.1f}〜{found['high']:.1f}］{few}"
 
 
 def gate(found: Objection) -> str:
@@ -160,6 +233,9 @@ def caution(found: AnyCaution) -> str:
         case "output changed":
             agreed = f"{found['agreement_pct']:.1f}"
             return f"設定によって出力が変わります（採点時の設定とのトークンの一致は{agreed} %）"
+        case "below abstaining":
+            f1, never = found["f1_pct"], found["abstaining_pct"]
+            return f"F1は{f1:.1f}で、何も答えないプログラムの{never:.1f}を下回ります"
         case "fewer questions":
             asked = found["of_questions"]
             return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
@@ -323,6 +399,9 @@ def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
 def _alike(pick: str | None, step: Step, names: Known) -> str:
     """Who the data cannot tell from the pick."""
     rest = [names[i] for i in step["left"] if i != pick]
+    if step["objective"] == "quality":
+        best, *near = (names[i] for i in step["left"])
+        return f"品質では{_listed(near)}が最良の{best}の許容幅に収まると示せています。"
     return f"{OBJECTIVES[step['objective']]}では{_listed(rest)}と区別できません。"
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Bytes, TextSource
+from llmpi.study.fields import Bytes, Points, TextSource
 from llmpi.study.task import Beside, Task
 
 
@@ -22,7 +22,12 @@ class DivergenceTask(Task, TextSource):
     """What the reference's log-probabilities may take on disk; fewer windows are scored if need
     be, and the record says so."""
 
+    perplexity_rise_at_most_pct: Points | None = 10
+    """Rise of the perplexity against the F16 that is put up with, per cent; null asks for
+    nothing."""
+
     FILES = ("text_file",)
+    JUDGING = ("perplexity_rise_at_most_pct",)
 
     def check(self, task: str, beside: Beside) -> None:
         """Nothing is scored on what it was made with."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from llmpi.study.fields import Points
 from llmpi.study.task import Task
 
 
@@ -25,4 +26,9 @@ class LmEvalTask(Task):
     context_tokens: int = Field(default=4096, ge=768, le=1_000_000)
     """Context that all that runs at once shares; one sequence has three quarters of it at most."""
 
+    drop_at_most: Points | None = 5
+    """Loss against the widest quantization in each metric that is a share of the items that is put
+    up with, percentage points; null asks for nothing."""
+
     FILES = ("include_path",)
+    JUDGING = ("drop_at_most",)

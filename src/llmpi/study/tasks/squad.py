@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from llmpi import layout
-from llmpi.study.fields import RepoId, Revision, one_of
+from llmpi.study.fields import Points, RepoId, Revision, one_of
 from llmpi.study.task import Order, Task
 
 
@@ -40,7 +40,15 @@ class SquadTask(Task):
     """So many jobs share the blocks of a variant, on a cluster at the same time; the record is the
     same to the byte. No task of a descent can be shared."""
 
+    has_ans_f1_drop_at_most: Points | None = 5
+    """Loss of F1 against the widest quantization, on the questions that have an answer, to put up
+    with, percentage points; null asks for nothing. What is recommended is shown not to lose more.
+    """
+    no_ans_drop_at_most: Points | None = 5
+    """The same of the questions without an answer, on which to abstain is right."""
+
     FILES = ("squad_file",)
+    JUDGING = ("has_ans_f1_drop_at_most", "no_ans_drop_at_most")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -1,0 +1,194 @@
+"""What the decision rests on: by requirement and variant, what each cluster of items says.
+
+A kind of task turns its records into requirements (`llmpi.quality.kind.Summary`); the decision
+judges all of them together (`llmpi.decide.joint`). No item is in here, only sums.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from llmpi.engine.records import record
+from llmpi.study.runs import Variant
+
+
+@record
+class Sums(TypedDict):
+    """Of what lies between 0 and 1, over the items of each cluster."""
+
+    sums: list[float]
+    squares: float
+    """Sum of the squares of all items."""
+
+
+@record
+class Score(TypedDict):
+    """A variant's own score on its items."""
+
+    items: list[int]
+    """Of each cluster."""
+    score: Sums
+
+
+@record
+class PairedLoss(TypedDict):
+    """Against its reference, on the items that both were asked."""
+
+    kind: Literal["paired"]
+    items: list[int]
+    """Of each cluster."""
+    lost: Sums
+    """What only the reference gets, of each item."""
+    gained: Sums
+    """What only the variant gets."""
+
+
+@record
+class LogRatio(TypedDict):
+    """How much less likely it finds each token of a text than its reference does."""
+
+    kind: Literal["log ratio"]
+    items: list[int]
+    """Tokens of each cluster."""
+    nats: list[float]
+    """Lost, of each cluster."""
+
+
+@record
+class Sequential(TypedDict):
+    """What a descent found, with bounds that hold at whatever moment it stopped."""
+
+    kind: Literal["sequential"]
+    decision: Literal["holds", "fails", "undecided"]
+    items: int
+    clusters: int
+    loss_pct: float | None
+    low_pct: float
+    high_pct: float
+    clusters_needed: int
+    """By a variant that loses nothing."""
+
+
+AnyLoss = PairedLoss | LogRatio | Sequential
+
+
+@record
+class Evidence(TypedDict):
+    """What is known of a variant."""
+
+    model: str
+    quant: str
+    score: Score | None
+    """None where the metric is none of a variant alone, or it has no items."""
+    loss: AnyLoss | None
+    """None of a reference, and of who could not be compared with it."""
+    reference: bool
+    """Whether the others of its model are held against it."""
+
+
+@record
+class Requirement(TypedDict):
+    """Something that a variant must not lose more of than a margin."""
+
+    task: str
+    metric: str
+    """Such as `has_ans_f1`; of prompts with a tag, `passed TAG`."""
+    tag: str | None
+    margin: float
+    """Points; of a perplexity, per cent; of a gate, the least points to reach."""
+    kind: Literal["loss", "gate"]
+    cluster: Literal["passage", "prompt", "item", "window"]
+    """What stands or falls together."""
+    clusters: list[str]
+    """Their names, the same for all metrics of a task, in order."""
+    asked: int
+    """Items of the task, those included that are not this metric's."""
+    variants: list[Evidence]
+
+
+@record
+class Requirements(TypedDict):
+    """All that a study asks of the quality of its variants."""
+
+    study: str
+    requirements: list[Requirement]
+
+
+# --- from items -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An item that counts for a metric: its cluster, and its score from 0 to 1."""
+
+    id: str
+    cluster: str
+    score: float
+
+
+Items = Sequence[Scored]
+
+
+def score_of(items: Items, clusters: Sequence[str]) -> Score | None:
+    """A variant's score by clusters; None without items."""
+    if not items:
+        return None
+    place = {name: at for at, name in enumerate(clusters)}
+    return {
+        "items": _counts(items, place),
+        "score": _sums(((item.cluster, item.score) for item in items), place),
+    }
+
+
+def loss_of(reference: Items, variant: Items, clusters: Sequence[str]) -> PairedLoss | None:
+    """The paired loss on the items that both have; None where there is none."""
+    wanted = {item.id: item.score for item in reference}
+    pairs = [(item, wanted[item.id] - item.score) for item in variant if item.id in wanted]
+    if not pairs:
+        return None
+    place = {name: at for at, name in enumerate(clusters)}
+    return {
+        "kind": "paired",
+        "items": _counts([item for item, _ in pairs], place),
+        "lost": _sums(((item.cluster, max(0.0, lost)) for item, lost in pairs), place),
+        "gained": _sums(((item.cluster, max(0.0, -lost)) for item, lost in pairs), place),
+    }
+
+
+def evidence_of(
+    items: Mapping[Variant, Items], order: Mapping[str, Sequence[str]], clusters: Sequence[str]
+) -> list[Evidence]:
+    """Every variant with items, against the widest of its model.
+
+    Args:
+        items: of a metric, by variant.
+        order: model -> its quantizations from the widest, the reference, to the narrowest.
+    """
+    return [
+        {
+            "model": variant.model,
+            "quant": variant.quant,
+            "score": score_of(found, clusters),
+            "loss": None if variant == widest else loss_of(items.get(widest, ()), found, clusters),
+            "reference": variant == widest,
+        }
+        for variant, found in items.items()
+        for widest in [Variant(variant.model, order[variant.model][0])]
+    ]
+
+
+def _counts(items: Items, place: Mapping[str, int]) -> list[int]:
+    found = [0] * len(place)
+    for item in items:
+        found[place[item.cluster]] += 1
+    return found
+
+
+def _sums(values: Iterable[tuple[str, float]], place: Mapping[str, int]) -> Sums:
+    sums, squares = [0.0] * len(place), 0.0
+    for cluster, value in values:
+        sums[place[cluster]] += value
+        squares += value * value
+    return {"sums": sums, "squares": squares}
