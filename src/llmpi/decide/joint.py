@@ -95,34 +95,38 @@ class Analysis:
         self.confidence = confidence
         self.cases = {case.variant: case for case in _cases(requirements)}
 
+        self._standings: dict[Variant, Standing] = {}
+
     def standing(self, variant: Variant) -> Standing | None:
         """What is known of a variant; None where nothing was asked of it."""
-        case = self.cases.get(variant)
-        return None if case is None else self._standing(case)
+        if (case := self.cases.get(variant)) is None:
+            return None
+        if variant not in self._standings:
+            self._standings[variant] = self._standing(case)
+        return self._standings[variant]
 
     @cached_property
     def _errors(self) -> Mapping[Variant, Draws]:
-        """Standardized errors of each variant's statements, shape (DRAWS, statements)."""
+        """Standardized errors of each variant's statements, shape (statements, DRAWS)."""
         rows = [(v, s) for v, case in self.cases.items() for s in case.statements]
-        drawn = np.zeros((DRAWS, len(rows)), np.float32)
+        drawn = np.zeros((len(rows), DRAWS), np.float32)
+        seeds = {id(r): seed_of(r["clusters"]) for r in self.requirements}
         groups: dict[bytes, list[int]] = {}
-        for at, (_, statement) in enumerate(rows):
-            groups.setdefault(seed_of(statement.requirement["clusters"]), []).append(at)
-        for seed, places in groups.items():
-            residuals = [rows[at][1].estimate.residuals for at in places]
-            drawn[:, places] = draws(np.column_stack(residuals), seed)
-        found: dict[Variant, Draws] = {}
-        for variant in self.cases:
-            own = [at for at, (of, _) in enumerate(rows) if of == variant]
-            found[variant] = drawn[:, own]
-        return found
+        places: dict[Variant, list[int]] = {variant: [] for variant in self.cases}
+        for at, (variant, statement) in enumerate(rows):
+            groups.setdefault(seeds[id(statement.requirement)], []).append(at)
+            places[variant].append(at)
+        for seed, together in groups.items():
+            residuals = [rows[at][1].estimate.residuals for at in together]
+            drawn[together] = draws(np.column_stack(residuals), seed).T
+        return {variant: drawn[own] for variant, own in places.items()}
 
     @cached_property
     def _levels(self) -> tuple[float, Mapping[Variant, float], frozenset[Variant]]:
         """One-sided levels: of the whole family, and of each variant when it was judged; and who
         holds."""
         left = {v: case for v, case in self.cases.items() if case.statements}
-        largest = {v: self._errors[v].max(axis=1) for v in left}
+        largest = {v: self._errors[v].max(axis=0) for v in left}
         whole = self._level(list(largest.values()))
         levels, held = dict.fromkeys(self.cases, whole), set[Variant]()
         while True:
@@ -168,8 +172,13 @@ class Analysis:
         """That all losses lie within their margins, as far as the draws can say."""
         if case.missing or not case.statements:
             return None
-        loss = _values(case) + self._errors[case.variant] * _deviations(case)
-        return float(np.all(loss <= _margins(case), axis=1).mean())
+        room = _margins(case) - _values(case)
+        return float(np.all(self._moves(case) <= room[:, None], axis=0).mean())
+
+    def _moves(self, case: Case) -> Draws:
+        """Where the losses may lie beside their estimates, shape (statements, DRAWS)."""
+        errors = self._errors[case.variant]
+        return errors * _deviations(case).astype(np.float32)[:, None]
 
     def _more(self, case: Case, level: float) -> list[MoreItems]:
         """Items that would tell, four times in five: either that it holds or that it fails.
@@ -179,15 +188,13 @@ class Analysis:
         """
         if not case.statements:
             return []
-        errors = self._errors[case.variant]
+        moves, margins = self._moves(case), _margins(case)
 
         def tells(factor: float) -> bool:
-            moved = _values(case) + errors * _deviations(case) * (1 - 1 / factor) ** 0.5
-            low, high = np.transpose(
-                [np.subtract(s.bounds(level, factor), s.estimate.value) for s in case.statements]
-            )
-            holds = np.all(moved + high <= _margins(case), axis=1)
-            fails = np.any(moved + low > _margins(case), axis=1)
+            low, high = np.transpose([s.bounds(level, factor) for s in case.statements])
+            share = (1 - 1 / factor) ** 0.5
+            holds = np.all(share * moves <= (margins - high)[:, None], axis=0)
+            fails = np.any(share * moves > (margins - low)[:, None], axis=0)
             return float(np.mean(holds | fails)) >= POWER
 
         least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in case.statements))

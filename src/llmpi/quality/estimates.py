@@ -12,7 +12,7 @@ more.
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Protocol, Self
+from typing import Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -217,6 +217,11 @@ def _correction(clusters: float) -> float:
     return clusters / (clusters - 1) if clusters > 1 else 1.0
 
 
-def student(level: float, clusters: float) -> float:
+@overload
+def student(level: float, clusters: float) -> float: ...
+@overload
+def student(level: float, clusters: Vector) -> Vector: ...
+def student(level: float, clusters: float | Vector) -> float | Vector:
     """Student's quantile for so many clusters, at least two."""
-    return float(stdtrit(max(clusters, 2) - 1, level))
+    found = stdtrit(np.maximum(clusters, 2) - 1, level)
+    return np.asarray(found) if isinstance(clusters, np.ndarray) else float(found)
