@@ -80,7 +80,9 @@ class Best:
     def within_margin(self, variants: Collection[Variant]) -> list[Variant]:
         """Who is shown to lack no more than the margin to the best of these; who has the best
         estimate is always among them."""
-        return [v for v, (_, most) in self._lacks(frozenset(variants)).items() if most <= self.margin]
+        return [
+            v for v, (_, most) in self._lacks(frozenset(variants)).items() if most <= self.margin
+        ]
 
     def may_be_best(self, variants: Collection[Variant]) -> list[Variant]:
         """Whom the data do not show to be behind the best of these."""
@@ -92,17 +94,17 @@ class Best:
         were it held against the best alone."""
         if variants not in self._lacking:
             order = sorted(variants & self.known.keys(), key=lambda v: (-self.known[v].value, v))
-            self._lacking[variants] = dict(self._bounds(order))
+            self._lacking[variants] = dict(self._bounds(order)) if order else {}
         return self._lacking[variants]
 
     def _bounds(self, order: Sequence[Variant]) -> Iterator[tuple[Variant, tuple[float, float]]]:
         """
         Args:
-            order: by their values, the best first.
+            order: at least one, by their values, the best first.
         """
         places = np.array([self._place[v] for v in order], int)
         values = self._values[places]
-        fewest = min((self.known[v].clusters for v in order), default=0.0)
+        fewest = min(self.known[v].clusters for v in order)
         alone = student(self.confidence, fewest) * self._errors[places, places[:1]]
         contends = (values[:1] - values <= np.maximum(alone, self.margin)) | (values == values[:1])
         pairs = len(order) * (len(order) - 1) / 2

@@ -87,7 +87,6 @@ class Candidate:
         return self.row["device"]
 
 
-
 def candidates(
     summary: Summary, study: Study, workload: str, task: str | None, analysis: Analysis
 ) -> list[Candidate]:
