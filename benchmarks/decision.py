@@ -20,7 +20,6 @@ questions as were promised to tell, and the whole study is judged anew.
 """
 
 import argparse
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -32,7 +31,7 @@ from scipy.special import ndtri
 
 from llmpi.decide.joint import Analysis
 from llmpi.decide.records import Standing
-from llmpi.quality.estimates import Estimate, Loss, Share, loss, share, student
+from llmpi.quality.estimates import Loss, Share, loss, share, student
 from llmpi.quality.evidence import Evidence, PairedLoss, Requirement, Score, Sums
 from llmpi.study.runs import Variant
 
@@ -44,7 +43,7 @@ LOSSES = ((0.0, 0.02), (0.03, 0.0), (0.05, 0.0), (0.05, 0.05), (0.07, 0.02))
 """(true loss, churn), as far as a reference of the rate can lose so much."""
 MARGIN = 5.0
 QUANTS = ("Q8_0", "Q6_K", "Q4_K_M", "Q4_0", "Q2_K")
-LARGEST = 4000
+LARGEST = 2000
 """Passages: larger promises are not simulated."""
 
 Array = NDArray[np.float64]
@@ -90,7 +89,9 @@ def coverage(runs: int, rng: np.random.Generator) -> None:
     print(f"{'':44}{'95 %':>8}{'lower':>8}{'upper':>8}{'width':>8}")
     for design in _designs():
         held = simulate(design, runs, rng)
-        kind = "plain" if design.loss is None else f"loss {design.loss:.2f} churn {design.churn:.2f}"
+        kind = (
+            "plain" if design.loss is None else f"loss {design.loss:.2f} churn {design.churn:.2f}"
+        )
         name = f"{design.clusters} clusters, rate {design.rate:.2f}, {kind}"
         print(
             f"{name:44}{held.both:8.1%}{held.below:8.1%}{held.above:8.1%}{held.width_ratio:8.2f}",
@@ -196,6 +197,10 @@ class Study:
         if passages > known:
             self.asked.append(_answer(self.truths, passages - known, self.rng))
         return list(_requirements(self.truths, self.asked))
+
+    @property
+    def traps(self):
+        return {Variant("m0", QUANTS[len(self.truths[0].sides[0].losses) - 1])}
 
     def worst(self) -> dict[Variant, float]:
         """Each variant's largest true loss."""
@@ -320,10 +325,12 @@ def studies(count: int, rng: np.random.Generator) -> None:
         standings = judge(study.requirements(passages))
         tally.pilot(standings, worst)
         asked = {
-            v: s["more"][0]["items"] for v, s in standings.items() if s["verdict"] == "undecided" and s["more"]
+            v: s["more"][0]["items"]
+            for v, s in standings.items()
+            if s["verdict"] == "undecided" and s["more"]
         }
         for good in (True, False):
-            some = [v for v in asked if (worst[v] <= 0.01) == good]
+            some = [v for v in asked if (worst[v] <= 0.01) == good and v not in study.traps]
             if some:
                 variant = some[rng.integers(len(some))]
                 more = -(-asked[variant] // QUESTIONS)
@@ -338,46 +345,117 @@ def judge(requirements: list[Requirement]) -> dict[Variant, Standing]:
     found = {variant: analysis.standing(variant) for variant in analysis.cases}
     return {v: s for v, s in found.items() if s and not s["reference"]}
 
+
 class Tally:
     def __init__(self):
-        self.und=0; self.n=0; self.worse=0; self.rows=[]; self.st=0; self.ref=0; self.noN=0; self.held=0;self.good=0;self.goodheld=0
-        self.worse_fails=0;self.worse_n=0
-        self.prob=[]
+        self.und = 0
+        self.n = 0
+        self.worse = 0
+        self.rows = []
+        self.st = 0
+        self.ref = 0
+        self.noN = 0
+        self.held = 0
+        self.good = 0
+        self.goodheld = 0
+        self.worse_fails = 0
+        self.worse_n = 0
+        self.prob = []
+
     def pilot(self, st, worst):
-        self.n+=1
-        self.worse+=any(s["verdict"]=="holds" and worst[v]>.05 for v,s in st.items())
-        self.falsefail=getattr(self,'falsefail',0)+any(s["verdict"]=="fails" and worst[v]<=.05 for v,s in st.items())
-        for v,s in st.items():
-            self.und+=s["verdict"]=="undecided"
-            self.noN+=s["verdict"]=="undecided" and not s["more"]
-            if s['probability'] is not None: self.prob.append((s['probability'], worst[v]<=.05))
-            if worst[v]<=.01:
-                self.good+=1; self.goodheld+=s["verdict"]=="holds"
+        self.n += 1
+        self.worse += any(s["verdict"] == "holds" and worst[v] > 0.05 for v, s in st.items())
+        self.falsefail = getattr(self, "falsefail", 0) + any(
+            s["verdict"] == "fails" and worst[v] <= 0.05 for v, s in st.items()
+        )
+        for v, s in st.items():
+            self.und += s["verdict"] == "undecided"
+            self.noN += s["verdict"] == "undecided" and not s["more"]
+            if s["probability"] is not None:
+                self.prob.append((s["probability"], worst[v] <= 0.05))
+            if worst[v] <= 0.01:
+                self.good += 1
+                self.goodheld += s["verdict"] == "holds"
             for r in s["requirements"]:
-                self.st+=1; self.ref+=r["why"]=="too few clusters"
+                self.st += 1
+                self.ref += r["why"] == "too few clusters"
+
     def again(self, v, again, worst, p, more, st):
-        s=again[v]
-        self.rows.append((worst[v], p, more, s["verdict"], max(r["loss"] for r in st[v]["requirements"])))
-        self.worse2=getattr(self,'worse2',0)+any(s["verdict"]=="holds" and worst[x]>.05 for x,s in again.items())
-        self.n2=getattr(self,'n2',0)+1
+        s = again[v]
+        self.rows.append(
+            (worst[v], p, more, s["verdict"], max(r["loss"] for r in st[v]["requirements"]))
+        )
+        self.worse2 = getattr(self, "worse2", 0) + any(
+            s["verdict"] == "holds" and worst[x] > 0.05 for x, s in again.items()
+        )
+        self.n2 = getattr(self, "n2", 0) + 1
+
     def show(self):
-        rows=self.rows
-        good=[r for r in rows if r[0]<=.01]
-        print("undecided",self.und,"noN",self.noN,"n",self.n, 'good held at pilot', self.goodheld/self.good)
-        print("worse_held_pct", 100*self.worse/self.n, 'again', 100*self.worse2/self.n2, 'false fails', 100*self.falsefail/self.n)
-        print("power all", np.mean([r[3]!='undecided' for r in rows]), len(rows))
-        print("power other", np.mean([r[3]!='undecided' for r in rows if r[0]>.01]))
-        print("good: undecided, fails", np.mean([r[3]=='undecided' for r in good]), np.mean([r[3]=='fails' for r in good]), len(good))
-        for lo,hi in ((-.02,.01),(.01,.03),(.03,.045),(.045,.055),(.055,.07),(.07,.11)):
-            x=[r for r in rows if lo<r[0]<=hi]
-            print(lo,hi,len(x),np.mean([r[3]!='undecided' for r in x]),'holds',np.mean([r[3]=='holds' for r in x]), 'median more', np.median([r[2] for r in x]))
-        for lo,hi in ((0,15),(15,25),(25,50),(50,100),(100,201)):
-            x=[r for r in rows if lo<=r[1]<hi]; g=[r for r in good if lo<=r[1]<hi]
-            print('passages',lo,hi,len(x),np.mean([r[3]!='undecided' for r in x]),'good refused',np.mean([r[3]!='holds' for r in g]), len(g))
-        print("refused", 100*self.ref/self.st)
-        a=np.array(self.prob)
-        for lo in np.arange(0,1,.1):
-            m=(a[:,0]>=lo)&(a[:,0]<lo+.1); print(f'prob {lo:.1f} {a[m,0].mean():.2f} {a[m,1].mean():.2f} {m.sum()}')
+        rows = self.rows
+        good = [r for r in rows if r[0] <= 0.01]
+        print(
+            "undecided",
+            self.und,
+            "noN",
+            self.noN,
+            "n",
+            self.n,
+            "good held at pilot",
+            self.goodheld / self.good,
+        )
+        print(
+            "worse_held_pct",
+            100 * self.worse / self.n,
+            "again",
+            100 * self.worse2 / self.n2,
+            "false fails",
+            100 * self.falsefail / self.n,
+        )
+        print("power all", np.mean([r[3] != "undecided" for r in rows]), len(rows))
+        print("power other", np.mean([r[3] != "undecided" for r in rows if r[0] > 0.01]))
+        print(
+            "good: undecided, fails",
+            np.mean([r[3] == "undecided" for r in good]),
+            np.mean([r[3] == "fails" for r in good]),
+            len(good),
+        )
+        for lo, hi in (
+            (-0.02, 0.01),
+            (0.01, 0.03),
+            (0.03, 0.045),
+            (0.045, 0.055),
+            (0.055, 0.07),
+            (0.07, 0.11),
+        ):
+            x = [r for r in rows if lo < r[0] <= hi]
+            print(
+                lo,
+                hi,
+                len(x),
+                np.mean([r[3] != "undecided" for r in x]),
+                "holds",
+                np.mean([r[3] == "holds" for r in x]),
+                "median more",
+                np.median([r[2] for r in x]),
+            )
+        for lo, hi in ((0, 15), (15, 25), (25, 50), (50, 100), (100, 201)):
+            x = [r for r in rows if lo <= r[1] < hi]
+            g = [r for r in good if lo <= r[1] < hi]
+            print(
+                "passages",
+                lo,
+                hi,
+                len(x),
+                np.mean([r[3] != "undecided" for r in x]),
+                "good refused",
+                np.mean([r[3] != "holds" for r in g]),
+                len(g),
+            )
+        print("refused", 100 * self.ref / self.st)
+        a = np.array(self.prob)
+        for lo in np.arange(0, 1, 0.1):
+            m = (a[:, 0] >= lo) & (a[:, 0] < lo + 0.1)
+            print(f"prob {lo:.1f} {a[m, 0].mean():.2f} {a[m, 1].mean():.2f} {m.sum()}")
 
 
 if __name__ == "__main__":
