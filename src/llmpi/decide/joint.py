@@ -176,9 +176,15 @@ class Analysis:
         return float(np.all(self._moves(case) <= room[:, None], axis=0).mean())
 
     def _moves(self, case: Case) -> Draws:
-        """Where the losses may lie beside their estimates, shape (statements, DRAWS)."""
+        """Where the losses may lie beside their estimates, shape (statements, DRAWS).
+
+        To either side a standard error is what the bounds for one say: where nothing was lost none
+        was estimated, and yet something may be.
+        """
+        bounds = np.array([s.estimate.bounds(1.0) for s in case.statements], np.float32)
+        low, high = np.abs(bounds.T - _values(case).astype(np.float32))
         errors = self._errors[case.variant]
-        return errors * _deviations(case).astype(np.float32)[:, None]
+        return errors * np.where(errors > 0, high[:, None], low[:, None])
 
     def _more(self, case: Case, level: float) -> list[MoreItems]:
         """Items that would tell, four times in five: either that it holds or that it fails.
@@ -188,10 +194,11 @@ class Analysis:
         """
         if not case.statements:
             return []
-        moves, margins = self._moves(case), _margins(case)
+        moves, margins, whole = self._moves(case), _margins(case), self._levels[0]
 
         def tells(factor: float) -> bool:
-            low, high = np.transpose([s.bounds(level, factor) for s in case.statements])
+            low = np.array([s.bounds(whole, factor)[0] for s in case.statements])
+            high = np.array([s.bounds(level, factor)[1] for s in case.statements])
             share = (1 - 1 / factor) ** 0.5
             holds = np.all(share * moves <= (margins - high)[:, None], axis=0)
             fails = np.any(share * moves > (margins - low)[:, None], axis=0)
@@ -390,10 +397,6 @@ def _named(requirement: Requirement) -> Named:
 
 def _values(case: Case) -> NDArray[np.float64]:
     return np.array([s.estimate.value for s in case.statements])
-
-
-def _deviations(case: Case) -> NDArray[np.float64]:
-    return np.array([s.estimate.deviation for s in case.statements])
 
 
 def _margins(case: Case) -> NDArray[np.float64]:
