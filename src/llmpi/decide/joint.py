@@ -284,10 +284,6 @@ class Missed:
         return -self.score.value
 
     @property
-    def deviation(self) -> float:
-        return self.score.deviation
-
-    @property
     def clusters(self) -> float:
         return self.score.clusters
 

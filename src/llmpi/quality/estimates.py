@@ -33,11 +33,6 @@ class Estimate(Protocol):
     @property
     def value(self) -> float: ...
     @property
-    def deviation(self) -> float:
-        """Its standard error."""
-        ...
-
-    @property
     def clusters(self) -> float: ...
     @property
     def residuals(self) -> Vector:
@@ -68,10 +63,6 @@ class Share:
     effective: float
     clusters: float
     residuals: Vector
-
-    @property
-    def deviation(self) -> float:
-        return sqrt(self.variance)
 
     def bounds(self, t: float) -> tuple[float, float]:
         """Wilson's score interval of the effective items (Wilson 1927, doi:10.2307/2276774; with
@@ -108,10 +99,6 @@ class Loss:
     @property
     def value(self) -> float:
         return self.lost.value - self.gained.value
-
-    @property
-    def deviation(self) -> float:
-        return sqrt(max(0.0, self.lost.variance + self.gained.variance - 2 * self.covariance))
 
     @property
     def clusters(self) -> float:
