@@ -11,28 +11,35 @@ detectable its power was .75 alone, at most .48 with five comparisons and at mos
 what is estimated, or of a paired loss the reference's score; `loss` is the true one and `churn` so
 many points go astray both ways. Two-sided intervals at 95 %, and of losses both one-sided bounds.
 
-*Studies.* One or two models, each with two to five quantizations; 10 to 200 passages of five
-questions, of which about half have no answer. What a variant gets wrong depends on passage and
-question in the same way for all (a probit model: one normal number a passage and a question that
-all variants share, and one each of their own). True losses go from none to twice the margin, and in
-every study one variant lies just beyond it. An undecided variant is asked again with as many more
-questions as were promised to tell, and the whole study is judged anew.
+*Studies.* One or two models, each with two to five quantizations beside its F16; 10 to 200 passages
+of five questions, of which about half have no answer. What a variant gets wrong hangs together with
+its passage and with what the others get wrong (a probit model: normal numbers of a passage and of a
+question that all variants share, and of their own). Half of the variants lose at most a point, the
+others up to twice the margin, and in every study the smallest lies just beyond the margin on one
+side. The smallest that holds is taken. Then undecided variants are asked as many more questions as
+were promised to tell, and the whole study is decided anew.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from copy import copy
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, repeat
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from llmpi.decide.joint import Analysis
-from llmpi.decide.records import Standing
+from benchmarks.made_summary import made_summary
+from llmpi.decide.choice import recommend
+from llmpi.decide.records import Shown, Standing
 from llmpi.quality.estimates import Loss, Share, loss, share, student
-from llmpi.quality.evidence import Evidence, PairedLoss, Requirement, Score, Sums
+from llmpi.quality.evidence import Evidence, PairedLoss, Requirement, Requirements, Sums
+from llmpi.study.decision import Constraints
 from llmpi.study.runs import Variant
 
 QUESTIONS = 5
@@ -42,8 +49,12 @@ RATES = (0.05, 0.2, 0.5, 0.9)
 LOSSES = ((0.0, 0.02), (0.03, 0.0), (0.05, 0.0), (0.05, 0.05), (0.07, 0.02))
 """(true loss, churn), as far as a reference of the rate can lose so much."""
 MARGIN = 5.0
-QUANTS = ("Q8_0", "Q6_K", "Q4_K_M", "Q4_0", "Q2_K")
-LARGEST = 2000
+GOOD = 0.01
+"""A loss that is next to nothing."""
+QUANTS = ("Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_0", "Q3_K_M", "Q3_K_S", "Q2_K")
+"""Beside F16, from the widest; a study takes as many as it has."""
+LATENT = 0.31
+MOST_MORE = 2000
 """Passages: larger promises are not simulated."""
 
 Array = NDArray[np.float64]
@@ -55,9 +66,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000, help="(default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5000, help="of each design of the coverage")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     args = parser.parse_args()
-    coverage(args.runs, np.random.default_rng(args.seed))
-    studies(args.studies, np.random.default_rng(args.seed + 1))
+    with ProcessPoolExecutor(args.jobs) as pool:
+        coverage(pool, args.runs, args.seed)
+        studies(pool, args.studies, args.seed)
+    speed(args.seed)
 
 
 # --- coverage -------------------------------------------------------------------------------------
@@ -70,8 +84,18 @@ class Design(NamedTuple):
     churn: float = 0.0
 
     @property
+    def name(self) -> str:
+        kind = "" if self.loss is None else f", loss {self.loss:.2f} churn {self.churn:.2f}"
+        return f"{self.clusters} clusters, rate {self.rate:.2f}{kind}"
+
+    @property
     def truth(self) -> float:
         return self.rate if self.loss is None else self.loss
+
+    @property
+    def bounds(self) -> int:
+        """How many of the three are in use: of a rate only the two-sided interval."""
+        return 1 if self.loss is None else 3
 
 
 class Held(NamedTuple):
@@ -84,24 +108,24 @@ class Held(NamedTuple):
     width_ratio: float
 
 
-def coverage(runs: int, rng: np.random.Generator) -> None:
-    least, ratios = [], []
+def coverage(pool: Executor, runs: int, seed: int) -> None:
+    designs = list(_designs())
     print(f"{'':44}{'95 %':>8}{'lower':>8}{'upper':>8}{'width':>8}")
-    for design in _designs():
-        held = simulate(design, runs, rng)
-        kind = (
-            "plain" if design.loss is None else f"loss {design.loss:.2f} churn {design.churn:.2f}"
-        )
-        name = f"{design.clusters} clusters, rate {design.rate:.2f}, {kind}"
-        print(
-            f"{name:44}{held.both:8.1%}{held.below:8.1%}{held.above:8.1%}{held.width_ratio:8.2f}",
-            flush=True,
-        )
-        least.append(held.both if design.loss is None else min(held))
-        ratios.append(held.width_ratio)
-    print(f"coverage_min_pct: {100 * min(least):.1f}")
-    print(f"width_ratio: {np.median(ratios):.2f}")
-    print(f"width_ratio_max: {max(ratios):.2f}")
+    found = []
+    for design, held in zip(
+        designs, pool.map(simulate, designs, repeat(runs), repeat(seed)), strict=True
+    ):
+        found.append(held)
+        both, below, above = (f"{share:8.1%}" for share in held[:3])
+        print(f"{design.name:44}{both}{below}{above}{held.width_ratio:8.2f}", flush=True)
+    least = {
+        design: min(held[: design.bounds]) for design, held in zip(designs, found, strict=True)
+    }
+    for clusters in CLUSTERS:
+        lowest = min(share for design, share in least.items() if design.clusters == clusters)
+        print(f"coverage_min_{clusters}_clusters_pct: {100 * lowest:.1f}")
+    print(f"coverage_min_pct: {100 * min(least.values()):.1f}")
+    print(f"width_ratio: {median(held.width_ratio for held in found):.2f}", flush=True)
 
 
 def _designs() -> Iterator[Design]:
@@ -112,7 +136,8 @@ def _designs() -> Iterator[Design]:
                 yield Design(clusters, rate, lost, churn)
 
 
-def simulate(design: Design, runs: int, rng: np.random.Generator) -> Held:
+def simulate(design: Design, runs: int, seed: int) -> Held:
+    rng = np.random.default_rng([seed, *design.name.encode()])
     draw = _shares if design.loss is None else _losses
     found = draw(design, runs, rng)
     two_sided, one_sided = (student(level, design.clusters) for level in (0.975, 0.95))
@@ -164,51 +189,19 @@ class Side(NamedTuple):
     variant's true loss, and how much goes astray both ways; shares."""
 
     rate: float
-    losses: tuple[float, ...]
+    losses: list[float]
     churn: float
 
 
-class Truth(NamedTuple):
-    """A model's two sides."""
+class Model(NamedTuple):
+    """Its two sides, with an answer and without."""
 
-    model: str
+    name: str
     sides: tuple[Side, Side]
 
-    def worst(self, quant: int) -> float:
-        return max(side.losses[quant] for side in self.sides)
-
-
-class Study:
-    """A made-up study whose truth is known; it can be gone on with.
-
-    Args:
-        passages: of the pilot.
-    """
-
-    def __init__(self, passages: int, rng: np.random.Generator) -> None:
-        self.passages = passages
-        self.truths = _truths(rng)
-        self.asked: list[Passages] = []
-        self.rng = rng
-
-    def requirements(self, passages: int) -> list[Requirement]:
-        """What the answers to so many passages say."""
-        known = sum(len(part.unanswerable) for part in self.asked)
-        if passages > known:
-            self.asked.append(_answer(self.truths, passages - known, self.rng))
-        return list(_requirements(self.truths, self.asked))
-
-    @property
-    def traps(self):
-        return {Variant("m0", QUANTS[len(self.truths[0].sides[0].losses) - 1])}
-
-    def worst(self) -> dict[Variant, float]:
-        """Each variant's largest true loss."""
-        return {
-            Variant(truth.model, quant): truth.worst(at)
-            for truth in self.truths
-            for at, quant in enumerate(QUANTS[: len(truth.sides[0].losses)])
-        }
+    def variants(self) -> list[Variant]:
+        """All but the reference."""
+        return [Variant(self.name, quant) for quant in QUANTS[: len(self.sides[0].losses)]]
 
 
 @dataclass(frozen=True)
@@ -219,60 +212,97 @@ class Passages:
     right: Mapping[Variant, Answers]
 
 
-def _truths(rng: np.random.Generator) -> list[Truth]:
-    found = []
-    for at in range(rng.integers(1, 3)):
-        quants = rng.integers(2, len(QUANTS) + 1)
-        losses = rng.uniform(-0.01, 2 * MARGIN / 100, (quants, 2))
-        good = rng.random(quants) < 0.5
-        losses[good] = rng.uniform(0, 0.01, (good.sum(), 2))
-        if at == 0:  # there is always one to be taken in by
-            losses[-1] = rng.permuted([0.0, rng.uniform(1, 1.3) * MARGIN / 100])
-        sides = [
-            Side(rate, tuple(lost), churn)
-            for rate, lost, churn in zip(
-                rng.uniform(0.3, 0.9, 2), losses.T.tolist(), rng.uniform(0.01, 0.05, 2), strict=True
-            )
-        ]
-        found.append(Truth(f"m{at}", (sides[0], sides[1])))
-    return found
+class Made:
+    """A made-up study whose truth is known, and that can be gone on with.
+
+    Args:
+        passages: of the pilot.
+    """
+
+    def __init__(self, rng: np.random.Generator, passages: int) -> None:
+        self.rng = rng
+        self.models = [_model(f"m{at}", rng) for at in range(rng.integers(1, 3))]
+        self.trap = self.models[0].variants()[-1]
+        _lay(self.models[0], rng)
+        self.asked = [_answer(self.models, passages, rng)]
+
+    def gone_on(self, more: int) -> "Made":
+        """With so many more passages."""
+        longer = copy(self)
+        longer.asked = [*self.asked, _answer(self.models, more, self.rng)]
+        return longer
+
+    def requirements(self) -> list[Requirement]:
+        return list(_requirements(self.asked))
+
+    def largest_losses(self) -> dict[Variant, float]:
+        """The larger true loss of the two sides, of each variant but the references."""
+        return {
+            variant: max(side.losses[at] for side in model.sides)
+            for model in self.models
+            for at, variant in enumerate(model.variants())
+        }
 
 
-def _answer(truths: list[Truth], passages: int, rng: np.random.Generator) -> Passages:
+def _model(name: str, rng: np.random.Generator) -> Model:
+    """Half of the variants lose next to nothing, the others anything up to twice the margin."""
+    quants = int(rng.integers(2, 6))
+    losses = rng.uniform(-0.01, 2 * MARGIN / 100, (2, quants))
+    good = rng.random(quants) < 0.5
+    losses[:, good] = rng.uniform(0, GOOD, (2, good.sum()))
+    one, other = (
+        Side(rng.uniform(0.3, 0.9), lost.tolist(), rng.uniform(0.01, 0.05)) for lost in losses
+    )
+    return Model(name, (one, other))
+
+
+def _lay(model: Model, rng: np.random.Generator) -> None:
+    """There is always one to be taken in by: the smallest, beyond the margin on one side alone."""
+    beyond = rng.uniform(1, 1.3) * MARGIN / 100
+    for side, lost in zip(model.sides, rng.permuted([0.0, beyond]), strict=True):
+        side.losses[-1] = float(lost)
+
+
+def _answer(models: Sequence[Model], passages: int, rng: np.random.Generator) -> Passages:
     shape = passages, QUESTIONS
     unanswerable = rng.random(shape) < 0.5
     found: dict[Variant, Answers] = {}
-    for truth in truths:
-        known, losing, gaining = (_latent(shape, rng) for _ in range(3))
-        sides = []
-        for side in truth.sides:
-            right = known < ndtri(side.rate)
-            sides.append([right])
-            for lost in side.losses:
-                loses = (max(lost, 0) + side.churn) / side.rate
-                gains = (max(-lost, 0) + side.churn) / (1 - side.rate)
-                forgets = _of_one(losing, rng) < ndtri(loses)
-                learns = _of_one(gaining, rng) < ndtri(gains)
-                sides[-1].append(np.where(right, ~forgets, learns))
-        for quant, has, no in zip(("F16", *QUANTS), *sides, strict=False):
-            found[Variant(truth.model, quant)] = np.where(unanswerable, no, has)
+    for model in models:
+        knows, loses, gains = (_latent(shape, rng) for _ in range(3))
+        has, no = (_side(side, knows, loses, gains, rng) for side in model.sides)
+        for variant, one, other in zip(
+            [Variant(model.name, "F16"), *model.variants()], has, no, strict=True
+        ):
+            found[variant] = np.where(unanswerable, other, one)
     return Passages(unanswerable, found)
 
 
-def _latent(shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Standard normal numbers, correlated within a passage so that of rates near one half the
-    answers are by about `CORRELATION`."""
-    both = 0.31
+def _side(
+    side: Side, knows: Array, loses: Array, gains: Array, rng: np.random.Generator
+) -> Iterator[Answers]:
+    """Of the reference, and of each other variant."""
+    right = knows < ndtri(side.rate)
+    yield right
+    for loss_ in side.losses:
+        astray = side.churn + max(loss_, 0), side.churn + max(-loss_, 0)
+        forgotten = _own(loses, rng) < ndtri(astray[0] / side.rate)
+        learnt = _own(gains, rng) < ndtri(astray[1] / (1 - side.rate))
+        yield np.where(right, ~forgotten, learnt)
+
+
+def _latent(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Standard normal numbers that go together within a passage, so that at rates near one half
+    answers are correlated by about `CORRELATION`."""
     passage = rng.standard_normal((shape[0], 1))
-    return both**0.5 * passage + (1 - both) ** 0.5 * rng.standard_normal(shape)
+    return LATENT**0.5 * passage + (1 - LATENT) ** 0.5 * rng.standard_normal(shape)
 
 
-def _of_one(shared: Array, rng: np.random.Generator) -> Array:
-    """A variant's own numbers: half is what all variants have in common."""
-    return (shared + _latent((shared.shape[0], shared.shape[1]), rng)) / 2**0.5
+def _own(shared: Array, rng: np.random.Generator) -> Array:
+    """A variant's numbers: half of their variance is what all variants have in common."""
+    return (shared + _latent(shared.shape, rng)) / 2**0.5
 
 
-def _requirements(truths: list[Truth], asked: list[Passages]) -> Iterator[Requirement]:
+def _requirements(asked: Sequence[Passages]) -> Iterator[Requirement]:
     unanswerable = np.concatenate([part.unanswerable for part in asked])
     right = {v: np.concatenate([part.right[v] for part in asked]) for v in asked[0].right}
     for metric, belongs in (("has_ans_f1", ~unanswerable), ("no_ans", unanswerable)):
@@ -286,15 +316,14 @@ def _requirements(truths: list[Truth], asked: list[Passages]) -> Iterator[Requir
             "clusters": [str(at) for at in range(len(unanswerable))],
             "asked": unanswerable.size,
             "variants": [
-                _evidence(variant, answers, right[Variant(variant.model, "F16")], belongs)
-                for variant, answers in right.items()
+                _evidence(variant, own, right[Variant(variant.model, "F16")], belongs)
+                for variant, own in right.items()
             ],
         }
 
 
 def _evidence(variant: Variant, own: Answers, reference: Answers, belongs: Answers) -> Evidence:
     items = belongs.sum(axis=1).tolist()
-    score: Score = {"items": items, "score": _sums(own & belongs)}
     paired: PairedLoss = {
         "kind": "paired",
         "items": items,
@@ -305,7 +334,7 @@ def _evidence(variant: Variant, own: Answers, reference: Answers, belongs: Answe
     return {
         "model": variant.model,
         "quant": variant.quant,
-        "score": score,
+        "score": {"items": items, "score": _sums(own & belongs)},
         "loss": None if widest else paired,
         "reference": widest,
     }
@@ -316,146 +345,136 @@ def _sums(found: Answers) -> Sums:
     return {"sums": by_passage.astype(float).tolist(), "squares": float(by_passage.sum())}
 
 
-def studies(count: int, rng: np.random.Generator) -> None:
-    tally = Tally()
-    for at in range(count):
-        passages = round(10 * 20 ** rng.random())
-        study = Study(passages, rng)
-        worst = study.worst()
-        standings = judge(study.requirements(passages))
-        tally.pilot(standings, worst)
-        asked = {
-            v: s["more"][0]["items"]
-            for v, s in standings.items()
-            if s["verdict"] == "undecided" and s["more"]
-        }
-        for good in (True, False):
-            some = [v for v in asked if (worst[v] <= 0.01) == good and v not in study.traps]
-            if some:
-                variant = some[rng.integers(len(some))]
-                more = -(-asked[variant] // QUESTIONS)
-                if passages + more <= LARGEST:
-                    again = judge(study.requirements(passages + more))
-                    tally.again(variant, again, worst, passages, more, standings)
-    tally.show()
+# --- what becomes of them -------------------------------------------------------------------------
 
 
-def judge(requirements: list[Requirement]) -> dict[Variant, Standing]:
-    analysis = Analysis(requirements)
-    found = {variant: analysis.standing(variant) for variant in analysis.cases}
-    return {v: s for v, s in found.items() if s and not s["reference"]}
+class Again(NamedTuple):
+    """A variant that was undecided, after the promised number of questions."""
+
+    largest_loss: float
+    verdict: Shown
 
 
-class Tally:
-    def __init__(self):
-        self.und = 0
-        self.n = 0
-        self.worse = 0
-        self.rows = []
-        self.st = 0
-        self.ref = 0
-        self.noN = 0
-        self.held = 0
-        self.good = 0
-        self.goodheld = 0
-        self.worse_fails = 0
-        self.worse_n = 0
-        self.prob = []
+class Outcome(NamedTuple):
+    """Of a study."""
 
-    def pilot(self, st, worst):
-        self.n += 1
-        self.worse += any(s["verdict"] == "holds" and worst[v] > 0.05 for v, s in st.items())
-        self.falsefail = getattr(self, "falsefail", 0) + any(
-            s["verdict"] == "fails" and worst[v] <= 0.05 for v, s in st.items()
-        )
-        for v, s in st.items():
-            self.und += s["verdict"] == "undecided"
-            self.noN += s["verdict"] == "undecided" and not s["more"]
-            if s["probability"] is not None:
-                self.prob.append((s["probability"], worst[v] <= 0.05))
-            if worst[v] <= 0.01:
-                self.good += 1
-                self.goodheld += s["verdict"] == "holds"
-            for r in s["requirements"]:
-                self.st += 1
-                self.ref += r["why"] == "too few clusters"
+    worse_picked: list[bool]
+    """Whether one beyond a margin was taken: of the pilot, and of each study that was gone on."""
+    worse_held: list[bool]
+    """Whether any one beyond a margin was said to hold, taken or not."""
+    statements: int
+    refused: int
+    """For want of passages."""
+    again: list[Again]
 
-    def again(self, v, again, worst, p, more, st):
-        s = again[v]
-        self.rows.append(
-            (worst[v], p, more, s["verdict"], max(r["loss"] for r in st[v]["requirements"]))
-        )
-        self.worse2 = getattr(self, "worse2", 0) + any(
-            s["verdict"] == "holds" and worst[x] > 0.05 for x, s in again.items()
-        )
-        self.n2 = getattr(self, "n2", 0) + 1
 
-    def show(self):
-        rows = self.rows
-        good = [r for r in rows if r[0] <= 0.01]
-        print(
-            "undecided",
-            self.und,
-            "noN",
-            self.noN,
-            "n",
-            self.n,
-            "good held at pilot",
-            self.goodheld / self.good,
-        )
-        print(
-            "worse_held_pct",
-            100 * self.worse / self.n,
-            "again",
-            100 * self.worse2 / self.n2,
-            "false fails",
-            100 * self.falsefail / self.n,
-        )
-        print("power all", np.mean([r[3] != "undecided" for r in rows]), len(rows))
-        print("power other", np.mean([r[3] != "undecided" for r in rows if r[0] > 0.01]))
-        print(
-            "good: undecided, fails",
-            np.mean([r[3] == "undecided" for r in good]),
-            np.mean([r[3] == "fails" for r in good]),
-            len(good),
-        )
-        for lo, hi in (
-            (-0.02, 0.01),
-            (0.01, 0.03),
-            (0.03, 0.045),
-            (0.045, 0.055),
-            (0.055, 0.07),
-            (0.07, 0.11),
-        ):
-            x = [r for r in rows if lo < r[0] <= hi]
-            print(
-                lo,
-                hi,
-                len(x),
-                np.mean([r[3] != "undecided" for r in x]),
-                "holds",
-                np.mean([r[3] == "holds" for r in x]),
-                "median more",
-                np.median([r[2] for r in x]),
-            )
-        for lo, hi in ((0, 15), (15, 25), (25, 50), (50, 100), (100, 201)):
-            x = [r for r in rows if lo <= r[1] < hi]
-            g = [r for r in good if lo <= r[1] < hi]
-            print(
-                "passages",
-                lo,
-                hi,
-                len(x),
-                np.mean([r[3] != "undecided" for r in x]),
-                "good refused",
-                np.mean([r[3] != "holds" for r in g]),
-                len(g),
-            )
-        print("refused", 100 * self.ref / self.st)
-        a = np.array(self.prob)
-        for lo in np.arange(0, 1, 0.1):
-            m = (a[:, 0] >= lo) & (a[:, 0] < lo + 0.1)
-            print(f"prob {lo:.1f} {a[m, 0].mean():.2f} {a[m, 1].mean():.2f} {m.sum()}")
+def studies(pool: Executor, count: int, seed: int) -> None:
+    found = list(pool.map(outcome, range(count), repeat(seed), chunksize=20))
+    again = [one for study in found for one in study.again]
+    good = [one for one in again if one.largest_loss <= GOOD]
+    told = [one.verdict != "undecided" for one in again]
+    refused = sum(study.refused for study in found) / sum(study.statements for study in found)
+    print(f"studies: {count}, gone on with: {len(again)}, for a good one: {len(good)}")
+    for low, high in ((-1, 1), (1, 4), (4, 6), (6, 10)):
+        some = [
+            t for one, t in zip(again, told, strict=True) if low < 100 * one.largest_loss <= high
+        ]
+        if some:
+            print(f"told at the promised number, true loss {low} to {high}: {np.mean(some):.1%}")
+    for name, which in (
+        ("worse_picked_pct", [w for study in found for w in study.worse_picked]),
+        ("worse_held_pct", [w for study in found for w in study.worse_held]),
+        ("power_at_promise_pct", told),
+        ("good_refused_pct", [one.verdict != "holds" for one in good]),
+    ):
+        print(f"{name}: {100 * np.mean(which):.1f}")
+    print(f"refused_pct: {100 * refused:.1f}", flush=True)
+
+
+def outcome(at: int, seed: int) -> Outcome:
+    rng = np.random.default_rng([seed, at])
+    made = Made(rng, round(10 ** rng.uniform(1, np.log10(200))))
+    largest = made.largest_losses()
+    pilot = decide(made)
+    decisions, again = [pilot], []
+    for variant, items in _to_ask(pilot, made, rng):
+        more = -(-items // QUESTIONS)
+        if more <= MOST_MORE:
+            decisions.append(decide(made.gone_on(more)))
+            again.append(Again(largest[variant], decisions[-1].standings[variant]["verdict"]))
+    told = [one for standing in pilot.standings.values() for one in standing["requirements"]]
+    beyond = {variant for variant, lost in largest.items() if lost > MARGIN / 100}
+    return Outcome(
+        [decision.pick in beyond for decision in decisions],
+        [
+            any(decision.standings[variant]["verdict"] == "holds" for variant in beyond)
+            for decision in decisions
+        ],
+        len(told),
+        sum(one["why"] == "too few clusters" for one in told),
+        again,
+    )
+
+
+class Decided(NamedTuple):
+    pick: Variant | None
+    """As shown."""
+    standings: dict[Variant, Standing]
+
+
+def decide(made: Made) -> Decided:
+    """The smallest that holds is taken: what tempts most to take one that is too small."""
+    variants = list(made.asked[0].right)
+    asked: Requirements = {"study": "s", "requirements": made.requirements()}
+    choice = recommend(made_summary(variants), asked, Constraints(prefer="memory"))
+    overall = choice["decisions"][0]
+    standings = {
+        variant: one["standing"]
+        for variant, one in zip(variants, choice["candidates"], strict=True)
+        if one["standing"] is not None
+    }
+    ids = {one["id"]: v for v, one in zip(variants, choice["candidates"], strict=True)}
+    pick = overall["pick"]
+    return Decided(None if pick is None else ids[pick], standings)
+
+
+def _to_ask(pilot: Decided, made: Made, rng: np.random.Generator) -> Iterator[tuple[Variant, int]]:
+    """One undecided variant that is good and one that is not, and the questions promised to tell;
+    not the one that lies just beyond the margin, of which no number would tell."""
+    largest = made.largest_losses()
+    undecided = [
+        variant
+        for variant, standing in pilot.standings.items()
+        if standing["verdict"] == "undecided" and standing["more"] and variant != made.trap
+    ]
+    for good in (True, False):
+        some = [variant for variant in undecided if (largest[variant] <= GOOD) is good]
+        if some:
+            variant = some[rng.integers(len(some))]
+            yield variant, pilot.standings[variant]["more"][0]["items"]
+
+
+# --- how long it takes ----------------------------------------------------------------------------
+
+
+def speed(seed: int) -> None:
+    """50 models at 10 widths on 10 devices, three requirements on 200 passages, two limits."""
+    rng = np.random.default_rng(seed)
+    losses = np.linspace(0, 2 * MARGIN / 100, len(QUANTS)).tolist()
+    models = [
+        Model(f"m{at}", (Side(rate, losses, 0.02), Side(rate, losses, 0.02)))
+        for at, rate in enumerate(rng.uniform(0.4, 0.9, 50))
+    ]
+    has, no = _requirements([_answer(models, 200, rng)])
+    third: Requirement = {**has, "task": "prompts", "metric": "passed"}
+    asked: Requirements = {"study": "s", "requirements": [has, no, third]}
+    variants = [Variant(one["model"], one["quant"]) for one in has["variants"]]
+    summary = made_summary(variants, [f"device{at}" for at in range(10)])
+    limits = Constraints(tps_at_least=15.5, memory_at_most=96_000_000)
+    started, used = time.perf_counter(), time.process_time()
+    recommend(summary, asked, limits)
+    print(f"decide_5000_cells_s: {time.perf_counter() - started:.1f}")
+    print(f"decide_5000_cells_processor_s: {time.process_time() - used:.1f}")
 
 
 if __name__ == "__main__":

@@ -24,14 +24,15 @@ def standing(found: Requirements | list[Requirement], variant: Variant) -> Stand
 
 
 def test_the_bounds_of_one_variant_by_hand() -> None:
-    """One requirement and one variant: no family, so Student's level alone. 200 questions on 40
+    """One requirement and one variant: no family, so Student's level alone, as
+    near as the draws tell it. 200 questions on 40
     passages, of which it loses 6 on passages of their own and gains none."""
     lost = [1.0] * 6 + [0.0] * 34
     asked = made(paired={Q8: (lost, [0.0] * 40)}, items=5)
     expected = loss(lost, 6, [0.0] * 40, 0, [5] * 40).bounds(student(0.95, 40))
     [one] = standing([asked], Q8)["requirements"]
     assert one["loss"] == pytest.approx(3.0)
-    assert (one["low"], one["high"]) == pytest.approx([100 * bound for bound in expected], rel=1e-3)
+    assert (one["low"], one["high"]) == pytest.approx([100 * b for b in expected], abs=0.06)
     assert (one["items"], one["clusters"], one["margin"]) == (200, 40, 5)
 
 
@@ -246,7 +247,6 @@ def test_draws_have_the_correlation_of_the_residuals() -> None:
     found = draws(residuals, seed_of(["a", "b"]))
     assert found.shape == (DRAWS, 3)
     assert np.std(found, axis=0) == pytest.approx(1, abs=0.04)
-    expected = np.corrcoef(residuals.T, rowvar=True)[0, 1]
     length = np.linalg.norm(residuals, axis=0)
     expected = residuals[:, 0] @ residuals[:, 1] / length[0] / length[1]
     assert np.corrcoef(found.T)[0, 1] == pytest.approx(expected, abs=0.05)
@@ -273,7 +273,7 @@ def test_nothing_is_known_of_who_was_not_asked() -> None:
 
 
 def test_less_confidence_needs_fewer_questions() -> None:
-    asked = requirements(answers({F16: SEEN, Q8: Truth(69, 69)}, 40))["requirements"]
+    asked = requirements(answers({F16: SEEN, Q8: Truth(67, 67)}, 20))["requirements"]
     [most], [least] = (
         known["more"] for c in (0.95, 0.8) if (known := Analysis(asked, c).standing(Q8))
     )

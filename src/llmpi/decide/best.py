@@ -105,14 +105,16 @@ class Best:
         places = np.array([self._place[v] for v in order], int)
         values = self._values[places]
         fewest = min(self.known[v].clusters for v in order)
+        if fewest < FEWEST_CLUSTERS:
+            for variant, value in zip(order, values, strict=True):
+                yield variant, (0.0, 0.0 if value == values[0] else 1.0)
+            return
         alone = student(self.confidence, fewest) * self._errors[places, places[:1]]
-        contends = (values[:1] - values <= np.maximum(alone, self.margin)) | (values == values[:1])
+        contends = values[0] - values <= np.maximum(alone, self.margin)
         pairs = len(order) * (len(order) - 1) / 2
         for at in np.flatnonzero(contends).tolist():
             if values[at] == values[0]:
                 yield order[at], (0.0, 0.0)
-            elif fewest < FEWEST_CLUSTERS:
-                yield order[at], (0.0, 1.0)
             else:
                 others = np.delete(places, at)
                 if pairs > MOST_PAIRS:
