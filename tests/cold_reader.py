@@ -67,11 +67,23 @@ class Mean:
         self.effective = self.items / usual if certain else self.of_sample / self.variance
 
     def bounds(self, t, times=1.0):
-        n = self.effective * times
-        middle = self.value + t * t / (2 * n)
-        half = t * math.sqrt(self.of_sample / n + t * t / (4 * n * n))
+        rate, n = self.expected(times), self.effective * times
+        middle = rate + t * t / (2 * n)
+        half = t * math.sqrt(rate * (1 - rate) / n + t * t / (4 * n * n))
         scale = 1 + t * t / n
         return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+    def expected(self, times=1.0):
+        """The rate; of more items than were asked, by Jeffreys' prior."""
+        if times == 1:
+            return self.value
+        return (self.value * self.effective + 0.5) / (self.effective + 1)
+
+    def variance_of(self, times=1.0):
+        if times == 1:
+            return self.variance
+        rate = self.expected(times)
+        return rate * (1 - rate) / (self.effective * times)
 
 
 class Loss:
@@ -81,17 +93,17 @@ class Loss:
         self.value = self.lost.value - self.gained.value
         self.clusters = self.lost.clusters
         self.residuals = self.lost.residuals - self.gained.residuals
-        together = self.lost.ratio * (self.lost.residuals @ self.gained.residuals)
-        both = math.sqrt(self.lost.variance * self.gained.variance)
-        self.correlation = min(1.0, max(-1.0, together / both)) if both else 0.0
+        self.together = self.lost.ratio * (self.lost.residuals @ self.gained.residuals)
 
     def bounds(self, t, times=1.0):
-        lost, gained = self.lost.bounds(t, times), self.gained.bounds(t, times)
-        a, b = self.lost.value - lost[0], gained[1] - self.gained.value
-        c, d = lost[1] - self.lost.value, self.gained.value - gained[0]
-        below = a * a + b * b - 2 * self.correlation * a * b
-        above = c * c + d * d - 2 * self.correlation * c * d
-        return self.value - math.sqrt(max(0, below)), self.value + math.sqrt(max(0, above))
+        lost, gained = self.lost.expected(times), self.gained.expected(times)
+        (a, c), (d, b) = self.lost.bounds(t, times), self.gained.bounds(t, times)
+        a, b, c, d = lost - a, b - gained, c - lost, gained - d
+        both = math.sqrt(self.lost.variance_of(times) * self.gained.variance_of(times))
+        r = min(1.0, max(-1.0, self.together / times / both)) if both else 0.0
+        below, above = a * a + b * b - 2 * r * a * b, c * c + d * d - 2 * r * c * d
+        value = lost - gained
+        return value - math.sqrt(max(0, below)), value + math.sqrt(max(0, above))
 
 
 class Nats:

@@ -74,13 +74,12 @@ class Share:
         return max(0.0, middle - half), min(1.0, middle + half)
 
     def times(self, factor: float) -> "Share":
-        return Share(
-            self.value,
-            self.variance / factor,
-            self.effective * factor,
-            self.clusters * factor,
-            self.residuals,
-        )
+        """At the rate that is to be expected, the mean under Jeffreys' prior, and not the one that
+        was seen: where nothing was lost so far something may be, and the bounds will be wider."""
+        value = (self.value * self.effective + 0.5) / (self.effective + 1)
+        effective = self.effective * factor
+        variance = value * (1 - value) / effective
+        return Share(value, variance, effective, self.clusters * factor, self.residuals)
 
 
 @dataclass(frozen=True)
