@@ -14,8 +14,11 @@ import yaml
 from jinja2 import Environment
 from support import ROOT
 
+from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.quality.kind import Chart, Fact, Section, Table
+from llmpi.quality.reasons import reason_text
+from llmpi.quality.records import Obstacle, Skipped
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import datasets, kind_datasets
 from llmpi.report.page.figures import figures
@@ -31,8 +34,9 @@ from llmpi.report.page.write import write_page
 from llmpi.report.words import english, japanese
 from llmpi.report.words.texts import Texts
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Run
+from llmpi.study.runs import Run, Variant
 from llmpi.summary.curves import POINTS, curve, thinned
+from llmpi.summary.flat import flat_rows
 from llmpi.summary.measured import Single, single
 
 REPORT = ROOT / "src/llmpi/report"
@@ -198,6 +202,45 @@ def test_page_in_one_language(pis: Content, tmp_path: Path) -> None:
     assert '"metered":"電力計で実測"' in html, "for the table"
     assert pis.summary["files"][0]["sha256"] in html, "hashes of models and their files"
     assert "University of Washington Interactive Data Lab" in html, "whose the charts' scripts are"
+
+
+OBSTACLES: dict[Variant, Obstacle] = {
+    Variant("llama-3.2-1b", "Q4_0"): {"kind": "fails", "variant": "Q6_K", "margin_pct": 10.0},
+    Variant("llama-3.2-1b", "Q2_K"): {"kind": "undecided", "variant": "Q6_K", "margin_pct": 10.0},
+    Variant("gemma-2-2b", "Q2_K"): {
+        "kind": "wider not scored",
+        "variant": "Q4_0",
+        "reason": "no memory",
+    },
+    Variant("llama-3.2-3b", "Q2_K"): {"kind": "widest not scored", "reason": "no memory"},
+}
+
+
+def test_a_descent_that_stopped_says_why_in_the_language_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = pi_study.study()
+    pi_study.write_records(asked)
+    for variant, obstacle in OBSTACLES.items():
+        skipped: Skipped = {"status": "skipped", "stage": "quality", "obstacles": [obstacle]}
+        made.write(layout.QUALITY, skipped, study="pis", task="squad", **variant._asdict())
+    content = Content(*pi_study.decided(asked))
+    for obstacle in OBSTACLES.values():
+        flat = flat_rows(asked, content.rows)
+        assert reason_text([obstacle]) in {row["squad_reason"] for row in flat}, "in the CSV"
+    for language, words, other in (("en", english, japanese), ("ja", japanese, english)):
+        html = drawn_page(content, tmp_path / "index.html", [language])
+        seen, _, data = html.partition('id="data">')
+        page = json.loads(data.partition("</script>")[0])["languages"][language]
+        ruled_out = {why for whys in page["why"].values() for why in whys}
+        for obstacle in OBSTACLES.values():
+            reason, wrong = words.unscored([obstacle]), other.unscored([obstacle])
+            assert seen.count(reason) >= 2, "in the descent, and among what failed"
+            assert wrong not in seen
+            kill = {"kind": "unscored", "task": "squad", "reason": [obstacle]}
+            assert words.kill(kill) in ruled_out
+            assert page["texts"]["said"].get(reason_text([obstacle]), reason) == reason
 
 
 # --- kinds of quality tasks -----------------------------------------------------------------------

@@ -24,6 +24,7 @@ from llmpi.decide.records import (
 from llmpi.engine.records import Mark, Tier
 from llmpi.quality.ab.records import Verdict as PairVerdict
 from llmpi.quality.kind import Objection
+from llmpi.quality.records import Obstacle
 from llmpi.quality.squad.records import Verdict as DescentVerdict
 from llmpi.report.words import english, japanese
 from llmpi.report.words.languages import WORDS
@@ -66,6 +67,13 @@ def check(said: dict[str, str]) -> None:
 def test_what_rules_a_candidate_out(kind: type, data: st.DataObject) -> None:
     found = data.draw(st.from_type(kind))
     check({language: words.kill(found) for language, words in WORDS.items()})
+
+
+@pytest.mark.parametrize("kind", alternatives(Obstacle))
+@given(data=st.data())
+def test_why_there_is_no_score(kind: type, data: st.DataObject) -> None:
+    found = data.draw(st.from_type(kind))
+    check({language: words.unscored([found]) for language, words in WORDS.items()})
 
 
 @pytest.mark.parametrize("kind", [Unmeasured, OnlyEstimated])

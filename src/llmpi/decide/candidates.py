@@ -299,8 +299,7 @@ def _faults(
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
     found += [{"kind": "gate", **gate} for gate in row["gates_failed"]]
     if task and scores.f1(row, task) is None:
-        why = scores.text(row, task, "reason") or scores.text(row, task, "status")
-        found.append({"kind": "unscored", "task": task, "reason": why or ""})
+        found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
     if broken := _babbling(row, texts) or _mute(row, task, widest):
         found.append(broken)
     return found

@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 
 from llmpi.engine.records import Mark, Tier, record
 from llmpi.quality.kind import Objection
+from llmpi.quality.records import Reason
 from llmpi.summary.records import ParityMiss, Status
 
 Aim = Literal["quality", "speed", "energy", "memory"]
@@ -78,7 +79,7 @@ class Unscored(TypedDict):
 
     kind: Literal["unscored"]
     task: str
-    reason: str
+    reason: Reason
 
 
 @record

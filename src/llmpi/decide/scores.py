@@ -3,6 +3,7 @@
 from typing import get_args
 
 from llmpi.decide.records import Verdict
+from llmpi.quality.records import Reason
 from llmpi.summary.estimate import Estimate
 from llmpi.summary.records import Row
 
@@ -18,6 +19,13 @@ def text(row: Row, task: str, name: str) -> str | None:
     """A text that the kind of a task adds to the row, or that every kind has."""
     value = row["quality"][task][name]
     assert value is None or isinstance(value, str), f"{task}: {name}"
+    return value
+
+
+def reason(row: Row, task: str) -> Reason:
+    """Why there is no score; the status where nothing says more."""
+    value = row["quality"][task]["reason"] or row["quality"][task]["status"]
+    assert isinstance(value, str | list), f"{task}: reason"
     return value
 
 

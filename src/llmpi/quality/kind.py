@@ -14,13 +14,16 @@ from typing_extensions import TypedDict, TypeForm
 from llmpi import layout
 from llmpi.columns import Column, text
 from llmpi.engine.records import Failed, record
-from llmpi.quality.records import Skipped
+from llmpi.quality.reasons import reason_of, reason_text
+from llmpi.quality.records import Obstacle, Skipped
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Variant, variants
 from llmpi.study.study import Study
 
 Value = str | bool | int | float | None
-Row = dict[str, Value | dict[str, float]]
+Told = Value | dict[str, float] | list[Obstacle]
+"""The same, numbers by name, or why there is no score."""
+Row = dict[str, Told]
 """What a task says of a variant, by the names of the kind's columns."""
 
 
@@ -76,10 +79,13 @@ class Shown(TypedDict):
     """Key of the unit behind it, where the rows differ in it."""
 
 
+TableRow = Mapping[str, Told]
+
+
 @record
 class Table(TypedDict):
     columns: list[Shown]
-    rows: list[dict[str, Value]]
+    rows: Sequence[TableRow]
     """By the columns' keys. Where there are no numbers, the `reason` stands in their place; a row's
     own `digits` go before those of the columns; `bad` is the key of the value that is not as it
     should be."""
@@ -191,17 +197,17 @@ def records_of(
 
 def no_score(record: NotScored, columns: Mapping[str, Column]) -> Row:
     """The row of a variant that a task has no score of."""
-    return {**dict.fromkeys(columns), "status": record["status"], "reason": record["reason"]}
+    return {**dict.fromkeys(columns), "status": record["status"], "reason": reason_of(record)}
 
 
 SCORED: Row = {"status": "ok", "reason": None}
 """What stands in the `STATE` of one that it has."""
 
 
-def plain(row: Row, name: str) -> Value:
-    """A value of a row that is one: no mapping."""
+def plain(row: TableRow, name: str) -> Value:
+    """A value of a row that is one: no mapping, no list."""
     value = row[name]
-    assert not isinstance(value, dict), name
+    assert not isinstance(value, dict | list), name
     return value
 
 
@@ -210,7 +216,9 @@ def flat(task: str, columns: Mapping[str, Column], row: Row) -> dict[str, Value]
     return {f"{task}_{name}": _as_text(row[name]) for name in columns}
 
 
-def _as_text(value: Value | dict[str, float]) -> Value:
+def _as_text(value: Told) -> Value:
+    if isinstance(value, list):
+        return reason_text(value)
     if isinstance(value, dict):
         return "; ".join(f"{name} {number:.4g}" for name, number in value.items())
     return value

@@ -10,6 +10,7 @@ from llmpi.quality.kind import (
     Section,
     Shown,
     Table,
+    TableRow,
     Value,
     objection_text,
 )
@@ -109,9 +110,9 @@ def _descent(
         }
         for quant, verdict in width.steps.items()
     ]
-    skipped: list[dict[str, Value]] = [
-        {"quant": quant, "verdict": "skipped", "reason": reason}
-        for quant, reason in width.skipped.items()
+    skipped: list[TableRow] = [
+        {"quant": quant, "verdict": "skipped", "reason": [*obstacles]}
+        for quant, obstacles in width.skipped.items()
     ]
     return _part(
         width.model,

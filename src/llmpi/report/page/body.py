@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from llmpi.decide import scores
 from llmpi.decide.records import Candidate
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
@@ -178,8 +179,8 @@ def _failed(content: Content, words: Words) -> Iterator[Failure]:
             yield Failure(*where, row["quant"], "parity", why)
         for task, scored in row["quality"].items():
             if scored["status"] != "ok":
-                reason = str(scored["reason"])
-                yield Failure("workstation", row["model"], row["quant"], task, reason)
+                why = words.unscored(scores.reason(row, task))
+                yield Failure("workstation", row["model"], row["quant"], task, why)
     yield from _failed_side_by_side(content.summary)
 
 

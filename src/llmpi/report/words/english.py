@@ -21,6 +21,8 @@ from llmpi.decide.records import (
     Unit,
 )
 from llmpi.quality.kind import Objection
+from llmpi.quality.reasons import reason_text
+from llmpi.quality.records import Reason
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
@@ -66,7 +68,7 @@ def kill(found: Kill) -> str:
         case "gate":
             return f"gate {gate(found)}"
         case "unscored":
-            return f"{found['task']} was not scored: {found['reason']}"
+            return f"{found['task']} was not scored: {unscored(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
@@ -95,6 +97,11 @@ def gate(found: Objection) -> str:
         return f"{name}: not scored"
     got = "no items" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
     return f"{name}: {got} < {found['at_least_pct']:g} %"
+
+
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return reason_text(reason)
 
 
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:

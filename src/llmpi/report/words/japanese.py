@@ -22,6 +22,7 @@ from llmpi.decide.records import (
     Unit,
 )
 from llmpi.quality.kind import Objection
+from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
@@ -95,7 +96,7 @@ def kill(found: Kill) -> str:
         case "gate":
             return f"品質の基準 {gate(found)}"
         case "unscored":
-            return f"{found['task']}を採点していません：{label(found['reason'])}"
+            return f"{found['task']}を採点していません：{unscored(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -125,6 +126,24 @@ def gate(found: Objection) -> str:
         return f"{name}：採点なし"
     got = "質問なし" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
     return f"{name}: {got} < {found['at_least_pct']:g} %"
+
+
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return label(reason) if isinstance(reason, str) else "、".join(map(_obstacle, reason))
+
+
+def _obstacle(found: Obstacle) -> str:
+    match found["kind"]:
+        case "fails":
+            return f"{found['variant']}が許容幅{found['margin_pct']:g}ポイントを満たしません"
+        case "undecided":
+            margin = f"{found['margin_pct']:g}"
+            return f"{found['variant']}が許容幅{margin}ポイントを保つと示せませんでした"
+        case "wider not scored":
+            return f"一つ広い{found['variant']}を採点していません（{label(found['reason'])}）"
+        case "widest not scored":
+            return f"最も広い型を採点していません（{label(found['reason'])}）"
 
 
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
