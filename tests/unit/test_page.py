@@ -344,6 +344,28 @@ def test_japanese_money_says_what_the_english_says(pis: Content) -> None:
 # --- the sustained phase --------------------------------------------------------------------------
 
 
+def test_figures_of_the_money_are_told_in_the_language_of_the_page(
+    pis: Content, tmp_path: Path
+) -> None:
+    html = drawn_page(pis, tmp_path / "index.html", ["ja"])
+    table = re.findall(
+        r'<tr><td class="name">([^<]+)</td><td>[^<]+</td>'
+        r'<td class="name">([^<]+)</td><td class="wide">([^<]+)</td></tr>',
+        html.partition('<section id="money">')[2].partition("</section>")[0],
+    )
+    told = {name: (unit, source) for name, unit, source in table}
+    assert told["hardware.board"] == ("EUR/台", "利用者の値")
+    assert told["busy_power_w"] == ("W", "電源ICの値")
+    assert told["price_per_kwh"] == ("EUR/kWh", "the supplier&#39;s invoice"), "as it was written"
+    in_english = {
+        text
+        for figure in pis.priced[0]["assumptions"].values()
+        for text in (english.cost_unit(figure["unit"], "EUR"), english.source(figure["source"]))
+    }
+    same = {"EUR/kWh", "W", "g CO2/kWh", "the supplier's invoice"}
+    assert not {text for pair in told.values() for text in pair} & (in_english - same)
+
+
 def test_curve_of_a_sustained_phase() -> None:
     run = Run("pi", "m", "Q4_0", "default", "chat")
     cell = made.cell(

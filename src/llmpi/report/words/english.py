@@ -11,12 +11,14 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
     Interval,
     Kill,
     NotCompared,
+    Source,
     Step,
     Unit,
 )
@@ -179,6 +181,22 @@ def no_money(reason: NotCompared) -> str:
             return "its power at rest is not known: set the device's 'idle_s'"
         case "same device":
             return "it is this device"
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return unit.replace("money", currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return f"measured ({found['tier']})" if found["tier"] else "measured"
+        case kind:
+            return kind
 
 
 def hat(found: HatGain, currency: str) -> str:

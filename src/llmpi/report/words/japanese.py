@@ -11,6 +11,7 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
@@ -18,6 +19,7 @@ from llmpi.decide.records import (
     Kill,
     Limit,
     NotCompared,
+    Source,
     Step,
     Unit,
 )
@@ -212,6 +214,50 @@ def no_money(reason: NotCompared) -> str:
             return "待機時の電力がわかりません。機器の idle_s を設定してください"
         case "same device":
             return "この機器そのものです"
+
+
+COST_UNITS: Mapping[CostUnit, str] = {
+    "boards": "台",
+    "years": "年",
+    "days": "日",
+    "days/year": "日/年",
+    "h/day": "時間/日",
+    "% of the time": "%",
+    "tokens": "トークン",
+    "tokens/s": "トークン/秒",
+    "W": "W",
+    "money/board": "{currency}/台",
+    "money/day": "{currency}/日",
+    "money/h": "{currency}/時間",
+    "money/kWh": "{currency}/kWh",
+    "money/million tokens": "{currency}/100万トークン",
+    "g CO2/kWh": "g CO2/kWh",
+    "g CO2/million tokens": "g CO2/100万トークン",
+}
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return COST_UNITS[unit].format(currency=currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return label(found["tier"]) if found["tier"] else "実測"
+        case "your figure":
+            return "利用者の値"
+        case "not counted":
+            return "数えていません"
+        case "rented all day":
+            return "終日借りる"
+        case "one board":
+            return "1台"
+        case "the workload":
+            return "負荷の設定"
 
 
 def hat(found: HatGain, currency: str) -> str:
