@@ -17,6 +17,7 @@ from support import ROOT
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.quality.kind import Chart, Fact, Section, Table
+from llmpi.quality.kinds import task_kinds
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Obstacle, Skipped
 from llmpi.report.page.content import Content
@@ -86,6 +87,12 @@ def titles(sections: list[Section]) -> Iterator[str]:
             yield from (shown["title"] for shown in (chart["value"], *chart["shown"]))
 
 
+def titles_of_scores() -> Iterator[str]:
+    """What they call the axes of quality against speed."""
+    for score in (kind.score for kind in task_kinds().values() if kind.score):
+        yield from (shown["title"] for shown in (score.value, *score.beside))
+
+
 SIGNS = {"p", "A\n%", "B\n%"}
 """Titles that are the same in every language."""
 NOT_MADE = {"metric", "standard error"}
@@ -93,7 +100,7 @@ NOT_MADE = {"metric", "standard error"}
 
 
 def test_catalog_has_every_text_and_no_other(pis: Content) -> None:
-    of_kinds = {*titles(pis.summary["sections"])} - SIGNS | NOT_MADE
+    of_kinds = {*titles(pis.summary["sections"]), *titles_of_scores()} - SIGNS | NOT_MADE
     assert set(CATALOG["texts"]) == texts_in_use() | of_kinds
 
 

@@ -15,7 +15,7 @@ from llmpi import layout
 from llmpi.columns import Column, text
 from llmpi.engine.records import Failed, record
 from llmpi.quality.reasons import reason_of, reason_text
-from llmpi.quality.records import Obstacle, Skipped
+from llmpi.quality.records import Drawn, Obstacle, Skipped
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Variant, variants
 from llmpi.study.study import Study
@@ -149,11 +149,26 @@ class Summary:
         rows: task -> variant -> its row, of every task and variant of the study.
         sections: of the page; none where there is nothing to show.
         objections: variant -> the minimums that it does not reach.
+        questions: task -> which it asks, of a kind that draws them from more.
     """
 
     rows: Mapping[str, Mapping[Variant, Row]]
     sections: Sequence[Section]
     objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
+    questions: Mapping[str, Drawn | Failed | NotRun] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What stands for the quality of a variant where it is held against the speed.
+
+    Args:
+        value: of a row, with the keys of both ends of its interval.
+        beside: shown, too, when a point is pointed at.
+    """
+
+    value: Shown
+    beside: Sequence[Shown] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +181,8 @@ class TaskKind:
         columns: of a row, by name; those of a flat table are `TASK_NAME`.
         compared: those of a row that tell of a variant against the widest of its model.
         summarize: reads the records of these tasks of a study.
+        shown: of a row, in the page's table of cells.
+        score: None of a kind whose rows have none.
     """
 
     name: str
@@ -173,6 +190,8 @@ class TaskKind:
     columns: Mapping[str, Column]
     summarize: Callable[[Study, Sequence[str]], Summary]
     compared: Mapping[str, Column] = field(default_factory=dict)
+    shown: Sequence[Shown] = ()
+    score: Score | None = None
 
 
 STATE = {

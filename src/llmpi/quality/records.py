@@ -140,6 +140,36 @@ class AnsweredBlock(TypedDict):
     engine: Engine
 
 
+# --- which questions are asked --------------------------------------------------------------------
+
+
+@record
+class FileSource(TypedDict):
+    file: str
+    sha256: str
+
+
+@record
+class HubSource(TypedDict):
+    hub: str
+    revision: str
+    """Commit sha."""
+    split: str
+
+
+@record
+class Drawn(TypedDict):
+    """Which questions a task asks."""
+
+    status: Literal["ok"]
+    source: FileSource | HubSource
+    questions: int
+    unanswerable: int
+    paragraphs: int
+    sha256: str
+    """Of the questions as JSON."""
+
+
 # --- parity of a device with the workstation ------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from llmpi.models.records import ModelRecord
 from llmpi.quality import kind
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kinds import task_kinds
+from llmpi.quality.records import Drawn
 from llmpi.records import now
 from llmpi.results import NotRun
 from llmpi.study.runs import Run, Variant, expand_runs
@@ -62,7 +63,7 @@ def summarize(study: Study, records: Records) -> Summary:
             if found["status"] == "ok" and found["fallbacks"]
         ],
         "models": {model: _model(found) for model, found in records.models.items()},
-        "questions": dict(records.questions),
+        "questions": quality.questions,
         "sections": quality.sections,
         "curves": [found for found in curves if found],
         "machines": dict(records.machines),
@@ -93,6 +94,8 @@ class Quality:
     """By task, in the config's order."""
     objections: Mapping[Variant, list[Objection]]
     sections: list[Section]
+    questions: dict[str, Drawn | Failed | NotRun]
+    """By task, in the config's order."""
 
 
 def _quality(study: Study) -> Quality:
@@ -101,6 +104,7 @@ def _quality(study: Study) -> Quality:
         tasks.setdefault(asked.task, []).append(task)
     told = [known.summarize(study, tasks.get(name, [])) for name, known in task_kinds().items()]
     rows = {task: found for one in told for task, found in one.rows.items()}
+    drawn = {task: found for one in told for task, found in one.questions.items()}
     objections: dict[Variant, list[Objection]] = {}
     for one in told:
         for variant, raised in one.objections.items():
@@ -109,6 +113,7 @@ def _quality(study: Study) -> Quality:
         rows={task: rows[task] for task in study.quality},
         objections=objections,
         sections=[section for one in told for section in one.sections],
+        questions={task: drawn[task] for task in study.quality if task in drawn},
     )
 
 

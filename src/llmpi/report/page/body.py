@@ -10,7 +10,6 @@ from llmpi.decide import scores
 from llmpi.decide.records import Candidate
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
-from llmpi.report.page.datasets import Datasets
 from llmpi.report.page.paper_section import (
     correspondences,
     differences,
@@ -42,7 +41,7 @@ def environment(t: Texts) -> Environment:
     return environment
 
 
-def body(t: Texts, content: Content, data: Datasets, drawn: Mapping[str, Spec]) -> str:
+def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     """The page's main part in one language."""
     words, chosen, summary = WORDS[t.language], content.recommendation, content.summary
     pairs = correspondences(content)
@@ -70,7 +69,6 @@ def body(t: Texts, content: Content, data: Datasets, drawn: Mapping[str, Spec]) 
             words=words,
             joint="" if t.language == "ja" else " ",
             changes=_changes,
-            tasks=[item["task"] for item in data["tasks"]],
             filters=[
                 ("device", t("device")),
                 ("workload", t("workload")),

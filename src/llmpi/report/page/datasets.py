@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 from llmpi.decide.candidates import OBJECTIVES, candidates
 from llmpi.decide.pareto import front
 from llmpi.decide.scores import number
-from llmpi.quality.kind import Chart, Value
+from llmpi.quality.kind import Chart, Score, Value
 from llmpi.report.page.content import Content, cell_id
 from llmpi.report.page.decision_datasets import (
     Bar,
@@ -179,14 +179,14 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
     On each device and workload apart; quality and speed count, see `llmpi.decide.pareto`.
     """
     both = [OBJECTIVES["quality"], OBJECTIVES["speed"]]
-    for task, asked in content.summary["questions"].items():
+    for task, score in content.scores.items():
         edge: set[str] = set()
         best: set[str] = set()
         for workload in dict.fromkeys(row["workload"] for row in content.rows):
             able = [
                 c
                 for c in candidates(content.rows, content.study, workload, task)
-                if asked["status"] == "ok" and not c.faults and c.quality
+                if not c.faults and c.quality
             ]
             for device in dict.fromkeys(c.device for c in able):
                 here = [c for c in able if c.device == device]
@@ -194,18 +194,19 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
                 edge |= {
                     cell_id(c.row)
                     for c in here
-                    if not any(_ahead(other.row, c.row, task) for other in here)
+                    if not any(_ahead(other.row, c.row, task, score) for other in here)
                 }
         yield task, edge, best
 
 
-def _ahead(a: ClassRow, b: ClassRow, task: str) -> bool:
+def _ahead(a: ClassRow, b: ClassRow, task: str, score: Score) -> bool:
     """Whether `a` is nowhere behind `b` and somewhere ahead, by the point estimates."""
+    key = score.value["key"]
     pairs = [
         (x or 0.0, y or 0.0)
         for x, y in (
             (a["tg_tps"], b["tg_tps"]),
-            (number(a, task, "f1_pct"), number(b, task, "f1_pct")),
+            (number(a, task, key), number(b, task, key)),
         )
     ]
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)

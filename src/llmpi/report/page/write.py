@@ -43,7 +43,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
     for language in content.study.languages:
         t = Texts(language)
         drawn = figures(t, content, data)
-        bodies[language] = body(t, content, data, drawn)
+        bodies[language] = body(t, content, drawn)
         languages[language] = {
             "figures": drawn,
             "columns": columns(t, content, data["cells"]),

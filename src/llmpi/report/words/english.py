@@ -25,7 +25,14 @@ from llmpi.decide.records import (
 from llmpi.quality.kind import Objection
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Reason
-from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.report.words.emphasis import (
+    GIB,
+    foremost,
+    largest_part,
+    scored_kinds,
+    told_limit,
+    turning,
+)
 from llmpi.report.words.numbers import digits
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
@@ -133,7 +140,8 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "its energy is the board's own chip's, which does not see the 5 V rail"
         case "quality not asked for":
-            return "its quality was not measured: the study has no squad task"
+            kinds = " or ".join(scored_kinds())
+            return f"its quality was not measured: the study has no {kinds} task"
         case "no interval of F1":
             return "its F1 has no interval: too few passages"
         case "output changed":

@@ -25,7 +25,14 @@ from llmpi.decide.records import (
 )
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
-from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.report.words.emphasis import (
+    GIB,
+    foremost,
+    largest_part,
+    scored_kinds,
+    told_limit,
+    turning,
+)
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
@@ -175,7 +182,7 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "エネルギーはボード上の電源ICの値で、5 V系統を含みません"
         case "quality not asked for":
-            return "品質は測っていません（squadの課題がありません）"
+            return f"品質は測っていません（{'・'.join(scored_kinds())}の課題がありません）"
         case "no interval of F1":
             return "F1の区間は、文章が少ないため出せません"
         case "output changed":
