@@ -122,8 +122,7 @@ def _bench(asked: Study, session: SessionId, metered: bool) -> Session:
             slower = 1 + 0.01 * i
             pp_s = workload.prompt_tokens / (5 * tg_tps) * slower
             itl_s = [slower / tg_tps] * workload.output_tokens
-            done = made.repetition(pp_s, itl_s, clock)
-            repetitions.append({**done, "ttft_s": pp_s + 0.001})
+            repetitions.append(made.repetition(pp_s, itl_s, clock, first_s=0.001))
             clock += pp_s + 0.001 + sum(itl_s) + 0.1
         told = made.workload(workload.prompt_tokens, workload.output_tokens, workload.repetitions)
         cell = made.cell(repetitions, told, peak_rss_bytes=weights + 150_000_000)

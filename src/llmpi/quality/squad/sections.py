@@ -37,9 +37,7 @@ def sections(
     found: list[Section] = []
     if compared:
         part = _part("", table=_comparisons(compared))
-        found.append(
-            {"id": "comparisons", "key": "comparisons", "values": {}, "parts": [part]}
-        )
+        found.append({"id": "comparisons", "key": "comparisons", "values": {}, "parts": [part]})
     if widths:
         parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
         found.append({"id": "descent", "key": "descent", "values": {}, "parts": parts})
