@@ -133,8 +133,14 @@ def workload(
     }
 
 
-def repetition(pp_s: float, itl_s: Sequence[float], start_s: float = 100.0) -> Repetition:
-    return {"start_s": start_s, "pp_s": pp_s, "ttft_s": pp_s + 0.1, "itl_s": [*itl_s]}
+def repetition(
+    pp_s: float, itl_s: Sequence[float], start_s: float = 100.0, first_s: float = 0.1
+) -> Repetition:
+    """
+    Args:
+        first_s: between the prompt and the first token.
+    """
+    return {"start_s": start_s, "pp_s": pp_s, "ttft_s": pp_s + first_s, "itl_s": [*itl_s]}
 
 
 def memory(peak_rss_bytes: int = 5_000_000) -> Memory:

@@ -20,6 +20,7 @@ from llmpi.engine.records import Tier
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kind import Row as TaskRow
+from llmpi.quality.records import NotHeld
 from llmpi.quality.squad.kind import COMPARED
 from llmpi.records import check
 from llmpi.report.words import english
@@ -230,10 +231,13 @@ def test_faults(fault: dict[str, object], blame: list[str]) -> None:
     assert quant(decision(found)["pick"]) == "F16"
 
 
+LOSES: NotHeld = {"kind": "fails", "variant": "Q8_0", "margin_pct": 3.0}
+
+
 @pytest.mark.parametrize(
     ("score", "blame"),
     [
-        ({"f1_pct": None, "status": "skipped", "reason": "Q8_0 fails"}, ["unscored"]),
+        ({"f1_pct": None, "status": "skipped", "reason": [LOSES]}, ["unscored"]),
         (scored("has_ans_f1", 1.0, 0, 9), ["broken"]),
         (scored("has_ans_f1", 1.0, 0, 20), []),
         (scored("no_ans_em", 0.0, 0, 9), ["broken"]),

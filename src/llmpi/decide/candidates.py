@@ -318,8 +318,7 @@ def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[
         misses = row["parity_misses"]
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
     if task and scores.text(row, task, "status") != "ok":
-        why = scores.text(row, task, "reason") or scores.text(row, task, "status")
-        found.append({"kind": "unscored", "task": task, "reason": why or ""})
+        found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
     if broken := _babbling(row, texts) or _constant(row, squad):
         found.append(broken)
     return found

@@ -22,6 +22,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
+from llmpi.quality.reasons import reason_of, reason_text
 from llmpi.quality.records import Message, Parity, Skipped
 from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
@@ -270,7 +271,7 @@ def _made(
         raise LlmpiError(f"{path}: is not there yet; run `snakemake --cores 4 {stage}` first")
     record = read(path, kind)
     if _is_empty(record):
-        raise LlmpiError(f"{path}: {record['status']}: {record['reason']}")
+        raise LlmpiError(f"{path}: {record['status']}: {reason_text(reason_of(record))}")
     return record
 
 

@@ -56,8 +56,8 @@ def evaluate(
     """
     if manifest["status"] != "ok":
         return manifest
-    if step and (reason := step.skip()):
-        return {"status": "skipped", "stage": "quality", "reason": reason}
+    if step and (obstacles := step.skip()):
+        return {"status": "skipped", "stage": "quality", "obstacles": obstacles}
     plan = plan_of(questions, settings)
 
     def decided(records: list[AnsweredBlock]) -> bool:

@@ -2,24 +2,30 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from llmpi import layout
 from llmpi.columns import Column, count, number, text
+from llmpi.engine.records import Failed
 from llmpi.quality.kind import (
     SCORED,
     STATE,
     NotScored,
     Objection,
     Row,
+    Score,
+    Shown,
     Summary,
     TaskKind,
     no_score,
     records_of,
 )
-from llmpi.quality.records import Skipped
+from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.squad.comparisons import Comparison, comparisons
 from llmpi.quality.squad.lowest_width import lowest_widths
-from llmpi.quality.squad.records import MetricName, Score, SquadScored
+from llmpi.quality.squad.records import MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import Score as MetricScore
 from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
+from llmpi.results import NotRun, result
 from llmpi.study.quality import Gate
 from llmpi.study.runs import Variant, by_width
 from llmpi.study.study import Study
@@ -84,6 +90,7 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
         sections=sections(compared, widths, objections if study.gates else None),
         objections=objections,
         requirements=list(requirements(study, order, scores)),
+        questions={task: _drawn(study, task) for task in tasks},
     )
 
 
@@ -147,9 +154,37 @@ def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
     }
 
 
-def _metric(record: SquadScored, name: MetricName) -> Score | None:
+def _metric(record: SquadScored, name: MetricName) -> MetricScore | None:
     """None of a metric that has no items."""
     return record["summary"]["metrics"].get(name)
+
+
+def _drawn(study: Study, task: str) -> Drawn | Failed | NotRun:
+    found = result(Questions, layout.QUESTIONS, study=study.study, task=task)
+    if found["status"] != "ok":
+        return found
+    return {
+        "status": "ok",
+        "source": found["source"],
+        "questions": found["questions"],
+        "unanswerable": found["unanswerable"],
+        "paragraphs": found["paragraphs"],
+        "sha256": found["sha256"],
+    }
+
+
+# --- what the page shows --------------------------------------------------------------------------
+
+
+def _shown(name: str, title: str) -> Shown:
+    """A metric of a row with its interval, per cent."""
+    return {
+        "key": f"{name}_pct",
+        "title": title,
+        "digits": 1,
+        "low": f"{name}_low_pct",
+        "high": f"{name}_high_pct",
+    }
 
 
 KIND = TaskKind(
@@ -158,4 +193,11 @@ KIND = TaskKind(
     columns=COLUMNS,
     compared=COMPARED,
     summarize=summarize,
+    shown=(
+        _shown("em", "EM %"),
+        _shown("f1", "F1 %"),
+        _shown("has_ans_f1", "HasAns F1 %"),
+        _shown("no_ans_f1", "NoAns F1 %"),
+    ),
+    score=Score(_shown("f1", "F1, %"), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
 )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
+from llmpi.quality.records import FileSource, HubSource
 from llmpi.quality.squad.metric import Paragraph, Question, dump, parse
-from llmpi.quality.squad.records import FileSource, HubSource, Questions
+from llmpi.quality.squad.records import Questions
 from llmpi.records import sha256_of, sha256_of_json
 from llmpi.sources_lock import locked
 from llmpi.study.tasks.squad import SquadTask

@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import AnsweredBlock, Batching
+from llmpi.quality.records import AnsweredBlock, Batching, Drawn
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
 DescentMetric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1"]
@@ -48,35 +48,8 @@ class SquadDocument(TypedDict):
 
 
 @record
-class FileSource(TypedDict):
-    file: str
-    sha256: str
-
-
-@record
-class HubSource(TypedDict):
-    hub: str
-    revision: str
-    """Commit sha."""
-    split: str
-
-
-@record
-class Drawn(TypedDict):
-    """Which questions a task asks."""
-
-    status: Literal["ok"]
-    source: FileSource | HubSource
-    questions: int
-    unanswerable: int
-    paragraphs: int
-    sha256: str
-    """Of the questions as JSON."""
-
-
-@record
 class Questions(Drawn):
-    """The same with the questions themselves."""
+    """Which they are, and the questions themselves."""
 
     squad: SquadDocument
 

@@ -10,6 +10,7 @@ from llmpi.quality.kind import (
     Section,
     Shown,
     Table,
+    TableRow,
     Value,
     objection_text,
 )
@@ -36,12 +37,10 @@ def sections(
     found: list[Section] = []
     if compared:
         part = _part("", table=_comparisons(compared))
-        found.append(
-            {"id": "comparisons", "key": "squad.comparisons", "values": {}, "parts": [part]}
-        )
+        found.append({"id": "comparisons", "key": "comparisons", "values": {}, "parts": [part]})
     if widths:
         parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
-        found.append({"id": "descent", "key": "squad.descent", "values": {}, "parts": parts})
+        found.append({"id": "descent", "key": "descent", "values": {}, "parts": parts})
     return found
 
 
@@ -107,9 +106,9 @@ def _descent(
         }
         for quant, verdict in width.steps.items()
     ]
-    skipped: list[dict[str, Value]] = [
-        {"quant": quant, "verdict": "skipped", "reason": reason}
-        for quant, reason in width.skipped.items()
+    skipped: list[TableRow] = [
+        {"quant": quant, "verdict": "skipped", "reason": [*obstacles]}
+        for quant, obstacles in width.skipped.items()
     ]
     return _part(
         width.model,
@@ -150,7 +149,7 @@ COLUMNS: list[Shown] = [
 def _facts(width: LowestWidth) -> Iterator[Fact]:
     """The lowest width; what ended the descent, and why; what to try next."""
     whole = "_is_widest" if width.lowest == width.widest else ""
-    yield {"key": f"squad.lowest{whole}", "values": {"quant": width.lowest}}
+    yield {"key": f"descent.lowest{whole}", "values": {"quant": width.lowest}}
     if width.ended_at is None:
         return
     verdict = width.steps[width.ended_at]
@@ -160,15 +159,15 @@ def _facts(width: LowestWidth) -> Iterator[Fact]:
         "margin": verdict["margin_pct"],
     }
     if verdict["decision"] == "fails":
-        yield {"key": "squad.fails", "values": ended}
+        yield {"key": "descent.fails", "values": ended}
     else:
         asked = {key: verdict[key] for key in ("questions", "paragraphs")}
         needed = {"needed": verdict["paragraphs_needed"]}
-        yield {"key": "squad.not_shown", "values": {**ended, **asked, **needed}}
+        yield {"key": "descent.not_shown", "values": {**ended, **asked, **needed}}
     if width.train:
-        yield {"key": "squad.train", "values": {"train": width.train}}
+        yield {"key": "descent.train", "values": {"train": width.train}}
     else:
-        yield {"key": "squad.trained", "values": {}}
+        yield {"key": "descent.trained", "values": {}}
 
 
 def _ladder(number: int, rows: list[dict[str, Value]], width: LowestWidth) -> Chart:
@@ -176,7 +175,7 @@ def _ladder(number: int, rows: list[dict[str, Value]], width: LowestWidth) -> Ch
     margins = [verdict["margin_pct"] for verdict in width.steps.values()]
     return {
         "id": f"descent-{number}",
-        "key": "squad.descent",
+        "key": "descent",
         "kind": "by name",
         "value": {
             "key": "loss_pct",

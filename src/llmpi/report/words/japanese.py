@@ -11,6 +11,7 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
@@ -21,11 +22,20 @@ from llmpi.decide.records import (
     NotCompared,
     NotShown,
     RequirementVerdict,
+    Source,
     Step,
     Unit,
 )
 from llmpi.quality.kind import Objection
-from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.quality.records import Obstacle, Reason
+from llmpi.report.words.emphasis import (
+    GIB,
+    foremost,
+    largest_part,
+    scored_kinds,
+    told_limit,
+    turning,
+)
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
@@ -148,7 +158,7 @@ def kill(found: Kill) -> str:
         case "no quality":
             return "品質優先ですが、品質を測定していません"
         case "unscored":
-            return f"{found['task']}を採点していません：{label(found['reason'])}"
+            return f"{found['task']}を採点していません：{unscored(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -200,6 +210,24 @@ def gate(found: Objection) -> str:
     return f"{name}: {got} < {found['at_least_pct']:g} %"
 
 
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return label(reason) if isinstance(reason, str) else "、".join(map(_obstacle, reason))
+
+
+def _obstacle(found: Obstacle) -> str:
+    match found["kind"]:
+        case "fails":
+            return f"{found['variant']}が許容幅{found['margin_pct']:g}ポイントを満たしません"
+        case "undecided":
+            margin = f"{found['margin_pct']:g}"
+            return f"{found['variant']}が許容幅{margin}ポイントを保つと示せませんでした"
+        case "wider not scored":
+            return f"一つ広い{found['variant']}を採点していません（{label(found['reason'])}）"
+        case "widest not scored":
+            return f"最も広い型を採点していません（{label(found['reason'])}）"
+
+
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
     """Why a device's quality is not what the workstation scored.
 
@@ -227,7 +255,7 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "エネルギーはボード上の電源ICの値で、5 V系統を含みません"
         case "quality not asked for":
-            return "品質は測っていません（squadの課題がありません）"
+            return f"品質は測っていません（{'・'.join(scored_kinds())}の課題がありません）"
         case "no interval of F1":
             return "F1の区間は、文章が少ないため出せません"
         case "output changed":
@@ -269,6 +297,50 @@ def no_money(reason: NotCompared) -> str:
             return "待機時の電力がわかりません。機器の idle_s を設定してください"
         case "same device":
             return "この機器そのものです"
+
+
+COST_UNITS: Mapping[CostUnit, str] = {
+    "boards": "台",
+    "years": "年",
+    "days": "日",
+    "days/year": "日/年",
+    "h/day": "時間/日",
+    "% of the time": "%",
+    "tokens": "トークン",
+    "tokens/s": "トークン/秒",
+    "W": "W",
+    "money/board": "{currency}/台",
+    "money/day": "{currency}/日",
+    "money/h": "{currency}/時間",
+    "money/kWh": "{currency}/kWh",
+    "money/million tokens": "{currency}/100万トークン",
+    "g CO2/kWh": "g CO2/kWh",
+    "g CO2/million tokens": "g CO2/100万トークン",
+}
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return COST_UNITS[unit].format(currency=currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return label(found["tier"]) if found["tier"] else "実測"
+        case "your figure":
+            return "利用者の値"
+        case "not counted":
+            return "数えていません"
+        case "rented all day":
+            return "終日借りる"
+        case "one board":
+            return "1台"
+        case "the workload":
+            return "負荷の設定"
 
 
 def hat(found: HatGain, currency: str) -> str:
