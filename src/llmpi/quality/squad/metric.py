@@ -5,7 +5,7 @@ script published with it (`evaluate-v2.0.py`).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from llmpi.engine.answers import score as best_score
@@ -36,25 +36,53 @@ def parse(document: Any, name: str) -> list[Paragraph]:
         name: of the source, for the error.
 
     Raises:
-        LlmpiError: it is something else, or holds no question, or an id twice.
+        LlmpiError: it is something else, as `checked` has it.
     """
     try:
         paragraphs = [
-            Paragraph(str(paragraph["context"]), tuple(_questions(paragraph)))
-            for article in document["data"]
-            for paragraph in article["paragraphs"]
+            _paragraph(paragraph, f"{name}: data[{i}].paragraphs[{k}]")
+            for i, article in enumerate(document["data"])
+            for k, paragraph in enumerate(article["paragraphs"])
         ]
     except (KeyError, TypeError, IndexError) as error:
         raise LlmpiError(
             f"{name}: not SQuAD v2's format: {type(error).__name__} {error}; expected "
             "data[].paragraphs[].qas[] with id, question, is_impossible and answers[].text"
         ) from None
+    return checked(paragraphs, name)
+
+
+def checked(paragraphs: Sequence[Paragraph], name: str) -> list[Paragraph]:
+    """The paragraphs that have questions.
+
+    Raises:
+        LlmpiError: there is none, or an id stands there twice.
+    """
     ids = Counter(question.id for paragraph in paragraphs for question in paragraph.questions)
     if not ids:
         raise LlmpiError(f"{name}: holds no question")
     if twice := [key for key, count in ids.items() if count > 1]:
         raise LlmpiError(f"{name}: question id {twice[0]!r} stands there twice")
     return [paragraph for paragraph in paragraphs if paragraph.questions]
+
+
+def text_at(place: str, value: object) -> str:
+    """
+    Args:
+        place: where the value stands, with the name of the source.
+
+    Raises:
+        LlmpiError: the value is no text.
+    """
+    if isinstance(value, str):
+        return value
+    found = "null" if value is None else f"of the type {type(value).__name__}"
+    raise LlmpiError(f"{place} is {found}, and should be a text")
+
+
+def id_at(place: str, value: object) -> str:
+    """The same of an id, which some files have as a number."""
+    return str(value) if isinstance(value, int) else text_at(place, value)
 
 
 def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
@@ -84,10 +112,18 @@ def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
     }
 
 
-def _questions(paragraph: Any) -> Iterator[Question]:
-    for qa in paragraph["qas"]:
-        golds = dict.fromkeys(str(answer["text"]) for answer in qa["answers"])
-        yield Question(str(qa["id"]), str(qa["question"]), tuple(golds))
+def _paragraph(paragraph: Any, place: str) -> Paragraph:
+    questions = (_question(qa, f"{place}.qas[{i}]") for i, qa in enumerate(paragraph["qas"]))
+    return Paragraph(text_at(f"{place}.context", paragraph["context"]), tuple(questions))
+
+
+def _question(qa: Any, place: str) -> Question:
+    golds = dict.fromkeys(
+        text_at(f"{place}.answers[{i}].text", answer["text"])
+        for i, answer in enumerate(qa["answers"])
+    )
+    asked = text_at(f"{place}.question", qa["question"])
+    return Question(id_at(f"{place}.id", qa["id"]), asked, tuple(golds))
 
 
 def score(question: Question, prediction: str) -> tuple[int, float]:
