@@ -525,6 +525,8 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
             "max_new_tokens": 32,
             "context_tokens": 4096,
             "examples": 4,
+            "prompt": 1,
+            "language": "en",
             "block_questions": None,
         },
         "questions_sha256": HASH,

@@ -15,7 +15,14 @@ from llmpi.records import failed, sha256_of_json
 
 SQUAD = json.loads((ROOT / "config/data/field_qa.json").read_text())
 QUESTIONS = {"status": "ok", "squad": SQUAD, "sha256": sha256_of_json(SQUAD)}
-SETTINGS = {"max_new_tokens": 8, "context_tokens": 512, "examples": 1, "block_questions": 20}
+SETTINGS = {
+    "max_new_tokens": 8,
+    "context_tokens": 512,
+    "examples": 1,
+    "prompt": 1,
+    "language": "en",
+    "block_questions": 20,
+}
 MANIFEST = {"status": "ok", "sha256": "ab" * 32}
 ENGINE = {"name": "an engine", "features": ["AVX2"]}
 

@@ -180,7 +180,16 @@ class FewerQuestions(TypedDict):
     of_questions: int
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions
+@record
+class AnswersCut(TypedDict):
+    """Answers did not end by themselves but at `max_new_tokens`, and may lack the right words, or
+    have too many."""
+
+    kind: Literal["answers cut"]
+    cut_pct: float
+
+
+AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut
 
 
 # --- the candidates and the decisions -------------------------------------------------------------

@@ -6,11 +6,13 @@ script published with it (`evaluate-v2.0.py`).
 
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from typing import Any, NamedTuple
 
+from llmpi.engine.answers import ENGLISH
 from llmpi.engine.answers import score as best_score
 from llmpi.errors import LlmpiError
-from llmpi.quality.squad.records import SquadDocument, Thresholds
+from llmpi.quality.squad.records import Abstention, SquadDocument, Thresholds
 
 
 class Question(NamedTuple):
@@ -126,9 +128,9 @@ def _question(qa: Any, place: str) -> Question:
     return Question(id_at(f"{place}.id", qa["id"]), asked, tuple(golds))
 
 
-def score(question: Question, prediction: str) -> tuple[int, float]:
+def score(question: Question, prediction: str, language: str = ENGLISH) -> tuple[int, float]:
     """(exact, F1) against the best gold, see `llmpi.engine.answers.score`."""
-    return best_score(question.golds, prediction)
+    return best_score(question.golds, prediction, language)
 
 
 class Answered(NamedTuple):
@@ -145,9 +147,11 @@ def best_thresholds(answers: Sequence[Answered]) -> Thresholds:
     """The scores of a model that abstains above the best threshold on `no_answer`.
 
     As `find_all_best_thresh` of the official script has them, peculiarities included: the threshold
-    is the `no_answer` of the last question still answered, 0.0 if it is best to answer none; an
-    answer to an unanswerable question costs a point even if it normalises to nothing; and among
-    questions of equal `no_answer`, which no threshold can part, the best point in between counts.
+    is the `no_answer` of the last question still answered; an answer to an unanswerable question
+    costs a point even if it normalises to nothing; and among questions of equal `no_answer`, which
+    no threshold can part, the best point in between counts. Where it is best to answer none, the
+    script has 0.0, which is below all probabilities and above all log-likelihoods: here it is said
+    in words, and so is a threshold that nothing is above.
 
     Args:
         answers: at least one, in the order of the data set, which settles ties. (The script goes by
@@ -167,9 +171,11 @@ def best_thresholds(answers: Sequence[Answered]) -> Thresholds:
     }
 
 
-def _best_threshold(answers: Sequence[Answered], scores: Sequence[float]) -> tuple[float, float]:
+def _best_threshold(
+    answers: Sequence[Answered], scores: Sequence[float]
+) -> tuple[float, float | Abstention]:
     points: float = sum(not answer.has_answer for answer in answers)
-    best, thresh = points, 0.0
+    best, thresh = points, -inf
     by_no_answer = sorted(zip(answers, scores, strict=True), key=lambda pair: pair[0].no_answer)
     for answer, score in by_no_answer:
         if answer.has_answer:
@@ -178,4 +184,10 @@ def _best_threshold(answers: Sequence[Answered], scores: Sequence[float]) -> tup
             points -= 1
         if points > best:
             best, thresh = points, answer.no_answer
-    return 100.0 * best / len(answers), thresh
+    return 100.0 * best / len(answers), _in_words(thresh, by_no_answer[-1][0].no_answer)
+
+
+def _in_words(thresh: float, highest: float) -> float | Abstention:
+    if thresh == -inf:
+        return "always abstain"
+    return "never abstain" if thresh >= highest else thresh
