@@ -520,6 +520,7 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
     return {
         "status": "ok",
         "summary": summarize(items),
+        "resampling": {"resamples": 10_000, "seed": 0},
         "descent": descent,
         "settings": {
             "max_new_tokens": 32,
@@ -544,6 +545,7 @@ def divergence(summary: DivergenceSummary) -> DivergenceScored:
         "task": "divergence",
         "status": "ok",
         "summary": summary,
+        "resampling": {"resamples": 1000, "seed": 0},
         "window_tokens": 512,
         "chunks": 64,
         "available_chunks": 64,

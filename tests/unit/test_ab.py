@@ -21,6 +21,7 @@ from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Expect, Prompt, load_prompts
 from llmpi.quality.ab.records import Compared, JudgedAnswer
 from llmpi.quality.records import Answer
+from llmpi.quality.statistics import RESAMPLES, clustered_interval
 
 EXAMPLE = ROOT / "config/data/field_prompts.jsonl"
 
@@ -283,6 +284,10 @@ def test_interval_is_the_paired_bootstraps() -> None:
     assert everything["low_pct"] == pytest.approx(means[250], abs=3.4), "one prompt is 3.3 points"
     assert everything["high_pct"] == pytest.approx(means[-251], abs=3.4)
     assert everything == compared(rows)["all"], "seeded"
+    drawn = compared(rows)["resampling"]
+    interval = clustered_interval(differences, range(30), seed=drawn["seed"])
+    assert (everything["low_pct"], everything["high_pct"]) == interval
+    assert drawn["resamples"] == RESAMPLES
 
 
 def test_tags_are_adjusted_together() -> None:

@@ -27,6 +27,14 @@ class Skipped(TypedDict):
 
 
 @record
+class Resampling(TypedDict):
+    """How often a score was drawn anew from its items, which its spread is from."""
+
+    resamples: int
+    seed: int
+
+
+@record
 class Message(TypedDict):
     """A turn of a conversation."""
 

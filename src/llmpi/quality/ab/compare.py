@@ -11,8 +11,10 @@ from llmpi.quality.ab.records import (
     JudgedAnswer,
     Verdict,
 )
+from llmpi.quality.records import Resampling
 from llmpi.quality.statistics import RESAMPLES, clustered_interval, distinguishable, holm, sign_test
 
+RESAMPLING: Resampling = {"resamples": RESAMPLES, "seed": 0}
 Pair = tuple[Prompt, JudgedAnswer, JudgedAnswer]
 
 
@@ -40,7 +42,8 @@ def compare(
     by_tag = {tag: _group([pair for pair in checked if tag in pair[0].tags]) for tag in tags}
     adjusted = holm([group.p for group in by_tag.values()])
     return {
-        "interval": f"95 %, paired bootstrap over prompts, {RESAMPLES} resamples, seeded",
+        "interval": "95 %, paired bootstrap over prompts",
+        "resampling": RESAMPLING,
         "test": "McNemar, exact, two-sided; Holm-adjusted over the tags",
         "all": _with_verdict(everything := _group(checked), everything.p) if checked else None,
         "tags": {
@@ -82,7 +85,8 @@ def _difference(scores: Sequence[tuple[float, float]]) -> Difference:
     differences = [100 * (b - a) for a, b in scores]
     interval = None
     if len(set(differences)) > 1:
-        interval = clustered_interval(differences, range(len(scores)))
+        prompts = range(len(scores))
+        interval = clustered_interval(differences, prompts, seed=RESAMPLING["seed"])
     low, high = interval or (None, None)
     return {
         "prompts": len(scores),

@@ -5,7 +5,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import Answer, Batching, Decoding
+from llmpi.quality.records import Answer, Batching, Decoding, Resampling
 
 Verdict = Literal["a better", "b better", "not distinguishable"]
 
@@ -102,7 +102,9 @@ class Compared(TypedDict):
     """Two variants on the same prompts."""
 
     interval: str
-    """How the intervals were made."""
+    """How the intervals were made, and"""
+    resampling: Resampling
+    """out of which draws."""
     test: str
     all: ComparedPrompts | None
     """None if nothing is expected of any prompt."""

@@ -7,7 +7,7 @@ from llmpi.engine.answers import normalize, prediction
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.quality.batching.answer import answer_blocks, decoding
-from llmpi.quality.records import Answer, AnsweredBlock, Skipped, VariantFile
+from llmpi.quality.records import Answer, AnsweredBlock, Resampling, Skipped, VariantFile
 from llmpi.quality.squad.blocks import Plan, plan_of
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.metric import Answered, Paragraph, best_thresholds, score
@@ -23,7 +23,7 @@ from llmpi.quality.squad.records import (
     SquadSummary,
 )
 from llmpi.quality.squad.shards import together
-from llmpi.quality.statistics import clustered_interval
+from llmpi.quality.statistics import RESAMPLES, clustered_interval
 from llmpi.records import failed
 
 METRICS: dict[MetricName, tuple[Callable[[Item], float], Callable[[Item], bool]]] = {
@@ -35,6 +35,7 @@ METRICS: dict[MetricName, tuple[Callable[[Item], float], Callable[[Item], bool]]
     "no_ans_f1": (lambda item: item["f1"], lambda item: not item["golds"]),
 }
 """What of an item counts, and which items do."""
+RESAMPLING: Resampling = {"resamples": RESAMPLES, "seed": 0}
 
 
 def evaluate(
@@ -112,6 +113,7 @@ def _record(
     return {
         "status": "ok",
         "summary": summarize(items),
+        "resampling": RESAMPLING,
         "descent": step.verdict(items) if step else None,
         "settings": settings,
         "questions_sha256": questions["sha256"],
@@ -190,7 +192,8 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
 
 def _score(items: Sequence[Item], count: Callable[[Item], float]) -> Score:
     values = [100.0 * count(item) for item in items]
-    interval = clustered_interval(values, [item["paragraph"] for item in items])
+    paragraphs = [item["paragraph"] for item in items]
+    interval = clustered_interval(values, paragraphs, seed=RESAMPLING["seed"])
     low, high = interval or (None, None)
     return {
         "pct": sum(values) / len(values),

@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import AnsweredBlock, Batching
+from llmpi.quality.records import AnsweredBlock, Batching, Resampling
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
 PromptNumber = Literal[1, 2]
@@ -202,6 +202,8 @@ class SquadScored(TypedDict):
 
     status: Literal["ok"]
     summary: SquadSummary
+    resampling: Resampling
+    """Of the intervals."""
     descent: Verdict | None
     settings: Settings
     questions_sha256: str
