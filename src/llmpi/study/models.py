@@ -58,7 +58,7 @@ class PathSource(Part):
 
     path: LocalPath
     """A GGUF file, or the folder of a Hugging Face checkpoint. A relative path starts where
-    Snakemake runs."""
+    Snakemake runs, and `~` is your home, as in every path of this machine."""
     sha256: Sha256 | None = None
     """SHA-256 of the GGUF file, checked if given."""
 
