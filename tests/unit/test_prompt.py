@@ -80,8 +80,8 @@ def test_the_hash_tells_templates_examples_and_prompts_apart() -> None:
 @pytest.mark.parametrize(
     ("prompt", "sha256"),
     [
-        (1, ""),
-        (2, ""),
+        (1, "5c68593839d493610d33cac2d7ed53349969c796ebf157579192798851704de6"),
+        (2, "a3a0e3b399e71df086f3f52e31327d73ff936254a041a358b2fa8a2445340b9b"),
     ],
 )
 def test_prompts_are_frozen(prompt: PromptNumber, sha256: str) -> None:

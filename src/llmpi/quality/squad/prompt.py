@@ -37,17 +37,17 @@ FERRY = (
     "The night ferry to Skagen left pier 4 at 21:40 with 212 passengers. Captain Ilse Brandt "
     "turned back after an hour because of the ice."
 )
+ON_FERRY = (
+    Example(FERRY, "When did the ferry reach Skagen?", ABSTENTION),
+    Example(FERRY, "What made the ferry turn back?", "the ice"),
+)
 KILN = (
     "Bricks from the Hollin kiln are fired for three days at 1,050 °C. The clay comes from a pit "
     "behind the works, and the finished bricks were shipped by canal."
 )
-ORCHARD = (
-    "The orchard at Selm grows forty kinds of apple. Its oldest tree, a Gravenstein, was planted "
-    "by the miller's widow in 1871."
-)
-LIFT = (
-    "A cable lift takes visitors from the lower square to the castle in six minutes. It closes in "
-    "strong wind, and dogs ride free."
+ON_KILN = (
+    Example(KILN, "Who owns the kiln?", ABSTENTION),
+    Example(KILN, "Where does the clay come from?", "a pit behind the works"),
 )
 
 PROMPTS: Mapping[PromptNumber, Prompt] = {
@@ -58,26 +58,16 @@ PROMPTS: Mapping[PromptNumber, Prompt] = {
             "Passage: {context}\n\nQuestion: {question}"
         ),
         follow_up="Question: {question}",
-        examples=(
-            Example(FERRY, "When did the ferry reach Skagen?", ABSTENTION),
-            Example(FERRY, "What made the ferry turn back?", "the ice"),
-            Example(KILN, "Who owns the kiln?", ABSTENTION),
-            Example(KILN, "Where does the clay come from?", "a pit behind the works"),
-        ),
+        examples=(*ON_FERRY, *ON_KILN),
     ),
     2: Prompt(
         ask=(
-            "Text: {context}\n\nQ: {question}\n\n"
-            "Quote the shortest part of the text that answers this, and nothing else. "
-            f"Where the text does not say it, write {ABSTENTION}."
+            "Use the passage to answer the question: copy the words that answer it, and no "
+            f'others. If they are not there, answer "{ABSTENTION}".\n\n'
+            "Passage: {context}\n\nQuestion: {question}"
         ),
-        follow_up="Q: {question}",
-        examples=(
-            Example(ORCHARD, "How many kinds of apple grow in the orchard?", "forty"),
-            Example(ORCHARD, "When was the orchard sold?", ABSTENTION),
-            Example(LIFT, "Who built the castle?", ABSTENTION),
-            Example(LIFT, "When does the lift close?", "in strong wind"),
-        ),
+        follow_up="Question: {question}",
+        examples=(*ON_KILN, *ON_FERRY),
     ),
 }
 """By the number under which a task asks for it. Frozen: who words one anew gives it a number of its

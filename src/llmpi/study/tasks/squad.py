@@ -31,8 +31,8 @@ class SquadTask(Task):
     """Worked questions, on other passages, in front of every question: half of four, and of two,
     are unanswerable."""
     prompt: Literal[1, 2] = 1
-    """Which of the frozen prompts: other words, other worked questions. A task with each of them
-    shows how far a verdict hangs on the prompt."""
+    """Which of the frozen prompts: other words, and the worked questions in another order. A task
+    with each of them shows how far a verdict hangs on the prompt."""
     language: LanguageCode = "en"
     """Of the questions (ISO 639-1). `en` is scored as the official script does it. Other languages
     without Unicode's punctuation, digits of both widths alike; where words have no blanks between
