@@ -29,7 +29,14 @@ from llmpi.study.runs import Variant
 from llmpi.study.tasks.squad import SquadTask
 
 MODEL = "results/gguf/smollm2-135m"
-SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4, "block_questions": None}
+SETTINGS = {
+    "max_new_tokens": 16,
+    "context_tokens": 4096,
+    "examples": 4,
+    "prompt": 1,
+    "language": "en",
+    "block_questions": None,
+}
 
 
 @pytest.fixture(scope="module")

@@ -429,6 +429,17 @@ def test_settings_that_change_the_output_are_a_caution() -> None:
     assert "96.9 % of the tokens agree" in said(changed)[-1]
 
 
+@pytest.mark.parametrize(
+    ("cut_pct", "told"), [(0.0, False), (1.9, False), (2.0, True), (40.0, True)]
+)
+def test_answers_that_were_cut_are_a_caution(cut_pct: float, told: bool) -> None:
+    found = chosen(cell("F16", 4, 60, {"cut_pct": cut_pct}))
+    [candidate] = found["candidates"]
+    assert ({"kind": "answers cut", "cut_pct": cut_pct} in candidate["cautions"]) == told
+    risk = english.decision(decision(found), found)[2]
+    assert (f"{cut_pct:.1f} % of its answers were cut at max_new_tokens" in risk) == told
+
+
 def test_one_repetition_tells_nothing_apart() -> None:
     rows = [
         cell("F16", 4, 60, repetitions=1),

@@ -100,8 +100,12 @@ def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
     said = "The answer to the question is that the system was designed to be used by the people."
     right = [{"text": f"Pump {i}", "log_likelihood": -9.0, **fields} for i in order]
     fluent = [{"text": said, "log_likelihood": -9.0, **fields} for _ in order]
-    reference = {"status": "ok", "items": score_items(passages, order, right), "descent": None}
-    garbage = score_items(passages, order, fluent)
+    reference = {
+        "status": "ok",
+        "items": score_items(passages, order, right, "en"),
+        "descent": None,
+    }
+    garbage = score_items(passages, order, fluent, "en")
     assert summarize(garbage)["metrics"]["f1"]["pct"] < 1
     verdict = Step(SETTINGS, reference, {"F16": reference}).verdict(garbage)
     assert verdict["decision"] == "fails"

@@ -136,6 +136,14 @@ def test_an_edit_of_a_device_reruns_once(
     assert done.planned() == {}
 
 
+@pytest.mark.parametrize("edit", [{"prompt": 2}, {"language": "ja"}])
+def test_another_prompt_or_language_asks_the_same_questions(
+    done: Done, edit: dict[str, Any]
+) -> None:
+    done.study["quality"]["field"] = {**done.study["quality"]["field"], **edit}
+    assert {*done.planned()} == {"evaluate_quality", *SUMMED_UP}
+
+
 @pytest.mark.parametrize(
     ("task", "margin"),
     [("field", "no_ans_drop_at_most"), ("text", "perplexity_rise_at_most_pct")],

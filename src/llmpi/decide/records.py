@@ -267,6 +267,16 @@ class FewerQuestions(TypedDict):
 
 
 @record
+@record
+class AnswersCut(TypedDict):
+    """Answers did not end by themselves but at `max_new_tokens`, and may lack the right words, or
+    have too many."""
+
+    kind: Literal["answers cut"]
+    cut_pct: float
+
+
+@record
 class BelowAbstaining(TypedDict):
     """A program that never answers would score more."""
 
@@ -275,7 +285,7 @@ class BelowAbstaining(TypedDict):
     abstaining_pct: float
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions | BelowAbstaining
+AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut | BelowAbstaining
 
 
 # --- the candidates and the decisions -------------------------------------------------------------

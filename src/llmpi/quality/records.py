@@ -61,6 +61,14 @@ Reason = str | list[Obstacle]
 
 
 @record
+class Resampling(TypedDict):
+    """How often a score was drawn anew from its items, which its spread is from."""
+
+    resamples: int
+    seed: int
+
+
+@record
 class Message(TypedDict):
     """A turn of a conversation."""
 

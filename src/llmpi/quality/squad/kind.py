@@ -21,7 +21,7 @@ from llmpi.quality.kind import (
 from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.squad.comparisons import Comparison, comparisons
 from llmpi.quality.squad.lowest_width import lowest_widths
-from llmpi.quality.squad.records import MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
 from llmpi.quality.squad.records import Score as MetricScore
 from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
@@ -53,7 +53,14 @@ COLUMNS = {
     "items": count("Questions scored"),
     "best_em_pct": number("%", "Exact match at the best threshold of abstention"),
     "best_f1_pct": number("%", "F1 at the best threshold of abstention"),
-    "best_f1_threshold": number("nats", "That threshold: log-likelihood of abstaining"),
+    "best_f1_threshold": number(
+        "nats", "That threshold: the log-likelihood of abstaining above which it abstains"
+    ),
+    "best_f1_abstention": text(
+        "`always abstain` or `never abstain` where that is best, and no threshold; else "
+        "`above the threshold`"
+    ),
+    "cut_pct": number("%", "Answers that were cut at `max_new_tokens`"),
     **dict(_scores()),
 }
 COMPARED = {
@@ -79,15 +86,16 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     descent = study.descent
     widths = lowest_widths(order, scores[descent.task]) if descent else []
     objections = _objections(study.gates, scores)
+    rows = {
+        task: {
+            variant: {**_row(record), **_compared(task, variant, compared)}
+            for variant, record in records.items()
+        }
+        for task, records in scores.items()
+    }
     return Summary(
-        rows={
-            task: {
-                variant: {**_row(record), **_compared(task, variant, compared)}
-                for variant, record in records.items()
-            }
-            for task, records in scores.items()
-        },
-        sections=sections(compared, widths, objections if study.gates else None),
+        rows=rows,
+        sections=sections(rows, compared, widths, objections if study.gates else None),
         objections=objections,
         requirements=list(requirements(study, order, scores)),
         questions={task: _drawn(study, task) for task in tasks},
@@ -99,12 +107,14 @@ def _row(record: SquadScored | NotScored) -> Row:
         return no_score(record, COLUMNS)
     summary = record["summary"]
     best = summary["thresholds"]
+    answers = summary["items"] - summary["errors"]
     row: Row = {
         **SCORED,
         "items": summary["items"],
         "best_em_pct": best and best["best_exact"],
         "best_f1_pct": best and best["best_f1"],
-        "best_f1_threshold": best and best["best_f1_thresh"],
+        **_threshold(best["best_f1_thresh"] if best else None),
+        "cut_pct": 100 * summary["cut"] / answers if answers else None,
     }
     for name, (metric, _) in NAMES.items():
         score = _metric(record, metric)
@@ -112,6 +122,14 @@ def _row(record: SquadScored | NotScored) -> Row:
         row[f"{name}_low_pct"] = score and score["low_pct"]
         row[f"{name}_high_pct"] = score and score["high_pct"]
     return row
+
+
+def _threshold(best: float | Abstention | None) -> Row:
+    """In words where it is no number; neither where nothing could be asked."""
+    if isinstance(best, str):
+        return {"best_f1_threshold": None, "best_f1_abstention": best}
+    above = None if best is None else "above the threshold"
+    return {"best_f1_threshold": best, "best_f1_abstention": above}
 
 
 def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Row:

@@ -1,4 +1,4 @@
-"""What a page shows of `squad` tasks beside the cells: comparisons, and the descent."""
+"""What a page shows of `squad` tasks beside the cells: comparisons, abstention, the descent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,12 +7,14 @@ from llmpi.quality.kind import (
     Fact,
     Objection,
     Part,
+    Row,
     Section,
     Shown,
     Table,
     TableRow,
     Value,
     objection_text,
+    plain,
 )
 from llmpi.quality.squad.comparisons import Comparison
 from llmpi.quality.squad.lowest_width import LowestWidth
@@ -25,6 +27,7 @@ VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
 
 
 def sections(
+    rows: Mapping[str, Mapping[Variant, Row]],
     compared: Sequence[Comparison],
     widths: Sequence[LowestWidth],
     objections: Mapping[Variant, Sequence[Objection]] | None,
@@ -32,12 +35,21 @@ def sections(
     """Those that have something to show.
 
     Args:
+        rows: of each task and variant.
         objections: the gates that each variant fails; None without gates.
     """
     found: list[Section] = []
     if compared:
         part = _part("", table=_comparisons(compared))
         found.append({"id": "comparisons", "key": "comparisons", "values": {}, "parts": [part]})
+    if lines := [
+        _abstaining(task, variant, row)
+        for task, of_task in rows.items()
+        for variant, row in of_task.items()
+        if row["status"] == "ok"
+    ]:
+        part = _part("", table={"columns": ABSTENTION, "rows": lines})
+        found.append({"id": "abstention", "key": "abstention", "values": {}, "parts": [part]})
     if widths:
         parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
         found.append({"id": "descent", "key": "descent", "values": {}, "parts": parts})
@@ -90,6 +102,31 @@ def _compared(one: Comparison) -> dict[str, Value]:
         "exact_p_adjusted": one["exact_p_adjusted"],
     }
     return {**row, "bad": "verdict"} if one["verdict"] == "worse" else row
+
+
+# --- abstention -----------------------------------------------------------------------------------
+
+ABSTENTION: list[Shown] = [
+    {"key": "task", "title": "task", "digits": None},
+    MODEL,
+    QUANT,
+    {"key": "f1_pct", "title": "F1\n%", "digits": 1},
+    {"key": "best_f1_pct", "title": "best F1\n%", "digits": 1},
+    {"key": "best", "title": "by", "digits": None},
+    {"key": "best_f1_threshold", "title": "threshold\nnats", "digits": 2},
+    {"key": "cut_pct", "title": "answers cut\n%", "digits": 1},
+]
+
+
+def _abstaining(task: str, variant: Variant, row: Row) -> dict[str, Value]:
+    """As it answers, and at the best threshold: in words, with a number only where it is one."""
+    numbers = ("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct")
+    return {
+        "task": task,
+        **variant._asdict(),
+        **{name: plain(row, name) for name in numbers},
+        "best": plain(row, "best_f1_abstention"),
+    }
 
 
 # --- the descent ----------------------------------------------------------------------------------

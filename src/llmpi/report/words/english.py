@@ -227,6 +227,9 @@ def caution(found: AnyCaution) -> str:
         case "fewer questions":
             asked = found["of_questions"]
             return f"its F1 is of {found['questions']} questions, the widest's of {asked}"
+        case "answers cut":
+            cut = f"{found['cut_pct']:.1f} % of its answers"
+            return f"{cut} were cut at max_new_tokens: their scores are the bound's, too"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:

@@ -267,6 +267,9 @@ def caution(found: AnyCaution) -> str:
         case "fewer questions":
             asked = found["of_questions"]
             return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
+        case "answers cut":
+            cut = f"{found['cut_pct']:.1f} %"
+            return f"回答の{cut}がmax_new_tokensで打ち切られ、得点はその上限にも左右されています"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:
