@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from llmpi.decide import scores
 from llmpi.decide.pareto import Objective, told_apart
 from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Unit, Verdict
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
+from llmpi.study.computation import DEFAULT
 from llmpi.study.decision import Aim
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
@@ -104,7 +105,7 @@ def candidates(
             id=id_of(row),
             variant=_variant(row, several),
             quality=scores.f1(row, task) if task else None,
-            reference=row["quant"] == widest[row["model"]]["quant"],
+            reference=_is_reference(row, widest),
             verdict=scores.verdict(row, task) if task else None,
             detectable_points=(
                 scores.number(row, task, "f1_minimum_detectable_pct") if task else None
@@ -122,9 +123,16 @@ def id_of(row: ClassRow) -> str:
 
 
 def widest_of(rows: Sequence[ClassRow]) -> dict[str, ClassRow]:
-    """A row of each model's widest quantization, which the others' quality is held against."""
-    ordered = sorted(rows, key=lambda row: width_order(row["quant"]))
+    """A row of each model's widest quantization, computed by default where one is: what the others'
+    quality is held against."""
+    ordered = sorted(
+        rows, key=lambda row: (width_order(row["quant"]), row["computation"] != DEFAULT)
+    )
     return {row["model"]: row for row in reversed(ordered)}
+
+
+def _is_reference(row: ClassRow, widest: Mapping[str, ClassRow]) -> bool:
+    return row["quant"] == widest[row["model"]]["quant"] and row["computation"] == DEFAULT
 
 
 def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> list[Kill]:
@@ -167,8 +175,8 @@ def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> l
 
 def blamed(kill: Kill) -> str:
     """What stands in the way, by a name under which kills are counted: the key of a constraint, or
-    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `broken`, `gate TASK METRIC`,
-    `estimated` and `unmeasured` energy."""
+    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `computation`, `broken`,
+    `gate TASK METRIC`, `estimated` and `unmeasured` energy."""
     match kill["kind"]:
         case "limit":
             return kill["constraint"]
@@ -207,11 +215,14 @@ def _paired(a: Candidate, b: Candidate) -> bool | None:
     """What is known of two candidates' quality from the same questions."""
     if a.row["model"] != b.row["model"]:
         return None
-    if a.row["quant"] == b.row["quant"]:
-        return False  # one file, scored once
+    if all(a.row[key] == b.row[key] for key in SCORED):
+        return False  # one score
     verdict = a.verdict if b.reference else b.verdict if a.reference else None
     return None if verdict is None else verdict != "not distinguishable"
 
+
+SCORED: Sequence[Literal["quant", "computation"]] = ("quant", "computation")
+"""What of a model's rows has one score."""
 
 OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
     "quality": Objective("quality", True, lambda c: c.quality, _paired),
@@ -269,7 +280,7 @@ def _energy(row: ClassRow) -> Estimate | None:
 
 def _drop(row: ClassRow, task: str, widest: Mapping[str, ClassRow]) -> Estimate | None:
     """Loss of F1 against the widest on the same questions, percentage points."""
-    if row["quant"] == widest[row["model"]]["quant"]:
+    if _is_reference(row, widest):
         return None if scores.f1(row, task) is None else Estimate(0.0, 0.0, 0.0)
     value, low, high = (
         None
@@ -298,7 +309,15 @@ def _faults(
         misses = row["parity_misses"]
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
     found += [{"kind": "gate", **gate} for gate in row["gates_failed"]]
-    if task and scores.f1(row, task) is None:
+    if row["unscored"]:
+        found.append(
+            {
+                "kind": "computation",
+                "computation": row["computation"],
+                "unscored": row["unscored"],
+            }
+        )
+    elif task and scores.f1(row, task) is None:
         why = scores.text(row, task, "reason") or scores.text(row, task, "status")
         found.append({"kind": "unscored", "task": task, "reason": why or ""})
     if broken := _babbling(row, texts) or _mute(row, task, widest):

@@ -140,7 +140,7 @@ def _alike(pick: Candidate, able: Sequence[Candidate]) -> list[Candidate]:
 # --- what would change it -------------------------------------------------------------------------
 
 
-WITHOUT_NUMBERS = ("failed", "unscored", "unmeasured")
+WITHOUT_NUMBERS = ("failed", "unscored", "computation", "unmeasured")
 
 
 def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:

@@ -12,11 +12,12 @@ from llmpi.quality.kind import (
     Summary,
     TaskKind,
     Value,
+    columns_of,
     no_score,
     records_of,
 )
 from llmpi.quality.lm_eval.records import LmEvalScored, Metric, Share
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 
 COLUMNS = {
@@ -24,7 +25,7 @@ COLUMNS = {
     "metrics": text("The harness's metrics, `TASK/METRIC,FILTER VALUE` joined by `; `"),
 }
 
-Records = Mapping[Variant, LmEvalScored | NotScored]
+Records = Mapping[Scored, LmEvalScored | NotScored]
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
@@ -53,11 +54,11 @@ def _value(metric: Share | Metric) -> float | None:
 
 
 def _sections(records: Mapping[str, Records]) -> list[Section]:
-    """A line a variant and metric."""
+    """A line for all that is scored, and each metric."""
     rows = [
-        {"task": task, **variant._asdict(), "metric": name, **_shown(metric)}
+        {"task": task, **one._asdict(), "metric": name, **_shown(metric)}
         for task, found in records.items()
-        for variant, record in found.items()
+        for one, record in found.items()
         if record["status"] == "ok"
         for name, metric in record["summary"]["metrics"].items()
     ]
@@ -76,8 +77,7 @@ def _sections(records: Mapping[str, Records]) -> list[Section]:
                     "table": {
                         "columns": [
                             {"key": "task", "title": "task", "digits": None},
-                            {"key": "model", "title": "model", "digits": None},
-                            {"key": "quant", "title": "quantization", "digits": None},
+                            *columns_of(one for found in records.values() for one in found),
                             {"key": "metric", "title": "metric", "digits": None},
                             {"key": "value", "title": "value", "digits": 4, "unit": "unit"},
                             {"key": "stderr", "title": "standard error", "digits": 4},

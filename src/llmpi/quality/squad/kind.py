@@ -15,12 +15,12 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.records import Skipped
-from llmpi.quality.squad.comparisons import Comparison, comparisons
+from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import MetricName, Score, SquadScored
 from llmpi.quality.squad.sections import sections
 from llmpi.study.quality import Gate
-from llmpi.study.runs import Variant, by_width
+from llmpi.study.runs import Scored, by_width
 from llmpi.study.study import Study
 
 NAMES: dict[str, tuple[MetricName, str]] = {
@@ -63,7 +63,7 @@ COMPARED = {
 }
 
 SquadRecord = SquadScored | Skipped
-Records = Mapping[Variant, SquadScored | NotScored]
+Records = Mapping[Scored, SquadScored | NotScored]
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
@@ -78,8 +78,8 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     return Summary(
         rows={
             task: {
-                variant: {**_row(record), **_compared(task, variant, compared)}
-                for variant, record in records.items()
+                one: {**_row(record), **_compared(task, one, compared)}
+                for one, record in records.items()
             }
             for task, records in scores.items()
         },
@@ -108,9 +108,9 @@ def _row(record: SquadScored | NotScored) -> Row:
     return row
 
 
-def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Row:
+def _compared(task: str, asked: Scored, compared: Sequence[Comparison]) -> Row:
     """F1 against the reference's: what the data say, and whether they can tell the two apart."""
-    found = (c for c in compared if (c["task"], c["model"], c["quant"]) == (task, *variant))
+    found = (c for c in compared if c["task"] == task and scored_in(c) == asked)
     if (one := next(found, None)) is None:
         return dict.fromkeys(COMPARED)
     return {
@@ -125,14 +125,14 @@ def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Ro
 
 def _objections(
     gates: Sequence[Gate], scores: Mapping[str, Records]
-) -> dict[Variant, list[Objection]]:
+) -> dict[Scored, list[Objection]]:
     """The gates that a variant fails."""
-    variants = dict.fromkeys(variant for records in scores.values() for variant in records)
+    asked = dict.fromkeys(one for records in scores.values() for one in records)
     failures = {
-        v: [_failure(gate, scores[gate.task][v]) for gate in gates if gate.task in scores]
-        for v in variants
+        one: [_failure(gate, scores[gate.task][one]) for gate in gates if gate.task in scores]
+        for one in asked
     }
-    return {variant: [why for why in whys if why] for variant, whys in failures.items()}
+    return {one: [why for why in whys if why] for one, whys in failures.items()}
 
 
 def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:

@@ -11,14 +11,14 @@ from llmpi.quality.kind import (
     Shown,
     Table,
     Value,
+    columns_of,
     objection_text,
 )
-from llmpi.quality.squad.comparisons import Comparison
+from llmpi.quality.squad.comparisons import Comparison, scored_in
 from llmpi.quality.squad.lowest_width import LowestWidth
 from llmpi.quality.squad.records import Verdict
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-MODEL: Shown = {"key": "model", "title": "model", "digits": None}
 QUANT: Shown = {"key": "quant", "title": "quantization", "digits": None}
 VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
 
@@ -26,12 +26,12 @@ VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
 def sections(
     compared: Sequence[Comparison],
     widths: Sequence[LowestWidth],
-    objections: Mapping[Variant, Sequence[Objection]] | None,
+    objections: Mapping[Scored, Sequence[Objection]] | None,
 ) -> list[Section]:
     """Those that have something to show.
 
     Args:
-        objections: the gates that each variant fails; None without gates.
+        objections: the gates that are failed; None without gates.
     """
     found: list[Section] = []
     if compared:
@@ -56,8 +56,7 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
     return {
         "columns": [
             {"key": "task", "title": "task", "digits": None},
-            MODEL,
-            QUANT,
+            *columns_of([*map(scored_in, compared), *map(_reference, compared)]),
             {"key": "reference", "title": "against", "digits": None},
             {
                 "key": "difference_pct",
@@ -76,12 +75,17 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
     }
 
 
+def _reference(one: Comparison) -> Scored:
+    return Scored(one["model"], one["reference"])
+
+
 def _compared(one: Comparison) -> dict[str, Value]:
     exact = one["mcnemar"]
     row: dict[str, Value] = {
         "task": one["task"],
         "model": one["model"],
         "quant": one["quant"],
+        "computation": one["computation"],
         "reference": one["reference"],
         "difference_pct": one["difference_pct"],
         "low_pct": one["low_pct"],
@@ -99,13 +103,13 @@ def _compared(one: Comparison) -> dict[str, Value]:
 
 
 def _descent(
-    number: int, width: LowestWidth, objections: Mapping[Variant, Sequence[Objection]] | None
+    number: int, width: LowestWidth, objections: Mapping[Scored, Sequence[Objection]] | None
 ) -> Part:
     rows = [
         {
             "quant": quant,
             **_numbers(verdict),
-            "gates": _gates(objections, Variant(width.model, quant)),
+            "gates": _gates(objections, Scored(width.model, quant)),
         }
         for quant, verdict in width.steps.items()
     ]
@@ -121,10 +125,10 @@ def _descent(
     )
 
 
-def _gates(objections: Mapping[Variant, Sequence[Objection]] | None, variant: Variant) -> str:
+def _gates(objections: Mapping[Scored, Sequence[Objection]] | None, asked: Scored) -> str:
     if objections is None:
         return ""
-    return "; ".join(map(objection_text, objections[variant])) or "passed"
+    return "; ".join(map(objection_text, objections[asked])) or "passed"
 
 
 def _numbers(verdict: Verdict) -> dict[str, Value]:

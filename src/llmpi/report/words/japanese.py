@@ -25,7 +25,14 @@ from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
+from llmpi.summary.records import (
+    DifferenceKey,
+    Differs,
+    ParityMiss,
+    PredictedCell,
+    Unlike,
+    Unscored,
+)
 from llmpi.tune.records import Refusal, Stopped
 
 label = Texts("ja").label
@@ -96,6 +103,9 @@ def kill(found: Kill) -> str:
             return f"品質の基準 {gate(found)}"
         case "unscored":
             return f"{found['task']}を採点していません：{label(found['reason'])}"
+        case "computation":
+            why = NOT_COMPUTED[found["unscored"]]
+            return f"このキャッシュ（{found['computation']}）では採点していません：{why}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -116,6 +126,13 @@ def kill(found: Kill) -> str:
                 return "エネルギー優先ですが、実測ではなく推定です"
             value = _amount(found["value"], found["unit"])
             return f"{LIMITS[found['constraint']]}：{value}は実測ではなく推定です"
+
+
+NOT_COMPUTED: Mapping[Unscored, str] = {
+    "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
+    "tuned": "探索で見つかった設定です。同じ設定のランタイムを加えれば採点します",
+    "prompt lookup": "プロンプト・ルックアップの出力が貪欲法と同じだと示されていません",
+}
 
 
 def gate(found: Objection) -> str:
