@@ -403,6 +403,7 @@ def compared(folder: Path, rows: Path, held: PerplexityMeasured) -> DivergenceJo
         "gguf": str(folder / "variant.gguf"),
         "gguf_sha256": "variant",
         "threads": 1,
+        "computation": BY_DEFAULT,
         "partial": str(folder / "partial"),
         "rows": str(rows),
         "reference": {"gguf_sha256": "base", "engine": held["engine"], "threads": 1},
