@@ -14,7 +14,9 @@ from llmpi.decide.candidates import blamed
 from llmpi.decide.choice import recommend
 from llmpi.decide.records import Choice
 from llmpi.engine.records import SingleCell
+from llmpi.quality.kind import Table
 from llmpi.report.words.languages import WORDS
+from llmpi.report.words.texts import Texts
 from llmpi.study import inputs
 from llmpi.study.computation import BY_ID, DEFAULT, EFFECTS, Computation, computation_of
 from llmpi.study.decision import Constraints
@@ -231,6 +233,49 @@ def test_without_quality_tasks_nothing_is_missed() -> None:
     how: dict[str, object] = {"runtimes": LEAN, "quality": {}, "gates": []}
     measured(**how)
     assert row_of("lean", **how)["unscored"] is None
+
+
+# --- what another cache costs ---------------------------------------------------------------------
+
+
+def table(**more: object) -> Table:
+    sections = summary(quants=["F16", "Q4_0"], **more)["sections"]
+    [part] = next(section for section in sections if section["id"] == "caches")["parts"]
+    assert part["table"]
+    return part["table"]
+
+
+def test_the_page_has_the_studys_own_numbers_beside_the_defaults() -> None:
+    measured(runtimes=LEAN)
+    score(5.0, "Q4_0", "q4_0")
+    [f1, _] = table(runtimes=LEAN)["rows"]
+    assert (f1["model"], f1["quant"], f1["computation"]) == ("m", "Q4_0", "q4_0")
+    assert (f1["figure"], f1["by_default"], f1["own"], f1["difference"]) == ("F1, %", 50, 5, -45)
+
+
+def test_it_has_those_of_the_parity_text_where_no_other_cache_was_scored() -> None:
+    how: dict[str, object] = {"runtimes": LEAN, "scored_with": "default"}
+    measured(**how)
+    rows = {str(row["what"]): row["kl_high"] for row in table(**how)["rows"]}
+    assert rows["KV cache q8_0"] == 0.0052
+    labels = Texts("ja")
+    assert all(labels.label(what) != what for what in rows)
+
+
+def test_a_table_says_the_computation_where_there_are_several() -> None:
+    measured(runtimes=LEAN)
+    score(5.0, "Q4_0", "q4_0")
+    by_runtimes = [
+        next(s for s in summary(quants=["F16", "Q4_0"], **how)["sections"] if s["id"] == name)
+        for name, how in (("comparisons", {"runtimes": LEAN}), ("comparisons", {}))
+    ]
+    keys = [[c["key"] for c in s["parts"][0]["table"]["columns"]] for s in by_runtimes]
+    assert ["computation" in found for found in keys] == [True, False]
+    rows = by_runtimes[0]["parts"][0]["table"]["rows"]
+    assert [(row["quant"], row["computation"]) for row in rows] == [
+        ("Q4_0", "f16"),
+        ("Q4_0", "q4_0"),
+    ]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -7,7 +7,7 @@ Nothing else names it: `llmpi.quality.kinds` finds the folder.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NotRequired, TypeVar
+from typing import Literal, NamedTuple, NotRequired, TypeVar
 
 from typing_extensions import TypedDict, TypeForm
 
@@ -150,6 +150,14 @@ class Summary:
     objections: Mapping[Scored, Sequence[Objection]] = field(default_factory=dict)
 
 
+class Figure(NamedTuple):
+    """A number of a row for a table that holds one computation of a file against another."""
+
+    title: str
+    """English; a label of the other languages. It names the unit."""
+    digits: int
+
+
 @dataclass(frozen=True)
 class TaskKind:
     """A kind of task.
@@ -160,6 +168,7 @@ class TaskKind:
         columns: of a row, by name; those of a flat table are `TASK_NAME`.
         compared: those of a row that tell of a variant against the widest of its model, computed by
             default.
+        figures: by their columns, the numbers that tell what another KV cache costs.
         summarize: reads the records of these tasks of a study.
     """
 
@@ -168,6 +177,7 @@ class TaskKind:
     columns: Mapping[str, Column]
     summarize: Callable[[Study, Sequence[str]], Summary]
     compared: Mapping[str, Column] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
 STATE = {

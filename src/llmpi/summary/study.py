@@ -19,6 +19,7 @@ from llmpi.records import now
 from llmpi.results import NotRun
 from llmpi.study.runs import Run, Scored, Variant, expand_runs
 from llmpi.study.study import Study
+from llmpi.summary.caches import caches
 from llmpi.summary.computed import computed
 from llmpi.summary.concurrency import concurrency
 from llmpi.summary.curves import curve
@@ -106,11 +107,9 @@ def _quality(study: Study) -> Quality:
     for one in told:
         for scored, raised in one.objections.items():
             objections.setdefault(scored, []).extend(raised)
-    return Quality(
-        rows={task: rows[task] for task in study.quality},
-        objections=objections,
-        sections=[section for one in told for section in one.sections],
-    )
+    ordered = {task: rows[task] for task in study.quality}
+    sections = [section for one in told for section in one.sections]
+    return Quality(ordered, objections, [*sections, *caches(study, ordered)])
 
 
 # --- rows and facts -------------------------------------------------------------------------------

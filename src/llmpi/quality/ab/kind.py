@@ -11,6 +11,7 @@ from llmpi.quality.kind import (
     STATE,
     Chart,
     Fact,
+    Figure,
     NotScored,
     Part,
     Row,
@@ -164,4 +165,10 @@ def _judged(judged: Judged) -> Fact:
     }
 
 
-KIND = TaskKind(name="ab", record=AbAnswered, columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(
+    name="ab",
+    record=AbAnswered,
+    columns=COLUMNS,
+    figures={"passed_pct": Figure("own prompts passed, %", 1)},
+    summarize=summarize,
+)

@@ -15,6 +15,7 @@ from llmpi.quality.kind import (
     STATE,
     Chart,
     Fact,
+    Figure,
     NotScored,
     Row,
     Section,
@@ -170,4 +171,14 @@ def _chart(task: str, rows: Mapping[Scored, Row]) -> Chart | None:
     }
 
 
-KIND = TaskKind(name="divergence", record=DivergenceScored, columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(
+    name="divergence",
+    record=DivergenceScored,
+    columns=COLUMNS,
+    figures={
+        "perplexity_ratio": Figure("perplexity, times the F16's", 3),
+        "kld_mean_nats": Figure("mean KL divergence, nats", 4),
+        "top1_agreement_pct": Figure("same top-1, %", 1),
+    },
+    summarize=summarize,
+)

@@ -6,6 +6,7 @@ from llmpi.columns import Column, count, number, text
 from llmpi.quality.kind import (
     SCORED,
     STATE,
+    Figure,
     NotScored,
     Objection,
     Row,
@@ -159,5 +160,6 @@ KIND = TaskKind(
     record=SquadRecord,
     columns=COLUMNS,
     compared=COMPARED,
+    figures={"f1_pct": Figure("F1, %", 1), "has_ans_f1_pct": Figure("HasAns F1, %", 1)},
     summarize=summarize,
 )
