@@ -1,4 +1,4 @@
-"""What another KV cache costs: a section of the page, of the study's own scores where it has them."""
+"""What another KV cache costs: a section of the page, of the study's own scores if it has such."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
