@@ -1,5 +1,6 @@
 """What of a runtime changes the output, and whose score is whose."""
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -7,6 +8,7 @@ from typing import get_args
 import made_records as made
 import pytest
 from made_records import write
+from scripts import main_of
 from small_results import CELL, bench, chat, manifest, quality, study, summary
 
 from llmpi import layout
@@ -17,7 +19,7 @@ from llmpi.engine.records import SingleCell
 from llmpi.quality.kind import Table
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import Texts
-from llmpi.study import inputs
+from llmpi.study import inputs, settings
 from llmpi.study.computation import BY_ID, DEFAULT, EFFECTS, Computation, computation_of
 from llmpi.study.decision import Constraints
 from llmpi.study.measuring import KvType, Runtime
@@ -92,6 +94,25 @@ def test_a_descent_goes_down_the_default_alone() -> None:
     assert inputs.by_default(asked, narrow, "qa") == []
     assert inputs.by_default(asked, otherwise, "qa") == ["results/quality/s/m/Q4_0/f16/qa.json"]
     assert inputs.by_default(asked, Scored("m", "F16", "q4_0"), "qa") == []
+
+
+def test_what_a_descent_skipped_is_skipped_with_every_cache(tmp_path: Path) -> None:
+    skipped = {"status": "skipped", "stage": "quality", "reason": "Q8_0 fails"}
+    spec = {**settings.answers(study(), "qa", "q4_0"), "block_questions": None}
+    assert "descent" not in spec
+    main_of("evaluate_quality")(
+        gguf=tmp_path / "no.gguf",
+        manifest={"status": "ok", "sha256": "ab"},
+        questions=None,
+        reference=None,
+        wider=[],
+        by_default=skipped,
+        spec=spec,
+        threads=1,
+        store=tmp_path,
+        quality=tmp_path / "out.json",
+    )
+    assert json.loads((tmp_path / "out.json").read_text()) == skipped
 
 
 # --- whose score a cell has -----------------------------------------------------------------------
