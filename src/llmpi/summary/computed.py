@@ -18,12 +18,17 @@ from llmpi.summary.records import Unscored
 from llmpi.summary.tuned import Searches
 
 WHY: Mapping[Unscored, str] = {
-    "default only": "only the default was scored: scored_with",
-    "tuned": "the search ended in settings that were not scored; a runtime that names them is",
+    "default only": "the study scores llama.cpp's default only (scored_with)",
+    "tuned": "the search ended there; a runtime that names these settings is scored",
     "prompt lookup": (
         "prompt lookup is not shown to say what the runtime that is the same without it says"
     ),
 }
+
+
+def why_not(computation: str, unscored: Unscored) -> str:
+    """Why a cell has no score, in English."""
+    return f"not scored with this cache ({computation}): {WHY[unscored]}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def computed(
     unscored: Unscored = "tuned" if study.runtimes[run.runtime].tune else "default only"
     if not is_exact:
         unscored = "prompt lookup"
-    reason = f"not scored with this cache ({asked.computation}): {WHY[unscored]}"
+    reason = why_not(asked.computation, unscored)
     return Computed(
         asked,
         unscored,

@@ -23,7 +23,8 @@ from llmpi.decide.records import (
 from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
 from llmpi.report.words.numbers import digits
-from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike, Unscored
+from llmpi.summary.computed import why_not
+from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
 
 Known = Mapping[str, Candidate]
@@ -68,8 +69,7 @@ def kill(found: Kill) -> str:
         case "unscored":
             return f"{found['task']} was not scored: {found['reason']}"
         case "computation":
-            why = NOT_COMPUTED[found["unscored"]]
-            return f"not scored with this cache ({found['computation']}): {why}"
+            return why_not(found["computation"], found["unscored"])
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
@@ -89,13 +89,6 @@ def kill(found: Kill) -> str:
                 return "prefer energy: its energy is estimated, not measured"
             value = _amount(found["value"], found["unit"])
             return f"{found['constraint']}: {value} is estimated, not measured"
-
-
-NOT_COMPUTED: Mapping[Unscored, str] = {
-    "default only": "the study scores llama.cpp's default only (scored_with)",
-    "tuned": "the search ended there; a runtime that names these settings is scored",
-    "prompt lookup": "its prompt lookup is not shown to say what greedy decoding says",
-}
 
 
 def gate(found: Objection) -> str:

@@ -130,8 +130,8 @@ def kill(found: Kill) -> str:
 
 NOT_COMPUTED: Mapping[Unscored, str] = {
     "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
-    "tuned": "探索で見つかった設定です。同じ設定のランタイムを加えれば採点します",
-    "prompt lookup": "プロンプト・ルックアップの出力が貪欲法と同じだと示されていません",
+    "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
+    "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
 }
 
 
