@@ -39,7 +39,7 @@ from llmpi.decide.records import (
 from llmpi.quality.evidence import Requirements
 from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim, Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.records import Summary
@@ -208,7 +208,7 @@ def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
 
 
 def _by_variant(
-    able: Sequence[Candidate], chosen: Callable[[Best, Collection[Variant]], list[Variant]]
+    able: Sequence[Candidate], chosen: Callable[[Best, Collection[Scored]], list[Scored]]
 ) -> list[Candidate]:
     """The candidates whose variants are chosen."""
     if not able:
@@ -220,7 +220,7 @@ def _by_variant(
 # --- what would change it -------------------------------------------------------------------------
 
 
-WITHOUT_NUMBERS = ("failed", "unscored", "unmeasured", "no quality", "too few")
+WITHOUT_NUMBERS = (*("failed", "unscored", "computation", "unmeasured", "no quality", "too few"),)
 
 
 def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:

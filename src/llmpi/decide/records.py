@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 from llmpi.engine.records import Mark, Tier, record
 from llmpi.quality.records import Reason
 from llmpi.summary.records import ParityMiss, Status
+from llmpi.summary.records import Unscored as Why
 
 Aim = Literal["quality", "speed", "energy", "memory"]
 Limit = Literal[
@@ -158,6 +159,16 @@ class Unscored(TypedDict):
 
 
 @record
+class NotComputed(TypedDict):
+    """What it computes has no score: another's is not its own."""
+
+    kind: Literal["computation"]
+    computation: str
+    """See `llmpi.study.computation`."""
+    unscored: Why
+
+
+@record
 class Babbling(TypedDict):
     """Broken: it finds a text far less likely than the F16 does."""
 
@@ -223,6 +234,7 @@ Kill = (
     | TooFew
     | NoQuality
     | Unscored
+    | NotComputed
     | Babbling
     | Mute
     | Blurting

@@ -37,6 +37,7 @@ from llmpi.report.words.emphasis import (
     turning,
 )
 from llmpi.report.words.numbers import digits
+from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
 
@@ -125,6 +126,8 @@ def kill(found: Kill) -> str:
             return "prefer quality: its quality was not measured"
         case "unscored":
             return f"{found['task']} was not scored: {unscored(found['reason'])}"
+        case "computation":
+            return why_not(found["computation"], found["unscored"])
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"

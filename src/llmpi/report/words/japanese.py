@@ -38,7 +38,14 @@ from llmpi.report.words.emphasis import (
 )
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
+from llmpi.summary.records import (
+    DifferenceKey,
+    Differs,
+    ParityMiss,
+    PredictedCell,
+    Unlike,
+    Unscored,
+)
 from llmpi.tune.records import Refusal, Stopped
 
 label = Texts("ja").label
@@ -159,6 +166,9 @@ def kill(found: Kill) -> str:
             return "品質優先ですが、品質を測定していません"
         case "unscored":
             return f"{found['task']}を採点していません：{unscored(found['reason'])}"
+        case "computation":
+            why = NOT_COMPUTED[found["unscored"]]
+            return f"このキャッシュ（{found['computation']}）では採点していません：{why}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -199,6 +209,13 @@ def _loss(found: RequirementVerdict) -> str:
         return f"{name}：最も広い型と比べられません"
     few = f"、{found['clusters']}件では足りません" if found["why"] else ""
     return f"{name}：損失{found['loss']:.1f}［{found['low']:.1f}〜{found['high']:.1f}］{few}"
+
+
+NOT_COMPUTED: Mapping[Unscored, str] = {
+    "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
+    "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
+    "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
+}
 
 
 def gate(found: Objection) -> str:
