@@ -25,7 +25,7 @@ from llmpi.decide.candidates import (
     kills,
     shown,
 )
-from llmpi.decide.joint import Analysis
+from llmpi.decide.joint import DRAWS, Analysis
 from llmpi.decide.pareto import Objective, Step, front, groups, narrow
 from llmpi.decide.records import (
     Change,
@@ -70,6 +70,7 @@ def recommend(
         "task": task,
         "prefer": wish.prefer,
         "confidence_pct": constraints.confidence_pct,
+        "resampling": {"draws": DRAWS, "seeds": analysis.seeds},
         "constraints": {**wish.limits},
         "candidates": [_described(candidate, wish) for candidate in found],
         "decisions": [

@@ -100,6 +100,11 @@ class Analysis:
         case = self.cases.get(variant)
         return None if case is None else self._standing(case)
 
+    @property
+    def seeds(self) -> dict[str, str]:
+        """Of the draws, by task."""
+        return {r["task"]: seed_of(r["clusters"]).hex() for r in self.requirements}
+
     @cached_property
     def _errors(self) -> Mapping[Scored, Draws]:
         """Standardized errors of each variant's statements, shape (DRAWS, statements)."""

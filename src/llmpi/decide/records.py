@@ -436,6 +436,16 @@ class Decision(TypedDict):
 
 
 @record
+class Draws(TypedDict):
+    """Out of which draws it is said."""
+
+    draws: int
+    seeds: dict[str, str]
+    """Of each task, SHA-256 of the names of its clusters, a line each: its eight 32-bit words are
+    the seed."""
+
+
+@record
 class Choice(TypedDict):
     """What to take, per device and overall."""
 
@@ -446,6 +456,7 @@ class Choice(TypedDict):
     prefer: Aim
     confidence_pct: float
     """Of all that is said of quality at once."""
+    resampling: Draws
     constraints: dict[Limit, float]
     """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
     candidates: list[Candidate]
