@@ -38,9 +38,16 @@ from benchmarks.made_summary import made_summary
 from llmpi.decide.choice import recommend
 from llmpi.decide.records import Shown, Standing
 from llmpi.quality.estimates import Loss, Share, loss, share, student
-from llmpi.quality.evidence import Evidence, PairedLoss, Requirement, Requirements, Sums
+from llmpi.quality.evidence import (
+    Evidence,
+    PairedLoss,
+    Requirement,
+    Requirements,
+    Sums,
+    scored_in,
+)
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
 QUESTIONS = 5
 CORRELATION = 0.2
@@ -199,9 +206,9 @@ class Model(NamedTuple):
     name: str
     sides: tuple[Side, Side]
 
-    def variants(self) -> list[Variant]:
+    def variants(self) -> list[Scored]:
         """All but the reference."""
-        return [Variant(self.name, quant) for quant in QUANTS[: len(self.sides[0].losses)]]
+        return [Scored(self.name, quant) for quant in QUANTS[: len(self.sides[0].losses)]]
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,7 @@ class Passages:
     """Answers of all variants to some passages, shape (passages, QUESTIONS) each."""
 
     unanswerable: Answers
-    right: Mapping[Variant, Answers]
+    right: Mapping[Scored, Answers]
 
 
 class Made:
@@ -235,7 +242,7 @@ class Made:
     def requirements(self) -> list[Requirement]:
         return list(_requirements(self.asked))
 
-    def largest_losses(self) -> dict[Variant, float]:
+    def largest_losses(self) -> dict[Scored, float]:
         """The larger true loss of the two sides, of each variant but the references."""
         return {
             variant: max(side.losses[at] for side in model.sides)
@@ -266,12 +273,12 @@ def _lay(model: Model, rng: np.random.Generator) -> None:
 def _answer(models: Sequence[Model], passages: int, rng: np.random.Generator) -> Passages:
     shape = passages, QUESTIONS
     unanswerable = rng.random(shape) < 0.5
-    found: dict[Variant, Answers] = {}
+    found: dict[Scored, Answers] = {}
     for model in models:
         knows, loses, gains = (_latent(shape, rng) for _ in range(3))
         has, no = (_side(side, knows, loses, gains, rng) for side in model.sides)
         for variant, one, other in zip(
-            [Variant(model.name, "F16"), *model.variants()], has, no, strict=True
+            [Scored(model.name, "F16"), *model.variants()], has, no, strict=True
         ):
             found[variant] = np.where(unanswerable, other, one)
     return Passages(unanswerable, found)
@@ -316,13 +323,13 @@ def _requirements(asked: Sequence[Passages]) -> Iterator[Requirement]:
             "clusters": [str(at) for at in range(len(unanswerable))],
             "asked": unanswerable.size,
             "variants": [
-                _evidence(variant, own, right[Variant(variant.model, "F16")], belongs)
+                _evidence(variant, own, right[Scored(variant.model, "F16")], belongs)
                 for variant, own in right.items()
             ],
         }
 
 
-def _evidence(variant: Variant, own: Answers, reference: Answers, belongs: Answers) -> Evidence:
+def _evidence(variant: Scored, own: Answers, reference: Answers, belongs: Answers) -> Evidence:
     items = belongs.sum(axis=1).tolist()
     paired: PairedLoss = {
         "kind": "paired",
@@ -334,6 +341,7 @@ def _evidence(variant: Variant, own: Answers, reference: Answers, belongs: Answe
     return {
         "model": variant.model,
         "quant": variant.quant,
+        "computation": variant.computation,
         "score": {"items": items, "score": _sums(own & belongs)},
         "loss": None if widest else paired,
         "reference": widest,
@@ -417,9 +425,9 @@ def outcome(at: int, seed: int) -> Outcome:
 
 
 class Decided(NamedTuple):
-    pick: Variant | None
+    pick: Scored | None
     """As shown."""
-    standings: dict[Variant, Standing]
+    standings: dict[Scored, Standing]
 
 
 def decide(made: Made) -> Decided:
@@ -438,7 +446,7 @@ def decide(made: Made) -> Decided:
     return Decided(None if pick is None else ids[pick], standings)
 
 
-def _to_ask(pilot: Decided, made: Made, rng: np.random.Generator) -> Iterator[tuple[Variant, int]]:
+def _to_ask(pilot: Decided, made: Made, rng: np.random.Generator) -> Iterator[tuple[Scored, int]]:
     """One undecided variant that is good and one that is not, and the questions promised to tell;
     not the one that lies just beyond the margin, of which no number would tell."""
     largest = made.largest_losses()
@@ -468,7 +476,7 @@ def speed(seed: int) -> None:
     has, no = _requirements([_answer(models, 200, rng)])
     third: Requirement = {**has, "task": "prompts", "metric": "passed"}
     asked: Requirements = {"study": "s", "requirements": [has, no, third]}
-    variants = [Variant(one["model"], one["quant"]) for one in has["variants"]]
+    variants = [scored_in(one) for one in has["variants"]]
     summary = made_summary(variants, [f"device{at}" for at in range(10)])
     limits = Constraints(tps_at_least=15.5, memory_at_most=96_000_000)
     started, used = time.perf_counter(), time.process_time()

@@ -6,12 +6,12 @@ from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.squad.kind import COLUMNS, COMPARED
 from llmpi.quant_types import width_order
 from llmpi.records import now
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow, Summary
 
 
-def made_summary(variants: Iterable[Variant], devices: Sequence[str] = ("pi",)) -> Summary:
+def made_summary(variants: Iterable[Scored], devices: Sequence[str] = ("pi",)) -> Summary:
     """Every variant on every device; the narrower, the faster and the smaller."""
     every = list(variants)
     study = Study.model_validate(
@@ -53,7 +53,7 @@ def made_summary(variants: Iterable[Variant], devices: Sequence[str] = ("pi",)) 
     }
 
 
-def _row(device: str, at: int, variant: Variant) -> ClassRow:
+def _row(device: str, at: int, variant: Scored) -> ClassRow:
     """A good cell; the narrower, the faster and the smaller, and each device faster than the one
     before it."""
     width = width_order(variant.quant)[0]
@@ -65,6 +65,8 @@ def _row(device: str, at: int, variant: Variant) -> ClassRow:
         "device": device,
         "model": variant.model,
         "quant": variant.quant,
+        "computation": variant.computation,
+        "unscored": None,
         "runtime": "default",
         "workload": "chat",
         "group": None,

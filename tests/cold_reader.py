@@ -177,7 +177,7 @@ class Study:
         self._step_down()
 
     def _take(self, requirement, one):
-        variant = one["model"], one["quant"]
+        variant = named(one)
         own = self.statements.setdefault(variant, [])
         margin, found = requirement["margin"] / 100, one["loss"]
         if requirement["kind"] == "gate":
@@ -309,6 +309,10 @@ class Study:
         return [{"task": t, "items": math.ceil((high - 1) * n)} for t, n in asked.items()]
 
 
+def named(one):
+    return one["model"], one["quant"], one["computation"]
+
+
 def bounds(statement, level, times=1.0):
     t = student(level, statement.estimate.clusters * times)
     return statement.estimate.bounds(t, times)
@@ -335,7 +339,7 @@ class Best:
                 if one["score"]:
                     sums = one["score"]["score"]
                     mean = Mean(sums["sums"], sums["squares"], one["score"]["items"])
-                    scores.setdefault((one["model"], one["quant"]), []).append(mean)
+                    scores.setdefault(named(one), []).append(mean)
         most = max(map(len, scores.values()), default=0)
         self.known = {v: self._harmonic(s) for v, s in scores.items() if len(s) == most}
         if self.known:
@@ -422,7 +426,7 @@ def hold(requirements, choice):
     of_task = [r for r in asked if r["task"] == choice["task"]]
     best = Best([r for r in of_task if r["kind"] == "loss" and r["tag"] is None], confidence)
     for candidate in choice["candidates"]:
-        variant, name = (candidate["model"], candidate["quant"]), candidate["id"]
+        variant, name = named(candidate), candidate["id"]
         quality, again = candidate["quality"], best.interval(variant)
         held.same(f"{name} quality", quality is None, again is None)
         for end in ("value", "low", "high") if quality and again else ():
@@ -431,7 +435,7 @@ def hold(requirements, choice):
             _hold_standing(held, name, candidate["standing"], study.standing(variant))
         else:
             held.same(f"{name} standing", candidate["standing"], None)
-    by_id = {c["id"]: (c["model"], c["quant"]) for c in choice["candidates"]}
+    by_id = {c["id"]: named(c) for c in choice["candidates"]}
     for decision in choice["decisions"]:
         able = {by_id[one] for one in decision["able"]}
         lacks = best.lacks(able)

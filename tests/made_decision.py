@@ -11,13 +11,13 @@ from llmpi.decide.records import Choice, Decision
 from llmpi.quality.evidence import Requirements
 from llmpi.quant_types import width_order
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow, Summary
 
 
 def summary(
-    scores: Mapping[Variant, float | None], devices: Sequence[str] = ("pi",), **config: object
+    scores: Mapping[Scored, float | None], devices: Sequence[str] = ("pi",), **config: object
 ) -> Summary:
     """Every variant on every device; the narrower, the faster and the smaller.
 
@@ -50,11 +50,11 @@ def summary(
     }
 
 
-def _widest(scores: Mapping[Variant, float | None], one: Variant) -> Variant:
+def _widest(scores: Mapping[Scored, float | None], one: Scored) -> Scored:
     return min((v for v in scores if v.model == one.model), key=lambda v: width_order(v.quant))
 
 
-def _row(device: str, at: int, variant: Variant, f1: float | None, widest: Variant) -> ClassRow:
+def _row(device: str, at: int, variant: Scored, f1: float | None, widest: Scored) -> ClassRow:
     width = width_order(variant.quant)[0]
     tps = (10 + width) * (1 + at / 10)
     scored = {} if f1 is None else {"qa": made.squad_row(f1)}
@@ -63,12 +63,12 @@ def _row(device: str, at: int, variant: Variant, f1: float | None, widest: Varia
     return row | {"file_bytes": 1000 * (100 - width), "peak_rss_bytes": 2000 * (100 - width)}
 
 
-def overall(answered: Mapping[Variant, Answers]) -> dict[Variant, float | None]:
+def overall(answered: Mapping[Scored, Answers]) -> dict[Scored, float | None]:
     return {variant: 100 * float(np.mean(found)) for variant, found in answered.items()}
 
 
 def decided(
-    answered: Mapping[Variant, Answers],
+    answered: Mapping[Scored, Answers],
     *,
     asked: Requirements | None = None,
     devices: Sequence[str] = ("pi",),
@@ -90,17 +90,17 @@ def first(choice: Choice) -> Decision:
     return choice["decisions"][0]
 
 
-def picked(choice: Choice) -> Variant | None:
+def picked(choice: Choice) -> Scored | None:
     """Overall."""
     return variant_of(first(choice)["pick"])
 
 
-def variant_of(candidate: str | None) -> Variant | None:
-    return Variant(*candidate.split("/")[1:3]) if candidate else None
+def variant_of(candidate: str | None) -> Scored | None:
+    return Scored(*candidate.split("/")[1:3]) if candidate else None
 
 
-def verdicts(choice: Choice) -> dict[Variant, str | None]:
+def verdicts(choice: Choice) -> dict[Scored, str | None]:
     return {
-        Variant(c["model"], c["quant"]): c["standing"] and c["standing"]["verdict"]
+        Scored(c["model"], c["quant"]): c["standing"] and c["standing"]["verdict"]
         for c in choice["candidates"]
     }

@@ -15,6 +15,7 @@ from support import ROOT, planned_jobs
 from llmpi.engine.llama import Engine, Settings
 from llmpi.quality.ab.records import Key
 from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.quality.squad.comparisons import comparisons
@@ -29,7 +30,15 @@ from llmpi.study.runs import Variant
 from llmpi.study.tasks.squad import SquadTask
 
 MODEL = "results/gguf/smollm2-135m"
-SETTINGS = {"max_new_tokens": 16, "context_tokens": 4096, "examples": 4, "block_questions": None}
+SETTINGS = {
+    "computation": BY_DEFAULT,
+    "max_new_tokens": 16,
+    "context_tokens": 4096,
+    "examples": 4,
+    "prompt": 1,
+    "language": "en",
+    "block_questions": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +107,7 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
         ]
         for i in (0, 2, 4)
     ]
-    settings = {"max_new_tokens": 16, "context_tokens": 2048}
+    settings = {"computation": BY_DEFAULT, "max_new_tokens": 16, "context_tokens": 2048}
     job = {
         "gguf": str(finished.folder / MODEL / "Q4_0.gguf"),
         "blocks": blocks,
@@ -197,7 +206,7 @@ def test_the_descent_stops_at_the_first_width_that_is_not_shown_to_hold(study) -
     assert q8["descent"]["paragraphs"] < q8["descent"]["paragraphs_needed"]
     q4 = study.json("quality/quality/smollm2-135m/Q4_0/field.json")
     assert (q4["status"], q4["stage"]) == ("skipped", "quality")
-    assert q4["reason"].startswith("Q8_0 ")
+    assert [obstacle["variant"] for obstacle in q4["obstacles"]] == ["Q8_0"]
     page = (study.folder / "results/report/quality/index.html").read_text()
     assert "How low can it go?" in page
     assert "quantization-aware training" in page

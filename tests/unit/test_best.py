@@ -5,16 +5,16 @@ import pytest
 from made_evidence import Answers, Truth, answers, requirements
 
 from llmpi.decide.best import Best
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-F16, Q8, Q4, Q2 = (Variant("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q2_K"))
+F16, Q8, Q4, Q2 = (Scored("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q2_K"))
 
 
-def best(answered: dict[Variant, Answers], margin: float = 5.0) -> Best:
+def best(answered: dict[Scored, Answers], margin: float = 5.0) -> Best:
     return Best(requirements(answered, margin=margin)["requirements"])
 
 
-def apart(found: Best, one: Variant, other: Variant) -> bool:
+def apart(found: Best, one: Scored, other: Scored) -> bool:
     return bool(found.told_apart([one, other])[0, 1])
 
 
@@ -98,9 +98,9 @@ def test_of_none_nobody_is_near() -> None:
 
 def test_many_variants_are_bounded_without_draws() -> None:
     """Above so many pairs by Bonferroni's inequality, which is a little wider."""
-    truths = {Variant(f"m{at}", "F16"): Truth(80 - at / 2, 80 - at / 2) for at in range(80)}
+    truths = {Scored(f"m{at}", "F16"): Truth(80 - at / 2, 80 - at / 2) for at in range(80)}
     found = best(answers(truths, 60))
     near = found.within_margin(truths)
-    assert near[0] == Variant("m0", "F16")
+    assert near[0] == Scored("m0", "F16")
     assert {*near, *found.may_be_best(truths)} < set(truths)
     assert len(near) > 1

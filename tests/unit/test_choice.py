@@ -20,12 +20,13 @@ from llmpi.engine.records import Tier
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kind import Row as TaskRow
+from llmpi.quality.records import NotHeld
 from llmpi.quality.squad.kind import COMPARED
 from llmpi.records import check
 from llmpi.report.words import english
 from llmpi.report.words.languages import WORDS
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow, Summary
 
@@ -58,7 +59,7 @@ def evidence(rows: Sequence[ClassRow], passages: int = 200) -> Requirements:
     """Answers as good as the rows' F1, on questions of both kinds: with 200 passages of 10 a loss
     of 1 point holds, one of 4 is undecided, and one of 9 fails."""
     truths = {
-        Variant(row["model"], row["quant"]): Truth(f1, f1)
+        Scored(row["model"], row["quant"]): Truth(f1, f1)
         for row in rows
         if isinstance(f1 := row["quality"]["qa"]["f1_pct"], int | float)
     }
@@ -230,10 +231,13 @@ def test_faults(fault: dict[str, object], blame: list[str]) -> None:
     assert quant(decision(found)["pick"]) == "F16"
 
 
+LOSES: NotHeld = {"kind": "fails", "variant": "Q8_0", "margin_pct": 3.0}
+
+
 @pytest.mark.parametrize(
     ("score", "blame"),
     [
-        ({"f1_pct": None, "status": "skipped", "reason": "Q8_0 fails"}, ["unscored"]),
+        ({"f1_pct": None, "status": "skipped", "reason": [LOSES]}, ["unscored"]),
         (scored("has_ans_f1", 1.0, 0, 9), ["broken"]),
         (scored("has_ans_f1", 1.0, 0, 20), []),
         (scored("no_ans_em", 0.0, 0, 9), ["broken"]),
@@ -249,7 +253,7 @@ def test_what_a_score_rules_out(score: TaskRow, blame: list[str]) -> None:
 def test_a_model_that_mostly_abstains_is_not_picked_where_overall_f1_cannot_tell() -> None:
     """The demo's Q2_K: 21.9 against 26.0 of the F16, where there is an answer 6.5 against 21.1."""
     rows = cell("F16", 107, 26.0), cell("Q2_K", 156, 21.9)
-    truths = {Variant("m", "F16"): Truth(21.1, 35.7), Variant("m", "Q2_K"): Truth(6.6, 52.4)}
+    truths = {Scored("m", "F16"): Truth(21.1, 35.7), Scored("m", "Q2_K"): Truth(6.6, 52.4)}
     found = recommend(summary(*rows), requirements(answers(truths, 25)), Constraints())
     assert quant(decision(found)["pick"]) == "F16"
 
@@ -423,6 +427,17 @@ def test_a_decision_per_device_and_overall() -> None:
 def test_settings_that_change_the_output_are_a_caution() -> None:
     changed = cell("F16", 4, 60, output_agreement_pct=96.9)
     assert "96.9 % of the tokens agree" in said(changed)[-1]
+
+
+@pytest.mark.parametrize(
+    ("cut_pct", "told"), [(0.0, False), (1.9, False), (2.0, True), (40.0, True)]
+)
+def test_answers_that_were_cut_are_a_caution(cut_pct: float, told: bool) -> None:
+    found = chosen(cell("F16", 4, 60, {"cut_pct": cut_pct}))
+    [candidate] = found["candidates"]
+    assert ({"kind": "answers cut", "cut_pct": cut_pct} in candidate["cautions"]) == told
+    risk = english.decision(decision(found), found)[2]
+    assert (f"{cut_pct:.1f} % of its answers were cut at max_new_tokens" in risk) == told
 
 
 def test_one_repetition_tells_nothing_apart() -> None:

@@ -14,10 +14,10 @@ from support import ROOT
 from llmpi.decide.choice import recommend
 from llmpi.quality.evidence import LogRatio, Requirement, Requirements, Sequential
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-F16, Q8, Q4, Q2 = (Variant("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q2_K"))
-N16, N4 = Variant("n", "F16"), Variant("n", "Q4_0")
+F16, Q8, Q4, Q2 = (Scored("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q2_K"))
+N16, N4 = Scored("n", "F16"), Scored("n", "Q4_0")
 TRUTHS = {
     F16: Truth(72, 61),
     Q8: Truth(71.5, 61),

@@ -21,7 +21,10 @@ from llmpi.summary.study import summarize
 
 VARIANT = {"model": "llama-1b", "quant": "Q4_0"}
 STUDY = made_study.study(runtimes={"default": {}, "tuned": {"tune": True}}, quants=["F16", "Q4_0"])
-WHERE = {"study": "made", "device": "nvme", "runtime": "tuned", "task": "qa", **VARIANT}
+WHERE = {
+    **{"study": "made", "device": "nvme", "runtime": "tuned", "task": "qa", "computation": "f16"},
+    **VARIANT,
+}
 
 BENCH, MANIFEST, QUALITY = layout.BENCH, layout.GGUF_MANIFEST, layout.QUALITY
 MODEL, QUESTIONS, MACHINE = layout.MODEL_MANIFEST, layout.QUESTIONS, layout.PROVISIONED
@@ -127,7 +130,7 @@ def records(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def summarized() -> Summary:
     """In every form it is written in."""
     found = read_records(STUDY)
-    summary = summarize(STUDY, found)
+    summary, _ = summarize(STUDY, found)
     write_csv(Path("summary.csv"), STUDY, summary["rows"])
     write_parquet(Path("summary.parquet"), STUDY, summary)
     write_llama_bench(Path("speed.jsonl"), STUDY, found)

@@ -14,11 +14,11 @@ from made_decision import decided, first, picked, variant_of, verdicts
 from made_evidence import Answers, Truth, answers, requirements
 
 from llmpi.decide.records import Candidate, Choice
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
 WIDTHS = ("F16", "Q8_0", "Q6_K", "Q4_0", "Q2_K")
-REFERENCE = Variant("m", "F16")
-Answered = dict[Variant, Answers]
+REFERENCE = Scored("m", "F16")
+Answered = dict[Scored, Answers]
 
 
 def drawn(
@@ -38,7 +38,7 @@ def drawn(
     for quant, loss in zip(WIDTHS[1:], losses, strict=False):
         u = rng.random(right.shape)
         kept = np.where(right, u >= (loss + noise) / 100, u < noise / 100)
-        found[Variant("m", quant)] = kept.astype(float)
+        found[Scored("m", quant)] = kept.astype(float)
     return found
 
 
@@ -58,7 +58,7 @@ limits = st.fixed_dictionaries(
 Limits = Mapping[str, object]
 
 
-def holding(choice: Choice) -> set[Variant]:
+def holding(choice: Choice) -> set[Scored]:
     return {variant for variant, verdict in verdicts(choice).items() if verdict == "holds"}
 
 
@@ -95,9 +95,9 @@ def test_more_candidates_never_make_a_worse_one_win(
     without them, so a pick that was not shown to hold before is one of the new."""
     before = decided(study, **asked)
     some = data.draw(st.sampled_from(sorted(study)))
-    copy = {Variant("m", "Q3_K_S"): study[some]}
-    beaten = {Variant("m", "Q3_K_M"): study[some] * (np.arange(10) % 5 > 0)}
-    other = {Variant("n", v.quant): found[:, ::-1].copy() for v, found in study.items()}
+    copy = {Scored("m", "Q3_K_S"): study[some]}
+    beaten = {Scored("m", "Q3_K_M"): study[some] * (np.arange(10) % 5 > 0)}
+    other = {Scored("n", v.quant): found[:, ::-1].copy() for v, found in study.items()}
     for new in (copy, beaten, other, {**copy, **beaten, **other}):
         after = decided({**study, **new}, **asked)
         assert holding(after) <= holding(before) | {*new}
@@ -157,7 +157,7 @@ def test_the_order_of_rows_and_the_names_of_models_and_devices_change_nothing(
     one = decided(study, devices=("a", "b"), **asked)
     order = list(study)
     random.shuffle(order)  # type: ignore[attr-defined]
-    renamed = {Variant("z", v.quant): study[v] for v in order}
+    renamed = {Scored("z", v.quant): study[v] for v in order}
     other = decided(renamed, devices=("y", "x"), **asked)
     assert _plain(one, {}) == _plain(other, {"z": "m", "y": "a", "x": "b"})
 
@@ -191,7 +191,7 @@ def test_who_abstains_babbles_or_always_says_the_same_is_never_picked(
     """Beside a reference that gets some of both right; with too few passages nothing is picked."""
     reference = study[REFERENCE]
     assume(reference[:, :5].mean() > 0.3 and reference[:, 5:].mean() > 0.3)
-    useless = Variant("m", "Q3_K_S")
+    useless = Scored("m", "Q3_K_S")
     [same] = answers({useless: constant}, len(reference)).values()
     found = decided({**study, useless: same}, **asked)
     assert useless not in {variant_of(d["pick"]) for d in found["decisions"]}

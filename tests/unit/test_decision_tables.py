@@ -13,9 +13,9 @@ from made_evidence import Truth, answers, requirements
 from llmpi.decide.choice import recommend
 from llmpi.quality.evidence import Requirements, Sequential
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-F16, Q8, Q4, Q3, Q2 = (Variant("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q3_K_M", "Q2_K"))
+F16, Q8, Q4, Q3, Q2 = (Scored("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q3_K_M", "Q2_K"))
 
 
 @pytest.mark.parametrize("prefer", ["quality", "speed", "memory"])
@@ -82,11 +82,11 @@ def sequential(
     }
 
 
-def descended(asked: Requirements, stopped: dict[Variant, Sequential]) -> Requirements:
+def descended(asked: Requirements, stopped: dict[Scored, Sequential]) -> Requirements:
     """With the descent's verdicts in place of the losses of F1 where there is an answer."""
     f1, *others = asked["requirements"]
     variants = [
-        {**one, "loss": stopped.get(Variant(one["model"], one["quant"]), one["loss"])}
+        {**one, "loss": stopped.get(Scored(one["model"], one["quant"]), one["loss"])}
         for one in f1["variants"]
     ]
     return {**asked, "requirements": [{**f1, "variants": variants}, *others]}

@@ -10,13 +10,13 @@ from llmpi.decide.joint import DRAWS, FEWEST_CLUSTERS, Analysis, draws, seed_of
 from llmpi.decide.records import Standing
 from llmpi.quality.estimates import loss, student
 from llmpi.quality.evidence import Evidence, LogRatio, Requirement, Requirements, Sequential
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-F16, Q8, Q4, Q2 = (Variant("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q2_K"))
+F16, Q8, Q4, Q2 = (Scored("m", quant) for quant in ("F16", "Q8_0", "Q4_0", "Q2_K"))
 SEEN = Truth(70, 70)
 
 
-def standing(found: Requirements | list[Requirement], variant: Variant) -> Standing:
+def standing(found: Requirements | list[Requirement], variant: Scored) -> Standing:
     asked = found if isinstance(found, list) else found["requirements"]
     known = Analysis(asked).standing(variant)
     assert known
@@ -37,7 +37,7 @@ def test_the_bounds_of_one_variant_by_hand() -> None:
 
 
 def made(
-    paired: dict[Variant, tuple[list[float], list[float]]], items: int = 1, margin: float = 5.0
+    paired: dict[Scored, tuple[list[float], list[float]]], items: int = 1, margin: float = 5.0
 ) -> Requirement:
     """
     Args:
@@ -46,9 +46,7 @@ def made(
     passages = len(next(iter(paired.values()))[0])
     asked = [items] * passages
     score = {"items": asked, "score": {"sums": [0.5] * passages, "squares": passages / 4}}
-    variants: list[Evidence] = [
-        {"model": "m", "quant": "F16", "score": score, "loss": None, "reference": True}
-    ]
+    variants: list[Evidence] = [{**F16._asdict(), "score": score, "loss": None, "reference": True}]
     for variant, (lost, gained) in paired.items():
         variants.append(
             {
@@ -143,7 +141,7 @@ def test_what_holds_leaves_the_family() -> None:
     rng = np.random.default_rng(0)
     passages = 200
     sure = {
-        Variant(f"m{at}", "Q8_0"): (
+        Scored(f"m{at}", "Q8_0"): (
             rng.permutation([1.0] * 2 + [0.0] * (passages - 2)).tolist(),
             [0.0] * passages,
         )
@@ -162,10 +160,10 @@ def test_what_holds_leaves_the_family() -> None:
 def test_the_order_of_variants_and_the_names_of_models_change_nothing() -> None:
     truths = {F16: SEEN, Q8: Truth(69, 70), Q4: Truth(66, 70), Q2: Truth(60, 75)}
     answered = answers(truths, 60)
-    renamed = {Variant("other", v.quant): found for v, found in reversed(answered.items())}
+    renamed = {Scored("other", v.quant): found for v, found in reversed(answered.items())}
     for variant in truths:
         one = standing(requirements(answered), variant)
-        other = standing(requirements(renamed), Variant("other", variant.quant))
+        other = standing(requirements(renamed), Scored("other", variant.quant))
         assert one["verdict"] == other["verdict"]
         for a, b in zip(one["requirements"], other["requirements"], strict=True):
             assert a["high"] == pytest.approx(b["high"], abs=1e-3)

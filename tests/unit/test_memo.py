@@ -342,7 +342,7 @@ def test_every_reason_has_its_word(language: Language) -> None:
 
 
 FAULTS = (
-    *("failed", "throttled", "overflow", "parity", "gate", "unscored", "broken"),
+    *("failed", "throttled", "overflow", "parity", "gate", "unscored", "computation", "broken"),
     *("estimated", "unmeasured"),
 )
 """The words of `llmpi.decide.candidates.blamed` that are no constraint; a gate without its name."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.squad.blocks import plan_of
 from llmpi.quality.squad.evaluate import merge
 from llmpi.quality.squad.shards import MixedEnginesError, answer_shard, range_of, together
@@ -15,7 +16,15 @@ from llmpi.records import failed, sha256_of_json
 
 SQUAD = json.loads((ROOT / "config/data/field_qa.json").read_text())
 QUESTIONS = {"status": "ok", "squad": SQUAD, "sha256": sha256_of_json(SQUAD)}
-SETTINGS = {"max_new_tokens": 8, "context_tokens": 512, "examples": 1, "block_questions": 20}
+SETTINGS = {
+    "computation": BY_DEFAULT,
+    "max_new_tokens": 8,
+    "context_tokens": 512,
+    "examples": 1,
+    "prompt": 1,
+    "language": "en",
+    "block_questions": 20,
+}
 MANIFEST = {"status": "ok", "sha256": "ab" * 32}
 ENGINE = {"name": "an engine", "features": ["AVX2"]}
 

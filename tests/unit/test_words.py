@@ -14,16 +14,19 @@ from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import (
     AnyCaution,
     CostPart,
+    CostUnit,
     Kill,
     Limit,
     NotCompared,
     OnlyEstimated,
     Unmeasured,
+    Unstated,
     Verdict,
 )
 from llmpi.engine.records import Mark, Tier
 from llmpi.quality.ab.records import Verdict as PairVerdict
 from llmpi.quality.kind import Objection
+from llmpi.quality.records import Obstacle
 from llmpi.quality.squad.records import Verdict as DescentVerdict
 from llmpi.report.words import english, japanese
 from llmpi.report.words.languages import WORDS
@@ -68,6 +71,13 @@ def test_what_rules_a_candidate_out(kind: type, data: st.DataObject) -> None:
     check({language: words.kill(found) for language, words in WORDS.items()})
 
 
+@pytest.mark.parametrize("kind", alternatives(Obstacle))
+@given(data=st.data())
+def test_why_there_is_no_score(kind: type, data: st.DataObject) -> None:
+    found = data.draw(st.from_type(kind))
+    check({language: words.unscored([found]) for language, words in WORDS.items()})
+
+
 @pytest.mark.parametrize("kind", [Unmeasured, OnlyEstimated])
 @pytest.mark.parametrize("constraint", [None, *CHECKS])
 def test_energy_that_is_preferred_is_another_matter(kind: type, constraint: Limit | None) -> None:
@@ -108,7 +118,8 @@ def test_why_a_setting_may_not_win(kind: type, data: st.DataObject) -> None:
     found = data.draw(st.from_type(kind))
     said = {language: words.refused(found) for language, words in WORDS.items()}
     if found["kind"] == "died":
-        assert {*said.values()} == {found["reason"]}
+        reason = found["reason"]
+        assert said == {"en": reason, "ja": LABELS.get(reason, reason)}
     else:
         check(said)
 
@@ -162,7 +173,24 @@ def test_every_verdict_of_a_descent_has_its_word() -> None:
     assert {*get_args(DescentVerdict.__annotations__["decision"])} <= {*LABELS}
 
 
+@pytest.mark.parametrize("kind", get_args(Unstated.__annotations__["kind"]))
+def test_where_a_figure_is_from_that_the_study_does_not_state(kind: str) -> None:
+    check({language: words.source({"kind": kind}) for language, words in WORDS.items()})
+
+
+@pytest.mark.parametrize("tier", [None, *get_args(Tier)])
+def test_where_a_measured_figure_is_from(tier: Tier | None) -> None:
+    found = {"kind": "measured", "tier": tier}
+    check({language: words.source(found) for language, words in WORDS.items()})
+
+
+def test_what_the_study_states_stays_as_it_is_written() -> None:
+    stated = {"kind": "stated", "source": "estimated"}
+    assert {words.source(stated) for words in WORDS.values()} == {"estimated"}
+
+
 def test_tables_of_words_are_whole() -> None:
     assert {*japanese.LIMITS} == {*get_args(Limit)} == {*CHECKS}
+    assert {*japanese.COST_UNITS} == {*get_args(CostUnit)}
     assert {*japanese.METHOD} == {*get_args(DifferenceKey)}
     assert japanese.OBJECTIVES.keys() == japanese.SUPERLATIVES.keys() == english.SUPERLATIVES.keys()

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from llmpi.decide.joint import DRAWS, FEWEST_CLUSTERS, draws, estimate_of, seed_of
 from llmpi.quality.estimates import Share, student
-from llmpi.quality.evidence import Requirement
-from llmpi.study.runs import Variant
+from llmpi.quality.evidence import Requirement, scored_in
+from llmpi.study.runs import Scored
 from llmpi.summary.estimate import Estimate
 
 MOST_PAIRS = 3000
@@ -60,9 +60,9 @@ class Best:
         self.confidence = confidence
         self.known = _known(requirements)
         self.clusters = requirements[0]["clusters"] if requirements else []
-        self._lacking: dict[frozenset[Variant], Mapping[Variant, tuple[float, float]]] = {}
+        self._lacking: dict[frozenset[Scored], Mapping[Scored, tuple[float, float]]] = {}
 
-    def estimate(self, variant: Variant) -> Estimate | None:
+    def estimate(self, variant: Scored) -> Estimate | None:
         """Quality in per cent with its 95 % interval."""
         if (known := self.known.get(variant)) is None:
             return None
@@ -72,23 +72,23 @@ class Best:
             return Estimate(100 * known.value, None, None)
         return Estimate(100 * known.value, 100 * low, 100 * high)
 
-    def told_apart(self, variants: Sequence[Variant]) -> NDArray[np.bool_]:
+    def told_apart(self, variants: Sequence[Scored]) -> NDArray[np.bool_]:
         """Whether the data tell each two apart, where all pairs that are known are looked at."""
         places = [self._place.get(variant, 0) for variant in variants]
         return self._apart[np.ix_(places, places)]
 
-    def within_margin(self, variants: Collection[Variant]) -> list[Variant]:
+    def within_margin(self, variants: Collection[Scored]) -> list[Scored]:
         """Who is shown to lack no more than the margin to the best of these; who has the best
         estimate is always among them."""
         return [
             v for v, (_, most) in self._lacks(frozenset(variants)).items() if most <= self.margin
         ]
 
-    def may_be_best(self, variants: Collection[Variant]) -> list[Variant]:
+    def may_be_best(self, variants: Collection[Scored]) -> list[Scored]:
         """Whom the data do not show to be behind the best of these."""
         return [v for v, (least, _) in self._lacks(frozenset(variants)).items() if least <= 0]
 
-    def _lacks(self, variants: frozenset[Variant]) -> Mapping[Variant, tuple[float, float]]:
+    def _lacks(self, variants: frozenset[Scored]) -> Mapping[Scored, tuple[float, float]]:
         """Bounds of what each lacks to the best of the others, the best first; who leads lacks
         nothing. Left out is who cannot be shown to be near the best, and is shown to be behind it,
         were it held against the best alone."""
@@ -97,7 +97,7 @@ class Best:
             self._lacking[variants] = dict(self._bounds(order)) if order else {}
         return self._lacking[variants]
 
-    def _bounds(self, order: Sequence[Variant]) -> Iterator[tuple[Variant, tuple[float, float]]]:
+    def _bounds(self, order: Sequence[Scored]) -> Iterator[tuple[Scored, tuple[float, float]]]:
         """
         Args:
             order: at least one, by their values, the best first.
@@ -157,7 +157,7 @@ class Best:
         return max(both, NormalDist().cdf(float(np.quantile(most, self.confidence))))
 
     @cached_property
-    def _place(self) -> dict[Variant, int]:
+    def _place(self) -> dict[Scored, int]:
         return {variant: at for at, variant in enumerate(self.known)}
 
     @cached_property
@@ -196,13 +196,13 @@ class Best:
         return np.sqrt(np.where(apart < ROUNDING * both, 0.0, apart))
 
 
-def _known(requirements: Sequence[Requirement]) -> dict[Variant, Known]:
+def _known(requirements: Sequence[Requirement]) -> dict[Scored, Known]:
     """Of the variants that have a score in every metric that has any."""
-    scores: dict[Variant, list[Share]] = {}
+    scores: dict[Scored, list[Share]] = {}
     for requirement in requirements:
         for one in requirement["variants"]:
             if one["score"]:
-                variant = Variant(one["model"], one["quant"])
+                variant = scored_in(one)
                 scores.setdefault(variant, []).append(estimate_of(one["score"]))
     most = max(map(len, scores.values()), default=0)
     return {v: _harmonic(found) for v, found in scores.items() if len(found) == most}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from llmpi.decide.pareto import Objective
 from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Standing, Unit
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
+from llmpi.study.computation import DEFAULT
 from llmpi.study.decision import Aim
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
@@ -30,6 +31,9 @@ SURELY_BROKEN_PCT = 10.0
 """What the interval must lie below: five times as much; ours."""
 BROKEN_RATIO = 2.0
 """Perplexity over the F16's: each token of the text has half the probability it had; ours."""
+
+CUT_PCT = 2.0
+"""From so many answers on that were cut at their bound on, the score may be the bound's; ours."""
 
 
 class Check(NamedTuple):
@@ -73,7 +77,7 @@ class Candidate:
     row: ClassRow
     id: str
     variant: str
-    scored: Variant
+    scored: Scored
     standing: Standing | None
     best: Best
     quality: Estimate | None
@@ -110,7 +114,7 @@ def candidates(
     best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
     squad = task if task and isinstance(study.quality[task], SquadTask) else None
     abstaining_pct = _abstaining_pct(summary, squad)
-    quality = {variant: best.estimate(variant) for variant in map(_scored, here)}
+    quality = {variant: best.estimate(variant) for variant in {*map(_scored, here)}}
     return [
         Candidate(
             row=row,
@@ -137,9 +141,16 @@ def id_of(row: ClassRow) -> str:
 
 
 def widest_of(rows: Sequence[ClassRow]) -> dict[str, ClassRow]:
-    """A row of each model's widest quantization, which the others' quality is held against."""
-    ordered = sorted(rows, key=lambda row: width_order(row["quant"]))
+    """A row of each model's widest quantization, computed by default where one is: what the others'
+    quality is held against."""
+    ordered = sorted(
+        rows, key=lambda row: (width_order(row["quant"]), row["computation"] != DEFAULT)
+    )
     return {row["model"]: row for row in reversed(ordered)}
+
+
+def _is_reference(row: ClassRow, widest: Mapping[str, ClassRow]) -> bool:
+    return row["quant"] == widest[row["model"]]["quant"] and row["computation"] == DEFAULT
 
 
 def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> list[Kill]:
@@ -189,8 +200,8 @@ def _unknown(found: Sequence[Kill]) -> bool:
 
 def blamed(kill: Kill) -> str:
     """What stands in the way, by a name under which kills are counted: the key of a constraint, or
-    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `no quality`, `too few`, `broken`,
-    `loses`, `undecided`, `estimated` and `unmeasured` energy."""
+    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `computation`, `no quality`, `too few`,
+    `broken`, `loses`, `undecided`, `estimated` and `unmeasured` energy."""
     match kill["kind"]:
         case "limit":
             return kill["constraint"]
@@ -231,11 +242,14 @@ def _told_apart(found: Sequence[Candidate]) -> NDArray[np.bool_] | None:
 
 def _near_best(found: Sequence[Candidate]) -> list[Candidate]:
     """Who is shown to lack no more than the margin to the best of these."""
-    of: dict[Variant, list[Candidate]] = {}
+    of: dict[Scored, list[Candidate]] = {}
     for candidate in found:
         of.setdefault(candidate.scored, []).append(candidate)
     return [c for variant in found[0].best.within_margin(of) for c in of[variant]]
 
+
+SCORED: Sequence[Literal["quant", "computation"]] = ("quant", "computation")
+"""What of a model's rows has one score."""
 
 OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
     "quality": Objective("quality", True, lambda c: c.quality, _told_apart, _near_best),
@@ -246,8 +260,8 @@ OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
 """In the order in which they decide."""
 
 
-def _scored(row: ClassRow) -> Variant:
-    return Variant(row["model"], row["quant"])
+def _scored(row: ClassRow) -> Scored:
+    return Scored(row["model"], row["quant"], row["computation"])
 
 
 def _variant(row: ClassRow, several: bool) -> str:
@@ -297,7 +311,7 @@ def _energy(row: ClassRow) -> Estimate | None:
 
 def _drop(row: ClassRow, task: str, widest: Mapping[str, ClassRow]) -> Estimate | None:
     """Loss of F1 against the widest on the same questions, percentage points."""
-    if row["quant"] == widest[row["model"]]["quant"]:
+    if _is_reference(row, widest):
         return None if scores.f1(row, task) is None else Estimate(0.0, 0.0, 0.0)
     value, low, high = (
         None
@@ -323,9 +337,16 @@ def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[
     if row["parity_reason"]:
         misses = row["parity_misses"]
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
-    if task and scores.text(row, task, "status") != "ok":
-        why = scores.text(row, task, "reason") or scores.text(row, task, "status")
-        found.append({"kind": "unscored", "task": task, "reason": why or ""})
+    if row["unscored"]:
+        found.append(
+            {
+                "kind": "computation",
+                "computation": row["computation"],
+                "unscored": row["unscored"],
+            }
+        )
+    elif task and scores.text(row, task, "status") != "ok":
+        found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
     if broken := _babbling(row, texts) or _constant(row, squad):
         found.append(broken)
     return found
@@ -417,4 +438,7 @@ def _cautions(
         items, asked = scores.items(row, task), scores.items(widest[row["model"]], task)
         if asked and items < asked:
             found.append({"kind": "fewer questions", "questions": items, "of_questions": asked})
+        cut_pct = scores.number(row, task, "cut_pct")
+        if cut_pct is not None and cut_pct >= CUT_PCT:
+            found.append({"kind": "answers cut", "cut_pct": cut_pct})
     return found

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from llmpi.decide.records import MoreItems, Named, RequirementVerdict, Shown, Standing
 from llmpi.quality.estimates import Estimate, Loss, Plain, Share, loss, plain, share, student
-from llmpi.quality.evidence import AnyLoss, Requirement, Score, Sequential
-from llmpi.study.runs import Variant
+from llmpi.quality.evidence import AnyLoss, Requirement, Score, Sequential, scored_in
+from llmpi.study.runs import Scored
 
 DRAWS = 4000
 FEWEST_CLUSTERS = 10
@@ -64,7 +64,7 @@ class Statement:
 class Case:
     """What is asked of a variant, and what is known."""
 
-    variant: Variant
+    variant: Scored
     statements: list[Statement] = field(default_factory=list)
     stopped: list[tuple[Requirement, Sequential]] = field(default_factory=list)
     """Verdicts of a descent, which stand by themselves."""
@@ -95,9 +95,9 @@ class Analysis:
         self.confidence = confidence
         self.cases = {case.variant: case for case in _cases(requirements)}
 
-        self._standings: dict[Variant, Standing] = {}
+        self._standings: dict[Scored, Standing] = {}
 
-    def standing(self, variant: Variant) -> Standing | None:
+    def standing(self, variant: Scored) -> Standing | None:
         """What is known of a variant; None where nothing was asked of it."""
         if (case := self.cases.get(variant)) is None:
             return None
@@ -105,14 +105,19 @@ class Analysis:
             self._standings[variant] = self._standing(case)
         return self._standings[variant]
 
+    @property
+    def seeds(self) -> dict[str, str]:
+        """Of the draws, by task."""
+        return {r["task"]: seed_of(r["clusters"]).hex() for r in self.requirements}
+
     @cached_property
-    def _errors(self) -> Mapping[Variant, Draws]:
+    def _errors(self) -> Mapping[Scored, Draws]:
         """Standardized errors of each variant's statements, shape (statements, DRAWS)."""
         rows = [(v, s) for v, case in self.cases.items() for s in case.statements]
         drawn = np.zeros((len(rows), DRAWS), np.float32)
         seeds = {id(r): seed_of(r["clusters"]) for r in self.requirements}
         groups: dict[bytes, list[int]] = {}
-        places: dict[Variant, list[int]] = {variant: [] for variant in self.cases}
+        places: dict[Scored, list[int]] = {variant: [] for variant in self.cases}
         for at, (variant, statement) in enumerate(rows):
             groups.setdefault(seeds[id(statement.requirement)], []).append(at)
             places[variant].append(at)
@@ -122,13 +127,13 @@ class Analysis:
         return {variant: drawn[own] for variant, own in places.items()}
 
     @cached_property
-    def _levels(self) -> tuple[float, Mapping[Variant, float], frozenset[Variant]]:
+    def _levels(self) -> tuple[float, Mapping[Scored, float], frozenset[Scored]]:
         """One-sided levels: of the whole family, and of each variant when it was judged; and who
         holds."""
         left = {v: case for v, case in self.cases.items() if case.statements}
         largest = {v: self._errors[v].max(axis=0) for v in left}
         whole = self._level(list(largest.values()))
-        levels, held = dict.fromkeys(self.cases, whole), set[Variant]()
+        levels, held = dict.fromkeys(self.cases, whole), set[Scored]()
         while True:
             level = self._level([largest[v] for v in left])
             now = [v for v, case in left.items() if case.complete and _within(case, level)]
@@ -244,10 +249,10 @@ def seed_of(clusters: Sequence[str]) -> bytes:
 
 
 def _cases(requirements: Sequence[Requirement]) -> Iterator[Case]:
-    found: dict[Variant, Case] = {}
+    found: dict[Scored, Case] = {}
     for requirement in requirements:
         for one in requirement["variants"]:
-            variant = Variant(one["model"], one["quant"])
+            variant = scored_in(one)
             case = found.setdefault(variant, Case(variant))
             if requirement["kind"] == "gate":
                 _add_gate(case, requirement, one["score"])

@@ -5,7 +5,9 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Mark, Tier, record
+from llmpi.quality.records import Reason
 from llmpi.summary.records import ParityMiss, Status
+from llmpi.summary.records import Unscored as Why
 
 Aim = Literal["quality", "speed", "energy", "memory"]
 Limit = Literal[
@@ -153,7 +155,17 @@ class Unscored(TypedDict):
 
     kind: Literal["unscored"]
     task: str
-    reason: str
+    reason: Reason
+
+
+@record
+class NotComputed(TypedDict):
+    """What it computes has no score: another's is not its own."""
+
+    kind: Literal["computation"]
+    computation: str
+    """See `llmpi.study.computation`."""
+    unscored: Why
 
 
 @record
@@ -222,6 +234,7 @@ Kill = (
     | TooFew
     | NoQuality
     | Unscored
+    | NotComputed
     | Babbling
     | Mute
     | Blurting
@@ -266,6 +279,16 @@ class FewerQuestions(TypedDict):
 
 
 @record
+@record
+class AnswersCut(TypedDict):
+    """Answers did not end by themselves but at `max_new_tokens`, and may lack the right words, or
+    have too many."""
+
+    kind: Literal["answers cut"]
+    cut_pct: float
+
+
+@record
 class BelowAbstaining(TypedDict):
     """A program that never answers would score more."""
 
@@ -274,7 +297,7 @@ class BelowAbstaining(TypedDict):
     abstaining_pct: float
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions | BelowAbstaining
+AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut | BelowAbstaining
 
 
 # --- the candidates and the decisions -------------------------------------------------------------
@@ -303,6 +326,8 @@ class Candidate(TypedDict):
     model: str
     quant: str
     runtime: str
+    computation: str
+    """Whose score counts, see `llmpi.study.computation`."""
     quality: Interval | None
     """Of the task, %; see `llmpi.decide.best`."""
     f1: Interval | None
@@ -413,6 +438,16 @@ class Decision(TypedDict):
 
 
 @record
+class Draws(TypedDict):
+    """Out of which draws it is said."""
+
+    draws: int
+    seeds: dict[str, str]
+    """Of each task, SHA-256 of the names of its clusters, a line each: its eight 32-bit words are
+    the seed."""
+
+
+@record
 class Choice(TypedDict):
     """What to take, per device and overall."""
 
@@ -423,6 +458,7 @@ class Choice(TypedDict):
     prefer: Aim
     confidence_pct: float
     """Of all that is said of quality at once."""
+    resampling: Draws
     constraints: dict[Limit, float]
     """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
     candidates: list[Candidate]
@@ -455,14 +491,66 @@ Cheaper = Literal["above", "below", "always", "never"]
 CostPart = Literal["hardware", "engineering", "maintenance", "electricity"]
 
 
+CostUnit = Literal[
+    "boards",
+    "years",
+    "days",
+    "days/year",
+    "h/day",
+    "% of the time",
+    "tokens",
+    "tokens/s",
+    "W",
+    "money/board",
+    "money/day",
+    "money/h",
+    "money/kWh",
+    "money/million tokens",
+    "g CO2/kWh",
+    "g CO2/million tokens",
+]
+"""`money` is the study's currency."""
+
+
+DefaultSource = Literal["your figure", "not counted", "rented all day", "one board"]
+"""Of a bare number, and of what the study leaves out; see `llmpi.study.decision`."""
+
+
+@record
+class Stated(TypedDict):
+    """The study says it."""
+
+    kind: Literal["stated"]
+    source: str
+    """As it is written there."""
+
+
+@record
+class Unstated(TypedDict):
+    """The study does not say it, or it follows from its workload."""
+
+    kind: Literal[DefaultSource, "the workload"]
+
+
+@record
+class Measured(TypedDict):
+    """The study measured it."""
+
+    kind: Literal["measured"]
+    tier: Tier | None
+    """Of a power."""
+
+
+Source = Stated | Unstated | Measured
+
+
 @record
 class Assumption(TypedDict):
-    """A number that the result rests on."""
+    """A number that the result rests on, and where it is from."""
 
     value: float
-    unit: str
-    source: str
-    """Where it is from."""
+    unit: CostUnit
+    source: Source
 
 
 @record

@@ -5,9 +5,9 @@ settings in the folder `llmpi.study.tasks`; and the file of its rules in `rules/
 Nothing else names it: `llmpi.quality.kinds` finds the folder.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NotRequired, TypeVar
+from typing import Literal, NamedTuple, NotRequired, TypeVar
 
 from typing_extensions import TypedDict, TypeForm
 
@@ -15,13 +15,16 @@ from llmpi import layout
 from llmpi.columns import Column, text
 from llmpi.engine.records import Failed, record
 from llmpi.quality.evidence import Requirement
-from llmpi.quality.records import Skipped
+from llmpi.quality.reasons import reason_of, reason_text
+from llmpi.quality.records import Drawn, Obstacle, Skipped
 from llmpi.results import NotRun, result
-from llmpi.study.runs import Variant, variants
+from llmpi.study.runs import Scored, scored
 from llmpi.study.study import Study
 
 Value = str | bool | int | float | None
-Row = dict[str, Value | dict[str, float]]
+Told = Value | dict[str, float] | list[Obstacle]
+"""The same, numbers by name, or why there is no score."""
+Row = dict[str, Told]
 """What a task says of a variant, by the names of the kind's columns."""
 
 
@@ -77,10 +80,13 @@ class Shown(TypedDict):
     """Key of the unit behind it, where the rows differ in it."""
 
 
+TableRow = Mapping[str, Told]
+
+
 @record
 class Table(TypedDict):
     columns: list[Shown]
-    rows: list[dict[str, Value]]
+    rows: Sequence[TableRow]
     """By the columns' keys. Where there are no numbers, the `reason` stands in their place; a row's
     own `digits` go before those of the columns; `bad` is the key of the value that is not as it
     should be."""
@@ -141,16 +147,39 @@ class Summary:
     """What a study's tasks of one kind say.
 
     Args:
-        rows: task -> variant -> its row, of every task and variant of the study.
+        rows: task -> what is scored -> its row, of every task and all that the study scores.
         sections: of the page; none where there is nothing to show.
-        objections: variant -> the minimums that it does not reach.
-        requirements: what a variant must not lose too much of.
+        objections: what is scored -> the minimums that it does not reach.
+        requirements: what it must not lose too much of.
+        questions: task -> which it asks, of a kind that draws them from more.
     """
 
-    rows: Mapping[str, Mapping[Variant, Row]]
+    rows: Mapping[str, Mapping[Scored, Row]]
     sections: Sequence[Section]
-    objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
+    objections: Mapping[Scored, Sequence[Objection]] = field(default_factory=dict)
     requirements: Sequence[Requirement] = ()
+    questions: Mapping[str, Drawn | Failed | NotRun] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What stands for the quality of a variant where it is held against the speed.
+
+    Args:
+        value: of a row, with the keys of both ends of its interval.
+        beside: shown, too, when a point is pointed at.
+    """
+
+    value: Shown
+    beside: Sequence[Shown] = ()
+
+
+class Figure(NamedTuple):
+    """A number of a row for a table that holds one computation of a file against another."""
+
+    title: str
+    """English; a label of the other languages. It names the unit."""
+    digits: int
 
 
 @dataclass(frozen=True)
@@ -161,8 +190,12 @@ class TaskKind:
         name: as `task` in the config has it.
         record: the type of a variant's record, but for `Failed`.
         columns: of a row, by name; those of a flat table are `TASK_NAME`.
-        compared: those of a row that tell of a variant against the widest of its model.
+        compared: those of a row that tell of a variant against the widest of its model, computed by
+            default.
+        figures: by their columns, the numbers that tell what another KV cache costs.
         summarize: reads the records of these tasks of a study.
+        shown: of a row, in the page's table of cells.
+        score: None of a kind whose rows have none.
     """
 
     name: str
@@ -170,6 +203,9 @@ class TaskKind:
     columns: Mapping[str, Column]
     summarize: Callable[[Study, Sequence[str]], Summary]
     compared: Mapping[str, Column] = field(default_factory=dict)
+    shown: Sequence[Shown] = ()
+    score: Score | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
 STATE = {
@@ -179,32 +215,45 @@ STATE = {
 """The columns that every kind has."""
 
 NotScored = Failed | Skipped | NotRun
-Scored = TypeVar("Scored")
+Kind = TypeVar("Kind")
 
 
 def records_of(
-    kind: TypeForm[Scored], study: Study, task: str
-) -> dict[Variant, Scored | Failed | NotRun]:
-    """What a task says of each variant of the study."""
+    kind: TypeForm[Kind], study: Study, task: str
+) -> dict[Scored, Kind | Failed | NotRun]:
+    """What a task says of all that the study scores."""
     return {
-        variant: result(kind, layout.QUALITY, study=study.study, task=task, **variant._asdict())
-        for variant in variants(study)
+        one: result(kind, layout.QUALITY, study=study.study, task=task, **one._asdict())
+        for one in scored(study)
     }
+
+
+def several_computations(asked: Iterable[Scored]) -> bool:
+    """Whether a table needs a column to tell them apart."""
+    return len({one.computation for one in asked}) > 1
+
+
+def columns_of(asked: Iterable[Scored]) -> list[Shown]:
+    """What tells what was scored apart: model, quantization and, of several, the computation."""
+    names = [("model", "model"), ("quant", "quantization")]
+    if several_computations(asked):
+        names.append(("computation", "KV cache"))
+    return [{"key": key, "title": title, "digits": None} for key, title in names]
 
 
 def no_score(record: NotScored, columns: Mapping[str, Column]) -> Row:
     """The row of a variant that a task has no score of."""
-    return {**dict.fromkeys(columns), "status": record["status"], "reason": record["reason"]}
+    return {**dict.fromkeys(columns), "status": record["status"], "reason": reason_of(record)}
 
 
 SCORED: Row = {"status": "ok", "reason": None}
 """What stands in the `STATE` of one that it has."""
 
 
-def plain(row: Row, name: str) -> Value:
-    """A value of a row that is one: no mapping."""
+def plain(row: TableRow, name: str) -> Value:
+    """A value of a row that is one: no mapping, no list."""
     value = row[name]
-    assert not isinstance(value, dict), name
+    assert not isinstance(value, dict | list), name
     return value
 
 
@@ -213,7 +262,9 @@ def flat(task: str, columns: Mapping[str, Column], row: Row) -> dict[str, Value]
     return {f"{task}_{name}": _as_text(row[name]) for name in columns}
 
 
-def _as_text(value: Value | dict[str, float]) -> Value:
+def _as_text(value: Told) -> Value:
+    if isinstance(value, list):
+        return reason_text(value)
     if isinstance(value, dict):
         return "; ".join(f"{name} {number:.4g}" for name, number in value.items())
     return value

@@ -18,7 +18,7 @@ from llmpi.engine.records import (
 from llmpi.gguf.records import ModelFile, Origin
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kind import Row as TaskRow
-from llmpi.quality.squad.records import Drawn, MetricName
+from llmpi.quality.records import Drawn
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
 from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Stopped, Trial
@@ -53,6 +53,11 @@ Nats = Annotated[float, Unit("nats")]
 Share = Annotated[float, Unit("1")]
 
 Status = Literal["ok", "failed", "skipped", "not run"]
+
+
+Unscored = Literal["default only", "tuned", "prompt lookup"]
+"""Why what a cell computes was not scored: the study asks for the default's scores only; the search
+for settings ended there; its prompt lookup is not shown to say what greedy decoding says."""
 
 
 # --- a row ----------------------------------------------------------------------------------------
@@ -104,6 +109,9 @@ class State(TypedDict):
 
     group: str | None
     """Group of equal boards that the device is one of"""
+    computation: str
+    """What of the engine's settings its quality hangs on: type of the KV cache, `-noflash` without
+    flash attention, `-lookup` where prompt lookup is not shown to say the same"""
     status: Status
     """`ok`, `failed`, `skipped` or `not run`, of the measurement"""
     stage: str | None
@@ -274,6 +282,8 @@ class TunedOutput(TypedDict):
 class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
+    unscored: Unscored | None
+    """Why no score is of what this cell computes; None where there are such"""
     quality: dict[str, TaskRow]
     """By the task's id: its state, and the columns that its kind adds (`llmpi.quality.kind`)"""
 
@@ -460,7 +470,7 @@ class ModelFacts(TypedDict):
 @record
 class GateAsked(TypedDict):
     task: str
-    metric: MetricName
+    metric: str
     at_least_pct: float
 
 
@@ -581,7 +591,7 @@ class Ours(TypedDict):
     energy_tier: Tier | None
     marks: list[Mark]
     scores: dict[str, PaperScores]
-    """By squad task."""
+    """By task whose score can stand beside the paper's."""
 
 
 @record
@@ -606,7 +616,7 @@ class PaperKept(TypedDict):
 
     paper: PaperKeptTheirs
     ours: dict[str, PaperScores]
-    """By squad task, as shares."""
+    """By the same tasks, as shares."""
 
 
 @record

@@ -5,8 +5,14 @@ from math import ceil, floor, log10
 
 from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import Change, CostPart, DeviceMoney, MovedLimit
+from llmpi.quality.kinds import task_kinds
 
 GIB = 1024**3
+
+
+def scored_kinds() -> list[str]:
+    """The kinds of quality tasks that have a score."""
+    return [name for name, kind in task_kinds().items() if kind.score]
 
 
 def foremost(changes: Sequence[Change]) -> list[Change]:

@@ -11,6 +11,7 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
@@ -20,12 +21,23 @@ from llmpi.decide.records import (
     NotCompared,
     NotShown,
     RequirementVerdict,
+    Source,
     Step,
     Unit,
 )
 from llmpi.quality.kind import Objection
-from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.quality.reasons import reason_text
+from llmpi.quality.records import Reason
+from llmpi.report.words.emphasis import (
+    GIB,
+    foremost,
+    largest_part,
+    scored_kinds,
+    told_limit,
+    turning,
+)
 from llmpi.report.words.numbers import digits
+from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
 
@@ -113,7 +125,9 @@ def kill(found: Kill) -> str:
         case "no quality":
             return "prefer quality: its quality was not measured"
         case "unscored":
-            return f"{found['task']} was not scored: {found['reason']}"
+            return f"{found['task']} was not scored: {unscored(found['reason'])}"
+        case "computation":
+            return why_not(found["computation"], found["unscored"])
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
@@ -166,6 +180,11 @@ def gate(found: Objection) -> str:
     return f"{name}: {got} < {found['at_least_pct']:g} %"
 
 
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return reason_text(reason)
+
+
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
     """Why a device's quality is not what the workstation scored.
 
@@ -193,7 +212,8 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "its energy is the board's own chip's, which does not see the 5 V rail"
         case "quality not asked for":
-            return "its quality was not measured: the study has no squad task"
+            kinds = " or ".join(scored_kinds())
+            return f"its quality was not measured: the study has no {kinds} task"
         case "no interval of F1":
             return "its F1 has no interval: too few passages"
         case "output changed":
@@ -210,6 +230,9 @@ def caution(found: AnyCaution) -> str:
         case "fewer questions":
             asked = found["of_questions"]
             return f"its F1 is of {found['questions']} questions, the widest's of {asked}"
+        case "answers cut":
+            cut = f"{found['cut_pct']:.1f} % of its answers"
+            return f"{cut} were cut at max_new_tokens: their scores are the bound's, too"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:
@@ -246,6 +269,22 @@ def no_money(reason: NotCompared) -> str:
             return "its power at rest is not known: set the device's 'idle_s'"
         case "same device":
             return "it is this device"
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return unit.replace("money", currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return f"measured ({found['tier']})" if found["tier"] else "measured"
+        case kind:
+            return kind
 
 
 def hat(found: HatGain, currency: str) -> str:

@@ -11,6 +11,7 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
@@ -21,14 +22,30 @@ from llmpi.decide.records import (
     NotCompared,
     NotShown,
     RequirementVerdict,
+    Source,
     Step,
     Unit,
 )
 from llmpi.quality.kind import Objection
-from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
+from llmpi.quality.records import Obstacle, Reason
+from llmpi.report.words.emphasis import (
+    GIB,
+    foremost,
+    largest_part,
+    scored_kinds,
+    told_limit,
+    turning,
+)
 from llmpi.report.words.numbers import digits
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
+from llmpi.summary.records import (
+    DifferenceKey,
+    Differs,
+    ParityMiss,
+    PredictedCell,
+    Unlike,
+    Unscored,
+)
 from llmpi.tune.records import Refusal, Stopped
 
 label = Texts("ja").label
@@ -148,7 +165,10 @@ def kill(found: Kill) -> str:
         case "no quality":
             return "品質優先ですが、品質を測定していません"
         case "unscored":
-            return f"{found['task']}を採点していません：{label(found['reason'])}"
+            return f"{found['task']}を採点していません：{unscored(found['reason'])}"
+        case "computation":
+            why = NOT_COMPUTED[found["unscored"]]
+            return f"このキャッシュ（{found['computation']}）では採点していません：{why}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -191,6 +211,13 @@ def _loss(found: RequirementVerdict) -> str:
     return f"{name}：損失{found['loss']:.1f}［{found['low']:.1f}〜{found['high']:.1f}］{few}"
 
 
+NOT_COMPUTED: Mapping[Unscored, str] = {
+    "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
+    "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
+    "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
+}
+
+
 def gate(found: Objection) -> str:
     """How far from a minimum of quality a variant is."""
     name = f"{found['task']} {found['metric']}"
@@ -198,6 +225,24 @@ def gate(found: Objection) -> str:
         return f"{name}：採点なし"
     got = "質問なし" if found["got_pct"] is None else f"{found['got_pct']:.1f} %"
     return f"{name}: {got} < {found['at_least_pct']:g} %"
+
+
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return label(reason) if isinstance(reason, str) else "、".join(map(_obstacle, reason))
+
+
+def _obstacle(found: Obstacle) -> str:
+    match found["kind"]:
+        case "fails":
+            return f"{found['variant']}が許容幅{found['margin_pct']:g}ポイントを満たしません"
+        case "undecided":
+            margin = f"{found['margin_pct']:g}"
+            return f"{found['variant']}が許容幅{margin}ポイントを保つと示せませんでした"
+        case "wider not scored":
+            return f"一つ広い{found['variant']}を採点していません（{label(found['reason'])}）"
+        case "widest not scored":
+            return f"最も広い型を採点していません（{label(found['reason'])}）"
 
 
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
@@ -227,7 +272,7 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "エネルギーはボード上の電源ICの値で、5 V系統を含みません"
         case "quality not asked for":
-            return "品質は測っていません（squadの課題がありません）"
+            return f"品質は測っていません（{'・'.join(scored_kinds())}の課題がありません）"
         case "no interval of F1":
             return "F1の区間は、文章が少ないため出せません"
         case "output changed":
@@ -239,6 +284,9 @@ def caution(found: AnyCaution) -> str:
         case "fewer questions":
             asked = found["of_questions"]
             return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
+        case "answers cut":
+            cut = f"{found['cut_pct']:.1f} %"
+            return f"回答の{cut}がmax_new_tokensで打ち切られ、得点はその上限にも左右されています"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:
@@ -269,6 +317,50 @@ def no_money(reason: NotCompared) -> str:
             return "待機時の電力がわかりません。機器の idle_s を設定してください"
         case "same device":
             return "この機器そのものです"
+
+
+COST_UNITS: Mapping[CostUnit, str] = {
+    "boards": "台",
+    "years": "年",
+    "days": "日",
+    "days/year": "日/年",
+    "h/day": "時間/日",
+    "% of the time": "%",
+    "tokens": "トークン",
+    "tokens/s": "トークン/秒",
+    "W": "W",
+    "money/board": "{currency}/台",
+    "money/day": "{currency}/日",
+    "money/h": "{currency}/時間",
+    "money/kWh": "{currency}/kWh",
+    "money/million tokens": "{currency}/100万トークン",
+    "g CO2/kWh": "g CO2/kWh",
+    "g CO2/million tokens": "g CO2/100万トークン",
+}
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return COST_UNITS[unit].format(currency=currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return label(found["tier"]) if found["tier"] else "実測"
+        case "your figure":
+            return "利用者の値"
+        case "not counted":
+            return "数えていません"
+        case "rented all day":
+            return "終日借りる"
+        case "one board":
+            return "1台"
+        case "the workload":
+            return "負荷の設定"
 
 
 def hat(found: HatGain, currency: str) -> str:
