@@ -17,15 +17,26 @@ from llmpi.decide.records import (
     Interval,
     Kill,
     MoreItems,
+    Named,
     NotCompared,
-    NotShown,
     RequirementVerdict,
+    Source,
     Step,
     Unit,
 )
 from llmpi.quality.kind import Objection
-from llmpi.report.words.emphasis import GIB, foremost, largest_part, told_limit, turning
-from llmpi.report.words.numbers import digits
+from llmpi.report.words.emphasis import (
+    GIB,
+    below_abstaining,
+    enough,
+    foremost,
+    largest_part,
+    told_limit,
+    turning,
+    upwards,
+    variants_of,
+)
+from llmpi.report.words.numbers import digits, number
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
 
@@ -34,7 +45,7 @@ Known = Mapping[str, Candidate]
 
 
 def decision(made: Decision, choice: Choice) -> list[str]:
-    """Three sentences: what to take, why, and what would change it."""
+    """What to take, why, and what would change it; what the pick is not even good for, first."""
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     where = "Overall," if made["where"] == "overall" else f"On {made['where']},"
     if made["pick"] is None:
@@ -43,50 +54,152 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"{where} nothing can be recommended: none of "
             f"{_count(made['candidates'], 'candidate')} keeps to everything.",
             _way_back(made, known),
-            f"Ruled out by: {', '.join(f'{name} {count}' for name, count in by_count)}.",
+            f"Ruled out: {', '.join(f'{reason(name)} {count}' for name, count in by_count)}.",
         ]
     pick = known[made["pick"]]
     name = _name(pick) if made["where"] == "overall" else pick["variant"]
-    take = "take for the time being" if made["standing"] == "provisional" else "take"
+    now = " for now" if made["standing"] == "provisional" else ""
     return [
-        f"{where} {take} {name}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
-        *_provisional(made, pick, known),
+        *alarms(pick),
+        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        *_provisional(made, pick, choice),
         _why(made, pick, known),
         _risk(made, pick, known),
+        *_confidence(choice),
     ]
 
 
-def _provisional(made: Decision, pick: Candidate, known: Known) -> list[str]:
-    """Why it is not the last word, and what would be."""
+def alarms(pick: Candidate) -> list[str]:
+    """What is said of a pick before anything else."""
+    return [f"Caution: {caution(found)}." for found in below_abstaining(pick)]
+
+
+def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
+    """Why it is not the last word, what caution costs, and what would tell."""
     if made["standing"] != "provisional":
         return []
     held = pick["standing"] is not None and pick["standing"]["verdict"] == "holds"
     why = (
-        "Others may do and are not shown to lose little enough"
+        "This is provisional: others would be taken in its place if they were shown to lose no "
+        "more quality than is put up with"
         if held
-        else "No variant that fits is shown to lose little enough; it is the widest"
+        else "This is provisional: of what keeps to all else, nothing is shown to lose no more "
+        "quality than is put up with, so it is the widest"
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [f"{why}."]
-    told = f"the smallest that may do is {_name(known[smaller['id']])}"
-    if smaller["probability"] is not None:
-        told += f", which holds with a probability of {100 * smaller['probability']:.0f} %"
-    return [f"{why}: {told} ({_numbers(known[smaller['id']])}); {more(smaller['more'])}."]
+        return [f"{why}. Of none of these are all estimates within the margins."]
+    other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
+    odds = smaller["probability"]
+    chance = "" if odds is None else f"; that it holds has a probability of {100 * odds:.0f} %"
+    name = _name(other) if other["device"] != pick["device"] else other["variant"]
+    return [
+        f"{why}.",
+        f"The smallest whose estimates are all within the margins is {name}{chance}. The price of "
+        f"caution: {_instead(pick, other)}.",
+        f"{_capital(more(smaller['more'], choice['sources']))}.",
+    ]
 
 
-def more(found: Sequence[MoreItems]) -> str:
-    """What it would take to tell."""
+def _instead(pick: Candidate, other: Candidate) -> str:
+    """The pick's numbers, and beside them what another would give."""
+    units = (
+        ("speed", "tokens/s", 1.0),
+        ("energy", "J per token", 1.0),
+        ("memory", "GiB of memory", 1 / GIB),
+    )
+    found = []
+    for key, unit, scale in units:
+        one, two = pick[key], other[key]
+        if one and two and one["kind"] == two["kind"]:
+            own, others = digits(scale * one["value"]), digits(scale * two["value"])
+            found.append(f"{own} {unit} where it has {others}")
+    return _and(found) or "its numbers cannot be compared"
+
+
+def more(found: Sequence[MoreItems], sources: Mapping[str, Source]) -> str:
+    """What it would take to tell, and which line of the config asks for it."""
     if not found:
         return "no reasonable number of questions would tell"
-    items = [f"{_round(one['items']):,} more of {one['task']}" for one in found]
-    return f"about {_and(items)} would tell, four times in five"
+    told = []
+    for one in found:
+        source = sources[one["task"]]
+        items = f"{upwards(one['items']):,} more {source['item']}s of {one['task']}"
+        told.append(f"{items} ({_asked_by(one, source)})")
+    return f"about {_and(told)} would tell, four times in five"
 
 
-def _round(items: int) -> int:
-    """To two digits, upwards: it is a promise about a chance."""
-    step = 10 ** max(0, len(str(items)) - 2)
-    return -(-items // step) * step
+def _asked_by(one: MoreItems, source: Source) -> str:
+    if source["key"] is None:
+        return f"all {source['asked']:,} there are were asked, so they have to be added"
+    return f"{source['key']}: {enough(one, source)}"
+
+
+def _confidence(choice: Choice) -> list[str]:
+    confidence = choice["confidence_pct"]
+    if confidence == 95:
+        return []
+    return [f"What is said to hold or to fail is said with {confidence:g} % confidence, not 95 %."]
+
+
+def contenders(made: Decision, choice: Choice) -> str | None:
+    """Who is near the best in quality, and who may be it; None where no quality is known."""
+    near, may = (variants_of(made[key], choice) for key in ("near_best", "may_be_best"))
+    if not near or not may:
+        return None
+    close = f"Shown to be within the margin of the best quality: {_and(near)}."
+    if len(may) == 1:
+        return f"{close} Shown to be the best: {may[0]}."
+    return f"{close} The best may be any of {_and(may)}."
+
+
+METRICS: Mapping[str, str] = {
+    "f1": "F1",
+    "exact": "exact matches",
+    "has_ans_f1": "F1 where there is an answer",
+    "has_ans_exact": "exact matches where there is an answer",
+    "no_ans": "abstentions where there is no answer",
+    "no_ans_f1": "abstentions where there is no answer",
+    "passed": "prompts passed",
+}
+
+
+def metric(found: Named) -> str:
+    """What is asked of a variant, by name."""
+    if found["metric"].startswith("passed "):
+        return f"{METRICS['passed']}, {found['metric'].removeprefix('passed ')}"
+    return METRICS.get(found["metric"], found["metric"])
+
+
+def requirement(found: RequirementVerdict) -> str:
+    """The same with its task and what is put up with."""
+    name = f"{found['task']}: {metric(found)}"
+    if found["kind"] == "gate":
+        return f"{name}, at least {-found['margin']:g} %"
+    if found["metric"] == "perplexity":
+        return f"{name}, a rise of at most {found['margin']:g} %"
+    return f"{name}, a loss of at most {found['margin']:g} points"
+
+
+REASONS: Mapping[str, str] = {
+    "failed": "did not run",
+    "throttled": "throttled",
+    "overflow": "does not fit in the memory",
+    "parity": "computes something else",
+    "unscored": "not scored",
+    "no quality": "quality not measured",
+    "too few": "too few passages",
+    "broken": "broken",
+    "loses": "loses too much quality",
+    "undecided": "not shown to hold",
+    "estimated": "energy only estimated",
+    "unmeasured": "energy not measured",
+}
+
+
+def reason(name: str) -> str:
+    """What rules candidates out, as it is counted; a constraint by its key."""
+    return REASONS.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -102,13 +215,13 @@ def kill(found: Kill) -> str:
         case "parity":
             return f"parity: {parity(found['reason'], found['misses'])}"
         case "loses":
-            return f"it is shown to lose too much: {_losses(found)}"
+            return f"shown to lose too much quality: {_losses(found['requirements'])}"
         case "undecided":
-            return f"it is not shown to hold: {_losses(found)}"
+            return f"not shown to lose little enough: {_losses(found['requirements'])}"
         case "too few":
             return (
-                f"{found['task']} has {_count(found['clusters'], 'passage')}; "
-                f"with fewer than {found['needed']} nothing can be said of any variant"
+                f"{found['task']} rests on {_count(found['clusters'], 'passage')}; below "
+                f"{found['needed']} nothing can be said of any variant"
             )
         case "no quality":
             return "prefer quality: its quality was not measured"
@@ -137,24 +250,26 @@ def kill(found: Kill) -> str:
             return f"{found['constraint']}: {value} is estimated, not measured"
 
 
-def _losses(found: NotShown) -> str:
-    return _and([_loss(one) for one in found["requirements"]])
+def _losses(found: Sequence[RequirementVerdict]) -> str:
+    return "; ".join(map(_loss, found))
 
 
 def _loss(found: RequirementVerdict) -> str:
     """One requirement: what is lost, between which bounds, and what is put up with."""
-    if found["kind"] == "gate":
-        name = f"{found['task']} {found['metric']} of at least {-found['margin']:g} %"
-        if found["loss"] is None:
-            return f"{name} (not scored)"
-        low, high = -(found["high"] or 0.0), -(found["low"] or 0.0)
-        return f"{name} ({-found['loss']:.1f}, {low:.1f} to {high:.1f})"
-    unit = "%" if found["metric"] == "perplexity" else "points"
-    name = f"{found['task']} {found['metric']} within {found['margin']:g} {unit}"
-    if found["loss"] is None:
-        return f"{name} (not compared with the widest)"
+    name = f"{found['task']}, {metric(found)}"
+    if found["loss"] is None or found["low"] is None or found["high"] is None:
+        return f"{name}: not compared with the widest"
+    value, low, high = (number(found[key]) for key in ("loss", "low", "high"))
     few = f"; {_count(found['clusters'], found['cluster'])} are too few" if found["why"] else ""
-    return f"{name} (loss {found['loss']:.1f}, {found['low']:.1f} to {found['high']:.1f}{few})"
+    if found["kind"] == "gate":
+        value, low, high = (number(-found[key]) for key in ("loss", "high", "low"))
+        return f"{name}: {value} % ({low} to {high}) where {-found['margin']:g} are asked for{few}"
+    unit = "%" if found["metric"] == "perplexity" else "points"
+    change = "a rise" if found["metric"] == "perplexity" else "a loss"
+    return (
+        f"{name}: {change} of {value} {unit} ({low} to {high}) where {found['margin']:g} are put "
+        f"up with{few}"
+    )
 
 
 def gate(found: Objection) -> str:
@@ -193,7 +308,7 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "its energy is the board's own chip's, which does not see the 5 V rail"
         case "quality not asked for":
-            return "its quality was not measured: the study has no squad task"
+            return "its quality was not measured: the study asks for none"
         case "no interval of F1":
             return "its F1 has no interval: too few passages"
         case "output changed":
@@ -204,8 +319,8 @@ def caution(found: AnyCaution) -> str:
             )
         case "below abstaining":
             return (
-                f"its F1 of {found['f1_pct']:.1f} is below that of a program that never answers, "
-                f"{found['abstaining_pct']:.1f}"
+                f"a program that never answers would have an F1 of {found['abstaining_pct']:.1f}, "
+                f"more than its {found['f1_pct']:.1f}"
             )
         case "fewer questions":
             asked = found["of_questions"]
@@ -360,7 +475,7 @@ def _why(made: Decision, pick: Candidate, known: Known) -> str:
     second = known[made["runner_up"]]
     after = f"the runner-up is {_name(second)}: {_numbers(second)}."
     if not made["steps"]:
-        return f"It is at least as good as every other in all that was measured; {after}"
+        return f"No other that keeps to everything is better in anything measured; {after}"
     compared = [step for step in made["steps"] if step["left"]]
     said = [_alike(pick, step, known) for step in compared if len(step["left"]) > 1]
     if compared and len(compared[-1]["left"]) == 1:
@@ -377,11 +492,10 @@ def _why(made: Decision, pick: Candidate, known: Known) -> str:
 def _alike(pick: Candidate, step: Step, known: Known) -> str:
     """Who the data cannot tell from the best of a step."""
     best, *others = (known[i] for i in step["left"])
-    rest = _names([candidate for candidate in others if candidate is not pick])
     if step["objective"] == "quality":
         are = "is" if len(others) == 1 else "are"
-        near = _names(others)
-        return f"in quality {near} {are} shown to be within the margin of the best, {_name(best)}"
+        return f"{_names(others)} {are} shown to be within the margin of the best, {_name(best)}"
+    rest = _names([candidate for candidate in others if candidate is not pick])
     if best is pick:
         text = f"{rest} cannot be told apart from it in {step['objective']}"
     else:
@@ -392,11 +506,11 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
 
 def _risk(made: Decision, pick: Candidate, known: Known) -> str:
     """What would change it, what is not shown, what to know of the pick."""
-    said = [_said(change, known) for change in foremost(made["would_change"])]
+    said = [_said(change, known) for change in foremost(made)]
     unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
     if unsure:
         said.append(f"the spread of its own numbers reaches beyond {_and(unsure)}")
-    said += map(caution, pick["cautions"])
+    said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
         return "No single change of what was asked for leads to another choice."
     return f"To know: {'; '.join(said)}."
@@ -406,6 +520,8 @@ def _said(change: Change, known: Known) -> str:
     """A single change, and who would be picked then."""
     if change["change"] == "without":
         name = _name(known[change["pick"]])
+        if change["fault"]["kind"] == "undecided":
+            return f"{name} would be picked if it held ({kill(change['fault'])})"
         return f"{name} would be picked but was set aside ({kill(change['fault'])})"
     other = f"it is {_name(known[change['pick']])}" if change["pick"] else "nothing is left"
     name, unit = change["constraint"], change["unit"]
