@@ -28,9 +28,11 @@ from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import (
     GIB,
     below_abstaining,
+    ends,
     enough,
     foremost,
     largest_part,
+    side_by_side,
     told_limit,
     turning,
     upwards,
@@ -103,17 +105,11 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
 
 def _instead(pick: Candidate, other: Candidate) -> str:
     """The pick's numbers, and beside them what another would give."""
-    units = (
-        ("speed", "tokens/s", 1.0),
-        ("energy", "J per token", 1.0),
-        ("memory", "GiB of memory", 1 / GIB),
-    )
-    found = []
-    for key, unit, scale in units:
-        one, two = pick[key], other[key]
-        if one and two and one["kind"] == two["kind"]:
-            own, others = digits(scale * one["value"]), digits(scale * two["value"])
-            found.append(f"{own} {unit} where it has {others}")
+    units = {"speed": "tokens/s", "energy": "J per token", "memory": "GiB of memory"}
+    found = [
+        f"{digits(own)} {units[name]} where it has {digits(its)}"
+        for name, (own, its) in side_by_side(pick, other).items()
+    ]
     return _and(found) or "its numbers cannot be compared"
 
 
@@ -257,12 +253,11 @@ def _losses(found: Sequence[RequirementVerdict]) -> str:
 def _loss(found: RequirementVerdict) -> str:
     """One requirement: what is lost, between which bounds, and what is put up with."""
     name = f"{found['task']}, {metric(found)}"
-    if found["loss"] is None or found["low"] is None or found["high"] is None:
+    if (known := ends(found)) is None:
         return f"{name}: not compared with the widest"
-    value, low, high = (number(found[key]) for key in ("loss", "low", "high"))
+    value, low, high = map(number, known)
     few = f"; {_count(found['clusters'], found['cluster'])} are too few" if found["why"] else ""
     if found["kind"] == "gate":
-        value, low, high = (number(-found[key]) for key in ("loss", "high", "low"))
         return f"{name}: {value} % ({low} to {high}) where {-found['margin']:g} are asked for{few}"
     unit = "%" if found["metric"] == "perplexity" else "points"
     change = "a rise" if found["metric"] == "perplexity" else "a loss"

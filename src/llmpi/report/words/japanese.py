@@ -29,9 +29,11 @@ from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import (
     GIB,
     below_abstaining,
+    ends,
     enough,
     foremost,
     largest_part,
+    side_by_side,
     told_limit,
     turning,
     upwards,
@@ -133,17 +135,11 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
 
 def _instead(pick: Candidate, other: Candidate) -> str:
     """The pick's numbers, and beside them what another would give."""
-    units = (
-        ("speed", "速度", "トークン/秒", 1.0),
-        ("energy", "エネルギー", "J/トークン", 1.0),
-        ("memory", "メモリ", "GiB", 1 / GIB),
-    )
-    found = []
-    for key, name, unit, scale in units:
-        one, two = pick[key], other[key]
-        if one and two and one["kind"] == two["kind"]:
-            own, others = digits(scale * one["value"]), digits(scale * two["value"])
-            found.append(f"{name}は{others}に対して{own} {unit}")
+    units = {"speed": "トークン/秒", "energy": "J/トークン", "memory": "GiB"}
+    found = [
+        f"{OBJECTIVES[name]}は{digits(its)}に対して{digits(own)} {units[name]}"
+        for name, (own, its) in side_by_side(pick, other).items()
+    ]
     return "、".join(found) or "数値を比べられません"
 
 
@@ -296,12 +292,11 @@ def _losses(found: Sequence[RequirementVerdict]) -> str:
 def _loss(found: RequirementVerdict) -> str:
     """One requirement: what is lost, between which bounds, and what is put up with."""
     name = f"{found['task']}の{metric(found)}"
-    if found["loss"] is None or found["low"] is None or found["high"] is None:
+    if (known := ends(found)) is None:
         return f"{name}：最も広い型と比較できず"
-    value, low, high = (number(found[key]) for key in ("loss", "low", "high"))
+    value, low, high = map(number, known)
     few = f"、{found['clusters']}件では不足" if found["why"] else ""
     if found["kind"] == "gate":
-        value, low, high = (number(-found[key]) for key in ("loss", "high", "low"))
         return f"{name}：{value} %［{low}〜{high}］、下限{-found['margin']:g} %{few}"
     perplexity = found["metric"] == "perplexity"
     change, unit = ("上昇", " %") if perplexity else ("低下", "ポイント")
