@@ -7,6 +7,7 @@ import random
 from functools import cache
 
 import made_records as made
+from made_questions import questions_of
 from made_records import write
 
 from llmpi import layout
@@ -15,6 +16,7 @@ from llmpi.engine.records import Cell, Session
 from llmpi.gguf.records import Gguf
 from llmpi.plan.model_facts import model_of
 from llmpi.plan.sizes import sizes
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.squad.records import SquadScored
 from llmpi.quant_types import type_of
 from llmpi.study.runs import Session as SessionId
@@ -55,7 +57,7 @@ def study(**more: object) -> Study:
     return Study.model_validate({**given, **more})
 
 
-def summarized(asked: Study) -> Summary:
+def summarized(asked: Study) -> tuple[Summary, Requirements]:
     """Of the records in the working directory."""
     return summarize(asked, read_records(asked))
 
@@ -71,7 +73,7 @@ def write_records(asked: Study, *, metered: bool = True) -> None:
             where = {"study": asked.study, "task": task, **variant._asdict()}
             write(layout.QUALITY, _quality(variant.quant), **where)
     for task in asked.quality:
-        drawn = made.questions(asked=400, unanswerable=200, paragraphs=80)
+        drawn = questions_of(_quality(asked.quants[0])["items"])
         write(layout.QUESTIONS, drawn, study=asked.study, task=task)
     for session in sessions(asked):
         where = {"study": asked.study, **session._asdict()}

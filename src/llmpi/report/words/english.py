@@ -65,7 +65,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
         *alarms(pick),
         f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
         *_provisional(made, pick, choice),
-        _why(made, pick, known),
+        *_why(made, pick, known),
         _risk(made, pick, known),
         *_confidence(choice),
     ]
@@ -82,25 +82,31 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
         return []
     held = pick["standing"] is not None and pick["standing"]["verdict"] == "holds"
     why = (
-        "This is provisional: others would be taken in its place if they were shown to lose no "
-        "more quality than is put up with"
+        "This is provisional: others would be taken in its place if they were shown to keep their "
+        "quality within the margins."
         if held
-        else "This is provisional: of what keeps to all else, nothing is shown to lose no more "
-        "quality than is put up with, so it is the widest"
+        else "This is provisional: nothing that keeps to the other limits is shown to keep its "
+        "quality within the margins, so the widest of these is taken."
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [f"{why}. Of none of these are all estimates within the margins."]
+        return [f"{why} None of them has all its estimates within the margins."]
     other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
     odds = smaller["probability"]
-    chance = "" if odds is None else f"; that it holds has a probability of {100 * odds:.0f} %"
+    chance = "" if odds is None else f"; that it holds has a probability {_odds(odds)}"
     name = _name(other) if other["device"] != pick["device"] else other["variant"]
     return [
-        f"{why}.",
-        f"The smallest whose estimates are all within the margins is {name}{chance}. The price of "
-        f"caution: {_instead(pick, other)}.",
+        why,
+        f"The smallest that has all its estimates within the margins is {name}{chance}. The price "
+        f"of caution: {_instead(pick, other)}.",
         f"{_capital(more(smaller['more'], choice['sources']))}.",
     ]
+
+
+def _odds(probability: float) -> str:
+    if probability > 0.99:
+        return "of more than 99 %"
+    return "of less than 1 %" if probability < 0.01 else f"of {100 * probability:.0f} %"
 
 
 def _instead(pick: Candidate, other: Candidate) -> str:
@@ -463,14 +469,16 @@ SUPERLATIVES: Mapping[Aim, str] = {
 }
 
 
-def _why(made: Decision, pick: Candidate, known: Known) -> str:
-    """How the pick came about, and who comes next."""
+def _why(made: Decision, pick: Candidate, known: Known) -> list[str]:
+    """How the pick came about, and who comes next; nothing where it does not hold itself."""
+    if pick["id"] not in made["able"]:
+        return []
     if made["runner_up"] is None:
-        return "There is no runner-up: nothing else keeps to everything."
+        return ["There is no runner-up: nothing else keeps to everything."]
     second = known[made["runner_up"]]
     after = f"the runner-up is {_name(second)}: {_numbers(second)}."
     if not made["steps"]:
-        return f"No other that keeps to everything is better in anything measured; {after}"
+        return [f"No other that keeps to everything is better in anything measured; {after}"]
     compared = [step for step in made["steps"] if step["left"]]
     said = [_alike(pick, step, known) for step in compared if len(step["left"]) > 1]
     if compared and len(compared[-1]["left"]) == 1:
@@ -481,7 +489,7 @@ def _why(made: Decision, pick: Candidate, known: Known) -> str:
     skipped = [step["objective"] for step in made["steps"] if not step["left"]]
     if any(known[i][objective] for objective in skipped for i in made["front"]):
         said.append(f"{_and(skipped)} cannot be compared between all of them")
-    return _capital("; ".join([", ".join(said), after]))
+    return [_capital("; ".join([", ".join(said), after]))]
 
 
 def _alike(pick: Candidate, step: Step, known: Known) -> str:

@@ -95,7 +95,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
         *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
         *_provisional(made, choice, names),
-        _why(made, known, names),
+        *_why(made, known, names),
         _risk(made, pick, names),
         *_confidence(choice),
     ]
@@ -114,7 +114,7 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
     pick = known[made["pick"]]
     why = (
         "これは暫定の結論です。品質の低下が許容幅に収まると示せれば、"
-        "これより優先される候補がほかにあります。"
+        "これに代わって選ばれる候補がほかにあります。"
         if pick["standing"] and pick["standing"]["verdict"] == "holds"
         else "これは暫定の結論です。ほかの条件を満たす候補のうち、品質の低下が許容幅に収まると"
         "示せたものがまだないため、ビット数の最も多い型を選んでいます。"
@@ -123,14 +123,20 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
     if smaller is None:
         return [f"{why}ただし、推定値がすべて許容幅に収まる候補はありません。"]
     odds = smaller["probability"]
-    chance = "" if odds is None else f"、実際にも収まっている確率は{100 * odds:.0f} %です"
+    chance = "す" if odds is None else f"、実際にも収まる確率は{_odds(odds)}です"
     other = known[smaller["id"]]
     return [
         why,
         f"推定値がすべて許容幅に収まる候補のうち最小のものは{names[other['id']]}で"
-        f"{chance or 'す'}。慎重を期すことの代償：{_instead(pick, other)}。",
+        f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
         f"{more(smaller['more'], choice['sources'])}。",
     ]
+
+
+def _odds(probability: float) -> str:
+    if probability > 0.99:
+        return "99 %超"
+    return "1 %未満" if probability < 0.01 else f"{100 * probability:.0f} %"
 
 
 def _instead(pick: Candidate, other: Candidate) -> str:
@@ -492,20 +498,22 @@ def _spread(number: Interval, unit: str, name: str) -> str:
     return f"{name}{number['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
 
 
-def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
-    """How the pick came about, and who comes next."""
+def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> list[str]:
+    """How the pick came about, and who comes next; nothing where it does not hold itself."""
+    if made["pick"] not in made["able"]:
+        return []
     if made["runner_up"] is None:
-        return "ほかに条件を満たすものがないため、次点はありません。"
+        return ["ほかに条件を満たすものがないため、次点はありません。"]
     after = f"次点は{names[made['runner_up']]}です（{_numbers(known[made['runner_up']])}）。"
     if not made["steps"]:
-        return f"条件を満たすほかの候補に、測定したどの項目でも劣りません。{after}"
+        return [f"条件を満たすほかの候補に、測定したどの項目でも劣りません。{after}"]
     compared = [step for step in made["steps"] if step["left"]]
     said = [_alike(made["pick"], step, names) for step in compared if len(step["left"]) > 1]
     if compared and len(compared[-1]["left"]) == 1:
         end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
     else:
         end = "ファイルが最も小さいことが決め手です。"
-    return f"{''.join(said)}{end}{after}"
+    return [f"{''.join(said)}{end}{after}"]
 
 
 def _alike(pick: str | None, step: Step, names: Known) -> str:
