@@ -22,8 +22,8 @@ from llmpi.quality.ab.prompts import Prompt
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Outcome
 from llmpi.quality.divergence.records import (
     DivergenceScored,
-    DivergenceSums,
     DivergenceSummary,
+    DivergenceSums,
     Estimate,
 )
 from llmpi.quality.records import Parity

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, floor, log10
+from typing import Literal
 
 from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import (
@@ -21,6 +22,12 @@ from llmpi.decide.records import (
 )
 
 GIB = 1024**3
+ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
+    "able",
+    "near_best",
+    "may_be_best",
+)
+"""Who keeps to everything; of them, who is near the best in quality, and who may be it."""
 
 
 def foremost(made: Decision) -> list[Change]:

@@ -26,6 +26,7 @@ from llmpi.decide.records import (
 )
 from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import (
+    ABLE,
     GIB,
     below_abstaining,
     ends,
@@ -65,7 +66,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
         *alarms(pick),
         f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
         *_provisional(made, pick, choice),
-        *_why(made, pick, known),
+        *_why(made, pick, choice),
         _risk(made, pick, known),
         *_confidence(choice),
     ]
@@ -145,14 +146,15 @@ def _confidence(choice: Choice) -> list[str]:
 
 
 def contenders(made: Decision, choice: Choice) -> str | None:
-    """Who is near the best in quality, and who may be it; None where no quality is known."""
-    near, may = (variants_of(made[key], choice) for key in ("near_best", "may_be_best"))
-    if not near or not may:
+    """Who is near the best in quality, and who may be it; None where there is nobody to compare."""
+    able, near, may = (variants_of(made[key], choice) for key in ABLE)
+    if len(able) < 2 or not near:
         return None
-    close = f"Shown to be within the margin of the best quality: {_and(near)}."
-    if len(may) == 1:
-        return f"{close} Shown to be the best: {may[0]}."
-    return f"{close} The best may be any of {_and(may)}."
+    best = f"the best is {may[0]}" if len(may) == 1 else f"the best may be any of {_and(may)}"
+    return (
+        f"Of what keeps to everything, {_and(near)} {'is' if len(near) == 1 else 'are'} shown to be "
+        f"within the margin of the best quality; {best}."
+    )
 
 
 METRICS: Mapping[str, str] = {
@@ -469,18 +471,23 @@ SUPERLATIVES: Mapping[Aim, str] = {
 }
 
 
-def _why(made: Decision, pick: Candidate, known: Known) -> list[str]:
+def _why(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     """How the pick came about, and who comes next; nothing where it does not hold itself."""
     if pick["id"] not in made["able"]:
         return []
     if made["runner_up"] is None:
         return ["There is no runner-up: nothing else keeps to everything."]
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     second = known[made["runner_up"]]
     after = f"the runner-up is {_name(second)}: {_numbers(second)}."
     if not made["steps"]:
         return [f"No other that keeps to everything is better in anything measured; {after}"]
     compared = [step for step in made["steps"] if step["left"]]
-    said = [_alike(pick, step, known) for step in compared if len(step["left"]) > 1]
+    said = [
+        _near(step, choice) if step["objective"] == "quality" else _alike(pick, step, known)
+        for step in compared
+        if len(step["left"]) > 1
+    ]
     if compared and len(compared[-1]["left"]) == 1:
         last = SUPERLATIVES[compared[-1]["objective"]]
         said.append(f"so {last} decides" if said else f"it is picked for {last}")
@@ -492,12 +499,18 @@ def _why(made: Decision, pick: Candidate, known: Known) -> list[str]:
     return [_capital("; ".join([", ".join(said), after]))]
 
 
+def _near(step: Step, choice: Choice) -> str:
+    """Who is shown to be near the best in quality."""
+    best, *others = variants_of(step["left"], choice)
+    if not others:
+        return f"all are {best}"
+    are = "is" if len(others) == 1 else "are"
+    return f"in quality {_and(others)} {are} shown to be within the margin of the best, {best}"
+
+
 def _alike(pick: Candidate, step: Step, known: Known) -> str:
     """Who the data cannot tell from the best of a step."""
     best, *others = (known[i] for i in step["left"])
-    if step["objective"] == "quality":
-        are = "is" if len(others) == 1 else "are"
-        return f"{_names(others)} {are} shown to be within the margin of the best, {_name(best)}"
     rest = _names([candidate for candidate in others if candidate is not pick])
     if best is pick:
         text = f"{rest} cannot be told apart from it in {step['objective']}"

@@ -27,6 +27,7 @@ from llmpi.decide.records import (
 )
 from llmpi.quality.kind import Objection
 from llmpi.report.words.emphasis import (
+    ABLE,
     GIB,
     below_abstaining,
     ends,
@@ -95,7 +96,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
         *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
         *_provisional(made, choice, names),
-        *_why(made, known, names),
+        *_why(made, choice, names),
         _risk(made, pick, names),
         *_confidence(choice),
     ]
@@ -183,14 +184,15 @@ def _confidence(choice: Choice) -> list[str]:
 
 
 def contenders(made: Decision, choice: Choice) -> str | None:
-    """Who is near the best in quality, and who may be it; None where no quality is known."""
-    near, may = (variants_of(made[key], choice) for key in ("near_best", "may_be_best"))
-    if not near or not may:
+    """Who is near the best in quality, and who may be it; None where there is nobody to compare."""
+    able, near, may = (variants_of(made[key], choice) for key in ABLE)
+    if len(able) < 2 or not near:
         return None
-    close = f"品質が最良のものの許容幅に収まると示せたもの：{'、'.join(near)}。"
-    if len(may) == 1:
-        return f"{close}最良と示せたもの：{may[0]}。"
-    return f"{close}最良の可能性があるもの：{'、'.join(may)}。"
+    best = f"最良は{may[0]}です" if len(may) == 1 else f"最良の可能性があるのは{'、'.join(may)}です"
+    return (
+        f"すべての条件を満たす候補のうち、品質が最良から許容幅以内にあると示せたのは"
+        f"{'、'.join(near)}で、{best}。"
+    )
 
 
 METRICS: Mapping[str, str] = {
@@ -498,17 +500,22 @@ def _spread(number: Interval, unit: str, name: str) -> str:
     return f"{name}{number['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
 
 
-def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> list[str]:
+def _why(made: Decision, choice: Choice, names: Known) -> list[str]:
     """How the pick came about, and who comes next; nothing where it does not hold itself."""
     if made["pick"] not in made["able"]:
         return []
     if made["runner_up"] is None:
         return ["ほかに条件を満たすものがないため、次点はありません。"]
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     after = f"次点は{names[made['runner_up']]}です（{_numbers(known[made['runner_up']])}）。"
     if not made["steps"]:
         return [f"条件を満たすほかの候補に、測定したどの項目でも劣りません。{after}"]
     compared = [step for step in made["steps"] if step["left"]]
-    said = [_alike(made["pick"], step, names) for step in compared if len(step["left"]) > 1]
+    said = [
+        _near(step, choice) if step["objective"] == "quality" else _alike(made["pick"], step, names)
+        for step in compared
+        if len(step["left"]) > 1
+    ]
     if compared and len(compared[-1]["left"]) == 1:
         end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
     else:
@@ -516,12 +523,17 @@ def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> list[s
     return [f"{''.join(said)}{end}{after}"]
 
 
+def _near(step: Step, choice: Choice) -> str:
+    """Who is shown to be near the best in quality."""
+    best, *others = variants_of(step["left"], choice)
+    if not others:
+        return f"いずれも{best}です。"
+    return f"品質では、{_listed(others)}が最良の{best}から許容幅以内にあると示せています。"
+
+
 def _alike(pick: str | None, step: Step, names: Known) -> str:
     """Who the data cannot tell from the pick."""
     rest = [names[i] for i in step["left"] if i != pick]
-    if step["objective"] == "quality":
-        best, *near = (names[i] for i in step["left"])
-        return f"品質では、{_listed(near)}が最良の{best}から許容幅以内にあると示せています。"
     return f"{OBJECTIVES[step['objective']]}では{_listed(rest)}と区別できません。"
 
 
