@@ -151,9 +151,10 @@ def contenders(made: Decision, choice: Choice) -> str | None:
     if len(able) < 2 or not near:
         return None
     best = f"the best is {may[0]}" if len(may) == 1 else f"the best may be any of {_and(may)}"
+    are = "is" if len(near) == 1 else "are"
     return (
-        f"Of what keeps to everything, {_and(near)} {'is' if len(near) == 1 else 'are'} shown to be "
-        f"within the margin of the best quality; {best}."
+        f"Of what keeps to everything, {_and(near)} {are} shown to be within the margin of the "
+        f"best quality; {best}."
     )
 
 
@@ -175,14 +176,14 @@ def metric(found: Named) -> str:
     return METRICS.get(found["metric"], found["metric"])
 
 
-def requirement(found: RequirementVerdict) -> str:
-    """The same with its task and what is put up with."""
+def requirement(found: RequirementVerdict) -> tuple[str, str]:
+    """Task and metric, and what is put up with."""
     name = f"{found['task']}: {metric(found)}"
     if found["kind"] == "gate":
-        return f"{name}, at least {-found['margin']:g} %"
+        return name, f"at least {-found['margin']:g} %"
     if found["metric"] == "perplexity":
-        return f"{name}, a rise of at most {found['margin']:g} %"
-    return f"{name}, a loss of at most {found['margin']:g} points"
+        return name, f"a rise of at most {found['margin']:g} %"
+    return name, f"a loss of at most {found['margin']:g} points"
 
 
 REASONS: Mapping[str, str] = {

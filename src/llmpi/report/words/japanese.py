@@ -214,14 +214,14 @@ def metric(found: Named) -> str:
     return METRICS.get(found["metric"], found["metric"])
 
 
-def requirement(found: RequirementVerdict) -> str:
-    """The same with its task and what is put up with."""
+def requirement(found: RequirementVerdict) -> tuple[str, str]:
+    """Task and metric, and what is put up with."""
     name = f"{found['task']}：{metric(found)}"
     if found["kind"] == "gate":
-        return f"{name}、{-found['margin']:g} %以上"
+        return name, f"{-found['margin']:g} %以上"
     if found["metric"] == "perplexity":
-        return f"{name}、上昇は{found['margin']:g} %まで"
-    return f"{name}、低下は{found['margin']:g}ポイントまで"
+        return name, f"上昇は{found['margin']:g} %まで"
+    return name, f"低下は{found['margin']:g}ポイントまで"
 
 
 REASONS: Mapping[str, str] = {
