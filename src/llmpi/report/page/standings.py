@@ -54,12 +54,16 @@ def standings(content: Content) -> dict[str, Standing]:
 
 
 def asked(content: Content) -> dict[Asked, RequirementVerdict]:
-    """Every requirement, with what one variant is shown in it."""
-    return {
+    """Every requirement, with what one variant is shown in it; in the config's order, minimums
+    last."""
+    tasks = [*content.study.quality]
+    found = {
         asked_by(one): one
         for standing in standings(content).values()
         for one in standing["requirements"]
     }
+    order = sorted(found, key=lambda one: (one.kind == "gate", tasks.index(one.task)))
+    return {one: found[one] for one in order}
 
 
 def asked_by(found: RequirementVerdict) -> Asked:
@@ -103,8 +107,8 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
     heads = [
         (Markup.escape(t("variant")), True),
         (Markup.escape(t("all in all")), True),
-        *((_head(words, one), False) for one in requirements.values()),
         (Markup.escape(t("probability that it holds")), False),
+        *((_head(words, one), False) for one in requirements.values()),
         (Markup.escape(t("what would tell")), True),
     ]
     sources = content.recommendation["sources"]
@@ -120,8 +124,8 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
                     is_text=True,
                     bad=standing["verdict"] == "fails",
                 ),
-                *_boxes(t, requirements, found, is_reference=standing["reference"]),
                 Box(_per_cent(standing["probability"])),
+                *_boxes(t, requirements, found, is_reference=standing["reference"]),
                 Box(words.more(standing["more"], sources) if undecided else "", is_text=True),
             ]
         )

@@ -19,6 +19,7 @@ from llmpi.decide.records import (
     MovedLimit,
     RequirementVerdict,
     Source,
+    Step,
 )
 
 GIB = 1024**3
@@ -76,6 +77,11 @@ def variants_of(ids: Sequence[str], choice: Choice) -> list[str]:
     known = {c["id"]: (c["model"], c["quant"]) for c in choice["candidates"]}
     found = dict.fromkeys(known[name] for name in ids)
     return [f"{model} {quant}" if several else quant for model, quant in found]
+
+
+def one_in_quality(step: Step, choice: Choice) -> bool:
+    """Whether it left one variant, on several devices or in several settings."""
+    return step["objective"] == "quality" and len(variants_of(step["left"], choice)) == 1
 
 
 def upwards(items: int) -> int:

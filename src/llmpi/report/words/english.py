@@ -33,6 +33,7 @@ from llmpi.report.words.emphasis import (
     enough,
     foremost,
     largest_part,
+    one_in_quality,
     side_by_side,
     told_limit,
     turning,
@@ -487,7 +488,7 @@ def _why(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     said = [
         _near(step, choice) if step["objective"] == "quality" else _alike(pick, step, known)
         for step in compared
-        if len(step["left"]) > 1
+        if len(step["left"]) > 1 and not one_in_quality(step, choice)
     ]
     if compared and len(compared[-1]["left"]) == 1:
         last = SUPERLATIVES[compared[-1]["objective"]]
@@ -503,8 +504,6 @@ def _why(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
 def _near(step: Step, choice: Choice) -> str:
     """Who is shown to be near the best in quality."""
     best, *others = variants_of(step["left"], choice)
-    if not others:
-        return f"all are {best}"
     are = "is" if len(others) == 1 else "are"
     return f"in quality {_and(others)} {are} shown to be within the margin of the best, {best}"
 
@@ -514,11 +513,9 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
     best, *others = (known[i] for i in step["left"])
     rest = _names([candidate for candidate in others if candidate is not pick])
     if best is pick:
-        text = f"{rest} cannot be told apart from it in {step['objective']}"
-    else:
-        nor = f", nor can {rest}" if rest else ""
-        text = f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
-    return text
+        return f"in {step['objective']} {rest} cannot be told apart from it"
+    nor = f", nor can {rest}" if rest else ""
+    return f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
 
 
 def _risk(made: Decision, pick: Candidate, known: Known) -> str:

@@ -34,6 +34,7 @@ from llmpi.report.words.emphasis import (
     enough,
     foremost,
     largest_part,
+    one_in_quality,
     side_by_side,
     told_limit,
     turning,
@@ -514,7 +515,7 @@ def _why(made: Decision, choice: Choice, names: Known) -> list[str]:
     said = [
         _near(step, choice) if step["objective"] == "quality" else _alike(made["pick"], step, names)
         for step in compared
-        if len(step["left"]) > 1
+        if len(step["left"]) > 1 and not one_in_quality(step, choice)
     ]
     if compared and len(compared[-1]["left"]) == 1:
         end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
@@ -526,8 +527,6 @@ def _why(made: Decision, choice: Choice, names: Known) -> list[str]:
 def _near(step: Step, choice: Choice) -> str:
     """Who is shown to be near the best in quality."""
     best, *others = variants_of(step["left"], choice)
-    if not others:
-        return f"いずれも{best}です。"
     return f"品質では、{_listed(others)}が最良の{best}から許容幅以内にあると示せています。"
 
 

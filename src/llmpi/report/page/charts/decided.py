@@ -95,7 +95,7 @@ def standing(t: Texts, place: int, asked: RequirementVerdict, rows: Sequence[Sta
         "value:Q",
         title=title,
         scale=alt.Scale(type="symlog", constant=2 * unit, padding=14, nice=False),
-        axis=alt.Axis(values=[0.0, *ticks], format="~g"),
+        axis=alt.Axis(values=[0.0, *ticks], format=",~r"),
     )
     colour, shape = verdict(t, "verdict")
     shown = tooltip(
