@@ -26,6 +26,7 @@ from llmpi.quality.divergence.records import (
     DivergenceSums,
     Estimate,
 )
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.records import Parity
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.records import SquadScored
@@ -159,13 +160,22 @@ def write_records(asked: Study) -> None:
         write(layout.PROVISIONED, made.provisioned(device, _machine()), device=device)
 
 
+def summarized(asked: Study) -> tuple[Summary, Requirements]:
+    """Of the records that were written."""
+    return summarize(asked, read_records(asked))
+
+
 def decided(asked: Study) -> tuple[Summary, Recommendation]:
     """Summary and recommendation of the records that were written."""
-    summary, requirements = summarize(asked, read_records(asked))
+    summary, requirements = summarized(asked)
+    return summary, decision(asked, summary, requirements)
+
+
+def decision(asked: Study, summary: Summary, requirements: Requirements) -> Recommendation:
     assert asked.constraints
     chosen = recommend(summary, requirements, asked.constraints)
     money = costs(summary, asked.cost, chosen) if asked.cost else None
-    return summary, {**chosen, "money": money}
+    return {**chosen, "money": money}
 
 
 def _parameters(model: str) -> int:
