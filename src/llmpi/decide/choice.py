@@ -189,8 +189,9 @@ def _width(candidate: Candidate) -> int:
 
 
 def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
-    """The smallest whose estimates are all inside their margins."""
-    inside = [c for c in undecided if c is not pick and c.standing and c.standing["inside"]]
+    """The smallest other variant whose estimates are all inside their margins."""
+    others = [c for c in undecided if c.scored != pick.scored]
+    inside = [c for c in others if c.standing and c.standing["inside"]]
     found = min(inside, key=_size, default=None)
     if found is None or found.standing is None:
         return None

@@ -33,11 +33,11 @@ ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
 
 def foremost(made: Decision) -> list[Change]:
     """Every fault that hid a better one, and the smallest change of a constraint each way; without
-    the smaller one, of which more is said."""
-    smaller = made["smaller"] and made["smaller"]["id"]
+    what is provisional, of which more is said."""
+    said = {made["pick"], made["smaller"] and made["smaller"]["id"]}
     changes = made["would_change"]
     return [
-        *(c for c in changes if c["change"] == "without" and c["pick"] != smaller),
+        *(c for c in changes if c["change"] == "without" and c["pick"] not in said),
         *[change for change in changes if change["change"] == "relax"][:1],
         *[change for change in changes if change["change"] == "tighten"][:1],
     ]

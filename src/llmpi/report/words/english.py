@@ -92,17 +92,27 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [f"{why} None of them has all its estimates within the margins."]
+        return [why, *_itself(pick, choice)]
     other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
     odds = smaller["probability"]
     chance = "" if odds is None else f"; that it holds has a probability {_odds(odds)}"
     name = _name(other) if other["device"] != pick["device"] else other["variant"]
     return [
         why,
-        f"The smallest that has all its estimates within the margins is {name}{chance}. The price "
-        f"of caution: {_instead(pick, other)}.",
+        f"Of the undecided, the smallest that has all its estimates within the margins is "
+        f"{name}{chance}. The price of caution: {_instead(pick, other)}.",
         f"{_capital(more(smaller['more'], choice['sources']))}.",
     ]
+
+
+def _itself(pick: Candidate, choice: Choice) -> list[str]:
+    """How sure a pick is that is undecided itself."""
+    standing = pick["standing"]
+    if standing is None or standing["verdict"] != "undecided":
+        return ["None of them has all its estimates within the margins."]
+    odds = standing["probability"]
+    chance = "" if odds is None else f"That it holds has a probability {_odds(odds)}; "
+    return [f"{_capital(chance + more(standing['more'], choice['sources']))}."]
 
 
 def _odds(probability: float) -> str:

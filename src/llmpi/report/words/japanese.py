@@ -123,16 +123,26 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [f"{why}ただし、推定値がすべて許容幅に収まる候補はありません。"]
+        return [why, *_itself(pick, choice)]
     odds = smaller["probability"]
     chance = "す" if odds is None else f"、実際にも収まる確率は{_odds(odds)}です"
     other = known[smaller["id"]]
     return [
         why,
-        f"推定値がすべて許容幅に収まる候補のうち最小のものは{names[other['id']]}で"
+        f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
         f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
         f"{more(smaller['more'], choice['sources'])}。",
     ]
+
+
+def _itself(pick: Candidate, choice: Choice) -> list[str]:
+    """How sure a pick is that is undecided itself."""
+    standing = pick["standing"]
+    if standing is None or standing["verdict"] != "undecided":
+        return ["ただし、推定値がすべて許容幅に収まる候補はありません。"]
+    odds = standing["probability"]
+    chance = "" if odds is None else f"この候補が許容幅に収まる確率は{_odds(odds)}です。"
+    return [f"{chance}{more(standing['more'], choice['sources'])}。"]
 
 
 def _odds(probability: float) -> str:
