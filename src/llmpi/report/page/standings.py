@@ -107,7 +107,7 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
     heads = [
         (Markup.escape(t("variant")), True),
         (Markup.escape(t("all in all")), True),
-        (Markup.escape(t("probability that it holds")), False),
+        (Markup.escape(t("probability that it holds, by itself")), False),
         *((_head(words, one), False) for one in requirements.values()),
         (Markup.escape(t("what would tell")), True),
     ]

@@ -95,7 +95,7 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
         return [why, *_itself(pick, choice)]
     other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
     odds = smaller["probability"]
-    chance = "" if odds is None else f"; that it holds has a probability {_odds(odds)}"
+    chance = "" if odds is None else f"; that it holds has, by itself, a probability {_odds(odds)}"
     name = _name(other) if other["device"] != pick["device"] else other["variant"]
     return [
         why,
@@ -111,7 +111,7 @@ def _itself(pick: Candidate, choice: Choice) -> list[str]:
     if standing is None or standing["verdict"] != "undecided":
         return ["None of them has all its estimates within the margins."]
     odds = standing["probability"]
-    chance = "" if odds is None else f"That it holds has a probability {_odds(odds)}; "
+    chance = "" if odds is None else f"That it holds has, by itself, a probability {_odds(odds)}; "
     return [f"{_capital(chance + more(standing['more'], choice['sources']))}."]
 
 

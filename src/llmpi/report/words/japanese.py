@@ -125,7 +125,7 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
     if smaller is None:
         return [why, *_itself(pick, choice)]
     odds = smaller["probability"]
-    chance = "す" if odds is None else f"、実際にも収まる確率は{_odds(odds)}です"
+    chance = "す" if odds is None else f"、実際にも収まる確率は単独で見て{_odds(odds)}です"
     other = known[smaller["id"]]
     return [
         why,
@@ -141,7 +141,7 @@ def _itself(pick: Candidate, choice: Choice) -> list[str]:
     if standing is None or standing["verdict"] != "undecided":
         return ["ただし、推定値がすべて許容幅に収まる候補はありません。"]
     odds = standing["probability"]
-    chance = "" if odds is None else f"この候補が許容幅に収まる確率は{_odds(odds)}です。"
+    chance = "" if odds is None else f"この候補が許容幅に収まる確率は単独で見て{_odds(odds)}です。"
     return [f"{chance}{more(standing['more'], choice['sources'])}。"]
 
 
