@@ -43,9 +43,11 @@ def requirements(
     answered: Mapping[Variant, Answers], task: str = "qa", margin: float = 5.0
 ) -> Requirements:
     """Those of a `squad` task."""
+    if not answered:
+        return {"study": "s", "requirements": []}
     found = list(answered.values())
-    half = found[0].shape[1] // 2 if found else 0
-    asked = found[0].size if found else 0
+    half = found[0].shape[1] // 2
+    asked = found[0].size
     return {
         "study": "s",
         "requirements": [

@@ -6,6 +6,7 @@ from made_records import write
 from llmpi import layout
 from llmpi.engine.records import Session, SingleCell
 from llmpi.gguf.records import Gguf
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.squad.records import SquadScored
 from llmpi.study.study import Study
 from llmpi.summary.read import read_records
@@ -31,14 +32,14 @@ def study(**more: object) -> Study:
     return Study.model_validate({**given, **more})
 
 
-def summary(**more: object) -> Summary:
-    """Of the records in the working directory."""
+def summary(**more: object) -> tuple[Summary, Requirements]:
+    """Of the records in the working directory, and what the decision rests on."""
     asked = study(**more)
     return summarize(asked, read_records(asked))
 
 
 def rows(**more: object) -> list[Row]:
-    return summary(**more)["rows"]
+    return summary(**more)[0]["rows"]
 
 
 def manifest(quant: str) -> Gguf:

@@ -268,13 +268,13 @@ def test_paired_difference() -> None:
     assert everything["verdict"] == "not distinguishable"
     assert list(result["tags"]) == ["t", "u"], "nothing is expected in v"
     assert result["tags"]["u"]["difference_pct"] == 0
-    assert result["tags"]["u"]["low_pct"] is None, "no spread is shown"
+    assert result["tags"]["u"]["low_pct"] < -50, "three that agree show next to nothing"
     assert len(result["prompts"]) == 11
     assert result == json.loads(json.dumps(result))
 
 
-def test_interval_is_the_paired_bootstraps() -> None:
-    """Against a plain one, prompt by prompt."""
+def test_interval_is_near_the_paired_bootstraps() -> None:
+    """Where there are enough prompts; with few the bootstrap's is too narrow."""
     rows = [(True, False, [])] * 4 + [(False, True, [])] * 12 + [(True, True, [])] * 14
     everything = compared(rows)["all"]
     draw = random.Random(1)
@@ -282,7 +282,6 @@ def test_interval_is_the_paired_bootstraps() -> None:
     means = sorted(sum(draw.choices(differences, k=30)) / 30 for _ in range(10_000))
     assert everything["low_pct"] == pytest.approx(means[250], abs=3.4), "one prompt is 3.3 points"
     assert everything["high_pct"] == pytest.approx(means[-251], abs=3.4)
-    assert everything == compared(rows)["all"], "seeded"
 
 
 def test_tags_are_adjusted_together() -> None:

@@ -253,8 +253,9 @@ BAD = {
     "constraint that is none": (
         ("quality:", "constraints: {tps_at_last: 3}\nquality:"),
         "10: constraints.tps_at_last: unknown key; did you mean 'tps_at_least'? Allowed: workload, "
-        "task, prefer, tps_at_least, ttft_at_most, itl_p95_at_most, f1_drop_at_most, "
-        "memory_at_most, power_at_most, j_per_token_at_most, battery_hours_at_least",
+        "task, confidence_pct, prefer, tps_at_least, ttft_at_most, itl_p95_at_most, "
+        "f1_drop_at_most, memory_at_most, power_at_most, j_per_token_at_most, "
+        "battery_hours_at_least",
     ),
     "loss of a quality that is not scored": (
         (

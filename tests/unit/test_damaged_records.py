@@ -127,7 +127,7 @@ def records(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def summarized() -> Summary:
     """In every form it is written in."""
     found = read_records(STUDY)
-    summary = summarize(STUDY, found)
+    summary, _ = summarize(STUDY, found)
     write_csv(Path("summary.csv"), STUDY, summary["rows"])
     write_parquet(Path("summary.parquet"), STUDY, summary)
     write_llama_bench(Path("speed.jsonl"), STUDY, found)

@@ -13,6 +13,7 @@ from small_results import bench, manifest
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.engine.records import Tier
+from llmpi.quality.evidence import Requirements
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
 from llmpi.study.devices import SshDevice
@@ -198,7 +199,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
 
 
 def summarized(asked: Study) -> Summary:
-    return summarize(asked, read_records(asked))
+    return summarize(asked, read_records(asked))[0]
 
 
 def test_the_summary_has_every_board_and_the_class(measured) -> None:
@@ -247,6 +248,7 @@ def test_the_page_shows_the_boards(measured, tmp_path: Path) -> None:
 
 
 def test_a_group_is_one_choice(measured) -> None:
-    chosen = recommend({**measured, "rows": measured["classes"]}, Constraints())
+    nothing_asked: Requirements = {"study": "s", "requirements": []}
+    chosen = recommend(measured, nothing_asked, Constraints(prefer="speed"))
     assert [decision["where"] for decision in chosen["decisions"]] == ["overall", "shelf"]
     assert chosen["decisions"][0]["killed"] == {"failed": 1}

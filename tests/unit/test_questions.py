@@ -76,11 +76,17 @@ def task(path: Path) -> SquadTask:
     return SquadTask(task="squad", squad_file=str(path))
 
 
-def test_the_demos_own_data_set(tmp_path: Path) -> None:
-    record = prepare(task(ROOT / "config/data/field_qa.json"), tmp_path / "lock")
-    assert record["paragraphs"] == 25
-    assert record["questions"] == 125
-    assert record["unanswerable"] == 42
+@pytest.mark.parametrize(
+    ("file", "paragraphs", "questions", "unanswerable"),
+    [("field_qa.json", 25, 125, 42), ("quality_qa.json", 96, 768, 384)],
+)
+def test_the_projects_own_data_sets(
+    file: str, paragraphs: int, questions: int, unanswerable: int, tmp_path: Path
+) -> None:
+    record = prepare(task(ROOT / "config/data" / file), tmp_path / "lock")
+    assert record["paragraphs"] == paragraphs
+    assert record["questions"] == questions
+    assert record["unanswerable"] == unanswerable
     assert not (tmp_path / "lock").exists()
 
 

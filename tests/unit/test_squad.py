@@ -8,6 +8,7 @@ import pytest
 import squad_reference
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ROOT
 
 from llmpi.engine.answers import exact, f1, normalize
 from llmpi.errors import LlmpiError
@@ -246,22 +247,24 @@ def test_what_is_no_squad_file(content: object, message: str) -> None:
         parse(content, "f")
 
 
-def test_the_projects_own_questions() -> None:
-    """field_qa.json is SQuAD v2, about a third unanswerable, every gold in its place."""
-    from support import ROOT
-
-    content = json.loads((ROOT / "config/data/field_qa.json").read_text())
-    paragraphs = squad.parse(content, "field_qa.json")
-    questions = [question for paragraph in paragraphs for question in paragraph.questions]
-    assert len(paragraphs) == 25
-    assert len(questions) == 125
-    assert 0.3 <= sum(not question.golds for question in questions) / 125 <= 0.37
-    for article in content["data"]:
-        for paragraph in article["paragraphs"]:
-            for qa in paragraph["qas"]:
-                assert qa["is_impossible"] == (not qa["answers"])
-                for answer in [*qa["answers"], *qa.get("plausible_answers", [])]:
-                    start = answer["answer_start"]
-                    assert (
-                        paragraph["context"][start : start + len(answer["text"])] == answer["text"]
-                    )
+@pytest.mark.parametrize(
+    ("file", "articles", "passages", "unanswerable", "answerable"),
+    [("field_qa.json", 16, 25, 42, 83), ("quality_qa.json", 48, 96, 384, 384)],
+)
+def test_the_projects_own_questions(
+    file: str, articles: int, passages: int, unanswerable: int, answerable: int
+) -> None:
+    """SQuAD v2, its counts as `docs/methodology.md` has them, every gold in its place."""
+    content = json.loads((ROOT / "config/data" / file).read_text())
+    assert len({article["title"] for article in content["data"]}) == articles
+    read = [paragraph for article in content["data"] for paragraph in article["paragraphs"]]
+    assert len(read) == len({paragraph["context"] for paragraph in read}) == passages
+    assert min(len(paragraph["context"].split()) for paragraph in read) >= 40
+    questions = [q for paragraph in squad.parse(content, file) for q in paragraph.questions]
+    assert len({q.question for q in questions}) == answerable + unanswerable
+    assert sum(not q.golds for q in questions) == unanswerable
+    for paragraph in read:
+        for qa in paragraph["qas"]:
+            assert qa["is_impossible"] == (not qa["answers"])
+            for answer in [*qa["answers"], *qa.get("plausible_answers", [])]:
+                assert paragraph["context"].startswith(answer["text"], answer["answer_start"])

@@ -10,86 +10,76 @@ from hypothesis import strategies as st
 
 from llmpi.quality import statistics
 from llmpi.quality.statistics import (
-    clustered_interval,
-    clustered_standard_error,
     compare,
     distinguishable,
     holm,
+    loss_interval,
     mcnemar,
-    minimum_detectable_difference,
+    paired_loss,
     randomization_p,
+    share_interval,
 )
 
 
-def width(values, clusters) -> float:
-    interval = clustered_interval(values, clusters)
+def width(values: list[float], clusters: list[int]) -> float:
+    interval = share_interval(values, clusters)
     assert interval
     return interval[1] - interval[0]
 
 
 def test_interval_holds_the_mean_and_stays_within_the_values() -> None:
-    values = [0.0, 100.0] * 20
-    low, high = clustered_interval(values, list(range(40)))
-    assert 0 <= low < 50 < high <= 100
+    values = [0.0, 1.0] * 20
+    low, high = share_interval(values, list(range(40)))
+    assert 0 <= low < 0.5 < high <= 1
 
 
 def test_items_that_stand_and_fall_together_widen_it() -> None:
-    values = [0.0] * 10 + [100.0] * 10 + [0.0] * 10 + [100.0] * 10
-    together = [i // 10 for i in range(40)]
-    assert width(values, together) > 2 * width(values, list(range(40)))
+    values = ([0.0] * 10 + [1.0] * 10) * 10
+    together = [i // 10 for i in range(200)]
+    assert width(values, together) > 2 * width(values, list(range(200)))
 
 
-def test_equal_values_have_no_width() -> None:
-    assert clustered_interval([50.0] * 6, [0, 0, 1, 1, 2, 2]) == (50.0, 50.0)
+def test_who_is_always_right_so_far_may_yet_be_wrong() -> None:
+    """0 of n: Wilson's upper end is t^2 / (n + t^2)."""
+    low, high = share_interval([0.0] * 100, list(range(100)))
+    t = 1.98422  # Student's .975 quantile of 99 degrees of freedom
+    assert (low, high) == pytest.approx((0, t * t / (100 + t * t)), abs=1e-5)
 
 
-def test_normal_approximation_for_many_single_items() -> None:
-    """40 of 100: the textbook interval is 40 +- 1.96 * sqrt(0.4 * 0.6 / 100) = 30.4 to 49.6."""
-    values = [100.0] * 40 + [0.0] * 60
-    assert clustered_interval(values, list(range(100))) == pytest.approx((30.4, 49.6), abs=1.0)
+def test_single_items_have_the_textbook_interval() -> None:
+    """40 of 100, Wilson: 30.9 to 49.8 %, here with Student's 1.984 in place of 1.960."""
+    values = [1.0] * 40 + [0.0] * 60
+    assert share_interval(values, list(range(100))) == pytest.approx((0.309, 0.498), abs=0.002)
 
 
-def test_same_seed_same_interval() -> None:
-    values, clusters = [0.0, 1.0, 1.0, 0.0, 1.0], [0, 0, 1, 2, 2]
-    first = clustered_interval(values, clusters, seed=3)
-    assert first == clustered_interval(values, clusters, seed=3)
-
-
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, 0.0, 1.0]])
+@pytest.mark.parametrize("values", [[1.0], [1.0, 0.0, 1.0]])
 def test_one_cluster_shows_no_spread(values: list[float]) -> None:
     clusters = [7] * len(values)
-    assert clustered_interval(values, clusters) is None
-    assert clustered_standard_error(values, clusters) is None
+    assert share_interval(values, clusters) is None
+    assert loss_interval(paired_loss(values, values, clusters)) is None
     assert randomization_p(values, clusters) is None
 
 
 def test_memory_is_bounded_and_the_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     values, clusters = [float(i * i % 17) for i in range(90)], [i // 3 for i in range(90)]
-    whole = clustered_interval(values, clusters), randomization_p(values, clusters)
+    whole = randomization_p(values, clusters)
     monkeypatch.setattr(statistics, "CELLS_AT_ONCE", 7 * 30 + 5)
     assert {rows for rows, _ in statistics._chunks(30)} == {7, 10_000 % 7}
-    assert (clustered_interval(values, clusters), randomization_p(values, clusters)) == whole
+    assert randomization_p(values, clusters) == whole
 
 
-# --- the standard error and what it can detect ----------------------------------------------------
+def test_a_loss_is_what_only_the_reference_gets_less_what_only_the_variant_gets() -> None:
+    found = paired_loss([1, 1, 0, 0.5], [0, 1, 1, 0.25], [0, 1, 2, 3])
+    assert found.lost.value == pytest.approx(1.25 / 4)
+    assert found.gained.value == pytest.approx(1 / 4)
+    assert found.value == pytest.approx(0.0625)
 
 
-def test_standard_error_of_single_items_is_the_textbook_one() -> None:
-    """Of 1, 2, 3, 4: s / sqrt(n) = sqrt(5 / 3) / 2."""
-    assert clustered_standard_error([1, 2, 3, 4], [0, 1, 2, 3]) == pytest.approx((5 / 3) ** 0.5 / 2)
-
-
-def test_standard_error_of_items_that_move_together_is_that_of_their_clusters() -> None:
-    values, clusters = [1.0, 2.0, 4.0, 8.0], [0, 1, 2, 3]
-    assert clustered_standard_error(
-        [v for v in values for _ in range(5)], [c for c in clusters for _ in range(5)]
-    ) == pytest.approx(clustered_standard_error(values, clusters))
-
-
-def test_minimum_detectable_difference_is_2_8_standard_errors() -> None:
-    """The textbook factor for alpha 0.05, two-sided, and power 0.8."""
-    assert minimum_detectable_difference(2.0) == pytest.approx(2 * (1.95996 + 0.84162), abs=1e-4)
-    assert minimum_detectable_difference(1.0, power=0.9) > minimum_detectable_difference(1.0)
+def test_identical_answers_do_not_prove_that_nothing_is_lost() -> None:
+    values = [1.0, 0.0] * 20
+    low, high = loss_interval(paired_loss(values, values, list(range(40))))
+    assert low == pytest.approx(-high)
+    assert 0.05 < high < 0.15
 
 
 # --- p values -------------------------------------------------------------------------------------
@@ -211,11 +201,10 @@ def test_compare_of_a_worse_variant() -> None:
     )
     assert json.loads(json.dumps(found)) == {
         "difference_pct": -25,
-        "low_pct": -25,
-        "high_pct": -25,
+        "low_pct": pytest.approx(-36, abs=1),
+        "high_pct": pytest.approx(-16, abs=1),
         "p": pytest.approx(1e-4, rel=0.01),
         "mcnemar": {"only_reference": 20, "only_variant": 0, "p": pytest.approx(2 / 2**20)},
-        "minimum_detectable_pct": None,  # all paragraphs lose alike
         "items": 60,
         "clusters": 20,
     }
@@ -231,7 +220,6 @@ def test_compare_looks_at_pairs_not_at_two_means() -> None:
     )
     assert found["high_pct"] < 0
     assert found["p"] < 0.001
-    assert 0 < found["minimum_detectable_pct"] < 2
 
 
 def test_compare_within_one_paragraph_says_only_the_difference() -> None:
@@ -242,7 +230,6 @@ def test_compare_within_one_paragraph_says_only_the_difference() -> None:
         "high_pct": None,
         "p": None,
         "mcnemar": {"only_reference": 1, "only_variant": 0, "p": 1.0},
-        "minimum_detectable_pct": None,
         "items": 2,
         "clusters": 1,
     }

@@ -91,7 +91,7 @@ def test_csv_is_what_the_rows_say(tmp_path: Path) -> None:
 
 
 def test_summary_holds_no_passages() -> None:
-    summary = small.summary()
+    summary, _ = small.summary()
     assert "secret" not in json.dumps(summary)
     assert summary["provenance"]["config"]["study"] == "s"
 

@@ -109,6 +109,14 @@ class Wish:
     def keeps(self, found: Sequence[Candidate]) -> list[Candidate]:
         return [candidate for candidate in found if not self.kills(candidate)]
 
+    def undecided(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """Who keeps to everything but is not shown to hold, nor to fail."""
+        return [c for c in found if {blamed(kill) for kill in self.kills(c)} == {"undecided"}]
+
+    def choose(self, found: Sequence[Candidate]) -> "Chosen":
+        """Of what keeps to everything, or else of the widest that may."""
+        return choose(self.keeps(found) or _widest(self.undecided(found)), self.order())
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -139,9 +147,8 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
     Args:
         where: a device, or `overall`.
     """
-    able = wish.keeps(found)
-    undecided = [c for c in found if {blamed(kill) for kill in wish.kills(c)} == {"undecided"}]
-    choice = choose(able or _widest(undecided), wish.order())
+    able, undecided = wish.keeps(found), wish.undecided(found)
+    choice = wish.choose(found)
     pick = choice.pick
     hoped = choose([*able, *undecided], wish.order()).pick
     provisional = pick is not None and (pick in undecided or hoped in undecided)
@@ -228,7 +235,7 @@ def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:
     for name in dict.fromkeys(blamed(kill) for c in found for kill in wish.kills(c)):
         if name in CHECKS or name in WITHOUT_NUMBERS:
             continue
-        if fault := _without(found, name, wish):
+        if fault := _without(found, name, wish, pick):
             faults.append(fault)
     for constraint in wish.limits:
         if change := _relaxed(found, constraint, wish, pick):
@@ -238,12 +245,14 @@ def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:
     return [*faults, *sorted(relaxed, key=_distance), *sorted(tightened, key=_distance)]
 
 
-def _without(found: Sequence[Candidate], fault: str, wish: Wish) -> WithoutFault | None:
+def _without(
+    found: Sequence[Candidate], fault: str, wish: Wish, pick: Candidate | None
+) -> WithoutFault | None:
     """The pick if one kind of fault did not count."""
     more = [c for c in found if {blamed(kill) for kill in wish.kills(c)} <= {fault}]
     other = choose(more, wish.order()).pick
     against = {blamed(kill): kill for kill in wish.kills(other)} if other else {}
-    if other is None or fault not in against:  # nobody, or not for its own sake
+    if other is None or other is pick or fault not in against:  # nobody new for its own sake
         return None
     return {"change": "without", "fault": against[fault], "pick": other.id}
 
@@ -299,7 +308,7 @@ def _distance(change: MovedLimit) -> float:
 
 
 def _pick_of(found: Sequence[Candidate], wish: Wish) -> Candidate | None:
-    return choose(wish.keeps(found), wish.order()).pick
+    return wish.choose(found).pick
 
 
 def _nearest(found: Sequence[Candidate], wish: Wish) -> Candidate | None:
