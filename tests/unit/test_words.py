@@ -106,6 +106,9 @@ def test_a_requirement_and_what_is_put_up_with(one: RequirementVerdict) -> None:
     check({language: words.requirement(one)[1] for language, words in WORDS.items()})
 
 
+ASKED = sorted({CALLED.get(metric, metric) for metric in METRICS})
+
+
 @pytest.mark.parametrize("metric", [*ASKED, "passed", "passed safety", "perplexity"])
 def test_every_metric_of_ours_has_its_name(metric: str) -> None:
     found = {**LOSS, "metric": metric}
@@ -141,7 +144,6 @@ def test_a_minimum_is_told_as_a_score_and_not_as_a_loss() -> None:
     assert "qaのF1：30.0 %［25.0〜35.0］、下限40 %" in japanese.kill(found)
 
 
-ASKED = sorted({CALLED.get(metric, metric) for metric in METRICS})
 LOSS: RequirementVerdict = {
     "task": "qa", "metric": "has_ans_f1", "kind": "loss", "cluster": "passage", "loss": 2.5,
     "low": -1.0, "high": 6.0, "margin": 5.0, "items": 200, "clusters": 80, "verdict": "undecided",
