@@ -39,6 +39,7 @@ EXPECTED: Expected = {
     "prefixes": [{"prompt": "a", "next": "b", "margin_nats": 1.0}],
     "questions": [{"id": "a", "prompt": "a", "golds": [], "answer": "", "margin_nats": 1.0}],
     "max_new_tokens": 1,
+    "language": "en",
     "speed": {"prompt": "a", "prompt_tokens": 1, "output_tokens": 1},
     "limits": {"f1_at_least_pct": 0.0, "top1_at_least_pct": 0.0, "tg_at_least_tps": 0.0},
 }

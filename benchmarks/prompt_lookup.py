@@ -21,7 +21,6 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.llama import KV_TYPES, Engine, Settings
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.quality.batching.schedule import common_prefix
-from llmpi.quality.squad.prompt import EXAMPLES
 from llmpi.study.measuring import PromptLookup as Defaults
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prompt_lookup", description=__doc__)
     parser.add_argument("--squad", type=Path, default=ROOT / "config/data/field_qa.json")
     parser.add_argument("--questions", type=int, default=200)
-    parser.add_argument("--examples", type=int, default=len(EXAMPLES), help="in each prompt")
+    parser.add_argument("--examples", type=int, default=4, help="in each prompt")
     parser.add_argument("--max-new-tokens", type=int, default=32)
     parser.add_argument("--ngram", type=int, default=Defaults().ngram)
     parser.add_argument("--draft-tokens", type=int, default=Defaults().draft_tokens)

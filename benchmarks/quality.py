@@ -31,7 +31,7 @@ from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Request, common_prefix, shape_of
 from llmpi.quality.squad.blocks import BLOCK_QUESTIONS, blocks_of
 from llmpi.quality.squad.metric import parse
-from llmpi.quality.squad.prompt import EXAMPLES, messages
+from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import draw
 from llmpi.study.tasks.squad import SquadTask
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, default=ROOT / "config/data/field_qa.json")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--examples", type=int, default=len(EXAMPLES), help="in each prompt")
+    parser.add_argument("--examples", type=int, default=4, help="in each prompt")
     parser.add_argument("--max-new-tokens", type=int, default=16)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
@@ -107,7 +107,7 @@ def load_prompts(gguf: Path, args: argparse.Namespace) -> list[list[list[Prompt]
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
 
         def prompts(i: int) -> list[Prompt]:
-            context, questions = paragraphs[i]
+            context, questions, _ = paragraphs[i]
             asked = (chat.render(messages(context, q.question, args.examples)) for q in questions)
             return [tuple(engine.tokenize(text)) for text in asked]
 

@@ -14,6 +14,7 @@ from llmpi.operate.records import Expectation
 
 EXPECTED: Expected = {
     "max_new_tokens": 8,
+    "language": "en",
     "prefixes": [
         {"prompt": "One two", "next": "three", "margin_nats": 2.5},
         {"prompt": "One", "next": " two", "margin_nats": 1.5},

@@ -133,8 +133,14 @@ def workload(
     }
 
 
-def repetition(pp_s: float, itl_s: Sequence[float], start_s: float = 100.0) -> Repetition:
-    return {"start_s": start_s, "pp_s": pp_s, "ttft_s": pp_s + 0.1, "itl_s": [*itl_s]}
+def repetition(
+    pp_s: float, itl_s: Sequence[float], start_s: float = 100.0, first_s: float = 0.1
+) -> Repetition:
+    """
+    Args:
+        first_s: between the prompt and the first token.
+    """
+    return {"start_s": start_s, "pp_s": pp_s, "ttft_s": pp_s + first_s, "itl_s": [*itl_s]}
 
 
 def memory(peak_rss_bytes: int = 5_000_000) -> Memory:
@@ -525,6 +531,8 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
             "max_new_tokens": 32,
             "context_tokens": 4096,
             "examples": 4,
+            "prompt": 1,
+            "language": "en",
             "block_questions": None,
         },
         "questions_sha256": HASH,
@@ -542,6 +550,7 @@ def divergence(summary: DivergenceSummary) -> DivergenceScored:
         "task": "divergence",
         "status": "ok",
         "summary": summary,
+        "resampling": {"resamples": 1000, "seed": 0},
         "window_tokens": 512,
         "chunks": 64,
         "available_chunks": 64,

@@ -1,24 +1,26 @@
 """A study of two boards with everything: its records written, its summary made by the real code.
 
-What a device would have answered is made up; files, energy, comparisons and the summary are not.
+What a device would have answered is made up; files, comparisons and the summary are not.
 """
 
 import random
+from collections.abc import Sequence
 from functools import cache
+from statistics import fmean
 
 import made_records as made
 from made_questions import questions_of
 from made_records import write
 
 from llmpi import layout
-from llmpi.device.machine.energy import Samples, add_energy
-from llmpi.engine.records import Cell, Session
+from llmpi.engine.records import Cell, MeteredEnergy, Repetition, Session
 from llmpi.gguf.records import Gguf
 from llmpi.plan.model_facts import model_of
 from llmpi.plan.sizes import sizes
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.squad.records import SquadScored
 from llmpi.quant_types import type_of
+from llmpi.study.measuring import Workload
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import Variant, sessions, variants
 from llmpi.study.study import Study
@@ -118,7 +120,6 @@ def _bench(asked: Study, session: SessionId, metered: bool) -> Session:
     storage = 0.045e9 if session.device == "sd" else 0.43e9
     weights = sizes(model_of(asked, session.model, ask_hub=False), session.quant).file_bytes
     cells: dict[str, Cell] = {}
-    clock = 100.0
     for name in asked.single_workloads:
         workload = asked.workloads[name]
         repetitions = []
@@ -126,25 +127,30 @@ def _bench(asked: Study, session: SessionId, metered: bool) -> Session:
             slower = 1 + 0.01 * i
             pp_s = workload.prompt_tokens / (5 * tg_tps) * slower
             itl_s = [slower / tg_tps] * workload.output_tokens
-            done = made.repetition(pp_s, itl_s, clock)
-            repetitions.append({**done, "ttft_s": pp_s + 0.001})
-            clock += pp_s + 0.001 + sum(itl_s) + 0.1
+            repetitions.append(made.repetition(pp_s, itl_s, first_s=0.001))
         told = made.workload(workload.prompt_tokens, workload.output_tokens, workload.repetitions)
-        cell = made.cell(repetitions, told, peak_rss_bytes=weights + 150_000_000)
+        energy = _energy(repetitions, workload) if metered else None
+        cell = made.cell(repetitions, told, energy=energy, peak_rss_bytes=weights + 150_000_000)
         cells[name] = {**cell, "context_tokens": 4096}
     how = made.circumstances(threads=4, cold_s=weights / storage, warm_s=0.4)
-    record = made.session(
+    return made.session(
         cells,
         how,
         memory_read_bytes_per_s=14.6e9,
         storage_read_bytes_per_s=storage,
         heat=[(0.0, 51.0), (1.0, 63.5)],
     )
-    if metered:
-        times = [79.0, 95.5, 96.0, clock + 5]
-        samples = Samples(times, [IDLE_W, IDLE_W, BUSY_W, BUSY_W], [])
-        add_energy(record, samples, METER)
-    return record
 
 
-METER = {"kind": "pmic", "accuracy_pct": 2.0}
+def _energy(repetitions: Sequence[Repetition], workload: Workload) -> MeteredEnergy:
+    """At `BUSY_W` throughout, by a meter of 2 %."""
+    tg_s = fmean(sum(r["itl_s"]) for r in repetitions) / workload.output_tokens
+    pp_s = fmean(r["pp_s"] for r in repetitions) / workload.prompt_tokens
+    return made.metered(
+        BUSY_W,
+        BUSY_W * tg_s,
+        idle_power_w=IDLE_W,
+        uncertainty=0.021 * BUSY_W * tg_s,
+        pp_j_per_token=BUSY_W * pp_s,
+        tier="pmic",
+    )

@@ -241,7 +241,7 @@ def _workload(
         noise = draw.gauss(1, 0.012)
         pp_s = prompt / (tg * 7.5 * noise)
         itl_s = [1 / (tg * noise * draw.gauss(1, 0.02)) for _ in range(asked.output_tokens)]
-        repetitions.append({**made.repetition(pp_s, itl_s), "ttft_s": pp_s + 0.01})
+        repetitions.append(made.repetition(pp_s, itl_s, first_s=0.01))
     energy = made.metered(
         BUSY_W,
         BUSY_W / tg,

@@ -53,6 +53,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",
     "llmpi.study.devices": "which values a key may have; those it has are parameters of the rules",
     "llmpi.study.fields": "as above",
+    "llmpi.study.languages": "as above",
     "llmpi.study.measuring": "as above",
     "llmpi.study.meters": "as above",
 }

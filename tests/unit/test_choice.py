@@ -20,6 +20,7 @@ from llmpi.engine.records import Tier
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kind import Row as TaskRow
+from llmpi.quality.records import NotHeld
 from llmpi.quality.squad.kind import COMPARED
 from llmpi.records import check
 from llmpi.report.words import english
@@ -230,10 +231,13 @@ def test_faults(fault: dict[str, object], blame: list[str]) -> None:
     assert quant(decision(found)["pick"]) == "F16"
 
 
+LOSES: NotHeld = {"kind": "fails", "variant": "Q8_0", "margin_pct": 3.0}
+
+
 @pytest.mark.parametrize(
     ("score", "blame"),
     [
-        ({"f1_pct": None, "status": "skipped", "reason": "Q8_0 fails"}, ["unscored"]),
+        ({"f1_pct": None, "status": "skipped", "reason": [LOSES]}, ["unscored"]),
         (scored("has_ans_f1", 1.0, 0, 9), ["broken"]),
         (scored("has_ans_f1", 1.0, 0, 20), []),
         (scored("no_ans_em", 0.0, 0, 9), ["broken"]),
@@ -423,6 +427,17 @@ def test_a_decision_per_device_and_overall() -> None:
 def test_settings_that_change_the_output_are_a_caution() -> None:
     changed = cell("F16", 4, 60, output_agreement_pct=96.9)
     assert "96.9 % of the tokens agree" in said(changed)[-1]
+
+
+@pytest.mark.parametrize(
+    ("cut_pct", "told"), [(0.0, False), (1.9, False), (2.0, True), (40.0, True)]
+)
+def test_answers_that_were_cut_are_a_caution(cut_pct: float, told: bool) -> None:
+    found = chosen(cell("F16", 4, 60, {"cut_pct": cut_pct}))
+    [candidate] = found["candidates"]
+    assert ({"kind": "answers cut", "cut_pct": cut_pct} in candidate["cautions"]) == told
+    risk = english.decision(decision(found), found)[2]
+    assert (f"{cut_pct:.1f} % of its answers were cut at max_new_tokens" in risk) == told
 
 
 def test_one_repetition_tells_nothing_apart() -> None:

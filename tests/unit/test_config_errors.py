@@ -290,6 +290,15 @@ BAD = {
         "11: quality.field.shards: the descent asks 'field' block by block, no further than it "
         "takes to tell: take its 'shards' out, or descend on another task",
     ),
+    "country in place of a language": (
+        ("questions.json}", "questions.json, language: jp}"),
+        "11: quality.field.language: 'jp' is no language of ISO 639-1, whose codes are such as en, "
+        "ja, zh or th",
+    ),
+    "prompt that nobody froze": (
+        ("questions.json}", "questions.json, prompt: 3}"),
+        "11: quality.field.prompt: 3 is not possible here; allowed: 1, 2",
+    ),
     "no YAML": (
         ("study: demo", "study: [demo"),
         "2: no valid YAML: expected ',' or ']', but got ':'",
@@ -316,6 +325,35 @@ def test_bad_config(here: Path, edit: tuple[str, str], expected: str) -> None:
 def test_good_config(here: Path) -> None:
     Path("study.yaml").write_text(GOOD)
     assert list(load_study(Path("study.yaml")).models) == ["m1"]
+
+
+def test_files_in_ones_home(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here / "home"))
+    named = {
+        "source": "m.gguf",
+        "squad_file": "qa.json",
+        "text_file": "text.txt",
+        "prompts": "prompts.jsonl",
+        "judgements": "judged",
+        "include_path": "tasks",
+    }
+    (here / "home").mkdir()
+    for name in named.values():
+        (here / "home" / name).touch()
+    study = GOOD.partition("quality:")[0] + (
+        "quality:\n"
+        "  field: {task: squad, squad_file: ~/qa.json}\n"
+        "  text: {task: divergence, text_file: ~/text.txt}\n"
+        "  own: {task: ab, prompts: ~/prompts.jsonl, judgements: ~/judged}\n"
+        "  harness: {task: lm_eval, tasks: [x], include_path: ~/tasks}\n"
+    )
+    source = "{" + GOOD.partition("source: {")[2].partition("}")[0] + "}"
+    Path("study.yaml").write_text(study.replace(source, "{path: ~/m.gguf}"))
+    found = load_study(Path("study.yaml"))
+    assert found.models["m1"].source.path == str(here / "home/m.gguf")
+    given = {key: value for task in found.quality.values() for key, value in task}
+    for key, name in named.items():
+        assert key == "source" or given[key] == str(here / "home" / name)
 
 
 def test_every_problem_is_told_at_once(here: Path) -> None:

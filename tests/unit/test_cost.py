@@ -1,6 +1,7 @@
 """The money, against figures worked out by hand."""
 
 import json
+from typing import get_args
 
 import made_records as made
 import pytest
@@ -11,10 +12,18 @@ from pydantic import ValidationError
 from llmpi.decide.candidates import id_of
 from llmpi.decide.cost import Running, assumptions, costs, evaluate, sensitivity
 from llmpi.decide.hat import hat_gain
-from llmpi.decide.records import Decision, DeviceMoney, Money
+from llmpi.decide.records import Decision, DefaultSource, DeviceMoney, Money, Source
 from llmpi.records import check
 from llmpi.report.words import english
-from llmpi.study.decision import Cost
+from llmpi.study.decision import (
+    CloudApi,
+    Cost,
+    Engineering,
+    Figure,
+    LargerBoard,
+    OtherDevice,
+    RentedGpu,
+)
 from llmpi.study.measuring import Workload
 from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow
@@ -255,15 +264,23 @@ def test_nothing_is_recommended() -> None:
 
 def test_every_assumption_has_a_source_and_a_unit() -> None:
     found = of_pi(asked(alternatives={"cloud": API, "gpu": GPU}))["assumptions"]
-    assert found["hardware.board"] == {"value": 100, "unit": "EUR/board", "source": "your figure"}
-    assert found["hardware.m2_hat"]["source"] == "shop"
+    own: Source = {"kind": "your figure"}
+    assert found["hardware.board"] == {"value": 100, "unit": "money/board", "source": own}
+    assert found["hardware.m2_hat"]["source"] == {"kind": "stated", "source": "shop"}
     assert found["busy_power_w"] == {
         "value": pytest.approx(8),
         "unit": "W",
-        "source": "measured (metered)",
+        "source": {"kind": "measured", "tier": "metered"},
     }
-    assert found["alternatives.gpu.hours_per_day"]["source"] == "rented all day"
-    assert all(assumption["source"] and assumption["unit"] for assumption in found.values())
+    assert found["alternatives.gpu.hours_per_day"]["source"] == {"kind": "rented all day"}
+
+
+def test_every_default_source_is_known_as_one() -> None:
+    """So that each language has its word for it."""
+    kinds = [Figure, Cost, Engineering, CloudApi, RentedGpu, LargerBoard, OtherDevice]
+    defaults = [field.default for kind in kinds for field in kind.model_fields.values()]
+    sources = {default.source for default in defaults if isinstance(default, Figure)}
+    assert sources | {Figure(value=1).source} == {*get_args(DefaultSource)}
 
 
 def test_the_prices_swings_add_up_to_the_whole() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from llmpi.quality.reasons import reason_text
 from llmpi.quality.squad.descent import Step, paragraph_losses
 
 SETTINGS = {"task": "qa", "metric": "f1", "margin_pct": 10.0, "alpha": 0.05}
@@ -23,6 +24,9 @@ def ok(scores: dict[int, list[float]], decision: str | None = None) -> dict[str,
     return {"status": "ok", "items": items(scores), "descent": verdict}
 
 
+FAILS = ok({}, "fails")
+
+
 def step(wider: dict[str, Any], reference: dict[str, Any] | None = None) -> Step:
     return Step(SETTINGS, reference or ok({0: [1.0]}), {"Q6_K": wider})
 
@@ -30,35 +34,39 @@ def step(wider: dict[str, Any], reference: dict[str, Any] | None = None) -> Step
 @pytest.mark.parametrize(
     ("wider", "reason"),
     [
-        (ok({}), None),  # the widest itself, which has no verdict
-        (ok({}, "holds"), None),
+        (ok({}), ""),  # the widest itself, which has no verdict
+        (ok({}, "holds"), ""),
         (ok({}, "fails"), "Q6_K fails at a margin of 10 points"),
         (ok({}, "undecided"), "Q6_K was not shown to hold at a margin of 10 points"),
-        ({"status": "skipped", "reason": "Q8_0 fails"}, "Q8_0 fails"),
+        (
+            {"status": "skipped", "obstacles": Step(SETTINGS, ok({}), {"Q8_0": FAILS}).skip()},
+            "Q8_0 fails at a margin of 10 points",
+        ),
         (
             {"status": "failed", "reason": "no memory"},
             "Q6_K, the next wider, was not scored: no memory",
         ),
     ],
 )
-def test_it_goes_on_only_where_the_wider_one_holds(
-    wider: dict[str, Any], reason: str | None
-) -> None:
-    assert step(wider).skip() == reason
+def test_it_goes_on_only_where_the_wider_one_holds(wider: dict[str, Any], reason: str) -> None:
+    assert reason_text(step(wider).skip()) == reason
 
 
 def test_one_variant_of_the_wider_type_that_holds_is_enough() -> None:
-    whole, fails = ok({0: [1.0]}), ok({}, "fails")
-    both = Step(SETTINGS, whole, {"Q4_0": fails, "Q4_0-qat": ok({}, "holds")})
-    none = Step(SETTINGS, whole, {"Q4_0": fails, "Q4_0-qat": fails})
-    assert both.skip() is None
-    assert "Q4_0 fails" in str(none.skip())
-    assert "Q4_0-qat fails" in str(none.skip())
+    whole = ok({0: [1.0]})
+    both = Step(SETTINGS, whole, {"Q4_0": FAILS, "Q4_0-qat": ok({}, "holds")})
+    none = Step(SETTINGS, whole, {"Q4_0": FAILS, "Q4_0-qat": FAILS})
+    assert both.skip() == []
+    assert [obstacle["variant"] for obstacle in none.skip()] == ["Q4_0", "Q4_0-qat"]
+    below = {"status": "skipped", "obstacles": none.skip()}
+    again = Step(SETTINGS, whole, {"Q2_K": below, "Q2_K-qat": below})
+    assert again.skip() == none.skip(), "each once"
 
 
 def test_without_a_reference_there_is_nothing_to_hold_against() -> None:
     lost = {"status": "failed", "reason": "a crash"}
-    assert step(ok({}, "holds"), lost).skip() == "the widest variant was not scored: a crash"
+    said = reason_text(step(ok({}, "holds"), lost).skip())
+    assert said == "the widest variant was not scored: a crash"
 
 
 def test_losses_are_means_over_paragraphs() -> None:
@@ -92,8 +100,12 @@ def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
     said = "The answer to the question is that the system was designed to be used by the people."
     right = [{"text": f"Pump {i}", "log_likelihood": -9.0, **fields} for i in order]
     fluent = [{"text": said, "log_likelihood": -9.0, **fields} for _ in order]
-    reference = {"status": "ok", "items": score_items(passages, order, right), "descent": None}
-    garbage = score_items(passages, order, fluent)
+    reference = {
+        "status": "ok",
+        "items": score_items(passages, order, right, "en"),
+        "descent": None,
+    }
+    garbage = score_items(passages, order, fluent, "en")
     assert summarize(garbage)["metrics"]["f1"]["pct"] < 1
     verdict = Step(SETTINGS, reference, {"F16": reference}).verdict(garbage)
     assert verdict["decision"] == "fails"

@@ -26,6 +26,7 @@ from llmpi.errors import LlmpiError
 from llmpi.quality.divergence import evaluate as subject
 from llmpi.quality.divergence import windows as windows_module
 from llmpi.quality.divergence.evaluate import (
+    RESAMPLING,
     DivergenceJob,
     Partial,
     PerplexityJob,
@@ -112,6 +113,11 @@ def test_quantiles_know_that_positions_of_a_chunk_are_not_independent() -> None:
     by_position = 14.43 * 1.2533 / math.sqrt(1000)  # as if all 1000 were independent
     assert spread > 3 * by_position
     assert summarize(values) == summarize(values)
+    draws = np.random.default_rng(RESAMPLING["seed"]).integers(
+        len(kld), size=(RESAMPLING["resamples"], len(kld))
+    )
+    medians = [np.median(kld[draw]) for draw in draws]
+    assert spread == pytest.approx(np.std(medians)), "as the record's seed has it"
     assert summarize(values[:, :1])["kld_median_nats"] == {"value": 0.0, "standard_error": None}
 
 
@@ -531,6 +537,7 @@ def test_a_model_does_not_diverge_from_itself(folder: Path, held: dict[str, Any]
 def test_a_variant_diverges(folder: Path, held: dict[str, Any]) -> None:
     record = against(folder, held, "variant")
     summary, sums = record["summary"], record["chunk_sums"]
+    assert record["resampling"] == RESAMPLING
     assert summary["kld_mean_nats"]["value"] > 0.01
     assert 0 < summary["top1_agreement_pct"]["value"] < 100
     positions = record["chunks"] * record["positions_per_chunk"]

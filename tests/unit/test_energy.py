@@ -3,6 +3,7 @@
 import csv
 from typing import Any
 
+import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,6 @@ from llmpi.device.machine.energy import (
     words_per_battery,
 )
 from llmpi.device.records import ConstantMeter, HwmonMeter, Meter, MeterElsewhere
-from llmpi.engine.records import Repetition
 
 PAPER = ROOT / "src/llmpi/summary/paper.csv"
 
@@ -87,9 +87,7 @@ HWMON: HwmonMeter = {
     "interval_s": 0.1,
 }
 SHELLY: MeterElsewhere = {"kind": "shelly", "accuracy_pct": None}
-REPETITIONS: list[Repetition] = [
-    {"start_s": start_s, "pp_s": 1.0, "ttft_s": 1.0, "itl_s": [0.5] * 4} for start_s in (10.0, 15.0)
-]
+REPETITIONS = [made.repetition(1.0, [0.5] * 4, start_s, first_s=0.0) for start_s in (10.0, 15.0)]
 """Each: pp for 1 s, then 4 tokens of 0.5 s."""
 
 

@@ -71,7 +71,7 @@ def test_the_surest_right_answers_are_asked_of_both_kinds() -> None:
     wrong = [asked(f"w{i}", ["two"], "three", 9.0) for i in range(20)]
     none = [asked(f"n{i}", [], "unanswerable", 0.1 * i) for i in range(20)]
     mixed = [q for trio in zip(right, wrong, none, strict=True) for q in trio]
-    chosen = [q["id"] for q in choose_questions(mixed, "x")]
+    chosen = [q["id"] for q in choose_questions(mixed, "en", "x")]
     assert len(chosen) == QUESTIONS
     assert chosen == [q["id"] for q in mixed if q["id"] in chosen], "in the order of the passages"
     assert set(chosen) == {f"a{i}" for i in range(8, 20)} | {f"n{i}" for i in range(16, 20)}
@@ -83,12 +83,21 @@ def test_as_many_as_there_are(answerable: int, unanswerable: int) -> None:
     questions += [asked(f"n{i}", [], "unanswerable", i) for i in range(unanswerable)]
     if len(questions) < FEWEST_QUESTIONS:
         with pytest.raises(LlmpiError, match="answers only"):
-            choose_questions(questions, "m Q2_K")
+            choose_questions(questions, "en", "m Q2_K")
         return
-    chosen = choose_questions(questions, "x")
+    chosen = choose_questions(questions, "en", "x")
     assert len(chosen) == min(QUESTIONS, len(questions))
     none = sum(not q["golds"] for q in chosen)
     assert none >= min(UNANSWERABLE, unanswerable)
+
+
+def test_answers_are_compared_as_their_language_is() -> None:
+    """A full stop of its own, digits in their other width; part of a word without blanks."""
+    right = [asked(f"q{i}", ["東京都"], answer, i) for i, answer in enumerate(["東京都。", "東京"])]
+    right += [asked("n", [], "unanswerable。", 3.0), asked("d", ["42"], "４２", 4.0)]
+    assert choose_questions(right, "ja", "x") == right
+    with pytest.raises(LlmpiError, match="answers only 0 questions"):
+        choose_questions(right, "en", "x")
 
 
 def test_candidates_are_what_the_variant_answered() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmpi.gguf import quantizers
@@ -38,6 +38,8 @@ def rows_of(kind: str, random: np.random.Generator) -> np.ndarray:
     raise AssertionError(kind)
 
 
+# The largest, 594450, asks for a scale of Q4_0 beyond float16; a code 0 of it is read as no number.
+BEYOND_FLOAT16 = rows_of("heavy-tailed", np.random.default_rng(80)).astype(np.float32)
 KINDS = ("normal", "heavy-tailed", "zeros", "denormal", "halves", "ternary", "outliers")
 matrices = st.builds(
     lambda kinds, seed: np.concatenate(
@@ -60,12 +62,14 @@ def test_bytes_are_those_of_ggml(kind: str, weights: np.ndarray) -> None:
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "TQ1_0", "TQ2_0", "F16", "BF16", "Q5_1", "Q6_K"])
 @settings(deadline=None, max_examples=30)
 @given(weights=matrices)
+@example(weights=BEYOND_FLOAT16)
 def test_values_are_those_that_ggml_reads(kind: str, weights: np.ndarray) -> None:
     ours = torch.empty(weights.shape)
     fake_quantize(torch.from_numpy(weights), kind, ours)
     handed = shaped(torch.from_numpy(weights), kind).numpy()
     data = quantizers.quantized(handed, kind)
-    assert np.array_equal(ours.numpy(), quantizers.dequantized(data, kind, COLUMNS))
+    theirs = quantizers.dequantized(data, kind, COLUMNS)
+    assert np.array_equal(ours.numpy(), theirs, equal_nan=True)
     assert np.array_equal(packed(torch.from_numpy(handed), kind).numpy(), data)
 
 

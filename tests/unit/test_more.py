@@ -4,7 +4,7 @@ import pytest
 from made_evidence import Truth, answers, requirements
 from made_study import study
 
-from llmpi.decide.more import sources
+from llmpi.decide.more import supply
 from llmpi.study.runs import Variant
 
 ASKED = requirements(answers({Variant("m", "F16"): Truth(80, 80)}, 20))["requirements"]
@@ -18,7 +18,7 @@ ASKED = requirements(answers({Variant("m", "F16"): Truth(80, 80)}, 20))["require
 )
 def test_a_bound_that_was_reached_can_be_raised(budget: int | None, key: str | None) -> None:
     asked = study(quality={"qa": {"task": "squad", "squad_file": "qa.json", "questions": budget}})
-    assert sources(asked, ASKED) == {
+    assert supply(asked, ASKED) == {
         "qa": {
             "item": "question",
             "asked": 200,

@@ -14,10 +14,14 @@ import yaml
 from jinja2 import Environment
 from support import ROOT
 
+from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.decide.records import AnyCaution, Decision
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kind import Chart, Fact, Section, Table
+from llmpi.quality.kinds import task_kinds
+from llmpi.quality.reasons import reason_text
+from llmpi.quality.records import Obstacle, Skipped
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import datasets, kind_datasets
 from llmpi.report.page.figures import figures
@@ -35,9 +39,10 @@ from llmpi.report.words import english, japanese
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import Texts
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Run
+from llmpi.study.runs import Run, Variant
 from llmpi.study.study import Language
 from llmpi.summary.curves import POINTS, curve, thinned
+from llmpi.summary.flat import flat_rows
 from llmpi.summary.measured import Single, single
 
 REPORT = ROOT / "src/llmpi/report"
@@ -93,6 +98,12 @@ def titles(sections: list[Section]) -> Iterator[str]:
             yield from (shown["title"] for shown in (chart["value"], *chart["shown"]))
 
 
+def titles_of_scores() -> Iterator[str]:
+    """What they call the axes of quality against speed."""
+    for score in (kind.score for kind in task_kinds().values() if kind.score):
+        yield from (shown["title"] for shown in (score.value, *score.beside))
+
+
 SIGNS = {"p", "A\n%", "B\n%"}
 """Titles that are the same in every language."""
 NOT_MADE = {"metric", "standard error"}
@@ -100,7 +111,7 @@ NOT_MADE = {"metric", "standard error"}
 
 
 def test_catalog_has_every_text_and_no_other(pis: Content) -> None:
-    of_kinds = {*titles(pis.summary["sections"])} - SIGNS | NOT_MADE
+    of_kinds = {*titles(pis.summary["sections"]), *titles_of_scores()} - SIGNS | NOT_MADE
     assert set(CATALOG["texts"]) == texts_in_use() | of_kinds
 
 
@@ -219,6 +230,45 @@ def test_page_in_one_language(pis: Content, tmp_path: Path) -> None:
     assert '"metered":"電力計で実測"' in html, "for the table"
     assert pis.summary["files"][0]["sha256"] in html, "hashes of models and their files"
     assert "University of Washington Interactive Data Lab" in html, "whose the charts' scripts are"
+
+
+OBSTACLES: dict[Variant, Obstacle] = {
+    Variant("llama-3.2-1b", "Q4_0"): {"kind": "fails", "variant": "Q6_K", "margin_pct": 10.0},
+    Variant("llama-3.2-1b", "Q2_K"): {"kind": "undecided", "variant": "Q6_K", "margin_pct": 10.0},
+    Variant("gemma-2-2b", "Q2_K"): {
+        "kind": "wider not scored",
+        "variant": "Q4_0",
+        "reason": "no memory",
+    },
+    Variant("llama-3.2-3b", "Q2_K"): {"kind": "widest not scored", "reason": "no memory"},
+}
+
+
+def test_a_descent_that_stopped_says_why_in_the_language_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = pi_study.study()
+    pi_study.write_records(asked)
+    for variant, obstacle in OBSTACLES.items():
+        skipped: Skipped = {"status": "skipped", "stage": "quality", "obstacles": [obstacle]}
+        made.write(layout.QUALITY, skipped, study="pis", task="squad", **variant._asdict())
+    content = Content(*pi_study.decided(asked))
+    for obstacle in OBSTACLES.values():
+        flat = flat_rows(asked, content.rows)
+        assert reason_text([obstacle]) in {row["squad_reason"] for row in flat}, "in the CSV"
+    for language, words, other in (("en", english, japanese), ("ja", japanese, english)):
+        html = drawn_page(content, tmp_path / "index.html", [language])
+        seen, _, data = html.partition('id="data">')
+        page = json.loads(data.partition("</script>")[0])["languages"][language]
+        ruled_out = {why for whys in page["why"].values() for why in whys}
+        for obstacle in OBSTACLES.values():
+            reason, wrong = words.unscored([obstacle]), other.unscored([obstacle])
+            assert seen.count(reason) >= 2, "in the descent, and among what failed"
+            assert wrong not in seen
+            kill = {"kind": "unscored", "task": "squad", "reason": [obstacle]}
+            assert words.kill(kill) in ruled_out
+            assert page["texts"]["said"].get(reason_text([obstacle]), reason) == reason
 
 
 # --- kinds of quality tasks -----------------------------------------------------------------------
@@ -405,6 +455,28 @@ def test_japanese_money_says_what_the_english_says(pis: Content) -> None:
 
 
 # --- the sustained phase --------------------------------------------------------------------------
+
+
+def test_figures_of_the_money_are_told_in_the_language_of_the_page(
+    pis: Content, tmp_path: Path
+) -> None:
+    html = drawn_page(pis, tmp_path / "index.html", ["ja"])
+    table = re.findall(
+        r'<tr><td class="name">([^<]+)</td><td>[^<]+</td>'
+        r'<td class="name">([^<]+)</td><td class="wide">([^<]+)</td></tr>',
+        html.partition('<section id="money">')[2].partition("</section>")[0],
+    )
+    told = {name: (unit, source) for name, unit, source in table}
+    assert told["hardware.board"] == ("EUR/台", "利用者の値")
+    assert told["busy_power_w"] == ("W", "電源ICの値")
+    assert told["price_per_kwh"] == ("EUR/kWh", "the supplier&#39;s invoice"), "as it was written"
+    in_english = {
+        text
+        for figure in pis.priced[0]["assumptions"].values()
+        for text in (english.cost_unit(figure["unit"], "EUR"), english.source(figure["source"]))
+    }
+    same = {"EUR/kWh", "W", "g CO2/kWh", "the supplier's invoice"}
+    assert not {text for pair in told.values() for text in pair} & (in_english - same)
 
 
 def test_curve_of_a_sustained_phase() -> None:

@@ -1,5 +1,7 @@
 """The frozen prompt: complete, the same for ever, and safe with what comes from outside."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,9 @@ from jinja2.exceptions import SecurityError
 
 from llmpi.engine.answers import ABSTENTION, prediction
 from llmpi.quality.batching.chat import ChatFormat
-from llmpi.quality.squad.prompt import EXAMPLES, messages, prompt_sha256
+from llmpi.quality.squad.prompt import PROMPTS, messages, prompt_sha256
+from llmpi.quality.squad.records import PromptNumber
+from llmpi.study.tasks.squad import SquadTask
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -21,14 +25,14 @@ def chat(template: str | None) -> ChatFormat:
     return ChatFormat(template, bos_token="<s>", eos_token="</s>")
 
 
-def render(template: str | None, context: str, question: str, examples: int = len(EXAMPLES)) -> str:
+def render(template: str | None, context: str, question: str, examples: int = 4) -> str:
     return chat(template).render(messages(context, question, examples))
 
 
 def test_worked_turns_then_the_question_in_the_models_own_words() -> None:
     text = render(CHATML, "Fans hum.", "What hums?")
-    assert text.count("<|im_start|>user") == len(EXAMPLES) + 1
-    assert text.count("<|im_start|>assistant") == len(EXAMPLES) + 1
+    assert text.count("<|im_start|>user") == 4 + 1
+    assert text.count("<|im_start|>assistant") == 4 + 1
     assert text.endswith(
         "Passage: Fans hum.\n\nQuestion: What hums?<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -37,7 +41,7 @@ def test_worked_turns_then_the_question_in_the_models_own_words() -> None:
 def test_without_a_template() -> None:
     text = render(None, "Fans hum.", "What hums?")
     assert text.endswith("Passage: Fans hum.\n\nQuestion: What hums?\n\nAnswer:")
-    assert text.count("Answer: ") == len(EXAMPLES)
+    assert text.count("Answer: ") == 4
 
 
 @given(st.text(), st.text())
@@ -62,14 +66,56 @@ def test_a_template_runs_in_a_sandbox() -> None:
         render(ESCAPE, "c", "q")
 
 
-def test_the_hash_tells_templates_and_examples_apart() -> None:
+def test_the_hash_tells_templates_examples_and_prompts_apart() -> None:
     hashes = {
-        prompt_sha256(chat(template).sha256, examples)
+        prompt_sha256(chat(template).sha256, examples, prompt)
         for template in (None, CHATML, DATED)
         for examples in (0, 1, 3)
+        for prompt in PROMPTS
     }
-    assert len(hashes) == 9
+    assert len(hashes) == 18
     assert prompt_sha256(chat(CHATML).sha256, 1) == prompt_sha256(chat(CHATML).sha256, 1)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sha256"),
+    [
+        (1, "5c68593839d493610d33cac2d7ed53349969c796ebf157579192798851704de6"),
+        (2, "a3a0e3b399e71df086f3f52e31327d73ff936254a041a358b2fa8a2445340b9b"),
+    ],
+)
+def test_prompts_are_frozen(prompt: PromptNumber, sha256: str) -> None:
+    """Scores of other words are not to be compared: those are another prompt, of another number."""
+    assert prompt_sha256(chat(None).sha256, 4, prompt) == sha256
+
+
+def test_what_may_be_asked_for_is_what_there_is() -> None:
+    asked = SquadTask.model_fields["prompt"].annotation
+    assert get_args(asked) == get_args(PromptNumber) == tuple(PROMPTS)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_worked_questions_lean_to_neither_side(prompt: PromptNumber) -> None:
+    """Half are unanswerable, whatever even number of them is taken, over two passages."""
+    examples = PROMPTS[prompt].examples
+    for taken in (2, 4):
+        abstained = [example.reply == ABSTENTION for example in examples[:taken]]
+        assert sum(abstained) == taken / 2
+    passages = [example.passage for example in examples]
+    assert passages == [passages[0]] * 2 + [passages[2]] * 2
+    assert len({*passages}) == 2
+    for passage, _, reply in examples:
+        assert reply == ABSTENTION or reply in passage
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_each_passage_is_read_once(prompt: PromptNumber) -> None:
+    turns = [turn["content"] for turn in messages("Fans hum.", "What hums?", 4, prompt)[::2]]
+    for passage in {example.passage for example in PROMPTS[prompt].examples}:
+        assert sum(passage in turn for turn in turns) == 1
+    assert turns[-1] == turns[0].replace(PROMPTS[prompt].examples[0].passage, "Fans hum.").replace(
+        PROMPTS[prompt].examples[0].question, "What hums?"
+    )
 
 
 def test_fewer_worked_turns() -> None:

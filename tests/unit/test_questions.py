@@ -111,6 +111,46 @@ def test_bad_file(tmp_path: Path, content: str | None, message: str) -> None:
     assert str(caught.value) == message.format(path=path)
 
 
+def squad_file(path: Path, *paragraphs: dict[str, Any], encoding: str = "utf-8") -> Path:
+    document = {"data": [{"title": "", "paragraphs": paragraphs}]}
+    path.write_text(json.dumps(document), encoding=encoding)
+    return path
+
+
+def asked_of(passage: object, *names: str) -> dict[str, Any]:
+    qas = [{"id": name, "question": "What?", "answers": [{"text": "it"}]} for name in names]
+    return {"context": passage, "qas": qas}
+
+
+def test_a_file_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = squad_file(tmp_path / "qa.json", asked_of("p", "a"), encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert prepare(task(path), tmp_path / "lock")["questions"] == 1
+
+
+def test_a_passage_that_is_null_is_named_by_its_place(tmp_path: Path) -> None:
+    path = squad_file(tmp_path / "qa.json", asked_of("p", "a"), asked_of(None, "b"))
+    with pytest.raises(LlmpiError) as caught:
+        prepare(task(path), tmp_path / "lock")
+    assert str(caught.value) == (
+        f"{path}: data[0].paragraphs[1].context is null, and should be a text"
+    )
+
+
+def test_an_id_that_stands_in_a_file_twice(tmp_path: Path) -> None:
+    path = squad_file(tmp_path / "qa.json", asked_of("p", "a"), asked_of("q", "a"))
+    with pytest.raises(LlmpiError) as caught:
+        prepare(task(path), tmp_path / "lock")
+    assert str(caught.value) == f"{path}: question id 'a' stands there twice"
+
+
+def test_a_file_with_a_paragraph_for_each_question(tmp_path: Path) -> None:
+    """As who makes one of a table's rows has it."""
+    shuffled = [asked_of(passage, name) for passage, name in ("pa", "qb", "pc", "qd", "re")]
+    record = prepare(task(squad_file(tmp_path / "qa.json", *shuffled)), tmp_path / "lock")
+    assert (record["questions"], record["paragraphs"]) == (5, 3)
+
+
 # --- the hub --------------------------------------------------------------------------------------
 
 ROWS = [
@@ -191,6 +231,38 @@ def test_rows_become_paragraphs() -> None:
     assert [question.id for question in first.questions] == ["a", "b"]
     assert first.questions[1].golds == ()
     assert second.questions[0].golds == ("Fans",)
+
+
+def row(number: int, **other: object) -> dict[str, Any]:
+    """The question of this number: five on a passage."""
+    passage = f"passage {number // 5}"
+    asked = {"id": str(number), "context": passage, "question": "What?", "answers": ["it"]}
+    return flat({**asked, **other})
+
+
+@given(st.permutations(range(50)))
+def test_passages_of_a_shuffled_data_set(order: list[int]) -> None:
+    found = from_rows([row(i) for i in order], "acme/qa")
+    assert len(found) == 10
+    assert {len(paragraph.questions) for paragraph in found} == {5}
+    for paragraph in found:
+        assert {f"passage {int(q.id) // 5}" for q in paragraph.questions} == {paragraph.context}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([row(0), row(7), row(0)], "acme/qa: question id '0' stands there twice"),
+        ([row(1, id=1), row(7, id="1")], "acme/qa: question id '1' stands there twice"),
+        ([row(0), row(1, context=None)], "acme/qa: row 1: context is null, and should be a text"),
+        ([row(0, id=None)], "acme/qa: row 0: id is null, and should be a text"),
+        ([], "acme/qa: holds no question"),
+    ],
+)
+def test_rows_that_are_refused(rows: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(LlmpiError) as caught:
+        from_rows(rows, "acme/qa")
+    assert str(caught.value) == message
 
 
 def test_rows_without_a_column() -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.engine.answers import exact, f1, normalize
+from llmpi.engine.answers import prediction as prediction_of
 from llmpi.errors import LlmpiError
 from llmpi.quality.squad import metric as squad
-from llmpi.quality.squad.evaluate import summarize
+from llmpi.quality.squad.evaluate import score_items, summarize
 from llmpi.quality.squad.metric import (
     Answered,
     Paragraph,
@@ -23,6 +24,7 @@ from llmpi.quality.squad.metric import (
     parse,
     score,
 )
+from llmpi.quality.squad.records import Abstention, Thresholds
 
 # --- properties -----------------------------------------------------------------------------------
 
@@ -96,6 +98,12 @@ def files(rng: random.Random) -> tuple[dict, dict[str, str], dict[str, float], f
     return {"data": [{"paragraphs": paragraphs}]}, predictions, scores, thresh
 
 
+def as_the_script_has_it(best: Thresholds, highest: float) -> dict[str, float]:
+    """0.0 of who abstains always, the last question's own number of who never does."""
+    in_words = {"always abstain": 0.0, "never abstain": highest}
+    return {name: in_words.get(value, value) for name, value in best.items()}
+
+
 def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
     rng, moved = random.Random(20180611), 0
     for _ in range(1000):
@@ -107,6 +115,7 @@ def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
                 em, f = score(question, said)
                 answers.append(Answered(bool(question.golds), said, em, f, no_answer[question.id]))
                 item = {"golds": question.golds, "prediction": said, "exact": em, "f1": f}
+                item |= {"stopped": True}
                 items.append(
                     {**item, "paragraph": 0, "error": None, "no_answer": no_answer[question.id]}
                 )
@@ -119,8 +128,9 @@ def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
             ours[prefix + key], ours[prefix + "total"] = metric["pct"], metric["items"]
         best = best_thresholds(answers)
         assert summary["thresholds"] == best
-        assert {**ours, **best} == pytest.approx(official, rel=1e-12)
-        assert best == {key: official[key] for key in best}
+        numbers = as_the_script_has_it(best, max(no_answer.values()))
+        assert {**ours, **numbers} == pytest.approx(official, rel=1e-12)
+        assert numbers == {key: official[key] for key in best}
         moved += best["best_exact_thresh"] != best["best_f1_thresh"]
     assert moved > 50  # else the files would not tell the two metrics apart
 
@@ -160,6 +170,61 @@ def test_score_by_hand(
     assert score(Question("q", "?", golds), prediction) == pytest.approx(expected)
 
 
+# --- other languages ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "gold", "prediction", "expected"),
+    [
+        ("ja", "東京都", "東京", (0, 0.8)),  # precision 1, recall 2/3
+        ("ja", "東京タワー", "「東京タワー。」", (1, 1.0)),
+        ("ja", "東京、大阪", "東京・大阪", (1, 1.0)),
+        ("ja", "2026年", "２０２６年", (1, 1.0)),  # digits in both widths
+        ("ja", "GPU", "ＧＰＵ", (1, 1.0)),
+        ("ja", "東京タワー", "東京 タワー", (1, 1.0)),  # no word ends at a blank
+        ("ja", "東京タワー", "大阪城", (0, 0.0)),
+        ("ja", "三日間", "三日", (0, 0.8)),
+        ("zh", "北京大学", "《北京大学》", (1, 1.0)),
+        ("zh", "北京大学", "大学", (0, 2 / 3)),
+        ("th", "กรุงเทพ", "กรุง\u200bเทพ", (1, 1.0)),  # a blank without width
+        ("de", "„Rotes Haus“", "rotes Haus", (1, 1.0)),
+        ("de", "das rote Haus", "rote Haus", (0, 0.8)),  # no article is dropped
+        ("de", "the Haus", "Haus", (0, 2 / 3)),
+        ("ko", "서울 타워", "서울", (0, 2 / 3)),  # words with blanks
+        ("fr", "l’été", "l'été", (1, 1.0)),
+    ],
+)
+def test_other_languages_by_hand(
+    language: str, gold: str, prediction: str, expected: tuple[int, float]
+) -> None:
+    assert score(Question("q", "?", (gold,)), prediction, language) == pytest.approx(expected)
+
+
+def test_an_abstention_with_another_languages_full_stop() -> None:
+    assert (
+        prediction_of("unanswerable。", "ja")
+        == prediction_of("ＵＮＡＮＳＷＥＲＡＢＬＥ", "ja")
+        == ""
+    )
+    assert prediction_of("unanswerable。") == "unanswerable。"
+
+
+def test_items_are_scored_in_their_language() -> None:
+    asked = [Paragraph("東京都にある。", (Question("1", "どこ？", ("東京都",)),))]
+    said = {"text": "東京。", "log_likelihood": -9.0, "error": None, "stopped": True}
+    answer = {**said, "prompt_tokens": 9, "new_tokens": 2}
+    [item] = score_items(asked, [0], [answer], "ja")
+    assert (item["exact"], item["f1"], item["normalized"]) == (0, pytest.approx(0.8), "東京")
+    [item] = score_items(asked, [0], [answer], "en")
+    assert item["f1"] == 0
+
+
+@given(TEXT, TEXT)
+def test_english_is_what_is_scored_where_no_language_is_named(gold: str, prediction: str) -> None:
+    asked = Question("q", "?", (gold,))
+    assert score(asked, prediction, "en") == score(asked, prediction)
+
+
 # --- best thresholds ------------------------------------------------------------------------------
 
 
@@ -173,23 +238,27 @@ def answered(has_answer: bool, score: float, no_answer: float, prediction: str =
         # answering the surer one is right, the other one would be an answer to nothing
         ([answered(False, 0, 0.9), answered(True, 1, 0.2)], 100.0, 0.2),
         # the unanswerable one is the surer: it has to be answered, too, and nothing is won
-        ([answered(False, 0, 0.2), answered(True, 1, 0.9)], 50.0, 0.0),
+        ([answered(False, 0, 0.2), answered(True, 1, 0.9)], 50.0, "always abstain"),
         # an abstention costs nothing wherever it stands
-        ([answered(False, 1, 0.2, ""), answered(True, 1, 0.9)], 100.0, 0.9),
+        ([answered(False, 1, 0.2, ""), answered(True, 1, 0.9)], 100.0, "never abstain"),
         # but one of white space does, as the script has it
-        ([answered(False, 1, 0.2, " "), answered(True, 1, 0.9)], 50.0, 0.0),
+        ([answered(False, 1, 0.2, " "), answered(True, 1, 0.9)], 50.0, "always abstain"),
         # scores need not be probabilities; a threshold below 0
         ([answered(True, 1, -7.5), answered(True, 0, 3.0)], 50.0, -7.5),
-        # nothing right: answer none
-        ([answered(True, 0, -1.0)], 0.0, 0.0),
+        # nothing right: answer none, where the script's 0.0 would be above all log-likelihoods
+        ([answered(True, 0, -1.0), answered(False, 0, -2.0)], 50.0, "always abstain"),
+        # all right: answer all, where the script's -1.0 is that of the last
+        ([answered(True, 1, -1.0), answered(True, 1, -2.0)], 100.0, "never abstain"),
         # a tie goes by the order given: right first, then the one that costs
-        ([answered(True, 1, 0.5), answered(False, 0, 0.5)], 100.0, 0.5),
-        ([answered(False, 0, 0.5), answered(True, 1, 0.5)], 50.0, 0.0),
+        ([answered(True, 1, 0.5), answered(False, 0, 0.5)], 100.0, "never abstain"),
+        ([answered(False, 0, 0.5), answered(True, 1, 0.5)], 50.0, "always abstain"),
         # equally good later on: the first stays
         ([answered(True, 0.5, 0.1), answered(True, 0, 0.2)], 25.0, 0.1),
     ],
 )
-def test_best_threshold_by_hand(answers: list[Answered], best: float, thresh: float) -> None:
+def test_best_threshold_by_hand(
+    answers: list[Answered], best: float, thresh: float | Abstention
+) -> None:
     assert best_thresholds(answers) == {
         "best_exact": best,
         "best_exact_thresh": thresh,

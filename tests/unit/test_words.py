@@ -17,6 +17,7 @@ from llmpi.decide.records import (
     Candidate,
     Choice,
     CostPart,
+    CostUnit,
     Decision,
     Kill,
     Limit,
@@ -25,13 +26,15 @@ from llmpi.decide.records import (
     OnlyEstimated,
     RequirementVerdict,
     Shown,
-    Source,
     Standing,
+    Supply,
     Unmeasured,
+    Unstated,
 )
 from llmpi.engine.records import Mark, Tier
 from llmpi.quality.ab.records import Verdict as PairVerdict
 from llmpi.quality.kind import Objection
+from llmpi.quality.records import Obstacle
 from llmpi.quality.squad.evaluate import METRICS
 from llmpi.quality.squad.records import Verdict as DescentVerdict
 from llmpi.quality.squad.requirements import CALLED
@@ -78,6 +81,13 @@ def check(said: dict[str, str]) -> None:
 def test_what_rules_a_candidate_out(kind: type, data: st.DataObject) -> None:
     found = data.draw(st.from_type(kind))
     check({language: words.kill(found) for language, words in WORDS.items()})
+
+
+@pytest.mark.parametrize("kind", alternatives(Obstacle))
+@given(data=st.data())
+def test_why_there_is_no_score(kind: type, data: st.DataObject) -> None:
+    found = data.draw(st.from_type(kind))
+    check({language: words.unscored([found]) for language, words in WORDS.items()})
 
 
 @pytest.mark.parametrize("kind", [Unmeasured, OnlyEstimated])
@@ -177,13 +187,13 @@ def candidate(quant: str, standing: Standing | None, speed: float) -> Candidate:
 
 
 WIDE, NARROW = candidate("Q8_0", HOLDS, 10.0), candidate("Q4_0", UNDECIDED, 20.0)
-SOURCE: Source = {"item": "question", "asked": 1000, "key": "quality.qa.questions", "value": 1000}
+SUPPLY: Supply = {"item": "question", "asked": 1000, "key": "quality.qa.questions", "value": 1000}
 
 
 def choice(*candidates: Candidate, **more: object) -> Choice:
     return {
         "study": "s", "workload": "chat", "task": "qa", "prefer": "quality", "confidence_pct": 95.0,
-        "constraints": {}, "sources": {"qa": SOURCE}, "candidates": [*candidates], "decisions": [],
+        "constraints": {}, "supply": {"qa": SUPPLY}, "candidates": [*candidates], "decisions": [],
         **more,
     }  # fmt: skip
 
@@ -232,14 +242,14 @@ def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
     assert "ビット数の最も多い型" in japanese_[1] and "90 %" in japanese_[2]
 
 
-@pytest.mark.parametrize("sources", [SOURCE, {**SOURCE, "key": None, "value": None}])
-@pytest.mark.parametrize("item", get_args(Source.__annotations__["item"]))
-def test_what_would_tell(item: str, sources: Source) -> None:
+@pytest.mark.parametrize("supply", [SUPPLY, {**SUPPLY, "key": None, "value": None}])
+@pytest.mark.parametrize("item", get_args(Supply.__annotations__["item"]))
+def test_what_would_tell(item: str, supply: Supply) -> None:
     more: list[MoreItems] = [{"task": "qa", "items": 7}]
-    found = {"qa": {**sources, "item": item}}
+    found = {"qa": {**supply, "item": item}}
     check({language: words.more(more, found) for language, words in WORDS.items()})
     assert f"7 more {item}s of qa" in english.more(more, found)
-    if sources["key"] is None:
+    if supply["key"] is None:
         assert "all 1,000 there are were asked" in english.more(more, found)
     check({language: words.more([], found) for language, words in WORDS.items()})
 
@@ -276,8 +286,8 @@ def test_who_may_be_the_best() -> None:
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_what_candidates_are_counted_by(reason: str) -> None:
-    check({language: words.reason(reason) for language, words in WORDS.items()})
-    assert {words.reason("tps_at_least") for words in WORDS.values()} == {"tps_at_least"}
+    check({language: words.ruled_out_by(reason) for language, words in WORDS.items()})
+    assert {words.ruled_out_by("tps_at_least") for words in WORDS.values()} == {"tps_at_least"}
 
 
 @pytest.mark.parametrize("kind", alternatives(NotCompared))
@@ -302,7 +312,8 @@ def test_why_a_setting_may_not_win(kind: type, data: st.DataObject) -> None:
     found = data.draw(st.from_type(kind))
     said = {language: words.refused(found) for language, words in WORDS.items()}
     if found["kind"] == "died":
-        assert {*said.values()} == {found["reason"]}
+        reason = found["reason"]
+        assert said == {"en": reason, "ja": LABELS.get(reason, reason)}
     else:
         check(said)
 
@@ -362,8 +373,25 @@ def test_every_verdict_of_a_descent_has_its_word() -> None:
     assert {*get_args(DescentVerdict.__annotations__["decision"])} <= {*LABELS}
 
 
+@pytest.mark.parametrize("kind", get_args(Unstated.__annotations__["kind"]))
+def test_where_a_figure_is_from_that_the_study_does_not_state(kind: str) -> None:
+    check({language: words.source({"kind": kind}) for language, words in WORDS.items()})
+
+
+@pytest.mark.parametrize("tier", [None, *get_args(Tier)])
+def test_where_a_measured_figure_is_from(tier: Tier | None) -> None:
+    found = {"kind": "measured", "tier": tier}
+    check({language: words.source(found) for language, words in WORDS.items()})
+
+
+def test_what_the_study_states_stays_as_it_is_written() -> None:
+    stated = {"kind": "stated", "source": "estimated"}
+    assert {words.source(stated) for words in WORDS.values()} == {"estimated"}
+
+
 def test_tables_of_words_are_whole() -> None:
     assert english.REASONS.keys() == japanese.REASONS.keys() == FAULTS
     assert {*japanese.LIMITS} == {*get_args(Limit)} == {*CHECKS}
+    assert {*japanese.COST_UNITS} == {*get_args(CostUnit)}
     assert {*japanese.METHOD} == {*get_args(DifferenceKey)}
     assert japanese.OBJECTIVES.keys() == japanese.SUPERLATIVES.keys() == english.SUPERLATIVES.keys()

@@ -107,7 +107,13 @@ def summarize(study, tasks):
     return Summary(rows=rows, sections=[section(task, found) for task, found in rows.items()])
 
 
-KIND = TaskKind(name="letters", record=Counted, columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(
+    name="letters",
+    record=Counted,
+    columns=COLUMNS,
+    summarize=summarize,
+    shown=[{"key": "share_pct", "title": "of the bound %", "digits": 0}],
+)
 '''
 
 RULE = '''
@@ -185,6 +191,7 @@ def test_a_kind_is_its_folder_its_settings_and_its_rule(project: Path) -> None:
     assert page.count('<section id="letters-names">') == 2, "in two languages"
     assert page.count('data-figure="letters-names"') == 2
     assert '<td class="name">Q4_K_M</td><td>4</td>' in page
+    assert '"title":"names\\nof the bound %"' in page, "a column of the table of cells"
 
 
 def test_what_it_may_not_be_is_told(project: Path) -> None:

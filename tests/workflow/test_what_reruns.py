@@ -136,6 +136,24 @@ def test_an_edit_of_a_device_reruns_once(
     assert done.planned() == {}
 
 
+@pytest.mark.parametrize("edit", [{"prompt": 2}, {"language": "ja"}])
+def test_another_prompt_or_language_asks_the_same_questions(
+    done: Done, edit: dict[str, Any]
+) -> None:
+    done.study["quality"]["field"] = {**done.study["quality"]["field"], **edit}
+    assert {*done.planned()} == {"evaluate_quality", *SUMMED_UP}
+
+
+@pytest.mark.parametrize(
+    ("task", "margin"),
+    [("field", "no_ans_drop_at_most"), ("text", "perplexity_rise_at_most_pct")],
+)
+def test_what_is_put_up_with_scores_nothing_anew(done: Done, task: str, margin: str) -> None:
+    quality = {**done.study["quality"]}
+    done.study["quality"] = {**quality, task: {**quality[task], margin: 3}}
+    assert done.planned() == TO_THE_REPORT
+
+
 @pytest.mark.parametrize(
     ("file", "jobs"),
     [

@@ -29,6 +29,9 @@ SURELY_BROKEN_PCT = 10.0
 BROKEN_RATIO = 2.0
 """Perplexity over the F16's: each token of the text has half the probability it had; ours."""
 
+CUT_PCT = 2.0
+"""From so many answers on that were cut at their bound on, the score may be the bound's; ours."""
+
 
 class Check(NamedTuple):
     """A numeric constraint: its unit, its direction, and whether an estimate is not enough."""
@@ -318,8 +321,7 @@ def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[
         misses = row["parity_misses"]
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
     if task and scores.text(row, task, "status") != "ok":
-        why = scores.text(row, task, "reason") or scores.text(row, task, "status")
-        found.append({"kind": "unscored", "task": task, "reason": why or ""})
+        found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
     if broken := _babbling(row, texts) or _constant(row, squad):
         found.append(broken)
     return found
@@ -411,4 +413,7 @@ def _cautions(
         items, asked = scores.items(row, task), scores.items(widest[row["model"]], task)
         if asked and items < asked:
             found.append({"kind": "fewer questions", "questions": items, "of_questions": asked})
+        cut_pct = scores.number(row, task, "cut_pct")
+        if cut_pct is not None and cut_pct >= CUT_PCT:
+            found.append({"kind": "answers cut", "cut_pct": cut_pct})
     return found

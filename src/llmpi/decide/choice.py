@@ -26,7 +26,7 @@ from llmpi.decide.candidates import (
     shown,
 )
 from llmpi.decide.joint import Analysis
-from llmpi.decide.more import sources
+from llmpi.decide.more import supply
 from llmpi.decide.pareto import Objective, Step, front, groups, narrow
 from llmpi.decide.records import (
     Change,
@@ -72,7 +72,7 @@ def recommend(
         "prefer": wish.prefer,
         "confidence_pct": constraints.confidence_pct,
         "constraints": {**wish.limits},
-        "sources": sources(study, requirements["requirements"]),
+        "supply": supply(study, requirements["requirements"]),
         "candidates": [_described(candidate, wish) for candidate in found],
         "decisions": [
             decide("overall", found, wish),

@@ -7,7 +7,7 @@ lie flat in one mapping, so that any of them can be moved to see what it does to
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from llmpi.decide.candidates import id_of
 from llmpi.decide.hat import hat_gain
@@ -18,12 +18,15 @@ from llmpi.decide.records import (
     Choice,
     CostPart,
     Costs,
+    CostUnit,
+    DefaultSource,
     DeviceMoney,
     DeviceWithoutMoney,
     Money,
     Moved,
     NoMoney,
     NotCompared,
+    Source,
 )
 from llmpi.engine.records import Tier
 from llmpi.quant_types import is_trained
@@ -152,44 +155,43 @@ def assumptions(
 
     Measured ones say so with their tier; those of the config say what their `source` says.
     """
-    money, days = cost.currency, "days"
     found: dict[str, Assumption] = {
         "boards": _stated(cost.boards, "boards"),
         "lifespan_years": _stated(cost.lifespan_years, "years"),
         "duty_pct": _stated(cost.duty_pct, "% of the time"),
-        "price_per_kwh": _stated(cost.price_per_kwh, f"{money}/kWh"),
+        "price_per_kwh": _stated(cost.price_per_kwh, "money/kWh"),
         "prompt_tokens_per_output_token": {
             "value": workload.prompt_tokens / workload.output_tokens,
             "unit": "tokens",
-            "source": "the workload",
+            "source": {"kind": "the workload"},
         },
-        **_bought("hardware", cost.hardware[device], money),
+        **_bought("hardware", cost.hardware[device]),
         **_measured("", pick, workload),
     }
     if cost.grid_co2_g_per_kwh:
         found["grid_co2_g_per_kwh"] = _stated(cost.grid_co2_g_per_kwh, "g CO2/kWh")
     if work := cost.engineering:
-        found["price_per_day"] = _stated(work.price_per_day, f"{money}/day")
-        found["setup_days"] = _stated(work.setup_days, days)
+        found["price_per_day"] = _stated(work.price_per_day, "money/day")
+        found["setup_days"] = _stated(work.setup_days, "days")
         if is_trained(pick.quant):
-            found["qat_days"] = _stated(work.qat_days, days)
+            found["qat_days"] = _stated(work.qat_days, "days")
         found["maintenance_days_per_year"] = _stated(work.maintenance_days_per_year, "days/year")
     for name, other in cost.alternatives.items():
         at = f"alternatives.{name}"
         if isinstance(other, OtherDevice):
             running = picks.get(other.device)
             if other.device != device and isinstance(running, Running):
-                found |= _bought(f"{at}.hardware", cost.hardware[other.device], money)
+                found |= _bought(f"{at}.hardware", cost.hardware[other.device])
                 found |= _measured(f"{at}.", running, workload)
                 if cost.engineering and is_trained(running.quant):
-                    found[f"{at}.qat_days"] = _stated(cost.engineering.qat_days, days)
+                    found[f"{at}.qat_days"] = _stated(cost.engineering.qat_days, "days")
             continue
         if isinstance(other, LargerBoard):
-            found |= _bought(f"{at}.hardware", other.hardware, money)
+            found |= _bought(f"{at}.hardware", other.hardware)
         for key in type(other).model_fields:
             figure = getattr(other, key)
             if isinstance(figure, Figure):
-                found[f"{at}.{key}"] = _stated(figure, _unit_of(key, money))
+                found[f"{at}.{key}"] = _stated(figure, _unit_of(key))
     return found
 
 
@@ -299,13 +301,20 @@ def _values(figures: Mapping[str, Assumption]) -> dict[str, float]:
     return {name: figure["value"] for name, figure in figures.items()}
 
 
-def _stated(figure: Figure, unit: str) -> Assumption:
-    return {"value": figure.value, "unit": unit, "source": figure.source}
+def _stated(figure: Figure, unit: CostUnit) -> Assumption:
+    return {"value": figure.value, "unit": unit, "source": _source(figure)}
 
 
-def _bought(prefix: str, hardware: Hardware, money: str) -> dict[str, Assumption]:
+def _source(figure: Figure) -> Source:
+    for default in get_args(DefaultSource):
+        if figure.source == default:
+            return {"kind": default}
+    return {"kind": "stated", "source": figure.source}
+
+
+def _bought(prefix: str, hardware: Hardware) -> dict[str, Assumption]:
     return {
-        f"{prefix}.{part}": _stated(figure, f"{money}/board")
+        f"{prefix}.{part}": _stated(figure, "money/board")
         for part, figure in hardware
         if figure is not None
     }
@@ -316,28 +325,29 @@ def _measured(prefix: str, pick: Running, workload: AnyWorkload) -> dict[str, As
     prompt, output = workload.prompt_tokens, workload.output_tokens
     seconds = (prompt / pick.pp_tps + output / pick.tg_tps) / output
     joules = (prompt * pick.pp_j_per_token + output * pick.tg_j_per_token) / output
-    tier = f"measured ({pick.tier})"
+    power: Source = {"kind": "measured", "tier": pick.tier}
     return {
         f"{prefix}output_tokens_per_s": {
             "value": 1 / seconds,
             "unit": "tokens/s",
-            "source": "measured",
+            "source": {"kind": "measured", "tier": None},
         },
-        f"{prefix}busy_power_w": {"value": joules / seconds, "unit": "W", "source": tier},
-        f"{prefix}idle_power_w": {"value": pick.idle_power_w, "unit": "W", "source": tier},
+        f"{prefix}busy_power_w": {"value": joules / seconds, "unit": "W", "source": power},
+        f"{prefix}idle_power_w": {"value": pick.idle_power_w, "unit": "W", "source": power},
     }
 
 
-def _unit_of(key: str, money: str) -> str:
-    return {
-        "price_per_million_input_tokens": f"{money}/million tokens",
-        "price_per_million_output_tokens": f"{money}/million tokens",
+def _unit_of(key: str) -> CostUnit:
+    units: Mapping[str, CostUnit] = {
+        "price_per_million_input_tokens": "money/million tokens",
+        "price_per_million_output_tokens": "money/million tokens",
         "co2_g_per_million_output_tokens": "g CO2/million tokens",
-        "price_per_hour": f"{money}/h",
+        "price_per_hour": "money/h",
         "hours_per_day": "h/day",
         "output_tokens_per_s": "tokens/s",
         "setup_days": "days",
-    }.get(key, "W")
+    }
+    return units.get(key, "W")
 
 
 # --- the bills ------------------------------------------------------------------------------------

@@ -2,22 +2,19 @@
 
 from collections.abc import Sequence
 
-from llmpi.decide.records import Source
+from llmpi.decide.records import Supply
 from llmpi.quality.evidence import Requirement
 from llmpi.study.study import Study
-from llmpi.study.task import Task
-from llmpi.study.tasks.divergence import DivergenceTask
-from llmpi.study.tasks.lm_eval import LmEvalTask
-from llmpi.study.tasks.squad import SquadTask
 
 
-def sources(study: Study, requirements: Sequence[Requirement]) -> dict[str, Source]:
+def supply(study: Study, requirements: Sequence[Requirement]) -> dict[str, Supply]:
     """By task. A bound that was not reached is none: all there are were asked."""
-    found: dict[str, Source] = {}
+    found: dict[str, Supply] = {}
     for requirement in requirements:
         name, asked = requirement["task"], requirement["asked"]
-        key, bound = _bound(study.quality[name])
-        reached = bound is not None and asked >= bound
+        key = study.quality[name].BOUND
+        bound = getattr(study.quality[name], key) if key else None
+        reached = isinstance(bound, int) and asked >= bound
         found[name] = {
             "item": "question" if requirement["cluster"] == "passage" else requirement["cluster"],
             "asked": asked,
@@ -25,13 +22,3 @@ def sources(study: Study, requirements: Sequence[Requirement]) -> dict[str, Sour
             "value": bound if reached else None,
         }
     return found
-
-
-def _bound(task: Task) -> tuple[str, int | None]:
-    if isinstance(task, SquadTask):
-        return "questions", task.questions
-    if isinstance(task, DivergenceTask):
-        return "chunks", task.chunks
-    if isinstance(task, LmEvalTask):
-        return "limit", task.limit
-    return "", None

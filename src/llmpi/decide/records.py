@@ -5,6 +5,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Mark, Tier, record
+from llmpi.quality.records import Reason
 from llmpi.summary.records import ParityMiss, Status
 
 Aim = Literal["quality", "speed", "energy", "memory"]
@@ -77,7 +78,7 @@ class MoreItems(TypedDict):
 
 
 @record
-class Source(TypedDict):
+class Supply(TypedDict):
     """Where more items of a task would come from."""
 
     item: Literal["question", "prompt", "item", "window"]
@@ -165,7 +166,7 @@ class Unscored(TypedDict):
 
     kind: Literal["unscored"]
     task: str
-    reason: str
+    reason: Reason
 
 
 @record
@@ -278,6 +279,16 @@ class FewerQuestions(TypedDict):
 
 
 @record
+@record
+class AnswersCut(TypedDict):
+    """Answers did not end by themselves but at `max_new_tokens`, and may lack the right words, or
+    have too many."""
+
+    kind: Literal["answers cut"]
+    cut_pct: float
+
+
+@record
 class BelowAbstaining(TypedDict):
     """A program that never answers would score more."""
 
@@ -286,7 +297,7 @@ class BelowAbstaining(TypedDict):
     abstaining_pct: float
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions | BelowAbstaining
+AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut | BelowAbstaining
 
 
 # --- the candidates and the decisions -------------------------------------------------------------
@@ -437,7 +448,7 @@ class Choice(TypedDict):
     """Of all that is said of quality at once."""
     constraints: dict[Limit, float]
     """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
-    sources: dict[str, Source]
+    supply: dict[str, Supply]
     """Of more items, by task."""
     candidates: list[Candidate]
     decisions: list[Decision]
@@ -469,14 +480,66 @@ Cheaper = Literal["above", "below", "always", "never"]
 CostPart = Literal["hardware", "engineering", "maintenance", "electricity"]
 
 
+CostUnit = Literal[
+    "boards",
+    "years",
+    "days",
+    "days/year",
+    "h/day",
+    "% of the time",
+    "tokens",
+    "tokens/s",
+    "W",
+    "money/board",
+    "money/day",
+    "money/h",
+    "money/kWh",
+    "money/million tokens",
+    "g CO2/kWh",
+    "g CO2/million tokens",
+]
+"""`money` is the study's currency."""
+
+
+DefaultSource = Literal["your figure", "not counted", "rented all day", "one board"]
+"""Of a bare number, and of what the study leaves out; see `llmpi.study.decision`."""
+
+
+@record
+class Stated(TypedDict):
+    """The study says it."""
+
+    kind: Literal["stated"]
+    source: str
+    """As it is written there."""
+
+
+@record
+class Unstated(TypedDict):
+    """The study does not say it, or it follows from its workload."""
+
+    kind: Literal[DefaultSource, "the workload"]
+
+
+@record
+class Measured(TypedDict):
+    """The study measured it."""
+
+    kind: Literal["measured"]
+    tier: Tier | None
+    """Of a power."""
+
+
+Source = Stated | Unstated | Measured
+
+
 @record
 class Assumption(TypedDict):
-    """A number that the result rests on."""
+    """A number that the result rests on, and where it is from."""
 
     value: float
-    unit: str
-    source: str
-    """Where it is from."""
+    unit: CostUnit
+    source: Source
 
 
 @record

@@ -1,5 +1,6 @@
 """The numbers of a row's quality that the choice rests on, by the names of its kinds' columns."""
 
+from llmpi.quality.records import Reason
 from llmpi.summary.estimate import Estimate
 from llmpi.summary.records import Row
 
@@ -15,6 +16,13 @@ def text(row: Row, task: str, name: str) -> str | None:
     """A text that the kind of a task adds to the row, or that every kind has."""
     value = row["quality"][task][name]
     assert value is None or isinstance(value, str), f"{task}: {name}"
+    return value
+
+
+def reason(row: Row, task: str) -> Reason:
+    """Why there is no score; the status where nothing says more."""
+    value = row["quality"][task]["reason"] or row["quality"][task]["status"]
+    assert isinstance(value, str | list), f"{task}: reason"
     return value
 
 

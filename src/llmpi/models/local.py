@@ -15,7 +15,7 @@ def fetch_path(source: PathSource, folder: Path) -> Fetched:
         LlmpiError: there is no model, more than one, or one with the wrong hash. The user's own
             file stays as it is in any case.
     """
-    given = Path(source.path).expanduser()
+    given = Path(source.path)
     # A file's own link is kept: in the hub's cache, what it leads to has no telling name.
     origin = given.resolve() if given.is_dir() else given.parent.resolve() / given.name
     if folder.resolve() in (origin, *origin.parents):

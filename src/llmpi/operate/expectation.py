@@ -22,6 +22,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
+from llmpi.quality.reasons import reason_of, reason_text
 from llmpi.quality.records import Message, Parity, Skipped
 from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
@@ -97,6 +98,7 @@ def expectation(
     questions = _made(Questions | Failed, "scored", layout.QUESTIONS, **scored)
     asked = candidates(quality, questions)
     max_new_tokens = quality["settings"]["max_new_tokens"]
+    language = quality["settings"]["language"]
     found = _ask(
         {
             "gguf": layout.at(layout.GGUF, **variant),
@@ -110,8 +112,8 @@ def expectation(
         {"id": question.id, "golds": question.golds, **answer}
         for question, answer in zip(asked, found["answers"], strict=True)
     ]
-    chosen = choose_questions(answered, f"{model} {quant}, task {task}")
-    scores = [answers.score(q["golds"], answers.prediction(q["answer"])) for q in chosen]
+    chosen = choose_questions(answered, language, f"{model} {quant}, task {task}")
+    scores = [_score(question, language) for question in chosen]
     f1 = statistics.fmean(f1 for _, f1 in scores)
     return {
         "study": study.study,
@@ -124,6 +126,7 @@ def expectation(
         "gguf_bytes": manifest["bytes"],
         "made": now(),
         "max_new_tokens": max_new_tokens,
+        "language": language,
         "questions": chosen,
         "prefixes": choose_prefixes(found["prefixes"]),
         "speed": {**found["speed"], "output_tokens": speed.output_tokens},
@@ -169,9 +172,13 @@ def candidates(quality: SquadScored, questions: Questions) -> list[Candidate]:
     """
     paragraphs = squad.parse(questions["squad"], "questions")
     right = {item["id"] for item in quality["items"] if item["f1"] > 0}
-    examples = quality["settings"]["examples"]
+    asked = quality["settings"]
     found = [
-        Candidate(q.id, list(q.golds), messages(paragraph.context, q.question, examples))
+        Candidate(
+            q.id,
+            list(q.golds),
+            messages(paragraph.context, q.question, asked["examples"], asked["prompt"]),
+        )
         for paragraph in paragraphs
         for q in paragraph.questions
         if q.id in right
@@ -181,7 +188,7 @@ def candidates(quality: SquadScored, questions: Questions) -> list[Candidate]:
     return [q for q in found if q.id in kept]
 
 
-def choose_questions(asked: Sequence[Question], what: str) -> list[Question]:
+def choose_questions(asked: Sequence[Question], language: str, what: str) -> list[Question]:
     """The surest of those that the file answers at least in part, in the order they were asked.
 
     A quarter are unanswerable, where there are so many of both kinds: a model that always abstains
@@ -190,7 +197,7 @@ def choose_questions(asked: Sequence[Question], what: str) -> list[Question]:
     Raises:
         LlmpiError: there are fewer than `FEWEST_QUESTIONS`.
     """
-    right = [q for q in asked if answers.score(q["golds"], answers.prediction(q["answer"]))[1] > 0]
+    right = [question for question in asked if _score(question, language)[1] > 0]
     right.sort(key=lambda q: q["margin_nats"], reverse=True)
     answerable, unanswerable = (
         [q for q in right if q["golds"]],
@@ -204,6 +211,12 @@ def choose_questions(asked: Sequence[Question], what: str) -> list[Question]:
             f"{FEWEST_QUESTIONS}. Serve a better variant, or score more questions."
         )
     return [q for q in asked if q["id"] in chosen]
+
+
+def _score(question: Question, language: str) -> tuple[int, float]:
+    """(exact, F1) of the file's own answer."""
+    predicted = answers.prediction(question["answer"], language)
+    return answers.score(question["golds"], predicted, language)
 
 
 def choose_prefixes(found: Sequence[Prefix]) -> list[Prefix]:
@@ -270,7 +283,7 @@ def _made(
         raise LlmpiError(f"{path}: is not there yet; run `snakemake --cores 4 {stage}` first")
     record = read(path, kind)
     if _is_empty(record):
-        raise LlmpiError(f"{path}: {record['status']}: {record['reason']}")
+        raise LlmpiError(f"{path}: {record['status']}: {reason_text(reason_of(record))}")
     return record
 
 

@@ -29,7 +29,7 @@ def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
         return model_in(made)
     match source:
         case PathSource():
-            return _of_path(Path(source.path).expanduser())
+            return _of_path(Path(source.path))
         case PypiSource():
             return _in_table(source.pypi)
         case ScratchSource():

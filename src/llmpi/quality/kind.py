@@ -15,13 +15,16 @@ from llmpi import layout
 from llmpi.columns import Column, text
 from llmpi.engine.records import Failed, record
 from llmpi.quality.evidence import Requirement
-from llmpi.quality.records import Skipped
+from llmpi.quality.reasons import reason_of, reason_text
+from llmpi.quality.records import Drawn, Obstacle, Skipped
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Variant, variants
 from llmpi.study.study import Study
 
 Value = str | bool | int | float | None
-Row = dict[str, Value | dict[str, float]]
+Told = Value | dict[str, float] | list[Obstacle]
+"""The same, numbers by name, or why there is no score."""
+Row = dict[str, Told]
 """What a task says of a variant, by the names of the kind's columns."""
 
 
@@ -77,10 +80,13 @@ class Shown(TypedDict):
     """Key of the unit behind it, where the rows differ in it."""
 
 
+TableRow = Mapping[str, Told]
+
+
 @record
 class Table(TypedDict):
     columns: list[Shown]
-    rows: list[dict[str, Value]]
+    rows: Sequence[TableRow]
     """By the columns' keys. Where there are no numbers, the `reason` stands in their place; a row's
     own `digits` go before those of the columns; `bad` is the key of the value that is not as it
     should be."""
@@ -145,12 +151,27 @@ class Summary:
         sections: of the page; none where there is nothing to show.
         objections: variant -> the minimums that it does not reach.
         requirements: what a variant must not lose too much of.
+        questions: task -> which it asks, of a kind that draws them from more.
     """
 
     rows: Mapping[str, Mapping[Variant, Row]]
     sections: Sequence[Section]
     objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
     requirements: Sequence[Requirement] = ()
+    questions: Mapping[str, Drawn | Failed | NotRun] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What stands for the quality of a variant where it is held against the speed.
+
+    Args:
+        value: of a row, with the keys of both ends of its interval.
+        beside: shown, too, when a point is pointed at.
+    """
+
+    value: Shown
+    beside: Sequence[Shown] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +184,8 @@ class TaskKind:
         columns: of a row, by name; those of a flat table are `TASK_NAME`.
         compared: those of a row that tell of a variant against the widest of its model.
         summarize: reads the records of these tasks of a study.
+        shown: of a row, in the page's table of cells.
+        score: None of a kind whose rows have none.
     """
 
     name: str
@@ -170,6 +193,8 @@ class TaskKind:
     columns: Mapping[str, Column]
     summarize: Callable[[Study, Sequence[str]], Summary]
     compared: Mapping[str, Column] = field(default_factory=dict)
+    shown: Sequence[Shown] = ()
+    score: Score | None = None
 
 
 STATE = {
@@ -194,17 +219,17 @@ def records_of(
 
 def no_score(record: NotScored, columns: Mapping[str, Column]) -> Row:
     """The row of a variant that a task has no score of."""
-    return {**dict.fromkeys(columns), "status": record["status"], "reason": record["reason"]}
+    return {**dict.fromkeys(columns), "status": record["status"], "reason": reason_of(record)}
 
 
 SCORED: Row = {"status": "ok", "reason": None}
 """What stands in the `STATE` of one that it has."""
 
 
-def plain(row: Row, name: str) -> Value:
-    """A value of a row that is one: no mapping."""
+def plain(row: TableRow, name: str) -> Value:
+    """A value of a row that is one: no mapping, no list."""
     value = row[name]
-    assert not isinstance(value, dict), name
+    assert not isinstance(value, dict | list), name
     return value
 
 
@@ -213,7 +238,9 @@ def flat(task: str, columns: Mapping[str, Column], row: Row) -> dict[str, Value]
     return {f"{task}_{name}": _as_text(row[name]) for name in columns}
 
 
-def _as_text(value: Value | dict[str, float]) -> Value:
+def _as_text(value: Told) -> Value:
+    if isinstance(value, list):
+        return reason_text(value)
     if isinstance(value, dict):
         return "; ".join(f"{name} {number:.4g}" for name, number in value.items())
     return value

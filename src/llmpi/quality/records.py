@@ -18,12 +18,54 @@ class VariantFile(TypedDict):
 
 
 @record
+class NotHeld(TypedDict):
+    """A wider variant lost more than the margin, or was not shown to lose less."""
+
+    kind: Literal["fails", "undecided"]
+    variant: str
+    margin_pct: float
+
+
+@record
+class WiderNotScored(TypedDict):
+    """There is no score of the variant of the next wider type."""
+
+    kind: Literal["wider not scored"]
+    variant: str
+    reason: str
+    """Why, as what failed says."""
+
+
+@record
+class WidestNotScored(TypedDict):
+    """There is no score to hold anything against."""
+
+    kind: Literal["widest not scored"]
+    reason: str
+
+
+Obstacle = NotHeld | WiderNotScored | WidestNotScored
+
+
+@record
 class Skipped(TypedDict):
     """A variant that need not be scored: what is known of others says enough."""
 
     status: Literal["skipped"]
     stage: str
-    reason: str
+    obstacles: list[Obstacle]
+
+
+Reason = str | list[Obstacle]
+"""Why there is no score: what failed says, in its own words, or what stands in the way."""
+
+
+@record
+class Resampling(TypedDict):
+    """How often a score was drawn anew from its items, which its spread is from."""
+
+    resamples: int
+    seed: int
 
 
 @record
@@ -104,6 +146,36 @@ class AnsweredBlock(TypedDict):
     has_chat_template: bool
     chat_template_sha256: str
     engine: Engine
+
+
+# --- which questions are asked --------------------------------------------------------------------
+
+
+@record
+class FileSource(TypedDict):
+    file: str
+    sha256: str
+
+
+@record
+class HubSource(TypedDict):
+    hub: str
+    revision: str
+    """Commit sha."""
+    split: str
+
+
+@record
+class Drawn(TypedDict):
+    """Which questions a task asks."""
+
+    status: Literal["ok"]
+    source: FileSource | HubSource
+    questions: int
+    unanswerable: int
+    paragraphs: int
+    sha256: str
+    """Of the questions as JSON."""
 
 
 # --- parity of a device with the workstation ------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Bytes, Id, Part
+from llmpi.study.fields import Bytes, Id, LocalPath, Part
 from llmpi.study.meters import Meter, NoMeter
 
 Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
@@ -57,7 +57,7 @@ class LocalDevice(MeasuredDevice):
 class EngineWheel(Part):
     """An engine of your own making."""
 
-    wheel: str = Field(min_length=1)
+    wheel: LocalPath
     """Wheel of llama-cpp-python on this machine, built for the device. A relative path starts where
     Snakemake runs."""
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection
+from os.path import expanduser
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
@@ -96,6 +97,8 @@ Quant = Annotated[str, AfterValidator(_quant)]
 Quants = Annotated[list[Quant], Field(min_length=1), AfterValidator(unique)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 InsidePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
+LocalPath = Annotated[str, Field(min_length=1), AfterValidator(expanduser)]
+"""A file or folder of this machine; `~` is whoever runs it."""
 RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 Revision = Annotated[str, Field(pattern=r"^[\w][\w./-]*$")]
 
@@ -146,7 +149,7 @@ def one_of(part: Part, *keys: str) -> None:
 class TextSource(Part):
     """A text: a file, the help of Python, or a data set of the hub; or a part of it."""
 
-    text_file: str | None = Field(default=None, min_length=1)
+    text_file: LocalPath | None = None
     """A text (UTF-8), or"""
     python_topics: bool = False
     """the help texts of this machine's Python, which every installation has, or"""

@@ -5,7 +5,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Id, InsidePath, Part, Quants, RepoId, Revision, Sha256, which
+from llmpi.study.fields import (
+    Id,
+    InsidePath,
+    LocalPath,
+    Part,
+    Quants,
+    RepoId,
+    Revision,
+    Sha256,
+    which,
+)
 from llmpi.study.training import Training
 
 
@@ -46,9 +56,9 @@ class HubSource(Part):
 class PathSource(Part):
     """A model on this machine."""
 
-    path: str = Field(min_length=1)
+    path: LocalPath
     """A GGUF file, or the folder of a Hugging Face checkpoint. A relative path starts where
-    Snakemake runs."""
+    Snakemake runs, and `~` is your home, as in every path of this machine."""
     sha256: Sha256 | None = None
     """SHA-256 of the GGUF file, checked if given."""
 

@@ -20,7 +20,10 @@ from llmpi.study.tasks.squad import SquadTask
 Settings = dict[str, Any]
 """Plain values, as YAML has them: what they are is said by the models of `llmpi.study`."""
 
-ANSWERING = ("max_new_tokens", "context_tokens", "examples", "block_questions")
+ANSWERING = (
+    *("max_new_tokens", "context_tokens", "examples", "prompt"),
+    *("language", "block_questions"),
+)
 """Settings of a quality task that concern the answers, not the choice of questions."""
 
 REACHING = (

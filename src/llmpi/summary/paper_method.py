@@ -70,5 +70,5 @@ def _energy(row: Row) -> EnergyDiffers:
 
 def _questions(row: Row) -> list[int]:
     """Of each task whose score can stand beside the paper's."""
-    squads = [scored for scored in row["quality"].values() if "has_ans_f1_pct" in scored]
-    return [items for squad in squads if isinstance(items := squad["items"], int) and items]
+    comparable = [scored for scored in row["quality"].values() if "has_ans_f1_pct" in scored]
+    return [items for one in comparable if isinstance(items := one["items"], int) and items]

@@ -9,13 +9,11 @@ from llmpi.engine.records import Failed, FailedSession, SessionRecord
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
 from llmpi.quality.records import Parity
-from llmpi.quality.squad.records import Drawn, Questions
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import Variant, sessions, stands_for, variants
 from llmpi.study.study import Study
-from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.sound import sound
 from llmpi.tune.records import Tuned
 
@@ -32,8 +30,6 @@ class Records:
     """Of the runtimes that are tuned."""
     parities: Mapping[SessionId, Parity | Failed | NotRun]
     """Where scores are to be transferred; of a group's boards the one that speaks for them."""
-    questions: Mapping[str, Drawn | Failed | NotRun]
-    """By task, without the questions themselves."""
 
 
 def read_records(study: Study) -> Records:
@@ -53,26 +49,7 @@ def read_records(study: Study) -> Records:
             for s in asked
             if study.quality and not study.devices[s.device].is_here
         },
-        questions={
-            task: _drawn(study, task)
-            for task, quality in study.quality.items()
-            if isinstance(quality, SquadTask)
-        },
     )
-
-
-def _drawn(study: Study, task: str) -> Drawn | Failed | NotRun:
-    found = result(Questions, layout.QUESTIONS, study=study.study, task=task)
-    if found["status"] != "ok":
-        return found
-    return {
-        "status": "ok",
-        "source": found["source"],
-        "questions": found["questions"],
-        "unanswerable": found["unanswerable"],
-        "paragraphs": found["paragraphs"],
-        "sha256": found["sha256"],
-    }
 
 
 def _session(study: Study, session: SessionId) -> SessionRecord | NotRun:

@@ -18,7 +18,7 @@ from llmpi.engine.records import (
 from llmpi.gguf.records import ModelFile, Origin
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kind import Row as TaskRow
-from llmpi.quality.squad.records import Drawn, MetricName
+from llmpi.quality.records import Drawn
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
 from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Stopped, Trial
@@ -460,7 +460,7 @@ class ModelFacts(TypedDict):
 @record
 class GateAsked(TypedDict):
     task: str
-    metric: MetricName
+    metric: str
     at_least_pct: float
 
 
@@ -581,7 +581,7 @@ class Ours(TypedDict):
     energy_tier: Tier | None
     marks: list[Mark]
     scores: dict[str, PaperScores]
-    """By squad task."""
+    """By task whose score can stand beside the paper's."""
 
 
 @record
@@ -606,7 +606,7 @@ class PaperKept(TypedDict):
 
     paper: PaperKeptTheirs
     ours: dict[str, PaperScores]
-    """By squad task, as shares."""
+    """By the same tasks, as shares."""
 
 
 @record

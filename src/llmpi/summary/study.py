@@ -16,6 +16,7 @@ from llmpi.quality import kind
 from llmpi.quality.evidence import Requirement, Requirements
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kinds import task_kinds
+from llmpi.quality.records import Drawn
 from llmpi.records import now
 from llmpi.results import NotRun
 from llmpi.study.runs import Run, Variant, expand_runs
@@ -63,7 +64,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
             if found["status"] == "ok" and found["fallbacks"]
         ],
         "models": {model: _model(found) for model, found in records.models.items()},
-        "questions": dict(records.questions),
+        "questions": quality.questions,
         "sections": quality.sections,
         "curves": [found for found in curves if found],
         "machines": dict(records.machines),
@@ -96,6 +97,8 @@ class Quality:
     objections: Mapping[Variant, list[Objection]]
     sections: list[Section]
     requirements: list[Requirement]
+    questions: dict[str, Drawn | Failed | NotRun]
+    """By task, in the config's order."""
 
 
 def _quality(study: Study) -> Quality:
@@ -104,6 +107,7 @@ def _quality(study: Study) -> Quality:
         tasks.setdefault(asked.task, []).append(task)
     told = [known.summarize(study, tasks.get(name, [])) for name, known in task_kinds().items()]
     rows = {task: found for one in told for task, found in one.rows.items()}
+    drawn = {task: found for one in told for task, found in one.questions.items()}
     objections: dict[Variant, list[Objection]] = {}
     for one in told:
         for variant, raised in one.objections.items():
@@ -113,6 +117,7 @@ def _quality(study: Study) -> Quality:
         objections=objections,
         sections=[section for one in told for section in one.sections],
         requirements=[found for one in told for found in one.requirements],
+        questions={task: drawn[task] for task in study.quality if task in drawn},
     )
 
 

@@ -82,7 +82,8 @@ def check(expected: Expected, ask: Ask) -> CanaryResult:
             start = time.monotonic()
             answer = _says(ask, question["prompt"], expected["max_new_tokens"])
             seconds.append(time.monotonic() - start)
-            scores.append(answers.score(question["golds"], answers.prediction(answer)))
+            predicted = answers.prediction(answer, expected["language"])
+            scores.append(answers.score(question["golds"], predicted, expected["language"]))
         rates = _speed(ask, expected["speed"])
     except CanaryError as error:
         return {"status": "failed", "reasons": [str(error)], **NO_ANSWER}
@@ -213,6 +214,7 @@ def read_expectation(path: Path) -> Expected:
             and SpeedRequest.__required_keys__ <= given["speed"].keys()
             and Limits.__required_keys__ == given["limits"].keys()
             and isinstance(given["max_new_tokens"], int)
+            and isinstance(given["language"], str)
         )
     except OSError as error:
         raise ExpectationError(f"{path}: {error.strerror}") from None
@@ -220,8 +222,8 @@ def read_expectation(path: Path) -> Expected:
         raise ExpectationError(f"{path}: no expectation of a canary: {error!r}") from None
     if not sound:
         raise ExpectationError(
-            f"{path}: no expectation of a canary, which has prefixes, questions, max_new_tokens, "
-            "speed and limits; `llmpi monitor expect` writes one"
+            f"{path}: no expectation of a canary, which has prefixes, questions, their language, "
+            "max_new_tokens, speed and limits; `llmpi monitor expect` writes one"
         )
     expected: Expected = given
     return expected

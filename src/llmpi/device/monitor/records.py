@@ -58,6 +58,8 @@ class Expected(TypedDict):
 
     max_new_tokens: int
     """Of an answer."""
+    language: str
+    """Of the questions, which decides how answers are compared."""
     questions: list[Question]
     prefixes: list[Prefix]
     speed: SpeedRequest

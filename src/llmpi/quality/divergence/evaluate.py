@@ -58,13 +58,13 @@ from llmpi.quality.divergence.records import (
     Vocabulary,
 )
 from llmpi.quality.divergence.windows import UBATCH_TOKENS, Windows, cut
-from llmpi.quality.records import VariantFile
+from llmpi.quality.records import Resampling, VariantFile
 from llmpi.records import failed, now, sha256_of_json, whole_file
 from llmpi.script import tell
 
 ROWS_AT_ONCE = 8
 """So many rows of logits stay in the processor's cache while they are scored."""
-RESAMPLES = 1000
+RESAMPLING: Resampling = {"resamples": 1000, "seed": 0}
 QUANTITIES = ("nll", "reference_nll", "kld", "same_top1")
 """What a position gives: nats, nats, nats, and 0 or 1. Without a reference, only the first."""
 
@@ -339,7 +339,8 @@ def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Estimate]:
     found = np.quantile(values, fractions)
     if len(values) == 1:
         return [_estimate(value, None) for value in found]
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    shape = RESAMPLING["resamples"], len(values)
+    draws = np.random.default_rng(RESAMPLING["seed"]).integers(len(values), size=shape)
     spread = np.array([np.quantile(values[draw], fractions) for draw in draws]).std(axis=0)
     return [_estimate(*pair) for pair in zip(found, spread, strict=True)]
 
@@ -391,6 +392,7 @@ def _measure_divergence(job: DivergenceJob, model: Windows) -> DivergenceMeasure
     return {
         "task": job["task"],
         "summary": summarize(values),
+        "resampling": RESAMPLING,
         "window_tokens": job["window_tokens"],
         "chunks": len(held.tokens),
         "available_chunks": job["available_chunks"],

@@ -145,15 +145,15 @@ def _section(task: str, records: Records, rows: Mapping[Variant, Row]) -> Sectio
 
 
 def _facts(records: Records) -> Iterator[Fact]:
-    """What was read, the same for every variant."""
-    known = next((r for r in records.values() if r["status"] == "ok"), None)
-    if known is None:
-        return
-    read: dict[str, Value] = {"chunks": known["chunks"], "tokens": known["window_tokens"]}
-    yield {"key": "divergence.windows", "values": read}
-    if known["chunks"] != known["wanted_chunks"]:
-        yield {"key": "divergence.fewer", "values": {"wanted": known["wanted_chunks"]}}
-    yield {"key": "divergence.text", "values": _told(known["corpus"]["source"])}
+    """The text, and what each model read of it: the same for all variants of the model."""
+    of_model = {v.model: record for v, record in records.items() if record["status"] == "ok"}
+    for model, known in of_model.items():
+        read = {"chunks": known["chunks"], "tokens": known["window_tokens"]}
+        yield {"key": "divergence.windows", "values": {"model": model, **read}}
+        if known["chunks"] != known["wanted_chunks"]:
+            yield {"key": "divergence.fewer", "values": {"wanted": known["wanted_chunks"]}}
+    for known in [*of_model.values()][:1]:
+        yield {"key": "divergence.text", "values": _told(known["corpus"]["source"])}
 
 
 def _told(source: TextOrigin) -> dict[str, Value]:

@@ -5,6 +5,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
+from llmpi.quality.records import Resampling
 
 # --- the text -------------------------------------------------------------------------------------
 
@@ -168,6 +169,8 @@ class PerplexityMeasured(Windows):
 class DivergenceMeasured(Windows):
     task: Literal["divergence"]
     summary: DivergenceSummary
+    resampling: Resampling
+    """Of chunks, for the standard errors of the median and the percentile."""
     reference: ReferenceRun
     chunk_sums: list[DivergenceSums]
 

@@ -41,7 +41,7 @@ from llmpi.quality.lm_eval.records import (
     Metric,
     Share,
 )
-from llmpi.quality.records import Counts, Message
+from llmpi.quality.records import Counts, Message, Resampling
 from llmpi.records import failed, now, sha256_of_json
 
 MAX_GEN_TOKS = 256
@@ -53,8 +53,9 @@ GREEDY_KEYS = {"until", "max_gen_toks", "do_sample", "temperature", "top_p", "to
 FRACTIONS = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"}
 """Metrics of the harness that are a share of the items, by their definition."""
 
-BOOTSTRAP_ITERATIONS = 1000
-"""Of the metrics whose standard error has no closed form (F1, BLEU, ...)."""
+RESAMPLING: Resampling = {"resamples": 1000, "seed": 0}
+"""Of the metrics whose standard error has no closed form (F1, BLEU, ...). The seed is the harness's
+own: it takes the numbers from 0, one for each thousand."""
 
 
 class GgufLM(TemplateLM):
@@ -289,7 +290,7 @@ def _evaluate(job: Job) -> LmEvalScored:
             num_fewshot=settings["num_fewshot"],
             limit=settings["limit"],
             apply_chat_template=settings["apply_chat_template"],
-            bootstrap_iters=BOOTSTRAP_ITERATIONS,
+            bootstrap_iters=RESAMPLING["resamples"],
             random_seed=0,
             numpy_random_seed=0,
             torch_random_seed=None,
@@ -298,6 +299,7 @@ def _evaluate(job: Job) -> LmEvalScored:
         return {
             "status": "ok",
             "summary": summarize(results),
+            "resampling": RESAMPLING,
             "tasks": describe_tasks(results),
             "settings": settings,
             "max_length": model.max_length,

@@ -5,7 +5,7 @@ from typing import Literal, final
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import BatchShape, Counts, Json
+from llmpi.quality.records import BatchShape, Counts, Json, Resampling
 
 
 @record
@@ -84,6 +84,8 @@ class HarnessItem(TypedDict):
 class LmEvalScored(TypedDict):
     status: Literal["ok"]
     summary: LmEvalSummary
+    resampling: Resampling
+    """Of items, for the standard errors of metrics that are no mean; the harness seeds it."""
     tasks: dict[str, HarnessTask]
     settings: Settings
     max_length: int

@@ -27,7 +27,7 @@ def plan_of(questions: Questions, settings: Settings) -> Plan:
     paragraphs = parse(questions["squad"], "questions")
     usual = DESCENT_QUESTIONS if "descent" in settings else BLOCK_QUESTIONS
     blocks = blocks_of(paragraphs, settings["block_questions"] or usual)
-    asked = [[_group(paragraphs[i], settings["examples"]) for i in block] for block in blocks]
+    asked = [[_group(paragraphs[i], settings) for i in block] for block in blocks]
     return Plan(paragraphs, blocks, asked)
 
 
@@ -45,10 +45,11 @@ def blocks_of(paragraphs: Sequence[Paragraph], questions: int) -> list[list[int]
     return blocks
 
 
-def _group(paragraph: Paragraph, examples: int) -> Group:
+def _group(paragraph: Paragraph, settings: Settings) -> Group:
+    examples, prompt = settings["examples"], settings["prompt"]
     return [
         {
-            "messages": messages(paragraph.context, question.question, examples),
+            "messages": messages(paragraph.context, question.question, examples, prompt),
             "continuation": ABSTENTION,
         }
         for question in paragraph.questions

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from llmpi.engine.records import Failed
-from llmpi.quality.records import Skipped
+from llmpi.quality.records import Obstacle, Skipped
 from llmpi.quality.squad.records import (
     DescentMetric,
     DescentSettings,
@@ -34,27 +34,29 @@ class Step(NamedTuple):
     reference: SquadRecord
     wider: Mapping[str, SquadRecord]
 
-    def skip(self) -> str | None:
-        """Why this width need not be tried; None if it must."""
-        if self.reference["status"] != "ok":
-            return f"the widest variant was not scored: {self.reference['reason']}"
-        reasons = [self._against(name, record) for name, record in self.wider.items()]
-        stopped = [reason for reason in reasons if reason]
-        if len(stopped) < len(reasons) or not stopped:
-            return None
-        return "; ".join(dict.fromkeys(stopped))
+    def skip(self) -> list[Obstacle]:
+        """Why this width need not be tried; nothing if it must."""
+        if self.reference["status"] == "skipped":
+            return self.reference["obstacles"]
+        if self.reference["status"] == "failed":
+            return [{"kind": "widest not scored", "reason": self.reference["reason"]}]
+        below = [self._against(name, record) for name, record in self.wider.items()]
+        if not all(below):
+            return []
+        found = [obstacle for obstacles in below for obstacle in obstacles]
+        return [obstacle for i, obstacle in enumerate(found) if obstacle not in found[:i]]
 
-    def _against(self, name: str, wider: SquadRecord) -> str | None:
+    def _against(self, name: str, wider: SquadRecord) -> list[Obstacle]:
         """What speaks against going on below this variant."""
         if wider["status"] == "skipped":
-            return wider["reason"]
+            return wider["obstacles"]
         if wider["status"] == "failed":
-            return f"{name}, the next wider, was not scored: {wider['reason']}"
+            return [{"kind": "wider not scored", "variant": name, "reason": wider["reason"]}]
         verdict = wider["descent"]
-        if verdict and verdict["decision"] != "holds":
-            how = "fails" if verdict["decision"] == "fails" else "was not shown to hold"
-            return f"{name} {how} at a margin of {self.settings['margin_pct']:g} points"
-        return None
+        if verdict is None or verdict["decision"] == "holds":
+            return []
+        margin_pct = self.settings["margin_pct"]
+        return [{"kind": verdict["decision"], "variant": name, "margin_pct": margin_pct}]
 
     def verdict(self, items: Sequence[Item]) -> Verdict:
         """The decision on what was asked so far; not where `skip` tells not to ask."""

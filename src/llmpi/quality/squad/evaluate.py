@@ -56,13 +56,13 @@ def evaluate(
     """
     if manifest["status"] != "ok":
         return manifest
-    if step and (reason := step.skip()):
-        return {"status": "skipped", "stage": "quality", "reason": reason}
-    plan = plan_of(questions, settings)
+    if step and (obstacles := step.skip()):
+        return {"status": "skipped", "stage": "quality", "obstacles": obstacles}
+    plan, language = plan_of(questions, settings), settings["language"]
 
     def decided(records: list[AnsweredBlock]) -> bool:
         assert step is not None
-        return step.verdict(_items_of(plan, records))["decision"] != "undecided"
+        return step.verdict(_items_of(plan, records, language))["decision"] != "undecided"
 
     records = answer_blocks(
         gguf,
@@ -108,14 +108,16 @@ def _record(
     step: Step | None,
 ) -> SquadScored:
     """Nothing of the run that made it (time, host, threads) is in it: the job's log has that."""
-    items, first = _items_of(plan, answered), answered[0]
+    items, first = _items_of(plan, answered, settings["language"]), answered[0]
     return {
         "status": "ok",
         "summary": summarize(items),
         "descent": step.verdict(items) if step else None,
         "settings": settings,
         "questions_sha256": questions["sha256"],
-        "prompt_sha256": prompt_sha256(first["chat_template_sha256"], settings["examples"]),
+        "prompt_sha256": prompt_sha256(
+            first["chat_template_sha256"], settings["examples"], settings["prompt"]
+        ),
         "has_chat_template": first["has_chat_template"],
         "gguf_sha256": manifest["sha256"],
         "engine": first["engine"],
@@ -124,22 +126,26 @@ def _record(
     }
 
 
-def _items_of(plan: Plan, answered: Sequence[AnsweredBlock]) -> list[Item]:
+def _items_of(plan: Plan, answered: Sequence[AnsweredBlock], language: str) -> list[Item]:
     """The items of the blocks that are answered so far."""
     answers = [answer for record in answered for answer in record["answers"]]
     order = [i for block in plan.blocks[: len(answered)] for i in block]
-    return score_items(plan.paragraphs, order, answers)
+    return score_items(plan.paragraphs, order, answers, language)
 
 
 def score_items(
-    paragraphs: Sequence[Paragraph], order: Sequence[int], answers: Sequence[Answer]
+    paragraphs: Sequence[Paragraph],
+    order: Sequence[int],
+    answers: Sequence[Answer],
+    language: str,
 ) -> list[Item]:
     """One item per question of these paragraphs: what was asked, answered, and how it scores."""
-    asked = [(i, question) for i in order for question in paragraphs[i].questions]
+    questions = [(i, question) for i in order for question in paragraphs[i].questions]
     items: list[Item] = []
-    for (paragraph, question), answer in zip(asked, answers, strict=True):
-        predicted = prediction(answer["text"])
-        exact, f1 = score(question, predicted) if answer["error"] is None else (0, 0.0)
+    for (paragraph, question), answer in zip(questions, answers, strict=True):
+        predicted = prediction(answer["text"], language)
+        asked = answer["error"] is None
+        exact, f1 = score(question, predicted, language) if asked else (0, 0.0)
         items.append(
             {
                 "id": question.id,
@@ -147,7 +153,7 @@ def score_items(
                 "golds": list(question.golds),
                 "answer": answer["text"],
                 "prediction": predicted,
-                "normalized": normalize(predicted),
+                "normalized": normalize(predicted, language),
                 "exact": exact,
                 "f1": f1,
                 "prompt_tokens": answer["prompt_tokens"],
@@ -176,6 +182,7 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
         "items": len(items),
         "errors": sum(item["error"] is not None for item in items),
         "abstentions": sum(item["prediction"] == "" for item in items),
+        "cut": sum(item["error"] is None and not item["stopped"] for item in items),
         "metrics": {name: _score(of, count) for name, (count, of) in chosen.items() if of},
         "thresholds": best_thresholds(answered) if answered else None,
     }

@@ -2,24 +2,30 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from llmpi import layout
 from llmpi.columns import Column, count, number, text
+from llmpi.engine.records import Failed
 from llmpi.quality.kind import (
     SCORED,
     STATE,
     NotScored,
     Objection,
     Row,
+    Score,
+    Shown,
     Summary,
     TaskKind,
     no_score,
     records_of,
 )
-from llmpi.quality.records import Skipped
+from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.squad.comparisons import Comparison, comparisons
 from llmpi.quality.squad.lowest_width import lowest_widths
-from llmpi.quality.squad.records import MetricName, Score, SquadScored
+from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import Score as MetricScore
 from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
+from llmpi.results import NotRun, result
 from llmpi.study.quality import Gate
 from llmpi.study.runs import Variant, by_width
 from llmpi.study.study import Study
@@ -47,7 +53,14 @@ COLUMNS = {
     "items": count("Questions scored"),
     "best_em_pct": number("%", "Exact match at the best threshold of abstention"),
     "best_f1_pct": number("%", "F1 at the best threshold of abstention"),
-    "best_f1_threshold": number("nats", "That threshold: log-likelihood of abstaining"),
+    "best_f1_threshold": number(
+        "nats", "That threshold: the log-likelihood of abstaining above which it abstains"
+    ),
+    "best_f1_abstention": text(
+        "`always abstain` or `never abstain` where that is best, and no threshold; else "
+        "`above the threshold`"
+    ),
+    "cut_pct": number("%", "Answers that were cut at `max_new_tokens`"),
     **dict(_scores()),
 }
 COMPARED = {
@@ -73,17 +86,19 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     descent = study.descent
     widths = lowest_widths(order, scores[descent.task]) if descent else []
     objections = _objections(study.gates, scores)
+    rows = {
+        task: {
+            variant: {**_row(record), **_compared(task, variant, compared)}
+            for variant, record in records.items()
+        }
+        for task, records in scores.items()
+    }
     return Summary(
-        rows={
-            task: {
-                variant: {**_row(record), **_compared(task, variant, compared)}
-                for variant, record in records.items()
-            }
-            for task, records in scores.items()
-        },
-        sections=sections(compared, widths, objections if study.gates else None),
+        rows=rows,
+        sections=sections(rows, compared, widths, objections if study.gates else None),
         objections=objections,
         requirements=list(requirements(study, order, scores)),
+        questions={task: _drawn(study, task) for task in tasks},
     )
 
 
@@ -92,12 +107,14 @@ def _row(record: SquadScored | NotScored) -> Row:
         return no_score(record, COLUMNS)
     summary = record["summary"]
     best = summary["thresholds"]
+    answers = summary["items"] - summary["errors"]
     row: Row = {
         **SCORED,
         "items": summary["items"],
         "best_em_pct": best and best["best_exact"],
         "best_f1_pct": best and best["best_f1"],
-        "best_f1_threshold": best and best["best_f1_thresh"],
+        **_threshold(best["best_f1_thresh"] if best else None),
+        "cut_pct": 100 * summary["cut"] / answers if answers else None,
     }
     for name, (metric, _) in NAMES.items():
         score = _metric(record, metric)
@@ -105,6 +122,14 @@ def _row(record: SquadScored | NotScored) -> Row:
         row[f"{name}_low_pct"] = score and score["low_pct"]
         row[f"{name}_high_pct"] = score and score["high_pct"]
     return row
+
+
+def _threshold(best: float | Abstention | None) -> Row:
+    """In words where it is no number; neither where nothing could be asked."""
+    if isinstance(best, str):
+        return {"best_f1_threshold": None, "best_f1_abstention": best}
+    above = None if best is None else "above the threshold"
+    return {"best_f1_threshold": best, "best_f1_abstention": above}
 
 
 def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Row:
@@ -147,9 +172,37 @@ def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
     }
 
 
-def _metric(record: SquadScored, name: MetricName) -> Score | None:
+def _metric(record: SquadScored, name: MetricName) -> MetricScore | None:
     """None of a metric that has no items."""
     return record["summary"]["metrics"].get(name)
+
+
+def _drawn(study: Study, task: str) -> Drawn | Failed | NotRun:
+    found = result(Questions, layout.QUESTIONS, study=study.study, task=task)
+    if found["status"] != "ok":
+        return found
+    return {
+        "status": "ok",
+        "source": found["source"],
+        "questions": found["questions"],
+        "unanswerable": found["unanswerable"],
+        "paragraphs": found["paragraphs"],
+        "sha256": found["sha256"],
+    }
+
+
+# --- what the page shows --------------------------------------------------------------------------
+
+
+def _shown(name: str, title: str) -> Shown:
+    """A metric of a row with its interval, per cent."""
+    return {
+        "key": f"{name}_pct",
+        "title": title,
+        "digits": 1,
+        "low": f"{name}_low_pct",
+        "high": f"{name}_high_pct",
+    }
 
 
 KIND = TaskKind(
@@ -158,4 +211,11 @@ KIND = TaskKind(
     columns=COLUMNS,
     compared=COMPARED,
     summarize=summarize,
+    shown=(
+        _shown("em", "EM %"),
+        _shown("f1", "F1 %"),
+        _shown("has_ans_f1", "HasAns F1 %"),
+        _shown("no_ans_f1", "NoAns F1 %"),
+    ),
+    score=Score(_shown("f1", "F1, %"), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmpi.quality.kind import NotScored
+from llmpi.quality.records import Obstacle
 from llmpi.quality.squad.records import SquadScored, Verdict
 from llmpi.quant_types import QAT, type_of
 from llmpi.study.runs import Variant
@@ -26,7 +27,7 @@ class LowestWidth:
     ended_at: str | None
     train: str | None
     steps: Mapping[str, Verdict]
-    skipped: Mapping[str, str]
+    skipped: Mapping[str, Sequence[Obstacle]]
 
 
 def lowest_widths(
@@ -64,5 +65,5 @@ def _of_model(
         ended_at=ended,
         train=None if trained in records else trained,
         steps=steps,
-        skipped={q: r["reason"] for q, r in records.items() if r["status"] == "skipped"},
+        skipped={q: r["obstacles"] for q, r in records.items() if r["status"] == "skipped"},
     )

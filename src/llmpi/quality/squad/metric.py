@@ -5,12 +5,15 @@ script published with it (`evaluate-v2.0.py`).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import groupby
+from math import inf
 from typing import Any, NamedTuple
 
+from llmpi.engine.answers import ENGLISH
 from llmpi.engine.answers import score as best_score
 from llmpi.errors import LlmpiError
-from llmpi.quality.squad.records import SquadDocument, Thresholds
+from llmpi.quality.squad.records import Abstention, SquadDocument, Thresholds
 
 
 class Question(NamedTuple):
@@ -22,10 +25,11 @@ class Question(NamedTuple):
 
 
 class Paragraph(NamedTuple):
-    """A passage and the questions on it."""
+    """A passage and the questions on it; where the data set names articles, with its article's."""
 
     context: str
     questions: tuple[Question, ...]
+    title: str = ""
 
 
 def parse(document: Any, name: str) -> list[Paragraph]:
@@ -36,19 +40,28 @@ def parse(document: Any, name: str) -> list[Paragraph]:
         name: of the source, for the error.
 
     Raises:
-        LlmpiError: it is something else, or holds no question, or an id twice.
+        LlmpiError: it is something else, as `checked` has it.
     """
     try:
         paragraphs = [
-            Paragraph(str(paragraph["context"]), tuple(_questions(paragraph)))
-            for article in document["data"]
-            for paragraph in article["paragraphs"]
+            _paragraph(paragraph, article.get("title"), f"{name}: data[{i}].paragraphs[{k}]")
+            for i, article in enumerate(document["data"])
+            for k, paragraph in enumerate(article["paragraphs"])
         ]
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise LlmpiError(
             f"{name}: not SQuAD v2's format: {type(error).__name__} {error}; expected "
             "data[].paragraphs[].qas[] with id, question, is_impossible and answers[].text"
         ) from None
+    return checked(paragraphs, name)
+
+
+def checked(paragraphs: Sequence[Paragraph], name: str) -> list[Paragraph]:
+    """The paragraphs that have questions.
+
+    Raises:
+        LlmpiError: there is none, or an id stands there twice.
+    """
     ids = Counter(question.id for paragraph in paragraphs for question in paragraph.questions)
     if not ids:
         raise LlmpiError(f"{name}: holds no question")
@@ -57,13 +70,33 @@ def parse(document: Any, name: str) -> list[Paragraph]:
     return [paragraph for paragraph in paragraphs if paragraph.questions]
 
 
+def text_at(place: str, value: object) -> str:
+    """
+    Args:
+        place: where the value stands, with the name of the source.
+
+    Raises:
+        LlmpiError: the value is no text.
+    """
+    if isinstance(value, str):
+        return value
+    found = "null" if value is None else f"of the type {type(value).__name__}"
+    raise LlmpiError(f"{place} is {found}, and should be a text")
+
+
+def id_at(place: str, value: object) -> str:
+    """The same of an id, which some files have as a number."""
+    return str(value) if isinstance(value, int) else text_at(place, value)
+
+
 def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
-    """The inverse of `parse`, as one article; offsets of the answers are not kept."""
+    """The inverse of `parse`; offsets of the answers are not kept. Paragraphs of an article that do
+    not stand together are two articles of one name."""
     return {
         "version": "v2.0",
         "data": [
             {
-                "title": "",
+                "title": title,
                 "paragraphs": [
                     {
                         "context": paragraph.context,
@@ -77,22 +110,32 @@ def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
                             for question in paragraph.questions
                         ],
                     }
-                    for paragraph in paragraphs
+                    for paragraph in article
                 ],
             }
+            for title, article in groupby(paragraphs, lambda paragraph: paragraph.title)
         ],
     }
 
 
-def _questions(paragraph: Any) -> Iterator[Question]:
-    for qa in paragraph["qas"]:
-        golds = dict.fromkeys(str(answer["text"]) for answer in qa["answers"])
-        yield Question(str(qa["id"]), str(qa["question"]), tuple(golds))
+def _paragraph(paragraph: Any, title: object, place: str) -> Paragraph:
+    questions = (_question(qa, f"{place}.qas[{i}]") for i, qa in enumerate(paragraph["qas"]))
+    context = text_at(f"{place}.context", paragraph["context"])
+    return Paragraph(context, tuple(questions), title if isinstance(title, str) else "")
 
 
-def score(question: Question, prediction: str) -> tuple[int, float]:
+def _question(qa: Any, place: str) -> Question:
+    golds = dict.fromkeys(
+        text_at(f"{place}.answers[{i}].text", answer["text"])
+        for i, answer in enumerate(qa["answers"])
+    )
+    asked = text_at(f"{place}.question", qa["question"])
+    return Question(id_at(f"{place}.id", qa["id"]), asked, tuple(golds))
+
+
+def score(question: Question, prediction: str, language: str = ENGLISH) -> tuple[int, float]:
     """(exact, F1) against the best gold, see `llmpi.engine.answers.score`."""
-    return best_score(question.golds, prediction)
+    return best_score(question.golds, prediction, language)
 
 
 class Answered(NamedTuple):
@@ -109,9 +152,11 @@ def best_thresholds(answers: Sequence[Answered]) -> Thresholds:
     """The scores of a model that abstains above the best threshold on `no_answer`.
 
     As `find_all_best_thresh` of the official script has them, peculiarities included: the threshold
-    is the `no_answer` of the last question still answered, 0.0 if it is best to answer none; an
-    answer to an unanswerable question costs a point even if it normalises to nothing; and among
-    questions of equal `no_answer`, which no threshold can part, the best point in between counts.
+    is the `no_answer` of the last question still answered; an answer to an unanswerable question
+    costs a point even if it normalises to nothing; and among questions of equal `no_answer`, which
+    no threshold can part, the best point in between counts. Where it is best to answer none, the
+    script has 0.0, which is below all probabilities and above all log-likelihoods: here it is said
+    in words, and so is a threshold that nothing is above.
 
     Args:
         answers: at least one, in the order of the data set, which settles ties. (The script goes by
@@ -131,9 +176,11 @@ def best_thresholds(answers: Sequence[Answered]) -> Thresholds:
     }
 
 
-def _best_threshold(answers: Sequence[Answered], scores: Sequence[float]) -> tuple[float, float]:
+def _best_threshold(
+    answers: Sequence[Answered], scores: Sequence[float]
+) -> tuple[float, float | Abstention]:
     points: float = sum(not answer.has_answer for answer in answers)
-    best, thresh = points, 0.0
+    best, thresh = points, -inf
     by_no_answer = sorted(zip(answers, scores, strict=True), key=lambda pair: pair[0].no_answer)
     for answer, score in by_no_answer:
         if answer.has_answer:
@@ -142,4 +189,10 @@ def _best_threshold(answers: Sequence[Answered], scores: Sequence[float]) -> tup
             points -= 1
         if points > best:
             best, thresh = points, answer.no_answer
-    return 100.0 * best / len(answers), thresh
+    return 100.0 * best / len(answers), _in_words(thresh, by_no_answer[-1][0].no_answer)
+
+
+def _in_words(thresh: float, highest: float) -> float | Abstention:
+    if thresh == -inf:
+        return "always abstain"
+    return "never abstain" if thresh >= highest else thresh

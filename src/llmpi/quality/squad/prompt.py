@@ -1,48 +1,96 @@
-"""The frozen prompt of the SQuAD v2 task."""
+"""The frozen prompts of the SQuAD v2 task."""
 
 import json
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from llmpi.engine.answers import ABSTENTION
 from llmpi.quality.records import Message
+from llmpi.quality.squad.records import PromptNumber
 from llmpi.records import sha256_of_text
 
-PROMPT = (
-    "Answer the question with words copied from the passage, as few as possible. "
-    f'If the passage does not answer it, reply with the one word "{ABSTENTION}".\n\n'
-    "Passage: {context}\n\nQuestion: {question}"
-)
 
-# A worked passage in front of every question: small models answer in whole sentences without it.
-# Its questions follow one another in one conversation, so that it is read only once.
-EXAMPLE_PASSAGE = (
+class Example(NamedTuple):
+    """A worked question; its passage is none of the data's."""
+
+    passage: str
+    question: str
+    reply: str
+
+
+class Prompt(NamedTuple):
+    """
+    Args:
+        ask: has places for {context} and {question}.
+        follow_up: the next question on the same passage, which is read only once.
+        examples: small models answer in whole sentences without them. Half of them are
+            unanswerable, as of SQuAD's own questions, and half of the first two, so that they lean
+            to neither side.
+    """
+
+    ask: str
+    follow_up: str
+    examples: tuple[Example, ...]
+
+
+FERRY = (
     "The night ferry to Skagen left pier 4 at 21:40 with 212 passengers. Captain Ilse Brandt "
     "turned back after an hour because of the ice."
 )
-EXAMPLES = (
-    ("Who was the captain of the ferry?", "Ilse Brandt"),
-    ("When did the ferry reach Skagen?", ABSTENTION),
-    ("What made the ferry turn back?", "the ice"),
-    ("When did the ferry leave?", "21:40"),
+ON_FERRY = (
+    Example(FERRY, "When did the ferry reach Skagen?", ABSTENTION),
+    Example(FERRY, "What made the ferry turn back?", "the ice"),
 )
-FOLLOW_UP = "Question: {question}"
+KILN = (
+    "Bricks from the Hollin kiln are fired for three days at 1,050 °C. The clay comes from a pit "
+    "behind the works, and the finished bricks were shipped by canal."
+)
+ON_KILN = (
+    Example(KILN, "Who owns the kiln?", ABSTENTION),
+    Example(KILN, "Where does the clay come from?", "a pit behind the works"),
+)
+
+PROMPTS: Mapping[PromptNumber, Prompt] = {
+    1: Prompt(
+        ask=(
+            "Answer the question with words copied from the passage, as few as possible. "
+            f'If the passage does not answer it, reply with the one word "{ABSTENTION}".\n\n'
+            "Passage: {context}\n\nQuestion: {question}"
+        ),
+        follow_up="Question: {question}",
+        examples=(*ON_FERRY, *ON_KILN),
+    ),
+    2: Prompt(
+        ask=(
+            "Use the passage to answer the question: copy the words that answer it, and no "
+            f'others. If they are not there, answer "{ABSTENTION}".\n\n'
+            "Passage: {context}\n\nQuestion: {question}"
+        ),
+        follow_up="Question: {question}",
+        examples=(*ON_KILN, *ON_FERRY),
+    ),
+}
+"""By the number under which a task asks for it. Frozen: who words one anew gives it a number of its
+own."""
 
 
-def messages(context: str, question: str, examples: int) -> list[Message]:
-    """The turns of a question, behind so many worked ones on another passage."""
-    turns: list[Message] = []
-    for i, (asked, reply) in enumerate(EXAMPLES[:examples]):
-        first = _ask(EXAMPLE_PASSAGE, asked)
-        turns.append({"role": "user", "content": FOLLOW_UP.format(question=asked) if i else first})
-        turns.append({"role": "assistant", "content": reply})
-    return [*turns, {"role": "user", "content": _ask(context, question)}]
+def messages(context: str, question: str, examples: int, prompt: PromptNumber = 1) -> list[Message]:
+    """The turns of a question, behind so many worked ones on other passages."""
+    asked, turns, passage = PROMPTS[prompt], list[Message](), ""
+    for example in asked.examples[:examples]:
+        template = asked.follow_up if example.passage == passage else asked.ask
+        passage = example.passage
+        turns.append({"role": "user", "content": _fill(template, passage, example.question)})
+        turns.append({"role": "assistant", "content": example.reply})
+    return [*turns, {"role": "user", "content": _fill(asked.ask, context, question)}]
 
 
-def prompt_sha256(template_sha256: str, examples: int) -> str:
+def prompt_sha256(template_sha256: str, examples: int, prompt: PromptNumber = 1) -> str:
     """What tells prompts apart: instructions, worked turns, the model's chat template."""
-    frozen = [PROMPT, FOLLOW_UP, EXAMPLE_PASSAGE, EXAMPLES[:examples], template_sha256]
-    return sha256_of_text(json.dumps(frozen))
+    ask, follow_up, worked = PROMPTS[prompt]
+    return sha256_of_text(json.dumps([ask, follow_up, worked[:examples], template_sha256]))
 
 
-def _ask(context: str, question: str) -> str:
+def _fill(template: str, context: str, question: str) -> str:
     # Not str.format: passages hold braces.
-    return PROMPT.replace("{question}", question, 1).replace("{context}", context, 1)
+    return template.replace("{question}", question, 1).replace("{context}", context, 1)

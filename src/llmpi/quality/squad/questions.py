@@ -4,14 +4,15 @@ import json
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from pathlib import Path
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
-from llmpi.quality.squad.metric import Paragraph, Question, dump, parse
-from llmpi.quality.squad.records import FileSource, HubSource, Questions
+from llmpi.quality.records import FileSource, HubSource
+from llmpi.quality.squad.metric import Paragraph, Question, checked, dump, id_at, parse, text_at
+from llmpi.quality.squad.records import Questions
 from llmpi.records import sha256_of, sha256_of_json
 from llmpi.sources_lock import locked
 from llmpi.study.tasks.squad import SquadTask
@@ -65,8 +66,8 @@ def draw(paragraphs: Sequence[Paragraph], budget: int | None, seed: int) -> list
     for i in order:
         if budget <= 0:
             break
-        context, questions = paragraphs[i]
-        taken[i] = Paragraph(context, questions[:budget])
+        questions = paragraphs[i].questions
+        taken[i] = paragraphs[i]._replace(questions=questions[:budget])
         budget -= len(questions)
     return [taken[i] for i in sorted(taken)]
 
@@ -79,12 +80,13 @@ def _load(task: SquadTask, lock: Path) -> tuple[list[Paragraph], FileSource | Hu
 
 def _from_file(path: Path) -> tuple[list[Paragraph], FileSource]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise LlmpiError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise LlmpiError(f"{path}: no valid JSON: {error}") from None
-    return parse(document, str(path)), {"file": str(path), "sha256": sha256_of(path)}
+    paragraphs = by_passage(parse(document, str(path)))
+    return paragraphs, {"file": str(path), "sha256": sha256_of(path)}
 
 
 def _from_hub(task: SquadTask, repo: str, lock: Path) -> tuple[list[Paragraph], HubSource]:
@@ -113,26 +115,38 @@ class Row(TypedDict):
     context: str
     question: str
     answers: RowAnswers
+    title: NotRequired[str]
 
 
 def from_rows(rows: Iterable[Row], name: str) -> list[Paragraph]:
     """Paragraphs from the flat rows of the hub's data sets: id, context, question, answers.text.
 
-    Rows of one passage follow one another there.
-
     Raises:
-        LlmpiError: a column is missing.
+        LlmpiError: a column is missing, or holds something else; or as `checked` has it.
     """
     try:
-        return [
-            Paragraph(context, tuple(_question(row) for row in group))
-            for context, group in groupby(rows, key=lambda row: row["context"])
-        ]
+        paragraphs = [_of_row(row, f"{name}: row {i}") for i, row in enumerate(rows)]
     except (KeyError, TypeError) as error:
         raise LlmpiError(
             f"{name}: has no column {error}; expected SQuAD's id, context, question, answers"
         ) from None
+    return checked(by_passage(paragraphs), name)
 
 
-def _question(row: Row) -> Question:
-    return Question(row["id"], row["question"], tuple(dict.fromkeys(row["answers"]["text"])))
+def by_passage(paragraphs: Iterable[Paragraph]) -> list[Paragraph]:
+    """The questions of equal passages together, wherever they stand; passages in the order in which
+    they come up."""
+    found: dict[str, list[Question]] = {}
+    titles: dict[str, str] = {}
+    for context, questions, title in paragraphs:
+        found.setdefault(context, []).extend(questions)
+        titles.setdefault(context, title)
+    return [Paragraph(c, tuple(questions), titles[c]) for c, questions in found.items()]
+
+
+def _of_row(row: Row, place: str) -> Paragraph:
+    context = text_at(f"{place}: context", row["context"])
+    asked = text_at(f"{place}: question", row["question"])
+    golds = (text_at(f"{place}: an answer", gold) for gold in row["answers"]["text"])
+    question = Question(id_at(f"{place}: id", row["id"]), asked, tuple(dict.fromkeys(golds)))
+    return Paragraph(context, (question,), row.get("title", ""))

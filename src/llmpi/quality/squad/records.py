@@ -5,9 +5,11 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import AnsweredBlock, Batching
+from llmpi.quality.records import AnsweredBlock, Batching, Drawn
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
+PromptNumber = Literal[1, 2]
+Abstention = Literal["always abstain", "never abstain"]
 DescentMetric = Literal["exact", "f1", "has_ans_exact", "has_ans_f1"]
 
 
@@ -48,35 +50,8 @@ class SquadDocument(TypedDict):
 
 
 @record
-class FileSource(TypedDict):
-    file: str
-    sha256: str
-
-
-@record
-class HubSource(TypedDict):
-    hub: str
-    revision: str
-    """Commit sha."""
-    split: str
-
-
-@record
-class Drawn(TypedDict):
-    """Which questions a task asks."""
-
-    status: Literal["ok"]
-    source: FileSource | HubSource
-    questions: int
-    unanswerable: int
-    paragraphs: int
-    sha256: str
-    """Of the questions as JSON."""
-
-
-@record
 class Questions(Drawn):
-    """The same with the questions themselves."""
+    """Which they are, and the questions themselves."""
 
     squad: SquadDocument
 
@@ -99,6 +74,8 @@ class Settings(TypedDict):
     max_new_tokens: int
     context_tokens: int
     examples: int
+    prompt: PromptNumber
+    language: str
     block_questions: int | None
     descent: NotRequired[DescentSettings]
 
@@ -158,9 +135,9 @@ class Thresholds(TypedDict):
     """Scores at the best threshold of abstention, see `metric.best_thresholds`."""
 
     best_exact: float
-    best_exact_thresh: float
+    best_exact_thresh: float | Abstention
     best_f1: float
-    best_f1_thresh: float
+    best_f1_thresh: float | Abstention
 
 
 @record
@@ -169,6 +146,8 @@ class SquadSummary(TypedDict):
     errors: int
     """Items that could not be asked; they score 0."""
     abstentions: int
+    cut: int
+    """Answers that ended at `max_new_tokens`, not by themselves."""
     metrics: dict[MetricName, Score]
     """Those that have items."""
     thresholds: Thresholds | None

@@ -1,4 +1,4 @@
-"""What a page shows of `squad` tasks beside the cells: comparisons, and the descent."""
+"""What a page shows of `squad` tasks beside the cells: comparisons, abstention, the descent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,11 +7,14 @@ from llmpi.quality.kind import (
     Fact,
     Objection,
     Part,
+    Row,
     Section,
     Shown,
     Table,
+    TableRow,
     Value,
     objection_text,
+    plain,
 )
 from llmpi.quality.squad.comparisons import Comparison
 from llmpi.quality.squad.lowest_width import LowestWidth
@@ -24,6 +27,7 @@ VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
 
 
 def sections(
+    rows: Mapping[str, Mapping[Variant, Row]],
     compared: Sequence[Comparison],
     widths: Sequence[LowestWidth],
     objections: Mapping[Variant, Sequence[Objection]] | None,
@@ -31,17 +35,24 @@ def sections(
     """Those that have something to show.
 
     Args:
+        rows: of each task and variant.
         objections: the gates that each variant fails; None without gates.
     """
     found: list[Section] = []
     if compared:
         part = _part("", table=_comparisons(compared))
-        found.append(
-            {"id": "comparisons", "key": "squad.comparisons", "values": {}, "parts": [part]}
-        )
+        found.append({"id": "comparisons", "key": "comparisons", "values": {}, "parts": [part]})
+    if lines := [
+        _abstaining(task, variant, row)
+        for task, of_task in rows.items()
+        for variant, row in of_task.items()
+        if row["status"] == "ok"
+    ]:
+        part = _part("", table={"columns": ABSTENTION, "rows": lines})
+        found.append({"id": "abstention", "key": "abstention", "values": {}, "parts": [part]})
     if widths:
         parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
-        found.append({"id": "descent", "key": "squad.descent", "values": {}, "parts": parts})
+        found.append({"id": "descent", "key": "descent", "values": {}, "parts": parts})
     return found
 
 
@@ -93,6 +104,31 @@ def _compared(one: Comparison) -> dict[str, Value]:
     return {**row, "bad": "verdict"} if one["verdict"] == "worse" else row
 
 
+# --- abstention -----------------------------------------------------------------------------------
+
+ABSTENTION: list[Shown] = [
+    {"key": "task", "title": "task", "digits": None},
+    MODEL,
+    QUANT,
+    {"key": "f1_pct", "title": "F1\n%", "digits": 1},
+    {"key": "best_f1_pct", "title": "best F1\n%", "digits": 1},
+    {"key": "best", "title": "by", "digits": None},
+    {"key": "best_f1_threshold", "title": "threshold\nnats", "digits": 2},
+    {"key": "cut_pct", "title": "answers cut\n%", "digits": 1},
+]
+
+
+def _abstaining(task: str, variant: Variant, row: Row) -> dict[str, Value]:
+    """As it answers, and at the best threshold: in words, with a number only where it is one."""
+    numbers = ("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct")
+    return {
+        "task": task,
+        **variant._asdict(),
+        **{name: plain(row, name) for name in numbers},
+        "best": plain(row, "best_f1_abstention"),
+    }
+
+
 # --- the descent ----------------------------------------------------------------------------------
 
 
@@ -107,9 +143,9 @@ def _descent(
         }
         for quant, verdict in width.steps.items()
     ]
-    skipped: list[dict[str, Value]] = [
-        {"quant": quant, "verdict": "skipped", "reason": reason}
-        for quant, reason in width.skipped.items()
+    skipped: list[TableRow] = [
+        {"quant": quant, "verdict": "skipped", "reason": [*obstacles]}
+        for quant, obstacles in width.skipped.items()
     ]
     return _part(
         width.model,
@@ -150,7 +186,7 @@ COLUMNS: list[Shown] = [
 def _facts(width: LowestWidth) -> Iterator[Fact]:
     """The lowest width; what ended the descent, and why; what to try next."""
     whole = "_is_widest" if width.lowest == width.widest else ""
-    yield {"key": f"squad.lowest{whole}", "values": {"quant": width.lowest}}
+    yield {"key": f"descent.lowest{whole}", "values": {"quant": width.lowest}}
     if width.ended_at is None:
         return
     verdict = width.steps[width.ended_at]
@@ -160,15 +196,15 @@ def _facts(width: LowestWidth) -> Iterator[Fact]:
         "margin": verdict["margin_pct"],
     }
     if verdict["decision"] == "fails":
-        yield {"key": "squad.fails", "values": ended}
+        yield {"key": "descent.fails", "values": ended}
     else:
         asked = {key: verdict[key] for key in ("questions", "paragraphs")}
         needed = {"needed": verdict["paragraphs_needed"]}
-        yield {"key": "squad.not_shown", "values": {**ended, **asked, **needed}}
+        yield {"key": "descent.not_shown", "values": {**ended, **asked, **needed}}
     if width.train:
-        yield {"key": "squad.train", "values": {"train": width.train}}
+        yield {"key": "descent.train", "values": {"train": width.train}}
     else:
-        yield {"key": "squad.trained", "values": {}}
+        yield {"key": "descent.trained", "values": {}}
 
 
 def _ladder(number: int, rows: list[dict[str, Value]], width: LowestWidth) -> Chart:
@@ -176,7 +212,7 @@ def _ladder(number: int, rows: list[dict[str, Value]], width: LowestWidth) -> Ch
     margins = [verdict["margin_pct"] for verdict in width.steps.values()]
     return {
         "id": f"descent-{number}",
-        "key": "squad.descent",
+        "key": "descent",
         "kind": "by name",
         "value": {
             "key": "loss_pct",

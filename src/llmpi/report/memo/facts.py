@@ -9,6 +9,7 @@ from llmpi.decide.records import (
     AlternativeCost,
     Candidate,
     CostPart,
+    CostUnit,
     Decision,
     DeviceMoney,
     Interval,
@@ -155,7 +156,7 @@ class MemoMoney(TypedDict):
     """At most three, the cheapest first."""
     most: Moved | None
     """The figure that moves the result most, and its unit."""
-    most_unit: str
+    most_unit: CostUnit | None
 
 
 class Memo(TypedDict):
@@ -372,7 +373,7 @@ def _costs(found: DeviceMoney, currency: str) -> MemoMoney:
         "largest_pct": largest_pct,
         "alternatives": sorted(others, key=lambda other: other["total"])[:ALTERNATIVES],
         "most": most,
-        "most_unit": found["assumptions"][most["assumption"]]["unit"] if most else "",
+        "most_unit": found["assumptions"][most["assumption"]]["unit"] if most else None,
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from llmpi.report.memo.facts import Memo
+from llmpi.report.words.languages import WORDS
 from llmpi.study.study import Language
 
 HERE = Path(__file__).parent
@@ -32,7 +33,10 @@ def render(facts: Memo, language: Language) -> str:
     )
     environment.filters.update(figure=figure, whole=whole, size=size, money=money, odds=odds)
     text = environment.get_template(f"{language}.md.jinja").render(
-        _escaped(facts), day=date.fromisoformat(facts["date"]), words_read_per_s=WORDS_READ_PER_S
+        _escaped(facts),
+        day=date.fromisoformat(facts["date"]),
+        words_read_per_s=WORDS_READ_PER_S,
+        cost_unit=WORDS[language].cost_unit,
     )
     joint = "" if language == "ja" else " "
     blocks = [block for block in re.split(r"\n\s*\n", text) if block.strip()]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from llmpi.decide import scores
 from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
-from llmpi.report.page.datasets import Datasets
 from llmpi.report.page.paper_section import (
     correspondences,
     differences,
@@ -43,7 +43,7 @@ def environment(t: Texts) -> Environment:
     return environment
 
 
-def body(t: Texts, content: Content, data: Datasets, drawn: Mapping[str, Spec]) -> str:
+def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     """The page's main part in one language."""
     words, chosen, summary = WORDS[t.language], content.recommendation, content.summary
     pairs = correspondences(content)
@@ -77,7 +77,6 @@ def body(t: Texts, content: Content, data: Datasets, drawn: Mapping[str, Spec]) 
             words=words,
             joint="" if t.language == "ja" else " ",
             changes=_changes,
-            tasks=[item["task"] for item in data["tasks"]],
             filters=[
                 ("device", t("device")),
                 ("workload", t("workload")),
@@ -236,8 +235,8 @@ def _failed(content: Content, words: Words) -> Iterator[Failure]:
             yield Failure(*where, row["quant"], "parity", why)
         for task, scored in row["quality"].items():
             if scored["status"] != "ok":
-                reason = str(scored["reason"])
-                yield Failure("workstation", row["model"], row["quant"], task, reason)
+                why = words.unscored(scores.reason(row, task))
+                yield Failure("workstation", row["model"], row["quant"], task, why)
     yield from _failed_side_by_side(content.summary)
 
 

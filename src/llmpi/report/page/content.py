@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from llmpi.decide.records import Candidate, DeviceMoney, Recommendation
+from llmpi.quality.kind import Score
 from llmpi.study.study import Study
+from llmpi.summary.columns import kinds_of
 from llmpi.summary.records import CellKey, ClassRow, Summary
 
 
@@ -22,6 +24,12 @@ class Content:
     @cached_property
     def study(self) -> Study:
         return Study.model_validate(self.summary["provenance"]["config"])
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """The tasks that have a score."""
+        kinds = kinds_of(self.study).items()
+        return {task: kind.score for task, kind in kinds if kind.score}
 
     @property
     def rows(self) -> list[ClassRow]:

@@ -6,8 +6,8 @@ from typing_extensions import TypedDict
 
 from llmpi.decide.candidates import speed
 from llmpi.decide.pareto import Objective, front
-from llmpi.decide.scores import f1, number
-from llmpi.quality.kind import Chart, Value
+from llmpi.decide.scores import number
+from llmpi.quality.kind import Chart, Score, Value
 from llmpi.report.page.content import Content, cell_id
 from llmpi.report.page.decision_datasets import (
     Bar,
@@ -22,7 +22,7 @@ from llmpi.report.page.decision_datasets import (
     swings,
 )
 from llmpi.report.page.standings import StandingRow, standing_rows
-from llmpi.summary.estimate import Z95
+from llmpi.summary.estimate import Z95, Estimate
 from llmpi.summary.flat import FlatRow, flat_rows
 from llmpi.summary.records import ClassRow, Curve
 
@@ -181,46 +181,54 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
 
     On each device and workload apart; quality and speed count, see `llmpi.decide.pareto`.
     """
-    for task, asked in content.summary["questions"].items():
+    for task, score in content.scores.items():
         edge: set[str] = set()
         best: set[str] = set()
         for workload in dict.fromkeys(row["workload"] for row in content.rows):
             able = [
                 row
                 for row in content.rows
-                if row["workload"] == workload and asked["status"] == "ok" and _sound(row, task)
+                if row["workload"] == workload and _sound(row, task, score)
             ]
             for device in dict.fromkeys(row["device"] for row in able):
                 here = [row for row in able if row["device"] == device]
-                best |= {cell_id(row) for row in front(here, _both(task))}
+                best |= {cell_id(row) for row in front(here, _both(task, score))}
                 edge |= {
                     cell_id(row)
                     for row in here
-                    if not any(_ahead(other, row, task) for other in here)
+                    if not any(_ahead(other, row, task, score) for other in here)
                 }
         yield task, edge, best
 
 
-def _sound(row: ClassRow, task: str) -> bool:
+def _sound(row: ClassRow, task: str, score: Score) -> bool:
     """Whether a cell ran as it should and was scored."""
     ran = row["status"] == "ok" and not row["marks"] and not row["parity_reason"]
-    return ran and f1(row, task) is not None
+    return ran and _scored(row, task, score) is not None
 
 
-def _both(task: str) -> list[Objective[ClassRow]]:
+def _both(task: str, score: Score) -> list[Objective[ClassRow]]:
     return [
-        Objective("quality", True, lambda row: f1(row, task)),
+        Objective("quality", True, lambda row: _scored(row, task, score)),
         Objective("speed", True, speed),
     ]
 
 
-def _ahead(a: ClassRow, b: ClassRow, task: str) -> bool:
+def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:
+    value = number(row, task, score.value["key"])
+    low = number(row, task, score.value["low"]) if "low" in score.value else None
+    high = number(row, task, score.value["high"]) if "high" in score.value else None
+    return None if value is None else Estimate(value, low, high)
+
+
+def _ahead(a: ClassRow, b: ClassRow, task: str, score: Score) -> bool:
     """Whether `a` is nowhere behind `b` and somewhere ahead, by the point estimates."""
+    key = score.value["key"]
     pairs = [
         (x or 0.0, y or 0.0)
         for x, y in (
             (a["tg_tps"], b["tg_tps"]),
-            (number(a, task, "f1_pct"), number(b, task, "f1_pct")),
+            (number(a, task, key), number(b, task, key)),
         )
     ]
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)

@@ -2,6 +2,7 @@
 
 from llmpi.decide.candidates import OBJECTIVES
 from llmpi.decide.scores import number
+from llmpi.quality.kind import Score
 from llmpi.report.page.charts import decided, kinds, measured
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
@@ -43,9 +44,10 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     rows, models = content.rows, list(content.summary["models"])
     found: dict[str, Spec] = {}
     named = len(rows) / len(content.places) <= MOST_NAMED
-    for task in (item["task"] for item in data["tasks"]):
-        if any(_drawn(row, task) for row in rows):
-            found[f"tradeoff-{task}"] = measured.quality_against_speed(t, task, models, named=named)
+    for task, score in content.scores.items():
+        if any(_drawn(row, task, score) for row in rows):
+            drawn = measured.quality_against_speed(t, task, score, models, named=named)
+            found[f"tradeoff-{task}"] = drawn
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
         found["tg"] = measured.speed_by_bits(t, "tg", models)
         found["pp"] = measured.speed_by_bits(t, "pp", models)
@@ -90,7 +92,7 @@ def _money(t: Texts, content: Content) -> dict[str, Spec]:
     return found
 
 
-def _drawn(row: ClassRow, task: str) -> bool:
+def _drawn(row: ClassRow, task: str, score: Score) -> bool:
     """Whether a cell stands in the chart of quality against speed."""
-    whole = row["tg_tps"] is not None and number(row, task, "f1_pct") is not None
+    whole = row["tg_tps"] is not None and number(row, task, score.value["key"]) is not None
     return whole and not row["marks"] and not row["parity_reason"]

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from llmpi.quality.kind import Part, Section, Shown, Table, Value
+from llmpi.quality.kind import Part, Section, Shown, Table, TableRow, Value, plain
+from llmpi.report.words.languages import WORDS
 from llmpi.report.words.numbers import number
 from llmpi.report.words.texts import Texts, order
 
@@ -77,37 +78,42 @@ def _table(t: Texts, table: Table) -> KindTable:
     return KindTable(heads, [list(_row(t, table["columns"], row)) for row in table["rows"]])
 
 
-def _row(t: Texts, columns: Sequence[Shown], row: dict[str, Value]) -> Iterator[Box]:
+def _row(t: Texts, columns: Sequence[Shown], row: TableRow) -> Iterator[Box]:
     """Where it has no more values, its reason takes the remaining columns."""
     bad = row.get("bad")
     for i, shown in enumerate(columns):
         if shown["key"] not in row and "reason" in row:
-            reason = t.label(str(row["reason"]))
-            yield Box(reason, is_text=True, bad=bad == "reason", columns=len(columns) - i)
+            yield Box(_reason(t, row), is_text=True, bad=bad == "reason", columns=len(columns) - i)
             return
         yield _box(t, shown, row)._replace(bad=bad == shown["key"])
 
 
-def _box(t: Texts, shown: Shown, row: dict[str, Value]) -> Box:
-    value = row[shown["key"]]
+def _reason(t: Texts, row: TableRow) -> str:
+    reason = row["reason"]
+    assert isinstance(reason, str | list)
+    return WORDS[t.language].unscored(reason)
+
+
+def _box(t: Texts, shown: Shown, row: TableRow) -> Box:
+    value = plain(row, shown["key"])
     if shown["digits"] is None:
         return Box(t.label(None if value is None else str(value)), is_text=True)
     own = row.get("digits")
     digits = own if isinstance(own, int) else shown["digits"]
     text = _number(value, digits)
-    if shown.get("error") and (error := row[shown["error"]]):
+    if shown.get("error") and (error := plain(row, shown["error"])):
         text += f" ± {_number(error, digits)}"
-    if shown.get("unit") and row[shown["unit"]]:
-        text += f" {row[shown['unit']]}"
+    if shown.get("unit") and plain(row, shown["unit"]):
+        text += f" {plain(row, shown['unit'])}"
     if "high" in shown and "low" not in shown:
-        text += f" – {_number(row[shown['high']], digits)}"
+        text += f" – {_number(plain(row, shown['high']), digits)}"
     return Box(text, below=_interval(t, shown, row, digits))
 
 
-def _interval(t: Texts, shown: Shown, row: dict[str, Value], digits: int) -> str | None:
+def _interval(t: Texts, shown: Shown, row: TableRow, digits: int) -> str | None:
     if "low" not in shown or "high" not in shown:
         return None
-    low, high = row[shown["low"]], row[shown["high"]]
+    low, high = plain(row, shown["low"]), plain(row, shown["high"])
     if low is None:
         return t("no interval")
     return f"{_number(low, digits)} {t('to')} {_number(high, digits)}"

@@ -111,7 +111,7 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
         *((_head(words, one), False) for one in requirements.values()),
         (Markup.escape(t("what would tell")), True),
     ]
-    sources = content.recommendation["sources"]
+    supply = content.recommendation["supply"]
     rows = []
     for name, standing in standings(content).items():
         found = {asked_by(one): one for one in standing["requirements"]}
@@ -126,7 +126,7 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
                 ),
                 Box(_per_cent(standing["probability"])),
                 *_boxes(t, requirements, found, is_reference=standing["reference"]),
-                Box(words.more(standing["more"], sources) if undecided else "", is_text=True),
+                Box(words.more(standing["more"], supply) if undecided else "", is_text=True),
             ]
         )
     return KindTable(heads, rows)

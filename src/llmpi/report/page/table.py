@@ -5,9 +5,11 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from llmpi.quality.kind import Shown
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Cells
 from llmpi.report.words.texts import Texts
+from llmpi.summary.columns import kinds_of
 
 
 class ShownColumn(TypedDict):
@@ -58,14 +60,8 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _number("tpj_board", t("tokens/J,\nwhole board"), 2),
         _number("tpj_above_idle", t("tokens/J,\nabove idle"), 2),
     ]
-    for task, asked in content.summary["questions"].items():
-        if asked["status"] == "ok":
-            found += [
-                _score(task, "em", f"{task}\nEM %"),
-                _score(task, "f1", f"{task}\nF1 %"),
-                _score(task, "has_ans_f1", f"{task}\nHasAns F1 %"),
-                _score(task, "no_ans_f1", f"{task}\nNoAns F1 %"),
-            ]
+    for task, kind in kinds_of(content.study).items():
+        found += [_of_task(t, task, shown) for shown in kind.shown]
     found += [
         _number("parity_top1_pct", t("parity, same\ntop-1, %"), 1),
         _number("parity_kl_nats", t("parity, KL\nnats"), 4),
@@ -104,6 +100,11 @@ def _number(
     return {**column, "low": low, "high": high} if low and high else column
 
 
-def _score(task: str, name: str, title: str) -> ShownColumn:
-    key = f"{task}_{name}"
-    return _number(f"{key}_pct", title, 1, f"{key}_low_pct", f"{key}_high_pct")
+def _of_task(t: Texts, task: str, shown: Shown) -> ShownColumn:
+    key, title = f"{task}_{shown['key']}", f"{task}\n{t.title(shown['title'])}"
+    if shown["digits"] is None:
+        return _text(key, title)
+    if "low" in shown and "high" in shown:
+        ends = f"{task}_{shown['low']}", f"{task}_{shown['high']}"
+        return _number(key, title, shown["digits"], *ends)
+    return _number(key, title, shown["digits"])

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 import vl_convert
 
+from llmpi.decide import scores
 from llmpi.decide.records import Recommendation
 from llmpi.records import whole_file
 from llmpi.report.page.body import TEMPLATES, body, environment
@@ -42,7 +43,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
     for language in content.study.languages:
         t = Texts(language)
         drawn = figures(t, content, data)
-        bodies[language] = body(t, content, data, drawn)
+        bodies[language] = body(t, content, drawn)
         languages[language] = {
             "figures": drawn,
             "columns": columns(t, content, data["cells"]),
@@ -153,7 +154,13 @@ def _in_words(t: Texts, row: ClassRow) -> dict[str, str]:
     """The texts of a row's codes, by their columns."""
     words, reason, misses = WORDS[t.language], row["parity_reason"], row["parity_misses"]
     parity = [words.kill({"kind": "parity", "reason": reason, "misses": misses})] if reason else []
+    unscored = {
+        f"{task}_reason": words.unscored(scores.reason(row, task))
+        for task, scored in row["quality"].items()
+        if scored["reason"]
+    }
     return {
+        **unscored,
         "status": t.label(row["status"]),
         "energy_tier": t.label(row["energy_tier"]),
         "marks": "; ".join(map(t.label, row["marks"])),

@@ -18,9 +18,10 @@ from llmpi.decide.records import (
     MoreItems,
     MovedLimit,
     RequirementVerdict,
-    Source,
     Step,
+    Supply,
 )
+from llmpi.quality.kinds import task_kinds
 
 GIB = 1024**3
 ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
@@ -29,6 +30,11 @@ ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
     "may_be_best",
 )
 """Who keeps to everything; of them, who is near the best in quality, and who may be it."""
+
+
+def scored_kinds() -> list[str]:
+    """The kinds of quality tasks that have a score."""
+    return [name for name, kind in task_kinds().items() if kind.score]
 
 
 def foremost(made: Decision) -> list[Change]:
@@ -90,7 +96,7 @@ def upwards(items: int) -> int:
     return -(-items // step) * step
 
 
-def enough(one: MoreItems, source: Source) -> int:
+def enough(one: MoreItems, source: Supply) -> int:
     """What to set the key of a task to, for so many more items."""
     assert source["value"] is not None
     return ceil(source["value"] * (1 + upwards(one["items"]) / max(1, source["asked"])))

@@ -11,6 +11,7 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
@@ -22,9 +23,12 @@ from llmpi.decide.records import (
     RequirementVerdict,
     Source,
     Step,
+    Supply,
     Unit,
 )
 from llmpi.quality.kind import Objection
+from llmpi.quality.reasons import reason_text
+from llmpi.quality.records import Reason
 from llmpi.report.words.emphasis import (
     ABLE,
     GIB,
@@ -34,6 +38,7 @@ from llmpi.report.words.emphasis import (
     foremost,
     largest_part,
     one_in_quality,
+    scored_kinds,
     side_by_side,
     told_limit,
     turning,
@@ -58,7 +63,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"{where} nothing can be recommended: none of "
             f"{_count(made['candidates'], 'candidate')} keeps to everything.",
             _way_back(made, known),
-            f"Ruled out: {', '.join(f'{reason(name)} {count}' for name, count in by_count)}.",
+            f"Ruled out: {', '.join(f'{ruled_out_by(name)} {count}' for name, count in by_count)}.",
         ]
     pick = known[made["pick"]]
     name = _name(pick) if made["where"] == "overall" else pick["variant"]
@@ -101,7 +106,7 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
         why,
         f"Of the undecided, the smallest that has all its estimates within the margins is "
         f"{name}{chance}. The price of caution: {_instead(pick, other)}.",
-        f"{_capital(more(smaller['more'], choice['sources']))}.",
+        f"{_capital(more(smaller['more'], choice['supply']))}.",
     ]
 
 
@@ -112,7 +117,7 @@ def _itself(pick: Candidate, choice: Choice) -> list[str]:
         return ["None of them has all its estimates within the margins."]
     odds = standing["probability"]
     chance = "" if odds is None else f"That it holds has, by itself, a probability {_odds(odds)}; "
-    return [f"{_capital(chance + more(standing['more'], choice['sources']))}."]
+    return [f"{_capital(chance + more(standing['more'], choice['supply']))}."]
 
 
 def _odds(probability: float) -> str:
@@ -131,19 +136,19 @@ def _instead(pick: Candidate, other: Candidate) -> str:
     return _and(found) or "its numbers cannot be compared"
 
 
-def more(found: Sequence[MoreItems], sources: Mapping[str, Source]) -> str:
+def more(found: Sequence[MoreItems], supply: Mapping[str, Supply]) -> str:
     """What it would take to tell, and which line of the config asks for it."""
     if not found:
         return "no reasonable number of questions would tell"
     told = []
     for one in found:
-        source = sources[one["task"]]
+        source = supply[one["task"]]
         items = f"{upwards(one['items']):,} more {source['item']}s of {one['task']}"
         told.append(f"{items} ({_asked_by(one, source)})")
     return f"about {_and(told)} would tell, four times in five"
 
 
-def _asked_by(one: MoreItems, source: Source) -> str:
+def _asked_by(one: MoreItems, source: Supply) -> str:
     if source["key"] is None:
         return f"all {source['asked']:,} there are were asked, so they have to be added"
     return f"{source['key']}: {enough(one, source)}"
@@ -213,7 +218,7 @@ REASONS: Mapping[str, str] = {
 }
 
 
-def reason(name: str) -> str:
+def ruled_out_by(name: str) -> str:
     """What rules candidates out, as it is counted; a constraint by its key."""
     return REASONS.get(name, name)
 
@@ -242,7 +247,7 @@ def kill(found: Kill) -> str:
         case "no quality":
             return "prefer quality: its quality was not measured"
         case "unscored":
-            return f"{found['task']} was not scored: {found['reason']}"
+            return f"{found['task']} was not scored: {unscored(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"
@@ -296,6 +301,11 @@ def gate(found: Objection) -> str:
     return f"{name}: {got} < {found['at_least_pct']:g} %"
 
 
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return reason_text(reason)
+
+
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
     """Why a device's quality is not what the workstation scored.
 
@@ -323,7 +333,8 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "its energy is the board's own chip's, which does not see the 5 V rail"
         case "quality not asked for":
-            return "its quality was not measured: the study asks for none"
+            kinds = " or ".join(scored_kinds())
+            return f"its quality was not measured: the study has no {kinds} task"
         case "no interval of F1":
             return "its F1 has no interval: too few passages"
         case "output changed":
@@ -340,6 +351,9 @@ def caution(found: AnyCaution) -> str:
         case "fewer questions":
             asked = found["of_questions"]
             return f"its F1 is of {found['questions']} questions, the widest's of {asked}"
+        case "answers cut":
+            cut = f"{found['cut_pct']:.1f} % of its answers"
+            return f"{cut} were cut at max_new_tokens: their scores are the bound's, too"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:
@@ -376,6 +390,22 @@ def no_money(reason: NotCompared) -> str:
             return "its power at rest is not known: set the device's 'idle_s'"
         case "same device":
             return "it is this device"
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return unit.replace("money", currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return f"measured ({found['tier']})" if found["tier"] else "measured"
+        case kind:
+            return kind
 
 
 def hat(found: HatGain, currency: str) -> str:

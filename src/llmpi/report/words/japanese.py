@@ -11,6 +11,7 @@ from llmpi.decide.records import (
     Candidate,
     Change,
     Choice,
+    CostUnit,
     Decision,
     DeviceMoney,
     HatGain,
@@ -23,9 +24,11 @@ from llmpi.decide.records import (
     RequirementVerdict,
     Source,
     Step,
+    Supply,
     Unit,
 )
 from llmpi.quality.kind import Objection
+from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
     ABLE,
     GIB,
@@ -35,6 +38,7 @@ from llmpi.report.words.emphasis import (
     foremost,
     largest_part,
     one_in_quality,
+    scored_kinds,
     side_by_side,
     told_limit,
     turning,
@@ -82,7 +86,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     where = "" if overall else f"{made['where']}では、"
     if made["pick"] is None:
         by_count = sorted(made["killed"].items(), key=lambda item: item[1], reverse=True)
-        reasons = "、".join(f"{reason(name)} {count}件" for name, count in by_count)
+        reasons = "、".join(f"{ruled_out_by(name)} {count}件" for name, count in by_count)
         return [
             f"{where}推奨できるものがありません。候補{made['candidates']}件のうち、"
             "すべてを満たすものはありません。",
@@ -131,7 +135,7 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
         why,
         f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
         f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
-        f"{more(smaller['more'], choice['sources'])}。",
+        f"{more(smaller['more'], choice['supply'])}。",
     ]
 
 
@@ -142,7 +146,7 @@ def _itself(pick: Candidate, choice: Choice) -> list[str]:
         return ["ただし、推定値がすべて許容幅に収まる候補はありません。"]
     odds = standing["probability"]
     chance = "" if odds is None else f"この候補が許容幅に収まる確率は単独で見て{_odds(odds)}です。"
-    return [f"{chance}{more(standing['more'], choice['sources'])}。"]
+    return [f"{chance}{more(standing['more'], choice['supply'])}。"]
 
 
 def _odds(probability: float) -> str:
@@ -161,13 +165,13 @@ def _instead(pick: Candidate, other: Candidate) -> str:
     return "、".join(found) or "数値を比べられません"
 
 
-def more(found: Sequence[MoreItems], sources: Mapping[str, Source]) -> str:
+def more(found: Sequence[MoreItems], supply: Mapping[str, Supply]) -> str:
     """What it would take to tell, and which line of the config asks for it."""
     if not found:
         return "現実的な問題数では判定できません"
     told = []
     for one in found:
-        source = sources[one["task"]]
+        source = supply[one["task"]]
         items = f"{one['task']}の{ITEMS[source['item']]}をあと約{upwards(one['items']):,}件"
         told.append(f"{items}（{_asked_by(one, source)}）")
     return f"{'、'.join(told)}増やせば、5回に4回は判定できます"
@@ -181,7 +185,7 @@ ITEMS: Mapping[str, str] = {
 }
 
 
-def _asked_by(one: MoreItems, source: Source) -> str:
+def _asked_by(one: MoreItems, source: Supply) -> str:
     if source["key"] is None:
         return f"今ある{source['asked']:,}件はすべて使ったため、追加が必要です"
     return f"{source['key']}: {enough(one, source)}"
@@ -251,7 +255,7 @@ REASONS: Mapping[str, str] = {
 }
 
 
-def reason(name: str) -> str:
+def ruled_out_by(name: str) -> str:
     """What rules candidates out, as it is counted; a constraint by its key."""
     return REASONS.get(name, name)
 
@@ -281,7 +285,7 @@ def kill(found: Kill) -> str:
         case "no quality":
             return "品質優先ですが、品質を測定していません"
         case "unscored":
-            return f"{found['task']}を採点していません：{label(found['reason'])}"
+            return f"{found['task']}を採点していません：{unscored(found['reason'])}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -331,6 +335,24 @@ def gate(found: Objection) -> str:
     return f"{name}: {got} < {found['at_least_pct']:g} %"
 
 
+def unscored(reason: Reason) -> str:
+    """Why there is no score."""
+    return label(reason) if isinstance(reason, str) else "、".join(map(_obstacle, reason))
+
+
+def _obstacle(found: Obstacle) -> str:
+    match found["kind"]:
+        case "fails":
+            return f"{found['variant']}が許容幅{found['margin_pct']:g}ポイントを満たしません"
+        case "undecided":
+            margin = f"{found['margin_pct']:g}"
+            return f"{found['variant']}が許容幅{margin}ポイントを保つと示せませんでした"
+        case "wider not scored":
+            return f"一つ広い{found['variant']}を採点していません（{label(found['reason'])}）"
+        case "widest not scored":
+            return f"最も広い型を採点していません（{label(found['reason'])}）"
+
+
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
     """Why a device's quality is not what the workstation scored.
 
@@ -358,7 +380,7 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "エネルギーはボード上の電源ICの値で、5 V系統を含みません"
         case "quality not asked for":
-            return "品質は測っていません（測る課題がありません）"
+            return f"品質は測っていません（{'・'.join(scored_kinds())}の課題がありません）"
         case "no interval of F1":
             return "F1の区間は、文章が少ないため出せません"
         case "output changed":
@@ -370,6 +392,9 @@ def caution(found: AnyCaution) -> str:
         case "fewer questions":
             asked = found["of_questions"]
             return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
+        case "answers cut":
+            cut = f"{found['cut_pct']:.1f} %"
+            return f"回答の{cut}がmax_new_tokensで打ち切られ、得点はその上限にも左右されています"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:
@@ -400,6 +425,50 @@ def no_money(reason: NotCompared) -> str:
             return "待機時の電力がわかりません。機器の idle_s を設定してください"
         case "same device":
             return "この機器そのものです"
+
+
+COST_UNITS: Mapping[CostUnit, str] = {
+    "boards": "台",
+    "years": "年",
+    "days": "日",
+    "days/year": "日/年",
+    "h/day": "時間/日",
+    "% of the time": "%",
+    "tokens": "トークン",
+    "tokens/s": "トークン/秒",
+    "W": "W",
+    "money/board": "{currency}/台",
+    "money/day": "{currency}/日",
+    "money/h": "{currency}/時間",
+    "money/kWh": "{currency}/kWh",
+    "money/million tokens": "{currency}/100万トークン",
+    "g CO2/kWh": "g CO2/kWh",
+    "g CO2/million tokens": "g CO2/100万トークン",
+}
+
+
+def cost_unit(unit: CostUnit, currency: str) -> str:
+    """The unit of a figure that the money rests on."""
+    return COST_UNITS[unit].format(currency=currency)
+
+
+def source(found: Source) -> str:
+    """Where a figure is from that the money rests on."""
+    match found["kind"]:
+        case "stated":
+            return found["source"]
+        case "measured":
+            return label(found["tier"]) if found["tier"] else "実測"
+        case "your figure":
+            return "利用者の値"
+        case "not counted":
+            return "数えていません"
+        case "rented all day":
+            return "終日借りる"
+        case "one board":
+            return "1台"
+        case "the workload":
+            return "負荷の設定"
 
 
 def hat(found: HatGain, currency: str) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from llmpi import layout
-from llmpi.study.fields import Points, check_name
+from llmpi.study.fields import LocalPath, Points, check_name
 from llmpi.study.task import Beside, Order, Task
 
 Variant = tuple[str, str]
@@ -20,12 +20,12 @@ class AbTask(Task):
 
     task: Literal["ab"]
     """`ab`: what each variant makes of your prompts, and pairs of variants compared."""
-    prompts: str = Field(min_length=1)
+    prompts: LocalPath
     """The file, one JSON object a line."""
     pairs: list[tuple[str, str]] = Field(default_factory=list)
     """Pairs of variants, each as `model/quantization`. By default every variant against the widest
     of its model."""
-    judgements: str | None = Field(default=None, min_length=1)
+    judgements: LocalPath | None = None
     """Folder with files that people saved from the blind sheets."""
     seed: int = Field(default=0, ge=0)
     """Of the order on the sheets."""

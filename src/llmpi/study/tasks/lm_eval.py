@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from llmpi.study.fields import Points
+from llmpi.study.fields import LocalPath, Points
 from llmpi.study.task import Task
 
 
@@ -15,7 +15,7 @@ class LmEvalTask(Task):
     """`lm_eval`: multiple choice, generation, rolling log-likelihood."""
     tasks: list[str] = Field(min_length=1)
     """Names of its tasks, groups or tags."""
-    include_path: str | None = Field(default=None, min_length=1)
+    include_path: LocalPath | None = None
     """Folder of your own task files (YAML)."""
     limit: int | None = Field(default=None, ge=1)
     """So many items of each task, from the first."""
@@ -31,4 +31,5 @@ class LmEvalTask(Task):
     up with, percentage points; null asks for nothing."""
 
     FILES = ("include_path",)
+    BOUND = "limit"
     JUDGING = ("drop_at_most",)

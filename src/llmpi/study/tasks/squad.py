@@ -5,7 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from llmpi import layout
-from llmpi.study.fields import Points, RepoId, Revision, one_of
+from llmpi.study.fields import LocalPath, Points, RepoId, Revision, one_of
+from llmpi.study.languages import LanguageCode
 from llmpi.study.task import Order, Task
 
 
@@ -14,7 +15,7 @@ class SquadTask(Task):
 
     task: Literal["squad"]
     """`squad`: exact match and F1, HasAns and NoAns apart."""
-    squad_file: str | None = Field(default=None, min_length=1)
+    squad_file: LocalPath | None = None
     """Questions from a file in the official JSON format, or"""
     hub: RepoId | None = None
     """from a data set on the Hugging Face hub, `owner/name`, with SQuAD's columns."""
@@ -27,7 +28,15 @@ class SquadTask(Task):
     seed: int = Field(default=0, ge=0)
     """Seed of the draw of paragraphs."""
     examples: int = Field(default=4, ge=0, le=4)
-    """Worked questions, on one other passage, in front of every question."""
+    """Worked questions, on other passages, in front of every question: half of four, and of two,
+    are unanswerable."""
+    prompt: Literal[1, 2] = 1
+    """Which of the frozen prompts: other words, and the worked questions in another order. A task
+    with each of them shows how far a verdict hangs on the prompt."""
+    language: LanguageCode = "en"
+    """Of the questions (ISO 639-1). `en` is scored as the official script does it. Other languages
+    without Unicode's punctuation, digits of both widths alike; where words have no blanks between
+    them (`ja`, `zh`, `th`, ...), F1 is by characters."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     """Bound on the tokens of an answer."""
     context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
@@ -48,6 +57,7 @@ class SquadTask(Task):
     """The same of the questions without an answer, on which to abstain is right."""
 
     FILES = ("squad_file",)
+    BOUND = "questions"
     JUDGING = ("has_ans_f1_drop_at_most", "no_ans_drop_at_most")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Literal
 
 import altair as alt
 
+from llmpi.quality.kind import Score
 from llmpi.report.page.charts.style import (
     HEIGHT,
     LOG,
@@ -20,8 +21,10 @@ from llmpi.report.page.charts.style import (
 from llmpi.report.words.texts import Texts
 
 
-def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: bool) -> Spec:
-    """F1 of a task over tg, both with their spread, and the front of the point estimates.
+def quality_against_speed(
+    t: Texts, task: str, score: Score, models: Sequence[str], *, named: bool
+) -> Spec:
+    """The score of a task over tg, both with their spread, and the front of the point estimates.
 
     Filled points are those that nothing beats beyond the noise.
 
@@ -30,11 +33,13 @@ def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: 
         models: ids of all there are.
     """
     x = axis(alt.X, "tg_tps", t("token generation (tg), tokens/s"))
-    y = axis(alt.Y, f"{task}_f1_pct", t("{task}: F1, %").format(task=task))
+    value = score.value
+    key = f"{task}_{value['key']}"
+    y = axis(alt.Y, key, t("{task}: {score}").format(task=task, score=t.title(value["title"])))
     colour, shape = category("model", t("model"), models)
     shown = (
         alt.datum.tg_tps != None  # noqa: E711, an expression of Vega
-    ) & alt.expr.isValid(alt.datum[f"{task}_f1_pct"])
+    ) & alt.expr.isValid(alt.datum[key])
     base = on("cells").transform_filter(shown & (alt.datum.transferred == 1))
     front = (
         base.transform_filter(alt.datum[f"{task}_edge"] == 1)
@@ -45,7 +50,7 @@ def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: 
         x="tg_min_tps:Q", x2="tg_max_tps:Q", y=y, color=colour
     )
     up = base.mark_rule(opacity=0.45, clip=True).encode(
-        x=x, y=f"{task}_f1_low_pct:Q", y2=f"{task}_f1_high_pct:Q", color=colour
+        x=x, y=f"{task}_{value['low']}:Q", y2=f"{task}_{value['high']}:Q", color=colour
     )
     shown_of = tooltip(
         {
@@ -53,10 +58,13 @@ def quality_against_speed(t: Texts, task: str, models: Sequence[str], *, named: 
             "tg_tps": (t("tg, tokens/s"), ".1f"),
             "tg_min_tps": (t("least"), ".1f"),
             "tg_max_tps": (t("greatest"), ".1f"),
-            f"{task}_f1_pct": ("F1, %", ".1f"),
-            f"{task}_f1_low_pct": (t("95 % from"), ".1f"),
-            f"{task}_f1_high_pct": (t("95 % to"), ".1f"),
-            f"{task}_has_ans_f1_pct": ("F1 HasAns, %", ".1f"),
+            key: (t.title(value["title"]), f".{value['digits']}f"),
+            f"{task}_{value['low']}": (t("95 % from"), f".{value['digits']}f"),
+            f"{task}_{value['high']}": (t("95 % to"), f".{value['digits']}f"),
+            **{
+                f"{task}_{shown['key']}": (t.title(shown["title"]), f".{shown['digits']}f")
+                for shown in score.beside
+            },
             "bits_per_weight": (t("bits per weight"), ".2f"),
         }
     )

@@ -11,7 +11,7 @@ function showDetails() {
   const list = element("dl");
   for (const key of page.csv) {
     if (cell[key] === null || cell[key] === "") continue;
-    const value = typeof cell[key] === "number" ? Number(cell[key].toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 9 }) : cell[key];
+    const value = typeof cell[key] === "number" ? Number(cell[key].toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 9 }) : said(cell[key]);
     list.append(element("dt", {}, key), element("dd", {}, value));
   }
   const why = (page.languages[state.language].why[cell.id] ?? []).map((text) => element("li", {}, text));
