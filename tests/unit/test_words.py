@@ -129,11 +129,12 @@ def test_every_metric_of_ours_has_its_name(metric: str) -> None:
     assert english.metric({**LOSS, "metric": "arc_easy/acc,none"}) == "arc_easy/acc,none"
 
 
-@given(one=st.from_type(RequirementVerdict))
 @pytest.mark.parametrize("kind", ["loses", "undecided"])
+@given(data=st.data())
 def test_what_is_lost_is_said_with_its_bounds_and_its_margin(
-    kind: str, one: RequirementVerdict
+    kind: str, data: st.DataObject
 ) -> None:
+    one = data.draw(st.from_type(RequirementVerdict))
     for words in WORDS.values():
         said = words.kill({"kind": kind, "requirements": [one]})
         if None not in (one["loss"], one["low"], one["high"]):
