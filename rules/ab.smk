@@ -11,7 +11,7 @@ rule answer_prompts:
     output:
         quality=layout.QUALITY,
     log:
-        "logs/answer_prompts/{study}/{model}/{quant}/{task}.log",
+        "logs/answer_prompts/{study}/{model}/{quant}/{computation}/{task}.log",
     wildcard_constraints:
         task=any_of(inputs.tasks_of(study, "ab")),
     conda:
@@ -20,11 +20,11 @@ rule answer_prompts:
     resources:
         **scoring(prompt_tokens),
     params:
-        spec=lambda w: settings.own_prompts(study, w.task),
+        spec=lambda w: settings.own_prompts(study, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
-        "Answering {wildcards.task} with {wildcards.model} {wildcards.quant}"
+        "Answering {wildcards.task} with {wildcards.model} {wildcards.quant} ({wildcards.computation})"
     script:
         "../workflow/scripts/answer_prompts.py"
 

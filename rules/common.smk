@@ -12,7 +12,7 @@ from llmpi.quant_types import is_trained
 from llmpi.study import inputs, settings
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.quality import KINDS
-from llmpi.study.runs import Session, Variant, sessions, variants
+from llmpi.study.runs import Scored, Session, scored, sessions, variants
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent
@@ -40,6 +40,7 @@ wildcard_constraints:
     device=any_of(study.devices),
     runtime=any_of(study.runtimes),
     quant=any_of(QUANTS),
+    computation=any_of({one.computation for one in scored(study)}),
     language=any_of(study.languages),
 
 
@@ -62,8 +63,8 @@ def session_of(wildcards):
     return Session(*(wildcards[key] for key in Session._fields))
 
 
-def variant_of(wildcards):
-    return Variant(wildcards.model, wildcards.quant)
+def scored_of(wildcards):
+    return Scored(*(wildcards[key] for key in Scored._fields))
 
 
 def slot(device):

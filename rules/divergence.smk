@@ -1,4 +1,5 @@
-"""Perplexity, and divergence from the F16, scored on the workstation once per variant."""
+"""Perplexity, and divergence from the F16, scored on the workstation once per variant
+and computation."""
 
 
 rule prepare_corpus:
@@ -61,7 +62,7 @@ rule evaluate_divergence:
     output:
         quality=layout.QUALITY,
     log:
-        "logs/evaluate_divergence/{study}/{model}/{quant}/{task}.log",
+        "logs/evaluate_divergence/{study}/{model}/{quant}/{computation}/{task}.log",
     wildcard_constraints:
         task=any_of(inputs.tasks_of(study, "divergence")),
     conda:
@@ -70,8 +71,9 @@ rule evaluate_divergence:
     resources:
         **scoring(reference_tokens),
     params:
+        spec=lambda w: settings.computation(w.computation),
         engine=ENGINE,
     message:
-        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+        "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"
     script:
         "../workflow/scripts/evaluate_divergence.py"

@@ -1,4 +1,5 @@
-"""Tasks of the lm-evaluation-harness, scored on the workstation once per variant."""
+"""Tasks of the lm-evaluation-harness, scored on the workstation once per variant
+and computation."""
 
 
 rule evaluate_lm_eval:
@@ -11,7 +12,7 @@ rule evaluate_lm_eval:
     output:
         quality=layout.QUALITY,
     log:
-        "logs/evaluate_lm_eval/{study}/{model}/{quant}/{task}.log",
+        "logs/evaluate_lm_eval/{study}/{model}/{quant}/{computation}/{task}.log",
     wildcard_constraints:
         task=any_of(inputs.tasks_of(study, "lm_eval")),
     conda:
@@ -20,9 +21,9 @@ rule evaluate_lm_eval:
     resources:
         **{**scoring(None), "runtime": HARNESS_MINUTES},
     params:
-        spec=lambda w: settings.harness(study, w.task),
+        spec=lambda w: settings.harness(study, w.task, w.computation),
         engine=ENGINE,
     message:
-        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+        "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"
     script:
         "../workflow/scripts/evaluate_lm_eval.py"

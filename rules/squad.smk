@@ -1,4 +1,4 @@
-"""Quality, scored on the workstation, once per variant."""
+"""Quality, scored on the workstation, once per variant and computation."""
 
 
 rule prepare_questions:
@@ -29,12 +29,13 @@ rule evaluate_quality:
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
-        reference=lambda w: inputs.reference(study, variant_of(w), w.task),
-        wider=lambda w: inputs.wider(study, variant_of(w), w.task),
+        reference=lambda w: inputs.reference(study, scored_of(w), w.task),
+        wider=lambda w: inputs.wider(study, scored_of(w), w.task),
+        by_default=lambda w: inputs.by_default(study, scored_of(w), w.task),
     output:
         quality=layout.QUALITY,
     log:
-        "logs/evaluate_quality/{study}/{model}/{quant}/{task}.log",
+        "logs/evaluate_quality/{study}/{model}/{quant}/{computation}/{task}.log",
     wildcard_constraints:
         task=any_of(inputs.squad_tasks(study, sharded=False)),
     conda:
@@ -43,11 +44,11 @@ rule evaluate_quality:
     resources:
         **scoring(question_tokens),
     params:
-        spec=lambda w: settings.answers(study, w.task),
+        spec=lambda w: settings.answers(study, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
-        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+        "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"
     script:
         "../workflow/scripts/evaluate_quality.py"
 
@@ -62,7 +63,7 @@ rule answer_shard:
     output:
         shard=layout.SHARD,
     log:
-        "logs/answer_shard/{study}/{model}/{quant}/{task}/{shard}.log",
+        "logs/answer_shard/{study}/{model}/{quant}/{computation}/{task}/{shard}.log",
     wildcard_constraints:
         task=any_of(inputs.squad_tasks(study, sharded=True)),
         shard=r"\d+-of-\d+",
@@ -72,11 +73,11 @@ rule answer_shard:
     resources:
         **scoring(question_tokens),
     params:
-        spec=lambda w: settings.shard(study, w.task, w.shard),
+        spec=lambda w: settings.shard(study, w.task, w.computation, w.shard),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
-        "Answering {wildcards.task} with {wildcards.model} {wildcards.quant}: {wildcards.shard}"
+        "Answering {wildcards.task} with {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.shard}"
     script:
         "../workflow/scripts/answer_shard.py"
 
@@ -87,20 +88,20 @@ rule merge_shards:
         code=code("merge_shards"),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
-        shards=lambda w: inputs.shards(study, w.model, w.quant, w.task),
+        shards=lambda w: inputs.shards(study, scored_of(w), w.task),
     output:
         quality=layout.QUALITY,
     log:
-        "logs/merge_shards/{study}/{model}/{quant}/{task}.log",
+        "logs/merge_shards/{study}/{model}/{quant}/{computation}/{task}.log",
     wildcard_constraints:
         task=any_of(inputs.squad_tasks(study, sharded=True)),
     localrule: True
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=lambda w: settings.answers(study, w.task),
+        spec=lambda w: settings.answers(study, w.task, w.computation),
         engine=ENGINE,
     message:
-        "Scoring {wildcards.model} {wildcards.quant}: {wildcards.task}"
+        "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"
     script:
         "../workflow/scripts/merge_shards.py"

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmpi.quality.evidence import Requirement, Requirements, Scored, evidence_of
+from llmpi.quality.evidence import Requirement, Requirements, ScoredItem, evidence_of
 from llmpi.quant_types import width_order
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
 Answers = np.ndarray
 """Scores from 0 to 1 of the questions, shape (passages, questions); the first half of each row has
@@ -22,8 +22,8 @@ class Truth(NamedTuple):
 
 
 def answers(
-    truths: Mapping[Variant, Truth], passages: int, questions: int = 10, seed: int = 0
-) -> dict[Variant, Answers]:
+    truths: Mapping[Scored, Truth], passages: int, questions: int = 10, seed: int = 0
+) -> dict[Scored, Answers]:
     """Every variant of a model goes wrong where the others do, too: one draw a question, held
     against each one's rate. The shares come out exactly as they are asked for."""
     rng = np.random.default_rng(seed)
@@ -40,7 +40,7 @@ def answers(
 
 
 def requirements(
-    answered: Mapping[Variant, Answers], task: str = "qa", margin: float = 5.0
+    answered: Mapping[Scored, Answers], task: str = "qa", margin: float = 5.0
 ) -> Requirements:
     """Those of a `squad` task."""
     if not answered:
@@ -62,7 +62,7 @@ def requirements(
 
 
 def requirement(
-    answered: Mapping[Variant, Answers], task: str, metric: str, margin: float, asked: int
+    answered: Mapping[Scored, Answers], task: str, metric: str, margin: float, asked: int
 ) -> Requirement:
     clusters = [f"p{i:04}" for i in range(len(next(iter(answered.values()))))]
     items = {variant: _items(found, clusters) for variant, found in answered.items()}
@@ -79,7 +79,7 @@ def requirement(
     }
 
 
-def order_of(variants: Mapping[Variant, object]) -> dict[str, list[str]]:
+def order_of(variants: Mapping[Scored, object]) -> dict[str, list[str]]:
     """Model -> its quantizations from the widest to the narrowest."""
     found: dict[str, list[str]] = {}
     for variant in sorted(variants, key=lambda v: width_order(v.quant)):
@@ -87,9 +87,9 @@ def order_of(variants: Mapping[Variant, object]) -> dict[str, list[str]]:
     return found
 
 
-def _items(found: Answers, clusters: Sequence[str]) -> list[Scored]:
+def _items(found: Answers, clusters: Sequence[str]) -> list[ScoredItem]:
     return [
-        Scored(f"{cluster} {at}", cluster, float(score))
+        ScoredItem(f"{cluster} {at}", cluster, float(score))
         for cluster, row in zip(clusters, found, strict=True)
         for at, score in enumerate(row)
     ]

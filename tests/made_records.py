@@ -34,6 +34,7 @@ from llmpi.engine.records import (
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import Model
 from llmpi.quality.ab.records import AbAnswered
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Parity, ParitySide
@@ -42,6 +43,7 @@ from llmpi.quality.squad.kind import COLUMNS, COMPARED
 from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
 from llmpi.records import write_json
 from llmpi.remote.records import Provisioned
+from llmpi.study.computation import DEFAULT
 from llmpi.summary.records import ClassRow
 from llmpi.tune.records import Finalist, Ratio, Refusal, Trial, Tuned
 
@@ -52,8 +54,9 @@ STARTED, ENDED = "2026-11-24T10:00:00+00:00", "2026-11-24T10:05:00+00:00"
 
 
 def write(pattern: str, record: Mapping[str, object], **wildcards: str) -> Path:
-    """Write a record where the rules leave it, below the working directory."""
-    path = Path(layout.at(pattern, **wildcards))
+    """Write a record where the rules leave it, below the working directory; scores by default as
+    llama.cpp computes by default."""
+    path = Path(layout.at(pattern, **{"computation": DEFAULT, **wildcards}))
     write_json(path, record)
     return path
 
@@ -528,6 +531,7 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
         "summary": summarize(items),
         "descent": descent,
         "settings": {
+            "computation": BY_DEFAULT,
             "max_new_tokens": 32,
             "context_tokens": 4096,
             "examples": 4,
@@ -562,6 +566,7 @@ def divergence(summary: DivergenceSummary) -> DivergenceScored:
         "reference": {"gguf_sha256": HASH, "engine": engine(), "threads": 2},
         "engine": engine(),
         "threads": 2,
+        "computation": BY_DEFAULT,
         "batching": "4 windows of 512, n_ubatch 512",
         "chunk_sums": [],
         "started": STARTED,
@@ -576,7 +581,11 @@ def answered(passed_pct: float | None) -> AbAnswered:
         "outcomes": [],
         "answers": [],
         "prompts_sha256": HASH,
-        "settings": {"max_new_tokens": 160, "context_tokens": 4096},
+        "settings": {
+            "computation": BY_DEFAULT,
+            "max_new_tokens": 160,
+            "context_tokens": 4096,
+        },
         "gguf_sha256": HASH,
         "chat_template_sha256": HASH,
         "engine": engine(),
@@ -647,6 +656,7 @@ def row(
         "runtime": "default",
         "workload": "chat",
         "group": None,
+        "computation": DEFAULT,
         "status": "ok",
         "stage": None,
         "reason": None,
@@ -697,6 +707,7 @@ def row(
         "parity_reason": None,
         "gates_failed": [],
         "parity_misses": [],
+        "unscored": None,
         "output_agreement_pct": None,
         "boards": [device],
     }

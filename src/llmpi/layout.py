@@ -42,8 +42,8 @@ CORPUS = "results/corpora/{study}/{task}.json"
 REFERENCE_ROWS = "results/reference/{study}/{model}/{task}.rows"
 REFERENCE = "results/reference/{study}/{model}/{task}.json"
 BLOCKS = "results/blocks/{model}/{quant}"
-SHARD = "results/shards/{study}/{model}/{quant}/{task}/{shard}.json"
-QUALITY = "results/quality/{study}/{model}/{quant}/{task}.json"
+SHARD = "results/shards/{study}/{model}/{quant}/{computation}/{task}/{shard}.json"
+QUALITY = "results/quality/{study}/{model}/{quant}/{computation}/{task}.json"
 
 EXPECTATION = "results/expectation/{study}/{device}/{model}/{quant}/{runtime}.json"
 

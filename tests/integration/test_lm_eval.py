@@ -16,6 +16,7 @@ from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import LlmpiError
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Shape, shape_of
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.lm_eval import evaluate as harness
 from llmpi.quality.lm_eval import model as lm_eval_model
 from llmpi.quality.lm_eval.model import GgufLM
@@ -266,6 +267,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(finished, tasks: Path, *names: str, **changed: Any) -> dict[str, Any]:
     settings: TaskSettings = {
+        "computation": BY_DEFAULT,
         "tasks": list(names),
         "include_path": str(tasks),
         "limit": None,

@@ -15,6 +15,7 @@ from support import ROOT, planned_jobs
 from llmpi.engine.llama import Engine, Settings
 from llmpi.quality.ab.records import Key
 from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.quality.squad.comparisons import comparisons
@@ -30,6 +31,7 @@ from llmpi.study.tasks.squad import SquadTask
 
 MODEL = "results/gguf/smollm2-135m"
 SETTINGS = {
+    "computation": BY_DEFAULT,
     "max_new_tokens": 16,
     "context_tokens": 4096,
     "examples": 4,
@@ -105,7 +107,7 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
         ]
         for i in (0, 2, 4)
     ]
-    settings = {"max_new_tokens": 16, "context_tokens": 2048}
+    settings = {"computation": BY_DEFAULT, "max_new_tokens": 16, "context_tokens": 2048}
     job = {
         "gguf": str(finished.folder / MODEL / "Q4_0.gguf"),
         "blocks": blocks,

@@ -89,7 +89,7 @@ def test_sharded_on_the_cluster_equals_unsharded_here(study, tmp_path: Path) -> 
     here = study.clone(tmp_path / "here")
     shutil.rmtree(here.folder / "results/blocks")
     del here.config["quality"]["field"]["shards"]
-    records = [f"results/quality/cluster/smollm2-135m/{q}/field.json" for q in ("F16", "Q4_0")]
+    records = [f"results/quality/cluster/smollm2-135m/{q}/f16/field.json" for q in ("F16", "Q4_0")]
     here.write().snakemake("--forcerun", "evaluate_quality", "--", *records)
     for record in records:
         assert (here.folder / record).read_bytes() == (study.folder / record).read_bytes()

@@ -26,7 +26,7 @@ from llmpi.records import check
 from llmpi.report.words import english
 from llmpi.report.words.languages import WORDS
 from llmpi.study.decision import Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow, Summary
 
@@ -59,7 +59,7 @@ def evidence(rows: Sequence[ClassRow], passages: int = 200) -> Requirements:
     """Answers as good as the rows' F1, on questions of both kinds: with 200 passages of 10 a loss
     of 1 point holds, one of 4 is undecided, and one of 9 fails."""
     truths = {
-        Variant(row["model"], row["quant"]): Truth(f1, f1)
+        Scored(row["model"], row["quant"]): Truth(f1, f1)
         for row in rows
         if isinstance(f1 := row["quality"]["qa"]["f1_pct"], int | float)
     }
@@ -253,7 +253,7 @@ def test_what_a_score_rules_out(score: TaskRow, blame: list[str]) -> None:
 def test_a_model_that_mostly_abstains_is_not_picked_where_overall_f1_cannot_tell() -> None:
     """The demo's Q2_K: 21.9 against 26.0 of the F16, where there is an answer 6.5 against 21.1."""
     rows = cell("F16", 107, 26.0), cell("Q2_K", 156, 21.9)
-    truths = {Variant("m", "F16"): Truth(21.1, 35.7), Variant("m", "Q2_K"): Truth(6.6, 52.4)}
+    truths = {Scored("m", "F16"): Truth(21.1, 35.7), Scored("m", "Q2_K"): Truth(6.6, 52.4)}
     found = recommend(summary(*rows), requirements(answers(truths, 25)), Constraints())
     assert quant(decision(found)["pick"]) == "F16"
 

@@ -24,7 +24,7 @@ quality:
 QUANTS = ", ".join(FTYPES)
 TOP = (
     "study, models, quants, calibration, qat, devices, workloads, runtimes, tune, quality, "
-    "gates, descent, constraints, cost, service, battery, languages, exclude"
+    "scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "

@@ -21,7 +21,10 @@ from llmpi.summary.study import summarize
 
 VARIANT = {"model": "llama-1b", "quant": "Q4_0"}
 STUDY = made_study.study(runtimes={"default": {}, "tuned": {"tune": True}}, quants=["F16", "Q4_0"])
-WHERE = {"study": "made", "device": "nvme", "runtime": "tuned", "task": "qa", **VARIANT}
+WHERE = {
+    **{"study": "made", "device": "nvme", "runtime": "tuned", "task": "qa", "computation": "f16"},
+    **VARIANT,
+}
 
 BENCH, MANIFEST, QUALITY = layout.BENCH, layout.GGUF_MANIFEST, layout.QUALITY
 MODEL, QUESTIONS, MACHINE = layout.MODEL_MANIFEST, layout.QUESTIONS, layout.PROVISIONED

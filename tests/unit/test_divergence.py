@@ -23,6 +23,7 @@ from random_gguf import VOCAB, tiny_model
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError, fill
 from llmpi.errors import LlmpiError
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence import evaluate as subject
 from llmpi.quality.divergence import windows as windows_module
 from llmpi.quality.divergence.evaluate import (
@@ -326,6 +327,7 @@ def job(
         "gguf": str(folder / f"{gguf}.gguf"),
         "gguf_sha256": gguf,
         "threads": 1,
+        "computation": BY_DEFAULT,
         "partial": str(folder / "partial"),
         "corpus": {"source": {"text_file": "text"}, "sha256": "of the text"},
         "text": TEXT,
@@ -407,6 +409,7 @@ def compared(folder: Path, rows: Path, held: PerplexityMeasured) -> DivergenceJo
         "gguf": str(folder / "variant.gguf"),
         "gguf_sha256": "variant",
         "threads": 1,
+        "computation": BY_DEFAULT,
         "partial": str(folder / "partial"),
         "rows": str(rows),
         "reference": {"gguf_sha256": "base", "engine": held["engine"], "threads": 1},

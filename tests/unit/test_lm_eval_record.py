@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from llmpi.errors import LlmpiError
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.lm_eval.evaluate import Settings, evaluate_lm_eval
 from llmpi.quality.lm_eval.model import describe_tasks, items_of, summarize
 from llmpi.records import failed, write_json
 
 SETTINGS: Settings = {
+    "computation": BY_DEFAULT,
     "tasks": ["one"],
     "include_path": None,
     "limit": None,

@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def summary_of(study: Study) -> Summary:
-    return summarize(study, read_records(study))
+    return summarize(study, read_records(study))[0]
 
 
 def shown(summary: Summary, key: str, language: Language) -> tuple[list[str], list[list[str]]]:

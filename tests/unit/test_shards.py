@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.squad.blocks import plan_of
 from llmpi.quality.squad.evaluate import merge
 from llmpi.quality.squad.shards import MixedEnginesError, answer_shard, range_of, together
-from llmpi.quality.statistics import RESAMPLES, clustered_interval
 from llmpi.records import failed, sha256_of_json
 
 SQUAD = json.loads((ROOT / "config/data/field_qa.json").read_text())
 QUESTIONS = {"status": "ok", "squad": SQUAD, "sha256": sha256_of_json(SQUAD)}
 SETTINGS = {
+    "computation": BY_DEFAULT,
     "max_new_tokens": 8,
     "context_tokens": 512,
     "examples": 1,
@@ -72,16 +73,6 @@ def test_however_many_shards_the_record_is_the_same(shards: int) -> None:
     whole = merge(dealt(records, 1), MANIFEST, QUESTIONS, SETTINGS)
     assert whole["summary"]["items"] == 125
     assert merge(dealt(records, shards), MANIFEST, QUESTIONS, SETTINGS) == whole
-
-
-def test_intervals_come_from_the_seed_that_the_record_names() -> None:
-    record = merge(dealt(answered(), 1), MANIFEST, QUESTIONS, SETTINGS)
-    f1, drawn = record["summary"]["metrics"]["f1"], record["resampling"]
-    values = [100 * item["f1"] for item in record["items"]]
-    paragraphs = [item["paragraph"] for item in record["items"]]
-    interval = clustered_interval(values, paragraphs, seed=drawn["seed"])
-    assert (f1["low_pct"], f1["high_pct"]) == interval
-    assert drawn["resamples"] == RESAMPLES
 
 
 def test_a_block_has_as_many_questions_as_is_asked_for() -> None:

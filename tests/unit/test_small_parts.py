@@ -136,6 +136,7 @@ WILDCARDS = {
     "device": "shelf.pi-5",
     "model": "qwen_2.5-q4_k_m",
     "quant": "Q4_K_M",
+    "computation": "q8_0-noflash",
     "runtime": "flash.kv_q8-0",
     "task": "squad.v2",
     "pair": "m-F16-vs-m-Q4_0",

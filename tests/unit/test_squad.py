@@ -291,7 +291,7 @@ def document(**qa: object) -> dict:
 
 def test_parse_reads_questions_and_merges_equal_golds() -> None:
     parsed = parse(document(answers=[{"text": "x"}, {"text": "y"}, {"text": "x"}]), "f")
-    assert parsed == [Paragraph("c", (Question("1", "Who?", ("x", "y")),))]
+    assert parsed == [Paragraph("c", (Question("1", "Who?", ("x", "y")),), title="t")]
 
 
 def test_dump_is_the_inverse_of_parse() -> None:

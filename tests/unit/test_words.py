@@ -178,7 +178,7 @@ HOLDS: Standing = {
 def candidate(quant: str, standing: Standing | None, speed: float) -> Candidate:
     return {
         "id": f"pi/m/{quant}/default", "variant": f"m {quant}", "device": "pi", "model": "m",
-        "quant": quant, "runtime": "default", "quality": NUMBER, "f1": NUMBER,
+        "quant": quant, "runtime": "default", "computation": "f16", "quality": NUMBER, "f1": NUMBER,
         "speed": {**NUMBER, "value": speed}, "energy": None,
         "memory": {**NUMBER, "value": 2.0**31}, "standing": standing, "checks": {},
         "killed_by": [] if standing is None or standing["verdict"] == "holds"
@@ -353,7 +353,8 @@ def test_what_was_not_predicted() -> None:
 
 
 FAULTS = {
-    *("failed", "throttled", "overflow", "parity", "unscored", "no quality", "too few", "broken"),
+    *("failed", "throttled", "overflow", "parity", "unscored", "computation", "too few"),
+    *("no quality", "broken"),
     *("loses", "undecided", "estimated", "unmeasured"),
 }
 """The words of `llmpi.decide.candidates.blamed` that are no constraint."""

@@ -163,7 +163,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_kind_is_its_folder_its_settings_and_its_rule(project: Path) -> None:
     ours = {"PYTHONPATH": str(project / "src"), "HF_HUB_OFFLINE": "1"}
     model = "smollm2-135m"
-    records = [f"results/quality/toy/{model}/{quant}/names.json" for quant in QUANTS]
+    records = [f"results/quality/toy/{model}/{quant}/f16/names.json" for quant in QUANTS]
     options = ("--configfile", "config/toy.yaml", "--cores", "1")
     planned = run_snakemake(*options, "--dry-run", cwd=project, **ours).stdout
     [why] = re.findall(r"Summarizing study toy\nReason: (.*)\n", planned)

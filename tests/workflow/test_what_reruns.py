@@ -155,6 +155,29 @@ def test_what_is_put_up_with_scores_nothing_anew(done: Done, task: str, margin: 
 
 
 @pytest.mark.parametrize(
+    ("runtimes", "jobs"),
+    [
+        ({"default": {"threads": 2}}, {"benchmark_device": 2}),
+        ({"default": {"repack": False, "mlock": True}}, {"benchmark_device": 2}),
+        ({"default": {}, "slim": {"threads": 1}}, {"benchmark_device": 2}),
+        (
+            {"default": {"kv_cache": "q8_0"}},
+            {"benchmark_device": 2, "evaluate_quality": 1, "evaluate_divergence": 1},
+        ),
+        (
+            {"default": {}, "a": {"kv_cache": "q8_0"}, "b": {"kv_cache": "q8_0", "threads": 1}},
+            {"benchmark_device": 4, "evaluate_quality": 1, "evaluate_divergence": 1},
+        ),
+    ],
+)
+def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
+    done: Done, runtimes: dict[str, Any], jobs: dict[str, int]
+) -> None:
+    done.study["runtimes"] = runtimes
+    assert done.planned() == {**jobs, **TO_THE_REPORT}
+
+
+@pytest.mark.parametrize(
     ("file", "jobs"),
     [
         ("src/llmpi/study/runs.py", SUMMED_UP),

@@ -18,14 +18,18 @@ def main(
     questions: Questions,
     reference: SquadRecord | None,
     wider: list[Path],
+    by_default: SquadRecord | None,
     spec: Settings,
     threads: int,
     store: Path,
     quality: Path,
 ) -> None:
+    if by_default and by_default["status"] == "skipped":
+        write_json(quality, by_default)
+        return
     step = None
     if reference and wider and "descent" in spec:
-        records = {path.parent.name: read(path, SquadRecord) for path in wider}
+        records = {path.parts[-3]: read(path, SquadRecord) for path in wider}
         step = Step(spec["descent"], reference, records)
     record = evaluate(gguf, manifest, questions, spec, threads=threads, store=store, step=step)
     write_json(quality, record)

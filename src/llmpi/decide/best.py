@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from llmpi.decide.joint import DRAWS, FEWEST_CLUSTERS, draws, estimate_of, seed_of
 from llmpi.quality.estimates import Share, student
-from llmpi.quality.evidence import Requirement
-from llmpi.study.runs import Variant
+from llmpi.quality.evidence import Requirement, scored_in
+from llmpi.study.runs import Scored
 from llmpi.summary.estimate import Estimate
 
 MOST_PAIRS = 3000
@@ -60,7 +60,7 @@ class Best:
         self.known = _known(requirements)
         self.clusters = requirements[0]["clusters"] if requirements else []
 
-    def estimate(self, variant: Variant) -> Estimate | None:
+    def estimate(self, variant: Scored) -> Estimate | None:
         """Quality in per cent with its 95 % interval."""
         if (known := self.known.get(variant)) is None:
             return None
@@ -70,7 +70,7 @@ class Best:
             return Estimate(100 * known.value, None, None)
         return Estimate(100 * known.value, 100 * low, 100 * high)
 
-    def told_apart(self, a: Variant, b: Variant) -> bool | None:
+    def told_apart(self, a: Scored, b: Scored) -> bool | None:
         """Whether the data tell two apart, where all pairs are looked at; None where one has no
         quality."""
         one, other = self.known.get(a), self.known.get(b)
@@ -81,16 +81,16 @@ class Best:
         reach = student(self._pair_level, self._fewest) * one.error(other)
         return abs(one.value - other.value) > reach
 
-    def within_margin(self, variants: Collection[Variant]) -> list[Variant]:
+    def within_margin(self, variants: Collection[Scored]) -> list[Scored]:
         """Who is shown to lack no more than the margin to the best of these; who has the best
         estimate is always among them."""
         return [v for v, (_, most) in self._lacks(variants).items() if most <= self.margin]
 
-    def may_be_best(self, variants: Collection[Variant]) -> list[Variant]:
+    def may_be_best(self, variants: Collection[Scored]) -> list[Scored]:
         """Whom the data do not show to be behind the best of these."""
         return [v for v, (least, _) in self._lacks(variants).items() if least <= 0]
 
-    def _lacks(self, variants: Collection[Variant]) -> dict[Variant, tuple[float, float]]:
+    def _lacks(self, variants: Collection[Scored]) -> dict[Scored, tuple[float, float]]:
         """Bounds of what each lacks to the best of the others; who leads lacks nothing."""
         order = sorted({v for v in variants if v in self.known}, key=lambda v: -self.known[v].value)
         if not order:
@@ -110,7 +110,7 @@ class Best:
             found[i] = (0.0, 0.0) if leads else (least, most)
         return found
 
-    def _reach(self, one: Variant, others: Sequence[Variant]) -> float:
+    def _reach(self, one: Scored, others: Sequence[Scored]) -> float:
         """Standard errors that all differences from the others stay within."""
         if not others:
             return 0.0
@@ -118,7 +118,7 @@ class Best:
         apart = self._drawn[:, places] - self._drawn[:, [self._place[one]]]
         return student(self._level((apart / self._spread(one, others)).max(axis=1)), self._fewest)
 
-    def _spread(self, one: Variant, others: Sequence[Variant]) -> NDArray[np.float64]:
+    def _spread(self, one: Scored, others: Sequence[Scored]) -> NDArray[np.float64]:
         spread = np.array(
             [np.linalg.norm(self.known[v].residuals - self.known[one].residuals) for v in others]
         )
@@ -149,7 +149,7 @@ class Best:
         return min((known.clusters for known in self.known.values()), default=0.0)
 
     @cached_property
-    def _place(self) -> dict[Variant, int]:
+    def _place(self) -> dict[Scored, int]:
         return {variant: at for at, variant in enumerate(self.known)}
 
     @cached_property
@@ -159,13 +159,13 @@ class Best:
         return draws(residuals, seed_of(self.clusters)) * np.linalg.norm(residuals, axis=0)
 
 
-def _known(requirements: Sequence[Requirement]) -> dict[Variant, Known]:
+def _known(requirements: Sequence[Requirement]) -> dict[Scored, Known]:
     """Of the variants that have a score in every metric that has any."""
-    scores: dict[Variant, list[Share]] = {}
+    scores: dict[Scored, list[Share]] = {}
     for requirement in requirements:
         for one in requirement["variants"]:
             if one["score"]:
-                variant = Variant(one["model"], one["quant"])
+                variant = scored_in(one)
                 scores.setdefault(variant, []).append(estimate_of(one["score"]))
     most = max(map(len, scores.values()), default=0)
     return {v: _harmonic(found) for v, found in scores.items() if len(found) == most}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from typing_extensions import TypeIs
 
@@ -13,8 +13,9 @@ from llmpi.decide.pareto import Objective
 from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Standing, Unit
 from llmpi.errors import LlmpiError
 from llmpi.quant_types import width_order
+from llmpi.study.computation import DEFAULT
 from llmpi.study.decision import Aim
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
@@ -73,7 +74,7 @@ class Candidate:
     row: ClassRow
     id: str
     variant: str
-    scored: Variant
+    scored: Scored
     standing: Standing | None
     best: Best
     f1: Estimate | None
@@ -138,9 +139,16 @@ def id_of(row: ClassRow) -> str:
 
 
 def widest_of(rows: Sequence[ClassRow]) -> dict[str, ClassRow]:
-    """A row of each model's widest quantization, which the others' quality is held against."""
-    ordered = sorted(rows, key=lambda row: width_order(row["quant"]))
+    """A row of each model's widest quantization, computed by default where one is: what the others'
+    quality is held against."""
+    ordered = sorted(
+        rows, key=lambda row: (width_order(row["quant"]), row["computation"] != DEFAULT)
+    )
     return {row["model"]: row for row in reversed(ordered)}
+
+
+def _is_reference(row: ClassRow, widest: Mapping[str, ClassRow]) -> bool:
+    return row["quant"] == widest[row["model"]]["quant"] and row["computation"] == DEFAULT
 
 
 def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> list[Kill]:
@@ -190,8 +198,8 @@ def _unknown(found: Sequence[Kill]) -> bool:
 
 def blamed(kill: Kill) -> str:
     """What stands in the way, by a name under which kills are counted: the key of a constraint, or
-    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `no quality`, `too few`, `broken`,
-    `loses`, `undecided`, `estimated` and `unmeasured` energy."""
+    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `computation`, `no quality`, `too few`,
+    `broken`, `loses`, `undecided`, `estimated` and `unmeasured` energy."""
     match kill["kind"]:
         case "limit":
             return kill["constraint"]
@@ -234,6 +242,9 @@ def _near_best(found: Sequence[Candidate]) -> list[Candidate]:
     return [c for variant in near for c in found if c.scored == variant]
 
 
+SCORED: Sequence[Literal["quant", "computation"]] = ("quant", "computation")
+"""What of a model's rows has one score."""
+
 OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
     "quality": Objective("quality", True, lambda c: c.quality, _told_apart, _near_best),
     "speed": Objective("speed", True, lambda c: c.values["tps_at_least"]),
@@ -243,8 +254,8 @@ OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
 """In the order in which they decide."""
 
 
-def _scored(row: ClassRow) -> Variant:
-    return Variant(row["model"], row["quant"])
+def _scored(row: ClassRow) -> Scored:
+    return Scored(row["model"], row["quant"], row["computation"])
 
 
 def _variant(row: ClassRow, several: bool) -> str:
@@ -294,7 +305,7 @@ def _energy(row: ClassRow) -> Estimate | None:
 
 def _drop(row: ClassRow, task: str, widest: Mapping[str, ClassRow]) -> Estimate | None:
     """Loss of F1 against the widest on the same questions, percentage points."""
-    if row["quant"] == widest[row["model"]]["quant"]:
+    if _is_reference(row, widest):
         return None if scores.f1(row, task) is None else Estimate(0.0, 0.0, 0.0)
     value, low, high = (
         None
@@ -320,7 +331,15 @@ def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[
     if row["parity_reason"]:
         misses = row["parity_misses"]
         found.append({"kind": "parity", "reason": row["parity_reason"], "misses": misses})
-    if task and scores.text(row, task, "status") != "ok":
+    if row["unscored"]:
+        found.append(
+            {
+                "kind": "computation",
+                "computation": row["computation"],
+                "unscored": row["unscored"],
+            }
+        )
+    elif task and scores.text(row, task, "status") != "ok":
         found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
     if broken := _babbling(row, texts) or _constant(row, squad):
         found.append(broken)

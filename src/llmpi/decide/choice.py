@@ -25,7 +25,7 @@ from llmpi.decide.candidates import (
     kills,
     shown,
 )
-from llmpi.decide.joint import Analysis
+from llmpi.decide.joint import DRAWS, Analysis
 from llmpi.decide.more import supply
 from llmpi.decide.pareto import Objective, Step, front, groups, narrow
 from llmpi.decide.records import (
@@ -40,7 +40,7 @@ from llmpi.decide.records import (
 from llmpi.quality.evidence import Requirements
 from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim, Constraints
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.records import Summary
@@ -71,6 +71,7 @@ def recommend(
         "task": task,
         "prefer": wish.prefer,
         "confidence_pct": constraints.confidence_pct,
+        "resampling": {"draws": DRAWS, "seeds": analysis.seeds},
         "constraints": {**wish.limits},
         "supply": supply(study, requirements["requirements"]),
         "candidates": [_described(candidate, wish) for candidate in found],
@@ -211,7 +212,7 @@ def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
 
 
 def _by_variant(
-    able: Sequence[Candidate], chosen: Callable[[Best, Collection[Variant]], list[Variant]]
+    able: Sequence[Candidate], chosen: Callable[[Best, Collection[Scored]], list[Scored]]
 ) -> list[Candidate]:
     """The candidates whose variants are chosen."""
     if not able:
@@ -223,7 +224,7 @@ def _by_variant(
 # --- what would change it -------------------------------------------------------------------------
 
 
-WITHOUT_NUMBERS = ("failed", "unscored", "unmeasured", "no quality", "too few")
+WITHOUT_NUMBERS = (*("failed", "unscored", "computation", "unmeasured", "no quality", "too few"),)
 
 
 def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:
@@ -329,6 +330,7 @@ def _described(candidate: Candidate, wish: Wish) -> records.Candidate:
         "model": row["model"],
         "quant": row["quant"],
         "runtime": row["runtime"],
+        "computation": row["computation"],
         "quality": interval(OBJECTIVES["quality"].of(candidate)),
         "f1": interval(candidate.f1),
         "speed": interval(OBJECTIVES["speed"].of(candidate)),

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from llmpi.decide.records import MoreItems, Named, RequirementVerdict, Shown, Standing
 from llmpi.quality.estimates import Estimate, Loss, Plain, Share, loss, plain, share, student
-from llmpi.quality.evidence import AnyLoss, Requirement, Score, Sequential
-from llmpi.study.runs import Variant
+from llmpi.quality.evidence import AnyLoss, Requirement, Score, Sequential, scored_in
+from llmpi.study.runs import Scored
 
 DRAWS = 4000
 FEWEST_CLUSTERS = 10
@@ -64,7 +64,7 @@ class Statement:
 class Case:
     """What is asked of a variant, and what is known."""
 
-    variant: Variant
+    variant: Scored
     statements: list[Statement] = field(default_factory=list)
     stopped: list[tuple[Requirement, Sequential]] = field(default_factory=list)
     """Verdicts of a descent, which stand by themselves."""
@@ -95,13 +95,18 @@ class Analysis:
         self.confidence = confidence
         self.cases = {case.variant: case for case in _cases(requirements)}
 
-    def standing(self, variant: Variant) -> Standing | None:
+    def standing(self, variant: Scored) -> Standing | None:
         """What is known of a variant; None where nothing was asked of it."""
         case = self.cases.get(variant)
         return None if case is None else self._standing(case)
 
+    @property
+    def seeds(self) -> dict[str, str]:
+        """Of the draws, by task."""
+        return {r["task"]: seed_of(r["clusters"]).hex() for r in self.requirements}
+
     @cached_property
-    def _errors(self) -> Mapping[Variant, Draws]:
+    def _errors(self) -> Mapping[Scored, Draws]:
         """Standardized errors of each variant's statements, shape (DRAWS, statements)."""
         rows = [(v, s) for v, case in self.cases.items() for s in case.statements]
         drawn = np.zeros((DRAWS, len(rows)), np.float32)
@@ -111,20 +116,20 @@ class Analysis:
         for seed, places in groups.items():
             residuals = [rows[at][1].estimate.residuals for at in places]
             drawn[:, places] = draws(np.column_stack(residuals), seed)
-        found: dict[Variant, Draws] = {}
+        found: dict[Scored, Draws] = {}
         for variant in self.cases:
             own = [at for at, (of, _) in enumerate(rows) if of == variant]
             found[variant] = drawn[:, own]
         return found
 
     @cached_property
-    def _levels(self) -> tuple[float, Mapping[Variant, float], frozenset[Variant]]:
+    def _levels(self) -> tuple[float, Mapping[Scored, float], frozenset[Scored]]:
         """One-sided levels: of the whole family, and of each variant when it was judged; and who
         holds."""
         left = {v: case for v, case in self.cases.items() if case.statements}
         largest = {v: self._errors[v].max(axis=1) for v in left}
         whole = self._level(list(largest.values()))
-        levels, held = dict.fromkeys(self.cases, whole), set[Variant]()
+        levels, held = dict.fromkeys(self.cases, whole), set[Scored]()
         while True:
             level = self._level([largest[v] for v in left])
             now = [v for v, case in left.items() if case.complete and _within(case, level)]
@@ -237,10 +242,10 @@ def seed_of(clusters: Sequence[str]) -> bytes:
 
 
 def _cases(requirements: Sequence[Requirement]) -> Iterator[Case]:
-    found: dict[Variant, Case] = {}
+    found: dict[Scored, Case] = {}
     for requirement in requirements:
         for one in requirement["variants"]:
-            variant = Variant(one["model"], one["quant"])
+            variant = scored_in(one)
             case = found.setdefault(variant, Case(variant))
             if requirement["kind"] == "gate":
                 _add_gate(case, requirement, one["score"])

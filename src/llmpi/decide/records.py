@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 from llmpi.engine.records import Mark, Tier, record
 from llmpi.quality.records import Reason
 from llmpi.summary.records import ParityMiss, Status
+from llmpi.summary.records import Unscored as Why
 
 Aim = Literal["quality", "speed", "energy", "memory"]
 Limit = Literal[
@@ -170,6 +171,16 @@ class Unscored(TypedDict):
 
 
 @record
+class NotComputed(TypedDict):
+    """What it computes has no score: another's is not its own."""
+
+    kind: Literal["computation"]
+    computation: str
+    """See `llmpi.study.computation`."""
+    unscored: Why
+
+
+@record
 class Babbling(TypedDict):
     """Broken: it finds a text far less likely than the F16 does."""
 
@@ -235,6 +246,7 @@ Kill = (
     | TooFew
     | NoQuality
     | Unscored
+    | NotComputed
     | Babbling
     | Mute
     | Blurting
@@ -326,6 +338,8 @@ class Candidate(TypedDict):
     model: str
     quant: str
     runtime: str
+    computation: str
+    """Of its runtime, which has a score of its own; see `llmpi.study.computation`."""
     quality: Interval | None
     """Of the task, %; see `llmpi.decide.best`."""
     f1: Interval | None
@@ -436,6 +450,16 @@ class Decision(TypedDict):
 
 
 @record
+class Draws(TypedDict):
+    """Out of which draws it is said."""
+
+    draws: int
+    seeds: dict[str, str]
+    """Of each task, SHA-256 of the names of its clusters, a line each: its eight 32-bit words are
+    the seed."""
+
+
+@record
 class Choice(TypedDict):
     """What to take, per device and overall."""
 
@@ -446,6 +470,7 @@ class Choice(TypedDict):
     prefer: Aim
     confidence_pct: float
     """Of all that is said of quality at once."""
+    resampling: Draws
     constraints: dict[Limit, float]
     """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
     supply: dict[str, Supply]

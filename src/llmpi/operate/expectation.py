@@ -29,6 +29,7 @@ from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.records import Questions, SquadScored
 from llmpi.records import now, read
 from llmpi.script import tell
+from llmpi.study.computation import DEFAULT
 from llmpi.study.runs import Session, Variant, sessions, stands_for
 from llmpi.study.study import Study
 
@@ -93,7 +94,7 @@ def expectation(
             f"study {study.study}: has no quality task of the kind squad, whose questions a canary "
             "asks. Add one, and run the study again."
         )
-    scored = {"study": study.study, "task": task}
+    scored = {"study": study.study, "computation": DEFAULT, "task": task}
     quality = _made(SquadScored | Skipped | Failed, "scored", layout.QUALITY, **scored, **variant)
     questions = _made(Questions | Failed, "scored", layout.QUESTIONS, **scored)
     asked = candidates(quality, questions)

@@ -17,6 +17,7 @@ from llmpi.operate.expectation import expectation
 from llmpi.operate.records import Expectation
 from llmpi.records import read, sha256_of, sha256_of_json, write_json
 from llmpi.remote import requests
+from llmpi.study.computation import DEFAULT
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
 from llmpi.study.service import ServedVariant, Service
@@ -137,7 +138,10 @@ def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) 
         Path(layout.at(layout.BENCH, **cell)),
         Path(layout.at(layout.PARITY, **{**cell, "device": board})),
     ]
-    records += [Path(layout.at(layout.QUALITY, **cell, task=task)) for task in study.quality]
+    records += [
+        Path(layout.at(layout.QUALITY, **cell, computation=DEFAULT, task=task))
+        for task in study.quality
+    ]
     changed = max((record.stat().st_mtime for record in records if record.is_file()), default=0)
     current = path.is_file() and path.stat().st_mtime >= changed
     if not current or read(path, Expectation)["gguf_sha256"] != sha256:

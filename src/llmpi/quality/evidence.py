@@ -11,7 +11,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import record
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
 
 @record
@@ -80,6 +80,8 @@ class Evidence(TypedDict):
 
     model: str
     quant: str
+    computation: str
+    """How it was computed, see `llmpi.study.computation`."""
     score: Score | None
     """None where the metric is none of a variant alone, or it has no items."""
     loss: AnyLoss | None
@@ -120,7 +122,7 @@ class Requirements(TypedDict):
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredItem:
     """An item that counts for a metric: its cluster, and its score from 0 to 1."""
 
     id: str
@@ -128,7 +130,7 @@ class Scored:
     score: float
 
 
-Items = Sequence[Scored]
+Items = Sequence[ScoredItem]
 
 
 def score_of(items: Items, clusters: Sequence[str]) -> Score | None:
@@ -158,25 +160,31 @@ def loss_of(reference: Items, variant: Items, clusters: Sequence[str]) -> Paired
 
 
 def evidence_of(
-    items: Mapping[Variant, Items], order: Mapping[str, Sequence[str]], clusters: Sequence[str]
+    items: Mapping[Scored, Items], order: Mapping[str, Sequence[str]], clusters: Sequence[str]
 ) -> list[Evidence]:
-    """Every variant with items, against the widest of its model.
+    """All that has items, against the widest of its model as llama.cpp computes by default.
 
     Args:
-        items: of a metric, by variant.
+        items: of a metric, by what is scored.
         order: model -> its quantizations from the widest, the reference, to the narrowest.
     """
     return [
         {
-            "model": variant.model,
-            "quant": variant.quant,
+            "model": one.model,
+            "quant": one.quant,
+            "computation": one.computation,
             "score": score_of(found, clusters),
-            "loss": None if variant == widest else loss_of(items.get(widest, ()), found, clusters),
-            "reference": variant == widest,
+            "loss": None if one == widest else loss_of(items.get(widest, ()), found, clusters),
+            "reference": one == widest,
         }
-        for variant, found in items.items()
-        for widest in [Variant(variant.model, order[variant.model][0])]
+        for one, found in items.items()
+        for widest in [Scored(one.model, order[one.model][0])]
     ]
+
+
+def scored_in(evidence: Evidence) -> Scored:
+    """Whose evidence it is."""
+    return Scored(evidence["model"], evidence["quant"], evidence["computation"])
 
 
 def _counts(items: Items, place: Mapping[str, int]) -> list[int]:

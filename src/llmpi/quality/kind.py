@@ -5,9 +5,9 @@ settings in the folder `llmpi.study.tasks`; and the file of its rules in `rules/
 Nothing else names it: `llmpi.quality.kinds` finds the folder.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NotRequired, TypeVar
+from typing import Literal, NamedTuple, NotRequired, TypeVar
 
 from typing_extensions import TypedDict, TypeForm
 
@@ -18,7 +18,7 @@ from llmpi.quality.evidence import Requirement
 from llmpi.quality.reasons import reason_of, reason_text
 from llmpi.quality.records import Drawn, Obstacle, Skipped
 from llmpi.results import NotRun, result
-from llmpi.study.runs import Variant, variants
+from llmpi.study.runs import Scored, scored
 from llmpi.study.study import Study
 
 Value = str | bool | int | float | None
@@ -147,16 +147,16 @@ class Summary:
     """What a study's tasks of one kind say.
 
     Args:
-        rows: task -> variant -> its row, of every task and variant of the study.
+        rows: task -> what is scored -> its row, of every task and all that the study scores.
         sections: of the page; none where there is nothing to show.
-        objections: variant -> the minimums that it does not reach.
-        requirements: what a variant must not lose too much of.
+        objections: what is scored -> the minimums that it does not reach.
+        requirements: what it must not lose too much of.
         questions: task -> which it asks, of a kind that draws them from more.
     """
 
-    rows: Mapping[str, Mapping[Variant, Row]]
+    rows: Mapping[str, Mapping[Scored, Row]]
     sections: Sequence[Section]
-    objections: Mapping[Variant, Sequence[Objection]] = field(default_factory=dict)
+    objections: Mapping[Scored, Sequence[Objection]] = field(default_factory=dict)
     requirements: Sequence[Requirement] = ()
     questions: Mapping[str, Drawn | Failed | NotRun] = field(default_factory=dict)
 
@@ -174,6 +174,14 @@ class Score:
     beside: Sequence[Shown] = ()
 
 
+class Figure(NamedTuple):
+    """A number of a row for a table that holds one computation of a file against another."""
+
+    title: str
+    """English; a label of the other languages. It names the unit."""
+    digits: int
+
+
 @dataclass(frozen=True)
 class TaskKind:
     """A kind of task.
@@ -182,7 +190,9 @@ class TaskKind:
         name: as `task` in the config has it.
         record: the type of a variant's record, but for `Failed`.
         columns: of a row, by name; those of a flat table are `TASK_NAME`.
-        compared: those of a row that tell of a variant against the widest of its model.
+        compared: those of a row that tell of a variant against the widest of its model, computed by
+            default.
+        figures: by their columns, the numbers that tell what another KV cache costs.
         summarize: reads the records of these tasks of a study.
         shown: of a row, in the page's table of cells.
         score: None of a kind whose rows have none.
@@ -195,6 +205,7 @@ class TaskKind:
     compared: Mapping[str, Column] = field(default_factory=dict)
     shown: Sequence[Shown] = ()
     score: Score | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
 STATE = {
@@ -204,17 +215,30 @@ STATE = {
 """The columns that every kind has."""
 
 NotScored = Failed | Skipped | NotRun
-Scored = TypeVar("Scored")
+Kind = TypeVar("Kind")
 
 
 def records_of(
-    kind: TypeForm[Scored], study: Study, task: str
-) -> dict[Variant, Scored | Failed | NotRun]:
-    """What a task says of each variant of the study."""
+    kind: TypeForm[Kind], study: Study, task: str
+) -> dict[Scored, Kind | Failed | NotRun]:
+    """What a task says of all that the study scores."""
     return {
-        variant: result(kind, layout.QUALITY, study=study.study, task=task, **variant._asdict())
-        for variant in variants(study)
+        one: result(kind, layout.QUALITY, study=study.study, task=task, **one._asdict())
+        for one in scored(study)
     }
+
+
+def several_computations(asked: Iterable[Scored]) -> bool:
+    """Whether a table needs a column to tell them apart."""
+    return len({one.computation for one in asked}) > 1
+
+
+def columns_of(asked: Iterable[Scored]) -> list[Shown]:
+    """What tells what was scored apart: model, quantization and, of several, the computation."""
+    names = [("model", "model"), ("quant", "quantization")]
+    if several_computations(asked):
+        names.append(("computation", "KV cache"))
+    return [{"key": key, "title": title, "digits": None} for key, title in names]
 
 
 def no_score(record: NotScored, columns: Mapping[str, Column]) -> Row:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from typing_extensions import TypeAliasType, TypedDict
 
-from llmpi.engine.records import Engine, EngineSettings, Machine, record
+from llmpi.engine.records import Engine, EngineSettings, KvType, Machine, record
 
 Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
 """What is another program's business."""
@@ -85,9 +85,18 @@ class Conversation(TypedDict):
 
 
 @record
+class Computation(TypedDict):
+    """What of the engine's settings changes what a model says: `llmpi.study.computation`."""
+
+    kv_cache: KvType
+    flash_attention: Literal["auto", "off"]
+
+
+@record
 class Decoding(TypedDict):
     """How answers are made."""
 
+    computation: Computation
     max_new_tokens: int
     context_tokens: int
     """Which all that runs at once share."""

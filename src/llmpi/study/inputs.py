@@ -4,13 +4,15 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.quant_types import wants_imatrix
+from llmpi.study.computation import DEFAULT
 from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
+    Scored,
     Session,
-    Variant,
     by_width,
     next_wider,
     pairs_of,
+    scored,
     sessions,
     stands_for,
     variants,
@@ -57,11 +59,11 @@ def trained_from(study: Study, model: str) -> tuple[str, str]:
     return layout.at(gguf, model=model), layout.at(manifest, model=model)
 
 
-def shards(study: Study, model: str, quant: str, task: str) -> list[str]:
+def shards(study: Study, asked_of: Scored, task: str) -> list[str]:
     """The shards of a task, in order."""
     asked = study.quality[task]
     assert isinstance(asked, SquadTask)
-    where = {"study": study.study, "model": model, "quant": quant, "task": task}
+    where = {"study": study.study, "task": task, **asked_of._asdict()}
     return [
         layout.at(layout.SHARD, **where, shard=f"{i + 1}-of-{asked.shards}")
         for i in range(asked.shards)
@@ -75,7 +77,7 @@ def all_pairs(study: Study) -> list[str]:
 
 def pair(study: Study, task: str, pair: str) -> list[str]:
     """The two variants' answers."""
-    return [scores(study, variant, task) for variant in pairs_of(study, task)[pair]]
+    return [scores(study, Scored(*variant), task) for variant in pairs_of(study, task)[pair]]
 
 
 def judgements(study: Study, task: str) -> list[str]:
@@ -92,31 +94,39 @@ def harness(study: Study, task: str) -> list[str]:
     return sorted(str(p) for p in Path(folder).rglob("*") if p.is_file()) if folder else []
 
 
-def reference(study: Study, variant: Variant, task: str) -> list[str]:
+def reference(study: Study, asked_of: Scored, task: str) -> list[str]:
     """The widest variant's record, where this one is compared while it is scored."""
-    widest = Variant(variant.model, by_width(study, variant.model)[0])
-    return [scores(study, widest, task)] if _descends(study, variant, task) else []
-
-
-def wider(study: Study, variant: Variant, task: str) -> list[str]:
-    """The records of the next wider type's variants, which tell whether to go on."""
-    if not _descends(study, variant, task):
+    if not _descends(study, asked_of, task) or asked_of.computation != DEFAULT:
         return []
-    quants = next_wider(study, *variant)
-    return [scores(study, Variant(variant.model, quant), task) for quant in quants]
+    return [scores(study, Scored(asked_of.model, by_width(study, asked_of.model)[0]), task)]
 
 
-def _descends(study: Study, variant: Variant, task: str) -> bool:
+def wider(study: Study, asked_of: Scored, task: str) -> list[str]:
+    """The records of the next wider type's variants, which tell whether to go on."""
+    if not _descends(study, asked_of, task) or asked_of.computation != DEFAULT:
+        return []
+    model, quant = asked_of.variant
+    return [scores(study, Scored(model, q), task) for q in next_wider(study, model, quant)]
+
+
+def by_default(study: Study, asked_of: Scored, task: str) -> list[str]:
+    """The record of the same variant by default: what a descent skips there is skipped here."""
+    if not _descends(study, asked_of, task) or asked_of.computation == DEFAULT:
+        return []
+    return [scores(study, Scored(*asked_of.variant), task)]
+
+
+def _descends(study: Study, asked_of: Scored, task: str) -> bool:
     """Whether a variant is scored no further than it takes to tell, if wider ones hold."""
     descent = study.descent
     if descent is None or descent.task != task:
         return False
-    return variant.quant != by_width(study, variant.model)[0]
+    return asked_of.quant != by_width(study, asked_of.model)[0]
 
 
-def scores(study: Study, variant: Variant, task: str) -> str:
-    """A variant's record of a task."""
-    return layout.at(layout.QUALITY, study=study.study, task=task, **variant._asdict())
+def scores(study: Study, asked_of: Scored, task: str) -> str:
+    """The record of a task."""
+    return layout.at(layout.QUALITY, study=study.study, task=task, **asked_of._asdict())
 
 
 def of_session(pattern: str, study: Study, session: Session) -> str:
@@ -162,7 +172,7 @@ def records(study: Study) -> dict[str, list[str]]:
 
 def quality(study: Study) -> list[str]:
     """Every record of a quality task."""
-    return [scores(study, variant, task) for variant in variants(study) for task in study.quality]
+    return [scores(study, one, task) for one in scored(study) for task in study.quality]
 
 
 def parity(study: Study) -> list[str]:

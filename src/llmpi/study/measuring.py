@@ -140,7 +140,8 @@ class PromptLookup(Part):
 class Runtime(Part):
     """How the engine is run. A named set of its settings; what is left out is as llama.cpp has it.
 
-    Speed only: quality is scored on the workstation with llama.cpp's defaults."""
+    `kv_cache` and `flash_attention` change what the model says, and have a score of their own
+    (`scored_with`); the other keys change no more than the rounding."""
 
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of the engine; by default the device's."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from llmpi.quant_types import type_of, width_order
+from llmpi.study.computation import DEFAULT, computation_of
 from llmpi.study.devices import group_of
 from llmpi.study.exclude import Exclude
 from llmpi.study.study import Study
@@ -16,6 +17,25 @@ class Variant(NamedTuple):
 
     model: str
     quant: str
+
+
+class Scored(NamedTuple):
+    """What a score belongs to: a variant, and how the engine computes it."""
+
+    model: str
+    quant: str
+    computation: str = DEFAULT
+    """Its id, see `llmpi.study.computation`."""
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.model, self.quant)
+
+    @property
+    def name(self) -> str:
+        """For a person; what is as usual is not said."""
+        how = "" if self.computation == DEFAULT else f" ({self.computation})"
+        return f"{self.model} {self.quant}{how}"
 
 
 class Session(NamedTuple):
@@ -70,8 +90,21 @@ def sessions(study: Study) -> dict[Session, list[str]]:
 
 
 def variants(study: Study) -> list[Variant]:
-    """Every variant that is still run somewhere; quality is scored for these."""
+    """Every variant that is still run somewhere."""
     return list(dict.fromkeys(run.variant for run in expand_runs(study)))
+
+
+def scored(study: Study) -> list[Scored]:
+    """What quality is scored of: each variant by default, and then as its runtimes compute it."""
+    found = {variant: [DEFAULT] for variant in variants(study)}
+    if study.scored_with == "runtimes":
+        for session in sessions(study):
+            found[session.variant].append(computation_of(study.runtimes[session.runtime]))
+    return [
+        Scored(*variant, computation)
+        for variant, used in found.items()
+        for computation in dict.fromkeys(used)
+    ]
 
 
 def stands_for(study: Study, device: str, variant: Variant) -> str:

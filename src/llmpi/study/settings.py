@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.sources_lock import Kind, is_commit, moves, read_lock
+from llmpi.study.computation import BY_ID, DEFAULT
 from llmpi.study.fields import Part, TextSource
 from llmpi.study.runs import Session, pairs_of, sessions
 from llmpi.study.study import Study
@@ -49,26 +50,37 @@ def questions(study: Study, task: str, lock: Path) -> Settings:
     return _source("dataset", asked, lock, without=(*ANSWERING, *asked.JUDGING, "shards"))
 
 
-def answers(study: Study, task: str) -> Settings:
-    """How they are answered."""
+def computation(computation: str) -> Settings:
+    """How the engine computes, by the id."""
+    return BY_ID[computation]._asdict()
+
+
+def answers(study: Study, task: str, computed: str) -> Settings:
+    """How they are answered.
+
+    Args:
+        computed: id of a computation; a descent goes down the default's alone.
+    """
     asked, descent = _squad(study, task), study.descent
-    found = {key: getattr(asked, key) for key in ANSWERING}
-    if descent and descent.task == task:
+    found: Settings = {key: getattr(asked, key) for key in ANSWERING}
+    found["computation"] = computation(computed)
+    if descent and descent.task == task and computed == DEFAULT:
         found["descent"] = descent.model_dump()
     return found
 
 
-def shard(study: Study, task: str, shard: str) -> Settings:
+def shard(study: Study, task: str, computed: str, shard: str) -> Settings:
     """The same for a shard, with which part it is (from 0) of how many."""
     number, shards = map(int, shard.split("-of-"))
-    return {**answers(study, task), "shard": (number - 1, shards)}
+    return {**answers(study, task, computed), "shard": (number - 1, shards)}
 
 
-def own_prompts(study: Study, task: str) -> Settings:
+def own_prompts(study: Study, task: str, computed: str) -> Settings:
     """How the user's prompts are answered."""
     asked = study.quality[task]
     assert isinstance(asked, AbTask)
-    return {key: getattr(asked, key) for key in ("max_new_tokens", "context_tokens")}
+    found: Settings = {key: getattr(asked, key) for key in ("max_new_tokens", "context_tokens")}
+    return {**found, "computation": computation(computed)}
 
 
 def pair(study: Study, task: str, pair: str) -> Settings:
@@ -86,10 +98,11 @@ def windows(study: Study, task: str) -> Settings:
     return {key: getattr(asked, key) for key in ("window_tokens", "chunks", "max_bytes")}
 
 
-def harness(study: Study, task: str) -> Settings:
+def harness(study: Study, task: str, computed: str) -> Settings:
     """The tasks of the lm-evaluation-harness."""
     asked = study.quality[task]
-    return asked.model_dump(exclude={"task", *asked.JUDGING})
+    settings = asked.model_dump(exclude={"task", *asked.JUDGING})
+    return {**settings, "computation": computation(computed)}
 
 
 def texts(study: Study) -> dict[str, TextSource]:

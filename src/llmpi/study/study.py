@@ -61,7 +61,12 @@ class Study(Part):
     tune: Tune = Tune()
     """How settings are searched, for runtimes with `tune: true`."""
     quality: dict[Id, QualityTask] = Field(default_factory=dict)
-    """Quality tasks by id; scored once per model and quantization, on the workstation."""
+    """Quality tasks by id; scored on the workstation once per model and quantization, and again
+    for a runtime that changes the output (`scored_with`)."""
+    scored_with: Literal["runtimes", "default"] = "runtimes"
+    """`runtimes`: quality is also scored with another `kv_cache`, or without flash attention, where
+    a runtime has it so; once for all runtimes that compute the same. `default`: only as llama.cpp
+    computes by default; what computes otherwise has no score, and is not recommended."""
     gates: list[Gate] = Field(default_factory=list)
     """Minimum quality a variant must reach."""
     descent: Descent | None = None

@@ -110,7 +110,8 @@ def _as_one(name: str, rows: Sequence[Row]) -> ClassRow:
         reason = f"{bad['device']}: {bad['reason']}"
         return {**bad, "device": name, "boards": boards, "reason": reason}
     ordered = sorted(rows, key=lambda row: row["tg_tps"] or 0.0)
-    middle = next((row for row in rows if row["parity_reason"]), ordered[(len(rows) - 1) // 2])
+    objected = (row for row in rows if row["parity_reason"] or row["unscored"])
+    middle = next(objected, ordered[(len(rows) - 1) // 2])
     one: ClassRow = {**middle, "device": name, "boards": boards}
     for key in MEDIANS:
         one[key] = _over(median, (row[key] for row in rows))

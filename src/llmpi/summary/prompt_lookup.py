@@ -10,6 +10,7 @@ from llmpi.study.measuring import PromptLookup
 from llmpi.study.runs import Run
 from llmpi.study.runs import Session as SessionId
 from llmpi.study.study import Study
+from llmpi.summary.greedy import twin_of
 from llmpi.summary.measured import Single, single
 from llmpi.summary.records import LookupAgainst, LookupCell, Row
 from llmpi.summary.row import place
@@ -37,16 +38,10 @@ def prompt_lookup(
         asked = study.runtimes[run.runtime].prompt_lookup
         if asked is None or "drafted" not in own.cell["repetitions"][0]:
             continue
-        twin = _twin(study, run.runtime)
+        twin = twin_of(study, run.runtime)
         other = measured.get(run._replace(runtime=twin)) if twin else None
         cells.append(_cell(run, asked, own, other))
     return cells
-
-
-def _twin(study: Study, runtime: str) -> str | None:
-    """The runtime that is the same without prompt lookup."""
-    plain = study.runtimes[runtime].model_copy(update={"prompt_lookup": None})
-    return next((name for name, other in study.runtimes.items() if other == plain), None)
 
 
 def _cell(run: Run, asked: PromptLookup, own: Beside, other: Beside | None) -> LookupCell:

@@ -55,6 +55,11 @@ Share = Annotated[float, Unit("1")]
 Status = Literal["ok", "failed", "skipped", "not run"]
 
 
+Unscored = Literal["default only", "tuned", "prompt lookup"]
+"""Why what a cell computes was not scored: the study asks for the default's scores only; the search
+for settings ended there; its prompt lookup is not shown to say what greedy decoding says."""
+
+
 # --- a row ----------------------------------------------------------------------------------------
 
 
@@ -104,6 +109,9 @@ class State(TypedDict):
 
     group: str | None
     """Group of equal boards that the device is one of"""
+    computation: str
+    """What of the engine's settings its quality hangs on: type of the KV cache, `-noflash` without
+    flash attention, `-lookup` where prompt lookup is not shown to say the same"""
     status: Status
     """`ok`, `failed`, `skipped` or `not run`, of the measurement"""
     stage: str | None
@@ -274,6 +282,8 @@ class TunedOutput(TypedDict):
 class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
+    unscored: Unscored | None
+    """Why no score is of what this cell computes; None where there are such"""
     quality: dict[str, TaskRow]
     """By the task's id: its state, and the columns that its kind adds (`llmpi.quality.kind`)"""
 

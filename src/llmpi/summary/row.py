@@ -1,17 +1,16 @@
 """A cell of the summary: what was measured and scored of one workload of a variant on a device."""
 
 import statistics
-from collections.abc import Mapping
 from typing import TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.engine.records import Depth, Failed
 from llmpi.gguf.records import Gguf
-from llmpi.quality.kind import Row as TaskRow
 from llmpi.results import NotRun
 from llmpi.study.devices import group_of
 from llmpi.study.runs import Run
 from llmpi.study.study import Battery, Study
+from llmpi.summary.computed import Computed
 from llmpi.summary.measured import Single
 from llmpi.summary.records import (
     CellEnergy,
@@ -32,7 +31,7 @@ def row(
     run: Run,
     measured: Single | Failed | NotRun,
     manifest: Gguf | Failed | NotRun,
-    quality: Mapping[str, TaskRow],
+    computed: Computed,
     on_device: Transfer,
     output_agreement_pct: float | None,
 ) -> Row:
@@ -46,6 +45,7 @@ def row(
         "study": study.study,
         **place(run),
         "group": group_of(study.devices[run.device]),
+        "computation": computed.asked.computation,
         "status": "ok" if isinstance(measured, Single) else measured["status"],
         "stage": None if isinstance(measured, Single) else measured["stage"],
         "reason": None if isinstance(measured, Single) else measured["reason"],
@@ -53,7 +53,8 @@ def row(
         **(_roofline(well, known, speed) if well else _nothing(Roofline)),
         **(_energy(well, speed, study.battery) if well else _nothing(CellEnergy)),
         **(_file(known) if known else _nothing(File)),
-        "quality": dict(quality),
+        "unscored": computed.unscored,
+        "quality": dict(computed.quality),
         **on_device,
         "output_agreement_pct": output_agreement_pct,
     }

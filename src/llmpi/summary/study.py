@@ -19,8 +19,10 @@ from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import Drawn
 from llmpi.records import now
 from llmpi.results import NotRun
-from llmpi.study.runs import Run, Variant, expand_runs
+from llmpi.study.runs import Run, Scored, Variant, expand_runs
 from llmpi.study.study import Study
+from llmpi.summary.caches import caches
+from llmpi.summary.computed import computed
 from llmpi.summary.concurrency import concurrency
 from llmpi.summary.curves import curve
 from llmpi.summary.groups import by_class, spreads, unlike
@@ -46,7 +48,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         raise LlmpiError("exclude: it leaves no cell of a workload of the kind single")
     cells = {run: single(records.sessions[run.session], run.workload) for run in runs}
     quality = _quality(study)
-    by_run = {run: _row(study, run, cell, records, quality) for run, cell in cells.items()}
+    by_run = {run: _row(study, run, cells, records, quality) for run in runs}
     rows = list(by_run.values())
     curves = (curve(run, cell) for run, cell in cells.items() if isinstance(cell, Single))
     summary: Summary = {
@@ -92,9 +94,9 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
 class Quality:
     """What all kinds of quality tasks say."""
 
-    rows: Mapping[str, Mapping[Variant, kind.Row]]
+    rows: Mapping[str, Mapping[Scored, kind.Row]]
     """By task, in the config's order."""
-    objections: Mapping[Variant, list[Objection]]
+    objections: Mapping[Scored, list[Objection]]
     sections: list[Section]
     requirements: list[Requirement]
     questions: dict[str, Drawn | Failed | NotRun]
@@ -108,14 +110,16 @@ def _quality(study: Study) -> Quality:
     told = [known.summarize(study, tasks.get(name, [])) for name, known in task_kinds().items()]
     rows = {task: found for one in told for task, found in one.rows.items()}
     drawn = {task: found for one in told for task, found in one.questions.items()}
-    objections: dict[Variant, list[Objection]] = {}
+    objections: dict[Scored, list[Objection]] = {}
     for one in told:
-        for variant, raised in one.objections.items():
-            objections.setdefault(variant, []).extend(raised)
+        for scored, raised in one.objections.items():
+            objections.setdefault(scored, []).extend(raised)
+    ordered = {task: rows[task] for task in study.quality}
+    sections = [section for one in told for section in one.sections]
     return Quality(
-        rows={task: rows[task] for task in study.quality},
+        rows=ordered,
         objections=objections,
-        sections=[section for one in told for section in one.sections],
+        sections=[*sections, *caches(study, ordered)],
         requirements=[found for one in told for found in one.requirements],
         questions={task: drawn[task] for task in study.quality if task in drawn},
     )
@@ -127,18 +131,18 @@ def _quality(study: Study) -> Quality:
 def _row(
     study: Study,
     run: Run,
-    cell: Single | Failed | NotRun,
+    cells: Mapping[Run, Single | Failed | NotRun],
     records: Records,
     quality: Quality,
 ) -> Row:
-    objections = quality.objections.get(run.variant, [])
+    own = computed(study, run, cells, records.searches, quality.rows, quality.objections)
     return row(
         study,
         run,
-        cell,
+        cells[run],
         records.files[run.variant],
-        {task: by_variant[run.variant] for task, by_variant in quality.rows.items()},
-        on_device(study, run.session, records, objections),
+        own,
+        on_device(study, run.session, records, own.objections),
         output_agreement_pct(records.searches, run.session),
     )
 

@@ -6,12 +6,13 @@ from llmpi import layout
 from llmpi.columns import number
 from llmpi.engine.records import Failed
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
-from llmpi.quality.evidence import Requirement, Scored, evidence_of
+from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
     Chart,
     Fact,
+    Figure,
     NotScored,
     Part,
     Row,
@@ -25,7 +26,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.results import NotRun, result
-from llmpi.study.runs import Variant, by_width, pairs_of
+from llmpi.study.runs import Scored, by_width, pairs_of
 from llmpi.study.study import Study
 from llmpi.study.tasks.ab import AbTask
 
@@ -52,7 +53,7 @@ def _row(record: AbAnswered | NotScored) -> Row:
 
 
 def _requirements(
-    study: Study, task: str, records: Mapping[Variant, AbAnswered | NotScored]
+    study: Study, task: str, records: Mapping[Scored, AbAnswered | NotScored]
 ) -> Iterator[Requirement]:
     """The share of all prompts, and of those of every safety tag."""
     asked = study.quality[task]
@@ -70,7 +71,7 @@ def _requirements(
         clusters = sorted(prompts)
         items = {
             variant: [
-                Scored(one["id"], one["id"], float(one["passed"]))
+                ScoredItem(one["id"], one["id"], float(one["passed"]))
                 for one in found
                 if tag is None or tag in one["tags"]
             ]
@@ -203,4 +204,10 @@ def _judged(judged: Judged) -> Fact:
     }
 
 
-KIND = TaskKind(name="ab", record=AbAnswered, columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(
+    name="ab",
+    record=AbAnswered,
+    columns=COLUMNS,
+    figures={"passed_pct": Figure("own prompts passed, %", 1)},
+    summarize=summarize,
+)

@@ -102,6 +102,7 @@ def answer_blocks(
 def decoding(settings: Decoding) -> Decoding:
     """Of a task's settings those that the engine is given."""
     return {
+        "computation": settings["computation"],
         "max_new_tokens": settings["max_new_tokens"],
         "context_tokens": settings["context_tokens"],
     }
@@ -123,9 +124,12 @@ def main(job: str, out: str) -> None:
 
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text())
-    shape = shape_of(asked["settings"]["context_tokens"])
+    how = asked["settings"]
+    shape, computation = shape_of(how["context_tokens"]), how["computation"]
     try:
-        with BatchEngine(Path(asked["gguf"]), threads=asked["threads"], shape=shape) as engine:
+        with BatchEngine(
+            Path(asked["gguf"]), threads=asked["threads"], shape=shape, computation=computation
+        ) as engine:
             _answer(engine, asked)
     except EngineError as error:
         sys.exit(str(error))

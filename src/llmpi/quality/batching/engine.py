@@ -20,7 +20,8 @@ from llmpi.quality.batching.schedule import (
     Tokens,
     common_prefix,
 )
-from llmpi.quality.records import Counts
+from llmpi.quality.by_default import BY_DEFAULT
+from llmpi.quality.records import Computation, Counts
 
 Groups = Sequence[Sequence[Request]]
 
@@ -40,14 +41,23 @@ class BatchEngine(Model):
         gguf: the model file.
         threads: of the engine, which the lanes share.
         shape: the batches' constants; its `context_tokens` bound the memory of all lanes together.
+        computation: what of the engine's settings the outcomes belong to.
 
     Raises:
         EngineError: the file cannot be loaded; or, of the methods, a context not be made.
     """
 
-    def __init__(self, gguf: Path, *, threads: int, shape: Shape) -> None:
+    def __init__(
+        self, gguf: Path, *, threads: int, shape: Shape, computation: Computation = BY_DEFAULT
+    ) -> None:
         self.shape = shape
-        settings = Settings(threads=threads, batch_tokens=shape.rows, ubatch_tokens=shape.rows)
+        settings = Settings(
+            threads=threads,
+            batch_tokens=shape.rows,
+            ubatch_tokens=shape.rows,
+            kv_cache=computation["kv_cache"],
+            flash_attention=computation["flash_attention"],
+        )
         super().__init__(gguf, settings)
         self._gguf = gguf
         self._lanes: list[Lane] = []

@@ -30,6 +30,7 @@ from llmpi.engine.progress import say
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death, supervise
 from llmpi.errors import LlmpiError
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.log_probs import (
     Codes,
     Logits,
@@ -58,7 +59,7 @@ from llmpi.quality.divergence.records import (
     Vocabulary,
 )
 from llmpi.quality.divergence.windows import UBATCH_TOKENS, Windows, cut
-from llmpi.quality.records import Resampling, VariantFile
+from llmpi.quality.records import Computation, Resampling, VariantFile
 from llmpi.records import failed, now, sha256_of_json, whole_file
 from llmpi.script import tell
 
@@ -73,6 +74,7 @@ class _Job(TypedDict):
     gguf: str
     gguf_sha256: str
     threads: int
+    computation: Computation
     partial: str
     """Folder of what is done so far."""
     window_tokens: int
@@ -145,6 +147,7 @@ def perplexity(
         "gguf": str(gguf),
         "gguf_sha256": manifest["sha256"],
         "threads": threads,
+        "computation": BY_DEFAULT,
         "partial": str(partial),
         **_cut(corpus, settings),
         "max_bytes": None,
@@ -179,6 +182,7 @@ def reference(
         "gguf": str(gguf),
         "gguf_sha256": manifest["sha256"],
         "threads": threads,
+        "computation": BY_DEFAULT,
         "partial": str(partial),
         **_cut(corpus, settings),
         "max_bytes": settings["max_bytes"],
@@ -195,6 +199,7 @@ def divergence(
     manifest: VariantFile | Failed,
     rows: Path,
     rows_manifest: Perplexity | Failed,
+    computation: Computation = BY_DEFAULT,
     *,
     partial: Path,
     threads: int,
@@ -204,6 +209,7 @@ def divergence(
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
         rows, rows_manifest: of `reference`; a failed one is passed on.
+        computation: how the variant is computed; the reference is computed by default.
         partial, threads: as for `perplexity`.
 
     Raises:
@@ -218,6 +224,7 @@ def divergence(
         "gguf": str(gguf),
         "gguf_sha256": manifest["sha256"],
         "threads": threads,
+        "computation": computation,
         "partial": str(partial),
         "rows": str(rows),
         "reference": {
@@ -367,7 +374,8 @@ def measure(job: PerplexityJob | DivergenceJob) -> PerplexityMeasured | Divergen
     Raises:
         LlmpiError, EngineError: as `perplexity`, `reference` and `divergence` say.
     """
-    with Windows(Path(job["gguf"]), job["window_tokens"], job["threads"]) as model:
+    gguf, window_tokens = Path(job["gguf"]), job["window_tokens"]
+    with Windows(gguf, window_tokens, job["threads"], job["computation"]) as model:
         if job["task"] == "divergence":
             return _measure_divergence(job, model)
         return _measure_perplexity(job, model)
@@ -380,6 +388,7 @@ def _measure_divergence(job: DivergenceJob, model: Windows) -> DivergenceMeasure
         "task": job["task"],
         "gguf_sha256": job["gguf_sha256"],
         "threads": job["threads"],
+        "computation": job["computation"],
         "reference": job["reference"],
         "corpus": job["corpus"],
         "vocabulary": job["vocabulary"],
@@ -404,6 +413,7 @@ def _measure_divergence(job: DivergenceJob, model: Windows) -> DivergenceMeasure
         "reference": job["reference"],
         "engine": engine,
         "threads": job["threads"],
+        "computation": job["computation"],
         "batching": _batching(model),
         "chunk_sums": [
             {"nll": nll, "reference_nll": reference_nll, "kld": kld, "same_top1": same}
@@ -421,6 +431,7 @@ def _measure_perplexity(job: PerplexityJob, model: Windows) -> PerplexityMeasure
         "task": job["task"],
         "gguf_sha256": job["gguf_sha256"],
         "threads": job["threads"],
+        "computation": job["computation"],
         "corpus": job["corpus"],
         "window_tokens": job["window_tokens"],
         "chunks": job["chunks"],
@@ -447,6 +458,7 @@ def _measure_perplexity(job: PerplexityJob, model: Windows) -> PerplexityMeasure
         "reference": None,
         "engine": engine,
         "threads": job["threads"],
+        "computation": job["computation"],
         "batching": _batching(model),
         "chunk_sums": [{"nll": nll} for [nll] in values.sum(axis=2).T.tolist()],
     }

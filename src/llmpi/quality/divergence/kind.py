@@ -16,6 +16,7 @@ from llmpi.quality.kind import (
     STATE,
     Chart,
     Fact,
+    Figure,
     NotScored,
     Row,
     Section,
@@ -24,11 +25,12 @@ from llmpi.quality.kind import (
     Table,
     TaskKind,
     Value,
+    columns_of,
     no_score,
     plain,
     records_of,
 )
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
 
@@ -49,7 +51,7 @@ def _columns() -> Iterator[tuple[str, Column]]:
 
 COLUMNS = {**STATE, **dict(_columns())}
 
-Records = Mapping[Variant, DivergenceScored | NotScored]
+Records = Mapping[Scored, DivergenceScored | NotScored]
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
@@ -104,18 +106,19 @@ def _requirements(study: Study, task: str, records: Records) -> Iterator[Require
         "cluster": "window",
         "clusters": clusters,
         "asked": chunks,
-        "variants": [_evidence(variant, record, chunks) for variant, record in scored.items()],
+        "variants": [_evidence(one, record, chunks) for one, record in scored.items()],
     }
 
 
-def _evidence(variant: Variant, record: DivergenceScored, chunks: int) -> Evidence:
+def _evidence(one: Scored, record: DivergenceScored, chunks: int) -> Evidence:
     empty = [0] * (chunks - record["chunks"])
-    reference = variant.quant == BASE_QUANT
+    reference = one == Scored(one.model, BASE_QUANT)
     nats = [sums["nll"] - sums["reference_nll"] for sums in record["chunk_sums"]]
     tokens = [record["positions_per_chunk"]] * record["chunks"]
     return {
-        "model": variant.model,
-        "quant": variant.quant,
+        "model": one.model,
+        "quant": one.quant,
+        "computation": one.computation,
         "score": None,
         "loss": None
         if reference
@@ -127,7 +130,7 @@ def _evidence(variant: Variant, record: DivergenceScored, chunks: int) -> Eviden
 # --- the page -------------------------------------------------------------------------------------
 
 
-def _section(task: str, records: Records, rows: Mapping[Variant, Row]) -> Section:
+def _section(task: str, records: Records, rows: Mapping[Scored, Row]) -> Section:
     return {
         "id": f"divergence-{task}",
         "key": "divergence",
@@ -164,11 +167,10 @@ def _shown(key: str, title: str, digits: int) -> Shown:
     return {"key": key, "title": title, "digits": digits, "error": f"{key}_se"}
 
 
-def _table(rows: Mapping[Variant, Row]) -> Table:
+def _table(rows: Mapping[Scored, Row]) -> Table:
     return {
         "columns": [
-            {"key": "model", "title": "model", "digits": None},
-            {"key": "quant", "title": "quantization", "digits": None},
+            *columns_of(rows),
             _shown("perplexity", "perplexity", 2),
             _shown("perplexity_ratio", "times the\nF16's", 3),
             _shown("kld_mean_nats", "divergence,\nmean", 4),
@@ -176,23 +178,23 @@ def _table(rows: Mapping[Variant, Row]) -> Table:
             _shown("kld_p99_nats", "99th\npercentile", 3),
             _shown("top1_agreement_pct", "same top-1\n%", 1),
         ],
-        "rows": [_line(variant, row) for variant, row in rows.items()],
+        "rows": [_line(one, row) for one, row in rows.items()],
     }
 
 
-def _line(variant: Variant, row: Row) -> dict[str, Value]:
-    named: dict[str, Value] = {**variant._asdict()}
+def _line(asked: Scored, row: Row) -> dict[str, Value]:
+    named: dict[str, Value] = {**asked._asdict()}
     if row["status"] != "ok":
         return {**named, "reason": plain(row, "status"), "bad": "reason"}
     return named | {key: plain(row, key) for key in COLUMNS}
 
 
-def _chart(task: str, rows: Mapping[Variant, Row]) -> Chart | None:
-    """All variants but the reference, whose divergence is 0 but for rounding."""
+def _chart(task: str, rows: Mapping[Scored, Row]) -> Chart | None:
+    """All but the reference, whose divergence is 0 but for rounding."""
     points = [
-        {"name": f"{variant.model} {variant.quant}", **_line(variant, row)}
-        for variant, row in rows.items()
-        if row["status"] == "ok" and variant.quant != BASE_QUANT
+        {"name": one.name, **_line(one, row)}
+        for one, row in rows.items()
+        if row["status"] == "ok" and one != Scored(one.model, BASE_QUANT)
     ]
     if not points:
         return None
@@ -212,4 +214,14 @@ def _chart(task: str, rows: Mapping[Variant, Row]) -> Chart | None:
     }
 
 
-KIND = TaskKind(name="divergence", record=DivergenceScored, columns=COLUMNS, summarize=summarize)
+KIND = TaskKind(
+    name="divergence",
+    record=DivergenceScored,
+    columns=COLUMNS,
+    figures={
+        "perplexity_ratio": Figure("perplexity, times the F16's", 3),
+        "kld_mean_nats": Figure("mean KL divergence, nats", 4),
+        "top1_agreement_pct": Figure("same top-1, %", 1),
+    },
+    summarize=summarize,
+)

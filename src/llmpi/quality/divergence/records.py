@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import Resampling
+from llmpi.quality.records import Computation, Resampling
 
 # --- the text -------------------------------------------------------------------------------------
 
@@ -154,6 +154,7 @@ class Windows(TypedDict):
     gguf_sha256: str
     engine: Engine
     threads: int
+    computation: Computation
     batching: str
 
 

@@ -9,10 +9,12 @@ from typing import Any, Self
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.llama import EngineError, fill
+from llmpi.engine.llama import FLASH_ATTENTION, KV_TYPES, EngineError, fill
 from llmpi.errors import LlmpiError
+from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.log_probs import Logits, Tokens
 from llmpi.quality.divergence.records import Vocabulary
+from llmpi.quality.records import Computation
 from llmpi.records import sha256_of_json
 
 # llama-perplexity's defaults. The shape of a batch changes the rounding of some kernels, so it is
@@ -61,10 +63,17 @@ class Windows:
         LlmpiError: the model is not made for windows of this length.
     """
 
-    def __init__(self, gguf: Path, window_tokens: int, threads: int) -> None:
+    def __init__(
+        self,
+        gguf: Path,
+        window_tokens: int,
+        threads: int,
+        computation: Computation = BY_DEFAULT,
+    ) -> None:
         llama_cpp.llama_backend_init()
         self._context = self._batch = None
         self.window_tokens = window_tokens
+        self.computation = computation
         self.at_once = max(1, BATCH_TOKENS // window_tokens)
         """So many windows make a batch."""
         self._model = llama_cpp.llama_model_load_from_file(
@@ -98,6 +107,9 @@ class Windows:
             n_seq_max=self.at_once,
             n_threads=threads,
             n_threads_batch=threads,
+            type_k=KV_TYPES[self.computation["kv_cache"]],
+            type_v=KV_TYPES[self.computation["kv_cache"]],
+            flash_attn_type=FLASH_ATTENTION[self.computation["flash_attention"]],
             swa_full=False,
         )
         self._context = llama_cpp.llama_init_from_model(self._model, params)

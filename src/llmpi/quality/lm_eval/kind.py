@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmpi.columns import text
-from llmpi.quality.evidence import Requirement, Scored, evidence_of
+from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
@@ -13,11 +13,12 @@ from llmpi.quality.kind import (
     Summary,
     TaskKind,
     Value,
+    columns_of,
     no_score,
     records_of,
 )
 from llmpi.quality.lm_eval.records import HarnessItem, LmEvalScored, Metric, Share
-from llmpi.study.runs import Variant, by_width
+from llmpi.study.runs import Scored, by_width
 from llmpi.study.study import Study
 from llmpi.study.tasks.lm_eval import LmEvalTask
 
@@ -26,7 +27,7 @@ COLUMNS = {
     "metrics": text("The harness's metrics, `TASK/METRIC,FILTER VALUE` joined by `; `"),
 }
 
-Records = Mapping[Variant, LmEvalScored | NotScored]
+Records = Mapping[Scored, LmEvalScored | NotScored]
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
@@ -80,7 +81,7 @@ def _requirements(study: Study, task: str, records: Records) -> Iterator[Require
             }
 
 
-def _items(items: Sequence[HarnessItem], name: str) -> list[Scored]:
+def _items(items: Sequence[HarnessItem], name: str) -> list[ScoredItem]:
     """The part of every item in a metric `TASK/METRIC,FILTER`."""
     task, _, rest = name.rpartition("/")
     metric, _, chosen = rest.partition(",")
@@ -89,7 +90,7 @@ def _items(items: Sequence[HarnessItem], name: str) -> list[Scored]:
         value = item["metrics"].get(metric)
         if (item["task"], item["filter"]) == (task, chosen) and isinstance(value, int | float):
             key = f"{item['task']} {item['id']}"
-            found.append(Scored(key, key, float(value)))
+            found.append(ScoredItem(key, key, float(value)))
     return found
 
 
@@ -97,11 +98,11 @@ def _items(items: Sequence[HarnessItem], name: str) -> list[Scored]:
 
 
 def _sections(records: Mapping[str, Records]) -> list[Section]:
-    """A line a variant and metric."""
+    """A line for all that is scored, and each metric."""
     rows = [
-        {"task": task, **variant._asdict(), "metric": name, **_shown(metric)}
+        {"task": task, **one._asdict(), "metric": name, **_shown(metric)}
         for task, found in records.items()
-        for variant, record in found.items()
+        for one, record in found.items()
         if record["status"] == "ok"
         for name, metric in record["summary"]["metrics"].items()
     ]
@@ -120,8 +121,7 @@ def _sections(records: Mapping[str, Records]) -> list[Section]:
                     "table": {
                         "columns": [
                             {"key": "task", "title": "task", "digits": None},
-                            {"key": "model", "title": "model", "digits": None},
-                            {"key": "quant", "title": "quantization", "digits": None},
+                            *columns_of(one for found in records.values() for one in found),
                             {"key": "metric", "title": "metric", "digits": None},
                             {"key": "value", "title": "value", "digits": 4, "unit": "unit"},
                             {"key": "stderr", "title": "standard error", "digits": 4},

@@ -281,7 +281,12 @@ def _evaluate(job: Job) -> LmEvalScored:
     settings, started = job["settings"], now()
     tasks = _task_manager(settings["tasks"], settings["include_path"])
     shape = shape_of(settings["context_tokens"])
-    with BatchEngine(Path(job["gguf"]), threads=job["threads"], shape=shape) as engine:
+    with BatchEngine(
+        Path(job["gguf"]),
+        threads=job["threads"],
+        shape=shape,
+        computation=settings["computation"],
+    ) as engine:
         model = GgufLM(engine)
         results = simple_evaluate(
             model,

@@ -5,13 +5,14 @@ from typing import Literal, final
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import BatchShape, Counts, Json, Resampling
+from llmpi.quality.records import BatchShape, Computation, Counts, Json, Resampling
 
 
 @record
 class Settings(TypedDict):
     """What is asked of the harness; its own words, where it has them."""
 
+    computation: Computation
     tasks: list[str]
     """Names of tasks, groups or tags."""
     include_path: str | None

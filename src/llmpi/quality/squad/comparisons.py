@@ -1,4 +1,4 @@
-"""Every variant of a study against the widest of its model, on the same questions."""
+"""All that a study scores against the widest of its model by default, on the same questions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -6,14 +6,14 @@ from typing import Literal
 from llmpi.quality.kind import NotScored
 from llmpi.quality.squad.records import SquadScored
 from llmpi.quality.statistics import Compared, compare, distinguishable, holm
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-Scores = Mapping[Variant, SquadScored | NotScored]
+Scores = Mapping[Scored, SquadScored | NotScored]
 Told = Literal["better", "worse", "not distinguishable"]
 
 
 class Comparison(Compared):
-    """A variant against its model's widest quantization.
+    """A variant against its model's widest quantization, which is computed by default.
 
     p values are adjusted by Holm's method over the study's F1, and apart over its exact matches.
     """
@@ -21,6 +21,7 @@ class Comparison(Compared):
     task: str
     model: str
     quant: str
+    computation: str
     reference: str
     p_adjusted: float | None
     exact_p_adjusted: float | None
@@ -37,27 +38,38 @@ def comparisons(
         scores: by task.
     """
     found = [
-        (task, Variant(model, quant), widest, paired)
+        (task, one, quants[0], paired)
         for task, records in scores.items()
-        for model, (widest, *narrower) in order.items()
-        for quant in narrower
-        if (paired := _paired(records[Variant(model, widest)], records[Variant(model, quant)]))
+        for model, quants in order.items()
+        for one in _by_width(model, quants, records)
+        if one != (reference := Scored(model, quants[0]))
+        if (paired := _paired(records[reference], records[one]))
     ]
     adjusted = holm([paired["p"] for *_, paired in found])
     exact = holm([paired["mcnemar"]["p"] for *_, paired in found])
     return [
         {
             "task": task,
-            "model": variant.model,
-            "quant": variant.quant,
+            "model": one.model,
+            "quant": one.quant,
+            "computation": one.computation,
             "reference": widest,
             **paired,
             "p_adjusted": p,
             "exact_p_adjusted": exact_p,
             "verdict": _verdict(paired["difference_pct"], p),
         }
-        for (task, variant, widest, paired), p, exact_p in zip(found, adjusted, exact, strict=True)
+        for (task, one, widest, paired), p, exact_p in zip(found, adjusted, exact, strict=True)
     ]
+
+
+def scored_in(comparison: Comparison) -> Scored:
+    """Of what a comparison tells."""
+    return Scored(comparison["model"], comparison["quant"], comparison["computation"])
+
+
+def _by_width(model: str, quants: Sequence[str], records: Scores) -> list[Scored]:
+    return [one for quant in quants for one in records if one.variant == (model, quant)]
 
 
 def _paired(

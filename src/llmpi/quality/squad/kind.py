@@ -8,6 +8,7 @@ from llmpi.engine.records import Failed
 from llmpi.quality.kind import (
     SCORED,
     STATE,
+    Figure,
     NotScored,
     Objection,
     Row,
@@ -19,7 +20,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.records import Drawn, Skipped
-from llmpi.quality.squad.comparisons import Comparison, comparisons
+from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
 from llmpi.quality.squad.records import Score as MetricScore
@@ -27,7 +28,7 @@ from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
 from llmpi.results import NotRun, result
 from llmpi.study.quality import Gate
-from llmpi.study.runs import Variant, by_width
+from llmpi.study.runs import Scored, by_width
 from llmpi.study.study import Study
 
 NAMES: dict[str, tuple[MetricName, str]] = {
@@ -74,7 +75,7 @@ COMPARED = {
 }
 
 SquadRecord = SquadScored | Skipped
-Records = Mapping[Variant, SquadScored | NotScored]
+Records = Mapping[Scored, SquadScored | NotScored]
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
@@ -132,9 +133,9 @@ def _threshold(best: float | Abstention | None) -> Row:
     return {"best_f1_threshold": best, "best_f1_abstention": above}
 
 
-def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Row:
+def _compared(task: str, asked: Scored, compared: Sequence[Comparison]) -> Row:
     """F1 against the reference's: what the data say, and whether they can tell the two apart."""
-    found = (c for c in compared if (c["task"], c["model"], c["quant"]) == (task, *variant))
+    found = (c for c in compared if c["task"] == task and scored_in(c) == asked)
     if (one := next(found, None)) is None:
         return dict.fromkeys(COMPARED)
     return {
@@ -148,14 +149,14 @@ def _compared(task: str, variant: Variant, compared: Sequence[Comparison]) -> Ro
 
 def _objections(
     gates: Sequence[Gate], scores: Mapping[str, Records]
-) -> dict[Variant, list[Objection]]:
+) -> dict[Scored, list[Objection]]:
     """The gates that a variant fails."""
-    variants = dict.fromkeys(variant for records in scores.values() for variant in records)
+    asked = dict.fromkeys(one for records in scores.values() for one in records)
     failures = {
-        v: [_failure(gate, scores[gate.task][v]) for gate in gates if gate.task in scores]
-        for v in variants
+        one: [_failure(gate, scores[gate.task][one]) for gate in gates if gate.task in scores]
+        for one in asked
     }
-    return {variant: [why for why in whys if why] for variant, whys in failures.items()}
+    return {one: [why for why in whys if why] for one, whys in failures.items()}
 
 
 def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
@@ -210,6 +211,7 @@ KIND = TaskKind(
     record=SquadRecord,
     columns=COLUMNS,
     compared=COMPARED,
+    figures={"f1_pct": Figure("F1, %", 1), "has_ans_f1_pct": Figure("HasAns F1, %", 1)},
     summarize=summarize,
     shown=(
         _shown("em", "EM %"),

@@ -1,4 +1,5 @@
-"""What a descent found: for each model the lowest width that holds, and where it ended."""
+"""What a descent found, computed by default: for each model the lowest width that holds, and where
+it ended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from llmpi.quality.kind import NotScored
 from llmpi.quality.records import Obstacle
 from llmpi.quality.squad.records import SquadScored, Verdict
 from llmpi.quant_types import QAT, type_of
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LowestWidth:
 
 
 def lowest_widths(
-    order: Mapping[str, Sequence[str]], scores: Mapping[Variant, SquadScored | NotScored]
+    order: Mapping[str, Sequence[str]], scores: Mapping[Scored, SquadScored | NotScored]
 ) -> list[LowestWidth]:
     """Of each model that has variants.
 
@@ -46,9 +47,9 @@ def _of_model(
     model: str,
     widest: str,
     *narrower: str,
-    scores: Mapping[Variant, SquadScored | NotScored],
+    scores: Mapping[Scored, SquadScored | NotScored],
 ) -> LowestWidth:
-    records = {quant: scores[Variant(model, quant)] for quant in narrower}
+    records = {quant: scores[Scored(model, quant)] for quant in narrower}
     steps = {
         quant: verdict
         for quant, record in records.items()

@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import AnsweredBlock, Batching, Drawn
+from llmpi.quality.records import AnsweredBlock, Batching, Decoding, Drawn
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
 PromptNumber = Literal[1, 2]
@@ -68,11 +68,9 @@ class DescentSettings(TypedDict):
 
 
 @record
-class Settings(TypedDict):
+class Settings(Decoding):
     """How a task's questions are answered; `llmpi.study.tasks.squad` says what each is."""
 
-    max_new_tokens: int
-    context_tokens: int
     examples: int
     prompt: PromptNumber
     language: str

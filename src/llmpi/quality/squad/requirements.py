@@ -8,16 +8,23 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmpi import layout
-from llmpi.quality.evidence import Evidence, Requirement, Scored, Sequential, evidence_of
+from llmpi.quality.evidence import (
+    Evidence,
+    Requirement,
+    ScoredItem,
+    Sequential,
+    evidence_of,
+    scored_in,
+)
 from llmpi.quality.kind import NotScored
 from llmpi.quality.squad.evaluate import METRICS
 from llmpi.quality.squad.records import Item, MetricName, Questions, SquadScored, Verdict
 from llmpi.results import result
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.study import Study
 from llmpi.study.tasks.squad import SquadTask
 
-Records = Mapping[Variant, SquadScored | NotScored]
+Records = Mapping[Scored, SquadScored | NotScored]
 CALLED: dict[MetricName, str] = {"no_ans_exact": "no_ans"}
 """Metrics by what they are called where only one of their kind is asked for."""
 
@@ -102,10 +109,10 @@ def _requirement(
     }
 
 
-def _items(record: SquadScored, metric: MetricName, cluster: Mapping[str, str]) -> list[Scored]:
+def _items(record: SquadScored, metric: MetricName, cluster: Mapping[str, str]) -> list[ScoredItem]:
     count, belongs = METRICS[metric]
     return [
-        Scored(item["id"], _cluster(item, cluster), float(count(item)))
+        ScoredItem(item["id"], _cluster(item, cluster), float(count(item)))
         for item in record["items"]
         if belongs(item)
     ]
@@ -117,7 +124,7 @@ def _cluster(item: Item, known: Mapping[str, str]) -> str:
 
 def _stopped(one: Evidence, records: Records) -> Evidence:
     """With the verdict of the descent, whose bounds hold at whatever moment it stopped."""
-    record = records[Variant(one["model"], one["quant"])]
+    record = records[scored_in(one)]
     assert record["status"] == "ok"
     verdict = record["descent"]
     if verdict is None:

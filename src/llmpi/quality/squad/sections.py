@@ -13,42 +13,42 @@ from llmpi.quality.kind import (
     Table,
     TableRow,
     Value,
+    columns_of,
     objection_text,
     plain,
 )
-from llmpi.quality.squad.comparisons import Comparison
+from llmpi.quality.squad.comparisons import Comparison, scored_in
 from llmpi.quality.squad.lowest_width import LowestWidth
 from llmpi.quality.squad.records import Verdict
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-MODEL: Shown = {"key": "model", "title": "model", "digits": None}
 QUANT: Shown = {"key": "quant", "title": "quantization", "digits": None}
 VERDICT: Shown = {"key": "verdict", "title": "verdict", "digits": None}
 
 
 def sections(
-    rows: Mapping[str, Mapping[Variant, Row]],
+    rows: Mapping[str, Mapping[Scored, Row]],
     compared: Sequence[Comparison],
     widths: Sequence[LowestWidth],
-    objections: Mapping[Variant, Sequence[Objection]] | None,
+    objections: Mapping[Scored, Sequence[Objection]] | None,
 ) -> list[Section]:
     """Those that have something to show.
 
     Args:
-        rows: of each task and variant.
-        objections: the gates that each variant fails; None without gates.
+        rows: of each task and all that is scored.
+        objections: the gates that are failed; None without gates.
     """
     found: list[Section] = []
     if compared:
         part = _part("", table=_comparisons(compared))
         found.append({"id": "comparisons", "key": "comparisons", "values": {}, "parts": [part]})
     if lines := [
-        _abstaining(task, variant, row)
+        _abstaining(task, one, row)
         for task, of_task in rows.items()
-        for variant, row in of_task.items()
+        for one, row in of_task.items()
         if row["status"] == "ok"
     ]:
-        part = _part("", table={"columns": ABSTENTION, "rows": lines})
+        part = _part("", table={"columns": _abstention(rows), "rows": lines})
         found.append({"id": "abstention", "key": "abstention", "values": {}, "parts": [part]})
     if widths:
         parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
@@ -67,8 +67,7 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
     return {
         "columns": [
             {"key": "task", "title": "task", "digits": None},
-            MODEL,
-            QUANT,
+            *columns_of([*map(scored_in, compared), *map(_reference, compared)]),
             {"key": "reference", "title": "against", "digits": None},
             {
                 "key": "difference_pct",
@@ -86,12 +85,17 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
     }
 
 
+def _reference(one: Comparison) -> Scored:
+    return Scored(one["model"], one["reference"])
+
+
 def _compared(one: Comparison) -> dict[str, Value]:
     exact = one["mcnemar"]
     row: dict[str, Value] = {
         "task": one["task"],
         "model": one["model"],
         "quant": one["quant"],
+        "computation": one["computation"],
         "reference": one["reference"],
         "difference_pct": one["difference_pct"],
         "low_pct": one["low_pct"],
@@ -106,24 +110,25 @@ def _compared(one: Comparison) -> dict[str, Value]:
 
 # --- abstention -----------------------------------------------------------------------------------
 
-ABSTENTION: list[Shown] = [
-    {"key": "task", "title": "task", "digits": None},
-    MODEL,
-    QUANT,
-    {"key": "f1_pct", "title": "F1\n%", "digits": 1},
-    {"key": "best_f1_pct", "title": "best F1\n%", "digits": 1},
-    {"key": "best", "title": "by", "digits": None},
-    {"key": "best_f1_threshold", "title": "threshold\nnats", "digits": 2},
-    {"key": "cut_pct", "title": "answers cut\n%", "digits": 1},
-]
+
+def _abstention(rows: Mapping[str, Mapping[Scored, Row]]) -> list[Shown]:
+    return [
+        {"key": "task", "title": "task", "digits": None},
+        *columns_of(one for of_task in rows.values() for one in of_task),
+        {"key": "f1_pct", "title": "F1\n%", "digits": 1},
+        {"key": "best_f1_pct", "title": "best F1\n%", "digits": 1},
+        {"key": "best", "title": "by", "digits": None},
+        {"key": "best_f1_threshold", "title": "threshold\nnats", "digits": 2},
+        {"key": "cut_pct", "title": "answers cut\n%", "digits": 1},
+    ]
 
 
-def _abstaining(task: str, variant: Variant, row: Row) -> dict[str, Value]:
+def _abstaining(task: str, one: Scored, row: Row) -> dict[str, Value]:
     """As it answers, and at the best threshold: in words, with a number only where it is one."""
     numbers = ("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct")
     return {
         "task": task,
-        **variant._asdict(),
+        **one._asdict(),
         **{name: plain(row, name) for name in numbers},
         "best": plain(row, "best_f1_abstention"),
     }
@@ -133,13 +138,13 @@ def _abstaining(task: str, variant: Variant, row: Row) -> dict[str, Value]:
 
 
 def _descent(
-    number: int, width: LowestWidth, objections: Mapping[Variant, Sequence[Objection]] | None
+    number: int, width: LowestWidth, objections: Mapping[Scored, Sequence[Objection]] | None
 ) -> Part:
     rows = [
         {
             "quant": quant,
             **_numbers(verdict),
-            "gates": _gates(objections, Variant(width.model, quant)),
+            "gates": _gates(objections, Scored(width.model, quant)),
         }
         for quant, verdict in width.steps.items()
     ]
@@ -155,10 +160,10 @@ def _descent(
     )
 
 
-def _gates(objections: Mapping[Variant, Sequence[Objection]] | None, variant: Variant) -> str:
+def _gates(objections: Mapping[Scored, Sequence[Objection]] | None, asked: Scored) -> str:
     if objections is None:
         return ""
-    return "; ".join(map(objection_text, objections[variant])) or "passed"
+    return "; ".join(map(objection_text, objections[asked])) or "passed"
 
 
 def _numbers(verdict: Verdict) -> dict[str, Value]:

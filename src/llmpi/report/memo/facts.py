@@ -30,7 +30,7 @@ ROWS = 8
 ALTERNATIVES = 3
 QUALITY = ("broken", "loses", "undecided", "f1_drop_at_most")
 """What rules a variant out for its quality."""
-UNKNOWN = ("too few", "no quality", "unscored")
+UNKNOWN = ("too few", "no quality", "unscored", "computation")
 """What rules it out because its quality is not known."""
 
 Stage = Literal["measure", "ask", "train", "relax", "operate", "trial"]

@@ -10,7 +10,7 @@ from llmpi.decide.records import RequirementVerdict, Shown, Standing
 from llmpi.quant_types import width_order
 from llmpi.report.page.content import Content
 from llmpi.report.page.sections import Box, KindTable
-from llmpi.report.words.emphasis import ends
+from llmpi.report.words.emphasis import ends, scored_name
 from llmpi.report.words.languages import Words
 from llmpi.report.words.numbers import number
 from llmpi.report.words.texts import Texts
@@ -40,14 +40,13 @@ class StandingRow(TypedDict):
 
 
 def standings(content: Content) -> dict[str, Standing]:
-    """By variant, from the widest of each model to the narrowest: quality has no device."""
-    several = len({c["model"] for c in content.candidates}) > 1
+    """By what is scored, from the widest of each model to the narrowest: quality has no device."""
     models = list(dict.fromkeys(c["model"] for c in content.candidates))
     ordered = sorted(
         content.candidates, key=lambda c: (models.index(c["model"]), width_order(c["quant"]))
     )
     return {
-        f"{c['model']} {c['quant']}" if several else c["quant"]: c["standing"]
+        scored_name(c, several_models=len(models) > 1): c["standing"]
         for c in ordered
         if c["standing"]
     }

@@ -22,6 +22,7 @@ from llmpi.decide.records import (
     Supply,
 )
 from llmpi.quality.kinds import task_kinds
+from llmpi.study.computation import DEFAULT
 
 GIB = 1024**3
 ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
@@ -78,11 +79,17 @@ def ends(found: RequirementVerdict) -> tuple[float, float, float] | None:
 
 
 def variants_of(ids: Sequence[str], choice: Choice) -> list[str]:
-    """Model and quantization of candidates, each once: quality has no device."""
+    """What is scored of candidates, each once, by name: quality has no device."""
     several = len({candidate["model"] for candidate in choice["candidates"]}) > 1
-    known = {c["id"]: (c["model"], c["quant"]) for c in choice["candidates"]}
-    found = dict.fromkeys(known[name] for name in ids)
-    return [f"{model} {quant}" if several else quant for model, quant in found]
+    known = {c["id"]: scored_name(c, several_models=several) for c in choice["candidates"]}
+    return list(dict.fromkeys(known[name] for name in ids))
+
+
+def scored_name(found: Candidate, *, several_models: bool) -> str:
+    """What has one score: a quantization, computed in one way."""
+    model = f"{found['model']} " if several_models else ""
+    how = f" ({found['computation']})" if found["computation"] != DEFAULT else ""
+    return f"{model}{found['quant']}{how}"
 
 
 def one_in_quality(step: Step, choice: Choice) -> bool:

@@ -46,6 +46,7 @@ from llmpi.report.words.emphasis import (
     variants_of,
 )
 from llmpi.report.words.numbers import digits, number
+from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
 
@@ -208,6 +209,7 @@ REASONS: Mapping[str, str] = {
     "overflow": "does not fit in the memory",
     "parity": "computes something else",
     "unscored": "not scored",
+    "computation": "not scored with these settings",
     "no quality": "quality not measured",
     "too few": "too few passages",
     "broken": "broken",
@@ -248,6 +250,8 @@ def kill(found: Kill) -> str:
             return "prefer quality: its quality was not measured"
         case "unscored":
             return f"{found['task']} was not scored: {unscored(found['reason'])}"
+        case "computation":
+            return why_not(found["computation"], found["unscored"])
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"broken: its perplexity on {found['task']} is {ratio} times the F16's"

@@ -47,7 +47,14 @@ from llmpi.report.words.emphasis import (
 )
 from llmpi.report.words.numbers import digits, number
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import DifferenceKey, Differs, ParityMiss, PredictedCell, Unlike
+from llmpi.summary.records import (
+    DifferenceKey,
+    Differs,
+    ParityMiss,
+    PredictedCell,
+    Unlike,
+    Unscored,
+)
 from llmpi.tune.records import Refusal, Stopped
 
 label = Texts("ja").label
@@ -245,6 +252,7 @@ REASONS: Mapping[str, str] = {
     "overflow": "メモリに収まらない",
     "parity": "計算結果が異なる",
     "unscored": "採点なし",
+    "computation": "この設定では採点なし",
     "no quality": "品質が未測定",
     "too few": "文章が少なすぎる",
     "broken": "破綻",
@@ -286,6 +294,9 @@ def kill(found: Kill) -> str:
             return "品質優先ですが、品質を測定していません"
         case "unscored":
             return f"{found['task']}を採点していません：{unscored(found['reason'])}"
+        case "computation":
+            why = NOT_COMPUTED[found["unscored"]]
+            return f"このキャッシュ（{found['computation']}）では採点していません：{why}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
             return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
@@ -324,6 +335,13 @@ def _loss(found: RequirementVerdict) -> str:
     perplexity = found["metric"] == "perplexity"
     change, unit = ("上昇", " %") if perplexity else ("低下", "ポイント")
     return f"{name}：{change}{value}{unit}［{low}〜{high}］、許容幅{found['margin']:g}{unit}{few}"
+
+
+NOT_COMPUTED: Mapping[Unscored, str] = {
+    "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
+    "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
+    "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
+}
 
 
 def gate(found: Objection) -> str:

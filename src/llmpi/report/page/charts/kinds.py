@@ -56,14 +56,18 @@ def _by_name(t: Texts, chart: Chart) -> Spec:
 
 
 def _over_bits(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
-    """Over the bits per weight, a line a model."""
+    """Over the bits per weight, a line a model, and a computation of it."""
     base = on(chart["id"])
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
     key, title = chart["value"]["key"], t.title(chart["value"]["title"])
     spread = base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour)
     line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
-        x=x, y=f"{key}:Q", color=colour, order=alt.Order("bits_per_weight:Q")
+        x=x,
+        y=f"{key}:Q",
+        color=colour,
+        detail="computation:N",
+        order=alt.Order("bits_per_weight:Q"),
     )
     points = base.mark_point(size=80, filled=True, opacity=1).encode(
         x=x,

@@ -1,0 +1,101 @@
+"""Which scores are a cell's: those of what it computes, or none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmpi.engine.records import Failed
+from llmpi.quality import kind
+from llmpi.quality.kind import Objection
+from llmpi.quality.kinds import task_kinds
+from llmpi.results import NotRun
+from llmpi.study.computation import computation_of
+from llmpi.study.measuring import Runtime
+from llmpi.study.runs import Run, Scored
+from llmpi.study.study import Study
+from llmpi.summary.greedy import says_the_same
+from llmpi.summary.measured import Single
+from llmpi.summary.records import Unscored
+from llmpi.summary.tuned import Searches
+
+WHY: Mapping[Unscored, str] = {
+    "default only": "the study scores llama.cpp's default only (scored_with)",
+    "tuned": "the search ended there; a runtime that names these settings is scored",
+    "prompt lookup": (
+        "prompt lookup is not shown to say what the runtime that is the same without it says"
+    ),
+}
+
+
+def why_not(computation: str, unscored: Unscored) -> str:
+    """Why a cell has no score, in English."""
+    return f"not scored with this cache ({computation}): {WHY[unscored]}"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a cell computes, and what is known of its quality.
+
+    Args:
+        asked: whose scores are its own.
+        unscored: why there are none.
+    """
+
+    asked: Scored
+    unscored: Unscored | None
+    quality: Mapping[str, kind.Row]
+    objections: list[Objection]
+
+
+def computed(
+    study: Study,
+    run: Run,
+    cells: Mapping[Run, Single | Failed | NotRun],
+    searches: Searches,
+    rows: Mapping[str, Mapping[Scored, kind.Row]],
+    objections: Mapping[Scored, list[Objection]],
+) -> Computed:
+    """
+    Args:
+        rows: task -> what was scored -> its row.
+        objections: the minimums that what was scored does not reach.
+    """
+    runtime = _ran_with(study, run, searches)
+    computation = computation_of(runtime)
+    is_exact = runtime.prompt_lookup is None or says_the_same(study, cells, run)
+    asked = Scored(*run.variant, computation if is_exact else f"{computation}-lookup")
+    if all(asked in scored for scored in rows.values()):
+        quality = {task: scored[asked] for task, scored in rows.items()}
+        return Computed(asked, None, quality, objections.get(asked, []))
+    unscored: Unscored = "tuned" if study.runtimes[run.runtime].tune else "default only"
+    if not is_exact:
+        unscored = "prompt lookup"
+    reason = why_not(asked.computation, unscored)
+    return Computed(
+        asked,
+        unscored,
+        {task: _nothing(study, task, reason) for task in rows},
+        [
+            {
+                "task": gate.task,
+                "metric": gate.metric,
+                "at_least_pct": gate.at_least_pct,
+                "got_pct": None,
+                "why": "not scored",
+            }
+            for gate in study.gates
+        ],
+    )
+
+
+def _ran_with(study: Study, run: Run, searches: Searches) -> Runtime:
+    """The settings of a runtime; of one that is tuned those that were found."""
+    search = searches.get(run.session)
+    if search is None or search["status"] != "ok":
+        return study.runtimes[run.runtime]
+    return Runtime.model_validate(search["runtime"])
+
+
+def _nothing(study: Study, task: str, reason: str) -> kind.Row:
+    known = task_kinds()[study.quality[task].task]
+    record: NotRun = {"status": "not run", "stage": None, "reason": reason}
+    return kind.no_score(record, {**known.columns, **known.compared})

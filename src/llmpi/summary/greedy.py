@@ -1,0 +1,29 @@
+"""Whether a cell with prompt lookup said what greedy decoding says."""
+
+from collections.abc import Mapping
+
+from llmpi.engine.records import Failed
+from llmpi.results import NotRun
+from llmpi.study.runs import Run
+from llmpi.study.study import Study
+from llmpi.summary.measured import Single
+
+
+def twin_of(study: Study, runtime: str) -> str | None:
+    """The runtime that is the same without prompt lookup."""
+    plain = study.runtimes[runtime].model_copy(update={"prompt_lookup": None})
+    return next((name for name, other in study.runtimes.items() if other == plain), None)
+
+
+def says_the_same(study: Study, cells: Mapping[Run, Single | Failed | NotRun], run: Run) -> bool:
+    """Whether prompt lookup, where it was used, is shown to be exact.
+
+    Returns:
+        False where another text was generated than with the runtime that is the same without it, or
+        where there is no such cell.
+    """
+    own, twin = cells[run], twin_of(study, run.runtime)
+    if not isinstance(own, Single) or "drafted" not in own.cell["repetitions"][0]:
+        return True
+    other = cells.get(run._replace(runtime=twin)) if twin else None
+    return isinstance(other, Single) and own.cell["output"] == other.cell["output"]
