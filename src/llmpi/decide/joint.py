@@ -179,27 +179,34 @@ class Analysis:
     def _more(self, case: Case, level: float) -> list[MoreItems]:
         """Items that would tell, four times in five: either that it holds or that it fails.
 
-        With f times the clusters the estimate moves, as far as is known today, by the draws times
-        the root of 1 - 1/f, and the bounds close in on it.
+        Of the tasks that have something left to tell. With f times the clusters the estimate
+        moves, as far as is known today, by the draws times the root of 1 - 1/f, and the bounds
+        close in on it.
         """
-        if not case.statements:
+        left = [s for s in case.statements if not s.told or s.bounds(level)[1] > s.margin]
+        asked = {s.requirement["task"]: s.requirement["asked"] for s in left}
+        if not left:
             return []
         errors = self._errors[case.variant]
+        grows = np.array([s.requirement["task"] in asked for s in case.statements])
 
         def tells(factor: float) -> bool:
-            moved = _values(case) + errors * _deviations(case) * (1 - 1 / factor) ** 0.5
+            factors = np.where(grows, factor, 1.0)
+            moved = _values(case) + errors * _deviations(case) * (1 - 1 / factors) ** 0.5
             low, high = np.transpose(
-                [np.subtract(s.bounds(level, factor), s.estimate.value) for s in case.statements]
+                [
+                    np.subtract(s.bounds(level, times), s.estimate.value)
+                    for s, times in zip(case.statements, factors, strict=True)
+                ]
             )
             holds = np.all(moved + high <= _margins(case), axis=1)
             fails = np.any(moved + low > _margins(case), axis=1)
             return float(np.mean(holds | fails)) >= POWER
 
-        least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in case.statements))
+        least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in left))
         factor = _least(tells, least)
         if factor is None:
             return []
-        asked = {s.requirement["task"]: s.requirement["asked"] for s in case.statements}
         return [
             {"task": task, "items": ceil((factor - 1) * items)} for task, items in asked.items()
         ]
