@@ -68,6 +68,8 @@ def _row(device: str, at: int, variant: Scored) -> ClassRow:
         "computation": variant.computation,
         "unscored": None,
         "runtime": "default",
+        "computation": variant.computation,
+        "unscored": None,
         "workload": "chat",
         "group": None,
         "boards": [device],

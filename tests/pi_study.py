@@ -8,6 +8,7 @@ by the project's own code.
 import random
 
 import made_records as made
+from made_questions import questions_of
 from made_records import write
 
 from llmpi import layout
@@ -18,8 +19,14 @@ from llmpi.engine.records import Cell, Machine, SessionRecord, SingleCell
 from llmpi.gguf.records import Gguf
 from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Prompt
-from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer
-from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary, Estimate
+from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Outcome
+from llmpi.quality.divergence.records import (
+    DivergenceScored,
+    DivergenceSummary,
+    DivergenceSums,
+    Estimate,
+)
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.records import Parity
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.records import SquadScored
@@ -43,7 +50,9 @@ MEMORY_RATE, UNPACKING_RATE = 9.4e9, 5.6e9
 STORAGE_RATE = {"pi5": 0.45e9, "pi5-sd": 0.08e9}
 IDLE_W, BUSY_W = 3.3, 6.4
 SCORE = {"F16": 0.62, "Q8_0": 0.62, "Q6_K": 0.61, "Q4_0": 0.57, "Q2_K": 0.06}
-PARAGRAPHS, PER_PARAGRAPH = 60, 5
+PARAGRAPHS, PER_PARAGRAPH = 160, 5
+WINDOWS, PROMPTS = 64, 1800
+TAGS = ("units", "format", "safety")
 
 
 def study(**more: object) -> Study:
@@ -130,13 +139,14 @@ def write_records(asked: Study) -> None:
     for task, quality in asked.quality.items():
         where = {"study": asked.study, "task": task}
         if isinstance(quality, SquadTask):
-            drawn = made.questions(PARAGRAPHS * PER_PARAGRAPH, PARAGRAPHS, PARAGRAPHS)
+            scores = _squads(asked)
+            drawn = questions_of(next(iter(scores.values()))["items"])
             write(layout.QUESTIONS, drawn, **where)
-            for variant, scored in _squads(asked).items():
+            for variant, scored in scores.items():
                 write(layout.QUALITY, scored, **where, **variant._asdict())
         elif isinstance(quality, AbTask):
             for variant in variants(asked):
-                write(layout.QUALITY, _answered(), **where, **variant._asdict())
+                write(layout.QUALITY, _answered(variant), **where, **variant._asdict())
             for pair, (a, b) in pairs_of(asked, task).items():
                 write(layout.AB, _ab("/".join(a), "/".join(b)), **where, pair=pair)
         else:
@@ -150,13 +160,22 @@ def write_records(asked: Study) -> None:
         write(layout.PROVISIONED, made.provisioned(device, _machine()), device=device)
 
 
+def summarized(asked: Study) -> tuple[Summary, Requirements]:
+    """Of the records that were written."""
+    return summarize(asked, read_records(asked))
+
+
 def decided(asked: Study) -> tuple[Summary, Recommendation]:
     """Summary and recommendation of the records that were written."""
-    summary = summarize(asked, read_records(asked))
+    summary, requirements = summarized(asked)
+    return summary, decision(asked, summary, requirements)
+
+
+def decision(asked: Study, summary: Summary, requirements: Requirements) -> Recommendation:
     assert asked.constraints
-    chosen = recommend(summary, asked.constraints)
+    chosen = recommend(summary, requirements, asked.constraints)
     money = costs(summary, asked.cost, chosen) if asked.cost else None
-    return summary, {**chosen, "money": money}
+    return {**chosen, "money": money}
 
 
 def _parameters(model: str) -> int:
@@ -270,7 +289,7 @@ def _squad(variant: Variant) -> SquadScored:
     share = SCORE.get(variant.quant, 0.5)
     items = []
     for i in range(PARAGRAPHS * PER_PARAGRAPH):
-        answerable, luck = i % PER_PARAGRAPH > 0, draw.random()
+        answerable, luck = i % PER_PARAGRAPH > 1, draw.random()
         right = float(luck < (share if answerable else 0.5))
         items.append(made.item(i, i // PER_PARAGRAPH, right, answerable=answerable))
     return made.squad(items)
@@ -292,7 +311,20 @@ def _divergence(quant: str) -> DivergenceScored:
         "kld_p99_nats": estimate(kld * 6),
         "top1_agreement_pct": estimate(100 - 30 * kld),
     }
-    return made.divergence(summary)
+    chunks = [_window(kld, random.Random(f"window {at}")) for at in range(WINDOWS)]
+    return {**made.divergence(summary), "chunks": WINDOWS, "chunk_sums": chunks}
+
+
+def _window(kld: float, draw: random.Random) -> DivergenceSums:
+    """A window of 255 tokens; what a variant loses of it goes with how hard the window is."""
+    hard = draw.gauss(1, 0.3)
+    reference = 255 * 2.2 * hard
+    return {
+        "nll": reference + 255 * kld * hard,
+        "reference_nll": reference,
+        "kld": 255 * kld,
+        "same_top1": 255 * (1 - 0.3 * kld),
+    }
 
 
 def _parity(session: Session) -> Parity:
@@ -303,16 +335,20 @@ def _parity(session: Session) -> Parity:
     return made.parity(None, 96.5, 0.0001 if session.quant == "F16" else 0.004)
 
 
-def _answered() -> AbAnswered:
-    return made.answered(passed_pct=60.0)
+def _answered(variant: Variant) -> AbAnswered:
+    """The same prompts are hard for every quantization."""
+    draw, share = random.Random(f"own {variant.model}"), SCORE.get(variant.quant, 0.5) + 0.2
+    outcomes: list[Outcome] = [
+        {"id": f"{i:03}", "tags": [TAGS[i % 3]], "passed": draw.random() < share}
+        for i in range(PROMPTS)
+    ]
+    passed_pct = 100 * sum(outcome["passed"] for outcome in outcomes) / PROMPTS
+    return {**made.answered(passed_pct), "outcomes": outcomes}
 
 
 def _ab(a: str, b: str) -> ComparedPair:
     draw = random.Random(5)
-    prompts = [
-        Prompt(id=str(i), prompt="?", tags=[("units", "format", "safety")[i % 3]])
-        for i in range(60)
-    ]
+    prompts = [Prompt(id=str(i), prompt="?", tags=[TAGS[i % 3]]) for i in range(60)]
 
     def judged(prompt: Prompt, share: float) -> JudgedAnswer:
         return {

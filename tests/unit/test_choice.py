@@ -140,8 +140,8 @@ def test_of_what_is_shown_to_be_near_the_best_the_faster_is_taken() -> None:
     assert found["may_be_best"] == ["pi/m/F16/default"]
     assert found["groups"]["speed"] == [["pi/m/Q8_0/default"], ["pi/m/F16/default"]]
     assert said(*cells)[1].startswith(
-        "In quality m Q8_0 on pi is shown to be within the margin of the best, m F16 on pi, so the "
-        "highest speed decides; the runner-up is m F16"
+        "In quality Q8_0 is shown to be within the margin of the best, F16, so the highest speed "
+        "decides; the runner-up is m F16"
     )
 
 
@@ -170,7 +170,7 @@ def test_what_is_undecided_is_not_taken_and_told_beside_the_pick() -> None:
         "fault": {**found["would_change"][0]["fault"], "kind": "undecided"},
         "pick": "pi/m/Q4_0/default",
     }
-    assert said(*cells, prefer="speed")[0].startswith("Overall, take for the time being m F16")
+    assert said(*cells, prefer="speed")[0].startswith("Overall, take m F16 on pi for now: 4")
 
 
 def test_where_nothing_that_fits_is_shown_to_hold_the_widest_is_taken_for_the_time_being() -> None:
@@ -185,7 +185,7 @@ def test_with_few_passages_nothing_can_be_recommended() -> None:
     found = recommend(summary(*rows), evidence(rows, passages=9), Constraints())
     assert decision(found)["pick"] is None
     assert decision(found)["killed"] == {"too few": 3}
-    assert "with fewer than 10" in english.kill(found["candidates"][0]["killed_by"][0])
+    assert "below 10 nothing can be said" in english.kill(found["candidates"][0]["killed_by"][0])
 
 
 def test_a_study_without_scores_recommends_nothing_where_quality_is_preferred() -> None:
@@ -318,7 +318,7 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
         "Overall, nothing can be recommended: none of 3 candidates keeps to everything.",
         "One change is enough: with f1_drop_at_most at 3 points, not 2 points, it is m Q4_0 on pi;"
         " or with tps_at_least at 4 tokens/s, not 10 tokens/s, it is m F16 on pi.",
-        "Ruled out by: tps_at_least 2, f1_drop_at_most 2, undecided 1.",
+        "Ruled out: tps_at_least 2, f1_drop_at_most 2, not shown to hold 1.",
     ]
 
 
@@ -544,8 +544,8 @@ def test_the_pick_is_able_and_on_the_front(
     for made_ in found["decisions"]:
         assert bool(made_["front"]) == bool(made_["pick"])
         assert bool(made_["pick"]) == (made_["standing"] != "none")
-        lines = 4 if made_["standing"] == "provisional" else 3
-        assert all(len(words.decision(made_, found)) == lines for words in WORDS.values())
+        lines = {len(words.decision(made_, found)) for words in WORDS.values()}
+        assert len(lines) == 1 and min(lines) >= 3
         if made_["pick"]:
             assert made_["pick"] in made_["front"]
         if made_["able"]:

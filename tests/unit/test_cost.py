@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from llmpi.decide.candidates import id_of
 from llmpi.decide.cost import Running, assumptions, costs, evaluate, sensitivity
 from llmpi.decide.hat import hat_gain
 from llmpi.decide.records import Decision, DefaultSource, DeviceMoney, Money, Source
@@ -78,7 +79,12 @@ API = {
 GPU = {"kind": "gpu", "price_per_hour": 0.5, "output_tokens_per_s": 100, "power_w": 300}
 
 
-def money(cost: Cost, *rows: ClassRow) -> Money:
+def money(cost: Cost, *rows: ClassRow, smaller: ClassRow | None = None) -> Money:
+    """What is picked on each device is its row.
+
+    Args:
+        smaller: beside the overall pick.
+    """
     rows = rows or (row(),)
     config = {
         "study": "s",
@@ -88,26 +94,42 @@ def money(cost: Cost, *rows: ClassRow) -> Money:
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
     }
     dumped = Study.model_validate(config).model_dump(mode="json")
-    picks = {
-        r["device"]: "/".join(r[key] for key in ("device", "model", "quant", "runtime"))
-        for r in rows
-    }
-    decisions = [decision("overall", next(iter(picks.values())))]
+    picks = {r["device"]: id_of(r) for r in rows}
+    decisions = [decision("overall", next(iter(picks.values())), smaller and id_of(smaller))]
     decisions += [decision(device, pick) for device, pick in picks.items()]
-    summary = {"classes": [*rows], "provenance": {"config": dumped}}
+    there = [*rows, *([smaller] if smaller else [])]
+    summary = {"classes": there, "provenance": {"config": dumped}}
     found = costs(summary, cost, {"workload": "chat", "decisions": decisions})
     whole = json.dumps(found)
     assert check(whole, Money, "recommendation.json") == json.loads(whole)
     return found
 
 
-def decision(where: str, pick: str) -> Decision:
+def decision(where: str, pick: str, smaller: str | None = None) -> Decision:
     """As much of one as the money reads."""
-    return {"where": where, "pick": pick}
+    beside = {"id": smaller, "probability": 0.9, "more": []} if smaller else None
+    return {"where": where, "pick": pick, "smaller": beside}
 
 
 def of_pi(cost: Cost, *rows: ClassRow) -> DeviceMoney:
     return money(cost, *rows)["devices"][0]
+
+
+def test_the_smaller_one_beside_the_pick_has_its_price() -> None:
+    """That which it would have if it were picked."""
+    wide, small = row(quant="Q8_0", tg_tps=6.0), row()
+    found = money(asked(), wide, smaller=small)["per_million_tokens"]
+    assert found == {
+        id_of(wide): of_pi(asked(), wide)["per_million_tokens"],
+        id_of(small): of_pi(asked(), small)["per_million_tokens"],
+    }
+    assert found[id_of(small)] < found[id_of(wide)]
+
+
+@pytest.mark.parametrize("smaller", [row("other"), row(quant="Q2_K", idle_power_w=None)])
+def test_a_smaller_one_whose_money_is_not_known_has_none(smaller: ClassRow) -> None:
+    wide = row(quant="Q8_0")
+    assert [*money(asked(), wide, smaller=smaller)["per_million_tokens"]] == [id_of(wide)]
 
 
 def test_total_and_cost_per_million_tokens() -> None:

@@ -30,9 +30,9 @@ def test_the_example_decides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
     study = load_study(Path("config/decision.yaml"))
     monkeypatch.chdir(folder)
     made_study.write_records(study)
-    summary = made_study.summarized(study)
+    summary, requirements = made_study.summarized(study)
     assert study.constraints and study.cost
-    chosen = recommend(summary, study.constraints)
+    chosen = recommend(summary, requirements, study.constraints)
     decision = chosen["decisions"][0]
     assert decision["killed"] == {"tps_at_least": 2, "ttft_at_most": 2}
     assert decision["pick"] == "here/smollm2-135m/Q4_0/default"

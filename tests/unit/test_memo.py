@@ -13,10 +13,12 @@ from llmpi.decide.candidates import CHECKS
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
 from llmpi.engine.records import SessionRecord
+from llmpi.quality.squad.records import SquadScored
 from llmpi.records import read, write_json
 from llmpi.report.memo.facts import Memo, TableRow, facts
 from llmpi.report.memo.pdf import write_pdf
-from llmpi.report.memo.text import HERE, figure, money, render, size
+from llmpi.report.memo.text import HERE, figure, money, odds, render, size
+from llmpi.report.words.english import REASONS
 from llmpi.study.decision import Constraints
 from llmpi.study.study import Language
 
@@ -77,6 +79,40 @@ def other_hardware() -> Memo:
 
 def not_scored() -> Memo:
     return told(NO_QUALITY)
+
+
+def not_scored_but_fast() -> Memo:
+    return told({**NO_QUALITY, "constraints": {"prefer": "speed"}})
+
+
+def few_questions() -> Memo:
+    """Enough for Q6_K, which loses next to nothing; not for Q4_0."""
+    return told({"cost": COST}, questions=400)
+
+
+def few_questions_and_no_room() -> Memo:
+    """Nothing that fits is shown to be good enough, and it is what is smallest."""
+    quants = ["F16", "Q4_0"]
+    return told({"quants": quants, "constraints": {"tps_at_least": 8}}, questions=400)
+
+
+def few_passages() -> Memo:
+    return told({}, questions=30)
+
+
+def less_sure() -> Memo:
+    return told({"constraints": {"confidence_pct": 80}})
+
+
+def abstaining_would_do_better() -> Memo:
+    def worse() -> None:
+        for path in Path("results/quality").rglob("*.json"):
+            found = read(path, SquadScored)
+            found["summary"]["metrics"]["f1"] = {"pct": 41.0, "low_pct": 39.0, "high_pct": 43.0,
+                                                 "items": 1500}  # fmt: skip
+            write_json(path, found)
+
+    return told({}, before=worse)
 
 
 def one_limit_too_far() -> Memo:
@@ -169,16 +205,17 @@ def told(
     more: dict[str, object],
     *,
     metered: bool = True,
+    questions: int = made_study.QUESTIONS,
     write: bool = True,
     before: Callable[[], None] = lambda: None,
 ) -> Memo:
     """The facts of a study, all of it by the real code."""
     study = made_study.study(**more)
     if write:
-        made_study.write_records(study, metered=metered)
+        made_study.write_records(study, metered=metered, questions=questions)
         before()
-    summary = made_study.summarized(study)
-    choice = recommend(summary, study.constraints or Constraints())
+    summary, requirements = made_study.summarized(study)
+    choice = recommend(summary, requirements, study.constraints or Constraints())
     money = costs(summary, study.cost, choice) if study.cost else None
     return facts(summary, {**choice, "money": money})
 
@@ -190,6 +227,12 @@ STORIES = [
     no_power_at_rest,
     other_hardware,
     not_scored,
+    not_scored_but_fast,
+    few_questions,
+    few_questions_and_no_room,
+    few_passages,
+    less_sure,
+    abstaining_would_do_better,
     one_limit_too_far,
     two_limits_too_far,
     without_a_meter_where_one_is_needed,
@@ -249,11 +292,72 @@ def test_the_pick_with_all_its_figures() -> None:
     assert "power chip" in text, "how the energy was read"
 
 
-def test_a_tie_is_named() -> None:
+def test_who_is_near_the_best_is_named() -> None:
     content = no_prices()
-    assert content["tied"]
-    assert "cannot tell" in render(content, "en")
-    assert "差がデータからは認められない" in render(content, "ja")
+    assert content["tied"] and not content["provisional"]
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "shown to come within the margin of the best" in english
+    assert "shown to lose no more than 5 points against it" in english
+    assert "品質が最良のものの許容幅に収まると示せたもの" in japanese
+
+
+def test_a_provisional_pick_says_so_and_what_caution_costs() -> None:
+    content = few_questions()
+    assert content["provisional"] and content["pick"]["quant"] == "Q6_K"
+    assert content["smaller"]["variant"]["quant"] == "Q4_0"
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "**In short: for now run llama-1b in the form Q6_K" in english
+    assert "Q6_K is what can be defended today" in english
+    assert "Q4_0 would write 12.2 tokens a second in place of 8.73" in english
+    assert "EUR a million tokens in place of" in english
+    assert (
+        "is not shown (by itself it has a probability of" in english
+        and "more questions would most likely tell" in english
+    )
+    assert "| **for now** |" in english and "recommended" not in english
+    assert "best" not in english
+    assert "**結論（暫定）：当面は、" in japanese and "| **暫定** |" in japanese
+    assert "最良" not in japanese
+
+
+def test_a_pick_that_is_undecided_itself() -> None:
+    content = few_questions_and_no_room()
+    assert content["provisional"] and content["smaller"]["variant"] is content["pick"]
+    english = render(content, "en")
+    assert "none keeps to all that was asked and is shown to be good enough" in english
+    assert "That it is good enough is not shown (by itself" in english
+    assert "that Q4_0 loses no more than 5 points against it is not shown" in english
+    assert "best" not in english and "最良" not in render(content, "ja")
+
+
+def test_without_scores_nothing_is_recommended_for_its_quality() -> None:
+    content = not_scored()
+    assert content["pick"] is None
+    assert "nothing can be recommended yet, because too little is known" in render(content, "en")
+    fast = not_scored_but_fast()
+    assert fast["pick"]["quant"] == "Q2_K"
+    assert "whether it is good enough was not tested" in render(fast, "en")
+
+
+def test_too_few_passages() -> None:
+    content = few_passages()
+    assert content["pick"] is None and "too few" in content["table"][1]["against"]
+    assert "tested on too few passages" in render(content, "en")
+    assert "評価した文章が少なすぎる" in render(content, "ja")
+
+
+def test_another_confidence_is_said() -> None:
+    assert "shown with 80 % certainty" in render(less_sure(), "en")
+    assert "指定された80 %です" in render(less_sure(), "ja")
+    assert "certainty, as this study asks" not in render(no_prices(), "en")
+
+
+def test_what_abstaining_would_score_is_said_first() -> None:
+    content = abstaining_would_do_better()
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    caution = "**Caution: a program that never answers would score 50 of 100"
+    assert 0 < english.index(caution) < english.index("**In short")
+    assert 0 < japanese.index("**注意：") < japanese.index("**結論")
 
 
 def test_the_single_change_is_told() -> None:
@@ -273,6 +377,9 @@ def test_the_single_change_is_told() -> None:
     ("story", "stage"),
     [
         (no_prices, "trial"),
+        (few_questions, "trial"),
+        (few_passages, "ask"),
+        (not_scored, "ask"),
         (trained, "operate"),
         (quality_is_missing, "train"),
         (below_a_gate, "train"),
@@ -325,7 +432,7 @@ def test_quality_is_held_against_the_models_widest_wherever_it_ran() -> None:
     """F16 is left out on the pick's device; the comparison was with it all the same."""
     content = told({"exclude": [{"quant": "F16", "device": "nvme"}]})
     assert (content["pick"]["device"], content["widest"]["quant"]) == ("nvme", "F16")
-    assert "F16 scores 70: the data cannot tell the two apart" in render(content, "en")
+    assert "Q4_0 is shown to lose no more than 5 points against it" in render(content, "en")
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -341,15 +448,13 @@ def test_every_reason_has_its_word(language: Language) -> None:
         assert f"| {reason} |" not in text or reason in ("broken", "failed")
 
 
-FAULTS = (
-    *("failed", "throttled", "overflow", "parity", "gate", "unscored", "computation", "broken"),
-    *("estimated", "unmeasured"),
-)
-"""The words of `llmpi.decide.candidates.blamed` that are no constraint; a gate without its name."""
+FAULTS = tuple(REASONS)
+"""The words of `llmpi.decide.candidates.blamed` that are no constraint."""
 
 
 def test_figures() -> None:
     numbers = (0.03123, 9.87, 12.34, 123.4, 12345)
     assert [figure(x) for x in numbers] == ["0.0312", "9.87", "12.3", "123", "12,300"]
     assert [size(x) for x in (105_454_144, 4 * 1024**3)] == ["105 MB", "4.29 GB"]
+    assert [odds(x) for x in (0.1, 65.85, 99.9)] == ["1 %", "66 %", "99 %"]
     assert [money(x) for x in (0.4321, 1234.5)] == ["0.43", "1,234"]

@@ -16,6 +16,8 @@ from support import ROOT
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
+from llmpi.decide.records import AnyCaution, Decision
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.kind import Chart, Fact, Section, Table
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.reasons import reason_text
@@ -30,12 +32,15 @@ from llmpi.report.page.paper_section import (
     predictions,
     without_cell,
 )
+from llmpi.report.page.standings import standing_table
 from llmpi.report.page.table import columns
 from llmpi.report.page.write import write_page
 from llmpi.report.words import english, japanese
+from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import Texts
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Run, Variant
+from llmpi.study.study import Language
 from llmpi.summary.curves import POINTS, curve, thinned
 from llmpi.summary.flat import flat_rows
 from llmpi.summary.measured import Single, single
@@ -47,13 +52,19 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)(?:s|\.4f)|\{(\w+)\}|%%")
 
 
 @pytest.fixture(scope="module")
-def pis(tmp_path_factory: pytest.TempPathFactory) -> Content:
-    """The study of two Raspberry Pis."""
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Content, Requirements]:
+    """The study of two Raspberry Pis, and what its decision on quality rests on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("pis"))
         asked = pi_study.study()
         pi_study.write_records(asked)
-        return Content(*pi_study.decided(asked))
+        summary, requirements = pi_study.summarized(asked)
+        return Content(summary, pi_study.decision(asked, summary, requirements)), requirements
+
+
+@pytest.fixture(scope="module")
+def pis(made_up: tuple[Content, Requirements]) -> Content:
+    return made_up[0]
 
 
 def texts_in_use() -> set[str]:
@@ -123,7 +134,17 @@ def test_everything_measured_has_its_chart(pis: Content) -> None:
     data = datasets(pis)
     drawn = figures(Texts("en"), pis, data)
     assert set(drawn) == {
-        *("choice", "tradeoff-squad", "tg", "pp", "energy", "words", "load", "parity"),
+        *(
+            "choice",
+            *(f"standing-{i}" for i in range(6)),
+            "tradeoff-squad",
+            "tg",
+            "pp",
+            "energy",
+            "words",
+            "load",
+            "parity",
+        ),
         *("sustained-speed", "sustained-heat", "divergence-wiki", "pair-0"),
         *("descent-0", "descent-1", "descent-2", "predictions", "paper"),
         *("money-0", "sensitivity-0", "money-1", "sensitivity-1"),
@@ -304,18 +325,102 @@ def test_intervals_of_a_logarithmic_chart_stay_above_zero(pis: Content) -> None:
     assert all(point["bits_per_weight"] for point in chart)
 
 
+# --- what quality is shown to be ------------------------------------------------------------------
+
+
+def test_a_row_for_every_variant_and_requirement(pis: Content) -> None:
+    """Whatever device or runtime it ran on; what another is held against has no row but its
+    minimum's."""
+    assert pis.recommendation
+    known = {(c["model"], c["quant"]): c["standing"] for c in pis.candidates}
+    wanted = sum(len(standing["requirements"]) for standing in known.values())
+    rows = datasets(pis)["standings"]
+    assert len(rows) == wanted == 12 * 6 + 3
+    assert len({(row["requirement"], row["name"]) for row in rows}) == wanted
+    assert {row["verdict"] for row in rows} == {"holds", "fails", "undecided"}
+
+
+def test_a_row_reads_the_same_in_every_chart(pis: Content) -> None:
+    """Left of its margin it holds, also where it is a minimum to reach."""
+    for row in datasets(pis)["standings"]:
+        assert row["low"] < row["value"] < row["high"]
+        if row["verdict"] == "fails":
+            assert row["low"] > row["limit"]
+        if row["verdict"] == "holds":
+            assert row["high"] <= row["limit"]
+    limits = {row["requirement"]: row["limit"] for row in datasets(pis)["standings"]}
+    assert [limits[i] for i in range(6)] == pytest.approx([5, 10, 10, 5, 2, 0]), "minimums last"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_table_says_what_the_charts_show(pis: Content, language: Language) -> None:
+    table = standing_table(Texts(language), WORDS[language], pis)
+    assert table
+    assert len(table.rows) == 15 and {len(row) for row in table.rows} == {len(table.heads)}
+    first, second = table.rows[0], table.rows[1]
+    assert [box.text for box in first[3:]][:2] == ["0", "0"], "the widest loses nothing"
+    assert first[-2].text != "0", "of a minimum its score"
+    assert second[3].below and "3.1" in second[3].below
+
+
+def test_the_price_of_caution_stands_beside_a_provisional_pick(
+    pis: Content, tmp_path: Path
+) -> None:
+    html = drawn_page(pis, tmp_path / "index.html", ["en"])
+    decision = html.partition('id="decision"')[2].partition("</section>")[0]
+    assert "The decision, provisional" in decision and ">for now</span>" in decision
+    price = decision.partition('class="price"')[2].partition("</table>")[0]
+    rows = re.findall(r"<td class=\"name\">(.*?)</td><td>(.*?)</td><td>(.*?)</td>", price)
+    assert [name for name, _, _ in rows] == [
+        *("tokens/s", "GiB of memory", "MB of file", "EUR per million tokens"),
+    ], "energy by different meters is not compared"
+    assert all(float(own.replace(",", "")) != float(its.replace(",", "")) for _, own, its in rows)
+
+
+def test_a_decision_that_is_shown_is_not_called_provisional(pis: Content, tmp_path: Path) -> None:
+    assert pis.recommendation
+    overall, *others = pis.recommendation["decisions"]
+    shown: Decision = {**overall, "standing": "shown", "smaller": None}
+    content = Content(pis.summary, {**pis.recommendation, "decisions": [shown, *others]})
+    html = drawn_page(content, tmp_path / "index.html", ["en"])
+    decision = html.partition('id="decision"')[2].partition("</section>")[0]
+    headline = decision.partition("Device by device")[0]
+    assert "provisional" not in headline and "for now" not in headline
+    assert 'class="price"' not in decision
+
+
+def test_what_a_pick_is_not_even_good_for_is_said_first(pis: Content, tmp_path: Path) -> None:
+    assert pis.recommendation and pis.pick
+    below: AnyCaution = {"kind": "below abstaining", "f1_pct": 26.0, "abstaining_pct": 33.6}
+    candidates = [
+        {**c, "cautions": [*c["cautions"], below]} if c["id"] == pis.pick["id"] else c
+        for c in pis.candidates
+    ]
+    content = Content(pis.summary, {**pis.recommendation, "candidates": candidates})
+    html = drawn_page(content, tmp_path / "index.html", ["en"])
+    decision = html.partition('id="decision"')[2].partition("</section>")[0]
+    assert decision.index("never answers") < decision.index("<h1>")
+    assert decision.count("never answers") == 2, "and of its own device"
+
+
 # --- the decision and the money -------------------------------------------------------------------
 
 
 def test_japanese_decision_with_a_pick(pis: Content) -> None:
     assert pis.recommendation
     made_ = pis.recommendation["decisions"][0]
-    what, why, risk = japanese.decision(made_, pis.recommendation)
-    assert what.startswith("pi5のllama-3.2-1b Q6_Kを推奨します（9.3")
+    what, provisional, price, tells, why, risk = japanese.decision(made_, pis.recommendation)
+    assert what.startswith("pi5-sdのllama-3.2-1b Q8_0を暫定的に推奨します（7.1")
     assert what.endswith("指定された制約2件をすべて満たします。")
-    assert "品質では" in why and "決め手です。次点は" in why
+    assert provisional.startswith("これは暫定の結論です")
+    assert (
+        "pi5のllama-3.2-1b Q6_Kで" in price
+        and "慎重を期すことの代償：速度は9.32に対して7.12" in price
+    )
+    assert "5回に4回は判定できます" in tells
+    assert "決め手です。次点は" in why
     assert "tps_at_least" in risk
-    for sentence in (what, why, risk):
+    for sentence in (what, provisional, price, tells, why, risk):
         assert sentence.endswith("。")
 
 
@@ -327,9 +432,10 @@ def test_japanese_decision_with_a_pick(pis: Content) -> None:
     ],
 )
 def test_japanese_decision_without_a_pick(
-    pis: Content, limits: dict[str, float], start: str
+    made_up: tuple[Content, Requirements], limits: dict[str, float], start: str
 ) -> None:
-    choice = recommend(pis.summary, Constraints.model_validate(limits))
+    content, requirements = made_up
+    choice = recommend(content.summary, requirements, Constraints.model_validate(limits))
     made_ = choice["decisions"][0]
     assert made_["pick"] is None
     nothing, back, reasons = japanese.decision(made_, choice)

@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def beside(study: Study) -> dict[tuple[str, str], list[PaperPair]]:
     found: dict[tuple[str, str], list[PaperPair]] = {}
-    for pair in made_study.summarized(study)["paper"]:
+    for pair in made_study.summarized(study)[0]["paper"]:
         found.setdefault((pair["model"], pair["quant"]), []).append(pair)
     return found
 

@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def by_cell(study: Study) -> dict[tuple[str, str], PredictedCell]:
-    summary = made_study.summarized(study)
+    summary, _ = made_study.summarized(study)
     assert len(summary["predictions"]) == len(summary["rows"])
     return {(p["device"], p["quant"]): p for p in summary["predictions"]}
 

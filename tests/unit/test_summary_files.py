@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_column_is_described_in_its_place() -> None:
     """With a task of every kind; a new column of the summary fails here until it is described."""
     study = made_study.study(quality=EVERY_TASK)
-    for row in flat_rows(study, made_study.summarized(study)["rows"]):
+    for row in flat_rows(study, made_study.summarized(study)[0]["rows"]):
         assert list(row) == list(columns(study))
 
 
@@ -57,7 +57,7 @@ def test_units_are_those_of_the_names() -> None:
 def test_parquet_holds_the_rows_with_units() -> None:
     study = made_study.study()
     made_study.write_records(study)
-    summary = made_study.summarized(study)
+    summary, _ = made_study.summarized(study)
     write_parquet(Path("summary.parquet"), study, summary)
     table = parquet.read_table("summary.parquet")
     assert table.to_pylist() == flat_rows(study, summary["rows"])
@@ -72,7 +72,7 @@ def test_parquet_holds_the_rows_with_units() -> None:
 def test_a_study_without_numbers_has_the_same_types() -> None:
     """A column of nothing but nulls keeps its type, so that files of studies can be joined."""
     study = made_study.study()
-    write_parquet(Path("summary.parquet"), study, made_study.summarized(study))
+    write_parquet(Path("summary.parquet"), study, made_study.summarized(study)[0])
     schema = parquet.read_schema("summary.parquet")
     assert str(schema.field("tg_tps").type) == "double"
     assert {str(schema.field(n).type) for n in ("qa_items", "threads")} == {"int64"}

@@ -62,7 +62,7 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     for quant, record in (("F16", searched()), ("Q8_0", stays), ("Q4_0", failed)):
         write(layout.TUNED, record, quant=quant, **SESSION)
     asked = study()
-    return summarize(asked, read_records(asked))
+    return summarize(asked, read_records(asked))[0]
 
 
 def test_every_search_is_in_the_summary_without_its_blocks(summary: Summary) -> None:

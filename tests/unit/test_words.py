@@ -1,8 +1,9 @@
 """Every fact has its sentence in every language, and every code its word."""
 
+import re
 from collections.abc import Iterator
 from types import UnionType
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 import yaml
@@ -13,23 +14,34 @@ from support import ROOT
 from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import (
     AnyCaution,
+    Candidate,
+    Choice,
     CostPart,
     CostUnit,
+    Decision,
     Kill,
     Limit,
+    MoreItems,
     NotCompared,
     OnlyEstimated,
+    RequirementVerdict,
+    Shown,
+    Standing,
+    Supply,
     Unmeasured,
     Unstated,
-    Verdict,
 )
 from llmpi.engine.records import Mark, Tier
 from llmpi.quality.ab.records import Verdict as PairVerdict
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle
+from llmpi.quality.squad.evaluate import METRICS
 from llmpi.quality.squad.records import Verdict as DescentVerdict
+from llmpi.quality.squad.requirements import CALLED
 from llmpi.report.words import english, japanese
+from llmpi.report.words.english import REASONS
 from llmpi.report.words.languages import WORDS
+from llmpi.report.words.numbers import number
 from llmpi.summary.records import (
     DifferenceKey,
     Differs,
@@ -96,6 +108,189 @@ def test_what_to_know_of_a_candidate(kind: type, data: st.DataObject) -> None:
     check({language: words.caution(found) for language, words in WORDS.items()})
 
 
+@given(one=st.from_type(RequirementVerdict))
+def test_a_requirement_and_what_is_put_up_with(one: RequirementVerdict) -> None:
+    for words in WORDS.values():
+        name, limit = words.requirement(one)
+        assert name.startswith(one["task"]) and limit
+    check({language: words.requirement(one)[1] for language, words in WORDS.items()})
+
+
+ASKED = sorted({CALLED.get(metric, metric) for metric in METRICS})
+
+
+@pytest.mark.parametrize("metric", [*ASKED, "passed", "passed safety", "perplexity"])
+def test_every_metric_of_ours_has_its_name(metric: str) -> None:
+    found = {**LOSS, "metric": metric}
+    said = {language: words.metric(found) for language, words in WORDS.items()}
+    assert "_" not in "".join(said.values())
+    if metric != "f1":
+        check(said)
+    assert english.metric({**LOSS, "metric": "arc_easy/acc,none"}) == "arc_easy/acc,none"
+
+
+@pytest.mark.parametrize("kind", ["loses", "undecided"])
+@given(data=st.data())
+def test_what_is_lost_is_said_with_its_bounds_and_its_margin(
+    kind: str, data: st.DataObject
+) -> None:
+    one = data.draw(st.from_type(RequirementVerdict))
+    for words in WORDS.values():
+        said = words.kill({"kind": kind, "requirements": [one]})
+        if None not in (one["loss"], one["low"], one["high"]):
+            sign = -1 if one["kind"] == "gate" else 1
+            assert {number(sign * one[key]) for key in ("loss", "low", "high")} <= {
+                *re.findall(r"-?[\d,]+\.\d", said)
+            }, said
+            assert f"{sign * one['margin']:g}" in said
+
+
+def test_a_minimum_is_told_as_a_score_and_not_as_a_loss() -> None:
+    gate: RequirementVerdict = {
+        **LOSS, "kind": "gate", "metric": "f1", "margin": -40.0, "loss": -30.0, "low": -35.0,
+        "high": -25.0, "verdict": "fails",
+    }  # fmt: skip
+    found = {"kind": "loses", "requirements": [gate]}
+    assert english.kill(found).endswith("qa, F1: 30.0 % (25.0 to 35.0) where 40 are asked for")
+    assert "qaのF1：30.0 %［25.0〜35.0］、下限40 %" in japanese.kill(found)
+
+
+LOSS: RequirementVerdict = {
+    "task": "qa", "metric": "has_ans_f1", "kind": "loss", "cluster": "passage", "loss": 2.5,
+    "low": -1.0, "high": 6.0, "margin": 5.0, "items": 200, "clusters": 80, "verdict": "undecided",
+    "why": None,
+}  # fmt: skip
+
+
+# --- a decision -----------------------------------------------------------------------------------
+
+NUMBER = {"value": 10.0, "low": 9.0, "high": 11.0, "kind": ""}
+UNDECIDED: Standing = {
+    "verdict": "undecided", "reference": False, "requirements": [LOSS], "inside": True,
+    "probability": 0.9, "more": [{"task": "qa", "items": 1234}],
+}  # fmt: skip
+HOLDS: Standing = {
+    **UNDECIDED, "verdict": "holds", "requirements": [{**LOSS, "high": 4.0, "verdict": "holds"}],
+    "probability": None, "more": [],
+}  # fmt: skip
+
+
+def candidate(quant: str, standing: Standing | None, speed: float) -> Candidate:
+    return {
+        "id": f"pi/m/{quant}/default", "variant": f"m {quant}", "device": "pi", "model": "m",
+        "quant": quant, "runtime": "default", "computation": "f16", "quality": NUMBER, "f1": NUMBER,
+        "speed": {**NUMBER, "value": speed}, "energy": None,
+        "memory": {**NUMBER, "value": 2.0**31}, "standing": standing, "checks": {},
+        "killed_by": [] if standing is None or standing["verdict"] == "holds"
+        else [{"kind": "undecided", "requirements": [LOSS]}],
+        "cautions": [],
+    }  # fmt: skip
+
+
+WIDE, NARROW = candidate("Q8_0", HOLDS, 10.0), candidate("Q4_0", UNDECIDED, 20.0)
+SUPPLY: Supply = {"item": "question", "asked": 1000, "key": "quality.qa.questions", "value": 1000}
+
+
+def choice(*candidates: Candidate, **more: object) -> Choice:
+    return {
+        "study": "s", "workload": "chat", "task": "qa", "prefer": "quality", "confidence_pct": 95.0,
+        "constraints": {}, "supply": {"qa": SUPPLY}, "candidates": [*candidates], "decisions": [],
+        **more,
+    }  # fmt: skip
+
+
+def decided(pick: Candidate | None, standing: str, smaller: Candidate | None = None) -> Decision:
+    able = [c["id"] for c in (pick,) if c and not c["killed_by"]]
+    return {
+        "where": "overall", "candidates": 2, "pick": pick and pick["id"], "standing": standing,
+        "smaller": smaller and {"id": smaller["id"], "probability": 0.9,
+                                "more": [{"task": "qa", "items": 1234}]},
+        "runner_up": None, "able": able, "front": able, "near_best": able, "may_be_best": able,
+        "groups": {}, "steps": [], "by_preference": {}, "would_change": [], "nearest": None,
+        "killed": {"undecided": 2},
+    }  # fmt: skip
+
+
+def test_a_pick_that_is_shown_is_not_called_provisional() -> None:
+    made = decided(WIDE, "shown")
+    assert "for now" not in " ".join(english.decision(made, choice(WIDE, NARROW)))
+    assert "暫定" not in "".join(japanese.decision(made, choice(WIDE, NARROW)))
+
+
+def test_a_provisional_pick_says_why_what_it_costs_and_what_would_tell() -> None:
+    made, of = decided(WIDE, "provisional", NARROW), choice(WIDE, NARROW)
+    take, why, price, tells, *_ = english.decision(made, of)
+    assert take.startswith("Overall, take m Q8_0 on pi for now: 10 tokens/s")
+    assert why.startswith("This is provisional: others would be taken")
+    assert "is m Q4_0; that it holds has, by itself, a probability of 90 %" in price
+    assert "The price of caution: 10 tokens/s where it has 20 and 2 GiB of memory" in price
+    assert tells == (
+        "About 1,300 more questions of qa (quality.qa.questions: 2300) would tell, four times in "
+        "five."
+    )
+    take, why, price, tells, *_ = japanese.decision(made, of)
+    assert "を暫定的に推奨します" in take and why.startswith("これは暫定の結論です")
+    assert "速度は20に対して10 トークン/秒" in price
+    assert "quality.qa.questions: 2300" in tells
+
+
+def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
+    made, of = decided(NARROW, "provisional"), choice(NARROW)
+    english_, japanese_ = english.decision(made, of), japanese.decision(made, of)
+    assert "so the widest of these is taken" in english_[1]
+    assert "That it holds has, by itself, a probability of 90 %; about 1,300 more" in english_[2]
+    assert not any("runner-up" in sentence for sentence in english_)
+    assert "ビット数の最も多い型" in japanese_[1] and "90 %" in japanese_[2]
+
+
+@pytest.mark.parametrize("supply", [SUPPLY, {**SUPPLY, "key": None, "value": None}])
+@pytest.mark.parametrize("item", get_args(Supply.__annotations__["item"]))
+def test_what_would_tell(item: str, supply: Supply) -> None:
+    more: list[MoreItems] = [{"task": "qa", "items": 7}]
+    found = {"qa": {**supply, "item": item}}
+    check({language: words.more(more, found) for language, words in WORDS.items()})
+    assert f"7 more {item}s of qa" in english.more(more, found)
+    if supply["key"] is None:
+        assert "all 1,000 there are were asked" in english.more(more, found)
+    check({language: words.more([], found) for language, words in WORDS.items()})
+
+
+def test_what_never_answering_would_score_is_said_before_everything_else() -> None:
+    below = {"kind": "below abstaining", "f1_pct": 26.0, "abstaining_pct": 33.6}
+    pick: Candidate = {**WIDE, "cautions": [{"kind": "measured once"}, below]}
+    for words in WORDS.values():
+        first, *others = words.decision(decided(pick, "shown"), choice(pick))
+        assert "26.0" in first and "33.6" in first
+        assert not any("33.6" in sentence for sentence in others), "once"
+        assert words.alarms(pick) == [first]
+
+
+def test_another_confidence_is_said() -> None:
+    for words in WORDS.values():
+        said = words.decision(decided(WIDE, "shown"), choice(WIDE, confidence_pct=80.0))
+        assert "80 %" in said[-1] and "95 %" in said[-1]
+
+
+def test_who_may_be_the_best() -> None:
+    other = candidate("Q6_K", HOLDS, 12.0)
+    ids = [WIDE["id"], other["id"]]
+    made: Decision = {**decided(WIDE, "shown"), "able": ids, "near_best": ids, "may_be_best": ids}
+    of = choice(WIDE, other)
+    assert "Q8_0 and Q6_K are shown to be within the margin" in (english.contenders(made, of) or "")
+    assert "may be any of Q8_0 and Q6_K" in (english.contenders(made, of) or "")
+    check({language: words.contenders(made, of) or "" for language, words in WORDS.items()})
+    alone: Decision = {**made, "may_be_best": ids[:1]}
+    assert (english.contenders(alone, of) or "").endswith("the best is Q8_0.")
+    check({language: words.contenders(alone, of) or "" for language, words in WORDS.items()})
+    assert {words.contenders(decided(WIDE, "shown"), of) for words in WORDS.values()} == {None}
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_what_candidates_are_counted_by(reason: str) -> None:
+    check({language: words.ruled_out_by(reason) for language, words in WORDS.items()})
+    assert {words.ruled_out_by("tps_at_least") for words in WORDS.values()} == {"tps_at_least"}
+
+
 @pytest.mark.parametrize("kind", alternatives(NotCompared))
 @given(data=st.data())
 def test_why_there_is_no_money(kind: type, data: st.DataObject) -> None:
@@ -157,13 +352,20 @@ def test_what_was_not_predicted() -> None:
     assert english.unpredicted({**UNKNOWN, "reason": "no such model"}) == "no such model"
 
 
+FAULTS = {
+    *("failed", "throttled", "overflow", "parity", "unscored", "computation", "too few"),
+    *("no quality", "broken"),
+    *("loses", "undecided", "estimated", "unmeasured"),
+}
+"""The words of `llmpi.decide.candidates.blamed` that are no constraint."""
+Why = Literal["too few clusters", "not compared"]
 UNKNOWN: PredictedCell = {"device": "pi", "reason": None}
 """As much of one as its reason needs."""
 
 
 @pytest.mark.parametrize(
     "codes",
-    [Status, Tier, Mark, CostPart, Verdict, PairVerdict, PredictionVerdict],
+    [Status, Tier, Mark, CostPart, Shown, PairVerdict, PredictionVerdict, Why],
 )
 def test_every_code_has_its_word(codes: object) -> None:
     assert {*get_args(codes)} <= {*LABELS}
@@ -190,6 +392,7 @@ def test_what_the_study_states_stays_as_it_is_written() -> None:
 
 
 def test_tables_of_words_are_whole() -> None:
+    assert english.REASONS.keys() == japanese.REASONS.keys() == FAULTS
     assert {*japanese.LIMITS} == {*get_args(Limit)} == {*CHECKS}
     assert {*japanese.COST_UNITS} == {*get_args(CostUnit)}
     assert {*japanese.METHOD} == {*get_args(DifferenceKey)}

@@ -17,10 +17,12 @@ def test_memo_in_the_languages_asked_for(workdir: Path, monkeypatch: pytest.Monk
     config = Path("config/config.yaml")
     config.write_text(config.read_text() + "languages: [ja]\n")
     study = load_study(config)
-    write_json(
-        Path(layout.at(layout.SUMMARY_JSON, study=study.study)),
+    for pattern, record in zip(
+        (layout.SUMMARY_JSON, layout.REQUIREMENTS),
         summarize(study, read_records(study)),
-    )
+        strict=True,
+    ):
+        write_json(Path(layout.at(pattern, study=study.study)), record)
     pdf = layout.at(layout.MEMO_PDF, study=study.study, language="ja")
     run_snakemake("--cores", "1", "--allowed-rules", "recommend", "memo", "--", pdf, cwd=workdir)
     assert Path(pdf).read_bytes().startswith(b"%PDF")

@@ -30,11 +30,14 @@ def test_recommend_writes_its_record(workdir: Path, monkeypatch: pytest.MonkeyPa
     config = Path("config/config.yaml")
     config.write_text(config.read_text() + yaml.safe_dump(DECIDING))
     study = load_study(config)
-    summary, out = (
+    summary, requirements, out = (
         Path(layout.at(pattern, study=study.study))
-        for pattern in (layout.SUMMARY_JSON, layout.RECOMMENDATION)
+        for pattern in (layout.SUMMARY_JSON, layout.REQUIREMENTS, layout.RECOMMENDATION)
     )
-    write_json(summary, summarize(study, read_records(study)))
+    for path, record in zip(
+        (summary, requirements), summarize(study, read_records(study)), strict=True
+    ):
+        write_json(path, record)
     run_snakemake("--cores", "1", "--allowed-rules", "recommend", "--", str(out), cwd=workdir)
     found = read(out, Recommendation)
     assert found["constraints"] == {"tps_at_least": 5, "memory_at_most": 4 * 1024**3}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,9 +247,6 @@ def _near_best(found: Sequence[Candidate]) -> list[Candidate]:
         of.setdefault(candidate.scored, []).append(candidate)
     return [c for variant in found[0].best.within_margin(of) for c in of[variant]]
 
-
-SCORED: Sequence[Literal["quant", "computation"]] = ("quant", "computation")
-"""What of a model's rows has one score."""
 
 OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
     "quality": Objective("quality", True, lambda c: c.quality, _told_apart, _near_best),

@@ -26,6 +26,7 @@ from llmpi.decide.candidates import (
     shown,
 )
 from llmpi.decide.joint import DRAWS, Analysis
+from llmpi.decide.more import supply
 from llmpi.decide.pareto import Field, Objective, Step
 from llmpi.decide.records import (
     Change,
@@ -72,6 +73,7 @@ def recommend(
         "confidence_pct": constraints.confidence_pct,
         "resampling": {"draws": DRAWS, "seeds": analysis.seeds},
         "constraints": {**wish.limits},
+        "supply": supply(study, requirements["requirements"]),
         "candidates": [_described(candidate, wish) for candidate in found],
         "decisions": [
             decide("overall", found, wish),
@@ -206,8 +208,9 @@ def _width(candidate: Candidate) -> int:
 
 
 def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
-    """The smallest whose estimates are all inside their margins."""
-    inside = [c for c in undecided if c is not pick and c.standing and c.standing["inside"]]
+    """The smallest other variant whose estimates are all inside their margins."""
+    others = [c for c in undecided if c.scored != pick.scored]
+    inside = [c for c in others if c.standing and c.standing["inside"]]
     found = min(inside, key=_size, default=None)
     if found is None or found.standing is None:
         return None
@@ -346,7 +349,7 @@ def _described(candidate: Candidate, wish: Wish) -> records.Candidate:
         "model": row["model"],
         "quant": row["quant"],
         "runtime": row["runtime"],
-        "computation": candidate.scored.computation,
+        "computation": row["computation"],
         "quality": interval(OBJECTIVES["quality"].of(candidate)),
         "f1": interval(candidate.f1),
         "speed": interval(OBJECTIVES["speed"].of(candidate)),

@@ -105,6 +105,7 @@ def costs(summary: Summary, cost: Cost, choice: Choice) -> Money:
     overall = choice["decisions"][0]["pick"]
     return {
         "currency": cost.currency,
+        "per_million_tokens": _prices(rows, picks, workload, cost, choice),
         "devices": [
             device_cost(
                 device,
@@ -131,7 +132,7 @@ def device_cost(
     if not isinstance(pick, Running):
         return {"status": "unknown", "device": device, "reason": pick}
     figures = assumptions(device, pick, picks, workload, cost)
-    values = {name: figure["value"] for name, figure in figures.items()}
+    values = _values(figures)
     return {
         "status": "ok",
         "device": device,
@@ -294,6 +295,10 @@ def sensitivity(values: Mapping[str, float], cost: Cost) -> list[Moved]:
 
 
 # --- the figures ----------------------------------------------------------------------------------
+
+
+def _values(figures: Mapping[str, Assumption]) -> dict[str, float]:
+    return {name: figure["value"] for name, figure in figures.items()}
 
 
 def _stated(figure: Figure, unit: CostUnit) -> Assumption:
@@ -466,6 +471,24 @@ def _picks(rows: Sequence[ClassRow], choice: Choice) -> Picks:
         for decision in choice["decisions"]
         if decision["where"] != "overall" and decision["pick"]
     }
+
+
+def _prices(
+    rows: Sequence[ClassRow], picks: Picks, workload: AnyWorkload, cost: Cost, choice: Choice
+) -> dict[str, float]:
+    """Cost of a million tokens of every pick, and of every smaller variant beside it."""
+    cells = {id_of(row): row for row in rows}
+    told = [made["pick"] for made in choice["decisions"]]
+    told += [made["smaller"]["id"] for made in choice["decisions"] if made["smaller"]]
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(told):
+        if name is None or cells[name]["device"] not in cost.hardware:
+            continue
+        runs, device = _running(cells[name]), cells[name]["device"]
+        if isinstance(runs, Running):
+            values = _values(assumptions(device, runs, picks, workload, cost))
+            found[name] = evaluate(values, cost)["per_million_tokens"]
+    return found
 
 
 def _running(row: ClassRow) -> Running | NoMoney:

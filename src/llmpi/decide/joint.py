@@ -194,26 +194,31 @@ class Analysis:
     def _more(self, case: Case, level: float) -> list[MoreItems]:
         """Items that would tell, four times in five: either that it holds or that it fails.
 
-        With f times the clusters the estimate moves, as far as is known today, by the draws times
-        the root of 1 - 1/f, and the bounds close in on it.
+        Of the tasks that have something left to tell. With f times the clusters the estimate
+        moves, as far as is known today, by the draws times the root of 1 - 1/f, and the bounds
+        close in on it.
         """
-        if not case.statements:
+        left = [s for s in case.statements if not s.told or s.bounds(level)[1] > s.margin]
+        asked = {s.requirement["task"]: s.requirement["asked"] for s in left}
+        if not left:
             return []
         moves, margins, whole = self._moves(case), _margins(case), self._levels[0]
+        grows = np.array([s.requirement["task"] in asked for s in case.statements])
 
         def tells(factor: float) -> bool:
-            low = np.array([s.bounds(whole, factor)[0] for s in case.statements])
-            high = np.array([s.bounds(level, factor)[1] for s in case.statements])
-            share = (1 - 1 / factor) ** 0.5
-            holds = np.all(share * moves <= (margins - high)[:, None], axis=0)
-            fails = np.any(share * moves > (margins - low)[:, None], axis=0)
+            factors = np.where(grows, factor, 1.0)
+            each = list(zip(case.statements, factors.tolist(), strict=True))
+            low = np.array([s.bounds(whole, times)[0] for s, times in each])
+            high = np.array([s.bounds(level, times)[1] for s, times in each])
+            moved = moves * ((1 - 1 / factors) ** 0.5)[:, None]
+            holds = np.all(moved <= (margins - high)[:, None], axis=0)
+            fails = np.any(moved > (margins - low)[:, None], axis=0)
             return float(np.mean(holds | fails)) >= POWER
 
-        least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in case.statements))
+        least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in left))
         factor = _least(tells, least)
         if factor is None:
             return []
-        asked = {s.requirement["task"]: s.requirement["asked"] for s in case.statements}
         return [
             {"task": task, "items": ceil((factor - 1) * items)} for task, items in asked.items()
         ]

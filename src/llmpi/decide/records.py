@@ -79,6 +79,18 @@ class MoreItems(TypedDict):
 
 
 @record
+class Supply(TypedDict):
+    """Where more items of a task would come from."""
+
+    item: Literal["question", "prompt", "item", "window"]
+    asked: int
+    key: str | None
+    """Of the config, which bounds how many are asked; None where all there are were asked."""
+    value: int | None
+    """What it is set to."""
+
+
+@record
 class Standing(TypedDict):
     """What is known of a variant's quality."""
 
@@ -327,7 +339,7 @@ class Candidate(TypedDict):
     quant: str
     runtime: str
     computation: str
-    """Whose score counts, see `llmpi.study.computation`."""
+    """Of its runtime, which has a score of its own; see `llmpi.study.computation`."""
     quality: Interval | None
     """Of the task, %; see `llmpi.decide.best`."""
     f1: Interval | None
@@ -461,6 +473,8 @@ class Choice(TypedDict):
     resampling: Draws
     constraints: dict[Limit, float]
     """Those that are asked for, in the units of `llmpi.study.decision.Constraints`."""
+    supply: dict[str, Supply]
+    """Of more items, by task."""
     candidates: list[Candidate]
     decisions: list[Decision]
     """First `overall`, then one a device."""
@@ -694,6 +708,9 @@ class Money(TypedDict):
     """The money of every device whose hardware is stated."""
 
     currency: str
+    per_million_tokens: dict[str, float]
+    """What a million tokens cost at the duty, by candidate: of every pick, and of every smaller one
+    beside it. Who is missing has no known power, or no stated hardware."""
     devices: list[DeviceMoney | DeviceWithoutMoney]
     hat: HatGain | None
     """None if the config asks for no comparison."""

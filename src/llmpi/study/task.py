@@ -34,6 +34,8 @@ class Task(Part):
 
     FILES: ClassVar[Sequence[str]] = ()
     """Keys that name files or folders, which must be there."""
+    BOUND: ClassVar[str | None] = None
+    """Key that bounds how many items are asked."""
     JUDGING: ClassVar[Sequence[str]] = ()
     """Keys that concern the decision alone; no score depends on them."""
 

@@ -21,22 +21,25 @@ from llmpi.decide.records import (
 )
 from llmpi.decide.scores import number
 from llmpi.quant_types import is_trained, width_order
-from llmpi.report.words.emphasis import eased, largest_part
+from llmpi.report.words.emphasis import below_abstaining, eased, largest_part, upwards
 from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow, GateAsked, Summary
 
 ROWS = 8
 """Variants in the memo's table at most: it is one sheet."""
 ALTERNATIVES = 3
-QUALITY = ("broken", "loses", "undecided", "too few", "no quality", "f1_drop_at_most", "unscored")
+QUALITY = ("broken", "loses", "undecided", "f1_drop_at_most")
 """What rules a variant out for its quality."""
+UNKNOWN = ("too few", "no quality", "unscored", "computation")
+"""What rules it out because its quality is not known."""
 
-Stage = Literal["measure", "train", "relax", "operate", "trial"]
+Stage = Literal["measure", "ask", "train", "relax", "operate", "trial"]
 """Where the study stands on the way from a trial to operation, and so what comes next.
 
-`measure`: nothing was measured yet; `train`: nothing can be recommended and quality is what stands
-in the way; `relax`: nothing can be recommended for another reason; `operate`: the pick is trained
-for its bits; `trial`: it is not, and may be tried in the field.
+`measure`: nothing was measured yet; `ask`: nothing can be recommended, because too little was asked
+to know its quality; `train`: quality is what stands in the way; `relax`: nothing can be recommended
+for another reason; `operate`: the pick is trained for its bits; `trial`: it is not, and may be
+tried in the field.
 """
 
 
@@ -79,6 +82,25 @@ class MemoVariant(TypedDict):
     standing: Standing | None
     answered_pct: float | None
     """F1 on the questions that have an answer."""
+
+
+class BelowAbstaining(TypedDict):
+    """What a program that never answers would score, and the pick's own F1."""
+
+    f1_pct: float
+    abstaining_pct: float
+
+
+class Smaller(TypedDict):
+    """What might be taken in place of a provisional pick."""
+
+    variant: MemoVariant
+    probability_pct: float | None
+    """That it is good enough."""
+    more: int | None
+    """So many more items would tell, four times in five; None where no reasonable number would."""
+    prices: tuple[str, float, float] | None
+    """Currency, and what a million tokens cost with the pick and with it."""
 
 
 class TableRow(MemoVariant):
@@ -157,15 +179,24 @@ class Memo(TypedDict):
     gates: list[GateAsked]
     """Of the same task."""
     minimum_set: bool
-    """Whether a constraint or gate is about quality."""
+    """Whether a score to reach is asked for."""
+    confidence_pct: float
+    """Of all that is said of quality."""
+    within_points: float | None
+    """The loss of quality that is put up with; None where it is not the same of everything."""
     several_models: bool
     several_devices: bool
     pick: MemoVariant | None
+    provisional: bool
+    below_abstaining: BelowAbstaining | None
+    """Of the pick."""
+    smaller: Smaller | None
+    """Beside a provisional pick: another, or the pick itself where it is what is undecided."""
     runner_up: MemoVariant | None
     widest: MemoVariant | None
     """The widest quantization of the pick's model, which its quality is held against."""
     tied: list[MemoVariant]
-    """Who cannot be told from the pick in quality."""
+    """Who is shown to be within the margin of the best quality as the pick is."""
     decided_by: Aim | Literal["size", "everything"]
     broken: list[MemoVariant]
     """One of each form."""
@@ -224,10 +255,15 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "able": len(decision["able"]),
         "constraints": limits,
         "gates": gates,
-        "minimum_set": "f1_drop_at_most" in limits or bool(gates),
+        "minimum_set": bool(gates),
+        "confidence_pct": recommendation["confidence_pct"],
+        "within_points": _within_points(recommendation["candidates"]),
         "several_models": len({v["model"] for v in found.values()}) > 1,
         "several_devices": len({v["device"] for v in found.values()}) > 1,
         "pick": pick,
+        "provisional": decision["standing"] == "provisional",
+        "below_abstaining": _below_abstaining(decision, recommendation["candidates"]),
+        "smaller": smaller(recommendation, pick, found),
         "runner_up": _of(found, decision["runner_up"]),
         "widest": widest,
         "tied": [found[i] for i in _tied(decision)],
@@ -241,7 +277,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "omitted": len(found) - len(table),
         "per_device": [v for d in per_device if (v := _of(found, d["pick"])) and v is not pick],
         "money": money(recommendation, pick),
-        "stage": stage(pick, decision, list(found.values())),
+        "stage": stage(pick, list(found.values())),
         "dequantized": _dequantized(pick),
     }
 
@@ -268,6 +304,36 @@ def variant(
         "standing": candidate["standing"],
         "answered_pct": number(row, task, "has_ans_f1_pct") if task else None,
     }
+
+
+def smaller(
+    recommendation: Recommendation, pick: MemoVariant | None, found: Mapping[str, MemoVariant]
+) -> Smaller | None:
+    """What might be taken in place of a provisional pick, and what that would save."""
+    decision = recommendation["decisions"][0]
+    if pick is None or decision["standing"] != "provisional":
+        return None
+    other = found[decision["smaller"]["id"]] if decision["smaller"] else pick
+    standing = other["standing"]
+    if standing is None or standing["verdict"] != "undecided":
+        return None
+    odds, more = standing["probability"], standing["more"]
+    return {
+        "variant": other,
+        "probability_pct": None if odds is None else 100 * odds,
+        "more": upwards(sum(one["items"] for one in more)) if more else None,
+        "prices": _prices(recommendation, pick, other),
+    }
+
+
+def _prices(
+    recommendation: Recommendation, pick: MemoVariant, other: MemoVariant
+) -> tuple[str, float, float] | None:
+    money = recommendation["money"]
+    known = money["per_million_tokens"] if money else {}
+    if money is None or not {pick["id"], other["id"]} <= {*known}:
+        return None
+    return money["currency"], known[pick["id"]], known[other["id"]]
 
 
 def money(
@@ -311,23 +377,40 @@ def _costs(found: DeviceMoney, currency: str) -> MemoMoney:
     }
 
 
-def stage(pick: MemoVariant | None, decision: Decision, found: Sequence[MemoVariant]) -> Stage:
+def stage(pick: MemoVariant | None, found: Sequence[MemoVariant]) -> Stage:
     """Where the study stands; see `Stage`."""
     if pick:
         return "operate" if is_trained(pick["quant"]) else "trial"
     if all(v["reason"] for v in found):
         return "measure"
-    blame = {reason for v in found for reason in v["against"]}
-    changes = {
-        blamed(change["fault"]) if change["change"] == "without" else change["constraint"]
-        for change in decision["would_change"]
-    }
-    quality = blame & {*QUALITY}
-    return "train" if quality and (quality & changes or blame <= quality) else "relax"
+    against = [{*v["against"]} for v in found if v["against"]]
+    if any(reasons <= {*UNKNOWN} for reasons in against):
+        return "ask"
+    return "train" if any(reasons <= {*QUALITY} for reasons in against) else "relax"
 
 
 def _of(found: Mapping[str, MemoVariant], name: str | None) -> MemoVariant | None:
     return None if name is None else found[name]
+
+
+def _within_points(candidates: Sequence[Candidate]) -> float | None:
+    margins = {
+        one["margin"]
+        for candidate in candidates
+        if candidate["standing"]
+        for one in candidate["standing"]["requirements"]
+        if one["kind"] == "loss" and one["metric"] != "perplexity"
+    }
+    return margins.pop() if len(margins) == 1 else None
+
+
+def _below_abstaining(
+    decision: Decision, candidates: Sequence[Candidate]
+) -> BelowAbstaining | None:
+    pick = next((c for c in candidates if c["id"] == decision["pick"]), None)
+    for found in below_abstaining(pick) if pick else []:
+        return {"f1_pct": found["f1_pct"], "abstaining_pct": found["abstaining_pct"]}
+    return None
 
 
 def _widest(pick: MemoVariant, found: Iterable[MemoVariant]) -> MemoVariant:

@@ -31,7 +31,7 @@ def render(facts: Memo, language: Language) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, whole=whole, size=size, money=money)
+    environment.filters.update(figure=figure, whole=whole, size=size, money=money, odds=odds)
     text = environment.get_template(f"{language}.md.jinja").render(
         _escaped(facts),
         day=date.fromisoformat(facts["date"]),
@@ -75,6 +75,11 @@ def figure(value: float) -> str:
 
 def whole(value: float) -> str:
     return f"{value + 0.0:,.0f}"
+
+
+def odds(pct: float) -> str:
+    """A probability, which is never quite 0 or 1."""
+    return f"{min(99.0, max(1.0, pct)):.0f} %"
 
 
 def money(value: float) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from llmpi.decide import scores
-from llmpi.decide.records import Candidate
+from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.paper_section import (
@@ -17,8 +18,9 @@ from llmpi.report.page.paper_section import (
     predictions,
     without_cell,
 )
-from llmpi.report.page.sections import KindSection, kind_sections
-from llmpi.report.words.emphasis import GIB
+from llmpi.report.page.sections import KindSection, KindTable, kind_sections
+from llmpi.report.page.standings import asked, standing_table
+from llmpi.report.words.emphasis import GIB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import mb, number, pretty
 from llmpi.report.words.texts import Texts
@@ -45,14 +47,20 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     """The page's main part in one language."""
     words, chosen, summary = WORDS[t.language], content.recommendation, content.summary
     pairs = correspondences(content)
+    alarms = words.alarms(content.pick) if content.pick else []
     shown = _Shown(
         headline=list(_headline(t, content.pick)),
-        decisions=[words.decision(made, chosen) for made in chosen["decisions"]] if chosen else [],
+        decisions=_decisions(words, chosen, alarms),
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
         failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
         sections=kind_sections(t, summary["sections"]),
         not_transferred=_one_per_variant(content),
+        alarms=alarms,
+        price=_price(t, content),
+        contenders=words.contenders(chosen["decisions"][0], chosen) if chosen else None,
+        standings=standing_table(t, words, content),
+        requirements=[_asked(words, one) for one in asked(content).values()],
     )
     return (
         environment(t)
@@ -114,6 +122,11 @@ class _Shown(NamedTuple):
     dequantized: Mapping[str, str]
     sections: Sequence[KindSection]
     not_transferred: Sequence[ClassRow]
+    alarms: Sequence[str]
+    price: "_Price | None"
+    contenders: str | None
+    standings: KindTable | None
+    requirements: Sequence[Markup]
 
 
 def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]]:
@@ -141,7 +154,7 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
     if pick is None:
         return
     for found, unit, scale in (
-        (pick["quality"], "% F1", 1.0),
+        (pick["quality"], t("% quality"), 1.0),
         (pick["speed"], t("tokens/s"), 1.0),
         (pick["energy"], t("J per token"), 1.0),
         (pick["memory"], t("GiB of memory"), 1 / GIB),
@@ -155,6 +168,51 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
         if found["kind"]:
             known.append(t.label(found["kind"]))
         yield Number(f"{found['value'] * scale:.3g}", unit, ", ".join(known))
+
+
+def _decisions(
+    words: Words, chosen: Recommendation | None, alarms: Sequence[str]
+) -> list[list[str]]:
+    """The sentences of each decision; the overall one's alarms stand above it."""
+    if chosen is None:
+        return []
+    overall, *others = [words.decision(made, chosen) for made in chosen["decisions"]]
+    return [overall[len(alarms) :], *others]
+
+
+def _asked(words: Words, found: RequirementVerdict) -> Markup:
+    return Markup("<b>%s</b><br>%s") % words.requirement(found)
+
+
+class _Price(NamedTuple):
+    """What caution costs: the provisional pick's numbers, and those of a smaller one beside it."""
+
+    pick: str
+    smaller: str
+    rows: Sequence[tuple[str, str, str]]
+
+
+def _price(t: Texts, content: Content) -> _Price | None:
+    chosen, pick = content.recommendation, content.pick
+    smaller = chosen and chosen["decisions"][0]["smaller"]
+    if chosen is None or pick is None or not smaller:
+        return None
+    other = next(c for c in content.candidates if c["id"] == smaller["id"])
+    units = {"speed": t("tokens/s"), "energy": t("J per token"), "memory": t("GiB of memory")}
+    rows = [
+        (units[name], f"{own:.3g}", f"{its:.3g}")
+        for name, (own, its) in side_by_side(pick, other).items()
+    ]
+    sizes = [content.row_of(candidate)["file_bytes"] for candidate in (pick, other)]
+    if None not in sizes:
+        rows.append((t("MB of file"), mb(sizes[0]), mb(sizes[1])))
+    if (money := chosen["money"]) and {pick["id"], other["id"]} <= {*money["per_million_tokens"]}:
+        own, its = (money["per_million_tokens"][c["id"]] for c in (pick, other))
+        title = t("{currency} per million tokens").format(currency=money["currency"])
+        rows.append((title, f"{own:,.2f}", f"{its:,.2f}"))
+    devices = pick["device"] != other["device"]
+    names = [f"{c['variant']}, {c['device']}" if devices else c["variant"] for c in (pick, other)]
+    return _Price(names[0], names[1], rows)
 
 
 def _one_per_variant(content: Content) -> list[ClassRow]:

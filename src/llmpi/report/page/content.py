@@ -71,6 +71,12 @@ class Content:
         overall = self.recommendation["decisions"][0]["pick"]
         return next((c for c in self.candidates if c["id"] == overall), None)
 
+    def row_of(self, candidate: Candidate) -> ClassRow:
+        """Its row of the summary."""
+        assert self.recommendation
+        at = f"{candidate['id']}/{self.recommendation['workload']}"
+        return next(row for row in self.rows if cell_id(row) == at)
+
     @property
     def priced(self) -> list[DeviceMoney]:
         """The devices whose money is known."""

@@ -21,6 +21,7 @@ from llmpi.report.page.decision_datasets import (
     predicted_points,
     swings,
 )
+from llmpi.report.page.standings import StandingRow, standing_rows
 from llmpi.summary.estimate import Z95, Estimate
 from llmpi.summary.flat import FlatRow, flat_rows
 from llmpi.summary.records import ClassRow, Curve
@@ -82,6 +83,7 @@ class Datasets(TypedDict):
     predictions: list[PredictedPoint]
     paper: list[PaperDot]
     choice: list[ChoicePoint]
+    standings: list[StandingRow]
     money: list[Bar]
     sensitivity: list[Swing]
 
@@ -112,6 +114,7 @@ def datasets(content: Content) -> Datasets:
         "predictions": predicted_points(content),
         "paper": paper_dots(content),
         "choice": choice_points(content),
+        "standings": standing_rows(content),
         "money": bars(content.priced),
         "sensitivity": swings(content.priced),
     }

@@ -7,6 +7,7 @@ from llmpi.report.page.charts import decided, kinds, measured
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Datasets, charts_of
+from llmpi.report.page.standings import asked
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow
 
@@ -19,14 +20,24 @@ MOST_CURVES = 12
 
 def figures(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     """Chart id -> Vega-Lite spec, in one language."""
-    return {**_choice(t, data), **_cells(t, content, data), **_kinds(t, content),
-            **_held_against(t, data), **_money(t, content)}  # fmt: skip
+    return {**_choice(t, data), **_standings(t, content, data), **_cells(t, content, data),
+            **_kinds(t, content), **_held_against(t, data), **_money(t, content)}  # fmt: skip
 
 
 def _choice(t: Texts, data: Datasets) -> dict[str, Spec]:
     told = {point["objective"] for point in data["choice"]}
     objectives = [objective for objective in OBJECTIVES if objective in told]
     return {"choice": decided.choice(t, objectives)} if objectives else {}
+
+
+def _standings(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
+    """A chart a requirement."""
+    return {
+        f"standing-{at}": decided.standing(
+            t, at, one, [row for row in data["standings"] if row["requirement"] == at]
+        )
+        for at, one in enumerate(asked(content).values())
+    }
 
 
 def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:

@@ -2,12 +2,35 @@
 
 from collections.abc import Sequence
 from math import ceil, floor, log10
+from typing import Literal
 
 from llmpi.decide.candidates import CHECKS
-from llmpi.decide.records import Change, CostPart, DeviceMoney, MovedLimit
+from llmpi.decide.records import (
+    Aim,
+    BelowAbstaining,
+    Candidate,
+    Change,
+    Choice,
+    CostPart,
+    Decision,
+    DeviceMoney,
+    Interval,
+    MoreItems,
+    MovedLimit,
+    RequirementVerdict,
+    Step,
+    Supply,
+)
 from llmpi.quality.kinds import task_kinds
+from llmpi.study.computation import DEFAULT
 
 GIB = 1024**3
+ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
+    "able",
+    "near_best",
+    "may_be_best",
+)
+"""Who keeps to everything; of them, who is near the best in quality, and who may be it."""
 
 
 def scored_kinds() -> list[str]:
@@ -15,13 +38,75 @@ def scored_kinds() -> list[str]:
     return [name for name, kind in task_kinds().items() if kind.score]
 
 
-def foremost(changes: Sequence[Change]) -> list[Change]:
-    """Every fault that hid a better one, and the smallest change of a constraint each way."""
+def foremost(made: Decision) -> list[Change]:
+    """Every fault that hid a better one, and the smallest change of a constraint each way; without
+    what is provisional, of which more is said."""
+    said = {made["pick"], made["smaller"] and made["smaller"]["id"]}
+    changes = made["would_change"]
     return [
-        *(change for change in changes if change["change"] == "without"),
+        *(c for c in changes if c["change"] == "without" and c["pick"] not in said),
         *[change for change in changes if change["change"] == "relax"][:1],
         *[change for change in changes if change["change"] == "tighten"][:1],
     ]
+
+
+def below_abstaining(pick: Candidate) -> list[BelowAbstaining]:
+    """The caution that is said before anything else."""
+    return [caution for caution in pick["cautions"] if caution["kind"] == "below abstaining"]
+
+
+def side_by_side(one: Candidate, other: Candidate) -> dict[Aim, tuple[float, float]]:
+    """What of two candidates can be compared beside quality; memory in GiB."""
+    pairs: dict[Aim, tuple[Interval | None, Interval | None]] = {
+        "speed": (one["speed"], other["speed"]),
+        "energy": (one["energy"], other["energy"]),
+        "memory": (one["memory"], other["memory"]),
+    }
+    scale = {"memory": 1 / GIB}
+    return {
+        name: (a["value"] * scale.get(name, 1), b["value"] * scale.get(name, 1))
+        for name, (a, b) in pairs.items()
+        if a and b and a["kind"] == b["kind"]
+    }
+
+
+def ends(found: RequirementVerdict) -> tuple[float, float, float] | None:
+    """Estimate and bounds as people read them: of a gate the score itself."""
+    value, low, high = found["loss"], found["low"], found["high"]
+    if value is None or low is None or high is None:
+        return None
+    return (-value, -high, -low) if found["kind"] == "gate" else (value, low, high)
+
+
+def variants_of(ids: Sequence[str], choice: Choice) -> list[str]:
+    """What is scored of candidates, each once, by name: quality has no device."""
+    several = len({candidate["model"] for candidate in choice["candidates"]}) > 1
+    known = {c["id"]: scored_name(c, several_models=several) for c in choice["candidates"]}
+    return list(dict.fromkeys(known[name] for name in ids))
+
+
+def scored_name(found: Candidate, *, several_models: bool) -> str:
+    """What has one score: a quantization, computed in one way."""
+    model = f"{found['model']} " if several_models else ""
+    how = f" ({found['computation']})" if found["computation"] != DEFAULT else ""
+    return f"{model}{found['quant']}{how}"
+
+
+def one_in_quality(step: Step, choice: Choice) -> bool:
+    """Whether it left one variant, on several devices or in several settings."""
+    return step["objective"] == "quality" and len(variants_of(step["left"], choice)) == 1
+
+
+def upwards(items: int) -> int:
+    """In two digits, not fewer: a promise about a chance."""
+    step = 10 ** max(0, len(str(items)) - 2)
+    return -(-items // step) * step
+
+
+def enough(one: MoreItems, source: Supply) -> int:
+    """What to set the key of a task to, for so many more items."""
+    assert source["value"] is not None
+    return ceil(source["value"] * (1 + upwards(one["items"]) / max(1, source["asked"])))
 
 
 def told_limit(change: MovedLimit) -> float:

@@ -18,25 +18,34 @@ from llmpi.decide.records import (
     Interval,
     Kill,
     MoreItems,
+    Named,
     NotCompared,
-    NotShown,
     RequirementVerdict,
     Source,
     Step,
+    Supply,
     Unit,
 )
 from llmpi.quality.kind import Objection
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Reason
 from llmpi.report.words.emphasis import (
+    ABLE,
     GIB,
+    below_abstaining,
+    ends,
+    enough,
     foremost,
     largest_part,
+    one_in_quality,
     scored_kinds,
+    side_by_side,
     told_limit,
     turning,
+    upwards,
+    variants_of,
 )
-from llmpi.report.words.numbers import digits
+from llmpi.report.words.numbers import digits, number
 from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
@@ -46,7 +55,7 @@ Known = Mapping[str, Candidate]
 
 
 def decision(made: Decision, choice: Choice) -> list[str]:
-    """Three sentences: what to take, why, and what would change it."""
+    """What to take, why, and what would change it; what the pick is not even good for, first."""
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     where = "Overall," if made["where"] == "overall" else f"On {made['where']},"
     if made["pick"] is None:
@@ -55,50 +64,165 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"{where} nothing can be recommended: none of "
             f"{_count(made['candidates'], 'candidate')} keeps to everything.",
             _way_back(made, known),
-            f"Ruled out by: {', '.join(f'{name} {count}' for name, count in by_count)}.",
+            f"Ruled out: {', '.join(f'{ruled_out_by(name)} {count}' for name, count in by_count)}.",
         ]
     pick = known[made["pick"]]
     name = _name(pick) if made["where"] == "overall" else pick["variant"]
-    take = "take for the time being" if made["standing"] == "provisional" else "take"
+    now = " for now" if made["standing"] == "provisional" else ""
     return [
-        f"{where} {take} {name}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
-        *_provisional(made, pick, known),
-        _why(made, pick, known),
+        *alarms(pick),
+        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        *_provisional(made, pick, choice),
+        *_why(made, pick, choice),
         _risk(made, pick, known),
+        *_confidence(choice),
     ]
 
 
-def _provisional(made: Decision, pick: Candidate, known: Known) -> list[str]:
-    """Why it is not the last word, and what would be."""
+def alarms(pick: Candidate) -> list[str]:
+    """What is said of a pick before anything else."""
+    return [f"Caution: {caution(found)}." for found in below_abstaining(pick)]
+
+
+def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
+    """Why it is not the last word, what caution costs, and what would tell."""
     if made["standing"] != "provisional":
         return []
     held = pick["standing"] is not None and pick["standing"]["verdict"] == "holds"
     why = (
-        "Others may do and are not shown to lose little enough"
+        "This is provisional: others would be taken in its place if they were shown to keep their "
+        "quality within the margins."
         if held
-        else "No variant that fits is shown to lose little enough; it is the widest"
+        else "This is provisional: nothing that keeps to the other limits is shown to keep its "
+        "quality within the margins, so the widest of these is taken."
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [f"{why}."]
-    told = f"the smallest that may do is {_name(known[smaller['id']])}"
-    if smaller["probability"] is not None:
-        told += f", which holds with a probability of {100 * smaller['probability']:.0f} %"
-    return [f"{why}: {told} ({_numbers(known[smaller['id']])}); {more(smaller['more'])}."]
+        return [why, *_itself(pick, choice)]
+    other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
+    odds = smaller["probability"]
+    chance = "" if odds is None else f"; that it holds has, by itself, a probability {_odds(odds)}"
+    name = _name(other) if other["device"] != pick["device"] else other["variant"]
+    return [
+        why,
+        f"Of the undecided, the smallest that has all its estimates within the margins is "
+        f"{name}{chance}. The price of caution: {_instead(pick, other)}.",
+        f"{_capital(more(smaller['more'], choice['supply']))}.",
+    ]
 
 
-def more(found: Sequence[MoreItems]) -> str:
-    """What it would take to tell."""
+def _itself(pick: Candidate, choice: Choice) -> list[str]:
+    """How sure a pick is that is undecided itself."""
+    standing = pick["standing"]
+    if standing is None or standing["verdict"] != "undecided":
+        return ["None of them has all its estimates within the margins."]
+    odds = standing["probability"]
+    chance = "" if odds is None else f"That it holds has, by itself, a probability {_odds(odds)}; "
+    return [f"{_capital(chance + more(standing['more'], choice['supply']))}."]
+
+
+def _odds(probability: float) -> str:
+    if probability > 0.99:
+        return "of more than 99 %"
+    return "of less than 1 %" if probability < 0.01 else f"of {100 * probability:.0f} %"
+
+
+def _instead(pick: Candidate, other: Candidate) -> str:
+    """The pick's numbers, and beside them what another would give."""
+    units = {"speed": "tokens/s", "energy": "J per token", "memory": "GiB of memory"}
+    found = [
+        f"{digits(own)} {units[name]} where it has {digits(its)}"
+        for name, (own, its) in side_by_side(pick, other).items()
+    ]
+    return _and(found) or "its numbers cannot be compared"
+
+
+def more(found: Sequence[MoreItems], supply: Mapping[str, Supply]) -> str:
+    """What it would take to tell, and which line of the config asks for it."""
     if not found:
         return "no reasonable number of questions would tell"
-    items = [f"{_round(one['items']):,} more of {one['task']}" for one in found]
-    return f"about {_and(items)} would tell, four times in five"
+    told = []
+    for one in found:
+        source = supply[one["task"]]
+        items = f"{upwards(one['items']):,} more {source['item']}s of {one['task']}"
+        told.append(f"{items} ({_asked_by(one, source)})")
+    return f"about {_and(told)} would tell, four times in five"
 
 
-def _round(items: int) -> int:
-    """To two digits, upwards: it is a promise about a chance."""
-    step = 10 ** max(0, len(str(items)) - 2)
-    return -(-items // step) * step
+def _asked_by(one: MoreItems, source: Supply) -> str:
+    if source["key"] is None:
+        return f"all {source['asked']:,} there are were asked, so they have to be added"
+    return f"{source['key']}: {enough(one, source)}"
+
+
+def _confidence(choice: Choice) -> list[str]:
+    confidence = choice["confidence_pct"]
+    if confidence == 95:
+        return []
+    return [f"What is said to hold or to fail is said with {confidence:g} % confidence, not 95 %."]
+
+
+def contenders(made: Decision, choice: Choice) -> str | None:
+    """Who is near the best in quality, and who may be it; None where there is nobody to compare."""
+    able, near, may = (variants_of(made[key], choice) for key in ABLE)
+    if len(able) < 2 or not near:
+        return None
+    best = f"the best is {may[0]}" if len(may) == 1 else f"the best may be any of {_and(may)}"
+    are = "is" if len(near) == 1 else "are"
+    return (
+        f"Of what keeps to everything, {_and(near)} {are} shown to be within the margin of the "
+        f"best quality; {best}."
+    )
+
+
+METRICS: Mapping[str, str] = {
+    "f1": "F1",
+    "exact": "exact matches",
+    "has_ans_f1": "F1 where there is an answer",
+    "has_ans_exact": "exact matches where there is an answer",
+    "no_ans": "abstentions where there is no answer",
+    "no_ans_f1": "abstentions where there is no answer",
+    "passed": "prompts passed",
+}
+
+
+def metric(found: Named) -> str:
+    """What is asked of a variant, by name."""
+    if found["metric"].startswith("passed "):
+        return f"{METRICS['passed']}, {found['metric'].removeprefix('passed ')}"
+    return METRICS.get(found["metric"], found["metric"])
+
+
+def requirement(found: RequirementVerdict) -> tuple[str, str]:
+    """Task and metric, and what is put up with."""
+    name = f"{found['task']}: {metric(found)}"
+    if found["kind"] == "gate":
+        return name, f"at least {-found['margin']:g} %"
+    if found["metric"] == "perplexity":
+        return name, f"a rise of at most {found['margin']:g} %"
+    return name, f"a loss of at most {found['margin']:g} points"
+
+
+REASONS: Mapping[str, str] = {
+    "failed": "did not run",
+    "throttled": "throttled",
+    "overflow": "does not fit in the memory",
+    "parity": "computes something else",
+    "unscored": "not scored",
+    "computation": "not scored with these settings",
+    "no quality": "quality not measured",
+    "too few": "too few passages",
+    "broken": "broken",
+    "loses": "loses too much quality",
+    "undecided": "not shown to hold",
+    "estimated": "energy only estimated",
+    "unmeasured": "energy not measured",
+}
+
+
+def ruled_out_by(name: str) -> str:
+    """What rules candidates out, as it is counted; a constraint by its key."""
+    return REASONS.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -114,13 +238,13 @@ def kill(found: Kill) -> str:
         case "parity":
             return f"parity: {parity(found['reason'], found['misses'])}"
         case "loses":
-            return f"it is shown to lose too much: {_losses(found)}"
+            return f"shown to lose too much quality: {_losses(found['requirements'])}"
         case "undecided":
-            return f"it is not shown to hold: {_losses(found)}"
+            return f"not shown to lose little enough: {_losses(found['requirements'])}"
         case "too few":
             return (
-                f"{found['task']} has {_count(found['clusters'], 'passage')}; "
-                f"with fewer than {found['needed']} nothing can be said of any variant"
+                f"{found['task']} rests on {_count(found['clusters'], 'passage')}; below "
+                f"{found['needed']} nothing can be said of any variant"
             )
         case "no quality":
             return "prefer quality: its quality was not measured"
@@ -151,24 +275,25 @@ def kill(found: Kill) -> str:
             return f"{found['constraint']}: {value} is estimated, not measured"
 
 
-def _losses(found: NotShown) -> str:
-    return _and([_loss(one) for one in found["requirements"]])
+def _losses(found: Sequence[RequirementVerdict]) -> str:
+    return "; ".join(map(_loss, found))
 
 
 def _loss(found: RequirementVerdict) -> str:
     """One requirement: what is lost, between which bounds, and what is put up with."""
-    if found["kind"] == "gate":
-        name = f"{found['task']} {found['metric']} of at least {-found['margin']:g} %"
-        if found["loss"] is None:
-            return f"{name} (not scored)"
-        low, high = -(found["high"] or 0.0), -(found["low"] or 0.0)
-        return f"{name} ({-found['loss']:.1f}, {low:.1f} to {high:.1f})"
-    unit = "%" if found["metric"] == "perplexity" else "points"
-    name = f"{found['task']} {found['metric']} within {found['margin']:g} {unit}"
-    if found["loss"] is None:
-        return f"{name} (not compared with the widest)"
+    name = f"{found['task']}, {metric(found)}"
+    if (known := ends(found)) is None:
+        return f"{name}: not compared with the widest"
+    value, low, high = map(number, known)
     few = f"; {_count(found['clusters'], found['cluster'])} are too few" if found["why"] else ""
-    return f"{name} (loss {found['loss']:.1f}, {found['low']:.1f} to {found['high']:.1f}{few})"
+    if found["kind"] == "gate":
+        return f"{name}: {value} % ({low} to {high}) where {-found['margin']:g} are asked for{few}"
+    unit = "%" if found["metric"] == "perplexity" else "points"
+    change = "a rise" if found["metric"] == "perplexity" else "a loss"
+    return (
+        f"{name}: {change} of {value} {unit} ({low} to {high}) where {found['margin']:g} are put "
+        f"up with{few}"
+    )
 
 
 def gate(found: Objection) -> str:
@@ -224,8 +349,8 @@ def caution(found: AnyCaution) -> str:
             )
         case "below abstaining":
             return (
-                f"its F1 of {found['f1_pct']:.1f} is below that of a program that never answers, "
-                f"{found['abstaining_pct']:.1f}"
+                f"a program that never answers would have an F1 of {found['abstaining_pct']:.1f}, "
+                f"more than its {found['f1_pct']:.1f}"
             )
         case "fewer questions":
             asked = found["of_questions"]
@@ -392,16 +517,23 @@ SUPERLATIVES: Mapping[Aim, str] = {
 }
 
 
-def _why(made: Decision, pick: Candidate, known: Known) -> str:
-    """How the pick came about, and who comes next."""
+def _why(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
+    """How the pick came about, and who comes next; nothing where it does not hold itself."""
+    if pick["id"] not in made["able"]:
+        return []
     if made["runner_up"] is None:
-        return "There is no runner-up: nothing else keeps to everything."
+        return ["There is no runner-up: nothing else keeps to everything."]
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     second = known[made["runner_up"]]
     after = f"the runner-up is {_name(second)}: {_numbers(second)}."
     if not made["steps"]:
-        return f"It is at least as good as every other in all that was measured; {after}"
+        return [f"No other that keeps to everything is better in anything measured; {after}"]
     compared = [step for step in made["steps"] if step["left"]]
-    said = [_alike(pick, step, known) for step in compared if len(step["left"]) > 1]
+    said = [
+        _near(step, choice) if step["objective"] == "quality" else _alike(pick, step, known)
+        for step in compared
+        if len(step["left"]) > 1 and not one_in_quality(step, choice)
+    ]
     if compared and len(compared[-1]["left"]) == 1:
         last = SUPERLATIVES[compared[-1]["objective"]]
         said.append(f"so {last} decides" if said else f"it is picked for {last}")
@@ -410,32 +542,33 @@ def _why(made: Decision, pick: Candidate, known: Known) -> str:
     skipped = [step["objective"] for step in made["steps"] if not step["left"]]
     if any(known[i][objective] for objective in skipped for i in made["front"]):
         said.append(f"{_and(skipped)} cannot be compared between all of them")
-    return _capital("; ".join([", ".join(said), after]))
+    return [_capital("; ".join([", ".join(said), after]))]
+
+
+def _near(step: Step, choice: Choice) -> str:
+    """Who is shown to be near the best in quality."""
+    best, *others = variants_of(step["left"], choice)
+    are = "is" if len(others) == 1 else "are"
+    return f"in quality {_and(others)} {are} shown to be within the margin of the best, {best}"
 
 
 def _alike(pick: Candidate, step: Step, known: Known) -> str:
     """Who the data cannot tell from the best of a step."""
     best, *others = (known[i] for i in step["left"])
     rest = _names([candidate for candidate in others if candidate is not pick])
-    if step["objective"] == "quality":
-        are = "is" if len(others) == 1 else "are"
-        near = _names(others)
-        return f"in quality {near} {are} shown to be within the margin of the best, {_name(best)}"
     if best is pick:
-        text = f"{rest} cannot be told apart from it in {step['objective']}"
-    else:
-        nor = f", nor can {rest}" if rest else ""
-        text = f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
-    return text
+        return f"in {step['objective']} {rest} cannot be told apart from it"
+    nor = f", nor can {rest}" if rest else ""
+    return f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
 
 
 def _risk(made: Decision, pick: Candidate, known: Known) -> str:
     """What would change it, what is not shown, what to know of the pick."""
-    said = [_said(change, known) for change in foremost(made["would_change"])]
+    said = [_said(change, known) for change in foremost(made)]
     unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
     if unsure:
         said.append(f"the spread of its own numbers reaches beyond {_and(unsure)}")
-    said += map(caution, pick["cautions"])
+    said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
         return "No single change of what was asked for leads to another choice."
     return f"To know: {'; '.join(said)}."
@@ -445,6 +578,8 @@ def _said(change: Change, known: Known) -> str:
     """A single change, and who would be picked then."""
     if change["change"] == "without":
         name = _name(known[change["pick"]])
+        if change["fault"]["kind"] == "undecided":
+            return f"{name} would be picked if it held ({kill(change['fault'])})"
         return f"{name} would be picked but was set aside ({kill(change['fault'])})"
     other = f"it is {_name(known[change['pick']])}" if change["pick"] else "nothing is left"
     name, unit = change["constraint"], change["unit"]

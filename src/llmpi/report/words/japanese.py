@@ -19,24 +19,33 @@ from llmpi.decide.records import (
     Kill,
     Limit,
     MoreItems,
+    Named,
     NotCompared,
-    NotShown,
     RequirementVerdict,
     Source,
     Step,
+    Supply,
     Unit,
 )
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
+    ABLE,
     GIB,
+    below_abstaining,
+    ends,
+    enough,
     foremost,
     largest_part,
+    one_in_quality,
     scored_kinds,
+    side_by_side,
     told_limit,
     turning,
+    upwards,
+    variants_of,
 )
-from llmpi.report.words.numbers import digits
+from llmpi.report.words.numbers import digits, number
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import (
     DifferenceKey,
@@ -57,7 +66,7 @@ OBJECTIVES: Mapping[Aim, str] = {
     "memory": "メモリ",
 }
 SUPERLATIVES: Mapping[Aim, str] = {
-    "quality": "F1が最も高い",
+    "quality": "品質が最も高い",
     "speed": "最も速い",
     "energy": "トークンあたりのエネルギーが最も少ない",
     "memory": "メモリが最も少ない",
@@ -77,13 +86,14 @@ Known = Mapping[str, str]
 
 
 def decision(made: Decision, choice: Choice) -> list[str]:
-    """Three sentences or so: what to take, why, and what would change it."""
+    """What to take, why, and what would change it; what the pick is not even good for, first."""
     overall = made["where"] == "overall"
     names = _names_by_id(choice["candidates"], overall=overall)
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     where = "" if overall else f"{made['where']}では、"
     if made["pick"] is None:
-        reasons = "、".join(f"{name} {count}件" for name, count in made["killed"].items())
+        by_count = sorted(made["killed"].items(), key=lambda item: item[1], reverse=True)
+        reasons = "、".join(f"{ruled_out_by(name)} {count}件" for name, count in by_count)
         return [
             f"{where}推奨できるものがありません。候補{made['candidates']}件のうち、"
             "すべてを満たすものはありません。",
@@ -95,46 +105,167 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     keeps = f"指定された制約{limits}件をすべて満たします。" if limits else ""
     take = "を暫定的に推奨します" if made["standing"] == "provisional" else "を推奨します"
     return [
+        *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
-        *_provisional(made, known, names),
-        _why(made, known, names),
+        *_provisional(made, choice, names),
+        *_why(made, choice, names),
         _risk(made, pick, names),
+        *_confidence(choice),
     ]
 
 
-def _provisional(made: Decision, known: Mapping[str, Candidate], names: Known) -> list[str]:
-    """Why it is not the last word, and what would be."""
+def alarms(pick: Candidate) -> list[str]:
+    """What is said of a pick before anything else."""
+    return [f"注意：{caution(found)}。" for found in below_abstaining(pick)]
+
+
+def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
+    """Why it is not the last word, what caution costs, and what would tell."""
     if made["standing"] != "provisional" or made["pick"] is None:
         return []
-    standing = known[made["pick"]]["standing"]
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
+    pick = known[made["pick"]]
     why = (
-        "ほかにも使えるかもしれない候補がありますが、許容幅に収まるとまだ示せていません。"
-        if standing and standing["verdict"] == "holds"
-        else "条件に合う候補で、許容幅に収まると示せたものはまだなく、これは最も広い型です。"
+        "これは暫定の結論です。品質の低下が許容幅に収まると示せれば、"
+        "これに代わって選ばれる候補がほかにあります。"
+        if pick["standing"] and pick["standing"]["verdict"] == "holds"
+        else "これは暫定の結論です。ほかの条件を満たす候補のうち、品質の低下が許容幅に収まると"
+        "示せたものがまだないため、ビット数の最も多い型を選んでいます。"
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [why]
+        return [why, *_itself(pick, choice)]
     odds = smaller["probability"]
-    chance = "" if odds is None else f"（許容幅に収まる確率{100 * odds:.0f} %）"
+    chance = "す" if odds is None else f"、実際にも収まる確率は単独で見て{_odds(odds)}です"
+    other = known[smaller["id"]]
     return [
-        f"{why}使えるかもしれない最小の候補は{names[smaller['id']]}{chance}です"
-        f"（{_numbers(known[smaller['id']])}）。{more(smaller['more'])}。"
+        why,
+        f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
+        f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
+        f"{more(smaller['more'], choice['supply'])}。",
     ]
 
 
-def more(found: Sequence[MoreItems]) -> str:
-    """What it would take to tell."""
+def _itself(pick: Candidate, choice: Choice) -> list[str]:
+    """How sure a pick is that is undecided itself."""
+    standing = pick["standing"]
+    if standing is None or standing["verdict"] != "undecided":
+        return ["ただし、推定値がすべて許容幅に収まる候補はありません。"]
+    odds = standing["probability"]
+    chance = "" if odds is None else f"この候補が許容幅に収まる確率は単独で見て{_odds(odds)}です。"
+    return [f"{chance}{more(standing['more'], choice['supply'])}。"]
+
+
+def _odds(probability: float) -> str:
+    if probability > 0.99:
+        return "99 %超"
+    return "1 %未満" if probability < 0.01 else f"{100 * probability:.0f} %"
+
+
+def _instead(pick: Candidate, other: Candidate) -> str:
+    """The pick's numbers, and beside them what another would give."""
+    units = {"speed": "トークン/秒", "energy": "J/トークン", "memory": "GiB"}
+    found = [
+        f"{OBJECTIVES[name]}は{digits(its)}に対して{digits(own)} {units[name]}"
+        for name, (own, its) in side_by_side(pick, other).items()
+    ]
+    return "、".join(found) or "数値を比べられません"
+
+
+def more(found: Sequence[MoreItems], supply: Mapping[str, Supply]) -> str:
+    """What it would take to tell, and which line of the config asks for it."""
     if not found:
         return "現実的な問題数では判定できません"
-    items = "と".join(f"{one['task']}をあと約{_round(one['items']):,}問" for one in found)
-    return f"{items}増やせば、5回に4回は判定できます"
+    told = []
+    for one in found:
+        source = supply[one["task"]]
+        items = f"{one['task']}の{ITEMS[source['item']]}をあと約{upwards(one['items']):,}件"
+        told.append(f"{items}（{_asked_by(one, source)}）")
+    return f"{'、'.join(told)}増やせば、5回に4回は判定できます"
 
 
-def _round(items: int) -> int:
-    """To two digits, upwards: it is a promise about a chance."""
-    step = 10 ** max(0, len(str(items)) - 2)
-    return -(-items // step) * step
+ITEMS: Mapping[str, str] = {
+    "question": "質問",
+    "prompt": "プロンプト",
+    "item": "設問",
+    "window": "窓",
+}
+
+
+def _asked_by(one: MoreItems, source: Supply) -> str:
+    if source["key"] is None:
+        return f"今ある{source['asked']:,}件はすべて使ったため、追加が必要です"
+    return f"{source['key']}: {enough(one, source)}"
+
+
+def _confidence(choice: Choice) -> list[str]:
+    confidence = choice["confidence_pct"]
+    if confidence == 95:
+        return []
+    return [f"品質の判定は、通常の95 %ではなく、指定された{confidence:g} %の信頼水準によります。"]
+
+
+def contenders(made: Decision, choice: Choice) -> str | None:
+    """Who is near the best in quality, and who may be it; None where there is nobody to compare."""
+    able, near, may = (variants_of(made[key], choice) for key in ABLE)
+    if len(able) < 2 or not near:
+        return None
+    best = f"最良は{may[0]}です" if len(may) == 1 else f"最良の可能性があるのは{'、'.join(may)}です"
+    return (
+        f"すべての条件を満たす候補のうち、品質が最良から許容幅以内にあると示せたのは"
+        f"{'、'.join(near)}で、{best}。"
+    )
+
+
+METRICS: Mapping[str, str] = {
+    "f1": "F1",
+    "exact": "完全一致",
+    "has_ans_f1": "答えのある質問のF1",
+    "has_ans_exact": "答えのある質問の完全一致",
+    "no_ans": "答えのない質問で回答を控えた割合",
+    "no_ans_f1": "答えのない質問で回答を控えた割合",
+    "passed": "合格したプロンプト",
+    "perplexity": "パープレキシティ",
+}
+
+
+def metric(found: Named) -> str:
+    """What is asked of a variant, by name."""
+    if found["metric"].startswith("passed "):
+        return f"{METRICS['passed']}（{found['metric'].removeprefix('passed ')}）"
+    return METRICS.get(found["metric"], found["metric"])
+
+
+def requirement(found: RequirementVerdict) -> tuple[str, str]:
+    """Task and metric, and what is put up with."""
+    name = f"{found['task']}：{metric(found)}"
+    if found["kind"] == "gate":
+        return name, f"{-found['margin']:g} %以上"
+    if found["metric"] == "perplexity":
+        return name, f"上昇は{found['margin']:g} %まで"
+    return name, f"低下は{found['margin']:g}ポイントまで"
+
+
+REASONS: Mapping[str, str] = {
+    "failed": "実行できず",
+    "throttled": "速度制限",
+    "overflow": "メモリに収まらない",
+    "parity": "計算結果が異なる",
+    "unscored": "採点なし",
+    "computation": "この設定では採点なし",
+    "no quality": "品質が未測定",
+    "too few": "文章が少なすぎる",
+    "broken": "破綻",
+    "loses": "品質の低下が大きい",
+    "undecided": "品質を保つと示せていない",
+    "estimated": "エネルギーが推定のみ",
+    "unmeasured": "エネルギーが未測定",
+}
+
+
+def ruled_out_by(name: str) -> str:
+    """What rules candidates out, as it is counted; a constraint by its key."""
+    return REASONS.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -150,17 +281,14 @@ def kill(found: Kill) -> str:
         case "parity":
             return f"パリティ：{parity(found['reason'], found['misses'])}"
         case "loses":
-            return (
-                f"失う品質が許容幅を超えています（{'、'.join(map(_loss, found['requirements']))}）"
-            )
+            return f"品質の低下が許容幅を超えると示されました（{_losses(found['requirements'])}）"
         case "undecided":
-            return (
-                f"許容幅に収まると示せていません（{'、'.join(map(_loss, found['requirements']))}）"
-            )
+            return f"品質の低下が許容幅に収まると示せていません（{_losses(found['requirements'])}）"
         case "too few":
+            clusters, needed = found["clusters"], found["needed"]
             return (
-                f"{found['task']}の文章は{found['clusters']}件です。"
-                f"{found['needed']}件より少ないと、どの候補についても何も言えません"
+                f"{found['task']}の文章が{clusters}件しかありません（{needed}件未満では、"
+                "どの候補についても何も言えません）"
             )
         case "no quality":
             return "品質優先ですが、品質を測定していません"
@@ -191,24 +319,22 @@ def kill(found: Kill) -> str:
             return f"{LIMITS[found['constraint']]}：{value}は実測ではなく推定です"
 
 
-def _losses(found: NotShown) -> str:
-    return "、".join(map(_loss, found["requirements"]))
+def _losses(found: Sequence[RequirementVerdict]) -> str:
+    return "、".join(map(_loss, found))
 
 
 def _loss(found: RequirementVerdict) -> str:
     """One requirement: what is lost, between which bounds, and what is put up with."""
+    name = f"{found['task']}の{metric(found)}"
+    if (known := ends(found)) is None:
+        return f"{name}：最も広い型と比較できず"
+    value, low, high = map(number, known)
+    few = f"、{found['clusters']}件では不足" if found["why"] else ""
     if found["kind"] == "gate":
-        name = f"{found['task']} {found['metric']} {-found['margin']:g} %以上"
-        if found["loss"] is None:
-            return f"{name}：採点なし"
-        low, high = -(found["high"] or 0.0), -(found["low"] or 0.0)
-        return f"{name}：{-found['loss']:.1f}［{low:.1f}〜{high:.1f}］"
-    unit = "%" if found["metric"] == "perplexity" else "ポイント"
-    name = f"{found['task']} {found['metric']} 許容幅{found['margin']:g}{unit}"
-    if found["loss"] is None:
-        return f"{name}：最も広い型と比べられません"
-    few = f"、{found['clusters']}件では足りません" if found["why"] else ""
-    return f"{name}：損失{found['loss']:.1f}［{found['low']:.1f}〜{found['high']:.1f}］{few}"
+        return f"{name}：{value} %［{low}〜{high}］、下限{-found['margin']:g} %{few}"
+    perplexity = found["metric"] == "perplexity"
+    change, unit = ("上昇", " %") if perplexity else ("低下", "ポイント")
+    return f"{name}：{change}{value}{unit}［{low}〜{high}］、許容幅{found['margin']:g}{unit}{few}"
 
 
 NOT_COMPUTED: Mapping[Unscored, str] = {
@@ -280,7 +406,7 @@ def caution(found: AnyCaution) -> str:
             return f"設定によって出力が変わります（採点時の設定とのトークンの一致は{agreed} %）"
         case "below abstaining":
             f1, never = found["f1_pct"], found["abstaining_pct"]
-            return f"F1は{f1:.1f}で、何も答えないプログラムの{never:.1f}を下回ります"
+            return f"F1は{f1:.1f}で、まったく答えないプログラムの{never:.1f}を下回ります"
         case "fewer questions":
             asked = found["of_questions"]
             return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
@@ -450,11 +576,11 @@ def _names_by_id(candidates: Sequence[Candidate], *, overall: bool) -> Known:
 def _numbers(candidate: Candidate) -> str:
     """Speed, quality, energy and memory with their intervals."""
     found = [
-        _spread(number, unit)
-        for number, unit in (
-            (candidate["speed"], "トークン/秒"),
-            (candidate["quality"], "% F1"),
-            (candidate["energy"], "J/トークン"),
+        _spread(number, unit, name)
+        for number, unit, name in (
+            (candidate["speed"], "トークン/秒", ""),
+            (candidate["quality"], "%", "品質 "),
+            (candidate["energy"], "J/トークン", ""),
         )
         if number
     ]
@@ -463,47 +589,57 @@ def _numbers(candidate: Candidate) -> str:
     return "、".join(found)
 
 
-def _spread(number: Interval, unit: str) -> str:
+def _spread(number: Interval, unit: str, name: str) -> str:
     known = []
     if number["low"] is not None and number["high"] is not None:
         known.append(f"{number['low']:.3g}〜{number['high']:.3g}")
     if number["kind"]:
         known.append(label(number["kind"]))
-    return f"{number['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
+    return f"{name}{number['value']:.3g} {unit}" + (f"［{'、'.join(known)}］" if known else "")
 
 
-def _why(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
-    """How the pick came about, and who comes next."""
+def _why(made: Decision, choice: Choice, names: Known) -> list[str]:
+    """How the pick came about, and who comes next; nothing where it does not hold itself."""
+    if made["pick"] not in made["able"]:
+        return []
     if made["runner_up"] is None:
-        return "ほかに条件を満たすものがないため、次点はありません。"
+        return ["ほかに条件を満たすものがないため、次点はありません。"]
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     after = f"次点は{names[made['runner_up']]}です（{_numbers(known[made['runner_up']])}）。"
     if not made["steps"]:
-        return f"測定したどの項目でも、ほかの候補に劣りません。{after}"
+        return [f"条件を満たすほかの候補に、測定したどの項目でも劣りません。{after}"]
     compared = [step for step in made["steps"] if step["left"]]
-    said = [_alike(made["pick"], step, names) for step in compared if len(step["left"]) > 1]
+    said = [
+        _near(step, choice) if step["objective"] == "quality" else _alike(made["pick"], step, names)
+        for step in compared
+        if len(step["left"]) > 1 and not one_in_quality(step, choice)
+    ]
     if compared and len(compared[-1]["left"]) == 1:
         end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
     else:
         end = "ファイルが最も小さいことが決め手です。"
-    return f"{''.join(said)}{end}{after}"
+    return [f"{''.join(said)}{end}{after}"]
+
+
+def _near(step: Step, choice: Choice) -> str:
+    """Who is shown to be near the best in quality."""
+    best, *others = variants_of(step["left"], choice)
+    return f"品質では、{_listed(others)}が最良の{best}から許容幅以内にあると示せています。"
 
 
 def _alike(pick: str | None, step: Step, names: Known) -> str:
     """Who the data cannot tell from the pick."""
     rest = [names[i] for i in step["left"] if i != pick]
-    if step["objective"] == "quality":
-        best, *near = (names[i] for i in step["left"])
-        return f"品質では{_listed(near)}が最良の{best}の許容幅に収まると示せています。"
     return f"{OBJECTIVES[step['objective']]}では{_listed(rest)}と区別できません。"
 
 
 def _risk(made: Decision, pick: Candidate, names: Known) -> str:
     """What would change it, what is not shown, what to know of the pick."""
-    said = [_said(change, names) for change in foremost(made["would_change"])]
+    said = [_said(change, names) for change in foremost(made)]
     unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
     if unsure:
         said.append(f"ばらつきまで含めると{'、'.join(unsure)}を満たすとは言い切れません")
-    said += map(caution, pick["cautions"])
+    said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
         return "条件を一つ変えるだけでは、結論は変わりません。"
     return f"注意点：{'。'.join(said)}。"
@@ -513,6 +649,8 @@ def _said(change: Change, names: Known) -> str:
     """A single change, and who would be picked then."""
     if change["change"] == "without":
         better = names[change["pick"]]
+        if change["fault"]["kind"] == "undecided":
+            return f"{better}は、品質を保つと示せれば選ばれます（{kill(change['fault'])}）"
         return f"{better}のほうが上位でしたが、除外しました（{kill(change['fault'])}）"
     other = f"{names[change['pick']]}になります" if change["pick"] else "該当なしになります"
     name, unit = LIMITS[change["constraint"]], change["unit"]

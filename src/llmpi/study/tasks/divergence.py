@@ -27,6 +27,7 @@ class DivergenceTask(Task, TextSource):
     nothing."""
 
     FILES = ("text_file",)
+    BOUND = "chunks"
     JUDGING = ("perplexity_rise_at_most_pct",)
 
     def check(self, task: str, beside: Beside) -> None:

@@ -31,4 +31,5 @@ class LmEvalTask(Task):
     up with, percentage points; null asks for nothing."""
 
     FILES = ("include_path",)
+    BOUND = "limit"
     JUDGING = ("drop_at_most",)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
+from llmpi.decide.records import RequirementVerdict
 from llmpi.report.page.charts.style import (
     HEIGHT,
     LOG,
@@ -14,8 +15,10 @@ from llmpi.report.page.charts.style import (
     on,
     spec,
     tooltip,
+    verdict,
     worded,
 )
+from llmpi.report.page.standings import StandingRow
 from llmpi.report.words.texts import Texts
 from llmpi.study.decision import Aim
 
@@ -27,7 +30,7 @@ def choice(t: Texts, objectives: Sequence[Aim]) -> Spec:
         objectives: which of quality, speed, energy and memory have numbers.
     """
     titles: Mapping[Aim, str] = {
-        "quality": t("quality, F1 %"),
+        "quality": t("quality, %"),
         "speed": t("speed, tokens/s"),
         "energy": t("energy, J/token"),
         "memory": t("memory, GiB"),
@@ -69,6 +72,64 @@ def _panel(t: Texts, objective: Aim, title: str) -> Drawn:
         ),
     )
     return alt.layer(points, spread, limit.encode(x="limit:Q")).properties(height=STEP)
+
+
+def standing(t: Texts, place: int, asked: RequirementVerdict, rows: Sequence[StandingRow]) -> Spec:
+    """A requirement: the loss of each variant with its bounds, and the margin as a line.
+
+    Linear within twice the margin, so that what matters is wide, and logarithmic beyond.
+    """
+    title = t("loss, points")
+    if asked["kind"] == "gate":
+        title = t("below the minimum, points")
+    elif asked["metric"] == "perplexity":
+        title = t("rise, %")
+    unit = asked["margin"] if asked["kind"] == "loss" and asked["margin"] else 5.0
+    ends = [
+        end for row in rows for end in (row["low"], row["high"], row["limit"]) if end is not None
+    ]
+    ticks = [unit * step for step in STEPS if min(ends) <= unit * step <= max(ends)]
+    base = on("standings").transform_filter(alt.datum.requirement == place)
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=190))
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(type="symlog", constant=2 * unit, padding=14, nice=False),
+        axis=alt.Axis(values=[0.0, *ticks], format=",~r"),
+    )
+    colour, shape = verdict(t, "verdict")
+    shown = tooltip(
+        {
+            "name": (t("variant"), None),
+            "value": (title, ".2f"),
+            "low": (t("from"), ".2f"),
+            "high": (t("up to"), ".2f"),
+            "items": (t("items"), ",d"),
+            "clusters": (t("independent groups of them"), ",d"),
+        }
+    )
+    spread = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        x="low:Q", x2="high:Q", y=y, color=colour
+    )
+    points = base.mark_point(size=110, filled=True, opacity=1).encode(
+        x=x, y=y, color=colour, shape=shape, tooltip=shown
+    )
+    missing = (
+        base.transform_filter("datum.value === null")
+        .mark_text(style="note", align="left", text=t.label("not compared"))
+        .encode(x="limit:Q", y=y)
+    )
+    margin = base.mark_rule(style="soft", strokeDash=[4, 3], strokeWidth=1.5).encode(
+        x="mean(limit):Q"
+    )
+    return spec(
+        alt.layer(points, spread, missing, margin).properties(height=STEP),
+        t("Loss of each variant in one requirement, with its bounds and the margin"),
+    )
+
+
+STEPS = (-20, -5, -2, -1, 1, 2, 5, 20, 100)
+"""Ticks, in margins."""
 
 
 def predictions(t: Texts) -> Spec:

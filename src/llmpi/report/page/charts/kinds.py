@@ -16,14 +16,12 @@ from llmpi.report.page.charts.style import (
     on,
     spec,
     tooltip,
-    worded,
+    verdict,
 )
 from llmpi.report.words.texts import Texts
 
 SCALES = {"linear": ZERO_FREE, "log": LOG}
 FROM_ZERO = alt.Scale(zero=True, padding=14)
-VERDICTS = ("holds", "fails", "undecided")
-"""Have the same colours on every chart."""
 
 
 def draw(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
@@ -48,9 +46,7 @@ def _by_name(t: Texts, chart: Chart) -> Spec:
         x=x, y=y, tooltip=_tooltip(t, chart)
     )
     if chart["verdict"]:
-        seen = [str(point[chart["verdict"]]) for point in chart["points"]]
-        words = {verdict: t.label(verdict) for verdict in dict.fromkeys([*VERDICTS, *seen])}
-        colour, shape = worded(chart["verdict"], None, words)
+        colour, shape = verdict(t, chart["verdict"])
         spread, points = spread.encode(color=colour), points.encode(color=colour, shape=shape)
     layers = [points, spread]
     if chart["limit"] is not None:

@@ -5,6 +5,9 @@ from typing import TypeVar
 
 import altair as alt
 
+from llmpi.decide.records import Shown
+from llmpi.report.words.texts import Texts
+
 Spec = dict[str, object]
 """Vega-Lite as JSON, which Altair makes and the browser reads."""
 Axis = TypeVar("Axis", alt.X, alt.Y)
@@ -80,6 +83,22 @@ def worded(field: str, title: str | None, words: Mapping[str, str]) -> tuple[alt
         alt.Color(f"{field}:N", scale=scale, legend=legend),
         alt.Shape(f"{field}:N", scale=scale, legend=legend),
     )
+
+
+VERDICTS: Mapping[Shown, str] = {
+    "holds": "var(--c1)",
+    "fails": "var(--c2)",
+    "undecided": "var(--soft)",
+}
+"""Have the same colours on every chart."""
+
+
+def verdict(t: Texts, field: str) -> tuple[alt.Color, alt.Shape]:
+    """Whether a variant holds, as it is told everywhere."""
+    words: dict[str, str] = {name: t.label(name) for name in VERDICTS}
+    colour, shape = worded(field, None, words)
+    scale = alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values()))
+    return colour.scale(scale), shape
 
 
 def _quoted(text: str) -> str:
