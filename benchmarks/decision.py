@@ -477,7 +477,7 @@ def speed(seed: int) -> None:
     third: Requirement = {**has, "task": "prompts", "metric": "passed"}
     asked: Requirements = {"study": "s", "requirements": [has, no, third]}
     variants = [scored_in(one) for one in has["variants"]]
-    summary = made_summary(variants, [f"device{at}" for at in range(10)])
+    summary = made_summary(variants, [f"device{at}" for at in range(10)], ["qa", "prompts"])
     limits = Constraints(tps_at_least=15.5, memory_at_most=96_000_000)
     started, used = time.perf_counter(), time.process_time()
     recommend(summary, asked, limits)

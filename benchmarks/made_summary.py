@@ -11,7 +11,9 @@ from llmpi.study.study import Study
 from llmpi.summary.records import ClassRow, Summary
 
 
-def made_summary(variants: Iterable[Scored], devices: Sequence[str] = ("pi",)) -> Summary:
+def made_summary(
+    variants: Iterable[Scored], devices: Sequence[str] = ("pi",), tasks: Sequence[str] = ("qa",)
+) -> Summary:
     """Every variant on every device; the narrower, the faster and the smaller."""
     every = list(variants)
     study = Study.model_validate(
@@ -21,7 +23,7 @@ def made_summary(variants: Iterable[Scored], devices: Sequence[str] = ("pi",)) -
             "quants": sorted({v.quant for v in every}, key=width_order),
             "devices": {name: {"transport": "local"} for name in devices},
             "workloads": {"chat": {"prompt_tokens": 128, "output_tokens": 64}},
-            "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
+            "quality": {task: {"task": "squad", "squad_file": "qa.json"} for task in tasks},
         }
     )
     rows = [_row(device, at, v) for at, device in enumerate(devices) for v in every]
@@ -65,8 +67,6 @@ def _row(device: str, at: int, variant: Scored) -> ClassRow:
         "device": device,
         "model": variant.model,
         "quant": variant.quant,
-        "computation": variant.computation,
-        "unscored": None,
         "runtime": "default",
         "computation": variant.computation,
         "unscored": None,

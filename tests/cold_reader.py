@@ -285,27 +285,28 @@ class Study:
         return float(np.all(inside, axis=0).mean())
 
     def _more(self, own, level):
-        if not own:
+        """Of the tasks that have something left to tell."""
+        left = [s for s in own if not s.told or bounds(s, level)[1] > s.margin]
+        asked = {s.requirement["task"]: s.requirement["asked"] for s in left}
+        if not left:
             return []
-        moved = [moves(s) for s in own]
 
         def tells(times):
-            root = math.sqrt(1 - 1 / times)
-            high = [bounds(s, level, times)[1] for s in own]
-            low = [bounds(s, self.whole, times)[0] for s in own]
-            each = list(zip(own, moved, low, high, strict=True))
-            holds = np.all([h + root * m <= s.margin for s, m, _, h in each], axis=0)
-            fails = np.any([b + root * m > s.margin for s, m, b, _ in each], axis=0)
-            return (holds | fails).mean() >= POWER
+            holds, fails = [], []
+            for s in own:
+                grows = times if s.requirement["task"] in asked else 1.0
+                moved = math.sqrt(1 - 1 / grows) * moves(s)
+                holds.append(bounds(s, level, grows)[1] + moved <= s.margin)
+                fails.append(bounds(s, self.whole, grows)[0] + moved > s.margin)
+            return (np.all(holds, axis=0) | np.any(fails, axis=0)).mean() >= POWER
 
-        low = max([1.0, *(FEWEST / max(1, s.estimate.clusters) for s in own)])
+        low = max([1.0, *(FEWEST / max(1, s.estimate.clusters) for s in left)])
         high = 1000.0
         if not tells(high):
             return []
         while high / low > 1.01:
             middle = math.sqrt(low * high)
             low, high = (low, middle) if tells(middle) else (middle, high)
-        asked = {s.requirement["task"]: s.requirement["asked"] for s in own}
         return [{"task": t, "items": math.ceil((high - 1) * n)} for t, n in asked.items()]
 
 

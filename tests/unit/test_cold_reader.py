@@ -79,7 +79,10 @@ def _descent(like: Requirement) -> Requirement:
 def write(folder: Path, passages: int, **limits: object) -> None:
     asked = of_all_kinds(passages)
     scores = overall(answers(TRUTHS, passages))
-    choice = recommend(summary(scores), asked, Constraints.model_validate(limits))
+    tasks = {
+        one["task"]: {"task": "squad", "squad_file": "qa.json"} for one in asked["requirements"]
+    }
+    choice = recommend(summary(scores, quality=tasks), asked, Constraints.model_validate(limits))
     (folder / "asked.json").write_text(json.dumps(asked))
     (folder / "choice.json").write_text(json.dumps(choice))
 
