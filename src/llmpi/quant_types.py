@@ -43,6 +43,8 @@ FTYPES: dict[str, int] = {
     "Q1_0": 40,
 }
 
+_WIDTHS = {name: place for place, name in enumerate(FTYPES)}
+
 # Behind the name of a type: quantized with an importance matrix; trained for the type.
 IMATRIX, QAT = "+imatrix", "-qat"
 
@@ -75,7 +77,7 @@ def is_trained(quant: str) -> bool:
 def width_order(quant: str) -> tuple[int, str]:
     """Key that sorts variants from wide to narrow; of one type the plain one comes first."""
     kind = type_of(quant)
-    return list(FTYPES).index(kind), quant.removeprefix(kind)
+    return _WIDTHS[kind], quant.removeprefix(kind)
 
 
 def wants_imatrix(quant: str) -> bool:
