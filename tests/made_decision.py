@@ -22,10 +22,9 @@ def summary(
     """Every variant on every device; the narrower, the faster and the smaller.
 
     Args:
-        scores: overall F1, %; of no variant means no task.
+        scores: overall F1, %.
     """
     quants = sorted({v.quant for v in scores}, key=width_order)
-    tasks = {"qa": {"task": "squad", "squad_file": "qa.json"}}
     study = Study.model_validate(
         {
             "study": "s",
@@ -33,7 +32,7 @@ def summary(
             "quants": quants,
             "devices": {name: {"transport": "local"} for name in devices},
             "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
-            "quality": tasks if any(f1 is not None for f1 in scores.values()) else {},
+            "quality": {},
             **config,
         }
     )
@@ -78,11 +77,15 @@ def decided(
     Args:
         asked: in place of what the answers say.
     """
-    return recommend(
-        summary(overall(answered), devices),
-        requirements(answered) if asked is None else asked,
-        Constraints.model_validate(limits),
-    )
+    found = requirements(answered) if asked is None else asked
+    study = summary(overall(answered), devices, quality=tasks(found))
+    return recommend(study, found, Constraints.model_validate(limits))
+
+
+def tasks(asked: Requirements) -> dict[str, object]:
+    """As a config has them."""
+    names = [requirement["task"] for requirement in asked["requirements"]]
+    return {name: {"task": "squad", "squad_file": "qa.json"} for name in names}
 
 
 def first(choice: Choice) -> Decision:

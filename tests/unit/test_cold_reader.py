@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_decision import overall, summary
+from made_decision import overall, summary, tasks
 from made_evidence import Truth, answers, requirements
 from support import ROOT
 
@@ -79,10 +79,9 @@ def _descent(like: Requirement) -> Requirement:
 def write(folder: Path, passages: int, **limits: object) -> None:
     asked = of_all_kinds(passages)
     scores = overall(answers(TRUTHS, passages))
-    tasks = {
-        one["task"]: {"task": "squad", "squad_file": "qa.json"} for one in asked["requirements"]
-    }
-    choice = recommend(summary(scores, quality=tasks), asked, Constraints.model_validate(limits))
+    choice = recommend(
+        summary(scores, quality=tasks(asked)), asked, Constraints.model_validate(limits)
+    )
     (folder / "asked.json").write_text(json.dumps(asked))
     (folder / "choice.json").write_text(json.dumps(choice))
 
