@@ -322,6 +322,8 @@ def bounds(statement, level, times=1.0):
 def moves(statement):
     low, high = statement.estimate.bounds(1.0)
     value, errors = statement.estimate.value, statement.errors
+    freedom = max(2, statement.estimate.clusters) - 1
+    errors = errors + (errors**3 + errors) / (4 * freedom)
     return np.where(errors > 0, errors * (high - value), errors * (value - low))
 
 

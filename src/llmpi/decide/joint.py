@@ -184,11 +184,15 @@ class Analysis:
         """Where the losses may lie beside their estimates, shape (statements, DRAWS).
 
         To either side a standard error is what the bounds for one say: where nothing was lost none
-        was estimated, and yet something may be.
+        was estimated, and yet something may be. As the error is estimated from few clusters, the
+        draws are Student's (Fisher, Cornish 1960: Abramowitz, Stegun, *Handbook of Mathematical
+        Functions*, 26.7.5, its first term).
         """
         bounds = np.array([s.estimate.bounds(1.0) for s in case.statements], np.float32)
         low, high = np.abs(bounds.T - _values(case).astype(np.float32))
         errors = self._errors[case.variant]
+        freedom = np.array([max(2, s.estimate.clusters) - 1 for s in case.statements], np.float32)
+        errors = errors * (1 + (errors**2 + 1) / (4 * freedom[:, None]))
         return errors * np.where(errors > 0, high[:, None], low[:, None])
 
     def _more(self, case: Case, level: float) -> list[MoreItems]:
