@@ -11,7 +11,7 @@ and Methods*, 1996): for each variant an upper bound of what it lacks to the bes
 of them right at once, from the draws of `llmpi.decide.joint`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -27,8 +27,10 @@ from llmpi.summary.estimate import Estimate
 
 MOST_PAIRS = 3000
 """Above, pairs are bounded by Bonferroni's inequality in place of the draws."""
-MOST_CONTENDERS = 60
-"""So many of the best estimates can be shown to be near the best; others are too far behind."""
+ROUNDING = 1e-12
+"""A variance of a difference that is no larger a share of the two variances is none."""
+
+Places = NDArray[np.int_]
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,10 @@ class Known:
     residuals: NDArray[np.float64]
     clusters: float
 
-    def error(self, other: "Known | None" = None) -> float:
-        """Standard error of the value, or of its difference from another's."""
-        apart = self.residuals if other is None else self.residuals - other.residuals
-        clusters = max(2.0, self.clusters)
-        return float(np.sqrt(clusters / (clusters - 1) * (apart @ apart)))
+    @property
+    def deviation(self) -> float:
+        """Standard error of the value."""
+        return float(np.sqrt(_correction(self.clusters) * (self.residuals @ self.residuals)))
 
 
 class Best:
@@ -59,104 +60,140 @@ class Best:
         self.confidence = confidence
         self.known = _known(requirements)
         self.clusters = requirements[0]["clusters"] if requirements else []
+        self._lacking: dict[frozenset[Scored], Mapping[Scored, tuple[float, float]]] = {}
 
     def estimate(self, variant: Scored) -> Estimate | None:
         """Quality in per cent with its 95 % interval."""
         if (known := self.known.get(variant)) is None:
             return None
-        reach = student(0.975, known.clusters) * known.error()
+        reach = student(0.975, known.clusters) * known.deviation
         low, high = max(0.0, known.value - reach), min(1.0, known.value + reach)
         if known.clusters < 2:
             return Estimate(100 * known.value, None, None)
         return Estimate(100 * known.value, 100 * low, 100 * high)
 
-    def told_apart(self, a: Scored, b: Scored) -> bool | None:
-        """Whether the data tell two apart, where all pairs are looked at; None where one has no
-        quality."""
-        one, other = self.known.get(a), self.known.get(b)
-        if one is None or other is None:
-            return None
-        if self._fewest < FEWEST_CLUSTERS:
-            return False
-        reach = student(self._pair_level, self._fewest) * one.error(other)
-        return abs(one.value - other.value) > reach
+    def told_apart(self, variants: Sequence[Scored]) -> NDArray[np.bool_]:
+        """Whether the data tell each two apart, where all pairs that are known are looked at."""
+        places = [self._place.get(variant, 0) for variant in variants]
+        return self._apart[np.ix_(places, places)]
 
     def within_margin(self, variants: Collection[Scored]) -> list[Scored]:
         """Who is shown to lack no more than the margin to the best of these; who has the best
         estimate is always among them."""
-        return [v for v, (_, most) in self._lacks(variants).items() if most <= self.margin]
+        return [
+            v for v, (_, most) in self._lacks(frozenset(variants)).items() if most <= self.margin
+        ]
 
     def may_be_best(self, variants: Collection[Scored]) -> list[Scored]:
         """Whom the data do not show to be behind the best of these."""
-        return [v for v, (least, _) in self._lacks(variants).items() if least <= 0]
+        return [v for v, (least, _) in self._lacks(frozenset(variants)).items() if least <= 0]
 
-    def _lacks(self, variants: Collection[Scored]) -> dict[Scored, tuple[float, float]]:
-        """Bounds of what each lacks to the best of the others; who leads lacks nothing."""
-        order = sorted({v for v in variants if v in self.known}, key=lambda v: -self.known[v].value)
-        if not order:
-            return {}
-        lead = self.known[order[0]].value
-        found = {}
-        for i in order[:MOST_CONTENDERS]:
-            others = [j for j in order if j != i]
-            errors = np.array([self.known[i].error(self.known[j]) for j in others])
-            lacks = np.array([self.known[j].value for j in others]) - self.known[i].value
-            reach = self._reach(i, others) * errors
-            least = float(np.max(lacks - reach, initial=0.0))
-            most = float(np.max(lacks + reach, initial=0.0))
-            if self._fewest < FEWEST_CLUSTERS:
-                least, most = 0.0, 1.0
-            leads = self.known[i].value == lead
-            found[i] = (0.0, 0.0) if leads else (least, most)
-        return found
+    def _lacks(self, variants: frozenset[Scored]) -> Mapping[Scored, tuple[float, float]]:
+        """Bounds of what each lacks to the best of the others, the best first; who leads lacks
+        nothing. Left out is who cannot be shown to be near the best, and is shown to be behind it,
+        were it held against the best alone."""
+        if variants not in self._lacking:
+            order = sorted(variants & self.known.keys(), key=lambda v: (-self.known[v].value, v))
+            self._lacking[variants] = dict(self._bounds(order)) if order else {}
+        return self._lacking[variants]
 
-    def _reach(self, one: Scored, others: Sequence[Scored]) -> float:
-        """Standard errors that all differences from the others stay within."""
-        if not others:
-            return 0.0
-        places = [self._place[v] for v in others]
-        apart = self._drawn[:, places] - self._drawn[:, [self._place[one]]]
-        return student(self._level((apart / self._spread(one, others)).max(axis=1)), self._fewest)
+    def _bounds(self, order: Sequence[Scored]) -> Iterator[tuple[Scored, tuple[float, float]]]:
+        """
+        Args:
+            order: at least one, by their values, the best first.
+        """
+        places = np.array([self._place[v] for v in order], int)
+        values = self._values[places]
+        fewest = min(self.known[v].clusters for v in order)
+        if fewest < FEWEST_CLUSTERS:
+            for variant, value in zip(order, values, strict=True):
+                yield variant, (0.0, 0.0 if value == values[0] else 1.0)
+            return
+        alone = student(self.confidence, fewest) * self._errors[places, places[:1]]
+        contends = values[0] - values <= np.maximum(alone, self.margin)
+        pairs = len(order) * (len(order) - 1) / 2
+        for at in np.flatnonzero(contends).tolist():
+            if values[at] == values[0]:
+                yield order[at], (0.0, 0.0)
+            else:
+                others = np.delete(places, at)
+                if pairs > MOST_PAIRS:
+                    level = 1 - (1 - self.confidence) / len(others)
+                else:
+                    level = self._level(int(places[at]), others)
+                reach = student(level, fewest) * self._errors[places[at], others]
+                lacks = self._values[others] - values[at]
+                least = float(np.max(lacks - reach, initial=0.0))
+                yield order[at], (least, float(np.max(lacks + reach, initial=0.0)))
 
-    def _spread(self, one: Scored, others: Sequence[Scored]) -> NDArray[np.float64]:
-        spread = np.array(
-            [np.linalg.norm(self.known[v].residuals - self.known[one].residuals) for v in others]
-        )
-        return np.where(spread == 0, np.inf, spread)  # of a copy nothing is uncertain
+    def _level(self, one: int, others: Places) -> float:
+        """One-sided, at which all differences of one from the others are within their bounds."""
+        normal = NormalDist()
+        apart = (self._drawn[:, others] - self._drawn[:, [one]]) / self._spread[one, others]
+        quantile = float(np.quantile(apart.max(axis=1), self.confidence))
+        return normal.cdf(max(normal.inv_cdf(self.confidence), quantile))
+
+    @cached_property
+    def _apart(self) -> NDArray[np.bool_]:
+        """Of each pair of variants."""
+        clusters = np.array([known.clusters for known in self.known.values()])
+        fewest = np.minimum(clusters[:, None], clusters)
+        reach = student(self._pair_level, fewest) * self._errors
+        apart = np.abs(self._values[:, None] - self._values) > reach
+        return apart & (fewest >= FEWEST_CLUSTERS)
 
     @cached_property
     def _pair_level(self) -> float:
         """One-sided level at which all pairs are within their bounds, to both sides."""
-        order = list(self.known)
-        pairs = len(order) * (len(order) - 1) // 2
+        count = len(self.known)
+        pairs = count * (count - 1) // 2
         if pairs > MOST_PAIRS:
             return 1 - (1 - self.confidence) / (2 * pairs)
         most = np.zeros(DRAWS)
-        for at, one in enumerate(order[1:], start=1):
-            others = order[:at]
-            apart = self._drawn[:, :at] - self._drawn[:, [at]]
-            most = np.maximum(most, np.abs(apart / self._spread(one, others)).max(axis=1))
+        for at in range(1, count):
+            apart = (self._drawn[:, :at] - self._drawn[:, [at]]) / self._spread[at, :at]
+            most = np.maximum(most, np.abs(apart).max(axis=1))
         both = 1 - (1 - self.confidence) / 2
         return max(both, NormalDist().cdf(float(np.quantile(most, self.confidence))))
-
-    def _level(self, largest: NDArray[np.float64]) -> float:
-        normal = NormalDist()
-        quantile = float(np.quantile(largest, self.confidence))
-        return normal.cdf(max(normal.inv_cdf(self.confidence), quantile))
-
-    @cached_property
-    def _fewest(self) -> float:
-        return min((known.clusters for known in self.known.values()), default=0.0)
 
     @cached_property
     def _place(self) -> dict[Scored, int]:
         return {variant: at for at, variant in enumerate(self.known)}
 
     @cached_property
+    def _values(self) -> NDArray[np.float64]:
+        return np.array([known.value for known in self.known.values()])
+
+    @cached_property
+    def _residuals(self) -> NDArray[np.float64]:
+        """Of all variants, shape (clusters, variants)."""
+        return np.column_stack([known.residuals for known in self.known.values()])
+
+    @cached_property
     def _drawn(self) -> NDArray[np.float64]:
         """Errors of all variants, shape (DRAWS, variants)."""
-        residuals = np.column_stack([known.residuals for known in self.known.values()])
-        return draws(residuals, seed_of(self.clusters)) * np.linalg.norm(residuals, axis=0)
+        lengths = np.linalg.norm(self._residuals, axis=0)
+        return draws(self._residuals, seed_of(self.clusters)) * lengths
+
+    @cached_property
+    def _spread(self) -> NDArray[np.float64]:
+        """Of each difference's draws; infinite where nothing is uncertain, as between copies."""
+        return np.where(self._distances == 0, np.inf, self._distances)
+
+    @cached_property
+    def _errors(self) -> NDArray[np.float64]:
+        """Standard error of each difference."""
+        clusters = np.array([known.clusters for known in self.known.values()])
+        return np.sqrt(_correction(np.minimum(clusters[:, None], clusters))) * self._distances
+
+    @cached_property
+    def _distances(self) -> NDArray[np.float64]:
+        """Between the residuals of each two variants."""
+        products = self._residuals.T @ self._residuals
+        squares = np.diag(products)
+        both = squares[:, None] + squares
+        apart = both - 2 * products
+        return np.sqrt(np.where(apart < ROUNDING * both, 0.0, apart))
 
 
 def _known(requirements: Sequence[Requirement]) -> dict[Scored, Known]:
@@ -181,3 +218,9 @@ def _harmonic(scores: Sequence[Share]) -> Known:
         slopes = value * value / (len(values) * values * values)
     residuals = np.sum([s * score.residuals for s, score in zip(slopes, scores, strict=True)], 0)
     return Known(value, residuals, min(score.clusters for score in scores))
+
+
+def _correction(clusters: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Of a variance between clusters, see `llmpi.quality.estimates.share`."""
+    several = np.maximum(2.0, clusters)
+    return several / (several - 1)

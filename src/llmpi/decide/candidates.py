@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypeIs
 
 from llmpi.decide import scores
@@ -66,6 +68,7 @@ class Candidate:
         variant: model, quantization and, of several, runtime.
         standing: what its quality is shown to be; None where nothing was asked of it.
         best: the quality of all variants on the task that decides.
+        quality: its own, %.
         values: of each constraint its number, whether it is asked for or not.
         faults: what no constraint can excuse.
         cautions: what does not rule it out but should be known.
@@ -77,6 +80,7 @@ class Candidate:
     scored: Scored
     standing: Standing | None
     best: Best
+    quality: Estimate | None
     f1: Estimate | None
     values: Mapping[Limit, Estimate | None]
     faults: Sequence[Kill]
@@ -85,10 +89,6 @@ class Candidate:
     @property
     def device(self) -> str:
         return self.row["device"]
-
-    @property
-    def quality(self) -> Estimate | None:
-        return self.best.estimate(self.scored)
 
 
 def candidates(
@@ -114,6 +114,7 @@ def candidates(
     best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
     squad = task if task and isinstance(study.quality[task], SquadTask) else None
     abstaining_pct = _abstaining_pct(summary, squad)
+    quality = {variant: best.estimate(variant) for variant in map(_scored, here)}
     return [
         Candidate(
             row=row,
@@ -122,6 +123,7 @@ def candidates(
             scored=_scored(row),
             standing=analysis.standing(_scored(row)),
             best=best,
+            quality=quality[_scored(row)],
             f1=scores.f1(row, squad) if squad else None,
             values=_values(row, squad, study.battery.wh, widest),
             faults=[
@@ -232,18 +234,19 @@ def interval(estimate: Estimate | None) -> Interval | None:
     }
 
 
-def _told_apart(a: Candidate, b: Candidate) -> bool | None:
-    return a.best.told_apart(a.scored, b.scored)
+def _told_apart(found: Sequence[Candidate]) -> NDArray[np.bool_] | None:
+    """By their quality; None where none is known."""
+    best = found[0].best if found else None
+    return best.told_apart([c.scored for c in found]) if best and best.known else None
 
 
 def _near_best(found: Sequence[Candidate]) -> list[Candidate]:
     """Who is shown to lack no more than the margin to the best of these."""
-    near = found[0].best.within_margin({candidate.scored for candidate in found})
-    return [c for variant in near for c in found if c.scored == variant]
+    of: dict[Scored, list[Candidate]] = {}
+    for candidate in found:
+        of.setdefault(candidate.scored, []).append(candidate)
+    return [c for variant in found[0].best.within_margin(of) for c in of[variant]]
 
-
-SCORED: Sequence[Literal["quant", "computation"]] = ("quant", "computation")
-"""What of a model's rows has one score."""
 
 OBJECTIVES: Mapping[Aim, Objective[Candidate]] = {
     "quality": Objective("quality", True, lambda c: c.quality, _told_apart, _near_best),

@@ -11,7 +11,7 @@ holds, or else the widest that fits; and beside it stands what showing the small
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmpi.decide import records
 from llmpi.decide.best import Best
@@ -27,7 +27,7 @@ from llmpi.decide.candidates import (
 )
 from llmpi.decide.joint import DRAWS, Analysis
 from llmpi.decide.more import supply
-from llmpi.decide.pareto import Objective, Step, front, groups, narrow
+from llmpi.decide.pareto import Field, Objective, Step
 from llmpi.decide.records import (
     Change,
     Decision,
@@ -62,8 +62,8 @@ def recommend(
     task = constraints.task or _task(study, requirements)
     analysis = Analysis(requirements["requirements"], constraints.confidence_pct / 100)
     asked = {n: float(v) for n in CHECKS if (v := getattr(constraints, n)) is not None}
-    wish = Wish(asked, constraints.prefer)
     found = candidates(summary, study, workload, task, analysis)
+    wish = Wish(asked, constraints.prefer, Field(found, [*OBJECTIVES.values()]))
     devices = list(dict.fromkeys(candidate.device for candidate in found))
     return {
         "study": summary["study"],
@@ -95,17 +95,25 @@ def _task(study: Study, requirements: Requirements) -> str | None:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for: the numeric constraints by key, and the preferred objective."""
+    """What is asked for: the numeric constraints by key, and the preferred objective.
+
+    Args:
+        side_by_side: all candidates.
+    """
 
     limits: Mapping[Limit, float]
     prefer: Aim
+    side_by_side: Field[Candidate]
+    _kills: dict[Candidate, list[Kill]] = field(default_factory=dict)
 
     def order(self) -> list[Objective[Candidate]]:
         first = OBJECTIVES[self.prefer]
         return [first, *(o for o in OBJECTIVES.values() if o is not first)]
 
     def kills(self, candidate: Candidate) -> list[Kill]:
-        return kills(candidate, self.limits, self.prefer)
+        if candidate not in self._kills:
+            self._kills[candidate] = kills(candidate, self.limits, self.prefer)
+        return self._kills[candidate]
 
     def keeps(self, found: Sequence[Candidate]) -> list[Candidate]:
         return [candidate for candidate in found if not self.kills(candidate)]
@@ -116,7 +124,7 @@ class Wish:
 
     def choose(self, found: Sequence[Candidate]) -> "Chosen":
         """Of what keeps to everything, or else of the widest that may."""
-        return choose(self.keeps(found) or _widest(self.undecided(found)), self.order())
+        return choose(self.keeps(found) or _widest(self.undecided(found)), self)
 
 
 @dataclass(frozen=True)
@@ -128,12 +136,14 @@ class Chosen:
     steps: list[Step[Candidate]]
 
 
-def choose(able: Sequence[Candidate], order: Sequence[Objective[Candidate]]) -> Chosen:
+def choose(able: Sequence[Candidate], wish: Wish) -> Chosen:
     """The pick of candidates that keep to everything; None of none."""
-    on_front = front(able, order)
-    left, steps = narrow(on_front, order)
-    pick = min(left, key=_size, default=None)
-    return Chosen(pick, on_front, steps)
+    return _choose(wish.side_by_side.front(able), wish)
+
+
+def _choose(front: list[Candidate], wish: Wish) -> Chosen:
+    left, steps = wish.side_by_side.narrow(front, wish.order())
+    return Chosen(min(left, key=_size, default=None), front, steps)
 
 
 def _size(candidate: Candidate) -> tuple[float, float]:
@@ -151,7 +161,7 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
     able, undecided = wish.keeps(found), wish.undecided(found)
     choice = wish.choose(found)
     pick = choice.pick
-    hoped = choose([*able, *undecided], wish.order()).pick
+    hoped = choose([*able, *undecided], wish).pick
     provisional = pick is not None and (pick in undecided or hoped in undecided)
     changed = changes(found, wish)
     killed = Counter(blamed(kill) for c in found for kill in wish.kills(c))
@@ -161,18 +171,19 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
         "pick": _id(pick),
         "standing": "none" if pick is None else "provisional" if provisional else "shown",
         "smaller": _smaller(pick, undecided) if pick and provisional else None,
-        "runner_up": _id(choose([c for c in able if c is not pick], wish.order()).pick),
+        "runner_up": _id(choose([c for c in able if c is not pick], wish).pick),
         "able": _ids(able),
         "front": _ids(choice.front),
         "near_best": _ids(_by_variant(able, lambda best, of: best.within_margin(of))),
         "may_be_best": _ids(_by_variant(able, lambda best, of: best.may_be_best(of))),
         "groups": {
-            name: [_ids(group) for group in groups(able, objective)]
+            name: [_ids(group) for group in wish.side_by_side.groups(able, objective)]
             for name, objective in OBJECTIVES.items()
         },
         "steps": [{"objective": s.objective, "left": _ids(s.left)} for s in choice.steps],
         "by_preference": {
-            name: _id(_pick_of(found, Wish(wish.limits, name))) for name in OBJECTIVES
+            name: _id(_pick_of(found, Wish(wish.limits, name, wish.side_by_side)))
+            for name in OBJECTIVES
         },
         "would_change": changed,
         "nearest": None if pick or changed else _id(_nearest(found, wish)),
@@ -251,7 +262,7 @@ def _without(
 ) -> WithoutFault | None:
     """The pick if one kind of fault did not count."""
     more = [c for c in found if {blamed(kill) for kill in wish.kills(c)} <= {fault}]
-    other = choose(more, wish.order()).pick
+    other = choose(more, wish).pick
     against = {blamed(kill): kill for kill in wish.kills(other)} if other else {}
     if other is None or other is pick or fault not in against:  # nobody new for its own sake
         return None
@@ -263,10 +274,18 @@ def _relaxed(
 ) -> MovedLimit | None:
     """The least that a constraint must give way for another pick."""
     check, limit = CHECKS[name], wish.limits[name]
-    alone = [reasons[0] for c in found if len(reasons := wish.kills(c)) == 1]
-    reach = {k["value"] for k in alone if k["kind"] == "limit" and k["constraint"] == name}
-    for to in sorted(reach, reverse=check.at_least):
-        other = _pick_of(found, Wish({**wish.limits, name: to}, wish.prefer))
+    alone: dict[float, list[Candidate]] = {}
+    for candidate in found:
+        match wish.kills(candidate):
+            case [kill] if kill["kind"] == "limit" and kill["constraint"] == name:
+                alone.setdefault(kill["value"], []).append(candidate)
+    reach = sorted(alone, reverse=check.at_least)
+    before, *fronts = wish.side_by_side.fronts(wish.keeps(found), [alone[to] for to in reach])
+    for to, front in zip(reach, fronts, strict=True):
+        if front == before:
+            continue
+        before = front
+        other = _choose(front, wish).pick
         if other is not None and other is not pick:
             return {
                 "change": "relax",
@@ -298,7 +317,7 @@ def _tightened(
         "limit": wish.limits[name],
         "to": held.value,
         "unit": CHECKS[name].unit,
-        "pick": _id(choose(beyond, wish.order()).pick),
+        "pick": _id(choose(beyond, wish).pick),
     }
 
 

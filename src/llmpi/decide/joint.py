@@ -95,10 +95,15 @@ class Analysis:
         self.confidence = confidence
         self.cases = {case.variant: case for case in _cases(requirements)}
 
+        self._standings: dict[Scored, Standing] = {}
+
     def standing(self, variant: Scored) -> Standing | None:
         """What is known of a variant; None where nothing was asked of it."""
-        case = self.cases.get(variant)
-        return None if case is None else self._standing(case)
+        if (case := self.cases.get(variant)) is None:
+            return None
+        if variant not in self._standings:
+            self._standings[variant] = self._standing(case)
+        return self._standings[variant]
 
     @property
     def seeds(self) -> dict[str, str]:
@@ -107,27 +112,26 @@ class Analysis:
 
     @cached_property
     def _errors(self) -> Mapping[Scored, Draws]:
-        """Standardized errors of each variant's statements, shape (DRAWS, statements)."""
+        """Standardized errors of each variant's statements, shape (statements, DRAWS)."""
         rows = [(v, s) for v, case in self.cases.items() for s in case.statements]
-        drawn = np.zeros((DRAWS, len(rows)), np.float32)
+        drawn = np.zeros((len(rows), DRAWS), np.float32)
+        seeds = {id(r): seed_of(r["clusters"]) for r in self.requirements}
         groups: dict[bytes, list[int]] = {}
-        for at, (_, statement) in enumerate(rows):
-            groups.setdefault(seed_of(statement.requirement["clusters"]), []).append(at)
-        for seed, places in groups.items():
-            residuals = [rows[at][1].estimate.residuals for at in places]
-            drawn[:, places] = draws(np.column_stack(residuals), seed)
-        found: dict[Scored, Draws] = {}
-        for variant in self.cases:
-            own = [at for at, (of, _) in enumerate(rows) if of == variant]
-            found[variant] = drawn[:, own]
-        return found
+        places: dict[Scored, list[int]] = {variant: [] for variant in self.cases}
+        for at, (variant, statement) in enumerate(rows):
+            groups.setdefault(seeds[id(statement.requirement)], []).append(at)
+            places[variant].append(at)
+        for seed, together in groups.items():
+            residuals = [rows[at][1].estimate.residuals for at in together]
+            drawn[together] = draws(np.column_stack(residuals), seed).T
+        return {variant: drawn[own] for variant, own in places.items()}
 
     @cached_property
     def _levels(self) -> tuple[float, Mapping[Scored, float], frozenset[Scored]]:
         """One-sided levels: of the whole family, and of each variant when it was judged; and who
         holds."""
         left = {v: case for v, case in self.cases.items() if case.statements}
-        largest = {v: self._errors[v].max(axis=1) for v in left}
+        largest = {v: self._errors[v].max(axis=0) for v in left}
         whole = self._level(list(largest.values()))
         levels, held = dict.fromkeys(self.cases, whole), set[Scored]()
         while True:
@@ -173,8 +177,19 @@ class Analysis:
         """That all losses lie within their margins, as far as the draws can say."""
         if case.missing or not case.statements:
             return None
-        loss = _values(case) + self._errors[case.variant] * _deviations(case)
-        return float(np.all(loss <= _margins(case), axis=1).mean())
+        room = _margins(case) - _values(case)
+        return float(np.all(self._moves(case) <= room[:, None], axis=0).mean())
+
+    def _moves(self, case: Case) -> Draws:
+        """Where the losses may lie beside their estimates, shape (statements, DRAWS).
+
+        To either side a standard error is what the bounds for one say: where nothing was lost none
+        was estimated, and yet something may be.
+        """
+        bounds = np.array([s.estimate.bounds(1.0) for s in case.statements], np.float32)
+        low, high = np.abs(bounds.T - _values(case).astype(np.float32))
+        errors = self._errors[case.variant]
+        return errors * np.where(errors > 0, high[:, None], low[:, None])
 
     def _more(self, case: Case, level: float) -> list[MoreItems]:
         """Items that would tell, four times in five: either that it holds or that it fails.
@@ -187,20 +202,17 @@ class Analysis:
         asked = {s.requirement["task"]: s.requirement["asked"] for s in left}
         if not left:
             return []
-        errors = self._errors[case.variant]
+        moves, margins, whole = self._moves(case), _margins(case), self._levels[0]
         grows = np.array([s.requirement["task"] in asked for s in case.statements])
 
         def tells(factor: float) -> bool:
             factors = np.where(grows, factor, 1.0)
-            moved = _values(case) + errors * _deviations(case) * (1 - 1 / factors) ** 0.5
-            low, high = np.transpose(
-                [
-                    np.subtract(s.bounds(level, times), s.estimate.value)
-                    for s, times in zip(case.statements, factors, strict=True)
-                ]
-            )
-            holds = np.all(moved + high <= _margins(case), axis=1)
-            fails = np.any(moved + low > _margins(case), axis=1)
+            each = list(zip(case.statements, factors.tolist(), strict=True))
+            low = np.array([s.bounds(whole, times)[0] for s, times in each])
+            high = np.array([s.bounds(level, times)[1] for s, times in each])
+            moved = moves * ((1 - 1 / factors) ** 0.5)[:, None]
+            holds = np.all(moved <= (margins - high)[:, None], axis=0)
+            fails = np.any(moved > (margins - low)[:, None], axis=0)
             return float(np.mean(holds | fails)) >= POWER
 
         least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in left))
@@ -280,10 +292,6 @@ class Missed:
     @property
     def value(self) -> float:
         return -self.score.value
-
-    @property
-    def deviation(self) -> float:
-        return self.score.deviation
 
     @property
     def clusters(self) -> float:
@@ -395,10 +403,6 @@ def _named(requirement: Requirement) -> Named:
 
 def _values(case: Case) -> NDArray[np.float64]:
     return np.array([s.estimate.value for s in case.statements])
-
-
-def _deviations(case: Case) -> NDArray[np.float64]:
-    return np.array([s.estimate.deviation for s in case.statements])
 
 
 def _margins(case: Case) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ more.
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Protocol, Self
+from typing import Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,11 +32,6 @@ class Estimate(Protocol):
 
     @property
     def value(self) -> float: ...
-    @property
-    def deviation(self) -> float:
-        """Its standard error."""
-        ...
-
     @property
     def clusters(self) -> float: ...
     @property
@@ -69,10 +64,6 @@ class Share:
     clusters: float
     residuals: Vector
 
-    @property
-    def deviation(self) -> float:
-        return sqrt(self.variance)
-
     def bounds(self, t: float) -> tuple[float, float]:
         """Wilson's score interval of the effective items (Wilson 1927, doi:10.2307/2276774; with
         design effects: Dean, Pagano, *Evaluating Confidence Interval Methods for Binomial
@@ -83,13 +74,12 @@ class Share:
         return max(0.0, middle - half), min(1.0, middle + half)
 
     def times(self, factor: float) -> "Share":
-        return Share(
-            self.value,
-            self.variance / factor,
-            self.effective * factor,
-            self.clusters * factor,
-            self.residuals,
-        )
+        """At the rate that is to be expected, the mean under Jeffreys' prior, and not the one that
+        was seen: where nothing was lost so far something may be, and the bounds will be wider."""
+        value = (self.value * self.effective + 0.5) / (self.effective + 1)
+        effective = self.effective * factor
+        variance = value * (1 - value) / effective
+        return Share(value, variance, effective, self.clusters * factor, self.residuals)
 
 
 @dataclass(frozen=True)
@@ -108,10 +98,6 @@ class Loss:
     @property
     def value(self) -> float:
         return self.lost.value - self.gained.value
-
-    @property
-    def deviation(self) -> float:
-        return sqrt(max(0.0, self.lost.variance + self.gained.variance - 2 * self.covariance))
 
     @property
     def clusters(self) -> float:
@@ -217,6 +203,11 @@ def _correction(clusters: float) -> float:
     return clusters / (clusters - 1) if clusters > 1 else 1.0
 
 
-def student(level: float, clusters: float) -> float:
+@overload
+def student(level: float, clusters: float) -> float: ...
+@overload
+def student(level: float, clusters: Vector) -> Vector: ...
+def student(level: float, clusters: float | Vector) -> float | Vector:
     """Student's quantile for so many clusters, at least two."""
-    return float(stdtrit(max(clusters, 2) - 1, level))
+    found = stdtrit(np.maximum(clusters, 2) - 1, level)
+    return np.asarray(found) if isinstance(clusters, np.ndarray) else float(found)

@@ -211,7 +211,11 @@ KIND = TaskKind(
     record=SquadRecord,
     columns=COLUMNS,
     compared=COMPARED,
-    figures={"f1_pct": Figure("F1, %", 1), "has_ans_f1_pct": Figure("HasAns F1, %", 1)},
+    figures={
+        "has_ans_f1_pct": Figure("HasAns F1, %", 1),
+        "no_ans_f1_pct": Figure("NoAns F1, %", 1),
+        "f1_pct": Figure("F1, %", 1),
+    },
     summarize=summarize,
     shown=(
         _shown("em", "EM %"),

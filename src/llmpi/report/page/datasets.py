@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing_extensions import TypedDict
 
 from llmpi.decide.candidates import speed
-from llmpi.decide.pareto import Objective, front
+from llmpi.decide.pareto import Field, Objective
 from llmpi.decide.scores import number
 from llmpi.quality.kind import Chart, Score, Value
 from llmpi.report.page.content import Content, cell_id
@@ -192,7 +192,7 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
             ]
             for device in dict.fromkeys(row["device"] for row in able):
                 here = [row for row in able if row["device"] == device]
-                best |= {cell_id(row) for row in front(here, _both(task, score))}
+                best |= {cell_id(row) for row in Field(here, _both(task, score)).front(here)}
                 edge |= {
                     cell_id(row)
                     for row in here
