@@ -109,7 +109,7 @@ def peer(gguf: Path, args: argparse.Namespace) -> Rates:
 def _speeds(command: Sequence[str]) -> dict[int, list[float]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"llama-batched-bench failed: {done.stderr[-2000:]}")
+        raise SystemExit(f"llama-batched-bench failed ({done.returncode}): {done.stderr[-2000:]}")
     speeds: dict[int, list[float]] = {}
     for line in (line for line in done.stdout.splitlines() if line.startswith("{")):
         row = json.loads(line)

@@ -183,7 +183,7 @@ class Theirs:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = time.monotonic() - start
         if done.returncode != 0:
-            raise SystemExit(f"llama-perplexity failed: {done.stderr[-2000:]}")
+            raise SystemExit(f"llama-perplexity failed ({done.returncode}): {done.stderr[-2000:]}")
         return seconds, done.stdout + done.stderr
 
 

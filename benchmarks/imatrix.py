@@ -73,7 +73,7 @@ def against_peer(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     theirs = time.monotonic() - start
     if done.returncode != 0:
-        raise SystemExit(f"llama-imatrix failed: {done.stderr[-2000:]}")
+        raise SystemExit(f"llama-imatrix failed ({done.returncode}): {done.stderr[-2000:]}")
     found = compare(imatrix.read(folder / "ours.gguf"), imatrix.read(folder / "theirs.gguf"))
     return {**found, "time_ratio": ours / theirs}
 

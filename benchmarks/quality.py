@@ -240,7 +240,7 @@ def ceiling_seconds(
     command += ["-t", str(args.threads), "-tb", str(args.threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"llama-batched-bench failed: {done.stderr[-2000:]}")
+        raise SystemExit(f"llama-batched-bench failed ({done.returncode}): {done.stderr[-2000:]}")
     rows: list[dict[str, Any]] = [
         json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
     ]

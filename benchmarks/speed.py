@@ -104,7 +104,7 @@ def _run(bench: Path, path: Path, args: argparse.Namespace, test: list[str]) -> 
         [*command, *test, "-o", "json"], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise SystemExit(f"llama-bench failed: {done.stderr[-2000:]}")
+        raise SystemExit(f"llama-bench failed ({done.returncode}): {done.stderr[-2000:]}")
     [result] = json.loads(done.stdout)
     return statistics.median(result["samples_ts"])
 

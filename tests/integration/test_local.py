@@ -55,7 +55,7 @@ def test_every_record_is_of_its_type(finished) -> None:
         "deploy/*/*/*.json": ReceiptRecord,
         "gguf/*/*.json": Gguf,
         "models/*/manifest.json": ModelRecord,
-        "quality/small/*/*/field.json": SquadScored,
+        "quality/small/*/*/f16/field.json": SquadScored,
         "questions/small/*.json": Questions,
         "report/small/summary.json": Summary,
     }
@@ -209,11 +209,11 @@ def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
 
 
 def test_every_answer_is_kept(finished) -> None:
-    quality = finished.json("quality/small/smollm2-135m/F16/field.json")
+    quality = finished.json("quality/small/smollm2-135m/F16/f16/field.json")
     assert len(quality["items"]) == 6
     assert {"id", "answer", "normalized", "exact", "f1", "new_tokens"} <= set(quality["items"][0])
     assert quality["has_chat_template"]
-    other = finished.json("quality/small/smollm2-135m/Q4_0/field.json")
+    other = finished.json("quality/small/smollm2-135m/Q4_0/f16/field.json")
     assert quality["prompt_sha256"] == other["prompt_sha256"]
     assert [i["id"] for i in quality["items"]] == [i["id"] for i in other["items"]]
 

@@ -200,11 +200,11 @@ def study(finished, tmp_path_factory: pytest.TempPathFactory):
 
 def test_the_descent_stops_at_the_first_width_that_is_not_shown_to_hold(study) -> None:
     """So few passages cannot show 5 points: the step says so, and what is below is skipped."""
-    q8 = study.json("quality/quality/smollm2-135m/Q8_0/field.json")
+    q8 = study.json("quality/quality/smollm2-135m/Q8_0/f16/field.json")
     assert q8["status"] == "ok"
     assert q8["descent"]["decision"] in ("undecided", "fails")
     assert q8["descent"]["paragraphs"] < q8["descent"]["paragraphs_needed"]
-    q4 = study.json("quality/quality/smollm2-135m/Q4_0/field.json")
+    q4 = study.json("quality/quality/smollm2-135m/Q4_0/f16/field.json")
     assert (q4["status"], q4["stage"]) == ("skipped", "quality")
     assert [obstacle["variant"] for obstacle in q4["obstacles"]] == ["Q8_0"]
     page = (study.folder / "results/report/quality/index.html").read_text()
@@ -219,9 +219,9 @@ def test_a_wider_margin_goes_on_from_the_blocks_already_scored(study, tmp_path: 
     work.write().snakemake("--", "scored")
     after = {path: path.stat().st_mtime_ns for path in blocks_of(work.folder, "Q8_0")}
     assert before.items() <= after.items(), "none was asked again"
-    q8 = work.json("quality/quality/smollm2-135m/Q8_0/field.json")
+    q8 = work.json("quality/quality/smollm2-135m/Q8_0/f16/field.json")
     assert q8["descent"]["decision"] == "holds"
-    assert work.json("quality/quality/smollm2-135m/Q4_0/field.json")["status"] == "ok"
+    assert work.json("quality/quality/smollm2-135m/Q4_0/f16/field.json")["status"] == "ok"
 
 
 def blocks_of(folder: Path, quant: str) -> list[Path]:

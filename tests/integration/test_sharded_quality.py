@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-RECORD = "quality/small/smollm2-135m/Q4_0/field.json"
+RECORD = "quality/small/smollm2-135m/Q4_0/f16/field.json"
 
 
 def test_sharded_quality_is_the_same_bytes(finished, tmp_path: Path) -> None:

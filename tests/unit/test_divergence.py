@@ -367,6 +367,21 @@ def test_window_rule(
     assert record["summary"]["perplexity"]["value"] == pytest.approx(math.exp(mean), rel=1e-3)
 
 
+@pytest.mark.parametrize("how", [{"kv_cache": "bf16"}, {"flash_attention": "off"}])
+def test_the_engine_computes_as_it_is_asked_to(
+    folder: Path, tmp_path: Path, how: dict[str, str]
+) -> None:
+    plain, other = (
+        measure(
+            job(folder, "perplexity", partial=str(tmp_path / f"partial-{i}"), computation=computed)
+        )
+        for i, computed in enumerate([BY_DEFAULT, {**BY_DEFAULT, **how}])
+    )
+    assert other["computation"] == {**BY_DEFAULT, **how}
+    assert nlls(other) != nlls(plain)
+    assert nlls(other) == pytest.approx(nlls(plain), rel=1e-2)
+
+
 def test_a_files_last_newline_is_no_part_of_it(folder: Path) -> None:
     with subject.Windows(folder / "base.gguf", 16, 1) as model:
         assert np.array_equal(model.tokenize("a\n"), model.tokenize("a"))

@@ -5,9 +5,9 @@ from made_evidence import Truth, answers, requirements
 from made_study import study
 
 from llmpi.decide.more import supply
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 
-ASKED = requirements(answers({Variant("m", "F16"): Truth(80, 80)}, 20))["requirements"]
+ASKED = requirements(answers({Scored("m", "F16"): Truth(80, 80)}, 20))["requirements"]
 """200 questions."""
 
 

@@ -358,9 +358,10 @@ def test_the_table_says_what_the_charts_show(pis: Content, language: Language) -
     assert table
     assert len(table.rows) == 15 and {len(row) for row in table.rows} == {len(table.heads)}
     first, second = table.rows[0], table.rows[1]
-    assert [box.text for box in first[3:]][:2] == ["0", "0"], "the widest loses nothing"
-    assert first[-2].text != "0", "of a minimum its score"
-    assert second[3].below and "3.1" in second[3].below
+    assert [box.text for box in first[4:6]] == ["0", "0"], "the widest loses nothing"
+    assert first[-1].text == "57.1", "of a minimum its score"
+    assert second[4].below and "3.1" in second[4].below
+    assert [row[3].text for row in table.rows[:3]] == ["", "", "own: 4,400"]
 
 
 def test_the_price_of_caution_stands_beside_a_provisional_pick(

@@ -248,11 +248,11 @@ def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
 def test_what_would_tell(item: str, supply: Supply) -> None:
     more: list[MoreItems] = [{"task": "qa", "items": 7}]
     found = {"qa": {**supply, "item": item}}
-    check({language: words.more(more, found) for language, words in WORDS.items()})
+    check({"en": english.more(more, found), "ja": japanese.more(more, found)})
     assert f"7 more {item}s of qa" in english.more(more, found)
     if supply["key"] is None:
         assert "all 1,000 there are were asked" in english.more(more, found)
-    check({language: words.more([], found) for language, words in WORDS.items()})
+    check({"en": english.more([], found), "ja": japanese.more([], found)})
 
 
 def test_what_never_answering_would_score_is_said_before_everything_else() -> None:

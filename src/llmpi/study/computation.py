@@ -29,7 +29,7 @@ EFFECTS: Mapping[str, Effect] = {
 
 `computes`: another number format in between. A KV cache of 4 bits is 0.042 to 0.068 nats away, as
 far as Q4_K_M in F16's place; without flash attention an F16 cache's values are added up in single
-precision, with it in half, over the whole context.
+precision, with it in half, over the whole context (docs/methodology.md, *Whose score*).
 
 `rounds`: the same sums in another order: 0 nats (threads), 3e-6 to 4e-6 (F16) and 0.003 to 0.007
 (quantized weights, whose activations are rounded to 8 bits) for batch shape and repacked weights,

@@ -10,7 +10,7 @@ from llmpi.decide.records import RequirementVerdict, Shown, Standing
 from llmpi.quant_types import width_order
 from llmpi.report.page.content import Content
 from llmpi.report.page.sections import Box, KindTable
-from llmpi.report.words.emphasis import ends, scored_name
+from llmpi.report.words.emphasis import ends, scored_name, upwards
 from llmpi.report.words.languages import Words
 from llmpi.report.words.numbers import number
 from llmpi.report.words.texts import Texts
@@ -107,14 +107,12 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
         (Markup.escape(t("variant")), True),
         (Markup.escape(t("all in all")), True),
         (Markup.escape(t("probability that it holds, by itself")), False),
+        (Markup.escape(t("more items that would tell, four times in five")), False),
         *((_head(words, one), False) for one in requirements.values()),
-        (Markup.escape(t("what would tell")), True),
     ]
-    supply = content.recommendation["supply"]
     rows = []
     for name, standing in standings(content).items():
         found = {asked_by(one): one for one in standing["requirements"]}
-        undecided = standing["verdict"] == "undecided"
         rows.append(
             [
                 Box(name, is_text=True),
@@ -124,8 +122,12 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
                     bad=standing["verdict"] == "fails",
                 ),
                 Box(_per_cent(standing["probability"])),
+                Box(
+                    ", ".join(
+                        f"{one['task']}: {upwards(one['items']):,}" for one in standing["more"]
+                    )
+                ),
                 *_boxes(t, requirements, found, is_reference=standing["reference"]),
-                Box(words.more(standing["more"], supply) if undecided else "", is_text=True),
             ]
         )
     return KindTable(heads, rows)
