@@ -235,7 +235,7 @@ def _by_variant(
 # --- what would change it -------------------------------------------------------------------------
 
 
-WITHOUT_NUMBERS = (*("failed", "unscored", "computation", "unmeasured", "no quality", "too few"),)
+WITHOUT_NUMBERS = ("failed", "unscored", "computation", "unmeasured", "no quality", "too few")
 
 
 def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:
