@@ -188,7 +188,7 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
         ("src/llmpi/report/page/write.py", {"report"}),
         ("src/llmpi/report/page/templates/page.js", {"report"}),
         ("src/llmpi/report/page/charts/measured.py", {"report"}),
-        ("src/llmpi/report/words/ja.yaml", {"report"}),
+        ("src/llmpi/report/words/ja.yaml", {"memo", "report"}),
         ("src/llmpi/report/memo/sheet.typ", {"memo"}),
         ("src/llmpi/device/service/serve.py", set()),
         ("src/llmpi/device/service/gate.py", set()),

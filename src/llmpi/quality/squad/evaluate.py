@@ -11,10 +11,10 @@ from llmpi.quality.records import Answer, AnsweredBlock, Skipped, VariantFile
 from llmpi.quality.squad.blocks import Plan, plan_of
 from llmpi.quality.squad.descent import Step
 from llmpi.quality.squad.metric import Answered, Paragraph, best_thresholds, score
+from llmpi.quality.squad.metrics import METRICS
 from llmpi.quality.squad.prompt import prompt_sha256
 from llmpi.quality.squad.records import (
     Item,
-    MetricName,
     Questions,
     Score,
     Settings,
@@ -25,16 +25,6 @@ from llmpi.quality.squad.records import (
 from llmpi.quality.squad.shards import together
 from llmpi.quality.statistics import share_interval
 from llmpi.records import failed
-
-METRICS: dict[MetricName, tuple[Callable[[Item], float], Callable[[Item], bool]]] = {
-    "exact": (lambda item: item["exact"], lambda _: True),
-    "f1": (lambda item: item["f1"], lambda _: True),
-    "has_ans_exact": (lambda item: item["exact"], lambda item: bool(item["golds"])),
-    "has_ans_f1": (lambda item: item["f1"], lambda item: bool(item["golds"])),
-    "no_ans_exact": (lambda item: item["exact"], lambda item: not item["golds"]),
-    "no_ans_f1": (lambda item: item["f1"], lambda item: not item["golds"]),
-}
-"""What of an item counts, and which items do."""
 
 
 def evaluate(

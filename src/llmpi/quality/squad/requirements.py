@@ -17,7 +17,7 @@ from llmpi.quality.evidence import (
     scored_in,
 )
 from llmpi.quality.kind import NotScored
-from llmpi.quality.squad.evaluate import METRICS
+from llmpi.quality.squad.metrics import METRICS
 from llmpi.quality.squad.records import Item, MetricName, Questions, SquadScored, Verdict
 from llmpi.results import result
 from llmpi.study.runs import Scored
