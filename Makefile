@@ -84,10 +84,11 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md, docs/records.md anew
+docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md, docs/records.md, README.md's demo anew
 	$(BIN)/python -m llmpi.study.reference
 	$(BIN)/python -m llmpi.summary.columns
 	$(BIN)/python -m llmpi.record_reference
+	$(BIN)/python tests/readme_demo.py
 
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	for extra in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

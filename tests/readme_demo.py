@@ -16,7 +16,7 @@ from llmpi.report.words import english
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RECORDS, RUN = ROOT / "README.md", ROOT / "docs/demo", ROOT / "results/report/demo"
-FILES = ("summary.csv", "recommendation.json")
+FILES = ("summary.csv", "requirements.json", "recommendation.json")
 BEGIN, END = "<!-- The demo: tests/readme_demo.py writes from here -->\n", "<!-- to here -->\n"
 
 
