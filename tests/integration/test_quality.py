@@ -26,7 +26,7 @@ from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare
 from llmpi.records import read, sha256_of
 from llmpi.study.fields import TextSource
-from llmpi.study.runs import Variant
+from llmpi.study.runs import Scored
 from llmpi.study.tasks.squad import SquadTask
 
 MODEL = "results/gguf/smollm2-135m"
@@ -145,7 +145,7 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     for metric in ("exact", "f1", "has_ans_f1"):
         lost = broken["summary"]["metrics"][metric]["pct"]
         assert lost < 0.5 * whole["summary"]["metrics"][metric]["pct"], metric
-    scores = {Variant("m", "F16"): whole, Variant("m", "Q2_K"): broken}
+    scores = {Scored("m", "F16"): whole, Scored("m", "Q2_K"): broken}
     [compared] = comparisons({"m": ["F16", "Q2_K"]}, {"qa": scores})
     assert compared["verdict"] == "worse"
     assert compared["mcnemar"]["p"] < 0.05
