@@ -1,6 +1,7 @@
 """The page of a whole study: what it draws, and that it says the same in both languages."""
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -179,6 +180,16 @@ def test_front_of_a_device_and_workload(pis: Content) -> None:
     differs = [c for c in cells if c["agreement"] == "differs"]
     assert differs
     assert all(not c["transferred"] and not c["squad_front"] for c in differs)
+
+
+def test_who_always_abstains_is_on_no_front(pis: Content) -> None:
+    """However high its F1 is: the demo's Q2_K has 33.6 %, the share of questions without answer."""
+    classes = copy.deepcopy(pis.rows)
+    mute = {f"has_ans_f1{end}_pct": 0.0 for end in ("", "_low", "_high")}
+    classes[0]["quality"]["squad"] |= {**mute, "f1_pct": 99.0, "f1_low_pct": 98.0}
+    table = datasets(Content({**pis.summary, "classes": classes}, pis.recommendation))["cells"]
+    cell = dict(zip(table["columns"], table["rows"][0], strict=True))
+    assert (cell["squad_front"], cell["squad_edge"]) == (0, 0)
 
 
 def test_roofline_is_what_the_bandwidth_would_allow(pis: Content) -> None:

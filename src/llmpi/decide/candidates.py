@@ -108,11 +108,10 @@ def candidates(
     if not here:
         raise LlmpiError(f"constraints.workload: '{workload}' was left out of the whole sweep")
     widest = widest_of(rows)
-    texts = [name for name, asked in study.quality.items() if isinstance(asked, DivergenceTask)]
     several = len(study.runtimes) > 1
     of_task = [r for r in analysis.requirements if r["task"] == task and r["kind"] == "loss"]
     best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
-    squad = task if task and isinstance(study.quality[task], SquadTask) else None
+    squad = _squad(study, task)
     abstaining_pct = _abstaining_pct(summary, squad)
     quality = {variant: best.estimate(variant) for variant in {*map(_scored, here)}}
     return [
@@ -127,7 +126,7 @@ def candidates(
             f1=scores.f1(row, squad) if squad else None,
             values=_values(row, squad, study.battery.wh, widest),
             faults=[
-                *_faults(row, task, squad, texts),
+                *faults(row, study, task),
                 *_quality_faults(row, task, analysis.standing(_scored(row)), best),
             ],
             cautions=_cautions(row, squad, widest, abstaining_pct),
@@ -327,7 +326,12 @@ def _exact(value: float | None) -> Estimate | None:
     return None if value is None else Estimate(value, value, value)
 
 
-def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[str]) -> list[Kill]:
+def faults(row: ClassRow, study: Study, task: str | None) -> list[Kill]:
+    """What no constraint can excuse, whatever its quality is shown to be.
+
+    Args:
+        task: whose scores are looked at.
+    """
     if row["status"] != "ok":
         return [{"kind": "failed", "status": row["status"], "reason": row["reason"] or ""}]
     found: list[Kill] = [{"kind": "marked", "mark": mark} for mark in row["marks"]]
@@ -344,9 +348,13 @@ def _faults(row: ClassRow, task: str | None, squad: str | None, texts: Sequence[
         )
     elif task and scores.text(row, task, "status") != "ok":
         found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
-    if broken := _babbling(row, texts) or _constant(row, squad):
+    if broken := _babbling(row, study) or _constant(row, _squad(study, task)):
         found.append(broken)
     return found
+
+
+def _squad(study: Study, task: str | None) -> str | None:
+    return task if task and isinstance(study.quality[task], SquadTask) else None
 
 
 def _quality_faults(
@@ -371,8 +379,9 @@ def _quality_faults(
     return [{"kind": "loses" if fails else "undecided", "requirements": missed}]
 
 
-def _babbling(row: ClassRow, texts: Sequence[str]) -> Kill | None:
+def _babbling(row: ClassRow, study: Study) -> Kill | None:
     """The first text that a variant finds far less likely than the F16 does."""
+    texts = (name for name, asked in study.quality.items() if isinstance(asked, DivergenceTask))
     for text in texts:
         ratio = scores.number(row, text, "perplexity_ratio")
         error = scores.number(row, text, "perplexity_ratio_se") or 0.0

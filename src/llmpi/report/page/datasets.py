@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from typing_extensions import TypedDict
 
-from llmpi.decide.candidates import speed
+from llmpi.decide.candidates import faults, speed
 from llmpi.decide.pareto import Field, Objective
 from llmpi.decide.scores import number
 from llmpi.quality.kind import Chart, Score, Value
@@ -188,7 +188,9 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
             able = [
                 row
                 for row in content.rows
-                if row["workload"] == workload and _sound(row, task, score)
+                if row["workload"] == workload
+                and not faults(row, content.study, task)
+                and _scored(row, task, score)
             ]
             for device in dict.fromkeys(row["device"] for row in able):
                 here = [row for row in able if row["device"] == device]
@@ -199,12 +201,6 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
                     if not any(_ahead(other, row, task, score) for other in here)
                 }
         yield task, edge, best
-
-
-def _sound(row: ClassRow, task: str, score: Score) -> bool:
-    """Whether a cell ran as it should and was scored."""
-    ran = row["status"] == "ok" and not row["marks"] and not row["parity_reason"]
-    return ran and _scored(row, task, score) is not None
 
 
 def _both(task: str, score: Score) -> list[Objective[ClassRow]]:
