@@ -59,6 +59,8 @@ class Mean:
         between = self.ratio * (self.residuals**2).sum()
         independent = max(0.0, squares / self.items - self.value**2) / self.items
         usual = 1 + 0.2 * ((counts**2).sum() / self.items - 1)
+        expected = (sums.sum() + 0.5) / (self.items + 1)
+        self.before = usual * expected * (1 - expected) / self.items
         few = self.clusters - 1
         moderated = (few * between + 10 * usual * independent) / (few + 10)
         self.variance = max(independent, moderated)
@@ -169,10 +171,16 @@ class Statement:
 class Study:
     def __init__(self, requirements, confidence):
         self.confidence = confidence
-        self.statements, self.stopped, self.missing = {}, {}, {}
-        for requirement in requirements:
+        self.statements, self.stopped, self.missing, self.references = {}, {}, {}, set()
+        judged = [r for r in requirements if r["kind"] != "score"]
+        for requirement in judged:
             for one in requirement["variants"]:
                 self._take(requirement, one)
+        for requirement in judged:
+            known = {named(one) for one in requirement["variants"]}
+            for variant in self.statements:
+                if known and variant not in known and variant not in self.references:
+                    self.missing.setdefault(variant, []).append(requirement)
         self._draw()
         self._step_down()
 
@@ -186,7 +194,7 @@ class Study:
             else:
                 own.append(Statement(requirement, Missed(one["score"]), -margin))
         elif one["reference"]:
-            pass
+            self.references.add(variant)
         elif found is None:
             self.missing.setdefault(variant, []).append(requirement)
         elif found["kind"] == "sequential":
@@ -262,7 +270,7 @@ class Study:
             "inside": all(o["loss"] is not None and o["loss"] <= o["margin"] for o in told),
             "requirements": told,
             "probability": self._probability(variant) if undecided else None,
-            "more": self._more(own, level) if undecided else [],
+            "more": self._more(own, level) if undecided and variant not in self.missing else [],
         }
 
     def _told(self, s, level):
@@ -279,7 +287,8 @@ class Study:
 
     def _probability(self, variant):
         own = self.statements[variant]
-        if variant in self.missing or not own:
+        undecided = any(f["decision"] != "holds" for _, f in self.stopped.get(variant, ()))
+        if variant in self.missing or undecided or not own:
             return None
         inside = [s.estimate.value + moves(s) <= s.margin for s in own]
         return float(np.all(inside, axis=0).mean())
@@ -335,7 +344,8 @@ class Best:
 
     def __init__(self, requirements, confidence):
         self.confidence = confidence
-        self.margin = min((r["margin"] / 100 for r in requirements), default=0.0)
+        margins = [r["margin"] / 100 for r in requirements if r["kind"] == "loss"]
+        self.margin = min(margins, default=0.05)
         scores = {}
         for requirement in requirements:
             for one in requirement["variants"]:
@@ -346,7 +356,7 @@ class Best:
         most = max(map(len, scores.values()), default=0)
         self.known = {v: self._harmonic(s) for v, s in scores.items() if len(s) == most}
         if self.known:
-            residuals = np.column_stack([r for _, r, _ in self.known.values()])
+            residuals = np.column_stack([r for _, r, *_ in self.known.values()])
             length = np.sqrt((residuals**2).sum(axis=0))
             errors = draws(residuals, requirements[0]["clusters"]) * length
             self.errors = dict(zip(self.known, errors.T, strict=True))
@@ -360,25 +370,26 @@ class Best:
             value = len(values) / (1 / values).sum()
             slopes = value**2 / len(values) / values**2
         residuals = sum(slope * s.residuals for slope, s in zip(slopes, scores, strict=True))
-        return value, residuals, min(s.clusters for s in scores)
+        usual = sum(slope**2 * s.before for slope, s in zip(slopes, scores, strict=True))
+        return value, residuals, min(s.clusters for s in scores), usual
 
     def interval(self, variant):
         if variant not in self.known:
             return None
-        value, residuals, clusters = self.known[variant]
+        value, residuals, clusters, usual = self.known[variant]
         if clusters < 2:
             return {"value": 100 * value, "low": None, "high": None}
-        reach = student(0.975, clusters) * spread(residuals, clusters)
+        reach = student(0.975, clusters) * spread(residuals, clusters, usual)
         low, high = max(0.0, value - reach), min(1.0, value + reach)
         return {"value": 100 * value, "low": 100 * low, "high": 100 * high}
 
     def lacks(self, variants):
         """Bounds of what each lacks to the best of the others."""
         some = {v: self.known[v] for v in variants if v in self.known}
-        lead = max((value for value, _, _ in some.values()), default=0.0)
-        fewest = min((clusters for _, _, clusters in some.values()), default=0)
+        lead = max((value for value, *_ in some.values()), default=0.0)
+        fewest = min((clusters for _, _, clusters, _ in some.values()), default=0)
         found = {}
-        for one, (value, residuals, _) in some.items():
+        for one, (value, residuals, _, usual) in some.items():
             others = [v for v in some if v != one]
             if value == lead:
                 found[one] = 0.0, 0.0
@@ -391,14 +402,16 @@ class Best:
                 level = level_of(np.max([a / n for a, n in each if n], axis=0), self.confidence)
                 t = student(level, fewest)
                 behind = [some[v][0] - value for v in others]
-                reach = [t * spread(some[v][1] - residuals, fewest) for v in others]
+                each = ((some[v][1] - residuals, fewest, some[v][3] + usual) for v in others)
+                reach = [t * spread(*one_other) for one_other in each]
                 both = list(zip(behind, reach, strict=True))
                 found[one] = max(0, *(b - r for b, r in both)), max(0, *(b + r for b, r in both))
         return found
 
 
-def spread(residuals, clusters):
-    return math.sqrt(clusters / (clusters - 1) * float(residuals @ residuals))
+def spread(residuals, clusters, usual):
+    between = clusters / (clusters - 1) * float(residuals @ residuals)
+    return math.sqrt(((clusters - 1) * between + 10 * usual) / (clusters - 1 + 10))
 
 
 # --- held against the record ----------------------------------------------------------------------
@@ -427,7 +440,7 @@ def hold(requirements, choice):
     asked, confidence = requirements["requirements"], choice["confidence_pct"] / 100
     study, held = Study(asked, confidence), Held()
     of_task = [r for r in asked if r["task"] == choice["task"]]
-    best = Best([r for r in of_task if r["kind"] == "loss" and r["tag"] is None], confidence)
+    best = Best([r for r in of_task if r["kind"] != "gate" and r["tag"] is None], confidence)
     for candidate in choice["candidates"]:
         variant, name = named(candidate), candidate["id"]
         quality, again = candidate["quality"], best.interval(variant)

@@ -44,8 +44,11 @@ def test_its_interval_has_the_delta_methods_width() -> None:
     assert estimate
     assert estimate.low is not None
     rate = estimate.value / 100
+    between, usual = rate * (1 - rate) / 79, 1.8 * rate * (1 - rate) / 400
+    usual *= (1 / 2) ** 2 * 2  # two metrics, each with a slope of 1/2
+    moderated = (79 * between + 10 * usual) / 89
     assert estimate.value - estimate.low == pytest.approx(
-        100 * 1.99045 * np.sqrt(rate * (1 - rate) / 79), rel=1e-3
+        100 * 1.99045 * np.sqrt(moderated), rel=1e-3
     )
 
 

@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmpi.decide.joint import DRAWS, FEWEST_CLUSTERS, draws, estimate_of, seed_of
-from llmpi.quality.estimates import Share, student
+from llmpi.quality.estimates import PRIOR_CLUSTERS, Share, student
 from llmpi.quality.evidence import Requirement, scored_in
 from llmpi.study.runs import Scored
 from llmpi.summary.estimate import Estimate
 
+USUAL_MARGIN = 0.05
+"""Where no loss is put a bound to."""
 MOST_PAIRS = 3000
 """Above, pairs are bounded by Bonferroni's inequality in place of the draws."""
 ROUNDING = 1e-12
@@ -40,11 +42,14 @@ class Known:
     value: float
     residuals: NDArray[np.float64]
     clusters: float
+    usual: float
+    """The variance to be expected before the clusters are looked at."""
 
     @property
     def deviation(self) -> float:
         """Standard error of the value."""
-        return float(np.sqrt(_correction(self.clusters) * (self.residuals @ self.residuals)))
+        between = _correction(self.clusters) * (self.residuals @ self.residuals)
+        return float(np.sqrt(_moderated(between, self.usual, self.clusters)))
 
 
 class Best:
@@ -56,9 +61,14 @@ class Best:
     """
 
     def __init__(self, requirements: Sequence[Requirement], confidence: float = 0.95) -> None:
-        self.margin = min((r["margin"] / 100 for r in requirements), default=0.0)
+        margins = [r["margin"] / 100 for r in requirements if r["kind"] == "loss"]
+        self.margin = min(margins, default=USUAL_MARGIN)
         self.confidence = confidence
         self.known = _known(requirements)
+        self.only_abstention = any(
+            r["metric"] == "has_ans_f1" and not r["variants"] for r in requirements
+        )
+        """Whether no question has an answer, so that whoever says nothing is best."""
         self.clusters = requirements[0]["clusters"] if requirements else []
         self._lacking: dict[frozenset[Scored], Mapping[Scored, tuple[float, float]]] = {}
 
@@ -109,7 +119,8 @@ class Best:
             for variant, value in zip(order, values, strict=True):
                 yield variant, (0.0, 0.0 if value == values[0] else 1.0)
             return
-        alone = student(self.confidence, fewest) * self._errors[places, places[:1]]
+        level = 1 - (1 - self.confidence) / max(1, len(order) - 1)
+        alone = student(level, fewest) * self._errors[places, places[:1]]
         contends = values[0] - values <= np.maximum(alone, self.margin)
         pairs = len(order) * (len(order) - 1) / 2
         for at in np.flatnonzero(contends).tolist():
@@ -184,7 +195,10 @@ class Best:
     def _errors(self) -> NDArray[np.float64]:
         """Standard error of each difference."""
         clusters = np.array([known.clusters for known in self.known.values()])
-        return np.sqrt(_correction(np.minimum(clusters[:, None], clusters))) * self._distances
+        usual = np.array([known.usual for known in self.known.values()])
+        fewest = np.minimum(clusters[:, None], clusters)
+        between = _correction(fewest) * self._distances**2
+        return np.sqrt(_moderated(between, usual[:, None] + usual, fewest))
 
     @cached_property
     def _distances(self) -> NDArray[np.float64]:
@@ -217,7 +231,19 @@ def _harmonic(scores: Sequence[Share]) -> Known:
         value = len(values) / float((1 / values).sum())
         slopes = value * value / (len(values) * values * values)
     residuals = np.sum([s * score.residuals for s, score in zip(slopes, scores, strict=True)], 0)
-    return Known(value, residuals, min(score.clusters for score in scores))
+    usual = sum(s * s * score.usual for s, score in zip(slopes.tolist(), scores, strict=True))
+    return Known(value, residuals, min(score.clusters for score in scores), usual)
+
+
+def _moderated(
+    between: NDArray[np.float64] | float,
+    usual: NDArray[np.float64] | float,
+    clusters: NDArray[np.float64] | float,
+) -> NDArray[np.float64]:
+    """A variance from few clusters, as if some more had been seen that vary as usual: where two
+    never differed, they may yet (`llmpi.quality.estimates.PRIOR_CLUSTERS`)."""
+    seen = np.maximum(clusters, 1) - 1
+    return (seen * between + PRIOR_CLUSTERS * usual) / (seen + PRIOR_CLUSTERS)
 
 
 def _correction(clusters: NDArray[np.float64] | float) -> NDArray[np.float64]:

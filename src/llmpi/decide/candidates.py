@@ -27,8 +27,6 @@ from llmpi.summary.records import ClassRow, Summary
 BROKEN_PCT = 2.0
 """At most 2 % of the answers of LLMPi's Q2_K files held the right words, and its score did not tell
 (arXiv 2504.02118, its own answers read again). The same of abstentions where there is no answer."""
-SURELY_BROKEN_PCT = 10.0
-"""What the interval must lie below: five times as much; ours."""
 BROKEN_RATIO = 2.0
 """Perplexity over the F16's: each token of the text has half the probability it had; ours."""
 
@@ -109,7 +107,7 @@ def candidates(
         raise LlmpiError(f"constraints.workload: '{workload}' was left out of the whole sweep")
     widest = widest_of(rows)
     several = len(study.runtimes) > 1
-    of_task = [r for r in analysis.requirements if r["task"] == task and r["kind"] == "loss"]
+    of_task = [r for r in analysis.requirements if r["task"] == task and r["kind"] != "gate"]
     best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
     squad = _squad(study, task)
     abstaining_pct = _abstaining_pct(summary, squad)
@@ -364,8 +362,8 @@ def _quality_faults(
     if row["status"] != "ok":
         return []
     known = best.known.get(_scored(row))
-    if task and known and known.clusters < FEWEST_CLUSTERS:
-        clusters = round(known.clusters)
+    clusters = 0 if best.only_abstention else round(known.clusters) if known else FEWEST_CLUSTERS
+    if task and clusters < FEWEST_CLUSTERS:
         needed = FEWEST_CLUSTERS
         return [{"kind": "too few", "task": task, "clusters": clusters, "needed": needed}]
     if standing is None or standing["verdict"] == "holds":
@@ -402,9 +400,7 @@ def _constant(row: ClassRow, task: str | None) -> Kill | None:
 
 
 def _broken(score: Estimate | None) -> TypeIs[Estimate]:
-    if score is None or score.value > BROKEN_PCT:
-        return False
-    return score.high is None or score.high <= SURELY_BROKEN_PCT
+    return score is not None and score.value <= BROKEN_PCT
 
 
 def _abstaining_pct(summary: Summary, task: str | None) -> float | None:

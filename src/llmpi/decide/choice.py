@@ -192,7 +192,9 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
 
 
 def _widest(undecided: Sequence[Candidate]) -> list[Candidate]:
-    """Of each model on each device the widest."""
+    """Of each model on each device the widest; of those whose estimates are all inside their
+    margins, if there are such."""
+    undecided = [c for c in undecided if c.standing and c.standing["inside"]] or undecided
     widths: dict[tuple[str, str], int] = {}
     for c in undecided:
         widths[_place(c)] = min(widths.get(_place(c), _width(c)), _width(c))
@@ -209,7 +211,7 @@ def _width(candidate: Candidate) -> int:
 
 def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
     """The smallest other variant whose estimates are all inside their margins."""
-    others = [c for c in undecided if c.scored != pick.scored]
+    others = [c for c in undecided if c.scored != pick.scored and _size(c) < _size(pick)]
     inside = [c for c in others if c.standing and c.standing["inside"]]
     found = min(inside, key=_size, default=None)
     if found is None or found.standing is None:

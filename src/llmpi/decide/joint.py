@@ -92,8 +92,9 @@ class Analysis:
 
     def __init__(self, requirements: Sequence[Requirement], confidence: float = 0.95) -> None:
         self.requirements = requirements
+        judged = [r for r in requirements if r["kind"] != "score"]
         self.confidence = confidence
-        self.cases = {case.variant: case for case in _cases(requirements)}
+        self.cases = {case.variant: case for case in _cases(judged)}
 
         self._standings: dict[Scored, Standing] = {}
 
@@ -175,7 +176,8 @@ class Analysis:
 
     def _probability(self, case: Case) -> float | None:
         """That all losses lie within their margins, as far as the draws can say."""
-        if case.missing or not case.statements:
+        undecided = any(verdict["decision"] != "holds" for _, verdict in case.stopped)
+        if case.missing or undecided or not case.statements:
             return None
         room = _margins(case) - _values(case)
         return float(np.all(self._moves(case) <= room[:, None], axis=0).mean())
@@ -204,7 +206,7 @@ class Analysis:
         """
         left = [s for s in case.statements if not s.told or s.bounds(level)[1] > s.margin]
         asked = {s.requirement["task"]: s.requirement["asked"] for s in left}
-        if not left:
+        if not left or case.missing:
             return []
         moves, margins, whole = self._moves(case), _margins(case), self._levels[0]
         grows = np.array([s.requirement["task"] in asked for s in case.statements])
@@ -273,7 +275,17 @@ def _cases(requirements: Sequence[Requirement]) -> Iterator[Case]:
                 case.stopped.append((requirement, one["loss"]))
             else:
                 case.statements.append(_statement(requirement, one["loss"]))
+    _add_missing(found, requirements)
     yield from found.values()
+
+
+def _add_missing(found: Mapping[Scored, Case], requirements: Sequence[Requirement]) -> None:
+    """What is known of others and not of a variant, whose record failed, it does not hold."""
+    for requirement in requirements:
+        known = {scored_in(one) for one in requirement["variants"]}
+        for scored, case in found.items():
+            if known and scored not in known and not case.references:
+                case.missing.append(requirement)
 
 
 def _add_gate(case: Case, requirement: Requirement, score: Score | None) -> None:
@@ -400,7 +412,7 @@ def _named(requirement: Requirement) -> Named:
     return {
         "task": requirement["task"],
         "metric": requirement["metric"],
-        "kind": requirement["kind"],
+        "kind": "gate" if requirement["kind"] == "gate" else "loss",
         "cluster": requirement["cluster"],
     }
 

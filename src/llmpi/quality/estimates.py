@@ -56,6 +56,8 @@ class Share:
     Args:
         variance: of the mean, see `share`.
         effective: so many independent items would tell as much.
+        usual: the variance to be expected before the clusters are looked at: of items at the rate
+            that Jeffreys' prior expects, correlated as usual.
     """
 
     value: float
@@ -63,6 +65,7 @@ class Share:
     effective: float
     clusters: float
     residuals: Vector
+    usual: float = 0.0
 
     def bounds(self, t: float) -> tuple[float, float]:
         """Wilson's score interval of the effective items (Wilson 1927, doi:10.2307/2276774; with
@@ -169,7 +172,9 @@ def share(sums: ArrayLike, squares: float, counts: ArrayLike) -> Share:
     variance = max(moderated, independent)
     binary = value * (1 - value)
     effective = binary / variance if variance > 0 and binary > 0 else n / usual
-    return Share(value, variance, effective, clusters, residuals)
+    expected = (float(np.sum(sums)) + 0.5) / (n + 1)
+    before = usual * expected * (1 - expected) / n
+    return Share(value, variance, effective, clusters, residuals, before)
 
 
 def loss(

@@ -100,7 +100,8 @@ class Requirement(TypedDict):
     tag: str | None
     margin: float
     """Points; of a perplexity, per cent; of a gate, the least points to reach."""
-    kind: Literal["loss", "gate"]
+    kind: Literal["loss", "gate", "score"]
+    """`score`: nothing is asked of it, and it is a part of the quality all the same."""
     cluster: Literal["passage", "prompt", "item", "window"]
     """What stands or falls together."""
     clusters: list[str]

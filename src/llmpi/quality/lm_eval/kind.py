@@ -61,13 +61,13 @@ def _requirements(study: Study, task: str, records: Records) -> Iterator[Require
         return
     order = {model: by_width(study, model) for model in study.models}
     scored = {v: r for v, r in records.items() if r["status"] == "ok"}
+    clusters = sorted({_key(item) for r in scored.values() for item in r["items"]})
     metrics = {n: m for r in scored.values() for n, m in r["summary"]["metrics"].items()}
     for name, metric in metrics.items():
         if "pct" not in metric or not metric["higher_is_better"]:
             continue
         items = {variant: _items(record["items"], name) for variant, record in scored.items()}
-        clusters = sorted({item.cluster for found in items.values() for item in found})
-        if clusters:
+        if any(items.values()):
             yield {
                 "task": task,
                 "metric": name,
@@ -88,10 +88,14 @@ def _items(items: Sequence[HarnessItem], name: str) -> list[ScoredItem]:
     found = []
     for item in items:
         value = item["metrics"].get(metric)
-        if (item["task"], item["filter"]) == (task, chosen) and isinstance(value, int | float):
-            key = f"{item['task']} {item['id']}"
-            found.append(ScoredItem(key, key, float(value)))
+        here = (item["task"], item["filter"]) == (task, chosen)
+        if here and isinstance(value, int | float) and 0 <= value <= 1:  # NaN is neither
+            found.append(ScoredItem(_key(item), _key(item), float(value)))
     return found
+
+
+def _key(item: HarnessItem) -> str:
+    return f"{item['task']} {item['id']}"
 
 
 # --- the page -------------------------------------------------------------------------------------

@@ -53,9 +53,10 @@ def requirements(
         if descent:
             margins[descent.metric] = descent.margin_pct
         for metric, margin in margins.items():
+            found = _requirement(task, metric, margin or 0.0, records, order, cluster)
             if margin is None:
+                yield {**found, "kind": "score"}
                 continue
-            found = _requirement(task, metric, margin, records, order, cluster)
             if descent and metric == descent.metric:
                 found["variants"] = [_stopped(one, records) for one in found["variants"]]
             yield found
