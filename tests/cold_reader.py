@@ -179,7 +179,8 @@ class Study:
         for requirement in judged:
             known = {named(one) for one in requirement["variants"]}
             for variant in self.statements:
-                if known and variant not in known and variant not in self.references:
+                loses_nothing = requirement["kind"] == "loss" and variant in self.references
+                if known and variant not in known and not loses_nothing:
                     self.missing.setdefault(variant, []).append(requirement)
         self._draw()
         self._step_down()

@@ -28,6 +28,15 @@ def test_a_requirement_that_a_variant_was_not_scored_on_is_not_held() -> None:
     assert (standing["probability"], standing["more"]) == (None, [])
 
 
+def test_the_reference_too_must_reach_a_gate_that_it_was_not_scored_on() -> None:
+    found = answers({F16: Truth(80, 80), Q4: Truth(80, 80)}, 100)
+    of_both = requirements(found)["requirements"]
+    gate: Requirement = {**requirement({Q4: found[Q4]}, "qa", "f1", 10.0, 100), "kind": "gate"}
+    choice = decided(found, asked={"study": "s", "requirements": [*of_both, gate]})
+    assert choice["candidates"][0]["standing"]["verdict"] == "undecided"
+    assert picked(choice) == Q4
+
+
 def test_a_metric_without_a_margin_is_a_part_of_the_quality_all_the_same() -> None:
     """Nothing is asked of the questions that have an answer: who hardly answers is not the best."""
     found = answers({F16: Truth(80, 80), OTHER: Truth(12, 98)}, 60)

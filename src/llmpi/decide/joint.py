@@ -284,7 +284,8 @@ def _add_missing(found: Mapping[Scored, Case], requirements: Sequence[Requiremen
     for requirement in requirements:
         known = {scored_in(one) for one in requirement["variants"]}
         for scored, case in found.items():
-            if known and scored not in known and not case.references:
+            held_against_it = requirement["kind"] == "loss" and case.references
+            if known and scored not in known and not held_against_it:
                 case.missing.append(requirement)
 
 

@@ -58,7 +58,7 @@ def requirements(
                 yield {**found, "kind": "score"}
                 continue
             if descent and metric == descent.metric:
-                found["variants"] = [_stopped(one, records) for one in found["variants"]]
+                found["variants"] = [_stopped(one, metric, records) for one in found["variants"]]
             yield found
         for gate in study.gates:
             if gate.task == task:
@@ -123,8 +123,11 @@ def _cluster(item: Item, known: Mapping[str, str]) -> str:
     return known.get(item["id"]) or f"passage {item['paragraph']}"
 
 
-def _stopped(one: Evidence, records: Records) -> Evidence:
-    """With the verdict of the descent, whose bounds hold at whatever moment it stopped."""
+def _stopped(one: Evidence, metric: MetricName, records: Records) -> Evidence:
+    """With the verdict of the descent, whose bounds hold at whatever moment it stopped. A metric of
+    the descent alone is no part of the quality."""
+    if metric not in ("has_ans_f1", "no_ans_exact"):
+        one = {**one, "score": None}
     record = records[scored_in(one)]
     assert record["status"] == "ok"
     verdict = record["descent"]
