@@ -31,6 +31,7 @@ from llmpi.remote import requests
 from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline, plug_sampling
+from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice, SshDevice
@@ -84,6 +85,7 @@ def benchmark(
     started, timeline = now(), Timeline()
     with plug_sampling(device.meter) as plug:
         with connected(name, device) as reached:
+            ensure_ready(reached, provisioned)
             again = ensure_model(reached, device, gguf, receipt)
             if again["status"] == "failed":
                 return again

@@ -26,11 +26,13 @@ from paramiko import (
 from typing_extensions import TypeForm
 
 from llmpi import layout
+from llmpi.device import durable
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
 from llmpi.remote.transfer import Sender, fast_transport, send, sender_for
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
 
+DURABLE = Path(durable.__file__)
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 Log = Callable[[str], None]
@@ -69,25 +71,29 @@ class Device(ABC):
         log: Log | None = None,
         check: bool = True,
         timeout_s: int | None = None,
+        what: str | None = None,
     ) -> Done:
         """Run a command, each argument quoted; its stderr goes to `log` line by line.
+
+        Args:
+            what: it is called in errors; by default its beginning.
 
         Raises:
             LinkError: the connection broke, or nothing came back within `timeout_s`.
             LlmpiError: `check` and the command failed.
         """
-        stream = _Lines(log)
+        stream, called = _Lines(log), _cut(what or shlex.join(argv), 100)
         options = {"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream}
         try:
             result = self._start(shlex.join(argv), timeout=timeout_s, **options)
         except (Failure, OSError, EOFError, SSHException) as error:
-            raise LinkError(f"device {self.name}: {_short(argv)}: {error}") from error
+            raise LinkError(f"device {self.name}: {called}: {error}") from error
         stream.flush()
         done = Done(result.exited, result.stdout, result.stderr)
         if check and done.status != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise LlmpiError(
-                f"device {self.name}: {_short(argv)} ended with status {done.status}: "
+                f"device {self.name}: {called} ended with status {done.status}: "
                 + (said[-1] if said else "no message")
             )
         return done
@@ -101,17 +107,24 @@ class Device(ABC):
         )
         return self.run([self.python, "-I", "-c", code, path]).stdout.strip() or None
 
+    def run_file(self, file: Path, *arguments: str, timeout_s: int | None = None) -> str:
+        """Stdout of one of llmpi's files that need nothing installed there."""
+        text = file.read_text(encoding="utf-8")
+        command = [self.python, "-I", "-c", text, *arguments]
+        what = shlex.join([file.stem, *arguments])
+        return self.run(command, what=what, timeout_s=timeout_s).stdout
+
     def make_folder(self, path: str) -> None:
         """Make a folder and its parents, for this user alone; what is there stays as it is."""
         self.run(["sh", "-c", 'umask 077 && mkdir -p -- "$1"', "sh", path])
 
     def put(self, source: Path, target: str) -> None:
-        """Put a small file there; its final name is taken only when all of it has arrived."""
+        """Put a small file there; it takes its name when all of it has arrived, and stays."""
         partial = f"{target}.part"
         self.make_folder(target.rpartition("/")[0])
         self.run(["rm", "-f", "--", partial])
         self.send(source, partial, 0)
-        self.run(["mv", "-f", "--", partial, target])
+        self.run_file(DURABLE, "keep", partial, target)
 
     def ask(
         self,
@@ -326,10 +339,6 @@ class _Lines(io.TextIOBase):
 
     def flush(self) -> None:
         return
-
-
-def _short(argv: Sequence[str]) -> str:
-    return _cut(shlex.join(argv), 100)
 
 
 def _cut(text: str, length: int) -> str:

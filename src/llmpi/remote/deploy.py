@@ -8,26 +8,36 @@ from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 from llmpi.records import failed, now, sha256_of
 from llmpi.remote.connection import Device, connected
-from llmpi.remote.records import Receipt
+from llmpi.remote.provision import ensure_ready
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.study.devices import SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
 
 
 def deploy(
-    name: str, device: SingleDevice, *, gguf: Path, sha256: str, model: str, quant: str
+    name: str,
+    device: SingleDevice,
+    provisioned: Provisioned,
+    *,
+    gguf: Path,
+    sha256: str,
+    model: str,
+    quant: str,
 ) -> Receipt | Failed:
     """Deploy one file to a provisioned device and return the receipt.
 
     What is there with the right hash is not sent again; of what is there in part, only the rest.
 
     Args:
+        provisioned: the receipt of the device.
         sha256: of `gguf`, as its manifest states it.
 
     Raises:
         LlmpiError: the device or the way to it failed; try again.
     """
     with connected(name, device) as reached:
+        ensure_ready(reached, provisioned)
         return put_model(reached, gguf, f"{model}/{quant}.gguf", sha256, _quota(device))
 
 

@@ -20,7 +20,7 @@ from llmpi.remote.benchmark import detached
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline
-from llmpi.remote.provision import install_llmpi
+from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice, SshDevice
@@ -64,7 +64,7 @@ def tune_runtime(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
-        install_llmpi(reached)
+        ensure_ready(reached, provisioned, newest=True)
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again
