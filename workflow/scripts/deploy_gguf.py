@@ -25,8 +25,9 @@ def main(
     if manifest["status"] == "failed":
         write_json(receipt, manifest)
         return
-    file = {"gguf": gguf, "sha256": manifest["sha256"], "model": model, "quant": quant}
-    write_json(receipt, deploy(device, how, provisioned, **file))
+    sha256 = manifest["sha256"]
+    found = deploy(device, how, provisioned, gguf=gguf, sha256=sha256, model=model, quant=quant)
+    write_json(receipt, found)
 
 
 if __name__ == "__main__":

@@ -104,10 +104,11 @@ def seal(venv: Path, part: str, key: str) -> None:
     files = {path: _state(venv / path) for path in _files(venv) if _part_of(path) == part}
     for record in [path for path in files if path.endswith(".dist-info/RECORD")]:
         packages = record.rpartition("/")[0].rpartition("/")[0]
-        for path, sha256 in _recorded(venv / record):
-            place = os.path.normpath(f"{packages}/{path}")
-            if files.get(place) != sha256:
-                raise SystemExit(f"{venv / place} is not what its wheel says: the disk may be bad")
+        recorded = _recorded(venv / record)
+        wrong = [path for path, sha256 in recorded if files.get(f"{packages}/{path}") != sha256]
+        if wrong or not recorded:
+            place = venv / (f"{packages}/{wrong[0]}" if wrong else record)
+            raise SystemExit(f"{place} is not what its wheel says: the disk may be bad")
     os.sync()
     write_whole(_place(venv, part), json.dumps({"key": key, "files": files}))
 
@@ -120,8 +121,9 @@ def unseal(venv: Path, part: str) -> None:
     if part == "llmpi":
         for path in [path for path in _files(venv) if _part_of(path) == part]:
             (venv / path).unlink()
-        for folder in venv.glob("lib/python*/site-packages/llmpi"):
-            shutil.rmtree(folder)
+        for packages in venv.glob("lib/python*/site-packages"):
+            for folder in (packages / "llmpi", *packages.glob("llmpi-*.dist-info")):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Seal(NamedTuple):
@@ -170,13 +172,15 @@ def _state(path: Path) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _recorded(record: Path) -> Iterator[tuple[str, str]]:
-    """Files of a wheel and their hashes (PEP 376, PEP 427); what pip adds has none."""
+def _recorded(record: Path) -> list[tuple[str, str]]:
+    """Files beside a package's list and their hashes (PEP 376, PEP 427); what pip made has none."""
     with record.open(newline="", encoding="utf-8") as file:
-        for path, given, *_ in csv.reader(file):
-            kind, _, digest = given.partition("=")
-            if kind == "sha256":
-                yield path, base64.urlsafe_b64decode(f"{digest}==").hex()
+        rows = [(path, given.partition("=")) for path, given, *_ in csv.reader(file)]
+    return [
+        (path, base64.urlsafe_b64decode(f"{digest}==").hex())
+        for path, (kind, _, digest) in rows
+        if kind == "sha256" and not path.startswith("../")
+    ]
 
 
 DO: dict[str, Callable[..., object]] = {

@@ -28,7 +28,7 @@ from llmpi.engine.records import Failed, Runtime, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.records import now, sha256_of_json
 from llmpi.remote import requests
-from llmpi.remote.connection import ANSWER_S, Device, LinkError, connected
+from llmpi.remote.connection import Device, LinkError, connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline, plug_sampling
 from llmpi.remote.provision import ensure_ready
@@ -94,7 +94,7 @@ def benchmark(
             answer = detached(name, device, SESSION, job, SessionAnswer, key, timeline)
         else:
             with connected(name, device) as reached:
-                answer = reached.ask("measure", job, SessionAnswer, log=tell)
+                answer = reached.ask("measure", job, SessionAnswer, log=tell, timeout_s=None)
     sha256, ended = receipt["sha256"], now()
     if answer["status"] == "failed":
         return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
@@ -131,10 +131,10 @@ def detached(
             with connected(name, device) as reached:
                 folder = f"{reached.store}/jobs/{key}"
                 asked: StartRequest = {"folder": folder, "run": run, "job": job}
-                reached.ask("start", asked, Started, timeout_s=ANSWER_S)
+                reached.ask("start", asked, Started)
                 while True:
                     heard: PollRequest = {"folder": folder, "offset": offset}
-                    answer = reached.ask("poll", heard, Polled, timeout_s=ANSWER_S)
+                    answer = reached.ask("poll", heard, Polled)
                     timeline.heard(time.time(), answer["time_s"])
                     offset, lost_at = answer["offset"], None
                     for line in answer["log"].splitlines():
@@ -154,7 +154,7 @@ def detached(
 
 def _collected(reached: Device, folder: str, answer: Polled, kind: TypeForm[Measured]) -> Measured:
     with contextlib.suppress(LinkError):  # then it is forgotten when it is old
-        reached.ask("forget", {"folder": folder}, Forgotten, timeout_s=ANSWER_S)
+        reached.ask("forget", {"folder": folder}, Forgotten)
     if answer["record"] is None:
         raise LlmpiError(
             f"device {reached.name}: the measurement ended without a record; the device may have "

@@ -1,12 +1,13 @@
 """One way to run commands and put files, on this machine and over SSH, both through Fabric."""
 
 import contextlib
-import io
 import json
+import logging
 import os
 import shlex
 import shutil
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fabric import Config, Connection
-from invoke.exceptions import Failure
+from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 from paramiko import (
     AuthenticationException,
     AutoAddPolicy,
@@ -29,17 +30,21 @@ from llmpi import layout
 from llmpi.device import durable
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
-from llmpi.remote.transfer import Sender, fast_transport, send, sender_for
+from llmpi.remote.shell import Call, FloodError, Here, OverSsh, Said
+from llmpi.remote.transfer import Piped, Rsync, Sender, Sftp, fast_transport, send
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
 
 DURABLE = Path(durable.__file__)
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+
+logger = logging.getLogger(__name__)
 
 Log = Callable[[str], None]
 Answer = TypeVar("Answer")
 
 ANSWER_S = 120
 """A short question to a device is answered by then, or the link is taken for lost."""
+HASH_S = 600
 
 
 class LinkError(LlmpiError):
@@ -62,7 +67,9 @@ class Device(ABC):
         self.name = name
         self.connection = connection
         self.python = python
-        self.store = ""
+        self.store = self.home = ""
+        self.noise = ""
+        """What the login shell there prints around each command, if anything."""
 
     def run(
         self,
@@ -70,31 +77,45 @@ class Device(ABC):
         *,
         log: Log | None = None,
         check: bool = True,
-        timeout_s: int | None = None,
+        timeout_s: float | None = ANSWER_S,
         what: str | None = None,
     ) -> Done:
         """Run a command, each argument quoted; its stderr goes to `log` line by line.
 
         Args:
+            timeout_s: None for no end: what ends by itself.
             what: it is called in errors; by default its beginning.
 
         Raises:
             LinkError: the connection broke, or nothing came back within `timeout_s`.
             LlmpiError: `check` and the command failed.
         """
-        stream, called = _Lines(log), _cut(what or shlex.join(argv), 100)
-        options = {"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream}
+        where, call = f"device {self.name}: {_cut(what or shlex.join(argv), 100)}", Call(argv, log)
+        heard, begun = call.said, time.monotonic()
         try:
-            result = self._start(shlex.join(argv), timeout=timeout_s, **options)
+            exited = self._start(call.command, **call.options(timeout_s)).exited
+        except CommandTimedOut:
+            exited = None
+        except ThreadException as error:
+            if any(isinstance(one.value, FloodError) for one in error.exceptions):
+                raise LlmpiError(f"{where}: prints and does not stop{_by_shell(heard)}") from error
+            raise LinkError(f"{where}: {error.exceptions[0].value}") from error
         except (Failure, OSError, EOFError, SSHException) as error:
-            raise LinkError(f"device {self.name}: {called}: {error}") from error
-        stream.flush()
-        done = Done(result.exited, result.stdout, result.stderr)
+            raise LinkError(f"{where}: {error}") from error
+        if heard.status is None:
+            if timeout_s is not None and time.monotonic() - begun >= timeout_s:
+                raise LinkError(f"{where}: no end within {timeout_s:g} s{_by_shell(heard)}")
+            if exited in (-1, None):  # no status came back
+                raise LinkError(f"{where}: the connection broke")
+            raise LlmpiError(f"{where}: ended with status {exited}{_by_shell(heard)}")
+        if heard.noise and not self.noise:
+            self.noise = _cut(heard.noise, 200)
+            logger.warning("device %s: %s", self.name, noise_told(self.noise))
+        done = Done(heard.status, heard.answer, call.lines.tail)
         if check and done.status != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise LlmpiError(
-                f"device {self.name}: {called} ended with status {done.status}: "
-                + (said[-1] if said else "no message")
+                f"{where} ended with status {done.status}: " + (said[-1] if said else "no message")
             )
         return done
 
@@ -105,9 +126,10 @@ class Device(ABC):
             "print(hashlib.file_digest(open(p,'rb'),'sha256').hexdigest()"
             " if os.path.isfile(p) else '')"
         )
-        return self.run([self.python, "-I", "-c", code, path]).stdout.strip() or None
+        command = [self.python, "-I", "-c", code, path]
+        return self.run(command, timeout_s=HASH_S).stdout.strip() or None
 
-    def run_file(self, file: Path, *arguments: str, timeout_s: int | None = None) -> str:
+    def run_file(self, file: Path, *arguments: str, timeout_s: float = ANSWER_S) -> str:
         """Stdout of one of llmpi's files that need nothing installed there."""
         text = file.read_text(encoding="utf-8")
         command = [self.python, "-I", "-c", text, *arguments]
@@ -133,7 +155,7 @@ class Device(ABC):
         kind: TypeForm[Answer],
         *,
         log: Log | None = None,
-        timeout_s: int | None = None,
+        timeout_s: float | None = ANSWER_S,
     ) -> Answer:
         """What `llmpi-device` there answers, checked.
 
@@ -154,7 +176,7 @@ class Device(ABC):
         try:
             return check(answer, kind, f"device {self.name}: {whose}")
         except RecordError as error:
-            raise RecordError(f"{error}; it answered {_cut(answer, 200)!r}") from error
+            raise RecordError(f"{error}; it answered {_ends(answer)}") from error
 
     @property
     @abstractmethod
@@ -197,7 +219,7 @@ class ThisMachine(Device):
         return sys.executable
 
     def _start(self, command: str, **options: Any) -> Any:
-        return self.connection.local(command, **options)
+        return Here(self.connection).run(command, **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
         Path(partial).unlink(missing_ok=True)
@@ -214,9 +236,11 @@ class SshMachine(Device):
     def __init__(self, name: str, device: SshDevice, connection: Connection) -> None:
         super().__init__(name, connection, device.python)
         self._device = device
-        home = self.run(["sh", "-c", 'printf %s "$HOME"']).stdout
+        # The first that is asked: a login shell that hangs is not waited for as work is.
+        hello = ["sh", "-c", 'printf %s "$HOME"']
+        self.home = self.run(hello, timeout_s=3 * device.connect_timeout_s).stdout
         store = device.store
-        self.store = home + store[1:] if store.startswith("~/") else store
+        self.store = self.home + store[1:] if store.startswith("~/") else store
         if not self.store.startswith("/"):
             raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
 
@@ -229,17 +253,19 @@ class SshMachine(Device):
         return self.connection.transport.get_remote_server_key().get_name()
 
     def _start(self, command: str, **options: Any) -> Any:
-        result = self.connection.run(command, **options)
-        if result.exited == -1:  # no status came back
-            raise EOFError("the connection broke")
-        return result
+        return OverSsh(self.connection, inline_env=True).run(command, **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:
         return send(self.name, self._sender, source, partial, there)
 
     @cached_property
     def _sender(self) -> Sender:
-        return sender_for(self.connection, self._device)
+        has_rsync = self.run(["sh", "-c", "command -v rsync"], check=False).status == 0
+        if self.noise:
+            return Piped(self.connection)
+        if has_rsync and shutil.which("rsync"):
+            return Rsync(self._device)
+        return Sftp(self.connection)
 
 
 @contextlib.contextmanager
@@ -325,20 +351,23 @@ def _open(name: str, connection: Connection) -> None:
         ) from error
 
 
-class _Lines(io.TextIOBase):
-    """A stream that hands on whole lines."""
+def noise_told(noise: str) -> str:
+    """What a login shell says that should be silent."""
+    return f"the login shell prints {noise!r} when it is not interactive"
 
-    def __init__(self, log: Log | None) -> None:
-        self._log, self._pending = log or (lambda _: None), ""
 
-    def write(self, text: str) -> int:
-        *lines, self._pending = (self._pending + text).split("\n")
-        for line in lines:
-            self._log(line)
-        return len(text)
+def _by_shell(heard: Said) -> str:
+    """Whether it was a command that failed so, or the login shell before it."""
+    if heard.started:
+        return ""
+    noise = _cut(heard.noise, 200)
+    told = f": {noise_told(noise)}" if noise else ", and prints nothing"
+    return f"; its login shell did not come to run the command{told}"
 
-    def flush(self) -> None:
-        return
+
+def _ends(text: str) -> str:
+    """What an answer begins and ends with, quoted."""
+    return repr(text) if len(text) <= 200 else f"{text[:120]!r} ... {text[-60:]!r}"
 
 
 def _cut(text: str, length: int) -> str:

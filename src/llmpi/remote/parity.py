@@ -11,6 +11,9 @@ from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice
 
+PREDICT_S = 24 * 3600
+"""Most of it waiting for the machine, which others may have."""
+
 
 def predict_there(
     name: str,
@@ -41,7 +44,7 @@ def predict_there(
         if again["status"] == "failed":
             return again
         job: PredictRequest = {"what": what, "gguf": receipt["path"], "threads": device.threads}
-        answer = reached.ask("predict", job, Predicted | Failed, log=tell)
+        answer = reached.ask("predict", job, Predicted | Failed, log=tell, timeout_s=PREDICT_S)
     if answer["status"] == "failed":
         return answer
     return {**answer, "gguf_sha256": receipt["sha256"]}

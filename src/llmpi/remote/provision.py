@@ -1,6 +1,7 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -141,8 +142,9 @@ def probe(device: Device) -> Look:
 
 def _check_python(device: Device) -> None:
     code = "import sys;print(*sys.version_info[:2])"
-    done = device.run([device.python, "-c", code], check=False)
-    version = tuple(int(part) for part in done.stdout.split()) if done.status == 0 else ()
+    done = device.run([device.python, "-I", "-c", code], check=False)
+    found = re.fullmatch(r"(\d{1,3}) (\d{1,3})\n", done.stdout) if done.status == 0 else None
+    version = tuple(map(int, found.groups())) if found else ()
     if version < MINIMUM_PYTHON:
         has = f"is Python {'.'.join(map(str, version))}" if version else "does not run"
         raise LlmpiError(

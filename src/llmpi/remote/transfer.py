@@ -1,14 +1,14 @@
 """Send a file over SSH: resumed after a break, with a bound on memory, with a progress bar.
 
-Two ways behind one interface, `Sender`: rsync where both ends have it, else SFTP. Both append to a
-partial file on the device; whether the whole arrived is for the caller to check by its hash.
+Three ways behind one interface, `Sender`: rsync where both ends have it, else SFTP; the stdin of a
+command where the login shell there is not silent. All append to a partial file on the device;
+whether the whole arrived is for the caller to check by its hash.
 """
 
 import logging
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +24,8 @@ from llmpi.study.devices import SshDevice
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+SILENT_S = 120
+"""So long nothing may move."""
 FASTEST_CIPHER = "aes128-gcm@openssh.com"
 """Where the processor has instructions for AES; a Pi 5 has."""
 
@@ -60,12 +62,6 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
     return size - there
 
 
-def sender_for(connection: Connection, device: SshDevice) -> Sender:
-    """rsync where both ends have it, else SFTP."""
-    there = connection.run("command -v rsync", hide=True, warn=True, in_stream=False)
-    return Rsync(device) if there.ok and shutil.which("rsync") else Sftp(connection)
-
-
 class Sftp:
     """Over the open connection, writes sent without waiting for each answer."""
 
@@ -73,9 +69,9 @@ class Sftp:
         self._connection = connection
 
     def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
-        transport = self._connection.client.get_transport()
-        client = SFTPClient.from_transport(transport)
+        client = SFTPClient.from_transport(self._connection.transport)
         assert client is not None
+        client.get_channel().settimeout(SILENT_S)
         with client, source.open("rb") as local, client.open(partial, "ab") as remote:
             remote.set_pipelined(True)
             local.seek(there)
@@ -84,6 +80,27 @@ class Sftp:
                 remote.write(chunk)
                 there += len(chunk)
                 progress(there)
+
+
+class Piped:
+    """Into a command's stdin: where a login shell prints, rsync and SFTP take it for an answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
+        with self._connection.transport.open_session() as channel, source.open("rb") as local:
+            channel.settimeout(SILENT_S)
+            append = 'umask 077 && exec cat >> "$1"'
+            channel.exec_command(shlex.join(["sh", "-c", append, "sh", partial]))
+            local.seek(there)
+            while chunk := local.read(CHUNK_BYTES):
+                channel.sendall(chunk)
+                there += len(chunk)
+                progress(there)
+            channel.shutdown_write()
+            if not channel.status_event.wait(SILENT_S) or channel.exit_status != 0:
+                raise OSError(f"the device did not take it (status {channel.exit_status})")
 
 
 def fast_transport(*arguments: Any, **options: Any) -> Transport:
@@ -105,6 +122,7 @@ class Rsync:
         user = f"{self._device.user}@" if self._device.user else ""
         target = f"{user}[{host}]:{partial}" if ":" in host else f"{user}{host}:{partial}"
         options = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
+        options += [f"--timeout={SILENT_S}"]
         command = ["rsync", *options, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL

@@ -156,7 +156,7 @@ class Blocks:
         if isinstance(self._device, SshDevice):
             return detached(self._name, self._device, TURNS, job, Turns, key, Timeline())
         with connected(self._name, self._device) as reached:
-            return reached.ask("take_turns", job, Turns, log=tell)
+            return reached.ask("take_turns", job, Turns, log=tell, timeout_s=None)
 
 
 def _weights(tune: Tune, workloads: Mapping[str, Workload]) -> dict[str, float]:
