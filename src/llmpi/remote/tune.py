@@ -4,8 +4,9 @@ Every block is kept as soon as it is measured. A search that was broken off take
 again, and finds its blocks instead of measuring them.
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from typing_extensions import TypedDict
@@ -148,15 +149,19 @@ class Blocks:
             log.info("block %d was measured before", self._count)
             return read(path, Turns)
         log.info("block %d: %d turns", self._count, len(turns))
-        record = self._ask(job, key)
-        write_json(path, record)
+        with self._ask(job, key) as record:
+            write_json(path, record)
         return record
 
-    def _ask(self, job: TurnsRequest, key: str) -> Turns:
+    @contextlib.contextmanager
+    def _ask(self, job: TurnsRequest, key: str) -> Iterator[Turns]:
         if isinstance(self._device, SshDevice):
-            return detached(self._name, self._device, TURNS, job, Turns, key, Timeline())
+            there = detached(self._name, self._device, TURNS, job, Turns, key, Timeline())
+            with there as record:
+                yield record
+            return
         with connected(self._name, self._device) as reached:
-            return reached.ask("take_turns", job, Turns, log=tell, timeout_s=None)
+            yield reached.ask("take_turns", job, Turns, log=tell, timeout_s=None)
 
 
 def _weights(tune: Tune, workloads: Mapping[str, Workload]) -> dict[str, float]:
