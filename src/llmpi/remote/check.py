@@ -12,10 +12,10 @@ from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
 from llmpi.remote.connection import Device, LinkError, connected, noise_told
-from llmpi.remote.plugs import read_plug
 from llmpi.remote.provision import probe
+from llmpi.remote.smart_plugs import open_plug
 from llmpi.study.devices import MeasuredDevice, SingleDevice
-from llmpi.study.meters import Meter, ShellyMeter, TasmotaMeter
+from llmpi.study.meters import Meter, Plug
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +105,11 @@ def _meter(reached: Device, meter: Meter, *, installed: bool) -> str:
         if "error" in answer:
             return f"fails: {answer['error']}"
         power_w = answer["power_w"]
-    elif isinstance(meter, TasmotaMeter | ShellyMeter):
+    elif isinstance(meter, Plug):
         try:
-            power_w, _ = read_plug(meter)
-        except (OSError, LlmpiError) as error:
-            return f"fails: {meter.url}: {error}"
+            power_w, _ = open_plug(meter)()
+        except LlmpiError as error:
+            return f"fails: {error}"
     else:
         return meter.kind
     return meter.kind if power_w is None else f"{meter.kind}, {power_w:.2f} W now"
@@ -160,6 +160,8 @@ def _problems(seen: Look, ahead_s: float, device: MeasuredDevice) -> list[str]:
             f"the frequency governor is {now['governor']}; steadier: echo performance | sudo tee "
             "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
+    if why := now.get("throttling_unseen"):
+        problems.append(f"its throttling cannot be seen: {why}")
     if now["throttled"]:
         for what in now["throttled"]["now"]:
             problems.append(f"{what} now: check power supply and cooling before measuring")

@@ -1,10 +1,29 @@
 """Power meters."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Part
+from llmpi.study.fields import LocalPath, Part
+
+
+def _address(value: str) -> str:
+    if re.match(r"https?://[^/?#]*@", value):
+        raise PydanticCustomError(
+            "address",
+            "a user and a password do not stand in an address: name 'user' and 'password_file'",
+            {},
+        )
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+        raise PydanticCustomError(
+            "address", "'{value}' is no address such as http://192.168.1.20", {"value": value}
+        )
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Metered(Part):
@@ -60,28 +79,41 @@ class RaplMeter(Metered):
     """Seconds between samples."""
 
 
-class TasmotaMeter(Metered):
+class Plug(Metered):
+    """What every smart plug can say; it is polled from this machine."""
+
+    url: Address
+    """Address of the plug, such as `http://192.168.1.20`."""
+    user: str | None = Field(default=None, min_length=1, pattern=r"^[^:\s]+$")
+    """Who it lets in, where it asks for a password; by default `admin`."""
+    password_file: LocalPath | None = None
+    """File on this machine whose first line is the password."""
+    interval_s: float = Field(default=1.0, ge=0.2, le=60)
+    """Seconds between samples."""
+
+    @model_validator(mode="after")
+    def _lets_in(self) -> Self:
+        if self.user and not self.password_file:
+            raise PydanticCustomError("user", "a user needs a password_file", {})
+        return self
+
+
+class TasmotaMeter(Plug):
     """A smart plug with Tasmota, polled from this machine. Whole watts: use long measurements."""
 
     kind: Literal["tasmota"]
     """`tasmota`: tier `metered`, at the plug."""
-    url: str = Field(pattern=r"^https?://[^\s]+$")
-    """Address of the plug, such as `http://192.168.1.20`."""
-    interval_s: float = Field(default=1.0, ge=0.2, le=60)
-    """Seconds between samples."""
+    channel: int | None = Field(default=None, ge=1, le=8)
+    """Number of the channel, of a plug that has several."""
 
 
-class ShellyMeter(Metered):
-    """A Shelly plug (second generation and later), polled from this machine."""
+class ShellyMeter(Plug):
+    """A Shelly plug of any generation, polled from this machine."""
 
     kind: Literal["shelly"]
     """`shelly`: tier `metered`, at the plug."""
-    url: str = Field(pattern=r"^https?://[^\s]+$")
-    """Address of the plug."""
     switch: int = Field(default=0, ge=0, le=15)
-    """Number of the switch."""
-    interval_s: float = Field(default=1.0, ge=0.2, le=60)
-    """Seconds between samples."""
+    """Number of the switch, of a plug that has several."""
 
 
 class CsvMeter(Metered):
@@ -89,7 +121,7 @@ class CsvMeter(Metered):
 
     kind: Literal["csv"]
     """`csv`: tier `metered`; the file must reach beyond the measurement when that ends."""
-    path: str = Field(min_length=1)
+    path: LocalPath
     """The file on this machine."""
     time_column: str = "time"
     """Column of the stamps: seconds since 1970, or ISO 8601."""
