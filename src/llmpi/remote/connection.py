@@ -14,34 +14,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fabric import Config, Connection
+from fabric import Connection
 from invoke.exceptions import Failure
-from paramiko import (
-    AuthenticationException,
-    AutoAddPolicy,
-    BadHostKeyException,
-    RejectPolicy,
-    SSHException,
-)
+from paramiko import SSHException
 from typing_extensions import TypeForm
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
-from llmpi.remote.transfer import Sender, fast_transport, send, sender_for
+from llmpi.remote.link import LinkError, opened
+from llmpi.remote.transfer import Sender, send, sender_for
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
-
-SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 Log = Callable[[str], None]
 Answer = TypeVar("Answer")
 
 ANSWER_S = 120
 """A short question to a device is answered by then, or the link is taken for lost."""
-
-
-class LinkError(LlmpiError):
-    """A device cannot be reached, or not any more; it may be there again later."""
 
 
 @dataclass(frozen=True)
@@ -234,82 +223,13 @@ def connected(name: str, device: SingleDevice) -> Iterator[Device]:
     """Reach a device.
 
     Raises:
-        LinkError: unreachable.
-        LlmpiError: host key unknown or wrong, not let in; with what to do.
+        LinkError, LlmpiError: as `llmpi.remote.link.opened`.
     """
     if isinstance(device, LocalDevice):
         yield ThisMachine(name, device)
         return
-    connection = _connection(device)
-    with connection:
-        _open(name, connection)
+    with opened(name, device) as connection:
         yield SshMachine(name, device, connection)
-
-
-def _connection(device: SshDevice) -> Connection:
-    keys = [str(Path(device.identity_file).expanduser())] if device.identity_file else []
-    connection = Connection(
-        device.host,
-        user=device.user,
-        port=device.port,
-        connect_timeout=max(1, round(device.connect_timeout_s)),
-        connect_kwargs={
-            "transport_factory": fast_transport,
-            **({"key_filename": keys} if keys else {}),
-        },
-        config=Config(overrides={"load_ssh_configs": True}),
-    )
-    hop: Any = connection
-    while isinstance(hop, Connection):  # the host itself and every jump host before it
-        _verify_host_keys(hop, device.known_hosts, accept_new=device.host_key == "accept-new")
-        hop = hop.gateway
-    return connection
-
-
-def _verify_host_keys(connection: Connection, known_hosts: str | None, *, accept_new: bool) -> None:
-    """Fabric accepts any host key by default; here an unknown one is refused, or written down."""
-    client = connection.client
-    client.set_missing_host_key_policy(AutoAddPolicy() if accept_new else RejectPolicy())
-    named = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
-    for file in [known_hosts] if known_hosts else [*named, str(SYSTEM_KNOWN_HOSTS)]:
-        path = Path(file).expanduser()
-        if path.is_file():
-            client.load_system_host_keys(str(path))
-    if accept_new:
-        own = Path(known_hosts or named[0]).expanduser()
-        own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own.touch(mode=0o600)
-        client.load_host_keys(str(own))  # where AutoAddPolicy writes
-
-
-def _open(name: str, connection: Connection) -> None:
-    where = f"{connection.user}@{connection.host}:{connection.port}"
-    by_hand = f"ssh -p {connection.port} {connection.user}@{connection.host}"
-    try:
-        connection.open()
-    except BadHostKeyException as error:
-        raise LlmpiError(
-            f"device {name}: {where} shows another host key than the known one. If the board was "
-            f"set up anew, remove the old key (ssh-keygen -R '{error.hostname}') and connect once "
-            f"by hand; if not, somebody is in between."
-        ) from error
-    except AuthenticationException as error:
-        raise LlmpiError(
-            f"device {name}: {where} did not let us in ({error}). Try: {by_hand} true. "
-            "llmpi uses the agent's keys, ~/.ssh/config and the device's identity_file."
-        ) from error
-    except SSHException as error:
-        if "not found in known_hosts" in str(error):
-            raise LlmpiError(
-                f"device {name}: the host key of {where} is not known. Connect once by hand and "
-                f"compare its fingerprint: {by_hand} true"
-            ) from error
-        raise LinkError(f"device {name}: SSH to {where} failed: {error}") from error
-    except (OSError, EOFError) as error:
-        raise LinkError(
-            f"device {name}: {where} cannot be reached ({error}). Is it on, and the host name or "
-            f"port right? Try: {by_hand} true"
-        ) from error
 
 
 class _Lines(io.TextIOBase):
