@@ -48,6 +48,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.records": "how a file is written and checked, not what it says",
     "llmpi.remote.connection": "how a host is reached",
     "llmpi.remote.deploy": "how a file gets there; its hash is checked on arrival",
+    "llmpi.remote.link": "how a host is reached",
     "llmpi.remote.transfer": "how bytes get there, as above",
     "llmpi.script": "what every script does around its `main`",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",

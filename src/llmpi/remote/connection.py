@@ -1,4 +1,4 @@
-"""One way to run commands and put files, on this machine and over SSH, both through Fabric."""
+"""One way to run commands and put files: on this machine, and over SSH by Fabric."""
 
 import contextlib
 import io
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fabric import Connection
+from invoke import Context
 from invoke.exceptions import Failure
 from paramiko import SSHException
 from typing_extensions import TypeForm
@@ -45,9 +46,8 @@ class Done:
 class Device(ABC):
     """A place where commands run and files lie; `store` is llmpi's folder there."""
 
-    def __init__(self, name: str, connection: Connection, python: str) -> None:
+    def __init__(self, name: str, python: str) -> None:
         self.name = name
-        self.connection = connection
         self.python = python
         self.store = ""
 
@@ -163,7 +163,7 @@ class ThisMachine(Device):
     """`transport: local`."""
 
     def __init__(self, name: str, device: LocalDevice) -> None:
-        super().__init__(name, Connection("localhost"), sys.executable)
+        super().__init__(name, sys.executable)
         # By default relative to where Snakemake runs, so that receipts survive a move of the clone.
         default = layout.at(layout.LOCAL_STORE, device=name)
         self.store = str(Path(device.store or default).expanduser())
@@ -173,7 +173,7 @@ class ThisMachine(Device):
         return sys.executable
 
     def _start(self, command: str, **options: Any) -> Any:
-        return self.connection.local(command, **options)
+        return Context().run(command, **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
         Path(partial).unlink(missing_ok=True)
@@ -188,8 +188,8 @@ class SshMachine(Device):
     """`transport: ssh`: an open connection to a host whose key is known."""
 
     def __init__(self, name: str, device: SshDevice, connection: Connection) -> None:
-        super().__init__(name, connection, device.python)
-        self._device = device
+        super().__init__(name, device.python)
+        self._device, self.connection = device, connection
         home = self.run(["sh", "-c", 'printf %s "$HOME"']).stdout
         store = device.store
         self.store = home + store[1:] if store.startswith("~/") else store

@@ -4,7 +4,6 @@
 mean what they mean to `ssh`.
 """
 
-import getpass
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from llmpi.errors import LlmpiError
 from llmpi.study.devices import SshDevice
+from llmpi.user import user_name
 
 ANSWER_S = 60
 """A `Match exec` of the config may take its time."""
@@ -175,15 +175,8 @@ def _tokens(host: str, hostname: str, port: int, user: str) -> dict[str, str]:
         "%n": host,
         "%p": str(port),
         "%r": user,
-        "%u": _local_user(),
+        "%u": user_name(),
     }
-
-
-def _local_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no passwd entry
-        return str(os.getuid())
 
 
 def _expanded(text: str, tokens: Mapping[str, str]) -> str:
