@@ -46,6 +46,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.errors": "names of errors",
     "llmpi.layout": "paths, which are inputs and outputs of the rules",
     "llmpi.records": "how a file is written and checked, not what it says",
+    "llmpi.remote.any_shell": "how a command is quoted",
     "llmpi.remote.connection": "how a host is reached",
     "llmpi.remote.deploy": "how a file gets there; its hash is checked on arrival",
     "llmpi.remote.link": "how a host is reached",

@@ -23,8 +23,9 @@ from typing_extensions import TypeForm
 from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
+from llmpi.remote.any_shell import for_any_shell
 from llmpi.remote.link import LinkError, opened
-from llmpi.remote.transfer import Sender, send, sender_for
+from llmpi.remote.transfer import Rsync, Sender, Sftp, send
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
 
 Log = Callable[[str], None]
@@ -66,9 +67,12 @@ class Device(ABC):
             LlmpiError: `check` and the command failed.
         """
         stream = _Lines(log)
-        options = {"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream}
+        options = {
+            **{"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream},
+            "encoding": "utf-8",
+        }
         try:
-            result = self._start(shlex.join(argv), timeout=timeout_s, **options)
+            result = self._start(argv, timeout=timeout_s, **options)
         except (Failure, OSError, EOFError, SSHException) as error:
             raise LinkError(f"device {self.name}: {_short(argv)}: {error}") from error
         stream.flush()
@@ -148,7 +152,7 @@ class Device(ABC):
         return [self.interpreter, "-m", "llmpi.device.cli"]
 
     @abstractmethod
-    def _start(self, command: str, **options: Any) -> Any: ...
+    def _start(self, argv: Sequence[str], **options: Any) -> Any: ...
 
     @abstractmethod
     def send(self, source: Path, partial: str, there: int) -> int:
@@ -172,8 +176,8 @@ class ThisMachine(Device):
     def interpreter(self) -> str:
         return sys.executable
 
-    def _start(self, command: str, **options: Any) -> Any:
-        return Context().run(command, **options)
+    def _start(self, argv: Sequence[str], **options: Any) -> Any:
+        return Context().run(shlex.join(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
         Path(partial).unlink(missing_ok=True)
@@ -204,8 +208,8 @@ class SshMachine(Device):
     def host_key(self) -> str | None:
         return self.connection.transport.get_remote_server_key().get_name()
 
-    def _start(self, command: str, **options: Any) -> Any:
-        result = self.connection.run(command, **options)
+    def _start(self, argv: Sequence[str], **options: Any) -> Any:
+        result = self.connection.run(for_any_shell(argv), **options)
         if result.exited == -1:  # no status came back
             raise EOFError("the connection broke")
         return result
@@ -215,7 +219,10 @@ class SshMachine(Device):
 
     @cached_property
     def _sender(self) -> Sender:
-        return sender_for(self.connection, self._device)
+        """rsync where both ends have it, else SFTP."""
+        there = self.run(["sh", "-c", "command -v rsync"], check=False)
+        both = there.status == 0 and shutil.which("rsync")
+        return Rsync(self._device) if both else Sftp(self.connection)
 
 
 @contextlib.contextmanager

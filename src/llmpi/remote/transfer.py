@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -59,12 +58,6 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
                 "Run again: it goes on there."
             ) from error
     return size - there
-
-
-def sender_for(connection: Connection, device: SshDevice) -> Sender:
-    """rsync where both ends have it, else SFTP."""
-    there = connection.run("command -v rsync", hide=True, warn=True, in_stream=False)
-    return Rsync(device) if there.ok and shutil.which("rsync") else Sftp(connection)
 
 
 class Sftp:
