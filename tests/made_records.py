@@ -384,6 +384,7 @@ def provisioned(device: str, where: Machine | None = None) -> Provisioned:
         "store": "/home/pi/llmpi",
         "interpreter": "/home/pi/llmpi/venv/bin/python",
         "code_sha256": HASH,
+        "preparation": None,
         "machine": where or machine(),
         "engine": engine(),
         "provisioned": STARTED,
