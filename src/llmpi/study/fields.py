@@ -128,7 +128,7 @@ class Part(BaseModel):
 
     # The texts under the fields are read by `llmpi.study.reference`, and not at every import: each
     # job imports these models.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def one_of(part: Part, *keys: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmpi.study.fields import Part
+from llmpi.study.fields import LocalPath, Part
 
 
 class Metered(Part):
@@ -89,7 +89,7 @@ class CsvMeter(Metered):
 
     kind: Literal["csv"]
     """`csv`: tier `metered`; the file must reach beyond the measurement when that ends."""
-    path: str = Field(min_length=1)
+    path: LocalPath
     """The file on this machine."""
     time_column: str = "time"
     """Column of the stamps: seconds since 1970, or ISO 8601."""
