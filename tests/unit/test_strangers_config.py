@@ -125,8 +125,10 @@ def test_a_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert Service(devices=["pi"], key_file="~/x").key_file == at_home
 
 
-SIGNS = "a 1 010 : - [ ] { } , ? | > \" ' \\ # % @ ~ .nan é &a *a <<: !!set".split()
-BITS = st.sampled_from([*SIGNS, " ", "\n", "- ", "? ", "&a ", "*a ", "\t", "\x1b", "\ud800"])
+BITS = st.sampled_from(
+    [*":-[]{},?|>\"'\\#%@~ \n\t\x1b\ud800é", "a", "1", "010", "- ", "? ", ".nan"]
+    + [" &a ", " *a ", " <<: ", "!!set "]
+)
 
 
 @given(st.lists(BITS, max_size=40).map("".join))
