@@ -127,6 +127,16 @@ def _is_of_the_library(error: Exception) -> bool:
     return not modules.isdisjoint({"huggingface_hub", "datasets"})
 
 
+def is_of_the_hub(error: Exception) -> bool:
+    """Whether `explained` knows this error, or the disk's: what is left is the data set's own."""
+    known = (*UNREACHABLE, HfHubHTTPError, EntryNotFoundError, httpx2.HTTPError, XetDownloadError)
+    return (
+        isinstance(error, (*known, LlmpiError))
+        or _is_gated_dataset(error)
+        or (isinstance(error, OSError) and error.errno is not None)
+    )
+
+
 def _is_gated_dataset(error: Exception) -> bool:
     """Of the library datasets, which is too large to import for this."""
     return type(error).__name__ == "DatasetNotFoundError" and "is a gated dataset" in str(error)
