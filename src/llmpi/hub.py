@@ -18,8 +18,9 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 
+from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
-from llmpi.hub_answers import HubAnswerError, without_password
+from llmpi.hub_answers import HubAnswerError
 from llmpi.sources_lock import Kind, is_commit
 
 UNREACHABLE = (
@@ -66,7 +67,7 @@ def explained(repo: str, revision: str) -> Iterator[None]:
 
 def _check_settings() -> None:
     """What the environment says of the hub."""
-    endpoint = without_password(constants.ENDPOINT)
+    endpoint = without_logins(constants.ENDPOINT)
     if not re.match(r"https?://[^/\s]+", constants.ENDPOINT):
         raise LlmpiError(f"HF_ENDPOINT is {endpoint!r}: it must begin with https:// (or http://)")
     token = get_token() or ""
@@ -99,7 +100,7 @@ def _explanation(error: Exception, repo: str, revision: str) -> str | None:
         why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else _cause(error)
         return (
             f"{repo}@{revision} is not whole in the cache ({constants.HF_HUB_CACHE}), and the hub "
-            f"({without_password(constants.ENDPOINT)}) cannot be asked: {why}"
+            f"({without_logins(constants.ENDPOINT)}) cannot be asked: {why}"
         )
     if isinstance(error, EntryNotFoundError):
         return f"{repo}@{revision}: {_cause(error)}"
@@ -114,7 +115,7 @@ def _explanation(error: Exception, repo: str, revision: str) -> str | None:
         )
     if not isinstance(error, OSError) and _is_of_the_library(error):
         return (
-            f"what {without_password(constants.ENDPOINT)} answers for {repo}@{revision} is no "
+            f"what {without_logins(constants.ENDPOINT)} answers for {repo}@{revision} is no "
             f"hub's: {type(error).__name__}: {_cause(error)}"
         )
     return None
@@ -151,4 +152,4 @@ def _cause(error: Exception) -> str:
     """First line of what lies behind an error."""
     origin = error.__cause__ or error
     first = str(origin).strip().partition("\n")[0].rstrip(".") or type(origin).__name__
-    return re.sub(r"//[^/@\s]+@", "//", first)[:500]  # the endpoint may hold a password
+    return without_logins(first)[:500]

@@ -9,12 +9,12 @@ with which `datasets` asks, too.
 import re
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 
+from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
 
 ANSWER_S = 60.0
@@ -65,15 +65,6 @@ def check_name(what: str, name: str | None, server: str) -> str:
     return name
 
 
-def without_password(url: str) -> str:
-    """An address as it may be shown: user and password are nobody else's."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return re.sub(r"//.*@", "//", url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def _ask(request: httpx2.Request) -> None:
     limits = request.extensions.get("timeout") or {}
     request.extensions["timeout"] = {
@@ -102,7 +93,7 @@ class _Answers:
             if said is not None and not form.fullmatch(said.removeprefix("W/").strip('"')):
                 raise HubAnswerError(
                     f"{server} answers {header}: {said!r:.100}, which is none. Nothing was kept. "
-                    f"Is {without_password(constants.ENDPOINT)} a hub, or a mirror of one?"
+                    f"Is {without_logins(constants.ENDPOINT)} a hub, or a mirror of one?"
                 )
         is_file = "/api/" not in response.url.path and response.status_code < 300
         if not is_file:

