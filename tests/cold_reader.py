@@ -189,7 +189,9 @@ class Study:
         variant = named(one)
         own = self.statements.setdefault(variant, [])
         margin, found = requirement["margin"] / 100, one["loss"]
-        if requirement["kind"] == "gate":
+        if found and found["kind"] == "sequential":
+            self.stopped.setdefault(variant, []).append((requirement, found))
+        elif requirement["kind"] == "gate":
             if one["score"] is None:
                 self.missing.setdefault(variant, []).append(requirement)
             else:
@@ -198,8 +200,6 @@ class Study:
             self.references.add(variant)
         elif found is None:
             self.missing.setdefault(variant, []).append(requirement)
-        elif found["kind"] == "sequential":
-            self.stopped.setdefault(variant, []).append((requirement, found))
         elif found["kind"] == "paired":
             own.append(Statement(requirement, Loss(found), margin))
         else:
@@ -251,18 +251,18 @@ class Study:
         own, level = self.statements[variant], self.levels[variant]
         told = [self._told(s, level) for s in own]
         for requirement, found in self.stopped.get(variant, ()):
+            whole = 100 if requirement["kind"] == "gate" else 0
+            numbers = {name: found[f"{name}_pct"] for name in ("loss", "low", "high")}
             told.append(
                 {
-                    "loss": found["loss_pct"],
-                    "low": found["low_pct"],
-                    "high": found["high_pct"],
-                    "margin": requirement["margin"],
+                    **{k: None if v is None else v - whole for k, v in numbers.items()},
+                    "margin": margin_of(requirement),
                     "verdict": found["decision"],
                 }
             )
         for requirement in self.missing.get(variant, ()):
             nothing = dict.fromkeys(("loss", "low", "high"))
-            told.append({**nothing, "margin": requirement["margin"], "verdict": "undecided"})
+            told.append({**nothing, "margin": margin_of(requirement), "verdict": "undecided"})
         fails = any(one["verdict"] == "fails" for one in told)
         verdict = "fails" if fails else "holds" if variant in self.held else "undecided"
         undecided = verdict == "undecided"
@@ -318,6 +318,10 @@ class Study:
             middle = math.sqrt(low * high)
             low, high = (low, middle) if tells(middle) else (middle, high)
         return [{"task": t, "items": math.ceil((high - 1) * n)} for t, n in asked.items()]
+
+
+def margin_of(requirement):
+    return requirement["margin"] * (-1 if requirement["kind"] == "gate" else 1)
 
 
 def named(one):

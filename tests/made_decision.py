@@ -36,8 +36,9 @@ def summary(
             **config,
         }
     )
+    asked = list(study.quality) or ["qa"]
     rows = [
-        _row(device, at, v, f1, _widest(scores, v))
+        _row(device, at, v, f1, asked)
         for at, device in enumerate(devices)
         for v, f1 in scores.items()
     ]
@@ -49,14 +50,10 @@ def summary(
     }
 
 
-def _widest(scores: Mapping[Scored, float | None], one: Scored) -> Scored:
-    return min((v for v in scores if v.model == one.model), key=lambda v: width_order(v.quant))
-
-
-def _row(device: str, at: int, variant: Scored, f1: float | None, widest: Scored) -> ClassRow:
+def _row(device: str, at: int, variant: Scored, f1: float | None, asked: Sequence[str]) -> ClassRow:
     width = width_order(variant.quant)[0]
     tps = (10 + width) * (1 + at / 10)
-    scored = {} if f1 is None else {"qa": made.squad_row(f1)}
+    scored = {} if f1 is None else {task: made.squad_row(f1) for task in asked}
     row = made.row(device, variant.quant, tps, **scored)
     row |= {"model": variant.model, "tg_min_tps": 0.99 * tps, "tg_max_tps": 1.01 * tps}
     return row | {"file_bytes": 1000 * (100 - width), "peak_rss_bytes": 2000 * (100 - width)}

@@ -14,6 +14,7 @@ from support import ROOT, planned_jobs
 
 from llmpi.engine.llama import Engine, Settings
 from llmpi.quality.ab.records import Key
+from llmpi.quality.batching.answer import block_name
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.corpus import load_corpus
@@ -125,16 +126,17 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
         return subprocess.Popen(command, stderr=subprocess.DEVNULL, env=hold.env_here)
 
     assert start("whole", 0).wait() == 0
-    with hold.at(named="0001.json"):
+    names = [block_name(block) for block in blocks]
+    with hold.at(named=names[1]):
         process = start("broken", 0)
         hold.wait(lambda: process.poll() is None)
         process.kill()
         process.wait()
-    assert [path.name for path in (tmp_path / "broken").glob("*.json")] == ["0000.json"]
+    assert [path.name for path in (tmp_path / "broken").glob("*/*.json")] == names[:1]
     assert start("broken", 1).wait() == 0
-    for i in range(3):
-        name = f"{i:04d}.json"
-        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    for name in names:
+        [broken], [whole] = (tmp_path.glob(f"{run}/*/{name}") for run in ("broken", "whole"))
+        assert broken.read_bytes() == whole.read_bytes()
 
 
 def test_a_broken_variant_is_called_broken_by_every_metric(
@@ -222,6 +224,19 @@ def test_a_wider_margin_goes_on_from_the_blocks_already_scored(study, tmp_path: 
     q8 = work.json("quality/quality/smollm2-135m/Q8_0/f16/field.json")
     assert q8["descent"]["decision"] == "holds"
     assert work.json("quality/quality/smollm2-135m/Q4_0/f16/field.json")["status"] == "ok"
+
+
+def test_more_questions_go_on_from_the_blocks_already_scored(study, tmp_path: Path) -> None:
+    """48 of the 60 are a block; the last one is filled up and so another."""
+    work = study.clone(tmp_path / "work")
+    work.config["quality"]["field"]["questions"] = 100
+    first = study.json("quality/quality/smollm2-135m/F16/f16/field.json")["items"][:48]
+    before = blocks_of(work.folder, "F16")
+    work.write().snakemake("--", "results/quality/quality/smollm2-135m/F16/f16/field.json")
+    assert len({*blocks_of(work.folder, "F16")} - {*before}) == 3, "a start and two blocks"
+    record = work.json("quality/quality/smollm2-135m/F16/f16/field.json")
+    assert record["summary"]["items"] == 100
+    assert record["items"][:48] == first
 
 
 def blocks_of(folder: Path, quant: str) -> list[Path]:

@@ -280,7 +280,8 @@ def test_below_a_program_that_never_answers_is_said_first() -> None:
 def test_perplexity_tells_a_broken_variant_without_questions() -> None:
     rows = [cell("F16", 4, 0), cell("Q2_K", 9, 0)]
     for row, ratio in zip(rows, (1.0, 3.5), strict=True):
-        row["quality"] = {"text": {"perplexity_ratio": ratio, "perplexity_ratio_se": 0.1}}
+        told = {"perplexity_ratio": ratio, "perplexity_ratio_se": 0.1}
+        row["quality"] = {"text": {"status": "ok", **told}}
     texts = {"text": {"task": "divergence", "text_file": "text.txt"}}
     found = recommend(summary(*rows, quality=texts), requirements({}), Constraints(prefer="speed"))
     assert found["task"] is None

@@ -70,7 +70,6 @@ def _descent(like: Requirement) -> Requirement:
         "loss_pct": 0.5,
         "low_pct": -3.0,
         "high_pct": 2.5,
-        "clusters_needed": 40,
     }
     one, *_ = like["variants"][1:]
     return {**like, "task": "descent", "variants": [{**one, "score": None, "loss": stopped}]}

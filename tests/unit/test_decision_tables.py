@@ -78,7 +78,6 @@ def sequential(
         "loss_pct": loss,
         "low_pct": low,
         "high_pct": high,
-        "clusters_needed": 40,
     }
 
 

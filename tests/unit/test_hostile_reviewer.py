@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from made_decision import decided, first, overall, picked, summary
+from made_decision import decided, first, overall, picked, summary, tasks
 from made_evidence import Truth, answers, requirement, requirements
 
 from llmpi.decide.best import Best
 from llmpi.decide.choice import recommend
+from llmpi.decide.records import Choice
 from llmpi.quality.evidence import Requirement, Requirements
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Scored
@@ -26,6 +27,25 @@ def test_a_requirement_that_a_variant_was_not_scored_on_is_not_held() -> None:
     assert standing["verdict"] == "undecided"
     assert standing["requirements"][-1]["why"] == "not compared"
     assert (standing["probability"], standing["more"]) == (None, [])
+
+
+def test_a_task_that_nobody_was_scored_on_asks_all_the_same() -> None:
+    """The engine died on the safety prompts of every variant: there is no requirement to hold."""
+    found = answers({F16: Truth(80, 80), Q4: Truth(80, 80)}, 100)
+    prompts = {"task": "ab", "prompts": "prompts.jsonl"}
+    died = {"status": "failed", "reason": "out of memory"}
+
+    def choice(**margins: None) -> Choice:
+        quality = {**tasks(requirements(found)), "own": {**prompts, **margins}}
+        study = summary(overall(found), quality=quality)
+        for row in study["classes"]:
+            row["quality"]["own"] = died
+        return recommend(study, requirements(found), Constraints())
+
+    assert picked(choice()) is None
+    killed = choice()["candidates"][0]["killed_by"]
+    assert killed == [{"kind": "unscored", "task": "own", "reason": "out of memory"}]
+    assert picked(choice(passed_drop_at_most=None, safety_drop_at_most=None)) == Q4
 
 
 def test_the_reference_too_must_reach_a_gate_that_it_was_not_scored_on() -> None:

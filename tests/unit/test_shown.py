@@ -75,9 +75,7 @@ def test_a_log_and_the_terminal_of_a_job(
 
 def test_the_terminal_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(
-        GOOD + f'"{TITLE}x": 5\n'.encode("unicode_escape").decode().replace("\\n", "\n")
-    )
+    path.write_text(GOOD + '"\\e]0;owned\\ax": 5\n')
     assert cli.main(["check", "--config", str(path)]) == 1
     said = capsys.readouterr().err
     assert "\\u001b]0;owned\\u0007x: unknown key" in said
@@ -108,12 +106,12 @@ def test_no_cell_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     study = made_study.study()
     [row, *_] = made_study.summarized(study)[0]["rows"]
     texts = ["=1+1", "+1", "-1", "@x", "\t=1", "a=1", f"{TITLE}", "-3.2"]
-    rows: list[Any] = [{**row, "kernel": text, "tg_tps": -3.2} for text in texts]
+    rows: list[Any] = [{**row, "device": text, "tg_tps": -3.2} for text in texts]
     write_csv(tmp_path / "x.csv", study, rows)
     with (tmp_path / "x.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
     assert [line["tg_tps"] for line in read] == ["-3.2"] * len(texts)
-    assert [line["kernel"] for line in read] == [
+    assert [line["device"] for line in read] == [
         *("'=1+1", "'+1", "'-1", "'@x", "'\t=1", "a=1", "\\u001b]0;owned\\u0007", "'-3.2"),
     ]
 
@@ -176,7 +174,9 @@ def test_where_a_key_lies_is_told_in_no_result(
         "identity_file": "/home/ada/.ssh/id_secret",
     }
     service = {"devices": ["nvme"], "host": "0.0.0.0", "key_file": "/home/ada/api_secret"}
-    study = made_study.study(devices={"nvme": board, "sd": board}, service=service)
+    study = made_study.study(
+        devices={"nvme": board, "sd": board}, service=service, constraints={"tps_at_least": 1}
+    )
     made_study.write_records(study)
     summary, _ = made_study.summarized(study)
     assert "secret" not in json.dumps(summary)

@@ -328,7 +328,7 @@ def faults(row: ClassRow, study: Study, task: str | None) -> list[Kill]:
     """What no constraint can excuse, whatever its quality is shown to be.
 
     Args:
-        task: whose scores are looked at.
+        task: whose scores are looked at; all that ask something of it must have some.
     """
     if row["status"] != "ok":
         return [{"kind": "failed", "status": row["status"], "reason": row["reason"] or ""}]
@@ -344,8 +344,12 @@ def faults(row: ClassRow, study: Study, task: str | None) -> list[Kill]:
                 "unscored": row["unscored"],
             }
         )
-    elif task and scores.text(row, task, "status") != "ok":
-        found.append({"kind": "unscored", "task": task, "reason": scores.reason(row, task)})
+    else:
+        found += [
+            {"kind": "unscored", "task": one, "reason": scores.reason(row, one)}
+            for one in dict.fromkeys([*filter(None, [task]), *study.asking])
+            if scores.text(row, one, "status") != "ok"
+        ]
     if broken := _babbling(row, study) or _constant(row, _squad(study, task)):
         found.append(broken)
     return found

@@ -265,14 +265,14 @@ def _cases(requirements: Sequence[Requirement]) -> Iterator[Case]:
         for one in requirement["variants"]:
             variant = scored_in(one)
             case = found.setdefault(variant, Case(variant))
-            if requirement["kind"] == "gate":
+            if one["loss"] and one["loss"]["kind"] == "sequential":
+                case.stopped.append((requirement, one["loss"]))
+            elif requirement["kind"] == "gate":
                 _add_gate(case, requirement, one["score"])
             elif one["reference"]:
                 case.references.append(requirement)
             elif one["loss"] is None:
                 case.missing.append(requirement)
-            elif one["loss"]["kind"] == "sequential":
-                case.stopped.append((requirement, one["loss"]))
             else:
                 case.statements.append(_statement(requirement, one["loss"]))
     _add_missing(found, requirements)
@@ -382,16 +382,18 @@ def _perplexity(value: float) -> float:
 
 
 def _of_descent(requirement: Requirement, found: Sequential) -> RequirementVerdict:
+    whole = 100.0 if requirement["kind"] == "gate" else 0.0
+    loss_pct = found["loss_pct"]
     return {
         **_named(requirement),
-        "loss": found["loss_pct"],
-        "low": found["low_pct"],
-        "high": found["high_pct"],
-        "margin": requirement["margin"],
+        "loss": None if loss_pct is None else loss_pct - whole,
+        "low": found["low_pct"] - whole,
+        "high": found["high_pct"] - whole,
+        "margin": _margin(requirement),
         "items": found["items"],
         "clusters": found["clusters"],
         "verdict": found["decision"],
-        "why": None,
+        "why": "descent ended" if found["decision"] == "undecided" else None,
     }
 
 
@@ -401,12 +403,17 @@ def _unknown(requirement: Requirement) -> RequirementVerdict:
         "loss": None,
         "low": None,
         "high": None,
-        "margin": requirement["margin"],
+        "margin": _margin(requirement),
         "items": 0,
         "clusters": 0,
         "verdict": "undecided",
         "why": "not compared",
     }
+
+
+def _margin(requirement: Requirement) -> float:
+    """Of a gate, the score to reach is a loss with its sign turned."""
+    return -requirement["margin"] if requirement["kind"] == "gate" else requirement["margin"]
 
 
 def _named(requirement: Requirement) -> Named:

@@ -66,8 +66,8 @@ class RequirementVerdict(Named):
     items: int
     clusters: int
     verdict: Shown
-    why: Literal["too few clusters", "not compared"] | None
-    """Why nothing can be said."""
+    why: Literal["too few clusters", "not compared", "descent ended"] | None
+    """Why nothing can be said. `descent ended`: it asked no more, as its own metric was told."""
 
 
 @record

@@ -58,7 +58,8 @@ class LogRatio(TypedDict):
 
 @record
 class Sequential(TypedDict):
-    """What a descent found, with bounds that hold at whatever moment it stopped."""
+    """What is known of a variant that was asked until a descent could tell: bounds that hold at
+    whatever moment that was. Of a gate, how far the score is from 100."""
 
     kind: Literal["sequential"]
     decision: Literal["holds", "fails", "undecided"]
@@ -67,8 +68,6 @@ class Sequential(TypedDict):
     loss_pct: float | None
     low_pct: float
     high_pct: float
-    clusters_needed: int
-    """By a variant that loses nothing."""
 
 
 AnyLoss = PairedLoss | LogRatio | Sequential

@@ -105,6 +105,12 @@ class Study(Part):
         """The tasks with scores that gates, the descent and the decision can rest on."""
         return {name: task for name, task in self.quality.items() if isinstance(task, SquadTask)}
 
+    @property
+    def asking(self) -> list[str]:
+        """Ids of the tasks that a variant must be scored on before it is recommended."""
+        named = {gate.task for gate in self.gates} | {self.descent.task if self.descent else None}
+        return [name for name, task in self.quality.items() if task.asks or name in named]
+
     def quants_of(self, model: str) -> list[str]:
         """A model's quantizations: its own list, or else the study's."""
         return self.models[model].quants or self.quants

@@ -58,6 +58,11 @@ class Task(Part):
         return []
 
     @property
+    def asks(self) -> bool:
+        """Whether a variant must not lose more of something than a margin."""
+        return any(getattr(self, key) is not None for key in self.JUDGING)
+
+    @property
     def dataset(self) -> tuple[str, str] | None:
         """The data set of the hub that it asks for, and its revision."""
         return None

@@ -1,8 +1,8 @@
 """Have a variant answer chat turns, block by block, in a process of its own.
 
-A block that was answered is kept as a file; whoever asks again, after a break or for more, gets it
-from there. `python -m llmpi.quality.batching.answer JOB OUT` is the process, whose arguments are
-files.
+A block that was answered is kept as a file, named after what is in it; whoever asks again, after a
+break or among more of them, gets it from there. `python -m llmpi.quality.batching.answer JOB OUT`
+is the process, whose arguments are files.
 """
 
 import json
@@ -30,11 +30,14 @@ Group = list[Conversation]
 """Those that share a prefix, such as the questions of a passage."""
 
 
+Block = Sequence[Group]
+
+
 class Job(TypedDict):
     """What the process is to do: the blocks from `first` to `last`, each into a file of its own."""
 
     gguf: str
-    blocks: Sequence[Sequence[Group]]
+    blocks: Sequence[Block]
     """All of them: their common prefix is computed first."""
     settings: Decoding
     threads: int
@@ -43,10 +46,17 @@ class Job(TypedDict):
     last: int
 
 
+class Start(TypedDict):
+    """What all blocks of a job start from."""
+
+    start: str
+    """Hash of it, and name of the folder of their answers."""
+
+
 def answer_blocks(
     gguf: Path,
     gguf_sha256: str,
-    blocks: Sequence[Sequence[Group]],
+    blocks: Sequence[Block],
     *,
     settings: Decoding,
     threads: int,
@@ -66,20 +76,18 @@ def answer_blocks(
     """
     from llmpi.engine import info as engine_info
 
-    whole = {
+    by = {
         "gguf": gguf_sha256,
-        "blocks": blocks,
         "settings": settings,
         "code": sha256_of_code(__name__),
         "engine": engine_info.describe(),
     }
-    folder = store / sha256_of_json(whole)[:16]
+    folder = store / sha256_of_json(by)[:16]
     which = range(len(blocks)) if which is None else which
     log.info("%d of %d blocks, %d threads", len(which), len(blocks), threads)
     records: list[AnsweredBlock] = []
     for i in which:
-        path = folder / block_name(i)
-        if not path.is_file():
+        if (path := _answered(folder, blocks, i)) is None:
             last = i + 1 if enough else which.stop
             job: Job = {
                 "gguf": str(gguf),
@@ -93,6 +101,8 @@ def answer_blocks(
             ended = supervise(__name__, job, writes=dict, log=tell)
             if isinstance(ended, Death):
                 return ended
+            path = _answered(folder, blocks, i)
+            assert path is not None, "it ended well and left no answers"
         records.append(read(path, AnsweredBlock))
         if enough and enough(records):
             break
@@ -108,8 +118,21 @@ def decoding(settings: Decoding) -> Decoding:
     }
 
 
-def block_name(i: int) -> str:
-    return f"{i:04d}.json"
+def _answered(folder: Path, blocks: Sequence[Block], i: int) -> Path | None:
+    """The file of a block that was answered behind what all of these start from."""
+    if not (start := _start_of(folder, blocks)).is_file():
+        return None
+    path = folder / read(start, Start)["start"] / block_name(blocks[i])
+    return path if path.is_file() else None
+
+
+def _start_of(folder: Path, blocks: Sequence[Block]) -> Path:
+    """Only the engine can tell what prompts have in common: it says so here."""
+    return folder / f"start-{sha256_of_json(blocks)[:16]}.json"
+
+
+def block_name(block: Block) -> str:
+    return f"{sha256_of_json(block)[:16]}.json"
 
 
 # --- in the child ---------------------------------------------------------------------------------
@@ -156,9 +179,13 @@ def _answer(engine: "BatchEngine", job: Job) -> None:
 
     blocks = [[[request(item) for item in group] for group in block] for block in job["blocks"]]
     engine.share([group for block in blocks for group in block])
-    asked = blocks[job["first"] : job["last"]]
-    progress = Progress(sum(len(group) for block in asked for group in block))
-    for i, block in enumerate(asked, job["first"]):
+    start: Start = {"start": sha256_of_json(engine.start)[:16]}
+    write_json(_start_of(Path(job["folder"]), job["blocks"]), start)
+    paths = [Path(job["folder"]) / start["start"] / block_name(block) for block in job["blocks"]]
+    asked = [i for i in range(job["first"], job["last"]) if not paths[i].is_file()]
+    progress = Progress(sum(len(group) for i in asked for group in blocks[i]))
+    for i in asked:
+        block = blocks[i]
         outcomes, counts = engine.run(block, done=progress.at)
         progress.add(len(outcomes))
         requests = [request for group in block for request in group]
@@ -179,7 +206,7 @@ def _answer(engine: "BatchEngine", job: Job) -> None:
             "chat_template_sha256": chat.sha256,
             "engine": engine_info.describe(),
         }
-        write_json(Path(job["folder"]) / block_name(i), record)
+        write_json(paths[i], record)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,11 @@ class BatchEngine(Model):
         self._prefix_state = self._lanes[0].compute(self._prefix)
         return len(self._prefix)
 
+    @property
+    def start(self) -> dict[str, Sequence[int] | int]:
+        """What the outcomes of a block hang on, beside its own requests and the model."""
+        return {"prefix": self._prefix, "cells": self._lanes[0].shape.context_tokens}
+
     def run(
         self, groups: Groups, *, done: Callable[[int], None] = lambda _: None
     ) -> tuple[list[Outcome], Counts]:

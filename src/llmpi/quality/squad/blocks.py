@@ -1,6 +1,5 @@
 """What is asked, in blocks of whole paragraphs: a pure function of questions and settings."""
 
-import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,11 +33,11 @@ def plan_of(questions: Questions, settings: Settings) -> Plan:
 def blocks_of(paragraphs: Sequence[Paragraph], questions: int) -> list[list[int]]:
     """Indices of whole paragraphs, so many questions or more a block; the last may have less.
 
-    In a random order, the same for all variants: what is asked first stands for the rest.
+    In the order in which they were drawn, which is random and the same for all variants: what is
+    asked first stands for the rest.
     """
-    order = random.Random("llmpi blocks").sample(range(len(paragraphs)), len(paragraphs))
     blocks: list[list[int]] = [[]]
-    for i in order:
+    for i in range(len(paragraphs)):
         if sum(len(paragraphs[j].questions) for j in blocks[-1]) >= questions:
             blocks.append([])
         blocks[-1].append(i)

@@ -5,18 +5,13 @@ it: a fixed sequence, in which the probability of any wrong "holds" stays within
 Hothorn, Lehmacher, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays*, 1995).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from llmpi.engine.records import Failed
 from llmpi.quality.records import Obstacle, Skipped
-from llmpi.quality.squad.records import (
-    DescentMetric,
-    DescentSettings,
-    Item,
-    SquadScored,
-    Verdict,
-)
+from llmpi.quality.squad.metrics import METRICS
+from llmpi.quality.squad.records import DescentSettings, Item, MetricName, SquadScored, Verdict
 from llmpi.quality.squad.stopping import bounds, decide, fewest_paragraphs
 
 SquadRecord = SquadScored | Skipped | Failed
@@ -79,28 +74,21 @@ class Step(NamedTuple):
 
 
 def paragraph_losses(
-    reference: Sequence[Item], items: Sequence[Item], metric: DescentMetric
+    reference: Sequence[Item], items: Sequence[Item], metric: MetricName
 ) -> list[float]:
-    """Reference minus variant, the mean over the questions of each paragraph of `items`.
-
-    Args:
-        metric: `exact` or `f1`, or with `has_ans_` in front of the answerable questions only.
-    """
-    answerable = metric.startswith("has_ans_")
-    score = _exact if metric.endswith("exact") else _f1
+    """Reference minus variant, the mean over the metric's questions of each paragraph of `items`
+    that has any."""
+    score, _ = METRICS[metric]
     wanted = {item["id"]: score(item) for item in reference}
+    return paragraph_means(items, metric, lambda item: wanted[item["id"]] - score(item))
+
+
+def paragraph_means(
+    items: Sequence[Item], metric: MetricName, value: Callable[[Item], float]
+) -> list[float]:
+    """Of each paragraph, over those of its questions that are the metric's."""
+    _, belongs = METRICS[metric]
     by_paragraph: dict[int, list[float]] = {}
-    for item in items:
-        if answerable and not item["golds"]:
-            continue
-        loss = wanted[item["id"]] - score(item)
-        by_paragraph.setdefault(item["paragraph"], []).append(loss)
-    return [sum(losses) / len(losses) for losses in by_paragraph.values()]
-
-
-def _exact(item: Item) -> float:
-    return float(item["exact"])
-
-
-def _f1(item: Item) -> float:
-    return item["f1"]
+    for item in filter(belongs, items):
+        by_paragraph.setdefault(item["paragraph"], []).append(value(item))
+    return [sum(values) / len(values) for values in by_paragraph.values()]

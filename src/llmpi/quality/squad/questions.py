@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NotRequired
@@ -23,7 +22,7 @@ from llmpi.quality.squad.metric import (
     text_at,
 )
 from llmpi.quality.squad.records import Questions
-from llmpi.records import sha256_of, sha256_of_json
+from llmpi.records import sha256_of, sha256_of_json, sha256_of_text
 from llmpi.study.tasks.squad import SquadTask
 
 log = logging.getLogger(__name__)
@@ -66,19 +65,17 @@ def prepare(task: SquadTask, lock: Path) -> Questions:
 def draw(paragraphs: Sequence[Paragraph], budget: int | None, seed: int) -> list[Paragraph]:
     """Whole paragraphs in a random order until `budget` questions are reached; all without one.
 
-    The last paragraph is cut to the budget. The drawn ones stand in their original order.
+    The last paragraph is cut to the budget. The order is that of a hash of seed and passage: a
+    larger budget begins with what a smaller one drew, whatever order the data came in.
     """
-    if budget is None:
-        return list(paragraphs)
-    order = random.Random(f"llmpi questions {seed}").sample(range(len(paragraphs)), len(paragraphs))
-    taken: dict[int, Paragraph] = {}
-    for i in order:
-        if budget <= 0:
+    drawn: list[Paragraph] = []
+    for paragraph in sorted(paragraphs, key=lambda p: sha256_of_text(f"{seed}\n{p.context}")):
+        questions = paragraph.questions[:budget]
+        if not questions:
             break
-        questions = paragraphs[i].questions
-        taken[i] = paragraphs[i]._replace(questions=questions[:budget])
-        budget -= len(questions)
-    return [taken[i] for i in sorted(taken)]
+        drawn.append(paragraph._replace(questions=questions))
+        budget = None if budget is None else budget - len(questions)
+    return drawn
 
 
 def _load(task: SquadTask, lock: Path) -> tuple[list[Paragraph], FileSource | HubSource]:

@@ -5,7 +5,7 @@ answer, and who never does loses only these.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmpi import layout
 from llmpi.quality.evidence import (
@@ -14,11 +14,14 @@ from llmpi.quality.evidence import (
     ScoredItem,
     Sequential,
     evidence_of,
+    score_of,
     scored_in,
 )
 from llmpi.quality.kind import NotScored
+from llmpi.quality.squad.descent import paragraph_losses, paragraph_means
 from llmpi.quality.squad.metrics import METRICS
-from llmpi.quality.squad.records import Item, MetricName, Questions, SquadScored, Verdict
+from llmpi.quality.squad.records import Item, MetricName, Questions, SquadScored
+from llmpi.quality.squad.stopping import bounds
 from llmpi.results import result
 from llmpi.study.runs import Scored
 from llmpi.study.study import Study
@@ -55,15 +58,17 @@ def requirements(
         for metric, margin in margins.items():
             found = _requirement(task, metric, margin or 0.0, records, order, cluster)
             if margin is None:
-                yield {**found, "kind": "score"}
-                continue
-            if descent and metric == descent.metric:
-                found["variants"] = [_stopped(one, metric, records) for one in found["variants"]]
+                found["kind"] = "score"
+            if descent:
+                found = in_descent(found, metric, records, cluster, descent.alpha)
             yield found
         for gate in study.gates:
             if gate.task == task:
                 least = _requirement(task, gate.metric, gate.at_least_pct, records, order, cluster)
-                yield {**least, "kind": "gate"}
+                least["kind"] = "gate"
+                if descent:
+                    least = gate_in_descent(least, gate.metric, records, descent.alpha)
+                yield least
 
 
 def clusters_of(questions: Questions) -> dict[str, str]:
@@ -123,27 +128,77 @@ def _cluster(item: Item, known: Mapping[str, str]) -> str:
     return known.get(item["id"]) or f"passage {item['paragraph']}"
 
 
-def _stopped(one: Evidence, metric: MetricName, records: Records) -> Evidence:
-    """With the verdict of the descent, whose bounds hold at whatever moment it stopped. A metric of
-    the descent alone is no part of the quality."""
-    if metric not in ("has_ans_f1", "no_ans_exact"):
-        one = {**one, "score": None}
-    record = records[scored_in(one)]
-    assert record["status"] == "ok"
-    verdict = record["descent"]
-    if verdict is None:
-        return one
-    return {**one, "loss": _sequential(verdict)}
+# --- of a task whose questions a descent ends -----------------------------------------------------
 
 
-def _sequential(verdict: Verdict) -> Sequential:
+def in_descent(
+    found: Requirement,
+    metric: MetricName,
+    records: Records,
+    cluster: Mapping[str, str],
+    alpha: float,
+) -> Requirement:
+    """With bounds that hold at whatever moment a variant was asked no more, whichever metric ended
+    it.
+
+    A score that others are held against is of the questions that all were asked who may be taken:
+    the first ones are no harder for one than for another. A metric of the descent alone is no part
+    of the quality.
+    """
+    scored = {variant: r for variant, r in records.items() if r["status"] == "ok"}
+    widest = {one["model"]: scored[scored_in(one)] for one in found["variants"] if one["reference"]}
+    common = _asked_of_all(scored.values())
+    is_quality = metric in ("has_ans_f1", "no_ans_exact")
+
+    def stopped(one: Evidence) -> Evidence:
+        record, reference = scored[scored_in(one)], widest.get(one["model"])
+        items = [item for item in _items(record, metric, cluster) if item.id in common]
+        whole = is_quality and common <= {item["id"] for item in record["items"]}
+        one = {**one, "score": score_of(items, found["clusters"]) if whole else None}
+        if record["descent"] is None or reference is None:
+            return one
+        losses = paragraph_losses(reference["items"], record["items"], metric)
+        return {**one, "loss": _sequential(record, losses, found["margin"], alpha)}
+
+    return {**found, "variants": [stopped(one) for one in found["variants"]]}
+
+
+def gate_in_descent(
+    found: Requirement, metric: MetricName, records: Records, alpha: float
+) -> Requirement:
+    """The same of a gate, which is held when the score is missed by no more than it may be."""
+    score, _ = METRICS[metric]
+
+    def stopped(one: Evidence) -> Evidence:
+        record = records[scored_in(one)]
+        if record["status"] != "ok" or record["descent"] is None:
+            return one
+        missed = paragraph_means(record["items"], metric, lambda item: 1 - score(item))
+        return {**one, "loss": _sequential(record, missed, 100 - found["margin"], alpha)}
+
+    return {**found, "variants": [stopped(one) for one in found["variants"]]}
+
+
+def _asked_of_all(records: Iterable[SquadScored]) -> set[str]:
+    """Ids of the questions of all that are not shown to lose too much, and so may be taken."""
+    asked = [
+        {item["id"] for item in record["items"]}
+        for record in records
+        if record["descent"] is None or record["descent"]["decision"] != "fails"
+    ]
+    return set.intersection(*asked) if asked else set()
+
+
+def _sequential(
+    record: SquadScored, losses: Sequence[float], margin_pct: float, alpha: float
+) -> Sequential:
+    low, high = (100 * bound for bound in bounds(losses, alpha=alpha))
     return {
         "kind": "sequential",
-        "decision": verdict["decision"],
-        "items": verdict["questions"],
-        "clusters": verdict["paragraphs"],
-        "loss_pct": verdict["loss_pct"],
-        "low_pct": verdict["low_pct"],
-        "high_pct": verdict["high_pct"],
-        "clusters_needed": verdict["paragraphs_needed"],
+        "decision": "holds" if high <= margin_pct else "fails" if low > margin_pct else "undecided",
+        "items": len(record["items"]),
+        "clusters": len(losses),
+        "loss_pct": 100 * sum(losses) / len(losses) if losses else None,
+        "low_pct": low,
+        "high_pct": high,
     }

@@ -285,7 +285,7 @@ def _loss(found: RequirementVerdict) -> str:
     if (known := ends(found)) is None:
         return f"{name}: not compared with the widest"
     value, low, high = map(number, known)
-    few = f"; {_count(found['clusters'], found['cluster'])} are too few" if found["why"] else ""
+    few = _too_few(found)
     if found["kind"] == "gate":
         return f"{name}: {value} % ({low} to {high}) where {-found['margin']:g} are asked for{few}"
     unit = "%" if found["metric"] == "perplexity" else "points"
@@ -294,6 +294,13 @@ def _loss(found: RequirementVerdict) -> str:
         f"{name}: {change} of {value} {unit} ({low} to {high}) where {found['margin']:g} are put "
         f"up with{few}"
     )
+
+
+def _too_few(found: RequirementVerdict) -> str:
+    asked = _count(found["clusters"], found["cluster"])
+    if found["why"] == "too few clusters":
+        return f"; {asked} are too few"
+    return f"; the descent ended after {asked}" if found["why"] == "descent ended" else ""
 
 
 def gate(found: Objection) -> str:

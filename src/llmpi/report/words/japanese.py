@@ -329,7 +329,7 @@ def _loss(found: RequirementVerdict) -> str:
     if (known := ends(found)) is None:
         return f"{name}：最も広い型と比較できず"
     value, low, high = map(number, known)
-    few = f"、{found['clusters']}件では不足" if found["why"] else ""
+    few = _too_few(found)
     if found["kind"] == "gate":
         return f"{name}：{value} %［{low}〜{high}］、下限{-found['margin']:g} %{few}"
     perplexity = found["metric"] == "perplexity"
@@ -342,6 +342,12 @@ NOT_COMPUTED: Mapping[Unscored, str] = {
     "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
     "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
 }
+
+
+def _too_few(found: RequirementVerdict) -> str:
+    if found["why"] == "too few clusters":
+        return f"、{found['clusters']}件では不足"
+    return f"、{found['clusters']}件で降下終了" if found["why"] == "descent ended" else ""
 
 
 def gate(found: Objection) -> str:
