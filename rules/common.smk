@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.code import code_of
+from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.quant_types import is_trained
 from llmpi.study import inputs, settings
@@ -26,7 +27,7 @@ SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / la
 try:
     study = parse_study(config, CONFIG_FILES)
 except ConfigError as error:
-    print(f"llmpi: the config has errors:\n{error}", file=sys.stderr)
+    print(shown(f"llmpi: the config has errors:\n{error}"), file=sys.stderr)
     sys.exit(1)
 
 # Longest first: where a wildcard ends a name, Q4_0 must not match the beginning of Q4_0-qat.

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmpi.study.fields import Part
+from llmpi.study.fields import LocalPath, Part, Url
 
 
 class Metered(Part):
@@ -65,7 +65,7 @@ class TasmotaMeter(Metered):
 
     kind: Literal["tasmota"]
     """`tasmota`: tier `metered`, at the plug."""
-    url: str = Field(pattern=r"^https?://[^\s]+$")
+    url: Url
     """Address of the plug, such as `http://192.168.1.20`."""
     interval_s: float = Field(default=1.0, ge=0.2, le=60)
     """Seconds between samples."""
@@ -76,7 +76,7 @@ class ShellyMeter(Metered):
 
     kind: Literal["shelly"]
     """`shelly`: tier `metered`, at the plug."""
-    url: str = Field(pattern=r"^https?://[^\s]+$")
+    url: Url
     """Address of the plug."""
     switch: int = Field(default=0, ge=0, le=15)
     """Number of the switch."""
@@ -89,7 +89,7 @@ class CsvMeter(Metered):
 
     kind: Literal["csv"]
     """`csv`: tier `metered`; the file must reach beyond the measurement when that ends."""
-    path: str = Field(min_length=1)
+    path: LocalPath
     """The file on this machine."""
     time_column: str = "time"
     """Column of the stamps: seconds since 1970, or ISO 8601."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from llmpi.device.service import gate, releases
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.llama import KV_TYPES
+from llmpi.engine.shown import shown
 
 if TYPE_CHECKING:
     from llama_cpp.server.settings import ModelSettings
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = releases.check(release)
     except releases.ReleaseError as error:
-        print(f"llmpi-device serve: {error}", file=sys.stderr)
+        print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
         return 1
     _from_its_own_code(release, settings)
     app = make_app(release, settings, _key())
