@@ -426,7 +426,7 @@ def _measure_divergence(job: DivergenceJob, model: Windows) -> DivergenceMeasure
 
 def _positions(values: Values) -> DivergencePositions:
     nll, reference_nll, kld, _ = (
-        [[float(f"{value:.6g}") for value in chunk] for chunk in of_quantity]
+        [[float(f"{value:.9g}") for value in chunk] for chunk in of_quantity]
         for of_quantity in values.tolist()
     )
     return {"nll": nll, "reference_nll": reference_nll, "kld": kld}

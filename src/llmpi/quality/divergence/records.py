@@ -131,7 +131,7 @@ class DivergenceSums(NllSums):
 
 @record
 class DivergencePositions(TypedDict):
-    """What every scored position gave, by chunks, in six significant digits: what errors and
+    """What every scored position gave, by chunks, in nine significant digits: what errors and
     quantiles are computed from."""
 
     nll: list[list[float]]
