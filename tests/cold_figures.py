@@ -148,6 +148,7 @@ class Figures:
         tg = [len(one["itl_s"]) / sum(one["itl_s"]) for one in cell["repetitions"]]
         itl = np.concatenate([one["itl_s"] for one in cell["repetitions"]])
         how, bandwidth = cell["apart"] or session, session["bandwidth"] or {}
+        heat = session["samples"]["temperature_c"]
         memory = bandwidth.get("memory_read_bytes_per_s")
         read = manifest["read_per_token_bytes"] * float(np.median(tg))
         share = read / memory if memory and read else None
@@ -169,6 +170,7 @@ class Figures:
             "major_faults": cell["memory"]["major_faults"],
             "threads": how["settings"]["threads"],
             "context_tokens": cell["context_tokens"],
+            "hottest_c": max((value for _, value in heat), default=None),
             "memory_read_bytes_per_s": memory,
             "storage_read_bytes_per_s": bandwidth.get("storage_read_bytes_per_s"),
             "tg_memory_share": share,
@@ -466,13 +468,11 @@ class Figures:
         free = session["environment"]["before"]["memory_available_bytes"]
         weights = self.manifests[model, quant]["read_per_token_bytes"]
         bandwidth, preset = session["bandwidth"], self.config["devices"][device].get("preset")
-        if preset or bandwidth is None or 2 * weights > free:
+        base = self.results / f"gguf/{model}/{REFERENCE}.gguf"
+        if preset or bandwidth is None or 2 * weights > free or not base.is_file():
             return None
-        header, tokens = (
-            gguf_fields(self.results / f"gguf/{model}/{REFERENCE}.gguf"),
-            cell["context_tokens"],
-        )
-        of_model = {key.partition(".")[2]: value for key, value in header.items()}
+        tokens = cell["context_tokens"]
+        of_model = {key.partition(".")[2]: value for key, value in gguf_fields(base).items()}
         heads = of_model["attention.head_count"]
         width = of_model.get("attention.key_length", of_model["embedding_length"] // heads)
         rows = of_model["block_count"] * math.ceil(tokens / 256) * 256

@@ -5,8 +5,8 @@
 Reads `RESULTS/report/STUDY/index.html` and, with numpy and nothing of the product's, the records it
 was made from (`cold_figures`, `cold_texts`). Each table cell is known by its row and column, each
 sentence by its words, each number of a chart by its data set, its id and its key; a number is
-accounted for if what is computed again for that place rounds to it. Prints what is not accounted for, with `--all` also
-what each other number is; exits with 1 if anything is left.
+accounted for if what is computed again for that place rounds to it. Prints what is not accounted
+for, with `--all` also what each other number is; exits with 1 if anything is left.
 """
 
 import json
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cold_figures import Figures
 from cold_texts import NUMBER, Expected, Near, Upwards, upwards
 
-TOKEN = re.compile(rf"(?<![\w.]){NUMBER}")
+TOKEN = re.compile(rf"(?<![\w.]){NUMBER}", re.ASCII)
 
 CONSTANTS = {
     "95 % interval": "the level of every interval of a single number",
@@ -192,9 +192,11 @@ class Held:
             if words in rest:
                 rest = rest.replace(words, " ")
                 self.accounted.append(f"{where}: {words!r}: {CONSTANTS[words]}")
-        rest = self._names.sub(" ", rest)
-        for token in TOKEN.findall(rest):
+        for token in TOKEN.findall(self.without_names(rest)):
             self.left(where, token, f"nothing is expected in {text[:160]!r}")
+
+    def without_names(self, text):
+        return self._names.sub(" ", text)
 
     def value(self, where, found, again, rel=1e-9):
         """A number or a text of the data."""
@@ -239,7 +241,7 @@ def rounds_to(figure, token):
         case None:
             return False
         case Upwards():
-            return upwards(figure.least) <= shown <= upwards(figure.most)
+            return upwards(figure.least) <= shown == upwards(shown) <= upwards(figure.most)
         case Near():
             value, by = figure
         case _:
@@ -265,9 +267,11 @@ ENDS = {"pp_tps": ("pp_min_tps", "pp_max_tps"), "tg_tps": ("tg_min_tps", "tg_max
 
 def read(results, study):
     """What of the page's numbers is accounted for, and what is not."""
-    figures = Figures(results, study)
     path = Path(results) / "report" / study / "index.html"
-    page = Page(path.read_text(encoding="utf-8"))
+    return hold(Figures(results, study), Page(path.read_text(encoding="utf-8")))
+
+
+def hold(figures, page):
     expected, held = Expected(figures, page), Held(_names(figures))
     if not expected.picked_rightly():
         held.left("decision", "the pick", "it does not keep to everything, and others do")
@@ -342,8 +346,8 @@ def _hold_table(held, expected, cells):
         held.left(f"{heads[0].where}", " ".join(name), "the row is missing")
 
 
-TRANSLATED = ("5回に4回", "1回")
-"""What English says in words: four times in five, per (battery)."""
+TRANSLATED = ("5回に4回", "1回", "top-1")
+"""What another language says in words: four times in five, per battery, the likeliest token."""
 
 
 def _hold_translated(held, english, other):
@@ -370,7 +374,7 @@ def _hold_numbers(held, where, english, other):
 def _numbers(held, text):
     for words in TRANSLATED:
         text = text.replace(words, " ")
-    return re.findall(r"(?<![\dA-Za-z_.-])-?\d[\d,]*(?:\.\d+)?", held._names.sub(" ", text))
+    return TOKEN.findall(held.without_names(text))
 
 
 def _hold_data(held, expected, data):

@@ -79,8 +79,8 @@ def drawn(points):
 
 
 def more_of(found):
-    """So many more items: the product's search ends within 1 %, as the reader's does."""
-    return Upwards(0.98 * found["items"] - 1, 1.02 * found["items"] + 1)
+    """So many more items, as a search finds them among draws in single precision."""
+    return Upwards(0.995 * found["items"], 1.005 * found["items"])
 
 
 class Expected:
@@ -88,6 +88,7 @@ class Expected:
 
     def __init__(self, figures, page):
         self.figures, self.config = figures, figures.config
+        self._sentences = {}
         self.candidates = figures.candidates
         self.able = [c for c in self.candidates if not c["killed_by"]]
         title = next(b for b in page.blocks if b.tag == "h1").text.replace("\n", " ")
@@ -120,7 +121,14 @@ class Expected:
     # --- sentences --------------------------------------------------------------------------------
 
     def sentences(self, section):
-        """(texts, clauses by what their sentence begins with) of a section."""
+        """The texts of a section."""
+        if section not in self._sentences:
+            self._sentences[section] = [*self._of_section(section)]
+        return self._sentences[section]
+
+    def _of_section(self, section):
+        if section.startswith("divergence-"):
+            return self._windows(section.removeprefix("divergence-"))
         of = {
             "decision": self._decision,
             "warnings": self._warnings,
@@ -129,12 +137,10 @@ class Expected:
             "provenance": self._provenance,
             "paper": lambda: [Said("{points} points without a cell", [len(self._paper())])],
         }
-        if section.startswith("divergence-"):
-            return self._windows(section.removeprefix("divergence-"))
         return of.get(section, list)()
 
     def clauses(self):
-        """What a sentence is made of that begins so."""
+        """Beginning of a sentence -> the clauses that it is made of."""
         kills = {self.name(c): self.kills(c) for c in self.candidates if c["killed_by"]}
         changes = []
         for name, found in kills.items():
@@ -216,9 +222,9 @@ class Expected:
             Said(
                 "Each variant against the widest of its model, on the same items. The dot is the "
                 "loss, the line its bounds, all of them right at once with {confidence, %} % "
-                "confidence; dashed is the margin. A variant holds where every line ends left of its "
-                "margin, fails where one begins right of it, and is undecided else. Far from the "
-                "margin the scale is logarithmic.",
+                "confidence; dashed is the margin. A variant holds where every line ends left of "
+                "its margin, fails where one begins right of it, and is undecided else. Far from "
+                "the margin the scale is logarithmic.",
                 [self.figures.confidence_pct],
             ),
             Said(
@@ -390,9 +396,9 @@ class Expected:
         return [
             Said(
                 f"{device}: {workload}. {{prompt tokens}} prompt tokens, {{output tokens}} "
-                "generated, {repetitions} repetitions behind a warm-up, in a random order among the "
-                "other workloads. Points are medians; lines reach from the least to the greatest "
-                "repetition.",
+                "generated, {repetitions} repetitions behind a warm-up, in a random order among "
+                "the other workloads. Points are medians; lines reach from the least to the "
+                "greatest repetition.",
                 [asked[key] for key in ("prompt_tokens", "output_tokens", "repetitions")],
             )
             for device in self.config["devices"]
@@ -409,8 +415,8 @@ class Expected:
             )
             figures = [record["chunks"], record["window_tokens"]]
             text = (
-                f"scored. Text: {source}. Kullback-Leibler (KL) divergence in nats: 0 where the variant "
-                "predicts what the F16 predicts; ± one standard error."
+                f"scored. Text: {source}. Kullback-Leibler (KL) divergence in nats: 0 where the "
+                "variant predicts what the F16 predicts; ± one standard error."
             )
             found.append(Said(begin + text, figures))
         return found
@@ -454,7 +460,7 @@ class Expected:
                 f"\n{file}: sha256 {facts['sha256']}, {{{file}, MB}} MB"
                 for file, facts in record["files"].items()
             )
-            text = f"{_pairs(record['origin'])}; licence {record['licence']}; "
+            text = f"{_pairs(record['origin'])}; licence {record['licence'] or 'not stated'}; "
             text += f"fetched {record['fetched']}"
             sizes = [facts["bytes"] / 1e6 for facts in record["files"].values()]
             found.append(Said(text + files, sizes))
