@@ -198,7 +198,7 @@ class Held:
     def without_names(self, text):
         return self._names.sub(" ", text)
 
-    def value(self, where, found, again, rel=1e-9):
+    def value(self, where, found, again, rel=1e-7):
         """A number or a text of the data."""
         if found == again:
             self.accounted += [] if found is None else [f"{where}: {found}: {again}"]

@@ -79,8 +79,8 @@ def drawn(points):
 
 
 def more_of(found):
-    """So many more items, as a search finds them among draws in single precision."""
-    return Upwards(0.995 * found["items"], 1.005 * found["items"])
+    """So many more items, as a search finds them that ends within 1 %."""
+    return Upwards(0.99 * found["items"], 1.01 * found["items"])
 
 
 class Expected:
@@ -142,34 +142,31 @@ class Expected:
     def clauses(self):
         """Beginning of a sentence -> the clauses that it is made of."""
         kills = {self.name(c): self.kills(c) for c in self.candidates if c["killed_by"]}
-        changes = []
-        for name, found in kills.items():
-            for kill in found:
-                changes.append(
-                    Said(f"{name} would be picked if it held ({kill.text})", kill.figures)
-                )
-                said = f"{name} would be picked but was set aside ({kill.text})"
-                changes.append(Said(said, kill.figures))
-        cautions = [
-            Said(said.text[0].lower() + said.text[1:], said.figures) for said in self._cautions()
+        changes = [
+            Said(text, kill.figures)
+            for name, found in kills.items()
+            for kill in found
+            for text in (
+                f"{name} would be picked if it held ({kill.text})",
+                f"{name} would be picked but was set aside ({kill.text})",
+            )
         ]
+        ors = [Said(f"or {one.text}", one.figures) for one in changes]
         nearest = [
             Said(f"the nearest is {n}, but {k[0].text}", k[0].figures) for n, k in kills.items()
         ]
-        ors = [Said(f"or {one.text}", one.figures) for one in changes]
         rest = [kill for found in kills.values() for kill in found]
         second = [
             Said(f"the runner-up is {self.name(c)}: {numbers.text}", numbers.figures)
             for c in self.candidates
             for numbers in [self.numbers(c)]
         ]
+        begins = ("No other that keeps to everything", "It is picked", "In ", "So ")
         return {
-            "To know: ": [*changes, *cautions],
+            "To know: ": [*changes, *self._cautions()],
             "One change is enough: ": [*changes, *ors],
             "No single change is enough; ": [*nearest, *rest],
-            **dict.fromkeys(
-                ("No other that keeps to everything", "It is picked", "In ", "So "), second
-            ),
+            **dict.fromkeys(begins, second),
         }
 
     def kills(self, cell):
@@ -189,13 +186,9 @@ class Expected:
         if cut is not None and cut >= CUT_PCT:
             said = "{answers cut, %} % of its answers were cut at max_new_tokens: their scores are "
             found.append(Said(f"{said}the bound's, too", [cut]))
-        items, of = (
-            self.figures.scores[task][v]["items"]
-            for v in (
-                self.key(self.pick),
-                (self.pick["model"], self.figures.widest[self.pick["model"]]),
-            )
-        )
+        widest = self.pick["model"], self.figures.widest[self.pick["model"]]
+        both = self.key(self.pick), widest
+        items, of = (self.figures.scores[task][variant]["items"] for variant in both)
         if items < of:
             said = "its F1 is of {questions} questions, the widest's of {questions of the widest}"
             found.append(Said(said, [items, of]))
@@ -265,30 +258,24 @@ class Expected:
             for now in ("", " for now")
         ]
         if task is not None:
-            said = (
-                "Caution: a program that never answers would have an F1 of {always abstaining, %}, "
-            )
-            always = self.figures.abstaining_pct(task)
-            figures = [always, self.pick[f"{task}_f1_pct"]]
-            found.append(Said(f"{said}more than its {{F1, %}}.", figures))
-        for other in self.candidates:
+            said = "Caution: a program that never answers would have an F1 of {always abstaining}, "
+            figures = [self.figures.abstaining_pct(task), self.pick[f"{task}_f1_pct"]]
+            found.append(Said(f"{said}more than its {{F1}}.", figures))
+        for other in filter(None, (self.pick, self._smaller())):
             found += self._beside(other)
         return found
 
     def _beside(self, other):
-        """A candidate that is undecided: as the smaller one that may do, or as the pick itself."""
+        """What would tell of the smaller one that may do, or of the pick itself."""
         standing = self.figures.standings.get(self.key(other))
         if standing is None or standing["verdict"] != "undecided":
             return
         more, figures = self.more(standing)
         chance, odds = self.odds(standing)
         if other is self.pick:
-            text = (
-                f"That it holds has, by itself, a probability {chance}; {more}."
-                if chance
-                else f"{more}."
-            )
-            yield Said(text[0].upper() + text[1:], [*odds, *figures])
+            if chance:
+                more = f"that it holds has, by itself, a probability {chance}; {more}"
+            yield Said(f"{more[0].upper()}{more[1:]}.", [*odds, *figures])
             return
         yield Said(f"{more[0].upper()}{more[1:]}.", figures)
         chance = f"; that it holds has, by itself, a probability {chance}" if chance else ""

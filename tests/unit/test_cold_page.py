@@ -76,6 +76,8 @@ def html(demo: Path) -> str:
 LIES = {
     "headline": (r'<ul class="facts">\n<li><b>([\d.]+)', "[en] decision <li>"),
     "sentence": (r"Overall, take m-135m F16[^<:]*: ([\d.]+) tokens/s", "[en] decision <p>"),
+    "more": (r"About (\d)[\d,]* more questions", "[en] decision <p>"),
+    "more in the table": (r"<td>field: (\d)[\d,]*</td>", "more items that would tell"),
     "price": (r">MB of file</td><td>([\d.]+)", "[en] decision <td> table 1 row 3 column 1"),
     "standing": (r">Q8_0</td>(?:<td[^>]*>[^<]*</td>){3}<td>(-?[\d.]+)<", "(Q8_0; field: F1"),
     "margin": (r"a loss of at most (\d+) points</th>", "[en] decision <th>"),
@@ -117,6 +119,10 @@ def test_a_lie_is_named(figures: Figures, html: str, what: str) -> None:
     assert [one for one in left if name in one], left
 
 
+SEARCHED = re.compile(r"would tell|^\w+: \d")
+"""How many more items would tell is found by a search, which ends within 1 %."""
+
+
 def test_no_number_of_a_text_can_be_altered(figures: Figures, html: str) -> None:
     """In its last digit, wherever it stands; of a sample."""
     page = cold_page.Page(html)
@@ -124,7 +130,7 @@ def test_no_number_of_a_text_can_be_altered(figures: Figures, html: str) -> None
         (at, found)
         for at, block in enumerate(page.blocks)
         for found in cold_page.TOKEN.finditer(block.text)
-        if block.tag != "pre"
+        if block.tag != "pre" and not SEARCHED.search(block.text)
     ]
     assert len(every) > 600
     blocks = page.blocks
