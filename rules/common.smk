@@ -13,6 +13,10 @@ from llmpi.study import inputs, settings
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
+from llmpi.user import user_name
+
+# Snakemake asks who runs it, and breaks where nobody knows.
+os.environ.setdefault("LOGNAME", user_name())
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent

@@ -10,7 +10,8 @@ from llmpi.device.records import Look, MeterFailure, MeterReading
 from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, LinkError, connected
+from llmpi.remote.connection import Device, connected
+from llmpi.remote.link import LinkError
 from llmpi.remote.plugs import read_plug
 from llmpi.remote.provision import probe
 from llmpi.study.devices import MeasuredDevice, SingleDevice

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from paramiko import SFTPClient, SSHException, Transport
 from tqdm import tqdm
 
 from llmpi.errors import LlmpiError
+from llmpi.remote.openssh import options
 from llmpi.study.devices import SshDevice
 
 log = logging.getLogger(__name__)
@@ -60,12 +60,6 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
     return size - there
 
 
-def sender_for(connection: Connection, device: SshDevice) -> Sender:
-    """rsync where both ends have it, else SFTP."""
-    there = connection.run("command -v rsync", hide=True, warn=True, in_stream=False)
-    return Rsync(device) if there.ok and shutil.which("rsync") else Sftp(connection)
-
-
 class Sftp:
     """Over the open connection, writes sent without waiting for each answer."""
 
@@ -102,10 +96,9 @@ class Rsync:
 
     def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
         host = self._device.host
-        user = f"{self._device.user}@" if self._device.user else ""
-        target = f"{user}[{host}]:{partial}" if ":" in host else f"{user}{host}:{partial}"
-        options = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
-        command = ["rsync", *options, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
+        target = f"[{host}]:{partial}" if ":" in host else f"{host}:{partial}"
+        how = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
+        command = ["rsync", *how, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
@@ -116,19 +109,11 @@ class Rsync:
             process.wait()
 
     def _ssh(self) -> list[str]:
-        device = self._device
-        options = {
-            "BatchMode": "yes",
+        more = {
             "Ciphers": f"^{FASTEST_CIPHER}",  # the first choice, not the only one
-            "StrictHostKeyChecking": "yes" if device.host_key == "known" else "accept-new",
-            "ConnectTimeout": max(1, round(device.connect_timeout_s)),
             "ServerAliveInterval": 15,
-            "Port": device.port,
-            "IdentityFile": _path(device.identity_file),
-            "UserKnownHostsFile": _path(device.known_hosts),
         }
-        given = [f"-o{key}={value}" for key, value in options.items() if value is not None]
-        return ["ssh", *given]
+        return ["ssh", *options(self._device), *(f"-o{key}={value}" for key, value in more.items())]
 
     def _follow(self, process: subprocess.Popen[bytes], there: int, progress: Progress) -> None:
         assert process.stdout and process.stderr
@@ -143,7 +128,3 @@ class Rsync:
             raise OSError(
                 error.splitlines()[0] if error else f"rsync ended with {process.returncode}"
             )
-
-
-def _path(given: str | None) -> str | None:
-    return str(Path(given).expanduser()) if given else None

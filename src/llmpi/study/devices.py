@@ -103,7 +103,7 @@ class SshSettings(MeasuredDevice):
     removed to make room. By default what the disk has."""
 
 
-HOST = r"[A-Za-z0-9_][\w.:%-]*"
+HOST = r"[A-Za-z0-9_:][\w.:%-]*"
 Host = Annotated[str, Field(pattern=rf"^{HOST}$")]
 
 
