@@ -78,7 +78,7 @@ def _report(asked: Study) -> None:
     choice = {**recommend(summary, requirements, Constraints()), "money": None}
     folder = Path("results/report/demo")
     write_json(folder / "summary.json", summary)
-    write_page(summary, choice, folder / "index.html")  # type: ignore[arg-type]
+    write_page(summary, choice, folder / "index.html")
 
 
 def _item(at: int, luck: float, rate: float, rng: np.random.Generator) -> Item:
@@ -126,8 +126,7 @@ def _bench(bits: float, rng: np.random.Generator) -> Session:
         made.workload(128, 16, 5),
         peak_rss_bytes=int(150e6 + 14e6 * bits),
     )
-    load = {**made.circumstances()}
-    return {**made.session({"chat": cell}, load, memory_read_bytes_per_s=5e10)}  # type: ignore[arg-type]
+    return made.session({"chat": cell}, memory_read_bytes_per_s=5e10)
 
 
 def _divergence(hard: np.ndarray, lost: float, rng: np.random.Generator) -> DivergenceScored:
@@ -145,6 +144,6 @@ def _divergence(hard: np.ndarray, lost: float, rng: np.random.Generator) -> Dive
         "available_chunks": WINDOWS,
         "wanted_chunks": WINDOWS,
         "positions_per_chunk": POSITIONS,
-        "chunk_sums": [dict(zip(names, chunk, strict=True)) for chunk in sums],  # type: ignore[typeddict-item]
-        "positions": dict(zip(names, values.tolist()[:3], strict=False)),  # type: ignore[typeddict-item]
+        "chunk_sums": [dict(zip(names, chunk, strict=True)) for chunk in sums],
+        "positions": dict(zip(names, values.tolist()[:3], strict=False)),
     }

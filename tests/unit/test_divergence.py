@@ -579,7 +579,7 @@ def test_every_number_can_be_computed_from_the_positions(
     again = summarize(np.stack([nll, reference_nll, kld, same]))
     assert again.keys() == record["summary"].keys()
     for name, estimate in record["summary"].items():
-        assert again[name] == pytest.approx(estimate, rel=1e-6, abs=1e-8), name  # type: ignore[literal-required]
+        assert again[name] == pytest.approx(estimate, rel=1e-6, abs=1e-8), name
 
 
 def test_perplexity_needs_no_reference(folder: Path, held: dict[str, Any]) -> None:
