@@ -68,7 +68,10 @@ class Device(ABC):
         """
         stream = _Lines(log)
         options = {
-            **{"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream},
+            "hide": "stdout",
+            "warn": True,
+            "in_stream": False,
+            "err_stream": stream,
             "encoding": "utf-8",
         }
         try:
