@@ -18,16 +18,19 @@ SSH_S = 60
 class Board:
     """Off until `boot`; what its disk holds stays."""
 
-    def __init__(self, image: Image, folder: Path, disk: Path | None = None) -> None:
+    def __init__(
+        self, image: Image, folder: Path, *, disk: Path | None = None, port: int | None = None
+    ) -> None:
         """Files of its own lie in `folder`: what it says, and its disk.
 
         Args:
             disk: what its disk is a copy of where it has none yet; by default the image's.
+            port: on loopback, where its SSH server is reached; by default a free one.
         """
         self.image, self.folder = image, folder
         self.disk = folder / "disk.img"
         self.known_hosts = folder / "known_hosts"
-        self.port = free_port()
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if not self.disk.exists():
@@ -83,6 +86,7 @@ class Board:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C is for who would shut it down
             )
         until(self._lets_in, self._said)
 
@@ -124,14 +128,19 @@ class Board:
         assert self._process.poll() is None, f"the emulator ended: {self._said()}"
         return self._ssh("root", "true").returncode == 0
 
-    def _ssh(self, user: str, command: str) -> subprocess.CompletedProcess[str]:
-        options = [
-            *("-i", str(self.image.identity_file), "-p", str(self.port), "-F", "none"),
-            *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"),
-            *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", f"ConnectTimeout={SSH_S}"),
+    @property
+    def ssh(self) -> list[str]:
+        """The command that reaches it, without the user."""
+        return [
+            *("ssh", "-F", "none", "-p", str(self.port), "-i", str(self.image.identity_file)),
+            *("-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={self.known_hosts}"),
+            "127.0.0.1",
         ]
+
+    def _ssh(self, user: str, command: str) -> subprocess.CompletedProcess[str]:
+        options = ["-l", user, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={SSH_S}"]
         return subprocess.run(
-            ["ssh", *options, f"{user}@127.0.0.1", command],
+            [*self.ssh, *options, command],
             stdin=subprocess.DEVNULL,
             text=True,
             capture_output=True,

@@ -38,33 +38,43 @@ class Image:
         """Kind and key, as a known_hosts file has them."""
         return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
 
-    @property
-    def packages(self) -> list[str]:
-        """Name, version and architecture of each."""
-        return (self.folder / "packages.txt").read_text().split()
-
 
 def unpack(image: Image, packages: list[Path], disk: Path) -> None:
-    """A disk, and the kernel and the initrd beside it."""
+    """A disk of the recipe's packages, and the kernel and the initrd beside it.
+
+    `packages.txt` tells their versions.
+    """
     for name in ("user_key", "host_key"):
         if not (image.folder / name).exists():
             path = str(image.folder / name)
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "virtual-pi", "-f", path])
-    for name, text in recipe.FILES.items():
-        path = image.folder / "files" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    root, partial = image.folder / "root", disk.with_suffix(".part")
-    shutil.rmtree(root, ignore_errors=True)
+    (image.folder / "packages.txt").write_text("".join(f"{p.stem}\n" for p in packages))
+    files, root = image.folder / "files", image.folder / "root"
+    partial = disk.with_suffix(".part")
+    for old in (files, root):
+        shutil.rmtree(old, ignore_errors=True)
     partial.unlink(missing_ok=True)
     root.mkdir()
-    arguments = [packages[0].parent, image.folder, root, partial]
+    _write_files(image, files)
+    arguments = [packages[0].parent, files, root, partial]
     run(["fakeroot", "sh", "-c", recipe.UNPACK, "sh", *map(str, arguments)])
     [kernel] = root.glob("boot/vmlinuz-*")
     shutil.copyfile(kernel, image.kernel)
     _write_initrd(root, image)
-    shutil.rmtree(root)
+    for done in (files, root):
+        shutil.rmtree(done)
     partial.rename(disk)
+
+
+def _write_files(image: Image, folder: Path) -> None:
+    """What stands there besides the packages: below `root` as it is, the keys beside it."""
+    for name, text in recipe.FILES.items():
+        path = folder / "root" / name
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o644)
+    for name in ("user_key.pub", "host_key"):
+        shutil.copy(image.folder / name, folder / name)
 
 
 def _write_initrd(root: Path, image: Image) -> None:

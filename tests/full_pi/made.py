@@ -16,9 +16,9 @@ from full_pi.image import Image
 
 
 @contextlib.contextmanager
-def board(folder: Path) -> Iterator[Board]:
+def board(folder: Path, port: int | None = None) -> Iterator[Board]:
     """A board that is off, with the disk in `folder`, or a new one; off again behind the block."""
-    found = Board(built(cache_folder()), folder)
+    found = Board(built(cache_folder()), folder, port=port)
     try:
         yield found
     finally:

@@ -10,9 +10,9 @@ SOURCES = {
 }
 PACKAGES = (
     "?essential",
-    "busybox-static",  # all that the first minute's disk needs
+    "busybox-static",  # for the initrd
     "dbus",
-    "e2fsprogs",
+    "e2fsprogs",  # fsck, as Raspberry Pi OS does at boot
     "iproute2",
     "kmod",
     "libpam-systemd",
@@ -40,7 +40,8 @@ FILES = {
     "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 1\n",
     "etc/hostname": f"{HOST}\n",
     "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {HOST}\n::1 localhost\n",
-    "etc/default/locale": "LANG=C.UTF-8\n",
+    "etc/environment": "",
+    "etc/locale.conf": "LANG=C.UTF-8\n",
     "etc/resolv.conf": "",  # it has no internet: names do not resolve there
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
     "etc/systemd/network/wired.network": "[Match]\nType=ether\n[Network]\nDHCP=ipv4\n",
@@ -54,11 +55,12 @@ ENABLED = ("ssh", "systemd-networkd")
 # Under fakeroot, so that root's files are root's without being root.
 UNPACK = f"""\
 set -eu
-packages=$1 keys=$2 root=$3 image=$4
+packages=$1 files=$2 root=$3 disk=$4
+umask 022
 dpkg-deb -x "$packages"/base-files_*.deb "$root"
 for package in "$packages"/*.deb; do dpkg-deb -x "$package" "$root"; done
 depmod -b "$root" "$(ls "$root/usr/lib/modules")"
-cp -R "$keys/files/." "$root/"
+cp -R "$files/root/." "$root/"
 
 for list in passwd group; do cp "$root/usr/share/base-passwd/$list.master" "$root/etc/$list"; done
 echo '{USER}:x:1000:1000::/home/{USER}:/bin/bash' >> "$root/etc/passwd"
@@ -72,10 +74,10 @@ cp "$root/usr/share/base-files/profile" "$root/etc/profile"
 cp -R "$root/etc/skel" "$root/home/{USER}"
 for home in "$root/root" "$root/home/{USER}"; do
   install -d -m 700 "$home/.ssh"
-  install -m 600 "$keys/user_key.pub" "$home/.ssh/authorized_keys"
+  install -m 600 "$files/user_key.pub" "$home/.ssh/authorized_keys"
 done
 chown -R 1000:1000 "$root/home/{USER}"
-install -m 600 "$keys/host_key" "$root/etc/ssh/ssh_host_ed25519_key"
+install -m 600 "$files/host_key" "$root/etc/ssh/ssh_host_ed25519_key"
 
 head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n' > "$root/etc/machine-id"
 wants="$root/etc/systemd/system/multi-user.target.wants"
@@ -83,7 +85,7 @@ mkdir -p "$wants" "$root/var/log/journal"
 for unit in {" ".join(ENABLED)}; do
   ln -s "/usr/lib/systemd/system/$unit.service" "$wants/$unit.service"
 done
-mke2fs -q -t ext4 -L rootfs -d "$root" "$image" 4G
+mke2fs -q -t ext4 -L rootfs -d "$root" "$disk" 4G
 """
 
 INIT = """\
