@@ -126,7 +126,7 @@ class Board:
     def _lets_in(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"the emulator ended: {self._said()}"
-        return self._ssh("root", "true").returncode == 0
+        return self._ssh(recipe.USER, "true").returncode == 0
 
     @property
     def ssh(self) -> list[str]:

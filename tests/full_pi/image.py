@@ -70,9 +70,8 @@ def _write_files(image: Image, folder: Path) -> None:
     """What stands there besides the packages: below `root` as it is, the keys beside it."""
     for name, text in recipe.FILES.items():
         path = folder / "root" / name
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        path.chmod(0o644)
     for name in ("user_key.pub", "host_key"):
         shutil.copy(image.folder / name, folder / name)
 

@@ -60,6 +60,7 @@ umask 022
 dpkg-deb -x "$packages"/base-files_*.deb "$root"
 for package in "$packages"/*.deb; do dpkg-deb -x "$package" "$root"; done
 depmod -b "$root" "$(ls "$root/usr/lib/modules")"
+chmod -R u=rwX,go=rX "$files/root"
 cp -R "$files/root/." "$root/"
 
 for list in passwd group; do cp "$root/usr/share/base-passwd/$list.master" "$root/etc/$list"; done
