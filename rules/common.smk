@@ -7,12 +7,17 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.code import code_of
+from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.quant_types import is_trained
 from llmpi.study import inputs, settings
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
+from llmpi.user import user_name
+
+# Snakemake asks who runs it, and breaks where nobody knows.
+os.environ.setdefault("LOGNAME", user_name())
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent
@@ -22,7 +27,7 @@ SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / la
 try:
     study = parse_study(config, CONFIG_FILES)
 except ConfigError as error:
-    print(f"llmpi: the config has errors:\n{error}", file=sys.stderr)
+    print(shown(f"llmpi: the config has errors:\n{error}"), file=sys.stderr)
     sys.exit(1)
 
 # Longest first: where a wildcard ends a name, Q4_0 must not match the beginning of Q4_0-qat.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from support import PATIENCE_S, until
 
@@ -30,6 +30,10 @@ class Faults:
     """Another size than the file has is stated."""
     down: bool = False
     """Every request of the hub is answered by 503."""
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Other headers than the server's, by the last part of the path, with _ for -."""
+    answers: dict[str, bytes] = field(default_factory=dict)
+    """Other JSON than the server's, by the end of the path."""
     stall: dict[str, threading.Event] = field(default_factory=dict)
     """After half of the body, wait for the event."""
 
@@ -115,15 +119,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
+        headers |= self.lies()
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
+        if "Content_Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def lies(self) -> dict[str, str]:
+        return self.world.faults.headers.get(urlsplit(self.path).path.rpartition("/")[2], {})
+
     def answer_json(self, content: Any) -> None:
-        self.answer(200, json.dumps(content).encode(), Content_Type="application/json")
+        body = json.dumps(content).encode()
+        for ending, lie in self.world.faults.answers.items():
+            if urlsplit(self.path).path.endswith(ending):
+                body = lie
+        self.answer(200, body, Content_Type="application/json")
 
     def refuse(self, status: int, code: str, message: str) -> None:
         body = json.dumps({"error": message}).encode()
@@ -137,6 +150,7 @@ class Handler(BaseHTTPRequestHandler):
         if start >= len(data) > 0:
             self.answer(416, Content_Range=f"bytes */{len(data)}")
             return
+        headers |= self.lies()
         self.send_response(206 if "Range" in self.headers else 200)
         for key, value in headers.items():
             self.send_header(key.replace("_", "-"), value)
@@ -144,7 +158,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Accept-Ranges", "bytes")
         size = faults.sizes.get(name, len(data)) if self.command == "HEAD" else len(data)
-        self.send_header("Content-Length", str(size - start))
+        if "Content_Length" not in headers:
+            self.send_header("Content-Length", str(size - start))
         self.end_headers()
         if self.command == "HEAD":
             return

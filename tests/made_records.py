@@ -570,6 +570,7 @@ def divergence(summary: DivergenceSummary) -> DivergenceScored:
         "computation": BY_DEFAULT,
         "batching": "4 windows of 512, n_ubatch 512",
         "chunk_sums": [],
+        "positions": {"nll": [], "reference_nll": [], "kld": []},
         "started": STARTED,
         "ended": ENDED,
     }

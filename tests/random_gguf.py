@@ -9,8 +9,18 @@ VOCAB = 259
 WIDTH, HIDDEN, TRAINED = 32, 64, 64
 
 
-def tiny_model(seed: int, noise: float = 0, bos: bool = True, end: str = "</s>") -> bytes:
-    """A GGUF file of one Llama layer with random weights, its vocabulary the 256 bytes."""
+def tiny_model(
+    seed: int,
+    noise: float = 0,
+    bos: bool = True,
+    end: str = "</s>",
+    template: str | None = None,
+) -> bytes:
+    """A GGUF file of one Llama layer with random weights, its vocabulary the 256 bytes.
+
+    Args:
+        template: its chat template.
+    """
     random, more = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     tokens = ["<unk>", "<s>", end, *(f"<0x{byte:02X}>" for byte in range(256))]
     text = lambda value: struct.pack("<Q", len(value)) + value.encode()  # noqa: E731
@@ -33,6 +43,8 @@ def tiny_model(seed: int, noise: float = 0, bos: bool = True, end: str = "</s>")
         "tokenizer.ggml.bos_token_id": number(1),
         "tokenizer.ggml.add_bos_token": struct.pack("<I?", 7, bos),
     }
+    if template is not None:
+        fields["tokenizer.chat_template"] = struct.pack("<I", 8) + text(template)
     square = (WIDTH, WIDTH)
     shapes = {
         "token_embd": (VOCAB, WIDTH),

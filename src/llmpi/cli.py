@@ -6,9 +6,11 @@ What only one command needs, and is slow to import, is imported when that is ask
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from llmpi import __version__, layout
+from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
@@ -168,6 +170,11 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    with redirect_stdout(ShownStream(sys.stdout)), redirect_stderr(ShownStream(sys.stderr)):
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args = arguments().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = args.run
     try:

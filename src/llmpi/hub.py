@@ -1,5 +1,7 @@
 """Reach the Hugging Face hub: for models and for data sets."""
 
+import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,8 +18,10 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 
+from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
-from llmpi.sources_lock import Kind
+from llmpi.hub_answers import HubAnswerError
+from llmpi.sources_lock import Kind, is_commit
 
 UNREACHABLE = (
     OfflineModeIsEnabled,
@@ -36,8 +40,10 @@ def resolve(kind: Kind, repo: str, revision: str) -> str:
     """
     with explained(repo, revision):
         info = HfApi().repo_info(repo, repo_type=kind, revision=revision)
-        if not info.sha:
-            raise LlmpiError(f"the hub names no commit for {repo}@{revision}")
+        if not isinstance(info.sha, str) or not is_commit(info.sha):
+            raise HubAnswerError(
+                f"the hub names no commit for {repo}@{revision}: {info.sha!r:.100}"
+            )
         return info.sha
 
 
@@ -48,12 +54,29 @@ def explained(repo: str, revision: str) -> Iterator[None]:
     Raises:
         LlmpiError: in place of theirs; errors of the disk pass.
     """
+    _check_settings()
     try:
         yield
+    except LlmpiError:
+        raise
     except Exception as error:
         if message := _explanation(error, repo, revision):
             raise LlmpiError(message) from None
         raise
+
+
+def _check_settings() -> None:
+    """What the environment says of the hub."""
+    endpoint = without_logins(constants.ENDPOINT)
+    if not re.match(r"https?://[^/\s]+", constants.ENDPOINT):
+        raise LlmpiError(f"HF_ENDPOINT is {endpoint!r}: it must begin with https:// (or http://)")
+    token = get_token() or ""
+    if not re.fullmatch(r"[!-~]*", token):
+        at = next(i for i, letter in enumerate(token) if not "!" <= letter <= "~")
+        raise LlmpiError(
+            f"the token of the hub (HF_TOKEN) holds at place {at + 1} what no token does (ASCII "
+            "letters, digits and signs, no blanks): copy it again"
+        )
 
 
 def _explanation(error: Exception, repo: str, revision: str) -> str | None:
@@ -77,7 +100,7 @@ def _explanation(error: Exception, repo: str, revision: str) -> str | None:
         why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else _cause(error)
         return (
             f"{repo}@{revision} is not whole in the cache ({constants.HF_HUB_CACHE}), and the hub "
-            f"({constants.ENDPOINT}) cannot be asked: {why}"
+            f"({without_logins(constants.ENDPOINT)}) cannot be asked: {why}"
         )
     if isinstance(error, EntryNotFoundError):
         return f"{repo}@{revision}: {_cause(error)}"
@@ -90,7 +113,29 @@ def _explanation(error: Exception, repo: str, revision: str) -> str | None:
             f"the download of {repo}@{revision} broke off: {_cause(error)}. "
             "Run again: it goes on where it stopped."
         )
+    if not isinstance(error, OSError) and _is_of_the_library(error):
+        return (
+            f"what {without_logins(constants.ENDPOINT)} answers for {repo}@{revision} is no "
+            f"hub's: {type(error).__name__}: {_cause(error)}"
+        )
     return None
+
+
+def _is_of_the_library(error: Exception) -> bool:
+    """Whether the hub's libraries broke on what they got; what is ours is not called by them."""
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
+    return not modules.isdisjoint({"huggingface_hub", "datasets"})
+
+
+def is_of_the_hub(error: Exception) -> bool:
+    """Whether `explained` knows this error, or the disk's: what is left is the data set's own."""
+    known = (*UNREACHABLE, HfHubHTTPError, EntryNotFoundError, httpx2.HTTPError, XetDownloadError)
+    return (
+        isinstance(error, (*known, LlmpiError))
+        or _is_gated_dataset(error)
+        or (isinstance(error, OSError) and error.errno is not None)
+    )
 
 
 def _is_gated_dataset(error: Exception) -> bool:
@@ -106,4 +151,5 @@ def _is_broken_off(error: Exception) -> bool:
 def _cause(error: Exception) -> str:
     """First line of what lies behind an error."""
     origin = error.__cause__ or error
-    return str(origin).strip().partition("\n")[0].rstrip(".") or type(origin).__name__
+    first = str(origin).strip().partition("\n")[0].rstrip(".") or type(origin).__name__
+    return without_logins(first)[:500]

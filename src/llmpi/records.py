@@ -21,6 +21,7 @@ from typing_extensions import TypeForm
 
 from llmpi.device.durable import keep
 from llmpi.engine.records import Failed
+from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 
 Kind = TypeVar("Kind")
@@ -108,7 +109,9 @@ def is_ok(record: Mapping[str, object]) -> bool:  # of any kind
 def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
     """Write `record` atomically."""
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        # In a text of JSON an escape is the same character.
+        partial.write_text(visible(text) + "\n", "utf-8")
 
 
 @contextmanager

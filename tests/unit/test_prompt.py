@@ -5,10 +5,10 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2.exceptions import SecurityError
 
 from llmpi.engine.answers import ABSTENTION, prediction
 from llmpi.quality.batching.chat import ChatFormat
+from llmpi.quality.batching.template import TemplateError
 from llmpi.quality.squad.prompt import PROMPTS, messages, prompt_sha256
 from llmpi.quality.squad.records import PromptNumber
 from llmpi.study.tasks.squad import SquadTask
@@ -62,8 +62,39 @@ def test_the_date_stands_still() -> None:
 
 
 def test_a_template_runs_in_a_sandbox() -> None:
-    with pytest.raises(SecurityError):
+    with pytest.raises(TemplateError, match="SecurityError: access to attribute '__class__'"):
         render(ESCAPE, "c", "q")
+
+
+LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+HOSTILE = {
+    "no end": (LOOPS, "has no end: it was broken off after 1 s"),
+    "no end as it is compiled": ("{{ 9 ** (9 ** 12) }}", "has no end: it was broken off after"),
+    "no end in C": ("{{ messages|length ** 9 + 9 ** (9 ** 9 + messages|length) }}", "has no end"),
+    "a flood": ("{{ ('x' * 9999999) * messages|length * 9999 }}", "MemoryError"),
+    "a long prompt": ("{{ 'x' * 20000000 }}", "it writes more than 10,000,000 characters"),
+    "a deep one": ("{% if 1 %}" * 2000, "the model's chat template"),
+    "no template": ("{% for %}", "TemplateSyntaxError"),
+    "raises": ("{{ raise_exception('Only user turns') }}", "ValueError: Only user turns"),
+    "another file": ("{% include '/etc/passwd' %}", "TemplateNotFound|no loader"),
+}
+
+
+@pytest.mark.parametrize(("template", "said"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_template(template: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 28."""
+    monkeypatch.setattr("llmpi.quality.batching.template.RENDER_S", 1.0)
+    monkeypatch.setattr("llmpi.quality.batching.template.START_S", 10.0)
+    with pytest.raises(TemplateError, match=said):
+        render(template, "c", "q")
+
+
+def test_a_template_goes_on_after_what_it_refused() -> None:
+    refusing = "{% if messages|length > 1 %}{{ raise_exception('no') }}{% endif %}" + CHATML
+    format_ = chat(refusing)
+    with pytest.raises(TemplateError, match="ValueError: no"):
+        format_.render(messages("c", "q", 1))
+    assert format_.render(messages("c", "q", 0)).endswith("assistant\n")
 
 
 def test_the_hash_tells_templates_examples_and_prompts_apart() -> None:

@@ -147,6 +147,46 @@ def test_a_passage_that_is_null_is_named_by_its_place(tmp_path: Path) -> None:
     )
 
 
+WRONG = {
+    "answers": ({"answers": "it"}, ".answers is of the type str, and should be a list"),
+    "no answers": ({"answers": ""}, ".answers is of the type str, and should be a list"),
+    "answers of the hub": (
+        {"answers": {"text": ["it"]}},
+        ".answers is of the type dict, and should be a list",
+    ),
+    "null answers": ({"answers": None}, ".answers is null, and should be a list"),
+    "an answer": (
+        {"answers": [{"text": 5}]},
+        ".answers[0].text is of the type int, and should be a text",
+    ),
+    "an id": ({"id": True}, ".id is of the type bool, and should be a text"),
+    "half a character": (
+        {"question": "\ud800"},
+        ".question holds half of a surrogate pair, which is no character",
+    ),
+}
+
+
+@pytest.mark.parametrize(("other", "said"), WRONG.values(), ids=WRONG.keys())
+def test_values_of_another_type(other: dict[str, Any], said: str, tmp_path: Path) -> None:
+    asked = asked_of("p", "a")
+    asked["qas"][0] |= other
+    path = squad_file(tmp_path / "qa.json", asked)
+    with pytest.raises(LlmpiError) as caught:
+        prepare(task(path), tmp_path / "lock")
+    assert str(caught.value) == f"{path}: data[0].paragraphs[0].qas[0]{said}"
+
+
+@pytest.mark.parametrize(
+    "document", ["[" * 100_000, "null", "5", '{"data": {}}', '{"data": [{"paragraphs": ""}]}']
+)
+def test_other_json(document: str, tmp_path: Path) -> None:
+    path = tmp_path / "qa.json"
+    path.write_text(document)
+    with pytest.raises(LlmpiError, match=f"^{path}: "):
+        prepare(task(path), tmp_path / "lock")
+
+
 def test_an_id_that_stands_in_a_file_twice(tmp_path: Path) -> None:
     path = squad_file(tmp_path / "qa.json", asked_of("p", "a"), asked_of("q", "a"))
     with pytest.raises(LlmpiError) as caught:
@@ -181,10 +221,31 @@ def parquet() -> bytes:
     return out.getvalue()
 
 
+def repo(name: str, **files: bytes) -> Repo:
+    return Repo(f"acme/{name}", {"README.md": b"", **files}, kind="dataset")
+
+
+TWO = b"""\
+---
+configs:
+- {config_name: easy, data_files: easy.jsonl}
+- {config_name: hard, data_files: hard.jsonl}
+---
+"""
+
+
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubServer]:
-    files = {"README.md": b"", "data/validation-00000-of-00001.parquet": parquet()}
-    with HubServer(Repo("acme/qa", files, kind="dataset")) as server:
+    lines = "\n".join(json.dumps(flat(row)) for row in ROWS).encode()
+    with HubServer(
+        repo("qa", **{"data/validation-00000-of-00001.parquet": parquet()}),
+        repo("script", **{"script.py": b"import os"}),
+        repo("two", **{"README.md": TWO, "easy.jsonl": lines, "hard.jsonl": lines}),
+        repo("broken", **{"validation.parquet": b"PAR1" + bytes(40) + b"PAR1"}),
+        repo("cut", **{"validation.jsonl": b'{"id": '}),
+        repo("empty"),
+        repo("head", **{"README.md": b"---\n: : :\n---\n", "validation.jsonl": lines}),
+    ) as server:
         yield server
 
 
@@ -218,6 +279,7 @@ def test_data_set_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
     assert record["source"] == {
         "hub": "acme/qa",
         "revision": commit_id("first"),
+        "config": None,
         "split": "validation",
     }
     assert (record["questions"], record["unanswerable"], record["paragraphs"]) == (3, 1, 2)
@@ -234,6 +296,44 @@ def test_hub_refuses(hub: HubServer, tmp_path: Path) -> None:
         "error: the hub knows no repository acme/none, or shows it only to those allowed: check "
         "the spelling, and HF_TOKEN if it is private."
     )
+
+
+AT = commit_id("first")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            {"hub": "acme/script"},
+            f"acme/script@{AT}: the data set is a program (script.py), which is not run. Name one "
+            "whose data are files; the hub often has them as 'revision: refs/convert/parquet'",
+        ),
+        (
+            {"hub": "acme/two"},
+            f"acme/two@{AT}: it holds several configurations: name one as 'subset': easy, hard",
+        ),
+        ({"hub": "acme/two", "subset": "soft"}, f"acme/two@{AT}: BuilderConfig 'soft' not found."),
+        ({"hub": "acme/broken"}, f"acme/broken@{AT}: Couldn't deserialize thrift"),
+        ({"hub": "acme/cut"}, f"acme/cut@{AT}: its files are not what they should be: "),
+        ({"hub": "acme/empty"}, f"acme/empty@{AT}: it holds no data files that are known"),
+        ({"hub": "acme/head"}, f"acme/head@{AT}: "),
+    ],
+    ids=lambda value: value.get("hub", "") if isinstance(value, dict) else "",
+)
+def test_data_sets_of_others(
+    hub: HubServer, tmp_path: Path, other: dict[str, str], said: str
+) -> None:
+    done = prepared(hub, tmp_path, **other)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: {said}")
+
+
+def test_one_of_several_configurations(hub: HubServer, tmp_path: Path) -> None:
+    done = prepared(hub, tmp_path, hub="acme/two", subset="hard", split="train")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert (record["source"]["config"], record["questions"]) == ("hard", 3)
 
 
 def test_rows_become_paragraphs() -> None:
@@ -266,6 +366,26 @@ def test_passages_of_a_shuffled_data_set(order: list[int]) -> None:
         ([row(1, id=1), row(7, id="1")], "acme/qa: question id '1' stands there twice"),
         ([row(0), row(1, context=None)], "acme/qa: row 1: context is null, and should be a text"),
         ([row(0, id=None)], "acme/qa: row 0: id is null, and should be a text"),
+        (
+            [{**row(0), "answers": None}],
+            "acme/qa: row 0: answers.text is null, and should be a list",
+        ),
+        (
+            [{**row(0), "answers": {"text": "it"}}],
+            "acme/qa: row 0: answers.text is of the type str, and should be a list",
+        ),
+        (
+            [{**row(0), "answers": ["it"]}],
+            "acme/qa: row 0: answers.text is null, and should be a list",
+        ),
+        (
+            [{**row(0), "answers": {"text": [5]}}],
+            "acme/qa: row 0: an answer is of the type int, and should be a text",
+        ),
+        (
+            [row(0, question="\ud800")],
+            "acme/qa: row 0: question holds half of a surrogate pair, which is no character",
+        ),
         ([], "acme/qa: holds no question"),
     ],
 )

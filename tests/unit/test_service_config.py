@@ -260,6 +260,16 @@ def test_each_device_serves_what_is_recommended_on_it(made: Path) -> None:
         release_for(study(variant="recommended"), "pi5")
 
 
+def test_what_is_recommended_for_the_time_being_is_served_with_a_word(
+    made: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = recommendation([candidate("pi4", "Q4_0")], {"pi4": "pi4/m/Q4_0/default"})
+    found["decisions"][0]["standing"] = "provisional"
+    write(layout.RECOMMENDATION, found, study="s")
+    release_for(study(variant="recommended"), "pi4")
+    assert "m Q4_0 is recommended for device pi4 for the time being only" in caplog.text
+
+
 def test_a_model_that_could_not_be_made_is_not_served(made: Path) -> None:
     write(layout.GGUF_MANIFEST, failed("no memory"), model="m", quant="Q4_0")
     with pytest.raises(LlmpiError, match="m Q4_0 cannot be served: no memory"):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from llmpi.device.commands import ANSWERING, OPERATING, function_of, main_of
 from llmpi.device.machine.limits import NotPermittedError
+from llmpi.engine.shown import shown
 from llmpi.engine.supervise import OwnerGoneError
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("llmpi-device: the connection is gone; stopped", file=sys.stderr)
         return 1
     except NotPermittedError as error:
-        print(f"llmpi-device: {error}", file=sys.stderr)
+        print(shown(f"llmpi-device: {error}"), file=sys.stderr)
         return 1
     return 0
 

@@ -176,14 +176,16 @@ class Model:
     def chat_template(self) -> str | None:
         """The model's own chat template (Jinja), if its file holds one."""
         template = llama_cpp.llama_model_chat_template(self.model, None)
-        return template.decode() if template else None
+        return template.decode("utf-8", "replace") if template else None
 
     def special_texts(self) -> tuple[str, str]:
         """Texts of the BOS and EOS tokens, "" where the model has none."""
         bos = llama_cpp.llama_vocab_bos(self.vocab)
         eos = llama_cpp.llama_vocab_eos(self.vocab)
         bos_text, eos_text = (
-            llama_cpp.llama_vocab_get_text(self.vocab, token).decode() if token >= 0 else ""
+            llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace")
+            if token >= 0
+            else ""
             for token in (bos, eos)
         )
         return bos_text, eos_text

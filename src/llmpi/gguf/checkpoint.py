@@ -116,6 +116,8 @@ def facts(folder: Path) -> Checkpoint:
                 vectors += count if len(tensor["shape"]) < 2 else 0
             else:
                 raise CellError(_wrong_dtype(shard, name, tensor["dtype"], quantization))
+    if not parameters.total():
+        raise CellError("its tensors hold no weights: a dimension is 0")
     return {
         "architecture": architecture,
         "dtype": parameters.most_common(1)[0][0],

@@ -55,10 +55,12 @@ def facts(path: Path) -> Contents:
         parameters[name] += n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
         end = max(end, data + base.gguf_get_tensor_offset(header, i) + n_bytes)
     key = base.gguf_find_key(header, b"general.architecture")
-    architecture = base.gguf_get_val_str(header, key).decode() if key >= 0 else None
+    architecture = base.gguf_get_val_str(header, key).decode(errors="replace") if key >= 0 else None
     base.gguf_free(header)
     if not tensors:
         raise SystemExit("it holds no tensors")
+    if not parameters.total():
+        raise SystemExit("its tensors hold no weights: a dimension is 0")
     if end > path.stat().st_size:
         raise SystemExit(f"it has {path.stat().st_size} of {end} bytes")
     return {

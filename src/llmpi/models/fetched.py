@@ -2,19 +2,22 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmpi.errors import LlmpiError
+from llmpi.gguf.checkpoint import INDEX, Index
 from llmpi.gguf.records import Origin
-from llmpi.records import sha256_of, whole_file
+from llmpi.records import RecordError, check, sha256_of, whole_file
 
-# What a conversion needs of a checkpoint; not its other formats, which double the download.
+# What a conversion needs of a checkpoint; not its other formats, which double the download, nor
+# what lies beside the model: adapters, and the weights once more (consolidated.safetensors).
+WEIGHTS = "model*.safetensors"
 CHECKPOINT = (
-    "*.safetensors",
-    "*.safetensors.index.json",
+    WEIGHTS,
+    INDEX,
     "config.json",
     "generation_config.json",
     "tokenizer*",
@@ -59,8 +62,40 @@ def check_gguf_name(file: str) -> None:
         )
 
 
-def is_checkpoint_part(name: str) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in CHECKPOINT)
+def checkpoint_parts(held: Collection[str], index: Callable[[], bytes]) -> list[str]:
+    """Names of the files of a checkpoint that a conversion needs: of weights the shards that the
+    index names, if there is one.
+
+    Args:
+        held: names of all files that lie beside one another.
+        index: the content of `INDEX`; only called when that is held.
+
+    Raises:
+        LlmpiError: the index is none.
+    """
+    parts = [name for name in sorted(held) if _is_part(name)]
+    if INDEX not in parts:
+        return parts
+    try:
+        shards = set(check(index(), Index, INDEX).get("weight_map", {}).values())
+    except RecordError as error:
+        raise LlmpiError(f"{error}: it does not say which files hold the weights") from None
+    return [name for name in parts if not is_weights(name) or name in shards]
+
+
+def is_weights(name: str) -> bool:
+    return fnmatch.fnmatchcase(name, WEIGHTS)
+
+
+def other_weights(held: Collection[str]) -> str:
+    """What there is of weights in place of a model's, for an error."""
+    others = sorted(name for name in held if name.endswith(".safetensors"))
+    return f" of a model ({WEIGHTS}), but {', '.join(others[:5])}" if others else ""
+
+
+def _is_part(name: str) -> bool:
+    matches = (fnmatch.fnmatchcase(name, pattern) for pattern in CHECKPOINT)
+    return name.isprintable() and any(matches)
 
 
 def place(write: Callable[[Path], None], target: Path, sha256: str | None, advice: str) -> str:

@@ -1,32 +1,45 @@
 """Models on the Hugging Face hub, through the cache that all programs of a user share."""
 
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import (
-    ModelCard,
     constants,
     get_cached_repo_tree,
-    hf_hub_download,
     snapshot_download,
-    try_to_load_from_cache,
 )
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from tqdm.auto import tqdm
 
+from llmpi import plain_yaml
 from llmpi.errors import LlmpiError
+from llmpi.gguf.checkpoint import INDEX
 from llmpi.gguf.records import HubOrigin
 from llmpi.hub import explained, resolve
-from llmpi.models.fetched import Fetched, WrongHashError, is_checkpoint_part, place, wrong_hash
-from llmpi.models.hub_download import Missing, sha256_or_none
+from llmpi.hub_answers import HubAnswerError
+from llmpi.models.fetched import (
+    Fetched,
+    WrongHashError,
+    checkpoint_parts,
+    is_weights,
+    other_weights,
+    place,
+    wrong_hash,
+)
+from llmpi.models.hub_download import HubFile, sha256_or_none
 from llmpi.sources_lock import locked
 from llmpi.study.models import HubSource
 
+log = logging.getLogger(__name__)
+
 CARD = "README.md"
 """The model card; its head states the licence."""
+CARD_BYTES = 1_000_000
+"""No card is larger; what is, is not fetched."""
 
 
 def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
@@ -41,18 +54,14 @@ def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
     repo = source.hub
     commit = locked(lock, "model", repo, source.revision, resolve)
     with explained(repo, commit):
-        names = _wanted(repo, source.file, _listing(repo, commit))
-        missing = [Missing(repo, commit, name) for name in names if not _held(repo, commit, name)]
-        for file in missing:
-            _check_statement(file.name, source.sha256, file.sha256)
-        _check_room(sum(file.bytes_to_come for file in missing))
-        for file in missing:
-            file.download()
+        held = _listing(repo, commit)
+        names = _wanted(repo, commit, source.file, held)
+        _bring([HubFile(repo, commit, name) for name in names], source.sha256)
         files = {}
         for name in names:
             target = folder / PurePosixPath(name).name
-            files[target.name] = _take(repo, commit, name, target, source.sha256)
-        licence = _licence(repo, commit)
+            files[target.name] = _take(HubFile(repo, commit, name), target, source.sha256)
+        licence = _licence(HubFile(repo, commit, CARD)) if CARD in held else None
     origin: HubOrigin = {
         "kind": "hub",
         "hub": repo,
@@ -63,29 +72,42 @@ def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
 
 
 def _listing(repo: str, commit: str) -> list[str]:
-    """The repository's files; out of the cache once they were listed. Brings the model card."""
-    card = snapshot_download(repo, revision=commit, allow_patterns=[CARD], tqdm_class=_NoBar)
+    """The repository's files; out of the cache once they were listed."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that no file is wanted of it
+    snapshot = snapshot_download(repo, revision=commit, allow_patterns=[], tqdm_class=_NoBar)
+    logging.getLogger("huggingface_hub").setLevel(logging.WARNING)
     try:
-        return [file.path for file in get_cached_repo_tree(repo, revision=commit)]
+        held = [file.path for file in get_cached_repo_tree(repo, revision=commit)]
     except CachedRepoTreeNotFoundError:
         # Offline, and cached by a program that kept no listing: what there is.
-        held = (path for path in Path(card).rglob("*") if path.is_file())
-        return [path.relative_to(card).as_posix() for path in held]
+        there = (path for path in Path(snapshot).rglob("*") if path.is_file())
+        return [path.relative_to(snapshot).as_posix() for path in there]
+    for path in held:
+        if not isinstance(path, str) or not path or {"", ".", ".."} & set(path.split("/")):
+            raise HubAnswerError(f"the hub lists a file {path!r:.100} of {repo}, which is none")
+    return held
 
 
-def _wanted(repo: str, file: str | None, held: Sequence[str]) -> list[str]:
+def _wanted(repo: str, commit: str, file: str | None, held: Sequence[str]) -> list[str]:
     ggufs = ", ".join(sorted(name for name in held if name.endswith(".gguf")))
     if file:
         if file not in held:
             raise LlmpiError(f"{repo} holds no file {file!r}; its GGUF files: {ggufs or 'none'}")
         return [file]
-    names = sorted(name for name in held if "/" not in name and is_checkpoint_part(name))
-    if not any(name.endswith(".safetensors") for name in names):
+    at_top = [name for name in held if "/" not in name]
+    names = checkpoint_parts(at_top, lambda: _index(HubFile(repo, commit, INDEX)))
+    if not any(is_weights(name) for name in names):
         raise LlmpiError(
             f"{repo} holds no safetensors weights"
+            + other_weights(at_top)
             + (f"; name one of its GGUF files as 'file': {ggufs}" if ggufs else "")
         )
     return names
+
+
+def _index(file: HubFile) -> bytes:
+    _bring([file], None)
+    return file.cached.read_bytes()
 
 
 class _NoBar(tqdm):
@@ -95,18 +117,47 @@ class _NoBar(tqdm):
         super().__init__(*args, **{**kwargs, "disable": True})
 
 
-def _licence(repo: str, commit: str) -> str | None:
-    card = try_to_load_from_cache(repo, CARD, revision=commit)
-    if not isinstance(card, str):
+def _licence(card: HubFile) -> str | None:
+    """What the card states; a card that cannot be had or read costs the licence, not the model."""
+    try:
+        if not card.held and (card.size is None or card.size > CARD_BYTES):
+            raise LlmpiError("it is too large")
+        _bring([card], None)
+        return _stated_licence(card.cached.read_bytes()[:CARD_BYTES].decode("utf-8", "replace"))
+    except (LlmpiError, ValueError) as error:
+        log.warning("the licence is unknown: %s of %s: %s", CARD, card.repo, error)
         return None
-    text = Path(card).read_text(encoding="utf-8", errors="replace")
-    stated = ModelCard(text, ignore_metadata_errors=True).data
+
+
+def _stated_licence(card: str) -> str | None:
+    """
+    Raises:
+        ValueError: its head is no YAML.
+    """
+    fence, _, rest = card.lstrip("\ufeff").partition("\n")
+    head, end, _ = rest.partition("\n---")
+    if fence.strip() != "---" or not end:
+        return None
+    stated = plain_yaml.load(head)
+    if not isinstance(stated, dict):
+        raise plain_yaml.YamlError("its head holds no keys")
     licence = stated.get("license_name") or stated.get("license")
-    return ", ".join(licence) if isinstance(licence, list) else licence
+    licences = licence if isinstance(licence, list) else [licence]
+    return ", ".join(one for one in licences if isinstance(one, str))[:200] or None
 
 
-def _held(repo: str, commit: str, name: str) -> bool:
-    return isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
+def _bring(files: Iterable[HubFile], sha256: str | None) -> None:
+    """Into the cache, what of it is not there.
+
+    Args:
+        sha256: that the config states.
+    """
+    missing = [file for file in files if not file.held]
+    for file in missing:
+        _check_statement(file.name, sha256, file.sha256)
+    _check_room(sum(file.bytes_to_come for file in missing))
+    for file in missing:
+        file.download()
 
 
 def _check_statement(name: str, wanted: str | None, stated: str | None) -> None:
@@ -129,20 +180,21 @@ def _check_room(size: int) -> None:
         )
 
 
-def _take(repo: str, commit: str, name: str, target: Path, sha256: str | None) -> str:
+def _take(file: HubFile, target: Path, sha256: str | None) -> str:
     """Link the file out of the cache under its final name; returns its sha256."""
-    cached = Path(hf_hub_download(repo, name, revision=commit))
+    cached = file.cached
     blob = cached.parent / cached.readlink() if cached.is_symlink() else cached
     stated = sha256_or_none(blob.name)
-    _check_statement(name, sha256, stated)
+    _check_statement(file.name, sha256, stated)
     advice = "It was damaged in the cache and was removed there. Run again to download it anew."
     try:
         return place(
             lambda to: _link_or_copy(cached.resolve(), to), target, stated or sha256, advice
         )
     except WrongHashError:
-        blob.unlink(missing_ok=True)
-        cached.unlink(missing_ok=True)
+        for path in (blob, cached):
+            if file.owns(path):
+                path.unlink(missing_ok=True)
         raise
 
 

@@ -3,7 +3,15 @@
 from pathlib import Path
 
 from llmpi.errors import LlmpiError
-from llmpi.models.fetched import Fetched, check_gguf_name, is_checkpoint_part, wrong_hash
+from llmpi.gguf.checkpoint import INDEX
+from llmpi.models.fetched import (
+    Fetched,
+    check_gguf_name,
+    checkpoint_parts,
+    is_weights,
+    other_weights,
+    wrong_hash,
+)
 from llmpi.records import sha256_of
 from llmpi.study.models import PathSource
 
@@ -46,10 +54,14 @@ def _model_files(origin: Path) -> list[Path]:
         raise LlmpiError(f"{origin}: holds several GGUF files; name one of them: {names}")
     if ggufs:
         return ggufs
-    parts = [path for path in held if is_checkpoint_part(path.name)]
-    if not any(path.suffix == ".safetensors" for path in parts):
-        raise LlmpiError(f"{origin}: holds neither a GGUF file nor safetensors weights")
-    return parts
+    index = origin / INDEX
+    parts = checkpoint_parts([path.name for path in held], index.read_bytes)
+    if not any(is_weights(name) for name in parts):
+        raise LlmpiError(
+            f"{origin}: holds neither a GGUF file nor safetensors weights"
+            + other_weights([path.name for path in held])
+        )
+    return [origin / name for name in parts]
 
 
 def _link(path: Path, folder: Path, sha256: str | None, advice: str) -> str:

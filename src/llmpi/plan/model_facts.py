@@ -104,7 +104,7 @@ def _of_hub(source: HubSource, ask_hub: bool) -> Model:
 def _json(path: Path) -> Stated:
     try:
         found: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LlmpiError(f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise LlmpiError(f"{path}: holds no JSON object")

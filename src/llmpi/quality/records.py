@@ -1,6 +1,6 @@
 """What tasks of several kinds have in common in their records."""
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypeAliasType, TypedDict
 
@@ -171,6 +171,8 @@ class HubSource(TypedDict):
     hub: str
     revision: str
     """Commit sha."""
+    config: NotRequired[str | None]
+    """Of a data set that has several."""
     split: str
 
 

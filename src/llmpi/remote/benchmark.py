@@ -28,8 +28,9 @@ from llmpi.engine.records import Failed, Runtime, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, now, sha256_of_json
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, LinkError, connected
+from llmpi.remote.connection import Device, connected
 from llmpi.remote.deploy import ensure_model
+from llmpi.remote.link import LinkError
 from llmpi.remote.plugs import Timeline, plug_sampling
 from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt

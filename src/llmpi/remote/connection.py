@@ -1,4 +1,4 @@
-"""One way to run commands and put files, on this machine and over SSH, both through Fabric."""
+"""One way to run commands and put files: on this machine, and over SSH by Fabric."""
 
 import contextlib
 import json
@@ -15,27 +15,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fabric import Config, Connection
+from fabric import Connection
+from invoke import Context
 from invoke.exceptions import CommandTimedOut, Failure, ThreadException
-from paramiko import (
-    AuthenticationException,
-    AutoAddPolicy,
-    BadHostKeyException,
-    RejectPolicy,
-    SSHException,
-)
+from paramiko import SSHException
 from typing_extensions import TypeForm
 
 from llmpi import layout
 from llmpi.device import durable
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
+from llmpi.remote.any_shell import for_any_shell
+from llmpi.remote.link import LinkError, opened
 from llmpi.remote.shell import Call, FloodError, Here, OverSsh, Said
-from llmpi.remote.transfer import Piped, Rsync, Sender, Sftp, fast_transport, send
+from llmpi.remote.transfer import Piped, Rsync, Sender, Sftp, send
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
 
 DURABLE = Path(durable.__file__)
-SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +41,6 @@ Answer = TypeVar("Answer")
 ANSWER_S = 120
 """A short question to a device is answered by then, or the link is taken for lost."""
 HASH_S = 600
-
-
-class LinkError(LlmpiError):
-    """A device cannot be reached, or not any more; it may be there again later."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +55,8 @@ class Done:
 class Device(ABC):
     """A place where commands run and files lie; `store` is llmpi's folder there."""
 
-    def __init__(self, name: str, connection: Connection, python: str) -> None:
+    def __init__(self, name: str, python: str) -> None:
         self.name = name
-        self.connection = connection
         self.python = python
         self.store = self.home = ""
         self.noise = ""
@@ -93,7 +84,7 @@ class Device(ABC):
         where, call = f"device {self.name}: {_cut(what or shlex.join(argv), 100)}", Call(argv, log)
         heard, begun = call.said, time.monotonic()
         try:
-            exited = self._start(call.command, **call.options(timeout_s)).exited
+            exited = self._start(call.argv, **call.options(timeout_s)).exited
         except CommandTimedOut:
             exited = None
         except ThreadException as error:
@@ -194,7 +185,7 @@ class Device(ABC):
         return [self.interpreter, "-m", "llmpi.device.cli"]
 
     @abstractmethod
-    def _start(self, command: str, **options: Any) -> Any: ...
+    def _start(self, argv: Sequence[str], **options: Any) -> Any: ...
 
     @abstractmethod
     def send(self, source: Path, partial: str, there: int) -> int:
@@ -209,7 +200,7 @@ class ThisMachine(Device):
     """`transport: local`."""
 
     def __init__(self, name: str, device: LocalDevice) -> None:
-        super().__init__(name, Connection("localhost"), sys.executable)
+        super().__init__(name, sys.executable)
         # By default relative to where Snakemake runs, so that receipts survive a move of the clone.
         default = layout.at(layout.LOCAL_STORE, device=name)
         self.store = str(Path(device.store or default).expanduser())
@@ -218,8 +209,8 @@ class ThisMachine(Device):
     def interpreter(self) -> str:
         return sys.executable
 
-    def _start(self, command: str, **options: Any) -> Any:
-        return Here(self.connection).run(command, **options)
+    def _start(self, argv: Sequence[str], **options: Any) -> Any:
+        return Here(Context()).run(shlex.join(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
         Path(partial).unlink(missing_ok=True)
@@ -234,8 +225,8 @@ class SshMachine(Device):
     """`transport: ssh`: an open connection to a host whose key is known."""
 
     def __init__(self, name: str, device: SshDevice, connection: Connection) -> None:
-        super().__init__(name, connection, device.python)
-        self._device = device
+        super().__init__(name, device.python)
+        self._device, self.connection = device, connection
         # The first that is asked: a login shell that hangs is not waited for as work is.
         hello = ["sh", "-c", 'printf %s "$HOME"']
         self.home = self.run(hello, timeout_s=3 * device.connect_timeout_s).stdout
@@ -252,8 +243,8 @@ class SshMachine(Device):
     def host_key(self) -> str | None:
         return self.connection.transport.get_remote_server_key().get_name()
 
-    def _start(self, command: str, **options: Any) -> Any:
-        return OverSsh(self.connection, inline_env=True).run(command, **options)
+    def _start(self, argv: Sequence[str], **options: Any) -> Any:
+        return OverSsh(self.connection, inline_env=True).run(for_any_shell(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:
         return send(self.name, self._sender, source, partial, there)
@@ -273,82 +264,13 @@ def connected(name: str, device: SingleDevice) -> Iterator[Device]:
     """Reach a device.
 
     Raises:
-        LinkError: unreachable.
-        LlmpiError: host key unknown or wrong, not let in; with what to do.
+        LinkError, LlmpiError: as `llmpi.remote.link.opened`.
     """
     if isinstance(device, LocalDevice):
         yield ThisMachine(name, device)
         return
-    connection = _connection(device)
-    with connection:
-        _open(name, connection)
+    with opened(name, device) as connection:
         yield SshMachine(name, device, connection)
-
-
-def _connection(device: SshDevice) -> Connection:
-    keys = [str(Path(device.identity_file).expanduser())] if device.identity_file else []
-    connection = Connection(
-        device.host,
-        user=device.user,
-        port=device.port,
-        connect_timeout=max(1, round(device.connect_timeout_s)),
-        connect_kwargs={
-            "transport_factory": fast_transport,
-            **({"key_filename": keys} if keys else {}),
-        },
-        config=Config(overrides={"load_ssh_configs": True}),
-    )
-    hop: Any = connection
-    while isinstance(hop, Connection):  # the host itself and every jump host before it
-        _verify_host_keys(hop, device.known_hosts, accept_new=device.host_key == "accept-new")
-        hop = hop.gateway
-    return connection
-
-
-def _verify_host_keys(connection: Connection, known_hosts: str | None, *, accept_new: bool) -> None:
-    """Fabric accepts any host key by default; here an unknown one is refused, or written down."""
-    client = connection.client
-    client.set_missing_host_key_policy(AutoAddPolicy() if accept_new else RejectPolicy())
-    named = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
-    for file in [known_hosts] if known_hosts else [*named, str(SYSTEM_KNOWN_HOSTS)]:
-        path = Path(file).expanduser()
-        if path.is_file():
-            client.load_system_host_keys(str(path))
-    if accept_new:
-        own = Path(known_hosts or named[0]).expanduser()
-        own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own.touch(mode=0o600)
-        client.load_host_keys(str(own))  # where AutoAddPolicy writes
-
-
-def _open(name: str, connection: Connection) -> None:
-    where = f"{connection.user}@{connection.host}:{connection.port}"
-    by_hand = f"ssh -p {connection.port} {connection.user}@{connection.host}"
-    try:
-        connection.open()
-    except BadHostKeyException as error:
-        raise LlmpiError(
-            f"device {name}: {where} shows another host key than the known one. If the board was "
-            f"set up anew, remove the old key (ssh-keygen -R '{error.hostname}') and connect once "
-            f"by hand; if not, somebody is in between."
-        ) from error
-    except AuthenticationException as error:
-        raise LlmpiError(
-            f"device {name}: {where} did not let us in ({error}). Try: {by_hand} true. "
-            "llmpi uses the agent's keys, ~/.ssh/config and the device's identity_file."
-        ) from error
-    except SSHException as error:
-        if "not found in known_hosts" in str(error):
-            raise LlmpiError(
-                f"device {name}: the host key of {where} is not known. Connect once by hand and "
-                f"compare its fingerprint: {by_hand} true"
-            ) from error
-        raise LinkError(f"device {name}: SSH to {where} failed: {error}") from error
-    except (OSError, EOFError) as error:
-        raise LinkError(
-            f"device {name}: {where} cannot be reached ({error}). Is it on, and the host name or "
-            f"port right? Try: {by_hand} true"
-        ) from error
 
 
 def noise_told(noise: str) -> str:

@@ -8,7 +8,6 @@ import codecs
 import io
 import re
 import secrets
-import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO, Any
@@ -134,7 +133,7 @@ class Call:
         # The mark itself stands nowhere in the command: a shell may print what it is told to run.
         say = f"printf %s%s%s {first} {second}"
         script = f"{say} ''; \"$@\"; s=$?; {say} $s\\;; {say} '' >&2; exit $s"
-        self.command = shlex.join(["sh", "-c", script, "sh", *argv])
+        self.argv = ["sh", "-c", script, "sh", *argv]
         self.said = Said(first + second)
         self.lines = Lines(first + second, log)
 

@@ -19,6 +19,8 @@ from paramiko import SFTPClient, SSHException, Transport
 from tqdm import tqdm
 
 from llmpi.errors import LlmpiError
+from llmpi.remote.any_shell import for_any_shell
+from llmpi.remote.openssh import options
 from llmpi.study.devices import SshDevice
 
 log = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ class Piped:
         with self._connection.transport.open_session() as channel, source.open("rb") as local:
             channel.settimeout(SILENT_S)
             append = 'umask 077 && exec cat >> "$1"'
-            channel.exec_command(shlex.join(["sh", "-c", append, "sh", partial]))
+            channel.exec_command(for_any_shell(["sh", "-c", append, "sh", partial]))
             local.seek(there)
             while chunk := local.read(CHUNK_BYTES):
                 channel.sendall(chunk)
@@ -119,11 +121,10 @@ class Rsync:
 
     def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
         host = self._device.host
-        user = f"{self._device.user}@" if self._device.user else ""
-        target = f"{user}[{host}]:{partial}" if ":" in host else f"{user}{host}:{partial}"
-        options = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
-        options += [f"--timeout={SILENT_S}"]
-        command = ["rsync", *options, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
+        target = f"[{host}]:{partial}" if ":" in host else f"{host}:{partial}"
+        how = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
+        how += [f"--timeout={SILENT_S}"]
+        command = ["rsync", *how, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
@@ -134,19 +135,11 @@ class Rsync:
             process.wait()
 
     def _ssh(self) -> list[str]:
-        device = self._device
-        options = {
-            "BatchMode": "yes",
+        more = {
             "Ciphers": f"^{FASTEST_CIPHER}",  # the first choice, not the only one
-            "StrictHostKeyChecking": "yes" if device.host_key == "known" else "accept-new",
-            "ConnectTimeout": max(1, round(device.connect_timeout_s)),
             "ServerAliveInterval": 15,
-            "Port": device.port,
-            "IdentityFile": _path(device.identity_file),
-            "UserKnownHostsFile": _path(device.known_hosts),
         }
-        given = [f"-o{key}={value}" for key, value in options.items() if value is not None]
-        return ["ssh", *given]
+        return ["ssh", *options(self._device), *(f"-o{key}={value}" for key, value in more.items())]
 
     def _follow(self, process: subprocess.Popen[bytes], there: int, progress: Progress) -> None:
         assert process.stdout and process.stderr
@@ -161,7 +154,3 @@ class Rsync:
             raise OSError(
                 error.splitlines()[0] if error else f"rsync ended with {process.returncode}"
             )
-
-
-def _path(given: str | None) -> str | None:
-    return str(Path(given).expanduser()) if given else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Bytes, Id, LocalPath, Part
+from llmpi.study.fields import Bytes, Id, KeyPath, LocalPath, Part
 from llmpi.study.meters import Meter, NoMeter
 
 Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
@@ -48,7 +48,7 @@ class LocalDevice(MeasuredDevice):
 
     transport: Literal["local"]
     """`local`: no network in between."""
-    store: str | None = None
+    store: LocalPath | None = None
     """Folder for the model files; by default under `results/`."""
     limits: Limits | None = None
     """Measure as on a smaller machine, for whoever has no Pi."""
@@ -76,9 +76,9 @@ class SshSettings(MeasuredDevice):
     """Port; by default what `~/.ssh/config` says, else 22."""
     user: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][\w.@-]*$")
     """User; by default what `~/.ssh/config` says, else yours."""
-    identity_file: str | None = None
+    identity_file: KeyPath | None = None
     """Private key; by default the agent's keys and `~/.ssh/config`."""
-    known_hosts: str | None = None
+    known_hosts: LocalPath | None = None
     """File of known host keys; by default `~/.ssh/known_hosts` and the system's."""
     host_key: Literal["known", "accept-new"] = "known"
     """`known`: a host whose key is not known is refused. `accept-new`: a new host's key is written
@@ -103,7 +103,7 @@ class SshSettings(MeasuredDevice):
     removed to make room. By default what the disk has."""
 
 
-HOST = r"[A-Za-z0-9_][\w.:%-]*"
+HOST = r"[A-Za-z0-9_:][\w.:%-]*"
 Host = Annotated[str, Field(pattern=rf"^{HOST}$")]
 
 

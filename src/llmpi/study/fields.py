@@ -14,6 +14,8 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
+    SerializationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -99,8 +101,33 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 InsidePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(expanduser)]
 """A file or folder of this machine; `~` is whoever runs it."""
+
+
+def _hidden(value: str | None, info: SerializationInfo) -> str | None:
+    return HIDDEN if value and info.context == RESULTS else value
+
+
+RESULTS = "results"
+"""Context of a dump that goes into results, for others to see."""
+HIDDEN = "(not shown)"
+KeyPath = Annotated[LocalPath, PlainSerializer(_hidden)]
+"""The file of a key on this machine: where it lies is told in no result."""
 RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 Revision = Annotated[str, Field(pattern=r"^[\w][\w./-]*$")]
+
+
+def _address(value: str) -> str:
+    if re.match(r"https?://[^/]*@", value):
+        raise PydanticCustomError(
+            "login",
+            "an address holds no user and no password here: a config is shown to others",
+            {},
+        )
+    return value
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$"), AfterValidator(_address)]
+"""An address without user and password."""
 
 
 def _bytes(value: object) -> object:
@@ -128,7 +155,7 @@ class Part(BaseModel):
 
     # The texts under the fields are read by `llmpi.study.reference`, and not at every import: each
     # job imports these models.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def one_of(part: Part, *keys: str) -> None:

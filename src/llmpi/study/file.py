@@ -10,6 +10,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
+from llmpi import plain_yaml
 from llmpi.errors import LlmpiError
 from llmpi.study.devices import EngineWheel, SshDevice
 from llmpi.study.fields import Loc
@@ -36,8 +37,8 @@ def load_study(path: Path) -> Study:
     Raises:
         ConfigError: the file is missing, is no YAML, or describes no study.
     """
-    _nodes(path)  # a clear error first, for what safe_load would hide or garble
-    return parse_study(yaml.safe_load(path.read_text()) or {}, [path])
+    text, _ = _read(path)  # a clear error first, for a key that stands twice
+    return parse_study(plain_yaml.load(text) or {}, [path])
 
 
 # What stands in a config is anything, until the study's models have checked it.
@@ -47,7 +48,7 @@ def parse_study(config: Mapping[str, object], files: Sequence[Path]) -> Study:
     Raises:
         ConfigError: with every problem pydantic found, in the order of the file.
     """
-    trees = {path: _nodes(path) for path in files}
+    trees = {path: _read(path)[1] for path in files}
     try:
         study = Study.model_validate(dict(config))
     except ValidationError as error:
@@ -256,25 +257,28 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
     return None
 
 
-def _nodes(path: Path) -> yaml.Node | None:
-    """The YAML tree of `path`, refused where it is missing, malformed or says a key twice."""
+def _read(path: Path) -> tuple[str, yaml.Node | None]:
+    """The text of `path` and its YAML tree, refused where it is missing, malformed, more than a
+    config may be, or says a key twice."""
     try:
-        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(plain_yaml.MOST_CHARACTERS + 1)
+        tree = plain_yaml.compose(text)
     except FileNotFoundError:
         raise ConfigError([f"{path}: there is no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error)
-        raise ConfigError([f"{path}{line}: no valid YAML: {reason}"]) from None
+    except plain_yaml.YamlError as error:
+        line = f":{error.line}" if error.line else ""
+        raise ConfigError([f"{path}{line}: {error}"]) from None
     problems = [f"{path}:{line}: {_key(loc)}: stands here twice" for line, loc in _twice(tree, ())]
     if problems:
         raise ConfigError(problems)
     if tree is not None and not isinstance(tree, yaml.MappingNode):
         raise ConfigError([f"{path}: should hold keys and values at its top"])
-    return tree
+    if found := tree and _child(tree, "__use_yte__"):
+        raise ConfigError([f"{path}:{found[0]}: __use_yte__: a config is data, this is a program"])
+    return text, tree
 
 
 def _twice(node: yaml.Node | None, loc: Loc) -> Iterator[tuple[int, Loc]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+<<<<<<< HEAD
 from llmpi.study.fields import LocalPath, Part
 
 
@@ -24,6 +25,9 @@ def _address(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+=======
+from llmpi.study.fields import LocalPath, Part, Url
+>>>>>>> main
 
 
 class Metered(Part):
@@ -103,8 +107,15 @@ class TasmotaMeter(Plug):
 
     kind: Literal["tasmota"]
     """`tasmota`: tier `metered`, at the plug."""
+<<<<<<< HEAD
     channel: int | None = Field(default=None, ge=1, le=8)
     """Number of the channel, of a plug that has several."""
+=======
+    url: Url
+    """Address of the plug, such as `http://192.168.1.20`."""
+    interval_s: float = Field(default=1.0, ge=0.2, le=60)
+    """Seconds between samples."""
+>>>>>>> main
 
 
 class ShellyMeter(Plug):
@@ -112,6 +123,11 @@ class ShellyMeter(Plug):
 
     kind: Literal["shelly"]
     """`shelly`: tier `metered`, at the plug."""
+<<<<<<< HEAD
+=======
+    url: Url
+    """Address of the plug."""
+>>>>>>> main
     switch: int = Field(default=0, ge=0, le=15)
     """Number of the switch, of a plug that has several."""
 

@@ -60,6 +60,29 @@ A key that is not listed here is an error. For completion in an editor, begin th
 
 Branches and tags of the hub are resolved once and written to `sources.lock.yaml` beside the config.
 Keep that file under version control; `llmpi lock --update` moves its entries.
+
+## What somebody else's config may do
+
+Check it with `llmpi check --config theirs.yaml` **before** Snakemake gets to see it. `llmpi check`
+reads it as data, runs nothing and reaches nothing. `snakemake --configfile` reads the file by
+itself before llmpi can: where it holds `__use_yte__: true`, Snakemake runs the Python in it, and
+what is nested too deeply it ends on with an error of Python's, or not at all. `llmpi check` refuses
+those, tags, and numbers that YAML reads otherwise than they look (`010` is 8, `1:30` is 90).
+
+A config that passes is data, and yet a run of it does what it says, with your rights:
+
+- it reads every file that it names (`path`, `squad_file`, `text_file`, `prompts`, ...), and what
+  was in them may stand in the results;
+- it writes under `results/` and into each `store`: here, and on every machine that your SSH
+  configuration and your keys open;
+- it starts programs: what `python` names on a device, the wheel under `engine`, and, here, the
+  Python that task files in an `include_path` name;
+- it asks every address that it names: repositories of the hub (with your `HF_TOKEN`), projects of
+  the package index, the `url` of a meter;
+- it takes disk space and time without bound.
+
+So read its paths, hosts and addresses before you run it. Nothing that it names is ever deleted, but
+for llmpi's own files in its stores.
 """
 
 # In reading order: (key path, what may stand there).

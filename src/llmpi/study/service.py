@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Bytes, Id, Part, Quant, unique
+from llmpi.study.fields import Bytes, Id, KeyPath, Part, Quant, unique
 
 
 class ServedVariant(Part):
@@ -72,7 +72,7 @@ class Service(Part):
     reverse proxy with TLS."""
     port: int = Field(default=8080, ge=1024, le=65535)
     """Port it listens on."""
-    key_file: str | None = Field(default=None, min_length=1)
+    key_file: KeyPath | None = None
     """File on this machine with the API key that every request must bring."""
     context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
     """Prompt and answer of a request have room for so many tokens."""

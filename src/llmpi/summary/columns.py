@@ -82,6 +82,8 @@ INTRODUCTION = """\
 | `summary.json` | all of it: rows with their lists, sections, predictions, the paper's points |
 | `recommendation.json` | the decision and the money |
 
+In the CSV file an apostrophe stands in front of a text that begins as a formula does (`=`, `+`,
+`-`, `@`).
 In the Parquet file each column's metadata has its `unit` and `description`; the file's own has the
 study, its config, llmpi's version and the time under `llmpi`, as JSON.
 

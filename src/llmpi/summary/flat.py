@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from llmpi.engine.shown import visible
 from llmpi.quality.kind import TaskKind, objection_text
 from llmpi.quality.kind import flat as flat_quality
 from llmpi.records import whole_file
@@ -22,12 +23,20 @@ def flat_rows(study: Study, rows: Sequence[Row]) -> list[FlatRow]:
 
 
 def write_csv(path: Path, study: Study, rows: Sequence[Row]) -> None:
-    """Write the rows atomically; an empty field means that there is no such value."""
-    flat = flat_rows(study, rows)
+    """Write the rows atomically; an empty field means that there is no such value, an apostrophe
+    that a text begins as a spreadsheet's formula would."""
+    flat = [{name: _cell(value) for name, value in row.items()} for row in flat_rows(study, rows)]
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(flat[0]))
         writer.writeheader()
         writer.writerows(flat)
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:

@@ -19,6 +19,7 @@ from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import Drawn
 from llmpi.records import now
 from llmpi.results import NotRun
+from llmpi.study.fields import RESULTS
 from llmpi.study.runs import Run, Scored, Variant, expand_runs
 from llmpi.study.study import Study
 from llmpi.summary.caches import caches
@@ -81,7 +82,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
             "llmpi": __version__,
             "snakemake": importlib.metadata.version("snakemake"),
             "summarized": now(),
-            "config": study.model_dump(mode="json"),
+            "config": study.model_dump(mode="json", context=RESULTS),
         },
     }
     return summary, {"study": study.study, "requirements": quality.requirements}

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import select
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from llmpi.engine.supervise import INTERRUPT, OwnerGoneError
+from llmpi.user import user_name
 
 PLACES = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - shared by all users on purpose
 NAME = "llmpi-device.lock"
@@ -34,7 +34,7 @@ def machine_alone(what: str, *, wait: Callable[[str], None]) -> Iterator[None]:
             wait(holder(handle))
             time.sleep(TRY_EVERY_S)
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        me = {"user": _user(), "pid": os.getpid(), "what": what, "since": since}
+        me = {"user": user_name(), "pid": os.getpid(), "what": what, "since": since}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(me).encode(), 0)
         yield
@@ -91,10 +91,3 @@ def _open() -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         os.fchmod(handle, 0o666)
         return handle
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

@@ -31,6 +31,7 @@ from llmpi.device.monitor.records import (
     SpeedRequest,
 )
 from llmpi.engine import answers
+from llmpi.engine.shown import shown
 
 PP = ("llmpi_prompt_tokens_total", "llmpi_prompt_processing_seconds_total")
 TG = ("llmpi_generated_tokens_total", "llmpi_token_generation_seconds_total")
@@ -265,7 +266,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         expected, key = read_expectation(args.expect), read_key(args.key_file)
     except ExpectationError as error:
-        print(f"llmpi-device canary: {error}", file=sys.stderr)
+        print(shown(f"llmpi-device canary: {error}"), file=sys.stderr)
         return 2
     record = check(expected, service(args.url, key=key, timeout_s=args.timeout))
     print(json.dumps(record))

@@ -20,6 +20,7 @@ from llmpi.device.monitor.config import Config, ConfigError, read_config
 from llmpi.device.monitor.exposition import Metrics
 from llmpi.device.monitor.machine_metrics import MachineMetrics
 from llmpi.device.monitor.meter_metrics import Metering
+from llmpi.engine.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         config = read_config(args.config)
         stop = start(config, end)
     except (ConfigError, canary.ExpectationError, OSError) as error:
-        print(f"llmpi-device monitor: {error}", file=sys.stderr)
+        print(shown(f"llmpi-device monitor: {error}"), file=sys.stderr)
         return 2
     log.info("metrics at http://%s/metrics", config.listen)
     end.wait()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from llmpi.device.service import gate, releases
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.llama import KV_TYPES
+from llmpi.engine.shown import shown
 
 if TYPE_CHECKING:
     from llama_cpp.server.settings import ModelSettings
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = releases.check(release)
     except releases.ReleaseError as error:
-        print(f"llmpi-device serve: {error}", file=sys.stderr)
+        print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
         return 1
     _from_its_own_code(release, settings)
     app = make_app(release, settings, _key())
@@ -52,6 +53,7 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
     from llama_cpp.server import app as server
     from llama_cpp.server.settings import ServerSettings
 
+    from llmpi.device.service.abort import Abort
     from llmpi.device.service.request_check import Checker, keep_prompts_out_of_logs
     from llmpi.device.service.request_metrics import instrument
 
@@ -70,6 +72,7 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
         answer_s=settings["answer_s"],
         check=Checker(llama, settings["context_tokens"]),
+        stop=Abort(llama.ctx),
     )
     # Outermost: who is refused is counted, too. It asks for the key itself.
     app = instrument(gate.KeyGate(app, key), **labels, release=release.name, key=key)
@@ -133,6 +136,8 @@ def _key() -> str | None:
 async def _serve(app: gate.App, settings: ServiceSettings) -> None:
     import uvicorn
 
+    from llmpi.device.service.connections import Connection
+
     class Server(uvicorn.Server):
         """Tells systemd how it is, and loses nobody who was let in before it stops."""
 
@@ -152,7 +157,7 @@ async def _serve(app: gate.App, settings: ServiceSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http="h11",
+        http=Connection,
         lifespan="off",
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings["drain_s"],

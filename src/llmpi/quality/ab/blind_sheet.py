@@ -17,6 +17,7 @@ from typing import Literal, TypedDict
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 from llmpi.quality.ab.compare import winner
 from llmpi.quality.ab.prompts import Prompt
@@ -34,6 +35,14 @@ from llmpi.quality.statistics import holm, sign_test
 from llmpi.records import read, sha256_of_json, whole_file
 
 TEMPLATE = "blind_sheet.html"
+NAME_CHARACTERS = 100
+"""Of a judge's name, on the sheet, too."""
+SAVED_BYTES = 50_000_000
+"""Of what a sheet saves: a hundred for a prompt."""
+
+
+class OtherSheetError(LlmpiError):
+    """What was saved is of another sheet."""
 
 
 class Shown(TypedDict):
@@ -144,11 +153,14 @@ def read_judgements(path: Path, key: Key) -> Judged:
 
     Raises:
         RecordError: it is no file of the page.
-        LlmpiError: it is of another sheet, or says what the page cannot.
+        OtherSheetError: it is of another sheet.
+        LlmpiError: it says what the page cannot.
     """
+    if path.is_file() and path.stat().st_size > SAVED_BYTES:
+        raise LlmpiError(f"{path}: is larger than any that a sheet saves")
     saved = read(path, SavedSheet)
     if saved["sheet"] != key["sheet"]:
-        raise LlmpiError(
+        raise OtherSheetError(
             f"{path}: belongs to sheet {saved['sheet'][:8]}, the key to {key['sheet'][:8]}; the "
             "answers were made anew after it was saved, or it is from another pair"
         )
@@ -158,7 +170,7 @@ def read_judgements(path: Path, key: Key) -> Judged:
     adjusted = holm([_p(verdicts, prompts) for prompts in tagged.values()])
     return {
         "sheet": key["sheet"],
-        "judge": saved["judge"],
+        "judge": _name(saved["judge"]),
         "a": key["a"],
         "b": key["b"],
         "test": "sign test, exact, two-sided; Holm-adjusted over the tags",
@@ -169,6 +181,11 @@ def read_judgements(path: Path, key: Key) -> Judged:
         },
         "judgements": [{"id": i, "verdict": verdict} for i, verdict in verdicts.items()],
     }
+
+
+def _name(judge: str | None) -> str | None:
+    """In one line, as the sheet takes it."""
+    return visible(" ".join((judge or "").split()))[:NAME_CHARACTERS] or None
 
 
 Verdicts = Mapping[str, UnblindedVerdict]

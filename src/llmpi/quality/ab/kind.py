@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmpi import layout
 from llmpi.columns import number
 from llmpi.engine.records import Failed
+from llmpi.engine.shown import visible
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
 from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
@@ -118,7 +119,7 @@ def _part(name: str, chart: str, sheet: str, record: ComparedPair | Failed | Not
         "facts": [{"key": "ab.sheet", "values": {"sheet": sheet}}],
         "chart": _chart(chart, rows),
         "table": _table(rows),
-        "remarks": [_judged(judged) for judged in record["judged"]],
+        "remarks": [*map(_judged, record["judged"]), *map(_unread, record.get("unread", []))],
     }
 
 
@@ -202,6 +203,10 @@ def _judged(judged: Judged) -> Fact:
             "p": counts["p"],
         },
     }
+
+
+def _unread(name: str) -> Fact:
+    return {"key": "ab.unread", "values": {"file": visible(name)[:100]}}
 
 
 KIND = TaskKind(

@@ -1,18 +1,22 @@
 """Two variants side by side on the user's own prompts, by rule and by people."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Failed
-from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
+from llmpi.errors import LlmpiError
+from llmpi.quality.ab.blind_sheet import OtherSheetError, read_judgements, write_sheet
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Prompt, load_prompts
-from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Key, SavedSheet
+from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Key
 from llmpi.quality.records import Answer
-from llmpi.records import failed, read
+from llmpi.records import failed
+
+log = logging.getLogger(__name__)
 
 
 class Compare(TypedDict):
@@ -35,7 +39,8 @@ def compare_pair(
 
     Args:
         records: of `llmpi.quality.ab.evaluate`; one that failed makes the comparison fail.
-        judgements: files saved from sheets; those of other sheets are passed over.
+        judgements: files saved from sheets; those of other sheets are passed over, and so is
+            what is no such file, which the comparison then names.
         sheet: where the page goes.
 
     Returns:
@@ -43,8 +48,7 @@ def compare_pair(
         where and is not for those who judge.
 
     Raises:
-        RecordError: a file of judgements is no such file.
-        LlmpiError: what it judges is not on the sheet.
+        LlmpiError: the file of prompts is not what it should be.
     """
     asked = load_prompts(prompts)
     a, b = records
@@ -61,12 +65,17 @@ def compare_pair(
         "a": a_name,
         "b": b_name,
         **compared,
-        "judged": [
-            read_judgements(path, key)
-            for path in judgements
-            if read(path, SavedSheet)["sheet"] == key["sheet"]
-        ],
+        "judged": [],
+        "unread": [],
     }
+    for path in judgements:
+        try:
+            record["judged"].append(read_judgements(path, key))
+        except OtherSheetError as error:
+            log.info("passed over: %s", error)
+        except (LlmpiError, OSError) as error:  # one judge's file is no reason to lose the others'
+            log.warning("passed over: %s", error)
+            record["unread"].append(path.name)
     return record, key
 
 

@@ -1,6 +1,6 @@
 """The files of an `ab` task."""
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -205,3 +205,5 @@ class ComparedPair(Compared):
     a: str
     b: str
     judged: list[Judged]
+    unread: NotRequired[list[str]]
+    """Names of files of judgements that are none."""

@@ -144,6 +144,7 @@ def main(job: str, out: str) -> None:
     from llmpi.engine.llama import EngineError
     from llmpi.quality.batching.engine import BatchEngine
     from llmpi.quality.batching.schedule import shape_of
+    from llmpi.quality.batching.template import TemplateError
 
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text())
@@ -154,7 +155,7 @@ def main(job: str, out: str) -> None:
             Path(asked["gguf"]), threads=asked["threads"], shape=shape, computation=computation
         ) as engine:
             _answer(engine, asked)
-    except EngineError as error:
+    except (EngineError, TemplateError) as error:
         sys.exit(str(error))
     Path(out).write_text("{}")
 

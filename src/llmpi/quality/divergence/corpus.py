@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
 from llmpi.quality.divergence.records import Corpus, HubText, PythonTopics, TextFile, TextOrigin
+from llmpi.quality.hub_rows import rows_of
 from llmpi.records import sha256_of_text
-from llmpi.sources_lock import locked
 from llmpi.study.fields import TextSource
 
 
@@ -83,7 +83,7 @@ def join_rows(rows: Sequence[str]) -> str:
 
 def _from_file(path: Path) -> tuple[str, TextFile]:
     try:
-        text = path.read_bytes().decode()  # not read_text, which would change line ends
+        text = path.read_bytes().decode("utf-8-sig")  # not read_text: it would change line ends
     except OSError as error:
         raise LlmpiError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -94,18 +94,8 @@ def _from_file(path: Path) -> tuple[str, TextFile]:
 
 
 def _from_hub(source: TextSource, repo: str, lock: Path) -> tuple[str, HubText]:
-    import datasets
-    from datasets.data_files import EmptyDatasetError
-
-    from llmpi.hub import explained, resolve
-
     column = source.column
-    commit = locked(lock, "dataset", repo, source.revision, resolve)
-    with explained(repo, commit):
-        try:
-            rows = datasets.load_dataset(repo, source.subset, split=source.split, revision=commit)
-        except (ValueError, EmptyDatasetError) as error:  # an unknown split or config, among others
-            raise LlmpiError(f"{repo}@{commit}: {error}") from None
+    rows, commit = rows_of(repo, source.revision, source.subset, source.split, lock)
     if column not in rows.column_names:
         raise LlmpiError(f"{repo}: has no column {column}, but {', '.join(rows.column_names)}")
     texts = list(rows[column])

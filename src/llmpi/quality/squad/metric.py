@@ -4,6 +4,7 @@ Source: Rajpurkar, Jia, Liang, *Know What You Don't Know* (arXiv 1806.03822), an
 script published with it (`evaluate-v2.0.py`).
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -45,8 +46,10 @@ def parse(document: Any, name: str) -> list[Paragraph]:
     try:
         paragraphs = [
             _paragraph(paragraph, article.get("title"), f"{name}: data[{i}].paragraphs[{k}]")
-            for i, article in enumerate(document["data"])
-            for k, paragraph in enumerate(article["paragraphs"])
+            for i, article in enumerate(list_at(f"{name}: data", document["data"]))
+            for k, paragraph in enumerate(
+                list_at(f"{name}: data[{i}].paragraphs", article["paragraphs"])
+            )
         ]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise LlmpiError(
@@ -78,15 +81,27 @@ def text_at(place: str, value: object) -> str:
     Raises:
         LlmpiError: the value is no text.
     """
-    if isinstance(value, str):
-        return value
-    found = "null" if value is None else f"of the type {type(value).__name__}"
-    raise LlmpiError(f"{place} is {found}, and should be a text")
+    if not isinstance(value, str):
+        raise LlmpiError(f"{place} is {_found(value)}, and should be a text")
+    if re.search("[\ud800-\udfff]", value):
+        raise LlmpiError(f"{place} holds half of a surrogate pair, which is no character")
+    return value
 
 
 def id_at(place: str, value: object) -> str:
     """The same of an id, which some files have as a number."""
-    return str(value) if isinstance(value, int) else text_at(place, value)
+    return str(value) if type(value) is int else text_at(place, value)
+
+
+def list_at(place: str, value: object) -> list[Any]:
+    """The same of a list, whatever it holds."""
+    if not isinstance(value, list):
+        raise LlmpiError(f"{place} is {_found(value)}, and should be a list")
+    return value
+
+
+def _found(value: object) -> str:
+    return "null" if value is None else f"of the type {type(value).__name__}"
 
 
 def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
@@ -119,7 +134,8 @@ def dump(paragraphs: Sequence[Paragraph]) -> SquadDocument:
 
 
 def _paragraph(paragraph: Any, title: object, place: str) -> Paragraph:
-    questions = (_question(qa, f"{place}.qas[{i}]") for i, qa in enumerate(paragraph["qas"]))
+    asked = list_at(f"{place}.qas", paragraph["qas"])
+    questions = (_question(qa, f"{place}.qas[{i}]") for i, qa in enumerate(asked))
     context = text_at(f"{place}.context", paragraph["context"])
     return Paragraph(context, tuple(questions), title if isinstance(title, str) else "")
 
@@ -127,7 +143,7 @@ def _paragraph(paragraph: Any, title: object, place: str) -> Paragraph:
 def _question(qa: Any, place: str) -> Question:
     golds = dict.fromkeys(
         text_at(f"{place}.answers[{i}].text", answer["text"])
-        for i, answer in enumerate(qa["answers"])
+        for i, answer in enumerate(list_at(f"{place}.answers", qa["answers"]))
     )
     asked = text_at(f"{place}.question", qa["question"])
     return Question(id_at(f"{place}.id", qa["id"]), asked, tuple(golds))

@@ -9,11 +9,20 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.errors import LlmpiError
+from llmpi.quality.hub_rows import rows_of
 from llmpi.quality.records import FileSource, HubSource
-from llmpi.quality.squad.metric import Paragraph, Question, checked, dump, id_at, parse, text_at
+from llmpi.quality.squad.metric import (
+    Paragraph,
+    Question,
+    checked,
+    dump,
+    id_at,
+    list_at,
+    parse,
+    text_at,
+)
 from llmpi.quality.squad.records import Questions
 from llmpi.records import sha256_of, sha256_of_json, sha256_of_text
-from llmpi.sources_lock import locked
 from llmpi.study.tasks.squad import SquadTask
 
 log = logging.getLogger(__name__)
@@ -80,25 +89,21 @@ def _from_file(path: Path) -> tuple[list[Paragraph], FileSource]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise LlmpiError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LlmpiError(f"{path}: no valid JSON: {error}") from None
     paragraphs = by_passage(parse(document, str(path)))
     return paragraphs, {"file": str(path), "sha256": sha256_of(path)}
 
 
 def _from_hub(task: SquadTask, repo: str, lock: Path) -> tuple[list[Paragraph], HubSource]:
-    import datasets
-    from datasets.data_files import EmptyDatasetError
-
-    from llmpi.hub import explained, resolve
-
-    commit = locked(lock, "dataset", repo, task.revision, resolve)
-    with explained(repo, commit):
-        try:
-            rows = datasets.load_dataset(repo, split=task.split, revision=commit)
-        except (ValueError, EmptyDatasetError) as error:  # an unknown split, among others
-            raise LlmpiError(f"{repo}@{commit}: {error}") from None
-    return from_rows(rows, repo), {"hub": repo, "revision": commit, "split": task.split}
+    rows, commit = rows_of(repo, task.revision, task.subset, task.split, lock)
+    origin: HubSource = {
+        "hub": repo,
+        "revision": commit,
+        "config": task.subset,
+        "split": task.split,
+    }
+    return from_rows(rows, repo), origin
 
 
 class RowAnswers(TypedDict):
@@ -144,6 +149,9 @@ def by_passage(paragraphs: Iterable[Paragraph]) -> list[Paragraph]:
 def _of_row(row: Row, place: str) -> Paragraph:
     context = text_at(f"{place}: context", row["context"])
     asked = text_at(f"{place}: question", row["question"])
-    golds = (text_at(f"{place}: an answer", gold) for gold in row["answers"]["text"])
+    answers: object = row["answers"]
+    texts = answers.get("text") if isinstance(answers, dict) else None
+    found = list_at(f"{place}: answers.text", texts)
+    golds = (text_at(f"{place}: an answer", gold) for gold in found)
     question = Question(id_at(f"{place}: id", row["id"]), asked, tuple(dict.fromkeys(golds)))
     return Paragraph(context, (question,), row.get("title", ""))

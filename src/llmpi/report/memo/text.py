@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from llmpi.engine.shown import visible
 from llmpi.report.memo.facts import Memo
 from llmpi.report.words.languages import WORDS
 from llmpi.study.study import Language
@@ -46,7 +47,8 @@ def render(facts: Memo, language: Language) -> str:
 def _escaped(value: object) -> object:
     """Without Markdown's own characters in any text; ids and the names of types have none."""
     if isinstance(value, str):
-        return re.sub(r"[\\`*<>\[\]|#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(value.split()))
+        line = " ".join(visible(value).split())
+        return re.sub(r"[\\`*<>\[\]|#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
     if isinstance(value, dict):
         return {key: _escaped(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ import vl_convert
 
 from llmpi.decide import scores
 from llmpi.decide.records import Recommendation
+from llmpi.engine.shown import visible
 from llmpi.records import whole_file
 from llmpi.report.page.body import TEMPLATES, body, environment
 from llmpi.report.page.charts.style import Spec
@@ -43,7 +44,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
     for language in content.study.languages:
         t = Texts(language)
         drawn = figures(t, content, data)
-        bodies[language] = body(t, content, drawn)
+        bodies[language] = visible(body(t, content, drawn))
         languages[language] = {
             "figures": drawn,
             "columns": columns(t, content, data["cells"]),

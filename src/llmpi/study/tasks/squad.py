@@ -21,6 +21,8 @@ class SquadTask(Task):
     """from a data set on the Hugging Face hub, `owner/name`, with SQuAD's columns."""
     revision: Revision = "main"
     """Of the data set: commit sha; a branch or tag is resolved and locked as a model's is."""
+    subset: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    """Configuration of the data set, where it has several."""
     split: str = Field(default="validation", pattern=r"^\w+$")
     """Split of the data set."""
     questions: int | None = Field(default=None, ge=1)

@@ -75,7 +75,9 @@ function startTable() {
 
 function saveCsv() {
   const field = (value) => {
-    const text = value === null ? "" : String(value);
+    // A text that begins so would be a spreadsheet's formula.
+    const guard = typeof value === "string" && /^[=+\-@\t]/.test(value) ? "'" : "";
+    const text = value === null ? "" : guard + String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = [page.csv, ...kept().map((cell) => page.csv.map((key) => cell[key]))];

@@ -1,0 +1,170 @@
+"""A model's chat template, rendered in a process of its own, within limits of time and memory.
+
+A template is a program out of an untrusted file. Jinja's sandbox keeps it from files and from the
+network, and lets it loop or grow for ever. `python -m llmpi.quality.batching.template` is the
+process: on a line of its standard input the template, then the turns of each prompt; for each line
+one comes back.
+"""
+
+import json
+import os
+import resource
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmpi.engine.supervise import die_with_parent
+from llmpi.errors import LlmpiError
+from llmpi.quality.records import Message
+
+START_S = 25.0
+"""To begin, and to compile the template."""
+RENDER_S = 20.0
+"""For one prompt; those before it give it what they leave of `EACH_S`."""
+EACH_S = 0.25
+MOST_BYTES = 2 * 1024**3
+"""Of memory, beside what the process has once it is ready."""
+MOST_CHARACTERS = 10_000_000
+"""Of one prompt."""
+
+# A template may ask for today's date; a prompt that changes overnight cannot be compared.
+FROZEN_DATE = "26 Jul 2024"
+
+
+class TemplateError(LlmpiError):
+    """The model's chat template gives no prompt; the message says why."""
+
+
+class Template:
+    """The process, which starts with the first prompt and ends with this object.
+
+    Args:
+        text: the template (Jinja).
+        bos_token, eos_token: the texts of these tokens, which templates refer to.
+    """
+
+    def __init__(self, text: str, *, bos_token: str, eos_token: str) -> None:
+        self._begin = {"template": text, "bos_token": bos_token, "eos_token": eos_token}
+        self._left_s = RENDER_S
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt for these turns.
+
+        Raises:
+            TemplateError: the template raises, has no end, or writes no bounded text.
+        """
+        if self._child is None:
+            self._child = _started()
+            self._ask(self._begin, START_S)
+        begun = time.monotonic()
+        prompt = self._ask({"messages": list(messages)}, self._left_s)
+        spent = time.monotonic() - begun
+        self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
+        return prompt
+
+    def _ask(self, said: object, within_s: float) -> str:
+        assert self._child is not None
+        try:
+            line = _exchange(self._child, json.dumps(said).encode() + b"\n", within_s)
+        except TemplateError:
+            self.close()
+            raise
+        answer = json.loads(line)
+        if "error" in answer:
+            raise TemplateError(f"the model's chat template: {answer['error']}")
+        text: str = answer["text"]
+        return text
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _started() -> subprocess.Popen[bytes]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent(),
+    )
+    assert child.stdin is not None
+    os.set_blocking(child.stdin.fileno(), False)
+    return child
+
+
+def _exchange(child: subprocess.Popen[bytes], said: bytes, within_s: float) -> bytes:
+    """Say a line, hear a line.
+
+    Raises:
+        TemplateError: it takes longer, or the process died.
+    """
+    assert child.stdin is not None
+    assert child.stdout is not None
+    to, back = child.stdin.fileno(), child.stdout.fileno()
+    deadline = time.monotonic() + within_s
+    heard = b""
+    while not heard.endswith(b"\n"):
+        left = max(0.0, deadline - time.monotonic())
+        readable, writable, _ = select.select([back], [to] if said else [], [], left)
+        if not readable and not writable:
+            raise TemplateError(
+                f"the model's chat template has no end: it was broken off after {within_s:.0f} s"
+            )
+        try:
+            if writable:
+                said = said[os.write(to, said) :]
+            piece = os.read(back, 1 << 16) if readable else b" "
+        except BrokenPipeError:
+            piece = b""
+        if not piece:
+            raise TemplateError("the model's chat template ended the process that renders it")
+        if readable:
+            heard += piece
+    return heard
+
+
+# --- in the child ---------------------------------------------------------------------------------
+
+
+def main() -> None:
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+    class Frozen(Jinja2ChatFormatter):
+        """Renders in jinja's sandbox."""
+
+        @staticmethod
+        def strftime_now(f: str) -> str:  # noqa: ARG004 - the parent's signature
+            return FROZEN_DATE
+
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (has + MOST_BYTES, has + MOST_BYTES))
+    template: Frozen | None = None
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        text = ""
+        try:
+            if template is None:
+                template = Frozen(**asked)
+            else:
+                text = template(**asked).prompt
+            if len(text) > MOST_CHARACTERS:
+                raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
+            answer = {"text": text}
+        except Exception as error:  # whatever a stranger's program raises
+            answer = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
