@@ -11,13 +11,8 @@ from llmpi.device.records import Look, MeterFailure, MeterReading
 from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
-<<<<<<< HEAD
-from llmpi.remote.connection import Device, LinkError, connected, noise_told
-=======
 from llmpi.remote.connection import Device, connected, noise_told
 from llmpi.remote.link import LinkError
-from llmpi.remote.plugs import read_plug
->>>>>>> main
 from llmpi.remote.provision import probe
 from llmpi.remote.smart_plugs import open_plug
 from llmpi.study.devices import MeasuredDevice, SingleDevice

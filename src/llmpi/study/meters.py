@@ -1,33 +1,11 @@
 """Power meters."""
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-<<<<<<< HEAD
-from llmpi.study.fields import LocalPath, Part
-
-
-def _address(value: str) -> str:
-    if re.match(r"https?://[^/?#]*@", value):
-        raise PydanticCustomError(
-            "address",
-            "a user and a password do not stand in an address: name 'user' and 'password_file'",
-            {},
-        )
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
-        raise PydanticCustomError(
-            "address", "'{value}' is no address such as http://192.168.1.20", {"value": value}
-        )
-    return value
-
-
-Address = Annotated[str, AfterValidator(_address)]
-=======
 from llmpi.study.fields import LocalPath, Part, Url
->>>>>>> main
 
 
 class Metered(Part):
@@ -86,7 +64,7 @@ class RaplMeter(Metered):
 class Plug(Metered):
     """What every smart plug can say; it is polled from this machine."""
 
-    url: Address
+    url: Url
     """Address of the plug, such as `http://192.168.1.20`."""
     user: str | None = Field(default=None, min_length=1, pattern=r"^[^:\s]+$")
     """Who it lets in, where it asks for a password; by default `admin`."""
@@ -107,15 +85,8 @@ class TasmotaMeter(Plug):
 
     kind: Literal["tasmota"]
     """`tasmota`: tier `metered`, at the plug."""
-<<<<<<< HEAD
     channel: int | None = Field(default=None, ge=1, le=8)
     """Number of the channel, of a plug that has several."""
-=======
-    url: Url
-    """Address of the plug, such as `http://192.168.1.20`."""
-    interval_s: float = Field(default=1.0, ge=0.2, le=60)
-    """Seconds between samples."""
->>>>>>> main
 
 
 class ShellyMeter(Plug):
@@ -123,11 +94,6 @@ class ShellyMeter(Plug):
 
     kind: Literal["shelly"]
     """`shelly`: tier `metered`, at the plug."""
-<<<<<<< HEAD
-=======
-    url: Url
-    """Address of the plug."""
->>>>>>> main
     switch: int = Field(default=0, ge=0, le=15)
     """Number of the switch, of a plug that has several."""
 
