@@ -232,7 +232,9 @@ class SshMachine(Device):
         hello = ["sh", "-c", 'printf %s "$HOME"']
         self.home = self.run(hello, timeout_s=3 * device.connect_timeout_s).stdout
         if not re.fullmatch(r"/[^\n\0]*", self.home):
-            raise LlmpiError(f"device {name}: says that its user's home is {_cut(self.home, 200)!r}")
+            raise LlmpiError(
+                f"device {name}: says that its user's home is {_cut(self.home, 200)!r}"
+            )
         store = device.store
         self.store = self.home + store[1:] if store.startswith("~/") else store
         if not self.store.startswith("/"):
