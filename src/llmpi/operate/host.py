@@ -77,6 +77,7 @@ def write(device: Device, units: Mapping[str, str | None]) -> list[str]:
         place = ("install", "-m", "644", "-o", "root", "-g", "root", "--")
         sudo(device, *place, there, f"{FOLDER}/{name}")
     if changed:
+        device.run(["sync"])
         sudo(device, "systemctl", "daemon-reload")
     return changed
 
