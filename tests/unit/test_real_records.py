@@ -83,6 +83,7 @@ def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime
         provisioned=provision("here", device, Parts(lock=Path(), engines=Path())),
         receipt=receipt,
         gguf=gguf,
+        kept=gguf.with_suffix(".meter"),
     ) as record:
         return json.dumps(record)
 
