@@ -69,7 +69,7 @@ def _check_extent(text: str) -> None:
     open_parts: list[tuple[str | None, int]] = []  # anchor, values so far when it began
     values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.CollectionStartEvent):
             open_parts.append((event.anchor, values))
             if len(open_parts) > MOST_DEPTH:
