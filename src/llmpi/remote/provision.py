@@ -149,7 +149,8 @@ def _build_there(device: Device, parts: Parts) -> None:
     device.run(["rm", "-rf", "--", venv, _mark(device)])
     device.run([device.python, "-m", "venv", venv], log=log.debug)
     there = {path: f"{setup}/{path.name}" for path in (INSTALLER, parts.lock)}
-    for path, target in there.items():
+    tools = parts.lock.with_name("build.lock")
+    for path, target in {**there, tools: f"{setup}/{tools.name}"}.items():
         device.put(path, target)
     device.run([device.interpreter, *there.values()], log=log.debug)
     _mark_installed(device, key)
