@@ -211,7 +211,8 @@ def _build_there(device: Device, lock: Path, found: Installed) -> None:
     venv, setup = _no_venv(device, found), f"{device.store}/setup"
     device.run([device.python, "-m", "venv", venv], log=log.debug, timeout_s=INSTALL_S)
     there = {path: f"{setup}/{path.name}" for path in (INSTALLER, lock)}
-    for path, target in there.items():
+    tools = lock.with_name("build.lock")
+    for path, target in {**there, tools: f"{setup}/{tools.name}"}.items():
         device.put(path, target)
     command = [device.interpreter, *there.values()]
     device.run(command, log=log.debug, timeout_s=BUILD_S)
