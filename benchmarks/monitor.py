@@ -86,6 +86,8 @@ def monitoring(folder: Path) -> Iterator[tuple[int, int]]:
     meter: HwmonMeter = {
         "kind": "hwmon",
         "chip": "ina219",
+        "address": None,
+        "shunt_ohm": None,
         "path": str(source),
         "interval_s": 0.1,
         "accuracy_pct": None,

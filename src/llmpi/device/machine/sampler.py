@@ -17,7 +17,8 @@ from typing_extensions import TypedDict
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.energy import Samples, gathered
-from llmpi.device.machine.meters import MeterError, Read, is_here, open_meter, plausible
+from llmpi.device.machine.metering import MeterError, Read
+from llmpi.device.machine.meters import is_here, open_meter, plausible
 from llmpi.device.records import Meter
 from llmpi.engine.supervise import die_with_parent
 
