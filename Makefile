@@ -12,10 +12,10 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 TORCHS := $(addprefix --no-emit-package ,torch filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi lint format docs lock clean
+.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint format docs lock clean
 
 help:  ## Show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 # What decides how the engine is built is the lock and the installer; a stamp is written last.
 $(VENV)/.workstation: envs/build.lock envs/workstation.lock src/llmpi/device/install.py
@@ -77,7 +77,10 @@ test-fast: $(VENV)/.dev  ## Run the unit tests only
 test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), part by part
 	$(BIN)/python tests/long_parts.py
 
-virtual-pi: $(VENV)/.workstation  ## Run a virtual aarch64 Raspberry Pi behind SSH (root; built once)
+virtual-pi: $(VENV)/.workstation  ## Run a whole virtual Raspberry Pi behind SSH, kernel and all (built once)
+	PYTHONPATH=tests $(BIN)/python -m full_pi
+
+virtual-pi-chroot: $(VENV)/.workstation  ## Run a quicker one: Debian 12's userland without a kernel (root)
 	$(BIN)/python tests/virtual_pi.py
 
 lint: $(VENV)/.dev  ## ruff, snakefmt, mypy, import contracts, snakemake --lint

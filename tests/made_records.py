@@ -384,6 +384,7 @@ def provisioned(device: str, where: Machine | None = None) -> Provisioned:
         "store": "/home/pi/llmpi",
         "interpreter": "/home/pi/llmpi/venv/bin/python",
         "code_sha256": HASH,
+        "preparation": None,
         "machine": where or machine(),
         "engine": engine(),
         "provisioned": STARTED,
@@ -569,6 +570,7 @@ def divergence(summary: DivergenceSummary) -> DivergenceScored:
         "computation": BY_DEFAULT,
         "batching": "4 windows of 512, n_ubatch 512",
         "chunk_sums": [],
+        "positions": {"nll": [], "reference_nll": [], "kld": []},
         "started": STARTED,
         "ended": ENDED,
     }

@@ -1,11 +1,11 @@
-"""A virtual Raspberry Pi: Debian 12 for aarch64 under qemu-user, behind a real OpenSSH server.
+"""A virtual Raspberry Pi in a chroot: Debian 12 for aarch64 under qemu-user, behind a real sshd.
 
-Raspberry Pi OS 12 is the same userland. What runs there is real aarch64 code, translated: right,
-and some thirty times slower than a board. It has no compiler. What it lacks of a board's hardware
-is stood in for: its `vcgencmd`, an INA219 and two smart plugs replay a power curve. Needs root, and
-from apt: debootstrap, qemu-user-static.
+Raspberry Pi OS 12, which is legacy, is the same userland; `full_pi` has today's, and a kernel. What
+runs here is real aarch64 code, translated: right, and some thirty times slower than a board. It has
+no compiler. What it lacks of a board's hardware is stood in for: its `vcgencmd`, an INA219 and two
+smart plugs replay a power curve. Needs root, and from apt: debootstrap, qemu-user-static.
 
-    make virtual-pi          builds it once, starts it and says how a config names it
+    make virtual-pi-chroot   builds it once, starts it and says how a config names it
 """
 
 import argparse
@@ -138,7 +138,9 @@ def build(cache: Path) -> Path:
                 "openssh-client"
             )
     if os.geteuid() != 0:
-        raise SystemExit("virtual-pi: debootstrap and chroot need root: sudo make virtual-pi")
+        raise SystemExit(
+            "virtual-pi: debootstrap and chroot need root: sudo make virtual-pi-chroot"
+        )
     register_qemu()
     print("virtual-pi: building Debian 12 for aarch64, once (takes minutes)", flush=True)
     partial = root.with_suffix(".part")

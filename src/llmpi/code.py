@@ -33,6 +33,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.device.cli": "how a command is called; what it does is elsewhere",
     "llmpi.device.commands": "names of commands; whoever runs one depends on its module",
     "llmpi.device.commands.files": "as the store, whose words it passes on",
+    "llmpi.device.durable": "that a file outlives a power cut, not what it says",
     "llmpi.device.store": "where a file lies on a device; its hash is checked before it is used",
     **dict.fromkeys(
         [
@@ -50,6 +51,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.remote.connection": "how a host is reached",
     "llmpi.remote.deploy": "how a file gets there; its hash is checked on arrival",
     "llmpi.remote.link": "how a host is reached",
+    "llmpi.remote.shell": "what a login shell says around an answer",
     "llmpi.remote.transfer": "how bytes get there, as above",
     "llmpi.script": "what every script does around its `main`",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
+from llmpi.device.durable import keep
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
@@ -115,7 +116,7 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place only if the block ends well."""
+    """A temporary path beside `path` that takes its place, to stay, only if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
@@ -125,7 +126,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         partial.chmod(0o666 & ~mask)  # mkstemp makes 0600; a result is an ordinary file
-        partial.replace(path)
+        keep(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

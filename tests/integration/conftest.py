@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import yaml
 from browser import Browser
 from held import Hold
 from support import ROOT, free_port, needed, run_snakemake, until
+
+from llmpi.study.devices import SshDevice
 
 PARAGRAPHS, QUESTIONS = 2, 6
 
@@ -160,6 +162,22 @@ def sshd_ahead(tmp_path: Path) -> Iterator[Sshd]:
     subprocess.run([*build, str(ROOT / "tests/hour_ahead.c")], check=True)
     with running_sshd(tmp_path / "sshd", f"SetEnv LD_PRELOAD={library}\n") as server:
         yield server
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Callable[[str], SshDevice]]:
+    """A board whose user's `~/.bashrc` is the given text."""
+    with contextlib.ExitStack() as stack:
+
+        def start(bashrc: str) -> SshDevice:
+            home = tmp_path / "home"
+            home.mkdir()
+            (home / ".bashrc").write_text(bashrc)
+            running = running_sshd(tmp_path / "sshd", f"SetEnv HOME={home}\n")
+            server = stack.enter_context(running)
+            return SshDevice.model_validate(server.device(tmp_path / "store"))
+
+        yield start
 
 
 @contextlib.contextmanager

@@ -179,7 +179,7 @@ def measured(
 ) -> dict[str, Any]:
     """A session of one workload, `chat`."""
     chat = Workload.model_validate({**SHORT, **workload})
-    return benchmark(
+    with benchmark(
         "pi",
         device,
         what=what,
@@ -188,7 +188,8 @@ def measured(
         provisioned=over_ssh.json("devices/pi.json"),
         receipt=receipt,
         gguf=q4_0(over_ssh),
-    )
+    ) as record:
+        return record
 
 
 @contextlib.contextmanager

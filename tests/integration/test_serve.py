@@ -84,7 +84,9 @@ class Served:
 
     def start(self) -> subprocess.Popen[str]:
         """A process that is ready."""
-        take = f'exec 3<&{self.listening.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
+        # As many open files as systemd allows a service by default.
+        files = f"ulimit -n 1024; exec 3<&{self.listening.fileno()}"
+        take = f'{files}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
         serve = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", self.release]
         environment = {
             **os.environ,
@@ -195,6 +197,62 @@ def test_it_refuses_what_it_cannot_answer_and_writes_none_of_it_down(served: Ser
     assert "POST /v1/completions 200" in said[0]
     assert SECRET not in said[0]
     assert KEY not in said[0]
+
+
+LETHAL: list[dict[str, Any]] = [
+    {"functions": [{"name": "f", "parameters": {"anyOf": []}}], "function_call": {"name": "f"}},
+    {"functions": [{"name": "f", "parameters": {"type": SECRET}}], "function_call": "auto"},
+    {"tools": [], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+    {"response_format": {"type": "json_object", "schema": {"anyOf": []}}},
+    {"grammar": "root ::= missing"},
+    {"logprobs": True, "top_logprobs": 3},
+    {SECRET: 1},
+]
+
+
+def test_fields_that_the_engine_dies_of_are_refused(served: Served) -> None:
+    with running(served) as said:
+        for fields in LETHAL:
+            status, _, body = served.ask({"messages": HELLO, **fields}, CHAT)
+            assert status == 400, fields
+            assert "is not served" in json.loads(body)["error"]["message"]
+        nothing = {"functions": None, "logprobs": False, "tool_choice": "none"}
+        assert served.ask({"messages": HELLO, "max_tokens": 2, **nothing}, CHAT)[0] == 200
+    assert SECRET not in said[0]
+
+
+def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
+    served: Served, release: Path
+) -> None:
+    """The thread that computed for it has ended before the next one is let in."""
+    root = release.parents[2]
+    hasty = releases.incoming(root, "hasty")
+    hasty.mkdir(parents=True)
+    settings = json.loads((release / "settings.json").read_text())
+    (hasty / "settings.json").write_text(json.dumps({**settings, "answer_s": 0.02}))
+    [gguf] = root.rglob("F32.gguf")
+    sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
+    releases.add(root, "hasty", gguf=str(gguf), sha256=sha256, runtime="none")
+    served.release = release.parent / "hasty"
+    statuses = []
+    with running(served):
+        for _ in range(20):
+            for stream in (False, True):
+                with contextlib.suppress(http.client.HTTPException, ConnectionError):
+                    statuses.append(served.ask(asked(tokens=50, stream=stream))[0])
+        assert served.ask(None, "/health", key=None)[0] == 200
+    assert {504} <= {*statuses} <= {200, 504}
+
+
+def test_connections_that_say_nothing_keep_nobody_out(served: Served) -> None:
+    address = served.listening.getsockname()
+    with running(served) as said, contextlib.ExitStack() as stack:
+        for _ in range(1_100):
+            link = stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
+            with contextlib.suppress(ConnectionError):
+                link.send(b"POST /v1/completions HTTP/1.1\r\n")
+        assert served.ask(asked())[0] == 200
+    assert len(said[0]) < 10_000
 
 
 EXTREMES: list[dict[str, Any]] = [

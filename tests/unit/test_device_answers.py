@@ -100,15 +100,9 @@ def test_a_detached_measurements_record_is_checked(
     for command, answer in answers.items():
         (tmp_path / command).write_text(json.dumps(answer))
     monkeypatch.setattr(benchmark, "connected", connected)
-    with pytest.raises(RecordError) as caught:
-        benchmark.detached(
-            "pi",
-            SshDevice(transport="ssh", host="pi"),
-            benchmark.SESSION,
-            {},
-            SessionAnswer,
-            "key",
-            Timeline(),
-        )
+    asked = SshDevice(transport="ssh", host="pi")
+    there = benchmark.detached("pi", asked, benchmark.SESSION, {}, SessionAnswer, "key", Timeline())
+    with pytest.raises(RecordError) as caught, there:
+        pass
     assert str(caught.value).startswith("device pi: the record of its measurement: ")
     assert field in str(caught.value)

@@ -566,6 +566,22 @@ def test_a_variant_diverges(folder: Path, held: dict[str, Any]) -> None:
     assert summary["top1_agreement_pct"]["value"] == pytest.approx(100 * same / positions)
 
 
+def test_every_number_can_be_computed_from_the_positions(
+    folder: Path, held: dict[str, Any]
+) -> None:
+    record = against(folder, held, "variant")
+    nll, reference_nll, kld = (
+        np.array(record["positions"][name]) for name in ("nll", "reference_nll", "kld")
+    )
+    same = np.zeros_like(kld)
+    for chunk, sums in zip(same, record["chunk_sums"], strict=True):
+        chunk[: int(sums["same_top1"])] = 1
+    again = summarize(np.stack([nll, reference_nll, kld, same]))
+    assert again.keys() == record["summary"].keys()
+    for name, estimate in record["summary"].items():
+        assert again[name] == pytest.approx(estimate, rel=1e-6, abs=1e-8), name
+
+
 def test_perplexity_needs_no_reference(folder: Path, held: dict[str, Any]) -> None:
     record = perplexity(
         folder / "base.gguf", OK, CORPUS, SETTINGS, partial=folder / "child", threads=2

@@ -72,6 +72,21 @@ def accept(_: str, __: bytes) -> None:
     return
 
 
+class Stop:
+    """Lets the engine go, as if its computation had been broken off."""
+
+    def __init__(self, app: gate.App) -> None:
+        self._app, self.stopped = app, 0
+
+    def __call__(self) -> None:
+        self.stopped += 1
+        if isinstance(self._app, Engine):
+            self._app.go.set()
+
+    def reset(self) -> None:
+        return
+
+
 def queue(
     app: gate.App,
     waiting: int = 2,
@@ -79,7 +94,14 @@ def queue(
     body_bytes: int = 1000,
     answer_s: float = 60,
 ) -> gate.Queue:
-    return gate.Queue(app, waiting=waiting, body_bytes=body_bytes, answer_s=answer_s, check=check)
+    return gate.Queue(
+        app,
+        waiting=waiting,
+        body_bytes=body_bytes,
+        answer_s=answer_s,
+        check=check,
+        stop=Stop(app),
+    )
 
 
 def test_only_who_brings_the_key_is_let_in() -> None:
@@ -223,6 +245,27 @@ def test_an_answer_that_does_not_come_is_given_up() -> None:
         engine = Engine()
         engine.go.clear()
         assert (await ask(queue(engine, answer_s=0.01))).status == 504
+
+    asyncio.run(run())
+
+
+def test_the_turn_lasts_until_the_engine_has_left_off() -> None:
+    """It answers nobody any more, and computes still: the next one does not enter its context."""
+
+    async def run() -> None:
+        engine = Engine()
+        engine.go.clear()
+        app = queue(engine, answer_s=0.01)
+        app._stop = Stop(accept)  # the engine is slow to hear
+        late = asyncio.ensure_future(ask(app))
+        await asyncio.sleep(0.1)
+        next_one = asyncio.ensure_future(ask(app))
+        await asyncio.sleep(0.1)
+        assert (engine.inside, late.done(), next_one.done()) == (1, False, False)
+        engine.go.set()
+        assert (await late).status == 504
+        assert (await next_one).status == 200
+        assert engine.most == 1
 
     asyncio.run(run())
 

@@ -74,7 +74,7 @@ def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime
     with connected("here", device) as reached:
         receipt = put_model(reached, gguf, f"tiny/{gguf.name}", sha256_of(gguf), None)
     assert receipt["status"] == "ok"
-    record = benchmark(
+    with benchmark(
         "here",
         device,
         what="a test",
@@ -83,8 +83,8 @@ def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime
         provisioned=provision("here", device, Parts(lock=Path(), engines=Path())),
         receipt=receipt,
         gguf=gguf,
-    )
-    return json.dumps(record)
+    ) as record:
+        return json.dumps(record)
 
 
 def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:

@@ -44,6 +44,7 @@ def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
         tune=asked,
         provisioned={
             "code_sha256": "0" * 64,
+            "preparation": None,
             "engine": engine_info.describe(),
             "machine": environment.machine(),
         },

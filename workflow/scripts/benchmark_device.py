@@ -32,7 +32,7 @@ def main(
     if tuned and tuned["status"] == "failed":
         write_json(bench, tuned)
         return
-    record = benchmark(
+    with benchmark(
         device,
         session["device"],
         what=f"{study}: {model} {quant} {runtime}",
@@ -41,8 +41,8 @@ def main(
         provisioned=provisioned,
         receipt=receipt,
         gguf=gguf,
-    )
-    write_json(bench, record)
+    ) as record:
+        write_json(bench, record)
 
 
 if __name__ == "__main__":

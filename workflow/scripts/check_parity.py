@@ -6,7 +6,7 @@ from llmpi.engine.records import Failed, Predictions
 from llmpi.quality.parity import compare
 from llmpi.records import write_json
 from llmpi.remote.parity import predict_there
-from llmpi.remote.records import Receipt
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import run
 from llmpi.study.devices import SingleDevice
 
@@ -19,6 +19,7 @@ def main(
     quant: str,
     how: SingleDevice,
     predictions: Predictions | Failed,
+    provisioned: Provisioned,
     receipt: Receipt | Failed,
     gguf: Path,
     parity: Path,
@@ -28,7 +29,9 @@ def main(
         there = receipt
     else:
         what = f"{study}: parity of {model} {quant}"
-        there = predict_there(device, how, what=what, receipt=receipt, gguf=gguf)
+        there = predict_there(
+            device, how, what=what, provisioned=provisioned, receipt=receipt, gguf=gguf
+        )
     write_json(parity, compare(predictions, there))
 
 

@@ -6,6 +6,7 @@ from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf
 from llmpi.records import write_json
 from llmpi.remote.deploy import deploy
+from llmpi.remote.records import Provisioned
 from llmpi.script import run
 from llmpi.study.devices import SingleDevice
 
@@ -18,13 +19,15 @@ def main(
     how: SingleDevice,
     gguf: Path,
     manifest: Gguf | Failed,
+    provisioned: Provisioned,
     receipt: Path,
 ) -> None:
     if manifest["status"] == "failed":
         write_json(receipt, manifest)
         return
     sha256 = manifest["sha256"]
-    write_json(receipt, deploy(device, how, gguf=gguf, sha256=sha256, model=model, quant=quant))
+    found = deploy(device, how, provisioned, gguf=gguf, sha256=sha256, model=model, quant=quant)
+    write_json(receipt, found)
 
 
 if __name__ == "__main__":

@@ -267,6 +267,26 @@ class Look(TypedDict):
 
 
 @record
+class Sealed(TypedDict):
+    """A part of what is installed on a device, as it was and as it is."""
+
+    key: str
+    """Hash of what it was installed from."""
+    damaged: int
+    """Files that are not what they were."""
+    such_as: list[str]
+    """Some of them."""
+
+
+@record
+class Installed(TypedDict):
+    """What a device's venv holds; None for a part that is not there, or not whole."""
+
+    engine: Sealed | None
+    llmpi: Sealed | None
+
+
+@record
 class ExpectRequest(TypedDict):
     """`expect`: a model file is to come."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
+from llmpi.device import durable
 from llmpi.device.records import Expected
 
 
@@ -83,7 +84,7 @@ def accept(store: Path, name: str, sha256: str) -> bool:
         partial.unlink()
         return False
     _record(target).unlink(missing_ok=True)  # of the file that is replaced
-    partial.replace(target)
+    durable.keep(partial, target)
     _write_record(target, sha256)
     return True
 
@@ -184,9 +185,7 @@ def _write_record(path: Path, sha256: str) -> None:
         "mtime_ns": state.st_mtime_ns,
         "used": time.time(),
     }
-    partial = _record(path).with_suffix(".part-json")
-    partial.write_text(json.dumps(record))
-    partial.replace(_record(path))
+    durable.write_whole(_record(path), json.dumps(record))
 
 
 def _unchanged(path: Path, record: Kept) -> bool:

@@ -1,5 +1,6 @@
 """How a measurement says how far it is."""
 
+import contextlib
 import sys
 import time
 
@@ -10,8 +11,9 @@ def say(text: str) -> None:
 
 
 def to_stderr(line: str) -> None:
-    """A line of a process that works for this one, as it is."""
-    print(line, file=sys.stderr, flush=True)
+    """A line of a process that works for this one, as it is; lost where a log has no room."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 class Progress:

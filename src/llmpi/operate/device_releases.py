@@ -5,6 +5,7 @@ from typing_extensions import TypeForm, TypeVar
 from llmpi.device.service.records import Answer, Refusal, Releases
 from llmpi.errors import LlmpiError
 from llmpi.remote.connection import Device
+from llmpi.remote.provision import INSTALL_S
 
 Said = TypeVar("Said")
 
@@ -49,7 +50,8 @@ def prune(device: Device) -> None:
 def _ask(
     device: Device, kind: TypeForm[Answer[Said] | Refusal], do: str, **arguments: str | None
 ) -> Said:
-    answer = device.ask("releases", {"store": device.store, "do": do, **arguments}, kind)
+    asked = {"store": device.store, "do": do, **arguments}
+    answer = device.ask("releases", asked, kind, timeout_s=INSTALL_S)
     if "error" in answer:
         raise LlmpiError(f"device {device.name}: {answer['error']}")
     return answer["answer"]

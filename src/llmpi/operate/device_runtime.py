@@ -4,11 +4,12 @@ import logging
 from hashlib import sha256
 from pathlib import Path
 
+from llmpi.device import durable
 from llmpi.operate import device_releases
 from llmpi.records import sha256_of
 from llmpi.remote.connection import Device
 from llmpi.remote.engine_wheels import package_wheels
-from llmpi.remote.provision import Parts, installed_engine, probe, processor_of
+from llmpi.remote.provision import Parts, installed, probe, processor_of
 from llmpi.remote.wheel import this_llmpi
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,11 @@ def install_runtime(device: Device, parts: Parts, lock: Path) -> str:
     """
     processor = processor_of(probe(device)["machine"])
     wheels = package_wheels(lock, parts.lock, processor, parts.engines)
-    engine = installed_engine(device)
+    engine = installed(device)["engine"]
     assert engine is not None, "a provisioned device has one"
-    made_of = [engine, sha256_of(this_llmpi()), *map(sha256_of, wheels)]
+    made_of = [engine["key"], sha256_of(this_llmpi()), *map(sha256_of, wheels)]
     key = sha256("".join(made_of).encode()).hexdigest()[:12]
-    runtime = f"{device.store}/service/runtimes/{key}"
-    if device.run(["test", "-d", runtime], check=False).status == 0:
+    if durable.is_whole(installed(device, f"{device.store}/service/runtimes/{key}")):
         return key
     log.info("device %s: installing the server from %d wheels", device.name, len(wheels))
     folder = f"{device.store}/setup/serving-{key}"

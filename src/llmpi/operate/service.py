@@ -28,6 +28,8 @@ from llmpi.study.service import Service
 log = logging.getLogger(__name__)
 
 SHORTEST_KEY = 16
+CANARY_S = 3600
+"""For all its questions."""
 
 
 class Before(NamedTuple):
@@ -216,7 +218,7 @@ def canary(device: Device, service: Service) -> list[str]:
     command += ["--timeout", f"{service.canary_timeout_s:g}"]
     if service.key_file:
         command += ["--key-file", key_path(device.store)]
-    done = device.run(command, check=False)
+    done = device.run(command, check=False, timeout_s=CANARY_S)
     try:
         result = check(done.stdout, CanaryResult, "its answer")
     except RecordError as error:

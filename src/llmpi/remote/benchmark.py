@@ -7,7 +7,7 @@ workstation dies, and whoever asks for the same session again gets its record.
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,12 +26,13 @@ from llmpi.device.records import (
 )
 from llmpi.engine.records import Failed, Runtime, SessionRecord
 from llmpi.errors import LlmpiError
-from llmpi.records import now, sha256_of_json
+from llmpi.records import RecordError, now, sha256_of_json
 from llmpi.remote import requests
-from llmpi.remote.connection import ANSWER_S, Device, connected
+from llmpi.remote.connection import Device, connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.link import LinkError
 from llmpi.remote.plugs import Timeline, plug_sampling
+from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice, SshDevice
@@ -45,6 +46,7 @@ POLL_EVERY_S = 2.0
 Measured = TypeVar("Measured")
 
 
+@contextlib.contextmanager
 def benchmark(
     name: str,
     device: SingleDevice,
@@ -55,10 +57,11 @@ def benchmark(
     provisioned: Provisioned,
     receipt: Receipt,
     gguf: Path,
-) -> SessionRecord | Failed:
-    """The record of one session, measured there.
+) -> Iterator[SessionRecord | Failed]:
+    """The block is given the record of one session, measured there; then the device forgets it.
 
-    An engine that dies is a result (status `failed`); a device that cannot be reached is not.
+    What goes wrong before the block's good end loses nothing: the device still has the record. An
+    engine that dies is a result (status `failed`); a device that cannot be reached is not.
 
     Args:
         what: names study and session, for whoever waits for the device, and the job among others.
@@ -83,26 +86,32 @@ def benchmark(
     means = {"llmpi": provisioned["code_sha256"], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
-    with plug_sampling(device.meter) as plug:
-        with connected(name, device) as reached:
-            again = ensure_model(reached, device, gguf, receipt)
-            if again["status"] == "failed":
-                return again
-        key = sha256_of_json(identity)[:16]
-        if isinstance(device, SshDevice):
-            answer = detached(name, device, SESSION, job, SessionAnswer, key, timeline)
-        else:
+    with contextlib.ExitStack() as held:
+        with plug_sampling(device.meter) as plug:
             with connected(name, device) as reached:
-                answer = reached.ask("measure", job, SessionAnswer, log=tell)
-    sha256, ended = receipt["sha256"], now()
-    if answer["status"] == "failed":
-        return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
-    answer["clock"]["ahead_s"] = timeline.skew_s
-    if plug:
-        add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
-    return {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+                ensure_ready(reached, provisioned)
+                again = ensure_model(reached, device, gguf, receipt)
+            if again["status"] == "failed":
+                yield again
+                return
+            key = sha256_of_json(identity)[:16]
+            if isinstance(device, SshDevice):
+                there = detached(name, device, SESSION, job, SessionAnswer, key, timeline)
+                answer = held.enter_context(there)
+            else:
+                with connected(name, device) as reached:
+                    answer = reached.ask("measure", job, SessionAnswer, log=tell, timeout_s=None)
+        sha256, ended = receipt["sha256"], now()
+        if answer["status"] == "failed":
+            yield {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+            return
+        answer["clock"]["ahead_s"] = timeline.skew_s
+        if plug:
+            add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
+        yield {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
 
 
+@contextlib.contextmanager
 def detached(
     name: str,
     device: SshDevice,
@@ -111,8 +120,10 @@ def detached(
     kind: TypeForm[Measured],
     key: str,
     timeline: Timeline,
-) -> Measured:
+) -> Iterator[Measured]:
     """Start the job or find it running, and follow it to its end over as many links as it takes.
+
+    The block is given its record; once the block has ended well, the device forgets it.
 
     Args:
         run: the module of `llmpi.device.measure` that does it there.
@@ -125,22 +136,24 @@ def detached(
     """
     offset = 0
     lost_at: float | None = None
-    while True:
+    record: Measured | None = None
+    while record is None:
         try:
             with connected(name, device) as reached:
                 folder = f"{reached.store}/jobs/{key}"
                 asked: StartRequest = {"folder": folder, "run": run, "job": job}
-                reached.ask("start", asked, Started, timeout_s=ANSWER_S)
-                while True:
+                reached.ask("start", asked, Started)
+                while record is None:
                     heard: PollRequest = {"folder": folder, "offset": offset}
-                    answer = reached.ask("poll", heard, Polled, timeout_s=ANSWER_S)
+                    answer = reached.ask("poll", heard, Polled)
                     timeline.heard(time.time(), answer["time_s"])
                     offset, lost_at = answer["offset"], None
                     for line in answer["log"].splitlines():
                         tell(line)
-                    if answer["state"] != "running":
-                        return _collected(reached, folder, answer, kind)
-                    time.sleep(POLL_EVERY_S)
+                    if answer["state"] == "running":
+                        time.sleep(POLL_EVERY_S)
+                    else:
+                        record = _collected(reached, folder, answer, kind)
         except LinkError as error:
             lost_at = lost_at or time.monotonic()
             if time.monotonic() - lost_at > device.reconnect_s:
@@ -150,13 +163,37 @@ def detached(
             log.info("%s\ntrying again for %g s", error, device.reconnect_s)
             time.sleep(POLL_EVERY_S)
 
+    yield record
+    try:
+        with connected(name, device) as reached:
+            _forget(reached, folder)
+    except LlmpiError as error:
+        log.warning(
+            "%s\nThe record is here, but the device does not know it: asked for the same again, it "
+            "gives this one instead of measuring, unless %s is removed there",
+            *(error, folder),
+        )
+
 
 def _collected(reached: Device, folder: str, answer: Polled, kind: TypeForm[Measured]) -> Measured:
-    with contextlib.suppress(LinkError):  # then it is forgotten when it is old
-        reached.ask("forget", {"folder": folder}, Forgotten, timeout_s=ANSWER_S)
+    """
+    Raises:
+        LlmpiError: there is no record, or none that fits: it is of no use to anybody.
+    """
     if answer["record"] is None:
+        with contextlib.suppress(LinkError):
+            _forget(reached, folder)
         raise LlmpiError(
             f"device {reached.name}: the measurement ended without a record; the device may have "
             "been restarted, or the measurement cancelled. Run again."
         )
-    return reached.checked(answer["record"], kind, "the record of its measurement")
+    try:
+        return reached.checked(answer["record"], kind, "the record of its measurement")
+    except RecordError:
+        with contextlib.suppress(LinkError):
+            _forget(reached, folder)
+        raise
+
+
+def _forget(reached: Device, folder: str) -> None:
+    reached.ask("forget", {"folder": folder}, Forgotten)

@@ -1,5 +1,6 @@
 """`llmpi devices check`: what stands in the way of a measurement on each device, and what to do."""
 
+import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,14 @@ from llmpi.device.records import Look, MeterFailure, MeterReading
 from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import Device, connected, noise_told
 from llmpi.remote.link import LinkError
 from llmpi.remote.plugs import read_plug
 from llmpi.remote.provision import probe
 from llmpi.study.devices import MeasuredDevice, SingleDevice
 from llmpi.study.meters import Meter, ShellyMeter, TasmotaMeter
+
+log = logging.getLogger(__name__)
 
 CLOCK_MAY_BE_OFF_S = 5.0
 FREE_SHOULD_BE_BYTES = 4e9
@@ -52,18 +55,44 @@ def check_device(name: str, device: SingleDevice) -> Finding:
                 else None
             )
             meter = _meter(reached, device.meter, installed=installed)
+            noise = _noise(reached)
             key = f"known, {reached.host_key}" if reached.host_key else "needs none"
     except LlmpiError as error:
         reachable = "no" if isinstance(error, LinkError) else "refused"
         return Finding(
             name, {"reachable": reachable}, [str(error).removeprefix(f"device {name}: ")]
         )
+    except Exception as error:  # ours to mend; the other devices are shown all the same
+        log.exception("device %s", name)
+        return Finding(name, {"reachable": "?"}, [f"llmpi broke here, report it: {error!r}"])
     finding.facts = {"reachable": "yes", "host key": key, **_facts(seen, ahead_s), "meter": meter}
     finding.facts["engine"] = f"{engine['name']} {engine['version']}" if engine else "not yet"
-    finding.problems = _problems(seen, ahead_s, device)
+    finding.problems = noise + _problems(seen, ahead_s, device)
     if meter.startswith("fails"):
         finding.problems.append(f"its meter {meter}")
     return finding
+
+
+RC_FILES = (
+    *("~/.bashrc", "~/.bash_profile", "~/.profile", "/etc/bash.bashrc", "/etc/profile"),
+    *("~/.zshenv", "~/.zshrc", "/etc/zsh/zshenv", "~/.config/fish/config.fish", "~/.cshrc"),
+    *("~/.tcshrc", "/etc/csh.cshrc", "~/.ssh/rc", "/etc/ssh/sshrc", "~/.bash_logout"),
+)
+"""What a login shell may read."""
+
+
+def _noise(reached: Device) -> list[str]:
+    """What a login shell prints that should be silent, and where to silence it."""
+    if not reached.noise:
+        return []
+    word = max(reached.noise.split(), key=len)
+    files = [file.replace("~", reached.home, 1) for file in RC_FILES]
+    done = reached.run(["grep", "-lsF", "-e", word, *files], check=False)
+    found = done.stdout.split("\n")[:-1] or ["one of the files that it reads, such as ~/.bashrc"]
+    return [
+        f"{noise_told(reached.noise)} ({', '.join(found)}), which slows transfers down. "
+        "In bash, above what prints there: [[ $- == *i* ]] || return"
+    ]
 
 
 def _meter(reached: Device, meter: Meter, *, installed: bool) -> str:

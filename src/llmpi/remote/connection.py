@@ -1,12 +1,13 @@
 """One way to run commands and put files: on this machine, and over SSH by Fabric."""
 
 import contextlib
-import io
 import json
+import logging
 import os
 import shlex
 import shutil
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,23 +17,30 @@ from typing import Any, TypeVar
 
 from fabric import Connection
 from invoke import Context
-from invoke.exceptions import Failure
+from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 from paramiko import SSHException
 from typing_extensions import TypeForm
 
 from llmpi import layout
+from llmpi.device import durable
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
 from llmpi.remote.any_shell import for_any_shell
 from llmpi.remote.link import LinkError, opened
-from llmpi.remote.transfer import Rsync, Sender, Sftp, send
+from llmpi.remote.shell import Call, FloodError, Here, OverSsh, Said
+from llmpi.remote.transfer import Piped, Rsync, Sender, Sftp, send
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
+
+DURABLE = Path(durable.__file__)
+
+logger = logging.getLogger(__name__)
 
 Log = Callable[[str], None]
 Answer = TypeVar("Answer")
 
 ANSWER_S = 120
 """A short question to a device is answered by then, or the link is taken for lost."""
+HASH_S = 600
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,9 @@ class Device(ABC):
     def __init__(self, name: str, python: str) -> None:
         self.name = name
         self.python = python
-        self.store = ""
+        self.store = self.home = ""
+        self.noise = ""
+        """What the login shell there prints around each command, if anything."""
 
     def run(
         self,
@@ -58,30 +68,45 @@ class Device(ABC):
         *,
         log: Log | None = None,
         check: bool = True,
-        timeout_s: int | None = None,
+        timeout_s: float | None = ANSWER_S,
+        what: str | None = None,
     ) -> Done:
         """Run a command, each argument quoted; its stderr goes to `log` line by line.
+
+        Args:
+            timeout_s: None for no end: what ends by itself.
+            what: it is called in errors; by default its beginning.
 
         Raises:
             LinkError: the connection broke, or nothing came back within `timeout_s`.
             LlmpiError: `check` and the command failed.
         """
-        stream = _Lines(log)
-        options = {
-            **{"hide": "stdout", "warn": True, "in_stream": False, "err_stream": stream},
-            "encoding": "utf-8",
-        }
+        where, call = f"device {self.name}: {_cut(what or shlex.join(argv), 100)}", Call(argv, log)
+        heard, begun = call.said, time.monotonic()
         try:
-            result = self._start(argv, timeout=timeout_s, **options)
+            exited = self._start(call.argv, **call.options(timeout_s)).exited
+        except CommandTimedOut:
+            exited = None
+        except ThreadException as error:
+            if any(isinstance(one.value, FloodError) for one in error.exceptions):
+                raise LlmpiError(f"{where}: prints and does not stop{_by_shell(heard)}") from error
+            raise LinkError(f"{where}: {error.exceptions[0].value}") from error
         except (Failure, OSError, EOFError, SSHException) as error:
-            raise LinkError(f"device {self.name}: {_short(argv)}: {error}") from error
-        stream.flush()
-        done = Done(result.exited, result.stdout, result.stderr)
+            raise LinkError(f"{where}: {error}") from error
+        if heard.status is None:
+            if timeout_s is not None and time.monotonic() - begun >= timeout_s:
+                raise LinkError(f"{where}: no end within {timeout_s:g} s{_by_shell(heard)}")
+            if exited in (-1, None):  # no status came back
+                raise LinkError(f"{where}: the connection broke")
+            raise LlmpiError(f"{where}: ended with status {exited}{_by_shell(heard)}")
+        if heard.noise and not self.noise:
+            self.noise = _cut(heard.noise, 200)
+            logger.warning("device %s: %s", self.name, noise_told(self.noise))
+        done = Done(heard.status, heard.answer, call.lines.tail)
         if check and done.status != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise LlmpiError(
-                f"device {self.name}: {_short(argv)} ended with status {done.status}: "
-                + (said[-1] if said else "no message")
+                f"{where} ended with status {done.status}: " + (said[-1] if said else "no message")
             )
         return done
 
@@ -92,19 +117,27 @@ class Device(ABC):
             "print(hashlib.file_digest(open(p,'rb'),'sha256').hexdigest()"
             " if os.path.isfile(p) else '')"
         )
-        return self.run([self.python, "-I", "-c", code, path]).stdout.strip() or None
+        command = [self.python, "-I", "-c", code, path]
+        return self.run(command, timeout_s=HASH_S).stdout.strip() or None
+
+    def run_file(self, file: Path, *arguments: str, timeout_s: float = ANSWER_S) -> str:
+        """Stdout of one of llmpi's files that need nothing installed there."""
+        text = file.read_text(encoding="utf-8")
+        command = [self.python, "-I", "-c", text, *arguments]
+        what = shlex.join([file.stem, *arguments])
+        return self.run(command, what=what, timeout_s=timeout_s).stdout
 
     def make_folder(self, path: str) -> None:
         """Make a folder and its parents, for this user alone; what is there stays as it is."""
         self.run(["sh", "-c", 'umask 077 && mkdir -p -- "$1"', "sh", path])
 
     def put(self, source: Path, target: str) -> None:
-        """Put a small file there; its final name is taken only when all of it has arrived."""
+        """Put a small file there; it takes its name when all of it has arrived, and stays."""
         partial = f"{target}.part"
         self.make_folder(target.rpartition("/")[0])
         self.run(["rm", "-f", "--", partial])
         self.send(source, partial, 0)
-        self.run(["mv", "-f", "--", partial, target])
+        self.run_file(DURABLE, "keep", partial, target)
 
     def ask(
         self,
@@ -113,7 +146,7 @@ class Device(ABC):
         kind: TypeForm[Answer],
         *,
         log: Log | None = None,
-        timeout_s: int | None = None,
+        timeout_s: float | None = ANSWER_S,
     ) -> Answer:
         """What `llmpi-device` there answers, checked.
 
@@ -134,7 +167,7 @@ class Device(ABC):
         try:
             return check(answer, kind, f"device {self.name}: {whose}")
         except RecordError as error:
-            raise RecordError(f"{error}; it answered {_cut(answer, 200)!r}") from error
+            raise RecordError(f"{error}; it answered {_ends(answer)}") from error
 
     @property
     @abstractmethod
@@ -177,7 +210,7 @@ class ThisMachine(Device):
         return sys.executable
 
     def _start(self, argv: Sequence[str], **options: Any) -> Any:
-        return Context().run(shlex.join(argv), **options)
+        return Here(Context()).run(shlex.join(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
         Path(partial).unlink(missing_ok=True)
@@ -194,9 +227,13 @@ class SshMachine(Device):
     def __init__(self, name: str, device: SshDevice, connection: Connection) -> None:
         super().__init__(name, device.python)
         self._device, self.connection = device, connection
-        home = self.run(["sh", "-c", 'printf %s "$HOME"']).stdout
+        # The first that is asked: a login shell that hangs is not waited for as work is.
+        hello = ["sh", "-c", 'printf %s "$HOME"']
+        self.home = self.run(hello, timeout_s=3 * device.connect_timeout_s).stdout
         store = device.store
-        self.store = home + store[1:] if store.startswith("~/") else store
+        self.store = self.home + store[1:] if store.startswith("~/") else store
+        if self.python.startswith("~/"):
+            self.python = self.home + self.python[1:]
         if not self.store.startswith("/"):
             raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
 
@@ -209,20 +246,19 @@ class SshMachine(Device):
         return self.connection.transport.get_remote_server_key().get_name()
 
     def _start(self, argv: Sequence[str], **options: Any) -> Any:
-        result = self.connection.run(for_any_shell(argv), **options)
-        if result.exited == -1:  # no status came back
-            raise EOFError("the connection broke")
-        return result
+        return OverSsh(self.connection, inline_env=True).run(for_any_shell(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:
         return send(self.name, self._sender, source, partial, there)
 
     @cached_property
     def _sender(self) -> Sender:
-        """rsync where both ends have it, else SFTP."""
-        there = self.run(["sh", "-c", "command -v rsync"], check=False)
-        both = there.status == 0 and shutil.which("rsync")
-        return Rsync(self._device) if both else Sftp(self.connection)
+        has_rsync = self.run(["sh", "-c", "command -v rsync"], check=False).status == 0
+        if self.noise:
+            return Piped(self.connection)
+        if has_rsync and shutil.which("rsync"):
+            return Rsync(self._device)
+        return Sftp(self.connection)
 
 
 @contextlib.contextmanager
@@ -239,24 +275,23 @@ def connected(name: str, device: SingleDevice) -> Iterator[Device]:
         yield SshMachine(name, device, connection)
 
 
-class _Lines(io.TextIOBase):
-    """A stream that hands on whole lines."""
-
-    def __init__(self, log: Log | None) -> None:
-        self._log, self._pending = log or (lambda _: None), ""
-
-    def write(self, text: str) -> int:
-        *lines, self._pending = (self._pending + text).split("\n")
-        for line in lines:
-            self._log(line)
-        return len(text)
-
-    def flush(self) -> None:
-        return
+def noise_told(noise: str) -> str:
+    """What a login shell says that should be silent."""
+    return f"the login shell prints {noise!r} when it is not interactive"
 
 
-def _short(argv: Sequence[str]) -> str:
-    return _cut(shlex.join(argv), 100)
+def _by_shell(heard: Said) -> str:
+    """Whether it was a command that failed so, or the login shell before it."""
+    if heard.started:
+        return ""
+    noise = _cut(heard.noise, 200)
+    told = f": {noise_told(noise)}" if noise else ", and prints nothing"
+    return f"; its login shell did not come to run the command{told}"
+
+
+def _ends(text: str) -> str:
+    """What an answer begins and ends with, quoted."""
+    return repr(text) if len(text) <= 200 else f"{text[:120]!r} ... {text[-60:]!r}"
 
 
 def _cut(text: str, length: int) -> str:

@@ -7,27 +7,40 @@ from llmpi.device.records import Expected, ExpectRequest, NoRoom, OverQuota, Sou
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 from llmpi.records import failed, now, sha256_of
-from llmpi.remote.connection import Device, connected
-from llmpi.remote.records import Receipt
+from llmpi.remote.connection import ANSWER_S, Device, connected
+from llmpi.remote.provision import ensure_ready
+from llmpi.remote.records import Provisioned, Receipt
 from llmpi.study.devices import SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
 
+SLOWEST_BYTES_PER_S = 2e6
+"""Of a worn SD card."""
+
 
 def deploy(
-    name: str, device: SingleDevice, *, gguf: Path, sha256: str, model: str, quant: str
+    name: str,
+    device: SingleDevice,
+    provisioned: Provisioned,
+    *,
+    gguf: Path,
+    sha256: str,
+    model: str,
+    quant: str,
 ) -> Receipt | Failed:
     """Deploy one file to a provisioned device and return the receipt.
 
     What is there with the right hash is not sent again; of what is there in part, only the rest.
 
     Args:
+        provisioned: the receipt of the device.
         sha256: of `gguf`, as its manifest states it.
 
     Raises:
         LlmpiError: the device or the way to it failed; try again.
     """
     with connected(name, device) as reached:
+        ensure_ready(reached, provisioned)
         return put_model(reached, gguf, f"{model}/{quant}.gguf", sha256, _quota(device))
 
 
@@ -100,7 +113,9 @@ def _expected(device: Device, wanted: ExpectRequest) -> Expected | str:
     Raises:
         LlmpiError: the disk is too full.
     """
-    found = device.ask("expect", wanted, Expected | OverQuota | NoRoom)
+    found = device.ask(
+        "expect", wanted, Expected | OverQuota | NoRoom, timeout_s=_hash_s(wanted["size"])
+    )
     if "no_room" in found:
         raise LlmpiError(f"device {device.name}: {found['no_room']}")
     if "quota" in found:
@@ -123,7 +138,12 @@ def _check_store(device: Device, receipt: Receipt) -> None:
 
 def _accepted(device: Device, wanted: ExpectRequest) -> bool:
     asked = {"store": wanted["store"], "name": wanted["name"], "sha256": wanted["sha256"]}
-    return device.ask("accept", asked, Sound)["sound"]
+    return device.ask("accept", asked, Sound, timeout_s=_hash_s(wanted["size"]))["sound"]
+
+
+def _hash_s(size: int) -> float:
+    """By then a device has read a file of so many bytes, and written it out."""
+    return ANSWER_S + size / SLOWEST_BYTES_PER_S
 
 
 def _receipt(device: Device, path: str, sha256: str, size: int, sent: int) -> Receipt:

@@ -1,22 +1,23 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
 import logging
-import tempfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from llmpi.code import sha256_of_code
-from llmpi.device import install
+from llmpi.device import durable, install
 from llmpi.device.machine import environment
-from llmpi.device.records import Look
+from llmpi.device.records import Installed, Look
 from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
-from llmpi.records import now, sha256_of, write_json
-from llmpi.remote.connection import Device, ThisMachine, connected
+from llmpi.records import now, sha256_of
+from llmpi.remote.connection import DURABLE, Device, connected
 from llmpi.remote.engine_wheels import Processor, engine_wheels
-from llmpi.remote.records import InstalledEngine, Provisioned
+from llmpi.remote.records import Preparation, Provisioned
 from llmpi.remote.wheel import this_llmpi
 from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
 
@@ -25,8 +26,12 @@ log = logging.getLogger(__name__)
 MINIMUM_PYTHON = (3, 11)
 MEASURES = "llmpi.device.measure.session"
 """What a device is made ready for: an edit of what this needs has it made ready anew. Who asks a
-device for more brings it llmpi first (`install_llmpi`)."""
+device for more brings it this very llmpi first (`ensure_ready`)."""
 INSTALLER = Path(install.__file__)
+LOOK_S = 600
+"""All files of the venv are read, from the slowest of cards."""
+INSTALL_S = 3600
+BUILD_S = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,11 @@ def provision(name: str, device: SingleDevice, parts: Parts) -> Provisioned:
     Raises:
         LlmpiError: the device lacks something, or the way to it failed.
     """
+    preparation = _preparation(device, parts) if isinstance(device, SshDevice) else None
     with connected(name, device) as reached:
         reached.make_folder(reached.store)
-        if isinstance(device, SshDevice):
-            _check_python(reached)
-            _install_engine(reached, device, parts)
-            install_llmpi(reached)
+        if preparation:
+            _make_ready(reached, preparation)
         described = reached.ask("describe", {}, Where, log=log.debug)
         return {
             "status": "ok",
@@ -60,9 +64,69 @@ def provision(name: str, device: SingleDevice, parts: Parts) -> Provisioned:
             "store": reached.store,
             "interpreter": reached.interpreter,
             "code_sha256": sha256_of_code(MEASURES),
+            "preparation": preparation,
             **described,
             "provisioned": now(),
         }
+
+
+def ensure_ready(device: Device, provisioned: Provisioned, *, newest: bool = False) -> None:
+    """Have a device as it was provisioned: a power cut or a worn card may have taken files since.
+
+    Args:
+        newest: bring this very llmpi, too.
+
+    Raises:
+        LlmpiError: see `provision`.
+    """
+    preparation = provisioned["preparation"]
+    if preparation is None:
+        return
+    device.python = preparation["python"]
+    found = installed(device)
+    held = found["llmpi"]
+    outdated = newest and held is not None and held["key"] != sha256_of(this_llmpi())
+    if outdated or not durable.is_whole(found):
+        device.make_folder(device.store)
+        _make_ready(device, preparation)
+
+
+def installed(device: Device, venv: str | None = None) -> Installed:
+    """What is installed there, as its files are now.
+
+    Args:
+        venv: its folder; by default the one that measures.
+
+    Raises:
+        LlmpiError: the Python there is missing or too old.
+    """
+    _check_python(device)
+    said = device.run_file(DURABLE, "look", venv or _venv(device), timeout_s=LOOK_S)
+    return device.checked(said, Installed, "what is installed there")
+
+
+def _preparation(device: SshDevice, parts: Parts) -> Preparation:
+    own = device.engine
+    return {
+        "python": device.python,
+        "engine": {"wheel": str(own.wheel)} if isinstance(own, EngineWheel) else own,
+        "march": device.march,
+        "lock": str(parts.lock),
+        "engines": str(parts.engines),
+    }
+
+
+def _make_ready(device: Device, how: Preparation) -> None:
+    found = installed(device)
+    for part, held in (("the engine", found["engine"]), ("llmpi", found["llmpi"])):
+        if held and held["damaged"]:
+            log.warning(
+                "device %s: %d files of %s are not as they were installed, such as %s: a power cut "
+                "or a bad disk; installing it again",
+                *(device.name, held["damaged"], part, held["such_as"][0]),
+            )
+    _install_engine(device, how, found)
+    _install_llmpi(device, found)
 
 
 def probe(device: Device) -> Look:
@@ -72,15 +136,15 @@ def probe(device: Device) -> Look:
         LlmpiError: the Python there is missing or too old.
     """
     _check_python(device)
-    text = Path(environment.__file__).read_text(encoding="utf-8")
-    told = device.run([device.python, "-I", "-c", text, device.store]).stdout
+    told = device.run_file(Path(environment.__file__), device.store)
     return device.checked(told, Look, f"{device.python} there")
 
 
 def _check_python(device: Device) -> None:
     code = "import sys;print(*sys.version_info[:2])"
-    done = device.run([device.python, "-c", code], check=False)
-    version = tuple(int(part) for part in done.stdout.split()) if done.status == 0 else ()
+    done = device.run([device.python, "-I", "-c", code], check=False)
+    found = re.fullmatch(r"(\d{1,3}) (\d{1,3})\n", done.stdout) if done.status == 0 else None
+    version = tuple(map(int, found.groups())) if found else ()
     if version < MINIMUM_PYTHON:
         has = f"is Python {'.'.join(map(str, version))}" if version else "does not run"
         raise LlmpiError(
@@ -92,24 +156,24 @@ def _check_python(device: Device) -> None:
 # --- the engine -----------------------------------------------------------------------------------
 
 
-def _install_engine(device: Device, asked: SshDevice, parts: Parts) -> None:
+def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
     machine = probe(device)["machine"]
-    how = asked.engine
-    if how == "auto":
-        how = "cross" if machine["arch"] == "aarch64" else "native"
-    if how == "native":
-        _build_there(device, parts)
+    lock, engine = Path(how["lock"]), how["engine"]
+    if engine == "auto":
+        engine = "cross" if machine["arch"] == "aarch64" else "native"
+    if engine == "native":
+        _build_there(device, lock, found)
         return
-    own = Path(how.wheel) if isinstance(how, EngineWheel) else None
+    own = None if engine == "cross" else Path(engine["wheel"])
     if own is None and machine["arch"] != "aarch64":
         raise LlmpiError(
             f"device {device.name}: is {machine['arch']}; llmpi cross-builds for aarch64 only. "
             "Set 'engine: native' for it, or name a wheel."
         )
     processor = processor_of(machine)
-    march = asked.march or processor.march
-    wheels = engine_wheels(parts.lock, processor, march, parts.engines, own)
-    _install_offline(device, wheels)
+    march = how["march"] or processor.march
+    wheels = engine_wheels(lock, processor, march, Path(how["engines"]), own)
+    _install_offline(device, wheels, found)
 
 
 def processor_of(machine: Machine) -> Processor:
@@ -117,80 +181,83 @@ def processor_of(machine: Machine) -> Processor:
     return Processor(machine["arch"], machine["python"], machine["glibc"] or "", *machine["hwcap"])
 
 
-def _install_offline(device: Device, wheels: Sequence[Path]) -> None:
+def _install_offline(device: Device, wheels: Sequence[Path], found: Installed) -> None:
     """A venv of `wheels` alone. pip is one of them: the device may have none."""
-    venv, setup = f"{device.store}/venv", f"{device.store}/setup"
     key = sha256("".join(map(sha256_of, wheels)).encode()).hexdigest()
-    folder = f"{setup}/wheels-{key[:12]}"
-    if installed_engine(device) == key:
+    if _holds(found, "engine", key):
         return
     log.info("device %s: installing the engine from %d wheels", device.name, len(wheels))
-    device.run(["rm", "-rf", "--", venv, _mark(device)])
+    venv, folder = _no_venv(device, found), f"{device.store}/setup/wheels-{key[:12]}"
     for wheel in wheels:
-        if not _is_there(device, f"{folder}/{wheel.name}", wheel):
+        if device.sha256(f"{folder}/{wheel.name}") != sha256_of(wheel):
             device.put(wheel, f"{folder}/{wheel.name}")
-    device.run([device.python, "-m", "venv", "--without-pip", venv], log=log.debug)
+    command = [device.python, "-m", "venv", "--without-pip", venv]
+    device.run(command, log=log.debug, timeout_s=INSTALL_S)
     names = [wheel.name for wheel in wheels]
     pip = next(name for name in names if name.startswith("pip-"))
     _pip_install(device, [f"./{pip}/pip"], folder, names)
     build = wheels[0].with_suffix(".json")
     if build.is_file():
         device.put(build, f"{venv}/llmpi-engine-build.json")
-    _mark_installed(device, key)
+    _seal(device, "engine", key)
     device.run(["rm", "-rf", "--", folder])
 
 
-def _build_there(device: Device, parts: Parts) -> None:
-    venv, setup = f"{device.store}/venv", f"{device.store}/setup"
-    key = sha256_of(parts.lock)
-    if installed_engine(device) == key:
+def _build_there(device: Device, lock: Path, found: Installed) -> None:
+    key = sha256_of(lock)
+    if _holds(found, "engine", key):
         return
     log.info("device %s: installing the engine (compiled there, takes minutes)", device.name)
-    device.run(["rm", "-rf", "--", venv, _mark(device)])
-    device.run([device.python, "-m", "venv", venv], log=log.debug)
-    there = {path: f"{setup}/{path.name}" for path in (INSTALLER, parts.lock)}
-    tools = parts.lock.with_name("build.lock")
+    venv, setup = _no_venv(device, found), f"{device.store}/setup"
+    device.run([device.python, "-m", "venv", venv], log=log.debug, timeout_s=INSTALL_S)
+    there = {path: f"{setup}/{path.name}" for path in (INSTALLER, lock)}
+    tools = lock.with_name("build.lock")
     for path, target in {**there, tools: f"{setup}/{tools.name}"}.items():
         device.put(path, target)
-    device.run([device.interpreter, *there.values()], log=log.debug)
-    _mark_installed(device, key)
+    command = [device.interpreter, *there.values()]
+    device.run(command, log=log.debug, timeout_s=BUILD_S)
+    _seal(device, "engine", key)
 
 
-def _mark(device: Device) -> str:
-    """The file that says what is installed; written last, removed first."""
-    return f"{device.store}/setup/engine.json"
-
-
-def installed_engine(device: Device) -> str | None:
-    """The key of the engine that a device has."""
-    done = device.run(["cat", "--", _mark(device)], check=False)
-    if done.status != 0:
-        return None
-    return device.checked(done.stdout, InstalledEngine, _mark(device))["key"]
-
-
-def _mark_installed(device: Device, key: str) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        mark = Path(scratch) / "engine.json"
-        installed: InstalledEngine = {"key": key, "installed": now()}
-        write_json(mark, installed)
-        device.put(mark, _mark(device))
+def _no_venv(device: Device, found: Installed) -> str:
+    """Where the venv is to be, empty; llmpi goes with the engine it stood beside."""
+    device.run(["rm", "-rf", "--", _venv(device)], timeout_s=INSTALL_S)
+    found["engine"] = found["llmpi"] = None
+    return _venv(device)
 
 
 # --- llmpi ----------------------------------------------------------------------------------------
 
 
-def install_llmpi(device: Device) -> None:
+def _install_llmpi(device: Device, found: Installed) -> None:
     """Bring this very llmpi to a device that has the engine; nothing where it is there."""
-    if isinstance(device, ThisMachine):
-        return
-    wheel, setup = this_llmpi(), f"{device.store}/setup"
-    if _is_there(device, f"{setup}/{wheel.name}", wheel) and _runs(device):
+    wheel = this_llmpi()
+    key = sha256_of(wheel)
+    if _holds(found, "llmpi", key):
         return
     log.info("device %s: installing %s", device.name, wheel.name)
-    device.put(wheel, f"{setup}/new/{wheel.name}")
-    _pip_install(device, ["-m", "pip"], f"{setup}/new", [wheel.name])
-    device.run(["mv", "-f", "--", f"{setup}/new/{wheel.name}", f"{setup}/{wheel.name}"])
+    folder = f"{device.store}/setup/new"
+    device.put(wheel, f"{folder}/{wheel.name}")
+    device.run_file(DURABLE, "unseal", _venv(device), "llmpi")
+    _pip_install(device, ["-m", "pip"], folder, [wheel.name])
+    _seal(device, "llmpi", key)
+    device.run(["rm", "-rf", "--", folder])
+
+
+# --- both -----------------------------------------------------------------------------------------
+
+
+def _venv(device: Device) -> str:
+    return f"{device.store}/venv"
+
+
+def _holds(found: Installed, part: Literal["engine", "llmpi"], key: str) -> bool:
+    held = found[part]
+    return held is not None and held["key"] == key and not held["damaged"]
+
+
+def _seal(device: Device, part: str, key: str) -> None:
+    device.run_file(DURABLE, "seal", _venv(device), part, key, timeout_s=LOOK_S)
 
 
 def _pip_install(device: Device, pip: Sequence[str], folder: str, names: Sequence[str]) -> None:
@@ -199,12 +266,4 @@ def _pip_install(device: Device, pip: Sequence[str], folder: str, names: Sequenc
     inside = ["sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", folder]
     options = ["--no-index", "--no-deps", "--force-reinstall", "--disable-pip-version-check"]
     install = [device.interpreter, *pip, "install", *options, *(f"./{name}" for name in names)]
-    device.run([*inside, *install], log=log.debug)
-
-
-def _runs(device: Device) -> bool:
-    return device.run([device.interpreter, "-c", "import llmpi.device"], check=False).status == 0
-
-
-def _is_there(device: Device, path: str, local: Path) -> bool:
-    return device.sha256(path) == sha256_of(local)
+    device.run([*inside, *install], log=log.debug, timeout_s=INSTALL_S)

@@ -8,6 +8,29 @@ from llmpi.engine.records import Failed, Where, record
 
 
 @record
+class WheelOfOwn(TypedDict):
+    """An engine of the user's making."""
+
+    wheel: str
+    """Its path here."""
+
+
+@record
+class Preparation(TypedDict):
+    """What a device is made ready with."""
+
+    python: str
+    """The Python there to begin with."""
+    engine: Literal["auto", "cross", "native"] | WheelOfOwn
+    march: str | None
+    """None for the processor's."""
+    lock: str
+    """Path here of the device's pinned packages, the engine among them."""
+    engines: str
+    """Folder here of the wheels made for devices."""
+
+
+@record
 class Provisioned(Where):
     """`results/devices/`: a device that was made ready."""
 
@@ -19,6 +42,8 @@ class Provisioned(Where):
     """The Python there that has llmpi and the engine."""
     code_sha256: str
     """Of the code that measures there."""
+    preparation: Preparation | None
+    """How, to have it ready again; None of this machine."""
     provisioned: str
     """UTC, ISO 8601."""
 
@@ -56,13 +81,3 @@ class EngineBuild(TypedDict):
     """The newest whose symbols it asks for."""
     sha256: str
     """Of the wheel."""
-
-
-@record
-class InstalledEngine(TypedDict):
-    """What a device's venv holds; it lies in the store's `setup`."""
-
-    key: str
-    """Hash of the wheels, or of the lock it was built by."""
-    installed: str
-    """UTC, ISO 8601."""

@@ -1,7 +1,8 @@
 """Send a file over SSH: resumed after a break, with a bound on memory, with a progress bar.
 
-Two ways behind one interface, `Sender`: rsync where both ends have it, else SFTP. Both append to a
-partial file on the device; whether the whole arrived is for the caller to check by its hash.
+Three ways behind one interface, `Sender`: rsync where both ends have it, else SFTP; the stdin of a
+command where the login shell there is not silent. All append to a partial file on the device;
+whether the whole arrived is for the caller to check by its hash.
 """
 
 import logging
@@ -18,12 +19,15 @@ from paramiko import SFTPClient, SSHException, Transport
 from tqdm import tqdm
 
 from llmpi.errors import LlmpiError
+from llmpi.remote.any_shell import for_any_shell
 from llmpi.remote.openssh import options
 from llmpi.study.devices import SshDevice
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+SILENT_S = 120
+"""So long nothing may move."""
 FASTEST_CIPHER = "aes128-gcm@openssh.com"
 """Where the processor has instructions for AES; a Pi 5 has."""
 
@@ -67,9 +71,9 @@ class Sftp:
         self._connection = connection
 
     def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
-        transport = self._connection.client.get_transport()
-        client = SFTPClient.from_transport(transport)
+        client = SFTPClient.from_transport(self._connection.transport)
         assert client is not None
+        client.get_channel().settimeout(SILENT_S)
         with client, source.open("rb") as local, client.open(partial, "ab") as remote:
             remote.set_pipelined(True)
             local.seek(there)
@@ -78,6 +82,27 @@ class Sftp:
                 remote.write(chunk)
                 there += len(chunk)
                 progress(there)
+
+
+class Piped:
+    """Into a command's stdin: where a login shell prints, rsync and SFTP take it for an answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, source: Path, partial: str, there: int, progress: Progress) -> None:
+        with self._connection.transport.open_session() as channel, source.open("rb") as local:
+            channel.settimeout(SILENT_S)
+            append = 'umask 077 && exec cat >> "$1"'
+            channel.exec_command(for_any_shell(["sh", "-c", append, "sh", partial]))
+            local.seek(there)
+            while chunk := local.read(CHUNK_BYTES):
+                channel.sendall(chunk)
+                there += len(chunk)
+                progress(there)
+            channel.shutdown_write()
+            if not channel.status_event.wait(SILENT_S) or channel.exit_status != 0:
+                raise OSError(f"the device did not take it (status {channel.exit_status})")
 
 
 def fast_transport(*arguments: Any, **options: Any) -> Transport:
@@ -98,6 +123,7 @@ class Rsync:
         host = self._device.host
         target = f"[{host}]:{partial}" if ":" in host else f"{host}:{partial}"
         how = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
+        how += [f"--timeout={SILENT_S}"]
         command = ["rsync", *how, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL

@@ -4,8 +4,9 @@ Every block is kept as soon as it is measured. A search that was broken off take
 again, and finds its blocks instead of measuring them.
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from typing_extensions import TypedDict
@@ -20,7 +21,7 @@ from llmpi.remote.benchmark import detached
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
 from llmpi.remote.plugs import Timeline
-from llmpi.remote.provision import install_llmpi
+from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice, SshDevice
@@ -64,7 +65,7 @@ def tune_runtime(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
-        install_llmpi(reached)
+        ensure_ready(reached, provisioned, newest=True)
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again
@@ -148,15 +149,19 @@ class Blocks:
             log.info("block %d was measured before", self._count)
             return read(path, Turns)
         log.info("block %d: %d turns", self._count, len(turns))
-        record = self._ask(job, key)
-        write_json(path, record)
+        with self._ask(job, key) as record:
+            write_json(path, record)
         return record
 
-    def _ask(self, job: TurnsRequest, key: str) -> Turns:
+    @contextlib.contextmanager
+    def _ask(self, job: TurnsRequest, key: str) -> Iterator[Turns]:
         if isinstance(self._device, SshDevice):
-            return detached(self._name, self._device, TURNS, job, Turns, key, Timeline())
+            there = detached(self._name, self._device, TURNS, job, Turns, key, Timeline())
+            with there as record:
+                yield record
+            return
         with connected(self._name, self._device) as reached:
-            return reached.ask("take_turns", job, Turns, log=tell)
+            yield reached.ask("take_turns", job, Turns, log=tell, timeout_s=None)
 
 
 def _weights(tune: Tune, workloads: Mapping[str, Workload]) -> dict[str, float]:

@@ -27,7 +27,7 @@ def poll(request: PollRequest) -> Polled:
 
 def cancel(request: CancelRequest) -> Cancelled:
     """End the detached measurements of a store; says how many ran."""
-    return {"ended": sum(map(detached.cancel, detached.running(Path(request["jobs"]))))}
+    return {"ended": sum(map(detached.cancel, detached.all_of(Path(request["jobs"]))))}
 
 
 def forget(request: ForgetRequest) -> Forgotten:

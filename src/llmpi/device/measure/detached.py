@@ -2,7 +2,8 @@
 
 Each has a folder: the request, its log as it grows, the record at the end. The workstation starts a
 job, polls it, collects its record and forgets it. It names the folder after what is asked for, so
-that a workstation that comes back, even another process after a crash, finds the same job.
+that a workstation that comes back, even another process after a crash, finds the same job. A record
+stays until it is forgotten, whatever the clock says. What a power cut left unreadable is not there.
 """
 
 import contextlib
@@ -18,12 +19,14 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from llmpi.device import durable
 from llmpi.device.records import Polled, State
 from llmpi.engine.progress import to_stderr
 
 MEASURING = "llmpi.device.measure."
 LOG_BYTES = 100_000
-KEEP_S = 7 * 24 * 3600
+NO_ROOM_S = 10.0
+"""Between attempts to write a record to a disk that is full."""
 
 
 def start(folder: Path, run: str, job: Mapping[str, object]) -> State:  # handed on unread
@@ -37,12 +40,11 @@ def start(folder: Path, run: str, job: Mapping[str, object]) -> State:  # handed
     if not run.startswith(MEASURING):
         raise ValueError(f"{run} measures nothing")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _clean(folder.parent)
     with _alone(folder):
         now = state(folder)
         if now in ("running", "done"):
             return now
-        (folder / "request.json").write_text(json.dumps({"run": run, "job": job}))
+        durable.write_whole(folder / "request.json", json.dumps({"run": run, "job": job}))
         with (folder / "log").open("wb") as log:
             # A session of its own: the end of the connection's session does not reach it.
             runner = subprocess.Popen(
@@ -52,7 +54,8 @@ def start(folder: Path, run: str, job: Mapping[str, object]) -> State:  # handed
                 stderr=log,
                 start_new_session=True,
             )
-        (folder / "runner.json").write_text(json.dumps([runner.pid, _born(runner.pid)]))
+        me = json.dumps([runner.pid, _born(runner.pid)])
+        durable.write_whole(folder / "runner.json", me)
         return "running"
 
 
@@ -67,33 +70,39 @@ def poll(folder: Path, offset: int) -> Polled:
         "log": said.decode("utf-8", "replace"),
         "offset": offset + len(said),
         "time_s": time_s,
-        "record": (folder / "out.json").read_text() if now == "done" else None,
+        "record": _record(folder) if now == "done" else None,
     }
 
 
 def state(folder: Path) -> State:
     """`none`, `running` (or waiting for its turn), `done`, or `gone`: it died without a record."""
-    if (folder / "out.json").exists():
+    if _record(folder) is not None:
         return "done"
-    if not (folder / "runner.json").exists():
+    runner = _runner(folder)
+    if runner is None:
         return "none"
-    pid, born = json.loads((folder / "runner.json").read_text())
+    pid, born = runner
     if born and _born(pid) == born:
         return "running"
-    return "done" if (folder / "out.json").exists() else "gone"
+    return "gone" if _record(folder) is None else "done"
 
 
 def cancel(folder: Path) -> bool:
-    """End a job and all its processes, wait for that, and forget it; whether it was running."""
-    running = state(folder) == "running"
-    if running:
-        pid, born = json.loads((folder / "runner.json").read_text())
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        while _born(pid) == born:
-            time.sleep(0.05)
-    forget(folder)
-    return running
+    """End a job and all its processes and wait for that; whether it was running.
+
+    What is left of it is forgotten, but for a record that waits to be collected.
+    """
+    with _alone(folder):
+        now, runner = state(folder), _runner(folder)
+        if runner and now == "running":
+            pid, born = runner
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            while _born(pid) == born:
+                time.sleep(0.05)
+        if now != "done":
+            forget(folder)
+        return now == "running"
 
 
 def forget(folder: Path) -> None:
@@ -101,17 +110,27 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def running(root: Path) -> list[Path]:
-    """Folders of the jobs below `root` that have not ended."""
-    return [folder for folder in sorted(root.glob("*/")) if state(folder) == "running"]
+def all_of(root: Path) -> list[Path]:
+    """Folders of the jobs below `root`."""
+    return sorted(root.glob("*/"))
 
 
-def _clean(root: Path) -> None:
-    """Forget jobs that nobody collected."""
-    for folder in root.glob("*/"):
-        old = time.time() - folder.stat().st_mtime > KEEP_S
-        if old and state(folder) != "running":
-            forget(folder)
+def _record(folder: Path) -> str | None:
+    """What was measured, as JSON."""
+    try:
+        text = (folder / "out.json").read_text(encoding="utf-8")
+        return text if isinstance(json.loads(text), dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _runner(folder: Path) -> tuple[int, str | None] | None:
+    """The process that does it, and when it was born."""
+    try:
+        pid, born = json.loads((folder / "runner.json").read_text(encoding="utf-8"))
+        return int(pid), born
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 @contextlib.contextmanager
@@ -137,10 +156,14 @@ def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
     request = json.loads((place / "request.json").read_text())
-    record = import_module(request["run"]).run(request["job"], log=to_stderr)
-    partial = place / "out.json.part"
-    partial.write_text(json.dumps(record))
-    partial.replace(place / "out.json")
+    record = json.dumps(import_module(request["run"]).run(request["job"], log=to_stderr))
+    while True:
+        try:
+            durable.write_whole(place / "out.json", record)
+            return
+        except OSError as error:
+            to_stderr(f"llmpi: the record cannot be written: {error.strerror}; trying again")
+            time.sleep(NO_ROOM_S)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,15 @@ Message = MutableMapping[str, Any]  # of ASGI: what a key holds hangs on the kin
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Stop(Protocol):
+    """As `llmpi.device.service.abort.Abort`."""
+
+    def __call__(self) -> None: ...
+
+    def reset(self) -> None: ...
+
 
 OPEN = ("/health",)
 """Paths that answer without a key; they say nothing but that the service is up."""
@@ -71,6 +80,7 @@ class Queue:
         body_bytes: a longer body is not kept.
         answer_s: an answer that takes longer is broken off; a client that does not read its stream
             would keep the engine forever.
+        stop: has the engine leave off, until it is reset. The turn is over when it has.
     """
 
     def __init__(
@@ -81,8 +91,9 @@ class Queue:
         body_bytes: int,
         answer_s: float,
         check: Callable[[str, bytes], None],
+        stop: Stop,
     ) -> None:
-        self._app, self._check = app, check
+        self._app, self._check, self._stop = app, check, stop
         self._waiting, self._body_bytes, self._answer_s = waiting, body_bytes, answer_s
         self._turn = asyncio.Lock()
         self._inside = 0
@@ -112,21 +123,46 @@ class Queue:
             self._inside -= 1
 
     async def _limited(self, scope: Message, receive: Receive, send: Send) -> None:
-        started = False
+        """Have a request answered. Whoever is not answered in time is told so at once; the turn
+        goes on until the thread that computes for it has left off, or the next request would enter
+        the same context."""
+        sending: asyncio.Future[None] | None = None
+        started = late = False
 
         async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            async with asyncio.timeout(self._answer_s):
-                await self._app(scope, receive, noted)
-        except TimeoutError:
-            log.warning("an answer took longer than %g s and was broken off", self._answer_s)
+            nonlocal sending, started
+            if late:
+                raise ConnectionAbortedError
             if not started:
-                message = f"the answer took longer than {self._answer_s:g} s"
-                raise RefusedError(504, "timeout", message) from None
+                started = True
+                await send(message)  # a head; only what follows may have to wait for its reader
+                return
+            sending = asyncio.ensure_future(send(message))
+            try:
+                await sending
+            except asyncio.CancelledError:
+                if late:
+                    raise ConnectionAbortedError from None
+                raise
+
+        answering = asyncio.ensure_future(self._app(scope, receive, noted))
+        try:
+            await asyncio.wait({answering}, timeout=self._answer_s)
+            if not answering.done():
+                late = True
+                log.warning("an answer took longer than %g s and was broken off", self._answer_s)
+                self._stop()
+                if not started:
+                    message = f"the answer took longer than {self._answer_s:g} s"
+                    await _refuse(send, RefusedError(504, "timeout", message))
+                elif sending:
+                    sending.cancel()  # its client may not read
+                await asyncio.wait({answering})
+        finally:
+            answering.cancel()  # of one that is left when the server itself gives up
+            self._stop.reset()
+        if (failed := answering.exception()) and not late:
+            raise failed
 
 
 class AccessLog:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmpi.device import durable
 from llmpi.device import store as models
 from llmpi.device.service.records import Manifest, Releases, ServiceSettings
 
@@ -51,7 +52,8 @@ def incoming(store: Path, release: str) -> Path:
 
 
 def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> None:
-    """Make a release of what lies in `incoming`; one that is there already stays as it is.
+    """Make a release of what lies in `incoming`; one that is there already stays as it is, if it is
+    sound.
 
     Args:
         gguf: a model file of the store, taken in with this hash.
@@ -62,8 +64,10 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
     """
     final, new = _folder(store) / release, incoming(store, release)
     if final.is_dir():
-        shutil.rmtree(new, ignore_errors=True)
-        return
+        with contextlib.suppress(ReleaseError):
+            check(final)
+            shutil.rmtree(new, ignore_errors=True)
+            return
     if not models.use(Path(gguf), sha256):
         raise ReleaseError(f"{gguf} is not the file that was deployed; deploy it again")
     if not _runtime(store, runtime).is_dir():
@@ -84,10 +88,10 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
         "model": {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
         "files": {path.name: models.sha256_of(path) for path in sorted(new.glob("*.json"))},
     }
-    (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    _to_disk(new)
-    new.rename(final)
-    _to_disk(final.parent)
+    for path in new.glob("*.json"):
+        durable.sync(path)
+    durable.write_whole(new / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    _take_place(new, final)
 
 
 def check(folder: Path) -> ServiceSettings:
@@ -100,10 +104,10 @@ def check(folder: Path) -> ServiceSettings:
         manifest: Manifest = json.loads((folder / MANIFEST).read_text())
         model = (folder / MODEL).stat()
         found = {name: models.sha256_of(folder / name) for name in manifest["files"]}
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder} is no release: {error}") from None
-    known = manifest["model"]
-    if (model.st_size, model.st_mtime_ns) != (known["bytes"], known["mtime_ns"]):
+        known = manifest["model"]["bytes"], manifest["model"]["mtime_ns"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ReleaseError(f"{folder} is no release: {error!r}") from None
+    if (model.st_size, model.st_mtime_ns) != known:
         raise ReleaseError(f"{folder / MODEL} was changed since the release was made")
     if changed := [name for name, sha256 in manifest["files"].items() if found[name] != sha256]:
         raise ReleaseError(f"{folder / changed[0]} was changed since the release was made")
@@ -168,13 +172,14 @@ def make_runtime(store: Path, key: str, wheels: str) -> None:
     """A venv of its own for the service: this interpreter's packages, and `wheels` beside them.
 
     The packages are hard links, so it costs little room; the installer replaces files and never
-    writes into them. A later update of llmpi or the engine on this device does not touch it.
+    writes into them. A later update of llmpi or the engine on this device does not touch it. It is
+    sealed as the device's own venv is; one that is there already and whole stays as it is.
 
     Args:
         wheels: folder of wheels, installed without a network.
     """
     final = _runtime(store, key)
-    if final.is_dir():
+    if durable.is_whole(durable.look(final)):
         return
     new = _runtime(store, f".{key}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -190,7 +195,9 @@ def make_runtime(store: Path, key: str, wheels: str) -> None:
     program = new / "bin/llmpi-device"
     program.write_text(PROGRAM)
     program.chmod(0o755)
-    new.rename(final)
+    for part in durable.PARTS:
+        durable.seal(new, part, key)
+    _take_place(new, final)
 
 
 def _linked(store: Path, name: str) -> str | None:
@@ -211,7 +218,7 @@ def _point(store: Path, name: str, release: str | None) -> None:
             partial.unlink()
         partial.symlink_to(Path("releases") / release)
         partial.replace(link)
-    _to_disk(link.parent)
+    durable.sync(link.parent)
 
 
 def _folder(store: Path) -> Path:
@@ -222,13 +229,18 @@ def _runtime(store: Path, key: str) -> Path:
     return store / "service/runtimes" / key
 
 
-def _to_disk(folder: Path) -> None:
-    """What was done in a folder outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _take_place(new: Path, final: Path) -> None:
+    """Give a folder that is complete its name, in place of one that is not sound."""
+    durable.sync(new)
+    if final.is_dir():
+        damaged = final.with_name(f".{final.name}.old.new")
+        shutil.rmtree(damaged, ignore_errors=True)
+        final.rename(damaged)
+        new.rename(final)
+        shutil.rmtree(damaged)
+    else:
+        new.rename(final)
+    durable.sync(final.parent)
 
 
 DO: dict[str, Callable[..., Any]] = {

@@ -23,6 +23,18 @@ KINDS: dict[str, type[CreateCompletionRequest | CreateChatCompletionRequest]] = 
     "/v1/chat/completions": CreateChatCompletionRequest,
 }
 
+SERVED = {
+    *("model", "stream", "max_tokens", "min_tokens", "stop", "seed", "n", "user"),
+    *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"),
+    *("repeat_penalty", "logit_bias", "mirostat_mode", "mirostat_tau", "mirostat_eta"),
+}
+"""Fields of a request that reach the engine. It dies of some that are not here (SIGSEGV of a
+grammar or a schema that it compiles), and does nothing with others."""
+SERVED_OF: dict[str, set[str]] = {
+    "/v1/completions": {"prompt", "suffix", "echo", "best_of"},
+    "/v1/chat/completions": {"messages", "tools", "tool_choice", "response_format"},
+}
+
 
 class Checker:
     """Refuses what the model cannot answer.
@@ -44,7 +56,8 @@ class Checker:
         if path not in KINDS:
             raise RefusedError(404, "not_found", f"served are: {', '.join(KINDS)}")
         try:
-            asked = KINDS[path].model_validate(json.loads(body))
+            given = json.loads(body)
+            asked = KINDS[path].model_validate(given)
         except ValidationError as error:
             # Without the input, which is what somebody asked.
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -52,7 +65,7 @@ class Checker:
             raise RefusedError(400, "invalid_request", f"{where}: {first['msg']}") from None
         except (ValueError, RecursionError):
             raise RefusedError(400, "invalid_request", "the body is no JSON") from None
-        if unserved := _unserved(asked):
+        if unserved := _unserved(path, given, asked):
             raise RefusedError(400, "invalid_request", f"{unserved} is not served")
         tokens = len(self._llama.tokenize(self._text(asked).encode(), special=True))
         if tokens >= self._context_tokens:
@@ -80,16 +93,19 @@ class Checker:
             ) from None
 
 
-def _unserved(asked: CreateCompletionRequest | CreateChatCompletionRequest) -> str | None:
+def _unserved(
+    path: str,
+    given: dict[str, object],
+    asked: CreateCompletionRequest | CreateChatCompletionRequest,
+) -> str | None:
     """What of a request this service does not do; None where it does all of it."""
-    if asked.logprobs:
-        return "logprobs"
-    # The engine compiles them, writes them to its log, and dies of a bad one (SIGSEGV).
-    if asked.grammar:
-        return "grammar"
+    served = SERVED | SERVED_OF[path]
+    for name, value in given.items():
+        if name not in served and value not in (None, False):
+            return "".join(c if c.isprintable() else "?" for c in name)[:50]
     if isinstance(asked, CreateChatCompletionRequest):
-        if asked.response_format and asked.response_format.get("schema"):
-            return "response_format.schema"
+        if asked.response_format and {*asked.response_format} - {"type"}:
+            return "response_format with a schema"
         if isinstance(asked.tool_choice, dict):
             return "a tool_choice that forces a tool"
     return None

@@ -53,6 +53,7 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
     from llama_cpp.server import app as server
     from llama_cpp.server.settings import ServerSettings
 
+    from llmpi.device.service.abort import Abort
     from llmpi.device.service.request_check import Checker, keep_prompts_out_of_logs
     from llmpi.device.service.request_metrics import instrument
 
@@ -71,6 +72,7 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
         answer_s=settings["answer_s"],
         check=Checker(llama, settings["context_tokens"]),
+        stop=Abort(llama.ctx),
     )
     # Outermost: who is refused is counted, too. It asks for the key itself.
     app = instrument(gate.KeyGate(app, key), **labels, release=release.name, key=key)
@@ -134,6 +136,8 @@ def _key() -> str | None:
 async def _serve(app: gate.App, settings: ServiceSettings) -> None:
     import uvicorn
 
+    from llmpi.device.service.connections import Connection
+
     class Server(uvicorn.Server):
         """Tells systemd how it is, and loses nobody who was let in before it stops."""
 
@@ -153,7 +157,7 @@ async def _serve(app: gate.App, settings: ServiceSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http="h11",
+        http=Connection,
         lifespan="off",
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings["drain_s"],

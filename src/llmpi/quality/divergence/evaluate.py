@@ -48,6 +48,7 @@ from llmpi.quality.divergence.records import (
     Cut,
     CutWithin,
     DivergenceMeasured,
+    DivergencePositions,
     DivergenceScored,
     DivergenceSummary,
     Estimate,
@@ -419,7 +420,16 @@ def _measure_divergence(job: DivergenceJob, model: Windows) -> DivergenceMeasure
             {"nll": nll, "reference_nll": reference_nll, "kld": kld, "same_top1": same}
             for nll, reference_nll, kld, same in values.sum(axis=2).T.tolist()
         ],
+        "positions": _positions(values),
     }
+
+
+def _positions(values: Values) -> DivergencePositions:
+    nll, reference_nll, kld, _ = (
+        [[float(f"{value:.9g}") for value in chunk] for chunk in of_quantity]
+        for of_quantity in values.tolist()
+    )
+    return {"nll": nll, "reference_nll": reference_nll, "kld": kld}
 
 
 def _measure_perplexity(job: PerplexityJob, model: Windows) -> PerplexityMeasured:

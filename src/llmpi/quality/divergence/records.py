@@ -130,6 +130,19 @@ class DivergenceSums(NllSums):
 
 
 @record
+class DivergencePositions(TypedDict):
+    """What every scored position gave, by chunks, in nine significant digits: what errors and
+    quantiles are computed from."""
+
+    nll: list[list[float]]
+    """Nats."""
+    reference_nll: list[list[float]]
+    """Nats."""
+    kld: list[list[float]]
+    """Nats."""
+
+
+@record
 class ReferenceRun(TypedDict):
     """What the reference's log-probabilities were made with."""
 
@@ -174,6 +187,7 @@ class DivergenceMeasured(Windows):
     """Of chunks, for the standard errors of the median and the percentile."""
     reference: ReferenceRun
     chunk_sums: list[DivergenceSums]
+    positions: DivergencePositions
 
 
 @record

@@ -1,0 +1,171 @@
+"""A whole virtual Pi: a study to its end, and power cuts that the next `snakemake` heals."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stand_ins
+from conftest import Work, new_work
+from full_pi import made, recipe
+from full_pi.board import Board
+from support import needed
+from virtual_pi import cache_folder
+
+pytestmark = pytest.mark.long
+
+JOBS = ".llmpi/jobs"
+BEGUN = f"until [ -s ~/{JOBS}/*/runner.json ]; do sleep 0.2; done"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    for tool in ("qemu-system-aarch64", "fakeroot", "debugfs", "aarch64-linux-gnu-g++"):
+        needed(tool)
+
+
+@pytest.fixture(scope="module")
+def plug_url() -> Iterator[str]:
+    with stand_ins.plugs() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """The one that the study is measured on."""
+    with made.board(tmp_path_factory.mktemp("board")) as found:
+        found.boot()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def studied(board: Board, plug_url: str, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A study of one variant, from nothing to its report."""
+    work = new_work(tmp_path_factory.mktemp("full-pi") / "work", "full")
+    work.config["quants"] = ["Q4_0"]
+    work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
+    on(board, work, plug_url)
+    work.write().snakemake()
+    return work
+
+
+def on(board: Board, work: Work, plug_url: str) -> None:
+    """Have a study measured on a board, of which it gives up at once where it loses it."""
+    meter = {"kind": "shelly", "url": plug_url}
+    work.config["devices"] = {"pi": board.device(meter=meter, idle_s=3, reconnect_s=1)}
+    engines = cache_folder() / "engines"
+    engines.mkdir(parents=True, exist_ok=True)
+    (work.folder / "results").mkdir(exist_ok=True)
+    (work.folder / "results/engines").symlink_to(engines)
+
+
+def test_study_to_its_report(studied: Work, board: Board) -> None:
+    [row] = studied.summary()
+    assert (row["status"], row["reason"]) == ("ok", None)
+    assert row["quality"]["field"]["status"] == "ok"
+    energy = measured(studied)["workloads"]["chat"]["energy"]
+    assert (energy["status"], energy["tier"]) == ("ok", "metered")
+    assert (studied.folder / "results/report/full/index.html").is_file()
+    assert board.run("ls", JOBS).split() == []
+
+
+def test_what_ran_is_the_pi_of_today(studied: Work, board: Board) -> None:
+    environment = measured(studied)["environment"]
+    machine, engine = environment["machine"], environment["engine"]
+    assert machine["os"] == "Debian GNU/Linux 13 (trixie)"
+    assert machine["python"].startswith("3.13.")
+    assert machine["glibc"] == "2.41"
+    assert "-arm64-16k " in machine["kernel"]
+    assert board.run("getconf", "PAGESIZE").strip() == "16384"
+    assert board.run("cat", "/proc/1/comm").strip() == "systemd"
+    assert board.run("systemctl", "is-system-running").strip() == "running"
+    assert {"NEON", "DOTPROD"} <= set(engine["features"])
+
+
+def test_power_cut_six_seconds_into_a_measurement(
+    studied: Work, board: Board, tmp_path: Path
+) -> None:
+    """What the board had noted of it is lost or empty: it is measured again."""
+    work = another(studied, "cut")
+    with measuring(work) as first:
+        cut_power(board, tmp_path, BEGUN, "sleep 6")
+        assert first.wait() != 0
+    board.boot()
+    work.snakemake("--", "measured")
+    assert measured(work)["status"] == "ok"
+    assert board.run("ls", JOBS).split() == []
+
+
+def test_clock_that_jumped_eight_days_before_the_record_was_collected(
+    studied: Work, board: Board
+) -> None:
+    """It is collected, not measured again."""
+    work = another(studied, "late")
+    with measuring(work) as first:
+        board.run("sh", "-c", BEGUN)
+        os.killpg(first.pid, signal.SIGINT)
+        assert first.wait() != 0
+    board.run("sh", "-c", f"until [ -s ~/{JOBS}/*/out.json ]; do sleep 1; done")
+    board.run("date", "--set", "8 days", user="root")
+    jumped = datetime.now(UTC) + timedelta(days=7)
+    work.snakemake("--", "measured")
+    assert datetime.fromisoformat(measured(work)["environment"]["after"]["at"]) < jumped
+
+
+def test_power_cut_twelve_seconds_after_provisioning(
+    studied: Work, plug_url: str, tmp_path: Path
+) -> None:
+    """Much of what was installed is on no disk yet: it is made ready again."""
+    work = new_work(tmp_path / "work", "fresh")
+    work.config = {**work.config, "quants": ["Q4_0"], "workloads": studied.config["workloads"]}
+    with made.board(tmp_path / "board") as board:
+        on(board, work, plug_url)
+        board.boot()
+        work.write().snakemake("--", "results/devices/pi.json")
+        cut_power(board, tmp_path, "sleep 12")
+        board.boot()
+        work.snakemake("--", "measured")
+    assert measured(work)["status"] == "ok"
+
+
+def another(studied: Work, name: str) -> Work:
+    """A study that has everything but its measurement."""
+    return Work(studied.folder, {**studied.config, "study": name}).write()
+
+
+@contextlib.contextmanager
+def measuring(work: Work) -> Iterator[subprocess.Popen[bytes]]:
+    """`snakemake`, beside the block."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(work.folder / "Snakefile")]
+    command += ["--cores", "2", "--configfile", "config/study.yaml", "--", "measured"]
+    process = subprocess.Popen(
+        command,
+        cwd=work.folder,
+        start_new_session=True,
+        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measured(work: Work) -> dict[str, Any]:
+    """The record of its one session."""
+    return work.json(f"bench/{work.config['study']}/pi/smollm2-135m/Q4_0/default.json")
+
+
+def cut_power(board: Board, scratch: Path, *moment: str) -> None:
+    """Cut it once what runs there has ended; what is written at that moment is not on the disk."""
+    board.run("sh", "-c", "\n".join([*moment, "echo written > ~/last"]))
+    board.cut_power()
+    with contextlib.suppress(FileNotFoundError):
+        assert board.look(f"/home/{recipe.USER}/last", scratch).read_text() == ""

@@ -1,0 +1,147 @@
+"""After a power cut: what was done counts as done if all of it is there, whatever file was lost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmpi.device import durable
+from llmpi.device.durable import is_whole, look, seal, unseal, write_whole
+from llmpi.remote.wheel import this_llmpi
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With this very llmpi, installed as on a device and sealed."""
+    folder = tmp_path_factory.mktemp("store") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    install(folder)
+    seal(folder, "engine", "the engine's key")
+    seal(folder, "llmpi", "llmpi's key")
+    return folder
+
+
+def install(folder: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install"]
+    wheel = str(this_llmpi().resolve())
+    subprocess.run([*pip, "--quiet", "--no-index", "--no-deps", wheel], check=True)
+
+
+def test_what_was_installed_is_whole(venv: Path) -> None:
+    found = look(venv)
+    assert is_whole(found)
+    assert found["engine"] == {"key": "the engine's key", "damaged": 0, "such_as": []}
+    assert len(json.loads((venv / "llmpi-llmpi.sealed").read_text())["files"]) > 200
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_that_is_lost_or_cut_is_seen(venv: Path, data: st.DataObject) -> None:
+    files = sorted(path for path in venv.rglob("*") if path.is_file() and path.stat().st_size)
+    path = data.draw(st.sampled_from([file for file in files if not file.is_symlink()]))
+    content, status = path.read_bytes(), path.stat()
+    left = data.draw(
+        st.sampled_from([None, b"", content[: len(content) // 2], b"\0" * len(content)])
+    )
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(left)
+    os.utime(path.parent)
+    try:
+        assert not is_whole(look(venv)), path
+    finally:
+        path.write_bytes(content)
+        path.chmod(status.st_mode)
+    assert is_whole(look(venv))
+
+
+def test_a_link_that_leads_elsewhere_is_seen(venv: Path) -> None:
+    link = venv / "bin/python"
+    there = link.readlink()
+    link.unlink()
+    link.symlink_to("/nowhere")
+    assert not is_whole(look(venv))
+    link.unlink()
+    link.symlink_to(there)
+    assert is_whole(look(venv))
+
+
+def test_half_of_bytecode_that_python_wrote_later_is_removed(venv: Path) -> None:
+    [package] = venv.glob("lib/python*/site-packages/llmpi")
+    stray = package / "__pycache__/errors.cpython-399.pyc"
+    stray.write_bytes(b"\0" * 20)
+    assert is_whole(look(venv))
+    assert not stray.exists()
+
+
+def test_llmpi_is_replaced_even_where_its_own_list_is_lost(venv: Path) -> None:
+    [record] = venv.glob("lib/python*/site-packages/llmpi-*.dist-info/RECORD")
+    record.write_text("")
+    (record.parents[1] / "llmpi/left_over.py").write_text("1/0\n")
+    unseal(venv, "llmpi")
+    assert look(venv)["llmpi"] is None
+    assert not list(venv.glob("lib/python*/site-packages/llmpi*"))
+    install(venv)
+    seal(venv, "llmpi", "llmpi's key")
+    assert is_whole(look(venv))
+
+
+def test_what_is_not_as_its_wheel_says_is_not_sealed(venv: Path) -> None:
+    [module] = venv.glob("lib/python*/site-packages/llmpi/errors.py")
+    text = module.read_text()
+    module.write_text("")
+    with pytest.raises(SystemExit, match=r"errors\.py is not what its wheel says"):
+        seal(venv, "llmpi", "another key")
+    module.write_text(text)
+    assert look(venv)["llmpi"] == {"key": "llmpi's key", "damaged": 0, "such_as": []}
+
+
+def test_no_venv_holds_nothing(tmp_path: Path) -> None:
+    assert look(tmp_path / "none") == {"engine": None, "llmpi": None}
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the disk is told, in order."""
+    told: list[str] = []
+
+    def telling(name: str, told_of: object) -> object:
+        def call(*arguments: object) -> object:
+            told.append(f"{name} {told_of(*arguments)}" if callable(told_of) else name)
+            return real(*arguments)
+
+        real = getattr(os, name)
+        return call
+
+    where = lambda handle: Path(f"/proc/self/fd/{handle}").readlink().name  # noqa: E731
+    monkeypatch.setattr(os, "fsync", telling("fsync", where))
+    monkeypatch.setattr(os, "sync", telling("sync", None))
+    return told
+
+
+def test_a_mark_comes_after_what_it_speaks_of(venv: Path, order: list[str]) -> None:
+    seal(venv, "llmpi", "llmpi's key")
+    mark = f".llmpi-llmpi.sealed.{os.getpid()}.part"
+    assert order == ["sync", f"fsync {mark}", "fsync venv"]
+
+
+def test_what_cannot_be_written_leaves_what_was(tmp_path: Path) -> None:
+    path = tmp_path / "mark"
+    write_whole(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "half \ud800")
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["mark"]
+
+
+def test_it_needs_nothing_that_is_not_on_a_bare_python(venv: Path) -> None:
+    text = Path(durable.__file__).read_text()
+    command = [sys.executable, "-I", "-S", "-c", text, "look", str(venv)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert is_whole(json.loads(done.stdout))
