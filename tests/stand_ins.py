@@ -3,9 +3,13 @@
 Each replays a power curve, so that the energy measured through it can be held against the truth.
 """
 
+import base64
 import contextlib
+import hashlib
+import itertools
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +17,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 PERIOD_S = 10.0
 STEEPEST_W_PER_S = 3 * 2 * math.pi / PERIOD_S
@@ -119,34 +124,104 @@ def vcgencmd(
         yield replay
 
 
+USER, PASSWORD = "admin", "joker & co"
+
+
 @contextlib.contextmanager
-def plugs(*, load: float = 1.0, shows: float = 1.0) -> Iterator[str]:
+def plugs(
+    *,
+    load: float = 1.0,
+    shows: float = 1.0,
+    password: str | None = None,
+    channels: int = 1,
+    first_generation: bool = False,
+    drops: Callable[[int], bool] = lambda _: False,
+) -> Iterator[str]:
     """The two smart plugs' HTTP endpoints; their common address.
 
     Args:
         load: so many times the curve hangs on the plug.
         shows: the power is shown so many times too large; the counter is right.
+        password: whom it lets in: `USER` with this.
+        channels: how many it has; the load hangs on the last.
+        first_generation: the Shelly is one of it.
+        drops: whether an answer is dropped, by its number.
     """
-    begun = time.monotonic()
+    begun, last, count, nonce = time.monotonic(), channels - 1, itertools.count(), "1f2e3d"
+
+    def basic(given: str) -> bool:
+        return given == f"Basic {base64.b64encode(f'{USER}:{password}'.encode()).decode()}"
+
+    def digest(given: str, path: str) -> bool:
+        """RFC 7616, SHA-256, as Shelly's documentation describes it."""
+        said = dict(re.findall(r'(\w+)="?([^",]+)"?', given.partition(" ")[2]))
+        if said.get("nonce") != nonce or said.get("uri") != path:
+            return False
+        hashed = lambda text: hashlib.sha256(text.encode()).hexdigest()  # noqa: E731
+        first = hashed(f"{USER}:shellyplus:{password}")
+        parts = [first, nonce, said["nc"], said["cnonce"], said["qop"], hashed(f"GET:{path}")]
+        return said["response"] == hashed(":".join(parts))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/shelly":
+                named = {"type": "SHPLG-S"} if first_generation else {"id": "s", "gen": 2}
+                self.answer({**named, "auth": password is not None})
+                return
+            if drops(next(count)):
+                self.close_connection = True
+                return
             now = time.monotonic()
             watts, wh = shows * load * power_w(now), load * truth_j(begun, now) / 3600
-            if self.path == "/cm?cmnd=Status%2010":
+            asked = urlsplit(self.path)
+            query = dict(parse_qsl(asked.query))
+            if asked.path == "/cm" and query.get("cmnd") == "Status 10":
+                # https://tasmota.github.io/docs/Commands/#with-web-requests
+                if password is not None and (query.get("user"), query.get("password")) != (
+                    USER,
+                    password,
+                ):
+                    self.answer({"WARNING": "Need user=<username>&password=<password>"}, 401)
+                    return
                 # Tasmota shows whole watts, and kWh with three digits.
                 total = round(1.234 + wh / 1000, 3)
-                energy = {"Total": total, "Power": round(watts), "Voltage": 230}
-                answer: Any = {"StatusSNS": {"Time": "2026-01-01T00:00:00", "ENERGY": energy}}
-            elif self.path == "/rpc/Switch.GetStatus?id=0":
+                power = [0] * last + [round(watts)] if last else round(watts)
+                energy = {"Total": total, "Power": power, "Voltage": 230}
+                self.answer({"StatusSNS": {"Time": "2026-01-01T00:00:00", "ENERGY": energy}})
+            elif first_generation and asked.path.startswith("/meter/"):
+                # https://shelly-api-docs.shelly.cloud/gen1/#shelly-plug-plugs-meter-0
+                if password is not None and not basic(self.headers.get("Authorization", "")):
+                    self.challenge('Basic realm="shelly"')
+                elif asked.path == f"/meter/{last}":
+                    minutes = {"total": int(1234 + wh * 60), "counters": [0.0, 0.0, 0.0]}
+                    self.answer({"power": round(watts, 2), "is_valid": True, **minutes})
+                else:
+                    self.send_error(404)
+            elif not first_generation and asked.path == "/rpc/Switch.GetStatus":
                 # https://shelly-api-docs.shelly.cloud/gen2/ComponentsAndServices/Switch
-                counted = {"total": round(4.679 + wh, 3), "by_minute": [0.0, 0.0, 0.0]}
-                answer = {"id": 0, "output": True, "apower": round(watts, 1), "aenergy": counted}
+                if password is not None and not digest(
+                    self.headers.get("Authorization", ""), self.path
+                ):
+                    self.challenge(
+                        f'Digest qop="auth", realm="shellyplus", nonce="{nonce}", algorithm=SHA-256'
+                    )
+                elif query["id"] == str(last):
+                    counted = {"total": round(4.679 + wh, 3), "by_minute": [0.0, 0.0, 0.0]}
+                    self.answer({"id": last, "apower": round(watts, 1), "aenergy": counted})
+                else:
+                    self.answer({"code": -105, "message": "Argument 'id' not found!"}, 500)
             else:
                 self.send_error(404)
-                return
-            body = json.dumps(answer).encode()
-            self.send_response(200)
+
+        def challenge(self, how: str) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", how)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def answer(self, content: Any, status: int = 200) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -175,9 +175,19 @@ def test_device_out_of_space(
 
 
 def measured(
-    over_ssh, device: SshDevice, receipt: dict[str, Any], what: str, **workload: Any
+    over_ssh,
+    device: SshDevice,
+    receipt: dict[str, Any],
+    what: str,
+    *,
+    write: Callable[[Any], object] = lambda _: None,
+    **workload: Any,
 ) -> dict[str, Any]:
-    """A session of one workload, `chat`."""
+    """A session of one workload, `chat`.
+
+    Args:
+        write: is given the record before the device forgets it.
+    """
     chat = Workload.model_validate({**SHORT, **workload})
     with benchmark(
         "pi",
@@ -189,6 +199,7 @@ def measured(
         receipt=receipt,
         gguf=q4_0(over_ssh),
     ) as record:
+        write(record)
         return record
 
 

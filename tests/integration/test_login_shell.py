@@ -18,8 +18,7 @@ from llmpi.study.devices import LocalDevice
     [
         ("echo Welcome", "Welcome"),
         ("printf 'no new line'", "no new line"),
-        ("trap 'echo Goodbye' EXIT", "Goodbye"),
-        ("echo Hello; trap 'printf Goodbye' EXIT", "Hello Goodbye"),
+        ("echo Hello; trap 'printf Goodbye' EXIT", "Hello"),  # it is replaced by the command
         ("sleep 1000 & echo Welcome", "Welcome"),
         (r"printf '\033[31mred\0\377\n'", "\x1b[31mred\x00�"),
         ('printf "%s" {}', "{}"),

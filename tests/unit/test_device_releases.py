@@ -23,7 +23,9 @@ class Board:
         self.says = json.dumps(says)
         self.asked: list[Mapping[str, object]] = []
 
-    def ask(self, command: str, request: Mapping[str, object], kind: TypeForm[Kind]) -> Kind:
+    def ask(
+        self, command: str, request: Mapping[str, object], kind: TypeForm[Kind], **_: object
+    ) -> Kind:
         assert command == "releases"
         self.asked.append(request)
         return check(self.says, kind, "device pi5: llmpi-device releases")

@@ -1,6 +1,7 @@
 """Energy out of samples: exact where the power is a line, refused where the samples end."""
 
 import csv
+import math
 from typing import Any
 
 import made_records as made
@@ -17,6 +18,7 @@ from llmpi.device.machine.energy import (
     counter_step_j,
     energy_j,
     energy_of,
+    gathered,
     prefers_counter,
     tokens_per_joule,
     words_per_battery,
@@ -200,3 +202,56 @@ def test_the_papers_27_points() -> None:
 
 def test_power_at_rest_gives_no_tokens_per_joule() -> None:
     assert tokens_per_joule(10.0, 3.0, 3.0) is None
+
+
+# --- meters that stumble --------------------------------------------------------------------------
+
+
+def test_a_long_silence_is_no_energy() -> None:
+    """Both prompts were processed in it."""
+    times = [t / 10 for t in [*range(101), *range(170, 220)]]  # from 10 s to 17 s
+    found = energy(Samples(times, [5.0] * len(times), []), HWMON)
+    assert found["status"] == "none"
+    assert found["reason"] == "the meter was silent for 2 s of the measurement"
+
+
+def test_a_short_one_is_a_gap_that_is_told() -> None:
+    times = [t / 10 for t in [*range(125), *range(140, 220)]]
+    found = energy(Samples(times, [5.0] * len(times), []), HWMON)
+    assert found["status"] == "ok"
+    assert found["longest_gap_s"] == pytest.approx(1.6)
+
+
+def test_readings_that_failed_explain_what_is_not_covered() -> None:
+    failed = "the meter failed: no chip (3 of 40 readings)"
+    found = energy(Samples([0.0, 5.0, 11.0], [5.0] * 3, [], 0.0, failed), HWMON)
+    assert found["reason"] == f"the meter's samples do not cover the whole measurement; {failed}"
+
+
+def test_a_rest_that_the_meter_did_not_see_costs_the_idle_power_alone() -> None:
+    times = [t / 10 for t in range(80, 220)]
+    found = energy(Samples(times, [5.0] * len(times), []), HWMON)
+    assert (found["status"], found["idle_power_w"]) == ("ok", None)
+
+
+def test_a_counter_that_went_back_is_no_witness() -> None:
+    times = [float(t) for t in range(21)]
+    back = [t if t < 12 else t - 12 for t in times]
+    both = energy(Samples(times, [5.0] * 21, back), SHELLY)
+    assert (both["status"], both["tg"]["by"]) == ("ok", "power")
+    alone = energy(Samples(times, [], back), HWMON)
+    assert (alone["status"], alone["reason"]) == ("none", "the meter's counter went back")
+
+
+readings = st.lists(
+    st.tuples(st.floats(0, 1e3), st.floats(-1e5, 1e5) | st.none(), st.floats(0, 1e9) | st.none()),
+    max_size=12,
+)
+
+
+@given(readings, st.lists(st.just("bad"), max_size=4))
+def test_whatever_was_read_the_speed_is_not_lost(
+    read: list[tuple[float, float | None, float | None]], failures: list[str]
+) -> None:
+    found = energy(gathered(read, failures), HWMON)
+    assert found["status"] == "none" or math.isfinite(found["tg"]["j_per_token"])

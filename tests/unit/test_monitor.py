@@ -59,7 +59,7 @@ def pi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         path.write_text(text)
     monkeypatch.setattr(environment, "SYS", sys)
     monkeypatch.setattr(environment, "PROC", proc)
-    monkeypatch.setattr(environment, "_firmware", lambda request: "throttled=0x50005\n")
+    monkeypatch.setattr(environment, "firmware", lambda request: "throttled=0x50005\n")
 
 
 def test_the_machine_in_base_units(pi: None, metrics: Metrics, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_a_machine_does_not_tell_is_left_out(
 ) -> None:
     monkeypatch.setattr(environment, "SYS", tmp_path)
     monkeypatch.setattr(environment, "PROC", tmp_path)
-    monkeypatch.setattr(environment, "_firmware", lambda request: "")
+    monkeypatch.setattr(environment, "firmware", lambda request: "")
     metrics.registry.register(MachineMetrics(LABELS, tmp_path))
     names = {name for name, _ in samples(metrics.page().decode())}
     assert names == {"llmpi_disk_size_bytes", "llmpi_disk_free_bytes"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,33 @@ def test_main_answers_as_the_workstation_asks(
     assert "no previous release" in json.loads(capsys.readouterr().out)["error"]
     releases.main([json.dumps({"store": str(tmp_path), "do": "state"})])
     assert json.loads(capsys.readouterr().out)["answer"]["current"] is None
+
+
+RELEASE_FILES = ("settings", "expectation", "manifest")
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize(
+    "lost", ["settings.json", "expectation.json", "manifest.json", "model.gguf"]
+)
+def test_a_release_that_lost_a_file_is_made_again(tmp_path: Path, lost: str, share: float) -> None:
+    add(tmp_path, "one")
+    releases.switch(tmp_path, "one")
+    path = tmp_path / "service/releases/one" / lost
+    os.truncate(path, int(path.stat().st_size * share))
+    with pytest.raises(releases.ReleaseError):
+        served(tmp_path)
+    add(tmp_path, "one")
+    assert served(tmp_path) == "one"
+    assert [one.name for one in (tmp_path / "service/releases").iterdir()] == ["one"]
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), st.lists) | st.text())
+def test_a_manifest_that_is_none_is_said(content: object) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "model.gguf").touch()
+        for text in (json.dumps(content), json.dumps({"files": content, "model": content})):
+            (folder / "manifest.json").write_text(text)
+            with pytest.raises(releases.ReleaseError, match="is no release"):
+                releases.check(folder)

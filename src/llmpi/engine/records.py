@@ -101,6 +101,8 @@ class Conditions(TypedDict):
     temperature_c: float | None
     """The hottest thermal zone."""
     throttled: Throttled | None
+    throttling_unseen: NotRequired[str]
+    """Why a Raspberry Pi's firmware could not be asked: its throttling would not be seen."""
     load_1min: float
     memory_available_bytes: int | None
     swap_free_bytes: int | None
@@ -242,7 +244,7 @@ class MeteredEnergy(TypedDict):
     meter: str
     """Its kind."""
     idle_power_w: float | None
-    """None where there was no rest before the session."""
+    """None where there was no rest before the session, or the meter was silent then."""
     samples: int
     sample_interval_s: float
     """The median."""

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from llmpi.device.durable import is_whole
 from llmpi.device.machine.meters import is_here
 from llmpi.device.records import Look, MeterFailure, MeterReading
 from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, connected, noise_told
+from llmpi.remote.connection import Device, ThisMachine, connected, noise_told
 from llmpi.remote.link import LinkError
-from llmpi.remote.plugs import read_plug
-from llmpi.remote.provision import probe
+from llmpi.remote.provision import installed, probe
+from llmpi.remote.smart_plugs import open_plug
 from llmpi.study.devices import MeasuredDevice, SingleDevice
-from llmpi.study.meters import Meter, ShellyMeter, TasmotaMeter
+from llmpi.study.meters import Meter, Plug
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +42,9 @@ def check_devices(devices: Mapping[str, SingleDevice]) -> list[Finding]:
 
 
 def check_device(name: str, device: SingleDevice) -> Finding:
-    """Reach one device and look at it."""
-    finding = Finding(name)
+    """Reach one device and look at it; what goes wrong is what is found."""
     try:
-        with connected(name, device) as reached:
-            seen = probe(reached)
-            ahead_s = seen["time_s"] - time.time()  # the last thing it looked at
-            described = reached.run([*reached.llmpi_device, "describe"], check=False)
-            installed = described.status == 0
-            engine = (
-                reached.checked(described.stdout, Where, "llmpi-device describe")["engine"]
-                if installed
-                else None
-            )
-            meter = _meter(reached, device.meter, installed=installed)
-            noise = _noise(reached)
-            key = f"known, {reached.host_key}" if reached.host_key else "needs none"
+        return _looked_at(name, device)
     except LlmpiError as error:
         reachable = "no" if isinstance(error, LinkError) else "refused"
         return Finding(
@@ -65,12 +53,43 @@ def check_device(name: str, device: SingleDevice) -> Finding:
     except Exception as error:  # ours to mend; the other devices are shown all the same
         log.exception("device %s", name)
         return Finding(name, {"reachable": "?"}, [f"llmpi broke here, report it: {error!r}"])
-    finding.facts = {"reachable": "yes", "host key": key, **_facts(seen, ahead_s), "meter": meter}
-    finding.facts["engine"] = f"{engine['name']} {engine['version']}" if engine else "not yet"
-    finding.problems = noise + _problems(seen, ahead_s, device)
+
+
+def _looked_at(name: str, device: SingleDevice) -> Finding:
+    """
+    Raises:
+        LlmpiError: it cannot be reached, or answers what it should not.
+    """
+    with connected(name, device) as reached:
+        seen = probe(reached)
+        ahead_s = seen["time_s"] - time.time()  # the last thing it looked at
+        engine, damaged = _engine(reached)
+        meter = _meter(reached, device.meter, installed=engine is not None)
+        problems = damaged + _noise(reached) + _problems(seen, ahead_s, device)
+        key = f"known, {reached.host_key}" if reached.host_key else "needs none"
+    facts = {"reachable": "yes", "host key": key, **_facts(seen, ahead_s), "meter": meter}
+    facts["engine"] = engine or "not yet"
     if meter.startswith("fails"):
-        finding.problems.append(f"its meter {meter}")
-    return finding
+        problems.append(f"its meter {meter}")
+    return Finding(name, facts, problems)
+
+
+def _engine(reached: Device) -> tuple[str | None, list[str]]:
+    """Which one it is, if it is there; and what is wrong with it."""
+    if not isinstance(reached, ThisMachine):
+        found = installed(reached)
+        if damaged := [
+            held for held in (found["engine"], found["llmpi"]) if held and held["damaged"]
+        ]:
+            count, [such_as, *_] = sum(held["damaged"] for held in damaged), damaged[0]["such_as"]
+            return None, [
+                f"{count} of its installed files are not as they were, such as {such_as}: a power "
+                "cut or a bad disk; the next run installs them again"
+            ]
+        if not is_whole(found):
+            return None, []
+    engine = reached.ask("describe", {}, Where)["engine"]
+    return f"{engine['name']} {engine['version']}", []
 
 
 RC_FILES = (
@@ -106,11 +125,11 @@ def _meter(reached: Device, meter: Meter, *, installed: bool) -> str:
         if "error" in answer:
             return f"fails: {answer['error']}"
         power_w = answer["power_w"]
-    elif isinstance(meter, TasmotaMeter | ShellyMeter):
+    elif isinstance(meter, Plug):
         try:
-            power_w, _ = read_plug(meter)
-        except (OSError, LlmpiError) as error:
-            return f"fails: {meter.url}: {error}"
+            power_w, _ = open_plug(meter)()
+        except LlmpiError as error:
+            return f"fails: {error}"
     else:
         return meter.kind
     return meter.kind if power_w is None else f"{meter.kind}, {power_w:.2f} W now"
@@ -161,6 +180,8 @@ def _problems(seen: Look, ahead_s: float, device: MeasuredDevice) -> list[str]:
             f"the frequency governor is {now['governor']}; steadier: echo performance | sudo tee "
             "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
+    if why := now.get("throttling_unseen"):
+        problems.append(f"its throttling cannot be seen: {why}")
     if now["throttled"]:
         for what in now["throttled"]["now"]:
             problems.append(f"{what} now: check power supply and cooling before measuring")

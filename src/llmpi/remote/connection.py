@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -230,6 +231,10 @@ class SshMachine(Device):
         # The first that is asked: a login shell that hangs is not waited for as work is.
         hello = ["sh", "-c", 'printf %s "$HOME"']
         self.home = self.run(hello, timeout_s=3 * device.connect_timeout_s).stdout
+        if not re.fullmatch(r"/[^\n\0]*", self.home):
+            raise LlmpiError(
+                f"device {name}: says that its user's home is {_cut(self.home, 200)!r}"
+            )
         store = device.store
         self.store = self.home + store[1:] if store.startswith("~/") else store
         if self.python.startswith("~/"):

@@ -1,41 +1,24 @@
-"""Meters that the workstation reads: smart plugs over HTTP, and the log of a USB meter.
+"""Meters that the workstation reads, while a device measures or when it has.
 
-Their samples carry this machine's time; `Timeline` brings them onto the device's clock.
+Their samples carry this machine's time; `Timeline` brings them onto the device's clock. A reading
+that fails is a gap, and told; it ends nothing.
 """
 
-import csv
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
-from typing import NamedTuple, NotRequired
 
-from pydantic import FiniteFloat
-from typing_extensions import TypedDict
-
-from llmpi.device.machine.energy import JOULES_PER_WH, Samples
+from llmpi.device.machine.energy import Samples, gathered
 from llmpi.engine.records import Clock
 from llmpi.errors import LlmpiError
-from llmpi.records import check
-from llmpi.study.meters import CsvMeter, Meter, ShellyMeter, TasmotaMeter
+from llmpi.remote.meter_log import read_log
+from llmpi.remote.smart_plugs import ANSWER_S, Counter, ReadPlug, open_plug
+from llmpi.study.meters import CsvMeter, Meter, Plug
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 5.0
-
-
-class Counter(NamedTuple):
-    """A reading of an energy counter, and how much its last digit stands for."""
-
-    joules: float
-    resolution_j: float
-
-
-AtWorkstation = TasmotaMeter | ShellyMeter | CsvMeter
 Row = tuple[float, float, Counter | None]
 """Our time in seconds since 1970, power in W, and the counter where there is one."""
 
@@ -61,160 +44,82 @@ class Timeline:
         self._ahead_s = ahead_s if self._ahead_s is None else max(self._ahead_s, ahead_s)
 
 
-class Plug:
+class Sampled:
     """Samples of a meter, gathered here while a device measures."""
 
-    def __init__(self, meter: AtWorkstation) -> None:
+    def __init__(self, meter: Plug | CsvMeter) -> None:
         self._meter = meter
         self._rows: list[Row] = []
-        self._error: str | None = None
+        self._failures: list[str] = []
         self._end = threading.Event()
 
-    def poll(self, meter: TasmotaMeter | ShellyMeter) -> None:
-        """Until `stop`; the first failure ends it."""
+    def poll(self, read: ReadPlug, interval_s: float) -> None:
+        """Until `stop`."""
         while True:
             asked = time.time()
             try:
-                power_w, counter_j = read_plug(meter)
-            except (OSError, LlmpiError) as error:
-                self._error = f"the meter failed: {meter.url}: {error!r}"
-                log.warning("%s", self._error)
-                return
-            self._rows.append(((asked + time.time()) / 2, power_w, counter_j))
-            if self._end.wait(meter.interval_s):
+                power_w, counter_j = read()
+            except LlmpiError as error:
+                if not self._failures:
+                    log.warning("the meter failed: %s", error)
+                self._failures.append(str(error))
+            else:
+                self._rows.append(((asked + time.time()) / 2, power_w, counter_j))
+            if self._end.wait(interval_s):
                 return
 
-    def stop(self) -> None:
+    def stop(self, *, after: float | None = None, within_s: float = 0.0) -> None:
+        """End it.
+
+        Args:
+            after: one sample is to be of later than this, if it comes
+            within_s: so many seconds.
+        """
+        deadline = time.monotonic() + within_s
+        while after and not self._sees(after) and time.monotonic() < deadline:
+            time.sleep(0.05)
         self._end.set()
+
+    def _sees(self, when: float) -> bool:
+        return bool(self._rows) and self._rows[-1][0] > when
 
     def samples(self, clock: Clock, skew_s: float) -> Samples | str:
         """On the monotonic clock of the device that `clock` is of; or why there are none."""
-        rows = self._rows
+        rows, failures = self._rows, self._failures
         if isinstance(self._meter, CsvMeter):
             try:
-                rows = read_log(self._meter)
-            except (OSError, ValueError, KeyError) as error:
-                return f"the meter's log {self._meter.path} cannot be read: {error!r}"
-        if self._error:
-            return self._error
-        if len(rows) < 2:
-            return "the meter gave fewer than two samples"
+                logged, failures = read_log(self._meter)
+            except LlmpiError as error:
+                return str(error)
+            rows = [(at, power_w, None) for at, power_w in logged]
         shift = skew_s - clock["wall_s"] + clock["monotonic_s"]
-        times, powers, counters = zip(*rows, strict=True)
-        counted = None not in counters
-        return Samples(
-            [at + shift for at in times],
-            list(powers),
-            [counter.joules for counter in counters] if counted else [],
-            min(counter.resolution_j for counter in counters) if counted else 0.0,
+        return gathered(
+            [(at + shift, power_w, counter and counter.joules) for at, power_w, counter in rows],
+            failures,
+            min((counter.resolution_j for *_, counter in rows if counter), default=0.0),
         )
 
 
 @contextmanager
-def plug_sampling(meter: Meter) -> Iterator[Plug | None]:
-    """Read the meter during the block, if it is one of the workstation's."""
+def plug_sampling(meter: Meter) -> Iterator[Sampled | None]:
+    """Read the meter during the block, if it is one of the workstation's.
+
+    Raises:
+        LlmpiError: its password cannot be read.
+    """
     if isinstance(meter, CsvMeter):  # read when all is over
-        yield Plug(meter)
+        yield Sampled(meter)
         return
-    if not isinstance(meter, TasmotaMeter | ShellyMeter):
+    if not isinstance(meter, Plug):
         yield None
         return
-    plug = Plug(meter)
-    thread = threading.Thread(target=plug.poll, args=[meter], daemon=True)
+    sampled = Sampled(meter)
+    thread = threading.Thread(
+        target=sampled.poll, args=[open_plug(meter), meter.interval_s], daemon=True
+    )
     thread.start()
     try:
-        yield plug
-        if thread.is_alive():
-            time.sleep(2 * meter.interval_s)  # one sample behind the end
+        yield sampled
+        sampled.stop(after=time.time(), within_s=2 * (meter.interval_s + ANSWER_S))
     finally:
-        plug.stop()
-
-
-class TasmotaReading(TypedDict):
-    """`StatusSNS.ENERGY`."""
-
-    Power: FiniteFloat
-    """W."""
-    Total: NotRequired[FiniteFloat | None]
-    """kWh."""
-
-
-class TasmotaSensors(TypedDict):
-    """`StatusSNS`."""
-
-    ENERGY: TasmotaReading
-
-
-class TasmotaStatus(TypedDict):
-    """What Tasmota answers to `Status 10`, as far as it is needed."""
-
-    StatusSNS: TasmotaSensors
-
-
-class ShellyEnergy(TypedDict):
-    """`aenergy`."""
-
-    total: NotRequired[FiniteFloat | None]
-    """Wh."""
-
-
-class ShellyStatus(TypedDict):
-    """What a Shelly answers to `Switch.GetStatus`, as far as it is needed."""
-
-    apower: FiniteFloat
-    """W."""
-    aenergy: NotRequired[ShellyEnergy]
-
-
-def read_plug(meter: TasmotaMeter | ShellyMeter) -> tuple[float, Counter | None]:
-    """Power in W and the energy counter of a plug; None where it has no counter.
-
-    Raises:
-        OSError: it does not answer.
-        RecordError: it answers something else.
-    """
-    base = meter.url.rstrip("/")
-    if isinstance(meter, TasmotaMeter):
-        said = _get(f"{base}/cm?cmnd=Status%2010")
-        energy = check(said, TasmotaStatus, base)["StatusSNS"]["ENERGY"]
-        return energy["Power"], _counter(energy.get("Total"), 1000 * JOULES_PER_WH)
-    said = _get(f"{base}/rpc/Switch.GetStatus?id={meter.switch}")
-    status = check(said, ShellyStatus, base)
-    energy_wh = status["aenergy"].get("total") if "aenergy" in status else None
-    return status["apower"], _counter(energy_wh, JOULES_PER_WH)
-
-
-def _counter(reading: float | None, unit_j: float) -> Counter | None:
-    if reading is None:
-        return None
-    decimals = len(repr(reading).partition(".")[2])
-    return Counter(reading * unit_j, unit_j / 10**decimals)
-
-
-def _get(url: str) -> bytes:
-    # No proxy: a plug is in the same network.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=ANSWER_S) as response:
-        content: bytes = response.read(100_000)
-    return content
-
-
-def read_log(meter: CsvMeter) -> list[Row]:
-    """Rows of a USB meter's log, in order of time.
-
-    Raises:
-        OSError, ValueError, KeyError: it cannot be read, or lacks a column.
-    """
-    with Path(meter.path).expanduser().open(newline="", encoding="utf-8-sig") as file:
-        rows = [
-            (_stamp(row[meter.time_column]), float(row[meter.power_column]))
-            for row in csv.DictReader(file)
-        ]
-    return [(at + meter.offset_s, power_w, None) for at, power_w in sorted(rows)]
-
-
-def _stamp(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return datetime.fromisoformat(text).timestamp()
+        sampled.stop()

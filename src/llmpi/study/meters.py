@@ -1,8 +1,9 @@
 """Power meters."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import LocalPath, Part, Url
 
@@ -60,28 +61,41 @@ class RaplMeter(Metered):
     """Seconds between samples."""
 
 
-class TasmotaMeter(Metered):
+class Plug(Metered):
+    """What every smart plug can say; it is polled from this machine."""
+
+    url: Url
+    """Address of the plug, such as `http://192.168.1.20`."""
+    user: str | None = Field(default=None, min_length=1, pattern=r"^[^:\s]+$")
+    """Who it lets in, where it asks for a password; by default `admin`."""
+    password_file: LocalPath | None = None
+    """File on this machine whose first line is the password."""
+    interval_s: float = Field(default=1.0, ge=0.2, le=60)
+    """Seconds between samples."""
+
+    @model_validator(mode="after")
+    def _lets_in(self) -> Self:
+        if self.user and not self.password_file:
+            raise PydanticCustomError("user", "a user needs a password_file", {})
+        return self
+
+
+class TasmotaMeter(Plug):
     """A smart plug with Tasmota, polled from this machine. Whole watts: use long measurements."""
 
     kind: Literal["tasmota"]
     """`tasmota`: tier `metered`, at the plug."""
-    url: Url
-    """Address of the plug, such as `http://192.168.1.20`."""
-    interval_s: float = Field(default=1.0, ge=0.2, le=60)
-    """Seconds between samples."""
+    channel: int | None = Field(default=None, ge=1, le=8)
+    """Number of the channel, of a plug that has several."""
 
 
-class ShellyMeter(Metered):
-    """A Shelly plug (second generation and later), polled from this machine."""
+class ShellyMeter(Plug):
+    """A Shelly plug of any generation, polled from this machine."""
 
     kind: Literal["shelly"]
     """`shelly`: tier `metered`, at the plug."""
-    url: Url
-    """Address of the plug."""
     switch: int = Field(default=0, ge=0, le=15)
-    """Number of the switch."""
-    interval_s: float = Field(default=1.0, ge=0.2, le=60)
-    """Seconds between samples."""
+    """Number of the switch, of a plug that has several."""
 
 
 class CsvMeter(Metered):

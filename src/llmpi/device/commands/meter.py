@@ -1,6 +1,6 @@
 """`llmpi-device meter`."""
 
-from llmpi.device.machine.meters import MeterError, open_meter
+from llmpi.device.machine.meters import MeterError, open_meter, plausible
 from llmpi.device.records import MeterFailure, MeterHere, MeterReading
 
 
@@ -8,7 +8,7 @@ def meter(request: MeterHere) -> MeterReading | MeterFailure:
     """Read a meter once."""
     try:
         read = open_meter(request)
-        power_w, counter_j = read()
+        power_w, counter_j = plausible(*read())
     except MeterError as error:
         return {"error": str(error)}
     return {"power_w": power_w, "counter_j": counter_j}

@@ -3,6 +3,7 @@
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from llmpi.device.machine.meters import RESOLUTION_W, TIERS
@@ -19,6 +20,12 @@ from llmpi.engine.records import (
 )
 
 JOULES_PER_WH = 3600.0
+MAY_FAIL = 0.25
+"""With a larger share of its readings lost, what a meter says is not believed."""
+LONG_GAP_STEPS, LONG_GAP_S = 10, 5.0
+"""A gap of so many usual steps, and of so many seconds, is no line between its ends;"""
+GAPS_MAY_TAKE = 0.25
+"""of the seconds that count, such gaps may take this share."""
 COUNTER_STEPS = 50
 """A counter that advances by so many of its steps in a window is within about 1 % there."""
 
@@ -33,17 +40,45 @@ class Window(NamedTuple):
 class Samples(NamedTuple):
     """Stamps in seconds, rising; and for each the power in W, the counter's energy in J, or both.
 
-    A list is empty where the meter has no such thing; `resolution_j` is the counter's last digit.
+    A list is empty where the meter has no such thing; `resolution_j` is the counter's last digit;
+    `failed` tells of readings that are not among them.
     """
 
     times: Sequence[float]
     powers_w: Sequence[float]
     counter_j: Sequence[float]
     resolution_j: float = 0.0
+    failed: str = ""
 
 
 class NoEnergyError(Exception):
     """The samples do not cover a window; the message says how."""
+
+
+def gathered(
+    readings: Sequence[tuple[float, float | None, float | None]],
+    failures: Sequence[str],
+    resolution_j: float = 0.0,
+) -> Samples | str:
+    """Readings as samples, in which those that failed are gaps; or why they are no use.
+
+    Args:
+        readings: stamp, W or None, J of the counter or None.
+        failures: what was wrong with each of the others.
+    """
+    count = len(readings) + len(failures)
+    failed = f"the meter failed: {failures[-1]}" if failures else ""
+    failed += f" ({len(failures)} of {count} readings)" if failures else ""
+    if len(readings) < 2 or len(failures) > MAY_FAIL * count:
+        return failed or "the meter gave fewer than two samples"
+    times, powers, counters = zip(*sorted(readings, key=lambda one: one[0]), strict=True)
+    return Samples(
+        times,
+        () if None in powers else powers,
+        () if None in counters else counters,
+        resolution_j,
+        failed,
+    )
 
 
 def energy_j(samples: Samples, window: Window, *, by_counter: bool) -> float:
@@ -86,9 +121,19 @@ def counter_step_j(samples: Samples) -> float:
 
 
 def prefers_counter(samples: Samples, windows: Sequence[Window]) -> bool:
-    """Whether the counter is the better witness: the only one, or fine enough in every window."""
-    if not samples.powers_w or not samples.counter_j:
-        return bool(samples.counter_j)
+    """Whether the counter is the better witness: the only one, or fine enough in every window.
+
+    One that went back, as after a restart of the meter, is none.
+
+    Raises:
+        NoEnergyError: the only one is none.
+    """
+    counted = samples.counter_j
+    is_one = bool(counted) and all(a <= b for a, b in pairwise(counted))
+    if not samples.powers_w and not is_one:
+        raise NoEnergyError("the meter's counter went back")
+    if not samples.powers_w or not is_one:
+        return is_one
     enough_j = COUNTER_STEPS * counter_step_j(samples)
     return all(energy_j(samples, window, by_counter=True) >= enough_j for window in windows)
 
@@ -160,16 +205,16 @@ def energy_of(
     tokens = {phase: conversations * count for phase, count in each.items()}
     windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
     try:
-        idle_power_w = _phase(samples, [Window(*idle)], 1, meter)["power_w"] if idle else None
         phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
     except NoEnergyError as error:
-        return {"status": "none", "tier": tier, "reason": str(error)}
+        reason = f"{error}; {samples.failed}" if samples.failed else str(error)
+        return {"status": "none", "tier": tier, "reason": reason}
     steps = [b - a for a, b in zip(samples.times, samples.times[1:], strict=False)]
     return {
         "status": "ok",
         "tier": tier,
         "meter": meter["kind"],
-        "idle_power_w": meter["idle_power_w"] if meter["kind"] == "constant" else idle_power_w,
+        "idle_power_w": _idle_power_w(samples, idle, meter),
         "samples": len(samples.times),
         "sample_interval_s": statistics.median(steps),
         "longest_gap_s": max(steps),
@@ -178,15 +223,49 @@ def energy_of(
     }
 
 
+def _idle_power_w(
+    samples: Samples,
+    idle: tuple[float, float] | None,
+    meter: MeterHere | ConstantMeter | MeterElsewhere,
+) -> float | None:
+    if meter["kind"] == "constant":
+        return meter["idle_power_w"]
+    try:
+        return _phase(samples, [Window(*idle)], 1, meter)["power_w"] if idle else None
+    except NoEnergyError:
+        return None
+
+
+def _check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
+    """
+    Raises:
+        NoEnergyError: the meter was silent for too long.
+    """
+    times = samples.times
+    steps = [b - a for a, b in pairwise(times)]
+    long_s = max(LONG_GAP_STEPS * statistics.median(steps), LONG_GAP_S)
+    gaps = [Window(at, at + step) for at, step in zip(times, steps, strict=False) if step > long_s]
+    silent_s = sum(
+        max(0.0, min(gap.end, window.end) - max(gap.start, window.start))
+        for gap in gaps
+        for window in windows
+    )
+    if silent_s > GAPS_MAY_TAKE * sum(window.end - window.start for window in windows):
+        raise NoEnergyError(f"the meter was silent for {silent_s:.0f} s of the measurement")
+
+
 def _phase(
     samples: Samples,
     windows: Sequence[Window],
     tokens: int,
     meter: MeterHere | ConstantMeter | MeterElsewhere,
 ) -> PhaseEnergy:
+    seconds, count = sum(window.end - window.start for window in windows), len(windows)
+    if tokens == 0 or not seconds > 0:
+        raise NoEnergyError("there is nothing to be metered")
     by_counter = prefers_counter(samples, windows)
     energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
-    seconds, count = sum(window.end - window.start for window in windows), len(windows)
+    _check_gaps(samples, windows)
     per_token = [energy / tokens for energy in energies]
     mean = statistics.fmean(per_token)
     spread = statistics.stdev(per_token) / count**0.5 if count > 1 else 0.0

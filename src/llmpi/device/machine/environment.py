@@ -29,7 +29,7 @@ def machine() -> "Machine":
     """What does not change while a measurement runs."""
     return {
         "arch": platform.machine(),
-        "board": _text(SYS / "firmware/devicetree/base/model").rstrip("\0") or None,
+        "board": _board() or None,
         "cpu": _cpu_model(),
         "cpu_features": _cpu_features(),
         "processors": len(os.sched_getaffinity(0)),
@@ -45,29 +45,93 @@ def machine() -> "Machine":
 
 def conditions() -> "Conditions":
     """What does change."""
-    return {
+    found: Conditions = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "governor": _text(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         "frequency_hz": frequency_hz(),
         "temperature_c": temperature_c(),
         "throttled": throttled(),
         "load_1min": os.getloadavg()[0],
-        "memory_available_bytes": _meminfo("MemAvailable"),
+        "memory_available_bytes": memory_available_bytes(),
         "swap_free_bytes": _meminfo("SwapFree"),
     }
+    if why := throttling_unseen():
+        found["throttling_unseen"] = why
+    return found
 
 
 def throttled() -> "Throttled | None":
-    """What the Raspberry Pi's firmware says of its power and heat."""
-    said = _firmware("get_throttled")
-    found = re.search(r"throttled=0x([0-9a-fA-F]+)", said)
-    if not found:
+    """What the Raspberry Pi's firmware says of its power and heat; None where it says nothing."""
+    try:
+        return _throttled()
+    except FirmwareError:
         return None
+
+
+def throttling_unseen() -> str | None:
+    """Why a Raspberry Pi's throttling cannot be seen; None where it can, and on other boards."""
+    try:
+        _throttled()
+    except FirmwareError as error:
+        return str(error) if shutil.which("vcgencmd") or "Raspberry Pi" in _board() else None
+    return None
+
+
+def _throttled() -> "Throttled":
+    """
+    Raises:
+        FirmwareError: the firmware does not say it.
+    """
+    said = firmware("get_throttled")
+    found = re.search(r"throttled=0x([0-9a-fA-F]{1,16})\b", said)
+    if not found:
+        raise FirmwareError(f"vcgencmd get_throttled says {said[:80]!r}")
     bits = int(found.group(1), 16)
     return {
         "now": [name for i, name in enumerate(THROTTLED) if bits >> i & 1],
         "since_boot": [name for i, name in enumerate(THROTTLED) if bits >> 16 + i & 1],
     }
+
+
+class FirmwareError(Exception):
+    """The Raspberry Pi's firmware cannot be asked; the message is for a person."""
+
+
+def firmware(request: str) -> str:
+    """What the Raspberry Pi's firmware answers.
+
+    Raises:
+        FirmwareError: there is none, or it may not be asked, or it does not answer.
+    """
+    try:
+        done = subprocess.run(
+            ["vcgencmd", *request.split()],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=5,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise FirmwareError(
+            "vcgencmd is not there; on a Raspberry Pi: sudo apt install raspi-utils"
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FirmwareError(f"vcgencmd {request}: {error}") from None
+    if re.search(NOT_PERMITTED, done.stdout + done.stderr, re.IGNORECASE):
+        raise FirmwareError(
+            "vcgencmd may not open /dev/vcio: add the user to group video (sudo usermod -aG video "
+            "USER) and log in anew"
+        )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()[:80]
+        raise FirmwareError(f"vcgencmd {request} ended with status {done.returncode}: {said}")
+    return done.stdout
+
+
+def memory_available_bytes() -> int | None:
+    """Without swapping, by the kernel's estimate."""
+    return _meminfo("MemAvailable")
 
 
 def storage(path: Path) -> "Storage":
@@ -101,6 +165,9 @@ def everything(store: Path) -> "Look":
 # Bits of `vcgencmd get_throttled`: 0-3 now, 16-19 since boot (Raspberry Pi documentation).
 THROTTLED = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 
+NOT_PERMITTED = "can't open device file|VCHI initialization failed"
+"""What vcgencmd of today and of earlier says to a user outside group video."""
+
 AT_HWCAP, AT_HWCAP2 = 16, 26  # getauxval(3), Linux
 
 
@@ -123,17 +190,6 @@ def _os_name() -> str | None:
         return None
 
 
-def _firmware(request: str) -> str:
-    """What the Raspberry Pi's firmware answers; nothing elsewhere."""
-    try:
-        done = subprocess.run(
-            ["vcgencmd", request], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace").strip()
@@ -147,6 +203,10 @@ def _cpuinfo(*keys: str) -> str | None:
         if found:
             return found.group(1)
     return None
+
+
+def _board() -> str:
+    return _text(SYS / "firmware/devicetree/base/model").rstrip("\0")
 
 
 def _cpu_model() -> str | None:

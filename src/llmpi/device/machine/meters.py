@@ -4,14 +4,15 @@ Each is opened from the `meter` of a device's config and then read again and aga
 (power in W or None, energy counter in J or None).
 """
 
+import math
 import re
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from typing_extensions import TypeIs
 
+from llmpi.device.machine.environment import FirmwareError, firmware
 from llmpi.device.records import HwmonMeter, Meter, MeterHere, PmicMeter, RaplMeter
 from llmpi.engine.records import Tier
 
@@ -46,8 +47,25 @@ HWMON = Path("/sys/class/hwmon")
 POWERCAP = Path("/sys/class/powercap")
 
 
+MOST_W = 1e5
+"""No board and no plug takes more: what says so is mistaken."""
+
+
 class MeterError(Exception):
     """The meter cannot be read; the message is for a person."""
+
+
+def plausible(power_w: float | None, counter_j: float | None) -> Reading:
+    """A reading that is one.
+
+    Raises:
+        MeterError: it is no number, or beyond belief.
+    """
+    if power_w is not None and not abs(power_w) <= MOST_W:
+        raise MeterError(f"it shows {power_w:g} W")
+    if counter_j is not None and not math.isfinite(counter_j):
+        raise MeterError(f"its counter shows {counter_j:g} J")
+    return power_w, counter_j
 
 
 def open_meter(meter: MeterHere) -> Read:
@@ -74,13 +92,11 @@ def _pmic(meter: PmicMeter) -> Reading:
     `3V3_SYS_V volt(9)=3.31V`.
     """
     try:
-        done = subprocess.run(
-            ["vcgencmd", "pmic_read_adc"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MeterError(f"vcgencmd pmic_read_adc: {error}") from None
+        said = firmware("pmic_read_adc")
+    except FirmwareError as error:
+        raise MeterError(str(error)) from None
     rails: dict[str, dict[str, float]] = {}
-    for rail, unit, value in re.findall(r"(\w+)_([AV]) \w+\(\d+\)=([\d.]+)[AV]", done.stdout):
+    for rail, unit, value in re.findall(r"(\w+)_([AV]) \w+\(\d+\)=(\d+\.?\d*)[AV]", said):
         rails.setdefault(rail, {})[unit] = float(value)
     powers = [rail["A"] * rail["V"] for rail in rails.values() if len(rail) == 2]
     if not powers:

@@ -4,20 +4,20 @@
 is killed.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Required
 
 from typing_extensions import TypedDict
 
 from llmpi.device.machine import environment
-from llmpi.device.machine.energy import Samples
-from llmpi.device.machine.meters import MeterError, Read, is_here, open_meter
+from llmpi.device.machine.energy import Samples, gathered
+from llmpi.device.machine.meters import MeterError, Read, is_here, open_meter, plausible
 from llmpi.device.records import Meter
 from llmpi.engine.supervise import die_with_parent
 
@@ -38,7 +38,7 @@ class Sample(TypedDict, total=False):
     e: float
     """a counter's energy in J."""
     error: str
-    """Why the meter failed: it is read no more."""
+    """Why the meter failed this time."""
     c: float | None
     """Degrees Celsius."""
     f: list[int] | None
@@ -47,7 +47,7 @@ class Sample(TypedDict, total=False):
     """What the firmware says is wrong now."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def sampling(meter: Meter, out: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Sample into `out` during the block, and a little before and behind it.
 
@@ -62,7 +62,7 @@ def sampling(meter: Meter, out: Path) -> Iterator[subprocess.Popen[bytes]]:
         _wait(lambda: out.exists() and out.stat().st_size > 0, child)
         yield child
         end = time.monotonic()
-        if is_here(meter) and not any("error" in sample for sample in read(out)):
+        if is_here(meter):
             _wait(lambda: any(_closes(sample, end) for sample in _last(out)), child)
     finally:
         child.kill()
@@ -77,7 +77,7 @@ def _wait(is_there: Callable[[], bool], child: subprocess.Popen[bytes]) -> None:
 
 def _closes(sample: Sample, end: float) -> bool:
     """Whether nothing before `end` is left that the meter did not see."""
-    return "error" in sample or (sample["t"] > end and ("p" in sample or "e" in sample))
+    return sample["t"] > end and not sample.keys().isdisjoint(("p", "e", "error"))
 
 
 def _last(out: Path) -> list[Sample]:
@@ -89,25 +89,23 @@ def _last(out: Path) -> list[Sample]:
 
 
 def read(out: Path) -> list[Sample]:
-    """The samples; a last line cut off by the kill is left out."""
+    """The samples; what a kill or a full disk cut off is left out."""
     try:
-        lines = out.read_text().splitlines(keepends=True)
+        lines = out.read_text(errors="replace").splitlines(keepends=True)
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line if line.endswith("\n") else ""))
+    return found
 
 
 def power(samples: list[Sample]) -> Samples | str:
     """What the meter said, or why there is nothing to integrate."""
-    if error := next((sample["error"] for sample in samples if "error" in sample), None):
-        return f"the meter failed: {error}"
-    metered = [sample for sample in samples if "p" in sample or "e" in sample]
-    if len(metered) < 2:
-        return "the meter gave fewer than two samples"
-    return Samples(
-        [sample["t"] for sample in metered],
-        [sample["p"] for sample in metered if "p" in sample],
-        [sample["e"] for sample in metered if "e" in sample],
+    return gathered(
+        [(s["t"], s.get("p"), s.get("e")) for s in samples if "p" in s or "e" in s],
+        [s["error"] for s in samples if "error" in s],
     )
 
 
@@ -122,16 +120,14 @@ def _samples(meter: Meter) -> Iterator[Sample]:
     due = {"meter": 0.0, "sensors": 0.0, "firmware": 0.0}
     step = meter["interval_s"] if is_here(meter) else 0.0
     every = {"meter": step, "sensors": SENSORS_EVERY_S, "firmware": FIRMWARE_EVERY_S}
-    metered = is_here(meter)
     while True:
         now = time.monotonic()
         sample: Sample = {"t": now}
-        if is_here(meter) and metered and now >= due["meter"]:
+        if is_here(meter) and now >= due["meter"]:
             try:
                 read_meter = read_meter or open_meter(meter)
-                power_w, counter_j = read_meter()
+                power_w, counter_j = plausible(*read_meter())
             except MeterError as error:
-                metered = False
                 sample["error"] = str(error)
             else:
                 # A reading takes time: it stands for the middle of its call.
@@ -151,7 +147,7 @@ def _samples(meter: Meter) -> Iterator[Sample]:
             due["firmware"] = now + every["firmware"]
         if len(sample) > 1:
             yield sample
-        nearest = min(due.values()) if metered else min(due["sensors"], due["firmware"])
+        nearest = min(due.values() if is_here(meter) else (due["sensors"], due["firmware"]))
         time.sleep(max(0.0, nearest - time.monotonic()))
 
 

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from llmpi.device import durable
+from llmpi.device.machine.rights import NotPermittedError
 from llmpi.device.records import Polled, State
 from llmpi.engine.progress import to_stderr
 
@@ -156,7 +157,10 @@ def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
     request = json.loads((place / "request.json").read_text())
-    record = json.dumps(import_module(request["run"]).run(request["job"], log=to_stderr))
+    try:
+        record = json.dumps(import_module(request["run"]).run(request["job"], log=to_stderr))
+    except NotPermittedError as error:
+        sys.exit(f"llmpi: {error}")
     while True:
         try:
             durable.write_whole(place / "out.json", record)

@@ -31,6 +31,9 @@ from llmpi.engine.records import (
 )
 from llmpi.engine.supervise import Death, supervise
 
+BANDWIDTH_S = 300
+"""A GiB out of the slowest of cards is read by then."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -59,7 +62,17 @@ def run(
         tempfile.TemporaryDirectory(prefix="llmpi-") as folder,
         limited(request["limits"]) as groups,
     ):
-        profile = supervise("llmpi.device.measure.bandwidth", request, writes=Bandwidth, log=log)
+        if why := environment.throttling_unseen():
+            log(f"llmpi: throttling will not be seen: {why}")
+        profile = supervise(
+            "llmpi.device.measure.bandwidth",
+            request,
+            writes=Bandwidth,
+            log=log,
+            timeout_s=BANDWIDTH_S,
+        )
+        if isinstance(profile, Death):
+            log(f"llmpi: the bandwidth is not known: {profile.reason}")
         out = Path(folder) / "samples"
         started = time.monotonic()
         with sampling(request["meter"], out):
