@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=secrets.randbelow(10**6), help="default: random"
     )
-    parser.add_argument("--inputs", type=int, default=120, help="for each boundary")
+    parser.add_argument("--inputs", type=int, default=200, help="for each boundary")
     args = parser.parse_args()
     chosen = args.names or names
     total: Counter[str] = Counter()
