@@ -11,6 +11,7 @@ from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.quant_types import is_trained
 from llmpi.study import inputs, settings
+from llmpi.study.fields import RESULTS
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants

@@ -2,12 +2,18 @@
 
 import hashlib
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from fetching import Fetcher, tiny_gguf
 from hub_server import HubServer, Repo, commit_id
+
+from llmpi import hub_answers
+from llmpi.errors import LlmpiError
 
 TINY = tiny_gguf()
 FIRST = commit_id("first")
@@ -106,6 +112,41 @@ def test_other_listing(hub: HubServer, fetch: Fetcher, lie: dict[str, object]) -
     got = fetch(hub="acme/tiny", file="tiny.gguf")
     assert "Traceback" not in got.terminal + got.log
     assert of_others(fetch) == {"mine.txt"}
+
+
+def test_a_listing_without_end(hub: HubServer, fetch: Fetcher) -> None:
+    hub.faults.headers[FIRST] = {
+        "Link": f'<{hub.url}/api/models/acme/tiny/tree/{FIRST}>; rel="next"'
+    }
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert got.error == "the server at 127.0.0.1 lists without end: 1000 answers were read"
+
+
+def test_an_answer_without_end(hub: HubServer, fetch: Fetcher) -> None:
+    hub.faults.endless = (FIRST,)
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert re.fullmatch(
+        r"the server at 127\.0\.0\.1 answers without end: \d+ bytes were read", got.error
+    )
+
+
+def test_an_answer_that_is_packed(hub: HubServer, fetch: Fetcher) -> None:
+    hub.faults.headers[FIRST] = {"Content_Encoding": "gzip"}
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert got.error == ("the server at 127.0.0.1 packs its answers, although it was asked not to")
+
+
+def test_a_body_that_hardly_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_answers, "SLOW_S", 0.01)
+
+    class Trickle(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                time.sleep(0.02)
+                yield b"x"
+
+    with pytest.raises(LlmpiError, match="sends 1 bytes in 0 s: given up"):
+        list(hub_answers._Body(Trickle(), "the server", None))
 
 
 @pytest.mark.parametrize("size", ["-1", "1e3", "many", "9" * 40, "10", str(10**14), "0"])

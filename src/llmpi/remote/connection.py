@@ -237,6 +237,8 @@ class SshMachine(Device):
             )
         store = device.store
         self.store = self.home + store[1:] if store.startswith("~/") else store
+        if self.python.startswith("~/"):
+            self.python = self.home + self.python[1:]
         if not self.store.startswith("/"):
             raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
 

@@ -157,6 +157,7 @@ def main() -> None:
                 template = Frozen(**asked)
             else:
                 text = template(**asked).prompt
+            text.encode()  # a template can write half a character
             if len(text) > MOST_CHARACTERS:
                 raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
             answer = {"text": text}
