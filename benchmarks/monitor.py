@@ -142,7 +142,7 @@ def scrape(port: int) -> bytes:
 
 def cpu_s(process: int) -> float:
     """Processor time of a process and the children it waited for (/proc/PID/stat)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 

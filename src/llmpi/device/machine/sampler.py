@@ -92,7 +92,7 @@ def _last(out: Path) -> list[Sample]:
 def read(out: Path) -> list[Sample]:
     """The samples; what a kill or a full disk cut off is left out."""
     try:
-        lines = out.read_text(errors="replace").splitlines(keepends=True)
+        lines = out.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     except FileNotFoundError:
         return []
     found = []
@@ -111,7 +111,7 @@ def power(samples: list[Sample]) -> Samples | str:
 
 
 def main(meter: str, out: str) -> None:
-    with Path(out).open("w", buffering=1) as file:
+    with Path(out).open("w", encoding="utf-8", buffering=1) as file:
         for sample in _samples(json.loads(meter)):
             file.write(json.dumps(sample) + "\n")
 
