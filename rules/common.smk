@@ -20,6 +20,9 @@ from llmpi.user import user_name
 # Snakemake asks who runs it, and breaks where nobody knows.
 os.environ.setdefault("LOGNAME", user_name())
 
+# Text is UTF-8, whatever the locale, in what the jobs start, too.
+os.environ["PYTHONUTF8"] = "1"
+
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]

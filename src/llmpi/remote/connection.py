@@ -262,7 +262,8 @@ class SshMachine(Device):
         if self.noise:
             return Piped(self.connection)
         if has_rsync and shutil.which("rsync"):
-            return Rsync(self._device)
+            aes = self.run(["grep", "-qwi", "aes", "/proc/cpuinfo"], check=False)
+            return Rsync(self._device, has_aes=aes.status == 0)
         return Sftp(self.connection)
 
 

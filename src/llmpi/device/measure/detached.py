@@ -145,8 +145,8 @@ def _alone(folder: Path) -> Iterator[None]:
 def _born(pid: int) -> str | None:
     """Start time of a living process, in clock ticks since boot: tells it from a later namesake."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
