@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import LocalPath, Part, Url
+from llmpi.study.fields import KeyPath, LocalPath, Part, Url
 
 
 class Metered(Part):
@@ -74,7 +74,7 @@ class Plug(Metered):
     """Address of the plug, such as `http://192.168.1.20`."""
     user: str | None = Field(default=None, min_length=1, pattern=r"^[^:\s]+$")
     """Who it lets in, where it asks for a password; by default `admin`."""
-    password_file: LocalPath | None = None
+    password_file: KeyPath | None = None
     """File on this machine whose first line is the password."""
     interval_s: float = Field(default=1.0, ge=0.2, le=60)
     """Seconds between samples."""
