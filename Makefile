@@ -6,7 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIGS := $(filter-out config/sources.lock.yaml,$(wildcard config/*.yaml))
-LOCKS := device serve workstation lm-eval cluster train dev
+# dev has the device's packages and all others': each is resolved within it, and so they agree.
+LOCKS := build serve workstation lm-eval cluster train
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package llmpi --custom-compile-command "make lock"
+TORCHS := $(addprefix --no-emit-package ,torch filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint format docs lock clean
@@ -15,21 +18,21 @@ help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 # What decides how the engine is built is the lock and the installer; a stamp is written last.
-$(VENV)/.workstation: envs/workstation.lock src/llmpi/device/install.py
+$(VENV)/.workstation: envs/build.lock envs/workstation.lock src/llmpi/device/install.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmpi needs Python 3.11 or later, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python src/llmpi/device/install.py envs/workstation.lock
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(VENV)/.train: envs/train.lock envs/torch.txt $(VENV)/.workstation
+$(VENV)/.train: envs/train.lock envs/torch.txt envs/cuda.lock $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/train.lock
-	$(BIN)/python -m pip install --quiet --requirement envs/torch.txt
+	$(torch)
 	@touch $@
 
-$(VENV)/.dev: envs/dev.lock envs/torch.txt $(VENV)/.workstation
+$(VENV)/.dev: envs/dev.lock envs/torch.txt envs/cuda.lock $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/dev.lock
-	$(BIN)/python -m pip install --quiet --requirement envs/torch.txt
+	$(torch)
 	@touch $@
 
 $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
@@ -39,6 +42,13 @@ $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
 $(VENV)/.cluster: envs/cluster.lock $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/cluster.lock
 	@touch $@
+
+# The build for the CPU says so in its version; the other one needs CUDA's libraries.
+define torch
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement envs/torch.txt
+	$(BIN)/python -m pip show torch | grep --quiet '^Version:.*+cpu' || \
+	  $(BIN)/python -m pip install --no-deps --require-hashes --requirement envs/cuda.lock
+endef
 
 setup: $(VENV)/.workstation  ## Make .venv with everything the workflow needs (compiles the engine)
 
@@ -94,9 +104,12 @@ docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/
 	$(BIN)/python tests/readme_demo.py
 
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
-	for extra in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-package llmpi --extra $$extra pyproject.toml \
-	  --custom-compile-command "make lock" --output-file envs/$$extra.lock || exit 1; done
+	$(BIN)/$(COMPILE) --extra device pyproject.toml --output-file envs/device.lock
+	$(BIN)/$(COMPILE) --extra dev pyproject.toml --constraints envs/device.lock \
+	  --output-file envs/dev.lock
+	for extra in $(LOCKS); do $(BIN)/$(COMPILE) --extra $$extra pyproject.toml \
+	  --constraints envs/dev.lock --output-file envs/$$extra.lock || exit 1; done
+	$(BIN)/$(COMPILE) envs/torch.txt --constraints envs/dev.lock $(TORCHS) --output-file envs/cuda.lock
 
 clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
 	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long

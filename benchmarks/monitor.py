@@ -86,6 +86,8 @@ def monitoring(folder: Path) -> Iterator[tuple[int, int]]:
     meter: HwmonMeter = {
         "kind": "hwmon",
         "chip": "ina219",
+        "address": None,
+        "shunt_ohm": None,
         "path": str(source),
         "interval_s": 0.1,
         "accuracy_pct": None,
@@ -140,7 +142,7 @@ def scrape(port: int) -> bytes:
 
 def cpu_s(process: int) -> float:
     """Processor time of a process and the children it waited for (/proc/PID/stat)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -41,6 +41,8 @@ def main() -> None:
             "kind": "hwmon",
             "accuracy_pct": None,
             "chip": "",
+            "address": None,
+            "shunt_ohm": None,
             "path": str(source),
             "interval_s": 0.1,
         }

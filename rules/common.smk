@@ -11,6 +11,7 @@ from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.quant_types import is_trained
 from llmpi.study import inputs, settings
+from llmpi.study.fields import RESULTS
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
@@ -18,6 +19,9 @@ from llmpi.user import user_name
 
 # Snakemake asks who runs it, and breaks where nobody knows.
 os.environ.setdefault("LOGNAME", user_name())
+
+# Text is UTF-8, whatever the locale, in what the jobs start, too.
+os.environ["PYTHONUTF8"] = "1"
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent

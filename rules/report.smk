@@ -23,7 +23,7 @@ rule summarize:
     conda:
         "../envs/workstation.yaml"
     params:
-        study=study.model_dump(mode="json"),
+        study=study.model_dump(mode="json", context=RESULTS),
         engine=ENGINE,
     message:
         "Summarizing study {wildcards.study}"

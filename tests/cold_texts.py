@@ -16,7 +16,7 @@ from cold_reader import DRAWS, POINT
 PAPER = Path(__file__).parent.parent / "src/llmpi/summary/paper.csv"
 """The published points, as data."""
 
-NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
+NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
 
 CACHES = {
     "KV cache f32": (0.0, 0.0, 100, 100),

@@ -1,5 +1,6 @@
 """Real HTTP servers on this machine whose connections fail on request, for tests of downloads."""
 
+import contextlib
 import json
 import re
 import socket
@@ -34,6 +35,8 @@ class Faults:
     """Other headers than the server's, by the last part of the path, with _ for -."""
     answers: dict[str, bytes] = field(default_factory=dict)
     """Other JSON than the server's, by the end of the path."""
+    endless: tuple[str, ...] = ()
+    """The JSON of paths that end so goes on for ever."""
     stall: dict[str, threading.Event] = field(default_factory=dict)
     """After half of the body, wait for the event."""
 
@@ -136,7 +139,19 @@ class Handler(BaseHTTPRequestHandler):
         for ending, lie in self.world.faults.answers.items():
             if urlsplit(self.path).path.endswith(ending):
                 body = lie
-        self.answer(200, body, Content_Type="application/json")
+        if urlsplit(self.path).path.endswith(self.world.faults.endless or ("no such path",)):
+            self.flood()
+        else:
+            self.answer(200, body, Content_Type="application/json")
+
+    def flood(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"100000\r\n" + b"[" * 0x100000 + b"\r\n")
 
     def refuse(self, status: int, code: str, message: str) -> None:
         body = json.dumps({"error": message}).encode()

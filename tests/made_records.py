@@ -71,6 +71,8 @@ def failed(reason: str, stage: str = "benchmark") -> Failed:
 def machine(board: str | None = PI5, memory_bytes: int = 8_450_000_000) -> Machine:
     return {
         "arch": "aarch64",
+        "userland_bits": 64,
+        "page_bytes": 16384,
         "board": board,
         "cpu": "Cortex-A76",
         "cpu_features": ["asimd", "asimddp"],

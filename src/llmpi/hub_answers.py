@@ -95,13 +95,14 @@ class _Answers:
                     f"{server} answers {header}: {said!r:.100}, which is none. Nothing was kept. "
                     f"Is {without_logins(constants.ENDPOINT)} a hub, or a mirror of one?"
                 )
-        is_file = "/api/" not in response.url.path and response.status_code < 300
-        if not is_file:
+        of_api = "/api/" in response.url.path.partition("/resolve/")[0]
+        is_file = not of_api and response.status_code < 300
+        if of_api:
             self._count += 1
             if self._count > API_ANSWERS:
                 raise HubAnswerError(f"{server} lists without end: {API_ANSWERS} answers were read")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise HubAnswerError(f"{server} packs its answers, although it was asked not to")
+        if not is_file and response.headers.get("Content-Encoding", "identity") != "identity":
+            raise HubAnswerError(f"{server} packs its answers, although it was asked not to")
         assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = _Body(response.stream, server, None if is_file else API_BYTES)
 

@@ -49,7 +49,7 @@ def compose(text: str) -> yaml.Node | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
-        raise YamlError(f"no valid YAML: {reason}", mark and mark.line + 1) from None
+        raise YamlError(f"no valid YAML: {reason}", mark.line + 1 if mark else None) from None
     return tree
 
 
@@ -69,7 +69,7 @@ def _check_extent(text: str) -> None:
     open_parts: list[tuple[str | None, int]] = []  # anchor, values so far when it began
     values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.CollectionStartEvent):
             open_parts.append((event.anchor, values))
             if len(open_parts) > MOST_DEPTH:

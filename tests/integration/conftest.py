@@ -104,6 +104,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
     return work
 
 
+@pytest.fixture(scope="session")
+def new() -> Callable[[Path, str], Work]:
+    """Makes a small study in a folder, of which nothing was run yet."""
+    return new_work
+
+
 @pytest.fixture
 def copy(finished: Work, tmp_path: Path) -> Work:
     """A copy of the finished study to edit."""

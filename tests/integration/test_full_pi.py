@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import stand_ins
-from conftest import Work, new_work
 from full_pi import made, recipe
 from full_pi.board import Board
 from support import needed
@@ -45,27 +44,29 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 
 
 @pytest.fixture(scope="module")
-def studied(board: Board, plug_url: str, tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A study of one variant, from nothing to its report."""
-    work = new_work(tmp_path_factory.mktemp("full-pi") / "work", "full")
-    work.config["quants"] = ["Q4_0"]
-    work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
-    on(board, work, plug_url)
-    work.write().snakemake()
+def studied(new, board: Board, plug_url: str, tmp_path_factory: pytest.TempPathFactory):
+    """A study of one variant, from nothing to its measurement."""
+    work = small(new, tmp_path_factory.mktemp("full-pi") / "work", board, plug_url)
+    work.snakemake("--", "measured")
     return work
 
 
-def on(board: Board, work: Work, plug_url: str) -> None:
-    """Have a study measured on a board, of which it gives up at once where it loses it."""
+def small(new, folder: Path, board: Board, plug_url: str):
+    """A study of few tokens on a board, of which it gives up at once where it loses it."""
+    work = new(folder, "full")
     meter = {"kind": "shelly", "url": plug_url}
     work.config["devices"] = {"pi": board.device(meter=meter, idle_s=3, reconnect_s=1)}
+    work.config["quants"] = ["Q4_0"]
+    work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
     engines = cache_folder() / "engines"
     engines.mkdir(parents=True, exist_ok=True)
-    (work.folder / "results").mkdir(exist_ok=True)
+    (work.folder / "results").mkdir()
     (work.folder / "results/engines").symlink_to(engines)
+    return work.write()
 
 
-def test_study_to_its_report(studied: Work, board: Board) -> None:
+def test_study_to_its_report(studied, board: Board) -> None:
+    studied.snakemake()
     [row] = studied.summary()
     assert (row["status"], row["reason"]) == ("ok", None)
     assert row["quality"]["field"]["status"] == "ok"
@@ -75,7 +76,7 @@ def test_study_to_its_report(studied: Work, board: Board) -> None:
     assert board.run("ls", JOBS).split() == []
 
 
-def test_what_ran_is_the_pi_of_today(studied: Work, board: Board) -> None:
+def test_what_ran_is_the_pi_of_today(studied, board: Board) -> None:
     environment = measured(studied)["environment"]
     machine, engine = environment["machine"], environment["engine"]
     assert machine["os"] == "Debian GNU/Linux 13 (trixie)"
@@ -88,11 +89,9 @@ def test_what_ran_is_the_pi_of_today(studied: Work, board: Board) -> None:
     assert {"NEON", "DOTPROD"} <= set(engine["features"])
 
 
-def test_power_cut_six_seconds_into_a_measurement(
-    studied: Work, board: Board, tmp_path: Path
-) -> None:
+def test_power_cut_six_seconds_into_a_measurement(studied, board: Board, tmp_path: Path) -> None:
     """What the board had noted of it is lost or empty: it is measured again."""
-    work = another(studied, "cut")
+    work = another(studied, tmp_path / "work", "cut")
     with measuring(work) as first:
         cut_power(board, tmp_path, BEGUN, "sleep 6")
         assert first.wait() != 0
@@ -103,10 +102,10 @@ def test_power_cut_six_seconds_into_a_measurement(
 
 
 def test_clock_that_jumped_eight_days_before_the_record_was_collected(
-    studied: Work, board: Board
+    studied, board: Board, tmp_path: Path
 ) -> None:
     """It is collected, not measured again."""
-    work = another(studied, "late")
+    work = another(studied, tmp_path / "work", "late")
     with measuring(work) as first:
         board.run("sh", "-c", BEGUN)
         os.killpg(first.pid, signal.SIGINT)
@@ -118,29 +117,27 @@ def test_clock_that_jumped_eight_days_before_the_record_was_collected(
     assert datetime.fromisoformat(measured(work)["environment"]["after"]["at"]) < jumped
 
 
-def test_power_cut_twelve_seconds_after_provisioning(
-    studied: Work, plug_url: str, tmp_path: Path
-) -> None:
+def test_power_cut_twelve_seconds_after_provisioning(new, plug_url: str, tmp_path: Path) -> None:
     """Much of what was installed is on no disk yet: it is made ready again."""
-    work = new_work(tmp_path / "work", "fresh")
-    work.config = {**work.config, "quants": ["Q4_0"], "workloads": studied.config["workloads"]}
     with made.board(tmp_path / "board") as board:
-        on(board, work, plug_url)
+        work = small(new, tmp_path / "work", board, plug_url)
         board.boot()
-        work.write().snakemake("--", "results/devices/pi.json")
+        work.snakemake("--", "results/devices/pi.json")
         cut_power(board, tmp_path, "sleep 12")
         board.boot()
         work.snakemake("--", "measured")
     assert measured(work)["status"] == "ok"
 
 
-def another(studied: Work, name: str) -> Work:
+def another(studied, folder: Path, name: str):
     """A study that has everything but its measurement."""
-    return Work(studied.folder, {**studied.config, "study": name}).write()
+    work = studied.clone(folder)
+    work.config["study"] = name
+    return work.write()
 
 
 @contextlib.contextmanager
-def measuring(work: Work) -> Iterator[subprocess.Popen[bytes]]:
+def measuring(work) -> Iterator[subprocess.Popen[bytes]]:
     """`snakemake`, beside the block."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(work.folder / "Snakefile")]
     command += ["--cores", "2", "--configfile", "config/study.yaml", "--", "measured"]
@@ -154,11 +151,12 @@ def measuring(work: Work) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def measured(work: Work) -> dict[str, Any]:
+def measured(work) -> dict[str, Any]:
     """The record of its one session."""
     return work.json(f"bench/{work.config['study']}/pi/smollm2-135m/Q4_0/default.json")
 

@@ -59,7 +59,7 @@ def assert_true(samples: Samples | str, window: Window, *, late_s: float = 0.0) 
 
 def test_hwmon(tmp_path: Path) -> None:
     source = str(tmp_path / stand_ins.HWMON_FILE)
-    meter = {"kind": "hwmon", "chip": "ina219", "path": source, "interval_s": 0.1}
+    meter = {"kind": "hwmon", "path": source, "shunt_ohm": None, "interval_s": 0.1}
     with stand_ins.hwmon(tmp_path) as shown:
         seen = sampled(meter, tmp_path / "out")
     assert_true(*seen, late_s=shown.late_s)

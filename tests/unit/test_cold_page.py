@@ -18,7 +18,7 @@ CASES = {
     "undecided": (3, 25, (0, 0, 0, 0, 0)),
     "failing": (0, 25, (0, 0.02, 0.03, 0.12, 0.3)),
     "some shown": (1, 120, (0, 0, 0.01, 0.02, 0.2)),
-    "too few": (2, 6, (0, 0, 0.1, 0.1, 0.3)),
+    "too few": (2, 6, (0, 0, 0.1, 0.1, 1.6)),
     "many": (4, 400, (0, 0, 0, 0.01, 0.3)),
 }
 """Seed, passages, and what each width loses: what the decision may come to."""

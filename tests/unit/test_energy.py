@@ -85,6 +85,8 @@ HWMON: HwmonMeter = {
     "kind": "hwmon",
     "accuracy_pct": None,
     "chip": "ina219",
+    "address": None,
+    "shunt_ohm": None,
     "path": None,
     "interval_s": 0.1,
 }

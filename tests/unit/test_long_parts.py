@@ -31,3 +31,9 @@ def test_what_passed_is_not_run_again(
     assert results() == (0, ["passed before", "passed before"])
     (tmp_path / "Snakefile").write_text("# edited")
     assert results() == (0, ["passed", "passed"])
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Collected together, as the parts are found, two of one name are an error."""
+    names = [path.name for path in long_parts.ROOT.glob("tests/*/test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -2,12 +2,20 @@
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
-from fetching import Fetcher, tiny_gguf
+from fetching import Fetcher, clean_env, tiny_gguf
 from hub_server import HubServer, Repo, commit_id
+
+from llmpi import hub_answers
+from llmpi.errors import LlmpiError
 
 TINY = tiny_gguf()
 FIRST = commit_id("first")
@@ -106,6 +114,41 @@ def test_other_listing(hub: HubServer, fetch: Fetcher, lie: dict[str, object]) -
     got = fetch(hub="acme/tiny", file="tiny.gguf")
     assert "Traceback" not in got.terminal + got.log
     assert of_others(fetch) == {"mine.txt"}
+
+
+def test_a_listing_without_end(hub: HubServer, fetch: Fetcher) -> None:
+    hub.faults.headers[FIRST] = {
+        "Link": f'<{hub.url}/api/models/acme/tiny/tree/{FIRST}>; rel="next"'
+    }
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert got.error == "the server at 127.0.0.1 lists without end: 1000 answers were read"
+
+
+def test_an_answer_without_end(hub: HubServer, fetch: Fetcher) -> None:
+    hub.faults.endless = (FIRST,)
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert re.fullmatch(
+        r"the server at 127\.0\.0\.1 answers without end: \d+ bytes were read", got.error
+    )
+
+
+def test_an_answer_that_is_packed(hub: HubServer, fetch: Fetcher) -> None:
+    hub.faults.headers[FIRST] = {"Content_Encoding": "gzip"}
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert got.error == ("the server at 127.0.0.1 packs its answers, although it was asked not to")
+
+
+def test_a_body_that_hardly_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_answers, "SLOW_S", 0.01)
+
+    class Trickle(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                time.sleep(0.02)
+                yield b"x"
+
+    with pytest.raises(LlmpiError, match="sends 1 bytes in 0 s: given up"):
+        list(hub_answers._Body(Trickle(), "the server", None))
 
 
 @pytest.mark.parametrize("size", ["-1", "1e3", "many", "9" * 40, "10", str(10**14), "0"])
@@ -230,3 +273,32 @@ def test_a_damaged_file_that_the_cache_only_links_to_is_not_removed(
     assert elsewhere.exists()
     assert not link.is_symlink()
     assert fetch(hub="acme/tiny", file="tiny.gguf").manifest
+
+
+def test_a_plan_takes_no_other_file_for_a_config(hub: HubServer, fetch: Fetcher) -> None:
+    """`llmpi plan` asks the hub for config.json alone."""
+    program = (
+        "from llmpi.errors import LlmpiError; from llmpi.plan.model_facts import _of_hub\n"
+        "from llmpi.study.models import HubSource\n"
+        "try: print(_of_hub(HubSource(hub='acme/shards'), True).layers)\n"
+        "except LlmpiError as error: print(f'error: {error}')"
+    )
+
+    def planned() -> str:
+        env = clean_env(fetch.root, **fetch.env)
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    hub.faults.sizes["config.json"] = 10**12
+    assert (
+        planned() == "error: config.json of acme/shards has 1,000,000,000,000 bytes: it is none\n"
+    )
+    hub.faults.sizes.clear()
+    hub.faults.headers["config.json"] = {"ETag": '"../../../../mine.txt"'}
+    assert "which is none. Nothing was kept" in planned()
+    hub.faults.headers.clear()
+    config = dict.fromkeys(("num_attention_heads", "num_hidden_layers", "vocab_size"), 2)
+    config |= {"hidden_size": 64, "intermediate_size": 64, "architectures": ["LlamaForCausalLM"]}
+    hub.repos["model", "acme/shards"].files["config.json"] = json.dumps(config).encode()
+    assert planned() == "2\n"
+    assert of_others(fetch) == {"mine.txt"}

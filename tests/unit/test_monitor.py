@@ -100,7 +100,7 @@ class Clock:
 
 def test_power_is_integrated_and_a_failure_is_a_gap(metrics: Metrics, tmp_path: Path) -> None:
     source, clock = tmp_path / "power1_input", Clock()
-    metering = Metering(metrics, {"kind": "hwmon", "path": str(source)}, clock)
+    metering = Metering(metrics, {"kind": "hwmon", "path": str(source), "shunt_ohm": None}, clock)
     for at, watts in ((100, "4000000"), (102, "6000000"), (103, None), (110, "5000000")):
         clock.now = at
         source.unlink(missing_ok=True)
@@ -173,6 +173,8 @@ def test_what_the_workstation_writes_is_read_as_it_was(tmp_path: Path) -> None:
     meter: HwmonMeter = {
         "kind": "hwmon",
         "chip": "ina219",
+        "address": None,
+        "shunt_ohm": None,
         "path": None,
         "interval_s": 0.1,
         "accuracy_pct": None,
@@ -199,7 +201,7 @@ def test_the_whole_monitor_serves_what_it_sees(
     config = config_in(
         tmp_path,
         listen=address,
-        meter={"kind": "hwmon", "path": str(source)},
+        meter={"kind": "hwmon", "path": str(source), "shunt_ohm": None},
         meter_interval_s=0.05,
     )
     end = threading.Event()

@@ -76,6 +76,7 @@ HOSTILE = {
     "a deep one": ("{% if 1 %}" * 2000, "the model's chat template"),
     "no template": ("{% for %}", "TemplateSyntaxError"),
     "raises": ("{{ raise_exception('Only user turns') }}", "ValueError: Only user turns"),
+    "half a character": ("{{ '\\ud800' }}", "UnicodeEncodeError"),
     "another file": ("{% include '/etc/passwd' %}", "TemplateNotFound|no loader"),
 }
 

@@ -172,6 +172,7 @@ def test_where_a_key_lies_is_told_in_no_result(
         "host": "pi.local",
         "preset": "pi5-8gb",
         "identity_file": "/home/ada/.ssh/id_secret",
+        "meter": {"kind": "shelly", "url": "http://plug", "password_file": "/home/ada/secret"},
     }
     service = {"devices": ["nvme"], "host": "0.0.0.0", "key_file": "/home/ada/api_secret"}
     study = made_study.study(
@@ -193,6 +194,6 @@ def test_a_password_in_the_address_of_a_meter(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_study(path)
     assert str(caught.value) == (
-        f"{path}:7: devices.here.meter.url: an address holds no user and no password here: a "
-        "config is shown to others"
+        f"{path}:7: devices.here.meter.url: an address holds no user and no password: a config "
+        "is shown to others; name a 'user' and a 'password_file'"
     )

@@ -4,13 +4,13 @@ import json
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from random_gguf import tiny_model
 from safetensors.numpy import save_file
 
-from llmpi.engine.records import Failed
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.checkpoint import check
 from llmpi.gguf.inspect import inspect
@@ -31,18 +31,27 @@ CONFIG = {
 }
 
 
-def test_an_endless_template_is_a_failed_cell(tmp_path: Path) -> None:
-    """Case 28: within a minute, with its reason."""
-    gguf = tmp_path / "tiny.gguf"
-    gguf.write_bytes(tiny_model(1, template=LOOPS))
-    prompts = tmp_path / "prompts.jsonl"
+def answered(folder: Path, template: str) -> Any:
+    """The record of a tiny model with this template, on one prompt."""
+    gguf = folder / "tiny.gguf"
+    gguf.write_bytes(tiny_model(1, template=template))
+    prompts = folder / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": "a", "prompt": "Hi"}))
     settings = {"computation": BY_DEFAULT, "max_new_tokens": 4, "context_tokens": 512}
     manifest = {"status": "ok", "sha256": sha256_of(gguf)}
+    return answer_prompts(gguf, manifest, prompts, settings, threads=1, store=folder / "blocks")
+
+
+def test_a_template_that_ends(tmp_path: Path) -> None:
+    record = answered(tmp_path, "{% for m in messages %}{{ m.content }}{% endfor %}!")
+    assert record["status"] == "ok"
+    assert record["answers"][0]["prompt_tokens"] == 1 + len("\u2581Hi!".encode())
+
+
+def test_an_endless_template_is_a_failed_cell(tmp_path: Path) -> None:
+    """Case 28: within a minute, with its reason."""
     begun = time.monotonic()
-    record: Failed = answer_prompts(
-        gguf, manifest, prompts, settings, threads=1, store=tmp_path / "blocks"
-    )
+    record = answered(tmp_path, LOOPS)
     assert time.monotonic() - begun < 60
     assert record["status"] == "failed"
     assert record["reason"] == (

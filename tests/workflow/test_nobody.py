@@ -34,6 +34,24 @@ def test_a_local_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert device.run(["echo", "hello"]).stdout == "hello\n"
 
 
+def test_a_locale_that_is_not_utf_8(tmp_path: Path) -> None:
+    """A config with Japanese in it, under a locale that knows ASCII alone."""
+    text = (ROOT / "config/config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(f"# 東京\n{text}", encoding="utf-8")
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (
+        ["snakemake", "--dry-run", "--quiet", "all", "--configfile", tmp_path / "config.yaml"],
+        ["llmpi.cli", "check", "--config", tmp_path / "config.yaml"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env={**os.environ, **ascii_alone},
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+
 def test_a_dry_run(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NOBODY)
     env = {name: value for name, value in os.environ.items() if name not in NAMES}

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from llmpi.device.commands import ANSWERING, OPERATING, function_of, main_of
-from llmpi.device.machine.limits import NotPermittedError
+from llmpi.device.machine.rights import NotPermittedError
 from llmpi.engine.shown import shown
 from llmpi.engine.supervise import OwnerGoneError
 

@@ -43,20 +43,30 @@ def _accepts(compiler: str, flag: str) -> bool:
 
 
 def install(locks: list[str]) -> None:
-    """pip-install `locks` (hash-checked) into this interpreter and record the build's flags."""
+    """pip-install `locks` (hash-checked) into this interpreter and record the build's flags.
+
+    What builds the sources among them stands in `build.lock` beside the first one, and is installed
+    before: pip would fetch it by itself, whatever the index has, and check nothing.
+    """
     flags = " ".join(engine_flags(platform.machine(), os.environ.get("CC", "cc")))
     env = dict(os.environ)
     for variable in ("CFLAGS", "CXXFLAGS"):
         env[variable] = f"{flags} {env.get(variable, '')}".strip()
-    command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--progress-bar", "off"]
-    for lock in locks:
-        command += ["-r", lock]
     print("llmpi: installing; compiling the engine takes some minutes the first time", flush=True)
-    done = subprocess.run(command, env=env, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"llmpi: pip could not install {' '.join(locks)} (see above)")
+    build = str(Path(locks[0]).with_name("build.lock"))
+    _pip(["--only-binary", ":all:"], [build], env)
+    _pip(["--no-build-isolation"], locks, env)
     record = {name: env.get(name, "") for name in ("CFLAGS", "CXXFLAGS", "CMAKE_ARGS")}
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _pip(options: list[str], locks: list[str], env: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--progress-bar", "off"]
+    command += options
+    for lock in locks:
+        command += ["-r", lock]
+    if subprocess.run(command, env=env, check=False).returncode != 0:
+        raise SystemExit(f"llmpi: pip could not install {' '.join(locks)} (see above)")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ class HwmonMeter(_Metered):
 
     kind: Literal["hwmon"]
     chip: str
+    address: int | None
+    shunt_ohm: float | None
     path: str | None
     interval_s: float
 
@@ -264,6 +266,48 @@ class Look(TypedDict):
     """Where programs lie that are of use."""
     time_s: float
     """Its clock, since 1970."""
+
+
+@record
+class Swap(TypedDict):
+    name: str
+    kind: Literal["zram", "file", "partition"]
+    bytes: int
+
+
+SwapMaker = Literal["rpi-swap", "dphys-swapfile", "zram-generator", "fstab"]
+
+
+@record
+class Busy(TypedDict):
+    """A process that computes."""
+
+    name: str
+    processors: float
+    """So many processors' worth of time."""
+
+
+@record
+class Speed(TypedDict):
+    """Of a medium, past the page cache."""
+
+    write_bytes_per_s: float
+    read_bytes_per_s: float
+
+
+@record
+class Surroundings(TypedDict):
+    """What else a device does and has that could spoil a measurement."""
+
+    swaps: list[Swap]
+    swap_made_by: SwapMaker | None
+    busy: list[Busy]
+    memory_groups: bool
+    """Whether the kernel can bound the memory of processes."""
+    sudo: Literal["free", "asks"] | None
+    fan_rpm: int | None
+    compiler: str | None
+    storage_speed: Speed | None
 
 
 @record

@@ -44,6 +44,9 @@ class Machine(TypedDict):
 
     arch: str
     """As `uname -m` says it."""
+    userland_bits: int
+    """Of the Python that runs; its kernel may have more."""
+    page_bytes: int
     board: str | None
     cpu: str | None
     cpu_features: list[str]

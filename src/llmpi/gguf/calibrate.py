@@ -117,7 +117,7 @@ def main(job: str, out: str) -> None:
     from llmpi.engine.llama import EngineError
 
     engine_info.log_to(sys.stderr.write)
-    asked: Job = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     outcome: Outcome = {"measured": None, "refused": None, "unwritten": None}
     try:
         outcome["measured"] = measure(asked)
@@ -127,7 +127,7 @@ def main(job: str, out: str) -> None:
         outcome["refused"] = str(error)
     except OSError as error:
         outcome["unwritten"] = str(error)
-    Path(out).write_text(json.dumps(outcome))
+    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def measure(job: Job) -> MatrixMeasured:

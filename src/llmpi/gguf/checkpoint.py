@@ -247,13 +247,13 @@ def _parse(raw: bytes | str, name: str, kind: TypeForm[Kind]) -> Kind:
 
 
 def main(job: str, out: str) -> None:
-    folder = Path(json.loads(Path(job).read_text())["folder"])
+    folder = Path(json.loads(Path(job).read_text(encoding="utf-8"))["folder"])
     outcome: Outcome = {"facts": None, "refused": ""}
     try:
         outcome["facts"] = facts(folder)
     except CellError as error:
         outcome["refused"] = str(error)
-    Path(out).write_text(json.dumps(outcome))
+    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def _download(pin: str, scratch: Path) -> Path:
     (scratch / "pin.txt").write_text(pin)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--no-binary", ":all:", "--require-hashes", "-r", "pin.txt", "--dest", "."]
+    command += ["--no-build-isolation"]  # pip asks the sources for their name, with our own tools
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LlmpiError(

@@ -106,7 +106,7 @@ def convert(converter: str, model: str, name: str, out: str, outtype: str) -> No
 
 
 def main(job: str, out: str) -> None:
-    asked: Job = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     outcome: Outcome
     try:
         convert(**asked)
@@ -121,7 +121,7 @@ def main(job: str, out: str) -> None:
             "sentencepiece": version("sentencepiece"),
         }
         outcome = {"made_by": made_by, "error": "", "message": ""}
-    Path(out).write_text(json.dumps(outcome))
+    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 if __name__ == "__main__":

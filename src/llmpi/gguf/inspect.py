@@ -85,8 +85,8 @@ def _read_per_token(sizes: dict[str, int]) -> int | None:
 
 
 def main(job: str, out: str) -> None:
-    path = Path(json.loads(Path(job).read_text())["path"])
-    Path(out).write_text(json.dumps(facts(path)))
+    path = Path(json.loads(Path(job).read_text(encoding="utf-8"))["path"])
+    Path(out).write_text(json.dumps(facts(path)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def main(job: str, out: str) -> None:
     from llmpi.gguf.imatrix import read
 
     engine_info.log_to(sys.stderr.write)
-    asked: Job = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = asked["ftype"]
     params.nthread = len(os.sched_getaffinity(0))
@@ -218,7 +218,7 @@ def main(job: str, out: str) -> None:
     if code != 0:
         sys.exit(1)
     done: Done = {"engine": engine_info.describe()}
-    Path(out).write_text(json.dumps(done))
+    Path(out).write_text(json.dumps(done), encoding="utf-8")
 
 
 if __name__ == "__main__":

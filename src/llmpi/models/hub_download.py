@@ -27,6 +27,7 @@ from huggingface_hub import (
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
+from llmpi.engine.shown import visible
 from llmpi.hub_answers import HubAnswerError, check_name
 from llmpi.models.fetched import naming, wrong_hash
 from llmpi.records import sha256_of
@@ -163,7 +164,7 @@ class HubFile:
                 resume_size=start,
                 headers={**build_hf_headers(), "Accept-Encoding": "identity"},
                 expected_size=self.size,
-                displayed_filename=self.name,
+                displayed_filename=visible(self.name),
             )
 
     def _check(self) -> None:

@@ -122,10 +122,10 @@ def _speed(engine: Engine, prompt_tokens: int) -> SpeedPrompt:
 def main(job: str, out: str) -> None:
     engine_info.log_to(sys.stderr.write)
     try:
-        record = answer_all(json.loads(Path(job).read_text()))
+        record = answer_all(json.loads(Path(job).read_text(encoding="utf-8")))
     except (EngineError, TemplateError) as error:
         sys.exit(str(error))
-    Path(out).write_text(json.dumps(record))
+    Path(out).write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

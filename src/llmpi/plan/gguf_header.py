@@ -45,12 +45,12 @@ def model_in(path: Path) -> Model:
 def main(job: str, out: str) -> None:
     from llmpi.gguf import contents
 
-    path = Path(json.loads(Path(job).read_text())["path"])
+    path = Path(json.loads(Path(job).read_text(encoding="utf-8"))["path"])
     with contents.header(path) as handle:
         fields = contents.fields(handle)
     told = {name: value for name, value in fields.items() if not name.startswith("tokenizer.")}
     tensors = {name: held.shape for name, held in contents.stored(path).items()}
-    Path(out).write_text(json.dumps({"fields": told, "tensors": tensors}))
+    Path(out).write_text(json.dumps({"fields": told, "tensors": tensors}), encoding="utf-8")
 
 
 if __name__ == "__main__":

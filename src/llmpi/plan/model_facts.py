@@ -7,8 +7,12 @@ from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.plan.architectures import SHAPES, Model, Shape, Stated, of_config, of_shape
 from llmpi.plan.gguf_header import model_in
+from llmpi.sources_lock import is_commit
 from llmpi.study.models import HubSource, PathSource, PypiSource, ScratchSource
 from llmpi.study.study import Study
+
+CONFIG_BYTES = 1_000_000
+"""Of a config.json; what is larger is none."""
 
 
 def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
@@ -90,15 +94,30 @@ def _of_hub(source: HubSource, ask_hub: bool) -> Model:
         raise LlmpiError(
             f"the header of {source.hub}/{source.file} is not here; run `snakemake models` first"
         )
-    from huggingface_hub import hf_hub_download
+    return of_config(_json(_config_of(source, ask_hub)), f"{source.hub}/config.json")
 
-    from llmpi.hub import explained
 
+def _config_of(source: HubSource, ask_hub: bool) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    from llmpi.hub import explained, resolve
+    from llmpi.models.hub_download import HubFile
+
+    held = try_to_load_from_cache(source.hub, "config.json", revision=source.revision)
+    if isinstance(held, str):
+        return Path(held)
+    if not ask_hub:
+        raise LlmpiError(f"config.json of {source.hub} is not in the hub's cache")
     with explained(source.hub, source.revision):
-        path = hf_hub_download(
-            source.hub, "config.json", revision=source.revision, local_files_only=not ask_hub
-        )
-    return of_config(_json(Path(path)), f"{source.hub}/config.json")
+        known = is_commit(source.revision)
+        commit = source.revision if known else resolve("model", source.hub, source.revision)
+        file = HubFile(source.hub, commit, "config.json")
+        if not file.held:
+            size = file.size or 0
+            if size > CONFIG_BYTES:
+                raise LlmpiError(f"config.json of {source.hub} has {size:,} bytes: it is none")
+            file.download()
+        return file.cached
 
 
 def _json(path: Path) -> Stated:

@@ -5,25 +5,24 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from llmpi.device.durable import is_whole
+from llmpi.device.machine import surroundings
 from llmpi.device.machine.meters import is_here
-from llmpi.device.records import Look, MeterFailure, MeterReading
+from llmpi.device.records import Look, MeterFailure, MeterReading, Speed, Surroundings
 from llmpi.engine.records import Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
 from llmpi.remote.connection import Device, ThisMachine, connected, noise_told
 from llmpi.remote.link import LinkError
 from llmpi.remote.provision import installed, probe
+from llmpi.remote.remedies import remedies
 from llmpi.remote.smart_plugs import open_plug
-from llmpi.study.devices import MeasuredDevice, SingleDevice
+from llmpi.study.devices import SingleDevice
 from llmpi.study.meters import Meter, Plug
 
 log = logging.getLogger(__name__)
-
-CLOCK_MAY_BE_OFF_S = 5.0
-FREE_SHOULD_BE_BYTES = 4e9
-MEASURES_BEST_WITH = "performance"
 
 
 @dataclass
@@ -63,11 +62,13 @@ def _looked_at(name: str, device: SingleDevice) -> Finding:
     with connected(name, device) as reached:
         seen = probe(reached)
         ahead_s = seen["time_s"] - time.time()  # the last thing it looked at
+        told = reached.run_file(Path(surroundings.__file__), reached.store)
+        around = reached.checked(told, Surroundings, surroundings.__name__)
         engine, damaged = _engine(reached)
         meter = _meter(reached, device.meter, installed=engine is not None)
-        problems = damaged + _noise(reached) + _problems(seen, ahead_s, device)
+        problems = damaged + _noise(reached) + remedies(seen, around, ahead_s, device)
         key = f"known, {reached.host_key}" if reached.host_key else "needs none"
-    facts = {"reachable": "yes", "host key": key, **_facts(seen, ahead_s), "meter": meter}
+    facts = {"reachable": "yes", "host key": key, **_facts(seen, around, ahead_s), "meter": meter}
     facts["engine"] = engine or "not yet"
     if meter.startswith("fails"):
         problems.append(f"its meter {meter}")
@@ -135,62 +136,49 @@ def _meter(reached: Device, meter: Meter, *, installed: bool) -> str:
     return meter.kind if power_w is None else f"{meter.kind}, {power_w:.2f} W now"
 
 
-def _facts(seen: Look, ahead_s: float) -> dict[str, str]:
+def _facts(seen: Look, around: Surroundings, ahead_s: float) -> dict[str, str]:
     machine, now, storage = seen["machine"], seen["conditions"], seen["storage"]
     throttled = now["throttled"]
     since_boot = throttled and (", ".join(throttled["since_boot"]) or "never")
     return {
         "board": machine["board"] or machine["cpu"] or "?",
-        "arch": machine["arch"],
+        "arch": f"{machine['arch']}, userland of {machine['userland_bits']} bits",
+        "pages": f"{machine['page_bytes'] // 1024} KB",
         "os": machine["os"] or "?",
         "python": machine["python"],
         "free": f"{storage['free_bytes'] / 1e9:.1f} GB on {storage['medium'] or 'a disk'}",
+        "disk": _disk(around["storage_speed"]),
         "memory": _gb(machine["memory_bytes"]),
-        "swap": _gb(machine["swap_bytes"]),
+        "swap": ", ".join(f"{s['kind']} {s['bytes'] / 1e9:.1f} GB" for s in around["swaps"])
+        or "none",
+        "memory groups": "on" if around["memory_groups"] else MEMORY_GROUPS_OFF,
+        "sudo": SUDO[around["sudo"]],
         "governor": now["governor"] or "?",
         "temperature": f"{now['temperature_c']:.0f} °C" if now["temperature_c"] else "?",
+        "fan": "?" if around["fan_rpm"] is None else f"{around['fan_rpm']} rpm",
         "throttled": since_boot or "?",
+        "load": f"{now['load_1min']:.1f}",
         "clock": f"{ahead_s:+.1f} s",
     }
 
 
+MEMORY_GROUPS_OFF = "off; a service's memory_limit needs cgroup_enable=memory in cmdline.txt"
+SUDO = {
+    None: "none",
+    "free": "without a password",
+    "asks": "asks for a password; a service needs none: sudo visudo",
+}
+
+
+def _disk(speed: Speed | None) -> str:
+    if speed is None:
+        return "?"
+    read, write = (speed[way] / 1e6 for way in ("read_bytes_per_s", "write_bytes_per_s"))
+    return f"reads {read:.0f}, writes {write:.0f} MB/s"
+
+
 def _gb(size_bytes: int | None) -> str:
     return "?" if size_bytes is None else f"{size_bytes / 1e9:.1f} GB"
-
-
-def _problems(seen: Look, ahead_s: float, device: MeasuredDevice) -> list[str]:
-    machine, now, storage = seen["machine"], seen["conditions"], seen["storage"]
-    problems = []
-    if abs(ahead_s) > CLOCK_MAY_BE_OFF_S:
-        problems.append(
-            f"its clock is {ahead_s:+.0f} s off this machine's; enable time synchronisation there: "
-            "sudo timedatectl set-ntp true"
-        )
-    if storage["free_bytes"] < FREE_SHOULD_BE_BYTES:
-        problems.append("little room in the store; free some, or name a store on a larger disk")
-    if storage["medium"] == "SD card":
-        problems.append("the store is on an SD card: models load slowly; an NVMe or USB disk helps")
-    if machine["swap_bytes"]:
-        problems.append(
-            "swap is on: a model that does not fit slows down instead of failing; for clear "
-            "results: sudo dphys-swapfile swapoff"
-        )
-    if now["governor"] not in (None, MEASURES_BEST_WITH):
-        problems.append(
-            f"the frequency governor is {now['governor']}; steadier: echo performance | sudo tee "
-            "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        )
-    if why := now.get("throttling_unseen"):
-        problems.append(f"its throttling cannot be seen: {why}")
-    if now["throttled"]:
-        for what in now["throttled"]["now"]:
-            problems.append(f"{what} now: check power supply and cooling before measuring")
-        for what in now["throttled"]["since_boot"]:
-            problems.append(f"{what} since boot: check power supply and cooling")
-    cool = device.cool_below_c
-    if cool and now["temperature_c"] and now["temperature_c"] > cool:
-        problems.append(f"warmer than cool_below_c ({cool:g}): measurements will wait")
-    return problems
 
 
 def table(findings: list[Finding]) -> str:

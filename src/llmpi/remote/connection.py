@@ -237,6 +237,8 @@ class SshMachine(Device):
             )
         store = device.store
         self.store = self.home + store[1:] if store.startswith("~/") else store
+        if self.python.startswith("~/"):
+            self.python = self.home + self.python[1:]
         if not self.store.startswith("/"):
             raise LlmpiError(f"device {name}: store {store!r} must begin with '/' or '~/'")
 
@@ -260,7 +262,8 @@ class SshMachine(Device):
         if self.noise:
             return Piped(self.connection)
         if has_rsync and shutil.which("rsync"):
-            return Rsync(self._device)
+            aes = self.run(["grep", "-qwi", "aes", "/proc/cpuinfo"], check=False)
+            return Rsync(self._device, has_aes=aes.status == 0)
         return Sftp(self.connection)
 
 

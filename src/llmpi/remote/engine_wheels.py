@@ -168,6 +168,7 @@ def _build(pinned: str, arguments: str, scratch: Path) -> Path:
     env = {k: v for k, v in os.environ.items() if k not in ("CFLAGS", "CXXFLAGS", "LDFLAGS")}
     env["CMAKE_ARGS"] = arguments
     command = ["wheel", "--no-deps", "--no-cache-dir", "--no-binary", ENGINE, "--require-hashes"]
+    command += ["--no-build-isolation"]  # with what this environment's lock has for it
     _pip([*command, "--wheel-dir", str(scratch), "-r", str(requirements)], env)
     return next(scratch.glob("*.whl"))
 

@@ -149,8 +149,18 @@ def _check_python(device: Device) -> None:
         has = f"is Python {'.'.join(map(str, version))}" if version else "does not run"
         raise LlmpiError(
             f"device {device.name}: {device.python} {has}; llmpi needs Python 3.11 or later there "
-            "(Raspberry Pi OS 12 has it). Name another one as 'python' in the config."
+            "(Raspberry Pi OS 12 and later have it). Name another one as 'python' in the config."
         )
+
+
+def wrong_userland(arch: str, bits: int) -> str | None:
+    """Why llmpi cannot work in it; None where it can."""
+    if bits >= 64:
+        return None
+    return (
+        f"its userland has {bits} bits, whatever its kernel ({arch}) has: no engine is built for "
+        "it. Install the 64-bit Raspberry Pi OS"
+    )
 
 
 # --- the engine -----------------------------------------------------------------------------------
@@ -158,6 +168,8 @@ def _check_python(device: Device) -> None:
 
 def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
     machine = probe(device)["machine"]
+    if why := wrong_userland(machine["arch"], machine["userland_bits"]):
+        raise LlmpiError(f"device {device.name}: {why}")
     lock, engine = Path(how["lock"]), how["engine"]
     if engine == "auto":
         engine = "cross" if machine["arch"] == "aarch64" else "native"
@@ -211,7 +223,8 @@ def _build_there(device: Device, lock: Path, found: Installed) -> None:
     venv, setup = _no_venv(device, found), f"{device.store}/setup"
     device.run([device.python, "-m", "venv", venv], log=log.debug, timeout_s=INSTALL_S)
     there = {path: f"{setup}/{path.name}" for path in (INSTALLER, lock)}
-    for path, target in there.items():
+    tools = lock.with_name("build.lock")
+    for path, target in {**there, tools: f"{setup}/{tools.name}"}.items():
         device.put(path, target)
     command = [device.interpreter, *there.values()]
     device.run(command, log=log.debug, timeout_s=BUILD_S)

@@ -12,7 +12,8 @@ from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
 from llmpi.device.machine.energy import JOULES_PER_WH
-from llmpi.device.machine.meters import MeterError, plausible
+from llmpi.device.machine.metering import MeterError
+from llmpi.device.machine.meters import plausible
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
 from llmpi.study.meters import Plug, ShellyMeter, TasmotaMeter

@@ -120,7 +120,8 @@ def _address(value: str) -> str:
     if re.match(r"https?://[^/]*@", value):
         raise PydanticCustomError(
             "login",
-            "an address holds no user and no password here: a config is shown to others",
+            "an address holds no user and no password: a config is shown to others; name a 'user' "
+            "and a 'password_file'",
             {},
         )
     return value

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import LocalPath, Part, Url
+from llmpi.study.fields import KeyPath, LocalPath, Part, Url
 
 
 class Metered(Part):
@@ -44,6 +44,12 @@ class HwmonMeter(Metered):
     """`hwmon`: tier `metered`."""
     chip: str = Field(default="ina219", min_length=1)
     """Name of the chip, as its `name` file says."""
+    address: int | None = Field(default=None, ge=0x03, le=0x77)
+    """Of the chip on the I2C bus, such as `0x40`, where there are several of the name."""
+    shunt_ohm: float | None = Field(default=None, gt=0, le=10)
+    """Resistance of the shunt on the sensor's board: `0.1` where R100 is printed on it. By default
+    what the kernel was told (`shunt_resistor`); it takes 0.01 for granted, which most boards with
+    an INA219 have not, so that one must be told."""
     path: str | None = None
     """Its power file on the device, in place of looking for the chip."""
     interval_s: float = Field(default=0.1, ge=0.02, le=10)
@@ -68,7 +74,7 @@ class Plug(Metered):
     """Address of the plug, such as `http://192.168.1.20`."""
     user: str | None = Field(default=None, min_length=1, pattern=r"^[^:\s]+$")
     """Who it lets in, where it asks for a password; by default `admin`."""
-    password_file: LocalPath | None = None
+    password_file: KeyPath | None = None
     """File on this machine whose first line is the password."""
     interval_s: float = Field(default=1.0, ge=0.2, le=60)
     """Seconds between samples."""

@@ -28,7 +28,7 @@ from llmpi.train.trainer import Trainer, make_deterministic
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
     engine_info.log_to(sys.stderr.write)
-    asked: Job = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     outcome: Outcome = {"made": None, "refused": None, "spoilt": None}
     try:
         outcome["made"] = train(asked)
@@ -36,7 +36,7 @@ def main(job: str, out: str) -> None:
         outcome["spoilt"] = str(error)
     except LlmpiError as error:
         outcome["refused"] = str(error)
-    Path(out).write_text(json.dumps(outcome))
+    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def train(job: Job) -> Gguf:

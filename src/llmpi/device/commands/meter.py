@@ -1,6 +1,7 @@
 """`llmpi-device meter`."""
 
-from llmpi.device.machine.meters import MeterError, open_meter, plausible
+from llmpi.device.machine.metering import MeterError
+from llmpi.device.machine.meters import open_meter, plausible
 from llmpi.device.records import MeterFailure, MeterHere, MeterReading
 
 

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -29,7 +30,9 @@ def machine() -> "Machine":
     """What does not change while a measurement runs."""
     return {
         "arch": platform.machine(),
-        "board": _board() or None,
+        "userland_bits": 8 * struct.calcsize("P"),
+        "page_bytes": os.sysconf("SC_PAGE_SIZE"),
+        "board": board() or None,
         "cpu": _cpu_model(),
         "cpu_features": _cpu_features(),
         "processors": len(os.sched_getaffinity(0)),
@@ -73,7 +76,7 @@ def throttling_unseen() -> str | None:
     try:
         _throttled()
     except FirmwareError as error:
-        return str(error) if shutil.which("vcgencmd") or "Raspberry Pi" in _board() else None
+        return str(error) if shutil.which("vcgencmd") or "Raspberry Pi" in board() else None
     return None
 
 
@@ -142,13 +145,21 @@ def storage(path: Path) -> "Storage":
     usage = shutil.disk_usage(path)
     node = SYS / f"dev/block/{os.major(device)}:{os.minor(device)}"
     where = str(node.resolve()) if node.exists() else ""
-    kinds = {"/nvme": "NVMe", "/mmcblk": "SD card", "/usb": "USB", "/virtual/": "virtual"}
+    is_emmc = "/mmc_host/" in where and _text(_disk_of(where) / "device/type") == "MMC"
+    mmc = "eMMC" if is_emmc else "SD card"
+    kinds = {"/nvme": "NVMe", "/mmcblk": mmc, "/usb": "USB", "/virtual/": "virtual"}
     return {
         "free_bytes": usage.free,
         "size_bytes": usage.total,
         "medium": next((name for part, name in kinds.items() if part in where), None),
         "device": Path(where).name or None,
     }
+
+
+def _disk_of(node: str) -> Path:
+    """The disk itself, of a partition."""
+    path = Path(node)
+    return path.parent if (path / "partition").exists() else path
 
 
 def everything(store: Path) -> "Look":
@@ -192,7 +203,7 @@ def _os_name() -> str | None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 
@@ -205,7 +216,8 @@ def _cpuinfo(*keys: str) -> str | None:
     return None
 
 
-def _board() -> str:
+def board() -> str:
+    """What a Raspberry Pi calls itself; nothing on others."""
     return _text(SYS / "firmware/devicetree/base/model").rstrip("\0")
 
 

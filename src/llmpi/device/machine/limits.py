@@ -6,14 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmpi.device.machine.rights import NotPermittedError
 from llmpi.engine.records import Limits
 
 CGROUP = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
-
-
-class NotPermittedError(Exception):
-    """No control group can be made here; the message is for a person."""
 
 
 @contextlib.contextmanager

@@ -1,23 +1,20 @@
 """Power meters that are read on the device itself.
 
-Each is opened from the `meter` of a device's config and then read again and again. A reading is
-(power in W or None, energy counter in J or None).
+Each is opened from the `meter` of a device's config and then read again and again.
 """
 
 import math
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from typing_extensions import TypeIs
 
 from llmpi.device.machine.environment import FirmwareError, firmware
-from llmpi.device.records import HwmonMeter, Meter, MeterHere, PmicMeter, RaplMeter
+from llmpi.device.machine.hwmon import Sensor
+from llmpi.device.machine.metering import MeterError, Read, Reading, number
+from llmpi.device.records import Meter, MeterHere, PmicMeter, RaplMeter
 from llmpi.engine.records import Tier
-
-Reading = tuple[float | None, float | None]
-Read = Callable[[], Reading]
 
 TIERS: dict[str, Tier] = {
     "pmic": "pmic",
@@ -43,16 +40,11 @@ def is_here(meter: Meter) -> TypeIs[MeterHere]:
     return meter["kind"] in ON_DEVICE
 
 
-HWMON = Path("/sys/class/hwmon")
 POWERCAP = Path("/sys/class/powercap")
 
 
 MOST_W = 1e5
 """No board and no plug takes more: what says so is mistaken."""
-
-
-class MeterError(Exception):
-    """The meter cannot be read; the message is for a person."""
 
 
 def plausible(power_w: float | None, counter_j: float | None) -> Reading:
@@ -77,8 +69,7 @@ def open_meter(meter: MeterHere) -> Read:
     if meter["kind"] == "pmic":
         return partial(_pmic, meter)
     if meter["kind"] == "hwmon":
-        source = _hwmon_input(meter)
-        return lambda: (_number(source) / 1e6, None)  # power1_input is in microwatts
+        return Sensor(meter)
     return Rapl(meter)
 
 
@@ -107,23 +98,7 @@ def _pmic(meter: PmicMeter) -> Reading:
     return meter["scale"] * sum(powers) + meter["offset_w"], None
 
 
-# --- the kernel's own sensors ---------------------------------------------------------------------
-
-
-def _hwmon_input(meter: HwmonMeter) -> Path:
-    if meter["path"]:
-        return Path(meter["path"])
-    found = [
-        chip / "power1_input"
-        for chip in sorted(HWMON.glob("hwmon*"))
-        if _text(chip / "name") == meter["chip"] and (chip / "power1_input").exists()
-    ]
-    if len(found) != 1:
-        raise MeterError(
-            f"{len(found)} chips named {meter['chip']!r} with a power1_input under {HWMON}; give "
-            "the meter's 'path'"
-        )
-    return found[0]
+# --- the processor's own counter ---------------------------------------------------------------
 
 
 class Rapl:
@@ -132,26 +107,12 @@ class Rapl:
     def __init__(self, meter: RaplMeter) -> None:
         folder = Path(meter["path"] or POWERCAP / "intel-rapl:0")
         self._counter = folder / "energy_uj"
-        self._range = _number(folder / "max_energy_range_uj")
-        self._last = _number(self._counter)
+        self._range = number(folder / "max_energy_range_uj")
+        self._last = number(self._counter)
         self._turns = 0
 
     def __call__(self) -> Reading:
-        now = _number(self._counter)
+        now = number(self._counter)
         self._turns += now < self._last
         self._last = now
         return None, (now + self._turns * self._range) / 1e6
-
-
-def _number(path: Path) -> float:
-    try:
-        return float(path.read_text())
-    except (OSError, ValueError) as error:
-        raise MeterError(f"{path}: {error}") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

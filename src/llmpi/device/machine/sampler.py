@@ -17,7 +17,8 @@ from typing_extensions import TypedDict
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.energy import Samples, gathered
-from llmpi.device.machine.meters import MeterError, Read, is_here, open_meter, plausible
+from llmpi.device.machine.metering import MeterError, Read
+from llmpi.device.machine.meters import is_here, open_meter, plausible
 from llmpi.device.records import Meter
 from llmpi.engine.supervise import die_with_parent
 
@@ -91,7 +92,7 @@ def _last(out: Path) -> list[Sample]:
 def read(out: Path) -> list[Sample]:
     """The samples; what a kill or a full disk cut off is left out."""
     try:
-        lines = out.read_text(errors="replace").splitlines(keepends=True)
+        lines = out.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     except FileNotFoundError:
         return []
     found = []
@@ -110,7 +111,7 @@ def power(samples: list[Sample]) -> Samples | str:
 
 
 def main(meter: str, out: str) -> None:
-    with Path(out).open("w", buffering=1) as file:
+    with Path(out).open("w", encoding="utf-8", buffering=1) as file:
         for sample in _samples(json.loads(meter)):
             file.write(json.dumps(sample) + "\n")
 

@@ -92,8 +92,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def main(job: str, out: str) -> None:
-    asked: ModelFile = json.loads(Path(job).read_text())
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    asked: ModelFile = json.loads(Path(job).read_text(encoding="utf-8"))
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     threads = asked["threads"] or len(os.sched_getaffinity(0))
     try:
         size = room(memory_available_bytes(), status_bytes("VmRSS"))
@@ -103,7 +103,7 @@ def main(job: str, out: str) -> None:
         "memory_read_bytes_per_s": memory_read_bytes_per_s(threads, size),
         "storage_read_bytes_per_s": storage_read_bytes_per_s(Path(asked["gguf"])),
     }
-    Path(out).write_text(json.dumps(record))
+    Path(out).write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

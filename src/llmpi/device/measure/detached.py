@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from llmpi.device import durable
+from llmpi.device.machine.rights import NotPermittedError
 from llmpi.device.records import Polled, State
 from llmpi.engine.progress import to_stderr
 
@@ -144,8 +145,8 @@ def _alone(folder: Path) -> Iterator[None]:
 def _born(pid: int) -> str | None:
     """Start time of a living process, in clock ticks since boot: tells it from a later namesake."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
@@ -156,7 +157,10 @@ def main(folder: str) -> None:
     """The runner of one job."""
     place = Path(folder)
     request = json.loads((place / "request.json").read_text())
-    record = json.dumps(import_module(request["run"]).run(request["job"], log=to_stderr))
+    try:
+        record = json.dumps(import_module(request["run"]).run(request["job"], log=to_stderr))
+    except NotPermittedError as error:
+        sys.exit(f"llmpi: {error}")
     while True:
         try:
             durable.write_whole(place / "out.json", record)

@@ -26,7 +26,9 @@ def untouched(peak_rss_bytes: int | None) -> Memory:
 def watching(memory: Memory) -> Iterator[None]:
     """Add to `memory` what the block needs; other measurements ran in the same process."""
     with contextlib.suppress(OSError):  # where it is not allowed, the peak is all of them's
-        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back, see proc(5)
+        Path("/proc/self/clear_refs").write_text(
+            "5", encoding="utf-8"
+        )  # sets VmHWM back, see proc(5)
     faults = major_faults()
     yield
     memory["major_faults"] = memory["major_faults"] + major_faults() - faults
@@ -45,7 +47,7 @@ def status_bytes(key: str) -> int | None:
     Not ru_maxrss: that one survives exec, and would show a larger parent's peak.
     """
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return None
     found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)

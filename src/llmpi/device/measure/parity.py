@@ -125,10 +125,10 @@ def supervised(
 def main(job: str, out: str) -> None:
     engine_info.log_to(sys.stderr.write)
     try:
-        record = predict(json.loads(Path(job).read_text()))
+        record = predict(json.loads(Path(job).read_text(encoding="utf-8")))
     except EngineError as error:
         sys.exit(str(error))
-    Path(out).write_text(json.dumps(record))
+    Path(out).write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -177,10 +177,10 @@ def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
 def main(job: str, out: str) -> None:
     engine_info.log_to(sys.stderr.write)
     try:
-        record = measure(json.loads(Path(job).read_text()))
+        record = measure(json.loads(Path(job).read_text(encoding="utf-8")))
     except EngineError as error:
         sys.exit(str(error))
-    Path(out).write_text(json.dumps(record))
+    Path(out).write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge
 
-from llmpi.device.machine.meters import TIERS, MeterError, Read, open_meter
+from llmpi.device.machine.metering import MeterError, Read
+from llmpi.device.machine.meters import TIERS, open_meter
 from llmpi.device.monitor.exposition import Metrics
 from llmpi.device.records import MeterHere
 

@@ -147,7 +147,7 @@ def main(job: str, out: str) -> None:
     from llmpi.quality.batching.template import TemplateError
 
     engine_info.log_to(sys.stderr.write)
-    asked: Job = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     how = asked["settings"]
     shape, computation = shape_of(how["context_tokens"]), how["computation"]
     try:
@@ -157,7 +157,7 @@ def main(job: str, out: str) -> None:
             _answer(engine, asked)
     except (EngineError, TemplateError) as error:
         sys.exit(str(error))
-    Path(out).write_text("{}")
+    Path(out).write_text("{}", encoding="utf-8")
 
 
 def _answer(engine: "BatchEngine", job: Job) -> None:

@@ -146,7 +146,10 @@ def main() -> None:
         def strftime_now(f: str) -> str:  # noqa: ARG004 - the parent's signature
             return FROZEN_DATE
 
-    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    has = (
+        int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        * resource.getpagesize()
+    )
     resource.setrlimit(resource.RLIMIT_AS, (has + MOST_BYTES, has + MOST_BYTES))
     template: Frozen | None = None
     for line in sys.stdin.buffer:
@@ -157,6 +160,7 @@ def main() -> None:
                 template = Frozen(**asked)
             else:
                 text = template(**asked).prompt
+            text.encode()  # a template can write half a character
             if len(text) > MOST_CHARACTERS:
                 raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
             answer = {"text": text}

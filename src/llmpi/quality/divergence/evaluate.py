@@ -359,7 +359,7 @@ def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Estimate]:
 def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
     engine_info.log_to(sys.stderr.write)
-    asked: PerplexityJob | DivergenceJob = json.loads(Path(job).read_text())
+    asked: PerplexityJob | DivergenceJob = json.loads(Path(job).read_text(encoding="utf-8"))
     measured, refused = None, None
     try:
         measured = measure(asked)
@@ -367,7 +367,7 @@ def main(job: str, out: str) -> None:
         sys.exit(str(error))
     except LlmpiError as error:
         refused = str(error)
-    Path(out).write_text(json.dumps({"measured": measured, "refused": refused}))
+    Path(out).write_text(json.dumps({"measured": measured, "refused": refused}), encoding="utf-8")
 
 
 def measure(job: PerplexityJob | DivergenceJob) -> PerplexityMeasured | DivergenceMeasured:

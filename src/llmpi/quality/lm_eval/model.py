@@ -262,7 +262,7 @@ class GgufLM(TemplateLM):
 def main(job: str, out: str) -> None:
     """Write the quality record of a job, or why there is none."""
     engine_info.log_to(sys.stderr.write)
-    asked: Job = json.loads(Path(job).read_text())
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     record: LmEvalScored | Failed
     try:
         record = _evaluate(asked)
@@ -274,7 +274,7 @@ def main(job: str, out: str) -> None:
         reason = " ".join(str(error).split())
         record = failed("quality", f"lm-evaluation-harness: {type(error).__name__}: {reason}")
     outcome: Outcome = {"scored": record}
-    Path(out).write_text(json.dumps(outcome))
+    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def _evaluate(job: Job) -> LmEvalScored:
