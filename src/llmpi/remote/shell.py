@@ -217,7 +217,7 @@ class Here(_Bounded, Local):
 def _kill_all(pid: int) -> None:
     """A process and what it started: a shell that is killed alone leaves its command behind."""
     with contextlib.suppress(OSError):
-        started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        started = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
         os.kill(pid, signal.SIGKILL)
         for child in started:
             _kill_all(int(child))
