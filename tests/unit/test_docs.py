@@ -33,7 +33,7 @@ def test_every_path_that_is_named_is_there(name: str) -> None:
         assert found or path in MADE or "KIND" in path, f"{name} names {path}"
 
 
-MADE = {"study/SECTION.py", "results/", "dist/"}
+MADE = {"study/SECTION.py", "benchmarks/hostile/boundaries/NAME.py", "results/", "dist/"}
 """A placeholder, or what is not kept."""
 
 

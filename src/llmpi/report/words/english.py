@@ -247,7 +247,7 @@ def kill(found: Kill) -> str:
                 f"{found['needed']} nothing can be said of any variant"
             )
         case "no quality":
-            return "prefer quality: its quality was not measured"
+            return "prefer quality: its quality was not measured, which squad, ab or lm_eval would"
         case "unscored":
             return f"{found['task']} was not scored: {unscored(found['reason'])}"
         case "computation":

@@ -291,7 +291,7 @@ def kill(found: Kill) -> str:
                 "どの候補についても何も言えません）"
             )
         case "no quality":
-            return "品質優先ですが、品質を測定していません"
+            return "品質優先ですが、品質を測定していません（squad、ab、lm_evalで測定できます）"
         case "unscored":
             return f"{found['task']}を採点していません：{unscored(found['reason'])}"
         case "computation":
