@@ -9,7 +9,7 @@ CONFIGS := $(filter-out config/sources.lock.yaml,$(wildcard config/*.yaml))
 # dev has the device's packages and all others': each is resolved within it, and so they agree.
 LOCKS := build serve workstation lm-eval cluster train
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package llmpi --custom-compile-command "make lock"
-TORCHS := $(addprefix --no-emit-package ,torch filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
+TORCHS := $(addprefix --no-emit-package ,filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint format docs lock clean
@@ -43,10 +43,10 @@ $(VENV)/.cluster: envs/cluster.lock $(VENV)/.workstation
 	$(BIN)/python src/llmpi/device/install.py envs/cluster.lock
 	@touch $@
 
-# The build for the CPU says so in its version; the other one needs CUDA's libraries.
+# The build for the CPU, and where pip finds none the package index's own with CUDA's libraries.
 define torch
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement envs/torch.txt
-	$(BIN)/python -m pip show torch | grep --quiet '^Version:.*+cpu' || \
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement envs/torch.txt \
+	  2>/dev/null || \
 	  $(BIN)/python -m pip install --no-deps --require-hashes --requirement envs/cuda.lock
 endef
 
@@ -109,7 +109,8 @@ lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	  --output-file envs/dev.lock
 	for extra in $(LOCKS); do $(BIN)/$(COMPILE) --extra $$extra pyproject.toml \
 	  --constraints envs/dev.lock --output-file envs/$$extra.lock || exit 1; done
-	$(BIN)/$(COMPILE) envs/torch.txt --constraints envs/dev.lock $(TORCHS) --output-file envs/cuda.lock
+	sed -n 's/^\(torch==[0-9.]*\).*/\1/p' envs/torch.txt | $(BIN)/$(COMPILE) - \
+	  --constraints envs/dev.lock $(TORCHS) --output-file envs/cuda.lock
 
 clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
 	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long

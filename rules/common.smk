@@ -9,10 +9,12 @@ from llmpi import layout
 from llmpi.code import code_of
 from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
+from llmpi.errors import LlmpiError
 from llmpi.quant_types import is_trained
+from llmpi.sources_lock import read_lock
 from llmpi.study import inputs, settings
 from llmpi.study.fields import RESULTS
-from llmpi.study.file import ConfigError, parse_study
+from llmpi.study.file import parse_study
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
 from llmpi.user import user_name
@@ -30,7 +32,8 @@ SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / la
 
 try:
     study = parse_study(config, CONFIG_FILES)
-except ConfigError as error:
+    read_lock(SOURCES_LOCK)  # read again where it decides; what is none is told here, once
+except LlmpiError as error:
     print(shown(f"llmpi: the config has errors:\n{error}"), file=sys.stderr)
     sys.exit(1)
 

@@ -90,5 +90,9 @@ def test_a_lock_is_installed_after_what_builds_it(tmp_path: Path) -> None:
 
 
 def test_torch_is_installed_by_hash_alone() -> None:
-    assert MAKEFILE.count("envs/torch.txt\n") == 1
-    assert "--no-deps --require-hashes --requirement envs/torch.txt" in MAKEFILE
+    for file in ("torch.txt", "cuda.lock"):
+        assert f"--no-deps --require-hashes --requirement envs/{file}" in MAKEFILE
+        assert MAKEFILE.count(f"--requirement envs/{file}") == 1
+    [(_, for_cpu, *_)] = blocks(ENVS / "torch.txt")
+    pins = {name: version for name, version, *_ in blocks(ENVS / "cuda.lock")}
+    assert for_cpu == f"{pins['torch']}+cpu"
