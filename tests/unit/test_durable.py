@@ -102,6 +102,16 @@ def test_what_is_not_as_its_wheel_says_is_not_sealed(venv: Path) -> None:
     assert look(venv)["llmpi"] == {"key": "llmpi's key", "damaged": 0, "such_as": []}
 
 
+def test_what_a_package_carries_of_others_is_not_looked_for(venv: Path) -> None:
+    """As setuptools does: wheels unpacked elsewhere than their lists say."""
+    [packages] = venv.glob("lib/python*/site-packages")
+    carried = packages / "carrier/_vendor/wheel-1.0.dist-info"
+    carried.mkdir(parents=True)
+    (carried / "RECORD").write_text("bin/wheel,sha256=AAAA,10\n")
+    seal(venv, "engine", "the engine's key")
+    assert is_whole(look(venv))
+
+
 def test_no_venv_holds_nothing(tmp_path: Path) -> None:
     assert look(tmp_path / "none") == {"engine": None, "llmpi": None}
 

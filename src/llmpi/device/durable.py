@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PARTS = ("engine", "llmpi")
 """Of a venv: llmpi's own package, and all else."""
 OF_LLMPI = re.compile(r"lib/python[\d.]+/site-packages/llmpi(/|-[^/]*\.dist-info/)|bin/llmpi")
+LIST = re.compile(r"lib/python[\d.]+/site-packages/[^/]+\.dist-info/RECORD")
+"""A package's own list of files; those that it carries of others speak of other places."""
 SEALED = ".sealed"
 TOLD = 5
 """So many damaged files are named."""
@@ -102,7 +104,7 @@ def seal(venv: Path, part: str, key: str) -> None:
         SystemExit: a file is not what its wheel says.
     """
     files = {path: _state(venv / path) for path in _files(venv) if _part_of(path) == part}
-    for record in [path for path in files if path.endswith(".dist-info/RECORD")]:
+    for record in filter(LIST.fullmatch, files):
         packages = record.rpartition("/")[0].rpartition("/")[0]
         recorded = _recorded(venv / record)
         wrong = [path for path, sha256 in recorded if files.get(f"{packages}/{path}") != sha256]
