@@ -110,11 +110,17 @@ def devices(args: argparse.Namespace) -> int:
         findings = check_devices(study.devices)
         print(table(findings))
         return int(any(finding.facts["reachable"] != "yes" for finding in findings))
+    missed = 0
     for name, asked in study.devices.items():
-        with connected(name, asked) as device:
-            answer = device.ask("cancel", {"jobs": f"{device.store}/jobs"}, Cancelled)
+        try:
+            with connected(name, asked) as device:
+                answer = device.ask("cancel", {"jobs": f"{device.store}/jobs"}, Cancelled)
+        except LlmpiError as error:  # the others' measurements are to end all the same
+            print(f"llmpi: {error}", file=sys.stderr)
+            missed += 1
+        else:
             print(f"{name}: {answer['ended']} measurements ended")
-    return 0
+    return int(missed > 0)
 
 
 def arguments() -> argparse.ArgumentParser:

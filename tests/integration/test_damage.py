@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stand_ins
 from held import Hold
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.provision import ensure_ready
 from llmpi.study.devices import SshDevice
+from llmpi.study.meters import ShellyMeter
 
 
 @pytest.fixture
@@ -105,18 +107,24 @@ def test_cancel_copes_with_a_job_of_no_bytes(device: SshDevice) -> None:
 
 
 def test_a_record_is_forgotten_once_it_is_written(over_ssh, device, receipt) -> None:
-    """What goes wrong here after a measurement does not lose it, nor is it measured twice."""
+    """What goes wrong here after a measurement loses no joule, nor is it measured twice."""
     seen: list[dict[str, Any]] = []
 
     def write(record: dict[str, Any]) -> None:
         seen.append(record)
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"):
-        measured(over_ssh, device, receipt, "kept", write=write)
-    [job] = jobs(device)
-    long_ago = time.time() - 400 * 24 * 3600
-    os.utime(job, (long_ago, long_ago))
-    again = measured(over_ssh, device, receipt, "kept")
-    assert again["workloads"] == seen[0]["workloads"]
+    with stand_ins.plugs() as url:
+        plug = ShellyMeter(kind="shelly", url=url, interval_s=0.2)
+        metered = device.model_copy(update={"meter": plug})
+        with pytest.raises(OSError, match="no space left"):
+            measured(over_ssh, metered, receipt, "kept", write=write)
+        [job] = jobs(device)
+        long_ago = time.time() - 400 * 24 * 3600
+        os.utime(job, (long_ago, long_ago))
+        again = measured(over_ssh, metered, receipt, "kept")
+    [first, second] = (one["workloads"]["chat"] for one in (seen[0], again))
+    assert second["repetitions"] == first["repetitions"]
+    assert first["energy"]["status"] == second["energy"]["status"] == "ok", second["energy"]
     assert jobs(device) == []
+    assert not list(over_ssh.folder.glob("meter*"))

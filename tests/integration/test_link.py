@@ -198,6 +198,7 @@ def measured(
         provisioned=over_ssh.json("devices/pi.json"),
         receipt=receipt,
         gguf=q4_0(over_ssh),
+        kept=over_ssh.folder / "meter",
     ) as record:
         write(record)
         return record

@@ -91,3 +91,15 @@ def test_check_names_the_file_and_the_other_boards(board) -> None:
     )
     assert "/.bashrc" in shown
     assert noisy.facts["reachable"] == here.facts["reachable"] == "yes"
+
+
+def test_much_on_stderr_holds_no_transfer_up(board, tmp_path: Path) -> None:
+    """More than a pipe takes."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(3_000_000))
+    with connected("pi", board("head -c 300000 /dev/zero | tr '\\0' e >&2")) as device:
+        assert device.noise == ""
+        device.put(source, f"{tmp_path}/there/file")
+        with pytest.raises(LlmpiError, match=r"sending source broke off at .* \(eee"):
+            device.send(source, "/nowhere/file", 0)
+    assert sha256_of(tmp_path / "there/file") == sha256_of(source)

@@ -160,10 +160,12 @@ CLOCK = {"monotonic_s": 0.0, "wall_s": 0.0}
 TOO_FEW = "the meter gave fewer than two samples"
 
 
-def polled(meter: meters.Meter, while_on: Callable[[], None] = lambda: None) -> None:
+def polled(
+    meter: meters.Meter, tmp_path: Path, while_on: Callable[[], None] = lambda: None
+) -> None:
     """A device whose wall clock is an hour ahead is measured, and its energy must be right."""
     timeline = Timeline()
-    with plug_sampling(meter) as plug:
+    with plug_sampling(meter, tmp_path / "kept") as plug:
         assert plug
         until(lambda: meter.kind == "csv" or plug.samples(CLOCK, 0.0) != TOO_FEW)
         start = time.monotonic()
@@ -177,12 +179,16 @@ def polled(meter: meters.Meter, while_on: Callable[[], None] = lambda: None) -> 
     assert_true(plug.samples(clock, timeline.skew_s), Window(start, end))
 
 
-def test_tasmota(plug: str) -> None:
-    polled(TasmotaMeter(kind="tasmota", url=plug, interval_s=0.2))
+def shelly(url: str) -> ShellyMeter:
+    return ShellyMeter(kind="shelly", url=url, interval_s=0.2)
 
 
-def test_shelly(plug: str) -> None:
-    polled(ShellyMeter(kind="shelly", url=plug, interval_s=0.2))
+def test_tasmota(plug: str, tmp_path: Path) -> None:
+    polled(TasmotaMeter(kind="tasmota", url=plug, interval_s=0.2), tmp_path)
+
+
+def test_shelly(plug: str, tmp_path: Path) -> None:
+    polled(shelly(plug), tmp_path)
 
 
 @pytest.mark.parametrize("first_generation", [False, True], ids=["second", "first"])
@@ -196,7 +202,7 @@ def test_shelly_with_a_password(tmp_path: Path, first_generation: bool, last: in
         named = ShellyMeter.model_validate(
             {**asked, "url": url, "password_file": str(tmp_path / "password")}
         )
-        polled(named)
+        polled(named, tmp_path)
         with pytest.raises(LlmpiError, match="it asks for a user and password: 'user:'"):
             open_plug(ShellyMeter.model_validate({**asked, "url": url}))()
         (tmp_path / "password").write_text("jokar")
@@ -213,7 +219,7 @@ def test_tasmota_with_a_password(
     asked = {"kind": "tasmota", "interval_s": 0.2, **channel}
     with stand_ins.plugs(password=stand_ins.PASSWORD, channels=last + 1) as url:
         named = {**asked, "url": url, "password_file": str(tmp_path / "password")}
-        polled(TasmotaMeter.model_validate(named))
+        polled(TasmotaMeter.model_validate(named), tmp_path)
         with pytest.raises(LlmpiError, match="it asks for a user and password: 'user:'"):
             open_plug(TasmotaMeter.model_validate({**asked, "url": url}))()
         if last:
@@ -224,6 +230,25 @@ def test_tasmota_with_a_password(
     assert "joker" not in caplog.text + str(gone.value)
 
 
+def test_what_a_plug_said_outlives_who_heard_it(tmp_path: Path, plug: str) -> None:
+    """The process that polls dies in the midst, with half a line written; another goes on."""
+    kept = tmp_path / "results/kept"
+    start = time.monotonic()
+    with plug_sampling(shelly(plug), kept) as first:
+        assert first
+        until(lambda: len(first._rows) > 8)
+    kept.write_text(f"{kept.read_text()}[17")
+    with plug_sampling(shelly(plug), kept) as second:
+        assert second
+        end = time.monotonic()
+    samples = second.samples({"monotonic_s": time.monotonic(), "wall_s": time.time()}, 0.0)
+    assert isinstance(samples, Samples)
+    assert len(samples.times) > len(first._rows)
+    assert_true(samples, Window(max(start, samples.times[0]), end))
+    second.forget()
+    assert not kept.exists()
+
+
 @pytest.mark.parametrize("first_generation", [False, True], ids=["second", "first"])
 def test_a_switch_that_is_not_there(first_generation: bool) -> None:
     with stand_ins.plugs(first_generation=first_generation) as url:
@@ -232,16 +257,16 @@ def test_a_switch_that_is_not_there(first_generation: bool) -> None:
             read()
 
 
-def test_dropped_answers_are_gaps(caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_answers_are_gaps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with stand_ins.plugs(drops=lambda number: number % 7 == 3) as url:
-        polled(TasmotaMeter(kind="tasmota", url=url, interval_s=0.2))
+        polled(TasmotaMeter(kind="tasmota", url=url, interval_s=0.2), tmp_path)
     assert caplog.text.count("the meter failed") == 1
 
 
-def test_too_many_dropped_answers_are_no_energy() -> None:
+def test_too_many_dropped_answers_are_no_energy(tmp_path: Path) -> None:
     with (
         stand_ins.plugs(drops=lambda number: number % 2 == 1) as url,
-        plug_sampling(ShellyMeter(kind="shelly", url=url, interval_s=0.2)) as plug,
+        plug_sampling(shelly(url), tmp_path / "kept") as plug,
     ):
         assert plug
         until(lambda: len(plug._rows) > 5)
@@ -249,11 +274,11 @@ def test_too_many_dropped_answers_are_no_energy() -> None:
     assert re.fullmatch(rf"the meter failed: {url}: .* \(\d+ of \d+ readings\)", said)
 
 
-def test_plug_whose_counter_is_the_better_witness() -> None:
+def test_plug_whose_counter_is_the_better_witness(tmp_path: Path) -> None:
     """At kilowatts the counter's digits are fine enough; the power shown is a fifth too large."""
     with (
         stand_ins.plugs(load=1000, shows=1.2) as url,
-        plug_sampling(ShellyMeter(kind="shelly", url=url, interval_s=0.2)) as plug,
+        plug_sampling(shelly(url), tmp_path / "kept") as plug,
     ):
         assert plug
         until(lambda: plug.samples(CLOCK, 0.0) != TOO_FEW)
@@ -328,12 +353,12 @@ def test_csv(tmp_path: Path, iso: bool) -> None:
         power_column="Power(W)",
         offset_s=10.0,
     )
-    polled(meter, write)
+    polled(meter, tmp_path, write)
 
 
-def test_plug_that_is_gone() -> None:
+def test_plug_that_is_gone(tmp_path: Path) -> None:
     meter = ShellyMeter(kind="shelly", url="http://127.0.0.1:9", interval_s=0.2)
-    with plug_sampling(meter) as plug:
+    with plug_sampling(meter, tmp_path / "kept") as plug:
         assert plug
         until(lambda: plug.samples(CLOCK, 0.0) != TOO_FEW)
     said = plug.samples(CLOCK, 0.0)

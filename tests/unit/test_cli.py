@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llmpi import cli
 
@@ -42,3 +43,28 @@ def test_help_waits_for_no_command() -> None:
     code = f"import sys, llmpi.cli; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_cancel_ends_what_runs_on_the_others_where_one_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = {
+        "study": "small",
+        "models": {"m": {"source": {"path": str(tmp_path / "m.gguf")}}},
+        "quants": ["F16"],
+        "devices": {
+            "gone": {"transport": "ssh", "host": "127.0.0.1", "port": 1, "connect_timeout_s": 2},
+            "here": {"transport": "local", "store": str(tmp_path / "store")},
+        },
+        "workloads": {"chat": {"prompt_tokens": 8, "output_tokens": 8}},
+    }
+    (tmp_path / "m.gguf").touch()
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    job = tmp_path / "store/jobs/torn"
+    job.mkdir(parents=True)
+    (job / "runner.json").touch()
+    assert cli.main(["devices", "cancel", "--config", str(tmp_path / "study.yaml")]) == 1
+    out, err = capsys.readouterr()
+    assert out == "here: 0 measurements ended\n"
+    assert err.startswith("llmpi: device gone: ")
+    assert not job.exists()

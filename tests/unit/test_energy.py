@@ -257,3 +257,10 @@ def test_whatever_was_read_the_speed_is_not_lost(
 ) -> None:
     found = energy(gathered(read, failures), HWMON)
     assert found["status"] == "none" or math.isfinite(found["tg"]["j_per_token"])
+
+
+def test_gaps_far_from_the_measurement_are_not_its_own() -> None:
+    """A plug's readings of an earlier attempt, an hour before."""
+    times = [t / 2 - 3600 for t in range(10)] + [t / 2 for t in range(44)]
+    found = energy(Samples(times, [5.0] * len(times), []), SHELLY)
+    assert (found["longest_gap_s"], found["samples"]) == (0.5, 37)

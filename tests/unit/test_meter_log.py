@@ -73,7 +73,7 @@ def test_anything_may_stand_between_the_rows(tmp_path: Path, lines: list[bytes])
 
 
 def sampled(meter: CsvMeter) -> Samples | str:
-    with plug_sampling(meter) as plug:
+    with plug_sampling(meter, Path("kept")) as plug:
         assert plug
     return plug.samples(CLOCK, 0.0)
 

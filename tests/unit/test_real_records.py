@@ -63,8 +63,10 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         )
         tiny = tiny_llama(folder)
         bare = device.model_copy(update={"meter": NoMeter()})
+        several = measured(device, tiny, SEVERAL, QUOTING)
+        tool.write_text('#!/bin/sh\necho "Can\'t open device file: /dev/vcio"; exit 255\n')
         return [
-            measured(device, tiny, SEVERAL, QUOTING),
+            several,
             measured(bare, tiny, DEADLY, Runtime()),
             measured(bare, broken, {"chat": SINGLE}, Runtime()),
         ]
@@ -83,6 +85,7 @@ def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime
         provisioned=provision("here", device, Parts(lock=Path(), engines=Path())),
         receipt=receipt,
         gguf=gguf,
+        kept=gguf.with_suffix(".meter"),
     ) as record:
         return json.dumps(record)
 

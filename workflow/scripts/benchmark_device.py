@@ -41,6 +41,7 @@ def main(
         provisioned=provisioned,
         receipt=receipt,
         gguf=gguf,
+        kept=bench.with_suffix(".meter"),
     ) as record:
         write_json(bench, record)
 

@@ -1,6 +1,7 @@
 """systemd on a device: whether the service can be there, its units, and its state."""
 
 import logging
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,7 @@ def write(device: Device, units: Mapping[str, str | None]) -> list[str]:
         place = ("install", "-m", "644", "-o", "root", "-g", "root", "--")
         sudo(device, *place, there, f"{FOLDER}/{name}")
     if changed:
+        device.run(["sync"])
         sudo(device, "systemctl", "daemon-reload")
     return changed
 
@@ -153,11 +155,14 @@ def unit_state(device: Device, unit: str) -> UnitState:
     """A unit that is not there is inactive."""
     done = device.run(["systemctl", "show", unit, f"--property={','.join(SHOWN)}"])
     said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    restarts = said.get("NRestarts", "0")
+    if not {"ActiveState", "SubState"} <= said.keys() or not re.fullmatch(r"\d{1,9}", restarts):
+        raise LlmpiError(f"device {device.name}: systemctl show {unit} says {done.stdout[:200]!r}")
     memory = said.get("MemoryCurrent", "")  # "[not set]" where it does not run
     return UnitState(
         active=said["ActiveState"],
         sub=said["SubState"],
         since=said.get("ActiveEnterTimestamp") or None,
-        restarts=int(said.get("NRestarts", 0)),
-        memory_bytes=int(memory) if memory.isdigit() else None,
+        restarts=int(restarts),
+        memory_bytes=int(memory) if re.fullmatch(r"[0-9]{1,18}", memory) else None,
     )

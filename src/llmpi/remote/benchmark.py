@@ -57,6 +57,7 @@ def benchmark(
     provisioned: Provisioned,
     receipt: Receipt,
     gguf: Path,
+    kept: Path,
 ) -> Iterator[SessionRecord | Failed]:
     """The block is given the record of one session, measured there; then the device forgets it.
 
@@ -69,6 +70,7 @@ def benchmark(
         provisioned: the receipt of the device: what it measures with.
         receipt: of the file on the device.
         gguf: the file here, to be sent again if it is not there any more.
+        kept: file for what a plug says meanwhile, should this process end before the measurement.
 
     Raises:
         LlmpiError: the device or the way to it failed.
@@ -87,7 +89,7 @@ def benchmark(
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
     with contextlib.ExitStack() as held:
-        with plug_sampling(device.meter) as plug:
+        with plug_sampling(device.meter, kept) as plug:
             with connected(name, device) as reached:
                 ensure_ready(reached, provisioned)
                 again = ensure_model(reached, device, gguf, receipt)
@@ -102,13 +104,17 @@ def benchmark(
                 with connected(name, device) as reached:
                     answer = reached.ask("measure", job, SessionAnswer, log=tell, timeout_s=None)
         sha256, ended = receipt["sha256"], now()
+        record: SessionRecord
         if answer["status"] == "failed":
-            yield {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
-            return
-        answer["clock"]["ahead_s"] = timeline.skew_s
+            record = {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+        else:
+            answer["clock"]["ahead_s"] = timeline.skew_s
+            if plug:
+                add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
+            record = {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+        yield record
         if plug:
-            add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
-        yield {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+            plug.forget()
 
 
 @contextlib.contextmanager

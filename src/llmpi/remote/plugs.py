@@ -1,14 +1,17 @@
 """Meters that the workstation reads, while a device measures or when it has.
 
 Their samples carry this machine's time; `Timeline` brings them onto the device's clock. A reading
-that fails is a gap, and told; it ends nothing.
+that fails is a gap, and told; it ends nothing. What a plug said is kept in a file as it comes: a
+measurement may outlive this process, and is collected by another with its joules.
 """
 
+import contextlib
+import json
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 from llmpi.device.machine.energy import Samples, gathered
 from llmpi.engine.records import Clock
@@ -47,9 +50,9 @@ class Timeline:
 class Sampled:
     """Samples of a meter, gathered here while a device measures."""
 
-    def __init__(self, meter: Plug | CsvMeter) -> None:
-        self._meter = meter
-        self._rows: list[Row] = []
+    def __init__(self, meter: Plug | CsvMeter, kept: Path) -> None:
+        self._meter, self._kept = meter, kept
+        self._rows = _kept_rows(kept)
         self._failures: list[str] = []
         self._end = threading.Event()
 
@@ -64,7 +67,10 @@ class Sampled:
                     log.warning("the meter failed: %s", error)
                 self._failures.append(str(error))
             else:
-                self._rows.append(((asked + time.time()) / 2, power_w, counter_j))
+                row = ((asked + time.time()) / 2, power_w, counter_j)
+                self._rows.append(row)
+                with contextlib.suppress(OSError), self._kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
             if self._end.wait(interval_s):
                 return
 
@@ -99,21 +105,40 @@ class Sampled:
             min((counter.resolution_j for *_, counter in rows if counter), default=0.0),
         )
 
+    def forget(self) -> None:
+        """What was kept is of no use any more."""
+        self._kept.unlink(missing_ok=True)
 
-@contextmanager
-def plug_sampling(meter: Meter) -> Iterator[Sampled | None]:
+
+def _kept_rows(kept: Path) -> list[Row]:
+    """What an earlier process heard; half a line is none."""
+    rows: list[Row] = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in kept.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+            with contextlib.suppress(ValueError, TypeError):
+                at, power_w, counter = json.loads(line if line.endswith("\n") else "")
+                rows.append((float(at), float(power_w), counter and Counter(*map(float, counter))))
+    return rows
+
+
+@contextlib.contextmanager
+def plug_sampling(meter: Meter, kept: Path) -> Iterator[Sampled | None]:
     """Read the meter during the block, if it is one of the workstation's.
+
+    Args:
+        kept: file for what it says, from now until `Sampled.forget`.
 
     Raises:
         LlmpiError: its password cannot be read.
     """
     if isinstance(meter, CsvMeter):  # read when all is over
-        yield Sampled(meter)
+        yield Sampled(meter, kept)
         return
     if not isinstance(meter, Plug):
         yield None
         return
-    sampled = Sampled(meter)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    sampled = Sampled(meter, kept)
     thread = threading.Thread(
         target=sampled.poll, args=[open_plug(meter), meter.interval_s], daemon=True
     )

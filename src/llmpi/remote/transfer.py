@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,9 @@ class Piped:
 
 
 def fast_transport(*arguments: Any, **options: Any) -> Transport:
-    """Paramiko's transport, with the fastest cipher as first choice."""
+    """Paramiko's transport, with the fastest cipher as first choice, and no hour for a channel."""
     transport = Transport(*arguments, **options)
+    transport.channel_timeout = SILENT_S
     security = transport.get_security_options()
     security.ciphers = sorted(security.ciphers, key=lambda cipher: cipher != FASTEST_CIPHER)
     return transport
@@ -131,14 +133,19 @@ class Rsync:
         how = ["--append", "--inplace", "--protect-args", "--info=progress2", "--chmod=F600"]
         how += [f"--timeout={SILENT_S}"]
         command = ["rsync", *how, "--rsh", shlex.join(self._ssh()), "--", str(source), target]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-        )
-        try:
-            self._follow(process, there, progress)
-        finally:
-            process.kill()
-            process.wait()
+        with tempfile.TemporaryFile() as said:  # a pipe that nobody reads would hold it up
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL
+            )
+            try:
+                self._follow(process, there, progress)
+                if process.wait() != 0:
+                    said.seek(0)
+                    error = said.read(1000).decode(errors="replace").strip()
+                    raise OSError(error.split("\n")[0] or f"rsync ended with {process.poll()}")
+            finally:
+                process.kill()
+                process.wait()
 
     def _ssh(self) -> list[str]:
         fastest = FASTEST_CIPHER if self._has_aes else FASTEST_WITHOUT_AES
@@ -149,15 +156,10 @@ class Rsync:
         return ["ssh", *options(self._device), *(f"-o{key}={value}" for key, value in more.items())]
 
     def _follow(self, process: subprocess.Popen[bytes], there: int, progress: Progress) -> None:
-        assert process.stdout and process.stderr
+        assert process.stdout
         said = b""
         while piece := os.read(process.stdout.fileno(), 4096):
             # "  1,234,567  45%  12.3MB/s ...": bytes of this run, rewritten in place.
             said = (said + piece)[-200:]
             if found := re.findall(rb"\s([\d,]+)\s+\d+%", said):
                 progress(there + int(found[-1].replace(b",", b"")))
-        error = process.stderr.read().decode(errors="replace").strip()
-        if process.wait() != 0:
-            raise OSError(
-                error.splitlines()[0] if error else f"rsync ended with {process.returncode}"
-            )

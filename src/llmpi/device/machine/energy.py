@@ -209,18 +209,28 @@ def energy_of(
     except NoEnergyError as error:
         reason = f"{error}; {samples.failed}" if samples.failed else str(error)
         return {"status": "none", "tier": tier, "reason": reason}
-    steps = [b - a for a, b in zip(samples.times, samples.times[1:], strict=False)]
+    times = _around(
+        samples.times, [*windows["pp"], *windows["tg"], *([Window(*idle)] if idle else [])]
+    )
+    steps = [b - a for a, b in pairwise(times)]
     return {
         "status": "ok",
         "tier": tier,
         "meter": meter["kind"],
         "idle_power_w": _idle_power_w(samples, idle, meter),
-        "samples": len(samples.times),
+        "samples": len(times),
         "sample_interval_s": statistics.median(steps),
         "longest_gap_s": max(steps),
         "pp": phases["pp"],
         "tg": phases["tg"],
     }
+
+
+def _around(times: Sequence[float], windows: Sequence[Window]) -> Sequence[float]:
+    """Those from the first window to the last, and one on either side."""
+    first = bisect_right(times, min(window.start for window in windows))
+    last = bisect_left(times, max(window.end for window in windows))
+    return times[max(0, first - 1) : last + 1]
 
 
 def _idle_power_w(
