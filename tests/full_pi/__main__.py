@@ -16,13 +16,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m full_pi", description=__doc__)
     show = {"help": "default: %(default)s"}
     parser.add_argument("--port", type=int, default=2222, **show)
-    parser.add_argument("--cpu", default="cortex-a76", help="cortex-a53 is a Zero 2 W's")
     parser.add_argument("--memory-mb", type=int, default=2048, **show)
     args = parser.parse_args()
     folder = made.built(made.cache_folder()).folder / "kept"
     with made.board(folder, args.port) as pi, stand_ins.plugs() as plug_url:
         print(f"virtual-pi: starting (a minute or more); console: {folder}/console.log", flush=True)
-        pi.boot(cpu=args.cpu, memory_mb=args.memory_mb)
+        pi.boot(memory_mb=args.memory_mb)
         print("virtual-pi: runs. In a config:\n")
         device = pi.device(meter={"kind": "shelly", "url": plug_url}, idle_s=5)
         print(yaml.safe_dump({"devices": {"virtual-pi": device}}, sort_keys=False))

@@ -62,7 +62,8 @@ class Board:
         """Switch it on, until it lets in by SSH.
 
         Args:
-            cpu: a Raspberry Pi 5's; a Pi 4's is cortex-a72, a Zero 2 W's and a Pi 3's cortex-a53.
+            cpu: by default a Raspberry Pi 5's. It must know pages of 16 KB: with the cortex-a72 of
+                a Pi 4 and the cortex-a53 of a Zero 2 W the kernel does not begin.
             clock: what its clock shows then, as 2026-12-31T23:59:00; by default this machine's.
             kernel_options: by default those of Raspberry Pi OS.
         """

@@ -40,6 +40,9 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+@pytest.mark.fault(
+    "files lost on the board", by="hashes of the installation; the next snakemake measures"
+)
 @pytest.mark.parametrize("part", ["llmpi", "engine"])
 def test_the_next_snakemake_heals_a_board(over_ssh, device, tmp_path: Path, part: str) -> None:
     """Almost all files of llmpi are empty; the receipt here says that the board is ready."""
@@ -56,6 +59,7 @@ def test_the_next_snakemake_heals_a_board(over_ssh, device, tmp_path: Path, part
     assert is_whole(look(venv))
 
 
+@pytest.mark.fault("any file of llmpi lost or cut short", by="hashes of the installation")
 @given(st.data())
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_lost_of_llmpi_is_brought_again(over_ssh, device, data) -> None:
@@ -75,6 +79,7 @@ def jobs(device: SshDevice) -> list[Path]:
     return sorted((Path(device.store) / "jobs").glob("*"))
 
 
+@pytest.mark.fault("a job cut short", by="the record of another run")
 @pytest.mark.parametrize("share", [0, 0.5])
 def test_a_job_of_which_nothing_is_left_is_measured_again(
     over_ssh, device, receipt, hold: Hold, share: float
@@ -97,6 +102,7 @@ def test_a_job_of_which_nothing_is_left_is_measured_again(
     assert jobs(device) == []
 
 
+@pytest.mark.fault("a job of no bytes, cancelled", by="jobs that are left: none")
 def test_cancel_copes_with_a_job_of_no_bytes(device: SshDevice) -> None:
     job = Path(device.store) / "jobs/torn"
     job.mkdir(parents=True)
@@ -106,6 +112,9 @@ def test_cancel_copes_with_a_job_of_no_bytes(device: SshDevice) -> None:
     assert jobs(device) == []
 
 
+@pytest.mark.fault(
+    "workstation stopped before it wrote a record", by="the record is collected, then forgotten"
+)
 def test_a_record_is_forgotten_once_it_is_written(over_ssh, device, receipt) -> None:
     """What goes wrong here after a measurement loses no joule, nor is it measured twice."""
     seen: list[dict[str, Any]] = []

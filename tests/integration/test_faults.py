@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from held import Hold, state
 from support import PATIENCE_S, ROOT, until
 
@@ -20,6 +21,9 @@ def replace_with_a_stump(path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
 
 
+@pytest.mark.fault(
+    "an engine that cannot load its file", by="the cell's reason; the other cells are ok"
+)
 def test_engine_that_dies_in_one_cell(copy) -> None:
     """A file that no engine can load, and whose manifest stands by it: its cell says why."""
     gguf = copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
@@ -36,6 +40,9 @@ def test_engine_that_dies_in_one_cell(copy) -> None:
     assert "llama.cpp cannot load Q4_0.gguf" in page
 
 
+@pytest.mark.fault(
+    "a file cut short before it is deployed", by="its hash; no cell is measured on it"
+)
 def test_damaged_file_is_not_deployed(copy) -> None:
     """Cut short between quantization and deployment: no cell may be measured on it."""
     replace_with_a_stump(copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf")
@@ -46,6 +53,7 @@ def test_damaged_file_is_not_deployed(copy) -> None:
     assert rows["there", "F16"]["status"] == rows["here", "Q4_0"]["status"] == "ok"
 
 
+@pytest.mark.fault("a model cut short", by="its cells' reasons; the other model is ok")
 def test_damaged_model_fails_all_its_cells_and_no_other(copy) -> None:
     source = copy.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
     (copy.folder / "broken.gguf").write_bytes(source.read_bytes()[:1_000_000])
@@ -60,6 +68,7 @@ def test_damaged_model_fails_all_its_cells_and_no_other(copy) -> None:
     assert broken["quality"]["field"]["status"] == "failed"
 
 
+@pytest.mark.fault("a device that is not there", by="the other device's records")
 def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     """A device that cannot be reached fails its jobs; the other device's are done."""
     copy.config["study"] = "going"
@@ -76,6 +85,7 @@ def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     assert "not run" in page
 
 
+@pytest.mark.fault("Ctrl-C in mid-measurement", by="processes and files that are left: none")
 def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
     copy.config["study"] = "interrupted"
     copy.write()

@@ -89,6 +89,7 @@ def test_what_ran_is_the_pi_of_today(studied, board: Board) -> None:
     assert {"NEON", "DOTPROD"} <= set(engine["features"])
 
 
+@pytest.mark.fault("power cut in mid-measurement", by="the record; the next snakemake heals it")
 def test_power_cut_six_seconds_into_a_measurement(studied, board: Board, tmp_path: Path) -> None:
     """What the board had noted of it is lost or empty: it is measured again."""
     work = another(studied, tmp_path / "work", "cut")
@@ -101,6 +102,7 @@ def test_power_cut_six_seconds_into_a_measurement(studied, board: Board, tmp_pat
     assert board.run("ls", JOBS).split() == []
 
 
+@pytest.mark.fault("a clock eight days ahead", by="the record is collected")
 def test_clock_that_jumped_eight_days_before_the_record_was_collected(
     studied, board: Board, tmp_path: Path
 ) -> None:
@@ -117,6 +119,9 @@ def test_clock_that_jumped_eight_days_before_the_record_was_collected(
     assert datetime.fromisoformat(measured(work)["environment"]["after"]["at"]) < jumped
 
 
+@pytest.mark.fault(
+    "power cut after provisioning", by="hashes of the installation; the next snakemake heals it"
+)
 def test_power_cut_twelve_seconds_after_provisioning(new, plug_url: str, tmp_path: Path) -> None:
     """Much of what was installed is on no disk yet: it is made ready again."""
     with made.board(tmp_path / "board") as board:

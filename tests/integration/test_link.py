@@ -88,6 +88,7 @@ def q4_0(over_ssh) -> Path:
 # --- transfers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("link cut in an upload", by="hash of the file, bytes sent again")
 @pytest.mark.parametrize("way", ["rsync", "rsync without AES", "sftp"])
 def test_cut_transfer_goes_on_where_it_stopped(
     device: SshDevice, link: CutProxy, tmp_path: Path, way: str
@@ -127,6 +128,7 @@ def writers(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.fault("a file larger than the quota", by="the reason, bytes sent: none")
 def test_larger_than_the_quota_is_said_before_a_byte_is_sent(
     over_ssh, device: SshDevice, link: CutProxy
 ) -> None:
@@ -139,6 +141,7 @@ def test_larger_than_the_quota_is_said_before_a_byte_is_sent(
     assert link.up_bytes - before < 100_000
 
 
+@pytest.mark.fault("disk full on the device", by="the reason; what is left there")
 def test_device_out_of_space(
     over_ssh, device: SshDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +243,9 @@ def session(pid: int) -> int | None:
     return None
 
 
+@pytest.mark.fault(
+    "link lost in mid-measurement", by="engine starts: one; all repetitions are there"
+)
 def test_link_lost_in_a_measurement(
     over_ssh, device, receipt, link: CutProxy, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -260,6 +266,7 @@ def test_link_lost_in_a_measurement(
     assert caplog.text.count("loaded in") == 1, "one run only"
 
 
+@pytest.mark.fault("two studies at once on a board", by="times of the two measurements: apart")
 def test_two_studies_take_turns(
     over_ssh, device, receipt, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,6 +286,7 @@ def test_two_studies_take_turns(
     assert spans[0][1] <= spans[1][0]
 
 
+@pytest.mark.fault("a file that changed on the device", by="its hash")
 def test_damaged_file_is_sent_again_before_it_is_measured(over_ssh, device, receipt) -> None:
     with Path(receipt["path"]).open("r+b") as file:
         file.seek(5000)
@@ -300,6 +308,9 @@ def metered(device: SshDevice, source: Path, **more: object) -> SshDevice:
     return device.model_copy(update={"meter": meter, **more})
 
 
+@pytest.mark.fault(
+    "a meter that disappears", by="all repetitions are there; energy none, with its reason"
+)
 def test_meter_that_disappears_leaves_the_speed(
     over_ssh, device, receipt, source: Path, hold: Hold
 ) -> None:
@@ -335,6 +346,7 @@ def test_metered_measurement(over_ssh, device, receipt, source: Path) -> None:
     assert energy["tg"]["power_w"] == pytest.approx(5.0)
 
 
+@pytest.mark.fault("cancelled by hand", by="processes that are left: none")
 def test_cancelled_leaves_no_process(over_ssh, device, receipt, hold: Hold) -> None:
     with hold.at(said=MIDDLE), working(over_ssh, device, receipt, "cancelled") as outcome:
         hold.wait(lambda: not outcome)
@@ -343,6 +355,9 @@ def test_cancelled_leaves_no_process(over_ssh, device, receipt, hold: Hold) -> N
     assert "ended without a record" in str(outcome[0])
 
 
+@pytest.mark.fault(
+    "workstation killed in mid-measurement", by="engine starts: one; its record is collected"
+)
 def test_killed_workstation_collects_what_ran_on(
     over_ssh, shared_device, hold: Hold, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_pmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_true(*seen, late_s=shown.late_s)
 
 
+@pytest.mark.fault("readings that are none", by="the longest gap")
 def test_readings_that_are_none_are_gaps(tmp_path: Path) -> None:
     """A driver that sometimes fails, or says what cannot be."""
     source, count = tmp_path / "power1_input", itertools.count()
@@ -102,6 +103,7 @@ def test_readings_that_are_none_are_gaps(tmp_path: Path) -> None:
     assert_true(samples, window, late_s=shown.late_s + 0.05)
 
 
+@pytest.mark.fault("firmware that may not be asked", by="the reason, with its remedy")
 def test_vcgencmd_that_may_not_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "bin/vcgencmd"
     tool.parent.mkdir()
@@ -120,6 +122,7 @@ def test_vcgencmd_that_may_not_be_asked(tmp_path: Path, monkeypatch: pytest.Monk
     assert any(one.startswith(f"its throttling cannot be seen: {told}") for one in finding.problems)
 
 
+@pytest.mark.fault("a meter that disappears from the kernel", by="energy none, with its reason")
 def test_meter_that_disappears(tmp_path: Path) -> None:
     source = tmp_path / "power1_input"
     source.write_text("5000000\n")
@@ -257,12 +260,14 @@ def test_a_switch_that_is_not_there(first_generation: bool) -> None:
             read()
 
 
+@pytest.mark.fault("a plug that drops answers", by="the longest gap")
 def test_dropped_answers_are_gaps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with stand_ins.plugs(drops=lambda number: number % 7 == 3) as url:
         polled(TasmotaMeter(kind="tasmota", url=url, interval_s=0.2), tmp_path)
     assert caplog.text.count("the meter failed") == 1
 
 
+@pytest.mark.fault("a plug that drops most answers", by="energy none, with its reason")
 def test_too_many_dropped_answers_are_no_energy(tmp_path: Path) -> None:
     with (
         stand_ins.plugs(drops=lambda number: number % 2 == 1) as url,
@@ -294,6 +299,7 @@ def test_plug_whose_counter_is_the_better_witness(tmp_path: Path) -> None:
     assert joules == pytest.approx(1000 * truth_j(*window), rel=0.02)
 
 
+@pytest.mark.fault("a clock an hour off", by="joules against an undisturbed clock")
 def test_clock_an_hour_off_through_the_whole_dag(over_ssh, sshd_ahead, tmp_path: Path) -> None:
     """The device's clock is an hour ahead, and a plug is polled from here."""
     work = over_ssh.clone(tmp_path / "work")
@@ -356,6 +362,7 @@ def test_csv(tmp_path: Path, iso: bool) -> None:
     polled(meter, tmp_path, write)
 
 
+@pytest.mark.fault("a plug that is gone", by="the reason")
 def test_plug_that_is_gone(tmp_path: Path) -> None:
     meter = ShellyMeter(kind="shelly", url="http://127.0.0.1:9", interval_s=0.2)
     with plug_sampling(meter, tmp_path / "kept") as plug:

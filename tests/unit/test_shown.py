@@ -17,11 +17,12 @@ from test_config_errors import GOOD
 from llmpi import cli
 from llmpi.engine.shown import UNSEEN, ShownStream, shown, visible, without_logins
 from llmpi.quality.ab.blind_sheet import read_judgements
-from llmpi.quality.ab.kind import KIND
+from llmpi.quality.ab.kind import _judged, _unread
 from llmpi.quality.ab.pairs import compare_pair
 from llmpi.records import write_json
 from llmpi.report.memo.text import _escaped
 from llmpi.report.page.write import write_page
+from llmpi.report.words.texts import Texts
 from llmpi.script import job
 from llmpi.study.file import ConfigError, load_study
 from llmpi.study.service import Service
@@ -156,7 +157,11 @@ def test_what_is_no_judgement_loses_nobody_elses(tmp_path: Path) -> None:
     assert record["status"] == "ok"
     assert [judged["judge"] for judged in record["judged"]] == ["<b>Ada</b>"]
     assert record["unread"] == ["broken.json", "wrong.json", tmp_path.name]
-    assert KIND.name == "ab"
+    for language in ("en", "ja"):
+        texts = Texts(language)
+        remarks = [texts.fact(_judged(record["judged"][0])), texts.fact(_unread("<b>\x1b.json"))]
+        assert "&lt;b&gt;Ada&lt;/b&gt;" in remarks[0]
+        assert "&lt;b&gt;\\u001b.json" in remarks[1]
 
 
 # --- keys and passwords ---------------------------------------------------------------------------
