@@ -372,7 +372,7 @@ def test_the_table_says_what_the_charts_show(pis: Content, language: Language) -
     assert [box.text for box in first[4:6]] == ["0", "0"], "the widest loses nothing"
     assert first[-1].text == "57.1", "of a minimum its score"
     assert all(box.below and "2.4" in box.below for box in second[4:6])
-    assert [row[3].text for row in table.rows[:3]] == ["", "", "own: 4,400"]
+    assert [row[3].text for row in table.rows[:3]] == ["", "", "own: 3,800"]
 
 
 def test_the_price_of_caution_stands_beside_a_provisional_pick(
