@@ -63,7 +63,7 @@ def test_a_flood_of_one_line_of_the_log_has_an_end(monkeypatch: pytest.MonkeyPat
 @given(st.lists(st.text(st.characters(blacklist_characters="\x00", codec="utf-8")), max_size=3))
 def test_arguments_arrive(arguments: list[str]) -> None:
     call = Call(["printf", "<%s>", *arguments], None)
-    done = subprocess.run(["sh", "-c", call.command], capture_output=True, check=True)
+    done = subprocess.run(call.argv, capture_output=True, check=True)
     call.said.write(done.stdout.decode())
     assert call.said.answer == ("".join(f"<{one}>" for one in arguments) or "<>")
     assert call.said.status == 0
