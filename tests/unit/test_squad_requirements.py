@@ -30,7 +30,11 @@ def record(right: np.ndarray, decision: str | None = None) -> dict:
         for passage, row in enumerate(right)
         for at, found in enumerate(row)
     ]
-    return {"status": "ok", "items": items, "descent": decision and {"decision": decision}}
+    verdict = {
+        **{"decision": decision, "metric": "exact", "paragraphs": len(right)},
+        **{"questions": len(items), "loss_pct": 1.0, "low_pct": -1.0, "high_pct": 3.0},
+    }
+    return {"status": "ok", "items": items, "descent": verdict if decision else None}
 
 
 def asked(records: dict, metric: MetricName, margin: float, kind: str = "loss") -> Requirement:
@@ -111,7 +115,9 @@ def test_who_fails_early_takes_no_questions_from_the_others() -> None:
 
 def test_a_metric_of_the_descent_alone_is_no_part_of_the_quality() -> None:
     records = {F16: record(np.ones((200, 4))), Q8: record(np.ones((100, 4)), "holds")}
-    assert of(descended(records, "exact"), Q8)["score"] is None
+    told = of(descended(records, "exact"), Q8)
+    assert told["score"] is None
+    assert (told["loss"]["decision"], told["loss"]["high_pct"]) == ("holds", 3.0), "as it was told"
 
 
 @pytest.mark.parametrize(("least", "verdict"), [(70, "holds"), (95, "fails"), (85, "undecided")])

@@ -20,7 +20,7 @@ from llmpi.quality.evidence import (
 from llmpi.quality.kind import NotScored
 from llmpi.quality.squad.descent import paragraph_losses, paragraph_means
 from llmpi.quality.squad.metrics import METRICS
-from llmpi.quality.squad.records import Item, MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import Item, MetricName, Questions, SquadScored, Verdict
 from llmpi.quality.squad.stopping import bounds
 from llmpi.results import result
 from llmpi.study.runs import Scored
@@ -157,6 +157,8 @@ def in_descent(
         one = {**one, "score": score_of(items, found["clusters"]) if whole else None}
         if record["descent"] is None or reference is None:
             return one
+        if metric == record["descent"]["metric"]:
+            return {**one, "loss": _of_verdict(record["descent"])}
         losses = paragraph_losses(reference["items"], record["items"], metric)
         return {**one, "loss": _sequential(record, losses, found["margin"], alpha)}
 
@@ -187,6 +189,18 @@ def _asked_of_all(records: Iterable[SquadScored]) -> set[str]:
         if record["descent"] is None or record["descent"]["decision"] != "fails"
     ]
     return set.intersection(*asked) if asked else set()
+
+
+def _of_verdict(verdict: Verdict) -> Sequential:
+    return {
+        "kind": "sequential",
+        "decision": verdict["decision"],
+        "items": verdict["questions"],
+        "clusters": verdict["paragraphs"],
+        "loss_pct": verdict["loss_pct"],
+        "low_pct": verdict["low_pct"],
+        "high_pct": verdict["high_pct"],
+    }
 
 
 def _sequential(
