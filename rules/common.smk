@@ -23,7 +23,7 @@ from llmpi.user import user_name
 os.environ.setdefault("LOGNAME", user_name())
 
 # Text is UTF-8, whatever the locale, in what the jobs start, too.
-os.environ["PYTHONUTF8"] = "1"
+os.environ |= {"PYTHONUTF8": "1"}
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent
