@@ -145,7 +145,7 @@ def test_no_such_chip(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with sampling(meter, out):
         until(lambda: read(out))
-    assert "0 chips named 'ina999' with a power1_input" in str(power(read(out)))
+    assert "no chip named 'ina999' with a power1_input" in str(power(read(out)))
 
 
 # --- at the workstation ---------------------------------------------------------------------------
