@@ -227,16 +227,20 @@ def test_a_wider_margin_goes_on_from_the_blocks_already_scored(study, tmp_path: 
 
 
 def test_more_questions_go_on_from_the_blocks_already_scored(study, tmp_path: Path) -> None:
-    """48 of the 60 are a block; the last one is filled up and so another."""
     work = study.clone(tmp_path / "work")
-    work.config["quality"]["field"]["questions"] = 100
-    first = study.json("quality/quality/smollm2-135m/F16/f16/field.json")["items"][:48]
-    before = blocks_of(work.folder, "F16")
-    work.write().snakemake("--", "results/quality/quality/smollm2-135m/F16/f16/field.json")
-    assert len({*blocks_of(work.folder, "F16")} - {*before}) == 3, "a start and two blocks"
-    record = work.json("quality/quality/smollm2-135m/F16/f16/field.json")
-    assert record["summary"]["items"] == 100
-    assert record["items"][:48] == first
+    record = "quality/quality/smollm2-135m/F16/f16/field.json"
+
+    def scored(questions: int) -> tuple[list[Path], list[dict]]:
+        work.config["quality"]["field"] |= {"questions": questions, "block_questions": 10}
+        work.write().snakemake("--", f"results/{record}")
+        return blocks_of(work.folder, "F16"), work.json(record)["items"]
+
+    few, first = scored(20)
+    more, items = scored(30)
+    assert len(items) == 30
+    again = len({*more} - {*few})
+    assert again <= 3, "a start, what was cut off at the end, and what is new"
+    assert items[:10] == first[:10]
 
 
 def blocks_of(folder: Path, quant: str) -> list[Path]:
