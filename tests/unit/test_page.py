@@ -33,7 +33,7 @@ from llmpi.report.page.paper_section import (
     predictions,
     without_cell,
 )
-from llmpi.report.page.standings import standing_table
+from llmpi.report.page.standings import asked, asked_by, standing_table, standings
 from llmpi.report.page.table import columns
 from llmpi.report.page.write import write_page
 from llmpi.report.words import english, japanese
@@ -371,8 +371,19 @@ def test_the_table_says_what_the_charts_show(pis: Content, language: Language) -
     first, second = table.rows[0], table.rows[1]
     assert [box.text for box in first[4:6]] == ["0", "0"], "the widest loses nothing"
     assert first[-1].text == "57.1", "of a minimum its score"
-    assert all(box.below and "2.4" in box.below for box in second[4:6])
-    assert [row[3].text for row in table.rows[:3]] == ["", "", "own: 3,800"]
+    _, told, undecided = list(standings(pis).values())[:3]
+    by_name = {asked_by(one): one for one in told["requirements"]}
+    for box, name in zip(second[4:], asked(pis), strict=True):
+        if (one := by_name.get(name)) is not None and one["kind"] == "loss":
+            assert float(box.text) == pytest.approx(one["loss"], abs=0.051)
+            assert box.below and f"{one['low']:.1f}" in box.below
+            assert f"{one['high']:.1f}" in box.below
+    [more] = undecided["more"]
+    assert [row[3].text for row in table.rows[:2]] == ["", ""]
+    task, _, items = table.rows[2][3].text.partition(": ")
+    promised = int(items.replace(",", ""))
+    assert task == more["task"] == "own"
+    assert more["items"] <= promised <= 1.1 * more["items"], "two digits, not fewer"
 
 
 def test_the_price_of_caution_stands_beside_a_provisional_pick(
