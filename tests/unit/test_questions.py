@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -288,8 +289,8 @@ def test_data_set_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
 
 def test_hub_refuses(hub: HubServer, tmp_path: Path) -> None:
     unknown = prepared(hub, tmp_path, split="dev")
-    assert unknown.returncode != 0
-    # Behind it Arrow's threads now and then end the process with an abort of their own.
+    # Behind the error, one time in some hundreds, Arrow's threads abort the process that ends.
+    assert unknown.returncode in (1, -signal.SIGABRT)
     [said] = [line for line in unknown.stderr.splitlines() if line.startswith("error: ")]
     assert said.startswith(f"error: acme/qa@{commit_id('first')}: ")
     assert "dev" in said
