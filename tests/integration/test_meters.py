@@ -362,6 +362,18 @@ def test_csv(tmp_path: Path, iso: bool) -> None:
     polled(meter, tmp_path, write)
 
 
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_password_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    """It is told which plug's it is, not where it lies."""
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    meter = TasmotaMeter(kind="tasmota", url="http://127.0.0.1:9", password_file=str(file))
+    with pytest.raises(LlmpiError, match=r"password_file of http://127\.0\.0\.1:9: ") as error:
+        open_plug(meter)
+    assert str(tmp_path) not in str(error.value)
+
+
 @pytest.mark.fault("a plug that is gone", by="the reason")
 def test_plug_that_is_gone(tmp_path: Path) -> None:
     meter = ShellyMeter(kind="shelly", url="http://127.0.0.1:9", interval_s=0.2)

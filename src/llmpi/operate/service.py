@@ -178,15 +178,16 @@ def read_key(service: Service) -> str | None:
     """
     if service.key_file is None:
         return None
-    path = Path(service.key_file).expanduser()
-    make = f"make one: (umask 077; openssl rand -hex 32 > {path})"
+    make = "make one: (umask 077; openssl rand -hex 32 > FILE)"
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        key = Path(service.key_file).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise LlmpiError(f"service.key_file {path}: {error.strerror}; {make}") from None
+        raise LlmpiError(f"service.key_file: {error.strerror}; {make}") from None
+    except ValueError:
+        key = ""
     if len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
         raise LlmpiError(
-            f"service.key_file {path}: a key is one line of at least {SHORTEST_KEY} letters, "
+            f"service.key_file: a key is one line of at least {SHORTEST_KEY} letters, "
             f"digits or signs; {make}"
         )
     return key

@@ -55,8 +55,10 @@ def _password(meter: Plug) -> str | None:
         return None
     try:
         text = Path(meter.password_file).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise LlmpiError(f"password_file {meter.password_file} of {meter.url}: {error}") from error
+    except OSError as error:
+        raise LlmpiError(f"password_file of {meter.url}: {error.strerror}") from None
+    except ValueError:
+        raise LlmpiError(f"password_file of {meter.url}: it holds no text") from None
     return text.split("\n")[0].rstrip("\r")
 
 
