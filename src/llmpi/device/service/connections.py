@@ -1,4 +1,4 @@
-"""Connections that say nothing. Needs the `serve` extra.
+"""Connections that do not say what they want. Needs the `serve` extra.
 
 uvicorn waits forever for the head of a request, and opens as many files as the kernel lets it.
 """
@@ -11,20 +11,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_S = 10.0
 """The head of a request must have arrived by then."""
 MOST = 256
-"""Connections at once; for another one the oldest of those that wait for a head is closed."""
+"""Connections at once; for another one the oldest is closed whose request has not arrived."""
 
 
 class Connection(H11Protocol):
     """One that is closed when its request does not come."""
 
+    _begun = 0.0
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._begun = self.loop.time()
         self._deadline = self.loop.call_later(HEAD_S, self._give_up)
-        waiting = [c for c in self.connections if isinstance(c, Connection) and c._deadline]
         if len(self.connections) > MOST:
-            min(waiting, key=Connection._due)._give_up()
+            ours = (c for c in self.connections if isinstance(c, Connection))
+            min((c for c in ours if not c._has_arrived), key=lambda c: c._begun)._give_up()
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -35,12 +37,14 @@ class Connection(H11Protocol):
         self._forget()
         super().connection_lost(exc)
 
-    def _due(self) -> float:
-        assert self._deadline is not None
-        return self._deadline.when()
+    @property
+    def _has_arrived(self) -> bool:
+        """Whether the whole request is here, its body too."""
+        return self.cycle is not None and not self.cycle.more_body
 
     def _give_up(self) -> None:
         self._forget()
+        self.connections.discard(self)  # now: it is lost a turn of the loop later
         self.transport.abort()
 
     def _forget(self) -> None:

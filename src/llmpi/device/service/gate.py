@@ -33,7 +33,7 @@ OPEN = ("/health",)
 """Paths that answer without a key; they say nothing but that the service is up."""
 
 BODY_S = 30
-"""A request must have arrived by then; until it has, it takes a place."""
+"""A request must have arrived by then; until it has, it takes no place from one that has."""
 LONGEST_BODY_BYTES = 1 << 26
 """Of a body that is too long so much is read, and thrown away."""
 
@@ -104,14 +104,18 @@ class Queue:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        try:
+            body = await _body(receive, self._body_bytes)
+        except RefusedError as error:
+            await _refuse(send, error)
+            return
         if self._inside > self._waiting:
             wait_s = max(1, math.ceil(self._took_s * self._inside))
-            error = RefusedError(503, "server_busy", f"busy; try again in {wait_s} s")
-            await _refuse(send, error, [(b"retry-after", str(wait_s).encode())])
+            busy = RefusedError(503, "server_busy", f"busy; try again in {wait_s} s")
+            await _refuse(send, busy, [(b"retry-after", str(wait_s).encode())])
             return
         self._inside += 1
         try:
-            body = await _body(receive, self._body_bytes)
             await asyncio.to_thread(self._check, scope["path"], body)
             async with self._turn:
                 start = time.monotonic()
