@@ -11,7 +11,8 @@ import os
 import shutil
 from pathlib import Path
 
-from llmpi.engine.supervise import Death, supervise
+from llmpi.accidents import supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import engine_source
 from llmpi.gguf.hf_to_gguf import Job, Outcome
@@ -41,6 +42,7 @@ def write_gguf(
     Raises:
         LlmpiError: the environment lacks torch, the disk has no room, or the converter cannot be
             had.
+        AccidentError: the memory or the disk did not suffice.
         CellError: the converter does not take this checkpoint.
     """
     _check_environment()
@@ -58,8 +60,6 @@ def write_gguf(
     ended = supervise("llmpi.gguf.hf_to_gguf", job, writes=Outcome, log=tell, environment=offline)
     if not isinstance(ended, Death) and (made_by := ended["made_by"]):
         return {"sources": engine_source.key(pin), **made_by}
-    if shutil.disk_usage(out.parent).free < 1 << 20:
-        raise LlmpiError(f"the disk is full: {out.parent}. Make room there and run again.")
     if isinstance(ended, Death):
         raise CellError(f"{folder}: {ended.reason.replace('the engine', 'the converter')}")
     raise CellError(f"{folder}: {explain(ended['error'], ended['message'], facts)}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.device.machine import environment
+from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.plan.architectures import Model
@@ -149,7 +149,7 @@ def board_of(study: Study, name: str) -> Board | None:
 def _this_machine(device: LocalDevice) -> Profile | None:
     """Half a second of reading memory; storage is not looked at, a file in it may be in memory."""
     machine, now = environment.machine(), environment.conditions()
-    threads = device.threads or machine["processors"]
+    threads = device.threads or capacity.processors()
     speed: Bandwidth = {
         "memory_read_bytes_per_s": bandwidth.memory_read_bytes_per_s(threads),
         "storage_read_bytes_per_s": 0.5e9,
