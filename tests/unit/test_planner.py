@@ -25,10 +25,10 @@ from llmpi.plan.presets import PRESETS, measured
 from llmpi.plan.profile import profile_of
 from llmpi.plan.sizes import (
     BLOCKS,
-    VOCABULARY_BYTES_PER_TOKEN,
     kv_cache_bytes,
     sizes,
     tensor_types,
+    vocabulary_bytes,
 )
 from llmpi.quant_types import FTYPES
 from llmpi.study.devices import Preset
@@ -57,7 +57,7 @@ def test_sizes_are_those_of_the_engine(quant: str) -> None:
     """Width 576 makes K-quants fall back."""
     file_bytes, fallbacks, tensors = MADE[quant]
     found = sizes(SMOLLM2, quant)
-    header = VOCABULARY_BYTES_PER_TOKEN * SMOLLM2.vocab
+    header = vocabulary_bytes(SMOLLM2.vocab)
     assert found.file_bytes - header == file_bytes - HEADER
     assert found.file_bytes == pytest.approx(file_bytes, rel=0.001)
     assert found.fallbacks == fallbacks
@@ -249,12 +249,19 @@ def test_config_json() -> None:
         of_config({**stated, "architectures": ["Rwkv"]}, "config.json")
 
 
+def test_a_large_vocabulary_makes_a_large_header() -> None:
+    """Llama-3.2-1B's file at F16: 61 bytes a token beside its weights, 7.8 MB."""
+    model = of_shape(SHAPES["meta-llama/Llama-3.2-1B-Instruct"])
+    weights = sum(math.prod(t.shape) * (2 if len(t.shape) > 1 else 4) for t in model.tensors)
+    assert sizes(model, "F16").file_bytes - weights == 61 * 128_256
+
+
 def test_a_gguf_header_says_it_all(tmp_path: Path) -> None:
     """Read in a child process, from a file that this test writes with the engine's own writer."""
     path = tiny_llama(tmp_path)
     found = model_in(path)
     assert found.architecture == "llama"
-    weights = sizes(found, "F16").file_bytes - VOCABULARY_BYTES_PER_TOKEN * found.vocab
+    weights = sizes(found, "F16").file_bytes - vocabulary_bytes(found.vocab)
     assert 0 < weights < path.stat().st_size
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
     with pytest.raises(LlmpiError, match=r"bad\.gguf: this is no sound GGUF file"):

@@ -86,10 +86,19 @@ def test_other_cores_make_other_threads_and_rerun_nothing(study: Path) -> None:
 
 def test_a_cluster_is_not_held_to_this_machine(study: Path) -> None:
     """Its jobs ask for what they need, and for the threads that docs/cluster.md tells."""
-    for arguments, held in ((("--cores", "16"), True), (("--executor", "slurm", "-j9"), False)):
-        done = run_snakemake(
-            *(*arguments, "--dry-run", "--set-resources", "convert_to_gguf:mem_mb=999999999"),
-            *("--configfile", "study.yaml", "--", MADE[0]),
-            cwd=study,
-        )
-        assert ("mem_mb=999999999" not in done.stdout) == held, done.stdout
+    (study / "Snakefile").write_text(
+        f'include: "{ROOT}/Snakefile"\n'
+        "limits = dict(workflow.global_resources.unwrapped_items())\n"
+        'print("limits:", limits.get("mem_mb"), limits.get("processors"), THREADS)\n'
+    )
+
+    def limits(*arguments: str) -> str:
+        arguments = (*arguments, "--dry-run", "--configfile", "study.yaml", "--", MADE[0])
+        out = run_snakemake(*arguments, cwd=study).stdout
+        [line] = [line for line in out.splitlines() if line.startswith("limits:")]
+        return line
+
+    assert limits("--executor", "slurm", "--jobs", "9") == "limits: None None 4"
+    cores = capacity.processors()
+    assert limits("--cores", "16", "--resources", "mem_mb=77") == f"limits: 77 {cores} {cores}"
+    assert 0 < int(limits("--cores", "16").split()[1]) < capacity.memory_bytes() / needs.MB * 1.5
