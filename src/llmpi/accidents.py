@@ -82,6 +82,21 @@ def accident(error: BaseException) -> AccidentError | None:
     return AccidentError(_words(kind, said)) if kind else None
 
 
+def check_room(folder: Path, needed_bytes: float, what: str) -> None:
+    """Before work of hours for a file that has no room.
+
+    Raises:
+        AccidentError: it has none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise AccidentError(
+            f"{folder}: {what} needs {needed_bytes / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are "
+            "free. Make room there and run again."
+        )
+
+
 def _kind_of(death: Death) -> Kind | None:
     if death.signal in SIGNALS:
         return SIGNALS[death.signal]

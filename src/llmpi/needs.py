@@ -83,6 +83,12 @@ def training_mb(f16_bytes: int) -> int:
     return ceil(TORCH_MB + 11 * f16_bytes / MB)
 
 
+def training_disk_bytes(f16_bytes: int) -> int:
+    """Checkpoints: the last one (master weights and moments, 12 bytes a parameter), the one that
+    takes its place, and the best weights; what is made of them at the end needs less."""
+    return 14 * f16_bytes
+
+
 def training_minutes(parameters: int, tokens: float) -> int:
     """Each token: once through the teacher, once there and twice back through the student."""
     return scoring_minutes(parameters, 4 * tokens)

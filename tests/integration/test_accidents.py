@@ -4,8 +4,12 @@ A real tiny model through the real rules; `short_process` makes the machine too 
 processes of one module.
 """
 
+import contextlib
 import os
+import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from support import ROOT, run_snakemake
 from llmpi.accidents import AccidentError
 from llmpi.device.machine.limits import limited
 from llmpi.gguf.quantize import quantize
-from llmpi.records import is_ok, read, sha256_of
+from llmpi.records import is_ok, read, sha256_of, write_json
 
 SHORT = ROOT / "tests/short_process"
 TEXT = "the thin thing in the inn\nis in the other inn then\n"
@@ -44,7 +48,22 @@ STAGES = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study")
+    return made_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def on_a_small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same, its `results/` on a disk of 64 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    folder = made_study(tmp_path_factory.mktemp("small"))
+    (results := folder / "results").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(results)], check=True)
+    yield folder
+    subprocess.run(["umount", str(results)], check=True)
+
+
+def made_study(folder: Path) -> Path:
     tiny_llama.tiny_llama(folder)
     for name in ("text.txt", "other.txt"):
         (folder / name).write_text(f"{name} {TEXT * 200}")
@@ -93,6 +112,35 @@ def test_what_the_kernel_kills_is_tried_again(study: Path, stage: str) -> None:
     assert is_ok(read(study / target, dict))
 
 
+WRITES = [stage for stage in STAGES if stage not in ("look into", "divergence", "predictions")]
+
+
+@pytest.mark.parametrize("stage", WRITES)
+def test_a_full_disk_leaves_nothing_and_is_tried_again(on_a_small_disk: Path, stage: str) -> None:
+    study, (_, target) = on_a_small_disk, STAGES[stage]
+    assert run(study, target).returncode == 0
+    results, ballast = study / "results", study / "results/ballast"
+    for made in results.glob(f"{target.removeprefix('results/').removesuffix('json')}*"):
+        made.unlink()
+    shutil.rmtree(results / "blocks", ignore_errors=True)
+    before = files(results)
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    full = run(study, target)
+    ballast.unlink()
+    assert full.returncode == 1, full.stdout
+    assert re.search(r"disk is full|has no room for|GB are free", full.stdout), full.stdout
+    assert "please report it" not in full.stdout
+    assert files(results) <= before
+    again = run(study, target)
+    assert again.returncode == 0, again.stdout
+
+
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes the machine too small, as its argument says, for processes started from here."""
@@ -123,6 +171,27 @@ def test_a_control_group_that_is_too_small_is_no_result(short, tmp_path: Path) -
         with pytest.raises(AccidentError, match=r"was killed \(SIGKILL\)"):
             made(model, tmp_path / "out/Q4_0.gguf")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_killed_job_leaves_its_partial_file_to_the_next_only(tmp_path: Path) -> None:
+    """One that still runs keeps its own."""
+    write = "from llmpi.records import whole_file; from pathlib import Path; import time, sys\n"
+    write += (
+        "with whole_file(Path(sys.argv[1])) as partial: print(partial, flush=True); time.sleep(99)"
+    )
+    command = [sys.executable, "-c", write, str(tmp_path / "a[1].json")]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running,
+    ):
+        assert killed.stdout and running.stdout
+        stale, alive = (Path(p.stdout.readline().strip()) for p in (killed, running))
+        killed.kill()
+        killed.wait()
+        assert stale.exists() and alive.exists()
+        write_json(tmp_path / "a[1].json", {})
+        assert alive.exists() and not stale.exists()
+        running.kill()
 
 
 @pytest.fixture

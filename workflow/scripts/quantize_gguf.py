@@ -20,7 +20,16 @@ def main(
     manifest: Path,
 ) -> None:
     matrix, about = (imatrix[0], read(imatrix[1], Imatrix | Failed)) if imatrix else (None, None)
-    made = quantize(base, base_manifest, gguf, quant, matrix, about, threads=threads)
+    made = quantize(
+        base,
+        base_manifest,
+        gguf,
+        quant,
+        matrix,
+        about,
+        threads=threads,
+        parameters=base_manifest["parameters"] if base_manifest["status"] == "ok" else 0,
+    )
     write_json(manifest, made)
 
 

@@ -51,7 +51,15 @@ def convert(
         "lineage": [manifest["gguf"]["main_type"]],
     }
     fetched = _files_sha256(manifest)
-    return quantize(folder / name, source, out, outtype, threads=threads, fetched_sha256=fetched)
+    return quantize(
+        folder / name,
+        source,
+        out,
+        outtype,
+        threads=threads,
+        parameters=manifest["gguf"]["parameters"],
+        fetched_sha256=fetched,
+    )
 
 
 def _files_sha256(manifest: FetchedModel) -> str:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from typing_extensions import TypedDict
 
-from llmpi.accidents import supervise
+from llmpi.accidents import check_room, supervise
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Engine, Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
-from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, type_of, wants_imatrix
+from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, least_bits, type_of, wants_imatrix
 from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def quantize(
     imatrix_manifest: Imatrix | Failed | None = None,
     *,
     threads: int | None = None,
+    parameters: int = 0,
     fetched_sha256: str | None = None,
 ) -> Gguf | Failed:
     """Make `out` from `source` and return its manifest.
@@ -75,6 +76,7 @@ def quantize(
         imatrix, imatrix_manifest: of `llmpi.gguf.calibrate`, for a variant that asks for one; a
             failed manifest is passed on.
         threads: by default one for each core.
+        parameters: of `source`, where they are known: is there room for what is made of it?
         fetched_sha256: of the files as they were fetched, where `source` is one of them.
 
     Raises:
@@ -87,6 +89,7 @@ def quantize(
             out.touch()
             return needed
     assert source_manifest["status"] == "ok"
+    check_room(out.parent, parameters * least_bits(quant) / 8, out.name)
     try:
         with whole_file(out) as partial:
             fallbacks, engine = _run(source, partial, quant, imatrix, threads)

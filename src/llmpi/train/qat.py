@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TypedDict
 
-from llmpi.accidents import supervise
+from llmpi import needs
+from llmpi.accidents import check_room, supervise
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
@@ -95,6 +96,9 @@ def train_qat(
             return needed
     assert base_manifest["status"] == corpus["status"] == "ok"
     cores = capacity.processors()
+    held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
+    needed = needs.training_disk_bytes(base.stat().st_size)
+    check_room(checkpoints, needed - held, f"training for {quant}")
     with whole_file(out) as partial:
         job: Job = {
             "base": str(base),

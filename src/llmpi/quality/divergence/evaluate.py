@@ -271,14 +271,14 @@ Measured = TypeVar("Measured")
 
 
 def _kept(measured: Measured | None, refused: str | None, partial: Path) -> Measured:
-    """What the child measured; what is done so far is not needed any more.
+    """What the child measured; what was done on the way is not needed any more.
 
     Raises:
         LlmpiError: it refused.
     """
+    shutil.rmtree(partial, ignore_errors=True)
     if measured is None:
         raise LlmpiError(refused or "")
-    shutil.rmtree(partial)
     return measured
 
 
