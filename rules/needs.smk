@@ -128,7 +128,9 @@ def training_minutes(wildcards, input):
 # `resources:` of a job that trains. A graphics card is asked for where the cluster is described:
 # profiles/slurm.
 TRAINING = {
-    "mem_mb": lambda wildcards, input: needs.training_mb(file_bytes("base")(input)),
+    "mem_mb": lambda wildcards, input: needs.training_mb(
+        file_bytes("base")(input), settings.training(study, wildcards.model)["distill"]
+    ),
     "runtime": training_minutes,
     "processors": processors,
 }

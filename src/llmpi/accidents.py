@@ -97,6 +97,20 @@ def check_room(folder: Path, needed_bytes: float, what: str) -> None:
         )
 
 
+def check_memory(needed_bytes: float, what: str) -> None:
+    """Before anything is loaded that has no room.
+
+    Raises:
+        AccidentError: it has none.
+    """
+    left = capacity.memory_bytes()
+    if left is not None and left < needed_bytes:
+        raise AccidentError(
+            f"{what} needs about {needed_bytes / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB "
+            "are free here. Close what else runs, or take a larger machine, and run again."
+        )
+
+
 def _kind_of(death: Death) -> Kind | None:
     if death.signal in SIGNALS:
         return SIGNALS[death.signal]

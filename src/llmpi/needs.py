@@ -54,18 +54,21 @@ def scoring_minutes(parameters: int, tokens: float) -> int:
     return 30 + ceil(parameters * tokens / RATE / 60)
 
 
-def quantizing_mb(f16_bytes: int) -> int:
+def quantizing_mb(f16_bytes: int, largest: int | None = None) -> int:
     """The largest tensor at float32 and as it becomes; of the file itself no more than is at hand.
 
-    The largest is the table of embeddings: of the parameters of a small model most, of a large
-    one's few. Measured: 1804.
+    Args:
+        largest: parameters of the largest tensor. Where they are not known: of a small model most
+            are in the table of embeddings, of a large one few.
+
+    Measured: 1804.
     """
-    return ceil(PROGRAM_MB + 5.5 * _largest(f16_bytes / 2) / MB)
+    return ceil(PROGRAM_MB + 5.5 * (largest or _largest(f16_bytes / 2)) / MB)
 
 
-def converting_mb(checkpoint_bytes: int) -> int:
+def converting_mb(checkpoint_bytes: int, largest: int | None = None) -> int:
     """The same by llama.cpp's converter: as it is, and at float32. Measured: 2163."""
-    return ceil(TORCH_MB + 6 * _largest(checkpoint_bytes / 2) / MB)
+    return ceil(TORCH_MB + 6 * (largest or _largest(checkpoint_bytes / 2)) / MB)
 
 
 def _largest(parameters: float) -> float:
@@ -77,10 +80,10 @@ def quantizing_minutes(file_bytes: int) -> int:
     return 15 + ceil(file_bytes / MB / 100)
 
 
-def training_mb(f16_bytes: int) -> int:
-    """22 bytes a parameter: master weights, gradients, what is seen of them quantized and the
-    teacher (float32), AdamW's two moments; and activations. Measured: 27 GB."""
-    return ceil(TORCH_MB + 11 * f16_bytes / MB)
+def training_mb(f16_bytes: int, distill: bool = True) -> int:
+    """Master weights, gradients, what is seen of them quantized (float32), AdamW's two moments, and
+    the teacher in 2 bytes: 22 bytes a parameter; and activations. Measured: 27 GB."""
+    return ceil(TORCH_MB + (11 if distill else 10) * f16_bytes / MB)
 
 
 def training_disk_bytes(f16_bytes: int) -> int:

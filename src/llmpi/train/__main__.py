@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from llmpi import needs
+from llmpi.accidents import check_memory
 from llmpi.code import sha256_of_code
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
@@ -65,6 +67,9 @@ def train(job: Job) -> Gguf:
         held_out_share=settings.held_out_share,
         held_out_windows=settings.held_out_sequences,
     )
+    if device.type == "cpu":
+        needed = needs.MB * needs.training_mb(base.stat().st_size, settings.distill)
+        check_memory(needed, f"training for {quant}")
     checkpoints = Path(job["checkpoints"])
     with _scratch(checkpoints / "scratch") as scratch:
         kinds = export.kinds_of(base, job["base_manifest"], quant, scratch, job["threads"])

@@ -97,8 +97,8 @@ def train_qat(
     assert base_manifest["status"] == corpus["status"] == "ok"
     cores = capacity.processors()
     held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
-    needed = needs.training_disk_bytes(base.stat().st_size)
-    check_room(checkpoints, needed - held, f"training for {quant}")
+    room = needs.training_disk_bytes(base.stat().st_size) - held
+    check_room(checkpoints, room, f"training for {quant}")
     with whole_file(out) as partial:
         job: Job = {
             "base": str(base),
