@@ -15,7 +15,7 @@ TRAINED, QUANTIZED = "trained.gguf", "quantized.gguf"
 
 
 def kinds_of(
-    base: Path, manifest: Start, quant: str, scratch: Path, threads: int
+    base: Path, manifest: Start, quant: str, scratch: Path, threads: int | None = None
 ) -> dict[str, str]:
     """The type llama.cpp gives each tensor, by name; seen on a quantization of the untrained model,
     since its rules (llama-quant.cpp) look at names, shapes and places.
@@ -33,7 +33,12 @@ def kinds_of(
 
 
 def write(
-    student: Student, base: Path, manifest: Start, quant: str, scratch: Path, threads: int
+    student: Student,
+    base: Path,
+    manifest: Start,
+    quant: str,
+    scratch: Path,
+    threads: int | None = None,
 ) -> Gguf | Failed:
     """Write the trained weights with the metadata of `base` to `TRAINED`, have llama.cpp quantize
     that to `QUANTIZED`, both in `scratch`, and return the manifest of the latter."""
