@@ -14,6 +14,7 @@ import torch
 from held import Hold
 
 from benchmarks.small_models import small_models
+from llmpi.device.machine import capacity
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Failed
 from llmpi.errors import CellError, LlmpiError
@@ -140,6 +141,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
         "corpus": {"source": corpus["source"], "sha256": corpus["sha256"]},
         "text": corpus["text"],
         "checkpoints": str(cut / "checkpoints"),
+        "threads": capacity.processors(),
     }
     cut.mkdir()
     (cut / "job.json").write_text(json.dumps(job))
