@@ -196,7 +196,7 @@ def test_thoughts_put_into_a_mouth_change_no_score(
     alike = [score_items(paragraphs, order, said, "en") for said in (plain, thought)]
     for before, after in zip(*alike, strict=True):
         assert THOUGHT in after["thought"]
-        assert after["new_tokens"] == before["new_tokens"] + after["thought_tokens"]
+        assert 0 < after["thought_tokens"] <= after["new_tokens"] - before["new_tokens"]
         for key in ("answer", "prediction", "exact", "f1", "error"):
             assert after[key] == before[key], key
 

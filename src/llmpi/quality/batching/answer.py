@@ -191,7 +191,7 @@ def _answer(engine: "BatchEngine", job: Job) -> None:
             "batching": {"shape": engine.shape.record(), **counts},
             "has_chat_template": asking.chat.has_template,
             "chat_template_sha256": asking.chat.sha256,
-            "sent": asking.sent(job["blocks"][i][0][0]),
+            "sent": asking.sent(next((x for x in every[i] if isinstance(x, Request)), every[i][0])),
             "engine": engine_info.describe(),
         }
         write_json(paths[i], record)

@@ -27,6 +27,7 @@ class Asking:
     def __init__(self, engine: BatchEngine, settings: Decoding) -> None:
         bos, eos = engine.special_texts()
         self._engine, self._settings = engine, settings
+        self._folded: set[tuple[int, ...]] = set()
         self.chat = ChatFormat(
             engine.chat_template(),
             bos_token=bos,
@@ -43,6 +44,8 @@ class Asking:
         except RefusedTurnsError as error:
             return Refused(str(error))
         tokens = tuple(self._engine.tokenize(prompt.text))
+        if prompt.folded:
+            self._folded.add(tokens)
         score: tuple[tuple[int, ...], ...] = ()
         if item["continuation"] is not None and not self.chat.thinks:
             whole = prompt.text + self.chat.begin("assistant") + item["continuation"]
@@ -53,10 +56,10 @@ class Asking:
         )
         return Request(tokens, most, score, thought=thought)
 
-    def sent(self, item: Conversation) -> SentPrompt:
+    def sent(self, asked: Request | Refused) -> SentPrompt:
         """What the engine gets."""
-        prompt = self.chat.render(item["messages"])
-        return self._engine.sent(self._engine.tokenize(prompt.text), folded=prompt.folded)
+        tokens = asked.prompt if isinstance(asked, Request) else ()
+        return self._engine.sent(tokens, folded=tokens in self._folded)
 
     def answer(self, asked: Request | Refused, outcome: Outcome) -> Answer:
         """
