@@ -9,7 +9,8 @@ import pytest
 from gguf_edit import edited
 from support import ROOT
 
-from llmpi.engine.chat.format import ChatFormat, Prompt
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.chat.turns import Prompt
 from llmpi.engine.records import Message
 from llmpi.gguf import engine_source
 from llmpi.quality.batching.asking import Asking, Refused

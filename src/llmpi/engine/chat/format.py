@@ -2,21 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from llmpi.engine.chat.template import Template
 from llmpi.engine.chat.thoughts import Marks
+from llmpi.engine.chat.turns import Prompt
 from llmpi.engine.records import Message
-
-
-class Prompt(NamedTuple):
-    """What is asked, as text."""
-
-    text: str
-    opened: bool = False
-    """It ends within a thought."""
-    folded: bool = False
-    """The system turn stands at the head of the first user turn: the template knows none."""
 
 
 class ChatFormat:
@@ -61,12 +51,7 @@ class ChatFormat:
             TemplateError: the model's template gives none.
         """
         if self._template:
-            text, folded = self._template.render(messages, thinking=self.thinking)
-            marks = self.marks
-            opened = marks is not None and text.rstrip().endswith(marks.open)
-            if marks and opened and not self.thinking:
-                text, opened = f"{text.rstrip()}\n\n{marks.close}\n\n", False
-            return Prompt(text, opened, folded)
+            return self._template.render(messages, thinking=self.thinking)
         ends = {"user": "\n\nAnswer:", "assistant": "\n\n", "system": "\n\n"}
         turns = (self.begin(m["role"]) + m["content"] + ends[m["role"]] for m in messages)
         return Prompt("".join(turns))

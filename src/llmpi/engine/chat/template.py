@@ -3,22 +3,22 @@
 A template is a program out of an untrusted file. Jinja's sandbox keeps it from files and from the
 network, and lets it loop or grow for ever. `python -m llmpi.engine.chat.template` is the process:
 on a line of its standard input the template, then the turns of each prompt; for each line one comes
-back. What a template knows of thoughts is found by rendering probes, not by its name.
+back.
 """
 
 import json
 import os
-import re
 import resource
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmpi.engine.chat.thoughts import Marks
+from llmpi.engine.chat.turns import Prompt, Turns, turns_of
 from llmpi.engine.records import Message
 from llmpi.engine.supervise import die_with_parent
 
@@ -32,9 +32,6 @@ MOST_BYTES = 2 * 1024**3
 MOST_CHARACTERS = 10_000_000
 """Of one prompt."""
 
-# A template may ask for today's date; a prompt that changes overnight cannot be compared.
-FROZEN_DATE = "26 Jul 2024"
-
 
 class TemplateError(Exception):
     """The model's chat template gives no prompt; the message says why."""
@@ -42,14 +39,6 @@ class TemplateError(Exception):
 
 class RefusedTurnsError(TemplateError):
     """It gives none for these turns, and goes on with others."""
-
-
-class Rendered(NamedTuple):
-    """A prompt."""
-
-    text: str
-    folded: bool
-    """The template knows no system turn: it stands at the head of the first user turn."""
 
 
 class Template:
@@ -76,7 +65,7 @@ class Template:
         self._start()
         return self._marks
 
-    def render(self, messages: Sequence[Message], *, thinking: bool) -> Rendered:
+    def render(self, messages: Sequence[Message], *, thinking: bool) -> Prompt:
         """The prompt for these turns.
 
         Args:
@@ -94,7 +83,7 @@ class Template:
         finally:
             spent = time.monotonic() - begun
             self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
-        return Rendered(answer["text"], answer["folded"])
+        return Prompt(**answer)
 
     def _start(self) -> None:
         if self._child is None:
@@ -171,123 +160,9 @@ def _exchange(child: subprocess.Popen[bytes], said: bytes, within_s: float) -> b
 
 # --- in the child ---------------------------------------------------------------------------------
 
-Render = Callable[..., str]
-"""The prompt for turns and the template's variables."""
-
-QUESTION: list[Message] = [{"role": "user", "content": "@question@"}]
-THOUGHTFUL = (
-    *(
-        {"role": "assistant", "content": "@answer@", key: "@thought@"}
-        for key in ("reasoning_content", "thinking")
-    ),
-    {
-        "role": "assistant",
-        "content": [
-            {"type": "thinking", "thinking": "@thought@"},
-            {"type": "text", "text": "@answer@"},
-        ],
-    },
-)
-"""Turns with a thought, as the interfaces have them that templates know."""
-SYSTEM: Message = {"role": "system", "content": "@system@"}
-CLOSING = re.compile(r"([<\[◁]\|?)/(\w[\w:]*)(\|?[>\]▷])")
-"""Marks that close: those that open lack the slash."""
-MARK = re.compile(r"[<\[◁][^\s<>\[\]◁▷]+[>\]▷]\w*")
-ABOUT_THINKING = re.compile(r"\b\w*(?:think|reason)\w*\b")
-
-
-class Turns:
-    """A template, with what its author left to find out."""
-
-    def __init__(self, source: str, render: Render) -> None:
-        self._source, self._render = source, render
-        self._switches: list[str] = []
-        self._folds = False
-
-    def probe(self) -> Marks | None:
-        """Learn what the template can do, and what it puts around thoughts."""
-        names = dict.fromkeys(ABOUT_THINKING.findall(self._source))
-        self._switches = [name for name in names if self._switched_by(name)]
-        self._folds = SYSTEM["content"] not in self._tried([SYSTEM, *QUESTION], thinking=False)
-        marks = dict.fromkeys(CLOSING.findall(self._source))
-        found = (Marks(f"{a}{name}{b}", f"{a}/{name}{b}") for a, name, b in marks)
-        return self._empty_thought() or next(filter(self._are_thoughts, found), None)
-
-    def prompt(self, messages: list[Message], thinking: bool) -> dict[str, object]:
-        """Text, and whether the system turn was folded into the next, as llama.cpp does it where a
-        template refuses one, or leaves it out."""
-        folds = self._folds and messages[0]["role"] == "system" and len(messages) > 1
-        if folds:
-            content = f"{messages[0]['content']}\n{messages[1]['content']}"
-            messages = [{**messages[1], "content": content}, *messages[2:]]
-        return {"text": self._asked(messages, thinking), "folded": folds}
-
-    def _asked(self, messages: list[Message], thinking: bool) -> str:
-        return self._render(messages=messages, **dict.fromkeys(self._switches, thinking))
-
-    # --- what is found out ------------------------------------------------------------------------
-
-    def _tried(self, messages: list[Message], thinking: bool) -> str:
-        """The prompt; none where the template wants other turns: it says so when it is asked."""
-        try:
-            return self._asked(messages, thinking)
-        except Exception:  # whatever a stranger's program raises
-            return ""
-
-    def _switched_by(self, name: str) -> bool:
-        """Whether this variable, on or off, changes how a question is put."""
-        try:
-            on, off = (self._render(messages=QUESTION, **{name: x}) for x in (True, False))
-        except Exception:  # it wants something else than on or off
-            return False
-        return on != off
-
-    def _empty_thought(self) -> Marks | None:
-        """Its two marks, where the switch alone decides whether one stands behind the question, or
-        ends there."""
-        on, off = (self._behind_question(thinking) for thinking in (True, False))
-        opened, added = MARK.findall(on), MARK.findall(off.removeprefix(on))
-        if not off.startswith(on) or not added:
-            return None
-        if len(added) == 1 and opened and on.rstrip().endswith(opened[-1]):
-            return Marks(opened[-1], added[0])
-        return Marks(*added) if len(added) == 2 else None
-
-    def _behind_question(self, thinking: bool) -> str:
-        return self._tried(QUESTION, thinking).rpartition(QUESTION[0]["content"])[2]
-
-    def _are_thoughts(self, marks: Marks) -> bool:
-        """Whether the template opens a thought so, fills it, asks for it, or forgets it."""
-        on, off = (self._tried(QUESTION, thinking) for thinking in (True, False))
-        if on.rstrip().endswith(marks.open) or (marks.close in on and marks.close not in off):
-            return True
-        if any(self._fills(marks, turn) for turn in THOUGHTFUL):
-            return True
-        said = f"{marks.open}\n@thought@\n{marks.close}\n\n@answer@"
-        turns: list[Any] = [*QUESTION, {"role": "assistant", "content": said}] * 2
-        turns[-1] = {"role": "assistant", "content": "@later@"}
-        later = self._tried([*turns, *QUESTION], thinking=True)
-        return "@answer@" in later and "@thought@" not in later
-
-    def _fills(self, marks: Marks, turn: Any) -> bool:
-        """Whether it writes a thought that is told apart from its answer between these marks."""
-        text = self._tried([*QUESTION, turn], thinking=True)
-        between = rf"{re.escape(marks.open)}\s*@thought@\s*{re.escape(marks.close)}"
-        return re.search(between, text) is not None
-
 
 def main() -> None:
-    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-    class Frozen(Jinja2ChatFormatter):
-        """Renders in jinja's sandbox."""
-
-        @staticmethod
-        def strftime_now(f: str) -> str:  # noqa: ARG004 - the parent's signature
-            return FROZEN_DATE
-
-    def prompt_of(formatter: Frozen) -> Render:
-        return lambda **asked: str(formatter(**asked).prompt)
+    import llama_cpp.llama_chat_format  # noqa: F401 - what it takes is no template's
 
     has = (
         int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
@@ -300,16 +175,17 @@ def main() -> None:
         answer: dict[str, object]
         try:
             if turns is None:
-                turns = Turns(asked["template"], prompt_of(Frozen(**asked)))
+                turns = turns_of(**asked)
                 answer = {}
             elif not asked:
-                answer = {"marks": turns.probe()}
+                turns.probe()
+                answer = {"marks": turns.marks}
             else:
-                answer = turns.prompt(**asked)
-                text = str(answer["text"])
-                text.encode()  # a template can write half a character
-                if len(text) > MOST_CHARACTERS:
+                prompt = turns.prompt(**asked)
+                prompt.text.encode()  # a template can write half a character
+                if len(prompt.text) > MOST_CHARACTERS:
                     raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
+                answer = prompt._asdict()
         except Exception as error:  # whatever a stranger's program raises
             answer = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         sys.stdout.write(json.dumps(answer) + "\n")
