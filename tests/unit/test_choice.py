@@ -430,6 +430,15 @@ def test_settings_that_change_the_output_are_a_caution() -> None:
     assert "96.9 % of the tokens agree" in said(changed)[-1]
 
 
+@pytest.mark.parametrize(("cut_pct", "told"), [(1.9, False), (40.0, True)])
+def test_thoughts_that_did_not_end_are_a_caution(cut_pct: float, told: bool) -> None:
+    found = chosen(cell("F16", 4, 60, {"thoughts_cut_pct": cut_pct}))
+    [candidate] = found["candidates"]
+    assert ({"kind": "thoughts cut", "cut_pct": cut_pct} in candidate["cautions"]) == told
+    risk = english.decision(decision(found), found)[2]
+    assert (f"did not end its thought on {cut_pct:.1f} % of the questions" in risk) == told
+
+
 @pytest.mark.parametrize(
     ("cut_pct", "told"), [(0.0, False), (1.9, False), (2.0, True), (40.0, True)]
 )

@@ -447,4 +447,7 @@ def _cautions(
         cut_pct = scores.number(row, task, "cut_pct")
         if cut_pct is not None and cut_pct >= CUT_PCT:
             found.append({"kind": "answers cut", "cut_pct": cut_pct})
+        thoughts_pct = scores.number(row, task, "thoughts_cut_pct")
+        if thoughts_pct is not None and thoughts_pct >= CUT_PCT:
+            found.append({"kind": "thoughts cut", "cut_pct": thoughts_pct})
     return found

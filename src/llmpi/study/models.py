@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import (
@@ -120,6 +120,12 @@ def _switch(value: object) -> object:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
+ThinkingSwitch = Annotated[
+    Annotated[Literal["off", "on"], BeforeValidator(_switch), Tag("switch")]
+    | Annotated[Thinking, Tag("bound")],
+    Discriminator(lambda value: "bound" if isinstance(value, dict | Thinking) else "switch"),
+]
+
 THOUGHT_TOKENS = 1024
 """Of `thinking: on`."""
 
@@ -133,7 +139,7 @@ class Model(Part):
     """Quantizations of this model, in place of the study's own list."""
     training: Training | None = None
     """How this model is trained, in place of `qat.training`."""
-    thinking: Annotated[Literal["off", "on"] | Thinking, BeforeValidator(_switch)] = "off"
+    thinking: ThinkingSwitch = "off"
     """Whether the model thinks before it answers: `off`, `on` (1,024 tokens at most), or
     `{tokens: N}`. The switch of its chat template is set so; a template without one that always
     opens a thought has it closed at once by `off`. Only what follows a thought is scored."""

@@ -134,6 +134,7 @@ class Study(Part):
         behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
         checks.gates_name_tasks(self.gates, self.squad_tasks)
         checks.descent_can_stop(self.descent, self.squad_tasks)
+        checks.thoughts_fit(self.models, self.quality)
         checks.weights_name_workloads(self.tune, self.workloads)
         checks.exclusions_name_parts(
             self.exclude,
