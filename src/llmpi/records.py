@@ -106,10 +106,20 @@ def is_ok(record: Mapping[str, object]) -> bool:  # of any kind
     return record["status"] == "ok"
 
 
-def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
-    """Write `record` atomically."""
+def write_json(
+    path: Path,
+    record: Mapping[str, object],  # of any kind
+    *,
+    indent: int | None = 1,
+) -> None:
+    """Write `record` atomically.
+
+    Args:
+        indent: blanks a level; None for what is too long to be read: all in one line, in a quarter
+            of the time.
+    """
     with whole_file(path) as partial:
-        text = json.dumps(record, indent=1, ensure_ascii=False)
+        text = json.dumps(record, indent=indent, ensure_ascii=False)
         # In a text of JSON an escape is the same character.
         partial.write_text(visible(text) + "\n", "utf-8")
 

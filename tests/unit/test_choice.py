@@ -93,7 +93,7 @@ def summary(*rows: ClassRow, **more: object) -> Summary:
     dumped = Study.model_validate(config).model_dump(mode="json")
     return {
         "study": "s",
-        "classes": [*rows],
+        "rows": [*rows],
         "questions": {},
         "provenance": {"config": dumped},
     }

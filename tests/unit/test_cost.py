@@ -98,7 +98,7 @@ def money(cost: Cost, *rows: ClassRow, smaller: ClassRow | None = None) -> Money
     decisions = [decision("overall", next(iter(picks.values())), smaller and id_of(smaller))]
     decisions += [decision(device, pick) for device, pick in picks.items()]
     there = [*rows, *([smaller] if smaller else [])]
-    summary = {"classes": there, "provenance": {"config": dumped}}
+    summary = {"rows": there, "provenance": {"config": dumped}}
     found = costs(summary, cost, {"workload": "chat", "decisions": decisions})
     whole = json.dumps(found)
     assert check(whole, Money, "recommendation.json") == json.loads(whole)

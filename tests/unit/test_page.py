@@ -184,10 +184,10 @@ def test_front_of_a_device_and_workload(pis: Content) -> None:
 
 def test_who_always_abstains_is_on_no_front(pis: Content) -> None:
     """However high its F1 is: the demo's Q2_K has 33.6 %, the share of questions without answer."""
-    classes = copy.deepcopy(pis.rows)
+    rows = copy.deepcopy(pis.rows)
     mute = {f"has_ans_f1{end}_pct": 0.0 for end in ("", "_low", "_high")}
-    classes[0]["quality"]["squad"] |= {**mute, "f1_pct": 99.0, "f1_low_pct": 98.0}
-    table = datasets(Content({**pis.summary, "classes": classes}, pis.recommendation))["cells"]
+    rows[0]["quality"]["squad"] |= {**mute, "f1_pct": 99.0, "f1_low_pct": 98.0}
+    table = datasets(Content({**pis.summary, "rows": rows}, pis.recommendation))["cells"]
     cell = dict(zip(table["columns"], table["rows"][0], strict=True))
     assert (cell["squad_front"], cell["squad_edge"]) == (0, 0)
 
@@ -526,17 +526,15 @@ def test_curve_of_a_sustained_phase() -> None:
 
 
 def test_curves_of_a_group_stand_with_the_group(pis: Content) -> None:
-    together = [
-        {**row, "device": "shelf", "boards": ["pi5", "pi5-sd"]}
-        for row in pis.rows
-        if row["device"] == "pi5"
-    ]
-    content = Content({**pis.summary, "classes": together}, None)
+    summary = copy.deepcopy(pis.summary)
+    for device in summary["provenance"]["config"]["devices"].values():
+        device["group"] = "shelf"
+    content = Content(summary, None)
     found = datasets(content)["sustained_speed"]
     assert {curve["device"] for curve in found} == {"shelf"}
     assert {"llama-3.2-1b F16, pi5", "llama-3.2-1b F16, pi5-sd"} <= {c["name"] for c in found}
     cells = {"/".join(row[k] for k in ("device", "model", "quant", "runtime", "workload"))
-             for row in together}  # fmt: skip
+             for row in content.rows}  # fmt: skip
     assert {curve["id"] for curve in found} <= cells
 
 
