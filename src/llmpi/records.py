@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
@@ -58,6 +59,9 @@ def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if get_origin(kind) in (Union, UnionType):
+        # The record's tags tell which it is: the first that fits is the one, the others not tried.
+        kind = Annotated[kind, Field(union_mode="left_to_right")]
     return TypeAdapter(kind)
 
 
