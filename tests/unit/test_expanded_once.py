@@ -49,5 +49,7 @@ def test_another_study_of_the_same_name_is_another() -> None:
 
 def test_a_board_that_is_excluded_stands_for_nobody() -> None:
     study = shelf()
-    stand_ins = {stands_for(study, s.device, s.variant) for s in sessions(study) if s.quant == "F16"}
+    stand_ins = {
+        stands_for(study, s.device, s.variant) for s in sessions(study) if s.quant == "F16"
+    }
     assert "shelf.b3" not in stand_ins

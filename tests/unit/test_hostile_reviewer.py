@@ -79,9 +79,7 @@ def test_a_wider_one_that_is_worse_in_everything_is_not_taken_for_the_time_being
     qa = {"qa": {"task": "squad", "squad_file": "qa.json"}}
     study = summary(overall(found), quality=qa)
     dead = {"status": "failed", "reason": "out of memory", "marks": []}
-    study["rows"] = [
-        {**row, **dead} if row["quant"] == "F16" else row for row in study["rows"]
-    ]
+    study["rows"] = [{**row, **dead} if row["quant"] == "F16" else row for row in study["rows"]]
     choice = recommend(study, requirements(found), Constraints())
     assert picked(choice) == Q4
     assert first(choice)["standing"] == "provisional"

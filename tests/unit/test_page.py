@@ -24,7 +24,7 @@ from llmpi.quality.kinds import task_kinds
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Obstacle, Skipped
 from llmpi.report.page.content import Content
-from llmpi.report.page.datasets import datasets, kind_datasets
+from llmpi.report.page.datasets import MOST_CURVES, datasets, kind_datasets
 from llmpi.report.page.figures import figures
 from llmpi.report.page.paper_section import (
     correspondences,
@@ -527,7 +527,9 @@ def test_curve_of_a_sustained_phase() -> None:
 
 def test_curves_of_a_group_stand_with_the_group(pis: Content) -> None:
     summary = copy.deepcopy(pis.summary)
-    for device in summary["provenance"]["config"]["devices"].values():
+    config = summary["provenance"]["config"]
+    config["cost"] = None  # it names the boards
+    for device in config["devices"].values():
         device["group"] = "shelf"
     content = Content(summary, None)
     found = datasets(content)["sustained_speed"]
@@ -536,6 +538,21 @@ def test_curves_of_a_group_stand_with_the_group(pis: Content) -> None:
     cells = {"/".join(row[k] for k in ("device", "model", "quant", "runtime", "workload"))
              for row in content.rows}  # fmt: skip
     assert {curve["id"] for curve in found} <= cells
+
+
+def test_of_many_curves_those_that_slowed_down_most_are_drawn(pis: Content) -> None:
+    """A chart of more than a legend tells apart would be one tangle."""
+    [curve, *_] = pis.summary["curves"]
+    many = [
+        {**curve, "quant": row["quant"], "model": row["model"], "tg_tps": [[0.0, 10.0], [60.0, at]]}
+        for at, row in enumerate(pis.rows, start=1)
+        if row["device"] == curve["device"] and row["workload"] == curve["workload"]
+    ]
+    assert len(many) > MOST_CURVES
+    found = datasets(Content({**pis.summary, "curves": many[::-1]}, None))["sustained_speed"]
+    assert [curve["value"][-1] for curve in found] == [
+        c["tg_tps"][1][1] for c in many[:MOST_CURVES]
+    ]
 
 
 def test_short_curves_are_kept_as_they_are() -> None:
