@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peer import ROOT
 from llmpi.records import read
@@ -31,6 +33,15 @@ ANSWERED = """new Promise((done) => {
     search.dispatchEvent(new Event('input', {bubbles: true}));
     requestAnimationFrame(() => done(document.querySelectorAll('[data-table] tbody tr').length));
 })"""
+PLACES = {
+    "decision": "#decision",
+    "standing": "[data-figure=standing-0]",
+    "measured": "#measured",
+    "load": "[data-figure=load]",
+    "sustained": "[data-figure=sustained-speed]",
+    "cells": "#cells",
+    "failed": "#failed",
+}
 SCREENS = {"desktop": 1280, "phone": 390}
 
 
@@ -51,15 +62,13 @@ def main() -> None:
 
 
 def made(devices: int) -> Path:
-    import pi_study
-    from scripts import main_of
-
+    pi_study, scripts = import_module("pi_study"), import_module("scripts")
     study: Study = pi_study.many(models=10, quants=10, devices=devices)
     pi_study.write_records(study)
     names = {"csv": "s.csv", "parquet": "s.parquet", "speed": "s.jsonl", "summary": "s.json"}
     files = {name: Path(file) for name, file in names.items()}
     with timed("summary_s"):
-        main_of("summarize")(study=study, requirements=Path("r.json"), **files)
+        scripts.main_of("summarize")(study=study, requirements=Path("r.json"), **files)
     size("summary", files["summary"])
     summary = read(files["summary"], Summary)
     _, requirements = pi_study.summarized(study)
@@ -87,13 +96,11 @@ def size(name: str, file: Path) -> None:
 
 
 def browse(page: Path, pictures: Path | None) -> None:
-    from browser import Browser
-
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("there is no Chromium to open the page in")
     for screen, width in SCREENS.items():
-        browser = Browser(chromium, Path(f"profile-{screen}").absolute())
+        browser = import_module("browser").Browser(chromium, Path(f"profile-{screen}").absolute())
         shown = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 640}
         browser("Emulation.setDeviceMetricsOverride", **shown)
         started = time.perf_counter()
@@ -108,12 +115,12 @@ def browse(page: Path, pictures: Path | None) -> None:
         browser.close()
 
 
-def look(browser: "Browser", pictures: Path, screen: str, width: int) -> None:  # noqa: F821
+def look(browser: Any, pictures: Path, screen: str, width: int) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
-    for section in ("decision", "measured", "cells", "predictions"):
-        browser.evaluate(f"document.getElementById('{section}')?.scrollIntoView()")
+    for name, selector in PLACES.items():
+        browser.evaluate(f"document.querySelector({json.dumps(selector)})?.scrollIntoView()")
         time.sleep(5)
-        browser.look(pictures / f"{screen}-{section}.png", width=width)
+        browser.look(pictures / f"{screen}-{name}.png", width=width)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,9 @@ class Took(NamedTuple):
 
 
 def dags(sizes: Sequence[int]) -> None:
-    ratios, per_job, peak_mb = [], {}, 0.0
+    ratios: list[float] = []
+    per_job: dict[str, list[float]] = {}
+    peak_mb = 0.0
     for size in sizes:
         with tempfile.TemporaryDirectory() as scratch:
             config = made_workflows.study(Path(scratch), size)

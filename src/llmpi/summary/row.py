@@ -73,8 +73,9 @@ def place(run: Run) -> CellKey:
 
 def _nothing(part: type[Part]) -> Part:
     """A part of a row that is not known: lists without anything, and else None."""
+    fields = _fields(part)  # type: ignore[arg-type]  # types are hashable
     empty: dict[str, list[str] | None] = {
-        name: [] if is_list else None for name, is_list in _fields(part).items()
+        name: [] if is_list else None for name, is_list in fields.items()
     }
     return cast(Part, empty)  # every field of these parts is a list or may be None; a test holds it
 
