@@ -37,7 +37,12 @@ def answered(folder: Path, template: str) -> Any:
     gguf.write_bytes(tiny_model(1, template=template))
     prompts = folder / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": "a", "prompt": "Hi"}))
-    settings = {"computation": BY_DEFAULT, "max_new_tokens": 4, "context_tokens": 512}
+    settings = {
+        "computation": BY_DEFAULT,
+        "thinking_tokens": None,
+        "max_new_tokens": 4,
+        "context_tokens": 512,
+    }
     manifest = {"status": "ok", "sha256": sha256_of(gguf)}
     return answer_prompts(gguf, manifest, prompts, settings, threads=1, store=folder / "blocks")
 

@@ -62,6 +62,10 @@ COLUMNS = {
         "`above the threshold`"
     ),
     "cut_pct": number("%", "Answers that were cut at `max_new_tokens`"),
+    "thought_tokens": number("tokens", "Mean length of a thought before an answer"),
+    "thoughts_cut_pct": number(
+        "%", "Questions that have no answer, as the thought before it did not end within its bound"
+    ),
     **dict(_scores()),
 }
 COMPARED = {
@@ -116,6 +120,10 @@ def _row(record: SquadScored | NotScored) -> Row:
         "best_f1_pct": best and best["best_f1"],
         **_threshold(best["best_f1_thresh"] if best else None),
         "cut_pct": 100 * summary["cut"] / answers if answers else None,
+        "thought_tokens": summary["thought_tokens_mean"],
+        "thoughts_cut_pct": (
+            100 * summary["thoughts_cut"] / summary["items"] if summary["thoughts"] else None
+        ),
     }
     for name, (metric, _) in NAMES.items():
         score = _metric(record, metric)
