@@ -85,7 +85,7 @@ def summary(*rows: ClassRow, **more: object) -> Summary:
         "study": "s",
         "models": {"m": {"source": {"path": "m.gguf"}}},
         "quants": [*WIDTHS],
-        "devices": {"pi": {"transport": "local"}, "vm": {"transport": "local"}},
+        "devices": {n: {"transport": "local"} for n in ("pi", *(row["device"] for row in rows))},
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
         "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
         **more,
@@ -93,7 +93,7 @@ def summary(*rows: ClassRow, **more: object) -> Summary:
     dumped = Study.model_validate(config).model_dump(mode="json")
     return {
         "study": "s",
-        "classes": [*rows],
+        "rows": [*rows],
         "questions": {},
         "provenance": {"config": dumped},
     }

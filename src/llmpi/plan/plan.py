@@ -161,7 +161,11 @@ def _this_machine(device: LocalDevice) -> Profile | None:
 
 
 def _planned(
-    study: Study, session: Session, model: Model | str, board: Board | None, workloads: list[str]
+    study: Study,
+    session: Session,
+    model: Model | str,
+    board: Board | None,
+    workloads: Sequence[str],
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)

@@ -87,6 +87,11 @@ class Study(Part):
     exclude: list[Exclude] = Field(default_factory=list)
     """Combinations of the sweep to leave out."""
 
+    def __hash__(self) -> int:
+        """What follows from a study is kept by it; the sections under it are mappings, and have
+        no hash."""
+        return hash(self.study)
+
     @property
     def classes(self) -> dict[str, list[str]]:
         """Groups of equal boards, and every other device as one of its own: name -> devices."""

@@ -27,6 +27,8 @@ from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow, Fallbacks, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_LISTED = 200
+"""Rows of a list that the table of all cells has, too."""
 
 
 def environment(t: Texts) -> Environment:
@@ -75,6 +77,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             money=chosen and chosen["money"],
             figures=drawn,
             words=words,
+            most_listed=MOST_LISTED,
             joint="" if t.language == "ja" else " ",
             changes=_changes,
             filters=[
