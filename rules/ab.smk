@@ -16,7 +16,7 @@ rule answer_prompts:
         task=any_of(inputs.tasks_of(study, "ab")),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(prompt_tokens),
     params:

@@ -17,7 +17,7 @@ rule evaluate_lm_eval:
         task=any_of(inputs.tasks_of(study, "lm_eval")),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **{**scoring(None), "runtime": HARNESS_MINUTES},
     params:

@@ -40,7 +40,7 @@ rule evaluate_quality:
         task=any_of(inputs.squad_tasks(study, sharded=False)),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(question_tokens),
     params:
@@ -69,7 +69,7 @@ rule answer_shard:
         shard=r"\d+-of-\d+",
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(question_tokens),
     params:

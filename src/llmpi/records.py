@@ -4,14 +4,16 @@ What a file holds is a type of the room that writes it (`docs/records.md`). A fi
 elsewhere (a device, a judge, an older run) is checked against it where it is read.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from glob import escape
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_origin
@@ -130,12 +132,17 @@ def write_json(
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, to stay, only if the block ends well."""
+    """A temporary path beside `path` that takes its place, to stay, only if the block ends well.
+
+    What a killed process left of the same file is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
     partial = Path(name)
     try:
+        with suppress(OSError):  # where the file system has no locks, nothing is taken for stale
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         mask = os.umask(0)
         os.umask(mask)
@@ -143,6 +150,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         keep(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _remove_stale(path: Path) -> None:
+    """A lock goes with its process, wherever that ran; an age would tell nothing of it."""
+    for other in path.parent.glob(f".{escape(path.name)}.????????.part"):
+        with suppress(OSError), other.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter
 
+from llmpi.accidents import accident
 from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
 from llmpi.records import read
@@ -89,6 +90,7 @@ def job(log: str) -> Iterator[None]:
     root.handlers[:] = [file, screen]
     root.setLevel(logging.INFO)
     logging.getLogger("llmpi").setLevel(logging.DEBUG)
+    logging.raiseExceptions = False  # a log on a full disk is not to hide why
     logging.getLogger("paramiko").setLevel(logging.WARNING)
     queued = os.environ.get("SLURM_JOB_ID")
     logging.getLogger("llmpi").debug(
@@ -99,8 +101,11 @@ def job(log: str) -> Iterator[None]:
     except LlmpiError as error:
         logging.getLogger("llmpi").error("error: %s", error)
         sys.exit(1)
-    except Exception:
-        logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
+    except Exception as error:
+        if told := accident(error):
+            logging.getLogger("llmpi").error("error: %s", told)
+        else:
+            logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
         sys.exit(1)
 
 

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from typing_extensions import TypeForm, TypeIs, TypeVar
 
 from llmpi import layout
+from llmpi.accidents import supervise
 from llmpi.device.monitor.records import Prefix, Question
 from llmpi.engine import answers
 from llmpi.engine.records import Cell, Failed, Message, SessionRecord
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob

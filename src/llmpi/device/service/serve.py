@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmpi.device.machine import capacity
 from llmpi.device.service import gate, releases
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.llama import KV_TYPES
@@ -91,7 +92,7 @@ def model_settings(gguf: Path, settings: ServiceSettings) -> "ModelSettings":
     from llama_cpp.server.settings import ModelSettings
 
     runtime = settings["runtime"]
-    threads = runtime["threads"] or len(os.sched_getaffinity(0))
+    threads = runtime["threads"] or capacity.processors()
     return ModelSettings(
         model=str(gguf),
         model_alias=f"{settings['model']}/{settings['quant']}",

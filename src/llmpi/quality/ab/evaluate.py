@@ -21,7 +21,7 @@ def answer_prompts(
     threads: int,
     store: Path,
 ) -> AbAnswered | Failed:
-    """The quality record of one variant on the user's prompts. An engine that dies is a result.
+    """The quality record of one variant on the user's prompts. A death of its own is a result.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
 
+from llmpi.accidents import supervise
 from llmpi.code import sha256_of_code
 from llmpi.engine.progress import Progress
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.quality.records import AnsweredBlock, Conversation, Decoding
 from llmpi.records import read, sha256_of_json, write_json
 from llmpi.script import tell

@@ -22,6 +22,7 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import get_rolling_token_windows, hash_string, make_disjoint_window
 
+from llmpi.accidents import accident
 from llmpi.engine import info as engine_info
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.template import TemplateError
@@ -276,9 +277,13 @@ def main(job: str, out: str) -> None:
     record: LmEvalScored | Failed
     try:
         record = _evaluate(asked)
-    except (LlmpiError, EngineError, TemplateError) as error:
+    except EngineError as error:
+        sys.exit(str(error))
+    except (LlmpiError, TemplateError) as error:
         record = failed("quality", str(error))
     except Exception as error:
+        if accident(error):
+            raise
         # A task is other people's code and data: whatever it raises is this cell's result.
         traceback.print_exc()
         reason = " ".join(str(error).split())

@@ -37,7 +37,7 @@ def evaluate(
     store: Path,
     step: Step | None = None,
 ) -> SquadScored | Skipped | Failed:
-    """The quality record of one variant on one task. An engine that dies is a result, too.
+    """The quality record of one variant on one task. A death of its own is a result, too.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
