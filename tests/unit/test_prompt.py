@@ -71,7 +71,10 @@ HOSTILE = {
     "no end": (LOOPS, "has no end: it was broken off after 1 s"),
     "no end as it is compiled": ("{{ 9 ** (9 ** 12) }}", "has no end: it was broken off after"),
     "no end in C": ("{{ messages|length ** 9 + 9 ** (9 ** 9 + messages|length) }}", "has no end"),
-    "a flood": ("{{ ('x' * 9999999) * messages|length * 9999 }}", "MemoryError"),
+    "a flood": (
+        "{{ ('x' * 9999999) * messages|length * 9999 }}",
+        "it asks for more than 2 GiB of memory",
+    ),
     "a long prompt": ("{{ 'x' * 20000000 }}", "it writes more than 10,000,000 characters"),
     "a deep one": ("{% if 1 %}" * 2000, "the model's chat template"),
     "no template": ("{% for %}", "TemplateSyntaxError"),

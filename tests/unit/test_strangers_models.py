@@ -60,8 +60,16 @@ def test_an_endless_template_is_a_failed_cell(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 60
     assert record["status"] == "failed"
     assert record["reason"] == (
-        "the engine failed: the model's chat template has no end: it was broken off after 20 s"
+        "the model's chat template has no end: it was broken off after 20 s"
     )
+
+
+def test_what_a_template_says_is_no_accident_of_this_machine(tmp_path: Path) -> None:
+    """Else whoever made the file could keep a study from ever ending."""
+    said = "MemoryError: No space left on device"
+    record = answered(tmp_path, "{{ raise_exception('" + said + "') }}")
+    assert record["status"] == "failed"
+    assert record["reason"].endswith(said)
 
 
 def gguf_of(path: Path, shape: tuple[int, ...], name: str = "blk.0.attn_q.weight") -> Path:

@@ -186,6 +186,8 @@ def main() -> None:
                 if len(prompt.text) > MOST_CHARACTERS:
                     raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
                 answer = prompt._asdict()
+        except MemoryError:
+            answer = {"error": f"it asks for more than {MOST_BYTES // 1024**3} GiB of memory"}
         except Exception as error:  # whatever a stranger's program raises
             answer = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         sys.stdout.write(json.dumps(answer) + "\n")

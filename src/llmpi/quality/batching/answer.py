@@ -47,6 +47,14 @@ class Job(TypedDict):
     last: int
 
 
+class Ended(TypedDict):
+    """What the process says; its answers lie in files."""
+
+    refused: str | None
+    """Why the model's chat template gives no prompt: a stranger's words, told apart from what the
+    engine and this machine say."""
+
+
 class Start(TypedDict):
     """What all blocks of a job start from."""
 
@@ -99,9 +107,11 @@ def answer_blocks(
                 "first": i,
                 "last": last,
             }
-            ended = supervise(__name__, job, writes=dict, log=tell)
+            ended = supervise(__name__, job, writes=Ended, log=tell)
             if isinstance(ended, Death):
                 return ended
+            if ended["refused"] is not None:
+                return Death(ended["refused"], "")
             path = _answered(folder, blocks, i)
             assert path is not None, "it ended well and left no answers"
         records.append(read(path, AnsweredBlock))
@@ -152,14 +162,17 @@ def main(job: str, out: str) -> None:
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     how = asked["settings"]
     shape, computation = shape_of(how["context_tokens"]), how["computation"]
+    ended: Ended = {"refused": None}
     try:
         with BatchEngine(
             Path(asked["gguf"]), threads=asked["threads"], shape=shape, computation=computation
         ) as engine:
             _answer(engine, asked)
-    except (EngineError, TemplateError) as error:
+    except EngineError as error:
         sys.exit(str(error))
-    Path(out).write_text("{}", encoding="utf-8")
+    except TemplateError as error:
+        ended = {"refused": str(error)}
+    Path(out).write_text(json.dumps(ended), encoding="utf-8")
 
 
 def _answer(engine: "BatchEngine", job: Job) -> None:
