@@ -196,7 +196,7 @@ def _planned(
 
 
 def _measure_s(
-    study: Study, session: Session, found: Prediction, board: Board, workloads: list[str]
+    study: Study, session: Session, found: Prediction, board: Board, workloads: Sequence[str]
 ) -> Range | None:
     """Two loads, the rest before them, and every repetition with its warm-up; no depths.
 
