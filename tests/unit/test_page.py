@@ -23,6 +23,7 @@ from llmpi.quality.kind import Chart, Fact, Section, Table
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Obstacle, Skipped
+from llmpi.report.page.body import body
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import MOST_CURVES, datasets, kind_datasets
 from llmpi.report.page.figures import figures
@@ -33,7 +34,13 @@ from llmpi.report.page.paper_section import (
     predictions,
     without_cell,
 )
-from llmpi.report.page.standings import asked, asked_by, standing_table, standings
+from llmpi.report.page.standings import (
+    asked,
+    asked_by,
+    drawn_standings,
+    standing_table,
+    standings,
+)
 from llmpi.report.page.table import columns
 from llmpi.report.page.write import write_page
 from llmpi.report.words import english, japanese
@@ -559,3 +566,35 @@ def test_short_curves_are_kept_as_they_are() -> None:
     assert thinned([]) == []
     assert thinned([(0.0, 1.0), (1.0, 3.0)]) == [[0.0, 1.0], [1.0, 3.0]]
     assert len(thinned([(float(s), 1.0) for s in range(POINTS + 1)])) <= POINTS
+
+
+# --- many cells -----------------------------------------------------------------------------------
+
+
+def test_of_many_variants_those_of_the_models_on_the_front_are_drawn(
+    pis: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chart with a line for each of hundreds would be as long as the page; the table has all."""
+    every = standings(pis)
+    monkeypatch.setattr("llmpi.report.page.standings.MOST_DRAWN", 8)
+    drawn = drawn_standings(pis)
+    assert pis.recommendation
+    front = {cell.split("/")[1] for cell in pis.recommendation["decisions"][0]["front"]}
+    assert 0 < len(drawn) <= 8 < len(every)
+    assert {name.split()[0] for name in drawn} <= front
+    t = Texts("en")
+    text = body(t, pis, figures(t, pis, datasets(pis)))
+    assert f"Drawn are {len(drawn)} of the {len(every)} variants" in text
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_long_list_ends_and_says_where_the_rest_is(
+    pis: Content, monkeypatch: pytest.MonkeyPatch, language: Language
+) -> None:
+    monkeypatch.setattr("llmpi.report.page.body.MOST_LISTED", 1)
+    t = Texts(language)
+    text = body(t, pis, figures(t, pis, datasets(pis)))
+    ruled_out = sum(bool(candidate["killed_by"]) for candidate in pis.candidates)
+    more = t("%(count)s more: the details of each cell say why")
+    assert ruled_out > 1
+    assert more % {"count": ruled_out - 1} in text

@@ -19,7 +19,7 @@ from llmpi.report.page.paper_section import (
     without_cell,
 )
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
-from llmpi.report.page.standings import asked, standing_table
+from llmpi.report.page.standings import asked, drawn_standings, standing_table
 from llmpi.report.words.emphasis import GIB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import mb, number, pretty
@@ -78,6 +78,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             figures=drawn,
             words=words,
             most_listed=MOST_LISTED,
+            drawn=len(drawn_standings(content)),
             joint="" if t.language == "ja" else " ",
             changes=_changes,
             filters=[

@@ -78,12 +78,13 @@ def standing_rows(content: Content) -> list[StandingRow]:
     places = {requirement: at for at, requirement in enumerate(asked(content))}
     return [
         _row(places[asked_by(one)], name, one)
-        for name, standing in _drawn(content).items()
+        for name, standing in drawn_standings(content).items()
         for one in standing["requirements"]
     ]
 
 
-def _drawn(content: Content) -> dict[str, Standing]:
+def drawn_standings(content: Content) -> dict[str, Standing]:
+    """Of the variants that the charts have a line for."""
     every = standings(content)
     if len(every) <= MOST_DRAWN or content.recommendation is None:
         return every
