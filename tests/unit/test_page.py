@@ -114,8 +114,12 @@ def titles_of_scores() -> Iterator[str]:
 
 SIGNS = {"p", "A\n%", "B\n%"}
 """Titles that are the same in every language."""
-NOT_MADE = {"metric", "standard error", "default", "number", "difference", "with this cache"}
-"""Of the lm-evaluation-harness, and of other KV caches, which the study of two boards has not."""
+NOT_MADE = {
+    *("metric", "standard error", "default", "number", "difference", "with this cache"),
+    *("thought\ntokens", "thoughts cut\n%"),
+}
+"""Of the lm-evaluation-harness, of other KV caches, and of thoughts, which the study of two boards
+has not."""
 
 
 def test_catalog_has_every_text_and_no_other(pis: Content) -> None:

@@ -28,7 +28,7 @@ FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type (llam
 # llama_load_mode (llama.h) by (mmap, mlock).
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
 
-SHOWN_TOKENS = 24
+SHOWN_TOKENS = 16
 """Of a prompt's beginning, and of its end."""
 
 

@@ -20,6 +20,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.records import Drawn, Skipped
+from llmpi.quality.sent import prompt_line
 from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
@@ -67,6 +68,7 @@ COLUMNS = {
         "%", "Questions that have no answer, as the thought before it did not end within its bound"
     ),
     **dict(_scores()),
+    "prompt": text("The first prompt as it was sent, its first and last tokens"),
 }
 COMPARED = {
     "f1_difference_pct": number(
@@ -125,6 +127,7 @@ def _row(record: SquadScored | NotScored) -> Row:
             100 * summary["thoughts_cut"] / summary["items"] if summary["thoughts"] else None
         ),
     }
+    row["prompt"] = prompt_line(record["sent"])
     for name, (metric, _) in NAMES.items():
         score = _metric(record, metric)
         row[f"{name}_pct"] = score and score["pct"]
