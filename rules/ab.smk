@@ -20,7 +20,7 @@ rule answer_prompts:
     resources:
         **scoring(prompt_tokens),
     params:
-        spec=lambda w: settings.own_prompts(study, w.task, w.computation),
+        spec=lambda w: settings.own_prompts(study, w.model, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:

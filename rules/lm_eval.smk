@@ -21,7 +21,7 @@ rule evaluate_lm_eval:
     resources:
         **{**scoring(None), "runtime": HARNESS_MINUTES},
     params:
-        spec=lambda w: settings.harness(study, w.task, w.computation),
+        spec=lambda w: settings.harness(study, w.model, w.task, w.computation),
         engine=ENGINE,
     message:
         "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"

@@ -44,7 +44,7 @@ rule evaluate_quality:
     resources:
         **scoring(question_tokens),
     params:
-        spec=lambda w: settings.answers(study, w.task, w.computation),
+        spec=lambda w: settings.answers(study, w.model, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
@@ -73,7 +73,7 @@ rule answer_shard:
     resources:
         **scoring(question_tokens),
     params:
-        spec=lambda w: settings.shard(study, w.task, w.computation, w.shard),
+        spec=lambda w: settings.shard(study, w.model, w.task, w.computation, w.shard),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
@@ -99,7 +99,7 @@ rule merge_shards:
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=lambda w: settings.answers(study, w.task, w.computation),
+        spec=lambda w: settings.answers(study, w.model, w.task, w.computation),
         engine=ENGINE,
     message:
         "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"

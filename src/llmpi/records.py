@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from functools import cache
 from glob import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
@@ -60,6 +61,9 @@ def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if get_origin(kind) in (Union, UnionType):
+        # The record's tags tell which it is: the first that fits is the one, the others not tried.
+        kind = Annotated[kind, Field(union_mode="left_to_right")]
     return TypeAdapter(kind)
 
 
@@ -108,10 +112,20 @@ def is_ok(record: Mapping[str, object]) -> bool:  # of any kind
     return record["status"] == "ok"
 
 
-def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
-    """Write `record` atomically."""
+def write_json(
+    path: Path,
+    record: Mapping[str, object],  # of any kind
+    *,
+    indent: int | None = 1,
+) -> None:
+    """Write `record` atomically.
+
+    Args:
+        indent: blanks a level; None for what is too long to be read: all in one line, in a quarter
+            of the time.
+    """
     with whole_file(path) as partial:
-        text = json.dumps(record, indent=1, ensure_ascii=False)
+        text = json.dumps(record, indent=indent, ensure_ascii=False)
         # In a text of JSON an escape is the same character.
         partial.write_text(visible(text) + "\n", "utf-8")
 

@@ -190,7 +190,11 @@ def _this_machine(device: LocalDevice) -> Profile | None:
 
 
 def _planned(
-    study: Study, session: Session, model: Model | str, board: Board | None, workloads: list[str]
+    study: Study,
+    session: Session,
+    model: Model | str,
+    board: Board | None,
+    workloads: Sequence[str],
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
@@ -221,7 +225,7 @@ def _planned(
 
 
 def _measure_s(
-    study: Study, session: Session, found: Prediction, board: Board, workloads: list[str]
+    study: Study, session: Session, found: Prediction, board: Board, workloads: Sequence[str]
 ) -> Range | None:
     """Two loads, the rest before them, and every repetition with its warm-up; no depths.
 

@@ -61,6 +61,7 @@ def answer_prompts(
         "settings": settings,
         "gguf_sha256": manifest["sha256"],
         "chat_template_sha256": record["chat_template_sha256"],
+        "sent": record["sent"],
         "engine": record["engine"],
         "batching": record["batching"],
         "threads": threads,
