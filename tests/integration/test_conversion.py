@@ -407,7 +407,7 @@ def test_no_room_for_the_file(llama: Path, tmp_path: Path) -> None:
     with (llama / "model.safetensors").open("wb") as file:
         file.write(len(raw).to_bytes(8, "little") + raw)
         file.truncate(8 + len(raw) + size)
-    with pytest.raises(LlmpiError, match=r"the F16 file needs 8,?796\.\d GB, but only .* are free"):
+    with pytest.raises(LlmpiError, match=r"the F16 file needs 8796\.\d+ GB, but only .* are free"):
         converted(llama, "F16")
 
 

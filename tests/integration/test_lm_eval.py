@@ -349,7 +349,10 @@ def test_an_engine_that_cannot_start_is_a_result(tasks, tmp_path: Path) -> None:
             return {"status": "ok", "sha256": "0"}
 
     record = evaluate(Broken, tasks, "capital_choice")
-    assert (record["status"], record["reason"]) == ("failed", "llama.cpp cannot load Q4_0.gguf")
+    assert (record["status"], record["reason"]) == (
+        "failed",
+        "the engine failed: llama.cpp cannot load Q4_0.gguf",
+    )
 
 
 def test_a_task_that_is_not_there_is_named(tasks, monkeypatch: pytest.MonkeyPatch) -> None:
