@@ -69,8 +69,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def _explained(error: ValidationError) -> str:
     """The first thing that is wrong, with its place."""
-    details = error.errors(include_url=False)
-    meant = [detail for detail in details if not _other_alternative(detail, details)]
+    details = error.errors(include_url=False, include_input=False)
+    others = _other_alternatives(details)
+    meant = [detail for detail in details if others.isdisjoint(_within(detail["loc"]))]
     first = (meant or details)[0]
     place = ".".join(str(part) for part in first["loc"] if not _is_type(part))
     more = f" (and {len(meant) - 1} more)" if len(meant) > 1 else ""
@@ -80,16 +81,23 @@ def _explained(error: ValidationError) -> str:
 TAGS = ("status", "kind", "task")
 """Fields that tell which of several types a record is of."""
 
+Place = tuple[int | str, ...]
 
-def _other_alternative(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether it is about a type that the record, by its tags, is not of."""
-    return any(
-        other["type"] == "literal_error"
-        and other["loc"][-1] in TAGS
-        and detail["loc"][: len(other["loc"]) - 1] == other["loc"][:-1]
-        for other in details
-        if len(other["loc"]) > 1
-    )
+
+def _other_alternatives(details: list[ErrorDetails]) -> set[Place]:
+    """Where a type was tried that the record, by its tags, is not of."""
+    return {
+        detail["loc"][:-1]
+        for detail in details
+        if detail["type"] == "literal_error"
+        and len(detail["loc"]) > 1
+        and detail["loc"][-1] in TAGS
+    }
+
+
+def _within(place: Place) -> list[Place]:
+    """A place and all that it lies in."""
+    return [place[:end] for end in range(len(place) + 1)]
 
 
 def _is_type(part: int | str) -> bool:
