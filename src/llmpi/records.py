@@ -4,12 +4,14 @@ What a file holds is a type of the room that writes it (`docs/records.md`). A fi
 elsewhere (a device, a judge, an older run) is checked against it where it is read.
 """
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -116,11 +118,16 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, to stay, only if the block ends well."""
+    """A temporary path beside `path` that takes its place, to stay, only if the block ends well.
+
+    What a process that was killed left of the same is removed: nobody holds it any more.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+    handle, partial = _held(path)
     try:
         yield partial
         mask = os.umask(0)
@@ -129,6 +136,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         keep(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _held(path: Path) -> tuple[int, Path]:
+    """A new temporary file beside `path`, locked as long as its handle is open."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # taken for one that was left, before it was locked
 
 
 def sha256_of(path: Path) -> str:
