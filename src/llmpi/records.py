@@ -4,6 +4,7 @@ What a file holds is a type of the room that writes it (`docs/records.md`). A fi
 elsewhere (a device, a judge, an older run) is checked against it where it is read.
 """
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -27,6 +28,10 @@ from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 
 Kind = TypeVar("Kind")
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the kernel calls a full disk, and a quota that is used up."""
 
 
 class RecordError(LlmpiError):
@@ -121,6 +126,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place, to stay, only if the block ends well.
 
     What a process that was killed left of the same is removed: nobody holds it any more.
+
+    Raises:
+        OSError: as the block; it names `path` where there is no room, as a failed write does not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
@@ -134,6 +142,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.umask(mask)
         partial.chmod(0o666 & ~mask)  # mkstemp makes 0600; a result is an ordinary file
         keep(partial, path)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            error.filename = error.filename or str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
         os.close(handle)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
-from llmpi.records import read
+from llmpi.records import NO_ROOM, read
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ def _of_file(named: Any, kind: Any) -> Any:
 def job(log: str) -> Iterator[None]:
     """Log to `log` and to the terminal; end with status 1 on an error, explained once.
 
-    An `LlmpiError` is the user's to mend and comes without a traceback; anything else is ours and
-    brings its traceback to the log.
+    An `LlmpiError` and a full disk are the user's to mend and come without a traceback; anything
+    else is ours and brings its traceback to the log.
     """
     file = logging.FileHandler(Path(log), mode="w", encoding="utf-8")
     file.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -99,8 +99,13 @@ def job(log: str) -> Iterator[None]:
     except LlmpiError as error:
         logging.getLogger("llmpi").error("error: %s", error)
         sys.exit(1)
-    except Exception:
-        logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            where = f": {error.filename}" if error.filename else ""
+            words = f"error: the disk is full{where}. Make room there and run again."
+            logging.getLogger("llmpi").error("%s", words)
+        else:
+            logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
         sys.exit(1)
 
 

@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
 
     def watch(event: str, arguments: tuple) -> None:
         which, end = files.get(event, (0, None))
-        if end and os.fspath(arguments[which]).endswith(end):
+        if end and os.fsdecode(arguments[which]).endswith(end):
             stop(folder)
 
     sys.addaudithook(watch)

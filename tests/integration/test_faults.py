@@ -108,7 +108,8 @@ def test_throttling_is_marked(copy, hold: Hold, tmp_path: Path) -> None:
         hold.go_on()
         process.communicate(timeout=PATIENCE_S)
     [row] = copy.summarized()
-    assert (row["status"], row["marks"]) == ("ok", ["throttled"])
+    assert row["status"] == "ok"
+    assert "throttled" in row["marks"]
     assert "benchmark_device" not in copy.snakemake("--dry-run", "--", "measured").stdout
 
 

@@ -37,6 +37,15 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_that_finds_no_room_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as full, whole_file(tmp_path / "f") as part:
+        part.unlink()
+        part.symlink_to("/dev/full")
+        part.write_text("text")
+    assert full.value.filename == str(tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["Q4_0.gguf", "[1] *.json"])
 def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(
     tmp_path: Path, name: str
