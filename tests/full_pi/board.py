@@ -135,6 +135,8 @@ class Board:
 
     def _reached(self, user: str, command: str) -> subprocess.CompletedProcess[str] | None:
         """None where it did not shake hands in time."""
+        assert self._process is not None, "it is off"
+        assert self._process.poll() is None, f"the emulator ended: {self._said()}"
         done = self._ssh(user, command)
         return None if done.returncode == SSH_FAILED else done
 
