@@ -29,6 +29,9 @@ include: "rules/parity.smk"
 include: "rules/report.smk"
 
 
+take_slots(workflow.rules)
+
+
 rule all:
     """The whole study, to its report."""
     default_target: True

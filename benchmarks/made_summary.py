@@ -30,7 +30,6 @@ def made_summary(
     return {
         "study": "s",
         "rows": [*rows],
-        "classes": rows,
         "groups": [],
         "unlike": [],
         "concurrency": [],

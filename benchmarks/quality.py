@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 from benchmarks.peer import ROOT, tool
 from benchmarks.speed import demo_files
 from llmpi.engine import info as engine_info
+from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
-from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Request, common_prefix, shape_of
 from llmpi.quality.squad.blocks import BLOCK_QUESTIONS, blocks_of
@@ -108,7 +108,9 @@ def load_prompts(gguf: Path, args: argparse.Namespace) -> list[list[list[Prompt]
 
         def prompts(i: int) -> list[Prompt]:
             context, questions, _ = paragraphs[i]
-            asked = (chat.render(messages(context, q.question, args.examples)) for q in questions)
+            asked = (
+                chat.render(messages(context, q.question, args.examples)).text for q in questions
+            )
             return [tuple(engine.tokenize(text)) for text in asked]
 
         return [[prompts(i) for i in block] for block in blocks_of(paragraphs, BLOCK_QUESTIONS)]

@@ -16,11 +16,11 @@ rule answer_prompts:
         task=any_of(inputs.tasks_of(study, "ab")),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(prompt_tokens),
     params:
-        spec=lambda w: settings.own_prompts(study, w.task, w.computation),
+        spec=lambda w: settings.own_prompts(study, w.model, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:

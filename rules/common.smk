@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+from snakemake.resources import Resources
+
 from llmpi import layout
 from llmpi.code import code_of
 from llmpi.engine.shown import shown
@@ -90,18 +92,45 @@ def slot(device):
 for device in study.devices:
     workflow.global_resources.setdefault(slot(device), 1)
 
+# The key under `resources:` whose value names the slots that a job takes. Its limit refuses a text:
+# should Snakemake ever not ask `Slots`, nothing starts.
+SLOTS = "device_slots"
+workflow.global_resources.setdefault(SLOTS, 1)
+
+
+class Slots(Resources):
+    """`resources:` of a rule whose jobs take the slots of their own devices.
+
+    Snakemake asks every job for all resources of its rule: with one for each device, jobs times
+    devices.
+    """
+
+    def expand_items(self, *, constraints, **how):
+        others = {name: limit for name, limit in constraints.items() if name != SLOTS}
+        for name, value in super().expand_items(constraints=others, **how):
+            if name == SLOTS:
+                yield from dict.fromkeys(value.split(), 1).items()
+            else:
+                yield name, value
+
+
+def take_slots(rules):
+    """Have the rules that name slots take them."""
+    for one in rules:
+        if SLOTS in one.resources:
+            one.resources = Slots(dict(one.resources))
+
+
 # `resources:` where there is a {device} wildcard: the slot of that device is taken.
-DEVICE_SLOTS = {
-    slot(device): lambda wildcards, device=device: int(wildcards.device == device)
-    for device in study.devices
-}
+DEVICE_SLOTS = {SLOTS: lambda wildcards: slot(wildcards.device)}
 
 # For a benchmark. One on this machine takes the slots of all: nothing is sent meanwhile.
 BENCHMARK_SLOTS = {
-    slot(device): lambda wildcards, device=device: int(
-        wildcards.device == device or settings.is_here(study, wildcards.device)
+    SLOTS: lambda wildcards: " ".join(
+        map(slot, study.devices)
+        if settings.is_here(study, wildcards.device)
+        else [slot(wildcards.device)]
     )
-    for device in study.devices
 }
 
 

@@ -39,9 +39,9 @@ rule score_reference:
         task=any_of(inputs.tasks_of(study, "divergence")),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
-        **scoring(text_tokens),
+        **scoring(text_tokens, reads_text=True),
     params:
         spec=lambda w: settings.windows(study, w.task),
         engine=ENGINE,
@@ -67,9 +67,9 @@ rule evaluate_divergence:
         task=any_of(inputs.tasks_of(study, "divergence")),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
-        **scoring(reference_tokens),
+        **scoring(reference_tokens, reads_text=True),
     params:
         spec=lambda w: settings.computation(w.computation),
         engine=ENGINE,

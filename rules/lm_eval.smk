@@ -17,11 +17,11 @@ rule evaluate_lm_eval:
         task=any_of(inputs.tasks_of(study, "lm_eval")),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **{**scoring(None), "runtime": HARNESS_MINUTES},
     params:
-        spec=lambda w: settings.harness(study, w.task, w.computation),
+        spec=lambda w: settings.harness(study, w.model, w.task, w.computation),
         engine=ENGINE,
     message:
         "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from llmpi import needs
+from llmpi.device.machine import capacity
 
 # A question's share of its passage, the question, the frame of the chat.
 QUESTION_TOKENS = 150
@@ -14,8 +15,30 @@ TOKEN_BYTES = 3
 HARNESS_MINUTES = 24 * 60
 
 
-def scoring(tokens, manifest="manifest"):
+# A cluster's executor knows the machines that jobs are handed to, and they are not known here.
+ON_A_CLUSTER = workflow.global_resources["_nodes"].value is not None or workflow.remote_exec
+
+# What jobs share that run here at the same time. One that needs more than there is runs alone:
+# Snakemake holds what a job asks for to the limit. `--resources mem_mb=...` is another one.
+if not ON_A_CLUSTER:
+    workflow.global_resources.setdefault("processors", capacity.processors())
+    if free := capacity.memory_bytes():
+        workflow.global_resources.setdefault("mem_mb", free // needs.MB)
+
+# Of a job that computes; Snakemake holds it to --cores.
+THREADS = 4 if ON_A_CLUSTER else capacity.processors()
+
+
+def processors(wildcards, threads):
+    """`--cores` may be more than there are, for jobs that wait for devices."""
+    return threads
+
+
+def scoring(tokens, manifest="manifest", reads_text=False):
     """`resources:` of a job that puts `tokens(wildcards, input)` through the model of a manifest.
+
+    Args:
+        reads_text: it wants all logits of a text, not just those of the next tokens.
 
     Where the files are not there yet, Snakemake notes "TBD" and asks again.
     """
@@ -24,13 +47,19 @@ def scoring(tokens, manifest="manifest"):
         return json.loads(Path(input[manifest]).read_text())
 
     def mem_mb(wildcards, input):
-        task = study.quality.get(wildcards.get("task"))
-        return needs.scoring_mb(made(input).get("bytes", 0), getattr(task, "context_tokens", 0))
+        found, task = made(input), study.quality.get(wildcards.get("task"))
+        return needs.scoring_mb(
+            found.get("bytes", 0),
+            found.get("parameters", 0),
+            context_tokens=getattr(task, "context_tokens", 0),
+            repacked=found.get("main_type") not in needs.NEVER_REPACKED,
+            reads_text=reads_text,
+        )
 
     def runtime(wildcards, input):
         return needs.scoring_minutes(made(input).get("parameters", 0), tokens(wildcards, input))
 
-    return {"mem_mb": mem_mb, "runtime": runtime}
+    return {"mem_mb": mem_mb, "runtime": runtime, "processors": processors}
 
 
 def question_tokens(wildcards, input):
@@ -80,11 +109,12 @@ def fetched_bytes(input):
     return sum(file["bytes"] for file in files.values())
 
 
-def quantizing(size):
+def quantizing(size, mem_mb):
     """`resources:` of a job that reads a model of `size(input)` bytes and writes another one."""
     return {
-        "mem_mb": lambda wildcards, input: needs.quantizing_mb(size(input)),
+        "mem_mb": lambda wildcards, input: mem_mb(size(input)),
         "runtime": lambda wildcards, input: needs.quantizing_minutes(size(input)),
+        "processors": processors,
     }
 
 
@@ -98,6 +128,9 @@ def training_minutes(wildcards, input):
 # `resources:` of a job that trains. A graphics card is asked for where the cluster is described:
 # profiles/slurm.
 TRAINING = {
-    "mem_mb": lambda wildcards, input: needs.training_mb(file_bytes("base")(input)),
+    "mem_mb": lambda wildcards, input: needs.training_mb(
+        file_bytes("base")(input), settings.training(study, wildcards.model)["distill"]
+    ),
     "runtime": training_minutes,
+    "processors": processors,
 }

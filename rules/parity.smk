@@ -13,7 +13,7 @@ rule predict_on_workstation:
         "logs/predict_on_workstation/{model}/{quant}.log",
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(lambda wildcards, input: 0),
     params:

@@ -17,9 +17,9 @@ rule convert_to_gguf:
         model=any_of(inputs.models(study, from_scratch=False)),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
-        **quantizing(fetched_bytes),
+        **quantizing(fetched_bytes, needs.converting_mb),
     params:
         engine=ENGINE,
     message:
@@ -42,9 +42,9 @@ rule calibrate:
         "logs/calibrate/{model}.log",
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
-        **scoring(calibration_tokens, "base_manifest"),
+        **scoring(calibration_tokens, "base_manifest", reads_text=True),
     params:
         chunks=study.calibration.chunks if study.calibration else None,
         engine=ENGINE,
@@ -70,9 +70,9 @@ rule quantize_gguf:
         quant=any_of(q for q in QUANTS if q != layout.BASE_QUANT and not is_trained(q)),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
-        **quantizing(file_bytes("base")),
+        **quantizing(file_bytes("base"), needs.quantizing_mb),
     params:
         engine=ENGINE,
     message:

@@ -40,11 +40,11 @@ rule evaluate_quality:
         task=any_of(inputs.squad_tasks(study, sharded=False)),
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(question_tokens),
     params:
-        spec=lambda w: settings.answers(study, w.task, w.computation),
+        spec=lambda w: settings.answers(study, w.model, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
@@ -69,11 +69,11 @@ rule answer_shard:
         shard=r"\d+-of-\d+",
     conda:
         "../envs/workstation.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         **scoring(question_tokens),
     params:
-        spec=lambda w: settings.shard(study, w.task, w.computation, w.shard),
+        spec=lambda w: settings.shard(study, w.model, w.task, w.computation, w.shard),
         engine=ENGINE,
         store=layout.BLOCKS,
     message:
@@ -99,7 +99,7 @@ rule merge_shards:
     conda:
         "../envs/workstation.yaml"
     params:
-        spec=lambda w: settings.answers(study, w.task, w.computation),
+        spec=lambda w: settings.answers(study, w.model, w.task, w.computation),
         engine=ENGINE,
     message:
         "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"

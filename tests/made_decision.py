@@ -44,7 +44,7 @@ def summary(
     ]
     return {
         "study": "s",
-        "classes": rows,
+        "rows": rows,
         "questions": {},
         "provenance": {"config": study.model_dump(mode="json")},
     }

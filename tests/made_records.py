@@ -26,6 +26,7 @@ from llmpi.engine.records import (
     PhaseEnergy,
     Repetition,
     Runtime,
+    SentPrompt,
     Session,
     SingleCell,
     SingleWorkload,
@@ -37,7 +38,7 @@ from llmpi.quality.ab.records import AbAnswered
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary
 from llmpi.quality.kind import Row as TaskRow
-from llmpi.quality.records import Parity, ParitySide
+from llmpi.quality.records import Answer, Parity, ParitySide
 from llmpi.quality.squad.evaluate import summarize
 from llmpi.quality.squad.kind import COLUMNS, COMPARED
 from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
@@ -520,12 +521,37 @@ def item(number: int, paragraph: int, f1: float, *, answerable: bool = True) -> 
         "normalized": says,
         "exact": int(f1),
         "f1": f1,
+        "thought": None,
         "prompt_tokens": 100,
         "new_tokens": 2,
+        "thought_tokens": 0,
         "stopped": True,
         "no_answer": -1.0,
         "error": None,
     }
+
+
+def answer(
+    text: str,
+    *,
+    error: str | None = None,
+    stopped: bool = True,
+    log_likelihood: float | None = None,
+) -> Answer:
+    return {
+        "text": text,
+        "thought": None,
+        "prompt_tokens": 9,
+        "new_tokens": 2,
+        "thought_tokens": 0,
+        "stopped": stopped,
+        "error": error,
+        "log_likelihood": log_likelihood,
+    }
+
+
+def sent() -> SentPrompt:
+    return {"tokens": 1, "begin": [{"text": "a", "special": False}], "end": [], "folded": False}
 
 
 def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
@@ -537,6 +563,7 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
             "computation": BY_DEFAULT,
             "max_new_tokens": 32,
             "context_tokens": 4096,
+            "thinking_tokens": None,
             "examples": 4,
             "prompt": 1,
             "language": "en",
@@ -545,6 +572,7 @@ def squad(items: Sequence[Item], descent: Verdict | None = None) -> SquadScored:
         "questions_sha256": HASH,
         "prompt_sha256": HASH,
         "has_chat_template": True,
+        "sent": sent(),
         "gguf_sha256": HASH,
         "engine": engine(),
         "batching": [],
@@ -589,9 +617,11 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "computation": BY_DEFAULT,
             "max_new_tokens": 160,
             "context_tokens": 4096,
+            "thinking_tokens": None,
         },
         "gguf_sha256": HASH,
         "chat_template_sha256": HASH,
+        "sent": sent(),
         "engine": engine(),
         "batching": {
             "shape": {

@@ -90,13 +90,13 @@ def plan(args: argparse.Namespace) -> int:
     """What a study will need and give, before it runs; 1 if something it asks for cannot work."""
     from llmpi.plan.plan import plan as planned
     from llmpi.plan.plan import totals
-    from llmpi.plan.plan_text import as_json, table
+    from llmpi.plan.plan_text import as_json, problems_here, table
 
     study = load_study(args.config)
     plans = planned(study)
     whole = totals(study, plans)
     print(as_json(plans, whole) if args.json else table(plans, whole))
-    return int(any(plan.impossible for plan in plans))
+    return int(any(plan.impossible for plan in plans) or any(problems_here(whole)))
 
 
 def devices(args: argparse.Namespace) -> int:

@@ -1,7 +1,9 @@
 """What a job that computes asks of its machine: memory in MB (2^20 bytes), time in minutes.
 
-A cluster's scheduler reserves it and ends what goes beyond, so all of it is generous. On one
-machine it binds only where Snakemake is told how much there is: `--resources mem_mb=16000`.
+A cluster's scheduler reserves it and ends what goes beyond; on one machine Snakemake starts no more
+than fits (rules/needs.smk). Memory is what was measured of a model of Llama-3.2-1B's shape (2.47 GB
+at F16, a vocabulary of 128k; peak of the resident memory, the mapped file with it), and a little
+more. Time is generous.
 """
 
 from math import ceil
@@ -12,17 +14,39 @@ RATE = 4e10
 """Parameters times tokens per second. Two cores of a server (AVX-512) computed 7.8e10: 576 prompt
 tokens per second with 135 million parameters; half of it, for an older processor."""
 
-PROGRAM_MB = 2000
+PROGRAM_MB = 300
 """Python, the engine, and what it computes in."""
 
-KEYS_AND_VALUES_MB = 0.5
-"""Of a token of context: Llama-2-7B's at 16 bits, 32 layers x 2 x 4096 x 2 bytes. Models with
-grouped queries take a quarter of it or less."""
+TEXT_MB = 500
+"""The logits of a text, twice: 512 tokens at a time, a vocabulary of 128k, float32."""
+
+TORCH_MB = 600
+"""Python with torch and transformers, and a training's activations where they are recomputed."""
+
+KEYS_AND_VALUES_MB, OF_PARAMETERS = 0.25, 6.74e9
+"""Of a token of context at 16 bits, in a model of so many parameters: half of Llama-2-7B's, which
+does not group its queries. It goes with layers times width: as parameters to the power of 2/3."""
+
+NEVER_REPACKED = ("F32", "F16", "BF16")
+"""Types of which the engine makes no copy for its kernels."""
 
 
-def scoring_mb(file_bytes: int, context_tokens: int = 0) -> int:
-    """A model's weights, as they are and once more as the engine repacks them, and a context."""
-    return ceil(PROGRAM_MB + 2 * file_bytes / MB + KEYS_AND_VALUES_MB * context_tokens)
+def scoring_mb(
+    file_bytes: int,
+    parameters: int,
+    *,
+    context_tokens: int = 0,
+    repacked: bool = True,
+    reads_text: bool = False,
+) -> int:
+    """A model's weights, as they are and once more as the engine repacks them, and a context.
+
+    Measured: 1588 for questions (Q4_0, 4096 tokens), 2112 for a divergence from its reference,
+    3166 for the reference (F16), 2989 for calibration (F16).
+    """
+    weights = (1 + repacked) * file_bytes / MB
+    each = KEYS_AND_VALUES_MB * (parameters / OF_PARAMETERS) ** (2 / 3)
+    return ceil(PROGRAM_MB + reads_text * TEXT_MB + weights + each * context_tokens)
 
 
 def scoring_minutes(parameters: int, tokens: float) -> int:
@@ -30,9 +54,25 @@ def scoring_minutes(parameters: int, tokens: float) -> int:
     return 30 + ceil(parameters * tokens / RATE / 60)
 
 
-def quantizing_mb(file_bytes: int) -> int:
-    """The file that is read, of which no more than one tensor is unpacked at a time."""
-    return ceil(PROGRAM_MB + 2 * file_bytes / MB)
+def quantizing_mb(f16_bytes: int, largest: int | None = None) -> int:
+    """The largest tensor at float32 and as it becomes; of the file itself no more than is at hand.
+
+    Args:
+        largest: parameters of the largest tensor. Where they are not known: of a small model most
+            are in the table of embeddings, of a large one few.
+
+    Measured: 1804.
+    """
+    return ceil(PROGRAM_MB + 5.5 * (largest or _largest(f16_bytes / 2)) / MB)
+
+
+def converting_mb(checkpoint_bytes: int, largest: int | None = None) -> int:
+    """The same by llama.cpp's converter: as it is, and at float32. Measured: 2163."""
+    return ceil(TORCH_MB + 6 * (largest or _largest(checkpoint_bytes / 2)) / MB)
+
+
+def _largest(parameters: float) -> float:
+    return min(parameters, 2e8) + parameters / 16
 
 
 def quantizing_minutes(file_bytes: int) -> int:
@@ -40,11 +80,16 @@ def quantizing_minutes(file_bytes: int) -> int:
     return 15 + ceil(file_bytes / MB / 100)
 
 
-def training_mb(f16_bytes: int) -> int:
-    """In units of the F16: master weights, gradients, what is seen of them quantized and the
-    teacher at 2 each (float32), AdamW's two moments at 4; activations on top.
-    """
-    return ceil(2 * PROGRAM_MB + 14 * f16_bytes / MB)
+def training_mb(f16_bytes: int, distill: bool = True) -> int:
+    """Master weights, gradients, what is seen of them quantized (float32), AdamW's two moments, and
+    the teacher in 2 bytes: 22 bytes a parameter; and activations. Measured: 27 GB."""
+    return ceil(TORCH_MB + (11 if distill else 10) * f16_bytes / MB)
+
+
+def training_disk_bytes(f16_bytes: int) -> int:
+    """Checkpoints: the last one (master weights and moments, 12 bytes a parameter), the one that
+    takes its place, and the best weights; what is made of them at the end needs less."""
+    return 14 * f16_bytes
 
 
 def training_minutes(parameters: int, tokens: float) -> int:

@@ -69,6 +69,11 @@ def type_of(quant: str) -> str:
     return quant.removesuffix(IMATRIX).removesuffix(QAT)
 
 
+def least_bits(quant: str) -> int:
+    """Of a weight: what the type's name says, which its scales come on top of."""
+    return int("".join(filter(str.isdigit, type_of(quant).partition("_")[0])))
+
+
 def is_trained(quant: str) -> bool:
     """Whether a variant comes out of quantization-aware training."""
     return quant.endswith(QAT)

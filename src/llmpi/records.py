@@ -4,9 +4,7 @@ What a file holds is a type of the room that writes it (`docs/records.md`). A fi
 elsewhere (a device, a judge, an older run) is checked against it where it is read.
 """
 
-import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
@@ -15,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from glob import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
@@ -28,10 +28,6 @@ from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 
 Kind = TypeVar("Kind")
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What the kernel calls a full disk, and a quota that is used up."""
 
 
 class RecordError(LlmpiError):
@@ -65,6 +61,9 @@ def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if get_origin(kind) in (Union, UnionType):
+        # The record's tags tell which it is: the first that fits is the one, the others not tried.
+        kind = Annotated[kind, Field(union_mode="left_to_right")]
     return TypeAdapter(kind)
 
 
@@ -113,10 +112,20 @@ def is_ok(record: Mapping[str, object]) -> bool:  # of any kind
     return record["status"] == "ok"
 
 
-def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
-    """Write `record` atomically."""
+def write_json(
+    path: Path,
+    record: Mapping[str, object],  # of any kind
+    *,
+    indent: int | None = 1,
+) -> None:
+    """Write `record` atomically.
+
+    Args:
+        indent: blanks a level; None for what is too long to be read: all in one line, in a quarter
+            of the time.
+    """
     with whole_file(path) as partial:
-        text = json.dumps(record, indent=1, ensure_ascii=False)
+        text = json.dumps(record, indent=indent, ensure_ascii=False)
         # In a text of JSON an escape is the same character.
         partial.write_text(visible(text) + "\n", "utf-8")
 
@@ -125,41 +134,31 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:  # of any kind
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place, to stay, only if the block ends well.
 
-    What a process that was killed left of the same is removed: nobody holds it any more.
-
-    Raises:
-        OSError: as the block; it names `path` where there is no room, as a failed write does not.
+    What a killed process left of the same file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
-        with suppress(OSError), left.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
-    handle, partial = _held(path)
+    _remove_stale(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    partial = Path(name)
     try:
+        with suppress(OSError):  # where the file system has no locks, nothing is taken for stale
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         mask = os.umask(0)
         os.umask(mask)
         partial.chmod(0o666 & ~mask)  # mkstemp makes 0600; a result is an ordinary file
         keep(partial, path)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            error.filename = error.filename or str(path)
-        raise
     finally:
         partial.unlink(missing_ok=True)
         os.close(handle)
 
 
-def _held(path: Path) -> tuple[int, Path]:
-    """A new temporary file beside `path`, locked as long as its handle is open."""
-    while True:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:
-            return handle, Path(name)
-        os.close(handle)  # taken for one that was left, before it was locked
+def _remove_stale(path: Path) -> None:
+    """A lock goes with its process, wherever that ran; an age would tell nothing of it."""
+    for other in path.parent.glob(f".{escape(path.name)}.????????.part"):
+        with suppress(OSError), other.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -12,9 +12,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter
 
+from llmpi.accidents import accident
 from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
-from llmpi.records import NO_ROOM, read
+from llmpi.records import read
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ def _of_file(named: Any, kind: Any) -> Any:
 def job(log: str) -> Iterator[None]:
     """Log to `log` and to the terminal; end with status 1 on an error, explained once.
 
-    An `LlmpiError` and a full disk are the user's to mend and come without a traceback; anything
-    else is ours and brings its traceback to the log.
+    An `LlmpiError` is the user's to mend and comes without a traceback; anything else is ours and
+    brings its traceback to the log.
     """
     file = logging.FileHandler(Path(log), mode="w", encoding="utf-8")
     file.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -89,6 +90,7 @@ def job(log: str) -> Iterator[None]:
     root.handlers[:] = [file, screen]
     root.setLevel(logging.INFO)
     logging.getLogger("llmpi").setLevel(logging.DEBUG)
+    logging.raiseExceptions = False  # a log on a full disk is not to hide why
     logging.getLogger("paramiko").setLevel(logging.WARNING)
     queued = os.environ.get("SLURM_JOB_ID")
     logging.getLogger("llmpi").debug(
@@ -100,10 +102,8 @@ def job(log: str) -> Iterator[None]:
         logging.getLogger("llmpi").error("error: %s", error)
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            where = f": {error.filename}" if error.filename else ""
-            words = f"error: the disk is full{where}. Make room there and run again."
-            logging.getLogger("llmpi").error("%s", words)
+        if told := accident(error):
+            logging.getLogger("llmpi").error("error: %s", told)
         else:
             logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
         sys.exit(1)

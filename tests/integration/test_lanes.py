@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
+from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import EngineError
-from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Request, shape_of
 from llmpi.quality.squad.metric import parse
@@ -29,7 +29,9 @@ def groups_of(engine: BatchEngine) -> list[list[Request]]:
     return [
         [
             Request(
-                tuple(engine.tokenize(chat.render(messages(p.context, q.question, 1)))), 16, score
+                tuple(engine.tokenize(chat.render(messages(p.context, q.question, 1)).text)),
+                16,
+                score,
             )
             for q in p.questions
         ]

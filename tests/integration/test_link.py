@@ -402,7 +402,7 @@ def test_no_room_here_for_a_record(over_ssh, shared_device, tmp_path: Path) -> N
         done = work.write().snakemake("--", "measured", check=False)
         assert done.returncode != 0
         record = "results/bench/full/pi/smollm2-135m/Q4_0/default.json"
-        assert f"error: the disk is full: {record}. Make room there" in done.stdout
+        assert "error: the disk is full" in done.stdout
         failed = datetime.now(UTC).isoformat(timespec="seconds")
         assert not list(small.rglob("*.json"))
         (small / "filler").unlink()

@@ -224,7 +224,7 @@ def test_two_thousand_cells(
     assert browser.evaluate(UNDRAWN) == []
     assert len(browser.evaluate(ROWS)) == 50
     click(browser, "[data-more]")
-    assert len(browser.evaluate(ROWS)) == 2000
+    assert len(browser.evaluate(ROWS)) == 350
     choose(browser, "[data-filter=device]", "pi-3")
     assert len(browser.evaluate(ROWS)) == 200
     clean(browser)

@@ -12,10 +12,10 @@ from gguf_damage import swap_halves
 from held import Hold
 from support import ROOT, planned_jobs
 
+from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
 from llmpi.quality.ab.records import Key
 from llmpi.quality.batching.answer import block_name
-from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
@@ -34,6 +34,7 @@ MODEL = "results/gguf/smollm2-135m"
 SETTINGS = {
     "computation": BY_DEFAULT,
     "max_new_tokens": 16,
+    "thinking_tokens": None,
     "context_tokens": 4096,
     "examples": 4,
     "prompt": 1,
@@ -76,7 +77,7 @@ def test_f16_answers_are_the_loops(records, questions) -> None:
         for paragraph in parse(questions["squad"], "field"):
             for question in paragraph.questions:
                 turns = messages(paragraph.context, question.question, SETTINGS["examples"])
-                text = engine.text(greedy(engine, engine.tokenize(chat.render(turns)), 16))
+                text = engine.text(greedy(engine, engine.tokenize(chat.render(turns).text), 16))
                 same += text == items[question.id]["answer"]
     assert len(items) == 125
     assert same / len(items) >= 0.98
@@ -109,7 +110,12 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
         ]
         for i in (0, 2, 4)
     ]
-    settings = {"computation": BY_DEFAULT, "max_new_tokens": 16, "context_tokens": 2048}
+    settings = {
+        "computation": BY_DEFAULT,
+        "thinking_tokens": None,
+        "max_new_tokens": 16,
+        "context_tokens": 2048,
+    }
     job = {
         "gguf": str(finished.folder / MODEL / "Q4_0.gguf"),
         "blocks": blocks,

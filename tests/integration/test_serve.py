@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_edit import edited
 from support import PATIENCE_S
 from tiny_llama import tiny_llama
 
 from llmpi.device import store
 from llmpi.device.service import releases
 from llmpi.device.service.records import ServiceSettings
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Runtime
 
 KEY = "0123456789abcdef-only-for-this-test"
@@ -46,11 +49,24 @@ RUNTIME: Runtime = {
 }
 
 
+TEMPLATE = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    "{% if think_aloud is defined and not think_aloud %}<a>\n</a>{% endif %}"
+)
+
+
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of a tiny random model."""
-    root = tmp_path_factory.mktemp("store")
-    data = tiny_llama(tmp_path_factory.mktemp("tiny")).read_bytes()
+    """A release of a tiny random model that wants an end behind every text."""
+    tiny = tmp_path_factory.mktemp("tiny")
+    fields = {"tokenizer.chat_template": TEMPLATE, "tokenizer.ggml.add_eos_token": True}
+    edited(tiny_llama(tiny), tiny / "chat.gguf", fields)
+    return released(tiny / "chat.gguf", tmp_path_factory.mktemp("store"))
+
+
+def released(gguf: Path, root: Path) -> Path:
+    data = gguf.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     found = store.expect(root, "tiny/F32.gguf", len(data), sha256, None)
     Path(found["partial"]).write_bytes(data)
@@ -224,6 +240,47 @@ def test_fields_that_the_engine_dies_of_are_refused(served: Served) -> None:
         nothing = {"functions": None, "logprobs": False, "tool_choice": "none"}
         assert served.ask({"messages": HELLO, "max_tokens": 2, **nothing}, CHAT)[0] == 200
     assert SECRET not in said[0]
+
+
+SYSTEM = {"role": "system", "content": "be brief"}
+
+
+def test_a_chat_is_asked_as_it_was_scored(served: Served, release: Path) -> None:
+    """Switch, folded system turn, no end behind it: the prompt is the one of the scoring code."""
+    [gguf] = release.parents[2].rglob("F32.gguf")
+    with Engine(gguf, Settings(threads=1), context_tokens=CONTEXT_TOKENS) as engine:
+        bos, eos = engine.special_texts()
+        chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
+        prompt = chat.render([SYSTEM, *HELLO])  # type: ignore[list-item]
+        assert prompt.folded
+        assert prompt.text == "user: be brief\nin the\nassistant:<a>\n</a>"
+        tokens = engine.tokenize(prompt.text)
+        engine.decode(tokens)
+        greedy = [engine.greedy()]
+        for _ in range(3):
+            engine.decode(greedy[-1:])
+            greedy.append(engine.greedy())
+        said = engine.text(greedy)
+    with running(served):
+        asked_ = {"messages": [SYSTEM, *HELLO], "max_tokens": 4, "temperature": 0}
+        answer = json.loads(served.ask({**asked_, "repeat_penalty": 1.0}, CHAT)[2])
+        plain = {"prompt": prompt.text, "repeat_penalty": 1.0}
+        completion = json.loads(served.ask(asked(**plain))[2])
+    assert answer["usage"]["prompt_tokens"] == completion["usage"]["prompt_tokens"] == len(tokens)
+    assert answer["choices"][0]["message"]["content"].strip() == said.strip()
+    assert completion["choices"][0]["text"].strip() == said.strip()
+
+
+def test_a_model_without_a_template_is_not_chatted_with(
+    served: Served, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Case 25: nor asked in another model's words."""
+    tiny = tiny_llama(tmp_path_factory.mktemp("bare"))
+    served.release = released(tiny, tmp_path_factory.mktemp("bare-store"))
+    with running(served):
+        status, _, body = served.ask({"messages": HELLO}, CHAT)
+        assert (status, "no chat template" in body) == (400, True)
+        assert served.ask(asked())[0] == 200
 
 
 @pytest.mark.fault("an answer past its time", by="the next answer; the process lives")

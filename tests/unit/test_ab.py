@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_records import answer
 from support import ROOT
 
 from llmpi.errors import LlmpiError
@@ -20,7 +21,6 @@ from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Expect, Prompt, load_prompts
 from llmpi.quality.ab.records import Compared, JudgedAnswer
-from llmpi.quality.records import Answer
 
 EXAMPLE = ROOT / "config/data/field_prompts.jsonl"
 
@@ -30,17 +30,6 @@ def load(folder: Path, *lines: str | dict[str, Any]) -> list[Prompt]:
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     path.write_text("\n".join(texts), encoding="utf-8")
     return load_prompts(path)
-
-
-def answer(text: str, *, error: str | None = None, stopped: bool = True) -> Answer:
-    return {
-        "text": text,
-        "prompt_tokens": 9,
-        "new_tokens": 1,
-        "stopped": stopped,
-        "error": error,
-        "log_likelihood": None,
-    }
 
 
 def passed(text: str, **expect: Any) -> bool | None:

@@ -85,7 +85,7 @@ def summary(*rows: ClassRow, **more: object) -> Summary:
         "study": "s",
         "models": {"m": {"source": {"path": "m.gguf"}}},
         "quants": [*WIDTHS],
-        "devices": {"pi": {"transport": "local"}, "vm": {"transport": "local"}},
+        "devices": {n: {"transport": "local"} for n in ("pi", *(row["device"] for row in rows))},
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
         "quality": {"qa": {"task": "squad", "squad_file": "qa.json"}},
         **more,
@@ -93,7 +93,7 @@ def summary(*rows: ClassRow, **more: object) -> Summary:
     dumped = Study.model_validate(config).model_dump(mode="json")
     return {
         "study": "s",
-        "classes": [*rows],
+        "rows": [*rows],
         "questions": {},
         "provenance": {"config": dumped},
     }
@@ -428,6 +428,15 @@ def test_a_decision_per_device_and_overall() -> None:
 def test_settings_that_change_the_output_are_a_caution() -> None:
     changed = cell("F16", 4, 60, output_agreement_pct=96.9)
     assert "96.9 % of the tokens agree" in said(changed)[-1]
+
+
+@pytest.mark.parametrize(("cut_pct", "told"), [(1.9, False), (40.0, True)])
+def test_thoughts_that_did_not_end_are_a_caution(cut_pct: float, told: bool) -> None:
+    found = chosen(cell("F16", 4, 60, {"thoughts_cut_pct": cut_pct}))
+    [candidate] = found["candidates"]
+    assert ({"kind": "thoughts cut", "cut_pct": cut_pct} in candidate["cautions"]) == told
+    risk = english.decision(decision(found), found)[2]
+    assert (f"did not end its thought on {cut_pct:.1f} % of the questions" in risk) == told
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_descent_goes_down_the_default_alone() -> None:
 
 def test_what_a_descent_skipped_is_skipped_with_every_cache(tmp_path: Path) -> None:
     skipped = {"status": "skipped", "stage": "quality", "reason": "Q8_0 fails"}
-    spec = {**settings.answers(study(), "qa", "q4_0"), "block_questions": None}
+    spec = {**settings.answers(study(), "m", "qa", "q4_0"), "block_questions": None}
     assert "descent" not in spec
     main_of("evaluate_quality")(
         gguf=tmp_path / "no.gguf",

@@ -72,6 +72,19 @@ BAD = {
         ),
         "5: qat.training: 'hidden_weight' needs a teacher: set 'distill' to true, or it to 0",
     ),
+    "neither thinking nor not": (
+        ("    source:", "    thinking: maybe\n    source:"),
+        "4: models.m1.thinking: 'maybe' is not possible here; allowed: off, on",
+    ),
+    "a thought of no tokens": (
+        ("    source:", "    thinking: {tokens: 0}\n    source:"),
+        "4: models.m1.thinking.tokens: 0: should be greater than or equal to 1",
+    ),
+    "a thought that fills the context": (
+        ("    source:", "    thinking: {tokens: 4080}\n    source:"),
+        "4: models.m1.thinking: 4080 tokens of thought and an answer leave no room for a prompt in "
+        "the 4096 tokens of quality.field.context_tokens: raise those, or think less",
+    ),
     "text that is scored": (
         (
             "field: {task: squad, squad_file: questions.json}",

@@ -86,19 +86,19 @@ def money(cost: Cost, *rows: ClassRow, smaller: ClassRow | None = None) -> Money
         smaller: beside the overall pick.
     """
     rows = rows or (row(),)
+    there = [*rows, *([smaller] if smaller else [])]
     config = {
         "study": "s",
         "models": {"m": {"source": {"path": "m.gguf"}}},
         "quants": ["Q4_0"],
-        "devices": {"pi": {"transport": "local"}},
+        "devices": {row["device"]: {"transport": "local"} for row in there},
         "workloads": {"chat": {"prompt_tokens": 100, "output_tokens": 40}},
     }
     dumped = Study.model_validate(config).model_dump(mode="json")
     picks = {r["device"]: id_of(r) for r in rows}
     decisions = [decision("overall", next(iter(picks.values())), smaller and id_of(smaller))]
     decisions += [decision(device, pick) for device, pick in picks.items()]
-    there = [*rows, *([smaller] if smaller else [])]
-    summary = {"classes": there, "provenance": {"config": dumped}}
+    summary = {"rows": there, "provenance": {"config": dumped}}
     found = costs(summary, cost, {"workload": "chat", "decisions": decisions})
     whole = json.dumps(found)
     assert check(whole, Money, "recommendation.json") == json.loads(whole)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from made_records import answer
 
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.squad.descent import Step, paragraph_losses
@@ -96,10 +97,9 @@ def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
         for i in range(60)
     ]
     order = range(len(passages))
-    fields = {"prompt_tokens": 9, "new_tokens": 9, "stopped": True, "error": None}
     said = "The answer to the question is that the system was designed to be used by the people."
-    right = [{"text": f"Pump {i}", "log_likelihood": -9.0, **fields} for i in order]
-    fluent = [{"text": said, "log_likelihood": -9.0, **fields} for _ in order]
+    right = [answer(f"Pump {i}", log_likelihood=-9.0) for i in order]
+    fluent = [answer(said, log_likelihood=-9.0) for _ in order]
     reference = {
         "status": "ok",
         "items": score_items(passages, order, right, "en"),

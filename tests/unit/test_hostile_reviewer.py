@@ -38,7 +38,7 @@ def test_a_task_that_nobody_was_scored_on_asks_all_the_same() -> None:
     def choice(**margins: None) -> Choice:
         quality = {**tasks(requirements(found)), "own": {**prompts, **margins}}
         study = summary(overall(found), quality=quality)
-        for row in study["classes"]:
+        for row in study["rows"]:
             row["quality"]["own"] = died
         return recommend(study, requirements(found), Constraints())
 
@@ -79,9 +79,7 @@ def test_a_wider_one_that_is_worse_in_everything_is_not_taken_for_the_time_being
     qa = {"qa": {"task": "squad", "squad_file": "qa.json"}}
     study = summary(overall(found), quality=qa)
     dead = {"status": "failed", "reason": "out of memory", "marks": []}
-    study["classes"] = [
-        {**row, **dead} if row["quant"] == "F16" else row for row in study["classes"]
-    ]
+    study["rows"] = [{**row, **dead} if row["quant"] == "F16" else row for row in study["rows"]]
     choice = recommend(study, requirements(found), Constraints())
     assert picked(choice) == Q4
     assert first(choice)["standing"] == "provisional"

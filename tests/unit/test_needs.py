@@ -1,5 +1,6 @@
 """What jobs ask for: more for more, and enough for what was measured."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,23 +8,43 @@ from llmpi import needs
 
 GB = 1024**3
 SIZES = st.integers(0, 200 * GB)
+PARAMETERS, F16, Q4_0 = 1_235_814_400, 2_471_645_184, 737_000_000
+"""Llama-3.2-1B's shape; sizes without the vocabulary's texts."""
 
 
 @given(SIZES, SIZES, st.integers(0, 200_000))
 def test_a_larger_model_never_asks_for_less(one: int, other: int, context: int) -> None:
     small, large = sorted((one, other))
-    for asked in (needs.quantizing_mb, needs.quantizing_minutes, needs.training_mb):
+    for asked in (
+        *(needs.converting_mb, needs.quantizing_mb, needs.quantizing_minutes, needs.training_mb),
+        lambda size: needs.scoring_mb(size, size // 2, context_tokens=context),
+    ):
         assert asked(small) <= asked(large)
-    assert needs.scoring_mb(small, context) <= needs.scoring_mb(large, context)
-    assert needs.scoring_mb(large) <= needs.scoring_mb(large, context)
+    assert needs.scoring_mb(large, large) <= needs.scoring_mb(large, large, context_tokens=context)
+
+
+@pytest.mark.parametrize(
+    ("peak_mb", "asked_mib"),
+    [
+        (2163, needs.converting_mb(F16)),
+        (1804, needs.quantizing_mb(F16)),
+        (2989, needs.scoring_mb(F16, PARAMETERS, repacked=False, reads_text=True)),
+        (3166, needs.scoring_mb(F16, PARAMETERS, repacked=False, reads_text=True)),
+        (2112, needs.scoring_mb(Q4_0, PARAMETERS, reads_text=True)),
+        (1588, needs.scoring_mb(Q4_0, PARAMETERS, context_tokens=4096)),
+        (27_000, needs.training_mb(F16)),
+    ],
+)
+def test_what_a_1b_was_seen_to_take(peak_mb: int, asked_mib: int) -> None:
+    assert 1 <= asked_mib * 1.048576 / peak_mb < 1.4
 
 
 def test_an_8b_model_finds_room() -> None:
     """Llama-3.1-8B: 16 GB at F16, 8.03e9 parameters, 1 GB of keys and values for 8192 tokens."""
-    assert needs.scoring_mb(16 * GB, 8192) > 2 * 16 * 1024 + 1024
-    assert needs.quantizing_mb(16 * GB) > 16 * 1024 + 2100, "its embedding, unpacked: 2.1 GB"
-    # Twelve times the F16: weights, gradients, seen weights, teacher, two moments in float32.
-    assert needs.training_mb(16 * GB) > 12 * 16 * 1024
+    parameters = 8_030_000_000
+    assert needs.scoring_mb(5 * GB, parameters, context_tokens=8192) > 2 * 5 * 1024 + 1024
+    assert needs.quantizing_mb(16 * GB) > 300 + 2100, "its embedding, unpacked: 2.1 GB"
+    assert needs.training_mb(16 * GB) > 22 * parameters / 2**20
 
 
 def test_a_thousand_questions_on_two_cores() -> None:

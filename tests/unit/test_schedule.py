@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmpi.engine.chat.thoughts import Thought
 from llmpi.quality.batching.schedule import (
     Outcome,
     Request,
@@ -19,10 +20,14 @@ from llmpi.quality.batching.schedule import (
 )
 
 END = 0
+OPEN, CLOSE = 4, 5
 VOCABULARY = 6
 prompts = st.lists(st.integers(1, 5), min_size=1, max_size=14).map(tuple)
 continuations = st.lists(st.lists(st.integers(1, 5), max_size=4).map(tuple), max_size=3).map(tuple)
-requests = st.builds(Request, prompts, st.integers(0, 6), continuations)
+thoughts = st.none() | st.builds(Thought, st.integers(1, 5), st.booleans())
+requests = st.builds(
+    Request, prompts, st.integers(0, 6), continuations, until=st.just(()), thought=thoughts
+)
 groups = st.lists(st.lists(requests, min_size=1, max_size=6), min_size=1, max_size=5)
 shapes = st.builds(
     Shape,
@@ -74,11 +79,25 @@ def ended(tokens: Sequence[int], texts: tuple[str, ...]) -> bool:
     return any(text in "".join(map(str, tokens)) for text in texts)
 
 
+def answer_at(tokens: Sequence[int], opened: bool, ended: bool) -> int | None:
+    if not opened and tokens[:1] != [OPEN]:
+        return 0 if tokens or ended else None
+    return tokens.index(CLOSE) + 1 if CLOSE in tokens else None
+
+
 def run(asked: Sequence[Sequence[Request]], shape: Shape) -> tuple[list[Outcome], Schedule]:
     every = [request.prompt for group in asked for request in group]
     prefix = every[0][: common_prefix(every)]
     model = Model(shape, prefix)
-    schedule = Schedule(asked, prefix, shape, model, is_end=lambda t: t == END, ended=ended)
+    schedule = Schedule(
+        asked,
+        prefix,
+        shape,
+        model,
+        is_end=lambda t: t == END,
+        ended=ended,
+        answer_at=answer_at,
+    )
     while rows := schedule.next_batch():
         model.decode(rows)
         schedule.take_logits(model.wanted.__getitem__)
@@ -89,13 +108,21 @@ def run(asked: Sequence[Sequence[Request]], shape: Shape) -> tuple[list[Outcome]
 def alone(request: Request) -> Outcome:
     """The same, one token after the other."""
     tokens: list[int] = []
-    stopped = False
-    while len(tokens) < request.max_new_tokens and not stopped:
+    stopped, begins = not request.max_new_tokens, None if request.thought else 0
+    opened = request.thought is not None and request.thought.opened
+    most = request.thought.tokens if request.thought else 0
+    while not stopped and len(tokens) < (
+        most if begins is None else begins + request.max_new_tokens
+    ):
         token = int(np.argmax(logits_of([*request.prompt, *tokens])))
         stopped = token == END
         if not stopped:
             tokens.append(token)
-            stopped = ended(tokens, request.until)
+        if begins is None:
+            begins = answer_at(tokens, opened, stopped or len(tokens) == most)
+        if not stopped and begins is not None:
+            stopped = ended(tokens[begins:], request.until)
+    stopped = stopped and bool(request.max_new_tokens)
     scores = []
     for continuation in request.score:
         total, greedy = 0.0, True
@@ -104,7 +131,7 @@ def alone(request: Request) -> Outcome:
             total += logits[token] - np.log(np.exp(logits).sum())
             greedy = greedy and int(np.argmax(logits)) == token
         scores.append((pytest.approx(total, abs=1e-5), greedy))
-    return Outcome(tuple(tokens), stopped, tuple(scores))  # type: ignore[arg-type]
+    return Outcome(tuple(tokens), stopped, tuple(scores), answer_at=begins)  # type: ignore[arg-type]
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,6 +1,5 @@
 """How a script's `main` gets its arguments, and what every script does around it."""
 
-import errno
 import inspect
 import json
 import re
@@ -14,7 +13,6 @@ from scripts import main_of
 from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 from typing_extensions import TypedDict
 
-from llmpi import script
 from llmpi.engine.records import Failed, record
 from llmpi.records import RecordError
 from llmpi.script import arguments, run
@@ -107,17 +105,6 @@ def test_what_it_has_twice_is_an_error(made: str) -> None:
 
     with pytest.raises(TypeError, match="made is two things of the rule"):
         arguments(main, job(input={"made": made}, output={"made": made}))
-
-
-@pytest.mark.parametrize("file", ["results/bench.json", None])
-def test_a_full_disk_is_told_in_words(tmp_path: Path, file: str | None) -> None:
-    with pytest.raises(SystemExit) as ended, script.job(str(tmp_path / "log")):
-        raise OSError(errno.EDQUOT, "Disk quota exceeded", file)
-    assert ended.value.code == 1
-    where = f": {file}" if file else ""
-    said = (tmp_path / "log").read_text()
-    assert f"error: the disk is full{where}. Make room there and run again." in said
-    assert "Traceback" not in said
 
 
 def test_a_damaged_record_ends_the_script_with_its_name(

@@ -30,6 +30,10 @@ def study() -> Study:
         os.chdir(before)
 
 
+def model_of(s: Study) -> str:
+    return next(iter(s.models))
+
+
 def task_of(study: Study, kind: str) -> str:
     return next(task for task, asked in study.quality.items() if asked.task == kind)
 
@@ -47,15 +51,23 @@ GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
     ],
     ("train_qat", "spec"): lambda s: [settings.training(s, m) for m in s.models],
     ("prepare_questions", "spec"): lambda s: [settings.questions(s, task_of(s, "squad"), LOCK)],
-    ("evaluate_quality", "spec"): lambda s: [settings.answers(s, task_of(s, "squad"), "f16")],
-    ("answer_shard", "spec"): lambda s: [settings.shard(s, task_of(s, "squad"), "q8_0", "2-of-3")],
-    ("merge_shards", "spec"): lambda s: [settings.answers(s, task_of(s, "squad"), "f16")],
-    ("answer_prompts", "spec"): lambda s: [settings.own_prompts(s, task_of(s, "ab"), "q4_0")],
+    ("evaluate_quality", "spec"): lambda s: [
+        settings.answers(s, model_of(s), task_of(s, "squad"), "f16")
+    ],
+    ("answer_shard", "spec"): lambda s: [
+        settings.shard(s, model_of(s), task_of(s, "squad"), "q8_0", "2-of-3")
+    ],
+    ("merge_shards", "spec"): lambda s: [
+        settings.answers(s, model_of(s), task_of(s, "squad"), "f16")
+    ],
+    ("answer_prompts", "spec"): lambda s: [
+        settings.own_prompts(s, model_of(s), task_of(s, "ab"), "q4_0")
+    ],
     ("compare_pair", "spec"): lambda s: [settings.pair(s, task_of(s, "ab"), first_pair(s))],
     ("score_reference", "spec"): lambda s: [settings.windows(s, task_of(s, "divergence"))],
     ("evaluate_divergence", "spec"): lambda _: [settings.computation("q8_0")],
     ("evaluate_lm_eval", "spec"): lambda s: [
-        settings.harness(s, task_of(s, "lm_eval"), "f16-noflash")
+        settings.harness(s, model_of(s), task_of(s, "lm_eval"), "f16-noflash")
     ],
     ("prepare_corpus", "spec"): lambda s: [settings.corpus(s, u, LOCK) for u in settings.texts(s)],
     ("provision_device", "how"): lambda s: [settings.provisioning(s, d) for d in s.devices],

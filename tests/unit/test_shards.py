@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_records import answer, sent
 from support import ROOT
 
 from llmpi.quality.by_default import BY_DEFAULT
@@ -19,6 +20,7 @@ QUESTIONS = {"status": "ok", "squad": SQUAD, "sha256": sha256_of_json(SQUAD)}
 SETTINGS = {
     "computation": BY_DEFAULT,
     "max_new_tokens": 8,
+    "thinking_tokens": None,
     "context_tokens": 512,
     "examples": 1,
     "prompt": 1,
@@ -41,20 +43,14 @@ def answered(engine: dict[str, Any] = ENGINE) -> list[dict[str, Any]]:
     return [
         {
             "answers": [
-                {
-                    "text": f"{len(item['messages'][-1]['content'])}",
-                    "prompt_tokens": 9,
-                    "new_tokens": 1,
-                    "stopped": True,
-                    "error": None,
-                    "log_likelihood": -1.0,
-                }
+                answer(f"{len(item['messages'][-1]['content'])}", log_likelihood=-1.0)
                 for group in block
                 for item in group
             ],
             "batching": {"batches": len(block)},
             "has_chat_template": True,
             "chat_template_sha256": "cd" * 32,
+            "sent": sent(),
             "engine": engine,
         }
         for block in plan_of(QUESTIONS, SETTINGS).asked

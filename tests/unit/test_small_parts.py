@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import llama_cpp
@@ -35,40 +33,6 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_finds_no_room_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as full, whole_file(tmp_path / "f") as part:
-        part.unlink()
-        part.symlink_to("/dev/full")
-        part.write_text("text")
-    assert full.value.filename == str(tmp_path / "f")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["Q4_0.gguf", "[1] *.json"])
-def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(
-    tmp_path: Path, name: str
-) -> None:
-    path = tmp_path / name
-    code = (
-        "import os, sys\nfrom pathlib import Path\nfrom llmpi.records import whole_file\n"
-        "with whole_file(Path(sys.argv[1])) as partial:\n"
-        "    partial.write_text('half'); os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
-    [left] = tmp_path.iterdir()
-    assert left.read_text() == "half"
-    mine = tmp_path / ".mine.part"
-    mine.touch()
-    with whole_file(path) as partial:
-        assert sorted(tmp_path.iterdir()) == sorted([mine, partial])
-        partial.write_text("first")
-        with whole_file(path) as another:
-            assert sorted(tmp_path.iterdir()) == sorted([mine, partial, another])
-            another.write_text("second")
-    assert path.read_text() == "first"
-    assert sorted(tmp_path.iterdir()) == sorted([mine, path])
 
 
 def test_record_is_written_whole_into_new_folders(tmp_path: Path) -> None:

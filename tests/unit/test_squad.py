@@ -8,6 +8,7 @@ import pytest
 import squad_reference
 from hypothesis import given
 from hypothesis import strategies as st
+from made_records import answer
 from support import ROOT
 
 from llmpi.engine.answers import exact, f1, normalize
@@ -115,7 +116,7 @@ def test_a_thousand_files_score_as_the_official_script_scores_them() -> None:
                 em, f = score(question, said)
                 answers.append(Answered(bool(question.golds), said, em, f, no_answer[question.id]))
                 item = {"golds": question.golds, "prediction": said, "exact": em, "f1": f}
-                item |= {"stopped": True}
+                item |= {"stopped": True, "thought": None, "thought_tokens": 0}
                 items.append(
                     {**item, "paragraph": 0, "error": None, "no_answer": no_answer[question.id]}
                 )
@@ -211,11 +212,10 @@ def test_an_abstention_with_another_languages_full_stop() -> None:
 
 def test_items_are_scored_in_their_language() -> None:
     asked = [Paragraph("東京都にある。", (Question("1", "どこ？", ("東京都",)),))]
-    said = {"text": "東京。", "log_likelihood": -9.0, "error": None, "stopped": True}
-    answer = {**said, "prompt_tokens": 9, "new_tokens": 2}
-    [item] = score_items(asked, [0], [answer], "ja")
+    said = answer("東京。", log_likelihood=-9.0)
+    [item] = score_items(asked, [0], [said], "ja")
     assert (item["exact"], item["f1"], item["normalized"]) == (0, pytest.approx(0.8), "東京")
-    [item] = score_items(asked, [0], [answer], "en")
+    [item] = score_items(asked, [0], [said], "en")
     assert item["f1"] == 0
 
 
@@ -335,5 +335,5 @@ def test_the_projects_own_questions(
     for paragraph in read:
         for qa in paragraph["qas"]:
             assert qa["is_impossible"] == (not qa["answers"])
-            for answer in [*qa["answers"], *qa.get("plausible_answers", [])]:
-                assert paragraph["context"].startswith(answer["text"], answer["answer_start"])
+            for gold in [*qa["answers"], *qa.get("plausible_answers", [])]:
+                assert paragraph["context"].startswith(gold["text"], gold["answer_start"])

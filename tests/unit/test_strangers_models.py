@@ -37,7 +37,12 @@ def answered(folder: Path, template: str) -> Any:
     gguf.write_bytes(tiny_model(1, template=template))
     prompts = folder / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": "a", "prompt": "Hi"}))
-    settings = {"computation": BY_DEFAULT, "max_new_tokens": 4, "context_tokens": 512}
+    settings = {
+        "computation": BY_DEFAULT,
+        "thinking_tokens": None,
+        "max_new_tokens": 4,
+        "context_tokens": 512,
+    }
     manifest = {"status": "ok", "sha256": sha256_of(gguf)}
     return answer_prompts(gguf, manifest, prompts, settings, threads=1, store=folder / "blocks")
 
@@ -55,8 +60,16 @@ def test_an_endless_template_is_a_failed_cell(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 60
     assert record["status"] == "failed"
     assert record["reason"] == (
-        "the engine failed: the model's chat template has no end: it was broken off after 20 s"
+        "the model's chat template has no end: it was broken off after 20 s"
     )
+
+
+def test_what_a_template_says_is_no_accident_of_this_machine(tmp_path: Path) -> None:
+    """Else whoever made the file could keep a study from ever ending."""
+    said = "MemoryError: No space left on device"
+    record = answered(tmp_path, "{{ raise_exception('" + said + "') }}")
+    assert record["status"] == "failed"
+    assert record["reason"].endswith(said)
 
 
 def gguf_of(path: Path, shape: tuple[int, ...], name: str = "blk.0.attn_q.weight") -> Path:

@@ -8,8 +8,9 @@ from llmpi.records import read, write_json
 from llmpi.script import run
 
 
-def main(*, model: Path, lock: Path, gguf: Path, manifest: Path) -> None:
-    write_json(manifest, convert(model.parent, read(model, ModelRecord), gguf, lock=lock))
+def main(*, model: Path, lock: Path, threads: int, gguf: Path, manifest: Path) -> None:
+    made = convert(model.parent, read(model, ModelRecord), gguf, lock=lock, threads=threads)
+    write_json(manifest, made)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,22 @@ def main(
     base_manifest: Gguf | Failed,
     imatrix: list[Path],
     quant: str,
+    threads: int,
     gguf: Path,
     manifest: Path,
 ) -> None:
     matrix, about = (imatrix[0], read(imatrix[1], Imatrix | Failed)) if imatrix else (None, None)
-    write_json(manifest, quantize(base, base_manifest, gguf, quant, matrix, about))
+    made = quantize(
+        base,
+        base_manifest,
+        gguf,
+        quant,
+        matrix,
+        about,
+        threads=threads,
+        parameters=base_manifest["parameters"] if base_manifest["status"] == "ok" else 0,
+    )
+    write_json(manifest, made)
 
 
 if __name__ == "__main__":

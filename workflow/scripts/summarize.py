@@ -20,8 +20,8 @@ def main(
     write_csv(csv, study, whole["rows"])
     write_parquet(parquet, study, whole)
     write_llama_bench(speed, study, records)
-    write_json(summary, whole)
-    write_json(requirements, asked)
+    write_json(summary, whole, indent=None)
+    write_json(requirements, asked, indent=None)
 
 
 if __name__ == "__main__":

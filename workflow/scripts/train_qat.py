@@ -19,6 +19,7 @@ def main(
     corpus: Corpus,
     target: str,
     spec: Training,
+    threads: int,
     checkpoints: Path,
     gguf: Path,
     manifest: Path,
@@ -30,6 +31,7 @@ def main(
         quant=type_of(target),
         settings=spec,
         corpus=corpus,
+        threads=threads,
         checkpoints=checkpoints,
     )
     write_json(manifest, made)

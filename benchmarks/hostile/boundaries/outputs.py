@@ -60,8 +60,10 @@ def _sheet(folder: Path, text: str) -> Tags:
     answers: list[Answer] = [
         {
             "text": said,
+            "thought": None,
             "prompt_tokens": 1,
             "new_tokens": 1,
+            "thought_tokens": 0,
             "stopped": True,
             "error": None,
             "log_likelihood": None,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.hostile import spoiled
-from llmpi.quality.batching import template
-from llmpi.quality.batching.chat import ChatFormat
-from llmpi.quality.records import Message
+from llmpi.engine.chat import template
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.records import Message
 
 PARTS = (
     *("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "{{ messages }}"),
@@ -48,6 +48,6 @@ def receiver(_folder: Path) -> Iterator[Callable[[Given], None]]:
 
     def receive(given: Given) -> None:
         chat = ChatFormat(given.template, bos_token="<s>", eos_token="</s>")
-        assert isinstance(chat.render(given.messages), str)
+        assert isinstance(chat.render(given.messages).text, str)
 
     yield receive

@@ -22,6 +22,7 @@ from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.estimate import Z95, Estimate, EstimateKind
+from llmpi.summary.groups import by_class
 from llmpi.summary.records import ClassRow, Summary
 
 BROKEN_PCT = 2.0
@@ -92,16 +93,15 @@ class Candidate:
 def candidates(
     summary: Summary, study: Study, workload: str, task: str | None, analysis: Analysis
 ) -> list[Candidate]:
-    """The candidates of a workload, in the order of the rows.
+    """The candidates of a workload, in the order of the rows; equal boards are one choice.
 
     Args:
-        summary: its `classes` are looked at: equal boards are one choice.
         task: whose scores are the quality; None where there are none.
 
     Raises:
         LlmpiError: there is no cell of the workload.
     """
-    rows = summary["classes"]
+    rows = by_class(summary["rows"], study.classes)
     here = [row for row in rows if row["workload"] == workload]
     if not here:
         raise LlmpiError(f"constraints.workload: '{workload}' was left out of the whole sweep")
@@ -447,4 +447,7 @@ def _cautions(
         cut_pct = scores.number(row, task, "cut_pct")
         if cut_pct is not None and cut_pct >= CUT_PCT:
             found.append({"kind": "answers cut", "cut_pct": cut_pct})
+        thoughts_pct = scores.number(row, task, "thoughts_cut_pct")
+        if thoughts_pct is not None and thoughts_pct >= CUT_PCT:
+            found.append({"kind": "thoughts cut", "cut_pct": thoughts_pct})
     return found

@@ -41,6 +41,7 @@ from llmpi.study.decision import (
 )
 from llmpi.study.measuring import AnyWorkload
 from llmpi.study.study import Study
+from llmpi.summary.groups import by_class
 from llmpi.summary.records import ClassRow, Summary
 
 THIS_DEVICE = "this device"
@@ -99,7 +100,8 @@ Picks = Mapping[str, Running | NoMoney]
 def costs(summary: Summary, cost: Cost, choice: Choice) -> Money:
     """The money of every device whose hardware is stated; what is picked there is what runs."""
     study = Study.model_validate(summary["provenance"]["config"])
-    rows = [row for row in summary["classes"] if row["workload"] == choice["workload"]]
+    rows = by_class(summary["rows"], study.classes)
+    rows = [row for row in rows if row["workload"] == choice["workload"]]
     picks = _picks(rows, choice)
     workload = study.workloads[choice["workload"]]
     overall = choice["decisions"][0]["pick"]

@@ -291,12 +291,20 @@ class FewerQuestions(TypedDict):
 
 
 @record
-@record
 class AnswersCut(TypedDict):
     """Answers did not end by themselves but at `max_new_tokens`, and may lack the right words, or
     have too many."""
 
     kind: Literal["answers cut"]
+    cut_pct: float
+
+
+@record
+class ThoughtsCut(TypedDict):
+    """The thought before an answer did not end within its bound: there is no answer, which scores
+    0."""
+
+    kind: Literal["thoughts cut"]
     cut_pct: float
 
 
@@ -309,7 +317,7 @@ class BelowAbstaining(TypedDict):
     abstaining_pct: float
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut | BelowAbstaining
+AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut | ThoughtsCut | BelowAbstaining
 
 
 # --- the candidates and the decisions -------------------------------------------------------------

@@ -105,7 +105,7 @@ class ModelFile(TypedDict):
 
     gguf: str
     threads: int | None
-    """None for one per processor."""
+    """None for one per core."""
 
 
 @record

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.records import EngineSettings, KvType
+from llmpi.engine.records import EngineSettings, KvType, SentPrompt, Token
 
 # ggml_type (ggml.h) of what a KV cache may hold.
 KV_TYPES = {
@@ -27,6 +27,9 @@ KV_TYPES = {
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type (llama.h)
 # llama_load_mode (llama.h) by (mmap, mlock).
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
+
+SHOWN_TOKENS = 16
+"""Of a prompt's beginning, and of its end."""
 
 
 class EngineError(Exception):
@@ -144,18 +147,27 @@ class Model:
         self.close()
 
     def tokenize(self, text: str) -> list[int]:
-        """Tokens of `text`, special tokens read as such; BOS in front if the model wants one."""
+        """Tokens of `text`, special tokens read as such; BOS in front if the model wants one that
+        is not there. Never EOS behind it, as a file may want for training: a prompt goes on."""
         raw = text.encode()
-        add_special = not text.startswith(self.special_texts()[0] or "\0")
         room = len(raw) + 8
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, add_special, True)
+        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, False, True)
         if count < 0:
             raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
-        return list(tokens[:count])
+        bos = llama_cpp.llama_vocab_bos(self.vocab)
+        wanted = llama_cpp.llama_vocab_get_add_bos(self.vocab) and bos >= 0
+        return [bos] * (wanted and tokens[: min(count, 1)] != [bos]) + tokens[:count]
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of `tokens`, special tokens left out."""
+        return self._detokenized(tokens, special=False).decode("utf-8", "replace")
+
+    def text_with_special(self, tokens: Sequence[int]) -> bytes:
+        """The text of `tokens`, special tokens as they are called; a character may be cut."""
+        return self._detokenized(tokens, special=True)
+
+    def _detokenized(self, tokens: Sequence[int], *, special: bool) -> bytes:
         array = (llama_cpp.llama_token * len(tokens))(*tokens)
         room = 64
         while True:
@@ -167,11 +179,28 @@ class Model:
                 ctypes.cast(buffer, ctypes.c_char_p),
                 room,
                 False,
-                False,
+                special,
             )
             if count >= 0:
-                return buffer.raw[:count].decode("utf-8", "replace")
+                return buffer.raw[:count]
             room = -count
+
+    def sent(self, tokens: Sequence[int], *, folded: bool = False) -> SentPrompt:
+        """A prompt for a person to look at: its first and last tokens."""
+        begin, end = tokens[:SHOWN_TOKENS], tokens[SHOWN_TOKENS:][-SHOWN_TOKENS:]
+        return {
+            "tokens": len(tokens),
+            "begin": [self._shown(token) for token in begin],
+            "end": [self._shown(token) for token in end],
+            "folded": folded,
+        }
+
+    def _shown(self, token: int) -> Token:
+        attributes = llama_cpp.llama_vocab_get_attr(self.vocab, token)
+        return {
+            "text": self.text_with_special([token]).decode("utf-8", "replace"),
+            "special": bool(attributes & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL),
+        }
 
     def chat_template(self) -> str | None:
         """The model's own chat template (Jinja), if its file holds one."""

@@ -593,3 +593,33 @@ class Predictions(Predicted):
     """The same, and of which file: `results/predictions/`."""
 
     gguf_sha256: str
+
+
+# --- how a model is spoken to ---------------------------------------------------------------------
+
+
+@record
+class Message(TypedDict):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@record
+class Token(TypedDict):
+    text: str
+    special: bool
+    """It stands for no text: it says whose turn it is, or what a text is."""
+
+
+@record
+class SentPrompt(TypedDict):
+    """A prompt as the engine got it."""
+
+    tokens: int
+    begin: list[Token]
+    end: list[Token]
+    """The last ones; with `begin` the whole prompt where that is short."""
+    folded: bool
+    """The system turn stands at the head of the first user turn: the chat template knows none."""

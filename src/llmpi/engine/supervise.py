@@ -38,6 +38,8 @@ class Death:
     reason: str
     tail: str
     """Last of what it wrote to stderr."""
+    signal: int | None = None
+    """That it died of, if it did; none where its time was up."""
 
 
 def supervise(
@@ -84,8 +86,10 @@ def supervise(
         if child.returncode == 0 and out.is_file():
             record: Written = json.loads(out.read_text())
             return record
-        reason = f"no end after {timeout_s:g} s" if timed_out else _why(child.returncode, tail)
-        return Death(reason, tail)
+        if timed_out:
+            return Death(f"no end after {timeout_s:g} s", tail)
+        died_of = -child.returncode if child.returncode < 0 else None
+        return Death(_why(child.returncode, tail), tail, died_of)
 
 
 def _follow(

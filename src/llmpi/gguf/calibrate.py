@@ -12,9 +12,10 @@ from typing import TypedDict
 
 import numpy as np
 
+from llmpi.accidents import supervise
 from llmpi.engine.progress import Progress
 from llmpi.engine.records import Failed
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.records import Imatrix, MatrixMeasured
 from llmpi.quality.records import VariantFile
@@ -41,7 +42,6 @@ class Outcome(TypedDict):
 
     measured: MatrixMeasured | None
     refused: str | None
-    unwritten: str | None
 
 
 def calibrate(
@@ -55,7 +55,7 @@ def calibrate(
 ) -> Imatrix | Failed:
     """Write the importance matrix of `base` on `text` to `out`, and return its manifest.
 
-    An engine that dies leaves an empty file and a manifest with status `failed`.
+    An engine that dies by itself leaves an empty file and a manifest with status `failed`.
 
     Args:
         base: GGUF of the model that is to be quantized, as wide as it is to be had.
@@ -64,8 +64,8 @@ def calibrate(
         chunks: how many chunks of 512 tokens are read at most, from the first on (None: all).
 
     Raises:
-        LlmpiError: the text has less than two chunks.
-        OSError: the file cannot be written.
+        LlmpiError: the text has less than two chunks, or the file cannot be written.
+        AccidentError: the memory or the disk did not suffice; nothing is left.
     """
     if base_manifest["status"] != "ok":
         out.touch()
@@ -105,7 +105,7 @@ def _run(job: Job) -> MatrixMeasured:
         raise CellError(ended.reason)
     if ended["measured"]:
         return ended["measured"]
-    raise LlmpiError(ended["refused"]) if ended["refused"] else OSError(ended["unwritten"])
+    raise LlmpiError(ended["refused"] or "")
 
 
 # --- in the child ---------------------------------------------------------------------------------
@@ -118,15 +118,13 @@ def main(job: str, out: str) -> None:
 
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
-    outcome: Outcome = {"measured": None, "refused": None, "unwritten": None}
+    outcome: Outcome = {"measured": None, "refused": None}
     try:
         outcome["measured"] = measure(asked)
     except EngineError as error:
         sys.exit(str(error))
     except LlmpiError as error:
         outcome["refused"] = str(error)
-    except OSError as error:
-        outcome["unwritten"] = str(error)
     Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
@@ -134,7 +132,7 @@ def measure(job: Job) -> MatrixMeasured:
     """Write the matrix of a job; what a manifest says of it.
 
     Raises:
-        LlmpiError, EngineError, OSError: as `calibrate` and `Collector` say.
+        LlmpiError, EngineError: as `calibrate` and `Collector` say.
     """
     from llmpi.engine import info as engine_info
     from llmpi.gguf import imatrix

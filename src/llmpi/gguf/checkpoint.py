@@ -16,7 +16,8 @@ from typing import TypeVar
 from typing_extensions import TypedDict, TypeForm
 
 from llmpi import records
-from llmpi.engine.supervise import Death, supervise
+from llmpi.accidents import supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
 from llmpi.gguf.records import Checkpoint
 from llmpi.quality.records import Json

@@ -22,6 +22,7 @@ def convert(
     out: Path,
     *,
     lock: Path,
+    threads: int | None = None,
     outtype: str = BASE_QUANT,
 ) -> Gguf | Failed:
     """Make `out` from the model in `folder` and return its manifest.
@@ -32,6 +33,7 @@ def convert(
 
     Args:
         lock: the lock file that pins the engine, whose sources hold the converter.
+        threads: by default one for each core.
         outtype: F16, BF16 or F32.
 
     Raises:
@@ -49,7 +51,15 @@ def convert(
         "lineage": [manifest["gguf"]["main_type"]],
     }
     fetched = _files_sha256(manifest)
-    return quantize(folder / name, source, out, outtype, fetched_sha256=fetched)
+    return quantize(
+        folder / name,
+        source,
+        out,
+        outtype,
+        threads=threads,
+        parameters=manifest["gguf"]["parameters"],
+        fetched_sha256=fetched,
+    )
 
 
 def _files_sha256(manifest: FetchedModel) -> str:

@@ -8,10 +8,10 @@ in a child process (`llmpi.gguf.hf_to_gguf`).
 import importlib.util
 import logging
 import os
-import shutil
 from pathlib import Path
 
-from llmpi.engine.supervise import Death, supervise
+from llmpi.accidents import check_room, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import engine_source
 from llmpi.gguf.hf_to_gguf import Job, Outcome
@@ -39,12 +39,14 @@ def write_gguf(
         lock: the lock file that pins the engine.
 
     Raises:
-        LlmpiError: the environment lacks torch, the disk has no room, or the converter cannot be
-            had.
+        LlmpiError: the environment lacks torch, or the converter cannot be had.
+        AccidentError: the memory or the disk did not suffice.
         CellError: the converter does not take this checkpoint.
     """
     _check_environment()
-    _check_room(facts, out.parent, outtype)
+    matrices = facts["parameters"] - facts["vectors"]
+    needed = matrices * BYTES[outtype] + facts["vectors"] * BYTES["F32"] + ROOM_BYTES
+    check_room(out.parent, needed, f"the {outtype} file")
     pin = engine_source.pin(lock)
     job: Job = {
         "converter": str(converter_folder(pin)),
@@ -58,8 +60,6 @@ def write_gguf(
     ended = supervise("llmpi.gguf.hf_to_gguf", job, writes=Outcome, log=tell, environment=offline)
     if not isinstance(ended, Death) and (made_by := ended["made_by"]):
         return {"sources": engine_source.key(pin), **made_by}
-    if shutil.disk_usage(out.parent).free < 1 << 20:
-        raise LlmpiError(f"the disk is full: {out.parent}. Make room there and run again.")
     if isinstance(ended, Death):
         raise CellError(f"{folder}: {ended.reason.replace('the engine', 'the converter')}")
     raise CellError(f"{folder}: {explain(ended['error'], ended['message'], facts)}")
@@ -115,15 +115,4 @@ def _check_environment() -> None:
             f"{', '.join(missing)} not installed: a safetensors checkpoint is converted by "
             "llama.cpp's converter, which needs it. Run `make train`, or name a GGUF file of the "
             "model as its source."
-        )
-
-
-def _check_room(facts: Checkpoint, folder: Path, outtype: str) -> None:
-    matrices = facts["parameters"] - facts["vectors"]
-    needed = matrices * BYTES[outtype] + facts["vectors"] * BYTES["F32"] + ROOM_BYTES
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise LlmpiError(
-            f"{folder}: the {outtype} file needs {needed / 1e9:.1f} GB, but only "
-            f"{free / 1e9:.1f} GB are free. Make room there and run again."
         )

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from llmpi.errors import LlmpiError
+
 # ggml_type (ggml.h) of the tensors that are numbers as they stand.
 TYPES: dict[np.dtype, int] = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
 DTYPES: dict[int, Any] = {kind: dtype for dtype, kind in TYPES.items()}
@@ -161,7 +163,7 @@ def write(path: Path, header: int, tensors: Mapping[str, np.ndarray]) -> None:
         tensors: of float32 or float16, at most four dimensions.
 
     Raises:
-        OSError: the file cannot be written.
+        LlmpiError: the file cannot be written.
     """
     ggml = base()
     size = len(tensors) * ggml.ggml_tensor_overhead()
@@ -175,7 +177,10 @@ def write(path: Path, header: int, tensors: Mapping[str, np.ndarray]) -> None:
             tensor.contents.data = array.ctypes.data
             ggml.gguf_add_tensor(header, tensor)
         if not ggml.gguf_write_to_file(header, os.fsencode(path), False):
-            raise OSError(f"{path}: the GGUF file cannot be written")
+            raise LlmpiError(
+                f"{path}: the GGUF file cannot be written: the disk is full, or its folder not "
+                "yours. Mend that and run again."
+            )
     finally:
         ggml.ggml_free(memory)
 

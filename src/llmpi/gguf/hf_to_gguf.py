@@ -12,6 +12,8 @@ import traceback
 from pathlib import Path
 from typing import Any, TypedDict
 
+from llmpi.accidents import accident
+
 
 class Job(TypedDict):
     """What is to be converted."""
@@ -111,6 +113,8 @@ def main(job: str, out: str) -> None:
     try:
         convert(**asked)
     except (Exception, SystemExit) as error:
+        if accident(error):
+            raise
         traceback.print_exc()  # to the log
         outcome = {"made_by": None, "error": type(error).__name__, "message": str(error)}
     else:

@@ -49,7 +49,7 @@ def write(
         corpus: what names the text they were taken on.
 
     Raises:
-        OSError: the file cannot be written.
+        LlmpiError: the file cannot be written.
     """
     base = ggml.base()
     tensors: dict[str, np.ndarray] = {}

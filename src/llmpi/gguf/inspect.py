@@ -11,7 +11,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from llmpi.engine.supervise import Death, supervise
+from llmpi.accidents import supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
 from llmpi.gguf import ggml
 from llmpi.gguf.records import Contents

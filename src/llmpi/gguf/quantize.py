@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from typing_extensions import TypedDict
 
+from llmpi.accidents import check_room, supervise
+from llmpi.device.machine import capacity
 from llmpi.engine.records import Engine, Failed
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
-from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, type_of, wants_imatrix
+from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, least_bits, type_of, wants_imatrix
 from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Job(TypedDict):
     out: str
     ftype: int
     imatrix: str | None
+    threads: int
 
 
 class Done(TypedDict):
@@ -57,13 +60,14 @@ def quantize(
     imatrix: Path | None = None,
     imatrix_manifest: Imatrix | Failed | None = None,
     *,
+    threads: int | None = None,
+    parameters: int = 0,
     fetched_sha256: str | None = None,
 ) -> Gguf | Failed:
     """Make `out` from `source` and return its manifest.
 
-    Never raises for what the engine does: a quantization that fails leaves an empty file and a
-    manifest with status `failed`, so that the rest of a sweep goes on. A disk that is full is
-    nobody's quantization, and raises.
+    Never raises for what the engine does of itself: a quantization that fails leaves an empty file
+    and a manifest with status `failed`, so that the rest of a sweep goes on.
 
     Args:
         source: GGUF of any type; what is quantized already is dequantized first.
@@ -71,11 +75,13 @@ def quantize(
         quant: a name of `FTYPES`, with `+imatrix` behind it for a quantization by a matrix.
         imatrix, imatrix_manifest: of `llmpi.gguf.calibrate`, for a variant that asks for one; a
             failed manifest is passed on.
+        threads: by default one for each core.
+        parameters: of `source`, where they are known: is there room for what is made of it?
         fetched_sha256: of the files as they were fetched, where `source` is one of them.
 
     Raises:
         LlmpiError: the variant and the matrix do not go together, or the type needs one.
-        OSError: the file cannot be written.
+        AccidentError: the memory or the disk did not suffice; nothing is left.
     """
     _check_imatrix(quant, source_manifest, imatrix_manifest)
     for needed in (source_manifest, imatrix_manifest):
@@ -83,9 +89,10 @@ def quantize(
             out.touch()
             return needed
     assert source_manifest["status"] == "ok"
+    check_room(out.parent, parameters * least_bits(quant) / 8, out.name)
     try:
         with whole_file(out) as partial:
-            fallbacks, engine = _run(source, partial, quant, imatrix)
+            fallbacks, engine = _run(source, partial, quant, imatrix, threads)
             facts = inspect(partial)
     except CellError as error:
         log.error("%s failed: %s", quant, error)
@@ -136,9 +143,10 @@ def _check_imatrix(quant: str, source: Start | Failed, matrix: Imatrix | Failed 
 
 
 def _run(
-    source: Path, partial: Path, quant: str, imatrix: Path | None
+    source: Path, partial: Path, quant: str, imatrix: Path | None, threads: int | None
 ) -> tuple[list[Fallback], Engine]:
     lines: list[str] = []
+    threads = threads or capacity.processors()
 
     def keep(line: str) -> None:
         lines.append(line)
@@ -149,12 +157,11 @@ def _run(
         "out": str(partial),
         "ftype": FTYPES[type_of(quant)],
         "imatrix": str(imatrix) if imatrix else None,
+        "threads": threads,
     }
+    log.info("%s with %d threads", quant, threads)
     outcome = supervise(__name__, job, writes=Done, log=keep)
     if isinstance(outcome, Death):
-        free = os.statvfs(partial.parent)
-        if free.f_bavail * free.f_frsize < 1 << 20:
-            raise OSError(f"no space left for {partial.name} in {partial.parent}")
         raise CellError(outcome.reason)
     return parse_fallbacks("\n".join(lines)), outcome["engine"]
 
@@ -205,7 +212,7 @@ def main(job: str, out: str) -> None:
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = asked["ftype"]
-    params.nthread = len(os.sched_getaffinity(0))
+    params.nthread = asked["threads"]
     params.allow_requantize = True
     if asked["imatrix"]:
         held = read(Path(asked["imatrix"]))

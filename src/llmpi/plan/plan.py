@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.device.machine import environment
+from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.plan.architectures import Model
@@ -14,8 +14,9 @@ from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
 from llmpi.plan.profile import profile, profile_of
 from llmpi.plan.sizes import Sizes, sizes
+from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.records import read
-from llmpi.study.devices import LocalDevice
+from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
 from llmpi.study.models import HubSource
 from llmpi.study.runs import Session, Variant, sessions, variants
@@ -49,16 +50,23 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a study takes as a whole. Devices are measured side by side; scoring on the workstation
-    is not in it."""
+    """What a study takes as a whole. Devices are measured side by side, and beside what is done on
+    the workstation."""
 
     download_bytes: int
     workstation_bytes: int
-    """Checkpoints, F16 and every quantization."""
+    """Checkpoints, F16 and every quantization, references, and the largest training under way."""
+    missing_bytes: int
+    """Of these, what is not here yet."""
     device_bytes: dict[str, int]
+    """A store of this machine links the files, and takes none."""
+    here: Here
+    stages: list[Stage]
     download_s: Range
     transfer_s: Range
     measure_s: Range
+    workstation_s: Range
+    """Converting, quantizing, training and scoring."""
     study_s: Range
 
 
@@ -79,9 +87,11 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     """What the study takes as a whole."""
     made = dict.fromkeys(variants(study), 0)
     made |= {p.session.variant: _bytes(p) for p in plans}
-    download, base = 0, 0
+    download, base, machine = 0, 0, here()
+    models = {name: model_or_reason(study, name) for name in study.models}
+    found = stages(study, models, machine.cores)
     for name, model in study.models.items():
-        known = model_or_reason(study, name)
+        known = models[name]
         if isinstance(known, str):
             continue
         size = sizes(known, layout.BASE_QUANT)
@@ -90,6 +100,8 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
             download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
     per_device = {
         device: sum({p.session.variant: _bytes(p) for p in _of(plans, device)}.values())
+        if not _links(study.devices[device])
+        else 0
         for device in study.devices
     }
     # What is transferred once for all runtimes counts once.
@@ -98,20 +110,37 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     download_s = Range(*(download / rate for rate in reversed(DOWNLOAD_BYTES_PER_S)))
     transfer_s = Range(*(sum(column) for column in zip(*transfers, strict=True)))
     measure_s = Range(*(max(column) for column in zip(*measures, strict=True)))
-    whole = zip(download_s, transfer_s, measure_s, strict=True)
+    workstation_s = together(found)
+    whole = zip(
+        download_s,
+        *[transfer_s, map(max, zip(measure_s, workstation_s, strict=True))],
+        strict=True,
+    )
+    kept = sum(stage.disk_bytes for stage in found if stage.stage != "train")
+    trained = max((stage.disk_bytes for stage in found if stage.stage == "train"), default=0)
+    workstation = download + base + sum(made.values()) + kept + trained
     return Totals(
         download_bytes=download,
-        workstation_bytes=download + base + sum(made.values()),
+        workstation_bytes=workstation,
+        missing_bytes=max(0, workstation - held_bytes()),
         device_bytes=per_device,
+        here=machine,
+        stages=found,
         download_s=download_s,
         transfer_s=transfer_s,
         measure_s=measure_s,
+        workstation_s=workstation_s,
         study_s=Range(*(sum(column) for column in whole)),
     )
 
 
 def _bytes(planned: SessionPlan) -> int:
     return planned.size.file_bytes if planned.size else 0
+
+
+def _links(device: SingleDevice) -> bool:
+    """Whether its store is beside the files, so that each is one more name of the same bytes."""
+    return isinstance(device, LocalDevice) and device.store is None
 
 
 def _of(plans: Sequence[SessionPlan], device: str) -> list[SessionPlan]:
@@ -149,7 +178,7 @@ def board_of(study: Study, name: str) -> Board | None:
 def _this_machine(device: LocalDevice) -> Profile | None:
     """Half a second of reading memory; storage is not looked at, a file in it may be in memory."""
     machine, now = environment.machine(), environment.conditions()
-    threads = device.threads or machine["processors"]
+    threads = device.threads or capacity.processors()
     speed: Bandwidth = {
         "memory_read_bytes_per_s": bandwidth.memory_read_bytes_per_s(threads),
         "storage_read_bytes_per_s": 0.5e9,
@@ -161,7 +190,11 @@ def _this_machine(device: LocalDevice) -> Profile | None:
 
 
 def _planned(
-    study: Study, session: Session, model: Model | str, board: Board | None, workloads: list[str]
+    study: Study,
+    session: Session,
+    model: Model | str,
+    board: Board | None,
+    workloads: Sequence[str],
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
@@ -192,7 +225,7 @@ def _planned(
 
 
 def _measure_s(
-    study: Study, session: Session, found: Prediction, board: Board, workloads: list[str]
+    study: Study, session: Session, found: Prediction, board: Board, workloads: Sequence[str]
 ) -> Range | None:
     """Two loads, the rest before them, and every repetition with its warm-up; no depths.
 

@@ -11,7 +11,8 @@ from llmpi.plan.presets import Range
 
 
 def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
-    """The plan for machines: `sessions`, flat, and `totals`; a range is [least, likely, most]."""
+    """The plan for machines: `sessions`, flat, `stages` of this machine, and `totals`; a range is
+    [least, likely, most]."""
     sessions = [
         {
             **p.session._asdict(),
@@ -26,7 +27,10 @@ def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
         }
         for p in plans
     ]
-    return json.dumps({"sessions": sessions, "totals": asdict(whole)}, indent=1)
+    stages = [stage._asdict() for stage in whole.stages]
+    totals = {**asdict(whole), "here": whole.here._asdict()}
+    del totals["stages"]
+    return json.dumps({"sessions": sessions, "stages": stages, "totals": totals}, indent=1)
 
 
 def _size(planned: SessionPlan) -> dict[str, float]:
@@ -76,19 +80,67 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
             ]
             yield "  " + "  ".join(cells).rstrip()
         yield ""
-    for text in dict.fromkeys(filter(None, map(problem, plans))):
+    if whole.stages:
+        yield from _here(whole)
+        yield ""
+    for text in dict.fromkeys([*filter(None, map(problem, plans)), *problems_here(whole)]):
         yield f"! {text}"
     for text in dict.fromkeys(p.unknown for p in plans if p.unknown):
         yield f"? {text}"
     disks = ", ".join(f"{_gb(size)} on {name}" for name, size in whole.device_bytes.items())
     yield (
         f"Download {_gb(whole.download_bytes)} ({_span(whole.download_s)}); disk: "
-        f"{_gb(whole.workstation_bytes)} here, {disks}."
+        f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
+        f"{_gb(whole.here.disk_bytes)} are free), {disks}."
     )
     yield (
-        f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}; the study "
-        f"about {_time(whole.study_s.likely)}, without scoring on this machine."
+        f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}, this machine's "
+        f"own work {_span(whole.workstation_s)}; the study about {_time(whole.study_s.likely)}."
     )
+
+
+def _here(whole: Totals) -> Iterator[str]:
+    memory = whole.here.memory_bytes
+    free = f"{_gb(memory)} of memory free" if memory is not None else "its memory not known"
+    yield f"this machine ({whole.here.cores} cores, {free})"
+    rows = [
+        ("model", "stage", "jobs", "memory", "disk", "time"),
+        *(
+            (
+                stage.model,
+                stage.stage,
+                str(stage.jobs),
+                _gb(stage.memory_bytes),
+                _gb(stage.disk_bytes) if stage.disk_bytes else "-",
+                f"{_time(stage.seconds.likely)} ({_span(stage.seconds)})",
+            )
+            for stage in whole.stages
+        ),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            c.ljust(w) if i < 2 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  " + "  ".join(cells).rstrip()
+
+
+def problems_here(whole: Totals) -> Iterator[str]:
+    """What of the study this machine has no room for, in a user's words."""
+    memory, free = whole.here.memory_bytes, whole.here.disk_bytes
+    for stage in whole.stages:
+        if memory is not None and stage.memory_bytes > memory:
+            yield (
+                f"{stage.model}, {stage.stage}: needs {_gb(stage.memory_bytes)} of memory, and "
+                f"{_gb(memory)} are free here. Close what else runs, take a larger machine, or "
+                "leave it out."
+            )
+    if whole.missing_bytes > free:
+        yield (
+            f"the disk is too small: {_gb(whole.missing_bytes)} are still to come, and {_gb(free)} "
+            "are free here. Make room, or ask for less."
+        )
 
 
 def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:

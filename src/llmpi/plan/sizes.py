@@ -69,9 +69,16 @@ FALLBACKS = {
     "Q6_K": "Q8_0",
 }
 
-VOCABULARY_BYTES_PER_TOKEN = 36
-"""Of a GGUF header: the texts, scores and merges of a token (SmolLM2's header: 1,785,664 bytes for
-49,152 tokens)."""
+LARGE_VOCABULARY = 100_000
+
+
+def vocabulary_bytes(tokens: int) -> int:
+    """Of a GGUF header: the texts, scores and merges of all tokens.
+
+    SmolLM2's is 1,785,664 bytes for 49,152 tokens; Llama 3's 7.8 MB for 128,256, whose texts are
+    longer, and of which more merges lead to one.
+    """
+    return tokens * (61 if tokens > LARGE_VOCABULARY else 36)
 
 
 class Sizes(NamedTuple):
@@ -111,7 +118,7 @@ def sizes(model: Model, quant: str) -> Sizes:
             share = model.experts_used / model.experts
         read[types[tensor.name]] += round(stored[tensor.name] * share)
     return Sizes(
-        sum(stored.values()) + VOCABULARY_BYTES_PER_TOKEN * model.vocab,
+        sum(stored.values()) + vocabulary_bytes(model.vocab),
         sum(math.prod(tensor.shape) for tensor in model.tensors),
         dict(read),
         fallbacks,

@@ -8,8 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from llmpi.device.measure.parity import SINGLE_TOKENS, supervised
-from llmpi.engine.records import Failed, Position, Predictions
+from llmpi.accidents import supervise
+from llmpi.device.measure.parity import SINGLE_TOKENS, TIMEOUT_S
+from llmpi.device.records import ModelFile
+from llmpi.engine.records import Failed, Position, Predicted, Predictions
+from llmpi.engine.supervise import Death
 from llmpi.quality.records import Parity, ParitySide, VariantFile
 from llmpi.records import failed
 
@@ -30,13 +33,23 @@ def predict_here(
 
     Args:
         manifest: of `gguf`; a failed one is passed on.
+
+    Raises:
+        AccidentError: the memory or the disk did not suffice.
     """
     if manifest["status"] != "ok":
         return manifest
-    found = supervised(
-        {"gguf": str(gguf), "threads": threads}, log=lambda line: log.debug("%s", line)
+    job: ModelFile = {"gguf": str(gguf), "threads": threads}
+    found = supervise(
+        "llmpi.device.measure.parity",
+        job,
+        writes=Predicted,
+        log=lambda line: log.debug("%s", line),
+        timeout_s=TIMEOUT_S,
     )
-    return found if found["status"] != "ok" else {**found, "gguf_sha256": manifest["sha256"]}
+    if isinstance(found, Death):
+        return failed("parity", found.reason, log_tail=found.tail)
+    return {**found, "gguf_sha256": manifest["sha256"]}
 
 
 def compare(workstation: Predictions | Failed, device: Predictions | Failed) -> Parity | Failed:

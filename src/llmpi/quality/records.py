@@ -4,7 +4,15 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypeAliasType, TypedDict
 
-from llmpi.engine.records import Engine, EngineSettings, KvType, Machine, record
+from llmpi.engine.records import (
+    Engine,
+    EngineSettings,
+    KvType,
+    Machine,
+    Message,
+    SentPrompt,
+    record,
+)
 
 Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
 """What is another program's business."""
@@ -69,14 +77,6 @@ class Resampling(TypedDict):
 
 
 @record
-class Message(TypedDict):
-    """A turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-@record
 class Conversation(TypedDict):
     """What is asked, and a text whose likelihood in the answer's place is wanted."""
 
@@ -100,6 +100,8 @@ class Decoding(TypedDict):
     max_new_tokens: int
     context_tokens: int
     """Which all that runs at once share."""
+    thinking_tokens: int | None
+    """Bound on a thought before the answer; None where the model is to answer at once."""
 
 
 @record
@@ -136,12 +138,17 @@ class Answer(TypedDict):
     """What a model said to a conversation."""
 
     text: str
+    """Behind the thought."""
+    thought: str | None
+    """None where the model answered at once."""
     prompt_tokens: int
     new_tokens: int
+    thought_tokens: int
+    """Of these."""
     stopped: bool
     """By itself, not at the bound on its tokens."""
     error: str | None
-    """Why there is none."""
+    """Why there is none: it was not asked, or did not end its thought."""
     log_likelihood: float | None
     """Of the continuation that was asked about, natural; None without one, and where it failed."""
 
@@ -154,6 +161,8 @@ class AnsweredBlock(TypedDict):
     batching: Batching
     has_chat_template: bool
     chat_template_sha256: str
+    sent: SentPrompt
+    """The first of them."""
     engine: Engine
 
 

@@ -15,6 +15,7 @@ from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
 from llmpi.study.service import ServedVariant, Service
+from llmpi.study.task import Task
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
 from llmpi.study.tuning import Tune
@@ -49,6 +50,25 @@ def descent_can_stop(descent: Descent | None, squad_tasks: Mapping[str, SquadTas
             "take its 'shards' out, or descend on another task",
             {"task": descent.task, "loc": ("quality", descent.task, "shards")},
         )
+
+
+def thoughts_fit(models: Mapping[str, Model], tasks: Mapping[str, Task]) -> None:
+    """A thought and an answer leave room for a prompt in the context of each task."""
+    for name, model in models.items():
+        for task, asked in tasks.items():
+            context, thought = getattr(asked, "context_tokens", None), model.thinking_tokens
+            if context and thought and thought + getattr(asked, "max_new_tokens", 0) >= context:
+                raise PydanticCustomError(
+                    "thinking",
+                    "{thought} tokens of thought and an answer leave no room for a prompt in the "
+                    "{context} tokens of quality.{task}.context_tokens: raise those, or think less",
+                    {
+                        "thought": thought,
+                        "context": context,
+                        "task": task,
+                        "loc": ("models", name, "thinking"),
+                    },
+                )
 
 
 def weights_name_workloads(tune: Tune, workloads: Collection[str]) -> None:

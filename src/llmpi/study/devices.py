@@ -18,7 +18,8 @@ class MeasuredDevice(Part):
 
     is_here: ClassVar[bool] = False  # whether it is this machine: no network in between
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads of the engine; by default one per processor the device offers."""
+    """Threads of the engine; by default one for each core it may use; where there are slower
+    cores beside fast ones, for each of these."""
     preset: Preset | None = None
     """What board it is, for `llmpi plan`: until the device is measured, its speed and its memory
     are taken from this board's."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import (
@@ -107,6 +107,29 @@ Source = Annotated[
 ]
 
 
+class Thinking(Part):
+    """How long a model may think before it answers."""
+
+    tokens: int = Field(ge=1, le=1_000_000)
+    """Bound on the tokens of a thought, beside those of the answer. One that does not end within it
+    is no answer."""
+
+
+def _switch(value: object) -> object:
+    """YAML reads `on` and `off` as truth values."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+ThinkingSwitch = Annotated[
+    Annotated[Literal["off", "on"], BeforeValidator(_switch), Tag("switch")]
+    | Annotated[Thinking, Tag("bound")],
+    Discriminator(lambda value: "bound" if isinstance(value, dict | Thinking) else "switch"),
+]
+
+THOUGHT_TOKENS = 1024
+"""Of `thinking: on`."""
+
+
 class Model(Part):
     """A language model of the study."""
 
@@ -116,6 +139,17 @@ class Model(Part):
     """Quantizations of this model, in place of the study's own list."""
     training: Training | None = None
     """How this model is trained, in place of `qat.training`."""
+    thinking: ThinkingSwitch = "off"
+    """Whether the model thinks before it answers: `off`, `on` (1,024 tokens at most), or
+    `{tokens: N}`. The switch of its chat template is set so; a template without one that always
+    opens a thought has it closed at once by `off`. Only what follows a thought is scored."""
+
+    @property
+    def thinking_tokens(self) -> int | None:
+        """Bound on a thought; None where the model is to answer at once."""
+        if isinstance(self.thinking, Thinking):
+            return self.thinking.tokens
+        return THOUGHT_TOKENS if self.thinking == "on" else None
 
     @property
     def is_scratch(self) -> bool:

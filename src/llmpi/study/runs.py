@@ -1,7 +1,11 @@
-"""A study expanded into its runs, in the order of the config."""
+"""A study expanded into its runs, in the order of the config.
+
+The rules ask for each job of thousands, so a study is expanded once: it does not change.
+"""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from llmpi.quant_types import type_of, width_order
@@ -69,7 +73,12 @@ class Run(NamedTuple):
         return Variant(self.model, self.quant)
 
 
-def expand_runs(study: Study) -> list[Run]:
+# A process has one study, a test has several, and need not keep them all.
+once = lru_cache(maxsize=4)
+
+
+@once
+def expand_runs(study: Study) -> Sequence[Run]:
     """Every run that no `exclude` rule drops."""
     every = (
         Run(device, variant.model, variant.quant, runtime, workload)
@@ -81,7 +90,8 @@ def expand_runs(study: Study) -> list[Run]:
     return [run for run in every if not any(_drops(study, rule, run) for rule in study.exclude)]
 
 
-def sessions(study: Study) -> dict[Session, list[str]]:
+@once
+def sessions(study: Study) -> Mapping[Session, Sequence[str]]:
     """Every session, with the workloads that are measured in it."""
     found: dict[Session, list[str]] = {}
     for run in expand_runs(study):
@@ -89,12 +99,14 @@ def sessions(study: Study) -> dict[Session, list[str]]:
     return found
 
 
-def variants(study: Study) -> list[Variant]:
+@once
+def variants(study: Study) -> Sequence[Variant]:
     """Every variant that is still run somewhere."""
     return list(dict.fromkeys(run.variant for run in expand_runs(study)))
 
 
-def scored(study: Study) -> list[Scored]:
+@once
+def scored(study: Study) -> Sequence[Scored]:
     """What quality is scored of: each variant by default, and then as its runtimes compute it."""
     found = {variant: [DEFAULT] for variant in variants(study)}
     if study.scored_with == "runtimes":
@@ -115,29 +127,40 @@ def stands_for(study: Study, device: str, variant: Variant) -> str:
     Ravishankar, *Using name-based mappings to increase hit rates*, 1998).
     """
     group = group_of(study.devices[device])
-    if group is None:
-        return device
-    boards = [board for board in study.classes[group] if _measures(study, board, variant)]
+    return _stand_ins(study).get((group, variant), device) if group else device
 
-    def weight(board: str) -> bytes:
+
+@once
+def _stand_ins(study: Study) -> Mapping[tuple[str, Variant], str]:
+    """Of each group and variant that is measured there."""
+    boards: dict[tuple[str, Variant], set[str]] = {}
+    for session in sessions(study):
+        if group := group_of(study.devices[session.device]):
+            boards.setdefault((group, session.variant), set()).add(session.device)
+
+    def weight(board: str, variant: Variant) -> bytes:
         return hashlib.sha256("/".join((board, *variant)).encode()).digest()
 
-    return max(boards, key=weight)
+    return {
+        (group, variant): max(found, key=lambda board: weight(board, variant))
+        for (group, variant), found in boards.items()
+    }
 
 
-def _measures(study: Study, device: str, variant: Variant) -> bool:
-    """Whether anything of a variant is measured on a device."""
-    every = (Run(device, *variant, r, w) for r in study.runtimes for w in study.workloads)
-    return any(not any(_drops(study, rule, run) for rule in study.exclude) for run in every)
-
-
-def by_width(study: Study, model: str) -> list[str]:
+def by_width(study: Study, model: str) -> Sequence[str]:
     """A model's quantizations that are run somewhere, from the widest to the narrowest.
 
     The first is the reference of the others.
     """
-    found = {variant.quant for variant in variants(study) if variant.model == model}
-    return sorted(found, key=width_order)
+    return _by_width(study)[model]
+
+
+@once
+def _by_width(study: Study) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {model: [] for model in study.models}
+    for variant in variants(study):
+        found[variant.model].append(variant.quant)
+    return {model: sorted(quants, key=width_order) for model, quants in found.items()}
 
 
 def next_wider(study: Study, model: str, quant: str) -> list[str]:
@@ -146,7 +169,8 @@ def next_wider(study: Study, model: str, quant: str) -> list[str]:
     return [q for q in wider if type_of(q) == type_of(wider[-1])]
 
 
-def pairs_of(study: Study, task: str) -> dict[str, tuple[Variant, Variant]]:
+@lru_cache(maxsize=32)
+def pairs_of(study: Study, task: str) -> Mapping[str, tuple[Variant, Variant]]:
     """The pairs that an A/B task compares, by an id that names a file."""
     asked = study.quality[task]
     assert isinstance(asked, AbTask)

@@ -55,32 +55,32 @@ def computation(computation: str) -> Settings:
     return BY_ID[computation]._asdict()
 
 
-def answers(study: Study, task: str, computed: str) -> Settings:
-    """How they are answered.
+def answers(study: Study, model: str, task: str, computed: str) -> Settings:
+    """How a model answers them.
 
     Args:
         computed: id of a computation; a descent goes down the default's alone.
     """
     asked, descent = _squad(study, task), study.descent
     found: Settings = {key: getattr(asked, key) for key in ANSWERING}
-    found["computation"] = computation(computed)
+    found |= _asking(study, model, computed)
     if descent and descent.task == task and computed == DEFAULT:
         found["descent"] = descent.model_dump()
     return found
 
 
-def shard(study: Study, task: str, computed: str, shard: str) -> Settings:
+def shard(study: Study, model: str, task: str, computed: str, shard: str) -> Settings:
     """The same for a shard, with which part it is (from 0) of how many."""
     number, shards = map(int, shard.split("-of-"))
-    return {**answers(study, task, computed), "shard": (number - 1, shards)}
+    return {**answers(study, model, task, computed), "shard": (number - 1, shards)}
 
 
-def own_prompts(study: Study, task: str, computed: str) -> Settings:
-    """How the user's prompts are answered."""
+def own_prompts(study: Study, model: str, task: str, computed: str) -> Settings:
+    """How a model answers the user's prompts."""
     asked = study.quality[task]
     assert isinstance(asked, AbTask)
     found: Settings = {key: getattr(asked, key) for key in ("max_new_tokens", "context_tokens")}
-    return {**found, "computation": computation(computed)}
+    return {**found, **_asking(study, model, computed)}
 
 
 def pair(study: Study, task: str, pair: str) -> Settings:
@@ -98,11 +98,11 @@ def windows(study: Study, task: str) -> Settings:
     return {key: getattr(asked, key) for key in ("window_tokens", "chunks", "max_bytes")}
 
 
-def harness(study: Study, task: str, computed: str) -> Settings:
-    """The tasks of the lm-evaluation-harness."""
+def harness(study: Study, model: str, task: str, computed: str) -> Settings:
+    """How a model is asked the tasks of the lm-evaluation-harness."""
     asked = study.quality[task]
     settings = asked.model_dump(exclude={"task", *asked.JUDGING})
-    return {**settings, "computation": computation(computed)}
+    return {**settings, **_asking(study, model, computed)}
 
 
 def texts(study: Study) -> dict[str, TextSource]:
@@ -170,6 +170,11 @@ def search(study: Study, where: Session) -> Settings:
 def is_here(study: Study, device: str) -> bool:
     """Whether a device is this machine, whose engine is the workstation's."""
     return study.devices[device].is_here
+
+
+def _asking(study: Study, model: str, computed: str) -> Settings:
+    thinking = study.models[model].thinking_tokens
+    return {"computation": computation(computed), "thinking_tokens": thinking}
 
 
 def _squad(study: Study, task: str) -> SquadTask:

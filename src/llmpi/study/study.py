@@ -87,6 +87,11 @@ class Study(Part):
     exclude: list[Exclude] = Field(default_factory=list)
     """Combinations of the sweep to leave out."""
 
+    def __hash__(self) -> int:
+        """What follows from a study is kept by it; the sections under it are mappings, and have
+        no hash."""
+        return hash(self.study)
+
     @property
     def classes(self) -> dict[str, list[str]]:
         """Groups of equal boards, and every other device as one of its own: name -> devices."""
@@ -134,6 +139,7 @@ class Study(Part):
         behind_ssh = [n for n, device in self.devices.items() if isinstance(device, SshDevice)]
         checks.gates_name_tasks(self.gates, self.squad_tasks)
         checks.descent_can_stop(self.descent, self.squad_tasks)
+        checks.thoughts_fit(self.models, self.quality)
         checks.weights_name_workloads(self.tune, self.workloads)
         checks.exclusions_name_parts(
             self.exclude,

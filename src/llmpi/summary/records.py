@@ -815,8 +815,6 @@ class Summary(TypedDict):
     rows: list[Row]
     """Of the cells of one conversation, in the order of the sweep; cells without a record are there
     with status `not run`."""
-    classes: list[ClassRow]
-    """The same, those of a group's boards as one."""
     groups: list[BoardsApart]
     unlike: list[Unlike]
     concurrency: list[ConcurrentCell]

@@ -1,6 +1,7 @@
 """A cell of the summary: what was measured and scored of one workload of a variant on a device."""
 
 import statistics
+from functools import cache
 from typing import TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
@@ -72,11 +73,17 @@ def place(run: Run) -> CellKey:
 
 def _nothing(part: type[Part]) -> Part:
     """A part of a row that is not known: lists without anything, and else None."""
-    hints = get_type_hints(part)
+    fields = _fields(part)  # type: ignore[arg-type]  # types are hashable
     empty: dict[str, list[str] | None] = {
-        name: [] if get_origin(hint) is list else None for name, hint in hints.items()
+        name: [] if is_list else None for name, is_list in fields.items()
     }
     return cast(Part, empty)  # every field of these parts is a list or may be None; a test holds it
+
+
+@cache
+def _fields(part: type[Part]) -> dict[str, bool]:
+    """Whether each is a list."""
+    return {name: get_origin(hint) is list for name, hint in get_type_hints(part).items()}
 
 
 def _speed(measured: Single) -> Speed:

@@ -26,7 +26,7 @@ from llmpi.summary.caches import caches
 from llmpi.summary.computed import computed
 from llmpi.summary.concurrency import concurrency
 from llmpi.summary.curves import curve
-from llmpi.summary.groups import by_class, spreads, unlike
+from llmpi.summary.groups import spreads, unlike
 from llmpi.summary.measured import Single, single
 from llmpi.summary.on_device import on_device
 from llmpi.summary.paper import beside_the_paper
@@ -55,7 +55,6 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
     summary: Summary = {
         "study": study.study,
         "rows": rows,
-        "classes": by_class(rows, study.classes),
         "groups": spreads(rows, study.classes),
         "unlike": unlike(records.machines, study.classes),
         "concurrency": concurrency(study, records.sessions, rows),

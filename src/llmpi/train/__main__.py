@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from llmpi import needs
+from llmpi.accidents import check_memory
 from llmpi.code import sha256_of_code
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
@@ -32,7 +34,9 @@ def main(job: str, out: str) -> None:
     outcome: Outcome = {"made": None, "refused": None, "spoilt": None}
     try:
         outcome["made"] = train(asked)
-    except (EngineError, CellError) as error:
+    except EngineError as error:
+        sys.exit(str(error))
+    except CellError as error:
         outcome["spoilt"] = str(error)
     except LlmpiError as error:
         outcome["refused"] = str(error)
@@ -48,6 +52,7 @@ def train(job: Job) -> Gguf:
     base, quant, settings = Path(job["base"]), job["quant"], Training(**job["settings"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
+    torch.set_num_threads(job["threads"])
     with contents.header(base) as handle:
         shape = shape_of(contents.fields(handle), contents.stored(base))
     if settings.sequence_tokens > shape.context_tokens:
@@ -62,9 +67,12 @@ def train(job: Job) -> Gguf:
         held_out_share=settings.held_out_share,
         held_out_windows=settings.held_out_sequences,
     )
+    if device.type == "cpu":
+        needed = needs.MB * needs.training_mb(base.stat().st_size, settings.distill)
+        check_memory(needed, f"training for {quant}")
     checkpoints = Path(job["checkpoints"])
     with _scratch(checkpoints / "scratch") as scratch:
-        kinds = export.kinds_of(base, job["base_manifest"], quant, scratch)
+        kinds = export.kinds_of(base, job["base_manifest"], quant, scratch, job["threads"])
         weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
         teacher = {name: w.clone() for name, w in weights.items()} if settings.distill else None
         student = Student(weights, kinds)
@@ -86,7 +94,7 @@ def train(job: Job) -> Gguf:
         del weights, teacher
         say(f"trains {len(student.trained)} tensors for {quant} on {_name(device)}")
         trainer.run()
-        made = export.write(student, base, job["base_manifest"], quant, scratch)
+        made = export.write(student, base, job["base_manifest"], quant, scratch, job["threads"])
         if made["status"] != "ok":
             raise CellError(made["reason"])
         verified = export.verify(student, scratch / export.QUANTIZED)

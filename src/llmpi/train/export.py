@@ -14,7 +14,9 @@ from llmpi.train.student import Student
 TRAINED, QUANTIZED = "trained.gguf", "quantized.gguf"
 
 
-def kinds_of(base: Path, manifest: Start, quant: str, scratch: Path) -> dict[str, str]:
+def kinds_of(
+    base: Path, manifest: Start, quant: str, scratch: Path, threads: int
+) -> dict[str, str]:
     """The type llama.cpp gives each tensor, by name; seen on a quantization of the untrained model,
     since its rules (llama-quant.cpp) look at names, shapes and places.
 
@@ -22,7 +24,7 @@ def kinds_of(base: Path, manifest: Start, quant: str, scratch: Path) -> dict[str
         CellError: llama.cpp cannot quantize the model to this type.
     """
     probe = scratch / "probe.gguf"
-    made = quantize(base, manifest, probe, quant)
+    made = quantize(base, manifest, probe, quant, threads=threads)
     if made["status"] != "ok":
         raise CellError(made["reason"])
     kinds = {name: tensor.kind for name, tensor in contents.stored(probe).items()}
@@ -31,7 +33,7 @@ def kinds_of(base: Path, manifest: Start, quant: str, scratch: Path) -> dict[str
 
 
 def write(
-    student: Student, base: Path, manifest: Start, quant: str, scratch: Path
+    student: Student, base: Path, manifest: Start, quant: str, scratch: Path, threads: int
 ) -> Gguf | Failed:
     """Write the trained weights with the metadata of `base` to `TRAINED`, have llama.cpp quantize
     that to `QUANTIZED`, both in `scratch`, and return the manifest of the latter."""
@@ -52,7 +54,7 @@ def write(
         "sha256": manifest["sha256"],
         "lineage": [*manifest["lineage"], "QAT"],
     }
-    made = quantize(scratch / TRAINED, trained, scratch / QUANTIZED, quant)
+    made = quantize(scratch / TRAINED, trained, scratch / QUANTIZED, quant, threads=threads)
     (scratch / TRAINED).unlink()
     return made
 

@@ -1,17 +1,18 @@
 """Train a model for a quantization type, and make the GGUF file of it.
 
-The work is done in a child process (`python -m llmpi.train JOB OUT`): torch lives only there, and a
-process that is killed for memory spoils one cell.
+The work is done in a child process (`python -m llmpi.train JOB OUT`): torch lives only there.
 """
 
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import TypedDict
 
+from llmpi import needs
+from llmpi.accidents import check_room, supervise
+from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf, Start, TrainingSettings
 from llmpi.quality.divergence.records import Corpus, TextIdentity
@@ -35,6 +36,7 @@ class Job(TypedDict):
     corpus: TextIdentity
     text: str
     checkpoints: str
+    threads: int
 
 
 class Outcome(TypedDict):
@@ -68,6 +70,7 @@ def train_qat(
     settings: Training,
     corpus: Corpus | Failed,
     checkpoints: Path,
+    threads: int | None = None,
 ) -> Gguf | Failed:
     """Make `out` from `base` by quantization-aware training and return its manifest.
 
@@ -81,16 +84,21 @@ def train_qat(
         corpus: a failed one is passed on.
         checkpoints: a folder for what is done so far, so that an interrupted training goes on
             where it stopped, to the same weights; removed at a good end, kept at any other.
+        threads: at most; by default, and never more than, one for each core.
 
     Raises:
         LlmpiError: the text is too short.
-        OSError: the file cannot be written.
+        AccidentError: the memory or the disk did not suffice; the checkpoints are left.
     """
     for needed in (base_manifest, corpus):
         if needed["status"] != "ok":
             out.touch()
             return needed
     assert base_manifest["status"] == corpus["status"] == "ok"
+    cores = capacity.processors()
+    held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
+    room = needs.training_disk_bytes(base.stat().st_size) - held
+    check_room(checkpoints, room, f"training for {quant}")
     with whole_file(out) as partial:
         job: Job = {
             "base": str(base),
@@ -101,9 +109,10 @@ def train_qat(
             "corpus": {"source": corpus["source"], "sha256": corpus["sha256"]},
             "text": corpus["text"],
             "checkpoints": str(checkpoints),
+            "threads": min(threads or cores, cores),
         }
         outcome = supervise(ENTRY, job, writes=Outcome, log=tell, environment=ENVIRONMENT)
-        record = _record(outcome, partial)
+        record = _record(outcome)
         if record["status"] != "ok":
             log.error("training for %s failed: %s", quant, record["reason"])
             partial.write_bytes(b"")
@@ -112,11 +121,8 @@ def train_qat(
     return record
 
 
-def _record(outcome: Outcome | Death, partial: Path) -> Gguf | Failed:
+def _record(outcome: Outcome | Death) -> Gguf | Failed:
     if isinstance(outcome, Death):
-        free = os.statvfs(partial.parent)
-        if free.f_bavail * free.f_frsize < 1 << 20:
-            raise OSError(f"no space left for {partial.name} in {partial.parent}")
         reason = outcome.reason.replace("the engine", "the training", 1)
         return failed("train", reason, log_tail=outcome.tail)
     if outcome["made"]:

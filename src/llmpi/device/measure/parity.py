@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from llmpi.device.machine import environment
+from llmpi.device.machine import capacity, environment
 from llmpi.device.machine.alone import machine_alone, waiting
 from llmpi.device.records import ModelFile, PredictRequest
 from llmpi.engine import info as engine_info
@@ -40,9 +40,7 @@ def predict(job: ModelFile) -> Predicted:
     Raises:
         EngineError: the model cannot be loaded, or what it computes are no numbers.
     """
-    settings = Settings(
-        threads=job["threads"] or environment.machine()["processors"], batch_tokens=BATCH_TOKENS
-    )
+    settings = Settings(threads=job["threads"] or capacity.processors(), batch_tokens=BATCH_TOKENS)
     context_tokens = BATCH_TOKENS * BATCHES + SINGLE_TOKENS
     with Engine(Path(job["gguf"]), settings, context_tokens=context_tokens) as engine:
         tokens = engine.tokenize(TEXT)[:context_tokens]

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from llmpi.device.machine import environment
+from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import concurrent
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
@@ -109,7 +109,7 @@ def settings_of(job: SessionRequest | TurnJob) -> Settings:
     """The engine's settings of a job: what its `runtime` leaves open is filled in."""
     runtime = job["runtime"]
     return Settings(
-        threads=runtime["threads"] or job["threads"] or environment.machine()["processors"],
+        threads=runtime["threads"] or job["threads"] or capacity.processors(),
         batch_tokens=runtime["batch_tokens"],
         ubatch_tokens=runtime["ubatch_tokens"],
         kv_cache=runtime["kv_cache"],

@@ -9,12 +9,16 @@ import logging
 from typing import Any
 
 from llama_cpp import Llama
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+from llama_cpp.llama_chat_format import (
+    ChatFormatterResponse,
+    chat_formatter_to_chat_completion_handler,
+)
 from llama_cpp.server.errors import RouteErrorHandler
 from llama_cpp.server.types import CreateChatCompletionRequest, CreateCompletionRequest
 from pydantic import ValidationError
 
 from llmpi.device.service.gate import RefusedError
+from llmpi.engine.chat.turns import Turns, turns_of
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +44,13 @@ class Checker:
     """Refuses what the model cannot answer.
 
     Args:
-        llama: the model that serves; only its vocabulary and template are used, from any thread.
+        llama: the model that serves; only its vocabulary is used, from any thread.
+        turns: its chat template; None where it has none.
         context_tokens: prompt and answer have room for so many.
     """
 
-    def __init__(self, llama: Llama, context_tokens: int) -> None:
-        self._llama, self._context_tokens = llama, context_tokens
-        self._format = _formatter(llama)
+    def __init__(self, llama: Llama, turns: Turns | None, context_tokens: int) -> None:
+        self._llama, self._turns, self._context_tokens = llama, turns, context_tokens
 
     def __call__(self, path: str, body: bytes) -> None:
         """
@@ -82,11 +86,15 @@ class Checker:
             if len(prompts) > 1:
                 raise RefusedError(400, "invalid_request", "one prompt at a time")
             return "".join(prompts)
+        if self._turns is None:
+            raise RefusedError(
+                400,
+                "invalid_request",
+                "this model has no chat template: send the whole prompt to /v1/completions",
+            )
         messages = asked.model_dump()["messages"]
-        if self._format is None:
-            return "\n".join(str(message.get("content") or "") for message in messages)
         try:
-            return self._format(messages=messages, tools=asked.tools).prompt
+            return self._turns.prompt(messages, thinking=False, tools=asked.tools).text
         except Exception:  # whatever a model's own template raises
             raise RefusedError(
                 400, "invalid_request", "the messages do not fit the model's chat template"
@@ -111,14 +119,33 @@ def _unserved(
     return None
 
 
-def _formatter(llama: Llama) -> Jinja2ChatFormatter | None:
-    """The model's own chat template, as the server renders it; None where it has none."""
+def turns_of_model(llama: Llama) -> Turns | None:
+    """The model's own chat template, as it was scored; None where it has none."""
     template = llama.metadata.get("tokenizer.chat_template")
     if template is None:
         return None
-    bos, eos = llama.token_bos(), llama.token_eos()
-    texts = [llama._model.token_get_text(token) if token != -1 else "" for token in (eos, bos)]
-    return Jinja2ChatFormatter(template, *texts)
+    bos, eos = (
+        llama._model.token_get_text(token) if token != -1 else ""
+        for token in (llama.token_bos(), llama.token_eos())
+    )
+    turns = turns_of(template, bos_token=bos, eos_token=eos)
+    turns.probe()
+    return turns
+
+
+def ask_as_scored(llama: Llama, turns: Turns | None) -> None:
+    """Have the server's prompts be those that the variant was measured and scored with: rendered by
+    the same code, without an EOS behind them, and in no other model's template."""
+    llama._model.add_eos_token = lambda: False
+    if turns is None:
+        return
+    bos = llama._model.token_get_text(llama.token_bos()) if llama._model.add_bos_token() else ""
+
+    def formatter(*, messages: Any, tools: Any = None, **_: Any) -> ChatFormatterResponse:
+        text = turns.prompt(messages, thinking=False, tools=tools).text
+        return ChatFormatterResponse(bos + text.removeprefix(bos), added_special=True)
+
+    llama.chat_handler = chat_formatter_to_chat_completion_handler(formatter)
 
 
 def keep_prompts_out_of_logs() -> None:

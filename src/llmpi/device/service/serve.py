@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmpi.device.machine import capacity
 from llmpi.device.service import gate, releases
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.llama import KV_TYPES
@@ -54,7 +55,12 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
     from llama_cpp.server.settings import ServerSettings
 
     from llmpi.device.service.abort import Abort
-    from llmpi.device.service.request_check import Checker, keep_prompts_out_of_logs
+    from llmpi.device.service.request_check import (
+        Checker,
+        ask_as_scored,
+        keep_prompts_out_of_logs,
+        turns_of_model,
+    )
     from llmpi.device.service.request_metrics import instrument
 
     keep_prompts_out_of_logs()
@@ -65,13 +71,15 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
     )
     llama = server._llama_proxy()
     llama.model_path = model.model_alias  # what answers call the model; it is loaded
+    turns = turns_of_model(llama)
+    ask_as_scored(llama, turns)
     labels = {"model": settings["model"], "quant": settings["quant"]}
     app = gate.Queue(
         app,
         waiting=settings["waiting"],
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
         answer_s=settings["answer_s"],
-        check=Checker(llama, settings["context_tokens"]),
+        check=Checker(llama, turns, settings["context_tokens"]),
         stop=Abort(llama.ctx),
     )
     # Outermost: who is refused is counted, too. It asks for the key itself.
@@ -84,7 +92,7 @@ def model_settings(gguf: Path, settings: ServiceSettings) -> "ModelSettings":
     from llama_cpp.server.settings import ModelSettings
 
     runtime = settings["runtime"]
-    threads = runtime["threads"] or len(os.sched_getaffinity(0))
+    threads = runtime["threads"] or capacity.processors()
     return ModelSettings(
         model=str(gguf),
         model_alias=f"{settings['model']}/{settings['quant']}",

@@ -17,6 +17,7 @@ from typing import Literal, TypedDict
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from llmpi.engine.records import Message
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 from llmpi.quality.ab.compare import winner
@@ -30,7 +31,7 @@ from llmpi.quality.ab.records import (
     SavedSheet,
     UnblindedVerdict,
 )
-from llmpi.quality.records import Answer, Message
+from llmpi.quality.records import Answer
 from llmpi.quality.statistics import holm, sign_test
 from llmpi.records import read, sha256_of_json, whole_file
 

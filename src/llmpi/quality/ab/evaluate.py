@@ -21,7 +21,7 @@ def answer_prompts(
     threads: int,
     store: Path,
 ) -> AbAnswered | Failed:
-    """The quality record of one variant on the user's prompts. An engine that dies is a result.
+    """The quality record of one variant on the user's prompts. A death of its own is a result.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
@@ -61,6 +61,7 @@ def answer_prompts(
         "settings": settings,
         "gguf_sha256": manifest["sha256"],
         "chat_template_sha256": record["chat_template_sha256"],
+        "sent": record["sent"],
         "engine": record["engine"],
         "batching": record["batching"],
         "threads": threads,

@@ -47,8 +47,8 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from llmpi.engine.answers import normalize
+from llmpi.engine.records import Message as ChatTurn
 from llmpi.errors import LlmpiError
-from llmpi.quality import records
 from llmpi.quality.records import Json
 
 SHOWN_PROBLEMS = 10
@@ -177,7 +177,7 @@ class Prompt(_Part):
             raise ValueError("a system message can only come first, and only once")
         return self
 
-    def chat(self) -> list[records.Message]:
+    def chat(self) -> list[ChatTurn]:
         """What to ask, in the form chat templates take."""
         system = [Message(role="system", content=self.system)] if self.system else []
         turns = self.messages or [Message(role="user", content=self.prompt or "")]

@@ -4,7 +4,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Engine, record
+from llmpi.engine.records import Engine, SentPrompt, record
 from llmpi.quality.records import Answer, Batching, Decoding
 
 Verdict = Literal["a better", "b better", "not distinguishable"]
@@ -42,6 +42,8 @@ class AbAnswered(TypedDict):
     settings: Decoding
     gguf_sha256: str
     chat_template_sha256: str
+    sent: SentPrompt
+    """The first prompt, as the engine got it."""
     engine: Engine
     batching: Batching
     threads: int

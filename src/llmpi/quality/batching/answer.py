@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
 
+from llmpi.accidents import supervise
 from llmpi.code import sha256_of_code
 from llmpi.engine.progress import Progress
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.quality.records import AnsweredBlock, Conversation, Decoding
 from llmpi.records import read, sha256_of_json, write_json
 from llmpi.script import tell
@@ -44,6 +45,14 @@ class Job(TypedDict):
     folder: str
     first: int
     last: int
+
+
+class Ended(TypedDict):
+    """What the process says; its answers lie in files."""
+
+    refused: str | None
+    """Why the model's chat template gives no prompt: a stranger's words, told apart from what the
+    engine and this machine say."""
 
 
 class Start(TypedDict):
@@ -98,9 +107,11 @@ def answer_blocks(
                 "first": i,
                 "last": last,
             }
-            ended = supervise(__name__, job, writes=dict, log=tell)
+            ended = supervise(__name__, job, writes=Ended, log=tell)
             if isinstance(ended, Death):
                 return ended
+            if ended["refused"] is not None:
+                return Death(ended["refused"], "")
             path = _answered(folder, blocks, i)
             assert path is not None, "it ended well and left no answers"
         records.append(read(path, AnsweredBlock))
@@ -115,6 +126,7 @@ def decoding(settings: Decoding) -> Decoding:
         "computation": settings["computation"],
         "max_new_tokens": settings["max_new_tokens"],
         "context_tokens": settings["context_tokens"],
+        "thinking_tokens": settings["thinking_tokens"],
     }
 
 
@@ -141,69 +153,59 @@ def block_name(block: Block) -> str:
 def main(job: str, out: str) -> None:
     """Answer the blocks from `first` to `last`, each into a file of its own."""
     from llmpi.engine import info as engine_info
+    from llmpi.engine.chat.template import TemplateError
     from llmpi.engine.llama import EngineError
     from llmpi.quality.batching.engine import BatchEngine
     from llmpi.quality.batching.schedule import shape_of
-    from llmpi.quality.batching.template import TemplateError
 
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
     how = asked["settings"]
     shape, computation = shape_of(how["context_tokens"]), how["computation"]
+    ended: Ended = {"refused": None}
     try:
         with BatchEngine(
             Path(asked["gguf"]), threads=asked["threads"], shape=shape, computation=computation
         ) as engine:
             _answer(engine, asked)
-    except (EngineError, TemplateError) as error:
+    except EngineError as error:
         sys.exit(str(error))
-    Path(out).write_text("{}", encoding="utf-8")
+    except TemplateError as error:
+        ended = {"refused": str(error)}
+    Path(out).write_text(json.dumps(ended), encoding="utf-8")
 
 
 def _answer(engine: "BatchEngine", job: Job) -> None:
     from llmpi.engine import info as engine_info
-    from llmpi.quality.batching.chat import ChatFormat
-    from llmpi.quality.batching.schedule import Request
+    from llmpi.engine.chat.template import TemplateError
+    from llmpi.quality.batching.asking import Asking, Refused
+    from llmpi.quality.batching.schedule import Outcome, Request
 
-    bos, eos = engine.special_texts()
-    chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
-
-    def request(item: Conversation) -> Request:
-        text = chat.render(item["messages"])
-        prompt = tuple(engine.tokenize(text))
-        score: tuple[tuple[int, ...], ...] = ()
-        if item["continuation"] is not None:
-            whole = tuple(engine.tokenize(text + chat.begin("assistant") + item["continuation"]))
-            score = (whole[len(prompt) :],)
-        return Request(prompt, job["settings"]["max_new_tokens"], score)
-
-    blocks = [[[request(item) for item in group] for group in block] for block in job["blocks"]]
-    engine.share([group for block in blocks for group in block])
+    asking = Asking(engine, job["settings"])
+    blocks = [[[asking.request(x) for x in group] for group in block] for block in job["blocks"]]
+    every = [[x for group in block for x in group] for block in blocks]
+    groups = [[[x for x in g if isinstance(x, Request)] for g in block] for block in blocks]
+    if not any(group for block in groups for group in block):
+        raise TemplateError(next(x.why for x in every[0] if isinstance(x, Refused)))
+    engine.share([group for block in groups for group in block if group])
     start: Start = {"start": sha256_of_json(engine.start)[:16]}
     write_json(_start_of(Path(job["folder"]), job["blocks"]), start)
     paths = [Path(job["folder"]) / start["start"] / block_name(block) for block in job["blocks"]]
     asked = [i for i in range(job["first"], job["last"]) if not paths[i].is_file()]
-    progress = Progress(sum(len(group) for i in asked for group in blocks[i]))
+    progress = Progress(sum(len(group) for i in asked for group in groups[i]))
     for i in asked:
-        block = blocks[i]
-        outcomes, counts = engine.run(block, done=progress.at)
+        outcomes, counts = engine.run([g for g in groups[i] if g], done=progress.at)
         progress.add(len(outcomes))
-        requests = [request for group in block for request in group]
+        left = iter(outcomes)
         record: AnsweredBlock = {
             "answers": [
-                {
-                    "text": engine.text(outcome.tokens),
-                    "prompt_tokens": len(request.prompt),
-                    "new_tokens": len(outcome.tokens),
-                    "stopped": outcome.stopped,
-                    "error": outcome.error,
-                    "log_likelihood": outcome.scores[0].log_likelihood if outcome.scores else None,
-                }
-                for request, outcome in zip(requests, outcomes, strict=True)
+                asking.answer(x, next(left) if isinstance(x, Request) else Outcome())
+                for x in every[i]
             ],
             "batching": {"shape": engine.shape.record(), **counts},
-            "has_chat_template": chat.has_template,
-            "chat_template_sha256": chat.sha256,
+            "has_chat_template": asking.chat.has_template,
+            "chat_template_sha256": asking.chat.sha256,
+            "sent": asking.sent(next((x for x in every[i] if isinstance(x, Request)), every[i][0])),
             "engine": engine_info.describe(),
         }
         write_json(paths[i], record)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import llama_cpp
 import numpy as np
 
+from llmpi.engine.chat.thoughts import Marks, Thoughts
 from llmpi.engine.llama import Engine, EngineError, Model, Rows, Settings
 from llmpi.quality.batching.lanes import LANES, parts_of
 from llmpi.quality.batching.schedule import (
@@ -43,6 +44,9 @@ class BatchEngine(Model):
         shape: the batches' constants; its `context_tokens` bound the memory of all lanes together.
         computation: what of the engine's settings the outcomes belong to.
 
+    Attributes:
+        marks: what the model writes around its thoughts, set by whoever asks for some.
+
     Raises:
         EngineError: the file cannot be loaded; or, of the methods, a context not be made.
     """
@@ -51,6 +55,7 @@ class BatchEngine(Model):
         self, gguf: Path, *, threads: int, shape: Shape, computation: Computation = BY_DEFAULT
     ) -> None:
         self.shape = shape
+        self.marks: Marks | None = None
         settings = Settings(
             threads=threads,
             batch_tokens=shape.rows,
@@ -123,7 +128,9 @@ class BatchEngine(Model):
                     done(sum(finished))
 
                 asked = [groups[i] for i in parts[part].groups]
-                computed[part] = lane.run(asked, self._prefix, self._prefix_state, tell)
+                computed[part] = lane.run(
+                    asked, self._prefix, self._prefix_state, self.answer_at, tell
+                )
             busy.remove(lane)
             self._give_threads(busy)
 
@@ -139,6 +146,21 @@ class BatchEngine(Model):
             "rows": sum(part.rows for part in took),
             "padded_rows": sum(part.padded_rows for part in took),
         }
+
+    def answer_at(self, tokens: Sequence[int], opened: bool, ended: bool) -> int | None:
+        """As `Thoughts.answer_at`, by the marks of the model."""
+        if self.marks is None:
+            return 0
+        return Thoughts(self.marks, self.text_with_special).answer_at(tokens, opened, ended)
+
+    def answer(self, outcome: Outcome) -> str:
+        """The text behind the thought; nothing where that did not end."""
+        if not outcome.answer_at:
+            return self.text(outcome.tokens) if outcome.answer_at == 0 else ""
+        assert self.marks
+        thought, said = outcome.tokens[: outcome.answer_at], outcome.tokens[outcome.answer_at :]
+        behind = Thoughts(self.marks, self.text_with_special).behind(thought)
+        return (behind.decode("utf-8", "replace") + self.text(said)).lstrip()
 
     def _give_threads(self, lanes: Sequence["Lane"]) -> None:
         """Let these lanes have all threads; how many one has changes no result."""
@@ -196,7 +218,12 @@ class Lane(Engine):
         return bytes(state)
 
     def run(
-        self, groups: Groups, prefix: Tokens, prefix_state: bytes, done: Callable[[int], None]
+        self,
+        groups: Groups,
+        prefix: Tokens,
+        prefix_state: bytes,
+        answer_at: Callable[[Sequence[int], bool, bool], int | None],
+        done: Callable[[int], None],
     ) -> tuple[list[Outcome], Took]:
         """The outcomes of a part's requests, and the batches that took."""
         self._start_from(prefix, prefix_state)
@@ -207,6 +234,7 @@ class Lane(Engine):
             self,
             is_end=self.is_end,
             ended=self._holds,
+            answer_at=answer_at,
         )
         while rows := schedule.next_batch():
             self._decode_rows(rows)

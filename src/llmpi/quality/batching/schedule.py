@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from llmpi.engine.chat.thoughts import Thought
 from llmpi.quality.records import BatchShape
 
 Tokens = tuple[int, ...]
@@ -32,18 +33,26 @@ class Request(NamedTuple):
     """What is asked of the model behind a prompt.
 
     `max_new_tokens` are generated greedily, fewer where the model ends by itself or the text so far
-    holds one of `until`; of each of `score` the log-likelihood is wanted, from the same state.
+    holds one of `until`, behind the `thought` that comes before, if any; of each of `score` the
+    log-likelihood is wanted, from the same state.
     """
 
     prompt: Tokens
     max_new_tokens: int = 0
     score: tuple[Tokens, ...] = ()
     until: tuple[str, ...] = ()
+    thought: Thought | None = None
+
+    @property
+    def new_tokens(self) -> int:
+        """At most, those of a thought and of the continuations included."""
+        thought = self.thought.tokens if self.thought else 0
+        return thought + self.max_new_tokens + sum(map(len, self.score))
 
     @property
     def needed_tokens(self) -> int:
         """Of the context, at most."""
-        return len(self.prompt) + self.max_new_tokens + sum(map(len, self.score))
+        return len(self.prompt) + self.new_tokens
 
 
 class Score(NamedTuple):
@@ -63,6 +72,8 @@ class Outcome(NamedTuple):
     stopped: bool = False
     scores: tuple[Score, ...] = ()
     error: str | None = None
+    answer_at: int | None = 0
+    """So many of the tokens are a thought; None where that did not end."""
 
 
 class Row(NamedTuple):
@@ -180,6 +191,7 @@ class _Asked(_Job):
     request: Request = field(kw_only=True)
     group: _Group = field(kw_only=True)
     tokens: list[int] = field(default_factory=list)
+    answer_at: int | None = 0
     stopped: bool = False
     answered: bool = False
     finished: bool = False
@@ -197,6 +209,7 @@ class Schedule:
         groups: requests; all of them begin with `prefix`, which is in sequence 0 already.
         is_end: whether a token ends an answer.
         ended: whether these tokens hold one of these texts, see `Request.until`.
+        answer_at: how many of these tokens are a thought, as `Thoughts.answer_at` tells it.
     """
 
     def __init__(
@@ -208,9 +221,10 @@ class Schedule:
         *,
         is_end: Callable[[int], bool],
         ended: Callable[[Sequence[int], tuple[str, ...]], bool],
+        answer_at: Callable[[Sequence[int], bool, bool], int | None] = lambda *_: 0,
     ) -> None:
         self._shape, self._memory = shape, memory
-        self._is_end, self._ended = is_end, ended
+        self._is_end, self._ended, self._answer_at = is_end, ended, answer_at
         self._free_ids = list(range(shape.sequences - 2, 0, -1))
         self._free_cells = shape.free_cells - len(prefix)
         self.outcomes: list[Outcome] = []
@@ -308,11 +322,12 @@ class Schedule:
         end = len(request.prompt)
         asked = _Asked(
             [tail],
-            cells=len(tail.tokens) + request.max_new_tokens + sum(map(len, request.score)),
+            cells=len(tail.tokens) + request.new_tokens,
             ids=1 + len(request.score),
             index=index,
             request=request,
             group=group,
+            answer_at=None if request.thought else 0,
             answered=not request.max_new_tokens,
             scores=[[] for _ in request.score],
         )
@@ -387,11 +402,25 @@ class Schedule:
         asked.stopped = self._is_end(token)
         if not asked.stopped:
             asked.tokens.append(token)
-            asked.stopped = self._ended(asked.tokens, asked.request.until)
-        asked.answered = asked.stopped or len(asked.tokens) == asked.request.max_new_tokens
+        self._look_for_answer(asked)
+        if asked.answer_at is not None and not asked.stopped:
+            asked.stopped = self._ended(asked.tokens[asked.answer_at :], asked.request.until)
+        asked.answered = asked.stopped or self._at_bound(asked)
         if asked.answered:
             self._answering.remove(asked)
         self._finish(asked)
+
+    def _look_for_answer(self, asked: _Asked) -> None:
+        if asked.answer_at is None and (thought := asked.request.thought):
+            over = asked.stopped or len(asked.tokens) == thought.tokens
+            asked.answer_at = self._answer_at(asked.tokens, thought.opened, over)
+
+    def _at_bound(self, asked: _Asked) -> bool:
+        """Whether the thought, or the answer behind it, has all its tokens."""
+        if asked.answer_at is None:
+            assert asked.request.thought
+            return len(asked.tokens) >= asked.request.thought.tokens
+        return len(asked.tokens) - asked.answer_at >= asked.request.max_new_tokens
 
     def _score(self, asked: _Asked, which: int, token: int, logits: np.ndarray) -> None:
         asked.scores[which].append(_log_likelihood(logits, token))
@@ -405,7 +434,9 @@ class Schedule:
             Score(sum(value for value, _ in parts), all(greedy for _, greedy in parts))
             for parts in asked.scores
         )
-        self.outcomes[asked.index] = Outcome(tuple(asked.tokens), asked.stopped, scores)
+        self.outcomes[asked.index] = Outcome(
+            tuple(asked.tokens), asked.stopped, scores, answer_at=asked.answer_at
+        )
         self.finished += 1
         self._running -= 1
         if all(member.finished for member in asked.group.members):

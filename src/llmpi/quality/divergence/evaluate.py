@@ -24,11 +24,12 @@ from typing import Literal, TypeVar
 import numpy as np
 from typing_extensions import TypedDict
 
+from llmpi.accidents import supervise
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
 from llmpi.engine.records import Failed
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.log_probs import (
@@ -131,7 +132,7 @@ def perplexity(
     partial: Path,
     threads: int,
 ) -> Perplexity | Failed:
-    """The perplexity of a model on a corpus. An engine that dies is a result, too.
+    """The perplexity of a model on a corpus. A death of its own is a result, too.
 
     Args:
         gguf, manifest: of the model; a failed manifest is passed on.
@@ -270,14 +271,14 @@ Measured = TypeVar("Measured")
 
 
 def _kept(measured: Measured | None, refused: str | None, partial: Path) -> Measured:
-    """What the child measured; what is done so far is not needed any more.
+    """What the child measured; what was done on the way is not needed any more.
 
     Raises:
         LlmpiError: it refused.
     """
+    shutil.rmtree(partial, ignore_errors=True)
     if measured is None:
         raise LlmpiError(refused or "")
-    shutil.rmtree(partial)
     return measured
 
 

@@ -4,8 +4,9 @@ import importlib.util
 from pathlib import Path
 from typing import TypedDict
 
+from llmpi.accidents import supervise
 from llmpi.engine.records import Failed
-from llmpi.engine.supervise import Death, supervise
+from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.quality.lm_eval.records import LmEvalScored, Settings
 from llmpi.quality.records import VariantFile
@@ -36,13 +37,15 @@ def evaluate_lm_eval(
 ) -> LmEvalScored | Failed:
     """The quality record of one variant on tasks of the harness.
 
-    Whatever a task or the engine dies of is a result, too: a failed record with its reason.
+    Whatever a task or the engine dies of by itself is a result, too: a failed record with its
+    reason.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
 
     Raises:
         LlmpiError: the harness is not installed, or `include_path` is not there.
+        AccidentError: the memory or the disk did not suffice.
     """
     if manifest["status"] != "ok":
         return manifest

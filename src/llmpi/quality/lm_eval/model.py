@@ -22,13 +22,16 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import get_rolling_token_windows, hash_string, make_disjoint_window
 
+from llmpi.accidents import accident
 from llmpi.engine import info as engine_info
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.chat.template import TemplateError
+from llmpi.engine.chat.thoughts import Thought
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import Progress
-from llmpi.engine.records import Failed
+from llmpi.engine.records import Failed, Message
 from llmpi.errors import LlmpiError
 from llmpi.quality.batching import schedule
-from llmpi.quality.batching.chat import ChatFormat
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.grouping import groups_of
 from llmpi.quality.batching.schedule import Request, Score, Tokens, shape_of
@@ -41,7 +44,7 @@ from llmpi.quality.lm_eval.records import (
     Metric,
     Share,
 )
-from llmpi.quality.records import Counts, Message, Resampling
+from llmpi.quality.records import Counts, Resampling
 from llmpi.records import failed, now, sha256_of_json
 
 MAX_GEN_TOKS = 256
@@ -69,6 +72,7 @@ class GgufLM(TemplateLM):
 
     Args:
         engine: stays open as long as this is used.
+        thinking_tokens: bound on the thought before an answer to a chat prompt; None: no thought.
 
     Attributes:
         max_length: tokens of one sequence: what the model was trained for, or what fits the
@@ -80,13 +84,16 @@ class GgufLM(TemplateLM):
             there is not: sampling, an answer longer than the context, an empty continuation.
     """
 
-    def __init__(self, engine: BatchEngine) -> None:
+    def __init__(self, engine: BatchEngine, thinking_tokens: int | None = None) -> None:
         super().__init__()
         self._engine = engine
         self._adds_bos = llama_cpp.llama_vocab_get_add_bos(engine.vocab)
         bos, eos = engine.special_texts()
-        self._bos_text = bos
-        self._chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
+        self._bos_text, self._thinking_tokens = bos, thinking_tokens
+        thinking = thinking_tokens is not None
+        self._chat = ChatFormat(
+            engine.chat_template(), bos_token=bos, eos_token=eos, thinking=thinking
+        )
         shape = engine.shape
         trained = llama_cpp.llama_model_n_ctx_train(engine.model)
         # A shared prefix may be nearly as long, and the engine wants two batches behind it.
@@ -133,9 +140,10 @@ class GgufLM(TemplateLM):
             raise LlmpiError(
                 "the model's file has no chat template: set apply_chat_template: false"
             )
+        self._engine.marks = self._chat.marks
         if add_generation_prompt:
-            return self._chat.render(chat_history)
-        return self._chat.render(chat_history[:-1]) + chat_history[-1]["content"]
+            return self._chat.render(chat_history).text
+        return self._chat.render(chat_history[:-1]).text + chat_history[-1]["content"]
 
     # --- what the harness asks --------------------------------------------------------------------
 
@@ -165,7 +173,7 @@ class GgufLM(TemplateLM):
         """The greedy answer to each context, cut before the first of its stop strings."""
         asked = [self._generation(*request.args) for request in requests]
         return [
-            postprocess_generated_text(self._engine.text(outcome.tokens), list(request.until), None)
+            postprocess_generated_text(self._engine.answer(outcome), list(request.until), None)
             for request, outcome in zip(asked, self._run(asked), strict=True)
         ]
 
@@ -193,15 +201,18 @@ class GgufLM(TemplateLM):
                 f"generation_kwargs of a task: {', '.join(sorted(unknown))} cannot be followed; "
                 f"known are {', '.join(sorted(GREEDY_KEYS))}"
             )
-        room = self.max_length - wanted["max_gen_toks"]
+        most, marks = wanted["max_gen_toks"], self._engine.marks
+        opened = marks is not None and context.rstrip().endswith(marks.open)
+        thought = marks and Thought(self._thinking_tokens or most, opened)
+        room = self.max_length - most - (thought.tokens if thought else 0)
         if room < 1:
             raise LlmpiError(
-                f"max_gen_toks {wanted['max_gen_toks']} leaves no room for a prompt in "
+                f"max_gen_toks {most} (and a thought before) leaves no room for a prompt in "
                 f"{self.max_length} tokens: raise context_tokens, or lower it in the task"
             )
         prompt = self.tok_encode(context) or [self.prefix_token_id]
         until = tuple(text for text in wanted["until"] if text)
-        return Request(tuple(prompt[-room:]), wanted["max_gen_toks"], until=until)
+        return Request(tuple(prompt[-room:]), most, until=until, thought=thought)
 
     def _score(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Score]:
         """Of each continuation behind its context; those behind the same one are one request."""
@@ -266,9 +277,13 @@ def main(job: str, out: str) -> None:
     record: LmEvalScored | Failed
     try:
         record = _evaluate(asked)
-    except (LlmpiError, EngineError) as error:
+    except EngineError as error:
+        sys.exit(str(error))
+    except (LlmpiError, TemplateError) as error:
         record = failed("quality", str(error))
     except Exception as error:
+        if accident(error):
+            raise
         # A task is other people's code and data: whatever it raises is this cell's result.
         traceback.print_exc()
         reason = " ".join(str(error).split())
@@ -287,7 +302,7 @@ def _evaluate(job: Job) -> LmEvalScored:
         shape=shape,
         computation=settings["computation"],
     ) as engine:
-        model = GgufLM(engine)
+        model = GgufLM(engine, settings["thinking_tokens"])
         results = simple_evaluate(
             model,
             tasks=settings["tasks"],

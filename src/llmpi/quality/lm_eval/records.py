@@ -13,6 +13,8 @@ class Settings(TypedDict):
     """What is asked of the harness; its own words, where it has them."""
 
     computation: Computation
+    thinking_tokens: int | None
+    """Bound on a thought before an answer; None where the model is to answer at once."""
     tasks: list[str]
     """Names of tasks, groups or tags."""
     include_path: str | None

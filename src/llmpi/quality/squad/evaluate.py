@@ -37,7 +37,7 @@ def evaluate(
     store: Path,
     step: Step | None = None,
 ) -> SquadScored | Skipped | Failed:
-    """The quality record of one variant on one task. An engine that dies is a result, too.
+    """The quality record of one variant on one task. A death of its own is a result, too.
 
     Args:
         gguf, manifest: of the variant; a failed manifest is passed on.
@@ -109,6 +109,7 @@ def _record(
             first["chat_template_sha256"], settings["examples"], settings["prompt"]
         ),
         "has_chat_template": first["has_chat_template"],
+        "sent": first["sent"],
         "gguf_sha256": manifest["sha256"],
         "engine": first["engine"],
         "batching": [record["batching"] for record in answered],
@@ -142,12 +143,14 @@ def score_items(
                 "paragraph": paragraph,
                 "golds": list(question.golds),
                 "answer": answer["text"],
+                "thought": answer["thought"],
                 "prediction": predicted,
                 "normalized": normalize(predicted, language),
                 "exact": exact,
                 "f1": f1,
                 "prompt_tokens": answer["prompt_tokens"],
                 "new_tokens": answer["new_tokens"],
+                "thought_tokens": answer["thought_tokens"],
                 "stopped": answer["stopped"],
                 "no_answer": answer["log_likelihood"],
                 "error": answer["error"],
@@ -168,9 +171,14 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
         for i in items
         if i["error"] is None and i["no_answer"] is not None
     ]
+    thoughts = [item for item in items if item["thought"] is not None]
+    thought_tokens = sum(item["thought_tokens"] for item in thoughts)
     return {
         "items": len(items),
         "errors": sum(item["error"] is not None for item in items),
+        "thoughts": len(thoughts),
+        "thoughts_cut": sum(item["error"] is not None for item in thoughts),
+        "thought_tokens_mean": thought_tokens / len(thoughts) if thoughts else None,
         "abstentions": sum(item["prediction"] == "" for item in items),
         "cut": sum(item["error"] is None and not item["stopped"] for item in items),
         "metrics": {name: _score(of, count) for name, (count, of) in chosen.items() if of},

@@ -20,6 +20,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.records import Drawn, Skipped
+from llmpi.quality.sent import prompt_line
 from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
@@ -62,7 +63,12 @@ COLUMNS = {
         "`above the threshold`"
     ),
     "cut_pct": number("%", "Answers that were cut at `max_new_tokens`"),
+    "thought_tokens": number("tokens", "Mean length of a thought before an answer"),
+    "thoughts_cut_pct": number(
+        "%", "Questions that have no answer, as the thought before it did not end within its bound"
+    ),
     **dict(_scores()),
+    "prompt": text("The first prompt as it was sent, its first and last tokens"),
 }
 COMPARED = {
     "f1_difference_pct": number(
@@ -116,7 +122,12 @@ def _row(record: SquadScored | NotScored) -> Row:
         "best_f1_pct": best and best["best_f1"],
         **_threshold(best["best_f1_thresh"] if best else None),
         "cut_pct": 100 * summary["cut"] / answers if answers else None,
+        "thought_tokens": summary["thought_tokens_mean"],
+        "thoughts_cut_pct": (
+            100 * summary["thoughts_cut"] / summary["items"] if summary["thoughts"] else None
+        ),
     }
+    row["prompt"] = prompt_line(record["sent"])
     for name, (metric, _) in NAMES.items():
         score = _metric(record, metric)
         row[f"{name}_pct"] = score and score["pct"]

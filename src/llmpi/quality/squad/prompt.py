@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from llmpi.engine.answers import ABSTENTION
-from llmpi.quality.records import Message
+from llmpi.engine.records import Message
 from llmpi.quality.squad.records import PromptNumber
 from llmpi.records import sha256_of_text
 

@@ -4,7 +4,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Engine, record
+from llmpi.engine.records import Engine, SentPrompt, record
 from llmpi.quality.records import AnsweredBlock, Batching, Decoding, Drawn
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
@@ -105,6 +105,8 @@ class Item(TypedDict):
     golds: list[str]
     """Empty if the passage does not answer it."""
     answer: str
+    thought: str | None
+    """What came before the answer, None where nothing did."""
     prediction: str
     """What is scored; empty where the model abstains."""
     normalized: str
@@ -113,10 +115,14 @@ class Item(TypedDict):
     """0 to 1."""
     prompt_tokens: int
     new_tokens: int
+    thought_tokens: int
+    """Of these."""
     stopped: bool
     no_answer: float | None
-    """Log-likelihood of abstaining; None where it could not be asked."""
+    """Log-likelihood of abstaining; None where it could not be asked, or would come behind a
+    thought."""
     error: str | None
+    """Why there is no answer: it was not asked, or its thought did not end."""
 
 
 @record
@@ -142,7 +148,13 @@ class Thresholds(TypedDict):
 class SquadSummary(TypedDict):
     items: int
     errors: int
-    """Items that could not be asked; they score 0."""
+    """Items without an answer, see `error` of an item; they score 0."""
+    thoughts: int
+    """Items that the model thought about, and"""
+    thoughts_cut: int
+    """those of them whose thought did not end."""
+    thought_tokens_mean: float | None
+    """Of a thought; None without one."""
     abstentions: int
     cut: int
     """Answers that ended at `max_new_tokens`, not by themselves."""
@@ -179,6 +191,8 @@ class SquadScored(TypedDict):
     prompt_sha256: str
     """Of instructions, worked turns and chat template."""
     has_chat_template: bool
+    sent: SentPrompt
+    """The first question, as the engine got it."""
     gguf_sha256: str
     engine: Engine
     batching: list[Batching]

@@ -48,7 +48,8 @@ def sections(
         for one, row in of_task.items()
         if row["status"] == "ok"
     ]:
-        part = _part("", table={"columns": _abstention(rows), "rows": lines})
+        columns = _abstention(rows) + (THOUGHTS if any(r["thought_tokens"] for r in lines) else [])
+        part = _part("", table={"columns": columns, "rows": lines})
         found.append({"id": "abstention", "key": "abstention", "values": {}, "parts": [part]})
     if widths:
         parts = [_descent(i, width, objections) for i, width in enumerate(widths)]
@@ -123,9 +124,18 @@ def _abstention(rows: Mapping[str, Mapping[Scored, Row]]) -> list[Shown]:
     ]
 
 
+THOUGHTS: list[Shown] = [
+    {"key": "thought_tokens", "title": "thought\ntokens", "digits": 0},
+    {"key": "thoughts_cut_pct", "title": "thoughts cut\n%", "digits": 1},
+]
+
+
 def _abstaining(task: str, one: Scored, row: Row) -> dict[str, Value]:
     """As it answers, and at the best threshold: in words, with a number only where it is one."""
-    numbers = ("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct")
+    numbers = (
+        *("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct"),
+        *("thought_tokens", "thoughts_cut_pct"),
+    )
     return {
         "task": task,
         **one._asdict(),

@@ -23,6 +23,7 @@ from llmpi.decide.scores import number
 from llmpi.quant_types import is_trained, width_order
 from llmpi.report.words.emphasis import below_abstaining, eased, largest_part, upwards
 from llmpi.study.study import Study
+from llmpi.summary.groups import by_class
 from llmpi.summary.records import ClassRow, GateAsked, Summary
 
 ROWS = 8
@@ -224,7 +225,8 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
     study = Study.model_validate(summary["provenance"]["config"])
     decision, *per_device = recommendation["decisions"]
     task = recommendation["task"]
-    rows = [r for r in summary["classes"] if r["workload"] == recommendation["workload"]]
+    rows = by_class(summary["rows"], study.classes)
+    rows = [row for row in rows if row["workload"] == recommendation["workload"]]
     cells = {_cell(row): row for row in rows}
     several = len(study.runtimes) > 1
     found = {

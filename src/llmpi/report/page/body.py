@@ -19,7 +19,7 @@ from llmpi.report.page.paper_section import (
     without_cell,
 )
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
-from llmpi.report.page.standings import asked, standing_table
+from llmpi.report.page.standings import asked, drawn_standings, standing_table
 from llmpi.report.words.emphasis import GIB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import mb, number, pretty
@@ -27,6 +27,8 @@ from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow, Fallbacks, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_LISTED = 200
+"""Rows of a list that the table of all cells has, too."""
 
 
 def environment(t: Texts) -> Environment:
@@ -75,6 +77,8 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             money=chosen and chosen["money"],
             figures=drawn,
             words=words,
+            most_listed=MOST_LISTED,
+            drawn=len(drawn_standings(content)),
             joint="" if t.language == "ja" else " ",
             changes=_changes,
             filters=[

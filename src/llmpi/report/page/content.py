@@ -7,6 +7,7 @@ from llmpi.decide.records import Candidate, DeviceMoney, Recommendation
 from llmpi.quality.kind import Score
 from llmpi.study.study import Study
 from llmpi.summary.columns import kinds_of
+from llmpi.summary.groups import by_class
 from llmpi.summary.records import CellKey, ClassRow, Summary
 
 
@@ -31,11 +32,11 @@ class Content:
         kinds = kinds_of(self.study).items()
         return {task: kind.score for task, kind in kinds if kind.score}
 
-    @property
+    @cached_property
     def rows(self) -> list[ClassRow]:
-        return self.summary["classes"]
+        return by_class(self.summary["rows"], self.study.classes)
 
-    @property
+    @cached_property
     def places(self) -> list[tuple[str, str]]:
         """Devices with their workloads: the cells of each can be compared with one another."""
         return list(dict.fromkeys((row["device"], row["workload"]) for row in self.rows))
@@ -74,8 +75,11 @@ class Content:
     def row_of(self, candidate: Candidate) -> ClassRow:
         """Its row of the summary."""
         assert self.recommendation
-        at = f"{candidate['id']}/{self.recommendation['workload']}"
-        return next(row for row in self.rows if cell_id(row) == at)
+        return self._row_by_id[f"{candidate['id']}/{self.recommendation['workload']}"]
+
+    @cached_property
+    def _row_by_id(self) -> dict[str, ClassRow]:
+        return {cell_id(row): row for row in self.rows}
 
     @property
     def priced(self) -> list[DeviceMoney]:

@@ -26,6 +26,9 @@ from llmpi.summary.estimate import Z95, Estimate
 from llmpi.summary.flat import FlatRow, flat_rows
 from llmpi.summary.records import ClassRow, Curve
 
+MOST_CURVES = 12
+"""Curves of one chart that a legend still tells apart."""
+
 Point = dict[str, Value]
 """Of the chart of a kind of quality tasks."""
 
@@ -257,11 +260,26 @@ def _load(row: ClassRow, content: Content) -> Iterator[Load]:
 
 
 def _sustained(content: Content) -> tuple[list[Sustained], list[Sustained]]:
-    """Speed and temperature, a curve a board; it stands with the group that the board is one of."""
-    curves = content.summary["curves"]
+    """Speed and temperature, a curve a board; it stands with the group that the board is one of.
+
+    Of a device and workload with many, those that slowed down most.
+    """
+    by_place: dict[tuple[str, str], list[Curve]] = {}
+    for curve in content.summary["curves"]:
+        place = content.group_of_board[curve["device"]], curve["workload"]
+        by_place.setdefault(place, []).append(curve)
+    curves = [
+        curve for here in by_place.values() for curve in sorted(here, key=_kept)[:MOST_CURVES]
+    ]
     speed = [_curve(curve, curve["tg_tps"], content) for curve in curves]
     heat = [_curve(curve, curve["temperature_c"], content) for curve in curves]
     return speed, heat
+
+
+def _kept(curve: Curve) -> float:
+    """Share of the first speed that is left at the end."""
+    (_, first), (_, last) = curve["tg_tps"][0], curve["tg_tps"][-1]
+    return last / first if first else 1.0
 
 
 def _curve(curve: Curve, points: Sequence[Sequence[float]], content: Content) -> Sustained:

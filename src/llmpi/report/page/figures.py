@@ -14,9 +14,6 @@ from llmpi.summary.records import ClassRow
 MOST_NAMED = 24
 """Points of one chart whose names stand beside them; more would hide one another."""
 
-MOST_CURVES = 12
-"""Curves of one chart that a legend still tells apart."""
-
 
 def figures(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     """Chart id -> Vega-Lite spec, in one language."""
@@ -57,10 +54,9 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     if data["loads"]:
         devices = list(dict.fromkeys(row["device"] for row in rows))
         found["load"] = measured.loading(t, devices)
-    if curves := len(data["sustained_speed"]):
-        named = curves / len(content.places) <= MOST_CURVES
-        found["sustained-speed"] = measured.sustained(t, "tg_tps", named=named)
-        found["sustained-heat"] = measured.sustained(t, "temperature_c", named=named)
+    if data["sustained_speed"]:
+        found["sustained-speed"] = measured.sustained(t, "tg_tps")
+        found["sustained-heat"] = measured.sustained(t, "temperature_c")
     if any(row["parity_kl_nats"] is not None for row in rows):
         found["parity"] = measured.parity(t)
     return found

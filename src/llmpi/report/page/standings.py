@@ -69,14 +69,33 @@ def asked_by(found: RequirementVerdict) -> Asked:
     return Asked(found["task"], found["metric"], found["kind"])
 
 
+MOST_DRAWN = 60
+"""Variants of a chart, which has a line for each: the table has them all."""
+
+
 def standing_rows(content: Content) -> list[StandingRow]:
-    """A row a variant and requirement."""
+    """A row a variant and requirement; of very many variants, of the models on the front."""
     places = {requirement: at for at, requirement in enumerate(asked(content))}
     return [
         _row(places[asked_by(one)], name, one)
-        for name, standing in standings(content).items()
+        for name, standing in drawn_standings(content).items()
         for one in standing["requirements"]
     ]
+
+
+def drawn_standings(content: Content) -> dict[str, Standing]:
+    """Of the variants that the charts have a line for."""
+    every = standings(content)
+    if len(every) <= MOST_DRAWN or content.recommendation is None:
+        return every
+    overall = content.recommendation["decisions"][0]
+    first = [overall["pick"], overall["runner_up"], overall["nearest"], *overall["front"]]
+    models = {c["model"] for c in content.candidates if c["id"] in first}
+    of_models = {
+        scored_name(c, several_models=True) for c in content.candidates if c["model"] in models
+    }
+    told = [name for name in every if name in of_models] or list(every)
+    return {name: every[name] for name in told[:MOST_DRAWN]}
 
 
 def _row(place: int, name: str, found: RequirementVerdict) -> StandingRow:

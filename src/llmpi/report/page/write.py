@@ -90,6 +90,7 @@ class ScriptTexts(TypedDict):
     """What the page's scripts say."""
 
     count: str
+    crowded: str
     close: str
     ruledOut: str
     said: dict[str, str]
@@ -145,6 +146,7 @@ def _script_texts(t: Texts, content: Content) -> ScriptTexts:
             said[str(flat[key])] = text
     return {
         "count": t("{shown} of {all} cells"),
+        "crowded": t("{shown} points would hide one another; these are those of {device}."),
         "close": t("Close"),
         "ruledOut": t("It is ruled out:"),
         "said": {data: text for data, text in sorted(said.items()) if text and data != text},

@@ -365,6 +365,11 @@ def caution(found: AnyCaution) -> str:
         case "answers cut":
             cut = f"{found['cut_pct']:.1f} % of its answers"
             return f"{cut} were cut at max_new_tokens: their scores are the bound's, too"
+        case "thoughts cut":
+            return (
+                f"it did not end its thought on {found['cut_pct']:.1f} % of the questions, and has "
+                "no answer to them: its bound is the model's `thinking`"
+            )
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:

@@ -419,6 +419,9 @@ def caution(found: AnyCaution) -> str:
         case "answers cut":
             cut = f"{found['cut_pct']:.1f} %"
             return f"回答の{cut}がmax_new_tokensで打ち切られ、得点はその上限にも左右されています"
+        case "thoughts cut":
+            cut = f"{found['cut_pct']:.1f} %"
+            return f"質問の{cut}で思考が上限（thinking）内に終わらず、回答がありません"
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:

@@ -220,13 +220,9 @@ def loading(t: Texts, names: Sequence[str]) -> Spec:
     return spec((line + points).properties(height=HEIGHT), t("Cold and warm load by file size"))
 
 
-def sustained(t: Texts, key: Literal["tg_tps", "temperature_c"], *, named: bool) -> Spec:
-    """tg or temperature over the sustained phase.
-
-    Args:
-        named: whether a legend names the curves; hovering always does.
-    """
-    legend = alt.Legend(title=t("variant")) if named else None
+def sustained(t: Texts, key: Literal["tg_tps", "temperature_c"]) -> Spec:
+    """tg or temperature over the sustained phase."""
+    legend = alt.Legend(title=t("variant"))
     titles = {"tg_tps": t("tg, tokens/s"), "temperature_c": t("temperature, °C")}
     data = {"tg_tps": "sustained_speed", "temperature_c": "sustained_heat"}[key]
     line = (

@@ -57,7 +57,21 @@ function dataOf(names) {
   const here = (row) => row.device === place.device && row.workload === place.workload;
   const sets = { cells: () => cells.filter(here) };
   for (const name of OF_A_PLACE.slice(1)) sets[name] = () => page[name].filter(here);
+  for (const name of names.filter(isCrowded)) sets[name] = () => page[name].filter((row) => row.device === place.device);
   return Object.fromEntries(names.map((name) => [name, (sets[name] ?? (() => page[name]))()]));
+}
+
+// Points of all devices in one chart; of more than these only the chosen device's are drawn.
+const MOST_POINTS = 600;
+const isCrowded = (name) => !OF_A_PLACE.includes(name) && page[name]?.length > MOST_POINTS && "device" in page[name][0];
+
+function tellCrowded(box, names) {
+  const figure = box.closest("figure");
+  figure.querySelector("[data-crowded]")?.remove();
+  const crowded = names.find(isCrowded);
+  if (!crowded) return;
+  const told = texts().crowded.replace("{shown}", page[crowded].length.toLocaleString("en-US")).replace("{device}", page.places[state.place].device);
+  figure.querySelector("figcaption").append(element("span", { "data-crowded": true }, ` ${told}`));
 }
 
 const drawing = new Set();
@@ -78,6 +92,7 @@ async function drawNow(box) {
   const empty = usermeta.data.every((name) => !datasets[name].length);
   box.closest("figure").hidden = empty;
   if (empty) return;
+  tellCrowded(box, usermeta.data);
   const made = await vegaEmbed(box, { ...fitted(chart, box.clientWidth, datasets.cells?.length ?? 0), datasets: { ...chart.datasets, ...datasets } }, {
     mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true, config: configFor(box.clientWidth),
     tooltip: { disableDefaultStyle: true }, logLevel: 1, // vega.Error
@@ -115,5 +130,5 @@ const OF_A_PLACE = ["cells", "sustained_speed", "sustained_heat"];
 
 function isOfAPlace(box) {
   const { usermeta } = page.languages[state.language].figures[box.dataset.figure];
-  return usermeta.data.some((name) => OF_A_PLACE.includes(name));
+  return usermeta.data.some((name) => OF_A_PLACE.includes(name) || isCrowded(name));
 }

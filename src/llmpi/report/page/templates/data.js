@@ -6,7 +6,8 @@ const cells = page.cells.rows.map((values) =>
 const byId = new Map(cells.map((cell) => [cell.id, cell]));
 const main = document.getElementById("main");
 const details = document.getElementById("details");
-const state = { language: document.documentElement.lang, place: 0, sort: null, down: false, all: false };
+const FIRST = 50; // Rows of the table, until more are asked for.
+const state = { language: document.documentElement.lang, place: 0, sort: null, down: false, rows: FIRST };
 const texts = () => page.languages[state.language].texts;
 const said = (text) => texts().said[text] ?? text;
 

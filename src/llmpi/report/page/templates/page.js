@@ -70,7 +70,7 @@ document.addEventListener("click", ({ target }) => {
     fillTable();
     main.querySelector(`[data-sort="${CSS.escape(key)}"]`).focus();
   } else if (button?.hasAttribute("data-csv")) saveCsv();
-  else if (button?.hasAttribute("data-more")) showAll();
+  else if (button?.hasAttribute("data-more")) showMore();
 });
 document.addEventListener("input", ({ target }) => {
   if (target.matches("[data-search], [data-filter]")) fillTable();
@@ -83,7 +83,7 @@ window.addEventListener("beforeprint", () => {
     folded.open = true;
     folded.dataset.folded = "";
   }
-  if (cells.length <= PRINTED && !state.all) showAll();
+  if (cells.length > state.rows && cells.length <= MORE) showMore();
   boxes().forEach(draw);
 });
 window.addEventListener("afterprint", () => {

@@ -1,7 +1,6 @@
 // The table of cells: sorted, filtered, saved.
 
-const FIRST = 50;
-const PRINTED = 300;
+const MORE = 300;
 
 function shown(value, column) {
   if (value === null || value === undefined || value === "") return "";
@@ -53,14 +52,14 @@ function fillTable() {
     head.append(element("th", { scope: "col", "aria-sort": direction, class: column.kind === "text" ? "name" : null }, button));
   }
   const body = element("tbody");
-  body.append(...rows.slice(0, state.all ? undefined : FIRST).map((cell) => tableRow(cell, columns)));
+  body.append(...rows.slice(0, state.rows).map((cell) => tableRow(cell, columns)));
   main.querySelector("[data-table]").replaceChildren(element("thead", {}, head), body);
   main.querySelector("[data-count]").value = texts().count.replace("{shown}", rows.length.toLocaleString("en-US")).replace("{all}", cells.length.toLocaleString("en-US"));
-  main.querySelector("[data-more]").hidden = state.all || rows.length <= FIRST;
+  main.querySelector("[data-more]").hidden = rows.length <= state.rows;
 }
 
-function showAll() {
-  state.all = true;
+function showMore() {
+  state.rows += MORE;
   fillTable();
 }
 

@@ -1,9 +1,9 @@
 """A model's chat template, rendered in a process of its own, within limits of time and memory.
 
 A template is a program out of an untrusted file. Jinja's sandbox keeps it from files and from the
-network, and lets it loop or grow for ever. `python -m llmpi.quality.batching.template` is the
-process: on a line of its standard input the template, then the turns of each prompt; for each line
-one comes back.
+network, and lets it loop or grow for ever. `python -m llmpi.engine.chat.template` is the process:
+on a line of its standard input the template, then the turns of each prompt; for each line one comes
+back.
 """
 
 import json
@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from llmpi.engine.chat.thoughts import Marks
+from llmpi.engine.chat.turns import Prompt, Turns, turns_of
+from llmpi.engine.records import Message
 from llmpi.engine.supervise import die_with_parent
-from llmpi.errors import LlmpiError
-from llmpi.quality.records import Message
 
 START_S = 25.0
 """To begin, and to compile the template."""
@@ -30,12 +32,13 @@ MOST_BYTES = 2 * 1024**3
 MOST_CHARACTERS = 10_000_000
 """Of one prompt."""
 
-# A template may ask for today's date; a prompt that changes overnight cannot be compared.
-FROZEN_DATE = "26 Jul 2024"
 
-
-class TemplateError(LlmpiError):
+class TemplateError(Exception):
     """The model's chat template gives no prompt; the message says why."""
+
+
+class RefusedTurnsError(TemplateError):
+    """It gives none for these turns, and goes on with others."""
 
 
 class Template:
@@ -50,34 +53,56 @@ class Template:
         self._begin = {"template": text, "bos_token": bos_token, "eos_token": eos_token}
         self._left_s = RENDER_S
         self._child: subprocess.Popen[bytes] | None = None
+        self._marks: Marks | None = None
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt for these turns.
+    @property
+    def marks(self) -> Marks | None:
+        """What the model writes around its thoughts, where its template tells.
 
         Raises:
-            TemplateError: the template raises, has no end, or writes no bounded text.
+            TemplateError: it is no template.
         """
+        self._start()
+        return self._marks
+
+    def render(self, messages: Sequence[Message], *, thinking: bool) -> Prompt:
+        """The prompt for these turns.
+
+        Args:
+            thinking: how the template's own switch is set, where it has one.
+
+        Raises:
+            RefusedTurnsError: the template raises.
+            TemplateError: it has no end, or writes no bounded text.
+        """
+        self._start()
+        begun = time.monotonic()
+        asked = {"messages": list(messages), "thinking": thinking}
+        try:
+            answer = self._ask(asked, self._left_s)
+        finally:
+            spent = time.monotonic() - begun
+            self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
+        return Prompt(**answer)
+
+    def _start(self) -> None:
         if self._child is None:
             self._child = _started()
             self._ask(self._begin, START_S)
-        begun = time.monotonic()
-        prompt = self._ask({"messages": list(messages)}, self._left_s)
-        spent = time.monotonic() - begun
-        self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
-        return prompt
+            answer = self._ask({}, RENDER_S)
+            self._marks = Marks(*answer["marks"]) if answer["marks"] else None
 
-    def _ask(self, said: object, within_s: float) -> str:
+    def _ask(self, said: object, within_s: float) -> dict[str, Any]:  # what the child wrote
         assert self._child is not None
         try:
             line = _exchange(self._child, json.dumps(said).encode() + b"\n", within_s)
         except TemplateError:
             self.close()
             raise
-        answer = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise TemplateError(f"the model's chat template: {answer['error']}")
-        text: str = answer["text"]
-        return text
+            raise RefusedTurnsError(f"the model's chat template: {answer['error']}")
+        return answer
 
     def close(self) -> None:
         if self._child is not None:
@@ -137,33 +162,32 @@ def _exchange(child: subprocess.Popen[bytes], said: bytes, within_s: float) -> b
 
 
 def main() -> None:
-    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-    class Frozen(Jinja2ChatFormatter):
-        """Renders in jinja's sandbox."""
-
-        @staticmethod
-        def strftime_now(f: str) -> str:  # noqa: ARG004 - the parent's signature
-            return FROZEN_DATE
+    import llama_cpp.llama_chat_format  # noqa: F401 - what it takes is no template's
 
     has = (
         int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         * resource.getpagesize()
     )
     resource.setrlimit(resource.RLIMIT_AS, (has + MOST_BYTES, has + MOST_BYTES))
-    template: Frozen | None = None
+    turns: Turns | None = None
     for line in sys.stdin.buffer:
         asked = json.loads(line)
-        text = ""
+        answer: dict[str, object]
         try:
-            if template is None:
-                template = Frozen(**asked)
+            if turns is None:
+                turns = turns_of(**asked)
+                answer = {}
+            elif not asked:
+                turns.probe()
+                answer = {"marks": turns.marks}
             else:
-                text = template(**asked).prompt
-            text.encode()  # a template can write half a character
-            if len(text) > MOST_CHARACTERS:
-                raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
-            answer = {"text": text}
+                prompt = turns.prompt(**asked)
+                prompt.text.encode()  # a template can write half a character
+                if len(prompt.text) > MOST_CHARACTERS:
+                    raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
+                answer = prompt._asdict()
+        except MemoryError:
+            answer = {"error": f"it asks for more than {MOST_BYTES // 1024**3} GiB of memory"}
         except Exception as error:  # whatever a stranger's program raises
             answer = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,0 +1,137 @@
+"""What befalls a job at the workstation and is nobody's result: no memory, no disk, a forced end.
+
+On a board the same is measured (`llmpi.engine.supervise`). Here it says nothing of the model: the
+job ends with an error that says what to do, leaves no file, and is tried again the next time.
+"""
+
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from llmpi.device.machine import capacity
+from llmpi.engine import supervise as children
+from llmpi.engine.supervise import Death
+from llmpi.errors import LlmpiError
+
+Written = TypeVar("Written")
+Kind = Literal["memory", "disk", "force"]
+
+
+class AccidentError(LlmpiError):
+    """The machine did not give what the job needed; another time it may."""
+
+
+TOLD: dict[Kind, re.Pattern[str]] = {
+    "memory": re.compile(
+        r"MemoryError|SystemError: .* without setting an exception|can't start new thread"  # Python
+        r"|std::bad_alloc|cannot allocate memory|Resource temporarily unavailable"  # C++, C
+        r"|failed to map segment from shared object"
+        r"|insufficient memory|(failed|unable) to allocate"  # ggml
+        r"|can't allocate memory|out of memory|OutOfMemoryError"  # torch
+        r"|Memory allocation still failed",  # OpenBLAS
+        re.IGNORECASE,
+    ),
+    "disk": re.compile(
+        r"No space left on device|Disk quota exceeded|File too large"  # C
+        r"|iostream error"  # C++, of the quantizer
+        r"|PytorchStreamWriter failed writing"  # torch
+    ),
+}
+SIGNALS: dict[int, Kind] = {
+    signal.SIGKILL: "memory",  # the kernel's way to get some back
+    signal.SIGBUS: "disk",  # a mapped file that cannot be read or written
+    **dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU), "force"),
+}
+OF_THE_FILE = "llama_model_loader: - "
+"""How lines begin in which the engine repeats what a model file says of itself."""
+
+
+def supervise(
+    module: str,
+    job: Mapping[str, object],  # what each module takes is its own
+    *,
+    writes: type[Written],
+    log: Callable[[str], None],
+    timeout_s: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Written | Death:
+    """As `llmpi.engine.supervise.supervise`, for the workstation.
+
+    Returns:
+        The record; or a death that is the job's own, so that it would die of it again.
+
+    Raises:
+        AccidentError: the child died of something else.
+    """
+    ended = children.supervise(
+        module, job, writes=writes, log=log, timeout_s=timeout_s, environment=environment
+    )
+    if isinstance(ended, Death) and (kind := _kind_of(ended)):
+        raise AccidentError(_words(kind, ended.reason))
+    return ended
+
+
+def accident(error: BaseException) -> AccidentError | None:
+    """An exception in words, if it is an accident."""
+    said = f"{type(error).__name__}: {error}"
+    kind = _told(said)
+    return AccidentError(_words(kind, said)) if kind else None
+
+
+def check_room(folder: Path, needed_bytes: float, what: str) -> None:
+    """Before work of hours for a file that has no room.
+
+    Raises:
+        AccidentError: it has none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise AccidentError(
+            f"{folder}: {what} needs {needed_bytes / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are "
+            "free. Make room there and run again."
+        )
+
+
+def check_memory(needed_bytes: float, what: str) -> None:
+    """Before anything is loaded that has no room.
+
+    Raises:
+        AccidentError: it has none.
+    """
+    left = capacity.memory_bytes()
+    if left is not None and left < needed_bytes:
+        raise AccidentError(
+            f"{what} needs about {needed_bytes / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB "
+            "are free here. Close what else runs, or take a larger machine, and run again."
+        )
+
+
+def _kind_of(death: Death) -> Kind | None:
+    if death.signal in SIGNALS:
+        return SIGNALS[death.signal]
+    lines = [line for line in death.tail.splitlines() if not line.startswith(OF_THE_FILE)]
+    return _told("\n".join(lines))
+
+
+def _told(text: str) -> Kind | None:
+    return next((kind for kind, pattern in TOLD.items() if pattern.search(text)), None)
+
+
+def _words(kind: Kind, what: str) -> str:
+    if kind == "memory":
+        left = capacity.memory_bytes()
+        now = f", of which {left / 1e9:.1f} GB are free now" if left is not None else ""
+        return (
+            f"this machine's memory did not suffice{now} ({what}). Close what else runs here, or "
+            "run fewer jobs at once (snakemake --cores 1), and run again."
+        )
+    if kind == "disk":
+        folders = [Path.cwd(), Path(tempfile.gettempdir())]
+        free = ", ".join(f"{shutil.disk_usage(p).free / 1e9:.2f} GB in {p}" for p in folders)
+        return f"the disk is full ({what}); free are {free}. Make room there and run again."
+    return f"{what}: somebody or something ended it. Run again."

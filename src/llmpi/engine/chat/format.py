@@ -1,0 +1,61 @@
+"""Chat turns in each model's own words."""
+
+import hashlib
+from collections.abc import Sequence
+
+from llmpi.engine.chat.template import Template
+from llmpi.engine.chat.thoughts import Marks
+from llmpi.engine.chat.turns import Prompt
+from llmpi.engine.records import Message
+
+
+class ChatFormat:
+    """How one model is spoken to.
+
+    Args:
+        template: the model's chat template (Jinja), or None: then questions and answers are marked
+            by the word `Answer:` alone.
+        bos_token, eos_token: the texts of these tokens, which templates refer to.
+        thinking: whether the model is to think before it answers. Where its template has no switch
+            and always opens a thought, "no" closes it at once.
+    """
+
+    def __init__(
+        self, template: str | None, *, bos_token: str, eos_token: str, thinking: bool = False
+    ) -> None:
+        self.has_template = template is not None
+        self.sha256 = hashlib.sha256((template or "").encode()).hexdigest()
+        self.thinking = thinking
+        self._template = (
+            Template(template, bos_token=bos_token, eos_token=eos_token) if template else None
+        )
+
+    @property
+    def marks(self) -> Marks | None:
+        """What the model writes around its thoughts, where that is known.
+
+        Raises:
+            TemplateError: the model's template is none.
+        """
+        return self._template.marks if self._template else None
+
+    @property
+    def thinks(self) -> bool:
+        """Whether a thought comes before an answer, as far as the template tells."""
+        return self.thinking and self.marks is not None
+
+    def render(self, messages: Sequence[Message]) -> Prompt:
+        """The prompt behind which the model's answer to the last turn follows.
+
+        Raises:
+            TemplateError: the model's template gives none.
+        """
+        if self._template:
+            return self._template.render(messages, thinking=self.thinking)
+        ends = {"user": "\n\nAnswer:", "assistant": "\n\n", "system": "\n\n"}
+        turns = (self.begin(m["role"]) + m["content"] + ends[m["role"]] for m in messages)
+        return Prompt("".join(turns))
+
+    def begin(self, role: str) -> str:
+        """What stands between the prompt and an answer."""
+        return " " if role == "assistant" and not self._template else ""

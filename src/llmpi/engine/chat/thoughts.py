@@ -1,0 +1,65 @@
+"""Where a model's thought ends and its answer begins."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Marks(NamedTuple):
+    """What a model writes around its thoughts, such as `<think>` and `</think>`."""
+
+    open: str
+    close: str
+
+
+class Thought(NamedTuple):
+    """What one request may think.
+
+    `opened`: the prompt ends within a thought; else the model opens one itself, or answers at once.
+    """
+
+    tokens: int
+    """At most."""
+    opened: bool
+
+
+class Thoughts:
+    """
+    Args:
+        marks: of the model.
+        text: of tokens, special ones included.
+    """
+
+    def __init__(self, marks: Marks, text: Callable[[Sequence[int]], bytes]) -> None:
+        self._open, self._close = (mark.encode() for mark in marks)
+        self._text = text
+
+    def answer_at(self, tokens: Sequence[int], opened: bool, ended: bool = False) -> int | None:
+        """How many of the tokens that a model wrote are its thought, the marks included.
+
+        Args:
+            ended: no more will come: what might have become a mark is text.
+
+        Returns:
+            0 where it does not think; None while its thought goes on, or may just be opening.
+        """
+        said = self._text(tokens)
+        begun = said.lstrip()
+        if not opened and not begun.startswith(self._open):
+            opening = not ended and self._open.startswith(begun)
+            return None if opening else 0
+        end = said.find(self._close)
+        if end < 0:
+            return None
+        end += len(self._close)
+        # The mark may be of several tokens, and the last one of them hold white space behind it.
+        low, high = 0, len(tokens)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (
+                (middle + 1, high) if len(self._text(tokens[:middle])) < end else (low, middle)
+            )
+        return low
+
+    def behind(self, tokens: Sequence[int]) -> bytes:
+        """What the last token of a thought holds behind the mark: mostly white space."""
+        return self._text(tokens).rpartition(self._close)[2]

@@ -1,0 +1,211 @@
+"""What a study asks of this machine before anything runs: memory, disk and time, stage by stage.
+
+Needs are those that bound jobs while they run (`llmpi.needs`), of tensors that are known here.
+Rates were measured of SmolLM2-135M and of a model of Llama-3.2-1B's shape, on two cores with
+AVX-512.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from llmpi import layout, needs
+from llmpi.device.machine import capacity
+from llmpi.plan.architectures import Model
+from llmpi.plan.presets import Range
+from llmpi.plan.sizes import kv_cache_bytes, sizes
+from llmpi.quality.divergence.log_probs import LogProbs
+from llmpi.quant_types import is_trained, type_of, wants_imatrix
+from llmpi.study import settings
+from llmpi.study.computation import BY_ID
+from llmpi.study.runs import Scored, scored, variants
+from llmpi.study.study import Study
+from llmpi.study.task import Task
+from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.divergence import DivergenceTask
+from llmpi.study.tasks.squad import SquadTask
+
+COMPUTED = Range(2e10, 8e10, 2.5e11)
+"""Parameters times tokens, per second and core, of prompts and answers that share batches: 6.8e10
+at 135M, 7.9e10 (text) to 2.2e11 (questions) at 1.2B; the least is an older processor."""
+TRAINED = Range(3e9, 2e10, 5e10)
+"""The same of training, each way through a model counted: 2e10 at 135M."""
+QUANTIZED = Range(1e7, 4e7, 1e8)
+"""Parameters per second and core: 9.5e7 for Q4_0, 3e7 for Q2_K."""
+CONVERTED = Range(3e7, 7e7, 1e8)
+"""Parameters per second, on one core."""
+NOTHING = Range(0.0, 0.0, 0.0)
+
+QUESTION_TOKENS = 150
+"""A question, its share of its passage, the frame of the chat (rules/needs.smk)."""
+SQUAD_QUESTIONS = 11_873
+"""Of SQuAD v2's validation split."""
+TEXT_TOKEN_BYTES = 4
+
+
+class Stage(NamedTuple):
+    """A kind of job of one model."""
+
+    model: str
+    stage: str
+    jobs: int
+    memory_bytes: int
+    """Of the largest of them."""
+    disk_bytes: int
+    """Beside the model files: what all keep, or need while they run."""
+    seconds: Range
+    """All of them, one after another."""
+
+
+class Here(NamedTuple):
+    """This machine, as it is now."""
+
+    cores: int
+    memory_bytes: int | None
+    disk_bytes: int
+
+
+def here() -> Here:
+    folder = next(path for path in (Path("results"), Path()) if path.is_dir())
+    return Here(capacity.processors(), capacity.memory_bytes(), shutil.disk_usage(folder).free)
+
+
+def held_bytes() -> int:
+    """Of what is to be on this disk, what is there: models, references, what is under way."""
+    folders = (Path("results") / part for part in ("models", "gguf", "reference", "training"))
+    files = (path for folder in folders for path in folder.rglob("*") if not path.is_symlink())
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def stages(study: Study, models: Mapping[str, Model | str], cores: int) -> list[Stage]:
+    """What is done here of each model that is known; what is unknown of a task is left out.
+
+    Args:
+        models: by name; a text says why one is not known.
+    """
+    return [
+        stage
+        for name, model in models.items()
+        if not isinstance(model, str)
+        for stage in _of_model(study, name, model, cores)
+    ]
+
+
+def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Stage]:
+    f16 = sizes(model, layout.BASE_QUANT)
+    largest = max(math.prod(tensor.shape) for tensor in model.tensors)
+    quants = [v.quant for v in variants(study) if v.model == name]
+    plain = [q for q in quants if q != layout.BASE_QUANT and not is_trained(q)]
+    trained = [q for q in quants if is_trained(q)]
+    if not study.models[name].is_scratch:
+        mb = needs.converting_mb(f16.file_bytes, largest)
+        seconds = _time(f16.parameters, CONVERTED, 1)
+        yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
+    if any(map(wants_imatrix, plain)) and study.calibration:
+        tokens = 512 * (study.calibration.chunks or 1000)
+        mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
+        yield Stage(
+            name, "calibrate", 1, mb * needs.MB, 0, _time(f16.parameters * tokens, COMPUTED, cores)
+        )
+    if plain:
+        mb = needs.quantizing_mb(f16.file_bytes, largest)
+        seconds = _time(len(plain) * f16.parameters, QUANTIZED, cores)
+        yield Stage(name, "quantize", len(plain), mb * needs.MB, 0, seconds)
+    if trained or study.models[name].is_scratch:
+        yield _training(study, name, f16.file_bytes, f16.parameters, len(trained) or 1, cores)
+    for task, asked in study.quality.items():
+        yield from _scoring(study, name, model, task, asked, cores)
+
+
+def _training(
+    study: Study, name: str, f16_bytes: int, parameters: int, jobs: int, cores: int
+) -> Stage:
+    spec = settings.training(study, name)
+    tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
+    passes = 3 + spec["distill"]  # there, twice back, and once through the teacher
+    return Stage(
+        name,
+        "train",
+        jobs,
+        needs.training_mb(f16_bytes, spec["distill"]) * needs.MB,
+        needs.training_disk_bytes(f16_bytes),
+        _time(jobs * passes * tokens * parameters, TRAINED, cores),
+    )
+
+
+def _scoring(
+    study: Study, name: str, model: Model, task: str, asked: Task, cores: int
+) -> Iterator[Stage]:
+    parameters = sizes(model, layout.BASE_QUANT).parameters
+    whose = [one for one in scored(study) if one.model == name]
+    context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
+    text = isinstance(asked, DivergenceTask)
+    tokens = _tokens(asked, model)
+    if isinstance(asked, DivergenceTask):
+        chunks = tokens // asked.window_tokens
+        mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
+        disk = LogProbs.size(chunks, asked.window_tokens, model.vocab)
+        seconds = _time(parameters * tokens, COMPUTED, cores)
+        yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
+    if tokens:
+        mb = max(_scoring_mb(model, one.quant, one, context, text) for one in whose)
+        seconds = _time(len(whose) * parameters * tokens, COMPUTED, cores)
+        yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)
+
+
+def _scoring_mb(
+    model: Model,
+    quant: str,
+    computed: Scored | None = None,
+    context_tokens: int = 0,
+    reads_text: bool = False,
+) -> int:
+    size = sizes(model, quant)
+    kept = BY_ID[computed.computation].kv_cache if computed else "f16"
+    cache = kv_cache_bytes(model, context_tokens, kept) if context_tokens else 0
+    without = needs.scoring_mb(
+        size.file_bytes,
+        size.parameters,
+        repacked=type_of(quant) not in needs.NEVER_REPACKED,
+        reads_text=reads_text,
+    )
+    return without + math.ceil(cache / needs.MB)
+
+
+def _tokens(asked: Task, model: Model) -> int:
+    """That go through a model for a task; 0 where nothing is known beforehand."""
+    if isinstance(asked, DivergenceTask):
+        chunks = LogProbs.fitting(asked.max_bytes, asked.window_tokens, model.vocab)
+        if asked.chunks:
+            chunks = min(chunks, asked.chunks)
+        if asked.text_file and (file := Path(asked.text_file)).is_file():
+            part = (asked.to_pct - asked.from_pct) / 100
+            whole = int(file.stat().st_size * part / TEXT_TOKEN_BYTES / asked.window_tokens)
+            chunks = min(chunks, max(1, whole))
+        return chunks * asked.window_tokens
+    if isinstance(asked, SquadTask):
+        return (QUESTION_TOKENS + asked.max_new_tokens) * _questions(asked)
+    if isinstance(asked, AbTask):
+        prompts = Path(asked.prompts)
+        count = prompts.read_bytes().count(b"\n") + 1 if prompts.is_file() else 0
+        return (QUESTION_TOKENS + asked.max_new_tokens) * count
+    return 0
+
+
+def _questions(asked: SquadTask) -> int:
+    whole = SQUAD_QUESTIONS
+    if asked.squad_file and (file := Path(asked.squad_file)).is_file():
+        whole = file.read_bytes().count(b'"question"')
+    return min(whole, asked.questions or whole)
+
+
+def _time(work: float, rate: Range, cores: int) -> Range:
+    return Range(*(work / (each * cores) for each in reversed(rate)))
+
+
+def together(found: list[Stage]) -> Range:
+    """Seconds of all stages: jobs that run side by side share the cores."""
+    times = (stage.seconds for stage in found)
+    return Range(*(sum(column) for column in zip(NOTHING, *times, strict=True)))

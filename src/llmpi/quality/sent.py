@@ -1,0 +1,19 @@
+"""A prompt that was sent, in one line for a person to look at."""
+
+from collections.abc import Sequence
+
+from llmpi.engine.records import SentPrompt, Token
+
+
+def prompt_line(sent: SentPrompt) -> str:
+    """Its first and last tokens, special ones in double brackets, ends of lines as `↵`."""
+    begin, end = _text(sent["begin"]), _text(sent["end"])
+    shown = len(sent["begin"]) + len(sent["end"])
+    between = " … " if shown < sent["tokens"] else ""
+    folded = " (system turn folded into the first)" if sent["folded"] else ""
+    return f"{begin}{between}{end}{folded}"
+
+
+def _text(tokens: Sequence[Token]) -> str:
+    texts = (f"⟦{t['text']}⟧" if t["special"] else t["text"] for t in tokens)
+    return "".join(texts).replace("\n", "↵")

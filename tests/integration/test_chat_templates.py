@@ -1,0 +1,234 @@
+"""How the models of today are asked, with the templates that the engine's sources ship."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf_edit import edited
+from support import ROOT
+
+from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.chat.turns import Prompt
+from llmpi.engine.records import Message
+from llmpi.gguf import engine_source
+from llmpi.quality.batching.asking import Asking, Refused
+from llmpi.quality.batching.engine import BatchEngine
+from llmpi.quality.batching.schedule import Outcome, shape_of
+from llmpi.quality.by_default import BY_DEFAULT
+from llmpi.quality.records import Conversation, Decoding
+from llmpi.quality.squad.evaluate import evaluate, score_items
+from llmpi.quality.squad.metric import parse
+from llmpi.quality.squad.prompt import messages
+from llmpi.quality.squad.questions import prepare
+from llmpi.records import sha256_of
+from llmpi.study.tasks.squad import SquadTask
+
+TEMPLATE = "tokenizer.chat_template"
+ASKED: list[Message] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Why?"},
+]
+CHATML = (
+    "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+SMOLLM3 = (
+    "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\n"
+    "Reasoning Mode: {mode}\n\n## Custom Instructions\n\nBe brief.\n\n<|im_end|>\n"
+    "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+)
+GEMMA_2 = "<bos><start_of_turn>user\nBe brief.\nWhy?<end_of_turn>\n<start_of_turn>model\n"
+GEMMA_4 = "<bos><|turn>system\n{think}Be brief.<turn|>\n<|turn>user\nWhy?<turn|>\n<|turn>model\n"
+LLAMA_3 = (
+    "<bos><|start_header_id|>system<|end_header_id|>\n\n"
+    "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\nBe brief.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n"
+)
+GRANITE = (
+    "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n"
+    "<|start_of_role|>user<|end_of_role|>Why?<|end_of_text|>\n"
+    "<|start_of_role|>assistant<|end_of_role|>"
+)
+R1 = "<bos>Be brief.<｜User｜>Why?<｜Assistant｜><think>\n"
+PHI_4 = "<|system|>Be brief.<|end|><|user|>Why?<|end|><|assistant|>"
+GEMMA_3 = "<bos><start_of_turn>user\nBe brief.\n\nWhy?<end_of_turn>\n<start_of_turn>model\n"
+NO_THOUGHT = "<think>\n\n</think>\n\n"
+
+WRITTEN = {
+    "Phi-4-mini": (
+        "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    ),
+    "Gemma 3": (
+        "{{ bos_token }}{% if messages[0].role == 'system' %}"
+        "{% set first = messages[0].content + '\n\n' %}{% set turns = messages[1:] %}"
+        "{% else %}{% set first = '' %}{% set turns = messages %}{% endif %}"
+        "{% for m in turns %}{% set role = 'model' if m.role == 'assistant' else m.role %}"
+        "{{ '<start_of_turn>' + role + '\n' + (first if loop.first else '') }}"
+        "{{ m.content | trim + '<end_of_turn>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+    ),
+}
+"""After their documentation: the engine's sources do not ship these two."""
+
+PROMPTS: dict[str, tuple[Prompt, Prompt]] = {
+    "Qwen-Qwen3-0.6B": (Prompt(CHATML + NO_THOUGHT), Prompt(CHATML)),
+    "Qwen3.5-4B": (
+        Prompt(CHATML + NO_THOUGHT),
+        Prompt(CHATML + "<think>\n", opened=True),
+    ),
+    "HuggingFaceTB-SmolLM3-3B": (
+        Prompt(SMOLLM3.format(mode="/no_think") + "<think>\n\n</think>\n"),
+        Prompt(SMOLLM3.format(mode="/think")),
+    ),
+    "google-gemma-2-2b-it": (Prompt(GEMMA_2, folded=True), Prompt(GEMMA_2, folded=True)),
+    "Gemma 3": (Prompt(GEMMA_3), Prompt(GEMMA_3)),
+    "google-gemma-4-31B-it": (
+        Prompt(GEMMA_4.format(think="") + "<|channel>thought\n<channel|>"),
+        Prompt(GEMMA_4.format(think="<|think|>\n")),
+    ),
+    "meta-llama-Llama-3.2-3B-Instruct": (Prompt(LLAMA_3), Prompt(LLAMA_3)),
+    "Phi-4-mini": (Prompt(PHI_4), Prompt(PHI_4)),
+    "LFM2-8B-A1B": (Prompt("<bos>" + CHATML), Prompt("<bos>" + CHATML)),
+    "LFM2.5-Instruct": (Prompt("<bos>" + CHATML), Prompt("<bos>" + CHATML)),
+    "ibm-granite-granite-4.0": (Prompt(GRANITE), Prompt(GRANITE)),
+    "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": (
+        Prompt(f"{R1}\n</think>\n\n"),
+        Prompt(R1, opened=True),
+    ),
+}
+"""Behind a system turn: with thoughts off, and on."""
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("engine") / "source"
+    pin = engine_source.pin(ROOT / "envs/workstation.lock")
+    engine_source.unpack(pin, folder, ["models/templates"])
+    shipped = (folder / "models/templates").glob("*.jinja")
+    return WRITTEN | {file.stem: file.read_text("utf-8") for file in shipped}
+
+
+@pytest.mark.parametrize("thinking", [False, True], ids=["off", "on"])
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_exact_prompt(name: str, thinking: bool, templates: dict[str, str]) -> None:
+    chat = ChatFormat(templates[name], bos_token="<bos>", eos_token="<eos>", thinking=thinking)
+    assert chat.render(ASKED) == PROMPTS[name][thinking]
+
+
+SETTINGS: Any = {
+    "computation": BY_DEFAULT,
+    "max_new_tokens": 16,
+    "context_tokens": 4096,
+    "thinking_tokens": None,
+    "examples": 4,
+    "prompt": 1,
+    "language": "en",
+    "block_questions": None,
+}
+THOUGHT = "\nThe passage names it, or it does not.\n"
+
+
+@pytest.fixture(scope="module")
+def gguf(finished: Any) -> Path:
+    return Path(finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf")
+
+
+def scored(gguf: Path, folder: Path, **settings: Any) -> Any:
+    asked = SquadTask(task="squad", squad_file=str(ROOT / "config/data/field_qa.json"))
+    manifest: Any = {"status": "ok", "sha256": sha256_of(gguf)}
+    questions: Any = prepare(asked, Path())
+    return evaluate(gguf, manifest, questions, SETTINGS | settings, threads=2, store=folder)
+
+
+def test_a_file_that_wants_an_end_behind_its_prompts(gguf: Path, tmp_path: Path) -> None:
+    """Case 22: it scores as it does without."""
+    fields = {"tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.add_eos_token": True}
+    other = edited(gguf, tmp_path / "other.gguf", fields)
+    before, after = (scored(file, tmp_path / "blocks") for file in (gguf, other))
+    assert before["summary"]["metrics"]["exact"]["pct"] > 0
+    assert [i["answer"] for i in after["items"]] == [i["answer"] for i in before["items"]]
+    assert before["sent"]["begin"][0] == {"text": "<|im_start|>", "special": True}
+    assert after["sent"] == before["sent"]
+
+
+@pytest.fixture
+def thinking(
+    gguf: Path, templates: dict[str, str], tmp_path: Path
+) -> Iterator[tuple[BatchEngine, Decoding]]:
+    """The demo's model behind Qwen3's template, thoughts allowed."""
+    file = edited(gguf, tmp_path / "qwen.gguf", {TEMPLATE: templates["Qwen-Qwen3-0.6B"]})
+    with BatchEngine(file, threads=2, shape=shape_of(4096)) as engine:
+        yield engine, {**SETTINGS, "thinking_tokens": 64}
+
+
+def test_thoughts_put_into_a_mouth_change_no_score(
+    thinking: tuple[BatchEngine, Decoding],
+) -> None:
+    engine, settings = thinking
+    asking = Asking(engine, settings)
+    document = json.loads((ROOT / "config/data/field_qa.json").read_text("utf-8"))
+    paragraphs = parse(document, "field")[:6]
+    talks: list[Conversation] = [
+        {"messages": messages(p.context, q.question, 2), "continuation": "unanswerable"}
+        for p in paragraphs
+        for q in p.questions
+    ]
+    requests = [
+        request for request in map(asking.request, talks) if not isinstance(request, Refused)
+    ]
+    assert len(requests) == len(talks)
+    assert all(not request.score for request in requests)
+    engine.share([requests])
+    outcomes, _ = engine.run([requests])
+    plain = [asking.answer(*pair) for pair in zip(requests, outcomes, strict=True)]
+    assert all(answer["thought"] is None for answer in plain)
+
+    def aloud(outcome: Outcome) -> Outcome:
+        tokens = (*engine.tokenize(f"<think>{THOUGHT}</think>\n\n"), *outcome.tokens)
+        found = engine.answer_at(tokens, False, outcome.stopped)
+        return outcome._replace(tokens=tokens, answer_at=found)
+
+    thought = [asking.answer(r, aloud(o)) for r, o in zip(requests, outcomes, strict=True)]
+    order = range(len(paragraphs))
+    alike = [score_items(paragraphs, order, said, "en") for said in (plain, thought)]
+    for before, after in zip(*alike, strict=True):
+        assert THOUGHT in after["thought"]
+        assert 0 < after["thought_tokens"] <= after["new_tokens"] - before["new_tokens"]
+        for key in ("answer", "prediction", "exact", "f1", "error"):
+            assert after[key] == before[key], key
+
+
+def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> None:
+    """The prompt opens one, and this model knows nothing of closing it."""
+    opens = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}"
+        "<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\n<think>\n' }}"
+    )
+    file = edited(gguf, tmp_path / "opens.gguf", {TEMPLATE: opens})
+    found = scored(file, tmp_path / "blocks", thinking_tokens=24)
+    summary = found["summary"]
+    assert summary["thoughts"] == summary["items"]
+    assert summary["thoughts_cut"] == summary["errors"] > 0
+    for item in found["items"]:
+        if item["error"]:
+            assert (item["exact"], item["f1"], item["answer"]) == (0, 0.0, "")
+            assert "its thought did not end within" in item["error"]
+    assert scored(file, tmp_path / "blocks")["summary"]["thoughts_cut"] == 0
+
+
+def test_turns_that_a_template_refuses_cost_themselves(gguf: Path, tmp_path: Path) -> None:
+    refusing = (
+        "{% if 'pump' in messages[-1].content %}{{ raise_exception('no pumps') }}{% endif %}"
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{{ '<|im_start|>assistant\n' }}"
+    )
+    file = edited(gguf, tmp_path / "refusing.gguf", {TEMPLATE: refusing})
+    found = scored(file, tmp_path / "blocks")
+    items = found.get("items") or pytest.fail(str(found))
+    refused = [item for item in items if item["error"]]
+    assert 0 < len(refused) < len(items)
+    assert all("no pumps" in item["error"] for item in refused)

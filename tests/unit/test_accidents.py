@@ -1,0 +1,67 @@
+"""What is an accident, by what dying processes say."""
+
+import errno
+import os
+
+import pytest
+
+from llmpi.accidents import AccidentError, accident, supervise
+from llmpi.engine.supervise import Death
+
+ACCIDENTS = {
+    "memory did not suffice": [
+        "raise MemoryError",
+        "import numpy; numpy.ones(1 << 50)",
+        "raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))",
+        "raise RuntimeError('[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: "
+        "can\\'t allocate memory: you tried to allocate 1 bytes.')",
+        "sys.exit('ggml_aligned_malloc: insufficient memory (attempted to allocate 1 MB)\\n"
+        "llama.cpp cannot load Q4_0.gguf')",
+        "print('terminate called after throwing an instance of \\'std::bad_alloc\\'', "
+        "file=sys.stderr); sys.stderr.flush(); os.abort()",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+    ],
+    "disk is full": [
+        "raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'x')",
+        "raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); open('x', 'w', 1).write('xx\\n')",
+        "open('/dev/full', 'w', 1).write('x\\n')",
+        "os.kill(os.getpid(), signal.SIGBUS)",
+    ],
+    "ended it": ["os.kill(os.getpid(), signal.SIGTERM)", "os.kill(os.getpid(), signal.SIGHUP)"],
+}
+OWN = [
+    "os.kill(os.getpid(), signal.SIGSEGV)",
+    "os.abort()",
+    "sys.exit('llama.cpp cannot load Q4_0.gguf')",
+    "sys.exit('gguf_init: encountered bad_alloc error while reading value for key')",
+    "print('llama_model_loader: - kv 0: general.name str = Out of memory', file=sys.stderr);"
+    "sys.exit('unknown model architecture')",
+]
+
+
+def ended(code: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> object:
+    (tmp_path / "child.py").write_text(f"import errno, os, resource, signal, sys\n{code}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return supervise("child", {}, writes=dict, log=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(words, code) for words, codes in ACCIDENTS.items() for code in codes]
+)
+def test_an_accident_is_an_error(words: str, code: str, tmp_path, monkeypatch) -> None:
+    with pytest.raises(AccidentError, match=words) as caught:
+        ended(code, tmp_path, monkeypatch)
+    assert str(caught.value).endswith("un again.")
+
+
+@pytest.mark.parametrize("code", OWN)
+def test_what_it_would_die_of_again_is_a_death(code: str, tmp_path, monkeypatch) -> None:
+    assert isinstance(ended(code, tmp_path, monkeypatch), Death)
+
+
+def test_exceptions_of_the_job_itself() -> None:
+    for error in (MemoryError(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results/x")):
+        assert isinstance(accident(error), AccidentError)
+    assert accident(PermissionError(errno.EACCES, os.strerror(errno.EACCES))) is None
