@@ -2,6 +2,8 @@
 
     python -m benchmarks.faults [--long] [-k EXPRESSION]
 
+With `-k` a part is run, as pytest selects it, and the table tells what is left.
+
 A fault is a test marked `fault(what happens, by=what decides it)`; the real parts run in it, and
 what it asserts is that the study comes through: the next plain `snakemake` heals it, without a hand
 on the board. With `--long` those of the whole virtual Pi, too, whose power is cut (an hour).
@@ -32,14 +34,19 @@ class Row(NamedTuple):
     by: str
     outcome: str
     """`survived`, or in which phase of the test it did not."""
-    seconds: float
+    seconds: float = 0.0
 
 
 class Faults:
-    """A plugin of pytest: takes the tests that are faults, and notes each one's outcome."""
+    """A plugin of pytest: takes the tests that are faults, and notes each one's outcome.
 
-    def __init__(self, kept: Path) -> None:
-        self._kept = kept
+    Args:
+        kept: file of the outcomes, of an earlier run too.
+        long: take those that are marked so, too.
+    """
+
+    def __init__(self, kept: Path, *, long: bool) -> None:
+        self._kept, self._long = kept, long
         self.rows: dict[str, Row] = {
             node: row for node, row in self._lines() if row.outcome == "survived"
         }
@@ -52,17 +59,24 @@ class Faults:
                 node, fault, by, outcome, seconds = json.loads(line)
                 yield node, Row(fault, by, outcome, seconds)
 
+    @pytest.hookimpl(tryfirst=True)  # before -k takes any away
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        faults = {item.nodeid: item.get_closest_marker("fault") for item in items}
+        faults = {
+            item.nodeid: item.get_closest_marker("fault")
+            for item in items
+            if self._long or not item.get_closest_marker("long")
+        }
         self._named = {
             node: (f"{marker.args[0]}{_case(node)}", marker.kwargs["by"])
             for node, marker in faults.items()
             if marker
         }
-        self.rows = {node: row for node, row in self.rows.items() if node in self._named}
-        left = [i for i in items if i.nodeid in self._named and i.nodeid not in self.rows]
+        kept = self.rows
+        left = [i for i in items if i.nodeid in self._named and i.nodeid not in kept]
+        not_run = {node: Row(*named, "not run") for node, named in self._named.items()}
+        self.rows = not_run | {node: row for node, row in kept.items() if node in self._named}
         config.hook.pytest_deselected(items=[item for item in items if item not in left])
         items[:] = left
 
@@ -85,6 +99,18 @@ def _case(node: str) -> str:
     return f": {case.removesuffix(']')}" if found else ""
 
 
+def found(tests: Path, kept: Path, *, long: bool = False, part: str = "") -> list[Row]:
+    """The faults in a folder of tests, run where they had not survived yet.
+
+    Args:
+        kept, long: see `Faults`.
+        part: run these only, as pytest's `-k` selects them.
+    """
+    faults = Faults(kept, long=long)
+    pytest.main(["-q", "-m", "fault", "-k", part, str(tests)], plugins=[faults])
+    return sorted(faults.rows.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.faults",
@@ -97,10 +123,7 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(ROOT / "tests"))
     tested = import_module("long_parts").tested_sha256()
-    faults = Faults(KEPT / f"{tested[:16]}.jsonl")
-    marks = "fault" if args.long else "fault and not long"
-    pytest.main(["-q", "-m", marks, "-k", args.k, str(ROOT / "tests")], plugins=[faults])
-    rows = sorted(faults.rows.values())
+    rows = found(ROOT / "tests", KEPT / f"{tested[:16]}.jsonl", long=args.long, part=args.k)
     width = max((len(row.fault) for row in rows), default=0)
     for row in rows:
         print(f"{row.fault:{width}}  {row.outcome:12} {row.seconds:7.1f} s  {row.by}")

@@ -9,14 +9,17 @@ from typing import Self
 class CutProxy:
     """Forwards to a port on loopback.
 
-    Set `cut_after` to break every connection once that many bytes went up in all; `down` refuses
-    new ones.
+    Set `cut_after` to break every connection once that many bytes went up in all, or `stall_after`
+    to let no more up until `go_on`; `down` refuses new ones.
     """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.up_bytes = 0
         self.cut_after: int | None = None
+        self.stall_after: int | None = None
+        self.stalled = threading.Event()
+        self._released = threading.Event()
         self.down = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -28,7 +31,13 @@ class CutProxy:
 
     def __exit__(self, *_: object) -> None:
         self._listener.close()
+        self.go_on()
         self.cut()
+
+    def go_on(self) -> None:
+        """What is stalled moves again."""
+        self.stall_after = None
+        self._released.set()
 
     def cut(self) -> None:
         """Break every open connection, as a pulled cable ends in a reset."""
@@ -58,6 +67,9 @@ class CutProxy:
                 sink.sendall(data)
                 if up:
                     self.up_bytes += len(data)
+                    if self.stall_after is not None and self.up_bytes >= self.stall_after:
+                        self.stalled.set()
+                        self._released.wait()
                     if self.cut_after is not None and self.up_bytes >= self.cut_after:
                         self.cut()
         for end in (source, sink):

@@ -21,6 +21,17 @@ PROCESS = ROOT / "tests/held_process"
 """The folder that such a process has on its PYTHONPATH."""
 
 
+def moment(*, said: str | None = None, named: str | None = None, removed: str | None = None) -> str:
+    """As such a process reads it.
+
+    Args:
+        said: behind a line on its standard error with this in it.
+        named: before a file takes a name that ends so, as files do that are whole or not there.
+        removed: before a file is removed whose name ends so.
+    """
+    return json.dumps({"said": said, "named": named, "removed": removed})
+
+
 class Hold:
     """For the processes whose environment has `env`.
 
@@ -41,15 +52,10 @@ class Hold:
 
     @contextlib.contextmanager
     def at(self, *, said: str | None = None, named: str | None = None) -> Iterator[Self]:
-        """Stop the first process, of those started in the block, that comes to a moment.
-
-        Args:
-            said: behind a line on its standard error with this in it.
-            named: before a file takes a name that ends so, as files do that are whole or not there.
-        """
+        """Stop the first process, of those started in the block, that comes to a `moment`."""
         for file in self._folder.iterdir():
             file.unlink()
-        (self._folder / "moment").write_text(json.dumps({"said": said, "named": named}))
+        (self._folder / "moment").write_text(moment(said=said, named=named))
         try:
             yield self
         finally:

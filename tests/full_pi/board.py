@@ -13,6 +13,7 @@ from full_pi.tools import copy_sparse
 
 SSH_S = 60
 """An emulated board may take so long to shake hands."""
+SSH_FAILED = 255
 UNWRITTEN = "sysctl.vm.dirty_expire_centisecs=60000"
 """Some twenty times slower than a Pi, it keeps what it writes in memory twenty times as long before
 the disk has it: as much work is lost with its power."""
@@ -95,8 +96,8 @@ class Board:
         until(self._lets_in, self._said)
 
     def run(self, *argv: str, user: str = recipe.USER, check: bool = True) -> str:
-        """What a command says that `user`, or root, runs there."""
-        done = self._ssh(user, shlex.join(argv))
+        """What a command says that `user`, or root, runs there; again where no hand was shaken."""
+        done = until(lambda: self._reached(user, shlex.join(argv)), self._said)
         assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -131,6 +132,13 @@ class Board:
         assert self._process is not None
         assert self._process.poll() is None, f"the emulator ended: {self._said()}"
         return self._ssh(recipe.USER, "true").returncode == 0
+
+    def _reached(self, user: str, command: str) -> subprocess.CompletedProcess[str] | None:
+        """None where it did not shake hands in time."""
+        assert self._process is not None, "it is off"
+        assert self._process.poll() is None, f"the emulator ended: {self._said()}"
+        done = self._ssh(user, command)
+        return None if done.returncode == SSH_FAILED else done
 
     @property
     def ssh(self) -> list[str]:

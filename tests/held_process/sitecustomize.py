@@ -45,13 +45,14 @@ def main(folder: Path) -> None:
         return
     if moment["said"]:
         sys.stderr = Stderr(folder, moment["said"])
-    if moment["named"]:
+    files = {"os.rename": (1, moment["named"]), "os.remove": (0, moment["removed"])}
 
-        def watch(event: str, arguments: tuple) -> None:
-            if event == "os.rename" and os.fspath(arguments[1]).endswith(moment["named"]):
-                stop(folder)
+    def watch(event: str, arguments: tuple) -> None:
+        which, end = files.get(event, (0, None))
+        if end and os.fsdecode(arguments[which]).endswith(end):
+            stop(folder)
 
-        sys.addaudithook(watch)
+    sys.addaudithook(watch)
 
 
 if "HOLD" in os.environ:

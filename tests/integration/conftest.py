@@ -161,13 +161,18 @@ def sshd(hold: Hold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]
 
 
 @pytest.fixture
-def sshd_ahead(tmp_path: Path) -> Iterator[Sshd]:
-    """A server on which every process sees a clock that is an hour ahead."""
-    library = tmp_path / "hour_ahead.so"
-    build = [needed("cc"), "-shared", "-fPIC", "-o", str(library)]
-    subprocess.run([*build, str(ROOT / "tests/hour_ahead.c")], check=True)
-    with running_sshd(tmp_path / "sshd", f"SetEnv LD_PRELOAD={library}\n") as server:
-        yield server
+def sshd_ahead(tmp_path: Path) -> Iterator[Callable[[int], Sshd]]:
+    """A server on which every process sees a clock that is so many seconds ahead."""
+    with contextlib.ExitStack() as stack:
+
+        def start(seconds: int) -> Sshd:
+            library = tmp_path / "clock_ahead.so"
+            build = [needed("cc"), "-shared", "-fPIC", f"-DAHEAD_S=({seconds})", "-o", str(library)]
+            subprocess.run([*build, str(ROOT / "tests/clock_ahead.c")], check=True)
+            running = running_sshd(tmp_path / "sshd", f"SetEnv LD_PRELOAD={library}\n")
+            return stack.enter_context(running)
+
+        yield start
 
 
 @pytest.fixture

@@ -396,6 +396,7 @@ def test_code_of_a_model_is_never_run(llama: Path, tmp_path: Path) -> None:
     assert not ran.exists()
 
 
+@pytest.mark.fault("no room here for a conversion", by="the reason, before a byte is written")
 def test_no_room_for_the_file(llama: Path, tmp_path: Path) -> None:
     """A sparse file claims more than any disk here has."""
     (llama / "model.safetensors.index.json").unlink()

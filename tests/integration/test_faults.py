@@ -1,9 +1,11 @@
 """What happens when things break: the cell is recorded, the rest goes on, nothing is left."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,23 +87,83 @@ def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     assert "not run" in page
 
 
+@pytest.mark.fault("throttled in mid-measurement", by="its mark; the next snakemake does nothing")
+def test_throttling_is_marked(copy, hold: Hold, tmp_path: Path) -> None:
+    """The firmware says that it is too hot, from the first repetition to the last."""
+    bits, tool = tmp_path / "bits", tmp_path / "bin/vcgencmd"
+    bits.write_text("0x0")
+    tool.parent.mkdir()
+    tool.write_text(
+        f'#!/bin/sh\n[ "$1" = get_throttled ] || exit 1\necho "throttled=$(cat {bits})"\n'
+    )
+    tool.chmod(0o755)
+    path = {"PATH": f"{tool.parent}:{os.environ['PATH']}"}
+    copy.config |= {"study": "hot", "quants": ["Q4_0"], "quality": {}}
+    with (
+        hold.at(said="[1/2] chat"),
+        started(copy.write(), "measured", {**hold.env_here, **path}) as process,
+    ):
+        hold.wait(lambda: process.poll() is None)
+        bits.write_text("0x40004")
+        hold.go_on()
+        process.communicate(timeout=PATIENCE_S)
+    [row] = copy.summarized()
+    assert row["status"] == "ok"
+    assert "throttled" in row["marks"]
+    assert "benchmark_device" not in copy.snakemake("--dry-run", "--", "measured").stdout
+
+
+@pytest.mark.fault(
+    "workstation killed in a quantization", by="hash of the file: an undisturbed one's"
+)
+def test_killed_in_a_quantization_the_next_snakemake_makes_the_same_file(
+    copy, hold: Hold, tmp_path: Path
+) -> None:
+    copy.config["quants"] = ["F16", "Q8_0"]
+    whole = copy.write().clone(tmp_path / "whole")
+    whole.snakemake("--", "gguf")
+    made = Path("results/gguf/smollm2-135m/Q8_0.gguf")
+    with hold.at(named=made.name), started(copy, "gguf", hold.env_here) as process:
+        hold.wait(lambda: process.poll() is None)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (copy.folder / made).exists()
+    copy.snakemake("--unlock")
+    copy.snakemake("--", "gguf")
+    assert sha256_of(copy.folder / made) == sha256_of(whole.folder / made)
+    assert not [path for path in (copy.folder / made).parent.iterdir() if "part" in path.name]
+
+
+@contextlib.contextmanager
+def started(work, target: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """`snakemake`, in a group of its own, beside the block."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    command += ["--configfile", "config/study.yaml", "--", target]
+    process = subprocess.Popen(
+        command,
+        cwd=work.folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @pytest.mark.fault("Ctrl-C in mid-measurement", by="processes and files that are left: none")
 def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
     copy.config["study"] = "interrupted"
-    copy.write()
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    command += ["--configfile", "config/study.yaml", "--", "measured"]
-    with hold.at(said="[1/2] chat"):
-        process = subprocess.Popen(
-            command,
-            cwd=copy.folder,
-            env=hold.env_here,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+    with (
+        hold.at(said="[1/2] chat"),
+        started(copy.write(), "measured", hold.env_here) as process,
+    ):
         engine = hold.wait(lambda: process.poll() is None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
         hold.go_on()

@@ -9,6 +9,7 @@ from llmpi.device.machine import limits
 from llmpi.device.machine.limits import NotPermittedError, limited
 
 
+@pytest.mark.fault("a model larger than the memory", by="its mark; the other's record has none")
 def test_overflow_is_marked(finished, tmp_path: Path) -> None:
     """F16's weights alone are larger than the memory; Q4_0 fits."""
     v1 = limits.CGROUP / "memory"

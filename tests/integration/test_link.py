@@ -25,6 +25,7 @@ from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
+from llmpi.remote.link import LinkError
 from llmpi.remote.transfer import Rsync, Sftp
 from llmpi.study.devices import SshDevice
 from llmpi.study.measuring import Runtime, Workload
@@ -126,6 +127,50 @@ def writers(folder: Path) -> list[str]:
             if folder in entry.readlink().parents:
                 found.append(str(entry))
     return found
+
+
+@pytest.mark.fault("workstation killed in an upload", by="hash of the file, bytes sent again")
+def test_killed_in_an_upload_the_next_snakemake_goes_on(
+    over_ssh, device: SshDevice, link: CutProxy, tmp_path: Path
+) -> None:
+    work = over_ssh.clone(tmp_path / "work")
+    work.config |= {
+        "quants": ["Q4_0"],
+        "devices": {"pi": device.model_dump(mode="json", exclude_unset=True)},
+    }
+    work.write()
+    path = work.folder / "results/deploy/pi/smollm2-135m/Q4_0.json"
+    path.unlink()
+    size = q4_0(work).stat().st_size
+    link.stall_after = size * 6 // 10
+    with killed(work, tmp_path, "deployed") as process:
+        until(lambda: link.stalled.is_set() or process.poll() is not None)
+        assert process.poll() is None, "it ended before that moment"
+    link.go_on()
+    final = Path(device.store) / "models/smollm2-135m/Q4_0.gguf"
+    until(lambda: not writers(final.parent))
+    assert not final.exists()
+    work.snakemake("--unlock")
+    work.snakemake("--", "deployed")
+    sent = work.json("deploy/pi/smollm2-135m/Q4_0.json")["sent_bytes"]
+    assert 0 < sent < size * 4 // 10 + CHUNK
+    assert sha256_of(final) == sha256_of(q4_0(work))
+
+
+@contextlib.contextmanager
+def killed(work, tmp_path: Path, target: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`snakemake`, which dies of SIGKILL at the end of the block."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(work.folder / "Snakefile")]
+    command += ["--cores", "2", "--configfile", "config/study.yaml", "--", target]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
+        )
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @pytest.mark.fault("a file larger than the quota", by="the reason, bytes sent: none")
@@ -266,6 +311,110 @@ def test_link_lost_in_a_measurement(
     assert caplog.text.count("loaded in") == 1, "one run only"
 
 
+@pytest.mark.fault("link cut at connect", by="engine starts: one; all repetitions are there")
+@pytest.mark.parametrize("at", ["before", "in the handshake"])
+def test_link_cut_at_connect(
+    over_ssh, device, receipt, link: CutProxy, caplog: pytest.LogCaptureFixture, at: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    link.down, link.cut_after = at == "before", link.up_bytes + 500
+    with pytest.raises(LinkError):
+        measured(over_ssh, device, receipt, "cut at connect")
+    link.down, link.cut_after = False, None
+    assert len(measured(over_ssh, device, receipt, "cut")["workloads"]["chat"]["repetitions"]) == 4
+    assert caplog.text.count("loaded in") == 1
+
+
+@pytest.mark.fault("link cut at start", by="engine starts: one; all repetitions are there")
+def test_link_cut_at_start(
+    over_ssh, device, receipt, link: CutProxy, hold: Hold, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has begun there, and nobody was told."""
+    caplog.set_level(logging.INFO)
+    with (
+        hold.at(named="runner.json"),
+        working(over_ssh, device, receipt, "cut at start") as outcome,
+    ):
+        hold.wait(lambda: not outcome)
+        link.cut()
+        until(lambda: "trying again" in caplog.text)
+        hold.go_on()
+    [record] = outcome
+    assert len(record["workloads"]["chat"]["repetitions"]) == 4
+    assert caplog.text.count("loaded in") == 1, "one run only"
+
+
+@pytest.mark.fault("link cut at collect", by="engine starts: one; all repetitions are there")
+def test_link_cut_when_there_is_a_record(
+    over_ssh, device, receipt, link: CutProxy, hold: Hold, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is written when nobody can come for it."""
+    caplog.set_level(logging.INFO)
+    with (
+        hold.at(named="out.json"),
+        working(over_ssh, device, receipt, "cut at collect") as outcome,
+    ):
+        hold.wait(lambda: not outcome)
+        link.down = True
+        link.cut()
+        until(lambda: "trying again" in caplog.text)
+        hold.go_on()
+        until(lambda: not runners(device))
+        link.down = False
+    [record] = outcome
+    assert len(record["workloads"]["chat"]["repetitions"]) == 4
+    assert caplog.text.count("loaded in") == 1
+    assert list((Path(device.store) / "jobs").iterdir()) == []
+
+
+@pytest.mark.fault("link cut behind the record", by="the record, twice the same")
+def test_link_cut_before_the_device_forgets(
+    over_ssh, device, receipt, link: CutProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cut(_: object) -> None:
+        link.down = True
+        link.cut()
+
+    first = measured(over_ssh, device, receipt, "not forgotten", write=cut)
+    assert "The record is here, but the device does not know it" in caplog.text
+    link.down = False
+    second = measured(over_ssh, device, receipt, "not forgotten")
+    assert second["workloads"] == first["workloads"]
+    assert list((Path(device.store) / "jobs").iterdir()) == []
+
+
+@pytest.mark.fault(
+    "disk full here at a record", by="the record is collected, not measured again; jobs left: none"
+)
+def test_no_room_here_for_a_record(over_ssh, shared_device, tmp_path: Path) -> None:
+    """The study's records lie on a disk of a megabyte, which is taken."""
+    work = over_ssh.clone(tmp_path / "work")
+    work.config |= {"quants": ["Q4_0"], "study": "full"}
+    work.config["workloads"]["chat"] = SHORT
+    small = work.folder / "results/bench/full"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user may mount no disk")
+    try:
+        with contextlib.suppress(OSError), (small / "filler").open("wb") as filler:
+            filler.write(bytes(2 << 20))
+        done = work.write().snakemake("--", "measured", check=False)
+        assert done.returncode != 0
+        record = "results/bench/full/pi/smollm2-135m/Q4_0/default.json"
+        assert "error: the disk is full" in done.stdout
+        failed = datetime.now(UTC).isoformat(timespec="seconds")
+        assert not list(small.rglob("*.json"))
+        (small / "filler").unlink()
+        work.snakemake("--", "measured")
+        measured_once = work.json(record.removeprefix("results/"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert len(measured_once["workloads"]["chat"]["repetitions"]) == 4
+    assert measured_once["environment"]["after"]["at"] <= failed <= measured_once["ended"]
+    assert not list((Path(shared_device.store) / "jobs").iterdir())
+
+
 @pytest.mark.fault("two studies at once on a board", by="times of the two measurements: apart")
 def test_two_studies_take_turns(
     over_ssh, device, receipt, hold: Hold, caplog: pytest.LogCaptureFixture
@@ -366,22 +515,16 @@ def test_killed_workstation_collects_what_ran_on(
     work.config["workloads"]["chat"] = SHORT
     work.config["quants"] = ["Q4_0"]
     work.write()
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(work.folder / "Snakefile")]
-    command += ["--cores", "2", "--configfile", "config/study.yaml", "--", "measured"]
-    with hold.at(said=MIDDLE), (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen(
-            command, cwd=work.folder, start_new_session=True, stdout=said, stderr=said
-        )
-        hold.wait(lambda: process.poll() is None)
-        started_first = runners(shared_device)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        killed = datetime.now(UTC).isoformat(timespec="seconds")
+    with hold.at(said=MIDDLE):
+        with killed(work, tmp_path, "measured") as process:
+            hold.wait(lambda: process.poll() is None)
+            started_first = runners(shared_device)
+        then = datetime.now(UTC).isoformat(timespec="seconds")
         assert runners(shared_device) == started_first, "it goes on there"
         hold.go_on()
         work.snakemake("--unlock")
         work.snakemake("--", "measured")
     record = work.json("bench/over-ssh/pi/smollm2-135m/Q4_0/default.json")
     assert len(record["workloads"]["chat"]["repetitions"]) == 4
-    assert record["environment"]["before"]["at"] <= killed <= record["started"], "begun before"
+    assert record["environment"]["before"]["at"] <= then <= record["started"], "begun before"
     until(lambda: not runners(shared_device))

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from support import planned_jobs
 
 from llmpi.engine.records import SessionRecord
@@ -156,6 +157,7 @@ def may_lock(size: int) -> bool:
     return subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.fault("out of memory in a workload", by="the other workload's record; the reason")
 def test_a_workload_that_kills_the_engine_leaves_the_others(copy) -> None:
     """Keys and values of a million tokens of context find no memory."""
     copy.config |= {"quants": ["Q4_0"], "quality": {}}
@@ -170,6 +172,9 @@ def test_a_workload_that_kills_the_engine_leaves_the_others(copy) -> None:
     assert rows["huge"]["reason"]
 
 
+@pytest.mark.fault(
+    "out of memory of many conversations", by="the record of those that fit; the reason"
+)
 def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
     """Keys and values of 256 conversations of 1,008 tokens are 6 GB: they find no memory."""
     copy.config |= {"quants": ["Q4_0"], "quality": {}}

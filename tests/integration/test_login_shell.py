@@ -54,6 +54,7 @@ def test_much_is_heard_whole(board) -> None:
         assert device.noise == ""
 
 
+@pytest.mark.fault("a login shell that runs nothing", by="the reason, within its time")
 @pytest.mark.parametrize(
     ("bashrc", "said"),
     [
@@ -71,6 +72,7 @@ def test_a_shell_that_runs_nothing(board, bashrc: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.fault("a command that never ends", by="the next command's answer")
 def test_a_command_that_never_ends_or_stops(board) -> None:
     with connected("pi", board("")) as device:
         with pytest.raises(LinkError, match="no end within 1 s"):

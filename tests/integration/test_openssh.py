@@ -189,6 +189,7 @@ def test_a_jump_host_whose_key_is_not_known(home: Home, tmp_path: Path) -> None:
     assert "Host key verification failed" in message
 
 
+@pytest.mark.fault("a jump host that is gone", by="the reason")
 def test_a_jump_host_that_is_not_there(home: Home, tmp_path: Path) -> None:
     home.write(f"{PI}  ProxyJump nobody.invalid\n", home.for_all)
     assert "Could not resolve hostname nobody.invalid" in refused(tmp_path)
@@ -209,6 +210,7 @@ def test_a_proxy_command(home: Home, tmp_path: Path) -> None:
     reaches(tmp_path)
 
 
+@pytest.mark.fault("a proxy command that dies", by="its own words")
 def test_a_proxy_command_that_dies_says_so(home: Home, tmp_path: Path) -> None:
     home.write(f"{PI}  ProxyCommand sh -c 'echo no way >&2; exit 1'\n", home.for_all)
     with pytest.raises(LinkError, match="no way"), connected("pi", device(tmp_path)):
@@ -265,6 +267,7 @@ def test_one_of_two_keys_of_a_kind(home: Home, host: str, tmp_path: Path) -> Non
     reaches(tmp_path)
 
 
+@pytest.mark.fault("a host key that was revoked", by="the reason; nobody is let in")
 def test_a_revoked_key(home: Home, host: str, tmp_path: Path) -> None:
     home.known_hosts.write_text(f"{home.known_hosts.read_text()}@revoked * {host}\n")
     for host_key in ("known", "accept-new"):
@@ -329,6 +332,7 @@ def test_nine_keys_in_the_agent_and_the_right_one_named(
     reaches(tmp_path, identity_file=str(home.sshd.identity_file))
 
 
+@pytest.mark.fault("more keys than the server hears", by="the reason, with its remedy")
 def test_nine_keys_in_the_agent_and_none_named(home: Home, nine: Path, tmp_path: Path) -> None:
     message = refused(tmp_path)
     assert "the agent offers 9 keys and the server stops at 6" in message
@@ -397,6 +401,7 @@ def test_a_certificate_of_the_user(home: Home, tmp_path: Path) -> None:
         reaches(tmp_path)
 
 
+@pytest.mark.fault("an identity file that is gone", by="the reason")
 def test_an_identity_file_that_is_gone(home: Home, tmp_path: Path) -> None:
     home.write(PI, home.for_all)
     message = refused(tmp_path, identity_file=str(tmp_path / "secret/gone"))

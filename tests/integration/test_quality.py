@@ -95,6 +95,7 @@ def greedy(engine: Engine, prompt: list[int], limit: int) -> list[int]:
     return tokens
 
 
+@pytest.mark.fault("a scoring killed half way", by="hash: the answers of a run that was not")
 def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path: Path) -> None:
     """Three blocks; the second run is killed as it ends the second, and a third one goes on."""
     document = json.loads((ROOT / "config/data/field_qa.json").read_text())

@@ -283,6 +283,7 @@ def test_a_model_without_a_template_is_not_chatted_with(
         assert served.ask(asked())[0] == 200
 
 
+@pytest.mark.fault("an answer past its time", by="the next answer; the process lives")
 def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
     served: Served, release: Path
 ) -> None:
@@ -306,6 +307,7 @@ def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
     assert {504} <= {*statuses} <= {200, 504}
 
 
+@pytest.mark.fault("clients that say half a request", by="another client's answer")
 @pytest.mark.parametrize("said", ["half a head", "half a body"])
 def test_connections_that_say_nothing_keep_nobody_out(served: Served, said: str) -> None:
     address = served.listening.getsockname()
@@ -406,6 +408,7 @@ def test_no_request_is_lost_between_two_processes(served: Served) -> None:
     assert set(statuses) == {200}
 
 
+@pytest.mark.fault("a release changed on the board", by="its hashes; it does not start")
 def test_a_release_that_was_changed_does_not_start(release: Path, tmp_path: Path) -> None:
     settings = release / "settings.json"
     before = settings.read_text()

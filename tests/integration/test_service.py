@@ -288,6 +288,7 @@ def test_fifty_clients_at_once_are_served_or_told_when_to_come_back(fleet: Fleet
     assert device.show(UNIT, "NRestarts") == restarts
 
 
+@pytest.mark.fault("the service killed", by="the answer of who asked meanwhile")
 def test_killed_it_comes_back_and_who_asks_meanwhile_waits(fleet: Fleet) -> None:
     device = fleet.devices["pi1"]
     before = device.show(UNIT, "MainPID")
@@ -333,6 +334,9 @@ class Client(threading.Thread):
             time.sleep(0.05)
 
 
+@pytest.mark.fault(
+    "a release that answers nonsense", by="links of the releases: as before; no request is lost"
+)
 def test_a_bad_release_is_rolled_back_and_the_second_device_never_sees_it(fleet: Fleet) -> None:
     before = {name: fleet.releases(name) for name in fleet.devices}
     second = fleet.devices["pi2"].show(UNIT, "ActiveEnterTimestampMonotonic")

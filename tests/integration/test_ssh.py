@@ -46,6 +46,7 @@ def test_a_file_that_is_there_is_not_sent_again(over_ssh, tmp_path: Path) -> Non
     assert work.json(RECEIPT)["sent_bytes"] == 0
 
 
+@pytest.mark.fault("a model damaged on the board", by="hash of the file there")
 def test_a_damaged_file_is_sent_again(over_ssh, tmp_path: Path) -> None:
     work = over_ssh.clone(tmp_path / "work")
     receipt = work.json(RECEIPT)
@@ -86,6 +87,7 @@ def test_new_host_key_is_written_down_where_that_is_chosen(sshd, tmp_path: Path)
         pass  # it is known now
 
 
+@pytest.mark.fault("another machine answers for the board", by="the reason; nobody is let in")
 def test_changed_host_key_is_refused(sshd, tmp_path: Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
@@ -98,6 +100,7 @@ def test_changed_host_key_is_refused(sshd, tmp_path: Path) -> None:
         assert "shows another host key than the known one" in message
 
 
+@pytest.mark.fault("a key that the board does not take", by="the reason")
 def test_wrong_key_is_not_let_in(sshd, tmp_path: Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
@@ -106,11 +109,13 @@ def test_wrong_key_is_not_let_in(sshd, tmp_path: Path) -> None:
     assert "did not let us in" in message
 
 
+@pytest.mark.fault("link cut before the first connection", by="the reason, with what to try")
 def test_unreachable_host(sshd, tmp_path: Path) -> None:
     message = refused(changed(sshd, tmp_path, port=1))
     assert "cannot be reached" in message
 
 
+@pytest.mark.fault("the board's Python is gone", by="the reason, with its remedy")
 def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
     from support import ROOT
 
@@ -121,6 +126,7 @@ def test_python_that_is_missing(over_ssh, sshd, tmp_path: Path) -> None:
         provision("pi", changed(sshd, tmp_path / "store", python="python9"), parts)
 
 
+@pytest.mark.fault("hostile names on a board", by="files outside: none; the words arrive")
 def test_arguments_are_quoted(sshd, tmp_path: Path) -> None:
     hostile = "a b'; touch pwned; $(touch pwned)\n`touch pwned` \"*"
     with connected("pi", changed(sshd, tmp_path)) as device:

@@ -45,6 +45,9 @@ def test_help_waits_for_no_command() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.fault(
+    "a device gone when all are cancelled", by="jobs that are left on the other: none"
+)
 def test_cancel_ends_what_runs_on_the_others_where_one_is_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

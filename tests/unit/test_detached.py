@@ -81,6 +81,9 @@ def job(tmp_path: Path) -> Path:
     return tmp_path / "jobs/one"
 
 
+@pytest.mark.fault(
+    "files of a job lost or torn", by="the record: measured again only where it was lost"
+)
 @pytest.mark.parametrize("left", ["nothing", "half", "zeros"])
 @pytest.mark.parametrize("lost", [*([one] for one in FILES), FILES], ids=str)
 def test_what_a_power_cut_left_is_measured_again(job: Path, lost: list[str], left: str) -> None:
@@ -111,6 +114,7 @@ def test_cancel_forgets_what_died_and_keeps_what_was_measured(job: Path) -> None
     assert detached.state(job) == "done"
 
 
+@pytest.mark.fault("a clock a year off while a record waits", by="the record, as before")
 @pytest.mark.parametrize("years", [-1, 1])
 def test_a_clock_that_jumps_deletes_nothing(job: Path, years: int) -> None:
     then = time.time() + years * 365 * 24 * 3600
@@ -121,6 +125,7 @@ def test_a_clock_that_jumps_deletes_nothing(job: Path, years: int) -> None:
     assert measured(job) == record
 
 
+@pytest.mark.fault("disk full on the device at a record", by="the record, once there is room")
 def test_a_record_that_finds_no_room_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

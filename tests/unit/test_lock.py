@@ -54,6 +54,7 @@ def test_a_commit_needs_no_lock(tmp_path: Path) -> None:
     assert not (tmp_path / "lock").exists()
 
 
+@pytest.mark.fault("many jobs write one file", by="entries that are lost: none")
 def test_many_jobs_at_once_lose_no_entry(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     names = [f"branch{i}" for i in range(20)]
@@ -64,6 +65,7 @@ def test_many_jobs_at_once_lose_no_entry(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.fault("a file of locked commits damaged", by="the reason, with its remedy")
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\nmodel a/b@main: {}\n", "- a\n", "a: {b: c}\n"])
 def test_damaged_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "sources.lock.yaml"

@@ -65,6 +65,7 @@ def test_another_users_is_not_ours_to_hold(lock: Path, monkeypatch: pytest.Monke
         take()
 
 
+@pytest.mark.fault("two users of a board", by="who holds it is told; his lock stays")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be somebody else for once")
 def test_somebody_else(lock: Path) -> None:
     take()
@@ -92,6 +93,7 @@ def test_somebody_else(lock: Path) -> None:
     assert "this machine is measured by root, and 54321 is not of the group root" in done.stdout
 
 
+@pytest.mark.fault("something else in the lock's place", by="its content, as before")
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
 def test_what_is_no_lock_is_left_alone(lock: Path, kind: str) -> None:
     mine = lock.with_name("mine")

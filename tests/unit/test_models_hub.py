@@ -193,6 +193,7 @@ def test_wrong_hash_in_the_config_is_told_before_the_download(
     assert sha256(TINY) in cached_blobs(fetch)
 
 
+@pytest.mark.fault("a download damaged on its way", by="hash of the file; the next run's")
 def test_wrong_bytes(hub: HubServer, fetch: Fetcher) -> None:
     hub.faults.serve["tiny.gguf"] = TINY[::-1]
     got = fetch(hub="acme/tiny", file="tiny.gguf")
@@ -208,6 +209,7 @@ def test_wrong_bytes(hub: HubServer, fetch: Fetcher) -> None:
     assert fetch(hub="acme/tiny", file="tiny.gguf").manifest
 
 
+@pytest.mark.fault("damage in the hub's cache", by="hash of the file; the next run's")
 def test_damage_in_the_cache(hub: HubServer, fetch: Fetcher) -> None:
     fetch(hub="acme/tiny", file="tiny.gguf")
     [blob] = fetch.root.glob(f"hf/hub/*/blobs/{sha256(TINY)}")
@@ -224,6 +226,7 @@ def test_damage_in_the_cache(hub: HubServer, fetch: Fetcher) -> None:
 # --- the network ----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("link cut in a download", by="bytes asked for again; the file's content")
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_dropped_connection_goes_on_by_range(hub: HubServer, fetch: Fetcher, reset: bool) -> None:
     hub.faults.drop["big.gguf"] = [CHUNK + 1000, CHUNK + 1000]
@@ -237,6 +240,7 @@ def test_dropped_connection_goes_on_by_range(hub: HubServer, fetch: Fetcher, res
     assert re.search(r"big\.gguf: 100%", got.terminal)
 
 
+@pytest.mark.fault("a download killed", by="bytes asked for again; the file's content")
 def test_killed_download_goes_on_in_the_next_run(hub: HubServer, fetch: Fetcher) -> None:
     hub.faults.stall["big.gguf"] = threading.Event()
     process = fetch.start(hub="acme/tiny", file="big.gguf")
@@ -251,6 +255,7 @@ def test_killed_download_goes_on_in_the_next_run(hub: HubServer, fetch: Fetcher)
     assert (fetch.folder / "big.gguf").read_bytes() == BIG
 
 
+@pytest.mark.fault("a download that ends early", by="files that are left: none")
 def test_truncated_download(hub: HubServer, fetch: Fetcher) -> None:
     """A server that never gives the rest: given up, told, and nothing looks whole."""
     hub.faults.short["big.gguf"] = CHUNK + 1000
@@ -370,6 +375,7 @@ def small_disk(tmp_path: Path) -> Callable[[Path], list[str]]:
     return wrap
 
 
+@pytest.mark.fault("no room here for a download", by="the reason; bytes asked for: none")
 def test_no_room_for_the_download(
     hub: HubServer, fetch: Fetcher, small_disk: Callable[[Path], list[str]]
 ) -> None:
@@ -382,6 +388,7 @@ def test_no_room_for_the_download(
     assert hub.asked("GET", "big.gguf") == []
 
 
+@pytest.mark.fault("disk full here at a model", by="the reason; files that are left: none")
 def test_disk_gets_full(fetch: Fetcher, small_disk: Callable[[Path], list[str]]) -> None:
     """The results lie on another disk than the cache, and the copy does not fit there."""
     got = fetch(small_disk(fetch.folder), hub="acme/tiny", file="big.gguf")

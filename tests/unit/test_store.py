@@ -61,6 +61,7 @@ def test_damage_is_not_accepted(tmp_path: Path) -> None:
     assert list(Path(found["path"]).parent.iterdir()) == []
 
 
+@pytest.mark.fault("damage in the store", by="hash of the file")
 def test_damage_in_the_store_is_seen(tmp_path: Path) -> None:
     path = take(tmp_path, "m/F16.gguf", b"weights")
     assert store.use(path, sha256(b"weights"))
@@ -77,6 +78,26 @@ def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
     assert first.exists()
     assert not second.exists()
     assert not second.with_name("b.gguf.json").exists()
+
+
+def test_a_power_cut_between_a_file_and_its_record_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that made room is removed first: a file without a record would stay for good."""
+    path = take(tmp_path, "m/a.gguf", b"a" * 400)
+    record, unlink = path.with_name("a.gguf.json"), Path.unlink
+
+    def cut(self: Path, missing_ok: bool = False) -> None:
+        if self == record:
+            raise InterruptedError
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(Path, "unlink", cut)
+        expect(tmp_path, "m/b.gguf", b"b" * 700, quota=1000)
+    assert (path.exists(), record.exists()) == (False, True)
+    expect(tmp_path, "m/b.gguf", b"b" * 700, quota=1000)
+    assert not record.exists()
 
 
 def test_what_is_not_llmpis_is_never_removed(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_last_line_is_the_reason_and_all_lines_are_logged() -> None:
     assert "no such layer" in death.tail
 
 
+@pytest.mark.fault("an engine that dies of a signal", by="the reason")
 def test_signal_is_named() -> None:
     death = supervise("child_segv", {}, writes=dict, log=lambda _: None)
     assert isinstance(death, Death)
@@ -69,6 +70,7 @@ def test_sigkill_points_at_memory() -> None:
     assert death.reason == "the engine was killed (SIGKILL): most likely out of memory"
 
 
+@pytest.mark.fault("an engine that hangs", by="the reason; processes that are left: none")
 def test_time_limit(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     death = supervise(
@@ -80,6 +82,7 @@ def test_time_limit(tmp_path: Path) -> None:
     assert not (pid.exists() and pid.read_text()) or is_gone(pid)
 
 
+@pytest.mark.fault("who waits for an engine goes", by="processes that are left: none")
 @pytest.mark.parametrize("goodbye", [b"", b"\x03"], ids=["end of file", "ctrl-c"])
 def test_owner_that_goes_takes_the_child_along(tmp_path: Path, goodbye: bytes) -> None:
     pid = tmp_path / "pid"
@@ -97,6 +100,7 @@ def test_owner_that_goes_takes_the_child_along(tmp_path: Path, goodbye: bytes) -
     assert is_gone(pid)
 
 
+@pytest.mark.fault("the parent of an engine killed", by="processes that are left: none")
 def test_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     code = (

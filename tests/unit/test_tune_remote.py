@@ -52,6 +52,7 @@ def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
     )
 
 
+@pytest.mark.fault("the device gone in a search", by="blocks measured twice: none")
 def test_a_search_that_was_broken_off_measures_no_block_twice(
     place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

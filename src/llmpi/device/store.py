@@ -56,6 +56,9 @@ def expect(
         _write_record(target, sha256)
         return _expected(target, partial, size, here=True)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for record in _models(store).glob("*/*.gguf.json"):
+        if not record.with_suffix("").exists():  # the power went between the two
+            record.unlink()
     for stale in target.parent.glob(f".{target.name}.*.part"):
         if fresh or stale != partial or stale.stat().st_size > size:
             stale.unlink()

@@ -1,11 +1,9 @@
-/* Preloaded (LD_PRELOAD) into every process of a device whose wall clock is an hour ahead. */
+/* Preloaded (LD_PRELOAD) into every process of a device whose wall clock is AHEAD_S ahead. */
 #define _GNU_SOURCE
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-
-#define AHEAD_S 3600
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int failed = (int)syscall(SYS_clock_gettime, clock, now);
