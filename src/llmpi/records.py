@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from functools import cache
 from glob import escape
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -61,7 +61,7 @@ def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    if get_origin(kind) in (Union, UnionType):
+    if get_origin(kind) in (Union, UnionType) and len({*get_args(kind)} - {NoneType}) > 1:
         # The record's tags tell which it is: the first that fits is the one, the others not tried.
         kind = Annotated[kind, Field(union_mode="left_to_right")]
     return TypeAdapter(kind)

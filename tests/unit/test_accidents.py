@@ -28,7 +28,11 @@ ACCIDENTS = {
         "open('/dev/full', 'w', 1).write('x\\n')",
         "os.kill(os.getpid(), signal.SIGBUS)",
     ],
-    "ended it": ["os.kill(os.getpid(), signal.SIGTERM)", "os.kill(os.getpid(), signal.SIGHUP)"],
+    "ended it": [
+        "os.kill(os.getpid(), signal.SIGTERM)",
+        # Whoever runs this may be under nohup.
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGHUP)",
+    ],
 }
 OWN = [
     "os.kill(os.getpid(), signal.SIGSEGV)",

@@ -41,6 +41,9 @@ def inputs(draw: random.Random) -> Iterator[Given]:
         yield Given(text, [turn] * draw.randint(0, 3))
 
 
+REFUSALS = (template.TemplateError,)
+
+
 @contextmanager
 def receiver(_folder: Path) -> Iterator[Callable[[Given], None]]:
     # As many as there are in a benchmark's time; the product waits longer.

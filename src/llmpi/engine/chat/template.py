@@ -88,7 +88,11 @@ class Template:
     def _start(self) -> None:
         if self._child is None:
             self._child = _started()
-            self._ask(self._begin, START_S)
+            try:
+                self._ask(self._begin, START_S)
+            except RefusedTurnsError as error:
+                self.close()
+                raise TemplateError(str(error)) from None  # it is none, whatever the turns
             answer = self._ask({}, RENDER_S)
             self._marks = Marks(*answer["marks"]) if answer["marks"] else None
 

@@ -80,7 +80,7 @@ class Turns:
         A system turn is folded into the next, as llama.cpp does it, where the template refuses one
         or leaves it out. A thought that the template opens though there is to be none is closed.
         """
-        folds = self._folds and messages[0]["role"] == "system" and len(messages) > 1
+        folds = self._folds and len(messages) > 1 and messages[0]["role"] == "system"
         if folds:
             content = f"{messages[0]['content']}\n{messages[1]['content']}"
             messages = [{**messages[1], "content": content}, *messages[2:]]
