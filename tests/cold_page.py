@@ -377,15 +377,24 @@ def _numbers(held, text):
     return TOKEN.findall(held.without_names(text))
 
 
+def page_cells(cells):
+    """The rows of the page's data, texts in their places."""
+    for values in cells["rows"]:
+        row = [
+            cells["texts"][value] if i in cells["shared"] and value is not None else value
+            for i, value in enumerate(values)
+        ]
+        yield dict(zip(cells["columns"], row, strict=True))
+
+
 def _hold_data(held, expected, data):
     figures = expected.figures
     cells = data["cells"]
-    for values in cells["rows"]:
-        row = dict(zip(cells["columns"], values, strict=True))
+    for row in page_cells(cells):
         again = figures.cells.get(row["id"], {})
         for key, found in row.items():
             held.value(f"cells {row['id']} {key}", found, again.get(key))
-    for name in figures.cells.keys() - {row[cells["columns"].index("id")] for row in cells["rows"]}:
+    for name in figures.cells.keys() - {row["id"] for row in page_cells(cells)}:
         held.left("cells", name, "the cell is missing")
     sets = expected.datasets()
     for name, points in data.items():

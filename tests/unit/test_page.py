@@ -12,6 +12,9 @@ import pi_study
 import pytest
 import vl_convert
 import yaml
+from cold_page import page_cells
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import Environment
 from support import ROOT
 
@@ -25,7 +28,13 @@ from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Obstacle, Skipped
 from llmpi.report.page.body import body
 from llmpi.report.page.content import Content
-from llmpi.report.page.datasets import MOST_CURVES, datasets, kind_datasets
+from llmpi.report.page.datasets import (
+    MOST_CURVES,
+    Cells,
+    datasets,
+    kind_datasets,
+    with_shared_texts,
+)
 from llmpi.report.page.figures import figures
 from llmpi.report.page.paper_section import (
     correspondences,
@@ -602,3 +611,11 @@ def test_a_long_list_ends_and_says_where_the_rest_is(
     more = t("%(count)s more: the details of each cell say why")
     assert ruled_out > 1
     assert more % {"count": ruled_out - 1} in text
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(), st.text()), max_size=9))
+def test_texts_that_come_again_stand_once(rows: list[tuple[str | None, int, str]]) -> None:
+    cells: Cells = {"columns": ["x", "y", "z"], "rows": [list(row) for row in rows]}
+    written = with_shared_texts(cells)
+    assert [tuple(row.values()) for row in page_cells(written)] == rows
+    assert len(written["texts"]) == len({*written["texts"]})

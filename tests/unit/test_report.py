@@ -9,6 +9,7 @@ from typing import Any
 import made_records as made
 import pytest
 import small_results as small
+from cold_page import page_cells
 from made_records import write
 from small_results import CELL, EVIL
 
@@ -47,8 +48,7 @@ class Page(HTMLParser):
         self.text += "" if self._silent else data
 
     def cells(self) -> list[dict[str, Any]]:
-        table = self.data["cells"]
-        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        return list(page_cells(self.data["cells"]))
 
     def figures(self) -> set[str]:
         return set(self.data["languages"]["en"]["figures"])

@@ -41,6 +41,15 @@ class Cells(TypedDict):
     """Texts, numbers and None."""
 
 
+class SharedCells(Cells):
+    """The same in less room: of thousands of cells, most have the texts of others."""
+
+    shared: list[int]
+    """Numbers of the columns whose texts stand in"""
+    texts: list[str]
+    """and are told by their place there."""
+
+
 class TaskFloor(TypedDict):
     """A task with questions that have no answer."""
 
@@ -121,6 +130,25 @@ def datasets(content: Content) -> Datasets:
         "money": bars(content.priced),
         "sensitivity": swings(content.priced),
     }
+
+
+def with_shared_texts(cells: Cells) -> SharedCells:
+    """Each text once, of the columns in which texts come again."""
+    columns = [list(column) for column in zip(*cells["rows"], strict=True)]
+    places: dict[str, int] = {}
+    shared = [i for i, column in enumerate(columns) if _comes_again(column)]
+    for i in shared:
+        columns[i] = [
+            text if text is None else places.setdefault(str(text), len(places))
+            for text in columns[i]
+        ]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return {"columns": cells["columns"], "rows": rows, "shared": shared, "texts": list(places)}
+
+
+def _comes_again(column: Sequence[object]) -> bool:
+    found = [value for value in column if value is not None]
+    return all(isinstance(value, str) for value in found) and 2 * len({*found}) < len(found)
 
 
 def kind_datasets(content: Content) -> dict[str, list[Point]]:

@@ -16,7 +16,7 @@ from llmpi.records import whole_file
 from llmpi.report.page.body import TEMPLATES, body, environment
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
-from llmpi.report.page.datasets import datasets, kind_datasets
+from llmpi.report.page.datasets import datasets, kind_datasets, with_shared_texts
 from llmpi.report.page.figures import figures
 from llmpi.report.page.table import ShownColumn, columns
 from llmpi.report.words.languages import WORDS
@@ -70,6 +70,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
             data=_inert(
                 {
                     **data,
+                    "cells": with_shared_texts(data["cells"]),
                     **kind_datasets(content),
                     "study": summary["study"],
                     "languages": languages,

@@ -1,8 +1,9 @@
 "use strict";
 // What the other scripts share: the page's data, what is shown of it, and its words.
 const page = JSON.parse(document.getElementById("data").textContent);
-const cells = page.cells.rows.map((values) =>
-  Object.fromEntries(page.cells.columns.map((column, i) => [column, values[i]])));
+const shared = new Set(page.cells.shared); // Columns of places in page.cells.texts.
+const cells = page.cells.rows.map((values) => Object.fromEntries(page.cells.columns.map((column, i) =>
+  [column, shared.has(i) && values[i] !== null ? page.cells.texts[values[i]] : values[i]])));
 const byId = new Map(cells.map((cell) => [cell.id, cell]));
 const main = document.getElementById("main");
 const details = document.getElementById("details");
