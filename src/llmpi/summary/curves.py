@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from llmpi.study.runs import Run
 from llmpi.summary.measured import Single
 from llmpi.summary.records import Curve
@@ -30,7 +32,9 @@ def curve(run: Run, measured: Single) -> Curve | None:
 
 def thinned(curve: Sequence[tuple[float, float]]) -> list[list[float]]:
     """At most `POINTS` points: means of neighbours in time (to 0.01) and value (to 0.001)."""
-    step = -(-len(curve) // POINTS) or 1
-    parts = [curve[i : i + step] for i in range(0, len(curve), step)]
-    sums = ((len(part), *map(sum, zip(*part, strict=True))) for part in parts)
-    return [[round(at / n, 2), round(value / n, 3)] for n, at, value in sums]
+    if not curve:
+        return []
+    starts = np.arange(0, len(curve), -(-len(curve) // POINTS))
+    counts = np.diff([*starts, len(curve)])
+    at, value = (np.add.reduceat(np.asarray(curve, float), starts) / counts[:, None]).T
+    return [[*point] for point in zip(at.round(2).tolist(), value.round(3).tolist(), strict=True)]

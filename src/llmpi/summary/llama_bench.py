@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from llmpi import layout
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf
@@ -173,9 +175,9 @@ def _test(
         "n_gen": n_gen,
         "n_depth": n_depth,
         "avg_ns": round(statistics.fmean(nanoseconds)),
-        "stddev_ns": round(statistics.stdev(nanoseconds)) if several else 0,
+        "stddev_ns": round(float(np.std(nanoseconds, ddof=1))) if several else 0,
         "avg_ts": statistics.fmean(speeds),
-        "stddev_ts": statistics.stdev(speeds) if several else 0.0,
+        "stddev_ts": float(np.std(speeds, ddof=1)) if several else 0.0,
         "samples_ns": nanoseconds,
         "samples_ts": speeds,
     }
