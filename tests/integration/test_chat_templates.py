@@ -220,6 +220,12 @@ def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> No
     assert scored(file, tmp_path / "blocks")["summary"]["thoughts_cut"] == 0
 
 
+def test_thoughts_that_a_template_knows_nothing_of_are_refused(gguf: Path, tmp_path: Path) -> None:
+    found = scored(gguf, tmp_path / "blocks", thinking_tokens=24)
+    assert found["status"] == "failed"
+    assert "its chat template shows nothing of thoughts" in found["reason"]
+
+
 def test_turns_that_a_template_refuses_cost_themselves(gguf: Path, tmp_path: Path) -> None:
     refusing = (
         "{% if 'pump' in messages[-1].content %}{{ raise_exception('no pumps') }}{% endif %}"

@@ -208,6 +208,8 @@ def test_it_refuses_what_it_cannot_answer_and_writes_none_of_it_down(served: Ser
             status, _, body = served.ask(wrong)
             assert (status, SECRET in body) == (400, False)
         assert served.ask({"messages": SECRET}, CHAT)[0] == 400
+        half = b'{"prompt": "a\\ud83d", "max_tokens": 1}'
+        assert served.ask(half)[0] == 400
         assert served.ask(asked(logprobs=3))[0] == 400
         assert served.ask({"input": SECRET}, "/v1/embeddings")[0] == 404
         # The engine would die of this one.

@@ -78,7 +78,7 @@ BAD = {
     ),
     "a thought of no tokens": (
         ("    source:", "    thinking: {tokens: 0}\n    source:"),
-        "4: models.m1.thinking.tokens: 0: should be greater than or equal to 1",
+        "4: models.m1.thinking.tokens: 0: should be greater than or equal to 16",
     ),
     "a thought that fills the context": (
         ("    source:", "    thinking: {tokens: 4080}\n    source:"),

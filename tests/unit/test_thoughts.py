@@ -64,6 +64,14 @@ def test_the_marks_may_be_of_no_known_name() -> None:
     assert found == 4
 
 
+def test_white_space_behind_a_thought_is_none_of_the_answer() -> None:
+    """Else a stop at blank lines, or a bound of one token, would find no answer at all."""
+    said = ["<think>", "hm", "</think>", "\n\n", "Paris"]
+    told = [thoughts().answer_at(said[:n], False) for n in range(len(said) + 1)]  # type: ignore[arg-type]
+    assert told == [None, None, None, None, None, 4]
+    assert thoughts().answer_at(said[:4], False, ended=True) == 4  # type: ignore[arg-type]
+
+
 # --- what templates tell --------------------------------------------------------------------------
 
 ASKED: list[Message] = [{"role": "user", "content": "Why?"}]
@@ -91,6 +99,32 @@ def test_a_prompt_that_opens_a_thought_without_a_switch() -> None:
     on, off = (format_of(template, thinking=thinking).render(ASKED) for thinking in (True, False))
     assert on.opened and on.text.endswith("<ponder>\n")
     assert not off.opened and off.text.endswith("<ponder>\n\n</ponder>\n\n")
+
+
+def test_who_speaks_is_no_mark() -> None:
+    turns = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    for added in ("<no_think>", "</think>"):
+        chat = format_of(turns + "{% if not enable_thinking %}" + added + "{% endif %}")
+        assert chat.marks is None or chat.marks.open != "<assistant>"
+
+
+def test_a_switch_that_wants_a_number_is_none() -> None:
+    asks = "Think within {{ thinking_budget }} tokens." + TURNS
+    assert format_of(asks, thinking=True).render(ASKED).text.startswith("Think within  tokens.")
+
+
+def test_all_system_turns_are_folded() -> None:
+    silent = "{% for m in messages if m.role == 'user' %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    turns: list[Message] = [{"role": "system", "content": word} for word in ("one", "two")]
+    assert "<user>one\ntwo\nWhy?" in format_of(silent).render([*turns, *ASKED]).text
+
+
+def test_no_thought_is_waited_for_behind_one_that_is_closed() -> None:
+    template = TURNS + "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    off, on = (format_of(template, thinking=thinking) for thinking in (False, True))
+    assert off.thought(off.render(ASKED).text, 64) is None
+    assert on.thought(on.render(ASKED).text, 64) == (64, False)
+    assert on.thought("<think>\n", 1) == (16, True)
 
 
 def test_other_marks_are_no_thoughts() -> None:

@@ -110,7 +110,7 @@ Source = Annotated[
 class Thinking(Part):
     """How long a model may think before it answers."""
 
-    tokens: int = Field(ge=1, le=1_000_000)
+    tokens: int = Field(ge=16, le=1_000_000)
     """Bound on the tokens of a thought, beside those of the answer. One that does not end within it
     is no answer."""
 

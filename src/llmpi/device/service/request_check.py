@@ -71,7 +71,13 @@ class Checker:
             raise RefusedError(400, "invalid_request", "the body is no JSON") from None
         if unserved := _unserved(path, given, asked):
             raise RefusedError(400, "invalid_request", f"{unserved} is not served")
-        tokens = len(self._llama.tokenize(self._text(asked).encode(), special=True))
+        try:
+            prompt = self._text(asked).encode()
+        except UnicodeEncodeError:
+            raise RefusedError(
+                400, "invalid_request", "the prompt holds half of a surrogate pair"
+            ) from None
+        tokens = len(self._llama.tokenize(prompt, special=True))
         if tokens >= self._context_tokens:
             raise RefusedError(
                 400,
@@ -122,7 +128,7 @@ def _unserved(
 def turns_of_model(llama: Llama) -> Turns | None:
     """The model's own chat template, as it was scored; None where it has none."""
     template = llama.metadata.get("tokenizer.chat_template")
-    if template is None:
+    if not template:
         return None
     bos, eos = (
         llama._model.token_get_text(token) if token != -1 else ""

@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Sequence
 
 from llmpi.engine.chat.template import Template
-from llmpi.engine.chat.thoughts import Marks
+from llmpi.engine.chat.thoughts import Marks, Thought
 from llmpi.engine.chat.turns import Prompt
 from llmpi.engine.records import Message
+
+SHORTEST_THOUGHT = 16
+"""Tokens in which it can be told whether a thought begins: a mark may be of several."""
 
 
 class ChatFormat:
@@ -23,7 +26,7 @@ class ChatFormat:
     def __init__(
         self, template: str | None, *, bos_token: str, eos_token: str, thinking: bool = False
     ) -> None:
-        self.has_template = template is not None
+        self.has_template = bool(template)
         self.sha256 = hashlib.sha256((template or "").encode()).hexdigest()
         self.thinking = thinking
         self._template = (
@@ -43,6 +46,17 @@ class ChatFormat:
     def thinks(self) -> bool:
         """Whether a thought comes before an answer, as far as the template tells."""
         return self.thinking and self.marks is not None
+
+    def thought(self, prompt: str, tokens: int) -> Thought | None:
+        """What may come before the answer to a prompt; None where nothing will.
+
+        Args:
+            tokens: bound on it.
+        """
+        said = prompt.rstrip()
+        if self.marks is None or (not self.thinking and said.endswith(self.marks.close)):
+            return None
+        return Thought(max(tokens, SHORTEST_THOUGHT), said.endswith(self.marks.open))
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         """The prompt behind which the model's answer to the last turn follows.

@@ -40,7 +40,8 @@ class Thoughts:
             ended: no more will come: what might have become a mark is text.
 
         Returns:
-            0 where it does not think; None while its thought goes on, or may just be opening.
+            0 where it does not think; None while its thought goes on, or may just be opening. White
+            space behind a thought is of the thought.
         """
         said = self._text(tokens)
         begun = said.lstrip()
@@ -51,15 +52,17 @@ class Thoughts:
         if end < 0:
             return None
         end += len(self._close)
-        # The mark may be of several tokens, and the last one of them hold white space behind it.
+        # The mark may be of several tokens, and the last one of them hold text behind it.
         low, high = 0, len(tokens)
         while low < high:
             middle = (low + high) // 2
             low, high = (
                 (middle + 1, high) if len(self._text(tokens[:middle])) < end else (low, middle)
             )
-        return low
+        while low < len(tokens) and not self._text(tokens[: low + 1])[end:].strip():
+            low += 1
+        return low if ended or said[end:].strip() else None
 
     def behind(self, tokens: Sequence[int]) -> bytes:
-        """What the last token of a thought holds behind the mark: mostly white space."""
-        return self._text(tokens).rpartition(self._close)[2]
+        """What the tokens of a thought hold behind the mark: mostly white space."""
+        return self._text(tokens).partition(self._close)[2]

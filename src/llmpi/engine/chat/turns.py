@@ -7,6 +7,7 @@ keeps it from files and from the network, and lets it loop or grow for ever: see
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from llmpi.engine.chat.thoughts import Marks
@@ -36,7 +37,7 @@ THOUGHTFUL = (
 SYSTEM: Message = {"role": "system", "content": "@system@"}
 CLOSING = re.compile(r"([<\[◁]\|?)/(\w[\w:]*)(\|?[>\]▷])")
 """Marks that close: those that open lack the slash."""
-MARK = re.compile(r"[<\[◁][^\s<>\[\]◁▷]+[>\]▷]\w*")
+MARK = re.compile(r"[<\[◁][^\s<>\[\]◁▷]+[>\]▷](?:\w+(?=\n))?")
 ABOUT_THINKING = re.compile(r"\b\w*(?:think|reason)\w*\b")
 
 
@@ -80,10 +81,12 @@ class Turns:
         A system turn is folded into the next, as llama.cpp does it, where the template refuses one
         or leaves it out. A thought that the template opens though there is to be none is closed.
         """
-        folds = self._folds and len(messages) > 1 and messages[0]["role"] == "system"
+        systems = list(takewhile(lambda turn: turn["role"] == "system", messages))
+        rest = messages[len(systems) :]
+        folds = self._folds and bool(systems) and bool(rest)
         if folds:
-            content = f"{messages[0]['content']}\n{messages[1]['content']}"
-            messages = [{**messages[1], "content": content}, *messages[2:]]
+            content = "\n".join(text_of(turn) for turn in [*systems, rest[0]])
+            messages = [{**rest[0], "content": content}, *rest[1:]]
         text = self._asked(messages, thinking, tools)
         opened = self.marks is not None and text.rstrip().endswith(self.marks.open)
         if self.marks and opened and not thinking:
@@ -109,7 +112,7 @@ class Turns:
             on, off = (self._render(messages=QUESTION, **{name: x}) for x in (True, False))
         except Exception:  # it wants something else than on or off
             return False
-        return on != off
+        return on != off and ("True" in on) <= ("True" in off)  # else it wants a number or a name
 
     def _empty_thought(self) -> Marks | None:
         """Its two marks, where the switch alone decides whether one stands behind the question, or
@@ -119,8 +122,16 @@ class Turns:
         if not off.startswith(on) or not added:
             return None
         if len(added) == 1 and opened and on.rstrip().endswith(opened[-1]):
-            return Marks(opened[-1], added[0])
-        return Marks(*added) if len(added) == 2 else None
+            added = [opened[-1], *added]
+        if len(added) != 2 or self._begins_answers(added[0]):
+            return None
+        return Marks(*added)
+
+    def _begins_answers(self, mark: str) -> bool:
+        """Whether it only says whose turn it is."""
+        answered: list[Message] = [*QUESTION, {"role": "assistant", "content": "@answer@"}]
+        before = self._tried(answered, thinking=True).partition("@answer@")[0]
+        return before.rstrip().endswith(mark)
 
     def _behind_question(self, thinking: bool) -> str:
         return self._tried(QUESTION, thinking).rpartition(QUESTION[0]["content"])[2]
@@ -143,6 +154,14 @@ class Turns:
         text = self._tried([*QUESTION, turn], thinking=True)
         between = rf"{re.escape(marks.open)}\s*@thought@\s*{re.escape(marks.close)}"
         return re.search(between, text) is not None
+
+
+def text_of(turn: Message) -> str:
+    """What a turn says; a client of the service may send it in parts."""
+    parts: object = turn["content"]
+    if isinstance(parts, list):
+        return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+    return str(parts or "")
 
 
 def turns_of(template: str, *, bos_token: str, eos_token: str) -> Turns:

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from llmpi.engine.chat.format import ChatFormat
-from llmpi.engine.chat.template import RefusedTurnsError
-from llmpi.engine.chat.thoughts import Thought
+from llmpi.engine.chat.template import RefusedTurnsError, TemplateError
 from llmpi.engine.records import SentPrompt
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Outcome, Request
@@ -21,7 +20,8 @@ class Asking:
     """One model, and how it is asked.
 
     Raises:
-        TemplateError: its chat template is none; or, of the methods, has no end.
+        TemplateError: its chat template is none, or shows nothing of the thoughts that are asked
+            for; or, of the methods, has no end.
     """
 
     def __init__(self, engine: BatchEngine, settings: Decoding) -> None:
@@ -34,6 +34,11 @@ class Asking:
             eos_token=eos,
             thinking=settings["thinking_tokens"] is not None,
         )
+        if self.chat.thinking and not self.chat.thinks:
+            raise TemplateError(
+                "the model is to think, but its chat template shows nothing of thoughts: set its "
+                "`thinking` to off"
+            )
         engine.marks = self.chat.marks
 
     def request(self, item: Conversation) -> Request | Refused:
@@ -51,9 +56,7 @@ class Asking:
             whole = prompt.text + self.chat.begin("assistant") + item["continuation"]
             score = (tuple(self._engine.tokenize(whole))[len(tokens) :],)
         most = self._settings["max_new_tokens"]
-        thought = self._engine.marks and Thought(
-            self._settings["thinking_tokens"] or most, prompt.opened
-        )
+        thought = self.chat.thought(prompt.text, self._settings["thinking_tokens"] or most)
         return Request(tokens, most, score, thought=thought)
 
     def sent(self, asked: Request | Refused) -> SentPrompt:
@@ -74,14 +77,20 @@ class Asking:
         cut = outcome.answer_at is None
         return {
             "text": self._engine.answer(outcome),
-            "thought": self._engine.text(thought) if thought else None,
+            "thought": self._engine.text(thought) if thought or cut else None,
             "prompt_tokens": len(asked.prompt),
             "new_tokens": len(outcome.tokens),
             "thought_tokens": len(thought),
             "stopped": outcome.stopped,
-            "error": f"its thought did not end within {len(thought)} tokens" if cut else None,
+            "error": _without_answer(outcome) if cut else None,
             "log_likelihood": outcome.scores[0].log_likelihood if outcome.scores else None,
         }
+
+
+def _without_answer(outcome: Outcome) -> str:
+    if outcome.stopped:
+        return "it ended within its thought"
+    return f"its thought did not end within {len(outcome.tokens)} tokens"
 
 
 def _none(error: str) -> Answer:

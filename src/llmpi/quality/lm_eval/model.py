@@ -26,7 +26,6 @@ from llmpi.accidents import accident
 from llmpi.engine import info as engine_info
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.template import TemplateError
-from llmpi.engine.chat.thoughts import Thought
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import Progress
 from llmpi.engine.records import Failed, Message
@@ -90,9 +89,10 @@ class GgufLM(TemplateLM):
         self._adds_bos = llama_cpp.llama_vocab_get_add_bos(engine.vocab)
         bos, eos = engine.special_texts()
         self._bos_text, self._thinking_tokens = bos, thinking_tokens
-        thinking = thinking_tokens is not None
-        self._chat = ChatFormat(
-            engine.chat_template(), bos_token=bos, eos_token=eos, thinking=thinking
+        self._chats = False
+        self._chat, self._at_once = (
+            ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos, thinking=thinking)
+            for thinking in (thinking_tokens is not None, False)
         )
         shape = engine.shape
         trained = llama_cpp.llama_model_n_ctx_train(engine.model)
@@ -140,10 +140,16 @@ class GgufLM(TemplateLM):
             raise LlmpiError(
                 "the model's file has no chat template: set apply_chat_template: false"
             )
-        self._engine.marks = self._chat.marks
+        if self._chat.thinking and not self._chat.thinks:
+            raise LlmpiError(
+                "the model is to think, but its chat template shows nothing of thoughts: set its "
+                "`thinking` to off"
+            )
+        self._chats, self._engine.marks = True, self._chat.marks
         if add_generation_prompt:
             return self._chat.render(chat_history).text
-        return self._chat.render(chat_history[:-1]).text + chat_history[-1]["content"]
+        # The answer has begun: no thought comes before it.
+        return self._at_once.render(chat_history[:-1]).text + chat_history[-1]["content"]
 
     # --- what the harness asks --------------------------------------------------------------------
 
@@ -151,6 +157,11 @@ class GgufLM(TemplateLM):
         self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], **_: object
     ) -> list[tuple[float, bool]]:
         """Called by `TemplateLM.loglikelihood`: (texts, context, continuation) of each request."""
+        if self._chats and self._chat.thinks:
+            raise LlmpiError(
+                "this task asks how likely its choices are, which says nothing in front of a "
+                "thought: set the model's `thinking` to off, or take the task out"
+            )
         for (context, continuation), _context, tokens in requests:
             if not tokens:
                 raise LlmpiError(
@@ -201,9 +212,10 @@ class GgufLM(TemplateLM):
                 f"generation_kwargs of a task: {', '.join(sorted(unknown))} cannot be followed; "
                 f"known are {', '.join(sorted(GREEDY_KEYS))}"
             )
-        most, marks = wanted["max_gen_toks"], self._engine.marks
-        opened = marks is not None and context.rstrip().endswith(marks.open)
-        thought = marks and Thought(self._thinking_tokens or most, opened)
+        most = wanted["max_gen_toks"]
+        thought = (
+            self._chat.thought(context, self._thinking_tokens or most) if self._chats else None
+        )
         room = self.max_length - most - (thought.tokens if thought else 0)
         if room < 1:
             raise LlmpiError(
