@@ -216,7 +216,7 @@ def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> No
     for item in found["items"]:
         if item["error"]:
             assert (item["exact"], item["f1"], item["answer"]) == (0, 0.0, "")
-            assert "its thought did not end within" in item["error"]
+            assert "its thought" in item["error"]  # cut, or ended by the model within it
     assert scored(file, tmp_path / "blocks")["summary"]["thoughts_cut"] == 0
 
 
