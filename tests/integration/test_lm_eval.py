@@ -268,6 +268,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluate(finished, tasks: Path, *names: str, **changed: Any) -> dict[str, Any]:
     settings: TaskSettings = {
         "computation": BY_DEFAULT,
+        "thinking_tokens": None,
         "tasks": list(names),
         "include_path": str(tasks),
         "limit": None,

@@ -218,8 +218,9 @@ class GgufLM(TemplateLM):
         )
         room = self.max_length - most - (thought.tokens if thought else 0)
         if room < 1:
+            with_thought = ", and the thought before it," if thought else ""
             raise LlmpiError(
-                f"max_gen_toks {most} (and a thought before) leaves no room for a prompt in "
+                f"max_gen_toks {most}{with_thought} leaves no room for a prompt in "
                 f"{self.max_length} tokens: raise context_tokens, or lower it in the task"
             )
         prompt = self.tok_encode(context) or [self.prefix_token_id]
