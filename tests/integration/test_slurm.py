@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import slurm
 
+from llmpi import needs
+
 MODEL = "results/gguf/smollm2-135m"
 # Watched closely, as the jobs are short; and there is no accounting here to ask.
 PROFILE = (
@@ -73,8 +75,8 @@ def test_a_job_asks_for_what_its_model_needs(study, cluster) -> None:
     asked = {rule_of(job): job for job in cluster.jobs()}
     bytes_ = (study.folder / MODEL / "F16.gguf").stat().st_size
     shard, quantize = asked["answer_shard"], asked["quantize_gguf"]
-    assert int(shard["memory"].rstrip("M")) > 2048 + 2 * 90
-    assert int(quantize["memory"].rstrip("M")) == pytest.approx(2000 + 2 * bytes_ / 2**20, abs=2)
+    assert int(shard["memory"].rstrip("M")) > needs.PROGRAM_MB + 2 * 80
+    assert int(quantize["memory"].rstrip("M")) == needs.quantizing_mb(bytes_)
     assert {shard["cpus"], quantize["cpus"]} == {"2"}
     assert {job["limit"] for job in asked.values()} != {"30:00"}
 
