@@ -1,5 +1,6 @@
 """Where a model's thought ends and its answer begins."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -53,15 +54,10 @@ class Thoughts:
             return None
         end += len(self._close)
         # The mark may be of several tokens, and the last one of them hold text behind it.
-        low, high = 0, len(tokens)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (
-                (middle + 1, high) if len(self._text(tokens[:middle])) < end else (low, middle)
-            )
-        while low < len(tokens) and not self._text(tokens[: low + 1])[end:].strip():
-            low += 1
-        return low if ended or said[end:].strip() else None
+        count = bisect_left(range(len(tokens)), end, key=lambda n: len(self._text(tokens[:n])))
+        while count < len(tokens) and not self._text(tokens[: count + 1])[end:].strip():
+            count += 1
+        return count if ended or said[end:].strip() else None
 
     def behind(self, tokens: Sequence[int]) -> bytes:
         """What the tokens of a thought hold behind the mark: mostly white space."""
