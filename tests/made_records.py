@@ -635,6 +635,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "batches": 1,
             "rows": 1,
             "padded_rows": 0,
+            "one_at_a_time": None,
         },
         "threads": 2,
         "started": STARTED,

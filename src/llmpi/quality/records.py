@@ -124,6 +124,8 @@ class Counts(TypedDict):
     batches: int
     rows: int
     padded_rows: int
+    one_at_a_time: str | None
+    """Why nothing was computed together with anything else; None where requests were."""
 
 
 @record

@@ -135,6 +135,11 @@ class Shape(NamedTuple):
         """The same batches in one lane's share of the cells."""
         return self._replace(context_tokens=self.context_tokens // lanes)
 
+    def alone(self) -> "Shape":
+        """For one request at a time, without padding."""
+        rows = tuple(range(self.rows, 0, -1))
+        return self._replace(prompt_rows=rows, answer_rows=(1,))
+
     def record(self) -> BatchShape:
         return {
             "context_tokens": self.context_tokens,
