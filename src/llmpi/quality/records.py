@@ -82,6 +82,10 @@ class Conversation(TypedDict):
 
     messages: list[Message]
     continuation: str | None
+    tools: NotRequired[list[Json]]
+    """Functions the model may call, as OpenAI's interface has them."""
+    form: NotRequired[Json]
+    """JSON schema that the answer is held to while it is written."""
 
 
 @record

@@ -7,6 +7,7 @@ one thing at a time, in a context of its own: neither padded nor copied.
 import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from llmpi.engine.chat.thoughts import Marks, Thoughts
 from llmpi.engine.llama import Engine, EngineError, Model, Rows, Settings
+from llmpi.quality.batching.form import Form
 from llmpi.quality.batching.lanes import LANES, Part, parts_of
 from llmpi.quality.batching.schedule import (
     Outcome,
@@ -256,6 +258,7 @@ class Lane(Engine):
             is_end=self.is_end,
             ended=self._holds,
             answer_at=answer_at,
+            grammar_of=partial(Form, self.vocab),
         )
         while rows := schedule.next_batch():
             self._decode_rows(rows)
