@@ -618,6 +618,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "max_new_tokens": 160,
             "context_tokens": 4096,
             "thinking_tokens": None,
+            "grammar": False,
         },
         "gguf_sha256": HASH,
         "chat_template_sha256": HASH,
