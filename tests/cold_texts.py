@@ -4,17 +4,12 @@ Every text is known by its words, with the names of its figures in braces, and e
 by its row and its column.
 """
 
-import csv
 import math
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 from cold_figures import CUT_PCT, GIB, METRIC_NAMES, Z95, fallbacks_of, tensors_of
 from cold_reader import DRAWS, POINT
-
-PAPER = Path(__file__).parent.parent / "src/llmpi/summary/paper.csv"
-"""The published points, as data."""
 
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
 
@@ -135,7 +130,6 @@ class Expected:
             "measured": self._measured,
             "predictions": self._predictions,
             "provenance": self._provenance,
-            "paper": lambda: [Said("{points} points without a cell", [len(self._paper())])],
         }
         return of.get(section, list)()
 
@@ -247,7 +241,18 @@ class Expected:
             Said("{tg} tokens/s", speed[:1]),
             Said("{peak RSS} GiB of memory", [memory]),
             *_quality_said(quality),
+            *self._place(),
         ]
+
+    def _place(self):
+        """Which board it was."""
+        device = self.pick["device"]
+        machine = self.figures.json(f"devices/{device}.json")["machine"]
+        board = machine["board"] or machine["cpu"]
+        text = f"Measured on {device}: {board}, {{memory, GB}} GB of memory."
+        if "Raspberry Pi" not in board:
+            text += " It is no Raspberry Pi: its speeds say nothing about one."
+        return [Said(text, [machine["memory_bytes"] / 1e9])]
 
     def _candidate_sentences(self):
         if self.pick is None:
@@ -482,7 +487,6 @@ class Expected:
             ("comparisons", "task"): lambda: (4, self._comparisons()),
             ("abstention", "task"): lambda: (3, self._abstention()),
             ("caches", "changed"): lambda: (1, self._caches()),
-            ("paper", "the paper's point"): lambda: (1, self._paper()),
             ("provenance", "model"): lambda: (2, self._files()),
         }
         if section.startswith("divergence-"):
@@ -609,19 +613,6 @@ class Expected:
             ]
             for what, (low, high, least, most) in CACHES.items()
         }
-
-    @staticmethod
-    def _paper():
-        with PAPER.open(encoding="utf-8") as file:
-            return {
-                (f"{row['model']} {row['quant']}",): [
-                    Said("{tg, tokens/s}", [float(row["tps"])]),
-                    Said("{words per battery}", [float(row["words_per_battery"])]),
-                    Said("{NUBIA}", [float(row["nubia"])]),
-                    Said("the study does not have this model"),
-                ]
-                for row in csv.DictReader(file)
-            }
 
     def _files(self):
         return {

@@ -119,8 +119,14 @@ class Wish:
         return [candidate for candidate in found if not self.kills(candidate)]
 
     def undecided(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """Who keeps to everything but is not shown to hold, nor to fail."""
-        return [c for c in found if {blamed(kill) for kill in self.kills(c)} == {"undecided"}]
+        """Who keeps to everything but is not shown to hold, nor to fail. Whose estimate of quality
+        is 0 gets everything of one kind wrong, and is taken for nothing."""
+        return [
+            c
+            for c in found
+            if {blamed(kill) for kill in self.kills(c)} == {"undecided"}
+            and (c.quality is None or c.quality.value > 0)
+        ]
 
     def choose(self, found: Sequence[Candidate]) -> "Chosen":
         """Of what keeps to everything, or else of the widest that may."""

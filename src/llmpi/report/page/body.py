@@ -52,6 +52,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     alarms = words.alarms(content.pick) if content.pick else []
     shown = _Shown(
         headline=list(_headline(t, content.pick)),
+        known=list(_known(words, content)),
         decisions=_decisions(words, chosen, alarms),
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
         failed=list(dict.fromkeys(_failed(content, words))),
@@ -73,6 +74,12 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             content=content,
             summary=summary,
             config=summary["provenance"]["config"],
+            public=public,
+            beside=[
+                (f"memo.{t.language}.pdf", t("memo")),
+                ("summary.csv", "CSV"),
+                ("summary.parquet", "Parquet"),
+            ],
             recommendation=chosen,
             money=chosen and chosen["money"],
             figures=drawn,
@@ -98,6 +105,34 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     )
 
 
+PRIVATE = ("host", "port", "user", "identity_file", "known_hosts", "url", "password_file", "python")
+"""Of a config: how its devices are reached, which is nobody else's business."""
+PATHS = (
+    "path",
+    "store",
+    "wheel",
+    "squad_file",
+    "text_file",
+    "prompts",
+    "judgements",
+    "include_path",
+)
+"""Of a config: files and folders, of which the last name is told."""
+
+
+def public(found: object) -> object:
+    """A config, or a part of it, as whoever gets the page may see it."""
+    if isinstance(found, list):
+        return [public(one) for one in found]
+    if not isinstance(found, Mapping):
+        return found
+    return {key: _public(key, value) for key, value in found.items() if key not in PRIVATE}
+
+
+def _public(key: str, value: object) -> object:
+    return Path(value).name if key in PATHS and isinstance(value, str) else public(value)
+
+
 class Number(NamedTuple):
     """One of the pick's numbers, for the first screen."""
 
@@ -120,6 +155,8 @@ class _Shown(NamedTuple):
     """What the templates show of the content, put together here."""
 
     headline: Sequence[Number]
+    known: Sequence[str]
+    """What the decision is about: what was asked, on which board, for how much money."""
     decisions: Sequence[Sequence[str]]
     ruled_out: Sequence[Candidate]
     failed: Sequence[Failure]
@@ -145,9 +182,10 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("cells", t("All cells"), True),
         *((section.id, section.contents, True) for section in shown.sections),
         ("predictions", t("Prediction"), any(c["predicted"] for c in summary["predictions"])),
-        ("paper", t("The paper"), True),
+        ("paper", t("The paper"), bool(correspondences(content))),
         ("money", t("The money"), bool(chosen and chosen["money"])),
         ("failed", t("Failed"), bool(shown.failed)),
+        ("words", t("Words"), True),
         ("provenance", t("Provenance"), True),
     ]
     return [(where, title) for where, title, there in parts if there]
@@ -172,6 +210,21 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
         if found["kind"]:
             known.append(t.label(found["kind"]))
         yield Number(f"{found['value'] * scale:.3g}", unit, ", ".join(known))
+
+
+def _known(words: Words, content: Content) -> Iterator[str]:
+    """What a reader must know before the pick's numbers mean anything."""
+    chosen, pick = content.recommendation, content.pick
+    if chosen is None:
+        return
+    yield words.asked(chosen)
+    if pick is None:
+        return
+    board = content.summary["machines"].get(content.row_of(pick)["boards"][0])
+    yield words.place(pick["device"], board.get("machine") if board else None)
+    for priced in content.priced:
+        if chosen["money"] and priced["overall"]:
+            yield words.price(priced, chosen["money"]["currency"])
 
 
 def _decisions(

@@ -10,17 +10,20 @@ from llmpi.decide.records import (
     BelowAbstaining,
     Candidate,
     Change,
+    Check,
     Choice,
     CostPart,
     Decision,
     DeviceMoney,
     Interval,
+    Limit,
     MoreItems,
     MovedLimit,
     RequirementVerdict,
     Step,
     Supply,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kinds import task_kinds
 from llmpi.study.computation import DEFAULT
 
@@ -48,6 +51,16 @@ def foremost(made: Decision) -> list[Change]:
         *[change for change in changes if change["change"] == "relax"][:1],
         *[change for change in changes if change["change"] == "tighten"][:1],
     ]
+
+
+def unshown(pick: Candidate) -> dict[Limit, Check]:
+    """The limits that the spread of its own numbers reaches beyond."""
+    return {name: check for name, check in pick["checks"].items() if check["shown"] is False}
+
+
+def is_pi(machine: Machine) -> bool:
+    """Whether it is a Raspberry Pi."""
+    return "Raspberry Pi" in (machine["board"] or "")
 
 
 def below_abstaining(pick: Candidate) -> list[BelowAbstaining]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from llmpi.decide.candidates import CHECKS
-from llmpi.decide.cost import MONTHS_PER_YEAR
+from llmpi.decide.cost import MONTHS_PER_YEAR, THIS_DEVICE
 from llmpi.decide.records import (
     Aim,
     AlternativeCost,
     AnyCaution,
     Candidate,
     Change,
+    Check,
     Choice,
     CostUnit,
     Decision,
@@ -17,6 +18,7 @@ from llmpi.decide.records import (
     HatGain,
     Interval,
     Kill,
+    Limit,
     MoreItems,
     Named,
     NotCompared,
@@ -26,6 +28,7 @@ from llmpi.decide.records import (
     Supply,
     Unit,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kind import Objection
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Reason
@@ -36,12 +39,14 @@ from llmpi.report.words.emphasis import (
     ends,
     enough,
     foremost,
+    is_pi,
     largest_part,
     one_in_quality,
     scored_kinds,
     side_by_side,
     told_limit,
     turning,
+    unshown,
     upwards,
     variants_of,
 )
@@ -71,17 +76,82 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     now = " for now" if made["standing"] == "provisional" else ""
     return [
         *alarms(pick),
-        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(choice)}.",
         *_provisional(made, pick, choice),
         *_why(made, pick, choice),
-        _risk(made, pick, known),
+        _risk(made, pick, known, choice),
         *_confidence(choice),
     ]
 
 
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
-    return [f"Caution: {caution(found)}." for found in below_abstaining(pick)]
+    return [
+        *(f"Caution: {caution(found)}." for found in below_abstaining(pick)),
+        *(f"Caution: {_unshown(name, check, pick)}." for name, check in unshown(pick).items()),
+    ]
+
+
+def _unshown(name: Limit, check: Check, pick: Candidate) -> str:
+    """A limit that its numbers keep to on the whole, and single ones may not."""
+    speed = pick["speed"]
+    reaches = ""
+    if name == "tps_at_least" and speed and speed["low"] is not None:
+        reaches = f", {digits(speed['low'])} in the slowest repetition"
+    value = check["value"]
+    assert value is not None
+    return (
+        f"it is not shown to keep to {limit(name, check['limit'])}: it has "
+        f"{_amount(value, check['unit'])}{reaches}"
+    )
+
+
+QUANTITIES: Mapping[Limit, str] = {
+    "tps_at_least": "token generation",
+    "ttft_at_most": "a time to the first token",
+    "itl_p95_at_most": "a time between tokens (95th percentile)",
+    "f1_drop_at_most": "a loss of F1",
+    "memory_at_most": "memory",
+    "power_at_most": "power while generating",
+    "j_per_token_at_most": "energy per token",
+    "battery_hours_at_least": "time on the battery",
+}
+
+
+def limit(name: Limit, value: float) -> str:
+    """What a constraint asks for."""
+    side = "at least" if CHECKS[name].at_least else "at most"
+    return f"{QUANTITIES[name]} of {side} {_amount(value, CHECKS[name].unit)}"
+
+
+def asked(choice: Choice) -> str:
+    """What the decision had to keep to, and what decides then."""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    first = f"Asked for: {'; '.join(limits)}." if limits else "No limit was asked for."
+    decides = SUPERLATIVES[choice["prefer"]]
+    return f"{first} Of what keeps to that and to its quality, {decides} decides."
+
+
+def place(device: str, machine: Machine | None) -> str:
+    """Which board the numbers are of."""
+    if machine is None:
+        return f"Measured on {device}."
+    told = [machine["board"] or machine["cpu"] or machine["arch"]]
+    if machine["memory_bytes"]:
+        told.append(f"{machine['memory_bytes'] / 1e9:.1f} GB of memory")
+    stranger = "" if is_pi(machine) else " It is no Raspberry Pi: its speeds say nothing about one."
+    return f"Measured on {device}: {', '.join(told)}.{stranger}"
+
+
+def price(found: DeviceMoney, currency: str) -> str:
+    """What a million tokens cost, and what is cheapest."""
+    own = found["per_million_tokens"]
+    first = f"A million tokens cost {own:,.2f} {currency}"
+    name = found["cheapest"]
+    if name == THIS_DEVICE:
+        return f"{first}: nothing it was compared with is cheaper."
+    other = found["alternatives"][name]["per_million_tokens"]
+    return f"{first}; the cheapest is {name} with {other:,.2f}."
 
 
 def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
@@ -221,8 +291,8 @@ REASONS: Mapping[str, str] = {
 
 
 def ruled_out_by(name: str) -> str:
-    """What rules candidates out, as it is counted; a constraint by its key."""
-    return REASONS.get(name, name)
+    """What rules candidates out, as it is counted."""
+    return REASONS.get(name) or {str(key): text for key, text in QUANTITIES.items()}.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -262,17 +332,17 @@ def kill(found: Kill) -> str:
             abstained = f"{found['abstained_pct']:.1f} %"
             return f"broken: it abstains on {abstained} of the questions that have no answer"
         case "limit":
-            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
-            return f"{found['constraint']}: {got} against {asked}"
+            got = _amount(found["value"], found["unit"])
+            return f"{limit(found['constraint'], found['limit'])} is asked for, it has {got}"
         case "unmeasured":
             if found["constraint"] is None:
                 return "prefer energy: its energy was not measured"
-            return f"{found['constraint']}: it was not measured"
+            return f"{QUANTITIES[found['constraint']]} was not measured"
         case "estimated":
             if found["constraint"] is None:
                 return "prefer energy: its energy is estimated, not measured"
             value = _amount(found["value"], found["unit"])
-            return f"{found['constraint']}: {value} is estimated, not measured"
+            return f"{QUANTITIES[found['constraint']]}: {value} is estimated, not measured"
 
 
 def _losses(found: Sequence[RequirementVerdict]) -> str:
@@ -491,9 +561,9 @@ def _name(candidate: Candidate) -> str:
     return f"{candidate['variant']} on {candidate['device']}"
 
 
-def _keeps(limits: int) -> str:
-    every = "all " if limits > 1 else ""
-    return f"; it keeps to {every}{_count(limits, 'constraint')}" if limits else ""
+def _keeps(choice: Choice) -> str:
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    return f"; it keeps to {_and(limits)}" if limits else ""
 
 
 def _numbers(candidate: Candidate) -> str:
@@ -574,14 +644,13 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
     return f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
 
 
-def _risk(made: Decision, pick: Candidate, known: Known) -> str:
-    """What would change it, what is not shown, what to know of the pick."""
+def _risk(made: Decision, pick: Candidate, known: Known, choice: Choice) -> str:
+    """What would change it, what to know of the pick."""
     said = [_said(change, known) for change in foremost(made)]
-    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
-    if unsure:
-        said.append(f"the spread of its own numbers reaches beyond {_and(unsure)}")
     said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
+        if not choice["constraints"]:
+            return "Nothing else is known that would change it."
         return "No single change of what was asked for leads to another choice."
     return f"To know: {'; '.join(said)}."
 
@@ -596,10 +665,11 @@ def _said(change: Change, known: Known) -> str:
     other = f"it is {_name(known[change['pick']])}" if change["pick"] else "nothing is left"
     name, unit = change["constraint"], change["unit"]
     if change["change"] == "relax":
-        to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
-        return f"with {name} at {to}, not {was}, {other}"
+        return (
+            f"with {limit(name, told_limit(change))}, not {_amount(change['limit'], unit)}, {other}"
+        )
     beyond = "above" if CHECKS[name].at_least else "below"
-    return f"with {name} {beyond} {_amount(change['to'], unit)} {other}"
+    return f"with {QUANTITIES[name]} to be {beyond} {_amount(change['to'], unit)} {other}"
 
 
 def _way_back(made: Decision, known: Known) -> str:

@@ -10,6 +10,7 @@ from llmpi.decide.records import (
     AnyCaution,
     Candidate,
     Change,
+    Check,
     Choice,
     CostUnit,
     Decision,
@@ -27,6 +28,7 @@ from llmpi.decide.records import (
     Supply,
     Unit,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
@@ -36,12 +38,14 @@ from llmpi.report.words.emphasis import (
     ends,
     enough,
     foremost,
+    is_pi,
     largest_part,
     one_in_quality,
     scored_kinds,
     side_by_side,
     told_limit,
     turning,
+    unshown,
     upwards,
     variants_of,
 )
@@ -72,14 +76,14 @@ SUPERLATIVES: Mapping[Aim, str] = {
     "memory": "メモリが最も少ない",
 }
 LIMITS: Mapping[Limit, str] = {
-    "tps_at_least": "生成速度の下限（tps_at_least）",
-    "ttft_at_most": "最初のトークンまでの時間の上限（ttft_at_most）",
-    "itl_p95_at_most": "トークン間隔の上限（itl_p95_at_most）",
-    "f1_drop_at_most": "F1の低下の上限（f1_drop_at_most）",
-    "memory_at_most": "メモリの上限（memory_at_most）",
-    "power_at_most": "電力の上限（power_at_most）",
-    "j_per_token_at_most": "トークンあたりエネルギーの上限（j_per_token_at_most）",
-    "battery_hours_at_least": "電池の持続時間の下限（battery_hours_at_least）",
+    "tps_at_least": "生成速度",
+    "ttft_at_most": "最初のトークンまでの時間",
+    "itl_p95_at_most": "トークン間隔（95パーセンタイル）",
+    "f1_drop_at_most": "F1の低下",
+    "memory_at_most": "メモリ",
+    "power_at_most": "生成中の電力",
+    "j_per_token_at_most": "トークンあたりのエネルギー",
+    "battery_hours_at_least": "電池での持続時間",
 }
 Known = Mapping[str, str]
 """Candidates' names by id."""
@@ -101,22 +105,75 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"除外の内訳：{reasons}。",
         ]
     pick = known[made["pick"]]
-    limits = len(choice["constraints"])
-    keeps = f"指定された制約{limits}件をすべて満たします。" if limits else ""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    keeps = f"{'、'.join(limits)}を満たします。" if limits else ""
     take = "を暫定的に推奨します" if made["standing"] == "provisional" else "を推奨します"
     return [
         *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
         *_provisional(made, choice, names),
         *_why(made, choice, names),
-        _risk(made, pick, names),
+        _risk(made, pick, names, choice),
         *_confidence(choice),
     ]
 
 
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
-    return [f"注意：{caution(found)}。" for found in below_abstaining(pick)]
+    return [
+        *(f"注意：{caution(found)}。" for found in below_abstaining(pick)),
+        *(f"注意：{_unshown(name, check, pick)}。" for name, check in unshown(pick).items()),
+    ]
+
+
+def _unshown(name: Limit, check: Check, pick: Candidate) -> str:
+    """A limit that its numbers keep to on the whole, and single ones may not."""
+    speed = pick["speed"]
+    reaches = ""
+    if name == "tps_at_least" and speed and speed["low"] is not None:
+        reaches = f"（最も遅い回は{digits(speed['low'])}）"
+    value = check["value"]
+    assert value is not None
+    got = _amount(value, check["unit"])
+    return f"{got}{reaches}であり、{limit(name, check['limit'])}を満たすとは言い切れません"
+
+
+def limit(name: Limit, value: float) -> str:
+    """What a constraint asks for."""
+    side = "以上" if CHECKS[name].at_least else "以下"
+    return f"{LIMITS[name]}{_amount(value, CHECKS[name].unit)}{side}"
+
+
+def asked(choice: Choice) -> str:
+    """What the decision had to keep to, and what decides then."""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    first = f"指定された制約：{'、'.join(limits)}。" if limits else "制約は指定されていません。"
+    return f"{first}制約と品質を満たすもののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
+
+
+def place(device: str, machine: Machine | None) -> str:
+    """Which board the numbers are of."""
+    if machine is None:
+        return f"測定したボード：{device}。"
+    told = [machine["board"] or machine["cpu"] or machine["arch"]]
+    if machine["memory_bytes"]:
+        told.append(f"メモリ {machine['memory_bytes'] / 1e9:.1f} GB")
+    stranger = (
+        ""
+        if is_pi(machine)
+        else "Raspberry Piではないため、この速度はRaspberry Piの目安になりません。"
+    )
+    return f"測定したボード：{device}（{'、'.join(told)}）。{stranger}"
+
+
+def price(found: DeviceMoney, currency: str) -> str:
+    """What a million tokens cost, and what is cheapest."""
+    first = f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
+    name = found["cheapest"]
+    if name == THIS_DEVICE:
+        return f"{first}比較した中でこれより安いものはありません。"
+    other = found["alternatives"][name]["per_million_tokens"]
+    return f"{first}最も安いのは{name}の{other:,.2f}です。"
 
 
 def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
@@ -264,8 +321,8 @@ REASONS: Mapping[str, str] = {
 
 
 def ruled_out_by(name: str) -> str:
-    """What rules candidates out, as it is counted; a constraint by its key."""
-    return REASONS.get(name, name)
+    """What rules candidates out, as it is counted."""
+    return REASONS.get(name) or {str(key): text for key, text in LIMITS.items()}.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -306,8 +363,8 @@ def kill(found: Kill) -> str:
             abstained = f"{found['abstained_pct']:.1f}"
             return f"破綻：答えのない質問のうち「答えなし」としたのは{abstained} %だけです"
         case "limit":
-            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
-            return f"{LIMITS[found['constraint']]}：{got}（制約 {asked}）"
+            got = _amount(found["value"], found["unit"])
+            return f"{limit(found['constraint'], found['limit'])}という制約に対し{got}"
         case "unmeasured":
             if found["constraint"] is None:
                 return "エネルギー優先ですが、測定していません"
@@ -642,14 +699,13 @@ def _alike(pick: str | None, step: Step, names: Known) -> str:
     return f"{OBJECTIVES[step['objective']]}では{_listed(rest)}と区別できません。"
 
 
-def _risk(made: Decision, pick: Candidate, names: Known) -> str:
-    """What would change it, what is not shown, what to know of the pick."""
+def _risk(made: Decision, pick: Candidate, names: Known, choice: Choice) -> str:
+    """What would change it, what to know of the pick."""
     said = [_said(change, names) for change in foremost(made)]
-    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
-    if unsure:
-        said.append(f"ばらつきまで含めると{'、'.join(unsure)}を満たすとは言い切れません")
     said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
+        if not choice["constraints"]:
+            return "結論を変えうるものは、ほかに知られていません。"
         return "条件を一つ変えるだけでは、結論は変わりません。"
     return f"注意点：{'。'.join(said)}。"
 
@@ -665,9 +721,9 @@ def _said(change: Change, names: Known) -> str:
     name, unit = LIMITS[change["constraint"]], change["unit"]
     if change["change"] == "relax":
         to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
-        return f"{name}を{was}から{to}に緩めると{other}"
+        return f"{name}の条件を{was}から{to}に緩めると{other}"
     side = "上" if CHECKS[change["constraint"]].at_least else "下"
-    return f"{name}を{_amount(change['to'], unit)}より{side}にすると{other}"
+    return f"{name}の条件を{_amount(change['to'], unit)}より{side}にすると{other}"
 
 
 def _way_back(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
