@@ -8,7 +8,7 @@ import math
 import re
 from typing import NamedTuple
 
-from cold_figures import CUT_PCT, GIB, METRIC_NAMES, Z95, fallbacks_of, tensors_of
+from cold_figures import CUT_PCT, METRIC_NAMES, Z95, fallbacks_of, tensors_of
 from cold_reader import DRAWS, POINT
 
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -199,8 +199,9 @@ class Expected:
             if quality["low"] is not None:
                 text += " ({95 % from} to {95 % to})"
                 figures += [quality["low"], quality["high"]]
-        text += ", {peak RSS, GiB} GiB of memory"
-        return Said(text, [*figures, cell["peak_rss_bytes"] / GIB])
+        unit, scale = ("GB", 1e9) if cell["peak_rss_bytes"] >= 1e9 else ("MB", 1e6)
+        text += f", {{peak RSS}} {unit} of memory"
+        return Said(text, [*figures, cell["peak_rss_bytes"] / scale])
 
     def _decision(self):
         found = [*self._headline(), *self._candidate_sentences()]
@@ -234,12 +235,12 @@ class Expected:
     def _headline(self):
         if self.pick is None:
             return []
-        quality, memory = self.pick["quality"], self.pick["peak_rss_bytes"] / GIB
+        quality, memory = self.pick["quality"], self.pick["peak_rss_bytes"] / 1e6
         speed = [self.pick[key] for key in ("tg_tps", "tg_min_tps", "tg_max_tps")]
         return [
             Said("{tg} tokens/s\n{least}–{greatest}", speed),
             Said("{tg} tokens/s", speed[:1]),
-            Said("{peak RSS} GiB of memory", [memory]),
+            Said("{peak RSS} MB of memory", [memory]),
             *_quality_said(quality),
             *self._place(),
         ]
@@ -285,13 +286,13 @@ class Expected:
         yield Said(f"{more[0].upper()}{more[1:]}.", figures)
         chance = f"; that it holds has, by itself, a probability {chance}" if chance else ""
         speeds = [self.pick["tg_tps"], other["tg_tps"]]
-        memory = [c["peak_rss_bytes"] / GIB for c in (self.pick, other)]
+        memory = [c["peak_rss_bytes"] / 1e6 for c in (self.pick, other)]
         for name in (self.variant(other), self.name(other)):
             yield Said(
                 "Of the undecided, the smallest that has all its estimates within the margins is "
                 f"{name}{chance}. The price of caution: {{its tg}} tokens/s where it has "
-                "{the other's tg} and {its memory, GiB} GiB of memory where it has "
-                "{the other's memory, GiB}.",
+                "{the other's tg} and {its memory, MB} MB of memory where it has "
+                "{the other's memory, MB}.",
                 [*odds, *speeds, *memory],
             )
 
@@ -500,7 +501,7 @@ class Expected:
         both = self.pick, smaller
         figures = {
             "tokens/s": [c["tg_tps"] for c in both],
-            "GiB of memory": [c["peak_rss_bytes"] / GIB for c in both],
+            "MB of memory": [c["peak_rss_bytes"] / 1e6 for c in both],
             "MB of file": [c["file_bytes"] / 1e6 for c in both],
         }
         return {(k,): [Said(f"{{{k}}}", [value]) for value in v] for k, v in figures.items()}
@@ -674,7 +675,7 @@ class Expected:
         found = {}
         for c in self.candidates:
             role = {"role": "pick" if c is self.pick else "other", "name": self.variant(c)}
-            memory = c["peak_rss_bytes"] / GIB
+            memory = c["peak_rss_bytes"] / 1e6
             several = c["repetitions"] > 1
             ends = ("value", "low", "high")
             numbers = {

@@ -414,7 +414,7 @@ def test_the_price_of_caution_stands_beside_a_provisional_pick(
     price = decision.partition('class="price"')[2].partition("</table>")[0]
     rows = re.findall(r"<td class=\"name\">(.*?)</td><td>(.*?)</td><td>(.*?)</td>", price)
     assert [name for name, _, _ in rows] == [
-        *("tokens/s", "GiB of memory", "MB of file", "EUR per million tokens"),
+        *("tokens/s", "MB of memory", "MB of file", "EUR per million tokens"),
     ], "energy by different meters is not compared"
     assert all(float(own.replace(",", "")) != float(its.replace(",", "")) for _, own, its in rows)
 

@@ -226,7 +226,7 @@ def test_a_provisional_pick_says_why_what_it_costs_and_what_would_tell() -> None
     assert take.startswith("Overall, take m Q8_0 on pi for now: 10 tokens/s")
     assert why.startswith("This is provisional: others would be taken")
     assert "is m Q4_0; that it holds has, by itself, a probability of 90 %" in price
-    assert "The price of caution: 10 tokens/s where it has 20 and 2 GiB of memory" in price
+    assert "The price of caution: 10 tokens/s where it has 20 and 2,147 MB of memory" in price
     assert tells == (
         "About 1,300 more questions of qa (quality.qa.questions: 2300) would tell, four times in "
         "five."

@@ -271,8 +271,9 @@ def _kind(field: FieldInfo) -> str:
     if allowed:
         listed = "list of " if get_origin(annotation) is list else ""
         return listed + " or ".join(f"`{value}`" for value in allowed)
-    text = str(annotation)
+    text = f"{annotation} {field.metadata}"
     for pattern, words in (
+        (r"\b_bytes\b", "text such as `4G` (GiB), or bytes"),
         (r"dict\[", "mapping by id"),
         (r"list\[", "list"),
         (r"Source", "mapping"),

@@ -20,9 +20,9 @@ from llmpi.report.page.paper_section import (
 )
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
 from llmpi.report.page.standings import asked, drawn_standings, standing_table
-from llmpi.report.words.emphasis import GIB, side_by_side
+from llmpi.report.words.emphasis import MB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
-from llmpi.report.words.numbers import mb, number, pretty
+from llmpi.report.words.numbers import digits, mb, number, pretty
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow, Fallbacks, Summary
 
@@ -199,7 +199,7 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
         (pick["quality"], t("% quality"), 1.0),
         (pick["speed"], t("tokens/s"), 1.0),
         (pick["energy"], t("J per token"), 1.0),
-        (pick["memory"], t("GiB of memory"), 1 / GIB),
+        (pick["memory"], t("MB of memory"), 1 / MB),
     ):
         if found is None:
             continue
@@ -209,7 +209,7 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
             known.append(f"{low * scale:.3g}–{high * scale:.3g}")
         if found["kind"]:
             known.append(t.label(found["kind"]))
-        yield Number(f"{found['value'] * scale:.3g}", unit, ", ".join(known))
+        yield Number(digits(found["value"] * scale), unit, ", ".join(known))
 
 
 def _known(words: Words, content: Content) -> Iterator[str]:
@@ -255,9 +255,9 @@ def _price(t: Texts, content: Content) -> _Price | None:
     if chosen is None or pick is None or not smaller:
         return None
     other = next(c for c in content.candidates if c["id"] == smaller["id"])
-    units = {"speed": t("tokens/s"), "energy": t("J per token"), "memory": t("GiB of memory")}
+    units = {"speed": t("tokens/s"), "energy": t("J per token"), "memory": t("MB of memory")}
     rows = [
-        (units[name], f"{own:.3g}", f"{its:.3g}")
+        (units[name], digits(own), digits(its))
         for name, (own, its) in side_by_side(pick, other).items()
     ]
     sizes = [content.row_of(candidate)["file_bytes"] for candidate in (pick, other)]

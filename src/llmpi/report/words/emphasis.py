@@ -27,7 +27,7 @@ from llmpi.engine.records import Machine
 from llmpi.quality.kinds import task_kinds
 from llmpi.study.computation import DEFAULT
 
-GIB = 1024**3
+MB = 1e6
 ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
     "able",
     "near_best",
@@ -69,13 +69,13 @@ def below_abstaining(pick: Candidate) -> list[BelowAbstaining]:
 
 
 def side_by_side(one: Candidate, other: Candidate) -> dict[Aim, tuple[float, float]]:
-    """What of two candidates can be compared beside quality; memory in GiB."""
+    """What of two candidates can be compared beside quality; memory in MB."""
     pairs: dict[Aim, tuple[Interval | None, Interval | None]] = {
         "speed": (one["speed"], other["speed"]),
         "energy": (one["energy"], other["energy"]),
         "memory": (one["memory"], other["memory"]),
     }
-    scale = {"memory": 1 / GIB}
+    scale = {"memory": 1 / MB}
     return {
         name: (a["value"] * scale.get(name, 1), b["value"] * scale.get(name, 1))
         for name, (a, b) in pairs.items()
@@ -124,8 +124,7 @@ def enough(one: MoreItems, source: Supply) -> int:
 
 def told_limit(change: MovedLimit) -> float:
     """The limit to ask for instead, in the three digits in which it is told."""
-    scale = GIB if change["unit"] == "bytes" else 1
-    return eased(change["to"] / scale, CHECKS[change["constraint"]].at_least) * scale
+    return eased(change["to"], CHECKS[change["constraint"]].at_least)
 
 
 def eased(limit: float, at_least: bool) -> float:

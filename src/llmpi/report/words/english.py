@@ -34,7 +34,6 @@ from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Reason
 from llmpi.report.words.emphasis import (
     ABLE,
-    GIB,
     below_abstaining,
     ends,
     enough,
@@ -50,7 +49,7 @@ from llmpi.report.words.emphasis import (
     upwards,
     variants_of,
 )
-from llmpi.report.words.numbers import digits, number
+from llmpi.report.words.numbers import digits, number, size
 from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
@@ -199,7 +198,7 @@ def _odds(probability: float) -> str:
 
 def _instead(pick: Candidate, other: Candidate) -> str:
     """The pick's numbers, and beside them what another would give."""
-    units = {"speed": "tokens/s", "energy": "J per token", "memory": "GiB of memory"}
+    units = {"speed": "tokens/s", "energy": "J per token", "memory": "MB of memory"}
     found = [
         f"{digits(own)} {units[name]} where it has {digits(its)}"
         for name, (own, its) in side_by_side(pick, other).items()
@@ -798,8 +797,7 @@ def _here(found: Differs) -> str:
 
 
 def _amount(value: float, unit: Unit) -> str:
-    """A number with its unit; bytes as the config's `4G` means it."""
-    return f"{digits(value / GIB)} GiB" if unit == "bytes" else f"{digits(value)} {unit}"
+    return size(value) if unit == "bytes" else f"{digits(value)} {unit}"
 
 
 def _count(number: int, what: str) -> str:

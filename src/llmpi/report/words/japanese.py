@@ -33,7 +33,6 @@ from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
     ABLE,
-    GIB,
     below_abstaining,
     ends,
     enough,
@@ -49,7 +48,7 @@ from llmpi.report.words.emphasis import (
     upwards,
     variants_of,
 )
-from llmpi.report.words.numbers import digits, number
+from llmpi.report.words.numbers import digits, number, size
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import (
     DifferenceKey,
@@ -221,7 +220,7 @@ def _odds(probability: float) -> str:
 
 def _instead(pick: Candidate, other: Candidate) -> str:
     """The pick's numbers, and beside them what another would give."""
-    units = {"speed": "トークン/秒", "energy": "J/トークン", "memory": "GiB"}
+    units = {"speed": "トークン/秒", "energy": "J/トークン", "memory": "MB"}
     found = [
         f"{OBJECTIVES[name]}は{digits(its)}に対して{digits(own)} {units[name]}"
         for name, (own, its) in side_by_side(pick, other).items()
@@ -651,7 +650,7 @@ def _numbers(candidate: Candidate) -> str:
         if number
     ]
     if memory := candidate["memory"]:
-        found.append(f"メモリ {memory['value'] / GIB:.3g} GiB")
+        found.append(f"メモリ {size(memory['value'])}")
     return "、".join(found)
 
 
@@ -863,15 +862,13 @@ UNITS: Mapping[Unit, str] = {
     "points": "ポイント",
     "s": "秒",
     "h": "時間",
-    "bytes": "GiB",
     "W": "W",
     "J": "J",
 }
 
 
 def _amount(value: float, unit: Unit) -> str:
-    """A number with its unit; bytes as the config's `4G` means it."""
-    return f"{digits(value / GIB if unit == 'bytes' else value)} {UNITS[unit]}"
+    return size(value) if unit == "bytes" else f"{digits(value)} {UNITS[unit]}"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
