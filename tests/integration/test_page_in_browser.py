@@ -8,6 +8,7 @@ from typing import Any
 
 import pi_study
 import pytest
+from axe import serious_findings
 from browser import Browser
 from support import until
 
@@ -232,6 +233,21 @@ def test_phone_needs_no_scrolling_sideways(browser: Browser, pis: tuple[Path, Su
         opened(browser, pis[0])
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
         assert browser.evaluate(UNDRAWN) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(browser: Browser, pis: tuple[Path, Summary], scheme: str) -> None:
+    """By axe-core, in both languages, and with a cell's details open."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser("Emulation.setEmulatedMedia", media="", features=features)
+    opened(browser, pis[0])
+    assert serious_findings(browser) == []
+    click(browser, "[data-language=ja]")
+    drawn(browser)
+    assert serious_findings(browser) == []
+    browser.evaluate("document.querySelector('[data-table] a').click()")
+    browser.wait_for("document.getElementById('details').open")
+    assert serious_findings(browser) == []
 
 
 def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Summary]) -> None:

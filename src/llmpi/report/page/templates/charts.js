@@ -110,6 +110,8 @@ async function drawNow(box) {
     tooltip: { disableDefaultStyle: true }, logLevel: 1, // vega.Error
   });
   views.set(box, made);
+  // The box is one picture with a name; its numbers are in the tables.
+  box.querySelector("svg").setAttribute("aria-hidden", "true");
   made.view.addEventListener("click", (_, item) => {
     if (item?.datum?.id) location.hash = `cell-${item.datum.id}`;
   });
