@@ -110,13 +110,15 @@ def record(work) -> dict[str, Any]:
 def facts(work) -> dict[str, Any]:
     """What must be the same in every record of a study, however it came about."""
     found = record(work)
+    machine = found["environment"]["machine"]
+    del machine["memory_bytes"]  # a page more or less from boot to boot
     chat = found["workloads"]["chat"]
     return {
         **{name: found[name] for name in ("status", "gguf_sha256", "settings", "limits", "order")},
         **{name: chat[name] for name in ("status", "workload", "context_tokens", "output")},
         "repetitions": [len(one["itl_s"]) for one in chat["repetitions"]],
         "engine": found["environment"]["engine"],
-        "machine": found["environment"]["machine"],
+        "machine": machine,
     }
 
 
