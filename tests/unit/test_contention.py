@@ -176,6 +176,5 @@ def test_a_cell_that_stays_disturbed_is_marked() -> None:
     session = made.session(cells)
     _mark(session, [], 5.0)
     marks = {name: cell["marks"] for name, cell in cells.items()}
-    assert marks["quiet"] == marks["unknown"] == []
-    assert "disturbed" in marks["noisy"] and "disturbed" in marks["behind"]
+    assert {name for name, found in marks.items() if "disturbed" in found} == {"noisy", "behind"}
     assert not disturbed(unknown["repetitions"][0], 0.0)

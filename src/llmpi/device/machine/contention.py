@@ -94,7 +94,7 @@ def judge(repetitions: Sequence[Repetition | ConcurrentRepetition]) -> None:
 def disturbed(repetition: Repetition | ConcurrentRepetition, most_pct: float) -> bool:
     """Whether others had more than that."""
     found = repetition.get("contention")
-    return bool(found) and (found["others_pct"] or 0.0) > most_pct
+    return found is not None and (found["others_pct"] or 0.0) > most_pct
 
 
 def _pools(found: Sequence[Contention]) -> list[list[Contention]]:
