@@ -33,7 +33,9 @@ def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> 
         "workloads": requests.workloads({"one": workload}),
         "meter": {"kind": "none"},
         "rest": {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0},
+        "others_at_most_pct": 100,
         "limits": None,
+        "sensors": [],
     }
     record = supervise(
         "llmpi.device.measure.process", job, writes=LoadedSession, log=lambda _: None

@@ -261,7 +261,7 @@ COLUMNS = {
     "itl_p50_s": 1e3,
     "itl_p95_s": 1e3,
     "tg_memory_share": 100,
-    "peak_rss_bytes": 1e-6,
+    "memory_bytes": 1e-6,
 }
 """In which unit the table of cells shows a column, if not in its own."""
 ENDS = {"pp_tps": ("pp_min_tps", "pp_max_tps"), "tg_tps": ("tg_min_tps", "tg_max_tps")}

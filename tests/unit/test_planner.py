@@ -291,7 +291,7 @@ def test_the_papers_study(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -
 def test_for_machines(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--json", "--config", str(ROOT / "config/llmpi.yaml")]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert len(told["sessions"]) == 47
+    assert len(told["sessions"]) == 52
     cell = told["sessions"][0]
     assert cell["fit"] == "fits" and cell["constants"] == "pi5-8gb" and cell["problem"] is None
     assert told["totals"]["download_bytes"] > 40e9

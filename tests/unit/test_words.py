@@ -25,6 +25,7 @@ from llmpi.decide.records import (
     MoreItems,
     NotCompared,
     OnlyEstimated,
+    ProvisionalBy,
     RequirementVerdict,
     Shown,
     Standing,
@@ -202,10 +203,16 @@ def choice(*candidates: Candidate, **more: object) -> Choice:
     }  # fmt: skip
 
 
-def decided(pick: Candidate | None, standing: str, smaller: Candidate | None = None) -> Decision:
+def decided(
+    pick: Candidate | None,
+    standing: str,
+    smaller: Candidate | None = None,
+    by: tuple[ProvisionalBy, ...] = ("quality",),
+) -> Decision:
     able = [c["id"] for c in (pick,) if c and not c["killed_by"]]
     return {
         "where": "overall", "candidates": 2, "pick": pick and pick["id"], "standing": standing,
+        "provisional_by": [*by] if standing == "provisional" else [],
         "smaller": smaller and {"id": smaller["id"], "probability": 0.9,
                                 "more": [{"task": "qa", "items": 1234}]},
         "runner_up": None, "able": able, "front": able, "near_best": able, "may_be_best": able,
@@ -244,6 +251,18 @@ def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
     assert "That it holds has, by itself, a probability of 90 %; about 1,300 more" in english_[2]
     assert not any("runner-up" in sentence for sentence in english_)
     assert "ビット数の最も多い型" in japanese_[1] and "90 %" in japanese_[2]
+
+
+def test_a_pick_that_was_disturbed_says_so() -> None:
+    made = decided(WIDE, "provisional", by=("disturbed",))
+    take, why, *rest = english.decision(made, choice(WIDE))
+    assert "for now" in take and "other programs took too much of the processors" in why
+    assert not any("quality within the margins" in sentence for sentence in rest)
+    both = decided(WIDE, "provisional", NARROW, by=("quality", "disturbed"))
+    said = english.decision(both, choice(WIDE, NARROW))
+    assert "other programs" in said[1] and "others would be taken" in said[2]
+    japanese_ = japanese.decision(both, choice(WIDE, NARROW))
+    assert len(japanese_) == len(said) and "他のプログラム" in japanese_[1]
 
 
 @pytest.mark.parametrize("supply", [SUPPLY, {**SUPPLY, "key": None, "value": None}])
@@ -384,7 +403,16 @@ def test_what_was_not_predicted() -> None:
 
 
 FAULTS = {
-    *("failed", "throttled", "overflow", "parity", "unscored", "computation", "too few"),
+    *(
+        "failed",
+        "throttled",
+        "overflow",
+        "disturbed",
+        "parity",
+        "unscored",
+        "computation",
+        "too few",
+    ),
     *("no quality", "broken"),
     *("loses", "undecided", "estimated", "unmeasured"),
 }

@@ -16,6 +16,7 @@ from llmpi.decide.records import (
     Limit,
     Moved,
     MovedLimit,
+    ProvisionalBy,
     Recommendation,
     Standing,
 )
@@ -188,7 +189,7 @@ class Memo(TypedDict):
     several_models: bool
     several_devices: bool
     pick: MemoVariant | None
-    provisional: bool
+    provisional_by: list[ProvisionalBy]
     below_abstaining: BelowAbstaining | None
     """Of the pick."""
     smaller: Smaller | None
@@ -263,7 +264,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "several_models": len({v["model"] for v in found.values()}) > 1,
         "several_devices": len({v["device"] for v in found.values()}) > 1,
         "pick": pick,
-        "provisional": decision["standing"] == "provisional",
+        "provisional_by": decision["provisional_by"],
         "below_abstaining": _below_abstaining(decision, recommendation["candidates"]),
         "smaller": smaller(recommendation, pick, found),
         "runner_up": _of(found, decision["runner_up"]),
@@ -313,7 +314,7 @@ def smaller(
 ) -> Smaller | None:
     """What might be taken in place of a provisional pick, and what that would save."""
     decision = recommendation["decisions"][0]
-    if pick is None or decision["standing"] != "provisional":
+    if pick is None or "quality" not in decision["provisional_by"]:
         return None
     other = found[decision["smaller"]["id"]] if decision["smaller"] else pick
     standing = other["standing"]

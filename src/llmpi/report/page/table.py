@@ -54,7 +54,7 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _number("tg_memory_share", t("of memory\nroofline, %"), 0, scale=100),
         _number("cold_load_s", t("cold load\ns"), 2),
         _number("warm_load_s", t("warm load\ns"), 2),
-        _number("peak_rss_bytes", t("peak RSS\nMB"), 1, scale=1e-6),
+        _number("memory_bytes", t("memory\nMB"), 1, scale=1e-6),
         _number("tg_power_w", t("tg\nW"), 2),
         _number(
             "tg_j_per_token", t("tg, J\nper token"), 3, "tg_low_j_per_token", "tg_high_j_per_token"

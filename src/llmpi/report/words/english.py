@@ -157,6 +157,16 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     """Why it is not the last word, what caution costs, and what would tell."""
     if made["standing"] != "provisional":
         return []
+    disturbed = (
+        [
+            "This is provisional: other programs took too much of the processors while each of "
+            "these was measured. Measure again while nothing else runs."
+        ]
+        if "disturbed" in made["provisional_by"]
+        else []
+    )
+    if "quality" not in made["provisional_by"]:
+        return disturbed
     held = pick["standing"] is not None and pick["standing"]["verdict"] == "holds"
     why = (
         "This is provisional: others would be taken in its place if they were shown to keep their "
@@ -167,12 +177,13 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [why, *_itself(pick, choice)]
+        return [*disturbed, why, *_itself(pick, choice)]
     other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
     odds = smaller["probability"]
     chance = "" if odds is None else f"; that it holds has, by itself, a probability {_odds(odds)}"
     name = _name(other) if other["device"] != pick["device"] else other["variant"]
     return [
+        *disturbed,
         why,
         f"Of the undecided, the smallest that has all its estimates within the margins is "
         f"{name}{chance}. The price of caution: {_instead(pick, other)}.",
@@ -276,6 +287,7 @@ REASONS: Mapping[str, str] = {
     "failed": "did not run",
     "throttled": "throttled",
     "overflow": "does not fit in the memory",
+    "disturbed": "disturbed by other programs",
     "parity": "computes something else",
     "unscored": "not scored",
     "computation": "not scored with these settings",
@@ -303,6 +315,7 @@ def kill(found: Kill) -> str:
             return {
                 "throttled": "the board was throttled while it was measured",
                 "memory-bound: overflow": "it does not fit in the memory",
+                "disturbed": "other programs took too much of the processors while it was measured",
             }[found["mark"]]
         case "parity":
             return f"parity: {parity(found['reason'], found['misses'])}"
@@ -406,6 +419,14 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
 def caution(found: AnyCaution) -> str:
     """What to know of a candidate."""
     match found["kind"]:
+        case "wide spread":
+            return (
+                f"its fastest repetition is {found['ratio']:.1f} times as fast as its slowest, and "
+                "nothing that was watched explains it"
+            )
+        case "measured short":
+            counted = _count(found["repetitions"], "repetition")
+            return f"it is so slow that there was time for {counted} of {found['tokens']} tokens"
         case "measured once":
             return "its speed was measured once, which shows no spread"
         case "energy estimated":

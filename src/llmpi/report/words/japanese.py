@@ -181,6 +181,16 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
         return []
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     pick = known[made["pick"]]
+    disturbed = (
+        [
+            "これは暫定の結論です。どの候補も、測定中に他のプログラムがプロセッサを使いすぎていました。"
+            "ほかに何も動いていないときに測り直してください。"
+        ]
+        if "disturbed" in made["provisional_by"]
+        else []
+    )
+    if "quality" not in made["provisional_by"]:
+        return disturbed
     why = (
         "これは暫定の結論です。品質の低下が許容幅に収まると示せれば、"
         "これに代わって選ばれる候補がほかにあります。"
@@ -190,11 +200,12 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [why, *_itself(pick, choice)]
+        return [*disturbed, why, *_itself(pick, choice)]
     odds = smaller["probability"]
     chance = "す" if odds is None else f"、実際にも収まる確率は単独で見て{_odds(odds)}です"
     other = known[smaller["id"]]
     return [
+        *disturbed,
         why,
         f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
         f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
@@ -306,6 +317,7 @@ REASONS: Mapping[str, str] = {
     "failed": "実行できず",
     "throttled": "速度制限",
     "overflow": "メモリに収まらない",
+    "disturbed": "他のプログラムによる妨害",
     "parity": "計算結果が異なる",
     "unscored": "採点なし",
     "computation": "この設定では採点なし",
@@ -333,6 +345,7 @@ def kill(found: Kill) -> str:
             return {
                 "throttled": "測定中に速度が制限されました",
                 "memory-bound: overflow": "メモリに収まりません",
+                "disturbed": "測定中に他のプログラムがプロセッサを使いすぎました",
             }[found["mark"]]
         case "parity":
             return f"パリティ：{parity(found['reason'], found['misses'])}"
@@ -453,6 +466,12 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
 def caution(found: AnyCaution) -> str:
     """What to know of a candidate."""
     match found["kind"]:
+        case "wide spread":
+            ratio = f"{found['ratio']:.1f}倍"
+            return f"最も速い回は最も遅い回の{ratio}で、記録した測定条件では説明できません"
+        case "measured short":
+            count, tokens = found["repetitions"], found["tokens"]
+            return f"非常に遅いため、{tokens}トークンを{count}回測定する時間しかありませんでした"
         case "measured once":
             return "速度は1回しか測っておらず、ばらつきがわかりません"
         case "energy estimated":
