@@ -7,9 +7,10 @@ from typing import NamedTuple
 from llmpi.engine.shown import ShownFormatter
 
 FAILED = "failed: "
-"""How a job says that what it made is a failed cell's record."""
+"""How a job says that what it made is the record of a failed cell."""
 ERROR = "error: "
 """How a job says why it ends without a result."""
+WARNING = "warning: "
 
 
 class JobLine(NamedTuple):
@@ -50,4 +51,5 @@ class JobFormatter(ShownFormatter):
         self._job = job
 
     def format(self, record: logging.LogRecord) -> str:
-        return job_line(self._job, super().format(record))
+        begin = WARNING if record.levelno == logging.WARNING else ""
+        return job_line(self._job, f"{begin}{super().format(record)}")

@@ -7,6 +7,7 @@ elsewhere (a device, a judge, an older run) is checked against it where it is re
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,9 @@ from llmpi.device.durable import keep
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
+from llmpi.job_lines import FAILED
+
+log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
 
@@ -126,7 +130,7 @@ def write_json(
     *,
     indent: int | None = 1,
 ) -> None:
-    """Write `record` atomically.
+    """Write `record` atomically; of a failed one its reason is logged.
 
     Args:
         indent: blanks a level; None for what is too long to be read: all in one line, in a quarter
@@ -136,6 +140,8 @@ def write_json(
         text = json.dumps(record, indent=indent, ensure_ascii=False)
         # In a text of JSON an escape is the same character.
         partial.write_text(visible(text) + "\n", "utf-8")
+    if record.get("status") == "failed":
+        log.error("%s%s", FAILED, record.get("reason"))
 
 
 @contextmanager

@@ -95,7 +95,6 @@ def quantize(
             fallbacks, engine = _run(source, partial, quant, imatrix, threads)
             facts = inspect(partial)
     except CellError as error:
-        log.error("%s failed: %s", quant, error)
         out.write_bytes(b"")
         return failed("quantize", str(error))
     return {

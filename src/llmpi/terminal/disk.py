@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from llmpi import layout
-from llmpi.job_lines import ERROR
+from llmpi.job_lines import ERROR, FAILED
 from llmpi.study import inputs
 from llmpi.study.runs import scored, sessions, variants
 from llmpi.study.study import Study
@@ -37,7 +37,9 @@ RULES = {
 
 BEGIN_BYTES = 64
 """Where the status stands in a record: first."""
-ERROR_LINE = re.compile(rf"^\S+ \S+ ERROR (?:{ERROR})?(?P<text>.*(?:\n(?!\d{{4}}-).*)*)", re.M)
+ERROR_LINE = re.compile(
+    rf"^\S+ \S+ ERROR (?!{FAILED})(?:{ERROR})?(?P<text>.*(?:\n(?!\d{{4}}-).*)*)", re.M
+)
 """An error in a job's log, to the next line that has a date."""
 TRACEBACK = "\nTraceback (most recent call last):\n"
 
