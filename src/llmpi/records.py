@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
 from llmpi.device.durable import keep
+from llmpi.engine.progress import Bytes
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
@@ -32,6 +33,9 @@ from llmpi.job_lines import FAILED
 log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
+
+
+HASHED_AT_ONCE = 1 << 20
 
 
 class RecordError(LlmpiError):
@@ -176,8 +180,14 @@ def _remove_stale(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
+    digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        progress = Bytes(os.fstat(file.fileno()).st_size, f"of {path.name} hashed", say=log.info)
+        while piece := file.read(HASHED_AT_ONCE):
+            digest.update(piece)
+            done += len(piece)
+            progress.at(done)
+    return digest.hexdigest()
 
 
 def sha256_of_text(text: str) -> str:

@@ -3,8 +3,10 @@
 import contextlib
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -17,6 +19,9 @@ def to_stderr(line: str) -> None:
     """A line of a process that works for this one, as it is; lost where a log has no room."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
+
+
+MB = 1_000_000
 
 
 class Progress:
@@ -58,6 +63,51 @@ class Progress:
             f"{done}/{self._total} {self._what}, {_three_digits(rate)}/s{left}"
             f"{', ' if more else ''}{more}"
         )
+
+
+class Bytes(Progress):
+    """Of a file. One that is through before there was anything to say is not spoken of.
+
+    Args:
+        total: bytes in all.
+        what: is done with them, such as `of m.gguf sent`.
+        done: of them, before this began.
+    """
+
+    def __init__(
+        self, total: int, what: str, *, done: int = 0, say: Callable[[str], None] = say
+    ) -> None:
+        self._bytes = total
+        super().__init__(max(1, round(total / MB)), f"MB {what}", done=round(done / MB), say=say)
+
+    def at(self, items: int, more: str = "") -> None:
+        """So many bytes in all are done."""
+        if items < self._bytes:
+            super().at(min(round(items / MB), self._total - 1) - self._begin, more)
+
+
+@contextlib.contextmanager
+def growing(file: Path, total: int, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say how far a file is that somebody writes meanwhile who does not say it.
+
+    Args:
+        total: bytes that it will have, about.
+        what: is done with them, such as `of F16.gguf written`.
+    """
+    progress, written = Bytes(total, what, say=say), threading.Event()
+
+    def watch() -> None:
+        while not written.wait(Progress.EVERY_S):
+            with contextlib.suppress(OSError):
+                progress.at(file.stat().st_size)
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        written.set()
+        watching.join()
 
 
 def _three_digits(rate: float) -> str:

@@ -40,13 +40,12 @@ def _head(run: Run, width: int) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(width=_bar_width(width))
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    eta = run.eta_s()
     text = Text(f"{run.done} of {run.total} jobs", style="bold")
     if failed := len(run.failed) + run.failed_cells:
         text.append(f", {failed} failed", style="bold red")
     text.append(f", {told_time(run.elapsed_s())} so far", style="dim")
-    if eta is not None and run.done < run.total:
-        text.append(f", about {told_time(eta)} left")
+    if eta := run.told_eta():
+        text.append(f", {eta}")
     table.add_row(Text(run.study, style="bold"), _bar(run.done, run.total, width), text)
     return table
 
@@ -60,8 +59,7 @@ def _table(jobs: list[Job], width: int) -> RenderableType:
     for job in jobs:
         step = job.step
         bar = _bar(step.done, step.total, width) if step else Text("")
-        told = f"{step.done}/{step.total} {step.more}" if step else job.said
-        table.add_row(what(job), which(job), bar, told or told_time(job.elapsed_s()))
+        table.add_row(what(job), which(job), bar, job.said or told_time(job.elapsed_s()))
     return table
 
 

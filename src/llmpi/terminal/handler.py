@@ -72,7 +72,9 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
         # What was asked of Snakemake's output is for Snakemake's output.
         its_own = common.dryrun or common.verbose or common.debug_dag or common.printshellcmds
         self._ours = asked != "snakemake" and not its_own and not common.quiet
-        self._draws = asked == "auto" and can_draw()
+        self._draws = self._ours and asked == "auto" and can_draw()
+        if self._draws:
+            import llmpi.terminal.live  # noqa: F401 - not while the first jobs begin to write
 
     # --- what Snakemake asks of a plugin ----------------------------------------------------------
 
@@ -161,6 +163,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
             self._say(job_line(job.name, "started again" if again else "started"))
 
     def _job_finished(self, facts: dict[str, Any]) -> None:
+        self._catch_up()
         job = self._run.finish(facts["job_id"])
         if job and not self._draws:
             self._say(job_line(job.name, f"done in {told_time(job.elapsed_s())}"))
@@ -168,6 +171,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     def _job_error(self, facts: dict[str, Any]) -> None:
         """The job itself said why, unless it was killed."""
+        self._catch_up()
         job = self._run.fail(facts["jobid"])
         log = next(iter(facts.get("log") or []), "")
         name = job.name if job else job_name(log)
@@ -203,6 +207,10 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
             self._view = LiveView(self._run)
 
+    def _catch_up(self) -> None:
+        if self._view:
+            self._view.catch_up()
+
     def _say(self, text: str, style: str = "") -> None:
         if self._view:
             self._view.say(text, style)
@@ -220,12 +228,12 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
             return
         self._told_at = now
         failed = len(run.failed) + run.failed_cells
-        eta = run.eta_s()
-        self._line(
-            f"{run.done}/{run.total} jobs"
-            f"{f', {failed} failed' if failed else ''}"
-            f"{f', about {told_time(eta)} left' if eta is not None else ''}"
-        )
+        told = [
+            f"{run.done}/{run.total} jobs",
+            f"{failed} failed" if failed else "",
+            run.told_eta(),
+        ]
+        self._line(", ".join(filter(None, told)))
 
 
 def can_draw() -> bool:

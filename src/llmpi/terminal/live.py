@@ -50,11 +50,17 @@ class LiveView:
         with self._lock:
             self._guarded(lambda: self._say(text, style))
 
+    def catch_up(self) -> None:
+        """Hear what jobs said up to now, before one of them is forgotten."""
+        with self._lock:
+            self._guarded(lambda: self._hear(self._capture.lines()))
+
     def close(self) -> None:
         """Take the picture away and give the terminal back; once is enough."""
         if self._closed.is_set():
             return
         self._closed.set()
+        self.catch_up()
         with self._lock:
             self._guarded(self._stop)
             left = self._capture.release()

@@ -1,7 +1,7 @@
 """A run as it is seen so far: what runs, what is done, and when the rest will be."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -37,6 +37,10 @@ class Job:
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self.began
+
+    def unfinished(self) -> Step | None:
+        """The step it is in, whatever else it says meanwhile."""
+        return self.step if self.step and self.step.done < self.step.total else None
 
 
 @dataclass
@@ -112,7 +116,7 @@ class Run:
         """A line of a job; None if no such job runs."""
         job = self._by_name.get(line.job)
         if job:
-            job.said, job.step = line.text, step_in(line.text) or job.step
+            job.said, job.step = line.text, step_in(line.text) or job.unfinished()
             self.failed_cells += line.text.startswith(FAILED)
         return job
 
@@ -127,7 +131,7 @@ class Run:
         This machine's own work is one lane, whose jobs share its cores; so are the measurements on
         it. Every other device is one of its own.
         """
-        lanes: Counter[str] = Counter()
+        lanes: defaultdict[str, float] = defaultdict(float)
         known = False
         for kind, count in self.left.items():
             seconds = self._seconds(kind)
@@ -138,6 +142,18 @@ class Run:
             if seconds is not None:
                 lanes[self._lane(job.kind)] -= min(job.elapsed_s(), seconds)
         return max(0.0, *lanes.values()) if known else None
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether nothing is known of some that is left: the end is later than `eta_s` then."""
+        return any(count > 0 and self._seconds(kind) is None for kind, count in self.left.items())
+
+    def told_eta(self) -> str:
+        """For a person; empty before anything is known, and at the end."""
+        seconds = self.eta_s()
+        if seconds is None or self.done >= self.total:
+            return ""
+        return f"{'at least' if self.is_guessed else 'about'} {told_time(seconds)} left"
 
     def _lane(self, kind: Kind) -> str:
         return "" if kind.device in self.here else kind.device
