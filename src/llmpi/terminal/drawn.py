@@ -10,7 +10,7 @@ from rich.text import Text
 
 from llmpi.terminal.run_state import Job, Run, told_time
 
-DEGREES = re.compile(r"\b-?\d+(?:\.\d+)? (?:°C|degrees Celsius)")
+DEGREES = re.compile(r"-?\d+(?:\.\d+)? °C")
 WATTS = re.compile(r"\b\d+(?:\.\d+)? W\b")
 NARROW = 100
 """Columns below which bars are short."""
@@ -80,7 +80,7 @@ def _felt(job: Job) -> Iterator[str]:
     """How warm it is, and what it takes, where it says so."""
     for pattern in (DEGREES, WATTS):
         if found := pattern.search(job.said):
-            yield found[0].replace("degrees Celsius", "°C")
+            yield found[0]
 
 
 def what(job: Job) -> str:

@@ -12,10 +12,11 @@ from llmpi.device.machine.alone import machine_alone, waiting
 from llmpi.device.machine.energy import Samples, add_energy, measured
 from llmpi.device.machine.limits import limited
 from llmpi.device.machine.meters import is_here
-from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, power, read, sampling
+from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, felt, power, read, sampling
 from llmpi.device.measure import concurrent
 from llmpi.device.records import Meter, SessionAnswer, SessionRequest
 from llmpi.engine import info as engine_info
+from llmpi.engine.progress import step_in
 from llmpi.engine.records import (
     Bandwidth,
     Cell,
@@ -76,7 +77,7 @@ def run(
         out = Path(folder) / "samples"
         started = time.monotonic()
         with sampling(request["meter"], out):
-            record = _session(request, Watch(log, owner, groups))
+            record = _session(request, Watch(_with_sensors(log, out), owner, groups))
         samples = read(out)
     if record["status"] == "failed":
         return record
@@ -91,6 +92,16 @@ def run(
         "limits": request["limits"],
         "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time(), "ahead_s": 0.0},
     }
+
+
+def _with_sensors(log: Callable[[str], None], samples: Path) -> Callable[[str], None]:
+    """Lines that say how far it is say, too, how warm it is there and what it takes."""
+
+    def told(line: str) -> None:
+        is_step = step_in(line.removeprefix("llmpi: ")) is not None
+        log(f"{line}{felt(samples)}" if is_step else line)
+
+    return told
 
 
 def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSession:
