@@ -81,19 +81,25 @@ class LiveView:
 
     def _hear(self, lines: list[str]) -> None:
         """Progress goes into the picture; all else stands above it."""
+        above = Text()
         for line in lines:
             found = heard(line)
             job = self._run.hear(found) if found else None
-            if not job or not self._live:
-                self._say(line)
-            elif found and found.text.startswith(IMPORTANT):
-                self._say(line, _style(found))
+            if not found or not job or not self._live:
+                above.append(f"{shown(line)}\n")
+            elif found.text.startswith(IMPORTANT):
+                above.append(f"{shown(line)}\n", _style(found))
+        if above:
+            self._print(above)
 
     def _say(self, text: str, style: str = "") -> None:
+        self._print(Text(f"{shown(text)}\n", style))
+
+    def _print(self, text: Text) -> None:
         if self._live:
-            self._console.print(Text(shown(text), style=style), soft_wrap=True)
+            self._console.print(text, end="", soft_wrap=True)
         else:
-            print(shown(text), file=self._capture.terminal, flush=True)
+            print(text.plain, end="", file=self._capture.terminal, flush=True)
 
     def _stop(self) -> None:
         if self._live:
