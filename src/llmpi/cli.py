@@ -99,6 +99,19 @@ def plan(args: argparse.Namespace) -> int:
     return int(any(plan.impossible for plan in plans) or any(problems_here(whole)))
 
 
+def status(args: argparse.Namespace) -> int:
+    """How far a study is; with `--strict` 1 unless all of it is there and sound."""
+    from llmpi.terminal.disk import look
+    from llmpi.terminal.end import end
+    from llmpi.terminal.status import failures, marked, table
+
+    study, config = load_study(args.config), str(args.config)
+    cells = look(study)
+    blocks = (table(cells), marked(cells), failures(cells, config), end(study, cells, config))
+    print("\n\n".join("\n".join(lines) for lines in map(list, blocks) if lines))
+    return int(args.strict and any(cell.state in ("failed", "waiting") for cell in cells))
+
+
 def devices(args: argparse.Namespace) -> int:
     """Check the devices of a config, or end what runs on them; 1 if one cannot be reached."""
     from llmpi.device.records import Cancelled
@@ -161,6 +174,15 @@ def arguments() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=plan)
     command.add_argument("--json", action="store_true", help="for machines")
+    command = commands.add_parser(
+        "status",
+        parents=[shared],
+        help="how far a study is, by its files: done, failed and why, waiting; what it came to",
+    )
+    command.set_defaults(run=status)
+    command.add_argument(
+        "--strict", action="store_true", help="exit with 1 if anything failed or is missing"
+    )
     command = commands.add_parser(
         "devices", parents=[shared], help="look at the devices, or end what runs on them"
     )

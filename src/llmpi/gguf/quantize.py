@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from llmpi.accidents import check_room, supervise
 from llmpi.device.machine import capacity
+from llmpi.engine.progress import Progress
 from llmpi.engine.records import Engine, Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
@@ -33,6 +34,8 @@ FALLBACK = re.compile(
     r"warning: (?P<tensor>\S+) +- ncols +(?P<columns>\d+) not divisible by +\d+ "
     r"\(required for type +(?P<wanted>\S+)\).*?-> falling back to +(?P<got>\S+)"
 )
+# llama-quant.cpp, llama_model_quantize_impl
+TENSOR = re.compile(r"\[ *(?P<number>\d+)/ *(?P<of>\d+)\] ")
 FALLBACK_COUNT = re.compile(r"WARNING: (\d+) of \d+ tensor\(s\) required fallback quantization")
 
 
@@ -95,7 +98,6 @@ def quantize(
             fallbacks, engine = _run(source, partial, quant, imatrix, threads)
             facts = inspect(partial)
     except CellError as error:
-        log.error("%s failed: %s", quant, error)
         out.write_bytes(b"")
         return failed("quantize", str(error))
     return {
@@ -148,9 +150,17 @@ def _run(
     lines: list[str] = []
     threads = threads or capacity.processors()
 
+    progress: Progress | None = None
+
     def keep(line: str) -> None:
+        nonlocal progress
         lines.append(line)
         log.debug("%s", line.rstrip())
+        if found := TENSOR.match(line):
+            # Of several passes over the tensors each counts by itself.
+            if progress is None or found["number"] == "1":
+                progress = Progress(int(found["of"]), f"tensors to {quant}", say=log.info)
+            progress.at(int(found["number"]))
 
     job: Job = {
         "source": str(source),

@@ -70,13 +70,16 @@ class Totals:
     study_s: Range
 
 
-def plan(study: Study) -> list[SessionPlan]:
+def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     """What every session of a study will need and give, in the order of the sweep.
 
     Nothing is downloaded.
+
+    Args:
+        ask_hub: whether the network may be used.
     """
     boards = {name: board_of(study, name) for name in study.devices}
-    models = {name: model_or_reason(study, name) for name in study.models}
+    models = {name: model_or_reason(study, name, ask_hub=ask_hub) for name in study.models}
     return [
         _planned(study, session, models[session.model], boards[session.device], workloads)
         for session, workloads in sessions(study).items()

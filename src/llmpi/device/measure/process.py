@@ -182,7 +182,7 @@ def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
         cool = temperature_c is not None and temperature_c < below_c
         if cool or temperature_c is None or waited_s >= limit_s:
             return {"waited_s": waited_s, "cool": cool, "temperature_c": temperature_c}
-        say(f"cooling down: {temperature_c:.1f} of {below_c:g} degrees Celsius")
+        say(f"cooling down to {below_c:g} degrees: {temperature_c:.1f} °C")
         time.sleep(min(5.0, limit_s - waited_s))
 
 

@@ -31,7 +31,7 @@ class ShownColumn(TypedDict):
     """Whether it stands there only when all columns are asked for: it decides nothing."""
 
 
-DECIDING = {"name", "device", "workload", "status", "tg_tps", "tg_j_per_token", "peak_rss_bytes"}
+DECIDING = {"name", "device", "workload", "status", "tg_tps", "tg_j_per_token", "memory_bytes"}
 """Beside the score of each task, and what rules a cell out."""
 ALWAYS = {"name", "device", "status", "tg_tps"}
 
