@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from llmpi.plan.architectures import SHAPES, of_shape
+
 from llmpi.plan.predict import predict
 from llmpi.plan.presets import PRESETS
 from llmpi.study.measuring import Runtime

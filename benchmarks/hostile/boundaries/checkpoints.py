@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from llmpi.plan.architectures import of_config
+from llmpi.plan.sizes import sizes
+
 from benchmarks.hostile import spoiled
 from llmpi.gguf.checkpoint import INDEX, check
 from llmpi.models.fetched import checkpoint_parts
-from llmpi.plan.architectures import of_config
 from llmpi.plan.model_facts import _json
-from llmpi.plan.sizes import sizes
 
 PATIENCE_S = 120.0
 CONFIG = {

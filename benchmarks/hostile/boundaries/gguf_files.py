@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hostile import spoiled
-from llmpi.gguf.inspect import inspect
 from llmpi.plan.gguf_header import model_in
 from llmpi.plan.sizes import sizes
+
+from benchmarks.hostile import spoiled
+from llmpi.gguf.inspect import inspect
 
 PATIENCE_S = 120.0
 
