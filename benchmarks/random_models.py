@@ -13,7 +13,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.llama import LOAD_MODES, fill
+from llmpi.engine.params import LOAD_MODES, fill
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.contents import Value
 
@@ -60,7 +60,23 @@ ARCHITECTURES: dict[str, Fields] = {
         "embedding_length": 128,
         "attention.sliding_window_pattern": 5,
     },
+    "gemma4": {
+        **WINDOW,
+        "attention.sliding_window_pattern": [1, 1, 1, 0],
+        "attention.key_length_swa": 64,
+        "attention.value_length_swa": 64,
+        "attention.shared_kv_layers": 0,
+        "embedding_length_per_layer_input": 64,
+    },
     "qwen3moe": EXPERTS,
+    # The last block predicts tokens ahead, which nobody asks for here.
+    "glm4moe": {
+        **EXPERTS,
+        "block_count": 5,
+        "nextn_predict_layers": 1,
+        "leading_dense_block_count": 1,
+        "expert_shared_count": 1,
+    },
     "gpt-oss": {**EXPERTS, **WINDOW},
     "lfm2": {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2, 0, 2]},
     "granitehybrid": {
@@ -95,7 +111,8 @@ def make(name: str, out: Path, more: Fields | None = None) -> Path:
         tensor = ctypes.cast(pointer, ggml.TensorPointer).contents
         shape = tensor.ne[: ggml.base().ggml_n_dims(tensor)][::-1]
         weights = random.normal(0, 0.05, shape).astype(np.float32)
-        tensors[tensor.name.decode()] = -abs(weights) if b"ssm_a" in tensor.name else weights
+        if not tensor.name.endswith(b"scale"):  # of types that these have none of
+            tensors[tensor.name.decode()] = -abs(weights) if b"ssm_a" in tensor.name else weights
 
     header = ggml.base().gguf_init_empty()
     contents.set_fields(header, {"general.architecture": name, "tokenizer.ggml.model": "no_vocab"})

@@ -17,7 +17,8 @@ import llama_cpp
 
 from benchmarks.loaded import Loaded, loaded
 from benchmarks.random_models import ARCHITECTURES, make
-from llmpi.engine.llama import fill
+from llmpi.engine import info
+from llmpi.engine.params import fill
 from llmpi.gguf.footprint import Context
 from llmpi.plan.hub_head import header_end
 from llmpi.plan.model import Head, Model, ask_all
@@ -41,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
     only = parser.parse_args().only
+    info.log_to(str)  # nothing of it is printed
     real = {}
     with tempfile.TemporaryDirectory(prefix="llmpi-") as folder:
         for name in only:

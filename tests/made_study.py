@@ -16,7 +16,6 @@ from llmpi import layout
 from llmpi.engine.records import Cell, MeteredEnergy, Repetition, Session
 from llmpi.gguf.records import Gguf
 from llmpi.plan.model_facts import model_of
-from llmpi.plan.sizes import sizes
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.squad.records import SquadScored
 from llmpi.quant_types import type_of
@@ -92,7 +91,7 @@ def write_records(asked: Study, *, metered: bool = True, questions: int = QUESTI
 
 
 def _manifest(asked: Study, variant: Variant) -> Gguf:
-    found = sizes(model_of(asked, variant.model, ask_hub=False), variant.quant)
+    found = model_of(asked, variant.model, ask_hub=False).sizes(variant.quant)
     manifest = made.gguf(
         variant.quant,
         size_bytes=found.file_bytes,

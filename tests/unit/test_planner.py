@@ -11,20 +11,8 @@ import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
-from tiny_llama import tiny_llama
-
-from llmpi import cli
-from llmpi.device.machine import capacity
-from llmpi.errors import LlmpiError
-from llmpi.gguf import quantizers
 from llmpi.plan.architectures import SHAPES, Model, Shape, of_config, of_shape
 from llmpi.plan.gguf_header import model_in
-from llmpi.plan.plan import plan, totals
-from llmpi.plan.plan_text import problems_here, table
-from llmpi.plan.predict import predict, reread_bytes
-from llmpi.plan.presets import PRESETS, measured
-from llmpi.plan.profile import profile_of
 from llmpi.plan.sizes import (
     BLOCKS,
     kv_cache_bytes,
@@ -32,6 +20,18 @@ from llmpi.plan.sizes import (
     tensor_types,
     vocabulary_bytes,
 )
+from support import ROOT
+from tiny_llama import tiny_llama
+
+from llmpi import cli
+from llmpi.device.machine import capacity
+from llmpi.errors import LlmpiError
+from llmpi.gguf import quantizers
+from llmpi.plan.plan import plan, totals
+from llmpi.plan.plan_text import problems_here, table
+from llmpi.plan.predict import predict, reread_bytes
+from llmpi.plan.presets import PRESETS, measured
+from llmpi.plan.profile import profile_of
 from llmpi.plan.workstation import Stage, stages
 from llmpi.quant_types import FTYPES
 from llmpi.study.devices import Preset

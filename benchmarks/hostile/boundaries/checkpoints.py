@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from llmpi.plan.architectures import of_config
-from llmpi.plan.sizes import sizes
+from llmpi.plan.config_json import of_config
 
 from benchmarks.hostile import spoiled
 from llmpi.gguf.checkpoint import INDEX, check
@@ -72,6 +71,6 @@ def receiver(folder: Path) -> Iterator[Callable[[Given], None]]:
             (folder / INDEX).write_bytes(given.listing)
         checkpoint_parts([path.name for path in folder.iterdir()], (folder / INDEX).read_bytes)
         assert check(folder)["parameters"] > 0
-        sizes(of_config(_json(folder / "config.json"), "config.json"), "Q4_0")
+        of_config(_json(folder / "config.json"), "config.json").sizes("Q4_0")
 
     yield receive

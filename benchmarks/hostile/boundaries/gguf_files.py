@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmpi.plan.gguf_header import model_in
-from llmpi.plan.sizes import sizes
+from llmpi.plan.model import Model
 
 from benchmarks.hostile import spoiled
 from llmpi.gguf.inspect import inspect
@@ -63,7 +62,7 @@ def receiver(folder: Path) -> Iterator[Callable[[bytes], None]]:
     def receive(content: bytes) -> None:
         path = folder / "x.gguf"
         path.write_bytes(content)
-        sizes(model_in(path), "Q4_0")
+        Model(path, path.name).sizes("Q4_0")
         assert inspect(path)["parameters"] > 0
 
     yield receive

@@ -23,10 +23,12 @@ import llama_cpp
 import numpy as np
 
 from llmpi.engine import info, shards
-from llmpi.engine.llama import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
 from llmpi.engine.shown import visible
 from llmpi.engine.supervise import die_with_parent
+from llmpi.errors import CellError
 from llmpi.gguf import contents, ggml
+from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.footprint import (
     PATIENCE_S,
     Context,
@@ -36,7 +38,6 @@ from llmpi.gguf.footprint import (
     Reserved,
     Weight,
 )
-from llmpi.gguf.quantize import FALLBACK_COUNT, matrix_data
 from llmpi.gguf.quantizers import kinds
 from llmpi.quant_types import FTYPES, type_of, wants_imatrix
 
@@ -136,7 +137,7 @@ def footprint(path: Path, quants: Sequence[str], contexts: Sequence[Context]) ->
 def _or_reason(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
-    except RefusedError as error:
+    except (RefusedError, CellError) as error:
         return visible(str(error))
 
 
@@ -351,7 +352,7 @@ def _quantized(path: Path, quant: str, stored: Mapping[str, Any], said: list[str
     params = llama_cpp.llama_model_quantize_default_params()
     fill(params, ftype=FTYPES[type_of(quant)], dry_run=True, allow_requantize=True)
     if wants_imatrix(quant):  # that there is one changes types; what it holds does not
-        params.imatrix = matrix_data({})
+        params.imatrix = (llama_cpp.llama_model_imatrix_data * 1)()
     if llama_cpp.llama_model_quantize(os.fsencode(path), b"", params) != 0:
         raise RefusedError(_reason(said))
     text = "".join(said)
@@ -362,7 +363,7 @@ def _quantized(path: Path, quant: str, stored: Mapping[str, Any], said: list[str
     return {
         "kinds": types,
         "sizes": [_size(kind, held) for kind, held in zip(types, stored.values(), strict=True)],
-        "fallbacks": sum(int(count) for count in FALLBACK_COUNT.findall(text)),
+        "fallbacks": len(parse_fallbacks(text)),
     }
 
 

@@ -44,6 +44,14 @@ class Head(NamedTuple):
     """Name, header, and size of the whole file; of a file in several parts the first one first."""
 
 
+ALIGNMENT = 32
+"""Of a tensor, in a file (gguf.h, GGUF_DEFAULT_ALIGNMENT) and in memory (ggml-impl.h)."""
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 class Sizes(NamedTuple):
     """A variant's bytes, by what they are for."""
 
@@ -115,10 +123,10 @@ class Model:
             read[kind] += size * weight["read_bytes"] // weight["bytes"]
             if weight["read_bytes"] and not weight["is_table"]:
                 resident[kind] += size
-            loaded += size * weight["is_loaded"]
+            loaded += _aligned(size) * weight["is_loaded"]
         header = whole["header_bytes"] + vocabulary_bytes(self._vocabulary)
         return Sizes(
-            header + sum(-(-size // 32) * 32 for size in stored),
+            header + sum(map(_aligned, stored)),
             self.parameters,
             dict(read),
             dict(resident),
