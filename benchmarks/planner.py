@@ -15,9 +15,10 @@ import csv
 from pathlib import Path
 from statistics import median
 
-from llmpi.plan.architectures import SHAPES, of_shape
-
-from llmpi.plan.predict import predict
+from llmpi.plan.config_json import of_config
+from llmpi.plan.known import CONFIGS
+from llmpi.plan.model import Model, ask_all
+from llmpi.plan.predict import context, predict
 from llmpi.plan.presets import PRESETS
 from llmpi.study.measuring import Runtime
 

@@ -117,7 +117,7 @@ def _quality(quant: str, questions: int) -> SquadScored:
 def _bench(asked: Study, session: SessionId, metered: bool) -> Session:
     tg_tps = TG_TPS[type_of(session.quant)] * (0.96 if session.device == "sd" else 1.0)
     storage = 0.045e9 if session.device == "sd" else 0.43e9
-    weights = sizes(model_of(asked, session.model, ask_hub=False), session.quant).file_bytes
+    weights = model_of(asked, session.model, ask_hub=False).sizes(session.quant).file_bytes
     cells: dict[str, Cell] = {}
     for name in asked.single_workloads:
         workload = asked.workloads[name]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llmpi.plan.config_json import of_config
-from llmpi.plan.model import Model
 from random_gguf import tiny_model
 from safetensors.numpy import save_file
 
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.checkpoint import check
 from llmpi.gguf.inspect import inspect
+from llmpi.plan.config_json import of_config
+from llmpi.plan.model import Model
 from llmpi.quality.ab.evaluate import answer_prompts
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.records import sha256_of

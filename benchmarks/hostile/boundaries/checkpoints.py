@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from llmpi.plan.config_json import of_config
-
 from benchmarks.hostile import spoiled
 from llmpi.gguf.checkpoint import INDEX, check
 from llmpi.models.fetched import checkpoint_parts
+from llmpi.plan.config_json import of_config
 from llmpi.plan.model_facts import _json
 
 PATIENCE_S = 120.0

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmpi.plan.model import Model
-
 from benchmarks.hostile import spoiled
 from llmpi.gguf.inspect import inspect
+from llmpi.plan.model import Model
 
 PATIENCE_S = 120.0
 

@@ -116,7 +116,7 @@ class Model:
         kinds, stored = [w["kind"] for w in weights], [w["bytes"] for w in weights]
         fallbacks = 0
         if type_of(quant) in FTYPES:
-            made = self._quantized(quant)
+            made = self.quantized(quant)
             kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
         read, resident, loaded = Counter[str](), Counter[str](), 0
         for weight, kind, size in zip(weights, kinds, stored, strict=True):
@@ -133,6 +133,16 @@ class Model:
             loaded,
             fallbacks,
         )
+
+    def quantized(self, quant: str) -> Quantized:
+        """What the quantizer would make of it.
+
+        Raises:
+            LlmpiError: the engine refuses.
+        """
+        if quant not in self._told.quants:
+            ask_all([(self, (quant,), ())])
+        return self._or_words(self._told.quants[quant])
 
     def reserved(self, context: Context) -> Reserved:
         """What a context takes.
@@ -178,11 +188,6 @@ class Model:
     def vocabulary(self) -> int:
         """Tokens."""
         return self.footprint["vocabulary"]
-
-    def _quantized(self, quant: str) -> Quantized:
-        if quant not in self._told.quants:
-            ask_all([(self, (quant,), ())])
-        return self._or_words(self._told.quants[quant])
 
     def _or_words(self, answer: Answer | str) -> Answer:
         if isinstance(answer, str):
