@@ -89,10 +89,9 @@ def header_end(data: bytes) -> int | None:
 
 
 def _numbers(data: bytes, at: int, form: str) -> tuple[int, ...]:
-    try:
-        return struct.unpack_from(form, data, at)
-    except struct.error:
-        raise _ShortError from None
+    if at + struct.calcsize(form) > len(data):
+        raise _ShortError
+    return struct.unpack_from(form, data, at)
 
 
 def _string_end(data: bytes, at: int) -> int:
