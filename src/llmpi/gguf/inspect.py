@@ -1,7 +1,7 @@
 """Look inside a GGUF file with the engine's own reader: tensors, types, bits per weight.
 
 A model file from outside is untrusted input and the reader is C, so it runs in a child process
-(`python -m llmpi.gguf.inspect`).
+(`python -m llmpi.gguf.inspect`); what decoding reads of it the engine says in another.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from llmpi.accidents import supervise
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
-from llmpi.gguf import ggml
+from llmpi.gguf import footprint, ggml
 from llmpi.gguf.records import Contents
 
 log = logging.getLogger(__name__)
@@ -34,24 +34,23 @@ def inspect(path: Path) -> Contents:
     )
     if isinstance(outcome, Death):
         raise CellError(f"{path}: the GGUF file is damaged or cut short ({outcome.reason})")
-    return outcome
+    return {**outcome, "read_per_token_bytes": _read_per_token(path)}
 
 
 def facts(path: Path) -> Contents:
-    """As `inspect`, in this process, for a file that is known to be sound."""
+    """As `inspect`, in this process, for a file that is known to be sound; but not what is read to
+    decode a token."""
     base = ggml.base()
     header = base.gguf_init_from_file(os.fsencode(path), ggml.GgufParams(True, None))
     if not header:
         raise SystemExit("the header cannot be read")
     tensors, parameters, size = Counter[str](), Counter[str](), Counter[str]()
-    named: dict[str, int] = {}
     end = data = base.gguf_get_data_offset(header)
     for i in range(base.gguf_get_n_tensors(header)):
         kind = base.gguf_get_tensor_type(header, i)
         n_bytes = base.gguf_get_tensor_size(header, i)
         name = base.ggml_type_name(kind).decode()
         tensors[name] += 1
-        named[base.gguf_get_tensor_name(header, i).decode(errors="replace")] = n_bytes
         size[name] += n_bytes
         parameters[name] += n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
         end = max(end, data + base.gguf_get_tensor_offset(header, i) + n_bytes)
@@ -69,7 +68,7 @@ def facts(path: Path) -> Contents:
         "parameters": parameters.total(),
         "bits_per_weight": size.total() * 8 / parameters.total(),
         "main_type": parameters.most_common(1)[0][0].upper(),
-        "read_per_token_bytes": _read_per_token(named),
+        "read_per_token_bytes": None,
         "tensors_by_type": {
             kind: {"tensors": n, "parameters": parameters[kind], "bytes": size[kind]}
             for kind, n in tensors.most_common()
@@ -77,12 +76,12 @@ def facts(path: Path) -> Contents:
     }
 
 
-def _read_per_token(sizes: dict[str, int]) -> int | None:
-    if any("_exps" in name for name in sizes):
+def _read_per_token(path: Path) -> int | None:
+    [said] = footprint.ask([footprint.Question(path)])
+    if isinstance(said, str):
+        log.warning("%s: what a token reads of it is not known: %s", path, said)
         return None
-    # Of a table of embeddings one row is read, unless it is the output matrix, too.
-    table = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
-    return sum(sizes.values()) - table
+    return sum(weight["read_bytes"] for weight in said["weights"])
 
 
 def main(job: str, out: str) -> None:

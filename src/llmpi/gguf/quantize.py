@@ -7,7 +7,6 @@ import ctypes
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from llmpi.engine.progress import Progress
 from llmpi.engine.records import Engine, Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
+from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
 from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, least_bits, type_of, wants_imatrix
@@ -29,14 +29,8 @@ from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
 
-# llama-quant.cpp, tensor_type_fallback
-FALLBACK = re.compile(
-    r"warning: (?P<tensor>\S+) +- ncols +(?P<columns>\d+) not divisible by +\d+ "
-    r"\(required for type +(?P<wanted>\S+)\).*?-> falling back to +(?P<got>\S+)"
-)
 # llama-quant.cpp, llama_model_quantize_impl
 TENSOR = re.compile(r"\[ *(?P<number>\d+)/ *(?P<of>\d+)\] ")
-FALLBACK_COUNT = re.compile(r"WARNING: (\d+) of \d+ tensor\(s\) required fallback quantization")
 
 
 class Job(TypedDict):
@@ -174,25 +168,6 @@ def _run(
     if isinstance(outcome, Death):
         raise CellError(outcome.reason)
     return parse_fallbacks("\n".join(lines)), outcome["engine"]
-
-
-def parse_fallbacks(text: str) -> list[Fallback]:
-    """Which tensors did not get the type they were meant for, from the quantizer's log.
-
-    Raises:
-        CellError: the log counts other fallbacks than it lists; a manifest must not hide any.
-    """
-    found: list[Fallback] = [
-        {"tensor": match["tensor"], "wanted": match["wanted"], "got": match["got"]}
-        for match in FALLBACK.finditer(text)
-    ]
-    counted = sum(int(count) for count in FALLBACK_COUNT.findall(text))
-    if counted != len(found):
-        raise CellError(
-            f"the quantizer reports {counted} fallbacks, but its log lists {len(found)}; "
-            "this llmpi does not understand this engine's log"
-        )
-    return found
 
 
 def matrix_data(means: Mapping[str, np.ndarray]) -> Any:
