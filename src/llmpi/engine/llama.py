@@ -11,6 +11,7 @@ import llama_cpp
 import numpy as np
 
 from llmpi.engine.records import EngineSettings, KvType, SentPrompt, Token
+from llmpi.engine.shards import parts
 
 # ggml_type (ggml.h) of what a KV cache may hold.
 KV_TYPES = {
@@ -131,7 +132,7 @@ class Model:
             load_mode=LOAD_MODES[self.settings.mmap, self.settings.mlock],
             use_extra_bufts=self.settings.repack,
         )
-        model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
+        model = llama_cpp.llama_model_load_from_file(os.fsencode(parts(gguf)[0]), params)
         if not model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
         return model

@@ -103,6 +103,7 @@ def quantize(
         "quant": quant,
         "sha256": sha256_of(out),
         "bytes": out.stat().st_size,
+        "parts": [],
         **facts,
         "fallbacks": fallbacks,
         "lineage": [*source_manifest["lineage"], quant],

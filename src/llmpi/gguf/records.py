@@ -30,6 +30,8 @@ class Contents(TypedDict):
     read_per_token_bytes: int | None
     """Of the weights, to decode a token; None for a mixture of experts: it reads some of them."""
     tensors_by_type: dict[str, TensorsOfType]
+    chat_template: bool
+    """Whether it holds one; without it a model is given plain text."""
 
 
 @record
@@ -55,10 +57,12 @@ class ModelFile(TypedDict):
 
 
 @record
-class ModelGguf(Contents):
-    """What the GGUF file of a model holds that comes as one."""
+class ModelGguf(TypedDict):
+    """A GGUF file of a model, as it was published."""
 
-    file: str
+    files: list[str]
+    """Its parts, in order; one where it comes as one file."""
+    contents: Contents
 
 
 @record
@@ -67,6 +71,8 @@ class PypiOrigin(TypedDict):
     pypi: str
     version: str
     file: str
+    parts: list[str]
+    """Of a file in several wheels: each with its part."""
 
 
 @record
@@ -115,7 +121,7 @@ class FetchedModel(TypedDict):
     status: Literal["ok"]
     origin: Origin
     files: dict[str, ModelFile]
-    gguf: ModelGguf | None
+    ggufs: list[ModelGguf]
 
 
 # --- how it was made ------------------------------------------------------------------------------
@@ -226,11 +232,16 @@ class Gguf(Contents):
     status: Literal["ok"]
     quant: str
     sha256: str
+    """Of the file; of one in several parts, of their hashes."""
     bytes: int
+    parts: list[ModelFile]
+    """In order, where it is in several; none where it is one file."""
     fallbacks: list[Fallback]
     lineage: list[str]
-    """Types it was made from, and its own."""
+    """Types it was made from, and its own; of a published file its own alone, as its tensors
+    are."""
     source: MadeOf
+    """Of a published file, itself."""
     imatrix: MatrixUsed | None
     engine: Engine | None
     """The quantizer's; None where the converter wrote the file."""

@@ -90,9 +90,9 @@ def _of_path(path: Path) -> Model:
 def _of_hub(source: HubSource, ask_hub: bool) -> Model:
     if source.hub in SHAPES:
         return of_shape(SHAPES[source.hub])
-    if source.file:
+    if file := source.file or next(iter(source.files or []), None):
         raise LlmpiError(
-            f"the header of {source.hub}/{source.file} is not here; run `snakemake models` first"
+            f"the header of {source.hub}/{file} is not here; run `snakemake models` first"
         )
     return of_config(_json(_config_of(source, ask_hub)), f"{source.hub}/config.json")
 

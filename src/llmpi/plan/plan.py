@@ -15,6 +15,7 @@ from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
 from llmpi.plan.profile import profile, profile_of
 from llmpi.plan.sizes import Sizes, sizes
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
+from llmpi.quant_types import is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
@@ -198,6 +199,8 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
+    if is_published(session.quant):
+        return SessionPlan(session, unknown="a published file is known by its own header")
     size = sizes(model, session.quant)
     if board is None:
         why = f"the device {session.device} was never measured and names no preset "

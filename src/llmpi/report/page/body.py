@@ -263,5 +263,5 @@ NOT_QUANTIZED = ("F16", "BF16", "F32", "F64", "TERNARY", "scratch")
 
 def _dequantized(rows: Sequence[ClassRow]) -> dict[str, str]:
     """Models whose base was made from quantized weights: model -> type they came in."""
-    came = {row["model"]: row["lineage"][0] for row in rows if row["lineage"]}
+    came = {row["model"]: row["lineage"][0] for row in rows if len(row["lineage"]) > 1}
     return {model: kind for model, kind in came.items() if kind not in NOT_QUANTIZED}
