@@ -69,7 +69,7 @@ def gguf_parts(files: Iterable[str], held: Collection[str], where: str) -> list[
             raise LlmpiError(f"{where} holds no file {file!r}; its GGUF files: {ggufs or 'none'}")
         if missing:
             raise LlmpiError(
-                f"{where} holds {len(parts) - len(missing)} of the {len(parts)} parts of {file}: "
+                f"{where} holds {len(parts) - len(missing)} of the {len(parts)} parts of {file}, "
                 f"missing: {', '.join(missing[:5])}. Bring them there, or take one that is whole"
             )
         found.append(parts)

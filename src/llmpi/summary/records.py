@@ -435,6 +435,8 @@ class LookupCell(CellKey, LookupAgainst):
 
 @record
 class FileFacts(VariantKey):
+    types: str | None
+    """Of its tensors, whatever it is called: `Q4_K+Q6_K`; most parameters first."""
     bytes: int | None
     sha256: str | None
 

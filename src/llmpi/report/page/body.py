@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from llmpi.decide import scores
 from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
+from llmpi.quant_types import is_published
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.paper_section import (
@@ -24,7 +25,7 @@ from llmpi.report.words.emphasis import GIB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import mb, number, pretty
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import ClassRow, Fallbacks, Summary
+from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_LISTED = 200
@@ -56,6 +57,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
         failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
+        published=[f for f in summary["files"] if is_published(f["quant"]) and f["types"]],
         sections=kind_sections(t, summary["sections"]),
         not_transferred=_one_per_variant(content),
         alarms=alarms,
@@ -124,6 +126,7 @@ class _Shown(NamedTuple):
     ruled_out: Sequence[Candidate]
     failed: Sequence[Failure]
     dequantized: Mapping[str, str]
+    published: Sequence[FileFacts]
     sections: Sequence[KindSection]
     not_transferred: Sequence[ClassRow]
     alarms: Sequence[str]
