@@ -365,6 +365,7 @@ def gguf(
         "engine": engine(),
         "converter": None,
         "training": None,
+        "lattice_tensors": None,
         "made": STARTED,
     }
 

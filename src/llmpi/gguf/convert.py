@@ -8,6 +8,7 @@ from llmpi.errors import CellError
 from llmpi.gguf.checkpoint import check
 from llmpi.gguf.converter import write_gguf
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.lattice import tensors_on_lattice
 from llmpi.gguf.published import files_sha256, whole_sha256
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import FetchedModel, Gguf, Origin, Start
@@ -83,6 +84,7 @@ def _from_checkpoint(
                 lock=lock,
             )
             inside = inspect(partial)
+            on_lattice = tensors_on_lattice(partial)
     except CellError as error:
         log.error("the conversion failed: %s", error)
         out.write_bytes(b"")
@@ -101,5 +103,6 @@ def _from_checkpoint(
         "engine": None,
         "converter": made_by,
         "training": None,
+        "lattice_tensors": on_lattice,
         "made": now(),
     }

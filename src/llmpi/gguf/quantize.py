@@ -22,8 +22,17 @@ from llmpi.engine.records import Engine, Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.lattice import KIND, keep_lattice, tensors_on_lattice
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
-from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, least_bits, type_of, wants_imatrix
+from llmpi.quant_types import (
+    FLOATS,
+    FTYPES,
+    IMATRIX,
+    NEEDS_IMATRIX,
+    least_bits,
+    type_of,
+    wants_imatrix,
+)
 from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
@@ -93,6 +102,7 @@ def quantize(
     try:
         with whole_file(out) as partial:
             fallbacks, engine = _run(source, partial, quant, imatrix, threads)
+            on_lattice = _on_lattice(source, partial, quant)
             facts = inspect(partial)
     except CellError as error:
         log.error("%s failed: %s", quant, error)
@@ -112,8 +122,15 @@ def quantize(
         "engine": engine,
         "converter": None,
         "training": None,
+        "lattice_tensors": on_lattice,
         "made": now(),
     }
+
+
+def _on_lattice(source: Path, made: Path, quant: str) -> int | None:
+    if type_of(quant) in FLOATS:
+        return tensors_on_lattice(made)
+    return keep_lattice(source, made) if type_of(quant) == KIND else None
 
 
 def _used(matrix: Imatrix | Failed) -> MatrixUsed:

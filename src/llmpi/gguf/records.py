@@ -247,6 +247,10 @@ class Gguf(Contents):
     """The quantizer's; None where the converter wrote the file."""
     converter: Converter | None
     training: TrainingDone | None
+    lattice_tensors: int | None
+    """Whose weights are whole multiples of a scale, as training for Q4_0 leaves them: of an F16
+    that was made here, how many lie so, and of a Q4_0, how many keep just those weights; None of
+    others."""
     made: str
 
 

@@ -154,6 +154,7 @@ def _file(variant: Variant, found: Gguf | Failed | NotRun) -> FileFacts:
         "model": variant.model,
         "quant": variant.quant,
         "types": known and type_in(known),
+        "lattice_tensors": known and known["lattice_tensors"],
         "bytes": known and known["bytes"],
         "sha256": known and known["sha256"],
     }

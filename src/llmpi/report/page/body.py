@@ -57,6 +57,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
         failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
+        on_lattice=[f for f in summary["files"] if f["lattice_tensors"]],
         published=[f for f in summary["files"] if is_published(f["quant"]) and f["types"]],
         sections=kind_sections(t, summary["sections"]),
         not_transferred=_one_per_variant(content),
@@ -126,6 +127,7 @@ class _Shown(NamedTuple):
     ruled_out: Sequence[Candidate]
     failed: Sequence[Failure]
     dequantized: Mapping[str, str]
+    on_lattice: Sequence[FileFacts]
     published: Sequence[FileFacts]
     sections: Sequence[KindSection]
     not_transferred: Sequence[ClassRow]
