@@ -12,6 +12,7 @@ from pathlib import Path
 from llmpi import __version__, layout
 from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
+from llmpi.models.unsuited import chats_without_template
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
@@ -22,7 +23,7 @@ from llmpi.study.study import Study
 
 
 def check(args: argparse.Namespace) -> int:
-    """Validate a config and say what it would run."""
+    """Validate a config; say what it would run, and what of it is known not to suit its models."""
     study = load_study(args.config)
     runs = expand_runs(study)
     print(
@@ -30,6 +31,8 @@ def check(args: argparse.Namespace) -> int:
         f"{len(study.models)} models, {len(runs)} measurements on {len(study.devices)} devices, "
         f"{len(study.quality)} quality tasks"
     )
+    for line in chats_without_template(study):
+        print(f"{args.config}: {line}")
     return 0
 
 

@@ -40,7 +40,6 @@ from llmpi.decide.records import (
     WithoutFault,
 )
 from llmpi.quality.evidence import Requirements
-from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim, Constraints
 from llmpi.study.runs import Scored
 from llmpi.study.study import Study
@@ -214,9 +213,9 @@ def _widest(undecided: Sequence[Candidate]) -> list[Candidate]:
     """Of each model on each device the widest; of those whose estimates are all inside their
     margins, if there are such."""
     undecided = [c for c in undecided if c.standing and c.standing["inside"]] or undecided
-    widths: dict[tuple[str, str], int] = {}
+    widths: dict[tuple[str, str], float] = {}
     for c in undecided:
-        widths[_place(c)] = min(widths.get(_place(c), _width(c)), _width(c))
+        widths[_place(c)] = max(widths.get(_place(c), _width(c)), _width(c))
     return [c for c in undecided if _width(c) == widths[_place(c)]]
 
 
@@ -224,8 +223,9 @@ def _place(candidate: Candidate) -> tuple[str, str]:
     return candidate.device, candidate.row["model"]
 
 
-def _width(candidate: Candidate) -> int:
-    return width_order(candidate.row["quant"])[0]
+def _width(candidate: Candidate) -> float:
+    """Bits per weight, as the file has them: of a published one its name says nothing."""
+    return candidate.row["bits_per_weight"] or 0.0
 
 
 def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:

@@ -7,6 +7,7 @@ import ctypes
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +24,17 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.lattice import KIND, keep_lattice, tensors_on_lattice
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
-from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, least_bits, type_of, wants_imatrix
+from llmpi.quant_types import (
+    FLOATS,
+    FTYPES,
+    IMATRIX,
+    NEEDS_IMATRIX,
+    least_bits,
+    type_of,
+    wants_imatrix,
+)
 from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
@@ -90,6 +100,7 @@ def quantize(
     try:
         with whole_file(out) as partial:
             fallbacks, engine = _run(source, partial, quant, imatrix, threads)
+            on_lattice = _on_lattice(source, partial, quant)
             facts = inspect(partial)
     except CellError as error:
         out.write_bytes(b"")
@@ -99,6 +110,7 @@ def quantize(
         "quant": quant,
         "sha256": sha256_of(out),
         "bytes": out.stat().st_size,
+        "parts": [],
         **facts,
         "fallbacks": fallbacks,
         "lineage": [*source_manifest["lineage"], quant],
@@ -107,8 +119,15 @@ def quantize(
         "engine": engine,
         "converter": None,
         "training": None,
+        "lattice_tensors": on_lattice,
         "made": now(),
     }
+
+
+def _on_lattice(source: Path, made: Path, quant: str) -> int | None:
+    if type_of(quant) in FLOATS:
+        return tensors_on_lattice(made)
+    return keep_lattice(source, made) if type_of(quant) == KIND else None
 
 
 def _used(matrix: Imatrix | Failed) -> MatrixUsed:

@@ -15,6 +15,7 @@ from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
 from llmpi.plan.profile import profile, profile_of
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
+from llmpi.quant_types import is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
@@ -201,6 +202,8 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
+    if is_published(session.quant):
+        return SessionPlan(session, unknown="a published file is known by its own header")
     try:
         size = model.sizes(session.quant)
         return _on_board(study, session, model, size, board, workloads)

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from llmpi.decide import scores
 from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
+from llmpi.quant_types import is_published
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.paper_section import (
@@ -24,7 +25,7 @@ from llmpi.report.words.emphasis import MB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import digits, mb, number, pretty
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import ClassRow, Fallbacks, Summary
+from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_LISTED = 200
@@ -57,6 +58,8 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
         failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
+        on_lattice=[f for f in summary["files"] if f["lattice_tensors"]],
+        published=[f for f in summary["files"] if is_published(f["quant"]) and f["types"]],
         sections=kind_sections(t, summary["sections"]),
         not_transferred=_one_per_variant(content),
         alarms=alarms,
@@ -161,6 +164,8 @@ class _Shown(NamedTuple):
     ruled_out: Sequence[Candidate]
     failed: Sequence[Failure]
     dequantized: Mapping[str, str]
+    on_lattice: Sequence[FileFacts]
+    published: Sequence[FileFacts]
     sections: Sequence[KindSection]
     not_transferred: Sequence[ClassRow]
     alarms: Sequence[str]
@@ -316,5 +321,5 @@ NOT_QUANTIZED = ("F16", "BF16", "F32", "F64", "TERNARY", "scratch")
 
 def _dequantized(rows: Sequence[ClassRow]) -> dict[str, str]:
     """Models whose base was made from quantized weights: model -> type they came in."""
-    came = {row["model"]: row["lineage"][0] for row in rows if row["lineage"]}
+    came = {row["model"]: row["lineage"][0] for row in rows if len(row["lineage"]) > 1}
     return {model: kind for model, kind in came.items() if kind not in NOT_QUANTIZED}
