@@ -409,9 +409,7 @@ def _costs(found: DeviceMoney, currency: str) -> MemoMoney:
     }
 
 
-def stage(
-    pick: MemoVariant | None, found: Sequence[MemoVariant], beside: Baseline | None
-) -> Stage:
+def stage(pick: MemoVariant | None, found: Sequence[MemoVariant], beside: Baseline | None) -> Stage:
     """Where the study stands; see `Stage`."""
     if pick:
         if _unscored(pick):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Literal
 
-from llmpi.decide.candidates import CHECKS
+from llmpi.decide.candidates import CHECKS, OBJECTIVES
 from llmpi.decide.records import (
     Aim,
     BelowAbstaining,
@@ -120,6 +120,21 @@ def eased(limit: float, at_least: bool) -> float:
         return limit
     step = 10.0 ** (floor(log10(abs(limit))) - 2)
     return (floor if at_least else ceil)(round(limit / step, 9)) * step
+
+
+def in_turn(prefer: Aim) -> list[Aim]:
+    """What counts where nothing is asked for, the first first."""
+    return [prefer, *(aim for aim in OBJECTIVES if aim != prefer)]
+
+
+def whose(assumption: str) -> tuple[str | None, str]:
+    """The alternative that a figure of the money is of, None of the own boards; and its key."""
+    own = assumption.removeprefix("alternatives.")
+    front, _, key = own.rpartition(".")
+    front, part = (
+        (front, key) if not front.endswith("hardware") else (front[:-8], f"hardware.{key}")
+    )
+    return (front.rstrip(".") or None) if own != assumption else None, part
 
 
 def largest_part(found: DeviceMoney) -> tuple[CostPart, float]:

@@ -10,6 +10,7 @@ from llmpi.decide.records import (
     AnyCaution,
     Candidate,
     Change,
+    Check,
     Choice,
     CostUnit,
     Decision,
@@ -17,6 +18,7 @@ from llmpi.decide.records import (
     HatGain,
     Interval,
     Kill,
+    Limit,
     MoreItems,
     Named,
     NotCompared,
@@ -35,6 +37,7 @@ from llmpi.report.words.emphasis import (
     ends,
     enough,
     foremost,
+    in_turn,
     largest_part,
     one_in_quality,
     scored_kinds,
@@ -43,6 +46,7 @@ from llmpi.report.words.emphasis import (
     turning,
     upwards,
     variants_of,
+    whose,
 )
 from llmpi.report.words.numbers import digits, number, size
 from llmpi.summary.computed import why_not
@@ -73,7 +77,7 @@ def decision(made: Decision, choice: Choice) -> list[str]:
         f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
         *_provisional(made, pick, choice),
         *_why(made, pick, choice),
-        _risk(made, pick, known),
+        _risk(made, pick, known, choice["prefer"]),
         *_confidence(choice),
     ]
 
@@ -412,13 +416,53 @@ def cost_unit(unit: CostUnit, currency: str) -> str:
     return unit.replace("money", currency)
 
 
+FIGURES: Mapping[str, str] = {
+    "boards": "how many boards",
+    "lifespan_years": "how long the boards last",
+    "duty_pct": "how much of the time they are used",
+    "price_per_kwh": "the price of electricity",
+    "prompt_tokens_per_output_token": "the prompt for each token that is written",
+    "output_tokens_per_s": "the measured speed",
+    "busy_power_w": "the power while it writes",
+    "idle_power_w": "the power at rest",
+    "grid_co2_g_per_kwh": "the CO2 of the electricity",
+    "hardware.board": "the price of the board",
+    "hardware.m2_hat": "the price of the M.2 HAT",
+    "hardware.ssd": "the price of the SSD",
+    "hardware.supply": "the price of the power supply",
+    "hardware.case": "the price of the case",
+    "hardware.cooling": "the price of the cooler",
+    "price_per_day": "the price of a day's work",
+    "setup_days": "the days it takes to set up",
+    "qat_days": "the days of training",
+    "maintenance_days_per_year": "the days of maintenance a year",
+    "price_per_million_input_tokens": "the price of a million tokens read",
+    "price_per_million_output_tokens": "the price of a million tokens written",
+    "co2_g_per_million_output_tokens": "the CO2 of a million tokens",
+    "price_per_hour": "the price of an hour",
+    "hours_per_day": "the hours a day",
+    "power_w": "the power it draws",
+}
+
+
+def assumption(name: str) -> str:
+    """A figure that the money rests on, in words."""
+    other, key = whose(name)
+    if other is None:
+        return FIGURES[key]
+    own = "the speed" if key == "output_tokens_per_s" else FIGURES[key]
+    return f"{own}, of {other}"
+
+
 def source(found: Source) -> str:
     """Where a figure is from that the money rests on."""
     match found["kind"]:
         case "stated":
             return found["source"]
         case "measured":
-            return f"measured ({found['tier']})" if found["tier"] else "measured"
+            estimated = found["tier"] == "estimated"
+            known = "estimated" if estimated else f"measured ({found['tier']})"
+            return known if found["tier"] else "measured"
         case kind:
             return kind
 
@@ -573,16 +617,28 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
     return f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
 
 
-def _risk(made: Decision, pick: Candidate, known: Known) -> str:
+def _risk(made: Decision, pick: Candidate, known: Known, prefer: Aim) -> str:
     """What would change it, what is not shown, what to know of the pick."""
     said = [_said(change, known) for change in foremost(made)]
-    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
-    if unsure:
-        said.append(f"the spread of its own numbers reaches beyond {_and(unsure)}")
+    said += [_not_kept(*one) for one in pick["checks"].items() if one[1]["shown"] is False]
     said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
+    if not pick["checks"]:
+        first, second, *_ = in_turn(prefer)
+        said.append(f"no limits were asked for, without which {first} counts first, then {second}")
     if not said:
         return "No single change of what was asked for leads to another choice."
     return f"To know: {'; '.join(said)}."
+
+
+def _not_kept(name: Limit, check: Check) -> str:
+    """A limit that the middle of the numbers keeps to, and their spread does not."""
+    assert check["value"] is not None and check["worst"] is not None
+    value, worst, limit = (
+        _amount(number, check["unit"])
+        for number in (check["value"], check["worst"], check["limit"])
+    )
+    end = "single runs as low as" if name == "tps_at_least" else "for all that was measured up to"
+    return f"{name}: {value}, but {end} {worst}: not shown to keep {limit}"
 
 
 def _said(change: Change, known: Known) -> str:
@@ -634,10 +690,14 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
         return "No figure moves the result."
     first = found["sensitivity"][0]
     flips = turning(found)
-    flip = f"that changes with {', '.join(flips)}" if flips else "no figure changes that"
+    flip = (
+        f"that changes with {', '.join(map(assumption, flips))}"
+        if flips
+        else "no figure changes that"
+    )
     return (
-        f"The figure that moves it most is {first['assumption']}: {found['vary_pct']:g} % down or "
-        f"up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
+        f"The figure that moves it most is {assumption(first['assumption'])}: "
+        f"{found['vary_pct']:g} % down or up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
         f"{found['cheapest']}, and {flip}."
     )
 
