@@ -453,11 +453,14 @@ def test_what_the_spread_does_not_show() -> None:
     rows = cell("F16", 4, 60), cell("Q8_0", 7, 59, loses(1))
     found = chosen(*rows, f1_drop_at_most=2, tps_at_least=6)
     check = found["candidates"][1]["checks"]["f1_drop_at_most"]
-    assert check == {"value": 1, "limit": 2, "unit": "points", "shown": False}
+    assert check == {
+        "value": 1, "worst": 4, "limit": 2, "unit": "points", "shown": False,
+    }  # fmt: skip
     assert found["candidates"][1]["checks"]["tps_at_least"]["shown"] is True
     first = english.decision(decision(found), found)[0]
     assert first == (
-        "Caution: it is not shown to keep to a loss of F1 of at most 2 points: it has 1 points."
+        "Caution: it is not shown to keep to a loss of F1 of at most 2 points: it has 1 points, and "
+        "4 at worst."
     )
 
 
@@ -466,9 +469,9 @@ def test_a_single_slow_repetition_is_said_first() -> None:
     said = english.decision(decision(found), found)[0]
     assert said == (
         "Caution: it is not shown to keep to token generation of at least 10 tokens/s: it has "
-        "12 tokens/s, 5.98 in the slowest repetition."
+        "12 tokens/s, and 5.98 at worst."
     )
-    assert "最も遅い回は5.98" in japanese.decision(decision(found), found)[0]
+    assert "悪い場合は5.98" in japanese.decision(decision(found), found)[0]
 
 
 def test_a_decision_per_device_and_overall() -> None:

@@ -24,7 +24,7 @@ from llmpi.decide.candidates import (
     candidates,
     interval,
     kills,
-    shown,
+    worst,
 )
 from llmpi.decide.joint import DRAWS, Analysis
 from llmpi.decide.more import supply
@@ -384,12 +384,13 @@ def _described(candidate: Candidate, wish: Wish) -> records.Candidate:
 
 
 def _check(candidate: Candidate, name: Limit, limit: float) -> records.Check:
-    value = candidate.values[name]
+    check, value, end = CHECKS[name], candidate.values[name], worst(candidate, name)
     return {
         "value": value and value.value,
+        "worst": end,
         "limit": limit,
-        "unit": CHECKS[name].unit,
-        "shown": shown(candidate, name, limit),
+        "unit": check.unit,
+        "shown": None if end is None else check.meets(end, limit),
     }
 
 

@@ -38,6 +38,7 @@ def render(facts: Memo, language: Language) -> str:
         _escaped(facts),
         day=date.fromisoformat(facts["date"]),
         words_read_per_s=WORDS_READ_PER_S,
+        assumption=WORDS[language].assumption,
         cost_unit=WORDS[language].cost_unit,
     )
     joint = "" if language == "ja" else " "

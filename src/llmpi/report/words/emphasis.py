@@ -135,6 +135,16 @@ def eased(limit: float, at_least: bool) -> float:
     return (floor if at_least else ceil)(round(limit / step, 9)) * step
 
 
+def whose(assumption: str) -> tuple[str | None, str]:
+    """The alternative that a figure of the money is of, None of the own boards; and its key."""
+    own = assumption.removeprefix("alternatives.")
+    front, _, key = own.rpartition(".")
+    front, part = (
+        (front, key) if not front.endswith("hardware") else (front[:-8], f"hardware.{key}")
+    )
+    return (front.rstrip(".") or None) if own != assumption else None, part
+
+
 def largest_part(found: DeviceMoney) -> tuple[CostPart, float]:
     """The part that costs most, and its share of the total, per cent."""
     part, value = max(found["parts"].items(), key=lambda item: item[1])

@@ -48,6 +48,7 @@ from llmpi.report.words.emphasis import (
     unshown,
     upwards,
     variants_of,
+    whose,
 )
 from llmpi.report.words.numbers import digits, number, size
 from llmpi.summary.computed import why_not
@@ -87,22 +88,19 @@ def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
     return [
         *(f"Caution: {caution(found)}." for found in below_abstaining(pick)),
-        *(f"Caution: {_unshown(name, check, pick)}." for name, check in unshown(pick).items()),
+        *(f"Caution: {_unshown(name, check)}." for name, check in unshown(pick).items()),
     ]
 
 
-def _unshown(name: Limit, check: Check, pick: Candidate) -> str:
+def _unshown(name: Limit, check: Check) -> str:
     """A limit that its numbers keep to on the whole, and single ones may not."""
-    speed = pick["speed"]
-    reaches = ""
-    if name == "tps_at_least" and speed and speed["low"] is not None:
-        reaches = f", {digits(speed['low'])} in the slowest repetition"
-    value = check["value"]
-    assert value is not None
-    return (
-        f"it is not shown to keep to {limit(name, check['limit'])}: it has "
-        f"{_amount(value, check['unit'])}{reaches}"
-    )
+    assert check["value"] is not None
+    worst = check["worst"]
+    at_worst = ""
+    if worst is not None:
+        at_worst = f", and {size(worst) if check['unit'] == 'bytes' else digits(worst)} at worst"
+    got = _amount(check["value"], check["unit"])
+    return f"it is not shown to keep to {limit(name, check['limit'])}: it has {got}{at_worst}"
 
 
 QUANTITIES: Mapping[Limit, str] = {
@@ -503,13 +501,53 @@ def cost_unit(unit: CostUnit, currency: str) -> str:
     return unit.replace("money", currency)
 
 
+FIGURES: Mapping[str, str] = {
+    "boards": "how many boards",
+    "lifespan_years": "how long the boards last",
+    "duty_pct": "how much of the time they are used",
+    "price_per_kwh": "the price of electricity",
+    "prompt_tokens_per_output_token": "the prompt for each token that is written",
+    "output_tokens_per_s": "the measured speed",
+    "busy_power_w": "the power while it writes",
+    "idle_power_w": "the power at rest",
+    "grid_co2_g_per_kwh": "the CO2 of the electricity",
+    "hardware.board": "the price of the board",
+    "hardware.m2_hat": "the price of the M.2 HAT",
+    "hardware.ssd": "the price of the SSD",
+    "hardware.supply": "the price of the power supply",
+    "hardware.case": "the price of the case",
+    "hardware.cooling": "the price of the cooler",
+    "price_per_day": "the price of a day's work",
+    "setup_days": "the days it takes to set up",
+    "qat_days": "the days of training",
+    "maintenance_days_per_year": "the days of maintenance a year",
+    "price_per_million_input_tokens": "the price of a million tokens read",
+    "price_per_million_output_tokens": "the price of a million tokens written",
+    "co2_g_per_million_output_tokens": "the CO2 of a million tokens",
+    "price_per_hour": "the price of an hour",
+    "hours_per_day": "the hours a day",
+    "power_w": "the power it draws",
+}
+
+
+def assumption(name: str) -> str:
+    """A figure that the money rests on, in words."""
+    other, key = whose(name)
+    if other is None:
+        return FIGURES[key]
+    own = "the speed" if key == "output_tokens_per_s" else FIGURES[key]
+    return f"{own}, of {other}"
+
+
 def source(found: Source) -> str:
     """Where a figure is from that the money rests on."""
     match found["kind"]:
         case "stated":
             return found["source"]
         case "measured":
-            return f"measured ({found['tier']})" if found["tier"] else "measured"
+            estimated = found["tier"] == "estimated"
+            known = "estimated" if estimated else f"measured ({found['tier']})"
+            return known if found["tier"] else "measured"
         case kind:
             return kind
 
@@ -725,10 +763,14 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
         return "No figure moves the result."
     first = found["sensitivity"][0]
     flips = turning(found)
-    flip = f"that changes with {', '.join(flips)}" if flips else "no figure changes that"
+    flip = (
+        f"that changes with {', '.join(map(assumption, flips))}"
+        if flips
+        else "no figure changes that"
+    )
     return (
-        f"The figure that moves it most is {first['assumption']}: {found['vary_pct']:g} % down or "
-        f"up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
+        f"The figure that moves it most is {assumption(first['assumption'])}: "
+        f"{found['vary_pct']:g} % down or up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
         f"{found['cheapest']}, and {flip}."
     )
 
