@@ -211,3 +211,16 @@ def test_a_cross_build_that_cannot_be_is_told(
     monkeypatch.chdir(tmp_path)
     found = check._no_engine_for(machine, SSH.model_copy(update=more))
     assert [one.partition(";")[0] for one in found] == said
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mnt").touch()
+    devices = {
+        name: LOCAL.model_copy(update={"store": tmp_path / name / "llmpi"})
+        for name in ("mnt", "home")
+    }
+    mnt, home = check_devices(devices)
+    assert f"its store {tmp_path}/mnt/llmpi cannot be made" in mnt.problems[0]
+    assert f"{tmp_path}/mnt is no folder" in mnt.problems[0]
+    assert not any("store" in problem and "made" in problem for problem in home.problems)
+    assert not (tmp_path / "home").exists()

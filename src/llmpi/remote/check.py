@@ -68,7 +68,9 @@ def _looked_at(name: str, device: SingleDevice) -> Finding:
         around = reached.checked(told, Surroundings, surroundings.__name__)
         engine, damaged = _engine(reached)
         meter = _meter(reached, device.meter, installed=engine is not None)
-        problems = damaged + _noise(reached) + remedies(seen, around, ahead_s, device)
+        problems = (
+            damaged + _store(reached) + _noise(reached) + remedies(seen, around, ahead_s, device)
+        )
         if not engine:
             problems += _no_engine_for(seen["machine"], device)
         key = f"known, {reached.host_key}" if reached.host_key else "needs none"
@@ -134,6 +136,25 @@ def _noise(reached: Device) -> list[str]:
     return [
         f"{noise_told(reached.noise)} ({', '.join(found)}), which slows transfers down. "
         "In bash, above what prints there: [[ $- == *i* ]] || return"
+    ]
+
+
+WHERE_IT_ENDS = (
+    'at=$1; until [ -e "$at" ]; do at=$(dirname -- "$at"); done; '
+    '[ -d "$at" ] && [ -w "$at" ] && [ -x "$at" ] || printf "%s" "$at"'
+)
+"""Prints what of a path is there and lets nothing be made in it; nothing where all is well."""
+
+
+def _store(reached: Device) -> list[str]:
+    """What keeps its store from being made: the first run would end on that."""
+    at = reached.run(["sh", "-c", WHERE_IT_ENDS, "sh", reached.store]).stdout
+    if not at:
+        return []
+    return [
+        f"its store {reached.store} cannot be made or written to: {at} is no folder of its user's. "
+        "Make it there (sudo install -d -o USER FOLDER; a disk has to be mounted first), or name "
+        "another as 'store'; by default it is ~/.llmpi"
     ]
 
 
