@@ -459,8 +459,8 @@ def test_what_the_spread_does_not_show() -> None:
     assert found["candidates"][1]["checks"]["tps_at_least"]["shown"] is True
     first = english.decision(decision(found), found)[0]
     assert first == (
-        "Caution: it is not shown to keep to a loss of F1 of at most 2 points: it has 1 points, and "
-        "4 at worst."
+        "Caution: it is not shown to keep to a loss of F1 of at most 2 points: it has 1 points, "
+        "and 4 at worst."
     )
 
 

@@ -773,6 +773,9 @@ def _risk(made: Decision, pick: Candidate, names: Known, choice: Choice) -> str:
     return f"注意点：{'。'.join(said)}。"
 
 
+NOTHING_LEFT = "推奨できるものがなくなります"
+
+
 def _said(change: Change, names: Known) -> str:
     """A single change, and who would be picked then."""
     if change["change"] == "without":
