@@ -226,7 +226,8 @@ def _known(words: Words, content: Content) -> Iterator[str]:
     if pick is None:
         return
     board = content.summary["machines"].get(content.row_of(pick)["boards"][0])
-    yield words.place(pick["device"], board.get("machine") if board else None)
+    machine = board["machine"] if board and board["status"] == "ok" else None
+    yield words.place(pick["device"], machine)
     for priced in content.priced:
         if chosen["money"] and priced["overall"]:
             yield words.price(priced, chosen["money"]["currency"])
