@@ -48,7 +48,7 @@ SAID_AT_THE_END = "At least one job did not complete successfully"
 
 
 @dataclass
-class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
+class LogHandlerSettings(LogHandlerSettingsBase):
     """What `--logger-llmpi-...` sets."""
 
     view: str = field(
@@ -61,7 +61,7 @@ class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
     )
 
 
-class LogHandler(LogHandlerBase):  # type: ignore[misc]
+class LogHandler(LogHandlerBase):
     """Its events come one after another, in a thread of their own."""
 
     def __post_init__(self) -> None:
