@@ -1,6 +1,5 @@
 """Bring a fetched model to the F16 GGUF file that every quantization of it starts from."""
 
-import logging
 from pathlib import Path, PurePosixPath
 
 from llmpi.engine.records import Failed
@@ -14,8 +13,6 @@ from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import FetchedModel, Gguf, Origin, Start
 from llmpi.layout import BASE_QUANT
 from llmpi.records import failed, now, sha256_of, whole_file
-
-log = logging.getLogger(__name__)
 
 
 def convert(
@@ -86,7 +83,6 @@ def _from_checkpoint(
             inside = inspect(partial)
             on_lattice = tensors_on_lattice(partial)
     except CellError as error:
-        log.error("the conversion failed: %s", error)
         out.write_bytes(b"")
         return failed("convert", str(error))
     return {

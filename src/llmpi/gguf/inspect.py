@@ -1,7 +1,7 @@
 """Look inside a GGUF file with the engine's own reader: tensors, types, bits per weight.
 
 A model file from outside is untrusted input and the reader is C, so it runs in a child process
-(`python -m llmpi.gguf.inspect`).
+(`python -m llmpi.gguf.inspect`); what decoding reads of it the engine says in another.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from llmpi.accidents import supervise
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
-from llmpi.gguf import ggml
+from llmpi.gguf import footprint, ggml
 from llmpi.gguf.records import Contents
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,11 @@ def look(*paths: Path) -> Inside:
     outcome = supervise(__name__, job, writes=Inside, log=lambda line: log.debug("%s", line))
     if isinstance(outcome, Death):
         raise CellError(f"{paths[0]}: the GGUF file is damaged or cut short ({outcome.reason})")
-    return outcome
+    contents: Contents = {
+        **outcome["contents"],
+        "read_per_token_bytes": _read_per_token(paths[0]),
+    }
+    return {**outcome, "contents": contents}
 
 
 class Sums:
@@ -79,7 +83,6 @@ class Sums:
 
     def __init__(self) -> None:
         self.tensors, self.parameters, self.bytes = Counter[str](), Counter[str](), Counter[str]()
-        self.named: dict[str, int] = {}
 
     def add(self, path: Path) -> Header:
         """
@@ -96,7 +99,6 @@ class Sums:
             n_bytes = base.gguf_get_tensor_size(header, i)
             name = base.ggml_type_name(kind).decode()
             self.tensors[name] += 1
-            self.named[base.gguf_get_tensor_name(header, i).decode(errors="replace")] = n_bytes
             self.bytes[name] += n_bytes
             self.parameters[name] += (
                 n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
@@ -110,7 +112,8 @@ class Sums:
 
 
 def facts(paths: Sequence[Path]) -> Inside:
-    """As `look`, in this process, for files that are known to be sound."""
+    """As `look`, in this process, for files that are known to be sound; but not what is read to
+    decode a token."""
     sums = Sums()
     headers = [sums.add(path) for path in paths]
     for at, (path, header) in enumerate(zip(paths, headers, strict=True)):
@@ -131,7 +134,7 @@ def facts(paths: Sequence[Path]) -> Inside:
             "parameters": parameters,
             "bits_per_weight": sums.bytes.total() * 8 / parameters,
             "main_type": sums.parameters.most_common(1)[0][0].upper(),
-            "read_per_token_bytes": _read_per_token(sums.named),
+            "read_per_token_bytes": None,
             "tensors_by_type": {
                 kind: {"tensors": n, "parameters": sums.parameters[kind], "bytes": sums.bytes[kind]}
                 for kind, n in sums.tensors.most_common()
@@ -166,12 +169,12 @@ def _header(handle: Any) -> Header:  # of ctypes
     }
 
 
-def _read_per_token(sizes: dict[str, int]) -> int | None:
-    if any("_exps" in name for name in sizes):
+def _read_per_token(path: Path) -> int | None:
+    [said] = footprint.ask([footprint.Question(path)])
+    if isinstance(said, str):
+        log.warning("%s: what a token reads of it is not known: %s", path, said)
         return None
-    # Of a table of embeddings one row is read, unless it is the output matrix, too.
-    table = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
-    return sum(sizes.values()) - table
+    return sum(weight["read_bytes"] for weight in said["weights"])
 
 
 def main(job: str, out: str) -> None:

@@ -20,8 +20,8 @@ FLOATS = ("F16", "BF16", "F32")
 LARGEST = (1, 2, 3, 4, 5, 6, 7, -8)
 """What the largest weight of a block may be, in scales; its sign is the scale's, too."""
 OFF = 2.0**-6
-"""What a weight may be off its place, of itself: BF16 rounds it by 2^-8, and the largest, which the
-scale is taken from, by as much; and as much again."""
+"""What a weight may be off its place, of itself: BF16 rounds it by 2^-8, and by as much the
+largest, which the scale is taken from; and as much again."""
 SAMPLE, AT_ONCE = 64, 1 << 16
 """Blocks that are looked at first, since few tensors lie on a lattice; and then at a time."""
 

