@@ -1,7 +1,7 @@
 """What is known of a study's models without their weights."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmpi import layout
@@ -50,7 +50,7 @@ def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
         return Model(made, str(made))
     match source:
         case PathSource():
-            return _of_path(Path(source.path))
+            return _of_path(Path(source.path), source.files)
         case PypiSource():
             return _in_table(source.pypi)
         case ScratchSource():
@@ -120,8 +120,9 @@ def _of_scratch(source: ScratchSource) -> Model:
     return of_config(stated, "a model from scratch")
 
 
-def _of_path(path: Path) -> Model:
-    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+def _of_path(path: Path, files: Sequence[str] | None) -> Model:
+    named = [path / file for file in files or []]
+    ggufs = [path] if path.is_file() else named or sorted(path.glob("*.gguf"))
     if ggufs:
         return Model(ggufs[0], str(ggufs[0]))
     return of_config(_json(path / "config.json"), str(path / "config.json"))
