@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llmpi.device.records import SessionRequest
+from llmpi.device.records import SessionJob
 from llmpi.engine.records import Cell, LoadedSession, MeasuredLevel, Repetition
 from llmpi.engine.supervise import Death, supervise
 from llmpi.remote import requests
@@ -25,7 +25,7 @@ def levels(gguf: Path, threads: int, **workload: object) -> list[MeasuredLevel]:
 
 
 def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> Cell:
-    job: SessionRequest = {
+    job: SessionJob = {
         "what": "benchmark",
         "gguf": str(gguf),
         "threads": threads,

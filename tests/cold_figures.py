@@ -30,7 +30,6 @@ from cold_scores import (
 
 Z95 = 1.959963984540054
 BROKEN_PCT, BROKEN_RATIO, CUT_PCT = 2.0, 2.0, 2.0
-GIB = 1024**3
 DISTURBED = "other programs took too much of the processors while it was measured", []
 DEFAULT = "f16"
 REFERENCE = "F16"
@@ -193,11 +192,13 @@ class Figures:
         }
 
     def _fronts(self, task, cells):
-        """1 where nothing is ahead in score and speed by the point estimates (`_edge`), and where
-        nothing is so beyond the noise (`_front`); of what is not broken."""
+        """1 where nothing is ahead in score and speed beyond the noise (`_front`), of what is not
+        broken (`_broken`)."""
         places = dict.fromkeys((c["device"], c["workload"]) for c in cells.values())
         for cell in cells.values():
-            cell[f"{task}_front"] = cell[f"{task}_edge"] = 0
+            cell[f"{task}_front"] = 0
+            scored = self._scored_everywhere(cell)
+            cell[f"{task}_broken"] = int(scored and bool(self.broken(cell, task)))
         for place in places:
             able = [
                 c
@@ -208,12 +209,7 @@ class Figures:
                 and not self.broken(c, task)
             ]
             for one in able:
-                points = [_ahead(other, one, task) for other in able]
-                beyond = [_beaten(other, one, task) for other in able]
-                one[f"{task}_edge"], one[f"{task}_front"] = (
-                    int(not any(points)),
-                    int(not any(beyond)),
-                )
+                one[f"{task}_front"] = int(not any(_beaten(other, one, task) for other in able))
 
     def _scored_everywhere(self, cell):
         return all(cell[f"{task}_status"] == "ok" for task in self.config["quality"])
@@ -520,12 +516,6 @@ def fallbacks_of(manifest):
 
 
 # --- two numbers of cells against each other ------------------------------------------------------
-
-
-def _ahead(one, other, task):
-    """By the point estimates: nowhere behind and somewhere ahead."""
-    pairs = [(one[key], other[key]) for key in ("tg_tps", f"{task}_f1_pct")]
-    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
 def _beaten(one, other, task):

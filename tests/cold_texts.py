@@ -4,17 +4,12 @@ Every text is known by its words, with the names of its figures in braces, and e
 by its row and its column.
 """
 
-import csv
 import math
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-from cold_figures import CUT_PCT, DISTURBED, GIB, METRIC_NAMES, Z95, fallbacks_of, tensors_of
+from cold_figures import CUT_PCT, DISTURBED, METRIC_NAMES, Z95, fallbacks_of, tensors_of
 from cold_reader import DRAWS, POINT
-
-PAPER = Path(__file__).parent.parent / "src/llmpi/summary/paper.csv"
-"""The published points, as data."""
 
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
 
@@ -149,7 +144,6 @@ class Expected:
             "measured": self._measured,
             "predictions": self._predictions,
             "provenance": self._provenance,
-            "paper": lambda: [Said("{points} points without a cell", [len(self._paper())])],
         }
         return of.get(section, list)()
 
@@ -225,8 +219,9 @@ class Expected:
             if quality["low"] is not None:
                 text += " ({95 % from} to {95 % to})"
                 figures += [quality["low"], quality["high"]]
-        text += ", {memory, GiB} GiB of memory"
-        return Said(text, [*figures, cell["memory_bytes"] / GIB])
+        unit, scale = ("GB", 1e9) if cell["memory_bytes"] >= 1e9 else ("MB", 1e6)
+        text += f", {{memory}} {unit} of memory"
+        return Said(text, [*figures, cell["memory_bytes"] / scale])
 
     def _decision(self):
         found = [*self._headline(), *self._candidate_sentences()]
@@ -260,14 +255,25 @@ class Expected:
     def _headline(self):
         if self.pick is None:
             return []
-        quality, memory = self.pick["quality"], self.pick["memory_bytes"] / GIB
+        quality, memory = self.pick["quality"], self.pick["memory_bytes"] / 1e6
         speed = [self.pick[key] for key in ("tg_tps", "tg_min_tps", "tg_max_tps")]
         return [
             Said("{tg} tokens/s\n{least}–{greatest}", speed),
             Said("{tg} tokens/s", speed[:1]),
-            Said("{memory} GiB of memory", [memory]),
+            Said("{memory} MB of memory", [memory]),
             *_quality_said(quality),
+            *self._place(),
         ]
+
+    def _place(self):
+        """Which board it was."""
+        device = self.pick["device"]
+        machine = self.figures.json(f"devices/{device}.json")["machine"]
+        board = machine["board"] or machine["cpu"]
+        text = f"Measured on {device}: {board}, {{memory, GB}} GB of memory."
+        if "Raspberry Pi" not in board:
+            text += " It is no Raspberry Pi: its speeds say nothing about one."
+        return [Said(text, [machine["memory_bytes"] / 1e9])]
 
     def _candidate_sentences(self):
         if self.pick is None:
@@ -300,13 +306,13 @@ class Expected:
         yield Said(f"{more[0].upper()}{more[1:]}.", figures)
         chance = f"; that it holds has, by itself, a probability {chance}" if chance else ""
         speeds = [self.pick["tg_tps"], other["tg_tps"]]
-        memory = [c["memory_bytes"] / GIB for c in (self.pick, other)]
+        memory = [c["memory_bytes"] / 1e6 for c in (self.pick, other)]
         for name in (self.variant(other), self.name(other)):
             yield Said(
                 "Of the undecided, the smallest that has all its estimates within the margins is "
                 f"{name}{chance}. The price of caution: {{its tg}} tokens/s where it has "
-                "{the other's tg} and {its memory, GiB} GiB of memory where it has "
-                "{the other's memory, GiB}.",
+                "{the other's tg} and {its memory, MB} MB of memory where it has "
+                "{the other's memory, MB}.",
                 [*odds, *speeds, *memory],
             )
 
@@ -503,7 +509,6 @@ class Expected:
             ("comparisons", "task"): lambda: (4, self._comparisons()),
             ("abstention", "task"): lambda: (3, self._abstention()),
             ("caches", "changed"): lambda: (1, self._caches()),
-            ("paper", "the paper's point"): lambda: (1, self._paper()),
             ("provenance", "model"): lambda: (2, self._files()),
         }
         if section.startswith("divergence-"):
@@ -517,7 +522,7 @@ class Expected:
         both = self.pick, smaller
         figures = {
             "tokens/s": [c["tg_tps"] for c in both],
-            "GiB of memory": [c["memory_bytes"] / GIB for c in both],
+            "MB of memory": [c["memory_bytes"] / 1e6 for c in both],
             "MB of file": [c["file_bytes"] / 1e6 for c in both],
         }
         return {(k,): [Said(f"{{{k}}}", [value]) for value in v] for k, v in figures.items()}
@@ -631,19 +636,6 @@ class Expected:
             for what, (low, high, least, most) in CACHES.items()
         }
 
-    @staticmethod
-    def _paper():
-        with PAPER.open(encoding="utf-8") as file:
-            return {
-                (f"{row['model']} {row['quant']}",): [
-                    Said("{tg, tokens/s}", [float(row["tps"])]),
-                    Said("{words per battery}", [float(row["words_per_battery"])]),
-                    Said("{NUBIA}", [float(row["nubia"])]),
-                    Said("the study does not have this model"),
-                ]
-                for row in csv.DictReader(file)
-            }
-
     def _files(self):
         return {
             variant: [Said("{file, MB}", [m["bytes"] / 1e6]), Said(m["sha256"])]
@@ -704,7 +696,7 @@ class Expected:
         found = {}
         for c in self.candidates:
             role = {"role": "pick" if c is self.pick else "other", "name": self.variant(c)}
-            memory = c["memory_bytes"] / GIB
+            memory = c["memory_bytes"] / 1e6
             several = c["repetitions"] > 1
             ends = ("value", "low", "high")
             numbers = {

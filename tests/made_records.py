@@ -361,6 +361,8 @@ def gguf(
         "bits_per_weight": bits_per_weight,
         "main_type": quant.partition("+")[0],
         "read_per_token_bytes": size_bytes,
+        "chat_template": True,
+        "parts": [],
         "tensors_by_type": {
             "F16": {"tensors": 3, "parameters": parameters, "bytes": size_bytes},
             "F32": {"tensors": 2, "parameters": 0, "bytes": 0},
@@ -374,6 +376,7 @@ def gguf(
         "engine": engine(),
         "converter": None,
         "training": None,
+        "lattice_tensors": None,
         "made": STARTED,
     }
 
@@ -381,13 +384,13 @@ def gguf(
 def model(path: str = "m.gguf") -> Model:
     return {
         "status": "ok",
-        "source": {"path": path, "sha256": None},
+        "source": {"path": path, "files": None, "sha256": None},
         "origin": {"kind": "path", "path": path},
         "licence": None,
         "format": "safetensors",
         "files": {"model.safetensors": {"sha256": HASH, "bytes": 2_000_000}},
         "fetched": STARTED,
-        "gguf": None,
+        "ggufs": [],
     }
 
 
@@ -629,6 +632,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "max_new_tokens": 160,
             "context_tokens": 4096,
             "thinking_tokens": None,
+            "grammar": False,
         },
         "gguf_sha256": HASH,
         "chat_template_sha256": HASH,
@@ -646,6 +650,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "batches": 1,
             "rows": 1,
             "padded_rows": 0,
+            "one_at_a_time": None,
         },
         "threads": 2,
         "started": STARTED,

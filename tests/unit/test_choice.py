@@ -23,7 +23,7 @@ from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import NotHeld
 from llmpi.quality.squad.kind import COMPARED
 from llmpi.records import check
-from llmpi.report.words import english
+from llmpi.report.words import english, japanese
 from llmpi.report.words.languages import WORDS
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Scored
@@ -358,16 +358,17 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
     ]
     assert said(*rows, tps_at_least=10, f1_drop_at_most=2) == [
         "Overall, nothing can be recommended: none of 3 candidates keeps to everything.",
-        "One change is enough: with f1_drop_at_most at 3 points, not 2 points, it is m Q4_0 on pi;"
-        " or with tps_at_least at 4 tokens/s, not 10 tokens/s, it is m F16 on pi.",
-        "Ruled out: tps_at_least 2, f1_drop_at_most 2, not shown to hold 1.",
+        "One change is enough: with a loss of F1 of at most 3 points, not 2 points, it is m Q4_0 "
+        "on pi; or with token generation of at least 4 tokens/s, not 10 tokens/s, it is m F16 on "
+        "pi.",
+        "Ruled out: token generation 2, a loss of F1 2, not shown to hold 1.",
     ]
 
 
 def test_a_limit_that_is_told_lets_in_what_it_promises() -> None:
     slow = cell("F16", 4.3579, 60, ttft_s=1.23012)
-    assert "tps_at_least at 4.35 tokens/s" in said(slow, tps_at_least=10)[1]
-    assert "ttft_at_most at 1.24 s" in said(slow, ttft_at_most=1)[1]
+    assert "token generation of at least 4.35 tokens/s" in said(slow, tps_at_least=10)[1]
+    assert "a time to the first token of at most 1.24 s" in said(slow, ttft_at_most=1)[1]
 
 
 def test_no_candidate_and_no_single_way_back() -> None:
@@ -376,8 +377,9 @@ def test_no_candidate_and_no_single_way_back() -> None:
     assert (found["pick"], found["would_change"]) == (None, [])
     assert quant(found["nearest"]) == "F16"
     assert said(cell("F16", 4, 60), **limits)[1] == (
-        "No single change is enough; the nearest is m F16 on pi, but tps_at_least: 4 tokens/s "
-        "against 10 tokens/s; ttft_at_most: 1 s against 0.5 s."
+        "No single change is enough; the nearest is m F16 on pi, but token generation of at "
+        "least 10 tokens/s is asked for, it has 4 tokens/s; a time to the first token of at most "
+        "0.5 s is asked for, it has 1 s."
     )
 
 
@@ -442,7 +444,7 @@ def test_how_far_the_pick_holds() -> None:
         }
     ]
     assert said(*cells, tps_at_least=3)[2] == (
-        "To know: with tps_at_least above 4 tokens/s it is n F16 on pi."
+        "To know: with token generation to be above 4 tokens/s it is n F16 on pi."
     )
 
 
@@ -451,9 +453,25 @@ def test_what_the_spread_does_not_show() -> None:
     rows = cell("F16", 4, 60), cell("Q8_0", 7, 59, loses(1))
     found = chosen(*rows, f1_drop_at_most=2, tps_at_least=6)
     check = found["candidates"][1]["checks"]["f1_drop_at_most"]
-    assert check == {"value": 1, "limit": 2, "unit": "points", "shown": False}
+    assert check == {
+        "value": 1, "worst": 4, "limit": 2, "unit": "points", "shown": False,
+    }  # fmt: skip
     assert found["candidates"][1]["checks"]["tps_at_least"]["shown"] is True
-    assert "reaches beyond f1_drop_at_most" in english.decision(decision(found), found)[2]
+    first = english.decision(decision(found), found)[0]
+    assert first == (
+        "Caution: it is not shown to keep to a loss of F1 of at most 2 points: it has 1 points, "
+        "and 4 at worst."
+    )
+
+
+def test_a_single_slow_repetition_is_said_first() -> None:
+    found = chosen(cell("F16", 12, 60, tg_min_tps=5.98), tps_at_least=10)
+    said = english.decision(decision(found), found)[0]
+    assert said == (
+        "Caution: it is not shown to keep to token generation of at least 10 tokens/s: it has "
+        "12 tokens/s, and 5.98 at worst."
+    )
+    assert "悪い場合は5.98" in japanese.decision(decision(found), found)[0]
 
 
 def test_a_decision_per_device_and_overall() -> None:

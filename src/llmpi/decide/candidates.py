@@ -215,11 +215,13 @@ def blamed(kill: Kill) -> str:
             return other
 
 
-def shown(candidate: Candidate, name: Limit, limit: float) -> bool | None:
-    """Whether the whole 95 % interval keeps to a constraint; None where no spread is known."""
-    check, estimate = CHECKS[name], candidate.values[name]
-    end = None if estimate is None else estimate.low if check.at_least else estimate.high
-    return None if end is None else check.meets(end, limit)
+def worst(candidate: Candidate, name: Limit) -> float | None:
+    """The end of the 95 % interval that is nearest to breaking a constraint; None where no spread
+    is known."""
+    estimate = candidate.values[name]
+    if estimate is None:
+        return None
+    return estimate.low if CHECKS[name].at_least else estimate.high
 
 
 def interval(estimate: Estimate | None) -> Interval | None:

@@ -24,7 +24,7 @@ from llmpi.decide.candidates import (
     candidates,
     interval,
     kills,
-    shown,
+    worst,
 )
 from llmpi.decide.joint import DRAWS, Analysis
 from llmpi.decide.more import supply
@@ -40,7 +40,6 @@ from llmpi.decide.records import (
     WithoutFault,
 )
 from llmpi.quality.evidence import Requirements
-from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim, Constraints
 from llmpi.study.runs import Scored
 from llmpi.study.study import Study
@@ -130,8 +129,14 @@ class Wish:
         return [candidate for candidate in found if not self.kills(candidate)]
 
     def undecided(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """Who keeps to everything but is not shown to hold, nor to fail."""
-        return [c for c in found if {blamed(kill) for kill in self.kills(c)} == {"undecided"}]
+        """Who keeps to everything but is not shown to hold, nor to fail. Whose estimate of quality
+        is 0 gets everything of one kind wrong, and is taken for nothing."""
+        return [
+            c
+            for c in found
+            if {blamed(kill) for kill in self.kills(c)} == {"undecided"}
+            and (c.quality is None or c.quality.value > 0)
+        ]
 
     def choose(self, found: Sequence[Candidate]) -> "Chosen":
         """Of what keeps to everything, or else of the widest that may."""
@@ -208,9 +213,9 @@ def _widest(undecided: Sequence[Candidate]) -> list[Candidate]:
     """Of each model on each device the widest; of those whose estimates are all inside their
     margins, if there are such."""
     undecided = [c for c in undecided if c.standing and c.standing["inside"]] or undecided
-    widths: dict[tuple[str, str], int] = {}
+    widths: dict[tuple[str, str], float] = {}
     for c in undecided:
-        widths[_place(c)] = min(widths.get(_place(c), _width(c)), _width(c))
+        widths[_place(c)] = max(widths.get(_place(c), _width(c)), _width(c))
     return [c for c in undecided if _width(c) == widths[_place(c)]]
 
 
@@ -218,8 +223,9 @@ def _place(candidate: Candidate) -> tuple[str, str]:
     return candidate.device, candidate.row["model"]
 
 
-def _width(candidate: Candidate) -> int:
-    return width_order(candidate.row["quant"])[0]
+def _width(candidate: Candidate) -> float:
+    """Bits per weight, as the file has them: of a published one its name says nothing."""
+    return candidate.row["bits_per_weight"] or 0.0
 
 
 def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
@@ -378,12 +384,13 @@ def _described(candidate: Candidate, wish: Wish) -> records.Candidate:
 
 
 def _check(candidate: Candidate, name: Limit, limit: float) -> records.Check:
-    value = candidate.values[name]
+    check, value, end = CHECKS[name], candidate.values[name], worst(candidate, name)
     return {
         "value": value and value.value,
+        "worst": end,
         "limit": limit,
-        "unit": CHECKS[name].unit,
-        "shown": shown(candidate, name, limit),
+        "unit": check.unit,
+        "shown": None if end is None else check.meets(end, limit),
     }
 
 

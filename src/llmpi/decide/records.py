@@ -356,6 +356,9 @@ class Check(TypedDict):
     """A candidate's number against a constraint."""
 
     value: float | None
+    worst: float | None
+    """The end of its interval that is nearest to breaking the constraint; of the speed the slowest
+    repetition. None where no spread is known."""
     limit: float
     unit: Unit
     shown: bool | None

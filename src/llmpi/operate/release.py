@@ -90,6 +90,11 @@ def release_for(study: Study, device: str) -> Release:
     record = _made(Gguf | Failed, manifest)
     if record["status"] == "failed":
         raise LlmpiError(f"{served.model} {served.quant} cannot be served: {record['reason']}")
+    if record["parts"]:
+        raise LlmpiError(
+            f"{served.model} {served.quant} is in {len(record['parts'])} parts, and a release "
+            "holds one file: join them with llama-gguf-split --merge, and study that ('path')"
+        )
     if not gguf.is_file():
         raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
     expected = _expectation(study, served, device, record["sha256"])

@@ -455,6 +455,10 @@ class LookupCell(CellKey, LookupAgainst):
 
 @record
 class FileFacts(VariantKey):
+    types: str | None
+    """Of its tensors, whatever it is called: `Q4_K+Q6_K`; most parameters first."""
+    lattice_tensors: int | None
+    """Whose weights are those of a training for Q4_0, where that was looked at."""
     bytes: int | None
     sha256: str | None
 

@@ -102,6 +102,19 @@ def read(out: Path) -> list[Sample]:
     return found
 
 
+def felt(out: Path) -> str:
+    """Temperature and power by the last samples, as a line ends with them; what is not known is
+    left out."""
+    with contextlib.suppress(OSError, ValueError):
+        last: Sample = {"t": 0.0}
+        for sample in _last(out):
+            last |= sample
+        degrees, watts = last.get("c"), last.get("p")
+        told = ("" if degrees is None else f", {degrees:.1f} °C", watts and f", {watts:.1f} W")
+        return "".join(filter(None, told))
+    return ""
+
+
 def power(samples: list[Sample]) -> Samples | str:
     """What the meter said, or why there is nothing to integrate."""
     return gathered(

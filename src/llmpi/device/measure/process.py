@@ -24,6 +24,7 @@ from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import ConcurrentWorkload, Cooled, LoadedSession, Runtime, SingleWorkload
+from llmpi.engine.shards import parts
 
 
 def measure(job: SessionJob) -> LoadedSession:
@@ -43,7 +44,8 @@ def measure(job: SessionJob) -> LoadedSession:
     if settings.mlock:
         _raise_lock_limit()
     widest = max(map(_least_context, job["workloads"].values()))
-    forget_cached(gguf)
+    for part in parts(gguf):
+        forget_cached(part)
     cold_load_s = load_and_decode(gguf, settings, widest)
     warm_load_s = load_and_decode(gguf, settings, widest)
     say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
@@ -151,7 +153,8 @@ def _raise_lock_limit() -> None:
 
 def _check_locked(gguf: Path) -> None:
     """Where weights cannot be locked, llama.cpp only warns: what was asked for would not be so."""
-    locked, size = status_bytes("VmLck") or 0, gguf.stat().st_size
+    locked = status_bytes("VmLck") or 0
+    size = sum(part.stat().st_size for part in parts(gguf))
     if locked < size / 2:
         raise EngineError(
             f"mlock: {locked / 1e6:.1f} of {size / 1e6:.1f} MB could be locked in memory; raise "
@@ -182,7 +185,7 @@ def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
         cool = temperature_c is not None and temperature_c < below_c
         if cool or temperature_c is None or waited_s >= limit_s:
             return {"waited_s": waited_s, "cool": cool, "temperature_c": temperature_c}
-        say(f"cooling down: {temperature_c:.1f} of {below_c:g} degrees Celsius")
+        say(f"cooling down to {below_c:g} degrees: {temperature_c:.1f} °C")
         time.sleep(min(5.0, limit_s - waited_s))
 
 

@@ -13,10 +13,11 @@ from llmpi.device.machine.contention import disturbed
 from llmpi.device.machine.energy import Samples, add_energy, measured
 from llmpi.device.machine.limits import limited
 from llmpi.device.machine.meters import is_here
-from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, power, read, sampling
+from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, felt, power, read, sampling
 from llmpi.device.measure import concurrent
 from llmpi.device.records import Meter, SessionAnswer, SessionJob, SessionRequest
 from llmpi.engine import info as engine_info
+from llmpi.engine.progress import step_in
 from llmpi.engine.records import (
     Bandwidth,
     Cell,
@@ -78,7 +79,8 @@ def run(
         out = Path(folder) / "samples"
         started = time.monotonic()
         with sampling(request["meter"], out) as sampler:
-            record = _session(request, Watch(log, owner, groups, [sampler.pid]))
+            watch = Watch(_with_sensors(log, out), owner, groups, [sampler.pid])
+            record = _session(request, watch)
         samples = read(out)
     if record["status"] == "failed":
         return record
@@ -95,6 +97,16 @@ def run(
         "limits": request["limits"],
         "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time(), "ahead_s": 0.0},
     }
+
+
+def _with_sensors(log: Callable[[str], None], samples: Path) -> Callable[[str], None]:
+    """Lines that say how far it is say, too, how warm it is there and what it takes."""
+
+    def told(line: str) -> None:
+        is_step = step_in(line.removeprefix("llmpi: ")) is not None
+        log(f"{line}{felt(samples)}" if is_step else line)
+
+    return told
 
 
 def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSession:
