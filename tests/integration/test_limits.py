@@ -21,6 +21,7 @@ def test_overflow_is_marked(finished, tmp_path: Path) -> None:
     short = {"prompt_tokens": 4, "output_tokens": 2, "repetitions": 1, "warmup": 0}
     work.config["workloads"] = {"chat": short}
     small = {"transport": "local", "limits": {"memory": "260M", "cpus": 2}}
+    small["others_at_most_pct"] = 100
     work.config["devices"] = {"small": small}
     rows = {row["quant"]: row for row in work.summarized()}
     assert (rows["F16"]["status"], rows["F16"]["marks"]) == ("ok", ["memory-bound: overflow"])
