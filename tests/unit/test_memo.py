@@ -189,6 +189,17 @@ def no_pi() -> Memo:
     return told({}, before=elsewhere)
 
 
+def all_disturbed() -> Memo:
+    return told({}, before=lambda: each_bench(disturbed))
+
+
+def disturbed(bench: SessionRecord) -> SessionRecord:
+    for cell in bench.get("workloads", {}).values():
+        if cell["status"] == "ok" and cell["kind"] == "single":
+            cell["marks"] = ["disturbed"]
+    return bench
+
+
 def throttled(bench: SessionRecord) -> SessionRecord:
     if bench["status"] == "ok":
         for cell in bench["workloads"].values():
@@ -319,7 +330,7 @@ def test_the_pick_with_all_its_figures() -> None:
 
 def test_who_is_near_the_best_is_named() -> None:
     content = no_prices()
-    assert content["tied"] and not content["provisional"]
+    assert content["tied"] and not content["provisional_by"]
     english, japanese = (render(content, language) for language in ("en", "ja"))
     assert "shown to come within the margin of the best" in english
     assert "shown to lose no more than 5 points against it" in english
@@ -328,7 +339,7 @@ def test_who_is_near_the_best_is_named() -> None:
 
 def test_a_provisional_pick_says_so_and_what_caution_costs() -> None:
     content = few_questions()
-    assert content["provisional"] and content["pick"]["quant"] == "Q6_K"
+    assert content["provisional_by"] and content["pick"]["quant"] == "Q6_K"
     assert content["smaller"]["variant"]["quant"] == "Q4_0"
     english, japanese = (render(content, language) for language in ("en", "ja"))
     assert "**In short: for now run llama-1b in the form Q6_K" in english
@@ -345,9 +356,18 @@ def test_a_provisional_pick_says_so_and_what_caution_costs() -> None:
     assert "最良" not in japanese
 
 
+def test_a_pick_that_was_disturbed_says_so() -> None:
+    content = all_disturbed()
+    assert "disturbed" in content["provisional_by"] and content["pick"]
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "**In short: for now run" in english
+    assert "Other programs ran while the speeds were measured. Measure again" in english
+    assert "他のプログラムが動いていました" in japanese
+
+
 def test_a_pick_that_is_undecided_itself() -> None:
     content = few_questions_and_no_room()
-    assert content["provisional"] and content["smaller"]["variant"] is content["pick"]
+    assert content["provisional_by"] and content["smaller"]["variant"] is content["pick"]
     english = render(content, "en")
     assert "none keeps to all that was asked and is shown to be good enough" in english
     assert "That it is good enough is not shown (by itself" in english

@@ -16,6 +16,7 @@ from llmpi.decide.records import (
     Limit,
     Moved,
     MovedLimit,
+    ProvisionalBy,
     Recommendation,
     Standing,
 )
@@ -200,7 +201,7 @@ class Memo(TypedDict):
     several_models: bool
     several_devices: bool
     pick: MemoVariant | None
-    provisional: bool
+    provisional_by: list[ProvisionalBy]
     unscored: bool
     """Whether nothing at all is known of the pick's quality."""
     baseline: Baseline | None
@@ -288,7 +289,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "several_models": len({v["model"] for v in found.values()}) > 1,
         "several_devices": len({v["device"] for v in found.values()}) > 1,
         "pick": pick,
-        "provisional": decision["standing"] == "provisional",
+        "provisional_by": decision["provisional_by"],
         "unscored": pick is not None and _unscored(pick),
         "baseline": beside,
         "not_kept": [*_not_kept(decision, recommendation["candidates"])],
@@ -343,7 +344,7 @@ def smaller(
 ) -> Smaller | None:
     """What might be taken in place of a provisional pick, and what that would save."""
     decision = recommendation["decisions"][0]
-    if pick is None or decision["standing"] != "provisional":
+    if pick is None or "quality" not in decision["provisional_by"]:
         return None
     other = found[decision["smaller"]["id"]] if decision["smaller"] else pick
     standing = other["standing"]
@@ -554,5 +555,5 @@ def _mark(name: str, decision: Decision) -> Literal["pick", "runner-up"] | None:
 
 
 def _dequantized(pick: MemoVariant | None) -> str | None:
-    came = pick["lineage"][0] if pick and pick["lineage"] else None
+    came = pick["lineage"][0] if pick and len(pick["lineage"]) > 1 else None
     return None if came in (None, "F16", "BF16", "F32", "F64", "TERNARY", "scratch") else came

@@ -4,23 +4,26 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Literal
 
-from llmpi.decide.candidates import CHECKS, OBJECTIVES
+from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import (
     Aim,
     BelowAbstaining,
     Candidate,
     Change,
+    Check,
     Choice,
     CostPart,
     Decision,
     DeviceMoney,
     Interval,
+    Limit,
     MoreItems,
     MovedLimit,
     RequirementVerdict,
     Step,
     Supply,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kinds import task_kinds
 from llmpi.study.computation import DEFAULT
 
@@ -48,6 +51,16 @@ def foremost(made: Decision) -> list[Change]:
         *[change for change in changes if change["change"] == "relax"][:1],
         *[change for change in changes if change["change"] == "tighten"][:1],
     ]
+
+
+def unshown(pick: Candidate) -> dict[Limit, Check]:
+    """The limits that the spread of its own numbers reaches beyond."""
+    return {name: check for name, check in pick["checks"].items() if check["shown"] is False}
+
+
+def is_pi(machine: Machine) -> bool:
+    """Whether it is a Raspberry Pi."""
+    return "Raspberry Pi" in (machine["board"] or "")
 
 
 def below_abstaining(pick: Candidate) -> list[BelowAbstaining]:
@@ -120,11 +133,6 @@ def eased(limit: float, at_least: bool) -> float:
         return limit
     step = 10.0 ** (floor(log10(abs(limit))) - 2)
     return (floor if at_least else ceil)(round(limit / step, 9)) * step
-
-
-def in_turn(prefer: Aim) -> list[Aim]:
-    """What counts where nothing is asked for, the first first."""
-    return [prefer, *(aim for aim in OBJECTIVES if aim != prefer)]
 
 
 def whose(assumption: str) -> tuple[str | None, str]:

@@ -28,6 +28,7 @@ from llmpi.decide.records import (
     Supply,
     Unit,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
@@ -36,13 +37,14 @@ from llmpi.report.words.emphasis import (
     ends,
     enough,
     foremost,
-    in_turn,
+    is_pi,
     largest_part,
     one_in_quality,
     scored_kinds,
     side_by_side,
     told_limit,
     turning,
+    unshown,
     upwards,
     variants_of,
     whose,
@@ -74,14 +76,14 @@ SUPERLATIVES: Mapping[Aim, str] = {
     "memory": "メモリが最も少ない",
 }
 LIMITS: Mapping[Limit, str] = {
-    "tps_at_least": "生成速度の下限（tps_at_least）",
-    "ttft_at_most": "最初のトークンまでの時間の上限（ttft_at_most）",
-    "itl_p95_at_most": "トークン間隔の上限（itl_p95_at_most）",
-    "f1_drop_at_most": "F1の低下の上限（f1_drop_at_most）",
-    "memory_at_most": "メモリの上限（memory_at_most）",
-    "power_at_most": "電力の上限（power_at_most）",
-    "j_per_token_at_most": "トークンあたりエネルギーの上限（j_per_token_at_most）",
-    "battery_hours_at_least": "電池の持続時間の下限（battery_hours_at_least）",
+    "tps_at_least": "生成速度",
+    "ttft_at_most": "最初のトークンまでの時間",
+    "itl_p95_at_most": "トークン間隔（95パーセンタイル）",
+    "f1_drop_at_most": "F1の低下",
+    "memory_at_most": "メモリ",
+    "power_at_most": "生成中の電力",
+    "j_per_token_at_most": "トークンあたりのエネルギー",
+    "battery_hours_at_least": "電池での持続時間",
 }
 Known = Mapping[str, str]
 """Candidates' names by id."""
@@ -103,22 +105,74 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"除外の内訳：{reasons}。",
         ]
     pick = known[made["pick"]]
-    limits = len(choice["constraints"])
-    keeps = f"指定された制約{limits}件をすべて満たします。" if limits else ""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    keeps = f"{'、'.join(limits)}を満たします。" if limits else ""
     take = "を暫定的に推奨します" if made["standing"] == "provisional" else "を推奨します"
     return [
         *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
         *_provisional(made, choice, names),
         *_why(made, choice, names),
-        _risk(made, pick, names, choice["prefer"]),
+        _risk(made, pick, names, choice),
         *_confidence(choice),
     ]
 
 
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
-    return [f"注意：{caution(found)}。" for found in below_abstaining(pick)]
+    return [
+        *(f"注意：{caution(found)}。" for found in below_abstaining(pick)),
+        *(f"注意：{_unshown(name, check)}。" for name, check in unshown(pick).items()),
+    ]
+
+
+def _unshown(name: Limit, check: Check) -> str:
+    """A limit that its numbers keep to on the whole, and single ones may not."""
+    assert check["value"] is not None
+    worst = check["worst"]
+    at_worst = ""
+    if worst is not None:
+        at_worst = f"（悪い場合は{size(worst) if check['unit'] == 'bytes' else digits(worst)}）"
+    got = _amount(check["value"], check["unit"])
+    return f"{got}{at_worst}であり、{limit(name, check['limit'])}を満たすとは言い切れません"
+
+
+def limit(name: Limit, value: float) -> str:
+    """What a constraint asks for."""
+    side = "以上" if CHECKS[name].at_least else "以下"
+    return f"{LIMITS[name]}{_amount(value, CHECKS[name].unit)}{side}"
+
+
+def asked(choice: Choice) -> str:
+    """What the decision had to keep to, and what decides then."""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    first = f"指定された制約：{'、'.join(limits)}。" if limits else "制約は指定されていません。"
+    return f"{first}制約と品質を満たすもののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
+
+
+def place(device: str, machine: Machine | None) -> str:
+    """Which board the numbers are of."""
+    if machine is None:
+        return f"測定したボード：{device}。"
+    told = [machine["board"] or machine["cpu"] or machine["arch"]]
+    if machine["memory_bytes"]:
+        told.append(f"メモリ {machine['memory_bytes'] / 1e9:.1f} GB")
+    stranger = (
+        ""
+        if is_pi(machine)
+        else "Raspberry Piではないため、この速度はRaspberry Piの目安になりません。"
+    )
+    return f"測定したボード：{device}（{'、'.join(told)}）。{stranger}"
+
+
+def price(found: DeviceMoney, currency: str) -> str:
+    """What a million tokens cost, and what is cheapest."""
+    first = f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
+    name = found["cheapest"]
+    if name == THIS_DEVICE:
+        return f"{first}比較した中でこれより安いものはありません。"
+    other = found["alternatives"][name]["per_million_tokens"]
+    return f"{first}最も安いのは{name}の{other:,.2f}です。"
 
 
 def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
@@ -127,6 +181,16 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
         return []
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     pick = known[made["pick"]]
+    disturbed = (
+        [
+            "これは暫定の結論です。どの候補も、測定中に他のプログラムがプロセッサを使いすぎていました。"
+            "ほかに何も動いていないときに測り直してください。"
+        ]
+        if "disturbed" in made["provisional_by"]
+        else []
+    )
+    if "quality" not in made["provisional_by"]:
+        return disturbed
     why = (
         "これは暫定の結論です。品質の低下が許容幅に収まると示せれば、"
         "これに代わって選ばれる候補がほかにあります。"
@@ -136,11 +200,12 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [why, *_itself(pick, choice)]
+        return [*disturbed, why, *_itself(pick, choice)]
     odds = smaller["probability"]
     chance = "す" if odds is None else f"、実際にも収まる確率は単独で見て{_odds(odds)}です"
     other = known[smaller["id"]]
     return [
+        *disturbed,
         why,
         f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
         f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
@@ -252,6 +317,7 @@ REASONS: Mapping[str, str] = {
     "failed": "実行できず",
     "throttled": "速度制限",
     "overflow": "メモリに収まらない",
+    "disturbed": "他のプログラムによる妨害",
     "parity": "計算結果の不一致",
     "unscored": "採点なし",
     "computation": "この設定では採点なし",
@@ -266,8 +332,8 @@ REASONS: Mapping[str, str] = {
 
 
 def ruled_out_by(name: str) -> str:
-    """What rules candidates out, as it is counted; a constraint by its key."""
-    return REASONS.get(name, name)
+    """What rules candidates out, as it is counted."""
+    return REASONS.get(name) or {str(key): text for key, text in LIMITS.items()}.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -279,6 +345,7 @@ def kill(found: Kill) -> str:
             return {
                 "throttled": "測定中に速度が制限されました",
                 "memory-bound: overflow": "メモリに収まりません",
+                "disturbed": "測定中に他のプログラムがプロセッサを使いすぎました",
             }[found["mark"]]
         case "parity":
             return f"計算結果の不一致：{parity(found['reason'], found['misses'])}"
@@ -313,8 +380,8 @@ def kill(found: Kill) -> str:
                 f"{abstained} %だけです"
             )
         case "limit":
-            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
-            return f"{LIMITS[found['constraint']]}：{got}（制約 {asked}）"
+            got = _amount(found["value"], found["unit"])
+            return f"{limit(found['constraint'], found['limit'])}という制約に対し{got}"
         case "unmeasured":
             if found["constraint"] is None:
                 return "エネルギー優先ですが、測定していません"
@@ -405,6 +472,12 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
 def caution(found: AnyCaution) -> str:
     """What to know of a candidate."""
     match found["kind"]:
+        case "wide spread":
+            ratio = f"{found['ratio']:.1f}倍"
+            return f"最も速い回は最も遅い回の{ratio}で、記録した測定条件では説明できません"
+        case "measured short":
+            count, tokens = found["repetitions"], found["tokens"]
+            return f"非常に遅いため、{tokens}トークンを{count}回測定する時間しかありませんでした"
         case "measured once":
             return "速度は1回しか測っておらず、ばらつきがわかりません"
         case "energy estimated":
@@ -695,28 +768,15 @@ def _alike(pick: str | None, step: Step, names: Known) -> str:
     return f"{mine}と{rest}の間に、{OBJECTIVES[step['objective']]}の有意差は認められませんでした。"
 
 
-def _risk(made: Decision, pick: Candidate, names: Known, prefer: Aim) -> str:
-    """What would change it, what is not shown, what to know of the pick."""
+def _risk(made: Decision, pick: Candidate, names: Known, choice: Choice) -> str:
+    """What would change it, what to know of the pick."""
     said = [_said(change, names) for change in foremost(made)]
-    said += [_not_kept(*one) for one in pick["checks"].items() if one[1]["shown"] is False]
     said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
-    if not pick["checks"]:
-        aims = "、".join(OBJECTIVES[aim] for aim in in_turn(prefer)[:2])
-        said.append(f"制約は指定されていません。その場合は{aims}の順に優先します")
     if not said:
+        if not choice["constraints"]:
+            return "結論を変えうるものは、ほかに知られていません。"
         return "制約を一つ変えるだけでは、結論は変わりません。"
     return f"注意点：{'。'.join(said)}。"
-
-
-def _not_kept(name: Limit, check: Check) -> str:
-    """A limit that the middle of the numbers keeps to, and their spread does not."""
-    assert check["value"] is not None and check["worst"] is not None
-    value, worst, limit = (
-        _amount(number, check["unit"])
-        for number in (check["value"], check["worst"], check["limit"])
-    )
-    end = "最も遅い回は" if name == "tps_at_least" else "ばらつきを含めると"
-    return f"{LIMITS[name]}：{value}ですが、{end}{worst}で、{limit}を満たすとは示せていません"
 
 
 NOTHING_LEFT = "推奨できるものがなくなります"
@@ -733,9 +793,9 @@ def _said(change: Change, names: Known) -> str:
     name, unit = LIMITS[change["constraint"]], change["unit"]
     if change["change"] == "relax":
         to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
-        return f"{name}を{was}から{to}に緩めると{other}"
+        return f"{name}の条件を{was}から{to}に緩めると{other}"
     side = "上" if CHECKS[change["constraint"]].at_least else "下"
-    return f"{name}を{_amount(change['to'], unit)}より{side}にすると{other}"
+    return f"{name}の条件を{_amount(change['to'], unit)}より{side}にすると{other}"
 
 
 def _way_back(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
