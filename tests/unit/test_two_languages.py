@@ -63,7 +63,8 @@ def written(name: str) -> Study:
 NO_NUMBERS = re.compile(
     "|".join(
         (
-            *("SmolLM2-135M", "SQuAD v2", r"M\.2", "CO2", r"arXiv 2504\.02118", "F1", "llama-[13]b"),
+            *("SmolLM2-135M", "SQuAD v2", r"M\.2", "CO2", r"arXiv 2504\.02118", "F1"),
+            "llama-[13]b",
             r"\bI?Q\d_\w+", r"\bB?F16\b", "m-135m", "Raspberry Pi 5[^,（）)。、]*", "5 V",
             *map(re.escape, TRANSLATED),
         )

@@ -317,7 +317,7 @@ REASONS: Mapping[str, str] = {
     "failed": "実行できず",
     "throttled": "速度制限",
     "overflow": "メモリに収まらない",
-    "disturbed": "他のプログラムによる妨害",
+    "disturbed": "他のプログラムの影響あり",
     "parity": "計算結果の不一致",
     "unscored": "採点なし",
     "computation": "この設定では採点なし",
