@@ -208,7 +208,7 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
         *disturbed,
         why,
         f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
-        f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
+        f"{chance}。安全側に選ぶことの代償：{_instead(pick, other)}。",
         f"{more(smaller['more'], choice['supply'])}。",
     ]
 
