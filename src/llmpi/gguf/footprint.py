@@ -18,8 +18,10 @@ from llmpi.engine.supervise import Death, supervise
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 60
-"""For one model; the largest take a second."""
+PROCESSOR_S = 60
+"""Processor time for one model; the largest take a second."""
+PATIENCE_S = 600
+"""The same as it passes, on a machine that has other things to do."""
 
 
 class Context(NamedTuple):
