@@ -39,7 +39,7 @@ class Context(NamedTuple):
 class Described(NamedTuple):
     """A header that is not written yet."""
 
-    fields: Mapping[str, object]
+    fields: Mapping[str, str | int | float]
     tensors: Sequence[tuple[str, tuple[int, ...]]]
     """Name, and shape as numpy says it. Matrices are F16, the others F32."""
 

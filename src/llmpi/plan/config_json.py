@@ -122,9 +122,9 @@ def _widths(family: Family, config: Stated, where: str) -> dict[str, int]:
     }
 
 
-def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, object]:
+def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, str | int | float]:
     """Of the header: what the engine's sizes hang on, and what else it must find."""
-    own: dict[str, object] = {
+    own: dict[str, int | float] = {
         "context_length": WIDEST,
         "block_count": widths["layers"],
         "embedding_length": widths["width"],
