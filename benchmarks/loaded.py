@@ -48,7 +48,8 @@ def loaded(gguf: Path, context: Context) -> Loaded:
         found = re.findall(rf"{what} buffer size = +([\d.]+) MiB", text)
         return sum(float(mib) * 1024**2 for mib in found)
 
-    return Loaded(printed("model"), printed("KV"), printed("RS"), printed("compute"), counter.bytes)
+    model, kv, state, compute = map(printed, ("model", "KV", "RS", "compute"))
+    return Loaded(model, kv, state, compute, counter.bytes)
 
 
 class Counting(Engine):

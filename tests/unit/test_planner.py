@@ -242,16 +242,16 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_papers_study(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without network; what cannot work makes it fail, in words."""
-    assert cli.main(["plan", "--config", str(ROOT / "config/llmpi.yaml")]) == 1
+    assert cli.main(["plan", "--configfile", str(ROOT / "config/llmpi.yaml")]) == 1
     said = capsys.readouterr().out
     assert "! llama-3.1-8b F16 on pi5: impossible. It needs 15.7 GB of memory" in said
     assert "7.30 GB of 8.45 GB are free" in said
 
 
 def test_for_machines(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["plan", "--json", "--config", str(ROOT / "config/llmpi.yaml")]) == 1
+    assert cli.main(["plan", "--json", "--configfile", str(ROOT / "config/llmpi.yaml")]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert len(told["sessions"]) == 47
+    assert len(told["sessions"]) == 52
     cell = told["sessions"][0]
     assert cell["fit"] == "fits" and cell["constants"] == "pi5-8gb" and cell["problem"] is None
     assert told["totals"]["download_bytes"] > 40e9
@@ -364,7 +364,7 @@ def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> No
     assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train"]
     small = dataclasses.replace(whole, here=whole.here._replace(disk_bytes=10**9))
     assert "the disk is too small: " in list(problems_here(small))[-1]
-    assert cli.main(["plan", "--config", "study.yaml"]) == 1
+    assert cli.main(["plan", "--configfile", "study.yaml"]) == 1
     said = capsys.readouterr().out
     assert "! m, train: needs 27." in said
     assert "this machine's own work" in said

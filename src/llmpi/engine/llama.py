@@ -12,6 +12,7 @@ import numpy as np
 
 from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
 from llmpi.engine.records import EngineSettings, KvType, SentPrompt, Token
+from llmpi.engine.shards import parts
 
 SHOWN_TOKENS = 16
 """Of a prompt's beginning, and of its end."""
@@ -107,7 +108,7 @@ class Model:
             load_mode=LOAD_MODES[self.settings.mmap, self.settings.mlock],
             use_extra_bufts=self.settings.repack,
         )
-        model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
+        model = llama_cpp.llama_model_load_from_file(os.fsencode(parts(gguf)[0]), params)
         if not model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
         return model

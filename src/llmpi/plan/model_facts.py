@@ -132,8 +132,8 @@ def _of_path(path: Path) -> Model:
 
 
 def _of_hub(source: HubSource, ask_hub: bool) -> Model:
-    if source.file:
-        return _of_published(source, source.file, ask_hub)
+    if file := source.file or next(iter(source.files or []), None):
+        return _of_published(source, file, ask_hub)
     if source.hub in CONFIGS:
         return of_config(CONFIGS[source.hub], source.hub)
     return of_config(_json(_config_of(source, ask_hub)), f"{source.hub}/config.json")

@@ -15,6 +15,7 @@ from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
 from llmpi.plan.profile import profile, profile_of
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
+from llmpi.quant_types import is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
@@ -70,13 +71,16 @@ class Totals:
     study_s: Range
 
 
-def plan(study: Study) -> list[SessionPlan]:
+def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     """What every session of a study will need and give, in the order of the sweep.
 
     Nothing is downloaded.
+
+    Args:
+        ask_hub: whether the network may be used.
     """
     boards = {name: board_of(study, name) for name in study.devices}
-    models = models_of(study)
+    models = models_of(study, ask_hub=ask_hub)
     return [
         _planned(study, session, models[session.model], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
@@ -198,6 +202,8 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
+    if is_published(session.quant):
+        return SessionPlan(session, unknown="a published file is known by its own header")
     try:
         size = model.sizes(session.quant)
         return _on_board(study, session, model, size, board, workloads)

@@ -19,7 +19,7 @@ from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs
-from llmpi.quant_types import is_trained, type_of, wants_imatrix
+from llmpi.quant_types import is_published, is_trained, type_of, wants_imatrix
 from llmpi.study import settings
 from llmpi.study.computation import BY_ID
 from llmpi.study.runs import Scored, scored, variants
@@ -98,7 +98,8 @@ def stages(study: Study, models: Mapping[str, Model | str], cores: int) -> list[
 def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Stage]:
     f16 = model.sizes(layout.BASE_QUANT)
     quants = [v.quant for v in variants(study) if v.model == name]
-    plain = [q for q in quants if q != layout.BASE_QUANT and not is_trained(q)]
+    made = [q for q in quants if not is_published(q)]
+    plain = [q for q in made if q != layout.BASE_QUANT and not is_trained(q)]
     trained = [q for q in quants if is_trained(q)]
     if not study.models[name].is_scratch:
         mb = needs.converting_mb(f16.file_bytes, model.largest)
@@ -140,7 +141,7 @@ def _scoring(
     study: Study, name: str, model: Model, task: str, asked: Task, cores: int
 ) -> Iterator[Stage]:
     parameters = model.parameters
-    whose = [one for one in scored(study) if one.model == name]
+    whose = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
     context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
     text = isinstance(asked, DivergenceTask)
     tokens = _tokens(asked, model)
@@ -150,7 +151,7 @@ def _scoring(
         disk = LogProbs.size(chunks, asked.window_tokens, model.vocabulary)
         seconds = _time(parameters * tokens, COMPUTED, cores)
         yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
-    if tokens:
+    if tokens and whose:
         mb = max(_scoring_mb(model, one.quant, one, context, text) for one in whose)
         seconds = _time(len(whose) * parameters * tokens, COMPUTED, cores)
         yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)

@@ -19,6 +19,7 @@ from llmpi.remote.connection import DURABLE, Device, connected
 from llmpi.remote.engine_wheels import Processor, engine_wheels
 from llmpi.remote.records import Preparation, Provisioned
 from llmpi.remote.wheel import this_llmpi
+from llmpi.script import tell
 from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
         raise LlmpiError(f"device {device.name}: {why}")
     lock, engine = Path(how["lock"]), how["engine"]
     if engine == "auto":
-        engine = "cross" if machine["arch"] == "aarch64" else "native"
+        engine = made_how(machine)
     if engine == "native":
         _build_there(device, lock, found)
         return
@@ -186,6 +187,11 @@ def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
     march = how["march"] or processor.march
     wheels = engine_wheels(lock, processor, march, Path(how["engines"]), own)
     _install_offline(device, wheels, found)
+
+
+def made_how(machine: Machine) -> Literal["cross", "native"]:
+    """How an engine is made for a device whose config does not say."""
+    return "cross" if machine["arch"] == "aarch64" else "native"
 
 
 def processor_of(machine: Machine) -> Processor:
@@ -227,7 +233,7 @@ def _build_there(device: Device, lock: Path, found: Installed) -> None:
     for path, target in {**there, tools: f"{setup}/{tools.name}"}.items():
         device.put(path, target)
     command = [device.interpreter, *there.values()]
-    device.run(command, log=log.debug, timeout_s=BUILD_S)
+    device.run(command, log=tell, timeout_s=BUILD_S)
     _seal(device, "engine", key)
 
 

@@ -121,7 +121,7 @@ def _measured(row: Row) -> Measured:
             if joules is None or error is None
             else _spread(joules - Z95 * error, joules, joules + Z95 * error)
         ),
-        "memory_bytes": _exact(row["peak_rss_bytes"]),
+        "memory_bytes": _exact(row["memory_bytes"]),
         "file_bytes": _exact(row["file_bytes"]),
     }
 
