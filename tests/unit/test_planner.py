@@ -223,7 +223,7 @@ def test_config_json() -> None:
     assert of_config(stated, "config.json").header == SMOLLM2.header
     with pytest.raises(LlmpiError, match=r"config\.json.*hidden_size"):
         of_config({k: v for k, v in stated.items() if k != "hidden_size"}, "config.json")
-    with pytest.raises(LlmpiError, match=r"only llama\.cpp's converter knows. Run `make train`"):
+    with pytest.raises(LlmpiError, match=r"only llama\.cpp's converter knows. `make train`"):
         of_config({**stated, "architectures": ["Rwkv"]}, "config.json")
 
 

@@ -168,6 +168,12 @@ def test_a_context_that_the_engine_refuses_is_one_sessions(tmp_path: Path) -> No
         model.reserved(SMALL._replace(kv_cache="q8_0", flash_attention="on"))
 
 
+def test_a_file_of_any_size_is_words() -> None:
+    model = Model(Head((("m.gguf", b"GGUF", 2**63 - 1),)), "acme/m")
+    with pytest.raises(LlmpiError, match="acme/m: the engine cannot say what it takes: File too"):
+        model.sizes("Q4_0")
+
+
 # --- at the hub -----------------------------------------------------------------------------------
 
 

@@ -84,6 +84,17 @@ class _Told:
     quants: dict[str, Quantized | str] = field(default_factory=dict)
     contexts: dict[Context, Reserved | str] = field(default_factory=dict)
 
+    def add(self, asked: Question, said: Footprint | str) -> None:
+        """An answer, or why there is none."""
+        if isinstance(said, str):
+            self.whole = self.whole or said
+            self.quants |= dict.fromkeys(asked.quants, said)
+            self.contexts |= dict.fromkeys(asked.contexts, said)
+        else:
+            self.whole = said
+            self.quants |= said["quants"]
+            self.contexts |= dict(zip(asked.contexts, said["contexts"], strict=True))
+
 
 @cache
 def _told(_: str) -> _Told:
@@ -103,7 +114,7 @@ class Model:
         self.header = header
         self.named = named
         self._vocabulary = vocabulary
-        self._told = _told(_identity(header))
+        self.told = _told(_identity(header))
 
     def sizes(self, quant: str) -> Sizes:
         """What a variant will weigh; a published one, as its file is.
@@ -140,9 +151,9 @@ class Model:
         Raises:
             LlmpiError: the engine refuses.
         """
-        if quant not in self._told.quants:
+        if quant not in self.told.quants:
             ask_all([(self, (quant,), ())])
-        return self._or_words(self._told.quants[quant])
+        return self._or_words(self.told.quants[quant])
 
     def reserved(self, context: Context) -> Reserved:
         """What a context takes.
@@ -150,9 +161,9 @@ class Model:
         Raises:
             LlmpiError: the engine cannot make it.
         """
-        if context not in self._told.contexts:
+        if context not in self.told.contexts:
             ask_all([(self, (), (context,))])
-        return self._or_words(self._told.contexts[context])
+        return self._or_words(self.told.contexts[context])
 
     @property
     def footprint(self) -> Footprint:
@@ -160,10 +171,10 @@ class Model:
         Raises:
             LlmpiError: the engine does not know the model.
         """
-        if self._told.whole is None:
+        if self.told.whole is None:
             ask_all([(self, (), ())])
-        assert self._told.whole is not None
-        return self._or_words(self._told.whole)
+        assert self.told.whole is not None
+        return self._or_words(self.told.whole)
 
     @cached_property
     def parameters(self) -> int:
@@ -200,24 +211,22 @@ OUTPUTS = ("output.weight", "token_embd.weight")
 
 def ask_all(questions: Iterable[tuple[Model, Iterable[str], Iterable[Context]]]) -> None:
     """Ask the engine what it has not said yet, of all models at once: it is started only once."""
-    open_, asked = [], []
+    wanted: list[tuple[_Told, Question]] = []
     with ExitStack() as stack:
         for model, quants, contexts in questions:
-            told = model._told
-            wanted = [q for q in dict.fromkeys(quants) if q not in told.quants]
+            told = model.told
+            made = [q for q in dict.fromkeys(quants) if type_of(q) in FTYPES]
+            unknown = [q for q in made if q not in told.quants]
             places = [c for c in dict.fromkeys(contexts) if c not in told.contexts]
-            if told.whole is None or wanted or places:
-                open_.append((told, wanted, places))
-                asked.append(Question(_placed(model.header, stack), wanted, places))
-        for (told, wanted, places), said in zip(open_, ask(asked), strict=True):
-            if isinstance(said, str):
-                told.whole = told.whole if isinstance(told.whole, dict) else said
-                told.quants |= dict.fromkeys(wanted, said)
-                told.contexts |= dict.fromkeys(places, said)
-            else:
-                told.whole = said
-                told.quants |= said["quants"]
-                told.contexts |= dict(zip(places, said["contexts"], strict=True))
+            if told.whole is None or unknown or places:
+                try:
+                    header = _placed(model.header, stack)
+                except OSError as error:  # no file is as large as it says
+                    told.add(Question(Path(), unknown, places), str(error.strerror))
+                else:
+                    wanted.append((told, Question(header, unknown, places)))
+        for (told, asked), said in zip(wanted, ask([w[1] for w in wanted]), strict=True):
+            told.add(asked, said)
 
 
 def _placed(header: Path | Head | Described, stack: ExitStack) -> Path | Described:

@@ -35,8 +35,9 @@ def models_of(study: Study, *, ask_hub: bool = True) -> dict[str, Model | str]:
 def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
     """What is known of a study's model without its weights, from the nearest source.
 
-    Its F16 if that is made already, the user's own file or folder, the table of known models, the
-    hub's cache, and at last the hub itself, for its `config.json` or the header of its GGUF file.
+    Its F16 if that is made already, the GGUF file that was fetched, the user's own file or folder,
+    the table of known models, the hub's cache, and at last the hub itself, for its `config.json` or
+    the header of its GGUF file.
 
     Args:
         ask_hub: whether the network may be used.
@@ -48,6 +49,9 @@ def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
     made = base_gguf(name)
     if made.is_file() and made.stat().st_size:
         return Model(made, str(made))
+    fetched = Path(layout.at(layout.MODEL_MANIFEST, model=name)).parent
+    for gguf in sorted(fetched.glob("*.gguf")):
+        return Model(gguf, str(gguf))
     match source:
         case PathSource():
             return _of_path(Path(source.path), source.files)
