@@ -12,7 +12,7 @@ from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.model_facts import base_gguf, models_of
 from llmpi.plan.predict import Prediction, predict
-from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
+from llmpi.plan.presets import PRESETS, Board, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.quant_types import is_published
@@ -166,7 +166,7 @@ def board_of(study: Study, name: str) -> Board | None:
         None for a device behind SSH that names no preset and was never measured.
     """
     device = study.devices[name]
-    preset = PRESETS[device.preset] if device.preset else None
+    preset = lying_on(PRESETS[device.preset], device.storage) if device.preset else None
     for session in sessions(study):
         path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
         if session.device == name and path.is_file():
@@ -177,6 +177,11 @@ def board_of(study: Study, name: str) -> Board | None:
         here = _this_machine(device)
         return measured(here, None, name) if here else None
     return preset
+
+
+def seen_by(study: Study, device: str) -> Seen:
+    """What sees the power of a device; without a meter it is told at the wall."""
+    return "pmic" if study.devices[device].meter.kind == "pmic" else "wall"
 
 
 def _this_machine(device: LocalDevice) -> Profile | None:
@@ -231,6 +236,7 @@ def _on_board(
         study.runtimes[session.runtime],
         context_tokens=max(w.needed_tokens for w in asked),
         prompt_tokens=max(w.prompt_tokens for w in asked),
+        seen=seen_by(study, session.device),
     )
     local = study.devices[session.device].is_here
     rates = reversed(board.receive_bytes_per_s)
