@@ -199,6 +199,15 @@ def _fit(needed: float, unswappable: float, free: Range) -> Fit:
     return "fits" if needed <= free.low else "tight"
 
 
+def by_kernels(size: Sizes, board: Board, runtime: Runtime) -> Counter[Kernels]:
+    """Weights that a token of a prompt is multiplied with, by what multiplies them. The few of a
+    model in floats, such as norms, are multiplied in no matrix product."""
+    found: Counter[Kernels] = Counter()
+    for kind, weights in size.multiplied.items():
+        found[kernels(kind, repacked=runtime.repack and kind in board.repacks)] += weights
+    return found
+
+
 def _pp(
     size: Sizes, board: Board, runtime: Runtime, steps: Sequence[float], prompt_tokens: int
 ) -> Range | None:
@@ -207,16 +216,13 @@ def _pp(
     A long prompt is bound by arithmetic, two operations per weight and token, as fast as the
     kernels of each type are; no ubatch takes less than one scan of the weights.
     """
-    by_kernels: Counter[Kernels] = Counter()
-    for kind, weights in size.multiplied.items():
-        is_copied = runtime.repack and kind in board.repacks
-        by_kernels[kernels(kind, repacked=is_copied)] += weights
-    if not by_kernels or by_kernels.keys() - board.matmul_ops_per_s.keys():
+    multiplied = by_kernels(size, board, runtime)
+    if not multiplied or multiplied.keys() - board.matmul_ops_per_s.keys():
         return None
     scans = math.ceil(prompt_tokens / min(prompt_tokens, runtime.ubatch_tokens))
     rates = board.matmul_ops_per_s
     token_s = [
-        sum(2 * weights / rates[of][end] for of, weights in by_kernels.items()) for end in range(3)
+        sum(2 * weights / rates[of][end] for of, weights in multiplied.items()) for end in range(3)
     ]
     return Range(
         *(
