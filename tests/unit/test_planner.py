@@ -315,7 +315,7 @@ def test_the_prompt_rate_of_a_board_is_its_own_once_it_was_measured(elsewhere: P
     runs = [made.repetition(seconds, [0.1]) for seconds in (10.0, 12.5, 20.0)]
     path = elsewhere / "results/bench/s/pi/m/Q8_0/default.json"
     path.parent.mkdir(parents=True)
-    write_json(path, made.session({"chat": made.cell(runs)}))
+    write_json(path, made.session({"chat": made.cell(runs)}, memory_read_bytes_per_s=12e9))
     [after] = plan(study)
     assert after.prediction and after.prediction.pp_tps
     assert after.prediction.pp_tps.likely == pytest.approx(100 / 12.5, rel=0.01)
