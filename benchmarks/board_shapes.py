@@ -1,5 +1,6 @@
 """The models of `board_rows.csv`, by what their config.json or llama.cpp's own code states."""
 
+from llmpi.gguf.contents import Value
 from llmpi.gguf.footprint import Described
 from llmpi.plan.config_json import of_config
 from llmpi.plan.known import CONFIGS
@@ -60,7 +61,7 @@ def _lfm2(name: str, width: int, ffn: int, heads: int) -> Model:
     ]
     for layer in range(LAYERS):
         tensors += [(f"blk.{layer}.{n}", shape) for n, shape in _layer(layer, width, ffn)]
-    fields = {
+    fields: dict[str, Value] = {
         "context_length": 128000,
         "block_count": LAYERS,
         "embedding_length": width,
@@ -71,8 +72,8 @@ def _lfm2(name: str, width: int, ffn: int, heads: int) -> Model:
         "shortconv.l_cache": 3,
         "vocab_size": VOCABULARY,
     }
-    header = {"general.architecture": "lfm2", "tokenizer.ggml.model": "no_vocab"}
-    described = {f"lfm2.{key}": value for key, value in fields.items()}
+    header: dict[str, Value] = {"general.architecture": "lfm2", "tokenizer.ggml.model": "no_vocab"}
+    described: dict[str, Value] = {f"lfm2.{key}": value for key, value in fields.items()}
     return Model(Described({**header, **described}, tensors), name, VOCABULARY)
 
 
