@@ -10,8 +10,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from llmpi import __version__, layout
+from llmpi.engine.help_text import add_command, described
 from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
+from llmpi.models.unsuited import chats_without_template
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
@@ -22,7 +24,7 @@ from llmpi.study.study import Study
 
 
 def check(args: argparse.Namespace) -> int:
-    """Validate a config and say what it would run."""
+    """Validate a config; say what it would run, and what of it is known not to suit its models."""
     study = load_study(args.config)
     runs = expand_runs(study)
     print(
@@ -30,6 +32,8 @@ def check(args: argparse.Namespace) -> int:
         f"{len(study.models)} models, {len(runs)} measurements on {len(study.devices)} devices, "
         f"{len(study.quality)} quality tasks"
     )
+    for line in chats_without_template(study):
+        print(f"{args.config}: {line}")
     return 0
 
 
@@ -138,63 +142,84 @@ def devices(args: argparse.Namespace) -> int:
 
 def arguments() -> argparse.ArgumentParser:
     """The command line; what a command does stands under `run`."""
-    parser = argparse.ArgumentParser(
-        prog="llmpi",
-        description="Beside `snakemake --cores 4`, which runs a study: check a config, lock its "
-        "sources, look at what is measured so far.",
-    )
+    parser = argparse.ArgumentParser(prog="llmpi", **described(*WORDS["llmpi"]))
     parser.add_argument("--version", action="version", version=f"llmpi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--config", type=Path, default=Path("config/config.yaml"), help="default: %(default)s"
+        *("--configfile", "--config"),
+        dest="config",
+        type=Path,
+        default=Path("config/config.yaml"),
+        metavar="FILE",
+        help="the study; default: %(default)s",
     )
-    command = commands.add_parser(
-        "check", parents=[shared], help="validate a config, say what it would run"
-    )
-    command.set_defaults(run=check)
-    command = commands.add_parser(
-        "lock", parents=[shared], help="resolve the hub's branches and tags into sources.lock.yaml"
-    )
-    command.set_defaults(run=lock)
-    command.add_argument(
-        "--update", action="store_true", help="ask the hub again and move what has moved there"
-    )
-    command = commands.add_parser(
-        "report",
-        parents=[shared],
-        help="page and table of what is measured so far, beside the study's own report",
-    )
-    command.set_defaults(run=report)
-    command = commands.add_parser(
-        "plan",
-        parents=[shared],
-        help="what fits, how fast, how long, before anything is downloaded; fails if something "
-        "that the config asks for cannot work",
-    )
-    command.set_defaults(run=plan)
-    command.add_argument("--json", action="store_true", help="for machines")
-    command = commands.add_parser(
-        "status",
-        parents=[shared],
-        help="how far a study is, by its files: done, failed and why, waiting; what it came to",
-    )
-    command.set_defaults(run=status)
-    command.add_argument(
-        "--strict", action="store_true", help="exit with 1 if anything failed or is missing"
-    )
-    command = commands.add_parser(
-        "devices", parents=[shared], help="look at the devices, or end what runs on them"
-    )
-    command.set_defaults(run=devices)
-    command.add_argument(
-        "action",
-        choices=["check", "cancel"],
-        help="check: a table, and what to do; cancel: end the measurements that run on them",
-    )
+    for run in (check, lock, report, plan, status, devices):
+        command = add_command(commands, run.__name__, *WORDS[run.__name__], parents=[shared])
+        command.set_defaults(run=run)
+        if run is lock:
+            command.add_argument(
+                "--update", action="store_true", help="ask the hub again and move what moved there"
+            )
+        elif run is plan:
+            command.add_argument("--json", action="store_true", help="for machines")
+        elif run is status:
+            command.add_argument(
+                "--strict", action="store_true", help="exit with 1 if anything failed or is missing"
+            )
+        elif run is devices:
+            command.add_argument(
+                "action",
+                choices=["check", "cancel"],
+                help="check: a table, and what to do; cancel: end the measurements that run there",
+            )
     monitor_cli.add_to(commands, shared)
     service_cli.add_to(commands, shared)
     return parser
+
+
+WORDS = {
+    "llmpi": (
+        "What is asked at the workstation beside `snakemake`, which runs a study.\n"
+        "Check a config and plan it, look at the boards, see what is measured so far, serve what\n"
+        "was chosen and watch it. COMMAND --help says more of each.",
+        "llmpi plan --configfile config/pi.yaml",
+    ),
+    "check": (
+        "Validate a config and say what it would run.\n"
+        "The file is read as data: nothing of it is run, nothing that it names is reached.",
+        "llmpi check --configfile config/pi.yaml",
+    ),
+    "lock": (
+        "Resolve the hub's branches and tags into sources.lock.yaml.\n"
+        "The file lies beside the config; a run then fetches those very commits.",
+        "llmpi lock --configfile config/llmpi.yaml --update",
+    ),
+    "report": (
+        "Draw page and table of what is measured so far.\n"
+        "They lie beside the study's own report, as index-partial.html; what is missing is shown\n"
+        "as not run.",
+        "llmpi report --configfile config/pi.yaml",
+    ),
+    "plan": (
+        "Say what fits, how fast and how long, before anything is downloaded.\n"
+        "A device needs a `preset`, such as pi5-8gb. The status is 1 if something that the config\n"
+        "asks for cannot work.",
+        "llmpi plan --configfile config/pi.yaml",
+    ),
+    "status": (
+        "Say how far a study is, by its files: done, failed and why, waiting; what it came to.\n"
+        "Nothing is run. With --strict the status is 1 if anything failed or is missing.",
+        "llmpi status --configfile config/pi.yaml --strict",
+    ),
+    "devices": (
+        "Look at the devices of a config, or end what runs on them.\n"
+        "`check` reaches all at once and says of each what stands in the way, and what mends it;\n"
+        "the status is 1 if one cannot be reached.",
+        "llmpi devices check --configfile config/pi.yaml",
+    ),
+}
+"""Of each command: what it does, an example."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

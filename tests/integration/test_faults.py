@@ -81,7 +81,7 @@ def test_keep_going_finishes_what_can_be_finished(copy) -> None:
     bench = copy.folder / "results/bench/going"
     assert len(list(bench.glob("here/**/default.json"))) == 2
     assert not (bench / "gone").exists()
-    command = [sys.executable, "-m", "llmpi.cli", "report", "--config", "config/study.yaml"]
+    command = [sys.executable, "-m", "llmpi.cli", "report", "--configfile", "config/study.yaml"]
     subprocess.run(command, cwd=copy.folder, check=True, capture_output=True)
     page = (copy.folder / "results/report/going/index-partial.html").read_text()
     assert "not run" in page

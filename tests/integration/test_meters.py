@@ -331,7 +331,7 @@ def test_clock_that_is_off_through_the_whole_dag(
         assert joules == pytest.approx(truth_j(start, start + seconds), rel=0.02, abs=off)
     command = [sys.executable, "-m", "llmpi.cli", "devices", "check"]
     done = subprocess.run(
-        [*command, "--config", "config/study.yaml"],
+        [*command, "--configfile", "config/study.yaml"],
         cwd=work.folder,
         capture_output=True,
         text=True,

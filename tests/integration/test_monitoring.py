@@ -44,7 +44,7 @@ def study(finished, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def expected(study: Any) -> Expectation:
     """What `llmpi monitor expect` writes, cut to what a slowed model can answer in a test."""
     out = study.folder / "expect.json"
-    command = [sys.executable, "-m", "llmpi.cli", "monitor", "expect", "--config"]
+    command = [sys.executable, "-m", "llmpi.cli", "monitor", "expect", "--configfile"]
     command += ["config/study.yaml", "--device", "here", "--model", "smollm2-135m"]
     command += ["--quant", "F16", "--out", str(out)]
     subprocess.run(command, cwd=study.folder, env=ENGINE, check=True)

@@ -55,7 +55,7 @@ class Fleet:
     def llmpi(self, action: str, *more: str, check: bool = True) -> str:
         command = [sys.executable, "-m", "llmpi.cli", "service", action]
         done = subprocess.run(
-            [*command, "--config", "config/study.yaml", *more],
+            [*command, "--configfile", "config/study.yaml", *more],
             cwd=self.work.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,

@@ -1,13 +1,18 @@
 """`llmpi` itself: light, and its errors are words."""
 
+import argparse
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from llmpi import cli
+from llmpi.device import cli as device_cli
+from llmpi.device.commands import OPERATING
 
 HEAVY = {"altair", "datasets", "fabric", "huggingface_hub", "llama_cpp", "numpy", "optuna", "typst"}
 COMMANDS = (
@@ -26,7 +31,7 @@ COMMANDS = (
 def test_a_config_that_is_not_there_is_named(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*command, "--config", str(tmp_path / "none.yaml")]) == 1
+    assert cli.main([*command, "--configfile", str(tmp_path / "none.yaml")]) == 1
     assert capsys.readouterr().err == f"llmpi: {tmp_path}/none.yaml: there is no such file\n"
 
 
@@ -67,8 +72,53 @@ def test_cancel_ends_what_runs_on_the_others_where_one_is_gone(
     job = tmp_path / "store/jobs/torn"
     job.mkdir(parents=True)
     (job / "runner.json").touch()
-    assert cli.main(["devices", "cancel", "--config", str(tmp_path / "study.yaml")]) == 1
+    assert cli.main(["devices", "cancel", "--configfile", str(tmp_path / "study.yaml")]) == 1
     out, err = capsys.readouterr()
     assert out == "here: 0 measurements ended\n"
     assert err.startswith("llmpi: device gone: ")
     assert not job.exists()
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its commands, theirs too."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
+
+
+WITH_HELP = {p.prog: p for p in (*parsers(cli.arguments()), *parsers(device_cli._parser(asked="")))}
+OF_A_SERVICE = {f"llmpi-device {name}" for name in OPERATING}
+
+
+@pytest.mark.parametrize("prog", sorted({*WITH_HELP} - OF_A_SERVICE))
+def test_help_says_what_and_shows_an_example_that_is_taken(prog: str) -> None:
+    said = WITH_HELP[prog].format_help()
+    example = told(said, prog)
+    program, *arguments = shlex.split(example.replace('"$(cat request.json)"', "{}"))
+    whole = {"llmpi": cli.arguments(), "llmpi-device": device_cli._parser(asked="")}[program]
+    whole.parse_args(arguments)
+
+
+@pytest.mark.parametrize("prog", sorted(OF_A_SERVICE))
+def test_help_of_what_looks_after_a_service(prog: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        device_cli.main([prog.split()[1], "--help"])
+    assert ended.value.code == 0
+    told(capsys.readouterr().out, prog)
+
+
+def told(said: str, prog: str) -> str:
+    """The example of a help text, which says of the command what it does, in two lines or more."""
+    usage, about, *_, last = said.strip().split("\n\n")
+    assert usage.startswith(f"usage: {prog} ")
+    assert len(about.splitlines()) >= 2
+    assert last.startswith(f"Example: {prog.split()[0]} ")
+    return last.removeprefix("Example: ")
+
+
+@pytest.mark.parametrize("flag", ["--configfile", "--config"])
+def test_the_flag_of_snakemake_and_the_older_one_name_the_study(flag: str) -> None:
+    args = cli.arguments().parse_args(["plan", flag, "other.yaml"])
+    assert args.config == Path("other.yaml")

@@ -10,6 +10,7 @@ import pytest
 from support import until
 
 from llmpi.device.machine import environment, surroundings
+from llmpi.remote import check
 from llmpi.remote.check import Finding, check_devices, table
 from llmpi.remote.remedies import CLOCK_MAY_BE_OFF_S, remedies
 from llmpi.study.devices import LocalDevice, SshDevice
@@ -182,3 +183,44 @@ def test_table() -> None:
         "pi5: swap is on",
         "pi4: cannot be reached",
     ]
+
+
+PI = {
+    **{"arch": "aarch64", "userland_bits": 64, "python": "3.11.2", "glibc": "2.17"},
+    "hwcap": [0, 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("machine", "more", "said"),
+    [
+        (PI, {}, ["aarch64-linux-gnu-gcc is missing on this workstation"]),
+        (PI, {"engine": "native"}, []),
+        ({**PI, "arch": "x86_64"}, {}, []),
+        ({**PI, "userland_bits": 32}, {}, []),
+    ],
+)
+def test_a_cross_build_that_cannot_be_is_told(
+    machine: dict[str, Any],
+    more: dict[str, str],
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = check._no_engine_for(machine, SSH.model_copy(update=more))
+    assert [one.partition(";")[0] for one in found] == said
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mnt").touch()
+    devices = {
+        name: LOCAL.model_copy(update={"store": tmp_path / name / "llmpi"})
+        for name in ("mnt", "home")
+    }
+    mnt, home = check_devices(devices)
+    assert f"its store {tmp_path}/mnt/llmpi cannot be made" in mnt.problems[0]
+    assert f"{tmp_path}/mnt is no folder" in mnt.problems[0]
+    assert not any("store" in problem and "made" in problem for problem in home.problems)
+    assert not (tmp_path / "home").exists()

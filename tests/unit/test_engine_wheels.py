@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, needed
 
 from llmpi.errors import LlmpiError
 from llmpi.remote import engine_wheels
@@ -67,3 +67,29 @@ def test_missing_toolchain_says_what_to_install(
         "Or set 'engine: native' for the device."
     )
     assert not list((tmp_path / "engines").glob("[!.]*")), "nothing half-built"
+
+
+def test_a_compiler_newer_than_the_device_is_told_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the compiler's own libraries ask for is more than the oldest of systems has."""
+    needed("aarch64-linux-gnu-g++")
+    monkeypatch.setattr(engine_wheels, "_build", lambda *_: pytest.fail("it is built"))
+    old = processor()._replace(glibc="2.17")
+    with pytest.raises(
+        LlmpiError, match=r"needs glibc 2\.\d+, the device has 2\.17\. Take a newer"
+    ):
+        engine_wheels.engine_wheels(LOCK, old, "armv8-a", tmp_path)
+    with pytest.raises(LlmpiError, match="engine: native"):
+        engine_wheels.check_cross_build("armv8-a", "2.17", tmp_path)
+    engine_wheels.check_cross_build("armv8-a", "2.99", tmp_path)
+
+
+def test_an_engine_that_is_there_needs_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "0.3.36-armv8-a-0123456789ab").mkdir()
+    engine_wheels.check_cross_build("armv8-a", "2.36", tmp_path)
+    with pytest.raises(LlmpiError, match="aarch64-linux-gnu-gcc is missing"):
+        engine_wheels.check_cross_build("armv8.2-a+dotprod+fp16", "2.36", tmp_path)

@@ -92,7 +92,7 @@ def llmpi_lock(hub: HubServer, root: Path, *arguments: str) -> str:
     config = root / "study.yaml"
     config.write_text(STUDY % commit_id("first"))
     done = subprocess.run(
-        [sys.executable, "-m", "llmpi.cli", "lock", "--config", str(config), *arguments],
+        [sys.executable, "-m", "llmpi.cli", "lock", "--configfile", str(config), *arguments],
         env=clean_env(root, HF_ENDPOINT=hub.url, HF_HOME=str(root / "hf")),
         capture_output=True,
         text=True,

@@ -22,7 +22,7 @@ SERVICE = {"service": {"variant": {"model": "m", "quant": "Q4_0"}}}
 def said(tmp_path: Path, study: dict, capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     config = tmp_path / "study.yaml"
     config.write_text(yaml.safe_dump(study))
-    assert cli.main(["service", *argv, "--config", str(config)]) == 1
+    assert cli.main(["service", *argv, "--configfile", str(config)]) == 1
     return capsys.readouterr().err
 
 

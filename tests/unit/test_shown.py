@@ -77,7 +77,7 @@ def test_a_log_and_the_terminal_of_a_job(
 def test_the_terminal_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD + '"\\e]0;owned\\ax": 5\n')
-    assert cli.main(["check", "--config", str(path)]) == 1
+    assert cli.main(["check", "--configfile", str(path)]) == 1
     said = capsys.readouterr().err
     assert "\\u001b]0;owned\\u0007x: unknown key" in said
     assert "\x1b" not in said

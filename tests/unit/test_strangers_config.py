@@ -74,7 +74,7 @@ REFUSED = {
 def test_refused(more: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD + more)
-    assert main(["check", "--config", str(path)]) == 1
+    assert main(["check", "--configfile", str(path)]) == 1
     assert capsys.readouterr().err.startswith(f"llmpi: {path}:{said}")
 
 

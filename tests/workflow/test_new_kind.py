@@ -175,7 +175,7 @@ def test_a_kind_is_its_folder_its_settings_and_its_rule(project: Path) -> None:
     assert "src/llmpi/quality/letters/kind.py" in code
     run_snakemake(*options, *records, cwd=project, **ours)
 
-    command = [sys.executable, "-m", "llmpi.cli", "report", "--config", "config/toy.yaml"]
+    command = [sys.executable, "-m", "llmpi.cli", "report", "--configfile", "config/toy.yaml"]
     subprocess.run(command, cwd=project, env=os.environ | ours, check=True)
     report = project / "results/report/toy"
     with (report / "summary-partial.csv").open(newline="") as file:
@@ -197,7 +197,7 @@ def test_a_kind_is_its_folder_its_settings_and_its_rule(project: Path) -> None:
 def test_what_it_may_not_be_is_told(project: Path) -> None:
     config = project / "config/toy.yaml"
     config.write_text(config.read_text().replace("at_most", "at_least"))
-    command = [sys.executable, "-m", "llmpi.cli", "check", "--config", "config/toy.yaml"]
+    command = [sys.executable, "-m", "llmpi.cli", "check", "--configfile", "config/toy.yaml"]
     env = os.environ | {"PYTHONPATH": str(project / "src")}
     done = subprocess.run(command, cwd=project, env=env, text=True, capture_output=True)
     assert done.returncode == 1

@@ -41,7 +41,7 @@ def test_a_locale_that_is_not_utf_8(tmp_path: Path) -> None:
     ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for command in (
         ["snakemake", "--dry-run", "--quiet", "all", "--configfile", tmp_path / "config.yaml"],
-        ["llmpi.cli", "check", "--config", tmp_path / "config.yaml"],
+        ["llmpi.cli", "check", "--configfile", tmp_path / "config.yaml"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", *command],

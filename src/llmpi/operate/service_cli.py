@@ -2,24 +2,50 @@
 
 import argparse
 
+from llmpi.engine.help_text import add_command
+
+ABOUT = (
+    "Serve a variant on devices, behind an OpenAI-compatible API.\n"
+    "What is served stands in the config under `service:`; docs/operations.md is the manual.",
+    "llmpi service status --configfile config/my.yaml",
+)
 ACTIONS = {
-    "install": "install it or update it, in stages, each held to its canary",
-    "status": "what is served where",
-    "logs": "what it wrote",
-    "rollback": "serve the release before",
-    "remove": "stop it and remove it",
+    "install": (
+        "Install the service, or update it.\n"
+        "Board by board, in stages; each is held to its canary, and goes back where it objects.",
+        "llmpi service install --configfile config/my.yaml",
+    ),
+    "status": (
+        "Say what is served where.\n"
+        "All devices of the service are asked; the status is 1 if one does not serve.",
+        "llmpi service status --configfile config/my.yaml",
+    ),
+    "logs": (
+        "Show what the service wrote.\n"
+        "A line for each request: method, path, status, seconds; no prompt, no answer, no key.",
+        "llmpi service logs --configfile config/my.yaml --device pi5 --lines 100",
+    ),
+    "rollback": (
+        "Serve the release before.\n"
+        "It goes back once: the release that is left is not kept as a way back.",
+        "llmpi service rollback --configfile config/my.yaml",
+    ),
+    "remove": (
+        "Stop the service and remove it.\n"
+        "Its units, releases and code go; models and measurements in the store stay.",
+        "llmpi service remove --configfile config/my.yaml",
+    ),
 }
+"""Of each action: what it does, an example."""
 
 
 def add_to(commands: "argparse._SubParsersAction", shared: argparse.ArgumentParser) -> None:
     """Add `service` to the commands of `llmpi`."""
-    parser = commands.add_parser(
-        "service", help="serve a variant on devices, behind an OpenAI-compatible API"
-    )
+    parser = add_command(commands, "service", *ABOUT)
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, what in ACTIONS.items():
-        action = actions.add_parser(name, parents=[shared], help=what, description=what)
+    for name, words in ACTIONS.items():
+        action = add_command(actions, name, *words, parents=[shared])
         action.add_argument(
             "--device",
             action="append",

@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmpi import layout
 from llmpi.device.durable import is_whole
 from llmpi.device.machine import surroundings
 from llmpi.device.machine.meters import is_here
 from llmpi.device.records import Look, MeterFailure, MeterReading, Speed, Surroundings
-from llmpi.engine.records import Where
+from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
 from llmpi.remote.connection import Device, ThisMachine, connected, noise_told
+from llmpi.remote.engine_wheels import check_cross_build
 from llmpi.remote.link import LinkError
-from llmpi.remote.provision import installed, probe
+from llmpi.remote.provision import installed, made_how, probe, processor_of, wrong_userland
 from llmpi.remote.remedies import remedies
 from llmpi.remote.smart_plugs import open_plug
-from llmpi.study.devices import SingleDevice
+from llmpi.study.devices import SingleDevice, SshDevice
 from llmpi.study.meters import Meter, Plug
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,11 @@ def _looked_at(name: str, device: SingleDevice) -> Finding:
         around = reached.checked(told, Surroundings, surroundings.__name__)
         engine, damaged = _engine(reached)
         meter = _meter(reached, device.meter, installed=engine is not None)
-        problems = damaged + _noise(reached) + remedies(seen, around, ahead_s, device)
+        problems = (
+            damaged + _store(reached) + _noise(reached) + remedies(seen, around, ahead_s, device)
+        )
+        if not engine:
+            problems += _no_engine_for(seen["machine"], device)
         key = f"known, {reached.host_key}" if reached.host_key else "needs none"
     facts = {"reachable": "yes", "host key": key, **_facts(seen, around, ahead_s), "meter": meter}
     facts["engine"] = engine or "not yet"
@@ -93,6 +99,24 @@ def _engine(reached: Device) -> tuple[str | None, list[str]]:
     return f"{engine['name']} {engine['version']}", []
 
 
+def _no_engine_for(machine: Machine, device: SingleDevice) -> list[str]:
+    """Why the engine that it lacks cannot be cross-built, which takes minutes to fail by itself."""
+    if not isinstance(device, SshDevice) or wrong_userland(
+        machine["arch"], machine["userland_bits"]
+    ):
+        return []
+    how = made_how(machine) if device.engine == "auto" else device.engine
+    if how != "cross":
+        return []
+    processor = processor_of(machine)
+    try:
+        march = device.march or processor.march
+        check_cross_build(march, processor.glibc, Path(layout.ENGINES))
+    except LlmpiError as error:
+        return [str(error)]
+    return []
+
+
 RC_FILES = (
     *("~/.bashrc", "~/.bash_profile", "~/.profile", "/etc/bash.bashrc", "/etc/profile"),
     *("~/.zshenv", "~/.zshrc", "/etc/zsh/zshenv", "~/.config/fish/config.fish", "~/.cshrc"),
@@ -112,6 +136,25 @@ def _noise(reached: Device) -> list[str]:
     return [
         f"{noise_told(reached.noise)} ({', '.join(found)}), which slows transfers down. "
         "In bash, above what prints there: [[ $- == *i* ]] || return"
+    ]
+
+
+WHERE_IT_ENDS = (
+    'at=$1; until [ -e "$at" ]; do at=$(dirname -- "$at"); done; '
+    '[ -d "$at" ] && [ -w "$at" ] && [ -x "$at" ] || printf "%s" "$at"'
+)
+"""Prints what of a path is there and lets nothing be made in it; nothing where all is well."""
+
+
+def _store(reached: Device) -> list[str]:
+    """What keeps its store from being made: the first run would end on that."""
+    at = reached.run(["sh", "-c", WHERE_IT_ENDS, "sh", reached.store]).stdout
+    if not at:
+        return []
+    return [
+        f"its store {reached.store} cannot be made or written to: {at} is no folder of its user's. "
+        "Make it there (sudo install -d -o USER FOLDER; a disk has to be mounted first), or name "
+        "another as 'store'; by default it is ~/.llmpi"
     ]
 
 

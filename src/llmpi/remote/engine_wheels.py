@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 ENGINE = "llama-cpp-python"
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 TOOLCHAIN = "aarch64-linux-gnu"
+RUNTIME = ("libgomp.so.1", "libstdc++.so.6", "libgcc_s.so.1")
+"""The compiler's own libraries that go with the engine."""
 # Which manylinux_2_N wheels a device takes is its glibc's age; Debian 12 has 2.36.
 PLATFORMS = (34, 28, 17)
 OLDEST_PLATFORM = "manylinux2014"  # the older name of 2_17
@@ -82,14 +84,19 @@ def engine_wheels(
         pinned = packages.pop(ENGINE)
         if own:
             return [own, *_others(packages, processor, cache)]
-        engine = _engine(pinned, march, cache)
-        needed = read(engine.with_suffix(".json"), EngineBuild)["glibc"]
-        if Version(processor.glibc) < Version(needed):
-            raise LlmpiError(
-                f"the cross-built engine needs glibc {needed}, the device has {processor.glibc}. "
-                "Set 'engine: native' for it, or build on a workstation as old as the device."
-            )
+        engine = _engine(pinned, march, cache, processor.glibc)
+        _check_glibc(processor.glibc, read(engine.with_suffix(".json"), EngineBuild)["glibc"])
         return [engine, *_others(packages, processor, cache)]
+
+
+def check_cross_build(march: str, glibc: str, cache: Path) -> None:
+    """Whether an engine can be made here for a device with this glibc: told before it is built.
+
+    Raises:
+        LlmpiError: the cross compiler is missing, or newer than the device.
+    """
+    if not any(cache.glob(f"*-{march}-*")):
+        _check_toolchain(glibc)
 
 
 def package_wheels(lock: Path, without: Path, processor: Processor, cache: Path) -> list[Path]:
@@ -130,13 +137,13 @@ def _packages(lock: Path, processor: Processor) -> dict[str, str]:
 # --- the engine -----------------------------------------------------------------------------------
 
 
-def _engine(pinned: str, march: str, cache: Path) -> Path:
+def _engine(pinned: str, march: str, cache: Path, glibc: str) -> Path:
     arguments = _cmake_arguments(march)
     key = sha256(f"{pinned}{arguments}".encode()).hexdigest()[:12]
     version = pinned.partition("==")[2].split()[0]
     folder = cache / f"{version}-{march}-{key}"
     if not folder.is_dir():
-        _check_toolchain()
+        _check_toolchain(glibc)
         log.info("cross-building the engine for %s (takes minutes, once)", march)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
             built = _build(pinned, arguments, Path(scratch))
@@ -153,7 +160,8 @@ def _cmake_arguments(march: str) -> str:
     )
 
 
-def _check_toolchain() -> None:
+def _check_toolchain(glibc: str) -> None:
+    """It is there, and its libraries, which ask for what the engine will, are for this glibc."""
     for tool in ("gcc", "g++", "objdump"):
         if not shutil.which(f"{TOOLCHAIN}-{tool}"):
             raise LlmpiError(
@@ -161,6 +169,21 @@ def _check_toolchain() -> None:
                 "devices. Debian, Ubuntu: sudo apt install gcc-aarch64-linux-gnu "
                 "g++-aarch64-linux-gnu. Or set 'engine: native' for the device."
             )
+    _check_glibc(glibc, _glibc_needed(map(_of_the_compiler, RUNTIME)))
+
+
+def _check_glibc(glibc: str, needed: str) -> None:
+    if Version(glibc) < Version(needed):
+        raise LlmpiError(
+            f"the engine that this workstation's cross compiler makes needs glibc {needed}, the "
+            f"device has {glibc}. Take a newer system there (Raspberry Pi OS 12 has 2.36, 13 has "
+            "2.41), set 'engine: native' for the device, or have the engine made on an older "
+            "workstation, such as a container of debian:12, and name its wheel as 'engine'."
+        )
+
+
+def _of_the_compiler(library: str) -> Path:
+    return Path(_run([f"{TOOLCHAIN}-gcc", f"-print-file-name={library}"]).strip())
 
 
 def _build(pinned: str, arguments: str, scratch: Path) -> Path:
@@ -186,9 +209,8 @@ def _with_runtime(built: Path, folder: Path, march: str, arguments: str) -> None
     _wheel(["unpack", str(built), "--dest", str(unpacked)])
     [content] = unpacked.iterdir()
     libraries = content / "llama_cpp/lib"
-    for name in ("libgomp.so.1", "libstdc++.so.6", "libgcc_s.so.1"):
-        done = _run([f"{TOOLCHAIN}-gcc", f"-print-file-name={name}"])
-        shutil.copyfile(done.strip(), libraries / name)
+    for name in RUNTIME:
+        shutil.copyfile(_of_the_compiler(name), libraries / name)
     info = next(content.glob("*.dist-info")) / "WHEEL"
     info.write_text(re.sub(r"(?m)^Tag: .*$", "Tag: py3-none-linux_aarch64", info.read_text()))
     folder.mkdir()
@@ -199,17 +221,17 @@ def _with_runtime(built: Path, folder: Path, march: str, arguments: str) -> None
         "CMAKE_ARGS": arguments,
         "march": march,
         "compiler": compiler,
-        "glibc": _glibc_needed(libraries),
+        "glibc": _glibc_needed(libraries.glob("*.so*")),
         "sha256": sha256_of(wheel),
     }
     write_json(wheel.with_suffix(".json"), record)
 
 
-def _glibc_needed(libraries: Path) -> str:
+def _glibc_needed(libraries: Iterable[Path]) -> str:
     """The newest glibc whose symbols the libraries ask for."""
     asked = {
         Version(found)
-        for library in libraries.glob("*.so*")
+        for library in libraries
         for found in re.findall(
             r"GLIBC_(\d+\.\d+)", _run([f"{TOOLCHAIN}-objdump", "-T", str(library)])
         )

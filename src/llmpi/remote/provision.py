@@ -173,7 +173,7 @@ def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
         raise LlmpiError(f"device {device.name}: {why}")
     lock, engine = Path(how["lock"]), how["engine"]
     if engine == "auto":
-        engine = "cross" if machine["arch"] == "aarch64" else "native"
+        engine = made_how(machine)
     if engine == "native":
         _build_there(device, lock, found)
         return
@@ -187,6 +187,11 @@ def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
     march = how["march"] or processor.march
     wheels = engine_wheels(lock, processor, march, Path(how["engines"]), own)
     _install_offline(device, wheels, found)
+
+
+def made_how(machine: Machine) -> Literal["cross", "native"]:
+    """How an engine is made for a device whose config does not say."""
+    return "cross" if machine["arch"] == "aarch64" else "native"
 
 
 def processor_of(machine: Machine) -> Processor:

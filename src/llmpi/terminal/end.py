@@ -8,7 +8,6 @@ from llmpi import layout
 from llmpi.decide.records import Candidate, Decision, Recommendation
 from llmpi.records import RecordError, read
 from llmpi.report.words import english
-from llmpi.report.words.emphasis import GIB
 from llmpi.report.words.numbers import digits
 from llmpi.study.study import Study
 from llmpi.terminal.commands import llmpi, snakemake
@@ -65,7 +64,7 @@ def _numbers(pick: Candidate) -> str:
         (pick["speed"], 1, "tokens/s"),
         (pick["quality"], 1, "% quality"),
         (pick["energy"], 1, "J per token"),
-        (pick["memory"], GIB, "GiB"),
+        (pick["memory"], 1e6, "MB"),
     ]
     return ", ".join(f"{digits(n['value'] / scale)} {unit}" for n, scale, unit in found if n)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from statistics import fmean
 
 from llmpi.device.machine import capacity
-from llmpi.plan.model_facts import model_or_reason
+from llmpi.plan.model_facts import models_of
 from llmpi.plan.plan import plan
 from llmpi.plan.workstation import stages
 from llmpi.study.study import Study
@@ -39,7 +39,7 @@ def expected(study: Study) -> dict[Kind, float]:
 
 
 def _each(study: Study) -> Iterator[tuple[Kind, float]]:
-    models = {name: model_or_reason(study, name, ask_hub=False) for name in study.models}
+    models = models_of(study, ask_hub=False)
     for stage in stages(study, models, capacity.processors()):
         for rule in _rules(study, stage.stage):
             yield Kind(rule, "", stage.model), stage.seconds.likely / stage.jobs

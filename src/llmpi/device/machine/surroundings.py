@@ -129,7 +129,7 @@ def storage_speed(store: Path) -> "Speed | None":
     """To and from the medium below the store, past the page cache; None where nothing can be
     written there, or the file system has no direct access."""
     folder = store
-    while not folder.exists():
+    while not folder.is_dir():
         folder = folder.parent
     path = folder / f".llmpi-speed-{os.getpid()}"
     try:

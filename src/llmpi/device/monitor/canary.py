@@ -31,6 +31,7 @@ from llmpi.device.monitor.records import (
     SpeedRequest,
 )
 from llmpi.engine import answers
+from llmpi.engine.help_text import described
 from llmpi.engine.shown import shown
 
 PP = ("llmpi_prompt_tokens_total", "llmpi_prompt_processing_seconds_total")
@@ -254,7 +255,12 @@ def http_url(text: str) -> str:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="llmpi-device canary",
-        description="Ask a running service a fixed question set; 0 if it is as expected, else 1.",
+        **described(
+            "Ask a running service a fixed question set.\n"
+            "Prints one JSON record; the status is 0 if all is as expected, 1 if not, 2 if it was\n"
+            "asked wrongly.",
+            "llmpi-device canary --url http://127.0.0.1:8080 --expect expect.json",
+        ),
     )
     parser.add_argument("--url", required=True, type=http_url, help="address of the service")
     parser.add_argument("--key-file", type=Path, help="file with the service's API key")

@@ -20,6 +20,7 @@ from llmpi.device.monitor.config import Config, ConfigError, read_config
 from llmpi.device.monitor.exposition import Metrics
 from llmpi.device.monitor.machine_metrics import MachineMetrics
 from llmpi.device.monitor.meter_metrics import Metering
+from llmpi.engine.help_text import described
 from llmpi.engine.shown import shown
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,12 @@ def start(config: Config, end: threading.Event) -> Callable[[], None]:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="llmpi-device monitor", description="Export the machine and the canary to Prometheus."
+        prog="llmpi-device monitor",
+        **described(
+            "Export the machine and the canary to Prometheus.\n"
+            "Serves /metrics on loopback until it is told to end (SIGTERM).",
+            "llmpi-device monitor --config monitor.json",
+        ),
     )
     parser.add_argument("--config", required=True, type=Path, help="JSON file")
     args = parser.parse_args(argv)

@@ -14,6 +14,7 @@ release before or the one behind, never none and never a half. The hard link hol
 store may remove or replace its own name for the file, and the release still has it.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -27,6 +28,7 @@ from typing import Any
 from llmpi.device import durable
 from llmpi.device import store as models
 from llmpi.device.service.records import Manifest, Releases, ServiceSettings
+from llmpi.engine.help_text import described
 
 SETTINGS, MANIFEST = "settings.json", "manifest.json"
 MODEL, RUNTIME = "model.gguf", "runtime"
@@ -249,11 +251,19 @@ DO: dict[str, Callable[..., Any]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """`llmpi-device releases REQUEST`: `store`, `do` (a name of `DO`), and its arguments.
-
-    Prints `answer`, or `error` in words for a person.
-    """
-    request = json.loads(argv[0])
+    """Prints `answer`, or `error` in words for a person."""
+    parser = argparse.ArgumentParser(
+        prog="llmpi-device releases",
+        **described(
+            "Make, switch or remove releases of the service.\n"
+            "Asked by the workstation: `store`, what to `do` there, and what that takes, as JSON.",
+            'llmpi-device releases \'{"store": "/home/pi/.llmpi", "do": "state"}\'',
+        ),
+    )
+    parser.add_argument(
+        "request", type=json.loads, help=f"a JSON object; `do` is one of {', '.join(DO)}"
+    )
+    request = parser.parse_args(argv).request
     store, do = Path(request.pop("store")), DO[request.pop("do")]
     try:
         print(json.dumps({"answer": do(store, **request)}))

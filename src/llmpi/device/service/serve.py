@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from llmpi.device.machine import capacity
 from llmpi.device.service import gate, releases
 from llmpi.device.service.records import ServiceSettings
-from llmpi.engine.llama import KV_TYPES
+from llmpi.engine.help_text import described
+from llmpi.engine.params import KV_TYPES
 from llmpi.engine.shown import shown
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ GRACE_S = 0.5
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="llmpi-device serve", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="llmpi-device serve",
+        **described(
+            "Serve a release over HTTP, until told to stop.\n"
+            "Meant for systemd, which holds the socket: who connects meanwhile waits.",
+            "llmpi-device serve --release /home/pi/.llmpi/service/current",
+        ),
+    )
     parser.add_argument("--release", required=True, type=Path, help="folder of a release")
     release = parser.parse_args(argv).release.resolve()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
