@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from llmpi.device.records import Installed, Sealed
 
 PARTS = ("engine", "llmpi")
-"""Of a venv: llmpi's own package, and all else."""
+"""Of a venv: what llmpi's wheel brings, and all else."""
 PACKAGES = ("llmpi", "snakemake_logger_plugin_llmpi")
-"""Of the wheel, which is the workstation's, too."""
+"""Those of the wheel; the second is of no use on a device."""
 OF_LLMPI = re.compile(
     rf"lib/python[\d.]+/site-packages/(({'|'.join(PACKAGES)})/|llmpi-[^/]*\.dist-info/)|bin/llmpi"
 )
@@ -128,7 +128,7 @@ def unseal(venv: Path, part: str) -> None:
         for path in [path for path in _files(venv) if _part_of(path) == part]:
             (venv / path).unlink()
         for packages in venv.glob("lib/python*/site-packages"):
-            own = [packages / name for name in PACKAGES]
+            own = (packages / name for name in PACKAGES)
             for folder in (*own, *packages.glob("llmpi-*.dist-info")):
                 shutil.rmtree(folder, ignore_errors=True)
 
