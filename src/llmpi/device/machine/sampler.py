@@ -110,8 +110,8 @@ def felt(out: Path) -> str:
         for sample in _last(out):
             last |= sample
         degrees, watts = last.get("c"), last.get("p")
-        told = ("" if degrees is None else f", {degrees:.1f} °C", watts and f", {watts:.1f} W")
-        return "".join(filter(None, told))
+        heat = "" if degrees is None else f", {degrees:.1f} °C"
+        return heat + ("" if watts is None else f", {watts:.1f} W")
     return ""
 
 
