@@ -23,33 +23,34 @@ $(VENV)/.workstation: envs/build.lock envs/workstation.lock src/llmpi/device/ins
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmpi needs Python 3.11 or later, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "llmpi needs $(PYTHON)'s venv; Debian, Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python src/llmpi/device/install.py envs/workstation.lock
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@$(BIN)/python src/llmpi/device/install.py envs/workstation.lock
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
 $(VENV)/.train: envs/train.lock envs/torch.txt envs/cuda.lock $(VENV)/.workstation
-	$(BIN)/python src/llmpi/device/install.py envs/train.lock
+	@$(BIN)/python src/llmpi/device/install.py envs/train.lock
 	$(torch)
 	@touch $@
 
 $(VENV)/.dev: envs/dev.lock envs/torch.txt envs/cuda.lock $(VENV)/.workstation
-	$(BIN)/python src/llmpi/device/install.py envs/dev.lock
+	@$(BIN)/python src/llmpi/device/install.py envs/dev.lock
 	$(torch)
 	@touch $@
 
 $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
-	$(BIN)/python src/llmpi/device/install.py envs/lm-eval.lock
+	@$(BIN)/python src/llmpi/device/install.py envs/lm-eval.lock
 	@touch $@
 
 $(VENV)/.cluster: envs/cluster.lock $(VENV)/.workstation
-	$(BIN)/python src/llmpi/device/install.py envs/cluster.lock
+	@$(BIN)/python src/llmpi/device/install.py envs/cluster.lock
 	@touch $@
 
 # The build for the CPU, and where pip finds none the package index's own with CUDA's libraries.
 define torch
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement envs/torch.txt \
+	@echo "llmpi: installing torch (some 200 MB; gigabytes where no build for the CPU alone is found)"
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement envs/torch.txt \
 	  2>/dev/null || \
-	  $(BIN)/python -m pip install --no-deps --require-hashes --requirement envs/cuda.lock
+	  $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement envs/cuda.lock
 endef
 
 setup: $(VENV)/.workstation  ## Make .venv with everything the workflow needs (compiles the engine)
@@ -61,12 +62,10 @@ cluster: $(VENV)/.cluster  ## Add what hands jobs to a Slurm cluster
 train: $(VENV)/.train  ## Add torch and transformers, which conversion of safetensors needs
 
 run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.html
-	$(BIN)/snakemake --cores all
-	@echo "The report: results/report/demo/index.html"
+	@$(BIN)/snakemake --cores all
 
 run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about half an hour)
-	$(BIN)/snakemake --cores all --configfile config/qat.yaml
-	@echo "The report: results/report/qat/index.html"
+	@$(BIN)/snakemake --cores all --configfile config/qat.yaml
 
 # What measures is alone on the machine: only the others share it.
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long

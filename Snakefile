@@ -27,6 +27,7 @@ for kind in KINDS:
 
 include: "rules/parity.smk"
 include: "rules/report.smk"
+include: "rules/terminal.smk"
 
 
 take_slots(workflow.rules)

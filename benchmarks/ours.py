@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llmpi.device.records import SessionRequest
+from llmpi.device.records import SessionJob
 from llmpi.engine.records import Cell, LoadedSession, MeasuredLevel, Repetition
 from llmpi.engine.supervise import Death, supervise
 from llmpi.remote import requests
@@ -25,7 +25,7 @@ def levels(gguf: Path, threads: int, **workload: object) -> list[MeasuredLevel]:
 
 
 def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> Cell:
-    job: SessionRequest = {
+    job: SessionJob = {
         "what": "benchmark",
         "gguf": str(gguf),
         "threads": threads,
@@ -33,7 +33,9 @@ def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> 
         "workloads": requests.workloads({"one": workload}),
         "meter": {"kind": "none"},
         "rest": {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0},
+        "others_at_most_pct": 100,
         "limits": None,
+        "sensors": [],
     }
     record = supervise(
         "llmpi.device.measure.process", job, writes=LoadedSession, log=lambda _: None

@@ -15,8 +15,10 @@ import csv
 from pathlib import Path
 from statistics import median
 
-from llmpi.plan.architectures import SHAPES, of_shape
-from llmpi.plan.predict import predict
+from llmpi.plan.config_json import of_config
+from llmpi.plan.known import CONFIGS
+from llmpi.plan.model import Model, ask_all
+from llmpi.plan.predict import context, predict
 from llmpi.plan.presets import PRESETS
 from llmpi.study.measuring import Runtime
 
@@ -30,11 +32,21 @@ MODELS = {
 }
 # The paper's protocol: a short prompt, 50 new tokens, context 4096.
 CONTEXT_TOKENS, PROMPT_TOKENS = 4096, 32
+RUNTIME = Runtime(repack=False)
+
+
+def models() -> dict[str, Model]:
+    """Those of the paper, by its names."""
+    found = {name: of_config(CONFIGS[repo], repo) for name, repo in MODELS.items()}
+    asked = context(RUNTIME, CONTEXT_TOKENS, PROMPT_TOKENS)
+    quants = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0", "Q2_K")
+    ask_all((model, quants, (asked,)) for model in found.values())
+    return found
 
 
 def main() -> None:
     argparse.ArgumentParser(prog="python -m benchmarks.planner", description=__doc__).parse_args()
-    board = PRESETS["pi5-8gb"]
+    board, known = PRESETS["pi5-8gb"], models()
     for field, source in board.sources.items():
         value = getattr(board, field)
         shown = "by type" if isinstance(value, dict) else value
@@ -46,10 +58,10 @@ def main() -> None:
         rows = [row for row in csv.DictReader(file) if row["model"] in MODELS]
     for row in rows:
         found = predict(
-            of_shape(SHAPES[MODELS[row["model"]]]),
+            known[row["model"]],
             row["quant"].replace("FP16", "F16"),
             board,
-            Runtime(repack=False),
+            RUNTIME,
             context_tokens=CONTEXT_TOKENS,
             prompt_tokens=PROMPT_TOKENS,
         )

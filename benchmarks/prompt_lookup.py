@@ -18,7 +18,8 @@ from benchmarks.peer import ROOT
 from benchmarks.quality import CONTEXT, load_prompts
 from benchmarks.speed import demo_files
 from llmpi.engine import info as engine_info
-from llmpi.engine.llama import KV_TYPES, Engine, Settings
+from llmpi.engine.llama import Engine, Settings
+from llmpi.engine.params import KV_TYPES
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.quality.batching.schedule import common_prefix
 from llmpi.study.measuring import PromptLookup as Defaults

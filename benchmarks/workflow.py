@@ -174,7 +174,7 @@ def dags(sizes: Sequence[int]) -> None:
 def stages(folder: str, *workflow: str | Path) -> tuple[int, Mapping[str, Took]]:
     """The number of jobs, and what each stage took."""
     plan = snakemake(folder, *workflow, "--dry-run")
-    start = snakemake(folder, *workflow, until="Execute ")
+    start = snakemake(folder, *workflow, until=r"Execute |\S+ \S+ started")
     shutil.rmtree(Path(folder) / ".snakemake")
     jobs = next(int(line.split()[1]) for line in plan.out.splitlines() if line.startswith("total"))
     finish(folder, plan.out, *workflow)
@@ -197,7 +197,7 @@ def finish(folder: str, plan: str, *workflow: str | Path) -> None:
 
 
 def snakemake(folder: str, *arguments: str | Path, until: str | None = None) -> Took:
-    """Run it to its end, or until it prints a line that begins so."""
+    """Run it to its end, or until it prints a line that begins so (a regular expression)."""
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "1", *map(str, arguments)],
         cwd=folder,
@@ -212,7 +212,7 @@ def snakemake(folder: str, *arguments: str | Path, until: str | None = None) -> 
     with process.stdout as printed:
         for line in printed:
             lines.append(line)
-            if until and line.startswith(until):
+            if until and re.match(until, line):
                 os.killpg(process.pid, signal.SIGKILL)
                 break
     _, status, used = os.wait4(process.pid, 0)

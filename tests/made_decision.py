@@ -56,7 +56,7 @@ def _row(device: str, at: int, variant: Scored, f1: float | None, asked: Sequenc
     scored = {} if f1 is None else {task: made.squad_row(f1) for task in asked}
     row = made.row(device, variant.quant, tps, **scored)
     row |= {"model": variant.model, "tg_min_tps": 0.99 * tps, "tg_max_tps": 1.01 * tps}
-    return row | {"file_bytes": 1000 * (100 - width), "peak_rss_bytes": 2000 * (100 - width)}
+    return row | {"file_bytes": 1000 * (100 - width), "memory_bytes": 2000 * (100 - width)}
 
 
 def overall(answered: Mapping[Scored, Answers]) -> dict[Scored, float | None]:

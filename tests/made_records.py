@@ -150,7 +150,13 @@ def repetition(
 
 
 def memory(peak_rss_bytes: int = 5_000_000) -> Memory:
-    return {"peak_rss_bytes": peak_rss_bytes, "swap_bytes": 0, "major_faults": 7}
+    return {
+        "peak_rss_bytes": peak_rss_bytes,
+        "anonymous_bytes": None,
+        "file_bytes": None,
+        "swap_bytes": 0,
+        "major_faults": 7,
+    }
 
 
 def cell(
@@ -171,7 +177,9 @@ def cell(
         "context_tokens": 128,
         "warmup": [*repetitions[:1]],
         "steady": True,
+        "shortened": None,
         "repetitions": [*repetitions],
+        "set_aside": [],
         "depths": [*depths],
         "sustained": [*sustained],
         "memory": memory(peak_rss_bytes),
@@ -246,9 +254,11 @@ def concurrent_cell(
                 "reason": None,
                 "context_tokens": 256,
                 "steady": True,
+                "shortened": None,
                 "kv_bytes": 1_000_000,
                 "warmup": [],
                 "repetitions": [done],
+                "set_aside": [],
                 "memory": memory(),
                 "marks": [],
                 "energy": None,
@@ -315,6 +325,7 @@ def session(
             "memory_read_bytes_per_s": memory_read_bytes_per_s,
             "storage_read_bytes_per_s": storage_read_bytes_per_s,
         },
+        "others_at_most_pct": 5.0,
         "limits": None,
         "clock": {"monotonic_s": 200.0, "wall_s": 1.8e9, "ahead_s": 0.0},
         "gguf_sha256": HASH,
@@ -350,6 +361,8 @@ def gguf(
         "bits_per_weight": bits_per_weight,
         "main_type": quant.partition("+")[0],
         "read_per_token_bytes": size_bytes,
+        "chat_template": True,
+        "parts": [],
         "tensors_by_type": {
             "F16": {"tensors": 3, "parameters": parameters, "bytes": size_bytes},
             "F32": {"tensors": 2, "parameters": 0, "bytes": 0},
@@ -363,6 +376,7 @@ def gguf(
         "engine": engine(),
         "converter": None,
         "training": None,
+        "lattice_tensors": None,
         "made": STARTED,
     }
 
@@ -370,13 +384,13 @@ def gguf(
 def model(path: str = "m.gguf") -> Model:
     return {
         "status": "ok",
-        "source": {"path": path, "sha256": None},
+        "source": {"path": path, "files": None, "sha256": None},
         "origin": {"kind": "path", "path": path},
         "licence": None,
         "format": "safetensors",
         "files": {"model.safetensors": {"sha256": HASH, "bytes": 2_000_000}},
         "fetched": STARTED,
-        "gguf": None,
+        "ggufs": [],
     }
 
 
@@ -618,6 +632,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "max_new_tokens": 160,
             "context_tokens": 4096,
             "thinking_tokens": None,
+            "grammar": False,
         },
         "gguf_sha256": HASH,
         "chat_template_sha256": HASH,
@@ -635,6 +650,7 @@ def answered(passed_pct: float | None) -> AbAnswered:
             "batches": 1,
             "rows": 1,
             "padded_rows": 0,
+            "one_at_a_time": None,
         },
         "threads": 2,
         "started": STARTED,
@@ -701,12 +717,18 @@ def row(
         "tg_min_tps": 0.9 * tg_tps,
         "tg_max_tps": 1.2 * tg_tps,
         "repetitions": 5,
+        "set_aside": 0,
+        "others_pct": 0.0,
+        "shortened_to_tokens": None,
         "ttft_s": 1 / tg_tps,
         "itl_p50_s": 1 / tg_tps,
         "itl_p95_s": 1 / tg_tps,
         "itl_max_s": 1 / tg_tps,
         "cold_load_s": 1 / tg_tps,
         "warm_load_s": 1 / tg_tps,
+        "memory_bytes": 1_000_000,
+        "anonymous_bytes": None,
+        "file_read_bytes": None,
         "peak_rss_bytes": 1_000_000,
         "major_faults": 0,
         "threads": 4,
@@ -723,6 +745,8 @@ def row(
         "idle_power_w": None,
         "pp_power_w": None,
         "tg_power_w": None,
+        "pp_mean_tps": None,
+        "tg_mean_tps": None,
         "pp_j_per_token": None,
         "tg_j_per_token": None,
         "tg_uncertainty_j_per_token": None,

@@ -16,7 +16,6 @@ from llmpi import layout
 from llmpi.engine.records import Cell, MeteredEnergy, Repetition, Session
 from llmpi.gguf.records import Gguf
 from llmpi.plan.model_facts import model_of
-from llmpi.plan.sizes import sizes
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.squad.records import SquadScored
 from llmpi.quant_types import type_of
@@ -92,7 +91,7 @@ def write_records(asked: Study, *, metered: bool = True, questions: int = QUESTI
 
 
 def _manifest(asked: Study, variant: Variant) -> Gguf:
-    found = sizes(model_of(asked, variant.model, ask_hub=False), variant.quant)
+    found = model_of(asked, variant.model, ask_hub=False).sizes(variant.quant)
     manifest = made.gguf(
         variant.quant,
         size_bytes=found.file_bytes,
@@ -118,7 +117,7 @@ def _quality(quant: str, questions: int) -> SquadScored:
 def _bench(asked: Study, session: SessionId, metered: bool) -> Session:
     tg_tps = TG_TPS[type_of(session.quant)] * (0.96 if session.device == "sd" else 1.0)
     storage = 0.045e9 if session.device == "sd" else 0.43e9
-    weights = sizes(model_of(asked, session.model, ask_hub=False), session.quant).file_bytes
+    weights = model_of(asked, session.model, ask_hub=False).sizes(session.quant).file_bytes
     cells: dict[str, Cell] = {}
     for name in asked.single_workloads:
         workload = asked.workloads[name]

@@ -13,6 +13,7 @@ from llmpi import __version__, layout
 from llmpi.engine.help_text import add_command, described
 from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
+from llmpi.models.unsuited import chats_without_template
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
@@ -23,7 +24,7 @@ from llmpi.study.study import Study
 
 
 def check(args: argparse.Namespace) -> int:
-    """Validate a config and say what it would run."""
+    """Validate a config; say what it would run, and what of it is known not to suit its models."""
     study = load_study(args.config)
     runs = expand_runs(study)
     print(
@@ -31,6 +32,8 @@ def check(args: argparse.Namespace) -> int:
         f"{len(study.models)} models, {len(runs)} measurements on {len(study.devices)} devices, "
         f"{len(study.quality)} quality tasks"
     )
+    for line in chats_without_template(study):
+        print(f"{args.config}: {line}")
     return 0
 
 
@@ -100,6 +103,19 @@ def plan(args: argparse.Namespace) -> int:
     return int(any(plan.impossible for plan in plans) or any(problems_here(whole)))
 
 
+def status(args: argparse.Namespace) -> int:
+    """How far a study is; with `--strict` 1 unless all of it is there and sound."""
+    from llmpi.terminal.disk import look
+    from llmpi.terminal.end import end
+    from llmpi.terminal.status import failures, marked, table
+
+    study, config = load_study(args.config), str(args.config)
+    cells = look(study)
+    blocks = (table(cells), marked(cells), failures(cells, config), end(study, cells, config))
+    print("\n\n".join("\n".join(lines) for lines in map(list, blocks) if lines))
+    return int(args.strict and any(cell.state in ("failed", "waiting") for cell in cells))
+
+
 def devices(args: argparse.Namespace) -> int:
     """Check the devices of a config, or end what runs on them; 1 if one cannot be reached."""
     from llmpi.device.records import Cancelled
@@ -138,7 +154,7 @@ def arguments() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the study; default: %(default)s",
     )
-    for run in (check, lock, report, plan, devices):
+    for run in (check, lock, report, plan, status, devices):
         command = add_command(commands, run.__name__, *WORDS[run.__name__], parents=[shared])
         command.set_defaults(run=run)
         if run is lock:
@@ -147,6 +163,10 @@ def arguments() -> argparse.ArgumentParser:
             )
         elif run is plan:
             command.add_argument("--json", action="store_true", help="for machines")
+        elif run is status:
+            command.add_argument(
+                "--strict", action="store_true", help="exit with 1 if anything failed or is missing"
+            )
         elif run is devices:
             command.add_argument(
                 "action",
@@ -186,6 +206,11 @@ WORDS = {
         "A device needs a `preset`, such as pi5-8gb. The status is 1 if something that the config\n"
         "asks for cannot work.",
         "llmpi plan --configfile config/pi.yaml",
+    ),
+    "status": (
+        "Say how far a study is, by its files: done, failed and why, waiting; what it came to.\n"
+        "Nothing is run. With --strict the status is 1 if anything failed or is missing.",
+        "llmpi status --configfile config/pi.yaml --strict",
     ),
     "devices": (
         "Look at the devices of a config, or end what runs on them.\n"

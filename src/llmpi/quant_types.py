@@ -48,6 +48,9 @@ _WIDTHS = {name: place for place, name in enumerate(FTYPES)}
 # Behind the name of a type: quantized with an importance matrix; trained for the type.
 IMATRIX, QAT = "+imatrix", "-qat"
 
+# A file of the model's source as it is; behind a dot which, where there are several.
+PUBLISHED = "as-published"
+
 # llama.cpp refuses these without an importance matrix (llama-quant.cpp, tensor_requires_imatrix).
 NEEDS_IMATRIX = frozenset(
     {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
@@ -64,9 +67,15 @@ FLOATS = frozenset({"F32", "BF16", "F16"})
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}
 
 
+def is_published(quant: str) -> bool:
+    """Whether a variant is a file of the model's source, byte for byte."""
+    return quant == PUBLISHED or quant.startswith(f"{PUBLISHED}.")
+
+
 def type_of(quant: str) -> str:
-    """The type of a variant: Q4_K_M of Q4_K_M, of Q4_K_M+imatrix and of Q4_K_M-qat."""
-    return quant.removesuffix(IMATRIX).removesuffix(QAT)
+    """The type of a variant: Q4_K_M of Q4_K_M, of Q4_K_M+imatrix and of Q4_K_M-qat; what a
+    published file is of, only its tensors tell: that is its own name."""
+    return quant if is_published(quant) else quant.removesuffix(IMATRIX).removesuffix(QAT)
 
 
 def least_bits(quant: str) -> int:
@@ -76,15 +85,20 @@ def least_bits(quant: str) -> int:
 
 def is_trained(quant: str) -> bool:
     """Whether a variant comes out of quantization-aware training."""
-    return quant.endswith(QAT)
+    return quant.endswith(QAT) and not is_published(quant)
 
 
 def width_order(quant: str) -> tuple[int, str]:
-    """Key that sorts variants from wide to narrow; of one type the plain one comes first."""
+    """Key that sorts variants from wide to narrow; of one type the plain one comes first.
+
+    What was published comes before what was made of it, in the order that it stands in.
+    """
+    if is_published(quant):
+        return -1, ""
     kind = type_of(quant)
     return _WIDTHS[kind], quant.removeprefix(kind)
 
 
 def wants_imatrix(quant: str) -> bool:
     """Whether a variant is quantized with an importance matrix."""
-    return quant.endswith(IMATRIX)
+    return quant.endswith(IMATRIX) and not is_published(quant)

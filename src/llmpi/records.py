@@ -7,6 +7,7 @@ elsewhere (a device, a judge, an older run) is checked against it where it is re
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,11 +24,18 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypeForm
 
 from llmpi.device.durable import keep
+from llmpi.engine.progress import Bytes
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
+from llmpi.job_lines import FAILED
+
+log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
+
+
+HASHED_AT_ONCE = 1 << 20
 
 
 class RecordError(LlmpiError):
@@ -126,7 +134,7 @@ def write_json(
     *,
     indent: int | None = 1,
 ) -> None:
-    """Write `record` atomically.
+    """Write `record` atomically; of a failed one its reason is logged.
 
     Args:
         indent: blanks a level; None for what is too long to be read: all in one line, in a quarter
@@ -136,6 +144,8 @@ def write_json(
         text = json.dumps(record, indent=indent, ensure_ascii=False)
         # In a text of JSON an escape is the same character.
         partial.write_text(visible(text) + "\n", "utf-8")
+    if record.get("status") == "failed":
+        log.error("%s%s", FAILED, record.get("reason"))
 
 
 @contextmanager
@@ -170,8 +180,14 @@ def _remove_stale(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
+    digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        progress = Bytes(os.fstat(file.fileno()).st_size, f"of {path.name} hashed", say=log.info)
+        while piece := file.read(HASHED_AT_ONCE):
+            digest.update(piece)
+            done += len(piece)
+            progress.at(done)
+    return digest.hexdigest()
 
 
 def sha256_of_text(text: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from llmpi.accidents import accident
 from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
+from llmpi.job_lines import ERROR, JobFormatter, job_name
 from llmpi.records import read
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ def _of_file(named: Any, kind: Any) -> Any:
 
 @contextmanager
 def job(log: str) -> Iterator[None]:
-    """Log to `log` and to the terminal; end with status 1 on an error, explained once.
+    """Log to `log` and, with the job's name, to the terminal; end with status 1 on an error,
+    explained once.
 
     An `LlmpiError` is the user's to mend and comes without a traceback; anything else is ours and
     brings its traceback to the log.
@@ -84,7 +86,7 @@ def job(log: str) -> Iterator[None]:
     file = logging.FileHandler(Path(log), mode="w", encoding="utf-8")
     file.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(ShownFormatter("%(message)s"))
+    screen.setFormatter(JobFormatter(job_name(log)))
     screen.setLevel(logging.INFO)
     root = logging.getLogger()
     root.handlers[:] = [file, screen]
@@ -99,11 +101,11 @@ def job(log: str) -> Iterator[None]:
     try:
         yield
     except LlmpiError as error:
-        logging.getLogger("llmpi").error("error: %s", error)
+        logging.getLogger("llmpi").error("%s%s", ERROR, error)
         sys.exit(1)
     except Exception as error:
         if told := accident(error):
-            logging.getLogger("llmpi").error("error: %s", told)
+            logging.getLogger("llmpi").error("%s%s", ERROR, told)
         else:
             logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
         sys.exit(1)

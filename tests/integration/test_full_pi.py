@@ -1,4 +1,4 @@
-"""A whole virtual Pi: a study to its end, and power cuts that the next `snakemake` heals."""
+"""A whole virtual Pi: a study to its end, and a clock that jumps (power: `test_power_cuts`)."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import stand_ins
-from full_pi import made, recipe
+from full_pi import made
 from full_pi.board import Board
 from support import needed
 from virtual_pi import cache_folder
@@ -89,19 +89,6 @@ def test_what_ran_is_the_pi_of_today(studied, board: Board) -> None:
     assert {"NEON", "DOTPROD"} <= set(engine["features"])
 
 
-@pytest.mark.fault("power cut in mid-measurement", by="the record; the next snakemake heals it")
-def test_power_cut_six_seconds_into_a_measurement(studied, board: Board, tmp_path: Path) -> None:
-    """What the board had noted of it is lost or empty: it is measured again."""
-    work = another(studied, tmp_path / "work", "cut")
-    with measuring(work) as first:
-        cut_power(board, tmp_path, BEGUN, "sleep 6")
-        assert first.wait() != 0
-    board.boot()
-    work.snakemake("--", "measured")
-    assert measured(work)["status"] == "ok"
-    assert board.run("ls", JOBS).split() == []
-
-
 @pytest.mark.fault("a clock eight days ahead", by="the record is collected")
 def test_clock_that_jumped_eight_days_before_the_record_was_collected(
     studied, board: Board, tmp_path: Path
@@ -117,21 +104,6 @@ def test_clock_that_jumped_eight_days_before_the_record_was_collected(
     jumped = datetime.now(UTC) + timedelta(days=7)
     work.snakemake("--", "measured")
     assert datetime.fromisoformat(measured(work)["environment"]["after"]["at"]) < jumped
-
-
-@pytest.mark.fault(
-    "power cut after provisioning", by="hashes of the installation; the next snakemake heals it"
-)
-def test_power_cut_twelve_seconds_after_provisioning(new, plug_url: str, tmp_path: Path) -> None:
-    """Much of what was installed is on no disk yet: it is made ready again."""
-    with made.board(tmp_path / "board") as board:
-        work = small(new, tmp_path / "work", board, plug_url)
-        board.boot()
-        work.snakemake("--", "results/devices/pi.json")
-        cut_power(board, tmp_path, "sleep 12")
-        board.boot()
-        work.snakemake("--", "measured")
-    assert measured(work)["status"] == "ok"
 
 
 def another(studied, folder: Path, name: str):
@@ -164,11 +136,3 @@ def measuring(work) -> Iterator[subprocess.Popen[bytes]]:
 def measured(work) -> dict[str, Any]:
     """The record of its one session."""
     return work.json(f"bench/{work.config['study']}/pi/smollm2-135m/Q4_0/default.json")
-
-
-def cut_power(board: Board, scratch: Path, *moment: str) -> None:
-    """Cut it once what runs there has ended; what is written at that moment is not on the disk."""
-    board.run("sh", "-c", "\n".join([*moment, "echo written > ~/last"]))
-    board.cut_power()
-    with contextlib.suppress(FileNotFoundError):
-        assert board.look(f"/home/{recipe.USER}/last", scratch).read_text() == ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pi_study
 import pytest
+from axe import serious_findings
 from browser import Browser
 from support import until
 
@@ -124,6 +125,55 @@ def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Summary
     clean(browser)
 
 
+def test_the_table_begins_with_what_decides(browser: Browser, pis: tuple[Path, Summary]) -> None:
+    opened(browser, pis[0])
+    heads = "[...document.querySelectorAll('[data-table] [data-sort]')].map((b) => b.dataset.sort)"
+    deciding = browser.evaluate(heads)
+    assert {"name", "tg_tps", "squad_f1_pct", "tg_j_per_token", "peak_rss_bytes"} <= {*deciding}
+    assert "ttft_s" not in deciding
+    click(browser, "[data-columns]")
+    every = browser.evaluate(heads)
+    assert {"ttft_s", "bits_per_weight"} <= {*every}
+    assert [key for key in every if key in deciding] == deciding
+    click(browser, "[data-columns]")
+    assert browser.evaluate(heads) == deciding
+
+
+def test_the_address_says_the_language(browser: Browser, pis: tuple[Path, Summary]) -> None:
+    page = pis[0]
+    language = "document.documentElement.lang"
+    opened(browser, page)
+    assert browser.evaluate(language) == "en", "the browser's"
+    click(browser, "[data-language=ja]")
+    assert browser.evaluate("location.hash") == "#lang=ja"
+    browser.evaluate("location.reload()")
+    browser.wait_for(f"document.readyState === 'complete' && {language} === 'ja'")
+    drawn(browser)
+    browser.evaluate("document.querySelector('[data-table] a').click()")
+    browser.wait_for("document.getElementById('details').open")
+    assert "トークン生成 (tg)" in text(browser, "#details-body")
+    click(browser, "#details-close")
+    browser.wait_for("location.hash === '#lang=ja'")
+    click(browser, "[data-language=en]")
+    assert browser.evaluate("location.hash") == ""
+    clean(browser)
+
+
+def test_a_chart_is_saved_in_colours_of_its_own(
+    browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
+) -> None:
+    opened(browser, pis[0])
+    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser("Browser.setDownloadBehavior", session="", **behavior)
+    click(browser, "figure:has([data-figure=tg]) [data-svg]")
+    saved = tmp_path / "pis-tg.svg"
+    until(lambda: browser.evaluate("true") and saved.exists())
+    drawing = saved.read_text("utf-8")
+    assert drawing.startswith("<svg")
+    assert "var(--" not in drawing
+    assert "#0072b2" in drawing
+
+
 def test_csv_of_the_page_is_the_summary(
     browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
@@ -149,7 +199,10 @@ def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     browser.point_at(POINT, click=True)
     browser.wait_for(is_open)
     assert text(browser, "#details-title") == "llama-3.2-1b F16, pi5, chat"
-    assert "tg_tps" in text(browser, "#details-body")
+    told = text(browser, "#details-body")
+    assert "token generation (tg)" in told
+    assert "tokens/s" in told
+    assert "tg_tps" not in told
     browser("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
     browser.wait_for(f"!{is_open} && location.hash === ''")
 
@@ -182,6 +235,21 @@ def test_phone_needs_no_scrolling_sideways(browser: Browser, pis: tuple[Path, Su
         assert browser.evaluate(UNDRAWN) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(browser: Browser, pis: tuple[Path, Summary], scheme: str) -> None:
+    """By axe-core, in both languages, and with a cell's details open."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser("Emulation.setEmulatedMedia", media="", features=features)
+    opened(browser, pis[0])
+    assert serious_findings(browser) == []
+    click(browser, "[data-language=ja]")
+    drawn(browser)
+    assert serious_findings(browser) == []
+    browser.evaluate("document.querySelector('[data-table] a').click()")
+    browser.wait_for("document.getElementById('details').open")
+    assert serious_findings(browser) == []
+
+
 def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Summary]) -> None:
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]
     browser("Emulation.setEmulatedMedia", media="", features=dark)
@@ -194,7 +262,7 @@ def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Summary]) 
     assert len(browser.evaluate(ROWS)) == 60, "all of the table"
     assert browser.evaluate("document.querySelectorAll('main details:not([open])').length") == 1
     browser.evaluate("window.dispatchEvent(new Event('afterprint'))")
-    assert browser.evaluate("document.querySelectorAll('main details[open]').length") == 0
+    assert browser.evaluate("document.querySelectorAll('main [data-folded]').length") == 0
     browser("Emulation.setEmulatedMedia", media="", features=dark)
     assert browser("Page.printToPDF")["data"].startswith("JVBERi0"), "%PDF-"
     clean(browser)

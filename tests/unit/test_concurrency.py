@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_llama import tiny_llama
 
+from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import session as device_session
 from llmpi.device.measure.concurrent import Concurrent, context_tokens
 from llmpi.engine import info as engine_info
@@ -40,8 +41,8 @@ def engine(gguf: Path, **settings: Any) -> Engine:
 
 
 def measured(engine: Engine, asked: dict[str, Any]) -> dict[str, Any]:
-    workload = Concurrent(engine, "users", asked, load_peak_bytes=1)
-    workload.warm_up()
+    workload = Concurrent(engine, "users", asked, 1, Processors(1))
+    workload.warm_up(600)
     for _, count in workload.arms():
         workload.repeat(count, "1/1")
     return workload.record()
@@ -187,7 +188,7 @@ def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
     monkeypatch.setattr(device_session, "supervise", supervise)
     asked = spec(conversations=[1, 2, 4, 8], timeout_s=5)
     request = {"workloads": {"users": asked}, "runtime": {"omp_wait_policy": None}}
-    watch = device_session.Watch(lambda _: None, None, [])
+    watch = device_session.Watch(lambda _: None, None, [], [])
     users = device_session._session(request, watch)["workloads"]["users"]
     assert users["workload"] == asked
     assert [(part["conversations"], part["status"]) for part in users["levels"]] == [

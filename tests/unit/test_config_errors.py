@@ -21,7 +21,7 @@ workloads:
 quality:
   field: {{task: squad, squad_file: questions.json}}
 """
-QUANTS = ", ".join(FTYPES)
+QUANTS = ", ".join([*FTYPES, "as-published"])
 TOP = (
     "study, models, quants, calibration, qat, devices, workloads, runtimes, tune, quality, "
     "scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"

@@ -43,6 +43,8 @@ def row(device: str = "pi", **more: object) -> ClassRow:
         "idle_power_w": 3.0,
         "pp_power_w": 10.0,
         "tg_power_w": 7.5,
+        "pp_mean_tps": 100.0,
+        "tg_mean_tps": 10.0,
         "pp_j_per_token": 0.1,
         "tg_j_per_token": 0.75,
         **more,
@@ -117,7 +119,7 @@ def of_pi(cost: Cost, *rows: ClassRow) -> DeviceMoney:
 
 def test_the_smaller_one_beside_the_pick_has_its_price() -> None:
     """That which it would have if it were picked."""
-    wide, small = row(quant="Q8_0", tg_tps=6.0), row()
+    wide, small = row(quant="Q8_0", tg_tps=6.0, tg_mean_tps=6.0), row()
     found = money(asked(), wide, smaller=small)["per_million_tokens"]
     assert found == {
         id_of(wide): of_pi(asked(), wide)["per_million_tokens"],

@@ -21,7 +21,8 @@ from hypothesis.extra.numpy import arrays
 from random_gguf import VOCAB, tiny_model
 
 from llmpi.engine import info as engine_info
-from llmpi.engine.llama import EngineError, fill
+from llmpi.engine.llama import EngineError
+from llmpi.engine.params import fill
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence import evaluate as subject

@@ -1,5 +1,7 @@
 """`make test-long` goes on where it was, and tells what became of each part."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import long_parts
@@ -31,6 +33,23 @@ def test_what_passed_is_not_run_again(
     assert results() == (0, ["passed before", "passed before"])
     (tmp_path / "Snakefile").write_text("# edited")
     assert results() == (0, ["passed", "passed"])
+
+
+def test_what_passed_of_a_part_that_failed_is_not_run_again(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    first = "def test_first() -> None:\n    open('ran', 'a').write('first ')\n"
+    (tmp_path / "test_one.py").write_text(
+        TEST.format("pathlib.Path('mended').exists()") + "@pytest.mark.long\n" + first
+    )
+
+    def status() -> int:
+        command = [sys.executable, long_parts.__file__, "test_one.py", "kept"]
+        return subprocess.run(command, cwd=tmp_path, check=False).returncode
+
+    assert status() == 1
+    (tmp_path / "mended").touch()
+    assert [status(), status()] == [0, 0]
+    assert (tmp_path / "ran").read_text() == "first "
 
 
 def test_files_of_tests_have_names_of_their_own() -> None:

@@ -13,6 +13,7 @@ from llmpi.decide.candidates import CHECKS
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
 from llmpi.engine.records import SessionRecord
+from llmpi.gguf.records import Gguf
 from llmpi.quality.squad.records import SquadScored
 from llmpi.records import read, write_json
 from llmpi.report.memo.facts import Memo, TableRow, facts
@@ -105,14 +106,21 @@ def less_sure() -> Memo:
 
 
 def abstaining_would_do_better() -> Memo:
-    def worse() -> None:
-        for path in Path("results/quality").rglob("*.json"):
-            found = read(path, SquadScored)
-            found["summary"]["metrics"]["f1"] = {"pct": 41.0, "low_pct": 39.0, "high_pct": 43.0,
-                                                 "items": 1500}  # fmt: skip
-            write_json(path, found)
+    return told({}, before=lambda: each_f1(41.0))
 
-    return told({}, before=worse)
+
+def not_shown_to_beat_abstaining() -> Memo:
+    """Which scores 50."""
+    return told({}, before=lambda: each_f1(51.0))
+
+
+def came_quantized() -> Memo:
+    """And is taken in the form with the most bits."""
+    return told({"quants": ["F16"]}, before=lambda: each_manifest(["Q4_K_M", "F16"]))
+
+
+def keeps_to_a_limit_in_the_middle_only() -> Memo:
+    return told({"constraints": {"tps_at_least": 12, "j_per_token_at_most": 0.53}})
 
 
 def one_limit_too_far() -> Memo:
@@ -181,6 +189,17 @@ def no_pi() -> Memo:
     return told({}, before=elsewhere)
 
 
+def all_disturbed() -> Memo:
+    return told({}, before=lambda: each_bench(disturbed))
+
+
+def disturbed(bench: SessionRecord) -> SessionRecord:
+    for cell in bench.get("workloads", {}).values():
+        if cell["status"] == "ok" and cell["kind"] == "single":
+            cell["marks"] = ["disturbed"]
+    return bench
+
+
 def throttled(bench: SessionRecord) -> SessionRecord:
     if bench["status"] == "ok":
         for cell in bench["workloads"].values():
@@ -194,6 +213,20 @@ def without_idle(bench: SessionRecord) -> SessionRecord:
         for cell in bench["workloads"].values():
             cell["energy"] |= {"idle_power_w": None}
     return bench
+
+
+def each_f1(pct: float) -> None:
+    for path in Path("results/quality").rglob("*.json"):
+        found = read(path, SquadScored)
+        found["summary"]["metrics"]["f1"] = {
+            "pct": pct, "low_pct": pct - 2, "high_pct": pct + 2, "items": 1500,
+        }  # fmt: skip
+        write_json(path, found)
+
+
+def each_manifest(lineage: list[str]) -> None:
+    for path in Path("results/gguf").rglob("*.json"):
+        write_json(path, {**read(path, Gguf), "lineage": lineage})
 
 
 def each_bench(change: Callable[[SessionRecord], SessionRecord]) -> None:
@@ -233,6 +266,9 @@ STORIES = [
     few_passages,
     less_sure,
     abstaining_would_do_better,
+    not_shown_to_beat_abstaining,
+    came_quantized,
+    keeps_to_a_limit_in_the_middle_only,
     one_limit_too_far,
     two_limits_too_far,
     without_a_meter_where_one_is_needed,
@@ -249,7 +285,7 @@ STORIES = [
 ]
 SECTIONS = {
     "en": ["Three points", "The figures behind them", "Risks", "Next step"],
-    "ja": ["三つの要点", "根拠となる数値", "リスク", "次の一歩"],
+    "ja": ["三つの要点", "根拠となる数値", "リスク", "次のステップ"],
 }
 # A value that is missing, a key of the config, a gap or a stop too many.
 SLIPS = re.compile(r"\bNone\b(?! of)|[{}]|_at_|  |\.\.|。。|、。| [.,;]|\( |\. [a-z]|[ぁ-ん][,.]")
@@ -294,7 +330,7 @@ def test_the_pick_with_all_its_figures() -> None:
 
 def test_who_is_near_the_best_is_named() -> None:
     content = no_prices()
-    assert content["tied"] and not content["provisional"]
+    assert content["tied"] and not content["provisional_by"]
     english, japanese = (render(content, language) for language in ("en", "ja"))
     assert "shown to come within the margin of the best" in english
     assert "shown to lose no more than 5 points against it" in english
@@ -303,7 +339,7 @@ def test_who_is_near_the_best_is_named() -> None:
 
 def test_a_provisional_pick_says_so_and_what_caution_costs() -> None:
     content = few_questions()
-    assert content["provisional"] and content["pick"]["quant"] == "Q6_K"
+    assert content["provisional_by"] and content["pick"]["quant"] == "Q6_K"
     assert content["smaller"]["variant"]["quant"] == "Q4_0"
     english, japanese = (render(content, language) for language in ("en", "ja"))
     assert "**In short: for now run llama-1b in the form Q6_K" in english
@@ -320,9 +356,18 @@ def test_a_provisional_pick_says_so_and_what_caution_costs() -> None:
     assert "最良" not in japanese
 
 
+def test_a_pick_that_was_disturbed_says_so() -> None:
+    content = all_disturbed()
+    assert "disturbed" in content["provisional_by"] and content["pick"]
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "**In short: for now run" in english
+    assert "Other programs ran while the speeds were measured. Measure again" in english
+    assert "他のプログラムが動いていました" in japanese
+
+
 def test_a_pick_that_is_undecided_itself() -> None:
     content = few_questions_and_no_room()
-    assert content["provisional"] and content["smaller"]["variant"] is content["pick"]
+    assert content["provisional_by"] and content["smaller"]["variant"] is content["pick"]
     english = render(content, "en")
     assert "none keeps to all that was asked and is shown to be good enough" in english
     assert "That it is good enough is not shown (by itself" in english
@@ -336,7 +381,12 @@ def test_without_scores_nothing_is_recommended_for_its_quality() -> None:
     assert "nothing can be recommended yet, because too little is known" in render(content, "en")
     fast = not_scored_but_fast()
     assert fast["pick"]["quant"] == "Q2_K"
-    assert "whether it is good enough was not tested" in render(fast, "en")
+    english, japanese = (render(fast, language) for language in ("en", "ja"))
+    assert "nothing can be recommended, because how well they answer was not tested" in english
+    assert "Q2_K is the fastest of what was measured; whether it answers is not known" in english
+    assert "回答の品質を評価していないため、お勧めできるものはありません" in japanese
+    for word in ("recommended**", "best", "work as they should", "trial of Q2_K"):
+        assert word not in english
 
 
 def test_too_few_passages() -> None:
@@ -355,9 +405,63 @@ def test_another_confidence_is_said() -> None:
 def test_what_abstaining_would_score_is_said_first() -> None:
     content = abstaining_would_do_better()
     english, japanese = (render(content, language) for language in ("en", "ja"))
-    caution = "**Caution: a program that never answers would score 50 of 100"
+    caution = "**Caution: a program that always says “no answer” would score 50 of 100"
     assert 0 < english.index(caution) < english.index("**In short")
     assert 0 < japanese.index("**注意：") < japanese.index("**結論")
+
+
+@pytest.mark.parametrize("story", [abstaining_would_do_better, not_shown_to_beat_abstaining])
+def test_no_trial_of_what_is_not_shown_to_beat_abstaining(story: Callable[[], Memo]) -> None:
+    content = story()
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "a trial in the field is not recommended" in english
+    assert "現場での試行はお勧めしません" in japanese
+    assert "**recommended**" not in english and "Put Q4_0 on a few boards" not in english
+    assert "**推奨**" not in japanese
+
+
+def test_the_baseline_stands_beside_the_score() -> None:
+    english, japanese = (render(no_prices(), language) for language in ("en", "ja"))
+    assert "over those that have an answer 7" in english
+    assert "a program that always says “no answer” gets 50 and 0." in english
+    assert "それぞれ50点と0点です" in japanese
+
+
+def test_of_a_model_that_came_quantized_nothing_is_said_to_be_whole() -> None:
+    content = came_quantized()
+    assert content["pick"]["quant"] == content["widest"]["quant"] == "F16"
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "loses nothing" not in english and "nothing was lost" not in english
+    assert "損失はありません" not in japanese and "損失がありません" not in japanese
+    assert "already shrunk (as Q4_K_M)" in english and "すでにQ4_K_Mに量子化" in japanese
+
+
+def test_a_limit_that_is_not_shown_to_be_kept_is_a_risk() -> None:
+    content = keeps_to_a_limit_in_the_middle_only()
+    assert [one["constraint"] for one in content["not_kept"]] == [
+        "tps_at_least",
+        "j_per_token_at_most",
+    ]
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert (
+        "Not shown to be kept: at least 12 tokens a second. Its middle run writes 12.2, but single "
+        "runs are as low as 11.9." in english
+    )
+    assert "「生成速度が毎秒12トークン以上」を満たすとは示せていません" in japanese
+    assert "最も遅い回は11.9でした" in japanese
+
+
+@pytest.mark.parametrize("story", [no_prices, trained, quality_is_missing, no_pi])
+def test_no_trial_is_reported_that_nobody_held(story: Callable[[], Memo]) -> None:
+    content = story()
+    assert not re.search(r"Done[^.]*trial", render(content, "en"))
+    assert not re.search(r"完了[^。]*試行", render(content, "ja"))
+
+
+def test_what_counts_where_nothing_was_asked_for_is_said() -> None:
+    english, japanese = (render(no_prices(), language) for language in ("en", "ja"))
+    assert "Nothing was asked for: without limits quality counts first, then speed." in english
+    assert "条件は指定されていません" in japanese
 
 
 def test_the_single_change_is_told() -> None:
@@ -380,7 +484,10 @@ def test_the_single_change_is_told() -> None:
         (few_questions, "trial"),
         (few_passages, "ask"),
         (not_scored, "ask"),
-        (trained, "operate"),
+        (trained, "trial"),
+        (not_scored_but_fast, "ask"),
+        (abstaining_would_do_better, "better"),
+        (not_shown_to_beat_abstaining, "better"),
         (quality_is_missing, "train"),
         (below_a_gate, "train"),
         (one_limit_too_far, "relax"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fetching import Fetcher, tiny_gguf
+from gguf_split import split
 from hub_server import HubServer, Repo, commit_id
 from support import needed, until
 
@@ -17,6 +18,7 @@ TINY = tiny_gguf()
 BIG = tiny_gguf("big", 24_000_000)
 CHUNK = 10 * 1024 * 1024  # huggingface_hub writes in steps of this size
 FIRST = commit_id("first")
+PARTS = ["UD/wide-00001-of-00003.gguf", "UD/wide-00002-of-00003.gguf"]
 TOKEN = "hf_secretsecretsecret"
 
 
@@ -38,6 +40,7 @@ def hub() -> Iterator[HubServer]:
     with HubServer(
         Repo("acme/tiny", files),
         Repo("acme/checkpoint", checkpoint),
+        Repo("acme/parts", dict.fromkeys(PARTS, TINY)),
         Repo("acme/gated", files, gated=True, allowed={TOKEN}),
     ) as server:
         yield server
@@ -69,10 +72,28 @@ def test_gguf(fetch: Fetcher) -> None:
     assert got.manifest["licence"] == "apache-2.0"
     assert got.manifest["format"] == "gguf"
     assert got.manifest["files"] == {"tiny.gguf": {"sha256": sha256(TINY), "bytes": len(TINY)}}
-    assert got.manifest["gguf"]["architecture"] == "llama"
+    assert got.manifest["ggufs"][0]["contents"]["architecture"] == "llama"
     assert fetch.left == ["manifest.json", "tiny.gguf"]
     assert (fetch.folder / "tiny.gguf").read_bytes() == TINY
     assert got.out == ""
+
+
+def test_several_files_in_parts_and_whole(hub: HubServer, fetch: Fetcher, tmp_path: Path) -> None:
+    (tmp_path / "wide.gguf").write_bytes(TINY)
+    parts = split(tmp_path / "wide.gguf", tmp_path, "wide", 2)
+    narrow = tiny_gguf("narrow")
+    files = {f"BF16/{part.name}": part.read_bytes() for part in parts}
+    hub.repos["model", "acme/tiny"].files |= {**files, "narrow.gguf": narrow}
+    got = fetch(hub="acme/tiny", files=["BF16/wide-00001-of-00002.gguf", "narrow.gguf"])
+    assert got.manifest, got.terminal
+    assert [gguf["files"] for gguf in got.manifest["ggufs"]] == [
+        ["wide-00001-of-00002.gguf", "wide-00002-of-00002.gguf"],
+        ["narrow.gguf"],
+    ]
+    assert fetch.left == ["manifest.json", "narrow.gguf", *(part.name for part in parts)]
+    for part in parts:
+        assert got.manifest["files"][part.name]["sha256"] == sha256(part.read_bytes())
+        assert (fetch.folder / part.name).read_bytes() == part.read_bytes()
 
 
 def test_checkpoint_is_only_what_a_conversion_needs(fetch: Fetcher) -> None:
@@ -82,7 +103,7 @@ def test_checkpoint_is_only_what_a_conversion_needs(fetch: Fetcher) -> None:
     got = fetch(hub="acme/checkpoint", revision=FIRST)
     assert got.manifest
     assert got.manifest["format"] == "safetensors"
-    assert got.manifest["gguf"] is None
+    assert got.manifest["ggufs"] == []
     weights = ["config.json", "model.safetensors", "tokenizer.json"]
     assert sorted(got.manifest["files"]) == weights
     assert fetch.left == sorted([*weights, "manifest.json"])
@@ -108,7 +129,7 @@ def test_unsound_gguf_is_a_failed_manifest(hub: HubServer, fetch: Fetcher) -> No
     assert got.manifest["status"] == "failed"
     assert got.manifest["reason"].endswith(
         "broken.gguf: the GGUF file is damaged or cut short "
-        f"(the engine failed: it has {len(broken)} of {len(TINY)} bytes)"
+        f"(the engine failed: broken.gguf has {len(broken)} of {len(TINY)} bytes)"
     )
 
 
@@ -318,14 +339,10 @@ REFUSED = {
         "acme/tiny holds no safetensors weights; name one of its GGUF files as 'file': "
         "big.gguf, tiny.gguf",
     ),
-    "no GGUF": (
-        {"hub": "acme/checkpoint", "file": "model.safetensors"},
-        "'file' must name a GGUF file (*.gguf), not 'model.safetensors'",
-    ),
-    "split": (
-        {"hub": "acme/tiny", "file": "tiny-00001-of-00003.gguf"},
-        "tiny-00001-of-00003.gguf is one part of a split GGUF file; join the parts with "
-        "llama.cpp's llama-gguf-split --merge and use the result as a 'path' source",
+    "a part that is missing": (
+        {"hub": "acme/parts", "file": "UD/wide-00001-of-00003.gguf"},
+        "acme/parts holds 2 of the 3 parts of UD/wide-00001-of-00003.gguf, missing: "
+        "UD/wide-00003-of-00003.gguf. Bring them there, or take one that is whole",
     ),
     "no such repository": (
         {"hub": "acme/nowhere", "file": "tiny.gguf"},

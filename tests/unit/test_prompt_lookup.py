@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_llama import tiny_llama
 
+from llmpi.device.machine.contention import Processors
 from llmpi.device.measure.single import Single
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT, passage
@@ -114,7 +115,7 @@ def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> dict[str,
     asked = {"prompt_tokens": 400, "output_tokens": 40, "repetitions": 1, **more}
     spec = Workload.model_validate(asked).model_dump()
     with Engine(gguf, Settings(threads=2, kv_cache="q8_0"), context_tokens=440) as engine:
-        workload = Single(engine, "copy", spec, None, lookup)
+        workload = Single(engine, "copy", spec, None, Processors(2), lookup)
         for _, depth in workload.arms():
             workload.repeat(depth, "1/1")
         return workload.record()

@@ -28,6 +28,7 @@ SINGLE = Workload(prompt_tokens=8, **QUICK)
 USERS = {"kind": "concurrent", "system_tokens": 4, "prompt_tokens": 4, **QUICK}
 SEVERAL = {
     "chat": Workload(prompt_tokens=100, prompt="passage", depths=[6], sustained_s=1.2, **QUICK),
+    "slow": SINGLE.model_copy(update={"timeout_s": 0.001}),  # its share of the time is none
     # More conversations than a batch has tokens cannot be.
     "users": ConcurrentWorkload.model_validate({**USERS, "conversations": [1, 20, 21]}),
     "crowd": ConcurrentWorkload.model_validate({**USERS, "conversations": [20, 21]}),
@@ -95,7 +96,7 @@ def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:
     assert several["status"] == survived["status"] == "ok"
     assert died["status"] == "failed"
     kinds = {name: cell["status"] for name, cell in several["workloads"].items()}
-    assert kinds == {"chat": "ok", "users": "ok", "crowd": "failed"}
+    assert kinds == {"chat": "ok", "slow": "ok", "users": "ok", "crowd": "failed"}
     assert {name: cell["status"] for name, cell in survived["workloads"].items()} == {
         "chat": "ok",
         "short": "failed",

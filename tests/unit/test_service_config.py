@@ -168,6 +168,7 @@ def recommendation(candidates: list[Candidate], picks: Mapping[str, str | None])
             "candidates": len(candidates),
             "pick": pick,
             "standing": "shown" if pick else "none",
+            "provisional_by": [],
             "smaller": None,
             "runner_up": None,
             "able": [],
@@ -264,10 +265,11 @@ def test_what_is_recommended_for_the_time_being_is_served_with_a_word(
     made: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = recommendation([candidate("pi4", "Q4_0")], {"pi4": "pi4/m/Q4_0/default"})
-    found["decisions"][0]["standing"] = "provisional"
+    found["decisions"][0] |= {"standing": "provisional", "provisional_by": ["quality", "disturbed"]}
     write(layout.RECOMMENDATION, found, study="s")
     release_for(study(variant="recommended"), "pi4")
     assert "m Q4_0 is recommended for device pi4 for the time being only" in caplog.text
+    assert "its quality is not shown yet; other programs ran while it was measured" in caplog.text
 
 
 def test_a_model_that_could_not_be_made_is_not_served(made: Path) -> None:

@@ -15,7 +15,7 @@ from llmpi import layout
 from llmpi.device.install import NO_AMX, engine_flags
 from llmpi.device.machine import environment
 from llmpi.errors import CellError, LlmpiError
-from llmpi.gguf.quantize import parse_fallbacks
+from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.quant_types import ALIASES, FTYPES, NEEDS_IMATRIX
 from llmpi.records import sha256_of, whole_file, write_json
 from llmpi.script import job

@@ -37,13 +37,14 @@ def test_measured_cell() -> None:
 
 
 def test_energy_of_a_metered_cell() -> None:
-    """10 tokens/s at 8 W, 3 W at rest; 5 Wh are 18,000 J (arXiv 2504.02118)."""
-    cell = {**small.chat(), "energy": made.metered(8.0, 0.8, idle_power_w=3.0)}
+    """9 tokens in 1.05 s at 8 W, 3 W at rest; 5 Wh are 18,000 J (arXiv 2504.02118)."""
+    cell = {**small.chat(), "energy": made.metered(8.0, 8.0 * 1.05 / 9, idle_power_w=3.0)}
     write(layout.BENCH, small.bench({**cell, "marks": ["throttled"]}), **CELL)
     row = rows()[0]
-    assert row["tpj_board"] == pytest.approx(10 / 8)
-    assert row["tpj_above_idle"] == pytest.approx(10 / 5)
-    assert row["words_per_battery"] == pytest.approx(10 / 1.5 * 18_000 / 8)
+    tps = 9 / 1.05
+    assert row["tpj_board"] == pytest.approx(tps / 8) == pytest.approx(1 / row["tg_j_per_token"])
+    assert row["tpj_above_idle"] == pytest.approx(tps / 5)
+    assert row["words_per_battery"] == pytest.approx(tps / 1.5 * 18_000 / 8)
     assert (row["energy_tier"], row["hottest_c"]) == ("metered", 55.5)
     assert row["marks"] == ["throttled"]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Literal, get_args
 
+import made_records
 import pytest
 import yaml
 from hypothesis import given
@@ -24,6 +25,7 @@ from llmpi.decide.records import (
     MoreItems,
     NotCompared,
     OnlyEstimated,
+    ProvisionalBy,
     RequirementVerdict,
     Shown,
     Standing,
@@ -97,8 +99,10 @@ def test_energy_that_is_preferred_is_another_matter(kind: type, constraint: Limi
     if kind is OnlyEstimated:
         found = {"kind": "estimated", "constraint": constraint, "value": 3.0, "unit": "W"}
     said = english.kill(found)
-    assert said.startswith("prefer energy: " if constraint is None else f"{constraint}: ")
-    assert (constraint or "エネルギー優先") in japanese.kill(found)
+    named = "prefer energy: " if constraint is None else english.QUANTITIES[constraint]
+    assert said.startswith(named)
+    named = "エネルギー優先" if constraint is None else japanese.LIMITS[constraint]
+    assert named in japanese.kill(found)
 
 
 @pytest.mark.parametrize("kind", alternatives(AnyCaution))
@@ -199,10 +203,16 @@ def choice(*candidates: Candidate, **more: object) -> Choice:
     }  # fmt: skip
 
 
-def decided(pick: Candidate | None, standing: str, smaller: Candidate | None = None) -> Decision:
+def decided(
+    pick: Candidate | None,
+    standing: str,
+    smaller: Candidate | None = None,
+    by: tuple[ProvisionalBy, ...] = ("quality",),
+) -> Decision:
     able = [c["id"] for c in (pick,) if c and not c["killed_by"]]
     return {
         "where": "overall", "candidates": 2, "pick": pick and pick["id"], "standing": standing,
+        "provisional_by": [*by] if standing == "provisional" else [],
         "smaller": smaller and {"id": smaller["id"], "probability": 0.9,
                                 "more": [{"task": "qa", "items": 1234}]},
         "runner_up": None, "able": able, "front": able, "near_best": able, "may_be_best": able,
@@ -223,7 +233,7 @@ def test_a_provisional_pick_says_why_what_it_costs_and_what_would_tell() -> None
     assert take.startswith("Overall, take m Q8_0 on pi for now: 10 tokens/s")
     assert why.startswith("This is provisional: others would be taken")
     assert "is m Q4_0; that it holds has, by itself, a probability of 90 %" in price
-    assert "The price of caution: 10 tokens/s where it has 20 and 2 GiB of memory" in price
+    assert "The price of caution: 10 tokens/s where it has 20 and 2,147 MB of memory" in price
     assert tells == (
         "About 1,300 more questions of qa (quality.qa.questions: 2300) would tell, four times in "
         "five."
@@ -241,6 +251,18 @@ def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
     assert "That it holds has, by itself, a probability of 90 %; about 1,300 more" in english_[2]
     assert not any("runner-up" in sentence for sentence in english_)
     assert "ビット数の最も多い型" in japanese_[1] and "90 %" in japanese_[2]
+
+
+def test_a_pick_that_was_disturbed_says_so() -> None:
+    made = decided(WIDE, "provisional", by=("disturbed",))
+    take, why, *rest = english.decision(made, choice(WIDE))
+    assert "for now" in take and "other programs took too much of the processors" in why
+    assert not any("quality within the margins" in sentence for sentence in rest)
+    both = decided(WIDE, "provisional", NARROW, by=("quality", "disturbed"))
+    said = english.decision(both, choice(WIDE, NARROW))
+    assert "other programs" in said[1] and "others would be taken" in said[2]
+    japanese_ = japanese.decision(both, choice(WIDE, NARROW))
+    assert len(japanese_) == len(said) and "他のプログラム" in japanese_[1]
 
 
 @pytest.mark.parametrize("supply", [SUPPLY, {**SUPPLY, "key": None, "value": None}])
@@ -285,10 +307,38 @@ def test_who_may_be_the_best() -> None:
     assert {words.contenders(decided(WIDE, "shown"), of) for words in WORDS.values()} == {None}
 
 
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_limit_is_said_in_words(name: Limit) -> None:
+    said = {language: words.limit(name, 2.0**31) for language, words in WORDS.items()}
+    check(said)
+    assert not any(name in text for text in said.values())
+
+
+def test_what_was_asked_for() -> None:
+    nothing = {language: words.asked(choice(WIDE)) for language, words in WORDS.items()}
+    check(nothing)
+    assert nothing["en"].startswith("No limit was asked for.")
+    limited = choice(WIDE, constraints={"tps_at_least": 5.0})
+    check({language: words.asked(limited) for language, words in WORDS.items()})
+    assert "token generation of at least 5 tokens/s" in english.asked(limited)
+
+
+@pytest.mark.parametrize(
+    ("board", "is_pi"), [("Raspberry Pi 5 Model B", True), (None, False), ("Orange Pi 5", False)]
+)
+def test_which_board_it_was(board: str | None, is_pi: bool) -> None:
+    found = made_records.machine(board)
+    check({language: words.place("shelf", found) for language, words in WORDS.items()})
+    assert ("no Raspberry Pi" in english.place("shelf", found)) != is_pi
+    assert ("ではない" in japanese.place("shelf", found)) != is_pi
+    check({language: words.place("shelf", None) for language, words in WORDS.items()})
+
+
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_what_candidates_are_counted_by(reason: str) -> None:
     check({language: words.ruled_out_by(reason) for language, words in WORDS.items()})
-    assert {words.ruled_out_by("tps_at_least") for words in WORDS.values()} == {"tps_at_least"}
+    assert english.ruled_out_by("tps_at_least") == "token generation"
+    assert japanese.ruled_out_by("tps_at_least") == "生成速度"
 
 
 @pytest.mark.parametrize("kind", alternatives(NotCompared))
@@ -353,7 +403,16 @@ def test_what_was_not_predicted() -> None:
 
 
 FAULTS = {
-    *("failed", "throttled", "overflow", "parity", "unscored", "computation", "too few"),
+    *(
+        "failed",
+        "throttled",
+        "overflow",
+        "disturbed",
+        "parity",
+        "unscored",
+        "computation",
+        "too few",
+    ),
     *("no quality", "broken"),
     *("loses", "undecided", "estimated", "unmeasured"),
 }

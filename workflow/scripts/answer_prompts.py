@@ -5,7 +5,7 @@ from pathlib import Path
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf
 from llmpi.quality.ab.evaluate import answer_prompts
-from llmpi.quality.records import Decoding
+from llmpi.quality.ab.records import AbSettings
 from llmpi.records import write_json
 from llmpi.script import run
 
@@ -15,7 +15,7 @@ def main(
     gguf: Path,
     manifest: Gguf | Failed,
     prompts: Path,
-    spec: Decoding,
+    spec: AbSettings,
     threads: int,
     store: Path,
     quality: Path,

@@ -25,8 +25,7 @@ def main(
     if manifest["status"] == "failed":
         write_json(receipt, manifest)
         return
-    sha256 = manifest["sha256"]
-    found = deploy(device, how, provisioned, gguf=gguf, sha256=sha256, model=model, quant=quant)
+    found = deploy(device, how, provisioned, gguf=gguf, manifest=manifest, model=model, quant=quant)
     write_json(receipt, found)
 
 

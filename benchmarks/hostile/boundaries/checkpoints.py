@@ -11,9 +11,8 @@ from typing import NamedTuple
 from benchmarks.hostile import spoiled
 from llmpi.gguf.checkpoint import INDEX, check
 from llmpi.models.fetched import checkpoint_parts
-from llmpi.plan.architectures import of_config
+from llmpi.plan.config_json import of_config
 from llmpi.plan.model_facts import _json
-from llmpi.plan.sizes import sizes
 
 PATIENCE_S = 120.0
 CONFIG = {
@@ -71,6 +70,6 @@ def receiver(folder: Path) -> Iterator[Callable[[Given], None]]:
             (folder / INDEX).write_bytes(given.listing)
         checkpoint_parts([path.name for path in folder.iterdir()], (folder / INDEX).read_bytes)
         assert check(folder)["parameters"] > 0
-        sizes(of_config(_json(folder / "config.json"), "config.json"), "Q4_0")
+        of_config(_json(folder / "config.json"), "config.json").sizes("Q4_0")
 
     yield receive

@@ -9,8 +9,7 @@ from typing import Any
 
 from benchmarks.hostile import spoiled
 from llmpi.gguf.inspect import inspect
-from llmpi.plan.gguf_header import model_in
-from llmpi.plan.sizes import sizes
+from llmpi.plan.model import Model
 
 PATIENCE_S = 120.0
 
@@ -62,7 +61,7 @@ def receiver(folder: Path) -> Iterator[Callable[[bytes], None]]:
     def receive(content: bytes) -> None:
         path = folder / "x.gguf"
         path.write_bytes(content)
-        sizes(model_in(path), "Q4_0")
+        Model(path, path.name).sizes("Q4_0")
         assert inspect(path)["parameters"] > 0
 
     yield receive

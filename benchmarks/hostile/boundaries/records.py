@@ -16,13 +16,13 @@ from llmpi.sources_lock import read_lock
 
 SOUND = {
     "status": "ok",
-    "source": {"hub": "acme/tiny", "revision": "main", "file": None, "sha256": None},
+    "source": {"hub": "acme/tiny", "revision": "main", "file": None, "files": None, "sha256": None},
     "origin": {"kind": "hub", "hub": "acme/tiny", "revision": "0" * 40, "requested": "main"},
     "licence": "mit",
     "format": "gguf",
     "files": {"m.gguf": {"sha256": "0" * 64, "bytes": 5}},
     "fetched": "2026-01-01T00:00:00+00:00",
-    "gguf": None,
+    "ggufs": [],
 }
 
 

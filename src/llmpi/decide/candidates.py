@@ -31,6 +31,9 @@ BROKEN_PCT = 2.0
 BROKEN_RATIO = 2.0
 """Perplexity over the F16's: each token of the text has half the probability it had; ours."""
 
+WIDE_RATIO = 1.5
+"""Of the fastest repetition to the slowest: alone on a cool machine they differ by less; ours."""
+
 CUT_PCT = 2.0
 """From so many answers on that were cut at their bound on, the score may be the bound's; ours."""
 
@@ -197,26 +200,28 @@ def _unknown(found: Sequence[Kill]) -> bool:
 
 def blamed(kill: Kill) -> str:
     """What stands in the way, by a name under which kills are counted: the key of a constraint, or
-    `failed`, `throttled`, `overflow`, `parity`, `unscored`, `computation`, `no quality`, `too few`,
-    `broken`, `loses`, `undecided`, `estimated` and `unmeasured` energy."""
+    `failed`, `throttled`, `overflow`, `disturbed`, `parity`, `unscored`, `computation`,
+    `no quality`, `too few`, `broken`, `loses`, `undecided`, `estimated` and `unmeasured` energy."""
     match kill["kind"]:
         case "limit":
             return kill["constraint"]
         case "unmeasured":
             return kill["constraint"] or "unmeasured"
         case "marked":
-            return {"throttled": "throttled", "memory-bound: overflow": "overflow"}[kill["mark"]]
+            return "overflow" if kill["mark"] == "memory-bound: overflow" else kill["mark"]
         case "babbling" | "mute" | "blurting":
             return "broken"
         case other:
             return other
 
 
-def shown(candidate: Candidate, name: Limit, limit: float) -> bool | None:
-    """Whether the whole 95 % interval keeps to a constraint; None where no spread is known."""
-    check, estimate = CHECKS[name], candidate.values[name]
-    end = None if estimate is None else estimate.low if check.at_least else estimate.high
-    return None if end is None else check.meets(end, limit)
+def worst(candidate: Candidate, name: Limit) -> float | None:
+    """The end of the 95 % interval that is nearest to breaking a constraint; None where no spread
+    is known."""
+    estimate = candidate.values[name]
+    if estimate is None:
+        return None
+    return estimate.low if CHECKS[name].at_least else estimate.high
 
 
 def interval(estimate: Estimate | None) -> Interval | None:
@@ -275,7 +280,7 @@ def _values(
         "ttft_at_most": _single(row["ttft_s"]),
         "itl_p95_at_most": _single(row["itl_p95_s"]),
         "f1_drop_at_most": _drop(row, task, widest) if task else None,
-        "memory_at_most": _exact(row["peak_rss_bytes"]),
+        "memory_at_most": _exact(row["memory_bytes"]),
         "power_at_most": _single(power_w, tier),
         "j_per_token_at_most": _energy(row),
         "battery_hours_at_least": _single(battery_wh / power_w if power_w else None, tier),
@@ -426,6 +431,17 @@ def _cautions(
     if f1 and abstaining_pct is not None and f1.value < abstaining_pct:
         found.append(
             {"kind": "below abstaining", "f1_pct": f1.value, "abstaining_pct": abstaining_pct}
+        )
+    slowest, fastest = row["tg_min_tps"], row["tg_max_tps"]
+    if slowest and fastest and fastest > WIDE_RATIO * slowest and not row["marks"]:
+        found.append({"kind": "wide spread", "ratio": fastest / slowest})
+    if row["shortened_to_tokens"] is not None and row["repetitions"]:
+        found.append(
+            {
+                "kind": "measured short",
+                "repetitions": row["repetitions"],
+                "tokens": row["shortened_to_tokens"],
+            }
         )
     if row["repetitions"] == 1:
         found.append({"kind": "measured once"})

@@ -7,6 +7,7 @@ best goes on to the next objective, and in the end to the smaller file.
 
 While a candidate is undecided that would be taken if it held, the choice is provisional: of what
 holds, or else the widest that fits; and beside it stands what showing the smaller would take.
+It is provisional, too, where there is nothing but what other programs disturbed.
 """
 
 from collections import Counter
@@ -23,7 +24,7 @@ from llmpi.decide.candidates import (
     candidates,
     interval,
     kills,
-    shown,
+    worst,
 )
 from llmpi.decide.joint import DRAWS, Analysis
 from llmpi.decide.more import supply
@@ -34,11 +35,11 @@ from llmpi.decide.records import (
     Kill,
     Limit,
     MovedLimit,
+    ProvisionalBy,
     Smaller,
     WithoutFault,
 )
 from llmpi.quality.evidence import Requirements
-from llmpi.quant_types import width_order
 from llmpi.study.decision import Aim, Constraints
 from llmpi.study.runs import Scored
 from llmpi.study.study import Study
@@ -99,11 +100,13 @@ class Wish:
 
     Args:
         side_by_side: all candidates.
+        forgiven: a fault that does not count, as `blamed` names it.
     """
 
     limits: Mapping[Limit, float]
     prefer: Aim
     side_by_side: Field[Candidate]
+    forgiven: str | None = None
     _kills: dict[Candidate, list[Kill]] = field(default_factory=dict)
 
     def order(self) -> list[Objective[Candidate]]:
@@ -112,15 +115,28 @@ class Wish:
 
     def kills(self, candidate: Candidate) -> list[Kill]:
         if candidate not in self._kills:
-            self._kills[candidate] = kills(candidate, self.limits, self.prefer)
+            found = kills(candidate, self.limits, self.prefer)
+            self._kills[candidate] = [kill for kill in found if blamed(kill) != self.forgiven]
         return self._kills[candidate]
+
+    def preferring(self, aim: Aim) -> "Wish":
+        return Wish(self.limits, aim, self.side_by_side, self.forgiven)
+
+    def forgiving(self, fault: str) -> "Wish":
+        return Wish(self.limits, self.prefer, self.side_by_side, fault)
 
     def keeps(self, found: Sequence[Candidate]) -> list[Candidate]:
         return [candidate for candidate in found if not self.kills(candidate)]
 
     def undecided(self, found: Sequence[Candidate]) -> list[Candidate]:
-        """Who keeps to everything but is not shown to hold, nor to fail."""
-        return [c for c in found if {blamed(kill) for kill in self.kills(c)} == {"undecided"}]
+        """Who keeps to everything but is not shown to hold, nor to fail. Whose estimate of quality
+        is 0 gets everything of one kind wrong, and is taken for nothing."""
+        return [
+            c
+            for c in found
+            if {blamed(kill) for kill in self.kills(c)} == {"undecided"}
+            and (c.quality is None or c.quality.value > 0)
+        ]
 
     def choose(self, found: Sequence[Candidate]) -> "Chosen":
         """Of what keeps to everything, or else of the widest that may."""
@@ -158,19 +174,24 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
     Args:
         where: a device, or `overall`.
     """
+    lenient = wish.forgiving("disturbed")
+    disturbed = wish.choose(found).pick is None and lenient.choose(found).pick is not None
+    wish = lenient if disturbed else wish
     able, undecided = wish.keeps(found), wish.undecided(found)
     choice = wish.choose(found)
     pick = choice.pick
     hoped = choose([*able, *undecided], wish).pick
-    provisional = pick is not None and (pick in undecided or hoped in undecided)
+    unproven = pick is not None and (pick in undecided or hoped in undecided)
+    by: dict[ProvisionalBy, bool] = {"quality": unproven, "disturbed": disturbed}
     changed = changes(found, wish)
     killed = Counter(blamed(kill) for c in found for kill in wish.kills(c))
     return {
         "where": where,
         "candidates": len(found),
         "pick": _id(pick),
-        "standing": "none" if pick is None else "provisional" if provisional else "shown",
-        "smaller": _smaller(pick, undecided) if pick and provisional else None,
+        "standing": "none" if pick is None else "provisional" if any(by.values()) else "shown",
+        "provisional_by": [why for why, is_so in by.items() if is_so],
+        "smaller": _smaller(pick, undecided) if pick and unproven else None,
         "runner_up": _id(choose([c for c in able if c is not pick], wish).pick),
         "able": _ids(able),
         "front": _ids(choice.front),
@@ -181,10 +202,7 @@ def decide(where: str, found: Sequence[Candidate], wish: Wish) -> Decision:
             for name, objective in OBJECTIVES.items()
         },
         "steps": [{"objective": s.objective, "left": _ids(s.left)} for s in choice.steps],
-        "by_preference": {
-            name: _id(_pick_of(found, Wish(wish.limits, name, wish.side_by_side)))
-            for name in OBJECTIVES
-        },
+        "by_preference": {name: _id(_pick_of(found, wish.preferring(name))) for name in OBJECTIVES},
         "would_change": changed,
         "nearest": None if pick or changed else _id(_nearest(found, wish)),
         "killed": dict(killed),
@@ -195,9 +213,9 @@ def _widest(undecided: Sequence[Candidate]) -> list[Candidate]:
     """Of each model on each device the widest; of those whose estimates are all inside their
     margins, if there are such."""
     undecided = [c for c in undecided if c.standing and c.standing["inside"]] or undecided
-    widths: dict[tuple[str, str], int] = {}
+    widths: dict[tuple[str, str], float] = {}
     for c in undecided:
-        widths[_place(c)] = min(widths.get(_place(c), _width(c)), _width(c))
+        widths[_place(c)] = max(widths.get(_place(c), _width(c)), _width(c))
     return [c for c in undecided if _width(c) == widths[_place(c)]]
 
 
@@ -205,8 +223,9 @@ def _place(candidate: Candidate) -> tuple[str, str]:
     return candidate.device, candidate.row["model"]
 
 
-def _width(candidate: Candidate) -> int:
-    return width_order(candidate.row["quant"])[0]
+def _width(candidate: Candidate) -> float:
+    """Bits per weight, as the file has them: of a published one its name says nothing."""
+    return candidate.row["bits_per_weight"] or 0.0
 
 
 def _smaller(pick: Candidate, undecided: Sequence[Candidate]) -> Smaller | None:
@@ -365,12 +384,13 @@ def _described(candidate: Candidate, wish: Wish) -> records.Candidate:
 
 
 def _check(candidate: Candidate, name: Limit, limit: float) -> records.Check:
-    value = candidate.values[name]
+    check, value, end = CHECKS[name], candidate.values[name], worst(candidate, name)
     return {
         "value": value and value.value,
+        "worst": end,
         "limit": limit,
-        "unit": CHECKS[name].unit,
-        "shown": shown(candidate, name, limit),
+        "unit": check.unit,
+        "shown": None if end is None else check.meets(end, limit),
     }
 
 

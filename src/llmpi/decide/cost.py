@@ -81,7 +81,8 @@ class Bill(NamedTuple):
 
 
 class Running(NamedTuple):
-    """What runs on a device, with the measured numbers that its money rests on."""
+    """What runs on a device, with the measured numbers that its money rests on: means, all of the
+    same repetitions, so that joules and seconds are those of the power that was measured."""
 
     model: str
     quant: str
@@ -499,12 +500,12 @@ def _running(row: ClassRow) -> Running | NoMoney:
         return {"kind": "no power", "energy_reason": row["energy_reason"]}
     if row["idle_power_w"] is None:
         return {"kind": "no power at rest", "energy_reason": None}
-    assert row["pp_tps"] is not None and row["tg_tps"] is not None, "a pick has its speeds"
+    assert row["pp_mean_tps"] and row["tg_mean_tps"], "who has joules has their speeds"
     return Running(
         model=row["model"],
         quant=row["quant"],
-        pp_tps=row["pp_tps"],
-        tg_tps=row["tg_tps"],
+        pp_tps=row["pp_mean_tps"],
+        tg_tps=row["tg_mean_tps"],
         pp_j_per_token=pp_j,
         tg_j_per_token=tg_j,
         idle_power_w=row["idle_power_w"],

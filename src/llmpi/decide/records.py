@@ -317,7 +317,35 @@ class BelowAbstaining(TypedDict):
     abstaining_pct: float
 
 
-AnyCaution = Caution | OutputChanged | FewerQuestions | AnswersCut | ThoughtsCut | BelowAbstaining
+@record
+class WideSpread(TypedDict):
+    """Its repetitions differ by more than the conditions that were watched explain."""
+
+    kind: Literal["wide spread"]
+    ratio: float
+    """The fastest to the slowest, of tg."""
+
+
+@record
+class MeasuredShort(TypedDict):
+    """It is so slow that less was measured than was asked for."""
+
+    kind: Literal["measured short"]
+    repetitions: int
+    tokens: int
+    """That each generated."""
+
+
+AnyCaution = (
+    WideSpread
+    | MeasuredShort
+    | Caution
+    | OutputChanged
+    | FewerQuestions
+    | AnswersCut
+    | ThoughtsCut
+    | BelowAbstaining
+)
 
 
 # --- the candidates and the decisions -------------------------------------------------------------
@@ -328,6 +356,9 @@ class Check(TypedDict):
     """A candidate's number against a constraint."""
 
     value: float | None
+    worst: float | None
+    """The end of its interval that is nearest to breaking the constraint; of the speed the slowest
+    repetition. None where no spread is known."""
     limit: float
     unit: Unit
     shown: bool | None
@@ -357,7 +388,7 @@ class Candidate(TypedDict):
     energy: Interval | None
     """J per generated token."""
     memory: Interval | None
-    """Peak, bytes."""
+    """That it needs, bytes."""
     standing: Standing | None
     """What its quality is shown to be; None where nothing was asked of it."""
     checks: dict[Limit, Check]
@@ -416,6 +447,9 @@ class Smaller(TypedDict):
     more: list[MoreItems]
 
 
+ProvisionalBy = Literal["quality", "disturbed"]
+
+
 @record
 class Decision(TypedDict):
     """What to take on a device, or overall; candidates by their ids."""
@@ -427,8 +461,10 @@ class Decision(TypedDict):
     pick: str | None
     """None if nobody keeps to everything."""
     standing: Literal["shown", "provisional", "none"]
-    """`provisional`: one that is still undecided would be picked if it held, or nothing that fits
-    is shown to hold and the pick is the widest that does."""
+    provisional_by: list[ProvisionalBy]
+    """Why it is `provisional`. `quality`: one that is still undecided would be picked if it held,
+    or nothing that fits is shown to hold and the pick is the widest that does. `disturbed`: there
+    is nothing to pick but what other programs disturbed while it was measured."""
     smaller: Smaller | None
     """Beside a provisional pick."""
     runner_up: str | None

@@ -8,10 +8,21 @@ provisioning calls it on a device, so that both ends build the engine the same w
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+LOG = Path(sys.prefix) / "llmpi-install.log"
+"""What pip and the compiler say: shown where they fail."""
+TAIL_LINES = 40
+SAY_EVERY_S = 10.0
+COMPILED = re.compile(r"\s*\[(\d+)/(\d+)\] ")
+"""How ninja begins its lines."""
+ENGINE_CORE_MINUTES = 12
+"""Of compiling the engine, on one core of a Xeon of 2023; a Pi 5 takes some three times that."""
 RECORD = Path(sys.prefix) / "llmpi-engine-build.json"
 
 # llama.cpp's AMX kernels die of SIGSEGV at `ldtilecfg` where the processor reports AMX but the
@@ -52,21 +63,67 @@ def install(locks: list[str]) -> None:
     env = dict(os.environ)
     for variable in ("CFLAGS", "CXXFLAGS"):
         env[variable] = f"{flags} {env.get(variable, '')}".strip()
-    print("llmpi: installing; compiling the engine takes some minutes the first time", flush=True)
+    minutes = max(1, round(ENGINE_CORE_MINUTES / (os.cpu_count() or 1)))
+    _say(
+        f"installing {', '.join(locks)} into {sys.prefix}; the first time, the engine (llama.cpp) "
+        f"is compiled for this processor, about {minutes} minutes. What pip says goes to {LOG}"
+    )
     build = str(Path(locks[0]).with_name("build.lock"))
+    LOG.write_text("", encoding="utf-8")
     _pip(["--only-binary", ":all:"], [build], env)
     _pip(["--no-build-isolation"], locks, env)
     record = {name: env.get(name, "") for name in ("CFLAGS", "CXXFLAGS", "CMAKE_ARGS")}
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 
+def _say(text: str) -> None:
+    """As `llmpi.engine.progress.say`, which is not there yet."""
+    print(f"llmpi: {text}", file=sys.stderr, flush=True)
+
+
 def _pip(options: list[str], locks: list[str], env: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--progress-bar", "off"]
-    command += options
+    # Verbose, or the compiler says nothing of how far it is.
+    command = [sys.executable, "-m", "pip", "install", "--verbose", "--require-hashes"]
+    command += ["--progress-bar", "off", *options]
     for lock in locks:
         command += ["-r", lock]
-    if subprocess.run(command, env=env, check=False).returncode != 0:
-        raise SystemExit(f"llmpi: pip could not install {' '.join(locks)} (see above)")
+    compiling = Compiling(_say)
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as pip, LOG.open("ab") as log:  # fmt: skip
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            log.write(line)
+            compiling.hear(line.decode("utf-8", "replace"))
+    if pip.returncode != 0:
+        lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+        print(*lines[-TAIL_LINES:], sep="\n", file=sys.stderr)
+        why = next((line for line in reversed(lines) if line.startswith("ERROR: ")), "see above")
+        raise SystemExit(f"llmpi: pip could not install {' '.join(locks)}: {why} (all in {LOG})")
+
+
+class Compiling:
+    """Says how far pip and the compiler are, every few seconds, by what they say."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._packages = say, 0
+        self._began = self._said = time.monotonic()
+
+    def hear(self, line: str) -> None:
+        now = time.monotonic()
+        self._packages += line.startswith("Collecting ")
+        found = COMPILED.match(line)
+        if found and found[1] == "1":
+            self._began = now
+        if now - self._said < SAY_EVERY_S:
+            return
+        self._said = now
+        if found:
+            done, total = int(found[1]), int(found[2])
+            left = (total - done) * (now - self._began) / max(1, done)
+            self._say(f"{done}/{total} files of the engine compiled, {left:.0f} s left")
+        elif self._packages:
+            self._say(f"{self._packages} packages collected")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,17 @@ class SessionRequest(ModelFile):
     workloads: dict[str, SingleWorkload | ConcurrentWorkload]
     meter: Meter
     rest: Rest
+    others_at_most_pct: float
+    """See `llmpi.study.devices`."""
     limits: Limits | None
+
+
+@record
+class SessionJob(SessionRequest):
+    """A session, as its process is asked for it."""
+
+    sensors: list[int]
+    """Ids of the processes that sample beside it."""
 
 
 @record

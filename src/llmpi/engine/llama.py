@@ -10,23 +10,9 @@ from typing import Any, Literal, Self
 import llama_cpp
 import numpy as np
 
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
 from llmpi.engine.records import EngineSettings, KvType, SentPrompt, Token
-
-# ggml_type (ggml.h) of what a KV cache may hold.
-KV_TYPES = {
-    "f32": 0,
-    "f16": 1,
-    "q4_0": 2,
-    "q4_1": 3,
-    "q5_0": 6,
-    "q5_1": 7,
-    "q8_0": 8,
-    "iq4_nl": 20,
-    "bf16": 30,
-}
-FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type (llama.h)
-# llama_load_mode (llama.h) by (mmap, mlock).
-LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
+from llmpi.engine.shards import parts
 
 SHOWN_TOKENS = 16
 """Of a prompt's beginning, and of its end."""
@@ -60,15 +46,6 @@ class Settings:
             "mlock": self.mlock,
             "repack": self.repack,
         }
-
-
-def fill(params: Any, **fields: Any) -> None:
-    """Set fields of a C structure; ctypes takes an unknown one in silence, and sets nothing."""
-    known = {name for name, *_ in params._fields_}
-    for name, value in fields.items():
-        if name not in known:
-            raise AttributeError(f"{type(params).__name__} has no field {name}")
-        setattr(params, name, value)
 
 
 class Rows:
@@ -131,7 +108,7 @@ class Model:
             load_mode=LOAD_MODES[self.settings.mmap, self.settings.mlock],
             use_extra_bufts=self.settings.repack,
         )
-        model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), params)
+        model = llama_cpp.llama_model_load_from_file(os.fsencode(parts(gguf)[0]), params)
         if not model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
         return model

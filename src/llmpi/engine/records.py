@@ -261,7 +261,30 @@ Energy = MeteredEnergy | NoEnergy
 
 # --- a cell ---------------------------------------------------------------------------------------
 
-Mark = Literal["throttled", "memory-bound: overflow"]
+Mark = Literal["throttled", "memory-bound: overflow", "disturbed"]
+
+
+@record
+class Contention(TypedDict):
+    """Who had the processors meanwhile, in seconds of processors."""
+
+    seconds: float
+    """Of the clock."""
+    processors: int
+    """In use: one for each thread of the engine, as far as this process may use so many."""
+    own_s: float
+    """The measurement's own process."""
+    sensors_s: float
+    """Whoever samples the sensors and the meter beside it."""
+    others_s: float
+    """All others on the processors that it may use, and what a hypervisor took away; a tick or two
+    below 0 where there was nobody."""
+    others_pct: float | None
+    """Their share of the processors in use, together with neighbours where it was shorter than a
+    second; None of what is not counted."""
+    involuntary_switches: int
+    """How often a thread of the engine lost its processor."""
+    load_1min: float
 
 
 @record
@@ -269,6 +292,11 @@ class Memory(TypedDict):
     """What the process needed; None where the kernel does not tell."""
 
     peak_rss_bytes: int | None
+    """Pages of files that were read once and are not needed are in it."""
+    anonymous_bytes: int | None
+    """Of its own, wherever it is: KV cache, working memory, weights that were copied (repacked)."""
+    file_bytes: int | None
+    """Pages of files that decoding reads: weights that are used as they are mapped."""
     swap_bytes: int | None
     major_faults: int
     """Page faults that went to storage."""
@@ -286,6 +314,8 @@ class Repetition(TypedDict):
     """Prompt and first token."""
     itl_s: list[float]
     """Of each generated token behind the first."""
+    contention: NotRequired[Contention]
+    """Left out where the kernel does not tell."""
     steps: NotRequired[int]
     """With prompt lookup: decodings, and"""
     drafted: NotRequired[int]
@@ -317,6 +347,20 @@ class ConcurrentRepetition(TypedDict):
     """Until the last one's."""
     itl_s: list[float]
     """Of each step, in which every conversation gets a token."""
+    contention: NotRequired[Contention]
+    """As of `Repetition`."""
+
+
+@record
+class Shortened(TypedDict):
+    """As much as the time allowed of a measurement that is too slow for all that is asked for."""
+
+    output_tokens: int
+    """Of a repetition."""
+    repetitions: int
+    needed_s: float
+    """What all of it would have taken, by the pace of a prompt and a token."""
+    had_s: float
 
 
 class _Measured(TypedDict):
@@ -324,6 +368,8 @@ class _Measured(TypedDict):
     context_tokens: int
     steady: bool
     """Whether the last two repetitions of the warm-up agree on tg."""
+    shortened: Shortened | None
+    """None where all that was asked for was measured."""
     memory: Memory
     marks: list[Mark]
     """What it suffered from; see docs/methodology.md."""
@@ -341,6 +387,8 @@ class MeasuredLevel(_Measured):
     """What the engine reserved for keys and values, or a recurrent state."""
     warmup: list[ConcurrentRepetition]
     repetitions: list[ConcurrentRepetition]
+    set_aside: list[ConcurrentRepetition]
+    """Disturbed, measured again, and not counted."""
 
 
 @record
@@ -380,7 +428,8 @@ class Circumstances(TypedDict):
     settings: Settings
     load: Load
     order: list[tuple[str, int | None]]
-    """Of the repetitions: workload, and its depth in tokens or its number of conversations."""
+    """Of the repetitions that count: workload, and its depth in tokens or its number of
+    conversations."""
     idle: tuple[float, float] | None
     """When the rest before it began and ended."""
     cooled: Cooled | None
@@ -398,6 +447,8 @@ class SingleCell(_Measured):
     """Its own, in place of the session's: measured by itself, as another one killed the engine."""
     warmup: list[Repetition]
     repetitions: list[Repetition]
+    set_aside: list[Repetition]
+    """Disturbed, measured again, and not counted; those behind depths, too."""
     depths: list[Depth]
     sustained: list[tuple[float, float]]
     """Start of each stretch of about a second, and its tokens per second."""
@@ -478,6 +529,8 @@ class MeasuredSession(LoadedSession):
     """What a device answers."""
 
     samples: Sampled
+    others_at_most_pct: float
+    """What others may have of the processors: with more a repetition is disturbed."""
     bandwidth: Bandwidth | None
     limits: Limits | None
     clock: Clock

@@ -5,7 +5,6 @@ signal.
 """
 
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import TypedDict
@@ -21,8 +20,6 @@ from llmpi.gguf.records import Imatrix, MatrixMeasured
 from llmpi.quality.records import VariantFile
 from llmpi.records import failed, now, sha256_of, sha256_of_text, whole_file
 from llmpi.script import tell
-
-log = logging.getLogger(__name__)
 
 
 class Job(TypedDict):
@@ -84,7 +81,6 @@ def calibrate(
                 }
             )
     except CellError as error:
-        log.error("calibration failed: %s", error)
         out.write_bytes(b"")
         return failed("calibrate", str(error))
     return {

@@ -29,9 +29,10 @@ class Stored(NamedTuple):
     """Its bytes, mapped."""
 
 
-def stored(path: Path) -> dict[str, Stored]:
-    """The tensors of a sound GGUF file, by name, in the file's order."""
-    data = np.memmap(path, np.uint8, "r")
+def stored(path: Path, *, edit: bool = False) -> dict[str, Stored]:
+    """The tensors of a sound GGUF file, by name, in the file's order; to `edit`, their bytes are
+    the file's."""
+    data = np.memmap(path, np.uint8, "r+" if edit else "r")
     with header(path) as handle:
         return dict(_tensors(handle, data))
 

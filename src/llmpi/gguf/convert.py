@@ -1,6 +1,5 @@
 """Bring a fetched model to the F16 GGUF file that every quantization of it starts from."""
 
-import logging
 from pathlib import Path, PurePosixPath
 
 from llmpi.engine.records import Failed
@@ -8,12 +7,12 @@ from llmpi.errors import CellError
 from llmpi.gguf.checkpoint import check
 from llmpi.gguf.converter import write_gguf
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.lattice import tensors_on_lattice
+from llmpi.gguf.published import files_sha256, whole_sha256
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import FetchedModel, Gguf, Origin, Start
 from llmpi.layout import BASE_QUANT
-from llmpi.records import failed, now, sha256_of, sha256_of_text, whole_file
-
-log = logging.getLogger(__name__)
+from llmpi.records import failed, now, sha256_of, whole_file
 
 
 def convert(
@@ -42,28 +41,23 @@ def convert(
     if manifest["status"] != "ok":
         out.touch()
         return failed(manifest["stage"], manifest["reason"], log_tail=manifest.get("log_tail"))
-    if manifest["gguf"] is None:
+    if not manifest["ggufs"]:
         return _from_checkpoint(folder, manifest, out, lock, outtype)
-    name = manifest["gguf"]["file"]
+    widest = manifest["ggufs"][0]
     source: Start = {
         "status": "ok",
-        "sha256": manifest["files"][name]["sha256"],
-        "lineage": [manifest["gguf"]["main_type"]],
+        "sha256": whole_sha256(manifest, widest),
+        "lineage": [widest["contents"]["main_type"]],
     }
-    fetched = _files_sha256(manifest)
     return quantize(
-        folder / name,
+        folder / widest["files"][0],
         source,
         out,
         outtype,
         threads=threads,
-        parameters=manifest["gguf"]["parameters"],
-        fetched_sha256=fetched,
+        parameters=widest["contents"]["parameters"],
+        fetched_sha256=files_sha256(manifest),
     )
-
-
-def _files_sha256(manifest: FetchedModel) -> str:
-    return sha256_of_text(str(sorted(manifest["files"].items())))
 
 
 def _published_name(origin: Origin) -> str:
@@ -87,8 +81,8 @@ def _from_checkpoint(
                 lock=lock,
             )
             inside = inspect(partial)
+            on_lattice = tensors_on_lattice(partial)
     except CellError as error:
-        log.error("the conversion failed: %s", error)
         out.write_bytes(b"")
         return failed("convert", str(error))
     return {
@@ -96,13 +90,15 @@ def _from_checkpoint(
         "quant": outtype,
         "sha256": sha256_of(out),
         "bytes": out.stat().st_size,
+        "parts": [],
         **inside,
         "fallbacks": [],
         "lineage": [facts["dtype"], outtype],
-        "source": {"sha256": None, "manifest_sha256": _files_sha256(manifest)},
+        "source": {"sha256": None, "manifest_sha256": files_sha256(manifest)},
         "imatrix": None,
         "engine": None,
         "converter": made_by,
         "training": None,
+        "lattice_tensors": on_lattice,
         "made": now(),
     }

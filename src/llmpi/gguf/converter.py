@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from llmpi.accidents import check_room, supervise
+from llmpi.engine.progress import growing
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import engine_source
@@ -20,6 +21,7 @@ from llmpi.script import tell
 
 log = logging.getLogger(__name__)
 
+CHILD = "llmpi.gguf.hf_to_gguf"
 PARTS = ("convert_hf_to_gguf.py", "conversion", "gguf-py", "LICENSE")
 NEEDED = ("torch", "transformers", "sentencepiece")
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of a weight, by output type
@@ -57,7 +59,8 @@ def write_gguf(
     }
     # A checkpoint may name repositories of the hub that are not of this study.
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    ended = supervise("llmpi.gguf.hf_to_gguf", job, writes=Outcome, log=tell, environment=offline)
+    with growing(out, needed - ROOM_BYTES, f"of {name} written", log.info):
+        ended = supervise(CHILD, job, writes=Outcome, log=tell, environment=offline)
     if not isinstance(ended, Death) and (made_by := ended["made_by"]):
         return {"sources": engine_source.key(pin), **made_by}
     if isinstance(ended, Death):

@@ -1,7 +1,7 @@
 """Look inside a GGUF file with the engine's own reader: tensors, types, bits per weight.
 
 A model file from outside is untrusted input and the reader is C, so it runs in a child process
-(`python -m llmpi.gguf.inspect`).
+(`python -m llmpi.gguf.inspect`); what decoding reads of it the engine says in another.
 """
 
 import json
@@ -9,85 +9,178 @@ import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from typing_extensions import TypedDict
 
 from llmpi.accidents import supervise
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
-from llmpi.gguf import ggml
+from llmpi.gguf import footprint, ggml
 from llmpi.gguf.records import Contents
 
 log = logging.getLogger(__name__)
 
 
-def inspect(path: Path) -> Contents:
-    """What a manifest says of the file.
+class Header(TypedDict):
+    """What the header of a file says beside its tensors."""
+
+    architecture: str | None
+    kind: str | None
+    """`general.type`: model, adapter, imatrix, mmproj, ...; older files have none."""
+    tokenizer: bool
+    chat_template: bool
+    part: int
+    """Which of several parts it is, from 0."""
+    parts: int
+
+
+class Inside(TypedDict):
+    """What a file holds, its parts together."""
+
+    header: Header
+    """Of the first part."""
+    contents: Contents
+
+
+class Job(TypedDict):
+    """What the child is to do."""
+
+    paths: list[str]
+
+
+def inspect(*paths: Path) -> Contents:
+    """What a manifest says of a file, or of its parts together.
 
     Raises:
-        CellError: the file is no GGUF, is damaged, or ends before its last tensor does.
+        CellError: the file is no GGUF, is damaged, or ends before its last tensor does; its parts
+            are not those of one file.
     """
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise CellError(f"{path}: this is no GGUF file (it does not begin with 'GGUF')")
-    outcome = supervise(
-        __name__, {"path": str(path)}, writes=Contents, log=lambda line: log.debug("%s", line)
-    )
+    return look(*paths)["contents"]
+
+
+def look(*paths: Path) -> Inside:
+    """The same, and what its header says."""
+    for path in paths:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise CellError(f"{path}: this is no GGUF file (it does not begin with 'GGUF')")
+    job: Job = {"paths": [*map(str, paths)]}
+    outcome = supervise(__name__, job, writes=Inside, log=lambda line: log.debug("%s", line))
     if isinstance(outcome, Death):
-        raise CellError(f"{path}: the GGUF file is damaged or cut short ({outcome.reason})")
-    return outcome
+        raise CellError(f"{paths[0]}: the GGUF file is damaged or cut short ({outcome.reason})")
+    contents: Contents = {
+        **outcome["contents"],
+        "read_per_token_bytes": _read_per_token(paths[0]),
+    }
+    return {**outcome, "contents": contents}
 
 
-def facts(path: Path) -> Contents:
-    """As `inspect`, in this process, for a file that is known to be sound."""
-    base = ggml.base()
-    header = base.gguf_init_from_file(os.fsencode(path), ggml.GgufParams(True, None))
-    if not header:
-        raise SystemExit("the header cannot be read")
-    tensors, parameters, size = Counter[str](), Counter[str](), Counter[str]()
-    named: dict[str, int] = {}
-    end = data = base.gguf_get_data_offset(header)
-    for i in range(base.gguf_get_n_tensors(header)):
-        kind = base.gguf_get_tensor_type(header, i)
-        n_bytes = base.gguf_get_tensor_size(header, i)
-        name = base.ggml_type_name(kind).decode()
-        tensors[name] += 1
-        named[base.gguf_get_tensor_name(header, i).decode(errors="replace")] = n_bytes
-        size[name] += n_bytes
-        parameters[name] += n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
-        end = max(end, data + base.gguf_get_tensor_offset(header, i) + n_bytes)
-    key = base.gguf_find_key(header, b"general.architecture")
-    architecture = base.gguf_get_val_str(header, key).decode(errors="replace") if key >= 0 else None
-    base.gguf_free(header)
-    if not tensors:
+class Sums:
+    """What the parts of a file hold together."""
+
+    def __init__(self) -> None:
+        self.tensors, self.parameters, self.bytes = Counter[str](), Counter[str](), Counter[str]()
+
+    def add(self, path: Path) -> Header:
+        """
+        Raises:
+            SystemExit: it cannot be read, or is cut short.
+        """
+        base = ggml.base()
+        header = base.gguf_init_from_file(os.fsencode(path), ggml.GgufParams(True, None))
+        if not header:
+            raise SystemExit(f"the header of {path.name} cannot be read")
+        end = data = base.gguf_get_data_offset(header)
+        for i in range(base.gguf_get_n_tensors(header)):
+            kind = base.gguf_get_tensor_type(header, i)
+            n_bytes = base.gguf_get_tensor_size(header, i)
+            name = base.ggml_type_name(kind).decode()
+            self.tensors[name] += 1
+            self.bytes[name] += n_bytes
+            self.parameters[name] += (
+                n_bytes // base.ggml_type_size(kind) * base.ggml_blck_size(kind)
+            )
+            end = max(end, data + base.gguf_get_tensor_offset(header, i) + n_bytes)
+        said = _header(header)
+        base.gguf_free(header)
+        if end > path.stat().st_size:
+            raise SystemExit(f"{path.name} has {path.stat().st_size} of {end} bytes")
+        return said
+
+
+def facts(paths: Sequence[Path]) -> Inside:
+    """As `look`, in this process, for files that are known to be sound; but not what is read to
+    decode a token."""
+    sums = Sums()
+    headers = [sums.add(path) for path in paths]
+    for at, (path, header) in enumerate(zip(paths, headers, strict=True)):
+        if len(paths) > 1 and (header["part"], header["parts"]) != (at, len(paths)):
+            raise SystemExit(
+                f"{path.name} is by its header part {header['part'] + 1} of {header['parts']}"
+            )
+    if not sums.tensors:
         raise SystemExit("it holds no tensors")
-    if not parameters.total():
+    parameters = sums.parameters.total()
+    if not parameters:
         raise SystemExit("its tensors hold no weights: a dimension is 0")
-    if end > path.stat().st_size:
-        raise SystemExit(f"it has {path.stat().st_size} of {end} bytes")
+    first = headers[0]
     return {
-        "architecture": architecture,
-        "parameters": parameters.total(),
-        "bits_per_weight": size.total() * 8 / parameters.total(),
-        "main_type": parameters.most_common(1)[0][0].upper(),
-        "read_per_token_bytes": _read_per_token(named),
-        "tensors_by_type": {
-            kind: {"tensors": n, "parameters": parameters[kind], "bytes": size[kind]}
-            for kind, n in tensors.most_common()
+        "header": first,
+        "contents": {
+            "architecture": first["architecture"],
+            "parameters": parameters,
+            "bits_per_weight": sums.bytes.total() * 8 / parameters,
+            "main_type": sums.parameters.most_common(1)[0][0].upper(),
+            "read_per_token_bytes": None,
+            "tensors_by_type": {
+                kind: {"tensors": n, "parameters": sums.parameters[kind], "bytes": sums.bytes[kind]}
+                for kind, n in sums.tensors.most_common()
+            },
+            "chat_template": first["chat_template"],
         },
     }
 
 
-def _read_per_token(sizes: dict[str, int]) -> int | None:
-    if any("_exps" in name for name in sizes):
+_UINT16, _STRING = 2, 8
+"""gguf_type (gguf.h)."""
+
+
+def _header(handle: Any) -> Header:  # of ctypes
+    base = ggml.base()
+
+    def value(name: bytes, kind: int, get: Any) -> Any:
+        key = base.gguf_find_key(handle, name)
+        return get(handle, key) if key >= 0 and base.gguf_get_kv_type(handle, key) == kind else None
+
+    def text(name: bytes) -> str | None:
+        found = value(name, _STRING, base.gguf_get_val_str)
+        return None if found is None else found.decode(errors="replace")
+
+    return {
+        "architecture": text(b"general.architecture"),
+        "kind": text(b"general.type"),
+        "tokenizer": text(b"tokenizer.ggml.model") is not None,
+        "chat_template": bool(text(b"tokenizer.chat_template")),
+        "part": value(b"split.no", _UINT16, base.gguf_get_val_u16) or 0,
+        "parts": value(b"split.count", _UINT16, base.gguf_get_val_u16) or 1,
+    }
+
+
+def _read_per_token(path: Path) -> int | None:
+    [said] = footprint.ask([footprint.Question(path)])
+    if isinstance(said, str):
+        log.warning("%s: what a token reads of it is not known: %s", path, said)
         return None
-    # Of a table of embeddings one row is read, unless it is the output matrix, too.
-    table = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
-    return sum(sizes.values()) - table
+    return sum(weight["read_bytes"] for weight in said["weights"])
 
 
 def main(job: str, out: str) -> None:
-    path = Path(json.loads(Path(job).read_text(encoding="utf-8"))["path"])
-    Path(out).write_text(json.dumps(facts(path)), encoding="utf-8")
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
+    found = facts([*map(Path, asked["paths"])])
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,22 +18,29 @@ from typing_extensions import TypedDict
 
 from llmpi.accidents import check_room, supervise
 from llmpi.device.machine import capacity
+from llmpi.engine.progress import Progress
 from llmpi.engine.records import Engine, Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
+from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.inspect import inspect
+from llmpi.gguf.lattice import KIND, keep_lattice, tensors_on_lattice
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
-from llmpi.quant_types import FTYPES, IMATRIX, NEEDS_IMATRIX, least_bits, type_of, wants_imatrix
+from llmpi.quant_types import (
+    FLOATS,
+    FTYPES,
+    IMATRIX,
+    NEEDS_IMATRIX,
+    least_bits,
+    type_of,
+    wants_imatrix,
+)
 from llmpi.records import failed, now, sha256_of, whole_file
 
 log = logging.getLogger(__name__)
 
-# llama-quant.cpp, tensor_type_fallback
-FALLBACK = re.compile(
-    r"warning: (?P<tensor>\S+) +- ncols +(?P<columns>\d+) not divisible by +\d+ "
-    r"\(required for type +(?P<wanted>\S+)\).*?-> falling back to +(?P<got>\S+)"
-)
-FALLBACK_COUNT = re.compile(r"WARNING: (\d+) of \d+ tensor\(s\) required fallback quantization")
+# llama-quant.cpp, llama_model_quantize_impl
+TENSOR = re.compile(r"\[ *(?P<number>\d+)/ *(?P<of>\d+)\] ")
 
 
 class Job(TypedDict):
@@ -93,9 +100,9 @@ def quantize(
     try:
         with whole_file(out) as partial:
             fallbacks, engine = _run(source, partial, quant, imatrix, threads)
+            on_lattice = _on_lattice(source, partial, quant)
             facts = inspect(partial)
     except CellError as error:
-        log.error("%s failed: %s", quant, error)
         out.write_bytes(b"")
         return failed("quantize", str(error))
     return {
@@ -103,6 +110,7 @@ def quantize(
         "quant": quant,
         "sha256": sha256_of(out),
         "bytes": out.stat().st_size,
+        "parts": [],
         **facts,
         "fallbacks": fallbacks,
         "lineage": [*source_manifest["lineage"], quant],
@@ -111,8 +119,15 @@ def quantize(
         "engine": engine,
         "converter": None,
         "training": None,
+        "lattice_tensors": on_lattice,
         "made": now(),
     }
+
+
+def _on_lattice(source: Path, made: Path, quant: str) -> int | None:
+    if type_of(quant) in FLOATS:
+        return tensors_on_lattice(made)
+    return keep_lattice(source, made) if type_of(quant) == KIND else None
 
 
 def _used(matrix: Imatrix | Failed) -> MatrixUsed:
@@ -148,9 +163,17 @@ def _run(
     lines: list[str] = []
     threads = threads or capacity.processors()
 
+    progress: Progress | None = None
+
     def keep(line: str) -> None:
+        nonlocal progress
         lines.append(line)
         log.debug("%s", line.rstrip())
+        if found := TENSOR.match(line):
+            # Of several passes over the tensors each counts by itself.
+            if progress is None or found["number"] == "1":
+                progress = Progress(int(found["of"]), f"tensors to {quant}", say=log.info)
+            progress.at(int(found["number"]))
 
     job: Job = {
         "source": str(source),
@@ -164,25 +187,6 @@ def _run(
     if isinstance(outcome, Death):
         raise CellError(outcome.reason)
     return parse_fallbacks("\n".join(lines)), outcome["engine"]
-
-
-def parse_fallbacks(text: str) -> list[Fallback]:
-    """Which tensors did not get the type they were meant for, from the quantizer's log.
-
-    Raises:
-        CellError: the log counts other fallbacks than it lists; a manifest must not hide any.
-    """
-    found: list[Fallback] = [
-        {"tensor": match["tensor"], "wanted": match["wanted"], "got": match["got"]}
-        for match in FALLBACK.finditer(text)
-    ]
-    counted = sum(int(count) for count in FALLBACK_COUNT.findall(text))
-    if counted != len(found):
-        raise CellError(
-            f"the quantizer reports {counted} fallbacks, but its log lists {len(found)}; "
-            "this llmpi does not understand this engine's log"
-        )
-    return found
 
 
 def matrix_data(means: Mapping[str, np.ndarray]) -> Any:

@@ -28,8 +28,11 @@ class Contents(TypedDict):
     main_type: str
     """That of most parameters, in capitals."""
     read_per_token_bytes: int | None
-    """Of the weights, to decode a token; None for a mixture of experts: it reads some of them."""
+    """Of the weights, to decode a token, as the engine's graph of one reads them: of the experts
+    those that are chosen, of a table one row. None where the engine does not load the file."""
     tensors_by_type: dict[str, TensorsOfType]
+    chat_template: bool
+    """Whether it holds one; without it a model is given plain text."""
 
 
 @record
@@ -55,10 +58,12 @@ class ModelFile(TypedDict):
 
 
 @record
-class ModelGguf(Contents):
-    """What the GGUF file of a model holds that comes as one."""
+class ModelGguf(TypedDict):
+    """A GGUF file of a model, as it was published."""
 
-    file: str
+    files: list[str]
+    """Its parts, in order; one where it comes as one file."""
+    contents: Contents
 
 
 @record
@@ -67,6 +72,8 @@ class PypiOrigin(TypedDict):
     pypi: str
     version: str
     file: str
+    parts: list[str]
+    """Of a file in several wheels: each with its part."""
 
 
 @record
@@ -115,7 +122,7 @@ class FetchedModel(TypedDict):
     status: Literal["ok"]
     origin: Origin
     files: dict[str, ModelFile]
-    gguf: ModelGguf | None
+    ggufs: list[ModelGguf]
 
 
 # --- how it was made ------------------------------------------------------------------------------
@@ -226,16 +233,25 @@ class Gguf(Contents):
     status: Literal["ok"]
     quant: str
     sha256: str
+    """Of the file; of one in several parts, of their hashes."""
     bytes: int
+    parts: list[ModelFile]
+    """In order, where it is in several; none where it is one file."""
     fallbacks: list[Fallback]
     lineage: list[str]
-    """Types it was made from, and its own."""
+    """Types it was made from, and its own; of a published file its own alone, as its tensors
+    are."""
     source: MadeOf
+    """Of a published file, itself."""
     imatrix: MatrixUsed | None
     engine: Engine | None
     """The quantizer's; None where the converter wrote the file."""
     converter: Converter | None
     training: TrainingDone | None
+    lattice_tensors: int | None
+    """Whose weights are whole multiples of a scale, as training for Q4_0 leaves them: of an F16
+    that was made here, how many lie so, and of a Q4_0, how many keep just those weights; None of
+    others."""
     made: str
 
 

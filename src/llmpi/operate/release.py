@@ -1,13 +1,14 @@
 """What a release of the service is: which variant of a study, and all that is served with it."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from typing_extensions import TypeForm, TypeVar
 
 from llmpi import layout
-from llmpi.decide.records import Recommendation
+from llmpi.decide.records import ProvisionalBy, Recommendation
 from llmpi.device.machine import capacity
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.records import Failed, Runtime
@@ -89,6 +90,11 @@ def release_for(study: Study, device: str) -> Release:
     record = _made(Gguf | Failed, manifest)
     if record["status"] == "failed":
         raise LlmpiError(f"{served.model} {served.quant} cannot be served: {record['reason']}")
+    if record["parts"]:
+        raise LlmpiError(
+            f"{served.model} {served.quant} is in {len(record['parts'])} parts, and a release "
+            "holds one file: join them with llama-gguf-split --merge, and study that ('path')"
+        )
     if not gguf.is_file():
         raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
     expected = _expectation(study, served, device, record["sha256"])
@@ -152,6 +158,12 @@ def _expectation(study: Study, served: ServedVariant, device: str, sha256: str) 
     return path
 
 
+NOT_YET: Mapping[ProvisionalBy, str] = {
+    "quality": "its quality is not shown yet",
+    "disturbed": "other programs ran while it was measured",
+}
+
+
 def _served(study: Study, service: Service, device: str) -> ServedVariant:
     if isinstance(service.variant, ServedVariant):
         return service.variant
@@ -165,11 +177,10 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
             "in the section 'service'"
         )
     pick = next(c for c in found["candidates"] if c["id"] == decision["pick"])
-    if decision["standing"] == "provisional":
+    if why := decision["provisional_by"]:
         log.warning(
-            "%s %s is recommended for device %s for the time being only: its quality is not shown "
-            "yet, see %s",
-            *(pick["model"], pick["quant"], device),
+            "%s %s is recommended for device %s for the time being only: %s, see %s",
+            *(pick["model"], pick["quant"], device, "; ".join(NOT_YET[one] for one in why)),
             layout.at(layout.PAGE, study=study.study),
         )
     variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])

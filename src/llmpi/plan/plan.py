@@ -8,13 +8,14 @@ from llmpi import layout
 from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
-from llmpi.plan.architectures import Model
-from llmpi.plan.model_facts import base_gguf, model_or_reason
+from llmpi.errors import LlmpiError
+from llmpi.plan.model import Model, Sizes
+from llmpi.plan.model_facts import base_gguf, models_of
 from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
 from llmpi.plan.profile import profile, profile_of
-from llmpi.plan.sizes import Sizes, sizes
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
+from llmpi.quant_types import is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
@@ -70,13 +71,16 @@ class Totals:
     study_s: Range
 
 
-def plan(study: Study) -> list[SessionPlan]:
+def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     """What every session of a study will need and give, in the order of the sweep.
 
     Nothing is downloaded.
+
+    Args:
+        ask_hub: whether the network may be used.
     """
     boards = {name: board_of(study, name) for name in study.devices}
-    models = {name: model_or_reason(study, name) for name in study.models}
+    models = models_of(study, ask_hub=ask_hub)
     return [
         _planned(study, session, models[session.model], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
@@ -88,13 +92,13 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     made = dict.fromkeys(variants(study), 0)
     made |= {p.session.variant: _bytes(p) for p in plans}
     download, base, machine = 0, 0, here()
-    models = {name: model_or_reason(study, name) for name in study.models}
+    models = models_of(study)
     found = stages(study, models, machine.cores)
     for name, model in study.models.items():
         known = models[name]
         if isinstance(known, str):
             continue
-        size = sizes(known, layout.BASE_QUANT)
+        size = known.sizes(layout.BASE_QUANT)
         base += size.file_bytes * (Variant(name, layout.BASE_QUANT) not in made)
         if isinstance(model.source, HubSource) and not base_gguf(name).is_file():
             download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
@@ -198,7 +202,23 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
-    size = sizes(model, session.quant)
+    if is_published(session.quant):
+        return SessionPlan(session, unknown="a published file is known by its own header")
+    try:
+        size = model.sizes(session.quant)
+        return _on_board(study, session, model, size, board, workloads)
+    except LlmpiError as error:
+        return SessionPlan(session, unknown=str(error))
+
+
+def _on_board(
+    study: Study,
+    session: Session,
+    model: Model,
+    size: Sizes,
+    board: Board | None,
+    workloads: Sequence[str],
+) -> SessionPlan:
     if board is None:
         why = f"the device {session.device} was never measured and names no preset "
         advice = f"({', '.join(PRESETS)}); add one to its config for speeds"

@@ -193,9 +193,10 @@ def problem(planned: SessionPlan) -> str | None:
     found, board, session = planned.prediction, planned.board, planned.session
     if found is None or board is None or not planned.impossible:
         return None
+    weights = found.needed_bytes - found.kv_cache_bytes - found.working_bytes
     asks = (
         f"{session.model} {session.quant} on {session.device}: impossible. It needs "
-        f"{_gb(found.needed_bytes)} of memory ({_gb(found.read_per_token_bytes)} of weights, "
+        f"{_gb(found.needed_bytes)} of memory ({_gb(weights)} of weights, "
         f"{_gb(found.kv_cache_bytes)} of context), and {_gb(found.room_bytes)} of "
         f"{_gb(board.memory_bytes)} are free."
     )

@@ -1,17 +1,19 @@
 """How a model will run on a board: does it fit, how fast, at what energy.
 
-Decoding a token reads every weight once. Two things bound it, type by type: memory, at the rate
-that decoding reaches with all threads; and the cores, which first load a block and then unpack it,
-so that both times add. What does not fit in memory is read again from storage, for every token.
+What of a model is stored, kept and read the engine itself says (`llmpi.plan.model`). Decoding a
+token reads the weights that it computes with once. Two things bound it, type by type: memory, at
+the rate that decoding reaches with all threads; and the cores, which first load a block and then
+unpack it, so that both times add. What does not fit in memory is read again from storage, for every
+token.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from llmpi.plan.architectures import Model
-from llmpi.plan.presets import Board, Range
-from llmpi.plan.sizes import BLOCKS, compute_bytes, kv_cache_bytes, sizes
+from llmpi.gguf.footprint import Context
+from llmpi.plan.model import Model, Sizes
+from llmpi.plan.presets import BLOCK_BYTES, Board, Range
 from llmpi.study.measuring import Runtime
 
 PROCESS_BYTES = 150_000_000
@@ -35,6 +37,7 @@ class Prediction(NamedTuple):
     fallbacks: int
     read_per_token_bytes: int
     kv_cache_bytes: int
+    """Keys and values, and the state of recurrent layers."""
     working_bytes: int
     """The engine's compute buffer, and its process."""
     needed_bytes: int
@@ -69,22 +72,23 @@ def predict(
         context_tokens: that the engine reserves.
         prompt_tokens: of the context, what is filled when tokens are generated; pp is that of this
             prompt.
+
+    Raises:
+        LlmpiError: the engine does not take the model, its type or this context.
     """
-    size = sizes(model, quant)
-    tokens = min(prompt_tokens, runtime.ubatch_tokens)
-    kv = kv_cache_bytes(model, context_tokens, runtime.kv_cache, runtime.ubatch_tokens)
-    working = PROCESS_BYTES + compute_bytes(
-        model, context_tokens, tokens, flash=runtime.flash_attention != "off"
-    )
-    weights = size.read_per_token_bytes
-    # Mapped weights can be dropped from memory and read again; copies of the engine's own cannot.
-    copied = sum(
-        held
-        for kind, held in size.read_bytes.items()
-        if not runtime.mmap or runtime.mlock or (runtime.repack and kind in board.repacks)
-    )
-    filled = kv * min(1.0, prompt_tokens / context_tokens)
-    again = [reread_bytes(weights, free - kv - working) for free in board.free_bytes]
+    size = model.sizes(quant)
+    asked = context(runtime, context_tokens, prompt_tokens)
+    reserved = model.reserved(asked)
+    kept = reserved["kv_bytes"] + reserved["state_bytes"]
+    working = PROCESS_BYTES + reserved["touched_bytes"]
+    read, resident = size.read_per_token_bytes, sum(size.resident_bytes.values())
+    in_memory = size.loaded_bytes if runtime.mlock or not runtime.mmap else resident
+    filled = reserved["kv_bytes"] * min(1.0, prompt_tokens / context_tokens)
+    filled += reserved["state_bytes"]
+    # Of a mixture of experts each token reads a share of what is read again and again.
+    again = [
+        reread_bytes(resident, free - kept - working) * read / resident for free in board.free_bytes
+    ]
     steps = [
         decode_s(size.read_bytes, board, decode, stall) + filled / decode + bytes_ / storage
         for decode, stall, bytes_, storage in zip(
@@ -92,25 +96,51 @@ def predict(
         )
     ]
     tps = Range(*(1 / seconds for seconds in steps))
-    fit = _fit(weights + kv + working, copied + kv + working, board.free_bytes)
+    copied = _copied(size, runtime, board)
+    fit = _fit(in_memory + kept + working, copied + kept + working, board.free_bytes)
     power = board.decode_power_w
     joules = Range(power.low / tps.high, power.likely / tps.likely, power.high / tps.low)
     return Prediction(
         size.file_bytes,
         size.bits_per_weight,
         size.fallbacks,
-        weights,
-        kv,
+        read,
+        kept,
         working,
-        weights + kv + working,
+        in_memory + kept + working,
         board.free_bytes.likely,
         fit,
         again[1],
         tps,
-        _pp(model, board, steps, prompt_tokens, tokens),
+        _pp(model, board, steps, prompt_tokens, min(prompt_tokens, runtime.ubatch_tokens)),
         joules if power.likely else None,
         band(tps.likely) if fit != "dies" else "not real-time",
     )
+
+
+def context(runtime: Runtime, tokens: int, prompt_tokens: int) -> Context:
+    """What a measurement with this runtime asks of the engine."""
+    return Context(
+        tokens,
+        runtime.kv_cache,
+        runtime.flash_attention,
+        runtime.ubatch_tokens,
+        runtime.batch_tokens,
+        min(prompt_tokens, runtime.ubatch_tokens),
+    )
+
+
+def _copied(size: Sizes, runtime: Runtime, board: Board) -> int:
+    """Of the weights, what cannot be dropped from memory and read again, as mapped ones can: the
+    engine's own copies."""
+    if runtime.mlock or not runtime.mmap:
+        return size.loaded_bytes
+    repacked = (
+        held
+        for kind, held in size.resident_bytes.items()
+        if runtime.repack and kind in board.repacks
+    )
+    return sum(repacked)
 
 
 def decode_s(
@@ -125,7 +155,7 @@ def decode_s(
     seconds = 0.0
     for kind, count in read_bytes.items():
         cycles = board.unpack_cycles.get(kind)
-        unpack = stall * count / BLOCKS[kind].bytes * cycles / board.cores_hz if cycles else 0.0
+        unpack = stall * count / BLOCK_BYTES[kind] * cycles / board.cores_hz if cycles else 0.0
         seconds += max(count / decode_bytes_per_s, count / board.read_bytes_per_s + unpack)
     return seconds
 
@@ -174,16 +204,10 @@ def _pp(
     """
     if not board.matmul_ops_per_s.likely:
         return None
-    active = sum(
-        math.prod(tensor.shape)
-        * (model.experts_used / model.experts if "_exps" in tensor.name and model.experts else 1)
-        for tensor in model.tensors
-        if len(tensor.shape) > 1 and tensor.name.startswith("blk.")
-    )
     scans = math.ceil(prompt_tokens / tokens)
     return Range(
         *(
-            prompt_tokens / max(2 * active * prompt_tokens / rate, scans * step)
+            prompt_tokens / max(2 * model.multiplied * prompt_tokens / rate, scans * step)
             for rate, step in zip(board.matmul_ops_per_s, steps, strict=True)
         )
     )

@@ -51,6 +51,24 @@ class Board:
     """Where the numbers come from, by field."""
 
 
+BLOCK_BYTES = {
+    "Q8_0": 34,
+    "Q4_0": 18,
+    "IQ4_NL": 18,
+    "Q4_1": 20,
+    "Q5_0": 22,
+    "Q2_0": 18,
+    "Q2_K": 84,
+    "Q3_K": 110,
+    "Q4_K": 144,
+    "Q5_K": 176,
+    "Q6_K": 210,
+    "IQ4_XS": 136,
+    "TQ2_0": 66,
+    "TQ1_0": 54,
+}
+"""ggml-common.h, the block_* structures, of the types that cycles are known of."""
+
 # Cycles of a block in the dot products of ggml (arch/arm/quants.c at the pinned engine, gcc 12,
 # -O3 -mcpu=cortex-a76), by static analysis with llvm-mca 19 on its model of the Neoverse N1, the
 # server version of the Cortex-A76. Per block, whatever the loop's unrolling.

@@ -1,6 +1,6 @@
 """What a study asks of this machine before anything runs: memory, disk and time, stage by stage.
 
-Needs are those that bound jobs while they run (`llmpi.needs`), of tensors that are known here.
+Needs are those that bound jobs while they run (`llmpi.needs`), of tensors as the engine sizes them.
 Rates were measured of SmolLM2-135M and of a model of Llama-3.2-1B's shape, on two cores with
 AVX-512.
 """
@@ -8,16 +8,18 @@ AVX-512.
 import math
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from llmpi import layout, needs
 from llmpi.device.machine import capacity
-from llmpi.plan.architectures import Model
+from llmpi.errors import LlmpiError
+from llmpi.gguf.footprint import Context
+from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
-from llmpi.plan.sizes import kv_cache_bytes, sizes
 from llmpi.quality.divergence.log_probs import LogProbs
-from llmpi.quant_types import is_trained, type_of, wants_imatrix
+from llmpi.quant_types import is_published, is_trained, type_of, wants_imatrix
 from llmpi.study import settings
 from llmpi.study.computation import BY_ID
 from llmpi.study.runs import Scored, scored, variants
@@ -85,22 +87,22 @@ def stages(study: Study, models: Mapping[str, Model | str], cores: int) -> list[
     Args:
         models: by name; a text says why one is not known.
     """
-    return [
-        stage
-        for name, model in models.items()
-        if not isinstance(model, str)
-        for stage in _of_model(study, name, model, cores)
-    ]
+    found: list[Stage] = []
+    for name, model in models.items():
+        if not isinstance(model, str):
+            with suppress(LlmpiError):  # that the engine takes a type or context: its sessions say
+                found += list(_of_model(study, name, model, cores))
+    return found
 
 
 def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Stage]:
-    f16 = sizes(model, layout.BASE_QUANT)
-    largest = max(math.prod(tensor.shape) for tensor in model.tensors)
+    f16 = model.sizes(layout.BASE_QUANT)
     quants = [v.quant for v in variants(study) if v.model == name]
-    plain = [q for q in quants if q != layout.BASE_QUANT and not is_trained(q)]
+    made = [q for q in quants if not is_published(q)]
+    plain = [q for q in made if q != layout.BASE_QUANT and not is_trained(q)]
     trained = [q for q in quants if is_trained(q)]
     if not study.models[name].is_scratch:
-        mb = needs.converting_mb(f16.file_bytes, largest)
+        mb = needs.converting_mb(f16.file_bytes, model.largest)
         seconds = _time(f16.parameters, CONVERTED, 1)
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
     if any(map(wants_imatrix, plain)) and study.calibration:
@@ -110,7 +112,7 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
             name, "calibrate", 1, mb * needs.MB, 0, _time(f16.parameters * tokens, COMPUTED, cores)
         )
     if plain:
-        mb = needs.quantizing_mb(f16.file_bytes, largest)
+        mb = needs.quantizing_mb(f16.file_bytes, model.largest)
         seconds = _time(len(plain) * f16.parameters, QUANTIZED, cores)
         yield Stage(name, "quantize", len(plain), mb * needs.MB, 0, seconds)
     if trained or study.models[name].is_scratch:
@@ -138,18 +140,18 @@ def _training(
 def _scoring(
     study: Study, name: str, model: Model, task: str, asked: Task, cores: int
 ) -> Iterator[Stage]:
-    parameters = sizes(model, layout.BASE_QUANT).parameters
-    whose = [one for one in scored(study) if one.model == name]
+    parameters = model.parameters
+    whose = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
     context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
     text = isinstance(asked, DivergenceTask)
     tokens = _tokens(asked, model)
     if isinstance(asked, DivergenceTask):
         chunks = tokens // asked.window_tokens
         mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
-        disk = LogProbs.size(chunks, asked.window_tokens, model.vocab)
+        disk = LogProbs.size(chunks, asked.window_tokens, model.vocabulary)
         seconds = _time(parameters * tokens, COMPUTED, cores)
         yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
-    if tokens:
+    if tokens and whose:
         mb = max(_scoring_mb(model, one.quant, one, context, text) for one in whose)
         seconds = _time(len(whose) * parameters * tokens, COMPUTED, cores)
         yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)
@@ -162,9 +164,11 @@ def _scoring_mb(
     context_tokens: int = 0,
     reads_text: bool = False,
 ) -> int:
-    size = sizes(model, quant)
-    kept = BY_ID[computed.computation].kv_cache if computed else "f16"
-    cache = kv_cache_bytes(model, context_tokens, kept) if context_tokens else 0
+    size = model.sizes(quant)
+    cache = 0
+    if computed and context_tokens:
+        reserved = model.reserved(scoring_context(computed, context_tokens))
+        cache = reserved["kv_bytes"] + reserved["state_bytes"]
     without = needs.scoring_mb(
         size.file_bytes,
         size.parameters,
@@ -174,10 +178,24 @@ def _scoring_mb(
     return without + math.ceil(cache / needs.MB)
 
 
+def scoring_contexts(study: Study, name: str) -> Iterator[Context]:
+    """What scoring a model asks of the engine."""
+    for asked in study.quality.values():
+        if isinstance(asked, SquadTask | AbTask):
+            for one in scored(study):
+                if one.model == name:
+                    yield scoring_context(one, asked.context_tokens)
+
+
+def scoring_context(computed: Scored, tokens: int) -> Context:
+    by = BY_ID[computed.computation]
+    return Context(tokens, by.kv_cache, by.flash_attention)
+
+
 def _tokens(asked: Task, model: Model) -> int:
     """That go through a model for a task; 0 where nothing is known beforehand."""
     if isinstance(asked, DivergenceTask):
-        chunks = LogProbs.fitting(asked.max_bytes, asked.window_tokens, model.vocab)
+        chunks = LogProbs.fitting(asked.max_bytes, asked.window_tokens, model.vocabulary)
         if asked.chunks:
             chunks = min(chunks, asked.chunks)
         if asked.text_file and (file := Path(asked.text_file)).is_file():

@@ -82,6 +82,10 @@ class Conversation(TypedDict):
 
     messages: list[Message]
     continuation: str | None
+    tools: NotRequired[list[Json]]
+    """Functions the model may call, as OpenAI's interface has them."""
+    form: NotRequired[Json]
+    """JSON schema that the answer is held to while it is written."""
 
 
 @record
@@ -124,6 +128,8 @@ class Counts(TypedDict):
     batches: int
     rows: int
     padded_rows: int
+    one_at_a_time: str | None
+    """Why nothing was computed together with anything else; None where requests were."""
 
 
 @record

@@ -1,8 +1,11 @@
-"""A prompt that was sent, in one line for a person to look at."""
+"""How a model was asked, for a person to look at: the prompt that was sent, in one line."""
 
 from collections.abc import Sequence
 
 from llmpi.engine.records import SentPrompt, Token
+
+ONE_AT_A_TIME = "Why it was asked one thing at a time; nothing where several at once"
+"""Of a table's column."""
 
 
 def prompt_line(sent: SentPrompt) -> str:

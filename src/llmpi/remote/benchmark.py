@@ -84,6 +84,7 @@ def benchmark(
         "workloads": requests.workloads(workloads),
         "meter": requests.meter(device.meter),
         "rest": requests.rest(device),
+        "others_at_most_pct": device.others_at_most_pct,
     }
     means = {"llmpi": provisioned["code_sha256"], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}

@@ -1,15 +1,18 @@
 """Put a model file into a device's store, verified there by its hash."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from llmpi.device.records import Expected, ExpectRequest, NoRoom, OverQuota, Sound
+from llmpi.engine import shards
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
+from llmpi.gguf.records import Gguf
 from llmpi.records import failed, now, sha256_of
 from llmpi.remote.connection import ANSWER_S, Device, connected
 from llmpi.remote.provision import ensure_ready
-from llmpi.remote.records import Provisioned, Receipt
+from llmpi.remote.records import DeployedPart, Provisioned, Receipt
 from llmpi.study.devices import SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
@@ -24,7 +27,7 @@ def deploy(
     provisioned: Provisioned,
     *,
     gguf: Path,
-    sha256: str,
+    manifest: Gguf,
     model: str,
     quant: str,
 ) -> Receipt | Failed:
@@ -34,24 +37,62 @@ def deploy(
 
     Args:
         provisioned: the receipt of the device.
-        sha256: of `gguf`, as its manifest states it.
+        manifest: of `gguf`.
 
     Raises:
         LlmpiError: the device or the way to it failed; try again.
     """
+    sha256, hashes = manifest["sha256"], [part["sha256"] for part in manifest["parts"]]
     with connected(name, device) as reached:
         ensure_ready(reached, provisioned)
-        return put_model(reached, gguf, f"{model}/{quant}.gguf", sha256, _quota(device))
+        return put_model(reached, gguf, f"{model}/{quant}.gguf", sha256, _quota(device), hashes)
 
 
 def put_model(
-    device: Device, gguf: Path, file: str, sha256: str, quota: int | None
+    device: Device,
+    gguf: Path,
+    file: str,
+    sha256: str,
+    quota: int | None,
+    parts: Sequence[str] = (),
 ) -> Receipt | Failed:
     """The receipt of a file that is in the store now, or of one that cannot be.
+
+    Args:
+        parts: the hash of each part, where it comes in several.
 
     Raises:
         LlmpiError: see `deploy`.
     """
+    if not parts:
+        return _put_file(device, gguf, file, sha256, quota)
+    names = shards.names(f"{shards.stem(file)}-00001-of-{len(parts):05}.gguf")
+    found: list[Receipt] = []
+    for path, name, digest in zip(shards.parts(gguf), names, parts, strict=True):
+        receipt = _put_file(device, path, name, digest, quota)
+        if receipt["status"] == "failed":
+            return receipt
+        found.append(receipt)
+    whole: Receipt = {
+        **found[0],
+        "sha256": sha256,
+        "parts": [{"path": part["path"], "sha256": part["sha256"]} for part in found],
+        "bytes": sum(part["bytes"] for part in found),
+        "sent_bytes": sum(part["sent_bytes"] for part in found),
+    }
+    if not _is_there(device, whole):
+        return failed(
+            "deploy",
+            f"the {len(parts)} parts of {file}, {whole['bytes'] / 1e9:.2f} GB, do not fit into the "
+            "store side by side: one made room for another",
+        )
+    return whole
+
+
+def _put_file(
+    device: Device, gguf: Path, file: str, sha256: str, quota: int | None
+) -> Receipt | Failed:
+    gguf = gguf.resolve()  # a published file is a link, which would be sent as one
     size = gguf.stat().st_size
     wanted: ExpectRequest = {
         "store": device.store,
@@ -95,12 +136,22 @@ def ensure_model(
     Raises:
         LlmpiError: the file is of another store; or see `deploy`.
     """
-    path, sha256 = receipt["path"], receipt["sha256"]
+    path, sha256 = PurePath(receipt["path"]), receipt["sha256"]
     _check_store(reached, receipt)
-    if reached.ask("use", {"path": path, "sha256": sha256}, Sound)["sound"]:
+    if _is_there(reached, receipt):
         return receipt
     log.info("device %s: %s is not there any more; sending it again", reached.name, path)
-    return put_model(reached, gguf, "/".join(path.split("/")[-2:]), sha256, _quota(device))
+    file = f"{path.parent.name}/{shards.stem(path.name)}.gguf"
+    hashes = [part["sha256"] for part in receipt["parts"]]
+    return put_model(reached, gguf, file, sha256, _quota(device), hashes)
+
+
+def _is_there(device: Device, receipt: Receipt) -> bool:
+    """Whether it is what was taken in, all parts of it; it counts as used now."""
+    whole: DeployedPart = {"path": receipt["path"], "sha256": receipt["sha256"]}
+    parts = receipt["parts"] or [whole]
+    sound = [device.ask("use", {**part}, Sound)["sound"] for part in parts]
+    return all(sound)
 
 
 def _quota(device: SingleDevice) -> int | None:
@@ -152,6 +203,7 @@ def _receipt(device: Device, path: str, sha256: str, size: int, sent: int) -> Re
         "device": device.name,
         "path": path,
         "sha256": sha256,
+        "parts": [],
         "bytes": size,
         "sent_bytes": sent,
         "deployed": now(),

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from llmpi.device.install import Compiling
 from llmpi.errors import LlmpiError
 from llmpi.records import read, sha256_of, write_json
 from llmpi.remote.records import EngineBuild
@@ -28,6 +30,7 @@ from llmpi.remote.records import EngineBuild
 log = logging.getLogger(__name__)
 
 ENGINE = "llama-cpp-python"
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 TOOLCHAIN = "aarch64-linux-gnu"
 RUNTIME = ("libgomp.so.1", "libstdc++.so.6", "libgcc_s.so.1")
 """The compiler's own libraries that go with the engine."""
@@ -192,7 +195,8 @@ def _build(pinned: str, arguments: str, scratch: Path) -> Path:
     env["CMAKE_ARGS"] = arguments
     command = ["wheel", "--no-deps", "--no-cache-dir", "--no-binary", ENGINE, "--require-hashes"]
     command += ["--no-build-isolation"]  # with what this environment's lock has for it
-    _pip([*command, "--wheel-dir", str(scratch), "-r", str(requirements)], env)
+    command += ["--verbose", "--wheel-dir", str(scratch), "-r", str(requirements)]
+    _compile([*PIP, *command], env)
     return next(scratch.glob("*.whl"))
 
 
@@ -268,7 +272,7 @@ def _platforms(glibc: str, machine: str) -> list[str]:
 
 
 def _pip(arguments: Sequence[str], env: dict[str, str]) -> None:
-    _run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments], env=env)
+    _run([*PIP, *arguments], env=env)
 
 
 def _wheel(arguments: Sequence[str]) -> None:
@@ -287,3 +291,19 @@ def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
     if done.returncode != 0:
         raise LlmpiError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-1500:]}")
     return done.stdout
+
+
+def _compile(command: Sequence[str], env: dict[str, str]) -> None:
+    """As `_run`, saying how far the compiler is."""
+    tail: deque[str] = deque(maxlen=20)
+    compiling = Compiling(log.info)
+    with subprocess.Popen(
+        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.debug("%s", line.rstrip())
+            compiling.hear(line)
+            tail.append(line)
+    if process.returncode != 0:
+        raise LlmpiError(f"{command[0]} failed: {''.join(tail).strip()[-1500:]}")

@@ -19,6 +19,7 @@ from llmpi.remote.connection import DURABLE, Device, connected
 from llmpi.remote.engine_wheels import Processor, engine_wheels
 from llmpi.remote.records import Preparation, Provisioned
 from llmpi.remote.wheel import this_llmpi
+from llmpi.script import tell
 from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
 
 log = logging.getLogger(__name__)
@@ -232,7 +233,7 @@ def _build_there(device: Device, lock: Path, found: Installed) -> None:
     for path, target in {**there, tools: f"{setup}/{tools.name}"}.items():
         device.put(path, target)
     command = [device.interpreter, *there.values()]
-    device.run(command, log=log.debug, timeout_s=BUILD_S)
+    device.run(command, log=tell, timeout_s=BUILD_S)
     _seal(device, "engine", key)
 
 

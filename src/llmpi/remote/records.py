@@ -49,15 +49,25 @@ class Provisioned(Where):
 
 
 @record
+class DeployedPart(TypedDict):
+    """A part of a file that comes in several."""
+
+    path: str
+    sha256: str
+
+
+@record
 class Receipt(TypedDict):
     """`results/deploy/`: a model file in a device's store."""
 
     status: Literal["ok"]
     device: str
     path: str
-    """There."""
+    """There; of a file in several parts the first's."""
     sha256: str
-    """As computed there."""
+    """As computed there; of one in several parts, of their hashes."""
+    parts: list[DeployedPart]
+    """Where it is in several, all of them in order."""
     bytes: int
     sent_bytes: int
     """Less where it was there in part, 0 where all of it was."""

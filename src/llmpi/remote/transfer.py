@@ -1,4 +1,4 @@
-"""Send a file over SSH: resumed after a break, with a bound on memory, with a progress bar.
+"""Send a file over SSH: resumed after a break, with a bound on memory, saying how far it is.
 
 Three ways behind one interface, `Sender`: rsync where both ends have it, else SFTP; the stdin of a
 command where the login shell there is not silent. All append to a partial file on the device;
@@ -17,8 +17,8 @@ from typing import Any
 
 from fabric import Connection
 from paramiko import SFTPClient, SSHException, Transport
-from tqdm import tqdm
 
+from llmpi.engine.progress import Bytes
 from llmpi.errors import LlmpiError
 from llmpi.remote.any_shell import for_any_shell
 from llmpi.remote.openssh import options
@@ -46,24 +46,28 @@ def send(name: str, sender: Sender, source: Path, partial: str, there: int) -> i
     """Send what `partial` lacks of `source`; returns how many bytes that was.
 
     Args:
-        name: of the device, for the progress bar.
+        name: of the device, for who waits.
         there: bytes of `partial` on the device already.
 
     Raises:
         LlmpiError: the link or the device's disk failed; what arrived stays there.
     """
-    size = source.stat().st_size
-    title = f"{name}: {source.name}"
-    # What takes no second to send needs no bar.
-    with tqdm(total=size, initial=there, unit="B", unit_scale=True, desc=title, delay=1) as bar:
-        try:
-            sender(source, partial, there, lambda done: bar.update(done - bar.n))
-        except (OSError, SSHException, EOFError) as error:
-            raise LlmpiError(
-                f"device {name}: sending {source.name} broke off at {bar.n / 1e6:.1f} of "
-                f"{size / 1e6:.1f} MB ({error or 'the link was lost'}). "
-                "Run again: it goes on there."
-            ) from error
+    size, sent = source.stat().st_size, there
+    shown = Bytes(size, f"of {source.name} sent to {name}", done=there, say=log.info)
+
+    def progress(done: int) -> None:
+        nonlocal sent
+        sent = done
+        shown.at(done)
+
+    try:
+        sender(source, partial, there, progress)
+    except (OSError, SSHException, EOFError) as error:
+        raise LlmpiError(
+            f"device {name}: sending {source.name} broke off at {sent / 1e6:.1f} of "
+            f"{size / 1e6:.1f} MB ({error or 'the link was lost'}). "
+            "Run again: it goes on there."
+        ) from error
     return size - there
 
 

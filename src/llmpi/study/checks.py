@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pydantic_core import PydanticCustomError
 
-from llmpi.quant_types import is_trained, wants_imatrix
+from llmpi.quant_types import PUBLISHED, is_published, is_trained, wants_imatrix
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
@@ -151,6 +151,30 @@ def service_has_a_variant(
             "the server always repacks weights; choose a runtime without repack: false",
             {"loc": (*where, "runtime")},
         )
+
+
+def files_are_published(models: Mapping[str, Model], quants: Sequence[str]) -> None:
+    """What a model is to have as it was published is in its source, and what is fetched is asked
+    for."""
+    for name, model in models.items():
+        asked = [quant for quant in model.quants or quants if is_published(quant)]
+        place: Loc = ("models", name, "quants") if model.quants else ("quants",)
+        if asked and not model.published:
+            raise PydanticCustomError(
+                "published",
+                "the source of {model} names no GGUF file that could be taken as it was published: "
+                "name one as 'file', or give the model 'quants' of its own",
+                {"model": name, "loc": place},
+            )
+        for quant in asked:
+            known = [PUBLISHED, *model.published]
+            check_name(quant, known, "published file", f"models.{name}.source", place)
+        if len(model.published) > 1 and not asked:
+            raise PydanticCustomError(
+                "published",
+                "{model} has 'files', and none is a variant: add {published} to its quants",
+                {"model": name, "published": PUBLISHED, "loc": place},
+            )
 
 
 def variants_can_be_made(

@@ -37,7 +37,7 @@ class Constraints(Part):
     f1_drop_at_most: float | None = Field(default=None, ge=0, le=100)
     """Loss of F1 against the widest quantization of the model, percentage points."""
     memory_at_most: Bytes | None = None
-    """Peak memory (RSS), such as `4G`."""
+    """Memory that it needs, such as `4G`: its own, and the pages of files that decoding reads."""
     power_at_most: Limit | None = None
     """Power while tokens are generated, W; a measured one, not an estimated."""
     j_per_token_at_most: Limit | None = None

@@ -31,6 +31,10 @@ class MeasuredDevice(Part):
     """Wait until the device is cooler than this, degrees Celsius, before each measurement."""
     cool_limit_s: float = Field(default=600, ge=0)
     """Longest wait for that; then it is measured as warm as it is, and the record says so."""
+    others_at_most_pct: float = Field(default=5, ge=0, le=100)
+    """What other programs may have of the time of the processors in use, per cent. A repetition
+    with more is *disturbed*: it is measured again, and where that does not help, its cell is marked
+    and nothing is decided on it."""
 
 
 class Limits(Part):

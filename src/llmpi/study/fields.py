@@ -27,6 +27,8 @@ from llmpi.quant_types import (
     FTYPES,
     IGNORES_IMATRIX,
     NEEDS_IMATRIX,
+    PUBLISHED,
+    is_published,
     is_trained,
     type_of,
     wants_imatrix,
@@ -51,6 +53,8 @@ def _slug(value: str) -> str:
 
 
 def _quant(value: str) -> str:
+    if is_published(value):
+        return value
     kind = type_of(value)
     if kind in ALIASES:
         raise PydanticCustomError(
@@ -62,7 +66,7 @@ def _quant(value: str) -> str:
         raise PydanticCustomError(
             "unknown_name",
             "'{value}' is no quantization type of llama.cpp",
-            {"value": value, "allowed": list(FTYPES)},
+            {"value": value, "allowed": [*FTYPES, PUBLISHED]},
         )
     if wants_imatrix(value) and kind in IGNORES_IMATRIX:
         raise PydanticCustomError(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.quant_types import wants_imatrix
+from llmpi.quant_types import is_published, wants_imatrix
 from llmpi.study.computation import DEFAULT
 from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
@@ -117,9 +117,10 @@ def by_default(study: Study, asked_of: Scored, task: str) -> list[str]:
 
 
 def _descends(study: Study, asked_of: Scored, task: str) -> bool:
-    """Whether a variant is scored no further than it takes to tell, if wider ones hold."""
+    """Whether a variant is scored no further than it takes to tell, if wider ones hold: what is
+    made here; what was published is scored as it is."""
     descent = study.descent
-    if descent is None or descent.task != task:
+    if descent is None or descent.task != task or is_published(asked_of.quant):
         return False
     return asked_of.quant != by_width(study, asked_of.model)[0]
 

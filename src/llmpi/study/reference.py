@@ -166,6 +166,12 @@ def readme() -> str:
         f"with one: {_names(name for name in FTYPES if name in IGNORES_IMATRIX)}.\n"
     )
     parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
+    parts.append(
+        "`as-published` is the GGUF file of the model's source, byte for byte. Of several `files` "
+        "it stands for all; each is called after its file, `as-published.gemma-3-1b-it-Q4_K_M`, "
+        "where one of them is meant. The first, which is the widest, is the reference of all "
+        "variants of the model; a descent goes down what is made here alone.\n"
+    )
     return "\n".join(parts)
 
 
@@ -271,8 +277,9 @@ def _kind(field: FieldInfo) -> str:
     if allowed:
         listed = "list of " if get_origin(annotation) is list else ""
         return listed + " or ".join(f"`{value}`" for value in allowed)
-    text = str(annotation)
+    text = f"{annotation} {field.metadata}"
     for pattern, words in (
+        (r"\b_bytes\b", "text such as `4G` (GiB), or bytes"),
         (r"dict\[", "mapping by id"),
         (r"list\[", "list"),
         (r"Source", "mapping"),

@@ -79,7 +79,8 @@ def own_prompts(study: Study, model: str, task: str, computed: str) -> Settings:
     """How a model answers the user's prompts."""
     asked = study.quality[task]
     assert isinstance(asked, AbTask)
-    found: Settings = {key: getattr(asked, key) for key in ("max_new_tokens", "context_tokens")}
+    keys = ("max_new_tokens", "context_tokens", "grammar")
+    found: Settings = {key: getattr(asked, key) for key in keys}
     return {**found, **_asking(study, model, computed)}
 
 

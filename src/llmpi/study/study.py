@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from llmpi.quant_types import width_order
+from llmpi.quant_types import PUBLISHED, width_order
 from llmpi.study import checks
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.devices import Devices, SshDevice, group_of
@@ -45,7 +45,8 @@ class Study(Part):
     """Models by id."""
     quants: Quants
     """Quantizations to sweep, as llama.cpp spells them; `TYPE+imatrix` is made with an importance
-    matrix, `TYPE-qat` by quantization-aware training."""
+    matrix, `TYPE-qat` by quantization-aware training; `as-published` is the model's GGUF file as it
+    is, and all of its `files`."""
     calibration: Calibration | None = None
     """What importance matrices are made on."""
     qat: Qat | None = None
@@ -117,8 +118,13 @@ class Study(Part):
         return [name for name, task in self.quality.items() if task.asks or name in named]
 
     def quants_of(self, model: str) -> list[str]:
-        """A model's quantizations: its own list, or else the study's."""
-        return self.models[model].quants or self.quants
+        """A model's quantizations: its own list, or else the study's, published files by name."""
+        asked = self.models[model]
+        return [
+            variant
+            for quant in asked.quants or self.quants
+            for variant in (asked.published if quant == PUBLISHED else [quant])
+        ]
 
     @field_validator("gates")
     @classmethod
@@ -155,6 +161,7 @@ class Study(Part):
         checks.cost_names_devices(self.cost, self.classes)
         checks.service_names_devices(self.service, [*behind_ssh, *groups])
         checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
+        checks.files_are_published(self.models, self.quants)
         checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
         made_with = {"calibration": self.calibration, "qat": self.qat}
         beside = Beside(

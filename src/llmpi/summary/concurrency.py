@@ -12,7 +12,7 @@ from llmpi.study.runs import Run, Session, expand_runs
 from llmpi.study.study import Study
 from llmpi.summary.measured import concurrent
 from llmpi.summary.records import Alone, ConcurrentCell, Level, LevelEnergy, Row
-from llmpi.summary.row import place
+from llmpi.summary.row import mean_tps, memory_bytes, place
 
 
 def concurrency(
@@ -97,9 +97,10 @@ def _level(level: MeasuredLevel | LostLevel, asked: ConcurrentWorkload) -> Level
         "system_s": statistics.median(r["system_s"] for r in done) if asked.system_tokens else None,
         "context_tokens": level["context_tokens"],
         "kv_bytes": level["kv_bytes"],
+        "memory_bytes": memory_bytes(level["memory"]),
         "peak_rss_bytes": level["memory"]["peak_rss_bytes"],
         "marks": level["marks"],
-        **_energy(level["energy"], tg_tps),
+        **_energy(level["energy"], count * mean_tps(done)),
     }
 
 
@@ -126,6 +127,7 @@ LOST: Level = {
     "system_s": None,
     "context_tokens": None,
     "kv_bytes": None,
+    "memory_bytes": None,
     "peak_rss_bytes": None,
     "marks": [],
     **NO_ENERGY,
@@ -134,6 +136,10 @@ LOST: Level = {
 
 
 def _energy(energy: Energy | None, tg_tps: float) -> LevelEnergy:
+    """
+    Args:
+        tg_tps: the mean, as power and joules are.
+    """
     if energy is None or energy["status"] != "ok":
         return NO_ENERGY
     tg, idle_w = energy["tg"], energy["idle_power_w"]

@@ -5,6 +5,7 @@ from math import hypot
 from statistics import median, pstdev
 from typing import Literal, NamedTuple, TypeVar, get_args
 
+from llmpi.device.machine.energy import tokens_per_joule
 from llmpi.engine.records import Failed
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
@@ -26,27 +27,39 @@ Median = Literal[
     "tg_memory_share",
 ]
 Least = Literal["pp_min_tps", "tg_min_tps"]
-Greatest = Literal["pp_max_tps", "tg_max_tps", "itl_max_s", "hottest_c"]
-Most = Literal["peak_rss_bytes", "major_faults"]
+Greatest = Literal["pp_max_tps", "tg_max_tps", "itl_max_s", "hottest_c", "others_pct"]
+Most = Literal[
+    "memory_bytes",
+    "anonymous_bytes",
+    "file_read_bytes",
+    "peak_rss_bytes",
+    "major_faults",
+    "set_aside",
+]
+Fewest = Literal["repetitions", "shortened_to_tokens"]
 OfEnergy = Literal[
     "idle_power_w",
     "pp_power_w",
     "tg_power_w",
     "pp_j_per_token",
     "tg_j_per_token",
-    "tpj_board",
-    "tpj_above_idle",
-    "words_per_battery",
+]
+FromEnergy = Literal[
+    "pp_mean_tps", "tg_mean_tps", "tpj_board", "tpj_above_idle", "words_per_battery"
 ]
 MEDIANS: tuple[Median, ...] = get_args(Median)
 LEAST: tuple[Least, ...] = get_args(Least)
 GREATEST: tuple[Greatest, ...] = get_args(Greatest)
 MOST: tuple[Most, ...] = get_args(Most)
+FEWEST: tuple[Fewest, ...] = get_args(Fewest)
 ENERGIES: tuple[OfEnergy, ...] = get_args(OfEnergy)
+FROM_ENERGIES: tuple[FromEnergy, ...] = get_args(FromEnergy)
 
 Equal = Literal["board", "cpu", "memory_bytes", "processors"]
 EQUAL: tuple[Equal, ...] = get_args(Equal)
 """What makes boards equal; a machine's record has more, such as the kernel."""
+SAME_MEMORY = 0.01
+"""Relative: from boot to boot the kernel counts some pages more or less, on one board too."""
 
 Number = TypeVar("Number", int, float)
 
@@ -86,9 +99,16 @@ def unlike(machines: Mapping[str, Provisioned | Failed | NotRun], groups: Groups
         known = {b: m["machine"] for b in boards if (m := machines[b])["status"] == "ok"}
         for key in EQUAL:
             values = {board: machine[key] for board, machine in known.items()}
-            if len(set(values.values())) > 1:
+            if not _equal(list(values.values()), SAME_MEMORY if key == "memory_bytes" else 0.0):
                 found.append({"group": group, "key": key, "values": values})
     return found
+
+
+def _equal(values: Sequence[str | int | None], tolerance: float) -> bool:
+    if len(set(values)) <= 1:
+        return True
+    numbers = [value for value in values if isinstance(value, int)]
+    return len(numbers) == len(values) and max(numbers) <= (1 + tolerance) * min(numbers)
 
 
 def _cells(rows: Sequence[Row], groups: Groups) -> dict[Key, list[Row]]:
@@ -121,7 +141,8 @@ def _as_one(name: str, rows: Sequence[Row]) -> ClassRow:
         one[greatest] = _over(max, (row[greatest] for row in rows))
     for most in MOST:
         one[most] = _over(max, (row[most] for row in rows))
-    one["repetitions"] = _over(min, (row["repetitions"] for row in rows))
+    for fewest in FEWEST:
+        one[fewest] = _over(min, (row[fewest] for row in rows))
     one["marks"] = list(dict.fromkeys(mark for row in rows for mark in row["marks"]))
     _energy_as_one(one, [row for row in rows if row["tg_j_per_token"] is not None], len(rows))
     return one
@@ -131,19 +152,37 @@ def _energy_as_one(one: ClassRow, metered: Sequence[Row], boards: int) -> None:
     """Of the boards that have a meter; numbers of different tiers are not put together."""
     tiers = sorted({tier for row in metered if (tier := row["energy_tier"])})
     if len(tiers) > 1:
-        for key in ENERGIES:
+        for key in (*ENERGIES, *FROM_ENERGIES):
             one[key] = None
         one["tg_uncertainty_j_per_token"] = one["energy_tier"] = None
         one["energy_reason"] = f"the boards' energy is of different tiers: {', '.join(tiers)}"
     elif metered:
         for key in ENERGIES:
             one[key] = _over(median, (row[key] for row in metered))
+        _from_energy(one, metered[0])
         each = [row["tg_j_per_token"] or 0.0 for row in metered]
         of_each = median(row["tg_uncertainty_j_per_token"] or 0.0 for row in metered)
         one["tg_uncertainty_j_per_token"] = hypot(of_each, pstdev(each))
         one["energy_tier"] = metered[0]["energy_tier"]
         few = len(metered) < boards
         one["energy_reason"] = f"of {len(metered)} of {boards} boards" if few else None
+
+
+def _from_energy(one: ClassRow, board: Row) -> None:
+    """What follows from the medians of power and joules, so that it closes as a board's does.
+
+    Args:
+        board: any that is metered; all have the same battery.
+    """
+    pp_j, tg_j = one["pp_j_per_token"], one["tg_j_per_token"]
+    power_w, idle_w, words = one["tg_power_w"], one["idle_power_w"], board["words_per_battery"]
+    if not (pp_j and tg_j and power_w and one["pp_power_w"]):
+        return
+    tps = power_w / tg_j
+    one["pp_mean_tps"], one["tg_mean_tps"] = one["pp_power_w"] / pp_j, tps
+    one["tpj_board"] = tokens_per_joule(tps, power_w)
+    one["tpj_above_idle"] = None if idle_w is None else tokens_per_joule(tps, power_w, idle_w)
+    one["words_per_battery"] = words and words * (board["tg_j_per_token"] or 0.0) / tg_j
 
 
 def _over(

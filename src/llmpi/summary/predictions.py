@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from llmpi.engine.records import SessionRecord
-from llmpi.plan.architectures import Model
-from llmpi.plan.model_facts import model_or_reason
+from llmpi.errors import LlmpiError
+from llmpi.plan.model import Model
+from llmpi.plan.model_facts import models_of
 from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Range, measured
 from llmpi.plan.profile import profile_of
@@ -48,14 +49,14 @@ def _measured_board(study: Study, session: Session, found: SessionRecord | NotRu
 def predictions(study: Study, rows: Mapping[Run, Row], found: Boards) -> list[PredictedCell]:
     """The prediction of every cell, in the rows' order; no network, and nothing here fails a
     report."""
-    models = {name: model_or_reason(study, name, ask_hub=False) for name in study.models}
+    models = models_of(study, ask_hub=False)
     return [_predicted(study, run, row, models[run.model], found) for run, row in rows.items()]
 
 
 def _predicted(
-    study: Study, run: Run, row: Row, model: Model | str, found: Boards
+    study: Study, run: Run, row: Row, model: Model | str, seen_boards: Boards
 ) -> PredictedCell:
-    basis, board = _board(study, run.session, found)
+    basis, board = _board(study, run.session, seen_boards)
     seen = _measured(row)
     cell: PredictedCell = {
         **place(run),
@@ -72,8 +73,8 @@ def _predicted(
     if board is None:
         return cell
     workload = study.workloads[run.workload]
-    said = _said(
-        predict(
+    try:
+        found = predict(
             model,
             run.quant,
             board,
@@ -81,7 +82,9 @@ def _predicted(
             context_tokens=workload.needed_tokens,
             prompt_tokens=workload.prompt_tokens,
         )
-    )
+    except LlmpiError as error:
+        return {**cell, "reason": str(error)}
+    said = _said(found)
     errors = _errors_pct(said, seen)
     return {**cell, "predicted": said, "error_pct": errors, "verdict": _verdict(said, seen)}
 
@@ -118,7 +121,7 @@ def _measured(row: Row) -> Measured:
             if joules is None or error is None
             else _spread(joules - Z95 * error, joules, joules + Z95 * error)
         ),
-        "memory_bytes": _exact(row["peak_rss_bytes"]),
+        "memory_bytes": _exact(row["memory_bytes"]),
         "file_bytes": _exact(row["file_bytes"]),
     }
 

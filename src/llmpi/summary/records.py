@@ -151,6 +151,13 @@ class Speed(TypedDict):
     """The greatest"""
     repetitions: int | None
     """Repetitions counted, without the warm-up"""
+    set_aside: int | None
+    """Repetitions that other programs disturbed, measured again and not counted"""
+    others_pct: Percent | None
+    """What other programs had of the processors in use: the greatest share in a repetition; empty
+    where the kernel does not tell"""
+    shortened_to_tokens: Tokens | None
+    """Tokens that a repetition generated, where there was no time for all that is asked for"""
     ttft_s: Seconds | None
     """Time to first token, loading not in it: median"""
     itl_p50_s: Seconds | None
@@ -163,8 +170,15 @@ class Speed(TypedDict):
     """Loading the file from storage, and one token"""
     warm_load_s: Seconds | None
     """The same at once again, from the page cache"""
+    memory_bytes: Bytes | None
+    """Memory that it needs: `anonymous_bytes` and `file_read_bytes`, or `peak_rss_bytes` where the
+    kernel does not tell these"""
+    anonymous_bytes: Bytes | None
+    """KV cache, working memory, weights that were copied (repacked): all that is no file's"""
+    file_read_bytes: Bytes | None
+    """Pages of files that decoding reads: weights that are used as they are mapped"""
     peak_rss_bytes: Bytes | None
-    """Peak resident memory of the measuring process"""
+    """Peak resident memory of the measuring process, with pages of files that are not read again"""
     major_faults: int | None
     """Page faults that went to storage, after loading"""
     threads: int | None
@@ -178,7 +192,7 @@ class Speed(TypedDict):
     hottest_c: Celsius | None
     """Highest temperature seen during the session"""
     marks: Annotated[list[Mark], Joined()]
-    """Why not to compare it with others: `throttled`, `memory-bound: overflow`"""
+    """Why not to compare it with others: `throttled`, `memory-bound: overflow`, `disturbed`"""
 
 
 @record
@@ -207,6 +221,10 @@ class CellEnergy(TypedDict):
     """Mean power during prompt processing"""
     tg_power_w: Watts | None
     """Mean power during token generation"""
+    pp_mean_tps: TokensPerS | None
+    """Prompt tokens of all repetitions / their seconds: the speed to power and joules"""
+    tg_mean_tps: TokensPerS | None
+    """The same of generated tokens"""
     pp_j_per_token: Joules | None
     """Energy of a prompt token: mean over the repetitions"""
     tg_j_per_token: Joules | None
@@ -214,9 +232,9 @@ class CellEnergy(TypedDict):
     tg_uncertainty_j_per_token: Joules | None
     """Its uncertainty, one standard deviation"""
     tpj_board: TokensPerJoule | None
-    """tg / power of the whole board"""
+    """Tokens / energy of the whole board"""
     tpj_above_idle: TokensPerJoule | None
-    """tg / (power - idle power), the LLMPi paper's"""
+    """Tokens / energy above that of as many seconds at idle power, the LLMPi paper's"""
     words_per_battery: Words | None
     """Words that a full battery generates"""
 
@@ -375,6 +393,8 @@ class Level(LevelEnergy):
     system_s: float | None
     context_tokens: int | None
     kv_bytes: int | None
+    memory_bytes: int | None
+    """As of `Speed`."""
     peak_rss_bytes: int | None
     marks: list[Mark]
 
@@ -435,6 +455,10 @@ class LookupCell(CellKey, LookupAgainst):
 
 @record
 class FileFacts(VariantKey):
+    types: str | None
+    """Of its tensors, whatever it is called: `Q4_K+Q6_K`; most parameters first."""
+    lattice_tensors: int | None
+    """Whose weights are those of a training for Q4_0, where that was looked at."""
     bytes: int | None
     sha256: str | None
 

@@ -1,11 +1,19 @@
 """A cell of the summary: what was measured and scored of one workload of a variant on a device."""
 
 import statistics
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
-from llmpi.engine.records import Depth, Failed
+from llmpi.engine.records import (
+    ConcurrentRepetition,
+    Depth,
+    Failed,
+    Memory,
+    Repetition,
+    SingleCell,
+)
 from llmpi.gguf.records import Gguf
 from llmpi.results import NotRun
 from llmpi.study.devices import group_of
@@ -52,7 +60,7 @@ def row(
         "reason": None if isinstance(measured, Single) else measured["reason"],
         **speed,
         **(_roofline(well, known, speed) if well else _nothing(Roofline)),
-        **(_energy(well, speed, study.battery) if well else _nothing(CellEnergy)),
+        **(_energy(well, study.battery) if well else _nothing(CellEnergy)),
         **(_file(known) if known else _nothing(File)),
         "unscored": computed.unscored,
         "quality": dict(computed.quality),
@@ -103,12 +111,18 @@ def _speed(measured: Single) -> Speed:
         "tg_min_tps": min(tg_tps),
         "tg_max_tps": max(tg_tps),
         "repetitions": len(repetitions),
+        "set_aside": len(cell["set_aside"]),
+        "others_pct": _others_pct(cell),
+        "shortened_to_tokens": cell["shortened"] and cell["shortened"]["output_tokens"],
         "ttft_s": statistics.median(r["ttft_s"] for r in repetitions),
         "itl_p50_s": cuts[49],
         "itl_p95_s": cuts[94],
         "itl_max_s": max(itl),
         "cold_load_s": how["load"]["cold_s"],
         "warm_load_s": how["load"]["warm_s"],
+        "memory_bytes": memory_bytes(cell["memory"]),
+        "anonymous_bytes": cell["memory"]["anonymous_bytes"],
+        "file_read_bytes": cell["memory"]["file_bytes"],
         "peak_rss_bytes": cell["memory"]["peak_rss_bytes"],
         "major_faults": cell["memory"]["major_faults"],
         "threads": how["settings"]["threads"],
@@ -118,6 +132,18 @@ def _speed(measured: Single) -> Speed:
         "hottest_c": max((value for _, value in heat), default=None),
         "marks": cell["marks"],
     }
+
+
+def memory_bytes(found: Memory) -> int | None:
+    """What it needs; the peak of all that was there, where the kernel does not tell that apart."""
+    own, files = found["anonymous_bytes"], found["file_bytes"]
+    return found["peak_rss_bytes"] if own is None or files is None else own + files
+
+
+def _others_pct(cell: SingleCell) -> float | None:
+    behind = [repetition for depth in cell["depths"] for repetition in depth["repetitions"]]
+    found = [one for r in [*cell["repetitions"], *behind] if (one := r.get("contention"))]
+    return max((one["others_pct"] for one in found if one["others_pct"] is not None), default=None)
 
 
 def _at_depth(depth: Depth) -> DepthSpeed:
@@ -136,22 +162,30 @@ def _roofline(measured: Single, manifest: Gguf | None, speed: Speed) -> Roofline
     return {**bandwidth, "tg_memory_share": share}
 
 
-def _energy(measured: Single, speed: Speed, battery: Battery) -> CellEnergy:
-    """Joules where a meter gave them; else why not."""
-    energy, tps = measured.cell["energy"], speed["tg_tps"]
+def _energy(measured: Single, battery: Battery) -> CellEnergy:
+    """Joules where a meter gave them; else why not.
+
+    Speed, power and joules are of the same average, all tokens and all seconds, so that what is
+    made of them closes: a median beside a mean does not.
+    """
+    energy, repetitions = measured.cell["energy"], measured.cell["repetitions"]
     nothing = _nothing(CellEnergy)
-    if energy is None or tps is None:
+    if energy is None:
         return nothing
     if energy["status"] == "none":
         return {**nothing, "energy_tier": energy["tier"], "energy_reason": energy["reason"]}
     pp, tg, idle_w = energy["pp"], energy["tg"], energy["idle_power_w"]
     power_w = tg["power_w"]
+    prompts = len(repetitions) * measured.cell["workload"]["prompt_tokens"]
+    tps = mean_tps(repetitions)
     return {
         "energy_tier": energy["tier"],
         "energy_reason": None,
         "idle_power_w": idle_w,
         "pp_power_w": pp["power_w"],
         "tg_power_w": power_w,
+        "pp_mean_tps": prompts / sum(r["pp_s"] for r in repetitions),
+        "tg_mean_tps": tps,
         "pp_j_per_token": pp["j_per_token"],
         "tg_j_per_token": tg["j_per_token"],
         "tg_uncertainty_j_per_token": tg["uncertainty_j_per_token"],
@@ -159,6 +193,12 @@ def _energy(measured: Single, speed: Speed, battery: Battery) -> CellEnergy:
         "tpj_above_idle": None if idle_w is None else tokens_per_joule(tps, power_w, idle_w),
         "words_per_battery": words_per_battery(tps, power_w, battery.wh, battery.tokens_per_word),
     }
+
+
+def mean_tps(repetitions: Sequence[Repetition] | Sequence[ConcurrentRepetition]) -> float:
+    """Steps of all repetitions / their seconds."""
+    steps = sum(len(repetition["itl_s"]) for repetition in repetitions)
+    return steps / sum(sum(repetition["itl_s"]) for repetition in repetitions)
 
 
 def _file(manifest: Gguf) -> File:

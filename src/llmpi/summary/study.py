@@ -10,6 +10,7 @@ from typing_extensions import TypeIs
 from llmpi import __version__
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
+from llmpi.gguf.published import type_in
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
 from llmpi.quality import kind
@@ -152,6 +153,8 @@ def _file(variant: Variant, found: Gguf | Failed | NotRun) -> FileFacts:
     return {
         "model": variant.model,
         "quant": variant.quant,
+        "types": known and type_in(known),
+        "lattice_tensors": known and known["lattice_tensors"],
         "bytes": known and known["bytes"],
         "sha256": known and known["sha256"],
     }

@@ -60,6 +60,7 @@ def train(job: Job) -> Gguf:
             f"qat: sequence_tokens is {settings.sequence_tokens}, and the model was trained on "
             f"{shape.context_tokens} at most: take a smaller one"
         )
+    say("cuts the text into sequences")
     text = windows(
         base,
         job["text"],
@@ -72,7 +73,9 @@ def train(job: Job) -> Gguf:
         check_memory(needed, f"training for {quant}")
     checkpoints = Path(job["checkpoints"])
     with _scratch(checkpoints / "scratch") as scratch:
+        say(f"quantizes it to {quant} once, to see which tensor becomes what")
         kinds = export.kinds_of(base, job["base_manifest"], quant, scratch, job["threads"])
+        say("reads its weights")
         weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
         teacher = {name: w.clone() for name, w in weights.items()} if settings.distill else None
         student = Student(weights, kinds)
@@ -94,9 +97,11 @@ def train(job: Job) -> Gguf:
         del weights, teacher
         say(f"trains {len(student.trained)} tensors for {quant} on {_name(device)}")
         trainer.run()
+        say(f"writes and quantizes what was trained, to {quant}")
         made = export.write(student, base, job["base_manifest"], quant, scratch, job["threads"])
         if made["status"] != "ok":
             raise CellError(made["reason"])
+        say("compares the file with what training saw")
         verified = export.verify(student, scratch / export.QUANTIZED)
         shutil.move(scratch / export.QUANTIZED, job["out"])
     best = min(trainer.history, key=lambda look: look["loss"])

@@ -3,7 +3,6 @@
 The work is done in a child process (`python -m llmpi.train JOB OUT`): torch lives only there.
 """
 
-import logging
 import shutil
 from pathlib import Path
 from typing import TypedDict
@@ -19,8 +18,6 @@ from llmpi.quality.divergence.records import Corpus, TextIdentity
 from llmpi.records import failed, whole_file
 from llmpi.script import tell
 from llmpi.study.training import Training
-
-log = logging.getLogger(__name__)
 
 ENTRY = "llmpi.train"
 
@@ -114,7 +111,6 @@ def train_qat(
         outcome = supervise(ENTRY, job, writes=Outcome, log=tell, environment=ENVIRONMENT)
         record = _record(outcome)
         if record["status"] != "ok":
-            log.error("training for %s failed: %s", quant, record["reason"])
             partial.write_bytes(b"")
     if record["status"] == "ok":
         shutil.rmtree(checkpoints)

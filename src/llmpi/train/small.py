@@ -79,7 +79,7 @@ def start(source: ScratchSource, vocabulary: Path, out: Path, seed: int) -> tupl
         "format": "gguf",
         "files": {out.name: {"sha256": digest, "bytes": out.stat().st_size}},
         "fetched": now(),
-        "gguf": {"file": out.name, **inspect(out)},
+        "ggufs": [{"files": [out.name], "contents": inspect(out)}],
     }
 
 

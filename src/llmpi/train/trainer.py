@@ -8,9 +8,8 @@ from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from llmpi.engine.progress import say
+from llmpi.engine.progress import Progress, say
 from llmpi.errors import CellError
 from llmpi.gguf.records import LookAtHeldOut
 from llmpi.records import sha256_of_json, whole_file
@@ -21,7 +20,6 @@ from llmpi.train.student import Student
 from llmpi.train.text import Text
 
 LAST, BEST = "last.pt", "best.pt"
-SAY_EVERY_S = 5.0
 
 
 class Look(NamedTuple):
@@ -104,7 +102,7 @@ class Trainer:
         self._resume()
         if not self.history:
             self._look(None)
-        bar = Bar(self._settings.steps, self._step)
+        progress, begin = Progress(self._settings.steps, "steps", done=self._step), self._step
         since: list[float] = []
         before = self.history[-1]["seconds"] - time.monotonic()
         while self._step < self._settings.steps and not self._stale():
@@ -113,7 +111,8 @@ class Trainer:
                 raise self._diverged(f"the training loss is {found} in step {self._step + 1}")
             self._step += 1
             since.append(found)
-            bar.at(self._step, found, self.history[-1]["loss"])
+            held_out = self.history[-1]["loss"]
+            progress.at(self._step - begin, f"loss {found:.4f}, held-out {held_out:.4f}")
             last = self._step == self._settings.steps
             if last or self._step % self._settings.evaluate_every == 0:
                 self._look(sum(since) / len(since), before + time.monotonic())
@@ -194,7 +193,9 @@ class Trainer:
     def look(self) -> Look:
         found = torch.zeros(2, dtype=torch.float64)
         held_out = self._tokens(self._text.held_out)
+        progress = Progress(len(held_out), "held-out sequences")
         for tokens in held_out.split(self._settings.sequences):
+            progress.at(0)
             hidden, layers = hidden_states(
                 self._student.seen, tokens, self._shape, dtype=self._dtype
             )
@@ -202,6 +203,7 @@ class Trainer:
             if self._teacher is not None:
                 loss = self._distance(self._teacher, tokens, hidden, layers)
             found += torch.stack([loss, nll]).cpu() * (len(tokens) / len(held_out))
+            progress.add(len(tokens))
         return Look(*found.tolist())
 
     def _look(self, train_loss: float | None, seconds: float = 0.0) -> None:
@@ -290,29 +292,3 @@ def rate_share(step: int, settings: Training) -> float:
     done = (step - warmup) / max(1, settings.steps - 1 - warmup)
     low = settings.final_rate_share
     return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
-
-
-class Bar:
-    """A progress bar in lines, since it is read through a pipe and kept in a log."""
-
-    def __init__(self, steps: int, done: int) -> None:
-        self._steps, self._begin = steps, done
-        self._start = self._said = time.monotonic()
-
-    def at(self, step: int, loss: float, held_out: float) -> None:
-        now = time.monotonic()
-        if step < self._steps and now - self._said < SAY_EVERY_S:
-            return
-        self._said = now
-        told = f"loss {loss:.4f}, held-out {held_out:.4f}"
-        say(
-            tqdm.format_meter(
-                step,
-                self._steps,
-                now - self._start,
-                ncols=100,
-                unit="step",
-                postfix=told,
-                initial=self._begin,
-            )
-        )

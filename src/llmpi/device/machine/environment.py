@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmpi.device.records import Look, Storage
     from llmpi.engine.records import Conditions, Machine, Throttled
 
@@ -235,15 +237,33 @@ def _meminfo(key: str) -> int | None:
     return int(found.group(1)) * 1024 if found else None
 
 
-def frequency_hz() -> list[int] | None:
-    files = sorted((SYS / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    return [int(text) * 1000 for file in files if (text := _text(file)).isdigit()] or None
+def frequency_files() -> list[Path]:
+    """One for each processor that tells."""
+    return sorted((SYS / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
 
 
-def temperature_c() -> float | None:
-    """The hottest thermal zone, in degrees Celsius."""
-    files = (SYS / "class/thermal").glob("thermal_zone*/temp")
-    values = [int(text) / 1000 for file in files if (text := _text(file)).lstrip("-").isdigit()]
+def frequency_hz(files: "Sequence[Path] | None" = None) -> list[int] | None:
+    """
+    Args:
+        files: of `frequency_files`, for whoever asks again and again.
+    """
+    found = frequency_files() if files is None else files
+    return [int(text) * 1000 for file in found if (text := _text(file)).isdigit()] or None
+
+
+def temperature_files() -> list[Path]:
+    """One for each thermal zone."""
+    return [*(SYS / "class/thermal").glob("thermal_zone*/temp")]
+
+
+def temperature_c(files: "Sequence[Path] | None" = None) -> float | None:
+    """The hottest thermal zone, in degrees Celsius.
+
+    Args:
+        files: of `temperature_files`, for whoever asks again and again.
+    """
+    found = temperature_files() if files is None else files
+    values = [int(text) / 1000 for file in found if (text := _text(file)).lstrip("-").isdigit()]
     return max(values, default=None)
 
 

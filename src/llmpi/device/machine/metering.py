@@ -1,5 +1,6 @@
 """What every power meter's reading is, and how one fails."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,12 @@ def number(path: Path) -> float:
         MeterError: the file holds none.
     """
     try:
-        return float(path.read_text(encoding="utf-8"))
+        # Not `read_text`: beside an engine that has the caches, what runs costs ten times as much.
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            return float(os.read(handle, 64))
+        finally:
+            os.close(handle)
     except (OSError, ValueError) as error:
         raise MeterError(f"{path}: {error}") from None
 

@@ -11,7 +11,9 @@ import time
 
 import numpy as np
 
-from llmpi.device.measure.memory import untouched, watching
+from llmpi.device.machine.contention import Processors
+from llmpi.device.measure.budget import Effort, effort_of, fitted, pace_of, told
+from llmpi.device.measure.memory import reading, untouched, watching
 from llmpi.device.measure.single import fixed_tokens, steady
 from llmpi.engine.info import overheard
 from llmpi.engine.llama import Engine, EngineError, Rows
@@ -35,31 +37,49 @@ class Concurrent:
     Args:
         name: its id.
         load_peak_bytes: peak RSS of loading the model.
+        processors: that it computes on.
     """
 
     def __init__(
-        self, engine: Engine, name: str, asked: ConcurrentWorkload, load_peak_bytes: int | None
+        self,
+        engine: Engine,
+        name: str,
+        asked: ConcurrentWorkload,
+        load_peak_bytes: int | None,
+        processors: Processors,
     ) -> None:
         self.name = name
-        self._engine, self._asked = engine, asked
+        self._engine, self._asked, self._processors = engine, asked, processors
         self._load_peak_bytes = load_peak_bytes
         self._system = fixed_tokens(engine.vocab_tokens, asked["system_tokens"], seed=2)
         self._fit: dict[int, MeasuredLevel] = {}
+        self._efforts: dict[int, Effort] = {}
         self._lost = {count: not_tried(count) for count in asked["conversations"]}
 
     def arms(self) -> list[tuple[str, int | None]]:
         """What is to be repeated: (name, conversations), of those that fit."""
-        arms: list[tuple[str, int | None]] = [(self.name, count) for count in self._fit]
-        return arms * self._asked["repetitions"]
+        most = self._asked["repetitions"]
+        return [
+            (self.name, count)
+            for i in range(most)
+            for count in self._fit
+            if i < self._efforts[count].repetitions
+        ]
 
-    def warm_up(self) -> None:
-        """Each number of conversations until two repetitions agree; up to the first that fails."""
-        least, limit = self._asked["warmup"], self._asked["warmup_limit"]
+    def warm_up(self, seconds: float) -> None:
+        """Each number of conversations until two repetitions agree; up to the first that fails.
+
+        Args:
+            seconds: what it may take with all that follows, each number an equal part of it; a slow
+                one does less.
+        """
+        each_s = seconds / len(self._asked["conversations"])
         for count in self._asked["conversations"]:
             level = self._untouched(count)
             done = level["warmup"]
             try:
-                self._ready(level)
+                effort = self._effort(level, each_s)
+                least, limit = effort.warmup, effort.warmup_limit
                 while len(done) < least or (done and len(done) < limit and not steady(done)):
                     done.append(self._once(level))
                     say(f"{self.name}: warm-up {len(done)}: {_rates(count, done[-1])}")
@@ -71,13 +91,22 @@ class Concurrent:
             self._fit[count] = level
             del self._lost[count]
 
-    def repeat(self, count: int | None, progress: str) -> None:
+    def repeat(self, count: int | None, progress: str) -> ConcurrentRepetition:
         """One counted repetition with so many conversations."""
         assert count is not None
         level = self._fit[count]
         with watching(level["memory"]):
-            level["repetitions"].append(self._once(level))
-        say(f"[{progress}] {self.name}: {_rates(count, level['repetitions'][-1])}")
+            done = self._once(level)
+        level["repetitions"].append(done)
+        say(f"[{progress}] {self.name}: {_rates(count, done)}")
+        return done
+
+    def set_aside(self, count: int | None, repetition: ConcurrentRepetition) -> None:
+        """It does not count any more."""
+        assert count is not None
+        level = self._fit[count]
+        level["repetitions"].remove(repetition)
+        level["set_aside"].append(repetition)
 
     def sustain(self) -> None:
         """This kind has no such phase."""
@@ -110,11 +139,23 @@ class Concurrent:
             "kv_bytes": None,
             "warmup": [],
             "steady": False,
+            "shortened": None,
             "repetitions": [],
+            "set_aside": [],
             "memory": untouched(self._load_peak_bytes),
             "marks": [],
             "energy": None,
         }
+
+    def _effort(self, level: MeasuredLevel, seconds: float) -> Effort:
+        """What there is time for; says so where that is not all."""
+        with reading(level["memory"]):
+            pace = pace_of(self._once(level, tokens=1))
+        effort, level["shortened"] = fitted(effort_of(self._asked), [pace], seconds)
+        if level["shortened"]:
+            say(f"{self.name}: {level['conversations']} conversations: {told(level['shortened'])}")
+        self._efforts[level["conversations"]] = effort
+        return effort
 
     def _ready(self, level: MeasuredLevel) -> None:
         """An empty context for so many conversations, all of whose memory is there."""
@@ -133,11 +174,12 @@ class Concurrent:
             self._engine.synchronize()
             self._engine.keep(0)
 
-    def _once(self, level: MeasuredLevel) -> ConcurrentRepetition:
-        """One repetition on an empty context."""
+    def _once(self, level: MeasuredLevel, tokens: int | None = None) -> ConcurrentRepetition:
+        """One repetition on an empty context; of so many tokens, where not all are wanted."""
         engine, clock, count = self._engine, time.monotonic_ns, level["conversations"]
         self._ready(level)
         prompts, steps, forced = self._prompts(count), _rows_of_steps(count), self._forced(count)
+        found = self._processors.now()
         before = clock()
         if self._system:
             engine.decode(self._system)
@@ -157,7 +199,7 @@ class Concurrent:
         steps.tokens[:] = firsts
         steps.positions[:] = len(self._system) + self._asked["prompt_tokens"]
         itl_ns = []
-        for i in range(self._asked["output_tokens"]):
+        for i in range(tokens or self._efforts[count].output_tokens):
             if forced is not None:
                 steps.tokens[:] = forced[i]
             engine.decode_rows(steps)
@@ -169,7 +211,8 @@ class Concurrent:
             now = clock()
             itl_ns.append(now - last)
             last = now
-        return {
+        contention = self._processors.since(found)
+        repetition: ConcurrentRepetition = {
             "system_s": (start - before) / 1e9,
             "start_s": start / 1e9,
             "pp_s": (computed - start) / 1e9,
@@ -177,6 +220,9 @@ class Concurrent:
             "ttft_s": (first_tokens - start) / 1e9,
             "itl_s": [ns / 1e9 for ns in itl_ns],
         }
+        if contention:
+            repetition["contention"] = contention
+        return repetition
 
     def _prompts(self, count: int) -> Rows:
         """Each conversation's own prompt, one behind the other."""

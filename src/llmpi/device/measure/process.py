@@ -11,26 +11,32 @@ import time
 from pathlib import Path
 
 from llmpi.device.machine import capacity, environment
-from llmpi.device.measure import concurrent
+from llmpi.device.machine.contention import Processors
+from llmpi.device.measure import budget, concurrent
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.memory import status_bytes
+from llmpi.device.measure.rounds import Arm, Rounds
 from llmpi.device.measure.single import Single, context_tokens, fixed_tokens
-from llmpi.device.records import SessionRequest, TurnJob
+from llmpi.device.records import SessionJob, TurnJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import ConcurrentWorkload, Cooled, LoadedSession, Runtime, SingleWorkload
+from llmpi.engine.shards import parts
 
 
-def measure(job: SessionRequest) -> LoadedSession:
-    """A session: rest, load, warm-up, then every repetition of every workload in a random order.
+def measure(job: SessionJob) -> LoadedSession:
+    """A session: rest, load, warm-up, then every repetition of every workload in a random order,
+    and what was disturbed once more.
 
     Raises:
         EngineError: the model cannot be loaded as asked.
     """
     gguf, settings, rest = Path(job["gguf"]), settings_of(job), job["rest"]
+    timeout_s = sum(asked["timeout_s"] for asked in job["workloads"].values())
+    end = time.monotonic() + timeout_s
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     resting = time.monotonic()
     time.sleep(rest["idle_s"])
@@ -38,7 +44,8 @@ def measure(job: SessionRequest) -> LoadedSession:
     if settings.mlock:
         _raise_lock_limit()
     widest = max(map(_least_context, job["workloads"].values()))
-    forget_cached(gguf)
+    for part in parts(gguf):
+        forget_cached(part)
     cold_load_s = load_and_decode(gguf, settings, widest)
     warm_load_s = load_and_decode(gguf, settings, widest)
     say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
@@ -46,15 +53,17 @@ def measure(job: SessionRequest) -> LoadedSession:
         if settings.mlock:
             _check_locked(gguf)
         peak = status_bytes("VmHWM")
+        processors = Processors(settings.threads, job["sensors"])
         workloads = {
-            name: _workload(engine, name, asked, peak, job["runtime"])
+            name: _workload(engine, name, asked, peak, job["runtime"], processors)
             for name, asked in job["workloads"].items()
         }
-        for workload in workloads.values():
-            workload.warm_up()
-        order = _mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
-        for i, (name, arm) in enumerate(order):
-            workloads[name].repeat(arm, f"{i + 1}/{len(order)}")
+        left_s = budget.SHARE * (end - time.monotonic())
+        for name, workload in workloads.items():
+            workload.warm_up(left_s * job["workloads"][name]["timeout_s"] / timeout_s)
+        arms = _mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
+        rounds = Rounds(workloads, job["others_at_most_pct"], end - _sustained_s(job))
+        order = rounds.through(arms)
         after = environment.conditions()  # the sustained phase is there to heat the machine
         for workload in workloads.values():
             workload.sustain()
@@ -86,10 +95,15 @@ def _workload(
     asked: SingleWorkload | ConcurrentWorkload,
     peak: int | None,
     runtime: Runtime,
+    processors: Processors,
 ) -> Single | Concurrent:
     if asked["kind"] == "concurrent":
-        return Concurrent(engine, name, asked, peak)
-    return Single(engine, name, asked, peak, lookup_of(runtime))
+        return Concurrent(engine, name, asked, peak, processors)
+    return Single(engine, name, asked, peak, processors, lookup_of(runtime))
+
+
+def _sustained_s(job: SessionJob) -> float:
+    return sum(one["sustained_s"] for one in job["workloads"].values() if one["kind"] == "single")
 
 
 def _least_context(asked: SingleWorkload | ConcurrentWorkload) -> int:
@@ -99,13 +113,13 @@ def _least_context(asked: SingleWorkload | ConcurrentWorkload) -> int:
     return context_tokens(asked)
 
 
-def _mixed(arms: list[list[tuple[str, int | None]]], seed: str) -> list[tuple[str, int | None]]:
+def _mixed(arms: list[list[Arm]], seed: str) -> list[Arm]:
     """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
     every = [arm for some in arms for arm in some]
     return random.Random(f"llmpi order {seed}").sample(every, len(every))
 
 
-def settings_of(job: SessionRequest | TurnJob) -> Settings:
+def settings_of(job: SessionJob | TurnJob) -> Settings:
     """The engine's settings of a job: what its `runtime` leaves open is filled in."""
     runtime = job["runtime"]
     return Settings(
@@ -139,7 +153,8 @@ def _raise_lock_limit() -> None:
 
 def _check_locked(gguf: Path) -> None:
     """Where weights cannot be locked, llama.cpp only warns: what was asked for would not be so."""
-    locked, size = status_bytes("VmLck") or 0, gguf.stat().st_size
+    locked = status_bytes("VmLck") or 0
+    size = sum(part.stat().st_size for part in parts(gguf))
     if locked < size / 2:
         raise EngineError(
             f"mlock: {locked / 1e6:.1f} of {size / 1e6:.1f} MB could be locked in memory; raise "
@@ -170,7 +185,7 @@ def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
         cool = temperature_c is not None and temperature_c < below_c
         if cool or temperature_c is None or waited_s >= limit_s:
             return {"waited_s": waited_s, "cool": cool, "temperature_c": temperature_c}
-        say(f"cooling down: {temperature_c:.1f} of {below_c:g} degrees Celsius")
+        say(f"cooling down to {below_c:g} degrees: {temperature_c:.1f} °C")
         time.sleep(min(5.0, limit_s - waited_s))
 
 

@@ -9,13 +9,15 @@ from typing import IO
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.device.machine.contention import disturbed
 from llmpi.device.machine.energy import Samples, add_energy, measured
 from llmpi.device.machine.limits import limited
 from llmpi.device.machine.meters import is_here
-from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, power, read, sampling
+from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, felt, power, read, sampling
 from llmpi.device.measure import concurrent
-from llmpi.device.records import Meter, SessionAnswer, SessionRequest
+from llmpi.device.records import Meter, SessionAnswer, SessionJob, SessionRequest
 from llmpi.engine import info as engine_info
+from llmpi.engine.progress import step_in
 from llmpi.engine.records import (
     Bandwidth,
     Cell,
@@ -42,6 +44,7 @@ class Watch:
     log: Callable[[str], None]
     owner: IO[str] | None
     groups: Sequence[Path]
+    sensors: Sequence[int]
 
 
 def run(
@@ -75,30 +78,44 @@ def run(
             log(f"llmpi: the bandwidth is not known: {profile.reason}")
         out = Path(folder) / "samples"
         started = time.monotonic()
-        with sampling(request["meter"], out):
-            record = _session(request, Watch(log, owner, groups))
+        with sampling(request["meter"], out) as sampler:
+            watch = Watch(_with_sensors(log, out), owner, groups, [sampler.pid])
+            record = _session(request, watch)
         samples = read(out)
     if record["status"] == "failed":
         return record
-    _mark(record, [sample["t"] for sample in samples if sample.get("th")])
+    throttled = [sample["t"] for sample in samples if sample.get("th")]
+    _mark(record, throttled, request["others_at_most_pct"])
     found = _power(samples, request["meter"], started)
     if found is not None:
         add_energy(record, found, request["meter"])
     return {
         **record,
         "samples": _columns(samples),
+        "others_at_most_pct": request["others_at_most_pct"],
         "bandwidth": None if isinstance(profile, Death) else profile,
         "limits": request["limits"],
         "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time(), "ahead_s": 0.0},
     }
 
 
+def _with_sensors(log: Callable[[str], None], samples: Path) -> Callable[[str], None]:
+    """Lines that say how far it is say, too, how warm it is there and what it takes."""
+
+    def told(line: str) -> None:
+        is_step = step_in(line.removeprefix("llmpi: ")) is not None
+        log(f"{line}{felt(samples)}" if is_step else line)
+
+    return told
+
+
 def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSession:
     """All workloads in one process; each in its own where one of them killed the engine."""
     workloads, policy = request["workloads"], request["runtime"]["omp_wait_policy"]
+    job: SessionJob = {**request, "sensors": [*watch.sensors]}
     outcome = supervise(
         "llmpi.device.measure.process",
-        request,
+        job,
         writes=LoadedSession,
         log=watch.log,
         timeout_s=sum(workload["timeout_s"] for workload in workloads.values()),
@@ -185,11 +202,12 @@ def _circumstances(session: LoadedSession) -> Circumstances:
     }
 
 
-def _mark(record: LoadedSession, throttled: Sequence[float]) -> None:
+def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct: float) -> None:
     """Name what a measurement suffered from; see docs/methodology.md.
 
     Args:
         throttled: when the firmware says so.
+        others_at_most_pct: what other programs may have of the processors.
     """
     for cell, part, _ in measured(record):
         depths = cell["depths"] if cell["kind"] == "single" else []
@@ -204,6 +222,8 @@ def _mark(record: LoadedSession, throttled: Sequence[float]) -> None:
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
         if part["memory"]["swap_bytes"] or part["memory"]["major_faults"] > tokens:
             part["marks"].append("memory-bound: overflow")
+        if any(disturbed(repetition, others_at_most_pct) for repetition in repetitions):
+            part["marks"].append("disturbed")
 
 
 def _throttled_meanwhile(environment: Environment) -> bool:

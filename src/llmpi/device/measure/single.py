@@ -7,12 +7,20 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 
-from llmpi.device.measure.memory import untouched, watching
+from llmpi.device.machine.contention import Processors
+from llmpi.device.measure.budget import Pace, effort_of, fitted, pace_of, told
+from llmpi.device.measure.memory import reading, untouched, watching
 from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
-from llmpi.engine.records import ConcurrentRepetition, Repetition, SingleCell, SingleWorkload
+from llmpi.engine.records import (
+    ConcurrentRepetition,
+    Repetition,
+    Shortened,
+    SingleCell,
+    SingleWorkload,
+)
 
 STEADY_WITHIN = 0.03
 
@@ -23,6 +31,7 @@ class Single:
     Args:
         name: its id.
         load_peak_bytes: peak RSS of loading the model, which every workload needs.
+        processors: that it computes on.
         lookup: what drafts tokens, where the runtime asks for it.
     """
 
@@ -32,10 +41,13 @@ class Single:
         name: str,
         asked: SingleWorkload,
         load_peak_bytes: int | None,
+        processors: Processors,
         lookup: PromptLookup | None = None,
     ) -> None:
         self.name = name
         self._engine, self._asked, self._lookup = engine, asked, lookup
+        self._processors, self._effort = processors, effort_of(asked)
+        self._shortened: Shortened | None = None
         self._output: list[int] = []
         self._forced: list[int] | None = None
         if asked["sampling"] == "none":
@@ -43,29 +55,48 @@ class Single:
         self._warmup: list[Repetition] = []
         self._done: dict[int | None, list[Repetition]] = {None: []}
         self._done |= {depth: [] for depth in asked["depths"]}
+        self._set_aside: list[Repetition] = []
         self._sustained: list[tuple[float, float]] = []
         self._memory = untouched(load_peak_bytes)
 
     def arms(self) -> list[tuple[str, int | None]]:
         """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
-        return [(self.name, depth) for depth in self._done] * self._asked["repetitions"]
+        return [(self.name, depth) for depth in self._done] * self._effort.repetitions
 
-    def warm_up(self) -> None:
-        """Until two repetitions in a row agree, within the bounds the workload sets."""
-        least, limit = self._asked["warmup"], self._asked["warmup_limit"]
+    def warm_up(self, seconds: float) -> None:
+        """Until two repetitions in a row agree, within the bounds the workload sets.
+
+        Args:
+            seconds: what it may take with all that follows; a slow one does less.
+        """
+        with reading(self._memory):
+            pace = pace_of(self._once(None, tokens=1))
+        per_token_s = pace.prompt_s / self._asked["prompt_tokens"]
+        behind = [Pace(depth * per_token_s, pace.token_s) for depth in self._asked["depths"]]
+        left_s = seconds - self._asked["sustained_s"]
+        self._effort, self._shortened = fitted(self._effort, [pace, *behind], left_s)
+        if self._shortened:
+            say(f"{self.name}: {told(self._shortened)}")
+        least, limit = self._effort.warmup, self._effort.warmup_limit
         while len(self._warmup) < least or (
             self._warmup and len(self._warmup) < limit and not steady(self._warmup)
         ):
             self._warmup.append(self._once(None))
             say(f"{self.name}: warm-up {len(self._warmup)}: {self._rates(self._warmup[-1], None)}")
 
-    def repeat(self, depth: int | None, progress: str) -> None:
+    def repeat(self, depth: int | None, progress: str) -> Repetition:
         """One counted repetition, behind `depth` tokens or the workload's own prompt."""
         with watching(self._memory):
-            self._done[depth].append(self._once(depth))
+            done = self._once(depth)
+        self._done[depth].append(done)
         behind = "" if depth is None else f" behind {depth} tokens"
-        rates = self._rates(self._done[depth][-1], depth)
-        say(f"[{progress}] {self.name}{behind}: {rates}")
+        say(f"[{progress}] {self.name}{behind}: {self._rates(done, depth)}")
+        return done
+
+    def set_aside(self, depth: int | None, repetition: Repetition) -> None:
+        """It does not count any more."""
+        self._done[depth].remove(repetition)
+        self._set_aside.append(repetition)
 
     def sustain(self) -> None:
         """Generate for `sustained_s`, in stretches of about a second."""
@@ -100,7 +131,9 @@ class Single:
             "context_tokens": context_tokens(self._asked),
             "warmup": self._warmup,
             "steady": steady(self._warmup),
+            "shortened": self._shortened,
             "repetitions": self._done[None],
+            "set_aside": self._set_aside,
             "depths": [
                 {"depth_tokens": depth, "repetitions": done}
                 for depth, done in self._done.items()
@@ -127,8 +160,8 @@ class Single:
             self._engine.keep(0)
         return prompt
 
-    def _once(self, depth: int | None) -> Repetition:
-        """One repetition on an empty context.
+    def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
+        """One repetition on an empty context; of so many tokens, where not all are wanted.
 
         The first token comes out of the prompt's own logits; each of the timed steps decodes one
         token and, unless tokens are forced, samples the next.
@@ -137,17 +170,19 @@ class Single:
         prompt = self._ready(depth)
         itl_ns, output = [], []
         clock = time.monotonic_ns
+        before = self._processors.now()
         start = clock()
         engine.decode(prompt)
         engine.synchronize()
         prompt_done = clock()
         token = engine.greedy()
         last = first_token = clock()
-        for got in self._steps(prompt, token):
+        for got in self._steps(prompt, token, tokens or self._effort.output_tokens):
             now = clock()
             itl_ns += [now - last, *[0] * (len(got) - 1)]
             output += got
             last = now
+        contention = self._processors.since(before)
         if depth is None:
             self._output = [token, *output]
         repetition: Repetition = {
@@ -156,16 +191,18 @@ class Single:
             "ttft_s": (first_token - start) / 1e9,
             "itl_s": [ns / 1e9 for ns in itl_ns],
         }
+        if contention:
+            repetition["contention"] = contention
         if (lookup := self._lookup) and self._forced is None:
             repetition["steps"] = lookup.steps
             repetition["drafted"], repetition["accepted"] = lookup.drafted, lookup.accepted
         return repetition
 
-    def _steps(self, prompt: list[int], token: int) -> Iterator[list[int]]:
+    def _steps(self, prompt: list[int], token: int, left: int) -> Iterator[list[int]]:
         """Generate behind the prompt and its first token: what each decoding gives."""
-        engine, left = self._engine, self._asked["output_tokens"]
+        engine = self._engine
         if self._forced is not None:
-            for forced in self._forced:
+            for forced in self._forced[:left]:
                 engine.decode([forced])
                 engine.synchronize()
                 yield [forced]

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import parity
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.process import lookup_of, settings_of
@@ -34,11 +35,15 @@ def turn(job: TurnJob) -> Turn:
     started = time.monotonic()
     asked = {name: _once(one, job["repetitions"]) for name, one in job["workloads"].items()}
     widest = max(map(context_tokens, asked.values()))
-    with Engine(Path(job["gguf"]), settings_of(job), context_tokens=widest) as engine:
+    settings = settings_of(job)
+    with Engine(Path(job["gguf"]), settings, context_tokens=widest) as engine:
         _touch_all(engine)
         peak = status_bytes("VmHWM")
         lookup = lookup_of(job["runtime"])
-        workloads = {n: Single(engine, n, one, peak, lookup) for n, one in asked.items()}
+        processors = Processors(settings.threads)
+        workloads = {
+            n: Single(engine, n, one, peak, processors, lookup) for n, one in asked.items()
+        }
         every = [name for name in workloads for _ in range(job["repetitions"])]
         order = random.Random(f"llmpi turn {job['seed']}").sample(every, len(every))
         for i, name in enumerate(order):

@@ -18,7 +18,7 @@ from llmpi.device.machine import capacity
 from llmpi.device.service import gate, releases
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.help_text import described
-from llmpi.engine.llama import KV_TYPES
+from llmpi.engine.params import KV_TYPES
 from llmpi.engine.shown import shown
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from llmpi.engine.chat.template import Template
 from llmpi.engine.chat.thoughts import Marks, Thought
-from llmpi.engine.chat.turns import Prompt
+from llmpi.engine.chat.turns import Prompt, told_of
 from llmpi.engine.records import Message
 
 SHORTEST_THOUGHT = 16
@@ -58,14 +58,20 @@ class ChatFormat:
             return None
         return Thought(max(tokens, SHORTEST_THOUGHT), said.endswith(self.marks.open))
 
-    def render(self, messages: Sequence[Message]) -> Prompt:
+    def render(self, messages: Sequence[Message], tools: Sequence[object] = ()) -> Prompt:
         """The prompt behind which the model's answer to the last turn follows.
+
+        Args:
+            tools: functions it may call, as OpenAI's interface has them; told in words where the
+                template says nothing of them.
 
         Raises:
             TemplateError: the model's template gives none.
         """
         if self._template:
-            return self._template.render(messages, thinking=self.thinking)
+            return self._template.render(messages, thinking=self.thinking, tools=tools)
+        if tools:
+            messages = told_of(tools, messages)
         ends = {"user": "\n\nAnswer:", "assistant": "\n\n", "system": "\n\n"}
         turns = (self.begin(m["role"]) + m["content"] + ends[m["role"]] for m in messages)
         return Prompt("".join(turns))

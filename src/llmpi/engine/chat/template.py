@@ -65,10 +65,13 @@ class Template:
         self._start()
         return self._marks
 
-    def render(self, messages: Sequence[Message], *, thinking: bool) -> Prompt:
+    def render(
+        self, messages: Sequence[Message], *, thinking: bool, tools: Sequence[object] = ()
+    ) -> Prompt:
         """The prompt for these turns.
 
         Args:
+            tools: functions the model may call, as OpenAI's interface has them.
             thinking: how the template's own switch is set, where it has one.
 
         Raises:
@@ -77,7 +80,7 @@ class Template:
         """
         self._start()
         begun = time.monotonic()
-        asked = {"messages": list(messages), "thinking": thinking}
+        asked = {"messages": list(messages), "thinking": thinking, "tools": list(tools) or None}
         try:
             answer = self._ask(asked, self._left_s)
         finally:

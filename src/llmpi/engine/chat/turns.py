@@ -5,6 +5,7 @@ keeps it from files and from the network, and lets it loop or grow for ever: see
 `llmpi.engine.chat.template` for one that is to have limits.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -35,6 +36,20 @@ THOUGHTFUL = (
 )
 """Turns with a thought, as the interfaces have them that templates know."""
 SYSTEM: Message = {"role": "system", "content": "@system@"}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "@tool@",
+        "description": "@what for@",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+TOOLS = """\
+You can call these functions. To call one, answer with nothing but JSON of this form:
+{{"name": "the function's name", "arguments": {{"an argument's name": "its value"}}}}
+
+{}"""
+"""What a model is told of tools where its template says nothing of them."""
 CLOSING = re.compile(r"([<\[◁]\|?)/(\w[\w:]*)(\|?[>\]▷])")
 """Marks that close: those that open lack the slash."""
 MARK = re.compile(r"[<\[◁][^\s<>\[\]◁▷]+[>\]▷](?:\w+(?=\n))?")
@@ -62,6 +77,7 @@ class Turns:
         self._source, self._render = source, render
         self._switches: list[str] = []
         self._folds = False
+        self._tells_tools = False
         self.marks: Marks | None = None
 
     def probe(self) -> None:
@@ -69,6 +85,7 @@ class Turns:
         names = dict.fromkeys(ABOUT_THINKING.findall(self._source))
         self._switches = [name for name in names if self._switched_by(name)]
         self._folds = SYSTEM["content"] not in self._tried([SYSTEM, *QUESTION], thinking=False)
+        self._tells_tools = "@tool@" in self._tried(QUESTION, thinking=False, tools=[TOOL])
         marks = dict.fromkeys(CLOSING.findall(self._source))
         found = (Marks(f"{a}{name}{b}", f"{a}/{name}{b}") for a, name, b in marks)
         self.marks = self._empty_thought() or next(filter(self._are_thoughts, found), None)
@@ -79,8 +96,11 @@ class Turns:
         """The prompt behind which the answer to the last turn follows.
 
         A system turn is folded into the next, as llama.cpp does it, where the template refuses one
-        or leaves it out. A thought that the template opens though there is to be none is closed.
+        or leaves it out. Tools that it leaves out are told in a system turn. A thought that the
+        template opens though there is to be none is closed.
         """
+        if tools and not self._tells_tools:
+            messages, tools = told_of(tools, messages), None
         systems = list(takewhile(lambda turn: turn["role"] == "system", messages))
         rest = messages[len(systems) :]
         folds = self._folds and bool(systems) and bool(rest)
@@ -99,10 +119,10 @@ class Turns:
 
     # --- what is found out ------------------------------------------------------------------------
 
-    def _tried(self, messages: Sequence[Message], thinking: bool) -> str:
+    def _tried(self, messages: Sequence[Message], thinking: bool, tools: object = None) -> str:
         """The prompt; none where the template wants other turns: it says so when it is asked."""
         try:
-            return self._asked(messages, thinking)
+            return self._asked(messages, thinking, tools)
         except Exception:  # whatever a stranger's program raises
             return ""
 
@@ -154,6 +174,14 @@ class Turns:
         text = self._tried([*QUESTION, turn], thinking=True)
         between = rf"{re.escape(marks.open)}\s*@thought@\s*{re.escape(marks.close)}"
         return re.search(between, text) is not None
+
+
+def told_of(tools: object, messages: Sequence[Message]) -> list[Message]:
+    """These turns with a system turn that tells of tools, which the one that is there joins."""
+    told = TOOLS.format(json.dumps(tools, ensure_ascii=False, indent=2))
+    if messages and messages[0]["role"] == "system":
+        told, messages = f"{told}\n\n{text_of(messages[0])}", messages[1:]
+    return [{"role": "system", "content": told}, *messages]
 
 
 def text_of(turn: Message) -> str:

@@ -1,18 +1,17 @@
 """Hold an answer to one of the user's own prompts against what is expected of it, by rule."""
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
-from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from llmpi.engine.answers import exact, f1
-from llmpi.quality.ab.prompts import Prompt, Schema, strict_json
+from llmpi.quality.ab.calls import calls_in
+from llmpi.quality.ab.prompts import Call, Prompt, Schema, strict_json, validator
 from llmpi.quality.ab.records import JudgedAnswer, MetExpectation
 from llmpi.quality.records import Answer
 
@@ -90,14 +89,19 @@ def _check_json_schema(schema: Schema, text: str) -> Verdict:
         content = strict_json(fenced[1] if fenced else text.strip())
     except ValueError as error:
         return False, f"no valid JSON: {error}"
-    validator = _validator(schema)
-    fault = next(validator.iter_errors(content), None)
+    fault = next(validator(schema).iter_errors(content), None)
     return fault is None, f"at {fault.json_path}: {_clip(fault.message)}" if fault else "valid"
 
 
-def _validator(schema: Schema) -> Validator:
-    # An empty registry, not jsonschema's own, which fetches references it does not know.
-    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+def _check_call(wanted: Call, text: str) -> Verdict:
+    calls = calls_in(text)
+    if len(calls) != 1:
+        return False, f"{len(calls)} calls of a function in it, one is wanted"
+    [called] = calls
+    if called.name != wanted.name:
+        return False, f"calls {_clip(repr(called.name))}"
+    met = validator({"const": wanted.arguments}).is_valid(called.arguments)  # true is not 1
+    return met, f"calls it with {_clip(json.dumps(called.arguments, ensure_ascii=False))}"
 
 
 def _check_max_words(limit: int, text: str) -> Verdict:
@@ -111,6 +115,7 @@ CHECKS: dict[str, Callable[[Any, str], Verdict]] = {
     "not_contains": _check_not_contains,
     "regex": _check_regex,
     "json_schema": _check_json_schema,
+    "call": _check_call,
     "max_words": _check_max_words,
 }
 

@@ -6,9 +6,9 @@ from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.prompts import load_prompts
-from llmpi.quality.ab.records import AbAnswered, Outcome
-from llmpi.quality.batching.answer import Group, answer_blocks
-from llmpi.quality.records import Decoding, VariantFile
+from llmpi.quality.ab.records import AbAnswered, AbSettings, Outcome
+from llmpi.quality.batching.answer import Group, answer_blocks, decoding
+from llmpi.quality.records import VariantFile
 from llmpi.records import failed, now, sha256_of
 
 
@@ -16,7 +16,7 @@ def answer_prompts(
     gguf: Path,
     manifest: VariantFile | Failed,
     prompts: Path,
-    settings: Decoding,
+    settings: AbSettings,
     *,
     threads: int,
     store: Path,
@@ -34,9 +34,14 @@ def answer_prompts(
     if manifest["status"] != "ok":
         return manifest
     started = now()
-    groups: list[Group] = [[{"messages": p.chat(), "continuation": None}] for p in asked]
+    groups: list[Group] = [[prompt.conversation(settings["grammar"])] for prompt in asked]
     records = answer_blocks(
-        gguf, manifest["sha256"], [groups], settings=settings, threads=threads, store=store
+        gguf,
+        manifest["sha256"],
+        [groups],
+        settings=decoding(settings),
+        threads=threads,
+        store=store,
     )
     if isinstance(records, Death):
         return failed("quality", records.reason, log_tail=records.tail)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmpi import layout
-from llmpi.columns import number
+from llmpi.columns import number, text
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
@@ -26,6 +26,7 @@ from llmpi.quality.kind import (
     no_score,
     records_of,
 )
+from llmpi.quality.sent import ONE_AT_A_TIME
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Scored, by_width, pairs_of
 from llmpi.study.study import Study
@@ -34,6 +35,7 @@ from llmpi.study.tasks.ab import AbTask
 COLUMNS = {
     **STATE,
     "passed_pct": number("%", "Own prompts whose answer meets what is expected of it"),
+    "one_at_a_time": text(ONE_AT_A_TIME),
 }
 
 
@@ -50,7 +52,11 @@ def _row(record: AbAnswered | NotScored) -> Row:
     """Share of the prompts with an expectation whose answer meets it."""
     if record["status"] != "ok":
         return no_score(record, COLUMNS)
-    return {**SCORED, "passed_pct": record["summary"]["passed_pct"]}
+    return {
+        **SCORED,
+        "passed_pct": record["summary"]["passed_pct"],
+        "one_at_a_time": record["batching"]["one_at_a_time"],
+    }
 
 
 def _requirements(

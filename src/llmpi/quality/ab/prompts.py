@@ -5,7 +5,9 @@ The file is JSONL, a prompt per line:
     {"id": "torque", "tags": ["units"], "prompt": "...", "expect": {"contains": "35 Nm"}}
 
 `id` is the number of the line ("line-7") by default; `messages` (a conversation that ends with the
-user) may stand in place of `prompt`; `system` and `tags` are optional. What `expect` can say:
+user) may stand in place of `prompt`; `system`, `tags` and `tools` are optional. A tool is a
+function that the model may call, `{"name": ..., "description": ..., "parameters": JSON schema}`;
+the model's own chat template puts it into words, or a system turn does. What `expect` can say:
 
 - `reference`: one of these texts, compared as SQuAD does (exact match after normalising, which
   drops case, punctuation and articles: "-5" equals "5", so write signs as a `regex`). F1 against
@@ -14,6 +16,9 @@ user) may stand in place of `prompt`; `system` and `tags` are optional. What `ex
 - `regex`: matches somewhere (Python's `re`; begin with `(?i)` to ignore case).
 - `json_schema`: the whole answer, or what stands in a ```json fence that is the whole answer, is
   JSON (RFC 8259: no NaN, no name twice) and valid. References must stay within the schema.
+- `call`: calls this one of the tools, once, with these arguments, `{"name": ..., "arguments":
+  {...}}`. A call is a JSON object with `name` and `arguments` (or `parameters`), whatever stands
+  around it, or `[name(argument="value")]`; arguments are equal as JSON (1 equals 1.0).
 - `max_words`: so many words at most, split at white space.
 
 `not_contains` alone is met by silence; put what a good answer says beside it.
@@ -30,6 +35,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 from jsonschema import SchemaError
+from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from pydantic import (
     AfterValidator,
@@ -49,7 +55,7 @@ from referencing.jsonschema import DRAFT202012
 from llmpi.engine.answers import normalize
 from llmpi.engine.records import Message as ChatTurn
 from llmpi.errors import LlmpiError
-from llmpi.quality.records import Json
+from llmpi.quality.records import Conversation, Json
 
 SHOWN_PROBLEMS = 10
 
@@ -99,6 +105,12 @@ def _schema(schema: Schema) -> Schema:
     return schema
 
 
+def validator(schema: Schema) -> Validator:
+    """Of what is to be of this schema. With an empty registry, not jsonschema's own, which fetches
+    references it does not know."""
+    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+
+
 def _target(schema: Schema, reference: str) -> object:
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
     try:
@@ -131,6 +143,38 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Tool(_Part):
+    """A function the model may call."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+    description: Text | None = None
+    parameters: Annotated[Schema, AfterValidator(_schema)] = {"type": "object", "properties": {}}
+
+    def told(self) -> Json:
+        """As OpenAI's interface has it, and chat templates take it."""
+        described = {"description": self.description} if self.description else {}
+        return {
+            "type": "function",
+            "function": {"name": self.name, **described, "parameters": self.parameters},
+        }
+
+    def form(self) -> Json:
+        """JSON schema of a call."""
+        return {
+            "type": "object",
+            "properties": {"name": {"const": self.name}, "arguments": self.parameters},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+
+
+class Call(_Part):
+    """A call of a tool."""
+
+    name: str
+    arguments: dict[str, Json] = {}
+
+
 class Expect(_Part):
     """What an answer must fulfil, see the module; None is not asked for."""
 
@@ -146,6 +190,7 @@ class Expect(_Part):
     not_contains: Texts | None = None
     regex: Annotated[Text, AfterValidator(_pattern)] | None = None
     json_schema: Annotated[Schema, AfterValidator(_schema)] | None = None
+    call: Call | None = None
     max_words: PositiveInt | None = None
 
 
@@ -164,6 +209,7 @@ class Prompt(_Part):
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
     system: Text | None = None
     tags: list[Text] = []
+    tools: list[Tool] = []
     expect: Expect = Expect()
 
     @model_validator(mode="after")
@@ -176,6 +222,40 @@ class Prompt(_Part):
         if "system" in roles[1:]:
             raise ValueError("a system message can only come first, and only once")
         return self
+
+    @model_validator(mode="after")
+    def _calls_a_tool(self) -> "Prompt":
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) < len(names):
+            raise ValueError("two tools have one name")
+        call = self.expect.call
+        if call is None:
+            return self
+        tool = next((tool for tool in self.tools if tool.name == call.name), None)
+        if tool is None:
+            listed = ", ".join(names) or "none"
+            raise ValueError(f"expect.call: {call.name!r} is none of the prompt's tools: {listed}")
+        fault = next(validator(tool.parameters).iter_errors(call.arguments), None)
+        if fault:
+            raise ValueError(f"expect.call.arguments: at {fault.json_path}: {fault.message}")
+        return self
+
+    @property
+    def form(self) -> Json:
+        """JSON schema of the answer that is expected; None where any text may come."""
+        if self.expect.json_schema is not None:
+            return self.expect.json_schema
+        calls = [tool.form() for tool in self.tools]
+        return {"anyOf": calls} if len(calls) > 1 else next(iter(calls), None)
+
+    def conversation(self, held: bool) -> Conversation:
+        """What is asked; `held`: the answer is held to its form while it is written."""
+        asked: Conversation = {"messages": self.chat(), "continuation": None}
+        if self.tools:
+            asked["tools"] = [tool.told() for tool in self.tools]
+        if held and self.form is not None:
+            asked["form"] = self.form
+        return asked
 
     def chat(self) -> list[ChatTurn]:
         """What to ask, in the form chat templates take."""

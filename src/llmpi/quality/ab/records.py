@@ -32,6 +32,12 @@ class Outcome(TypedDict):
 
 
 @record
+class AbSettings(Decoding):
+    grammar: bool
+    """Whether answers were held to their form while they were written."""
+
+
+@record
 class AbAnswered(TypedDict):
     status: Literal["ok"]
     summary: AbSummary
@@ -39,7 +45,7 @@ class AbAnswered(TypedDict):
     answers: list[Answer]
     """In the order of the prompts."""
     prompts_sha256: str
-    settings: Decoding
+    settings: AbSettings
     gguf_sha256: str
     chat_template_sha256: str
     sent: SentPrompt

@@ -43,6 +43,8 @@ class Job(TypedDict):
     settings: Decoding
     threads: int
     folder: str
+    company: str
+    """Where it is kept whether the file may be asked several things at once."""
     first: int
     last: int
 
@@ -53,6 +55,13 @@ class Ended(TypedDict):
     refused: str | None
     """Why the model's chat template gives no prompt: a stranger's words, told apart from what the
     engine and this machine say."""
+
+
+class Company(TypedDict):
+    """Whether a file says the same together as alone."""
+
+    one_at_a_time: str | None
+    """Why it is asked one thing at a time."""
 
 
 class Start(TypedDict):
@@ -92,6 +101,7 @@ def answer_blocks(
         "engine": engine_info.describe(),
     }
     folder = store / sha256_of_json(by)[:16]
+    alike = {**by, "settings": settings["computation"]}
     which = range(len(blocks)) if which is None else which
     log.info("%d of %d blocks, %d threads", len(which), len(blocks), threads)
     records: list[AnsweredBlock] = []
@@ -104,6 +114,7 @@ def answer_blocks(
                 "settings": settings,
                 "threads": threads,
                 "folder": str(folder),
+                "company": str(store / f"company-{sha256_of_json(alike)[:16]}.json"),
                 "first": i,
                 "last": last,
             }
@@ -167,12 +178,27 @@ def main(job: str, out: str) -> None:
         with BatchEngine(
             Path(asked["gguf"]), threads=asked["threads"], shape=shape, computation=computation
         ) as engine:
+            engine.one_at_a_time = _objection(engine, asked)
             _answer(engine, asked)
     except EngineError as error:
         sys.exit(str(error))
     except TemplateError as error:
         ended = {"refused": str(error)}
     Path(out).write_text(json.dumps(ended), encoding="utf-8")
+
+
+def _objection(engine: "BatchEngine", job: Job) -> str | None:
+    """Found once for a file."""
+    from llmpi.quality.batching import company
+
+    path = Path(job["company"])
+    if not path.is_file():
+        found: Company = {"one_at_a_time": company.objection(engine, Path(job["gguf"]))}
+        write_json(path, found)
+    objection = read(path, Company)["one_at_a_time"]
+    if objection:
+        log.warning("asked one thing at a time: %s", objection)
+    return objection
 
 
 def _answer(engine: "BatchEngine", job: Job) -> None:

@@ -6,8 +6,9 @@ from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.template import RefusedTurnsError, TemplateError
 from llmpi.engine.records import SentPrompt
 from llmpi.quality.batching.engine import BatchEngine
+from llmpi.quality.batching.form import Form, FormError, grammar_of
 from llmpi.quality.batching.schedule import Outcome, Request
-from llmpi.quality.records import Answer, Conversation, Decoding
+from llmpi.quality.records import Answer, Conversation, Decoding, Json
 
 
 class Refused(NamedTuple):
@@ -45,8 +46,9 @@ class Asking:
         """How likely a continuation is says nothing where a thought comes before it: then it is not
         asked."""
         try:
-            prompt = self.chat.render(item["messages"])
-        except RefusedTurnsError as error:
+            prompt = self.chat.render(item["messages"], item.get("tools", ()))
+            grammar = self._grammar(item.get("form"))
+        except (RefusedTurnsError, FormError) as error:
             return Refused(str(error))
         tokens = tuple(self._engine.tokenize(prompt.text))
         if prompt.folded:
@@ -57,7 +59,19 @@ class Asking:
             score = (tuple(self._engine.tokenize(whole))[len(tokens) :],)
         most = self._settings["max_new_tokens"]
         thought = self.chat.thought(prompt.text, self._settings["thinking_tokens"] or most)
-        return Request(tokens, most, score, thought=thought)
+        return Request(tokens, most, score, thought=thought, grammar=grammar)
+
+    def _grammar(self, form: Json) -> str | None:
+        """Of a JSON schema.
+
+        Raises:
+            FormError: the engine takes none that says so.
+        """
+        if form is None:
+            return None
+        grammar = grammar_of(form)
+        Form(self._engine.vocab, grammar)
+        return grammar
 
     def sent(self, asked: Request | Refused) -> SentPrompt:
         """What the engine gets."""

@@ -1,8 +1,13 @@
-"""The batched engine: many sequences per `llama_decode`, shared prefixes stored once."""
+"""The batched engine: many sequences per `llama_decode`, shared prefixes stored once.
+
+A model that says something else in company than alone (`llmpi.quality.batching.company`) is asked
+one thing at a time, in a context of its own: neither padded nor copied.
+"""
 
 import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +16,8 @@ import numpy as np
 
 from llmpi.engine.chat.thoughts import Marks, Thoughts
 from llmpi.engine.llama import Engine, EngineError, Model, Rows, Settings
-from llmpi.quality.batching.lanes import LANES, parts_of
+from llmpi.quality.batching.form import Form
+from llmpi.quality.batching.lanes import LANES, Part, parts_of
 from llmpi.quality.batching.schedule import (
     Outcome,
     Request,
@@ -46,6 +52,7 @@ class BatchEngine(Model):
 
     Attributes:
         marks: what the model writes around its thoughts, set by whoever asks for some.
+        one_at_a_time: why requests are computed so, set by whoever found it; None: together.
 
     Raises:
         EngineError: the file cannot be loaded; or, of the methods, a context not be made.
@@ -56,6 +63,7 @@ class BatchEngine(Model):
     ) -> None:
         self.shape = shape
         self.marks: Marks | None = None
+        self.one_at_a_time: str | None = None
         settings = Settings(
             threads=threads,
             batch_tokens=shape.rows,
@@ -70,18 +78,23 @@ class BatchEngine(Model):
         self._prefix_state = b""
 
     def close(self) -> None:
-        self._open([])
+        self._open([], Lane)
         super().close()
 
     def share(self, groups: Groups) -> int:
         """Compute once what all requests begin with; every `run` starts from that state.
 
         Returns:
-            Its length in tokens.
+            Its length in tokens; 0 where requests are computed one at a time.
 
         Raises:
             EngineError: it leaves no room in the context.
         """
+        if self.one_at_a_time:
+            self._prefix, self._prefix_state = (), b""
+            self._open([self.shape.alone()], Alone)
+            self._give_threads(self._lanes)
+            return 0
         requests = [request for group in groups for request in group]
         self._prefix = tuple(requests[0].prompt[: common_prefix([r.prompt for r in requests])])
         if len(self._prefix) + 2 * self.shape.rows > self.shape.context_tokens:
@@ -92,7 +105,7 @@ class BatchEngine(Model):
         # Which cells a part has may not hang on how many threads there are here.
         half = self.shape.divided(LANES)
         fits = all(request.needed_tokens <= half.free_cells for request in requests)
-        self._open([half] * min(LANES, self.settings.threads) if fits else [self.shape])
+        self._open([half] * min(LANES, self.settings.threads) if fits else [self.shape], Lane)
         self._give_threads(self._lanes[:1])
         self._prefix_state = self._lanes[0].compute(self._prefix)
         return len(self._prefix)
@@ -100,7 +113,11 @@ class BatchEngine(Model):
     @property
     def start(self) -> dict[str, Sequence[int] | int]:
         """What the outcomes of a block hang on, beside its own requests and the model."""
-        return {"prefix": self._prefix, "cells": self._lanes[0].shape.context_tokens}
+        begun: dict[str, Sequence[int] | int] = {
+            "prefix": self._prefix,
+            "cells": self._lanes[0].shape.context_tokens,
+        }
+        return begun | ({"at_once": 1} if self.one_at_a_time else {})
 
     def run(
         self, groups: Groups, *, done: Callable[[int], None] = lambda _: None
@@ -114,7 +131,7 @@ class BatchEngine(Model):
             groups: requests that begin with what was last given to `share`.
             done: called with the number of outcomes that are there, from any thread.
         """
-        parts = parts_of(groups, len(self._prefix))
+        parts = self._parts(groups)
         waiting, busy = iter(range(len(parts))), self._lanes[: len(parts)]
         computed: dict[int, tuple[list[Outcome], Took]] = {}
         finished = [0] * len(parts)
@@ -145,7 +162,13 @@ class BatchEngine(Model):
             "batches": sum(part.batches for part in took),
             "rows": sum(part.rows for part in took),
             "padded_rows": sum(part.padded_rows for part in took),
+            "one_at_a_time": self.one_at_a_time,
         }
+
+    def _parts(self, groups: Groups) -> list[Part]:
+        if self.one_at_a_time:
+            return [Part(list(range(len(groups))), 0)] if groups else []
+        return parts_of(groups, len(self._prefix))
 
     def answer_at(self, tokens: Sequence[int], opened: bool, ended: bool) -> int | None:
         """As `Thoughts.answer_at`, by the marks of the model."""
@@ -167,15 +190,15 @@ class BatchEngine(Model):
         for i, lane in enumerate(lanes):
             lane.threads = (self.settings.threads + i) // len(lanes)
 
-    def _open(self, shapes: Sequence[Shape]) -> None:
+    def _open(self, shapes: Sequence[Shape], kind: type["Lane"]) -> None:
         """Have a lane of each of these shapes."""
-        if [lane.shape for lane in self._lanes] == list(shapes):
+        if [(lane.shape, type(lane)) for lane in self._lanes] == [(s, kind) for s in shapes]:
             return
         for lane in self._lanes:
             lane.close()
         self._lanes = []
         for shape in shapes:
-            self._lanes.append(Lane(self._gguf, self.settings, shape=shape, beside=self))
+            self._lanes.append(kind(self._gguf, self.settings, shape=shape, beside=self))
 
 
 def _in_order(
@@ -235,6 +258,7 @@ class Lane(Engine):
             is_end=self.is_end,
             ended=self._holds,
             answer_at=answer_at,
+            grammar_of=partial(Form, self.vocab),
         )
         while rows := schedule.next_batch():
             self._decode_rows(rows)
@@ -279,3 +303,58 @@ class Lane(Engine):
     def _logits(self, row: int) -> np.ndarray:
         pointer = llama_cpp.llama_get_logits_ith(self.context, row)
         return np.ctypeslib.as_array(pointer, (self.vocab_tokens,))
+
+
+class Alone(Lane):
+    """A context of one sequence, in which each thing that is asked is computed by itself.
+
+    The pieces of a schedule of a single request follow one another, so that each finds its
+    beginning where it stands: nothing is copied, nothing dropped.
+    """
+
+    def __init__(self, gguf: Path, settings: Settings, *, shape: Shape, beside: Model) -> None:
+        super().__init__(gguf, settings, shape=shape._replace(sequences=1), beside=beside)
+        self.shape = shape
+
+    def run(
+        self,
+        groups: Groups,
+        prefix: Tokens,
+        prefix_state: bytes,
+        answer_at: Callable[[Sequence[int], bool, bool], int | None],
+        done: Callable[[int], None],
+    ) -> tuple[list[Outcome], Took]:
+        outcomes: list[Outcome] = []
+        took: list[Took] = []
+        for request in (request for group in groups for request in group):
+            found = [
+                Lane.run(self, [[one]], prefix, prefix_state, answer_at, lambda _: None)
+                for one in _one_by_one(request)
+            ]
+            outcomes.append(_together([outcome for (outcome,), _ in found]))
+            took += [took for _, took in found]
+            done(len(outcomes))
+        return outcomes, Took(*map(sum, zip(*took, strict=True)))
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        pass
+
+    def drop(self, sequence: int) -> None:
+        pass
+
+    def _decode_rows(self, rows: Sequence[Row]) -> None:
+        super()._decode_rows([row._replace(sequence=0) for row in rows])
+
+
+def _one_by_one(request: Request) -> list[Request]:
+    """The answer, if one is wanted, and each continuation, behind the prompt by itself."""
+    scored = [Request(request.prompt, score=(one,)) for one in request.score]
+    answered = request._replace(score=())
+    return [answered, *scored] if request.max_new_tokens or not scored else scored
+
+
+def _together(found: Sequence[Outcome]) -> Outcome:
+    """What came of a request's parts."""
+    failed = next((outcome for outcome in found if outcome.error), None)
+    scores = tuple(score for outcome in found for score in outcome.scores)
+    return failed or found[0]._replace(scores=scores)

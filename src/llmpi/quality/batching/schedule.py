@@ -34,7 +34,8 @@ class Request(NamedTuple):
 
     `max_new_tokens` are generated greedily, fewer where the model ends by itself or the text so far
     holds one of `until`, behind the `thought` that comes before, if any; of each of `score` the
-    log-likelihood is wanted, from the same state.
+    log-likelihood is wanted, from the same state. A `grammar` (GBNF) bounds what stands behind the
+    thought.
     """
 
     prompt: Tokens
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     score: tuple[Tokens, ...] = ()
     until: tuple[str, ...] = ()
     thought: Thought | None = None
+    grammar: str | None = None
 
     @property
     def new_tokens(self) -> int:
@@ -93,6 +95,13 @@ class Memory(Protocol):
     def drop(self, sequence: int) -> None: ...
 
 
+class Grammar(Protocol):
+    """What bounds one answer; it goes on with each token that is chosen."""
+
+    def choose(self, logits: np.ndarray) -> int | None:
+        """The likeliest token that it allows; None where it allows none."""
+
+
 class Shape(NamedTuple):
     """The constants of a schedule.
 
@@ -134,6 +143,11 @@ class Shape(NamedTuple):
     def divided(self, lanes: int) -> "Shape":
         """The same batches in one lane's share of the cells."""
         return self._replace(context_tokens=self.context_tokens // lanes)
+
+    def alone(self) -> "Shape":
+        """For one request at a time, without padding."""
+        rows = tuple(range(self.rows, 0, -1))
+        return self._replace(prompt_rows=rows, answer_rows=(1,))
 
     def record(self) -> BatchShape:
         return {
@@ -193,6 +207,7 @@ class _Asked(_Job):
     tokens: list[int] = field(default_factory=list)
     answer_at: int | None = 0
     stopped: bool = False
+    grammar: Grammar | None = None
     answered: bool = False
     finished: bool = False
     scores: list[list[tuple[float, bool]]] = field(default_factory=list)
@@ -210,6 +225,7 @@ class Schedule:
         is_end: whether a token ends an answer.
         ended: whether these tokens hold one of these texts, see `Request.until`.
         answer_at: how many of these tokens are a thought, as `Thoughts.answer_at` tells it.
+        grammar_of: what bounds an answer, from its text; needed where a request has one.
     """
 
     def __init__(
@@ -222,9 +238,11 @@ class Schedule:
         is_end: Callable[[int], bool],
         ended: Callable[[Sequence[int], tuple[str, ...]], bool],
         answer_at: Callable[[Sequence[int], bool, bool], int | None] = lambda *_: 0,
+        grammar_of: Callable[[str], Grammar] | None = None,
     ) -> None:
         self._shape, self._memory = shape, memory
         self._is_end, self._ended, self._answer_at = is_end, ended, answer_at
+        self._grammar_of = grammar_of
         self._free_ids = list(range(shape.sequences - 2, 0, -1))
         self._free_cells = shape.free_cells - len(prefix)
         self.outcomes: list[Outcome] = []
@@ -398,17 +416,25 @@ class Schedule:
         self._finish(asked)
 
     def _answer(self, asked: _Asked, logits: np.ndarray) -> None:
-        token = int(np.argmax(logits))
-        asked.stopped = self._is_end(token)
-        if not asked.stopped:
+        token = self._chosen(asked, logits)
+        asked.stopped = token is not None and self._is_end(token)
+        if token is not None and not asked.stopped:
             asked.tokens.append(token)
         self._look_for_answer(asked)
         if asked.answer_at is not None and not asked.stopped:
             asked.stopped = self._ended(asked.tokens[asked.answer_at :], asked.request.until)
-        asked.answered = asked.stopped or self._at_bound(asked)
+        asked.answered = token is None or asked.stopped or self._at_bound(asked)
         if asked.answered:
             self._answering.remove(asked)
         self._finish(asked)
+
+    def _chosen(self, asked: _Asked, logits: np.ndarray) -> int | None:
+        if asked.request.grammar is None or asked.answer_at is None:
+            return int(np.argmax(logits))
+        if asked.grammar is None:
+            assert self._grammar_of
+            asked.grammar = self._grammar_of(asked.request.grammar)
+        return asked.grammar.choose(logits)
 
     def _look_for_answer(self, asked: _Asked) -> None:
         if asked.answer_at is None and (thought := asked.request.thought):

@@ -14,10 +14,8 @@ import json
 import math
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -27,7 +25,7 @@ from typing_extensions import TypedDict
 from llmpi.accidents import supervise
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
-from llmpi.engine.progress import say
+from llmpi.engine.progress import Progress, say
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
@@ -544,7 +542,7 @@ def score_chunks(
     # Only whole batches are taken over, so that each batch has the shape it would have had.
     start = partial.finished() // model.at_once * model.at_once
     done = [partial.load(i) for i in range(start)]
-    began = time.monotonic()
+    progress = Progress(len(tokens), "chunks", done=start)
     with ThreadPoolExecutor(threads) as pool:
         for begin in range(start, len(tokens), model.at_once):
             group = tokens[begin : begin + model.at_once]
@@ -559,12 +557,8 @@ def score_chunks(
                     raise EngineError(f"the model predicts no finite numbers in chunk {begin + i}")
                 partial.save(begin + i, values)
                 done.append(values)
-            left = (len(tokens) - len(done)) / (len(done) - start) * (time.monotonic() - began)
             mean = np.mean([values[0].mean() for values in done])
-            say(
-                f"chunk {len(done)}/{len(tokens)}, perplexity {math.exp(mean):.4f}, "
-                f"ETA {timedelta(seconds=round(left))}"
-            )
+            progress.at(len(done) - start, f"perplexity {math.exp(mean):.4f}")
     return np.stack(done, axis=1)
 
 

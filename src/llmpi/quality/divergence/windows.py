@@ -9,7 +9,9 @@ from typing import Any, Self
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.llama import FLASH_ATTENTION, KV_TYPES, EngineError, fill
+from llmpi.engine.llama import EngineError
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, fill
+from llmpi.engine.shards import parts
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.log_probs import Logits, Tokens
@@ -77,7 +79,7 @@ class Windows:
         self.at_once = max(1, BATCH_TOKENS // window_tokens)
         """So many windows make a batch."""
         self._model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(gguf), llama_cpp.llama_model_default_params()
+            os.fsencode(parts(gguf)[0]), llama_cpp.llama_model_default_params()
         )
         if not self._model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")

@@ -31,6 +31,7 @@ from llmpi.engine.progress import Progress
 from llmpi.engine.records import Failed, Message
 from llmpi.errors import LlmpiError
 from llmpi.quality.batching import schedule
+from llmpi.quality.batching.company import objection
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.grouping import groups_of
 from llmpi.quality.batching.schedule import Request, Score, Tokens, shape_of
@@ -316,6 +317,7 @@ def _evaluate(job: Job) -> LmEvalScored:
         computation=settings["computation"],
     ) as engine:
         model = GgufLM(engine, settings["thinking_tokens"])
+        engine.one_at_a_time = objection(engine, Path(job["gguf"]))
         results = simple_evaluate(
             model,
             tasks=settings["tasks"],

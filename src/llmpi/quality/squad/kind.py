@@ -20,7 +20,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.records import Drawn, Skipped
-from llmpi.quality.sent import prompt_line
+from llmpi.quality.sent import ONE_AT_A_TIME, prompt_line
 from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
@@ -69,6 +69,7 @@ COLUMNS = {
     ),
     **dict(_scores()),
     "prompt": text("The first prompt as it was sent, its first and last tokens"),
+    "one_at_a_time": text(ONE_AT_A_TIME),
 }
 COMPARED = {
     "f1_difference_pct": number(
@@ -128,6 +129,7 @@ def _row(record: SquadScored | NotScored) -> Row:
         ),
     }
     row["prompt"] = prompt_line(record["sent"])
+    row["one_at_a_time"] = record["batching"][0]["one_at_a_time"] if record["batching"] else None
     for name, (metric, _) in NAMES.items():
         score = _metric(record, metric)
         row[f"{name}_pct"] = score and score["pct"]

@@ -1,6 +1,6 @@
 """What a memo has to say, in no language yet: taken from the summary and the recommendation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from llmpi.decide.candidates import CHECKS, blamed
@@ -16,12 +16,13 @@ from llmpi.decide.records import (
     Limit,
     Moved,
     MovedLimit,
+    ProvisionalBy,
     Recommendation,
     Standing,
 )
 from llmpi.decide.scores import number
-from llmpi.quant_types import is_trained, width_order
-from llmpi.report.words.emphasis import below_abstaining, eased, largest_part, upwards
+from llmpi.quant_types import FLOATS, is_trained, width_order
+from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class
 from llmpi.summary.records import ClassRow, GateAsked, Summary
@@ -34,13 +35,13 @@ QUALITY = ("broken", "loses", "undecided", "f1_drop_at_most")
 UNKNOWN = ("too few", "no quality", "unscored", "computation")
 """What rules it out because its quality is not known."""
 
-Stage = Literal["measure", "ask", "train", "relax", "operate", "trial"]
-"""Where the study stands on the way from a trial to operation, and so what comes next.
+Stage = Literal["measure", "ask", "train", "relax", "better", "trial"]
+"""Where the study stands on the way from the bench to operation, and so what comes next.
 
 `measure`: nothing was measured yet; `ask`: nothing can be recommended, because too little was asked
 to know its quality; `train`: quality is what stands in the way; `relax`: nothing can be recommended
-for another reason; `operate`: the pick is trained for its bits; `trial`: it is not, and may be
-tried in the field.
+for another reason; `better`: the pick is not shown to beat a program that never answers; `trial`:
+it may be tried in the field, which no study says was done.
 """
 
 
@@ -85,11 +86,22 @@ class MemoVariant(TypedDict):
     """F1 on the questions that have an answer."""
 
 
-class BelowAbstaining(TypedDict):
-    """What a program that never answers would score, and the pick's own F1."""
+class Baseline(TypedDict):
+    """What a program that never answers would score over all questions, and the pick beside it."""
 
-    f1_pct: float
     abstaining_pct: float
+    f1: Interval
+    shown: bool
+    """Whether the pick is shown to score more."""
+
+
+class NotKept(TypedDict):
+    """A limit that the pick's own spread reaches beyond."""
+
+    constraint: Limit
+    limit: float
+    value: float
+    worst: float
 
 
 class Smaller(TypedDict):
@@ -177,6 +189,7 @@ class Memo(TypedDict):
     """Of them, those that keep to everything."""
     constraints: dict[Limit, float]
     """That are asked for."""
+    prefer: Aim
     gates: list[GateAsked]
     """Of the same task."""
     minimum_set: bool
@@ -188,9 +201,18 @@ class Memo(TypedDict):
     several_models: bool
     several_devices: bool
     pick: MemoVariant | None
-    provisional: bool
-    below_abstaining: BelowAbstaining | None
-    """Of the pick."""
+    provisional_by: list[ProvisionalBy]
+    unscored: bool
+    """Whether nothing at all is known of the pick's quality."""
+    baseline: Baseline | None
+    """None where there are no such scores."""
+    not_kept: list[NotKept]
+    """By the pick, for all that is shown."""
+    trained: bool
+    """Whether a variant that was trained for its bits was measured, and whether one was that is
+    only rounded; whether the pick is trained."""
+    rounded_too: bool
+    trained_pick: bool
     smaller: Smaller | None
     """Beside a provisional pick: another, or the pick itself where it is what is undecided."""
     runner_up: MemoVariant | None
@@ -239,16 +261,19 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
     limits = recommendation["constraints"]
     gates = [gate for gate in summary["gates"] if gate["task"] == task]
     table = _table(found, decision, widest)
+    questions: Questions | None = (
+        {"asked": asked["questions"], "unanswerable": asked["unanswerable"]}
+        if asked and asked["status"] == "ok"
+        else None
+    )
+    measured = [v for v in found.values() if v["speed"]]
+    beside = _baseline(decision, recommendation["candidates"], questions)
     return {
         "study": summary["study"],
         "date": summary["provenance"]["summarized"][:10],
         "version": summary["provenance"]["llmpi"],
         "tokens_per_word": study.battery.tokens_per_word,
-        "questions": (
-            {"asked": asked["questions"], "unanswerable": asked["unanswerable"]}
-            if asked and asked["status"] == "ok"
-            else None
-        ),
+        "questions": questions,
         "devices": [
             _device(name, boards, summary)
             for name, boards in {row["device"]: row["boards"] for row in rows}.items()
@@ -256,6 +281,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "tried": len(found),
         "able": len(decision["able"]),
         "constraints": limits,
+        "prefer": recommendation["prefer"],
         "gates": gates,
         "minimum_set": bool(gates),
         "confidence_pct": recommendation["confidence_pct"],
@@ -263,8 +289,13 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "several_models": len({v["model"] for v in found.values()}) > 1,
         "several_devices": len({v["device"] for v in found.values()}) > 1,
         "pick": pick,
-        "provisional": decision["standing"] == "provisional",
-        "below_abstaining": _below_abstaining(decision, recommendation["candidates"]),
+        "provisional_by": decision["provisional_by"],
+        "unscored": pick is not None and _unscored(pick),
+        "baseline": beside,
+        "not_kept": [*_not_kept(decision, recommendation["candidates"])],
+        "trained": any(is_trained(v["quant"]) for v in measured),
+        "rounded_too": any(_rounded(v["quant"]) for v in measured),
+        "trained_pick": pick is not None and is_trained(pick["quant"]),
         "smaller": smaller(recommendation, pick, found),
         "runner_up": _of(found, decision["runner_up"]),
         "widest": widest,
@@ -279,7 +310,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "omitted": len(found) - len(table),
         "per_device": [v for d in per_device if (v := _of(found, d["pick"])) and v is not pick],
         "money": money(recommendation, pick),
-        "stage": stage(pick, list(found.values())),
+        "stage": stage(pick, list(found.values()), beside),
         "dequantized": _dequantized(pick),
     }
 
@@ -313,7 +344,7 @@ def smaller(
 ) -> Smaller | None:
     """What might be taken in place of a provisional pick, and what that would save."""
     decision = recommendation["decisions"][0]
-    if pick is None or decision["standing"] != "provisional":
+    if pick is None or "quality" not in decision["provisional_by"]:
         return None
     other = found[decision["smaller"]["id"]] if decision["smaller"] else pick
     standing = other["standing"]
@@ -379,10 +410,12 @@ def _costs(found: DeviceMoney, currency: str) -> MemoMoney:
     }
 
 
-def stage(pick: MemoVariant | None, found: Sequence[MemoVariant]) -> Stage:
+def stage(pick: MemoVariant | None, found: Sequence[MemoVariant], beside: Baseline | None) -> Stage:
     """Where the study stands; see `Stage`."""
     if pick:
-        return "operate" if is_trained(pick["quant"]) else "trial"
+        if _unscored(pick):
+            return "ask"
+        return "trial" if beside is None or beside["shown"] else "better"
     if all(v["reason"] for v in found):
         return "measure"
     against = [{*v["against"]} for v in found if v["against"]]
@@ -406,13 +439,40 @@ def _within_points(candidates: Sequence[Candidate]) -> float | None:
     return margins.pop() if len(margins) == 1 else None
 
 
-def _below_abstaining(
-    decision: Decision, candidates: Sequence[Candidate]
-) -> BelowAbstaining | None:
+def _rounded(quant: str) -> bool:
+    return quant not in FLOATS and not is_trained(quant)
+
+
+def _unscored(pick: MemoVariant) -> bool:
+    return pick["quality"] is None and pick["standing"] is None
+
+
+def _baseline(
+    decision: Decision, candidates: Sequence[Candidate], questions: Questions | None
+) -> Baseline | None:
     pick = next((c for c in candidates if c["id"] == decision["pick"]), None)
-    for found in below_abstaining(pick) if pick else []:
-        return {"f1_pct": found["f1_pct"], "abstaining_pct": found["abstaining_pct"]}
-    return None
+    if pick is None or pick["f1"] is None or not questions:
+        return None
+    abstaining_pct = 100 * questions["unanswerable"] / questions["asked"]
+    low = pick["f1"]["low"]
+    return {
+        "abstaining_pct": abstaining_pct,
+        "f1": pick["f1"],
+        "shown": low is not None and low > abstaining_pct,
+    }
+
+
+def _not_kept(decision: Decision, candidates: Sequence[Candidate]) -> Iterator[NotKept]:
+    """What is asked for and only the middle of the pick's numbers keeps to."""
+    checks = next((c["checks"] for c in candidates if c["id"] == decision["pick"]), {})
+    for name, check in checks.items():
+        if check["shown"] is False and check["value"] is not None and check["worst"] is not None:
+            yield {
+                "constraint": name,
+                "limit": check["limit"],
+                "value": check["value"],
+                "worst": check["worst"],
+            }
 
 
 def _widest(pick: MemoVariant, found: Iterable[MemoVariant]) -> MemoVariant:
@@ -495,5 +555,5 @@ def _mark(name: str, decision: Decision) -> Literal["pick", "runner-up"] | None:
 
 
 def _dequantized(pick: MemoVariant | None) -> str | None:
-    came = pick["lineage"][0] if pick and pick["lineage"] else None
+    came = pick["lineage"][0] if pick and len(pick["lineage"]) > 1 else None
     return None if came in (None, "F16", "BF16", "F32", "F64", "TERNARY", "scratch") else came

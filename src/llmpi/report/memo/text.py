@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from llmpi.engine.shown import visible
 from llmpi.report.memo.facts import Memo
 from llmpi.report.words.languages import WORDS
+from llmpi.report.words.numbers import size
 from llmpi.study.study import Language
 
 HERE = Path(__file__).parent
@@ -37,6 +38,7 @@ def render(facts: Memo, language: Language) -> str:
         _escaped(facts),
         day=date.fromisoformat(facts["date"]),
         words_read_per_s=WORDS_READ_PER_S,
+        assumption=WORDS[language].assumption,
         cost_unit=WORDS[language].cost_unit,
     )
     joint = "" if language == "ja" else " "
@@ -87,8 +89,3 @@ def odds(pct: float) -> str:
 def money(value: float) -> str:
     """A price: cents below a hundred."""
     return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that files are sold in."""
-    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

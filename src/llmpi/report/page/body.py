@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from llmpi.decide import scores
 from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
+from llmpi.quant_types import is_published
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.paper_section import (
@@ -20,11 +21,11 @@ from llmpi.report.page.paper_section import (
 )
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
 from llmpi.report.page.standings import asked, drawn_standings, standing_table
-from llmpi.report.words.emphasis import GIB, side_by_side
+from llmpi.report.words.emphasis import MB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
-from llmpi.report.words.numbers import mb, number, pretty
+from llmpi.report.words.numbers import digits, mb, number, pretty
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import ClassRow, Fallbacks, Summary
+from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_LISTED = 200
@@ -52,10 +53,13 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     alarms = words.alarms(content.pick) if content.pick else []
     shown = _Shown(
         headline=list(_headline(t, content.pick)),
+        known=list(_known(words, content)),
         decisions=_decisions(words, chosen, alarms),
         ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
         failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
+        on_lattice=[f for f in summary["files"] if f["lattice_tensors"]],
+        published=[f for f in summary["files"] if is_published(f["quant"]) and f["types"]],
         sections=kind_sections(t, summary["sections"]),
         not_transferred=_one_per_variant(content),
         alarms=alarms,
@@ -73,6 +77,12 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             content=content,
             summary=summary,
             config=summary["provenance"]["config"],
+            public=public,
+            beside=[
+                (f"memo.{t.language}.pdf", t("memo")),
+                ("summary.csv", "CSV"),
+                ("summary.parquet", "Parquet"),
+            ],
             recommendation=chosen,
             money=chosen and chosen["money"],
             figures=drawn,
@@ -98,6 +108,34 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     )
 
 
+PRIVATE = ("host", "port", "user", "identity_file", "known_hosts", "url", "password_file", "python")
+"""Of a config: how its devices are reached, which is nobody else's business."""
+PATHS = (
+    "path",
+    "store",
+    "wheel",
+    "squad_file",
+    "text_file",
+    "prompts",
+    "judgements",
+    "include_path",
+)
+"""Of a config: files and folders, of which the last name is told."""
+
+
+def public(found: object) -> object:
+    """A config, or a part of it, as whoever gets the page may see it."""
+    if isinstance(found, list):
+        return [public(one) for one in found]
+    if not isinstance(found, Mapping):
+        return found
+    return {key: _public(key, value) for key, value in found.items() if key not in PRIVATE}
+
+
+def _public(key: str, value: object) -> object:
+    return Path(value).name if key in PATHS and isinstance(value, str) else public(value)
+
+
 class Number(NamedTuple):
     """One of the pick's numbers, for the first screen."""
 
@@ -120,10 +158,14 @@ class _Shown(NamedTuple):
     """What the templates show of the content, put together here."""
 
     headline: Sequence[Number]
+    known: Sequence[str]
+    """What the decision is about: what was asked, on which board, for how much money."""
     decisions: Sequence[Sequence[str]]
     ruled_out: Sequence[Candidate]
     failed: Sequence[Failure]
     dequantized: Mapping[str, str]
+    on_lattice: Sequence[FileFacts]
+    published: Sequence[FileFacts]
     sections: Sequence[KindSection]
     not_transferred: Sequence[ClassRow]
     alarms: Sequence[str]
@@ -145,9 +187,10 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("cells", t("All cells"), True),
         *((section.id, section.contents, True) for section in shown.sections),
         ("predictions", t("Prediction"), any(c["predicted"] for c in summary["predictions"])),
-        ("paper", t("The paper"), True),
+        ("paper", t("The paper"), bool(correspondences(content))),
         ("money", t("The money"), bool(chosen and chosen["money"])),
         ("failed", t("Failed"), bool(shown.failed)),
+        ("words", t("Words"), True),
         ("provenance", t("Provenance"), True),
     ]
     return [(where, title) for where, title, there in parts if there]
@@ -161,7 +204,7 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
         (pick["quality"], t("% quality"), 1.0),
         (pick["speed"], t("tokens/s"), 1.0),
         (pick["energy"], t("J per token"), 1.0),
-        (pick["memory"], t("GiB of memory"), 1 / GIB),
+        (pick["memory"], t("MB of memory"), 1 / MB),
     ):
         if found is None:
             continue
@@ -171,7 +214,23 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
             known.append(f"{low * scale:.3g}–{high * scale:.3g}")
         if found["kind"]:
             known.append(t.label(found["kind"]))
-        yield Number(f"{found['value'] * scale:.3g}", unit, ", ".join(known))
+        yield Number(digits(found["value"] * scale), unit, ", ".join(known))
+
+
+def _known(words: Words, content: Content) -> Iterator[str]:
+    """What a reader must know before the pick's numbers mean anything."""
+    chosen, pick = content.recommendation, content.pick
+    if chosen is None:
+        return
+    yield words.asked(chosen)
+    if pick is None:
+        return
+    board = content.summary["machines"].get(content.row_of(pick)["boards"][0])
+    machine = board["machine"] if board and board["status"] == "ok" else None
+    yield words.place(pick["device"], machine)
+    for priced in content.priced:
+        if chosen["money"] and priced["overall"]:
+            yield words.price(priced, chosen["money"]["currency"])
 
 
 def _decisions(
@@ -202,9 +261,9 @@ def _price(t: Texts, content: Content) -> _Price | None:
     if chosen is None or pick is None or not smaller:
         return None
     other = next(c for c in content.candidates if c["id"] == smaller["id"])
-    units = {"speed": t("tokens/s"), "energy": t("J per token"), "memory": t("GiB of memory")}
+    units = {"speed": t("tokens/s"), "energy": t("J per token"), "memory": t("MB of memory")}
     rows = [
-        (units[name], f"{own:.3g}", f"{its:.3g}")
+        (units[name], digits(own), digits(its))
         for name, (own, its) in side_by_side(pick, other).items()
     ]
     sizes = [content.row_of(candidate)["file_bytes"] for candidate in (pick, other)]
@@ -263,5 +322,5 @@ NOT_QUANTIZED = ("F16", "BF16", "F32", "F64", "TERNARY", "scratch")
 
 def _dequantized(rows: Sequence[ClassRow]) -> dict[str, str]:
     """Models whose base was made from quantized weights: model -> type they came in."""
-    came = {row["model"]: row["lineage"][0] for row in rows if row["lineage"]}
+    came = {row["model"]: row["lineage"][0] for row in rows if len(row["lineage"]) > 1}
     return {model: kind for model, kind in came.items() if kind not in NOT_QUANTIZED}

@@ -107,10 +107,10 @@ def datasets(content: Content) -> Datasets:
         {**columns, **_beside(row, content)}
         for columns, row in zip(flat, content.rows, strict=True)
     ]
-    for task, edge, best in _fronts(content):
+    for task, best, broken in _fronts(content):
         for cell in cells:
             cell[f"{task}_front"] = int(cell["id"] in best)
-            cell[f"{task}_edge"] = int(cell["id"] in edge)
+            cell[f"{task}_broken"] = int(cell["id"] in broken)
     speed, heat = _sustained(content)
     return {
         "csv": list(flat[0]),
@@ -207,31 +207,28 @@ def _beside(row: ClassRow, content: Content) -> FlatRow:
     }
 
 
+BROKEN = {"babbling", "mute", "blurting"}
+"""Faults of a file that answers, and says nothing of use."""
+
+
 def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
-    """For each task the cells at the edge by their point estimates, and those nothing beats.
+    """For each task the cells that nothing beats, and those that are broken.
 
     On each device and workload apart; quality and speed count, see `llmpi.decide.pareto`.
     """
     for task, score in content.scores.items():
-        edge: set[str] = set()
         best: set[str] = set()
-        for workload in dict.fromkeys(row["workload"] for row in content.rows):
-            able = [
-                row
-                for row in content.rows
-                if row["workload"] == workload
-                and not faults(row, content.study, task)
-                and _scored(row, task, score)
-            ]
-            for device in dict.fromkeys(row["device"] for row in able):
-                here = [row for row in able if row["device"] == device]
-                best |= {cell_id(row) for row in Field(here, _both(task, score)).front(here)}
-                edge |= {
-                    cell_id(row)
-                    for row in here
-                    if not any(_ahead(other, row, task, score) for other in here)
-                }
-        yield task, edge, best
+        broken: set[str] = set()
+        places: dict[tuple[str, str], list[ClassRow]] = {}
+        for row in content.rows:
+            found = faults(row, content.study, task)
+            if any(fault["kind"] in BROKEN for fault in found):
+                broken.add(cell_id(row))
+            if not found and _scored(row, task, score):
+                places.setdefault((row["device"], row["workload"]), []).append(row)
+        for here in places.values():
+            best |= {cell_id(row) for row in Field(here, _both(task, score)).front(here)}
+        yield task, best, broken
 
 
 def _both(task: str, score: Score) -> list[Objective[ClassRow]]:
@@ -246,19 +243,6 @@ def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:
     low = number(row, task, score.value["low"]) if "low" in score.value else None
     high = number(row, task, score.value["high"]) if "high" in score.value else None
     return None if value is None else Estimate(value, low, high)
-
-
-def _ahead(a: ClassRow, b: ClassRow, task: str, score: Score) -> bool:
-    """Whether `a` is nowhere behind `b` and somewhere ahead, by the point estimates."""
-    key = score.value["key"]
-    pairs = [
-        (x or 0.0, y or 0.0)
-        for x, y in (
-            (a["tg_tps"], b["tg_tps"]),
-            (number(a, task, key), number(b, task, key)),
-        )
-    ]
-    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
 
 def _loads(content: Content) -> list[Load]:

@@ -9,7 +9,7 @@ from llmpi.decide.candidates import OBJECTIVES
 from llmpi.decide.records import Candidate, CostPart, DeviceMoney, Limit, Moved
 from llmpi.report.page.content import Content
 from llmpi.report.page.paper_section import correspondences
-from llmpi.report.words.emphasis import GIB
+from llmpi.report.words.emphasis import MB
 from llmpi.study.decision import Aim
 
 
@@ -96,7 +96,7 @@ class ChoicePoint(TypedDict):
 LIMITS: Mapping[Aim, tuple[Limit, float]] = {
     "speed": ("tps_at_least", 1.0),
     "energy": ("j_per_token_at_most", 1.0),
-    "memory": ("memory_at_most", 1 / GIB),
+    "memory": ("memory_at_most", 1 / MB),
 }
 """The constraint of an objective, and the scale in which both are shown."""
 MOST_SHOWN = 8

@@ -22,6 +22,9 @@ def figures(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
 
 
 def _choice(t: Texts, data: Datasets) -> dict[str, Spec]:
+    """None of a single candidate: a dot by itself shows nothing."""
+    if len({point["name"] for point in data["choice"]}) < 2:
+        return {}
     told = {point["objective"] for point in data["choice"]}
     objectives = [objective for objective in OBJECTIVES if objective in told]
     return {"choice": decided.choice(t, objectives)} if objectives else {}
@@ -46,8 +49,8 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
             drawn = measured.quality_against_speed(t, task, score, models, named=named)
             found[f"tradeoff-{task}"] = drawn
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
-        found["tg"] = measured.speed_by_bits(t, "tg", models)
-        found["pp"] = measured.speed_by_bits(t, "pp", models)
+        found["tg"] = measured.speed_by_bits(t, "tg", models, named=named)
+        found["pp"] = measured.speed_by_bits(t, "pp", models, named=named)
     if any(row["tg_j_per_token"] is not None for row in rows):
         found["energy"] = measured.energy(t, models)
         found["words"] = measured.words_per_battery(t, models)

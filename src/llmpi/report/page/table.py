@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.quality.kind import Shown
+from llmpi.quality.kind import Score, Shown
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Cells
 from llmpi.report.words.texts import Texts
@@ -27,8 +27,12 @@ class ShownColumn(TypedDict):
     """Keys of its spread."""
     note: NotRequired[str]
     """Key of what is shown below it."""
+    more: NotRequired[bool]
+    """Whether it stands there only when all columns are asked for: it decides nothing."""
 
 
+DECIDING = {"name", "device", "workload", "status", "tg_tps", "tg_j_per_token", "memory_bytes"}
+"""Beside the score of each task, and what rules a cell out."""
 ALWAYS = {"name", "device", "status", "tg_tps"}
 
 
@@ -50,7 +54,7 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _number("tg_memory_share", t("of memory\nroofline, %"), 0, scale=100),
         _number("cold_load_s", t("cold load\ns"), 2),
         _number("warm_load_s", t("warm load\ns"), 2),
-        _number("peak_rss_bytes", t("peak RSS\nMB"), 1, scale=1e-6),
+        _number("memory_bytes", t("memory\nMB"), 1, scale=1e-6),
         _number("tg_power_w", t("tg\nW"), 2),
         _number(
             "tg_j_per_token", t("tg, J\nper token"), 3, "tg_low_j_per_token", "tg_high_j_per_token"
@@ -68,7 +72,16 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _text("gates_failed", t("gates\nfailed")),
     ]
     by_key = dict(zip(cells["columns"], zip(*cells["rows"], strict=True), strict=True))
-    return [c for c in found if c["key"] in ALWAYS or _tells(c["key"], by_key[c["key"]])]
+    told = [c for c in found if c["key"] in ALWAYS or _tells(c["key"], by_key[c["key"]])]
+    deciding = DECIDING | {
+        f"{task}_{key}" for task, score in content.scores.items() for key in keys_of(score)
+    }
+    return [c if c["key"] in deciding else {**c, "more": True} for c in told]
+
+
+def keys_of(score: Score) -> set[str]:
+    """What is told of a score at first sight: itself, and what says where it is from."""
+    return {score.value["key"], *(shown["key"] for shown in score.beside)}
 
 
 def _tells(key: str, values: Sequence[object]) -> bool:

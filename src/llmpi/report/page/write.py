@@ -17,6 +17,7 @@ from llmpi.report.page.body import TEMPLATES, body, environment
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import datasets, kind_datasets, with_shared_texts
+from llmpi.report.page.fields import FieldGroup, fields
 from llmpi.report.page.figures import figures
 from llmpi.report.page.table import ShownColumn, columns
 from llmpi.report.words.languages import WORDS
@@ -48,6 +49,7 @@ def write_page(summary: Summary, recommendation: Recommendation | None, out: Pat
         languages[language] = {
             "figures": drawn,
             "columns": columns(t, content, data["cells"]),
+            "fields": fields(t, content),
             "texts": _script_texts(t, content),
             "why": _why(t, content),
         }
@@ -103,6 +105,7 @@ class InLanguage(TypedDict):
 
     figures: dict[str, Spec]
     columns: list[ShownColumn]
+    fields: list[FieldGroup]
     texts: ScriptTexts
     why: dict[str, list[str]]
     """Cell -> what rules it out."""

@@ -10,21 +10,24 @@ from llmpi.decide.records import (
     BelowAbstaining,
     Candidate,
     Change,
+    Check,
     Choice,
     CostPart,
     Decision,
     DeviceMoney,
     Interval,
+    Limit,
     MoreItems,
     MovedLimit,
     RequirementVerdict,
     Step,
     Supply,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kinds import task_kinds
 from llmpi.study.computation import DEFAULT
 
-GIB = 1024**3
+MB = 1e6
 ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
     "able",
     "near_best",
@@ -50,19 +53,29 @@ def foremost(made: Decision) -> list[Change]:
     ]
 
 
+def unshown(pick: Candidate) -> dict[Limit, Check]:
+    """The limits that the spread of its own numbers reaches beyond."""
+    return {name: check for name, check in pick["checks"].items() if check["shown"] is False}
+
+
+def is_pi(machine: Machine) -> bool:
+    """Whether it is a Raspberry Pi."""
+    return "Raspberry Pi" in (machine["board"] or "")
+
+
 def below_abstaining(pick: Candidate) -> list[BelowAbstaining]:
     """The caution that is said before anything else."""
     return [caution for caution in pick["cautions"] if caution["kind"] == "below abstaining"]
 
 
 def side_by_side(one: Candidate, other: Candidate) -> dict[Aim, tuple[float, float]]:
-    """What of two candidates can be compared beside quality; memory in GiB."""
+    """What of two candidates can be compared beside quality; memory in MB."""
     pairs: dict[Aim, tuple[Interval | None, Interval | None]] = {
         "speed": (one["speed"], other["speed"]),
         "energy": (one["energy"], other["energy"]),
         "memory": (one["memory"], other["memory"]),
     }
-    scale = {"memory": 1 / GIB}
+    scale = {"memory": 1 / MB}
     return {
         name: (a["value"] * scale.get(name, 1), b["value"] * scale.get(name, 1))
         for name, (a, b) in pairs.items()
@@ -111,8 +124,7 @@ def enough(one: MoreItems, source: Supply) -> int:
 
 def told_limit(change: MovedLimit) -> float:
     """The limit to ask for instead, in the three digits in which it is told."""
-    scale = GIB if change["unit"] == "bytes" else 1
-    return eased(change["to"] / scale, CHECKS[change["constraint"]].at_least) * scale
+    return eased(change["to"], CHECKS[change["constraint"]].at_least)
 
 
 def eased(limit: float, at_least: bool) -> float:
@@ -121,6 +133,16 @@ def eased(limit: float, at_least: bool) -> float:
         return limit
     step = 10.0 ** (floor(log10(abs(limit))) - 2)
     return (floor if at_least else ceil)(round(limit / step, 9)) * step
+
+
+def whose(assumption: str) -> tuple[str | None, str]:
+    """The alternative that a figure of the money is of, None of the own boards; and its key."""
+    own = assumption.removeprefix("alternatives.")
+    front, _, key = own.rpartition(".")
+    front, part = (
+        (front, key) if not front.endswith("hardware") else (front[:-8], f"hardware.{key}")
+    )
+    return (front.rstrip(".") or None) if own != assumption else None, part
 
 
 def largest_part(found: DeviceMoney) -> tuple[CostPart, float]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from llmpi.decide.candidates import CHECKS
-from llmpi.decide.cost import MONTHS_PER_YEAR
+from llmpi.decide.cost import MONTHS_PER_YEAR, THIS_DEVICE
 from llmpi.decide.records import (
     Aim,
     AlternativeCost,
     AnyCaution,
     Candidate,
     Change,
+    Check,
     Choice,
     CostUnit,
     Decision,
@@ -17,6 +18,7 @@ from llmpi.decide.records import (
     HatGain,
     Interval,
     Kill,
+    Limit,
     MoreItems,
     Named,
     NotCompared,
@@ -26,26 +28,29 @@ from llmpi.decide.records import (
     Supply,
     Unit,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kind import Objection
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Reason
 from llmpi.report.words.emphasis import (
     ABLE,
-    GIB,
     below_abstaining,
     ends,
     enough,
     foremost,
+    is_pi,
     largest_part,
     one_in_quality,
     scored_kinds,
     side_by_side,
     told_limit,
     turning,
+    unshown,
     upwards,
     variants_of,
+    whose,
 )
-from llmpi.report.words.numbers import digits, number
+from llmpi.report.words.numbers import digits, number, size
 from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
@@ -71,23 +76,95 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     now = " for now" if made["standing"] == "provisional" else ""
     return [
         *alarms(pick),
-        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(len(choice['constraints']))}.",
+        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(choice)}.",
         *_provisional(made, pick, choice),
         *_why(made, pick, choice),
-        _risk(made, pick, known),
+        _risk(made, pick, known, choice),
         *_confidence(choice),
     ]
 
 
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
-    return [f"Caution: {caution(found)}." for found in below_abstaining(pick)]
+    return [
+        *(f"Caution: {caution(found)}." for found in below_abstaining(pick)),
+        *(f"Caution: {_unshown(name, check)}." for name, check in unshown(pick).items()),
+    ]
+
+
+def _unshown(name: Limit, check: Check) -> str:
+    """A limit that its numbers keep to on the whole, and single ones may not."""
+    assert check["value"] is not None
+    worst = check["worst"]
+    at_worst = ""
+    if worst is not None:
+        at_worst = f", and {size(worst) if check['unit'] == 'bytes' else digits(worst)} at worst"
+    got = _amount(check["value"], check["unit"])
+    return f"it is not shown to keep to {limit(name, check['limit'])}: it has {got}{at_worst}"
+
+
+QUANTITIES: Mapping[Limit, str] = {
+    "tps_at_least": "token generation",
+    "ttft_at_most": "a time to the first token",
+    "itl_p95_at_most": "a time between tokens (95th percentile)",
+    "f1_drop_at_most": "a loss of F1",
+    "memory_at_most": "memory",
+    "power_at_most": "power while generating",
+    "j_per_token_at_most": "energy per token",
+    "battery_hours_at_least": "time on the battery",
+}
+
+
+def limit(name: Limit, value: float) -> str:
+    """What a constraint asks for."""
+    side = "at least" if CHECKS[name].at_least else "at most"
+    return f"{QUANTITIES[name]} of {side} {_amount(value, CHECKS[name].unit)}"
+
+
+def asked(choice: Choice) -> str:
+    """What the decision had to keep to, and what decides then."""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    first = f"Asked for: {'; '.join(limits)}." if limits else "No limit was asked for."
+    decides = SUPERLATIVES[choice["prefer"]]
+    return f"{first} Of what keeps to that and to its quality, {decides} decides."
+
+
+def place(device: str, machine: Machine | None) -> str:
+    """Which board the numbers are of."""
+    if machine is None:
+        return f"Measured on {device}."
+    told = [machine["board"] or machine["cpu"] or machine["arch"]]
+    if machine["memory_bytes"]:
+        told.append(f"{machine['memory_bytes'] / 1e9:.1f} GB of memory")
+    stranger = "" if is_pi(machine) else " It is no Raspberry Pi: its speeds say nothing about one."
+    return f"Measured on {device}: {', '.join(told)}.{stranger}"
+
+
+def price(found: DeviceMoney, currency: str) -> str:
+    """What a million tokens cost, and what is cheapest."""
+    own = found["per_million_tokens"]
+    first = f"A million tokens cost {own:,.2f} {currency}"
+    name = found["cheapest"]
+    if name == THIS_DEVICE:
+        return f"{first}: nothing it was compared with is cheaper."
+    other = found["alternatives"][name]["per_million_tokens"]
+    return f"{first}; the cheapest is {name} with {other:,.2f}."
 
 
 def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     """Why it is not the last word, what caution costs, and what would tell."""
     if made["standing"] != "provisional":
         return []
+    disturbed = (
+        [
+            "This is provisional: other programs took too much of the processors while each of "
+            "these was measured. Measure again while nothing else runs."
+        ]
+        if "disturbed" in made["provisional_by"]
+        else []
+    )
+    if "quality" not in made["provisional_by"]:
+        return disturbed
     held = pick["standing"] is not None and pick["standing"]["verdict"] == "holds"
     why = (
         "This is provisional: others would be taken in its place if they were shown to keep their "
@@ -98,12 +175,13 @@ def _provisional(made: Decision, pick: Candidate, choice: Choice) -> list[str]:
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [why, *_itself(pick, choice)]
+        return [*disturbed, why, *_itself(pick, choice)]
     other = next(c for c in choice["candidates"] if c["id"] == smaller["id"])
     odds = smaller["probability"]
     chance = "" if odds is None else f"; that it holds has, by itself, a probability {_odds(odds)}"
     name = _name(other) if other["device"] != pick["device"] else other["variant"]
     return [
+        *disturbed,
         why,
         f"Of the undecided, the smallest that has all its estimates within the margins is "
         f"{name}{chance}. The price of caution: {_instead(pick, other)}.",
@@ -129,7 +207,7 @@ def _odds(probability: float) -> str:
 
 def _instead(pick: Candidate, other: Candidate) -> str:
     """The pick's numbers, and beside them what another would give."""
-    units = {"speed": "tokens/s", "energy": "J per token", "memory": "GiB of memory"}
+    units = {"speed": "tokens/s", "energy": "J per token", "memory": "MB of memory"}
     found = [
         f"{digits(own)} {units[name]} where it has {digits(its)}"
         for name, (own, its) in side_by_side(pick, other).items()
@@ -207,6 +285,7 @@ REASONS: Mapping[str, str] = {
     "failed": "did not run",
     "throttled": "throttled",
     "overflow": "does not fit in the memory",
+    "disturbed": "disturbed by other programs",
     "parity": "computes something else",
     "unscored": "not scored",
     "computation": "not scored with these settings",
@@ -221,8 +300,8 @@ REASONS: Mapping[str, str] = {
 
 
 def ruled_out_by(name: str) -> str:
-    """What rules candidates out, as it is counted; a constraint by its key."""
-    return REASONS.get(name, name)
+    """What rules candidates out, as it is counted."""
+    return REASONS.get(name) or {str(key): text for key, text in QUANTITIES.items()}.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -234,6 +313,7 @@ def kill(found: Kill) -> str:
             return {
                 "throttled": "the board was throttled while it was measured",
                 "memory-bound: overflow": "it does not fit in the memory",
+                "disturbed": "other programs took too much of the processors while it was measured",
             }[found["mark"]]
         case "parity":
             return f"parity: {parity(found['reason'], found['misses'])}"
@@ -262,17 +342,17 @@ def kill(found: Kill) -> str:
             abstained = f"{found['abstained_pct']:.1f} %"
             return f"broken: it abstains on {abstained} of the questions that have no answer"
         case "limit":
-            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
-            return f"{found['constraint']}: {got} against {asked}"
+            got = _amount(found["value"], found["unit"])
+            return f"{limit(found['constraint'], found['limit'])} is asked for, it has {got}"
         case "unmeasured":
             if found["constraint"] is None:
                 return "prefer energy: its energy was not measured"
-            return f"{found['constraint']}: it was not measured"
+            return f"{QUANTITIES[found['constraint']]} was not measured"
         case "estimated":
             if found["constraint"] is None:
                 return "prefer energy: its energy is estimated, not measured"
             value = _amount(found["value"], found["unit"])
-            return f"{found['constraint']}: {value} is estimated, not measured"
+            return f"{QUANTITIES[found['constraint']]}: {value} is estimated, not measured"
 
 
 def _losses(found: Sequence[RequirementVerdict]) -> str:
@@ -337,6 +417,14 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
 def caution(found: AnyCaution) -> str:
     """What to know of a candidate."""
     match found["kind"]:
+        case "wide spread":
+            return (
+                f"its fastest repetition is {found['ratio']:.1f} times as fast as its slowest, and "
+                "nothing that was watched explains it"
+            )
+        case "measured short":
+            counted = _count(found["repetitions"], "repetition")
+            return f"it is so slow that there was time for {counted} of {found['tokens']} tokens"
         case "measured once":
             return "its speed was measured once, which shows no spread"
         case "energy estimated":
@@ -413,13 +501,53 @@ def cost_unit(unit: CostUnit, currency: str) -> str:
     return unit.replace("money", currency)
 
 
+FIGURES: Mapping[str, str] = {
+    "boards": "how many boards",
+    "lifespan_years": "how long the boards last",
+    "duty_pct": "how much of the time they are used",
+    "price_per_kwh": "the price of electricity",
+    "prompt_tokens_per_output_token": "the prompt for each token that is written",
+    "output_tokens_per_s": "the measured speed",
+    "busy_power_w": "the power while it writes",
+    "idle_power_w": "the power at rest",
+    "grid_co2_g_per_kwh": "the CO2 of the electricity",
+    "hardware.board": "the price of the board",
+    "hardware.m2_hat": "the price of the M.2 HAT",
+    "hardware.ssd": "the price of the SSD",
+    "hardware.supply": "the price of the power supply",
+    "hardware.case": "the price of the case",
+    "hardware.cooling": "the price of the cooler",
+    "price_per_day": "the price of a day's work",
+    "setup_days": "the days it takes to set up",
+    "qat_days": "the days of training",
+    "maintenance_days_per_year": "the days of maintenance a year",
+    "price_per_million_input_tokens": "the price of a million tokens read",
+    "price_per_million_output_tokens": "the price of a million tokens written",
+    "co2_g_per_million_output_tokens": "the CO2 of a million tokens",
+    "price_per_hour": "the price of an hour",
+    "hours_per_day": "the hours a day",
+    "power_w": "the power it draws",
+}
+
+
+def assumption(name: str) -> str:
+    """A figure that the money rests on, in words."""
+    other, key = whose(name)
+    if other is None:
+        return FIGURES[key]
+    own = "the speed" if key == "output_tokens_per_s" else FIGURES[key]
+    return f"{own}, of {other}"
+
+
 def source(found: Source) -> str:
     """Where a figure is from that the money rests on."""
     match found["kind"]:
         case "stated":
             return found["source"]
         case "measured":
-            return f"measured ({found['tier']})" if found["tier"] else "measured"
+            estimated = found["tier"] == "estimated"
+            known = "estimated" if estimated else f"measured ({found['tier']})"
+            return known if found["tier"] else "measured"
         case kind:
             return kind
 
@@ -491,9 +619,9 @@ def _name(candidate: Candidate) -> str:
     return f"{candidate['variant']} on {candidate['device']}"
 
 
-def _keeps(limits: int) -> str:
-    every = "all " if limits > 1 else ""
-    return f"; it keeps to {every}{_count(limits, 'constraint')}" if limits else ""
+def _keeps(choice: Choice) -> str:
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    return f"; it keeps to {_and(limits)}" if limits else ""
 
 
 def _numbers(candidate: Candidate) -> str:
@@ -574,14 +702,13 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
     return f"in {step['objective']} it cannot be told apart from the best, {_name(best)}{nor}"
 
 
-def _risk(made: Decision, pick: Candidate, known: Known) -> str:
-    """What would change it, what is not shown, what to know of the pick."""
+def _risk(made: Decision, pick: Candidate, known: Known, choice: Choice) -> str:
+    """What would change it, what to know of the pick."""
     said = [_said(change, known) for change in foremost(made)]
-    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
-    if unsure:
-        said.append(f"the spread of its own numbers reaches beyond {_and(unsure)}")
     said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
+        if not choice["constraints"]:
+            return "Nothing else is known that would change it."
         return "No single change of what was asked for leads to another choice."
     return f"To know: {'; '.join(said)}."
 
@@ -596,10 +723,11 @@ def _said(change: Change, known: Known) -> str:
     other = f"it is {_name(known[change['pick']])}" if change["pick"] else "nothing is left"
     name, unit = change["constraint"], change["unit"]
     if change["change"] == "relax":
-        to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
-        return f"with {name} at {to}, not {was}, {other}"
+        return (
+            f"with {limit(name, told_limit(change))}, not {_amount(change['limit'], unit)}, {other}"
+        )
     beyond = "above" if CHECKS[name].at_least else "below"
-    return f"with {name} {beyond} {_amount(change['to'], unit)} {other}"
+    return f"with {QUANTITIES[name]} to be {beyond} {_amount(change['to'], unit)} {other}"
 
 
 def _way_back(made: Decision, known: Known) -> str:
@@ -635,11 +763,15 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
         return "No figure moves the result."
     first = found["sensitivity"][0]
     flips = turning(found)
-    flip = f"that changes with {', '.join(flips)}" if flips else "no figure changes that"
+    flip = (
+        f"that changes with {', '.join(map(assumption, flips))}"
+        if flips
+        else "no figure changes that"
+    )
     return (
-        f"The figure that moves it most is {first['assumption']}: {found['vary_pct']:g} % down or "
-        f"up give {first['at_low']:,.2f} and {first['at_high']:,.2f} {currency}; the cheapest is "
-        f"{found['cheapest']}, and {flip}."
+        f"The figure that moves it most is {assumption(first['assumption'])}: "
+        f"{found['vary_pct']:g} % down or up give {first['at_low']:,.2f} and "
+        f"{first['at_high']:,.2f} {currency}; the cheapest is {found['cheapest']}, and {flip}."
     )
 
 
@@ -728,8 +860,7 @@ def _here(found: Differs) -> str:
 
 
 def _amount(value: float, unit: Unit) -> str:
-    """A number with its unit; bytes as the config's `4G` means it."""
-    return f"{digits(value / GIB)} GiB" if unit == "bytes" else f"{digits(value)} {unit}"
+    return size(value) if unit == "bytes" else f"{digits(value)} {unit}"
 
 
 def _count(number: int, what: str) -> str:

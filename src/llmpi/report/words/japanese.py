@@ -10,6 +10,7 @@ from llmpi.decide.records import (
     AnyCaution,
     Candidate,
     Change,
+    Check,
     Choice,
     CostUnit,
     Decision,
@@ -27,25 +28,28 @@ from llmpi.decide.records import (
     Supply,
     Unit,
 )
+from llmpi.engine.records import Machine
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
     ABLE,
-    GIB,
     below_abstaining,
     ends,
     enough,
     foremost,
+    is_pi,
     largest_part,
     one_in_quality,
     scored_kinds,
     side_by_side,
     told_limit,
     turning,
+    unshown,
     upwards,
     variants_of,
+    whose,
 )
-from llmpi.report.words.numbers import digits, number
+from llmpi.report.words.numbers import digits, number, size
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import (
     DifferenceKey,
@@ -72,14 +76,14 @@ SUPERLATIVES: Mapping[Aim, str] = {
     "memory": "メモリが最も少ない",
 }
 LIMITS: Mapping[Limit, str] = {
-    "tps_at_least": "生成速度の下限（tps_at_least）",
-    "ttft_at_most": "最初のトークンまでの時間の上限（ttft_at_most）",
-    "itl_p95_at_most": "トークン間隔の上限（itl_p95_at_most）",
-    "f1_drop_at_most": "F1の低下の上限（f1_drop_at_most）",
-    "memory_at_most": "メモリの上限（memory_at_most）",
-    "power_at_most": "電力の上限（power_at_most）",
-    "j_per_token_at_most": "トークンあたりエネルギーの上限（j_per_token_at_most）",
-    "battery_hours_at_least": "電池の持続時間の下限（battery_hours_at_least）",
+    "tps_at_least": "生成速度",
+    "ttft_at_most": "最初のトークンまでの時間",
+    "itl_p95_at_most": "トークン間隔（95パーセンタイル）",
+    "f1_drop_at_most": "F1の低下",
+    "memory_at_most": "メモリ",
+    "power_at_most": "生成中の電力",
+    "j_per_token_at_most": "トークンあたりのエネルギー",
+    "battery_hours_at_least": "電池での持続時間",
 }
 Known = Mapping[str, str]
 """Candidates' names by id."""
@@ -101,22 +105,74 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"除外の内訳：{reasons}。",
         ]
     pick = known[made["pick"]]
-    limits = len(choice["constraints"])
-    keeps = f"指定された制約{limits}件をすべて満たします。" if limits else ""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    keeps = f"{'、'.join(limits)}を満たします。" if limits else ""
     take = "を暫定的に推奨します" if made["standing"] == "provisional" else "を推奨します"
     return [
         *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
         *_provisional(made, choice, names),
         *_why(made, choice, names),
-        _risk(made, pick, names),
+        _risk(made, pick, names, choice),
         *_confidence(choice),
     ]
 
 
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
-    return [f"注意：{caution(found)}。" for found in below_abstaining(pick)]
+    return [
+        *(f"注意：{caution(found)}。" for found in below_abstaining(pick)),
+        *(f"注意：{_unshown(name, check)}。" for name, check in unshown(pick).items()),
+    ]
+
+
+def _unshown(name: Limit, check: Check) -> str:
+    """A limit that its numbers keep to on the whole, and single ones may not."""
+    assert check["value"] is not None
+    worst = check["worst"]
+    at_worst = ""
+    if worst is not None:
+        at_worst = f"（悪い場合は{size(worst) if check['unit'] == 'bytes' else digits(worst)}）"
+    got = _amount(check["value"], check["unit"])
+    return f"{got}{at_worst}であり、{limit(name, check['limit'])}を満たすとは言い切れません"
+
+
+def limit(name: Limit, value: float) -> str:
+    """What a constraint asks for."""
+    side = "以上" if CHECKS[name].at_least else "以下"
+    return f"{LIMITS[name]}{_amount(value, CHECKS[name].unit)}{side}"
+
+
+def asked(choice: Choice) -> str:
+    """What the decision had to keep to, and what decides then."""
+    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    first = f"指定された制約：{'、'.join(limits)}。" if limits else "制約は指定されていません。"
+    return f"{first}制約と品質を満たすもののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
+
+
+def place(device: str, machine: Machine | None) -> str:
+    """Which board the numbers are of."""
+    if machine is None:
+        return f"測定したボード：{device}。"
+    told = [machine["board"] or machine["cpu"] or machine["arch"]]
+    if machine["memory_bytes"]:
+        told.append(f"メモリ {machine['memory_bytes'] / 1e9:.1f} GB")
+    stranger = (
+        ""
+        if is_pi(machine)
+        else "Raspberry Piではないため、この速度はRaspberry Piの目安になりません。"
+    )
+    return f"測定したボード：{device}（{'、'.join(told)}）。{stranger}"
+
+
+def price(found: DeviceMoney, currency: str) -> str:
+    """What a million tokens cost, and what is cheapest."""
+    first = f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
+    name = found["cheapest"]
+    if name == THIS_DEVICE:
+        return f"{first}比較した中でこれより安いものはありません。"
+    other = found["alternatives"][name]["per_million_tokens"]
+    return f"{first}最も安いのは{name}の{other:,.2f}です。"
 
 
 def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
@@ -125,20 +181,31 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
         return []
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
     pick = known[made["pick"]]
+    disturbed = (
+        [
+            "これは暫定の結論です。どの候補も、測定中に他のプログラムがプロセッサを使いすぎていました。"
+            "ほかに何も動いていないときに測り直してください。"
+        ]
+        if "disturbed" in made["provisional_by"]
+        else []
+    )
+    if "quality" not in made["provisional_by"]:
+        return disturbed
     why = (
         "これは暫定の結論です。品質の低下が許容幅に収まると示せれば、"
         "これに代わって選ばれる候補がほかにあります。"
         if pick["standing"] and pick["standing"]["verdict"] == "holds"
         else "これは暫定の結論です。ほかの条件を満たす候補のうち、品質の低下が許容幅に収まると"
-        "示せたものがまだないため、ビット数の最も多い型を選んでいます。"
+        "示せたものがまだないため、ビット数が最大の形式を選んでいます。"
     )
     smaller = made["smaller"]
     if smaller is None:
-        return [why, *_itself(pick, choice)]
+        return [*disturbed, why, *_itself(pick, choice)]
     odds = smaller["probability"]
     chance = "す" if odds is None else f"、実際にも収まる確率は単独で見て{_odds(odds)}です"
     other = known[smaller["id"]]
     return [
+        *disturbed,
         why,
         f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
         f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
@@ -164,7 +231,7 @@ def _odds(probability: float) -> str:
 
 def _instead(pick: Candidate, other: Candidate) -> str:
     """The pick's numbers, and beside them what another would give."""
-    units = {"speed": "トークン/秒", "energy": "J/トークン", "memory": "GiB"}
+    units = {"speed": "トークン/秒", "energy": "J/トークン", "memory": "MB"}
     found = [
         f"{OBJECTIVES[name]}は{digits(its)}に対して{digits(own)} {units[name]}"
         for name, (own, its) in side_by_side(pick, other).items()
@@ -250,12 +317,13 @@ REASONS: Mapping[str, str] = {
     "failed": "実行できず",
     "throttled": "速度制限",
     "overflow": "メモリに収まらない",
-    "parity": "計算結果が異なる",
+    "disturbed": "他のプログラムによる妨害",
+    "parity": "計算結果の不一致",
     "unscored": "採点なし",
     "computation": "この設定では採点なし",
     "no quality": "品質が未測定",
     "too few": "文章が少なすぎる",
-    "broken": "破綻",
+    "broken": "使用不可（回答が崩れている）",
     "loses": "品質の低下が大きい",
     "undecided": "品質を保つと示せていない",
     "estimated": "エネルギーが推定のみ",
@@ -264,8 +332,8 @@ REASONS: Mapping[str, str] = {
 
 
 def ruled_out_by(name: str) -> str:
-    """What rules candidates out, as it is counted; a constraint by its key."""
-    return REASONS.get(name, name)
+    """What rules candidates out, as it is counted."""
+    return REASONS.get(name) or {str(key): text for key, text in LIMITS.items()}.get(name, name)
 
 
 def kill(found: Kill) -> str:
@@ -277,9 +345,10 @@ def kill(found: Kill) -> str:
             return {
                 "throttled": "測定中に速度が制限されました",
                 "memory-bound: overflow": "メモリに収まりません",
+                "disturbed": "測定中に他のプログラムがプロセッサを使いすぎました",
             }[found["mark"]]
         case "parity":
-            return f"パリティ：{parity(found['reason'], found['misses'])}"
+            return f"計算結果の不一致：{parity(found['reason'], found['misses'])}"
         case "loses":
             return f"品質の低下が許容幅を超えると示されました（{_losses(found['requirements'])}）"
         case "undecided":
@@ -299,15 +368,20 @@ def kill(found: Kill) -> str:
             return f"このキャッシュ（{found['computation']}）では採点していません：{why}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
-            return f"破綻：{found['task']}のパープレキシティがF16の{ratio}倍です"
+            task = found["task"]
+            return f"使用不可（回答が崩れている）：{task}のパープレキシティがF16の{ratio}倍です"
         case "mute":
-            return f"破綻：答えのある質問のF1が{found['answered_pct']:.1f} %しかありません"
+            f1 = f"{found['answered_pct']:.1f}"
+            return f"使用不可（回答が崩れている）：答えのある質問のF1が{f1} %しかありません"
         case "blurting":
             abstained = f"{found['abstained_pct']:.1f}"
-            return f"破綻：答えのない質問のうち「答えなし」としたのは{abstained} %だけです"
+            return (
+                "使用不可（回答が崩れている）：答えのない質問のうち「答えなし」としたのは"
+                f"{abstained} %だけです"
+            )
         case "limit":
-            got, asked = (_amount(found[key], found["unit"]) for key in ("value", "limit"))
-            return f"{LIMITS[found['constraint']]}：{got}（制約 {asked}）"
+            got = _amount(found["value"], found["unit"])
+            return f"{limit(found['constraint'], found['limit'])}という制約に対し{got}"
         case "unmeasured":
             if found["constraint"] is None:
                 return "エネルギー優先ですが、測定していません"
@@ -327,7 +401,7 @@ def _loss(found: RequirementVerdict) -> str:
     """One requirement: what is lost, between which bounds, and what is put up with."""
     name = f"{found['task']}の{metric(found)}"
     if (known := ends(found)) is None:
-        return f"{name}：最も広い型と比較できず"
+        return f"{name}：ビット数が最大の形式と比較できず"
     value, low, high = map(number, known)
     few = _too_few(found)
     if found["kind"] == "gate":
@@ -372,9 +446,10 @@ def _obstacle(found: Obstacle) -> str:
             margin = f"{found['margin_pct']:g}"
             return f"{found['variant']}が許容幅{margin}ポイントを保つと示せませんでした"
         case "wider not scored":
-            return f"一つ広い{found['variant']}を採点していません（{label(found['reason'])}）"
+            wider, why = found["variant"], label(found["reason"])
+            return f"ビット数が一段多い{wider}を採点していません（{why}）"
         case "widest not scored":
-            return f"最も広い型を採点していません（{label(found['reason'])}）"
+            return f"ビット数が最大の形式を採点していません（{label(found['reason'])}）"
 
 
 def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
@@ -386,7 +461,7 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
     if not misses:
         return label(reason)
     said = [
-        f"KLダイバージェンス {miss['value']:.3g} nat > {miss['limit']:g}"
+        f"分布のずれ（KL） {miss['value']:.3g} nat > {miss['limit']:g}"
         if miss["quantity"] == "kl_nats"
         else f"最有力の一致 {miss['value']:.1f} % < {miss['limit']:g} %"
         for miss in misses
@@ -397,6 +472,12 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
 def caution(found: AnyCaution) -> str:
     """What to know of a candidate."""
     match found["kind"]:
+        case "wide spread":
+            ratio = f"{found['ratio']:.1f}倍"
+            return f"最も速い回は最も遅い回の{ratio}で、記録した測定条件では説明できません"
+        case "measured short":
+            count, tokens = found["repetitions"], found["tokens"]
+            return f"非常に遅いため、{tokens}トークンを{count}回測定する時間しかありませんでした"
         case "measured once":
             return "速度は1回しか測っておらず、ばらつきがわかりません"
         case "energy estimated":
@@ -404,7 +485,7 @@ def caution(found: AnyCaution) -> str:
         case "energy of the chip":
             return "エネルギーはボード上の電源ICの値で、5 V系統を含みません"
         case "quality not asked for":
-            return f"品質は測っていません（{'・'.join(scored_kinds())}の課題がありません）"
+            return f"品質は測っていません（{'・'.join(scored_kinds())}のタスクがありません）"
         case "no interval of F1":
             return "F1の区間は、文章が少ないため出せません"
         case "output changed":
@@ -415,7 +496,7 @@ def caution(found: AnyCaution) -> str:
             return f"F1は{f1:.1f}で、まったく答えないプログラムの{never:.1f}を下回ります"
         case "fewer questions":
             asked = found["of_questions"]
-            return f"F1は{found['questions']}問によるものです（最も広い型は{asked}問）"
+            return f"F1は{found['questions']}問によるものです（ビット数が最大の形式は{asked}問）"
         case "answers cut":
             cut = f"{found['cut_pct']:.1f} %"
             return f"回答の{cut}がmax_new_tokensで打ち切られ、得点はその上限にも左右されています"
@@ -479,6 +560,44 @@ def cost_unit(unit: CostUnit, currency: str) -> str:
     return COST_UNITS[unit].format(currency=currency)
 
 
+FIGURES: Mapping[str, str] = {
+    "boards": "ボードの台数",
+    "lifespan_years": "ボードの使用年数",
+    "duty_pct": "稼働率",
+    "price_per_kwh": "電気料金の単価",
+    "prompt_tokens_per_output_token": "生成1トークン当たりのプロンプト",
+    "output_tokens_per_s": "測定した速度",
+    "busy_power_w": "生成中の消費電力",
+    "idle_power_w": "待機中の消費電力",
+    "grid_co2_g_per_kwh": "電力のCO2排出量",
+    "hardware.board": "ボードの価格",
+    "hardware.m2_hat": "M.2 HATの価格",
+    "hardware.ssd": "SSDの価格",
+    "hardware.supply": "電源の価格",
+    "hardware.case": "ケースの価格",
+    "hardware.cooling": "冷却部品の価格",
+    "price_per_day": "作業1日当たりの費用",
+    "setup_days": "立ち上げの日数",
+    "qat_days": "学習の日数",
+    "maintenance_days_per_year": "年間の保守日数",
+    "price_per_million_input_tokens": "入力トークンの単価",
+    "price_per_million_output_tokens": "出力トークンの単価",
+    "co2_g_per_million_output_tokens": "CO2排出量",
+    "price_per_hour": "1時間当たりの料金",
+    "hours_per_day": "1日当たりの利用時間",
+    "power_w": "消費電力",
+}
+
+
+def assumption(name: str) -> str:
+    """A figure that the money rests on, in words."""
+    other, key = whose(name)
+    if other is None:
+        return FIGURES[key]
+    own = "速度" if key == "output_tokens_per_s" else FIGURES[key]
+    return f"「{other}」の{own}"
+
+
 def source(found: Source) -> str:
     """Where a figure is from that the money rests on."""
     match found["kind"]:
@@ -495,20 +614,20 @@ def source(found: Source) -> str:
         case "one board":
             return "1台"
         case "the workload":
-            return "負荷の設定"
+            return "ワークロードの設定"
 
 
 def hat(found: HatGain, currency: str) -> str:
     """What the M.2 HAT buys."""
     if not found["rows"]:
-        return f"{found['with_hat']}と{found['without_hat']}に共通の型がありません。"
+        return f"{found['with_hat']}と{found['without_hat']}に共通の形式がありません。"
     extra, alone = found["extra_hardware"], found["only_with"]
     price = "" if extra is None else f"{extra:,.0f} {currency}の追加で、"
-    gained = f"それなしでは動かない{alone}件が動きます" if alone else "新たに動く型はありません"
+    gained = f"それなしでは動かない{alone}件が動きます" if alone else "新たに動く形式はありません"
     if not found["compared"]:
         return f"{price}M.2 HATにより、{gained}。"
     return (
-        f"{price}M.2 HATにより、{gained}。どちらでも動く型では、トークン生成速度は"
+        f"{price}M.2 HATにより、{gained}。どちらでも動く形式では、トークン生成速度は"
         f"{found['median_tg_ratio']:.2f}倍、"
         f"読み込み時間は{found['median_cold_load_ratio']:.2f}倍です（中央値）。"
     )
@@ -517,7 +636,7 @@ def hat(found: HatGain, currency: str) -> str:
 def unlike(found: Unlike) -> str:
     """What differs between boards that should be equal."""
     told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
-    return f"グループ{found['group']}の基板は同じではありません（{found['key']}）：{told}。"
+    return f"グループ{found['group']}のボードは同じではありません（{found['key']}）：{told}。"
 
 
 def unpredicted(found: PredictedCell) -> str:
@@ -534,9 +653,9 @@ METHOD: Mapping[DifferenceKey, str] = {
     "quality": "品質",
     "memory": "メモリ",
     "overflow": "メモリ不足",
-    "broken": "壊れたファイル",
+    "broken": "使用不可のファイル",
     "source": "元の重み",
-    "parity": "パリティ",
+    "parity": "計算結果の一致",
 }
 
 
@@ -551,7 +670,7 @@ def stopped(found: Stopped) -> str:
         case "all tried":
             return "すべての組み合わせを試しました"
         case "nothing to gain":
-            return "雑音を超える改善が見込める設定は残っていません"
+            return "測定のばらつきを超える改善が見込める設定は残っていません"
         case "minutes":
             return f"制限時間の{found['budget']:g}分に達しました"
         case "trials":
@@ -594,7 +713,7 @@ def _numbers(candidate: Candidate) -> str:
         if number
     ]
     if memory := candidate["memory"]:
-        found.append(f"メモリ {memory['value'] / GIB:.3g} GiB")
+        found.append(f"メモリ {size(memory['value'])}")
     return "、".join(found)
 
 
@@ -638,20 +757,23 @@ def _near(step: Step, choice: Choice) -> str:
 
 def _alike(pick: str | None, step: Step, names: Known) -> str:
     """Who the data cannot tell from the pick."""
-    rest = [names[i] for i in step["left"] if i != pick]
-    return f"{OBJECTIVES[step['objective']]}では{_listed(rest)}と区別できません。"
+    rest = _listed([names[i] for i in step["left"] if i != pick])
+    mine = names[pick] if pick else ""
+    return f"{mine}と{rest}の間に、{OBJECTIVES[step['objective']]}の有意差は認められませんでした。"
 
 
-def _risk(made: Decision, pick: Candidate, names: Known) -> str:
-    """What would change it, what is not shown, what to know of the pick."""
+def _risk(made: Decision, pick: Candidate, names: Known, choice: Choice) -> str:
+    """What would change it, what to know of the pick."""
     said = [_said(change, names) for change in foremost(made)]
-    unsure = [name for name, check in pick["checks"].items() if check["shown"] is False]
-    if unsure:
-        said.append(f"ばらつきまで含めると{'、'.join(unsure)}を満たすとは言い切れません")
     said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
     if not said:
-        return "条件を一つ変えるだけでは、結論は変わりません。"
+        if not choice["constraints"]:
+            return "結論を変えうるものは、ほかに知られていません。"
+        return "制約を一つ変えるだけでは、結論は変わりません。"
     return f"注意点：{'。'.join(said)}。"
+
+
+NOTHING_LEFT = "推奨できるものがなくなります"
 
 
 def _said(change: Change, names: Known) -> str:
@@ -661,13 +783,13 @@ def _said(change: Change, names: Known) -> str:
         if change["fault"]["kind"] == "undecided":
             return f"{better}は、品質を保つと示せれば選ばれます（{kill(change['fault'])}）"
         return f"{better}のほうが上位でしたが、除外しました（{kill(change['fault'])}）"
-    other = f"{names[change['pick']]}になります" if change["pick"] else "該当なしになります"
+    other = f"推奨は{names[change['pick']]}に変わります" if change["pick"] else NOTHING_LEFT
     name, unit = LIMITS[change["constraint"]], change["unit"]
     if change["change"] == "relax":
         to, was = _amount(told_limit(change), unit), _amount(change["limit"], unit)
-        return f"{name}を{was}から{to}に緩めると{other}"
+        return f"{name}の条件を{was}から{to}に緩めると{other}"
     side = "上" if CHECKS[change["constraint"]].at_least else "下"
-    return f"{name}を{_amount(change['to'], unit)}より{side}にすると{other}"
+    return f"{name}の条件を{_amount(change['to'], unit)}より{side}にすると{other}"
 
 
 def _way_back(made: Decision, known: Mapping[str, Candidate], names: Known) -> str:
@@ -676,7 +798,7 @@ def _way_back(made: Decision, known: Mapping[str, Candidate], names: Known) -> s
         options = "、または".join(_said(change, names) for change in made["would_change"])
         return f"次のいずれか一つを変えれば推奨できます：{options}。"
     if made["nearest"] is None:
-        return "動いたものがありません。理由は各セルに示します。"
+        return "動いたものがありません。理由は各測定に示します。"
     whys = "、".join(map(kill, known[made["nearest"]]["killed_by"]))
     return f"一つの変更では足りません。最も近いのは{names[made['nearest']]}ですが、{whys}。"
 
@@ -706,12 +828,12 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
     cheapest = "この機器" if found["cheapest"] == THIS_DEVICE else found["cheapest"]
     flips = turning(found)
     flip = (
-        f"これは{'、'.join(flips)}によって変わります"
+        f"これは{'、'.join(map(assumption, flips))}によって変わります"
         if flips
         else "どの前提を動かしても変わりません"
     )
     return (
-        f"最も効く前提は{first['assumption']}で、{first['low']:.4g}なら{first['at_low']:,.2f}、"
+        f"影響が最も大きい前提は{assumption(first['assumption'])}で、{first['low']:.4g}なら{first['at_low']:,.2f}、"
         f"{first['high']:.4g}なら{first['at_high']:,.2f} {currency}になります。"
         f"最も安いのは{cheapest}で、{flip}。"
     )
@@ -749,7 +871,7 @@ def _in_the_paper(found: Differs) -> str:
             return "8 GBに収まらず、トークンごとに重みをNVMeから読み直す"
         case "broken":
             pct = f"{found['gold_in_answer_pct']:g}"
-            return f"ファイルが壊れていた（正しい語を含む回答は{pct} %）"
+            return f"ファイルが使用不可だった（正しい語を含む回答は{pct} %）"
         case "source":
             return "公開された重みから量子化"
         case "parity":
@@ -785,7 +907,7 @@ def _here(found: Differs) -> str:
                 return "採点なし"
             return (
                 f"SQuAD v2のF1（{scored}、答えのない質問を含む）。"
-                "モデルのチャットテンプレートを使い、回答全体を作業機で採点"
+                "モデルのチャットテンプレートを使い、回答全体をワークステーションで採点"
             )
         case "memory":
             return f"{found['memory_bytes'] / 1e9:.1f} GB"
@@ -807,15 +929,13 @@ UNITS: Mapping[Unit, str] = {
     "points": "ポイント",
     "s": "秒",
     "h": "時間",
-    "bytes": "GiB",
     "W": "W",
     "J": "J",
 }
 
 
 def _amount(value: float, unit: Unit) -> str:
-    """A number with its unit; bytes as the config's `4G` means it."""
-    return f"{digits(value / GIB if unit == 'bytes' else value)} {UNITS[unit]}"
+    return size(value) if unit == "bytes" else f"{digits(value)} {UNITS[unit]}"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

@@ -12,6 +12,12 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def size(count: float) -> str:
+    """Bytes in three digits, in the units that files are sold in: powers of 1000."""
+    count = float(f"{count:.3g}")
+    return f"{digits(count / 1e9)} GB" if count >= 1e9 else f"{digits(count / 1e6)} MB"
+
+
 def mb(value: float | None) -> str:
     return "" if value is None else f"{value / 1e6:,.1f}"
 

@@ -33,6 +33,9 @@ class AbTask(Task):
     """Bound on the tokens of an answer."""
     context_tokens: int = Field(default=4096, ge=512, le=1_000_000)
     """Context that all prompts computed together share."""
+    grammar: bool = False
+    """Whether an answer is held to its form while it is written: to `expect.json_schema`, or to a
+    call of one of the prompt's `tools`. Two tasks with the same prompts show what that gives."""
 
     passed_drop_at_most: Points | None = 5
     """Loss against the widest quantization in the share of prompts whose answer meets what is

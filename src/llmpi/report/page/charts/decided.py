@@ -33,7 +33,7 @@ def choice(t: Texts, objectives: Sequence[Aim]) -> Spec:
         "quality": t("quality, %"),
         "speed": t("speed, tokens/s"),
         "energy": t("energy, J/token"),
-        "memory": t("memory, GiB"),
+        "memory": t("memory, MB"),
     }
     return spec(
         alt.hconcat(*[_panel(t, name, titles[name]) for name in objectives], spacing=18),

@@ -7,6 +7,7 @@ import altair as alt
 
 from llmpi.quality.kind import Score
 from llmpi.report.page.charts.style import (
+    FROM_ZERO,
     HEIGHT,
     LOG,
     STEP,
@@ -24,32 +25,28 @@ from llmpi.report.words.texts import Texts
 def quality_against_speed(
     t: Texts, task: str, score: Score, models: Sequence[str], *, named: bool
 ) -> Spec:
-    """The score of a task over tg, both with their spread, and the front of the point estimates.
+    """The score of a task over tg, both with their spread.
 
-    Filled points are those that nothing beats beyond the noise.
+    Filled points are the front: nothing beats them beyond the noise. Crossed ones are broken.
 
     Args:
         named: whether the variants' names stand beside the points; many would hide one another.
         models: ids of all there are.
     """
-    x = axis(alt.X, "tg_tps", t("token generation (tg), tokens/s"))
+    x = axis(alt.X, "tg_tps", t("token generation (tg), tokens/s"), FROM_ZERO)
     value = score.value
     key = f"{task}_{value['key']}"
-    y = axis(alt.Y, key, t("{task}: {score}").format(task=task, score=t.title(value["title"])))
+    title = t("{task}: {score}").format(task=task, score=t.title(value["title"]))
+    y = axis(alt.Y, key, title, FROM_ZERO)
     colour, shape = category("model", t("model"), models)
     shown = (
         alt.datum.tg_tps != None  # noqa: E711, an expression of Vega
     ) & alt.expr.isValid(alt.datum[key])
     base = on("cells").transform_filter(shown & (alt.datum.transferred == 1))
-    front = (
-        base.transform_filter(alt.datum[f"{task}_edge"] == 1)
-        .mark_line(interpolate="step-before", style="soft", strokeDash=[4, 3])
-        .encode(x=x, y=y, order=alt.Order("tg_tps:Q"))
-    )
-    across = base.mark_rule(opacity=0.45, clip=True).encode(
+    across = base.mark_rule(clip=True).encode(
         x="tg_min_tps:Q", x2="tg_max_tps:Q", y=y, color=colour
     )
-    up = base.mark_rule(opacity=0.45, clip=True).encode(
+    up = base.mark_rule(clip=True).encode(
         x=x, y=f"{task}_{value['low']}:Q", y2=f"{task}_{value['high']}:Q", color=colour
     )
     shown_of = tooltip(
@@ -74,12 +71,17 @@ def quality_against_speed(
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=shown_of)
         for filled in (True, False)
     )
+    broken = (
+        base.transform_filter(alt.datum[f"{task}_broken"] == 1)
+        .mark_text(text="✕", style="broken")
+        .encode(x=x, y=y)
+    )
     floor = on("tasks").transform_filter(alt.datum.task == task)
     line = floor.mark_rule(style="soft", strokeDash=[2, 4]).encode(y="abstaining_pct:Q")
     label = floor.mark_text(style="note", align="left", dx=2, dy=-5).encode(
         x=alt.value(0), y="abstaining_pct:Q", text=alt.value(t("always abstaining"))
     )
-    layers = [line, label, front, across, up, others, best]
+    layers = [line, label, across, up, others, best, broken]
     if named:
         layers.append(
             base.mark_text(style="label", align="left", dx=9, dy=-8).encode(
@@ -88,15 +90,18 @@ def quality_against_speed(
         )
     return spec(
         alt.layer(*layers).properties(height=HEIGHT),
-        t("Quality against speed with intervals and the Pareto front"),
+        t("Quality against speed with intervals and the front"),
     )
 
 
-def speed_by_bits(t: Texts, key: Literal["pp", "tg"], models: Sequence[str]) -> Spec:
-    """Speed over bits per weight, a line per model; for tg the memory roofline above it.
+def speed_by_bits(
+    t: Texts, key: Literal["pp", "tg"], models: Sequence[str], *, named: bool
+) -> Spec:
+    """Speed over bits per weight, each variant by name; for tg the memory roofline above it.
 
     Args:
         models: ids of all there are.
+        named: whether the variants' names stand beside the points.
     """
     titles = {
         "tg": t("token generation (tg), tokens/s"),
@@ -104,12 +109,9 @@ def speed_by_bits(t: Texts, key: Literal["pp", "tg"], models: Sequence[str]) -> 
     }
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
-    y = axis(alt.Y, f"{key}_tps", titles[key], alt.Scale(zero=True, nice=True))
+    y = axis(alt.Y, f"{key}_tps", titles[key], FROM_ZERO)
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum[f"{key}_tps"]))
     by = [alt.Detail("model:N"), alt.Detail("runtime:N")]
-    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
-        x=x, y=y, color=colour, detail=by, order=alt.Order("bits_per_weight:Q")
-    )
     spread = base.mark_rule(strokeWidth=2).encode(
         x=x, y=f"{key}_min_tps:Q", y2=f"{key}_max_tps:Q", color=colour
     )
@@ -120,7 +122,7 @@ def speed_by_bits(t: Texts, key: Literal["pp", "tg"], models: Sequence[str]) -> 
         f"{key}_max_tps": (t("greatest"), ".1f"),
         "bits_per_weight": (t("bits per weight"), ".2f"),
     }
-    layers = [line, spread]
+    layers = [spread]
     if key == "tg":
         shown["tg_memory_share"] = (t("of the memory roofline"), ".0%")
         roof = base.transform_filter(alt.expr.isValid(alt.datum.roofline_tps))
@@ -137,7 +139,13 @@ def speed_by_bits(t: Texts, key: Literal["pp", "tg"], models: Sequence[str]) -> 
     points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
         x=x, y=y, color=colour, shape=shape, tooltip=tooltip(shown)
     )
-    description = t("Speed against bits per weight, one line per model")
+    if named:
+        layers.append(
+            base.mark_text(style="label", align="left", dx=8, dy=-7).encode(
+                x=x, y=y, text="variant:N"
+            )
+        )
+    description = t("Speed against bits per weight, variant by variant")
     return spec(alt.layer(*layers, points).properties(height=HEIGHT), description)
 
 
@@ -153,7 +161,7 @@ def energy(t: Texts, models: Sequence[str]) -> Spec:
         x="tg_low_j_per_token:Q", x2="tg_high_j_per_token:Q", y=y, color=colour
     )
     points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
-        x=axis(alt.X, "tg_j_per_token", title, alt.Scale(zero=True, nice=True)),
+        x=axis(alt.X, "tg_j_per_token", title, FROM_ZERO),
         y=y,
         color=colour,
         shape=shape,
@@ -174,7 +182,7 @@ def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
     title = t("words per battery")
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
     bars = base.mark_bar(cursor="pointer", height={"band": 0.6}).encode(
-        x=axis(alt.X, "words_per_battery", title, alt.Scale(zero=True, nice=True)),
+        x=axis(alt.X, "words_per_battery", title, FROM_ZERO),
         y=alt.Y("name:N", sort=None, title=None),
         color=alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None),
         tooltip=tooltip(

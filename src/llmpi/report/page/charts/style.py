@@ -19,6 +19,7 @@ HEIGHT = 320
 # which they first occur, and not every row has an interval.
 STEP = alt.Step(24)
 ZERO_FREE = alt.Scale(zero=False, nice=True, padding=14)
+FROM_ZERO = alt.Scale(zero=True, nice=True)
 LOG = alt.Scale(type="log", nice=False, padding=14)
 
 

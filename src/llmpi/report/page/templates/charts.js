@@ -20,6 +20,7 @@ const CONFIG = {
             labelFontSize: 12, titleFontSize: 12, symbolSize: 90, labelLimit: 240, titleOrient: "left",
             symbolBaseFillColor: "var(--ink)", symbolBaseStrokeColor: "var(--ink)" },
   style: { soft: { color: "var(--soft)" }, note: { color: "var(--soft)", fontSize: 11 },
+           broken: { color: "var(--bad)", fontSize: 16, fontWeight: "bold" },
            label: { color: "var(--ink)", fontSize: 11 } },
   locale: { number: { decimal: ".", thousands: ",", grouping: [3], currency: ["", ""] } },
 };
@@ -74,6 +75,17 @@ function tellCrowded(box, names) {
   figure.querySelector("figcaption").append(element("span", { "data-crowded": true }, ` ${told}`));
 }
 
+// The chart as a file; its colours are the page's, which a file of its own does not have.
+async function saveSvg(figure) {
+  const box = figure.querySelector(".chart");
+  await draw(box);
+  const style = getComputedStyle(document.documentElement);
+  const svg = (await views.get(box).view.toSVG()).replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  const url = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+  element("a", { href: url, download: `${page.study}-${box.dataset.figure}.svg` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
 const drawing = new Set();
 
 function draw(box) {
@@ -98,6 +110,8 @@ async function drawNow(box) {
     tooltip: { disableDefaultStyle: true }, logLevel: 1, // vega.Error
   });
   views.set(box, made);
+  // The box is one picture with a name; its numbers are in the tables.
+  box.querySelector("svg").setAttribute("aria-hidden", "true");
   made.view.addEventListener("click", (_, item) => {
     if (item?.datum?.id) location.hash = `cell-${item.datum.id}`;
   });

@@ -7,8 +7,9 @@ const cells = page.cells.rows.map((values) => Object.fromEntries(page.cells.colu
 const byId = new Map(cells.map((cell) => [cell.id, cell]));
 const main = document.getElementById("main");
 const details = document.getElementById("details");
+const ownLanguage = document.documentElement.lang; // What is shown where nobody asks for another.
 const FIRST = 50; // Rows of the table, until more are asked for.
-const state = { language: document.documentElement.lang, place: 0, sort: null, down: false, rows: FIRST };
+const state = { language: ownLanguage, place: 0, sort: null, down: false, rows: FIRST, wide: false };
 const texts = () => page.languages[state.language].texts;
 const said = (text) => texts().said[text] ?? text;
 

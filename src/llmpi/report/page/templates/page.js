@@ -2,21 +2,28 @@
 
 let detailed = ""; // The address of the cell that the dialog tells of.
 
+function inWords(value, { unit, scale }) {
+  if (typeof value !== "number") return said(value);
+  const number = Number((value * scale).toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 9 });
+  return unit ? `${number} ${unit}` : number;
+}
+
 function showDetails() {
   const asked = location.hash.match(/^#cell-(.+)/)?.[1];
   const cell = asked && byId.get(asked);
   if (!cell) return details.open && details.close();
   document.getElementById("details-title").textContent = cell.cell;
   document.getElementById("details-close").textContent = texts().close;
-  const list = element("dl");
-  for (const key of page.csv) {
-    if (cell[key] === null || cell[key] === "") continue;
-    const value = typeof cell[key] === "number" ? Number(cell[key].toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 9 }) : said(cell[key]);
-    list.append(element("dt", {}, key), element("dd", {}, value));
-  }
+  const lists = page.languages[state.language].fields.flatMap(({ title, fields }) => {
+    const told = fields.filter(({ key }) => cell[key] !== null && cell[key] !== "" && cell[key] !== undefined);
+    if (!told.length) return [];
+    const list = element("dl");
+    for (const field of told) list.append(element("dt", { title: field.key }, field.name), element("dd", {}, inWords(cell[field.key], field)));
+    return [element("h3", {}, title), list];
+  });
   const why = (page.languages[state.language].why[cell.id] ?? []).map((text) => element("li", {}, text));
   const body = document.getElementById("details-body");
-  body.replaceChildren(...(why.length ? [element("p", { class: "bad" }, texts().ruledOut), element("ul", {}, ...why)] : []), list);
+  body.replaceChildren(...(why.length ? [element("p", { class: "bad" }, texts().ruledOut), element("ul", {}, ...why)] : []), ...lists);
   detailed = location.hash;
   if (!details.open) details.showModal();
   document.getElementById("details-title").focus();
@@ -24,8 +31,20 @@ function showDetails() {
 
 details.addEventListener("close", () => {
   // This comes a little later: by then another cell may have been asked for, or be shown already.
-  if (!details.open && location.hash === detailed) history.replaceState(null, "", location.pathname + location.search);
+  if (!details.open && location.hash === detailed) tellAddress();
 });
+
+// The page's address says its language, so that who gets it reads the same.
+function tellAddress() {
+  const rest = state.language === ownLanguage ? "" : `#lang=${state.language}`;
+  history.replaceState(null, "", location.pathname + location.search + rest);
+}
+
+// What the address says, else the browser.
+function wantedLanguage() {
+  const said = location.hash.match(/^#lang=([\w-]+)$/)?.[1];
+  return [said, ...navigator.languages].map((name) => name?.split("-")[0]).find((name) => name in page.languages) ?? state.language;
+}
 
 function speak(language) {
   if (language === state.language) return;
@@ -63,13 +82,21 @@ function start() {
 
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
-  if (button?.dataset.language) speak(button.dataset.language);
+  if (button?.dataset.language) {
+    speak(button.dataset.language);
+    if (!details.open) tellAddress();
+  }
   else if (button?.dataset.sort) {
     const key = button.dataset.sort;
     Object.assign(state, { sort: key, down: state.sort === key ? !state.down : false });
     fillTable();
     main.querySelector(`[data-sort="${CSS.escape(key)}"]`).focus();
   } else if (button?.hasAttribute("data-csv")) saveCsv();
+  else if (button?.hasAttribute("data-columns")) {
+    state.wide = !state.wide;
+    button.setAttribute("aria-pressed", state.wide);
+    fillTable();
+  } else if (button?.hasAttribute("data-svg")) saveSvg(button.closest("figure"));
   else if (button?.hasAttribute("data-more")) showMore();
 });
 document.addEventListener("input", ({ target }) => {
@@ -77,7 +104,10 @@ document.addEventListener("input", ({ target }) => {
   else if (target.matches("[data-place]")) choosePlace(target.value);
 });
 document.addEventListener("submit", (event) => { if (event.target.matches(".filters")) event.preventDefault(); });
-window.addEventListener("hashchange", showDetails);
+window.addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#lang=")) speak(wantedLanguage());
+  showDetails();
+});
 window.addEventListener("beforeprint", () => {
   for (const folded of main.querySelectorAll("details:not([open], [data-long])")) {
     folded.open = true;
@@ -96,4 +126,5 @@ let width = window.innerWidth;
 window.addEventListener("resize", () => {
   if (window.innerWidth !== width) { width = window.innerWidth; redraw(); }
 });
-start();
+if (wantedLanguage() === state.language) start();
+else speak(wantedLanguage());

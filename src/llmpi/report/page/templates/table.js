@@ -29,7 +29,8 @@ function kept() {
 function tableRow(cell, columns) {
   const row = element("tr", { class: page.picks.includes(cell.id) ? "pick" : null });
   columns.forEach((column, i) => {
-    const box = element("td", { class: column.kind === "text" ? "name" : null });
+    const kind = column.kind === "text" ? "name" : null;
+    const box = i ? element("td", { class: kind, "data-title": column.title.replace("\n", " ") }) : element("th", { scope: "row", class: kind });
     const text = shown(said(cell[column.key]), column);
     if (i === 0) box.append(element("a", { href: `#cell-${cell.id}` }, text));
     else box.append(text);
@@ -43,7 +44,7 @@ function tableRow(cell, columns) {
 }
 
 function fillTable() {
-  const { columns } = page.languages[state.language];
+  const columns = page.languages[state.language].columns.filter((column) => state.wide || !column.more);
   const rows = kept();
   const head = element("tr");
   for (const column of columns) {
@@ -64,6 +65,9 @@ function showMore() {
 }
 
 function startTable() {
+  const wide = main.querySelector("[data-columns]");
+  wide.setAttribute("aria-pressed", state.wide);
+  wide.hidden = !page.languages[state.language].columns.some((column) => column.more);
   for (const select of main.querySelectorAll("[data-filter]")) {
     const values = new Set(cells.map((cell) => cell[select.dataset.filter]));
     if (select.options.length === 1) select.append(...[...values].map((value) => element("option", { value }, said(value))));

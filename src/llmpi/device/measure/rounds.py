@@ -1,0 +1,80 @@
+"""Every repetition once, and those that other programs disturbed again."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from llmpi.device.machine.contention import disturbed, judge
+from llmpi.device.measure import budget
+from llmpi.engine.progress import say
+from llmpi.engine.records import ConcurrentRepetition, Repetition
+
+Arm = tuple[str, int | None]
+"""A workload, and its depth in tokens or its number of conversations."""
+ROUNDS = 3
+"""What is disturbed in so many is not measured once more."""
+
+
+class Workload(Protocol):
+    """What is repeated."""
+
+    def repeat(self, arm: int | None, /, progress: str) -> Repetition | ConcurrentRepetition:
+        """One counted repetition."""
+
+    def set_aside(self, arm: int | None, repetition: Any, /) -> None:  # one that it gave
+        """It does not count any more."""
+
+
+class Done(NamedTuple):
+    name: str
+    arm: int | None
+    repetition: Repetition | ConcurrentRepetition
+
+
+class Rounds:
+    """Rounds of repetitions.
+
+    Args:
+        workloads: by name.
+        others_at_most_pct: of the processors, what other programs may have.
+        end: on the monotonic clock; what would take longer is not measured again.
+    """
+
+    def __init__(
+        self, workloads: Mapping[str, Workload], others_at_most_pct: float, end: float
+    ) -> None:
+        self._workloads, self._most_pct, self._end = workloads, others_at_most_pct, end
+
+    def through(self, arms: Sequence[Arm], rounds: int = ROUNDS) -> list[Arm]:
+        """Repeat each as often as it is there; the order of the repetitions that count."""
+        done = self._round(arms)
+        again = [one for one in done if disturbed(one.repetition, self._most_pct)]
+        if not again or rounds == 1 or not self._is_time_for(again):
+            return [(one.name, one.arm) for one in done]
+        for one in again:
+            self._workloads[one.name].set_aside(one.arm, one.repetition)
+        say(f"{len(again)} of {len(done)} repetitions were disturbed: measured again")
+        counted = [(one.name, one.arm) for one in done if one not in again]
+        return counted + self.through([(one.name, one.arm) for one in again], rounds - 1)
+
+    def _round(self, arms: Sequence[Arm]) -> list[Done]:
+        done = [
+            Done(name, arm, self._workloads[name].repeat(arm, f"{i + 1}/{len(arms)}"))
+            for i, (name, arm) in enumerate(arms)
+        ]
+        judge([one.repetition for one in done])
+        for i, one in enumerate(done):
+            found = one.repetition.get("contention")
+            if found and found["others_pct"] is not None:
+                share = f"others had {found['others_pct']:.1f} % of the processors"
+                also = ": disturbed" if disturbed(one.repetition, self._most_pct) else ""
+                say(f"[{i + 1}/{len(done)}] {one.name}: {share}{also}")
+        return done
+
+    def _is_time_for(self, again: Sequence[Done]) -> bool:
+        needed_s = sum(_seconds(one.repetition) for one in again)
+        return needed_s <= budget.SHARE * (self._end - time.monotonic())
+
+
+def _seconds(repetition: Repetition | ConcurrentRepetition) -> float:
+    return repetition["ttft_s"] + sum(repetition["itl_s"])

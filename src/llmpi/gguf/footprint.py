@@ -1,0 +1,133 @@
+"""What a model takes, as the engine itself says it: from a GGUF header, without the weights.
+
+The engine is loaded with `no_alloc`: it reads the header, makes its tensors and graphs, and says
+what it would reserve. `llama_model_quantize` with `dry_run` says which type each tensor gets. So
+every architecture is known that the engine knows, and none is described here.
+
+That is done in a child process (`llmpi.gguf.no_alloc`): a header comes from outside, and the engine
+may abort.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypedDict
+
+from llmpi.engine.records import KvType
+from llmpi.engine.supervise import Death, supervise
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 60
+"""For one model; the largest take a second."""
+
+
+class Context(NamedTuple):
+    """A context to be asked for, as `llmpi.engine.llama.Engine` makes it."""
+
+    tokens: int
+    kv_cache: KvType = "f16"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    ubatch_tokens: int = 512
+    batch_tokens: int = 2048
+    at_once: int | None = None
+    """Tokens that are really computed at once, where those are fewer than `ubatch_tokens`."""
+
+
+class Described(NamedTuple):
+    """A header that is not written yet."""
+
+    fields: Mapping[str, object]
+    tensors: Sequence[tuple[str, tuple[int, ...]]]
+    """Name, and shape as numpy says it. Matrices are F16, the others F32."""
+
+
+class Question(NamedTuple):
+    """Of one model."""
+
+    header: Path | Described
+    """A GGUF file: its weights are not read, and may be a hole in a file of the right size."""
+    quants: Sequence[str] = ()
+    """Variants, as a study spells them."""
+    contexts: Sequence[Context] = ()
+
+
+class Weight(TypedDict):
+    """A tensor of the file."""
+
+    name: str
+    kind: str
+    """Its type, in capitals."""
+    elements: int
+    bytes: int
+    read_bytes: int
+    """To decode one token: all of it, the experts that are chosen, the rows that are looked up;
+    nothing of what the engine does not load, or does not compute with (MTP)."""
+    is_loaded: bool
+    is_table: bool
+    """Rows of it are looked up, and nothing else is done with it."""
+    multiplies: bool
+
+
+class Quantized(TypedDict):
+    """A variant: what the quantizer would make of the file."""
+
+    kinds: list[str]
+    """Of each weight."""
+    sizes: list[int]
+    """Bytes of each weight."""
+    fallbacks: int
+    """Tensors that do not get the type they were meant for: their width does not suit it."""
+
+
+class Reserved(TypedDict):
+    """A context. To 0.01 MiB, as the engine prints it."""
+
+    kv_bytes: int
+    state_bytes: int
+    """Of recurrent layers; it does not grow with the context."""
+    compute_bytes: int
+    """As reserved: with logits of every token of a batch."""
+    touched_bytes: int
+    """Of these, what is written: logits of the last token alone, and no more tokens at once than
+    there are."""
+
+
+class Footprint(TypedDict):
+    """What the engine says of a model."""
+
+    architecture: str
+    vocabulary: int
+    """Tokens."""
+    header_bytes: int
+    """Before the first weight, in all files."""
+    weights: list[Weight]
+    quants: dict[str, Quantized | str]
+    """A text says why there is none."""
+    contexts: list[Reserved | str]
+
+
+def ask(questions: Sequence[Question]) -> list[Footprint | str]:
+    """What the engine says of each model; a text in place of what it cannot say."""
+    if not questions:
+        return []
+    job = {"questions": [_as_json(question) for question in questions]}
+    ended = supervise(
+        "llmpi.gguf.no_alloc",
+        job,
+        writes=list[Footprint | str],
+        log=lambda line: log.debug("%s", line),
+        timeout_s=PATIENCE_S * len(questions),
+        environment={"GGML_NO_BACKTRACE": "1"},
+    )
+    return [ended.reason] * len(questions) if isinstance(ended, Death) else ended
+
+
+def _as_json(question: Question) -> dict[str, object]:
+    header = question.header
+    return {
+        "path": str(header) if isinstance(header, Path) else None,
+        "described": None if isinstance(header, Path) else header._asdict(),
+        "quants": list(question.quants),
+        "contexts": [context._asdict() for context in question.contexts],
+    }

@@ -1,0 +1,243 @@
+"""A model as a plan knows it: what of it is stored, kept in memory and read, as the engine says."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from llmpi.errors import LlmpiError
+from llmpi.gguf.footprint import (
+    Context,
+    Described,
+    Footprint,
+    Quantized,
+    Question,
+    Reserved,
+    ask,
+)
+from llmpi.quant_types import FTYPES, type_of
+
+Answer = TypeVar("Answer")
+LARGE_VOCABULARY = 100_000
+
+
+def vocabulary_bytes(tokens: int) -> int:
+    """Of a GGUF header that is not there yet: the texts, scores and merges of all tokens.
+
+    SmolLM2's is 1,785,664 bytes for 49,152 tokens; Llama 3's 7.8 MB for 128,256, whose texts are
+    longer, and of which more merges lead to one.
+    """
+    return tokens * (61 if tokens > LARGE_VOCABULARY else 36)
+
+
+class Head(NamedTuple):
+    """GGUF files of which the headers are here, and nothing else."""
+
+    files: tuple[tuple[str, bytes, int], ...]
+    """Name, header, and size of the whole file; of a file in several parts the first one first."""
+
+
+ALIGNMENT = 32
+"""Of a tensor, in a file (gguf.h, GGUF_DEFAULT_ALIGNMENT) and in memory (ggml-impl.h)."""
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+class Sizes(NamedTuple):
+    """A variant's bytes, by what they are for."""
+
+    file_bytes: int
+    parameters: int
+    read_bytes: dict[str, int]
+    """Of the weights, read to decode a token: by type."""
+    resident_bytes: dict[str, int]
+    """Of the weights, read again and again while tokens are decoded: by type. All experts, but no
+    table that is looked up by row."""
+    loaded_bytes: int
+    """Of the weights, what the engine takes in where it maps no file."""
+    fallbacks: int
+    """Tensors that do not get the type they were meant for, since their width does not suit it."""
+
+    @property
+    def read_per_token_bytes(self) -> int:
+        return sum(self.read_bytes.values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        return self.file_bytes * 8 / self.parameters
+
+
+@dataclass
+class _Told:
+    """What the engine said of a header so far."""
+
+    whole: Footprint | str | None = None
+    quants: dict[str, Quantized | str] = field(default_factory=dict)
+    contexts: dict[Context, Reserved | str] = field(default_factory=dict)
+
+
+@cache
+def _told(_: str) -> _Told:
+    return _Told()
+
+
+class Model:
+    """A model of which the header is known, or can be described.
+
+    Args:
+        header: a GGUF file, heads of such files, or a description.
+        named: the file or repository, for errors.
+        vocabulary: tokens, for a description: they take room in the header.
+    """
+
+    def __init__(self, header: Path | Head | Described, named: str, vocabulary: int = 0) -> None:
+        self.header = header
+        self.named = named
+        self._vocabulary = vocabulary
+        self._told = _told(_identity(header))
+
+    def sizes(self, quant: str) -> Sizes:
+        """What a variant will weigh; a published one, as its file is.
+
+        Raises:
+            LlmpiError: the engine cannot say it.
+        """
+        whole = self.footprint
+        weights = whole["weights"]
+        kinds, stored = [w["kind"] for w in weights], [w["bytes"] for w in weights]
+        fallbacks = 0
+        if type_of(quant) in FTYPES:
+            made = self.quantized(quant)
+            kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
+        read, resident, loaded = Counter[str](), Counter[str](), 0
+        for weight, kind, size in zip(weights, kinds, stored, strict=True):
+            read[kind] += size * weight["read_bytes"] // weight["bytes"]
+            if weight["read_bytes"] and not weight["is_table"]:
+                resident[kind] += size
+            loaded += _aligned(size) * weight["is_loaded"]
+        header = whole["header_bytes"] + vocabulary_bytes(self._vocabulary)
+        return Sizes(
+            header + sum(map(_aligned, stored)),
+            self.parameters,
+            dict(read),
+            dict(resident),
+            loaded,
+            fallbacks,
+        )
+
+    def quantized(self, quant: str) -> Quantized:
+        """What the quantizer would make of it.
+
+        Raises:
+            LlmpiError: the engine refuses.
+        """
+        if quant not in self._told.quants:
+            ask_all([(self, (quant,), ())])
+        return self._or_words(self._told.quants[quant])
+
+    def reserved(self, context: Context) -> Reserved:
+        """What a context takes.
+
+        Raises:
+            LlmpiError: the engine cannot make it.
+        """
+        if context not in self._told.contexts:
+            ask_all([(self, (), (context,))])
+        return self._or_words(self._told.contexts[context])
+
+    @property
+    def footprint(self) -> Footprint:
+        """
+        Raises:
+            LlmpiError: the engine does not know the model.
+        """
+        if self._told.whole is None:
+            ask_all([(self, (), ())])
+        assert self._told.whole is not None
+        return self._or_words(self._told.whole)
+
+    @cached_property
+    def parameters(self) -> int:
+        return sum(weight["elements"] for weight in self.footprint["weights"])
+
+    @cached_property
+    def largest(self) -> int:
+        """Elements of the largest tensor."""
+        return max(weight["elements"] for weight in self.footprint["weights"])
+
+    @cached_property
+    def multiplied(self) -> int:
+        """Weights that a token of a prompt is multiplied with: the output matrix is for the last
+        token alone."""
+        return sum(
+            weight["elements"] * weight["read_bytes"] // weight["bytes"]
+            for weight in self.footprint["weights"]
+            if weight["multiplies"] and weight["name"] not in OUTPUTS
+        )
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens."""
+        return self.footprint["vocabulary"]
+
+    def _or_words(self, answer: Answer | str) -> Answer:
+        if isinstance(answer, str):
+            raise LlmpiError(f"{self.named}: the engine cannot say what it takes: {answer}")
+        return answer
+
+
+OUTPUTS = ("output.weight", "token_embd.weight")
+
+
+def ask_all(questions: Iterable[tuple[Model, Iterable[str], Iterable[Context]]]) -> None:
+    """Ask the engine what it has not said yet, of all models at once: it is started only once."""
+    open_, asked = [], []
+    with ExitStack() as stack:
+        for model, quants, contexts in questions:
+            told = model._told
+            wanted = [q for q in dict.fromkeys(quants) if q not in told.quants]
+            places = [c for c in dict.fromkeys(contexts) if c not in told.contexts]
+            if told.whole is None or wanted or places:
+                open_.append((told, wanted, places))
+                asked.append(Question(_placed(model.header, stack), wanted, places))
+        for (told, wanted, places), said in zip(open_, ask(asked), strict=True):
+            if isinstance(said, str):
+                told.whole = told.whole if isinstance(told.whole, dict) else said
+                told.quants |= dict.fromkeys(wanted, said)
+                told.contexts |= dict.fromkeys(places, said)
+            else:
+                told.whole = said
+                told.quants |= said["quants"]
+                told.contexts |= dict(zip(places, said["contexts"], strict=True))
+
+
+def _placed(header: Path | Head | Described, stack: ExitStack) -> Path | Described:
+    """Heads become files of the right size, with a hole in place of the weights."""
+    if not isinstance(header, Head):
+        return header
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpi-")))
+    for name, head, size in header.files:
+        (folder / name).write_bytes(head)
+        os.truncate(folder / name, size)
+    return folder / header.files[0][0]
+
+
+def _identity(header: Path | Head | Described) -> str:
+    match header:
+        case Path():
+            state = header.stat()
+            return f"{header.resolve()} {state.st_size} {state.st_mtime_ns}"
+        case Head():
+            digests = (hashlib.sha256(head).hexdigest() for _, head, _ in header.files)
+            return " ".join(digests)
+        case Described():
+            return json.dumps(header, sort_keys=True)

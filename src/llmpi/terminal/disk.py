@@ -1,0 +1,177 @@
+"""How far a study is, by its files; what an edit made stale is known to Snakemake alone."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from llmpi import layout
+from llmpi.job_lines import ERROR, FAILED
+from llmpi.study import inputs
+from llmpi.study.runs import scored, sessions, variants
+from llmpi.study.study import Study
+
+State = Literal["done", "failed", "skipped", "waiting"]
+STATES: tuple[State, ...] = ("done", "failed", "skipped", "waiting")
+
+RULES = {
+    "models": ("fetch_model", "start_model"),
+    "files": ("convert_to_gguf", "quantize_gguf", "train_qat", "train_base"),
+    "devices": ("provision_device",),
+    "deployed": ("deploy_gguf",),
+    "tuned": ("tune_runtime",),
+    "measured": ("benchmark_device",),
+    "parity": ("check_parity",),
+    "scored": (
+        "evaluate_quality",
+        "merge_shards",
+        "evaluate_divergence",
+        "answer_prompts",
+        "evaluate_lm_eval",
+    ),
+    "report": ("recommend",),
+}
+"""The kinds of jobs that are told apart, in the order of a study, and whose logs are theirs."""
+
+BEGIN_BYTES = 64
+"""Where the status stands in a record: first."""
+ERROR_LINE = re.compile(
+    rf"^\S+ \S+ ERROR (?!{FAILED})(?:{ERROR})?(?P<text>.*(?:\n(?!\d{{4}}-).*)*)", re.M
+)
+"""An error in a job's log, to the next line that has a date."""
+TRACEBACK = "\nTraceback (most recent call last):\n"
+
+
+class Asked(NamedTuple):
+    """A file that a study asks for."""
+
+    kind: str
+    name: str
+    """Of what is in it, for a person."""
+    file: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a study asks for, as it is found."""
+
+    asked: Asked
+    state: State
+    reason: str = ""
+    """Why it failed."""
+    recorded: bool = False
+    """Whether that is a result, which stays; else the job left nothing and is tried again."""
+    marks: Sequence[str] = field(default=())
+    """What is said of a measurement that is not to be compared with others."""
+
+
+def asked_for(study: Study) -> Iterator[Asked]:
+    """Every file that a study is about, in its order."""
+    for model in dict.fromkeys(v.model for v in variants(study)):
+        yield Asked("models", model, layout.at(layout.MODEL_MANIFEST, model=model))
+    for variant in variants(study):
+        file = layout.at(layout.GGUF_MANIFEST, **variant._asdict())
+        yield Asked("files", " ".join(variant), file)
+    for device in dict.fromkeys(s.device for s in sessions(study)):
+        yield Asked("devices", device, layout.at(layout.PROVISIONED, device=device))
+    several = len(study.runtimes) > 1
+    for session in sessions(study):
+        name = f"{session.model} {session.quant} on {session.device}"
+        ran = f"{name} ({session.runtime})" if several else name
+        yield Asked("deployed", name, inputs.of_session(layout.RECEIPT, study, session))
+        for file in inputs.tuned(study, session):
+            yield Asked("tuned", ran, file)
+        yield Asked("measured", ran, inputs.of_session(layout.BENCH, study, session))
+    for file in inputs.parity(study):
+        device, model, quant = Path(file).with_suffix("").parts[-3:]
+        yield Asked("parity", f"{model} {quant} on {device}", file)
+    for one in scored(study):
+        for task in study.quality:
+            yield Asked("scored", f"{one.name}: {task}", inputs.scores(study, one, task))
+    yield Asked("report", study.study, layout.at(layout.RECOMMENDATION, study=study.study))
+
+
+def look(study: Study) -> list[Cell]:
+    """Everything a study asks for, as it is on disk now. Each file is looked at once."""
+    asked = dict.fromkeys(asked_for(study))  # a receipt stands for all runtimes
+    return [_found(one) for one in asked]
+
+
+def _found(asked: Asked) -> Cell:
+    path = Path(asked.file)
+    try:
+        record = _record(path, whole=asked.kind == "measured")
+    except FileNotFoundError:
+        error = last_error(asked)
+        return Cell(asked, "failed", error) if error else Cell(asked, "waiting")
+    except (OSError, ValueError) as error:
+        return Cell(asked, "failed", f"{path} cannot be read: {error}", recorded=True)
+    state, reason = _state(record), str(record.get("reason", ""))
+    failed, marks = _within(record)
+    if state == "done" and failed:
+        return Cell(asked, "failed", "; ".join(failed), True, marks)
+    return Cell(asked, state, reason if state == "failed" else "", True, marks)
+
+
+def _record(path: Path, *, whole: bool) -> Mapping[str, Any]:
+    """The record in a file; of a long one that is sound no more than that, unless asked for."""
+    with path.open("rb") as file:
+        begin = file.read(BEGIN_BYTES)
+        if not whole and b'"status": "ok"' in begin:
+            return {"status": "ok"}
+        record = json.loads(begin + file.read())
+    if not isinstance(record, dict):
+        raise ValueError("it is no record")
+    return record
+
+
+def _state(record: Mapping[str, Any]) -> State:
+    match record.get("status", "ok"):
+        case "failed":
+            return "failed"
+        case "skipped":
+            return "skipped"
+    return "done"
+
+
+def _within(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Of a session: why workloads failed in it, and the marks of the others."""
+    workloads = record.get("workloads")
+    if not isinstance(workloads, dict) or record.get("status") != "ok":
+        return [], []
+    failed = [
+        f"{name}: {cell.get('reason', '')}"
+        for name, cell in workloads.items()
+        if cell.get("status") == "failed"
+    ]
+    marks = [mark for cell in workloads.values() for mark in cell.get("marks", [])]
+    return failed, list(dict.fromkeys(marks))
+
+
+def last_error(asked: Asked) -> str:
+    """What the log of a job says that left nothing; empty where it was not tried or is running."""
+    return next(filter(None, map(error_in, logs_of(asked))), "")
+
+
+def logs_of(asked: Asked) -> list[Path]:
+    """Where the jobs that may make a file write their logs: by its wildcards, under their rules."""
+    parts = Path(asked.file).with_suffix("").parts[2:]
+    if asked.kind in ("models", "report"):
+        parts = parts[:-1]
+    return [Path("logs", rule, *parts[:-1], f"{parts[-1]}.log") for rule in RULES[asked.kind]]
+
+
+def error_in(log: Path) -> str:
+    """The last error in a job's log, as one line; empty where there is none."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = [match["text"] for match in ERROR_LINE.finditer(text)]
+    if not found:
+        return ""
+    said, _, trace = found[-1].partition(TRACEBACK)
+    last = f" ({trace.rstrip().splitlines()[-1]})" if trace.strip() else ""
+    return " ".join(f"{said}{last}".split())

@@ -1,0 +1,69 @@
+"""How long a study's jobs are expected to take, kind by kind, as `llmpi plan` has it.
+
+`python -m llmpi.terminal.expected < STUDY` in a process of its own: what a plan imports is nothing
+for Snakemake to carry. Nothing is asked of a network.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from statistics import fmean
+
+from llmpi.device.machine import capacity
+from llmpi.plan.model_facts import models_of
+from llmpi.plan.plan import plan
+from llmpi.plan.workstation import stages
+from llmpi.study.study import Study
+from llmpi.terminal.run_state import Kind
+
+RULES = {
+    "convert": ("convert_to_gguf",),
+    "calibrate": ("calibrate",),
+    "quantize": ("quantize_gguf",),
+    "train": ("train_qat", "train_base"),
+}
+SCORED_BY = {
+    "squad": "evaluate_quality",
+    "divergence": "evaluate_divergence",
+    "ab": "answer_prompts",
+    "lm_eval": "evaluate_lm_eval",
+}
+
+
+def expected(study: Study) -> dict[Kind, float]:
+    """Seconds of one job of each kind; tasks of one rule are not told apart."""
+    found: dict[Kind, list[float]] = {}
+    for kind, seconds in _each(study):
+        found.setdefault(kind, []).append(seconds)
+    return {kind: fmean(seconds) for kind, seconds in found.items()}
+
+
+def _each(study: Study) -> Iterator[tuple[Kind, float]]:
+    models = models_of(study, ask_hub=False)
+    for stage in stages(study, models, capacity.processors()):
+        for rule in _rules(study, stage.stage):
+            yield Kind(rule, "", stage.model), stage.seconds.likely / stage.jobs
+    for planned in plan(study, ask_hub=False):
+        device, model = planned.session.device, planned.session.model
+        if planned.transfer_s:
+            yield Kind("deploy_gguf", device, model), planned.transfer_s.likely
+        if planned.measure_s:
+            yield Kind("benchmark_device", device, model), planned.measure_s.likely
+
+
+def _rules(study: Study, stage: str) -> tuple[str, ...]:
+    if stage.startswith("reference of "):
+        return ("score_reference",)
+    if stage.startswith("score "):
+        kind = study.quality[stage.removeprefix("score ")].task
+        return (SCORED_BY[kind],) if kind in SCORED_BY else ()
+    return RULES.get(stage, ())
+
+
+def main() -> None:
+    found = expected(Study.model_validate_json(sys.stdin.read()))
+    json.dump([[*kind, seconds] for kind, seconds in found.items()], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

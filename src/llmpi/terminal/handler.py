@@ -1,0 +1,254 @@
+"""Snakemake's logger plugin `llmpi`: a live view on a terminal, lines to be searched elsewhere.
+
+Found by its name (`snakemake_logger_plugin_llmpi`); `profiles/default` asks for it. Snakemake's own
+output stays in `.snakemake/log/`, and comes back with `--logger-llmpi-view snakemake`.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
+
+from llmpi.job_lines import job_line, job_name
+from llmpi.terminal.disk import error_in
+from llmpi.terminal.run_state import Run, told_time
+
+VIEWS = ("auto", "lines", "snakemake")
+NARROWEST = 40
+STUDY_EVERY_S = 30.0
+"""Between lines of how far the whole is, where nothing is drawn."""
+
+NOISE = (
+    "Assuming unrestricted shared filesystem",
+    "Using shell:",
+    "Group jobs: inactive",
+    "Conda environments: ignored",
+    "Singularity containers: ignored",
+    "Select jobs to execute",
+    "Removing output files of failed job",
+    "Shutting down, this might take some time",
+    "Exiting because a job execution failed",
+    "Trying to restart job",
+    "Complete log(s):",
+    "Elapsed time:",
+)
+"""How messages begin that tell nobody what to do."""
+SAID_BY_THE_JOB = "returned non-zero exit status"
+SAID_AT_THE_END = "At least one job did not complete successfully"
+
+
+@dataclass
+class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
+    """What `--logger-llmpi-...` sets."""
+
+    view: str = field(
+        default="auto",
+        metadata={
+            "help": "How a run is shown: auto (drawn on a terminal, else lines), lines, or "
+            "snakemake (as Snakemake itself does).",
+            "choices": VIEWS,
+        },
+    )
+
+
+class LogHandler(LogHandlerBase):  # type: ignore[misc]
+    """Its events come one after another, in a thread of their own."""
+
+    def __post_init__(self) -> None:
+        self._run, self._ended = Run(), False
+        self._view: Any = None
+        self._told_at = 0.0
+        common, asked = self.common_settings, getattr(self.settings, "view", "auto")
+        # What was asked of Snakemake's output is for Snakemake's output.
+        its_own = common.dryrun or common.verbose or common.debug_dag or common.printshellcmds
+        self._ours = asked != "snakemake" and not its_own and not common.quiet
+        self._draws = self._ours and asked == "auto" and can_draw()
+        if self._draws:
+            import llmpi.terminal.live  # noqa: F401 - not while the first jobs begin to write
+
+    # --- what Snakemake asks of a plugin ----------------------------------------------------------
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return self._ours
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        return False
+
+    @property
+    def has_formatter(self) -> bool:
+        return False
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record; whatever goes wrong in showing it, the run goes on."""
+        if not self._ours:
+            return
+        try:
+            self._handle(record)
+        except Exception as error:
+            with suppress(Exception):
+                self._say(f"llmpi: cannot show an event of the run ({error!r})")
+
+    def close(self) -> None:
+        with suppress(Exception):
+            if self._view:
+                self._view.close()
+        super().close()
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def _handle(self, record: logging.LogRecord) -> None:
+        facts, event = vars(record), getattr(record, "event", None)
+        own = {"begin": self._begin, "expected": self._expected, "end": self._end}
+        theirs: Mapping[LogEvent | None, Callable[[dict[str, Any]], None]] = {
+            LogEvent.RUN_INFO: self._run_info,
+            LogEvent.JOB_INFO: self._job_info,
+            LogEvent.JOB_FINISHED: self._job_finished,
+            LogEvent.JOB_ERROR: self._job_error,
+            LogEvent.ERROR: self._error,
+            None: self._message,
+        }
+        if named := facts.get("llmpi"):
+            own[named](facts)
+        elif event in theirs:
+            theirs[event](facts)
+
+    def _run_info(self, facts: dict[str, Any]) -> None:
+        self._run.total = facts["stats"]["total"]
+        self._open()
+
+    def _begin(self, facts: dict[str, Any]) -> None:
+        for name in ("study", "left", "here", "devices"):
+            setattr(self._run, name, facts[name])
+        if not self._draws:
+            rules: Counter[str] = Counter()
+            for kind, count in self._run.left.items():
+                rules[kind.rule] += count
+            told = ", ".join(f"{count} {rule}" for rule, count in rules.most_common())
+            self._line(f"{self._run.total} jobs: {told}")
+
+    def _expected(self, facts: dict[str, Any]) -> None:
+        self._run.expected_s = facts["expected_s"]
+        if not self._draws:
+            self._tell_study()
+
+    def _job_info(self, facts: dict[str, Any]) -> None:
+        if not facts["log"]:  # it collects what others made
+            return
+        self._open()
+        log = facts["log"][0]
+        wildcards = {key: str(value) for key, value in facts["wildcards"].items()}
+        again = facts["jobid"] in self._run.failed
+        job = self._run.begin(facts["jobid"], facts["rule_name"], job_name(log), wildcards)
+        if not self._draws:
+            self._say(job_line(job.name, "started again" if again else "started"))
+
+    def _job_finished(self, facts: dict[str, Any]) -> None:
+        self._catch_up()
+        job = self._run.finish(facts["job_id"])
+        if job and not self._draws:
+            self._say(job_line(job.name, f"done in {told_time(job.elapsed_s())}"))
+            self._tell_study()
+
+    def _job_error(self, facts: dict[str, Any]) -> None:
+        """The job itself said why, unless it was killed."""
+        self._catch_up()
+        job = self._run.fail(facts["jobid"])
+        log = next(iter(facts.get("log") or []), "")
+        name = job.name if job else job_name(log)
+        if not error_in(Path(log)):
+            self._say(job_line(name, f"error: it ended without a word; {_last(log)}"), "red")
+        elif not self._draws:
+            self._say(job_line(name, f"ended without a result; see {log}"))
+
+    def _error(self, facts: dict[str, Any]) -> None:
+        text = str(facts["msg"])
+        told = SAID_BY_THE_JOB in text or (SAID_AT_THE_END in text and self._ended)
+        if not told:
+            self._say(text, "red")
+
+    def _message(self, facts: dict[str, Any]) -> None:
+        text = str(facts["msg"])
+        if facts["msg"] is not None and text not in ("", "None") and not text.startswith(NOISE):
+            self._say(text, "yellow" if facts["levelno"] >= logging.WARNING else "")
+
+    def _end(self, facts: dict[str, Any]) -> None:
+        """The last that is said."""
+        self._ended = True
+        if self._view:
+            self._view.close()
+        self._say(str(facts["msg"]))
+
+    # --- where it goes ----------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Draw from here on: before there are jobs there is nothing to draw."""
+        if self._draws and self._view is None:
+            from llmpi.terminal.live import LiveView
+
+            self._view = LiveView(self._run)
+
+    def _catch_up(self) -> None:
+        if self._view:
+            self._view.catch_up()
+
+    def _say(self, text: str, style: str = "") -> None:
+        if self._view:
+            self._view.say(text, style)
+        else:
+            from llmpi.terminal.plain import PlainView
+
+            PlainView().say(text)
+
+    def _line(self, text: str) -> None:
+        self._say(job_line(f"study/{self._run.study}", text))
+
+    def _tell_study(self) -> None:
+        now, run = time.monotonic(), self._run
+        if now - self._told_at < STUDY_EVERY_S:
+            return
+        self._told_at = now
+        failed = len(run.failed) + run.failed_cells
+        told = [
+            f"{run.done}/{run.total} jobs",
+            f"{failed} failed" if failed else "",
+            run.told_eta(),
+        ]
+        self._line(", ".join(filter(None, told)))
+
+
+def can_draw() -> bool:
+    """Whether stderr is a terminal on which a picture can be drawn over and over."""
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") in ("", "dumb"):
+        return False
+    with suppress(OSError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns >= NARROWEST
+    return False
+
+
+def _last(log: str) -> str:
+    """What a job said last."""
+    with suppress(OSError):
+        lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+        if lines:
+            return f"the last of {log}: {lines[-1]}"
+    return "most likely it was killed: run again"

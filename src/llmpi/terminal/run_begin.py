@@ -1,0 +1,56 @@
+"""The begin of a run, said by the Snakefile to who shows it: what is to come, how long it may take.
+
+Light until then: every parse imports it.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from llmpi.study.study import Study
+from llmpi.terminal.run_state import Kind
+
+PATIENCE_S = 10.0
+
+
+def say(log: logging.Logger, study: Study, jobs: Iterable[Any]) -> None:
+    """Log what is to come, as records without a text.
+
+    Args:
+        jobs: of Snakemake's, those that are to run.
+    """
+    left = Counter(
+        Kind(job.rule.name, *(str(job.wildcards.get(key, "")) for key in ("device", "model")))
+        for job in jobs
+    )
+    here = frozenset(name for name, device in study.devices.items() if device.is_here)
+    _log(log, "begin", study=study.study, left=left, here=here, devices=tuple(study.devices))
+    asking = threading.Thread(target=_ask, args=(log, study), daemon=True)
+    asking.start()
+    if here:  # a speed belongs to a machine that was alone
+        asking.join(PATIENCE_S)
+
+
+def _ask(log: logging.Logger, study: Study) -> None:
+    """What the plan expects; a run goes without where it says nothing."""
+    with suppress(OSError, subprocess.SubprocessError, ValueError):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmpi.terminal.expected"],
+            input=study.model_dump_json(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE_S,
+        )
+        found = {Kind(*kind): seconds for *kind, seconds in json.loads(done.stdout)}
+        _log(log, "expected", expected_s=found)
+
+
+def _log(log: logging.Logger, event: str, **facts: Any) -> None:
+    log.info(None, extra={"llmpi": event, **facts})

@@ -1,0 +1,52 @@
+"""What the installer says: before, how far it is, and why where it fails."""
+
+from pathlib import Path
+
+import pytest
+
+from llmpi.device import install
+from llmpi.device.install import Compiling
+from llmpi.engine.progress import Step, step_in
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(install, "SAY_EVERY_S", 0.0)
+    return []
+
+
+def test_the_compiler_is_followed_by_its_lines(said: list[str]) -> None:
+    compiling = Compiling(said.append)
+    for line in ("Collecting a==1\n", "  [1/4] Building C object a.o\n", "  [3/4] Building b.o\n"):
+        compiling.hear(line)
+    assert said[0] == "1 packages collected"
+    steps = [step_in(text) for text in said[1:]]
+    assert [step and step[:2] for step in steps] == [(1, 4), (3, 4)]
+    assert isinstance(steps[1], Step)
+    assert steps[1].more.startswith("files of the engine compiled, ")
+
+
+@pytest.mark.parametrize("line", ["", "[x/4] y", "[0/4]", "Building [1/4] x"])
+def test_other_lines_are_not_taken_for_it(said: list[str], line: str) -> None:
+    Compiling(said.append).hear(line)
+    assert not said
+
+
+def test_it_says_before_what_it_does_and_shows_pips_words_where_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "LOG", tmp_path / "install.log")
+    lock = tmp_path / "no.lock"
+    (tmp_path / "build.lock").write_text(f"nothing==1 --hash=sha256:{'0' * 64}\n")
+    lock.touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(SystemExit) as ended:
+        install.install([str(lock)])
+    out, err = capfd.readouterr()
+    begin, *rest = err.splitlines()
+    assert begin.startswith(f"llmpi: installing {lock} into ")
+    assert "minutes. What pip says goes to" in begin
+    assert "ERROR: No matching distribution found for nothing==1" in "\n".join(rest)
+    assert "No matching distribution found for nothing==1" in str(ended.value)
+    assert str(tmp_path / "install.log") in str(ended.value)
+    assert not out

@@ -1,0 +1,118 @@
+"""Published files in a study: variants by their own names, the widest first."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmpi.quant_types import is_published, is_trained, wants_imatrix
+from llmpi.study import inputs
+from llmpi.study.file import ConfigError, parse_study
+from llmpi.study.models import variant_of
+from llmpi.study.runs import Scored, by_width, next_wider, variants
+from llmpi.study.study import Study
+
+FILES = [
+    "gemma-BF16-00001-of-00002.gguf",
+    "sub/gemma-UD-Q4_K_XL.gguf",
+    "gemma qat+imatrix-qat.gguf",
+]
+NAMES = [
+    f"as-published.{name}" for name in ("gemma-BF16", "gemma-UD-Q4_K_XL", "gemma-qat-imatrix-qat")
+]
+
+
+def study(source: dict[str, Any], quants: list[str], **more: Any) -> Study:
+    return parse_study(
+        {
+            "study": "s",
+            "models": {"m": {"source": source}},
+            "quants": quants,
+            "devices": {"here": {"transport": "local"}},
+            "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8}},
+            **more,
+        },
+        [],
+    )
+
+
+HUB = {"hub": "acme/gemma-GGUF", "files": FILES}
+
+
+def test_each_file_is_a_variant_of_its_name() -> None:
+    found = study(HUB, ["Q4_0", "as-published", "F16"])
+    assert [v.quant for v in variants(found)] == ["Q4_0", *NAMES, "F16"]
+    assert by_width(found, "m") == [*NAMES, "F16", "Q4_0"]
+    assert not any(is_trained(name) or wants_imatrix(name) for name in NAMES)
+
+
+def test_one_file_is_the_variant_as_published() -> None:
+    found = study({"hub": "acme/gemma-GGUF", "file": FILES[1]}, ["as-published", "Q4_0"])
+    assert by_width(found, "m") == ["as-published", "Q4_0"]
+
+
+def test_some_of_the_files() -> None:
+    found = study(HUB, [NAMES[1], "Q4_0"])
+    assert by_width(found, "m") == [NAMES[1], "Q4_0"]
+
+
+def test_a_descent_goes_down_what_is_made_here() -> None:
+    quality = {"field": {"task": "squad", "hub": "acme/qa"}}
+    found = study(
+        HUB,
+        ["as-published", "Q8_0", "Q4_0"],
+        quality=quality,
+        descent={"task": "field", "margin_pct": 5},
+    )
+    assert next_wider(found, "m", "Q8_0") == [NAMES[0]]
+    assert next_wider(found, "m", "Q4_0") == ["Q8_0"]
+    for name in NAMES:
+        assert inputs.reference(found, Scored("m", name), "field") == []
+        assert inputs.wider(found, Scored("m", name), "field") == []
+    assert inputs.reference(found, Scored("m", "Q8_0"), "field") == [
+        f"results/quality/s/m/{NAMES[0]}/f16/field.json"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "quants", "problem"),
+    [
+        ({"hub": "a/b"}, ["as-published"], "the source of m names no GGUF file that could be"),
+        (HUB, ["Q4_0"], "m has 'files', and none is a variant: add as-published to its quants"),
+        (HUB, ["as-published.gemma"], "no published file 'as-published.gemma' under 'models.m.sou"),
+        ({**HUB, "file": "a.gguf"}, ["as-published"], "'file' names one file, 'files' several"),
+        ({"hub": "a/b", "files": ["x/a.gguf", "y/a.gguf"]}, ["as-published"],
+         "'x/a.gguf' and 'y/a.gguf' would both be the variant as-published.a"),
+        ({"hub": "a/b", "file": "a.safetensors"}, ["Q4_0"], "'a.safetensors' is no GGUF file"),
+        ({"hub": "a/b", "file": "x/a-00002-of-00003.gguf"}, ["Q4_0"],
+         "is a later part of a GGUF file in several: name the first, a-00001-of-00003.gguf"),
+        ({"hub": "a/b", "file": "a-00001-of-00003.gguf", "sha256": "0" * 64}, ["Q4_0"],
+         "'sha256' goes with a 'file' in one part"),
+        ({"path": ".", "files": ["a.gguf"], "sha256": "0" * 64}, ["as-published"],
+         "'sha256' is that of one file, not of 'files'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(source: dict[str, Any], quants: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        study(source, quants)
+    assert any(problem in one for one in error.value.problems), error.value.problems
+
+
+names = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=40)
+
+
+@given(names.map(lambda name: name.replace("/", "")).filter(bool))
+def test_a_variants_name_is_safe_in_files_and_wildcards(name: str) -> None:
+    variant = variant_of(f"folder/{name}.gguf")
+    assert is_published(variant)
+    assert Path(variant).name == variant
+    assert not set(variant) & set("/\\ {}*?[]'\"$&|;<>:\t\n")
+    assert variant.isascii()
+
+
+def test_widest_of_a_study_is_the_first_file_in_any_order() -> None:
+    for quants in itertools.permutations(["as-published", "F32", "Q4_0"]):
+        assert by_width(study(HUB, [*quants]), "m")[0] == NAMES[0]

@@ -1,0 +1,227 @@
+"""What the engine says of a header without weights, against what it does with the real file.
+
+`python -m benchmarks.sizes` does the same of eighteen architectures.
+"""
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fetching import clean_env
+from hub_server import HubServer, Repo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.loaded import Loaded, loaded
+from benchmarks.random_models import make
+from llmpi.errors import LlmpiError
+from llmpi.gguf.footprint import Context, Question, ask
+from llmpi.gguf.inspect import inspect
+from llmpi.plan.hub_head import header_end
+from llmpi.plan.model import Head, Model
+from llmpi.plan.model_facts import models_of
+from llmpi.plan.plan import plan, totals
+from llmpi.plan.plan_text import table
+from llmpi.plan.predict import predict
+from llmpi.plan.presets import PRESETS
+from llmpi.study.file import load_study
+from llmpi.study.measuring import Runtime
+
+SMALL = Context(512, ubatch_tokens=64)
+DIGIT = 0.01 * 1024**2
+"""The engine prints MiB so."""
+
+
+def headed(gguf: Path) -> Model:
+    """The model of a file that has lost its weights."""
+    data = gguf.read_bytes()
+    end = header_end(data)
+    assert end is not None
+    return Model(Head(((gguf.name, data[:end], len(data)),)), gguf.name)
+
+
+def weight(model: Model, name: str) -> tuple[int, int]:
+    """Bytes of a tensor, and those that a token reads of it."""
+    [found] = [w for w in model.footprint["weights"] if w["name"] == name]
+    return found["bytes"], found["read_bytes"]
+
+
+@pytest.mark.parametrize("name", ["qwen35", "qwen3moe", "gemma3", "gemma4", "glm4moe", "mamba"])
+def test_a_header_says_what_the_file_takes(name: str, tmp_path: Path) -> None:
+    """Hybrids, experts, windows, tables by row, a block that predicts ahead, no attention."""
+    path = make(name, tmp_path / "m.gguf")
+    model, real = headed(path), loaded(path, SMALL)
+    size, reserved = model.sizes("as it is"), model.reserved(SMALL)
+    assert size.file_bytes == path.stat().st_size
+    said = Loaded(
+        size.loaded_bytes,
+        reserved["kv_bytes"],
+        reserved["state_bytes"],
+        reserved["compute_bytes"],
+        size.read_per_token_bytes,
+    )
+    assert said == pytest.approx(real, abs=DIGIT)
+    assert said.read == real.read
+    assert inspect(path)["read_per_token_bytes"] == real.read
+
+
+def test_one_row_of_a_table_is_read(tmp_path: Path) -> None:
+    """Case 26: 1.85 times too slow before."""
+    model = headed(make("gemma4", tmp_path / "m.gguf"))
+    whole, read = weight(model, "per_layer_token_embd.weight")
+    assert whole == 512 * read
+    size = model.sizes("Q4_0")
+    assert size.read_per_token_bytes < size.file_bytes - 0.9 * whole / 32 * 4.5
+    assert sum(size.resident_bytes.values()) < size.loaded_bytes
+
+
+def test_the_experts_that_are_chosen_are_read_and_all_are_kept(tmp_path: Path) -> None:
+    model = headed(make("qwen3moe", tmp_path / "m.gguf"))
+    whole, read = weight(model, "blk.0.ffn_up_exps.weight")
+    assert read == whole * 2 // 8
+    board = PRESETS["pi5-8gb"]
+    roomy = predict(model, "F16", board, Runtime(), context_tokens=512, prompt_tokens=8)
+    assert roomy.needed_bytes - roomy.working_bytes > 2 * roomy.read_per_token_bytes
+    assert roomy.reread_bytes == 0
+
+
+def test_what_predicts_ahead_is_neither_loaded_nor_read(tmp_path: Path) -> None:
+    model = headed(make("glm4moe", tmp_path / "m.gguf"))
+    ahead = [w for w in model.footprint["weights"] if w["name"].startswith("blk.4.")]
+    assert ahead
+    assert not any(w["is_loaded"] or w["read_bytes"] for w in ahead)
+
+
+@pytest.mark.parametrize("name", ["mamba", "lfm2"])
+def test_a_plan_of_a_model_without_or_with_little_attention(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 27: a division by zero before."""
+    monkeypatch.chdir(tmp_path)
+    make(name, tmp_path / "m.gguf")
+    study = load_study(config(tmp_path, "m: {source: {path: ./m.gguf}}"))
+    [planned] = plan(study)
+    assert planned.unknown is None
+    assert planned.prediction
+    assert planned.prediction.fit == "fits"
+    assert planned.prediction.kv_cache_bytes > 0
+
+
+def config(folder: Path, models: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(
+        f"study: s\nmodels: {{{models}}}\nquants: [Q4_0]\n"
+        "devices: {pi: {transport: ssh, host: pi.local, preset: pi5-8gb}}\n"
+        "workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}\n"
+        "quality: {text: {task: divergence, text_file: text.txt}}\n"
+    )
+    (folder / "text.txt").write_text("Text.")
+    return path
+
+
+def test_a_model_that_the_engine_dies_of_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An assertion of the engine's, an architecture it does not know, and a model that is sound."""
+    monkeypatch.chdir(tmp_path)
+    dies = {"ssm.time_step_rank": 8}  # not what the state's width is divided by
+    make("qwen35", tmp_path / "dies.gguf", dies)
+    sound = make("llama", tmp_path / "sound.gguf").read_bytes()
+    unknown = sound.replace(b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama", UNKNOWN, 1)
+    (tmp_path / "unknown.gguf").write_bytes(unknown)
+    (tmp_path / "damaged.gguf").write_bytes(sound[:24] + b"\xff" * 64)
+    names = ("dies", "unknown", "sound", "damaged")
+    study = load_study(
+        config(tmp_path, ", ".join(f"{n}: {{source: {{path: ./{n}.gguf}}}}" for n in names))
+    )
+    found = models_of(study)
+    assert "the engine died of SIGABRT: " in found["dies"]
+    assert "GGML_ASSERT(" in found["dies"]
+    assert "unknown model architecture: 'nobod'" in found["unknown"]
+    assert "no sound GGUF file" in found["damaged"]
+    plans = plan(study)
+    assert [p.unknown is None for p in plans] == [False, False, True, False]
+    assert "? dies.gguf: the engine cannot say what it takes" in table(plans, totals(study, plans))
+
+
+UNKNOWN = b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0nobod"
+
+
+def test_a_header_cannot_ask_for_all_memory(tmp_path: Path) -> None:
+    """The state of recurrent layers is allocated even when nothing else is."""
+    path = make("mamba", tmp_path / "m.gguf")
+    data = path.read_bytes()
+    key = b"mamba.ssm.conv_kernel\x04\0\0\0"
+    path.write_bytes(data.replace(key + struct.pack("<I", 4), key + struct.pack("<I", 2**31), 1))
+    [said] = ask([Question(path, ("Q4_0",), (SMALL,))])
+    assert isinstance(said, str)
+
+
+def test_a_context_that_the_engine_refuses_is_one_sessions(tmp_path: Path) -> None:
+    """Keys of 48 values do not go into blocks of 32."""
+    widths = {"attention.key_length": 48, "attention.value_length": 48}
+    model = headed(make("llama", tmp_path / "m.gguf", widths))
+    assert model.reserved(SMALL)["kv_bytes"] > 0
+    with pytest.raises(LlmpiError, match="block size 32 does not divide n_embd_head_k=48"):
+        model.reserved(SMALL._replace(kv_cache="q8_0", flash_attention="on"))
+
+
+# --- at the hub -----------------------------------------------------------------------------------
+
+
+PLAN = """
+import json, sys
+from llmpi.errors import LlmpiError
+from llmpi.plan.model_facts import _of_hub
+from llmpi.study.models import HubSource
+try:
+    print(_of_hub(HubSource(hub="acme/m", file="m.gguf"), True).sizes("Q4_0").file_bytes)
+except LlmpiError as error:
+    print(f"error: {error}")
+"""
+
+
+def planned(hub: HubServer, folder: Path) -> str:
+    env = clean_env(folder, HF_ENDPOINT=hub.url, HF_HOME=str(folder / "hf"))
+    command = [sys.executable, "-c", PLAN]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def test_of_a_file_at_the_hub_the_header_is_fetched(tmp_path: Path) -> None:
+    """The connection gives no more than the header; all would be 10 MB."""
+    path = make("llama", tmp_path / "m.gguf")
+    size = headed(path).sizes("Q4_0").file_bytes
+    with HubServer(Repo("acme/m", {"m.gguf": path.read_bytes()})) as hub:
+        hub.faults.short["m.gguf"] = 2 << 20
+        assert planned(hub, tmp_path) == f"{size}\n"
+        [asked] = hub.asked("GET", "m.gguf", "storage")
+        assert asked.range == "bytes=0-67108863"
+    assert not list(tmp_path.rglob("blobs/*"))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"<html>", "acme/m/m.gguf is no GGUF file"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0) + bytes(64), "its header has no end"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + bytes(8) + b"\x63" + bytes(64), "is no GGUF"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(64), "the engine cannot say"),
+    ],
+)
+def test_what_is_no_header(data: bytes, why: str, tmp_path: Path) -> None:
+    with HubServer(Repo("acme/m", {"m.gguf": data})) as hub:
+        said = planned(hub, tmp_path)
+    assert said.startswith("error: ")
+    assert why in said
+
+
+@given(st.binary(max_size=200), st.integers(0, 5))
+def test_any_bytes_are_a_header_or_none(tail: bytes, count: int) -> None:
+    data = b"GGUF" + struct.pack("<IQQ", 3, count, count) + tail
+    try:
+        end = header_end(data)
+    except ValueError:
+        return
+    assert end is None or 24 <= end <= len(data)

@@ -1,0 +1,181 @@
+"""How far a study is, by its files, and what it came to in five lines."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_results
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from made_decision import decided
+from made_evidence import Truth, answers
+from made_records import write
+
+from llmpi import cli, layout
+from llmpi.decide.choice import recommend
+from llmpi.records import write_json
+from llmpi.study.decision import Constraints
+from llmpi.study.runs import Scored
+from llmpi.study.study import Study
+from llmpi.summary.read import read_records
+from llmpi.summary.study import summarize
+from llmpi.terminal import disk
+from llmpi.terminal.disk import Cell, look
+from llmpi.terminal.end import end
+from llmpi.terminal.status import failures, marked, table
+
+F16 = {**small_results.CELL, "quant": "F16"}
+CONFIG = "config/my.yaml"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def study(**more: object) -> Study:
+    return small_results.study(gates=[], **more)
+
+
+def by_name(cells: list[Cell]) -> dict[tuple[str, str], Cell]:
+    return {(cell.asked.kind, cell.asked.name): cell for cell in cells}
+
+
+def recommended(asked: Study) -> None:
+    summary, requirements = summarize(asked, read_records(asked))
+    choice = recommend(summary, requirements, asked.constraints or Constraints())
+    write_json(Path(layout.at(layout.RECOMMENDATION, study=asked.study)), {**choice, "money": None})
+    Path(layout.at(layout.PAGE, study=asked.study)).touch()
+
+
+def test_nothing_was_run() -> None:
+    asked = study()
+    cells = look(asked)
+    assert {cell.state for cell in cells} == {"waiting"}
+    assert table(cells)[0].split() == ["done", "failed", "waiting", "of"]
+    assert end(asked, cells, CONFIG) == [
+        "Decided    nothing yet; 0 of 3 measured, 0 of 3 scored",
+        "Cells      0 of 3 measured, 0 of 3 scored; none failed; 15 files are still to come",
+        "Next       the rest: snakemake --cores 4 --configfile config/my.yaml",
+    ]
+
+
+def test_done_failed_and_waiting_by_kind() -> None:
+    small_results.write_results()
+    cells = look(study())
+    states = {key: cell.state for key, cell in by_name(cells).items()}
+    assert states["measured", "m F16 on pi"] == "done"
+    assert states["measured", "m Q4_0 on pi"] == "failed"
+    assert states["measured", "m Q2_K on pi"] == "waiting"
+    rows = {row.split()[0]: row.split()[1:] for row in table(cells)[1:]}
+    assert rows["measured"] == ["1", "1", "1", "3"]
+    assert rows["scored"] == ["2", "-", "1", "3"]
+
+
+def test_a_failed_cell_is_named_last_with_its_remedy() -> None:
+    small_results.write_results()
+    asked = study(quality={}, constraints={"prefer": "speed"})
+    recommended(asked)
+    lines = end(asked, look(asked), CONFIG)
+    assert lines[0].startswith("Decided    m F16 on pi: 10 tokens/s")
+    assert lines[-1].startswith(f"Next       m Q4_0 on pi failed: {small_results.EVIL}; again: ")
+    assert lines[-1].endswith("--forcerun results/bench/s/pi/m/Q4_0/default.json")
+    assert "1 failed" in lines[-2]
+
+
+def test_a_provisional_choice_says_what_would_settle_it() -> None:
+    truths = {Scored("m", quant): Truth(f1, f1) for quant, f1 in (("F16", 60), ("Q4_0", 56))}
+    choice = decided(answers(truths, 200), prefer="speed")
+    asked = study(quants=["F16", "Q4_0"])
+    path = Path(layout.at(layout.RECOMMENDATION, study=asked.study))
+    write_json(path, {**choice, "money": None})
+    said = end(asked, look(asked), CONFIG)
+    assert said[0].startswith("Decided    m F16 on pi, for now: ")
+    assert said[1].startswith("To settle  whether m Q4_0 on pi holds: about ")
+    assert "more questions of qa" in said[1]
+
+
+def test_what_rests_on_a_failed_file_is_told_with_it_once() -> None:
+    failed = {"status": "failed", "stage": "quantize", "reason": "no such type"}
+    for pattern in (layout.GGUF_MANIFEST, layout.RECEIPT, layout.BENCH):
+        write(pattern, failed, **F16)
+    told = list(failures(look(study()), CONFIG))
+    assert told[:2] == [
+        "failed: m F16 (files), m F16 on pi (deployed), m F16 on pi",
+        "  no such type",
+    ]
+    assert told[2].endswith("--forcerun results/gguf/m/F16.json")
+
+
+def test_a_job_that_left_nothing_has_its_reason_in_its_log() -> None:
+    log = Path("logs/quantize_gguf/m/Q4_0.log")
+    log.parent.mkdir(parents=True)
+    date = "2026-11-26 17:00:00,000"
+    log.write_text(f"{date} DEBUG on pi\n{date} ERROR error: the disk is full.\nMake room.\n")
+    cell = by_name(look(study()))["files", "m Q4_0"]
+    assert (cell.state, cell.reason) == ("failed", "the disk is full. Make room.")
+    assert list(failures([cell], "config/config.yaml"))[-1] == "  again: snakemake --cores 4"
+    log.write_text(
+        f"{date} ERROR broke here\nTraceback (most recent call last):\n  x\nKeyError: 1\n"
+    )
+    assert by_name(look(study()))["files", "m Q4_0"].reason == "broke here (KeyError: 1)"
+    log.write_text(f"{date} INFO again\n")
+    assert by_name(look(study()))["files", "m Q4_0"].state == "waiting"
+
+
+@pytest.mark.parametrize("name", ["qwen-2.5", "m"])
+def test_logs_are_found_by_the_wildcards_of_the_file(name: str) -> None:
+    asked = small_results.study(models={name: {"source": {"path": "m.gguf"}}})
+    logs = {log for one in disk.asked_for(asked) for log in map(str, disk.logs_of(one))}
+    assert f"logs/fetch_model/{name}.log" in logs
+    assert f"logs/quantize_gguf/{name}/F16.log" in logs
+    assert f"logs/benchmark_device/s/pi/{name}/F16/default.log" in logs
+    assert f"logs/evaluate_quality/s/{name}/F16/f16/qa.log" in logs
+    assert "logs/recommend/s.log" in logs
+
+
+def test_a_workload_that_failed_within_a_session_and_one_that_is_marked() -> None:
+    session: Any = small_results.bench()
+    session["workloads"]["chat"]["marks"] = ["throttled"]
+    write(layout.BENCH, session, **F16)
+    cell = by_name(look(study()))["measured", "m F16 on pi"]
+    assert (cell.state, list(marked([cell]))) == ("done", ["throttled: m F16 on pi"])
+    session["workloads"]["long"] = {"status": "failed", "stage": "measure", "reason": "no room"}
+    write(layout.BENCH, session, **F16)
+    cell = by_name(look(study()))["measured", "m F16 on pi"]
+    assert (cell.state, cell.reason) == ("failed", "long: no room")
+
+
+@given(st.binary(max_size=200) | st.builds(lambda x: json.dumps(x).encode(), st.integers()))
+def test_a_file_of_anything_is_a_state(content: bytes) -> None:
+    path = Path(layout.at(layout.BENCH, **F16))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    look(study())
+
+
+def test_a_page_that_is_older_than_its_records_is_told() -> None:
+    small_results.write_results()
+    asked = study()
+    recommended(asked)
+    assert not any("older" in line for line in end(asked, look(asked), CONFIG))
+    write(layout.BENCH, small_results.bench(), **{**F16, "quant": "Q2_K"})
+    later = Path(layout.at(layout.BENCH, **{**F16, "quant": "Q2_K"}))
+    os.utime(later, (2**32, 2**32))
+    assert any("older than what was measured since" in x for x in end(asked, look(asked), CONFIG))
+
+
+def test_strict_tells_by_its_status(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = folder / "my.yaml"
+    asked = study().model_dump(mode="json", exclude_defaults=True)
+    config.write_text(yaml.safe_dump(asked))
+    for name in ("qa.json", "m.gguf"):
+        (folder / name).write_text("{}")
+    command = ["status", "--config", str(config)]
+    assert cli.main(command) == 0
+    assert cli.main([*command, "--strict"]) == 1
+    assert "waiting" in capsys.readouterr().out
