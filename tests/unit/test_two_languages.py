@@ -74,7 +74,7 @@ NO_NUMBERS = re.compile(
 )  # fmt: skip
 """Names that hold a digit."""
 IDIOMS = re.compile(
-    r"1(?=日|秒|時間当|トークン|個当たり|語あたり|語当たり|台|つ|行目)"
+    r"(?<![\d.,])1(?=日|秒|時間当|トークン|個当たり|語あたり|語当たり|台|つ|行目)"
     r"|^[123]\.(?= )|100(?=点満点|万トークン)|of 100\b",
     re.MULTILINE,
 )
