@@ -137,7 +137,7 @@ def test_published_files_are_planned_by_their_own_headers(
 
 def test_a_file_in_parts_is_one_model(tmp_path: Path) -> None:
     whole = make("qwen3", tmp_path / "m.gguf")
-    first, *_ = split(whole, 3)
+    first, *_ = split(whole, tmp_path, "part", 3)
     sizes = Model(first, "m").sizes("Q4_0")
     assert sizes.read_bytes == Model(whole, "m").sizes("Q4_0").read_bytes
     assert sizes.file_bytes > Model(whole, "m").sizes("Q4_0").file_bytes
