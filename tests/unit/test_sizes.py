@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fetching import clean_env
+from gguf_split import split
 from hub_server import HubServer, Repo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +120,27 @@ def config(folder: Path, models: str) -> Path:
     )
     (folder / "text.txt").write_text("Text.")
     return path
+
+
+def test_published_files_are_planned_by_their_own_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide, other = make("lfm2", tmp_path / "wide.gguf"), make("mamba", tmp_path / "other.gguf")
+    path = config(tmp_path, "m: {source: {path: ., files: [wide.gguf, other.gguf]}}")
+    path.write_text(path.read_text().replace("quants: [Q4_0]", "quants: [as-published, Q4_0]"))
+    sizes = {planned.session.quant: planned.size for planned in plan(load_study(path))}
+    assert sizes["as-published.wide"].file_bytes == wide.stat().st_size
+    assert sizes["as-published.other"].file_bytes == other.stat().st_size
+    assert sizes["Q4_0"].parameters == sizes["as-published.wide"].parameters
+
+
+def test_a_file_in_parts_is_one_model(tmp_path: Path) -> None:
+    whole = make("qwen3", tmp_path / "m.gguf")
+    first, *_ = split(whole, tmp_path, "part", 3)
+    sizes = Model(first, "m").sizes("Q4_0")
+    assert sizes.read_bytes == Model(whole, "m").sizes("Q4_0").read_bytes
+    assert sizes.file_bytes > Model(whole, "m").sizes("Q4_0").file_bytes
 
 
 def test_a_model_that_the_engine_dies_of_leaves_the_others(

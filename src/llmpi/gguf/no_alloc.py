@@ -116,6 +116,7 @@ def footprint(path: Path, quants: Sequence[str], contexts: Sequence[Context]) ->
     said: list[str] = []
     info.log_to(said.append)
     parts = shards.parts(path)
+    path = parts[0]  # where the others lie, whatever links lead here
     stored = {name: held for part in parts for name, held in contents.stored(part).items()}
     if empty := [name for name, held in stored.items() if 0 in held.shape]:
         raise RefusedError(f"the tensor {empty[0]} has no weights: a dimension is 0")

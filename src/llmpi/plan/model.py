@@ -209,21 +209,23 @@ OUTPUTS = ("output.weight", "token_embd.weight")
 
 def ask_all(questions: Iterable[tuple[Model, Iterable[str], Iterable[Context]]]) -> None:
     """Ask the engine what it has not said yet, of all models at once: it is started only once."""
-    wanted: list[tuple[_Told, Question]] = []
+    wanted: dict[int, tuple[Model, list[str], list[Context]]] = {}
+    for model, quants, contexts in questions:
+        _, made, places = wanted.setdefault(id(model.told), (model, [], []))
+        made += [q for q in quants if type_of(q) in FTYPES and q not in model.told.quants]
+        places += [c for c in contexts if c not in model.told.contexts]
+    open_: list[tuple[_Told, Question]] = []
     with ExitStack() as stack:
-        for model, quants, contexts in questions:
-            told = model.told
-            made = [q for q in dict.fromkeys(quants) if type_of(q) in FTYPES]
-            unknown = [q for q in made if q not in told.quants]
-            places = [c for c in dict.fromkeys(contexts) if c not in told.contexts]
-            if told.whole is None or unknown or places:
+        for model, made, places in wanted.values():
+            if model.told.whole is None or made or places:
+                asked = Question(Path(), [*dict.fromkeys(made)], [*dict.fromkeys(places)])
                 try:
-                    header = _placed(model.header, stack)
+                    placed = asked._replace(header=_placed(model.header, stack))
                 except OSError as error:  # no file is as large as it says
-                    told.add(Question(Path(), unknown, places), str(error.strerror))
+                    model.told.add(asked, str(error.strerror))
                 else:
-                    wanted.append((told, Question(header, unknown, places)))
-        for (told, asked), said in zip(wanted, ask([w[1] for w in wanted]), strict=True):
+                    open_.append((model.told, placed))
+        for (told, asked), said in zip(open_, ask([q for _, q in open_]), strict=True):
             told.add(asked, said)
 
 

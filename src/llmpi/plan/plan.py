@@ -11,12 +11,19 @@ from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model, Sizes
+<<<<<<< HEAD
 from llmpi.plan.model_facts import base_gguf, models_of
 from llmpi.plan.predict import Prediction, by_kernels, predict
 from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of, prompt_rates
+=======
+from llmpi.plan.model_facts import base_gguf, models_of, variants_of
+from llmpi.plan.predict import Prediction, predict
+from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
+from llmpi.plan.profile import profile, profile_of
+>>>>>>> w-planner
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
-from llmpi.quant_types import is_published
+from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
@@ -80,10 +87,15 @@ def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     Args:
         ask_hub: whether the network may be used.
     """
+<<<<<<< HEAD
     models = models_of(study, ask_hub=ask_hub)
     boards = {name: _with_prompts(study, name, models) for name in study.devices}
+=======
+    boards = {name: board_of(study, name) for name in study.devices}
+    known = variants_of(study, ask_hub=ask_hub)
+>>>>>>> w-planner
     return [
-        _planned(study, session, models[session.model], boards[session.device], workloads)
+        _planned(study, session, known[session.variant], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
     ]
 
@@ -102,7 +114,11 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         size = known.sizes(layout.BASE_QUANT)
         base += size.file_bytes * (Variant(name, layout.BASE_QUANT) not in made)
         if isinstance(model.source, HubSource) and not base_gguf(name).is_file():
-            download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
+            if model.published:
+                files = [made[v] for v in made if v.model == name and is_published(v.quant)]
+                download += sum(files) or known.sizes(PUBLISHED).file_bytes
+            else:
+                download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
     per_device = {
         device: sum({p.session.variant: _bytes(p) for p in _of(plans, device)}.values())
         if not _links(study.devices[device])
@@ -237,8 +253,6 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
-    if is_published(session.quant):
-        return SessionPlan(session, unknown="a published file is known by its own header")
     try:
         size = model.sizes(session.quant)
         return _on_board(study, session, model, size, board, workloads)

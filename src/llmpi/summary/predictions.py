@@ -12,8 +12,12 @@ from typing import Literal
 from llmpi.engine.records import SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model
+<<<<<<< HEAD
 from llmpi.plan.model_facts import models_of
 from llmpi.plan.plan import seen_by
+=======
+from llmpi.plan.model_facts import variants_of
+>>>>>>> w-planner
 from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Range, lying_on, measured
 from llmpi.plan.profile import profile_of
@@ -50,8 +54,8 @@ def _measured_board(study: Study, session: Session, found: SessionRecord | NotRu
 def predictions(study: Study, rows: Mapping[Run, Row], found: Boards) -> list[PredictedCell]:
     """The prediction of every cell, in the rows' order; no network, and nothing here fails a
     report."""
-    models = models_of(study, ask_hub=False)
-    return [_predicted(study, run, row, models[run.model], found) for run, row in rows.items()]
+    known = variants_of(study, ask_hub=False)
+    return [_predicted(study, run, row, known[run.variant], found) for run, row in rows.items()]
 
 
 def _predicted(
