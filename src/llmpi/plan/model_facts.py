@@ -1,14 +1,9 @@
 """What is known of a study's models without their weights."""
 
 import json
-<<<<<<< HEAD
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-=======
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
->>>>>>> w-planner
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
@@ -102,11 +97,7 @@ def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
         return Model(fetched, str(fetched))
     match source:
         case PathSource():
-<<<<<<< HEAD
-            return _of_path(Path(source.path), source.files)
-=======
             return _of_path(source)
->>>>>>> w-planner
         case PypiSource():
             return _in_table(source.pypi)
         case ScratchSource():
@@ -205,18 +196,10 @@ def _of_scratch(source: ScratchSource) -> Model:
     return of_config(stated, "a model from scratch")
 
 
-<<<<<<< HEAD
-def _of_path(path: Path, files: Sequence[str] | None) -> Model:
-    named = [path / file for file in files or []]
-    ggufs = [path] if path.is_file() else named or sorted(path.glob("*.gguf"))
-    if ggufs:
-        return Model(ggufs[0], str(ggufs[0]))
-=======
 def _of_path(source: PathSource) -> Model:
     path = Path(source.path)
     if gguf := path if path.is_file() else _gguf_in(path, source):
         return Model(gguf, str(gguf))
->>>>>>> w-planner
     return of_config(_json(path / "config.json"), str(path / "config.json"))
 
 

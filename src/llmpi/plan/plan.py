@@ -11,17 +11,10 @@ from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model, Sizes
-<<<<<<< HEAD
-from llmpi.plan.model_facts import base_gguf, models_of
+from llmpi.plan.model_facts import base_gguf, models_of, variants_of
 from llmpi.plan.predict import Prediction, by_kernels, predict
 from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of, prompt_rates
-=======
-from llmpi.plan.model_facts import base_gguf, models_of, variants_of
-from llmpi.plan.predict import Prediction, predict
-from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
-from llmpi.plan.profile import profile, profile_of
->>>>>>> w-planner
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.records import read
@@ -87,13 +80,8 @@ def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     Args:
         ask_hub: whether the network may be used.
     """
-<<<<<<< HEAD
-    models = models_of(study, ask_hub=ask_hub)
-    boards = {name: _with_prompts(study, name, models) for name in study.devices}
-=======
-    boards = {name: board_of(study, name) for name in study.devices}
     known = variants_of(study, ask_hub=ask_hub)
->>>>>>> w-planner
+    boards = {name: _with_prompts(study, name, known) for name in study.devices}
     return [
         _planned(study, session, known[session.variant], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
@@ -196,7 +184,7 @@ def board_of(study: Study, name: str) -> Board | None:
     return preset
 
 
-def _with_prompts(study: Study, name: str, models: Mapping[str, Model | str]) -> Board | None:
+def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str]) -> Board | None:
     """A device's board, with the prompt rates that were measured there in place of a preset's."""
     board = board_of(study, name)
     if board is None:
@@ -204,12 +192,10 @@ def _with_prompts(study: Study, name: str, models: Mapping[str, Model | str]) ->
     found: dict[Kernels, list[float]] = {}
     for session in sessions(study):
         path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
-        model = models.get(session.model)
+        model = known[session.variant]
         if session.device != name or not path.is_file() or not isinstance(model, Model):
             continue
         record, runtime = read(path, SessionRecord), study.runtimes[session.runtime]
-        if is_published(session.quant) or record["status"] == "failed":
-            continue
         by = by_kernels(model.sizes(session.quant), board, runtime)
         if len(by) == 1:  # else it would not show which of them was slow
             [(kernel, weights)] = by.items()

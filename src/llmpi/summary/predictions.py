@@ -12,12 +12,8 @@ from typing import Literal
 from llmpi.engine.records import SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model
-<<<<<<< HEAD
-from llmpi.plan.model_facts import models_of
-from llmpi.plan.plan import seen_by
-=======
 from llmpi.plan.model_facts import variants_of
->>>>>>> w-planner
+from llmpi.plan.plan import seen_by
 from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Range, lying_on, measured
 from llmpi.plan.profile import profile_of
