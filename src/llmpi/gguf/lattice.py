@@ -78,7 +78,7 @@ def fitted(blocks: Blocks) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The blocks as Q4_0 with fitted scales, [blocks, 18], and which of them lie on its lattice."""
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(1, keepdims=True), 1)
     steps = np.zeros_like(blocks)
-    found: np.ndarray = ~blocks.any(1)
+    found = np.asarray(~blocks.any(1))
     for scales in LARGEST:
         left = np.flatnonzero(~found)
         if not left.size:

@@ -196,7 +196,10 @@ def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str])
         if session.device != name or not path.is_file() or not isinstance(model, Model):
             continue
         record, runtime = read(path, SessionRecord), study.runtimes[session.runtime]
-        by = by_kernels(model.sizes(session.quant), board, runtime)
+        try:
+            by = by_kernels(model.sizes(session.quant), board, runtime)
+        except LlmpiError:  # which the plan of the session tells
+            continue
         if len(by) == 1:  # else it would not show which of them was slow
             [(kernel, weights)] = by.items()
             rates = prompt_rates(record, {n: w.prompt_tokens for n, w in _single(study)})
