@@ -454,7 +454,7 @@ def test_japanese_decision_with_a_pick(pis: Content) -> None:
     said = japanese.decision(made_, pis.recommendation)
     what, provisional, price, tells, why, risk = said
     assert what.startswith("pi5-sdのllama-3.2-1b Q8_0を暫定的に推奨します（7.1")
-    assert what.endswith("トークン/秒以上、メモリ6 GiB以下を満たします。")
+    assert what.endswith("トークン/秒以上、メモリ6.44 GB以下を満たします。")
     assert provisional.startswith("これは暫定の結論です")
     assert (
         "pi5のllama-3.2-1b Q6_Kで" in price
