@@ -8,6 +8,7 @@ from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Datasets, charts_of
 from llmpi.report.page.standings import asked
+from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow
 
@@ -81,13 +82,16 @@ def _held_against(t: Texts, data: Datasets) -> dict[str, Spec]:
 
 def _money(t: Texts, content: Content) -> dict[str, Spec]:
     money = content.recommendation and content.recommendation["money"]
+    words = WORDS[t.language]
     found: dict[str, Spec] = {}
     for i, device in enumerate(money["devices"] if money else []):
         if money and device["status"] == "ok":
             name, currency = device["device"], money["currency"]
             found[f"money-{i}"] = decided.money(t, name, currency)
             if device["sensitivity"]:
-                found[f"sensitivity-{i}"] = decided.sensitivity(t, name, currency)
+                found[f"sensitivity-{i}"] = decided.sensitivity(
+                    t, name, currency, {n: words.assumption(n) for n in device["assumptions"]}
+                )
     return found
 
 

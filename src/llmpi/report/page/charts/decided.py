@@ -12,6 +12,7 @@ from llmpi.report.page.charts.style import (
     Drawn,
     Spec,
     axis,
+    named,
     on,
     spec,
     tooltip,
@@ -228,10 +229,14 @@ def money(t: Texts, device: str, currency: str) -> Spec:
     return spec(bars.properties(height=STEP), t("Cost of a million tokens"))
 
 
-def sensitivity(t: Texts, device: str, currency: str) -> Spec:
-    """What each figure moves, alone, down and up; the dashed line is the result as it stands."""
+def sensitivity(t: Texts, device: str, currency: str, names: Mapping[str, str]) -> Spec:
+    """What each figure moves, alone, down and up; the dashed line is the result as it stands.
+
+    Args:
+        names: of the figures, in words.
+    """
     base = on("sensitivity").transform_filter(alt.datum.device == device)
-    y = alt.Y("assumption:N", sort=None, title=None, axis=alt.Axis(labelLimit=190))
+    y = alt.Y("assumption:N", sort=None, title=None, axis=named(names, limit=230))
     title = t("{currency} per million tokens").format(currency=currency)
     shown = tooltip(
         {

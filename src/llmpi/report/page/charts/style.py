@@ -69,6 +69,12 @@ def tooltip(fields: Mapping[str, tuple[str, str | None]]) -> list[alt.Tooltip]:
     ]
 
 
+def named(words: Mapping[str, str], limit: int) -> alt.Axis:
+    """An axis of codes, which are told in words."""
+    pairs = ", ".join(f"{_quoted(value)}: {_quoted(word)}" for value, word in words.items())
+    return alt.Axis(labelLimit=limit, labelExpr=f"({{{pairs}}})[datum.label] || datum.label")
+
+
 def worded(field: str, title: str | None, words: Mapping[str, str]) -> tuple[alt.Color, alt.Shape]:
     """A field of known values, told apart by colour and by shape, with their words as legend.
 
