@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from made_decision import decided
 from made_evidence import Truth, answers
 from made_records import write
+from rule_texts import RULES
 
 from llmpi import cli, layout
 from llmpi.decide.choice import recommend
@@ -179,3 +181,27 @@ def test_strict_tells_by_its_status(folder: Path, capsys: pytest.CaptureFixture[
     assert cli.main(command) == 0
     assert cli.main([*command, "--strict"]) == 1
     assert "waiting" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "patterns"),
+    [
+        ("models", "MODEL_MANIFEST"),
+        ("files", "GGUF_MANIFEST|BASE_MANIFEST"),
+        ("devices", "PROVISIONED"),
+        ("deployed", "RECEIPT"),
+        ("tuned", "TUNED"),
+        ("measured", "BENCH"),
+        ("parity", "PARITY"),
+        ("scored", "QUALITY"),
+        ("report", "RECOMMENDATION"),
+    ],
+)
+def test_every_rule_that_makes_what_is_looked_at_has_its_log_read(kind: str, patterns: str) -> None:
+    makers = {
+        name
+        for name, (_, body) in RULES.items()
+        if re.search(rf"layout\.({patterns}),", body.partition("output:")[2].partition("log:")[0])
+    }
+    assert makers
+    assert makers <= set(disk.RULES[kind])
