@@ -64,6 +64,9 @@ class Sizes(NamedTuple):
     table that is looked up by row."""
     loaded_bytes: int
     """Of the weights, what the engine takes in where it maps no file."""
+    multiplied: dict[str, int]
+    """Weights that a token of a prompt is multiplied with, by type: the output matrix is for the
+    last token alone."""
     fallbacks: int
     """Tensors that do not get the type they were meant for, since their width does not suit it."""
 
@@ -130,7 +133,11 @@ class Model:
             made = self.quantized(quant)
             kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
         read, resident, loaded = Counter[str](), Counter[str](), 0
+        multiplied = Counter[str]()
         for weight, kind, size in zip(weights, kinds, stored, strict=True):
+            if weight["multiplies"] and weight["name"] not in OUTPUTS:
+                share = weight["elements"] * weight["read_bytes"]
+                multiplied[kind] += share // weight["bytes"]
             read[kind] += size * weight["read_bytes"] // weight["bytes"]
             if weight["read_bytes"] and not weight["is_table"]:
                 resident[kind] += size
@@ -142,6 +149,7 @@ class Model:
             dict(read),
             dict(resident),
             loaded,
+            dict(multiplied),
             fallbacks,
         )
 
@@ -184,16 +192,6 @@ class Model:
     def largest(self) -> int:
         """Elements of the largest tensor."""
         return max(weight["elements"] for weight in self.footprint["weights"])
-
-    @cached_property
-    def multiplied(self) -> int:
-        """Weights that a token of a prompt is multiplied with: the output matrix is for the last
-        token alone."""
-        return sum(
-            weight["elements"] * weight["read_bytes"] // weight["bytes"]
-            for weight in self.footprint["weights"]
-            if weight["multiplies"] and weight["name"] not in OUTPUTS
-        )
 
     @property
     def vocabulary(self) -> int:
