@@ -3,11 +3,12 @@
 import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile import spoiled
+from llmpi.errors import LlmpiError
 from llmpi.gguf.inspect import inspect
 from llmpi.plan.model import Model
 
@@ -61,7 +62,8 @@ def receiver(folder: Path) -> Iterator[Callable[[bytes], None]]:
     def receive(content: bytes) -> None:
         path = folder / "x.gguf"
         path.write_bytes(content)
-        Model(path, path.name).sizes("Q4_0")
+        with suppress(LlmpiError):
+            Model(path, path.name).sizes("Q4_0")
         assert inspect(path)["parameters"] > 0
 
     yield receive
