@@ -4,6 +4,9 @@ One engine decodes the same tokens from the same state again and again; the proc
 sensors and a meter (an hwmon file, ten times a second) runs all the time and is stopped (SIGSTOP)
 for every other stretch, so that nothing else differs. The cost is the loss of tg in per cent: the
 median over pairs of stretches in random order, since this machine's own swings are far larger.
+`sampler_processor_pct` is what it takes of one processor while it runs, which no swing touches: on
+a machine whose processors all compute, the cost is about that, since the engine's threads wait for
+one another; where a processor is left over it is next to none.
 """
 
 import argparse
@@ -49,23 +52,33 @@ def main() -> None:
         with sampling(meter, out) as sampler:
             while not out.is_file() or not out.stat().st_size:
                 time.sleep(0.1)  # starting it is not what a measurement is beside
-            costs = [cost_pct(engine, sampler.pid, args) for _ in range(args.pairs)]
+            begun_s = processor_s(sampler.pid)
+            pairs = [pair_s(engine, sampler.pid, args) for _ in range(args.pairs)]
+            taken_s = processor_s(sampler.pid) - begun_s
+    costs = [100 * (1 - pair[False] / pair[True]) for pair in pairs]
     spread = statistics.quantiles(costs, n=4)
     print(f"quartiles of single pairs: {spread[0]:.1f}, {spread[2]:.1f} %")
     # Of a median of n values: 1.2533 standard deviations / sqrt(n), the deviation from quartiles.
     error = 1.2533 * (spread[2] - spread[0]) / 1.349 / len(costs) ** 0.5
+    ran_s = sum(pair[True] for pair in pairs)
+    print(f"sampler_processor_pct: {100 * taken_s / ran_s:.2f}")
     print(f"sampler_cost_pct: {statistics.median(costs):.2f}")
     print(f"standard_error_pct: {error:.2f}")
 
 
-def cost_pct(engine: Engine, sampler: int, args: argparse.Namespace) -> float:
-    """Loss of tg in a pair of stretches, in per cent."""
+def processor_s(pid: int) -> float:
+    """Seconds of processors that a process has taken, see the kernel's sched-stats.rst."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()[0]) / 1e9
+
+
+def pair_s(engine: Engine, sampler: int, args: argparse.Namespace) -> dict[bool, float]:
+    """Seconds of a pair of stretches: with the sampler, and without."""
     seconds = {}
     for on in random.sample((True, False), 2):
         os.kill(sampler, signal.SIGCONT if on else signal.SIGSTOP)
         seconds[on] = stretch(engine, args.output_tokens)
     os.kill(sampler, signal.SIGCONT)
-    return 100 * (1 - seconds[False] / seconds[True])
+    return seconds
 
 
 def stretch(engine: Engine, tokens: int) -> float:

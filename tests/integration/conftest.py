@@ -73,7 +73,8 @@ def small_study(name: str) -> dict[str, Any]:
         "study": name,
         "models": demo["models"],
         "quants": ["F16", "Q4_0"],
-        "devices": {"here": {"transport": "local"}},
+        # Other tests run beside it; what is disturbed is tested by itself.
+        "devices": {"here": {"transport": "local", "others_at_most_pct": 100}},
         "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}},
         "languages": ["en"],
         "quality": {

@@ -21,6 +21,7 @@ def test_overflow_is_marked(finished, tmp_path: Path) -> None:
     short = {"prompt_tokens": 4, "output_tokens": 2, "repetitions": 1, "warmup": 0}
     work.config["workloads"] = {"chat": short}
     small = {"transport": "local", "limits": {"memory": "260M", "cpus": 2}}
+    small["others_at_most_pct"] = 100
     work.config["devices"] = {"small": small}
     rows = {row["quant"]: row for row in work.summarized()}
     assert (rows["F16"]["status"], rows["F16"]["marks"]) == ("ok", ["memory-bound: overflow"])
@@ -28,6 +29,25 @@ def test_overflow_is_marked(finished, tmp_path: Path) -> None:
     record = work.json("bench/small-machine/small/smollm2-135m/F16/default.json")
     assert record["limits"] == {"memory": 260 * 1024**2, "cpus": 2}
     assert not list(limits.CGROUP.glob("*/llmpi-*"))
+
+
+def test_a_cell_runs_in_the_memory_that_it_needs(finished, tmp_path: Path) -> None:
+    """Which is less than its RSS: that has the pages out of which weights were repacked."""
+    v1 = limits.CGROUP / "memory"
+    if not os.access(v1 if v1.exists() else limits.CGROUP, os.W_OK):
+        pytest.skip("this user may make no control groups")
+    [row] = [row for row in finished.summary() if row["quant"] == "Q4_0"]
+    needed = row["memory_bytes"]
+    assert needed == row["anonymous_bytes"] + row["file_read_bytes"] < 0.9 * row["peak_rss_bytes"]
+    work = finished.clone(tmp_path / "work")
+    work.config |= {"study": "needed", "quants": ["Q4_0"], "quality": {}}
+    here = {"transport": "local", "others_at_most_pct": 100}
+    work.config["devices"] = {
+        name: {**here, "limits": {"memory": round(share * needed)}}
+        for name, share in {"enough": 1.15, "short": 0.8}.items()
+    }
+    marks = {row["device"]: row["marks"] for row in work.summarized()}
+    assert marks == {"enough": [], "short": ["memory-bound: overflow"]}
 
 
 def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

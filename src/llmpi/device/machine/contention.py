@@ -88,7 +88,7 @@ def judge(repetitions: Sequence[Repetition | ConcurrentRepetition]) -> None:
         others_s = sum(one["others_s"] for one in pool)
         share = others_s / sum(one["seconds"] * one["processors"] for one in pool)
         for one in pool:
-            one["others_pct"] = 100 * max(0.0, share)
+            one["others_pct"] = 100 * min(1.0, max(0.0, share))
 
 
 def disturbed(repetition: Repetition | ConcurrentRepetition, most_pct: float) -> bool:

@@ -12,7 +12,7 @@ from llmpi.engine.records import ConcurrentRepetition, Repetition
 Arm = tuple[str, int | None]
 """A workload, and its depth in tokens or its number of conversations."""
 ROUNDS = 3
-"""What is disturbed in so many is not measured once more."""
+"""What is disturbed in so many is not measured once more, nor where all was in the last two."""
 
 
 class Workload(Protocol):
@@ -49,7 +49,8 @@ class Rounds:
         """Repeat each as often as it is there; the order of the repetitions that count."""
         done = self._round(arms)
         again = [one for one in done if disturbed(one.repetition, self._most_pct)]
-        if not again or rounds == 1 or not self._is_time_for(again):
+        in_vain = rounds < ROUNDS and len(again) == len(done)
+        if not again or rounds == 1 or in_vain or not self._is_time_for(again):
             return [(one.name, one.arm) for one in done]
         for one in again:
             self._workloads[one.name].set_aside(one.arm, one.repetition)
@@ -68,7 +69,7 @@ class Rounds:
             if found and found["others_pct"] is not None:
                 share = f"others had {found['others_pct']:.1f} % of the processors"
                 also = ": disturbed" if disturbed(one.repetition, self._most_pct) else ""
-                say(f"[{i + 1}/{len(done)}] {one.name}: {share}{also}")
+                say(f"{one.name}, repetition {i + 1}: {share}{also}")
         return done
 
     def _is_time_for(self, again: Sequence[Done]) -> bool:
