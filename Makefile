@@ -19,7 +19,9 @@ help:  ## Show this
 
 # What decides how the engine is built is the lock and the installer; a stamp is written last.
 $(VENV)/.workstation: envs/build.lock envs/workstation.lock src/llmpi/device/install.py
+	@test "$$(uname -s)" = Linux || { echo "llmpi needs Linux, this is $$(uname -s); on Windows WSL2 has it, on a Mac a virtual machine" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmpi needs Python 3.11 or later, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "llmpi needs $(PYTHON)'s venv; Debian, Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python src/llmpi/device/install.py envs/workstation.lock
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .

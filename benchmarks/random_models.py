@@ -106,7 +106,6 @@ def make(name: str, out: Path, more: Fields | None = None) -> Path:
     random = np.random.default_rng(0)
     tensors: dict[str, np.ndarray] = {}
 
-    @llama_cpp.llama_model_set_tensor_data_t
     def drawn(pointer: int, _: Any) -> None:
         tensor = ctypes.cast(pointer, ggml.TensorPointer).contents
         shape = tensor.ne[: ggml.base().ggml_n_dims(tensor)][::-1]
@@ -120,7 +119,9 @@ def make(name: str, out: Path, more: Fields | None = None) -> Path:
     contents.set_fields(header, {f"{name}.{key}": value for key, value in fields.items()})
     params = llama_cpp.llama_model_default_params()
     fill(params, load_mode=LOAD_MODES[False, False], use_extra_bufts=False, load_mtp=True)
-    model = llama_cpp.llama_model_init_from_user(header, drawn, None, params)
+    model = llama_cpp.llama_model_init_from_user(
+        header, llama_cpp.llama_model_set_tensor_data_t(drawn), None, params
+    )
     if not model:
         raise ValueError(f"the engine makes no {name} of these widths")
     llama_cpp.llama_model_free(model)

@@ -104,9 +104,11 @@ def file_bytes(file):
 
 
 def fetched_bytes(input):
-    """Size of what was fetched of a model."""
-    files = json.loads(Path(input.model).read_text()).get("files") or {}
-    return sum(file["bytes"] for file in files.values())
+    """Size of what is converted of what was fetched of a model: of several files the first."""
+    found = json.loads(Path(input.model).read_text())
+    files = found.get("files") or {}
+    wanted = found["ggufs"][0]["files"] if found.get("ggufs") else files
+    return sum(files[name]["bytes"] for name in wanted)
 
 
 def quantizing(size, mem_mb):

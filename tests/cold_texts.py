@@ -638,7 +638,7 @@ class Expected:
 
     def _files(self):
         return {
-            variant: [Said("{file, MB}", [m["bytes"] / 1e6]), Said(m["sha256"])]
+            variant: [Said("{file, MB}", [m["bytes"] / 1e6]), Said(""), Said(m["sha256"])]
             for variant, m in self.figures.manifests.items()
         }
 

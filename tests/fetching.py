@@ -5,6 +5,7 @@ As a program it is that process: `python fetching.py SPEC MANIFEST LOG`.
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -36,9 +37,10 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """The message a user sees."""
+        """The message a user sees, without the time and the job before each line."""
         assert self.status == 1, self.terminal
-        return self.terminal.rpartition("error: ")[2].strip()
+        said = re.sub(r"^\d\d:\d\d:\d\d \S+ ", "", self.terminal, flags=re.MULTILINE)
+        return said.rpartition("error: ")[2].strip()
 
 
 @dataclass

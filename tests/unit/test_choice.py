@@ -44,6 +44,7 @@ def cell(quant: str, tps: float, f1: float, *scored: TaskRow, **more: object) ->
         score |= part
     row = made.row(quant=quant, tg_tps=tps, qa=score)
     row |= {"tg_min_tps": tps - 0.2, "tg_max_tps": tps + 0.2, "ttft_s": 1.0, "itl_p95_s": 1.2 / tps}
+    row["bits_per_weight"] = (16.0, 8.5, 4.5, 2.6)[WIDTHS.index(quant)]
     row["memory_bytes"] = 1000 * (4 - WIDTHS.index(quant))
     row["file_bytes"] = 900 * (4 - WIDTHS.index(quant))
     return row | more

@@ -20,6 +20,7 @@ COMMANDS = (
     ["lock"],
     ["report"],
     ["plan"],
+    ["status"],
     ["devices", "check"],
     ["service", "status"],
     ["monitor", "expect", "--device", "d", "--model", "m", "--quant", "F16", "--out", "o"],

@@ -90,7 +90,7 @@ LIES = {
     "McNemar": (r'<td class="name">(\d+) / \d+</td>', "exact match only"),
     "abstention": (r">field</td><td[^>]*>m-135m</td><td[^>]*>F16</td><td>([\d.]+)", "; F1 %)"),
     "cache": (r">KV cache q4_0</td><td>([\d.]+)", "(KV cache q4_0; KL divergence nats)"),
-    "file": (r">Q2_K</td><td>([\d.]+)</td><td[^>]*><code>", "(m-135m Q2_K; MB)"),
+    "file": (r">Q2_K</td><td>([\d.]+)</td><td[^>]*>[^<]*</td><td[^>]*><code>", "(m-135m Q2_K; MB)"),
     "questions": (r"(\d+) questions \(\d+ unanswerable\)", "[en] provenance <dd>"),
     "config": (r"&#34;prompt_tokens&#34;: (\d+)", "<pre>"),
     "in Japanese": (r'data-body="ja">.*?<ul class="facts">\n<li><b>([\d.]+)', "[ja] decision <li>"),

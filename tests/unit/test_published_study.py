@@ -4,11 +4,16 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import made_records
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmpi import layout
+from llmpi.gguf.records import Contents
+from llmpi.models.unsuited import chats_without_template
 from llmpi.quant_types import is_published, is_trained, wants_imatrix
+from llmpi.records import write_json
 from llmpi.study import inputs
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.models import variant_of
@@ -116,3 +121,40 @@ def test_a_variants_name_is_safe_in_files_and_wildcards(name: str) -> None:
 def test_widest_of_a_study_is_the_first_file_in_any_order() -> None:
     for quants in itertools.permutations(["as-published", "F32", "Q4_0"]):
         assert by_width(study(HUB, [*quants]), "m")[0] == NAMES[0]
+
+
+# --- a base model that is asked chats -------------------------------------------------------------
+
+OWN = {"own": {"task": "ab", "prompts": "prompts.jsonl"}}
+FIELD = {"field": {"task": "squad", "hub": "acme/qa"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "quality", "told"), [(False, OWN, 1), (False, FIELD, 0), (True, OWN, 0)]
+)
+def test_a_base_model_is_told_where_it_is_asked_chats(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    template: bool,
+    quality: dict[str, Any],
+    told: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.jsonl").write_text('{"id": "1", "prompt": "Hello"}\n')
+    asked = study({"hub": "a/b", "file": "a.gguf"}, ["as-published"], quality=quality)
+    assert chats_without_template(asked) == [], "nothing is known yet"
+    contents = {key: made_records.gguf("Q4_0")[key] for key in Contents.__annotations__}
+    found = {
+        **made_records.model(),
+        "ggufs": [{"files": ["a.gguf"], "contents": {**contents, "chat_template": template}}],
+    }
+    manifest = Path(layout.at(layout.MODEL_MANIFEST, model="m"))
+    manifest.parent.mkdir(parents=True)
+    write_json(manifest, found)
+    lines = chats_without_template(asked)
+    assert len(lines) == told
+    for line in lines:
+        assert line.startswith(
+            "models.m has no chat template, as base models have none, and is asked chats: "
+            "quality.own (ab). Take the model that was trained for them"
+        )

@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Failed, record
-from llmpi.records import RecordError, check, read
+from llmpi.records import RecordError, check, failed, read, write_json
 
 
 @record
@@ -81,3 +81,13 @@ def test_no_record_at_all(text: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"x\.json: cannot be read"):
         read(tmp_path / "x.json", Whole)
+
+
+def test_the_record_of_a_failed_cell_is_logged_with_its_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who watches the run hears of it at once; the job itself ends well."""
+    write_json(tmp_path / "ok.json", {"status": "ok"})
+    assert not caplog.messages
+    write_json(tmp_path / "failed.json", failed("quantize", "no such type"))
+    assert caplog.messages == ["failed: no such type"]

@@ -26,7 +26,13 @@ prompts = st.lists(st.integers(1, 5), min_size=1, max_size=14).map(tuple)
 continuations = st.lists(st.lists(st.integers(1, 5), max_size=4).map(tuple), max_size=3).map(tuple)
 thoughts = st.none() | st.builds(Thought, st.integers(1, 5), st.booleans())
 requests = st.builds(
-    Request, prompts, st.integers(0, 6), continuations, until=st.just(()), thought=thoughts
+    Request,
+    prompts,
+    st.integers(0, 6),
+    continuations,
+    until=st.just(()),
+    thought=thoughts,
+    grammar=st.none(),
 )
 groups = st.lists(st.lists(requests, min_size=1, max_size=6), min_size=1, max_size=5)
 shapes = st.builds(

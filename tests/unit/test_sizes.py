@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fetching import clean_env
+from gguf_split import split
 from hub_server import HubServer, Repo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +122,27 @@ def config(folder: Path, models: str) -> Path:
     return path
 
 
+def test_published_files_are_planned_by_their_own_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide, other = make("lfm2", tmp_path / "wide.gguf"), make("mamba", tmp_path / "other.gguf")
+    path = config(tmp_path, "m: {source: {path: ., files: [wide.gguf, other.gguf]}}")
+    path.write_text(path.read_text().replace("quants: [Q4_0]", "quants: [as-published, Q4_0]"))
+    sizes = {planned.session.quant: planned.size for planned in plan(load_study(path))}
+    assert sizes["as-published.wide"].file_bytes == wide.stat().st_size
+    assert sizes["as-published.other"].file_bytes == other.stat().st_size
+    assert sizes["Q4_0"].parameters == sizes["as-published.wide"].parameters
+
+
+def test_a_file_in_parts_is_one_model(tmp_path: Path) -> None:
+    whole = make("qwen3", tmp_path / "m.gguf")
+    first, *_ = split(whole, tmp_path, "part", 3)
+    sizes = Model(first, "m").sizes("Q4_0")
+    assert sizes.read_bytes == Model(whole, "m").sizes("Q4_0").read_bytes
+    assert sizes.file_bytes > Model(whole, "m").sizes("Q4_0").file_bytes
+
+
 def test_a_model_that_the_engine_dies_of_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +188,12 @@ def test_a_context_that_the_engine_refuses_is_one_sessions(tmp_path: Path) -> No
     assert model.reserved(SMALL)["kv_bytes"] > 0
     with pytest.raises(LlmpiError, match="block size 32 does not divide n_embd_head_k=48"):
         model.reserved(SMALL._replace(kv_cache="q8_0", flash_attention="on"))
+
+
+def test_a_file_of_any_size_is_words() -> None:
+    model = Model(Head((("m.gguf", b"GGUF", 2**63 - 1),)), "acme/m")
+    with pytest.raises(LlmpiError, match="acme/m: the engine cannot say what it takes: File too"):
+        model.sizes("Q4_0")
 
 
 # --- at the hub -----------------------------------------------------------------------------------

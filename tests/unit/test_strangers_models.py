@@ -40,6 +40,7 @@ def answered(folder: Path, template: str) -> Any:
     settings = {
         "computation": BY_DEFAULT,
         "thinking_tokens": None,
+        "grammar": False,
         "max_new_tokens": 4,
         "context_tokens": 512,
     }

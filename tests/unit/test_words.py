@@ -250,7 +250,7 @@ def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
     assert "so the widest of these is taken" in english_[1]
     assert "That it holds has, by itself, a probability of 90 %; about 1,300 more" in english_[2]
     assert not any("runner-up" in sentence for sentence in english_)
-    assert "ビット数の最も多い型" in japanese_[1] and "90 %" in japanese_[2]
+    assert "ビット数が最大の形式" in japanese_[1] and "90 %" in japanese_[2]
 
 
 def test_a_pick_that_was_disturbed_says_so() -> None:

@@ -172,3 +172,28 @@ def test_a_mistake_in_the_snakefile_has_its_line(folder: Path) -> None:
 
 def test_the_default_profile_asks_for_it() -> None:
     assert "logger: llmpi" in (ROOT / "profiles/default/config.yaml").read_text()
+
+
+def asked(workdir: Path) -> tuple[int, list[str]]:
+    """A run of one quick job of the project's own."""
+    target = ("--cores", "1", "--", "results/questions/demo/field.json")
+    done = run_snakemake(*target, cwd=workdir, check=False)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_run_begins_with_what_is_to_come_and_ends_with_what_is_next(workdir: Path) -> None:
+    status, lines = asked(workdir)
+    assert status == 0
+    assert any(line.endswith(" study/demo 1 jobs: 1 prepare_questions") for line in lines)
+    assert lines[-3].startswith("Decided    nothing yet; 0 of 6 measured, 0 of 12 scored")
+    assert lines[-2].startswith("Cells ")
+    assert lines[-1] == "Next       the rest: snakemake --cores 4"
+
+
+def test_a_run_that_failed_says_why_in_one_line_and_ends_as_any_other(workdir: Path) -> None:
+    (workdir / "config/data/field_qa.json").write_text("{}")
+    status, lines = asked(workdir)
+    assert status == 1
+    assert sum(" prepare_questions/demo/field error: " in line for line in lines) >= 1
+    assert lines[-1].startswith("Next ")
+    assert not any("Traceback" in line or "CalledProcessError" in line for line in lines)

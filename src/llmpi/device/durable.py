@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from llmpi.device.records import Installed, Sealed
 
 PARTS = ("engine", "llmpi")
-"""Of a venv: llmpi's own package, and all else."""
-OF_LLMPI = re.compile(r"lib/python[\d.]+/site-packages/llmpi(/|-[^/]*\.dist-info/)|bin/llmpi")
+"""Of a venv: what llmpi's wheel brings, and all else."""
+PACKAGES = ("llmpi", "snakemake_logger_plugin_llmpi")
+"""Those of the wheel; the second is of no use on a device."""
+OF_LLMPI = re.compile(
+    rf"lib/python[\d.]+/site-packages/(({'|'.join(PACKAGES)})/|llmpi-[^/]*\.dist-info/)|bin/llmpi"
+)
 LIST = re.compile(r"lib/python[\d.]+/site-packages/[^/]+\.dist-info/RECORD")
 """A package's own list of files; those that it carries of others speak of other places."""
 SEALED = ".sealed"
@@ -124,7 +128,8 @@ def unseal(venv: Path, part: str) -> None:
         for path in [path for path in _files(venv) if _part_of(path) == part]:
             (venv / path).unlink()
         for packages in venv.glob("lib/python*/site-packages"):
-            for folder in (packages / "llmpi", *packages.glob("llmpi-*.dist-info")):
+            own = (packages / name for name in PACKAGES)
+            for folder in (*own, *packages.glob("llmpi-*.dist-info")):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

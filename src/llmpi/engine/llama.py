@@ -127,11 +127,10 @@ class Model:
         """Tokens of `text`, special tokens read as such; BOS in front if the model wants one that
         is not there. Never EOS behind it, as a file may want for training: a prompt goes on."""
         raw = text.encode()
-        room = len(raw) + 8
-        tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, False, True)
-        if count < 0:
-            raise EngineError(f"the text needs {-count} tokens, more than it has bytes")
+        count = -len(raw) - 8  # which nearly every vocabulary can do with
+        while count < 0:
+            tokens, room = (llama_cpp.llama_token * -count)(), -count
+            count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), tokens, room, False, True)
         bos = llama_cpp.llama_vocab_bos(self.vocab)
         wanted = llama_cpp.llama_vocab_get_add_bos(self.vocab) and bos >= 0
         return [bos] * (wanted and tokens[: min(count, 1)] != [bos]) + tokens[:count]

@@ -18,8 +18,10 @@ from llmpi.engine.supervise import Death, supervise
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 60
-"""For one model; the largest take a second."""
+PROCESSOR_S = 60
+"""Processor time for one model; the largest take a second."""
+PATIENCE_S = 600
+"""The same as it passes, on a machine that has other things to do."""
 
 
 class Context(NamedTuple):
@@ -37,7 +39,7 @@ class Context(NamedTuple):
 class Described(NamedTuple):
     """A header that is not written yet."""
 
-    fields: Mapping[str, object]
+    fields: Mapping[str, str | int | float]
     tensors: Sequence[tuple[str, tuple[int, ...]]]
     """Name, and shape as numpy says it. Matrices are F16, the others F32."""
 

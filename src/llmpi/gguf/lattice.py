@@ -77,7 +77,8 @@ def _at_once(tensor: Stored, count: int = AT_ONCE) -> Iterator[tuple[int, Blocks
 def fitted(blocks: Blocks) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The blocks as Q4_0 with fitted scales, [blocks, 18], and which of them lie on its lattice."""
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(1, keepdims=True), 1)
-    steps, found = np.zeros_like(blocks), ~blocks.any(1)
+    steps = np.zeros_like(blocks)
+    found = np.asarray(~blocks.any(1))
     for scales in LARGEST:
         left = np.flatnonzero(~found)
         if not left.size:

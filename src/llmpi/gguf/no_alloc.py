@@ -30,7 +30,7 @@ from llmpi.errors import CellError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.footprint import (
-    PATIENCE_S,
+    PROCESSOR_S,
     Context,
     Described,
     Footprint,
@@ -70,8 +70,8 @@ def _forked(question: dict[str, Any], stem: Path) -> Footprint | str:
 
 def _death(code: int, told: str) -> str:
     sys.stderr.write(told)
-    if code == -signal.SIGALRM:
-        return f"no end within {PATIENCE_S} s"
+    if code == -signal.SIGXCPU:
+        return f"no end within {PROCESSOR_S} s"
     last = next((line for line in reversed(told.splitlines()) if line.strip()), "no message")
     name = f" of {signal.Signals(-code).name}" if code < 0 else ""
     return visible(f"the engine died{name}: {last}"[:500])
@@ -81,7 +81,7 @@ def _answer(question: dict[str, Any], stem: Path, answer: Path, errors: Path) ->
     try:
         with errors.open("wb") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
-        signal.alarm(PATIENCE_S)
+        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_S, PROCESSOR_S + 1))
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
         said = _said(question, stem)
         answer.write_text(json.dumps(said), encoding="utf-8")
@@ -116,6 +116,7 @@ def footprint(path: Path, quants: Sequence[str], contexts: Sequence[Context]) ->
     said: list[str] = []
     info.log_to(said.append)
     parts = shards.parts(path)
+    path = parts[0]  # where the others lie, whatever links lead here
     stored = {name: held for part in parts for name, held in contents.stored(part).items()}
     if empty := [name for name, held in stored.items() if 0 in held.shape]:
         raise RefusedError(f"the tensor {empty[0]} has no weights: a dimension is 0")

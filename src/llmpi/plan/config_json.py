@@ -75,15 +75,17 @@ def of_config(config: Stated, where: str) -> Model:
     stated = named[0] if isinstance(named, list) and named else None
     if stated not in FAMILIES:
         raise LlmpiError(
-            f"{where}: what becomes of the architecture {stated} only llama.cpp's converter "
-            "knows. Run `make train` and `snakemake models` to plan with this model, or name a "
-            "GGUF file of it; from config.json alone are known: "
+            f"{where}: what becomes of the architecture {stated} only llama.cpp's converter knows. "
+            "`make train` sets it up, and once the F16 is made (`snakemake gguf`) the plan knows "
+            "this model; or name a GGUF file of it. From config.json alone are known: "
             f"{', '.join(sorted(FAMILIES))}"
         )
     family = FAMILIES[stated]
     widths = _widths(family, config, where)
     tied = family.is_tied is None or bool(config.get("tie_word_embeddings", family.is_tied))
-    tensors = [("token_embd.weight", (widths["vocab"], widths["width"]))]
+    tensors: list[tuple[str, tuple[int, ...]]] = [
+        ("token_embd.weight", (widths["vocab"], widths["width"]))
+    ]
     if not tied:
         tensors.append(("output.weight", (widths["vocab"], widths["width"])))
     for layer in range(widths["layers"]):
@@ -120,9 +122,9 @@ def _widths(family: Family, config: Stated, where: str) -> dict[str, int]:
     }
 
 
-def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, object]:
+def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, str | int | float]:
     """Of the header: what the engine's sizes hang on, and what else it must find."""
-    own: dict[str, object] = {
+    own: dict[str, int | float] = {
         "context_length": WIDEST,
         "block_count": widths["layers"],
         "embedding_length": widths["width"],

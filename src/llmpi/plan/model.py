@@ -64,6 +64,9 @@ class Sizes(NamedTuple):
     table that is looked up by row."""
     loaded_bytes: int
     """Of the weights, what the engine takes in where it maps no file."""
+    multiplied: dict[str, int]
+    """Weights that a token of a prompt is multiplied with, by type: the output matrix is for the
+    last token alone."""
     fallbacks: int
     """Tensors that do not get the type they were meant for, since their width does not suit it."""
 
@@ -84,6 +87,17 @@ class _Told:
     quants: dict[str, Quantized | str] = field(default_factory=dict)
     contexts: dict[Context, Reserved | str] = field(default_factory=dict)
 
+    def add(self, asked: Question, said: Footprint | str) -> None:
+        """An answer, or why there is none."""
+        if isinstance(said, str):
+            self.whole = self.whole or said
+            self.quants |= dict.fromkeys(asked.quants, said)
+            self.contexts |= dict.fromkeys(asked.contexts, said)
+        else:
+            self.whole = said
+            self.quants |= said["quants"]
+            self.contexts |= dict(zip(asked.contexts, said["contexts"], strict=True))
+
 
 @cache
 def _told(_: str) -> _Told:
@@ -103,7 +117,7 @@ class Model:
         self.header = header
         self.named = named
         self._vocabulary = vocabulary
-        self._told = _told(_identity(header))
+        self.told = _told(_identity(header))
 
     def sizes(self, quant: str) -> Sizes:
         """What a variant will weigh; a published one, as its file is.
@@ -119,7 +133,11 @@ class Model:
             made = self.quantized(quant)
             kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
         read, resident, loaded = Counter[str](), Counter[str](), 0
+        multiplied = Counter[str]()
         for weight, kind, size in zip(weights, kinds, stored, strict=True):
+            if weight["multiplies"] and weight["name"] not in OUTPUTS:
+                share = weight["elements"] * weight["read_bytes"]
+                multiplied[kind] += share // weight["bytes"]
             read[kind] += size * weight["read_bytes"] // weight["bytes"]
             if weight["read_bytes"] and not weight["is_table"]:
                 resident[kind] += size
@@ -131,6 +149,7 @@ class Model:
             dict(read),
             dict(resident),
             loaded,
+            dict(multiplied),
             fallbacks,
         )
 
@@ -140,9 +159,9 @@ class Model:
         Raises:
             LlmpiError: the engine refuses.
         """
-        if quant not in self._told.quants:
+        if quant not in self.told.quants:
             ask_all([(self, (quant,), ())])
-        return self._or_words(self._told.quants[quant])
+        return self._or_words(self.told.quants[quant])
 
     def reserved(self, context: Context) -> Reserved:
         """What a context takes.
@@ -150,9 +169,9 @@ class Model:
         Raises:
             LlmpiError: the engine cannot make it.
         """
-        if context not in self._told.contexts:
+        if context not in self.told.contexts:
             ask_all([(self, (), (context,))])
-        return self._or_words(self._told.contexts[context])
+        return self._or_words(self.told.contexts[context])
 
     @property
     def footprint(self) -> Footprint:
@@ -160,10 +179,10 @@ class Model:
         Raises:
             LlmpiError: the engine does not know the model.
         """
-        if self._told.whole is None:
+        if self.told.whole is None:
             ask_all([(self, (), ())])
-        assert self._told.whole is not None
-        return self._or_words(self._told.whole)
+        assert self.told.whole is not None
+        return self._or_words(self.told.whole)
 
     @cached_property
     def parameters(self) -> int:
@@ -173,16 +192,6 @@ class Model:
     def largest(self) -> int:
         """Elements of the largest tensor."""
         return max(weight["elements"] for weight in self.footprint["weights"])
-
-    @cached_property
-    def multiplied(self) -> int:
-        """Weights that a token of a prompt is multiplied with: the output matrix is for the last
-        token alone."""
-        return sum(
-            weight["elements"] * weight["read_bytes"] // weight["bytes"]
-            for weight in self.footprint["weights"]
-            if weight["multiplies"] and weight["name"] not in OUTPUTS
-        )
 
     @property
     def vocabulary(self) -> int:
@@ -200,24 +209,24 @@ OUTPUTS = ("output.weight", "token_embd.weight")
 
 def ask_all(questions: Iterable[tuple[Model, Iterable[str], Iterable[Context]]]) -> None:
     """Ask the engine what it has not said yet, of all models at once: it is started only once."""
-    open_, asked = [], []
+    wanted: dict[int, tuple[Model, list[str], list[Context]]] = {}
+    for model, quants, contexts in questions:
+        _, made, places = wanted.setdefault(id(model.told), (model, [], []))
+        made += [q for q in quants if type_of(q) in FTYPES and q not in model.told.quants]
+        places += [c for c in contexts if c not in model.told.contexts]
+    open_: list[tuple[_Told, Question]] = []
     with ExitStack() as stack:
-        for model, quants, contexts in questions:
-            told = model._told
-            wanted = [q for q in dict.fromkeys(quants) if q not in told.quants]
-            places = [c for c in dict.fromkeys(contexts) if c not in told.contexts]
-            if told.whole is None or wanted or places:
-                open_.append((told, wanted, places))
-                asked.append(Question(_placed(model.header, stack), wanted, places))
-        for (told, wanted, places), said in zip(open_, ask(asked), strict=True):
-            if isinstance(said, str):
-                told.whole = told.whole if isinstance(told.whole, dict) else said
-                told.quants |= dict.fromkeys(wanted, said)
-                told.contexts |= dict.fromkeys(places, said)
-            else:
-                told.whole = said
-                told.quants |= said["quants"]
-                told.contexts |= dict(zip(places, said["contexts"], strict=True))
+        for model, made, places in wanted.values():
+            if model.told.whole is None or made or places:
+                asked = Question(Path(), [*dict.fromkeys(made)], [*dict.fromkeys(places)])
+                try:
+                    placed = asked._replace(header=_placed(model.header, stack))
+                except OSError as error:  # no file is as large as it says
+                    model.told.add(asked, str(error.strerror))
+                else:
+                    open_.append((model.told, placed))
+        for (told, asked), said in zip(open_, ask([q for _, q in open_]), strict=True):
+            told.add(asked, said)
 
 
 def _placed(header: Path | Head | Described, stack: ExitStack) -> Path | Described:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
@@ -12,31 +13,74 @@ from llmpi.plan.known import CONFIGS
 from llmpi.plan.model import Model, ask_all
 from llmpi.plan.predict import context
 from llmpi.plan.workstation import scoring_contexts
+from llmpi.quant_types import is_published
 from llmpi.sources_lock import is_commit
-from llmpi.study.models import HubSource, PathSource, PypiSource, ScratchSource
-from llmpi.study.runs import sessions, variants
+from llmpi.study.models import (
+    HubSource,
+    PathSource,
+    PypiSource,
+    ScratchSource,
+    Source,
+    variant_of,
+)
+from llmpi.study.runs import Variant, sessions, variants
 from llmpi.study.study import Study
 
 CONFIG_BYTES = 1_000_000
 """Of a config.json; what is larger is none."""
+Asked = TypeVar("Asked", contravariant=True)
+
+
+class Finder(Protocol[Asked]):
+    """Finds what is known of a model, or of a variant."""
+
+    def __call__(self, study: Study, what: Asked, /, *, ask_hub: bool) -> Model: ...
 
 
 def models_of(study: Study, *, ask_hub: bool = True) -> dict[str, Model | str]:
     """What is known of each model of a study; in place of one of which nothing is, the reason.
 
-    All that a plan wants of them is asked of the engine here, in one go.
+    All that a plan wants of them, and of their variants, is asked of the engine here, in one go.
+
+    Args:
+        ask_hub: whether the network may be used.
     """
-    found = {name: _found(study, name, ask_hub) for name in study.models}
-    models = {name: model for name, model in found.items() if isinstance(model, Model)}
-    ask_all((model, _quants(study, name), _contexts(study, name)) for name, model in models.items())
-    return {name: _known_or_reason(model) for name, model in found.items()}
+    models, _ = _asked(study, ask_hub)
+    return {name: _known_or_reason(model) for name, model in models.items()}
+
+
+def variants_of(study: Study, *, ask_hub: bool = True) -> dict[Variant, Model | str]:
+    """The same of each variant: of a published file by its own header, of what is made here by the
+    model's."""
+    _, found = _asked(study, ask_hub)
+    return {variant: _known_or_reason(model) for variant, model in found.items()}
+
+
+def _asked(
+    study: Study, ask_hub: bool
+) -> tuple[dict[str, Model | str], dict[Variant, Model | str]]:
+    models = {name: _found(model_of, study, name, ask_hub=ask_hub) for name in study.models}
+    found = {
+        variant: _found(_published, study, variant, ask_hub=ask_hub)
+        if is_published(variant.quant)
+        else models[variant.model]
+        for variant in variants(study)
+    }
+    bases = {Variant(name, layout.BASE_QUANT): model for name, model in models.items()}
+    ask_all(
+        (model, (variant.quant,), _contexts(study, variant.model))
+        for variant, model in [*bases.items(), *found.items()]
+        if isinstance(model, Model)
+    )
+    return models, found
 
 
 def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
     """What is known of a study's model without its weights, from the nearest source.
 
-    Its F16 if that is made already, the user's own file or folder, the table of known models, the
-    hub's cache, and at last the hub itself, for its `config.json` or the header of its GGUF file.
+    Its F16 if that is made already, the GGUF file that was fetched, the user's own file or folder,
+    the table of known models, the hub's cache, and at last the hub itself, for its `config.json` or
+    the header of its GGUF file.
 
     Args:
         ask_hub: whether the network may be used.
@@ -48,9 +92,12 @@ def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
     made = base_gguf(name)
     if made.is_file() and made.stat().st_size:
         return Model(made, str(made))
+    fetched = _gguf_in(_folder(name), source)
+    if fetched:
+        return Model(fetched, str(fetched))
     match source:
         case PathSource():
-            return _of_path(Path(source.path))
+            return _of_path(source)
         case PypiSource():
             return _in_table(source.pypi)
         case ScratchSource():
@@ -63,9 +110,14 @@ def base_gguf(name: str) -> Path:
     return Path(layout.at(layout.BASE_GGUF, model=name))
 
 
-def _found(study: Study, name: str, ask_hub: bool) -> Model | str:
+def _folder(name: str) -> Path:
+    """Where a model is fetched to."""
+    return Path(layout.at(layout.MODEL_MANIFEST, model=name)).parent
+
+
+def _found(find: Finder[Asked], study: Study, what: Asked, *, ask_hub: bool) -> Model | str:
     try:
-        return model_of(study, name, ask_hub=ask_hub)
+        return find(study, what, ask_hub=ask_hub)
     except LlmpiError as error:
         return str(error)
 
@@ -80,10 +132,6 @@ def _known_or_reason(model: Model | str) -> Model | str:
 # --- what a plan asks -----------------------------------------------------------------------------
 
 
-def _quants(study: Study, name: str) -> list[str]:
-    return [layout.BASE_QUANT, *(v.quant for v in variants(study) if v.model == name)]
-
-
 def _contexts(study: Study, name: str) -> Iterator[Context]:
     for session, names in sessions(study).items():
         if session.model == name:
@@ -93,6 +141,34 @@ def _contexts(study: Study, name: str) -> Iterator[Context]:
             for tokens, prompt in [*wanted, tuple(map(max, zip(*wanted, strict=True)))]:
                 yield context(runtime, tokens, prompt)
     yield from scoring_contexts(study, name)
+
+
+# --- published files ------------------------------------------------------------------------------
+
+
+def _published(study: Study, variant: Variant, *, ask_hub: bool) -> Model:
+    """Of a file of the model's source, as it is: what is here of it, else its header at the hub."""
+    source = study.models[variant.model].source
+    file = _file_of(source, variant.quant)
+    for here in (
+        Path(layout.at(layout.GGUF, **variant._asdict())),
+        _folder(variant.model) / PurePosixPath(file).name,
+        *([Path(source.path, file)] if isinstance(source, PathSource) else []),
+    ):
+        if here.is_file() and here.stat().st_size:
+            return Model(here, str(here))
+    if isinstance(source, HubSource):
+        return _of_published(source, file, ask_hub)
+    raise LlmpiError(f"nothing is known of {file} before it is here; run `snakemake models` first")
+
+
+def _file_of(source: Source, variant: str) -> str:
+    """Where it lies in the source; nothing behind a path that is the file."""
+    if isinstance(source, PathSource | HubSource) and source.files:
+        return next(file for file in source.files if variant_of(file) == variant)
+    if isinstance(source, PathSource | ScratchSource):
+        return ""
+    return source.file or ""
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -120,11 +196,19 @@ def _of_scratch(source: ScratchSource) -> Model:
     return of_config(stated, "a model from scratch")
 
 
-def _of_path(path: Path) -> Model:
-    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
-    if ggufs:
-        return Model(ggufs[0], str(ggufs[0]))
+def _of_path(source: PathSource) -> Model:
+    path = Path(source.path)
+    if gguf := path if path.is_file() else _gguf_in(path, source):
+        return Model(gguf, str(gguf))
     return of_config(_json(path / "config.json"), str(path / "config.json"))
+
+
+def _gguf_in(folder: Path, source: Source) -> Path | None:
+    """Of several files the reference, which the config names first."""
+    if isinstance(source, PathSource | HubSource) and source.files:
+        named = [folder / source.files[0], folder / PurePosixPath(source.files[0]).name]
+        return next((path for path in named if path.is_file()), None)
+    return next(iter(sorted(folder.glob("*.gguf"))), None)
 
 
 def _of_hub(source: HubSource, ask_hub: bool) -> Model:

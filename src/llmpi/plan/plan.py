@@ -1,8 +1,9 @@
 """A study's variants on its devices before anything runs: what fits, how fast, what it takes."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from llmpi import layout
 from llmpi.device.machine import capacity, environment
@@ -10,12 +11,12 @@ from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model, Sizes
-from llmpi.plan.model_facts import base_gguf, models_of
-from llmpi.plan.predict import Prediction, predict
-from llmpi.plan.presets import PRESETS, Board, Profile, Range, measured
-from llmpi.plan.profile import profile, profile_of
+from llmpi.plan.model_facts import base_gguf, models_of, variants_of
+from llmpi.plan.predict import Prediction, by_kernels, predict
+from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
+from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
-from llmpi.quant_types import is_published
+from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import ConcurrentWorkload, Workload
@@ -79,10 +80,10 @@ def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     Args:
         ask_hub: whether the network may be used.
     """
-    boards = {name: board_of(study, name) for name in study.devices}
-    models = models_of(study, ask_hub=ask_hub)
+    known = variants_of(study, ask_hub=ask_hub)
+    boards = {name: _with_prompts(study, name, known) for name in study.devices}
     return [
-        _planned(study, session, models[session.model], boards[session.device], workloads)
+        _planned(study, session, known[session.variant], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
     ]
 
@@ -101,7 +102,11 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         size = known.sizes(layout.BASE_QUANT)
         base += size.file_bytes * (Variant(name, layout.BASE_QUANT) not in made)
         if isinstance(model.source, HubSource) and not base_gguf(name).is_file():
-            download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
+            if model.published:
+                files = [made[v] for v in made if v.model == name and is_published(v.quant)]
+                download += sum(files) or known.sizes(PUBLISHED).file_bytes
+            else:
+                download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
     per_device = {
         device: sum({p.session.variant: _bytes(p) for p in _of(plans, device)}.values())
         if not _links(study.devices[device])
@@ -166,7 +171,7 @@ def board_of(study: Study, name: str) -> Board | None:
         None for a device behind SSH that names no preset and was never measured.
     """
     device = study.devices[name]
-    preset = PRESETS[device.preset] if device.preset else None
+    preset = lying_on(PRESETS[device.preset], device.storage) if device.preset else None
     for session in sessions(study):
         path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
         if session.device == name and path.is_file():
@@ -177,6 +182,41 @@ def board_of(study: Study, name: str) -> Board | None:
         here = _this_machine(device)
         return measured(here, None, name) if here else None
     return preset
+
+
+def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str]) -> Board | None:
+    """A device's board, with the prompt rates that were measured there in place of a preset's."""
+    board = board_of(study, name)
+    if board is None:
+        return None
+    found: dict[Kernels, list[float]] = {}
+    for session in sessions(study):
+        path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
+        model = known[session.variant]
+        if session.device != name or not path.is_file() or not isinstance(model, Model):
+            continue
+        record, runtime = read(path, SessionRecord), study.runtimes[session.runtime]
+        try:
+            by = by_kernels(model.sizes(session.quant), board, runtime)
+        except LlmpiError:  # which the plan of the session tells
+            continue
+        if len(by) == 1:  # else it would not show which of them was slow
+            [(kernel, weights)] = by.items()
+            rates = prompt_rates(record, {n: w.prompt_tokens for n, w in _single(study)})
+            found.setdefault(kernel, []).extend(2 * weights * rate for rate in rates)
+    measured_here = {k: Range(min(v), median(v), max(v)) for k, v in found.items() if v}
+    return replace(board, matmul_ops_per_s={**board.matmul_ops_per_s, **measured_here})
+
+
+def _single(study: Study) -> Iterator[tuple[str, Workload]]:
+    for name, workload in study.workloads.items():
+        if isinstance(workload, Workload):
+            yield name, workload
+
+
+def seen_by(study: Study, device: str) -> Seen:
+    """What sees the power of a device; without a meter it is told at the wall."""
+    return "pmic" if study.devices[device].meter.kind == "pmic" else "wall"
 
 
 def _this_machine(device: LocalDevice) -> Profile | None:
@@ -202,8 +242,6 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
-    if is_published(session.quant):
-        return SessionPlan(session, unknown="a published file is known by its own header")
     try:
         size = model.sizes(session.quant)
         return _on_board(study, session, model, size, board, workloads)
@@ -231,6 +269,7 @@ def _on_board(
         study.runtimes[session.runtime],
         context_tokens=max(w.needed_tokens for w in asked),
         prompt_tokens=max(w.prompt_tokens for w in asked),
+        seen=seen_by(study, session.device),
     )
     local = study.devices[session.device].is_here
     rates = reversed(board.receive_bytes_per_s)

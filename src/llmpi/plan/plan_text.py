@@ -60,8 +60,13 @@ HEAD = (
     "pp t/s",
     "tg t/s",
     "J/token",
-    "",
+    "to talk with",
     "ship",
+)
+LEGEND = (
+    "fit: fits; tight, it depends on what else runs; overflow, weights are read from storage again",
+    "     for every token; dies, memory runs out. To talk with: real-time above 3 tokens/s, near",
+    "     real-time from 1.95. In brackets the range that holds nine times of ten; J at the meter.",
 )
 
 
@@ -71,8 +76,7 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         several = len({p.session.runtime for p in own}) > 1
         rows = [HEAD, *(_row(p, several) for p in own)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-        told = next(filter(None, map(_constants, own)), None)
-        yield f"{device} ({'constants: ' + told if told else 'nothing known of its speed'})"
+        yield f"{device} ({_basis(own)})"
         for row in rows:
             cells = [
                 c.ljust(w) if i < 2 else c.rjust(w)
@@ -80,6 +84,8 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
             ]
             yield "  " + "  ".join(cells).rstrip()
         yield ""
+    yield from LEGEND
+    yield ""
     if whole.stages:
         yield from _here(whole)
         yield ""
@@ -93,10 +99,27 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
         f"{_gb(whole.here.disk_bytes)} are free), {disks}."
     )
+    known = any(p.measure_s for p in plans)
+    measuring = _span(whole.measure_s) if known else "not known (add a preset)"
     yield (
-        f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}, this machine's "
+        f"Shipping {_span(whole.transfer_s)}, measuring {measuring}, this machine's "
         f"own work {_span(whole.workstation_s)}; the study about {_time(whole.study_s.likely)}."
     )
+
+
+def _basis(own: Sequence[SessionPlan]) -> str:
+    """Whether the numbers were measured there, which is another thing than a preset's."""
+    board = next((p.board for p in own if p.board), None)
+    if board is None:
+        return "nothing known of its speed: add a preset"
+    if board.sources.get("name"):
+        return "MEASURED there: memory and storage, and what follows from them"
+    if not board.published:
+        return (
+            f"ESTIMATED: preset {board.name}; no llama.cpp speed of such a board is published, "
+            "so its ranges are twice as wide"
+        )
+    return f"ESTIMATED: preset {board.name}; nothing was measured there yet"
 
 
 def _here(whole: Totals) -> Iterator[str]:

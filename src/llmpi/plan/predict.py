@@ -8,19 +8,21 @@ token.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model, Sizes
-from llmpi.plan.presets import BLOCK_BYTES, Board, Range
+from llmpi.plan.presets import BLOCK_BYTES, Board, Kernels, Range, Seen, kernels
 from llmpi.study.measuring import Runtime
 
 PROCESS_BYTES = 150_000_000
 """The measuring process beside the model: Python, numpy, the engine's libraries."""
 
-STALL = Range(1.5, 1.0, 0.9)
-"""Times the cycles of static analysis, which knows no cache miss, that unpacking takes."""
+STALL = Range(1.5, 1.0, 0.5)
+"""Times the cycles of static analysis that unpacking takes beside loading: it knows no cache miss,
+and not that a core which issues out of order loads the next block meanwhile."""
 
 REAL_TIME_TPS, NEAR_REAL_TIME_TPS = 3.0, 1.95
 """Bands of the LLMPi paper (arXiv 2504.02118)."""
@@ -65,10 +67,12 @@ def predict(
     *,
     context_tokens: int,
     prompt_tokens: int,
+    seen: Seen = "wall",
 ) -> Prediction:
     """How a quantization of `model` will run on `board`.
 
     Args:
+        seen: what sees its power.
         context_tokens: that the engine reserves.
         prompt_tokens: of the context, what is filled when tokens are generated; pp is that of this
             prompt.
@@ -98,8 +102,7 @@ def predict(
     tps = Range(*(1 / seconds for seconds in steps))
     copied = _copied(size, runtime, board)
     fit = _fit(in_memory + kept + working, copied + kept + working, board.free_bytes)
-    power = board.decode_power_w
-    joules = Range(power.low / tps.high, power.likely / tps.likely, power.high / tps.low)
+    power = board.decode_power_w.get(seen)
     return Prediction(
         size.file_bytes,
         size.bits_per_weight,
@@ -112,8 +115,10 @@ def predict(
         fit,
         again[1],
         tps,
-        _pp(model, board, steps, prompt_tokens, min(prompt_tokens, runtime.ubatch_tokens)),
-        joules if power.likely else None,
+        _pp(size, board, runtime, steps, prompt_tokens),
+        Range(power.low / tps.high, power.likely / tps.likely, power.high / tps.low)
+        if power
+        else None,
         band(tps.likely) if fit != "dies" else "not real-time",
     )
 
@@ -194,20 +199,34 @@ def _fit(needed: float, unswappable: float, free: Range) -> Fit:
     return "fits" if needed <= free.low else "tight"
 
 
-def _pp(
-    model: Model, board: Board, steps: Sequence[float], prompt_tokens: int, tokens: int
-) -> Range | None:
-    """Tokens per second of a prompt that is computed so many tokens at once.
+def by_kernels(size: Sizes, board: Board, runtime: Runtime) -> Counter[Kernels]:
+    """Weights that a token of a prompt is multiplied with, by what multiplies them. The few of a
+    model in floats, such as norms, are multiplied in no matrix product."""
+    found: Counter[Kernels] = Counter()
+    for kind, weights in size.multiplied.items():
+        found[kernels(kind, repacked=runtime.repack and kind in board.repacks)] += weights
+    return found
 
-    A long prompt is bound by arithmetic, two operations per weight and token; no ubatch takes less
-    than one scan of the weights.
+
+def _pp(
+    size: Sizes, board: Board, runtime: Runtime, steps: Sequence[float], prompt_tokens: int
+) -> Range | None:
+    """Tokens per second of a prompt.
+
+    A long prompt is bound by arithmetic, two operations per weight and token, as fast as the
+    kernels of each type are; no ubatch takes less than one scan of the weights.
     """
-    if not board.matmul_ops_per_s.likely:
+    multiplied = by_kernels(size, board, runtime)
+    if not multiplied or multiplied.keys() - board.matmul_ops_per_s.keys():
         return None
-    scans = math.ceil(prompt_tokens / tokens)
+    scans = math.ceil(prompt_tokens / min(prompt_tokens, runtime.ubatch_tokens))
+    rates = board.matmul_ops_per_s
+    token_s = [
+        sum(2 * weights / rates[of][end] for of, weights in multiplied.items()) for end in range(3)
+    ]
     return Range(
         *(
-            prompt_tokens / max(2 * model.multiplied * prompt_tokens / rate, scans * step)
-            for rate, step in zip(board.matmul_ops_per_s, steps, strict=True)
+            prompt_tokens / max(prompt_tokens * once, scans * step)
+            for once, step in zip(token_s, steps, strict=True)
         )
     )

@@ -1,5 +1,8 @@
 """What a device's own measurement shows it to be."""
 
+from collections.abc import Mapping
+from statistics import median
+
 from llmpi.engine.records import Bandwidth, Conditions, Machine, SessionRecord
 from llmpi.plan.presets import Profile
 
@@ -11,6 +14,21 @@ def profile_of(session: SessionRecord) -> Profile | None:
     environment, limits = session["environment"], session["limits"]
     limit = limits and limits["memory"]
     return profile(environment["machine"], environment["before"], limit, session["bandwidth"])
+
+
+def prompt_rates(session: SessionRecord, prompt_tokens: Mapping[str, int]) -> list[float]:
+    """Tokens a second of the prompts of a session, a median for each workload.
+
+    Args:
+        prompt_tokens: of each workload that is looked at.
+    """
+    if session["status"] == "failed":
+        return []
+    found = []
+    for name, cell in session["workloads"].items():
+        if name in prompt_tokens and cell["status"] == "ok" and cell["kind"] == "single":
+            found.append(median(prompt_tokens[name] / r["pp_s"] for r in cell["repetitions"]))
+    return found
 
 
 def profile(

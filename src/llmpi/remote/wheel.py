@@ -53,8 +53,8 @@ def _build(wheel: Path) -> None:
 
 
 def _sources_sha256() -> str:
-    package = PROJECT / "src/llmpi"
+    sources = PROJECT / "src"
     files = [PROJECT / "pyproject.toml"]
-    files += [path for path in package.rglob("*") if "__pycache__" not in path.parts]
+    files += [path for path in sources.rglob("*") if "__pycache__" not in path.parts]
     hashes = [f"{path} {sha256_of(path)}" for path in sorted(files) if path.is_file()]
     return sha256("\n".join(hashes).encode()).hexdigest()

@@ -16,7 +16,9 @@ Aim = Literal["quality", "speed", "energy", "memory"]
 class Constraints(Part):
     """What a variant must keep to before it is recommended; what is left out is not asked for.
 
-    Failed, throttled, overflowing, broken and unscored cells are set aside in any case."""
+    Failed, throttled, overflowing and broken cells are set aside in any case, and where there are
+    quality tasks, what they did not score. Without any, a choice by speed, energy or memory says
+    nothing of how well it answers."""
 
     workload: Id | None = None
     """Workload that the decision is about; by default the first."""

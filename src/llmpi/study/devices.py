@@ -10,7 +10,18 @@ from pydantic_core import PydanticCustomError
 from llmpi.study.fields import Bytes, Id, KeyPath, LocalPath, Part
 from llmpi.study.meters import Meter, NoMeter
 
-Preset = Literal["pi5-8gb", "pi5-16gb", "pi4-4gb"]
+Preset = Literal[
+    "pi5-2gb",
+    "pi5-4gb",
+    "pi5-8gb",
+    "pi5-16gb",
+    "pi500-plus",
+    "pi4-4gb",
+    "pi4-8gb",
+    "pi-zero2w",
+    "pi3-1gb",
+]
+Storage = Literal["microsd", "usb", "nvme"]
 
 
 class MeasuredDevice(Part):
@@ -23,6 +34,10 @@ class MeasuredDevice(Part):
     preset: Preset | None = None
     """What board it is, for `llmpi plan`: until the device is measured, its speed and its memory
     are taken from this board's."""
+    storage: Storage | None = None
+    """What its store lies on, for `llmpi plan`: `microsd`, `usb` or `nvme`. What does not fit in
+    memory is read from there again for every token. Where it is not stated a plan reckons with
+    all of them, and a microSD card is the likely one."""
     meter: Meter = NoMeter()
     """Where its power is read."""
     idle_s: float = Field(default=0, ge=0, le=3600)

@@ -199,7 +199,11 @@ def _switch(value: object) -> object:
 
 
 ThinkingSwitch = Annotated[
-    Annotated[Literal["off", "on"], BeforeValidator(_switch), Tag("switch")]
+    Annotated[
+        Literal["off", "on"],
+        BeforeValidator(_switch, json_schema_input_type=Literal["off", "on"] | bool),
+        Tag("switch"),
+    ]
     | Annotated[Thinking, Tag("bound")],
     Discriminator(lambda value: "bound" if isinstance(value, dict | Thinking) else "switch"),
 ]

@@ -12,9 +12,10 @@ from typing import Literal
 from llmpi.engine.records import SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model
-from llmpi.plan.model_facts import models_of
+from llmpi.plan.model_facts import variants_of
+from llmpi.plan.plan import seen_by
 from llmpi.plan.predict import Prediction, predict
-from llmpi.plan.presets import PRESETS, Board, Range, measured
+from llmpi.plan.presets import PRESETS, Board, Range, lying_on, measured
 from llmpi.plan.profile import profile_of
 from llmpi.results import NotRun
 from llmpi.study.runs import Run, Session
@@ -49,8 +50,8 @@ def _measured_board(study: Study, session: Session, found: SessionRecord | NotRu
 def predictions(study: Study, rows: Mapping[Run, Row], found: Boards) -> list[PredictedCell]:
     """The prediction of every cell, in the rows' order; no network, and nothing here fails a
     report."""
-    models = models_of(study, ask_hub=False)
-    return [_predicted(study, run, row, models[run.model], found) for run, row in rows.items()]
+    known = variants_of(study, ask_hub=False)
+    return [_predicted(study, run, row, known[run.variant], found) for run, row in rows.items()]
 
 
 def _predicted(
@@ -81,6 +82,7 @@ def _predicted(
             study.runtimes[run.runtime],
             context_tokens=workload.needed_tokens,
             prompt_tokens=workload.prompt_tokens,
+            seen=seen_by(study, run.device),
         )
     except LlmpiError as error:
         return {**cell, "reason": str(error)}
@@ -93,7 +95,7 @@ def _board(
     study: Study, session: Session, found: Boards
 ) -> tuple[Literal["preset", "profile"] | None, Board | None]:
     if preset := study.devices[session.device].preset:
-        return "preset", PRESETS[preset]
+        return "preset", lying_on(PRESETS[preset], study.devices[session.device].storage)
     others = (board for other, board in found.items() if other.device == session.device)
     board = found[session] or next(filter(None, others), None)
     return ("profile", board) if board else (None, None)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -21,7 +21,11 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
 from llmpi.job_lines import job_line, job_name
 from llmpi.terminal.disk import error_in
+from llmpi.terminal.plain import PlainView
 from llmpi.terminal.run_state import Run, told_time
+
+if TYPE_CHECKING:
+    from llmpi.terminal.live import LiveView
 
 VIEWS = ("auto", "lines", "snakemake")
 NARROWEST = 40
@@ -43,12 +47,13 @@ NOISE = (
     "Elapsed time:",
 )
 """How messages begin that tell nobody what to do."""
+NOTHING_TO_DO = "Nothing to be done"
 SAID_BY_THE_JOB = "returned non-zero exit status"
 SAID_AT_THE_END = "At least one job did not complete successfully"
 
 
 @dataclass
-class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
+class LogHandlerSettings(LogHandlerSettingsBase):
     """What `--logger-llmpi-...` sets."""
 
     view: str = field(
@@ -61,12 +66,12 @@ class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
     )
 
 
-class LogHandler(LogHandlerBase):  # type: ignore[misc]
+class LogHandler(LogHandlerBase):
     """Its events come one after another, in a thread of their own."""
 
     def __post_init__(self) -> None:
         self._run, self._ended = Run(), False
-        self._view: Any = None
+        self._view: LiveView | PlainView = PlainView()
         self._told_at = 0.0
         common, asked = self.common_settings, getattr(self.settings, "view", "auto")
         # What was asked of Snakemake's output is for Snakemake's output.
@@ -110,8 +115,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     def close(self) -> None:
         with suppress(Exception):
-            if self._view:
-                self._view.close()
+            self._view.close()
         super().close()
 
     # --- events -----------------------------------------------------------------------------------
@@ -163,7 +167,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
             self._say(job_line(job.name, "started again" if again else "started"))
 
     def _job_finished(self, facts: dict[str, Any]) -> None:
-        self._catch_up()
+        self._view.catch_up()
         job = self._run.finish(facts["job_id"])
         if job and not self._draws:
             self._say(job_line(job.name, f"done in {told_time(job.elapsed_s())}"))
@@ -171,7 +175,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     def _job_error(self, facts: dict[str, Any]) -> None:
         """The job itself said why, unless it was killed."""
-        self._catch_up()
+        self._view.catch_up()
         job = self._run.fail(facts["jobid"])
         log = next(iter(facts.get("log") or []), "")
         name = job.name if job else job_name(log)
@@ -188,36 +192,28 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     def _message(self, facts: dict[str, Any]) -> None:
         text = str(facts["msg"])
+        if text.startswith(NOTHING_TO_DO):
+            text += " What it came to: llmpi status."
         if facts["msg"] is not None and text not in ("", "None") and not text.startswith(NOISE):
             self._say(text, "yellow" if facts["levelno"] >= logging.WARNING else "")
 
     def _end(self, facts: dict[str, Any]) -> None:
         """The last that is said."""
         self._ended = True
-        if self._view:
-            self._view.close()
+        self._view.close()
         self._say(str(facts["msg"]))
 
     # --- where it goes ----------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Draw from here on: before there are jobs there is nothing to draw."""
-        if self._draws and self._view is None:
+        if self._draws and isinstance(self._view, PlainView):
             from llmpi.terminal.live import LiveView
 
             self._view = LiveView(self._run)
 
-    def _catch_up(self) -> None:
-        if self._view:
-            self._view.catch_up()
-
     def _say(self, text: str, style: str = "") -> None:
-        if self._view:
-            self._view.say(text, style)
-        else:
-            from llmpi.terminal.plain import PlainView
-
-            PlainView().say(text)
+        self._view.say(text, style)
 
     def _line(self, text: str) -> None:
         self._say(job_line(f"study/{self._run.study}", text))

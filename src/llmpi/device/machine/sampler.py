@@ -109,9 +109,8 @@ def felt(out: Path) -> str:
         last: Sample = {"t": 0.0}
         for sample in _last(out):
             last |= sample
-        degrees, watts = last.get("c"), last.get("p")
-        heat = "" if degrees is None else f", {degrees:.1f} °C"
-        return heat + ("" if watts is None else f", {watts:.1f} W")
+        found = ((last.get("c"), "°C"), (last.get("p"), "W"))
+        return "".join(f", {value:.1f} {unit}" for value, unit in found if value is not None)
     return ""
 
 

@@ -21,7 +21,7 @@ from llmpi.decide.records import (
     Standing,
 )
 from llmpi.decide.scores import number
-from llmpi.quant_types import FLOATS, is_trained, width_order
+from llmpi.quant_types import FLOATS, is_published, is_trained, width_order
 from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class
@@ -440,7 +440,7 @@ def _within_points(candidates: Sequence[Candidate]) -> float | None:
 
 
 def _rounded(quant: str) -> bool:
-    return quant not in FLOATS and not is_trained(quant)
+    return not (quant in FLOATS or is_trained(quant) or is_published(quant))
 
 
 def _unscored(pick: MemoVariant) -> bool:

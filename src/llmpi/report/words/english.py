@@ -770,7 +770,7 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
     )
     return (
         f"The figure that moves it most is {assumption(first['assumption'])}: "
-        f"{found['vary_pct']:g} % down or up give {first['at_low']:,.2f} and "
+        f"{digits(first['low'])} gives {first['at_low']:,.2f}, {digits(first['high'])} gives "
         f"{first['at_high']:,.2f} {currency}; the cheapest is {found['cheapest']}, and {flip}."
     )
 

@@ -208,7 +208,7 @@ def _provisional(made: Decision, choice: Choice, names: Known) -> list[str]:
         *disturbed,
         why,
         f"判定できていない候補のうち、推定値がすべて許容幅に収まる最小のものは{names[other['id']]}で"
-        f"{chance}。慎重を期すことの代償：{_instead(pick, other)}。",
+        f"{chance}。安全側に選ぶことの代償：{_instead(pick, other)}。",
         f"{more(smaller['more'], choice['supply'])}。",
     ]
 
@@ -317,7 +317,7 @@ REASONS: Mapping[str, str] = {
     "failed": "実行できず",
     "throttled": "速度制限",
     "overflow": "メモリに収まらない",
-    "disturbed": "他のプログラムによる妨害",
+    "disturbed": "他のプログラムの影響あり",
     "parity": "計算結果の不一致",
     "unscored": "採点なし",
     "computation": "この設定では採点なし",
@@ -510,7 +510,8 @@ def money(found: DeviceMoney, currency: str) -> list[str]:
     part, share = largest_part(found)
     first = (
         f"{found['device']}の{found['variant']}は、{found['boards']:g}台を"
-        f"{found['lifespan_years']:g}年間、1日{found['tokens_per_day']:,.0f}トークンで使うと、"
+        f"{found['lifespan_years']:g}年間、稼働率{found['duty_pct']:g} %"
+        f"（1日{found['tokens_per_day']:,.0f}トークン）で使うと、"
         f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
         f"その{share:.0f} %は{label(part)}です。"
     )
@@ -746,13 +747,18 @@ def _why(made: Decision, choice: Choice, names: Known) -> list[str]:
         end = f"{SUPERLATIVES[compared[-1]['objective']]}ことが決め手です。"
     else:
         end = "ファイルが最も小さいことが決め手です。"
+    skipped = [step["objective"] for step in made["steps"] if not step["left"]]
+    if any(known[i][objective] for objective in skipped for i in made["front"]):
+        names_of = "・".join(OBJECTIVES[objective] for objective in skipped)
+        after += f"{names_of}は、全候補の間では比較できません。"
     return [f"{''.join(said)}{end}{after}"]
 
 
 def _near(step: Step, choice: Choice) -> str:
     """Who is shown to be near the best in quality."""
     best, *others = variants_of(step["left"], choice)
-    return f"品質では、{_listed(others)}が最良の{best}から許容幅以内にあると示せています。"
+    near = "・".join(others)
+    return f"{best}と{near}の間で、品質の差は許容幅以内と示せています。"
 
 
 def _alike(pick: str | None, step: Step, names: Known) -> str:
@@ -833,8 +839,8 @@ def _hangs_on(found: DeviceMoney, currency: str) -> str:
         else "どの前提を動かしても変わりません"
     )
     return (
-        f"影響が最も大きい前提は{assumption(first['assumption'])}で、{first['low']:.4g}なら{first['at_low']:,.2f}、"
-        f"{first['high']:.4g}なら{first['at_high']:,.2f} {currency}になります。"
+        f"影響が最も大きい前提は{assumption(first['assumption'])}で、{digits(first['low'])}なら{first['at_low']:,.2f}、"
+        f"{digits(first['high'])}なら{first['at_high']:,.2f} {currency}になります。"
         f"最も安いのは{cheapest}で、{flip}。"
     )
 

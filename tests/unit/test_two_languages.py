@@ -1,0 +1,140 @@
+"""Page and memo say the same in both languages: numbers, names, and what there is to know."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import made_demo
+import made_study
+import pytest
+from cold_page import TOKEN, TRANSLATED, Page
+from test_memo import COST, NO_QUALITY
+
+from llmpi.decide.choice import recommend
+from llmpi.decide.cost import costs
+from llmpi.decide.records import Recommendation
+from llmpi.report.memo.facts import facts
+from llmpi.report.memo.text import render
+from llmpi.report.page.write import write_page
+from llmpi.report.words.languages import WORDS
+from llmpi.study.decision import Constraints
+from llmpi.study.study import Study
+from llmpi.summary.read import read_records
+from llmpi.summary.records import Summary
+from llmpi.summary.study import summarize
+
+LLAMAS = {
+    name: {"source": {"hub": f"meta-llama/Llama-3.2-{size}-Instruct"}}
+    for name, size in (("llama-1b", "1B"), ("llama-3b", "3B"))
+}
+STUDIES: dict[str, dict[str, object]] = {
+    "prices": {"cost": COST, "constraints": {"tps_at_least": 12, "memory_at_most": "4G"}},
+    "no scores": {**NO_QUALITY, "constraints": {"prefer": "speed"}},
+    "two models": {"models": LLAMAS, "quants": ["F16", "Q4_0", "Q2_K"]},
+    "nothing fits": {"constraints": {"tps_at_least": 20}},
+}
+
+
+@pytest.fixture(scope="module", params=["demo", *STUDIES])
+def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Summary, Recommendation]]:
+    """The records of a study, made by the real code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("study"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        study = written(request.param)
+        summary, requirements = summarize(study, read_records(study))
+        choice = recommend(summary, requirements, study.constraints or Constraints())
+        money = costs(summary, study.cost, choice) if study.cost else None
+        yield summary, {**choice, "money": money}
+
+
+def written(name: str) -> Study:
+    if name == "demo":
+        made_demo.write_demo(0, passages=25, losses=(0, 0, 0, 0, 0.3))
+        return made_demo.study(25)
+    study = made_study.study(**STUDIES[name])
+    made_study.write_records(study)
+    return study
+
+
+NO_NUMBERS = re.compile(
+    "|".join(
+        (
+            *("SmolLM2-135M", "SQuAD v2", r"M\.2", "CO2", r"arXiv 2504\.02118", "F1"),
+            "llama-[13]b",
+            r"\bI?Q\d_\w+", r"\bB?F16\b", "m-135m", "5 V",
+            r"Raspberry Pi 5(?: Model B Rev [\d.]+)?",
+            *map(re.escape, TRANSLATED),
+        )
+    ),
+    re.ASCII,
+)  # fmt: skip
+"""Names that hold a digit."""
+IDIOMS = re.compile(
+    r"(?<![\d.,])1(?=日|秒|時間当|トークン|個当たり|語あたり|語当たり|台|つ|行目)"
+    r"|^[123]\.(?= )|100(?=点満点|万トークン)|of 100\b",
+    re.MULTILINE,
+)
+"""What one language says in digits and the other in words: a day, one board, a million tokens."""
+
+
+def numbers(text: str) -> Counter[str]:
+    """As they are told, without the commas; a million and 万 written out."""
+    text = re.sub(r"([\d.,]+) million\b", lambda n: _times(n[1], 1e6), text)
+    text = IDIOMS.sub(" ", NO_NUMBERS.sub(" ", text))
+    text = re.sub(r"([\d.,]+)万(?!トークン当)", lambda n: _times(n[1], 1e4), text)
+    return Counter(token.replace(",", "") for token in TOKEN.findall(text))
+
+
+def _times(digits: str, factor: float) -> str:
+    return f"{float(digits.replace(',', '')) * factor:.0f}"
+
+
+NAMES = re.compile(r"\bI?Q\d_\w+|\bB?F16\b|llama-[13]b|m-135m|\w+_at_(?:least|most)", re.ASCII)
+
+
+def test_the_memo(told: tuple[Summary, Recommendation]) -> None:
+    """Point by point and risk by risk; only the date is told otherwise."""
+    content = facts(*told)
+    english, japanese = (blocks(render(content, language)) for language in ("en", "ja"))
+    assert len(english) == len(japanese)
+    for ours, theirs in zip(english, japanese, strict=True):
+        if "2026" in ours:
+            continue
+        assert {*numbers(ours)} == {*numbers(theirs)}, (ours, theirs)
+        assert {*NAMES.findall(ours)} == {*NAMES.findall(theirs)}, (ours, theirs)
+
+
+def blocks(memo: str) -> list[str]:
+    """Its paragraphs, points and rows."""
+    return [line for line in memo.splitlines() if line]
+
+
+def test_the_page(told: tuple[Summary, Recommendation], tmp_path: Path) -> None:
+    """Block by block."""
+    write_page(*told, tmp_path / "index.html")
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    english, japanese = page.of("en"), page.of("ja")
+    assert [block.tag for block in english] == [block.tag for block in japanese]
+    for ours, theirs in zip(english, japanese, strict=True):
+        assert numbers(ours.text) == numbers(theirs.text), (ours, theirs)
+        assert Counter(NAMES.findall(ours.text)) == Counter(NAMES.findall(theirs.text)), ours
+
+
+def test_what_there_is_to_know(told: tuple[Summary, Recommendation]) -> None:
+    """Every caution of a pick, every limit that it is not shown to keep, in each language."""
+    choice = told[1]
+    known = {candidate["id"]: candidate for candidate in choice["candidates"]}
+    for made in choice["decisions"]:
+        if made["pick"] is None:
+            continue
+        pick = known[made["pick"]]
+        for words in WORDS.values():
+            said = " ".join(words.decision(made, choice))
+            for caution in pick["cautions"]:
+                assert words.caution(caution) in said
+            for name, check in pick["checks"].items():
+                assert check["shown"] is not False or words.limit(name, check["limit"]) in said
