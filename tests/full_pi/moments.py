@@ -16,6 +16,9 @@ STARTS = "/var/tmp/engine-starts"
 CUSTOMIZE = "/etc/python3.13/sitecustomize.py"
 SEEN_S = 12
 """By then the disk has names and sizes of files whose content it has not: twice ext4's interval."""
+LOOK_S = 10
+"""So long one connection looks for a moment: to shake hands is work for an emulated board, of which
+what is waited for would lack."""
 NOTE = f"""\
 import os, sys
 os.environ["HOLD"] = {FOLDER!r}
@@ -47,8 +50,11 @@ def waiting(board: Board, **at: str) -> Iterator[Callable[[Callable[[], object]]
     put = 'rm -rf "$2" && install -d -m 777 "$2" && printf %s "$1" > "$2/moment"'
     board.run("sh", "-c", put, "sh", moment(**at), FOLDER, user="root")
 
+    held = f"{FOLDER}/held"
+    look = f"for i in $(seq {LOOK_S}); do [ -s {held} ] && break; sleep 1; done; cat {held} 2>&-"
+
     def wait(alive: Callable[[], object]) -> None:
-        while not board.run("sh", "-c", f"cat {FOLDER}/held 2>&-; true").strip():
+        while not board.run("sh", "-c", f"{look}; true").strip():
             assert alive(), "it ended before that moment"
 
     yield wait

@@ -101,6 +101,23 @@ def test_a_provisional_choice_says_what_would_settle_it() -> None:
     assert "more questions of qa" in said[1]
 
 
+def test_a_choice_of_what_was_disturbed_says_what_would_settle_it() -> None:
+    small_results.write_results()
+    place = {"device": "pi", "model": "m", "runtime": "default", "study": "s"}
+    for quant in ("F16", "Q4_0", "Q2_K"):
+        cell = {**small_results.chat(), "marks": ["disturbed"]}
+        write(layout.BENCH, small_results.bench(cell), **place, quant=quant)
+    asked = study(quants=["F16"], quality={}, constraints={"prefer": "speed"})
+    recommended(asked)
+    said = end(asked, [c for c in look(asked) if c.state != "waiting"], CONFIG)
+    assert said[0].startswith("Decided    m F16 on pi, for now: 10 tokens/s")
+    assert said[1] == "To settle  its speed: other programs ran while it was measured"
+    assert said[-1].endswith(
+        "nothing else runs: snakemake --cores 4 --configfile "
+        "config/my.yaml --forcerun benchmark_device"
+    )
+
+
 def test_what_rests_on_a_failed_file_is_told_with_it_once() -> None:
     failed = {"status": "failed", "stage": "quantize", "reason": "no such type"}
     for pattern in (layout.GGUF_MANIFEST, layout.RECEIPT, layout.BENCH):

@@ -74,6 +74,8 @@ def _unsettled(made: Recommendation) -> tuple[str, str]:
     overall, pick = _overall(made)
     if pick is None:
         return "Why", english.decision(overall, made)[1].rstrip(".")
+    if overall["provisional_by"] == ["disturbed"]:
+        return "To settle", "its speed: other programs ran while it was measured"
     if overall["standing"] == "provisional":
         smaller = overall["smaller"]
         other = _candidate(made, smaller["id"]) if smaller else None
@@ -144,6 +146,9 @@ def _next(study: Study, cells: Sequence[Cell], made: Recommendation | None, conf
         return "loosen what stands in the way, and run again: only what changed is redone"
     if pick is None:
         return "open the page: it says what stands against each"
+    if "disturbed" in overall["provisional_by"]:
+        command = snakemake(config, "--forcerun", "benchmark_device")
+        return f"measure again while nothing else runs: {command}"
     if overall["standing"] == "provisional":
         return "ask as many questions as that takes, and run again: only what is new is done"
     if study.service:
