@@ -29,6 +29,7 @@ from cold_scores import (
 )
 
 Z95 = 1.959963984540054
+MIB = 1024**2
 BROKEN_PCT, BROKEN_RATIO, CUT_PCT = 2.0, 2.0, 2.0
 DISTURBED = "other programs took too much of the processors while it was measured", []
 DEFAULT = "f16"
@@ -491,6 +492,7 @@ class Figures:
         width = of_model.get("attention.key_length", of_model["embedding_length"] // heads)
         rows = of_model["block_count"] * math.ceil(tokens / 256) * 256
         cache = 2 * 2 * of_model["attention.head_count_kv"] * width * rows
+        cache = int(float(f"{cache / MIB:.2f}") * MIB)  # as the engine prints it
         prompt = self.config["workloads"][workload]["prompt_tokens"]
         per_token = weights + cache * min(1, prompt / tokens)
         return [share * bandwidth["memory_read_bytes_per_s"] / per_token for share in DECODE_SHARE]

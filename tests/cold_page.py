@@ -297,6 +297,32 @@ def _names(figures):
     return sorted({*found, figures.study})
 
 
+PRIVATE = {"host", "port", "user", "identity_file", "known_hosts", "url", "password_file", "python"}
+PATHS = {
+    "path",
+    "store",
+    "wheel",
+    "squad_file",
+    "text_file",
+    "prompts",
+    "judgements",
+    "include_path",
+}
+
+
+def _public(found):
+    """A config without how its devices are reached, and of files the last name alone."""
+    if isinstance(found, list):
+        return [_public(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    return {
+        key: Path(value).name if key in PATHS and isinstance(value, str) else _public(value)
+        for key, value in found.items()
+        if key not in PRIVATE
+    }
+
+
 def _hold_english(held, expected, blocks):
     clauses = expected.clauses()
     tables = {}
@@ -304,7 +330,8 @@ def _hold_english(held, expected, blocks):
         if block.table is not None:
             tables.setdefault(block.table, []).append(block)
         elif block.tag == "pre":
-            held.value(block.where, json.dumps(json.loads(block.text)), json.dumps(expected.config))
+            told = json.dumps(json.loads(block.text))
+            held.value(block.where, told, json.dumps(_public(expected.config)))
         else:
             begin = next((b for b in clauses if block.text.startswith(b)), None)
             if begin is not None:
