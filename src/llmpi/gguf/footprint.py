@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, TypedDict
 
 from llmpi.engine.records import KvType
 from llmpi.engine.supervise import Death, supervise
+from llmpi.gguf.contents import Value
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Context(NamedTuple):
 class Described(NamedTuple):
     """A header that is not written yet."""
 
-    fields: Mapping[str, str | int | float]
+    fields: Mapping[str, Value]
     tensors: Sequence[tuple[str, tuple[int, ...]]]
     """Name, and shape as numpy says it. Matrices are F16, the others F32."""
 
