@@ -28,7 +28,7 @@ def test_both_are_measured_and_scored(work) -> None:
     assert [row["quant"] for row in work.rows] == ["as-published", "Q4_0"]
     assert [row["status"] for row in work.rows] == ["ok", "ok"]
     assert all(row["tg_tps"] > 0 for row in work.rows)
-    assert [row["scores"]["field"]["items"] for row in work.rows] == [6, 6]
+    assert [row["quality"]["field"]["items"] for row in work.rows] == [6, 6]
 
 
 def test_every_part_is_in_the_store_as_it_was(work) -> None:

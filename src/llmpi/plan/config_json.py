@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from llmpi.errors import LlmpiError
+from llmpi.gguf.contents import Value
 from llmpi.gguf.footprint import Described
 from llmpi.plan.model import Model
 
@@ -122,9 +123,9 @@ def _widths(family: Family, config: Stated, where: str) -> dict[str, int]:
     }
 
 
-def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, str | int | float]:
+def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, Value]:
     """Of the header: what the engine's sizes hang on, and what else it must find."""
-    own: dict[str, int | float] = {
+    own: dict[str, Value] = {
         "context_length": WIDEST,
         "block_count": widths["layers"],
         "embedding_length": widths["width"],
