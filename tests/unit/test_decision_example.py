@@ -70,7 +70,7 @@ def test_the_readmes_decision_is_valid() -> None:
 
 
 def test_the_methodologys_hat_is_valid() -> None:
-    [hat] = snippets("docs/methodology.md", r"\n\n(    cost:\n.*?)\n\n")
+    [hat] = snippets("docs/methodology.md", r"```yaml\n(cost:\n.*?)\n```")
     devices = {name: {"transport": "ssh", "host": "pi.local"} for name in ("pi5-nvme", "pi5-sd")}
     rest = {"currency": "EUR", "lifespan_years": 4, "duty_pct": 15, "price_per_kwh": 0.3}
     made_study.study(devices=devices, cost=hat["cost"] | rest)

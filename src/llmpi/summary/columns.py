@@ -87,13 +87,18 @@ In the CSV file an apostrophe stands in front of a text that begins as a formula
 In the Parquet file each column's metadata has its `unit` and `description`; the file's own has the
 study, its config, llmpi's version and the time under `llmpi`, as JSON.
 
-    import pyarrow.parquet as pq
-    table = pq.read_table("results/report/demo/summary.parquet")
-    table.schema.field("tg_tps").metadata[b"unit"]           # b'tokens/s'
-    table.to_pandas()                                        # with pandas
+```python
+import pyarrow.parquet as pq
+table = pq.read_table("results/report/demo/summary.parquet")
+table.schema.field("tg_tps").metadata[b"unit"]           # b'tokens/s'
+table.to_pandas()                                        # with pandas
+```
 
-    # of llama.cpp; its name for a build is the engine's commit
-    python scripts/compare-llama-bench.py --tool llama-bench -i speed.jsonl -b COMMIT -c COMMIT
+llama.cpp's own script compares speeds; its name for a build is the engine's commit:
+
+```text
+python scripts/compare-llama-bench.py --tool llama-bench -i speed.jsonl -b COMMIT -c COMMIT
+```
 
 ## speed.jsonl
 
