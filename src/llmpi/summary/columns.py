@@ -89,9 +89,10 @@ study, its config, llmpi's version and the time under `llmpi`, as JSON.
 
 ```python
 import pyarrow.parquet as pq
+
 table = pq.read_table("results/report/demo/summary.parquet")
-table.schema.field("tg_tps").metadata[b"unit"]           # b'tokens/s'
-table.to_pandas()                                        # with pandas
+table.schema.field("tg_tps").metadata[b"unit"]  # b'tokens/s'
+table.to_pandas()  # with pandas
 ```
 
 llama.cpp's own script compares speeds; its name for a build is the engine's commit:
