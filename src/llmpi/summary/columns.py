@@ -95,11 +95,8 @@ table.schema.field("tg_tps").metadata[b"unit"]  # b'tokens/s'
 table.to_pandas()  # with pandas
 ```
 
-llama.cpp's own script compares speeds; its name for a build is the engine's commit:
-
-```text
-python scripts/compare-llama-bench.py --tool llama-bench -i speed.jsonl -b COMMIT -c COMMIT
-```
+llama.cpp's own `scripts/compare-llama-bench.py` compares speeds: `--tool llama-bench -i speed.jsonl
+-b COMMIT -c COMMIT`, where its name for a build is the engine's commit.
 
 ## speed.jsonl
 
