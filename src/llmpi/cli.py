@@ -91,7 +91,7 @@ def partial(pattern: str, study: Study) -> Path:
 
 
 def plan(args: argparse.Namespace) -> int:
-    """What a study will need and give, before it runs; 1 if something it asks for cannot work."""
+    """What a study will need and give, before it runs; 1 if something does not fit."""
     from llmpi.plan.plan import plan as planned
     from llmpi.plan.plan import totals
     from llmpi.plan.plan_text import as_json, problems_here, table
@@ -100,7 +100,7 @@ def plan(args: argparse.Namespace) -> int:
     plans = planned(study)
     whole = totals(study, plans)
     print(as_json(plans, whole) if args.json else table(plans, whole))
-    return int(any(plan.impossible for plan in plans) or any(problems_here(whole)))
+    return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems_here(whole)))
 
 
 def status(args: argparse.Namespace) -> int:
@@ -204,7 +204,7 @@ WORDS = {
     "plan": (
         "Say what fits, how fast and how long, before anything is downloaded.\n"
         "A device needs a `preset`, such as pi5-8gb. The status is 1 if something that the config\n"
-        "asks for cannot work.",
+        "asks for does not fit a board, its limit of time, or this machine.",
         "llmpi plan --configfile config/pi.yaml",
     ),
     "status": (

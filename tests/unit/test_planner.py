@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -245,8 +246,36 @@ def test_the_papers_study(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -
     """Without network; what cannot work makes it fail, in words."""
     assert cli.main(["plan", "--configfile", str(ROOT / "config/llmpi.yaml")]) == 1
     said = capsys.readouterr().out
-    assert "! llama-3.1-8b F16 on pi5: impossible. It needs 15.7 GB of memory" in said
+    assert "! llama-3.1-8b F16 on pi5: does not fit. It needs 15.7 GB of memory" in said
     assert "7.30 GB of 8.45 GB are free" in said
+
+
+def test_what_there_is_no_time_for(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The paper's overflowing rows are measurable as shipped, and the plan says how."""
+    cli.main(["plan", "--json", "--configfile", str(ROOT / "config/llmpi.yaml")])
+    told = json.loads(capsys.readouterr().out)["sessions"]
+    shorter = {(s["model"], s["quant"]): s["shortened"] for s in told if s["shortened"]}
+    streamed = {("llama-3.1-8b", "F16"), ("llama-3.1-8b", "Q8_0"), ("phi-3-mini", "F16")}
+    assert set(shorter) == streamed | {("phi-3.5-mini", "F16")}
+    assert all(one["output_tokens"] >= 8 for [one] in shorter.values())
+    assert all(s["measure_s"][1] <= 3600 for s in told)
+
+
+def test_what_would_be_stopped(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = elsewhere / "study.yaml"
+    asked = ON_A_PI.replace("PRESET", "pi5-4gb").replace("STORAGE", "microsd")
+    config.write_text(asked.replace("output_tokens: 8", "output_tokens: 50, timeout_s: 150"))
+    assert cli.main(["plan", "--configfile", str(config)]) == 1
+    said = capsys.readouterr().out
+    assert "m Q8_0 on pi, chat: 5 repetitions of 50 tokens would take " in said
+    assert "even 1 of 8 would be stopped" in said or "loading takes its limit: even 1 of 8" in said
+    enough = re.search(r"`timeout_s` to (\d+)", said)
+    assert enough
+    config.write_text(
+        asked.replace("output_tokens: 8", f"output_tokens: 50, timeout_s: {enough[1]}")
+    )
+    cli.main(["plan", "--configfile", str(config)])
+    assert "repetitions of" not in capsys.readouterr().out
 
 
 def test_for_machines(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,7 +303,7 @@ def test_what_nothing_is_known_of(elsewhere: Path) -> None:
     missing, unmeasured = plan(study)
     assert missing.size is None and "empty/config.json" in (missing.unknown or "")
     assert unmeasured.size and "names no preset (pi5-2gb" in (unmeasured.unknown or "")
-    assert not missing.impossible and not unmeasured.impossible
+    assert not missing.does_not_fit and not unmeasured.does_not_fit
     told = table([missing, unmeasured], totals(study, [missing]))
     assert "? " in told
     assert "measuring not known (add a preset)" in told
@@ -354,8 +383,9 @@ def test_a_search_for_settings_takes_its_time(elsewhere: Path) -> None:
         "tune: {minutes: 30}\n"
     )
     default, tuned = plan(load_study(config))
-    assert default.measure_s and tuned.measure_s
-    longer = [b - a for a, b in zip(default.measure_s, tuned.measure_s, strict=True)]
+    default_s, tuned_s = default.measuring.seconds, tuned.measuring.seconds
+    assert default_s and tuned_s
+    longer = [b - a for a, b in zip(default_s, tuned_s, strict=True)]
     assert longer == pytest.approx([1800] * 3)
 
 

@@ -10,6 +10,7 @@ from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
+from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.model_facts import base_gguf, models_of, variants_of
 from llmpi.plan.predict import Prediction, by_kernels, predict
@@ -19,7 +20,7 @@ from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, togeth
 from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.records import read
 from llmpi.study.devices import LocalDevice, SingleDevice
-from llmpi.study.measuring import ConcurrentWorkload, Workload
+from llmpi.study.measuring import Workload
 from llmpi.study.models import HubSource
 from llmpi.study.runs import Session, Variant, sessions, variants
 from llmpi.study.study import Study
@@ -29,6 +30,7 @@ DOWNLOAD_BYTES_PER_S = Range(3e6, 12.5e6, 110e6)
 CHECKPOINT_BYTES_PER_WEIGHT = 2
 """Checkpoints of the hub are bfloat16 or float16."""
 NOTHING = Range(0.0, 0.0, 0.0)
+NOT_MEASURED = Measuring()
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,11 @@ class SessionPlan:
     board: Board | None = None
     """Whose constants they are."""
     transfer_s: Range | None = None
-    measure_s: Range | None = None
-    """None also where it dies."""
+    measuring: Measuring = NOT_MEASURED
     unknown: str | None = None
 
     @property
-    def impossible(self) -> bool:
+    def does_not_fit(self) -> bool:
         return self.prediction is not None and self.prediction.fit in ("overflow", "dies")
 
 
@@ -115,7 +116,7 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     }
     # What is transferred once for all runtimes counts once.
     transfers = [_sum({p.session.variant: p.transfer_s for p in _of(plans, d)}) for d in per_device]
-    measures = [_sum({p.session: p.measure_s for p in _of(plans, d)}) for d in per_device]
+    measures = [_sum({p.session: p.measuring.seconds for p in _of(plans, d)}) for d in per_device]
     download_s = Range(*(download / rate for rate in reversed(DOWNLOAD_BYTES_PER_S)))
     transfer_s = Range(*(sum(column) for column in zip(*transfers, strict=True)))
     measure_s = Range(*(max(column) for column in zip(*measures, strict=True)))
@@ -279,36 +280,11 @@ def _on_board(
         found,
         board,
         NOTHING if local else Range(*(found.file_bytes / rate for rate in rates)),
-        _measure_s(study, session, found, board, workloads),
+        measuring(
+            {name: study.workloads[name] for name in workloads},
+            found,
+            board,
+            idle_s=study.devices[session.device].idle_s,
+            search_s=60 * study.tune.minutes if study.runtimes[session.runtime].tune else 0,
+        ),
     )
-
-
-def _measure_s(
-    study: Study, session: Session, found: Prediction, board: Board, workloads: Sequence[str]
-) -> Range | None:
-    """Two loads, the rest before them, and every repetition with its warm-up; no depths.
-
-    Where settings are searched, as long as that may take before the confirmation.
-    """
-    if found.fit == "dies":
-        return None
-    rest = study.devices[session.device].idle_s
-    search_s = 60 * study.tune.minutes if study.runtimes[session.runtime].tune else 0
-    seconds = []
-    for i in (2, 1, 0):  # the highest speed takes the least time
-        pp = found.pp_tps[i] if found.pp_tps else found.tg_tps[i]
-        total = search_s + rest + 2 * found.file_bytes / board.storage_bytes_per_s[i]
-        for name in workloads:
-            total += _workload_s(study.workloads[name], pp, found.tg_tps[i])
-        seconds.append(total)
-    return Range(*seconds)
-
-
-def _workload_s(asked: Workload | ConcurrentWorkload, pp_tps: float, tg_tps: float) -> float:
-    """Seconds of all repetitions; side by side as if that gained nothing, which is the most."""
-    times = asked.warmup + asked.repetitions
-    if isinstance(asked, Workload):
-        once = asked.prompt_tokens / pp_tps + asked.output_tokens / tg_tps
-        return times * once + asked.sustained_s
-    each = asked.prompt_tokens / pp_tps + asked.output_tokens / tg_tps
-    return times * sum(asked.system_tokens / pp_tps + n * each for n in asked.conversations)

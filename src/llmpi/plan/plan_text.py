@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from llmpi.plan.measuring import Planned
 from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
@@ -20,7 +21,8 @@ def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
             **_size(p),
             **(p.prediction._asdict() if p.prediction else {}),
             "transfer_s": p.transfer_s,
-            "measure_s": p.measure_s,
+            "measure_s": p.measuring.seconds,
+            "shortened": [_shortened(one) for one in p.measuring.shortened],
             "constants": _constants(p),
             "problem": problem(p),
             "unknown": p.unknown,
@@ -31,6 +33,17 @@ def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
     totals = {**asdict(whole), "here": whole.here._asdict()}
     del totals["stages"]
     return json.dumps({"sessions": sessions, "stages": stages, "totals": totals}, indent=1)
+
+
+def _shortened(one: Planned) -> dict[str, str | int | float | None]:
+    return {
+        "workload": one.workload,
+        "conversations": one.conversations,
+        "repetitions": one.effort.repetitions,
+        "output_tokens": one.effort.output_tokens,
+        "needed_s": one.asked_s,
+        "had_s": one.had_s,
+    }
 
 
 def _size(planned: SessionPlan) -> dict[str, float]:
@@ -91,6 +104,9 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         yield ""
     for text in dict.fromkeys([*filter(None, map(problem, plans)), *problems_here(whole)]):
         yield f"! {text}"
+    for planned in plans:
+        for one in planned.measuring.shortened:
+            yield f"! {less(planned, one)}"
     for text in dict.fromkeys(p.unknown for p in plans if p.unknown):
         yield f"? {text}"
     disks = ", ".join(f"{_gb(size)} on {name}" for name, size in whole.device_bytes.items())
@@ -99,7 +115,7 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
         f"{_gb(whole.here.disk_bytes)} are free), {disks}."
     )
-    known = any(p.measure_s for p in plans)
+    known = any(p.measuring.seconds for p in plans)
     measuring = _span(whole.measure_s) if known else "not known (add a preset)"
     yield (
         f"Shipping {_span(whole.transfer_s)}, measuring {measuring}, this machine's "
@@ -214,11 +230,12 @@ def _time(seconds: float) -> str:
 def problem(planned: SessionPlan) -> str | None:
     """Why a session cannot work, in a user's words; None if it can."""
     found, board, session = planned.prediction, planned.board, planned.session
-    if found is None or board is None or not planned.impossible:
+    if found is None or board is None or not planned.does_not_fit:
         return None
     weights = found.needed_bytes - found.kv_cache_bytes - found.working_bytes
+    verdict = "impossible" if found.fit == "dies" else "does not fit"
     asks = (
-        f"{session.model} {session.quant} on {session.device}: impossible. It needs "
+        f"{session.model} {session.quant} on {session.device}: {verdict}. It needs "
         f"{_gb(found.needed_bytes)} of memory ({_gb(weights)} of weights, "
         f"{_gb(found.kv_cache_bytes)} of context), and {_gb(found.room_bytes)} of "
         f"{_gb(board.memory_bytes)} are free."
@@ -226,10 +243,30 @@ def problem(planned: SessionPlan) -> str | None:
     if found.fit == "dies":
         return (
             f"{asks} The engine copies the weights into memory of its own (repack), so the system "
-            "will kill it; choose fewer bits or a smaller model."
+            "will kill it; choose fewer bits or a smaller model, or read them where they are, "
+            "with a runtime of `repack: false`."
         )
     return (
         f"{asks} {_gb(found.reread_bytes)} would be read from storage again for every token: one "
         f"token in {1 / found.tg_tps.likely:.0f} s. Choose fewer bits, a smaller model or more "
         "memory, or leave it out with `exclude`."
+    )
+
+
+def less(planned: SessionPlan, one: Planned) -> str:
+    """What of a workload there is no time for, in a user's words."""
+    session, asked, effort = planned.session, one.asked, one.effort
+    count = f" of {one.conversations} conversations" if one.conversations else ""
+    enough_s = 100 * math.ceil(one.enough_s / 100)
+    leaves = f"its limit leaves {_time(one.had_s)}" if one.had_s > 0 else "loading takes its limit"
+    done = (
+        f"even {effort.repetitions} of {effort.output_tokens} would be stopped"
+        if one.late
+        else f"{effort.repetitions} of {effort.output_tokens} would be measured"
+    )
+    return (
+        f"{session.model} {session.quant} on {session.device}, {one.workload}{count}: "
+        f"{asked.repetitions} repetitions of {asked.output_tokens} tokens would take "
+        f"{_time(one.asked_s)}, {leaves}: {done}. For all of them set the workload's `timeout_s` "
+        f"to {enough_s:.0f}."
     )

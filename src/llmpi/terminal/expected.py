@@ -47,8 +47,8 @@ def _each(study: Study) -> Iterator[tuple[Kind, float]]:
         device, model = planned.session.device, planned.session.model
         if planned.transfer_s:
             yield Kind("deploy_gguf", device, model), planned.transfer_s.likely
-        if planned.measure_s:
-            yield Kind("benchmark_device", device, model), planned.measure_s.likely
+        if planned.measuring.seconds:
+            yield Kind("benchmark_device", device, model), planned.measuring.seconds.likely
 
 
 def _rules(study: Study, stage: str) -> tuple[str, ...]:
