@@ -81,6 +81,7 @@ def _row(device: str, at: int, variant: Scored, tasks: Sequence[str]) -> ClassRo
         "tg_tps": tg_tps,
         "tg_min_tps": 0.98 * tg_tps,
         "tg_max_tps": 1.02 * tg_tps,
+        "tg_sd_tps": 0.01 * tg_tps,
         "repetitions": 5,
         "set_aside": 0,
         "others_pct": 0.0,

@@ -168,6 +168,7 @@ class Figures:
             "tg_tps": float(np.median(tg)),
             "tg_min_tps": min(tg),
             "tg_max_tps": max(tg),
+            "tg_sd_tps": float(np.std(tg, ddof=1)) if len(tg) > 1 else None,
             "repetitions": len(tg),
             "set_aside": len(cell["set_aside"]),
             "others_pct": others,

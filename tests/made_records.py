@@ -716,6 +716,7 @@ def row(
         "tg_tps": tg_tps,
         "tg_min_tps": 0.9 * tg_tps,
         "tg_max_tps": 1.2 * tg_tps,
+        "tg_sd_tps": 0.1 * tg_tps,
         "repetitions": 5,
         "set_aside": 0,
         "others_pct": 0.0,

@@ -2,6 +2,8 @@
 
 import ast
 import copy
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ from llmpi.report.page.datasets import (
     with_shared_texts,
 )
 from llmpi.report.page.figures import figures
+from llmpi.report.page.paper_files import as_csv, as_latex
 from llmpi.report.page.paper_section import (
     correspondences,
     differences,
@@ -66,6 +69,8 @@ REPORT = ROOT / "src/llmpi/report"
 CATALOG = yaml.safe_load((REPORT / "words/ja.yaml").read_text(encoding="utf-8"))
 KINDS = yaml.safe_load((REPORT / "words/facts.yaml").read_text(encoding="utf-8"))
 PLACEHOLDER = re.compile(r"%\((\w+)\)(?:s|\.4f)|\{(\w+)\}|%%")
+
+CELL = ("device", "model", "quant", "runtime", "workload")
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +231,28 @@ def test_paper_stands_beside_the_workload_nearest_to_it(pis: Content) -> None:
     everywhere = [one.what for one in differences(pairs, english) if not one.where]
     assert {"quality", "sampling"} <= set(everywhere)
     assert [one.what for one in differences(pairs, japanese) if "NUBIA" in one.paper] == ["品質"]
+
+
+def test_the_papers_table_can_be_taken_along(pis: Content) -> None:
+    """With the cell's own repetitions, spread, joules and scores, as CSV and for booktabs."""
+    pairs = correspondences(pis)
+    table = list(csv.DictReader(io.StringIO(as_csv(pis, pairs))))
+    rows = {tuple(row[key] for key in CELL): row for row in pis.summary["rows"]}
+    for line, pair in zip(table, pairs, strict=True):
+        row = rows[tuple(line[key] for key in CELL)]
+        ours = {key: row[key] for key in ("repetitions", "tg_tps", "tg_sd_tps", "tg_j_per_token")}
+        for end in ("f1_pct", "f1_low_pct", "f1_high_pct"):
+            ours[f"squad_{end}"] = row["quality"]["squad"][end]
+        ours["paper_tg_tps"] = pair.paper["tg_tps"]
+        assert {key: line[key] for key in ours} == {
+            key: "" if value is None else str(value) for key, value in ours.items()
+        }
+    lines = as_latex(pis, pairs).splitlines()
+    inside = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    assert len(inside) == len(pairs)
+    assert {len(re.split(r"(?<!\\)&", line)) for line in inside} == {8}
+    assert sum(r"Q4\_0 & 5 & " in line and r" \pm " in line for line in inside) >= 2
+    assert not any(re.search(r"(?<!\\)[_%#]", line) for line in inside)
 
 
 def test_predictions_are_counted(pis: Content) -> None:

@@ -27,7 +27,7 @@ Median = Literal[
     "tg_memory_share",
 ]
 Least = Literal["pp_min_tps", "tg_min_tps"]
-Greatest = Literal["pp_max_tps", "tg_max_tps", "itl_max_s", "hottest_c", "others_pct"]
+Greatest = Literal["pp_max_tps", "tg_max_tps", "tg_sd_tps", "itl_max_s", "hottest_c", "others_pct"]
 Most = Literal[
     "memory_bytes",
     "anonymous_bytes",

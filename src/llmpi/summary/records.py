@@ -149,6 +149,8 @@ class Speed(TypedDict):
     """The least"""
     tg_max_tps: TokensPerS | None
     """The greatest"""
+    tg_sd_tps: TokensPerS | None
+    """Its standard deviation over the repetitions (n - 1); empty where there is one"""
     repetitions: int | None
     """Repetitions counted, without the warm-up"""
     set_aside: int | None

@@ -110,6 +110,7 @@ def _speed(measured: Single) -> Speed:
         "tg_tps": statistics.median(tg_tps),
         "tg_min_tps": min(tg_tps),
         "tg_max_tps": max(tg_tps),
+        "tg_sd_tps": statistics.stdev(tg_tps) if len(tg_tps) > 1 else None,
         "repetitions": len(repetitions),
         "set_aside": len(cell["set_aside"]),
         "others_pct": _others_pct(cell),

@@ -12,6 +12,7 @@ from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
 from llmpi.quant_types import is_published
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
+from llmpi.report.page.paper_files import as_csv, as_latex
 from llmpi.report.page.paper_section import (
     correspondences,
     differences,
@@ -102,6 +103,10 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             predicted=predictions(summary["predictions"], words),
             workload=nearest_workload(content),
             corresponding=pairs,
+            paper_files=[
+                ("csv", "CSV", as_csv(content, pairs)),
+                ("tex", "LaTeX", as_latex(content, pairs)),
+            ],
             without=without_cell(content),
             differences=differences(pairs, words),
         )
