@@ -193,6 +193,21 @@ def test_csv_of_the_page_is_the_summary(
             assert mine[key] == value or float(mine[key]) == float(value)
 
 
+def test_the_papers_table_comes_along(
+    browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
+) -> None:
+    opened(browser, pis[0])
+    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser("Browser.setDownloadBehavior", session="", **behavior)
+    for saved in (tmp_path / "pis-paper.csv", tmp_path / "pis-paper.tex"):
+        click(browser, f'#paper a[download="{saved.name}"]')
+        until(lambda at=saved: browser.evaluate("true") and at.exists())
+    table = list(csv.DictReader(io.StringIO((tmp_path / "pis-paper.csv").read_text("utf-8"))))
+    assert len(table) == 30 and {line["repetitions"] for line in table} == {"5", ""}
+    assert r"\bottomrule" in (tmp_path / "pis-paper.tex").read_text("utf-8")
+    clean(browser)
+
+
 def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     opened(browser, pis[0])
     is_open = "document.getElementById('details').open"

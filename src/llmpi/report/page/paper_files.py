@@ -62,24 +62,28 @@ def as_latex(content: Content, pairs: Sequence[Correspondence]) -> str:
     """A table for `booktabs`: medians of n repetitions with their standard deviation, joules of a
     token with theirs, F1 with its 95 % interval."""
     tasks = list(dict.fromkeys(task for pair in pairs for task in pair.ours["scores"]))
-    heads = ["model", "type", "$n$", "paper, tok/s", "tok/s", "ratio", "J/token"]
-    heads += [f"{_escaped(task)} F1, \\%" for task in tasks]
+    devices = {pair.device for pair in pairs}
+    heads = ["device"] if len(devices) > 1 else []
+    heads += ["model", "type"]
+    numbers = ["$n$", "paper, tok/s", "tok/s", "ratio", "J/token"]
+    numbers += [f"{_escaped(task)} F1, \\%" for task in tasks]
     lines = [
         f"% {content.summary['study']}, beside LLMPi (arXiv 2504.02118): medians, "
         "plus or minus a standard deviation; 95 % intervals",
-        r"\begin{tabular}{ll" + "r" * (len(heads) - 2) + "}",
+        r"\begin{tabular}{" + "l" * len(heads) + "r" * len(numbers) + "}",
         r"\toprule",
-        " & ".join(heads) + r" \\",
+        " & ".join(heads + numbers) + r" \\",
         r"\midrule",
-        *(_line(pair, row, tasks) for pair, row in _with_rows(content, pairs)),
+        *(_line(pair, row, tasks, len(devices) > 1) for pair, row in _with_rows(content, pairs)),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _line(pair: Correspondence, row: Row, tasks: Sequence[str]) -> str:
-    boxes = [_escaped(pair.ours["model"]), _escaped(pair.ours["quant"])]
+def _line(pair: Correspondence, row: Row, tasks: Sequence[str], several: bool) -> str:
+    boxes = [_escaped(pair.device)] if several else []
+    boxes += [_escaped(pair.ours["model"]), _escaped(pair.ours["quant"])]
     boxes += [str(row["repetitions"] or "--"), f"{pair.paper['tg_tps']:.2f}"]
     boxes += [_plus_minus(row["tg_tps"], row["tg_sd_tps"], 2)]
     boxes += ["--" if pair.ratios["tg_tps"] is None else f"{pair.ratios['tg_tps']:.2f}"]
