@@ -69,6 +69,27 @@ def test_version_2_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (procs.parent / "cpu.max").read_text() == "150000 100000"
 
 
+@pytest.mark.parametrize("left_by", ["this id", "one that is gone"])
+def test_what_a_killed_one_left_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_by: str
+) -> None:
+    """An id comes again; a group that is in use (here: has a file in it) stays."""
+    (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    monkeypatch.setattr(limits, "CGROUP", tmp_path)
+    monkeypatch.setattr(limits, "_remove", lambda folder: None)
+    left = tmp_path / (
+        "llmpi-99999999" if left_by == "one that is gone" else f"llmpi-{os.getpid()}"
+    )
+    used, alive = tmp_path / "llmpi-99999998", tmp_path / f"llmpi-{os.getppid()}"
+    for folder in (left, used, alive):
+        folder.mkdir()
+    (used / "file").touch()
+    with limited({"memory": 4 << 30, "cpus": None}) as [procs]:
+        assert (procs.parent / "memory.max").exists()
+    assert used.exists() and alive.exists()
+    assert left.exists() == (left == procs.parent)
+
+
 def test_no_limits() -> None:
     with limited(None) as groups:
         assert groups == []

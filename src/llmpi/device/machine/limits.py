@@ -27,6 +27,7 @@ def limited(limits: Limits | None) -> Iterator[list[Path]]:
     try:
         try:
             for folder, files in _groups(limits or {"memory": None, "cpus": None}):
+                _forget_left(folder.parent)
                 folder.mkdir()
                 made.append(folder)
                 for name, value in files.items():
@@ -63,6 +64,15 @@ def _groups(limits: Limits) -> list[tuple[Path, dict[str, str]]]:
         limit = {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": quota}
         groups.append((CGROUP / "cpu" / name, limit))
     return groups
+
+
+def _forget_left(parent: Path) -> None:
+    """Remove the groups of processes that were killed; the kernel keeps one that is in use."""
+    for folder in parent.glob("llmpi-*"):
+        pid = folder.name.removeprefix("llmpi-")
+        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _remove(folder: Path) -> None:
