@@ -98,11 +98,12 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md, docs/records.md, README.md's demo anew
+docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/summary.md, docs/records.md, README.md's tables anew
 	$(BIN)/python -m llmpi.study.reference
 	$(BIN)/python -m llmpi.summary.columns
 	$(BIN)/python -m llmpi.record_reference
 	$(BIN)/python tests/readme_demo.py
+	$(BIN)/python tests/readme_fits.py
 
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	$(BIN)/$(COMPILE) --extra device pyproject.toml --output-file envs/device.lock
