@@ -600,6 +600,13 @@ def test_of_many_curves_those_that_slowed_down_most_are_drawn(pis: Content) -> N
     assert [curve["value"][-1] for curve in found] == [
         c["tg_tps"][1][1] for c in many[:MOST_CURVES]
     ]
+    assert pis.recommendation
+    found = datasets(Content({**pis.summary, "curves": many}, pis.recommendation))
+    drawn = {curve["id"].rpartition("/")[0] for curve in found["sustained_speed"]}
+    decisions = pis.recommendation["decisions"]
+    named = {one for decision in decisions for one in (decision["pick"], decision["runner_up"])}
+    there = named & {pis.shown_id(curve).rpartition("/")[0] for curve in many}
+    assert there and there <= drawn
 
 
 def test_short_curves_are_kept_as_they_are() -> None:

@@ -26,7 +26,7 @@ from llmpi.summary.estimate import Z95, Estimate
 from llmpi.summary.flat import FlatRow, flat_rows
 from llmpi.summary.records import ClassRow, Curve
 
-MOST_CURVES = 12
+MOST_CURVES = 6
 """Curves of one chart that a legend still tells apart."""
 
 Point = dict[str, Value]
@@ -274,14 +274,21 @@ def _load(row: ClassRow, content: Content) -> Iterator[Load]:
 def _sustained(content: Content) -> tuple[list[Sustained], list[Sustained]]:
     """Speed and temperature, a curve a board; it stands with the group that the board is one of.
 
-    Of a device and workload with many, those that slowed down most.
+    Of a device and workload with many, those that a decision names, then those that slowed down
+    most.
     """
+    decisions = content.recommendation["decisions"] if content.recommendation else []
+    named = {one for decision in decisions for one in (decision["pick"], decision["runner_up"])}
+
+    def order(curve: Curve) -> tuple[bool, float]:
+        return content.shown_id(curve).rpartition("/")[0] not in named, _kept(curve)
+
     by_place: dict[tuple[str, str], list[Curve]] = {}
     for curve in content.summary["curves"]:
         place = content.group_of_board[curve["device"]], curve["workload"]
         by_place.setdefault(place, []).append(curve)
     curves = [
-        curve for here in by_place.values() for curve in sorted(here, key=_kept)[:MOST_CURVES]
+        curve for here in by_place.values() for curve in sorted(here, key=order)[:MOST_CURVES]
     ]
     speed = [_curve(curve, curve["tg_tps"], content) for curve in curves]
     heat = [_curve(curve, curve["temperature_c"], content) for curve in curves]

@@ -6,6 +6,7 @@ from typing import Literal
 import altair as alt
 
 from llmpi.quality.kind import Score
+from llmpi.quality.parity import KL_AT_MOST_NATS
 from llmpi.report.page.charts.style import (
     FROM_ZERO,
     HEIGHT,
@@ -154,8 +155,6 @@ def energy(t: Texts, models: Sequence[str]) -> Spec:
     title = t("tg, joules per token")
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
     y = alt.Y("name:N", sort=None, title=None)
-    words = {tier: t.label(tier) for tier in ("metered", "pmic", "estimated")}
-    _, shape = worded("energy_tier", t("tier"), words)
     colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = base.mark_rule(strokeWidth=2).encode(
         x="tg_low_j_per_token:Q", x2="tg_high_j_per_token:Q", y=y, color=colour
@@ -164,7 +163,7 @@ def energy(t: Texts, models: Sequence[str]) -> Spec:
         x=axis(alt.X, "tg_j_per_token", title, FROM_ZERO),
         y=y,
         color=colour,
-        shape=shape,
+        shape=_tier(t),
         tooltip=tooltip(
             {
                 "cell": (t("cell"), None),
@@ -179,12 +178,26 @@ def energy(t: Texts, models: Sequence[str]) -> Spec:
 
 
 def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
+    """With the joules' 1.96 standard deviations; the shape tells the tier."""
     title = t("words per battery")
+    per_joule = alt.datum.words_per_battery * alt.datum.tg_j_per_token
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
-    bars = base.mark_bar(cursor="pointer", height={"band": 0.6}).encode(
+    y = alt.Y("name:N", sort=None, title=None)
+    colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
+    spread = (
+        base.transform_filter(alt.datum.tg_low_j_per_token > 0)
+        .transform_calculate(
+            least=per_joule / alt.datum.tg_high_j_per_token,
+            most=per_joule / alt.datum.tg_low_j_per_token,
+        )
+        .mark_rule(strokeWidth=2)
+        .encode(x="least:Q", x2="most:Q", y=y, color=colour)
+    )
+    points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
         x=axis(alt.X, "words_per_battery", title, FROM_ZERO),
-        y=alt.Y("name:N", sort=None, title=None),
-        color=alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None),
+        y=y,
+        color=colour,
+        shape=_tier(t),
         tooltip=tooltip(
             {
                 "cell": (t("cell"), None),
@@ -193,7 +206,13 @@ def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
             }
         ),
     )
-    return spec(bars.properties(height=STEP), title)
+    return spec((points + spread).properties(height=STEP), title)
+
+
+def _tier(t: Texts) -> alt.Shape:
+    """How the energy is known."""
+    words = {tier: t.label(tier) for tier in ("metered", "pmic", "estimated")}
+    return worded("energy_tier", t("tier"), words)[1]
 
 
 def loading(t: Texts, names: Sequence[str]) -> Spec:
@@ -255,7 +274,7 @@ def sustained(t: Texts, key: Literal["tg_tps", "temperature_c"]) -> Spec:
 
 
 def parity(t: Texts) -> Spec:
-    """KL divergence of the device's predictions from the workstation's."""
+    """KL divergence of the device's predictions from the workstation's; the line is the limit."""
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.parity_kl_nats))
     words = {"agrees": t("agrees"), "differs": t("does not agree")}
     colour, shape = worded("agreement", None, words)
@@ -277,4 +296,13 @@ def parity(t: Texts) -> Spec:
             }
         ),
     )
-    return spec(points.properties(height=STEP), t("Parity of the device with the workstation"))
+    limit = (
+        alt.Chart(alt.InlineData([{"limit": KL_AT_MOST_NATS, "label": t("agrees up to here")}]))
+        .mark_rule(strokeDash=[4, 4], color="var(--soft)")
+        .encode(
+            x="limit:Q",
+            tooltip=tooltip({"label": ("", None), "limit": (t("KL divergence, nats"), ".2f")}),
+        )
+    )
+    drawn = (points + limit).properties(height=STEP)
+    return spec(drawn, t("Parity of the device with the workstation"))
