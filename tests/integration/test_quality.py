@@ -126,7 +126,15 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
     def start(folder: str, first: int) -> subprocess.Popen[bytes]:
         path = tmp_path / f"{folder}{first}.json"
         path.write_text(
-            json.dumps({**job, "folder": str(tmp_path / folder), "first": first, "last": 3})
+            json.dumps(
+                {
+                    **job,
+                    "folder": str(tmp_path / folder),
+                    "company": str(tmp_path / "company"),
+                    "first": first,
+                    "last": 3,
+                }
+            )
         )
         module = "llmpi.quality.batching.answer"
         command = [sys.executable, "-m", module, str(path), str(tmp_path / "out")]
