@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from llmpi.device.measure.parity import SINGLE_TOKENS, TEXT, most_likely, pieces
 from llmpi.engine.llama import EngineError
-from llmpi.quality.parity import KL_AT_MOST_NATS, compare, lumped_kl
+from llmpi.quality.agreement import KL_AT_MOST_NATS
+from llmpi.quality.parity import compare, lumped_kl
 from llmpi.records import failed
 
 VOCAB = 12

@@ -22,7 +22,7 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
-from llmpi.quality.parity import TOP1_AT_LEAST_PCT
+from llmpi.quality.agreement import TOP1_AT_LEAST_PCT
 from llmpi.quality.reasons import reason_of, reason_text
 from llmpi.quality.records import Parity, Skipped
 from llmpi.quality.squad import metric as squad

@@ -13,17 +13,11 @@ from llmpi.device.measure.parity import SINGLE_TOKENS, TIMEOUT_S
 from llmpi.device.records import ModelFile
 from llmpi.engine.records import Failed, Position, Predicted, Predictions
 from llmpi.engine.supervise import Death
+from llmpi.quality.agreement import KL_AT_MOST_NATS, TOP1_AT_LEAST_PCT
 from llmpi.quality.records import Parity, ParitySide, VariantFile
 from llmpi.records import failed
 
 log = logging.getLogger(__name__)
-
-KL_AT_MOST_NATS = 0.02
-TOP1_AT_LEAST_PCT = 85.0
-# Two to three times what harmless differences made: other rounding (batches, repacked weights,
-# flash attention, x86 against ARM) gave up to 0.007 nats, and near ties that flip in up to 6 % of
-# the positions. The least that is no rounding, a KV cache of 4 bits: from 0.042 nats. See
-# docs/methodology.md.
 
 
 def predict_here(

@@ -5,8 +5,8 @@ from typing import Literal
 
 import altair as alt
 
+from llmpi.quality.agreement import KL_AT_MOST_NATS
 from llmpi.quality.kind import Score
-from llmpi.quality.parity import KL_AT_MOST_NATS
 from llmpi.report.page.charts.style import (
     FROM_ZERO,
     HEIGHT,
