@@ -268,7 +268,7 @@ def test_what_would_be_stopped(elsewhere: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(["plan", "--configfile", str(config)]) == 1
     said = capsys.readouterr().out
     assert "m Q8_0 on pi, chat: 5 repetitions of 50 tokens would take " in said
-    assert "even 1 of 8 would be stopped" in said or "loading takes its limit: even 1 of 8" in said
+    assert "even 1 of 8 would be stopped" in said
     enough = re.search(r"`timeout_s` to (\d+)", said)
     assert enough
     config.write_text(
@@ -276,6 +276,10 @@ def test_what_would_be_stopped(elsewhere: Path, capsys: pytest.CaptureFixture[st
     )
     cli.main(["plan", "--configfile", str(config)])
     assert "repetitions of" not in capsys.readouterr().out
+    least = "output_tokens: 2, repetitions: 1, warmup: 0, warmup_limit: 0, timeout_s: 60"
+    config.write_text(asked.replace("output_tokens: 8", least))
+    assert cli.main(["plan", "--configfile", str(config)]) == 1
+    assert "even 1 of 2 would be stopped" in capsys.readouterr().out, "not shortened, but late"
 
 
 def test_for_machines(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

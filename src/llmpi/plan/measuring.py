@@ -32,8 +32,9 @@ class Planned(NamedTuple):
     """The workload's `timeout_s` with which all of it would be done."""
 
     @property
-    def shortened(self) -> bool:
-        return self.effort != self.asked
+    def whole(self) -> bool:
+        """Whether all of it is likely done in time."""
+        return self.effort == self.asked and not self.late
 
     @property
     def late(self) -> bool:
@@ -76,7 +77,7 @@ def measuring(
         total += sum(w.sustained_s for w in workloads.values() if isinstance(w, Workload))
         seconds.append(total)
         if i == 1:
-            likely = tuple(part for part in parts if part.shortened)
+            likely = tuple(part for part in parts if not part.whole)
     return Measuring(Range(*seconds), likely)
 
 

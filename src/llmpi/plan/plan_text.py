@@ -258,7 +258,7 @@ def less(planned: SessionPlan, one: Planned) -> str:
     session, asked, effort = planned.session, one.asked, one.effort
     count = f" of {one.conversations} conversations" if one.conversations else ""
     enough_s = 100 * math.ceil(one.enough_s / 100)
-    leaves = f"its limit leaves {_time(one.had_s)}" if one.had_s > 0 else "loading takes its limit"
+    leaves = f"its limit leaves {_time(one.had_s)}" if one.had_s > 0 else "its limit leaves nothing"
     done = (
         f"even {effort.repetitions} of {effort.output_tokens} would be stopped"
         if one.late
