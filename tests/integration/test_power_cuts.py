@@ -220,21 +220,23 @@ def test_after_the_receipt(board: Board, prepared, undisturbed, tmp_path: Path) 
     assert facts(work) == undisturbed()
 
 
-@pytest.mark.fault("power cut after start", by=f"{SAME}; engine starts: two; no job is left")
-def test_after_start(board: Board, prepared, undisturbed, tmp_path: Path) -> None:
-    """The engine has begun; that a job runs is known, and on no disk."""
-    work, before = study(prepared, tmp_path / "work", board), engine_starts(board)
-    cut_at(board, work, said="loaded in")
-    work.snakemake("--", "measured")
-    assert engine_starts(board) - before == 2
-    assert facts(work) == undisturbed()
-    assert jobs(board) == []
+NO_JOB = f"{SAME}; engine starts: two; no job is left"
 
 
-@pytest.mark.fault("power cut in mid-measurement", by=f"{SAME}; engine starts: two; no job is left")
-def test_in_mid_measurement(board: Board, prepared, undisturbed, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("loaded in", marks=pytest.mark.fault("power cut after start", by=NO_JOB)),
+        pytest.param(
+            "[1/2] chat", marks=pytest.mark.fault("power cut in mid-measurement", by=NO_JOB)
+        ),
+    ],
+    ids=["after start", "in mid measurement"],
+)
+def test_while_it_measures(board: Board, prepared, undisturbed, tmp_path: Path, said: str) -> None:
+    """That a job runs is known, and on no disk."""
     work, before = study(prepared, tmp_path / "work", board), engine_starts(board)
-    cut_at(board, work, said="[1/2] chat")
+    cut_at(board, work, said=said)
     work.snakemake("--", "measured")
     assert engine_starts(board) - before == 2
     assert facts(work) == undisturbed()

@@ -6,7 +6,9 @@ import yaml
 
 from llmpi.quality.kinds import task_kinds
 from llmpi.report import words
-from llmpi.report.page.body import public
+from llmpi.report.page.body import PATHS, PRIVATE, public
+from llmpi.study.reference import parts_of
+from llmpi.study.study import Study
 from llmpi.summary import columns
 
 
@@ -35,6 +37,19 @@ def test_how_a_device_is_reached_is_nobody_elses_business() -> None:
     assert shown["models"]["m"]["source"]["path"] == "m.gguf"
     assert shown["devices"]["pi"]["threads"] == 4
     assert shown["quality"]["qa"]["squad_file"] == "questions.json"
+
+
+def test_every_path_of_a_config_is_known_to_be_one() -> None:
+    """Where a path is on this machine is told of none; one of a key is never written at all."""
+    paths = {
+        name
+        for part in parts_of(Study)
+        for name, field in part.model_fields.items()
+        if "expanduser" in (told := f"{field.annotation} {field.metadata}")
+        and "_hidden" not in told
+    }
+    assert {"path", "store", "squad_file", "known_hosts"} <= paths
+    assert paths <= {*PRIVATE, *PATHS}
 
 
 def test_every_column_has_a_name_in_each_language() -> None:

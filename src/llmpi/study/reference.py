@@ -182,7 +182,7 @@ def _names(names: Iterable[str]) -> str:
 def schema() -> str:
     """The text of `config/schema.json`."""
     whole = Study.model_json_schema()
-    for model in _models(Study):
+    for model in parts_of(Study):
         part = whole if model is Study else whole["$defs"][model.__name__]
         for field, text in descriptions(model).items():
             told = {**part["properties"][field], "description": text}
@@ -208,7 +208,7 @@ def descriptions(model: type[BaseModel]) -> dict[str, str]:
     return {name: text for name, text in found.items() if name in model.model_fields}
 
 
-def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
+def parts_of(model: type[BaseModel]) -> set[type[BaseModel]]:
     """A model, and all that may stand anywhere in it."""
     found, queue = {model}, [model]
     while queue:

@@ -40,7 +40,9 @@ class Capture:
             os.dup2(terminal, fd)
             os.close(terminal)
         self._kept = {}
-        left = self.lines()
+        left = []
+        while some := self.lines():
+            left += some
         if self._pending:
             left.append(self._pending.decode("utf-8", "replace"))
             self._pending = b""

@@ -33,7 +33,7 @@ def as_csv(content: Content, pairs: Sequence[Correspondence]) -> str:
 def _with_rows(
     content: Content, pairs: Sequence[Correspondence]
 ) -> Iterator[tuple[Correspondence, Row]]:
-    rows = {(*_key(row),): row for row in content.summary["rows"]}
+    rows = {_key(row): row for row in content.summary["rows"]}
     for pair in pairs:
         yield pair, rows[_key(pair.cell)]
 
