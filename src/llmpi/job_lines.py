@@ -29,6 +29,11 @@ def job_name(log: str) -> str:
     return log.removeprefix("logs/").removesuffix(".log")
 
 
+def job_log(name: str) -> str:
+    """The log that a job's name leads to."""
+    return f"logs/{name}.log"
+
+
 def job_line(job: str, text: str) -> str:
     """Of several lines each by itself, so that every one can be searched for."""
     begin = f"{time.strftime('%H:%M:%S')} {job}"

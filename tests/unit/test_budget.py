@@ -14,7 +14,9 @@ from llmpi.device.measure.budget import (
     affordable,
     fitted,
     needed_s,
+    pace_of,
     told,
+    took_s,
 )
 from llmpi.study.file import load_study
 
@@ -47,6 +49,13 @@ def test_fewer_than_an_interval_takes_and_at_least_one() -> None:
     assert affordable(ASKED, [Pace(10, 10)], 400).repetitions == 3
     assert affordable(ASKED, [Pace(10, 10)], 1) == Effort(LEAST_TOKENS, 1, 1, 1)
     assert affordable(Effort(4, 2, 0, 4), [Pace(10, 10)], 1) == Effort(4, 1, 0, 0)
+
+
+def test_what_all_share_is_computed_for_every_repetition() -> None:
+    begun = {"ttft_s": 2.0, "itl_s": [0.5, 0.5]}
+    assert pace_of(begun) == Pace(2.0, 0.5) and took_s(begun) == 3
+    shared = begun | {"system_s": 100.0}
+    assert pace_of(shared) == Pace(102.0, 0.5) and took_s(shared) == 103
 
 
 def test_it_is_said_in_words() -> None:

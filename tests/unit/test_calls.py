@@ -66,6 +66,13 @@ def test_a_call_within_anothers_arguments_is_no_call() -> None:
     assert [call.name for call in calls_in("[f(x=1), g(y='b')]")] == ["f", "g"]
 
 
+def test_of_calls_some_of_which_cannot_be_told_there_is_none() -> None:
+    """Else of two calls one would pass for the only one."""
+    assert calls_in('[f("kitchen"), f(x="hall")]') == []
+    assert calls_in('[f(a=1, **{"b": 2})]') == []
+    assert calls_in("[math.sqrt(x=4)]") == [Called("math.sqrt", {"x": 4})]
+
+
 @given(st.text(alphabet='{}[]():,"=nameargutsf01 \\', max_size=200))
 def test_no_text_breaks_it(text: str) -> None:
     calls_in(text)

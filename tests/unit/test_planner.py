@@ -274,8 +274,9 @@ def test_what_would_be_stopped(elsewhere: Path, capsys: pytest.CaptureFixture[st
     config.write_text(
         asked.replace("output_tokens: 8", f"output_tokens: 50, timeout_s: {enough[1]}")
     )
-    cli.main(["plan", "--configfile", str(config)])
-    assert "repetitions of" not in capsys.readouterr().out
+    assert cli.main(["plan", "--configfile", str(config)]) == 1
+    said = capsys.readouterr().out
+    assert "m Q8_0 on pi: does not fit" in said and "repetitions of" not in said
     least = "output_tokens: 2, repetitions: 1, warmup: 0, warmup_limit: 0, timeout_s: 60"
     config.write_text(asked.replace("output_tokens: 8", least))
     assert cli.main(["plan", "--configfile", str(config)]) == 1

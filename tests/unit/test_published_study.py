@@ -158,3 +158,29 @@ def test_a_base_model_is_told_where_it_is_asked_chats(
             "models.m has no chat template, as base models have none, and is asked chats: "
             "quality.own (ab). Take the model that was trained for them"
         )
+
+
+def test_a_file_that_is_named_twice_is_one_variant() -> None:
+    made = study({"hub": "a/b", "files": FILES}, ["as-published", NAMES[1], "Q4_0"])
+    assert made.quants_of("m") == [*NAMES, "Q4_0"]
+    assert len(variants(made)) == 4
+
+
+def test_of_a_model_that_is_only_published_no_f16_is_made() -> None:
+    source = {"hub": "a/b", "files": FILES}
+    assert not inputs.needs_base(study(source, ["as-published"]), "m")
+    assert inputs.needs_base(study(source, ["as-published", "Q4_0"]), "m")
+    text = {"text": {"task": "divergence", "text_file": __file__}}
+    assert inputs.needs_base(study(source, ["as-published"], quality=text), "m")
+
+
+def test_a_record_of_another_llmpi_is_no_reason_against_a_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest = Path(layout.at(layout.MODEL_MANIFEST, model="m"))
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"status": "ok", "gguf": "m.gguf"}')
+    Path("p.jsonl").write_text('{"prompt": "Hi"}')
+    asks = {"own": {"task": "ab", "prompts": "p.jsonl"}}
+    assert chats_without_template(study({"hub": "a/b"}, ["Q4_0"], quality=asks)) == []

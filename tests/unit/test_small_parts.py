@@ -272,7 +272,8 @@ def test_the_users_error_has_no_traceback(root_logger, tmp_path: Path, capsys) -
         raise LlmpiError("the disk is full")
     assert end.value.code == 1
     assert (tmp_path / "log").read_text().endswith("ERROR error: the disk is full\n")
-    assert capsys.readouterr().err.endswith(" error: the disk is full\n")
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \S+ error: the disk is full\n", said), said
 
 
 def test_our_own_error_brings_its_traceback(root_logger, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from llmpi.terminal.disk import Cell, look
 from llmpi.terminal.end import end
 from llmpi.terminal.status import failures, marked, table
 
+LOG = re.compile(r'"(logs/.+?\.log)"')
+
 F16 = {**small_results.CELL, "quant": "F16"}
 CONFIG = "config/my.yaml"
 
@@ -61,7 +63,7 @@ def test_nothing_was_run() -> None:
     assert table(cells)[0].split() == ["done", "failed", "waiting", "of"]
     assert end(asked, cells, CONFIG) == [
         "Decided    nothing yet; 0 of 3 measured, 0 of 3 scored",
-        "Cells      0 of 3 measured, 0 of 3 scored; none failed; 15 files are still to come",
+        "Cells      0 of 3 measured, 0 of 3 scored; none failed; 16 files are still to come",
         "Next       the rest: snakemake --cores 4 --configfile config/my.yaml",
     ]
 
@@ -211,7 +213,7 @@ def test_strict_tells_by_its_status(folder: Path, capsys: pytest.CaptureFixture[
         ("measured", "BENCH"),
         ("parity", "PARITY"),
         ("scored", "QUALITY"),
-        ("report", "RECOMMENDATION"),
+        ("report", "RECOMMENDATION|PAGE"),
     ],
 )
 def test_every_rule_that_makes_what_is_looked_at_has_its_log_read(kind: str, patterns: str) -> None:
@@ -222,3 +224,36 @@ def test_every_rule_that_makes_what_is_looked_at_has_its_log_read(kind: str, pat
     }
     assert makers
     assert makers <= set(disk.RULES[kind])
+
+
+def test_every_log_that_is_read_is_some_rules() -> None:
+    logs = {re.sub(r"{.*?}", "*", log) for _, b in RULES.values() for log in LOG.findall(b)}
+    for patterns in disk.BEFORE.values():
+        for pattern in patterns:
+            assert "logs/" + re.sub(r"{.}", "*", pattern) in logs
+
+
+@pytest.mark.parametrize(
+    ("log", "kind"),
+    [
+        ("answer_shard/{study}/smollm2-135m/Q4_0/f16/qa/3", "scored"),
+        ("prepare_questions/{study}/qa", "scored"),
+        ("predict_on_workstation/smollm2-135m/Q4_0", "parity"),
+    ],
+)
+def test_what_comes_before_says_why_it_is_not_tried(log: str, kind: str) -> None:
+    parts = {"scored": ("{study}", "smollm2-135m", "Q4_0", "f16", "qa")}
+    parts["parity"] = ("{study}", "pi", "smollm2-135m", "Q4_0")
+    path = Path("logs", f"{log}.log")
+    path.parent.mkdir(parents=True)
+    path.write_text("2026-11-26 10:00:00,000 ERROR error: it was killed\n")
+    asked = disk.Asked(kind, "one", "/".join(("results", kind, *parts[kind])) + ".json")
+    assert disk.last_error(asked) == "it was killed"
+
+
+def test_a_session_of_what_is_no_record_cannot_be_read() -> None:
+    path = Path("results/bench/s/pi/m/Q4_0/default.json")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"status": "ok", "workloads": {"chat": null}}')
+    found = disk._found(disk.Asked("measured", "one", str(path)))
+    assert found.state == "failed" and "cannot be read: a workload" in found.reason

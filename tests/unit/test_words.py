@@ -41,6 +41,7 @@ from llmpi.quality.squad.evaluate import METRICS
 from llmpi.quality.squad.records import Verdict as DescentVerdict
 from llmpi.quality.squad.requirements import CALLED
 from llmpi.report.words import english, japanese
+from llmpi.report.words.emphasis import whose
 from llmpi.report.words.english import REASONS
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.numbers import number
@@ -456,3 +457,25 @@ def test_tables_of_words_are_whole() -> None:
     assert {*japanese.COST_UNITS} == {*get_args(CostUnit)}
     assert {*japanese.METHOD} == {*get_args(DifferenceKey)}
     assert japanese.OBJECTIVES.keys() == japanese.SUPERLATIVES.keys() == english.SUPERLATIVES.keys()
+
+
+@pytest.mark.parametrize(
+    ("assumption", "found"),
+    [
+        ("hours_per_day", (None, "hours_per_day")),
+        ("hardware.board", (None, "hardware.board")),
+        ("alternatives.cloud.price_per_hour", ("cloud", "price_per_hour")),
+        ("alternatives.jetson.hardware.board", ("jetson", "hardware.board")),
+        ("alternatives.rented-hardware.price_per_hour", ("rented-hardware", "price_per_hour")),
+        ("alternatives.hardware.hardware.board", ("hardware", "hardware.board")),
+        ("alternatives.hardware.price_per_hour", ("hardware", "price_per_hour")),
+    ],
+)
+def test_whose_a_figure_of_the_money_is(assumption: str, found: tuple[str | None, str]) -> None:
+    assert whose(assumption) == found
+    assert english.assumption(assumption) and japanese.assumption(assumption)
+
+
+def test_without_limits_there_is_nothing_to_keep_to() -> None:
+    free = {"constraints": {}, "prefer": "speed"}
+    assert "that" not in english.asked(free) and "制約と" not in japanese.asked(free)

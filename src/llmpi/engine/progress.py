@@ -94,7 +94,8 @@ def growing(file: Path, total: int, what: str, say: Callable[[str], None]) -> It
         total: bytes that it will have, about.
         what: is done with them, such as `of F16.gguf written`.
     """
-    progress, written = Bytes(total, what, say=say), threading.Event()
+    there = file.stat().st_size if file.is_file() else 0
+    progress, written = Bytes(total, what, done=there, say=say), threading.Event()
 
     def watch() -> None:
         while not written.wait(Progress.EVERY_S):

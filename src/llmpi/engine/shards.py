@@ -6,7 +6,7 @@ llama.cpp is given the first, and finds the others by its name.
 import re
 from pathlib import Path
 
-NAME = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+NAME = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>(?!0{5})\d{5})\.gguf")
 
 
 def stem(file: str) -> str:
@@ -31,8 +31,12 @@ def names(file: str) -> list[str]:
 
 
 def parts(gguf: Path) -> list[Path]:
-    """All parts of a GGUF file, in order; it may itself be a link to the first of them."""
-    first = gguf.parent / gguf.readlink() if gguf.is_symlink() else gguf
+    """All parts of a GGUF file, in order; it may itself be a link to the first of them.
+
+    The name under which it is asked for comes first: in the hub's cache the links have the names.
+    """
+    is_named = NAME.fullmatch(gguf.name) or not gguf.is_symlink()
+    first = gguf if is_named else gguf.parent / gguf.readlink()
     if not NAME.fullmatch(first.name):
         return [gguf]
     return [first.with_name(name) for name in names(first.name)]

@@ -1,13 +1,14 @@
 """What a study asks of models, and is known not to suit them by what is here of them already."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from llmpi import layout
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
-from llmpi.records import read
+from llmpi.records import RecordError, read
 from llmpi.study.study import Study
 from llmpi.study.tasks.ab import AbTask
 from llmpi.study.tasks.lm_eval import LmEvalTask
@@ -34,14 +35,14 @@ def chats_without_template(study: Study) -> list[str]:
 
 
 def _templates(model: str) -> Iterator[bool]:
-    """Of each file that is here, whether it holds one."""
+    """Of each file that is here, whether it holds one; a record of another llmpi says nothing."""
     fetched = Path(layout.at(layout.MODEL_MANIFEST, model=model))
     made = Path(layout.at(layout.BASE_MANIFEST, model=model))
-    if fetched.is_file():
+    with suppress(RecordError):
         found = read(fetched, ModelRecord)
         if found["status"] == "ok":
             yield from (gguf["contents"]["chat_template"] for gguf in found["ggufs"])
-    if made.is_file():
+    with suppress(RecordError):
         base = read(made, Gguf | Failed)
         if base["status"] == "ok":
             yield base["chat_template"]

@@ -74,7 +74,7 @@ def of_config(config: Stated, where: str) -> Model:
     """
     named = config.get("architectures")
     stated = named[0] if isinstance(named, list) and named else None
-    if stated not in FAMILIES:
+    if not isinstance(stated, str) or stated not in FAMILIES:
         raise LlmpiError(
             f"{where}: what becomes of the architecture {stated} only llama.cpp's converter knows. "
             "`make train` sets it up, and once the F16 is made (`snakemake gguf`) the plan knows "

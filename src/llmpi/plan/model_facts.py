@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
@@ -150,10 +151,14 @@ def _published(study: Study, variant: Variant, *, ask_hub: bool) -> Model:
     """Of a file of the model's source, as it is: what is here of it, else its header at the hub."""
     source = study.models[variant.model].source
     file = _file_of(source, variant.quant)
+    if not file and (found := _gguf_in(_folder(variant.model), source)):
+        return Model(found, str(found))
+    if not file and isinstance(source, PathSource):
+        return _of_path(source)
     for here in (
         Path(layout.at(layout.GGUF, **variant._asdict())),
         _folder(variant.model) / PurePosixPath(file).name,
-        *([Path(source.path, file)] if isinstance(source, PathSource) else []),
+        *([Path(source.path) / file] if isinstance(source, PathSource) else []),
     ):
         if here.is_file() and here.stat().st_size:
             return Model(here, str(here))
@@ -257,11 +262,15 @@ def _config_of(source: HubSource, ask_hub: bool) -> Path:
 
 
 def _commit_of(source: HubSource) -> str:
+    return source.revision if is_commit(source.revision) else _resolved(source.hub, source.revision)
+
+
+@cache
+def _resolved(hub: str, revision: str) -> str:
+    """Asked once, however many files of it are planned."""
     from llmpi.hub import resolve
 
-    if is_commit(source.revision):
-        return source.revision
-    return resolve("model", source.hub, source.revision)
+    return resolve("model", hub, revision)
 
 
 def _json(path: Path) -> Stated:

@@ -19,9 +19,10 @@ from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.records import read
+from llmpi.study import inputs
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import Workload
-from llmpi.study.models import HubSource
+from llmpi.study.models import HubSource, PathSource
 from llmpi.study.runs import Session, Variant, sessions, variants
 from llmpi.study.study import Study
 
@@ -93,7 +94,7 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     """What the study takes as a whole."""
     made = dict.fromkeys(variants(study), 0)
     made |= {p.session.variant: _bytes(p) for p in plans}
-    download, base, machine = 0, 0, here()
+    download, fetched, base, machine = 0, 0, 0, here()
     models = models_of(study)
     found = stages(study, models, machine.cores)
     for name, model in study.models.items():
@@ -101,13 +102,17 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         if isinstance(known, str):
             continue
         size = known.sizes(layout.BASE_QUANT)
-        base += size.file_bytes * (Variant(name, layout.BASE_QUANT) not in made)
+        if inputs.needs_base(study, name) and Variant(name, layout.BASE_QUANT) not in made:
+            base += size.file_bytes
+        files = sum(made[v] for v in made if v.model == name and is_published(v.quant))
         if isinstance(model.source, HubSource) and not base_gguf(name).is_file():
             if model.published:
-                files = [made[v] for v in made if v.model == name and is_published(v.quant)]
-                download += sum(files) or known.sizes(PUBLISHED).file_bytes
+                files = files or known.sizes(PUBLISHED).file_bytes
+                download += files
             else:
                 download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
+        elif not isinstance(model.source, PathSource):  # that is a link, as a published variant is
+            fetched += files
     per_device = {
         device: sum({p.session.variant: _bytes(p) for p in _of(plans, device)}.values())
         if not _links(study.devices[device])
@@ -128,7 +133,8 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     )
     kept = sum(stage.disk_bytes for stage in found if stage.stage != "train")
     trained = max((stage.disk_bytes for stage in found if stage.stage == "train"), default=0)
-    workstation = download + base + sum(made.values()) + kept + trained
+    own = sum(size for variant, size in made.items() if not is_published(variant.quant))
+    workstation = download + fetched + base + own + kept + trained
     return Totals(
         download_bytes=download,
         workstation_bytes=workstation,

@@ -20,7 +20,7 @@ from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs
 from llmpi.quant_types import is_published, is_trained, type_of, wants_imatrix
-from llmpi.study import settings
+from llmpi.study import inputs, settings
 from llmpi.study.computation import BY_ID
 from llmpi.study.runs import Scored, scored, variants
 from llmpi.study.study import Study
@@ -101,7 +101,7 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
     made = [q for q in quants if not is_published(q)]
     plain = [q for q in made if q != layout.BASE_QUANT and not is_trained(q)]
     trained = [q for q in quants if is_trained(q)]
-    if not study.models[name].is_scratch:
+    if inputs.needs_base(study, name) and not study.models[name].is_scratch:
         mb = needs.converting_mb(f16.file_bytes, model.largest)
         seconds = _time(f16.parameters, CONVERTED, 1)
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)

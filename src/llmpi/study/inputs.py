@@ -20,6 +20,7 @@ from llmpi.study.runs import (
 from llmpi.study.settings import is_here
 from llmpi.study.study import Study
 from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.lm_eval import LmEvalTask
 from llmpi.study.tasks.squad import SquadTask
 
@@ -37,6 +38,15 @@ def squad_tasks(study: Study, *, sharded: bool) -> list[str]:
 def models(study: Study, *, from_scratch: bool) -> list[str]:
     """Ids of the models that are made from scratch, or of those that are not."""
     return [name for name, model in study.models.items() if model.is_scratch == from_scratch]
+
+
+def needs_base(study: Study, model: str) -> bool:
+    """Whether a model's F16 is made: of a variant that is not published, a text's reference, or
+    what another takes its vocabulary of."""
+    made = any(v.model == model and not is_published(v.quant) for v in variants(study))
+    compared = any(isinstance(task, DivergenceTask) for task in study.quality.values())
+    taken = any(getattr(m.source, "vocabulary_of", None) == model for m in study.models.values())
+    return made or compared or taken
 
 
 def imatrix(model: str, quant: str) -> list[str]:

@@ -120,11 +120,12 @@ class Study(Part):
     def quants_of(self, model: str) -> list[str]:
         """A model's quantizations: its own list, or else the study's, published files by name."""
         asked = self.models[model]
-        return [
+        named = [
             variant
             for quant in asked.quants or self.quants
             for variant in (asked.published if quant == PUBLISHED else [quant])
         ]
+        return list(dict.fromkeys(named))
 
     @field_validator("gates")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from llmpi import layout
 from llmpi.job_lines import ERROR, FAILED
+from llmpi.quant_types import wants_imatrix
 from llmpi.study import inputs
 from llmpi.study.runs import scored, sessions, variants
 from llmpi.study.study import Study
@@ -31,9 +32,21 @@ RULES = {
         "answer_prompts",
         "evaluate_lm_eval",
     ),
-    "report": ("recommend",),
+    "report": ("summarize", "recommend", "report"),
 }
 """The kinds of jobs that are told apart, in the order of a study, and whose logs are theirs."""
+
+BEFORE = {
+    "files": ("calibrate/{0}.log",),
+    "parity": ("predict_on_workstation/{2}/{3}.log",),
+    "scored": (
+        "prepare_questions/{0}/{4}.log",
+        "prepare_corpus/{0}/{4}.log",
+        "score_reference/{0}/{1}/{4}.log",
+        "answer_shard/{0}/{1}/{2}/{3}/{4}/*.log",
+    ),
+}
+"""Logs of jobs that come before it, by the parts of its path: without them it is never tried."""
 
 BEGIN_BYTES = 64
 """Where the status stands in a record: first."""
@@ -90,7 +103,8 @@ def asked_for(study: Study) -> Iterator[Asked]:
     for one in scored(study):
         for task in study.quality:
             yield Asked("scored", f"{one.name}: {task}", inputs.scores(study, one, task))
-    yield Asked("report", study.study, layout.at(layout.RECOMMENDATION, study=study.study))
+    for file in (layout.RECOMMENDATION, layout.PAGE):
+        yield Asked("report", study.study, layout.at(file, study=study.study))
 
 
 def look(study: Study) -> list[Cell]:
@@ -103,13 +117,13 @@ def _found(asked: Asked) -> Cell:
     path = Path(asked.file)
     try:
         record = _record(path, whole=asked.kind == "measured")
+        failed, marks = _within(record)
     except FileNotFoundError:
         error = last_error(asked)
         return Cell(asked, "failed", error) if error else Cell(asked, "waiting")
     except (OSError, ValueError) as error:
         return Cell(asked, "failed", f"{path} cannot be read: {error}", recorded=True)
     state, reason = _state(record), str(record.get("reason", ""))
-    failed, marks = _within(record)
     if state == "done" and failed:
         return Cell(asked, "failed", "; ".join(failed), True, marks)
     return Cell(asked, state, reason if state == "failed" else "", True, marks)
@@ -117,6 +131,9 @@ def _found(asked: Asked) -> Cell:
 
 def _record(path: Path, *, whole: bool) -> Mapping[str, Any]:
     """The record in a file; of a long one that is sound no more than that, unless asked for."""
+    if path.suffix == ".html":
+        path.stat()
+        return {"status": "ok"}
     with path.open("rb") as file:
         begin = file.read(BEGIN_BYTES)
         if not whole and b'"status": "ok"' in begin:
@@ -141,6 +158,8 @@ def _within(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     workloads = record.get("workloads")
     if not isinstance(workloads, dict) or record.get("status") != "ok":
         return [], []
+    if not all(isinstance(cell, dict) for cell in workloads.values()):
+        raise ValueError("a workload in it is no record")
     failed = [
         f"{name}: {cell.get('reason', '')}"
         for name, cell in workloads.items()
@@ -160,7 +179,11 @@ def logs_of(asked: Asked) -> list[Path]:
     parts = Path(asked.file).with_suffix("").parts[2:]
     if asked.kind in ("models", "report"):
         parts = parts[:-1]
-    return [Path("logs", rule, *parts[:-1], f"{parts[-1]}.log") for rule in RULES[asked.kind]]
+    own = [Path("logs", rule, *parts[:-1], f"{parts[-1]}.log") for rule in RULES[asked.kind]]
+    if asked.kind == "files" and not wants_imatrix(parts[-1]):
+        return own
+    before = (one.format(*parts) for one in BEFORE.get(asked.kind, ()))
+    return own + [log for one in before for log in sorted(Path("logs").glob(one))]
 
 
 def error_in(log: Path) -> str:

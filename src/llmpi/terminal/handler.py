@@ -19,7 +19,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from llmpi.job_lines import job_line, job_name
+from llmpi.job_lines import FAILED, job_line, job_log, job_name
 from llmpi.terminal.disk import error_in
 from llmpi.terminal.plain import PlainView
 from llmpi.terminal.run_state import Run, told_time
@@ -169,6 +169,7 @@ class LogHandler(LogHandlerBase):
     def _job_finished(self, facts: dict[str, Any]) -> None:
         self._view.catch_up()
         job = self._run.finish(facts["job_id"])
+        self._run.failed_cells += bool(job and _is_failed_cell(job.name))
         if job and not self._draws:
             self._say(job_line(job.name, f"done in {told_time(job.elapsed_s())}"))
             self._tell_study()
@@ -238,6 +239,13 @@ def can_draw() -> bool:
         return False
     with suppress(OSError):
         return os.get_terminal_size(sys.stderr.fileno()).columns >= NARROWEST
+    return False
+
+
+def _is_failed_cell(name: str) -> bool:
+    """Whether what a job made is the record of a failed cell, which its log says."""
+    with suppress(OSError):
+        return f" ERROR {FAILED}" in Path(job_log(name)).read_text("utf-8", errors="replace")
     return False
 
 

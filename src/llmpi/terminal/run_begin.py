@@ -28,6 +28,7 @@ def say(log: logging.Logger, study: Study, jobs: Iterable[Any]) -> None:
     left = Counter(
         Kind(job.rule.name, *(str(job.wildcards.get(key, "")) for key in ("device", "model")))
         for job in jobs
+        if job.log  # else it does nothing itself, as `all`
     )
     here = frozenset(name for name, device in study.devices.items() if device.is_here)
     _log(log, "begin", study=study.study, left=left, here=here, devices=tuple(study.devices))

@@ -13,6 +13,13 @@ IMPORTANT = (FAILED, ERROR, WARNING)
 """How a line begins that is not to scroll away."""
 FEWEST_S = 1.0
 """Of a job of which nothing is known: Snakemake's own share."""
+QUICK = frozenset(
+    (
+        *("check_devices", "prepare_questions", "prepare_corpus", "merge_shards", "compare_pair"),
+        *("publish_gguf", "summarize", "recommend", "memo", "report"),
+    )
+)
+"""Rules of which nothing need be known: seconds, however large the model."""
 
 
 class Kind(NamedTuple):
@@ -117,7 +124,6 @@ class Run:
         job = self._by_name.get(line.job)
         if job:
             job.said, job.step = line.text, step_in(line.text) or job.unfinished()
-            self.failed_cells += line.text.startswith(FAILED)
         return job
 
     # --- what follows -----------------------------------------------------------------------------
@@ -146,7 +152,10 @@ class Run:
     @property
     def is_guessed(self) -> bool:
         """Whether nothing is known of some that is left: the end is later than `eta_s` then."""
-        return any(count > 0 and self._seconds(kind) is None for kind, count in self.left.items())
+        return any(
+            count > 0 and kind.rule not in QUICK and self._seconds(kind) is None
+            for kind, count in self.left.items()
+        )
 
     def told_eta(self) -> str:
         """For a person; empty before anything is known, and at the end."""

@@ -7,6 +7,7 @@ a few.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from llmpi.engine.records import (
     ConcurrentRepetition,
@@ -54,7 +55,18 @@ def effort_of(asked: SingleWorkload | ConcurrentWorkload) -> Effort:
 
 def pace_of(repetition: Repetition | ConcurrentRepetition) -> Pace:
     itl_s = repetition["itl_s"]
-    return Pace(repetition["ttft_s"], sum(itl_s) / len(itl_s))
+    return Pace(_begin_s(repetition), sum(itl_s) / len(itl_s))
+
+
+def took_s(repetition: Repetition | ConcurrentRepetition) -> float:
+    """Seconds of all of it."""
+    return _begin_s(repetition) + sum(repetition["itl_s"])
+
+
+def _begin_s(repetition: Repetition | ConcurrentRepetition) -> float:
+    """To the first token: of conversations side by side with what all share, computed before."""
+    shared_s = cast(float, repetition.get("system_s", 0.0))
+    return shared_s + repetition["ttft_s"]
 
 
 def fitted(asked: Effort, paces: Sequence[Pace], seconds: float) -> tuple[Effort, Shortened | None]:

@@ -73,9 +73,5 @@ class Rounds:
         return done
 
     def _is_time_for(self, again: Sequence[Done]) -> bool:
-        needed_s = sum(_seconds(one.repetition) for one in again)
+        needed_s = sum(budget.took_s(one.repetition) for one in again)
         return needed_s <= budget.SHARE * (self._end - time.monotonic())
-
-
-def _seconds(repetition: Repetition | ConcurrentRepetition) -> float:
-    return repetition["ttft_s"] + sum(repetition["itl_s"])

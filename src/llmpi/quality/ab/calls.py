@@ -62,16 +62,18 @@ def _of_python(text: str) -> list[Called]:
         return []
     if not isinstance(tree, ast.List):
         return []
-    calls = [_of_node(node) for node in tree.elts]
-    return [call for call in calls if call]
+    calls = [called for node in tree.elts if (called := _of_node(node))]
+    return calls if len(calls) == len(tree.elts) else []  # else some of them cannot be told
 
 
 def _of_node(node: ast.expr) -> Called | None:
-    if not isinstance(node, ast.Call) or node.args or not isinstance(node.func, ast.Name):
+    if not isinstance(node, ast.Call) or node.args or any(w.arg is None for w in node.keywords):
+        return None
+    if not isinstance(node.func, ast.Name | ast.Attribute):  # a name may have dots
         return None
     try:
         arguments = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg}
         json.dumps(arguments)
     except (ValueError, TypeError, RecursionError, MemoryError):
         return None  # no value that JSON has
-    return Called(node.func.id, arguments)
+    return Called(ast.unparse(node.func), arguments)

@@ -56,7 +56,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         headline=list(_headline(t, content.pick)),
         known=list(_known(words, content)),
         decisions=_decisions(words, chosen, alarms),
-        ruled_out=[candidate for candidate in content.candidates if candidate["killed_by"]],
+        ruled_out=content.ruled_out,
         failed=list(dict.fromkeys(_failed(content, words))),
         dequantized=_dequantized(content.rows),
         on_lattice=[f for f in summary["files"] if f["lattice_tensors"]],

@@ -72,6 +72,13 @@ class Content:
         overall = self.recommendation["decisions"][0]["pick"]
         return next((c for c in self.candidates if c["id"] == overall), None)
 
+    @cached_property
+    def ruled_out(self) -> list[Candidate]:
+        """All but what a decision took nevertheless, for want of anything better."""
+        decisions = self.recommendation["decisions"] if self.recommendation else []
+        picks = {decision["pick"] for decision in decisions}
+        return [c for c in self.candidates if c["killed_by"] and c["id"] not in picks]
+
     def row_of(self, candidate: Candidate) -> ClassRow:
         """Its row of the summary."""
         assert self.recommendation

@@ -138,8 +138,7 @@ def _why(t: Texts, content: Content) -> dict[str, list[str]]:
     workload, words = content.recommendation["workload"], WORDS[t.language]
     return {
         f"{candidate['id']}/{workload}": [words.kill(kill) for kill in candidate["killed_by"]]
-        for candidate in content.candidates
-        if candidate["killed_by"]
+        for candidate in content.ruled_out
     }
 
 

@@ -26,6 +26,7 @@ from llmpi.decide.records import (
 from llmpi.engine.records import Machine
 from llmpi.quality.kinds import task_kinds
 from llmpi.study.computation import DEFAULT
+from llmpi.study.decision import Hardware
 
 MB = 1e6
 ABLE: tuple[Literal["able"], Literal["near_best"], Literal["may_be_best"]] = (
@@ -138,11 +139,9 @@ def eased(limit: float, at_least: bool) -> float:
 def whose(assumption: str) -> tuple[str | None, str]:
     """The alternative that a figure of the money is of, None of the own boards; and its key."""
     own = assumption.removeprefix("alternatives.")
-    front, _, key = own.rpartition(".")
-    front, part = (
-        (front, key) if not front.endswith("hardware") else (front[:-8], f"hardware.{key}")
-    )
-    return (front.rstrip(".") or None) if own != assumption else None, part
+    key = own.rpartition(".")[2]
+    part = f"hardware.{key}" if key in Hardware.model_fields else key
+    return (own.removesuffix(part).removesuffix(".") or None) if own != assumption else None, part
 
 
 def largest_part(found: DeviceMoney) -> tuple[CostPart, float]:

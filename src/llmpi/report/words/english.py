@@ -126,7 +126,8 @@ def asked(choice: Choice) -> str:
     limits = [limit(name, value) for name, value in choice["constraints"].items()]
     first = f"Asked for: {'; '.join(limits)}." if limits else "No limit was asked for."
     decides = SUPERLATIVES[choice["prefer"]]
-    return f"{first} Of what keeps to that and to its quality, {decides} decides."
+    kept = "that and to its quality" if limits else "its quality"
+    return f"{first} Of what keeps to {kept}, {decides} decides."
 
 
 def place(device: str, machine: Machine | None) -> str:

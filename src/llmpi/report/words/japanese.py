@@ -147,7 +147,8 @@ def asked(choice: Choice) -> str:
     """What the decision had to keep to, and what decides then."""
     limits = [limit(name, value) for name, value in choice["constraints"].items()]
     first = f"指定された制約：{'、'.join(limits)}。" if limits else "制約は指定されていません。"
-    return f"{first}制約と品質を満たすもののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
+    kept = "制約と品質" if limits else "品質の条件"
+    return f"{first}{kept}を満たすもののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
 
 
 def place(device: str, machine: Machine | None) -> str:
