@@ -5,10 +5,13 @@ is gone with the power. Each start of an engine is written down, on the disk at 
 """
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from held import PROCESS, moment
 
+from full_pi import recipe
 from full_pi.board import Board
 
 FOLDER = "/run/hold"
@@ -71,3 +74,6 @@ def cut_power(board: Board) -> None:
     """Cut it at a moment: what is written now is not on the disk, however long it was known."""
     board.run("sh", "-c", f"echo written > ~/last; sleep {SEEN_S}")
     board.cut_power()
+    with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(FileNotFoundError):
+        last = board.look(f"/home/{recipe.USER}/last", Path(scratch)).read_text()
+        assert "written" not in last, "this cut lost nothing"

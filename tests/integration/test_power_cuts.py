@@ -167,7 +167,7 @@ def test_during_provisioning(board: Board, prepared, undisturbed, tmp_path: Path
 def test_just_after_provisioning(board: Board, prepared, undisturbed, tmp_path: Path) -> None:
     board.run("rm", "-rf", STORE)
     work = study(prepared, tmp_path / "work", board)
-    work.snakemake("--", "results/devices/pi.json")
+    assert "installing" in work.snakemake("--", "results/devices/pi.json").stdout
     cut_power(board)
     board.boot()
     said = work.snakemake("--", "measured").stdout

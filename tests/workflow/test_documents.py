@@ -8,6 +8,8 @@ its fence: `<!-- needs a board -->`.
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -107,6 +109,13 @@ def understood(command: str) -> None:
         asked = cli.arguments().parse_args(arguments)
         config = ROOT / getattr(asked, "config", "config/config.yaml")
         assert config.name == "my.yaml" or load_study(config)
+    if program == "snakemake" and "--configfile" in arguments:
+        config = ROOT / arguments[arguments.index("--configfile") + 1]
+        assert config.name == "my.yaml" or load_study(config)
+    if program == "llmpi-device":
+        helped = [sys.executable, "-m", "llmpi.device.cli", arguments[0], "--help"]
+        said = subprocess.run(helped, capture_output=True, text=True, check=True).stdout
+        assert [word for word in arguments if word.startswith("--") and word not in said] == []
 
 
 @pytest.mark.parametrize(
