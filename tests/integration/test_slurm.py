@@ -75,8 +75,12 @@ def test_a_job_asks_for_what_its_model_needs(study, cluster) -> None:
     asked = {rule_of(job): job for job in cluster.jobs()}
     bytes_ = (study.folder / MODEL / "F16.gguf").stat().st_size
     shard, quantize = asked["answer_shard"], asked["quantize_gguf"]
-    assert int(shard["memory"].rstrip("M")) > needs.PROGRAM_MB + 2 * 80
-    assert int(quantize["memory"].rstrip("M")) == needs.quantizing_mb(bytes_)
+    assert int(shard["memory"].rstrip("M")) > needs.PROGRAM_MB + 2 * 80 + 70, (
+        "weights twice, context"
+    )
+    largest_mb = 49_152 * 576 / 2**20  # its table of embeddings, in float32 and as it becomes
+    held_mb = int(quantize["memory"].rstrip("M")) - needs.PROGRAM_MB
+    assert 5.5 * largest_mb <= held_mb < 6 * bytes_ / 2**20
     assert {shard["cpus"], quantize["cpus"]} == {"2"}
     assert {job["limit"] for job in asked.values()} != {"30:00"}
 

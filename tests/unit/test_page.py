@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import made_records as made
 import pi_study
@@ -192,6 +193,18 @@ def test_charts_are_sound_vega_lite_in_both_languages(pis: Content) -> None:
         vl_convert.vegalite_to_vega(json.dumps({**spec, "width": 300, "datasets": datasets_}))
 
 
+def is_ahead(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """As fast and as good at least, and not both alike."""
+    mine, its = ((c["tg_tps"], c["squad_f1_pct"]) for c in (one, other))
+    return mine != its and mine[0] >= its[0] and mine[1] >= its[1]
+
+
+def is_clearly_ahead(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """By more than repetitions or questions differ."""
+    faster = one["tg_min_tps"] > other["tg_max_tps"]
+    return faster or one["squad_f1_low_pct"] > other["squad_f1_high_pct"]
+
+
 def test_front_of_a_device_and_workload(pis: Content) -> None:
     """Every place has one, of some of its cells; what was not transferred stands aside."""
     table = datasets(pis)["cells"]
@@ -200,6 +213,11 @@ def test_front_of_a_device_and_workload(pis: Content) -> None:
         here = [c for c in cells if (c["device"], c["workload"]) == place]
         front = [c for c in here if c["squad_front"]]
         assert 0 < len(front) < len(here)
+        able = [c for c in here if c["tg_tps"] and c["transferred"] and not c["squad_broken"]]
+        for one in able:
+            ahead = [o for o in able if is_ahead(o, one)]
+            clear = [o for o in ahead if is_clearly_ahead(o, one)]
+            assert one["squad_front"] if not ahead else not (clear and one["squad_front"])
         assert not any(c["squad_broken"] for c in front)
     differs = [c for c in cells if c["agreement"] == "differs"]
     assert differs
