@@ -42,13 +42,16 @@ def test_a_cell_runs_in_the_memory_that_it_needs(finished, tmp_path: Path) -> No
     """Which is less than its RSS: that has the pages out of which weights were repacked."""
     [row] = [row for row in finished.summary() if row["quant"] == "Q4_0"]
     needed = row["memory_bytes"]
-    assert needed == row["anonymous_bytes"] + row["file_read_bytes"] < 0.9 * row["peak_rss_bytes"]
+    assert needed == row["anonymous_bytes"] + row["file_read_bytes"]
+    # Which pages go where not all fit is the kernel's affair: it takes some that are needed.
+    enough = round(1.3 * needed)
+    assert enough < row["peak_rss_bytes"]
     work = finished.clone(tmp_path / "work")
     work.config |= {"study": "needed", "quants": ["Q4_0"], "quality": {}}
     here = {"transport": "local", "others_at_most_pct": 100}
     work.config["devices"] = {
-        name: {**here, "limits": {"memory": round(share * needed)}}
-        for name, share in {"enough": 1.15, "short": 0.8}.items()
+        name: {**here, "limits": {"memory": memory}}
+        for name, memory in {"enough": enough, "short": round(0.8 * needed)}.items()
     }
     marks = {row["device"]: row["marks"] for row in work.summarized()}
     assert marks == {"enough": [], "short": ["memory-bound: overflow"]}
