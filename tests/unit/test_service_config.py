@@ -35,6 +35,7 @@ CONFIG = {
         "default": {},
         "slim": {"kv_cache": "q8_0", "threads": 2},
         "raw": {"repack": False},
+        "lazy": {"lazy": "on"},
     },
     "constraints": {"tps_at_least": 1},
     "service": {"variant": {"model": "m", "quant": "Q4_0"}},
@@ -65,7 +66,14 @@ def problem(**service: Any) -> str:
         ({"devices": ["here"]}, "no device behind SSH 'here' under 'devices'"),
         ({"variant": {"model": "x", "quant": "Q4_0"}}, "no model 'x' under 'models'"),
         ({"variant": {"model": "m", "quant": "F16"}}, "no quant 'F16' under 'quants'"),
-        ({"variant": {"model": "m", "quant": "Q4_0", "runtime": "raw"}}, "without repack: false"),
+        (
+            {"variant": {"model": "m", "quant": "Q4_0", "runtime": "raw"}},
+            "runtime raw has repack: false (the server always repacks weights): choose another",
+        ),
+        (
+            {"variant": {"model": "m", "quant": "Q4_0", "runtime": "lazy"}},
+            "runtime lazy has lazy: on (the server leaves it at auto): choose another",
+        ),
         ({"port": 80}, "greater than or equal to 1024"),
         ({"prot": 8081}, "did you mean 'port'"),
     ],

@@ -14,7 +14,7 @@ from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
-from llmpi.study.service import ServedVariant, Service
+from llmpi.study.service import ServedVariant, Service, unserved
 from llmpi.study.task import Task
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
@@ -145,11 +145,12 @@ def service_has_a_variant(
     check_name(named.model, quants, "model", "models", (*where, "model"))
     check_name(named.quant, quants[named.model], "quant", "quants", (*where, "quant"))
     check_name(named.runtime, runtimes, "runtime", "runtimes", (*where, "runtime"))
-    if not runtimes[named.runtime].repack:
+    runtime = runtimes[named.runtime]
+    if why := unserved(runtime.repack, runtime.lazy):
         raise PydanticCustomError(
-            "repack",
-            "the server always repacks weights; choose a runtime without repack: false",
-            {"loc": (*where, "runtime")},
+            "unserved",
+            "runtime {runtime} has {why}: choose another",
+            {"runtime": named.runtime, "why": why, "loc": (*where, "runtime")},
         )
 
 
