@@ -21,7 +21,7 @@ from llmpi.remote import requests
 from llmpi.study.computation import DEFAULT
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
-from llmpi.study.service import ServedVariant, Service, unserved
+from llmpi.study.service import JOINED, ServedVariant, Service, unserved
 from llmpi.study.study import Study
 from llmpi.tune.records import Tuned
 
@@ -93,7 +93,7 @@ def release_for(study: Study, device: str) -> Release:
     if record["parts"]:
         raise LlmpiError(
             f"{served.model} {served.quant} is in {len(record['parts'])} parts, and a release "
-            "holds one file: join them with llama-gguf-split --merge, and study that ('path')"
+            f"holds one file: {JOINED}"
         )
     if not gguf.is_file():
         raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
