@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -209,6 +209,18 @@ class Model:
             for token in (bos, eos)
         )
         return bos_text, eos_text
+
+    def special_tokens(self) -> Iterator[str]:
+        """Texts of all tokens that stand for no text, or that the model's makers added."""
+        special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        for token in range(self.vocab_tokens):
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & special:
+                yield self.text_with_special([token]).decode("utf-8", "replace")
+
+    def marks_in(self, tokens: Sequence[int]) -> list[str]:
+        """Texts of those of the tokens that stand for no text."""
+        shown = (self._shown(token) for token in tokens)
+        return [token["text"] for token in shown if token["special"]]
 
     def is_end(self, token: int) -> bool:
         return llama_cpp.llama_vocab_is_eog(self.vocab, token)
