@@ -162,6 +162,7 @@ THINK = Marks("<think>", "</think>")
 MARKS: dict[str, Marks | None] = {
     "Qwen-Qwen3-0.6B": THINK,
     "Kimi-K2-Thinking": THINK,
+    "ibm-granite-granite-3.3-2B-Instruct": THINK._replace(begin="<response>", end="</response>"),
     "ByteDance-Seed-OSS": Marks("<seed:think>", "</seed:think>"),
     "tencent-Hy3": Marks("<think:opensource>", "</think:opensource>"),
     "google-gemma-4-31B-it": Marks("<|channel>thought", "<channel|>"),
@@ -172,22 +173,22 @@ MARKS: dict[str, Marks | None] = {
         "<|channel|>analysis<|message|>",
         "<|end|><|start|>assistant<|channel|>final<|message|>",
         "<|channel|>final<|message|>",
-        "<|return|>",
+        end="<|return|>",
     ),
     "Kimi-K3": Marks(
         "<|open|>think<|sep|>",
         "<|close|>think<|sep|><|open|>response<|sep|>",
         "<|open|>response<|sep|>",
-        "<|close|>response<|sep|>",
+        end="<|close|>response<|sep|>",
     ),
     "upstage-Solar-Open-100B": Marks(
-        "<|think|>", "<|end|><|begin|>assistant<|content|>", "<|content|>", "<|end|>"
+        "<|think|>", "<|end|><|begin|>assistant<|content|>", "<|content|>", end="<|end|>"
     ),
     "muse-glimmer": Marks(
         "to=self<|message|>",
         "<|eom|><|start|>assistant to=user<|message|>",
         " to=user<|message|>",
-        "<|eot|>",
+        end="<|eot|>",
     ),
     **dict.fromkeys(
         (

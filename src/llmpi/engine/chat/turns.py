@@ -63,6 +63,7 @@ CLOSING = re.compile(r"([<\[◁]\|?)/(\w[\w:]*)(\|?[>\]▷])")
 MARK = re.compile(r"[<\[◁][^\s<>\[\]◁▷]+[>\]▷](?:\w+(?=\n))?")
 FORM = re.compile(r"([<\[]BEGIN ([A-Z_ ]+)[>\]])\s*\.\.\.\s*([<\[]END \2[>\]])")
 """A form of answers, as a prompt words it."""
+EMPTY = re.compile(r"([<\[](\w+)[>\]])([<\[]/\2[>\]])")
 AS_DATA = re.compile(r"""["']type["']""")
 """In a turn of several parts that a template writes down as it is."""
 BEGINS_END = re.compile(rf"{MARK.pattern}(?:\w+{MARK.pattern})?")
@@ -112,6 +113,7 @@ class Turns:
             or next(filter(None, map(self._between, THOUGHTFUL)), None)
             or self._asked_for()
         )
+        self.marks = self.marks and self._with_response(self.marks)
 
     def prompt(
         self, messages: Sequence[Message], *, thinking: bool, tools: object = None
@@ -249,12 +251,19 @@ class Turns:
         if close.startswith(bare.strip()) or opens in bare or close in bare:
             bare = ""
         end = BEGINS_END.match(behind.strip())
-        return Marks(opens, close, bare, end[0] if end else "")
+        return Marks(opens, close, bare, end=end[0] if end else "")
 
     def _asked_for(self) -> Marks | None:
         """The marks that the prompt itself asks for, around an answer behind its reasons."""
         found = FORM.search(self._tried(QUESTION, thinking=True))
         return Marks("", found[1], end=found[3]) if found else None
+
+    def _with_response(self, marks: Marks) -> Marks:
+        """With the marks around an answer, where the prompt asks for both, empty as they stand."""
+        asked = self._tried(QUESTION, thinking=True)
+        _, thought, behind = asked.rpartition(marks.open + marks.close)
+        found = EMPTY.search(behind.partition(QUESTION[0]["content"])[0]) if thought else None
+        return marks._replace(begin=found[1], end=found[3]) if found else marks
 
     def _written(self, turn: Any, *, thinking: bool) -> str:
         """A turn of the model's behind a question, as the template writes it down."""
