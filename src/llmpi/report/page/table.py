@@ -125,7 +125,7 @@ def _answers(t: Texts, task: str) -> Iterator[ShownColumn]:
         ("j_per_right_answer", t("right answer\nJ"), ""),
     ):
         low, high = f"{task}_{key}_low{unit}", f"{task}_{key}_high{unit}"
-        yield _number(f"{task}_{key}{unit}", f"{task}, {title}", 1, low, high)
+        yield _number(f"{task}_{key}{unit}", f"{task}, {title}", 2, low, high)
 
 
 def _of_task(t: Texts, task: str, shown: Shown) -> ShownColumn:
