@@ -168,7 +168,9 @@ MARKS: dict[str, Marks | None] = {
     "google-gemma-4-31B-it": Marks("<|channel>thought", "<channel|>"),
     "Apertus-8B-Instruct": Marks("<|inner_prefix|>", "<|inner_suffix|>"),
     "Apriel-1.6-15b-Thinker-fixed": Marks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
-    "unsloth-Apriel-1.5": Marks("", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
+    "unsloth-Apriel-1.5": Marks(
+        "<|assistant|>", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"
+    ),
     "openai-gpt-oss-120b": Marks(
         "<|channel|>analysis<|message|>",
         "<|end|><|start|>assistant<|channel|>final<|message|>",

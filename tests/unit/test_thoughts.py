@@ -243,7 +243,7 @@ KINDS = {
     ),
     "form": (
         FORM,
-        Marks("", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
+        Marks("<|assistant|>", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
         ("<|assistant|>\n\n[BEGIN FINAL RESPONSE]\n\n", "<|end|>\n<|assistant|>\n"),
     ),
     "XTML": (

@@ -237,14 +237,13 @@ class Turns:
         if said and asked:  # another turn begins so
             return None
         if not said and not asked:  # the prompt opens it: as far as one without a thought goes
-            begun = _common(before, self._behind_question(thinking=False))
-            begun = begun[: len(begun) - len(_last_mark(begun))]
+            begun = _common(before, self._behind_question(thinking=False)).rstrip()
+            begun = begun.removesuffix(_last_mark(begun))
             said = before[len(begun) :].strip()
         elif asked.startswith(close):  # the prompt closes it at once
-            said = _last_mark(before)
-            begun = before[: before.rindex(said)]
-        opens = said or asked
-        if not opens:
+            said, asked = _last_mark(before), ""
+            begun = before.rstrip().removesuffix(said)
+        if not (opens := said or asked):
             return None
         plain = self._written(ANSWER, thinking=False).partition("@answer@")[0]
         bare = plain.removeprefix(begun) if plain.startswith(begun) else ""
@@ -254,9 +253,11 @@ class Turns:
         return Marks(opens, close, bare, end=end[0] if end else "")
 
     def _asked_for(self) -> Marks | None:
-        """The marks that the prompt itself asks for, around an answer behind its reasons."""
+        """The marks that the prompt itself asks for, around an answer behind its reasons: these
+        begin with the turn."""
         found = FORM.search(self._tried(QUESTION, thinking=True))
-        return Marks("", found[1], end=found[3]) if found else None
+        begins = _last_mark(self._behind_question(thinking=True))
+        return Marks(begins, found[1], end=found[3]) if found and begins else None
 
     def _with_response(self, marks: Marks) -> Marks:
         """With the marks around an answer, where the prompt asks for both, empty as they stand."""
