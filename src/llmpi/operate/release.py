@@ -187,8 +187,8 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
     runtime = study.runtimes[variant.runtime]
     if cannot := unserved(runtime.repack, runtime.lazy):
         raise LlmpiError(
-            f"{path} recommends runtime {variant.runtime}, which has {cannot}. Name a variant in the "
-            "section 'service'."
+            f"{path} recommends runtime {variant.runtime}, which has {cannot}. Name a variant in "
+            "the section 'service'."
         )
     return variant
 
