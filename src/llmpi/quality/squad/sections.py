@@ -134,7 +134,7 @@ THOUGHTS: list[Shown] = [
 
 MARKS: list[Shown] = [
     {"key": "marked_pct", "title": "with unknown\nmarks, %", "digits": 1},
-    {"key": "marks", "title": "these marks", "digits": None},
+    {"key": "unknown_marks", "title": "these marks", "digits": None},
 ]
 
 
@@ -142,7 +142,7 @@ def _abstaining(task: str, one: Scored, row: Row) -> dict[str, Value]:
     """As it answers, and at the best threshold: in words, with a number only where it is one."""
     numbers = (
         *("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct"),
-        *("thought_tokens", "thoughts_cut_pct", "marked_pct", "marks"),
+        *("thought_tokens", "thoughts_cut_pct", "marked_pct", "unknown_marks"),
     )
     return {
         "task": task,
