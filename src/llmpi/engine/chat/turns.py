@@ -22,7 +22,8 @@ Render = Callable[..., str]
 the model's next turn."""
 
 QUESTION: list[Message] = [{"role": "user", "content": "@question@"}]
-ANSWER: dict[str, Any] = {"role": "assistant", "content": "@answer@"}
+_Turn = dict[str, Any]  # as the interfaces have it: its keys are what is tried
+ANSWER: _Turn = {"role": "assistant", "content": "@answer@"}
 THOUGHTFUL = (
     *({**ANSWER, key: "@thought@"} for key in ("reasoning_content", "thinking", "reasoning")),
     {
