@@ -327,6 +327,20 @@ def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> No
     assert scored(file, tmp_path / "blocks")["summary"]["thoughts_cut"] == 0
 
 
+def test_marks_that_nothing_explains_are_named(gguf: Path) -> None:
+    """Neither the demo's template nor its vocabulary knows of thoughts."""
+    asked: Conversation = {"messages": ASKED, "continuation": None}
+    with BatchEngine(gguf, threads=2, shape=shape_of(4096)) as engine:
+        asking = Asking(engine, SETTINGS)
+        request = asking.request(asked)
+        marked, plain = (
+            asking.answer(request, Outcome(tuple(engine.tokenize(said)), True))
+            for said in ("<think>hm</think>Paris<|im_start|>user", "Paris, <b>said</b> he")
+        )
+    assert marked["marks"] == ["<|im_start|>", "<think>", "</think>"]
+    assert "marks" not in plain
+
+
 def test_thoughts_that_a_template_knows_nothing_of_are_refused(gguf: Path, tmp_path: Path) -> None:
     found = scored(gguf, tmp_path / "blocks", thinking_tokens=24)
     assert found["status"] == "failed"
