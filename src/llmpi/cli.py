@@ -18,6 +18,7 @@ from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
 from llmpi.study.file import load_study
+from llmpi.study.locked import as_locked
 from llmpi.study.models import HubSource
 from llmpi.study.runs import expand_runs, variants
 from llmpi.study.study import Study
@@ -96,7 +97,8 @@ def plan(args: argparse.Namespace) -> int:
     from llmpi.plan.plan import totals
     from llmpi.plan.plan_text import as_json, problems_here, table
 
-    study = load_study(args.config)
+    path = args.config.parent / layout.SOURCES_LOCK
+    study = as_locked(load_study(args.config), read_lock(path))
     plans = planned(study)
     whole = totals(study, plans)
     print(as_json(plans, whole) if args.json else table(plans, whole))

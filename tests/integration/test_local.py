@@ -1,6 +1,7 @@
 """The whole DAG on this machine, and what reruns after which edit."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -109,6 +110,7 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
             "kv_cache": "q8_0",
             "flash_attention": "on",
             "mmap": False,
+            "lazy": "on",
             "repack": False,
             "omp_wait_policy": "passive",
         },
@@ -130,6 +132,9 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     lean = copy.json("bench/small/here/smollm2-135m/Q4_0/lean.json")
     rest = {"mlock": False, "prompt_lookup": None}
     assert lean["settings"] == copy.config["runtimes"]["lean"] | rest
+    lines = (copy.folder / "results/report/small/speed.jsonl").read_text().splitlines()
+    modes = {json.loads(line)["llmpi"]["runtime"]: json.loads(line)["lazy_mode"] for line in lines}
+    assert modes == {"default": "auto", "lean": "on"}
 
 
 LOCKED = {"mlock": True, "repack": False}

@@ -43,6 +43,7 @@ RUNTIME: Runtime = {
     "flash_attention": "auto",
     "mmap": True,
     "mlock": False,
+    "lazy": "auto",
     "repack": True,
     "omp_wait_policy": None,
     "prompt_lookup": None,

@@ -92,7 +92,13 @@ class GgufLM(TemplateLM):
         self._bos_text, self._thinking_tokens = bos, thinking_tokens
         self._chats = False
         self._chat, self._at_once = (
-            ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos, thinking=thinking)
+            ChatFormat(
+                engine.chat_template(),
+                bos_token=bos,
+                eos_token=eos,
+                vocabulary=engine.special_tokens,
+                thinking=thinking,
+            )
             for thinking in (thinking_tokens is not None, False)
         )
         shape = engine.shape

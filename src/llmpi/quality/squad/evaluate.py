@@ -139,6 +139,7 @@ def score_items(
         exact, f1 = score(question, predicted, language) if asked else (0, 0.0)
         items.append(
             {
+                **({"marks": answer["marks"]} if "marks" in answer else {}),
                 "id": question.id,
                 "paragraph": paragraph,
                 "golds": list(question.golds),
@@ -178,6 +179,8 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
         "errors": sum(item["error"] is not None for item in items),
         "thoughts": len(thoughts),
         "thoughts_cut": sum(item["error"] is not None for item in thoughts),
+        "marked": sum("marks" in item for item in items),
+        "marks": sorted({mark for item in items for mark in item.get("marks", ())}),
         "thought_tokens_mean": thought_tokens / len(thoughts) if thoughts else None,
         "abstentions": sum(item["prediction"] == "" for item in items),
         "cut": sum(item["error"] is None and not item["stopped"] for item in items),

@@ -68,6 +68,10 @@ COLUMNS = {
     "thoughts_cut_pct": number(
         "%", "Questions that have no answer, as the thought before it did not end within its bound"
     ),
+    "marked_pct": number(
+        "%", "Questions whose answers hold marks of which nothing is known: some may be thoughts"
+    ),
+    "marks": text("These marks"),
     **dict(_scores()),
     "prompt": text("The first prompt as it was sent, its first and last tokens"),
     "one_at_a_time": text(ONE_AT_A_TIME),
@@ -146,6 +150,9 @@ def _row(record: SquadScored | NotScored) -> Row:
             100 * summary["thoughts_cut"] / summary["items"] if summary["thoughts"] else None
         ),
     }
+    marked, marks = summary["marked"], ", ".join(summary["marks"])
+    row["marked_pct"] = 100 * marked / summary["items"] if marked else None
+    row["marks"] = marks or None
     row["prompt"] = prompt_line(record["sent"])
     row["one_at_a_time"] = record["batching"][0]["one_at_a_time"] if record["batching"] else None
     for name, (metric, _) in NAMES.items():
