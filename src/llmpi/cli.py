@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from llmpi import __version__, layout
+from llmpi.compare import compare_cli
 from llmpi.engine.help_text import add_command, described
 from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
@@ -173,6 +174,7 @@ def arguments() -> argparse.ArgumentParser:
                 choices=["check", "cancel"],
                 help="check: a table, and what to do; cancel: end the measurements that run there",
             )
+    compare_cli.add_to(commands)
     monitor_cli.add_to(commands, shared)
     service_cli.add_to(commands, shared)
     return parser
