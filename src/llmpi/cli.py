@@ -18,7 +18,7 @@ from llmpi.models.unsuited import chats_without_template
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
-from llmpi.start import suggest_cli
+from llmpi.start import init_cli, suggest_cli
 from llmpi.study.file import load_study
 from llmpi.study.models import HubSource
 from llmpi.study.runs import expand_runs, variants
@@ -175,6 +175,7 @@ def arguments() -> argparse.ArgumentParser:
                 choices=["check", "cancel"],
                 help="check: a table, and what to do; cancel: end the measurements that run there",
             )
+    init_cli.add_to(commands)
     suggest_cli.add_to(commands)
     compare_cli.add_to(commands)
     monitor_cli.add_to(commands, shared)

@@ -22,9 +22,11 @@ from llmpi.compare.records import (
     Figure,
     Overall,
     PairedCell,
+    QualityChange,
     Quantity,
     Side,
     Unpaired,
+    UnpairedState,
     Verdict,
 )
 from llmpi.compare.scores import quality_changes
@@ -43,6 +45,7 @@ from llmpi.quality.estimates import Plain
 from llmpi.quality.statistics import distinguishable, holm
 from llmpi.study.runs import Run, Session
 from llmpi.summary.measured import concurrent, single
+from llmpi.summary.row import place
 
 QUANTITIES: Mapping[Quantity, bool] = {"tg_tps": True, "pp_tps": True, "tg_j_per_token": False}
 """Whether more of it is better."""
@@ -120,7 +123,7 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
     }
 
 
-UNPAIRED = (
+UNPAIRED: Sequence[UnpairedState] = (
     *("fails now", "another workload", "only before", "worked only now", "only now"),
     "failed in both",
 )
@@ -208,8 +211,8 @@ def _pairs(level: Level, old: Values, new: Values) -> Iterator[Pair]:
             continue
         if quantity == "tg_j_per_token" and old.tier != new.tier:
             continue
-        sides = (of_repetitions(values.of[quantity]) for values in (old, new))
-        yield Pair(level, quantity, *sides, marked)
+        before, after = (of_repetitions(values.of[quantity]) for values in (old, new))
+        yield Pair(level, quantity, before, after, marked)
 
 
 def _judged(
@@ -317,7 +320,7 @@ def _overall(pairs: Sequence[Pair], spreads: Mapping[Quantity, Spread]) -> Itera
 def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> PairedCell:
     marks = [f"{when}: {m}" for when, of in (("before", old), ("after", new)) for m in of.marks]
     return {
-        **_key(level.run),
+        **place(level.run),
         "conversations": level.conversations,
         "says_the_same": old.output == new.output if old.output and new.output else None,
         "marks": marks,
@@ -332,22 +335,24 @@ def _unpaired(before: Measured, after: Measured) -> Iterator[Unpaired]:
     for run in sorted(there[0] | there[1]):
         if run in old and run in new:
             if not _alike(before, after, run):
-                yield {**_key(run), "state": "another workload", "reason": None}
+                yield {**place(run), "state": "another workload", "reason": None}
         elif run in there[0] and run in there[1]:
-            state = "fails now" if run in old else "worked only now" if run in new else None
             reason = _why(before if run in new else after, run)
-            yield {**_key(run), "state": state or "failed in both", "reason": reason}
+            state: UnpairedState = "failed in both"
+            if run in old or run in new:
+                state = "fails now" if run in old else "worked only now"
+            yield {**place(run), "state": state, "reason": reason}
         else:
-            state = "only before" if run in there[0] else "only now"
-            yield {**_key(run), "state": state, "reason": None}
+            only: UnpairedState = "only before" if run in there[0] else "only now"
+            yield {**place(run), "state": only, "reason": None}
 
 
 def _runs_of(study: Measured, other: Measured) -> Iterator[Run]:
     """Its cells; of a session that failed as a whole, and names none, those of the other's."""
     yield from _runs(study)
     for session, record in study.sessions.items():
-        if not record.get("workloads"):
-            for workload in other.sessions.get(session, {}).get("workloads", {}):
+        if not record.get("workloads") and session in other.sessions:
+            for workload in other.sessions[session].get("workloads", {}):
                 yield Run(*session, workload)
 
 
@@ -357,10 +362,6 @@ def _why(study: Measured, run: Run) -> str:
     if cell and cell["status"] == "failed":
         return cell["reason"]
     return record["reason"] if record["status"] == "failed" else "no number of conversations worked"
-
-
-def _key(run: Run) -> dict[str, str]:
-    return run._asdict()
 
 
 # --- what differs ---------------------------------------------------------------------------------
@@ -392,7 +393,9 @@ def _circumstances(study: Measured) -> dict[tuple[str, str], set[str]]:
 
 def _flags(session: SessionOk) -> str | None:
     flags = session["environment"]["engine"]["build_flags"]
-    return flags and "; ".join(f"{name}={value}" for name, value in sorted(flags.items()) if value)
+    if flags is None:
+        return None
+    return "; ".join(f"{name}={value}" for name, value in sorted(flags.items()) if value)
 
 
 def _setting(name: str) -> Callable[[Circumstances], str]:
@@ -443,5 +446,5 @@ def _cell_place(cell: PairedCell) -> tuple[int, float]:
     return min(map(_place, cell["figures"]))
 
 
-def _score_place(score: Mapping[str, object]) -> tuple[int, float]:
-    return VERDICTS.index(score["verdict"]), -score["loss_points"]  # type: ignore[arg-type,operator]
+def _score_place(score: QualityChange) -> tuple[int, float]:
+    return VERDICTS.index(score["verdict"]), -score["loss_points"]

@@ -13,6 +13,9 @@ Verdict = Literal["worse", "better", "the same", "undecided", "not judged"]
 """`worse` and `better`: by more than what is put up with, beyond doubt; `the same`: shown to be
 within it."""
 WhyNotJudged = Literal["marked", "one repetition"]
+UnpairedState = Literal[
+    "fails now", "worked only now", "failed in both", "only before", "only now", "another workload"
+]
 
 
 @record
@@ -75,8 +78,7 @@ class PairedCell(CellKey):
 class Unpaired(CellKey):
     """A cell that cannot be held against the other's."""
 
-    state: Literal["fails now", "worked only now", "failed in both", "only before", "only now",
-                   "another workload"]  # fmt: skip
+    state: UnpairedState
     reason: str | None
 
 

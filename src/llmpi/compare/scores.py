@@ -58,7 +58,9 @@ def _change(requirement: Requirement, scored: Scored, old: Score, new: Score) ->
     return {
         "task": requirement["task"],
         "metric": requirement["metric"],
-        **scored._asdict(),
+        "model": scored.model,
+        "quant": scored.quant,
+        "computation": scored.computation,
         "items": int(counts.sum()),
         "before_pct": float(100 * sums[0].sum() / counts.sum()),
         "after_pct": float(100 * sums[1].sum() / counts.sum()),

@@ -13,7 +13,6 @@ from llmpi.plan.config_json import of_config
 from llmpi.plan.model import ask_all
 from llmpi.plan.predict import Prediction, context, predict
 from llmpi.plan.presets import PRESETS, Board, Range, Storage, lying_on
-from llmpi.quant_types import width_order
 from llmpi.study.devices import Preset
 from llmpi.study.measuring import Runtime
 
@@ -37,6 +36,7 @@ NEEDS: Mapping[NeedName, Need] = {
     "questions": Need("a short answer out of a passage", 512, 32, 2048, 0.0),
 }
 QUANTS = ("Q8_0", "Q4_K_M", "Q4_0")
+"""From wide to narrow."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _all(board: Board, need: Need) -> list[Suggestion]:
             context_tokens=need.context_tokens, prompt_tokens=need.prompt_tokens,
         ), need)
         for name, model in models.items()
-        for quant in sorted(QUANTS, key=width_order)
+        for quant in QUANTS
     ]  # fmt: skip
     return sorted(found, key=lambda one: -one.parameters)
 

@@ -118,7 +118,7 @@ def _body(asked: Asked) -> Iterator[str]:
     limits = {
         "tps_at_least": asked.tps_at_least or need.tps_at_least or None,
         "memory_at_most": asked.memory_at_most,
-        "prefer": "quality",
+        "prefer": "quality" if asked.scored else "speed",
     }
     stated = {key: value for key, value in limits.items() if value is not None}
     yield "\n# What a variant must keep to, and what decides among those that do."
