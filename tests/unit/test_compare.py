@@ -16,6 +16,7 @@ from llmpi.compare.change import between_sessions, changed, of_repetitions
 from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
+from llmpi.compare.text import as_json
 from llmpi.engine.records import SessionRecord, SingleCell
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Evidence, Requirement
@@ -127,8 +128,8 @@ def test_the_interval_holds_the_change_as_often_as_it_says() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(
-    st.lists(st.floats(1, 100), min_size=2, max_size=6),
-    st.lists(st.floats(1, 100), min_size=2, max_size=6),
+    st.lists(st.floats(8, 12), min_size=2, max_size=6),
+    st.lists(st.floats(8, 12), min_size=2, max_size=6),
 )
 def test_the_other_way_round_it_is_the_inverse(one: list[float], other: list[float]) -> None:
     there = compare(study({"F16": cell(one)}), study({"F16": cell(other)}))
@@ -239,6 +240,24 @@ def test_other_tokens_and_another_engine_are_told() -> None:
     assert found["differences"] == [
         {"device": "pi", "what": "engine", "before": "0.3.36", "after": "0.3.37"}
     ]
+
+
+@pytest.mark.parametrize("pp_s", [5e-324, 1e308])
+def test_times_that_no_machine_has_are_no_figures(pp_s: float) -> None:
+    odd = made.cell([made.repetition(pp_s, [0.1] * 4) for _ in range(2)])
+    found = compare(study({"F16": odd, "Q8_0": cell([10, 11])}), study({"F16": odd}))
+    assert "nan" not in as_json(found).lower()
+    assert "infinity" not in as_json(found).lower()
+
+
+def test_a_meter_too_coarse_for_one_repetition_is_no_figure() -> None:
+    energy = made.metered(6.0, 0.5)
+    energy["tg"]["energy_j"] = [0.0, 2.0, 2.0]
+    coarse = cell([10, 10.1, 9.9])
+    coarse["energy"] = energy
+    found = compare(study({"F16": coarse}), study({"F16": coarse}))
+    assert of(found, "tg_j_per_token") == {}
+    assert of(found) == {"F16": "the same"}
 
 
 # --- scores ---------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
         if (found := [pair.change for pair in pairs if pair.quantity == quantity])
     }
     figures = _judged(pairs, spreads, at_most_pct)
-    cells = [_cell(level, old[level], new[level], figures[level]) for level in both]
+    cells = [_cell(level, old[level], new[level], of) for level, of in figures.items()]
     unpaired = sorted(_unpaired(before, after), key=lambda one: UNPAIRED.index(one["state"]))
     quality = sorted(quality_changes(before.requirements, after.requirements), key=_score_place)
     worse = sum(figure["verdict"] == "worse" for cell in cells for figure in cell["figures"])
@@ -181,11 +181,11 @@ def _joules(energy: Energy | None) -> tuple[dict[Quantity, Sequence[float]], str
     """Of each repetition's tokens, so that their mean is the record's."""
     if energy is None or energy["status"] != "ok":
         return {}, None
-    tg = energy["tg"]
-    whole = sum(tg["energy_j"]) / len(tg["energy_j"]) if tg["energy_j"] else 0.0
-    if min(tg["energy_j"], default=0.0) <= 0:  # a meter too coarse for one repetition
+    tg, each = energy["tg"], energy["tg"]["energy_j"]
+    if sum(each) <= 0:
         return {}, None
-    return {"tg_j_per_token": [tg["j_per_token"] * j / whole for j in tg["energy_j"]]}, energy[
+    mean = sum(each) / len(each)
+    return {"tg_j_per_token": [tg["j_per_token"] * joules / mean for joules in each]}, energy[
         "tier"
     ]
 
@@ -207,12 +207,17 @@ def _workload(session: SessionRecord, name: str) -> dict[str, object]:
 def _pairs(level: Level, old: Values, new: Values) -> Iterator[Pair]:
     marked = not NOT_COMPARED.isdisjoint([*old.marks, *new.marks])
     for quantity in QUANTITIES:
-        if quantity not in old.of or quantity not in new.of:
+        if not all(map(_has_logarithms, (old.of.get(quantity), new.of.get(quantity)))):
             continue
         if quantity == "tg_j_per_token" and old.tier != new.tier:
             continue
         before, after = (of_repetitions(values.of[quantity]) for values in (old, new))
         yield Pair(level, quantity, before, after, marked)
+
+
+def _has_logarithms(values: Sequence[float] | None) -> bool:
+    """A record of elsewhere may say that a prompt took next to no time, or no energy."""
+    return bool(values) and all(0 < value < math.inf for value in values or ())
 
 
 def _judged(
