@@ -197,18 +197,19 @@ def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
         _gb(found.needed_bytes),
         _gb(found.room_bytes),
         found.fit,
-        _numbers(found.pp_tps),
-        "-" if found.fit == "dies" else _numbers(found.tg_tps),
-        "-" if found.fit == "dies" else _numbers(found.tg_j_per_token),
+        range_text(found.pp_tps),
+        "-" if found.fit == "dies" else range_text(found.tg_tps),
+        "-" if found.fit == "dies" else range_text(found.tg_j_per_token),
         found.band,
         _time(planned.transfer_s.likely),
     )
 
 
-def _numbers(values: Range | None) -> str:
+def range_text(values: Range | None) -> str:
+    """The likely one, and in brackets from where to where it may be."""
     if not values:
         return "?"
-    low, likely, high = (f"{v:.2g}" if v < 100 else f"{v:.0f}" for v in values)
+    low, likely, high = (f"{v:.2g}" if v < 99.5 else f"{v:.0f}" for v in values)
     return f"{likely} ({low}-{high})"
 
 
