@@ -27,8 +27,9 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 MARK = re.compile(r"<!-- (needs|takes) [\w ]+ -->")
-NO_COMMANDS = {"yaml", "json", "python", "nginx", "mermaid"}
-"""What else stands in fences. `bash` is a whole script, with its first line."""
+NO_COMMANDS = {"yaml", "json", "python", "nginx", "mermaid", "text", "{toctree}"}
+"""What else stands in fences. `bash` is a whole script, with its first line; `text` is what a
+command prints; `{toctree}` is the site's table of contents."""
 
 
 class Fence(NamedTuple):
