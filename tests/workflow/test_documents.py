@@ -8,6 +8,7 @@ its fence: `<!-- needs a board -->`.
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,8 @@ def test_a_command_works(
         case "python" if arguments[0] == "-m":
             monkeypatch.syspath_prepend(ROOT)
             assert importlib.util.find_spec(arguments[1]), f"no module {arguments[1]}"
+        case "cp":
+            shutil.copy(*arguments)
         case "source":
             assert arguments == [".venv/bin/activate"], "what `make setup` makes"
         case _:

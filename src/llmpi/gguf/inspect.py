@@ -166,9 +166,7 @@ def _header(handle: Any) -> Header:  # of ctypes
     return {
         "architecture": text(b"general.architecture"),
         "kind": text(b"general.type"),
-        "file_type": _FILE_TYPES.get(
-            value(b"general.file_type", _UINT32, base.gguf_get_val_u32)
-        ),
+        "file_type": _FILE_TYPES.get(value(b"general.file_type", _UINT32, base.gguf_get_val_u32)),
         "tokenizer": text(b"tokenizer.ggml.model") is not None,
         "chat_template": bool(text(b"tokenizer.chat_template")),
         "part": value(b"split.no", _UINT16, base.gguf_get_val_u16) or 0,
