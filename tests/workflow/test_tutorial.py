@@ -9,6 +9,8 @@ import yaml
 from markdown_it import MarkdownIt
 from support import ROOT, planned_jobs
 
+from llmpi import cli
+
 TEXT = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 STUDY, *EDITS = [
     yaml.safe_load(token.content)
@@ -26,6 +28,15 @@ def test_it_begins_with_a_copy_of_the_file_that_it_names() -> None:
     """Only the study's name is another, and what the comments tell to put in."""
     ours = yaml.safe_load((ROOT / "config/pi.yaml").read_text(encoding="utf-8"))
     assert ours | {"study": "my"} == STUDY
+
+
+def test_what_it_says_of_the_check_is_what_is_said(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workdir)
+    Path("config/my.yaml").write_text(yaml.safe_dump(STUDY))
+    assert cli.main(["check", "--configfile", "config/my.yaml"]) == 0
+    assert f"```text\n{capsys.readouterr().out}```" in TEXT
 
 
 @pytest.mark.parametrize("step", range(len(EDITS) + 1))
