@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 
 import pytest
 from support import ROOT
@@ -51,3 +52,15 @@ def test_the_papers_study_floats_where_its_head_says_so() -> None:
     named = {**{name: model.source for name, model in study.models.items()}, **study.quality}
     floating = [n for n, of in named.items() if not re.fullmatch("[0-9a-f]{40}", of.revision or "")]
     assert floating == ["bitnet-0.7b", "bitnet-llama3-8b", "bitnet-3b"]
+
+
+def test_what_has_no_type_is_little_and_says_why() -> None:
+    untyped = re.compile(r"(dict|Mapping)\[str, ?(Any|object)\]")
+    found = [
+        (f"{path.relative_to(ROOT)}: {line.strip()}", below)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line, below in pairwise(path.read_text(encoding="utf-8").splitlines())
+        if untyped.search(line)
+    ]
+    assert len(found) <= 40
+    assert [line for line, below in found if "  # " not in line and '"""' not in below] == []

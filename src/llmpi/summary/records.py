@@ -829,7 +829,7 @@ class Provenance(TypedDict):
     """Its version."""
     summarized: str
     """When."""
-    config: dict[str, object]
+    config: dict[str, object]  # of every study its own
     """As `Study` dumps it, and `Study.model_validate` takes it back."""
 
 

@@ -123,7 +123,7 @@ def _as_served(given: object) -> object:
 
 def _unserved(
     path: str,
-    given: dict[str, object],
+    given: dict[str, object],  # what a client sent
     asked: CreateCompletionRequest | CreateChatCompletionRequest,
 ) -> str | None:
     """What of a request this service does not do; None where it does all of it."""
