@@ -248,13 +248,13 @@ USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 SAMPLED = {"temperature": 0.5, "top_p": 1}
 NO_TOOLS = {"tools": [], "tool_choice": "auto"}
 CLIENTS: dict[str, dict[str, Any]] = {
-    "Open WebUI 0.12.4": {"model": "tiny/F32", "stream": True},
-    "its titles and tags": {"model": "tiny/F32", "stream": False, "max_tokens": 1000},
-    "its count of tokens": {"model": "tiny/F32", **USAGE},
-    "Extended OpenAI Conversation": {"max_tokens": 150, **USAGE, **SAMPLED, **NO_TOOLS},
-    "of a newer model": {"max_completion_tokens": 150, **USAGE},
+    "Open WebUI 0.12.4": {"model": "tiny/F32", "stream": True, "max_tokens": 8},
+    "its titles and tags": {"model": "tiny/F32", "stream": False, "max_tokens": 8},
+    "its count of tokens": {"max_tokens": 8, **USAGE},
+    "Extended OpenAI Conversation": {"max_tokens": 8, **USAGE, **SAMPLED, **NO_TOOLS},
+    "of a newer model": {"max_completion_tokens": 8, **USAGE},
 }
-"""What each sends beside its messages, by its source."""
+"""What each sends beside its messages, by its source; of few tokens."""
 
 
 @pytest.mark.parametrize("client", CLIENTS)
