@@ -31,9 +31,9 @@ def check(args: argparse.Namespace) -> int:
     study = load_study(args.config)
     runs = expand_runs(study)
     print(
-        f"{args.config}: study {study.study}: {len(variants(study))} variants of "
-        f"{len(study.models)} models, {len(runs)} measurements on {len(study.devices)} devices, "
-        f"{len(study.quality)} quality tasks"
+        f"{args.config}: study {study.study}: models: {len(study.models)}, variants: "
+        f"{len(variants(study))}, devices: {len(study.devices)}, measurements: {len(runs)}, "
+        f"quality tasks: {len(study.quality)}"
     )
     for line in chats_without_template(study):
         print(f"{args.config}: {line}")
@@ -140,7 +140,7 @@ def devices(args: argparse.Namespace) -> int:
             print(f"llmpi: {error}", file=sys.stderr)
             missed += 1
         else:
-            print(f"{name}: {answer['ended']} measurements ended")
+            print(f"{name}: measurements ended: {answer['ended']}")
     return int(missed > 0)
 
 

@@ -559,4 +559,6 @@ def _mark(name: str, decision: Decision) -> Literal["pick", "runner-up"] | None:
 
 def _dequantized(pick: MemoVariant | None) -> str | None:
     came = pick["lineage"][0] if pick and len(pick["lineage"]) > 1 else None
-    return None if came in (None, "F16", "BF16", "F32", "F64", "TERNARY", "scratch") else came
+    if came is None or came in ("F16", "BF16", "F32", "F64", "TERNARY", "scratch"):
+        return None
+    return came.partition(" ")[0]

@@ -178,7 +178,7 @@ def speed_by_bits(
     }
     layers = [spread]
     if key == "tg":
-        shown["tg_memory_share"] = (t("of the memory roofline"), ".0%")
+        shown["tg_memory_share"] = (t("share of memory bandwidth"), ".0%")
         roof = base.transform_filter(alt.expr.isValid(alt.datum.roofline_tps))
         layers.insert(
             0,
