@@ -162,32 +162,35 @@ THINK = Marks("<think>", "</think>")
 MARKS: dict[str, Marks | None] = {
     "Qwen-Qwen3-0.6B": THINK,
     "Kimi-K2-Thinking": THINK,
+    "ibm-granite-granite-3.3-2B-Instruct": THINK._replace(begin="<response>", end="</response>"),
     "ByteDance-Seed-OSS": Marks("<seed:think>", "</seed:think>"),
     "tencent-Hy3": Marks("<think:opensource>", "</think:opensource>"),
     "google-gemma-4-31B-it": Marks("<|channel>thought", "<channel|>"),
     "Apertus-8B-Instruct": Marks("<|inner_prefix|>", "<|inner_suffix|>"),
     "Apriel-1.6-15b-Thinker-fixed": Marks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
-    "unsloth-Apriel-1.5": Marks("", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
+    "unsloth-Apriel-1.5": Marks(
+        "<|assistant|>", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"
+    ),
     "openai-gpt-oss-120b": Marks(
         "<|channel|>analysis<|message|>",
         "<|end|><|start|>assistant<|channel|>final<|message|>",
         "<|channel|>final<|message|>",
-        "<|return|>",
+        end="<|return|>",
     ),
     "Kimi-K3": Marks(
         "<|open|>think<|sep|>",
         "<|close|>think<|sep|><|open|>response<|sep|>",
         "<|open|>response<|sep|>",
-        "<|close|>response<|sep|>",
+        end="<|close|>response<|sep|>",
     ),
     "upstage-Solar-Open-100B": Marks(
-        "<|think|>", "<|end|><|begin|>assistant<|content|>", "<|content|>", "<|end|>"
+        "<|think|>", "<|end|><|begin|>assistant<|content|>", "<|content|>", end="<|end|>"
     ),
     "muse-glimmer": Marks(
         "to=self<|message|>",
         "<|eom|><|start|>assistant to=user<|message|>",
         " to=user<|message|>",
-        "<|eot|>",
+        end="<|eot|>",
     ),
     **dict.fromkeys(
         (
@@ -322,6 +325,20 @@ def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> No
             assert (item["exact"], item["f1"], item["answer"]) == (0, 0.0, "")
             assert "its thought" in item["error"]  # cut, or ended by the model within it
     assert scored(file, tmp_path / "blocks")["summary"]["thoughts_cut"] == 0
+
+
+def test_marks_that_nothing_explains_are_named(gguf: Path) -> None:
+    """Neither the demo's template nor its vocabulary knows of thoughts."""
+    asked: Conversation = {"messages": ASKED, "continuation": None}
+    with BatchEngine(gguf, threads=2, shape=shape_of(4096)) as engine:
+        asking = Asking(engine, SETTINGS)
+        request = asking.request(asked)
+        marked, plain = (
+            asking.answer(request, Outcome(tuple(engine.tokenize(said)), True))
+            for said in ("<think>hm</think>Paris<|im_start|>user", "Paris, <b>said</b> he")
+        )
+    assert marked["marks"] == ["<|im_start|>", "<think>", "</think>"]
+    assert "marks" not in plain
 
 
 def test_thoughts_that_a_template_knows_nothing_of_are_refused(gguf: Path, tmp_path: Path) -> None:

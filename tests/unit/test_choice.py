@@ -522,7 +522,7 @@ def test_thoughts_that_did_not_end_are_a_caution(cut_pct: float, told: bool) -> 
 @pytest.mark.parametrize(("marked_pct", "told"), [(1.9, False), (40.0, True)])
 def test_marks_of_which_nothing_is_known_are_a_caution(marked_pct: float, told: bool) -> None:
     marks = "<|channel|>, <|message|>"
-    found = chosen(cell("F16", 4, 60, {"marked_pct": marked_pct, "marks": marks}))
+    found = chosen(cell("F16", 4, 60, {"marked_pct": marked_pct, "unknown_marks": marks}))
     [candidate] = found["candidates"]
     expected = {"kind": "unknown marks", "marked_pct": marked_pct, "marks": marks}
     assert (expected in candidate["cautions"]) == told

@@ -224,7 +224,7 @@ KINDS = {
             "<|channel|>analysis<|message|>",
             "<|end|><|start|>assistant<|channel|>final<|message|>",
             "<|channel|>final<|message|>",
-            "<|return|>",
+            end="<|return|>",
         ),
         ("assistant<|channel|>final<|message|>", "<|start|>assistant"),
     ),
@@ -243,7 +243,7 @@ KINDS = {
     ),
     "form": (
         FORM,
-        Marks("", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
+        Marks("<|assistant|>", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
         ("<|assistant|>\n\n[BEGIN FINAL RESPONSE]\n\n", "<|end|>\n<|assistant|>\n"),
     ),
     "XTML": (
@@ -252,7 +252,7 @@ KINDS = {
             "<|open|>think<|sep|>",
             "<|close|>think<|sep|><|open|>response<|sep|>",
             "<|open|>response<|sep|>",
-            "<|close|>response<|sep|>",
+            end="<|close|>response<|sep|>",
         ),
         ("<|sep|><|open|>response<|sep|>", "<|sep|><|open|>think<|sep|>"),
     ),
@@ -322,3 +322,11 @@ def test_what_a_template_hides_the_vocabulary_tells(
     chat = ChatFormat(TURNS, bos_token="", eos_token="", vocabulary=lambda: tokens, thinking=True)
     assert chat.marks == (marks and Marks(*marks[:2]))
     assert chat.thinks == (marks is not None)
+
+
+def test_marks_around_an_answer_that_the_prompt_asks_for() -> None:
+    """Granite 3.3."""
+    form = "Write thoughts between <think></think>, then <response></response>."
+    chat = format_of(f"{{% if thinking %}}{form}{{% endif %}}{TURNS}")
+    assert chat.marks == THINK._replace(begin="<response>", end="</response>")
+    assert chat.render(ASKED).text == "<user>Why?<assistant>"

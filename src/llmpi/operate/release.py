@@ -127,8 +127,8 @@ def _runtime(study: Study, served: ServedVariant, device: str) -> Runtime:
     found = _made(Tuned | Failed, path)
     if found["status"] == "failed":
         raise LlmpiError(f"{path}: no settings were found: {found['reason']}")
-    if why := unserved(found["runtime"]["repack"], found["runtime"]["lazy"]):
-        raise LlmpiError(f"{path} found {why}")
+    if cannot := unserved(found["runtime"]["repack"], found["runtime"]["lazy"]):
+        raise LlmpiError(f"{path} found {cannot}")
     return found["runtime"]
 
 
@@ -185,10 +185,10 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
         )
     variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
     runtime = study.runtimes[variant.runtime]
-    if why := unserved(runtime.repack, runtime.lazy):
+    if cannot := unserved(runtime.repack, runtime.lazy):
         raise LlmpiError(
-            f"{path} recommends runtime {variant.runtime}, which has {why}. Name a variant in the "
-            "section 'service'."
+            f"{path} recommends runtime {variant.runtime}, which has {cannot}. Name a variant in "
+            "the section 'service'."
         )
     return variant
 

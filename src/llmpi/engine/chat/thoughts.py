@@ -14,6 +14,8 @@ class Marks(NamedTuple):
     """All that stands between a thought and the answer."""
     answer: str = ""
     """Before an answer without a thought, where that has a mark of its own."""
+    begin: str = ""
+    """Before an answer behind a thought, beside `close`."""
     end: str = ""
     """Behind an answer, where its turn does not end with it."""
 

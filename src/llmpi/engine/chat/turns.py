@@ -22,7 +22,8 @@ Render = Callable[..., str]
 the model's next turn."""
 
 QUESTION: list[Message] = [{"role": "user", "content": "@question@"}]
-ANSWER: dict[str, Any] = {"role": "assistant", "content": "@answer@"}
+_Turn = dict[str, Any]  # as the interfaces have it: its keys are what is tried
+ANSWER: _Turn = {"role": "assistant", "content": "@answer@"}
 THOUGHTFUL = (
     *({**ANSWER, key: "@thought@"} for key in ("reasoning_content", "thinking", "reasoning")),
     {
@@ -63,6 +64,7 @@ CLOSING = re.compile(r"([<\[◁]\|?)/(\w[\w:]*)(\|?[>\]▷])")
 MARK = re.compile(r"[<\[◁][^\s<>\[\]◁▷]+[>\]▷](?:\w+(?=\n))?")
 FORM = re.compile(r"([<\[]BEGIN ([A-Z_ ]+)[>\]])\s*\.\.\.\s*([<\[]END \2[>\]])")
 """A form of answers, as a prompt words it."""
+EMPTY = re.compile(r"([<\[](\w+)[>\]])([<\[]/\2[>\]])")
 AS_DATA = re.compile(r"""["']type["']""")
 """In a turn of several parts that a template writes down as it is."""
 BEGINS_END = re.compile(rf"{MARK.pattern}(?:\w+{MARK.pattern})?")
@@ -112,6 +114,7 @@ class Turns:
             or next(filter(None, map(self._between, THOUGHTFUL)), None)
             or self._asked_for()
         )
+        self.marks = self.marks and self._with_response(self.marks)
 
     def prompt(
         self, messages: Sequence[Message], *, thinking: bool, tools: object = None
@@ -235,26 +238,34 @@ class Turns:
         if said and asked:  # another turn begins so
             return None
         if not said and not asked:  # the prompt opens it: as far as one without a thought goes
-            begun = _common(before, self._behind_question(thinking=False))
-            begun = begun[: len(begun) - len(_last_mark(begun))]
+            begun = _common(before, self._behind_question(thinking=False)).rstrip()
+            begun = begun.removesuffix(_last_mark(begun))
             said = before[len(begun) :].strip()
         elif asked.startswith(close):  # the prompt closes it at once
-            said = _last_mark(before)
-            begun = before[: before.rindex(said)]
-        opens = said or asked
-        if not opens:
+            said, asked = _last_mark(before), ""
+            begun = before.rstrip().removesuffix(said)
+        if not (opens := said or asked):
             return None
         plain = self._written(ANSWER, thinking=False).partition("@answer@")[0]
         bare = plain.removeprefix(begun) if plain.startswith(begun) else ""
         if close.startswith(bare.strip()) or opens in bare or close in bare:
             bare = ""
         end = BEGINS_END.match(behind.strip())
-        return Marks(opens, close, bare, end[0] if end else "")
+        return Marks(opens, close, bare, end=end[0] if end else "")
 
     def _asked_for(self) -> Marks | None:
-        """The marks that the prompt itself asks for, around an answer behind its reasons."""
+        """The marks that the prompt itself asks for, around an answer behind its reasons: these
+        begin with the turn."""
         found = FORM.search(self._tried(QUESTION, thinking=True))
-        return Marks("", found[1], end=found[3]) if found else None
+        begins = _last_mark(self._behind_question(thinking=True))
+        return Marks(begins, found[1], end=found[3]) if found and begins else None
+
+    def _with_response(self, marks: Marks) -> Marks:
+        """With the marks around an answer, where the prompt asks for both, empty as they stand."""
+        asked = self._tried(QUESTION, thinking=True)
+        _, thought, behind = asked.rpartition(marks.open + marks.close)
+        found = EMPTY.search(behind.partition(QUESTION[0]["content"])[0]) if thought else None
+        return marks._replace(begin=found[1], end=found[3]) if found else marks
 
     def _written(self, turn: Any, *, thinking: bool) -> str:
         """A turn of the model's behind a question, as the template writes it down."""

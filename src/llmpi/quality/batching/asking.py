@@ -90,9 +90,7 @@ class Asking:
             return {**_none(outcome.error), "prompt_tokens": len(asked.prompt)}
         thought = self._engine.thought(outcome)
         cut = outcome.answer_at is None
-        marks = self._engine.unknown_marks(outcome)
-        return {
-            **({"marks": marks} if marks else {}),
+        found: Answer = {
             "text": self._engine.answer(outcome),
             "thought": None if thought is None else self._engine.text(thought),
             "prompt_tokens": len(asked.prompt),
@@ -102,6 +100,9 @@ class Asking:
             "error": _without_answer(outcome) if cut else None,
             "log_likelihood": outcome.scores[0].log_likelihood if outcome.scores else None,
         }
+        if marks := self._engine.unknown_marks(outcome):
+            found["marks"] = marks
+        return found
 
 
 def _without_answer(outcome: Outcome) -> str:

@@ -187,7 +187,8 @@ class BatchEngine(Model):
         text = self.text(thoughts.answer_in(said))
         if not thought:
             return text
-        return (thoughts.behind(thought).decode("utf-8", "replace") + text).lstrip()
+        text = (thoughts.behind(thought).decode("utf-8", "replace") + text).lstrip()
+        return text.removeprefix(self.marks.begin).lstrip() if self.marks.begin else text
 
     def unknown_marks(self, outcome: Outcome) -> list[str]:
         """Marks in an answer that are none around its thought: nothing tells what they mean."""

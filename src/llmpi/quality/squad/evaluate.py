@@ -139,7 +139,6 @@ def score_items(
         exact, f1 = score(question, predicted, language) if asked else (0, 0.0)
         items.append(
             {
-                **({"marks": answer["marks"]} if "marks" in answer else {}),
                 "id": question.id,
                 "paragraph": paragraph,
                 "golds": list(question.golds),
@@ -157,6 +156,8 @@ def score_items(
                 "error": answer["error"],
             }
         )
+        if "marks" in answer:
+            items[-1]["marks"] = answer["marks"]
     return items
 
 
