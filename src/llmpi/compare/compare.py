@@ -37,7 +37,6 @@ from llmpi.engine.records import (
     Mark,
     MeasuredLevel,
     Repetition,
-    SessionRecord,
     SingleCell,
 )
 from llmpi.engine.records import Session as SessionOk
@@ -195,13 +194,11 @@ def _joules(energy: Energy | None) -> tuple[dict[Quantity, Sequence[float]], str
 
 def _alike(before: Measured, after: Measured, run: Run) -> bool:
     """Whether the same was asked for."""
-    asked = [_workload(study.sessions[run.session], run.workload) for study in (before, after)]
-    return asked[0] == asked[1]
-
-
-def _workload(session: SessionRecord, name: str) -> dict[str, object]:
-    asked = session.get("workloads", {})[name]["workload"]
-    return {key: value for key, value in asked.items() if key in SAME_WORKLOAD}
+    one, other = (
+        study.sessions[run.session].get("workloads", {})[run.workload]["workload"]
+        for study in (before, after)
+    )
+    return all(one.get(key) == other.get(key) for key in SAME_WORKLOAD)
 
 
 def _pairs(level: Level, old: Values, new: Values) -> Iterator[Pair]:

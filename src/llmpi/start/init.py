@@ -46,7 +46,7 @@ class Board:
         first = self.host if self.host[0].isdigit() else self.host.split(".")[0]
         return re.sub(r"[^a-z0-9]+", "-", first.lower()).strip("-") or "board"
 
-    def entry(self) -> dict[str, object]:
+    def entry(self) -> dict[str, str]:
         """As the config has it."""
         if self.host == HERE:
             return {"transport": "local"}
