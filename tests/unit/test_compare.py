@@ -16,11 +16,12 @@ from llmpi.compare.change import between_sessions, changed, of_repetitions
 from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
-from llmpi.compare.text import as_json
+from llmpi.compare.text import as_json, as_text
 from llmpi.engine.records import SessionRecord, SingleCell
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Evidence, Requirement
 from llmpi.records import check
+from llmpi.study.computation import DEFAULT
 from llmpi.study.runs import Session
 
 QUANTS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0", "Q2_K")
@@ -268,7 +269,7 @@ def asked(right: Sequence[float], *, clusters: int = 40, margin: float = 5.0) ->
     evidence: Evidence = {
         "model": "m",
         "quant": "Q4_0",
-        "computation": "default",
+        "computation": DEFAULT,
         "score": {"items": [5] * clusters, "score": {"sums": [*right], "squares": sum(right)}},
         "loss": None,
         "reference": True,
@@ -297,6 +298,7 @@ def test_a_score_that_lost_more_than_the_margin_is_worse() -> None:
     assert score["loss_points"] == pytest.approx(30)
     assert score["low_points"] > 5
     assert (score["verdict"], found["regressions"]) == ("worse", 1)
+    assert "\n! m Q4_0: field has_ans_f1 lost +30.0 (" in as_text(found)
 
 
 def test_the_same_answers_lost_nothing_and_their_interval_has_a_width() -> None:

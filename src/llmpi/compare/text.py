@@ -13,6 +13,7 @@ from llmpi.compare.records import (
     Side,
     Unpaired,
 )
+from llmpi.study.computation import DEFAULT
 from llmpi.summary.records import CellKey
 
 QUANTITIES: Mapping[Quantity, tuple[str, str]] = {
@@ -130,7 +131,7 @@ def score_name(score: QualityChange) -> str:
 
 
 def variant_name(score: QualityChange) -> str:
-    how = "" if score["computation"] == "default" else f" ({score['computation']})"
+    how = "" if score["computation"] == DEFAULT else f" ({score['computation']})"
     return f"{score['model']} {score['quant']}{how}"
 
 
