@@ -236,8 +236,11 @@ def test_other_tokens_and_another_engine_are_told() -> None:
     after = study({"F16": other})
     for session in after.sessions.values():
         session["environment"]["engine"] = {**made.engine(), "version": "0.3.37"}
+        session["gguf_sha256"] = "ff" * 32
     found = compare(study({"F16": cell([10, 11])}), after)
     assert found["cells"][0]["says_the_same"] is False
+    assert found["cells"][0]["same_file"] is False
+    assert "Another GGUF file was measured in: pi m F16 chat\n" in as_text(found)
     assert found["differences"] == [
         {"device": "pi", "what": "engine", "before": "0.3.36", "after": "0.3.37"}
     ]

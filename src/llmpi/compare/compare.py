@@ -70,6 +70,7 @@ class Values:
     """Of its energy; other tiers are never held against it."""
     marks: Sequence[Mark]
     output: Sequence[int]
+    gguf_sha256: str
 
 
 @dataclass(frozen=True)
@@ -136,14 +137,15 @@ def _levels(study: Measured) -> dict[Level, Values]:
     found: dict[Level, Values] = {}
     for run in _runs(study):
         session = study.sessions[run.session]
+        file = session.get("gguf_sha256", "")
         one, several = single(session, run.workload), concurrent(session, run.workload)
         if not isinstance(one, dict):
-            found[Level(run, None)] = _of_single(one.cell)
+            found[Level(run, None)] = _of_single(one.cell, file)
         elif several["status"] == "ok":
             for level in several["levels"]:
                 if level["status"] == "ok":
                     prompts = level["conversations"] * several["workload"]["prompt_tokens"]
-                    found[Level(run, level["conversations"])] = _of_level(level, prompts)
+                    found[Level(run, level["conversations"])] = _of_level(level, prompts, file)
     return found
 
 
@@ -153,16 +155,16 @@ def _runs(study: Measured) -> Iterator[Run]:
             yield Run(*session, workload)
 
 
-def _of_single(cell: SingleCell) -> Values:
+def _of_single(cell: SingleCell, file: str) -> Values:
     speeds = _speeds(cell["repetitions"], cell["workload"]["prompt_tokens"], 1)
     joules, tier = _joules(cell["energy"])
-    return Values({**speeds, **joules}, tier, cell["marks"], cell["output"])
+    return Values({**speeds, **joules}, tier, cell["marks"], cell["output"], file)
 
 
-def _of_level(level: MeasuredLevel, prompt_tokens: int) -> Values:
+def _of_level(level: MeasuredLevel, prompt_tokens: int, file: str) -> Values:
     speeds = _speeds(level["repetitions"], prompt_tokens, level["conversations"])
     joules, tier = _joules(level["energy"])
-    return Values({**speeds, **joules}, tier, level["marks"], ())
+    return Values({**speeds, **joules}, tier, level["marks"], (), file)
 
 
 def _speeds(
@@ -324,6 +326,7 @@ def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> Pair
     return {
         **place(level.run),
         "conversations": level.conversations,
+        "same_file": old.gguf_sha256 == new.gguf_sha256,
         "says_the_same": old.output == new.output if old.output and new.output else None,
         "marks": marks,
         "figures": sorted(figures, key=_place),

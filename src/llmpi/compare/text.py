@@ -147,6 +147,9 @@ def conditions(found: Comparison) -> Iterator[str]:
     for difference in found["differences"]:
         told = f"{difference['before']} -> {difference['after']}"
         yield f"{difference['device']}: {difference['what']} {told}"
+    remade = [cell for cell in found["cells"] if not cell["same_file"]]
+    if remade:
+        yield f"Another GGUF file was measured in: {', '.join(map(cell_name, remade))}"
     other = [cell for cell in found["cells"] if cell["says_the_same"] is False]
     if other:
         yield f"Other tokens are generated in: {', '.join(map(cell_name, other))}"
