@@ -16,11 +16,12 @@ from llmpi.compare.change import between_sessions, changed, of_repetitions
 from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
-from llmpi.compare.text import as_json
+from llmpi.compare.text import as_json, as_text
 from llmpi.engine.records import SessionRecord, SingleCell
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Evidence, Requirement
 from llmpi.records import check
+from llmpi.study.computation import DEFAULT
 from llmpi.study.runs import Session
 
 QUANTS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0", "Q2_K")
@@ -235,8 +236,11 @@ def test_other_tokens_and_another_engine_are_told() -> None:
     after = study({"F16": other})
     for session in after.sessions.values():
         session["environment"]["engine"] = {**made.engine(), "version": "0.3.37"}
+        session["gguf_sha256"] = "ff" * 32
     found = compare(study({"F16": cell([10, 11])}), after)
     assert found["cells"][0]["says_the_same"] is False
+    assert found["cells"][0]["same_file"] is False
+    assert "Another GGUF file was measured in: pi m F16 chat\n" in as_text(found)
     assert found["differences"] == [
         {"device": "pi", "what": "engine", "before": "0.3.36", "after": "0.3.37"}
     ]
@@ -268,7 +272,7 @@ def asked(right: Sequence[float], *, clusters: int = 40, margin: float = 5.0) ->
     evidence: Evidence = {
         "model": "m",
         "quant": "Q4_0",
-        "computation": "default",
+        "computation": DEFAULT,
         "score": {"items": [5] * clusters, "score": {"sums": [*right], "squares": sum(right)}},
         "loss": None,
         "reference": True,
@@ -297,6 +301,7 @@ def test_a_score_that_lost_more_than_the_margin_is_worse() -> None:
     assert score["loss_points"] == pytest.approx(30)
     assert score["low_points"] > 5
     assert (score["verdict"], found["regressions"]) == ("worse", 1)
+    assert "\n! m Q4_0: field has_ans_f1 lost +30.0 (" in as_text(found)
 
 
 def test_the_same_answers_lost_nothing_and_their_interval_has_a_width() -> None:

@@ -141,6 +141,19 @@ def test_a_board_that_was_found_gets_its_preset_and_the_largest_model_that_suits
     assert study.quants_of("qwen3-4b") == ["Q8_0", "Q4_K_M", "Q4_0"]
 
 
+def test_what_a_board_says_of_itself_stays_a_comment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "Raspberry Pi 5\nquants: [F16]\x85study: theirs\x1b[2J\u2028"
+    monkeypatch.setattr(starting, "check_devices", lambda _: [found_at(evil, 8_450_000_000)])
+    asked = ["init", "--board", "pi", "--need", "chat", "--model", "qwen3-1.7b"]
+    assert cli.main([*asked, "--out", "my.yaml"]) == 0
+    study = load_study(folder / "my.yaml")
+    assert study.study == "my"
+    assert "F16" not in study.quants_of("qwen3-1.7b")
+    assert "\x1b" not in (folder / "my.yaml").read_text()
+
+
 def test_it_asks_who_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "ssh").mkdir()
     (folder / "ssh/config").write_text("Host pi5\n")
@@ -173,6 +186,7 @@ def test_a_board_that_cannot_be_reached_leaves_nothing(
         ([], "--board: name a host, or 'here' for this machine"),
         (["--board", "a", "--model", "gpt-2"], "--model: gpt-2: there are: smollm2-135m"),
         (["--board=-oProxyCommand=x"], "is no host"),
+        (["--board", ""], "is no host"),
         (["--board", "pi.a", "--board", "pi.b"], "two boards would have one id"),
         (["--demo-on", "here"], "there is no Snakefile here"),
         (["--board", "a", "--no-check", "--need", "chat", "--squad-file", "none.json"],

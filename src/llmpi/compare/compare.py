@@ -37,7 +37,6 @@ from llmpi.engine.records import (
     Mark,
     MeasuredLevel,
     Repetition,
-    SessionRecord,
     SingleCell,
 )
 from llmpi.engine.records import Session as SessionOk
@@ -71,6 +70,7 @@ class Values:
     """Of its energy; other tiers are never held against it."""
     marks: Sequence[Mark]
     output: Sequence[int]
+    gguf_sha256: str
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,15 @@ def _levels(study: Measured) -> dict[Level, Values]:
     found: dict[Level, Values] = {}
     for run in _runs(study):
         session = study.sessions[run.session]
+        file = session.get("gguf_sha256", "")
         one, several = single(session, run.workload), concurrent(session, run.workload)
         if not isinstance(one, dict):
-            found[Level(run, None)] = _of_single(one.cell)
+            found[Level(run, None)] = _of_single(one.cell, file)
         elif several["status"] == "ok":
             for level in several["levels"]:
                 if level["status"] == "ok":
                     prompts = level["conversations"] * several["workload"]["prompt_tokens"]
-                    found[Level(run, level["conversations"])] = _of_level(level, prompts)
+                    found[Level(run, level["conversations"])] = _of_level(level, prompts, file)
     return found
 
 
@@ -154,16 +155,16 @@ def _runs(study: Measured) -> Iterator[Run]:
             yield Run(*session, workload)
 
 
-def _of_single(cell: SingleCell) -> Values:
+def _of_single(cell: SingleCell, file: str) -> Values:
     speeds = _speeds(cell["repetitions"], cell["workload"]["prompt_tokens"], 1)
     joules, tier = _joules(cell["energy"])
-    return Values({**speeds, **joules}, tier, cell["marks"], cell["output"])
+    return Values({**speeds, **joules}, tier, cell["marks"], cell["output"], file)
 
 
-def _of_level(level: MeasuredLevel, prompt_tokens: int) -> Values:
+def _of_level(level: MeasuredLevel, prompt_tokens: int, file: str) -> Values:
     speeds = _speeds(level["repetitions"], prompt_tokens, level["conversations"])
     joules, tier = _joules(level["energy"])
-    return Values({**speeds, **joules}, tier, level["marks"], ())
+    return Values({**speeds, **joules}, tier, level["marks"], (), file)
 
 
 def _speeds(
@@ -195,13 +196,11 @@ def _joules(energy: Energy | None) -> tuple[dict[Quantity, Sequence[float]], str
 
 def _alike(before: Measured, after: Measured, run: Run) -> bool:
     """Whether the same was asked for."""
-    asked = [_workload(study.sessions[run.session], run.workload) for study in (before, after)]
-    return asked[0] == asked[1]
-
-
-def _workload(session: SessionRecord, name: str) -> dict[str, object]:
-    asked = session.get("workloads", {})[name]["workload"]
-    return {key: value for key, value in asked.items() if key in SAME_WORKLOAD}
+    one, other = (
+        study.sessions[run.session].get("workloads", {})[run.workload]["workload"]
+        for study in (before, after)
+    )
+    return all(one.get(key) == other.get(key) for key in SAME_WORKLOAD)
 
 
 def _pairs(level: Level, old: Values, new: Values) -> Iterator[Pair]:
@@ -327,6 +326,7 @@ def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> Pair
     return {
         **place(level.run),
         "conversations": level.conversations,
+        "same_file": old.gguf_sha256 == new.gguf_sha256,
         "says_the_same": old.output == new.output if old.output and new.output else None,
         "marks": marks,
         "figures": sorted(figures, key=_place),

@@ -67,6 +67,8 @@ class PairedCell(CellKey):
 
     conversations: int | None
     """Side by side; None of one."""
+    same_file: bool
+    """Whether both measured the very same GGUF file."""
     says_the_same: bool | None
     """Whether the engine generated the same tokens; None where they were not kept."""
     marks: list[str]

@@ -13,6 +13,7 @@ from llmpi.compare.records import (
     Side,
     Unpaired,
 )
+from llmpi.study.computation import DEFAULT
 from llmpi.summary.records import CellKey
 
 QUANTITIES: Mapping[Quantity, tuple[str, str]] = {
@@ -130,7 +131,7 @@ def score_name(score: QualityChange) -> str:
 
 
 def variant_name(score: QualityChange) -> str:
-    how = "" if score["computation"] == "default" else f" ({score['computation']})"
+    how = "" if score["computation"] == DEFAULT else f" ({score['computation']})"
     return f"{score['model']} {score['quant']}{how}"
 
 
@@ -146,6 +147,9 @@ def conditions(found: Comparison) -> Iterator[str]:
     for difference in found["differences"]:
         told = f"{difference['before']} -> {difference['after']}"
         yield f"{difference['device']}: {difference['what']} {told}"
+    remade = [cell for cell in found["cells"] if not cell["same_file"]]
+    if remade:
+        yield f"Another GGUF file was measured in: {', '.join(map(cell_name, remade))}"
     other = [cell for cell in found["cells"] if cell["says_the_same"] is False]
     if other:
         yield f"Other tokens are generated in: {', '.join(map(cell_name, other))}"

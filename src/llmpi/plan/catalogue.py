@@ -7,6 +7,8 @@ was read nowhere is left out.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from llmpi.plan.config_json import Stated
+
 DATED = "2026-11-26"
 
 
@@ -15,7 +17,7 @@ class Listed(NamedTuple):
 
     hub: str
     """Its repository."""
-    config: Mapping[str, object]
+    config: Stated
     """Of its `config.json`, what its sizes hang on."""
     read_in: str
     """Repositories of GitHub, path and commit: where that was read on the day of the list."""
@@ -42,7 +44,7 @@ def _shape(
     *,
     tied: bool,
     **more: int,
-) -> dict[str, object]:
+) -> Stated:
     return {
         "architectures": [f"{architecture}ForCausalLM"],
         "num_hidden_layers": layers,
@@ -56,7 +58,7 @@ def _shape(
     }
 
 
-def _qwen3(layers: int, width: int, ffn: int, heads: int, *, tied: bool) -> dict[str, object]:
+def _qwen3(layers: int, width: int, ffn: int, heads: int, *, tied: bool) -> Stated:
     return _shape("Qwen3", layers, width, ffn, heads, 8, 151936, tied=tied, head_dim=128)
 
 

@@ -24,7 +24,7 @@ def as_json(found: Suggested, preset: Preset, need: NeedName) -> str:
     return json.dumps({"catalogue": DATED, "asked": asked, **parts}, indent=1)
 
 
-def _flat(one: Suggestion) -> dict[str, object]:
+def _flat(one: Suggestion) -> dict[str, object]:  # any JSON
     return {
         "name": one.name,
         "hub": one.listed.hub,

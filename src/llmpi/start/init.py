@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.engine.records import SessionRecord
+from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 from llmpi.plan.catalogue import CATALOGUE
 from llmpi.plan.presets import Storage
@@ -43,10 +44,10 @@ class Board:
     @property
     def id(self) -> str:
         """In the config."""
-        first = self.host if self.host[0].isdigit() else self.host.split(".")[0]
+        first = self.host if self.host[:1].isdigit() else self.host.split(".")[0]
         return re.sub(r"[^a-z0-9]+", "-", first.lower()).strip("-") or "board"
 
-    def entry(self) -> dict[str, object]:
+    def entry(self) -> dict[str, str]:
         """As the config has it."""
         if self.host == HERE:
             return {"transport": "local"}
@@ -209,7 +210,7 @@ def _remarks(board: Board, finding: Finding | None) -> list[str]:
         )
     elif board.preset.startswith("pi5"):
         remarks.append("A Pi 5 reads its own power: meter: {kind: pmic}, see docs/devices.md.")
-    return [" ".join(remark.split()) for remark in remarks if remark]
+    return [visible(" ".join(remark.split())) for remark in remarks if remark]
 
 
 # --- questions ------------------------------------------------------------------------------------
