@@ -214,6 +214,12 @@ def test_lines_are_seen_and_axes_say_what_they_are(pis: Content) -> None:
                         assert word in channel["title"] or name.startswith("standing"), name
 
 
+def test_what_scrolls_has_a_role_and_a_name() -> None:
+    for template in (REPORT / "page/templates").glob("*.html"):
+        for tag in re.findall(r'<[^>]*tabindex="0"[^>]*>', template.read_text(encoding="utf-8")):
+            assert "role=" in tag and "aria-label=" in tag, f"{template.name}: {tag}"
+
+
 def test_the_objectives_of_the_choice_begin_at_zero(pis: Content) -> None:
     drawn = figures(Texts("en"), pis, datasets(pis))["choice"]
     axes = [x for channels in held(drawn, "encoding") if "scale" in (x := channels["x"])]
