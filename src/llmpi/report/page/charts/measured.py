@@ -52,7 +52,7 @@ def quality_against_seconds(
         models,
         named=named,
         over=Over(f"{half}_s", f"{half}_low_s", f"{half}_high_s", f"{task}_answer_front", LOG),
-        titles=(t("half of the answers take at most, s"), t("an answer, s")),
+        titles=(logarithmic(t, t("half of the answers take at most, s")), t("an answer, s")),
         summary=t("Quality against seconds an answer with intervals and the front"),
     )
 
