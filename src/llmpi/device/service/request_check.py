@@ -121,7 +121,7 @@ def _as_served(given: object) -> dict[str, object]:
     """
     if not isinstance(given, dict):
         raise ValueError
-    named = {NEWER_NAMES.get(name, name): value for name, value in given.items()}
+    named = {NEWER_NAMES.get(str(k), str(k)): value for k, value in given.items()}
     return {name: value for name, value in named.items() if name not in UNHEEDED}
 
 
