@@ -311,7 +311,9 @@ def test_what_nothing_is_known_of(elsewhere: Path) -> None:
     assert not missing.does_not_fit and not unmeasured.does_not_fit
     told = table([missing, unmeasured], totals(study, [missing]))
     assert "? " in told
-    assert "measuring not known (add a preset)" in told
+    assert "Shipping and measuring not known (add a preset), this machine's own work" in told
+    assert "; the study at least " in told
+    assert "0 s to 0 s, measuring" not in told
     assert "pi (nothing known of its speed: add a preset)" in told
 
 

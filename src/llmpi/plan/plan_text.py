@@ -115,11 +115,13 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
         f"{_gb(whole.here.disk_bytes)} are free), {disks}."
     )
-    known = any(p.measuring.seconds for p in plans)
-    measuring = _span(whole.measure_s) if known else "not known (add a preset)"
+    known = [bool(p.measuring.seconds) for p in plans]
+    at_boards = "Shipping and measuring not known (add a preset)"
+    if any(known):
+        at_boards = f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}"
     yield (
-        f"Shipping {_span(whole.transfer_s)}, measuring {measuring}, this machine's "
-        f"own work {_span(whole.workstation_s)}; the study about {_time(whole.study_s.likely)}."
+        f"{at_boards}, this machine's own work {_span(whole.workstation_s)}; the study "
+        f"{'about' if all(known) else 'at least'} {_time(whole.study_s.likely)}."
     )
 
 

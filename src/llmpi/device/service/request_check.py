@@ -74,7 +74,7 @@ class Checker:
             where = ".".join(map(str, first["loc"]))
             raise RefusedError(400, "invalid_request", f"{where}: {first['msg']}") from None
         except (ValueError, RecursionError):
-            raise RefusedError(400, "invalid_request", "the body is no JSON") from None
+            raise RefusedError(400, "invalid_request", "the body is no JSON object") from None
         if unserved := _unserved(path, given, asked):
             raise RefusedError(400, "invalid_request", f"{unserved} is not served")
         try:
@@ -114,10 +114,14 @@ class Checker:
             ) from None
 
 
-def _as_served(given: object) -> object:
+def _as_served(given: object) -> dict[str, object]:
+    """
+    Raises:
+        ValueError: it is no object.
+    """
     if not isinstance(given, dict):
-        return given
-    named = {NEWER_NAMES.get(name, name): value for name, value in given.items()}
+        raise ValueError
+    named = {NEWER_NAMES.get(str(k), str(k)): value for k, value in given.items()}
     return {name: value for name, value in named.items() if name not in UNHEEDED}
 
 
