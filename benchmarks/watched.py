@@ -1,0 +1,82 @@
+"""What the processes take that a command starts: time, memory, disk."""
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+EVERY_S = 0.1
+DISK_EVERY = 5
+"""Samples of memory to one of the disk."""
+
+
+class Watched(NamedTuple):
+    """A command that ended. What its own process takes is not counted, but for the disk."""
+
+    returncode: int
+    out: str
+    seconds: float
+    """With a process that it had started."""
+    resident_bytes: int
+    """Peak of all together."""
+    anonymous_bytes: int
+    disk_bytes: int
+    """By how much the folder grew, at most."""
+
+
+def watched(
+    command: Sequence[str], folder: Path, grows: Path, environment: Mapping[str, str]
+) -> Watched:
+    """Run a command in `folder` and look at what it starts, ten times a second.
+
+    Args:
+        grows: folder whose growth is its disk.
+    """
+    before, disk, resident, anonymous, began, ended = held(grows), 0, 0, 0, 0.0, 0.0
+    out = folder / "watched.log"
+    with out.open("w") as log:
+        process = psutil.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        samples = 0
+        while process.poll() is None:
+            time.sleep(EVERY_S)
+            sizes = [size for child in _children(process) if (size := _sizes(child))]
+            if sizes:
+                ended = time.monotonic()
+                began = began or ended
+                resident = max(resident, sum(size.rss for size in sizes))
+                anonymous = max(anonymous, sum(size.rss - size.shared for size in sizes))
+            if samples % DISK_EVERY == 0:
+                disk = max(disk, held(grows) - before)
+            samples += 1
+    disk = max(disk, held(grows) - before)
+    return Watched(process.returncode, out.read_text(), ended - began, resident, anonymous, disk)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        found: list[psutil.Process] = process.children(recursive=True)
+        return found
+    return []
+
+
+def _sizes(process: psutil.Process) -> "psutil._pslinux.pmem | None":
+    with suppress(psutil.Error):
+        return process.memory_info()
+    return None
+
+
+def held(folder: Path) -> int:
+    """Bytes that the files in a folder take on the disk; what has several names counts once."""
+    found = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            about = path.lstat()
+            if not path.is_dir():
+                found[about.st_ino] = 512 * about.st_blocks
+    return sum(found.values())
