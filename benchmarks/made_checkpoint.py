@@ -96,7 +96,9 @@ def _drawn(shape: tuple[int, ...], random: torch.Generator) -> torch.Tensor:
 
 def _write_tokenizer(folder: Path) -> None:
     sources = cache_folder() / "true_size" / "vocabulary"
-    engine_source.unpack(engine_source.pin(ROOT / "envs/workstation.lock"), sources, [VOCABULARY])
+    if not sources.is_dir():
+        pin = engine_source.pin(ROOT / "envs/workstation.lock")
+        engine_source.unpack(pin, sources, [VOCABULARY])
     with contents.header(sources / VOCABULARY) as handle:
         fields = contents.fields(handle)
     tokens, types, merges = (

@@ -3,8 +3,8 @@
 A checkpoint of Llama-3.2-1B's shape with random weights and Llama 3's vocabulary goes through every
 stage but training, beside one of a quarter of its layers: a study of two models. Of each stage are
 measured, of all processes that Snakemake starts for it, the peak of the memory (resident, mapped
-files with it, as a plan means it; and what of it is anonymous), by how much the disk fills, and the
-time. Beside them stands what `llmpi plan` said in an empty folder. Its times are of a machine of
+files with it, as a plan means it; of a measurement what its record says it needs; and what of it is
+anonymous), by how much the disk fills, and the time. Beside them stands what `llmpi plan` said in an empty folder. Its times are of a machine of
 its constants; the small model's stages, run in turns with the large one's, are the measured rates:
 a plan's time for the large model is taken times what the small one took, by what was planned.
 
@@ -32,8 +32,11 @@ from typing import Any, NamedTuple
 from benchmarks.made_checkpoint import TINY, made_checkpoint
 from benchmarks.peer import ROOT, cache_folder
 from benchmarks.watched import Watched, held, watched
+from benchmarks.whole import whole
 from llmpi import layout
 from llmpi.device.machine.limits import limited
+from llmpi.engine.records import SessionRecord
+from llmpi.records import read
 
 STUDY = "true-size"
 LARGE, SMALL = "llama-1b", "quarter"
@@ -167,12 +170,22 @@ class Run:
             took = self._snakemake(stage, again=True)
             if took.returncode != 0:
                 raise SystemExit(f"{model}, {stage.name} failed:\n{took.out[-3000:]}")
+            needed = self._needed(stage) or took.resident_bytes
             rows[model, stage.name] = Figures(
-                took.resident_bytes, took.disk_bytes, took.seconds, took.anonymous_bytes
+                needed, took.disk_bytes, took.seconds, took.anonymous_bytes
             )
             print(f"{model}, {stage.name}: done in {took.seconds:.0f} s", flush=True)
             self._kept.write_text(json.dumps([(*key, figures) for key, figures in rows.items()]))
         return rows
+
+    def _needed(self, stage: Stage) -> int | None:
+        """Of a measurement the memory that its record says it needs, which is what is planned."""
+        if not stage.name.startswith("measure"):
+            return None
+        record = whole(read(self._folder / stage.targets[0], SessionRecord))
+        memory = whole(record["workloads"]["chat"])["memory"]
+        assert memory["anonymous_bytes"] and memory["file_bytes"] is not None
+        return memory["anonymous_bytes"] + memory["file_bytes"]
 
     def halved(self, stage: Stage, took: Figures) -> bool | None:
         """Whether it ends as it should with half of its memory; None where it is not asked."""
