@@ -1,12 +1,16 @@
 """A model of 1.2 billion weights from safetensors to the report, against what `llmpi plan` says.
 
 A checkpoint of Llama-3.2-1B's shape with random weights and Llama 3's vocabulary goes through every
-stage but training, beside one of a quarter of its layers: a study of two models. Of each stage are
-measured, of all processes that Snakemake starts for it, the peak of the memory (resident, mapped
-files with it, as a plan means it; of a measurement what its record says it needs; and what of it is
-anonymous), by how much the disk fills, and the time. Beside them stands what `llmpi plan` said in an empty folder. Its times are of a machine of
-its constants; the small model's stages, run in turns with the large one's, are the measured rates:
-a plan's time for the large model is taken times what the small one took, by what was planned.
+stage but training, beside one of a quarter of its layers: a study of two models. Measured are, of
+all processes that Snakemake starts for a stage, the peak of the memory (resident, mapped files with
+it, as a plan means it; of a measurement what its record says it needs; and what of it is
+anonymous), by how much the disk fills, and the time: of the processors, so that what else runs here
+counts little, and by the clock.
+
+Beside them stands what `llmpi plan` says in an empty folder. Its times are of a machine of its
+constants; the small model's stages, run in turns with the large one's, give the rates of this one:
+what is planned for the large model is taken times what the small one took, by what was planned of
+it.
 
 With `--halved` each stage of the large model is done again in a control group of half the anonymous
 memory that it took (as root): it must end with status 1 and words that say what to do, leave no
@@ -53,7 +57,9 @@ class Figures(NamedTuple):
     memory_bytes: float | None = None
     disk_bytes: float | None = None
     seconds: float | None = None
+    """Of the processors, where measured."""
     anonymous_bytes: float | None = None
+    elapsed_s: float | None = None
 
 
 class Stage(NamedTuple):
@@ -172,7 +178,7 @@ class Run:
                 raise SystemExit(f"{model}, {stage.name} failed:\n{took.out[-3000:]}")
             needed = self._needed(stage) or took.resident_bytes
             rows[model, stage.name] = Figures(
-                needed, took.disk_bytes, took.seconds, took.anonymous_bytes
+                needed, took.disk_bytes, took.processor_s, took.anonymous_bytes, took.seconds
             )
             print(f"{model}, {stage.name}: done in {took.seconds:.0f} s", flush=True)
             self._kept.write_text(json.dumps([(*key, figures) for key, figures in rows.items()]))
@@ -255,10 +261,10 @@ def study(models: Mapping[str, Path]) -> dict[str, Any]:
             "field": {
                 "task": "squad",
                 "squad_file": str(ROOT / "config/data/field_qa.json"),
-                "questions": 40,
+                "questions": 16,
                 "max_new_tokens": 16,
             },
-            "text": {"task": "divergence", "python_topics": True, "chunks": 8},
+            "text": {"task": "divergence", "python_topics": True, "chunks": 4},
         },
     }
 
@@ -274,7 +280,7 @@ def tell(
 ) -> None:
     """A row for each stage of the large model, and how far the plan was off at most."""
     head = ("stage", "MB", "planned", "off", "anonymous", "disk MB", "planned", "off")
-    print(*_cells((*head, "s", "planned", "at these rates", "factor")))
+    print(*_cells((*head, "cpu s", "planned", "by rates", "factor", "clock s")))
     memory, disk, time = [], [_off(whole_bytes, planned_whole_bytes)], []
     for stage in [*stages(LARGE), REPORT]:
         took = rows[LARGE, stage.name]
@@ -297,6 +303,7 @@ def tell(
             *(_mb(took.disk_bytes), _mb(asked.disk_bytes), _pct(disk_off)),
             *map(_s, (took.seconds, asked.seconds, rated_s)),
             f"{time[-1]:.2f}" if rated_s else "-",
+            _s(took.elapsed_s),
         ]
         print(*_cells((stage.name, *shown)))
     print(f"all: {_mb(whole_bytes)} MB of disk, planned {_mb(planned_whole_bytes)}")

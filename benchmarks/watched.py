@@ -1,5 +1,6 @@
 """What the processes take that a command starts: time, memory, disk."""
 
+import resource
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ class Watched(NamedTuple):
     out: str
     seconds: float
     """With a process that it had started."""
+    processor_s: float
     resident_bytes: int
     """Peak of all together."""
     anonymous_bytes: int
@@ -37,6 +39,7 @@ def watched(
         grows: folder whose growth is its disk.
     """
     before, disk, resident, anonymous, began, ended = held(grows), 0, 0, 0, 0.0, 0.0
+    own_s, used_s = 0.0, _used_s()
     out = folder / "watched.log"
     with out.open("w") as log:
         process = psutil.Popen(
@@ -51,11 +54,26 @@ def watched(
                 began = began or ended
                 resident = max(resident, sum(size.rss for size in sizes))
                 anonymous = max(anonymous, sum(size.rss - size.shared for size in sizes))
+            own_s = _own_s(process) or own_s
             if samples % DISK_EVERY == 0:
                 disk = max(disk, held(grows) - before)
             samples += 1
     disk = max(disk, held(grows) - before)
-    return Watched(process.returncode, out.read_text(), ended - began, resident, anonymous, disk)
+    used_s = _used_s() - used_s - own_s
+    return Watched(
+        process.returncode, out.read_text(), ended - began, used_s, resident, anonymous, disk
+    )
+
+
+def _used_s() -> float:
+    """By all that was started from here and ended."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
+def _own_s(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        return float(sum(process.cpu_times()[:2]))
+    return 0.0
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
