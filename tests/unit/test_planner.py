@@ -459,7 +459,8 @@ def test_time_of_a_1b_as_it_was_measured(one_b: Study) -> None:
 
 def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> None:
     monkeypatch.setattr(capacity, "memory_bytes", lambda: 8 * 10**9)
-    whole = totals(one_b, plan(one_b))
+    found = totals(one_b, plan(one_b))
+    whole = dataclasses.replace(found, here=found.here._replace(disk_bytes=10**12))
     assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train"]
     small = dataclasses.replace(whole, here=whole.here._replace(disk_bytes=10**9))
     assert "the disk is too small: " in list(problems_here(small))[-1]

@@ -18,7 +18,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
-from llmpi.quality.divergence.log_probs import LogProbs
+from llmpi.quality.divergence.log_probs import LogProbs, positions_of
 from llmpi.quant_types import is_published, is_trained, type_of, wants_imatrix
 from llmpi.study import inputs, settings
 from llmpi.study.computation import BY_ID
@@ -45,6 +45,19 @@ QUESTION_TOKENS = 150
 SQUAD_QUESTIONS = 11_873
 """Of SQuAD v2's validation split."""
 TEXT_TOKEN_BYTES = 4
+
+
+class Work(NamedTuple):
+    """What goes through a model for a task."""
+
+    tokens: int = 0
+    predicted: int = 0
+    """Of these, such whose next token is asked for: only they need the output matrix."""
+
+    def products(self, model: Model) -> float:
+        """Weights times the tokens that are multiplied with them."""
+        inner = sum(model.sizes(layout.BASE_QUANT).multiplied.values())
+        return self.tokens * inner + self.predicted * model.outputs
 
 
 class Stage(NamedTuple):
@@ -106,11 +119,10 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
         seconds = _time(f16.parameters, CONVERTED, 1)
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
     if any(map(wants_imatrix, plain)) and study.calibration:
-        tokens = 512 * (study.calibration.chunks or 1000)
+        work = Work(512 * (study.calibration.chunks or 1000))
         mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
-        yield Stage(
-            name, "calibrate", 1, mb * needs.MB, 0, _time(f16.parameters * tokens, COMPUTED, cores)
-        )
+        seconds = _time(work.products(model), COMPUTED, cores)
+        yield Stage(name, "calibrate", 1, mb * needs.MB, 0, seconds)
     if plain:
         mb = needs.quantizing_mb(f16.file_bytes, model.largest)
         seconds = _time(len(plain) * f16.parameters, QUANTIZED, cores)
@@ -140,20 +152,19 @@ def _training(
 def _scoring(
     study: Study, name: str, model: Model, task: str, asked: Task, cores: int
 ) -> Iterator[Stage]:
-    parameters = model.parameters
     whose = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
     context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
     text = isinstance(asked, DivergenceTask)
-    tokens = _tokens(asked, model)
+    work = _work(asked, model)
     if isinstance(asked, DivergenceTask):
-        chunks = tokens // asked.window_tokens
+        chunks = work.tokens // asked.window_tokens
         mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
         disk = LogProbs.size(chunks, asked.window_tokens, model.vocabulary)
-        seconds = _time(parameters * tokens, COMPUTED, cores)
+        seconds = _time(work.products(model), COMPUTED, cores)
         yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
-    if tokens and whose:
+    if work.tokens and whose:
         mb = max(_scoring_mb(model, one.quant, one, context, text) for one in whose)
-        seconds = _time(len(whose) * parameters * tokens, COMPUTED, cores)
+        seconds = _time(len(whose) * work.products(model), COMPUTED, cores)
         yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)
 
 
@@ -192,8 +203,8 @@ def scoring_context(computed: Scored, tokens: int) -> Context:
     return Context(tokens, by.kv_cache, by.flash_attention)
 
 
-def _tokens(asked: Task, model: Model) -> int:
-    """That go through a model for a task; 0 where nothing is known beforehand."""
+def _work(asked: Task, model: Model) -> Work:
+    """Nothing where nothing is known beforehand."""
     if isinstance(asked, DivergenceTask):
         chunks = LogProbs.fitting(asked.max_bytes, asked.window_tokens, model.vocabulary)
         if asked.chunks:
@@ -202,14 +213,18 @@ def _tokens(asked: Task, model: Model) -> int:
             part = (asked.to_pct - asked.from_pct) / 100
             whole = int(file.stat().st_size * part / TEXT_TOKEN_BYTES / asked.window_tokens)
             chunks = min(chunks, max(1, whole))
-        return chunks * asked.window_tokens
+        return Work(chunks * asked.window_tokens, chunks * positions_of(asked.window_tokens))
     if isinstance(asked, SquadTask):
-        return (QUESTION_TOKENS + asked.max_new_tokens) * _questions(asked)
+        return _answered(_questions(asked), asked.max_new_tokens)
     if isinstance(asked, AbTask):
         prompts = Path(asked.prompts)
         count = prompts.read_bytes().count(b"\n") + 1 if prompts.is_file() else 0
-        return (QUESTION_TOKENS + asked.max_new_tokens) * count
-    return 0
+        return _answered(count, asked.max_new_tokens)
+    return Work()
+
+
+def _answered(questions: int, new_tokens: int) -> Work:
+    return Work((QUESTION_TOKENS + new_tokens) * questions, new_tokens * questions)
 
 
 def _questions(asked: SquadTask) -> int:
