@@ -83,13 +83,13 @@ def stages(model: str) -> list[Stage]:
         Stage("fetch", (layout.at(layout.MODEL_MANIFEST, **own),)),
         Stage("convert", each(layout.GGUF_MANIFEST)[:1]),
         Stage("quantize", each(layout.GGUF_MANIFEST)[1:]),
+        scored("field"),
+        Stage("reference of text", (layout.at(layout.REFERENCE, **own, task="text"),)),
+        scored("text"),
         *(
             Stage(f"measure {quant}", (target,))
             for quant, target in zip(QUANTS, each(layout.BENCH), strict=True)
         ),
-        scored("field"),
-        Stage("reference of text", (layout.at(layout.REFERENCE, **own, task="text"),)),
-        scored("text"),
     ]
 
 
@@ -240,7 +240,7 @@ class Run:
     def _snakemake(
         self, stage: Stage, *, snakefile: Path = ROOT / "Snakefile", again: bool = False
     ) -> Watched:
-        command = [sys.executable, "-m", "snakemake", "--cores", "all"]
+        command = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock"]
         command += ["--snakefile", str(snakefile), "--profile", str(ROOT / "profiles/default")]
         command += ["--configfile", str(self._config)]
         if again:  # what was made without being measured

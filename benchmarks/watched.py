@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import psutil
 
+from llmpi.engine.supervise import die_with_parent
+
 EVERY_S = 0.1
 DISK_EVERY = 5
 """Samples of memory to one of the disk."""
@@ -43,7 +45,12 @@ def watched(
     out = folder / "watched.log"
     with out.open("w") as log:
         process = psutil.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent(),
         )
         samples = 0
         while process.poll() is None:
