@@ -34,10 +34,28 @@ COMPUTED = Range(2e10, 8e10, 2.5e11)
 at 135M, 7.9e10 (text) to 2.2e11 (questions) at 1.2B; the least is an older processor."""
 TRAINED = Range(3e9, 2e10, 5e10)
 """The same of training, each way through a model counted: 2e10 at 135M."""
-QUANTIZED = Range(1e7, 4e7, 1e8)
-"""Parameters per second and core: 9.5e7 for Q4_0, 3e7 for Q2_K."""
-CONVERTED = Range(3e7, 7e7, 1e8)
-"""Parameters per second, on one core."""
+QUANTIZED = {
+    **dict.fromkeys(("F32", "BF16", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"), 5e8),
+    **dict.fromkeys(("TQ1_0", "TQ2_0"), 5e8),
+    "Q3_K": 8.9e7,
+    "Q6_K": 3.7e7,
+    **dict.fromkeys(("Q2_K", "Q4_K", "Q5_K"), 2.1e7),
+}
+"""Parameters per second and core, by type: ggml's quantizers, of normal weights."""
+OTHERS_QUANTIZED = 5e6
+"""Those that search a codebook: IQ4_NL 5.8e6, IQ3_S 3.7e6."""
+BY_A_MATRIX = 5e7
+"""At most, with an importance matrix: every type searches then."""
+READ = 2e8
+"""Parameters per second, on one core: unpacked, what they became written and hashed."""
+QUANTIZER_S = 2.0
+"""Before the first tensor, and to look into the file at the end."""
+CONVERTED = 1.5e8
+"""Parameters per second, on one core: 2.47 GB of weights take as long again as CONVERTER_S."""
+CONVERTER_S = 10.0
+"""torch and transformers, and a vocabulary of 128k."""
+SLOWER, FASTER = 4.0, 0.5
+"""What these seconds may be, in times of them."""
 NOTHING = Range(0.0, 0.0, 0.0)
 
 QUESTION_TOKENS = 150
@@ -116,7 +134,7 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
     trained = [q for q in quants if is_trained(q)]
     if inputs.needs_base(study, name) and not study.models[name].is_scratch:
         mb = needs.converting_mb(f16.file_bytes, model.largest)
-        seconds = _time(f16.parameters, CONVERTED, 1)
+        seconds = _about(CONVERTER_S + f16.parameters / CONVERTED)
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
     if any(map(wants_imatrix, plain)) and study.calibration:
         work = Work(512 * (study.calibration.chunks or 1000))
@@ -125,7 +143,7 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
         yield Stage(name, "calibrate", 1, mb * needs.MB, 0, seconds)
     if plain:
         mb = needs.quantizing_mb(f16.file_bytes, model.largest)
-        seconds = _time(len(plain) * f16.parameters, QUANTIZED, cores)
+        seconds = _about(sum(_quantizing_s(model, quant, cores) for quant in plain))
         yield Stage(name, "quantize", len(plain), mb * needs.MB, 0, seconds)
     if trained or study.models[name].is_scratch:
         yield _training(study, name, f16.file_bytes, f16.parameters, len(trained) or 1, cores)
@@ -232,6 +250,20 @@ def _questions(asked: SquadTask) -> int:
     if asked.squad_file and (file := Path(asked.squad_file)).is_file():
         whole = file.read_bytes().count(b'"question"')
     return min(whole, asked.questions or whole)
+
+
+def _quantizing_s(model: Model, quant: str, cores: int) -> float:
+    most = BY_A_MATRIX if wants_imatrix(quant) else math.inf
+    kinds, weights = model.quantized(quant)["kinds"], model.footprint["weights"]
+    each = (
+        weight["elements"] / min(most, QUANTIZED.get(kind, OTHERS_QUANTIZED))
+        for weight, kind in zip(weights, kinds, strict=True)
+    )
+    return QUANTIZER_S + model.parameters / READ + sum(each) / cores
+
+
+def _about(seconds: float) -> Range:
+    return Range(FASTER * seconds, seconds, SLOWER * seconds)
 
 
 def _time(work: float, rate: Range, cores: int) -> Range:
