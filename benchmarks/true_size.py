@@ -256,7 +256,7 @@ def study(models: Mapping[str, Path]) -> dict[str, Any]:
         "models": {name: {"source": {"path": str(path)}} for name, path in models.items()},
         "quants": QUANTS,
         "devices": {"here": {"transport": "local"}},
-        "workloads": {"chat": {"prompt_tokens": 128, "output_tokens": 32, "repetitions": 3}},
+        "workloads": {"chat": {"prompt_tokens": 64, "output_tokens": 16, "repetitions": 3}},
         "quality": {
             "field": {
                 "task": "squad",
