@@ -427,10 +427,10 @@ def stages_of(study: Study, cores: int = 2) -> dict[str, Stage]:
 @pytest.mark.parametrize(
     ("stage", "peak_mb"),
     [
-        ("convert", 2163),
-        ("quantize", 1804),
+        ("convert", 2260),
+        ("quantize", 1950),
         ("calibrate", 2989),
-        ("reference of text", 3166),
+        ("reference of text", 3796),
         ("train", 27_000),
     ],
 )

@@ -138,7 +138,7 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
     if any(map(wants_imatrix, plain)) and study.calibration:
         work = Work(512 * (study.calibration.chunks or 1000))
-        mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
+        mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.READ_TEXT_MB)
         seconds = _time(work.products(model), COMPUTED, cores)
         yield Stage(name, "calibrate", 1, mb * needs.MB, 0, seconds)
     if plain:
@@ -172,16 +172,16 @@ def _scoring(
 ) -> Iterator[Stage]:
     whose = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
     context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
-    text = isinstance(asked, DivergenceTask)
+    text_mb = needs.SCORED_TEXT_MB if isinstance(asked, DivergenceTask) else 0
     work = _work(asked, model)
     if isinstance(asked, DivergenceTask):
         chunks = work.tokens // asked.window_tokens
-        mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
+        mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.SCORED_TEXT_MB)
         disk = LogProbs.size(chunks, asked.window_tokens, model.vocabulary)
         seconds = _time(work.products(model), COMPUTED, cores)
         yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
     if work.tokens and whose:
-        mb = max(_scoring_mb(model, one.quant, one, context, text) for one in whose)
+        mb = max(_scoring_mb(model, one.quant, one, context, text_mb) for one in whose)
         seconds = _time(len(whose) * work.products(model), COMPUTED, cores)
         yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)
 
@@ -191,7 +191,7 @@ def _scoring_mb(
     quant: str,
     computed: Scored | None = None,
     context_tokens: int = 0,
-    reads_text: bool = False,
+    text_mb: int = 0,
 ) -> int:
     size = model.sizes(quant)
     cache = 0
@@ -202,7 +202,7 @@ def _scoring_mb(
         size.file_bytes,
         size.parameters,
         repacked=type_of(quant) not in needs.NEVER_REPACKED,
-        reads_text=reads_text,
+        text_mb=text_mb,
     )
     return without + math.ceil(cache / needs.MB)
 
