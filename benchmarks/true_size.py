@@ -173,7 +173,8 @@ class Run:
         for model, stage in [*todo, (LARGE, REPORT)]:
             if (model, stage.name) in rows:
                 continue
-            took = self._snakemake(stage, again=True)
+            self._forget(model, stage)
+            took = self._snakemake(stage)
             if took.returncode != 0:
                 raise SystemExit(f"{model}, {stage.name} failed:\n{took.out[-3000:]}")
             needed = self._needed(stage) or took.resident_bytes
@@ -198,8 +199,7 @@ class Run:
         if stage.name.startswith("measure"):
             return None
         assert took.anonymous_bytes
-        for target in stage.targets:
-            self._forget(target)
+        self._forget(LARGE, stage)
         before = self._files()
         half = int(took.anonymous_bytes / 2)
         with limited({"memory": half, "cpus": None}) as [group]:
@@ -218,14 +218,14 @@ class Run:
         print(f"{stage.name} in {half / 1e6:.0f} MB: {said}\n  {words[:300]}", flush=True)
         return not any(wrong.values())
 
-    def _forget(self, target: str) -> None:
-        """A target and what is named like it; of questions the answers, too."""
-        path = self._folder / target
-        for made in path.parent.glob(f"{path.stem}*"):
-            shutil.rmtree(made) if made.is_dir() else made.unlink()
-        for quant in QUANTS:
-            if target.endswith("field.json"):
-                shutil.rmtree(self._folder / layout.at(layout.BLOCKS, model=LARGE, quant=quant))
+    def _forget(self, model: str, stage: Stage) -> None:
+        """Its targets and what is named like them; of questions the answers, too."""
+        for target in stage.targets:
+            path = self._folder / target
+            for made in path.parent.glob(f"{path.stem}.*"):
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
+        if stage.name == "score field":
+            shutil.rmtree(self.results / "blocks" / model, ignore_errors=True)
 
     def _files(self) -> set[Path]:
         return {path for path in self.results.rglob("*") if path.is_file()}
@@ -237,14 +237,10 @@ class Run:
         snakefile.write_text(f"include: {str(ROOT / 'Snakefile')!r}\nshell.prefix({enter!r})\n")
         return snakefile
 
-    def _snakemake(
-        self, stage: Stage, *, snakefile: Path = ROOT / "Snakefile", again: bool = False
-    ) -> Watched:
+    def _snakemake(self, stage: Stage, *, snakefile: Path = ROOT / "Snakefile") -> Watched:
         command = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock"]
         command += ["--snakefile", str(snakefile), "--profile", str(ROOT / "profiles/default")]
         command += ["--configfile", str(self._config)]
-        if again:  # what was made without being measured
-            command += ["--forcerun", *stage.targets]
         path = f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         environment = {**os.environ, "PYTHONPATH": path}
         return watched([*command, "--", *stage.targets], self._folder, self.results, environment)
