@@ -59,8 +59,8 @@ def watched(
             if sizes:
                 ended = time.monotonic()
                 began = began or ended
-                resident = max(resident, sum(size.rss for size in sizes))
-                anonymous = max(anonymous, sum(size.rss - size.shared for size in sizes))
+                resident = max(resident, sum(size for size, _ in sizes))
+                anonymous = max(anonymous, sum(own for _, own in sizes))
             own_s = _own_s(process) or own_s
             if samples % DISK_EVERY == 0:
                 disk = max(disk, held(grows) - before)
@@ -90,9 +90,11 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def _sizes(process: psutil.Process) -> "psutil._pslinux.pmem | None":
+def _sizes(process: psutil.Process) -> tuple[int, int] | None:
+    """Resident and anonymous bytes; None where it has ended."""
     with suppress(psutil.Error):
-        return process.memory_info()
+        found = process.memory_info()
+        return found.rss, found.rss - found.shared
     return None
 
 
