@@ -30,10 +30,11 @@ from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
 
 COMPUTED = Range(2e10, 8e10, 2.5e11)
-"""Parameters times tokens, per second and core, of prompts and answers that share batches: 6.8e10
-at 135M, 7.9e10 (text) to 2.2e11 (questions) at 1.2B; the least is an older processor."""
+"""Products (`Work`) per second and core, of prompts and answers that share batches. Counted with all
+parameters, which is up to a fifth more: 6.8e10 at 135M, 7.9e10 (text) to 2.2e11 (questions) at
+1.2B; the least is an older processor."""
 TRAINED = Range(3e9, 2e10, 5e10)
-"""The same of training, each way through a model counted: 2e10 at 135M."""
+"""Parameters times tokens of training, each way through a model counted: 2e10 at 135M."""
 QUANTIZED = {
     **dict.fromkeys(("F32", "BF16", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"), 5e8),
     **dict.fromkeys(("TQ1_0", "TQ2_0"), 5e8),
@@ -54,6 +55,8 @@ CONVERTED = 1.5e8
 """Parameters per second, on one core: 2.47 GB of weights take as long again as CONVERTER_S."""
 CONVERTER_S = 10.0
 """torch and transformers, and a vocabulary of 128k."""
+SCORER_S = 2.0
+"""Python, the engine and a model before the first token."""
 SLOWER, FASTER = 4.0, 0.5
 """What these seconds may be, in times of them."""
 NOTHING = Range(0.0, 0.0, 0.0)
@@ -139,7 +142,7 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
     if any(map(wants_imatrix, plain)) and study.calibration:
         work = Work(512 * (study.calibration.chunks or 1000))
         mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.READ_TEXT_MB)
-        seconds = _time(work.products(model), COMPUTED, cores)
+        seconds = _computing(work, model, 1, cores)
         yield Stage(name, "calibrate", 1, mb * needs.MB, 0, seconds)
     if plain:
         mb = needs.quantizing_mb(f16.file_bytes, model.largest)
@@ -178,11 +181,11 @@ def _scoring(
         chunks = work.tokens // asked.window_tokens
         mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.SCORED_TEXT_MB)
         disk = LogProbs.size(chunks, asked.window_tokens, model.vocabulary)
-        seconds = _time(work.products(model), COMPUTED, cores)
+        seconds = _computing(work, model, 1, cores)
         yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
     if work.tokens and whose:
         mb = max(_scoring_mb(model, one.quant, one, context, text_mb) for one in whose)
-        seconds = _time(len(whose) * work.products(model), COMPUTED, cores)
+        seconds = _computing(work, model, len(whose), cores)
         yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)
 
 
@@ -250,6 +253,11 @@ def _questions(asked: SquadTask) -> int:
     if asked.squad_file and (file := Path(asked.squad_file)).is_file():
         whole = file.read_bytes().count(b'"question"')
     return min(whole, asked.questions or whole)
+
+
+def _computing(work: Work, model: Model, jobs: int, cores: int) -> Range:
+    computed = _time(jobs * work.products(model), COMPUTED, cores)
+    return Range(*(map(sum, zip(computed, _about(jobs * SCORER_S), strict=True))))
 
 
 def _quantizing_s(model: Model, quant: str, cores: int) -> float:
