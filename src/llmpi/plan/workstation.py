@@ -30,8 +30,8 @@ from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
 
 COMPUTED = Range(2e10, 8e10, 2.5e11)
-"""Products (`Work`) per second and core, of prompts and answers that share batches. Counted with all
-parameters, which is up to a fifth more: 6.8e10 at 135M, 7.9e10 (text) to 2.2e11 (questions) at
+"""Products (`Work`) per second and core, of prompts and answers that share batches. Counted with
+all parameters, which is up to a fifth more: 6.8e10 at 135M, 7.9e10 (text) to 2.2e11 (questions) at
 1.2B; the least is an older processor."""
 TRAINED = Range(3e9, 2e10, 5e10)
 """Parameters times tokens of training, each way through a model counted: 2e10 at 135M."""
