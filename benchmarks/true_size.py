@@ -111,9 +111,8 @@ def main() -> None:
     rows = run.measured()
     tell(rows, run.planned(), run.planned_whole_bytes, held(run.results))
     if args.halved:
-        done = [run.halved(stage, rows[LARGE, stage.name]) for stage in [*stages(LARGE), REPORT]]
-        counted = [one for one in done if one is not None]
-        print(f"halved: {sum(counted)} of {len(counted)}")
+        done = run.halved(rows)
+        print(f"halved: {sum(done.values())} of {len(done)}")
 
 
 class Run:
@@ -122,11 +121,13 @@ class Run:
     def __init__(self, folder: Path, *, fresh: bool) -> None:
         self._folder, self.results = folder, folder / "results"
         self._kept, self._config = folder / "rows.json", folder / "study.json"
+        self._kept_halved = folder / "halved.json"
         self.planned_whole_bytes = 0
         if fresh:
             for left in (self.results, folder / ".snakemake", folder / "logs"):
                 shutil.rmtree(left, ignore_errors=True)
             self._kept.unlink(missing_ok=True)
+            self._kept_halved.unlink(missing_ok=True)
 
     def prepare(self, widths: dict[str, int]) -> None:
         models = {
@@ -194,10 +195,20 @@ class Run:
         assert memory["anonymous_bytes"] and memory["file_bytes"] is not None
         return memory["anonymous_bytes"] + memory["file_bytes"]
 
-    def halved(self, stage: Stage, took: Figures) -> bool | None:
-        """Whether it ends as it should with half of its memory; None where it is not asked."""
-        if stage.name.startswith("measure"):
-            return None
+    def halved(self, rows: Mapping[tuple[str, str], Figures]) -> dict[str, bool]:
+        """Whether each stage ends as it should with half of its memory; what did is kept.
+
+        The last one first: what is made anew makes those anew that come after it.
+        """
+        is_kept = self._kept_halved.is_file()
+        done: dict[str, bool] = json.loads(self._kept_halved.read_text()) if is_kept else {}
+        for stage in [REPORT, *reversed(stages(LARGE))]:
+            if not stage.name.startswith("measure") and not done.get(stage.name):
+                done[stage.name] = self._halved(stage, rows[LARGE, stage.name])
+                self._kept_halved.write_text(json.dumps(done))
+        return done
+
+    def _halved(self, stage: Stage, took: Figures) -> bool:
         assert took.anonymous_bytes
         self._forget(LARGE, stage)
         before = self._files()
