@@ -191,7 +191,9 @@ class Run:
         if not stage.name.startswith("measure"):
             return None
         record = whole(read(self._folder / stage.targets[0], SessionRecord))
-        memory = whole(record["workloads"]["chat"])["memory"]
+        cell = whole(record["workloads"]["chat"])
+        assert cell["kind"] == "single"
+        memory = cell["memory"]
         assert memory["anonymous_bytes"] and memory["file_bytes"] is not None
         return memory["anonymous_bytes"] + memory["file_bytes"]
 
