@@ -191,8 +191,8 @@ class Run:
         if not stage.name.startswith("measure"):
             return None
         record = whole(read(self._folder / stage.targets[0], SessionRecord))
-        cell = whole(record["workloads"]["chat"])
-        assert cell["kind"] == "single"
+        cell = record["workloads"]["chat"]
+        assert cell["status"] == "ok" and cell["kind"] == "single"
         memory = cell["memory"]
         assert memory["anonymous_bytes"] and memory["file_bytes"] is not None
         return memory["anonymous_bytes"] + memory["file_bytes"]
