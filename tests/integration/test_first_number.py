@@ -22,7 +22,7 @@ def test_the_first_number_and_the_same_again(
     assert cli.main(["init", "--demo-on", "here", "--out", "config/first.yaml"]) == 0
     last = capfd.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
-        r"smollm2-135m Q4_0 on here: [\d.]+ tokens/s \([\d.]+ to [\d.]+ of \d\)", last
+        r"smollm2-135m Q4_0 on here: [\d.]+ tokens/s \([\d.]+ to [\d.]+ of \d(; disturbed)?\)", last
     )
     study = load_study(Path("config/first.yaml"))
     assert (study.study, list(study.quality)) == ("first", [])
