@@ -56,7 +56,8 @@ def headline(found: Comparison) -> str:
 def side(of: Side) -> str:
     day = f", {of['started'][:10]}" if of["started"] else ""
     where = "" if of["folder"] == "." else f" in {of['folder']}"
-    return f"{of['study']}{where} ({of['sessions']} sessions{day})"
+    sessions = f"{of['sessions']} session{'' if of['sessions'] == 1 else 's'}"
+    return f"{of['study']}{where} ({sessions}{day})"
 
 
 def verdicts(found: Comparison) -> Iterator[str]:

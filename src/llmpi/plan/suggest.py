@@ -4,7 +4,7 @@ The planner's ranges, for the models of `llmpi.plan.catalogue`. How well they an
 know.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -30,7 +30,7 @@ class Need(NamedTuple):
     """To keep up with: a reader, in a conversation; else nobody waits for single tokens."""
 
 
-NEEDS: Mapping[NeedName, Need] = {
+NEEDS: dict[NeedName, Need] = {
     "chat": Need("a turn of a conversation", 256, 128, 4096, 3.0),
     "extraction": Need("facts out of a page of text", 1024, 64, 2048, 0.0),
     "questions": Need("a short answer out of a passage", 512, 32, 2048, 0.0),

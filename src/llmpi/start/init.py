@@ -248,9 +248,9 @@ def _measure(study: Study, config: Path) -> int:
         print(f"It failed: {cell['reason']}")
         return 1
     speeds = sorted(len(r["itl_s"]) / sum(r["itl_s"]) for r in cell.cell["repetitions"])
-    middle = speeds[len(speeds) // 2]
+    middle, marks = speeds[len(speeds) // 2], "".join(f"; {mark}" for mark in cell.cell["marks"])
     print(
         f"{session.model} {session.quant} on {session.device}: {middle:.1f} tokens/s "
-        f"({speeds[0]:.1f} to {speeds[-1]:.1f} of {len(speeds)})"
+        f"({speeds[0]:.1f} to {speeds[-1]:.1f} of {len(speeds)}{marks})"
     )
     return 0
