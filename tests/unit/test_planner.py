@@ -5,8 +5,10 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import made_records as made
@@ -461,6 +463,8 @@ def test_time_of_a_1b_as_it_was_measured(one_b: Study) -> None:
 
 def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> None:
     monkeypatch.setattr(capacity, "memory_bytes", lambda: 8 * 10**9)
+    room = SimpleNamespace(free=10**12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
     whole = totals(one_b, plan(one_b))
     assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train"]
     small = dataclasses.replace(whole, here=whole.here._replace(disk_bytes=10**9))
