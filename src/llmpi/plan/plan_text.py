@@ -115,7 +115,7 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
         f"{_gb(whole.here.disk_bytes)} are free), {disks}."
     )
-    known = [bool(p.measuring.seconds) for p in plans]
+    known = [bool(p.measuring.seconds) for p in plans if not p.does_not_fit]
     at_boards = "Shipping and measuring not known (add a preset)"
     if any(known):
         at_boards = f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}"
