@@ -246,7 +246,7 @@ class Run:
     def _in_group(self, procs: Path) -> Path:
         """A workflow whose jobs enter a control group."""
         snakefile = self._folder / "halved.smk"
-        enter = f"echo 0 > {procs}; "
+        enter = f"set -euo pipefail; echo 0 > {procs}; "
         snakefile.write_text(f"include: {str(ROOT / 'Snakefile')!r}\nshell.prefix({enter!r})\n")
         return snakefile
 
