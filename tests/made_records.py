@@ -361,6 +361,7 @@ def gguf(
         "parameters": parameters,
         "bits_per_weight": bits_per_weight,
         "main_type": quant.partition("+")[0],
+        "file_type": quant.partition("+")[0],
         "read_per_token_bytes": size_bytes,
         "chat_template": True,
         "parts": [],

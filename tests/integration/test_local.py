@@ -39,7 +39,7 @@ def test_summary_has_a_row_for_each_cell(finished) -> None:
 
 def test_manifest_shows_fallback_and_lineage(finished) -> None:
     manifest = finished.json("gguf/smollm2-135m/Q4_0.json")
-    assert manifest["lineage"] == ["Q4_1", "F16", "Q4_0"]
+    assert manifest["lineage"] == ["Q4_1 (Q4_1+Q8_0)", "F16", "Q4_0"]
     assert [f["tensor"] for f in manifest["fallbacks"]] == ["token_embd.weight"]
     assert manifest["parameters"] == 134_515_008
     gguf = finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf"

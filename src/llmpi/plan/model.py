@@ -197,6 +197,15 @@ class Model:
         """Elements of the largest tensor."""
         return max(weight["elements"] for weight in self.footprint["weights"])
 
+    @cached_property
+    def outputs(self) -> int:
+        """Elements of the matrix that makes logits."""
+        return sum(
+            weight["elements"]
+            for weight in self.footprint["weights"]
+            if weight["multiplies"] and weight["name"] in OUTPUTS
+        )
+
     @property
     def vocabulary(self) -> int:
         """Tokens."""
