@@ -95,6 +95,19 @@ def test_a_hostile_template(template: str, said: str, monkeypatch: pytest.Monkey
         render(template, "c", "q")
 
 
+def test_what_a_template_without_an_end_takes_is_taken_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A study asks thousands of prompts: the next ones have what each adds, a quarter second."""
+    monkeypatch.setattr("llmpi.engine.chat.template.RENDER_S", 2.0)
+    # It ends for what is tried, and for no question.
+    loops = f"{{% if messages[-1].content == 'go on' %}}{LOOPS}{{% endif %}}" + CHATML
+    format_ = chat(loops)
+    for within_s in (2, 0, 0):
+        with pytest.raises(TemplateError, match=f"broken off after {within_s} s"):
+            format_.render([{"role": "user", "content": "go on"}])
+
+
 def test_a_template_that_gets_no_processor_is_none_without_an_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -89,10 +89,9 @@ class Template:
         asked = {"messages": list(messages), "thinking": thinking, "tools": list(tools) or None}
         try:
             answer = self._ask(asked, self._left_s)
-        finally:
-            if self._child is not None:
-                spent = _processor_s(self._child.pid) - begun
-                self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
+        finally:  # one that was broken off took all that was left
+            spent = _processor_s(self._child.pid) - begun if self._child else self._left_s
+            self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
         return Prompt(**answer)
 
     def _start(self) -> None:
