@@ -247,7 +247,7 @@ def test_other_tokens_and_another_engine_are_told() -> None:
     ]
 
 
-@pytest.mark.parametrize("setting", [name for name in get_type_hints(Settings)])
+@pytest.mark.parametrize("setting", list(get_type_hints(Settings)))
 def test_every_setting_that_is_another_is_told(setting: str) -> None:
     """Those that a later engine has, too: they are the record's own."""
     after = study({"F16": cell([10, 11])})

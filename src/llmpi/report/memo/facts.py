@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
-from llmpi.decide.candidates import CHECKS, blamed
+from llmpi.decide.candidates import blamed
 from llmpi.decide.records import (
     Aim,
     AlternativeCost,
@@ -21,6 +21,7 @@ from llmpi.decide.records import (
     Standing,
 )
 from llmpi.decide.scores import number
+from llmpi.decide.values import CHECKS
 from llmpi.quant_types import FLOATS, is_published, is_trained, width_order
 from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.study import Study
