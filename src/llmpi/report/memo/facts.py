@@ -33,6 +33,8 @@ ROWS = 8
 ALTERNATIVES = 3
 QUALITY = ("broken", "loses", "undecided", "f1_drop_at_most")
 """What rules a variant out for its quality."""
+WHOLE = {*FLOATS, "F64", "TERNARY", "scratch"}
+"""What a model comes as, or begins from, that nobody quantized."""
 UNKNOWN = ("too few", "no quality", "unscored", "computation")
 """What rules it out because its quality is not known."""
 
@@ -565,14 +567,7 @@ def dequantized(pick: MemoVariant | None) -> str | None:
     """As which its model came to us, if that was quantized already."""
     if pick is None or not pick["lineage"]:
         return None
-    came = pick["lineage"][0]
-    if (len(pick["lineage"]) == 1 and not pick["is_published"]) or came in (
-        "F16",
-        "BF16",
-        "F32",
-        "F64",
-        "TERNARY",
-        "scratch",
-    ):
+    came, is_source = pick["lineage"][0], len(pick["lineage"]) == 1
+    if came in WHOLE or (is_source and not pick["is_published"]):
         return None
     return came.partition(" ")[0]
