@@ -17,6 +17,7 @@ from benchmarks.ours import prefixes
 from benchmarks.quality import server
 from benchmarks.speed import demo_files
 from llmpi.device.measure.single import fixed_tokens
+from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Model, Settings
 
 Turns = list[float]
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--output-tokens", type=int, default=32)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
+    engine_info.log_to(lambda _: None)
     found: dict[str, float] = {}
     for gguf in demo_files():
         found |= compare(gguf, args)
@@ -54,9 +56,8 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
     for who in rounds[0]:
         ratios = [statistics.median(one[who][1:]) / one[who][0] for one in rounds]
         found[f"later_to_first_{who}_{name}"] = statistics.median(ratios)
-    against = [
-        statistics.median(one["kept"][1:]) / statistics.median(one[PEER][1:]) for one in rounds
-    ]
+    later = [{who: statistics.median(turns[1:]) for who, turns in one.items()} for one in rounds]
+    against = [one["kept"] / one[PEER] for one in later]
     found[f"kept_to_{PEER}_{name}"] = statistics.median(against)
     return found
 

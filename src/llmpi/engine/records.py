@@ -321,11 +321,7 @@ class Memory(TypedDict):
     """Page faults that went to storage."""
 
 
-@record
-class Repetition(TypedDict):
-    """One run of a conversation. With prompt lookup a step may give several tokens: they are there
-    at the same time, so that all but the first took none."""
-
+class _Answered(TypedDict):
     start_s: float
     pp_s: float
     """The whole prompt."""
@@ -333,6 +329,13 @@ class Repetition(TypedDict):
     """Prompt and first token."""
     itl_s: list[float]
     """Of each generated token behind the first."""
+
+
+@record
+class Repetition(_Answered):
+    """One run of a conversation. With prompt lookup a step may give several tokens: they are there
+    at the same time, so that all but the first took none."""
+
     contention: NotRequired[Contention]
     """Left out where the kernel does not tell."""
     steps: NotRequired[int]
@@ -371,7 +374,7 @@ class ConcurrentRepetition(TypedDict):
 
 
 @record
-class ConversationTurn(Repetition):
+class ConversationTurn(_Answered):
     """A turn of a conversation. The seconds of its prompt begin when it comes: what is restored
     is in them."""
 
@@ -395,9 +398,9 @@ class ConversationRepetition(TypedDict):
     """As of `Repetition`."""
 
 
-Prompted = Repetition | ConcurrentRepetition
+Prompted = Repetition | ConcurrentRepetition | ConversationTurn
 """Prompts, and the tokens generated behind them."""
-AnyRepetition = Prompted | ConversationRepetition
+AnyRepetition = Repetition | ConcurrentRepetition | ConversationRepetition
 
 
 @record

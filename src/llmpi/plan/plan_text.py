@@ -93,7 +93,7 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         yield f"{device} ({_basis(own)})"
         yield from (f"  {line}" for line in aligned(rows, texts=(0, 1)))
         if talks := [_talk(p, talk, several) for p in own for talk in p.measuring.talks]:
-            yield ""
+            yield "  seconds to the first token; computed again: the last turn's whole prompt"
             yield from (f"  {line}" for line in aligned([TALKS, *talks], texts=(0, 1, 2)))
         yield ""
     yield from LEGEND
@@ -177,12 +177,13 @@ def problems_here(whole: Totals) -> Iterator[str]:
         )
 
 
-TALKS = ("model", "quant", "first token after", "first turn", "last turn", "all computed again")
+TALKS = ("model", "quant", "conversation", "first turn", "last turn", "computed again")
 
 
 def _talk(planned: SessionPlan, talk: Talk, several: bool) -> tuple[str, ...]:
     waits = (
-        f"{_time(s.likely)} ({_span(s)})" for s in (talk.first_s, talk.kept_s, talk.computed_s)
+        f"{seconds.likely:.2g} ({seconds.low:.2g}–{seconds.high:.2g})"
+        for seconds in (talk.first_s, talk.kept_s, talk.computed_s)
     )
     return (planned.session.model, _quant(planned, several), talk.workload, *waits)
 

@@ -14,6 +14,7 @@ from llmpi.engine.records import (
     AnyRepetition,
     AnyWorkload,
     ConcurrentRepetition,
+    Prompted,
     Repetition,
     Shortened,
 )
@@ -64,7 +65,7 @@ def took_s(repetition: AnyRepetition) -> float:
     return sum(_begin_s(one) + sum(one["itl_s"]) for one in prompts([repetition]))
 
 
-def _begin_s(repetition: Repetition | ConcurrentRepetition) -> float:
+def _begin_s(repetition: Prompted) -> float:
     """To the first token: of conversations side by side with what all share, computed before."""
     shared_s = cast(float, repetition.get("system_s", 0.0))
     return shared_s + repetition["ttft_s"]
