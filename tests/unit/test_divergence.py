@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import llama_cpp
@@ -215,6 +216,36 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(LlmpiError, match=r"has no room for 0 MB .* \(No space left on device\)"):
         LogProbs.create(tmp_path / "rows", np.zeros((2, 8), np.int32), 5)
     assert not (tmp_path / "rows").exists()
+
+
+def test_no_room_for_its_first_bytes(tmp_path: Path) -> None:
+    (tmp_path / "rows").symlink_to("/dev/full")
+    with pytest.raises(LlmpiError, match=r"has no room .* \(No space left on device\)"):
+        LogProbs.create(tmp_path / "rows", np.zeros((2, 8), np.int32), 5)
+    assert not (tmp_path / "rows").is_symlink()
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_rows_that_nothing_can_go_on_from_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    partial = subject.Partial(tmp_path / "partial", {})
+    for chunk in range(done):
+        partial.save(chunk, np.zeros((1, 3)))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(subject, "score_chunks", full)
+    out = tmp_path / "rows"
+    unfinished = tmp_path / ".rows.part"
+    tokens = np.zeros((2, 8), np.int32)
+    if done:
+        LogProbs.create(unfinished, tokens, 5)
+    model: Any = SimpleNamespace(vocab_tokens=5)
+    with pytest.raises(OSError, match="No space"):
+        subject.write_rows(model, tokens, out, partial, 1)
+    assert unfinished.is_file() == bool(done)
 
 
 @pytest.mark.parametrize("spoil", [b"", b"_logits_", b"GGUF" * 100])

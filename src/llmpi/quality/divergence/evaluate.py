@@ -514,7 +514,12 @@ def write_rows(
     else:
         partial.clear()
         held = LogProbs.create(unfinished, tokens, model.vocab_tokens)
-    values = score_chunks(model, tokens, held.rows, score_and_encode, partial, threads)
+    try:
+        values = score_chunks(model, tokens, held.rows, score_and_encode, partial, threads)
+    except BaseException:
+        if not partial.finished():  # of rows that no note speaks of nothing can go on
+            unfinished.unlink(missing_ok=True)
+        raise
     unfinished.replace(out)
     return values
 

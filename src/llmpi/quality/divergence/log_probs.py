@@ -51,18 +51,18 @@ class LogProbs:
         """
         chunks, window = tokens.shape
         size = cls.size(chunks, window, vocab_tokens)
-        with path.open("wb") as file:
-            file.write(cls.HEADER.pack(cls.MAGIC, window, vocab_tokens, chunks))
-            file.write(tokens.astype("<i4").tobytes())
-            file.flush()
-            try:
+        try:
+            with path.open("wb") as file:
+                file.write(cls.HEADER.pack(cls.MAGIC, window, vocab_tokens, chunks))
+                file.write(tokens.astype("<i4").tobytes())
+                file.flush()
                 os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                path.unlink()
-                raise LlmpiError(
-                    f"{path.parent} has no room for {size / 1e6:.0f} MB of log-probabilities "
-                    f"({error.strerror}): make room, or take fewer chunks or a smaller max_bytes"
-                ) from None
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise LlmpiError(
+                f"{path.parent} has no room for {size / 1e6:.0f} MB of log-probabilities "
+                f"({error.strerror}): make room, or take fewer chunks or a smaller max_bytes"
+            ) from None
         return cls.open(path, "r+")
 
     @classmethod
