@@ -315,7 +315,7 @@ def talk(
             }
         )
         start_s += seconds + 1.4
-    return {"start_s": turns[0]["start_s"], "turns": turns, "state_bytes": state_bytes}
+    return {"start_s": turns[0]["start_s"], "turns": turns, "state_bytes": state_bytes or 4_000_000}
 
 
 def conversation_cell(

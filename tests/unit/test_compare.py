@@ -238,6 +238,20 @@ def test_conversations_are_held_by_what_is_done_with_their_prefix() -> None:
     }
     assert "prefix restored" in cell_name(found["cells"][0], None, "restored")
 
+    now = talking(2.0)
+    [session] = now.sessions.values()
+    cell = session["workloads"]["talk"]  # type: ignore[typeddict-item]
+    lost = {"prefix": "restored", "status": "failed", "reason": "a full disk"}
+    cell["prefixes"] = [cell["prefixes"][0], lost]  # type: ignore[typeddict-item,typeddict-unknown-key]
+    failing = compare(talking(2.0), now)
+    assert [(one["state"], one["reason"]) for one in failing["unpaired"]] == [
+        ("fails now", "prefix restored")
+    ]
+    assert failing["regressions"] == 1
+    cell["workload"] = {**asked, "turns": 8}
+    [other] = compare(talking(2.0), now)["unpaired"]
+    assert other["state"] == "another workload"
+
 
 def test_cells_that_cannot_be_paired_are_named() -> None:
     longer = cell([10, 11])

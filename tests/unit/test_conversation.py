@@ -6,11 +6,15 @@ from typing import Any
 
 import made_records as made
 import pytest
+from pydantic import ValidationError
 from tiny_llama import tiny_llama
 
 from llmpi.device.machine.contention import Processors
 from llmpi.device.machine.energy import Samples, add_energy
-from llmpi.device.measure.conversation import Conversation, context_tokens
+from llmpi.device.measure import conversation as subject
+from llmpi.device.measure.budget import took_s
+from llmpi.device.measure.conversation import Conversation, Saved, context_tokens, kept_in_memory
+from llmpi.device.measure.rounds import Rounds
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.records import ConversationWorkload as Asked
@@ -42,6 +46,12 @@ def spec(**more: Any) -> Asked:
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine_info.log_to(lambda _: None)
     return tiny_llama(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' folder is taken for one, wherever it is."""
+    monkeypatch.setattr(subject, "kept_in_memory", lambda _: False)
 
 
 @pytest.fixture
@@ -84,7 +94,7 @@ def test_a_turn_computes_what_its_prefix_leaves(
             is_restored = part["prefix"] == "restored"
             assert restored == [False, is_restored, is_restored]
             assert saved == [is_restored, is_restored, False]
-            assert bool(repetition["state_bytes"]) == is_restored
+            assert repetition["state_bytes"] > 0
     # The last token of an answer is computed with the next question.
     assert prompts == {"kept": [8, 4, 4], "restored": [8, 4, 4], "computed": [8, 16, 24]}
     assert not list(tmp_path.iterdir())
@@ -133,21 +143,82 @@ def test_a_storage_that_fails_costs_what_needs_it(engine: Engine, tmp_path: Path
     record = measured(engine, spec(), tmp_path / "not there")
     assert [part["status"] for part in record["prefixes"]] == ["ok", "ok", "failed"]
     lost = record["prefixes"][-1]
-    assert lost["prefix"] == "restored"
-    assert "not there" in lost["reason"]
+    reason = "the prefix cannot be saved beside the model: No such file or directory"
+    assert lost == {"prefix": "restored", "status": "failed", "reason": reason}
     alone = measured(engine, spec(prefix=["restored"]), tmp_path / "not there")
-    assert alone["status"] == "failed"
-    assert "not there" in alone["reason"]
+    assert (alone["status"], alone["reason"]) == ("failed", reason)
 
 
-def test_a_slow_one_does_less(engine: Engine, tmp_path: Path) -> None:
-    workload = Conversation(engine, "talk", spec(repetitions=9), tmp_path, 1, Processors(1))
-    workload.warm_up(0)
-    assert len(workload.arms()) == 3
-    workload.repeat("computed", "1/1")
+def test_a_storage_that_fails_later_costs_no_more(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is full at the second counted conversation."""
+    saved = Saved.save
+    left = iter(range(2 * 3))  # two a conversation: to find its pace, to warm up, to count
+
+    def full(self: Saved) -> float:
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        return saved(self)
+
+    monkeypatch.setattr(Saved, "save", full)
+    workload = Conversation(engine, "talk", spec(repetitions=3), tmp_path, 1, Processors(1))
+    workload.warm_up(600)
+    order = Rounds({"talk": workload}, 100, 1e12).through(workload.arms())
     record = workload.record()
     assert record["status"] == "ok"
-    assert all(part["shortened"]["repetitions"] == 1 for part in record["prefixes"])  # type: ignore[typeddict-item,index]
+    assert record["kind"] == "conversation"
+    assert [part["status"] for part in record["prefixes"]] == ["ok", "ok", "failed"]
+    assert "No space left" in str(record["prefixes"][-1]["reason"])
+    assert [prefix for _, prefix in order].count("kept") == 3
+
+
+def test_memory_is_no_storage(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "kept_in_memory", lambda _: True)
+    lost = measured(engine, spec(), tmp_path)["prefixes"][-1]
+    assert "no storage, but memory" in lost["reason"]
+
+
+def test_a_folder_in_memory_is_told() -> None:
+    assert kept_in_memory(Path("/dev/shm"))
+    assert not kept_in_memory(Path("/proc"))
+
+
+def test_where_time_is_short_all_prefixes_do_less_alike(engine: Engine, tmp_path: Path) -> None:
+    workload = Conversation(
+        engine, "talk", spec(repetitions=9, output_tokens=20), tmp_path, 1, Processors(1)
+    )
+    workload.warm_up(0)
+    assert len(workload.arms()) == 3
+    for _, prefix in workload.arms():
+        workload.repeat(prefix, "1/1")
+    record = workload.record()
+    assert record["status"] == "ok"
+    assert record["kind"] == "conversation"
+    for part in record["prefixes"]:
+        assert part["status"] == "ok"
+        assert part["shortened"]
+        assert part["shortened"]["repetitions"] == 1
+        answers = [len(turn["itl_s"]) for turn in part["repetitions"][0]["turns"]]
+        assert answers == [8, 8, 8]
+
+
+def test_pauses_take_their_time(engine: Engine, tmp_path: Path) -> None:
+    """Of the budget, and no processors of it: what others do meanwhile disturbs nobody."""
+    asked = spec(prefix=["kept"], pause_s=0.3, repetitions=1, warmup=0, warmup_limit=0)
+    workload = Conversation(engine, "talk", asked, tmp_path, 1, Processors(1))
+    workload.warm_up(600)
+    done = workload.repeat("kept", "1/1")
+    assert done
+    assert took_s(done) > 0.6
+    assert done["contention"]["seconds"] < took_s(done) - 0.6
+
+
+def test_pauses_that_leave_no_time_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"900\.0 s of pauses"):
+        ConversationWorkload.model_validate({**SPEC, "pause_s": 150, "timeout_s": 900})
 
 
 # --- in the summary -------------------------------------------------------------------------------
@@ -196,7 +267,7 @@ def test_first_and_later_turns_stand_apart() -> None:
     assert kept["later_s"] == pytest.approx(1.65)
     assert kept["first_j"] == pytest.approx(8.0 * 5.4)
     assert kept["later_j"] == pytest.approx(8.0 * 1.65)
-    assert (kept["restore_s"], kept["save_s"], kept["state_bytes"]) == (None, None, None)
+    assert (kept["restore_s"], kept["save_s"], kept["state_bytes"]) == (None, None, 4_000_000)
     assert (restored["restore_s"], restored["save_s"]) == (1.0, 0.25)
     assert restored["state_bytes"] == 5_000_000
     assert (computed["status"], computed["reason"]) == ("failed", "no memory")
@@ -206,9 +277,9 @@ def test_first_and_later_turns_stand_apart() -> None:
 @pytest.mark.parametrize(
     ("turns", "says"),
     [
-        ([[1.0, 2.0], [1.0, 2.0, 3.0]], "the same turns"),
-        ([[1.0], [1.0]], "the same turns"),
-        ([[], []], "the same turns"),
+        ([[1.0, 2.0], [1.0, 2.0, 3.0]], "the workload's turns"),
+        ([[1.0], [1.0]], "the workload's turns"),
+        ([[], []], "the workload's turns"),
         ([[0.0, 1.0]], "one took no time"),
     ],
 )
@@ -221,6 +292,41 @@ def test_records_no_number_can_be_made_of(turns: list[list[float]], says: str) -
     assert failed["status"] == "failed"
     assert says in failed["reason"]
     assert found(checked)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        ({"restore_s": -1.0}, "the parts of a turn's time"),
+        ({"restore_s": 9.0}, "the parts of a turn's time"),
+        ({"ttft_s": 0.5}, "the parts of a turn's time"),
+        ({"prompt_tokens": 10**400}, "the parts of a turn's time"),
+        ({"save_s": -1.0}, "less than no time"),
+    ],
+)
+def test_turns_that_cannot_be(spoilt: dict[str, Any], says: str) -> None:
+    done = made.talk([4.0, 2.0], state_bytes=9)
+    done["turns"][1].update(spoilt)  # type: ignore[typeddict-item]
+    cell = made.conversation_cell(made.conversation(("restored",)), {"restored": [done]})
+    failed = sound(made.session({"talk": cell}), "talk.json")["workloads"]["talk"]  # type: ignore[typeddict-item]
+    assert says in failed["reason"]  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("size", [-1, 10**400])
+def test_states_that_cannot_be(size: int) -> None:
+    done = {**made.talk([4.0, 2.0]), "state_bytes": size}
+    cell = made.conversation_cell(made.conversation(), {"kept": [done]})  # type: ignore[list-item]
+    failed = sound(made.session({"talk": cell}), "talk.json")["workloads"]["talk"]  # type: ignore[typeddict-item]
+    assert "state_bytes" in failed["reason"]  # type: ignore[typeddict-item]
+
+
+def test_prefixes_are_those_that_were_asked_for() -> None:
+    for prefixes in ([], ["kept", "kept"], ["computed"]):
+        cell = made.conversation_cell(made.conversation(), {"kept": [made.talk([4.0, 1.0])]})
+        [part] = cell["prefixes"]
+        cell["prefixes"] = [{**part, "prefix": prefix} for prefix in prefixes]  # type: ignore[typeddict-item,misc]
+        failed = sound(made.session({"talk": cell}), "talk.json")["workloads"]["talk"]  # type: ignore[typeddict-item]
+        assert "should be those of the workload" in failed["reason"]  # type: ignore[typeddict-item]
 
 
 def test_joules_of_every_turn_or_none() -> None:

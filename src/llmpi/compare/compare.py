@@ -40,7 +40,10 @@ QUANTITIES: Mapping[Quantity, bool] = {"tg_tps": True, "pp_tps": True, "tg_j_per
 """Whether more of it is better."""
 NOT_COMPARED: frozenset[Mark] = frozenset({"throttled", "disturbed"})
 """A cell that overflows memory is as slow as it is; these might be faster on another day."""
-SAME_WORKLOAD = ("kind", "prompt_tokens", "output_tokens", "sampling", "prompt", "system_tokens")
+SAME_WORKLOAD = (
+    *("kind", "prompt_tokens", "output_tokens", "sampling", "prompt", "system_tokens"),
+    *("turns", "pause_s"),
+)
 """What a figure depends on; repetitions and limits of time it does not."""
 
 
@@ -77,7 +80,7 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
     figures = _judged(pairs, spreads, at_most_pct)
     cells = [_cell(level, old[level], new[level], of) for level, of in figures.items()]
     unpaired = sorted(
-        _unpaired(before, after, _runs(old), _runs(new)),
+        _unpaired(before, after, {*old}, {*new}),
         key=lambda one: UNPAIRED.index(one["state"]),
     )
     quality = sorted(quality_changes(before.requirements, after.requirements), key=_score_place)
@@ -247,18 +250,23 @@ def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> Pair
 
 
 def _unpaired(
-    before: Measured, after: Measured, old: Set[Run], new: Set[Run]
+    before: Measured, after: Measured, olds: Set[Level], news: Set[Level]
 ) -> Iterator[Unpaired]:
-    """Cells of either that gave no figures in both, or none that can be compared.
+    """Cells of either that gave no figures in both, or none that can be compared; or parts of them.
 
     Args:
-        old, new: those that gave some.
+        olds, news: those that gave some.
     """
+    old, new = _runs(olds), _runs(news)
     there = [set(_runs_of(study, other)) for study, other in ((before, after), (after, before))]
     for run in sorted(there[0] | there[1]):
         if run in old and run in new:
             if not _alike(before, after, run):
                 yield {**place(run), "state": "another workload", "reason": None}
+                continue
+            for level in sorted((one for one in olds ^ news if one.run == run), key=str):
+                part: UnpairedState = "fails now" if level in olds else "worked only now"
+                yield {**place(run), "state": part, "reason": level.part}
         elif run in there[0] and run in there[1]:
             reason = _why(before if run in new else after, run)
             state: UnpairedState = "failed in both"

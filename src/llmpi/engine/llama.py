@@ -388,6 +388,10 @@ class Engine(Model):
             raise EngineError("the state of the conversation could not be saved")
         return int(written)
 
+    def state_bytes(self) -> int:
+        """What `save` would write."""
+        return int(llama_cpp.llama_state_seq_get_size(self.context, 0))
+
     def restore(self, path: str) -> None:
         """Have what `save` wrote as the state of the sequence.
 

@@ -392,8 +392,8 @@ class ConversationRepetition(TypedDict):
 
     start_s: float
     turns: list[ConversationTurn]
-    state_bytes: int | None
-    """Of the largest prefix that was saved; None where none is."""
+    state_bytes: int
+    """Of what the last turn left to a next one: in memory, or where it is saved."""
     contention: NotRequired[Contention]
     """As of `Repetition`."""
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from llmpi.device.measure.budget import SHARE, Effort, Pace, affordable, needed_s
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Board, Range
-from llmpi.study.measuring import AnyWorkload, ConversationWorkload, Workload
+from llmpi.study.measuring import AnyWorkload, ConcurrentWorkload, ConversationWorkload, Workload
 
 
 class Planned(NamedTuple):
@@ -48,6 +48,8 @@ class Talk(NamedTuple):
     first_s: Range
     kept_s: Range
     computed_s: Range
+    saved_bytes: int
+    """On the device's storage, at most; 0 where nothing is restored from there."""
 
 
 class Measuring(NamedTuple):
@@ -99,7 +101,15 @@ def _talks(workloads: Mapping[str, AnyWorkload], found: Prediction) -> Iterator[
         if isinstance(asked, ConversationWorkload) and (pp_tps := found.pp_tps):
             kept, computed = asked.computed_tokens("kept"), asked.computed_tokens("computed")
             counts = (kept[0], kept[-1], computed[-1])
-            yield Talk(name, *(Range(*(n / tps for tps in reversed(pp_tps))) for n in counts))
+            first, last, again = (_wait_s(count, pp_tps, found.tg_tps) for count in counts)
+            saved_bytes = found.kv_cache_bytes if "restored" in asked.prefix else 0
+            yield Talk(name, first, last, again, saved_bytes)
+
+
+def _wait_s(tokens: int, pp_tps: Range, tg_tps: Range) -> Range:
+    """Of a prompt; not less than a token takes, for which all weights are read, too."""
+    rates = zip(reversed(pp_tps), reversed(tg_tps), strict=True)
+    return Range(*(max(tokens / pp, 1 / tg) for pp, tg in rates))
 
 
 def _parts(
@@ -115,10 +125,7 @@ def _parts(
             yield _planned(name, None, asked, paces, had_s - asked.sustained_s)
             continue
         if isinstance(asked, ConversationWorkload):
-            for prefix in asked.prefix:  # saving and restoring are left out
-                prompts = sum(asked.computed_tokens(prefix))
-                paces = [Pace(prompts / pp_tps, asked.turns / tg_tps)]
-                yield _planned(name, None, asked, paces, had_s / len(asked.prefix))
+            yield _planned(name, None, asked, [_pace(asked, pp_tps, tg_tps)], had_s)
             continue
         for count in asked.conversations:  # as if side by side gained nothing, which is the most
             prompts = asked.system_tokens + count * asked.prompt_tokens
@@ -133,13 +140,17 @@ def _planned(
     effort = affordable(whole, paces, had_s)
     at_once = replace(effort, warmup_limit=effort.warmup)  # as it goes where all is steady
     asked_s = needed_s(whole, paces)
-    shares = _shares(asked)
+    shares = len(asked.conversations) if isinstance(asked, ConcurrentWorkload) else 1
     enough_s = asked.timeout_s + shares * max(0.0, asked_s - had_s) / SHARE
     return Planned(name, count, whole, effort, asked_s, needed_s(at_once, paces), had_s, enough_s)
 
 
-def _shares(asked: AnyWorkload) -> int:
-    """Into so many parts its time is divided."""
-    if isinstance(asked, Workload):
-        return 1
-    return len(asked.prefix if isinstance(asked, ConversationWorkload) else asked.conversations)
+def _pace(asked: ConversationWorkload, pp_tps: float, tg_tps: float) -> Pace:
+    """Of a conversation with each prefix, one behind the other; saving and restoring are left out.
+    Prompts that are computed again grow with the answers."""
+    prompts_s = answers_s = 0.0
+    for prefix in asked.prefix:
+        none, one = (asked.computed_tokens(prefix, output) for output in (0, 1))
+        prompts_s += sum(max(count / pp_tps, 1 / tg_tps) for count in none) + asked.pauses_s
+        answers_s += asked.turns / tg_tps + (sum(one) - sum(none)) / pp_tps
+    return Pace(prompts_s, answers_s)

@@ -114,9 +114,7 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         elif not isinstance(model.source, PathSource):  # that is a link, as a published variant is
             fetched += files
     per_device = {
-        device: sum({p.session.variant: _bytes(p) for p in _of(plans, device)}.values())
-        if not _links(study.devices[device])
-        else 0
+        device: _stored(plans, device, links=_links(study.devices[device]))
         for device in study.devices
     }
     # What is transferred once for all runtimes counts once.
@@ -152,6 +150,14 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
 
 def _bytes(planned: SessionPlan) -> int:
     return planned.size.file_bytes if planned.size else 0
+
+
+def _stored(plans: Sequence[SessionPlan], device: str, *, links: bool) -> int:
+    """Files of the variants, and beside them for a while the largest prefix of a conversation."""
+    own = _of(plans, device)
+    files = {p.session.variant: _bytes(p) for p in own}
+    saved = [talk.saved_bytes for p in own for talk in p.measuring.talks]
+    return (0 if links else sum(files.values())) + max(saved, default=0)
 
 
 def _links(device: SingleDevice) -> bool:

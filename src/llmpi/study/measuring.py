@@ -137,17 +137,38 @@ class ConversationWorkload(_Measured):
             raise PydanticCustomError("duplicate", "each of them is measured once", {})
         return prefix
 
+    @model_validator(mode="after")
+    def _pauses_fit(self) -> Self:
+        if len(self.prefix) * self.pauses_s >= self.timeout_s:
+            raise PydanticCustomError(
+                "pause",
+                "one conversation for each prefix has {pauses} s of pauses, and timeout_s is "
+                "{timeout}: shorten pause_s, or give it more time",
+                {"pauses": len(self.prefix) * self.pauses_s, "timeout": self.timeout_s},
+            )
+        return self
+
+    @property
+    def pauses_s(self) -> float:
+        """Of one conversation."""
+        return (self.turns - 1) * self.pause_s
+
     @property
     def needed_tokens(self) -> int:
         """Tokens of context that all its turns take."""
         return self.system_tokens + self.turns * (self.prompt_tokens + self.output_tokens + 1)
 
-    def computed_tokens(self, prefix: Prefix) -> list[int]:
-        """Of each turn's prompt, as many as are computed where that is done with its prefix."""
+    def computed_tokens(self, prefix: Prefix, output_tokens: int | None = None) -> list[int]:
+        """Of each turn's prompt, as many as are computed where that is done with its prefix.
+
+        Args:
+            output_tokens: of each answer; by default what is asked for.
+        """
+        answer = self.output_tokens if output_tokens is None else output_tokens
         first = self.system_tokens + self.prompt_tokens
         each = self.prompt_tokens + 1  # the last token of the answer before
         if prefix == "computed":
-            return [first + turn * (self.output_tokens + each) for turn in range(self.turns)]
+            return [first + turn * (answer + each) for turn in range(self.turns)]
         return [first] + [each] * (self.turns - 1)
 
 

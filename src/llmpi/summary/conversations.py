@@ -39,12 +39,16 @@ def _cell(
     found: records.ConversationCell | Failed | NotRun,
 ) -> ConversationCell:
     well = found if found["status"] == "ok" else None
+    measured = [part for part in well["prefixes"] if part["status"] == "ok"] if well else []
+    answers = [len(turn["itl_s"]) for part in measured for turn in part["repetitions"][0]["turns"]]
     return {
         **place(run),
         "status": found["status"],
         "reason": None if found["status"] == "ok" else found["reason"],
         "settings": _settings(asked),
         "can_cut_back": well and well["can_cut_back"],
+        "output_tokens": min(answers, default=None),
+        "repetitions": min((len(part["repetitions"]) for part in measured), default=None),
         "ways": [_way(part) for part in well["prefixes"]] if well else [],
     }
 
@@ -74,7 +78,7 @@ def _way(part: MeasuredPrefix | LostPrefix) -> Way:
     later = [turn for turns in talks for turn in turns[1:]]
     restored = [s for turn in later if (s := turn["restore_s"]) is not None]
     saved = [s for turns in talks for turn in turns if (s := turn["save_s"]) is not None]
-    sizes = [size for one in part["repetitions"] if (size := one["state_bytes"]) is not None]
+    held = max(one["state_bytes"] for one in part["repetitions"])
     itl = [seconds for turns in talks for turn in turns for seconds in turn["itl_s"]]
     first_j, later_j = _joules(part["energy"], len(talks[0]))
     return {
@@ -88,7 +92,7 @@ def _way(part: MeasuredPrefix | LostPrefix) -> Way:
         "later_s": _median(later, _answered_s),
         "restore_s": statistics.median(restored) if restored else None,
         "save_s": statistics.median(saved) if saved else None,
-        "state_bytes": max(sizes, default=None),
+        "state_bytes": None if part["prefix"] == "computed" else held,
         "tg_tps": len(itl) / sum(itl),
         "energy_tier": part["energy"]["tier"] if part["energy"] else None,
         "first_j": first_j,

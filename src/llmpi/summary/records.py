@@ -495,7 +495,7 @@ class Way(TypedDict):
     save_s: float | None
     """Behind an answer; nobody waits for it."""
     state_bytes: int | None
-    """On storage, of the largest prefix."""
+    """Of the largest prefix: held in memory between turns, or on storage; None where neither is."""
     tg_tps: float | None
     """Of all turns."""
     energy_tier: Tier | None
@@ -517,6 +517,10 @@ class ConversationCell(CellKey):
     settings: ConversationWorkload
     can_cut_back: bool | None
     """Whether the model's memory can forget its end alone."""
+    output_tokens: int | None
+    """Of each answer, as far as there was time."""
+    repetitions: int | None
+    """That count, the least of all ways."""
     ways: list[Way]
 
 

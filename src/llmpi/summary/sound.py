@@ -13,6 +13,9 @@ from llmpi.engine.records import (
     SessionRecord,
 )
 
+MOST_TOKENS, MOST_BYTES = 2**31, 2**53
+"""More of them no engine and no disk has."""
+
 
 def sound(session: Session, where: str) -> SessionRecord:
     """The session, in which a cell that no number can be made of has failed.
@@ -48,10 +51,15 @@ def _wrong(cell: Cell) -> Iterator[str]:
             yield from _wrong_times(f"depths.{depth['depth_tokens']}", depth["repetitions"])
         parts = [cell["energy"]]
     elif cell["kind"] == "conversation":
+        asked = cell["workload"]
+        if sorted(part["prefix"] for part in cell["prefixes"]) != sorted(asked["prefix"]):
+            yield "prefixes: should be those of the workload, each once"
         measured = [part for part in cell["prefixes"] if part["status"] == "ok"]
+        if not measured:
+            yield "prefixes: there is none"
         for part in measured:
             yield from _wrong_times(f"prefixes.{part['prefix']}", part["repetitions"])
-            yield from _wrong_turns(f"prefixes.{part['prefix']}", part)
+            yield from _wrong_turns(f"prefixes.{part['prefix']}", part, asked["turns"])
         parts = [part["energy"] for part in measured]
     else:
         levels = [level for level in cell["levels"] if level["status"] == "ok"]
@@ -63,13 +71,21 @@ def _wrong(cell: Cell) -> Iterator[str]:
             yield "energy.tg.power_w: should be above 0"
 
 
-def _wrong_turns(where: str, part: MeasuredPrefix) -> Iterator[str]:
+def _wrong_turns(where: str, part: MeasuredPrefix, count: int) -> Iterator[str]:
     repetitions, energy = part["repetitions"], part["energy"]
-    turns = {len(repetition["turns"]) for repetition in repetitions}
-    if len(turns) > 1 or min(turns, default=2) < 2:
-        yield f"{where}: all should have the same turns, two or more"
+    answers = {len(turn["itl_s"]) for one in repetitions for turn in one["turns"]}
+    if any(len(one["turns"]) != count for one in repetitions) or len(answers) > 1 or count < 2:
+        yield f"{where}: all should have the workload's turns, with answers of one length"
+    for turn in (turn for one in repetitions for turn in one["turns"]):
+        times = [0.0, turn["restore_s"] or 0.0, turn["pp_s"], turn["ttft_s"]]
+        if times != sorted(times) or not 1 <= turn["prompt_tokens"] <= MOST_TOKENS:
+            yield f"{where}: the parts of a turn's time, or its tokens, cannot be"
+        if (turn["save_s"] or 0.0) < 0:
+            yield f"{where}: saving took less than no time"
+    if any(not 0 <= one["state_bytes"] <= MOST_BYTES for one in repetitions):
+        yield f"{where}: state_bytes cannot be"
     if energy and energy["status"] == "ok":
-        joules = {len(energy[phase]["energy_j"]) for phase in ("pp", "tg")}
+        joules = {len(phase["energy_j"]) for phase in (energy["pp"], energy["tg"])}
         if joules != {len(prompts(repetitions))}:
             yield f"{where}.energy: should have joules of every turn"
 

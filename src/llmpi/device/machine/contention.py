@@ -77,6 +77,23 @@ class Processors:
         }
 
 
+def together(parts: Sequence[Contention | None]) -> Contention | None:
+    """Of several stretches of time, without what is between them; None where one does not tell."""
+    found = [one for one in parts if one]
+    if not found or len(found) < len(parts):
+        return None
+    return {
+        "seconds": sum(one["seconds"] for one in found),
+        "processors": found[0]["processors"],
+        "own_s": sum(one["own_s"] for one in found),
+        "sensors_s": sum(one["sensors_s"] for one in found),
+        "others_s": sum(one["others_s"] for one in found),
+        "others_pct": None,
+        "involuntary_switches": sum(one["involuntary_switches"] for one in found),
+        "load_1min": found[-1]["load_1min"],
+    }
+
+
 def judge(repetitions: Sequence[AnyRepetition]) -> None:
     """Say of each what share of the processors in use others had.
 

@@ -221,7 +221,11 @@ def energy_of(
     tokens = {phase: conversations * count for phase, count in each.items()}
     windows = {"pp": [_pp(one) for one in done], "tg": [_tg(one) for one in done]}
     try:
-        phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
+        each_of = len(done) // len(repetitions)
+        phases = {
+            phase: _phase(samples, windows[phase], tokens[phase], meter, each_of)
+            for phase in windows
+        }
     except NoEnergyError as error:
         reason = f"{error}; {samples.failed}" if samples.failed else str(error)
         return {"status": "none", "tier": tier, "reason": reason}
@@ -285,16 +289,23 @@ def _phase(
     windows: Sequence[Window],
     tokens: float,
     meter: MeterHere | ConstantMeter | MeterElsewhere,
+    each_of: int = 1,
 ) -> PhaseEnergy:
+    """
+    Args:
+        each_of: so many windows in a row are of one repetition.
+    """
     seconds, count = sum(window.end - window.start for window in windows), len(windows)
     if tokens == 0 or not seconds > 0:
         raise NoEnergyError("there is nothing to be metered")
     by_counter = prefers_counter(samples, windows)
     energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
     _check_gaps(samples, windows)
-    per_token = [energy / tokens for energy in energies]
+    per_token = [
+        statistics.fmean(energies[at : at + each_of]) / tokens for at in range(0, count, each_of)
+    ]
     mean = statistics.fmean(per_token)
-    spread = statistics.stdev(per_token) / count**0.5 if count > 1 else 0.0
+    spread = statistics.stdev(per_token) / len(per_token) ** 0.5 if len(per_token) > 1 else 0.0
     accuracy = mean * (meter["accuracy_pct"] or 0.0) / 100
     if by_counter:
         # Both ends of a window are rounded to a step: its energy is uniform within it, twice.

@@ -61,8 +61,12 @@ def pace_of(repetition: Repetition | ConcurrentRepetition) -> Pace:
 
 
 def took_s(repetition: AnyRepetition) -> float:
-    """Seconds of all of it."""
-    return sum(_begin_s(one) + sum(one["itl_s"]) for one in prompts([repetition]))
+    """Seconds of all of it; of a conversation with what is between its turns."""
+    answers = prompts([repetition])
+    seconds = sum(_begin_s(one) + sum(one["itl_s"]) for one in answers)
+    if len(answers) < 2:
+        return seconds
+    return answers[-1]["start_s"] - repetition["start_s"] + took_s(cast(Repetition, answers[-1]))
 
 
 def _begin_s(repetition: Prompted) -> float:

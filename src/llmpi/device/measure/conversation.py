@@ -6,6 +6,7 @@ is there, and what is restored then is on its time; saving is not: nobody waits 
 """
 
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -13,14 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from llmpi.device.machine.contention import Processors
-from llmpi.device.measure.budget import Effort, Pace, effort_of, fitted, told
+from llmpi.device.machine.contention import Processors, together
+from llmpi.device.measure.budget import Pace, effort_of, fitted, told, took_s
 from llmpi.device.measure.memory import reading, untouched, watching
 from llmpi.device.measure.single import agree, fixed_tokens
 from llmpi.engine.llama import Engine, EngineError
 from llmpi.engine.progress import say
 from llmpi.engine.records import (
     Arm,
+    Contention,
     ConversationCell,
     ConversationRepetition,
     ConversationTurn,
@@ -53,50 +55,49 @@ class Conversation:
     ) -> None:
         self.name = name
         self._engine, self._asked, self._processors = engine, asked, processors
-        self._folder, self._load_peak_bytes = folder, load_peak_bytes
+        self._folder, self._effort = folder, effort_of(asked)
         self._questions = [self._question(turn) for turn in range(asked["turns"])]
-        self._measured: dict[Prefix, MeasuredPrefix] = {}
-        self._efforts: dict[Prefix, Effort] = {}
-        self._lost: list[LostPrefix] = []
+        self._parts: dict[Prefix, MeasuredPrefix] = {
+            prefix: self._untouched(prefix, load_peak_bytes) for prefix in asked["prefix"]
+        }
+        self._lost: dict[Prefix, LostPrefix] = {}
         self._can_cut_back = False
 
     def arms(self) -> list[tuple[str, Arm]]:
         """What is to be repeated: (name, what is done with the prefix), of those that work."""
-        return [
-            (self.name, prefix)
-            for prefix in self._measured
-            for _ in range(self._efforts[prefix].repetitions)
-        ]
+        once: list[tuple[str, Arm]] = [(self.name, part["prefix"]) for part in self._working()]
+        return once * self._effort.repetitions
 
     def warm_up(self, seconds: float) -> None:
         """Each until two conversations agree.
 
         Args:
-            seconds: what it may take with all that follows, each an equal part of it.
+            seconds: what all may take with all that follows; where that is not enough, all do less
+                alike, lest answers of different lengths stand beside one another.
         """
-        each_s = seconds / len(self._asked["prefix"])
-        for prefix in self._asked["prefix"]:
-            part = self._untouched(prefix)
-            done = part["warmup"]
-            try:
-                effort = self._effort(part, each_s)
-                least, limit = effort.warmup, effort.warmup_limit
-                while len(done) < least or (done and len(done) < limit and not _steady(done)):
-                    done.append(self._once(prefix))
-                    say(f"{self.name}: warm-up {len(done)}: {_told(prefix, done[-1])}")
-            except (EngineError, OSError) as error:
-                reason = str(error)
-                self._lost.append({"prefix": prefix, "status": "failed", "reason": reason})
-                say(f"{self.name}: prefix {prefix}: {reason}")
-                continue
-            part["steady"] = _steady(done)
-            self._measured[prefix] = part
+        self._ready()
+        self._engine.decode(self._questions[0])
+        self._can_cut_back = self._engine.can_cut_back(1)
+        paces = [pace for prefix in self._parts if (pace := self._pace(prefix))]
+        if not paces:
+            return
+        whole = Pace(sum(p.prompt_s for p in paces), sum(p.token_s for p in paces))
+        self._effort, shortened = fitted(self._effort, [whole], seconds)
+        if shortened:
+            say(f"{self.name}: {told(shortened)}")
+        for part in self._working():
+            part["shortened"] = shortened
+            self._warm_up(part)
 
-    def repeat(self, arm: Arm, progress: str) -> ConversationRepetition:
-        """One counted conversation."""
+    def repeat(self, arm: Arm, progress: str) -> ConversationRepetition | None:
+        """One counted conversation; nothing once one with this prefix has failed."""
         part = self._part(arm)
+        if part["prefix"] in self._lost:
+            return None
         with watching(part["memory"]):
-            done = self._once(part["prefix"])
+            done = self._tried(part["prefix"], self._effort.output_tokens)
+        if done is None:
+            return None
         part["repetitions"].append(done)
         say(f"[{progress}] {self.name}: {_told(part['prefix'], done)}")
         return done
@@ -112,11 +113,11 @@ class Conversation:
 
     def record(self) -> ConversationCell | FailedCell:
         """What was measured. It failed if nothing of it works."""
-        if not self._measured:
+        if len(self._lost) == len(self._parts):
             return {
                 "status": "failed",
                 "stage": "benchmark",
-                "reason": self._lost[0]["reason"],
+                "reason": next(iter(self._lost.values()))["reason"],
                 "workload": self._asked,
                 "levels": [],
             }
@@ -126,13 +127,16 @@ class Conversation:
             "workload": self._asked,
             "apart": None,
             "can_cut_back": self._can_cut_back,
-            "prefixes": [*self._measured.values(), *self._lost],
+            "prefixes": [*self._working(), *self._lost.values()],
         }
 
-    def _part(self, arm: Arm) -> MeasuredPrefix:
-        return next(part for prefix, part in self._measured.items() if prefix == arm)
+    def _working(self) -> list[MeasuredPrefix]:
+        return [part for prefix, part in self._parts.items() if prefix not in self._lost]
 
-    def _untouched(self, prefix: Prefix) -> MeasuredPrefix:
+    def _part(self, arm: Arm) -> MeasuredPrefix:
+        return next(part for prefix, part in self._parts.items() if prefix == arm)
+
+    def _untouched(self, prefix: Prefix, load_peak_bytes: int | None) -> MeasuredPrefix:
         return {
             "status": "ok",
             "prefix": prefix,
@@ -143,21 +147,49 @@ class Conversation:
             "shortened": None,
             "repetitions": [],
             "set_aside": [],
-            "memory": untouched(self._load_peak_bytes),
+            "memory": untouched(load_peak_bytes),
             "marks": [],
             "energy": None,
         }
 
-    def _effort(self, part: MeasuredPrefix, seconds: float) -> Effort:
-        """What there is time for; says so where that is not all."""
-        with reading(part["memory"]):
-            once = self._once(part["prefix"], tokens=1)
-        self._can_cut_back = self._engine.can_cut_back(len(self._questions[0]))
-        effort, part["shortened"] = fitted(effort_of(self._asked), [_pace(once)], seconds)
-        if part["shortened"]:
-            say(f"{self.name}: prefix {part['prefix']}: {told(part['shortened'])}")
-        self._efforts[part["prefix"]] = effort
-        return effort
+    def _pace(self, prefix: Prefix) -> Pace | None:
+        """Of a whole conversation: all its prompts, pauses and savings, and a token of each answer,
+        by which later prompts grow that are computed again."""
+        with reading(self._parts[prefix]["memory"]):
+            done = self._tried(prefix, tokens=1)
+        if done is None:
+            return None
+        turns = done["turns"]
+        count = len(turns)
+        computed_s = sum(turn["pp_s"] - (turn["restore_s"] or 0.0) for turn in turns)
+        per_token_s = computed_s / sum(turn["prompt_tokens"] for turn in turns)
+        grown = count * (count - 1) / 2 if prefix == "computed" else 0
+        answers_s = sum(sum(turn["itl_s"]) for turn in turns)
+        return Pace(took_s(done) - answers_s, answers_s + grown * per_token_s)
+
+    def _warm_up(self, part: MeasuredPrefix) -> None:
+        done = part["warmup"]
+        least, limit = self._effort.warmup, self._effort.warmup_limit
+        while len(done) < least or (done and len(done) < limit and not _steady(done)):
+            found = self._tried(part["prefix"], self._effort.output_tokens)
+            if found is None:
+                return
+            done.append(found)
+            say(f"{self.name}: warm-up {len(done)}: {_told(part['prefix'], found)}")
+        part["steady"] = _steady(done)
+
+    def _tried(self, prefix: Prefix, tokens: int) -> ConversationRepetition | None:
+        """One conversation with answers of so many tokens; None where it fails, and then this
+        prefix is lost: the others are not."""
+        try:
+            return self._once(prefix, tokens)
+        except (EngineError, OSError) as error:
+            reason = str(error)
+            if isinstance(error, OSError):
+                reason = f"the prefix cannot be saved beside the model: {error.strerror}"
+            self._lost[prefix] = {"prefix": prefix, "status": "failed", "reason": reason}
+            say(f"{self.name}: prefix {prefix}: {reason}")
+            return None
 
     def _question(self, turn: int) -> list[int]:
         """What a turn adds to the prompt; the first one's begins with the system prompt."""
@@ -165,43 +197,49 @@ class Conversation:
         system = [] if turn else fixed_tokens(vocabulary, self._asked["system_tokens"], seed=2)
         return system + fixed_tokens(vocabulary, self._asked["prompt_tokens"], seed=3 + turn)
 
-    def _once(self, prefix: Prefix, tokens: int | None = None) -> ConversationRepetition:
-        """One conversation in an empty context; with answers of so many tokens, where not all are
-        wanted."""
+    def _ready(self) -> None:
+        """An empty context for all turns."""
         engine = self._engine
         if engine.resize(context_tokens(self._asked)):
             # A new context's memory is there once it is written: not on the measurement's time.
             engine.decode(self._questions[0][: engine.ubatch_tokens])
             engine.synchronize()
             engine.keep(0)
-        before, start = self._processors.now(), time.monotonic()
+
+    def _once(self, prefix: Prefix, tokens: int) -> ConversationRepetition:
+        """One conversation in an empty context, with answers of so many tokens."""
+        self._ready()
+        start = time.monotonic()
+        found: list[Contention | None] = []
         with contextlib.ExitStack() as stack:
             saved = None
             if prefix == "restored":
-                saved = stack.enter_context(Saved(engine, self._folder))
-            turns = list(self._turns(prefix, saved, tokens or self._output_tokens(prefix)))
-        contention = self._processors.since(before)
+                saved = stack.enter_context(Saved(self._engine, self._folder))
+            turns = list(self._turns(prefix, saved, tokens, found))
         repetition: ConversationRepetition = {
             "start_s": start,
             "turns": turns,
-            "state_bytes": saved.bytes if saved else None,
+            "state_bytes": self._engine.state_bytes(),
         }
-        if contention:
+        if contention := together(found):
             repetition["contention"] = contention
         return repetition
 
-    def _output_tokens(self, prefix: Prefix) -> int:
-        return self._efforts[prefix].output_tokens
-
     def _turns(
-        self, prefix: Prefix, saved: "Saved | None", tokens: int
+        self, prefix: Prefix, saved: "Saved | None", tokens: int, found: list[Contention | None]
     ) -> Iterator[ConversationTurn]:
+        """
+        Args:
+            found: takes who had the processors in each turn; between them they are nobody's.
+        """
         said: list[int] = []  # and computed, in this order
         pending: list[int] = []  # the last token of an answer, which nothing was computed behind
         for number, question in enumerate(self._questions):
             if number:
                 time.sleep(self._asked["pause_s"])
+            before = self._processors.now()
             turn, answer = self._turn(prefix, saved, said, pending + question, number, tokens)
+            found.append(self._processors.since(before))
             said += [*pending, *question, *answer[:-1]]
             pending = answer[-1:]
             if saved and number + 1 < len(self._questions):
@@ -264,25 +302,31 @@ class Conversation:
 
 
 class Saved:
-    """A prefix in a file without a name: whatever happens, nothing of it stays behind."""
+    """A prefix in a file without a name: whatever happens, nothing of it stays behind.
+
+    Raises:
+        OSError: the folder cannot be written to, or what is written there is kept in memory.
+    """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
+        if kept_in_memory(folder):
+            raise OSError(errno.ENODEV, "that is no storage, but memory (tmpfs)")
         self._engine = engine
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._path = f"/proc/self/fd/{self._file.fileno()}"
-        self.bytes: int | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk
+            self._file.close()
 
     def save(self) -> float:
         """Write the state to storage and forget it, here and in the page cache; the seconds of
         writing."""
         start = time.monotonic()
-        self.bytes = self._engine.save(self._path)
+        self._engine.save(self._path)
         os.fsync(self._file.fileno())
         seconds = time.monotonic() - start
         os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -293,6 +337,15 @@ class Saved:
         self._engine.restore(self._path)
 
 
+def kept_in_memory(folder: Path) -> bool:
+    """Whether what is written to a folder stays in memory (proc_pid_mountinfo(5))."""
+    device = folder.stat().st_dev
+    here = f"{os.major(device)}:{os.minor(device)}"
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    kinds = {line.split()[2]: line.rpartition(" - ")[2].split()[0] for line in lines}
+    return kinds.get(here) in ("tmpfs", "ramfs")
+
+
 def context_tokens(asked: ConversationWorkload) -> int:
     """Tokens of context that all its turns take; with each the last token of the answer before."""
     each = asked["prompt_tokens"] + asked["output_tokens"] + 1
@@ -300,18 +353,7 @@ def context_tokens(asked: ConversationWorkload) -> int:
 
 
 def _steady(warmup: list[ConversationRepetition]) -> bool:
-    return agree([_answers_s(one) for one in warmup])
-
-
-def _answers_s(repetition: ConversationRepetition) -> float:
-    return sum(sum(turn["itl_s"]) for turn in repetition["turns"])
-
-
-def _pace(repetition: ConversationRepetition) -> Pace:
-    """Of a whole conversation: all its prompts, and a token of every answer."""
-    turns = repetition["turns"]
-    prompts_s = sum(turn["ttft_s"] + (turn["save_s"] or 0.0) for turn in turns)
-    return Pace(prompts_s, _answers_s(repetition) / len(turns[0]["itl_s"]))
+    return agree([sum(sum(turn["itl_s"]) for turn in one["turns"]) for one in warmup])
 
 
 def _told(prefix: Prefix, repetition: ConversationRepetition) -> str:

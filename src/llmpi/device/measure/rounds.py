@@ -19,8 +19,8 @@ ROUNDS = 3
 class Workload(Protocol):
     """What is repeated."""
 
-    def repeat(self, arm: Any, /, progress: str) -> AnyRepetition:  # one of its own
-        """One counted repetition."""
+    def repeat(self, arm: Any, /, progress: str) -> AnyRepetition | None:  # arm: one of its own
+        """One counted repetition; None where there is none any more."""
 
     def set_aside(self, arm: Any, repetition: Any, /) -> None:  # that it gave
         """It does not count any more."""
@@ -61,8 +61,9 @@ class Rounds:
 
     def _round(self, arms: Sequence[Arm]) -> list[Done]:
         done = [
-            Done(name, arm, self._workloads[name].repeat(arm, f"{i + 1}/{len(arms)}"))
+            Done(name, arm, repetition)
             for i, (name, arm) in enumerate(arms)
+            if (repetition := self._workloads[name].repeat(arm, f"{i + 1}/{len(arms)}"))
         ]
         judge([one.repetition for one in done])
         for i, one in enumerate(done):
