@@ -1,0 +1,200 @@
+"""What a person's pairs are made: an `ab` task, or where a passage answers each, a `squad` task."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from llmpi.engine.answers import ABSTENTION, normalize
+from llmpi.quality.ab.prompts import load_prompts
+from llmpi.quality.squad.metric import Paragraph, Question, dump
+from llmpi.quality.squad.prompt import PROMPTS
+from llmpi.quality.squad.questions import by_passage, prepare
+from llmpi.start.own_documents import holds
+from llmpi.start.pairs import Pair
+from llmpi.study.tasks.squad import SquadTask
+
+INSTRUCTION = "Answer with the answer alone, in as few words as possible."
+FEWEST_NEW_TOKENS = 32
+NUMBER = re.compile(r"(?<!\w)[-−]\d|\d\.\d|\d,\d(?!\d\d(?!\d))")
+"""A sign or a decimal point, which is dropped where texts are compared."""
+
+
+class Made(Protocol):
+    """A kind of task, and how pairs become one of it."""
+
+    suffix: ClassVar[str]
+    language: str
+
+    def wrong(self, pair: Pair) -> str | None:
+        """Why this pair cannot be one of its questions."""
+        ...
+
+    def asked(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """Those that are no worked examples."""
+        ...
+
+    def text(self, pairs: Sequence[Pair]) -> str:
+        """Of the data file."""
+        ...
+
+    def settings(self, path: Path, pairs: Sequence[Pair]) -> Mapping[str, object]:
+        """As the config has the task."""
+        ...
+
+    def read(self, path: Path) -> object:
+        """The file, as a study reads it.
+
+        Raises:
+            LlmpiError: it is none.
+        """
+        ...
+
+    def doubts(self, asked: Sequence[Pair]) -> Iterator[str]:
+        """What unbalances it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ab:
+    """
+    Args:
+        examples: so many pairs, the first, are worked turns in front of every prompt.
+    """
+
+    examples: int
+    language: str
+    suffix: ClassVar[str] = ".jsonl"
+
+    def wrong(self, pair: Pair) -> str | None:
+        if not pair.answers:
+            return "has no answer; only a question on a passage may have none"
+        for answer in pair.answers:
+            if not normalize(answer):
+                return f"answer: of '{answer}' nothing is left without punctuation and articles"
+        return None
+
+    def asked(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        return pairs[self.examples :]
+
+    def text(self, pairs: Sequence[Pair]) -> str:
+        turns = [
+            turn
+            for pair in pairs[: self.examples]
+            for turn in (_turn("user", pair.question), _turn("assistant", pair.answers[0]))
+        ]
+        lines = (_line(pair, turns) for pair in self.asked(pairs))
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+    def settings(self, path: Path, pairs: Sequence[Pair]) -> Mapping[str, object]:
+        return {"task": "ab", "prompts": str(path), "max_new_tokens": _new_tokens(pairs)}
+
+    def read(self, path: Path) -> object:
+        return load_prompts(path)
+
+    def doubts(self, asked: Sequence[Pair]) -> Iterator[str]:
+        answers = Counter(normalize(pair.answers[0], self.language) for pair in asked)
+        [(most, count)] = answers.most_common(1)
+        if 2 * count > len(asked):
+            yield (
+                f"unbalanced: '{most}' is the answer to {count} of {len(asked)}; who always says "
+                "that passes more than half. Ask as many with other answers"
+            )
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _line(pair: Pair, turns: Sequence[Mapping[str, str]]) -> dict[str, object]:
+    asked: dict[str, object] = {"prompt": pair.question}
+    if turns:
+        asked = {"messages": [*turns, _turn("user", pair.question)]}
+    return {
+        "id": f"line-{pair.line}",
+        **({"tags": list(pair.tags)} if pair.tags else {}),
+        "system": INSTRUCTION,
+        **asked,
+        "expect": _expectation(pair.answers),
+    }
+
+
+def _expectation(answers: Sequence[str]) -> dict[str, object]:
+    """One of these texts. To compare them signs and decimal points are dropped, so where a number
+    has one its very characters are asked for, too."""
+    expected: dict[str, object] = {"reference": list(answers)}
+    if any(map(NUMBER.search, answers)):
+        texts = "|".join(r"\s+".join(map(re.escape, answer.split())) for answer in answers)
+        expected["regex"] = rf"(?i)(?<![\d.,])(?:{texts})(?!\d)"
+    return expected
+
+
+@dataclass(frozen=True)
+class Squad:
+    """A passage with each question; no answer where the passage has none."""
+
+    language: str
+    suffix: ClassVar[str] = ".json"
+
+    def wrong(self, pair: Pair) -> str | None:
+        if not pair.passage:
+            return "has no passage, and others have one"
+        for answer in _golds(pair):
+            if not holds(pair.passage, answer, self.language):
+                return (
+                    f"answer: '{answer[:60]}' does not stand in its passage; copy its words, or "
+                    "leave the answer empty where the passage has none"
+                )
+        for worked in (example for prompt in PROMPTS.values() for example in prompt.examples):
+            if normalize(worked.passage) == normalize(pair.passage):
+                return "passage: the prompt's worked examples are on this very passage"
+        return None
+
+    def asked(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        return pairs
+
+    def text(self, pairs: Sequence[Pair]) -> str:
+        paragraphs = by_passage(
+            Paragraph(
+                pair.passage,
+                (Question(f"line-{pair.line}", pair.question, _golds(pair)),),
+                pair.document,
+            )
+            for pair in pairs
+        )
+        return json.dumps(dump(paragraphs), indent=1, ensure_ascii=False) + "\n"
+
+    def settings(self, path: Path, pairs: Sequence[Pair]) -> Mapping[str, object]:
+        language = {} if self.language == "en" else {"language": self.language}
+        tokens = {"max_new_tokens": _new_tokens(pairs)}
+        return {"task": "squad", "squad_file": str(path), **language, **tokens}
+
+    def read(self, path: Path) -> object:
+        return prepare(SquadTask(task="squad", squad_file=str(path)), Path())
+
+    def doubts(self, asked: Sequence[Pair]) -> Iterator[str]:
+        without = sum(not _golds(pair) for pair in asked)
+        if not without:
+            yield (
+                "unbalanced: every question has an answer, so whether a variant still says where "
+                "there is none is not seen. Add some whose answer is empty"
+            )
+        elif min(without, len(asked) - without) < len(asked) / 4:
+            yield (
+                f"unbalanced: {len(asked) - without} questions have an answer and {without} have "
+                "none; each is judged by itself, so ask about as many of both"
+            )
+
+
+def _golds(pair: Pair) -> tuple[str, ...]:
+    """None where its answer is that there is none."""
+    return tuple(answer for answer in pair.answers if normalize(answer) != ABSTENTION)
+
+
+def _new_tokens(pairs: Sequence[Pair]) -> int:
+    """Enough for the longest answer: a token is a byte at least."""
+    longest = max((len(a.encode()) for pair in pairs for a in pair.answers), default=0)
+    return max(FEWEST_NEW_TOKENS, longest)
