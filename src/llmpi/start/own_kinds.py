@@ -73,8 +73,8 @@ class Ab:
         if not pair.answers:
             return "has no answer; only a question on a passage may have none"
         for answer in pair.answers:
-            if not normalize(answer):
-                return f"answer: of '{answer}' nothing is left without punctuation and articles"
+            if not re.search(r"\w", answer):
+                return f"answer: '{answer}' has neither a letter nor a digit"
         return None
 
     def asked(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
@@ -123,11 +123,14 @@ def _line(pair: Pair, turns: Sequence[Mapping[str, str]]) -> dict[str, object]:
 
 
 def _expectation(answers: Sequence[str]) -> dict[str, object]:
-    """One of these texts. To compare them signs and decimal points are dropped, so where a number
-    has one its very characters are asked for, too."""
+    """One of these texts. To compare them signs, decimal points and articles are dropped: where a
+    number has one its very characters are asked for, too, and of the choice A nothing would be
+    left."""
+    texts = "|".join(r"\s+".join(map(re.escape, answer.split())) for answer in answers)
+    if not all(map(normalize, answers)):
+        return {"regex": rf"(?i)^\W*(?:{texts})\W*$"}
     expected: dict[str, object] = {"reference": list(answers)}
     if any(map(NUMBER.search, answers)):
-        texts = "|".join(r"\s+".join(map(re.escape, answer.split())) for answer in answers)
         expected["regex"] = rf"(?i)(?<![\d.,])(?:{texts})(?!\d)"
     return expected
 

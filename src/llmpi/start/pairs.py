@@ -46,6 +46,7 @@ LONGEST = {"question": 4_000, "answer": 500, "passage": 10_000, "document": 500,
 """Characters of a cell: a prompt has to fit the context, and an answer what is generated."""
 ENCODINGS = ("cp1252", "cp932")
 """What a spreadsheet writes where it is not told to write UTF-8: in the West, in Japan."""
+LINE_END = re.compile(b"\r\n?|\n")
 ERRORS = re.compile(
     r"#(REF!|N/A|NAME\?|VALUE!|DIV/0!|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|#+)", re.I
 )
@@ -155,7 +156,7 @@ def _decoded(path: Path, raw: bytes, encoding: str) -> str:
     except LookupError:
         raise LlmpiError(f"--encoding: '{encoding}' is none that Python knows") from None
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start)
+        line = len(LINE_END.findall(raw, 0, error.start))
         guesses = _guesses(raw, line) if encoding == "utf-8" else ""
         raise LlmpiError(
             f"{path}:{line + 1}: is not {encoding.upper()} ({error.reason} at byte {error.start}); "
@@ -170,7 +171,7 @@ def _guesses(raw: bytes, line: int) -> str:
     found = []
     for name in ENCODINGS:
         try:
-            said = raw.decode(name).split("\n")[line].strip()
+            said = LINE_END.split(raw)[line].decode(name).strip()
         except ValueError:
             continue
         found.append(f" {name} reads '{said[:60]}'")
@@ -211,10 +212,11 @@ def _csv_words(error: csv.Error) -> str:
 
 def _delimiter(text: str) -> tuple[str, int]:
     """And how many lines stand before the head: a spreadsheet's `sep=;` says the delimiter."""
-    first = text.split("\n", 1)[0].rstrip("\r")
+    lines = io.StringIO(text, newline="")
+    first = lines.readline().rstrip("\r\n")
     if found := re.fullmatch(rf'"?sep=([{DELIMITERS}])"?', first, re.I):
         return found[1], 1
-    head = next((line for line in io.StringIO(text) if line.strip()), "")
+    head = next((line for line in (first, *lines) if line.strip()), "")
     named = {delimiter: _named(head, delimiter) for delimiter in DELIMITERS}
     return max(named, key=lambda delimiter: named[delimiter]), 0
 
