@@ -112,6 +112,9 @@ def _write(path: Path, text: str, kind: Made) -> None:
         raise LlmpiError(
             f"{path}: is there already, and stays as it is; --out names another"
         ) from None
+    except OSError:  # such as a full disk
+        path.unlink(missing_ok=True)
+        raise
     try:
         kind.read(path)
     except LlmpiError:
