@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,7 +173,7 @@ def test_passages_make_it_a_squad_task() -> None:
         *(["Who paid?", "Unanswerable", "They greased the pump.", "x"],),
     ]
     own = make(saved(table([["question", "answer", "context", "owner"], *rows])))
-    assert own.settings["task"] == "squad"
+    assert own.settings.task == "squad"
     assert demo_study(own.settings).quality["own"].task == "squad"
     [article] = json.loads(own.path.read_text())["data"]
     passages = [[qa["is_impossible"] for qa in p["qas"]] for p in article["paragraphs"]]
@@ -371,5 +370,4 @@ def test_no_table_is_too_strange(
         assert str(path) in str(error)
         assert not path.with_suffix(".out").exists()
     else:
-        yaml.safe_dump(dict(own.settings))
-        demo_study(own.settings)
+        assert demo_study(own.settings)

@@ -169,7 +169,14 @@ def _times(one: Foreseen) -> int:
 
 
 def _evidence(variant: Scored, loss: PairedLoss | None) -> Evidence:
-    return {**variant._asdict(), "score": None, "loss": loss, "reference": loss is None}
+    return {
+        "model": variant.model,
+        "quant": variant.quant,
+        "computation": variant.computation,
+        "score": None,
+        "loss": loss,
+        "reference": loss is None,
+    }
 
 
 def _loss(counts: NDArray[np.int64], changed: float, seed: str) -> PairedLoss:

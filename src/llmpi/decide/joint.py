@@ -245,7 +245,11 @@ class Analysis:
         return self._told([asked], np.array([factor]), moved, self._levels[0])
 
     def _told(
-        self, statements: Sequence[Statement], factors: Factors, moved: Draws, level: float
+        self,
+        statements: Sequence[Statement],
+        factors: Factors,
+        moved: NDArray[np.float32] | NDArray[np.float64],
+        level: float,
     ) -> float:
         """How often it is told that all hold or that one fails, with so many times the clusters of
         each and its estimate moved, shape (statements, DRAWS)."""

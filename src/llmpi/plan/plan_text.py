@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from llmpi.aligned import aligned
@@ -10,11 +10,10 @@ from llmpi.plan.measuring import Planned
 from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
+from llmpi.quality.records import Json
 
 
-def as_json(
-    plans: Sequence[SessionPlan], whole: Totals, questions: Sequence[Mapping[str, object]]
-) -> str:
+def as_json(plans: Sequence[SessionPlan], whole: Totals, questions: Sequence[Json]) -> str:
     """The plan for machines: `sessions`, flat, `stages` of this machine, `totals`, and what the
     `questions` can tell (`llmpi.decide.beforehand`); a range is [least, likely, most]."""
     sessions = [

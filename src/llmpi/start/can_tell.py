@@ -6,6 +6,7 @@ from math import ceil
 from llmpi.aligned import aligned
 from llmpi.decide.beforehand import CHANGED, USUAL, Ahead
 from llmpi.decide.joint import FEWEST_CLUSTERS
+from llmpi.quality.records import Json
 from llmpi.report.words.emphasis import upwards
 
 ITEMS = {"passage": "questions", "prompt": "prompts"}
@@ -34,7 +35,7 @@ def told(found: Sequence[Ahead]) -> Iterator[str]:
             yield f"! {told_short}"
 
 
-def as_data(found: Sequence[Ahead]) -> list[dict[str, object]]:
+def as_data(found: Sequence[Ahead]) -> list[Json]:
     """For JSON; of `needed` by the share of changed answers."""
     return [
         {**one._asdict(), "needed": {f"{k:g}": n for k, n in one.needed.items()}} for one in found

@@ -11,6 +11,7 @@ from llmpi.plan.catalogue import CATALOGUE
 from llmpi.plan.suggest import NEEDS, NeedName
 from llmpi.study.file import ConfigError, load_study
 from llmpi.study.study import Study
+from llmpi.study.task import Task
 
 DEMO_MODEL = "smollm2-135m"
 DEMO_SOURCE = {
@@ -143,7 +144,12 @@ def _quality(asked: Asked) -> Iterator[str]:
     yield f"  answers: {flow(task)}"
 
 
-def demo_study(task: Plain) -> Study:
+def as_plain(task: Task) -> Plain:
+    """As a config has it: what is not said by default."""
+    return {"task": task.task, **task.model_dump(exclude_defaults=True)}
+
+
+def demo_study(task: Task) -> Study:
     """Of the demo's model on this machine, with one task, `own`; no file is written."""
     return Study.model_validate(
         {
@@ -152,7 +158,7 @@ def demo_study(task: Plain) -> Study:
             "quants": list(DEMO_QUANTS),
             "devices": {"here": {"transport": "local"}},
             "workloads": {"chat": {"prompt_tokens": 128, "output_tokens": 64}},
-            "quality": {"own": task},
+            "quality": {"own": as_plain(task)},
         }
     )
 

@@ -18,7 +18,7 @@ from llmpi.plan.suggest import NEEDS, QUANTS, NeedName, Suggested, suggest
 from llmpi.records import read
 from llmpi.remote.check import Finding, check_devices, table
 from llmpi.start.boards import preset_of, storage_of
-from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, write
+from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, as_plain, write
 from llmpi.start.own_task import make
 from llmpi.start.ssh_hosts import hosts
 from llmpi.study.devices import LocalDevice, Preset, SingleDevice, SshDevice
@@ -242,7 +242,7 @@ def _own_questions(args: argparse.Namespace, need: NeedName) -> Plain | None:
     own = make(table)
     for line in (f"{own.path}: {own.asked} questions", *(f"  {note}" for note in own.notes)):
         print(line)
-    return own.settings
+    return as_plain(own.settings)
 
 
 def _ask(question: str, default: str) -> str:

@@ -3,18 +3,20 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from llmpi.engine.answers import ABSTENTION, normalize
-from llmpi.quality.ab.prompts import load_prompts
+from llmpi.quality.ab.prompts import Expect, Message, Prompt, load_prompts
 from llmpi.quality.squad.metric import Paragraph, Question, dump
 from llmpi.quality.squad.prompt import PROMPTS
 from llmpi.quality.squad.questions import by_passage, prepare
 from llmpi.start.own_documents import holds
 from llmpi.start.pairs import Pair
+from llmpi.study.task import Task
+from llmpi.study.tasks.ab import AbTask
 from llmpi.study.tasks.squad import SquadTask
 
 INSTRUCTION = "Answer with the answer alone, in as few words as possible."
@@ -27,7 +29,6 @@ class Made(Protocol):
     """A kind of task, and how pairs become one of it."""
 
     suffix: ClassVar[str]
-    language: str
 
     def wrong(self, pair: Pair) -> str | None:
         """Why this pair cannot be one of its questions."""
@@ -41,8 +42,8 @@ class Made(Protocol):
         """Of the data file."""
         ...
 
-    def settings(self, path: Path, pairs: Sequence[Pair]) -> Mapping[str, object]:
-        """As the config has the task."""
+    def settings(self, path: Path, pairs: Sequence[Pair]) -> Task:
+        """The task of a config."""
         ...
 
     def read(self, path: Path) -> object:
@@ -84,13 +85,16 @@ class Ab:
         turns = [
             turn
             for pair in pairs[: self.examples]
-            for turn in (_turn("user", pair.question), _turn("assistant", pair.answers[0]))
+            for turn in (
+                Message(role="user", content=pair.question),
+                Message(role="assistant", content=pair.answers[0]),
+            )
         ]
-        lines = (_line(pair, turns) for pair in self.asked(pairs))
-        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        prompts = (_prompt(pair, turns) for pair in self.asked(pairs))
+        return "".join(f"{prompt.model_dump_json(exclude_defaults=True)}\n" for prompt in prompts)
 
-    def settings(self, path: Path, pairs: Sequence[Pair]) -> Mapping[str, object]:
-        return {"task": "ab", "prompts": str(path), "max_new_tokens": _new_tokens(pairs)}
+    def settings(self, path: Path, pairs: Sequence[Pair]) -> AbTask:
+        return AbTask(task="ab", prompts=str(path), max_new_tokens=_new_tokens(pairs))
 
     def read(self, path: Path) -> object:
         return load_prompts(path)
@@ -105,34 +109,28 @@ class Ab:
             )
 
 
-def _turn(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
+def _prompt(pair: Pair, turns: Sequence[Message]) -> Prompt:
+    asked = Message(role="user", content=pair.question)
+    return Prompt(
+        id=f"line-{pair.line}",
+        tags=list(pair.tags),
+        system=INSTRUCTION,
+        prompt=None if turns else pair.question,
+        messages=[*turns, asked] if turns else None,
+        expect=_expectation(pair.answers),
+    )
 
 
-def _line(pair: Pair, turns: Sequence[Mapping[str, str]]) -> dict[str, object]:
-    asked: dict[str, object] = {"prompt": pair.question}
-    if turns:
-        asked = {"messages": [*turns, _turn("user", pair.question)]}
-    return {
-        "id": f"line-{pair.line}",
-        **({"tags": list(pair.tags)} if pair.tags else {}),
-        "system": INSTRUCTION,
-        **asked,
-        "expect": _expectation(pair.answers),
-    }
-
-
-def _expectation(answers: Sequence[str]) -> dict[str, object]:
+def _expectation(answers: Sequence[str]) -> Expect:
     """One of these texts. To compare them signs, decimal points and articles are dropped: where a
     number has one its very characters are asked for, too, and of the choice A nothing would be
     left."""
     texts = "|".join(r"\s+".join(map(re.escape, answer.split())) for answer in answers)
     if not all(map(normalize, answers)):
-        return {"regex": rf"(?i)^\W*(?:{texts})\W*$"}
-    expected: dict[str, object] = {"reference": list(answers)}
+        return Expect(regex=rf"(?i)^\W*(?:{texts})\W*$")
     if any(map(NUMBER.search, answers)):
-        expected["regex"] = rf"(?i)(?<![\d.,])(?:{texts})(?!\d)"
-    return expected
+        return Expect(reference=list(answers), regex=rf"(?i)(?<![\d.,])(?:{texts})(?!\d)")
+    return Expect(reference=list(answers))
 
 
 @dataclass(frozen=True)
@@ -170,10 +168,13 @@ class Squad:
         )
         return json.dumps(dump(paragraphs), indent=1, ensure_ascii=False) + "\n"
 
-    def settings(self, path: Path, pairs: Sequence[Pair]) -> Mapping[str, object]:
-        language = {} if self.language == "en" else {"language": self.language}
-        tokens = {"max_new_tokens": _new_tokens(pairs)}
-        return {"task": "squad", "squad_file": str(path), **language, **tokens}
+    def settings(self, path: Path, pairs: Sequence[Pair]) -> SquadTask:
+        return SquadTask(
+            task="squad",
+            squad_file=str(path),
+            language=self.language,
+            max_new_tokens=_new_tokens(pairs),
+        )
 
     def read(self, path: Path) -> object:
         return prepare(SquadTask(task="squad", squad_file=str(path)), Path())

@@ -18,6 +18,7 @@ from llmpi.start.own_documents import place
 from llmpi.start.own_kinds import Ab, Made, Squad
 from llmpi.start.pairs import Pair, Problems, read_pairs
 from llmpi.study.languages import ISO_639_1
+from llmpi.study.task import Task
 
 MANY_WORDS = 8
 """Of an answer: a longer one is hardly ever given in exactly these words."""
@@ -33,13 +34,12 @@ class Own:
 
     Args:
         name: its id.
-        settings: as the config has it.
         asked, examples: how many questions, and pairs in front of each of them.
         notes: what a person should know of it.
     """
 
     name: str
-    settings: Mapping[str, object]
+    settings: Task
     path: Path
     asked: int
     examples: int

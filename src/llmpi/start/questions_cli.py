@@ -68,11 +68,18 @@ def run(args: argparse.Namespace) -> int:
 def _told(own: "Own") -> str:
     from llmpi.decide.beforehand import ahead
     from llmpi.start.can_tell import told
-    from llmpi.start.config_text import demo_study, flow
+    from llmpi.start.config_text import as_plain, demo_study, flow
 
     worked = f", behind {own.examples} worked examples" if own.examples else ""
     lines = [f"{own.path}: {own.asked} questions{worked}", *(f"  {note}" for note in own.notes)]
-    lines += ["", "In the config:", "", "quality:", f"  {own.name}: {flow(own.settings)}", ""]
+    lines += [
+        "",
+        "In the config:",
+        "",
+        "quality:",
+        f"  {own.name}: {flow(as_plain(own.settings))}",
+        "",
+    ]
     lines += [*told(ahead(demo_study(own.settings)))]
     lines += ["Reckoned for four quantizations of a model beside its F16; llmpi plan takes yours."]
     return "\n".join(lines)
