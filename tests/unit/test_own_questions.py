@@ -165,6 +165,19 @@ def test_a_number_is_what_it_is(answer: str, said: str, passes: bool) -> None:
     assert judge(prompt, told)["passed"] is passes  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("answer", "said", "passes"),
+    [("35Nm", "「35Nm」。", True), ("35Nm", "135Nm", False), ("5度", "-5度", False)],
+)
+def test_another_language_is_compared_by_its_own_marks(
+    answer: str, said: str, passes: bool
+) -> None:
+    path = saved(table([["question", "answer"], ["いくつ?", answer]]))
+    [prompt] = load_prompts(make(path, examples=0, language="ja").path)
+    told = {"text": said, "error": None, "stopped": True}
+    assert judge(prompt, told)["passed"] is passes  # type: ignore[arg-type]
+
+
 def test_passages_make_it_a_squad_task() -> None:
     rows = [
         *(["Who signed?", "Ada Lin", "Ada Lin signed the\nreport on Monday.", "x"],),
@@ -191,6 +204,7 @@ def test_documents_give_the_passages(folder: Path) -> None:
         *(["At what does pump 7 run?", "7 bar", "pumps.md"],),
         *(["Who built pump 3?", "", "pumps"],),
         *(["When did it leave?", "21:40", "sub\\ferry.txt"],),
+        *(["Who was the captain?", "unanswerable", "ferry"],),
     ]
     path = saved(table([["question", "answer", "document"], *rows]))
     own = make(path, documents=Path("docs"))
@@ -202,6 +216,19 @@ def test_documents_give_the_passages(folder: Path) -> None:
         bad = saved(table([["question", "answer", "document"], ["When?", "9", cell]]), "bad.csv")
         with pytest.raises(LlmpiError, match=rf"bad.csv:2: document: '{cell}' is no text of docs"):
             make(bad, documents=Path("docs"))
+
+
+def test_an_answer_that_stands_in_several_passages_is_told(folder: Path) -> None:
+    (folder / "docs").mkdir()
+    words = "Nothing else is known of it. " * 100
+    (folder / "docs/a.txt").write_text(
+        f"The ferry left at 9. {words}\n\nThe pump ran at 9. {words}"
+    )
+    path = saved("question,answer\nWhen did the pump run?,9\nWho ran it?,\n")
+    own = make(path, documents=Path("docs"))
+    assert "guessed: the answer stands in several passages: line 2; look at them" in own.notes
+    [asked, *_] = json.loads(own.path.read_text())["data"][0]["paragraphs"]
+    assert asked["context"].startswith("The pump ran")
 
 
 # --- what would spoil a decision ------------------------------------------------------------------

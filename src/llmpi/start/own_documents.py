@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from llmpi.engine.answers import UNSPACED, words
@@ -40,7 +40,7 @@ def place(
         LlmpiError: there is no such folder, or it holds no text.
     """
     there = documents(folder)
-    read = cache(lambda path: passages(text_of(path, encoding), path))
+    read = cache(lambda path: passages(_text(path, encoding), path))
     found = []
     for pair in pairs:
         try:
@@ -51,6 +51,16 @@ def place(
         else:
             found.append(replace(placed, pair=replace(placed.pair, document=path.name)))
     return found
+
+
+def _text(path: Path, encoding: str | None) -> str:
+    """UTF-8, whatever the table is in, wherever it can be that."""
+    try:
+        return text_of(path)
+    except LlmpiError:
+        if encoding is None:
+            raise
+        return text_of(path, encoding)
 
 
 def documents(folder: Path) -> list[Path]:
@@ -109,19 +119,24 @@ def _document(pair: Pair, folder: Path, there: Sequence[Path]) -> Path:
 
 
 def _placed(pair: Pair, pieces: Sequence[str], language: str) -> Placed:
-    asked = set(words(pair.question, language))
-    holding = [p for p in pieces if any(holds(p, answer, language) for answer in pair.answers)]
-    if pair.answers and not holding:
+    asked = set(_words(pair.question, language))
+    holding = [p for p in pieces if any(holds(p, answer, language) for answer in pair.golds)]
+    if pair.golds and not holding:
         raise LlmpiError(
-            f"answer: '{pair.answers[0][:60]}' does not stand in its document; "
+            f"answer: '{pair.golds[0][:60]}' does not stand in its document; "
             "copy its words, or leave the answer empty where the document has none"
         )
-    likest = max(holding or pieces, key=lambda piece: len(asked & set(words(piece, language))))
+    likest = max(holding or pieces, key=lambda piece: len(asked & set(_words(piece, language))))
     return Placed(replace(pair, passage=likest), several=len(holding) > 1)
 
 
 def holds(passage: str, answer: str, language: str) -> bool:
     """Whether the answer's words stand in the passage, one behind the other."""
     blank = " " if language not in UNSPACED else ""
-    wanted, there = blank.join(words(answer, language)), blank.join(words(passage, language))
-    return f"{blank}{wanted}{blank}" in f"{blank}{there}{blank}"
+    wanted, there = blank.join(_words(answer, language)), blank.join(_words(passage, language))
+    return bool(wanted) and f"{blank}{wanted}{blank}" in f"{blank}{there}{blank}"
+
+
+@lru_cache(maxsize=10_000)
+def _words(text: str, language: str) -> tuple[str, ...]:
+    return tuple(words(text, language))

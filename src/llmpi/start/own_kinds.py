@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from llmpi.engine.answers import ABSTENTION, normalize
+from llmpi.engine.answers import ENGLISH, normalize
 from llmpi.quality.ab.prompts import Expect, Message, Prompt, load_prompts
 from llmpi.quality.squad.metric import Paragraph, Question, dump
 from llmpi.quality.squad.prompt import PROMPTS
@@ -23,6 +23,8 @@ INSTRUCTION = "Answer with the answer alone, in as few words as possible."
 FEWEST_NEW_TOKENS = 32
 NUMBER = re.compile(r"(?<!\w)[-−]\d|\d\.\d|\d,\d(?!\d\d(?!\d))")
 """A sign or a decimal point, which is dropped where texts are compared."""
+WORKED = {normalize(example.passage) for prompt in PROMPTS.values() for example in prompt.examples}
+"""Passages of the worked examples of `squad`."""
 
 
 class Made(Protocol):
@@ -90,7 +92,7 @@ class Ab:
                 Message(role="assistant", content=pair.answers[0]),
             )
         ]
-        prompts = (_prompt(pair, turns) for pair in self.asked(pairs))
+        prompts = (_prompt(pair, turns, self.language) for pair in self.asked(pairs))
         return "".join(f"{prompt.model_dump_json(exclude_defaults=True)}\n" for prompt in prompts)
 
     def settings(self, path: Path, pairs: Sequence[Pair]) -> AbTask:
@@ -102,14 +104,14 @@ class Ab:
     def doubts(self, asked: Sequence[Pair]) -> Iterator[str]:
         answers = Counter(normalize(pair.answers[0], self.language) for pair in asked)
         [(most, count)] = answers.most_common(1)
-        if 2 * count > len(asked):
+        if count > max(1, len(asked) / 2):
             yield (
                 f"unbalanced: '{most}' is the answer to {count} of {len(asked)}; who always says "
                 "that passes more than half. Ask as many with other answers"
             )
 
 
-def _prompt(pair: Pair, turns: Sequence[Message]) -> Prompt:
+def _prompt(pair: Pair, turns: Sequence[Message], language: str) -> Prompt:
     asked = Message(role="user", content=pair.question)
     return Prompt(
         id=f"line-{pair.line}",
@@ -117,17 +119,20 @@ def _prompt(pair: Pair, turns: Sequence[Message]) -> Prompt:
         system=INSTRUCTION,
         prompt=None if turns else pair.question,
         messages=[*turns, asked] if turns else None,
-        expect=_expectation(pair.answers),
+        expect=_expectation(pair.answers, language),
     )
 
 
-def _expectation(answers: Sequence[str]) -> Expect:
-    """One of these texts. To compare them signs, decimal points and articles are dropped: where a
-    number has one its very characters are asked for, too, and of the choice A nothing would be
-    left."""
+def _expectation(answers: Sequence[str], language: str) -> Expect:
+    """One of these texts, and no other.
+
+    `reference` compares as English is compared, which drops signs, decimal points and articles:
+    where a number has one its very characters are asked for, too. Of the choice A nothing would be
+    left, and of other languages it leaves too much.
+    """
     texts = "|".join(r"\s+".join(map(re.escape, answer.split())) for answer in answers)
-    if not all(map(normalize, answers)):
-        return Expect(regex=rf"(?i)^\W*(?:{texts})\W*$")
+    if language != ENGLISH or not all(map(normalize, answers)):
+        return Expect(regex=rf"(?i)^[^\w+\-−]*(?:{texts})\W*$")
     if any(map(NUMBER.search, answers)):
         return Expect(reference=list(answers), regex=rf"(?i)(?<![\d.,])(?:{texts})(?!\d)")
     return Expect(reference=list(answers))
@@ -143,15 +148,14 @@ class Squad:
     def wrong(self, pair: Pair) -> str | None:
         if not pair.passage:
             return "has no passage, and others have one"
-        for answer in _golds(pair):
+        for answer in pair.golds:
             if not holds(pair.passage, answer, self.language):
                 return (
                     f"answer: '{answer[:60]}' does not stand in its passage; copy its words, or "
                     "leave the answer empty where the passage has none"
                 )
-        for worked in (example for prompt in PROMPTS.values() for example in prompt.examples):
-            if normalize(worked.passage) == normalize(pair.passage):
-                return "passage: the prompt's worked examples are on this very passage"
+        if normalize(pair.passage) in WORKED:
+            return "passage: the prompt's worked examples are on this very passage"
         return None
 
     def asked(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
@@ -161,7 +165,7 @@ class Squad:
         paragraphs = by_passage(
             Paragraph(
                 pair.passage,
-                (Question(f"line-{pair.line}", pair.question, _golds(pair)),),
+                (Question(f"line-{pair.line}", pair.question, pair.golds),),
                 pair.document,
             )
             for pair in pairs
@@ -180,7 +184,7 @@ class Squad:
         return prepare(SquadTask(task="squad", squad_file=str(path)), Path())
 
     def doubts(self, asked: Sequence[Pair]) -> Iterator[str]:
-        without = sum(not _golds(pair) for pair in asked)
+        without = sum(not pair.golds for pair in asked)
         if not without:
             yield (
                 "unbalanced: every question has an answer, so whether a variant still says where "
@@ -191,11 +195,6 @@ class Squad:
                 f"unbalanced: {len(asked) - without} questions have an answer and {without} have "
                 "none; each is judged by itself, so ask about as many of both"
             )
-
-
-def _golds(pair: Pair) -> tuple[str, ...]:
-    """None where its answer is that there is none."""
-    return tuple(answer for answer in pair.answers if normalize(answer) != ABSTENTION)
 
 
 def _new_tokens(pairs: Sequence[Pair]) -> int:

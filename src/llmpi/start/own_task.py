@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmpi.engine.answers import ENGLISH, UNSPACED, words
+from llmpi.engine.answers import ENGLISH, UNSPACED
 from llmpi.errors import LlmpiError
-from llmpi.start.own_documents import place
+from llmpi.start.own_documents import holds, place
 from llmpi.start.own_kinds import Ab, Made, Squad
 from llmpi.start.pairs import Pair, Problems, read_pairs
 from llmpi.study.languages import ISO_639_1
@@ -184,7 +184,7 @@ def _doubts(pairs: Sequence[Pair], language: str) -> Iterator[str]:
         yield f"nearly the same: line {', '.join(_some(alike))}; each counts as one of its own"
     told: Mapping[str, Callable[[Pair], bool]] = {
         "told: the question holds its own answer": lambda pair: any(
-            set(words(a, language)) <= set(words(pair.question, language)) for a in pair.answers
+            holds(pair.question, answer, language) for answer in pair.answers
         ),
         f"long: more than {MANY_WORDS} words are hardly ever said in this very way": lambda pair: (
             min((len(answer.split()) for answer in pair.answers), default=0) > MANY_WORDS

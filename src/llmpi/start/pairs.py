@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmpi.engine.answers import ABSTENTION, normalize
 from llmpi.engine.shown import UNSEEN
 from llmpi.errors import LlmpiError
 from llmpi.quality.ab.prompts import SHOWN_PROBLEMS
@@ -70,6 +71,11 @@ class Pair:
     passage: str = ""
     document: str = ""
     tags: tuple[str, ...] = ()
+
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """What its passage says; none where its answer is that there is none."""
+        return tuple(answer for answer in self.answers if normalize(answer) != ABSTENTION)
 
 
 @dataclass
