@@ -26,7 +26,7 @@ CHANGED = (0.0, 0.05, 0.15)
 """Of the answers, so many come out otherwise, half of them for the better. Of the demo's, 5 to 7 %
 between F16 and Q6_K, 7 to 11 % to Q4_K_M, 17 to 29 % to Q4_0 (docs/demo/requirements.json)."""
 USUAL = CHANGED[1]
-MADE_UP_CLUSTERS = 2000
+MADE_UP_CLUSTERS = 4000
 """So many that what is made up comes out at the rates that it should."""
 
 
@@ -187,10 +187,12 @@ def _loss(counts: NDArray[np.int64], changed: float, seed: str) -> PairedLoss:
     rng = np.random.default_rng(list(hashlib.sha256(seed.encode()).digest()))
     half = counts[: len(counts) // 2]
     cluster = np.repeat(np.arange(len(half)), half)
-    shared = _spread(rng, len(cluster)) < PRIOR_CORRELATION**0.5
-    drawn = np.where(shared, _spread(rng, len(half))[cluster], _spread(rng, len(cluster)))
-    one = np.bincount(cluster[drawn < changed / 2], minlength=len(half)).astype(float)
-    other = np.bincount(cluster[drawn > 1 - changed / 2], minlength=len(half)).astype(float)
+    shared = rng.random(len(cluster)) < PRIOR_CORRELATION**0.5
+    drawn = np.where(shared, rng.random(len(half))[cluster], rng.random(len(cluster)))
+    ranked = cluster[np.argsort(drawn, kind="stable")]  # so that as many change as are to
+    count = round(len(ranked) * changed / 2)
+    one = np.bincount(ranked[:count], minlength=len(half)).astype(float)
+    other = np.bincount(ranked[len(ranked) - count :], minlength=len(half)).astype(float)
     total = float(one.sum() + other.sum())
     return {
         "kind": "paired",
@@ -198,8 +200,3 @@ def _loss(counts: NDArray[np.int64], changed: float, seed: str) -> PairedLoss:
         "lost": {"sums": [*one.tolist(), *other.tolist()], "squares": total},
         "gained": {"sums": [*other.tolist(), *one.tolist()], "squares": total},
     }
-
-
-def _spread(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Numbers between 0 and 1, in a random order; no more of them in any part than belong there."""
-    return (rng.permutation(count) + 0.5) / count

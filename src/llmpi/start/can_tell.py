@@ -31,8 +31,8 @@ def told(found: Sequence[Ahead]) -> Iterator[str]:
     yield from (f"  {line}" for line in aligned([HEAD, *map(_row, found)], texts=(0, 1)))
     yield from LEGEND
     for one in found:
-        if told_short := _short(one):
-            yield f"! {told_short}"
+        if short := _short(one):
+            yield f"! {short}"
 
 
 def as_data(found: Sequence[Ahead]) -> list[Json]:
@@ -73,10 +73,15 @@ def _short(one: Ahead) -> str | None:
     needed = one.needed[USUAL]
     if needed is None or needed <= one.items:
         return None
-    least, shows = one.needed[CHANGED[0]], f"a loss of at most {one.margin:g} points"
-    alone = "not even" if least is None or least > one.items else "hardly more than"
+    least, changed = one.needed[CHANGED[0]], f"{100 * USUAL:g} %"
+    none_can = least is None or least > one.items
+    where = (
+        "hardly even where no answer changes"
+        if none_can
+        else f"only where fewer than {changed} change"
+    )
     return (
-        f"{name}: {one.items:,} {items} show {shows} {alone} of a variant that changes nothing; "
-        f"about {upwards(needed - one.items):,} more would, or put up with "
-        f"{_margin(one.margin_told or 100)} points."
+        f"{name}: {one.items:,} {items} show that no more than {one.margin:g} points are lost "
+        f"{where}; about {upwards(needed - one.items):,} more would where {changed} of the answers "
+        f"change, or put up with {_margin(one.margin_told or 100)} points."
     )

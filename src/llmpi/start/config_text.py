@@ -149,8 +149,8 @@ def as_plain(task: Task) -> Plain:
     return {"task": task.task, **task.model_dump(exclude_defaults=True)}
 
 
-def demo_study(task: Task) -> Study:
-    """Of the demo's model on this machine, with one task, `own`; no file is written."""
+def demo_study(name: str, task: Task) -> Study:
+    """Of the demo's model on this machine, with one task; no file is written."""
     return Study.model_validate(
         {
             "study": "own",
@@ -158,7 +158,7 @@ def demo_study(task: Task) -> Study:
             "quants": list(DEMO_QUANTS),
             "devices": {"here": {"transport": "local"}},
             "workloads": {"chat": {"prompt_tokens": 128, "output_tokens": 64}},
-            "quality": {"own": as_plain(task)},
+            "quality": {name: as_plain(task)},
         }
     )
 

@@ -80,6 +80,6 @@ def _told(own: "Own") -> str:
         f"  {own.name}: {flow(as_plain(own.settings))}",
         "",
     ]
-    lines += [*told(ahead(demo_study(own.settings)))]
+    lines += [*told(ahead(demo_study(own.name, own.settings)))]
     lines += ["Reckoned for four quantizations of a model beside its F16; llmpi plan takes yours."]
     return "\n".join(lines)
