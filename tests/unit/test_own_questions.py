@@ -142,7 +142,7 @@ def test_a_question_that_an_example_answers_is_not_asked() -> None:
     ]
     own = make(saved(HEAD + "\n".join(rows)), examples=2)
     assert [line["id"] for line in lines_of(own.path)] == ["line-5"]
-    assert "left out: 1 asked twice: line 4 (as 2)" in own.notes
+    assert "left out, a worked example answers it: line 4 (as 2)" in own.notes
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_an_answer_that_stands_in_several_passages_is_told(folder: Path) -> None
 @pytest.mark.parametrize(
     ("rows", "note"),
     [
-        (["Who?,Ada", "who ?,ada", "What?,it"], "left out: 1 asked twice: line 3 (as 2)"),
+        (["Who?,Ada", "who ?,ada", "What?,it"], "left out, asked twice: line 3 (as 2)"),
         (["Is A over B?,A", "Is B over A?,B"], "nearly the same: line 3 (as 2)"),
         (["Is the valve red or blue?,red"], "told: the question holds its own answer: line 2"),
         (["Who?,one two three four five six seven eight nine"], "long: more than 8 words"),
@@ -376,6 +376,7 @@ def test_what_is_no_file_is_no_hang(folder: Path, capsys: pytest.CaptureFixture[
         ("--language", "xx"): "'xx' is none of ISO 639-1",
         ("--documents", "none"): "none: there is no such folder",
         ("--examples", "2"): "1 pairs, all of them worked examples",
+        ("--examples", "0", "--out", "\udcff.jsonl"): "is no text in UTF-8",
     }.items():
         assert cli.main(["questions", "pairs.csv", *flags]) == 1
         assert why in capsys.readouterr().err

@@ -8,7 +8,7 @@ counts as two, one that a worked example answers measures nothing, and so on.
 
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,16 +85,21 @@ def make(
     for pair in pairs:
         if why := kind.wrong(pair):
             problems.add(pair.line, why)
-    pairs = _once(pairs, language, problems, notes)
+    pairs, twice = _once(pairs, language, problems)
     problems.tell()
     asked = kind.asked(pairs)
+    worked = {pair.line for pair in pairs} - {pair.line for pair in asked}
+    notes += _left_out(twice, worked)
     if not asked:
         raise LlmpiError(f"{table}: {len(pairs)} pairs, all of them worked examples: --examples 0")
-    path = out or FOLDER / f"{_slug(table.stem)}{kind.suffix}"
+    path = (out or FOLDER / f"{_slug(table.stem)}{kind.suffix}").expanduser()
+    if re.search("[\ud800-\udfff]", str(path)):
+        raise LlmpiError(f"--out: '{path}' is no text in UTF-8, and could not stand in a config")
+    settings = kind.settings(path, pairs)
     _write(path, kind.text(pairs), kind)
     return Own(
         _slug(path.stem),
-        kind.settings(path, pairs),
+        settings,
         path,
         len(asked),
         len(pairs) - len(asked),
@@ -129,30 +134,40 @@ def _slug(name: str) -> str:
 # --- what would spoil a decision ------------------------------------------------------------------
 
 
-def _once(pairs: Sequence[Pair], language: str, problems: Problems, notes: list[str]) -> list[Pair]:
-    """Each question once: a second one of the same answers is left out, of others is a problem.
-
-    So no question is one of the worked examples either, which are the first pairs.
-    """
+def _once(
+    pairs: Sequence[Pair], language: str, problems: Problems
+) -> tuple[list[Pair], list[tuple[int, int]]]:
+    """Each question once; and of those that are left out, which have the same answers, their line
+    and that of the first. With others it is a problem."""
     first: dict[Hashable, Pair] = {}
     twice = []
     for pair in pairs:
-        same = first.setdefault(
-            (_same(pair.passage, language), _same(pair.question, language)), pair
-        )
+        key = (_same(pair.passage, language), _same(pair.question, language))
+        same = first.setdefault(key, pair)
         if same is pair:
             continue
         if _answers(same, language) == _answers(pair, language):
-            twice.append(f"{pair.line} (as {same.line})")
+            twice.append((pair.line, same.line))
         else:
             problems.add(
                 pair.line,
                 f"asks what line {same.line} asks, and has another answer; where both are right, "
                 "give one of them as 'answer 2'",
             )
-    if twice:
-        notes.append(f"left out: {len(twice)} asked twice: line {', '.join(_some(twice))}")
-    return list(first.values())
+    return list(first.values()), twice
+
+
+def _left_out(twice: Sequence[tuple[int, int]], worked: Collection[int]) -> Iterator[str]:
+    """
+    Args:
+        worked: lines of the worked examples: who has seen the answer knows nothing.
+    """
+    lines = [f"{line} (as {first})" for line, first in twice if first not in worked]
+    leaks = [f"{line} (as {first})" for line, first in twice if first in worked]
+    if lines:
+        yield f"left out, asked twice: line {', '.join(_some(lines))}"
+    if leaks:
+        yield f"left out, a worked example answers it: line {', '.join(_some(leaks))}"
 
 
 def _alike(pairs: Sequence[Pair], language: str) -> Iterator[str]:

@@ -71,7 +71,8 @@ def _told(own: "Own") -> str:
     from llmpi.start.config_text import as_plain, demo_study, flow
 
     worked = f", behind {own.examples} worked examples" if own.examples else ""
-    lines = [f"{own.path}: {own.asked} questions{worked}", *(f"  {note}" for note in own.notes)]
+    asked = f"{own.asked} question{'s' * (own.asked != 1)}"
+    lines = [f"{own.path}: {asked}{worked}", *(f"  {note}" for note in own.notes)]
     lines += [
         "",
         "In the config:",
