@@ -103,6 +103,11 @@ class Ab:
 
     def doubts(self, asked: Sequence[Pair]) -> Iterator[str]:
         answers = Counter(normalize(pair.answers[0], self.language) for pair in asked)
+        if not self.examples:
+            yield (
+                "no worked examples: small models then answer in whole sentences, which pass as "
+                "little as a wrong answer; and who passes nothing has nothing to lose"
+            )
         [(most, count)] = answers.most_common(1)
         if count > max(1, len(asked) / 2):
             yield (
