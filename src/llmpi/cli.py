@@ -18,7 +18,7 @@ from llmpi.models.unsuited import chats_without_template
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
-from llmpi.start import init_cli, suggest_cli
+from llmpi.start import init_cli, questions_cli, suggest_cli
 from llmpi.study.file import load_study
 from llmpi.study.locked import as_locked
 from llmpi.study.models import HubSource
@@ -95,15 +95,20 @@ def partial(pattern: str, study: Study) -> Path:
 
 def plan(args: argparse.Namespace) -> int:
     """What a study will need and give, before it runs; 1 if something does not fit."""
+    from llmpi.decide.beforehand import ahead
     from llmpi.plan.plan import plan as planned
     from llmpi.plan.plan import totals
     from llmpi.plan.plan_text import as_json, problems_here, table
+    from llmpi.start.can_tell import as_data, told
 
     path = args.config.parent / layout.SOURCES_LOCK
     study = as_locked(load_study(args.config), read_lock(path))
     plans = planned(study)
-    whole = totals(study, plans)
-    print(as_json(plans, whole) if args.json else table(plans, whole))
+    whole, questions = totals(study, plans), ahead(study)
+    if args.json:
+        print(as_json(plans, whole, as_data(questions)))
+    else:
+        print("\n".join([table(plans, whole), "", *told(questions)]).rstrip())
     return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems_here(whole)))
 
 
@@ -177,6 +182,7 @@ def arguments() -> argparse.ArgumentParser:
                 choices=["check", "cancel"],
                 help="check: a table, and what to do; cancel: end the measurements that run there",
             )
+    questions_cli.add_to(commands)
     init_cli.add_to(commands)
     suggest_cli.add_to(commands)
     compare_cli.add_to(commands)
@@ -209,7 +215,7 @@ WORDS = {
         "llmpi report --configfile config/pi.yaml",
     ),
     "plan": (
-        "Say what fits, how fast and how long, before anything is downloaded.\n"
+        "Say what fits, how fast, how long, and what the questions can tell, before any download.\n"
         "A device needs a `preset`, such as pi5-8gb. The status is 1 if something that the config\n"
         "asks for does not fit a board, its limit of time, or this machine.",
         "llmpi plan --configfile config/pi.yaml",

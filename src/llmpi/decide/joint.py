@@ -16,7 +16,7 @@ nothing is taken for equal because it could not be told apart.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, log1p
 from statistics import NormalDist
@@ -39,6 +39,8 @@ MOST = 1000.0
 """Times what was asked: more is no advice."""
 
 Draws = NDArray[np.float32]
+NOTHING_MOVES = np.zeros((1, DRAWS), np.float32)
+Factors = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -208,26 +210,56 @@ class Analysis:
         asked = {s.requirement["task"]: s.requirement["asked"] for s in left}
         if not left or case.missing:
             return []
-        moves, margins, whole = self._moves(case), _margins(case), self._levels[0]
         grows = np.array([s.requirement["task"] in asked for s in case.statements])
+        moves = self._moves(case)
 
         def tells(factor: float) -> bool:
             factors = np.where(grows, factor, 1.0)
-            each = list(zip(case.statements, factors.tolist(), strict=True))
-            low = np.array([s.bounds(whole, times)[0] for s, times in each])
-            high = np.array([s.bounds(level, times)[1] for s, times in each])
             moved = moves * ((1 - 1 / factors) ** 0.5)[:, None]
-            holds = np.all(moved <= (margins - high)[:, None], axis=0)
-            fails = np.any(moved > (margins - low)[:, None], axis=0)
-            return float(np.mean(holds | fails)) >= POWER
+            return self._told(case.statements, factors, moved, level) >= POWER
 
         least = max(1.0, *(FEWEST_CLUSTERS / max(s.estimate.clusters, 1) for s in left))
-        factor = _least(tells, least)
+        factor = least_factor(tells, least)
         if factor is None:
             return []
         return [
             {"task": task, "items": ceil((factor - 1) * items)} for task, items in asked.items()
         ]
+
+    def if_true(
+        self, variant: Scored, requirement: Requirement, factor: float, margin: float
+    ) -> float:
+        """How often a requirement alone is told, with so many times the clusters, if what is known
+        of it now is the truth: the estimate then lies about it by the draws over the factor's root.
+
+        For evidence that was made up, to say what would tell before anything is measured.
+
+        Args:
+            margin: in place of the requirement's, as a share.
+        """
+        case = self.cases[variant]
+        [at] = [i for i, s in enumerate(case.statements) if s.requirement is requirement]
+        asked = replace(case.statements[at], margin=margin)
+        moves = self._moves(case)[at : at + 1] if asked.estimate.residuals.any() else NOTHING_MOVES
+        moved = moves / np.float32(factor**0.5)
+        return self._told([asked], np.array([factor]), moved, self._levels[0])
+
+    def _told(
+        self,
+        statements: Sequence[Statement],
+        factors: Factors,
+        moved: NDArray[np.float32] | NDArray[np.float64],
+        level: float,
+    ) -> float:
+        """How often it is told that all hold or that one fails, with so many times the clusters of
+        each and its estimate moved, shape (statements, DRAWS)."""
+        each = list(zip(statements, factors.tolist(), strict=True))
+        margins = np.array([s.margin for s in statements])
+        low = np.array([s.bounds(self._levels[0], times)[0] for s, times in each])
+        high = np.array([s.bounds(level, times)[1] for s, times in each])
+        holds = np.all(moved <= (margins - high)[:, None], axis=0)
+        fails = np.any(moved > (margins - low)[:, None], axis=0)
+        return float(np.mean(holds | fails))
 
 
 def draws(residuals: NDArray[np.float64], seed: bytes) -> Draws:
@@ -433,7 +465,7 @@ def _margins(case: Case) -> NDArray[np.float64]:
     return np.array([s.margin for s in case.statements])
 
 
-def _least(tells: Callable[[float], bool], low: float) -> float | None:
+def least_factor(tells: Callable[[float], bool], low: float) -> float | None:
     """The least factor that tells, to a part in a hundred; None where too many items would not."""
     if not tells(MOST):
         return None

@@ -10,11 +10,12 @@ from llmpi.plan.measuring import Planned, Talk
 from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
+from llmpi.quality.records import Json
 
 
-def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
-    """The plan for machines: `sessions`, flat, `stages` of this machine, and `totals`; a range is
-    [least, likely, most]."""
+def as_json(plans: Sequence[SessionPlan], whole: Totals, questions: Sequence[Json]) -> str:
+    """The plan for machines: `sessions`, flat, `stages` of this machine, `totals`, and what the
+    `questions` can tell (`llmpi.decide.beforehand`); a range is [least, likely, most]."""
     sessions = [
         {
             **p.session._asdict(),
@@ -34,7 +35,8 @@ def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
     stages = [stage._asdict() for stage in whole.stages]
     totals = {**asdict(whole), "here": whole.here._asdict()}
     del totals["stages"]
-    return json.dumps({"sessions": sessions, "stages": stages, "totals": totals}, indent=1)
+    found = {"sessions": sessions, "stages": stages, "totals": totals, "questions": questions}
+    return json.dumps(found, indent=1)
 
 
 def _shortened(one: Planned) -> dict[str, str | int | float | None]:

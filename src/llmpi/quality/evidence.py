@@ -71,6 +71,7 @@ class Sequential(TypedDict):
 
 
 AnyLoss = PairedLoss | LogRatio | Sequential
+Cluster = Literal["passage", "prompt", "item", "window"]
 
 
 @record
@@ -101,7 +102,7 @@ class Requirement(TypedDict):
     """Points; of a perplexity, per cent; of a gate, the least points to reach."""
     kind: Literal["loss", "gate", "score"]
     """`score`: nothing is asked of it, and it is a part of the quality all the same."""
-    cluster: Literal["passage", "prompt", "item", "window"]
+    cluster: Cluster
     """What stands or falls together."""
     clusters: list[str]
     """Their names, the same for all metrics of a task, in order."""

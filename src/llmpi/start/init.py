@@ -18,7 +18,8 @@ from llmpi.plan.suggest import NEEDS, QUANTS, NeedName, Suggested, suggest
 from llmpi.records import read
 from llmpi.remote.check import Finding, check_devices, table
 from llmpi.start.boards import preset_of, storage_of
-from llmpi.start.config_text import DEMO_MODEL, Asked, write
+from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, as_plain, write
+from llmpi.start.own_task import make
 from llmpi.start.ssh_hosts import hosts
 from llmpi.study.devices import LocalDevice, Preset, SingleDevice, SshDevice
 from llmpi.study.file import load_study
@@ -29,7 +30,7 @@ from llmpi.summary.measured import Single, single
 HERE = "here"
 """This machine, in place of a host."""
 SSH_CONFIG = "~/.ssh/config"
-DEMO_QUANTS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0")
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _asked(
         tps_at_least=args.tps_at_least,
         memory_at_most=args.memory_at_most,
         languages=languages,
-        squad_file=args.squad_file,
+        own=_own_questions(args, need),
         remarks=remarks,
     )
 
@@ -222,6 +223,26 @@ def _choice(question: str, options: Sequence[str]) -> NeedName:
         if name == answer:
             return name
     raise LlmpiError(f"'{answer}' is none of {', '.join(options)}")
+
+
+def _own_questions(args: argparse.Namespace, need: NeedName) -> Plain | None:
+    """The task of one's own questions; whoever needs answers to them is asked for them.
+
+    Raises:
+        LlmpiError: the table cannot be made a task.
+    """
+    if args.squad_file:
+        return {"task": "squad", "squad_file": args.squad_file, "max_new_tokens": 32}
+    table = args.questions
+    if not table and need == "questions":
+        told = _ask("A CSV of your own questions and answers (see llmpi questions)", NONE)
+        table = None if told == NONE else Path(told).expanduser()
+    if not table:
+        return None
+    own = make(table)
+    for line in (f"{own.path}: {own.asked} questions", *(f"  {note}" for note in own.notes)):
+        print(line)
+    return as_plain(own.settings)
 
 
 def _ask(question: str, default: str) -> str:

@@ -40,9 +40,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     command.add_argument(
         "--language", action="append", default=[], metavar="CODE", help="of the report: en, ja"
     )
-    command.add_argument(
-        "--squad-file", metavar="FILE", help="your own questions, as SQuAD has them"
+    own = command.add_mutually_exclusive_group()
+    own.add_argument(
+        "--questions",
+        type=Path,
+        metavar="CSV",
+        help="your own questions and answers, made a task as by `llmpi questions`",
     )
+    own.add_argument("--squad-file", metavar="FILE", help="the same as SQuAD has them")
     command.add_argument("--no-check", action="store_true", help="reach no board")
     command.add_argument("--demo-on", metavar="HOST", help="measure the demo's model there at once")
     command.add_argument(

@@ -104,13 +104,7 @@ def _requirements(
     order = {model: by_width(study, model) for model in study.models}
     outcomes = {v: r["outcomes"] for v, r in records.items() if r["status"] == "ok"}
     prompts = {one["id"]: one["tags"] for found in outcomes.values() for one in found}
-    tags = sorted({tag for of in prompts.values() for tag in of if tag.startswith("safety")})
-    for tag, margin in [
-        (None, asked.passed_drop_at_most),
-        *((tag, asked.safety_drop_at_most) for tag in tags),
-    ]:
-        if margin is None or not prompts:
-            continue
+    for tag, margin in margins_of(asked, prompts):
         clusters = sorted(prompts)
         items = {
             variant: [
@@ -122,7 +116,7 @@ def _requirements(
         }
         yield {
             "task": task,
-            "metric": f"passed {tag}" if tag else "passed",
+            "metric": metric_of(tag),
             "tag": tag,
             "margin": margin,
             "kind": "loss",
@@ -131,6 +125,26 @@ def _requirements(
             "asked": len(prompts),
             "variants": evidence_of(items, order, clusters),
         }
+
+
+def margins_of(
+    asked: AbTask, prompts: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str | None, float]]:
+    """All prompts, then every safety tag: what may be lost; nothing of what is not asked for.
+
+    Args:
+        prompts: tags by id.
+    """
+    tags = sorted({tag for of in prompts.values() for tag in of if tag.startswith("safety")})
+    margins = [
+        (None, asked.passed_drop_at_most),
+        *((tag, asked.safety_drop_at_most) for tag in tags),
+    ]
+    yield from ((tag, margin) for tag, margin in margins if margin is not None and prompts)
+
+
+def metric_of(tag: str | None) -> str:
+    return f"passed {tag}" if tag else "passed"
 
 
 # --- pairs of variants ----------------------------------------------------------------------------

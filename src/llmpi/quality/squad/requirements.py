@@ -49,10 +49,7 @@ def requirements(
             continue
         cluster = clusters_of(questions)
         descent = study.descent if study.descent and study.descent.task == task else None
-        margins: dict[MetricName, float | None] = {
-            "has_ans_f1": asked.has_ans_f1_drop_at_most,
-            "no_ans_exact": asked.no_ans_drop_at_most,
-        }
+        margins = margins_of(asked)
         if descent:
             margins[descent.metric] = descent.margin_pct
         for metric, margin in margins.items():
@@ -69,6 +66,13 @@ def requirements(
                 if descent:
                     least = gate_in_descent(least, gate.metric, records, descent.alpha)
                 yield least
+
+
+def margins_of(asked: SquadTask) -> dict[MetricName, float | None]:
+    return {
+        "has_ans_f1": asked.has_ans_f1_drop_at_most,
+        "no_ans_exact": asked.no_ans_drop_at_most,
+    }
 
 
 def clusters_of(questions: Questions) -> dict[str, str]:

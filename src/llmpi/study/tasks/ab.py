@@ -16,7 +16,7 @@ class AbTask(Task):
     """Your own prompts: any two variants side by side, by rule and by people who do not know which.
 
     One line of the file is a prompt, what is expected of its answer, and its tags; see
-    docs/methodology.md."""
+    docs/methodology.md. `llmpi questions` makes it out of a CSV of question and answer pairs."""
 
     task: Literal["ab"]
     """`ab`: what each variant makes of your prompts, and pairs of variants compared."""

@@ -16,7 +16,8 @@ class SquadTask(Task):
     task: Literal["squad"]
     """`squad`: exact match and F1, HasAns and NoAns apart."""
     squad_file: LocalPath | None = None
-    """Questions from a file in the official JSON format, or"""
+    """Questions from a file in the official JSON format (`llmpi questions` makes one of a CSV with
+    passages, or with a folder of documents), or"""
     hub: RepoId | None = None
     """from a data set on the Hugging Face hub, `owner/name`, with SQuAD's columns."""
     revision: Revision = "main"
