@@ -1,11 +1,12 @@
 """What the workstation asks of `llmpi-device`, and what that answers: a request and an answer for
 each of its commands. What is measured is in `llmpi.engine.records`."""
 
-from typing import Literal, final
+from typing import Literal, NotRequired, final
 
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
+    Claim,
     ConcurrentWorkload,
     Conditions,
     FailedSession,
@@ -117,6 +118,18 @@ class PredictRequest(ModelFile):
 
 
 @record
+class EndpointRequest(TypedDict):
+    """Who is to be measured in the engine's place: see `llmpi.study.endpoint`."""
+
+    url: str
+    api: Literal["completions", "chat", "ollama"]
+    key_variable: str | None
+    """Its name: the key itself is in the environment there."""
+    model: str
+    claimed: Claim
+
+
+@record
 class SessionRequest(ModelFile):
     """`measure`: workloads, to be measured in one session."""
 
@@ -129,6 +142,8 @@ class SessionRequest(ModelFile):
     others_at_most_pct: float
     """See `llmpi.study.devices`."""
     limits: Limits | None
+    endpoint: NotRequired[EndpointRequest]
+    """Left out where the engine is llmpi's own."""
 
 
 @record

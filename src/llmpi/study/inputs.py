@@ -188,6 +188,7 @@ def quality(study: Study) -> list[str]:
 
 def parity(study: Study) -> list[str]:
     """Where quality is scored on one machine and speed measured on another; once in a group."""
-    there = [s for s in sessions(study) if study.quality and not is_here(study, s.device)]
+    ours = [s for s in sessions(study) if not study.runtimes[s.runtime].endpoint]
+    there = [s for s in ours if study.quality and not is_here(study, s.device)]
     checked = [s._replace(device=stands_for(study, s.device, s.variant)) for s in there]
     return list(dict.fromkeys(of_session(layout.PARITY, study, session) for session in checked))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from llmpi.study.endpoint import Endpoint
 from llmpi.study.fields import Part
 
 PASSAGE_TOKENS = 64
@@ -168,9 +169,18 @@ class Runtime(Part):
     tune: bool = False
     """Search for faster settings, on each device and for each variant, from these on (section
     `tune`)."""
+    endpoint: Endpoint | None = None
+    """Another engine, asked over HTTP; with it nothing else stands here, as its settings are its
+    own."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
+        if self.endpoint and (others := sorted(self.model_fields_set - {"endpoint"})):
+            raise PydanticCustomError(
+                "endpoint",
+                "an endpoint runs as it was started: {keys} would set nothing there",
+                {"keys": ", ".join(others)},
+            )
         if self.ubatch_tokens > self.batch_tokens:
             raise PydanticCustomError(
                 "batch",

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from llmpi.quant_types import PUBLISHED, width_order
 from llmpi.study import checks
 from llmpi.study.decision import Constraints, Cost
-from llmpi.study.devices import Devices, SshDevice, group_of
+from llmpi.study.devices import Devices, LocalDevice, SshDevice, group_of
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Id, Part, Quants, unique
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
@@ -162,6 +162,8 @@ class Study(Part):
         checks.cost_names_devices(self.cost, self.classes)
         checks.service_names_devices(self.service, [*behind_ssh, *groups])
         checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
+        limited = [n for n, d in self.devices.items() if isinstance(d, LocalDevice) and d.limits]
+        checks.endpoints_serve_variants(self.runtimes, quants, limited)
         checks.files_are_published(self.models, self.quants)
         checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
         made_with = {"calibration": self.calibration, "qat": self.qat}

@@ -23,11 +23,14 @@ WHY: Mapping[Unscored, str] = {
     "prompt lookup": (
         "prompt lookup is not shown to say what the runtime that is the same without it says"
     ),
+    "over HTTP": "not scored: another engine answers there, and was asked for its speed alone",
 }
 
 
 def why_not(computation: str, unscored: Unscored) -> str:
     """Why a cell has no score, in English."""
+    if unscored == "over HTTP":
+        return WHY[unscored]
     return f"not scored with this cache ({computation}): {WHY[unscored]}"
 
 
@@ -66,9 +69,20 @@ def computed(
     if all(asked in scored for scored in rows.values()):
         quality = {task: scored[asked] for task, scored in rows.items()}
         return Computed(asked, None, quality, objections.get(asked, []))
+    if runtime.endpoint:
+        return _unscored(study, asked, "over HTTP", rows)
     unscored: Unscored = "tuned" if study.runtimes[run.runtime].tune else "default only"
     if not is_exact:
         unscored = "prompt lookup"
+    return _unscored(study, asked, unscored, rows)
+
+
+def _unscored(
+    study: Study,
+    asked: Scored,
+    unscored: Unscored,
+    rows: Mapping[str, Mapping[Scored, kind.Row]],
+) -> Computed:
     reason = why_not(asked.computation, unscored)
     return Computed(
         asked,

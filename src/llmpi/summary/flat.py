@@ -9,7 +9,7 @@ from llmpi.quality.kind import TaskKind, objection_text
 from llmpi.quality.kind import flat as flat_quality
 from llmpi.records import whole_file
 from llmpi.study.study import Study
-from llmpi.summary.columns import CELL, DEVICE, ENERGY, FILE, SPEED, TUNED, kinds_of
+from llmpi.summary.columns import CELL, DEVICE, ENERGY, FILE, HTTP, SPEED, TUNED, kinds_of
 from llmpi.summary.records import Row
 
 FlatRow = dict[str, object]
@@ -48,7 +48,8 @@ def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
         compared |= flat_quality(task, kind.compared, row["quality"][task])
     first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
     device = {name: of_row[name] for name in DEVICE}
-    return {**first, **scored, **device, **compared, **{name: of_row[name] for name in TUNED}}
+    last = {name: of_row[name] for name in (*HTTP, *TUNED)}
+    return {**first, **scored, **device, **compared, **last}
 
 
 def _texts(row: Row) -> dict[str, str | None]:

@@ -30,6 +30,7 @@ from llmpi.summary.curves import curve
 from llmpi.summary.groups import spreads, unlike
 from llmpi.summary.measured import Single, single
 from llmpi.summary.on_device import on_device
+from llmpi.summary.over_http import over_http
 from llmpi.summary.paper import beside_the_paper
 from llmpi.summary.predictions import boards, predictions
 from llmpi.summary.prompt_lookup import prompt_lookup
@@ -52,6 +53,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
     quality = _quality(study)
     by_run = {run: _row(study, run, cells, records, quality) for run in runs}
     rows = list(by_run.values())
+    own = {run: row for run, row in by_run.items() if not study.runtimes[run.runtime].endpoint}
     curves = (curve(run, cell) for run, cell in cells.items() if isinstance(cell, Single))
     summary: Summary = {
         "study": study.study,
@@ -60,6 +62,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         "unlike": unlike(records.machines, study.classes),
         "concurrency": concurrency(study, records.sessions, rows),
         "prompt_lookup": prompt_lookup(study, records.sessions, by_run),
+        "over_http": over_http(study, records.sessions, by_run),
         "files": [_file(variant, found) for variant, found in records.files.items()],
         "fallbacks": [
             _fallbacks(variant, found)
@@ -71,8 +74,8 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         "sections": quality.sections,
         "curves": [found for found in curves if found],
         "machines": dict(records.machines),
-        "predictions": predictions(study, by_run, boards(study, records.sessions)),
-        "paper": beside_the_paper(study, rows, records.machines),
+        "predictions": predictions(study, own, boards(study, records.sessions)),
+        "paper": beside_the_paper(study, list(own.values()), records.machines),
         "tuned": tuned(study, records.searches),
         "gates": [
             {"task": gate.task, "metric": gate.metric, "at_least_pct": gate.at_least_pct}
