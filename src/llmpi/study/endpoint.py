@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Id, Part, Quant, Url
+from llmpi.study.fields import Id, Part, Quant
 
 Api = Literal["completions", "chat", "ollama"]
 Told = Annotated[str, Field(min_length=1, max_length=200)]
@@ -29,6 +29,22 @@ class Serves(Part):
     """Which chat template it uses."""
 
 
+def _without_login(value: str) -> str:
+    if "@" in value.split("/")[2]:
+        raise PydanticCustomError(
+            "login",
+            "an address holds no user and no password: a config is shown to others; put the key "
+            "into an environment variable, and name that: key_variable",
+            {},
+        )
+    return value
+
+
+Address = Annotated[
+    str, Field(pattern=r"^https?://[^\s\x00-\x1f\x7f]+$"), AfterValidator(_without_login)
+]
+
+
 def _differ(served: list[Serves]) -> list[Serves]:
     named = [(one.model, one.quant) for one in served]
     if twice := [one for one in named if named.count(one) > 1]:
@@ -45,7 +61,7 @@ class Endpoint(Part):
     It is asked from the device itself, over HTTP, and has no cells but of the variants that it
     serves and of workloads of one conversation. They are marked, and never ranked."""
 
-    url: Url
+    url: Address
     """Its address as seen from the device, such as `http://127.0.0.1:8080/v1` or, of Ollama,
     `http://127.0.0.1:11434`."""
     api: Api = "completions"

@@ -175,7 +175,9 @@ class Runtime(Part):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.endpoint and (others := sorted(self.model_fields_set - {"endpoint"})):
+        fields = type(self).model_fields.items()
+        changed = [k for k, field in fields if getattr(self, k) != field.get_default()]
+        if self.endpoint and (others := [key for key in changed if key != "endpoint"]):
             raise PydanticCustomError(
                 "endpoint",
                 "an endpoint runs as it was started: {keys} would set nothing there",

@@ -188,6 +188,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("boards", t("Between boards"), bool(summary["groups"])),
         ("concurrency", t("Conversations side by side"), bool(summary["concurrency"])),
         ("lookup", t("Prompt lookup"), bool(summary["prompt_lookup"])),
+        ("http", t("Over HTTP"), bool(summary["over_http"])),
         ("tuned", t("Tuned against default"), bool(summary["tuned"])),
         ("cells", t("All cells"), True),
         *((section.id, section.contents, True) for section in shown.sections),
