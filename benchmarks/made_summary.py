@@ -127,6 +127,7 @@ def _row(device: str, at: int, variant: Scored, tasks: Sequence[str]) -> ClassRo
         "fallback_tensors": 0,
         "lineage": ["F16", variant.quant],
         "quality": {task: {**scored, "status": "ok", "items": 100} for task in tasks},
+        "answers": {},
         "parity_top1_pct": None,
         "parity_kl_nats": None,
         "parity_reason": None,

@@ -24,6 +24,7 @@ from cold_scores import (
     divergence,
     holm,
     passage_name,
+    share,
     squad,
     sums_of,
 )
@@ -139,7 +140,48 @@ class Figures:
                 for task in self.config["quality"]
                 for column, value in self.scores[task][model, quant].items()
             },
+            **{
+                f"{task}_{column}": value
+                for task in self.tasks("squad")
+                for column, value in self._answers(
+                    self.quality(task)[model, quant], session["workloads"][workload]
+                ).items()
+            },
         }
+
+    @staticmethod
+    def _answers(record, cell):
+        """Every prompt at pp and every token behind it at tg, question by question."""
+        if record["status"] != "ok":
+            return {}
+        prompt = cell["workload"]["prompt_tokens"]
+        pp = [prompt / one["pp_s"] for one in cell["repetitions"]]
+        tg = [len(one["itl_s"]) / sum(one["itl_s"]) for one in cell["repetitions"]]
+        asked = [item for item in record["items"] if item["prompt_tokens"]]
+        judged = [item for item in asked if item["golds"]]
+        _, low, high = share([i["exact"] for i in judged], [i["paragraph"] for i in judged])
+        right = sum(item["exact"] for item in judged)
+        found = {"answers": len(asked), "j_per_answer": None, "j_per_right_answer": None}
+        for name, of in {
+            "prompt": lambda item: item["prompt_tokens"],
+            "thought": lambda item: item["thought_tokens"],
+            "answer": lambda item: item["new_tokens"] - item["thought_tokens"],
+        }.items():
+            for share_of in (50, 95):
+                found[f"{name}_p{share_of}_tokens"] = _within([*map(of, asked)], share_of)
+        ends = {"": (np.median, 1), "_low": (max, high), "_high": (min, low)}
+        for end, (pick, rate) in ends.items():
+
+            def seconds(item, pick=pick):
+                return item["prompt_tokens"] / pick(pp) + item["new_tokens"] / pick(tg)
+
+            for share_of in (50, 95):
+                key = f"answer_p{share_of}{end}_s"
+                found[key] = _within([*map(seconds, asked)], share_of)
+            whole = sum(map(seconds, judged))
+            number = right if end == "" else rate and rate / 100 * len(judged)
+            found[f"s_per_right_answer{end}"] = whole / number if number else None
+        return found
 
     @staticmethod
     def _speed(session, cell, manifest):
@@ -198,7 +240,7 @@ class Figures:
         broken (`_broken`)."""
         places = dict.fromkeys((c["device"], c["workload"]) for c in cells.values())
         for cell in cells.values():
-            cell[f"{task}_front"] = 0
+            cell[f"{task}_front"] = cell[f"{task}_answer_front"] = 0
             scored = self._scored_everywhere(cell)
             cell[f"{task}_broken"] = int(scored and bool(self.broken(cell, task)))
         for place in places:
@@ -212,6 +254,9 @@ class Figures:
             ]
             for one in able:
                 one[f"{task}_front"] = int(not any(_beaten(other, one, task) for other in able))
+                one[f"{task}_answer_front"] = int(
+                    not any(_beaten(other, one, task, in_seconds=True) for other in able)
+                )
 
     def _scored_everywhere(self, cell):
         return all(cell[f"{task}_status"] == "ok" for task in self.config["quality"])
@@ -521,15 +566,27 @@ def fallbacks_of(manifest):
 # --- two numbers of cells against each other ------------------------------------------------------
 
 
-def _beaten(one, other, task):
+def _within(values, share_of):
+    """What so many per cent of them do not exceed."""
+    return sorted(values)[math.ceil(share_of / 100 * len(values)) - 1]
+
+
+def _beaten(one, other, task, *, in_seconds=False):
     """Nowhere behind, and somewhere ahead beyond the noise: the interval of the difference, from
     those of the two, leaves out 0."""
     several = one["repetitions"] > 1
     keys = [(f"{task}_f1_pct", f"{task}_f1_low_pct", f"{task}_f1_high_pct")]
-    keys.append(("tg_tps", "tg_min_tps", "tg_max_tps") if several else ("tg_tps", "", ""))
+    if in_seconds:  # the fewer the better
+        half, signs = f"{task}_answer_p50", (1, -1)
+        keys.append(
+            (f"{half}_s", f"{half}_high_s", f"{half}_low_s") if several else (f"{half}_s", "", "")
+        )
+    else:
+        signs = (1, 1)
+        keys.append(("tg_tps", "tg_min_tps", "tg_max_tps") if several else ("tg_tps", "", ""))
     beyond = False
-    for value, low, high in keys:
-        gap = one[value] - other[value]
+    for sign, (value, low, high) in zip(signs, keys, strict=True):
+        gap = sign * (one[value] - other[value])
         if gap < 0:
             return False
         ends = one.get(low), other.get(high)

@@ -449,8 +449,7 @@ def _hold_language(held, expected, language, told, english):
         if column["kind"] == "number":
             held.value(f"{where} scale", column.get("scale", 1.0), COLUMNS.get(column["key"], 1.0))
         ends = column.get("low"), column.get("high")
-        stem = column["key"].removesuffix("_pct")
-        usual = ENDS.get(column["key"], (f"{stem}_low_pct", f"{stem}_high_pct"))
+        usual = ENDS.get(column["key"], _usual_ends(column["key"]))
         if ends != (None, None) and ends != usual:
             held.left(where, f"{ends}", f"its ends are {usual}")
     for figure, spec in told["figures"].items():
@@ -463,6 +462,15 @@ def _hold_language(held, expected, language, told, english):
                 held.said(f"why {name}", text, reasons.get(name, []))
             else:
                 _hold_numbers(held, f"[{language}] why {name}", english[name][at], text)
+
+
+def _usual_ends(key):
+    """The keys of a number's interval."""
+    for unit in ("_pct", "_s"):
+        if key.endswith(unit):
+            stem = key.removesuffix(unit)
+            return f"{stem}_low{unit}", f"{stem}_high{unit}"
+    return f"{key}_low", f"{key}_high"
 
 
 def _texts(spec):

@@ -67,12 +67,12 @@ def squad(record):
     row["best_f1_abstention"] = best if words else "above the threshold"
     for name, (of_item, belongs) in METRICS.items():
         some = [item for item in items if belongs(item)]
-        value, low, high = _share([of_item(i) for i in some], [i["paragraph"] for i in some])
+        value, low, high = share([of_item(i) for i in some], [i["paragraph"] for i in some])
         row |= {f"{name}_pct": value, f"{name}_low_pct": low, f"{name}_high_pct": high}
     return row
 
 
-def _share(values, clusters):
+def share(values, clusters):
     """(mean, low, high), per cent: Wilson's interval by clusters."""
     if not values:
         return None, None, None

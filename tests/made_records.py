@@ -761,6 +761,7 @@ def row(
         "fallback_tensors": 0,
         "lineage": ["F16", quant],
         "quality": quality,
+        "answers": {},
         "parity_top1_pct": None,
         "parity_kl_nats": None,
         "parity_reason": None,

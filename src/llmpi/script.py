@@ -33,7 +33,7 @@ def run(main: Callable[..., None]) -> None:
         main(**arguments(main, snakemake))
 
 
-def arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
+def arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:  # of any `main`
     """The arguments of `main` by name, see `run`.
 
     Raises:

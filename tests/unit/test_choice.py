@@ -18,6 +18,7 @@ from llmpi.decide.choice import recommend
 from llmpi.decide.records import Choice, Decision, Recommendation
 from llmpi.engine.records import Tier
 from llmpi.errors import LlmpiError
+from llmpi.quality.answers import Given, answered
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import NotHeld
@@ -28,6 +29,7 @@ from llmpi.report.words.languages import WORDS
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Scored
 from llmpi.study.study import Study
+from llmpi.summary.answers import answer_costs
 from llmpi.summary.records import ClassRow, Summary
 
 WIDTHS = ("F16", "Q8_0", "Q4_0", "Q2_K")
@@ -364,6 +366,24 @@ def test_no_candidate_names_the_smallest_single_change() -> None:
         "pi.",
         "Ruled out: token generation 2, a loss of F1 2, not shown to hold 1.",
     ]
+
+
+def test_seconds_and_joules_of_an_answer_are_limits() -> None:
+    """The fast one thinks: its answers are longer, and its right answers dearer."""
+    short, thinking = cell("F16", 4, 60), cell("Q4_0", 12, 60)
+    for one, tokens in ((short, 10), (thinking, 90)):
+        given = [Given(36, tokens - 5, 5, i % 2 == 0, i) for i in range(20)]
+        told = answered(given)
+        assert told
+        one |= {**energy("metered", 4.0, 1.0), "pp_j_per_token": 0.1}
+        one["answers"] = answer_costs({"qa": told}, one, one, 100)
+    for limits in ({"answer_s_at_most": 5}, {"answer_s_p95_at_most": 5},
+                   {"j_per_right_answer_at_most": 60}):  # fmt: skip
+        assert quant(decided(short, thinking, **limits)["pick"]) == "F16", limits
+        [why] = chosen(short, thinking, **limits)["candidates"][1]["killed_by"]
+        assert why["kind"] == "limit" and why["constraint"] in limits
+    assert "a time for half of the answers of at most 3" in said(short, answer_s_at_most=1)[1]
+    assert decided(cell("F16", 4, 60), answer_s_at_most=5)["killed"] == {"answer_s_at_most": 1}
 
 
 def test_a_limit_that_is_told_lets_in_what_it_promises() -> None:

@@ -294,8 +294,16 @@ BAD = {
         ("quality:", "constraints: {tps_at_last: 3}\nquality:"),
         "10: constraints.tps_at_last: unknown key; did you mean 'tps_at_least'? Allowed: workload, "
         "task, confidence_pct, prefer, tps_at_least, ttft_at_most, itl_p95_at_most, "
-        "f1_drop_at_most, memory_at_most, power_at_most, j_per_token_at_most, "
-        "battery_hours_at_least",
+        "answer_s_at_most, answer_s_p95_at_most, f1_drop_at_most, memory_at_most, power_at_most, "
+        "j_per_token_at_most, j_per_right_answer_at_most, battery_hours_at_least",
+    ),
+    "answers of nothing that is asked": (
+        (
+            "quality:\n  field: {task: squad, squad_file: questions.json}",
+            "constraints: {answer_s_at_most: 3}",
+        ),
+        "10: constraints.answer_s_at_most: answer_s_at_most needs a task of the kind squad or ab "
+        "under 'quality'",
     ),
     "loss of a quality that is not scored": (
         (

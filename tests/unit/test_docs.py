@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 
 import pytest
 from support import ROOT
@@ -41,3 +42,15 @@ def _map() -> list[list[str]]:
     """The rooms of each row of the map."""
     rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/map.md").read_text(), re.MULTILINE)
     return [re.findall(r"`([\w.]+/?)`", row) for row in rows]
+
+
+def test_what_has_no_type_is_little_and_says_why() -> None:
+    untyped = re.compile(r"(dict|Mapping)\[str, ?(Any|object)\]")
+    found = [
+        (f"{path.relative_to(ROOT)}: {line.strip()}", below)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line, below in pairwise(path.read_text(encoding="utf-8").splitlines())
+        if untyped.search(line)
+    ]
+    assert len(found) <= 40
+    assert [line for line, below in found if "  # " not in line and '"""' not in below] == []

@@ -165,6 +165,7 @@ def test_everything_measured_has_its_chart(pis: Content) -> None:
             "choice",
             *(f"standing-{i}" for i in range(6)),
             "tradeoff-squad",
+            "answers-squad",
             "tg",
             "pp",
             "energy",

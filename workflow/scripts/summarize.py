@@ -8,20 +8,21 @@ from llmpi.study.study import Study
 from llmpi.summary.flat import write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.parquet import write_parquet
-from llmpi.summary.read import read_records
+from llmpi.summary.read import read_records, trees
 from llmpi.summary.study import summarize
 
 
 def main(
     *, study: Study, csv: Path, parquet: Path, speed: Path, summary: Path, requirements: Path
 ) -> None:
-    records = read_records(study)
-    whole, asked = summarize(study, records)
-    write_csv(csv, study, whole["rows"])
-    write_parquet(parquet, study, whole)
-    write_llama_bench(speed, study, records)
-    write_json(summary, whole, indent=None)
-    write_json(requirements, asked, indent=None)
+    with trees():
+        records = read_records(study)
+        whole, asked = summarize(study, records)
+        write_csv(csv, study, whole["rows"])
+        write_parquet(parquet, study, whole)
+        write_llama_bench(speed, study, records)
+        write_json(summary, whole, indent=None)
+        write_json(requirements, asked, indent=None)
 
 
 if __name__ == "__main__":

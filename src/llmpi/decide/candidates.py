@@ -53,10 +53,13 @@ CHECKS: Mapping[Limit, Check] = {
     "tps_at_least": Check("tokens/s", at_least=True),
     "ttft_at_most": Check("s", at_least=False),
     "itl_p95_at_most": Check("s", at_least=False),
+    "answer_s_at_most": Check("s", at_least=False),
+    "answer_s_p95_at_most": Check("s", at_least=False),
     "f1_drop_at_most": Check("points", at_least=False),
     "memory_at_most": Check("bytes", at_least=False),
     "power_at_most": Check("W", at_least=False, measured=True),
     "j_per_token_at_most": Check("J", at_least=False, measured=True),
+    "j_per_right_answer_at_most": Check("J", at_least=False, measured=True),
     "battery_hours_at_least": Check("h", at_least=True, measured=True),
 }
 
@@ -125,7 +128,7 @@ def candidates(
             best=best,
             quality=quality[_scored(row)],
             f1=scores.f1(row, squad) if squad else None,
-            values=_values(row, squad, study.battery.wh, widest),
+            values=_values(row, task, squad, study.battery.wh, widest),
             faults=[
                 *faults(row, study, task),
                 *_quality_faults(row, task, analysis.standing(_scored(row)), best),
@@ -273,19 +276,47 @@ def _variant(row: ClassRow, several: bool) -> str:
 
 
 def _values(
-    row: ClassRow, task: str | None, battery_wh: float, widest: Mapping[str, ClassRow]
+    row: ClassRow,
+    task: str | None,
+    squad: str | None,
+    battery_wh: float,
+    widest: Mapping[str, ClassRow],
 ) -> dict[Limit, Estimate | None]:
     tier, power_w = row["energy_tier"] or "", row["tg_power_w"]
     return {
         "tps_at_least": speed(row),
         "ttft_at_most": _single(row["ttft_s"]),
         "itl_p95_at_most": _single(row["itl_p95_s"]),
-        "f1_drop_at_most": _drop(row, task, widest) if task else None,
+        "answer_s_at_most": half_of_answers(row, task),
+        "answer_s_p95_at_most": _most_answers(row, task),
+        "f1_drop_at_most": _drop(row, squad, widest) if squad else None,
         "memory_at_most": _exact(row["memory_bytes"]),
         "power_at_most": _single(power_w, tier),
         "j_per_token_at_most": _energy(row),
+        "j_per_right_answer_at_most": _right_answer(row, task, tier),
         "battery_hours_at_least": _single(battery_wh / power_w if power_w else None, tier),
     }
+
+
+def half_of_answers(row: ClassRow, task: str | None) -> Estimate | None:
+    """What half of a task's answers take at most, s."""
+    cost = row["answers"].get(task or "")
+    ends = cost and (cost["answer_p50_s"], cost["answer_p50_low_s"], cost["answer_p50_high_s"])
+    return _ranging(row, *ends) if ends else None
+
+
+def _most_answers(row: ClassRow, task: str | None) -> Estimate | None:
+    cost = row["answers"].get(task or "")
+    ends = cost and (cost["answer_p95_s"], cost["answer_p95_low_s"], cost["answer_p95_high_s"])
+    return _ranging(row, *ends) if ends else None
+
+
+def _right_answer(row: ClassRow, task: str | None, tier: EstimateKind) -> Estimate | None:
+    cost = row["answers"].get(task or "")
+    if cost is None or cost["j_per_right_answer"] is None:
+        return None
+    ends = cost["j_per_right_answer_low"], cost["j_per_right_answer_high"]
+    return Estimate(cost["j_per_right_answer"], *ends, tier)
 
 
 def speed(row: ClassRow) -> Estimate | None:
@@ -297,9 +328,13 @@ def speed(row: ClassRow) -> Estimate | None:
     """
     if row["tg_tps"] is None:
         return None
-    if row["repetitions"] is None or row["repetitions"] < 2:
-        return Estimate(row["tg_tps"], None, None)
-    return Estimate(row["tg_tps"], row["tg_min_tps"], row["tg_max_tps"])
+    return _ranging(row, row["tg_tps"], row["tg_min_tps"], row["tg_max_tps"])
+
+
+def _ranging(row: ClassRow, value: float, low: float | None, high: float | None) -> Estimate:
+    """Between the ends of the repetitions."""
+    several = row["repetitions"] is not None and row["repetitions"] > 1
+    return Estimate(value, *((low, high) if several else (None, None)))
 
 
 def _energy(row: ClassRow) -> Estimate | None:

@@ -14,10 +14,13 @@ Limit = Literal[
     "tps_at_least",
     "ttft_at_most",
     "itl_p95_at_most",
+    "answer_s_at_most",
+    "answer_s_p95_at_most",
     "f1_drop_at_most",
     "memory_at_most",
     "power_at_most",
     "j_per_token_at_most",
+    "j_per_right_answer_at_most",
     "battery_hours_at_least",
 ]
 """A numeric constraint, by its key in the config."""

@@ -55,6 +55,14 @@ class Question(NamedTuple):
     contexts: Sequence[Context] = ()
 
 
+class WrittenQuestion(TypedDict):
+    """A question as the child gets it. In JSON its tuples are lists."""
+
+    header: str | Described
+    quants: list[str]
+    contexts: list[Context]
+
+
 class Weight(TypedDict):
     """A tensor of the file."""
 
@@ -114,7 +122,7 @@ def ask(questions: Sequence[Question]) -> list[Footprint | str]:
     """What the engine says of each model; a text in place of what it cannot say."""
     if not questions:
         return []
-    job = {"questions": [_as_json(question) for question in questions]}
+    job = {"questions": [_written(question) for question in questions]}
     ended = supervise(
         "llmpi.gguf.no_alloc",
         job,
@@ -126,11 +134,10 @@ def ask(questions: Sequence[Question]) -> list[Footprint | str]:
     return [ended.reason] * len(questions) if isinstance(ended, Death) else ended
 
 
-def _as_json(question: Question) -> dict[str, object]:
+def _written(question: Question) -> WrittenQuestion:
     header = question.header
     return {
-        "path": str(header) if isinstance(header, Path) else None,
-        "described": None if isinstance(header, Path) else header._asdict(),
+        "header": str(header) if isinstance(header, Path) else header,
         "quants": list(question.quants),
-        "contexts": [context._asdict() for context in question.contexts],
+        "contexts": list(question.contexts),
     }

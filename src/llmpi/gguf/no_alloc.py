@@ -37,6 +37,7 @@ from llmpi.gguf.footprint import (
     Quantized,
     Reserved,
     Weight,
+    WrittenQuestion,
 )
 from llmpi.gguf.quantizers import kinds
 from llmpi.quant_types import FTYPES, type_of, wants_imatrix
@@ -54,7 +55,7 @@ def main(job: str, out: str) -> None:
     Path(out).write_text(json.dumps(told), encoding="utf-8")
 
 
-def _forked(question: dict[str, Any], stem: Path) -> Footprint | str:
+def _forked(question: WrittenQuestion, stem: Path) -> Footprint | str:
     answer, errors = stem.with_suffix(".json"), stem.with_suffix(".err")
     bind = die_with_parent()
     if not (child := os.fork()):
@@ -77,7 +78,7 @@ def _death(code: int, told: str) -> str:
     return visible(f"the engine died{name}: {last}"[:500])
 
 
-def _answer(question: dict[str, Any], stem: Path, answer: Path, errors: Path) -> NoReturn:
+def _answer(question: WrittenQuestion, stem: Path, answer: Path, errors: Path) -> NoReturn:
     try:
         with errors.open("wb") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
@@ -93,10 +94,11 @@ def _answer(question: dict[str, Any], stem: Path, answer: Path, errors: Path) ->
         os._exit(1)
 
 
-def _said(question: dict[str, Any], stem: Path) -> Footprint | str:
+def _said(question: WrittenQuestion, stem: Path) -> Footprint | str:
     try:
-        path = Path(question["path"] or _written(Described(**question["described"]), stem))
-        contexts = [Context(**context) for context in question["contexts"]]
+        header = question["header"]
+        path = Path(header) if isinstance(header, str) else _written(Described(*header), stem)
+        contexts = [Context(*context) for context in question["contexts"]]
         return footprint(path, question["quants"], contexts)
     except (RefusedError, ValueError, OSError, MemoryError) as error:
         return visible(str(error) or type(error).__name__)
@@ -348,7 +350,9 @@ TYPED = re.compile(
 )
 
 
-def _quantized(path: Path, quant: str, stored: Mapping[str, Any], said: list[str]) -> Quantized:
+def _quantized(
+    path: Path, quant: str, stored: Mapping[str, contents.Stored], said: list[str]
+) -> Quantized:
     said.clear()
     params = llama_cpp.llama_model_quantize_default_params()
     fill(params, ftype=FTYPES[type_of(quant)], dry_run=True, allow_requantize=True)

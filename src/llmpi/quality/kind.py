@@ -14,6 +14,7 @@ from typing_extensions import TypedDict, TypeForm
 from llmpi import layout
 from llmpi.columns import Column, text
 from llmpi.engine.records import Failed, record
+from llmpi.quality.answers import Answered
 from llmpi.quality.evidence import Requirement
 from llmpi.quality.reasons import reason_of, reason_text
 from llmpi.quality.records import Drawn, Obstacle, Skipped
@@ -152,6 +153,7 @@ class Summary:
         objections: what is scored -> the minimums that it does not reach.
         requirements: what it must not lose too much of.
         questions: task -> which it asks, of a kind that draws them from more.
+        answers: task -> what is scored -> its answers, of a kind that has some (`answers`).
     """
 
     rows: Mapping[str, Mapping[Scored, Row]]
@@ -159,6 +161,7 @@ class Summary:
     objections: Mapping[Scored, Sequence[Objection]] = field(default_factory=dict)
     requirements: Sequence[Requirement] = ()
     questions: Mapping[str, Drawn | Failed | NotRun] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[Scored, Answered]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ class TaskKind:
         summarize: reads the records of these tasks of a study.
         shown: of a row, in the page's table of cells.
         score: None of a kind whose rows have none.
+        answers: whether questions are answered, so that a row has what an answer takes.
     """
 
     name: str
@@ -206,6 +210,7 @@ class TaskKind:
     shown: Sequence[Shown] = ()
     score: Score | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    answers: bool = False
 
 
 STATE = {

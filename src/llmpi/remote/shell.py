@@ -142,7 +142,7 @@ class Call:
         self.said = Said(first + second)
         self.lines = Lines(first + second, log)
 
-    def options(self, timeout_s: float | None) -> dict[str, Any]:
+    def options(self, timeout_s: float | None) -> dict[str, Any]:  # keywords of theirs
         """For Fabric's and Invoke's `run`."""
         streams = {"out_stream": self.said, "err_stream": self.lines, "in_stream": False}
         return {**streams, "warn": True, "timeout": timeout_s}

@@ -88,10 +88,15 @@ def exclusions_name_parts(exclude: Sequence[Exclude], known: Mapping[str, Collec
                 check_name(name, names, key, f"{key}s", ("exclude", i, key))
 
 
+OF_ANSWERS = ("answer_s_at_most", "answer_s_p95_at_most", "j_per_right_answer_at_most")
+"""Constraints on what an answer takes."""
+
+
 def constraints_can_be_held(
     constraints: Constraints | None,
     single_workloads: Collection[str],
     squad_tasks: Collection[str],
+    answering_tasks: Collection[str],
 ) -> None:
     if constraints is None:
         return
@@ -100,6 +105,11 @@ def constraints_can_be_held(
         check_name(workload, single_workloads, "single workload", "workloads", place)
     if task := constraints.task:
         check_name(task, squad_tasks, "squad task", "quality", ("constraints", "task"))
+    for key in OF_ANSWERS:
+        if getattr(constraints, key) is not None and not answering_tasks:
+            raise _section_needed(
+                f"{key} needs a task of the kind squad or ab under 'quality'", ("constraints", key)
+            )
     if constraints.f1_drop_at_most is not None and not squad_tasks:
         raise _section_needed(
             "f1_drop_at_most needs a task of the kind squad under 'quality'",

@@ -36,6 +36,11 @@ class Constraints(Part):
     """Time to the first token, s."""
     itl_p95_at_most: Limit | None = None
     """95th percentile of the time between tokens, s."""
+    answer_s_at_most: Limit | None = None
+    """Time to the end of an answer of the task, its whole prompt read: what half of them keep to,
+    s."""
+    answer_s_p95_at_most: Limit | None = None
+    """The same of 95 % of them, s."""
     f1_drop_at_most: float | None = Field(default=None, ge=0, le=100)
     """Loss of F1 against the widest quantization of the model, percentage points."""
     memory_at_most: Bytes | None = None
@@ -44,6 +49,8 @@ class Constraints(Part):
     """Power while tokens are generated, W; a measured one, not an estimated."""
     j_per_token_at_most: Limit | None = None
     """Energy of a generated token, J; measured."""
+    j_per_right_answer_at_most: Limit | None = None
+    """Energy of all answers of the task by those that are right, J; measured."""
     battery_hours_at_least: Limit | None = None
     """Hours for which the battery (section `battery`) generates without a pause; measured."""
 

@@ -42,7 +42,7 @@ def load_study(path: Path) -> Study:
 
 
 # What stands in a config is anything, until the study's models have checked it.
-def parse_study(config: Mapping[str, object], files: Sequence[Path]) -> Study:
+def parse_study(config: Mapping[str, object], files: Sequence[Path]) -> Study:  # unread yet
     """Validate `config`, which was merged from `files` (the last one wins) and `--config`.
 
     Raises:

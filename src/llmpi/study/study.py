@@ -158,7 +158,12 @@ class Study(Part):
                 "workload": self.workloads,
             },
         )
-        checks.constraints_can_be_held(self.constraints, self.single_workloads, self.squad_tasks)
+        checks.constraints_can_be_held(
+            self.constraints,
+            self.single_workloads,
+            self.squad_tasks,
+            [task for task, asked in self.quality.items() if asked.ANSWERS],
+        )
         checks.cost_names_devices(self.cost, self.classes)
         checks.service_names_devices(self.service, [*behind_ssh, *groups])
         checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)

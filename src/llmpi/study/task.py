@@ -36,6 +36,8 @@ class Task(Part):
     """Keys that name files or folders, which must be there."""
     BOUND: ClassVar[str | None] = None
     """Key that bounds how many items are asked."""
+    ANSWERS: ClassVar[bool] = False
+    """Whether questions are answered, so that seconds and joules of an answer are known."""
     JUDGING: ClassVar[Sequence[str]] = ()
     """Keys that concern the decision alone; no score depends on them."""
 

@@ -50,6 +50,8 @@ FILE = _columns_of(records.File)
 DEVICE = _columns_of(records.OnDevice)
 HTTP = _columns_of(records.OverHttp)
 TUNED = _columns_of(records.TunedOutput)
+ANSWERS = _columns_of(records.AnswerCost)
+"""Of a task whose kind answers questions."""
 
 
 def columns(study: Study) -> dict[str, Column]:
@@ -57,7 +59,14 @@ def columns(study: Study) -> dict[str, Column]:
     kinds = kinds_of(study)
     scored = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.columns.items()}
     compared = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.compared.items()}
-    return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **DEVICE, **compared, **HTTP, **TUNED}
+    answers = {f"{t}_{n}": c for t in answering(study) for n, c in ANSWERS.items()}
+    first, last = {**CELL, **SPEED, **ENERGY, **FILE}, {**HTTP, **TUNED}
+    return {**first, **scored, **answers, **DEVICE, **compared, **last}
+
+
+def answering(study: Study) -> list[str]:
+    """The tasks whose kind answers questions."""
+    return [task for task, kind in kinds_of(study).items() if kind.answers]
 
 
 def kinds_of(study: Study) -> dict[str, TaskKind]:
@@ -126,6 +135,10 @@ SECTIONS = (
     *(
         (f"Each `{name}` task", {f"TASK_{key}": c for key, c in kind.columns.items()})
         for name, kind in task_kinds().items()
+    ),
+    (
+        "Each task that asks questions: what an answer takes",
+        {f"TASK_{key}": column for key, column in ANSWERS.items()},
     ),
     ("Parity and gates", DEVICE),
     *(

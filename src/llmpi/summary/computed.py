@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llmpi.engine.records import Failed
 from llmpi.quality import kind
+from llmpi.quality.answers import Answered
 from llmpi.quality.kind import Objection
 from llmpi.quality.kinds import task_kinds
 from llmpi.results import NotRun
@@ -46,6 +47,7 @@ class Computed:
     asked: Scored
     unscored: Unscored | None
     quality: Mapping[str, kind.Row]
+    answers: Mapping[str, Answered]
     objections: list[Objection]
 
 
@@ -55,11 +57,12 @@ def computed(
     cells: Mapping[Run, Single | Failed | NotRun],
     searches: Searches,
     rows: Mapping[str, Mapping[Scored, kind.Row]],
+    answers: Mapping[str, Mapping[Scored, Answered]],
     objections: Mapping[Scored, list[Objection]],
 ) -> Computed:
     """
     Args:
-        rows: task -> what was scored -> its row.
+        rows, answers: task -> what was scored -> its row, its answers.
         objections: the minimums that what was scored does not reach.
     """
     runtime = _ran_with(study, run, searches)
@@ -68,7 +71,8 @@ def computed(
     asked = Scored(*run.variant, computation if is_exact else f"{computation}-lookup")
     if all(asked in scored for scored in rows.values()):
         quality = {task: scored[asked] for task, scored in rows.items()}
-        return Computed(asked, None, quality, objections.get(asked, []))
+        told = {task: found[asked] for task, found in answers.items() if asked in found}
+        return Computed(asked, None, quality, told, objections.get(asked, []))
     if runtime.endpoint:
         return _unscored(study, asked, "over HTTP", rows)
     unscored: Unscored = "tuned" if study.runtimes[run.runtime].tune else "default only"
@@ -88,6 +92,7 @@ def _unscored(
         asked,
         unscored,
         {task: _nothing(study, task, reason) for task in rows},
+        {},
         [
             {
                 "task": gate.task,

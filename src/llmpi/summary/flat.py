@@ -9,7 +9,17 @@ from llmpi.quality.kind import TaskKind, objection_text
 from llmpi.quality.kind import flat as flat_quality
 from llmpi.records import whole_file
 from llmpi.study.study import Study
-from llmpi.summary.columns import CELL, DEVICE, ENERGY, FILE, HTTP, SPEED, TUNED, kinds_of
+from llmpi.summary.columns import (
+    ANSWERS,
+    CELL,
+    DEVICE,
+    ENERGY,
+    FILE,
+    HTTP,
+    SPEED,
+    TUNED,
+    kinds_of,
+)
 from llmpi.summary.records import Row
 
 FlatRow = dict[str, object]
@@ -43,13 +53,17 @@ def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
     of_row: FlatRow = {**row, **_texts(row)}
     scored: FlatRow = {}
     compared: FlatRow = {}
+    answers: FlatRow = {}
     for task, kind in kinds.items():
         scored |= flat_quality(task, kind.columns, row["quality"][task])
         compared |= flat_quality(task, kind.compared, row["quality"][task])
+        if kind.answers:
+            cost: Mapping[str, object] = row["answers"].get(task, {})
+            answers |= {f"{task}_{name}": cost.get(name) for name in ANSWERS}
     first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
     device = {name: of_row[name] for name in DEVICE}
     last = {name: of_row[name] for name in (*HTTP, *TUNED)}
-    return {**first, **scored, **device, **compared, **last}
+    return {**first, **scored, **answers, **device, **compared, **last}
 
 
 def _texts(row: Row) -> dict[str, str | None]:

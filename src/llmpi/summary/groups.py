@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import hypot
 from statistics import median, pstdev
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, cast, get_args
 
 from llmpi.device.machine.energy import tokens_per_joule
-from llmpi.engine.records import Failed
+from llmpi.engine.records import Failed, Tier
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
-from llmpi.summary.records import BoardsApart, ClassRow, Row, Unlike
+from llmpi.summary.records import AnswerCost, BoardsApart, ClassRow, Row, Unlike
 
 Groups = Mapping[str, Sequence[str]]
 """Of `Study.classes`: name -> devices. A device of no group is there by itself."""
@@ -145,7 +145,27 @@ def _as_one(name: str, rows: Sequence[Row]) -> ClassRow:
         one[fewest] = _over(min, (row[fewest] for row in rows))
     one["marks"] = list(dict.fromkeys(mark for row in rows for mark in row["marks"]))
     _energy_as_one(one, [row for row in rows if row["tg_j_per_token"] is not None], len(rows))
+    one["answers"] = {
+        task: _answer_as_one([row["answers"][task] for row in rows], one["energy_tier"])
+        for task in middle["answers"]
+    }
     return one
+
+
+def _answer_as_one(boards: Sequence[AnswerCost], tier: Tier | None) -> AnswerCost:
+    """Tokens are the same on all boards, as scores are; joules as those of a token."""
+    one: dict[str, float | None] = {}
+    for name, values in zip(boards[0], zip(*map(_values, boards), strict=True), strict=True):
+        middle = max if "_high" in name else min if "_low" in name else median
+        if name == "answers" or name.endswith("_tokens"):
+            middle = min
+        one[name] = _over(middle, values) if tier or not name.startswith("j_") else None
+    return cast(AnswerCost, one)  # the keys are a board's
+
+
+def _values(cost: AnswerCost) -> list[float | None]:
+    found: Mapping[str, object] = cost
+    return [value if isinstance(value, int | float) else None for value in found.values()]
 
 
 def _energy_as_one(one: ClassRow, metered: Sequence[Row], boards: int) -> None:

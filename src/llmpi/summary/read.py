@@ -1,6 +1,8 @@
 """A study's records, each read once. What cannot be read has failed, and says why."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,6 +32,19 @@ class Records:
     """Of the runtimes that are tuned."""
     parities: Mapping[SessionId, Parity | Failed | NotRun]
     """Where scores are to be transferred; of a group's boards the one that speaks for them."""
+
+
+@contextmanager
+def trees() -> Iterator[None]:
+    """Around work on thousands of records. They hold no cycles, and looking for some again and
+    again while they become more takes a third of the time (`python -m benchmarks.page`)."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_records(study: Study) -> Records:

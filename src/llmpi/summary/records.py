@@ -324,6 +324,53 @@ class TunedOutput(TypedDict):
 
 
 @record
+class AnswerCost(TypedDict):
+    """What an answer of a task takes on this device: its tokens at the cell's speed and joules,
+    with the whole prompt read. Computed, not clocked."""
+
+    answers: int
+    """Questions that were asked"""
+    prompt_p50_tokens: Tokens
+    """Their prompts: half have no more"""
+    prompt_p95_tokens: Tokens
+    """95 % have no more"""
+    thought_p50_tokens: Tokens
+    """The thoughts before the answers, alike"""
+    thought_p95_tokens: Tokens
+    """95 % have no more"""
+    answer_p50_tokens: Tokens
+    """The answers behind them, alike"""
+    answer_p95_tokens: Tokens
+    """95 % have no more"""
+    answer_p50_s: Seconds
+    """From the question to the end of the answer, loading not in it: half take no longer"""
+    answer_p50_low_s: Seconds
+    """The same at the greatest speed of a repetition"""
+    answer_p50_high_s: Seconds
+    """At the least"""
+    answer_p95_s: Seconds
+    """95 % take no longer"""
+    answer_p95_low_s: Seconds
+    """The same at the greatest speed of a repetition"""
+    answer_p95_high_s: Seconds
+    """At the least"""
+    s_per_right_answer: Seconds | None
+    """What all answers take that could be right, by those that are; empty where none is"""
+    s_per_right_answer_low: Seconds | None
+    """At the greatest speed and the upper end of the share that is right"""
+    s_per_right_answer_high: Seconds | None
+    """At the least and the lower end"""
+    j_per_answer: Joules | None
+    """Energy of an answer: mean; empty without a meter"""
+    j_per_right_answer: Joules | None
+    """Energy of all answers that could be right, by those that are"""
+    j_per_right_answer_low: Joules | None
+    """At the lower end of a token's joules and the upper of the share that is right"""
+    j_per_right_answer_high: Joules | None
+    """At the upper and the lower end"""
+
+
+@record
 class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, OverHttp, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
@@ -331,6 +378,8 @@ class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, OverHttp, TunedOutp
     """Why no score is of what this cell computes; None where there are such"""
     quality: dict[str, TaskRow]
     """By the task's id: its state, and the columns that its kind adds (`llmpi.quality.kind`)"""
+    answers: dict[str, AnswerCost]
+    """By the id of each task that this variant answered"""
 
 
 @record
@@ -885,7 +934,7 @@ class Provenance(TypedDict):
     """Its version."""
     summarized: str
     """When."""
-    config: dict[str, object]
+    config: dict[str, object]  # of every study its own
     """As `Study` dumps it, and `Study.model_validate` takes it back."""
 
 

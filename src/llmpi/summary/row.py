@@ -19,9 +19,11 @@ from llmpi.results import NotRun
 from llmpi.study.devices import group_of
 from llmpi.study.runs import Run
 from llmpi.study.study import Battery, Study
+from llmpi.summary.answers import answer_costs
 from llmpi.summary.computed import Computed
 from llmpi.summary.measured import Single
 from llmpi.summary.records import (
+    AnswerCost,
     CellEnergy,
     CellKey,
     DepthSpeed,
@@ -51,6 +53,7 @@ def row(
     known = manifest if manifest["status"] == "ok" else None
     well = measured if isinstance(measured, Single) else None
     speed = _speed(well) if well else _nothing(Speed)
+    energy = _energy(well, study.battery) if well else _nothing(CellEnergy)
     return {
         "study": study.study,
         **place(run),
@@ -61,10 +64,11 @@ def row(
         "reason": None if isinstance(measured, Single) else measured["reason"],
         **speed,
         **(_roofline(well, known, speed) if well else _nothing(Roofline)),
-        **(_energy(well, study.battery) if well else _nothing(CellEnergy)),
+        **energy,
         **(_file(known) if known else _nothing(File)),
         "unscored": computed.unscored,
         "quality": dict(computed.quality),
+        "answers": _answers(well, computed, speed, energy) if well else {},
         **on_device,
         **((well and http_of(well)) or _nothing(OverHttp)),
         "output_agreement_pct": output_agreement_pct,
@@ -92,6 +96,13 @@ def own_rate(measured: Single, key: Literal["pp_tps", "tg_tps"]) -> float | None
     told = [r["served"][key] if "served" in r else None for r in measured.cell["repetitions"]]
     known = [rate for rate in told if rate is not None]
     return statistics.median(known) if known and len(known) == len(told) else None
+
+
+def _answers(
+    measured: Single, computed: Computed, speed: Speed, energy: CellEnergy
+) -> dict[str, AnswerCost]:
+    prompt_tokens = measured.cell["workload"]["prompt_tokens"]
+    return answer_costs(computed.answers, speed, energy, prompt_tokens)
 
 
 def place(run: Run) -> CellKey:

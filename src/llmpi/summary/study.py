@@ -14,6 +14,7 @@ from llmpi.gguf.published import type_in
 from llmpi.gguf.records import Gguf
 from llmpi.models.records import ModelRecord
 from llmpi.quality import kind
+from llmpi.quality.answers import Answered
 from llmpi.quality.evidence import Requirement, Requirements
 from llmpi.quality.kind import Objection, Section
 from llmpi.quality.kinds import task_kinds
@@ -100,6 +101,7 @@ class Quality:
 
     rows: Mapping[str, Mapping[Scored, kind.Row]]
     """By task, in the config's order."""
+    answers: Mapping[str, Mapping[Scored, Answered]]
     objections: Mapping[Scored, list[Objection]]
     sections: list[Section]
     requirements: list[Requirement]
@@ -122,6 +124,7 @@ def _quality(study: Study) -> Quality:
     sections = [section for one in told for section in one.sections]
     return Quality(
         rows=ordered,
+        answers={task: found for one in told for task, found in one.answers.items()},
         objections=objections,
         sections=[*sections, *caches(study, ordered)],
         requirements=[found for one in told for found in one.requirements],
@@ -139,7 +142,9 @@ def _row(
     records: Records,
     quality: Quality,
 ) -> Row:
-    own = computed(study, run, cells, records.searches, quality.rows, quality.objections)
+    own = computed(
+        study, run, cells, records.searches, quality.rows, quality.answers, quality.objections
+    )
     return row(
         study,
         run,

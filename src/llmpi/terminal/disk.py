@@ -15,6 +15,8 @@ from llmpi.study.runs import scored, sessions, variants
 from llmpi.study.study import Study
 
 State = Literal["done", "failed", "skipped", "waiting"]
+Unchecked = Mapping[str, Any]
+"""A record of any kind, damaged ones too: a look at a study fails on none."""
 STATES: tuple[State, ...] = ("done", "failed", "skipped", "waiting")
 
 RULES = {
@@ -129,7 +131,7 @@ def _found(asked: Asked) -> Cell:
     return Cell(asked, state, reason if state == "failed" else "", True, marks)
 
 
-def _record(path: Path, *, whole: bool) -> Mapping[str, Any]:
+def _record(path: Path, *, whole: bool) -> Unchecked:
     """The record in a file; of a long one that is sound no more than that, unless asked for."""
     if path.suffix == ".html":
         path.stat()
@@ -144,7 +146,7 @@ def _record(path: Path, *, whole: bool) -> Mapping[str, Any]:
     return record
 
 
-def _state(record: Mapping[str, Any]) -> State:
+def _state(record: Unchecked) -> State:
     match record.get("status", "ok"):
         case "failed":
             return "failed"
@@ -153,7 +155,7 @@ def _state(record: Mapping[str, Any]) -> State:
     return "done"
 
 
-def _within(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _within(record: Unchecked) -> tuple[list[str], list[str]]:
     """Of a session: why workloads failed in it, and the marks of the others."""
     workloads = record.get("workloads")
     if not isinstance(workloads, dict) or record.get("status") != "ok":

@@ -27,6 +27,9 @@ from llmpi.terminal.run_state import Run, told_time
 if TYPE_CHECKING:
     from llmpi.terminal.live import LiveView
 
+Facts = dict[str, Any]
+"""Of an event: Snakemake's own, of each kind of event others."""
+
 VIEWS = ("auto", "lines", "snakemake")
 NARROWEST = 40
 STUDY_EVERY_S = 30.0
@@ -123,7 +126,7 @@ class LogHandler(LogHandlerBase):
     def _handle(self, record: logging.LogRecord) -> None:
         facts, event = vars(record), getattr(record, "event", None)
         own = {"begin": self._begin, "expected": self._expected, "end": self._end}
-        theirs: Mapping[LogEvent | None, Callable[[dict[str, Any]], None]] = {
+        theirs: Mapping[LogEvent | None, Callable[[Facts], None]] = {
             LogEvent.RUN_INFO: self._run_info,
             LogEvent.JOB_INFO: self._job_info,
             LogEvent.JOB_FINISHED: self._job_finished,
@@ -136,11 +139,11 @@ class LogHandler(LogHandlerBase):
         elif event in theirs:
             theirs[event](facts)
 
-    def _run_info(self, facts: dict[str, Any]) -> None:
+    def _run_info(self, facts: Facts) -> None:
         self._run.total = facts["stats"]["total"]
         self._open()
 
-    def _begin(self, facts: dict[str, Any]) -> None:
+    def _begin(self, facts: Facts) -> None:
         for name in ("study", "left", "here", "devices"):
             setattr(self._run, name, facts[name])
         if not self._draws:
@@ -150,12 +153,12 @@ class LogHandler(LogHandlerBase):
             told = ", ".join(f"{count} {rule}" for rule, count in rules.most_common())
             self._line(f"{self._run.total} jobs: {told}")
 
-    def _expected(self, facts: dict[str, Any]) -> None:
+    def _expected(self, facts: Facts) -> None:
         self._run.expected_s = facts["expected_s"]
         if not self._draws:
             self._tell_study()
 
-    def _job_info(self, facts: dict[str, Any]) -> None:
+    def _job_info(self, facts: Facts) -> None:
         if not facts["log"]:  # it collects what others made
             return
         self._open()
@@ -166,7 +169,7 @@ class LogHandler(LogHandlerBase):
         if not self._draws:
             self._say(job_line(job.name, "started again" if again else "started"))
 
-    def _job_finished(self, facts: dict[str, Any]) -> None:
+    def _job_finished(self, facts: Facts) -> None:
         self._view.catch_up()
         job = self._run.finish(facts["job_id"])
         self._run.failed_cells += bool(job and _is_failed_cell(job.name))
@@ -174,7 +177,7 @@ class LogHandler(LogHandlerBase):
             self._say(job_line(job.name, f"done in {told_time(job.elapsed_s())}"))
             self._tell_study()
 
-    def _job_error(self, facts: dict[str, Any]) -> None:
+    def _job_error(self, facts: Facts) -> None:
         """The job itself said why, unless it was killed."""
         self._view.catch_up()
         job = self._run.fail(facts["jobid"])
@@ -185,20 +188,20 @@ class LogHandler(LogHandlerBase):
         elif not self._draws:
             self._say(job_line(name, f"ended without a result; see {log}"))
 
-    def _error(self, facts: dict[str, Any]) -> None:
+    def _error(self, facts: Facts) -> None:
         text = str(facts["msg"])
         told = SAID_BY_THE_JOB in text or (SAID_AT_THE_END in text and self._ended)
         if not told:
             self._say(text, "red")
 
-    def _message(self, facts: dict[str, Any]) -> None:
+    def _message(self, facts: Facts) -> None:
         text = str(facts["msg"])
         if text.startswith(NOTHING_TO_DO):
             text += " What it came to: llmpi status."
         if facts["msg"] is not None and text not in ("", "None") and not text.startswith(NOISE):
             self._say(text, "yellow" if facts["levelno"] >= logging.WARNING else "")
 
-    def _end(self, facts: dict[str, Any]) -> None:
+    def _end(self, facts: Facts) -> None:
         """The last that is said."""
         self._ended = True
         self._view.close()

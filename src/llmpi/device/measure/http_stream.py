@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from llmpi.device.records import EndpointRequest
 from llmpi.engine.records import Served
 from llmpi.engine.shown import shown
+
+Json = dict[str, Any]  # a request as its API has it; what comes is anything until it is looked at
 
 LINE_BYTES = 1 << 20
 """Of an answer, at most; llama-server's last one holds all its settings."""
@@ -134,12 +136,12 @@ class Client:
             raise UnreachableError(self._told(f"is no address: {error}")) from None
         return opened, url.path.rstrip("/") + PATHS[self._asked["api"]]
 
-    def _request(self, prompt: str, tokens: int) -> dict[str, Any]:
+    def _request(self, prompt: str, tokens: int) -> Json:
         model = self._asked["model"]
         if self._asked["api"] == "ollama":
             options = {"num_predict": tokens, "temperature": 0, "top_k": 1}
             return {"model": model, "prompt": prompt, "raw": True, "options": options}
-        asked: dict[str, Any] = {
+        asked: Json = {
             "model": model,
             "max_tokens": tokens,
             "temperature": 0,
@@ -209,9 +211,9 @@ class _Found:
     def __init__(self) -> None:
         self.pieces: list[tuple[int, str]] = []
         self.ended = False
-        self._last: dict[str, Any] = {}
+        self._last: Json = {}
 
-    def add(self, line: bytes, now_ns: int, told: Any) -> bool:
+    def add(self, line: bytes, now_ns: int, told: Callable[[str], str]) -> bool:
         """Take a line; whether it was the last one."""
         text = line.strip()
         if text.startswith(b"data:"):
@@ -257,7 +259,7 @@ class _Found:
         }
 
 
-def _piece(message: dict[str, Any]) -> tuple[str, bool]:
+def _piece(message: Json) -> tuple[str, bool]:
     """The text of a message, and whether the answer ends with it."""
     if "response" in message:
         return _text(message["response"]), message.get("done") is True
@@ -275,12 +277,12 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _part(of: dict[str, Any], key: str) -> dict[str, Any]:
+def _part(of: Json, key: str) -> Json:
     found = of.get(key)
     return found if isinstance(found, dict) else {}
 
 
-def _number(of: dict[str, Any], key: str) -> float | None:
+def _number(of: Json, key: str) -> float | None:
     """A number above 0 that can be one."""
     value = of.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -288,14 +290,14 @@ def _number(of: dict[str, Any], key: str) -> float | None:
     return float(value) if 0 < value < MOST and math.isfinite(value) else None
 
 
-def _count(of: dict[str, Any], key: str) -> int | None:
+def _count(of: Json, key: str) -> int | None:
     value = of.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value < MOST else None
 
 
-def _rate(of: dict[str, Any], what: str) -> float | None:
+def _rate(of: Json, what: str) -> float | None:
     """Ollama's: tokens, and nanoseconds."""
     count, duration_ns = _count(of, f"{what}_count"), of.get(f"{what}_duration")
     if not count or not isinstance(duration_ns, int) or not 0 < duration_ns < MOST * 1e9:

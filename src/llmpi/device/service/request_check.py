@@ -109,7 +109,7 @@ class Checker:
 
 def _unserved(
     path: str,
-    given: dict[str, object],
+    given: dict[str, object],  # what a client sent
     asked: CreateCompletionRequest | CreateChatCompletionRequest,
 ) -> str | None:
     """What of a request this service does not do; None where it does all of it."""

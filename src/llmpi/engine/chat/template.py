@@ -106,7 +106,7 @@ class Template:
         except TemplateError:
             self.close()
             raise
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)  # as `main` writes them
         if "error" in answer:
             raise RefusedTurnsError(f"the model's chat template: {answer['error']}")
         return answer
@@ -179,7 +179,7 @@ def main() -> None:
     turns: Turns | None = None
     for line in sys.stdin.buffer:
         asked = json.loads(line)
-        answer: dict[str, object]
+        answer: dict[str, object]  # to what was asked, or an error
         try:
             if turns is None:
                 turns = turns_of(**asked)

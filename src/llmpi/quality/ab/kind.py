@@ -7,6 +7,7 @@ from llmpi.columns import number, text
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
+from llmpi.quality.answers import Given, answered
 from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
@@ -45,7 +46,26 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
         rows={task: {v: _row(r) for v, r in found.items()} for task, found in records.items()},
         sections=list(_sections(study, tasks)),
         requirements=[one for task in tasks for one in _requirements(study, task, records[task])],
+        answers={
+            task: {
+                variant: found
+                for variant, record in of_task.items()
+                if record["status"] == "ok" and (found := answered(_given(record)))
+            }
+            for task, of_task in records.items()
+        },
     )
+
+
+def _given(record: AbAnswered) -> Iterator[Given]:
+    """Right is who meets what is expected, which has to be something of every prompt: an outcome
+    does not say which answer is its own."""
+    outcomes, answers = record["outcomes"], record["answers"]
+    whole = len(outcomes) == len(answers)
+    for at, answer in enumerate(answers):
+        thought, new = answer["thought_tokens"], answer["new_tokens"]
+        right = outcomes[at]["passed"] if whole else None
+        yield Given(answer["prompt_tokens"], thought, new - thought, right, at)
 
 
 def _row(record: AbAnswered | NotScored) -> Row:
@@ -221,4 +241,5 @@ KIND = TaskKind(
     columns=COLUMNS,
     figures={"passed_pct": Figure("own prompts passed, %", 1)},
     summarize=summarize,
+    answers=True,
 )

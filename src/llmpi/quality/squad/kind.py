@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmpi import layout
 from llmpi.columns import Column, count, number, text
 from llmpi.engine.records import Failed
+from llmpi.quality.answers import Given, answered
 from llmpi.quality.kind import (
     SCORED,
     STATE,
@@ -23,7 +24,7 @@ from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.sent import ONE_AT_A_TIME, prompt_line
 from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
-from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import Abstention, Item, MetricName, Questions, SquadScored
 from llmpi.quality.squad.records import Score as MetricScore
 from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
@@ -107,6 +108,23 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
         objections=objections,
         requirements=list(requirements(study, order, scores)),
         questions={task: _drawn(study, task) for task in tasks},
+        answers={
+            task: {
+                variant: found
+                for variant, record in records.items()
+                if record["status"] == "ok" and (found := answered(map(_given, record["items"])))
+            }
+            for task, records in scores.items()
+        },
+    )
+
+
+def _given(item: Item) -> Given:
+    """Right is an exact match, of the questions that have an answer."""
+    answer_tokens = item["new_tokens"] - item["thought_tokens"]
+    right = bool(item["exact"]) if item["golds"] else None
+    return Given(
+        item["prompt_tokens"], item["thought_tokens"], answer_tokens, right, item["paragraph"]
     )
 
 
@@ -230,6 +248,7 @@ KIND = TaskKind(
         "f1_pct": Figure("F1, %", 1),
     },
     summarize=summarize,
+    answers=True,
     shown=(
         _shown("em", "EM %"),
         _shown("f1", "F1 %"),

@@ -25,7 +25,7 @@ from llmpi.quant_types import FLOATS, is_published, is_trained, width_order
 from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class
-from llmpi.summary.records import ClassRow, GateAsked, Summary
+from llmpi.summary.records import AnswerCost, ClassRow, GateAsked, Summary
 
 ROWS = 8
 """Variants in the memo's table at most: it is one sheet."""
@@ -84,6 +84,8 @@ class MemoVariant(TypedDict):
     standing: Standing | None
     answered_pct: float | None
     """F1 on the questions that have an answer."""
+    answer: AnswerCost | None
+    """What an answer takes on its board."""
 
 
 class Baseline(TypedDict):
@@ -341,6 +343,7 @@ def variant(
         "reason": row["reason"],
         "standing": candidate["standing"],
         "answered_pct": number(row, task, "has_ans_f1_pct") if task else None,
+        "answer": row["answers"].get(task or ""),
     }
 
 

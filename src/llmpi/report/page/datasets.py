@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from typing_extensions import TypedDict
 
-from llmpi.decide.candidates import faults, speed
+from llmpi.decide.candidates import faults, half_of_answers, speed
 from llmpi.decide.pareto import Field, Objective
 from llmpi.decide.scores import number
 from llmpi.quality.kind import Chart, Score, Value
@@ -107,9 +107,10 @@ def datasets(content: Content) -> Datasets:
         {**columns, **_beside(row, content)}
         for columns, row in zip(flat, content.rows, strict=True)
     ]
-    for task, best, broken in _fronts(content):
+    for task, fronts, broken in _fronts(content):
         for cell in cells:
-            cell[f"{task}_front"] = int(cell["id"] in best)
+            for name, best in fronts.items():
+                cell[f"{task}_{name}"] = int(cell["id"] in best)
             cell[f"{task}_broken"] = int(cell["id"] in broken)
     speed, heat = _sustained(content)
     return {
@@ -211,13 +212,14 @@ BROKEN = {"babbling", "mute", "blurting"}
 """Faults of a file that answers, and says nothing of use."""
 
 
-def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
+def _fronts(content: Content) -> Iterator[tuple[str, dict[str, set[str]], set[str]]]:
     """For each task the cells that nothing beats, and those that are broken.
 
-    On each device and workload apart; quality and speed count, see `llmpi.decide.pareto`.
+    On each device and workload apart; quality counts, and the speed (`front`) or what half of the
+    answers take (`answer_front`), see `llmpi.decide.pareto`.
     """
     for task, score in content.scores.items():
-        best: set[str] = set()
+        fronts: dict[str, set[str]] = {"front": set(), "answer_front": set()}
         broken: set[str] = set()
         places: dict[tuple[str, str], list[ClassRow]] = {}
         for row in content.rows:
@@ -227,15 +229,23 @@ def _fronts(content: Content) -> Iterator[tuple[str, set[str], set[str]]]:
             if not found and _scored(row, task, score):
                 places.setdefault((row["device"], row["workload"]), []).append(row)
         for here in places.values():
-            best |= {cell_id(row) for row in Field(here, _both(task, score)).front(here)}
-        yield task, best, broken
+            quality = _good(task, score)
+            for name, other in (("front", FAST), ("answer_front", _soon(task))):
+                known = [row for row in here if other.of(row)]
+                front = Field(known, [quality, other]).front(known) if known else []
+                fronts[name] |= {cell_id(row) for row in front}
+        yield task, fronts, broken
 
 
-def _both(task: str, score: Score) -> list[Objective[ClassRow]]:
-    return [
-        Objective("quality", True, lambda row: _scored(row, task, score)),
-        Objective("speed", True, speed),
-    ]
+FAST = Objective[ClassRow]("speed", True, speed)
+
+
+def _good(task: str, score: Score) -> Objective[ClassRow]:
+    return Objective("quality", True, lambda row: _scored(row, task, score))
+
+
+def _soon(task: str) -> Objective[ClassRow]:
+    return Objective("speed", False, lambda row: half_of_answers(row, task))
 
 
 def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:

@@ -49,6 +49,9 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
         if any(_drawn(row, task, score) for row in rows):
             drawn = measured.quality_against_speed(t, task, score, models, named=named)
             found[f"tradeoff-{task}"] = drawn
+        if any(_drawn(row, task, score) and task in row["answers"] for row in rows):
+            drawn = measured.quality_against_seconds(t, task, score, models, named=named)
+            found[f"answers-{task}"] = drawn
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
         found["tg"] = measured.speed_by_bits(t, "tg", models, named=named)
         found["pp"] = measured.speed_by_bits(t, "pp", models, named=named)

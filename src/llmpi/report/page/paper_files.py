@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from llmpi.report.page.content import Content
 from llmpi.report.page.paper_section import Correspondence
+from llmpi.summary.flat import FlatRow
 from llmpi.summary.records import Row
 
 SPECIAL = {
@@ -38,16 +39,16 @@ def _with_rows(
         yield pair, rows[_key(pair.cell)]
 
 
-def _key(cell: Mapping[str, object]) -> tuple[object, ...]:
+def _key(cell: Mapping[str, object]) -> tuple[object, ...]:  # a row, or what names one
     return tuple(cell[key] for key in ("device", "model", "quant", "runtime", "workload"))
 
 
-def _fields(pair: Correspondence, row: Row) -> dict[str, object]:
+def _fields(pair: Correspondence, row: Row) -> FlatRow:
     own = ("device", "model", "quant", "runtime", "workload", "repetitions")
     speed = ("tg_tps", "tg_sd_tps", "tg_min_tps", "tg_max_tps", "shortened_to_tokens")
     energy = ("tg_power_w", "tg_j_per_token", "tg_uncertainty_j_per_token", "energy_tier")
     tokens = ("tpj_above_idle", "words_per_battery")
-    found: dict[str, object] = {"paper_model": pair.model}
+    found: FlatRow = {"paper_model": pair.model}
     found |= {f"paper_{k}": v for k, v in pair.paper.items() if k != "model"}
     found |= {key: row[key] for key in (*own, *speed, *energy, *tokens)}  # type: ignore[literal-required]
     found["marks"] = "; ".join(row["marks"])

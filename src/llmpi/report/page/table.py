@@ -1,6 +1,6 @@
 """The columns of the page's table of cells."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
@@ -66,6 +66,7 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
     ]
     for task, kind in kinds_of(content.study).items():
         found += [_of_task(t, task, shown) for shown in kind.shown]
+        found += [*_answers(t, task)] if kind.answers else []
     found += [
         _number("parity_top1_pct", t("parity, same\ntop-1, %"), 1),
         _number("parity_kl_nats", t("parity, KL\nnats"), 4),
@@ -74,7 +75,9 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
     by_key = dict(zip(cells["columns"], zip(*cells["rows"], strict=True), strict=True))
     told = [c for c in found if c["key"] in ALWAYS or _tells(c["key"], by_key[c["key"]])]
     deciding = DECIDING | {
-        f"{task}_{key}" for task, score in content.scores.items() for key in keys_of(score)
+        f"{task}_{key}"
+        for task, score in content.scores.items()
+        for key in (*keys_of(score), "answer_p50_s")
     }
     return [c if c["key"] in deciding else {**c, "more": True} for c in told]
 
@@ -111,6 +114,18 @@ def _number(
         "scale": scale,
     }
     return {**column, "low": low, "high": high} if low and high else column
+
+
+def _answers(t: Texts, task: str) -> Iterator[ShownColumn]:
+    """What an answer takes."""
+    for key, title, unit in (
+        ("answer_p50", t("answer\np50, s"), "_s"),
+        ("answer_p95", t("answer\np95, s"), "_s"),
+        ("s_per_right_answer", t("right answer\ns"), ""),
+        ("j_per_right_answer", t("right answer\nJ"), ""),
+    ):
+        low, high = f"{task}_{key}_low{unit}", f"{task}_{key}_high{unit}"
+        yield _number(f"{task}_{key}{unit}", f"{task}, {title}", 2, low, high)
 
 
 def _of_task(t: Texts, task: str, shown: Shown) -> ShownColumn:

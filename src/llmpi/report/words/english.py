@@ -107,10 +107,13 @@ QUANTITIES: Mapping[Limit, str] = {
     "tps_at_least": "token generation",
     "ttft_at_most": "a time to the first token",
     "itl_p95_at_most": "a time between tokens (95th percentile)",
+    "answer_s_at_most": "a time for half of the answers",
+    "answer_s_p95_at_most": "a time for 95 % of the answers",
     "f1_drop_at_most": "a loss of F1",
     "memory_at_most": "memory",
     "power_at_most": "power while generating",
     "j_per_token_at_most": "energy per token",
+    "j_per_right_answer_at_most": "energy per right answer",
     "battery_hours_at_least": "time on the battery",
 }
 

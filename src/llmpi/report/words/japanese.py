@@ -79,10 +79,13 @@ LIMITS: Mapping[Limit, str] = {
     "tps_at_least": "生成速度",
     "ttft_at_most": "最初のトークンまでの時間",
     "itl_p95_at_most": "トークン間隔（95パーセンタイル）",
+    "answer_s_at_most": "回答の半数が終わるまでの時間",
+    "answer_s_p95_at_most": "回答の95 %が終わるまでの時間",
     "f1_drop_at_most": "F1の低下",
     "memory_at_most": "メモリ",
     "power_at_most": "生成中の電力",
     "j_per_token_at_most": "トークンあたりのエネルギー",
+    "j_per_right_answer_at_most": "正答あたりのエネルギー",
     "battery_hours_at_least": "電池での持続時間",
 }
 Known = Mapping[str, str]

@@ -43,6 +43,7 @@ class AbTask(Task):
     safety_drop_at_most: Points | None = 2
     """The same for every tag that begins with `safety`, each by itself."""
 
+    ANSWERS = True
     FILES = ("prompts", "judgements")
     JUDGING = ("passed_drop_at_most", "safety_drop_at_most")
 

@@ -58,6 +58,7 @@ class SquadTask(Task):
     no_ans_drop_at_most: Points | None = 5
     """The same of the questions without an answer, on which to abstain is right."""
 
+    ANSWERS = True
     FILES = ("squad_file",)
     BOUND = "questions"
     JUDGING = ("has_ans_f1_drop_at_most", "no_ans_drop_at_most")

@@ -1,7 +1,7 @@
 """Charts of the cells of one device and workload: what can be compared with one another."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import altair as alt
 
@@ -26,26 +26,79 @@ from llmpi.report.words.texts import Texts
 def quality_against_speed(
     t: Texts, task: str, score: Score, models: Sequence[str], *, named: bool
 ) -> Spec:
-    """The score of a task over tg, both with their spread.
+    """The score of a task over tg, both with their spread, see `_quality`."""
+    return _quality(
+        t,
+        task,
+        score,
+        models,
+        named=named,
+        over=Over("tg_tps", "tg_min_tps", "tg_max_tps", f"{task}_front", FROM_ZERO),
+        titles=(t("token generation (tg), tokens/s"), t("tg, tokens/s")),
+        summary=t("Quality against speed with intervals and the front"),
+    )
+
+
+def quality_against_seconds(
+    t: Texts, task: str, score: Score, models: Sequence[str], *, named: bool
+) -> Spec:
+    """The score of a task over what an answer takes, see `_quality`."""
+    half = f"{task}_answer_p50"
+    return _quality(
+        t,
+        task,
+        score,
+        models,
+        named=named,
+        over=Over(f"{half}_s", f"{half}_low_s", f"{half}_high_s", f"{task}_answer_front", LOG),
+        titles=(t("half of the answers take at most, s"), t("an answer, s")),
+        summary=t("Quality against seconds an answer with intervals and the front"),
+    )
+
+
+class Over(NamedTuple):
+    """What a score is drawn over: columns of the cells.
+
+    `front` is 1 of a cell that nothing beats in both.
+    """
+
+    key: str
+    least: str
+    greatest: str
+    front: str
+    scale: alt.Scale
+
+
+def _quality(
+    t: Texts,
+    task: str,
+    score: Score,
+    models: Sequence[str],
+    *,
+    named: bool,
+    over: Over,
+    titles: tuple[str, str],
+    summary: str,
+) -> Spec:
+    """The score of a task over something else, both with their spread.
 
     Filled points are the front: nothing beats them beyond the noise. Crossed ones are broken.
 
     Args:
         named: whether the variants' names stand beside the points; many would hide one another.
         models: ids of all there are.
+        titles: of the axis, and in a few words.
     """
-    x = axis(alt.X, "tg_tps", t("token generation (tg), tokens/s"), FROM_ZERO)
+    x = axis(alt.X, over.key, titles[0], over.scale)
     value = score.value
     key = f"{task}_{value['key']}"
     title = t("{task}: {score}").format(task=task, score=t.title(value["title"]))
     y = axis(alt.Y, key, title, FROM_ZERO)
     colour, shape = category("model", t("model"), models)
-    shown = (
-        alt.datum.tg_tps != None  # noqa: E711, an expression of Vega
-    ) & alt.expr.isValid(alt.datum[key])
+    shown = alt.expr.isValid(alt.datum[over.key]) & alt.expr.isValid(alt.datum[key])
     base = on("cells").transform_filter(shown & (alt.datum.transferred == 1))
     across = base.mark_rule(clip=True).encode(
-        x="tg_min_tps:Q", x2="tg_max_tps:Q", y=y, color=colour
+        x=f"{over.least}:Q", x2=f"{over.greatest}:Q", y=y, color=colour
     )
     up = base.mark_rule(clip=True).encode(
         x=x, y=f"{task}_{value['low']}:Q", y2=f"{task}_{value['high']}:Q", color=colour
@@ -53,9 +106,9 @@ def quality_against_speed(
     shown_of = tooltip(
         {
             "cell": (t("cell"), None),
-            "tg_tps": (t("tg, tokens/s"), ".1f"),
-            "tg_min_tps": (t("least"), ".1f"),
-            "tg_max_tps": (t("greatest"), ".1f"),
+            over.key: (titles[1], ".1f"),
+            over.least: (t("least"), ".1f"),
+            over.greatest: (t("greatest"), ".1f"),
             key: (t.title(value["title"]), f".{value['digits']}f"),
             f"{task}_{value['low']}": (t("95 % from"), f".{value['digits']}f"),
             f"{task}_{value['high']}": (t("95 % to"), f".{value['digits']}f"),
@@ -67,7 +120,7 @@ def quality_against_speed(
         }
     )
     best, others = (
-        base.transform_filter(alt.datum[f"{task}_front"] == int(filled))
+        base.transform_filter(alt.datum[over.front] == int(filled))
         .mark_point(size=110, filled=filled, strokeWidth=1.8, opacity=1, cursor="pointer")
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=shown_of)
         for filled in (True, False)
@@ -91,7 +144,7 @@ def quality_against_speed(
         )
     return spec(
         alt.layer(*layers).properties(height=HEIGHT),
-        t("Quality against speed with intervals and the front"),
+        summary,
     )
 
 

@@ -1,0 +1,66 @@
+"""What a variant's answers are made of: their tokens, and how many of them are right."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmpi.quality.statistics import share_interval
+
+
+class Given(NamedTuple):
+    """One answer.
+
+    `right` is None where nothing says what a right one would be, or where to abstain would be: who
+    never answers is not to look cheap. Questions of one `cluster` stand or fall together.
+    """
+
+    prompt_tokens: int
+    thought_tokens: int
+    answer_tokens: int
+    right: bool | None
+    cluster: int
+
+
+class RightShare(NamedTuple):
+    """0 to 1, with its 95 % interval; None below two clusters."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """Of the questions of a task that were asked, in any order.
+
+    Args:
+        tokens: of each its prompt's, its thought's and its answer's; n x 3.
+        judged: which of them could be right; n.
+        right: the share of the judged that is; None where there are none.
+    """
+
+    tokens: NDArray[np.int64]
+    judged: NDArray[np.bool_]
+    right: RightShare | None
+
+
+def answered(given: Iterable[Given]) -> Answered | None:
+    """None where nothing was asked."""
+    asked = [one for one in given if one.prompt_tokens]
+    judged = [one for one in asked if one.right is not None]
+    if not asked:
+        return None
+    return Answered(
+        np.array([one[:3] for one in asked], np.int64),
+        np.array([one.right is not None for one in asked]),
+        _share([float(bool(one.right)) for one in judged], [one.cluster for one in judged]),
+    )
+
+
+def _share(right: Sequence[float], clusters: Sequence[int]) -> RightShare | None:
+    if not right:
+        return None
+    return RightShare(sum(right) / len(right), *(share_interval(right, clusters) or (None, None)))
