@@ -1,14 +1,12 @@
 """The client of endpoints against servers of our own making: what it takes of an answer, and what
 it makes of one that is none."""
 
-import contextlib
 import json
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from endpoint import END, Endpoint, events, piece, request
 from hypothesis import given
 from hypothesis import strategies as st
 from support import free_port
@@ -21,7 +19,6 @@ from llmpi.device.measure.http_stream import (
     UnreachableError,
     _Found,
 )
-from llmpi.device.records import EndpointRequest
 
 KEY = "s3cret-of-the-endpoint"
 NOTHING_TOLD = {
@@ -33,76 +30,10 @@ NOTHING_TOLD = {
 }
 
 
-class Endpoint:
-    """A server that answers every POST with these bytes, and keeps what it was asked."""
-
-    def __init__(self, body: bytes, status: int = 200, headers: Mapping[str, str] = {}) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.refuses: frozenset[str] = frozenset()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            server_version, sys_version = "stand-in", ""
-
-            def do_POST(self) -> None:
-                sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append({"path": self.path, **sent})
-                outer.keys.append(self.headers["Authorization"])
-                refused = outer.refuses & sent.keys()
-                self.send_response(400 if refused else status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(b"unknown field" if refused else body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> "Endpoint":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-
-def request(address: str, api: str = "completions", key: str | None = None) -> EndpointRequest:
-    claimed = {"file": None, "type": None, "template": None}
-    return {  # type: ignore[typeddict-item]  # the API is one of three
-        "url": address,
-        "api": api,
-        "key_variable": key,
-        "model": "m",
-        "claimed": claimed,
-    }
-
-
 def ask(endpoint: Endpoint, api: str = "completions", key: str | None = None) -> Answer:
     return Client(request(endpoint.address, api, key)).complete("Once", 8, 5.0)
 
 
-def events(*messages: object) -> bytes:
-    """As OpenAI streams them."""
-    lines = [f"data: {json.dumps(message)}\n\n" for message in messages]
-    return "".join([": ping\n\n", *lines, "data: [DONE]\n\n"]).encode()
-
-
-def piece(text: str, **more: object) -> dict[str, object]:
-    return {"choices": [{"text": text, "finish_reason": None, **more}]}
-
-
-END = {"choices": [{"text": "", "finish_reason": "length"}]}
 # As llama-server ends a stream (tools/server, to_json_oaicompat of the pinned sources).
 TIMINGS = {
     "cache_n": 1,

@@ -15,6 +15,7 @@ from test_report import Page, page
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
+from llmpi.device.measure import session
 from llmpi.engine.records import Circumstances, Served, SessionRecord, SingleCell
 from llmpi.records import check
 from llmpi.report.memo import text
@@ -70,9 +71,9 @@ def measured(results: object) -> None:
     """In process and over HTTP, where the server tells what it counts."""
     told = served(pp_tps=250.0, tg_tps=21.0)
     write(layout.BENCH, small.bench(small.chat()), **CELL)
-    session = {**made.session({"chat": asked(told)}, circumstances()), "bandwidth": None}
-    check(json.dumps(session), SessionRecord, "a session")
-    write(layout.BENCH, session, **{**CELL, "runtime": "server"})
+    found = {**made.session({"chat": asked(told)}, circumstances()), "bandwidth": None}
+    check(json.dumps(found), SessionRecord, "a session")
+    write(layout.BENCH, found, **{**CELL, "runtime": "server"})
 
 
 def test_an_endpoint_has_cells_of_what_it_serves_alone() -> None:
@@ -130,10 +131,10 @@ def test_counters_that_are_silent_once_are_none() -> None:
     told = served(tg_tps=21.0)
     cell = asked(told)
     cell["repetitions"][1] = {**cell["repetitions"][1], "served": served()}
-    session = {**made.session({"chat": cell}, circumstances()), "bandwidth": None}
-    write(layout.BENCH, session, **{**CELL, "runtime": "server"})
-    [found] = small.summary(runtimes=RUNTIMES)[0]["over_http"]
-    assert (found["own_tg_tps"], found["ttft_beyond_own_s"]) == (None, None)
+    found = {**made.session({"chat": cell}, circumstances()), "bandwidth": None}
+    write(layout.BENCH, found, **{**CELL, "runtime": "server"})
+    [told_of] = small.summary(runtimes=RUNTIMES)[0]["over_http"]
+    assert (told_of["own_tg_tps"], told_of["ttft_beyond_own_s"]) == (None, None)
 
 
 @pytest.mark.usefixtures("measured")
@@ -155,7 +156,7 @@ def test_it_is_never_ranked(quality: dict[str, object] | None) -> None:
 def test_the_page_has_a_table_of_its_own_for_it(tmp_path: Path) -> None:
     found = page(tmp_path, runtimes=RUNTIMES)
     assert "Over HTTP" in found.text
-    assert "pi m F16 server chat 20.0 21.0 10.0 -100.0 200.0 250.0 500 1100 100.0" in found.text
+    assert "pi m F16 server chat 20.0 21.0 10.0 -100.0 200.0 250.0 500 1,100 100.0" in found.text
     assert "http://127.0.0.1:8080/v1 on the device, llama.cpp, m-f16" in found.text
     assert "file: m.gguf type: f16 template: not stated" in found.text
     assert "it was measured over HTTP and is not ranked with what is in process" in found.text
@@ -169,7 +170,7 @@ def test_the_page_says_so_in_japanese(tmp_path: Path) -> None:
     chosen = {**recommend(summary, requirements, Constraints()), "money": None}
     write_page(summary, chosen, tmp_path / "index.html")
     shown = (tmp_path / "index.html").read_text(encoding="utf-8")
-    for said in ("HTTP経由", "ファイル：m.gguf", "テンプレート：申告なし", "順位を付けません"):
+    for said in ("HTTP経由", "ファイル：m.gguf", "テンプレート：記載なし", "順位を付けません"):
         assert said in shown
 
 
@@ -190,3 +191,19 @@ def test_the_memo_names_them_and_ranks_none(language: Any, said: str) -> None:
     assert memo["over_http"] == 1
     assert all("server" not in v["id"] for v in memo["table"])
     assert said in text.render(memo, language)
+
+
+@pytest.mark.parametrize(("elsewhere", "told"), [(False, None), (True, "another one computed")])
+def test_a_meter_of_who_asks_is_no_meter_of_who_computes(elsewhere: bool, told: str | None) -> None:
+    meter: Any = {
+        "kind": "rapl",
+        "path": None,
+        "interval_s": 0.1,
+        "accuracy_pct": None,
+    }
+    samples: Any = [{"t": float(t), "p": 5.0} for t in range(4)]
+    found = session._power(samples, meter, 0.0, elsewhere=elsewhere)
+    if told:
+        assert isinstance(found, str) and told in found
+    else:
+        assert not isinstance(found, str)

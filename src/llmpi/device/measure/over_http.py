@@ -116,7 +116,8 @@ class Texts:
             text += turned + "\n"
             every = self._vocabulary.tokenize(text)
         cut = (self._vocabulary.text(every[: tokens + more]) for more in (0, 1, -1, 2, -2, 3, -3))
-        return min(cut, key=lambda one: abs(len(self._vocabulary.tokenize(one)) - tokens))
+        found = min(cut, key=lambda one: abs(len(self._vocabulary.tokenize(one)) - tokens))
+        return found or text[:1]
 
 
 class OverHttp(Conversation):

@@ -77,7 +77,7 @@ def run(
         samples = read(out)
     if record["status"] == "failed":
         return record
-    elsewhere = not record.get("endpoint", {"on_device": True})["on_device"]
+    elsewhere = not _on_device(record)
     if elsewhere:
         samples = []  # of this machine, which only asked
     throttled = [sample["t"] for sample in samples if sample.get("th")]
@@ -226,7 +226,8 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
         depths = cell["depths"] if cell["kind"] == "single" else []
         repetitions: list[Repetition | ConcurrentRepetition] = [*part["repetitions"]]
         repetitions += [repetition for depth in depths for repetition in depth["repetitions"]]
-        if _throttled_meanwhile((cell["apart"] or record)["environment"]) or any(
+        how = cell["apart"] or record
+        if (_on_device(how) and _throttled_meanwhile(how["environment"])) or any(
             repetition["start_s"] - FIRMWARE_EVERY_S < at < _end(repetition) + FIRMWARE_EVERY_S
             for repetition in repetitions
             for at in throttled
@@ -237,6 +238,11 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
             part["marks"].append("memory-bound: overflow")
         if any(disturbed(repetition, others_at_most_pct) for repetition in repetitions):
             part["marks"].append("disturbed")
+
+
+def _on_device(how: Circumstances) -> bool:
+    """Whether it was computed on this machine."""
+    return "endpoint" not in how or how["endpoint"]["on_device"]
 
 
 def _throttled_meanwhile(environment: Environment) -> bool:
