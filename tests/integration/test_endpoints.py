@@ -42,13 +42,13 @@ def server(folder: Path, command: Callable[[int], Sequence[str]], path: str) -> 
 
 
 def llama_cpp_python(gguf: Path) -> Callable[[int], Sequence[str]]:
-    one = ("--n_threads", "1", "--n_threads_batch", "1", "--n_ctx", "256")
+    one = ("--n_threads", "1", "--n_threads_batch", "1", "--n_ctx", "128")
     module = (sys.executable, "-m", "llama_cpp.server")
     return lambda port: (*module, "--model", str(gguf), "--port", str(port), *one)
 
 
 def llama_server(gguf: Path) -> Callable[[int], Sequence[str]]:
-    one = ("-t", "1", "-tb", "1", "-c", "256", "-np", "1", "--api-key", KEY)
+    one = ("-t", "1", "-tb", "1", "-c", "128", "-np", "1", "--api-key", KEY)
     return lambda port: (
         *(str(peer.tool("llama-server")), "-m", str(gguf), "--port", str(port)),
         *one,

@@ -50,7 +50,7 @@ def measure(job: SessionJob) -> LoadedSession:
     timeout_s = sum(one["timeout_s"] for one in job["workloads"].values())
     end = time.monotonic() + timeout_s
     client = Client(asked)
-    client.complete(TEXT, 1, timeout_s)  # is it there at all, and is its model loaded?
+    client.complete(TEXT[:20], 1, timeout_s)  # is it there at all, and is its model loaded?
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     resting = time.monotonic()
     time.sleep(rest["idle_s"])
