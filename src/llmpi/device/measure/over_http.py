@@ -35,7 +35,7 @@ SLACK_TOKENS = 2
 TRIES = 3
 """To have as many tokens computed as are asked for: a chat template adds its own."""
 LEAST_TOKENS = 4
-"""Behind the first, without which an answer has no speed."""
+"""Behind the first, without which an answer has no speed; fewer where fewer are asked for."""
 CACHED_PCT = 5.0
 
 
@@ -148,12 +148,13 @@ class OverHttp(Conversation):
             self._added += got - self._asked["prompt_tokens"]
             if 2 * abs(self._added) > self._asked["prompt_tokens"]:
                 break
-        return self._once(None, LEAST_TOKENS)
+        return self._once(None, min(LEAST_TOKENS, self._effort.output_tokens))
 
     def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
         """One answer; its prompt is taken to be computed when its first token is there."""
         prompt_tokens = depth or self._asked["prompt_tokens"]
-        answer = self._asked_for(prompt_tokens, 1 + (tokens or self._effort.output_tokens))
+        wanted = tokens or self._effort.output_tokens
+        answer = self._asked_for(prompt_tokens, 1 + wanted)
         self.server = answer.server
         _check(self.name, answer, prompt_tokens)
         ttft_s = (answer.pieces[0][0] - answer.start_ns) / 1e9
@@ -161,7 +162,7 @@ class OverHttp(Conversation):
             "start_s": answer.start_ns / 1e9,
             "pp_s": ttft_s,
             "ttft_s": ttft_s,
-            "itl_s": _itl_s(self.name, answer),
+            "itl_s": _itl_s(self.name, answer, min(wanted, LEAST_TOKENS)),
             "served": answer.served,
         }
 
@@ -188,7 +189,7 @@ def _check(name: str, answer: Answer, prompt_tokens: int) -> None:
         )
 
 
-def _itl_s(name: str, answer: Answer) -> list[float]:
+def _itl_s(name: str, answer: Answer, least: int) -> list[float]:
     """Seconds of each token behind the first; of several that came in one piece, all but one took
     none.
 
@@ -197,10 +198,10 @@ def _itl_s(name: str, answer: Answer) -> list[float]:
     """
     gaps = [(later - earlier) / 1e9 for (earlier, _), (later, _) in pairwise(answer.pieces)]
     tokens = max(answer.served["output_tokens"] or 0, len(answer.pieces)) - 1
-    if tokens < LEAST_TOKENS or len(gaps) < LEAST_TOKENS:
+    if tokens < least or len(gaps) < least:
         raise EndpointError(
             f"{name}: its answer ends after {tokens + 1} tokens in {len(answer.pieces)} pieces; "
-            f"{1 + LEAST_TOKENS} that come one by one are the least that a speed is made of"
+            f"{1 + least} that come one by one are the least that a speed is made of"
         )
     return gaps + [0.0] * (tokens - len(gaps))
 
