@@ -252,7 +252,10 @@ def _planned(
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
     if study.runtimes[session.runtime].endpoint:
-        return SessionPlan(session, unknown="what another engine needs and how fast it is")
+        return SessionPlan(
+            session,
+            unknown="what another engine needs behind HTTP, and how fast it is, is not known",
+        )
     try:
         size = model.sizes(session.quant)
         return _on_board(study, session, model, size, board, workloads)
