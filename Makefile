@@ -7,12 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIGS := $(filter-out config/sources.lock.yaml,$(wildcard config/*.yaml))
 # dev has the device's packages and all others': each is resolved within it, and so they agree.
-LOCKS := build serve workstation lm-eval cluster train
+LOCKS := build serve workstation lm-eval cluster train docs
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package llmpi --custom-compile-command "make lock"
 TORCHS := $(addprefix --no-emit-package ,filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint format docs lock clean
+.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint format docs docs-site lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ $(VENV)/.dev: envs/dev.lock envs/torch.txt envs/cuda.lock $(VENV)/.workstation
 
 $(VENV)/.lm-eval: envs/lm-eval.lock $(VENV)/.workstation
 	@$(BIN)/python src/llmpi/device/install.py envs/lm-eval.lock
+	@touch $@
+
+$(VENV)/.docs: envs/docs.lock $(VENV)/.workstation
+	@$(BIN)/python src/llmpi/device/install.py envs/docs.lock
 	@touch $@
 
 $(VENV)/.cluster: envs/cluster.lock $(VENV)/.workstation
@@ -105,6 +109,9 @@ docs: $(VENV)/.workstation  ## Write config/README.md, config/schema.json, docs/
 	$(BIN)/python tests/readme_demo.py
 	$(BIN)/python tests/readme_fits.py
 
+docs-site: $(VENV)/.docs  ## Build the documents as a site: site/docs/index.html
+	@$(BIN)/sphinx-build -W --keep-going -q -c docs -d .cache/docs-site . site
+
 lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	$(BIN)/$(COMPILE) --extra device pyproject.toml --output-file envs/device.lock
 	$(BIN)/$(COMPILE) --extra dev pyproject.toml --constraints envs/device.lock \
@@ -115,4 +122,4 @@ lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	  --constraints envs/dev.lock $(TORCHS) --output-file envs/cuda.lock
 
 clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
-	rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long
+	rm -rf results logs site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long .cache/docs-site

@@ -29,6 +29,10 @@ os.environ |= {"PYTHONUTF8": "1"}
 
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent
+
+# Where envs/workstation.post-deploy.sh finds it, of which Snakemake runs a copy.
+os.environ |= {"LLMPI_PROJECT": str(PROJECT)}
+
 CONFIG_FILES = [Path(f) for f in workflow.configfiles]
 SOURCES_LOCK = (CONFIG_FILES[0].parent if CONFIG_FILES else Path("config")) / layout.SOURCES_LOCK
 

@@ -41,7 +41,7 @@ rule score_reference:
         "../envs/workstation.yaml"
     threads: THREADS
     resources:
-        **scoring(text_tokens, reads_text=True),
+        **scoring(text_tokens, text_mb=needs.SCORED_TEXT_MB),
     params:
         spec=lambda w: settings.windows(study, w.task),
         engine=ENGINE,
@@ -69,7 +69,7 @@ rule evaluate_divergence:
         "../envs/workstation.yaml"
     threads: THREADS
     resources:
-        **scoring(reference_tokens, reads_text=True),
+        **scoring(reference_tokens, text_mb=needs.SCORED_TEXT_MB),
     params:
         spec=lambda w: settings.computation(w.computation),
         engine=ENGINE,

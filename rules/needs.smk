@@ -34,11 +34,11 @@ def processors(wildcards, threads):
     return threads
 
 
-def scoring(tokens, manifest="manifest", reads_text=False):
+def scoring(tokens, manifest="manifest", text_mb=0):
     """`resources:` of a job that puts `tokens(wildcards, input)` through the model of a manifest.
 
     Args:
-        reads_text: it wants all logits of a text, not just those of the next tokens.
+        text_mb: what takes all logits of a text, not just those of the next tokens.
 
     Where the files are not there yet, Snakemake notes "TBD" and asks again.
     """
@@ -53,7 +53,7 @@ def scoring(tokens, manifest="manifest", reads_text=False):
             found.get("parameters", 0),
             context_tokens=getattr(task, "context_tokens", 0),
             repacked=found.get("main_type") not in needs.NEVER_REPACKED,
-            reads_text=reads_text,
+            text_mb=text_mb,
         )
 
     def runtime(wildcards, input):

@@ -65,7 +65,7 @@ rule calibrate:
         "../envs/workstation.yaml"
     threads: THREADS
     resources:
-        **scoring(calibration_tokens, "base_manifest", reads_text=True),
+        **scoring(calibration_tokens, "base_manifest", text_mb=needs.READ_TEXT_MB),
     params:
         chunks=study.calibration.chunks if study.calibration else None,
         engine=ENGINE,

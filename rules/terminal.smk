@@ -2,6 +2,7 @@
 
 from snakemake.logging import logger
 
+from llmpi.study.locked import as_locked
 from llmpi.terminal import run_begin, run_end
 
 # The logger plugin that profiles/default names.
@@ -10,7 +11,8 @@ SHOWN_BY_US = "llmpi" in workflow.output_settings.log_handler_settings
 
 onstart:
     if SHOWN_BY_US:
-        run_begin.say(logger, study, workflow.dag.needrun_jobs())
+        locked = as_locked(study, read_lock(SOURCES_LOCK))
+        run_begin.say(logger, locked, workflow.dag.needrun_jobs())
 
 
 onsuccess:

@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from llmpi import __version__, layout
+from llmpi.compare import compare_cli
 from llmpi.engine.help_text import add_command, described
 from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
@@ -17,7 +18,9 @@ from llmpi.models.unsuited import chats_without_template
 from llmpi.operate import monitor_cli, service_cli
 from llmpi.records import write_json
 from llmpi.sources_lock import Kind, commit_of, is_commit, locked, read_lock
+from llmpi.start import init_cli, suggest_cli
 from llmpi.study.file import load_study
+from llmpi.study.locked import as_locked
 from llmpi.study.models import HubSource
 from llmpi.study.runs import expand_runs, variants
 from llmpi.study.study import Study
@@ -28,9 +31,9 @@ def check(args: argparse.Namespace) -> int:
     study = load_study(args.config)
     runs = expand_runs(study)
     print(
-        f"{args.config}: study {study.study}: {len(variants(study))} variants of "
-        f"{len(study.models)} models, {len(runs)} measurements on {len(study.devices)} devices, "
-        f"{len(study.quality)} quality tasks"
+        f"{args.config}: study {study.study}: models: {len(study.models)}, variants: "
+        f"{len(variants(study))}, devices: {len(study.devices)}, measurements: {len(runs)}, "
+        f"quality tasks: {len(study.quality)}"
     )
     for line in chats_without_template(study):
         print(f"{args.config}: {line}")
@@ -96,7 +99,8 @@ def plan(args: argparse.Namespace) -> int:
     from llmpi.plan.plan import totals
     from llmpi.plan.plan_text import as_json, problems_here, table
 
-    study = load_study(args.config)
+    path = args.config.parent / layout.SOURCES_LOCK
+    study = as_locked(load_study(args.config), read_lock(path))
     plans = planned(study)
     whole = totals(study, plans)
     print(as_json(plans, whole) if args.json else table(plans, whole))
@@ -136,7 +140,7 @@ def devices(args: argparse.Namespace) -> int:
             print(f"llmpi: {error}", file=sys.stderr)
             missed += 1
         else:
-            print(f"{name}: {answer['ended']} measurements ended")
+            print(f"{name}: measurements ended: {answer['ended']}")
     return int(missed > 0)
 
 
@@ -173,6 +177,9 @@ def arguments() -> argparse.ArgumentParser:
                 choices=["check", "cancel"],
                 help="check: a table, and what to do; cancel: end the measurements that run there",
             )
+    init_cli.add_to(commands)
+    suggest_cli.add_to(commands)
+    compare_cli.add_to(commands)
     monitor_cli.add_to(commands, shared)
     service_cli.add_to(commands, shared)
     return parser

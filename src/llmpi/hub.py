@@ -32,6 +32,10 @@ UNREACHABLE = (
 )
 
 
+class UnreachableError(LlmpiError):
+    """The hub cannot be asked, or may not."""
+
+
 def resolve(kind: Kind, repo: str, revision: str) -> str:
     """The commit that a branch or tag stands for now. Asks the hub.
 
@@ -52,7 +56,7 @@ def explained(repo: str, revision: str) -> Iterator[None]:
     """Turn what the hub's libraries raise into what the user can do.
 
     Raises:
-        LlmpiError: in place of theirs; errors of the disk pass.
+        UnreachableError, LlmpiError: in place of theirs; errors of the disk pass.
     """
     _check_settings()
     try:
@@ -61,7 +65,8 @@ def explained(repo: str, revision: str) -> Iterator[None]:
         raise
     except Exception as error:
         if message := _explanation(error, repo, revision):
-            raise LlmpiError(message) from None
+            kind = UnreachableError if isinstance(error, UNREACHABLE) else LlmpiError
+            raise kind(message) from None
         raise
 
 

@@ -17,8 +17,11 @@ tokens per second with 135 million parameters; half of it, for an older processo
 PROGRAM_MB = 300
 """Python, the engine, and what it computes in."""
 
-TEXT_MB = 500
+READ_TEXT_MB = 500
 """The logits of a text, twice: 512 tokens at a time, a vocabulary of 128k, float32."""
+
+SCORED_TEXT_MB = 1000
+"""The same, what they are scored in, and the reference's rows of 2048 tokens, which are mapped."""
 
 TORCH_MB = 600
 """Python with torch and transformers, and a training's activations where they are recomputed."""
@@ -37,16 +40,20 @@ def scoring_mb(
     *,
     context_tokens: int = 0,
     repacked: bool = True,
-    reads_text: bool = False,
+    text_mb: int = 0,
 ) -> int:
     """A model's weights, as they are and once more as the engine repacks them, and a context.
 
-    Measured: 1588 for questions (Q4_0, 4096 tokens), 2112 for a divergence from its reference,
-    3166 for the reference (F16), 2989 for calibration (F16).
+    Args:
+        text_mb: `READ_TEXT_MB` or `SCORED_TEXT_MB`, where logits of a whole text are asked for.
+
+    Measured: 1588 for questions (Q4_0, 4096 tokens), 3031 (F16) with the process that waits, 2112
+    for a divergence from its reference, 3796 with it for the reference (F16), 2989 for calibration
+    (F16).
     """
     weights = (1 + repacked) * file_bytes / MB
     each = KEYS_AND_VALUES_MB * (parameters / OF_PARAMETERS) ** (2 / 3)
-    return ceil(PROGRAM_MB + reads_text * TEXT_MB + weights + each * context_tokens)
+    return ceil(PROGRAM_MB + text_mb + weights + each * context_tokens)
 
 
 def scoring_minutes(parameters: int, tokens: float) -> int:
@@ -55,20 +62,23 @@ def scoring_minutes(parameters: int, tokens: float) -> int:
 
 
 def quantizing_mb(f16_bytes: int, largest: int | None = None) -> int:
-    """The largest tensor at float32 and as it becomes; of the file itself no more than is at hand.
+    """The largest tensor as it is, at float32 and as it becomes.
 
     Args:
         largest: parameters of the largest tensor. Where they are not known: of a small model most
             are in the table of embeddings, of a large one few.
 
-    Measured: 1804.
+    Measured: 1804, and with the process that waits for it 1950.
     """
-    return ceil(PROGRAM_MB + 5.5 * (largest or _largest(f16_bytes / 2)) / MB)
+    return ceil(PROGRAM_MB + 6.2 * (largest or _largest(f16_bytes / 2)) / MB)
 
 
 def converting_mb(checkpoint_bytes: int, largest: int | None = None) -> int:
-    """The same by llama.cpp's converter: as it is, and at float32. Measured: 2163."""
-    return ceil(TORCH_MB + 6 * (largest or _largest(checkpoint_bytes / 2)) / MB)
+    """The same by llama.cpp's converter: as it is, and at float32.
+
+    Measured: 2163, and with the process that waits for it 2260.
+    """
+    return ceil(TORCH_MB + 6.3 * (largest or _largest(checkpoint_bytes / 2)) / MB)
 
 
 def _largest(parameters: float) -> float:

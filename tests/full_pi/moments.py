@@ -72,7 +72,8 @@ def go_on(board: Board) -> None:
 
 def cut_power(board: Board) -> None:
     """Cut it at a moment: what is written now is not on the disk, however long it was known."""
-    board.run("sh", "-c", f"echo written > ~/last; sleep {SEEN_S}")
+    # To a new file: ext4 writes at once what replaces another's content.
+    board.run("sh", "-c", f"rm -f ~/last; echo written > ~/last; sleep {SEEN_S}")
     board.cut_power()
     with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(FileNotFoundError):
         last = board.look(f"/home/{recipe.USER}/last", Path(scratch)).read_text()

@@ -10,6 +10,7 @@ from gguf_edit import edited
 from support import ROOT
 
 from llmpi.engine.chat.format import ChatFormat
+from llmpi.engine.chat.thoughts import Marks
 from llmpi.engine.chat.turns import Prompt
 from llmpi.engine.records import Message
 from llmpi.gguf import engine_source
@@ -56,6 +57,46 @@ R1 = "<bos>Be brief.<｜User｜>Why?<｜Assistant｜><think>\n"
 PHI_4 = "<|system|>Be brief.<|end|><|user|>Why?<|end|><|assistant|>"
 GEMMA_3 = "<bos><start_of_turn>user\nBe brief.\n\nWhy?<end_of_turn>\n<start_of_turn>model\n"
 NO_THOUGHT = "<think>\n\n</think>\n\n"
+GPT_OSS = (
+    "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n"
+    "Knowledge cutoff: 2024-06\nCurrent date: 26 Jul 2024\n\nReasoning: medium\n\n"
+    "# Valid channels: analysis, commentary, final. Channel must be included for every message."
+    "<|end|><|start|>developer<|message|># Instructions\n\nBe brief.\n\n<|end|>"
+    "<|start|>user<|message|>Why?<|end|><|start|>assistant"
+)
+APERTUS = (
+    "<bos><|system_start|>Be brief.<|system_end|><|developer_start|>Deliberation: {mode}\n"
+    "Tool Capabilities: disabled<|developer_end|><|user_start|>Why?<|user_end|><|assistant_start|>"
+)
+APRIEL_1_6 = (
+    "<bos><|begin_system|>\nYou are a thoughtful, systematic AI assistant from ServiceNow Language "
+    "Models (SLAM) lab.\n    Analyze each question carefully, present your reasoning step-by-step, "
+    "then provide the final\n    response after the marker [BEGIN FINAL RESPONSE].\nBe brief.\n"
+    "<|begin_user|>\nWhy?\n<|begin_assistant|>\nHere are my reasoning steps:\n"
+)
+APRIEL_1_5 = (
+    "<bos><|system|>\nYou are a thoughtful and systematic AI assistant built by ServiceNow "
+    "Language Models (SLAM) lab. Before providing an answer, analyze the problem carefully and "
+    "present your reasoning step by step. After explaining your thought process, provide the final "
+    "solution in the following format: [BEGIN FINAL RESPONSE] ... [END FINAL RESPONSE].Be brief."
+    "\n<|end|>\n<|user|>\nWhy?\n<|end|>\n<|assistant|>\n"
+)
+ANSWERS = "\n[BEGIN FINAL RESPONSE]\n\n"
+K3 = (
+    '<|open|>message role="system"<|sep|>Be brief.<|close|>message<|sep|><|end_of_msg|>'
+    '<|open|>message role="user"<|sep|>Why?<|close|>message<|sep|><|end_of_msg|>'
+    '<|open|>message role="assistant"<|sep|>'
+)
+K3_EFFORT = (
+    '<|open|>message role="system" type="thinking-effort"<|sep|>`thinking_effort` guides on how '
+    "much to think in your thinking channel (not including the response channel), supported values "
+    "include `low`, `medium`, `high`, and `max`.\nNow the system is invoked with "
+    "`thinking_effort=max`.<|close|>message<|sep|><|end_of_msg|>"
+)
+K2 = (
+    "<|im_system|>system<|im_middle|>Be brief.<|im_end|><|im_user|>user<|im_middle|>Why?<|im_end|>"
+    "<|im_assistant|>assistant<|im_middle|>"
+)
 
 WRITTEN = {
     "Phi-4-mini": (
@@ -99,8 +140,67 @@ PROMPTS: dict[str, tuple[Prompt, Prompt]] = {
         Prompt(f"{R1}\n</think>\n\n"),
         Prompt(R1, opened=True),
     ),
+    "openai-gpt-oss-120b": (Prompt(GPT_OSS + "<|channel|>final<|message|>"), Prompt(GPT_OSS)),
+    "Apertus-8B-Instruct": (
+        Prompt(APERTUS.format(mode="disabled")),
+        Prompt(APERTUS.format(mode="enabled")),
+    ),
+    "Apriel-1.6-15b-Thinker-fixed": (
+        Prompt(APRIEL_1_6 + ANSWERS),
+        Prompt(APRIEL_1_6, opened=True),
+    ),
+    "unsloth-Apriel-1.5": (Prompt(APRIEL_1_5 + ANSWERS), Prompt(APRIEL_1_5, opened=True)),
+    "Kimi-K3": (
+        Prompt(K3 + "<|open|>response<|sep|>"),
+        Prompt(K3_EFFORT + K3 + "<|open|>think<|sep|>", opened=True),
+    ),
+    "Kimi-K2-Thinking": (Prompt(K2), Prompt(K2)),
 }
 """Behind a system turn: with thoughts off, and on."""
+
+THINK = Marks("<think>", "</think>")
+MARKS: dict[str, Marks | None] = {
+    "Qwen-Qwen3-0.6B": THINK,
+    "Kimi-K2-Thinking": THINK,
+    "ibm-granite-granite-3.3-2B-Instruct": THINK._replace(begin="<response>", end="</response>"),
+    "ByteDance-Seed-OSS": Marks("<seed:think>", "</seed:think>"),
+    "tencent-Hy3": Marks("<think:opensource>", "</think:opensource>"),
+    "google-gemma-4-31B-it": Marks("<|channel>thought", "<channel|>"),
+    "Apertus-8B-Instruct": Marks("<|inner_prefix|>", "<|inner_suffix|>"),
+    "Apriel-1.6-15b-Thinker-fixed": Marks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+    "unsloth-Apriel-1.5": Marks(
+        "<|assistant|>", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"
+    ),
+    "openai-gpt-oss-120b": Marks(
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<|channel|>final<|message|>",
+        end="<|return|>",
+    ),
+    "Kimi-K3": Marks(
+        "<|open|>think<|sep|>",
+        "<|close|>think<|sep|><|open|>response<|sep|>",
+        "<|open|>response<|sep|>",
+        end="<|close|>response<|sep|>",
+    ),
+    "upstage-Solar-Open-100B": Marks(
+        "<|think|>", "<|end|><|begin|>assistant<|content|>", "<|content|>", end="<|end|>"
+    ),
+    "muse-glimmer": Marks(
+        "to=self<|message|>",
+        "<|eom|><|start|>assistant to=user<|message|>",
+        " to=user<|message|>",
+        end="<|eot|>",
+    ),
+    **dict.fromkeys(
+        (
+            *("meta-llama-Llama-3.2-3B-Instruct", "Qwen-Qwen2.5-7B-Instruct", "Qwen3-Coder"),
+            *("google-gemma-2-2b-it", "ibm-granite-granite-4.0", "microsoft-Phi-3.5-mini-instruct"),
+            *("LFM2-8B-A1B", "GigaChat3.1-10B-A1.8B", "mistralai-Mistral-Nemo-Instruct-2407"),
+        )
+    ),
+}
+"""None: who does not think has none, whatever else stands in the template."""
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +217,11 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_the_exact_prompt(name: str, thinking: bool, templates: dict[str, str]) -> None:
     chat = ChatFormat(templates[name], bos_token="<bos>", eos_token="<eos>", thinking=thinking)
     assert chat.render(ASKED) == PROMPTS[name][thinking]
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_the_marks(name: str, templates: dict[str, str]) -> None:
+    assert ChatFormat(templates[name], bos_token="<bos>", eos_token="<eos>").marks == MARKS[name]
 
 
 SETTINGS: Any = {
@@ -155,12 +260,12 @@ def test_a_file_that_wants_an_end_behind_its_prompts(gguf: Path, tmp_path: Path)
     assert after["sent"] == before["sent"]
 
 
-@pytest.fixture
+@pytest.fixture(params=["Qwen-Qwen3-0.6B", "openai-gpt-oss-120b", "Apertus-8B-Instruct"])
 def thinking(
-    gguf: Path, templates: dict[str, str], tmp_path: Path
+    request: pytest.FixtureRequest, gguf: Path, templates: dict[str, str], tmp_path: Path
 ) -> Iterator[tuple[BatchEngine, Decoding]]:
-    """The demo's model behind Qwen3's template, thoughts allowed."""
-    file = edited(gguf, tmp_path / "qwen.gguf", {TEMPLATE: templates["Qwen-Qwen3-0.6B"]})
+    """The demo's model behind templates of others, thoughts allowed."""
+    file = edited(gguf, tmp_path / "other.gguf", {TEMPLATE: templates[request.param]})
     with BatchEngine(file, threads=2, shape=shape_of(4096)) as engine:
         yield engine, {**SETTINGS, "thinking_tokens": 64}
 
@@ -188,7 +293,9 @@ def test_thoughts_put_into_a_mouth_change_no_score(
     assert all(answer["thought"] is None for answer in plain)
 
     def aloud(outcome: Outcome) -> Outcome:
-        tokens = (*engine.tokenize(f"<think>{THOUGHT}</think>\n\n"), *outcome.tokens)
+        assert engine.marks
+        before = f"{engine.marks.open}{THOUGHT}{engine.marks.close}\n\n"
+        tokens = (*engine.tokenize(before), *outcome.tokens)
         found = engine.answer_at(tokens, False, outcome.stopped)
         return outcome._replace(tokens=tokens, answer_at=found)
 
@@ -218,6 +325,20 @@ def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> No
             assert (item["exact"], item["f1"], item["answer"]) == (0, 0.0, "")
             assert "its thought" in item["error"]  # cut, or ended by the model within it
     assert scored(file, tmp_path / "blocks")["summary"]["thoughts_cut"] == 0
+
+
+def test_marks_that_nothing_explains_are_named(gguf: Path) -> None:
+    """Neither the demo's template nor its vocabulary knows of thoughts."""
+    asked: Conversation = {"messages": ASKED, "continuation": None}
+    with BatchEngine(gguf, threads=2, shape=shape_of(4096)) as engine:
+        asking = Asking(engine, SETTINGS)
+        request = asking.request(asked)
+        marked, plain = (
+            asking.answer(request, Outcome(tuple(engine.tokenize(said)), True))
+            for said in ("<think>hm</think>Paris<|im_start|>user", "Paris, <b>said</b> he")
+        )
+    assert marked["marks"] == ["<|im_start|>", "<think>", "</think>"]
+    assert "marks" not in plain
 
 
 def test_thoughts_that_a_template_knows_nothing_of_are_refused(gguf: Path, tmp_path: Path) -> None:

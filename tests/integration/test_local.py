@@ -1,6 +1,7 @@
 """The whole DAG on this machine, and what reruns after which edit."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_summary_has_a_row_for_each_cell(finished) -> None:
 
 def test_manifest_shows_fallback_and_lineage(finished) -> None:
     manifest = finished.json("gguf/smollm2-135m/Q4_0.json")
-    assert manifest["lineage"] == ["Q4_1", "F16", "Q4_0"]
+    assert manifest["lineage"] == ["Q4_1 (Q4_1+Q8_0)", "F16", "Q4_0"]
     assert [f["tensor"] for f in manifest["fallbacks"]] == ["token_embd.weight"]
     assert manifest["parameters"] == 134_515_008
     gguf = finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
@@ -109,6 +110,7 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
             "kv_cache": "q8_0",
             "flash_attention": "on",
             "mmap": False,
+            "lazy": "on",
             "repack": False,
             "omp_wait_policy": "passive",
         },
@@ -130,6 +132,9 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     lean = copy.json("bench/small/here/smollm2-135m/Q4_0/lean.json")
     rest = {"mlock": False, "prompt_lookup": None}
     assert lean["settings"] == copy.config["runtimes"]["lean"] | rest
+    lines = (copy.folder / "results/report/small/speed.jsonl").read_text().splitlines()
+    modes = {json.loads(line)["llmpi"]["runtime"]: json.loads(line)["lazy_mode"] for line in lines}
+    assert modes == {"default": "auto", "lean": "on"}
 
 
 LOCKED = {"mlock": True, "repack": False}

@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 from conftest import Sshd, running_sshd
 
+from llmpi import cli
 from llmpi.errors import LlmpiError
+from llmpi.remote.check import check_devices
 from llmpi.remote.connection import connected
 from llmpi.remote.link import LinkError
+from llmpi.start import init
 from llmpi.study.devices import SshDevice
+from llmpi.study.file import load_study
 
 
 class Home:
@@ -427,3 +431,19 @@ def test_a_server_that_takes_no_keys(home: Home, tmp_path: Path) -> None:
         known = f"  UserKnownHostsFile {server.known_hosts}\n  Port {server.port}\n"
         home.write(f"{PI}{known}", home.for_all)
         assert "takes no keys, only: keyboard-interactive" in refused(tmp_path)
+
+
+def test_a_first_config_out_of_the_hosts_of_ssh(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`llmpi init` lists them, looks at the board as `ssh` reaches it, and its config works."""
+    home.write("Host bench\n  HostName 127.0.0.1", home.for_all)
+    monkeypatch.setattr(init, "SSH_CONFIG", str(home.config))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["init", "--out", "my.yaml"]) == 1
+    assert f"{home.config} has: bench" in capsys.readouterr().err
+    (tmp_path / "config/data").mkdir(parents=True)
+    (tmp_path / "config/data/field_qa.json").touch()
+    assert cli.main(["init", "--board", "bench", "--need", "chat", "--out", "my.yaml"]) == 0
+    found = check_devices(load_study(tmp_path / "my.yaml").devices)
+    assert [(one.device, one.facts["reachable"]) for one in found] == [("bench", "yes")]

@@ -43,6 +43,7 @@ RUNTIME: Runtime = {
     "flash_attention": "auto",
     "mmap": True,
     "mlock": False,
+    "lazy": "auto",
     "repack": True,
     "omp_wait_policy": None,
     "prompt_lookup": None,
@@ -242,6 +243,37 @@ def test_fields_that_the_engine_dies_of_are_refused(served: Served) -> None:
         nothing = {"functions": None, "logprobs": False, "tool_choice": "none"}
         assert served.ask({"messages": HELLO, "max_tokens": 2, **nothing}, CHAT)[0] == 200
     assert SECRET not in said[0]
+
+
+USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+SAMPLED = {"temperature": 0.5, "top_p": 1}
+NO_TOOLS = {"tools": [], "tool_choice": "auto"}
+CLIENTS: dict[str, dict[str, Any]] = {
+    "Open WebUI 0.12.4": {"model": "tiny/F32", "stream": True, "max_tokens": 8},
+    "its titles and tags": {"model": "tiny/F32", "stream": False, "max_tokens": 8},
+    "its count of tokens": {"max_tokens": 8, **USAGE},
+    "Extended OpenAI Conversation": {"max_tokens": 8, **USAGE, **SAMPLED, **NO_TOOLS},
+    "of a newer model": {"max_completion_tokens": 8, **USAGE},
+}
+"""What each sends beside its messages, by its source; of few tokens."""
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_clients_are_answered(served: Served, client: str) -> None:
+    with running(served):
+        assert json.loads(served.ask(None, "/v1/models")[2])["data"][0]["id"] == "tiny/F32"
+        asked = {**CLIENTS[client], "messages": [SYSTEM, *HELLO]}
+        status, headers, body = served.ask(asked, CHAT)
+        streamed = headers["content-type"].startswith("text/event-stream")
+        assert (status, streamed) == (200, asked.get("stream", False)), body
+        assert body.rstrip().endswith("data: [DONE]") == streamed
+
+
+def test_the_newer_name_of_a_limit_is_the_limit(served: Served) -> None:
+    with running(served):
+        asked = {"messages": HELLO, "max_completion_tokens": 3, "temperature": 0}
+        assert json.loads(served.ask(asked, CHAT)[2])["usage"]["completion_tokens"] == 3
+        assert served.ask({"messages": HELLO, "max_completion_tokens": "x"}, CHAT)[0] == 400
 
 
 SYSTEM = {"role": "system", "content": "be brief"}

@@ -519,6 +519,17 @@ def test_thoughts_that_did_not_end_are_a_caution(cut_pct: float, told: bool) -> 
     assert (f"did not end its thought on {cut_pct:.1f} % of the questions" in risk) == told
 
 
+@pytest.mark.parametrize(("marked_pct", "told"), [(1.9, False), (40.0, True)])
+def test_marks_of_which_nothing_is_known_are_a_caution(marked_pct: float, told: bool) -> None:
+    marks = "<|channel|>, <|message|>"
+    found = chosen(cell("F16", 4, 60, {"marked_pct": marked_pct, "unknown_marks": marks}))
+    [candidate] = found["candidates"]
+    expected = {"kind": "unknown marks", "marked_pct": marked_pct, "marks": marks}
+    assert (expected in candidate["cautions"]) == told
+    for words in (english, japanese):
+        assert (marks in words.decision(decision(found), found)[2]) == told
+
+
 @pytest.mark.parametrize(
     ("cut_pct", "told"), [(0.0, False), (1.9, False), (2.0, True), (40.0, True)]
 )

@@ -74,7 +74,7 @@ def test_cancel_ends_what_runs_on_the_others_where_one_is_gone(
     (job / "runner.json").touch()
     assert cli.main(["devices", "cancel", "--configfile", str(tmp_path / "study.yaml")]) == 1
     out, err = capsys.readouterr()
-    assert out == "here: 0 measurements ended\n"
+    assert out == "here: measurements ended: 0\n"
     assert err.startswith("llmpi: device gone: ")
     assert not job.exists()
 

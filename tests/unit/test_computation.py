@@ -48,6 +48,7 @@ def test_every_key_of_a_runtime_is_classified() -> None:
         ({"kv_cache": "f32", "flash_attention": False}, "f32-noflash"),
         ({"threads": 3, "batch_tokens": 64, "ubatch_tokens": 32, "repack": False}, "f16"),
         ({"mlock": True, "repack": False, "mmap": False, "omp_wait_policy": "active"}, "f16"),
+        ({"lazy": "on"}, "f16"),
         ({"tune": True}, "f16"),
         (LOOKUP, "q8_0"),
     ],

@@ -226,6 +226,15 @@ BAD = {
         ("quality:", "runtimes:\n  r: {mlock: true}\nquality:"),
         "11: runtimes.r: mlock needs repack: false; llama.cpp locks no repacked weights",
     ),
+    "locked and read on demand": (
+        ("quality:", "runtimes:\n  r: {mlock: true, repack: false, lazy: on}\nquality:"),
+        "11: runtimes.r: mlock has the whole file in memory, and lazy: on would leave a part of it "
+        "out: choose one",
+    ),
+    "no way to be lazy": (
+        ("quality:", "runtimes:\n  r: {lazy: all}\nquality:"),
+        "11: runtimes.r.lazy: 'all' is not possible here; allowed: auto, on, off",
+    ),
     "micro-batch larger than the batch": (
         ("quality:", "runtimes:\n  r: {ubatch_tokens: 4096}\nquality:"),
         "11: runtimes.r: ubatch_tokens is 4096, more than batch_tokens, which is 2048",

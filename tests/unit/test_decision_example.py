@@ -35,7 +35,7 @@ def test_the_example_decides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
     chosen = recommend(summary, requirements, study.constraints)
     decision = chosen["decisions"][0]
     assert decision["killed"] == {"tps_at_least": 2, "ttft_at_most": 2}
-    assert decision["pick"] == "here/smollm2-135m/Q4_0/default"
+    assert decision["pick"] == "workstation/smollm2-135m/Q4_0/default"
     prices = costs(summary, study.cost, chosen)
     [money] = prices["devices"]
     assert money["alternatives"].keys() == study.cost.alternatives.keys()
@@ -49,7 +49,7 @@ def test_every_price_of_the_example_names_its_source() -> None:
     """Nobody shall take an example for a fact."""
     cost = yaml.safe_load((ROOT / "config/decision.yaml").read_text())["cost"]
     given = Cost.model_validate(cost)
-    parts = [given.hardware["here"], given.engineering, *given.alternatives.values(), given]
+    parts = [given.hardware["workstation"], given.engineering, *given.alternatives.values(), given]
     figures = [f for part in parts for _, f in part or [] if isinstance(f, Figure)]
     settings = {"boards", "lifespan_years", "duty_pct"}
     stated = [f for f in figures if f not in [getattr(given, name) for name in settings]]

@@ -7,6 +7,7 @@ own sums, and a real (tiny, random) model that is fed token by token.
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ from llmpi.quality.divergence.log_probs import (
     compare,
     decode,
     encode,
+    let_go,
     log_sum_exp,
     positions_of,
     score,
@@ -145,6 +147,25 @@ def test_rows_are_exact_to_half_a_step(logits: np.ndarray) -> None:
         for exact, value in zip(log_softmax(row), stored, strict=True):
             bound = max(exact, max(log_softmax(row)) - 16)
             assert value == pytest.approx(bound, rel=0, abs=16 / 65535 / 2 + 2e-5)
+
+
+def test_rows_that_are_written_take_no_memory_here(tmp_path: Path) -> None:
+    held = LogProbs.create(tmp_path / "rows", np.zeros((8, 64), np.int32), 20_000)
+    held.rows[:] = 7
+    before = mapped_bytes(tmp_path / "rows")
+    let_go(held.rows)
+    assert before >= held.rows.nbytes > 8e6
+    assert mapped_bytes(tmp_path / "rows") == 0
+    assert (held.rows == 7).all()
+
+
+def mapped_bytes(file: Path) -> int:
+    """Of a file, in this process."""
+    maps = Path("/proc/self/smaps").read_text()
+    return sum(
+        1024 * int(found)
+        for found in re.findall(rf"{re.escape(str(file))}\n.*?^Rss: +(\d+) kB", maps, re.M | re.S)
+    )
 
 
 def test_file_is_llama_perplexitys(tmp_path: Path) -> None:

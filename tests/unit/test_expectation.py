@@ -147,9 +147,9 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     study = load_study(ROOT / "config/config.yaml")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LlmpiError, match=r"results/gguf/smollm2-135m/F16.json: is not there yet"):
-        expectation(study, "smollm2-135m", "F16", "here", threads=1)
+        expectation(study, "smollm2-135m", "F16", "workstation", threads=1)
     with pytest.raises(
-        LlmpiError, match=r"does not run pi5/smollm2-135m/F16/default; it runs here"
+        LlmpiError, match=r"does not run pi5/smollm2-135m/F16/default; it runs workstation"
     ):
         expectation(study, "smollm2-135m", "F16", "pi5", threads=1)
 

@@ -68,8 +68,8 @@ class Engine:
         await gate._answer(send, 200, json.loads(body))
 
 
-def accept(_: str, __: bytes) -> None:
-    return
+def accept(_: str, body: bytes) -> bytes:
+    return body
 
 
 class Stop:
@@ -90,7 +90,7 @@ class Stop:
 def queue(
     app: gate.App,
     waiting: int = 2,
-    check: Callable[[str, bytes], None] = accept,
+    check: Callable[[str, bytes], bytes] = accept,
     body_bytes: int = 1000,
     answer_s: float = 60,
 ) -> gate.Queue:
@@ -192,8 +192,16 @@ def test_a_body_that_does_not_arrive_gives_its_place_back(monkeypatch) -> None:
     asyncio.run(run())
 
 
+def test_the_server_gets_what_the_check_makes_of_it() -> None:
+    async def run() -> None:
+        served = queue(Engine(), check=lambda _, body: body.replace(b"new", b"old"))
+        assert (await ask(served, body=b'{"new": 1}')).record == {"old": 1}
+
+    asyncio.run(run())
+
+
 def test_what_the_check_refuses_takes_no_turn() -> None:
-    def check(path: str, body: bytes) -> None:
+    def check(path: str, body: bytes) -> bytes:
         raise gate.RefusedError(400, "context_length_exceeded", "the prompt has 9 tokens")
 
     async def run() -> None:

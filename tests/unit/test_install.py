@@ -19,7 +19,7 @@ def test_the_compiler_is_followed_by_its_lines(said: list[str]) -> None:
     compiling = Compiling(said.append)
     for line in ("Collecting a==1\n", "  [1/4] Building C object a.o\n", "  [3/4] Building b.o\n"):
         compiling.hear(line)
-    assert said[0] == "1 packages collected"
+    assert said[0] == "packages collected: 1"
     steps = [step_in(text) for text in said[1:]]
     assert [step and step[:2] for step in steps] == [(1, 4), (3, 4)]
     assert isinstance(steps[1], Step)

@@ -220,6 +220,18 @@ def test_card_costs_the_licence_not_the_model(hub: HubServer, fetch: Fetcher, ca
     assert got.manifest["licence"] == CARDS[card]
 
 
+@pytest.mark.parametrize("name", ["Content_Length", "X_Xet_Hash", "ETag", "X_Repo_Commit"])
+@pytest.mark.parametrize("said", ["-rf", ".", "9" * 400])
+def test_what_is_said_of_a_card_costs_no_model(
+    hub: HubServer, fetch: Fetcher, name: str, said: str
+) -> None:
+    hub.faults.headers["README.md"] = {name: said}
+    got = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert got.manifest, got.terminal
+    assert (got.manifest["status"], got.manifest["licence"]) == ("ok", None)
+    assert "the licence is unknown: README.md of acme/tiny: " in got.log
+
+
 def test_weights_are_fetched_once(hub: HubServer, fetch: Fetcher) -> None:
     """Case 17."""
     got = fetch(hub="acme/shards")

@@ -16,7 +16,7 @@ from llmpi.engine.records import SessionRecord
 from llmpi.gguf.records import Gguf
 from llmpi.quality.squad.records import SquadScored
 from llmpi.records import read, write_json
-from llmpi.report.memo.facts import Memo, TableRow, facts
+from llmpi.report.memo.facts import Memo, TableRow, dequantized, facts
 from llmpi.report.memo.pdf import write_pdf
 from llmpi.report.memo.text import HERE, figure, money, odds, render, size
 from llmpi.report.words.english import REASONS
@@ -434,6 +434,20 @@ def test_of_a_model_that_came_quantized_nothing_is_said_to_be_whole() -> None:
     assert "loses nothing" not in english and "nothing was lost" not in english
     assert "損失はありません" not in japanese and "損失がありません" not in japanese
     assert "already shrunk (as Q4_K_M)" in english and "すでにQ4_K_Mに量子化" in japanese
+
+
+def test_a_published_file_is_not_said_to_have_the_most_bits() -> None:
+    content = came_quantized()
+    for one in (content["pick"], content["widest"]):
+        one |= {"quant": "as-published", "is_published": True, "lineage": ["Q4_1+Q8_0"]}
+    content["dequantized"] = dequantized(content["pick"])
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    for wrong in ("most bits", "loses nothing", "nothing was lost", "no other form has more"):
+        assert wrong not in english, wrong
+    assert "It is the file as it came, which has fewer bits than its model" in english
+    assert "already shrunk (as Q4_1+Q8_0)" in english
+    assert "ビット数が最大" not in japanese and "損失" not in japanese.replace("品質の損失", "")
+    assert "配布されたままのファイル" in japanese
 
 
 def test_a_limit_that_is_not_shown_to_be_kept_is_a_risk() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from llmpi import needs
 
 GB = 1024**3
+READ, SCORED = needs.READ_TEXT_MB, needs.SCORED_TEXT_MB
 SIZES = st.integers(0, 200 * GB)
 PARAMETERS, F16, Q4_0 = 1_235_814_400, 2_471_645_184, 737_000_000
 """Llama-3.2-1B's shape; sizes without the vocabulary's texts."""
@@ -28,9 +29,10 @@ def test_a_larger_model_never_asks_for_less(one: int, other: int, context: int) 
     [
         (2163, needs.converting_mb(F16)),
         (1804, needs.quantizing_mb(F16)),
-        (2989, needs.scoring_mb(F16, PARAMETERS, repacked=False, reads_text=True)),
-        (3166, needs.scoring_mb(F16, PARAMETERS, repacked=False, reads_text=True)),
-        (2112, needs.scoring_mb(Q4_0, PARAMETERS, reads_text=True)),
+        (2989, needs.scoring_mb(F16, PARAMETERS, repacked=False, text_mb=READ)),
+        (3796, needs.scoring_mb(F16, PARAMETERS, repacked=False, text_mb=SCORED)),
+        (2112, needs.scoring_mb(Q4_0, PARAMETERS, text_mb=SCORED)),
+        (3031, needs.scoring_mb(F16, PARAMETERS, repacked=False, context_tokens=4096)),
         (1588, needs.scoring_mb(Q4_0, PARAMETERS, context_tokens=4096)),
         (27_000, needs.training_mb(F16)),
     ],

@@ -194,6 +194,40 @@ def test_charts_are_sound_vega_lite_in_both_languages(pis: Content) -> None:
         vl_convert.vegalite_to_vega(json.dumps({**spec, "width": 300, "datasets": datasets_}))
 
 
+def held(spec: Any, key: str) -> Iterator[Any]:
+    """What stands under `key`, wherever in a spec."""
+    if isinstance(spec, dict):
+        yield from ([spec[key]] if key in spec else [])
+    for part in spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else []:
+        yield from held(part, key)
+
+
+def test_lines_are_seen_and_axes_say_what_they_are(pis: Content) -> None:
+    """Lines are not pale; where equal steps are equal factors the axis says so, or its caption."""
+    for language, word in (("en", "(logarithmic)"), ("ja", "（対数目盛）")):
+        for name, chart in figures(Texts(language), pis, datasets(pis)).items():
+            lines = [mark for mark in held(chart, "mark") if mark["type"] in ("rule", "line")]
+            assert [mark for mark in lines if mark.get("opacity", 1) < 1] == [], name
+            for channels in held(chart, "encoding"):
+                for channel in channels.values():
+                    scale = (isinstance(channel, dict) and channel.get("scale")) or {}
+                    if scale.get("type") in ("log", "symlog") and "title" in channel:
+                        assert word in channel["title"] or name.startswith("standing"), name
+
+
+def test_what_scrolls_has_a_role_and_a_name() -> None:
+    for template in (REPORT / "page/templates").glob("*.html"):
+        for tag in re.findall(r'<[^>]*tabindex="0"[^>]*>', template.read_text(encoding="utf-8")):
+            assert "role=" in tag and "aria-label=" in tag, f"{template.name}: {tag}"
+
+
+def test_the_objectives_of_the_choice_begin_at_zero(pis: Content) -> None:
+    drawn = figures(Texts("en"), pis, datasets(pis))["choice"]
+    axes = [x for channels in held(drawn, "encoding") if "scale" in (x := channels["x"])]
+    assert len(axes) == 4
+    assert all(x["scale"]["zero"] for x in axes)
+
+
 def is_ahead(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """As fast and as good at least, and not both alike."""
     mine, its = ((c["tg_tps"], c["squad_f1_pct"]) for c in (one, other))

@@ -15,7 +15,7 @@ from llmpi.engine import shards
 from llmpi.engine.llama import Engine, Settings
 from llmpi.errors import CellError
 from llmpi.gguf.inspect import inspect
-from llmpi.gguf.published import publish, type_in
+from llmpi.gguf.published import came_as, publish, type_in
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Contents
 from llmpi.models.records import ModelRecord
@@ -55,12 +55,13 @@ def fetched(fetch: Fetcher) -> ModelRecord:
     return read(fetch.folder / "manifest.json", ModelRecord)
 
 
-def contents(**parameters: int) -> Contents:
+def contents(file_type: str | None = None, **parameters: int) -> Contents:
     return {
         "architecture": "llama",
         "parameters": sum(parameters.values()),
         "bits_per_weight": 4.5,
-        "main_type": "Q4_K",
+        "main_type": max(parameters, key=lambda kind: parameters[kind]),
+        "file_type": file_type,
         "read_per_token_bytes": 1,
         "tensors_by_type": {
             kind.lower(): {"tensors": 1, "parameters": count, "bytes": count}
@@ -73,6 +74,27 @@ def contents(**parameters: int) -> Contents:
 def test_a_type_is_what_the_tensors_are() -> None:
     assert type_in(contents(Q4_K=80, Q6_K=19, F32=1)) == "Q4_K+Q6_K+F32"
     assert type_in(contents(F32=1, Q6_K=300, Q4_K=799)) == "Q4_K+Q6_K"
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        (contents("Q4_K_M", Q8_0=168, Q5_0=60, Q6_K=40), "Q4_K_M (Q8_0+Q5_0+Q6_K)"),
+        (contents("Q8_0", Q8_0=1000, F32=1), "Q8_0"),
+        (contents(None, Q4_K=80, Q6_K=20), "Q4_K+Q6_K"),
+        (contents("F16", F16=900, F32=100), "F16"),
+        (contents("Q4_0", F16=60, Q4_0=40), "Q4_0 (F16+Q4_0)"),
+    ],
+)
+def test_what_others_are_made_of_has_its_own_name_and_its_mix(found: Contents, name: str) -> None:
+    assert came_as(found) == name
+
+
+def test_a_file_s_own_name_is_read(mine: Path, tmp_path: Path) -> None:
+    assert [inspect(mine / file)["file_type"] for file in FILES] == [None, "Q8_0", "Q4_0"]
+    for number, name in ((15, "Q4_K_M"), (1024, None)):
+        fields = {"general.file_type": number}
+        assert inspect(edited(mine / FILES[1], tmp_path / "x", fields))["file_type"] == name
 
 
 def test_files_are_variants_byte_for_byte(fetch: Fetcher, mine: Path, tmp_path: Path) -> None:

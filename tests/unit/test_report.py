@@ -92,6 +92,15 @@ def test_page_stands_alone_and_trusts_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("results")
+def test_a_model_that_came_quantized_is_called_as_its_file_and_its_tensors(tmp_path: Path) -> None:
+    for quant in small.study().quants:
+        came = made.gguf(quant, lineage=("Q4_K_M (Q8_0+Q5_0)", "F16"))
+        write(layout.GGUF_MANIFEST, came, model="m", quant=quant)
+    text = page(tmp_path).text
+    assert "m came as Q4_K_M (Q8_0+Q5_0): its F16 is a dequantized Q4_K_M, not the" in text
+
+
+@pytest.mark.usefixtures("results")
 def test_page_says_what_to_know_first(tmp_path: Path) -> None:
     text = page(tmp_path).text
     assert "m came as Q4_1: its F16 is a dequantized Q4_1, not the original weights." in text

@@ -35,6 +35,7 @@ CONFIG = {
         "default": {},
         "slim": {"kv_cache": "q8_0", "threads": 2},
         "raw": {"repack": False},
+        "lazy": {"lazy": "on"},
     },
     "constraints": {"tps_at_least": 1},
     "service": {"variant": {"model": "m", "quant": "Q4_0"}},
@@ -65,7 +66,14 @@ def problem(**service: Any) -> str:
         ({"devices": ["here"]}, "no device behind SSH 'here' under 'devices'"),
         ({"variant": {"model": "x", "quant": "Q4_0"}}, "no model 'x' under 'models'"),
         ({"variant": {"model": "m", "quant": "F16"}}, "no quant 'F16' under 'quants'"),
-        ({"variant": {"model": "m", "quant": "Q4_0", "runtime": "raw"}}, "without repack: false"),
+        (
+            {"variant": {"model": "m", "quant": "Q4_0", "runtime": "raw"}},
+            "runtime raw has repack: false (the server always repacks weights): choose another",
+        ),
+        (
+            {"variant": {"model": "m", "quant": "Q4_0", "runtime": "lazy"}},
+            "runtime lazy has lazy: on (the server leaves it at auto): choose another",
+        ),
         ({"port": 80}, "greater than or equal to 1024"),
         ({"prot": 8081}, "did you mean 'port'"),
     ],
@@ -276,6 +284,39 @@ def test_a_model_that_could_not_be_made_is_not_served(made: Path) -> None:
     write(layout.GGUF_MANIFEST, failed("no memory"), model="m", quant="Q4_0")
     with pytest.raises(LlmpiError, match="m Q4_0 cannot be served: no memory"):
         release_for(study(), "pi4")
+
+
+SPLIT = "m-00001-of-00003.gguf"
+IN_PARTS = "in 3 parts, and a release holds one file: join them with llama-gguf-split --merge"
+
+
+@pytest.mark.parametrize(
+    ("source", "quant"),
+    [
+        ({"hub": "a/b", "file": SPLIT}, "as-published"),
+        ({"hub": "a/b", "files": ["m-F16.gguf", f"q4/{SPLIT}"]}, "as-published.m"),
+        ({"path": f"./{SPLIT}"}, "as-published"),
+    ],
+)
+def test_a_file_in_parts_is_refused_with_the_config(
+    source: dict, quant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(SPLIT).touch()
+    config = {**CONFIG, "models": {"m": {"source": source, "quants": ["as-published", "Q4_0"]}}}
+    served = {"variant": {"model": "m", "quant": quant}}
+    with pytest.raises(ConfigError, match=f"service.variant.quant: m {quant} is {IN_PARTS}"):
+        parse_study({**config, "service": served}, [])
+    parse_study({**config, "service": {"variant": {"model": "m", "quant": "Q4_0"}}}, [])
+
+
+def test_a_recommended_file_in_parts_is_refused_before_a_device_is_touched(made: Path) -> None:
+    part = {"sha256": "1" * 64, "bytes": 1}
+    write(layout.GGUF_MANIFEST, {**gguf("Q4_0"), "parts": [part] * 3}, model="m", quant="Q4_0")
+    found = recommendation([candidate("pi4", "Q4_0")], {"pi4": "pi4/m/Q4_0/default"})
+    write(layout.RECOMMENDATION, found, study="s")
+    with pytest.raises(LlmpiError, match=f"m Q4_0 is {IN_PARTS}"):
+        release_for(study(variant="recommended"), "pi4")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 `python -m benchmarks.sizes` does the same of eighteen architectures.
 """
 
+import json
 import struct
 import subprocess
 import sys
@@ -227,6 +228,34 @@ def test_of_a_file_at_the_hub_the_header_is_fetched(tmp_path: Path) -> None:
         [asked] = hub.asked("GET", "m.gguf", "storage")
         assert asked.range == "bytes=0-67108863"
     assert not list(tmp_path.rglob("blobs/*"))
+
+
+def test_a_plan_is_of_the_commit_that_the_lock_names(tmp_path: Path) -> None:
+    """The branch has moved on since; and so it has in the hub's cache."""
+    first, later = (
+        make("llama", tmp_path / f"{blocks}.gguf", {"block_count": blocks}) for blocks in (2, 3)
+    )
+    path = config(tmp_path, "m: {source: {hub: acme/m, file: m.gguf}}")
+    repo = Repo("acme/m", {"m.gguf": first.read_bytes()})
+    with HubServer(repo) as hub:
+        env = clean_env(tmp_path, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"))
+
+        def llmpi(*words: str) -> str:
+            command = [sys.executable, "-m", "llmpi.cli", *words, "--configfile", path]
+            done = subprocess.run(
+                command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+            )
+            return done.stdout
+
+        def planned_bytes() -> int:
+            [session] = json.loads(llmpi("plan", "--json"))["sessions"]
+            return session["file_bytes"]
+
+        llmpi("lock")
+        repo.commit("later", {"m.gguf": later.read_bytes()})
+        assert planned_bytes() == headed(first).sizes("Q4_0").file_bytes
+        llmpi("lock", "--update")
+        assert planned_bytes() == headed(later).sizes("Q4_0").file_bytes
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_nothing_was_run() -> None:
     assert table(cells)[0].split() == ["done", "failed", "waiting", "of"]
     assert end(asked, cells, CONFIG) == [
         "Decided    nothing yet; 0 of 3 measured, 0 of 3 scored",
-        "Cells      0 of 3 measured, 0 of 3 scored; none failed; 16 files are still to come",
+        "Cells      0 of 3 measured, 0 of 3 scored; none failed; files still to come: 16",
         "Next       the rest: snakemake --cores 4 --configfile config/my.yaml",
     ]
 

@@ -103,7 +103,7 @@ def test_lines_of_llama_bench() -> None:
     assert tg["stddev_ts"] == pytest.approx(statistics.stdev(speeds))
     assert tg["samples_ns"][0] == round(50 / 12.4 * 1e9)
     assert tg["test_time"] == "2026-11-24T10:00:00Z"
-    assert (tg["load_mode"], tg["flash_attn"]) == ("mmap", -1)
+    assert (tg["load_mode"], tg["lazy_mode"], tg["flash_attn"]) == ("mmap", "auto", -1)
 
 
 def test_a_study_that_was_not_run_has_no_lines() -> None:

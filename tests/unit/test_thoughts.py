@@ -85,7 +85,7 @@ def format_of(template: str, *, thinking: bool = False) -> ChatFormat:
 def test_a_switch_by_whatever_name() -> None:
     template = TURNS + "{% if not let_me_reason %}[MUSE]\n\n[/MUSE]\n\n{% endif %}"
     off, on = (format_of(template, thinking=thinking) for thinking in (False, True))
-    assert off.marks == on.marks == ("[MUSE]", "[/MUSE]")
+    assert off.marks == on.marks == Marks("[MUSE]", "[/MUSE]")
     assert off.render(ASKED).text == "<user>Why?<assistant>[MUSE]\n\n[/MUSE]\n\n"
     assert on.render(ASKED).text == "<user>Why?<assistant>"
     assert not on.render(ASKED).opened
@@ -148,3 +148,185 @@ def test_a_template_without_a_system_turn() -> None:
         prompt = chat.render([system, *ASKED])
         assert prompt.folded
         assert "<user>Be brief.\nWhy?" in prompt.text
+
+
+# --- marks that are found by what differs, or that the vocabulary tells ---------------------------
+
+SWITCH = "{% if thinking is undefined %}{% set thinking = true %}{% endif %}"
+HARMONY = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% if loop.last and not add_generation_prompt and m.thinking %}"
+    "{{ '<|start|>assistant<|channel|>analysis<|message|>' + m.thinking + '<|end|>' }}{% endif %}"
+    "{{ '<|start|>assistant<|channel|>final<|message|>' + m.content }}"
+    "{{ '<|end|>' if add_generation_prompt else '<|return|>' }}"
+    "{% else %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+"""OpenAI's harmony: thoughts in a channel, dropped from all turns but the last."""
+BLOCKS = (
+    "{{ '<|developer_start|>Deliberation: ' }}{{ 'enabled' if enable_thinking else 'disabled' }}"
+    "{{ '<|developer_end|>' }}{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{{ '<|assistant_start|>' }}{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for b in m.content.blocks %}{% if b.type == 'thoughts' %}"
+    "{{ '<|inner_prefix|>' + b.text + '<|inner_suffix|>' }}{% else %}{{ b.text }}{% endif %}"
+    "{% endfor %}{% endif %}{{ '<|assistant_end|>' }}"
+    "{% else %}{{ '<|user_start|>' + m.content + '<|user_end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant_start|>' }}{% endif %}"
+)
+"""Apertus: an inner part of a turn, among its blocks."""
+STEPS = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{{ '\n<|begin_assistant|>\n' }}"
+    "{% if m.reasoning_content and loop.last %}"
+    "{{ m.reasoning_content + '\n[BEGIN FINAL RESPONSE]\n' }}{% endif %}{{ m.content }}"
+    "{% else %}{{ '<|begin_' + m.role + '|>\n' + m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}"
+    "{{ '\n<|begin_assistant|>\nHere are my reasoning steps:\n' }}{% endif %}"
+)
+"""Apriel 1.6: the prompt begins the steps in plain words."""
+FORM = (
+    "{{ '<|system|>\nGive the solution as [BEGIN FINAL RESPONSE] ... [END FINAL RESPONSE].' }}"
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '\n<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""Apriel 1.5: what stands around an answer is asked for, in the system turn."""
+XTML = (
+    SWITCH + "{% for m in messages %}{{ '<|open|>message role=\"' + m.role + '\"<|sep|>' }}"
+    "{% if m.role == 'assistant' %}{% if thinking %}"
+    "{{ '<|open|>think<|sep|>' + (m.reasoning_content or '') }}"
+    "{{ '<|close|>think<|sep|>' }}{% endif %}"
+    "{{ '<|open|>response<|sep|>' + m.content + '<|close|>response<|sep|>' }}"
+    "{% else %}{{ m.content }}{% endif %}{{ '<|close|>message<|sep|><|end_of_msg|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|open|>message role=\"assistant\"<|sep|>' }}"
+    "{{ '<|open|>' + ('think' if thinking else 'response') + '<|sep|>' }}{% endif %}"
+)
+"""Kimi K3: tags of three tokens, around answers, too."""
+EFFORT = (
+    "{% set effort = reasoning_effort if reasoning_effort is defined else 'no_think' %}"
+    "{% if effort not in ['high', 'no_think'] %}{{ raise_exception('effort') }}{% endif %}"
+    "{% for m in messages %}{{ '<' + m.role + '>' }}{% if m.role == 'assistant' %}"
+    "{{ '<think:x>' + (m.reasoning_content or '') + '</think:x>' }}{% endif %}{{ m.content }}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant><think:x>"
+    "{% if effort == 'no_think' %}</think:x>{% endif %}{% endif %}"
+)
+"""Hunyuan 3: an effort by name, and marks with the vocabulary's own ending."""
+EMPTY = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>' }}"
+    "{% if m.role == 'assistant' %}<think></think>{% endif %}{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""Kimi K2 Thinking: turns of before have lost their thoughts, not the marks."""
+
+KINDS = {
+    # template, marks, the prompt's end without a thought and with one
+    "harmony": (
+        HARMONY,
+        Marks(
+            "<|channel|>analysis<|message|>",
+            "<|end|><|start|>assistant<|channel|>final<|message|>",
+            "<|channel|>final<|message|>",
+            end="<|return|>",
+        ),
+        ("assistant<|channel|>final<|message|>", "<|start|>assistant"),
+    ),
+    "blocks": (
+        BLOCKS,
+        Marks("<|inner_prefix|>", "<|inner_suffix|>", end="<|assistant_end|>"),
+        ("<|user_end|><|assistant_start|>", "<|user_end|><|assistant_start|>"),
+    ),
+    "steps": (
+        STEPS,
+        Marks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+        (
+            "steps:\n\n[BEGIN FINAL RESPONSE]\n\n",
+            "<|begin_assistant|>\nHere are my reasoning steps:\n",
+        ),
+    ),
+    "form": (
+        FORM,
+        Marks("<|assistant|>", "[BEGIN FINAL RESPONSE]", end="[END FINAL RESPONSE]"),
+        ("<|assistant|>\n\n[BEGIN FINAL RESPONSE]\n\n", "<|end|>\n<|assistant|>\n"),
+    ),
+    "XTML": (
+        XTML,
+        Marks(
+            "<|open|>think<|sep|>",
+            "<|close|>think<|sep|><|open|>response<|sep|>",
+            "<|open|>response<|sep|>",
+            end="<|close|>response<|sep|>",
+        ),
+        ("<|sep|><|open|>response<|sep|>", "<|sep|><|open|>think<|sep|>"),
+    ),
+    "effort": (
+        EFFORT,
+        Marks("<think:x>", "</think:x>"),
+        ("<assistant><think:x></think:x>", "<assistant><think:x>"),
+    ),
+    "empty": (EMPTY, THINK, ("Why?<|assistant|>", "Why?<|assistant|>")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_marks_of_other_kinds(kind: str) -> None:
+    template, marks, ends = KINDS[kind]
+    off, on = (format_of(template, thinking=thinking) for thinking in (False, True))
+    assert off.marks == on.marks == marks
+    assert on.thinks
+    for chat, end in zip((off, on), ends, strict=True):
+        assert chat.render(ASKED).text.endswith(end)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(thought=st.text("ab <|", max_size=20), answer=st.text("xy z", min_size=1).map(str.strip))
+def test_what_a_model_of_such_a_kind_writes_is_split(kind: str, thought: str, answer: str) -> None:
+    """Letter by letter, whatever its tokens are; with a thought, and where it leaves it out."""
+    marks = KINDS[kind][1]
+    said = f"{marks.open}{thought}\n{marks.close}{answer}{marks.end}"
+    found = thoughts(marks)
+    at = found.answer_at([*said], False, True)  # type: ignore[arg-type]
+    assert at is not None
+    assert not found.is_none([*said[:at]])  # type: ignore[arg-type]
+    rest = [*said[at:]]
+    assert text(found.answer_in(rest)).decode().strip() == answer  # type: ignore[arg-type]
+    if marks.answer:
+        bare = f"{marks.answer}{answer}{marks.end}"
+        at = found.answer_at([*bare], False, True)  # type: ignore[arg-type]
+        assert at == len(marks.answer)
+        assert found.is_none([*bare[:at]])  # type: ignore[arg-type]
+
+
+def test_a_turn_that_is_written_down_as_data_shows_no_marks() -> None:
+    """Many a template puts out what it does not know."""
+    for content in ("m.content", "m.content | tojson"):
+        turns = f"{{% for m in messages %}}<{{{{ m.role }}}}>{{{{ {content} }}}}{{% endfor %}}"
+        assert (
+            format_of(turns + "{% if add_generation_prompt %}<assistant>{% endif %}").marks is None
+        )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "marks"),
+    [
+        (["<s>", "<think>", "</think>", "<tool_call>", "</tool_call>"], ("<think>", "</think>")),
+        (["<|END_THINKING|>", "<|START_THINKING|>"], ("<|START_THINKING|>", "<|END_THINKING|>")),
+        (
+            ["<|begin_of_thought|>", "<|end_of_thought|>"],
+            ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ),
+        (["<tool_call>", "</tool_call>", "<think>"], None),
+        ([], None),
+    ],
+)
+def test_what_a_template_hides_the_vocabulary_tells(
+    tokens: list[str], marks: tuple[str, str] | None
+) -> None:
+    chat = ChatFormat(TURNS, bos_token="", eos_token="", vocabulary=lambda: tokens, thinking=True)
+    assert chat.marks == (marks and Marks(*marks[:2]))
+    assert chat.thinks == (marks is not None)
+
+
+def test_marks_around_an_answer_that_the_prompt_asks_for() -> None:
+    """Granite 3.3."""
+    form = "Write thoughts between <think></think>, then <response></response>."
+    chat = format_of(f"{{% if thinking %}}{form}{{% endif %}}{TURNS}")
+    assert chat.marks == THINK._replace(begin="<response>", end="</response>")
+    assert chat.render(ASKED).text == "<user>Why?<assistant>"

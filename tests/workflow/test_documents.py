@@ -8,6 +8,7 @@ its fence: `<!-- needs a board -->`.
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 MARK = re.compile(r"<!-- (needs|takes) [\w ]+ -->")
-NO_COMMANDS = {"yaml", "json", "python", "nginx", "mermaid"}
-"""What else stands in fences. `bash` is a whole script, with its first line."""
+NO_COMMANDS = {"yaml", "json", "python", "nginx", "mermaid", "text", "{toctree}"}
+"""What else stands in fences. `bash` is a whole script, with its first line; `text` is what a
+command prints; `{toctree}` is the site's table of contents."""
 
 
 class Fence(NamedTuple):
@@ -87,6 +89,8 @@ def test_a_command_works(
         case "python" if arguments[0] == "-m":
             monkeypatch.syspath_prepend(ROOT)
             assert importlib.util.find_spec(arguments[1]), f"no module {arguments[1]}"
+        case "cp":
+            shutil.copy(*arguments)
         case "source":
             assert arguments == [".venv/bin/activate"], "what `make setup` makes"
         case _:

@@ -17,7 +17,7 @@ DECIDING = {
     "constraints": {"tps_at_least": 5, "memory_at_most": "4G"},
     "cost": {
         "currency": "EUR",
-        "hardware": {"here": {"board": {"value": 80, "source": "list price"}}},
+        "hardware": {"workstation": {"board": {"value": 80, "source": "list price"}}},
         "lifespan_years": 4,
         "duty_pct": 10,
         "price_per_kwh": 0.3,
@@ -41,7 +41,7 @@ def test_recommend_writes_its_record(workdir: Path, monkeypatch: pytest.MonkeyPa
     run_snakemake("--cores", "1", "--allowed-rules", "recommend", "--", str(out), cwd=workdir)
     found = read(out, Recommendation)
     assert found["constraints"] == {"tps_at_least": 5, "memory_at_most": 4 * 1024**3}
-    assert [d["where"] for d in found["decisions"]] == ["overall", "here"]
+    assert [d["where"] for d in found["decisions"]] == ["overall", "workstation"]
     assert found["decisions"][0]["killed"] == {"failed": 6}
     assert found["money"]
     [money] = found["money"]["devices"]

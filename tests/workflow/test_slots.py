@@ -58,7 +58,7 @@ def test_every_device_has_one_job_at_a_time(workdir: Path) -> None:
 def test_a_benchmark_here_has_all_devices_to_itself(workdir: Path) -> None:
     busy, out = told(workdir, "BENCHMARK_SLOTS")
     assert "Execute 2 jobs..." in out
-    assert all(devices == {"here"} for devices in busy if "here" in devices)
+    assert all(devices == {"workstation"} for devices in busy if "workstation" in devices)
 
 
 def test_nothing_starts_where_the_slots_are_not_taken(workdir: Path) -> None:

@@ -502,4 +502,8 @@ def _cautions(
         thoughts_pct = scores.number(row, task, "thoughts_cut_pct")
         if thoughts_pct is not None and thoughts_pct >= CUT_PCT:
             found.append({"kind": "thoughts cut", "cut_pct": thoughts_pct})
+        marked_pct = scores.number(row, task, "marked_pct")
+        if marked_pct is not None and marked_pct >= CUT_PCT:
+            marks = scores.text(row, task, "unknown_marks") or ""
+            found.append({"kind": "unknown marks", "marked_pct": marked_pct, "marks": marks})
     return found

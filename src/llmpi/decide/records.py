@@ -312,6 +312,16 @@ class ThoughtsCut(TypedDict):
 
 
 @record
+class UnknownMarks(TypedDict):
+    """Answers hold marks that neither the chat template nor the vocabulary explains: what was
+    scored may be a thought."""
+
+    kind: Literal["unknown marks"]
+    marked_pct: float
+    marks: str
+
+
+@record
 class BelowAbstaining(TypedDict):
     """A program that never answers would score more."""
 
@@ -347,6 +357,7 @@ AnyCaution = (
     | FewerQuestions
     | AnswersCut
     | ThoughtsCut
+    | UnknownMarks
     | BelowAbstaining
 )
 

@@ -123,7 +123,7 @@ class Compiling:
             left = (total - done) * (now - self._began) / max(1, done)
             self._say(f"{done}/{total} files of the engine compiled, {left:.0f} s left")
         elif self._packages:
-            self._say(f"{self._packages} packages collected")
+            self._say(f"packages collected: {self._packages}")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,11 @@ def overheard() -> Iterator[list[str]]:
         _heard = None
 
 
+def named() -> str:
+    """The engine's name and version, for a person."""
+    return f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}"
+
+
 def describe() -> Engine:
     """Which engine this is: versions, CPU features in use, build flags, hash of the library."""
     folder = Path(llama_cpp.__file__).parent / "lib"

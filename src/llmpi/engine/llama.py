@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
+from llmpi.engine import info
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LAZY_MODES, LOAD_MODES, fill
 from llmpi.engine.records import EngineSettings, KvType, SentPrompt, Token
 from llmpi.engine.shards import parts
 
@@ -20,6 +21,10 @@ SHOWN_TOKENS = 16
 
 class EngineError(Exception):
     """The engine refused: the message is for a person."""
+
+
+class LacksSettingError(EngineError):
+    """It knows no such setting."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Settings:
     flash_attention: Literal["auto", "on", "off"] = "auto"
     mmap: bool = True
     mlock: bool = False
+    lazy: Literal["auto", "on", "off"] = "auto"
     repack: bool = True
 
     def record(self) -> EngineSettings:
@@ -44,6 +50,7 @@ class Settings:
             "flash_attention": self.flash_attention,
             "mmap": self.mmap,
             "mlock": self.mlock,
+            "lazy": self.lazy,
             "repack": self.repack,
         }
 
@@ -117,6 +124,14 @@ class Model:
             use_extra_bufts=self.settings.repack,
             vocab_only=self._vocabulary_alone,
         )
+        if self.settings.lazy != "auto":  # which an engine without it does not miss
+            try:
+                fill(params, lazy_mode=LAZY_MODES[self.settings.lazy])
+            except AttributeError as error:
+                raise LacksSettingError(
+                    f"lazy: {self.settings.lazy} is not to be had of the engine here, "
+                    f"{info.named()}: {error}; leave `lazy` out, or have a newer engine there"
+                ) from None
         model = llama_cpp.llama_model_load_from_file(os.fsencode(parts(gguf)[0]), params)
         if not model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
@@ -203,6 +218,18 @@ class Model:
             for token in (bos, eos)
         )
         return bos_text, eos_text
+
+    def special_tokens(self) -> Iterator[str]:
+        """Texts of all tokens that stand for no text, or that the model's makers added."""
+        special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        for token in range(self.vocab_tokens):
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & special:
+                yield self.text_with_special([token]).decode("utf-8", "replace")
+
+    def marks_in(self, tokens: Sequence[int]) -> list[str]:
+        """Texts of those of the tokens that stand for no text."""
+        shown = (self._shown(token) for token in tokens)
+        return [token["text"] for token in shown if token["special"]]
 
     def is_end(self, token: int) -> bool:
         return llama_cpp.llama_vocab_is_eog(self.vocab, token)

@@ -17,6 +17,7 @@ KV_TYPES = {
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type (llama.h)
 # llama_load_mode (llama.h) by (mmap, mlock).
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
+LAZY_MODES = {"off": 0, "auto": 1, "on": 2}  # llama_lazy_mode (llama.h)
 
 
 def fill(params: Any, **fields: Any) -> None:

@@ -142,6 +142,7 @@ class _Engine(TypedDict):
     flash_attention: Literal["auto", "on", "off"]
     mmap: bool
     mlock: bool
+    lazy: Literal["auto", "on", "off"]
     repack: bool
 
 
@@ -443,6 +444,8 @@ class Load(TypedDict):
     warm_s: float
     """Out of the page cache."""
     locked_bytes: int | None
+    on_demand: list[str]
+    """Tensors whose rows are read when they are wanted (`lazy`)."""
 
 
 @record

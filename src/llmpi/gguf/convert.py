@@ -8,7 +8,7 @@ from llmpi.gguf.checkpoint import check
 from llmpi.gguf.converter import write_gguf
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.lattice import tensors_on_lattice
-from llmpi.gguf.published import files_sha256, whole_sha256
+from llmpi.gguf.published import came_as, files_sha256, whole_sha256
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import FetchedModel, Gguf, Origin, Start
 from llmpi.layout import BASE_QUANT
@@ -47,7 +47,7 @@ def convert(
     source: Start = {
         "status": "ok",
         "sha256": whole_sha256(manifest, widest),
-        "lineage": [widest["contents"]["main_type"]],
+        "lineage": [came_as(widest["contents"])],
     }
     return quantize(
         folder / widest["files"][0],

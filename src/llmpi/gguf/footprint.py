@@ -77,6 +77,8 @@ class Weight(TypedDict):
     is_loaded: bool
     is_table: bool
     """Rows of it are looked up, and nothing else is done with it."""
+    is_marked: bool
+    """It is a table that the engine can read on demand (`lazy`)."""
     multiplies: bool
 
 

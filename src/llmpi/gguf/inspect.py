@@ -20,6 +20,7 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
 from llmpi.gguf import footprint, ggml
 from llmpi.gguf.records import Contents
+from llmpi.quant_types import FTYPES
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Header(TypedDict):
     architecture: str | None
     kind: str | None
     """`general.type`: model, adapter, imatrix, mmproj, ...; older files have none."""
+    file_type: str | None
     tokenizer: bool
     chat_template: bool
     part: int
@@ -134,6 +136,7 @@ def facts(paths: Sequence[Path]) -> Inside:
             "parameters": parameters,
             "bits_per_weight": sums.bytes.total() * 8 / parameters,
             "main_type": sums.parameters.most_common(1)[0][0].upper(),
+            "file_type": first["file_type"],
             "read_per_token_bytes": None,
             "tensors_by_type": {
                 kind: {"tensors": n, "parameters": sums.parameters[kind], "bytes": sums.bytes[kind]}
@@ -144,8 +147,9 @@ def facts(paths: Sequence[Path]) -> Inside:
     }
 
 
-_UINT16, _STRING = 2, 8
+_UINT16, _UINT32, _STRING = 2, 4, 8
 """gguf_type (gguf.h)."""
+_FILE_TYPES = {number: name for name, number in FTYPES.items()}
 
 
 def _header(handle: Any) -> Header:  # of ctypes
@@ -162,6 +166,7 @@ def _header(handle: Any) -> Header:  # of ctypes
     return {
         "architecture": text(b"general.architecture"),
         "kind": text(b"general.type"),
+        "file_type": _FILE_TYPES.get(value(b"general.file_type", _UINT32, base.gguf_get_val_u32)),
         "tokenizer": text(b"tokenizer.ggml.model") is not None,
         "chat_template": bool(text(b"tokenizer.chat_template")),
         "part": value(b"split.no", _UINT16, base.gguf_get_val_u16) or 0,

@@ -23,7 +23,7 @@ import llama_cpp
 import numpy as np
 
 from llmpi.engine import info, shards
-from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LAZY_MODES, LOAD_MODES, fill
 from llmpi.engine.shown import visible
 from llmpi.engine.supervise import die_with_parent
 from llmpi.errors import CellError
@@ -198,6 +198,7 @@ def _model(path: Path, said: list[str]) -> Iterator[int]:
     params = llama_cpp.llama_model_default_params()
     # By any other mode the engine maps the file, which goes with weights only, and aborts.
     fill(params, no_alloc=True, load_mode=LOAD_MODES[False, False], use_extra_bufts=False)
+    fill(params, lazy_mode=LAZY_MODES["on"])  # shows which tensors are marked for it
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
         raise RefusedError(_reason(said))
@@ -266,6 +267,8 @@ class Use(NamedTuple):
     weight: str
     op: str
     bytes: int
+    buffer: int
+    """Where the weight would lie."""
 
 
 def _weights(
@@ -274,6 +277,7 @@ def _weights(
     uses: dict[str, list[Use]] = {name: [] for name in stored}
     for use in _uses(model, stored):
         uses[use.weight].append(use)
+    multiplied = {u.buffer for some in uses.values() for u in some if u.op.startswith("MUL_MAT")}
     found = []
     for name, held in stored.items():
         found.append(
@@ -285,6 +289,8 @@ def _weights(
                 read_bytes=sum(use.bytes for use in uses[name]),
                 is_loaded=name not in unused,
                 is_table={use.op for use in uses[name]} == {"GET_ROWS"},
+                # What is read on demand has a buffer of its own.
+                is_marked=any(use.buffer not in multiplied for use in uses[name]),
                 multiplies=any(use.op.startswith("MUL_MAT") for use in uses[name]),
             )
         )
@@ -310,7 +316,7 @@ def _uses(model: int, names: Container[str]) -> Iterator[Use]:
                 owner = owner.view_src.contents
             name = owner.name.decode("utf-8", "replace")
             if owner.op == 0 and name in names:
-                yield Use(name, op, _read(op, node, source))
+                yield Use(name, op, _read(op, node, source), owner.buffer)
     llama_cpp.llama_free(context)
 
 

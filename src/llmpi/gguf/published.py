@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Contents, FetchedModel, Gguf, ModelGguf
-from llmpi.quant_types import PUBLISHED
+from llmpi.quant_types import FLOATS, PUBLISHED
 from llmpi.records import failed, now, sha256_of_text
 from llmpi.study.models import variant_of
 
@@ -68,6 +68,15 @@ def type_in(contents: Contents) -> str:
     }
     told = [kind for kind, share in shares.items() if share >= LEAST_SHARE]
     return "+".join(sorted(told, key=lambda kind: -shares[kind]))
+
+
+def came_as(contents: Contents) -> str:
+    """What the file is that others are made of: `F16`; of one that is quantized what it calls
+    itself, and what its tensors are: `Q4_K_M (Q8_0+Q5_0)`."""
+    own, mix = contents["file_type"], type_in(contents)
+    if FLOATS.issuperset(mix.split("+")):
+        return contents["main_type"]
+    return mix if own in (None, mix) else f"{own} ({mix})"
 
 
 def whole_sha256(manifest: FetchedModel, gguf: ModelGguf) -> str:

@@ -27,6 +27,9 @@ class Contents(TypedDict):
     """All tensors together."""
     main_type: str
     """That of most parameters, in capitals."""
+    file_type: str | None
+    """What the file calls itself (`general.file_type`), which its tensors need not bear out; None
+    where it does not, or by a number that llama.cpp has no quantization for."""
     read_per_token_bytes: int | None
     """Of the weights, to decode a token, as the engine's graph of one reads them: of the experts
     those that are chosen, of a table one row. None where the engine does not load the file."""
@@ -239,8 +242,8 @@ class Gguf(Contents):
     """In order, where it is in several; none where it is one file."""
     fallbacks: list[Fallback]
     lineage: list[str]
-    """Types it was made from, and its own; of a published file its own alone, as its tensors
-    are."""
+    """Types it was made from, and its own: `Q4_K_M (Q8_0+Q5_0)` is what a file calls itself and
+    what its tensors are. Of a published file its own alone, as its tensors are."""
     source: MadeOf
     """Of a published file, itself."""
     imatrix: MatrixUsed | None

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from llmpi.errors import LlmpiError
 from llmpi.gguf.checkpoint import INDEX
 from llmpi.gguf.records import HubOrigin
-from llmpi.hub import explained, resolve
+from llmpi.hub import UnreachableError, explained, resolve
 from llmpi.hub_answers import HubAnswerError
 from llmpi.models.card import CARD, CARD_BYTES, stated
 from llmpi.models.fetched import (
@@ -117,12 +117,19 @@ class _NoBar(tqdm):
 
 
 def _licence(card: HubFile) -> str | None:
-    """What the card states; a card that cannot be had or read costs the licence, not the model."""
+    """What the card states; a card that cannot be had or read costs the licence, not the model.
+
+    Raises:
+        UnreachableError: nothing was said of it: asked again, it may be there.
+    """
     try:
-        if not card.held and (card.size is None or card.size > CARD_BYTES):
-            raise LlmpiError("it is too large")
-        _bring([card], None)
-        return stated(card.cached)
+        with explained(card.repo, card.commit):
+            if not card.held and (card.size is None or card.size > CARD_BYTES):
+                raise LlmpiError("it is too large")
+            _bring([card], None)
+            return stated(card.cached)
+    except UnreachableError:
+        raise
     except (LlmpiError, ValueError) as error:
         log.warning("the licence is unknown: %s of %s: %s", CARD, card.repo, error)
         return None

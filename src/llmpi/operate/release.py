@@ -21,7 +21,7 @@ from llmpi.remote import requests
 from llmpi.study.computation import DEFAULT
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
-from llmpi.study.service import ServedVariant, Service
+from llmpi.study.service import JOINED, ServedVariant, Service, unserved
 from llmpi.study.study import Study
 from llmpi.tune.records import Tuned
 
@@ -93,7 +93,7 @@ def release_for(study: Study, device: str) -> Release:
     if record["parts"]:
         raise LlmpiError(
             f"{served.model} {served.quant} is in {len(record['parts'])} parts, and a release "
-            "holds one file: join them with llama-gguf-split --merge, and study that ('path')"
+            f"holds one file: {JOINED}"
         )
     if not gguf.is_file():
         raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
@@ -127,8 +127,8 @@ def _runtime(study: Study, served: ServedVariant, device: str) -> Runtime:
     found = _made(Tuned | Failed, path)
     if found["status"] == "failed":
         raise LlmpiError(f"{path}: no settings were found: {found['reason']}")
-    if not found["runtime"]["repack"]:
-        raise LlmpiError(f"{path} found repack: false; the server always repacks weights")
+    if cannot := unserved(found["runtime"]["repack"], found["runtime"]["lazy"]):
+        raise LlmpiError(f"{path} found {cannot}")
     return found["runtime"]
 
 
@@ -184,10 +184,11 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
             layout.at(layout.PAGE, study=study.study),
         )
     variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
-    if not study.runtimes[variant.runtime].repack:
+    runtime = study.runtimes[variant.runtime]
+    if cannot := unserved(runtime.repack, runtime.lazy):
         raise LlmpiError(
-            f"{path} recommends runtime {variant.runtime}, which has repack: false; the server "
-            "always repacks weights. Name a variant in the section 'service'."
+            f"{path} recommends runtime {variant.runtime}, which has {cannot}. Name a variant in "
+            "the section 'service'."
         )
     return variant
 

@@ -64,6 +64,8 @@ class Sizes(NamedTuple):
     table that is looked up by row."""
     loaded_bytes: int
     """Of the weights, what the engine takes in where it maps no file."""
+    on_demand_bytes: tuple[int, ...]
+    """Of these, each table of which it can read the rows that are wanted (`lazy`)."""
     multiplied: dict[str, int]
     """Weights that a token of a prompt is multiplied with, by type: the output matrix is for the
     last token alone."""
@@ -132,7 +134,7 @@ class Model:
         if type_of(quant) in FTYPES:
             made = self.quantized(quant)
             kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
-        read, resident, loaded = Counter[str](), Counter[str](), 0
+        read, resident, loaded, on_demand = Counter[str](), Counter[str](), 0, []
         multiplied = Counter[str]()
         for weight, kind, size in zip(weights, kinds, stored, strict=True):
             if weight["multiplies"] and weight["name"] not in OUTPUTS:
@@ -142,6 +144,7 @@ class Model:
             if weight["read_bytes"] and not weight["is_table"]:
                 resident[kind] += size
             loaded += _aligned(size) * weight["is_loaded"]
+            on_demand += [_aligned(size)] * weight["is_marked"]
         header = whole["header_bytes"] + vocabulary_bytes(self._vocabulary)
         return Sizes(
             header + sum(map(_aligned, stored)),
@@ -149,6 +152,7 @@ class Model:
             dict(read),
             dict(resident),
             loaded,
+            tuple(on_demand),
             dict(multiplied),
             fallbacks,
         )
@@ -192,6 +196,15 @@ class Model:
     def largest(self) -> int:
         """Elements of the largest tensor."""
         return max(weight["elements"] for weight in self.footprint["weights"])
+
+    @cached_property
+    def outputs(self) -> int:
+        """Elements of the matrix that makes logits."""
+        return sum(
+            weight["elements"]
+            for weight in self.footprint["weights"]
+            if weight["multiplies"] and weight["name"] in OUTPUTS
+        )
 
     @property
     def vocabulary(self) -> int:

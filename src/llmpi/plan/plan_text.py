@@ -115,11 +115,13 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
         f"{_gb(whole.here.disk_bytes)} are free), {disks}."
     )
-    known = any(p.measuring.seconds for p in plans)
-    measuring = _span(whole.measure_s) if known else "not known (add a preset)"
+    known = [bool(p.measuring.seconds) for p in plans if not p.does_not_fit]
+    at_boards = "Shipping and measuring not known (add a preset)"
+    if any(known):
+        at_boards = f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}"
     yield (
-        f"Shipping {_span(whole.transfer_s)}, measuring {measuring}, this machine's "
-        f"own work {_span(whole.workstation_s)}; the study about {_time(whole.study_s.likely)}."
+        f"{at_boards}, this machine's own work {_span(whole.workstation_s)}; the study "
+        f"{'about' if all(known) else 'at least'} {_time(whole.study_s.likely)}."
     )
 
 
@@ -197,18 +199,19 @@ def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
         _gb(found.needed_bytes),
         _gb(found.room_bytes),
         found.fit,
-        _numbers(found.pp_tps),
-        "-" if found.fit == "dies" else _numbers(found.tg_tps),
-        "-" if found.fit == "dies" else _numbers(found.tg_j_per_token),
+        range_text(found.pp_tps),
+        "-" if found.fit == "dies" else range_text(found.tg_tps),
+        "-" if found.fit == "dies" else range_text(found.tg_j_per_token),
         found.band,
         _time(planned.transfer_s.likely),
     )
 
 
-def _numbers(values: Range | None) -> str:
+def range_text(values: Range | None) -> str:
+    """The likely one, and in brackets from where to where it may be."""
     if not values:
         return "?"
-    low, likely, high = (f"{v:.2g}" if v < 100 else f"{v:.0f}" for v in values)
+    low, likely, high = (f"{v:.2g}" if v < 99.5 else f"{v:.0f}" for v in values)
     return f"{likely} ({low}-{high})"
 
 

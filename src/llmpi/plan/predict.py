@@ -24,6 +24,9 @@ STALL = Range(1.5, 1.0, 0.5)
 """Times the cycles of static analysis that unpacking takes beside loading: it knows no cache miss,
 and not that a core which issues out of order loads the next block meanwhile."""
 
+LAZY_BYTES = 4 << 30
+"""Of a table that `lazy: auto` reads on demand, at least (llama-model-loader.cpp)."""
+
 REAL_TIME_TPS, NEAR_REAL_TIME_TPS = 3.0, 1.95
 """Bands of the LLMPi paper (arXiv 2504.02118)."""
 
@@ -86,7 +89,7 @@ def predict(
     kept = reserved["kv_bytes"] + reserved["state_bytes"]
     working = PROCESS_BYTES + reserved["touched_bytes"]
     read, resident = size.read_per_token_bytes, sum(size.resident_bytes.values())
-    in_memory = size.loaded_bytes if runtime.mlock or not runtime.mmap else resident
+    in_memory = _taken_in(size, runtime) if runtime.mlock or not runtime.mmap else resident
     filled = reserved["kv_bytes"] * min(1.0, prompt_tokens / context_tokens)
     filled += reserved["state_bytes"]
     # Of a mixture of experts each token reads a share of what is read again and again.
@@ -139,13 +142,21 @@ def _copied(size: Sizes, runtime: Runtime, board: Board) -> int:
     """Of the weights, what cannot be dropped from memory and read again, as mapped ones can: the
     engine's own copies."""
     if runtime.mlock or not runtime.mmap:
-        return size.loaded_bytes
+        return _taken_in(size, runtime)
     repacked = (
         held
         for kind, held in size.resident_bytes.items()
         if runtime.repack and kind in board.repacks
     )
     return sum(repacked)
+
+
+def _taken_in(size: Sizes, runtime: Runtime) -> int:
+    """Of the weights, what is in memory where the file is not mapped, or is locked there: nothing
+    of a table that is read on demand."""
+    lazy = "off" if runtime.mlock else runtime.lazy
+    least = {"on": 0, "auto": LAZY_BYTES, "off": math.inf}[lazy]
+    return size.loaded_bytes - sum(table for table in size.on_demand_bytes if table > least)
 
 
 def decode_s(

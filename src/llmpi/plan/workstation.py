@@ -18,7 +18,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
-from llmpi.quality.divergence.log_probs import LogProbs
+from llmpi.quality.divergence.log_probs import LogProbs, positions_of
 from llmpi.quant_types import is_published, is_trained, type_of, wants_imatrix
 from llmpi.study import inputs, settings
 from llmpi.study.computation import BY_ID
@@ -30,14 +30,35 @@ from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
 
 COMPUTED = Range(2e10, 8e10, 2.5e11)
-"""Parameters times tokens, per second and core, of prompts and answers that share batches: 6.8e10
-at 135M, 7.9e10 (text) to 2.2e11 (questions) at 1.2B; the least is an older processor."""
+"""Products (`Work`) per second and core, of prompts and answers that share batches. Counted with
+all parameters, which is up to a fifth more: 6.8e10 at 135M, 7.9e10 (text) to 2.2e11 (questions) at
+1.2B; the least is an older processor."""
 TRAINED = Range(3e9, 2e10, 5e10)
-"""The same of training, each way through a model counted: 2e10 at 135M."""
-QUANTIZED = Range(1e7, 4e7, 1e8)
-"""Parameters per second and core: 9.5e7 for Q4_0, 3e7 for Q2_K."""
-CONVERTED = Range(3e7, 7e7, 1e8)
-"""Parameters per second, on one core."""
+"""Parameters times tokens of training, each way through a model counted: 2e10 at 135M."""
+QUANTIZED = {
+    **dict.fromkeys(("F32", "BF16", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"), 5e8),
+    **dict.fromkeys(("TQ1_0", "TQ2_0"), 5e8),
+    "Q3_K": 8.9e7,
+    "Q6_K": 3.7e7,
+    **dict.fromkeys(("Q2_K", "Q4_K", "Q5_K"), 2.1e7),
+}
+"""Parameters per second and core, by type: ggml's quantizers, of normal weights."""
+OTHERS_QUANTIZED = 5e6
+"""Those that search a codebook: IQ4_NL 5.8e6, IQ3_S 3.7e6."""
+BY_A_MATRIX = 5e7
+"""At most, with an importance matrix: every type searches then."""
+READ = 2e8
+"""Parameters per second, on one core: unpacked, what they became written and hashed."""
+QUANTIZER_S = 2.0
+"""Before the first tensor, and to look into the file at the end."""
+CONVERTED = 1.5e8
+"""Parameters per second, on one core: 2.47 GB of weights take as long again as CONVERTER_S."""
+CONVERTER_S = 10.0
+"""torch and transformers, and a vocabulary of 128k."""
+SCORER_S = 2.0
+"""Python, the engine and a model before the first token."""
+SLOWER, FASTER = 4.0, 0.5
+"""What these seconds may be, in times of them."""
 NOTHING = Range(0.0, 0.0, 0.0)
 
 QUESTION_TOKENS = 150
@@ -45,6 +66,19 @@ QUESTION_TOKENS = 150
 SQUAD_QUESTIONS = 11_873
 """Of SQuAD v2's validation split."""
 TEXT_TOKEN_BYTES = 4
+
+
+class Work(NamedTuple):
+    """What goes through a model for a task."""
+
+    tokens: int = 0
+    predicted: int = 0
+    """Of these, such whose next token is asked for: only they need the output matrix."""
+
+    def products(self, model: Model) -> float:
+        """Weights times the tokens that are multiplied with them."""
+        inner = sum(model.sizes(layout.BASE_QUANT).multiplied.values())
+        return self.tokens * inner + self.predicted * model.outputs
 
 
 class Stage(NamedTuple):
@@ -103,17 +137,16 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
     trained = [q for q in quants if is_trained(q)]
     if inputs.needs_base(study, name) and not study.models[name].is_scratch:
         mb = needs.converting_mb(f16.file_bytes, model.largest)
-        seconds = _time(f16.parameters, CONVERTED, 1)
+        seconds = _about(CONVERTER_S + f16.parameters / CONVERTED)
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
     if any(map(wants_imatrix, plain)) and study.calibration:
-        tokens = 512 * (study.calibration.chunks or 1000)
-        mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
-        yield Stage(
-            name, "calibrate", 1, mb * needs.MB, 0, _time(f16.parameters * tokens, COMPUTED, cores)
-        )
+        work = Work(512 * (study.calibration.chunks or 1000))
+        mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.READ_TEXT_MB)
+        seconds = _computing(work, model, 1, cores)
+        yield Stage(name, "calibrate", 1, mb * needs.MB, 0, seconds)
     if plain:
         mb = needs.quantizing_mb(f16.file_bytes, model.largest)
-        seconds = _time(len(plain) * f16.parameters, QUANTIZED, cores)
+        seconds = _about(sum(_quantizing_s(model, quant, cores) for quant in plain))
         yield Stage(name, "quantize", len(plain), mb * needs.MB, 0, seconds)
     if trained or study.models[name].is_scratch:
         yield _training(study, name, f16.file_bytes, f16.parameters, len(trained) or 1, cores)
@@ -140,20 +173,19 @@ def _training(
 def _scoring(
     study: Study, name: str, model: Model, task: str, asked: Task, cores: int
 ) -> Iterator[Stage]:
-    parameters = model.parameters
     whose = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
     context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
-    text = isinstance(asked, DivergenceTask)
-    tokens = _tokens(asked, model)
+    text_mb = needs.SCORED_TEXT_MB if isinstance(asked, DivergenceTask) else 0
+    work = _work(asked, model)
     if isinstance(asked, DivergenceTask):
-        chunks = tokens // asked.window_tokens
-        mb = _scoring_mb(model, layout.BASE_QUANT, reads_text=True)
+        chunks = work.tokens // asked.window_tokens
+        mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.SCORED_TEXT_MB)
         disk = LogProbs.size(chunks, asked.window_tokens, model.vocabulary)
-        seconds = _time(parameters * tokens, COMPUTED, cores)
+        seconds = _computing(work, model, 1, cores)
         yield Stage(name, f"reference of {task}", 1, mb * needs.MB, disk, seconds)
-    if tokens and whose:
-        mb = max(_scoring_mb(model, one.quant, one, context, text) for one in whose)
-        seconds = _time(len(whose) * parameters * tokens, COMPUTED, cores)
+    if work.tokens and whose:
+        mb = max(_scoring_mb(model, one.quant, one, context, text_mb) for one in whose)
+        seconds = _computing(work, model, len(whose), cores)
         yield Stage(name, f"score {task}", len(whose), mb * needs.MB, 0, seconds)
 
 
@@ -162,7 +194,7 @@ def _scoring_mb(
     quant: str,
     computed: Scored | None = None,
     context_tokens: int = 0,
-    reads_text: bool = False,
+    text_mb: int = 0,
 ) -> int:
     size = model.sizes(quant)
     cache = 0
@@ -173,7 +205,7 @@ def _scoring_mb(
         size.file_bytes,
         size.parameters,
         repacked=type_of(quant) not in needs.NEVER_REPACKED,
-        reads_text=reads_text,
+        text_mb=text_mb,
     )
     return without + math.ceil(cache / needs.MB)
 
@@ -192,8 +224,8 @@ def scoring_context(computed: Scored, tokens: int) -> Context:
     return Context(tokens, by.kv_cache, by.flash_attention)
 
 
-def _tokens(asked: Task, model: Model) -> int:
-    """That go through a model for a task; 0 where nothing is known beforehand."""
+def _work(asked: Task, model: Model) -> Work:
+    """Nothing where nothing is known beforehand."""
     if isinstance(asked, DivergenceTask):
         chunks = LogProbs.fitting(asked.max_bytes, asked.window_tokens, model.vocabulary)
         if asked.chunks:
@@ -202,14 +234,18 @@ def _tokens(asked: Task, model: Model) -> int:
             part = (asked.to_pct - asked.from_pct) / 100
             whole = int(file.stat().st_size * part / TEXT_TOKEN_BYTES / asked.window_tokens)
             chunks = min(chunks, max(1, whole))
-        return chunks * asked.window_tokens
+        return Work(chunks * asked.window_tokens, chunks * positions_of(asked.window_tokens))
     if isinstance(asked, SquadTask):
-        return (QUESTION_TOKENS + asked.max_new_tokens) * _questions(asked)
+        return _answered(_questions(asked), asked.max_new_tokens)
     if isinstance(asked, AbTask):
         prompts = Path(asked.prompts)
         count = prompts.read_bytes().count(b"\n") + 1 if prompts.is_file() else 0
-        return (QUESTION_TOKENS + asked.max_new_tokens) * count
-    return 0
+        return _answered(count, asked.max_new_tokens)
+    return Work()
+
+
+def _answered(questions: int, new_tokens: int) -> Work:
+    return Work((QUESTION_TOKENS + new_tokens) * questions, new_tokens * questions)
 
 
 def _questions(asked: SquadTask) -> int:
@@ -217,6 +253,25 @@ def _questions(asked: SquadTask) -> int:
     if asked.squad_file and (file := Path(asked.squad_file)).is_file():
         whole = file.read_bytes().count(b'"question"')
     return min(whole, asked.questions or whole)
+
+
+def _computing(work: Work, model: Model, jobs: int, cores: int) -> Range:
+    computed = _time(jobs * work.products(model), COMPUTED, cores)
+    return Range(*(map(sum, zip(computed, _about(jobs * SCORER_S), strict=True))))
+
+
+def _quantizing_s(model: Model, quant: str, cores: int) -> float:
+    most = BY_A_MATRIX if wants_imatrix(quant) else math.inf
+    kinds, weights = model.quantized(quant)["kinds"], model.footprint["weights"]
+    each = (
+        weight["elements"] / min(most, QUANTIZED.get(kind, OTHERS_QUANTIZED))
+        for weight, kind in zip(weights, kinds, strict=True)
+    )
+    return QUANTIZER_S + model.parameters / READ + sum(each) / cores
+
+
+def _about(seconds: float) -> Range:
+    return Range(FASTER * seconds, seconds, SLOWER * seconds)
 
 
 def _time(work: float, rate: Range, cores: int) -> Range:

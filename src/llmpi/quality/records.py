@@ -145,6 +145,9 @@ class Answer(TypedDict):
 
     text: str
     """Behind the thought."""
+    marks: NotRequired[list[str]]
+    """In it, of which neither template nor vocabulary tells what they mean: what stands beside them
+    may be a thought."""
     thought: str | None
     """None where the model answered at once."""
     prompt_tokens: int

@@ -1,11 +1,18 @@
-"""How a model was asked, for a person to look at: the prompt that was sent, in one line."""
+"""How a model was asked, for a person to look at: the prompt that was sent, in one line; and what
+of its answers nothing explains."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llmpi.engine.records import SentPrompt, Token
 
 ONE_AT_A_TIME = "Why it was asked one thing at a time; nothing where several at once"
-"""Of a table's column."""
+UNKNOWN_MARKS = "Marks in answers that neither chat template nor vocabulary explains"
+"""Of tables' columns."""
+
+
+def marks_line(marks: Iterable[str]) -> str | None:
+    """Each once."""
+    return ", ".join(sorted({*marks})) or None
 
 
 def prompt_line(sent: SentPrompt) -> str:

@@ -34,6 +34,8 @@ class Finding:
     device: str
     facts: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    seen: Look | None = None
+    """What it told of itself; None where it could not be reached."""
 
 
 def check_devices(devices: Mapping[str, SingleDevice]) -> list[Finding]:
@@ -78,7 +80,7 @@ def _looked_at(name: str, device: SingleDevice) -> Finding:
     facts["engine"] = engine or "not yet"
     if meter.startswith("fails"):
         problems.append(f"its meter {meter}")
-    return Finding(name, facts, problems)
+    return Finding(name, facts, problems, seen)
 
 
 def _engine(reached: Device) -> tuple[str | None, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pydantic_core import PydanticCustomError
 
+from llmpi.engine import shards
 from llmpi.quant_types import PUBLISHED, is_published, is_trained, wants_imatrix
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.exclude import Exclude
@@ -14,7 +15,7 @@ from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
-from llmpi.study.service import ServedVariant, Service
+from llmpi.study.service import JOINED, ServedVariant, Service, unserved
 from llmpi.study.task import Task
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
@@ -139,6 +140,7 @@ def service_names_devices(service: Service | None, reachable: Collection[str]) -
 
 def service_has_a_variant(
     service: Service | None,
+    models: Mapping[str, Model],
     quants: Quants,
     runtimes: Mapping[str, Runtime],
     constraints: Constraints | None,
@@ -161,11 +163,24 @@ def service_has_a_variant(
             "what stands behind an endpoint is served already; choose a runtime of llmpi's engine",
             {"loc": (*where, "runtime")},
         )
-    if not runtimes[named.runtime].repack:
+    runtime = runtimes[named.runtime]
+    if why := unserved(runtime.repack, runtime.lazy):
         raise PydanticCustomError(
-            "repack",
-            "the server always repacks weights; choose a runtime without repack: false",
-            {"loc": (*where, "runtime")},
+            "unserved",
+            "runtime {runtime} has {why}: choose another",
+            {"runtime": named.runtime, "why": why, "loc": (*where, "runtime")},
+        )
+    parts = shards.names(models[named.model].published.get(named.quant, ""))
+    if len(parts) > 1:
+        raise PydanticCustomError(
+            "parts",
+            "{variant} is in {parts} parts, and a release holds one file: {advice}",
+            {
+                "variant": f"{named.model} {named.quant}",
+                "parts": len(parts),
+                "advice": JOINED,
+                "loc": (*where, "quant"),
+            },
         )
 
 

@@ -20,6 +20,7 @@ EFFECTS: Mapping[str, Effect] = {
     "flash_attention": "computes",
     "mmap": "nothing",
     "mlock": "nothing",
+    "lazy": "nothing",
     "repack": "rounds",
     "omp_wait_policy": "nothing",
     "prompt_lookup": "speculates",

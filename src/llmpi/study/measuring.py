@@ -159,6 +159,10 @@ class Runtime(Part):
     mlock: bool = False
     """Lock the weights in memory, so that none is paged out; needs `repack: false`, and fails where
     the system forbids it."""
+    lazy: Switch = "auto"
+    """Read of a table that a token looks up (per-layer embeddings, as of Gemma 4) the rows that are
+    wanted, when they are, in place of the whole: `auto` does so beyond 4 GiB. Less memory, slower
+    from slow storage; `on` needs `mlock: false` and an engine that has it."""
     repack: bool = True
     """Repack weights at load time for this processor: faster, and more memory for some types."""
     omp_wait_policy: Literal["active", "passive"] | None = None
@@ -213,5 +217,12 @@ class Runtime(Part):
         if self.mlock and self.repack:
             raise PydanticCustomError(
                 "mlock", "mlock needs repack: false; llama.cpp locks no repacked weights", {}
+            )
+        if self.mlock and self.lazy == "on":
+            raise PydanticCustomError(
+                "lazy",
+                "mlock has the whole file in memory, and lazy: on would leave a part of it out: "
+                "choose one",
+                {},
             )
         return self

@@ -234,15 +234,16 @@ class Model(Part):
         return THOUGHT_TOKENS if self.thinking == "on" else None
 
     @property
-    def published(self) -> list[str]:
-        """The variants that are files of its source as they are; none of a checkpoint."""
+    def published(self) -> dict[str, str]:
+        """The variants that are files of its source as they are, with each one's path there; none
+        of a checkpoint."""
         source = self.source
         if isinstance(source, HubSource | PathSource) and source.files:
-            return [variant_of(file) for file in source.files]
-        of_one = isinstance(source, PypiSource | PathSource) or (
-            isinstance(source, HubSource) and source.file
-        )
-        return [PUBLISHED] if of_one else []
+            return {variant_of(file): file for file in source.files}
+        if isinstance(source, ScratchSource):
+            return {}
+        file = source.path if isinstance(source, PathSource) else source.file
+        return {PUBLISHED: file} if file else {}
 
     @property
     def is_scratch(self) -> bool:

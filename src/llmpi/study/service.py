@@ -34,6 +34,17 @@ Served = Annotated[
 ]
 
 
+JOINED = "join them with llama-gguf-split --merge, and study that ('path')"
+"""What to do with a GGUF file in several parts."""
+
+
+def unserved(repack: bool, lazy: str) -> str | None:
+    """What of a runtime the server cannot do, for a person; None where it can do all."""
+    if not repack:
+        return "repack: false (the server always repacks weights)"
+    return None if lazy == "auto" else f"lazy: {lazy} (the server leaves it at auto)"
+
+
 def _stage(value: float) -> float:
     if isinstance(value, float) and value > 1:
         raise PydanticCustomError("stage", "a share is at most 1.0", {})

@@ -58,7 +58,7 @@ def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
         scored |= flat_quality(task, kind.columns, row["quality"][task])
         compared |= flat_quality(task, kind.compared, row["quality"][task])
         if kind.answers:
-            cost: Mapping[str, object] = row["answers"].get(task, {})
+            cost: Mapping[str, object] = row["answers"].get(task, {})  # by any name
             answers |= {f"{task}_{name}": cost.get(name) for name in ANSWERS}
     first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
     device = {name: of_row[name] for name in DEVICE}

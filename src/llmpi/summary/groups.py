@@ -164,7 +164,7 @@ def _answer_as_one(boards: Sequence[AnswerCost], tier: Tier | None) -> AnswerCos
 
 
 def _values(cost: AnswerCost) -> list[float | None]:
-    found: Mapping[str, object] = cost
+    found: Mapping[str, object] = cost  # whose keys are read by no name
     return [value if isinstance(value, int | float) else None for value in found.values()]
 
 

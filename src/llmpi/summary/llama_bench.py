@@ -37,7 +37,6 @@ SAME: Line = {
     "devices": "auto",
     "tensor_split": "0.00",
     "tensor_buft_overrides": "none",
-    "lazy_mode": "auto",
     "embeddings": False,
     "no_op_offload": 0,
     "no_host": False,
@@ -159,6 +158,7 @@ def _conditions(session: SessionId, measured: Single, manifest: Gguf) -> Line:
         "type_v": settings["kv_cache"],
         "flash_attn": FLASH_ATTENTION[settings["flash_attention"]],
         "load_mode": "+".join(name for name, on in mapped.items() if on) or "none",
+        "lazy_mode": settings["lazy"],
         "repack": settings["repack"],
         "test_time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
     }

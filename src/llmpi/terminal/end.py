@@ -123,7 +123,7 @@ def _counted(cells: Sequence[Cell]) -> str:
             progress(cells),
             f"{len(failed)} failed" if failed else "none failed",
             *(f"{count} {mark}" for mark, count in marks.items()),
-            *([f"{waiting} files are still to come"] if waiting else []),
+            *([f"files still to come: {waiting}"] if waiting else []),
         ]
     )
 

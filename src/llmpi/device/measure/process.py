@@ -5,6 +5,7 @@ Its two arguments are JSON files: the job, and where the measurement goes.
 
 import json
 import random
+import re
 import resource
 import sys
 import time
@@ -21,11 +22,14 @@ from llmpi.device.measure.rounds import Arm, Rounds
 from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import SessionJob, TurnJob
 from llmpi.engine import info as engine_info
-from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import ConcurrentWorkload, Cooled, LoadedSession, Runtime, SingleWorkload
 from llmpi.engine.shards import parts
+
+ON_DEMAND = re.compile(r"tensor (\S+) \(size = \d+ MiB\) lazy read enabled")
+"""What the engine says of them (llama-model-loader.cpp)."""
 
 
 def measure(job: SessionJob) -> LoadedSession:
@@ -48,7 +52,11 @@ def measure(job: SessionJob) -> LoadedSession:
     for part in parts(gguf):
         forget_cached(part)
     cold_load_s = load_and_decode(gguf, settings, widest)
-    warm_load_s = load_and_decode(gguf, settings, widest)
+    with engine_info.overheard() as said:
+        warm_load_s = load_and_decode(gguf, settings, widest)
+    on_demand = ON_DEMAND.findall("".join(said))
+    if settings.lazy == "on" and not on_demand:
+        say("lazy: on makes no difference here: the engine reads no tensor of this model on demand")
     say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
     with Engine(gguf, settings, context_tokens=widest) as engine:
         if settings.mlock:
@@ -76,7 +84,12 @@ def measure(job: SessionJob) -> LoadedSession:
             "omp_wait_policy": job["runtime"]["omp_wait_policy"],
             "prompt_lookup": job["runtime"]["prompt_lookup"],
         },
-        "load": {"cold_s": cold_load_s, "warm_s": warm_load_s, "locked_bytes": locked},
+        "load": {
+            "cold_s": cold_load_s,
+            "warm_s": warm_load_s,
+            "locked_bytes": locked,
+            "on_demand": on_demand,
+        },
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
         "idle": (resting, resting + rest["idle_s"]) if rest["idle_s"] else None,
@@ -131,6 +144,7 @@ def settings_of(job: SessionJob | TurnJob) -> Settings:
         flash_attention=runtime["flash_attention"],
         mmap=runtime["mmap"],
         mlock=runtime["mlock"],
+        lazy=runtime["lazy"],
         repack=runtime["repack"],
     )
 
@@ -192,8 +206,11 @@ def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
 
 def main(job: str, out: str) -> None:
     engine_info.log_to(sys.stderr.write)
+    asked: SessionJob = json.loads(Path(job).read_text(encoding="utf-8"))
     try:
-        record = measure(json.loads(Path(job).read_text(encoding="utf-8")))
+        record = measure(asked)
+    except LacksSettingError as error:
+        sys.exit(f"{asked['what']}: {error}")
     except EngineError as error:
         sys.exit(str(error))
     Path(out).write_text(json.dumps(record), encoding="utf-8")

@@ -76,7 +76,7 @@ class Queue:
 
     Args:
         check: called with path and body in a thread of its own before a request takes its turn; it
-            raises RefusedError.
+            raises RefusedError, or returns the body that the server is to get.
         body_bytes: a longer body is not kept.
         answer_s: an answer that takes longer is broken off; a client that does not read its stream
             would keep the engine forever.
@@ -90,7 +90,7 @@ class Queue:
         waiting: int,
         body_bytes: int,
         answer_s: float,
-        check: Callable[[str, bytes], None],
+        check: Callable[[str, bytes], bytes],
         stop: Stop,
     ) -> None:
         self._app, self._check, self._stop = app, check, stop
@@ -116,7 +116,7 @@ class Queue:
             return
         self._inside += 1
         try:
-            await asyncio.to_thread(self._check, scope["path"], body)
+            body = await asyncio.to_thread(self._check, scope["path"], body)
             async with self._turn:
                 start = time.monotonic()
                 await self._limited(scope, _again(body, receive), send)

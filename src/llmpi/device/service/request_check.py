@@ -39,6 +39,11 @@ SERVED_OF: dict[str, set[str]] = {
     "/v1/chat/completions": {"messages", "tools", "tool_choice", "response_format"},
 }
 
+NEWER_NAMES = {"max_completion_tokens": "max_tokens"}
+"""OpenAI's name of today -> the server's."""
+UNHEEDED = {"stream_options"}
+"""Sent by clients whose users cannot turn it off, and who do without: a stream tells no usage."""
+
 
 class Checker:
     """Refuses what the model cannot answer.
@@ -52,15 +57,16 @@ class Checker:
     def __init__(self, llama: Llama, turns: Turns | None, context_tokens: int) -> None:
         self._llama, self._turns, self._context_tokens = llama, turns, context_tokens
 
-    def __call__(self, path: str, body: bytes) -> None:
-        """
+    def __call__(self, path: str, body: bytes) -> bytes:
+        """The body as the server takes it.
+
         Raises:
             RefusedError: no such service, malformed, or too long for the context.
         """
         if path not in KINDS:
             raise RefusedError(404, "not_found", f"served are: {', '.join(KINDS)}")
         try:
-            given = json.loads(body)
+            given = _as_served(json.loads(body))
             asked = KINDS[path].model_validate(given)
         except ValidationError as error:
             # Without the input, which is what somebody asked.
@@ -68,7 +74,7 @@ class Checker:
             where = ".".join(map(str, first["loc"]))
             raise RefusedError(400, "invalid_request", f"{where}: {first['msg']}") from None
         except (ValueError, RecursionError):
-            raise RefusedError(400, "invalid_request", "the body is no JSON") from None
+            raise RefusedError(400, "invalid_request", "the body is no JSON object") from None
         if unserved := _unserved(path, given, asked):
             raise RefusedError(400, "invalid_request", f"{unserved} is not served")
         try:
@@ -85,6 +91,7 @@ class Checker:
                 f"the prompt has {tokens} tokens; prompt and answer have room for "
                 f"{self._context_tokens} together",
             )
+        return json.dumps(given).encode()
 
     def _text(self, asked: CreateCompletionRequest | CreateChatCompletionRequest) -> str:
         if isinstance(asked, CreateCompletionRequest):
@@ -105,6 +112,17 @@ class Checker:
             raise RefusedError(
                 400, "invalid_request", "the messages do not fit the model's chat template"
             ) from None
+
+
+def _as_served(given: object) -> dict[str, object]:
+    """
+    Raises:
+        ValueError: it is no object.
+    """
+    if not isinstance(given, dict):
+        raise ValueError
+    named = {NEWER_NAMES.get(str(k), str(k)): value for k, value in given.items()}
+    return {name: value for name, value in named.items() if name not in UNHEEDED}
 
 
 def _unserved(

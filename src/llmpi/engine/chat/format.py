@@ -1,10 +1,11 @@
 """Chat turns in each model's own words."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 from llmpi.engine.chat.template import Template
-from llmpi.engine.chat.thoughts import Marks, Thought
+from llmpi.engine.chat.thoughts import Marks, Thought, marks_among
 from llmpi.engine.chat.turns import Prompt, told_of
 from llmpi.engine.records import Message
 
@@ -19,32 +20,43 @@ class ChatFormat:
         template: the model's chat template (Jinja), or None: then questions and answers are marked
             by the word `Answer:` alone.
         bos_token, eos_token: the texts of these tokens, which templates refer to.
+        vocabulary: gives the texts of the special tokens; asked where the template shows nothing of
+            thoughts.
         thinking: whether the model is to think before it answers. Where its template has no switch
             and always opens a thought, "no" closes it at once.
     """
 
     def __init__(
-        self, template: str | None, *, bos_token: str, eos_token: str, thinking: bool = False
+        self,
+        template: str | None,
+        *,
+        bos_token: str,
+        eos_token: str,
+        vocabulary: Callable[[], Iterable[str]] = tuple,
+        thinking: bool = False,
     ) -> None:
         self.has_template = bool(template)
         self.sha256 = hashlib.sha256((template or "").encode()).hexdigest()
         self.thinking = thinking
+        self._vocabulary = vocabulary
         self._template = (
             Template(template, bos_token=bos_token, eos_token=eos_token) if template else None
         )
 
-    @property
+    @cached_property
     def marks(self) -> Marks | None:
-        """What the model writes around its thoughts, where that is known.
+        """What the model writes around its thoughts, where its template or its vocabulary tells.
 
         Raises:
             TemplateError: the model's template is none.
         """
-        return self._template.marks if self._template else None
+        if self._template is None:
+            return None
+        return self._template.marks or marks_among(self._vocabulary())
 
     @property
     def thinks(self) -> bool:
-        """Whether a thought comes before an answer, as far as the template tells."""
+        """Whether a thought comes before an answer, as far as is known."""
         return self.thinking and self.marks is not None
 
     def thought(self, prompt: str, tokens: int) -> Thought | None:
@@ -54,7 +66,10 @@ class ChatFormat:
             tokens: bound on it.
         """
         said = prompt.rstrip()
-        if self.marks is None or (not self.thinking and said.endswith(self.marks.close)):
+        if self.marks is None:
+            return None
+        answers = self.marks.close, self.marks.answer.strip() or self.marks.close
+        if not self.thinking and said.endswith(answers):
             return None
         return Thought(max(tokens, SHORTEST_THOUGHT), said.endswith(self.marks.open))
 

@@ -27,7 +27,7 @@ from llmpi.quality.kind import (
     no_score,
     records_of,
 )
-from llmpi.quality.sent import ONE_AT_A_TIME
+from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Scored, by_width, pairs_of
 from llmpi.study.study import Study
@@ -36,6 +36,7 @@ from llmpi.study.tasks.ab import AbTask
 COLUMNS = {
     **STATE,
     "passed_pct": number("%", "Own prompts whose answer meets what is expected of it"),
+    "unknown_marks": text(UNKNOWN_MARKS),
     "one_at_a_time": text(ONE_AT_A_TIME),
 }
 
@@ -75,6 +76,9 @@ def _row(record: AbAnswered | NotScored) -> Row:
     return {
         **SCORED,
         "passed_pct": record["summary"]["passed_pct"],
+        "unknown_marks": marks_line(
+            mark for one in record["answers"] for mark in one.get("marks", ())
+        ),
         "one_at_a_time": record["batching"]["one_at_a_time"],
     }
 

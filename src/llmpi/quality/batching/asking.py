@@ -33,12 +33,13 @@ class Asking:
             engine.chat_template(),
             bos_token=bos,
             eos_token=eos,
+            vocabulary=engine.special_tokens,
             thinking=settings["thinking_tokens"] is not None,
         )
         if self.chat.thinking and not self.chat.thinks:
             raise TemplateError(
-                "the model is to think, but its chat template shows nothing of thoughts: set its "
-                "`thinking` to off"
+                "the model is to think, but its chat template shows nothing of thoughts, nor does "
+                "its vocabulary: set its `thinking` to off"
             )
         engine.marks = self.chat.marks
 
@@ -87,18 +88,21 @@ class Asking:
             return _none(asked.why)
         if outcome.error:
             return {**_none(outcome.error), "prompt_tokens": len(asked.prompt)}
-        thought = outcome.tokens[: outcome.answer_at]
+        thought = self._engine.thought(outcome)
         cut = outcome.answer_at is None
-        return {
+        found: Answer = {
             "text": self._engine.answer(outcome),
-            "thought": self._engine.text(thought) if thought or cut else None,
+            "thought": None if thought is None else self._engine.text(thought),
             "prompt_tokens": len(asked.prompt),
             "new_tokens": len(outcome.tokens),
-            "thought_tokens": len(thought),
+            "thought_tokens": len(thought or ()),
             "stopped": outcome.stopped,
             "error": _without_answer(outcome) if cut else None,
             "log_likelihood": outcome.scores[0].log_likelihood if outcome.scores else None,
         }
+        if marks := self._engine.unknown_marks(outcome):
+            found["marks"] = marks
+        return found
 
 
 def _without_answer(outcome: Outcome) -> str:

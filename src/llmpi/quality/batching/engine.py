@@ -14,7 +14,7 @@ from typing import NamedTuple
 import llama_cpp
 import numpy as np
 
-from llmpi.engine.chat.thoughts import Marks, Thoughts
+from llmpi.engine.chat.thoughts import ABOUT_THINKING, Marks, Thoughts
 from llmpi.engine.llama import Engine, EngineError, Model, Rows, Settings
 from llmpi.quality.batching.form import Form
 from llmpi.quality.batching.lanes import LANES, Part, parts_of
@@ -178,12 +178,35 @@ class BatchEngine(Model):
 
     def answer(self, outcome: Outcome) -> str:
         """The text behind the thought; nothing where that did not end."""
-        if not outcome.answer_at:
-            return self.text(outcome.tokens) if outcome.answer_at == 0 else ""
-        assert self.marks
+        if outcome.answer_at is None:
+            return ""
+        if self.marks is None:
+            return self.text(outcome.tokens)
+        thoughts = Thoughts(self.marks, self.text_with_special)
         thought, said = outcome.tokens[: outcome.answer_at], outcome.tokens[outcome.answer_at :]
-        behind = Thoughts(self.marks, self.text_with_special).behind(thought)
-        return (behind.decode("utf-8", "replace") + self.text(said)).lstrip()
+        text = self.text(thoughts.answer_in(said))
+        if not thought:
+            return text
+        text = (thoughts.behind(thought).decode("utf-8", "replace") + text).lstrip()
+        return text.removeprefix(self.marks.begin).lstrip() if self.marks.begin else text
+
+    def unknown_marks(self, outcome: Outcome) -> list[str]:
+        """Marks in an answer that are none around its thought: nothing tells what they mean."""
+        if outcome.answer_at is None:
+            return []
+        said = outcome.tokens[outcome.answer_at :]
+        if self.marks:
+            said = tuple(Thoughts(self.marks, self.text_with_special).answer_in(said))
+        return [*dict.fromkeys(self.marks_in(said) + ABOUT_THINKING.findall(self.text(said)))]
+
+    def thought(self, outcome: Outcome) -> Tokens | None:
+        """What comes before an answer, the marks included; None where it comes at once."""
+        tokens = outcome.tokens[: outcome.answer_at]
+        if outcome.answer_at is None:
+            return tokens
+        if not tokens or self.marks is None:
+            return None
+        return None if Thoughts(self.marks, self.text_with_special).is_none(tokens) else tokens
 
     def _give_threads(self, lanes: Sequence["Lane"]) -> None:
         """Let these lanes have all threads; how many one has changes no result."""

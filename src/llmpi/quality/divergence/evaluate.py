@@ -38,6 +38,7 @@ from llmpi.quality.divergence.log_probs import (
     Tokens,
     Values,
     compare,
+    let_go,
     positions_of,
     score,
     score_and_encode,
@@ -557,6 +558,7 @@ def score_chunks(
                     raise EngineError(f"the model predicts no finite numbers in chunk {begin + i}")
                 partial.save(begin + i, values)
                 done.append(values)
+            let_go(rows)
             mean = np.mean([values[0].mean() for values in done])
             progress.at(len(done) - start, f"perplexity {math.exp(mean):.4f}")
     return np.stack(done, axis=1)

@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import Literal, Self
 
@@ -108,6 +109,12 @@ class LogProbs:
     @staticmethod
     def width(vocab_tokens: int) -> int:
         return 4 + 2 * ((vocab_tokens + 1) // 2)
+
+
+def let_go(rows: Codes) -> None:
+    """Of rows mapped into memory keep none here: the kernel has them while it has room."""
+    if isinstance(rows.base, mmap):
+        rows.base.madvise(MADV_DONTNEED)
 
 
 def positions_of(window_tokens: int) -> int:

@@ -18,6 +18,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.lm_eval.records import HarnessItem, LmEvalScored, Metric, Share
+from llmpi.quality.sent import UNKNOWN_MARKS, marks_line
 from llmpi.study.runs import Scored, by_width
 from llmpi.study.study import Study
 from llmpi.study.tasks.lm_eval import LmEvalTask
@@ -25,6 +26,7 @@ from llmpi.study.tasks.lm_eval import LmEvalTask
 COLUMNS = {
     **STATE,
     "metrics": text("The harness's metrics, `TASK/METRIC,FILTER VALUE` joined by `; `"),
+    "unknown_marks": text(UNKNOWN_MARKS),
 }
 
 Records = Mapping[Scored, LmEvalScored | NotScored]
@@ -46,7 +48,11 @@ def _row(record: LmEvalScored | NotScored) -> Row:
     if record["status"] != "ok":
         return no_score(record, COLUMNS)
     values = {name: _value(metric) for name, metric in record["summary"]["metrics"].items()}
-    return {**SCORED, "metrics": {n: value for n, value in values.items() if value is not None}}
+    return {
+        **SCORED,
+        "metrics": {n: value for n, value in values.items() if value is not None},
+        "unknown_marks": marks_line(record.get("marks", ())),
+    }
 
 
 def _value(metric: Share | Metric) -> float | None:

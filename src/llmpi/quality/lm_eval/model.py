@@ -78,6 +78,7 @@ class GgufLM(TemplateLM):
         max_length: tokens of one sequence: what the model was trained for, or what fits the
             context beside the padding.
         batching: for each kind of request that was run, the batches it took.
+        marks: in answers to chats, those of which nothing is known.
 
     Raises:
         LlmpiError: the engine's context is too small; or, of the methods, a request asks for what
@@ -92,7 +93,13 @@ class GgufLM(TemplateLM):
         self._bos_text, self._thinking_tokens = bos, thinking_tokens
         self._chats = False
         self._chat, self._at_once = (
-            ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos, thinking=thinking)
+            ChatFormat(
+                engine.chat_template(),
+                bos_token=bos,
+                eos_token=eos,
+                vocabulary=engine.special_tokens,
+                thinking=thinking,
+            )
             for thinking in (thinking_tokens is not None, False)
         )
         shape = engine.shape
@@ -105,6 +112,7 @@ class GgufLM(TemplateLM):
                 f"{2 * shape.rows} are needed. Raise context_tokens."
             )
         self.batching: list[Counts] = []
+        self.marks: set[str] = set()
 
     # --- text and tokens --------------------------------------------------------------------------
 
@@ -184,9 +192,12 @@ class GgufLM(TemplateLM):
     def generate_until(self, requests: Sequence[Instance], **_: object) -> list[str]:
         """The greedy answer to each context, cut before the first of its stop strings."""
         asked = [self._generation(*request.args) for request in requests]
+        outcomes = self._run(asked)
+        if self._chats:
+            self.marks |= {mark for one in outcomes for mark in self._engine.unknown_marks(one)}
         return [
             postprocess_generated_text(self._engine.answer(outcome), list(request.until), None)
-            for request, outcome in zip(asked, self._run(asked), strict=True)
+            for request, outcome in zip(asked, outcomes, strict=True)
         ]
 
     # --- as requests to the engine ----------------------------------------------------------------
@@ -331,7 +342,7 @@ def _evaluate(job: Job) -> LmEvalScored:
             torch_random_seed=None,
             fewshot_random_seed=0,
         )
-        return {
+        scored: LmEvalScored = {
             "status": "ok",
             "summary": summarize(results),
             "resampling": RESAMPLING,
@@ -349,6 +360,9 @@ def _evaluate(job: Job) -> LmEvalScored:
             "ended": now(),
             "items": items_of(results),
         }
+        if model.marks:
+            scored["marks"] = sorted(model.marks)
+        return scored
 
 
 def _task_manager(names: Sequence[str], include_path: str | None) -> TaskManager:

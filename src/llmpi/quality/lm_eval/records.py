@@ -1,6 +1,6 @@
 """The files of an `lm_eval` task."""
 
-from typing import Literal, final
+from typing import Literal, NotRequired, final
 
 from typing_extensions import TypedDict
 
@@ -93,6 +93,8 @@ class LmEvalScored(TypedDict):
     settings: Settings
     max_length: int
     """Tokens of one sequence."""
+    marks: NotRequired[list[str]]
+    """In answers, of which nothing is known: what stands beside them may be a thought."""
     chat_template_sha256: str
     gguf_sha256: str
     engine: Engine

@@ -156,6 +156,8 @@ def score_items(
                 "error": answer["error"],
             }
         )
+        if "marks" in answer:
+            items[-1]["marks"] = answer["marks"]
     return items
 
 
@@ -178,6 +180,8 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
         "errors": sum(item["error"] is not None for item in items),
         "thoughts": len(thoughts),
         "thoughts_cut": sum(item["error"] is not None for item in thoughts),
+        "marked": sum("marks" in item for item in items),
+        "marks": sorted({mark for item in items for mark in item.get("marks", ())}),
         "thought_tokens_mean": thought_tokens / len(thoughts) if thoughts else None,
         "abstentions": sum(item["prediction"] == "" for item in items),
         "cut": sum(item["error"] is None and not item["stopped"] for item in items),

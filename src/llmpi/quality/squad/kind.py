@@ -21,7 +21,7 @@ from llmpi.quality.kind import (
     records_of,
 )
 from llmpi.quality.records import Drawn, Skipped
-from llmpi.quality.sent import ONE_AT_A_TIME, prompt_line
+from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line, prompt_line
 from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
 from llmpi.quality.squad.records import Abstention, Item, MetricName, Questions, SquadScored
@@ -68,6 +68,10 @@ COLUMNS = {
     "thoughts_cut_pct": number(
         "%", "Questions that have no answer, as the thought before it did not end within its bound"
     ),
+    "marked_pct": number(
+        "%", "Questions whose answers hold marks of which nothing is known: some may be thoughts"
+    ),
+    "unknown_marks": text(UNKNOWN_MARKS),
     **dict(_scores()),
     "prompt": text("The first prompt as it was sent, its first and last tokens"),
     "one_at_a_time": text(ONE_AT_A_TIME),
@@ -146,6 +150,9 @@ def _row(record: SquadScored | NotScored) -> Row:
             100 * summary["thoughts_cut"] / summary["items"] if summary["thoughts"] else None
         ),
     }
+    marked = summary["marked"]
+    row["marked_pct"] = 100 * marked / summary["items"] if marked else None
+    row["unknown_marks"] = marks_line(summary["marks"])
     row["prompt"] = prompt_line(record["sent"])
     row["one_at_a_time"] = record["batching"][0]["one_at_a_time"] if record["batching"] else None
     for name, (metric, _) in NAMES.items():

@@ -105,6 +105,8 @@ class Item(TypedDict):
     golds: list[str]
     """Empty if the passage does not answer it."""
     answer: str
+    marks: NotRequired[list[str]]
+    """In it, of which nothing is known: what stands beside them may be a thought."""
     thought: str | None
     """What came before the answer, None where nothing did."""
     prediction: str
@@ -153,6 +155,10 @@ class SquadSummary(TypedDict):
     """Items that the model thought about, and"""
     thoughts_cut: int
     """those of them whose thought did not end."""
+    marked: int
+    """Answers with marks of which nothing is known: what was scored may be a thought."""
+    marks: list[str]
+    """These."""
     thought_tokens_mean: float | None
     """Of a thought; None without one."""
     abstentions: int

@@ -48,7 +48,9 @@ def sections(
         for one, row in of_task.items()
         if row["status"] == "ok"
     ]:
-        columns = _abstention(rows) + (THOUGHTS if any(r["thought_tokens"] for r in lines) else [])
+        columns = _abstention(rows)
+        columns += THOUGHTS if any(r["thought_tokens"] for r in lines) else []
+        columns += MARKS if any(r["marked_pct"] for r in lines) else []
         part = _part("", table={"columns": columns, "rows": lines})
         found.append({"id": "abstention", "key": "abstention", "values": {}, "parts": [part]})
     if widths:
@@ -130,11 +132,17 @@ THOUGHTS: list[Shown] = [
 ]
 
 
+MARKS: list[Shown] = [
+    {"key": "marked_pct", "title": "with unknown\nmarks, %", "digits": 1},
+    {"key": "unknown_marks", "title": "these marks", "digits": None},
+]
+
+
 def _abstaining(task: str, one: Scored, row: Row) -> dict[str, Value]:
     """As it answers, and at the best threshold: in words, with a number only where it is one."""
     numbers = (
         *("f1_pct", "best_f1_pct", "best_f1_threshold", "cut_pct"),
-        *("thought_tokens", "thoughts_cut_pct"),
+        *("thought_tokens", "thoughts_cut_pct", "marked_pct", "unknown_marks"),
     )
     return {
         "task": task,

@@ -79,6 +79,8 @@ class MemoVariant(TypedDict):
     file_bytes: int | None
     bits_per_weight: float | None
     lineage: list[str]
+    is_published: bool
+    """It is the file as it came, which the others are held against, however few its bits."""
     reason: str | None
     """Why it failed."""
     standing: Standing | None
@@ -318,7 +320,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "per_device": [v for d in per_device if (v := _of(found, d["pick"])) and v is not pick],
         "money": money(recommendation, pick),
         "stage": stage(pick, list(found.values()), beside),
-        "dequantized": _dequantized(pick),
+        "dequantized": dequantized(pick),
     }
 
 
@@ -340,6 +342,7 @@ def variant(
         "file_bytes": row["file_bytes"],
         "bits_per_weight": row["bits_per_weight"],
         "lineage": row["lineage"],
+        "is_published": is_published(candidate["quant"]),
         "reason": row["reason"],
         "standing": candidate["standing"],
         "answered_pct": number(row, task, "has_ans_f1_pct") if task else None,
@@ -562,6 +565,18 @@ def _mark(name: str, decision: Decision) -> Literal["pick", "runner-up"] | None:
     return "runner-up" if name == decision["runner_up"] else None
 
 
-def _dequantized(pick: MemoVariant | None) -> str | None:
-    came = pick["lineage"][0] if pick and len(pick["lineage"]) > 1 else None
-    return None if came in (None, "F16", "BF16", "F32", "F64", "TERNARY", "scratch") else came
+def dequantized(pick: MemoVariant | None) -> str | None:
+    """As which its model came to us, if that was quantized already."""
+    if pick is None or not pick["lineage"]:
+        return None
+    came = pick["lineage"][0]
+    if (len(pick["lineage"]) == 1 and not pick["is_published"]) or came in (
+        "F16",
+        "BF16",
+        "F32",
+        "F64",
+        "TERNARY",
+        "scratch",
+    ):
+        return None
+    return came.partition(" ")[0]

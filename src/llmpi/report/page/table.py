@@ -51,7 +51,7 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _number("ttft_s", t("TTFT\nms"), 0, scale=1e3),
         _number("itl_p50_s", t("inter-token\np50, ms"), 1, scale=1e3),
         _number("itl_p95_s", t("inter-token\np95, ms"), 1, scale=1e3),
-        _number("tg_memory_share", t("of memory\nroofline, %"), 0, scale=100),
+        _number("tg_memory_share", t("share of memory\nbandwidth, %"), 0, scale=100),
         _number("cold_load_s", t("cold load\ns"), 2),
         _number("warm_load_s", t("warm load\ns"), 2),
         _number("memory_bytes", t("memory\nMB"), 1, scale=1e-6),

@@ -464,6 +464,11 @@ def caution(found: AnyCaution) -> str:
                 f"it did not end its thought on {found['cut_pct']:.1f} % of the questions, and has "
                 "no answer to them: its bound is the model's `thinking`"
             )
+        case "unknown marks":
+            return (
+                f"{found['marked_pct']:.1f} % of its answers hold marks of which nothing is known "
+                f"({found['marks']}): what was scored may be its thought"
+            )
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:

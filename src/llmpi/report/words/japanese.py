@@ -512,6 +512,12 @@ def caution(found: AnyCaution) -> str:
         case "thoughts cut":
             cut = f"{found['cut_pct']:.1f} %"
             return f"質問の{cut}で思考が上限（thinking）内に終わらず、回答がありません"
+        case "unknown marks":
+            marked = f"{found['marked_pct']:.1f} %"
+            return (
+                f"回答の{marked}に意味の分からない記号（{found['marks']}）があり、"
+                "思考が採点された可能性があります"
+            )
 
 
 def money(found: DeviceMoney, currency: str) -> list[str]:

@@ -6,12 +6,14 @@ import altair as alt
 
 from llmpi.decide.records import RequirementVerdict
 from llmpi.report.page.charts.style import (
+    FROM_ZERO,
     HEIGHT,
     LOG,
     STEP,
     Drawn,
     Spec,
     axis,
+    logarithmic,
     named,
     on,
     spec,
@@ -46,14 +48,12 @@ def _panel(t: Texts, objective: Aim, title: str) -> Drawn:
     """One objective, whose limit, where one is asked for, is a dashed line."""
     base = on("choice").transform_filter(alt.datum.objective == objective)
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=210))
-    x = axis(alt.X, "value", title)
+    x = axis(alt.X, "value", title, FROM_ZERO)
     colour = alt.Color("role:N", legend=None, scale=alt.Scale(domain=["pick", "other"]))
     limit = base.transform_filter(alt.expr.isValid(alt.datum.limit)).mark_rule(
         style="soft", strokeDash=[4, 3]
     )
-    spread = base.mark_rule(strokeWidth=2.5, opacity=0.6).encode(
-        x="low:Q", x2="high:Q", y=y, color=colour
-    )
+    spread = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=colour)
     points = base.mark_point(size=120, filled=True, opacity=1, cursor="pointer").encode(
         x=x,
         y=y,
@@ -109,9 +109,7 @@ def standing(t: Texts, place: int, asked: RequirementVerdict, rows: Sequence[Sta
             "clusters": (t("independent groups of them"), ",d"),
         }
     )
-    spread = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
-        x="low:Q", x2="high:Q", y=y, color=colour
-    )
+    spread = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=colour)
     points = base.mark_point(size=110, filled=True, opacity=1).encode(
         x=x, y=y, color=colour, shape=shape, tooltip=shown
     )
@@ -138,12 +136,12 @@ def predictions(t: Texts) -> Spec:
     words = {verdict: t.label(verdict) for verdict in ("in range", "above", "below")}
     colour, shape = worded("verdict", None, words)
     base = on("predictions")
-    x = axis(alt.X, "predicted_value", t("predicted tg, tokens/s"), LOG)
-    y = axis(alt.Y, "measured_value", t("measured tg, tokens/s"), LOG)
-    across = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+    x = axis(alt.X, "predicted_value", logarithmic(t, t("predicted tg, tokens/s")), LOG)
+    y = axis(alt.Y, "measured_value", logarithmic(t, t("measured tg, tokens/s")), LOG)
+    across = base.mark_rule(strokeWidth=2).encode(
         x="predicted_low:Q", x2="predicted_high:Q", y=y, color=colour
     )
-    up = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+    up = base.mark_rule(strokeWidth=2).encode(
         x=x, y="measured_low:Q", y2="measured_high:Q", color=colour
     )
     same = base.mark_line(style="soft", strokeDash=[4, 3]).encode(
@@ -180,7 +178,7 @@ def paper(t: Texts) -> Spec:
         x="tg_tps:Q", y=y, detail="name:N"
     )
     points = base.mark_point(size=90, filled=True, opacity=1, cursor="pointer").encode(
-        x=axis(alt.X, "tg_tps", t("tg, tokens/s"), LOG),
+        x=axis(alt.X, "tg_tps", logarithmic(t, t("tg, tokens/s")), LOG),
         y=y,
         color=colour,
         shape=shape,
@@ -248,9 +246,7 @@ def sensitivity(t: Texts, device: str, currency: str, names: Mapping[str, str]) 
         }
     )
     ends = base.transform_fold(["at_low", "at_high"], as_=["end", "cost"])
-    span = base.mark_rule(strokeWidth=6, opacity=0.35).encode(
-        x="at_low:Q", x2="at_high:Q", y=y, tooltip=shown
-    )
+    span = base.mark_rule(strokeWidth=2).encode(x="at_low:Q", x2="at_high:Q", y=y, tooltip=shown)
     words = {"at_low": t("figure lower"), "at_high": t("figure higher")}
     colour, shape = worded("end", None, words)
     points = ends.mark_point(size=70, filled=True, opacity=1).encode(

@@ -13,6 +13,7 @@ from llmpi.report.page.charts.style import (
     Spec,
     axis,
     category,
+    logarithmic,
     on,
     spec,
     tooltip,
@@ -40,8 +41,8 @@ def _by_name(t: Texts, chart: Chart) -> Spec:
     base = on(chart["id"])
     y = alt.Y("name:N", sort=None, title=None)
     scale = FROM_ZERO if chart["limit"] == 0 else SCALES[chart["scale"]]
-    x = axis(alt.X, chart["value"]["key"], t.title(chart["value"]["title"]), scale)
-    spread = base.mark_rule(strokeWidth=3, opacity=0.6).encode(x="low:Q", x2="high:Q", y=y)
+    x = axis(alt.X, chart["value"]["key"], _title(t, chart, scale), scale)
+    spread = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y)
     points = base.mark_point(size=110, filled=True, opacity=1).encode(
         x=x, y=y, tooltip=_tooltip(t, chart)
     )
@@ -60,9 +61,9 @@ def _over_bits(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
     base = on(chart["id"])
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
-    key, title = chart["value"]["key"], t.title(chart["value"]["title"])
+    key, scale = chart["value"]["key"], SCALES[chart["scale"]]
     spread = base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour)
-    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
+    line = base.mark_line(strokeWidth=1).encode(
         x=x,
         y=f"{key}:Q",
         color=colour,
@@ -71,7 +72,7 @@ def _over_bits(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
     )
     points = base.mark_point(size=80, filled=True, opacity=1).encode(
         x=x,
-        y=axis(alt.Y, key, title, SCALES[chart["scale"]]),
+        y=axis(alt.Y, key, _title(t, chart, scale), scale),
         color=colour,
         shape=shape,
         tooltip=_tooltip(t, chart),
@@ -102,3 +103,8 @@ def _field(t: Texts, shown: Shown) -> dict[str, tuple[str, str | None]]:
 
 def _format(shown: Shown) -> str | None:
     return None if shown["digits"] is None else f".{shown['digits']}f"
+
+
+def _title(t: Texts, chart: Chart, scale: alt.Scale) -> str:
+    title = t.title(chart["value"]["title"])
+    return logarithmic(t, title) if scale is LOG else title

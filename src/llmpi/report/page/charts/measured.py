@@ -15,6 +15,7 @@ from llmpi.report.page.charts.style import (
     Spec,
     axis,
     category,
+    logarithmic,
     on,
     spec,
     tooltip,
@@ -51,7 +52,7 @@ def quality_against_seconds(
         models,
         named=named,
         over=Over(f"{half}_s", f"{half}_low_s", f"{half}_high_s", f"{task}_answer_front", LOG),
-        titles=(t("half of the answers take at most, s"), t("an answer, s")),
+        titles=(logarithmic(t, t("half of the answers take at most, s")), t("an answer, s")),
         summary=t("Quality against seconds an answer with intervals and the front"),
     )
 
@@ -183,11 +184,11 @@ def speed_by_bits(
     }
     layers = [spread]
     if key == "tg":
-        shown["tg_memory_share"] = (t("of the memory roofline"), ".0%")
+        shown["tg_memory_share"] = (t("share of memory bandwidth"), ".0%")
         roof = base.transform_filter(alt.expr.isValid(alt.datum.roofline_tps))
         layers.insert(
             0,
-            roof.mark_line(strokeDash=[3, 4], opacity=0.7, strokeWidth=1.5).encode(
+            roof.mark_line(strokeDash=[3, 4], strokeWidth=1.5).encode(
                 x=x,
                 y="roofline_tps:Q",
                 color=colour,
@@ -280,17 +281,17 @@ def loading(t: Texts, names: Sequence[str]) -> Spec:
         names: of all devices.
     """
     devices, _ = category("device", t("device"), names)
-    x = axis(alt.X, "file_mb", t("file, MB"), LOG)
+    x = axis(alt.X, "file_mb", logarithmic(t, t("file, MB")), LOG)
     base = on("loads")
     words = {"cold": t("cold"), "warm": t("warm")}
     line = (
         base.transform_filter(alt.expr.isValid(alt.datum.read_s))
-        .mark_line(strokeDash=[3, 4], opacity=0.7)
+        .mark_line(strokeDash=[3, 4])
         .encode(x=x, y="read_s:Q", color=devices, order=alt.Order("file_mb:Q"))
     )
     points = base.mark_point(size=70, filled=True, opacity=0.9, cursor="pointer").encode(
         x=x,
-        y=axis(alt.Y, "load_s", t("load, s"), LOG),
+        y=axis(alt.Y, "load_s", logarithmic(t, t("load, s")), LOG),
         color=devices,
         shape=worded("state", t("load"), words)[1],
         tooltip=tooltip(
@@ -340,7 +341,7 @@ def parity(t: Texts) -> Spec:
         x=axis(
             alt.X,
             "parity_kl_nats",
-            t("KL divergence, nats"),
+            logarithmic(t, t("KL divergence, nats")),
             alt.Scale(type="symlog", constant=0.001, zero=True),
         ),
         y=alt.Y("name:N", sort=None, title=None),

@@ -44,6 +44,11 @@ def axis(kind: type[Axis], field: str, title: str, scale: alt.Scale = ZERO_FREE)
     return kind(f"{field}:Q", title=title, scale=scale, axis=drawn)
 
 
+def logarithmic(t: Texts, title: str) -> str:
+    """Of an axis on which equal steps are equal factors, which has to be told."""
+    return t("{title} (logarithmic)").format(title=title)
+
+
 def category(field: str, title: str | None, values: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
     """Told apart by colour and by shape, so that neither has to do it alone.
 

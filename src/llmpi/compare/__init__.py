@@ -1,0 +1,1 @@
+"""Two studies cell by cell: what became worse between them, beyond doubt."""

@@ -1,0 +1,1 @@
+"""From nothing to a study: models that suit a board, and a config that runs."""
