@@ -34,6 +34,7 @@ from llmpi.engine.records import (
     Circumstances,
     ConcurrentRepetition,
     Energy,
+    Engine,
     Mark,
     MeasuredLevel,
     Repetition,
