@@ -411,7 +411,7 @@ def _flags(session: SessionOk) -> str | None:
 
 
 def _setting(name: str) -> Callable[[Circumstances], str]:
-    return lambda session: str(session["settings"][name])  # type: ignore[literal-required]
+    return lambda session: str((session["settings"] or {})[name])  # type: ignore[index,literal-required]
 
 
 CIRCUMSTANCES: Mapping[str, Callable[[SessionOk], str | None]] = {
