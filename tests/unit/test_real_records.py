@@ -68,14 +68,21 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         bare = device.model_copy(update={"meter": NoMeter()})
         several = measured(device, tiny, SEVERAL, QUOTING)
         tool.write_text('#!/bin/sh\necho "Can\'t open device file: /dev/vcio"; exit 255\n')
-        with Endpoint(events(*[piece("a")] * 5, END)) as there:
-            served = measured(bare, tiny, {"chat": SINGLE}, Runtime(), request(there.address))
+        with Endpoint(short_of_breath) as there:
+            both = {"chat": SINGLE, "long": SINGLE.model_copy(update={"output_tokens": 30})}
+            served = measured(bare, tiny, both, Runtime(), request(there.address))
         return [
             several,
             measured(bare, tiny, DEADLY, Runtime()),
             served,
             measured(bare, broken, {"chat": SINGLE}, Runtime()),
         ]
+
+
+def short_of_breath(asked: dict[str, Any]) -> bytes:
+    """An endpoint that answers in few tokens or not at all."""
+    few = asked["max_tokens"] <= 5
+    return events(*[piece("a")] * 5, END) if few else events({"error": "too long"})
 
 
 def measured(
@@ -106,7 +113,10 @@ def measured(
 def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:
     several, survived, served, died = (check(text, SessionRecord, "a session") for text in sessions)
     assert several["status"] == survived["status"] == served["status"] == "ok"
-    assert "endpoint" in served and not served["samples"]["power_w"]
+    chat = served["workloads"]["chat"]
+    assert chat["status"] == "ok" and chat["apart"]
+    assert chat["apart"].get("endpoint") == served.get("endpoint") is not None
+    assert served["workloads"]["long"]["status"] == "failed"
     assert died["status"] == "failed"
     kinds = {name: cell["status"] for name, cell in several["workloads"].items()}
     assert kinds == {"chat": "ok", "slow": "ok", "users": "ok", "crowd": "failed"}

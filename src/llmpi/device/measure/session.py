@@ -205,7 +205,7 @@ def _together(
 
 
 def _circumstances(session: LoadedSession) -> Circumstances:
-    return {
+    found: Circumstances = {
         "settings": session["settings"],
         "load": session["load"],
         "order": session["order"],
@@ -213,6 +213,9 @@ def _circumstances(session: LoadedSession) -> Circumstances:
         "cooled": session["cooled"],
         "environment": session["environment"],
     }
+    if "endpoint" in session:
+        found["endpoint"] = session["endpoint"]
+    return found
 
 
 def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct: float) -> None:
