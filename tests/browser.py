@@ -1,6 +1,7 @@
 """A real browser, driven by the tests."""
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from support import PATIENCE_S, until
 
 KEY_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Backspace": 8}
+LEFT = ("navigated or closed", "context was destroyed", "find default execution context")
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -23,6 +25,10 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
+
+
+class LeftError(Exception):
+    """The page that was asked has gone; the next one has not answered yet."""
 
 
 class Browser:
@@ -69,6 +75,8 @@ class Browser:
             if answer.get("method") == "Network.requestWillBeSent":
                 self.requests.append(answer["params"]["request"]["url"])
             if answer.get("id") == number:
+                if any(said in str(answer.get("error")) for said in LEFT):
+                    raise LeftError(answer)
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -94,16 +102,22 @@ class Browser:
         stored = self.evaluate("JSON.stringify(localStorage)")
         put_back = f"Object.assign(localStorage, {stored})"
         self("Page.addScriptToEvaluateOnNewDocument", source=put_back)
+        self.evaluate("window.gone = false")
         self("Page.reload")
-        kind = "performance.getEntriesByType('navigation')[0].type"
-        self.wait_for(f"{kind} === 'reload' && document.readyState === 'complete'")
+        self.wait_for("window.gone === undefined && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         result = self("Runtime.evaluate", expression=expression, returnByValue=True)
         return result["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        until(lambda: self.evaluate(expression), lambda: expression)
+        """Wait until that is true of the page, be it this one or the one that comes after it."""
+
+        def true() -> Any:
+            with contextlib.suppress(LeftError):
+                return self.evaluate(expression)
+
+        until(true, lambda: expression)
 
     def press(self, key: str, **more: Any) -> None:
         code = KEY_CODES.get(key, ord(key[0].upper()))

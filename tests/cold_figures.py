@@ -157,7 +157,7 @@ class Figures:
         prompt = cell["workload"]["prompt_tokens"]
         pp = [prompt / one["pp_s"] for one in cell["repetitions"]]
         tg = [len(one["itl_s"]) / sum(one["itl_s"]) for one in cell["repetitions"]]
-        asked = [item for item in record["items"] if item["prompt_tokens"]]
+        asked = [i for i in record["items"] if i["error"] is None or i["new_tokens"]]
         judged = [item for item in asked if item["golds"]]
         _, low, high = share([i["exact"] for i in judged], [i["paragraph"] for i in judged])
         right = sum(item["exact"] for item in judged)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 Found = TypeVar("Found")
 
@@ -46,17 +46,24 @@ def planned_jobs(*arguments: str, cwd: Path) -> dict[str, int]:
 
 
 def needed(tool: str) -> str:
-    """A system tool a test needs: its path. CI must have it; elsewhere the test is skipped."""
+    """A system tool a test needs: its path."""
     from shutil import which
 
+    path = which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return path or unavailable(f"{tool} is not installed; .ci/run does")
+
+
+def unavailable(what: str) -> NoReturn:
+    """What a test needs is not here: it is skipped, but for CI, which has to have it."""
     import pytest  # `make virtual-pi` needs this module, and has no pytest
 
-    path = which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if path is None and os.environ.get("CI"):
-        pytest.fail(f"CI has no {tool}; .ci/run installs it")
-    if path is None:
-        pytest.skip(f"{tool} is not installed")
-    return path
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+def only_root(what: str) -> None:
+    """Of a test that needs rights."""
+    if os.geteuid() != 0:
+        unavailable(f"{what} needs root")
 
 
 PATIENCE_S = 900

@@ -17,7 +17,7 @@ import virtual_pi
 import yaml
 from browser import Browser
 from held import Hold
-from support import ROOT, free_port, needed, run_snakemake, until
+from support import ROOT, free_port, needed, only_root, run_snakemake, until
 
 from llmpi.study.devices import SshDevice
 
@@ -241,8 +241,7 @@ def pi() -> Iterator[virtual_pi.VirtualPi]:
     """A running virtual Raspberry Pi; built and its engine cross-compiled once, then cached."""
     for tool in ("debootstrap", "qemu-aarch64-static", "aarch64-linux-gnu-g++", "unshare"):
         needed(tool)
-    if os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("the virtual Pi needs root")
+    only_root("the virtual Pi")
     with virtual_pi.running(virtual_pi.cache_folder()) as running:
         yield running
 

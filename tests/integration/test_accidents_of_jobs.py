@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import tiny_llama
 import yaml
-from support import ROOT, run_snakemake
+from support import ROOT, only_root, run_snakemake
 
 from llmpi.accidents import AccidentError
 from llmpi.device.machine.limits import limited
@@ -54,8 +54,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def on_a_small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The same, its `results/` on a disk of 64 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
+    only_root("mounting")
     folder = made_study(tmp_path_factory.mktemp("small"))
     (results := folder / "results").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(results)], check=True)
@@ -163,8 +162,8 @@ def test_an_allocation_that_fails_is_no_result(short, tmp_path: Path, megabytes:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")
 def test_a_control_group_that_is_too_small_is_no_result(short, tmp_path: Path) -> None:
+    only_root("a control group")
     model = tiny_llama.tiny_llama(tmp_path)
     with limited({"memory": 8 << 20, "cpus": None}) as [group]:
         short(str(group))
@@ -197,8 +196,7 @@ def test_a_killed_job_leaves_its_partial_file_to_the_next_only(tmp_path: Path) -
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 8 KB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
+    only_root("mounting")
     folder = tmp_path / "full"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(folder)], check=True)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support import unavailable
 
 from llmpi.device.machine import limits
 from llmpi.device.machine.limits import NotPermittedError, limited
@@ -14,7 +15,7 @@ def groups() -> None:
     """Control groups that this user may make; CI's user may."""
     v1 = limits.CGROUP / "memory"
     if not os.access(v1 if v1.exists() else limits.CGROUP, os.W_OK):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no control groups may be made")
+        unavailable("no control groups may be made")
 
 
 @pytest.mark.fault("a model larger than the memory", by="its mark; the other's record has none")
@@ -44,8 +45,8 @@ def test_a_cell_runs_in_the_memory_that_it_needs(finished, tmp_path: Path) -> No
     needed = row["memory_bytes"]
     assert needed == row["anonymous_bytes"] + row["file_read_bytes"]
     # Which pages go where not all fit is the kernel's affair: it takes some that are needed.
-    enough = round(1.3 * needed)
-    assert enough < row["peak_rss_bytes"]
+    assert needed < 0.9 * row["peak_rss_bytes"]
+    enough = (needed + row["peak_rss_bytes"]) // 2
     work = finished.clone(tmp_path / "work")
     work.config |= {"study": "needed", "quants": ["Q4_0"], "quality": {}}
     here = {"transport": "local", "others_at_most_pct": 100}

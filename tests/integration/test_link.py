@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cut_proxy import CutProxy
 from held import Hold
-from support import PATIENCE_S, until
+from support import PATIENCE_S, unavailable, until
 
 from llmpi.device.records import Cancelled
 from llmpi.errors import LlmpiError
@@ -199,7 +199,7 @@ def test_device_out_of_space(
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip("this user may mount no disk")
+        unavailable("this user may mount no disk")
     try:
         (small / "venv").symlink_to(Path(device.store) / "venv")
         gguf = over_ssh.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
@@ -395,7 +395,7 @@ def test_no_room_here_for_a_record(over_ssh, shared_device, tmp_path: Path) -> N
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("this user may mount no disk")
+        unavailable("this user may mount no disk")
     try:
         with contextlib.suppress(OSError), (small / "filler").open("wb") as filler:
             filler.write(bytes(2 << 20))

@@ -186,7 +186,8 @@ def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
     short = {"prompt_tokens": 1000, "output_tokens": 8, "repetitions": 2, "warmup_limit": 1}
     asked = {"kind": "concurrent", "conversations": [1, 2, 256], "per_user_tps_at_least": 0.01}
     copy.config["workloads"]["users"] = {**asked, **short, "system_tokens": 64}
-    copy.config["devices"] = {"here": {"transport": "local", "limits": {"memory": "2G"}}}
+    here = {"transport": "local", "others_at_most_pct": 100, "limits": {"memory": "2G"}}
+    copy.config["devices"] = {"here": here}
     page = copy.shown()
     assert [row["status"] for row in copy.summary()] == ["ok"]
     [cell] = copy.json("report/small/summary.json")["concurrency"]

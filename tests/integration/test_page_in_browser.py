@@ -146,9 +146,9 @@ def test_the_address_says_the_language(browser: Browser, pis: tuple[Path, Summar
     assert browser.evaluate(language) == "en", "the browser's"
     click(browser, "[data-language=ja]")
     assert browser.evaluate("location.hash") == "#lang=ja"
-    browser.evaluate("location.reload()")
-    browser.wait_for(f"document.readyState === 'complete' && {language} === 'ja'")
+    browser.reload()
     drawn(browser)
+    assert browser.evaluate(language) == "ja", "the address's"
     browser.evaluate("document.querySelector('[data-table] a').click()")
     browser.wait_for("document.getElementById('details').open")
     assert "トークン生成 (tg)" in text(browser, "#details-body")

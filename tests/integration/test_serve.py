@@ -326,7 +326,7 @@ def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
     hasty = releases.incoming(root, "hasty")
     hasty.mkdir(parents=True)
     settings = json.loads((release / "settings.json").read_text())
-    (hasty / "settings.json").write_text(json.dumps({**settings, "answer_s": 0.02}))
+    (hasty / "settings.json").write_text(json.dumps({**settings, "answer_s": 0.003}))
     [gguf] = root.rglob("F32.gguf")
     sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
     releases.add(root, "hasty", gguf=str(gguf), sha256=sha256, runtime="none")

@@ -19,7 +19,7 @@ from typing import Any
 import canary_service
 import pytest
 import systemd_device
-from support import PATIENCE_S, ROOT, needed
+from support import PATIENCE_S, ROOT, needed, only_root
 
 from llmpi import layout
 from llmpi.engine.llama import Engine, Settings
@@ -150,8 +150,7 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     """Two devices on which the good release is served."""
     for tool in systemd_device.TOOLS:
         needed(tool)
-    if os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("namespaces with systemd in them need root")
+    only_root("a namespace with systemd in it")
     folder = tmp_path_factory.mktemp("service")
     work = finished.clone(folder / "work")
     spoil(work)

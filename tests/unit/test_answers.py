@@ -1,12 +1,13 @@
 """What an answer takes: tokens of a task at the speed and the joules of a cell."""
 
+import made_records as made
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import row
 
 from llmpi.quality.answers import Given, answered
+from llmpi.quality.squad.kind import given_answers
 from llmpi.summary.answers import answer_costs
 from llmpi.summary.groups import by_class
 from llmpi.summary.records import AnswerCost, ClassRow
@@ -24,12 +25,12 @@ asked = st.builds(
 def cost(told: list[Given], speed: ClassRow | None = None) -> AnswerCost:
     found = answered(told)
     assert found
-    cell = speed or row(tg_tps=10)
+    cell = speed or made.row(tg_tps=10)
     return answer_costs({"qa": found}, cell, cell, prompt_tokens=64)["qa"]
 
 
 def metered(j_per_token: float) -> ClassRow:
-    one = row(tg_tps=10)
+    one = made.row(tg_tps=10)
     one["energy_tier"], one["pp_j_per_token"] = "metered", j_per_token / 10
     one["tg_j_per_token"], one["tg_uncertainty_j_per_token"] = j_per_token, 0.0
     return one
@@ -37,7 +38,7 @@ def metered(j_per_token: float) -> ClassRow:
 
 def test_by_hand() -> None:
     """pp 90 and tg 10 tokens/s: 180 prompt tokens are 2 s, 30 new ones 3 s; one of two is right."""
-    found = cost([Given(180, 10, 20, True, 0), Given(90, 0, 20, False, 1), Given(0, 0, 0, None, 2)])
+    found = cost([Given(180, 10, 20, True, 0), Given(90, 0, 20, False, 1)])
     assert (found["answers"], found["answer_p50_s"], found["answer_p95_s"]) == (2, 3, 5)
     assert (found["thought_p95_tokens"], found["answer_p50_tokens"]) == (10, 20)
     assert found["s_per_right_answer"] == pytest.approx((5 + 3) / 1)
@@ -46,9 +47,19 @@ def test_by_hand() -> None:
     assert found["j_per_answer"] is None
 
 
+def test_what_was_not_asked_took_nothing() -> None:
+    """A prompt that does not fit the context; a thought that does not end took all its time."""
+    items = [made.item(number, 0, 1) for number in range(3)]
+    items[0] |= {"error": "it does not fit", "new_tokens": 0}
+    items[1] |= {"error": "its thought did not end", "new_tokens": 90, "thought_tokens": 90}
+    found = answered(given_answers(made.squad(items)))
+    assert found
+    assert found.tokens.tolist() == [[100, 90, 0], [100, 0, 2]]
+
+
 def test_a_token_takes_longer_behind_a_longer_context() -> None:
     """10 tokens/s behind 64 tokens, 5 behind 164: in the middle 0.15 s a token."""
-    one = row(tg_tps=10)
+    one = made.row(tg_tps=10)
     one["tg_at_depths_tps"] = [{"depth_tokens": 164, "tps": 5.0}]
     for prompt, per_token in ((109, 0.15), (1000, 0.2), (20, 0.1)):
         found = cost([Given(prompt, 0, 10, True, 0)], one)
@@ -85,7 +96,7 @@ def test_what_holds_of_all(told: list[Given]) -> None:
 
 def test_equal_boards_answer_as_one() -> None:
     told = [Given(90, 0, 20, True, 0), Given(90, 0, 40, False, 1)]
-    slow, middle, fast = row("a", tg_tps=8), row("b", tg_tps=10), row("c", tg_tps=12)
+    slow, middle, fast = made.row("a", tg_tps=8), made.row("b", tg_tps=10), made.row("c", tg_tps=12)
     for one in (slow, middle, fast):
         one["answers"] = {"qa": cost(told, one)}
     [whole] = by_class([slow, middle, fast], {"pis": ["a", "b", "c"]})

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import write
+from typing_extensions import get_type_hints
 
 from llmpi import cli, layout
 from llmpi.compare.change import between_sessions, changed, of_repetitions
@@ -17,7 +18,7 @@ from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
 from llmpi.compare.text import as_json, as_text
-from llmpi.engine.records import SessionRecord, SingleCell
+from llmpi.engine.records import SessionRecord, Settings, SingleCell
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Evidence, Requirement
 from llmpi.records import check
@@ -244,6 +245,16 @@ def test_other_tokens_and_another_engine_are_told() -> None:
     assert found["differences"] == [
         {"device": "pi", "what": "engine", "before": "0.3.36", "after": "0.3.37"}
     ]
+
+
+@pytest.mark.parametrize("setting", list(get_type_hints(Settings)))
+def test_every_setting_that_is_another_is_told(setting: str) -> None:
+    """Those that a later engine has, too: they are the record's own."""
+    after = study({"F16": cell([10, 11])})
+    for session in after.sessions.values():
+        session["settings"] = {**session["settings"], setting: "another"}
+    [told] = compare(study({"F16": cell([10, 11])}), after)["differences"]
+    assert (told["what"], told["after"]) == (setting, "another")
 
 
 @pytest.mark.parametrize("pp_s", [5e-324, 1e308])

@@ -310,8 +310,8 @@ BAD = {
             "quality:\n  field: {task: squad, squad_file: questions.json}",
             "constraints: {answer_s_at_most: 3}",
         ),
-        "10: constraints.answer_s_at_most: answer_s_at_most needs a task of the kind squad or ab "
-        "under 'quality'",
+        "10: constraints.answer_s_at_most: answer_s_at_most needs a task with answers under "
+        "'quality', such as squad",
     ),
     "loss of a quality that is not scored": (
         (

@@ -659,3 +659,13 @@ def test_failures_are_results(folder: Path, tmp_path: Path, held: dict[str, Any]
     )
     assert lost is broken
     assert (tmp_path / "rows").read_bytes() == b""
+
+
+def test_a_job_that_dies_before_its_first_chunk_leaves_nothing(tmp_path: Path) -> None:
+    folder, identity = tmp_path / "text.parts", {"model": "m"}
+    assert Partial(folder, identity).finished() == 0
+    assert list(tmp_path.iterdir()) == []
+    Partial(folder, identity).save(0, np.zeros((2, 3)))
+    assert Partial(folder, identity).finished() == 1
+    assert Partial(folder, {"model": "another"}).finished() == 0
+    assert list(tmp_path.iterdir()) == []

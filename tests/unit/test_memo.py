@@ -9,9 +9,9 @@ import made_study
 import pytest
 
 from llmpi import layout
-from llmpi.decide.candidates import CHECKS
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
+from llmpi.decide.values import CHECKS
 from llmpi.engine.records import SessionRecord
 from llmpi.gguf.records import Gguf
 from llmpi.quality.squad.records import SquadScored

@@ -11,7 +11,7 @@ import pytest
 from fetching import Fetcher, tiny_gguf
 from gguf_split import split
 from hub_server import HubServer, Repo, commit_id
-from support import needed, until
+from support import needed, unavailable, until
 
 CARD = b"---\nlicense: apache-2.0\n---\n# Tiny\n"
 TINY = tiny_gguf()
@@ -382,7 +382,7 @@ def small_disk(tmp_path: Path) -> Callable[[Path], list[str]]:
     )
     unshare = [needed("unshare"), "--user", "--map-root-user", "--mount", "sh", "-c", script]
     if subprocess.run([*unshare, tmp_path, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a disk of their own")
+        unavailable("this machine lets nobody mount a disk of their own")
 
     def wrap(folder: Path) -> list[str]:
         folder.mkdir(parents=True)

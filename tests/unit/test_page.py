@@ -131,7 +131,7 @@ SIGNS = {"p", "A\n%", "B\n%"}
 """Titles that are the same in every language."""
 NOT_MADE = {
     *("metric", "standard error", "default", "number", "difference", "with this cache"),
-    *("thought\ntokens", "thoughts cut\n%"),
+    *("thought\ntokens", "thoughts cut\n%", "with unknown\nmarks, %", "these marks"),
 }
 """Of the lm-evaluation-harness, of other KV caches, and of thoughts, which the study of two boards
 has not."""

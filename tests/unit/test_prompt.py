@@ -1,7 +1,9 @@
 """The frozen prompt: complete, the same for ever, and safe with what comes from outside."""
 
+import threading
 from typing import get_args
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +93,32 @@ def test_a_hostile_template(template: str, said: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr("llmpi.engine.chat.template.START_S", 10.0)
     with pytest.raises(TemplateError, match=said):
         render(template, "c", "q")
+
+
+def test_what_a_template_without_an_end_takes_is_taken_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A study asks thousands of prompts: the next ones have what each adds, a quarter second."""
+    monkeypatch.setattr("llmpi.engine.chat.template.RENDER_S", 2.0)
+    # It ends for what is tried, and for no question.
+    loops = f"{{% if messages[-1].content == 'go on' %}}{LOOPS}{{% endif %}}" + CHATML
+    format_ = chat(loops)
+    for within_s in (2, 0, 0):
+        with pytest.raises(TemplateError, match=f"broken off after {within_s} s"):
+            format_.render([{"role": "user", "content": "go on"}])
+
+
+def test_a_template_that_gets_no_processor_is_none_without_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a machine that has other things to do: what counts is what it takes."""
+    monkeypatch.setattr("llmpi.engine.chat.template.RENDER_S", 0.5)
+    format_ = chat(CHATML)
+    before = format_.render(messages("c", "q", 0)).text
+    [process] = psutil.Process().children()
+    process.suspend()
+    threading.Timer(2, process.resume).start()
+    assert format_.render(messages("c", "q", 0)).text == before
 
 
 def test_a_template_goes_on_after_what_it_refused() -> None:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
-from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import (
     AnyCaution,
     Candidate,
@@ -33,6 +32,7 @@ from llmpi.decide.records import (
     Unmeasured,
     Unstated,
 )
+from llmpi.decide.values import CHECKS
 from llmpi.engine.records import Mark, Tier
 from llmpi.quality.ab.records import Verdict as PairVerdict
 from llmpi.quality.kind import Objection

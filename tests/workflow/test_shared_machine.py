@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_llama
 import yaml
-from support import ROOT, run_snakemake
+from support import ROOT, only_root, run_snakemake
 
 from llmpi import needs
 from llmpi.device.machine import capacity
@@ -45,9 +44,9 @@ def at_once(study: Path, rule: str) -> int:
     return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")
 def test_no_more_at_once_than_there_is_memory_for(study: Path) -> None:
     """Room for two of five jobs that say what they need; `--cores 16` bounds nothing."""
+    only_root("a control group")
     each = 1000
     with limited({"memory": int(2.9 * each * needs.MB), "cpus": None}) as [group]:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]

@@ -1,9 +1,8 @@
 """Two studies, paired where their cells are the same; the regressions first."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from llmpi.compare.change import (
     Change,
@@ -15,10 +14,11 @@ from llmpi.compare.change import (
     overall,
     pct,
 )
+from llmpi.compare.differences import differences
+from llmpi.compare.levels import Level, Values, levels, runs
 from llmpi.compare.measured import Measured
 from llmpi.compare.records import (
     Comparison,
-    Difference,
     Figure,
     Overall,
     PairedCell,
@@ -30,21 +30,10 @@ from llmpi.compare.records import (
     Verdict,
 )
 from llmpi.compare.scores import quality_changes
-from llmpi.engine.records import (
-    Circumstances,
-    ConcurrentRepetition,
-    Energy,
-    Engine,
-    Mark,
-    MeasuredLevel,
-    Repetition,
-    SingleCell,
-)
-from llmpi.engine.records import Session as SessionOk
+from llmpi.engine.records import Mark
 from llmpi.quality.estimates import Plain
 from llmpi.quality.statistics import distinguishable, holm
 from llmpi.study.runs import Run, Session
-from llmpi.summary.measured import concurrent, single
 from llmpi.summary.row import place
 
 QUANTITIES: Mapping[Quantity, bool] = {"tg_tps": True, "pp_tps": True, "tg_j_per_token": False}
@@ -53,25 +42,6 @@ NOT_COMPARED: frozenset[Mark] = frozenset({"throttled", "disturbed"})
 """A cell that overflows memory is as slow as it is; these might be faster on another day."""
 SAME_WORKLOAD = ("kind", "prompt_tokens", "output_tokens", "sampling", "prompt", "system_tokens")
 """What a figure depends on; repetitions and limits of time it does not."""
-
-
-class Level(NamedTuple):
-    """A cell, or so many conversations of one."""
-
-    run: Run
-    conversations: int | None
-
-
-@dataclass(frozen=True)
-class Values:
-    """What was measured of a level: of each quantity, a value for each repetition."""
-
-    of: Mapping[Quantity, Sequence[float]]
-    tier: str | None
-    """Of its energy; other tiers are never held against it."""
-    marks: Sequence[Mark]
-    output: Sequence[int]
-    gguf_sha256: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +66,7 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
     Args:
         at_most_pct: what is put up with: so many per cent fewer tokens per second, or more joules.
     """
-    old, new = _levels(before), _levels(after)
+    old, new = levels(before), levels(after)
     both = [level for level in old if level in new and _alike(before, after, level.run)]
     pairs = [pair for level in both for pair in _pairs(level, old[level], new[level])]
     spreads = {
@@ -106,7 +76,10 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
     }
     figures = _judged(pairs, spreads, at_most_pct)
     cells = [_cell(level, old[level], new[level], of) for level, of in figures.items()]
-    unpaired = sorted(_unpaired(before, after), key=lambda one: UNPAIRED.index(one["state"]))
+    unpaired = sorted(
+        _unpaired(before, after, _runs(old), _runs(new)),
+        key=lambda one: UNPAIRED.index(one["state"]),
+    )
     quality = sorted(quality_changes(before.requirements, after.requirements), key=_score_place)
     worse = sum(figure["verdict"] == "worse" for cell in cells for figure in cell["figures"])
     worse += sum(score["verdict"] == "worse" for score in quality)
@@ -115,7 +88,7 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
         "after": _side(after),
         "at_most_pct": at_most_pct,
         "between_sessions_pct": {q: pct(math.sqrt(s.variance)) for q, s in spreads.items()},
-        "differences": list(_differences(before, after)),
+        "differences": list(differences(before, after)),
         "overall": list(_overall(pairs, spreads)),
         "cells": sorted(cells, key=_cell_place),
         "unpaired": unpaired,
@@ -128,68 +101,6 @@ UNPAIRED: Sequence[UnpairedState] = (
     *("fails now", "another workload", "only before", "worked only now", "only now"),
     "failed in both",
 )
-
-
-# --- what was measured ----------------------------------------------------------------------------
-
-
-def _levels(study: Measured) -> dict[Level, Values]:
-    """All that gave numbers."""
-    found: dict[Level, Values] = {}
-    for run in _runs(study):
-        session = study.sessions[run.session]
-        file = session.get("gguf_sha256", "")
-        one, several = single(session, run.workload), concurrent(session, run.workload)
-        if not isinstance(one, dict):
-            found[Level(run, None)] = _of_single(one.cell, file)
-        elif several["status"] == "ok":
-            for level in several["levels"]:
-                if level["status"] == "ok":
-                    prompts = level["conversations"] * several["workload"]["prompt_tokens"]
-                    found[Level(run, level["conversations"])] = _of_level(level, prompts, file)
-    return found
-
-
-def _runs(study: Measured) -> Iterator[Run]:
-    for session, record in study.sessions.items():
-        for workload in record.get("workloads", {}):
-            yield Run(*session, workload)
-
-
-def _of_single(cell: SingleCell, file: str) -> Values:
-    speeds = _speeds(cell["repetitions"], cell["workload"]["prompt_tokens"], 1)
-    joules, tier = _joules(cell["energy"])
-    return Values({**speeds, **joules}, tier, cell["marks"], cell["output"], file)
-
-
-def _of_level(level: MeasuredLevel, prompt_tokens: int, file: str) -> Values:
-    speeds = _speeds(level["repetitions"], prompt_tokens, level["conversations"])
-    joules, tier = _joules(level["energy"])
-    return Values({**speeds, **joules}, tier, level["marks"], (), file)
-
-
-def _speeds(
-    repetitions: Sequence[Repetition] | Sequence[ConcurrentRepetition],
-    prompt_tokens: int,
-    conversations: int,
-) -> dict[Quantity, Sequence[float]]:
-    return {
-        "tg_tps": [conversations * len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions],
-        "pp_tps": [prompt_tokens / r["pp_s"] for r in repetitions],
-    }
-
-
-def _joules(energy: Energy | None) -> tuple[dict[Quantity, Sequence[float]], str | None]:
-    """Of each repetition's tokens, so that their mean is the record's."""
-    if energy is None or energy["status"] != "ok":
-        return {}, None
-    tg, each = energy["tg"], energy["tg"]["energy_j"]
-    if sum(each) <= 0:
-        return {}, None
-    mean = sum(each) / len(each)
-    return {"tg_j_per_token": [tg["j_per_token"] * joules / mean for joules in each]}, energy[
-        "tier"
-    ]
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -334,9 +245,14 @@ def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> Pair
     }
 
 
-def _unpaired(before: Measured, after: Measured) -> Iterator[Unpaired]:
-    """Cells of either that gave no figures in both, or none that can be compared."""
-    old, new = ({level.run for level in _levels(study)} for study in (before, after))
+def _unpaired(
+    before: Measured, after: Measured, old: Set[Run], new: Set[Run]
+) -> Iterator[Unpaired]:
+    """Cells of either that gave no figures in both, or none that can be compared.
+
+    Args:
+        old, new: those that gave some.
+    """
     there = [set(_runs_of(study, other)) for study, other in ((before, after), (after, before))]
     for run in sorted(there[0] | there[1]):
         if run in old and run in new:
@@ -353,9 +269,13 @@ def _unpaired(before: Measured, after: Measured) -> Iterator[Unpaired]:
             yield {**place(run), "state": only, "reason": None}
 
 
+def _runs(found: Iterable[Level]) -> set[Run]:
+    return {level.run for level in found}
+
+
 def _runs_of(study: Measured, other: Measured) -> Iterator[Run]:
     """Its cells; of a session that failed as a whole, and names none, those of the other's."""
-    yield from _runs(study)
+    yield from runs(study)
     for session, record in study.sessions.items():
         if not record.get("workloads") and session in other.sessions:
             for workload in other.sessions[session].get("workloads", {}):
@@ -368,69 +288,6 @@ def _why(study: Measured, run: Run) -> str:
     if cell and cell["status"] == "failed":
         return cell["reason"]
     return record["reason"] if record["status"] == "failed" else "no number of conversations worked"
-
-
-# --- what differs ---------------------------------------------------------------------------------
-
-
-def _differences(before: Measured, after: Measured) -> Iterator[Difference]:
-    """What of a device's circumstances was another one, where both sides tell it."""
-    old, new = _circumstances(before), _circumstances(after)
-    for device, what in old:
-        one, other = old[device, what], new.get((device, what))
-        if other and one != other:
-            yield {
-                "device": device,
-                "what": what,
-                "before": ", ".join(sorted(one)),
-                "after": ", ".join(sorted(other)),
-            }
-
-
-def _circumstances(study: Measured) -> dict[tuple[str, str], set[str]]:
-    found: dict[tuple[str, str], set[str]] = {}
-    for session, record in study.sessions.items():
-        if record["status"] == "ok" and "endpoint" not in record:  # whose engine tells none of it
-            for what, tell in CIRCUMSTANCES.items():
-                if (value := tell(record)) is not None:
-                    found.setdefault((session.device, what), set()).add(value)
-    return found
-
-
-def _engine(session: SessionOk) -> Engine:
-    engine = session["environment"]["engine"]
-    assert engine  # only of an endpoint there is none
-    return engine
-
-
-def _flags(session: SessionOk) -> str | None:
-    flags = _engine(session)["build_flags"]
-    if flags is None:
-        return None
-    return "; ".join(f"{name}={value}" for name, value in sorted(flags.items()) if value)
-
-
-def _setting(name: str) -> Callable[[Circumstances], str]:
-    return lambda session: str((session["settings"] or {})[name])  # type: ignore[index,literal-required]
-
-
-CIRCUMSTANCES: Mapping[str, Callable[[SessionOk], str | None]] = {
-    "engine": lambda s: _engine(s)["version"],
-    "llama.cpp": lambda s: _engine(s)["llama_cpp_commit"],
-    "build": _flags,
-    "processor features in use": lambda s: " ".join(_engine(s)["features"]),
-    "board": lambda s: s["environment"]["machine"]["board"],
-    "processor": lambda s: s["environment"]["machine"]["cpu"],
-    "kernel": lambda s: s["environment"]["machine"]["kernel"],
-    "system": lambda s: s["environment"]["machine"]["os"],
-    "governor": lambda s: s["environment"]["before"]["governor"],
-    **{
-        name: _setting(name)
-        for name in ("threads", "batch_tokens", "ubatch_tokens", "kv_cache", "flash_attention",
-                     "mmap", "mlock", "repack", "omp_wait_policy")
-    },
-}  # fmt: skip
-"""What makes one session's figures another's, by what a person calls it."""
 
 
 def _side(study: Measured) -> Side:

@@ -1,8 +1,9 @@
 """A comparison for people: the regressions, then all of it, worst first."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
+from llmpi.aligned import aligned
 from llmpi.compare.records import (
     Comparison,
     Figure,
@@ -35,8 +36,8 @@ def as_text(found: Comparison) -> str:
     rows = [(cell, figure) for cell in found["cells"] for figure in cell["figures"]]
     blocks: list[list[str]] = [
         [headline(found), *verdicts(found)],
-        _aligned([HEAD, *(figure_row(*row) for row in rows)], texts=(0, 1, 4, 6)) if rows else [],
-        _aligned([SCORES, *map(score_row, found["quality"])], texts=(0, 1, 5))
+        aligned([HEAD, *(figure_row(*row) for row in rows)], texts=(0, 1, 4, 6)) if rows else [],
+        aligned([SCORES, *map(score_row, found["quality"])], texts=(0, 1, 5))
         if found["quality"]
         else [],
         [*conditions(found)],
@@ -176,14 +177,3 @@ def unpaired_line(one: Unpaired) -> str:
 
 def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _aligned(rows: Sequence[Sequence[str]], texts: Sequence[int]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            text.ljust(width) if at in texts else text.rjust(width)
-            for at, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from llmpi.decide import records
 from llmpi.decide.best import Best
 from llmpi.decide.candidates import (
-    CHECKS,
     OBJECTIVES,
     Candidate,
     blamed,
@@ -39,6 +38,7 @@ from llmpi.decide.records import (
     Smaller,
     WithoutFault,
 )
+from llmpi.decide.values import CHECKS
 from llmpi.quality.evidence import Requirements
 from llmpi.study.decision import Aim, Constraints
 from llmpi.study.runs import Scored

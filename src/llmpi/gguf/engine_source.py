@@ -50,7 +50,9 @@ def unpack(pin: str, target: Path, parts: Sequence[str] = ()) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
         with tarfile.open(_download(pin, Path(scratch))) as packed:
-            packed.extractall(scratch, _wanted(packed, parts), filter="data")
+            # As tarfile's documentation has it for a Python before 3.11.4, such as Debian 12's.
+            packed.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            packed.extractall(scratch, _wanted(packed, parts))  # noqa: S202 - filtered; its hash is known
         [unpacked] = Path(scratch).glob("*/vendor/llama.cpp")
         try:
             unpacked.rename(target)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from llmpi.aligned import aligned
 from llmpi.plan.measuring import Planned
 from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
@@ -88,14 +89,8 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         own = [p for p in plans if p.session.device == device]
         several = len({p.session.runtime for p in own}) > 1
         rows = [HEAD, *(_row(p, several) for p in own)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
         yield f"{device} ({_basis(own)})"
-        for row in rows:
-            cells = [
-                c.ljust(w) if i < 2 else c.rjust(w)
-                for i, (c, w) in enumerate(zip(row, widths, strict=True))
-            ]
-            yield "  " + "  ".join(cells).rstrip()
+        yield from (f"  {line}" for line in aligned(rows, texts=(0, 1)))
         yield ""
     yield from LEGEND
     yield ""
@@ -158,13 +153,7 @@ def _here(whole: Totals) -> Iterator[str]:
             for stage in whole.stages
         ),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            c.ljust(w) if i < 2 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  " + "  ".join(cells).rstrip()
+    yield from (f"  {line}" for line in aligned(rows, texts=(0, 1)))
 
 
 def problems_here(whole: Totals) -> Iterator[str]:

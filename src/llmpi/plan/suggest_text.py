@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from llmpi.aligned import aligned
 from llmpi.plan.catalogue import DATED
 from llmpi.plan.plan_text import range_text
 from llmpi.plan.suggest import NEEDS, NeedName, Suggested, Suggestion
@@ -50,7 +51,7 @@ def _lines(found: Suggested, preset: Preset, need: NeedName) -> Iterator[str]:
     )
     yield ""
     if found.suits:
-        yield from _aligned([HEAD, *map(_row, found.suits)])
+        yield from aligned([HEAD, *map(_row, found.suits)])
     else:
         yield f"Nothing of the catalogue suits. Boards: {', '.join(get_args(Preset))}"
     yield ""
@@ -82,10 +83,3 @@ def _row(one: Suggestion) -> tuple[str, ...]:
         range_text(one.answer_s),
         range_text(one.answer_j),
     )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
-        yield "  ".join(cells).rstrip()

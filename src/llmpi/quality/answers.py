@@ -11,7 +11,7 @@ from llmpi.quality.statistics import share_interval
 
 
 class Given(NamedTuple):
-    """One answer.
+    """One answer, of a question that was asked.
 
     `right` is None where nothing says what a right one would be, or where to abstain would be: who
     never answers is not to look cheap. Questions of one `cluster` stand or fall together.
@@ -47,9 +47,15 @@ class Answered:
     right: RightShare | None
 
 
+def was_asked(error: str | None, new_tokens: int) -> bool:
+    """Whether the model got the question: a thought that did not end is an error, too, and took
+    its time; a prompt that does not fit the context takes none."""
+    return error is None or new_tokens > 0
+
+
 def answered(given: Iterable[Given]) -> Answered | None:
     """None where nothing was asked."""
-    asked = [one for one in given if one.prompt_tokens]
+    asked = list(given)
     judged = [one for one in asked if one.right is not None]
     if not asked:
         return None

@@ -153,7 +153,7 @@ class Summary:
         objections: what is scored -> the minimums that it does not reach.
         requirements: what it must not lose too much of.
         questions: task -> which it asks, of a kind that draws them from more.
-        answers: task -> what is scored -> its answers, of a kind that has some (`answers`).
+        answers: task -> what is scored -> its answers, of a kind whose tasks have `ANSWERS`.
     """
 
     rows: Mapping[str, Mapping[Scored, Row]]
@@ -199,7 +199,6 @@ class TaskKind:
         summarize: reads the records of these tasks of a study.
         shown: of a row, in the page's table of cells.
         score: None of a kind whose rows have none.
-        answers: whether questions are answered, so that a row has what an answer takes.
     """
 
     name: str
@@ -210,7 +209,6 @@ class TaskKind:
     shown: Sequence[Shown] = ()
     score: Score | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    answers: bool = False
 
 
 STATE = {

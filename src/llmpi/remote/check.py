@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmpi import layout
+from llmpi.aligned import aligned
 from llmpi.device.durable import is_whole
 from llmpi.device.machine import surroundings
 from llmpi.device.machine.meters import is_here
@@ -232,11 +233,7 @@ def table(findings: list[Finding]) -> str:
     columns = [["device", *keys]] + [
         [finding.device, *(finding.facts.get(key, "") for key in keys)] for finding in findings
     ]
-    widths = [max(map(len, column)) for column in columns]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*columns, strict=True)
-    ]
+    lines = aligned([*zip(*columns, strict=True)], texts=range(len(columns)))
     for finding in findings:
         lines += [f"{finding.device}: {problem}" for problem in finding.problems]
     return "\n".join(lines)

@@ -109,7 +109,8 @@ def constraints_can_be_held(
     for key in OF_ANSWERS:
         if getattr(constraints, key) is not None and not answering_tasks:
             raise _section_needed(
-                f"{key} needs a task of the kind squad or ab under 'quality'", ("constraints", key)
+                f"{key} needs a task with answers under 'quality', such as squad",
+                ("constraints", key),
             )
     if constraints.f1_drop_at_most is not None and not squad_tasks:
         raise _section_needed(

@@ -112,6 +112,11 @@ class Study(Part):
         return {name: task for name, task in self.quality.items() if isinstance(task, SquadTask)}
 
     @property
+    def answering(self) -> list[str]:
+        """Ids of the tasks that ask questions, so that it is known what an answer takes."""
+        return [task for task, asked in self.quality.items() if asked.ANSWERS]
+
+    @property
     def asking(self) -> list[str]:
         """Ids of the tasks that a variant must be scored on before it is recommended."""
         named = {gate.task for gate in self.gates} | {self.descent.task if self.descent else None}
@@ -162,7 +167,7 @@ class Study(Part):
             self.constraints,
             self.single_workloads,
             self.squad_tasks,
-            [task for task, asked in self.quality.items() if asked.ANSWERS],
+            self.answering,
         )
         checks.cost_names_devices(self.cost, self.classes)
         checks.service_names_devices(self.service, [*behind_ssh, *groups])

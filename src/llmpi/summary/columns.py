@@ -51,7 +51,7 @@ DEVICE = _columns_of(records.OnDevice)
 HTTP = _columns_of(records.OverHttp)
 TUNED = _columns_of(records.TunedOutput)
 ANSWERS = _columns_of(records.AnswerCost)
-"""Of a task whose kind answers questions."""
+"""Of a task that asks questions (`Task.ANSWERS`)."""
 
 
 def columns(study: Study) -> dict[str, Column]:
@@ -59,14 +59,9 @@ def columns(study: Study) -> dict[str, Column]:
     kinds = kinds_of(study)
     scored = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.columns.items()}
     compared = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.compared.items()}
-    answers = {f"{t}_{n}": c for t in answering(study) for n, c in ANSWERS.items()}
+    answers = {f"{t}_{n}": c for t in study.answering for n, c in ANSWERS.items()}
     first, last = {**CELL, **SPEED, **ENERGY, **FILE}, {**HTTP, **TUNED}
     return {**first, **scored, **answers, **DEVICE, **compared, **last}
-
-
-def answering(study: Study) -> list[str]:
-    """The tasks whose kind answers questions."""
-    return [task for task, kind in kinds_of(study).items() if kind.answers]
 
 
 def kinds_of(study: Study) -> dict[str, TaskKind]:

@@ -29,7 +29,7 @@ FlatRow = dict[str, object]
 def flat_rows(study: Study, rows: Sequence[Row]) -> list[FlatRow]:
     """Rows as a flat table has them: lists as text, quality in columns of its own."""
     kinds = kinds_of(study)
-    return [_flat(kinds, row) for row in rows]
+    return [_flat(study, kinds, row) for row in rows]
 
 
 def write_csv(path: Path, study: Study, rows: Sequence[Row]) -> None:
@@ -49,7 +49,7 @@ def _cell(value: object) -> object:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
-def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
+def _flat(study: Study, kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
     of_row: FlatRow = {**row, **_texts(row)}
     scored: FlatRow = {}
     compared: FlatRow = {}
@@ -57,9 +57,9 @@ def _flat(kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
     for task, kind in kinds.items():
         scored |= flat_quality(task, kind.columns, row["quality"][task])
         compared |= flat_quality(task, kind.compared, row["quality"][task])
-        if kind.answers:
-            cost: Mapping[str, object] = row["answers"].get(task, {})  # by any name
-            answers |= {f"{task}_{name}": cost.get(name) for name in ANSWERS}
+    for task in study.answering:
+        cost: Mapping[str, object] = row["answers"].get(task, {})  # by any name
+        answers |= {f"{task}_{name}": cost.get(name) for name in ANSWERS}
     first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
     device = {name: of_row[name] for name in DEVICE}
     last = {name: of_row[name] for name in (*HTTP, *TUNED)}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from llmpi.aligned import aligned
 from llmpi.terminal.commands import snakemake
 from llmpi.terminal.disk import RULES, STATES, Cell
 
@@ -19,10 +20,7 @@ def table(cells: Sequence[Cell]) -> list[str]:
     for kind, found in counts.items():
         if found:
             rows.append((kind, *(str(found[s] or "-") for s in states), str(found.total())))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
+    return aligned(rows)
 
 
 def marked(cells: Sequence[Cell]) -> Iterator[str]:

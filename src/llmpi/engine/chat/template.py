@@ -23,10 +23,15 @@ from llmpi.engine.records import Message
 from llmpi.engine.supervise import die_with_parent
 
 START_S = 25.0
-"""To begin, and to compile the template."""
+"""Of processor time, to begin and to compile the template: on a machine that has other things to do
+a good template takes no more of that."""
 RENDER_S = 20.0
-"""For one prompt; those before it give it what they leave of `EACH_S`."""
+"""For one prompt, alike; those before it give it what they leave of `EACH_S`."""
 EACH_S = 0.25
+LOOK_S = 0.1
+"""Between looks at what it has taken."""
+PATIENCE = 30
+"""So many times that as it passes, for a process that gets none."""
 MOST_BYTES = 2 * 1024**3
 """Of memory, beside what the process has once it is ready."""
 MOST_CHARACTERS = 10_000_000
@@ -79,12 +84,13 @@ class Template:
             TemplateError: it has no end, or writes no bounded text.
         """
         self._start()
-        begun = time.monotonic()
+        assert self._child is not None
+        begun = _processor_s(self._child.pid)
         asked = {"messages": list(messages), "thinking": thinking, "tools": list(tools) or None}
         try:
             answer = self._ask(asked, self._left_s)
-        finally:
-            spent = time.monotonic() - begun
+        finally:  # one that was broken off took all that was left
+            spent = _processor_s(self._child.pid) - begun if self._child else self._left_s
             self._left_s = min(RENDER_S, self._left_s + EACH_S - spent)
         return Prompt(**answer)
 
@@ -137,18 +143,22 @@ def _started() -> subprocess.Popen[bytes]:
 def _exchange(child: subprocess.Popen[bytes], said: bytes, within_s: float) -> bytes:
     """Say a line, hear a line.
 
+    Args:
+        within_s: of the child's processor time.
+
     Raises:
         TemplateError: it takes longer, or the process died.
     """
     assert child.stdin is not None
     assert child.stdout is not None
     to, back = child.stdin.fileno(), child.stdout.fileno()
-    deadline = time.monotonic() + within_s
+    begun, deadline = _processor_s(child.pid), time.monotonic() + PATIENCE * within_s
     heard = b""
     while not heard.endswith(b"\n"):
-        left = max(0.0, deadline - time.monotonic())
-        readable, writable, _ = select.select([back], [to] if said else [], [], left)
+        readable, writable, _ = select.select([back], [to] if said else [], [], LOOK_S)
         if not readable and not writable:
+            if _processor_s(child.pid) - begun < within_s and time.monotonic() < deadline:
+                continue
             raise TemplateError(
                 f"the model's chat template has no end: it was broken off after {within_s:.0f} s"
             )
@@ -163,6 +173,17 @@ def _exchange(child: subprocess.Popen[bytes], said: bytes, within_s: float) -> b
         if readable:
             heard += piece
     return heard
+
+
+def _processor_s(pid: int) -> float:
+    """Of a process and its threads; see proc(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0.0  # it is gone, which is heard
+    _, _, behind = fields.rpartition(")")
+    user, system = behind.split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 # --- in the child ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from llmpi.columns import number, text
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
-from llmpi.quality.answers import Given, answered
+from llmpi.quality.answers import Given, answered, was_asked
 from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
@@ -51,22 +51,23 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
             task: {
                 variant: found
                 for variant, record in of_task.items()
-                if record["status"] == "ok" and (found := answered(_given(record)))
+                if record["status"] == "ok" and (found := answered(given_answers(record)))
             }
             for task, of_task in records.items()
         },
     )
 
 
-def _given(record: AbAnswered) -> Iterator[Given]:
+def given_answers(record: AbAnswered) -> Iterator[Given]:
     """Right is who meets what is expected, which has to be something of every prompt: an outcome
     does not say which answer is its own."""
     outcomes, answers = record["outcomes"], record["answers"]
     whole = len(outcomes) == len(answers)
     for at, answer in enumerate(answers):
         thought, new = answer["thought_tokens"], answer["new_tokens"]
-        right = outcomes[at]["passed"] if whole else None
-        yield Given(answer["prompt_tokens"], thought, new - thought, right, at)
+        if was_asked(answer["error"], new):
+            right = outcomes[at]["passed"] if whole else None
+            yield Given(answer["prompt_tokens"], thought, new - thought, right, at)
 
 
 def _row(record: AbAnswered | NotScored) -> Row:
@@ -245,5 +246,4 @@ KIND = TaskKind(
     columns=COLUMNS,
     figures={"passed_pct": Figure("own prompts passed, %", 1)},
     summarize=summarize,
-    answers=True,
 )

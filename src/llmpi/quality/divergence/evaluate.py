@@ -591,9 +591,6 @@ class Partial:
 
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        with whole_file(self._note) as path:
-            path.write_text(self._identity)
 
     def finished(self) -> int:
         """How many chunks are done, from the first on."""
@@ -607,6 +604,10 @@ class Partial:
         return np.load(self._path(chunk))
 
     def save(self, chunk: int, values: Values) -> None:
+        if not self._note.is_file():  # a job that dies before its first chunk leaves nothing
+            self._folder.mkdir(parents=True)
+            with whole_file(self._note) as path:
+                path.write_text(self._identity)
         with whole_file(self._path(chunk)) as path, path.open("wb") as file:
             np.save(file, values)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmpi import layout
 from llmpi.columns import Column, count, number, text
 from llmpi.engine.records import Failed
-from llmpi.quality.answers import Given, answered
+from llmpi.quality.answers import Given, answered, was_asked
 from llmpi.quality.kind import (
     SCORED,
     STATE,
@@ -24,7 +24,7 @@ from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line, prompt_line
 from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
-from llmpi.quality.squad.records import Abstention, Item, MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
 from llmpi.quality.squad.records import Score as MetricScore
 from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
@@ -116,20 +116,20 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
             task: {
                 variant: found
                 for variant, record in records.items()
-                if record["status"] == "ok" and (found := answered(map(_given, record["items"])))
+                if record["status"] == "ok" and (found := answered(given_answers(record)))
             }
             for task, records in scores.items()
         },
     )
 
 
-def _given(item: Item) -> Given:
+def given_answers(record: SquadScored) -> Iterator[Given]:
     """Right is an exact match, of the questions that have an answer."""
-    answer_tokens = item["new_tokens"] - item["thought_tokens"]
-    right = bool(item["exact"]) if item["golds"] else None
-    return Given(
-        item["prompt_tokens"], item["thought_tokens"], answer_tokens, right, item["paragraph"]
-    )
+    for item in record["items"]:
+        thought, new = item["thought_tokens"], item["new_tokens"]
+        if was_asked(item["error"], new):
+            right = bool(item["exact"]) if item["golds"] else None
+            yield Given(item["prompt_tokens"], thought, new - thought, right, item["paragraph"])
 
 
 def _row(record: SquadScored | NotScored) -> Row:
@@ -255,7 +255,6 @@ KIND = TaskKind(
         "f1_pct": Figure("F1, %", 1),
     },
     summarize=summarize,
-    answers=True,
     shown=(
         _shown("em", "EM %"),
         _shown("f1", "F1 %"),

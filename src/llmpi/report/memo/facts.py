@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
-from llmpi.decide.candidates import CHECKS, blamed
+from llmpi.decide.candidates import blamed
 from llmpi.decide.records import (
     Aim,
     AlternativeCost,
@@ -21,6 +21,7 @@ from llmpi.decide.records import (
     Standing,
 )
 from llmpi.decide.scores import number
+from llmpi.decide.values import CHECKS
 from llmpi.quant_types import FLOATS, is_published, is_trained, width_order
 from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.study import Study
@@ -32,6 +33,8 @@ ROWS = 8
 ALTERNATIVES = 3
 QUALITY = ("broken", "loses", "undecided", "f1_drop_at_most")
 """What rules a variant out for its quality."""
+WHOLE = {*FLOATS, "F64", "TERNARY", "scratch"}
+"""What a model comes as, or begins from, that nobody quantized."""
 UNKNOWN = ("too few", "no quality", "unscored", "computation")
 """What rules it out because its quality is not known."""
 
@@ -569,14 +572,7 @@ def dequantized(pick: MemoVariant | None) -> str | None:
     """As which its model came to us, if that was quantized already."""
     if pick is None or not pick["lineage"]:
         return None
-    came = pick["lineage"][0]
-    if (len(pick["lineage"]) == 1 and not pick["is_published"]) or came in (
-        "F16",
-        "BF16",
-        "F32",
-        "F64",
-        "TERNARY",
-        "scratch",
-    ):
+    came, is_source = pick["lineage"][0], len(pick["lineage"]) == 1
+    if came in WHOLE or (is_source and not pick["is_published"]):
         return None
     return came.partition(" ")[0]

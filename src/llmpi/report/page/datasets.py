@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from typing_extensions import TypedDict
 
-from llmpi.decide.candidates import faults, half_of_answers, speed
+from llmpi.decide.candidates import faults
 from llmpi.decide.pareto import Field, Objective
 from llmpi.decide.scores import number
+from llmpi.decide.values import half_of_answers, speed
 from llmpi.quality.kind import Chart, Score, Value
 from llmpi.report.page.content import Content, cell_id
 from llmpi.report.page.decision_datasets import (

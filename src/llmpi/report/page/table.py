@@ -66,7 +66,8 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
     ]
     for task, kind in kinds_of(content.study).items():
         found += [_of_task(t, task, shown) for shown in kind.shown]
-        found += [*_answers(t, task)] if kind.answers else []
+        if task in content.study.answering:
+            found += _answers(t, task)
     found += [
         _number("parity_top1_pct", t("parity, same\ntop-1, %"), 1),
         _number("parity_kl_nats", t("parity, KL\nnats"), 4),

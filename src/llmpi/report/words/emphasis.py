@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Literal
 
-from llmpi.decide.candidates import CHECKS
 from llmpi.decide.records import (
     Aim,
     BelowAbstaining,
@@ -23,6 +22,7 @@ from llmpi.decide.records import (
     Step,
     Supply,
 )
+from llmpi.decide.values import CHECKS
 from llmpi.engine.records import Machine
 from llmpi.quality.kinds import task_kinds
 from llmpi.study.computation import DEFAULT

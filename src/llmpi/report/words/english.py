@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from llmpi.decide.candidates import CHECKS
 from llmpi.decide.cost import MONTHS_PER_YEAR, THIS_DEVICE
 from llmpi.decide.records import (
     Aim,
@@ -28,6 +27,7 @@ from llmpi.decide.records import (
     Supply,
     Unit,
 )
+from llmpi.decide.values import CHECKS
 from llmpi.engine.records import Machine
 from llmpi.quality.kind import Objection
 from llmpi.quality.reasons import reason_text
