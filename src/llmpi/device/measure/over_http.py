@@ -32,8 +32,6 @@ from llmpi.engine.records import (
 
 SLACK_TOKENS = 2
 """So many more or fewer in a prompt are those that say where it begins."""
-TRIES = 3
-"""To have as many tokens computed as are asked for: a chat template adds its own."""
 LEAST_TOKENS = 4
 """Behind the first, without which an answer has no speed; fewer where fewer are asked for."""
 CACHED_PCT = 5.0
@@ -116,8 +114,12 @@ class Texts:
             text += turned + "\n"
             every = self._vocabulary.tokenize(text)
         cut = (self._vocabulary.text(every[: tokens + more]) for more in (0, 1, -1, 2, -2, 3, -3))
-        found = min(cut, key=lambda one: abs(len(self._vocabulary.tokenize(one)) - tokens))
+        found = min(cut, key=lambda one: abs(self.count(one) - tokens))
         return found or text[:1]
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._vocabulary.tokenize(text))
 
 
 class OverHttp(Conversation):
@@ -140,21 +142,17 @@ class OverHttp(Conversation):
 
     def _first(self) -> Repetition:
         """Finds out what the endpoint adds to a prompt."""
-        for _ in range(TRIES):
-            answer = self._asked_for(self._asked["prompt_tokens"], 1 + LEAST_TOKENS)
-            got = answer.served["prompt_tokens"]
-            if got is None or abs(got - self._asked["prompt_tokens"]) <= SLACK_TOKENS:
-                break
-            self._added += got - self._asked["prompt_tokens"]
-            if 2 * abs(self._added) > self._asked["prompt_tokens"]:
-                break
+        text = self._texts.of(self._asked["prompt_tokens"])
+        got = self._complete(text, 1 + LEAST_TOKENS).served["prompt_tokens"]
+        self._added = 0 if got is None else got - self._texts.count(text)
         return self._once(None, min(LEAST_TOKENS, self._effort.output_tokens))
 
     def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
         """One answer; its prompt is taken to be computed when its first token is there."""
         prompt_tokens = depth or self._asked["prompt_tokens"]
         wanted = tokens or self._effort.output_tokens
-        answer = self._asked_for(prompt_tokens, 1 + wanted)
+        text = self._texts.of(max(1, prompt_tokens - self._added))
+        answer = self._complete(text, 1 + wanted)
         self.server = answer.server
         _check(self.name, answer, prompt_tokens)
         ttft_s = (answer.pieces[0][0] - answer.start_ns) / 1e9
@@ -166,8 +164,7 @@ class OverHttp(Conversation):
             "served": answer.served,
         }
 
-    def _asked_for(self, prompt_tokens: int, tokens: int) -> Answer:
-        text = self._texts.of(max(1, prompt_tokens - self._added))
+    def _complete(self, text: str, tokens: int) -> Answer:
         return self._client.complete(text, tokens, max(1.0, self._end - time.monotonic()))
 
 
