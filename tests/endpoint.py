@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +18,7 @@ class Endpoint:
 
     Args:
         body: of each answer, or what makes it of what was asked.
+        pace_s: between its lines, as of an engine that decodes; else all comes at once.
     """
 
     def __init__(
@@ -23,6 +26,7 @@ class Endpoint:
         body: bytes | Callable[[dict[str, Any]], bytes],
         status: int = 200,
         headers: Mapping[str, str] = MappingProxyType({}),
+        pace_s: float = 0.0,
     ) -> None:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
@@ -43,7 +47,10 @@ class Endpoint:
                 self.end_headers()
                 with contextlib.suppress(OSError):
                     said = body if isinstance(body, bytes) else body(sent)
-                    self.wfile.write(b"unknown field" if refused else said)
+                    said = b"unknown field" if refused else said
+                    for line in said.splitlines(keepends=True) if pace_s else [said]:
+                        self.wfile.write(line)
+                        time.sleep(pace_s if line.strip() else 0.0)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -63,6 +70,25 @@ class Endpoint:
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+
+@contextlib.contextmanager
+def raw(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that does with every connection what a test wants: its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError):
+                    talk(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def request(address: str, api: str = "completions", key: str | None = None) -> EndpointRequest:

@@ -1,16 +1,22 @@
 """The client of endpoints against servers of our own making: what it takes of an answer, and what
 it makes of one that is none."""
 
+import html
 import json
-from collections.abc import Iterator, Sequence
+import socket
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from endpoint import END, Endpoint, events, piece, request
+from endpoint import END, Endpoint, events, piece, raw, request
 from hypothesis import given
 from hypothesis import strategies as st
 from support import free_port
 
+from llmpi.device.measure.http_key import Key
 from llmpi.device.measure.http_stream import (
     LINE_BYTES,
     Answer,
@@ -147,7 +153,7 @@ def test_the_key_comes_from_the_environment_and_is_told_nowhere(
         with Endpoint(echo, status) as endpoint, pytest.raises(EndpointError) as refused:
             ask(endpoint, key="ENDPOINT_KEY")
         assert KEY not in str(refused.value)
-        assert "wrong key (key)" in str(refused.value)
+        assert "its key is in it" in str(refused.value)
 
 
 @pytest.mark.parametrize("value", ["", " \n", "a\x1bb", "ключ"])
@@ -178,14 +184,23 @@ def test_an_address_that_is_none_is_told(address: str) -> None:
         Client(request(address)).complete("Once", 8, 5.0)
 
 
-def test_a_redirect_is_not_followed() -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key would go with it."""
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
     with (
         Endpoint(events(piece("a"), END)) as other,
-        Endpoint(b"", 307, {"Location": f"{other.address}/completions"}) as endpoint,
+        Endpoint(b"", status, {"Location": f"{other.address}/completions"}) as endpoint,
     ):
-        with pytest.raises(EndpointError, match="307"):
-            ask(endpoint)
+        with pytest.raises(UnreachableError, match="name the address it moved to"):
+            ask(endpoint, key="ENDPOINT_KEY")
         assert other.asked == []
+
+
+@pytest.mark.parametrize("status", [404, 405, 429, 502, 503, 504])
+def test_who_is_not_there_by_its_own_account_is_no_result(status: int) -> None:
+    with Endpoint(b"loading", status) as endpoint, pytest.raises(UnreachableError, match="loading"):
+        ask(endpoint)
 
 
 HOSTILE = {
@@ -200,6 +215,7 @@ HOSTILE = {
     "an error": b'data: {"error": {"message": "\\u001b[2Jgone"}}\n\n',
     "a number of 6,000 digits": b"data: " + b"9" * 6000 + b"\n\n",
     "lines without end": b": ping\n\n" * 300_000,
+    "a page": b"<html><body>It works!</body></html>",
     "no text of text": events({"choices": [{"text": {"a": 1}, "finish_reason": "stop"}]}),
 }
 
@@ -212,6 +228,133 @@ def test_what_is_no_answer_is_words(body: bytes) -> None:
     assert said.startswith(endpoint.address)
     assert said.isprintable()
     assert len(said) < 3000
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+ONCE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def slowly(first: bytes, again: bytes) -> Callable[[socket.socket], None]:
+    """Says something, and then something else for ever, a little at a time."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(first)
+        while True:
+            connection.sendall(again)
+            time.sleep(0.01)
+
+    return talk
+
+
+def says_nothing(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def does_not_read(connection: socket.socket) -> None:
+    connection.settimeout(60)
+    connection.recv(1)
+    time.sleep(2)
+
+
+ENDLESS = {
+    "no answer": says_nothing,
+    "nobody reads": does_not_read,
+    "a head in drops": slowly(b"", b"H"),
+    "a header in drops": slowly(HEAD + b"X: ", b"x"),
+    "headers without end": slowly(HEAD, b"X-Again: 1\r\n"),
+    "continue without end": slowly(b"", ONCE),
+    "a body in drops": slowly(HEAD + b"\r\ndata: ", b" "),
+    "a body of pings": slowly(HEAD + b"\r\n", b": ping\n\n"),
+    "an answer without end": slowly(HEAD + b"\r\n", events(piece("a"))[9:-14]),
+    "a chunk in drops": slowly(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "a refusal in drops": slowly(b"HTTP/1.1 400 No\r\n\r\n", b"n"),
+}
+
+
+@pytest.mark.parametrize("talk", ENDLESS.values(), ids=ENDLESS.keys())
+def test_who_never_comes_to_an_end_is_left(talk: Callable[[socket.socket], None]) -> None:
+    """A socket's own timeout begins anew with every byte."""
+    with raw(talk) as address, pytest.raises(EndpointError) as refused:
+        Client(request(address)).complete("Once", 8, 0.5)
+    said = str(refused.value)
+    ends = ("does not come to an end in 0.5 s", "answers 400", "headers", "broke off")
+    assert any(why in said for why in ends), said
+
+
+def test_headers_without_end_are_words() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"X-Again: 1\r\n" * 10_000)
+
+    with raw(talk) as address, pytest.raises(EndpointError, match="headers"):
+        Client(request(address)).complete("Once", 8, 5.0)
+
+
+ECHOES = {
+    "the server's name": lambda key: f"HTTP/1.1 200 OK\r\nServer: {key}\r\n\r\n",
+    "the status": lambda key: f"HTTP/1.1 500 {key}\r\n\r\n{key}",
+    "what is no status": lambda key: f"{key} {key}\r\n\r\n",
+    "a header": lambda key: f"HTTP/1.1 401 No\r\nX: {key}\r\n\r\n",
+    "the place it moved to": lambda key: f"HTTP/1.1 302 No\r\nLocation: /?{key}\r\n\r\n",
+    "a refusal": lambda key: f"HTTP/1.1 400 No\r\n\r\nwrong: {key}",
+    "a part of it": lambda key: f"HTTP/1.1 400 No\r\n\r\n{' ' * 1990}{key[:12]}",
+    "its end": lambda key: f"HTTP/1.1 400 No\r\n\r\n...{key[-10:]}",
+    "where it is cut": lambda key: f"HTTP/1.1 400 No\r\n\r\n{'=' * 1990}{key}",
+    "lines": lambda key: "HTTP/1.1 400 No\r\n\r\n" + "\n".join(key),
+    "an address": lambda key: f"HTTP/1.1 400 No\r\n\r\n?key={quote(key, safe='')}",
+    "every byte escaped": lambda key: (
+        "HTTP/1.1 400 No\r\n\r\n" + "".join(f"%{ord(c):02x}" for c in key)
+    ),
+    "a page": lambda key: f"HTTP/1.1 400 No\r\n\r\n<p>{html.escape(key)}</p>",
+    "JSON": lambda key: f"HTTP/1.1 400 No\r\n\r\n{json.dumps({'error': key})}",
+    "JSON in escapes": lambda key: (
+        "HTTP/1.1 400 No\r\n\r\n" + "".join(f"\\u{ord(c):04x}" for c in key)
+    ),
+    "a login": lambda key: (
+        f"HTTP/1.1 400 No\r\n\r\nBasic {b64encode(f'user:{key}'.encode()).decode()}"
+    ),
+    "bytes": lambda key: f"HTTP/1.1 400 No\r\n\r\n{key.encode().hex()}",
+    "a stream": lambda key: (
+        f"HTTP/1.1 200 OK\r\n\r\ndata: {json.dumps({'error': {'message': key}})}\n\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
+@pytest.mark.parametrize("key", [KEY, 'sk-Zx8/q+12=="<&>\\Yt7u'])
+def test_a_key_that_is_echoed_is_told_nowhere(
+    echo: Callable[[str], str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", key)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(echo(key).encode())
+
+    with raw(talk) as address, pytest.raises(EndpointError) as refused:
+        Client(request(address, key="ENDPOINT_KEY")).complete("Once", 8, 5.0)
+    said = "".join(filter(str.isalnum, str(refused.value))).casefold()
+    plain = "".join(filter(str.isalnum, key)).casefold()
+    assert not any(plain[i : i + 6] in said for i in range(len(plain) - 6))
+    assert len(str(refused.value)) < 3000
+
+
+def test_a_server_whose_name_is_the_key_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    with Endpoint(events(piece("a"), END), headers={"Server": f"it/1 {KEY}"}) as endpoint:
+        answer = ask(endpoint, key="ENDPOINT_KEY")
+    assert KEY not in str(answer.server)
+
+
+printable = st.characters(min_codepoint=33, max_codepoint=126)
+
+
+@given(key=st.text(printable, min_size=1, max_size=80), around=st.text(max_size=20))
+def test_a_text_with_the_key_in_it_is_known(key: str, around: str) -> None:
+    for said in (key, quote(key, safe=""), html.escape(key), json.dumps(key), key.encode().hex()):
+        assert Key(key).is_in(f"{around}{said}{around}")
 
 
 values = st.recursive(

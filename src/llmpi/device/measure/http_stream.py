@@ -5,16 +5,21 @@ number is one, and its words are shown as `llmpi.engine.shown` has them. A redir
 no proxy is asked, and the key goes nowhere but into the header of the request.
 """
 
+import contextlib
+import io
 import json
 import math
-import os
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Timer
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmpi.device.measure.http_key import Key, key_in
 from llmpi.device.records import EndpointRequest
 from llmpi.engine.records import Served
 from llmpi.engine.shown import shown
@@ -26,7 +31,8 @@ LINE_BYTES = 1 << 20
 TOKEN_BYTES = 1 << 13
 """At most what a token may take in all, with what is around it."""
 REASON_BYTES = 2000
-"""Of what it says where it refuses."""
+"""Of what it says where it refuses; so many times as much is looked through for the key:"""
+LOOKED_THROUGH = 4
 CONNECT_S = 10.0
 MOST = 1e9
 """No count and no rate of a sound endpoint is larger."""
@@ -38,6 +44,10 @@ PATHS = {
     "chat": "/chat/completions",
     "ollama": "/api/generate",
 }
+KEY_REFUSED = (401, 403, 407)
+REQUEST_REFUSED = (400, 422)
+NOT_THERE = (404, 405, 429, 502, 503, 504)
+"""By its own account, or by who stands in front of it."""
 
 
 class EndpointError(Exception):
@@ -55,7 +65,7 @@ class Answer:
     start_ns: int
     """Before the connection."""
     pieces: list[tuple[int, str]]
-    """When each piece of text came."""
+    """When each piece of text arrived; those that arrived together have one time."""
     served: Served
     server: str | None
 
@@ -101,40 +111,55 @@ class Client:
         body = json.dumps(self._request(prompt, tokens)).encode()
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream, */*"}
         if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        connection, path = self._connection(seconds)
+            headers["Authorization"] = f"Bearer {self._key.value}"
         start_ns = time.monotonic_ns()
         end_ns = start_ns + round(seconds * 1e9)
-        try:
-            try:
-                connection.connect()
-            except (OSError, UnicodeError) as error:
-                raise UnreachableError(self._told(f"cannot be reached: {error}")) from None
+        with self._connected(seconds) as (connection, path):
             connected_ns = time.monotonic_ns()
             ends = connection.sock.getsockname(), connection.sock.getpeername()
             self.on_device = ends[0][0] == ends[1][0]
-            connection.sock.settimeout(seconds)
-            connection.request("POST", path, body, headers)
-            response = connection.getresponse()
-            self._check(response)
-            budget = LINE_BYTES + tokens * TOKEN_BYTES
-            return self._read(response, start_ns, connected_ns, end_ns, budget)
-        except TimeoutError:
-            raise EndpointError(self._told(f"says nothing for {seconds:.0f} s")) from None
-        except (OSError, HTTPException) as error:
-            raise EndpointError(self._told(f"broke off: {error!r}")) from None
-        finally:
-            connection.close()
+            try:
+                connection.request("POST", path, body, headers)
+                response = connection.getresponse()
+                assert isinstance(response, _Timed)
+                self._check(response)
+                budget = LINE_BYTES + tokens * TOKEN_BYTES
+                return self._read(response, start_ns, connected_ns, budget)
+            except (EndpointError, OSError, HTTPException) as error:
+                if time.monotonic_ns() > end_ns:
+                    why = f"does not come to an end in {seconds:.3g} s"
+                    raise EndpointError(self._told(why)) from None
+                if isinstance(error, EndpointError):
+                    raise
+                raise EndpointError(self._told("broke off", repr(error))) from None
 
-    def _connection(self, seconds: float) -> tuple[HTTPConnection, str]:
-        """A connection that is not open yet, and the path behind it."""
-        try:
-            url = urlsplit(self._asked["url"])
-            kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-            opened = kind(url.hostname or "", url.port, timeout=min(CONNECT_S, seconds))
-        except (ValueError, HTTPException) as error:
-            raise UnreachableError(self._told(f"is no address: {error}")) from None
-        return opened, url.path.rstrip("/") + PATHS[self._asked["api"]]
+    @contextlib.contextmanager
+    def _connected(self, seconds: float) -> Iterator[tuple[HTTPConnection, str]]:
+        """A connection that ends when its time is over, and the path behind it."""
+        with contextlib.ExitStack() as ends:
+            try:
+                url = urlsplit(self._asked["url"])
+                host, tls = url.hostname or "", url.scheme == "https"
+                kind = HTTPSConnection if tls else HTTPConnection
+                opened = kind(host, url.port)
+                opened.response_class = _Timed
+            except (ValueError, HTTPException) as error:
+                raise UnreachableError(self._told(f"is no address: {error}")) from None
+            try:
+                patience_s = min(CONNECT_S, seconds)
+                connected = socket.create_connection((host, opened.port), patience_s)
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                ends.enter_context(_ending(connected, seconds))
+                ends.callback(opened.close)
+                opened.sock = connected
+                if tls:
+                    context = ssl.create_default_context()
+                    context.set_alpn_protocols(["http/1.1"])
+                    opened.sock = context.wrap_socket(connected, server_hostname=host)
+                opened.sock.settimeout(seconds)
+            except (OSError, UnicodeError) as error:
+                raise UnreachableError(self._told("cannot be reached", str(error))) from None
+            yield opened, url.path.rstrip("/") + PATHS[self._asked["api"]]
 
     def _request(self, prompt: str, tokens: int) -> Json:
         model = self._asked["model"]
@@ -155,50 +180,109 @@ class Client:
         return {**asked, "prompt": prompt}
 
     def _check(self, response: HTTPResponse) -> None:
-        if response.status == 200:
+        status = response.status
+        if status == 200:
             return
-        said = response.read(REASON_BYTES).decode("utf-8", "replace")
-        told = self._told(f"answers {response.status}: {' '.join(said.split())}")
-        if response.status in (401, 403):
+        if 300 <= status < 400:
+            told = self._told(f"answers {status}: name the address it moved to, as the url")
+            raise UnreachableError(told)
+        said = response.read(LOOKED_THROUGH * REASON_BYTES).decode("utf-8", "replace")
+        told = self._told(f"answers {status}", said)
+        if status in KEY_REFUSED:
             asked = "is its key right?" if self._key else "name the key's variable: key_variable"
             raise UnreachableError(f"{told}; {asked}")
-        if response.status in (400, 422):
+        if status in REQUEST_REFUSED:
             raise _RefusedError(told)
-        raise (UnreachableError if response.status in (404, 503) else EndpointError)(told)
+        raise (UnreachableError if status in NOT_THERE else EndpointError)(told)
 
-    def _read(
-        self, response: HTTPResponse, start_ns: int, connected_ns: int, end_ns: int, budget: int
-    ) -> Answer:
+    def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
         found = _Found()
-        for line in self._lines(response, end_ns, budget):
-            now = time.monotonic_ns()
-            if found.add(line, now, self._told):
+        for line in self._lines(response, budget):
+            if found.add(line, response.arrived.at_ns, self._told):
                 break
         if not found.ended:
             raise EndpointError(self._told("breaks off in the middle of an answer"))
         if not found.pieces:
             raise EndpointError(self._told("answers with no text"))
-        server = response.getheader("Server")
         return Answer(
             start_ns=start_ns,
             pieces=found.pieces,
             served={**found.served(), "connect_s": (connected_ns - start_ns) / 1e9},
-            server=shown(server)[:100] if server else None,
+            server=self._server(response),
         )
 
-    def _lines(self, response: HTTPResponse, end_ns: int, budget: int) -> Iterator[bytes]:
+    def _lines(self, response: HTTPResponse, budget: int) -> Iterator[bytes]:
         while line := response.readline(LINE_BYTES + 1):
             budget -= len(line)
             if len(line) > LINE_BYTES or budget < 0:
                 raise EndpointError(self._told("answers with more bytes than were asked for"))
-            if time.monotonic_ns() > end_ns:
-                raise EndpointError(self._told("does not come to an end in the time there is"))
             yield line
 
-    def _told(self, what: str) -> str:
-        """What is wrong, with the address in front; never with the key."""
-        text = f"{self._asked['url']}: {what}"
-        return shown(text.replace(self._key, "(key)") if self._key else text)
+    def _server(self, response: HTTPResponse) -> str | None:
+        name = response.getheader("Server")
+        if not name or (self._key and self._key.is_in(name)):
+            return None
+        return shown(name)[:100]
+
+    def _told(self, what: str, said: str = "") -> str:
+        """What is wrong, with the address in front.
+
+        Args:
+            said: its own words; they are left out where the key is among them.
+        """
+        if self._key and self._key.is_in(said):
+            said = "(what it says is not shown: its key is in it)"
+        words = " ".join(said.split())[:REASON_BYTES]
+        return shown(f"{self._asked['url']}: {what}{': ' if words else ''}{words}")
+
+
+@contextlib.contextmanager
+def _ending(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """The connection ends after so many seconds, however slowly and in how small pieces something
+    comes: a timeout of sockets begins anew with every byte."""
+    other = connected.dup()  # TLS takes the first one over
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        other.close()
+
+
+class _Arrived(io.RawIOBase):
+    """What comes through a connection, and when it last did: to take it apart takes time, too."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw, self.at_ns = raw, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._raw.readinto(buffer)
+        self.at_ns = time.monotonic_ns()
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Timed(HTTPResponse):
+    """A response that knows when it arrived."""
+
+    def __init__(self, connected: socket.socket, *how: Any, **more: Any) -> None:
+        super().__init__(connected, *how, **more)
+        self.arrived = _Arrived(self.fp.detach())
+        self.fp = io.BufferedReader(self.arrived)
 
 
 class _RefusedError(Exception):
@@ -213,7 +297,7 @@ class _Found:
         self.ended = False
         self._last: Json = {}
 
-    def add(self, line: bytes, now_ns: int, told: Callable[[str], str]) -> bool:
+    def add(self, line: bytes, now_ns: int, told: Callable[..., str]) -> bool:
         """Take a line; whether it was the last one."""
         text = line.strip()
         if text.startswith(b"data:"):
@@ -225,13 +309,13 @@ class _Found:
         try:
             message = json.loads(text)
             error = isinstance(message, dict) and message.get("error")
-            why = json.dumps(error)[:REASON_BYTES] if error else None
+            why = json.dumps(error, ensure_ascii=False) if error else None
         except (ValueError, RecursionError):
             raise EndpointError(told("answers with what is no JSON")) from None
         if not isinstance(message, dict):
             raise EndpointError(told("answers with JSON that is no object"))
         if why:
-            raise EndpointError(told(f"answers with an error: {why}"))
+            raise EndpointError(told("answers with an error", why))
         for key in ("usage", "timings", "eval_count"):
             if message.get(key):
                 self._last |= message
@@ -305,16 +389,17 @@ def _rate(of: Json, what: str) -> float | None:
     return count / duration_ns * 1e9
 
 
-def _key(asked: EndpointRequest) -> str | None:
+def _key(asked: EndpointRequest) -> Key | None:
     name = asked["key_variable"]
     if name is None:
         return None
-    key = os.environ.get(name, "").strip()
-    if not key:
+    try:
+        key = key_in(name)
+    except ValueError as error:
+        raise UnreachableError(f"{asked['url']}: {error}") from None
+    if key is None:
         raise UnreachableError(
             f"{asked['url']}: its key is to be in the environment variable {name}, which is not "
             "set where the client runs: here for a local device, on the board for one behind SSH"
         )
-    if not key.isascii() or not key.isprintable():
-        raise UnreachableError(f"{asked['url']}: what {name} holds cannot be a key")
     return key

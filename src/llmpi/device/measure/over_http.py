@@ -35,6 +35,9 @@ SLACK_TOKENS = 2
 LEAST_TOKENS = 4
 """Behind the first, without which an answer has no speed; fewer where fewer are asked for."""
 CACHED_PCT = 5.0
+MOST_TOGETHER = 8
+"""Tokens that arrive at once on average, with which each is not seen to come any more: a draft that
+was right is shorter, what a proxy holds back is longer."""
 
 
 def measure(job: SessionJob) -> LoadedSession:
@@ -48,7 +51,7 @@ def measure(job: SessionJob) -> LoadedSession:
     timeout_s = sum(one["timeout_s"] for one in job["workloads"].values())
     end = time.monotonic() + timeout_s
     client = Client(asked)
-    client.complete(TEXT[:20], 1, timeout_s)  # is it there at all, and is its model loaded?
+    _greet(client, timeout_s)
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     resting = time.monotonic()
     time.sleep(rest["idle_s"])
@@ -88,6 +91,18 @@ def measure(job: SessionJob) -> LoadedSession:
             "after": environment.conditions(),
         },
     }
+
+
+def _greet(client: Client, timeout_s: float) -> None:
+    """Whether it is there at all, its model loaded, and answers as its API has it.
+
+    Raises:
+        UnreachableError: no, and nothing is said about the model by that.
+    """
+    try:
+        client.complete(TEXT[:20], 1 + LEAST_TOKENS, timeout_s)
+    except EndpointError as error:
+        raise UnreachableError(str(error)) from None
 
 
 class Texts:
@@ -160,9 +175,14 @@ class OverHttp(Conversation):
             "start_s": answer.start_ns / 1e9,
             "pp_s": ttft_s,
             "ttft_s": ttft_s,
-            "itl_s": _itl_s(self.name, answer, min(wanted, LEAST_TOKENS)),
+            "itl_s": self._itl_s(answer, 1 + wanted),
             "served": answer.served,
         }
+
+    def _itl_s(self, answer: Answer, asked: int) -> list[float]:
+        tokens = self._texts.count("".join(text for _, text in answer.pieces))
+        counted = _counted(self.name, answer, asked, tokens)
+        return _itl_s(self.name, answer, counted, min(asked - 1, LEAST_TOKENS))
 
     def _complete(self, text: str, tokens: int) -> Answer:
         return self._client.complete(text, tokens, max(1.0, self._end - time.monotonic()))
@@ -186,21 +206,51 @@ def _check(name: str, answer: Answer, prompt_tokens: int) -> None:
         )
 
 
-def _itl_s(name: str, answer: Answer, least: int) -> list[float]:
+def _counted(name: str, answer: Answer, asked: int, by_vocabulary: int) -> int:
+    """Tokens of an answer: as the endpoint counts them, else its pieces.
+
+    Args:
+        asked: at most so many.
+        by_vocabulary: of its text, which has fewer where a token has no text of its own.
+
+    Raises:
+        EndpointError: neither can be.
+    """
+    told, pieces = answer.served["output_tokens"], len(answer.pieces)
+    counted = told or pieces
+    if told and told > asked + SLACK_TOKENS:
+        raise EndpointError(f"{name}: it counts {told} tokens where {asked} were asked for")
+    least, most = by_vocabulary / 2 - LEAST_TOKENS, by_vocabulary * 2 + LEAST_TOKENS
+    if not least <= counted <= most:
+        how = f"it counts {told} tokens" if told else f"it counts no tokens, and {pieces} pieces"
+        raise EndpointError(
+            f"{name}: {how} in an answer that has {by_vocabulary} by the vocabulary of the file "
+            "that it is said to serve"
+        )
+    return counted
+
+
+def _itl_s(name: str, answer: Answer, tokens: int, least: int) -> list[float]:
     """Seconds of each token behind the first; of several that came in one piece, all but one took
     none.
 
     Raises:
-        EndpointError: there are too few.
+        EndpointError: there are too few that came one by one.
     """
-    gaps = [(later - earlier) / 1e9 for (earlier, _), (later, _) in pairwise(answer.pieces)]
-    tokens = max(answer.served["output_tokens"] or 0, len(answer.pieces)) - 1
-    if tokens < least or len(gaps) < least:
+    stamps = [at for at, _ in answer.pieces]
+    gaps = [(later - earlier) / 1e9 for earlier, later in pairwise(stamps)]
+    apart = sum(gap > 0 for gap in gaps)
+    if tokens <= least or apart < max(least, tokens / MOST_TOGETHER - 1):
         raise EndpointError(
-            f"{name}: its answer ends after {tokens + 1} tokens in {len(answer.pieces)} pieces; "
-            f"{1 + least} that come one by one are the least that a speed is made of"
+            f"{name}: its answer ends after {tokens} tokens that came at {1 + apart} times; "
+            f"{1 + least} that come one by one are the least that a speed is made of. Does "
+            "something in between hold them back?"
         )
-    return gaps + [0.0] * (tokens - len(gaps))
+    if tokens < len(stamps):  # a piece is less than a token
+        last = len(stamps) - 1
+        stamps = [stamps[i * last // (tokens - 1)] for i in range(tokens)]
+        return [(later - earlier) / 1e9 for earlier, later in pairwise(stamps)]
+    return gaps + [0.0] * (tokens - len(stamps))
 
 
 def main(job: str, out: str) -> None:
