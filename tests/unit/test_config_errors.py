@@ -263,6 +263,15 @@ BAD = {
         "11: runtimes.r.endpoint.url: an address holds no user and no password: a config is shown "
         "to others; put the key into an environment variable, and name that: key_variable",
     ),
+    "endpoint with a key in its address": (
+        (
+            "quality:",
+            f"runtimes:\n  r: {{endpoint: {SERVED.replace('/v1', '/v1?key=abc')}}}\nquality:",
+        ),
+        "11: runtimes.r.endpoint.url: an address ends with its path, and what is asked there is not "
+        "the config's: leave out what begins with ? or #; a key goes into an environment variable: "
+        "key_variable",
+    ),
     "path out of the archive": (
         ("a/b.gguf", "../b.gguf"),
         "4: models.m1.source.file: '../b.gguf': the path must be relative and must not hold '..'",

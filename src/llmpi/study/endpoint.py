@@ -29,7 +29,7 @@ class Serves(Part):
     """Which chat template it uses."""
 
 
-def _without_login(value: str) -> str:
+def _plain(value: str) -> str:
     if "@" in value.split("/")[2]:
         raise PydanticCustomError(
             "login",
@@ -37,12 +37,17 @@ def _without_login(value: str) -> str:
             "into an environment variable, and name that: key_variable",
             {},
         )
+    if "?" in value or "#" in value:
+        raise PydanticCustomError(
+            "query",
+            "an address ends with its path, and what is asked there is not the config's: leave out "
+            "what begins with ? or #; a key goes into an environment variable: key_variable",
+            {},
+        )
     return value
 
 
-Address = Annotated[
-    str, Field(pattern=r"^https?://[^\s\x00-\x1f\x7f]+$"), AfterValidator(_without_login)
-]
+Address = Annotated[str, Field(pattern=r"^https?://[^\s\x00-\x1f\x7f]+$"), AfterValidator(_plain)]
 
 
 def _differ(served: list[Serves]) -> list[Serves]:
