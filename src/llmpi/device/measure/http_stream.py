@@ -1,4 +1,4 @@
-"""Ask an endpoint to go on with a text, and note when each piece of the answer comes.
+"""Ask an endpoint to go on with a text, or to answer, and note when each piece of it comes.
 
 Nothing that it says is trusted: an answer has so many bytes and so many seconds, what should be a
 number is one, and its words are shown as `llmpi.engine.shown` has them. A redirect is not followed,
@@ -12,16 +12,17 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from llmpi.device.measure.http_key import Key, key_in
 from llmpi.device.records import EndpointRequest
-from llmpi.engine.records import Served
+from llmpi.engine.records import Message, Served
 from llmpi.engine.shown import shown
 
 Json = dict[str, Any]  # a request as its API has it; what comes is anything until it is looked at
@@ -44,6 +45,7 @@ PATHS = {
     "chat": "/chat/completions",
     "ollama": "/api/generate",
 }
+CHAT_PATHS = {**PATHS, "completions": PATHS["chat"], "ollama": "/api/chat"}
 KEY_REFUSED = (401, 403, 407)
 REQUEST_REFUSED = (400, 422)
 NOT_THERE = (404, 405, 429, 502, 503, 504)
@@ -66,6 +68,12 @@ class Answer:
     """Before the connection."""
     pieces: list[tuple[int, str]]
     """When each piece of text arrived; those that arrived together have one time."""
+    thought: str | None
+    """That comes before the answer, where the endpoint tells them apart."""
+    text: str
+    """Behind it."""
+    stopped: bool
+    """By itself, not at the bound on its tokens."""
     served: Served
     server: str | None
 
@@ -96,30 +104,64 @@ class Client:
         Raises:
             UnreachableError, EndpointError: nobody there; no answer, or one that cannot be used.
         """
+        asked = partial(self._to_go_on, prompt, tokens)
+        answer = self._ask(PATHS, asked, tokens, seconds)
+        if not answer.pieces:
+            raise EndpointError(self._told("answers with no text"))
+        return answer
+
+    def chat(
+        self, messages: Sequence[Message], tokens: int, seconds: float, *, thinks: bool
+    ) -> Answer:
+        """Have it answer, greedily, in its own chat template.
+
+        Args:
+            tokens, seconds: as of `complete`.
+            thinks: whether it is to think first, where it can be told.
+
+        Raises:
+            UnreachableError, EndpointError: as `complete`; or its key is in the answer.
+        """
+        asked = partial(self._to_answer, messages, tokens, thinks)
+        answer = self._ask(CHAT_PATHS, asked, tokens, seconds)
+        if self._key and self._key.is_in(f"{answer.thought} {answer.text}"):
+            raise EndpointError(self._told("answers with its key"))
+        return answer
+
+    def _ask(
+        self,
+        paths: Mapping[str, str],
+        asked: Callable[[bool], Json],
+        tokens: int,
+        seconds: float,
+    ) -> Answer:
+        """Args:
+        asked: the request; without what not every API has, if so.
+        """
+        path, whole, plain = paths[self._asked["api"]], asked(False), asked(True)
+        if not self._plain and whole != plain:
+            with contextlib.suppress(_RefusedError):
+                return self._answer(path, whole, tokens, seconds)
         try:
-            return self._complete(prompt, tokens, seconds)
-        except _RefusedError as refused:
-            if self._plain or self._asked["api"] == "ollama":
-                raise EndpointError(str(refused)) from None
-        self._plain = True
-        try:
-            return self._complete(prompt, tokens, seconds)
+            answer = self._answer(path, plain, tokens, seconds)
         except _RefusedError as refused:
             raise EndpointError(str(refused)) from None
+        self._plain = True
+        return answer
 
-    def _complete(self, prompt: str, tokens: int, seconds: float) -> Answer:
-        body = json.dumps(self._request(prompt, tokens)).encode()
+    def _answer(self, path: str, asked: Json, tokens: int, seconds: float) -> Answer:
+        body = json.dumps(asked).encode()
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream, */*"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key.value}"
         start_ns = time.monotonic_ns()
         end_ns = start_ns + round(seconds * 1e9)
-        with self._connected(seconds) as (connection, path):
+        with self._connected(seconds) as (connection, base):
             connected_ns = time.monotonic_ns()
             ends = connection.sock.getsockname(), connection.sock.getpeername()
             self.on_device = ends[0][0] == ends[1][0]
             try:
-                connection.request("POST", path, body, headers)
+                connection.request("POST", base + path, body, headers)
                 response = connection.getresponse()
                 assert isinstance(response, _Timed)
                 self._check(response)
@@ -135,7 +177,7 @@ class Client:
 
     @contextlib.contextmanager
     def _connected(self, seconds: float) -> Iterator[tuple[HTTPConnection, str]]:
-        """A connection that ends when its time is over, and the path behind it."""
+        """A connection that ends when its time is over, and the path that all others are below."""
         with contextlib.ExitStack() as ends:
             try:
                 url = urlsplit(self._asked["url"])
@@ -159,25 +201,41 @@ class Client:
                 opened.sock.settimeout(seconds)
             except (OSError, UnicodeError) as error:
                 raise UnreachableError(self._told("cannot be reached", str(error))) from None
-            yield opened, url.path.rstrip("/") + PATHS[self._asked["api"]]
+            yield opened, url.path.rstrip("/")
 
-    def _request(self, prompt: str, tokens: int) -> Json:
-        model = self._asked["model"]
+    def _to_go_on(self, prompt: str, tokens: int, plain: bool) -> Json:
         if self._asked["api"] == "ollama":
-            options = {"num_predict": tokens, "temperature": 0, "top_k": 1}
-            return {"model": model, "prompt": prompt, "raw": True, "options": options}
-        asked: Json = {
-            "model": model,
+            return {**self._ollama(tokens), "prompt": prompt, "raw": True}
+        asked = self._openai(tokens)
+        if not plain:
+            asked |= {**GOES_ON, "min_tokens": tokens}
+        if self._asked["api"] == "chat":
+            return {**asked, "messages": [{"role": "user", "content": prompt}]}
+        return {**asked, "prompt": prompt}
+
+    def _to_answer(
+        self, messages: Sequence[Message], tokens: int, thinks: bool, plain: bool
+    ) -> Json:
+        ollama = self._asked["api"] == "ollama"
+        asked = self._ollama(tokens) if ollama else self._openai(tokens)
+        asked["messages"] = [*messages]
+        if plain:
+            return asked
+        how = {"think": thinks} if ollama else {"chat_template_kwargs": {"enable_thinking": thinks}}
+        return {**asked, **how}
+
+    def _ollama(self, tokens: int) -> Json:
+        options = {"num_predict": tokens, "temperature": 0, "top_k": 1}
+        return {"model": self._asked["model"], "options": options}
+
+    def _openai(self, tokens: int) -> Json:
+        return {
+            "model": self._asked["model"],
             "max_tokens": tokens,
             "temperature": 0,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if not self._plain:
-            asked |= {**GOES_ON, "min_tokens": tokens}
-        if self._asked["api"] == "chat":
-            return {**asked, "messages": [{"role": "user", "content": prompt}]}
-        return {**asked, "prompt": prompt}
 
     def _check(self, response: HTTPResponse) -> None:
         status = response.status
@@ -202,11 +260,12 @@ class Client:
                 break
         if not found.ended:
             raise EndpointError(self._told("breaks off in the middle of an answer"))
-        if not found.pieces:
-            raise EndpointError(self._told("answers with no text"))
         return Answer(
             start_ns=start_ns,
             pieces=found.pieces,
+            thought=found.thought or None,
+            text=found.text,
+            stopped=found.stopped,
             served={**found.served(), "connect_s": (connected_ns - start_ns) / 1e9},
             server=self._server(response),
         )
@@ -294,7 +353,8 @@ class _Found:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, str]] = []
-        self.ended = False
+        self.thought = self.text = ""
+        self.ended = self.stopped = False
         self._last: Json = {}
 
     def add(self, line: bytes, now_ns: int, told: Callable[..., str]) -> bool:
@@ -319,10 +379,13 @@ class _Found:
         for key in ("usage", "timings", "eval_count"):
             if message.get(key):
                 self._last |= message
-        piece, ends = _piece(message)
-        if piece:
-            self.pieces.append((now_ns, piece))
-        self.ended = self.ended or ends
+        piece = _piece(message)
+        if piece.thought or piece.text:
+            self.pieces.append((now_ns, piece.thought + piece.text))
+            self.thought += piece.thought
+            self.text += piece.text
+        if piece.ends:
+            self.ended, self.stopped = True, piece.ends == "stop"
         return message.get("done") is True
 
     def served(self) -> Served:
@@ -343,22 +406,39 @@ class _Found:
         }
 
 
-def _piece(message: Json) -> tuple[str, bool]:
-    """The text of a message, and whether the answer ends with it."""
-    if "response" in message:
-        return _text(message["response"]), message.get("done") is True
+class _Piece(NamedTuple):
+    """What a message brings.
+
+    `ends` says why the answer ends with it; it is empty where more comes.
+    """
+
+    thought: str
+    text: str
+    ends: str
+
+
+def _piece(message: Json) -> _Piece:
+    if "done" in message:  # Ollama's
+        turn, done = _part(message, "message"), message["done"] is True
+        text = _text(message.get("response")) or _text(turn.get("content"))
+        ends = (_text(message.get("done_reason")) or "length") if done else ""
+        return _Piece(_text(message.get("thinking")) or _text(turn.get("thinking")), text, ends)
     choices = message.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     if not isinstance(choice, dict):
-        return "", False
+        return _Piece("", "", "")
     delta = _part(choice, "delta")
-    thought = _text(delta.get("reasoning_content"))
-    text = _text(choice.get("text")) or thought + _text(delta.get("content"))
-    return text, bool(choice.get("finish_reason"))
+    text = _text(choice.get("text")) or _text(delta.get("content"))
+    return _Piece(
+        _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
+        text,
+        _text(choice.get("finish_reason")),
+    )
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Without halves of characters, which JSON can hold and nothing else."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _part(of: Json, key: str) -> Json:
