@@ -10,7 +10,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from conftest import Work
+from conftest import QUESTIONS, Work
 from support import free_port, until
 
 from benchmarks import peer
@@ -42,13 +42,13 @@ def server(folder: Path, command: Callable[[int], Sequence[str]], path: str) -> 
 
 
 def llama_cpp_python(gguf: Path) -> Callable[[int], Sequence[str]]:
-    one = ("--n_threads", "1", "--n_threads_batch", "1", "--n_ctx", "128")
+    one = ("--n_threads", "1", "--n_threads_batch", "1", "--n_ctx", "1024")
     module = (sys.executable, "-m", "llama_cpp.server")
     return lambda port: (*module, "--model", str(gguf), "--port", str(port), *one)
 
 
 def llama_server(gguf: Path) -> Callable[[int], Sequence[str]]:
-    one = ("-t", "1", "-tb", "1", "-c", "128", "-np", "1", "--api-key", KEY)
+    one = ("-t", "1", "-tb", "1", "-c", "1024", "-np", "1", "--api-key", KEY)
     return lambda port: (
         *(str(peer.tool("llama-server")), "-m", str(gguf), "--port", str(port)),
         *one,
@@ -56,7 +56,7 @@ def llama_server(gguf: Path) -> Callable[[int], Sequence[str]]:
 
 
 def asking(work: Work, **endpoints: dict[str, object]) -> Work:
-    """The study in process and behind these, of one quantization, without questions."""
+    """The study in process and behind these, which serve one quantization."""
     served = {"model": "smollm2-135m", "quant": "Q4_0", "name": "it", "file": "Q4_0 of this study"}
     asked = {name: {"endpoint": {**one, "serves": [served]}} for name, one in endpoints.items()}
     work.config["runtimes"] = {"default": {"threads": 1}, **asked}
@@ -76,7 +76,7 @@ def test_an_endpoint_beside_the_cell_in_process(copy: Work) -> None:
     ours, theirs = (row for row in rows if row["quant"] == "Q4_0")
     assert (ours["status"], theirs["status"]) == ("ok", "ok"), theirs["reason"]
     assert (ours["marks"], theirs["marks"]) == ([], ["over HTTP"])
-    assert theirs["endpoint"] == f"{address}/v1"
+    assert theirs["endpoint"] == "completions"
     assert theirs["endpoint_place"] == "on the device"
     assert theirs["claimed_file"] == "Q4_0 of this study"
     assert theirs["tg_tps"] > 0 and theirs["pp_tps"] > 0 and theirs["tg_at_depths_tps"]
@@ -85,7 +85,13 @@ def test_an_endpoint_beside_the_cell_in_process(copy: Work) -> None:
     [cell] = summary["over_http"]
     assert cell["against"] == "default"
     assert cell["tg_less_pct"] == pytest.approx(100 * (1 - theirs["tg_tps"] / ours["tg_tps"]))
+    assert (theirs["computation"], theirs["unscored"]) == ("http-server", None)
+    assert theirs["quality"]["field"]["status"] == "ok"
+    [score] = cell["scores"]
+    assert (score["items"], score["errors"]) == (QUESTIONS, 0)
+    assert score["against_pct"] == ours["quality"]["field"]["f1_pct"]
     record = copy.json("bench/small/here/smollm2-135m/Q4_0/server.json")
+    assert record["endpoint"]["url"] == f"{address}/v1"
     [done, *_] = record["workloads"]["chat"]["repetitions"]
     assert done["served"]["pieces"] == len(done["itl_s"]) + 1 == 9
 
@@ -95,7 +101,7 @@ def test_an_endpoint_that_is_not_there_is_no_result(copy: Work) -> None:
     bench = "results/bench/small/here/smollm2-135m/Q4_0/server.json"
     failed = copy.snakemake("--", bench, check=False)
     assert failed.returncode != 0
-    assert "cannot be reached" in failed.stdout + failed.stderr
+    assert "cannot be reached" in failed.stdout
     assert not (copy.folder / bench).exists()
 
 
@@ -123,7 +129,11 @@ def test_what_http_costs_of_two_servers(copy: Work, monkeypatch: pytest.MonkeyPa
     assert told["own_tg_tps"] == pytest.approx(told["tg_tps"], rel=0.5)
     assert told["ttft_beyond_own_s"] is not None
     assert cells["llama-cpp-python"]["own_tg_tps"] is None
-    assert "Over HTTP" in page
+    assert "Over HTTP" in page and first not in page
+    for name in ("llama-server", "llama-cpp-python"):
+        asked = copy.json(f"asked/small/here/smollm2-135m/Q4_0/{name}/field.json")
+        assert all(item["error"] is None and item["answer"] for item in asked["items"])
+        assert asked["endpoint"]["claimed"]["file"] == "Q4_0 of this study"
     record = copy.json("bench/small/here/smollm2-135m/Q4_0/llama-server.json")
     counted = [r["served"]["prompt_tokens"] for r in record["workloads"]["chat"]["repetitions"]]
     assert all(abs(count - 32) <= 2 for count in counted)

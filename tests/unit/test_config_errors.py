@@ -268,9 +268,9 @@ BAD = {
             "quality:",
             f"runtimes:\n  r: {{endpoint: {SERVED.replace('/v1', '/v1?key=abc')}}}\nquality:",
         ),
-        "11: runtimes.r.endpoint.url: an address ends with its path, and what is asked there is not "
-        "the config's: leave out what begins with ? or #; a key goes into an environment variable: "
-        "key_variable",
+        "11: runtimes.r.endpoint.url: an address ends with its path, and what is asked there is "
+        "not the config's: leave out what begins with ? or #; a key goes into an environment "
+        "variable: key_variable",
     ),
     "path out of the archive": (
         ("a/b.gguf", "../b.gguf"),

@@ -16,6 +16,7 @@ from test_over_http import served
 from llmpi.device.measure.http_stream import Answer, Client, EndpointError
 from llmpi.device.measure.over_http import SLACK_TOKENS, OverHttp, Texts, _counted, _itl_s
 from llmpi.engine.llama import Model, Settings
+from llmpi.engine.records import Served
 
 PROMPT, OUTPUT = 64, 16
 PACE_S = 0.01
@@ -116,9 +117,21 @@ def test_what_would_be_another_measurement_is_none(
         measured(vocabulary, endpoint)
 
 
+def answered(pieces: list[tuple[int, str]], said: Served) -> Answer:
+    return Answer(
+        start_ns=0,
+        pieces=pieces,
+        thought=None,
+        text="",
+        stopped=False,
+        served=said,
+        server=None,
+    )
+
+
 def test_more_tokens_than_a_text_has_are_no_tokens() -> None:
     said = served(output_tokens=60)
-    answer = Answer(start_ns=0, pieces=[(at, "a") for at in range(6)], served=said, server=None)
+    answer = answered([(at, "a") for at in range(6)], said)
     with pytest.raises(EndpointError, match="counts 60 tokens in an answer that has 6 "):
         _counted("chat", answer, 61, 6)
 
@@ -135,7 +148,7 @@ def test_pieces_that_something_held_back_are_no_speed(vocabulary: Model) -> None
 def test_pieces_of_tokens_are_no_tokens() -> None:
     stamps = range(0, 27 * 10**7, 10**7)
     pieces = [(at, "a") for at in stamps]
-    answer = Answer(start_ns=0, pieces=pieces, served=served(), server=None)
+    answer = answered(pieces, served())
     gaps = _itl_s("chat", answer, 9, 4)
     assert len(gaps) == 8
     assert sum(gaps) == pytest.approx(0.26)

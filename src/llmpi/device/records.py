@@ -13,6 +13,7 @@ from llmpi.engine.records import (
     Limits,
     Machine,
     MeasuredSession,
+    Message,
     Runtime,
     SingleWorkload,
     record,
@@ -127,6 +128,48 @@ class EndpointRequest(TypedDict):
     """Its name: the key itself is in the environment there."""
     model: str
     claimed: Claim
+
+
+@record
+class AskRequest(TypedDict):
+    """`ask`: questions, to an endpoint."""
+
+    what: str
+    """As of `PredictRequest`."""
+    endpoint: EndpointRequest
+    conversations: list[list[Message]]
+    max_new_tokens: int
+    thinking_tokens: int | None
+    """None where it is to answer at once, as far as it can be told."""
+
+
+@record
+class Said(TypedDict):
+    """What an endpoint answers to a question."""
+
+    text: str
+    """Behind the thought."""
+    thought: str | None
+    prompt_tokens: int
+    """By its own count; 0 where it tells none."""
+    new_tokens: int
+    """The same, else pieces of text."""
+    stopped: bool
+    """By itself, not at the bound on its tokens."""
+    error: str | None
+    """Why there is no answer."""
+
+
+@record
+class Asked(TypedDict):
+    """An answer to each of the questions."""
+
+    status: Literal["ok"]
+    answers: list[Said]
+    on_device: bool
+    """Whether client and server share the machine."""
+    server: str | None
+    """What it calls itself."""
 
 
 @record

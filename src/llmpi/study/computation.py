@@ -69,13 +69,13 @@ DEFAULT = Computation().id
 """llama.cpp's own, with which every variant is scored, and against which the others are held."""
 
 
-HTTP = "http"
-"""What an endpoint computes, which nothing of ours says."""
+def over_http(runtime: str) -> str:
+    """The id of what an endpoint computes: nothing says what that is but its name."""
+    return f"http-{runtime}"
 
 
 def computation_of(runtime: Runtime) -> str:
-    """The id of what a runtime computes, where its prompt lookup, if it has one, is exact."""
-    if runtime.endpoint:
-        return HTTP
+    """The id of what a runtime of llmpi's engine computes, where its prompt lookup, if it has one,
+    is exact."""
     attention: Literal["auto", "off"] = "off" if runtime.flash_attention == "off" else "auto"
     return Computation(runtime.kv_cache, attention).id

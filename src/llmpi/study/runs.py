@@ -124,6 +124,15 @@ def scored(study: Study) -> Sequence[Scored]:
     ]
 
 
+@once
+def asked_over_http(study: Study) -> Sequence[tuple[Session, str]]:
+    """Every session with an endpoint, and each task whose questions it is asked."""
+    if study.scored_with != "runtimes":
+        return []
+    there = [s for s in sessions(study) if study.runtimes[s.runtime].endpoint]
+    return [(session, task) for session in there for task in study.squad_tasks]
+
+
 def stands_for(study: Study, device: str, variant: Variant) -> str:
     """The device that does for this one what does not depend on the board: one of its group.
 

@@ -4,6 +4,7 @@ of itself, what lies between."""
 from collections.abc import Mapping
 
 from llmpi.engine.records import SessionRecord
+from llmpi.quality.kind import AskedScore, OverHttp
 from llmpi.results import NotRun
 from llmpi.study.runs import Run
 from llmpi.study.runs import Session as SessionId
@@ -14,18 +15,29 @@ from llmpi.summary.row import own_rate, place
 
 
 def over_http(
-    study: Study, sessions: Mapping[SessionId, SessionRecord | NotRun], rows: Mapping[Run, Row]
+    study: Study,
+    sessions: Mapping[SessionId, SessionRecord | NotRun],
+    rows: Mapping[Run, Row],
+    asked: Mapping[SessionId, Mapping[str, OverHttp]],
 ) -> list[HttpCell]:
-    """The measured cells of endpoints."""
+    """The measured cells of endpoints.
+
+    Args:
+        asked: what they answered to questions, by task.
+    """
     cells = []
     for run, row in rows.items():
         found = single(sessions[run.session], run.workload)
         if isinstance(found, Single) and "endpoint" in found.how:
-            cells.append(_cell(run, row, found, _in_process(study, run, rows)))
+            answers = asked.get(run.session, {}).values()
+            scores = [one.score for one in answers if one.score]
+            cells.append(_cell(run, row, found, _in_process(study, run, rows), scores))
     return cells
 
 
-def _cell(run: Run, row: Row, found: Single, other: Row | None) -> HttpCell:
+def _cell(
+    run: Run, row: Row, found: Single, other: Row | None, scores: list[AskedScore]
+) -> HttpCell:
     endpoint = found.how["endpoint"]
     own_pp_tps, ttft_s = own_rate(found, "pp_tps"), row["ttft_s"]
     prompt_tokens = found.cell["workload"]["prompt_tokens"]
@@ -39,6 +51,7 @@ def _cell(run: Run, row: Row, found: Single, other: Row | None) -> HttpCell:
         "own_pp_tps": own_pp_tps,
         "own_tg_tps": own_rate(found, "tg_tps"),
         "ttft_beyond_own_s": waited_s,
+        "scores": scores,
         **_against(row, other),
     }
 

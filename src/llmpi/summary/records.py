@@ -17,7 +17,7 @@ from llmpi.engine.records import (
     record,
 )
 from llmpi.gguf.records import ModelFile, Origin
-from llmpi.quality.kind import Objection, Section
+from llmpi.quality.kind import AskedScore, Objection, Section
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Drawn
 from llmpi.remote.records import Provisioned
@@ -113,8 +113,8 @@ class State(TypedDict):
     """Group of equal boards that the device is one of"""
     computation: str
     """What of the engine's settings its quality hangs on: type of the KV cache, `-noflash` without
-    flash attention, `-lookup` where prompt lookup is not shown to say the same; `http` of an
-    endpoint, which is another engine"""
+    flash attention, `-lookup` where prompt lookup is not shown to say the same; `http-` and the
+    runtime's name of an endpoint, which is another engine and asked itself"""
     status: Status
     """`ok`, `failed`, `skipped` or `not run`, of the measurement"""
     stage: str | None
@@ -300,7 +300,7 @@ class OverHttp(TypedDict):
     and the file is the one that is said to be served."""
 
     endpoint: str | None
-    """Address of the endpoint that was measured over HTTP; empty where llmpi's engine was"""
+    """API of the endpoint that was measured over HTTP; empty where llmpi's engine was"""
     endpoint_place: Literal["on the device", "in the network"] | None
     """Where it runs"""
     endpoint_pp_tps: TokensPerS | None
@@ -555,6 +555,8 @@ class HttpCell(CellKey, HttpAgainst):
     own_tg_tps: float | None
     ttft_beyond_own_s: float | None
     """Of the time to the first token, what its own counters do not account for."""
+    scores: list[AskedScore]
+    """Of the questions that it was asked, by task; the same of all workloads of a session."""
 
 
 # --- files and models -----------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def http_of(measured: Single) -> OverHttp | None:
         return None
     endpoint = measured.how["endpoint"]
     return {
-        "endpoint": endpoint["url"],
+        "endpoint": endpoint["api"],
         "endpoint_place": "on the device" if endpoint["on_device"] else "in the network",
         "endpoint_pp_tps": own_rate(measured, "pp_tps"),
         "endpoint_tg_tps": own_rate(measured, "tg_tps"),

@@ -186,7 +186,7 @@ class Client:
                 opened = kind(host, url.port)
                 opened.response_class = _Timed
             except (ValueError, HTTPException) as error:
-                raise UnreachableError(self._told(f"is no address: {error}")) from None
+                raise self._unreachable(f"is no address: {error}") from None
             try:
                 patience_s = min(CONNECT_S, seconds)
                 connected = socket.create_connection((host, opened.port), patience_s)
@@ -200,7 +200,7 @@ class Client:
                     opened.sock = context.wrap_socket(connected, server_hostname=host)
                 opened.sock.settimeout(seconds)
             except (OSError, UnicodeError) as error:
-                raise UnreachableError(self._told("cannot be reached", str(error))) from None
+                raise self._unreachable("cannot be reached", str(error)) from None
             yield opened, url.path.rstrip("/")
 
     def _to_go_on(self, prompt: str, tokens: int, plain: bool) -> Json:
@@ -242,16 +242,16 @@ class Client:
         if status == 200:
             return
         if 300 <= status < 400:
-            told = self._told(f"answers {status}: name the address it moved to, as the url")
-            raise UnreachableError(told)
+            raise self._unreachable(f"answers {status}: name the address it moved to, as the url")
         said = response.read(LOOKED_THROUGH * REASON_BYTES).decode("utf-8", "replace")
-        told = self._told(f"answers {status}", said)
+        what = f"answers {status}"
         if status in KEY_REFUSED:
-            asked = "is its key right?" if self._key else "name the key's variable: key_variable"
-            raise UnreachableError(f"{told}; {asked}")
-        if status in REQUEST_REFUSED:
-            raise _RefusedError(told)
-        raise (UnreachableError if status in NOT_THERE else EndpointError)(told)
+            wanted = "is its key right?" if self._key else "name the key's variable: key_variable"
+            raise self._unreachable(f"{what} ({wanted})", said)
+        if status in NOT_THERE:
+            raise self._unreachable(what, said)
+        told = self._told(what, said)
+        raise _RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
 
     def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
         found = _Found()
@@ -284,7 +284,7 @@ class Client:
         return shown(name)[:100]
 
     def _told(self, what: str, said: str = "") -> str:
-        """What is wrong, with the address in front.
+        """What is wrong. Results and pages have it, and how it is reached is not their business.
 
         Args:
             said: its own words; they are left out where the key is among them.
@@ -292,7 +292,11 @@ class Client:
         if self._key and self._key.is_in(said):
             said = "(what it says is not shown: its key is in it)"
         words = " ".join(said.split())[:REASON_BYTES]
-        return shown(f"{self._asked['url']}: {what}{': ' if words else ''}{words}")
+        return shown(f"the endpoint {what}{': ' if words else ''}{words}")
+
+    def _unreachable(self, what: str, said: str = "") -> UnreachableError:
+        """The same for who is to mend it, with the address in front."""
+        return UnreachableError(f"{self._asked['url']}: {self._told(what, said)}")
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def measure(job: SessionJob) -> LoadedSession:
     timeout_s = sum(one["timeout_s"] for one in job["workloads"].values())
     end = time.monotonic() + timeout_s
     client = Client(asked)
-    _greet(client, timeout_s)
+    _greet(client, asked["url"], timeout_s)
     cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
     resting = time.monotonic()
     time.sleep(rest["idle_s"])
@@ -93,7 +93,7 @@ def measure(job: SessionJob) -> LoadedSession:
     }
 
 
-def _greet(client: Client, timeout_s: float) -> None:
+def _greet(client: Client, url: str, timeout_s: float) -> None:
     """Whether it is there at all, its model loaded, and answers as its API has it.
 
     Raises:
@@ -101,8 +101,10 @@ def _greet(client: Client, timeout_s: float) -> None:
     """
     try:
         client.complete(TEXT[:20], 1 + LEAST_TOKENS, timeout_s)
+    except UnreachableError:
+        raise
     except EndpointError as error:
-        raise UnreachableError(str(error)) from None
+        raise UnreachableError(f"{url}: {error}") from None
 
 
 class Texts:
