@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 from conftest import QUESTIONS, Work
-from support import free_port, until
+from support import ROOT, free_port, until
 
 from benchmarks import peer
 
@@ -103,6 +103,22 @@ def test_an_endpoint_that_is_not_there_is_no_result(copy: Work) -> None:
     assert failed.returncode != 0
     assert "cannot be reached" in failed.stdout
     assert not (copy.folder / bench).exists()
+
+
+def ollama(gguf: Path) -> Callable[[int], Sequence[str]]:
+    stand_in = str(ROOT / "tests/ollama.py")
+    return lambda port: (sys.executable, stand_in, str(gguf), str(port))
+
+
+def test_ollama_counts_what_is_clocked(copy: Work) -> None:
+    with server(copy.folder, ollama(gguf_of(copy)), "/") as address:
+        rows = asking(copy, ollama={"url": address, "api": "ollama"}).summarized()
+    ours, theirs = (row for row in rows if row["quant"] == "Q4_0")
+    assert theirs["status"] == "ok", theirs["reason"]
+    assert (theirs["endpoint"], theirs["computation"]) == ("ollama", "http-ollama")
+    assert theirs["endpoint_tg_tps"] == pytest.approx(theirs["tg_tps"], rel=0.3)
+    assert theirs["quality"]["field"]["status"] == ours["quality"]["field"]["status"] == "ok"
+    assert theirs["answers"]["field"]["prompt_p50_tokens"] > 100
 
 
 @pytest.mark.long

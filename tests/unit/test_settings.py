@@ -13,7 +13,7 @@ from support import ROOT
 
 from llmpi.study import settings
 from llmpi.study.file import load_study
-from llmpi.study.runs import pairs_of, sessions
+from llmpi.study.runs import asked_over_http, pairs_of, sessions
 from llmpi.study.study import Study
 
 LOCK = Path("sources.lock.yaml")
