@@ -69,5 +69,5 @@ class Answering(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Answering.llama = Llama(sys.argv[1], n_ctx=1024, n_threads=1, n_threads_batch=1, verbose=False)
+    Answering.llama = Llama(sys.argv[1], n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False)
     HTTPServer(("127.0.0.1", int(sys.argv[2])), Answering).serve_forever()

@@ -29,6 +29,7 @@ COUNTED = {"prompt_eval_count": 9, "prompt_eval_duration": 10**8, "eval_count": 
 
 class Given(NamedTuple):
     api: Api
+    chats: bool
     said: bytes
     behind: bytes
     """Said for ever behind its answer."""
@@ -37,7 +38,8 @@ class Given(NamedTuple):
 def inputs(draw: random.Random) -> Iterator[Given]:
     while True:
         api: Api = draw.choice(get_args(Api))
-        lines = [_line(draw, api, message) for message in _messages(api)]
+        chats = draw.random() < 0.5
+        lines = [_line(draw, api, message) for message in _messages(api, chats)]
         for _ in range(draw.randint(0, 3)):
             lines.insert(draw.randrange(len(lines) + 1), draw.choice(lines))
         body = b"".join(lines)
@@ -45,18 +47,31 @@ def inputs(draw: random.Random) -> Iterator[Given]:
             body = spoiled.bytes_(draw, body)
         head = draw.choice((HEADS[0],) * 12 + HEADS)
         behind = draw.choice((b"",) * 9 + (b"data: {}\n", b"x" * 65536))
-        yield Given(api, head + b"Connection: close\r\n\r\n" + body, behind)
+        yield Given(api, chats, head + b"Connection: close\r\n\r\n" + body, behind)
 
 
-def _messages(api: Api) -> list[dict[str, Any]]:
+def _messages(api: Api, chats: bool) -> list[dict[str, Any]]:
     """A sound answer."""
     if api == "ollama":
-        pieces: list[dict[str, Any]] = [{"response": text, "done": False} for text in "abc"]
-        return [*pieces, {"response": "", "done": True, **COUNTED, "eval_duration": 10**9}]
-    told = (lambda text: {"text": text}) if api == "completions" else _delta
+        told = _message if chats else _response
+        pieces: list[dict[str, Any]] = [{**told(text), "done": False} for text in "abc"]
+        return [*pieces, {**told(""), "done": True, **COUNTED, "eval_duration": 10**9}]
+    told = _delta if chats or api == "chat" else _text
     choices = [{**told(text), "finish_reason": None} for text in "abc"]
     ends: list[dict[str, Any]] = [{**told(""), "finish_reason": "length"}]
     return [*({"choices": [choice]} for choice in choices + ends), {"choices": [], **LAST}]
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
+def _response(text: str) -> dict[str, Any]:
+    return {"response": text}
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"message": {"content": text, "thinking": text}}
 
 
 def _delta(text: str) -> dict[str, Any]:
@@ -78,7 +93,7 @@ def receiver(folder: Path) -> Iterator[Callable[[Given], None]]:  # noqa: ARG001
 
     def receive(given: Given) -> None:
         now[:] = [given]
-        answer = Client(
+        client = Client(
             {
                 "url": f"http://127.0.0.1:{server.getsockname()[1]}",
                 "api": given.api,
@@ -86,8 +101,13 @@ def receiver(folder: Path) -> Iterator[Callable[[Given], None]]:  # noqa: ARG001
                 "model": "m",
                 "claimed": {"file": None, "type": None, "template": None},
             }
-        ).complete("Once", 3, ANSWER_S)
-        assert answer.pieces
+        )
+        if given.chats:
+            answer = client.chat([{"role": "user", "content": "?"}], 3, ANSWER_S, thinks=True)
+            assert len(answer.text.encode()) < 10**7, "no half of a character, and no end of it"
+        else:
+            answer = client.complete("Once", 3, ANSWER_S)
+            assert answer.pieces
         numbers = (value for value in answer.served.values() if value is not None)
         assert all(isinstance(value, int | float) and 0 <= value < 1e9 for value in numbers)
         assert answer.server is None or answer.server == shown(answer.server)

@@ -63,7 +63,8 @@ class Study(Part):
     """How settings are searched, for runtimes with `tune: true`."""
     quality: dict[Id, QualityTask] = Field(default_factory=dict)
     """Quality tasks by id; scored on the workstation once per model and quantization, and again
-    for a runtime that changes the output (`scored_with`)."""
+    for a runtime that changes the output (`scored_with`). Questions of `squad` tasks are asked of
+    endpoints, too."""
     scored_with: Literal["runtimes", "default"] = "runtimes"
     """`runtimes`: quality is also scored with another `kv_cache`, or without flash attention, where
     a runtime has it so; once for all runtimes that compute the same. `default`: only as llama.cpp
