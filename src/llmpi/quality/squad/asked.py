@@ -36,7 +36,7 @@ def score_asked(
     items = score_items(paragraphs, range(len(paragraphs)), answers, settings["language"])
     return {
         "status": "ok",
-        "summary": summarize(items),
+        "summary": {**summarize(items), "thought_tokens_mean": None},
         "settings": settings,
         "questions_sha256": questions["sha256"],
         "endpoint": {
