@@ -158,10 +158,10 @@ def test_it_is_never_ranked(quality: dict[str, object] | None) -> None:
 def test_the_page_has_a_table_of_its_own_for_it(tmp_path: Path) -> None:
     found = page(tmp_path, runtimes=RUNTIMES)
     assert "Over HTTP" in found.text
-    assert "pi m F16 server chat 20.0 21.0 10.0 -100.0 200.0 250.0 500 1,100 100.0" in found.text
-    assert "runs on the device completions, llama.cpp, m-f16" in found.text
+    assert "chat 20.0 21.0 10.0 -100.0 200.0 250.0 500 1,100 100.0" in found.text
+    assert "pi m F16 server runs on the device, completions, llama.cpp, m-f16" in found.text
     assert "127.0.0.1" not in json.dumps(found.data), "how it is reached is nobody else's business"
-    assert "file: m.gguf type: f16 template: not stated" in found.text
+    assert "file: m.gguf; type: f16; template: not stated" in found.text
     assert "it was measured over HTTP and is not ranked with what is in process" in found.text
     (tmp_path / "other").mkdir()
     assert "Over HTTP" not in page(tmp_path / "other").text

@@ -169,13 +169,15 @@ class AskedScore(TypedDict):
     """The score of an endpoint's answers, beside that of llmpi's engine on the same questions."""
 
     task: str
+    metric: str
+    """What stands for the quality, as the kind's `Score` calls it."""
     items: int
     errors: int
     """Questions without an answer; they score 0."""
     pct: float
     low_pct: float | None
     high_pct: float | None
-    """95 %, of what stands for the quality (`Score`)."""
+    """95 %."""
     against_pct: float | None
     """Of the same file by default in process; None where that was not scored."""
     difference_pct: float | None

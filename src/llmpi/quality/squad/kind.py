@@ -159,6 +159,7 @@ def _beside(task: str, asked: SquadAsked, ours: SquadScored | NotScored) -> Aske
     in_process = _metric(ours, "f1") if ours["status"] == "ok" else None
     return {
         "task": task,
+        "metric": F1,
         "items": asked["summary"]["items"],
         "errors": asked["summary"]["errors"],
         "pct": score["pct"],
@@ -293,6 +294,8 @@ def _shown(name: str, title: str) -> Shown:
     }
 
 
+F1 = "F1, %"
+
 KIND = TaskKind(
     name="squad",
     record=SquadRecord,
@@ -310,6 +313,6 @@ KIND = TaskKind(
         _shown("has_ans_f1", "HasAns F1 %"),
         _shown("no_ans_f1", "NoAns F1 %"),
     ),
-    score=Score(_shown("f1", "F1, %"), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
+    score=Score(_shown("f1", F1), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
     over_http=over_http,
 )

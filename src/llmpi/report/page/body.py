@@ -89,7 +89,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             money=chosen and chosen["money"],
             figures=drawn,
             words=words,
-            over_http_scores=_asked_over_http(summary),
+            over_http_scores=_asked_over_http(t, summary),
             most_listed=MOST_LISTED,
             drawn=len(drawn_standings(content)),
             joint="" if t.language == "ja" else " ",
@@ -115,13 +115,17 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     )
 
 
-def _asked_over_http(summary: Summary) -> list[tuple[HttpCell, AskedScore]]:
-    """Once for all workloads of a session."""
+def _asked_over_http(t: Texts, summary: Summary) -> list[tuple[HttpCell, AskedScore, str]]:
+    """Scores and what they are, once for all workloads of a session."""
     first: dict[tuple[str, ...], HttpCell] = {}
     for cell in summary["over_http"]:
         place = (cell["device"], cell["model"], cell["quant"], cell["runtime"])
         first.setdefault(place, cell)
-    return [(cell, score) for cell in first.values() for score in cell["scores"]]
+    return [
+        (cell, score, t.title(score["metric"]))
+        for cell in first.values()
+        for score in cell["scores"]
+    ]
 
 
 PRIVATE = ("host", "port", "user", "identity_file", "known_hosts", "url", "password_file", "python")
