@@ -60,7 +60,7 @@ def asking(work: Work, **endpoints: dict[str, object]) -> Work:
     served = {"model": "smollm2-135m", "quant": "Q4_0", "name": "it", "file": "Q4_0 of this study"}
     asked = {name: {"endpoint": {**one, "serves": [served]}} for name, one in endpoints.items()}
     work.config["runtimes"] = {"default": {"threads": 1}, **asked}
-    work.config["workloads"]["chat"] = {"prompt_tokens": 32, "output_tokens": 8, "repetitions": 2}
+    work.config["workloads"]["chat"] = {"prompt_tokens": 32, "output_tokens": 16, "repetitions": 2}
     work.config["workloads"]["chat"]["depths"] = [64]
     return work
 
@@ -93,7 +93,7 @@ def test_an_endpoint_beside_the_cell_in_process(copy: Work) -> None:
     record = copy.json("bench/small/here/smollm2-135m/Q4_0/server.json")
     assert record["endpoint"]["url"] == f"{address}/v1"
     [done, *_] = record["workloads"]["chat"]["repetitions"]
-    assert done["served"]["pieces"] == len(done["itl_s"]) + 1 == 9
+    assert done["served"]["pieces"] == len(done["itl_s"]) + 1 == 17
 
 
 def test_an_endpoint_that_is_not_there_is_no_result(copy: Work) -> None:

@@ -230,3 +230,39 @@ def test_a_question_that_cannot_be_sent_is_told(tmp_path: Path) -> None:
             provisioned=made.provisioned("here"),
             kept=tmp_path / "kept",
         )
+
+
+def test_a_key_that_a_server_echoes_reaches_no_log_and_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through the process that asks, whose words are logged: a refusal, a name, an answer."""
+    key = "s3cret-Qv81zz90-kLmn0p"
+    monkeypatch.setenv("ENDPOINT_KEY", key)
+    caplog.set_level("DEBUG")
+
+    def there(endpoint: Endpoint) -> list[Any]:
+        return ask_there(
+            "here",
+            LocalDevice(transport="local", store=str(tmp_path / "store")),
+            what="a test",
+            endpoint=request(endpoint.address, key="ENDPOINT_KEY"),
+            conversations=asking(endpoint, ["bad", "good"])["conversations"],
+            max_new_tokens=8,
+            thinking_tokens=None,
+            provisioned=made.provisioned("here"),
+            kept=tmp_path / "kept",
+        )
+
+    for status in (200, 401, 500):
+        body = json.dumps({"error": {"message": f"no such key: {key}"}}).encode()
+        with Endpoint(body, status, {"Server": key}) as endpoint:
+            with pytest.raises(LlmpiError) as failed:
+                there(endpoint)
+            assert endpoint.keys[0] == f"Bearer {key}"
+        assert key not in str(failed.value)
+    with Endpoint(one_fails(told(f"it is {key}")), headers={"Server": key}) as endpoint:
+        [part] = there(endpoint)
+    assert [said["text"] for said in part["answers"]] == ["", "ice"]
+    kept = "".join(path.read_text() for path in (tmp_path / "kept").iterdir())
+    assert "ice" in kept
+    assert "s3cret" not in kept + caplog.text
