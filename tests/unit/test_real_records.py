@@ -68,7 +68,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         bare = device.model_copy(update={"meter": NoMeter()})
         several = measured(device, tiny, SEVERAL, QUOTING)
         tool.write_text('#!/bin/sh\necho "Can\'t open device file: /dev/vcio"; exit 255\n')
-        with Endpoint(short_of_breath, pace_s=0.01) as there:
+        with Endpoint(short_of_breath, pace_s=0.1) as there:
             both = {"chat": SINGLE, "long": SINGLE.model_copy(update={"output_tokens": 30})}
             served = measured(bare, tiny, both, Runtime(), request(there.address))
         return [
