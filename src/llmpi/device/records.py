@@ -6,8 +6,8 @@ from typing import Literal, NotRequired, final
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
+    AnyWorkload,
     Claim,
-    ConcurrentWorkload,
     Conditions,
     FailedSession,
     Limits,
@@ -179,7 +179,7 @@ class SessionRequest(ModelFile):
     what: str
     """As of `PredictRequest`; it also seeds the order."""
     runtime: Runtime
-    workloads: dict[str, SingleWorkload | ConcurrentWorkload]
+    workloads: dict[str, AnyWorkload]
     meter: Meter
     rest: Rest
     others_at_most_pct: float

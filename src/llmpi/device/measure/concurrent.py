@@ -13,13 +13,14 @@ import numpy as np
 
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure.budget import Effort, effort_of, fitted, pace_of, told
-from llmpi.device.measure.conversation import steady
 from llmpi.device.measure.memory import reading, untouched, watching
+from llmpi.device.measure.repeated import steady
 from llmpi.device.measure.single import fixed_tokens
 from llmpi.engine.info import overheard
 from llmpi.engine.llama import Engine, EngineError, Rows
 from llmpi.engine.progress import say
 from llmpi.engine.records import (
+    Arm,
     ConcurrentCell,
     ConcurrentRepetition,
     ConcurrentWorkload,
@@ -57,7 +58,7 @@ class Concurrent:
         self._efforts: dict[int, Effort] = {}
         self._lost = {count: not_tried(count) for count in asked["conversations"]}
 
-    def arms(self) -> list[tuple[str, int | None]]:
+    def arms(self) -> list[tuple[str, Arm]]:
         """What is to be repeated: (name, conversations), of those that fit."""
         most = self._asked["repetitions"]
         return [

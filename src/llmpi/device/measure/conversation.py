@@ -1,129 +1,320 @@
-"""A workload of one conversation: its warm-up, its repetitions, and what was measured of it so far,
-whoever answers.
+"""A conversation of several turns: what its history costs, by what is done with its prefix.
+
+The prefix of a turn's prompt is all that was said before. It is kept in memory, restored from a
+file that was written behind the answer before, or computed again. A turn begins when its question
+is there, and what is restored then is on its time; saving is not: nobody waits for it.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
 
-from llmpi.device.measure.budget import Pace, effort_of, fitted, pace_of, told
+from llmpi.device.machine.contention import Processors
+from llmpi.device.measure.budget import Effort, Pace, effort_of, fitted, told
+from llmpi.device.measure.memory import reading, untouched, watching
+from llmpi.device.measure.repeated import agree
+from llmpi.device.measure.single import fixed_tokens
+from llmpi.engine.llama import Engine, EngineError
 from llmpi.engine.progress import say
 from llmpi.engine.records import (
-    ConcurrentRepetition,
-    Memory,
-    Repetition,
-    Shortened,
-    SingleCell,
-    SingleWorkload,
+    Arm,
+    ConversationCell,
+    ConversationRepetition,
+    ConversationTurn,
+    ConversationWorkload,
+    FailedCell,
+    LostPrefix,
+    MeasuredPrefix,
+    Prefix,
 )
 
-STEADY_WITHIN = 0.03
 
+class Conversation:
+    """A workload of several turns and what was measured of it so far.
 
-class Conversation(ABC):
-    """
     Args:
-        name: the workload's id.
-        memory: what it needs, as far as that is known.
+        name: its id.
+        folder: on the storage that prefixes are saved to, where the model file is.
+        load_peak_bytes: peak RSS of loading the model.
+        processors: that it computes on.
     """
 
-    def __init__(self, name: str, asked: SingleWorkload, memory: Memory) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        asked: ConversationWorkload,
+        folder: Path,
+        load_peak_bytes: int | None,
+        processors: Processors,
+    ) -> None:
         self.name = name
-        self._asked, self._memory = asked, memory
-        self._effort = effort_of(asked)
-        self._shortened: Shortened | None = None
-        self._output: list[int] = []
-        self._warmup: list[Repetition] = []
-        self._done: dict[int | None, list[Repetition]] = {None: []}
-        self._done |= {depth: [] for depth in asked["depths"]}
-        self._set_aside: list[Repetition] = []
-        self._sustained: list[tuple[float, float]] = []
+        self._engine, self._asked, self._processors = engine, asked, processors
+        self._folder, self._load_peak_bytes = folder, load_peak_bytes
+        self._questions = [self._question(turn) for turn in range(asked["turns"])]
+        self._measured: dict[Prefix, MeasuredPrefix] = {}
+        self._efforts: dict[Prefix, Effort] = {}
+        self._lost: list[LostPrefix] = []
+        self._can_cut_back = False
 
-    @abstractmethod
-    def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
-        """One repetition behind `depth` tokens or the workload's own prompt; of so many tokens,
-        where not all are wanted."""
-
-    def arms(self) -> list[tuple[str, int | None]]:
-        """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
-        return [(self.name, depth) for depth in self._done] * self._effort.repetitions
+    def arms(self) -> list[tuple[str, Arm]]:
+        """What is to be repeated: (name, what is done with the prefix), of those that work."""
+        return [
+            (self.name, prefix)
+            for prefix in self._measured
+            for _ in range(self._efforts[prefix].repetitions)
+        ]
 
     def warm_up(self, seconds: float) -> None:
-        """Until two repetitions in a row agree, within the bounds the workload sets.
+        """Each until two conversations agree.
 
         Args:
-            seconds: what it may take with all that follows; a slow one does less.
+            seconds: what it may take with all that follows, each an equal part of it.
         """
-        pace = pace_of(self._first())
-        per_token_s = pace.prompt_s / self._asked["prompt_tokens"]
-        behind = [Pace(depth * per_token_s, pace.token_s) for depth in self._asked["depths"]]
-        left_s = seconds - self._asked["sustained_s"]
-        self._effort, self._shortened = fitted(self._effort, [pace, *behind], left_s)
-        if self._shortened:
-            say(f"{self.name}: {told(self._shortened)}")
-        least, limit = self._effort.warmup, self._effort.warmup_limit
-        while len(self._warmup) < least or (
-            self._warmup and len(self._warmup) < limit and not steady(self._warmup)
-        ):
-            self._warmup.append(self._once(None))
-            say(f"{self.name}: warm-up {len(self._warmup)}: {self._rates(self._warmup[-1], None)}")
+        each_s = seconds / len(self._asked["prefix"])
+        for prefix in self._asked["prefix"]:
+            part = self._untouched(prefix)
+            done = part["warmup"]
+            try:
+                effort = self._effort(part, each_s)
+                least, limit = effort.warmup, effort.warmup_limit
+                while len(done) < least or (done and len(done) < limit and not _steady(done)):
+                    done.append(self._once(prefix))
+                    say(f"{self.name}: warm-up {len(done)}: {_told(prefix, done[-1])}")
+            except (EngineError, OSError) as error:
+                reason = str(error)
+                self._lost.append({"prefix": prefix, "status": "failed", "reason": reason})
+                say(f"{self.name}: prefix {prefix}: {reason}")
+                continue
+            part["steady"] = _steady(done)
+            self._measured[prefix] = part
 
-    def _first(self) -> Repetition:
-        """The very first one, which tells the pace."""
-        return self._once(None, tokens=1)
-
-    def repeat(self, depth: int | None, progress: str) -> Repetition:
-        """One counted repetition, behind `depth` tokens or the workload's own prompt."""
-        done = self._once(depth)
-        self._done[depth].append(done)
-        behind = "" if depth is None else f" behind {depth} tokens"
-        say(f"[{progress}] {self.name}{behind}: {self._rates(done, depth)}")
+    def repeat(self, arm: Arm, progress: str) -> ConversationRepetition:
+        """One counted conversation."""
+        part = self._part(arm)
+        with watching(part["memory"]):
+            done = self._once(part["prefix"])
+        part["repetitions"].append(done)
+        say(f"[{progress}] {self.name}: {_told(part['prefix'], done)}")
         return done
 
-    def set_aside(self, depth: int | None, repetition: Repetition) -> None:
+    def set_aside(self, arm: Arm, repetition: ConversationRepetition) -> None:
         """It does not count any more."""
-        self._done[depth].remove(repetition)
-        self._set_aside.append(repetition)
+        part = self._part(arm)
+        part["repetitions"].remove(repetition)
+        part["set_aside"].append(repetition)
 
-    def record(self) -> SingleCell:
-        """What was measured."""
+    def sustain(self) -> None:
+        """This kind has no such phase."""
+
+    def record(self) -> ConversationCell | FailedCell:
+        """What was measured. It failed if nothing of it works."""
+        if not self._measured:
+            return {
+                "status": "failed",
+                "stage": "benchmark",
+                "reason": self._lost[0]["reason"],
+                "workload": self._asked,
+                "levels": [],
+            }
         return {
             "status": "ok",
-            "kind": "single",
+            "kind": "conversation",
             "workload": self._asked,
             "apart": None,
+            "can_cut_back": self._can_cut_back,
+            "prefixes": [*self._measured.values(), *self._lost],
+        }
+
+    def _part(self, arm: Arm) -> MeasuredPrefix:
+        return next(part for prefix, part in self._measured.items() if prefix == arm)
+
+    def _untouched(self, prefix: Prefix) -> MeasuredPrefix:
+        return {
+            "status": "ok",
+            "prefix": prefix,
+            "reason": None,
             "context_tokens": context_tokens(self._asked),
-            "warmup": self._warmup,
-            "steady": steady(self._warmup),
-            "shortened": self._shortened,
-            "repetitions": self._done[None],
-            "set_aside": self._set_aside,
-            "depths": [
-                {"depth_tokens": depth, "repetitions": done}
-                for depth, done in self._done.items()
-                if depth is not None
-            ],
-            "sustained": self._sustained,
-            "memory": self._memory,
-            "output": self._output,
+            "warmup": [],
+            "steady": False,
+            "shortened": None,
+            "repetitions": [],
+            "set_aside": [],
+            "memory": untouched(self._load_peak_bytes),
             "marks": [],
             "energy": None,
         }
 
-    def _rates(self, repetition: Repetition, depth: int | None) -> str:
-        itl = repetition["itl_s"]
-        pp_tps = (depth or self._asked["prompt_tokens"]) / repetition["pp_s"]
-        return f"pp {pp_tps:.1f} t/s, tg {len(itl) / sum(itl):.1f} t/s"
+    def _effort(self, part: MeasuredPrefix, seconds: float) -> Effort:
+        """What there is time for; says so where that is not all."""
+        with reading(part["memory"]):
+            once = self._once(part["prefix"], tokens=1)
+        self._can_cut_back = self._engine.can_cut_back(len(self._questions[0]))
+        effort, part["shortened"] = fitted(effort_of(self._asked), [_pace(once)], seconds)
+        if part["shortened"]:
+            say(f"{self.name}: prefix {part['prefix']}: {told(part['shortened'])}")
+        self._efforts[part["prefix"]] = effort
+        return effort
+
+    def _question(self, turn: int) -> list[int]:
+        """What a turn adds to the prompt; the first one's begins with the system prompt."""
+        vocabulary = self._engine.vocab_tokens
+        system = [] if turn else fixed_tokens(vocabulary, self._asked["system_tokens"], seed=2)
+        return system + fixed_tokens(vocabulary, self._asked["prompt_tokens"], seed=3 + turn)
+
+    def _once(self, prefix: Prefix, tokens: int | None = None) -> ConversationRepetition:
+        """One conversation in an empty context; with answers of so many tokens, where not all are
+        wanted."""
+        engine = self._engine
+        if engine.resize(context_tokens(self._asked)):
+            # A new context's memory is there once it is written: not on the measurement's time.
+            engine.decode(self._questions[0][: engine.ubatch_tokens])
+            engine.synchronize()
+            engine.keep(0)
+        before, start = self._processors.now(), time.monotonic()
+        with contextlib.ExitStack() as stack:
+            saved = None
+            if prefix == "restored":
+                saved = stack.enter_context(Saved(engine, self._folder))
+            turns = list(self._turns(prefix, saved, tokens or self._output_tokens(prefix)))
+        contention = self._processors.since(before)
+        repetition: ConversationRepetition = {
+            "start_s": start,
+            "turns": turns,
+            "state_bytes": saved.bytes if saved else None,
+        }
+        if contention:
+            repetition["contention"] = contention
+        return repetition
+
+    def _output_tokens(self, prefix: Prefix) -> int:
+        return self._efforts[prefix].output_tokens
+
+    def _turns(
+        self, prefix: Prefix, saved: "Saved | None", tokens: int
+    ) -> Iterator[ConversationTurn]:
+        said: list[int] = []  # and computed, in this order
+        pending: list[int] = []  # the last token of an answer, which nothing was computed behind
+        for number, question in enumerate(self._questions):
+            if number:
+                time.sleep(self._asked["pause_s"])
+            turn, answer = self._turn(prefix, saved, said, pending + question, number, tokens)
+            said += [*pending, *question, *answer[:-1]]
+            pending = answer[-1:]
+            if saved and number + 1 < len(self._questions):
+                turn["save_s"] = saved.save()
+            yield turn
+
+    def _turn(
+        self,
+        prefix: Prefix,
+        saved: "Saved | None",
+        said: list[int],
+        new: list[int],
+        number: int,
+        tokens: int,
+    ) -> tuple[ConversationTurn, list[int]]:
+        """A turn, and its answer's tokens."""
+        engine, clock = self._engine, time.monotonic_ns
+        forced = self._forced(number, tokens)
+        start = clock()
+        if said and saved:
+            saved.restore()
+        elif said and prefix == "computed":
+            engine.keep(0)
+            new = said + new
+        restored = clock()
+        engine.decode(new)
+        engine.synchronize()
+        prompt_done = clock()
+        token = engine.greedy()
+        answer: list[int] = []
+        itl_ns: list[int] = []
+        last = first_token = clock()
+        for i in range(tokens):
+            answer.append(token if forced is None else forced[i])
+            engine.decode(answer[-1:])
+            if forced is None:
+                token = engine.greedy()
+            else:
+                engine.synchronize()
+            now = clock()
+            itl_ns.append(now - last)
+            last = now
+        turn: ConversationTurn = {
+            "start_s": start / 1e9,
+            "pp_s": (prompt_done - start) / 1e9,
+            "ttft_s": (first_token - start) / 1e9,
+            "itl_s": [ns / 1e9 for ns in itl_ns],
+            "prompt_tokens": len(new),
+            "restore_s": (restored - start) / 1e9 if said and saved else None,
+            "save_s": None,
+        }
+        return turn, [*answer, token]
+
+    def _forced(self, number: int, tokens: int) -> list[int] | None:
+        """Tokens to decode instead of the most likely ones."""
+        if self._asked["sampling"] != "none":
+            return None
+        every = fixed_tokens(self._engine.vocab_tokens, (number + 1) * tokens, seed=1)
+        return every[-tokens:]
 
 
-def context_tokens(asked: SingleWorkload) -> int:
-    """Tokens of context a workload needs, or asks for."""
-    longest = max(asked["prompt_tokens"], *asked["depths"], 0) + asked["output_tokens"]
-    return asked["context_tokens"] or longest
+class Saved:
+    """A prefix in a file without a name: whatever happens, nothing of it stays behind."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine = engine
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
+        self._path = f"/proc/self/fd/{self._file.fileno()}"
+        self.bytes: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def save(self) -> float:
+        """Write the state to storage and forget it, here and in the page cache; the seconds of
+        writing."""
+        start = time.monotonic()
+        self.bytes = self._engine.save(self._path)
+        os.fsync(self._file.fileno())
+        seconds = time.monotonic() - start
+        os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self._engine.keep(0)
+        return seconds
+
+    def restore(self) -> None:
+        self._engine.restore(self._path)
 
 
-def steady(warmup: Sequence[Repetition] | Sequence[ConcurrentRepetition]) -> bool:
-    """Whether the last two repetitions of the warm-up agree on tg."""
-    if len(warmup) < 2:
-        return False
-    last, before = (sum(repetition["itl_s"]) for repetition in (warmup[-1], warmup[-2]))
-    return abs(last - before) < STEADY_WITHIN * before
+def context_tokens(asked: ConversationWorkload) -> int:
+    """Tokens of context that all its turns take; with each the last token of the answer before."""
+    each = asked["prompt_tokens"] + asked["output_tokens"] + 1
+    return asked["system_tokens"] + asked["turns"] * each
+
+
+def _steady(warmup: list[ConversationRepetition]) -> bool:
+    return agree([_answers_s(one) for one in warmup])
+
+
+def _answers_s(repetition: ConversationRepetition) -> float:
+    return sum(sum(turn["itl_s"]) for turn in repetition["turns"])
+
+
+def _pace(repetition: ConversationRepetition) -> Pace:
+    """Of a whole conversation: all its prompts, and a token of every answer."""
+    turns = repetition["turns"]
+    prompts_s = sum(turn["ttft_s"] + (turn["save_s"] or 0.0) for turn in turns)
+    return Pace(prompts_s, _answers_s(repetition) / len(turns[0]["itl_s"]))
+
+
+def _told(prefix: Prefix, repetition: ConversationRepetition) -> str:
+    first, *later = (turn["ttft_s"] for turn in repetition["turns"])
+    return f"prefix {prefix}: first token after {first:.2f} s, then {max(later):.2f} s at most"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from llmpi.device.machine import environment
 from llmpi.device.measure import budget
-from llmpi.device.measure.conversation import Conversation
 from llmpi.device.measure.http_stream import Answer, Client, EndpointError, UnreachableError
 from llmpi.device.measure.memory import UNKNOWN
 from llmpi.device.measure.process import cool_down, mixed
+from llmpi.device.measure.repeated import Repeated
 from llmpi.device.measure.rounds import Rounds
 from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
@@ -139,7 +139,7 @@ class Texts:
         return len(self._vocabulary.tokenize(text))
 
 
-class OverHttp(Conversation):
+class OverHttp(Repeated):
     """A workload of one conversation with an endpoint.
 
     Args:

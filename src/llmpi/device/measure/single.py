@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 
 from llmpi.device.machine.contention import Processors
-from llmpi.device.measure.conversation import Conversation, context_tokens
 from llmpi.device.measure.memory import reading, untouched, watching
+from llmpi.device.measure.repeated import Repeated, context_tokens
 from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine
 from llmpi.engine.progress import say
@@ -17,7 +17,7 @@ from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import Repetition, SingleWorkload
 
 
-class Single(Conversation):
+class Single(Repeated):
     """A workload of one conversation and what was measured of it so far.
 
     Args:
