@@ -105,3 +105,29 @@ rule merge_shards:
         "Scoring {wildcards.model} {wildcards.quant} ({wildcards.computation}): {wildcards.task}"
     script:
         "../workflow/scripts/merge_shards.py"
+
+
+rule ask_endpoint:
+    """The questions over HTTP, to an engine that is not llmpi's; asked from the device."""
+    input:
+        code=code("ask_endpoint"),
+        questions=layout.QUESTIONS,
+        provisioned=layout.PROVISIONED,
+    output:
+        asked=layout.ASKED,
+    log:
+        "logs/ask_endpoint/{study}/{device}/{model}/{quant}/{runtime}/{task}.log",
+    wildcard_constraints:
+        task=any_of(study.squad_tasks),
+    retries: 2
+    localrule: True
+    conda:
+        "../envs/workstation.yaml"
+    resources:
+        **DEVICE_SLOTS,
+    params:
+        spec=lambda w: settings.asking(study, session_of(w), w.task),
+    message:
+        "Asking {wildcards.runtime} on {wildcards.device}, {wildcards.model} {wildcards.quant}: {wildcards.task}"
+    script:
+        "../workflow/scripts/ask_endpoint.py"

@@ -860,6 +860,13 @@ def row(
         "gates_failed": [],
         "parity_misses": [],
         "unscored": None,
+        "endpoint": None,
+        "endpoint_place": None,
+        "endpoint_pp_tps": None,
+        "endpoint_tg_tps": None,
+        "claimed_file": None,
+        "claimed_type": None,
+        "claimed_template": None,
         "output_agreement_pct": None,
         "boards": [device],
     }

@@ -56,6 +56,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.script": "what every script does around its `main`",
     "llmpi.sources_lock": "a lock file whose lines are parameters of the rules",
     "llmpi.study.devices": "which values a key may have; those it has are parameters of the rules",
+    "llmpi.study.endpoint": "as above",
     "llmpi.study.fields": "as above",
     "llmpi.study.languages": "as above",
     "llmpi.study.measuring": "as above",

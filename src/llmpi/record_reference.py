@@ -27,7 +27,7 @@ from llmpi.quality.divergence.records import Corpus, Perplexity
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import AnsweredBlock, Parity
-from llmpi.quality.squad.records import Questions, Shard
+from llmpi.quality.squad.records import Questions, Shard, SquadAsked
 from llmpi.records import whole_file
 from llmpi.remote.records import Provisioned, ReceiptRecord
 from llmpi.summary.records import Summary
@@ -68,6 +68,7 @@ FILES: list[tuple[str, object]] = [
     (f"{layout.BLOCKS}/{{job}}/{{block}}.json", AnsweredBlock),
     (layout.SHARD, Shard | Failed),
     (layout.QUALITY, _one_of(*(kind.record for kind in task_kinds().values()), Failed)),
+    (layout.ASKED, SquadAsked | Failed),
     (layout.AB, ComparedPair | Failed),
     (layout.AB_KEY, Key | None),
     ("what people save from a sheet", SavedSheet),

@@ -52,7 +52,7 @@ def test_what_was_not_asked_took_nothing() -> None:
     items = [made.item(number, 0, 1) for number in range(3)]
     items[0] |= {"error": "it does not fit", "new_tokens": 0}
     items[1] |= {"error": "its thought did not end", "new_tokens": 90, "thought_tokens": 90}
-    found = answered(given_answers(made.squad(items)))
+    found = answered(given_answers(items))
     assert found
     assert found.tokens.tolist() == [[100, 90, 0], [100, 0, 2]]
 

@@ -32,6 +32,8 @@ WORKLOAD = (
 )
 USERS = "users: {kind: concurrent, conversations: [1, 4], prompt_tokens: 8, output_tokens: 8}"
 
+SERVED = "{url: 'http://x/v1', serves: [{model: m1, quant: Q4_0, name: m}]}"
+
 BAD = {
     "unknown quantization": (
         ("Q4_0", "Q4_KM"),
@@ -236,6 +238,39 @@ BAD = {
     "micro-batch larger than the batch": (
         ("quality:", "runtimes:\n  r: {ubatch_tokens: 4096}\nquality:"),
         "11: runtimes.r: ubatch_tokens is 4096, more than batch_tokens, which is 2048",
+    ),
+    "endpoint with settings of ours": (
+        ("quality:", f"runtimes:\n  r: {{threads: 2, endpoint: {SERVED}}}\nquality:"),
+        "11: runtimes.r: an endpoint runs as it was started: threads would set nothing there",
+    ),
+    "endpoint that serves no variant": (
+        (
+            "quality:",
+            f"runtimes:\n  r: {{endpoint: {SERVED.replace('Q4_0', 'Q8_0')}}}\nquality:",
+        ),
+        "11: runtimes.r.endpoint.serves.0.quant: no quant 'Q8_0' under 'quants'; did you mean "
+        "'Q4_0'? Allowed: F16, Q4_0",
+    ),
+    "endpoint with a key in its config": (
+        ("quality:", "runtimes:\n  r: {endpoint: " + SERVED[:-1] + ", key: abc}}\nquality:"),
+        "11: runtimes.r.endpoint.key: unknown key; allowed: url, api, key_variable, serves",
+    ),
+    "endpoint with a password": (
+        (
+            "quality:",
+            f"runtimes:\n  r: {{endpoint: {SERVED.replace('//', '//a:b@')}}}\nquality:",
+        ),
+        "11: runtimes.r.endpoint.url: an address holds no user and no password: a config is shown "
+        "to others; put the key into an environment variable, and name that: key_variable",
+    ),
+    "endpoint with a key in its address": (
+        (
+            "quality:",
+            f"runtimes:\n  r: {{endpoint: {SERVED.replace('/v1', '/v1?key=abc')}}}\nquality:",
+        ),
+        "11: runtimes.r.endpoint.url: an address ends with its path, and what is asked there is "
+        "not the config's: leave out what begins with ? or #; a key goes into an environment "
+        "variable: key_variable",
     ),
     "path out of the archive": (
         ("a/b.gguf", "../b.gguf"),

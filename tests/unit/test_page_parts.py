@@ -56,7 +56,7 @@ def test_every_column_has_a_name_in_each_language() -> None:
     text = (Path(words.__file__).parent / "fields.yaml").read_text(encoding="utf-8")
     names = yaml.safe_load(text)
     parts = [columns.CELL, columns.SPEED, columns.ENERGY, columns.FILE, columns.DEVICE]
-    parts += [columns.TUNED, columns.ANSWERS]
+    parts += [columns.HTTP, columns.TUNED, columns.ANSWERS]
     for kind in task_kinds().values():
         parts += [kind.columns, kind.compared]
     known = {key for part in parts for key in part}

@@ -7,11 +7,13 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
+from endpoint import END, Endpoint, events, piece, request
 from pydantic import TypeAdapter, ValidationError
 from stand_ins import HWMON_FILE, hwmon, vcgencmd
 from tiny_llama import tiny_llama
 from typing_extensions import is_typeddict
 
+from llmpi.device.records import EndpointRequest
 from llmpi.engine.records import LostPrefix, SessionRecord
 from llmpi.records import check, sha256_of
 from llmpi.remote import requests
@@ -49,7 +51,7 @@ QUOTING = Runtime(batch_tokens=16, ubatch_tokens=16, kv_cache="q8_0", prompt_loo
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Records as they are written: of all kinds of workloads; of one that killed the engine and one
-    that did not; of a file that is no model."""
+    that did not; of an endpoint; of a file that is no model."""
     folder = tmp_path_factory.mktemp("here")
     broken = folder / "broken.gguf"
     broken.write_bytes(b"GGUF, but no more")
@@ -74,14 +76,30 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         bare = device.model_copy(update={"meter": NoMeter()})
         several = measured(device, tiny, SEVERAL, QUOTING)
         tool.write_text('#!/bin/sh\necho "Can\'t open device file: /dev/vcio"; exit 255\n')
+        with Endpoint(short_of_breath, pace_s=0.1) as there:
+            both = {"chat": SINGLE, "long": SINGLE.model_copy(update={"output_tokens": 30})}
+            served = measured(bare, tiny, both, Runtime(), request(there.address))
         return [
             several,
             measured(bare, tiny, DEADLY, Runtime()),
+            served,
             measured(bare, broken, {"chat": SINGLE}, Runtime()),
         ]
 
 
-def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime: Runtime) -> str:
+def short_of_breath(asked: dict[str, Any]) -> bytes:
+    """An endpoint that answers in few tokens or not at all."""
+    few = asked["max_tokens"] <= 5
+    return events(*[piece("a")] * 5, END) if few else events({"error": "too long"})
+
+
+def measured(
+    device: LocalDevice,
+    gguf: Path,
+    workloads: dict[str, Any],
+    runtime: Runtime,
+    endpoint: EndpointRequest | None = None,
+) -> str:
     with connected("here", device) as reached:
         receipt = put_model(reached, gguf, f"tiny/{gguf.name}", sha256_of(gguf), None)
     assert receipt["status"] == "ok"
@@ -95,13 +113,18 @@ def measured(device: LocalDevice, gguf: Path, workloads: dict[str, Any], runtime
         receipt=receipt,
         gguf=gguf,
         kept=gguf.with_suffix(".meter"),
+        endpoint=endpoint,
     ) as record:
         return json.dumps(record)
 
 
 def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:
-    several, survived, died = (check(text, SessionRecord, "a session") for text in sessions)
-    assert several["status"] == survived["status"] == "ok"
+    several, survived, served, died = (check(text, SessionRecord, "a session") for text in sessions)
+    assert several["status"] == survived["status"] == served["status"] == "ok"
+    chat = served["workloads"]["chat"]
+    assert chat["status"] == "ok" and chat["apart"]
+    assert chat["apart"].get("endpoint") == served.get("endpoint") is not None
+    assert served["workloads"]["long"]["status"] == "failed"
     assert died["status"] == "failed"
     kinds = {name: cell["status"] for name, cell in several["workloads"].items()}
     assert kinds == {"chat": "ok", "slow": "ok", "users": "ok", "talk": "ok", "crowd": "failed"}

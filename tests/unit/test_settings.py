@@ -13,7 +13,7 @@ from support import ROOT
 
 from llmpi.study import settings
 from llmpi.study.file import load_study
-from llmpi.study.runs import pairs_of, sessions
+from llmpi.study.runs import asked_over_http, pairs_of, sessions
 from llmpi.study.study import Study
 
 LOCK = Path("sources.lock.yaml")
@@ -63,6 +63,7 @@ GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
     ("answer_prompts", "spec"): lambda s: [
         settings.own_prompts(s, model_of(s), task_of(s, "ab"), "q4_0")
     ],
+    ("ask_endpoint", "spec"): lambda s: [settings.asking(s, *one) for one in asked_over_http(s)],
     ("compare_pair", "spec"): lambda s: [settings.pair(s, task_of(s, "ab"), first_pair(s))],
     ("score_reference", "spec"): lambda s: [settings.windows(s, task_of(s, "divergence"))],
     ("evaluate_divergence", "spec"): lambda _: [settings.computation("q8_0")],

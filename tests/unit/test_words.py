@@ -409,6 +409,7 @@ FAULTS = {
         "throttled",
         "overflow",
         "disturbed",
+        "over HTTP",
         "parity",
         "unscored",
         "computation",

@@ -32,6 +32,7 @@ def main(
     if tuned and tuned["status"] == "failed":
         write_json(bench, tuned)
         return
+    endpoint = session["runtime"].endpoint
     with benchmark(
         device,
         session["device"],
@@ -42,6 +43,7 @@ def main(
         receipt=receipt,
         gguf=gguf,
         kept=bench.with_suffix(".meter"),
+        endpoint=requests.endpoint(endpoint, model, quant) if endpoint else None,
     ) as record:
         write_json(bench, record)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from llmpi.compare.measured import Measured
 from llmpi.compare.records import Difference
-from llmpi.engine.records import Session
+from llmpi.engine.records import Engine, Session
 
 
 def differences(before: Measured, after: Measured) -> Iterator[Difference]:
@@ -26,25 +26,35 @@ def _circumstances(study: Measured) -> dict[tuple[str, str], set[str]]:
     for session, record in study.sessions.items():
         if record["status"] == "ok":
             told = {what: tell(record) for what, tell in CIRCUMSTANCES.items()}
-            settings = {name: str(value) for name, value in record["settings"].items()}
+            settings = {name: str(value) for name, value in (record["settings"] or {}).items()}
             for what, value in {**told, **settings}.items():
                 if value is not None:
                     found.setdefault((session.device, what), set()).add(value)
     return found
 
 
-def _flags(session: Session) -> str | None:
-    flags = session["environment"]["engine"]["build_flags"]
+def _engine(tell: Callable[[Engine], str | None]) -> Callable[[Session], str | None]:
+    """Of llmpi's own; an endpoint tells nothing of its engine."""
+
+    def told(session: Session) -> str | None:
+        engine = session["environment"]["engine"]
+        return tell(engine) if engine else None
+
+    return told
+
+
+def _flags(engine: Engine) -> str | None:
+    flags = engine["build_flags"]
     if flags is None:
         return None
     return "; ".join(f"{name}={value}" for name, value in sorted(flags.items()) if value)
 
 
 CIRCUMSTANCES: Mapping[str, Callable[[Session], str | None]] = {
-    "engine": lambda s: s["environment"]["engine"]["version"],
-    "llama.cpp": lambda s: s["environment"]["engine"]["llama_cpp_commit"],
-    "build": _flags,
-    "processor features in use": lambda s: " ".join(s["environment"]["engine"]["features"]),
+    "engine": _engine(lambda engine: engine["version"]),
+    "llama.cpp": _engine(lambda engine: engine["llama_cpp_commit"]),
+    "build": _engine(_flags),
+    "processor features in use": _engine(lambda engine: " ".join(engine["features"])),
     "board": lambda s: s["environment"]["machine"]["board"],
     "processor": lambda s: s["environment"]["machine"]["cpu"],
     "kernel": lambda s: s["environment"]["machine"]["kernel"],

@@ -173,8 +173,9 @@ def _unknown(found: Sequence[Kill]) -> bool:
 
 def blamed(kill: Kill) -> str:
     """What stands in the way, by a name under which kills are counted: the key of a constraint, or
-    `failed`, `throttled`, `overflow`, `disturbed`, `parity`, `unscored`, `computation`,
-    `no quality`, `too few`, `broken`, `loses`, `undecided`, `estimated` and `unmeasured` energy."""
+    `failed`, `throttled`, `overflow`, `disturbed`, `over HTTP`, `parity`, `unscored`,
+    `computation`, `no quality`, `too few`, `broken`, `loses`, `undecided`, `estimated` and
+    `unmeasured` energy."""
     match kill["kind"]:
         case "limit":
             return kill["constraint"]

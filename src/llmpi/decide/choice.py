@@ -256,7 +256,10 @@ def _by_variant(
 # --- what would change it -------------------------------------------------------------------------
 
 
-WITHOUT_NUMBERS = ("failed", "unscored", "computation", "unmeasured", "no quality", "too few")
+WITHOUT_NUMBERS = (
+    *("failed", "unscored", "computation", "unmeasured", "no quality", "too few"),
+    "over HTTP",  # it has numbers, and they are another clock's, of another engine
+)
 
 
 def changes(found: Sequence[Candidate], wish: Wish) -> list[Change]:
@@ -353,8 +356,8 @@ def _pick_of(found: Sequence[Candidate], wish: Wish) -> Candidate | None:
 
 
 def _nearest(found: Sequence[Candidate], wish: Wish) -> Candidate | None:
-    """Who fails the fewest, of those that ran at all."""
-    ran = [c for c in found if all(kill["kind"] != "failed" for kill in c.faults)]
+    """Who fails the fewest, of those that ran at all, and in process."""
+    ran = [c for c in found if not {"failed", "over HTTP"} & {*map(blamed, c.faults)}]
     return min(ran, key=lambda c: len(wish.kills(c)), default=None)
 
 

@@ -1,17 +1,19 @@
 """What the workstation asks of `llmpi-device`, and what that answers: a request and an answer for
 each of its commands. What is measured is in `llmpi.engine.records`."""
 
-from typing import Literal, final
+from typing import Literal, NotRequired, final
 
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
     AnyWorkload,
+    Claim,
     Conditions,
     FailedSession,
     Limits,
     Machine,
     MeasuredSession,
+    Message,
     Runtime,
     SingleWorkload,
     record,
@@ -117,6 +119,60 @@ class PredictRequest(ModelFile):
 
 
 @record
+class EndpointRequest(TypedDict):
+    """Who is to be measured in the engine's place: see `llmpi.study.endpoint`."""
+
+    url: str
+    api: Literal["completions", "chat", "ollama"]
+    key_variable: str | None
+    """Its name: the key itself is in the environment there."""
+    model: str
+    claimed: Claim
+
+
+@record
+class AskRequest(TypedDict):
+    """`ask`: questions, to an endpoint."""
+
+    what: str
+    """As of `PredictRequest`."""
+    endpoint: EndpointRequest
+    conversations: list[list[Message]]
+    max_new_tokens: int
+    thinking_tokens: int | None
+    """None where it is to answer at once, as far as it can be told."""
+
+
+@record
+class Said(TypedDict):
+    """What an endpoint answers to a question."""
+
+    text: str
+    """Behind the thought."""
+    thought: str | None
+    prompt_tokens: int
+    """By its own count; 0 where it tells none."""
+    new_tokens: int
+    """The same, else pieces of text."""
+    stopped: bool
+    """By itself, not at the bound on its tokens."""
+    error: str | None
+    """Why there is no answer."""
+
+
+@record
+class Asked(TypedDict):
+    """An answer to each of the questions."""
+
+    status: Literal["ok"]
+    answers: list[Said]
+    on_device: bool
+    """Whether client and server share the machine."""
+    server: str | None
+    """What it calls itself."""
+
+
+@record
 class SessionRequest(ModelFile):
     """`measure`: workloads, to be measured in one session."""
 
@@ -129,6 +185,8 @@ class SessionRequest(ModelFile):
     others_at_most_pct: float
     """See `llmpi.study.devices`."""
     limits: Limits | None
+    endpoint: NotRequired[EndpointRequest]
+    """Left out where the engine is llmpi's own."""
 
 
 @record

@@ -95,14 +95,22 @@ class Model:
         gguf: the model file.
         beside: of the same file and settings, whose weights this one uses, and which has to be
             closed after this one.
+        vocabulary_alone: no weights, for who counts tokens.
 
     Raises:
         EngineError: the file cannot be loaded.
     """
 
-    def __init__(self, gguf: Path, settings: Settings, *, beside: "Model | None" = None) -> None:
+    def __init__(
+        self,
+        gguf: Path,
+        settings: Settings,
+        *,
+        beside: "Model | None" = None,
+        vocabulary_alone: bool = False,
+    ) -> None:
         self.settings = settings
-        self._beside = beside
+        self._beside, self._vocabulary_alone = beside, vocabulary_alone
         self.model: Any = beside.model if beside else self._load(gguf)
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.vocab_tokens = llama_cpp.llama_vocab_n_tokens(self.vocab)
@@ -114,6 +122,7 @@ class Model:
             params,
             load_mode=LOAD_MODES[self.settings.mmap, self.settings.mlock],
             use_extra_bufts=self.settings.repack,
+            vocab_only=self._vocabulary_alone,
         )
         if self.settings.lazy != "auto":  # which an engine without it does not miss
             try:

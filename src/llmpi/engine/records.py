@@ -112,9 +112,12 @@ class Conditions(TypedDict):
 
 
 @record
-class Environment(Where):
+class Environment(TypedDict):
     """A machine, its engine, and its conditions right before and after the repetitions."""
 
+    machine: Machine
+    engine: Engine | None
+    """None where another one was asked over HTTP, which says of itself what it says."""
     before: Conditions
     after: Conditions
 
@@ -280,7 +283,7 @@ Energy = MeteredEnergy | NoEnergy
 
 # --- a cell ---------------------------------------------------------------------------------------
 
-Mark = Literal["throttled", "memory-bound: overflow", "disturbed"]
+Mark = Literal["throttled", "memory-bound: overflow", "disturbed", "over HTTP"]
 
 
 @record
@@ -317,8 +320,26 @@ class Memory(TypedDict):
     file_bytes: int | None
     """Pages of files that decoding reads: weights that are used as they are mapped."""
     swap_bytes: int | None
-    major_faults: int
+    major_faults: int | None
     """Page faults that went to storage."""
+
+
+@record
+class Served(TypedDict):
+    """What an endpoint itself says of an answer; None where it is silent. Nobody has checked it."""
+
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    """Of the prompt, what it had computed before."""
+    output_tokens: int | None
+    pp_tps: float | None
+    """Prompt processing, by its own clock, and"""
+    tg_tps: float | None
+    """token generation."""
+    pieces: int
+    """Of text, as they arrived: each is taken for a token where it does not count them."""
+    connect_s: float
+    """Until there was a connection, in the time to the first token."""
 
 
 class _Answered(TypedDict):
@@ -344,6 +365,9 @@ class Repetition(_Answered):
     """tokens that were guessed, and"""
     accepted: NotRequired[int]
     """those of them that the model agreed with."""
+    served: NotRequired[Served]
+    """Over HTTP, where all times are the client's, the prompt's ends with the first token, and
+    tokens that came in one piece are there at the same time."""
 
 
 @record
@@ -501,11 +525,39 @@ class Load(TypedDict):
 
 
 @record
+class Claim(TypedDict):
+    """What a config says that an endpoint serves."""
+
+    file: str | None
+    type: str | None
+    template: str | None
+
+
+@record
+class Endpoint(TypedDict):
+    """A server that was measured over HTTP."""
+
+    url: str
+    api: Literal["completions", "chat", "ollama"]
+    on_device: bool
+    """Whether client and server share the machine."""
+    model: str
+    """What it calls what it was asked for."""
+    claimed: Claim
+    server: str | None
+    """What it calls itself (header `Server`)."""
+
+
+@record
 class Circumstances(TypedDict):
     """How one process measured its workloads."""
 
-    settings: Settings
-    load: Load
+    endpoint: NotRequired[Endpoint]
+    """Left out where llmpi's own engine was measured, in process."""
+    settings: Settings | None
+    """None of an endpoint's."""
+    load: Load | None
+    """As above."""
     order: list[tuple[str, Arm]]
     """Of the repetitions that count: workload, and its depth in tokens, its number of
     conversations, or what is done with its prefix."""

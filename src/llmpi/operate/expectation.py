@@ -252,8 +252,9 @@ def _ask(job: ReferenceJob) -> ReferenceAnswers:
 
 
 def _session(study: Study, model: str, quant: str, device: str, runtime: str | None) -> Session:
-    known = sessions(study)
-    session = Session(device, model, quant, runtime or next(iter(study.runtimes)))
+    known = [s for s in sessions(study) if not study.runtimes[s.runtime].endpoint]
+    ours = (name for name, asked in study.runtimes.items() if not asked.endpoint)
+    session = Session(device, model, quant, runtime or next(ours, ""))
     if session not in known:
         offered = ", ".join("/".join(s) for s in known)
         raise LlmpiError(

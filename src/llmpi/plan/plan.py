@@ -208,6 +208,8 @@ def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str])
         model = known[session.variant]
         if session.device != name or not path.is_file() or not isinstance(model, Model):
             continue
+        if study.runtimes[session.runtime].endpoint:  # another engine, maybe another machine
+            continue
         record, runtime = read(path, SessionRecord), study.runtimes[session.runtime]
         try:
             by = by_kernels(model.sizes(session.quant), board, runtime)
@@ -255,6 +257,11 @@ def _planned(
 ) -> SessionPlan:
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
+    if study.runtimes[session.runtime].endpoint:
+        return SessionPlan(
+            session,
+            unknown="what another engine needs behind HTTP, and how fast it is, is not known",
+        )
     try:
         size = model.sizes(session.quant)
         return _on_board(study, session, model, size, board, workloads)

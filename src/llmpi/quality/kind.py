@@ -19,7 +19,7 @@ from llmpi.quality.evidence import Requirement
 from llmpi.quality.reasons import reason_of, reason_text
 from llmpi.quality.records import Drawn, Obstacle, Skipped, Thoughts
 from llmpi.results import NotRun, result
-from llmpi.study.runs import Scored, scored
+from llmpi.study.runs import Scored, Session, scored
 from llmpi.study.study import Study
 
 Value = str | bool | int | float | None
@@ -164,6 +164,43 @@ class Summary:
     answers: Mapping[str, Mapping[Scored, Answered]] = field(default_factory=dict)
 
 
+@record
+class AskedScore(TypedDict):
+    """The score of an endpoint's answers, beside that of llmpi's engine on the same questions."""
+
+    task: str
+    metric: str
+    """What stands for the quality, as the kind's `Score` calls it."""
+    items: int
+    errors: int
+    """Questions without an answer; they score 0."""
+    pct: float
+    low_pct: float | None
+    high_pct: float | None
+    """95 %."""
+    against_pct: float | None
+    """Of the same file by default in process; None where that was not scored."""
+    difference_pct: float | None
+    """Points, over HTTP minus in process, on the questions that both were asked."""
+    difference_low_pct: float | None
+    difference_high_pct: float | None
+    """95 %."""
+
+
+@dataclass(frozen=True)
+class OverHttp:
+    """What a task says of an endpoint, which is asked itself.
+
+    Args:
+        score: None where there is none.
+    """
+
+    row: Row
+    answers: Answered | None
+    objections: Sequence[Objection]
+    score: AskedScore | None
+
+
 @dataclass(frozen=True)
 class Score:
     """What stands for the quality of a variant where it is held against the speed.
@@ -199,6 +236,7 @@ class TaskKind:
         summarize: reads the records of these tasks of a study.
         shown: of a row, in the page's table of cells.
         score: None of a kind whose rows have none.
+        over_http: reads what an endpoint answered to a task; None of a kind that asks none.
     """
 
     name: str
@@ -209,6 +247,7 @@ class TaskKind:
     shown: Sequence[Shown] = ()
     score: Score | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    over_http: Callable[[Study, str, Session], OverHttp] | None = None
 
 
 STATE = {

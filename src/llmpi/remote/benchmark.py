@@ -15,6 +15,7 @@ from typing_extensions import TypeForm
 
 from llmpi.device.machine.energy import add_energy
 from llmpi.device.records import (
+    EndpointRequest,
     Forgotten,
     Polled,
     PollRequest,
@@ -58,6 +59,7 @@ def benchmark(
     receipt: Receipt,
     gguf: Path,
     kept: Path,
+    endpoint: EndpointRequest | None = None,
 ) -> Iterator[SessionRecord | Failed]:
     """The block is given the record of one session, measured there; then the device forgets it.
 
@@ -71,9 +73,10 @@ def benchmark(
         receipt: of the file on the device.
         gguf: the file here, to be sent again if it is not there any more.
         kept: file for what a plug says meanwhile, should this process end before the measurement.
+        endpoint: who is measured in the place of llmpi's engine.
 
     Raises:
-        LlmpiError: the device or the way to it failed.
+        LlmpiError: the device, the endpoint or the way to it failed.
     """
     job: SessionRequest = {
         "what": what,
@@ -86,6 +89,8 @@ def benchmark(
         "rest": requests.rest(device),
         "others_at_most_pct": device.others_at_most_pct,
     }
+    if endpoint:
+        job["endpoint"] = endpoint
     means = {"llmpi": provisioned["code_sha256"], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
@@ -104,6 +109,9 @@ def benchmark(
             else:
                 with connected(name, device) as reached:
                     answer = reached.ask("measure", job, SessionAnswer, log=tell, timeout_s=None)
+        if answer["status"] == "failed" and answer["stage"] == "endpoint":
+            held.close()  # the device forgets it, and the next run asks again
+            raise LlmpiError(f"device {name}: {answer['reason']}")
         sha256, ended = receipt["sha256"], now()
         record: SessionRecord
         if answer["status"] == "failed":

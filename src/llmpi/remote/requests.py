@@ -7,11 +7,25 @@ from llmpi.engine.records import AnyWorkload, Limits, Runtime, SingleWorkload
 from llmpi.records import check
 from llmpi.study import measuring, meters
 from llmpi.study.devices import LocalDevice, MeasuredDevice, SingleDevice
+from llmpi.study.endpoint import Endpoint
 
 
 def runtime(asked: measuring.Runtime) -> Runtime:
     """How the engine is to be run."""
-    return check(asked.model_dump_json(exclude={"tune"}), Runtime, "a runtime")
+    return check(asked.model_dump_json(exclude={"tune", "endpoint"}), Runtime, "a runtime")
+
+
+def endpoint(asked: Endpoint, model: str, quant: str) -> records.EndpointRequest:
+    """Who is asked in the engine's place, for a variant that it serves."""
+    served = asked.served(model, quant)
+    assert served
+    return {
+        "url": asked.url,
+        "api": asked.api,
+        "key_variable": asked.key_variable,
+        "model": served.name,
+        "claimed": {"file": served.file, "type": served.type, "template": served.template},
+    }
 
 
 def workloads(

@@ -158,6 +158,12 @@ def service_has_a_variant(
     check_name(named.model, quants, "model", "models", (*where, "model"))
     check_name(named.quant, quants[named.model], "quant", "quants", (*where, "quant"))
     check_name(named.runtime, runtimes, "runtime", "runtimes", (*where, "runtime"))
+    if runtimes[named.runtime].endpoint:
+        raise PydanticCustomError(
+            "endpoint",
+            "what stands behind an endpoint is served already; choose a runtime of llmpi's engine",
+            {"loc": (*where, "runtime")},
+        )
     runtime = runtimes[named.runtime]
     if why := unserved(runtime.repack, runtime.lazy):
         raise PydanticCustomError(
@@ -177,6 +183,29 @@ def service_has_a_variant(
                 "loc": (*where, "quant"),
             },
         )
+
+
+def endpoints_serve_variants(
+    runtimes: Mapping[str, Runtime], quants: Quants, limited: Sequence[str]
+) -> None:
+    """
+    Args:
+        limited: devices that are measured as smaller ones.
+    """
+    for name, runtime in runtimes.items():
+        if runtime.endpoint is None:
+            continue
+        for i, served in enumerate(runtime.endpoint.serves):
+            where = ("runtimes", name, "endpoint", "serves", i)
+            check_name(served.model, quants, "model", "models", (*where, "model"))
+            check_name(served.quant, quants[served.model], "quant", "quants", (*where, "quant"))
+        if limited:
+            raise PydanticCustomError(
+                "limits",
+                "the limits of {device} would hold the client and not the endpoint {name}; give "
+                "the server itself less, and leave them out",
+                {"device": limited[0], "name": name, "loc": ("devices", limited[0], "limits")},
+            )
 
 
 def files_are_published(models: Mapping[str, Model], quants: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 from llmpi.study.measuring import KvType, Runtime
 
-Effect = Literal["computes", "speculates", "rounds", "nothing"]
+Effect = Literal["computes", "speculates", "rounds", "nothing", "elsewhere"]
 
 EFFECTS: Mapping[str, Effect] = {
     "threads": "rounds",
@@ -25,6 +25,7 @@ EFFECTS: Mapping[str, Effect] = {
     "omp_wait_policy": "nothing",
     "prompt_lookup": "speculates",
     "tune": "nothing",
+    "endpoint": "elsewhere",
 }
 """What each key of a runtime does to the output.
 
@@ -43,6 +44,8 @@ hangs on the weights; whether it was is seen in what was generated
 
 `nothing`: where the bytes lie, how threads wait, and that a search starts here; where the search
 ends is a runtime of its own.
+
+`elsewhere`: another engine computes, and what llmpi's own scores is not its.
 """
 
 
@@ -66,7 +69,13 @@ DEFAULT = Computation().id
 """llama.cpp's own, with which every variant is scored, and against which the others are held."""
 
 
+def over_http(runtime: str) -> str:
+    """The id of what an endpoint computes: nothing says what that is but its name."""
+    return f"http-{runtime}"
+
+
 def computation_of(runtime: Runtime) -> str:
-    """The id of what a runtime computes, where its prompt lookup, if it has one, is exact."""
+    """The id of what a runtime of llmpi's engine computes, where its prompt lookup, if it has one,
+    is exact."""
     attention: Literal["auto", "off"] = "off" if runtime.flash_attention == "off" else "auto"
     return Computation(runtime.kv_cache, attention).id

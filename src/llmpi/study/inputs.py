@@ -9,6 +9,7 @@ from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
     Scored,
     Session,
+    asked_over_http,
     by_width,
     next_wider,
     pairs_of,
@@ -183,11 +184,18 @@ def records(study: Study) -> dict[str, list[str]]:
 
 def quality(study: Study) -> list[str]:
     """Every record of a quality task."""
-    return [scores(study, one, task) for one in scored(study) for task in study.quality]
+    here = [scores(study, one, task) for one in scored(study) for task in study.quality]
+    return here + [asked(study, *one) for one in asked_over_http(study)]
+
+
+def asked(study: Study, session: Session, task: str) -> str:
+    """What an endpoint answered to the questions of a task."""
+    return layout.at(layout.ASKED, study=study.study, task=task, **session._asdict())
 
 
 def parity(study: Study) -> list[str]:
     """Where quality is scored on one machine and speed measured on another; once in a group."""
-    there = [s for s in sessions(study) if study.quality and not is_here(study, s.device)]
+    ours = [s for s in sessions(study) if not study.runtimes[s.runtime].endpoint]
+    there = [s for s in ours if study.quality and not is_here(study, s.device)]
     checked = [s._replace(device=stands_for(study, s.device, s.variant)) for s in there]
     return list(dict.fromkeys(of_session(layout.PARITY, study, session) for session in checked))

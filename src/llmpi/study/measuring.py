@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from llmpi.study.endpoint import Endpoint
 from llmpi.study.fields import Part
 
 PASSAGE_TOKENS = 64
@@ -240,9 +241,20 @@ class Runtime(Part):
     tune: bool = False
     """Search for faster settings, on each device and for each variant, from these on (section
     `tune`)."""
+    endpoint: Endpoint | None = None
+    """Another engine, asked over HTTP; with it nothing else stands here, as its settings are its
+    own."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
+        fields = type(self).model_fields.items()
+        changed = [k for k, field in fields if getattr(self, k) != field.get_default()]
+        if self.endpoint and (others := [key for key in changed if key != "endpoint"]):
+            raise PydanticCustomError(
+                "endpoint",
+                "an endpoint runs as it was started: {keys} would set nothing there",
+                {"keys": ", ".join(others)},
+            )
         if self.ubatch_tokens > self.batch_tokens:
             raise PydanticCustomError(
                 "batch",

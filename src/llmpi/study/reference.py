@@ -33,6 +33,7 @@ from llmpi.study.decision import (
     RentedGpu,
 )
 from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
+from llmpi.study.endpoint import Endpoint, Serves
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import (
@@ -84,7 +85,7 @@ A config that passes is data, and yet a run of it does what it says, with your r
 - it starts programs: what `python` names on a device, the wheel under `engine`, and, here, the
   Python that task files in an `include_path` name;
 - it asks every address that it names: repositories of the hub (with your `HF_TOKEN`), projects of
-  the package index, the `url` of a meter;
+  the package index, the `url` of a meter or of an endpoint;
 - it takes disk space and time without bound.
 
 So read its paths, hosts and addresses before you run it. Nothing that it names is ever deleted, but
@@ -123,6 +124,8 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("runtimes.ID", "", [Runtime]),
     ("runtimes.ID.prompt_lookup", "", [PromptLookup]),
+    ("runtimes.ID.endpoint", "", [Endpoint]),
+    ("runtimes.ID.endpoint.serves[]", "", [Serves]),
     ("tune", "", [Tune]),
     ("tune.space", "", [TuneSpace]),
     (

@@ -87,7 +87,11 @@ def expand_runs(study: Study) -> Sequence[Run]:
         for runtime in study.runtimes
         for workload in study.workloads
     )
-    return [run for run in every if not any(_drops(study, rule, run) for rule in study.exclude)]
+    return [
+        run
+        for run in every
+        if _is_served(study, run) and not any(_drops(study, rule, run) for rule in study.exclude)
+    ]
 
 
 @once
@@ -111,12 +115,22 @@ def scored(study: Study) -> Sequence[Scored]:
     found = {variant: [DEFAULT] for variant in variants(study)}
     if study.scored_with == "runtimes":
         for session in sessions(study):
-            found[session.variant].append(computation_of(study.runtimes[session.runtime]))
+            if not (runtime := study.runtimes[session.runtime]).endpoint:
+                found[session.variant].append(computation_of(runtime))
     return [
         Scored(*variant, computation)
         for variant, used in found.items()
         for computation in dict.fromkeys(used)
     ]
+
+
+@once
+def asked_over_http(study: Study) -> Sequence[tuple[Session, str]]:
+    """Every session with an endpoint, and each task whose questions it is asked."""
+    if study.scored_with != "runtimes":
+        return []
+    there = [s for s in sessions(study) if study.runtimes[s.runtime].endpoint]
+    return [(session, task) for session in there for task in study.squad_tasks]
 
 
 def stands_for(study: Study, device: str, variant: Variant) -> str:
@@ -189,6 +203,14 @@ def _all_variants(study: Study) -> Iterator[Variant]:
     for model in study.models:
         for quant in study.quants_of(model):
             yield Variant(model, quant)
+
+
+def _is_served(study: Study, run: Run) -> bool:
+    """An endpoint has what it serves, and is asked by one conversation at a time."""
+    endpoint = study.runtimes[run.runtime].endpoint
+    if endpoint is None:
+        return True
+    return run.workload in study.single_workloads and bool(endpoint.served(*run.variant))
 
 
 def _drops(study: Study, rule: Exclude, run: Run) -> bool:

@@ -69,6 +69,21 @@ def answers(study: Study, model: str, task: str, computed: str) -> Settings:
     return found
 
 
+def asking(study: Study, session: Session, task: str) -> Settings:
+    """How an endpoint is asked them, from where."""
+    asked = _squad(study, task)
+    keys = ("max_new_tokens", "examples", "prompt", "language")
+    spec = {key: getattr(asked, key) for key in keys}
+    spec["thinking_tokens"] = study.models[session.model].thinking_tokens
+    endpoint = study.runtimes[session.runtime].endpoint
+    assert endpoint
+    return {
+        "device": study.devices[session.device].model_dump(include={*REACHING}),
+        "endpoint": endpoint.model_dump(),
+        "questions": spec,
+    }
+
+
 def shard(study: Study, model: str, task: str, computed: str, shard: str) -> Settings:
     """The same for a shard, with which part it is (from 0) of how many."""
     number, shards = map(int, shard.split("-of-"))

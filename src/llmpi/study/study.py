@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from llmpi.quant_types import PUBLISHED, width_order
 from llmpi.study import checks
 from llmpi.study.decision import Constraints, Cost
-from llmpi.study.devices import Devices, SshDevice, group_of
+from llmpi.study.devices import Devices, LocalDevice, SshDevice, group_of
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Id, Part, Quants, unique
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
@@ -63,7 +63,8 @@ class Study(Part):
     """How settings are searched, for runtimes with `tune: true`."""
     quality: dict[Id, QualityTask] = Field(default_factory=dict)
     """Quality tasks by id; scored on the workstation once per model and quantization, and again
-    for a runtime that changes the output (`scored_with`)."""
+    for a runtime that changes the output (`scored_with`). Questions of `squad` tasks are asked of
+    endpoints, too."""
     scored_with: Literal["runtimes", "default"] = "runtimes"
     """`runtimes`: quality is also scored with another `kv_cache`, or without flash attention, where
     a runtime has it so; once for all runtimes that compute the same. `default`: only as llama.cpp
@@ -174,6 +175,8 @@ class Study(Part):
         checks.service_has_a_variant(
             self.service, self.models, quants, self.runtimes, self.constraints
         )
+        limited = [n for n, d in self.devices.items() if isinstance(d, LocalDevice) and d.limits]
+        checks.endpoints_serve_variants(self.runtimes, quants, limited)
         checks.files_are_published(self.models, self.quants)
         checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
         made_with = {"calibration": self.calibration, "qat": self.qat}

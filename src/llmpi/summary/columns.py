@@ -48,6 +48,7 @@ SPEED = _columns_of(records.Speed, records.Roofline)
 ENERGY = _columns_of(records.CellEnergy)
 FILE = _columns_of(records.File)
 DEVICE = _columns_of(records.OnDevice)
+HTTP = _columns_of(records.OverHttp)
 TUNED = _columns_of(records.TunedOutput)
 ANSWERS = _columns_of(records.AnswerCost)
 """Of a task that asks questions (`Task.ANSWERS`)."""
@@ -59,7 +60,8 @@ def columns(study: Study) -> dict[str, Column]:
     scored = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.columns.items()}
     compared = {f"{t}_{n}": c for t, kind in kinds.items() for n, c in kind.compared.items()}
     answers = {f"{t}_{n}": c for t in study.answering for n, c in ANSWERS.items()}
-    return {**CELL, **SPEED, **ENERGY, **FILE, **scored, **answers, **DEVICE, **compared, **TUNED}
+    first, last = {**CELL, **SPEED, **ENERGY, **FILE}, {**HTTP, **TUNED}
+    return {**first, **scored, **answers, **DEVICE, **compared, **last}
 
 
 def kinds_of(study: Study) -> dict[str, TaskKind]:
@@ -108,7 +110,8 @@ prompt's tokens), and the generation at each of the workload's `depths`. Fields,
 those of llama-bench at the engine's commit. What llmpi does not set is as llama.cpp has it;
 `build_number` is 0, as the engine does not tell it; `model_filename` is the path below the study's
 folder. One key is added at the end, `llmpi`, with the ids of study, device, model, quantization,
-runtime and workload; readers of llama-bench pass over it. Cells without speeds have no line. Two
+runtime and workload; readers of llama-bench pass over it. Cells without speeds have no line,
+nor has what was measured over HTTP. Two
 things differ from llama-bench: each generated token is the most likely one behind the last (unless
 the workload says `sampling: none`), and the warm-up goes on until it is steady.
 
@@ -141,6 +144,7 @@ SECTIONS = (
         for name, kind in task_kinds().items()
         if kind.compared
     ),
+    ("Over HTTP", HTTP),
     ("Tuned settings", TUNED),
 )
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from llmpi.engine.records import Failed
 from llmpi.quality import kind
 from llmpi.quality.answers import Answered
-from llmpi.quality.kind import Objection
+from llmpi.quality.kind import Objection, OverHttp
 from llmpi.quality.kinds import task_kinds
 from llmpi.results import NotRun
-from llmpi.study.computation import computation_of
+from llmpi.study.computation import computation_of, over_http
 from llmpi.study.measuring import Runtime
 from llmpi.study.runs import Run, Scored
 from llmpi.study.study import Study
@@ -24,11 +24,14 @@ WHY: Mapping[Unscored, str] = {
     "prompt lookup": (
         "prompt lookup is not shown to say what the runtime that is the same without it says"
     ),
+    "over HTTP": "not scored: another engine answers there, and no question was asked of it",
 }
 
 
 def why_not(computation: str, unscored: Unscored) -> str:
     """Why a cell has no score, in English."""
+    if unscored == "over HTTP":
+        return WHY[unscored]
     return f"not scored with this cache ({computation}): {WHY[unscored]}"
 
 
@@ -56,13 +59,17 @@ def computed(
     rows: Mapping[str, Mapping[Scored, kind.Row]],
     answers: Mapping[str, Mapping[Scored, Answered]],
     objections: Mapping[Scored, list[Objection]],
+    asked_over_http: Mapping[str, OverHttp],
 ) -> Computed:
     """
     Args:
         rows, answers: task -> what was scored -> its row, its answers.
         objections: the minimums that what was scored does not reach.
+        asked_over_http: of an endpoint by task, where it was asked.
     """
     runtime = _ran_with(study, run, searches)
+    if runtime.endpoint:
+        return _of_endpoint(study, run, rows, asked_over_http)
     computation = computation_of(runtime)
     is_exact = runtime.prompt_lookup is None or says_the_same(study, cells, run)
     asked = Scored(*run.variant, computation if is_exact else f"{computation}-lookup")
@@ -73,6 +80,36 @@ def computed(
     unscored: Unscored = "tuned" if study.runtimes[run.runtime].tune else "default only"
     if not is_exact:
         unscored = "prompt lookup"
+    return _unscored(study, asked, unscored, rows)
+
+
+def _of_endpoint(
+    study: Study,
+    run: Run,
+    rows: Mapping[str, Mapping[Scored, kind.Row]],
+    told: Mapping[str, OverHttp],
+) -> Computed:
+    """Its own scores, of the tasks whose questions it is asked."""
+    asked = Scored(*run.variant, over_http(run.runtime))
+    nothing = _unscored(study, asked, "over HTTP", rows)
+    if not told:
+        return nothing
+    answers = {task: one.answers for task, one in told.items() if one.answers}
+    return Computed(
+        asked,
+        None,
+        {**nothing.quality, **{task: one.row for task, one in told.items()}},
+        answers,
+        [why for one in told.values() for why in one.objections],
+    )
+
+
+def _unscored(
+    study: Study,
+    asked: Scored,
+    unscored: Unscored,
+    rows: Mapping[str, Mapping[Scored, kind.Row]],
+) -> Computed:
     reason = why_not(asked.computation, unscored)
     return Computed(
         asked,

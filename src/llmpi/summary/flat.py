@@ -9,7 +9,17 @@ from llmpi.quality.kind import TaskKind, objection_text
 from llmpi.quality.kind import flat as flat_quality
 from llmpi.records import whole_file
 from llmpi.study.study import Study
-from llmpi.summary.columns import ANSWERS, CELL, DEVICE, ENERGY, FILE, SPEED, TUNED, kinds_of
+from llmpi.summary.columns import (
+    ANSWERS,
+    CELL,
+    DEVICE,
+    ENERGY,
+    FILE,
+    HTTP,
+    SPEED,
+    TUNED,
+    kinds_of,
+)
 from llmpi.summary.records import Row
 
 FlatRow = dict[str, object]
@@ -52,14 +62,8 @@ def _flat(study: Study, kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
         answers |= {f"{task}_{name}": cost.get(name) for name in ANSWERS}
     first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
     device = {name: of_row[name] for name in DEVICE}
-    return {
-        **first,
-        **scored,
-        **answers,
-        **device,
-        **compared,
-        **{name: of_row[name] for name in TUNED},
-    }
+    last = {name: of_row[name] for name in (*HTTP, *TUNED)}
+    return {**first, **scored, **answers, **device, **compared, **last}
 
 
 def _texts(row: Row) -> dict[str, str | None]:

@@ -117,13 +117,13 @@ def _lines(
     measured: Single | Failed | NotRun,
     manifest: Gguf,
 ) -> Iterator[Line]:
-    """The tests of a cell; none where it failed.
+    """The tests of a cell; none where it failed, or another engine was measured over HTTP.
 
     They are of three kinds: its prompt (`n_prompt`), its generation behind that prompt (`n_gen` at
     an `n_depth` of the prompt's tokens), and the generation at each of its depths. Warm-up
     repetitions are left out, as llama-bench's are.
     """
-    if not isinstance(measured, Single):
+    if not isinstance(measured, Single) or "endpoint" in measured.how:
         return
     same = _conditions(session, measured, manifest)
     where = {"llmpi": {"study": study.study, **session._asdict(), "workload": workload}}
@@ -138,11 +138,13 @@ def _lines(
 def _conditions(session: SessionId, measured: Single, manifest: Gguf) -> Line:
     how = measured.how
     settings, environment = how["settings"], how["environment"]
+    engine = environment["engine"]
+    assert settings and engine  # an endpoint's cell has no line
     started = datetime.fromisoformat(measured.session["started"])
     mapped = {"mmap": settings["mmap"], "mlock": settings["mlock"]}
     return {
         **SAME,
-        "build_commit": environment["engine"]["llama_cpp_commit"],
+        "build_commit": engine["llama_cpp_commit"],
         "cpu_info": environment["machine"]["cpu"],
         "model_filename": layout.at(layout.GGUF, model=session.model, quant=session.quant),
         "model_type": f"{manifest['architecture']} {manifest['parameters'] / 1e6:.0f}M "

@@ -62,9 +62,15 @@ def read_records(study: Study) -> Records:
         parities={
             s: result(Parity, layout.PARITY, **_of(study, _checked(study, s)))
             for s in asked
-            if study.quality and not study.devices[s.device].is_here
+            if _transfers(study, s)
         },
     )
+
+
+def _transfers(study: Study, session: SessionId) -> bool:
+    """Whether what was scored here is to be shown to hold there: of llmpi's own engine alone."""
+    ours = not study.runtimes[session.runtime].endpoint
+    return bool(study.quality) and ours and not study.devices[session.device].is_here
 
 
 def _session(study: Study, session: SessionId) -> SessionRecord | NotRun:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from llmpi.engine.records import (
     ConcurrentWorkload,
     ConversationWorkload,
+    Endpoint,
     Failed,
     Mark,
     Prefix,
@@ -18,7 +19,7 @@ from llmpi.engine.records import (
     record,
 )
 from llmpi.gguf.records import ModelFile, Origin
-from llmpi.quality.kind import Objection, Section
+from llmpi.quality.kind import AskedScore, Objection, Section
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Drawn
 from llmpi.remote.records import Provisioned
@@ -57,9 +58,10 @@ Share = Annotated[float, Unit("1")]
 Status = Literal["ok", "failed", "skipped", "not run"]
 
 
-Unscored = Literal["default only", "tuned", "prompt lookup"]
+Unscored = Literal["default only", "tuned", "prompt lookup", "over HTTP"]
 """Why what a cell computes was not scored: the study asks for the default's scores only; the search
-for settings ended there; its prompt lookup is not shown to say what greedy decoding says."""
+for settings ended there; its prompt lookup is not shown to say what greedy decoding says; it is
+another engine's, and nothing was asked of it over HTTP."""
 
 
 # --- a row ----------------------------------------------------------------------------------------
@@ -113,7 +115,8 @@ class State(TypedDict):
     """Group of equal boards that the device is one of"""
     computation: str
     """What of the engine's settings its quality hangs on: type of the KV cache, `-noflash` without
-    flash attention, `-lookup` where prompt lookup is not shown to say the same"""
+    flash attention, `-lookup` where prompt lookup is not shown to say the same; `http-` and the
+    runtime's name of an endpoint, which is another engine and asked itself"""
     status: Status
     """`ok`, `failed`, `skipped` or `not run`, of the measurement"""
     stage: str | None
@@ -196,7 +199,8 @@ class Speed(TypedDict):
     hottest_c: Celsius | None
     """Highest temperature seen during the session"""
     marks: Annotated[list[Mark], Joined()]
-    """Why not to compare it with others: `throttled`, `memory-bound: overflow`, `disturbed`"""
+    """Why not to compare it with others: `throttled`, `memory-bound: overflow`, `disturbed`, `over
+    HTTP`"""
 
 
 @record
@@ -293,6 +297,27 @@ class Transfer(OnDevice):
 
 
 @record
+class OverHttp(TypedDict):
+    """Who computed it, where that was not llmpi's engine; then the speeds are what a client gets,
+    and the file is the one that is said to be served."""
+
+    endpoint: str | None
+    """API of the endpoint that was measured over HTTP; empty where llmpi's engine was"""
+    endpoint_place: Literal["on the device", "in the network"] | None
+    """Where it runs"""
+    endpoint_pp_tps: TokensPerS | None
+    """Prompt processing by its own counters, unchecked: median; empty where it tells none"""
+    endpoint_tg_tps: TokensPerS | None
+    """Token generation by its own counters, unchecked: median"""
+    claimed_file: str | None
+    """File that it is said to serve (config)"""
+    claimed_type: str | None
+    """How its weights are said to be stored (config)"""
+    claimed_template: str | None
+    """Chat template that it is said to use (config)"""
+
+
+@record
 class TunedOutput(TypedDict):
     """Last of all columns."""
 
@@ -348,7 +373,7 @@ class AnswerCost(TypedDict):
 
 
 @record
-class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, TunedOutput):
+class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, OverHttp, TunedOutput):
     """A cell of the sweep: a workload of a variant with a runtime on a device."""
 
     unscored: Unscored | None
@@ -550,6 +575,39 @@ class LookupCell(CellKey, LookupAgainst):
     """What a decoding gives."""
     tokens: int
     """Of the output."""
+
+
+@record
+class HttpAgainst(TypedDict):
+    """The same cell of llmpi's engine in process; None where it was not measured."""
+
+    against: str | None
+    """Its runtime."""
+    against_pp_tps: float | None
+    against_tg_tps: float | None
+    against_ttft_s: float | None
+    tg_less_pct: float | None
+    """So much slower a client gets its tokens, and"""
+    ttft_more_s: float | None
+    """so much later the first one."""
+
+
+@record
+class HttpCell(CellKey, HttpAgainst):
+    """A cell of an endpoint: medians over its repetitions."""
+
+    endpoint: Endpoint
+    pp_tps: float | None
+    """As a client sees it: the prompt's tokens / the time to the first one behind it."""
+    tg_tps: float | None
+    ttft_s: float | None
+    own_pp_tps: float | None
+    """By its own counters; None where it tells none."""
+    own_tg_tps: float | None
+    ttft_beyond_own_s: float | None
+    """Of the time to the first token, what its own counters do not account for."""
+    scores: list[AskedScore]
+    """Of the questions that it was asked, by task; the same of all workloads of a session."""
 
 
 # --- files and models -----------------------------------------------------------------------------
@@ -946,6 +1004,7 @@ class Summary(TypedDict):
     concurrency: list[ConcurrentCell]
     conversations: list[ConversationCell]
     prompt_lookup: list[LookupCell]
+    over_http: list[HttpCell]
     files: list[FileFacts]
     fallbacks: list[Fallbacks]
     models: dict[str, ModelFacts]

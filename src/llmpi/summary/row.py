@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from functools import cache
-from typing import TypeVar, cast, get_origin, get_type_hints
+from typing import Literal, TypeVar, cast, get_origin, get_type_hints
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.engine.records import (
@@ -28,13 +28,14 @@ from llmpi.summary.records import (
     CellKey,
     DepthSpeed,
     File,
+    OverHttp,
     Roofline,
     Row,
     Speed,
     Transfer,
 )
 
-Part = TypeVar("Part", Speed, Roofline, CellEnergy, File)
+Part = TypeVar("Part", Speed, Roofline, CellEnergy, File, OverHttp)
 
 
 def row(
@@ -69,8 +70,32 @@ def row(
         "quality": dict(computed.quality),
         "answers": _answers(well, computed, speed, energy) if well else {},
         **on_device,
+        **((well and http_of(well)) or _nothing(OverHttp)),
         "output_agreement_pct": output_agreement_pct,
     }
+
+
+def http_of(measured: Single) -> OverHttp | None:
+    """What is known of an endpoint; None where none was asked."""
+    if "endpoint" not in measured.how:
+        return None
+    endpoint = measured.how["endpoint"]
+    return {
+        "endpoint": endpoint["api"],
+        "endpoint_place": "on the device" if endpoint["on_device"] else "in the network",
+        "endpoint_pp_tps": own_rate(measured, "pp_tps"),
+        "endpoint_tg_tps": own_rate(measured, "tg_tps"),
+        "claimed_file": endpoint["claimed"]["file"],
+        "claimed_type": endpoint["claimed"]["type"],
+        "claimed_template": endpoint["claimed"]["template"],
+    }
+
+
+def own_rate(measured: Single, key: Literal["pp_tps", "tg_tps"]) -> float | None:
+    """By the endpoint's own counters: the median; None where it is silent in a repetition."""
+    told = [r["served"][key] if "served" in r else None for r in measured.cell["repetitions"]]
+    known = [rate for rate in told if rate is not None]
+    return statistics.median(known) if known and len(known) == len(told) else None
 
 
 def _answers(
@@ -130,14 +155,14 @@ def _speed(measured: Single) -> Speed:
         "itl_p50_s": cuts[49],
         "itl_p95_s": cuts[94],
         "itl_max_s": max(itl),
-        "cold_load_s": how["load"]["cold_s"],
-        "warm_load_s": how["load"]["warm_s"],
+        "cold_load_s": how["load"] and how["load"]["cold_s"],
+        "warm_load_s": how["load"] and how["load"]["warm_s"],
         "memory_bytes": memory_bytes(cell["memory"]),
         "anonymous_bytes": cell["memory"]["anonymous_bytes"],
         "file_read_bytes": cell["memory"]["file_bytes"],
         "peak_rss_bytes": cell["memory"]["peak_rss_bytes"],
         "major_faults": cell["memory"]["major_faults"],
-        "threads": how["settings"]["threads"],
+        "threads": how["settings"] and how["settings"]["threads"],
         "context_tokens": cell["context_tokens"],
         "tg_at_depths_tps": [_at_depth(depth) for depth in cell["depths"]],
         "sustained_first_last_tps": [curve[0][1], curve[-1][1]] if curve else [],

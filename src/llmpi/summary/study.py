@@ -16,13 +16,13 @@ from llmpi.models.records import ModelRecord
 from llmpi.quality import kind
 from llmpi.quality.answers import Answered
 from llmpi.quality.evidence import Requirement, Requirements
-from llmpi.quality.kind import Objection, Section
+from llmpi.quality.kind import Objection, OverHttp, Section
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import Drawn
 from llmpi.records import now
 from llmpi.results import NotRun
 from llmpi.study.fields import RESULTS
-from llmpi.study.runs import Run, Scored, Variant, expand_runs
+from llmpi.study.runs import Run, Scored, Session, Variant, asked_over_http, expand_runs
 from llmpi.study.study import Study
 from llmpi.summary.caches import caches
 from llmpi.summary.computed import computed
@@ -32,6 +32,7 @@ from llmpi.summary.curves import curve
 from llmpi.summary.groups import spreads, unlike
 from llmpi.summary.measured import Single, single
 from llmpi.summary.on_device import on_device
+from llmpi.summary.over_http import over_http
 from llmpi.summary.paper import beside_the_paper
 from llmpi.summary.predictions import boards, predictions
 from llmpi.summary.prompt_lookup import prompt_lookup
@@ -54,6 +55,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
     quality = _quality(study)
     by_run = {run: _row(study, run, cells, records, quality) for run in runs}
     rows = list(by_run.values())
+    own = {run: row for run, row in by_run.items() if not study.runtimes[run.runtime].endpoint}
     curves = (curve(run, cell) for run, cell in cells.items() if isinstance(cell, Single))
     summary: Summary = {
         "study": study.study,
@@ -63,6 +65,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         "concurrency": concurrency(study, records.sessions, rows),
         "conversations": conversations(study, records.sessions),
         "prompt_lookup": prompt_lookup(study, records.sessions, by_run),
+        "over_http": over_http(study, records.sessions, by_run, quality.over_http),
         "files": [_file(variant, found) for variant, found in records.files.items()],
         "fallbacks": [
             _fallbacks(variant, found)
@@ -74,8 +77,8 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         "sections": quality.sections,
         "curves": [found for found in curves if found],
         "machines": dict(records.machines),
-        "predictions": predictions(study, by_run, boards(study, records.sessions)),
-        "paper": beside_the_paper(study, rows, records.machines),
+        "predictions": predictions(study, own, boards(study, records.sessions)),
+        "paper": beside_the_paper(study, list(own.values()), records.machines),
         "tuned": tuned(study, records.searches),
         "gates": [
             {"task": gate.task, "metric": gate.metric, "at_least_pct": gate.at_least_pct}
@@ -106,6 +109,8 @@ class Quality:
     requirements: list[Requirement]
     questions: dict[str, Drawn | Failed | NotRun]
     """By task, in the config's order."""
+    over_http: Mapping[Session, Mapping[str, OverHttp]]
+    """Of the sessions with an endpoint, by task, where it is asked."""
 
 
 def _quality(study: Study) -> Quality:
@@ -128,7 +133,17 @@ def _quality(study: Study) -> Quality:
         sections=[*sections, *caches(study, ordered)],
         requirements=[found for one in told for found in one.requirements],
         questions={task: drawn[task] for task in study.quality if task in drawn},
+        over_http=_over_http(study),
     )
+
+
+def _over_http(study: Study) -> dict[Session, dict[str, OverHttp]]:
+    found: dict[Session, dict[str, OverHttp]] = {}
+    for session, task in asked_over_http(study):
+        read = task_kinds()[study.quality[task].task].over_http
+        assert read, task
+        found.setdefault(session, {})[task] = read(study, task, session)
+    return found
 
 
 # --- rows and facts -------------------------------------------------------------------------------
@@ -142,7 +157,14 @@ def _row(
     quality: Quality,
 ) -> Row:
     own = computed(
-        study, run, cells, records.searches, quality.rows, quality.answers, quality.objections
+        study,
+        run,
+        cells,
+        records.searches,
+        quality.rows,
+        quality.answers,
+        quality.objections,
+        quality.over_http.get(run.session, {}),
     )
     return row(
         study,

@@ -11,7 +11,7 @@ from llmpi import layout
 from llmpi.job_lines import ERROR, FAILED
 from llmpi.quant_types import wants_imatrix
 from llmpi.study import inputs
-from llmpi.study.runs import scored, sessions, variants
+from llmpi.study.runs import asked_over_http, scored, sessions, variants
 from llmpi.study.study import Study
 
 State = Literal["done", "failed", "skipped", "waiting"]
@@ -33,6 +33,7 @@ RULES = {
         "evaluate_divergence",
         "answer_prompts",
         "evaluate_lm_eval",
+        "ask_endpoint",
     ),
     "report": ("summarize", "recommend", "report"),
 }
@@ -105,6 +106,9 @@ def asked_for(study: Study) -> Iterator[Asked]:
     for one in scored(study):
         for task in study.quality:
             yield Asked("scored", f"{one.name}: {task}", inputs.scores(study, one, task))
+    for session, task in asked_over_http(study):
+        name = f"{session.model} {session.quant} on {session.device} ({session.runtime}): {task}"
+        yield Asked("scored", name, inputs.asked(study, session, task))
     for file in (layout.RECOMMENDATION, layout.PAGE):
         yield Asked("report", study.study, layout.at(file, study=study.study))
 

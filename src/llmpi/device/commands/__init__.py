@@ -12,6 +12,7 @@ ANSWERING = {
     "measure": "measure",
     "take_turns": "take_turns",
     "predict": "predict",
+    "ask": "ask",
     "start": "detached",
     "poll": "detached",
     "cancel": "detached",

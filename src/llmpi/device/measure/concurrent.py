@@ -14,7 +14,8 @@ import numpy as np
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure.budget import Effort, effort_of, fitted, pace_of, told
 from llmpi.device.measure.memory import reading, untouched, watching
-from llmpi.device.measure.single import fixed_tokens, steady
+from llmpi.device.measure.repeated import steady
+from llmpi.device.measure.single import fixed_tokens
 from llmpi.engine.info import overheard
 from llmpi.engine.llama import Engine, EngineError, Rows
 from llmpi.engine.progress import say

@@ -17,7 +17,8 @@ from typing import Self
 from llmpi.device.machine.contention import Processors, together
 from llmpi.device.measure.budget import Pace, effort_of, fitted, told, took_s
 from llmpi.device.measure.memory import reading, untouched, watching
-from llmpi.device.measure.single import agree, fixed_tokens
+from llmpi.device.measure.repeated import agree
+from llmpi.device.measure.single import fixed_tokens
 from llmpi.engine.llama import Engine, EngineError
 from llmpi.engine.progress import say
 from llmpi.engine.records import (

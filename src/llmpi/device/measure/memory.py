@@ -24,6 +24,16 @@ def untouched(peak_rss_bytes: int | None) -> Memory:
     }
 
 
+UNKNOWN: Memory = {
+    "peak_rss_bytes": None,
+    "anonymous_bytes": None,
+    "file_bytes": None,
+    "swap_bytes": None,
+    "major_faults": None,
+}
+"""Of another program."""
+
+
 @contextlib.contextmanager
 def reading(memory: Memory) -> Iterator[None]:
     """Add to `memory` which pages of files the block reads.
@@ -47,7 +57,7 @@ def watching(memory: Memory) -> Iterator[None]:
     swap_bytes = status_bytes("VmSwap")
     own = [status_bytes("RssAnon"), status_bytes("RssShmem"), swap_bytes]
     anonymous = sum(part or 0 for part in own) if own[0] is not None else None
-    memory["major_faults"] = memory["major_faults"] + major_faults() - faults
+    memory["major_faults"] = (memory["major_faults"] or 0) + major_faults() - faults
     memory["peak_rss_bytes"] = _larger(memory["peak_rss_bytes"], status_bytes("VmHWM"))
     memory["anonymous_bytes"] = _larger(memory["anonymous_bytes"], anonymous)
     memory["swap_bytes"] = _larger(memory["swap_bytes"], swap_bytes)

@@ -18,8 +18,9 @@ from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.conversation import Conversation
 from llmpi.device.measure.memory import status_bytes
+from llmpi.device.measure.repeated import context_tokens
 from llmpi.device.measure.rounds import Arm, Rounds
-from llmpi.device.measure.single import Single, context_tokens, fixed_tokens
+from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import SessionJob, TurnJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
@@ -70,7 +71,7 @@ def measure(job: SessionJob) -> LoadedSession:
         left_s = budget.SHARE * (end - time.monotonic())
         for name, workload in workloads.items():
             workload.warm_up(left_s * job["workloads"][name]["timeout_s"] / timeout_s)
-        arms = _mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
+        arms = mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
         rounds = Rounds(workloads, job["others_at_most_pct"], end - _sustained_s(job))
         order = rounds.through(arms)
         after = environment.conditions()  # the sustained phase is there to heat the machine
@@ -132,7 +133,7 @@ def _least_context(asked: AnyWorkload) -> int:
     return context_tokens(asked)
 
 
-def _mixed(arms: list[list[Arm]], seed: str) -> list[Arm]:
+def mixed(arms: list[list[Arm]], seed: str) -> list[Arm]:
     """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
     every = [arm for some in arms for arm in some]
     return random.Random(f"llmpi order {seed}").sample(every, len(every))

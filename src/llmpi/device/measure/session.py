@@ -30,6 +30,7 @@ from llmpi.engine.records import (
     LoadedSession,
     Prompted,
     Sampled,
+    Where,
 )
 from llmpi.engine.supervise import Death, supervise
 
@@ -67,15 +68,7 @@ def run(
     ):
         if why := environment.throttling_unseen():
             log(f"llmpi: throttling will not be seen: {why}")
-        profile = supervise(
-            "llmpi.device.measure.bandwidth",
-            request,
-            writes=Bandwidth,
-            log=log,
-            timeout_s=BANDWIDTH_S,
-        )
-        if isinstance(profile, Death):
-            log(f"llmpi: the bandwidth is not known: {profile.reason}")
+        profile = None if "endpoint" in request else _bandwidth(request, log)
         out = Path(folder) / "samples"
         started = time.monotonic()
         with sampling(request["meter"], out) as sampler:
@@ -84,19 +77,36 @@ def run(
         samples = read(out)
     if record["status"] == "failed":
         return record
+    elsewhere = not _on_device(record)
+    if elsewhere:
+        samples = []  # of this machine, which only asked
     throttled = [sample["t"] for sample in samples if sample.get("th")]
     _mark(record, throttled, request["others_at_most_pct"])
-    found = _power(samples, request["meter"], started)
+    found = _power(samples, request["meter"], started, elsewhere=elsewhere)
     if found is not None:
         add_energy(record, found, request["meter"])
     return {
         **record,
         "samples": _columns(samples),
         "others_at_most_pct": request["others_at_most_pct"],
-        "bandwidth": None if isinstance(profile, Death) else profile,
+        "bandwidth": profile,
         "limits": request["limits"],
         "clock": {"monotonic_s": time.monotonic(), "wall_s": time.time(), "ahead_s": 0.0},
     }
+
+
+def _bandwidth(request: SessionRequest, log: Callable[[str], None]) -> Bandwidth | None:
+    found = supervise(
+        "llmpi.device.measure.bandwidth",
+        request,
+        writes=Bandwidth,
+        log=log,
+        timeout_s=BANDWIDTH_S,
+    )
+    if isinstance(found, Death):
+        log(f"llmpi: the bandwidth is not known: {found.reason}")
+        return None
+    return found
 
 
 def _with_sensors(log: Callable[[str], None], samples: Path) -> Callable[[str], None]:
@@ -114,7 +124,7 @@ def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSes
     workloads, policy = request["workloads"], request["runtime"]["omp_wait_policy"]
     job: SessionJob = {**request, "sensors": [*watch.sensors]}
     outcome = supervise(
-        "llmpi.device.measure.process",
+        "llmpi.device.measure.over_http" if "endpoint" in job else "llmpi.device.measure.process",
         job,
         writes=LoadedSession,
         log=watch.log,
@@ -143,14 +153,17 @@ def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSes
         "workload": asked,
         "levels": [],
     }
-    return {
+    failed: FailedSession = {
         "status": "failed",
         "stage": "benchmark",
         "reason": outcome.reason,
         "log_tail": outcome.tail,
-        "environment": {"machine": environment.machine(), "engine": engine_info.describe()},
         "workloads": {name: cell},
     }
+    if "endpoint" not in request:
+        where: Where = {"machine": environment.machine(), "engine": engine_info.describe()}
+        failed["environment"] = where
+    return failed
 
 
 def _with_fewer(
@@ -192,7 +205,7 @@ def _together(
 
 
 def _circumstances(session: LoadedSession) -> Circumstances:
-    return {
+    found: Circumstances = {
         "settings": session["settings"],
         "load": session["load"],
         "order": session["order"],
@@ -200,6 +213,9 @@ def _circumstances(session: LoadedSession) -> Circumstances:
         "cooled": session["cooled"],
         "environment": session["environment"],
     }
+    if "endpoint" in session:
+        found["endpoint"] = session["endpoint"]
+    return found
 
 
 def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct: float) -> None:
@@ -213,17 +229,23 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
         depths = cell["depths"] if cell["kind"] == "single" else []
         done = [*part["repetitions"], *(one for depth in depths for one in depth["repetitions"])]
         repetitions = prompts(done)
-        if _throttled_meanwhile((cell["apart"] or record)["environment"]) or any(
+        how = cell["apart"] or record
+        if (_on_device(how) and _throttled_meanwhile(how["environment"])) or any(
             repetition["start_s"] - FIRMWARE_EVERY_S < at < _end(repetition) + FIRMWARE_EVERY_S
             for repetition in repetitions
             for at in throttled
         ):
             part["marks"].append("throttled")
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
-        if part["memory"]["swap_bytes"] or part["memory"]["major_faults"] > tokens:
+        if part["memory"]["swap_bytes"] or (part["memory"]["major_faults"] or 0) > tokens:
             part["marks"].append("memory-bound: overflow")
         if any(disturbed(repetition, others_at_most_pct) for repetition in done):
             part["marks"].append("disturbed")
+
+
+def _on_device(how: Circumstances) -> bool:
+    """Whether it was computed on this machine."""
+    return "endpoint" not in how or how["endpoint"]["on_device"]
 
 
 def _throttled_meanwhile(environment: Environment) -> bool:
@@ -239,8 +261,16 @@ def _end(repetition: Prompted) -> float:
     return repetition["start_s"] + repetition["ttft_s"] + sum(repetition["itl_s"])
 
 
-def _power(samples: list[Sample], meter: Meter, started: float) -> Samples | str | None:
-    """What the meter said, or why nothing; None where the workstation reads it."""
+def _power(
+    samples: list[Sample], meter: Meter, started: float, *, elsewhere: bool
+) -> Samples | str | None:
+    """What the meter said, or why nothing; None where the workstation reads it.
+
+    Args:
+        elsewhere: another machine computed.
+    """
+    if is_here(meter) and elsewhere:
+        return "the meter is of the machine that asked, and another one computed"
     if is_here(meter):
         return power(samples)
     if meter["kind"] == "constant":

@@ -5,28 +5,19 @@ Nothing but decoding and sampling happens between the clocks.
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from llmpi.device.machine.contention import Processors
-from llmpi.device.measure.budget import Pace, effort_of, fitted, pace_of, told
 from llmpi.device.measure.memory import reading, untouched, watching
+from llmpi.device.measure.repeated import Repeated, context_tokens
 from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
-from llmpi.engine.records import (
-    Arm,
-    ConcurrentRepetition,
-    Repetition,
-    Shortened,
-    SingleCell,
-    SingleWorkload,
-)
-
-STEADY_WITHIN = 0.03
+from llmpi.engine.records import Repetition, SingleWorkload
 
 
-class Single:
+class Single(Repeated):
     """A workload of one conversation and what was measured of it so far.
 
     Args:
@@ -45,60 +36,19 @@ class Single:
         processors: Processors,
         lookup: PromptLookup | None = None,
     ) -> None:
-        self.name = name
-        self._engine, self._asked, self._lookup = engine, asked, lookup
-        self._processors, self._effort = processors, effort_of(asked)
-        self._shortened: Shortened | None = None
-        self._output: list[int] = []
+        super().__init__(name, asked, untouched(load_peak_bytes))
+        self._engine, self._lookup, self._processors = engine, lookup, processors
         self._forced: list[int] | None = None
         if asked["sampling"] == "none":
             self._forced = fixed_tokens(engine.vocab_tokens, asked["output_tokens"], seed=1)
-        self._warmup: list[Repetition] = []
-        self._done: dict[int | None, list[Repetition]] = {None: []}
-        self._done |= {depth: [] for depth in asked["depths"]}
-        self._set_aside: list[Repetition] = []
-        self._sustained: list[tuple[float, float]] = []
-        self._memory = untouched(load_peak_bytes)
 
-    def arms(self) -> list[tuple[str, Arm]]:
-        """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
-        once: list[tuple[str, Arm]] = [(self.name, depth) for depth in self._done]
-        return once * self._effort.repetitions
-
-    def warm_up(self, seconds: float) -> None:
-        """Until two repetitions in a row agree, within the bounds the workload sets.
-
-        Args:
-            seconds: what it may take with all that follows; a slow one does less.
-        """
+    def _first(self) -> Repetition:
         with reading(self._memory):
-            pace = pace_of(self._once(None, tokens=1))
-        per_token_s = pace.prompt_s / self._asked["prompt_tokens"]
-        behind = [Pace(depth * per_token_s, pace.token_s) for depth in self._asked["depths"]]
-        left_s = seconds - self._asked["sustained_s"]
-        self._effort, self._shortened = fitted(self._effort, [pace, *behind], left_s)
-        if self._shortened:
-            say(f"{self.name}: {told(self._shortened)}")
-        least, limit = self._effort.warmup, self._effort.warmup_limit
-        while len(self._warmup) < least or (
-            self._warmup and len(self._warmup) < limit and not steady(self._warmup)
-        ):
-            self._warmup.append(self._once(None))
-            say(f"{self.name}: warm-up {len(self._warmup)}: {self._rates(self._warmup[-1], None)}")
+            return super()._first()
 
     def repeat(self, depth: int | None, progress: str) -> Repetition:
-        """One counted repetition, behind `depth` tokens or the workload's own prompt."""
         with watching(self._memory):
-            done = self._once(depth)
-        self._done[depth].append(done)
-        behind = "" if depth is None else f" behind {depth} tokens"
-        say(f"[{progress}] {self.name}{behind}: {self._rates(done, depth)}")
-        return done
-
-    def set_aside(self, depth: int | None, repetition: Repetition) -> None:
-        """It does not count any more."""
-        self._done[depth].remove(repetition)
-        self._set_aside.append(repetition)
+            return super().repeat(depth, progress)
 
     def sustain(self) -> None:
         """Generate for `sustained_s`, in stretches of about a second."""
@@ -122,31 +72,6 @@ class Single:
                         break
         first, last = self._sustained[0][1], self._sustained[-1][1]
         say(f"{self.name}: {seconds:g} s sustained: tg {first:.1f} t/s first, {last:.1f} last")
-
-    def record(self) -> SingleCell:
-        """What was measured."""
-        return {
-            "status": "ok",
-            "kind": "single",
-            "workload": self._asked,
-            "apart": None,
-            "context_tokens": context_tokens(self._asked),
-            "warmup": self._warmup,
-            "steady": steady(self._warmup),
-            "shortened": self._shortened,
-            "repetitions": self._done[None],
-            "set_aside": self._set_aside,
-            "depths": [
-                {"depth_tokens": depth, "repetitions": done}
-                for depth, done in self._done.items()
-                if depth is not None
-            ],
-            "sustained": self._sustained,
-            "memory": self._memory,
-            "output": self._output,
-            "marks": [],
-            "energy": None,
-        }
 
     def _ready(self, depth: int | None) -> list[int]:
         """The prompt, before an empty context of the workload's own size."""
@@ -219,30 +144,6 @@ class Single:
                 engine.decode([token])
                 token = engine.greedy()
                 yield [token]
-
-    def _rates(self, repetition: Repetition, depth: int | None) -> str:
-        itl = repetition["itl_s"]
-        pp_tps = (depth or self._asked["prompt_tokens"]) / repetition["pp_s"]
-        return f"pp {pp_tps:.1f} t/s, tg {len(itl) / sum(itl):.1f} t/s"
-
-
-def context_tokens(asked: SingleWorkload) -> int:
-    """Tokens of context a workload needs, or asks for."""
-    longest = max(asked["prompt_tokens"], *asked["depths"], 0) + asked["output_tokens"]
-    return asked["context_tokens"] or longest
-
-
-def steady(warmup: Sequence[Repetition] | Sequence[ConcurrentRepetition]) -> bool:
-    """Whether the last two repetitions of the warm-up agree on tg."""
-    return agree([sum(repetition["itl_s"]) for repetition in warmup])
-
-
-def agree(seconds: Sequence[float]) -> bool:
-    """Whether the last two do."""
-    if len(seconds) < 2:
-        return False
-    *_, before, last = seconds
-    return abs(last - before) < STEADY_WITHIN * before
 
 
 def fixed_tokens(vocab_tokens: int, count: int, seed: int = 0) -> list[int]:

@@ -15,7 +15,8 @@ from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import parity
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.process import lookup_of, settings_of
-from llmpi.device.measure.single import Single, context_tokens, fixed_tokens
+from llmpi.device.measure.repeated import context_tokens
+from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import TurnJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from llmpi.quality.kind import NotScored
-from llmpi.quality.squad.records import SquadScored
+from llmpi.quality.squad.records import Item, SquadScored
 from llmpi.quality.statistics import Compared, compare, distinguishable, holm
 from llmpi.study.runs import Scored
 
@@ -75,11 +75,15 @@ def _by_width(model: str, quants: Sequence[str], records: Scores) -> list[Scored
 def _paired(
     reference: SquadScored | NotScored, variant: SquadScored | NotScored
 ) -> Compared | None:
-    """On the questions both were asked; a descent may have stopped early."""
     if reference["status"] != "ok" or variant["status"] != "ok":
         return None
-    wanted = {item["id"]: item for item in reference["items"]}
-    pairs = [(wanted[item["id"]], item) for item in variant["items"] if item["id"] in wanted]
+    return paired(reference["items"], variant["items"])
+
+
+def paired(reference: Sequence[Item], variant: Sequence[Item]) -> Compared | None:
+    """On the questions both were asked; a descent may have stopped early."""
+    wanted = {item["id"]: item for item in reference}
+    pairs = [(wanted[item["id"]], item) for item in variant if item["id"] in wanted]
     if not pairs:
         return None
     return compare(

@@ -10,9 +10,11 @@ from llmpi.quality.kind import (
     SCORED,
     STATE,
     THINKING,
+    AskedScore,
     Figure,
     NotScored,
     Objection,
+    OverHttp,
     Row,
     Score,
     Shown,
@@ -24,15 +26,24 @@ from llmpi.quality.kind import (
 )
 from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line, prompt_line
-from llmpi.quality.squad.comparisons import Comparison, comparisons, scored_in
+from llmpi.quality.squad.comparisons import Comparison, comparisons, paired, scored_in
 from llmpi.quality.squad.lowest_width import lowest_widths
-from llmpi.quality.squad.records import Abstention, MetricName, Questions, SquadScored
+from llmpi.quality.squad.records import (
+    Abstention,
+    Item,
+    MetricName,
+    Questions,
+    SquadAsked,
+    SquadScored,
+    SquadSummary,
+)
 from llmpi.quality.squad.records import Score as MetricScore
 from llmpi.quality.squad.requirements import requirements
 from llmpi.quality.squad.sections import sections
 from llmpi.results import NotRun, result
+from llmpi.study.computation import DEFAULT
 from llmpi.study.quality import Gate
-from llmpi.study.runs import Scored, by_width
+from llmpi.study.runs import Scored, Session, by_width
 from llmpi.study.study import Study
 
 NAMES: dict[str, tuple[MetricName, str]] = {
@@ -115,16 +126,55 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
             task: {
                 variant: found
                 for variant, record in records.items()
-                if record["status"] == "ok" and (found := answered(given_answers(record)))
+                if record["status"] == "ok" and (found := answered(given_answers(record["items"])))
             }
             for task, records in scores.items()
         },
     )
 
 
-def given_answers(record: SquadScored) -> Iterator[Given]:
+def over_http(study: Study, task: str, session: Session) -> OverHttp:
+    """What an endpoint answered, beside its file in process."""
+    where = {"study": study.study, "task": task, **session._asdict()}
+    record = result(SquadAsked, layout.ASKED, **where)
+    gates = [gate for gate in study.gates if gate.task == task]
+    found = [_failure(gate, record) for gate in gates]
+    objections = [why for why in found if why]
+    if record["status"] != "ok":
+        return OverHttp(no_score(record, {**COLUMNS, **COMPARED}), None, objections, None)
+    row: Row = {**dict.fromkeys({**COLUMNS, **COMPARED}), **_scored(record["summary"])}
+    where["computation"] = DEFAULT
+    ours = result(SquadRecord, layout.QUALITY, **where)
+    told = all(item["error"] or item["prompt_tokens"] for item in record["items"])
+    answers = answered(given_answers(record["items"])) if told else None
+    return OverHttp(row, answers, objections, _beside(task, record, ours))
+
+
+def _beside(task: str, asked: SquadAsked, ours: SquadScored | NotScored) -> AskedScore | None:
+    """F1, on the questions that both were asked; a descent may have stopped early."""
+    score = asked["summary"]["metrics"].get("f1")
+    if score is None:
+        return None
+    both = paired(ours["items"], asked["items"]) if ours["status"] == "ok" else None
+    in_process = _metric(ours, "f1") if ours["status"] == "ok" else None
+    return {
+        "task": task,
+        "metric": F1,
+        "items": asked["summary"]["items"],
+        "errors": asked["summary"]["errors"],
+        "pct": score["pct"],
+        "low_pct": score["low_pct"],
+        "high_pct": score["high_pct"],
+        "against_pct": in_process and in_process["pct"],
+        "difference_pct": both and both["difference_pct"],
+        "difference_low_pct": both and both["low_pct"],
+        "difference_high_pct": both and both["high_pct"],
+    }
+
+
+def given_answers(items: Sequence[Item]) -> Iterator[Given]:
     """Right is an exact match, of the questions that have an answer."""
-    for item in record["items"]:
+    for item in items:
         thought, new = item["thought_tokens"], item["new_tokens"]
         if was_asked(item["error"], new):
             right = bool(item["exact"]) if item["golds"] else None
@@ -134,7 +184,13 @@ def given_answers(record: SquadScored) -> Iterator[Given]:
 def _row(record: SquadScored | NotScored) -> Row:
     if record["status"] != "ok":
         return no_score(record, COLUMNS)
-    summary = record["summary"]
+    row = _scored(record["summary"])
+    row["prompt"] = prompt_line(record["sent"])
+    row["one_at_a_time"] = record["batching"][0]["one_at_a_time"] if record["batching"] else None
+    return row
+
+
+def _scored(summary: SquadSummary) -> Row:
     best = summary["thresholds"]
     answers = summary["items"] - summary["errors"]
     row: Row = {
@@ -149,10 +205,8 @@ def _row(record: SquadScored | NotScored) -> Row:
     marked = summary["marked"]
     row["marked_pct"] = 100 * marked / summary["items"] if marked else None
     row["unknown_marks"] = marks_line(summary["marks"])
-    row["prompt"] = prompt_line(record["sent"])
-    row["one_at_a_time"] = record["batching"][0]["one_at_a_time"] if record["batching"] else None
     for name, (metric, _) in NAMES.items():
-        score = _metric(record, metric)
+        score = summary["metrics"].get(metric)
         row[f"{name}_pct"] = score and score["pct"]
         row[f"{name}_low_pct"] = score and score["low_pct"]
         row[f"{name}_high_pct"] = score and score["high_pct"]
@@ -193,7 +247,7 @@ def _objections(
     return {one: [why for why in whys if why] for one, whys in failures.items()}
 
 
-def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
+def _failure(gate: Gate, record: SquadScored | SquadAsked | NotScored) -> Objection | None:
     scored = record["status"] == "ok"
     score = _metric(record, gate.metric) if record["status"] == "ok" else None
     if score is not None and score["pct"] >= gate.at_least_pct:
@@ -207,7 +261,7 @@ def _failure(gate: Gate, record: SquadScored | NotScored) -> Objection | None:
     }
 
 
-def _metric(record: SquadScored, name: MetricName) -> MetricScore | None:
+def _metric(record: SquadScored | SquadAsked, name: MetricName) -> MetricScore | None:
     """None of a metric that has no items."""
     return record["summary"]["metrics"].get(name)
 
@@ -240,6 +294,8 @@ def _shown(name: str, title: str) -> Shown:
     }
 
 
+F1 = "F1, %"
+
 KIND = TaskKind(
     name="squad",
     record=SquadRecord,
@@ -257,5 +313,6 @@ KIND = TaskKind(
         _shown("has_ans_f1", "HasAns F1 %"),
         _shown("no_ans_f1", "NoAns F1 %"),
     ),
-    score=Score(_shown("f1", "F1, %"), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
+    score=Score(_shown("f1", F1), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
+    over_http=over_http,
 )

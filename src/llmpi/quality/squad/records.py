@@ -4,7 +4,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Engine, SentPrompt, record
+from llmpi.engine.records import Endpoint, Engine, SentPrompt, record
 from llmpi.quality.records import AnsweredBlock, Batching, Decoding, Drawn, Thoughts
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
@@ -196,4 +196,30 @@ class SquadScored(TypedDict):
     gguf_sha256: str
     engine: Engine
     batching: list[Batching]
+    items: list[Item]
+
+
+# --- over HTTP ------------------------------------------------------------------------------------
+
+
+@record
+class AskingSettings(TypedDict):
+    """How an endpoint is asked; what is not here, such as its context, is its own."""
+
+    max_new_tokens: int
+    examples: int
+    prompt: PromptNumber
+    language: str
+    thinking_tokens: int | None
+
+
+@record
+class SquadAsked(TypedDict):
+    """The score of what an endpoint answered, in its own chat template, with its own engine."""
+
+    status: Literal["ok"]
+    summary: SquadSummary
+    settings: AskingSettings
+    questions_sha256: str
+    endpoint: Endpoint
     items: list[Item]

@@ -192,6 +192,8 @@ class Memo(TypedDict):
     devices: list[MemoDevice]
     tried: int
     """Variants on devices."""
+    over_http: int
+    """Variants of endpoints, which are not among them."""
     able: int
     """Of them, those that keep to everything."""
     constraints: dict[Limit, float]
@@ -258,9 +260,11 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
     rows = [row for row in rows if row["workload"] == recommendation["workload"]]
     cells = {_cell(row): row for row in rows}
     several = len(study.runtimes) > 1
+    asked_over_http = {_cell(row) for row in rows if study.runtimes[row["runtime"]].endpoint}
     found = {
         candidate["id"]: variant(candidate, cells[_cell(candidate)], task, several)
         for candidate in recommendation["candidates"]
+        if _cell(candidate) not in asked_over_http
     }
     pick = _of(found, decision["pick"])
     widest = _widest(pick, found.values()) if pick else None
@@ -286,6 +290,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
             for name, boards in {row["device"]: row["boards"] for row in rows}.items()
         ],
         "tried": len(found),
+        "over_http": len(asked_over_http),
         "able": len(decision["able"]),
         "constraints": limits,
         "prefer": recommendation["prefer"],

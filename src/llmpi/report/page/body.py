@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from llmpi.decide import scores
 from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
+from llmpi.quality.kind import AskedScore
 from llmpi.quant_types import is_published
 from llmpi.report.page.charts.style import Spec
 from llmpi.report.page.content import Content
@@ -26,7 +27,7 @@ from llmpi.report.words.emphasis import MB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import digits, mb, number, pretty
 from llmpi.report.words.texts import Texts
-from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, Summary
+from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, HttpCell, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_LISTED = 200
@@ -88,6 +89,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             money=chosen and chosen["money"],
             figures=drawn,
             words=words,
+            over_http_scores=_asked_over_http(t, summary),
             most_listed=MOST_LISTED,
             drawn=len(drawn_standings(content)),
             joint="" if t.language == "ja" else " ",
@@ -111,6 +113,19 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             differences=differences(pairs, words),
         )
     )
+
+
+def _asked_over_http(t: Texts, summary: Summary) -> list[tuple[HttpCell, AskedScore, str]]:
+    """Scores and what they are, once for all workloads of a session."""
+    first: dict[tuple[str, ...], HttpCell] = {}
+    for cell in summary["over_http"]:
+        place = (cell["device"], cell["model"], cell["quant"], cell["runtime"])
+        first.setdefault(place, cell)
+    return [
+        (cell, score, t.title(score["metric"]))
+        for cell in first.values()
+        for score in cell["scores"]
+    ]
 
 
 PRIVATE = ("host", "port", "user", "identity_file", "known_hosts", "url", "password_file", "python")
@@ -189,6 +204,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("concurrency", t("Conversations side by side"), bool(summary["concurrency"])),
         ("conversations", t("Conversations"), bool(summary["conversations"])),
         ("lookup", t("Prompt lookup"), bool(summary["prompt_lookup"])),
+        ("http", t("Over HTTP"), bool(summary["over_http"])),
         ("tuned", t("Tuned against default"), bool(summary["tuned"])),
         ("cells", t("All cells"), True),
         *((section.id, section.contents, True) for section in shown.sections),

@@ -50,7 +50,7 @@ def _groups(t: Texts, content: Content) -> Iterator[tuple[str, list[Field]]]:
     for task, kind in columns.kinds_of(content.study).items():
         told = {**kind.columns, **kind.compared}
         yield task, [_field(t, f"{task}_{key}", key, column) for key, column in told.items()]
-    device = {**columns.DEVICE, **columns.TUNED}
+    device = {**columns.DEVICE, **columns.HTTP, **columns.TUNED}
     yield t("on the device"), [_field(t, key, key, column) for key, column in device.items()]
 
 

@@ -290,6 +290,7 @@ REASONS: Mapping[str, str] = {
     "throttled": "throttled",
     "overflow": "does not fit in the memory",
     "disturbed": "disturbed by other programs",
+    "over HTTP": "measured over HTTP",
     "parity": "computes something else",
     "unscored": "not scored",
     "computation": "not scored with these settings",
@@ -318,6 +319,7 @@ def kill(found: Kill) -> str:
                 "throttled": "the board was throttled while it was measured",
                 "memory-bound: overflow": "it does not fit in the memory",
                 "disturbed": "other programs took too much of the processors while it was measured",
+                "over HTTP": "it was measured over HTTP and is not ranked with what is in process",
             }[found["mark"]]
         case "parity":
             return f"parity: {parity(found['reason'], found['misses'])}"

@@ -322,6 +322,7 @@ REASONS: Mapping[str, str] = {
     "throttled": "速度制限",
     "overflow": "メモリに収まらない",
     "disturbed": "他のプログラムの影響あり",
+    "over HTTP": "HTTP経由の測定",
     "parity": "計算結果の不一致",
     "unscored": "採点なし",
     "computation": "この設定では採点なし",
@@ -350,6 +351,7 @@ def kill(found: Kill) -> str:
                 "throttled": "測定中に速度が制限されました",
                 "memory-bound: overflow": "メモリに収まりません",
                 "disturbed": "測定中に他のプログラムがプロセッサを使いすぎました",
+                "over HTTP": "HTTP経由の測定のため、プロセス内の測定とは順位を付けません",
             }[found["mark"]]
         case "parity":
             return f"計算結果の不一致：{parity(found['reason'], found['misses'])}"
@@ -369,6 +371,8 @@ def kill(found: Kill) -> str:
             return f"{found['task']}を採点していません：{unscored(found['reason'])}"
         case "computation":
             why = NOT_COMPUTED[found["unscored"]]
+            if found["unscored"] == "over HTTP":
+                return f"採点していません：{why}"
             return f"このキャッシュ（{found['computation']}）では採点していません：{why}"
         case "babbling":
             ratio = f"{found['perplexity_ratio']:.3g}"
@@ -419,6 +423,7 @@ NOT_COMPUTED: Mapping[Unscored, str] = {
     "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
     "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
     "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
+    "over HTTP": "別のエンジンが応答しており、質問は尋ねていません",
 }
 
 

@@ -149,6 +149,11 @@ def _quality(
     )
 
 
+def _in_process() -> alt.Chart:
+    """The cells that may stand side by side: those of endpoints have a table of their own."""
+    return on("cells").transform_filter(alt.datum.endpoint == None)  # noqa: E711 - Vega's
+
+
 def speed_by_bits(
     t: Texts, key: Literal["pp", "tg"], models: Sequence[str], *, named: bool
 ) -> Spec:
@@ -165,7 +170,7 @@ def speed_by_bits(
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
     y = axis(alt.Y, f"{key}_tps", titles[key], FROM_ZERO)
-    base = on("cells").transform_filter(alt.expr.isValid(alt.datum[f"{key}_tps"]))
+    base = _in_process().transform_filter(alt.expr.isValid(alt.datum[f"{key}_tps"]))
     by = [alt.Detail("model:N"), alt.Detail("runtime:N")]
     spread = base.mark_rule(strokeWidth=2).encode(
         x=x, y=f"{key}_min_tps:Q", y2=f"{key}_max_tps:Q", color=colour
@@ -207,7 +212,7 @@ def speed_by_bits(
 def energy(t: Texts, models: Sequence[str]) -> Spec:
     """Joules per generated token with 1.96 standard deviations; the shape tells the tier."""
     title = t("tg, joules per token")
-    base = on("cells").transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
+    base = _in_process().transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
     y = alt.Y("name:N", sort=None, title=None)
     colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = base.mark_rule(strokeWidth=2).encode(
@@ -235,7 +240,7 @@ def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
     """With the joules' 1.96 standard deviations; the shape tells the tier."""
     title = t("words per battery")
     per_joule = alt.datum.words_per_battery * alt.datum.tg_j_per_token
-    base = on("cells").transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
+    base = _in_process().transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
     y = alt.Y("name:N", sort=None, title=None)
     colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = (

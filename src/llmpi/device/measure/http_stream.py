@@ -1,0 +1,489 @@
+"""Ask an endpoint to go on with a text, or to answer, and note when each piece of it comes.
+
+Nothing that it says is trusted: an answer has so many bytes and so many seconds, what should be a
+number is one, and its words are shown as `llmpi.engine.shown` has them. A redirect is not followed,
+no proxy is asked, and the key goes nowhere but into the header of the request.
+"""
+
+import contextlib
+import io
+import json
+import math
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Timer
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from llmpi.device.measure.http_key import Key, key_in
+from llmpi.device.records import EndpointRequest
+from llmpi.engine.records import Message, Served
+from llmpi.engine.shown import shown
+
+Json = dict[str, Any]  # a request as its API has it; what comes is anything until it is looked at
+
+LINE_BYTES = 1 << 20
+"""Of an answer, at most; llama-server's last one holds all its settings."""
+TOKEN_BYTES = 1 << 13
+"""At most what a token may take in all, with what is around it."""
+REASON_BYTES = 2000
+"""Of what it says where it refuses; so many times as much is looked through for the key:"""
+LOOKED_THROUGH = 4
+CONNECT_S = 10.0
+MOST = 1e9
+"""No count and no rate of a sound endpoint is larger."""
+GOES_ON = {"ignore_eos": True, "cache_prompt": False, "min_tokens": None}
+"""Beyond OpenAI's: not to end early (llama-server, vLLM and llama-cpp-python) and not to take the
+prompt out of a cache (llama-server). Who refuses them is asked again without."""
+PATHS = {
+    "completions": "/completions",
+    "chat": "/chat/completions",
+    "ollama": "/api/generate",
+}
+CHAT_PATHS = {**PATHS, "completions": PATHS["chat"], "ollama": "/api/chat"}
+KEY_REFUSED = (401, 403, 407)
+REQUEST_REFUSED = (400, 422)
+NOT_THERE = (404, 405, 429, 502, 503, 504)
+"""By its own account, or by who stands in front of it."""
+
+
+class EndpointError(Exception):
+    """What an endpoint answered is of no use: the message is for a person."""
+
+
+class UnreachableError(EndpointError):
+    """There is nobody, or nobody who lets one in: no result, but something to mend."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and its times, ns of the monotonic clock."""
+
+    start_ns: int
+    """Before the connection."""
+    pieces: list[tuple[int, str]]
+    """When each piece of text arrived; those that arrived together have one time."""
+    thought: str | None
+    """That comes before the answer, where the endpoint tells them apart."""
+    text: str
+    """Behind it."""
+    stopped: bool
+    """By itself, not at the bound on its tokens."""
+    served: Served
+    server: str | None
+
+
+class Client:
+    """One endpoint, asked again and again, each time over a new connection.
+
+    Args:
+        asked: who it is; the key is read from this process's environment.
+
+    Raises:
+        UnreachableError: the environment has no such key.
+    """
+
+    def __init__(self, asked: EndpointRequest) -> None:
+        self._asked, self._key = asked, _key(asked)
+        self._plain = False
+        self.on_device = False
+        """Whether the last answer came from this machine."""
+
+    def complete(self, prompt: str, tokens: int, seconds: float) -> Answer:
+        """Have it go on with a text, greedily.
+
+        Args:
+            tokens: to generate, at most.
+            seconds: that all of it may take.
+
+        Raises:
+            UnreachableError, EndpointError: nobody there; no answer, or one that cannot be used.
+        """
+        asked = partial(self._to_go_on, prompt, tokens)
+        answer = self._ask(PATHS, asked, tokens, seconds)
+        if not answer.pieces:
+            raise EndpointError(self._told("answers with no text"))
+        return answer
+
+    def chat(
+        self, messages: Sequence[Message], tokens: int, seconds: float, *, thinks: bool
+    ) -> Answer:
+        """Have it answer, greedily, in its own chat template.
+
+        Args:
+            tokens, seconds: as of `complete`.
+            thinks: whether it is to think first, where it can be told.
+
+        Raises:
+            UnreachableError, EndpointError: as `complete`; or its key is in the answer.
+        """
+        asked = partial(self._to_answer, messages, tokens, thinks)
+        answer = self._ask(CHAT_PATHS, asked, tokens, seconds)
+        if self._key and self._key.is_in(f"{answer.thought} {answer.text}"):
+            raise EndpointError(self._told("answers with its key"))
+        return answer
+
+    def _ask(
+        self,
+        paths: Mapping[str, str],
+        asked: Callable[[bool], Json],
+        tokens: int,
+        seconds: float,
+    ) -> Answer:
+        """Args:
+        asked: the request; without what not every API has, if so.
+        """
+        path, whole, plain = paths[self._asked["api"]], asked(False), asked(True)
+        if not self._plain and whole != plain:
+            with contextlib.suppress(_RefusedError):
+                return self._answer(path, whole, tokens, seconds)
+        try:
+            answer = self._answer(path, plain, tokens, seconds)
+        except _RefusedError as refused:
+            raise EndpointError(str(refused)) from None
+        self._plain = True
+        return answer
+
+    def _answer(self, path: str, asked: Json, tokens: int, seconds: float) -> Answer:
+        body = json.dumps(asked).encode()
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, */*"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key.value}"
+        start_ns = time.monotonic_ns()
+        end_ns = start_ns + round(seconds * 1e9)
+        with self._connected(seconds) as (connection, base):
+            connected_ns = time.monotonic_ns()
+            ends = connection.sock.getsockname(), connection.sock.getpeername()
+            self.on_device = ends[0][0] == ends[1][0]
+            try:
+                connection.request("POST", base + path, body, headers)
+                response = connection.getresponse()
+                assert isinstance(response, _Timed)
+                self._check(response)
+                budget = LINE_BYTES + tokens * TOKEN_BYTES
+                return self._read(response, start_ns, connected_ns, budget)
+            except (EndpointError, OSError, HTTPException) as error:
+                if time.monotonic_ns() > end_ns:
+                    why = f"does not come to an end in {seconds:.3g} s"
+                    raise EndpointError(self._told(why)) from None
+                if isinstance(error, EndpointError):
+                    raise
+                raise EndpointError(self._told("broke off", repr(error))) from None
+
+    @contextlib.contextmanager
+    def _connected(self, seconds: float) -> Iterator[tuple[HTTPConnection, str]]:
+        """A connection that ends when its time is over, and the path that all others are below."""
+        with contextlib.ExitStack() as ends:
+            try:
+                url = urlsplit(self._asked["url"])
+                host, tls = url.hostname or "", url.scheme == "https"
+                kind = HTTPSConnection if tls else HTTPConnection
+                opened = kind(host, url.port)
+                opened.response_class = _Timed
+            except (ValueError, HTTPException) as error:
+                raise self._unreachable(f"is no address: {error}") from None
+            try:
+                patience_s = min(CONNECT_S, seconds)
+                connected = socket.create_connection((host, opened.port), patience_s)
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                ends.enter_context(_ending(connected, seconds))
+                ends.callback(opened.close)
+                opened.sock = connected
+                if tls:
+                    context = ssl.create_default_context()
+                    context.set_alpn_protocols(["http/1.1"])
+                    opened.sock = context.wrap_socket(connected, server_hostname=host)
+                opened.sock.settimeout(seconds)
+            except (OSError, UnicodeError) as error:
+                raise self._unreachable("cannot be reached", str(error)) from None
+            yield opened, url.path.rstrip("/")
+
+    def _to_go_on(self, prompt: str, tokens: int, plain: bool) -> Json:
+        if self._asked["api"] == "ollama":
+            return {**self._ollama(tokens), "prompt": prompt, "raw": True}
+        asked = self._openai(tokens)
+        if not plain:
+            asked |= {**GOES_ON, "min_tokens": tokens}
+        if self._asked["api"] == "chat":
+            return {**asked, "messages": [{"role": "user", "content": prompt}]}
+        return {**asked, "prompt": prompt}
+
+    def _to_answer(
+        self, messages: Sequence[Message], tokens: int, thinks: bool, plain: bool
+    ) -> Json:
+        ollama = self._asked["api"] == "ollama"
+        asked = self._ollama(tokens) if ollama else self._openai(tokens)
+        asked["messages"] = [*messages]
+        if plain:
+            return asked
+        how = {"think": thinks} if ollama else {"chat_template_kwargs": {"enable_thinking": thinks}}
+        return {**asked, **how}
+
+    def _ollama(self, tokens: int) -> Json:
+        options = {"num_predict": tokens, "temperature": 0, "top_k": 1}
+        return {"model": self._asked["model"], "options": options}
+
+    def _openai(self, tokens: int) -> Json:
+        return {
+            "model": self._asked["model"],
+            "max_tokens": tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+    def _check(self, response: HTTPResponse) -> None:
+        status = response.status
+        if status == 200:
+            return
+        if 300 <= status < 400:
+            raise self._unreachable(f"answers {status}: name the address it moved to, as the url")
+        said = response.read(LOOKED_THROUGH * REASON_BYTES).decode("utf-8", "replace")
+        what = f"answers {status}"
+        if status in KEY_REFUSED:
+            wanted = "is its key right?" if self._key else "name the key's variable: key_variable"
+            raise self._unreachable(f"{what} ({wanted})", said)
+        if status in NOT_THERE:
+            raise self._unreachable(what, said)
+        told = self._told(what, said)
+        raise _RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
+
+    def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
+        found = _Found()
+        for line in self._lines(response, budget):
+            if found.add(line, response.arrived.at_ns, self._told):
+                break
+        if not found.ended:
+            raise EndpointError(self._told("breaks off in the middle of an answer"))
+        return Answer(
+            start_ns=start_ns,
+            pieces=found.pieces,
+            thought=found.thought or None,
+            text=found.text,
+            stopped=found.stopped,
+            served={**found.served(), "connect_s": (connected_ns - start_ns) / 1e9},
+            server=self._server(response),
+        )
+
+    def _lines(self, response: HTTPResponse, budget: int) -> Iterator[bytes]:
+        while line := response.readline(LINE_BYTES + 1):
+            budget -= len(line)
+            if len(line) > LINE_BYTES or budget < 0:
+                raise EndpointError(self._told("answers with more bytes than were asked for"))
+            yield line
+
+    def _server(self, response: HTTPResponse) -> str | None:
+        name = response.getheader("Server")
+        if not name or (self._key and self._key.is_in(name)):
+            return None
+        return shown(name)[:100]
+
+    def _told(self, what: str, said: str = "") -> str:
+        """What is wrong. Results and pages have it, and how it is reached is not their business.
+
+        Args:
+            said: its own words; they are left out where the key is among them.
+        """
+        if self._key and self._key.is_in(said):
+            said = "(what it says is not shown: its key is in it)"
+        words = " ".join(said.split())[:REASON_BYTES]
+        return shown(f"the endpoint {what}{': ' if words else ''}{words}")
+
+    def _unreachable(self, what: str, said: str = "") -> UnreachableError:
+        """The same for who is to mend it, with the address in front."""
+        return UnreachableError(f"{self._asked['url']}: {self._told(what, said)}")
+
+
+@contextlib.contextmanager
+def _ending(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """The connection ends after so many seconds, however slowly and in how small pieces something
+    comes: a timeout of sockets begins anew with every byte."""
+    other = connected.dup()  # TLS takes the first one over
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        other.close()
+
+
+class _Arrived(io.RawIOBase):
+    """What comes through a connection, and when it last did: to take it apart takes time, too."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw, self.at_ns = raw, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._raw.readinto(buffer)
+        self.at_ns = time.monotonic_ns()
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Timed(HTTPResponse):
+    """A response that knows when it arrived."""
+
+    def __init__(self, connected: socket.socket, *how: Any, **more: Any) -> None:
+        super().__init__(connected, *how, **more)
+        self.arrived = _Arrived(self.fp.detach())
+        self.fp = io.BufferedReader(self.arrived)
+
+
+class _RefusedError(Exception):
+    """It does not take the request as it is."""
+
+
+class _Found:
+    """What has come of an answer."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, str]] = []
+        self.thought = self.text = ""
+        self.ended = self.stopped = False
+        self._last: Json = {}
+
+    def add(self, line: bytes, now_ns: int, told: Callable[..., str]) -> bool:
+        """Take a line; whether it was the last one."""
+        text = line.strip()
+        if text.startswith(b"data:"):
+            text = text[5:].strip()
+        elif not text.startswith(b"{"):
+            return False  # a comment, an event's name, an empty line
+        if text == b"[DONE]":
+            return self.ended
+        try:
+            message = json.loads(text)
+            error = isinstance(message, dict) and message.get("error")
+            why = json.dumps(error, ensure_ascii=False) if error else None
+        except (ValueError, RecursionError):
+            raise EndpointError(told("answers with what is no JSON")) from None
+        if not isinstance(message, dict):
+            raise EndpointError(told("answers with JSON that is no object"))
+        if why:
+            raise EndpointError(told("answers with an error", why))
+        for key in ("usage", "timings", "eval_count"):
+            if message.get(key):
+                self._last |= message
+        piece = _piece(message)
+        if piece.thought or piece.text:
+            self.pieces.append((now_ns, piece.thought + piece.text))
+            self.thought += piece.thought
+            self.text += piece.text
+        if piece.ends:
+            self.ended, self.stopped = True, piece.ends == "stop"
+        return message.get("done") is True
+
+    def served(self) -> Served:
+        """What it says of itself, as far as that can be so."""
+        usage, timings = _part(self._last, "usage"), _part(self._last, "timings")
+        details, ollama = _part(usage, "prompt_tokens_details"), self._last
+        cached = _count(timings, "cache_n")
+        pp = _number(timings, "prompt_per_second") or _rate(ollama, "prompt_eval")
+        tg = _number(timings, "predicted_per_second") or _rate(ollama, "eval")
+        return {
+            "prompt_tokens": _count(usage, "prompt_tokens") or _count(ollama, "prompt_eval_count"),
+            "cached_tokens": _count(details, "cached_tokens") if cached is None else cached,
+            "output_tokens": _count(usage, "completion_tokens") or _count(ollama, "eval_count"),
+            "pp_tps": pp,
+            "tg_tps": tg,
+            "pieces": len(self.pieces),
+            "connect_s": 0.0,
+        }
+
+
+class _Piece(NamedTuple):
+    """What a message brings.
+
+    `ends` says why the answer ends with it; it is empty where more comes.
+    """
+
+    thought: str
+    text: str
+    ends: str
+
+
+def _piece(message: Json) -> _Piece:
+    if "done" in message:  # Ollama's
+        turn, done = _part(message, "message"), message["done"] is True
+        text = _text(message.get("response")) or _text(turn.get("content"))
+        ends = (_text(message.get("done_reason")) or "length") if done else ""
+        return _Piece(_text(message.get("thinking")) or _text(turn.get("thinking")), text, ends)
+    choices = message.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    if not isinstance(choice, dict):
+        return _Piece("", "", "")
+    delta = _part(choice, "delta")
+    text = _text(choice.get("text")) or _text(delta.get("content"))
+    return _Piece(
+        _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
+        text,
+        _text(choice.get("finish_reason")),
+    )
+
+
+def _text(value: object) -> str:
+    """Without halves of characters, which JSON can hold and nothing else."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _part(of: Json, key: str) -> Json:
+    found = of.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _number(of: Json, key: str) -> float | None:
+    """A number above 0 that can be one."""
+    value = of.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 < value < MOST and math.isfinite(value) else None
+
+
+def _count(of: Json, key: str) -> int | None:
+    value = of.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < MOST else None
+
+
+def _rate(of: Json, what: str) -> float | None:
+    """Ollama's: tokens, and nanoseconds."""
+    count, duration_ns = _count(of, f"{what}_count"), of.get(f"{what}_duration")
+    if not count or not isinstance(duration_ns, int) or not 0 < duration_ns < MOST * 1e9:
+        return None
+    return count / duration_ns * 1e9
+
+
+def _key(asked: EndpointRequest) -> Key | None:
+    name = asked["key_variable"]
+    if name is None:
+        return None
+    try:
+        key = key_in(name)
+    except ValueError as error:
+        raise UnreachableError(f"{asked['url']}: {error}") from None
+    if key is None:
+        raise UnreachableError(
+            f"{asked['url']}: its key is to be in the environment variable {name}, which is not "
+            "set where the client runs: here for a local device, on the board for one behind SSH"
+        )
+    return key

@@ -1,0 +1,117 @@
+"""Ask an endpoint questions, in a process of its own, whose two arguments are JSON files."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.device.measure.http_stream import Client, EndpointError, UnreachableError
+from llmpi.device.records import Asked, AskRequest, Said
+from llmpi.engine.progress import Progress
+from llmpi.engine.records import Failed, Message
+from llmpi.engine.supervise import Death, supervise
+
+ANSWER_S = 600.0
+"""A question that takes longer has no answer."""
+THOUGHT, THOUGHT_ENDS = "<think>", "</think>"
+"""Around a thought that an endpoint leaves in the text; most templates spell it so."""
+
+
+def run(
+    request: AskRequest, *, log: Callable[[str], None], owner: IO[str] | None = None
+) -> Asked | Failed:
+    """The answers, when the machine is free: what is measured there is not to be disturbed.
+
+    Args:
+        log: called with each line of what is said meanwhile.
+        owner: a stream whose end means that the work is not wanted any more.
+
+    Returns:
+        Failed, where the endpoint is not there or answers nothing: no result, but something to
+        mend.
+
+    Raises:
+        OwnerGoneError: `owner` ended.
+    """
+    with machine_alone(request["what"], wait=waiting(log, owner)):
+        outcome = supervise(__name__, request, writes=Asked, log=log, owner=owner)
+    return _failed(outcome.reason, outcome.tail) if isinstance(outcome, Death) else outcome
+
+
+def asked(request: AskRequest) -> Asked:
+    """One question after the other, each with an answer or why there is none.
+
+    Raises:
+        UnreachableError: the endpoint is not there, or there is no answer to any of them.
+    """
+    client, answers = Client(request["endpoint"]), list[Said]()
+    server, progress = None, Progress(len(request["conversations"]))
+    for messages in request["conversations"]:
+        said, name = _said(client, messages, request)
+        answers.append(said)
+        server = server or name
+        progress.add(1)
+    errors = [said["error"] for said in answers if said["error"]]
+    if errors and len(errors) == len(answers):
+        raise UnreachableError(errors[0])
+    return {"status": "ok", "answers": answers, "on_device": client.on_device, "server": server}
+
+
+def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple[Said, str | None]:
+    """An answer, and what the server calls itself."""
+    thinks = how["thinking_tokens"] is not None
+    tokens = how["max_new_tokens"] + (how["thinking_tokens"] or 0)
+    try:
+        answer = client.chat(messages, tokens, ANSWER_S, thinks=thinks)
+    except UnreachableError:
+        raise
+    except EndpointError as error:
+        return {**NOTHING, "error": str(error)}, None
+    thought, text = parted(answer.thought, answer.text)
+    cut = thought is not None and not text and not answer.stopped
+    return {
+        "text": text,
+        "thought": thought,
+        "prompt_tokens": answer.served["prompt_tokens"] or 0,
+        "new_tokens": min(answer.served["output_tokens"] or len(answer.pieces), tokens),
+        "stopped": answer.stopped,
+        "error": f"its thought did not end within {tokens} tokens" if cut else None,
+    }, answer.server
+
+
+NOTHING: Said = {
+    "text": "",
+    "thought": None,
+    "prompt_tokens": 0,
+    "new_tokens": 0,
+    "stopped": False,
+    "error": None,
+}
+
+
+def parted(thought: str | None, text: str) -> tuple[str | None, str]:
+    """Thought and answer, also where the endpoint does not tell them apart."""
+    if thought is None and THOUGHT_ENDS in text:
+        thought, _, text = text.rpartition(THOUGHT_ENDS)
+    elif thought is None and text.lstrip().startswith(THOUGHT):
+        thought, text = text, ""
+    return thought, text
+
+
+def _failed(reason: str, tail: str) -> Failed:
+    return {"status": "failed", "stage": "endpoint", "reason": reason, "log_tail": tail}
+
+
+def main(job: str, out: str) -> None:
+    record: Asked | Failed
+    try:
+        record = asked(json.loads(Path(job).read_text(encoding="utf-8")))
+    except EndpointError as error:
+        record = _failed(str(error), "")
+    Path(out).write_text(json.dumps(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,85 @@
+"""Have a device ask an endpoint questions, in parts that are kept until all are answered."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llmpi.device.records import Asked, AskRequest, EndpointRequest
+from llmpi.engine.records import Failed, Message
+from llmpi.errors import LlmpiError
+from llmpi.records import read, sha256_of_json, write_json
+from llmpi.remote.connection import connected
+from llmpi.remote.provision import ensure_ready
+from llmpi.remote.records import Provisioned
+from llmpi.script import tell
+from llmpi.study.devices import SingleDevice
+
+PART_BYTES = 50_000
+"""Of questions that go at once: a command's argument holds 128 KiB, quoted (Linux,
+MAX_ARG_STRLEN)."""
+QUESTION_BYTES = 100_000
+
+
+def ask_there(
+    name: str,
+    device: SingleDevice,
+    *,
+    what: str,
+    endpoint: EndpointRequest,
+    conversations: Sequence[list[Message]],
+    max_new_tokens: int,
+    thinking_tokens: int | None,
+    provisioned: Provisioned,
+    kept: Path,
+) -> list[Asked]:
+    """The answers, in parts.
+
+    Args:
+        what: it is for, for whoever waits for the device.
+        provisioned: the receipt of the device.
+        kept: folder of the parts answered so far.
+
+    Raises:
+        LlmpiError: the device, the endpoint or the way to it failed; a question is too long.
+    """
+    found = []
+    with connected(name, device) as reached:
+        ensure_ready(reached, provisioned, newest=True)
+        for part in _parts(name, conversations):
+            request: AskRequest = {
+                "what": what,
+                "endpoint": endpoint,
+                "conversations": part,
+                "max_new_tokens": max_new_tokens,
+                "thinking_tokens": thinking_tokens,
+            }
+            path = kept / f"{sha256_of_json(request)[:16]}.json"
+            if not path.is_file():
+                answer = reached.ask("ask", request, Asked | Failed, log=tell, timeout_s=None)
+                if answer["status"] == "failed":
+                    raise LlmpiError(f"device {name}: {answer['reason']}")
+                if len(answer["answers"]) != len(part):
+                    raise LlmpiError(f"device {name}: it did not answer what it was asked")
+                write_json(path, answer)
+            found.append(read(path, Asked))
+    return found
+
+
+def _parts(name: str, conversations: Sequence[list[Message]]) -> Iterator[list[list[Message]]]:
+    part: list[list[Message]] = []
+    taken = 0
+    for one in conversations:
+        size = len(json.dumps(one))
+        if size > QUESTION_BYTES:
+            raise LlmpiError(
+                f"device {name}: a question with its passage takes {size} bytes, more than the "
+                f"{QUESTION_BYTES} that can be asked over HTTP; leave it out, or ask the default "
+                "alone (scored_with: default)"
+            )
+        if part and taken + size > PART_BYTES:
+            yield part
+            part, taken = [], 0
+        part.append(one)
+        taken += size
+    if part:
+        yield part

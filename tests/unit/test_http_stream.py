@@ -1,0 +1,390 @@
+"""The client of endpoints against servers of our own making: what it takes of an answer, and what
+it makes of one that is none."""
+
+import html
+import json
+import socket
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from endpoint import END, Endpoint, events, piece, raw, request
+from hypothesis import given
+from hypothesis import strategies as st
+from support import free_port
+
+from llmpi.device.measure.http_key import Key
+from llmpi.device.measure.http_stream import (
+    LINE_BYTES,
+    Answer,
+    Client,
+    EndpointError,
+    UnreachableError,
+    _Found,
+)
+
+KEY = "s3cret-Qv81zz90-kLmn0p"
+NOTHING_TOLD = {
+    "prompt_tokens": None,
+    "cached_tokens": None,
+    "output_tokens": None,
+    "pp_tps": None,
+    "tg_tps": None,
+}
+
+
+def ask(endpoint: Endpoint, api: str = "completions", key: str | None = None) -> Answer:
+    return Client(request(endpoint.address, api, key)).complete("Once", 8, 5.0)
+
+
+# As llama-server ends a stream (tools/server, to_json_oaicompat of the pinned sources).
+TIMINGS = {
+    "cache_n": 1,
+    "prompt_n": 9,
+    "prompt_ms": 100.0,
+    "prompt_per_second": 90.0,
+    "predicted_n": 3,
+    "predicted_ms": 300.0,
+    "predicted_per_second": 10.0,
+}
+USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}}
+
+
+def test_a_server_without_counters_is_clocked_alone() -> None:
+    """As llama-cpp-python's streams: text and an end, nothing of what it counted."""
+    with Endpoint(events(piece(" upon"), piece(" a"), piece(" time"), END)) as endpoint:
+        answer = ask(endpoint)
+        [asked] = endpoint.asked
+    assert [text for _, text in answer.pieces] == [" upon", " a", " time"]
+    stamps = [answer.start_ns, *(at for at, _ in answer.pieces)]
+    assert stamps == sorted(stamps)
+    assert answer.served.items() >= NOTHING_TOLD.items()
+    assert answer.served["pieces"] == 3
+    assert answer.served["connect_s"] > 0
+    assert answer.server == "stand-in "
+    assert (
+        asked.items()
+        >= {
+            "path": "/completions",
+            "prompt": "Once",
+            "max_tokens": 8,
+            "temperature": 0,
+        }.items()
+    )
+
+
+def test_what_a_server_counts_stands_beside_what_is_clocked() -> None:
+    """As llama-server's: usage and timings in a message without a choice."""
+    last = {"choices": [], "usage": USAGE, "timings": TIMINGS}
+    with Endpoint(events(piece("a"), piece("b"), END, last)) as endpoint:
+        served = ask(endpoint).served
+    assert (
+        served.items()
+        >= {
+            "prompt_tokens": 10,
+            "cached_tokens": 1,
+            "output_tokens": 3,
+            "pp_tps": 90.0,
+            "tg_tps": 10.0,
+            "pieces": 2,
+        }.items()
+    )
+
+
+def test_ollama_counts_in_nanoseconds() -> None:
+    """https://docs.ollama.com/api/usage: the last line of a stream has them."""
+    lines = [
+        {"response": "a", "done": False},
+        {"response": "b", "done": False},
+        {
+            "response": "",
+            "done": True,
+            "done_reason": "length",
+            "prompt_eval_count": 11,
+            "prompt_eval_duration": 13_074_791,
+            "eval_count": 18,
+            "eval_duration": 52_479_709,
+        },
+    ]
+    body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    with Endpoint(body) as endpoint:
+        served = ask(endpoint, "ollama").served
+        [asked] = endpoint.asked
+    assert (served["prompt_tokens"], served["output_tokens"]) == (11, 18)
+    assert served["pp_tps"] == pytest.approx(841.3, abs=0.1)
+    assert served["tg_tps"] == pytest.approx(343.0, abs=0.1)
+    assert (asked["path"], asked["raw"], asked["options"]["num_predict"]) == (
+        *("/api/generate", True),
+        8,
+    )
+
+
+def test_a_chat_is_asked_as_one_and_its_thoughts_count() -> None:
+    deltas = [{"role": "assistant"}, {"reasoning_content": "hm"}, {"content": "yes"}]
+    messages = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]
+    with Endpoint(events(*messages, {"choices": [{"delta": {}, "finish_reason": "stop"}]})) as it:
+        answer = ask(it, "chat")
+        [asked] = it.asked
+    assert [text for _, text in answer.pieces] == ["hm", "yes"]
+    assert asked["messages"] == [{"role": "user", "content": "Once"}]
+
+
+def test_who_refuses_more_than_openais_fields_is_asked_without() -> None:
+    with Endpoint(events(piece("a"), END)) as endpoint:
+        endpoint.refuses = frozenset({"ignore_eos"})
+        client = Client(request(endpoint.address))
+        client.complete("Once", 8, 5.0)
+        client.complete("Twice", 8, 5.0)
+        assert ["ignore_eos" in asked for asked in endpoint.asked] == [True, False, False]
+
+
+def test_the_key_comes_from_the_environment_and_is_told_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", f"{KEY}\n")
+    echo = json.dumps({"error": f"wrong key {KEY}"}).encode()
+    with Endpoint(events(piece("a"), END)) as endpoint:
+        ask(endpoint, key="ENDPOINT_KEY")
+        assert endpoint.keys == [f"Bearer {KEY}"]
+    for status in (200, 400, 401, 500):
+        with Endpoint(echo, status) as endpoint, pytest.raises(EndpointError) as refused:
+            ask(endpoint, key="ENDPOINT_KEY")
+        assert KEY not in str(refused.value)
+        assert "its key is in it" in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["", " \n", "a\x1bb", "ключ"])
+def test_a_key_that_is_none_is_told_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", value)
+    with pytest.raises(UnreachableError, match="ENDPOINT_KEY"):
+        Client(request("http://127.0.0.1:1/v1", key="ENDPOINT_KEY"))
+
+
+def test_who_wants_a_key_is_told_how() -> None:
+    with Endpoint(b"Unauthorized", 401) as endpoint, pytest.raises(UnreachableError) as refused:
+        ask(endpoint)
+    assert "key_variable" in str(refused.value)
+
+
+def test_nobody_there_is_no_result() -> None:
+    with pytest.raises(UnreachableError, match="cannot be reached"):
+        Client(request(f"http://127.0.0.1:{free_port()}/v1")).complete("Once", 8, 5.0)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://a:99999", "http://a b/", "http://\x01/"]
+)
+def test_an_address_that_is_none_is_told(address: str) -> None:
+    with pytest.raises(UnreachableError):
+        Client(request(address)).complete("Once", 8, 5.0)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key would go with it."""
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    with (
+        Endpoint(events(piece("a"), END)) as other,
+        Endpoint(b"", status, {"Location": f"{other.address}/completions"}) as endpoint,
+    ):
+        with pytest.raises(UnreachableError, match="name the address it moved to"):
+            ask(endpoint, key="ENDPOINT_KEY")
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("status", [404, 405, 429, 502, 503, 504])
+def test_who_is_not_there_by_its_own_account_is_no_result(status: int) -> None:
+    with Endpoint(b"loading", status) as endpoint, pytest.raises(UnreachableError, match="loading"):
+        ask(endpoint)
+
+
+HOSTILE = {
+    "nothing": b"",
+    "no end": events(piece("a"))[: -len("data: [DONE]\n\n")],
+    "an end that is none": events(piece("a")),
+    "no text": events(END),
+    "no JSON": b"data: {nope\n\n",
+    "no object": b"data: [1]\n\n",
+    "a deep one": b"data: " + b"[" * 100_000 + b"\n\n",
+    "a line without end": b"data: " + b" " * (LINE_BYTES + 10),
+    "an error": b'data: {"error": {"message": "\\u001b[2Jgone"}}\n\n',
+    "a number of 6,000 digits": b"data: " + b"9" * 6000 + b"\n\n",
+    "lines without end": b": ping\n\n" * 300_000,
+    "a page": b"<html><body>It works!</body></html>",
+    "no text of text": events({"choices": [{"text": {"a": 1}, "finish_reason": "stop"}]}),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_no_answer_is_words(body: bytes) -> None:
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError) as refused:
+        ask(endpoint)
+    said = str(refused.value)
+    assert said.startswith("the endpoint ")
+    assert endpoint.address not in said  # a result has it, and how it is reached is private
+    assert said.isprintable()
+    assert len(said) < 3000
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+ONCE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def slowly(first: bytes, again: bytes) -> Callable[[socket.socket], None]:
+    """Says something, and then something else for ever, a little at a time."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(first)
+        while True:
+            connection.sendall(again)
+            time.sleep(0.01)
+
+    return talk
+
+
+def says_nothing(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def does_not_read(connection: socket.socket) -> None:
+    connection.settimeout(60)
+    connection.recv(1)
+    time.sleep(2)
+
+
+ENDLESS = {
+    "no answer": says_nothing,
+    "nobody reads": does_not_read,
+    "a head in drops": slowly(b"", b"H"),
+    "a header in drops": slowly(HEAD + b"X: ", b"x"),
+    "headers without end": slowly(HEAD, b"X-Again: 1\r\n"),
+    "continue without end": slowly(b"", ONCE),
+    "a body in drops": slowly(HEAD + b"\r\ndata: ", b" "),
+    "a body of pings": slowly(HEAD + b"\r\n", b": ping\n\n"),
+    "an answer without end": slowly(HEAD + b"\r\n", events(piece("a"))[9:-14]),
+    "a chunk in drops": slowly(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "a refusal in drops": slowly(b"HTTP/1.1 400 No\r\n\r\n", b"n"),
+}
+
+
+@pytest.mark.parametrize("talk", ENDLESS.values(), ids=ENDLESS.keys())
+def test_who_never_comes_to_an_end_is_left(talk: Callable[[socket.socket], None]) -> None:
+    """A socket's own timeout begins anew with every byte."""
+    with raw(talk) as address, pytest.raises(EndpointError) as refused:
+        Client(request(address)).complete("Once", 8, 0.5)
+    said = str(refused.value)
+    ends = ("does not come to an end in 0.5 s", "answers 400", "headers", "broke off")
+    assert any(why in said for why in ends), said
+
+
+def test_headers_without_end_are_words() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"X-Again: 1\r\n" * 10_000)
+
+    with raw(talk) as address, pytest.raises(EndpointError, match="headers"):
+        Client(request(address)).complete("Once", 8, 5.0)
+
+
+ECHOES = {
+    "the server's name": lambda key: f"HTTP/1.1 200 OK\r\nServer: {key}\r\n\r\n",
+    "the status": lambda key: f"HTTP/1.1 500 {key}\r\n\r\n{key}",
+    "what is no status": lambda key: f"{key} {key}\r\n\r\n",
+    "a header": lambda key: f"HTTP/1.1 401 No\r\nX: {key}\r\n\r\n",
+    "the place it moved to": lambda key: f"HTTP/1.1 302 No\r\nLocation: /?{key}\r\n\r\n",
+    "a refusal": lambda key: f"HTTP/1.1 400 No\r\n\r\nwrong: {key}",
+    "a part of it": lambda key: f"HTTP/1.1 400 No\r\n\r\n{' ' * 1990}{key[:12]}",
+    "its end": lambda key: f"HTTP/1.1 400 No\r\n\r\n...{key[-10:]}",
+    "where it is cut": lambda key: f"HTTP/1.1 400 No\r\n\r\n{'=' * 1990}{key}",
+    "lines": lambda key: "HTTP/1.1 400 No\r\n\r\n" + "\n".join(key),
+    "an address": lambda key: f"HTTP/1.1 400 No\r\n\r\n?key={quote(key, safe='')}",
+    "every byte escaped": lambda key: (
+        "HTTP/1.1 400 No\r\n\r\n" + "".join(f"%{ord(c):02x}" for c in key)
+    ),
+    "a page": lambda key: f"HTTP/1.1 400 No\r\n\r\n<p>{html.escape(key)}</p>",
+    "JSON": lambda key: f"HTTP/1.1 400 No\r\n\r\n{json.dumps({'error': key})}",
+    "JSON in escapes": lambda key: (
+        "HTTP/1.1 400 No\r\n\r\n" + "".join(f"\\u{ord(c):04x}" for c in key)
+    ),
+    "a login": lambda key: (
+        f"HTTP/1.1 400 No\r\n\r\nBasic {b64encode(f'user:{key}'.encode()).decode()}"
+    ),
+    "bytes": lambda key: f"HTTP/1.1 400 No\r\n\r\n{key.encode().hex()}",
+    "a stream": lambda key: (
+        f"HTTP/1.1 200 OK\r\n\r\ndata: {json.dumps({'error': {'message': key}})}\n\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
+@pytest.mark.parametrize("key", [KEY, 'sk-Zx8/q+12=="<&>\\Yt7u'])
+def test_a_key_that_is_echoed_is_told_nowhere(
+    echo: Callable[[str], str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", key)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(echo(key).encode())
+
+    with raw(talk) as address, pytest.raises(EndpointError) as refused:
+        Client(request(address, key="ENDPOINT_KEY")).complete("Once", 8, 5.0)
+    said = "".join(filter(str.isalnum, str(refused.value))).casefold()
+    plain = "".join(filter(str.isalnum, key)).casefold()
+    assert not any(plain[i : i + 6] in said for i in range(len(plain) - 6))
+    assert len(str(refused.value)) < 3000
+
+
+def test_a_server_whose_name_is_the_key_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    with Endpoint(events(piece("a"), END), headers={"Server": f"it/1 {KEY}"}) as endpoint:
+        answer = ask(endpoint, key="ENDPOINT_KEY")
+    assert KEY not in str(answer.server)
+
+
+printable = st.characters(min_codepoint=33, max_codepoint=126)
+
+
+@given(key=st.text(printable, min_size=1, max_size=80), around=st.text(max_size=20))
+def test_a_text_with_the_key_in_it_is_known(key: str, around: str) -> None:
+    for said in (key, quote(key, safe=""), html.escape(key), json.dumps(key), key.encode().hex()):
+        assert Key(key).is_in(f"{around}{said}{around}")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+counters = st.dictionaries(st.sampled_from([*TIMINGS, *USAGE]), values)
+
+
+@given(usage=counters | values, timings=counters | values, rest=values)
+def test_what_is_told_is_a_number_that_can_be_one_or_nothing(
+    usage: object, timings: object, rest: object
+) -> None:
+    last = {"choices": rest, "usage": usage, "timings": timings, "eval_count": rest}
+    served = _told([piece("a"), END, last])
+    for key in NOTHING_TOLD:
+        value = served[key]  # type: ignore[literal-required]  # one of its keys
+        assert value is None or 0 <= value < 1e9
+
+
+def _told(messages: Sequence[object]) -> Any:
+    """What a stream of these says of itself, without a server."""
+
+    found = _Found()
+    for line in _lines(messages):
+        found.add(line, 1, str)
+    return found.served()
+
+
+def _lines(messages: Sequence[object]) -> Iterator[bytes]:
+    yield from events(*messages).splitlines(keepends=True)

@@ -1,0 +1,268 @@
+"""Questions that an endpoint is asked: how, what becomes of its answers, and how they are kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_records as made
+import pytest
+from endpoint import Endpoint, events, request
+
+from llmpi.device.measure.http_stream import UnreachableError
+from llmpi.device.measure.questions import asked, parted
+from llmpi.device.records import AskRequest
+from llmpi.errors import LlmpiError
+from llmpi.quality.squad.asked import conversations, score_asked
+from llmpi.quality.squad.metric import parse
+from llmpi.quality.squad.prompt import messages
+from llmpi.quality.squad.records import AskingSettings
+from llmpi.remote.ask import ask_there
+from llmpi.study.devices import LocalDevice
+
+HOW: AskingSettings = {
+    "max_new_tokens": 8,
+    "examples": 2,
+    "prompt": 1,
+    "language": "en",
+    "thinking_tokens": None,
+}
+
+
+def told(text: str, reason: str = "stop", **more: object) -> bytes:
+    """A chat's answer in a stream."""
+    usage = {"prompt_tokens": 40, "completion_tokens": 2}
+    delta = {"choices": [{"delta": {"content": text, **more}, "finish_reason": None}]}
+    end = {"choices": [{"delta": {}, "finish_reason": reason}]}
+    return events(delta, end, {"choices": [], "usage": usage})
+
+
+def asking(
+    endpoint: Endpoint, texts: list[str], api: str = "completions", **more: object
+) -> AskRequest:
+    return {  # type: ignore[typeddict-item]  # more is its own
+        "what": "a test",
+        "endpoint": request(endpoint.address, api),
+        "conversations": [[{"role": "user", "content": text}] for text in texts],
+        "max_new_tokens": 8,
+        "thinking_tokens": None,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_a_question_is_a_chat_in_the_endpoints_own_template(api: str) -> None:
+    with Endpoint(told("the ice")) as endpoint:
+        found = asked(asking(endpoint, ["Why?"], api))
+        [sent] = endpoint.asked
+    assert sent["path"] == "/chat/completions"
+    assert sent["messages"] == [{"role": "user", "content": "Why?"}]
+    assert (sent["max_tokens"], sent["temperature"]) == (8, 0)
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "ignore_eos" not in sent, "an answer ends where it ends"
+    assert found["answers"] == [
+        {
+            "text": "the ice",
+            "thought": None,
+            "prompt_tokens": 40,
+            "new_tokens": 2,
+            "stopped": True,
+            "error": None,
+        }
+    ]
+
+
+def test_ollama_is_asked_in_its_own_way() -> None:
+    lines: list[dict[str, object]] = [
+        {"message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": False},
+        {"message": {"role": "assistant", "content": "the ice"}, "done": False},
+        {"message": {"content": ""}, "done": True, "done_reason": "length", "eval_count": 5},
+    ]
+    body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    with Endpoint(body) as endpoint:
+        [said] = asked(asking(endpoint, ["Why?"], "ollama", thinking_tokens=16))["answers"]
+        [sent] = endpoint.asked
+    assert (sent["path"], sent["think"], sent["options"]["num_predict"]) == ("/api/chat", True, 24)
+    assert (said["thought"], said["text"], said["stopped"]) == ("hm", "the ice", False)
+    assert (said["new_tokens"], said["prompt_tokens"]) == (5, 0)
+
+
+def test_who_cannot_be_told_to_think_is_asked_all_the_same() -> None:
+    with Endpoint(told("the ice")) as endpoint:
+        endpoint.refuses = frozenset({"chat_template_kwargs"})
+        found = asked(asking(endpoint, ["Why?", "When?"]))
+        assert ["chat_template_kwargs" in one for one in endpoint.asked] == [True, False, False]
+    assert [said["error"] for said in found["answers"]] == [None, None]
+
+
+def test_to_say_nothing_is_an_answer() -> None:
+    with Endpoint(events({"choices": [{"delta": {}, "finish_reason": "stop"}]})) as endpoint:
+        [said] = asked(asking(endpoint, ["Why?"]))["answers"]
+    assert (said["text"], said["error"], said["stopped"]) == ("", None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer"),
+    [
+        ("<think>hm</think>\n\nice", "<think>hm", "\n\nice"),
+        ("hm</think>ice", "hm", "ice"),
+        ("<think>hm", "<think>hm", ""),
+        ("I <think> so", None, "I <think> so"),
+    ],
+)
+def test_a_thought_that_is_left_in_the_text_is_no_answer(
+    text: str, thought: str | None, answer: str
+) -> None:
+    assert parted(None, text) == (thought, answer)
+
+
+def test_a_thought_without_end_is_no_answer() -> None:
+    with Endpoint(told("<think>hm", "length")) as endpoint, pytest.raises(UnreachableError):
+        asked(asking(endpoint, ["Why?"]))
+
+
+def one_fails(what: bytes) -> Callable[[dict[str, Any]], bytes]:
+    return lambda sent: what if sent["messages"][0]["content"] == "bad" else told("ice")
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (events({"error": "too long"}), "too long"),
+        (events({"choices": [{"delta": {"content": "i"}}]})[:-14], "breaks off"),
+        (b"data: {nope\n\n", "no JSON"),
+    ],
+)
+def test_a_question_without_an_answer_says_why_and_the_others_count(what: bytes, why: str) -> None:
+    with Endpoint(one_fails(what)) as endpoint:
+        first, second = asked(asking(endpoint, ["bad", "good"]))["answers"]
+    assert why in str(first["error"]) and first["text"] == ""
+    assert (second["error"], second["text"]) == (None, "ice")
+
+
+def test_who_answers_nothing_at_all_is_no_result() -> None:
+    with (
+        Endpoint(events({"error": "no model"})) as endpoint,
+        pytest.raises(UnreachableError, match="no model"),
+    ):
+        asked(asking(endpoint, ["Why?", "When?"]))
+
+
+def test_a_key_in_an_answer_is_in_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", "s3cret-Qv81zz90")
+
+    def answer(sent: dict[str, Any]) -> bytes:
+        bad = sent["messages"][0]["content"] == "bad"
+        return told("you are s3cret-Qv81zz90" if bad else "ice")
+
+    with Endpoint(answer) as endpoint:
+        how = asking(endpoint, ["bad", "good"])
+        how["endpoint"]["key_variable"] = "ENDPOINT_KEY"
+        found = asked(how)
+    assert "s3cret" not in json.dumps(found)
+    assert "its key" in str(found["answers"][0]["error"])
+
+
+def test_halves_of_characters_are_no_text() -> None:
+    body = b'data: {"choices":[{"delta":{"content":"\\ud800ice"},"finish_reason":"stop"}]}\n\n'
+    with Endpoint(body + b"data: [DONE]\n\n") as endpoint:
+        [said] = asked(asking(endpoint, ["Why?"]))["answers"]
+    assert said["text"].encode() == b"?ice"
+
+
+def test_answers_are_scored_as_in_process() -> None:
+    squad = json.loads(Path("config/data/field_qa.json").read_text(encoding="utf-8"))
+    questions = {**made.questions(), "squad": squad}
+    paragraphs = parse(questions["squad"], "questions")
+    golds = [q.golds[0] if q.golds else "unanswerable" for p in paragraphs for q in p.questions]
+    given = conversations(questions, HOW)
+    first = paragraphs[0]
+    assert given[0] == messages(first.context, first.questions[0].question, 2, 1)
+    said = {"thought": None, "prompt_tokens": 9, "new_tokens": 2, "stopped": True, "error": None}
+    answers: Any = [{**said, "text": gold} for gold in golds]
+    part: Any = {"status": "ok", "on_device": True, "server": "it"}
+    parts = [{**part, "answers": answers[:1]}, {**part, "answers": answers[1:]}]
+    found = score_asked(questions, HOW, request("http://x/v1"), parts)
+    assert found["summary"]["metrics"]["f1"]["pct"] == 100
+    assert found["endpoint"]["on_device"] and found["summary"]["thresholds"] is None
+    assert [item["id"] for item in found["items"]] == [
+        q.id for p in paragraphs for q in p.questions
+    ]
+
+
+def test_what_was_answered_is_kept_until_all_is(tmp_path: Path) -> None:
+    """In parts: a broken link, or a server that goes, costs one of them."""
+    texts = [f"{i} " + "words " * 5000 for i in range(4)]
+    device = LocalDevice(transport="local", store=str(tmp_path / "store"))
+
+    def there(endpoint: Endpoint, address: str) -> list[Any]:
+        return ask_there(
+            "here",
+            device,
+            what="a test",
+            endpoint={**request(endpoint.address), "url": address},
+            conversations=asking(endpoint, texts)["conversations"],
+            max_new_tokens=8,
+            thinking_tokens=None,
+            provisioned=made.provisioned("here"),
+            kept=tmp_path / "kept",
+        )
+
+    goes = iter([True, True, False])
+    with Endpoint(lambda _: told("ice") if next(goes, True) else events({"error": "gone"})) as it:
+        with pytest.raises(LlmpiError, match="gone"):
+            there(it, it.address)
+        parts = there(it, it.address)
+        assert [len(one["messages"]) for one in it.asked] == [1] * 5
+    assert [said["text"] for part in parts for said in part["answers"]] == ["ice"] * 4
+
+
+def test_a_question_that_cannot_be_sent_is_told(tmp_path: Path) -> None:
+    with Endpoint(b"") as endpoint, pytest.raises(LlmpiError, match="scored_with"):
+        ask_there(
+            "here",
+            LocalDevice(transport="local", store=str(tmp_path / "store")),
+            what="a test",
+            endpoint=request(endpoint.address),
+            conversations=[[{"role": "user", "content": "x" * 200_000}]],
+            max_new_tokens=8,
+            thinking_tokens=None,
+            provisioned=made.provisioned("here"),
+            kept=tmp_path / "kept",
+        )
+
+
+def test_a_key_that_a_server_echoes_reaches_no_log_and_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through the process that asks, whose words are logged: a refusal, a name, an answer."""
+    key = "s3cret-Qv81zz90-kLmn0p"
+    monkeypatch.setenv("ENDPOINT_KEY", key)
+    caplog.set_level("DEBUG")
+
+    def there(endpoint: Endpoint) -> list[Any]:
+        return ask_there(
+            "here",
+            LocalDevice(transport="local", store=str(tmp_path / "store")),
+            what="a test",
+            endpoint=request(endpoint.address, key="ENDPOINT_KEY"),
+            conversations=asking(endpoint, ["bad", "good"])["conversations"],
+            max_new_tokens=8,
+            thinking_tokens=None,
+            provisioned=made.provisioned("here"),
+            kept=tmp_path / "kept",
+        )
+
+    for status in (200, 401, 500):
+        body = json.dumps({"error": {"message": f"no such key: {key}"}}).encode()
+        with Endpoint(body, status, {"Server": key}) as endpoint:
+            with pytest.raises(LlmpiError) as failed:
+                there(endpoint)
+            assert endpoint.keys[0] == f"Bearer {key}"
+        assert key not in str(failed.value)
+    with Endpoint(one_fails(told(f"it is {key}")), headers={"Server": key}) as endpoint:
+        [part] = there(endpoint)
+    assert [said["text"] for said in part["answers"]] == ["", "ice"]
+    kept = "".join(path.read_text() for path in (tmp_path / "kept").iterdir())
+    assert "ice" in kept
+    assert "s3cret" not in kept + caplog.text
