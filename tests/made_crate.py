@@ -17,7 +17,10 @@ from llmpi.crate.fields import fields_of
 from llmpi.crate.metadata import metadata_text
 from llmpi.crate.recompute import write_derived
 from llmpi.records import sha256_of
+from llmpi.study.runs import expand_runs
 from llmpi.study.study import Study
+from llmpi.summary.predictions import boards, planned
+from llmpi.summary.read import read_records
 
 CONFIG_FILE = Path("config/s.yaml")
 PROVENANCE = {
@@ -42,7 +45,9 @@ def given(**more: object) -> dict[str, object]:
 
 def finish(study: Study) -> None:
     """What follows from the records, as the last rules leave it."""
-    write_derived(Path.cwd(), study, PROVENANCE)  # type: ignore[arg-type]
+    runs = [run for run in expand_runs(study) if run.workload in study.single_workloads]
+    said = planned(study, runs, boards(study, read_records(study).sessions))
+    write_derived(Path.cwd(), study, PROVENANCE, said)  # type: ignore[arg-type]
 
 
 def write_config(config: Mapping[str, object]) -> Path:

@@ -25,7 +25,7 @@ from llmpi.crate.contents import (
 )
 from llmpi.crate.fields import fields_of
 from llmpi.crate.metadata import metadata_text
-from llmpi.crate.recompute import check_derived, write_derived
+from llmpi.crate.recompute import check_derived, planned_in, write_derived
 from llmpi.crate.records import CrateFile, Manifest
 from llmpi.crate.redact import Redaction, What, redacted
 from llmpi.engine.progress import Progress
@@ -133,7 +133,14 @@ def _redact(study: Study, folder: Path, bare: Path) -> Study:
     (bare / CONFIG).write_text(config_text(other), "utf-8")
     if (folder / LOCK).is_file():
         (bare / LOCK).write_text(redaction.names((folder / LOCK).read_text("utf-8")), "utf-8")
-    write_derived(bare, other, _provenance(study, folder))
+    said = [
+        one._replace(
+            board=one.board and redaction.text(one.board),
+            reason=one.reason and redaction.text(one.reason),
+        )
+        for one in planned_in(folder, study)
+    ]
+    write_derived(bare, other, _provenance(study, folder), said)
     return other
 
 

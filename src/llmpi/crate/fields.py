@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from typing_extensions import TypeIs
+
 from llmpi import plain_yaml
 
 HEX_DIGITS = 12
@@ -116,9 +118,13 @@ def differences(said: object, computed: object, place: Place = ()) -> Iterator[D
 
 
 def _same(said: object, computed: object) -> bool:
-    if isinstance(said, float) and isinstance(computed, float):
+    if _is_number(said) and _is_number(computed) and float in (type(said), type(computed)):
         return math.isclose(said, computed, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     return type(said) is type(computed) and said == computed
+
+
+def _is_number(value: object) -> TypeIs[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def dotted(place: Iterable[str | int]) -> str:

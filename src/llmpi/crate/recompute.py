@@ -1,7 +1,7 @@
 """Summary, decision and page, computed from records that lie in a folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,10 @@ from llmpi.quality.evidence import Requirements
 from llmpi.records import read, write_json
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
+from llmpi.study.runs import Run
 from llmpi.study.study import Study
 from llmpi.summary.flat import write_csv
+from llmpi.summary.predictions import Boards, Planned
 from llmpi.summary.read import read_records, trees
 from llmpi.summary.records import Provenance, Summary
 from llmpi.summary.study import summarize
@@ -28,13 +30,16 @@ BESIDE = 40
 """Characters shown of a page, before and behind what differs."""
 
 
-def write_derived(folder: Path, study: Study, provenance: Provenance) -> None:
+def write_derived(
+    folder: Path, study: Study, provenance: Provenance, said: Sequence[Planned]
+) -> None:
     """Compute everything that follows from the records in `folder`, and write it there.
 
     Args:
         provenance: of the run that this is said to be of.
+        said: by the planner, which knows the models' files, of each cell of the summary.
     """
-    summary, requirements = _summarized(folder, study)
+    summary, requirements = _summarized(folder, study, said)
     told = {**summary["provenance"], **{key: provenance[key] for key in OF_A_RUN}}  # type: ignore[literal-required]
     summary = {**summary, "provenance": told}  # type: ignore[typeddict-item]
     write_json(_in(folder, layout.SUMMARY_JSON, study), summary, indent=None)
@@ -46,13 +51,14 @@ def write_derived(folder: Path, study: Study, provenance: Provenance) -> None:
 
 def check_derived(folder: Path, study: Study) -> None:
     """Compute what follows from the records in `folder`, each step from what the one before it left
-    there, and hold it against the files.
+    there, and hold it against the files. Only what the planner said is taken as it is: it rests on
+    the models' files.
 
     Raises:
         CrateError: one says something else, with its first fields.
         RecordError: one does not fit its type.
     """
-    summary, requirements = _summarized(folder, study)
+    summary, requirements = _summarized(folder, study, planned_in(folder, study))
     said = _json(_in(folder, layout.SUMMARY_JSON, study))
     for key in OF_A_RUN:
         said["provenance"].pop(key, None)
@@ -65,9 +71,26 @@ def check_derived(folder: Path, study: Study) -> None:
     _check_files(folder, study)
 
 
-def _summarized(folder: Path, study: Study) -> tuple[Summary, Requirements]:
+def planned_in(folder: Path, study: Study) -> list[Planned]:
+    """What the planner said, as the summary has it."""
+    summary = read(_in(folder, layout.SUMMARY_JSON, study), Summary)
+    return [
+        Planned(one["basis"], one["board"], one["predicted"], one["reason"])
+        for one in summary["predictions"]
+    ]
+
+
+def _summarized(
+    folder: Path, study: Study, said: Sequence[Planned]
+) -> tuple[Summary, Requirements]:
+    def planner(study: Study, runs: Sequence[Run], found: Boards) -> Sequence[Planned]:
+        if len(said) != len(runs):
+            name = layout.at(layout.SUMMARY_JSON, study=study.study)
+            raise CrateError(f"{name}: predictions: {len(said)} of {len(runs)} cells")
+        return said
+
     with chdir(folder), trees():
-        return summarize(study, read_records(study))
+        return summarize(study, read_records(study), planner)
 
 
 def _decided(folder: Path, study: Study) -> Recommendation:

@@ -42,17 +42,12 @@ def opened(archive: Path, beside: Path | None = None) -> Iterator[Opened]:
         CrateError: it is no such file, or one in it is not what its hash says; with the field.
         OSError: it cannot be read.
     """
-    with TemporaryDirectory(prefix=".llmpi-", dir=beside) as made, _named(archive):
+    with TemporaryDirectory(prefix=".llmpi-", dir=beside) as made:
         folder = Path(made).resolve() / "study"
         folder.mkdir()
-        hashes = unpack(archive, folder)
-        if missing := OWN - hashes.keys():
-            raise CrateError(f"it holds no {missing.pop()}: it is no file of `llmpi export`")
-        manifest = check((folder / MANIFEST).read_bytes(), Manifest, MANIFEST)
-        _check_hashes(manifest, folder, hashes)
-        study = study_in(folder)
-        _check_names(manifest, study)
-        yield Opened(manifest, study, folder)
+        with _named(archive):
+            found = _checked(archive, folder)
+        yield found
 
 
 def verify(archive: Path) -> Manifest:
@@ -95,6 +90,17 @@ def _named(archive: Path, more: str = "") -> Iterator[None]:
 
 
 # --- hashes and names -----------------------------------------------------------------------------
+
+
+def _checked(archive: Path, folder: Path) -> Opened:
+    hashes = unpack(archive, folder)
+    if missing := OWN - hashes.keys():
+        raise CrateError(f"it holds no {missing.pop()}: it is no file of `llmpi export`")
+    manifest = check((folder / MANIFEST).read_bytes(), Manifest, MANIFEST)
+    _check_hashes(manifest, folder, hashes)
+    study = study_in(folder)
+    _check_names(manifest, study)
+    return Opened(manifest, study, folder)
 
 
 def _check_hashes(manifest: Manifest, folder: Path, hashes: dict[str, str]) -> None:
