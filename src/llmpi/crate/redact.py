@@ -91,9 +91,14 @@ class Redaction:
             for name in _names(what, text):
                 known.setdefault(name.lower(), self._instead(what, text))
         self._known = known
-        words = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-        patterns = {**PATTERNS, "known": rf"(?<![a-z0-9])(?:{words or '(?!)'})(?![a-z0-9])"}
-        order = ("url", "quoted", "path", "drive", "known", *PATTERNS)
+        longest = sorted(known, key=len, reverse=True)
+        odd = [name for name in longest if name[0] in "/~" and not PATH.fullmatch(name)]
+        patterns = {
+            **PATTERNS,
+            "whole": rf"(?:{_any_of(odd)})(?:/{IN_PATH}*|(?![a-z0-9]))",
+            "known": rf"(?<![a-z0-9])(?:{_any_of(longest)})(?![a-z0-9])",
+        }
+        order = ("whole", "url", "quoted", "path", "drive", "known", *PATTERNS)
         each = (f"(?P<{name}>{patterns[name]})" for name in dict.fromkeys(order))
         self._any = re.compile("|".join(each), re.IGNORECASE)
         self._only_known = re.compile(patterns["known"], re.IGNORECASE)
@@ -132,7 +137,7 @@ class Redaction:
                 return self._known[text.lower()]
             case "url":
                 return self._url(text)
-            case "quoted" | "path" | "drive":
+            case "whole" | "quoted" | "path" | "drive":
                 return text if DONE.fullmatch(text) else self._instead("path", text)
             case "address" | "address6":
                 return self._address(text)
@@ -191,6 +196,12 @@ class Redaction:
         return int(self._given[what, text])
 
 
+def _any_of(names: list[str]) -> str:
+    """A pattern of them; of none what fits nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+PATH = re.compile(PATTERNS["path"], re.IGNORECASE)
 HOME = re.compile(r"/(?:home|Users)/([^/]+)")
 ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*:[0-9a-f:%\w]*", re.IGNORECASE)
 SUFFIX = re.compile(r"\.\w{1,8}")
