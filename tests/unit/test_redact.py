@@ -1,0 +1,159 @@
+"""A redacted study's file says nothing of whose machines they were, and is still sound."""
+
+import json
+import zipfile
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import made_records as made
+import pytest
+import small_results
+from hypothesis import given
+from hypothesis import strategies as st
+from made_crate import exported, finish, given as config_of, write_config
+from made_records import write
+from pydantic import BaseModel
+
+from llmpi import cli, layout
+from llmpi.crate.redact import PRIVATE, Redaction, redacted
+from llmpi.crate.verify import verify
+from llmpi.engine.records import Failed
+from llmpi.study import devices, meters, models, service
+from llmpi.study.fields import KeyPath, LocalPath
+from llmpi.study.study import Study
+from llmpi.study.tasks import ab, divergence, lm_eval, squad
+
+HOST, USER, PLUG = "kitchen.lab.example", "jane", "plugboss"
+PLANTED = (
+    *(HOST, "kitchen", USER, PLUG, "secretlab", "janes disk", "192.168.7.20", "10.11.12.13"),
+    *("rivendell", "b8:27:eb:12:34:56", "DC-A6-32-AB-CD-EF", "b827eb123456", "fe80::ba27:ebff:fe12"),
+    *("10000000deadbeef", "S4EWNX0R123456", "1a2b3c4d-1111-2222-3333-444455556666"),
+    *("/home/jane", "/root/work", "nas.local", "someone@else.example", "C:\\Users\\jane"),
+    *("6vSXqk3lmz8h0Jm2WcTaaaaaaaaaaaaaaaaaaaaaaaa", "notes for client"),
+)
+LOG = f"""\
+Traceback: File "/home/jane/.llmpi/venv/lib/python3.11/x.py", line 3; -I/home/jane/include
+ssh: {USER}@{HOST} port 22: Permission denied; Kitchen says no; {HOST.upper()}:22
+eth0: b8:27:eb:12:34:56 DC-A6-32-AB-CD-EF b827eb123456 inet 10.11.12.13 inet6 fe80::ba27:ebff:fe12
+Serial\t\t: 10000000deadbeef; serial number: S4EWNX0R123456
+boot 1a2b3c4d-1111-2222-3333-444455556666; mounted '/mnt/janes disk/llmpi/notes for client.txt'
+http://{PLUG}:pw@192.168.7.20/cm?user={PLUG} smb://nas.local/share someone@else.example
+C:\\Users\\jane\\llmpi /root/work/x.gguf; SHA256:6vSXqk3lmz8h0Jm2WcTaaaaaaaaaaaaaaaaaaaaaaaa
+"""
+SOUND = "no memory: 4.2 tokens/s of 12 at 12:30:45 on https://huggingface.co/meta-llama/Llama-3.2-1B"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study that says much of its owner, and its file without that, r.zip."""
+    folder = tmp_path_factory.mktemp("study") / "rivendell"
+    folder.mkdir()
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("platform.node", lambda: "rivendell")
+        ssh = {
+            "transport": "ssh",
+            "host": HOST,
+            "user": USER,
+            "store": "/mnt/janes disk/llmpi",
+            "identity_file": "/home/jane/.ssh/id",
+            "known_hosts": "/home/jane/.ssh/known",
+            "meter": {
+                "kind": "shelly",
+                "url": "http://192.168.7.20",
+                "user": PLUG,
+                "password_file": "/home/jane/.pw",
+            },
+        }
+        source = {"source": {"path": str(folder / "models/m.gguf")}}
+        config = config_of(devices={"kitchen": ssh}, models={"m": source})
+        write_config(config)
+        study = Study.model_validate(config)
+        small_results.write_results()
+        Path("results/bench/s/pi").rename("results/bench/s/kitchen")
+        cell = {"study": "s", "device": "kitchen", "model": "m"}
+        died = {**made.failed(f"{SOUND}\n{LOG}"), "log_tail": LOG}
+        write(layout.BENCH, died, **cell, quant="Q4_0", runtime="default")
+        for quant in ("F16", "Q4_0"):
+            write(layout.PARITY, made.parity(f"differs on {HOST}"), **cell, quant=quant)
+        write(layout.MODEL_MANIFEST, made.model(str(folder / "models/m.gguf")), model="m")
+        ready = made.provisioned("kitchen", {**made.machine(), "os": "Debian (secretlab image)"})
+        ready = {**ready, "store": "/mnt/janes disk/llmpi", "interpreter": "/home/secretlab/bin/py"}
+        write(layout.PROVISIONED, ready, device="kitchen")
+        finish(study)
+        exported("r.zip", redact=True)
+        exported("r2.zip", redact=True)
+    return folder
+
+
+def test_nothing_of_it_is_in_the_file(folder: Path) -> None:
+    """In no name and no text, however it is written there."""
+    with zipfile.ZipFile(folder / "r.zip") as archive:
+        for name in archive.namelist():
+            content = archive.read(name).decode()
+            texts = [name, content]
+            if name.endswith(".json"):
+                texts.append("\n".join(strings(json.loads(content))))
+            for planted in (*PLANTED, str(folder), str(Path.home())):
+                for text in texts:
+                    assert planted.lower() not in text.lower(), (name, planted)
+
+
+def strings(part: Any) -> list[str]:
+    if isinstance(part, dict):
+        return [*part, *(text for inner in part.values() for text in strings(inner))]
+    if isinstance(part, list):
+        return [text for inner in part for text in strings(inner)]
+    return [part] if isinstance(part, str) else []
+
+
+def test_what_says_nothing_of_anybody_stays(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "r.zip") as archive:
+        name = next(n for n in archive.namelist() if "bench" in n and "Q4_0" in n)
+        assert json.loads(archive.read(name))["reason"].startswith(SOUND)
+
+
+def test_it_is_still_sound_and_the_same_each_time(folder: Path) -> None:
+    assert verify(folder / "r.zip")["redacted"]
+    assert (folder / "r.zip").read_bytes() == (folder / "r2.zip").read_bytes()
+
+
+def test_it_is_compared_as_any_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with chdir(folder):
+        assert cli.main(["compare", "r.zip", "r2.zip", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cells"][0]["device"] == "host-1"
+
+
+def test_a_word_that_means_something_to_a_program_stays() -> None:
+    """A user may be called as a status is."""
+    redaction = Redaction({"user": "failed"}, [], [])
+    record: Failed = made.failed("the user failed here")
+    found = redacted(Failed, json.dumps(record).encode(), redaction)
+    assert found == {**record, "reason": "the user user-1 here"}
+
+
+def test_a_stand_in_is_no_name_that_is_there() -> None:
+    config = {"devices": {"host-1": {"host": "cellar"}}}
+    assert Redaction(config, [], []).text("cellar") == "host-2"
+
+
+@given(st.text("abc/~'\" .:@0123-", max_size=60))
+def test_what_was_taken_out_is_taken_out(text: str) -> None:
+    redaction = Redaction({"host": "cab.abc", "user": "bbb", "path": "/a b/c"}, [], [])
+    once = redaction.text(text)
+    assert "cab.abc" not in once and "/a b/c" not in once
+    assert redaction.text(text) == once
+
+
+def test_every_path_of_a_config_is_known_as_one() -> None:
+    rooms = (devices, meters, models, service, ab, divergence, lm_eval, squad)
+    parts = [c for room in rooms for c in vars(room).values() if isinstance(c, type)]
+    found = {
+        name
+        for part in parts
+        if issubclass(part, BaseModel)
+        for name, hint in part.__annotations__.items()
+        if any(str(kind) in str(hint) for kind in (LocalPath, KeyPath))
+    }
+    assert {"path", "squad_file", "identity_file", "include_path"} <= found
+    assert found <= PRIVATE
