@@ -11,7 +11,8 @@ import pytest
 import small_results
 from hypothesis import given
 from hypothesis import strategies as st
-from made_crate import exported, finish, given as config_of, write_config
+from made_crate import exported, finish, write_config
+from made_crate import given as config_of
 from made_records import write
 from pydantic import BaseModel
 
@@ -27,9 +28,16 @@ from llmpi.study.tasks import ab, divergence, lm_eval, squad
 HOST, USER, PLUG = "kitchen.lab.example", "jane", "plugboss"
 PLANTED = (
     *(HOST, "kitchen", USER, PLUG, "secretlab", "janes disk", "192.168.7.20", "10.11.12.13"),
-    *("rivendell", "b8:27:eb:12:34:56", "DC-A6-32-AB-CD-EF", "b827eb123456", "fe80::ba27:ebff:fe12"),
+    *("rivendell", "b8:27:eb:12:34:56", "DC-A6-32-AB-CD-EF", "b827eb123456"),
     *("10000000deadbeef", "S4EWNX0R123456", "1a2b3c4d-1111-2222-3333-444455556666"),
-    *("/home/jane", "/root/work", "nas.local", "someone@else.example", "C:\\Users\\jane"),
+    *(
+        "fe80::ba27:ebff:fe12",
+        "/home/jane",
+        "/root/work",
+        "nas.local",
+        "someone@else.example",
+        "C:\\Users\\jane",
+    ),
     *("6vSXqk3lmz8h0Jm2WcTaaaaaaaaaaaaaaaaaaaaaaaa", "notes for client"),
 )
 LOG = f"""\
@@ -41,7 +49,9 @@ boot 1a2b3c4d-1111-2222-3333-444455556666; mounted '/mnt/janes disk/llmpi/notes 
 http://{PLUG}:pw@192.168.7.20/cm?user={PLUG} smb://nas.local/share someone@else.example
 C:\\Users\\jane\\llmpi /root/work/x.gguf; SHA256:6vSXqk3lmz8h0Jm2WcTaaaaaaaaaaaaaaaaaaaaaaaa
 """
-SOUND = "no memory: 4.2 tokens/s of 12 at 12:30:45 on https://huggingface.co/meta-llama/Llama-3.2-1B"
+SOUND = (
+    "no memory: 4.2 tokens/s of 12 at 12:30:45 on https://huggingface.co/meta-llama/Llama-3.2-1B"
+)
 
 
 @pytest.fixture(scope="module")

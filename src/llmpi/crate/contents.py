@@ -176,7 +176,11 @@ def _data(study: Study, folder: Path) -> Iterator[NotHeld]:
             "name": task,
             "sha256": _hash_of_data(study, task, folder),
             "bytes": None,
-            "source": hub if asked.dataset else f"files: {', '.join(files)}" if files else asked.task,
+            "source": hub
+            if asked.dataset
+            else f"files: {', '.join(files)}"
+            if files
+            else asked.task,
         }
 
 

@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 

@@ -52,7 +52,7 @@ PATTERNS = {
     "hardware": r"\b(?:[0-9a-f]{2}[:-]){5,7}[0-9a-f]{2}\b",
     "bare": r"\b(?:b827eb|dca632|e45f01|d83add|2ccf67|28cdc1|88a29e)[0-9a-f]{6}\b",
     "address": r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)",
-    "address6": r"(?<![\w:])(?=[0-9a-f:]*:[0-9a-f:]*:)[0-9a-f:]{3,}[0-9a-f](?:%\w+)?(?![\w:])",
+    "address6": r"(?<![\w:])(?=[0-9a-f:]*:[0-9a-f:]*:)(?=[a-f:]*\d)[0-9a-f:]{3,}[0-9a-f](?:%\w+)?(?![\w:])",
     "local": r"\b[\w-]+(?:\.[\w-]+)*\.(?:local|lan|home|internal|localdomain|home\.arpa|fritz\.box)\b",
     "uuid": r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     "number": r"\b[0-9a-f]{16}\b",
@@ -98,7 +98,7 @@ class Redaction:
             "whole": rf"(?:{_any_of(odd)})(?:/{IN_PATH}*|(?![a-z0-9]))",
             "known": rf"(?<![a-z0-9])(?:{_any_of(longest)})(?![a-z0-9])",
         }
-        order = ("whole", "url", "quoted", "path", "drive", "known", *PATTERNS)
+        order = ("url", "quoted", "whole", "path", "drive", "known", *PATTERNS)
         each = (f"(?P<{name}>{patterns[name]})" for name in dict.fromkeys(order))
         self._any = re.compile("|".join(each), re.IGNORECASE)
         self._only_known = re.compile(patterns["known"], re.IGNORECASE)

@@ -1,23 +1,26 @@
 """Whether a study's file is what it says: every hash, and all that follows from its records."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from llmpi import __version__
+from llmpi import __version__, layout
 from llmpi.crate.archive import CrateError, unpack
 from llmpi.crate.contents import LOCK, MANIFEST, METADATA, names_of, not_held, records_of, study_in
 from llmpi.crate.fields import differences, fields_of, shown_value
 from llmpi.crate.metadata import metadata_text
 from llmpi.crate.recompute import check_derived
 from llmpi.crate.records import Manifest
+from llmpi.decide.records import Recommendation
 from llmpi.errors import LlmpiError
-from llmpi.records import check
+from llmpi.quality.evidence import Requirements
+from llmpi.records import check, read
 from llmpi.sources_lock import read_lock
 from llmpi.study.study import Study
+from llmpi.summary.records import Summary
 
 MOST_SAID = 5
 OWN = {MANIFEST, METADATA}
@@ -68,7 +71,9 @@ def verify_opened(archive: Path, found: Opened) -> None:
     Raises:
         CrateError: it is not, with file and field.
     """
-    with _named(archive, f"; it was made by llmpi {found.manifest['llmpi']}, this is {__version__}"):
+    with _named(
+        archive, f"; it was made by llmpi {found.manifest['llmpi']}, this is {__version__}"
+    ):
         _check_records(found)
         try:
             check_derived(found.folder, found.study)
@@ -159,15 +164,47 @@ def _check_names(manifest: Manifest, study: Study) -> None:
 # --- records --------------------------------------------------------------------------------------
 
 
+FOLLOWING: Mapping[str, Any] = {
+    layout.SUMMARY_JSON: Summary,
+    layout.REQUIREMENTS: Requirements,
+    layout.RECOMMENDATION: Recommendation,
+}
+
+
 def _check_records(found: Opened) -> None:
     manifest, study, folder = found
-    for name, kind in records_of(study).items():
+    following = {layout.at(name, study=study.study): kind for name, kind in FOLLOWING.items()}
+    for name, kind in {**records_of(study), **following}.items():
         check((folder / name).read_bytes(), kind, name)
     if (folder / LOCK).is_file():
         read_lock(folder / LOCK)
     for name, file in manifest["files"].items():
-        if fields_of(folder / name) != file["fields"]:
+        try:
+            is_same = fields_of(folder / name) == file["fields"]
+        except ValueError as error:
+            raise CrateError(f"{name}: cannot be read: {error}") from None
+        if not is_same:
             raise CrateError(f"{MANIFEST}: files.{name}.fields: they are not those of the file")
-    told = differences(manifest["not_held"], not_held(study, folder), ("not_held",))
-    for one in told:
-        raise CrateError(f"{MANIFEST}: {one.place}: says {shown_value(one.said)}")
+    _check_manifest(found)
+
+
+def _check_manifest(found: Opened) -> None:
+    """What it says follows from the files."""
+    manifest, study, folder = found
+    summary = read(folder / layout.at(layout.SUMMARY_JSON, study=study.study), Summary)
+    provenance = summary["provenance"]
+    said = {
+        "llmpi": manifest["llmpi"],
+        "summarized": manifest["summarized"],
+        "not_held": manifest["not_held"],
+    }
+    follows = {
+        "llmpi": provenance["llmpi"],
+        "summarized": provenance["summarized"],
+        "not_held": not_held(study, folder),
+    }
+    for one in differences(said, follows):
+        raise CrateError(
+            f"{MANIFEST}: {one.place}: says {shown_value(one.said)}, the files say "
+            f"{shown_value(one.computed)}"
+        )

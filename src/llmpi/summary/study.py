@@ -77,9 +77,7 @@ def summarize(
         "sections": quality.sections,
         "curves": [found for found in curves if found],
         "machines": dict(records.machines),
-        "predictions": predictions(
-            by_run, planner(study, runs, boards(study, records.sessions))
-        ),
+        "predictions": predictions(by_run, planner(study, runs, boards(study, records.sessions))),
         "paper": beside_the_paper(study, rows, records.machines),
         "tuned": tuned(study, records.searches),
         "gates": [
