@@ -20,8 +20,12 @@ from llmpi.errors import LlmpiError
 from llmpi.records import whole_file
 
 MOST_FILES = 50_000
-MOST_FILE_BYTES = 256 << 20
+MOST_FILE_BYTES = 128 << 20
 MOST_BYTES = 3 << 30
+MOST_VALUES = 5_000_000
+"""Of JSON, YAML or a table: what they take in memory hangs on that."""
+BETWEEN = (b",", b"[", b"{")
+"""One of these stands before every value but a few."""
 MOST_NAME = 240
 PIECE = 1 << 20
 
@@ -65,8 +69,10 @@ def pack(out: Path, folder: Path, names: Sequence[str]) -> None:
             info = zipfile.ZipInfo(name, NO_DATE)
             info.create_system, info.external_attr = UNIX, ORDINARY
             info.compress_type = zipfile.ZIP_DEFLATED
+            values = 0
             with (folder / name).open("rb") as source, archive.open(info, "w") as target:
                 for piece in _pieces(source):
+                    values = _checked_values(name, values, piece)
                     target.write(piece)
             done += size
             progress.at(done)
@@ -97,9 +103,10 @@ def _unpacked(
     for info in infos:
         target = folder / info.filename
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest, size = hashlib.sha256(), 0
+        digest, size, values = hashlib.sha256(), 0, 0
         with opened.open(info) as source, target.open("xb") as written:
             for piece in _pieces(source):  # never more than the size that was checked
+                values = _checked_values(info.filename, values, piece)
                 digest.update(piece)
                 written.write(piece)
                 size += len(piece)
@@ -164,6 +171,16 @@ def _check_name(name: str) -> None:
 def _check_size(name: str, size: int) -> None:
     if size > MOST_FILE_BYTES:
         raise CrateError(f"{name}: {size:,} bytes are more than the {MOST_FILE_BYTES:,} of a file")
+
+
+def _checked_values(name: str, values: int, piece: bytes) -> int:
+    """How many there are, with those of a piece, of what is read as data."""
+    if name.endswith(".html"):
+        return 0
+    values += sum(map(piece.count, BETWEEN))
+    if values > MOST_VALUES:
+        raise CrateError(f"{name}: it has more than the {MOST_VALUES:,} values of a file")
+    return values
 
 
 def _check_extent(files: int, size: int) -> None:

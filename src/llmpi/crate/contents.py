@@ -1,5 +1,6 @@
 """What a study's file holds: the config, every record that the summary reads, what follows."""
 
+import importlib.metadata
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import or_
@@ -25,6 +26,7 @@ from llmpi.study import inputs
 from llmpi.study.fields import RESULTS
 from llmpi.study.runs import Scored, scored, variants
 from llmpi.study.study import Study
+from llmpi.study.task import Task
 from llmpi.tune.records import TunedRecord
 
 METADATA = "ro-crate-metadata.json"
@@ -78,6 +80,14 @@ def derived(study: Study) -> list[str]:
 def names_of(study: Study) -> set[str]:
     """All that a study's file holds, but for the manifest, the metadata and the lock file."""
     return {CONFIG, *records_of(study), *derived(study)}
+
+
+PACKAGES = ("altair", "jinja2", "numpy", "pydantic", "pyyaml", "scipy", "vl-convert-python")
+
+
+def packages() -> dict[str, str]:
+    """Versions here of what summary, decision and page are computed with."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 # --- the config -----------------------------------------------------------------------------------
@@ -169,8 +179,6 @@ HASHES = ("questions_sha256", "prompts_sha256")
 
 def _data(study: Study, folder: Path) -> Iterator[NotHeld]:
     for task, asked in study.quality.items():
-        files = [str(getattr(asked, key)) for key in asked.FILES if getattr(asked, key)]
-        hub = "https://huggingface.co/datasets/{} at {}".format(*asked.dataset or ("", ""))
         yield {
             "what": "data",
             "name": task,
@@ -182,6 +190,13 @@ def _data(study: Study, folder: Path) -> Iterator[NotHeld]:
             if files
             else asked.task,
         }
+
+
+def _source_of_data(asked: Task) -> str:
+    if asked.dataset:
+        return "https://huggingface.co/datasets/{} at {}".format(*asked.dataset)
+    files = [str(getattr(asked, key)) for key in asked.FILES if getattr(asked, key)]
+    return f"files: {', '.join(files)}" if files else "made where it was scored"
 
 
 def _hash_of_data(study: Study, task: str, folder: Path) -> str | None:

@@ -1,6 +1,5 @@
 """Write a finished study as one file, from what lies in `results/`; nothing is run."""
 
-import importlib.metadata
 import json
 import platform
 import shutil
@@ -20,6 +19,7 @@ from llmpi.crate.contents import (
     config_text,
     derived,
     not_held,
+    packages,
     records_of,
 )
 from llmpi.crate.fields import fields_of
@@ -36,8 +36,6 @@ from llmpi.study.models import HubSource
 from llmpi.study.study import Study
 from llmpi.summary.records import Provenance, Summary
 from llmpi.user import user_name
-
-PACKAGES = ("altair", "jinja2", "numpy", "pydantic", "pyyaml", "scipy", "vl-convert-python")
 
 
 def export(config: Path, out: Path, *, redact: bool) -> str:
@@ -111,7 +109,7 @@ def _locked(study: Study, path: Path) -> Lock:
 def _redact(study: Study, folder: Path, bare: Path) -> Study:
     """The study without what is private, into a folder of its own, and what follows from that."""
     config = study.model_dump(mode="json", context=RESULTS)
-    redaction = Redaction(config, _folders(study, folder), _here())
+    redaction = Redaction(config, _folders(folder), _here())
     try:
         other = Study.model_validate(redaction.config(config))
     except ValidationError as error:
@@ -143,7 +141,7 @@ def _redact(study: Study, folder: Path, bare: Path) -> Study:
     return other
 
 
-def _folders(study: Study, folder: Path) -> list[str]:
+def _folders(folder: Path) -> list[str]:
     """Where devices have llmpi."""
     found = []
     for name in sorted((folder / layout.at(layout.PROVISIONED, device="x")).parent.glob("*.json")):
@@ -178,7 +176,7 @@ def _describe(study: Study, folder: Path, *, is_redacted: bool) -> None:
         "llmpi": provenance["llmpi"],
         "summarized": provenance["summarized"],
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": packages(),
         "files": {name: described(folder / name) for name in names_in(folder)},
         "not_held": not_held(study, folder),
     }

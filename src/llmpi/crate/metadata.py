@@ -92,7 +92,7 @@ def _file(name: str, file: CrateFile) -> Entity:
         "@id": name,
         "@type": "File",
         "name": name.rpartition("/")[2],
-        "encodingFormat": FORMATS[name[name.rfind(".") :]],
+        "encodingFormat": FORMATS.get(name[name.rfind(".") :], "application/octet-stream"),
         "contentSize": str(file["bytes"]),
         "sha256": file["sha256"],
     }

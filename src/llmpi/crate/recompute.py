@@ -83,7 +83,7 @@ def planned_in(folder: Path, study: Study) -> list[Planned]:
 def _summarized(
     folder: Path, study: Study, said: Sequence[Planned]
 ) -> tuple[Summary, Requirements]:
-    def planner(study: Study, runs: Sequence[Run], found: Boards) -> Sequence[Planned]:
+    def planner(study: Study, runs: Sequence[Run], _: Boards) -> Sequence[Planned]:
         if len(said) != len(runs):
             name = layout.at(layout.SUMMARY_JSON, study=study.study)
             raise CrateError(f"{name}: predictions: {len(said)} of {len(runs)} cells")

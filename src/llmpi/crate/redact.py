@@ -43,6 +43,7 @@ PRIVATE = HOSTS | USERS | PATHS | URLS
 IN_PATH = r"[^\s'\"`:;,()<>|*?\[\]{}\\]"
 ROOTS = "home|root|Users|tmp|var|mnt|media|opt|srv|run|data|etc|usr|boot|dev|sys|proc|build|scratch"
 SERIAL = r"(?:serial(?:[ _-]?(?:number|no))?|s/n)\.?[ \t]*[:=#]?[ \t]*"
+LOCAL = r"local|lan|home|internal|localdomain|home\.arpa|fritz\.box"
 PATTERNS = {
     "url": r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+",
     "quoted": r"(?<=['\"`])~?/[^'\"`\n<>]+(?=['\"`])",
@@ -52,8 +53,9 @@ PATTERNS = {
     "hardware": r"\b(?:[0-9a-f]{2}[:-]){5,7}[0-9a-f]{2}\b",
     "bare": r"\b(?:b827eb|dca632|e45f01|d83add|2ccf67|28cdc1|88a29e)[0-9a-f]{6}\b",
     "address": r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)",
-    "address6": r"(?<![\w:])(?=[0-9a-f:]*:[0-9a-f:]*:)(?=[a-f:]*\d)[0-9a-f:]{3,}[0-9a-f](?:%\w+)?(?![\w:])",
-    "local": r"\b[\w-]+(?:\.[\w-]+)*\.(?:local|lan|home|internal|localdomain|home\.arpa|fritz\.box)\b",
+    "address6": r"(?<![\w:])(?=[0-9a-f:]*:[0-9a-f:]*:)(?=[a-f:]*\d)[0-9a-f:]{3,}[0-9a-f](?:%\w+)?"
+    r"(?![\w:])",
+    "local": rf"\b[\w-]+(?:\.[\w-]+)*\.(?:{LOCAL})\b",
     "uuid": r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     "number": r"\b[0-9a-f]{16}\b",
     "serial": rf"\b{SERIAL}(?=\w*\d)[\w-]{{4,}}",
