@@ -184,11 +184,7 @@ def _data(study: Study, folder: Path) -> Iterator[NotHeld]:
             "name": task,
             "sha256": _hash_of_data(study, task, folder),
             "bytes": None,
-            "source": hub
-            if asked.dataset
-            else f"files: {', '.join(files)}"
-            if files
-            else asked.task,
+            "source": _source_of_data(asked),
         }
 
 

@@ -1,7 +1,7 @@
 """Whether a study's file is what it says: every hash, and all that follows from its records."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from llmpi import __version__, layout
 from llmpi.crate.archive import CrateError, unpack
-from llmpi.crate.contents import LOCK, MANIFEST, METADATA, names_of, not_held, records_of, study_in
+from llmpi.crate.contents import (
+    LOCK,
+    MANIFEST,
+    METADATA,
+    names_of,
+    not_held,
+    packages,
+    records_of,
+    study_in,
+)
 from llmpi.crate.fields import differences, fields_of, shown_value
 from llmpi.crate.metadata import metadata_text
 from llmpi.crate.recompute import check_derived
@@ -71,9 +80,7 @@ def verify_opened(archive: Path, found: Opened) -> None:
     Raises:
         CrateError: it is not, with file and field.
     """
-    with _named(
-        archive, f"; it was made by llmpi {found.manifest['llmpi']}, this is {__version__}"
-    ):
+    with _named(archive, _made_otherwise(found.manifest)):
         _check_records(found)
         try:
             check_derived(found.folder, found.study)
@@ -85,13 +92,21 @@ def verify_opened(archive: Path, found: Opened) -> None:
 
 
 @contextmanager
-def _named(archive: Path, more: str = "") -> Iterator[None]:
+def _named(archive: Path, more: Sequence[str] = ()) -> Iterator[None]:
     """What is wrong with it, with its name before each line."""
     try:
         yield
     except LlmpiError as error:
         lines = str(error).splitlines()
-        raise CrateError("\n".join(f"{archive}: {line}" for line in lines) + more) from None
+        raise CrateError("\n".join(f"{archive}: {line}" for line in (*lines, *more))) from None
+
+
+def _made_otherwise(manifest: Manifest) -> list[str]:
+    """What else could be why something is computed otherwise here."""
+    there = {"llmpi": manifest["llmpi"], **manifest["packages"]}
+    here = {"llmpi": __version__, **packages()}
+    told = [f"{k} {v} (here {here.get(k)})" for k, v in there.items() if here.get(k) != v]
+    return [f"it was made with {', '.join(told)}, which may be why"] if told else []
 
 
 # --- hashes and names -----------------------------------------------------------------------------
