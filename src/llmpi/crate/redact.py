@@ -87,7 +87,9 @@ class Redaction:
     ) -> None:
         self._words = re.findall(r"[\w-]+", str(config))  # what a stand-in must not be called
         self._given: dict[tuple[str, str], str] = {}
-        users = [("user", found[1]) for f in folders if (found := HOME.match(f))]
+        users: list[tuple[What, str]] = [
+            ("user", found[1]) for folder in folders if (found := HOME.match(folder))
+        ]
         known: dict[str, str] = {}
         for what, text in [*_named(config), *users, *here]:
             for name in _names(what, text):
@@ -271,6 +273,5 @@ def _with_replaced(schema: Any) -> Any:
     return schema
 
 
-def _replaced(text: str, info: ValidationInfo) -> str:
-    redaction: Redaction = info.context
-    return redaction.text(text)
+def _replaced(text: str, info: ValidationInfo[Redaction]) -> str:
+    return info.context.text(text)

@@ -105,7 +105,7 @@ def _made_otherwise(manifest: Manifest) -> list[str]:
     """What else could be why something is computed otherwise here."""
     there = {"llmpi": manifest["llmpi"], **manifest["packages"]}
     here = {"llmpi": __version__, **packages()}
-    told = [f"{k} {v} (here {here.get(k)})" for k, v in there.items() if here.get(k) != v]
+    told = [f"{k} {there.get(k)} (here {v})" for k, v in here.items() if there.get(k) != v]
     return [f"it was made with {', '.join(told)}, which may be why"] if told else []
 
 
