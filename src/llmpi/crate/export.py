@@ -28,7 +28,7 @@ from llmpi.crate.recompute import check_derived, planned_in, write_derived
 from llmpi.crate.records import CrateFile, Manifest
 from llmpi.crate.redact import Redaction, What, redacted
 from llmpi.engine.progress import Progress
-from llmpi.records import read, sha256_of, write_json
+from llmpi.records import check, read, sha256_of, write_json
 from llmpi.sources_lock import Lock, read_lock
 from llmpi.study.fields import RESULTS
 from llmpi.study.file import load_study
@@ -84,7 +84,7 @@ def _gather(study: Study, config: Path, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(name, target)
         if name in kinds:
-            read(target, kinds[name])
+            check(target.read_bytes(), kinds[name], name)
         progress.at(number)
     (folder / CONFIG).write_text(config_text(study), "utf-8")
     if entries := _locked(study, config.parent / layout.SOURCES_LOCK):
