@@ -52,7 +52,7 @@ def finish(study: Study) -> None:
 
 def write_config(config: Mapping[str, object]) -> Path:
     CONFIG_FILE.parent.mkdir(exist_ok=True)
-    CONFIG_FILE.write_text(yaml.safe_dump(dict(config)))
+    CONFIG_FILE.write_text(yaml.safe_dump(dict(config), sort_keys=False))
     for name in ("models/m.gguf", "models/qa.json"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()

@@ -1,6 +1,7 @@
 """What `llmpi verify` takes in from strangers: words, no traceback, no file elsewhere."""
 
 import io
+import os
 import random
 import struct
 import zipfile
@@ -178,6 +179,19 @@ def test_a_manifest_that_is_none(
 def test_what_is_no_file(of: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", str(of)]) == 1
     assert capsys.readouterr().err.startswith("llmpi: ")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.main(["verify", str(tmp_path / "pipe")]) == 1
+    assert capsys.readouterr().err == f"llmpi: {tmp_path}/pipe: it is no file\n"
+
+
+def test_a_file_of_more_values_than_memory_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_VALUES", 100)
+    assert "more than the 100 values" in refusal(zipped((info("x.json"), b"[0,0" * 60)), tmp_path)
 
 
 SPOILED: tuple[Callable[[random.Random, bytearray], None], ...] = (

@@ -85,6 +85,8 @@ def unpack(archive: Path, folder: Path) -> dict[str, str]:
         CrateError: it is no file as `pack` writes it.
         OSError: it cannot be read, or the folder not be written.
     """
+    if archive.exists() and not archive.is_file():  # a pipe would be waited for
+        raise CrateError("it is no file")
     with archive.open("rb") as file:
         _check_end(file)
         try:

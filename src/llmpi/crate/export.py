@@ -28,6 +28,7 @@ from llmpi.crate.recompute import check_derived, planned_in, write_derived
 from llmpi.crate.records import CrateFile, Manifest
 from llmpi.crate.redact import Redaction, What, redacted
 from llmpi.engine.progress import Progress
+from llmpi.engine.shown import visible
 from llmpi.records import check, read, sha256_of, write_json
 from llmpi.sources_lock import Lock, read_lock
 from llmpi.study.fields import RESULTS
@@ -126,7 +127,9 @@ def _redact(study: Study, folder: Path, bare: Path) -> Study:
             raise CrateError(
                 f"{name}: {first['loc'][-1]}: what is private cannot be taken out: {first['msg']}"
             ) from None
-        write_json(bare / instead, record)
+        (bare / instead).parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        (bare / instead).write_text(visible(text) + "\n", "utf-8")
     (bare / CONFIG).write_text(config_text(other), "utf-8")
     if (folder / LOCK).is_file():
         (bare / LOCK).write_text(redaction.names((folder / LOCK).read_text("utf-8")), "utf-8")

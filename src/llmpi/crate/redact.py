@@ -26,7 +26,7 @@ GENERIC = frozenset(
 )
 """Names that everybody's machine has: where they stand as host or user they are taken out, in other
 texts they say nothing."""
-SHORTEST = 3
+SHORTEST = 2
 """A known name that is shorter is no word that can be looked for."""
 
 HOSTS, USERS = frozenset({"host"}), frozenset({"user"})
