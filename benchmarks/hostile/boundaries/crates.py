@@ -33,7 +33,7 @@ STUDY = {
     "languages": ["en"],
 }
 FAILED = {"status": "failed", "stage": "benchmark", "reason": "it died"}
-MODEL = {
+MODEL: dict[str, object] = {
     "status": "ok",
     "source": {"path": "../../canary", "files": None, "sha256": None},
     "origin": {"kind": "path", "path": "../../canary"},
@@ -43,7 +43,7 @@ MODEL = {
     "fetched": WHEN,
     "ggufs": [],
 }
-DEVICE = {
+DEVICE: dict[str, object] = {
     "status": "ok",
     "device": "here",
     "store": "/x",

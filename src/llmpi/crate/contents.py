@@ -42,7 +42,9 @@ DERIVED = (
 )
 """What is computed from the rest, and again when it is verified."""
 
-KINDS: Mapping[str, object] = {
+RecordType = Any
+"""Such as `Gguf | Failed`."""
+KINDS: Mapping[str, RecordType] = {
     "models": ModelRecord,
     "gguf": Gguf | Failed,
     "devices": Provisioned,
@@ -51,20 +53,20 @@ KINDS: Mapping[str, object] = {
     "parity": Parity | Failed,
 }
 """By the names of `llmpi.study.inputs.records`."""
-OF_TASKS: Mapping[str, object] = {"questions": Questions, "ab": ComparedPair | Failed}
+OF_TASKS: Mapping[str, RecordType] = {"questions": Questions, "ab": ComparedPair | Failed}
 """By the folder below `results/`; of another kind of task it is any JSON."""
 
 
-def records_of(study: Study) -> dict[str, Any]:
+def records_of(study: Study) -> dict[str, RecordType]:
     """Path -> type of every record that the summary reads."""
-    found: dict[str, Any] = {}
+    found: dict[str, RecordType] = {}
     for group, paths in inputs.records(study).items():
         for path in paths:
             found[path] = _kind(study, group, path)
     return found
 
 
-def _kind(study: Study, group: str, path: str) -> object:
+def _kind(study: Study, group: str, path: str) -> RecordType:
     if group == "quality":
         task = study.quality[Path(path).stem].task
         return reduce(or_, (task_kinds()[task].record, Failed))  # type: ignore[arg-type]  # types

@@ -11,7 +11,7 @@ from llmpi.crate.contents import CONFIG, DERIVED, LOCK, MANIFEST, METADATA
 from llmpi.crate.records import CrateFile, Manifest, NotHeld
 from llmpi.layout import at
 
-Entity = dict[str, object]
+Entity = dict[str, object]  # as JSON-LD has it
 
 CONTEXT = [
     "https://w3id.org/ro/crate/1.1/context",

@@ -82,9 +82,7 @@ class Redaction:
         here: this machine's names, and what each is.
     """
 
-    def __init__(
-        self, config: dict[str, Any], folders: list[str], here: list[tuple[What, str]]
-    ) -> None:
+    def __init__(self, config: Any, folders: list[str], here: list[tuple[What, str]]) -> None:
         self._words = re.findall(r"[\w-]+", str(config))  # what a stand-in must not be called
         self._given: dict[tuple[str, str], str] = {}
         users: list[tuple[What, str]] = [
@@ -115,10 +113,9 @@ class Redaction:
         """A text with stand-ins for what is known alone, not for what looks private."""
         return self._only_known.sub(lambda found: self._known[found[0].lower()], text)
 
-    def config(self, config: dict[str, Any]) -> dict[str, Any]:
+    def config(self, config: Any) -> Any:
         """A config with stand-ins, in what says a host, a user or a file whatever it is."""
-        found: dict[str, Any] = self._part(config, None)
-        return found
+        return self._part(config, None)
 
     def _part(self, part: Any, key: str | None) -> Any:
         if isinstance(part, dict):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmpi import __version__, layout
 from llmpi.crate.archive import CrateError, unpack
@@ -13,6 +13,7 @@ from llmpi.crate.contents import (
     LOCK,
     MANIFEST,
     METADATA,
+    RecordType,
     names_of,
     not_held,
     packages,
@@ -179,7 +180,7 @@ def _check_names(manifest: Manifest, study: Study) -> None:
 # --- records --------------------------------------------------------------------------------------
 
 
-FOLLOWING: Mapping[str, Any] = {
+FOLLOWING: Mapping[str, RecordType] = {
     layout.SUMMARY_JSON: Summary,
     layout.REQUIREMENTS: Requirements,
     layout.RECOMMENDATION: Recommendation,
