@@ -20,14 +20,15 @@ from llmpi import cli, layout
 from llmpi.crate.redact import PRIVATE, Redaction, redacted
 from llmpi.crate.verify import verify
 from llmpi.engine.records import Failed
-from llmpi.study import devices, meters, models, service
+from llmpi.study import devices, inputs, meters, models, service
 from llmpi.study.fields import KeyPath, LocalPath
 from llmpi.study.study import Study
 from llmpi.study.tasks import ab, divergence, lm_eval, squad
 
 HOST, USER, PLUG = "kitchen.lab.example", "jane", "plugboss"
 PLANTED = (
-    *(HOST, "kitchen", USER, PLUG, "secretlab", "janes disk", "192.168.7.20", "10.11.12.13"),
+    *(HOST, "kitchen", "cellar", USER, PLUG, "secretlab", "janes disk"),
+    *("192.168.7.20", "10.11.12.13"),
     *("rivendell", "b8:27:eb:12:34:56", "DC-A6-32-AB-CD-EF", "b827eb123456"),
     *("10000000deadbeef", "S4EWNX0R123456", "1a2b3c4d-1111-2222-3333-444455556666"),
     *(
@@ -47,6 +48,7 @@ eth0: b8:27:eb:12:34:56 DC-A6-32-AB-CD-EF b827eb123456 inet 10.11.12.13 inet6 fe
 Serial\t\t: 10000000deadbeef; serial number: S4EWNX0R123456
 boot 1a2b3c4d-1111-2222-3333-444455556666; mounted '/mnt/janes disk/llmpi/notes for client.txt'
 http://{PLUG}:pw@192.168.7.20/cm?user={PLUG} smb://nas.local/share someone@else.example
+GET /a?path=%2Fjane%2Fx b'no\\njane\\tkitchen' \x1b[31mjane\x1b[0m
 C:\\Users\\jane\\llmpi /root/work/x.gguf; SHA256:6vSXqk3lmz8h0Jm2WcTaaaaaaaaaaaaaaaaaaaaaaaa
 """
 SOUND = (
@@ -61,9 +63,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr("platform.node", lambda: "rivendell")
-        ssh = {
-            "transport": "ssh",
-            "host": HOST,
+        group = {
+            "transport": "ssh-group",
+            "boards": {"kitchen": HOST, "cellar": "cellar.lab.example"},
             "user": USER,
             "store": "/mnt/janes disk/llmpi",
             "identity_file": "/home/jane/.ssh/id",
@@ -76,20 +78,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
         }
         source = {"source": {"path": str(folder / "models/m.gguf")}}
-        config = config_of(devices={"kitchen": ssh}, models={"m": source})
+        config = config_of(devices={"rack": group}, models={"m": source})
         write_config(config)
         study = Study.model_validate(config)
         small_results.write_results()
-        Path("results/bench/s/pi").rename("results/bench/s/kitchen")
-        cell = {"study": "s", "device": "kitchen", "model": "m"}
         died = {**made.failed(f"{SOUND}\n{LOG}"), "log_tail": LOG}
-        write(layout.BENCH, died, **cell, quant="Q4_0", runtime="default")
-        for quant in ("F16", "Q4_0"):
-            write(layout.PARITY, made.parity(f"differs on {HOST}"), **cell, quant=quant)
+        for device in study.devices:
+            cell = {"study": "s", "device": device, "model": "m", "runtime": "default"}
+            write(layout.BENCH, small_results.bench(), **cell, quant="F16")
+            write(layout.BENCH, died, **cell, quant="Q4_0")
+            ready = made.provisioned(device, {**made.machine(), "os": "Debian (secretlab image)"})
+            folders = {"store": "/mnt/janes disk/llmpi", "interpreter": "/home/secretlab/bin/py"}
+            write(layout.PROVISIONED, {**ready, **folders}, device=device)
+        for path in inputs.parity(study):
+            write(path, made.parity(f"differs on {HOST}"))
         write(layout.MODEL_MANIFEST, made.model(str(folder / "models/m.gguf")), model="m")
-        ready = made.provisioned("kitchen", {**made.machine(), "os": "Debian (secretlab image)"})
-        ready = {**ready, "store": "/mnt/janes disk/llmpi", "interpreter": "/home/secretlab/bin/py"}
-        write(layout.PROVISIONED, ready, device="kitchen")
         finish(study)
         exported("r.zip", redact=True)
         exported("r2.zip", redact=True)
@@ -123,6 +126,14 @@ def test_what_says_nothing_of_anybody_stays(folder: Path) -> None:
         assert json.loads(archive.read(name))["reason"].startswith(SOUND)
 
 
+def test_equal_boards_are_as_many_and_one_still_speaks_for_them(folder: Path) -> None:
+    """Which one it is hangs on their names."""
+    with zipfile.ZipFile(folder / "r.zip") as archive:
+        names = archive.namelist()
+    assert {n.split("/")[3] for n in names if "/bench/" in n} == {"rack.host-1", "rack.host-2"}
+    assert sum("/parity/" in name for name in names) == 2
+
+
 def test_it_is_still_sound_and_the_same_each_time(folder: Path) -> None:
     assert verify(folder / "r.zip")["redacted"]
     assert (folder / "r.zip").read_bytes() == (folder / "r2.zip").read_bytes()
@@ -131,7 +142,8 @@ def test_it_is_still_sound_and_the_same_each_time(folder: Path) -> None:
 def test_it_is_compared_as_any_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with chdir(folder):
         assert cli.main(["compare", "r.zip", "r2.zip", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["cells"][0]["device"] == "host-1"
+    found = json.loads(capsys.readouterr().out)
+    assert {cell["device"] for cell in found["cells"]} == {"rack.host-1", "rack.host-2"}
 
 
 def test_a_word_that_means_something_to_a_program_stays() -> None:
@@ -153,6 +165,11 @@ def test_what_was_taken_out_is_taken_out(text: str) -> None:
     once = redaction.text(text)
     assert "cab.abc" not in once and "/a b/c" not in once
     assert redaction.text(text) == once
+
+
+@pytest.mark.parametrize("piece", ["a-", "a.", "ab", "a:", "/a", "'/", "a@", "1.", "serial ", "0"])
+def test_no_text_takes_for_ever(piece: str) -> None:
+    Redaction({"host": "cab.abc"}, [], []).text(piece * 100_000)
 
 
 def test_every_path_of_a_config_is_known_as_one() -> None:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from llmpi import layout, plain_yaml
-from llmpi.crate.archive import MOST_FILES, CrateError
+from llmpi.crate.archive import CrateError
 from llmpi.crate.records import NotHeld
 from llmpi.engine.records import Failed, SessionRecord
 from llmpi.gguf.records import Gguf, Origin
@@ -101,6 +101,12 @@ def config_text(study: Study) -> str:
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
 
 
+MOST_ENTRIES = 2000
+"""Of a section of the config."""
+MOST_CELLS = 200_000
+"""Of the sweep: those that are excluded, too."""
+
+
 def study_in(folder: Path) -> Study:
     """The study of a config from elsewhere; what it names on that machine need not be here.
 
@@ -109,6 +115,11 @@ def study_in(folder: Path) -> Study:
     """
     try:
         config = plain_yaml.load((folder / CONFIG).read_text("utf-8"))
+        for section, entries in (config if isinstance(config, dict) else {}).items():
+            if isinstance(entries, dict | list) and len(entries) > MOST_ENTRIES:
+                raise CrateError(
+                    f"{CONFIG}: {section}: {len(entries):,} entries are more than {MOST_ENTRIES:,}"
+                )
         study = Study.model_validate(config)
     except ValidationError as error:
         first = error.errors()[0]
@@ -116,11 +127,17 @@ def study_in(folder: Path) -> Study:
         raise CrateError(f"{CONFIG}: {place or 'as a whole'}: {first['msg']}") from None
     except ValueError as error:  # YAML's and UTF-8's
         raise CrateError(f"{CONFIG}: {error}") from None
-    widest = max((len(study.quants_of(model)) for model in study.models), default=0)
-    cells = len(study.models) * widest * len(study.devices) * len(study.runtimes)
-    if cells > MOST_FILES:
-        raise CrateError(f"{CONFIG}: a sweep of {cells:,} cells has more than {MOST_FILES:,} files")
+    cells = _cells(study)
+    if cells > MOST_CELLS:
+        raise CrateError(f"{CONFIG}: a sweep of {cells:,} cells is more than {MOST_CELLS:,}")
     return study
+
+
+def _cells(study: Study) -> int:
+    """Bound on what the sweep expands to; a rule that excludes looks at each."""
+    variants = sum(len(study.quants_of(model)) for model in study.models)
+    places = len(study.devices) * len(study.workloads) * (1 + len(study.exclude))
+    return variants * len(study.runtimes) * (places + len(study.quality))
 
 
 # --- what it does not hold ------------------------------------------------------------------------

@@ -44,21 +44,24 @@ IN_PATH = r"[^\s'\"`:;,()<>|*?\[\]{}\\]"
 ROOTS = "home|root|Users|tmp|var|mnt|media|opt|srv|run|data|etc|usr|boot|dev|sys|proc|build|scratch"
 SERIAL = r"(?:serial(?:[ _-]?(?:number|no))?|s/n)\.?[ \t]*[:=#]?[ \t]*"
 LOCAL = r"local|lan|home|internal|localdomain|home\.arpa|fritz\.box"
+FLAGS = re.IGNORECASE | re.ASCII
+BEGIN = r"(?:(?<![a-z0-9])|(?<=%[0-9a-f][0-9a-f])|(?<=\\[nrt])|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm))"
+"""Of a word, also behind what was escaped: `%2F`, `\\n`, a terminal's colour."""
 PATTERNS = {
-    "url": r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+",
+    "url": r"\b[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>]+",
     "quoted": r"(?<=['\"`])~?/[^'\"`\n<>]+(?=['\"`])",
     "path": rf"(?:(?<![\w.:<~/-])(?:~[\w.-]*)?/(?={IN_PATH})|/(?=(?:{ROOTS})/)){IN_PATH}+",
     "drive": r"\b[a-z]:\\[^\s'\"<>|]+",
-    "login": r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*",
+    "login": r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}",
     "hardware": r"\b(?:[0-9a-f]{2}[:-]){5,7}[0-9a-f]{2}\b",
     "bare": r"\b(?:b827eb|dca632|e45f01|d83add|2ccf67|28cdc1|88a29e)[0-9a-f]{6}\b",
     "address": r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)",
-    "address6": r"(?<![\w:])(?=[0-9a-f:]*:[0-9a-f:]*:)(?=[a-f:]*\d)[0-9a-f:]{3,}[0-9a-f](?:%\w+)?"
-    r"(?![\w:])",
-    "local": rf"\b[\w-]+(?:\.[\w-]+)*\.(?:{LOCAL})\b",
+    "address6": r"(?<![\w:])(?=[0-9a-f:]{0,4}:[0-9a-f:]{0,4}:)(?=[a-f:]{0,40}\d)"
+    r"[0-9a-f:]{3,44}[0-9a-f](?:%\w+)?(?![\w:])",
+    "local": rf"\b[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,8}}\.(?:{LOCAL})\b",
     "uuid": r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     "number": r"\b[0-9a-f]{16}\b",
-    "serial": rf"\b{SERIAL}(?=\w*\d)[\w-]{{4,}}",
+    "serial": rf"\b{SERIAL}(?=\w{{0,40}}\d)[\w-]{{4,64}}",
     "key": r"\bSHA256:[A-Za-z0-9+/]{20,}=*|\b(?:ssh-\w+|ecdsa-[\w-]+) AAAA[A-Za-z0-9+/=]+",
 }
 """What is looked for, the first that fits; documentation's own addresses stay."""
@@ -98,12 +101,12 @@ class Redaction:
         patterns = {
             **PATTERNS,
             "whole": rf"(?:{_any_of(odd)})(?:/{IN_PATH}*|(?![a-z0-9]))",
-            "known": rf"(?<![a-z0-9])(?:{_any_of(longest)})(?![a-z0-9])",
+            "known": rf"{BEGIN}(?:{_any_of(longest)})(?![a-z0-9])",
         }
         order = ("url", "quoted", "whole", "path", "drive", "known", *PATTERNS)
         each = (f"(?P<{name}>{patterns[name]})" for name in dict.fromkeys(order))
-        self._any = re.compile("|".join(each), re.IGNORECASE)
-        self._only_known = re.compile(patterns["known"], re.IGNORECASE)
+        self._any = re.compile("|".join(each), FLAGS)
+        self._only_known = re.compile(patterns["known"], FLAGS)
 
     def text(self, text: str) -> str:
         """A text with stand-ins for all that is private in it."""
@@ -202,7 +205,7 @@ def _any_of(names: list[str]) -> str:
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-PATH = re.compile(PATTERNS["path"], re.IGNORECASE)
+PATH = re.compile(PATTERNS["path"], FLAGS)
 HOME = re.compile(r"/(?:home|Users)/([^/]+)")
 ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*:[0-9a-f:%\w]*", re.IGNORECASE)
 SUFFIX = re.compile(r"\.\w{1,8}")
