@@ -15,13 +15,15 @@ from made_crate import exported, finish, write_config
 from made_crate import given as config_of
 from made_records import write
 from pydantic import BaseModel
+from support import ROOT
 
-from llmpi import cli, layout
+from llmpi import cli, layout, plain_yaml
+from llmpi.crate.contents import records_of
 from llmpi.crate.redact import PRIVATE, Redaction, redacted
 from llmpi.crate.verify import verify
 from llmpi.engine.records import Failed
 from llmpi.study import devices, inputs, meters, models, service
-from llmpi.study.fields import KeyPath, LocalPath
+from llmpi.study.fields import RESULTS, KeyPath, LocalPath
 from llmpi.study.study import Study
 from llmpi.study.tasks import ab, divergence, lm_eval, squad
 
@@ -154,6 +156,12 @@ def test_a_word_that_means_something_to_a_program_stays() -> None:
     assert found == {**record, "reason": "the user user-1 here"}
 
 
+def test_a_board_is_called_as_what_it_is() -> None:
+    """A first part of a host that many have says nothing of anybody; the host does."""
+    redaction = Redaction({"host": "pi5.local"}, [], [])
+    assert redaction.text("pi5 is pi5.local") == "pi5 is host-1"
+
+
 def test_a_stand_in_is_no_name_that_is_there() -> None:
     config = {"devices": {"host-1": {"host": "cellar"}}}
     assert Redaction(config, [], []).text("cellar") == "host-2"
@@ -165,6 +173,23 @@ def test_what_was_taken_out_is_taken_out(text: str) -> None:
     once = redaction.text(text)
     assert "cab.abc" not in once and "/a b/c" not in once
     assert redaction.text(text) == once
+
+
+CONFIGS = sorted([*ROOT.glob("config/*.yaml"), *ROOT.glob("tests/configs/*.yaml")])
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if "lock" not in p.name], ids=lambda p: p.name)
+def test_a_config_without_what_is_private_is_one(path: Path) -> None:
+    """Of the same records."""
+    study = Study.model_validate(plain_yaml.load(path.read_text("utf-8")))
+    config = study.model_dump(mode="json", context=RESULTS)
+    redaction = Redaction(config, [], [])
+    found = redaction.config(config)
+    other = Study.model_validate(found)
+    assert [Path(name).parts[1] for name in records_of(other)] == [
+        Path(name).parts[1] for name in records_of(study)
+    ]
+    assert other.model_dump(mode="json", context=RESULTS) == found
 
 
 @pytest.mark.parametrize("piece", ["a-", "a.", "ab", "a:", "/a", "'/", "a@", "1.", "serial ", "0"])

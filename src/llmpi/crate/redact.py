@@ -208,6 +208,8 @@ def _any_of(names: list[str]) -> str:
 PATH = re.compile(PATTERNS["path"], FLAGS)
 HOME = re.compile(r"/(?:home|Users)/([^/]+)")
 ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*:[0-9a-f:%\w]*", re.IGNORECASE)
+BOARD = re.compile(r"r?(aspberry-?)?pi-?(zero)?-?\d*\w?", re.IGNORECASE)
+"""What a board is, and many are called."""
 SUFFIX = re.compile(r"\.\w{1,8}")
 
 
@@ -238,7 +240,8 @@ def _names(what: What, text: str) -> Iterator[str]:
     """The names by which it is known: a host's first part, too."""
     if what == "host" and ADDRESS.fullmatch(text):
         return  # found as what it is
-    for name in dict.fromkeys((text, text.partition(".")[0] if what == "host" else text)):
+    first = text.partition(".")[0]
+    for name in (text, first) if what == "host" and not BOARD.fullmatch(first) else (text,):
         if len(name) >= SHORTEST and name.lower() not in GENERIC:
             yield name
 
