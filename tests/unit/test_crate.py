@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from made_crate import describe_again, exported, packed, sealed, write_small
 
 from llmpi import cli, layout
+from llmpi.crate import recompute
 from llmpi.crate.archive import CrateError, names_in, unpack
 from llmpi.crate.contents import MANIFEST, METADATA
 from llmpi.crate.records import Manifest
@@ -232,6 +233,14 @@ def test_table_and_page_follow_from_the_summary(
     (bare / name).write_text(text.replace(old, new, 1), "utf-8")
     describe_again(bare)
     assert said in refused(bare)
+
+
+def test_what_another_processor_rounds_otherwise_is_the_same() -> None:
+    assert not list(recompute._table("a,b\r\n5,x\r\n", "a,b\r\n5.0,x\r\n"))
+    assert not list(recompute._page('{"a":0.30000000000000004}', '{"a":0.3}'))
+    [found] = recompute._page('{"a":0.31}', '{"a":0.3}')
+    assert found.place == "character 5"
+    assert list(recompute._page("<p>1</p>", "<p>1</p><p>"))
 
 
 def test_another_sha256_in_the_manifest_is_named(bare: Path) -> None:

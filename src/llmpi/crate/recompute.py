@@ -1,8 +1,10 @@
 """Summary, decision and page, computed from records that lie in a folder."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import chdir
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -154,22 +156,45 @@ def _text(path: Path) -> str:
 
 
 def _table(said: str, computed: str) -> Iterator[Difference]:
-    if said == computed:
-        return
     try:
         columns = columns_of(said)
     except ValueError as error:
         yield Difference("as a whole", str(error), "a table")
         return
-    yield from differences(columns, columns_of(computed))
-    yield Difference("as a whole", "other characters", "its own")
+    yield from differences(_with_numbers(columns), _with_numbers(columns_of(computed)))
+
+
+def _with_numbers(columns: dict[str, list[str]]) -> dict[str, list[str | float]]:
+    """Numbers as numbers: a whole one may be written in two ways."""
+    return {
+        name: [float(value) if NUMBER.fullmatch(value) else value for value in values]
+        for name, values in columns.items()
+    }
+
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 def _page(said: str, computed: str) -> Iterator[Difference]:
-    """The first character that differs, with what stands around it."""
+    """The first place that differs, with what stands around it."""
     if said == computed:
         return
-    pairs = enumerate(zip(said, computed, strict=False))
-    at = next((i for i, (a, b) in pairs if a != b), min(len(said), len(computed)))
-    around = slice(max(0, at - BESIDE), at + BESIDE)
-    yield Difference(f"character {at}", said[around], computed[around])
+    places = zip_longest(_pieces(said), _pieces(computed), fillvalue=("", 0))
+    for (one, at), (other, beside) in places:
+        if list(differences(one, other)):
+            yield Difference(
+                f"character {at}",
+                said[max(0, at - BESIDE) : at + BESIDE],
+                computed[max(0, beside - BESIDE) : beside + BESIDE],
+            )
+            return
+
+
+def _pieces(text: str) -> Iterator[tuple[str | float, int]]:
+    """Its numbers and what stands between them, each with its place."""
+    end = 0
+    for found in NUMBER.finditer(text):
+        yield text[end : found.start()], end
+        yield float(found[0]), found.start()
+        end = found.end()
+    yield text[end:], end
