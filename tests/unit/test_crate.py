@@ -20,6 +20,7 @@ from llmpi.crate.archive import CrateError, names_in, unpack
 from llmpi.crate.contents import MANIFEST, METADATA
 from llmpi.crate.records import Manifest
 from llmpi.crate.verify import opened, verify
+from llmpi.errors import LlmpiError
 from llmpi.records import check, sha256_of
 
 BENCH = "results/bench/s/pi/m/F16/default.json"
@@ -137,6 +138,14 @@ def test_a_report_that_is_older_than_its_records_is_refused(made: Path, tmp_path
         ) as said:
             exported("x.zip")
         assert "rows.0.pp_tps: says" in str(said.value)
+
+
+def test_a_report_of_another_version_is_named_as_it_lies_there(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "copy")
+    with chdir(tmp_path / "copy"):
+        edited(Path(SUMMARY), lambda s: s.pop("curves"))
+        with pytest.raises(LlmpiError, match=rf"^{SUMMARY}: curves: Field required"):
+            exported("x.zip")
 
 
 def slower(bench: Any) -> None:

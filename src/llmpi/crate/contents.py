@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from llmpi import layout, plain_yaml
 from llmpi.crate.archive import CrateError
 from llmpi.crate.records import NotHeld
+from llmpi.decide.records import Recommendation
 from llmpi.engine.records import Failed, SessionRecord
 from llmpi.gguf.records import Gguf, Origin
 from llmpi.models.records import FailedModel, Model, ModelRecord
 from llmpi.quality.ab.records import ComparedPair
+from llmpi.quality.evidence import Requirements
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import Json, Parity
 from llmpi.quality.squad.records import Questions
@@ -27,6 +29,7 @@ from llmpi.study.fields import RESULTS
 from llmpi.study.runs import Scored, scored, variants
 from llmpi.study.study import Study
 from llmpi.study.task import Task
+from llmpi.summary.records import Summary
 from llmpi.tune.records import TunedRecord
 
 METADATA = "ro-crate-metadata.json"
@@ -77,6 +80,16 @@ def _kind(study: Study, group: str, path: str) -> RecordType:
 
 def derived(study: Study) -> list[str]:
     return [layout.at(pattern, study=study.study) for pattern in DERIVED]
+
+
+def following(study: Study) -> dict[str, RecordType]:
+    """Path -> type of the records among what follows."""
+    kinds = {
+        layout.SUMMARY_JSON: Summary,
+        layout.REQUIREMENTS: Requirements,
+        layout.RECOMMENDATION: Recommendation,
+    }
+    return {layout.at(pattern, study=study.study): kind for pattern, kind in kinds.items()}
 
 
 def names_of(study: Study) -> set[str]:

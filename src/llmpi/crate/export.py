@@ -18,6 +18,7 @@ from llmpi.crate.contents import (
     METADATA,
     config_text,
     derived,
+    following,
     not_held,
     packages,
     records_of,
@@ -72,8 +73,8 @@ def export(config: Path, out: Path, *, redact: bool) -> str:
 
 def _gather(study: Study, config: Path, folder: Path) -> None:
     """Everything as it is, each record checked against its type."""
-    kinds = records_of(study)
-    names = [*kinds, *derived(study)]
+    kinds = {**records_of(study), **following(study)}
+    names = [*records_of(study), *derived(study)]
     if missing := [name for name in names if not Path(name).is_file()]:
         raise CrateError(
             f"{missing[0]}: there is no such file{_more(missing)}: the study is not finished; run "

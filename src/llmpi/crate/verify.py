@@ -1,7 +1,7 @@
 """Whether a study's file is what it says: every hash, and all that follows from its records."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ from llmpi.crate.contents import (
     LOCK,
     MANIFEST,
     METADATA,
-    RecordType,
+    following,
     names_of,
     not_held,
     packages,
@@ -24,9 +24,7 @@ from llmpi.crate.fields import differences, fields_of, shown_value
 from llmpi.crate.metadata import metadata_text
 from llmpi.crate.recompute import check_derived
 from llmpi.crate.records import Manifest
-from llmpi.decide.records import Recommendation
 from llmpi.errors import LlmpiError
-from llmpi.quality.evidence import Requirements
 from llmpi.records import check, read
 from llmpi.sources_lock import read_lock
 from llmpi.study.study import Study
@@ -180,17 +178,9 @@ def _check_names(manifest: Manifest, study: Study) -> None:
 # --- records --------------------------------------------------------------------------------------
 
 
-FOLLOWING: Mapping[str, RecordType] = {
-    layout.SUMMARY_JSON: Summary,
-    layout.REQUIREMENTS: Requirements,
-    layout.RECOMMENDATION: Recommendation,
-}
-
-
 def _check_records(found: Opened) -> None:
     manifest, study, folder = found
-    following = {layout.at(name, study=study.study): kind for name, kind in FOLLOWING.items()}
-    for name, kind in {**records_of(study), **following}.items():
+    for name, kind in {**records_of(study), **following(study)}.items():
         check((folder / name).read_bytes(), kind, name)
     if (folder / LOCK).is_file():
         read_lock(folder / LOCK)
