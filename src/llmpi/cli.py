@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmpi import __version__, layout
 from llmpi.compare import compare_cli
+from llmpi.crate import crate_cli
 from llmpi.engine.help_text import add_command, described
 from llmpi.engine.shown import ShownStream
 from llmpi.errors import LlmpiError
@@ -186,6 +187,7 @@ def arguments() -> argparse.ArgumentParser:
     init_cli.add_to(commands)
     suggest_cli.add_to(commands)
     compare_cli.add_to(commands)
+    crate_cli.add_to(commands, shared)
     monitor_cli.add_to(commands, shared)
     service_cli.add_to(commands, shared)
     return parser

@@ -58,6 +58,10 @@ MEMO_MD = "results/report/{study}/memo.{language}.md"
 MEMO_PDF = "results/report/{study}/memo.{language}.pdf"
 PAGE = "results/report/{study}/index.html"
 
+# Somebody else's study: what `llmpi export` wrote, laid beside one's own, with paths as above.
+IMPORTED = "results/imported/{name}"
+CRATE_MANIFEST = f"{IMPORTED}/manifest.json"
+
 # Not a result: beside the config, kept under version control.
 SOURCES_LOCK = "sources.lock.yaml"
 

@@ -17,6 +17,7 @@ from typing_extensions import TypeAliasType, is_typeddict
 from llmpi import layout
 from llmpi.attribute_docs import attribute_docs, class_of
 from llmpi.compare.records import Comparison
+from llmpi.crate.records import Manifest
 from llmpi.decide.records import Recommendation
 from llmpi.engine.records import Failed, Predictions, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Start
@@ -78,6 +79,7 @@ FILES: list[tuple[str, object]] = [
     (layout.SUMMARY_JSON, Summary),
     (layout.REQUIREMENTS, Requirements),
     (layout.RECOMMENDATION, Recommendation),
+    (layout.CRATE_MANIFEST, Manifest),
     ("what `llmpi compare --json` prints", Comparison),
 ]
 

@@ -14,12 +14,14 @@ ABOUT = (
     "llmpi compare pi-before pi --page compared.html",
 )
 
+MEASURED = "a study, its folder .../results/bench/A, an imported one, or a file of `llmpi export`"
+
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `compare` to the commands of `llmpi`."""
     command = add_command(commands, "compare", *ABOUT)
     command.set_defaults(run=run)
-    command.add_argument("before", metavar="A", help="a study, or its folder .../results/bench/A")
+    command.add_argument("before", metavar="A", help=MEASURED)
     command.add_argument("after", metavar="B", help="the one that is held against it")
     command.add_argument(
         "--at-most-pct",

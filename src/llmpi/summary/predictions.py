@@ -6,8 +6,8 @@ none they are the device's own profile, the bandwidths and the free memory that 
 before the cell's session; or, of a session that died, those of the device's first that did not.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from llmpi.engine.records import SessionRecord
 from llmpi.errors import LlmpiError
@@ -47,32 +47,37 @@ def _measured_board(study: Study, session: Session, found: SessionRecord | NotRu
     return measured(profile, PRESETS[preset] if preset else None, session.device)
 
 
-def predictions(study: Study, rows: Mapping[Run, Row], found: Boards) -> list[PredictedCell]:
-    """The prediction of every cell, in the rows' order; no network, and nothing here fails a
-    report."""
+class Planned(NamedTuple):
+    """What the planner says of a cell: it rests on the model's file, and on no record."""
+
+    basis: Literal["preset", "profile"] | None
+    board: str | None
+    predicted: Predicted | None
+    reason: str | None
+
+
+Planner = Callable[[Study, Sequence[Run], Boards], Sequence[Planned]]
+"""Says it of each of the runs, in their order."""
+
+
+def planned(study: Study, runs: Sequence[Run], found: Boards) -> Sequence[Planned]:
+    """By what is here of the models; no network, and nothing here fails a report."""
     known = variants_of(study, ask_hub=False)
-    return [_predicted(study, run, row, known[run.variant], found) for run, row in rows.items()]
+    return [_planned(study, run, known[run.variant], found) for run in runs]
 
 
-def _predicted(
-    study: Study, run: Run, row: Row, model: Model | str, seen_boards: Boards
-) -> PredictedCell:
+def predictions(rows: Mapping[Run, Row], said: Sequence[Planned]) -> list[PredictedCell]:
+    """What was said of every cell against what was measured, in the rows' order."""
+    return [_beside(run, row, one) for (run, row), one in zip(rows.items(), said, strict=True)]
+
+
+def _planned(study: Study, run: Run, model: Model | str, seen_boards: Boards) -> Planned:
     basis, board = _board(study, run.session, seen_boards)
-    seen = _measured(row)
-    cell: PredictedCell = {
-        **place(run),
-        "basis": basis,
-        "board": board.name if board else None,
-        "measured": seen,
-        "predicted": None,
-        "error_pct": NO_ERRORS,
-        "verdict": "not predicted",
-        "reason": None,
-    }
+    nothing = Planned(basis, board.name if board else None, None, None)
     if isinstance(model, str):
-        return {**cell, "reason": model}
+        return nothing._replace(reason=model)
     if board is None:
-        return cell
+        return nothing
     workload = study.workloads[run.workload]
     try:
         found = predict(
@@ -85,10 +90,22 @@ def _predicted(
             seen=seen_by(study, run.device),
         )
     except LlmpiError as error:
-        return {**cell, "reason": str(error)}
-    said = _said(found)
-    errors = _errors_pct(said, seen)
-    return {**cell, "predicted": said, "error_pct": errors, "verdict": _verdict(said, seen)}
+        return nothing._replace(reason=str(error))
+    return nothing._replace(predicted=_said(found))
+
+
+def _beside(run: Run, row: Row, said: Planned) -> PredictedCell:
+    seen, predicted = _measured(row), said.predicted
+    return {
+        **place(run),
+        "basis": said.basis,
+        "board": said.board,
+        "measured": seen,
+        "predicted": predicted,
+        "error_pct": _errors_pct(predicted, seen) if predicted else NO_ERRORS,
+        "verdict": _verdict(predicted, seen) if predicted else "not predicted",
+        "reason": said.reason,
+    }
 
 
 def _board(

@@ -34,7 +34,7 @@ from llmpi.summary.measured import Single, single
 from llmpi.summary.on_device import on_device
 from llmpi.summary.over_http import over_http
 from llmpi.summary.paper import beside_the_paper
-from llmpi.summary.predictions import boards, predictions
+from llmpi.summary.predictions import Planner, boards, planned, predictions
 from llmpi.summary.prompt_lookup import prompt_lookup
 from llmpi.summary.read import Records
 from llmpi.summary.records import Fallbacks, FileFacts, ModelFacts, Row, Summary
@@ -42,8 +42,13 @@ from llmpi.summary.row import row, tensors_of
 from llmpi.summary.tuned import output_agreement_pct, tuned
 
 
-def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
+def summarize(
+    study: Study, records: Records, planner: Planner = planned
+) -> tuple[Summary, Requirements]:
     """The whole study in one record, and what its decision on quality rests on in another.
+
+    Args:
+        planner: says what was to be expected of each cell.
 
     Raises:
         LlmpiError: nothing of one conversation is in the sweep.
@@ -77,7 +82,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         "sections": quality.sections,
         "curves": [found for found in curves if found],
         "machines": dict(records.machines),
-        "predictions": predictions(study, own, boards(study, records.sessions)),
+        "predictions": predictions(own, planner(study, [*own], boards(study, records.sessions))),
         "paper": beside_the_paper(study, list(own.values()), records.machines),
         "tuned": tuned(study, records.searches),
         "gates": [

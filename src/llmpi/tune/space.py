@@ -35,7 +35,7 @@ class Space:
         threads: int,
         longest_prompt_tokens: int,
     ) -> None:
-        fields: dict[str, Level] = base.model_dump(exclude={"tune"})
+        fields: dict[str, Level] = base.model_dump(exclude={"tune", "endpoint"})
         self._base = fields
         self._threads, self._longest = threads, longest_prompt_tokens
         found = {

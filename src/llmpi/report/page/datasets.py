@@ -302,7 +302,9 @@ def _sustained(content: Content) -> tuple[list[Sustained], list[Sustained]]:
         curve for here in by_place.values() for curve in sorted(here, key=order)[:MOST_CURVES]
     ]
     speed = [_curve(curve, curve["tg_tps"], content) for curve in curves]
-    heat = [_curve(curve, curve["temperature_c"], content) for curve in curves]
+    heat = [
+        _curve(curve, felt, content) for curve in curves if (felt := curve["temperature_c"])
+    ]  # of a board that does not tell it, none: a chart without a point has no scale
     return speed, heat
 
 

@@ -63,6 +63,7 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
         found["load"] = measured.loading(t, devices)
     if data["sustained_speed"]:
         found["sustained-speed"] = measured.sustained(t, "tg_tps")
+    if data["sustained_heat"]:
         found["sustained-heat"] = measured.sustained(t, "temperature_c")
     if any(row["parity_kl_nats"] is not None for row in rows):
         found["parity"] = measured.parity(t)
