@@ -19,7 +19,7 @@ from llmpi.tune.proposals import Proposals
 from llmpi.tune.remaining import believe
 from llmpi.tune.space import Space, levels_of
 
-RUNTIME = BASE.model_dump(exclude={"tune"})
+RUNTIME = BASE.model_dump(exclude={"tune", "endpoint"})
 
 
 def a_board_like_others(runtime: Runtime) -> float:
