@@ -205,7 +205,7 @@ def find(job: Job) -> MixFound:
     """
     Raises:
         BudgetError: the model cannot be so small.
-        LlmpiError, EngineError, CellError: as `search`, `Probes` and `_choice` say.
+        LlmpiError, EngineError: as `search`, `Probes` and `_choice` say.
     """
     base, folder = Path(job["base"]), Path(job["folder"])
     held, importance = stored(base), _importance(job["imatrix"])
@@ -277,7 +277,7 @@ def _identity(job: Job) -> str:
 
 
 def _searched(
-    groups: Sequence[Group], limit: int, found: Mapping[str, Losses], probed: "Probed"
+    groups: Sequence[Group], limit: int, found: Mapping[str, Losses], probed: Probed
 ) -> Searched:
     """
     Args:
@@ -295,16 +295,14 @@ def _searched(
     at_first = probed(first)
     rounds = [_round(first, _sum(expected, first), at_first)]
 
-    neighbours = {g.name: _neighbour(g, found[g.name], first[g.name]) for g in groups}
-    beside = {
-        name: probed({**first, name: kind}) - at_first for name, kind in neighbours.items() if kind
+    neighbours = {
+        g.name: kind for g in groups if (kind := _neighbour(g, found[g.name], first[g.name]))
     }
+    beside = {name: probed({**first, name: kind}) - at_first for name, kind in neighbours.items()}
     ratios = {}
-    for name, change in beside.items():
-        steps = found[name]
-        further = slopes[name] * (steps[neighbours[name]] - steps[first[name]])  # type: ignore[index]
-        if further:
-            ratios[name] = float(change.mean()) / further
+    for name, kind in neighbours.items():
+        if step := expected[name][kind] - expected[name][first[name]]:
+            ratios[name] = float(beside[name].mean()) / step
             slopes[name] *= min(max(ratios[name], 1 / TRUST), TRUST)
     corrected = _losses(found, slopes)
     second = chosen(groups, corrected, limit)
@@ -320,8 +318,11 @@ def _searched(
                 types[group.name],
                 corrected[group.name],
                 found[group.name],
+                anchors[group.name],
                 _probe(anchors[group.name], alone[group.name]),
-                _probe(neighbours[group.name], beside.get(group.name)),
+                _probe(neighbours[group.name], beside[group.name])
+                if group.name in neighbours
+                else None,
             )
             for group in groups
         ],
@@ -387,9 +388,7 @@ def _round(types: Chosen, predicted: float, measured: Divergences) -> MixRound:
     }
 
 
-def _probe(kind: TensorType | None, measured: Divergences | None) -> MixProbe | None:
-    if kind is None or measured is None:
-        return None
+def _probe(kind: TensorType, measured: Divergences) -> MixProbe:
     return {
         "type": kind,
         "kld_nats": float(measured.mean()),
@@ -406,16 +405,15 @@ def _group(
     taken: TensorType,
     losses: Losses,
     found: Losses,
-    alone: MixProbe | None,
+    anchor: TensorType,
+    alone: MixProbe,
     beside: MixProbe | None,
 ) -> MixGroup:
-    assert alone
-    unit = found[alone["type"]] or 1.0  # type: ignore[index]
     options: list[MixOption] = [
         {
             "type": kind,
             "bytes": size,
-            "error_ratio": found[kind] / unit,
+            "error_ratio": found[kind] / (found[anchor] or 1.0),
             "loss_nats": losses[kind],
         }
         for kind, size in group.bytes.items()

@@ -110,5 +110,5 @@ def as_expected(groups: Sequence[Group], limit: int) -> dict[str, TensorType]:
 
 
 def _scaled(losses: np.ndarray) -> np.ndarray:
-    least = losses.min()
-    return (losses - least) * (SCALE / ((losses - least).max() or 1.0))
+    above = losses - losses.min()
+    return above / (above.max() or 1.0) * SCALE
