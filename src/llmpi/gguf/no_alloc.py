@@ -409,7 +409,7 @@ def _mixed(
     try:
         types = as_expected(groups, limit)
     except BudgetError as error:
-        raise RefusedError(f"{quant}: {error}, without what cannot be quantized") from None
+        raise RefusedError(f"{quant}: {error}") from None
     kinds_of = {name: types[group.name] for group in groups for name in group.tensors}
     made = [kinds_of.get(n, kind) for n, kind in zip(stored, uniform["kinds"], strict=True)]
     sizes = [_size(kind, held) for kind, held in zip(made, stored.values(), strict=True)]

@@ -23,7 +23,7 @@ from llmpi.gguf.footprint import (
     ask,
 )
 from llmpi.gguf.mix.groups import UNIFORM, names_of
-from llmpi.quant_types import FLOATS, is_published
+from llmpi.quant_types import FLOATS, budget_of, is_published
 
 Answer = TypeVar("Answer")
 LARGE_VOCABULARY = 100_000
@@ -147,8 +147,11 @@ class Model:
             loaded += _aligned(size) * weight["is_loaded"]
             on_demand += [_aligned(size)] * weight["is_marked"]
         header = whole["header_bytes"] + vocabulary_bytes(self._vocabulary)
+        file_bytes = header + sum(map(_aligned, stored))
+        if budget := budget_of(quant):  # which the vocabulary is a part of
+            file_bytes = min(file_bytes, budget.file_bytes or file_bytes)
         return Sizes(
-            header + sum(map(_aligned, stored)),
+            file_bytes,
             self.parameters,
             dict(read),
             dict(resident),

@@ -191,9 +191,7 @@ def main(job: str, out: str) -> None:
     try:
         outcome["found"] = find(asked)
     except BudgetError as error:
-        outcome["impossible"] = (
-            f"{asked['quant']}: {error}, without what cannot be quantized; ask for more"
-        )
+        outcome["impossible"] = f"{asked['quant']}: {error}; ask for more"
     except EngineError as error:
         sys.exit(str(error))
     except LlmpiError as error:

@@ -31,7 +31,10 @@ class BudgetError(LlmpiError):
     """Nothing keeps to it; `least` bytes would."""
 
     def __init__(self, limit: int, least: int) -> None:
-        super().__init__(f"{least} bytes are the least there is, and the budget is {limit}")
+        super().__init__(
+            f"its weights take {least / 1e9:.2f} GB at least, and the budget leaves "
+            f"{limit / 1e9:.2f} GB for them"
+        )
         self.least = least
 
 
