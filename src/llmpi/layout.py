@@ -23,7 +23,6 @@ START_MANIFEST = "results/gguf/{model}/start.json"
 IMATRIX = "results/imatrix/{model}.gguf"
 IMATRIX_MANIFEST = "results/imatrix/{model}.json"
 MIX = "results/mix/{model}/{quant}.json"
-MIX_PROBES = "results/mix/{model}/{quant}.parts"
 CHECKPOINTS = "results/training/{model}/{quant}"
 
 LOCAL_STORE = "results/store/{device}"

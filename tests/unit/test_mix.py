@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -13,14 +14,16 @@ from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored
 from llmpi.gguf.mix.errors import as_if, errors
-from llmpi.gguf.mix.groups import aligned, bytes_of, choice_of, grouped
+from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
 from llmpi.gguf.mix.made import called, tensor_types
+from llmpi.gguf.mix.search import best_within
 from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, choose
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
 from llmpi.quant_types import (
     FTYPES,
     TENSOR_TYPES,
     Budget,
+    TensorType,
     budget_of,
     is_mix,
     least_bytes,
@@ -236,6 +239,56 @@ def test_more_bits_err_less_and_a_types_own_weights_not_at_all() -> None:
     own = dequantized(quantized(weights, "Q8_0"), "Q8_0", 256)
     found = errors(made(own, "F32"), ["Q8_0", "Q4_0"], None)
     assert found["Q8_0"] < 1e-6 * found["Q4_0"]
+
+
+# --- the search -----------------------------------------------------------------------------------
+
+
+class Landscape:
+    """A model whose divergence is known: of each group in proportion to the error, and of every two
+    beside that to the product of theirs."""
+
+    def __init__(self, groups: list[Group], seed: int, together: float) -> None:
+        random = np.random.default_rng(seed)
+        self.errors = {
+            g.name: {k: 4.0 ** (-8 * n / g.parameters) for k, n in g.bytes.items()} for g in groups
+        }
+        self.slopes = {g.name: float(random.lognormal(0, 2)) for g in groups}
+        self.together, self.asked = together, 0
+
+    def __call__(self, types: Mapping[str, TensorType]) -> np.ndarray:
+        self.asked += 1
+        alone = [self.slopes[name] * self.errors[name][kind] for name, kind in types.items()]
+        both = sum(a * b for a, b in itertools.combinations(alone, 2))
+        return (sum(alone) + self.together * both) * np.array([0.9, 1.1])
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.floats(4.6, 8), st.sampled_from([0.0, 0.5]))
+def test_a_search_finds_the_least_divergence(seed: int, bits: float, together: float) -> None:
+    tensors = {f"blk.0.w{i}.weight": (64 * (i + 1), 576) for i in range(4)}
+    groups = grouped(tensors, ["Q8_0", "Q5_0", "Q4_0"], weighted=[])
+    limit = int(bits * sum(group.parameters for group in groups) / 8)
+    of = Landscape(groups, seed, together)
+    found = best_within(limit, groups, of.errors, of)
+    assert of.asked <= 2 * len(groups) + 2
+    taken = {group["name"]: group["type"] for group in found["groups"]}
+    assert found["taken_bytes"] == sum(g.bytes[taken[g.name]] for g in groups) <= limit
+    rounds = [one["kld_nats"] for one in found["rounds"]]
+    assert found["rounds"][found["taken_round"]]["types"] == taken
+    assert rounds[found["taken_round"]] == min(rounds) == pytest.approx(of(taken).mean())
+    every = [
+        dict(zip((g.name for g in groups), kinds_of, strict=True))
+        for kinds_of in itertools.product(*(g.bytes for g in groups))
+    ]
+    fitting = [t for t in every if sum(g.bytes[t[g.name]] for g in groups) <= limit]
+    best = min(of(types).mean() for types in fitting)
+    if not together:  # then the first round is exact, and its expectation what is measured
+        assert (
+            rounds[0] == pytest.approx(best) == pytest.approx(found["rounds"][0]["predicted_nats"])
+        )
+        assert found["proxy"] and found["proxy"]["ratio_median"] == pytest.approx(1)
+    assert min(rounds) <= 1.25 * best
 
 
 # --- as the quantizer is asked --------------------------------------------------------------------

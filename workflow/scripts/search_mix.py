@@ -33,7 +33,7 @@ def main(
         about,
         windows=windows,
         types=types,
-        partial=mix.with_name(f"{mix.stem}.parts"),
+        partial=mix.with_suffix(".parts"),
         threads=threads,
     )
     write_json(mix, found)

@@ -1,5 +1,6 @@
 """A mix as the quantizer is asked for it, and as the manifest of its file tells of it."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from llmpi.errors import CellError
 from llmpi.gguf.contents import stored
 from llmpi.gguf.quantizers import kinds
 from llmpi.gguf.records import Mix, MixedGroup, MixGroup, MixOption, MixUsed
-from llmpi.quant_types import ALIASES, FTYPES
+from llmpi.quant_types import ALIASES, FTYPES, budget_of
 from llmpi.records import sha256_of_json
 
 GUESSED = 1024
@@ -61,12 +62,19 @@ def called(number: int) -> Any:
 def check_made(gguf: Path, mix: Mix) -> None:
     """
     Raises:
-        CellError: the quantizer made something else of a tensor than was asked for.
+        CellError: the quantizer made something else of a tensor than was asked for, or the budget
+            is not kept to.
     """
-    made = stored(gguf)
+    made, budget = stored(gguf), budget_of(mix["quant"])
+    assert budget
     for name, kind in types_of(mix).items():
         if made[name].kind != kind:
             raise CellError(f"the quantizer made {made[name].kind} of {name}, not {kind}")
+    weights = sum(math.prod(one.shape) for one in made.values())
+    bits = 8 * sum(one.data.size for one in made.values()) / weights
+    size = gguf.stat().st_size
+    if size > (budget.file_bytes or size) or bits > (budget.bits_per_weight or bits):
+        raise CellError(f"{mix['quant']} has {size} bytes and {bits} bits per weight")
 
 
 def used(mix: Mix) -> MixUsed:

@@ -15,7 +15,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -34,7 +34,7 @@ from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.imatrix import read as read_matrix
 from llmpi.gguf.mix.errors import Importance, errors
 from llmpi.gguf.mix.groups import UNIFORM, Choice, Group, choice_of
-from llmpi.gguf.mix.probe import WINDOW_TOKENS, Divergences, Probed, Probes
+from llmpi.gguf.mix.probe import WINDOW_TOKENS, Divergences, Probed, Probes, Types
 from llmpi.gguf.mix.solver import BudgetError, as_expected, chosen
 from llmpi.gguf.records import (
     Imatrix,
@@ -151,9 +151,9 @@ def search(
         "threads": threads,
     }
     ended = supervise(__name__, job, writes=Outcome, log=tell)
+    shutil.rmtree(partial, ignore_errors=True)
     if isinstance(ended, Death):
         return failed("search_mix", ended.reason, log_tail=ended.tail)
-    shutil.rmtree(partial, ignore_errors=True)
     if ended["refused"]:
         raise LlmpiError(ended["refused"])
     if not ended["found"]:
@@ -211,8 +211,9 @@ def find(job: Job) -> MixFound:
     as_expected(groups, limit)  # whether there is any, before hours of probes
     found = {group.name: _errors(group, held, importance) for group in groups}
     with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
-        probed = Probed(p, folder / "probes.jsonl", _identity(job), total=2 * len(groups) + 2)
-        searched = _searched(groups, limit, found, probed)
+        identity = _identity(job, groups)
+        probed = Probed(p, folder / "probes.jsonl", identity, total=2 * len(groups) + 2)
+        searched = best_within(limit, groups, found, probed)
         return {
             **searched,
             "probes": probed.count,
@@ -261,12 +262,13 @@ def _errors(
     return total
 
 
-def _identity(job: Job) -> str:
+def _identity(job: Job, groups: Sequence[Group]) -> str:
     """What makes the divergences others."""
     return sha256_of_json(
         [
             *(job["base_sha256"], job["imatrix_sha256"], sha256_of_text(job["text"])),
             *(job["windows"], job["threads"], engine_info.describe()),
+            {group.name: group.tensors for group in groups},
         ]
     )
 
@@ -274,12 +276,20 @@ def _identity(job: Job) -> str:
 # --- the search -----------------------------------------------------------------------------------
 
 
-def _searched(
-    groups: Sequence[Group], limit: int, found: Mapping[str, Losses], probed: Probed
+def best_within(
+    limit: int,
+    groups: Sequence[Group],
+    found: Mapping[str, Losses],
+    probed: Callable[[Types], Divergences],
 ) -> Searched:
-    """
+    """The search itself.
+
     Args:
         found: of each group the error of each type.
+        probed: the divergence that types cost, of each window.
+
+    Raises:
+        BudgetError: no types keep to `limit` bytes.
     """
     bits = 8 * limit / sum(group.parameters for group in groups)
     anchors = {group.name: _anchor(group, found[group.name], bits) for group in groups}
