@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from llmpi.gguf.contents import Stored
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
+from llmpi.quant_types import TensorType
 
 Matrix = NDArray[np.float32]
 Importance = NDArray[np.float32]
@@ -30,7 +31,9 @@ def as_if(tensor: Stored, kind: str, importance: Importance | None) -> NDArray[n
     return made
 
 
-def errors(tensor: Stored, types: Iterable[str], importance: Importance | None) -> dict[str, float]:
+def errors(
+    tensor: Stored, types: Iterable[TensorType], importance: Importance | None
+) -> dict[TensorType, float]:
     """Of each type the sum, over the weights, of the squared error, times what their columns meet
     where that is known.
 
