@@ -15,7 +15,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored
 from llmpi.gguf.mix.errors import as_if, errors
 from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
-from llmpi.gguf.mix.made import called, tensor_types
+from llmpi.gguf.mix.made import called, file_type, tensor_types
 from llmpi.gguf.mix.search import best_within
 from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, choose
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
@@ -292,6 +292,14 @@ def test_a_search_finds_the_least_divergence(seed: int, bits: float, together: f
 
 
 # --- as the quantizer is asked --------------------------------------------------------------------
+
+
+def test_every_type_has_a_name_for_a_file_that_is_mostly_of_it() -> None:
+    for kind in TENSOR_TYPES:
+        group = {"type": kind, "parameters": 2, "tensors": []}
+        other = {"type": "F16", "parameters": 1, "tensors": []}
+        number = file_type({"groups": [other, group]})  # type: ignore[typeddict-item]
+        assert number - 1024 in FTYPES.values() and number > 1024
 
 
 def test_a_pattern_means_its_tensor_alone_and_the_arrays_end() -> None:
