@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import Progress
 from llmpi.errors import LlmpiError
-from llmpi.gguf.contents import stored
+from llmpi.gguf.contents import fields, header, stored
 from llmpi.gguf.mix.errors import Importance, as_if
 from llmpi.gguf.mix.groups import Group
 from llmpi.quality.divergence.evaluate import score_piece
@@ -78,10 +78,11 @@ class Probes:
         self._groups = {group.name: group for group in groups}
         self._importance = importance
         self._now: dict[str, TensorType] = {}
-        self._model = Windows(copy, WINDOW_TOKENS, threads, from_file=True)
+        self.window_tokens = window_of(base)
+        self._model = Windows(copy, self.window_tokens, threads, from_file=True)
         self._pool = ThreadPoolExecutor(threads)
         try:
-            tokens = spread(cut(self._model.tokenize(text), WINDOW_TOKENS), windows)
+            tokens = spread(cut(self._model.tokenize(text), self.window_tokens), windows)
             self._held = LogProbs.create(folder / "rows", tokens, self._model.vocab_tokens)
             self._read(score_and_encode)
         except (EngineError, LlmpiError):
@@ -133,6 +134,14 @@ class Probes:
         if not np.isfinite(values).all():
             raise EngineError("the model predicts no finite numbers")
         return values
+
+
+def window_of(gguf: Path) -> int:
+    """`WINDOW_TOKENS`, or what the model was made for, if that is less."""
+    with header(gguf) as handle:
+        said = fields(handle)
+    trained = said.get(f"{said['general.architecture']}.context_length")
+    return min(WINDOW_TOKENS, trained) if isinstance(trained, int) else WINDOW_TOKENS
 
 
 def spread(windows: Tokens, count: int) -> Tokens:

@@ -34,7 +34,7 @@ from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.imatrix import read as read_matrix
 from llmpi.gguf.mix.errors import Importance, errors
 from llmpi.gguf.mix.groups import UNIFORM, Choice, Group, choice_of
-from llmpi.gguf.mix.probe import WINDOW_TOKENS, Divergences, Probed, Probes, Types
+from llmpi.gguf.mix.probe import Divergences, Probed, Probes, Types
 from llmpi.gguf.mix.solver import BudgetError, as_expected, chosen
 from llmpi.gguf.records import (
     Imatrix,
@@ -218,7 +218,7 @@ def find(job: Job) -> MixFound:
             **searched,
             "probes": probed.count,
             "windows": p.windows,
-            "window_tokens": WINDOW_TOKENS,
+            "window_tokens": p.window_tokens,
             "engine": engine_info.describe(),
             "scipy": metadata.version("scipy"),
         }
