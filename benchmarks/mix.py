@@ -9,7 +9,7 @@ divergence of a type under 8 bits in all tensors, and below 0.001 there is no re
 `kl_ratio_fallback` is ours over theirs at the bytes of IQ4_NL, with a 95 % interval over windows
 (paired bootstrap); of every type that is asked for `kl_ratio_TYPE`. `predicted_TYPE` over
 `measured_TYPE` is what the search expected of the mix, and what it measured with the weights that
-the mix keeps, nats.
+the mix keeps, nats; `rounding_TYPE` what the kernels of quantized types add to that.
 """
 
 import argparse
@@ -127,6 +127,7 @@ def measured(base: Path, folder: Path, args: argparse.Namespace) -> dict[str, fl
             f"kl_ratio_{quant}": ratio.value,
             f"predicted_{quant}": taken["predicted_nats"],
             f"measured_{quant}": taken["kld_nats"],
+            f"rounding_{quant}": mix["rounding_nats"],
             f"search_s_{quant}": seconds,
         }
         if quant == "IQ4_NL":

@@ -71,6 +71,7 @@ def test_a_mix_is_made_as_it_was_searched(base: Path, matrix: Any, quant: str, t
         bits = float(quant[4:].partition("bpw")[0])
         assert bits - 0.3 < made["bits_per_weight"] <= bits
     assert made["file_type"] is None and made["fallbacks"] == []
+    assert abs(mix["rounding_nats"]) < mix["rounds"][0]["kld_nats"]
     told = {group["name"]: group for group in made["mix"]["groups"]}
     for group in mix["groups"]:
         wider, narrower = told[group["name"]]["wider"], told[group["name"]]["narrower"]

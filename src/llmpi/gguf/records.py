@@ -316,6 +316,10 @@ class MixFound(TypedDict):
     """From 0: the one of less divergence."""
     proxy: MixProxy | None
     """None where no group had a neighbour to be probed."""
+    rounding_nats: float
+    """What the kernels of quantized types add by rounding what they multiply with: the divergence
+    of a file of Q8_0 less that of its weights. The file's is to be that much more than what was
+    measured with its weights."""
     probes: int
     windows: int
     window_tokens: int
@@ -361,6 +365,9 @@ class MixUsed(TypedDict):
     taken_bytes: int
     predicted_nats: float
     kld_nats: float
+    """Measured with the weights that it keeps."""
+    expected_nats: float
+    """Of the file, on the text that was searched on: with the rounding of its kernels, too."""
     probes: int
     groups: list[MixedGroup]
 

@@ -165,7 +165,7 @@ def _searching(study: Study, name: str, model: Model, jobs: int, cores: int) -> 
     """Each group of tensors is tried alone and beside the others: quantized for it, and back."""
     f16 = model.sizes(layout.BASE_QUANT)
     windows, window = study.mix.windows, needs.MIX_WINDOW_TOKENS
-    probes = 2 * model.mix_groups + 3
+    probes = 2 * model.mix_groups + 5
     work = Work(probes * windows * window, probes * windows * positions_of(window))
     mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.SCORED_TEXT_MB)
     computed = _computing(work, model, jobs, cores)
@@ -175,7 +175,9 @@ def _searching(study: Study, name: str, model: Model, jobs: int, cores: int) -> 
         "search mixes",
         jobs,
         (mb + needs.QUANTIZED_AT_ONCE_MB) * needs.MB,
-        f16.file_bytes + LogProbs.size(windows, window, model.vocabulary),
+        f16.file_bytes
+        + model.sizes("Q8_0").file_bytes
+        + LogProbs.size(windows, window, model.vocabulary),
         Range(*map(sum, zip(computed, tried, strict=True))),
     )
 

@@ -80,6 +80,7 @@ def check_made(gguf: Path, mix: Mix) -> None:
 def used(mix: Mix) -> MixUsed:
     """What the manifest says of it."""
     taken = mix["rounds"][mix["taken_round"]]
+    expected = taken["kld_nats"] + mix["rounding_nats"]
     return {
         "sha256": sha256_of_json(mix),
         "corpus_sha256": mix["corpus_sha256"],
@@ -87,6 +88,7 @@ def used(mix: Mix) -> MixUsed:
         "taken_bytes": mix["taken_bytes"],
         "predicted_nats": taken["predicted_nats"],
         "kld_nats": taken["kld_nats"],
+        "expected_nats": expected,
         "probes": mix["probes"],
         "groups": [_told(group) for group in mix["groups"]],
     }

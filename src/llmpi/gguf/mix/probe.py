@@ -3,21 +3,23 @@
 The engine maps a model file, and where it makes no copy of a weight, the next decoding reads what
 was written there meanwhile. So the weights of a group are changed, in a copy of the file, for those
 that a type would have kept. What this leaves out is that the kernels of quantized types round what
-they multiply with to 8 bits, too: about the same for all of them.
+they multiply with to 8 bits, too: about the same for all of them, and measured once.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
 from llmpi.engine.llama import EngineError
+from llmpi.engine.params import fill
 from llmpi.engine.progress import Progress
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import fields, header, stored
@@ -33,7 +35,7 @@ from llmpi.quality.divergence.log_probs import (
     score_and_encode,
 )
 from llmpi.quality.divergence.windows import Windows, cut
-from llmpi.quant_types import TensorType
+from llmpi.quant_types import FTYPES, TensorType
 from llmpi.records import whole_file
 
 Types = Mapping[str, TensorType]
@@ -72,6 +74,7 @@ class Probes:
         threads: int,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._base, self._folder, self._threads = base, folder, threads
         copy = folder / "copy.gguf"
         shutil.copyfile(base, copy)
         self._whole, self._copy = stored(base), stored(copy, edit=True)
@@ -84,7 +87,7 @@ class Probes:
         try:
             tokens = spread(cut(self._model.tokenize(text), self.window_tokens), windows)
             self._held = LogProbs.create(folder / "rows", tokens, self._model.vocab_tokens)
-            self._read(score_and_encode)
+            self._read(self._model, score_and_encode)
         except (EngineError, LlmpiError):
             self.__exit__()
             raise
@@ -106,7 +109,24 @@ class Probes:
         for name in {*self._now, *types}:
             if self._now.get(name) != types.get(name):
                 self._become(name, types.get(name))
-        return self._read(compare)[KLD].mean(axis=-1)
+        return self._read(self._model, compare)[KLD].mean(axis=-1)
+
+    def rounding(self) -> Divergences:
+        """What the kernels of quantized types add: the divergence of a file of Q8_0 less that of
+        its weights.
+
+        Raises:
+            EngineError: the file cannot be made or loaded.
+        """
+        file = self._folder / "q8_0.gguf"
+        params = llama_cpp.llama_model_quantize_default_params()
+        fill(params, ftype=FTYPES["Q8_0"], nthread=self._threads)
+        if llama_cpp.llama_model_quantize(os.fsencode(self._base), os.fsencode(file), params) != 0:
+            raise EngineError(f"the quantizer makes no Q8_0 of {self._base.name}")
+        with Windows(file, self.window_tokens, self._threads) as model:
+            of_file = self._read(model, compare)[KLD].mean(axis=-1)
+        file.unlink()
+        return of_file - self.divergences(dict.fromkeys(self._groups, "Q8_0"))
 
     def _become(self, name: str, kind: TensorType | None) -> None:
         for tensor in self._groups[name].tensors:
@@ -118,9 +138,9 @@ class Probes:
         else:
             del self._now[name]
 
-    def _read(self, scorer: Scorer) -> Values:
+    def _read(self, model: Windows, scorer: Scorer) -> Values:
         """Values [quantities, windows, positions] of all windows."""
-        held, model = self._held, self._model
+        held = self._held
         first = held.tokens.shape[1] // 2
         found: list[list[Values]] = [[] for _ in held.tokens]
         for begin in range(0, len(held.tokens), model.at_once):
@@ -179,9 +199,14 @@ class Probed:
         return len(self._known)
 
     def __call__(self, types: Types) -> Divergences:
-        key = _key(types)
+        return self._once(_key(types), lambda: self._probes.divergences(types))
+
+    def rounding(self) -> Divergences:
+        return self._once("rounding", self._probes.rounding)
+
+    def _once(self, key: str, probe: Callable[[], Divergences]) -> Divergences:
         if key not in self._known:
-            found = self._probes.divergences(types).tolist()
+            found = probe().tolist()
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([key, found]) + "\n")
                 file.flush()

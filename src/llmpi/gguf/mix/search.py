@@ -6,6 +6,7 @@
 2. The choice of least loss within the budget (`llmpi.gguf.mix.solver`) is measured, and around it
    each group with its neighbouring type: what quantized groups do to one another is in there.
 3. The choice by these, measured as well. The better of the two is taken.
+4. What no probe sees, the rounding in the kernels of quantized types, is measured once.
 
 The engine runs in a child process (`python -m llmpi.gguf.mix.search JOB OUT`): it may die of a
 signal. What was probed is kept, so that an interrupted search goes on where it stopped.
@@ -212,10 +213,11 @@ def find(job: Job) -> MixFound:
     found = {group.name: _errors(group, held, importance) for group in groups}
     with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
         identity = _identity(job, groups)
-        probed = Probed(p, folder / "probes.jsonl", identity, total=2 * len(groups) + 2)
+        probed = Probed(p, folder / "probes.jsonl", identity, total=2 * len(groups) + 3)
         searched = best_within(limit, groups, found, probed)
         return {
             **searched,
+            "rounding_nats": float(probed.rounding().mean()),
             "probes": probed.count,
             "windows": p.windows,
             "window_tokens": p.window_tokens,
