@@ -120,6 +120,8 @@ lock: $(VENV)/.dev  ## Resolve envs/*.lock anew from pyproject.toml
 	  --constraints envs/dev.lock --output-file envs/$$extra.lock || exit 1; done
 	sed -n 's/^\(torch==[0-9.]*\).*/\1/p' envs/torch.txt | $(BIN)/$(COMPILE) - \
 	  --constraints envs/dev.lock $(TORCHS) --output-file envs/cuda.lock
+	hash=$$(cat envs/build.lock envs/workstation.lock | sha256sum | cut -c 1-16) && \
+	  sed -i "s/lock sha256 .*/lock sha256 $$hash/" envs/workstation.post-deploy.sh
 
 clean:  ## Remove results, logs and caches; keeps .venv (remove it with: rm -r .venv)
 	rm -rf results logs site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/test-long .cache/docs-site

@@ -33,6 +33,7 @@ def made_summary(
         "groups": [],
         "unlike": [],
         "concurrency": [],
+        "conversations": [],
         "prompt_lookup": [],
         "files": [],
         "fallbacks": [],

@@ -3,10 +3,22 @@
 from pathlib import Path
 
 from llmpi.device.records import SessionJob
-from llmpi.engine.records import Cell, LoadedSession, MeasuredLevel, Repetition
+from llmpi.engine.records import (
+    Cell,
+    LoadedSession,
+    MeasuredLevel,
+    MeasuredPrefix,
+    Repetition,
+)
 from llmpi.engine.supervise import Death, supervise
 from llmpi.remote import requests
-from llmpi.study.measuring import ConcurrentWorkload, Runtime, Workload
+from llmpi.study.measuring import (
+    AnyWorkload,
+    ConcurrentWorkload,
+    ConversationWorkload,
+    Runtime,
+    Workload,
+)
 
 
 def repetitions(gguf: Path, threads: int, **workload: object) -> list[Repetition]:
@@ -24,7 +36,15 @@ def levels(gguf: Path, threads: int, **workload: object) -> list[MeasuredLevel]:
     return [level for level in cell["levels"] if level["status"] == "ok"]
 
 
-def _cell(gguf: Path, threads: int, workload: Workload | ConcurrentWorkload) -> Cell:
+def prefixes(gguf: Path, threads: int, **workload: object) -> list[MeasuredPrefix]:
+    """What was measured of a conversation (fields of `ConversationWorkload`)."""
+    asked = ConversationWorkload.model_validate({"kind": "conversation", **workload})
+    cell = _cell(gguf, threads, asked)
+    assert cell["status"] == "ok" and cell["kind"] == "conversation"
+    return [part for part in cell["prefixes"] if part["status"] == "ok"]
+
+
+def _cell(gguf: Path, threads: int, workload: AnyWorkload) -> Cell:
     job: SessionJob = {
         "what": "benchmark",
         "gguf": str(gguf),

@@ -15,15 +15,22 @@ from llmpi.engine.records import (
     ConcurrentRepetition,
     ConcurrentWorkload,
     Conditions,
+    ConversationCell,
+    ConversationRepetition,
+    ConversationTurn,
+    ConversationWorkload,
     Depth,
     Energy,
     Engine,
     Environment,
     Failed,
+    LostPrefix,
     Machine,
+    MeasuredPrefix,
     Memory,
     MeteredEnergy,
     PhaseEnergy,
+    Prefix,
     Repetition,
     Runtime,
     SentPrompt,
@@ -270,6 +277,87 @@ def concurrent_cell(
         if count not in repetitions:
             made["levels"].append({"conversations": count, "status": "failed", "reason": lost})
     return made
+
+
+def conversation(prefix: Sequence[Prefix] = ("kept",), turns: int = 2) -> ConversationWorkload:
+    return {
+        "kind": "conversation",
+        "repetitions": 1,
+        "warmup": 1,
+        "warmup_limit": 1,
+        "sampling": "greedy",
+        "timeout_s": 3600.0,
+        "prompt_tokens": 10,
+        "output_tokens": 4,
+        "system_tokens": 20,
+        "turns": turns,
+        "pause_s": 0.0,
+        "prefix": [*prefix],
+    }
+
+
+def talk(
+    ttft_s: Sequence[float], start_s: float = 100.0, state_bytes: int | None = None
+) -> ConversationRepetition:
+    """A conversation whose turns had their first tokens after so long, and each a second later the
+    next one's question; with a state it is half of later turns' time."""
+    turns: list[ConversationTurn] = []
+    for number, seconds in enumerate(ttft_s):
+        turns.append(
+            {
+                "start_s": start_s,
+                "pp_s": seconds,
+                "ttft_s": seconds,
+                "itl_s": [0.1] * 4,
+                "prompt_tokens": 11 if number else 30,
+                "restore_s": seconds / 2 if state_bytes and number else None,
+                "save_s": 0.25 if state_bytes and number + 1 < len(ttft_s) else None,
+            }
+        )
+        start_s += seconds + 1.4
+    return {"start_s": turns[0]["start_s"], "turns": turns, "state_bytes": state_bytes}
+
+
+def conversation_cell(
+    asked: ConversationWorkload,
+    repetitions: Mapping[Prefix, Sequence[ConversationRepetition]],
+    lost: str = "",
+) -> ConversationCell:
+    """
+    Args:
+        repetitions: of each that worked.
+        lost: why the others did not.
+    """
+    measured: list[MeasuredPrefix | LostPrefix] = [
+        {
+            "prefix": prefix,
+            "status": "ok",
+            "reason": None,
+            "context_tokens": 256,
+            "steady": True,
+            "shortened": None,
+            "warmup": [],
+            "repetitions": [*done],
+            "set_aside": [],
+            "memory": memory(),
+            "marks": [],
+            "energy": None,
+        }
+        for prefix, done in repetitions.items()
+    ]
+    failed: list[MeasuredPrefix | LostPrefix] = [
+        {"prefix": prefix, "status": "failed", "reason": lost}
+        for prefix in asked["prefix"]
+        if prefix not in repetitions
+    ]
+    return {
+        "status": "ok",
+        "kind": "conversation",
+        "workload": asked,
+        "apart": None,
+        "can_cut_back": True,
+        "prefixes": measured + failed,
+    }
 
 
 def circumstances(

@@ -1,5 +1,6 @@
 """Other programs beside a measurement: its marks, and a decision all the same."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 @pytest.fixture
 def busy() -> Iterator[None]:
     """A loop on each of the processors, and more patient than the measurement."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    command = [sys.executable, "-c", "while True: pass"]
+    loops = [subprocess.Popen(command) for _ in os.sched_getaffinity(0)]
     yield
     for loop in loops:
         loop.kill()

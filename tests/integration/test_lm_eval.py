@@ -10,6 +10,7 @@ import llama_cpp
 import numpy as np
 import pytest
 import yaml
+from gguf_edit import edited
 from lm_eval.api.instance import Instance
 
 from llmpi.engine.llama import Engine, Settings
@@ -276,7 +277,7 @@ def evaluate(finished, tasks: Path, *names: str, **changed: Any) -> dict[str, An
         "apply_chat_template": False,
         "context_tokens": 1024,
     }
-    gguf = finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
+    gguf = changed.pop("gguf", finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf")
     manifest = finished.json("gguf/smollm2-135m/Q4_0.json")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(tasks / "huggingface"))
@@ -332,6 +333,23 @@ def test_limit_and_examples_reach_the_harness(finished, tasks) -> None:
     assert record["status"] == "ok", record
     assert record["summary"]["items"] == 2
     assert record["tasks"]["capital_choice"]["shots"] == 1
+
+
+def test_thoughts_are_counted(finished, tasks, tmp_path: Path) -> None:
+    """The prompt opens one, and this model knows nothing of closing it."""
+    opens = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}"
+        "<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\n<think>\n' }}"
+    )
+    plain = finished.folder / "results/gguf/smollm2-135m/Q4_0.gguf"
+    file = edited(plain, tmp_path / "opens.gguf", {"tokenizer.chat_template": opens})
+    asked = {"gguf": file, "apply_chat_template": True}
+    summary = evaluate(finished, tasks, "capital_answer", thinking_tokens=24, **asked)["summary"]
+    thinking = summary["thinking"]
+    assert thinking["answers"] == thinking["thoughts"] == summary["items"] == 4
+    assert thinking["thoughts_cut"] == 4
+    assert thinking["thought_tokens_mean"] == 24
+    assert "thinking" not in evaluate(finished, tasks, "capital_answer", **asked)["summary"]
 
 
 def test_a_task_without_its_data_fails_with_a_reason(finished, tasks) -> None:

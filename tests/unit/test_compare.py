@@ -17,7 +17,7 @@ from llmpi.compare.change import between_sessions, changed, of_repetitions
 from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
-from llmpi.compare.text import as_json, as_text
+from llmpi.compare.text import as_json, as_text, cell_name
 from llmpi.engine.records import SessionRecord, Settings, SingleCell
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Evidence, Requirement
@@ -209,6 +209,34 @@ def test_conversations_side_by_side_are_held_level_by_level() -> None:
         if f["quantity"] == "tg_tps"
     ]
     assert (tg["before"], tg["after"]) == (pytest.approx(20), pytest.approx(10))
+
+
+def test_conversations_are_held_by_what_is_done_with_their_prefix() -> None:
+    asked = made.conversation(("kept", "restored"), turns=3)
+
+    def talking(restored_s: float) -> Measured:
+        done = {
+            "kept": [made.talk([4.0, 1.0 + 0.01 * i, 1.0], start_s=100 * i) for i in range(4)],
+            "restored": [
+                made.talk([4.0, restored_s, restored_s + 0.01 * i], 100 * i, 9) for i in range(4)
+            ],
+        }
+        cell = made.conversation_cell(asked, done)  # type: ignore[arg-type]
+        sessions = {Session("pi", "m", "F16", "default"): made.session({"talk": cell})}
+        return Measured("s", Path(), sessions, [])
+
+    found = compare(talking(2.0), talking(6.0))
+    verdicts = {
+        (one["prefix"], f["quantity"]): f["verdict"]
+        for one in found["cells"]
+        for f in one["figures"]
+    }
+    assert verdicts["restored", "pp_tps"] == "worse"
+    assert {v for name, v in verdicts.items() if name != ("restored", "pp_tps")} <= {
+        "the same",
+        "undecided",
+    }
+    assert "prefix restored" in cell_name(found["cells"][0], None, "restored")
 
 
 def test_cells_that_cannot_be_paired_are_named() -> None:

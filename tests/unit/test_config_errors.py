@@ -289,7 +289,7 @@ BAD = {
     "kind of workload that is none": (
         ("{prompt", "{kind: concurent, prompt"),
         "9: workloads.chat: kind: 'concurent'; did you mean 'concurrent'? Allowed: single, "
-        "concurrent",
+        "concurrent, conversation",
     ),
     "conversations that do not rise": (
         ("quality:", f"  {USERS}\nquality:".replace("1, 4", "4, 1, 4")),
@@ -297,7 +297,7 @@ BAD = {
     ),
     "nothing but conversations side by side": (
         ("chat: {prompt", "chat: {kind: concurrent, conversations: [1], prompt"),
-        "8: workloads: one workload of the kind single is needed, beside which concurrent ones are "
+        "8: workloads: one workload of the kind single is needed, beside which other kinds are "
         "shown",
     ),
     "constraint that is none": (

@@ -35,6 +35,9 @@ USERS = made.concurrent_cell(
     },
     lost="no memory",
 )
+TALK = made.conversation_cell(
+    made.conversation(("kept", "restored")), {"kept": [made.talk([2.0, 1.0])]}, lost="a full disk"
+)
 ABOUT: Estimate = {"value": 1.0, "standard_error": None}
 DIVERGED: DivergenceSummary = {
     "perplexity": ABOUT,
@@ -48,7 +51,7 @@ DIVERGED: DivergenceSummary = {
 }
 DIED: Refusal = {"kind": "died", "reason": "it died"}
 MADE = [
-    (made.session({"chat": CHAT, "users": USERS}), SessionRecord),
+    (made.session({"chat": CHAT, "users": USERS, "talk": TALK}), SessionRecord),
     (made.failed("the engine died"), SessionRecord),
     (made.gguf("Q4_0", fallbacks=1), Gguf),
     (made.model(), ModelRecord),

@@ -11,6 +11,7 @@ from typing import get_args
 
 import made_records as made
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
@@ -259,6 +260,24 @@ def test_what_there_is_no_time_for(elsewhere: Path, capsys: pytest.CaptureFixtur
     assert set(shorter) == streamed | {("phi-3.5-mini", "F16")}
     assert all(one["output_tokens"] >= 8 for [one] in shorter.values())
     assert all(s["measure_s"][1] <= 3600 for s in told)
+
+
+def test_the_waits_of_a_conversation(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is fetched; each way of having its prefix takes its own time."""
+    document = yaml.safe_load((ROOT / "config/llmpi.yaml").read_text())
+    talk = {"kind": "conversation", "prompt_tokens": 99, "output_tokens": 100, "turns": 3}
+    document["workloads"] = {"chat": {"prompt_tokens": 99, "output_tokens": 9}, "talk": talk}
+    (elsewhere / "talk.yaml").write_text(yaml.safe_dump(document))
+    asked = ["plan", "--configfile", str(elsewhere / "talk.yaml")]
+    cli.main([*asked, "--json"])
+    told = [s for s in json.loads(capsys.readouterr().out)["sessions"] if s["pp_tps"]]
+    assert told
+    for session in told:
+        [one] = session["conversations"]
+        for name, tokens in (("first_s", 256 + 99), ("kept_s", 100), ("computed_s", 755)):
+            assert one[name] == pytest.approx([tokens / tps for tps in session["pp_tps"][::-1]])
+    cli.main(asked)
+    assert "seconds to the first token" in capsys.readouterr().out
 
 
 def test_what_would_be_stopped(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,6 +160,27 @@ def test_conversations_side_by_side_stand_beside_the_single_one(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("results")
+def test_conversations_of_several_turns_stand_on_the_page(tmp_path: Path) -> None:
+    asked = made.conversation(("kept", "restored", "computed"))
+    done = {
+        "kept": [made.talk([4.0, 1.0])],
+        "restored": [made.talk([4.0, 2.0], state_bytes=3 * 10**6)],
+    }
+    talk = made.conversation_cell(asked, done, EVIL)
+    talk["can_cut_back"] = False
+    write(layout.BENCH, made.session({"chat": small.chat(), "talk": talk}), **CELL)
+    kept = {"kind": "conversation", "turns": 2, "prompt_tokens": 10, "output_tokens": 4}
+    text = page(tmp_path, workloads={"chat": small.study().workloads["chat"], "talk": kept}).text
+    assert "Conversations What was said before" in text
+    assert "pi: talk, m F16 default" in text
+    assert "kept 4.00 1.00 1.00 4.40 1.40" in text
+    assert "restored 4.00 2.00 2.00 4.40 2.40 1.000 0.250 3.0" in text
+    assert f"computed failed: {EVIL}" in text
+    assert f"pi m F16 talk: prefix computed {EVIL}" in text
+    assert "memory cannot forget its end alone" in text
+
+
+@pytest.mark.usefixtures("results")
 def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
     counts = {"steps": 2, "drafted": 3, "accepted": 2}
     chat = small.chat()

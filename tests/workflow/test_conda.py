@@ -4,6 +4,7 @@ What conda would install is there, so that pip's answer to a lock is that it has
 asked of `make` (`tests/unit/test_supply_chain.py`), which installs in the same way.
 """
 
+import hashlib
 import sys
 import sysconfig
 from pathlib import Path
@@ -60,3 +61,10 @@ def test_pip_installs_nothing_before() -> None:
         packages = yaml.safe_load(file.read_text())["dependencies"]
         assert all(isinstance(package, str) for package in packages)
         assert file.with_suffix(".post-deploy.sh").is_file()
+
+
+def test_the_environment_is_made_anew_with_the_locks() -> None:
+    """Snakemake names it after the yaml and the script that runs behind it, and knows no lock."""
+    locks = b"".join((ROOT / f"envs/{name}.lock").read_bytes() for name in ("build", "workstation"))
+    behind = (ROOT / "envs/workstation.post-deploy.sh").read_text()
+    assert f"lock sha256 {hashlib.sha256(locks).hexdigest()[:16]}\n" in behind, "make lock"

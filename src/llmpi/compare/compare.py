@@ -238,6 +238,7 @@ def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> Pair
     return {
         **place(level.run),
         "conversations": level.conversations,
+        "prefix": level.prefix,
         "same_file": old.gguf_sha256 == new.gguf_sha256,
         "says_the_same": old.output == new.output if old.output and new.output else None,
         "marks": marks,
@@ -287,7 +288,7 @@ def _why(study: Measured, run: Run) -> str:
     cell = record.get("workloads", {}).get(run.workload)
     if cell and cell["status"] == "failed":
         return cell["reason"]
-    return record["reason"] if record["status"] == "failed" else "no number of conversations worked"
+    return record["reason"] if record["status"] == "failed" else "nothing of it worked"
 
 
 def _side(study: Measured) -> Side:

@@ -1,5 +1,6 @@
 """What was measured of a study, level by level: a value for each repetition."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,18 +12,21 @@ from llmpi.engine.records import (
     Energy,
     Mark,
     MeasuredLevel,
+    MeasuredPrefix,
+    Prefix,
     Repetition,
     SingleCell,
 )
 from llmpi.study.runs import Run
-from llmpi.summary.measured import concurrent, single
+from llmpi.summary.measured import concurrent, conversation, single
 
 
 class Level(NamedTuple):
-    """A cell, or so many conversations of one."""
+    """A cell, so many conversations of one, or one with that done with its prefix."""
 
     run: Run
-    conversations: int | None
+    conversations: int | None = None
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,13 @@ def levels(study: Measured) -> dict[Level, Values]:
         session = study.sessions[run.session]
         file = session.get("gguf_sha256", "")
         one, several = single(session, run.workload), concurrent(session, run.workload)
+        talk = conversation(session, run.workload)
         if not isinstance(one, dict):
-            found[Level(run, None)] = _of_single(one.cell, file)
+            found[Level(run)] = _of_single(one.cell, file)
+        elif talk["status"] == "ok":
+            for part in talk["prefixes"]:
+                if part["status"] == "ok":
+                    found[Level(run, prefix=part["prefix"])] = _of_prefix(part, file)
         elif several["status"] == "ok":
             for level in several["levels"]:
                 if level["status"] == "ok":
@@ -70,6 +79,26 @@ def _of_level(level: MeasuredLevel, prompt_tokens: int, file: str) -> Values:
     speeds = _speeds(level["repetitions"], prompt_tokens, level["conversations"])
     joules, tier = _joules(level["energy"])
     return Values({**speeds, **joules}, tier, level["marks"], (), file)
+
+
+def _of_prefix(part: MeasuredPrefix, file: str) -> Values:
+    """Of each conversation with all its turns; what restores a prefix is of its prompts' time."""
+    talks = [repetition["turns"] for repetition in part["repetitions"]]
+    answers = [[seconds for turn in turns for seconds in turn["itl_s"]] for turns in talks]
+    speeds: dict[Quantity, Sequence[float]] = {
+        "tg_tps": [len(itl) / sum(itl) for itl in answers],
+        "pp_tps": [
+            sum(turn["prompt_tokens"] for turn in turns) / sum(turn["pp_s"] for turn in turns)
+            for turns in talks
+        ],
+    }
+    joules, tier = _joules(part["energy"])
+    count = len(talks[0])
+    each: dict[Quantity, Sequence[float]] = {
+        quantity: [statistics.fmean(values[at : at + count]) for at in range(0, len(values), count)]
+        for quantity, values in joules.items()
+    }
+    return Values({**speeds, **each}, tier, part["marks"], (), file)
 
 
 def _speeds(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import record
+from llmpi.engine.records import Prefix, record
 from llmpi.summary.records import CellKey
 
 Quantity = Literal["tg_tps", "pp_tps", "tg_j_per_token"]
@@ -67,6 +67,8 @@ class PairedCell(CellKey):
 
     conversations: int | None
     """Side by side; None of one."""
+    prefix: Prefix | None
+    """What was done with it, of a conversation of several turns."""
     same_file: bool
     """Whether both measured the very same GGUF file."""
     says_the_same: bool | None

@@ -14,6 +14,7 @@ from llmpi.compare.records import (
     Side,
     Unpaired,
 )
+from llmpi.engine.records import Prefix
 from llmpi.study.computation import DEFAULT
 from llmpi.summary.records import CellKey
 
@@ -84,8 +85,9 @@ def sentence(figure: Figure) -> str:
     )
 
 
-def cell_name(cell: CellKey, conversations: int | None = None) -> str:
+def cell_name(cell: CellKey, conversations: int | None = None, prefix: Prefix | None = None) -> str:
     many = f" x {conversations}" if conversations else ""
+    many += f", prefix {prefix}" if prefix else ""
     runtime = "" if cell["runtime"] == "default" else f" ({cell['runtime']})"
     return f"{cell['device']} {cell['model']} {cell['quant']}{runtime} {cell['workload']}{many}"
 
@@ -93,7 +95,7 @@ def cell_name(cell: CellKey, conversations: int | None = None) -> str:
 def figure_row(cell: PairedCell, figure: Figure) -> tuple[str, ...]:
     name, unit = QUANTITIES[figure["quantity"]]
     return (
-        cell_name(cell, cell["conversations"]),
+        cell_name(cell, cell["conversations"], cell["prefix"]),
         name,
         number(figure["before"]),
         number(figure["after"]),

@@ -6,7 +6,7 @@ from typing import Literal, final
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
-    ConcurrentWorkload,
+    AnyWorkload,
     Conditions,
     FailedSession,
     Limits,
@@ -123,7 +123,7 @@ class SessionRequest(ModelFile):
     what: str
     """As of `PredictRequest`; it also seeds the order."""
     runtime: Runtime
-    workloads: dict[str, SingleWorkload | ConcurrentWorkload]
+    workloads: dict[str, AnyWorkload]
     meter: Meter
     rest: Rest
     others_at_most_pct: float

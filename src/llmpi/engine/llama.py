@@ -374,6 +374,38 @@ class Engine(Model):
         for sequence in range(1, sequences):
             llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
 
+    def save(self, path: str) -> int:
+        """Write the state of the sequence to a file; its bytes.
+
+        Raises:
+            EngineError: it cannot be written.
+        """
+        nothing = (llama_cpp.llama_token * 0)()
+        written = llama_cpp.llama_state_seq_save_file(
+            self.context, os.fsencode(path), 0, nothing, 0
+        )
+        if not written:
+            raise EngineError("the state of the conversation could not be saved")
+        return int(written)
+
+    def restore(self, path: str) -> None:
+        """Have what `save` wrote as the state of the sequence.
+
+        Raises:
+            EngineError: it is none of this model and context.
+        """
+        nothing, count = (llama_cpp.llama_token * 1)(), ctypes.c_size_t()
+        if not llama_cpp.llama_state_seq_load_file(
+            self.context, os.fsencode(path), 0, nothing, 1, ctypes.byref(count)
+        ):
+            raise EngineError("the state of the conversation could not be restored")
+
+    def can_cut_back(self, tokens: int) -> bool:
+        """Whether everything behind the first `tokens` can be forgotten; if so, it is."""
+        if llama_cpp.llama_memory_seq_pos_min(self._memory, 0) > 0:
+            return False  # a window: the beginning is forgotten already
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, 0, tokens, -1))
+
     def keep(self, tokens: int) -> None:
         """Forget everything behind the first `tokens` tokens of the sequence; 0: of all."""
         if tokens == 0:

@@ -200,6 +200,24 @@ class ConcurrentWorkload(_Workload):
     per_user_tps_at_least: float | None
 
 
+Prefix = Literal["kept", "restored", "computed"]
+"""What is done with the prefix of a turn's prompt: all that was said before."""
+
+
+@record
+class ConversationWorkload(_Workload):
+    """A conversation of several turns: `llmpi.study.measuring.ConversationWorkload`."""
+
+    kind: Literal["conversation"]
+    system_tokens: int
+    turns: int
+    pause_s: float
+    prefix: list[Prefix]
+
+
+AnyWorkload = SingleWorkload | ConcurrentWorkload | ConversationWorkload
+
+
 @record
 class Limits(TypedDict):
     """A smaller machine within this one."""
@@ -303,11 +321,7 @@ class Memory(TypedDict):
     """Page faults that went to storage."""
 
 
-@record
-class Repetition(TypedDict):
-    """One run of a conversation. With prompt lookup a step may give several tokens: they are there
-    at the same time, so that all but the first took none."""
-
+class _Answered(TypedDict):
     start_s: float
     pp_s: float
     """The whole prompt."""
@@ -315,6 +329,13 @@ class Repetition(TypedDict):
     """Prompt and first token."""
     itl_s: list[float]
     """Of each generated token behind the first."""
+
+
+@record
+class Repetition(_Answered):
+    """One run of a conversation. With prompt lookup a step may give several tokens: they are there
+    at the same time, so that all but the first took none."""
+
     contention: NotRequired[Contention]
     """Left out where the kernel does not tell."""
     steps: NotRequired[int]
@@ -350,6 +371,36 @@ class ConcurrentRepetition(TypedDict):
     """Of each step, in which every conversation gets a token."""
     contention: NotRequired[Contention]
     """As of `Repetition`."""
+
+
+@record
+class ConversationTurn(_Answered):
+    """A turn of a conversation. The seconds of its prompt begin when it comes: what is restored
+    is in them."""
+
+    prompt_tokens: int
+    """Computed: of the prefix all or none."""
+    restore_s: float | None
+    """Reading the prefix from storage; None where that is not done."""
+    save_s: float | None
+    """Writing it there behind the answer, not of the turn's own seconds."""
+
+
+@record
+class ConversationRepetition(TypedDict):
+    """One run of a conversation with all its turns."""
+
+    start_s: float
+    turns: list[ConversationTurn]
+    state_bytes: int | None
+    """Of the largest prefix that was saved; None where none is."""
+    contention: NotRequired[Contention]
+    """As of `Repetition`."""
+
+
+Prompted = Repetition | ConcurrentRepetition | ConversationTurn
+"""Prompts, and the tokens generated behind them."""
+AnyRepetition = Repetition | ConcurrentRepetition | ConversationRepetition
 
 
 @record
@@ -402,6 +453,31 @@ class LostLevel(TypedDict):
 
 
 @record
+class MeasuredPrefix(_Measured):
+    """A conversation with this done with its prefix; joules are of its turns, in their order."""
+
+    prefix: Prefix
+    reason: None
+    warmup: list[ConversationRepetition]
+    repetitions: list[ConversationRepetition]
+    set_aside: list[ConversationRepetition]
+    """Disturbed, measured again, and not counted."""
+
+
+@record
+class LostPrefix(TypedDict):
+    """What gave no numbers."""
+
+    prefix: Prefix
+    status: Literal["failed"]
+    reason: str
+
+
+Arm = int | Prefix | None
+"""What of a workload is repeated: see `Circumstances.order`."""
+
+
+@record
 class Cooled(TypedDict):
     """The wait for a cooler machine."""
 
@@ -430,9 +506,9 @@ class Circumstances(TypedDict):
 
     settings: Settings
     load: Load
-    order: list[tuple[str, int | None]]
-    """Of the repetitions that count: workload, and its depth in tokens or its number of
-    conversations."""
+    order: list[tuple[str, Arm]]
+    """Of the repetitions that count: workload, and its depth in tokens, its number of
+    conversations, or what is done with its prefix."""
     idle: tuple[float, float] | None
     """When the rest before it began and ended."""
     cooled: Cooled | None
@@ -472,15 +548,30 @@ class ConcurrentCell(TypedDict):
 
 
 @record
+class ConversationCell(TypedDict):
+    """A conversation of several turns."""
+
+    status: Literal["ok"]
+    kind: Literal["conversation"]
+    workload: ConversationWorkload
+    apart: Circumstances | None
+    """As of `SingleCell`."""
+    can_cut_back: bool
+    """Whether the model's memory can forget its end alone: one that cannot computes all again once
+    a prompt goes on otherwise than before."""
+    prefixes: list[MeasuredPrefix | LostPrefix]
+
+
+@record
 class FailedCell(Failed):
     """A workload that gave no numbers."""
 
-    workload: SingleWorkload | ConcurrentWorkload
+    workload: AnyWorkload
     levels: list[LostLevel]
     """Of conversations side by side that found no room; empty where the engine died."""
 
 
-Cell = SingleCell | ConcurrentCell | FailedCell
+Cell = SingleCell | ConcurrentCell | ConversationCell | FailedCell
 
 
 # --- a session ------------------------------------------------------------------------------------

@@ -12,9 +12,7 @@ from typing import NamedTuple
 from llmpi.device.measure.budget import SHARE, Effort, Pace, affordable, needed_s
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Board, Range
-from llmpi.study.measuring import ConcurrentWorkload, Workload
-
-Asked = Workload | ConcurrentWorkload
+from llmpi.study.measuring import AnyWorkload, ConversationWorkload, Workload
 
 
 class Planned(NamedTuple):
@@ -42,11 +40,22 @@ class Planned(NamedTuple):
         return self.effort_s > self.had_s / SHARE
 
 
+class Talk(NamedTuple):
+    """Of a conversation, seconds to the first token: of its first turn, and of its last one with
+    the prefix kept and with all of it computed again."""
+
+    workload: str
+    first_s: Range
+    kept_s: Range
+    computed_s: Range
+
+
 class Measuring(NamedTuple):
     """Of a session: its seconds, and what of it is shortened at the likely speed; or neither."""
 
     seconds: Range | None = None
     shortened: tuple[Planned, ...] = ()
+    talks: tuple[Talk, ...] = ()
 
     @property
     def late(self) -> bool:
@@ -55,7 +64,11 @@ class Measuring(NamedTuple):
 
 
 def measuring(
-    workloads: Mapping[str, Asked], found: Prediction, board: Board, idle_s: float, search_s: float
+    workloads: Mapping[str, AnyWorkload],
+    found: Prediction,
+    board: Board,
+    idle_s: float,
+    search_s: float,
 ) -> Measuring:
     """What a session takes; nothing where it dies.
 
@@ -78,11 +91,19 @@ def measuring(
         seconds.append(total)
         if i == 1:
             likely = tuple(part for part in parts if not part.whole)
-    return Measuring(Range(*seconds), likely)
+    return Measuring(Range(*seconds), likely, tuple(_talks(workloads, found)))
+
+
+def _talks(workloads: Mapping[str, AnyWorkload], found: Prediction) -> Iterator[Talk]:
+    for name, asked in workloads.items():
+        if isinstance(asked, ConversationWorkload) and (pp_tps := found.pp_tps):
+            kept, computed = asked.computed_tokens("kept"), asked.computed_tokens("computed")
+            counts = (kept[0], kept[-1], computed[-1])
+            yield Talk(name, *(Range(*(n / tps for tps in reversed(pp_tps))) for n in counts))
 
 
 def _parts(
-    workloads: Mapping[str, Asked], before_s: float, pp_tps: float, tg_tps: float
+    workloads: Mapping[str, AnyWorkload], before_s: float, pp_tps: float, tg_tps: float
 ) -> Iterator[Planned]:
     """Every workload, or each number of conversations, with what it has time for."""
     timeout_s = sum(asked.timeout_s for asked in workloads.values())
@@ -93,6 +114,12 @@ def _parts(
             paces = [Pace(n / pp_tps, 1 / tg_tps) for n in (asked.prompt_tokens, *asked.depths)]
             yield _planned(name, None, asked, paces, had_s - asked.sustained_s)
             continue
+        if isinstance(asked, ConversationWorkload):
+            for prefix in asked.prefix:  # saving and restoring are left out
+                prompts = sum(asked.computed_tokens(prefix))
+                paces = [Pace(prompts / pp_tps, asked.turns / tg_tps)]
+                yield _planned(name, None, asked, paces, had_s / len(asked.prefix))
+            continue
         for count in asked.conversations:  # as if side by side gained nothing, which is the most
             prompts = asked.system_tokens + count * asked.prompt_tokens
             paces = [Pace(prompts / pp_tps, count / tg_tps)]
@@ -100,12 +127,19 @@ def _parts(
 
 
 def _planned(
-    name: str, count: int | None, asked: Asked, paces: list[Pace], had_s: float
+    name: str, count: int | None, asked: AnyWorkload, paces: list[Pace], had_s: float
 ) -> Planned:
     whole = Effort(asked.output_tokens, asked.repetitions, asked.warmup, asked.warmup_limit)
     effort = affordable(whole, paces, had_s)
     at_once = replace(effort, warmup_limit=effort.warmup)  # as it goes where all is steady
     asked_s = needed_s(whole, paces)
-    shares = 1 if isinstance(asked, Workload) else len(asked.conversations)
+    shares = _shares(asked)
     enough_s = asked.timeout_s + shares * max(0.0, asked_s - had_s) / SHARE
     return Planned(name, count, whole, effort, asked_s, needed_s(at_once, paces), had_s, enough_s)
+
+
+def _shares(asked: AnyWorkload) -> int:
+    """Into so many parts its time is divided."""
+    if isinstance(asked, Workload):
+        return 1
+    return len(asked.prefix if isinstance(asked, ConversationWorkload) else asked.conversations)

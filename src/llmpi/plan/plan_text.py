@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from llmpi.aligned import aligned
-from llmpi.plan.measuring import Planned
+from llmpi.plan.measuring import Planned, Talk
 from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
@@ -24,6 +24,7 @@ def as_json(plans: Sequence[SessionPlan], whole: Totals) -> str:
             "transfer_s": p.transfer_s,
             "measure_s": p.measuring.seconds,
             "shortened": [_shortened(one) for one in p.measuring.shortened],
+            "conversations": [talk._asdict() for talk in p.measuring.talks],
             "constants": _constants(p),
             "problem": problem(p),
             "unknown": p.unknown,
@@ -91,6 +92,9 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         rows = [HEAD, *(_row(p, several) for p in own)]
         yield f"{device} ({_basis(own)})"
         yield from (f"  {line}" for line in aligned(rows, texts=(0, 1)))
+        if talks := [_talk(p, talk, several) for p in own for talk in p.measuring.talks]:
+            yield "  seconds to the first token; computed again: the last turn's whole prompt"
+            yield from (f"  {line}" for line in aligned([TALKS, *talks], texts=(0, 1, 2)))
         yield ""
     yield from LEGEND
     yield ""
@@ -173,9 +177,24 @@ def problems_here(whole: Totals) -> Iterator[str]:
         )
 
 
+TALKS = ("model", "quant", "conversation", "first turn", "last turn", "computed again")
+
+
+def _talk(planned: SessionPlan, talk: Talk, several: bool) -> tuple[str, ...]:
+    waits = (
+        f"{seconds.likely:.2g} ({seconds.low:.2g}–{seconds.high:.2g})"
+        for seconds in (talk.first_s, talk.kept_s, talk.computed_s)
+    )
+    return (planned.session.model, _quant(planned, several), talk.workload, *waits)
+
+
+def _quant(planned: SessionPlan, several: bool) -> str:
+    return planned.session.quant + (f" ({planned.session.runtime})" if several else "")
+
+
 def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
     session, found = planned.session, planned.prediction
-    quant = session.quant + (f" ({session.runtime})" if several else "")
+    quant = _quant(planned, several)
     if planned.size is None:
         return (session.model, quant, *["?"] * (len(HEAD) - 2))
     file = _gb(planned.size.file_bytes)

@@ -12,12 +12,12 @@ from typing import Literal, NamedTuple, NotRequired, TypeVar
 from typing_extensions import TypedDict, TypeForm
 
 from llmpi import layout
-from llmpi.columns import Column, text
+from llmpi.columns import Column, number, text
 from llmpi.engine.records import Failed, record
 from llmpi.quality.answers import Answered
 from llmpi.quality.evidence import Requirement
 from llmpi.quality.reasons import reason_of, reason_text
-from llmpi.quality.records import Drawn, Obstacle, Skipped
+from llmpi.quality.records import Drawn, Obstacle, Skipped, Thoughts
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Scored, scored
 from llmpi.study.study import Study
@@ -216,6 +216,13 @@ STATE = {
     "reason": text("Why it has no score"),
 }
 """The columns that every kind has."""
+THINKING = {
+    "thought_tokens": number("tokens", "Mean length of a thought before an answer"),
+    "thoughts_cut_pct": number(
+        "%", "Questions that have no answer, as the thought before it did not end within its bound"
+    ),
+}
+"""Those of every kind that asks for answers."""
 
 NotScored = Failed | Skipped | NotRun
 Kind = TypeVar("Kind")
@@ -251,6 +258,12 @@ def no_score(record: NotScored, columns: Mapping[str, Column]) -> Row:
 
 SCORED: Row = {"status": "ok", "reason": None}
 """What stands in the `STATE` of one that it has."""
+
+
+def thinking_columns(thoughts: Thoughts, questions: int) -> Row:
+    """What of a row stands in `THINKING`; nothing where the model never thought."""
+    cut_pct = 100 * thoughts["thoughts_cut"] / questions if thoughts["thoughts"] else None
+    return {"thought_tokens": thoughts["thought_tokens_mean"], "thoughts_cut_pct": cut_pct}
 
 
 def plain(row: TableRow, name: str) -> Value:

@@ -140,6 +140,18 @@ class Batching(Counts):
 
 
 @record
+class Thoughts(TypedDict):
+    """What came before the answers of a model that may think."""
+
+    thoughts: int
+    """Answers before which it thought, and"""
+    thoughts_cut: int
+    """those of them whose thought did not end: they are none."""
+    thought_tokens_mean: float | None
+    """Of a thought; None without one."""
+
+
+@record
 class Answer(TypedDict):
     """What a model said to a conversation."""
 

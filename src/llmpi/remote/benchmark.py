@@ -36,7 +36,7 @@ from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice, SshDevice
-from llmpi.study.measuring import ConcurrentWorkload, Workload
+from llmpi.study.measuring import AnyWorkload
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def benchmark(
     *,
     what: str,
     runtime: Runtime,
-    workloads: Mapping[str, Workload | ConcurrentWorkload],
+    workloads: Mapping[str, AnyWorkload],
     provisioned: Provisioned,
     receipt: Receipt,
     gguf: Path,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from llmpi.device import records
-from llmpi.engine.records import ConcurrentWorkload, Limits, Runtime, SingleWorkload
+from llmpi.engine.records import AnyWorkload, Limits, Runtime, SingleWorkload
 from llmpi.records import check
 from llmpi.study import measuring, meters
 from llmpi.study.devices import LocalDevice, MeasuredDevice, SingleDevice
@@ -15,11 +15,10 @@ def runtime(asked: measuring.Runtime) -> Runtime:
 
 
 def workloads(
-    asked: Mapping[str, measuring.Workload | measuring.ConcurrentWorkload],
-) -> dict[str, SingleWorkload | ConcurrentWorkload]:
+    asked: Mapping[str, measuring.AnyWorkload],
+) -> dict[str, AnyWorkload]:
     """What is to be measured, by id."""
-    kind = SingleWorkload | ConcurrentWorkload
-    return {name: check(one.model_dump_json(), kind, name) for name, one in asked.items()}
+    return {name: check(one.model_dump_json(), AnyWorkload, name) for name, one in asked.items()}
 
 
 def single_workloads(asked: Mapping[str, measuring.Workload]) -> dict[str, SingleWorkload]:

@@ -29,7 +29,7 @@ def one_is_single(workloads: Mapping[str, AnyWorkload]) -> None:
     if not any(isinstance(asked, Workload) for asked in workloads.values()):
         raise PydanticCustomError(
             "single",
-            "one workload of the kind single is needed, beside which concurrent ones are shown",
+            "one workload of the kind single is needed, beside which other kinds are shown",
             {},
         )
 

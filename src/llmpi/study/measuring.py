@@ -106,13 +106,60 @@ class ConcurrentWorkload(_Measured):
         )
 
 
+Prefix = Literal["kept", "restored", "computed"]
+
+
+class ConversationWorkload(_Measured):
+    """One conversation of several turns, and what its history costs: what was said before a turn is
+    the prefix of its prompt."""
+
+    kind: Literal["conversation"]
+    """`conversation`."""
+    system_tokens: int = Field(default=256, ge=0, le=1_000_000)
+    """Tokens of the system prompt, which the first turn reads."""
+    turns: int = Field(default=4, ge=2, le=100)
+    """Questions, each with its answer."""
+    prompt_tokens: Tokens
+    """Tokens of each question."""
+    output_tokens: Tokens
+    """Tokens of each answer."""
+    pause_s: float = Field(default=0, ge=0, le=3600)
+    """Seconds between an answer and the next question."""
+    prefix: list[Prefix] = Field(default=["kept", "restored", "computed"], min_length=1)
+    """What is done with the prefix, each measured by itself: `kept` in memory; saved to storage
+    behind each answer and `restored` from there; `computed` again, which is also what a prompt
+    costs whose beginning changes, as with a clock in its system prompt."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _each_once(cls, prefix: list[Prefix]) -> list[Prefix]:
+        if len({*prefix}) < len(prefix):
+            raise PydanticCustomError("duplicate", "each of them is measured once", {})
+        return prefix
+
+    @property
+    def needed_tokens(self) -> int:
+        """Tokens of context that all its turns take."""
+        return self.system_tokens + self.turns * (self.prompt_tokens + self.output_tokens + 1)
+
+    def computed_tokens(self, prefix: Prefix) -> list[int]:
+        """Of each turn's prompt, as many as are computed where that is done with its prefix."""
+        first = self.system_tokens + self.prompt_tokens
+        each = self.prompt_tokens + 1  # the last token of the answer before
+        if prefix == "computed":
+            return [first + turn * (self.output_tokens + each) for turn in range(self.turns)]
+        return [first] + [each] * (self.turns - 1)
+
+
 def _said(value: object) -> object:
     """The kind that is meant where none is said, so that older configs stay as they are."""
     return {"kind": "single", **value} if isinstance(value, dict) else value
 
 
 AnyWorkload = Annotated[
-    Workload | ConcurrentWorkload, Field(discriminator="kind"), BeforeValidator(_said)
+    Workload | ConcurrentWorkload | ConversationWorkload,
+    Field(discriminator="kind"),
+    BeforeValidator(_said),
 ]
 
 

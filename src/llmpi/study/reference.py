@@ -35,7 +35,13 @@ from llmpi.study.decision import (
 from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
-from llmpi.study.measuring import ConcurrentWorkload, PromptLookup, Runtime, Workload
+from llmpi.study.measuring import (
+    ConcurrentWorkload,
+    ConversationWorkload,
+    PromptLookup,
+    Runtime,
+    Workload,
+)
 from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
 from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
@@ -113,7 +119,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     (
         "workloads.ID",
         "Told by `kind`.",
-        [Workload, ConcurrentWorkload],
+        [Workload, ConcurrentWorkload, ConversationWorkload],
     ),
     ("runtimes.ID", "", [Runtime]),
     ("runtimes.ID.prompt_lookup", "", [PromptLookup]),

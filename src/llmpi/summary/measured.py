@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from llmpi.engine.records import (
     Circumstances,
     ConcurrentCell,
+    ConversationCell,
     Failed,
     Session,
     SessionRecord,
@@ -32,7 +33,7 @@ def single(session: SessionRecord | NotRun, workload: str) -> Single | Failed | 
     if found["status"] != "ok":
         return found
     if session["status"] != "ok" or found["kind"] != "single":
-        return _another(workload, "it was measured with conversations side by side")
+        return _another(workload, f"it was measured as {found['kind']}")
     return Single(found, session)
 
 
@@ -40,13 +41,23 @@ def concurrent(session: SessionRecord | NotRun, workload: str) -> ConcurrentCell
     """The cell of a workload of conversations side by side."""
     found = _cell(session, workload)
     if found["status"] == "ok" and found["kind"] != "concurrent":
-        return _another(workload, "it was measured with one conversation")
+        return _another(workload, f"it was measured as {found['kind']}")
+    return found
+
+
+def conversation(
+    session: SessionRecord | NotRun, workload: str
+) -> ConversationCell | Failed | NotRun:
+    """The cell of a workload of several turns."""
+    found = _cell(session, workload)
+    if found["status"] == "ok" and found["kind"] != "conversation":
+        return _another(workload, f"it was measured as {found['kind']}")
     return found
 
 
 def _cell(
     session: SessionRecord | NotRun, workload: str
-) -> SingleCell | ConcurrentCell | Failed | NotRun:
+) -> SingleCell | ConcurrentCell | ConversationCell | Failed | NotRun:
     if session["status"] == "not run":
         return session
     if session["status"] == "failed":

@@ -9,8 +9,10 @@ from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
     ConcurrentWorkload,
+    ConversationWorkload,
     Failed,
     Mark,
+    Prefix,
     PromptLookup,
     Tier,
     record,
@@ -474,6 +476,51 @@ class ConcurrentCell(CellKey):
 
 
 @record
+class Way(TypedDict):
+    """What was done with a conversation's prefix; None where there is no such value. Medians over
+    the repetitions, of later turns over those, too."""
+
+    prefix: Prefix
+    status: Literal["ok", "failed"]
+    reason: str | None
+    ttft_s: list[float]
+    """Of each turn."""
+    first_ttft_s: float | None
+    later_ttft_s: float | None
+    first_s: float | None
+    """To the answer's end."""
+    later_s: float | None
+    restore_s: float | None
+    """Of a later turn, of its time to the first token."""
+    save_s: float | None
+    """Behind an answer; nobody waits for it."""
+    state_bytes: int | None
+    """On storage, of the largest prefix."""
+    tg_tps: float | None
+    """Of all turns."""
+    energy_tier: Tier | None
+    first_j: float | None
+    """Of the first turn, whole board."""
+    later_j: float | None
+    """Of a later one, on the average."""
+    memory_bytes: int | None
+    """As of `Speed`."""
+    marks: list[Mark]
+
+
+@record
+class ConversationCell(CellKey):
+    """A cell of a conversation of several turns."""
+
+    status: Status
+    reason: str | None
+    settings: ConversationWorkload
+    can_cut_back: bool | None
+    """Whether the model's memory can forget its end alone."""
+    ways: list[Way]
+
+
+@record
 class LookupAgainst(TypedDict):
     """The same cell without prompt lookup; None where it was not measured."""
 
@@ -893,6 +940,7 @@ class Summary(TypedDict):
     groups: list[BoardsApart]
     unlike: list[Unlike]
     concurrency: list[ConcurrentCell]
+    conversations: list[ConversationCell]
     prompt_lookup: list[LookupCell]
     files: list[FileFacts]
     fallbacks: list[Fallbacks]

@@ -1,13 +1,14 @@
 """What the type of a session's record does not say, and its numbers are made by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
+    AnyRepetition,
     Cell,
-    ConcurrentRepetition,
     FailedCell,
-    Repetition,
+    MeasuredPrefix,
     Session,
     SessionRecord,
 )
@@ -46,6 +47,12 @@ def _wrong(cell: Cell) -> Iterator[str]:
         for depth in cell["depths"]:
             yield from _wrong_times(f"depths.{depth['depth_tokens']}", depth["repetitions"])
         parts = [cell["energy"]]
+    elif cell["kind"] == "conversation":
+        measured = [part for part in cell["prefixes"] if part["status"] == "ok"]
+        for part in measured:
+            yield from _wrong_times(f"prefixes.{part['prefix']}", part["repetitions"])
+            yield from _wrong_turns(f"prefixes.{part['prefix']}", part)
+        parts = [part["energy"] for part in measured]
     else:
         levels = [level for level in cell["levels"] if level["status"] == "ok"]
         for level in levels:
@@ -56,12 +63,21 @@ def _wrong(cell: Cell) -> Iterator[str]:
             yield "energy.tg.power_w: should be above 0"
 
 
-def _wrong_times(
-    where: str, repetitions: list[Repetition] | list[ConcurrentRepetition]
-) -> Iterator[str]:
+def _wrong_turns(where: str, part: MeasuredPrefix) -> Iterator[str]:
+    repetitions, energy = part["repetitions"], part["energy"]
+    turns = {len(repetition["turns"]) for repetition in repetitions}
+    if len(turns) > 1 or min(turns, default=2) < 2:
+        yield f"{where}: all should have the same turns, two or more"
+    if energy and energy["status"] == "ok":
+        joules = {len(energy[phase]["energy_j"]) for phase in ("pp", "tg")}
+        if joules != {len(prompts(repetitions))}:
+            yield f"{where}.energy: should have joules of every turn"
+
+
+def _wrong_times(where: str, repetitions: Sequence[AnyRepetition]) -> Iterator[str]:
     if not repetitions:
         yield f"{where}: there is none"
-    for repetition in repetitions:
+    for repetition in prompts(repetitions):
         if repetition["pp_s"] <= 0 or sum(repetition["itl_s"]) <= 0:
             yield f"{where}: one took no time"
         if repetition.get("steps", 1) == 0:

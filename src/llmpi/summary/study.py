@@ -27,6 +27,7 @@ from llmpi.study.study import Study
 from llmpi.summary.caches import caches
 from llmpi.summary.computed import computed
 from llmpi.summary.concurrency import concurrency
+from llmpi.summary.conversations import conversations
 from llmpi.summary.curves import curve
 from llmpi.summary.groups import spreads, unlike
 from llmpi.summary.measured import Single, single
@@ -60,6 +61,7 @@ def summarize(study: Study, records: Records) -> tuple[Summary, Requirements]:
         "groups": spreads(rows, study.classes),
         "unlike": unlike(records.machines, study.classes),
         "concurrency": concurrency(study, records.sessions, rows),
+        "conversations": conversations(study, records.sessions),
         "prompt_lookup": prompt_lookup(study, records.sessions, by_run),
         "files": [_file(variant, found) for variant, found in records.files.items()],
         "fallbacks": [

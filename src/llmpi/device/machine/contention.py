@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from llmpi.device.machine import environment
-from llmpi.engine.records import ConcurrentRepetition, Contention, Repetition
+from llmpi.engine.records import AnyRepetition, Contention
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 AT_WORK = (0, 1, 2, 5, 6, 7)
@@ -77,7 +77,7 @@ class Processors:
         }
 
 
-def judge(repetitions: Sequence[Repetition | ConcurrentRepetition]) -> None:
+def judge(repetitions: Sequence[AnyRepetition]) -> None:
     """Say of each what share of the processors in use others had.
 
     Args:
@@ -91,7 +91,7 @@ def judge(repetitions: Sequence[Repetition | ConcurrentRepetition]) -> None:
             one["others_pct"] = 100 * min(1.0, max(0.0, share))
 
 
-def disturbed(repetition: Repetition | ConcurrentRepetition, most_pct: float) -> bool:
+def disturbed(repetition: AnyRepetition, most_pct: float) -> bool:
     """Whether others had more than that."""
     found = repetition.get("contention")
     return found is not None and (found["others_pct"] or 0.0) > most_pct

@@ -4,18 +4,21 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from llmpi.device.machine.meters import RESOLUTION_W, TIERS
 from llmpi.device.records import ConstantMeter, Meter, MeterElsewhere, MeterHere
+from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
+    AnyRepetition,
     ConcurrentCell,
-    ConcurrentRepetition,
+    ConversationCell,
     Energy,
     LoadedSession,
     MeasuredLevel,
+    MeasuredPrefix,
     PhaseEnergy,
-    Repetition,
+    Prompted,
     SingleCell,
 )
 
@@ -147,23 +150,31 @@ def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
 
 def add_energy(session: LoadedSession, samples: Samples | str, meter: Meter) -> None:
     """Give everything in a session that was measured its `energy`, see `energy_of`."""
-    for cell, part, conversations in measured(session):
-        part["energy"] = energy_of(
-            part["repetitions"],
+    for found in measured(session):
+        found.part["energy"] = energy_of(
+            found.part["repetitions"],
             samples,
             meter,
-            prompt_tokens=cell["workload"]["prompt_tokens"],
-            conversations=conversations,
-            idle=(cell["apart"] or session)["idle"],
+            prompt_tokens=_prompt_tokens(found),
+            conversations=found.conversations,
+            idle=(found.cell["apart"] or session)["idle"],
         )
+
+
+def _prompt_tokens(found: "Measured") -> float:
+    """Of each prompt; of the turns of a conversation the mean."""
+    if found.cell["kind"] != "conversation":
+        return found.cell["workload"]["prompt_tokens"]
+    conversations = cast(MeasuredPrefix, found.part)["repetitions"]
+    return statistics.fmean(t["prompt_tokens"] for one in conversations for t in one["turns"])
 
 
 class Measured(NamedTuple):
     """What was measured by itself: a cell's part with repetitions, which is the cell, or one for
-    each number of conversations side by side."""
+    each number of conversations side by side, or for what is done with a prefix."""
 
-    cell: SingleCell | ConcurrentCell
-    part: SingleCell | MeasuredLevel
+    cell: SingleCell | ConcurrentCell | ConversationCell
+    part: SingleCell | MeasuredLevel | MeasuredPrefix
     conversations: int
 
 
@@ -174,6 +185,10 @@ def measured(session: LoadedSession) -> Iterator[Measured]:
             continue
         if cell["kind"] == "single":
             yield Measured(cell, cell, 1)
+        elif cell["kind"] == "conversation":
+            for part in cell["prefixes"]:
+                if part["status"] == "ok":
+                    yield Measured(cell, part, 1)
         else:
             for level in cell["levels"]:
                 if level["status"] == "ok":
@@ -181,11 +196,11 @@ def measured(session: LoadedSession) -> Iterator[Measured]:
 
 
 def energy_of(
-    repetitions: Sequence[Repetition] | Sequence[ConcurrentRepetition],
+    repetitions: Sequence[AnyRepetition],
     samples: Samples | str,
     meter: Meter,
     *,
-    prompt_tokens: int,
+    prompt_tokens: float,
     conversations: int = 1,
     idle: tuple[float, float] | None = None,
 ) -> Energy:
@@ -201,9 +216,10 @@ def energy_of(
     if isinstance(samples, str):
         return {"status": "none", "tier": tier, "reason": samples}
     assert meter["kind"] != "none" and tier, "who has samples has a meter"
-    each = {"pp": prompt_tokens, "tg": len(repetitions[0]["itl_s"])}
+    done = prompts(repetitions)
+    each = {"pp": prompt_tokens, "tg": len(done[0]["itl_s"])}
     tokens = {phase: conversations * count for phase, count in each.items()}
-    windows = {"pp": [_pp(r) for r in repetitions], "tg": [_tg(r) for r in repetitions]}
+    windows = {"pp": [_pp(one) for one in done], "tg": [_tg(one) for one in done]}
     try:
         phases = {phase: _phase(samples, windows[phase], tokens[phase], meter) for phase in windows}
     except NoEnergyError as error:
@@ -267,7 +283,7 @@ def _check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
 def _phase(
     samples: Samples,
     windows: Sequence[Window],
-    tokens: int,
+    tokens: float,
     meter: MeterHere | ConstantMeter | MeterElsewhere,
 ) -> PhaseEnergy:
     seconds, count = sum(window.end - window.start for window in windows), len(windows)
@@ -294,12 +310,12 @@ def _phase(
     }
 
 
-def _pp(repetition: Repetition | ConcurrentRepetition) -> Window:
+def _pp(repetition: Prompted) -> Window:
     start = repetition["start_s"]
     return Window(start, start + repetition["pp_s"])
 
 
-def _tg(repetition: Repetition | ConcurrentRepetition) -> Window:
+def _tg(repetition: Prompted) -> Window:
     start = repetition["start_s"] + repetition["ttft_s"]
     return Window(start, start + sum(repetition["itl_s"]))
 

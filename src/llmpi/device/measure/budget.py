@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
+    AnyRepetition,
+    AnyWorkload,
     ConcurrentRepetition,
-    ConcurrentWorkload,
+    Prompted,
     Repetition,
     Shortened,
-    SingleWorkload,
 )
 
 INTERVAL_REPETITIONS = 5
@@ -46,7 +48,7 @@ class Pace:
         return self.prompt_s + tokens * self.token_s
 
 
-def effort_of(asked: SingleWorkload | ConcurrentWorkload) -> Effort:
+def effort_of(asked: AnyWorkload) -> Effort:
     """All that a workload asks for."""
     return Effort(
         asked["output_tokens"], asked["repetitions"], asked["warmup"], asked["warmup_limit"]
@@ -58,12 +60,12 @@ def pace_of(repetition: Repetition | ConcurrentRepetition) -> Pace:
     return Pace(_begin_s(repetition), sum(itl_s) / len(itl_s))
 
 
-def took_s(repetition: Repetition | ConcurrentRepetition) -> float:
+def took_s(repetition: AnyRepetition) -> float:
     """Seconds of all of it."""
-    return _begin_s(repetition) + sum(repetition["itl_s"])
+    return sum(_begin_s(one) + sum(one["itl_s"]) for one in prompts([repetition]))
 
 
-def _begin_s(repetition: Repetition | ConcurrentRepetition) -> float:
+def _begin_s(repetition: Prompted) -> float:
     """To the first token: of conversations side by side with what all share, computed before."""
     shared_s = cast(float, repetition.get("system_s", 0.0))
     return shared_s + repetition["ttft_s"]

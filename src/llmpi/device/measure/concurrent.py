@@ -19,6 +19,7 @@ from llmpi.engine.info import overheard
 from llmpi.engine.llama import Engine, EngineError, Rows
 from llmpi.engine.progress import say
 from llmpi.engine.records import (
+    Arm,
     ConcurrentCell,
     ConcurrentRepetition,
     ConcurrentWorkload,
@@ -56,7 +57,7 @@ class Concurrent:
         self._efforts: dict[int, Effort] = {}
         self._lost = {count: not_tried(count) for count in asked["conversations"]}
 
-    def arms(self) -> list[tuple[str, int | None]]:
+    def arms(self) -> list[tuple[str, Arm]]:
         """What is to be repeated: (name, conversations), of those that fit."""
         most = self._asked["repetitions"]
         return [

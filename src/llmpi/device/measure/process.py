@@ -13,9 +13,10 @@ from pathlib import Path
 
 from llmpi.device.machine import capacity, environment
 from llmpi.device.machine.contention import Processors
-from llmpi.device.measure import budget, concurrent
+from llmpi.device.measure import budget, concurrent, conversation
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
+from llmpi.device.measure.conversation import Conversation
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.rounds import Arm, Rounds
 from llmpi.device.measure.single import Single, context_tokens, fixed_tokens
@@ -24,7 +25,7 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
-from llmpi.engine.records import ConcurrentWorkload, Cooled, LoadedSession, Runtime, SingleWorkload
+from llmpi.engine.records import AnyWorkload, Cooled, LoadedSession, Runtime
 from llmpi.engine.shards import parts
 
 ON_DEMAND = re.compile(r"tensor (\S+) \(size = \d+ MiB\) lazy read enabled")
@@ -63,7 +64,7 @@ def measure(job: SessionJob) -> LoadedSession:
         peak = status_bytes("VmHWM")
         processors = Processors(settings.threads, job["sensors"])
         workloads = {
-            name: _workload(engine, name, asked, peak, job["runtime"], processors)
+            name: _workload(engine, name, asked, gguf.parent, peak, job["runtime"], processors)
             for name, asked in job["workloads"].items()
         }
         left_s = budget.SHARE * (end - time.monotonic())
@@ -105,13 +106,16 @@ def measure(job: SessionJob) -> LoadedSession:
 def _workload(
     engine: Engine,
     name: str,
-    asked: SingleWorkload | ConcurrentWorkload,
+    asked: AnyWorkload,
+    folder: Path,
     peak: int | None,
     runtime: Runtime,
     processors: Processors,
-) -> Single | Concurrent:
+) -> Single | Concurrent | Conversation:
     if asked["kind"] == "concurrent":
         return Concurrent(engine, name, asked, peak, processors)
+    if asked["kind"] == "conversation":
+        return Conversation(engine, name, asked, folder, peak, processors)
     return Single(engine, name, asked, peak, processors, lookup_of(runtime))
 
 
@@ -119,10 +123,12 @@ def _sustained_s(job: SessionJob) -> float:
     return sum(one["sustained_s"] for one in job["workloads"].values() if one["kind"] == "single")
 
 
-def _least_context(asked: SingleWorkload | ConcurrentWorkload) -> int:
+def _least_context(asked: AnyWorkload) -> int:
     """Tokens of context without which nothing of a workload can be measured."""
     if asked["kind"] == "concurrent":
         return concurrent.context_tokens(asked, asked["conversations"][0])
+    if asked["kind"] == "conversation":
+        return conversation.context_tokens(asked)
     return context_tokens(asked)
 
 

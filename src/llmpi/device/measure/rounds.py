@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 from llmpi.device.machine.contention import disturbed, judge
 from llmpi.device.measure import budget
 from llmpi.engine.progress import say
-from llmpi.engine.records import ConcurrentRepetition, Repetition
+from llmpi.engine.records import AnyRepetition
+from llmpi.engine.records import Arm as Part
 
-Arm = tuple[str, int | None]
-"""A workload, and its depth in tokens or its number of conversations."""
+Arm = tuple[str, Part]
+"""A workload, and what of it is repeated."""
 ROUNDS = 3
 """What is disturbed in so many is not measured once more, nor where all was in the last two."""
 
@@ -18,17 +19,17 @@ ROUNDS = 3
 class Workload(Protocol):
     """What is repeated."""
 
-    def repeat(self, arm: int | None, /, progress: str) -> Repetition | ConcurrentRepetition:
+    def repeat(self, arm: Any, /, progress: str) -> AnyRepetition:  # one of its own
         """One counted repetition."""
 
-    def set_aside(self, arm: int | None, repetition: Any, /) -> None:  # one that it gave
+    def set_aside(self, arm: Any, repetition: Any, /) -> None:  # that it gave
         """It does not count any more."""
 
 
 class Done(NamedTuple):
     name: str
-    arm: int | None
-    repetition: Repetition | ConcurrentRepetition
+    arm: Part
+    repetition: AnyRepetition
 
 
 class Rounds:

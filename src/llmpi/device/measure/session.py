@@ -18,17 +18,17 @@ from llmpi.device.measure import concurrent
 from llmpi.device.records import Meter, SessionAnswer, SessionJob, SessionRequest
 from llmpi.engine import info as engine_info
 from llmpi.engine.progress import step_in
+from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
     Bandwidth,
     Cell,
     Circumstances,
-    ConcurrentRepetition,
     ConcurrentWorkload,
     Environment,
     FailedCell,
     FailedSession,
     LoadedSession,
-    Repetition,
+    Prompted,
     Sampled,
 )
 from llmpi.engine.supervise import Death, supervise
@@ -211,8 +211,8 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
     """
     for cell, part, _ in measured(record):
         depths = cell["depths"] if cell["kind"] == "single" else []
-        repetitions: list[Repetition | ConcurrentRepetition] = [*part["repetitions"]]
-        repetitions += [repetition for depth in depths for repetition in depth["repetitions"]]
+        done = [*part["repetitions"], *(one for depth in depths for one in depth["repetitions"])]
+        repetitions = prompts(done)
         if _throttled_meanwhile((cell["apart"] or record)["environment"]) or any(
             repetition["start_s"] - FIRMWARE_EVERY_S < at < _end(repetition) + FIRMWARE_EVERY_S
             for repetition in repetitions
@@ -222,7 +222,7 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
         if part["memory"]["swap_bytes"] or part["memory"]["major_faults"] > tokens:
             part["marks"].append("memory-bound: overflow")
-        if any(disturbed(repetition, others_at_most_pct) for repetition in repetitions):
+        if any(disturbed(repetition, others_at_most_pct) for repetition in done):
             part["marks"].append("disturbed")
 
 
@@ -235,7 +235,7 @@ def _throttled_meanwhile(environment: Environment) -> bool:
     return bool(before["now"] or after["now"] or new)
 
 
-def _end(repetition: Repetition | ConcurrentRepetition) -> float:
+def _end(repetition: Prompted) -> float:
     return repetition["start_s"] + repetition["ttft_s"] + sum(repetition["itl_s"])
 
 

@@ -15,6 +15,7 @@ from llmpi.engine.llama import Engine
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import (
+    Arm,
     ConcurrentRepetition,
     Repetition,
     Shortened,
@@ -59,9 +60,10 @@ class Single:
         self._sustained: list[tuple[float, float]] = []
         self._memory = untouched(load_peak_bytes)
 
-    def arms(self) -> list[tuple[str, int | None]]:
+    def arms(self) -> list[tuple[str, Arm]]:
         """What is to be repeated: (name, None) for the workload itself, (name, depth) behind it."""
-        return [(self.name, depth) for depth in self._done] * self._effort.repetitions
+        once: list[tuple[str, Arm]] = [(self.name, depth) for depth in self._done]
+        return once * self._effort.repetitions
 
     def warm_up(self, seconds: float) -> None:
         """Until two repetitions in a row agree, within the bounds the workload sets.
@@ -232,9 +234,14 @@ def context_tokens(asked: SingleWorkload) -> int:
 
 def steady(warmup: Sequence[Repetition] | Sequence[ConcurrentRepetition]) -> bool:
     """Whether the last two repetitions of the warm-up agree on tg."""
-    if len(warmup) < 2:
+    return agree([sum(repetition["itl_s"]) for repetition in warmup])
+
+
+def agree(seconds: Sequence[float]) -> bool:
+    """Whether the last two do."""
+    if len(seconds) < 2:
         return False
-    last, before = (sum(repetition["itl_s"]) for repetition in (warmup[-1], warmup[-2]))
+    *_, before, last = seconds
     return abs(last - before) < STEADY_WITHIN * before
 
 

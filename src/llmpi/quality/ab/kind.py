@@ -12,6 +12,7 @@ from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
+    THINKING,
     Chart,
     Fact,
     Figure,
@@ -26,8 +27,10 @@ from llmpi.quality.kind import (
     Value,
     no_score,
     records_of,
+    thinking_columns,
 )
 from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line
+from llmpi.quality.thoughts import Thought, thoughts_of
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Scored, by_width, pairs_of
 from llmpi.study.study import Study
@@ -36,6 +39,7 @@ from llmpi.study.tasks.ab import AbTask
 COLUMNS = {
     **STATE,
     "passed_pct": number("%", "Own prompts whose answer meets what is expected of it"),
+    **THINKING,
     "unknown_marks": text(UNKNOWN_MARKS),
     "one_at_a_time": text(ONE_AT_A_TIME),
 }
@@ -74,12 +78,19 @@ def _row(record: AbAnswered | NotScored) -> Row:
     """Share of the prompts with an expectation whose answer meets it."""
     if record["status"] != "ok":
         return no_score(record, COLUMNS)
+    answers = record["answers"]
     return {
         **SCORED,
         "passed_pct": record["summary"]["passed_pct"],
-        "unknown_marks": marks_line(
-            mark for one in record["answers"] for mark in one.get("marks", ())
+        **thinking_columns(
+            thoughts_of(
+                Thought(one["thought_tokens"], ended=one["error"] is None)
+                for one in answers
+                if one["thought"] is not None
+            ),
+            len(answers),
         ),
+        "unknown_marks": marks_line(mark for one in answers for mark in one.get("marks", ())),
         "one_at_a_time": record["batching"]["one_at_a_time"],
     }
 

@@ -7,6 +7,7 @@ from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
+    THINKING,
     NotScored,
     Row,
     Section,
@@ -16,6 +17,7 @@ from llmpi.quality.kind import (
     columns_of,
     no_score,
     records_of,
+    thinking_columns,
 )
 from llmpi.quality.lm_eval.records import HarnessItem, LmEvalScored, Metric, Share
 from llmpi.quality.sent import UNKNOWN_MARKS, marks_line
@@ -26,10 +28,12 @@ from llmpi.study.tasks.lm_eval import LmEvalTask
 COLUMNS = {
     **STATE,
     "metrics": text("The harness's metrics, `TASK/METRIC,FILTER VALUE` joined by `; `"),
+    **THINKING,
     "unknown_marks": text(UNKNOWN_MARKS),
 }
 
 Records = Mapping[Scored, LmEvalScored | NotScored]
+AT_ONCE: Row = dict.fromkeys(THINKING)
 
 
 def summarize(study: Study, tasks: Sequence[str]) -> Summary:
@@ -47,10 +51,12 @@ def _row(record: LmEvalScored | NotScored) -> Row:
     """The metrics by name; any name may occur."""
     if record["status"] != "ok":
         return no_score(record, COLUMNS)
+    thinking = record["summary"].get("thinking")
     values = {name: _value(metric) for name, metric in record["summary"]["metrics"].items()}
     return {
         **SCORED,
         "metrics": {n: value for n, value in values.items() if value is not None},
+        **(thinking_columns(thinking, thinking["answers"]) if thinking else AT_ONCE),
         "unknown_marks": marks_line(record.get("marks", ())),
     }
 

@@ -39,12 +39,14 @@ from llmpi.quality.lm_eval.evaluate import Job, Outcome
 from llmpi.quality.lm_eval.records import (
     HarnessItem,
     HarnessTask,
+    HarnessThoughts,
     LmEvalScored,
     LmEvalSummary,
     Metric,
     Share,
 )
 from llmpi.quality.records import Counts, Resampling
+from llmpi.quality.thoughts import Thought, thoughts_of
 from llmpi.records import failed, now, sha256_of_json
 
 MAX_GEN_TOKS = 256
@@ -113,6 +115,8 @@ class GgufLM(TemplateLM):
             )
         self.batching: list[Counts] = []
         self.marks: set[str] = set()
+        self._answers = 0
+        self._thoughts: list[Thought] = []
 
     # --- text and tokens --------------------------------------------------------------------------
 
@@ -195,10 +199,23 @@ class GgufLM(TemplateLM):
         outcomes = self._run(asked)
         if self._chats:
             self.marks |= {mark for one in outcomes for mark in self._engine.unknown_marks(one)}
+            self._answers += len(outcomes)
+            self._thoughts += filter(None, map(self._thought, outcomes))
         return [
             postprocess_generated_text(self._engine.answer(outcome), list(request.until), None)
             for request, outcome in zip(asked, outcomes, strict=True)
         ]
+
+    def _thought(self, outcome: schedule.Outcome) -> Thought | None:
+        tokens = self._engine.thought(outcome)
+        return None if tokens is None else Thought(len(tokens), outcome.answer_at is not None)
+
+    @property
+    def thinking(self) -> HarnessThoughts | None:
+        """What came before the answers to chats; None where the model was to answer at once."""
+        if self._thinking_tokens is None or not self._answers:
+            return None
+        return {"answers": self._answers, **thoughts_of(self._thoughts)}
 
     # --- as requests to the engine ----------------------------------------------------------------
 
@@ -360,6 +377,8 @@ def _evaluate(job: Job) -> LmEvalScored:
             "ended": now(),
             "items": items_of(results),
         }
+        if thinking := model.thinking:
+            scored["summary"]["thinking"] = thinking
         if model.marks:
             scored["marks"] = sorted(model.marks)
         return scored

@@ -5,7 +5,14 @@ from typing import Literal, NotRequired, final
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, record
-from llmpi.quality.records import BatchShape, Computation, Counts, Json, Resampling
+from llmpi.quality.records import (
+    BatchShape,
+    Computation,
+    Counts,
+    Json,
+    Resampling,
+    Thoughts,
+)
 
 
 @record
@@ -52,8 +59,17 @@ class Metric(TypedDict):
 
 
 @record
+class HarnessThoughts(Thoughts):
+    """Before the answers to chats of a model that thinks."""
+
+    answers: int
+
+
+@record
 class LmEvalSummary(TypedDict):
     items: int
+    thinking: NotRequired[HarnessThoughts]
+    """Left out where it was to answer at once."""
     metrics: dict[str, Share | Metric]
     """By `TASK/METRIC,FILTER`, as the harness has them."""
 

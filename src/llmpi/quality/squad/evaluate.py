@@ -24,6 +24,7 @@ from llmpi.quality.squad.records import (
 )
 from llmpi.quality.squad.shards import together
 from llmpi.quality.statistics import share_interval
+from llmpi.quality.thoughts import Thought, thoughts_of
 from llmpi.records import failed
 
 
@@ -173,16 +174,16 @@ def summarize(items: Sequence[Item]) -> SquadSummary:
         for i in items
         if i["error"] is None and i["no_answer"] is not None
     ]
-    thoughts = [item for item in items if item["thought"] is not None]
-    thought_tokens = sum(item["thought_tokens"] for item in thoughts)
     return {
         "items": len(items),
         "errors": sum(item["error"] is not None for item in items),
-        "thoughts": len(thoughts),
-        "thoughts_cut": sum(item["error"] is not None for item in thoughts),
+        **thoughts_of(
+            Thought(item["thought_tokens"], ended=item["error"] is None)
+            for item in items
+            if item["thought"] is not None
+        ),
         "marked": sum("marks" in item for item in items),
         "marks": sorted({mark for item in items for mark in item.get("marks", ())}),
-        "thought_tokens_mean": thought_tokens / len(thoughts) if thoughts else None,
         "abstentions": sum(item["prediction"] == "" for item in items),
         "cut": sum(item["error"] is None and not item["stopped"] for item in items),
         "metrics": {name: _score(of, count) for name, (count, of) in chosen.items() if of},

@@ -9,6 +9,7 @@ from llmpi.quality.answers import Given, answered, was_asked
 from llmpi.quality.kind import (
     SCORED,
     STATE,
+    THINKING,
     Figure,
     NotScored,
     Objection,
@@ -19,6 +20,7 @@ from llmpi.quality.kind import (
     TaskKind,
     no_score,
     records_of,
+    thinking_columns,
 )
 from llmpi.quality.records import Drawn, Skipped
 from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line, prompt_line
@@ -64,10 +66,7 @@ COLUMNS = {
         "`above the threshold`"
     ),
     "cut_pct": number("%", "Answers that were cut at `max_new_tokens`"),
-    "thought_tokens": number("tokens", "Mean length of a thought before an answer"),
-    "thoughts_cut_pct": number(
-        "%", "Questions that have no answer, as the thought before it did not end within its bound"
-    ),
+    **THINKING,
     "marked_pct": number(
         "%", "Questions whose answers hold marks of which nothing is known: some may be thoughts"
     ),
@@ -145,10 +144,7 @@ def _row(record: SquadScored | NotScored) -> Row:
         "best_f1_pct": best and best["best_f1"],
         **_threshold(best["best_f1_thresh"] if best else None),
         "cut_pct": 100 * summary["cut"] / answers if answers else None,
-        "thought_tokens": summary["thought_tokens_mean"],
-        "thoughts_cut_pct": (
-            100 * summary["thoughts_cut"] / summary["items"] if summary["thoughts"] else None
-        ),
+        **thinking_columns(summary, summary["items"]),
     }
     marked = summary["marked"]
     row["marked_pct"] = 100 * marked / summary["items"] if marked else None

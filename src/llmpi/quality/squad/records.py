@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Engine, SentPrompt, record
-from llmpi.quality.records import AnsweredBlock, Batching, Decoding, Drawn
+from llmpi.quality.records import AnsweredBlock, Batching, Decoding, Drawn, Thoughts
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
 PromptNumber = Literal[1, 2]
@@ -147,20 +147,14 @@ class Thresholds(TypedDict):
 
 
 @record
-class SquadSummary(TypedDict):
+class SquadSummary(Thoughts):
     items: int
     errors: int
     """Items without an answer, see `error` of an item; they score 0."""
-    thoughts: int
-    """Items that the model thought about, and"""
-    thoughts_cut: int
-    """those of them whose thought did not end."""
     marked: int
     """Answers with marks of which nothing is known: what was scored may be a thought."""
     marks: list[str]
     """These."""
-    thought_tokens_mean: float | None
-    """Of a thought; None without one."""
     abstentions: int
     cut: int
     """Answers that ended at `max_new_tokens`, not by themselves."""

@@ -187,6 +187,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("measured", t("Quality and speed"), True),
         ("boards", t("Between boards"), bool(summary["groups"])),
         ("concurrency", t("Conversations side by side"), bool(summary["concurrency"])),
+        ("conversations", t("Conversations"), bool(summary["conversations"])),
         ("lookup", t("Prompt lookup"), bool(summary["prompt_lookup"])),
         ("tuned", t("Tuned against default"), bool(summary["tuned"])),
         ("cells", t("All cells"), True),
@@ -306,6 +307,7 @@ def _failed(content: Content, words: Words) -> Iterator[Failure]:
                 why = words.unscored(scores.reason(row, task))
                 yield Failure("workstation", row["model"], row["quant"], task, why)
     yield from _failed_side_by_side(content.summary)
+    yield from _failed_conversations(content.summary)
 
 
 def _failed_side_by_side(summary: Summary) -> Iterator[Failure]:
@@ -319,6 +321,18 @@ def _failed_side_by_side(summary: Summary) -> Iterator[Failure]:
             if level["status"] != "ok":
                 what = f"{cell['workload']}: {level['conversations']} conversations"
                 yield Failure(*where, what, level["reason"] or "")
+
+
+def _failed_conversations(summary: Summary) -> Iterator[Failure]:
+    """Cells of several turns that failed as a whole, and what could not be done with a prefix."""
+    for cell in summary["conversations"]:
+        where = (cell["device"], cell["model"], cell["quant"])
+        if cell["status"] != "ok":
+            yield Failure(*where, cell["workload"], cell["reason"] or "")
+        for way in cell["ways"]:
+            if way["status"] != "ok":
+                what = f"{cell['workload']}: prefix {way['prefix']}"
+                yield Failure(*where, what, way["reason"] or "")
 
 
 # What a base may be made of without a loss: floats, packed ternary weights, a training of our own.

@@ -1,0 +1,247 @@
+"""Conversations of several turns: the prefix kept, restored, or computed again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import made_records as made
+import pytest
+from tiny_llama import tiny_llama
+
+from llmpi.device.machine.contention import Processors
+from llmpi.device.machine.energy import Samples, add_energy
+from llmpi.device.measure.conversation import Conversation, context_tokens
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.records import ConversationWorkload as Asked
+from llmpi.engine.records import Session
+from llmpi.study.measuring import ConversationWorkload
+from llmpi.study.runs import Session as SessionId
+from llmpi.study.study import Study
+from llmpi.summary.conversations import conversations
+from llmpi.summary.records import ConversationCell
+from llmpi.summary.sound import sound
+
+SPEC = {
+    "kind": "conversation",
+    "system_tokens": 5,
+    "turns": 3,
+    "prompt_tokens": 3,
+    "output_tokens": 4,
+    "repetitions": 2,
+    "warmup_limit": 1,
+}
+ID = SessionId("pi", "m", "Q4_0", "default")
+
+
+def spec(**more: Any) -> Asked:
+    return ConversationWorkload.model_validate({**SPEC, **more}).model_dump()  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    engine_info.log_to(lambda _: None)
+    return tiny_llama(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def engine(gguf: Path) -> Iterator[Engine]:
+    with Engine(gguf, Settings(threads=1), context_tokens=16) as tiny:
+        yield tiny
+
+
+def measured(engine: Engine, asked: Asked, folder: Path) -> dict[str, Any]:
+    workload = Conversation(engine, "talk", asked, folder, 1, Processors(1))
+    workload.warm_up(600)
+    for _, prefix in workload.arms():
+        workload.repeat(prefix, "1/1")
+    return {**workload.record()}
+
+
+# --- on the device --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", ["greedy", "none"])
+def test_a_turn_computes_what_its_prefix_leaves(
+    engine: Engine, tmp_path: Path, sampling: str
+) -> None:
+    asked = spec(sampling=sampling)
+    record = measured(engine, asked, tmp_path)
+    assert record["status"] == "ok"
+    assert record["can_cut_back"]
+    prompts = {}
+    for part in record["prefixes"]:
+        assert part["context_tokens"] == context_tokens(asked)
+        assert len(part["repetitions"]) == 2
+        for repetition in part["repetitions"]:
+            turns = repetition["turns"]
+            prompts[part["prefix"]] = [turn["prompt_tokens"] for turn in turns]
+            assert all(len(turn["itl_s"]) == 4 for turn in turns)
+            ends = [turn["start_s"] + turn["ttft_s"] + sum(turn["itl_s"]) for turn in turns]
+            assert all(end <= turn["start_s"] for end, turn in zip(ends, turns[1:], strict=False))
+            restored = [turn["restore_s"] is not None for turn in turns]
+            saved = [turn["save_s"] is not None for turn in turns]
+            is_restored = part["prefix"] == "restored"
+            assert restored == [False, is_restored, is_restored]
+            assert saved == [is_restored, is_restored, False]
+            assert bool(repetition["state_bytes"]) == is_restored
+    # The last token of an answer is computed with the next question.
+    assert prompts == {"kept": [8, 4, 4], "restored": [8, 4, 4], "computed": [8, 16, 24]}
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_said_is_the_same_whatever_is_done_with_it(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: dict[str, list[list[int]]] = {}
+    plain = Conversation._turn
+
+    def heard(self: Conversation, prefix: str, *rest: Any) -> Any:
+        turn, answer = plain(self, prefix, *rest)  # type: ignore[arg-type]
+        answers.setdefault(prefix, []).append(answer)
+        return turn, answer
+
+    monkeypatch.setattr(Conversation, "_turn", heard)
+    measured(engine, spec(repetitions=1, warmup=1), tmp_path)
+    kept = answers.pop("kept")
+    assert len({*map(tuple, kept)}) > 1, "each turn has an answer of its own"
+    assert [*answers.values()] == [kept, kept]
+
+
+def test_a_saved_state_is_the_state(engine: Engine, tmp_path: Path) -> None:
+    engine.decode([1, 2, 3])
+    said = [engine.greedy()]
+    path = str(tmp_path / "state")
+    assert engine.save(path) == (tmp_path / "state").stat().st_size
+    engine.decode(said)
+    said.append(engine.greedy())
+    engine.keep(0)
+    engine.restore(path)
+    engine.decode(said[:1])
+    assert engine.greedy() == said[1]
+
+
+def test_a_state_that_is_none_is_refused(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"no state")
+    with pytest.raises(EngineError, match="could not be restored"):
+        engine.restore(str(tmp_path / "state"))
+    with pytest.raises(EngineError, match="could not be saved"):
+        engine.save(str(tmp_path / "no/such/folder"))
+
+
+def test_a_storage_that_fails_costs_what_needs_it(engine: Engine, tmp_path: Path) -> None:
+    record = measured(engine, spec(), tmp_path / "not there")
+    assert [part["status"] for part in record["prefixes"]] == ["ok", "ok", "failed"]
+    lost = record["prefixes"][-1]
+    assert lost["prefix"] == "restored"
+    assert "not there" in lost["reason"]
+    alone = measured(engine, spec(prefix=["restored"]), tmp_path / "not there")
+    assert alone["status"] == "failed"
+    assert "not there" in alone["reason"]
+
+
+def test_a_slow_one_does_less(engine: Engine, tmp_path: Path) -> None:
+    workload = Conversation(engine, "talk", spec(repetitions=9), tmp_path, 1, Processors(1))
+    workload.warm_up(0)
+    assert len(workload.arms()) == 3
+    workload.repeat("computed", "1/1")
+    record = workload.record()
+    assert record["status"] == "ok"
+    assert all(part["shortened"]["repetitions"] == 1 for part in record["prefixes"])  # type: ignore[typeddict-item,index]
+
+
+# --- in the summary -------------------------------------------------------------------------------
+
+
+def study(**more: object) -> Study:
+    return Study.model_validate(
+        {
+            "study": "s",
+            "models": {"m": {"source": {"path": "m.gguf"}}},
+            "quants": ["Q4_0"],
+            "devices": {"pi": {"transport": "local"}},
+            "workloads": {
+                "chat": {"prompt_tokens": 8, "output_tokens": 8},
+                "talk": {**SPEC, **more},
+            },
+        }
+    )
+
+
+def session() -> Session:
+    asked = made.conversation(("kept", "restored", "computed"), turns=3)
+    cell = made.conversation_cell(
+        asked,
+        {
+            "kept": [made.talk([4.0, 1.0, 1.5]), made.talk([6.0, 1.0, 1.5], start_s=200.0)],
+            "restored": [made.talk([4.0, 2.0, 2.0], start_s=300.0, state_bytes=5_000_000)],
+        },
+        lost="no memory",
+    )
+    return {**made.session({"talk": cell}), "idle": None}
+
+
+def found(record: Session) -> ConversationCell:
+    [cell] = conversations(study(), {ID: record})
+    return cell
+
+
+def test_first_and_later_turns_stand_apart() -> None:
+    record = session()
+    meter: Any = {"kind": "hwmon", "accuracy_pct": None, "path": None, "interval_s": 1.0}
+    add_energy(record, Samples([90.0, 400.0], [8.0, 8.0], []), meter)
+    kept, restored, computed = found(record)["ways"]
+    assert (kept["first_ttft_s"], kept["later_ttft_s"]) == (5.0, 1.25)
+    assert kept["ttft_s"] == [5.0, 1.0, 1.5]
+    assert kept["later_s"] == pytest.approx(1.65)
+    assert kept["first_j"] == pytest.approx(8.0 * 5.4)
+    assert kept["later_j"] == pytest.approx(8.0 * 1.65)
+    assert (kept["restore_s"], kept["save_s"], kept["state_bytes"]) == (None, None, None)
+    assert (restored["restore_s"], restored["save_s"]) == (1.0, 0.25)
+    assert restored["state_bytes"] == 5_000_000
+    assert (computed["status"], computed["reason"]) == ("failed", "no memory")
+    assert computed["later_ttft_s"] is None
+
+
+@pytest.mark.parametrize(
+    ("turns", "says"),
+    [
+        ([[1.0, 2.0], [1.0, 2.0, 3.0]], "the same turns"),
+        ([[1.0], [1.0]], "the same turns"),
+        ([[], []], "the same turns"),
+        ([[0.0, 1.0]], "one took no time"),
+    ],
+)
+def test_records_no_number_can_be_made_of(turns: list[list[float]], says: str) -> None:
+    made_turns = [made.talk(one) if one else {**made.talk([1.0]), "turns": []} for one in turns]
+    cell = made.conversation_cell(made.conversation(), {"kept": made_turns})  # type: ignore[dict-item]
+    checked = sound(made.session({"talk": cell}), "talk.json")
+    assert checked["status"] == "ok"
+    failed = checked["workloads"]["talk"]
+    assert failed["status"] == "failed"
+    assert says in failed["reason"]
+    assert found(checked)["status"] == "failed"
+
+
+def test_joules_of_every_turn_or_none() -> None:
+    record = session()
+    meter: Any = {"kind": "hwmon", "accuracy_pct": None, "path": None, "interval_s": 1.0}
+    add_energy(record, Samples([90.0, 400.0], [8.0, 8.0], []), meter)
+    cell = record["workloads"]["talk"]
+    assert cell["status"] == "ok"
+    assert cell["kind"] == "conversation"
+    energy = cell["prefixes"][0]["energy"]  # type: ignore[typeddict-item]
+    energy["tg"]["energy_j"].pop()  # type: ignore[index,typeddict-item,union-attr]
+    failed = sound(record, "talk.json")["workloads"]["talk"]  # type: ignore[typeddict-item]
+    assert "joules of every turn" in failed["reason"]  # type: ignore[typeddict-item]
+
+
+def test_the_tokens_that_a_plan_counts_are_those_that_are_computed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    asked = ConversationWorkload.model_validate(SPEC)
+    record = measured(engine, spec(repetitions=1), tmp_path)
+    for part in record["prefixes"]:
+        [repetition] = part["repetitions"]
+        computed = [turn["prompt_tokens"] for turn in repetition["turns"]]
+        assert computed == asked.computed_tokens(part["prefix"])
