@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored
-from llmpi.gguf.mix.errors import as_if, errors
+from llmpi.gguf.mix.errors import errors, write_as_if
 from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
 from llmpi.gguf.mix.made import called, file_type, tensor_types
 from llmpi.gguf.mix.search import best_within
@@ -223,7 +223,9 @@ def test_a_tensor_becomes_what_the_quantizer_would_have_kept(kind: str, matrices
     importance = random.uniform(0.1, 4, (matrices, 512)).astype(np.float32)
     tensor = made(weights, "F32")
     for moments in (None, importance):
-        found = as_if(tensor, kind, moments).view(np.float32).reshape(weights.shape)
+        out = np.empty_like(tensor.data)
+        write_as_if(tensor, kind, moments, out)
+        found = out.view(np.float32).reshape(weights.shape)
         for matrix, rows in enumerate(weights):
             by = None if moments is None else moments[matrix]
             kept = dequantized(quantized(rows, kind, by), kind, 512)

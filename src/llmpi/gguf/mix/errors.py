@@ -19,16 +19,19 @@ AT_ONCE = 1 << 24
 """Weights that are unpacked at a time."""
 
 
-def as_if(tensor: Stored, kind: str, importance: Importance | None) -> NDArray[np.uint8]:
-    """The bytes of an unquantized tensor whose weights are those that a type would have kept."""
-    made = np.empty_like(tensor.data)
+def write_as_if(
+    tensor: Stored, kind: str, importance: Importance | None, out: NDArray[np.uint8]
+) -> None:
+    """Write the bytes of an unquantized tensor whose weights are those that a type would have kept.
+
+    Args:
+        out: as many bytes as the tensor has.
+    """
     at = 0
     for weights, moments in _pieces(tensor, importance):
-        rows = _there_and_back(weights, kind, moments)
-        done = quantized(rows, tensor.kind).reshape(-1)
-        made[at : at + done.size] = done
+        done = quantized(_there_and_back(weights, kind, moments), tensor.kind).reshape(-1)
+        out[at : at + done.size] = done
         at += done.size
-    return made
 
 
 def errors(

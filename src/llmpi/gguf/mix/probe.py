@@ -23,7 +23,7 @@ from llmpi.engine.params import fill
 from llmpi.engine.progress import Progress
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import fields, header, stored
-from llmpi.gguf.mix.errors import Importance, as_if
+from llmpi.gguf.mix.errors import Importance, write_as_if
 from llmpi.gguf.mix.groups import Group
 from llmpi.quality.divergence.evaluate import score_piece
 from llmpi.quality.divergence.log_probs import (
@@ -131,8 +131,11 @@ class Probes:
     def _become(self, name: str, kind: TensorType | None) -> None:
         for tensor in self._groups[name].tensors:
             whole = self._whole[tensor]
-            known = self._importance.get(tensor)
-            self._copy[tensor].data[:] = as_if(whole, kind, known) if kind else whole.data
+            out = self._copy[tensor].data
+            if kind:
+                write_as_if(whole, kind, self._importance.get(tensor), out)
+            else:
+                out[:] = whole.data
         if kind:
             self._now[name] = kind
         else:
