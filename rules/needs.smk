@@ -120,6 +120,21 @@ def quantizing(size, mem_mb):
     }
 
 
+def mix_tokens(wildcards, input):
+    return needs.MIX_PROBES * settings.mixing(study)["windows"] * needs.MIX_WINDOW_TOKENS
+
+
+def searching():
+    """`resources:` of the search of a mix: text through the unquantized model, and weights that are
+    quantized for it."""
+    scores = scoring(mix_tokens, "base_manifest", text_mb=needs.SCORED_TEXT_MB)
+
+    def mem_mb(wildcards, input):
+        return scores["mem_mb"](wildcards, input) + needs.QUANTIZED_AT_ONCE_MB
+
+    return {**scores, "mem_mb": mem_mb}
+
+
 def training_minutes(wildcards, input):
     """Of a model of two bytes a parameter."""
     spec = settings.training(study, wildcards.model)

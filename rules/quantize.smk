@@ -75,6 +75,34 @@ rule calibrate:
         "../workflow/scripts/calibrate.py"
 
 
+rule search_mix:
+    """Which type each group of tensors of a mix gets, so that its budget is best spent."""
+    input:
+        code=code("search_mix"),
+        base=ancient(layout.BASE_GGUF),
+        base_manifest=layout.BASE_MANIFEST,
+        corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
+        imatrix=lambda w: inputs.imatrix(w.model, w.quant),
+    output:
+        mix=layout.MIX,
+    log:
+        "logs/search_mix/{model}/{quant}.log",
+    wildcard_constraints:
+        quant=any_of(filter(is_mix, QUANTS)),
+    conda:
+        "../envs/workstation.yaml"
+    threads: THREADS
+    resources:
+        **searching(),
+    params:
+        **settings.mixing(study),
+        engine=ENGINE,
+    message:
+        "Searching the types of {wildcards.model} {wildcards.quant}"
+    script:
+        "../workflow/scripts/search_mix.py"
+
+
 rule quantize_gguf:
     """Quantize a model; the manifest says what it really became."""
     input:
@@ -82,6 +110,7 @@ rule quantize_gguf:
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
         imatrix=lambda w: inputs.imatrix(w.model, w.quant),
+        mix=lambda w: inputs.mix(w.model, w.quant),
     output:
         gguf=layout.GGUF,
         manifest=layout.GGUF_MANIFEST,

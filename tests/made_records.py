@@ -466,6 +466,7 @@ def gguf(
         "engine": engine(),
         "converter": None,
         "training": None,
+        "mix": None,
         "lattice_tensors": None,
         "made": STARTED,
     }

@@ -23,6 +23,13 @@ READ_TEXT_MB = 500
 SCORED_TEXT_MB = 1000
 """The same, what they are scored in, and the reference's rows of 2048 tokens, which are mapped."""
 
+QUANTIZED_AT_ONCE_MB = 400
+"""What of a tensor is unpacked, quantized and unpacked again for a probe of a mix: 2^24 weights."""
+
+MIX_PROBES, MIX_WINDOW_TOKENS = 64, 512
+"""What the search of a mix reads: for each group of tensors twice so many windows; there are about
+22 groups, and the reference."""
+
 TORCH_MB = 600
 """Python with torch and transformers, and a training's activations where they are recomputed."""
 

@@ -1,8 +1,12 @@
 """The quantization types llama.cpp offers, spelled as its `llama-quantize` spells them.
 
 A static table, because the Snakefile imports it at every parse; a test holds it against the
-installed engine.
+installed engine. Beside them stand mixes, which are named by what they may take.
 """
+
+import math
+import re
+from typing import Literal, NamedTuple, get_args
 
 # name -> llama_ftype (llama.h), from the widest to the narrowest.
 FTYPES: dict[str, int] = {
@@ -64,6 +68,36 @@ IGNORES_IMATRIX = frozenset(
 # What models are kept in before they are quantized.
 FLOATS = frozenset({"F32", "BF16", "F16"})
 
+# A mix: each group of tensors has the type that its budget is best spent on.
+MIX = "MIX-"
+_BUDGET = re.compile(MIX + r"(?P<number>(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?)(?P<unit>bpw|M|G)")
+_BYTES = {"M": 1024**2, "G": 1024**3}
+
+# What a tensor of a mix may be, from wide to narrow: types of ggml (the quantizations above are
+# mixes of them by llama.cpp's own rules). Those that waste their bits are left out: one bit,
+# ternary, Q2_0, MXFP4.
+TensorType = Literal[
+    "F16",
+    "Q8_0",
+    "Q6_K",
+    "Q5_1",
+    "Q5_K",
+    "Q5_0",
+    "Q4_1",
+    "Q4_K",
+    "Q4_0",
+    "IQ4_NL",
+    "IQ4_XS",
+    "Q3_K",
+    "IQ3_S",
+    "IQ3_XXS",
+    "Q2_K",
+    "IQ2_S",
+    "IQ2_XS",
+    "IQ2_XXS",
+]
+TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
+
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}
 
 
@@ -73,14 +107,43 @@ def is_published(quant: str) -> bool:
 
 
 def type_of(quant: str) -> str:
-    """The type of a variant: Q4_K_M of Q4_K_M, of Q4_K_M+imatrix and of Q4_K_M-qat; what a
-    published file is of, only its tensors tell: that is its own name."""
+    """The type of a variant: Q4_K_M of Q4_K_M, of Q4_K_M+imatrix and of Q4_K_M-qat; of a mix its
+    budget. What a published file is of, only its tensors tell: that is its own name."""
     return quant if is_published(quant) else quant.removesuffix(IMATRIX).removesuffix(QAT)
 
 
-def least_bits(quant: str) -> int:
-    """Of a weight: what the type's name says, which its scales come on top of."""
-    return int("".join(filter(str.isdigit, type_of(quant).partition("_")[0])))
+class Budget(NamedTuple):
+    """What a mix may take: one of the two."""
+
+    bits_per_weight: float | None = None
+    """Of all tensors, as the manifest of a file says it."""
+    file_bytes: int | None = None
+
+
+def budget_of(quant: str) -> Budget | None:
+    """The budget that names a mix, spelled in the one way there is for it; None where it is none.
+
+    `M` and `G` are powers of 1024, as in every size of a config.
+    """
+    found = _BUDGET.fullmatch(type_of(quant))
+    if not found or not (number := float(found["number"])):
+        return None
+    if found["unit"] == "bpw":
+        return Budget(bits_per_weight=number)
+    return Budget(file_bytes=int(number * _BYTES[found["unit"]]))
+
+
+def is_mix(quant: str) -> bool:
+    """Whether each group of a variant's tensors has a type of its own, by a budget."""
+    return quant.startswith(MIX)
+
+
+def least_bytes(quant: str, parameters: int) -> float:
+    """Of so many weights: by what the type's name says, which its scales come on top of, or the
+    budget, which is spent but for a rest."""
+    if budget := budget_of(quant):
+        return budget.file_bytes or parameters * (budget.bits_per_weight or 0) / 8
+    return parameters * int("".join(filter(str.isdigit, type_of(quant).partition("_")[0]))) / 8
 
 
 def is_trained(quant: str) -> bool:
@@ -88,15 +151,19 @@ def is_trained(quant: str) -> bool:
     return quant.endswith(QAT) and not is_published(quant)
 
 
-def width_order(quant: str) -> tuple[int, str]:
+def width_order(quant: str) -> tuple[int, float, str]:
     """Key that sorts variants from wide to narrow; of one type the plain one comes first.
 
-    What was published comes before what was made of it, in the order that it stands in.
+    What was published comes before what was made of it, in the order that it stands in. Mixes come
+    last: how wide so many bytes are, only a model tells.
     """
     if is_published(quant):
-        return -1, ""
+        return -1, 0, ""
     kind = type_of(quant)
-    return _WIDTHS[kind], quant.removeprefix(kind)
+    if budget := budget_of(quant):
+        size = budget.file_bytes or budget.bits_per_weight or math.nan
+        return len(_WIDTHS) + bool(budget.file_bytes), -size, quant.removeprefix(kind)
+    return _WIDTHS[kind], 0, quant.removeprefix(kind)
 
 
 def wants_imatrix(quant: str) -> bool:

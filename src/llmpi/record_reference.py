@@ -20,7 +20,7 @@ from llmpi.compare.records import Comparison
 from llmpi.crate.records import Manifest
 from llmpi.decide.records import Recommendation
 from llmpi.engine.records import Failed, Predictions, SessionRecord
-from llmpi.gguf.records import Gguf, Imatrix, Start
+from llmpi.gguf.records import Gguf, Imatrix, Mix, Start
 from llmpi.models.records import ModelRecord
 from llmpi.operate.records import Expectation
 from llmpi.quality.ab.records import ComparedPair, Key, SavedSheet
@@ -59,6 +59,7 @@ FILES: list[tuple[str, object]] = [
     (layout.GGUF_MANIFEST, Gguf | Failed),
     (layout.START_MANIFEST, Start | Failed),
     (layout.IMATRIX_MANIFEST, Imatrix | Failed),
+    (layout.MIX, Mix | Failed),
     (layout.PROVISIONED, Provisioned),
     (layout.RECEIPT, ReceiptRecord),
     (layout.BENCH, SessionRecord),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpi.quant_types import FTYPES
+from llmpi.quant_types import FTYPES, TENSOR_TYPES
 from llmpi.study.file import ConfigError, load_study, parse_study
 
 SHA = "a" * 64
@@ -23,7 +23,7 @@ quality:
 """
 QUANTS = ", ".join([*FTYPES, "as-published"])
 TOP = (
-    "study, models, quants, calibration, qat, devices, workloads, runtimes, tune, quality, "
+    "study, models, quants, calibration, mix, qat, devices, workloads, runtimes, tune, quality, "
     "scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"
 )
 WORKLOAD = (
@@ -53,6 +53,34 @@ BAD = {
         ("Q4_0", "Q4_0+imatrix"),
         "1: (the whole file): Q4_0+imatrix needs an importance matrix: add the section "
         "'calibration', with a 'text'",
+    ),
+    "mix by no budget": (
+        ("Q4_0", "MIX-4.50bpw"),
+        "5: quants.1: 'MIX-4.50bpw' is no budget: write MIX-4.5bpw (bits per weight) or MIX-700M "
+        "(bytes; M and G), without zeros that say nothing",
+    ),
+    "mix as wide as the original": (
+        ("Q4_0", "MIX-16bpw"),
+        "5: quants.1: 'MIX-16bpw' is no narrower than the F16 it would be made of: ask for less "
+        "than 16 bits per weight",
+    ),
+    "mix that is trained": (
+        ("Q4_0", "MIX-4bpw-qat"),
+        "5: quants.1: a mix is not trained for: write 'MIX-4bpw'",
+    ),
+    "mix on no text": (
+        ("Q4_0", "MIX-700M"),
+        "1: (the whole file): the types of MIX-700M are searched on a text: add the section "
+        "'calibration', with a 'text'",
+    ),
+    "mix of what is no type of a tensor": (
+        ("quants:", "mix: {types: [Q4_K_M]}\nquants:"),
+        "5: mix.types.0: 'Q4_K_M' is not possible here; did you mean 'Q4_K'? Allowed: "
+        f"{', '.join(TENSOR_TYPES)}",
+    ),
+    "mix of a type twice": (
+        ("quants:", "mix: {types: [Q4_K, Q4_K]}\nquants:"),
+        "5: mix.types: 'Q4_K' stands here twice",
     ),
     "training for nothing": (
         ("Q4_0", "F16-qat"),

@@ -31,7 +31,7 @@ from llmpi.plan.predict import predict, reread_bytes
 from llmpi.plan.presets import BLOCK_BYTES, PRESETS, lying_on, measured
 from llmpi.plan.profile import profile_of
 from llmpi.plan.workstation import Stage, Work, stages
-from llmpi.quant_types import FTYPES
+from llmpi.quant_types import FTYPES, budget_of
 from llmpi.records import write_json
 from llmpi.study.devices import Preset
 from llmpi.study.file import load_study
@@ -486,6 +486,36 @@ def test_each_type_is_quantized_at_its_own_rate(one_b: Study) -> None:
         took[quant] = stages_of(one, cores=1)["quantize"].seconds.likely
         assert took[quant] == pytest.approx(seconds, rel=0.5)
     assert took["Q4_0"] < took["Q4_0+imatrix"] < took["Q2_K"]
+
+
+def test_the_search_of_a_mix_is_counted_before_anything_runs(one_b: Study) -> None:
+    mixes = ["F16", "MIX-4.5bpw", "MIX-700M+imatrix"]
+    found = stages_of(one_b.model_copy(update={"quants": mixes}))
+    stage = found["search mixes"]
+    assert (stage.jobs, found["quantize"].jobs) == (2, 2)
+    assert stage.disk_bytes == pytest.approx((2.47 + 1.32) * 1e9 + 8 * 65.4e6, rel=0.02)
+    assert found["reference of text"].memory_bytes < stage.memory_bytes < 5e9
+    more = one_b.mix.model_copy(update={"windows": 16})
+    twice = stages_of(one_b.model_copy(update={"quants": mixes, "mix": more}))["search mixes"]
+    assert 1.5 < twice.seconds.likely / stage.seconds.likely < 2
+    assert stages_of(one_b.model_copy(update={"quants": mixes[:2]}))["search mixes"].jobs == 1
+    assert "search mixes" not in stages_of(one_b)
+
+
+@pytest.mark.parametrize("quant", ["MIX-3.2bpw", "MIX-4.5bpw+imatrix", "MIX-700M", "MIX-1.5G"])
+def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) -> None:
+    size = known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)
+    budget = budget_of(quant)
+    assert budget and size.fallbacks == 0
+    spent = size.file_bytes / (
+        budget.file_bytes or size.parameters * (budget.bits_per_weight or 0) / 8
+    )
+    assert 0.95 < spent <= (1 if budget.file_bytes else 1.02)  # beside the tensors a vocabulary
+
+
+def test_a_model_that_cannot_be_so_small_is_told(one_b: Study) -> None:
+    with pytest.raises(LlmpiError, match=r"MIX-1bpw: its weights take 0\.\d\d GB at least, and"):
+        known("meta-llama/Llama-3.2-1B-Instruct").sizes("MIX-1bpw")
 
 
 def test_what_is_not_predicted_needs_no_output_matrix(one_b: Study) -> None:

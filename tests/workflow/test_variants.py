@@ -31,6 +31,26 @@ def test_nothing_is_calibrated_or_trained_unasked(workdir: Path) -> None:
     assert jobs["prepare_corpus"] == 1
 
 
+def test_a_mix_is_searched_once_and_then_made_as_any_variant(workdir: Path) -> None:
+    models = yaml.safe_load((ROOT / "config" / "qat.yaml").read_text())["models"]
+    models.pop("small-llama")
+    names = ["F16", "Q4_0", "MIX-4.5bpw", "MIX-4.5bpw+imatrix", "MIX-100M"]
+    jobs = edited(workdir, models=models, quants=names)
+    assert jobs["search_mix"] == 3 and jobs["calibrate"] == 1
+    assert jobs["quantize_gguf"] == 4
+    assert jobs["deploy_gguf"] == jobs["evaluate_divergence"] == 5
+    assert jobs["prepare_corpus"] == 2
+    without = edited(workdir, models=models, quants=["F16", "Q4_0", "MIX-100M"])
+    assert without["search_mix"] == 1 and "calibrate" not in without
+
+
+def test_a_mix_is_no_step_of_a_descent(workdir: Path) -> None:
+    descent = {"task": "field", "margin_pct": 20}
+    quants = ["F16", "Q8_0", "MIX-4.5bpw", "Q4_0"]
+    jobs = edited(workdir, descent=descent, quants=quants)
+    assert jobs["evaluate_quality"] == 4 + 3
+
+
 def test_a_type_is_tried_where_a_variant_of_the_next_wider_holds(workdir: Path) -> None:
     descent = {"task": "field", "margin_pct": 20}
     jobs = edited(workdir, descent=descent, quants=["F16", "Q8_0", "Q4_0", "Q4_0-qat", "Q2_K"])

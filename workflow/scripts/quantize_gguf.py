@@ -4,7 +4,7 @@ from pathlib import Path
 
 from llmpi.engine.records import Failed
 from llmpi.gguf.quantize import quantize
-from llmpi.gguf.records import Gguf, Imatrix
+from llmpi.gguf.records import Gguf, Imatrix, Mix
 from llmpi.records import read, write_json
 from llmpi.script import run
 
@@ -14,6 +14,7 @@ def main(
     base: Path,
     base_manifest: Gguf | Failed,
     imatrix: list[Path],
+    mix: Mix | Failed | None,
     quant: str,
     threads: int,
     gguf: Path,
@@ -27,6 +28,7 @@ def main(
         quant,
         matrix,
         about,
+        mix,
         threads=threads,
         parameters=base_manifest["parameters"] if base_manifest["status"] == "ok" else 0,
     )

@@ -99,6 +99,7 @@ def _from_checkpoint(
         "engine": None,
         "converter": made_by,
         "training": None,
+        "mix": None,
         "lattice_tensors": on_lattice,
         "made": now(),
     }

@@ -39,8 +39,17 @@ from llmpi.gguf.footprint import (
     Weight,
     WrittenQuestion,
 )
+from llmpi.gguf.mix.groups import UNIFORM, choice_of
+from llmpi.gguf.mix.solver import BudgetError, as_expected
 from llmpi.gguf.quantizers import kinds
-from llmpi.quant_types import FTYPES, type_of, wants_imatrix
+from llmpi.quant_types import (
+    FTYPES,
+    TENSOR_TYPES,
+    Budget,
+    budget_of,
+    type_of,
+    wants_imatrix,
+)
 
 MEMORY_BYTES = 4 << 30
 """Of one such process. Recurrent states are allocated even so, and a header may say any size."""
@@ -359,6 +368,8 @@ TYPED = re.compile(
 def _quantized(
     path: Path, quant: str, stored: Mapping[str, contents.Stored], said: list[str]
 ) -> Quantized:
+    if budget := budget_of(quant):
+        return _mixed(budget, quant, _quantized(path, UNIFORM, stored, said), path, stored)
     said.clear()
     params = llama_cpp.llama_model_quantize_default_params()
     fill(params, ftype=FTYPES[type_of(quant)], dry_run=True, allow_requantize=True)
@@ -376,6 +387,33 @@ def _quantized(
         "sizes": [_size(kind, held) for kind, held in zip(types, stored.values(), strict=True)],
         "fallbacks": len(parse_fallbacks(text)),
     }
+
+
+def _mixed(
+    budget: Budget,
+    quant: str,
+    uniform: Quantized,
+    path: Path,
+    stored: Mapping[str, contents.Stored],
+) -> Quantized:
+    """What a mix will weigh: as much as its budget lets it, whatever types a search finds."""
+    matrix = [name for name in stored if name.startswith("blk.")] if wants_imatrix(quant) else []
+    groups, limit = choice_of(
+        stored,
+        uniform["kinds"],
+        budget,
+        header_bytes=_header_bytes(path),
+        asked=TENSOR_TYPES,
+        weighted=matrix,
+    )
+    try:
+        types = as_expected(groups, limit)
+    except BudgetError as error:
+        raise RefusedError(f"{quant}: {error}") from None
+    kinds_of = {name: types[group.name] for group in groups for name in group.tensors}
+    made = [kinds_of.get(n, kind) for n, kind in zip(stored, uniform["kinds"], strict=True)]
+    sizes = [_size(kind, held) for kind, held in zip(made, stored.values(), strict=True)]
+    return {"kinds": made, "sizes": sizes, "fallbacks": 0}
 
 
 def _size(kind: str, held: contents.Stored) -> int:

@@ -48,6 +48,7 @@ def publish(folder: Path, manifest: FetchedModel | Failed, out: Path, quant: str
         "engine": None,
         "converter": None,
         "training": None,
+        "mix": None,
         "lattice_tensors": None,
         "made": now(),
     }

@@ -25,13 +25,16 @@ from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.inspect import inspect
 from llmpi.gguf.lattice import KIND, keep_lattice, tensors_on_lattice
-from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Start
+from llmpi.gguf.mix.groups import UNIFORM
+from llmpi.gguf.mix.made import called, check_made, file_type, tensor_types, types_of, used
+from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Mix, Start
 from llmpi.quant_types import (
     FLOATS,
     FTYPES,
     IMATRIX,
     NEEDS_IMATRIX,
-    least_bits,
+    is_mix,
+    least_bytes,
     type_of,
     wants_imatrix,
 )
@@ -50,6 +53,10 @@ class Job(TypedDict):
     out: str
     ftype: int
     imatrix: str | None
+    types: dict[str, str]
+    """Of a mix: of each tensor that is quantized."""
+    file_type: int | None
+    """What a mix calls itself."""
     threads: int
 
 
@@ -66,6 +73,7 @@ def quantize(
     quant: str,
     imatrix: Path | None = None,
     imatrix_manifest: Imatrix | Failed | None = None,
+    mix: Mix | Failed | None = None,
     *,
     threads: int | None = None,
     parameters: int = 0,
@@ -79,9 +87,10 @@ def quantize(
     Args:
         source: GGUF of any type; what is quantized already is dequantized first.
         source_manifest: of `source`, of which hash and lineage count; a failed one is passed on.
-        quant: a name of `FTYPES`, with `+imatrix` behind it for a quantization by a matrix.
+        quant: a name of `FTYPES` or a mix; `+imatrix` behind it asks for an importance matrix.
         imatrix, imatrix_manifest: of `llmpi.gguf.calibrate`, for a variant that asks for one; a
             failed manifest is passed on.
+        mix: of `llmpi.gguf.mix.search`, for a mix; a failed one is passed on.
         threads: by default one for each core.
         parameters: of `source`, where they are known: is there room for what is made of it?
         fetched_sha256: of the files as they were fetched, where `source` is one of them.
@@ -91,15 +100,18 @@ def quantize(
         AccidentError: the memory or the disk did not suffice; nothing is left.
     """
     _check_imatrix(quant, source_manifest, imatrix_manifest)
-    for needed in (source_manifest, imatrix_manifest):
+    _check_mix(quant, source_manifest, imatrix_manifest, mix)
+    for needed in (source_manifest, imatrix_manifest, mix):
         if needed and needed["status"] != "ok":
             out.touch()
             return needed
-    assert source_manifest["status"] == "ok"
-    check_room(out.parent, parameters * least_bits(quant) / 8, out.name)
+    assert source_manifest["status"] == "ok" and not (mix and mix["status"] != "ok")
+    check_room(out.parent, least_bytes(quant, parameters), out.name)
     try:
         with whole_file(out) as partial:
-            fallbacks, engine = _run(source, partial, quant, imatrix, threads)
+            fallbacks, engine = _run(source, partial, quant, imatrix, mix, threads)
+            if mix:
+                check_made(partial, mix)
             on_lattice = _on_lattice(source, partial, quant)
             facts = inspect(partial)
     except CellError as error:
@@ -119,6 +131,7 @@ def quantize(
         "engine": engine,
         "converter": None,
         "training": None,
+        "mix": used(mix) if mix else None,
         "lattice_tensors": on_lattice,
         "made": now(),
     }
@@ -128,6 +141,26 @@ def _on_lattice(source: Path, made: Path, quant: str) -> int | None:
     if type_of(quant) in FLOATS:
         return tensors_on_lattice(made)
     return keep_lattice(source, made) if type_of(quant) == KIND else None
+
+
+def _check_mix(
+    quant: str, source: Start | Failed, matrix: Imatrix | Failed | None, mix: Mix | Failed | None
+) -> None:
+    if is_mix(quant) != bool(mix):
+        raise LlmpiError(
+            f"{quant} is a mix, and none was searched for"
+            if is_mix(quant)
+            else f"{quant} is no mix, and one was searched for"
+        )
+    if mix is None or mix["status"] != "ok" or source["status"] != "ok":
+        return
+    by = mix["imatrix"]["sha256"] if mix["imatrix"] else None
+    given = matrix["sha256"] if matrix and matrix["status"] == "ok" else None
+    if (mix["quant"], mix["source"]["sha256"], by) != (quant, source["sha256"], given):
+        raise LlmpiError(
+            f"{quant}: its types were searched for another file, matrix or budget than what is to "
+            "be quantized; delete the search and run again"
+        )
 
 
 def _used(matrix: Imatrix | Failed) -> MatrixUsed:
@@ -158,7 +191,12 @@ def _check_imatrix(quant: str, source: Start | Failed, matrix: Imatrix | Failed 
 
 
 def _run(
-    source: Path, partial: Path, quant: str, imatrix: Path | None, threads: int | None
+    source: Path,
+    partial: Path,
+    quant: str,
+    imatrix: Path | None,
+    mix: Mix | None,
+    threads: int | None,
 ) -> tuple[list[Fallback], Engine]:
     lines: list[str] = []
     threads = threads or capacity.processors()
@@ -178,8 +216,10 @@ def _run(
     job: Job = {
         "source": str(source),
         "out": str(partial),
-        "ftype": FTYPES[type_of(quant)],
+        "ftype": FTYPES[UNIFORM if mix else type_of(quant)],
         "imatrix": str(imatrix) if imatrix else None,
+        "types": types_of(mix) if mix else {},
+        "file_type": file_type(mix) if mix else None,
         "threads": threads,
     }
     log.info("%s with %d threads", quant, threads)
@@ -222,6 +262,9 @@ def main(job: str, out: str) -> None:
         held = read(Path(asked["imatrix"]))
         means = {name: found.means.astype(np.float32) for name, found in held.items()}
         params.imatrix = matrix_data(means)
+    if asked["file_type"] is not None:
+        params.tt_overrides = tensor_types(asked["types"])
+        params.kv_overrides = called(asked["file_type"])
     code = llama_cpp.llama_model_quantize(
         os.fsencode(asked["source"]), os.fsencode(asked["out"]), params
     )

@@ -46,17 +46,20 @@ class Kind(NamedTuple):
         return columns // self.block * self.block_bytes
 
 
-def quantized(weights: Rows, kind: str) -> Rows:
-    """`weights` as ggml quantizes them without an importance matrix: uint8 [rows, bytes].
+def quantized(weights: Rows, kind: str, importance: Rows | None = None) -> Rows:
+    """`weights` as ggml quantizes them: uint8 [rows, bytes].
 
     Args:
         weights: float32 [rows, columns]; the type's block divides the columns.
         kind: as ggml spells it, in capitals: `Q4_0`, `Q6_K`, ...
+        importance: float32 [columns], their second moments of an importance matrix. IQ2_XXS,
+            IQ2_XS and IQ1_S abort without.
     """
     base, found = _library(), kinds()[kind]
     weights = np.ascontiguousarray(weights, np.float32)
     rows, columns = weights.shape
     out = np.empty((rows, found.row_bytes(columns)), np.uint8)
+    moments = None if importance is None else np.ascontiguousarray(importance, np.float32)
 
     def part(begin: int, end: int) -> None:
         base.ggml_quantize_chunk(
@@ -66,7 +69,7 @@ def quantized(weights: Rows, kind: str) -> Rows:
             0,
             end - begin,
             columns,
-            None,
+            None if moments is None else moments.ctypes.data,
         )
 
     _on_threads(part, rows)

@@ -149,6 +149,11 @@ class MadeOf(TypedDict):
 
 
 @record
+class MatrixSource(TypedDict):
+    sha256: str
+
+
+@record
 class MatrixUsed(TypedDict):
     """The importance matrix."""
 
@@ -229,6 +234,144 @@ class TrainingDone(TypedDict):
     """Tensors whose bytes were compared with those that training saw."""
 
 
+# --- mixes ----------------------------------------------------------------------------------------
+
+
+@record
+class MixOption(TypedDict):
+    """A type that a group of tensors may get."""
+
+    type: str
+    bytes: int
+    """Of all its tensors, each filled up to 32."""
+    error_ratio: float
+    """Of its squared error to that of the type that was probed."""
+    loss_nats: float
+    """What it is held to add to the divergence, in proportion to its error."""
+
+
+@record
+class MixProbe(TypedDict):
+    """What a type in a group did to the divergence, measured with the weights it would keep."""
+
+    type: str
+    kld_nats: float
+    standard_error: float
+    """Over windows, paired."""
+
+
+@record
+class MixGroup(TypedDict):
+    """Tensors that get one type: those that do the same, in a third of the layers."""
+
+    name: str
+    tensors: list[str]
+    parameters: int
+    type: str
+    """That it got."""
+    bytes: int
+    loss_nats: float
+    options: list[MixOption]
+    """From wide to narrow."""
+    alone: MixProbe
+    """All else unquantized."""
+    beside: MixProbe | None
+    """All else as the first choice had it: what the change to this neighbour changed. None where
+    there is no other type."""
+
+
+@record
+class MixRound(TypedDict):
+    """A choice: the least loss within the budget, by what was known."""
+
+    types: dict[str, str]
+    """By group."""
+    predicted_nats: float
+    kld_nats: float
+    """Measured, with the weights that these types would keep."""
+    standard_error: float
+
+
+@record
+class MixProxy(TypedDict):
+    """What the probes beside the first choice measured, over what was expected of them by a probe
+    of each group alone and the errors of the types."""
+
+    ratio_median: float
+    ratio_least: float
+    ratio_most: float
+
+
+@record
+class MixFound(TypedDict):
+    """What the engine and the solver say of a mix."""
+
+    groups: list[MixGroup]
+    limit_bytes: int
+    """What the budget leaves for the groups."""
+    taken_bytes: int
+    rounds: list[MixRound]
+    """The first by probes of each group alone, the second by probes beside the first."""
+    taken_round: int
+    """From 0: the one of less divergence."""
+    proxy: MixProxy | None
+    """None where no group had a neighbour to be probed."""
+    rounding_nats: float
+    """What the kernels of quantized types add by rounding what they multiply with: the divergence
+    of a file of Q8_0 less that of its weights. The file's is to be that much more than what was
+    measured with its weights."""
+    probes: int
+    windows: int
+    window_tokens: int
+    engine: Engine
+    scipy: str
+    """Version of what brings the solver."""
+
+
+@record
+class Mix(MixFound):
+    """Which type each group of tensors of a mix gets, and why."""
+
+    status: Literal["ok"]
+    quant: str
+    source: MatrixSource
+    corpus_sha256: str
+    imatrix: MatrixUsed | None
+    threads: int
+    made: str
+
+
+@record
+class MixedGroup(TypedDict):
+    """A group of tensors of a mix, and what its neighbours would have changed."""
+
+    name: str
+    tensors: int
+    type: str
+    bytes: int
+    loss_nats: float
+    wider: MixOption | None
+    narrower: MixOption | None
+
+
+@record
+class MixUsed(TypedDict):
+    """What a mix was made by."""
+
+    sha256: str
+    """Of the search's record (`results/mix`), which has all probes and options."""
+    corpus_sha256: str
+    limit_bytes: int
+    taken_bytes: int
+    predicted_nats: float
+    kld_nats: float
+    """Measured with the weights that it keeps."""
+    expected_nats: float
+    """Of the file, on the text that was searched on: with the rounding of its kernels, too."""
+    probes: int
+    groups: list[MixedGroup]
+
+
 @record
 class Gguf(Contents):
     """The manifest of a GGUF file that was quantized, converted or trained."""
@@ -251,6 +394,7 @@ class Gguf(Contents):
     """The quantizer's; None where the converter wrote the file."""
     converter: Converter | None
     training: TrainingDone | None
+    mix: MixUsed | None
     lattice_tensors: int | None
     """Whose weights are whole multiples of a scale, as training for Q4_0 leaves them: of an F16
     that was made here, how many lie so, and of a Q4_0, how many keep just those weights; None of
@@ -268,11 +412,6 @@ class Start(TypedDict):
 
 
 # --- importance matrices --------------------------------------------------------------------------
-
-
-@record
-class MatrixSource(TypedDict):
-    sha256: str
 
 
 @record

@@ -22,7 +22,8 @@ from llmpi.gguf.footprint import (
     Reserved,
     ask,
 )
-from llmpi.quant_types import FTYPES, type_of
+from llmpi.gguf.mix.groups import UNIFORM, names_of
+from llmpi.quant_types import FLOATS, budget_of, is_published
 
 Answer = TypeVar("Answer")
 LARGE_VOCABULARY = 100_000
@@ -131,7 +132,7 @@ class Model:
         weights = whole["weights"]
         kinds, stored = [w["kind"] for w in weights], [w["bytes"] for w in weights]
         fallbacks = 0
-        if type_of(quant) in FTYPES:
+        if not is_published(quant):
             made = self.quantized(quant)
             kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
         read, resident, loaded, on_demand = Counter[str](), Counter[str](), 0, []
@@ -146,8 +147,11 @@ class Model:
             loaded += _aligned(size) * weight["is_loaded"]
             on_demand += [_aligned(size)] * weight["is_marked"]
         header = whole["header_bytes"] + vocabulary_bytes(self._vocabulary)
+        file_bytes = header + sum(map(_aligned, stored))
+        if budget := budget_of(quant):  # which the vocabulary is a part of
+            file_bytes = min(file_bytes, budget.file_bytes or file_bytes)
         return Sizes(
-            header + sum(map(_aligned, stored)),
+            file_bytes,
             self.parameters,
             dict(read),
             dict(resident),
@@ -206,6 +210,13 @@ class Model:
             if weight["multiplies"] and weight["name"] in OUTPUTS
         )
 
+    @cached_property
+    def mix_groups(self) -> int:
+        """How many groups of tensors a mix chooses types for."""
+        kinds = self.quantized(UNIFORM)["kinds"]
+        named = zip(self.footprint["weights"], kinds, strict=True)
+        return len(names_of([weight["name"] for weight, kind in named if kind not in FLOATS]))
+
     @property
     def vocabulary(self) -> int:
         """Tokens."""
@@ -225,7 +236,7 @@ def ask_all(questions: Iterable[tuple[Model, Iterable[str], Iterable[Context]]])
     wanted: dict[int, tuple[Model, list[str], list[Context]]] = {}
     for model, quants, contexts in questions:
         _, made, places = wanted.setdefault(id(model.told), (model, [], []))
-        made += [q for q in quants if type_of(q) in FTYPES and q not in model.told.quants]
+        made += [q for q in quants if not is_published(q) and q not in model.told.quants]
         places += [c for c in contexts if c not in model.told.contexts]
     open_: list[tuple[_Told, Question]] = []
     with ExitStack() as stack:

@@ -19,7 +19,7 @@ from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs, positions_of
-from llmpi.quant_types import is_published, is_trained, type_of, wants_imatrix
+from llmpi.quant_types import is_mix, is_published, is_trained, type_of, wants_imatrix
 from llmpi.study import inputs, settings
 from llmpi.study.computation import BY_ID
 from llmpi.study.runs import Scored, scored, variants
@@ -47,6 +47,9 @@ OTHERS_QUANTIZED = 5e6
 """Those that search a codebook: IQ4_NL 5.8e6, IQ3_S 3.7e6."""
 BY_A_MATRIX = 5e7
 """At most, with an importance matrix: every type searches then."""
+MIXED, TRIED = 1.2e7, 5
+"""Parameters per second and core as a search quantizes them, of types of every kind; and how often
+it does with each: alone, in the mix, as its neighbour and back, and a part of it in all types."""
 READ = 2e8
 """Parameters per second, on one core: unpacked, what they became written and hashed."""
 QUANTIZER_S = 2.0
@@ -110,7 +113,9 @@ def here() -> Here:
 
 def held_bytes() -> int:
     """Of what is to be on this disk, what is there: models, references, what is under way."""
-    folders = (Path("results") / part for part in ("models", "gguf", "reference", "training"))
+    folders = (
+        Path("results") / part for part in ("models", "gguf", "mix", "reference", "training")
+    )
     files = (path for folder in folders for path in folder.rglob("*") if not path.is_symlink())
     return sum(path.stat().st_size for path in files if path.is_file())
 
@@ -144,6 +149,8 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
         mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.READ_TEXT_MB)
         seconds = _computing(work, model, 1, cores)
         yield Stage(name, "calibrate", 1, mb * needs.MB, 0, seconds)
+    if mixes := [q for q in plain if is_mix(q)]:
+        yield _searching(study, name, model, len(mixes), cores)
     if plain:
         mb = needs.quantizing_mb(f16.file_bytes, model.largest)
         seconds = _about(sum(_quantizing_s(model, quant, cores) for quant in plain))
@@ -152,6 +159,27 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
         yield _training(study, name, f16.file_bytes, f16.parameters, len(trained) or 1, cores)
     for task, asked in study.quality.items():
         yield from _scoring(study, name, model, task, asked, cores)
+
+
+def _searching(study: Study, name: str, model: Model, jobs: int, cores: int) -> Stage:
+    """Each group of tensors is tried alone and beside the others: quantized for it, and back."""
+    f16 = model.sizes(layout.BASE_QUANT)
+    windows, window = study.mix.windows, needs.MIX_WINDOW_TOKENS
+    probes = 2 * model.mix_groups + 5
+    work = Work(probes * windows * window, probes * windows * positions_of(window))
+    mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.SCORED_TEXT_MB)
+    computed = _computing(work, model, jobs, cores)
+    tried = _about(jobs * TRIED * f16.parameters / (MIXED * cores))
+    return Stage(
+        name,
+        "search mixes",
+        jobs,
+        (mb + needs.QUANTIZED_AT_ONCE_MB) * needs.MB,
+        f16.file_bytes
+        + model.sizes("Q8_0").file_bytes
+        + LogProbs.size(windows, window, model.vocabulary),
+        Range(*map(sum, zip(computed, tried, strict=True))),
+    )
 
 
 def _training(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pydantic_core import PydanticCustomError
 
 from llmpi.engine import shards
-from llmpi.quant_types import PUBLISHED, is_published, is_trained, wants_imatrix
+from llmpi.quant_types import PUBLISHED, is_mix, is_published, is_trained, wants_imatrix
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
@@ -246,6 +246,8 @@ def variants_can_be_made(
         for quant in quants[name]:
             if wants_imatrix(quant) and not calibration:
                 raise _text_needed("calibration", f"{quant} needs an importance matrix")
+            if is_mix(quant) and not calibration:
+                raise _text_needed("calibration", f"the types of {quant} are searched on a text")
             if is_trained(quant) and not qat:
                 raise _text_needed("qat", f"{quant} is to be trained")
 

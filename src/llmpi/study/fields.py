@@ -28,6 +28,8 @@ from llmpi.quant_types import (
     IGNORES_IMATRIX,
     NEEDS_IMATRIX,
     PUBLISHED,
+    budget_of,
+    is_mix,
     is_published,
     is_trained,
     type_of,
@@ -56,6 +58,8 @@ def _quant(value: str) -> str:
     if is_published(value):
         return value
     kind = type_of(value)
+    if is_mix(value):
+        return _mix(value)
     if kind in ALIASES:
         raise PydanticCustomError(
             "unknown_name",
@@ -80,6 +84,33 @@ def _quant(value: str) -> str:
         )
     if is_trained(value) and kind in FLOATS:
         raise PydanticCustomError("qat", "{kind} has nothing to be trained for", {"kind": kind})
+    return value
+
+
+WIDEST_MIX = 16
+"""Bits per weight: those of the F16 that it is made of."""
+
+
+def _mix(value: str) -> str:
+    budget = budget_of(value)
+    if budget is None:
+        raise PydanticCustomError(
+            "mix",
+            "'{value}' is no budget: write MIX-4.5bpw (bits per weight) or MIX-700M (bytes; M and "
+            "G), without zeros that say nothing",
+            {"value": value},
+        )
+    if budget.bits_per_weight and budget.bits_per_weight >= WIDEST_MIX:
+        raise PydanticCustomError(
+            "mix",
+            "'{value}' is no narrower than the F16 it would be made of: ask for less than "
+            "{widest} bits per weight",
+            {"value": value, "widest": WIDEST_MIX},
+        )
+    if is_trained(value):
+        raise PydanticCustomError(
+            "qat", "a mix is not trained for: write '{kind}'", {"kind": type_of(value)}
+        )
     return value
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.quant_types import is_published, wants_imatrix
+from llmpi.quant_types import is_mix, is_published, wants_imatrix
 from llmpi.study.computation import DEFAULT
 from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
@@ -54,6 +54,11 @@ def imatrix(model: str, quant: str) -> list[str]:
     """The importance matrix of a variant that asks for one, and its manifest."""
     wanted = [layout.IMATRIX, layout.IMATRIX_MANIFEST] if wants_imatrix(quant) else []
     return [layout.at(pattern, model=model) for pattern in wanted]
+
+
+def mix(model: str, quant: str) -> list[str]:
+    """What was searched for a mix."""
+    return [layout.at(layout.MIX, model=model, quant=quant)] if is_mix(quant) else []
 
 
 def vocabulary(study: Study, model: str) -> tuple[str, str]:
@@ -129,11 +134,11 @@ def by_default(study: Study, asked_of: Scored, task: str) -> list[str]:
 
 def _descends(study: Study, asked_of: Scored, task: str) -> bool:
     """Whether a variant is scored no further than it takes to tell, if wider ones hold: what is
-    made here; what was published is scored as it is."""
-    descent = study.descent
-    if descent is None or descent.task != task or is_published(asked_of.quant):
+    made here of one type; what was published is scored as it is, and so is a mix."""
+    descent, quant = study.descent, asked_of.quant
+    if descent is None or descent.task != task or is_published(quant) or is_mix(quant):
         return False
-    return asked_of.quant != by_width(study, asked_of.model)[0]
+    return quant != by_width(study, asked_of.model)[0]
 
 
 def scores(study: Study, asked_of: Scored, task: str) -> str:

@@ -47,7 +47,7 @@ from llmpi.study.models import HubSource, Model, PathSource, PypiSource, Scratch
 from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Battery, Study
-from llmpi.study.training import Calibration, Qat, Training
+from llmpi.study.training import Calibration, Mixing, Qat, Training
 from llmpi.study.tuning import Tune, TuneSpace
 
 INTRODUCTION = """\
@@ -134,6 +134,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         [*TASKS],
     ),
     ("calibration", "", [Calibration]),
+    ("mix", "", [Mixing]),
     ("qat", "", [Qat]),
     ("qat.training, models.ID.training", "", [Training]),
     ("calibration.text, qat.text", "", [TextSource]),
@@ -173,6 +174,14 @@ def readme() -> str:
         "`TYPE+imatrix` is made with an importance matrix (section `calibration`). These need "
         f"one: {_names(name for name in FTYPES if name in NEEDS_IMATRIX)}. These would be the same "
         f"with one: {_names(name for name in FTYPES if name in IGNORES_IMATRIX)}.\n"
+    )
+    parts.append(
+        "`MIX-4.5bpw` and `MIX-700M` are mixes: each group of tensors gets the type that a budget "
+        "is best spent on, of bits per weight (all tensors together) or of bytes (the file; M and "
+        "G are powers of 1024), and none takes more. What a type costs is measured on the "
+        "calibration text (sections `calibration` and `mix`). `MIX-4.5bpw+imatrix` is quantized "
+        "with an importance matrix, and may have the types that need one. A descent leaves mixes "
+        "out: they are all scored.\n"
     )
     parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
     parts.append(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from llmpi.quant_types import is_published, type_of, width_order
+from llmpi.quant_types import is_mix, is_published, type_of, width_order
 from llmpi.study.computation import DEFAULT, computation_of
 from llmpi.study.devices import group_of
 from llmpi.study.exclude import Exclude
@@ -181,10 +181,10 @@ def next_wider(study: Study, model: str, quant: str) -> list[str]:
     """A model's quantizations of the type next wider than this one's, however they are made.
 
     Of published files the reference alone: how wide the others are is not known before they are
-    fetched.
+    fetched; and of mixes none, whose names do not tell.
     """
     widest, *others = by_width(study, model)
-    steps = [widest, *(q for q in others if not is_published(q))]
+    steps = [widest, *(q for q in others if not (is_published(q) or is_mix(q)))]
     wider = [q for q in steps if width_order(q)[0] < width_order(quant)[0]]
     return [q for q in wider if type_of(q) == type_of(wider[-1])]
 

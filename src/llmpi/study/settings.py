@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from llmpi.quant_types import TENSOR_TYPES
 from llmpi.sources_lock import Kind, is_commit, moves, read_lock
 from llmpi.study.computation import BY_ID, DEFAULT
 from llmpi.study.fields import Part, TextSource
@@ -137,6 +138,11 @@ def corpus(study: Study, use: str, lock: Path) -> Settings:
         return {"source": {key: getattr(text, key), **part}, "lock": "", "moves": 0}
     hub = {key: getattr(text, key) for key in ("hub", "revision", "subset", "split", "column")}
     return {**_source("dataset", text, lock), "source": {**hub, **part}}
+
+
+def mixing(study: Study) -> Settings:
+    """How the types of a mix are searched."""
+    return {"windows": study.mix.windows, "types": list(study.mix.types or TENSOR_TYPES)}
 
 
 def training(study: Study, model: str) -> Settings:

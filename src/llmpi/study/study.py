@@ -21,7 +21,7 @@ from llmpi.study.quality import Descent, Gate, QualityTask
 from llmpi.study.service import Service
 from llmpi.study.task import Beside
 from llmpi.study.tasks.squad import SquadTask
-from llmpi.study.training import Calibration, Qat
+from llmpi.study.training import Calibration, Mixing, Qat
 from llmpi.study.tuning import Tune
 
 Language = Literal["en", "ja"]
@@ -45,10 +45,12 @@ class Study(Part):
     """Models by id."""
     quants: Quants
     """Quantizations to sweep, as llama.cpp spells them; `TYPE+imatrix` is made with an importance
-    matrix, `TYPE-qat` by quantization-aware training; `as-published` is the model's GGUF file as it
-    is, and all of its `files`."""
+    matrix, `TYPE-qat` by quantization-aware training; `MIX-4.5bpw` and `MIX-700M` are mixes of
+    types by a budget; `as-published` is the model's GGUF file as it is, and all of its `files`."""
     calibration: Calibration | None = None
-    """What importance matrices are made on."""
+    """What importance matrices are made on, and mixes searched."""
+    mix: Mixing = Mixing()
+    """How mixes are searched."""
     qat: Qat | None = None
     """What models are trained on, and how."""
     devices: Devices = Field(min_length=1)

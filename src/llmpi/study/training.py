@@ -1,20 +1,37 @@
 """What variants are made with: a text to calibrate on, and how a model is trained for its bits."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmpi.study.fields import Part, TextSource
+from llmpi.quant_types import TensorType
+from llmpi.study.fields import Part, TextSource, unique
 
 
 class Calibration(Part):
-    """The text on which importance matrices are made, for variants named `TYPE+imatrix`."""
+    """The text on which importance matrices are made, for variants named `TYPE+imatrix`, and on
+    which mixes are searched."""
 
     text: TextSource
     """Where the text comes from; it should be what the model will be used for."""
     chunks: int | None = Field(default=100, ge=2)
-    """So many chunks of 512 tokens from the beginning; null takes the whole text."""
+    """A matrix is made of so many chunks of 512 tokens from the beginning; null takes the whole
+    text."""
+
+
+class Mixing(Part):
+    """How a mix is searched: which type each group of its tensors gets. What it reads is the text
+    under `calibration`."""
+
+    windows: int = Field(default=8, ge=2)
+    """So many windows of 512 tokens, from all over the text, tell what a type costs; more take
+    longer, and tell closer types apart."""
+    types: Annotated[list[TensorType], AfterValidator(unique)] | None = Field(
+        default=None, min_length=1
+    )
+    """Types of tensors to choose from; by default all that suit a tensor. Name fewer where some are
+    slow on your boards, as much of what begins with IQ3 and IQ2 is."""
 
 
 class Training(Part):

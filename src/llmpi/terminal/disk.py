@@ -40,7 +40,7 @@ RULES = {
 """The kinds of jobs that are told apart, in the order of a study, and whose logs are theirs."""
 
 BEFORE = {
-    "files": ("calibrate/{0}.log",),
+    "files": ("calibrate/{0}.log", "search_mix/{0}/{1}.log"),
     "parity": ("predict_on_workstation/{2}/{3}.log",),
     "scored": (
         "prepare_questions/{0}/{4}.log",
@@ -186,9 +186,9 @@ def logs_of(asked: Asked) -> list[Path]:
     if asked.kind in ("models", "report"):
         parts = parts[:-1]
     own = [Path("logs", rule, *parts[:-1], f"{parts[-1]}.log") for rule in RULES[asked.kind]]
+    before = [one.format(*parts) for one in BEFORE.get(asked.kind, ())]
     if asked.kind == "files" and not wants_imatrix(parts[-1]):
-        return own
-    before = (one.format(*parts) for one in BEFORE.get(asked.kind, ()))
+        before = before[1:]  # the matrix of others
     return own + [log for one in before for log in sorted(Path("logs").glob(one))]
 
 

@@ -556,7 +556,7 @@ def score_chunks(
             for i, position, logits in model.read(group):
                 following = group[i, position + 1 : position + 1 + len(logits)]
                 here = rows[begin + i, position - first : position - first + len(logits)]
-                found[i].append(_score_piece(pool, scorer, logits, following, here))
+                found[i].append(score_piece(pool, scorer, logits, following, here))
             for i, pieces in enumerate(found):
                 values = np.concatenate(pieces, axis=1)
                 if not np.isfinite(values).all():
@@ -569,9 +569,11 @@ def score_chunks(
     return np.stack(done, axis=1)
 
 
-def _score_piece(
+def score_piece(
     pool: ThreadPoolExecutor, scorer: Scorer, logits: Logits, following: Tokens, rows: Codes
 ) -> Values:
+    """Values [quantities, positions] of logits [positions, vocabulary], on several threads."""
+
     def block(start: int) -> Values:
         part = slice(start, start + ROWS_AT_ONCE)
         return scorer(logits[part], following[part], rows[part])

@@ -10,7 +10,7 @@ import llama_cpp
 import numpy as np
 
 from llmpi.engine.llama import EngineError
-from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, fill
+from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
 from llmpi.engine.shards import parts
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
@@ -60,6 +60,10 @@ def bos_of(vocab: Any) -> int | None:
 class Windows:
     """A model that reads windows of a text, several in one batch, as llama-perplexity does.
 
+    Args:
+        from_file: compute with the bytes of the file as they are at each decoding, which somebody
+            changes: no copy of a weight is made.
+
     Raises:
         EngineError: the file cannot be loaded, or there is no memory for the context.
         LlmpiError: the model is not made for windows of this length.
@@ -71,16 +75,20 @@ class Windows:
         window_tokens: int,
         threads: int,
         computation: Computation = BY_DEFAULT,
+        *,
+        from_file: bool = False,
     ) -> None:
         llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        if from_file:
+            mapped = LOAD_MODES[True, False]
+            fill(params, load_mode=mapped, use_extra_bufts=False, n_gpu_layers=0)
         self._context = self._batch = None
         self.window_tokens = window_tokens
         self.computation = computation
         self.at_once = max(1, BATCH_TOKENS // window_tokens)
         """So many windows make a batch."""
-        self._model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(parts(gguf)[0]), llama_cpp.llama_model_default_params()
-        )
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(parts(gguf)[0]), params)
         if not self._model:
             raise EngineError(f"llama.cpp cannot load {gguf.name}")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)

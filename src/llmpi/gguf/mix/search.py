@@ -1,0 +1,455 @@
+"""Which type each group of a model's tensors gets, so that a budget costs the least divergence.
+
+1. Each group alone is given a type near the budget, and the divergence from the unquantized model
+   measured on the calibration text. Of its other types the loss is held to be in proportion to
+   their squared error (see `llmpi.gguf.mix.errors`).
+2. The choice of least loss within the budget (`llmpi.gguf.mix.solver`) is measured, and around it
+   each group with its neighbouring type: what quantized groups do to one another is in there.
+3. The choice by these, measured as well. The better of the two is taken.
+4. What no probe sees, the rounding in the kernels of quantized types, is measured once.
+
+The engine runs in a child process (`python -m llmpi.gguf.mix.search JOB OUT`): it may die of a
+signal. What was probed is kept, so that an interrupted search goes on where it stopped.
+"""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import TypedDict
+
+import numpy as np
+
+from llmpi.accidents import check_room, supervise
+from llmpi.engine import info as engine_info
+from llmpi.engine.llama import EngineError
+from llmpi.engine.records import Failed
+from llmpi.engine.supervise import Death
+from llmpi.errors import LlmpiError
+from llmpi.gguf import footprint
+from llmpi.gguf.contents import Stored, stored
+from llmpi.gguf.imatrix import read as read_matrix
+from llmpi.gguf.mix.errors import Importance, errors
+from llmpi.gguf.mix.groups import UNIFORM, Choice, Group, choice_of
+from llmpi.gguf.mix.probe import Divergences, Probed, Probes, Types
+from llmpi.gguf.mix.solver import BudgetError, as_expected, chosen
+from llmpi.gguf.records import (
+    Imatrix,
+    MatrixUsed,
+    Mix,
+    MixFound,
+    MixGroup,
+    MixOption,
+    MixProbe,
+    MixProxy,
+    MixRound,
+    Start,
+)
+from llmpi.quant_types import TensorType, budget_of
+from llmpi.records import failed, now, sha256_of_json, sha256_of_text
+from llmpi.script import tell
+
+LATTICE = 1e-4
+"""Of a group's largest error: below it a type keeps the weights as they are (they were its own
+once), and its divergence says nothing of other types."""
+TRUST = 4.0
+"""How many times more or less a probe beside the mix may say than one alone; beyond is noise."""
+
+
+Losses = dict[TensorType, float]
+"""Of a group, by type: the divergence that it costs, nats; or the squared error."""
+Chosen = dict[str, TensorType]
+"""Of each group."""
+
+
+class Job(TypedDict):
+    """What the child is to do."""
+
+    base: str
+    base_sha256: str
+    quant: str
+    text: str
+    windows: int
+    types: list[TensorType]
+    imatrix: str | None
+    imatrix_sha256: str | None
+    folder: str
+    threads: int
+
+
+class Outcome(TypedDict):
+    """What the child writes: what it found, why there is no such mix, or why it did not look."""
+
+    found: MixFound | None
+    impossible: str | None
+    refused: str | None
+
+
+class Searched(TypedDict):
+    """Of `MixFound`."""
+
+    groups: list[MixGroup]
+    limit_bytes: int
+    taken_bytes: int
+    rounds: list[MixRound]
+    taken_round: int
+    proxy: MixProxy | None
+
+
+def search(
+    base: Path,
+    base_manifest: Start | Failed,
+    quant: str,
+    text: str,
+    imatrix: Path | None = None,
+    imatrix_manifest: Imatrix | Failed | None = None,
+    *,
+    windows: int,
+    types: Sequence[TensorType],
+    partial: Path,
+    threads: int,
+) -> Mix | Failed:
+    """Find the types of a mix.
+
+    Args:
+        base: unquantized GGUF file of the model.
+        base_manifest: of `base`; a failed one is passed on.
+        quant: a mix, see `llmpi.quant_types.budget_of`.
+        text: the calibration corpus.
+        imatrix, imatrix_manifest: the importance matrix that the quantizer will be given; a failed
+            manifest is passed on.
+        windows: how many of the text, spread evenly, each probe reads.
+        types: to choose from.
+        partial: a folder for what is probed so far, and a copy of `base`; removed at the end.
+
+    Returns:
+        What was found; a failure where the model cannot be so small, or the engine died.
+
+    Raises:
+        LlmpiError: the text is too short, or no type suits a tensor.
+        AccidentError: the memory or the disk did not suffice; what was probed is kept.
+    """
+    for needed in (base_manifest, imatrix_manifest):
+        if needed and needed["status"] != "ok":
+            return needed
+    assert base_manifest["status"] == "ok"
+    check_room(partial, base.stat().st_size, f"a copy of {base.name} to be tried on")
+    matrix = _used(imatrix_manifest)
+    job: Job = {
+        "base": str(base),
+        "base_sha256": base_manifest["sha256"],
+        "quant": quant,
+        "text": text,
+        "windows": windows,
+        "types": list(types),
+        "imatrix": str(imatrix) if imatrix else None,
+        "imatrix_sha256": matrix and matrix["sha256"],
+        "folder": str(partial),
+        "threads": threads,
+    }
+    ended = supervise(__name__, job, writes=Outcome, log=tell)
+    shutil.rmtree(partial, ignore_errors=True)
+    if isinstance(ended, Death):
+        return failed("search_mix", ended.reason, log_tail=ended.tail)
+    if ended["refused"]:
+        raise LlmpiError(ended["refused"])
+    if not ended["found"]:
+        return failed("search_mix", ended["impossible"] or "")
+    return {
+        "status": "ok",
+        "quant": quant,
+        **ended["found"],
+        "source": {"sha256": base_manifest["sha256"]},
+        "corpus_sha256": sha256_of_text(text),
+        "imatrix": matrix,
+        "threads": threads,
+        "made": now(),
+    }
+
+
+def _used(matrix: Imatrix | Failed | None) -> MatrixUsed | None:
+    if matrix is None or matrix["status"] != "ok":
+        return None
+    return {
+        "sha256": matrix["sha256"],
+        "corpus_sha256": matrix["corpus_sha256"],
+        "chunks": matrix["chunks"],
+    }
+
+
+# --- in the child ---------------------------------------------------------------------------------
+
+
+def main(job: str, out: str) -> None:
+    """Do one job; progress goes to stderr."""
+    engine_info.log_to(sys.stderr.write)
+    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
+    outcome: Outcome = {"found": None, "impossible": None, "refused": None}
+    try:
+        outcome["found"] = find(asked)
+    except BudgetError as error:
+        outcome["impossible"] = f"{asked['quant']}: {error}; ask for more"
+    except EngineError as error:
+        sys.exit(str(error))
+    except LlmpiError as error:
+        outcome["refused"] = str(error)
+    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def find(job: Job) -> MixFound:
+    """
+    Raises:
+        BudgetError: the model cannot be so small.
+        LlmpiError, EngineError: as `search`, `Probes` and `_choice` say.
+    """
+    base, folder = Path(job["base"]), Path(job["folder"])
+    held, importance = stored(base), _importance(job["imatrix"])
+    groups, limit = _choice(base, held, job, importance)
+    as_expected(groups, limit)  # whether there is any, before hours of probes
+    found = {group.name: _errors(group, held, importance) for group in groups}
+    with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
+        identity = _identity(job, groups)
+        probed = Probed(p, folder / "probes.jsonl", identity, total=2 * len(groups) + 3)
+        searched = best_within(limit, groups, found, probed)
+        return {
+            **searched,
+            "rounding_nats": float(probed.rounding().mean()),
+            "probes": probed.count,
+            "windows": p.windows,
+            "window_tokens": p.window_tokens,
+            "engine": engine_info.describe(),
+            "scipy": metadata.version("scipy"),
+        }
+
+
+def _choice(
+    base: Path, held: Mapping[str, Stored], job: Job, importance: Mapping[str, Importance]
+) -> Choice:
+    """
+    Raises:
+        EngineError: the engine does not know the model.
+    """
+    [said] = footprint.ask([footprint.Question(base, [UNIFORM])])
+    made = said if isinstance(said, str) else said["quants"][UNIFORM]
+    budget = budget_of(job["quant"])
+    assert budget
+    if isinstance(said, str) or isinstance(made, str):
+        raise EngineError(f"what {base.name} takes, the engine cannot say: {made}")
+    return choice_of(
+        held,
+        made["kinds"],
+        budget,
+        header_bytes=said["header_bytes"],
+        asked=job["types"],
+        weighted=importance,
+    )
+
+
+def _importance(imatrix: str | None) -> dict[str, Importance]:
+    held = read_matrix(Path(imatrix)) if imatrix else {}
+    return {name: found.means.astype(np.float32) for name, found in held.items()}
+
+
+def _errors(
+    group: Group, held: Mapping[str, Stored], importance: Mapping[str, Importance]
+) -> Losses:
+    total = dict.fromkeys(group.bytes, 0.0)
+    for name in group.tensors:
+        for kind, error in errors(held[name], group.bytes, importance.get(name)).items():
+            total[kind] += error
+    return total
+
+
+def _identity(job: Job, groups: Sequence[Group]) -> str:
+    """What makes the divergences others."""
+    return sha256_of_json(
+        [
+            *(job["base_sha256"], job["imatrix_sha256"], sha256_of_text(job["text"])),
+            *(job["windows"], job["threads"], engine_info.describe()),
+            {group.name: group.tensors for group in groups},
+        ]
+    )
+
+
+# --- the search -----------------------------------------------------------------------------------
+
+
+def best_within(
+    limit: int,
+    groups: Sequence[Group],
+    found: Mapping[str, Losses],
+    probed: Callable[[Types], Divergences],
+) -> Searched:
+    """The search itself.
+
+    Args:
+        found: of each group the error of each type.
+        probed: the divergence that types cost, of each window.
+
+    Raises:
+        BudgetError: no types keep to `limit` bytes.
+    """
+    bits = 8 * limit / sum(group.parameters for group in groups)
+    anchors = {group.name: _anchor(group, found[group.name], bits) for group in groups}
+    alone = {name: probed({name: kind}) for name, kind in anchors.items()}
+    slopes = {
+        name: max(float(alone[name].mean()), 0.0) / (found[name][kind] or 1.0)
+        for name, kind in anchors.items()
+    }
+    expected = _losses(found, slopes)
+    first = chosen(groups, expected, limit)
+    at_first = probed(first)
+    rounds = [_round(first, _sum(expected, first), at_first)]
+
+    neighbours = {
+        g.name: kind for g in groups if (kind := _neighbour(g, found[g.name], first[g.name]))
+    }
+    beside = {name: probed({**first, name: kind}) - at_first for name, kind in neighbours.items()}
+    ratios = {}
+    for name, kind in neighbours.items():
+        if step := expected[name][kind] - expected[name][first[name]]:
+            ratios[name] = float(beside[name].mean()) / step
+            slopes[name] *= min(max(ratios[name], 1 / TRUST), TRUST)
+    corrected = _losses(found, slopes)
+    second = chosen(groups, corrected, limit)
+    if second != first:
+        moved = _sum(corrected, second) - _sum(corrected, first)
+        rounds.append(_round(second, rounds[0]["kld_nats"] + moved, probed(second)))
+    taken = min(range(len(rounds)), key=lambda i: rounds[i]["kld_nats"])
+    types = (first, second)[taken]
+    return {
+        "groups": [
+            _group(
+                group,
+                types[group.name],
+                corrected[group.name],
+                found[group.name],
+                anchors[group.name],
+                _probe(anchors[group.name], alone[group.name]),
+                _probe(neighbours[group.name], beside[group.name])
+                if group.name in neighbours
+                else None,
+            )
+            for group in groups
+        ],
+        "limit_bytes": limit,
+        "taken_bytes": sum(group.bytes[types[group.name]] for group in groups),
+        "rounds": rounds,
+        "taken_round": taken,
+        "proxy": _proxy([*ratios.values()]),
+    }
+
+
+def _anchor(group: Group, found: Losses, bits: float) -> TensorType:
+    """The type to probe a group with: of as many bits as the budget has, about, and of those the
+    one that errs least; but none that keeps the weights."""
+    worst = max(found.values())
+    telling = [kind for kind in group.bytes if found[kind] > LATTICE * worst] or [*group.bytes]
+
+    def off(kind: TensorType) -> tuple[float, float]:
+        return abs(8 * group.bytes[kind] / group.parameters - bits), found[kind]
+
+    return min(telling, key=off)
+
+
+def _neighbour(group: Group, found: Losses, taken: TensorType) -> TensorType | None:
+    """The next narrower type that nothing as small errs less than; where there is none the next
+    wider one."""
+    front = [
+        kind
+        for kind, size in group.bytes.items()
+        if not any(
+            found[other] <= found[kind] and group.bytes[other] <= size and other != kind
+            for other in group.bytes
+        )
+    ]
+    size = group.bytes[taken]
+    narrower = [kind for kind in front if group.bytes[kind] < size]
+    wider = [kind for kind in front if group.bytes[kind] > size]
+    if narrower:
+        return narrower[0]
+    return wider[-1] if wider else None
+
+
+def _losses(found: Mapping[str, Losses], slopes: Mapping[str, float]) -> dict[str, Losses]:
+    return {
+        name: {kind: slopes[name] * error for kind, error in each.items()}
+        for name, each in found.items()
+    }
+
+
+def _sum(losses: Mapping[str, Losses], types: Chosen) -> float:
+    return sum(losses[name][kind] for name, kind in types.items())
+
+
+# --- as the record says it ------------------------------------------------------------------------
+
+
+def _round(types: Chosen, predicted: float, measured: Divergences) -> MixRound:
+    return {
+        "types": {**types},
+        "predicted_nats": predicted,
+        "kld_nats": float(measured.mean()),
+        "standard_error": _standard_error(measured),
+    }
+
+
+def _probe(kind: TensorType, measured: Divergences) -> MixProbe:
+    return {
+        "type": kind,
+        "kld_nats": float(measured.mean()),
+        "standard_error": _standard_error(measured),
+    }
+
+
+def _standard_error(of_windows: Divergences) -> float:
+    return float(of_windows.std(ddof=1) / math.sqrt(of_windows.size))
+
+
+def _group(
+    group: Group,
+    taken: TensorType,
+    losses: Losses,
+    found: Losses,
+    anchor: TensorType,
+    alone: MixProbe,
+    beside: MixProbe | None,
+) -> MixGroup:
+    options: list[MixOption] = [
+        {
+            "type": kind,
+            "bytes": size,
+            "error_ratio": found[kind] / (found[anchor] or 1.0),
+            "loss_nats": losses[kind],
+        }
+        for kind, size in group.bytes.items()
+    ]
+    return {
+        "name": group.name,
+        "tensors": [*group.tensors],
+        "parameters": group.parameters,
+        "type": taken,
+        "bytes": group.bytes[taken],
+        "loss_nats": losses[taken],
+        "options": options,
+        "alone": alone,
+        "beside": beside,
+    }
+
+
+def _proxy(ratios: Sequence[float]) -> MixProxy | None:
+    if not ratios:
+        return None
+    return {
+        "ratio_median": median(ratios),
+        "ratio_least": min(ratios),
+        "ratio_most": max(ratios),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

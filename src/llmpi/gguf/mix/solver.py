@@ -1,0 +1,117 @@
+"""The exact choice: of each group one option, for the least loss within a budget.
+
+A multiple-choice knapsack problem, as an integer program for HiGHS (Huangfu, Hall, *Parallelizing
+the dual revised simplex method*, 2018), which comes with scipy.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from llmpi.errors import LlmpiError
+from llmpi.gguf.mix.groups import Group
+from llmpi.quant_types import TensorType
+
+SCALE = 1e6
+"""What the largest loss becomes: HiGHS takes differences of 1e-6 for none."""
+TIE = 1e-3
+"""In the same units, what all bytes together cost: of equals the smaller is taken."""
+
+
+class Option(NamedTuple):
+    """What a group may become."""
+
+    bytes: int
+    loss: float
+
+
+class BudgetError(LlmpiError):
+    """Nothing keeps to it; `least` bytes would."""
+
+    def __init__(self, limit: int, least: int) -> None:
+        super().__init__(
+            f"its weights take {least / 1e9:.2f} GB at least, and the budget leaves "
+            f"{limit / 1e9:.2f} GB for them"
+        )
+        self.least = least
+
+
+def choose(groups: Sequence[Sequence[Option]], limit: int) -> list[int]:
+    """Of each group the place of the option that is taken: the least sum of losses of all that
+    take no more than `limit` bytes together.
+
+    Raises:
+        BudgetError: even the smallest options take more.
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # half a second, for mixes alone
+
+    smallest = [min(option.bytes for option in group) for group in groups]
+    if sum(smallest) > limit:
+        raise BudgetError(limit, sum(smallest))
+    group_of = np.repeat(np.arange(len(groups)), [*map(len, groups)])
+    over = [o.bytes - least for group, least in zip(groups, smallest, strict=True) for o in group]
+    unit = math.gcd(*over) or 1
+    sizes, room = np.array(over) // unit, (limit - sum(smallest)) // unit
+    cost = _scaled(np.array([option.loss for group in groups for option in group]))
+    cost += TIE * sizes / max(1, sizes.sum())
+    one_each = (group_of == np.arange(len(groups))[:, np.newaxis]).astype(float)
+    asked = room
+    while True:
+        found = milp(
+            cost,
+            integrality=np.ones_like(cost),
+            bounds=Bounds(0, 1),
+            constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(sizes, ub=asked)],
+            options={"mip_rel_gap": 0},
+        )
+        if found.x is None:
+            raise RuntimeError(f"HiGHS: {found.message}")
+        picked = [int(np.argmax(found.x[group_of == g])) for g in range(len(groups))]
+        taken = sum(groups[g][at].bytes - smallest[g] for g, at in enumerate(picked)) // unit
+        if taken <= room:
+            return picked
+        asked -= taken - room  # what HiGHS's tolerance let pass
+
+
+Losses = Mapping[TensorType, float]
+"""Of a group, by type."""
+
+
+def chosen(
+    groups: Sequence[Group], losses: Mapping[str, Losses], limit: int
+) -> dict[str, TensorType]:
+    """The type of each group, by its name.
+
+    Raises:
+        BudgetError: even the smallest types take more.
+    """
+    options = [
+        [Option(size, losses[group.name][kind]) for kind, size in group.bytes.items()]
+        for group in groups
+    ]
+    picked = choose(options, limit)
+    return {g.name: [*g.bytes][at] for g, at in zip(groups, picked, strict=True)}
+
+
+def as_expected(groups: Sequence[Group], limit: int) -> dict[str, TensorType]:
+    """The types before anything is known of a model: with each bit of a weight the squared error
+    falls to a quarter.
+
+    Raises:
+        BudgetError: even the smallest types take more.
+    """
+    losses = {
+        group.name: {
+            kind: group.parameters * 4.0 ** (-8 * size / group.parameters)
+            for kind, size in group.bytes.items()
+        }
+        for group in groups
+    }
+    return chosen(groups, losses, limit)
+
+
+def _scaled(losses: np.ndarray) -> np.ndarray:
+    above = losses - losses.min()
+    return above / (above.max() or 1.0) * SCALE

@@ -1,0 +1,137 @@
+"""A mix of a tiny model by the real engine: probed without a trace, made as it was searched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_llama import tiny_llama
+
+from llmpi.errors import LlmpiError
+from llmpi.gguf.calibrate import calibrate
+from llmpi.gguf.contents import stored
+from llmpi.gguf.mix.groups import grouped
+from llmpi.gguf.mix.made import types_of
+from llmpi.gguf.mix.probe import Probed, Probes, spread
+from llmpi.gguf.mix.search import search
+from llmpi.gguf.quantize import quantize
+from llmpi.gguf.quantizers import dequantized, quantized
+from llmpi.gguf.records import Gguf, Mix
+from llmpi.records import check, sha256_of
+
+TYPES: Any = ["Q8_0", "Q5_K", "Q4_K", "Q4_0", "Q3_K"]
+TEXT = "the engine maps the file and reads in it what was written there. " * 40
+BUDGETS = ["MIX-4.6bpw", "MIX-5bpw+imatrix", "MIX-0.4M"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("tiny"), whole=True)
+
+
+@pytest.fixture(scope="module")
+def matrix(base: Path) -> tuple[Path, Any]:
+    out = base.with_name("imatrix.gguf")
+    return out, calibrate(base, of(base), TEXT, out, chunks=4, threads=1)
+
+
+def of(gguf: Path) -> Any:
+    return {"status": "ok", "sha256": sha256_of(gguf), "lineage": ["F16"]}
+
+
+def searched(base: Path, quant: str, folder: Path, given: tuple[Path, Any] | tuple[()] = ()) -> Any:
+    how: Any = {"windows": 3, "types": TYPES, "partial": folder / "parts", "threads": 1}
+    return search(base, of(base), quant, TEXT, *given, **how)
+
+
+@pytest.mark.parametrize("quant", BUDGETS)
+def test_a_mix_is_made_as_it_was_searched(base: Path, matrix: Any, quant: str, tmp_path) -> None:
+    given = matrix if quant.endswith("+imatrix") else ()
+    before = sha256_of(base)
+    mix = searched(base, quant, tmp_path, given)
+    assert mix["status"] == "ok", mix
+    assert sha256_of(base) == before and [*tmp_path.iterdir()] == []
+    made = quantize(base, of(base), tmp_path / "mix.gguf", quant, *(given or (None, None)), mix)
+    assert made["status"] == "ok", made
+    whole, here, types = stored(base), stored(tmp_path / "mix.gguf"), types_of(mix)
+    assert len({*types.values()}) > 1
+    for name, one in whole.items():
+        assert here[name].kind == types.get(name, one.kind)
+    for name, kind in types.items():
+        if not given:
+            columns = whole[name].shape[-1]
+            rows = dequantized(whole[name].data.reshape(-1, 2 * columns), "F16", columns)
+            assert np.array_equal(here[name].data, quantized(rows, kind).reshape(-1)), name
+    assert sum(group["bytes"] for group in mix["groups"]) == mix["taken_bytes"]
+    assert mix["taken_bytes"] <= mix["limit_bytes"] and mix["window_tokens"] == 64
+    if quant == "MIX-0.4M":
+        assert 0.95 * 0.4 * 1024**2 < made["bytes"] <= 0.4 * 1024**2
+    else:
+        bits = float(quant[4:].partition("bpw")[0])
+        assert bits - 0.3 < made["bits_per_weight"] <= bits
+    assert made["file_type"] is None and made["fallbacks"] == []
+    assert abs(mix["rounding_nats"]) < mix["rounds"][0]["kld_nats"]
+    told = {group["name"]: group for group in made["mix"]["groups"]}
+    for group in mix["groups"]:
+        wider, narrower = told[group["name"]]["wider"], told[group["name"]]["narrower"]
+        assert (wider is None) == (group["type"] == "Q8_0")
+        assert wider is None or wider["bytes"] > group["bytes"]
+        assert narrower is None or narrower["bytes"] < group["bytes"]
+    for record, kind in ((mix, Mix), (made, Gguf)):
+        assert check(json.dumps(record), kind, "here") == record
+
+
+def test_what_was_searched_for_another_budget_or_file_is_refused(base, matrix, tmp_path) -> None:
+    mix = searched(base, "MIX-5bpw", tmp_path)
+    out = tmp_path / "out.gguf"
+    for args in (
+        ("MIX-4.6bpw", None, None, mix),
+        ("MIX-5bpw", None, None, None),
+        ("Q4_0", None, None, mix),
+        ("MIX-5bpw+imatrix", *matrix, mix),
+    ):
+        with pytest.raises(LlmpiError, match="search"):
+            quantize(base, of(base), out, *args)
+    with pytest.raises(LlmpiError, match="search"):
+        quantize(base, {**of(base), "sha256": "0" * 64}, out, "MIX-5bpw", mix=mix)
+    assert not out.exists()
+
+
+def test_a_budget_that_cannot_be_is_a_result_that_is_passed_on(base: Path, tmp_path) -> None:
+    found = searched(base, "MIX-2bpw", tmp_path)
+    assert found["status"] == "failed"
+    assert found["reason"].startswith("MIX-2bpw: its weights take 0.00 GB at least, and")
+    assert quantize(base, of(base), tmp_path / "out.gguf", "MIX-2bpw", mix=found) == found
+
+
+def test_probes_leave_no_trace_and_none_is_made_twice(base: Path, tmp_path) -> None:
+    shapes = {n: one.shape for n, one in stored(base).items() if one.kind == "F16"}
+    groups = grouped(shapes, TYPES, weighted=[])
+    first, second = groups[0].name, groups[-1].name
+    path = tmp_path / "probes.jsonl"
+    with Probes(base, tmp_path, TEXT, 3, groups, {}, threads=1) as probes:
+        assert probes.windows == 3
+        nothing = probes.divergences({})
+        assert np.abs(nothing).max() < 1e-4
+        probed = Probed(probes, path, "search", total=3)
+        one = probed({first: "Q3_K"})
+        both = probed({first: "Q3_K", second: "Q4_0"})
+        assert (one > nothing).all() and (both != one).all()
+        assert np.array_equal(probes.divergences({first: "Q3_K"}), one)
+        assert np.array_equal(probes.divergences({}), nothing)
+        copy = stored(tmp_path / "copy.gguf")
+        assert all(np.array_equal(copy[n].data, held.data) for n, held in stored(base).items())
+
+        path.write_text(path.read_text() + '["cut')
+        again = Probed(probes, path, "search", total=3)
+        assert again.count == 2 and np.array_equal(again({first: "Q3_K"}), one)
+        again({second: "Q4_0"})
+        assert Probed(probes, path, "search", total=3).count == 3
+        assert Probed(probes, path, "another", total=3).count == 0
+
+
+def test_windows_are_from_all_over_the_text() -> None:
+    windows = np.arange(100, dtype=np.int32).reshape(10, 10)
+    assert spread(windows, 3)[:, 0].tolist() == [0, 30, 60]
+    assert spread(windows, 10) is windows and spread(windows, 99) is windows
