@@ -76,7 +76,7 @@ def test_words_and_the_other_rows(answering, tmp_path: Path, answer: str | bytes
         {"storage": {"free_bytes": 10**30, "size_bytes": 0, "medium": "", "device": None}},
         {"tools": {"\x1b[2J": None}},
     ],
-    ids=str,
+    ids=lambda changes: next(iter(changes)),
 )
 def test_what_fits_is_shown_however_odd(answering, tmp_path: Path, changes: Any) -> None:
     (tmp_path / "answer").write_text(looked(**changes))
