@@ -95,7 +95,8 @@ rule search_mix:
     resources:
         **searching(),
     params:
-        **settings.mixing(study),
+        types=settings.mixing(study)["types"],
+        windows=settings.mixing(study)["windows"],
         engine=ENGINE,
     message:
         "Searching the types of {wildcards.model} {wildcards.quant}"

@@ -123,7 +123,7 @@ clusters = st.lists(
 )  # fmt: skip
 
 
-@given(clusters, st.floats(0.1, 5), st.floats(1, 100))
+@given(clusters, st.floats(1, 5), st.floats(1, 100))
 def test_bounds_hold_the_value_and_close_in_with_more_clusters(
     found: list[tuple[int, int, int]], t: float, factor: float
 ) -> None:

@@ -142,6 +142,7 @@ WILDCARDS = {
     "pair": "m-F16-vs-m-Q4_0",
     "shard": "3-of-16",
     "language": "ja",
+    "name": "shelf-2",
 }
 PATTERNS = [v for v in vars(layout).values() if isinstance(v, str) and v.startswith("results/")]
 

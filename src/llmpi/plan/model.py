@@ -23,7 +23,7 @@ from llmpi.gguf.footprint import (
     ask,
 )
 from llmpi.gguf.mix.groups import UNIFORM, names_of
-from llmpi.quant_types import FLOATS, budget_of, is_published
+from llmpi.quant_types import FLOATS, FTYPES, budget_of, is_mix, type_of
 
 Answer = TypeVar("Answer")
 LARGE_VOCABULARY = 100_000
@@ -132,7 +132,7 @@ class Model:
         weights = whole["weights"]
         kinds, stored = [w["kind"] for w in weights], [w["bytes"] for w in weights]
         fallbacks = 0
-        if not is_published(quant):
+        if _is_made(quant):
             made = self.quantized(quant)
             kinds, stored, fallbacks = made["kinds"], made["sizes"], made["fallbacks"]
         read, resident, loaded, on_demand = Counter[str](), Counter[str](), 0, []
@@ -231,12 +231,17 @@ class Model:
 OUTPUTS = ("output.weight", "token_embd.weight")
 
 
+def _is_made(quant: str) -> bool:
+    """Whether the engine is asked for its sizes; any other name is a file as it is."""
+    return type_of(quant) in FTYPES or is_mix(quant)
+
+
 def ask_all(questions: Iterable[tuple[Model, Iterable[str], Iterable[Context]]]) -> None:
     """Ask the engine what it has not said yet, of all models at once: it is started only once."""
     wanted: dict[int, tuple[Model, list[str], list[Context]]] = {}
     for model, quants, contexts in questions:
         _, made, places = wanted.setdefault(id(model.told), (model, [], []))
-        made += [q for q in quants if not is_published(q) and q not in model.told.quants]
+        made += [q for q in quants if _is_made(q) and q not in model.told.quants]
         places += [c for c in contexts if c not in model.told.contexts]
     open_: list[tuple[_Told, Question]] = []
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 RUN = 8
 """So many letters and digits of a key in a row are the key."""
-ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
+ESCAPED = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|([\"\\/]))")
 """As JSON writes a character."""
 
 
@@ -29,7 +29,7 @@ class Key:
     def is_in(self, text: str) -> bool:
         """Whether a text holds it or a part of it, as it is or as pages, addresses, headers and
         JSON write it, whatever stands between its characters."""
-        unescaped = ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+        unescaped = ESCAPED.sub(lambda found: found[2] or chr(int(found[1], 16)), text)
         for form in (text, unescaped, unquote(text), html.unescape(text)):
             plain = _plain(form)
             if self.value in form or any(run in plain for run in self._runs):
