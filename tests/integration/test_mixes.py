@@ -78,6 +78,7 @@ class Scored:
         return float(found["summary"]["kld_mean_nats"]["value"])
 
 
+@pytest.mark.long  # a whole model, four minutes of probes
 def test_a_mix_is_what_was_searched_and_better_than_one_type(finished, halves, tmp_path) -> None:
     base = finished.folder / MODEL
     mix = searched(base, halves[0], tmp_path / "parts")
