@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ UNDRAWN = """[...document.querySelectorAll('figure:not([hidden]) .chart')]
                                         + ' svg .mark-line path'))
     .map((box) => box.dataset.figure)"""
 POINT = "[data-figure=tg] svg .mark-symbol path"
+NAMES = """[...document.querySelectorAll('svg .mark-text.role-mark text')]
+    .filter((text) => getComputedStyle(text).opacity !== '0' && text.textContent.trim() !== '✕')
+    .map((text) => { const box = text.getBoundingClientRect();
+        return [text.closest('.chart').dataset.figure, text.textContent,
+                box.left, box.top, box.right, box.bottom]; })"""
+"""The texts at points of the charts: chart, text, left, top, right, bottom."""
 ROWS = "[...document.querySelectorAll('[data-table] tbody tr')].map((row) => row.innerText)"
 
 
@@ -98,6 +105,32 @@ def test_every_chart_of_every_place_and_language(
             assert browser.evaluate(UNDRAWN) == []
     assert "smol" not in text(browser, "main")
     clean(browser)
+
+
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_no_name_hides_another(browser: Browser, pis: tuple[Path, Summary], width: int) -> None:
+    browser(
+        "Emulation.setDeviceMetricsOverride",
+        mobile=False,
+        width=width,
+        height=900,
+        deviceScaleFactor=1,
+    )
+    opened(browser, pis[0])
+    names = browser.evaluate(NAMES)
+    assert {figure for figure, *_ in names} >= {"tg", "pp"}
+    assert overlaps(names) == []
+    clean(browser)
+
+
+def overlaps(boxes: list[tuple[str, str, float, float, float, float]]) -> list[tuple[str, str]]:
+    """The pairs of one chart that hide one another; a box is chart, name, left, top, right,
+    bottom."""
+    return [
+        (a[1], b[1])
+        for a, b in itertools.combinations(boxes, 2)
+        if a[0] == b[0] and a[2] < b[4] and b[2] < a[4] and a[3] < b[5] and b[3] < a[5]
+    ]
 
 
 def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Summary]) -> None:

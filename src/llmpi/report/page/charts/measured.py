@@ -138,11 +138,7 @@ def _quality(
     )
     layers = [line, label, across, up, others, best, broken]
     if named:
-        layers.append(
-            base.mark_text(style="label", align="left", dx=9, dy=-8).encode(
-                x=x, y=y, text="variant:N"
-            )
-        )
+        layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     return spec(
         alt.layer(*layers).properties(height=HEIGHT),
         summary,
@@ -200,11 +196,7 @@ def speed_by_bits(
         x=x, y=y, color=colour, shape=shape, tooltip=tooltip(shown)
     )
     if named:
-        layers.append(
-            base.mark_text(style="label", align="left", dx=8, dy=-7).encode(
-                x=x, y=y, text="variant:N"
-            )
-        )
+        layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     description = t("Speed against bits per weight, variant by variant")
     return spec(alt.layer(*layers, points).properties(height=HEIGHT), description)
 

@@ -28,14 +28,29 @@ const configFor = (width) => ({ ...CONFIG, legend: { ...CONFIG.legend, columns: 
 const views = new Map();
 
 const NARROW = 640;
-const MOST_NAMED = 8;
 
-// On a narrow screen panels side by side become panels one above the other, and names that would
-// hide one another are left out.
-function fitted(spec, width, points) {
-  if (spec.layer && width < NARROW && points > MOST_NAMED) {
-    return { ...spec, layer: spec.layer.filter((layer) => layer.mark?.style !== "label") };
-  }
+// Names stand where there is room beside their points, and what would hide another is left out:
+// Vega-Lite has no word for Vega's own placing of labels, which goes out from marks.
+function placed(vega) {
+  const named = (mark) => [mark.style].flat().includes("label");
+  const others = vega.marks.filter((mark) => !named(mark));
+  const names = others.map((mark) => mark.name);
+  return { ...vega, marks: [...others, ...vega.marks.filter(named).flatMap((mark) => besidePoints(mark, names))] };
+}
+
+function besidePoints(label, avoidMarks) {
+  const { x, y, text, ...looks } = label.encode.update;
+  const points = { type: "symbol", name: `${label.name}_points`, from: label.from, interactive: false, aria: false,
+                   encode: { update: { x, y, size: { value: 110 }, opacity: { value: 0 } } } };
+  const size = { signal: "[width, height]" };
+  const anchor = ["top-right", "right", "bottom-right", "top", "bottom", "top-left", "left", "bottom-left"];
+  return [points, { ...label, from: { data: points.name }, interactive: false,
+                    encode: { update: { ...looks, text: { field: "datum.variant" } } },
+                    transform: [{ type: "label", size, anchor, avoidMarks, offset: [1] }] }];
+}
+
+// On a narrow screen panels side by side become panels one above the other.
+function fitted(spec, width) {
   if (!spec.hconcat) return spec;
   const { hconcat: panels, ...rest } = spec;
   const narrow = width < NARROW;
@@ -105,9 +120,10 @@ async function drawNow(box) {
   box.closest("figure").hidden = empty;
   if (empty) return;
   tellCrowded(box, usermeta.data);
-  const made = await vegaEmbed(box, { ...fitted(chart, box.clientWidth, datasets.cells?.length ?? 0), datasets: { ...chart.datasets, ...datasets } }, {
+  const made = await vegaEmbed(box, { ...fitted(chart, box.clientWidth), datasets: { ...chart.datasets, ...datasets } }, {
     mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true, config: configFor(box.clientWidth),
     tooltip: { disableDefaultStyle: true }, logLevel: 1, // vega.Error
+    patch: placed,
   });
   views.set(box, made);
   // The box is one picture with a name; its numbers are in the tables.
