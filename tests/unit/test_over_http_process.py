@@ -14,7 +14,14 @@ from made_http import served
 from random_gguf import tiny_model
 
 from llmpi.device.measure.http_stream import Answer, Client, EndpointError
-from llmpi.device.measure.over_http import SLACK_TOKENS, OverHttp, Texts, _counted, _itl_s
+from llmpi.device.measure.over_http import (
+    LEAST_TOKENS,
+    SLACK_TOKENS,
+    OverHttp,
+    Texts,
+    _counted,
+    _itl_s,
+)
 from llmpi.engine.llama import Model, Settings
 from llmpi.engine.records import Served
 
@@ -79,7 +86,9 @@ def test_every_token_that_is_asked_for_is_clocked(vocabulary: Model) -> None:
         prompts = [asked["prompt"] for asked in endpoint.asked]
     assert cell["marks"] == ["over HTTP"]
     assert cell["memory"]["peak_rss_bytes"] is None
-    assert [len(r["itl_s"]) for r in cell["repetitions"]] == [OUTPUT, OUTPUT]
+    assert [r["served"]["pieces"] for r in cell["repetitions"]] == [1 + OUTPUT] * 2
+    for repetition in cell["repetitions"]:  # a busy machine reads the first ones together
+        assert LEAST_TOKENS <= len(repetition["itl_s"]) <= OUTPUT
     assert all("contention" not in r for r in cell["repetitions"])
     counted = {len(vocabulary.tokenize(prompt)) for prompt in prompts[1:]}
     assert all(abs(count - PROMPT) <= SLACK_TOKENS for count in counted)
@@ -169,9 +178,9 @@ def test_tokens_that_come_together_are_there_at_the_same_time(vocabulary: Model)
             time.monotonic() + 60,
         )
         done = workload.repeat(None, "1/1")
-    # Of twenty those two that were there first are behind no other.
-    assert len(done["itl_s"]) == 18
-    assert done["itl_s"][9:] == [0.0] * 9
+    # Of twenty those that were there first are behind no other: two, or more where it is busy.
+    half = len(done["itl_s"]) // 2
+    assert half <= 9 and done["itl_s"][half:] == [0.0] * half
 
 
 def test_tokens_that_come_together_are_as_fast_as_they_come() -> None:
