@@ -267,8 +267,9 @@ def _itl_s(name: str, answer: Answer, tokens: int, first: int, least: int) -> li
         last = len(stamps) - 1
         stamps = [stamps[i * last // (tokens - 1)] for i in range(tokens)]
         return [(later - earlier) / 1e9 for earlier, later in pairwise(stamps)]
-    behind = gaps[stamps.count(stamps[0]) - 1 :]
-    return behind + [0.0] * (tokens - first - len(behind))
+    together = stamps.count(stamps[0])  # and maybe some letters of one token, which are no token
+    behind = gaps[together - 1 :]
+    return behind + [0.0] * (tokens - max(first, together) - len(behind))
 
 
 def main(job: str, out: str) -> None:
