@@ -321,6 +321,15 @@ def test_what_another_processor_rounds_otherwise_is_the_same() -> None:
     assert list(recompute._page("<p>1</p>", "<p>1</p><p>"))
 
 
+@pytest.mark.parametrize("digits", ["1234567890", "9007199254740993", "7" * 50, "7" * 5000])
+def test_of_a_whole_number_no_digit_is_rounding(digits: str) -> None:
+    """A size in bytes, or what stands between the letters of a hash."""
+    other = f"{digits[:-1]}1"
+    for held in (recompute._page, recompute._table):
+        said, computed = (f"a{one}b\r\n{one}\r\n" for one in (digits, other))
+        assert list(held(said, computed)) and not list(held(said, said))
+
+
 def test_another_sha256_in_the_manifest_is_named(bare: Path) -> None:
     edited(bare / MANIFEST, lambda m: m["files"][BENCH].update(sha256="0" * 64))
     assert refused(bare).startswith(f"{BENCH}: it was changed")
