@@ -1,7 +1,7 @@
 """A finished study below the working directory, and its file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import made_records as made
@@ -45,7 +45,11 @@ def given(**more: object) -> dict[str, object]:
 
 def finish(study: Study) -> None:
     """What follows from the records, as the last rules leave it."""
-    runs = [run for run in expand_runs(study) if run.workload in study.single_workloads]
+    runs = [
+        run
+        for run in expand_runs(study)
+        if run.workload in study.single_workloads and not study.runtimes[run.runtime].endpoint
+    ]
     said = planned(study, runs, boards(study, read_records(study).sessions))
     write_derived(Path.cwd(), study, PROVENANCE, said)  # type: ignore[arg-type]
 
@@ -59,13 +63,20 @@ def write_config(config: Mapping[str, object]) -> Path:
     return CONFIG_FILE
 
 
-def write_small(config: Mapping[str, object] | None = None) -> Study:
-    """Its config and its records, finished."""
+def write_small(
+    config: Mapping[str, object] | None = None, also: Callable[[], None] = lambda: None
+) -> Study:
+    """Its config and its records, finished.
+
+    Args:
+        also: writes more of them.
+    """
     config = config or given()
     write_config(config)
     study = Study.model_validate(config)
     small_results.write_results()
     write(layout.PROVISIONED, made.provisioned("pi", made.machine()), device="pi")
+    also()
     finish(study)
     return study
 

@@ -93,7 +93,7 @@ def test_an_endpoint_beside_the_cell_in_process(copy: Work) -> None:
     record = copy.json("bench/small/here/smollm2-135m/Q4_0/server.json")
     assert record["endpoint"]["url"] == f"{address}/v1"
     [done, *_] = record["workloads"]["chat"]["repetitions"]
-    assert done["served"]["pieces"] == len(done["itl_s"]) + 1 == 17
+    assert done["served"]["pieces"] == 17 > len(done["itl_s"]) > 4
 
 
 def test_an_endpoint_that_is_not_there_is_no_result(copy: Work) -> None:

@@ -143,6 +143,14 @@ def test_nothing_is_said_of_what_is_not_known_or_not_asked(
     assert ahead(study(quality={"qa": task})) == []
 
 
+def test_a_model_that_is_left_out_is_no_reference(tmp_path: Path) -> None:
+    own = prompts(tmp_path, 60).quality["own"].model_dump()
+    models = {name: {"source": {"path": f"{name}.gguf"}} for name in ("m", "other")}
+    left_out = [{"model": "other"}]
+    found = study(quality={"own": own}, quants=["F16", "Q4_0"], models=models, exclude=left_out)
+    assert ahead(found) == ahead(prompts(tmp_path, 60))
+
+
 def test_nothing_is_said_where_nothing_is_held_against_another(tmp_path: Path) -> None:
     own = prompts(tmp_path, 60).quality["own"].model_dump()
     assert ahead(study(quality={"own": own}, quants=["F16"])) == []

@@ -9,6 +9,7 @@ import made_records as made
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_http import cell_over_http, served, session_over_http
 from made_records import write
 from typing_extensions import get_type_hints
 
@@ -271,6 +272,19 @@ def test_cells_that_cannot_be_paired_are_named() -> None:
     assert found["unpaired"][0]["reason"] == EVIL
     assert found["regressions"] == 1
     assert list(of(found)) == ["Q8_0"]
+
+
+def test_over_http_and_in_process_are_never_one_cell() -> None:
+    """Though their runtime has one name."""
+    before = study({"F16": cell([10, 11]), "Q4_0": cell([10, 11])})
+    there = {**session_over_http(cell_over_http(served())), "gguf_sha256": "0" * 64}
+    sessions: dict[Session, SessionRecord] = {**before.sessions}
+    sessions[Session("pi", "m", "Q4_0", "default")] = there  # type: ignore[assignment]
+    found = compare(before, Measured("s", Path(), sessions, []))
+    assert list(of(found)) == ["F16"]
+    [other] = found["unpaired"]
+    assert other["reason"] == "one was measured over HTTP, the other in process"
+    assert found["regressions"] == 0
 
 
 def test_other_tokens_and_another_engine_are_told() -> None:

@@ -3,16 +3,21 @@
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+import small_results
 import yaml
-from hypothesis import given, settings
+from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
-from made_crate import describe_again, exported, packed, sealed, write_small
+from made_crate import describe_again, exported, given, packed, sealed, write_small
+from made_http import ENDPOINT, write_endpoint
+from made_records import HASH, conversation, conversation_cell, gguf, session, talk, write
 
 from llmpi import cli, layout
 from llmpi.crate import recompute
@@ -154,11 +159,75 @@ def slower(bench: Any) -> None:
         repetition["ttft_s"] += 1
 
 
+@pytest.mark.parametrize("redact", [False, True])
+def test_a_study_with_an_endpoint_and_talks_is_one(tmp_path: Path, redact: bool) -> None:
+    """Every kind of record that a study may have, a mix's among them."""
+    url = "http://oracle.lab.example:8080/v1"
+    endpoint = {**ENDPOINT, "url": url, "serves": [{"model": "m", "quant": "F16", "name": "m"}]}
+    talk = {"kind": "conversation", "prompt_tokens": 100, "output_tokens": 4, "prefix": ["kept"]}
+    chat = {"prompt_tokens": 100, "output_tokens": 4, "repetitions": 3}
+    config = given(
+        quants=["F16", "Q4_0", "MIX-4.5bpw"],
+        runtimes={"default": {}, "server": {"endpoint": endpoint}},
+        workloads={"chat": chat, "talk": {**talk, "turns": 2}},
+        calibration={"text": {"python_topics": True}},
+    )
+    with chdir(tmp_path):
+        study = write_small(config, also=write_others)
+        archive = exported(redact=redact)
+        assert verify(archive)["study"] == study.study
+        with zipfile.ZipFile(archive) as held:
+            names = {name.split("/")[1] for name in held.namelist() if "/" in name}
+            texts = "".join(held.read(name).decode() for name in held.namelist())
+    assert {"asked", "bench", "gguf", "quality"} <= names
+    assert ("oracle" in texts) is not redact
+
+
+def write_others() -> None:
+    talked = conversation_cell(conversation(), {"kept": [talk([1.0, 0.5])]})
+    talks = session({"chat": small_results.chat(), "talk": talked})
+    write(layout.BENCH, talks, **small_results.CELL)
+    write_endpoint()
+    mix = {**small_results.CELL, "quant": "MIX-4.5bpw"}
+    group = {"name": "attn_v, first", "tensors": 1, "type": "Q4_0", "bytes": 9, "loss_nats": 0.1}
+    used = {
+        **{"sha256": HASH, "corpus_sha256": HASH, "limit_bytes": 10, "taken_bytes": 9},
+        **{"predicted_nats": 0.1, "kld_nats": 0.1, "expected_nats": 0.1, "probes": 8},
+        "groups": [{**group, "wider": None, "narrower": None}],
+    }
+    write(layout.GGUF_MANIFEST, {**gguf("MIX-4.5bpw"), "mix": used}, **mix)
+    write(layout.BENCH, talks, **mix)
+    write(layout.QUALITY, small_results.quality(40.0), task="qa", **mix)
+
+
+def test_a_crate_of_an_older_version_says_so(bare: Path) -> None:
+    """Whatever of it is not understood any more."""
+    for change in (
+        lambda text: text + "was_once_a_key: 1\n",
+        lambda text: text.replace("- Q4_0", "- Q2_K"),
+    ):
+        text = (bare / "config.yaml").read_text()
+        (bare / "config.yaml").write_text(change(text))
+        edited(bare / MANIFEST, lambda m: m.update(llmpi="0.0.1"))
+        describe_again(bare)
+        said = refused(bare)
+        assert said.startswith("config.yaml: was_once_a_key: ") or "the config asks" in said
+        assert "it was made with llmpi 0.0.1 (here " in said
+        (bare / "config.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("depth", [900, 950, 960, 970, 980, 990, 1000, 100_000])
+def test_a_record_that_is_nested_without_end_is_words(bare: Path, depth: int) -> None:
+    """Its changed hash is told by its fields."""
+    (bare / BENCH).write_text("[" * depth + "]" * depth)
+    assert refused(bare).startswith(f"{BENCH}: ")
+
+
 # --- any one changed digit ------------------------------------------------------------------------
 
 
 @settings(max_examples=40)
-@given(data=st.data())
+@drawn(data=st.data())
 def test_any_one_changed_digit_is_found(made: Path, data: st.DataObject) -> None:
     """And its file is named; of a record, the decision or the table its field, too."""
     folder = made / "digit"
@@ -190,7 +259,7 @@ TAKEN = re.compile(r"predictions\.\d+\.(predicted|basis|board|reason)|provenance
 
 
 @settings(max_examples=8)
-@given(data=st.data())
+@drawn(data=st.data())
 def test_a_number_that_does_not_follow_is_found_though_all_hashes_were_made_anew(
     made: Path, data: st.DataObject
 ) -> None:
@@ -250,6 +319,15 @@ def test_what_another_processor_rounds_otherwise_is_the_same() -> None:
     [found] = recompute._page('{"a":0.31}', '{"a":0.3}')
     assert found.place == "character 5"
     assert list(recompute._page("<p>1</p>", "<p>1</p><p>"))
+
+
+@pytest.mark.parametrize("digits", ["1234567890", "9007199254740993", "7" * 50, "7" * 5000])
+def test_of_a_whole_number_no_digit_is_rounding(digits: str) -> None:
+    """A size in bytes, or what stands between the letters of a hash."""
+    other = f"{digits[:-1]}1"
+    for held in (recompute._page, recompute._table):
+        said, computed = (f"a{one}b\r\n{one}\r\n" for one in (digits, other))
+        assert list(held(said, computed)) and not list(held(said, said))
 
 
 def test_another_sha256_in_the_manifest_is_named(bare: Path) -> None:

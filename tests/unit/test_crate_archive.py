@@ -124,6 +124,27 @@ def with_end(content: bytes, **more: int) -> bytes:
     return content[: -module.END.size] + module.END.pack(*{**end, **more}.values())
 
 
+def with_more(content: bytes, at: int) -> bytes:
+    """Bytes put in before the directory, whose places say what they should."""
+    names = ("signature", "disk", "first", "here", "entries", "length", "at", "comment")
+    end = dict(zip(names, module.END.unpack(content[-module.END.size :]), strict=True))
+    more = b"PK\5\6 what nobody sees"
+    moved = bytearray(content[:at] + more + content[at:])
+    entry = end["at"] + len(more)
+    while moved[entry : entry + 4] == b"PK\1\2":
+        [place] = struct.unpack_from("<L", moved, entry + 42)
+        struct.pack_into("<L", moved, entry + 42, place + len(more) * (place >= at))
+        entry += 46 + struct.unpack_from("<H", moved, entry + 28)[0]
+    return with_end(bytes(moved), at=end["at"] + len(more))
+
+
+@pytest.mark.parametrize("at", ["before", "between", "behind"])
+def test_what_lies_beside_the_files_is_refused(at: str, tmp_path: Path) -> None:
+    two = zipped((info("x"), b"1" * 100), (info("y"), b"2"))
+    where = {"before": 0, "between": two.rindex(b"PK\3\4"), "behind": two.index(b"PK\1\2")}
+    assert refusal(with_more(two, where[at]), tmp_path) == "there is more in it than its files"
+
+
 SOUND = zipped((info("x"), b"1" * 100))
 
 

@@ -121,6 +121,16 @@ def test_spread_between_repetitions_is_uncertainty() -> None:
     assert tg["uncertainty_j_per_token"] == pytest.approx(0.5, rel=1e-2)
 
 
+def test_an_answer_that_ends_early_has_its_own_tokens() -> None:
+    """As an endpoint's may, which cannot be told to go on."""
+    short, whole = made.repetition(1.0, [0.5], 10.0, first_s=0.0), REPETITIONS[1]
+    samples = Samples([float(t) for t in range(21)], [9.0] * 21, [])
+    for done in ([short, whole], [whole, short]):
+        done = sorted(done, key=lambda one: one["start_s"])
+        found: Any = energy_of(done, samples, HWMON, prompt_tokens=10, idle=(0.0, 5.0))
+        assert found["tg"]["j_per_token"] == pytest.approx(4.5)
+
+
 def test_no_samples_no_joules() -> None:
     found = energy("the meter failed: gone", HWMON)
     assert found == {"status": "none", "tier": "metered", "reason": "the meter failed: gone"}

@@ -4,6 +4,7 @@ it makes of one that is none."""
 import html
 import json
 import socket
+import struct
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
@@ -203,6 +204,91 @@ def test_who_is_not_there_by_its_own_account_is_no_result(status: int) -> None:
         ask(endpoint)
 
 
+def test_half_a_character_costs_no_answer() -> None:
+    """A bound on tokens may cut one; who sends its bytes as they are sends half of it."""
+    half = json.dumps(piece("日")).encode().replace(b"\\u65e5", "日".encode()[:2])
+    body = b"".join(b"data: " + line + b"\n\n" for line in (half, json.dumps(END).encode()))
+    with Endpoint(body) as endpoint:
+        assert [text for _, text in ask(endpoint).pieces] == ["\ufffd"]
+
+
+def test_lines_end_as_they_like_and_one_may_hold_several_events() -> None:
+    body = events(piece("a"), piece("b"), END).replace(b"\n\n", b"\r\n")
+    with Endpoint(body) as endpoint:
+        assert [text for _, text in ask(endpoint).pieces] == ["a", "b"]
+
+
+def test_usage_in_every_message_is_that_of_the_last() -> None:
+    pieces = [
+        {**piece("a"), "usage": {"prompt_tokens": 10, "completion_tokens": i}} for i in range(1, 4)
+    ]
+    with Endpoint(events(*pieces, {**END, "usage": {"completion_tokens": 0}})) as endpoint:
+        served = ask(endpoint).served
+    assert (served["prompt_tokens"], served["output_tokens"], served["pieces"]) == (None, None, 3)
+    with Endpoint(events(*pieces, END)) as endpoint:
+        served = ask(endpoint).served
+    assert (served["prompt_tokens"], served["output_tokens"]) == (10, 3)
+
+
+@pytest.mark.parametrize("why", ["abort", "error"])
+def test_an_answer_that_was_given_up_is_none(why: str) -> None:
+    body = events(piece("a"), piece("", finish_reason=why))
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=f"gives .* up: {why}"):
+        ask(endpoint)
+
+
+def test_an_answer_that_comes_all_at_once_is_one_piece() -> None:
+    """As of a server that knows no streams."""
+    whole = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": USAGE}
+    with Endpoint(json.dumps(whole).encode()) as endpoint:
+        answer = ask(endpoint, "chat")
+    assert (answer.text, answer.stopped, answer.served["output_tokens"]) == ("yes", True, 3)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("ending", ["close", "keep-alive"])
+def test_a_connection_that_stays_open_is_not_waited_for(version: str, ending: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        head = f"HTTP/{version} 200 OK\r\nConnection: {ending}\r\n\r\n"
+        connection.sendall(head.encode() + events(piece("a"), END))
+        connection.recv(1)
+
+    with raw(talk) as address:
+        answer = Client(request(address)).complete("Once", 8, 5.0)
+    assert answer.text == "a"
+
+
+@pytest.mark.parametrize("size", [b"-5", b"5g", b"fffffffffffffffff", b""])
+def test_a_chunk_of_no_size_is_words(size: bytes) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        chunk = b"\r\n" + events(piece("a"), END) + b"\r\n"
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + size + chunk)
+
+    with raw(talk) as address, pytest.raises(EndpointError, match="the endpoint "):
+        Client(request(address)).complete("Once", 8, 5.0)
+
+
+def test_who_hangs_up_at_once_is_words() -> None:
+    """Maybe before it is asked who it is."""
+
+    def hang_up(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with raw(hang_up) as address:
+        for _ in range(50):
+            with pytest.raises(EndpointError, match=r"broke off|cannot be reached"):
+                Client(request(address)).complete("Once", 8, 5.0)
+
+
+def test_an_address_of_ip6_needs_no_port() -> None:
+    """Its end is none."""
+    for address in ("http://[::beef]/v1", "https://[::8080]"):
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            Client(request(address)).complete("Once", 8, 0.2)
+
+
 HOSTILE = {
     "nothing": b"",
     "no end": events(piece("a"))[: -len("data: [DONE]\n\n")],
@@ -356,6 +442,25 @@ printable = st.characters(min_codepoint=33, max_codepoint=126)
 def test_a_text_with_the_key_in_it_is_known(key: str, around: str) -> None:
     for said in (key, quote(key, safe=""), html.escape(key), json.dumps(key), key.encode().hex()):
         assert Key(key).is_in(f"{around}{said}{around}")
+
+
+@pytest.mark.parametrize("key", ["sk-no-key-required", "EMPTY", "ollama"])
+def test_words_of_an_answer_are_no_key(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that are none stand in many examples."""
+    monkeypatch.setenv("ENDPOINT_KEY", key)
+    said = "A key is required; Ollama's may be empty."
+    delta = {"choices": [{"delta": {"content": said}, "finish_reason": "stop"}]}
+    with Endpoint(events(delta)) as endpoint:
+        client = Client(request(endpoint.address, key="ENDPOINT_KEY"))
+        answer = client.chat([{"role": "user", "content": "?"}], 8, 5.0, thinks=False)
+    assert answer.text == said
+
+
+@given(key=st.text(printable, min_size=8, max_size=80), around=st.text(max_size=20))
+def test_an_answer_that_is_the_key_is_known(key: str, around: str) -> None:
+    plain = sum(map(str.isalnum, key))
+    for said in (key, quote(key, safe=""), html.escape(key), json.dumps(key), key.encode().hex()):
+        assert plain < 8 or Key(key).is_whole_in(f"{around}{said}{around}")
 
 
 values = st.recursive(

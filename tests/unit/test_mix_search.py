@@ -1,6 +1,7 @@
 """A mix of a tiny model by the real engine: probed without a trace, made as it was searched."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,31 @@ def test_what_was_searched_for_another_budget_or_file_is_refused(base, matrix, t
 def test_a_budget_that_cannot_be_is_a_result_that_is_passed_on(base: Path, tmp_path) -> None:
     found = searched(base, "MIX-2bpw", tmp_path)
     assert found["status"] == "failed"
-    assert found["reason"].startswith("MIX-2bpw: its weights take 0.00 GB at least, and")
+    words = r"MIX-2bpw: its weights take [\d,]+ bytes at least, and the budget leaves [\d,]+ "
+    assert re.fullmatch(words + "bytes for them; ask for more", found["reason"])
     assert quantize(base, of(base), tmp_path / "out.gguf", "MIX-2bpw", mix=found) == found
+
+
+@pytest.mark.parametrize("quant", ["MIX-12bpw", "MIX-1G"])
+def test_a_budget_that_leaves_no_choice_is_no_search(base: Path, quant: str, tmp_path) -> None:
+    """All of it in the widest type takes less: that is what to ask for."""
+    found = searched(base, quant, tmp_path)
+    assert found["status"] == "failed"
+    assert re.search(r"take [\d,]+ bytes in their widest types, .*; ask for less", found["reason"])
+
+
+SPOILED = ['["cut', '["a", [NaN]]\n', "\0" * 4096, "\0\n", '["a", "b"]\n{}\n', "null\n", "\u2028\n"]
+
+
+@pytest.mark.parametrize("spoiled", [*SPOILED, b"\xff\xfe\n"])
+def test_a_journal_that_was_spoiled_is_kept_as_far_as_it_is_sound(spoiled, tmp_path) -> None:
+    path = tmp_path / "probes.jsonl"
+    more = spoiled if isinstance(spoiled, bytes) else spoiled.encode()
+    path.write_bytes(b'search\n["a", [0.5, 0.25]]\n' + more + b'["b", [1.0, 2.0]]\n')
+    again = Probed(None, path, "search", total=3)  # type: ignore[arg-type]  # none is asked for
+    assert again.count == 1
+    assert path.read_bytes() == b'search\n["a", [0.5, 0.25]]\n'
+    assert Probed(None, path, "search", total=3).count == 1  # type: ignore[arg-type]  # nor here
 
 
 def test_probes_leave_no_trace_and_none_is_made_twice(base: Path, tmp_path) -> None:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import made_records as made
 import pytest
 import small_results as small
+from made_http import RUNTIMES, answers, cell_over_http, served, session_over_http
 from made_records import write
 from small_results import CELL
 from test_report import Page, page
@@ -16,8 +16,7 @@ from test_report import Page, page
 from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.device.measure import session
-from llmpi.engine.records import Circumstances, Served, SessionRecord, SingleCell
-from llmpi.quality.squad.evaluate import summarize
+from llmpi.engine.records import SessionRecord
 from llmpi.quality.squad.records import SquadAsked
 from llmpi.records import check
 from llmpi.report.memo import text
@@ -30,51 +29,13 @@ from llmpi.summary.flat import write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.read import read_records
 
-ENDPOINT = {
-    "url": "http://127.0.0.1:8080/v1",
-    "serves": [{"model": "m", "quant": "F16", "name": "m-f16", "file": "m.gguf", "type": "f16"}],
-}
-RUNTIMES = {"default": {}, "server": {"endpoint": ENDPOINT}}
-
-
-def served(**told: float) -> Served:
-    silent = dict.fromkeys(("prompt_tokens", "cached_tokens", "output_tokens", "pp_tps", "tg_tps"))
-    return {**silent, "pieces": 4, "connect_s": 0.001, **told}  # type: ignore[typeddict-item]
-
-
-def asked(told: Served) -> SingleCell:
-    """Twice as fast as the cell in process: pp 200 tokens/s, tg 20."""
-    done = {**made.repetition(0.5, [0.05] * 3, first_s=0.0), "served": told}
-    unknown = dict.fromkeys(made.memory())
-    cell: Any = {**made.cell([done, done, done]), "memory": unknown, "marks": ["over HTTP"]}
-    return cell
-
-
-def circumstances() -> Circumstances:
-    claimed = {"file": "m.gguf", "type": "f16", "template": None}
-    how: Any = {
-        **made.circumstances(),
-        "settings": None,
-        "load": None,
-        "environment": {**made.environment(), "engine": None},
-        "endpoint": {
-            "url": ENDPOINT["url"],
-            "api": "completions",
-            "on_device": True,
-            "model": "m-f16",
-            "claimed": claimed,
-            "server": "llama.cpp",
-        },
-    }
-    return how
-
 
 @pytest.fixture
 def measured(results: object) -> None:
     """In process and over HTTP, where the server tells what it counts."""
     told = served(pp_tps=250.0, tg_tps=21.0)
     write(layout.BENCH, small.bench(small.chat()), **CELL)
-    found = {**made.session({"chat": asked(told)}, circumstances()), "bandwidth": None}
+    found = session_over_http(cell_over_http(told))
     check(json.dumps(found), SessionRecord, "a session")
     write(layout.BENCH, found, **{**CELL, "runtime": "server"})
 
@@ -131,9 +92,9 @@ def test_what_http_costs_stands_beside_the_cell_in_process() -> None:
 @pytest.mark.usefixtures("results")
 def test_counters_that_are_silent_once_are_none() -> None:
     told = served(tg_tps=21.0)
-    cell = asked(told)
+    cell = cell_over_http(told)
     cell["repetitions"][1] = {**cell["repetitions"][1], "served": served()}
-    found = {**made.session({"chat": cell}, circumstances()), "bandwidth": None}
+    found = session_over_http(cell)
     write(layout.BENCH, found, **{**CELL, "runtime": "server"})
     [told_of] = small.summary(runtimes=RUNTIMES)[0]["over_http"]
     assert (told_of["own_tg_tps"], told_of["ttft_beyond_own_s"]) == (None, None)
@@ -197,25 +158,6 @@ def test_the_memo_names_them_and_ranks_none(language: Any, said: str) -> None:
 
 
 # --- what it answers ------------------------------------------------------------------------------
-
-
-def answers(right: int) -> SquadAsked:
-    """To the questions of the made-up study, so many of nine right."""
-    items = [made.item(i, i // 3, float(i < right), answerable=i % 3 > 0) for i in range(9)]
-    return {
-        "status": "ok",
-        "summary": {**summarize(items), "thresholds": None},
-        "settings": {
-            "max_new_tokens": 8,
-            "examples": 4,
-            "prompt": 1,
-            "language": "en",
-            "thinking_tokens": None,
-        },
-        "questions_sha256": "0" * 64,
-        "endpoint": circumstances()["endpoint"],
-        "items": items,
-    }
 
 
 @pytest.fixture

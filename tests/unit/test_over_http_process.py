@@ -10,11 +10,18 @@ import pytest
 from endpoint import END, Endpoint, events, piece, request
 from hypothesis import given
 from hypothesis import strategies as st
+from made_http import served
 from random_gguf import tiny_model
-from test_over_http import served
 
 from llmpi.device.measure.http_stream import Answer, Client, EndpointError
-from llmpi.device.measure.over_http import SLACK_TOKENS, OverHttp, Texts, _counted, _itl_s
+from llmpi.device.measure.over_http import (
+    LEAST_TOKENS,
+    SLACK_TOKENS,
+    OverHttp,
+    Texts,
+    _counted,
+    _itl_s,
+)
 from llmpi.engine.llama import Model, Settings
 from llmpi.engine.records import Served
 
@@ -79,7 +86,9 @@ def test_every_token_that_is_asked_for_is_clocked(vocabulary: Model) -> None:
         prompts = [asked["prompt"] for asked in endpoint.asked]
     assert cell["marks"] == ["over HTTP"]
     assert cell["memory"]["peak_rss_bytes"] is None
-    assert [len(r["itl_s"]) for r in cell["repetitions"]] == [OUTPUT, OUTPUT]
+    assert [r["served"]["pieces"] for r in cell["repetitions"]] == [1 + OUTPUT] * 2
+    for repetition in cell["repetitions"]:  # a busy machine reads the first ones together
+        assert LEAST_TOKENS <= len(repetition["itl_s"]) <= OUTPUT
     assert all("contention" not in r for r in cell["repetitions"])
     counted = {len(vocabulary.tokenize(prompt)) for prompt in prompts[1:]}
     assert all(abs(count - PROMPT) <= SLACK_TOKENS for count in counted)
@@ -149,7 +158,7 @@ def test_pieces_of_tokens_are_no_tokens() -> None:
     stamps = range(0, 27 * 10**7, 10**7)
     pieces = [(at, "a") for at in stamps]
     answer = answered(pieces, served())
-    gaps = _itl_s("chat", answer, 9, 4)
+    gaps = _itl_s("chat", answer, 9, 1, 4)
     assert len(gaps) == 8
     assert sum(gaps) == pytest.approx(0.26)
 
@@ -169,8 +178,26 @@ def test_tokens_that_come_together_are_there_at_the_same_time(vocabulary: Model)
             time.monotonic() + 60,
         )
         done = workload.repeat(None, "1/1")
-    assert len(done["itl_s"]) == 19
-    assert done["itl_s"][9:] == [0.0] * 10
+    # Of twenty those that were there first are behind no other: two, or more where it is busy.
+    half = len(done["itl_s"]) // 2
+    assert half <= 9 and done["itl_s"][half:] == [0.0] * half
+
+
+def test_tokens_that_come_together_are_as_fast_as_they_come() -> None:
+    """Eight of two each, 0.1 s apart: 20 tokens/s, whoever counts them."""
+    pieces = [(at * 10**8, "ab") for at in range(8)]
+    for told in ({"output_tokens": 16}, {}):
+        answer = answered(pieces, served(**told))
+        tokens = _counted("chat", answer, 17, 16)
+        gaps = _itl_s("chat", answer, tokens, 2, 4)
+        assert len(gaps) / sum(gaps) == pytest.approx(20)
+
+
+def test_a_draft_that_is_there_with_the_first_token_is_no_speed() -> None:
+    pieces = [(0, "a"), (0, "b"), *((at * 10**8, "c") for at in range(1, 9))]
+    for first in (0, 1, 2):  # letters of a word that begins there have no token of their own
+        gaps = _itl_s("chat", answered(pieces, served(output_tokens=10)), 10, first, 4)
+        assert len(gaps) / sum(gaps) == pytest.approx(10)
 
 
 @given(tokens=st.integers(8, 2000))

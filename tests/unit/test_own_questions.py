@@ -17,6 +17,7 @@ from llmpi.errors import LlmpiError
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.prompts import load_prompts
 from llmpi.start.config_text import demo_study
+from llmpi.start.own_kinds import WHOLE
 from llmpi.start.own_task import FOLDER, make
 from llmpi.start.pairs import MOST_BYTES, read_pairs
 from llmpi.study.file import load_study
@@ -117,6 +118,17 @@ def test_a_file_that_is_there_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("own.jsonl").read_text() == "mine\n"
 
 
+def test_who_made_a_mistake_elsewhere_asks_again(folder: Path) -> None:
+    """The task's file is there by then."""
+    saved(sixty())
+    asked = ["init", "--board", "here", "--no-check", "--need", "questions", "--out", "my.yaml"]
+    asked += ["--language", "en", "--questions", "pairs.csv"]
+    assert cli.main([*asked, "--memory-at-most", "much"]) == 1
+    assert not Path("my.yaml").exists()
+    assert cli.main(asked) == 0
+    assert make(Path("pairs.csv")).asked == 58
+
+
 # --- what it becomes ------------------------------------------------------------------------------
 
 
@@ -130,7 +142,7 @@ def test_the_first_pairs_are_worked_examples_and_not_asked() -> None:
         *("Which torque does bolt 1 take?", "11 Nm"),
         "Which torque does bolt 2 take?",
     ]
-    assert first["expect"] == {"reference": ["12 Nm", "12"]}
+    assert first["expect"] == {"reference": ["12 Nm", "12"], "regex": WHOLE}
 
 
 def test_a_question_that_an_example_answers_is_not_asked() -> None:
@@ -156,6 +168,19 @@ def test_a_question_that_an_example_answers_is_not_asked() -> None:
         ("1,050 m", "1050 m", True),
         ("the ice", "Ice!", True),
         ("12", "112", False),
+        ("12", "-12", False),
+        ("12", "−12.", False),
+        ("12", "1.2", False),
+        ("12", "1,2", False),
+        ("12", "12.", True),
+        ("12 Nm", "The 12  Nm", True),
+        ("1500", "1,500", True),
+        ("2024-05-01", "2024-05-01", True),
+        ("1-5", "1-5", True),
+        ("5.5", "-5.5", False),
+        ("5.5", "The 5.5.", True),
+        ("-5.5", "-5.5", True),
+        ("-5.5", "5.5", False),
         ("A", "a.", True),
         ("A", "B", False),
     ],

@@ -513,9 +513,16 @@ def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) 
     assert 0.95 < spent <= (1 if budget.file_bytes else 1.02)  # beside the tensors a vocabulary
 
 
-def test_a_model_that_cannot_be_so_small_is_told(one_b: Study) -> None:
-    with pytest.raises(LlmpiError, match=r"MIX-1bpw: its weights take 0\.\d\d GB at least, and"):
-        known("meta-llama/Llama-3.2-1B-Instruct").sizes("MIX-1bpw")
+@pytest.mark.parametrize(
+    ("quant", "said"),
+    [
+        ("MIX-1bpw", r"weights take [\d,]+ bytes at least, and .*; ask for more"),
+        ("MIX-3G", r"weights take [\d,]+ bytes in their widest types, and .*; ask for less"),
+    ],
+)
+def test_a_budget_that_leaves_no_choice_is_told(one_b: Study, quant: str, said: str) -> None:
+    with pytest.raises(LlmpiError, match=f"{quant}: its {said}"):
+        known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)
 
 
 def test_what_is_not_predicted_needs_no_output_matrix(one_b: Study) -> None:

@@ -1,13 +1,14 @@
 """Questions that an endpoint is asked: how, what becomes of its answers, and how they are kept."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import made_records as made
 import pytest
-from endpoint import Endpoint, events, request
+from endpoint import Endpoint, events, raw, request
 
 from llmpi.device.measure.http_stream import UnreachableError
 from llmpi.device.measure.questions import asked, parted
@@ -161,6 +162,45 @@ def test_a_key_in_an_answer_is_in_no_record(monkeypatch: pytest.MonkeyPatch) -> 
         found = asked(how)
     assert "s3cret" not in json.dumps(found)
     assert "its key" in str(found["answers"][0]["error"])
+
+
+def busy(times: int, after: str) -> Callable[[socket.socket], None]:
+    """A server that lets nobody in so many times."""
+    left = iter(range(times))
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        if next(left, None) is None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + told("ice"))
+        else:
+            head = f"HTTP/1.1 429 Slow down\r\nRetry-After: {after}\r\n\r\n"
+            connection.sendall(head.encode())
+
+    return talk
+
+
+def of(address: str) -> AskRequest:
+    messages: Any = [{"role": "user", "content": "Why?"}]
+    return {
+        "what": "a test",
+        "endpoint": request(address),
+        "conversations": [messages],
+        "max_new_tokens": 8,
+        "thinking_tokens": None,
+    }
+
+
+def test_who_says_when_to_come_again_is_asked_again() -> None:
+    """One that counts requests would never be through."""
+    with raw(busy(2, "0")) as address:
+        [said] = asked(of(address))["answers"]
+    assert said["text"] == "ice"
+
+
+@pytest.mark.parametrize("after", ["601", "99999999999999", "-1", "soon", "²", ""])
+def test_who_says_none_or_one_too_far_is_not_there(after: str) -> None:
+    with raw(busy(1, after)) as address, pytest.raises(UnreachableError, match="429"):
+        asked(of(address))
 
 
 def test_halves_of_characters_are_no_text() -> None:

@@ -1,10 +1,12 @@
 """A redacted study's file says nothing of whose machines they were, and is still sound."""
 
 import json
+import unicodedata
 import zipfile
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import made_records as made
 import pytest
@@ -160,6 +162,77 @@ def test_a_board_is_called_as_what_it_is() -> None:
     """A first part of a host that many have says nothing of anybody; the host does."""
     redaction = Redaction({"host": "pi5.local"}, [], [])
     assert redaction.text("pi5 is pi5.local") == "pi5 is host-1"
+
+
+@pytest.mark.parametrize("plug", ["shelly.lan", "shelly", "Ollama.local"])
+def test_a_plug_that_is_called_as_its_kind(plug: str) -> None:
+    """Or a server as its API: the config's own words stay, or it would be none."""
+    config = {"meter": {"kind": "shelly", "url": f"http://{plug}"}, "api": "ollama"}
+    redaction = Redaction(config, [], [])
+    found = redaction.config(config)
+    assert found == {"meter": {"kind": "shelly", "url": "http://host-1/"}, "api": "ollama"}
+    assert "." not in plug or plug not in redaction.text(f"ask http://{plug}/rpc")
+
+
+ADDRESSED = [
+    ("http://[fd00::5]:8080/v1", ["fd00", "::5"]),
+    ("http://192.168.7.20:8080/v1", ["192.168.7", "7.20"]),
+    ("http://Nas.lab.example:80/x", ["nas", "lab.example"]),
+]
+
+
+@pytest.mark.parametrize(("url", "never"), ADDRESSED)
+def test_where_an_endpoint_is_reached_is_nobodys_business(url: str, never: list[str]) -> None:
+    host = url.split("/")[2]
+    texts = [url, f"no route to {host}", f"kept in {host.rpartition(':')[0].strip('[]')}.log"]
+    config = {"endpoint": {"url": url}}
+    redaction = Redaction(config, [], [])
+    for text in [*map(redaction.text, texts), json.dumps(redaction.config(config))]:
+        assert not any(part in text.lower() for part in never), text
+
+
+@pytest.mark.parametrize("of", ["{}", "{}:8080", "[{}]:8080", "from {}.", "{}%eth0"])
+def test_an_address_of_ip4_within_one_of_ip6(of: str) -> None:
+    text = Redaction({}, [], []).text(of.format("::ffff:192.168.7.20"))
+    assert "168.7" not in text and "7.20" not in text, text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "jürgen",
+        "JÜRGEN",
+        "JÜrgen",
+        unicodedata.normalize("NFD", "Jürgen"),
+        "j%C3%BCrgen",
+        "j%c3%bcrgen",
+        json.dumps("jürgen"),
+        repr("jürgen".encode()),
+        "see '\\nJürgen",
+    ],
+)
+def test_a_name_beyond_ascii_is_one_in_any_writing(written: str) -> None:
+    text = Redaction({"user": "Jürgen"}, [], []).text(f"by {written}, and others")
+    assert "user-1" in text and "rgen" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "/mnt/my データ/llmpi/x.gguf",
+        "cannot open:/mnt/my データ/llmpi/x.gguf",
+        "/mnt/my\\ データ/llmpi/x.gguf",
+        "'/mnt/my データ/llmpi/x.gguf'",
+        f"file://{quote('/mnt/my データ/llmpi/x.gguf')}",
+        f"at={quote('/mnt/my データ/llmpi', safe='')}",
+        json.dumps({"store": "/mnt/my データ/llmpi"}),
+        repr("/mnt/my データ/llmpi".encode()),
+    ],
+)
+def test_a_path_is_one_in_any_writing(written: str) -> None:
+    text = Redaction({"store": "/mnt/my データ/llmpi"}, [], []).text(written)
+    for part in ("mnt", "my", "データ", quote("データ"), json.dumps("データ")[1:-1], "llmpi"):
+        assert part not in text, text
 
 
 def test_a_stand_in_is_no_name_that_is_there() -> None:

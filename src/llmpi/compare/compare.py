@@ -110,12 +110,20 @@ UNPAIRED: Sequence[UnpairedState] = (
 
 
 def _alike(before: Measured, after: Measured, run: Run) -> bool:
-    """Whether the same was asked for."""
+    """Whether the same was asked for, and of the same kind of engine."""
     one, other = (
         study.sessions[run.session].get("workloads", {})[run.workload]["workload"]
         for study in (before, after)
     )
-    return all(one.get(key) == other.get(key) for key in SAME_WORKLOAD)
+    return all(one.get(key) == other.get(key) for key in SAME_WORKLOAD) and not _one_over_http(
+        before, after, run
+    )
+
+
+def _one_over_http(before: Measured, after: Measured, run: Run) -> str | None:
+    """In words, where one is of an endpoint and the other is not: another clock, another engine."""
+    there = ["endpoint" in study.sessions[run.session] for study in (before, after)]
+    return "one was measured over HTTP, the other in process" if len({*there}) > 1 else None
 
 
 def _pairs(level: Level, old: Values, new: Values) -> Iterator[Pair]:
@@ -262,7 +270,8 @@ def _unpaired(
     for run in sorted(there[0] | there[1]):
         if run in old and run in new:
             if not _alike(before, after, run):
-                yield {**place(run), "state": "another workload", "reason": None}
+                why = _one_over_http(before, after, run)
+                yield {**place(run), "state": "another workload", "reason": why}
                 continue
             for level in sorted((one for one in olds ^ news if one.run == run), key=str):
                 part: UnpairedState = "fails now" if level in olds else "worked only now"

@@ -38,8 +38,8 @@ NAME = re.compile(rf"{PART}(/{PART})*")
 
 END = struct.Struct("<4s4H2LH")
 """End of the central directory: signature, disks, entries, size, place, length of the comment."""
-ENTRY_BYTES = 46
-"""Of the central directory, beside the name."""
+ENTRY_BYTES, HEAD_BYTES = 46, 30
+"""Of the central directory, and before each file's bytes; beside the name."""
 LOCATOR = b"PK\6\7"
 """Of ZIP64."""
 BROKEN = (
@@ -93,6 +93,7 @@ def unpack(archive: Path, folder: Path) -> dict[str, str]:
             with zipfile.ZipFile(file) as opened:
                 infos = opened.infolist()
                 _check(infos)
+                _check_places(infos, opened.start_dir)
                 return dict(_unpacked(opened, infos, folder))
         except BROKEN as error:
             raise CrateError(f"it is damaged: {error}") from None
@@ -163,6 +164,17 @@ def _check(infos: Sequence[zipfile.ZipInfo]) -> None:
         if above := names.intersection(map(str, PurePosixPath(name).parents)):
             raise CrateError(f"{above.pop()}: it is a file and a folder")
     _check_extent(len(infos), sum(info.file_size for info in infos))
+
+
+def _check_places(infos: Sequence[zipfile.ZipInfo], end: int) -> None:
+    """One behind the other, up to the directory: what lies between them nobody would see."""
+    at = 0
+    for info in infos:
+        if info.header_offset != at:
+            raise CrateError("there is more in it than its files")
+        at += HEAD_BYTES + len(info.filename) + info.compress_size
+    if at != end:
+        raise CrateError("there is more in it than its files")
 
 
 def _check_name(name: str) -> None:

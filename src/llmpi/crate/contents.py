@@ -45,6 +45,9 @@ DERIVED = (
 )
 """What is computed from the rest, and again when it is verified."""
 
+ASKED = Path(layout.ASKED).parts[1]
+"""The folder of what endpoints answered."""
+
 RecordType = Any
 """Such as `Gguf | Failed`."""
 KINDS: Mapping[str, RecordType] = {
@@ -71,8 +74,9 @@ def records_of(study: Study) -> dict[str, RecordType]:
 
 def _kind(study: Study, group: str, path: str) -> RecordType:
     if group == "quality":
-        task = study.quality[Path(path).stem].task
-        return reduce(or_, (task_kinds()[task].record, Failed))  # type: ignore[arg-type]  # types
+        kind = task_kinds()[study.quality[Path(path).stem].task]
+        record = kind.asked if Path(path).parts[1] == ASKED else kind.record
+        return reduce(or_, (record, Failed))
     if group == "tasks":
         return OF_TASKS.get(Path(path).parts[1], dict[str, Json])
     return KINDS[group]

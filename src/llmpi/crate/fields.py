@@ -29,12 +29,9 @@ def exact(text: bytes) -> object:
     """JSON with its numbers as they are written.
 
     Raises:
-        ValueError: it is none, or is nested too deeply.
+        ValueError, RecursionError: it is none, or is nested too deeply.
     """
-    try:
-        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
 
 
 def fields_of(path: Path) -> dict[str, str] | None:
@@ -42,15 +39,18 @@ def fields_of(path: Path) -> dict[str, str] | None:
     values; of a table by column. None of a file that has no fields.
 
     Raises:
-        ValueError: it is not what its name says.
+        ValueError: it is not what its name says, or nested too deeply.
     """
-    match path.suffix:
-        case ".json":
-            return _hashes(exact(path.read_bytes()))
-        case ".yaml":
-            return _hashes(plain_yaml.load(path.read_text("utf-8")))
-        case ".csv":
-            return _hashes(columns_of(path.read_text("utf-8")))
+    try:
+        match path.suffix:
+            case ".json":
+                return _hashes(exact(path.read_bytes()))
+            case ".yaml":
+                return _hashes(plain_yaml.load(path.read_text("utf-8")))
+            case ".csv":
+                return _hashes(columns_of(path.read_text("utf-8")))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return None
 
 

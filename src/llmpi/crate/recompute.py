@@ -167,9 +167,20 @@ def _table(said: str, computed: str) -> Iterator[Difference]:
 def _with_numbers(columns: dict[str, list[str]]) -> dict[str, list[str | float]]:
     """Numbers as numbers: a whole one may be written in two ways."""
     return {
-        name: [float(value) if NUMBER.fullmatch(value) else value for value in values]
+        name: [_number(value) if NUMBER.fullmatch(value) else value for value in values]
         for name, values in columns.items()
     }
+
+
+MOST_DIGITS = 30
+"""Of a number; more are a text."""
+
+
+def _number(text: str) -> str | float:
+    """Whole ones as such: of a size in bytes or a hash no digit is rounding."""
+    if len(text) > MOST_DIGITS:
+        return text
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -195,6 +206,6 @@ def _pieces(text: str) -> Iterator[tuple[str | float, int]]:
     end = 0
     for found in NUMBER.finditer(text):
         yield text[end : found.start()], end
-        yield float(found[0]), found.start()
+        yield _number(found[0]), found.start()
         end = found.end()
     yield text[end:], end

@@ -6,17 +6,22 @@ paths, addresses of networks and hardware, serial numbers, keys. In its place st
 for the same thing everywhere, so that records, file names and config still fit together.
 """
 
+import html
 import ipaddress
+import json
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter, ValidationInfo
 from pydantic_core import SchemaValidator
 
 from llmpi.study.fields import HIDDEN
+from llmpi.study.study import Study
 
 GENERIC = frozenset(
     {
@@ -57,7 +62,7 @@ PATTERNS = {
     "bare": r"\b(?:b827eb|dca632|e45f01|d83add|2ccf67|28cdc1|88a29e)[0-9a-f]{6}\b",
     "address": r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)",
     "address6": r"(?<![\w:])(?=[0-9a-f:]{0,4}:[0-9a-f:]{0,4}:)(?=[a-f:]{0,40}\d)"
-    r"[0-9a-f:]{3,44}[0-9a-f](?:%\w+)?(?![\w:])",
+    r"[0-9a-f:]{3,44}[0-9a-f](?:(?:\.\d{1,3}){3})?+(?:%\w+)?(?![\w:])",
     "local": rf"\b[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,8}}\.(?:{LOCAL})\b",
     "uuid": r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     "number": r"\b[0-9a-f]{16}\b",
@@ -91,16 +96,20 @@ class Redaction:
         users: list[tuple[What, str]] = [
             ("user", found[1]) for folder in folders if (found := HOME.match(folder))
         ]
-        known: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+        forms: set[str] = set()
         for what, text in [*_named(config), *users, *here]:
-            for name in _names(what, text):
-                known.setdefault(name.lower(), self._instead(what, text))
-        self._known = known
-        longest = sorted(known, key=len, reverse=True)
-        odd = [name for name in longest if name[0] in "/~" and not PATH.fullmatch(name)]
+            written = {form for name in _names(what, text) for form in _forms(name)}
+            for form in written:
+                self._known.setdefault(form.casefold(), self._instead(what, text))
+            forms |= written
+        longest = sorted(forms, key=lambda form: (-len(form), form))
+        paths = [name for name in longest if name[0] in "/~"]
+        odd = [name for name in paths if not PATH.fullmatch(name)]
         patterns = {
             **PATTERNS,
-            "whole": rf"(?:{_any_of(odd)})(?:/{IN_PATH}*|(?![a-z0-9]))",
+            "whole": rf"(?:{_any_of(odd)}|(?<=:)(?:{_any_of(paths)}))"
+            rf"(?:/{IN_PATH}*|(?![a-z0-9]))",
             "known": rf"{BEGIN}(?:{_any_of(longest)})(?![a-z0-9])",
         }
         order = ("url", "quoted", "whole", "path", "drive", "known", *PATTERNS)
@@ -114,7 +123,7 @@ class Redaction:
 
     def names(self, text: str) -> str:
         """A text with stand-ins for what is known alone, not for what looks private."""
-        return self._only_known.sub(lambda found: self._known[found[0].lower()], text)
+        return self._only_known.sub(lambda found: self._known[found[0].casefold()], text)
 
     def config(self, config: Any) -> Any:
         """A config with stand-ins, in what says a host, a user or a file whatever it is."""
@@ -138,7 +147,7 @@ class Redaction:
         text, what = found[0], found.lastgroup
         match what:
             case "known":
-                return self._known[text.lower()]
+                return self._known[text.casefold()]
             case "url":
                 return self._url(text)
             case "whole" | "quoted" | "path" | "drive":
@@ -200,9 +209,27 @@ class Redaction:
         return int(self._given[what, text])
 
 
-def _any_of(names: list[str]) -> str:
+def _any_of(names: Iterable[str]) -> str:
     """A pattern of them; of none what fits nothing."""
-    return "|".join(map(re.escape, names)) or "(?!)"
+    return "|".join("".join(map(_any_case, name)) for name in names) or "(?!)"
+
+
+def _any_case(character: str) -> str:
+    """Of what is not ASCII, to which `FLAGS` say nothing."""
+    if character.isascii():
+        return re.escape(character)
+    cases = {character, character.lower(), character.upper()}
+    same = {one for one in cases if one.casefold() == character.casefold() and len(one) == 1}
+    return f"[{''.join(sorted(same))}]"
+
+
+def _forms(name: str) -> Iterator[str]:
+    """A name as texts, shells, addresses, pages, JSON and Python's bytes write it."""
+    for one in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        raw = one.encode("utf-8", "surrogatepass")
+        written = (one, one.casefold(), one.replace(" ", "\\ "), html.escape(one), quote(raw))
+        for form in (*written, quote(raw, safe=""), json.dumps(one)[1:-1], repr(raw)[2:-1]):
+            yield form.lower()
 
 
 PATH = re.compile(PATTERNS["path"], FLAGS)
@@ -231,19 +258,45 @@ def _named(part: Any, key: str | None = None) -> Iterator[tuple[What, str]]:
             yield from _named(inner, key)
     elif isinstance(part, str) and part != HIDDEN:
         if key in URLS:
-            yield "host", re.sub(r"^\w+://|[:/].*$", "", part)
+            yield "host", _host_of(part)
         elif key in PRIVATE:
             yield "host" if key in HOSTS else "user" if key in USERS else "path", part
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return url.partition("://")[2]
 
 
 def _names(what: What, text: str) -> Iterator[str]:
     """The names by which it is known: a host's first part, too."""
     if what == "host" and ADDRESS.fullmatch(text):
-        return  # found as what it is
+        if not _is_public(text):
+            yield text
+        return
     first = text.partition(".")[0]
     for name in (text, first) if what == "host" and not BOARD.fullmatch(first) else (text,):
-        if len(name) >= SHORTEST and name.lower() not in GENERIC:
+        if len(name) >= SHORTEST and name.lower() not in GENERIC | _words():
             yield name
+
+
+@cache
+def _words() -> frozenset[str]:
+    """What a config may say word for word, such as `shelly`, which many a plug is called."""
+
+    def said(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            for key, inner in part.items():
+                found = [inner] if key == "const" else inner if key == "enum" else []
+                yield from (word.lower() for word in found if isinstance(word, str))
+                yield from said(inner)
+        elif isinstance(part, list):
+            for inner in part:
+                yield from said(inner)
+
+    return frozenset(said(Study.model_json_schema()))
 
 
 # --- records --------------------------------------------------------------------------------------

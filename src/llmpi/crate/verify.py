@@ -1,7 +1,7 @@
 """Whether a study's file is what it says: every hash, and all that follows from its records."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,8 +57,13 @@ def opened(archive: Path, beside: Path | None = None) -> Iterator[Opened]:
         folder = Path(made).resolve() / "study"
         folder.mkdir()
         with _named(archive):
-            found = _checked(archive, folder)
-        yield found
+            hashes = unpack(archive, folder)
+            manifest = _manifest(folder, hashes)
+            _check_hashes(manifest, folder, hashes)
+        with _named(archive, _made_otherwise(manifest)):
+            study = study_in(folder)
+            _check_names(manifest, study)
+        yield Opened(manifest, study, folder)
 
 
 def verify(archive: Path) -> Manifest:
@@ -111,15 +116,10 @@ def _made_otherwise(manifest: Manifest) -> list[str]:
 # --- hashes and names -----------------------------------------------------------------------------
 
 
-def _checked(archive: Path, folder: Path) -> Opened:
-    hashes = unpack(archive, folder)
-    if missing := OWN - hashes.keys():
+def _manifest(folder: Path, hashes: Collection[str]) -> Manifest:
+    if missing := OWN.difference(hashes):
         raise CrateError(f"it holds no {missing.pop()}: it is no file of `llmpi export`")
-    manifest = check((folder / MANIFEST).read_bytes(), Manifest, MANIFEST)
-    _check_hashes(manifest, folder, hashes)
-    study = study_in(folder)
-    _check_names(manifest, study)
-    return Opened(manifest, study, folder)
+    return check((folder / MANIFEST).read_bytes(), Manifest, MANIFEST)
 
 
 def _check_hashes(manifest: Manifest, folder: Path, hashes: dict[str, str]) -> None:

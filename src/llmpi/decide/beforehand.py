@@ -57,7 +57,8 @@ def ahead(study: Study) -> list[Ahead]:
         LlmpiError: a task's file is not what it should be.
     """
     known = foreseen(study)
-    references = {Scored(model, by_width(study, model)[0]) for model in study.models}
+    widest = ((model, quants[0]) for model in study.models if (quants := by_width(study, model)))
+    references = {Scored(*variant) for variant in widest}
     held = [one for one in scored(study) if one not in references]
     if not held or not known:
         return []

@@ -236,7 +236,8 @@ class TaskKind:
         summarize: reads the records of these tasks of a study.
         shown: of a row, in the page's table of cells.
         score: None of a kind whose rows have none.
-        over_http: reads what an endpoint answered to a task; None of a kind that asks none.
+        over_http: reads what an endpoint answered to a task, and
+        asked: the type of that record, but for `Failed`; None of a kind that asks none.
     """
 
     name: str
@@ -248,6 +249,7 @@ class TaskKind:
     score: Score | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
     over_http: Callable[[Study, str, Session], OverHttp] | None = None
+    asked: TypeForm[object] | None = None
 
 
 STATE = {

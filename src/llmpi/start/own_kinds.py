@@ -23,6 +23,8 @@ INSTRUCTION = "Answer with the answer alone, in as few words as possible."
 FEWEST_NEW_TOKENS = 32
 NUMBER = re.compile(r"(?<!\w)[-−]\d|\d\.\d|\d,\d(?!\d\d(?!\d))")
 """A sign or a decimal point, which is dropped where texts are compared."""
+WHOLE = rf"(?s)^(?!.*(?:{NUMBER.pattern}))"
+"""Without one: `15` is neither `-15` nor `1.5`."""
 WORKED = {normalize(example.passage) for prompt in PROMPTS.values() for example in prompt.examples}
 """Passages of the worked examples of `squad`."""
 
@@ -132,14 +134,18 @@ def _expectation(answers: Sequence[str], language: str) -> Expect:
     """One of these texts, and no other.
 
     `reference` compares as English is compared, which drops signs, decimal points and articles:
-    where a number has one its very characters are asked for, too. Of the choice A nothing would be
-    left, and of other languages it leaves too much.
+    where a number has one its very characters are asked for, too, and where it has none that there
+    is none. Of the choice A nothing would be left, and of other languages it leaves too much.
     """
     texts = "|".join(r"\s+".join(map(re.escape, answer.split())) for answer in answers)
     if language != ENGLISH or not all(map(normalize, answers)):
         return Expect(regex=rf"(?i)^[^\w+\-−]*(?:{texts})\W*$")
     if any(map(NUMBER.search, answers)):
-        return Expect(reference=list(answers), regex=rf"(?i)(?<![\d.,])(?:{texts})(?!\d)")
+        return Expect(
+            reference=list(answers), regex=rf"(?i)(?<![\d.,])(?<!(?<!\w)[-−])(?:{texts})(?!\d)"
+        )
+    if any(re.search(r"\d", answer) for answer in answers):
+        return Expect(reference=list(answers), regex=WHOLE)
     return Expect(reference=list(answers))
 
 

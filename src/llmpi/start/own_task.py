@@ -55,7 +55,7 @@ def make(
     language: str = "en",
     encoding: str | None = None,
 ) -> Own:
-    """Write the data file of a task, never over another.
+    """Write the data file of a task, never over one that says something else.
 
     Args:
         table: see `llmpi.start.pairs`.
@@ -114,6 +114,8 @@ def _write(path: Path, text: str, kind: Made) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
+        if path.is_file() and path.read_bytes() == text.encode():
+            return  # of the same pairs, by a command that failed behind this, or one more time
         raise LlmpiError(
             f"{path}: is there already, and stays as it is; --out names another"
         ) from None

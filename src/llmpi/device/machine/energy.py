@@ -217,8 +217,10 @@ def energy_of(
         return {"status": "none", "tier": tier, "reason": samples}
     assert meter["kind"] != "none" and tier, "who has samples has a meter"
     done = prompts(repetitions)
-    each = {"pp": prompt_tokens, "tg": len(done[0]["itl_s"])}
-    tokens = {phase: conversations * count for phase, count in each.items()}
+    tokens: dict[str, list[float]] = {
+        "pp": [conversations * prompt_tokens] * len(done),
+        "tg": [conversations * len(one["itl_s"]) for one in done],
+    }
     windows = {"pp": [_pp(one) for one in done], "tg": [_tg(one) for one in done]}
     try:
         each_of = len(done) // len(repetitions)
@@ -261,7 +263,7 @@ def _idle_power_w(
     if meter["kind"] == "constant":
         return meter["idle_power_w"]
     try:
-        return _phase(samples, [Window(*idle)], 1, meter)["power_w"] if idle else None
+        return _phase(samples, [Window(*idle)], [1], meter)["power_w"] if idle else None
     except NoEnergyError:
         return None
 
@@ -287,31 +289,34 @@ def _check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
 def _phase(
     samples: Samples,
     windows: Sequence[Window],
-    tokens: float,
+    tokens: Sequence[float],
     meter: MeterHere | ConstantMeter | MeterElsewhere,
     each_of: int = 1,
 ) -> PhaseEnergy:
     """
     Args:
+        tokens: of each window; an endpoint may end an answer before the others.
         each_of: so many windows in a row are of one repetition.
     """
     seconds, count = sum(window.end - window.start for window in windows), len(windows)
-    if tokens == 0 or not seconds > 0:
+    if not all(tokens) or not seconds > 0:
         raise NoEnergyError("there is nothing to be metered")
     by_counter = prefers_counter(samples, windows)
     energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
     _check_gaps(samples, windows)
     per_token = [
-        statistics.fmean(energies[at : at + each_of]) / tokens for at in range(0, count, each_of)
+        sum(energies[at : at + each_of]) / sum(tokens[at : at + each_of])
+        for at in range(0, count, each_of)
     ]
     mean = statistics.fmean(per_token)
     spread = statistics.stdev(per_token) / len(per_token) ** 0.5 if len(per_token) > 1 else 0.0
+    each = statistics.fmean(tokens)
     accuracy = mean * (meter["accuracy_pct"] or 0.0) / 100
     if by_counter:
         # Both ends of a window are rounded to a step: its energy is uniform within it, twice.
-        resolution = counter_step_j(samples) / 6**0.5 / count**0.5 / tokens
+        resolution = counter_step_j(samples) / 6**0.5 / count**0.5 / each
     else:
-        resolution = RESOLUTION_W.get(meter["kind"], 0.0) / 12**0.5 * seconds / count / tokens
+        resolution = RESOLUTION_W.get(meter["kind"], 0.0) / 12**0.5 * seconds / count / each
     return {
         "by": "counter" if by_counter else "power",
         "energy_j": energies,

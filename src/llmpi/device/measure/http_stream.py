@@ -46,6 +46,10 @@ PATHS = {
     "ollama": "/api/generate",
 }
 CHAT_PATHS = {**PATHS, "completions": PATHS["chat"], "ollama": "/api/chat"}
+NO_SIZE = (ValueError, OverflowError)
+"""What http.client makes of a chunk that is said to have such a size."""
+GIVEN_UP = ("abort", "error")
+"""As servers say that an answer has no end (vLLM, SGLang; OpenRouter)."""
 KEY_REFUSED = (401, 403, 407)
 REQUEST_REFUSED = (400, 422)
 NOT_THERE = (404, 405, 429, 502, 503, 504)
@@ -58,6 +62,14 @@ class EndpointError(Exception):
 
 class UnreachableError(EndpointError):
     """There is nobody, or nobody who lets one in: no result, but something to mend."""
+
+
+class BusyError(UnreachableError):
+    """It asks to come again after so many seconds."""
+
+    def __init__(self, message: str, again_s: int) -> None:
+        super().__init__(message)
+        self.again_s = again_s
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class Client:
         """
         asked = partial(self._to_answer, messages, tokens, thinks)
         answer = self._ask(CHAT_PATHS, asked, tokens, seconds)
-        if self._key and self._key.is_in(f"{answer.thought} {answer.text}"):
+        if self._key and self._key.is_whole_in(f"{answer.thought} {answer.text}"):
             raise EndpointError(self._told("answers with its key"))
         return answer
 
@@ -158,16 +170,16 @@ class Client:
         end_ns = start_ns + round(seconds * 1e9)
         with self._connected(seconds) as (connection, base):
             connected_ns = time.monotonic_ns()
-            ends = connection.sock.getsockname(), connection.sock.getpeername()
-            self.on_device = ends[0][0] == ends[1][0]
             try:
+                here, there = connection.sock.getsockname(), connection.sock.getpeername()
+                self.on_device = here[0] == there[0]
                 connection.request("POST", base + path, body, headers)
                 response = connection.getresponse()
                 assert isinstance(response, _Timed)
                 self._check(response)
                 budget = LINE_BYTES + tokens * TOKEN_BYTES
                 return self._read(response, start_ns, connected_ns, budget)
-            except (EndpointError, OSError, HTTPException) as error:
+            except (EndpointError, OSError, HTTPException, *NO_SIZE) as error:
                 if time.monotonic_ns() > end_ns:
                     why = f"does not come to an end in {seconds:.3g} s"
                     raise EndpointError(self._told(why)) from None
@@ -183,7 +195,7 @@ class Client:
                 url = urlsplit(self._asked["url"])
                 host, tls = url.hostname or "", url.scheme == "https"
                 kind = HTTPSConnection if tls else HTTPConnection
-                opened = kind(host, url.port)
+                opened = kind(host, url.port or kind.default_port)
                 opened.response_class = _Timed
             except (ValueError, HTTPException) as error:
                 raise self._unreachable(f"is no address: {error}") from None
@@ -249,9 +261,15 @@ class Client:
             wanted = "is its key right?" if self._key else "name the key's variable: key_variable"
             raise self._unreachable(f"{what} ({wanted})", said)
         if status in NOT_THERE:
+            self._check_busy(response, what, said)
             raise self._unreachable(what, said)
         told = self._told(what, said)
         raise _RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
+
+    def _check_busy(self, response: HTTPResponse, what: str, said: str) -> None:
+        after = response.getheader("Retry-After", "")
+        if after.isascii() and after.isdecimal() and len(after) < 6:
+            raise BusyError(str(self._unreachable(what, said)), int(after))
 
     def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
         found = _Found()
@@ -371,7 +389,7 @@ class _Found:
         if text == b"[DONE]":
             return self.ended
         try:
-            message = json.loads(text)
+            message = json.loads(text.decode("utf-8", "replace"))  # half a character may be its end
             error = isinstance(message, dict) and message.get("error")
             why = json.dumps(error, ensure_ascii=False) if error else None
         except (ValueError, RecursionError):
@@ -388,6 +406,8 @@ class _Found:
             self.pieces.append((now_ns, piece.thought + piece.text))
             self.thought += piece.thought
             self.text += piece.text
+        if piece.ends in GIVEN_UP:
+            raise EndpointError(told("gives its answer up", piece.ends))
         if piece.ends:
             self.ended, self.stopped = True, piece.ends == "stop"
         return message.get("done") is True
@@ -431,7 +451,7 @@ def _piece(message: Json) -> _Piece:
     choice = choices[0] if isinstance(choices, list) and choices else {}
     if not isinstance(choice, dict):
         return _Piece("", "", "")
-    delta = _part(choice, "delta")
+    delta = _part(choice, "delta") or _part(choice, "message")  # of one who sends all at once
     text = _text(choice.get("text")) or _text(delta.get("content"))
     return _Piece(
         _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),

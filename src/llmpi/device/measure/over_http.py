@@ -138,6 +138,10 @@ class Texts:
         """Tokens of a text."""
         return len(self._vocabulary.tokenize(text))
 
+    def count_behind(self, text: str) -> int:
+        """Tokens of a text that goes on: without one that begins a prompt."""
+        return self.count(text) - self.count("")
+
 
 class OverHttp(Repeated):
     """A workload of one conversation with an endpoint.
@@ -182,9 +186,14 @@ class OverHttp(Repeated):
         }
 
     def _itl_s(self, answer: Answer, asked: int) -> list[float]:
-        tokens = self._texts.count("".join(text for _, text in answer.pieces))
-        counted = _counted(self.name, answer, asked, tokens)
-        return _itl_s(self.name, answer, counted, min(asked - 1, LEAST_TOKENS))
+        first_ns, _ = answer.pieces[0]
+        texts = (
+            "".join(text for at, text in answer.pieces if at > behind_ns)
+            for behind_ns in (0, first_ns)
+        )
+        every, later = map(self._texts.count_behind, texts)
+        counted = _counted(self.name, answer, asked, every)
+        return _itl_s(self.name, answer, counted, every - later, min(asked - 1, LEAST_TOKENS))
 
     def _complete(self, text: str, tokens: int) -> Answer:
         return self._client.complete(text, tokens, max(1.0, self._end - time.monotonic()))
@@ -209,7 +218,8 @@ def _check(name: str, answer: Answer, prompt_tokens: int) -> None:
 
 
 def _counted(name: str, answer: Answer, asked: int, by_vocabulary: int) -> int:
-    """Tokens of an answer: as the endpoint counts them, else its pieces.
+    """Tokens of an answer: as the endpoint counts them; else its pieces, or the tokens of its text
+    where a piece holds several.
 
     Args:
         asked: at most so many.
@@ -219,7 +229,8 @@ def _counted(name: str, answer: Answer, asked: int, by_vocabulary: int) -> int:
         EndpointError: neither can be.
     """
     told, pieces = answer.served["output_tokens"], len(answer.pieces)
-    counted = told or pieces
+    several = by_vocabulary > pieces + LEAST_TOKENS  # a vocabulary may begin a text with some more
+    counted = told or (min(asked, by_vocabulary) if several else pieces)
     if told and told > asked + SLACK_TOKENS:
         raise EndpointError(f"{name}: it counts {told} tokens where {asked} were asked for")
     least, most = by_vocabulary / 2 - LEAST_TOKENS, by_vocabulary * 2 + LEAST_TOKENS
@@ -232,9 +243,13 @@ def _counted(name: str, answer: Answer, asked: int, by_vocabulary: int) -> int:
     return counted
 
 
-def _itl_s(name: str, answer: Answer, tokens: int, least: int) -> list[float]:
-    """Seconds of each token behind the first; of several that came in one piece, all but one took
-    none.
+def _itl_s(name: str, answer: Answer, tokens: int, first: int, least: int) -> list[float]:
+    """Seconds of each token behind those that came first; of several that came in one piece, all
+    but one took none.
+
+    Args:
+        tokens: of all the answer, and
+        first: by the vocabulary, of what was there at once when the first was.
 
     Raises:
         EndpointError: there are too few that came one by one.
@@ -252,7 +267,9 @@ def _itl_s(name: str, answer: Answer, tokens: int, least: int) -> list[float]:
         last = len(stamps) - 1
         stamps = [stamps[i * last // (tokens - 1)] for i in range(tokens)]
         return [(later - earlier) / 1e9 for earlier, later in pairwise(stamps)]
-    return gaps + [0.0] * (tokens - len(stamps))
+    together = stamps.count(stamps[0])  # and maybe some letters of one token, which are no token
+    behind = gaps[together - 1 :]
+    return behind + [0.0] * (tokens - max(first, together) - len(behind))
 
 
 def main(job: str, out: str) -> None:

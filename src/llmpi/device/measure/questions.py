@@ -2,14 +2,21 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from llmpi.device.machine.alone import machine_alone, waiting
-from llmpi.device.measure.http_stream import Client, EndpointError, UnreachableError
+from llmpi.device.measure.http_stream import (
+    Answer,
+    BusyError,
+    Client,
+    EndpointError,
+    UnreachableError,
+)
 from llmpi.device.records import Asked, AskRequest, Said
-from llmpi.engine.progress import Progress
+from llmpi.engine.progress import Progress, say
 from llmpi.engine.records import Failed, Message
 from llmpi.engine.supervise import Death, supervise
 
@@ -64,7 +71,7 @@ def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple
     thinks = how["thinking_tokens"] is not None
     tokens = how["max_new_tokens"] + (how["thinking_tokens"] or 0)
     try:
-        answer = client.chat(messages, tokens, ANSWER_S, thinks=thinks)
+        answer = _patient(lambda: client.chat(messages, tokens, ANSWER_S, thinks=thinks))
     except UnreachableError:
         raise
     except EndpointError as error:
@@ -79,6 +86,20 @@ def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple
         "stopped": answer.stopped,
         "error": f"its thought did not end within {tokens} tokens" if cut else None,
     }, answer.server
+
+
+def _patient(ask: Callable[[], Answer]) -> Answer:
+    """Who counts requests lets so many in, and says when to come again."""
+    end = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return ask()
+        except BusyError as busy:
+            wait_s = max(1, busy.again_s)
+            if time.monotonic() + wait_s > end:
+                raise
+            say(f"{busy}: again in {wait_s} s")
+            time.sleep(wait_s)
 
 
 NOTHING: Said = {

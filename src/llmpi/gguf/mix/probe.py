@@ -17,6 +17,7 @@ from typing import Self
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import FiniteFloat
 
 from llmpi.engine.llama import EngineError
 from llmpi.engine.params import fill
@@ -36,7 +37,7 @@ from llmpi.quality.divergence.log_probs import (
 )
 from llmpi.quality.divergence.windows import Windows, cut
 from llmpi.quant_types import FTYPES, TensorType
-from llmpi.records import whole_file
+from llmpi.records import RecordError, check, whole_file
 
 Types = Mapping[str, TensorType]
 """Of groups, by name; of the others the weights are as they were."""
@@ -185,15 +186,10 @@ class Probed:
 
     def __init__(self, probes: Probes, path: Path, identity: str, *, total: int) -> None:
         self._probes, self._path = probes, path
-        self._known: dict[str, list[float]] = {}
-        lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
-        kept = [line for line in lines if line.endswith("\n")]  # the last one may be cut
-        if kept[:1] == [f"{identity}\n"]:
-            self._known = dict(map(json.loads, kept[1:]))
-        else:
-            kept = [f"{identity}\n"]
+        self._known = _kept(path, identity)
+        lines = [identity, *map(json.dumps, self._known.items())]
         with whole_file(path) as partial:
-            partial.write_text("".join(kept), "utf-8")
+            partial.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         self._before = self.count
         self._progress = Progress(total, "probes", done=self._before)
 
@@ -217,6 +213,24 @@ class Probed:
             self._known[key] = found
             self._progress.at(self.count - self._before)
         return np.array(self._known[key])
+
+
+Probe = tuple[str, list[FiniteFloat]]
+"""Which types, and the divergence of each window."""
+
+
+def _kept(path: Path, identity: str) -> dict[str, list[float]]:
+    """What was measured in this very search, up to the first line that a cut power has spoiled."""
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    first, *lines = text.split("\n")
+    found: dict[str, list[float]] = {}
+    for line in lines if first == identity else []:
+        try:
+            key, divergences = check(line, Probe, str(path))
+        except RecordError:
+            break
+        found[key] = divergences
+    return found
 
 
 def _key(types: Types) -> str:

@@ -127,7 +127,8 @@ def search(
         partial: a folder for what is probed so far, and a copy of `base`; removed at the end.
 
     Returns:
-        What was found; a failure where the model cannot be so small, or the engine died.
+        What was found; a failure where the model cannot be so small, or is without a choice, or
+            the engine died.
 
     Raises:
         LlmpiError: the text is too short, or no type suits a tensor.
@@ -192,7 +193,7 @@ def main(job: str, out: str) -> None:
     try:
         outcome["found"] = find(asked)
     except BudgetError as error:
-        outcome["impossible"] = f"{asked['quant']}: {error}; ask for more"
+        outcome["impossible"] = f"{asked['quant']}: {error}"
     except EngineError as error:
         sys.exit(str(error))
     except LlmpiError as error:
@@ -203,7 +204,7 @@ def main(job: str, out: str) -> None:
 def find(job: Job) -> MixFound:
     """
     Raises:
-        BudgetError: the model cannot be so small.
+        BudgetError: the model cannot be so small, or is.
         LlmpiError, EngineError: as `search`, `Probes` and `_choice` say.
     """
     base, folder = Path(job["base"]), Path(job["folder"])
@@ -297,8 +298,7 @@ def best_within(
     anchors = {group.name: _anchor(group, found[group.name], bits) for group in groups}
     alone = {name: probed({name: kind}) for name, kind in anchors.items()}
     slopes = {
-        name: max(float(alone[name].mean()), 0.0) / (found[name][kind] or 1.0)
-        for name, kind in anchors.items()
+        name: _seen(alone[name]) / (found[name][kind] or 1.0) for name, kind in anchors.items()
     }
     expected = _losses(found, slopes)
     first = chosen(groups, expected, limit)
@@ -342,6 +342,11 @@ def best_within(
         "taken_round": taken,
         "proxy": _proxy([*ratios.values()]),
     }
+
+
+def _seen(divergences: Divergences) -> float:
+    """What is below its own noise costs something nevertheless: that at most."""
+    return max(float(divergences.mean()), _standard_error(divergences))
 
 
 def _anchor(group: Group, found: Losses, bits: float) -> TensorType:

@@ -28,14 +28,7 @@ class Option(NamedTuple):
 
 
 class BudgetError(LlmpiError):
-    """Nothing keeps to it; `least` bytes would."""
-
-    def __init__(self, limit: int, least: int) -> None:
-        super().__init__(
-            f"its weights take {least / 1e9:.2f} GB at least, and the budget leaves "
-            f"{limit / 1e9:.2f} GB for them"
-        )
-        self.least = least
+    """There is nothing to choose within it: the message says in bytes why."""
 
 
 def choose(groups: Sequence[Sequence[Option]], limit: int) -> list[int]:
@@ -49,7 +42,10 @@ def choose(groups: Sequence[Sequence[Option]], limit: int) -> list[int]:
 
     smallest = [min(option.bytes for option in group) for group in groups]
     if sum(smallest) > limit:
-        raise BudgetError(limit, sum(smallest))
+        raise BudgetError(
+            f"its weights take {sum(smallest):,} bytes at least, and the budget leaves {limit:,} "
+            "bytes for them; ask for more"
+        )
     group_of = np.repeat(np.arange(len(groups)), [*map(len, groups)])
     over = [o.bytes - least for group, least in zip(groups, smallest, strict=True) for o in group]
     unit = math.gcd(*over) or 1
@@ -100,8 +96,13 @@ def as_expected(groups: Sequence[Group], limit: int) -> dict[str, TensorType]:
     falls to a quarter.
 
     Raises:
-        BudgetError: even the smallest types take more.
+        BudgetError: even the smallest types take more, or the widest no more.
     """
+    if limit >= (most := sum(max(group.bytes.values()) for group in groups)):
+        raise BudgetError(
+            f"its weights take {most:,} bytes in their widest types, and the budget leaves "
+            f"{limit:,} bytes for them; ask for less"
+        )
     losses = {
         group.name: {
             kind: group.parameters * 4.0 ** (-8 * size / group.parameters)

@@ -315,4 +315,5 @@ KIND = TaskKind(
     ),
     score=Score(_shown("f1", F1), beside=[_shown("has_ans_f1", "F1 HasAns, %")]),
     over_http=over_http,
+    asked=SquadAsked,
 )
