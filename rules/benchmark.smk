@@ -4,7 +4,7 @@
 rule benchmark_device:
     """All workloads of a variant on a device, their order mixed; an engine's crash is a result."""
     input:
-        code=code("benchmark_device"),
+        code=lambda w: code("benchmark_device", settings.measured_by(study, w.runtime)),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,

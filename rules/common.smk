@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.resources import Resources
@@ -74,10 +75,16 @@ def project(path):
     return os.path.relpath(PROJECT / path)
 
 
-def code(script):
-    """The code behind a step as its inputs: Snakemake sees no edit of an imported module."""
-    files = code_of(PROJECT / f"workflow/scripts/{script}.py", package=PROJECT / "src/llmpi")
-    return [os.path.relpath(file) for file in files]
+@cache
+def code(script, *modules):
+    """The code behind a step as its inputs: Snakemake sees no edit of an imported module.
+
+    Args:
+        modules: what it is told to start beside what it names itself.
+    """
+    entries = (PROJECT / f"workflow/scripts/{script}.py", *modules)
+    files = {file for one in entries for file in code_of(one, package=PROJECT / "src/llmpi")}
+    return sorted(map(os.path.relpath, files))
 
 
 def session_of(wildcards):

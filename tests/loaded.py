@@ -10,6 +10,8 @@ from support import ROOT
 
 from llmpi.code import CANNOT_CHANGE_A_RESULT, PACKAGE, code_of
 
+TOLD = {"benchmark_device": ["llmpi.device.measure.process"]}
+"""What a script is told by its rule to start, of llmpi's own engine: `code` of rules/common.smk."""
 PROCESS = ROOT / "tests/loaded_process"
 
 
@@ -32,7 +34,8 @@ def by_script(folder: Path) -> dict[str, set[Path]]:
 
 def unforeseen(script: str, files: set[Path]) -> set[str]:
     """What was loaded, can change a result, and is not in the derived code of the script."""
-    derived = {*code_of(ROOT / "workflow/scripts" / f"{script}.py"), *_without_effect()}
+    entries = [ROOT / "workflow/scripts" / f"{script}.py", *TOLD.get(script, ())]
+    derived = {*_without_effect()}.union(*map(code_of, entries))
     return {str(file.relative_to(PACKAGE)) for file in files - derived if not _is_empty(file)}
 
 

@@ -491,7 +491,6 @@ def provisioned(device: str, where: Machine | None = None) -> Provisioned:
         "device": device,
         "store": "/home/pi/llmpi",
         "interpreter": "/home/pi/llmpi/venv/bin/python",
-        "code_sha256": HASH,
         "preparation": None,
         "machine": where or machine(),
         "engine": engine(),

@@ -39,6 +39,7 @@ def main(
         what=f"{study}: {model} {quant} {runtime}",
         runtime=tuned["runtime"] if tuned else requests.runtime(session["runtime"]),
         workloads=session["workloads"],
+        measured_by=session["measured_by"],
         provisioned=provisioned,
         receipt=receipt,
         gguf=gguf,

@@ -13,10 +13,12 @@ from typing import TypeVar
 
 from typing_extensions import TypeForm
 
+from llmpi.code import sha256_of_code
 from llmpi.device.machine.energy import add_energy
 from llmpi.device.records import (
     EndpointRequest,
     Forgotten,
+    MeasuredBy,
     Polled,
     PollRequest,
     SessionAnswer,
@@ -42,7 +44,7 @@ from llmpi.study.measuring import AnyWorkload
 log = logging.getLogger(__name__)
 
 SESSION = "llmpi.device.measure.session"
-"""The module that does it there."""
+"""The module that has it measured there."""
 POLL_EVERY_S = 2.0
 Measured = TypeVar("Measured")
 
@@ -55,6 +57,7 @@ def benchmark(
     what: str,
     runtime: Runtime,
     workloads: Mapping[str, AnyWorkload],
+    measured_by: MeasuredBy,
     provisioned: Provisioned,
     receipt: Receipt,
     gguf: Path,
@@ -69,6 +72,7 @@ def benchmark(
     Args:
         what: names study and session, for whoever waits for the device, and the job among others.
         workloads: by id.
+        measured_by: what measures them in a session.
         provisioned: the receipt of the device: what it measures with.
         receipt: of the file on the device.
         gguf: the file here, to be sent again if it is not there any more.
@@ -88,16 +92,18 @@ def benchmark(
         "meter": requests.meter(device.meter),
         "rest": requests.rest(device),
         "others_at_most_pct": device.others_at_most_pct,
+        "measured_by": measured_by,
     }
     if endpoint:
         job["endpoint"] = endpoint
-    means = {"llmpi": provisioned["code_sha256"], "engine": provisioned["engine"]}
+    runs = (SESSION, measured_by)
+    means = {"llmpi": [*map(sha256_of_code, runs)], "engine": provisioned["engine"]}
     identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
     started, timeline = now(), Timeline()
     with contextlib.ExitStack() as held:
         with plug_sampling(device.meter, kept) as plug:
             with connected(name, device) as reached:
-                ensure_ready(reached, provisioned)
+                ensure_ready(reached, provisioned, *runs)
                 again = ensure_model(reached, device, gguf, receipt)
             if again["status"] == "failed":
                 yield again

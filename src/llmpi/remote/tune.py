@@ -65,7 +65,7 @@ def tune_runtime(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
-        ensure_ready(reached, provisioned, newest=True)
+        ensure_ready(reached, provisioned, TURNS)
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again

@@ -2,6 +2,7 @@
 
 from typing_extensions import TypedDict
 
+from llmpi.device.records import MeasuredBy
 from llmpi.study.devices import SingleDevice
 from llmpi.study.measuring import AnyWorkload, Runtime
 
@@ -12,3 +13,4 @@ class SessionSettings(TypedDict):
     device: SingleDevice
     runtime: Runtime
     workloads: dict[str, AnyWorkload]
+    measured_by: MeasuredBy

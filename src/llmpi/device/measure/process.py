@@ -4,7 +4,6 @@ Its two arguments are JSON files: the job, and where the measurement goes.
 """
 
 import json
-import random
 import re
 import resource
 import sys
@@ -19,14 +18,15 @@ from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.conversation import Conversation
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.repeated import context_tokens
-from llmpi.device.measure.rounds import Arm, Rounds
+from llmpi.device.measure.rest import rested
+from llmpi.device.measure.rounds import Rounds, mixed
 from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import SessionJob, TurnJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
 from llmpi.engine.progress import say
 from llmpi.engine.prompt_lookup import PromptLookup
-from llmpi.engine.records import AnyWorkload, Cooled, LoadedSession, Runtime
+from llmpi.engine.records import AnyWorkload, LoadedSession, Runtime
 from llmpi.engine.shards import parts
 
 ON_DEMAND = re.compile(r"tensor (\S+) \(size = \d+ MiB\) lazy read enabled")
@@ -40,13 +40,10 @@ def measure(job: SessionJob) -> LoadedSession:
     Raises:
         EngineError: the model cannot be loaded as asked.
     """
-    gguf, settings, rest = Path(job["gguf"]), settings_of(job), job["rest"]
+    gguf, settings = Path(job["gguf"]), settings_of(job)
     timeout_s = sum(asked["timeout_s"] for asked in job["workloads"].values())
     end = time.monotonic() + timeout_s
-    cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
-    resting = time.monotonic()
-    time.sleep(rest["idle_s"])
-    before = environment.conditions()
+    cooled, idle, before = rested(job["rest"])
     if settings.mlock:
         _raise_lock_limit()
     widest = max(map(_least_context, job["workloads"].values()))
@@ -93,7 +90,7 @@ def measure(job: SessionJob) -> LoadedSession:
         },
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
-        "idle": (resting, resting + rest["idle_s"]) if rest["idle_s"] else None,
+        "idle": idle,
         "cooled": cooled,
         "environment": {
             "machine": environment.machine(),
@@ -131,12 +128,6 @@ def _least_context(asked: AnyWorkload) -> int:
     if asked["kind"] == "conversation":
         return conversation.context_tokens(asked)
     return context_tokens(asked)
-
-
-def mixed(arms: list[list[Arm]], seed: str) -> list[Arm]:
-    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
-    every = [arm for some in arms for arm in some]
-    return random.Random(f"llmpi order {seed}").sample(every, len(every))
 
 
 def settings_of(job: SessionJob | TurnJob) -> Settings:
@@ -193,21 +184,6 @@ def load_and_decode(gguf: Path, settings: Settings, context_tokens: int) -> floa
         engine.decode(fixed_tokens(engine.vocab_tokens, 1))
         engine.synchronize()
         return time.perf_counter() - start
-
-
-def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
-    """Wait until the machine is cool: how long that took, and whether it is now."""
-    if below_c is None:
-        return None
-    start = time.monotonic()
-    while True:
-        temperature_c = environment.temperature_c()
-        waited_s = time.monotonic() - start
-        cool = temperature_c is not None and temperature_c < below_c
-        if cool or temperature_c is None or waited_s >= limit_s:
-            return {"waited_s": waited_s, "cool": cool, "temperature_c": temperature_c}
-        say(f"cooling down to {below_c:g} degrees: {temperature_c:.1f} °C")
-        time.sleep(min(5.0, limit_s - waited_s))
 
 
 def main(job: str, out: str) -> None:

@@ -1,5 +1,6 @@
-"""Every repetition once, and those that other programs disturbed again."""
+"""Every repetition once, in a random order, and those that other programs disturbed again."""
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -77,3 +78,9 @@ class Rounds:
     def _is_time_for(self, again: Sequence[Done]) -> bool:
         needed_s = sum(budget.took_s(one.repetition) for one in again)
         return needed_s <= budget.SHARE * (self._end - time.monotonic())
+
+
+def mixed(arms: list[list[Arm]], seed: str) -> list[Arm]:
+    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
+    every = [arm for some in arms for arm in some]
+    return random.Random(f"llmpi order {seed}").sample(every, len(every))
