@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from random_gguf import tiny_model
 from test_over_http import served
 
-from llmpi.device.measure.http_stream import Answer, Client, EndpointError
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Answer, Client
 from llmpi.device.measure.over_http import SLACK_TOKENS, OverHttp, Texts, _counted, _itl_s
 from llmpi.engine.llama import Model, Settings
 from llmpi.engine.records import Served

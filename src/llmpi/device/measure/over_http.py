@@ -11,12 +11,12 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from llmpi.device.machine import environment
-from llmpi.device.measure import budget
-from llmpi.device.measure.http_stream import Answer, Client, EndpointError, UnreachableError
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 from llmpi.device.measure.memory import UNKNOWN
 from llmpi.device.measure.repeated import Repeated
 from llmpi.device.measure.rest import rested
-from llmpi.device.measure.rounds import Rounds, mixed
+from llmpi.device.measure.rounds import measured
 from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT
@@ -60,11 +60,7 @@ def measure(job: SessionJob) -> LoadedSession:
             for name, one in job["workloads"].items()
             if one["kind"] == "single"
         }
-        left_s = budget.SHARE * (end - time.monotonic())
-        for name, workload in workloads.items():
-            workload.warm_up(left_s * job["workloads"][name]["timeout_s"] / timeout_s)
-        arms = mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
-        order = Rounds(workloads, job["others_at_most_pct"], end).through(arms)
+        order = measured(job, workloads, end)
     return {
         "status": "ok",
         "endpoint": {

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from llmpi.device.machine import capacity, environment
 from llmpi.device.machine.contention import Processors
-from llmpi.device.measure import budget, concurrent, conversation
+from llmpi.device.measure import concurrent, conversation
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.conversation import Conversation
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.repeated import context_tokens
 from llmpi.device.measure.rest import rested
-from llmpi.device.measure.rounds import Rounds, mixed
+from llmpi.device.measure.rounds import measured
 from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import SessionJob, TurnJob
 from llmpi.engine import info as engine_info
@@ -41,8 +41,7 @@ def measure(job: SessionJob) -> LoadedSession:
         EngineError: the model cannot be loaded as asked.
     """
     gguf, settings = Path(job["gguf"]), settings_of(job)
-    timeout_s = sum(asked["timeout_s"] for asked in job["workloads"].values())
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + sum(asked["timeout_s"] for asked in job["workloads"].values())
     cooled, idle, before = rested(job["rest"])
     if settings.mlock:
         _raise_lock_limit()
@@ -65,12 +64,7 @@ def measure(job: SessionJob) -> LoadedSession:
             name: _workload(engine, name, asked, gguf.parent, peak, job["runtime"], processors)
             for name, asked in job["workloads"].items()
         }
-        left_s = budget.SHARE * (end - time.monotonic())
-        for name, workload in workloads.items():
-            workload.warm_up(left_s * job["workloads"][name]["timeout_s"] / timeout_s)
-        arms = mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
-        rounds = Rounds(workloads, job["others_at_most_pct"], end - _sustained_s(job))
-        order = rounds.through(arms)
+        order = measured(job, workloads, end, _sustained_s(job))
         after = environment.conditions()  # the sustained phase is there to heat the machine
         for workload in workloads.values():
             workload.sustain()

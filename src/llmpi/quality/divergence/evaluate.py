@@ -61,7 +61,7 @@ from llmpi.quality.divergence.records import (
 )
 from llmpi.quality.divergence.windows import UBATCH_TOKENS, Windows, cut
 from llmpi.quality.records import Computation, Resampling, VariantFile
-from llmpi.records import failed, now, sha256_of_json, whole_file
+from llmpi.records import now, sha256_of_json, whole_file
 from llmpi.script import tell
 
 ROWS_AT_ONCE = 8
@@ -243,7 +243,7 @@ def divergence(
     started = now()
     ended = supervise(__name__, job, writes=DivergenceOutcome, log=tell)
     if isinstance(ended, Death):
-        return failed("quality", ended.reason, log_tail=ended.tail)
+        return ended.failed("quality")
     measured = _kept(ended["measured"], ended["refused"], partial)
     return {"status": "ok", **measured, "started": started, "ended": now()}
 
@@ -252,7 +252,7 @@ def _perplexity(job: PerplexityJob) -> Perplexity | Failed:
     started = now()
     ended = supervise(__name__, job, writes=PerplexityOutcome, log=tell)
     if isinstance(ended, Death):
-        return failed("quality", ended.reason, log_tail=ended.tail)
+        return ended.failed("quality")
     measured = _kept(ended["measured"], ended["refused"], Path(job["partial"]))
     return {"status": "ok", **measured, "started": started, "ended": now()}
 

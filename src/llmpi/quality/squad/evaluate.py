@@ -25,7 +25,6 @@ from llmpi.quality.squad.records import (
 from llmpi.quality.squad.shards import together
 from llmpi.quality.statistics import share_interval
 from llmpi.quality.thoughts import Thought, thoughts_of
-from llmpi.records import failed
 
 
 def evaluate(
@@ -65,7 +64,7 @@ def evaluate(
         enough=decided if step else None,
     )
     if isinstance(records, Death):
-        return failed("quality", records.reason, log_tail=records.tail)
+        return records.failed("quality")
     return _record(plan, records, manifest, questions, settings, step)
 
 
