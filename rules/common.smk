@@ -87,6 +87,12 @@ def code(script, *modules):
     return sorted(map(os.path.relpath, files))
 
 
+def measured_by(wildcards):
+    """The module that measures a session, on whose code it depends and not on the other's."""
+    endpoint = study.runtimes[wildcards.runtime].endpoint
+    return f"llmpi.device.measure.{'over_http' if endpoint else 'process'}"
+
+
 def session_of(wildcards):
     return Session(*(wildcards[key] for key in Session._fields))
 

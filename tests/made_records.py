@@ -46,7 +46,7 @@ from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Answer, Parity, ParitySide
-from llmpi.quality.squad.evaluate import summarize
+from llmpi.quality.squad.items import summarize
 from llmpi.quality.squad.kind import COLUMNS, COMPARED
 from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
 from llmpi.records import write_json

@@ -17,7 +17,7 @@ from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.device.measure import session
 from llmpi.engine.records import Circumstances, Served, SessionRecord, SingleCell
-from llmpi.quality.squad.evaluate import summarize
+from llmpi.quality.squad.items import summarize
 from llmpi.quality.squad.records import SquadAsked
 from llmpi.records import check
 from llmpi.report.memo import text

@@ -226,21 +226,27 @@ MEASURE = "src/llmpi/device/measure"
         (f"{MEASURE}/over_http.py", {"benchmark_device": 1}),
         (f"{MEASURE}/http_stream.py", {"benchmark_device": 1, "ask_endpoint": 1}),
         (f"{MEASURE}/questions.py", {"ask_endpoint": 1}),
-        (f"{MEASURE}/process.py", {"benchmark_device": 2}),
-        (f"{MEASURE}/conversation.py", {"benchmark_device": 2}),
-        (f"{MEASURE}/concurrent.py", {"benchmark_device": 2}),
-        ("src/llmpi/engine/prompt_lookup.py", {"benchmark_device": 2}),
-        (f"{MEASURE}/session.py", {"benchmark_device": 3}),
+        ("src/llmpi/quality/batching/engine.py", {"evaluate_quality": 1}),
+        (f"{MEASURE}/process.py", {"benchmark_device": 3}),
+        (f"{MEASURE}/conversation.py", {"benchmark_device": 3}),
+        (f"{MEASURE}/session.py", {"benchmark_device": 4}),
+        (f"{MEASURE}/turns.py", {"tune_runtime": 1, "benchmark_device": 1}),
+        (f"{MEASURE}/single.py", {"tune_runtime": 1, "benchmark_device": 3}),
     ],
 )
 def test_an_edit_measures_anew_what_it_measures(
     done: Done, file: str, jobs: dict[str, int]
 ) -> None:
-    """Two sessions of llmpi's engine, one of an endpoint's, which is asked a task's questions."""
+    """Three sessions of llmpi's engine, the settings of one searched before; one of an endpoint's,
+    which is asked a task's questions."""
     served = [{"model": "smollm2-135m", "quant": "Q4_0", "name": "m"}]
     endpoint = {"url": "http://127.0.0.1:8080/v1", "api": "chat", "serves": served}
-    done.study["runtimes"] = {"default": {}, "server": {"endpoint": endpoint}}
-    done.study["exclude"] = [{"device": "here", "runtime": "server"}]
+    done.study["runtimes"] = {
+        "default": {},
+        "tuned": {"tune": True},
+        "server": {"endpoint": endpoint},
+    }
+    done.study["exclude"] = [{"device": "here", "runtime": r} for r in ("tuned", "server")]
     done.finish()
     assert done.planned() == {}
     done.edit(file)

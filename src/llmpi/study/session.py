@@ -2,7 +2,6 @@
 
 from typing_extensions import TypedDict
 
-from llmpi.device.records import MeasuredBy
 from llmpi.study.devices import SingleDevice
 from llmpi.study.measuring import AnyWorkload, Runtime
 
@@ -13,4 +12,3 @@ class SessionSettings(TypedDict):
     device: SingleDevice
     runtime: Runtime
     workloads: dict[str, AnyWorkload]
-    measured_by: MeasuredBy

@@ -173,20 +173,8 @@ def measuring(study: Study, device: str) -> Settings:
     return study.devices[device].model_dump(exclude={*UNMEASURED})
 
 
-def measured_by(study: Study, runtime: str) -> str:
-    """The module that measures with a runtime: a session depends on its code alone, not on that of
-    the other."""
-    if study.runtimes[runtime].endpoint:
-        return "llmpi.device.measure.over_http"
-    return "llmpi.device.measure.process"
-
-
 def session(study: Study, session: Session) -> Settings:
-    """How a session is measured, and by what."""
-    return {**_session(study, session), "measured_by": measured_by(study, session.runtime)}
-
-
-def _session(study: Study, session: Session) -> Settings:
+    """How a session is measured."""
     return {
         "device": measuring(study, session.device),
         "runtime": study.runtimes[session.runtime].model_dump(exclude={"tune"}),
@@ -196,7 +184,7 @@ def _session(study: Study, session: Session) -> Settings:
 
 def search(study: Study, where: Session) -> Settings:
     """How settings are searched for a session: for conversations one by one."""
-    found = _session(study, where)
+    found = session(study, where)
     single = {w: s for w, s in found["workloads"].items() if w in study.single_workloads}
     return {**found, "workloads": single, "tune": study.tune.model_dump(mode="json")}
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from llmpi.device.machine import capacity, environment
+from llmpi.device.machine import environment
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import concurrent, conversation
 from llmpi.device.measure.bandwidth import forget_cached
@@ -20,12 +20,12 @@ from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.repeated import context_tokens
 from llmpi.device.measure.rest import rested
 from llmpi.device.measure.rounds import measured
+from llmpi.device.measure.runtime import lookup_of, settings_of
 from llmpi.device.measure.single import Single, fixed_tokens
-from llmpi.device.records import SessionJob, TurnJob
+from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
 from llmpi.engine.progress import say
-from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import AnyWorkload, LoadedSession, Runtime
 from llmpi.engine.shards import parts
 
@@ -122,28 +122,6 @@ def _least_context(asked: AnyWorkload) -> int:
     if asked["kind"] == "conversation":
         return conversation.context_tokens(asked)
     return context_tokens(asked)
-
-
-def settings_of(job: SessionJob | TurnJob) -> Settings:
-    """The engine's settings of a job: what its `runtime` leaves open is filled in."""
-    runtime = job["runtime"]
-    return Settings(
-        threads=runtime["threads"] or job["threads"] or capacity.processors(),
-        batch_tokens=runtime["batch_tokens"],
-        ubatch_tokens=runtime["ubatch_tokens"],
-        kv_cache=runtime["kv_cache"],
-        flash_attention=runtime["flash_attention"],
-        mmap=runtime["mmap"],
-        mlock=runtime["mlock"],
-        lazy=runtime["lazy"],
-        repack=runtime["repack"],
-    )
-
-
-def lookup_of(runtime: Runtime) -> PromptLookup | None:
-    """What drafts tokens, where that is asked for."""
-    asked = runtime["prompt_lookup"]
-    return PromptLookup(**asked) if asked else None
 
 
 def _raise_lock_limit() -> None:
