@@ -18,6 +18,7 @@ from llmpi.sources_lock import read_lock
 from llmpi.study import inputs, settings
 from llmpi.study.fields import RESULTS
 from llmpi.study.file import parse_study
+from llmpi.study.models import HubSource, PathSource, PypiSource
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
 from llmpi.user import user_name
@@ -85,6 +86,13 @@ def code(script, *modules):
     entries = (PROJECT / f"workflow/scripts/{script}.py", *modules)
     files = {file for one in entries for file in code_of(one, package=PROJECT / "src/llmpi")}
     return sorted(map(os.path.relpath, files))
+
+
+def fetched_by(wildcards):
+    """The module for a model's kind of source, on whose code it depends and not on the others'."""
+    source = study.models[wildcards.model].source
+    kind = {PypiSource: "pypi", HubSource: "hub", PathSource: "local"}[type(source)]
+    return f"llmpi.models.{kind}"
 
 
 def measured_by(wildcards):

@@ -10,8 +10,11 @@ from support import ROOT
 
 from llmpi.code import CANNOT_CHANGE_A_RESULT, PACKAGE, code_of
 
-TOLD = {"benchmark_device": ["llmpi.device.measure.process"]}
-"""What a script is told by its rule to start, of llmpi's own engine: `code` of rules/common.smk."""
+TOLD = {
+    "benchmark_device": ["llmpi.device.measure.process"],
+    "fetch_model": ["llmpi.models.pypi"],
+}
+"""What the scripts of the demo are told by their rules to start: `code` of `rules/common.smk`."""
 PROCESS = ROOT / "tests/loaded_process"
 
 

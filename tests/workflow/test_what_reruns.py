@@ -204,6 +204,8 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
         ("src/llmpi/device/measure/process.py", {"benchmark_device"} | SUMMED_UP),
         ("src/llmpi/device/measure/over_http.py", set()),
         ("src/llmpi/device/measure/http_stream.py", set()),
+        ("src/llmpi/models/hub.py", set()),
+        ("src/llmpi/models/local.py", set()),
         ("src/llmpi/remote/provision.py", ON_DEVICES | SUMMED_UP),
         ("src/llmpi/quality/squad/prompt.py", {"evaluate_quality"} | SUMMED_UP),
         (

@@ -1,5 +1,5 @@
-"""Measurements behind SSH that go on when the link is lost or the workstation dies: whoever asks for
-the same one again gets its record (`llmpi.device.measure.detached`)."""
+"""Measurements behind SSH, which go on when the link is lost or the workstation dies: who asks for
+the same again gets its record (`llmpi.device.measure.detached`)."""
 
 import contextlib
 import logging
