@@ -145,9 +145,14 @@ def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSes
     if asked["kind"] == "concurrent" and len(asked["conversations"]) > 1:
         watch.log(f"llmpi: {outcome.reason}; measuring with fewer conversations")
         return _with_fewer(request, name, asked, outcome.reason, watch)
-    why = outcome.failed("benchmark")
-    cell: FailedCell = {**why, "workload": asked, "levels": []}
-    failed: FailedSession = {**why, "workloads": {name: cell}}
+    cell: FailedCell = {**outcome.failed("benchmark"), "workload": asked, "levels": []}
+    failed: FailedSession = {
+        "status": "failed",
+        "stage": cell["stage"],
+        "reason": outcome.reason,
+        "log_tail": outcome.tail,
+        "workloads": {name: cell},
+    }
     if "endpoint" not in request:
         where: Where = {"machine": environment.machine(), "engine": engine_info.describe()}
         failed["environment"] = where
