@@ -54,6 +54,7 @@ def _cell(gguf: Path, threads: int, workload: AnyWorkload) -> Cell:
         "meter": {"kind": "none"},
         "rest": {"idle_s": 0, "cool_below_c": None, "cool_limit_s": 0},
         "others_at_most_pct": 100,
+        "measured_by": "llmpi.device.measure.process",
         "limits": None,
         "sensors": [],
     }

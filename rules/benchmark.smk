@@ -4,7 +4,7 @@
 rule benchmark_device:
     """All workloads of a variant on a device, their order mixed; an engine's crash is a result."""
     input:
-        code=code("benchmark_device"),
+        code=lambda w: code("benchmark_device", measured_by(w)),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
@@ -22,6 +22,7 @@ rule benchmark_device:
     params:
         session=lambda w: settings.session(study, session_of(w)),
         engine=engine_there,
+        measured_by=measured_by,
     message:
         "Measuring {wildcards.model} {wildcards.quant} on {wildcards.device} ({wildcards.runtime})"
     script:

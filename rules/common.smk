@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.resources import Resources
@@ -17,6 +18,7 @@ from llmpi.sources_lock import read_lock
 from llmpi.study import inputs, settings
 from llmpi.study.fields import RESULTS
 from llmpi.study.file import parse_study
+from llmpi.study.models import HubSource, PathSource, PypiSource
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
 from llmpi.user import user_name
@@ -74,10 +76,29 @@ def project(path):
     return os.path.relpath(PROJECT / path)
 
 
-def code(script):
-    """The code behind a step as its inputs: Snakemake sees no edit of an imported module."""
-    files = code_of(PROJECT / f"workflow/scripts/{script}.py", package=PROJECT / "src/llmpi")
-    return [os.path.relpath(file) for file in files]
+@cache
+def code(script, *modules):
+    """The code behind a step as its inputs: Snakemake sees no edit of an imported module.
+
+    Args:
+        modules: what it is told to start beside what it names itself.
+    """
+    entries = (PROJECT / f"workflow/scripts/{script}.py", *modules)
+    files = {file for one in entries for file in code_of(one, package=PROJECT / "src/llmpi")}
+    return sorted(map(os.path.relpath, files))
+
+
+def fetched_by(wildcards):
+    """The module for a model's kind of source, on whose code it depends and not on the others'."""
+    source = study.models[wildcards.model].source
+    kind = {PypiSource: "pypi", HubSource: "hub", PathSource: "local"}[type(source)]
+    return f"llmpi.models.{kind}"
+
+
+def measured_by(wildcards):
+    """The module that measures a session, on whose code it depends and not on the other's."""
+    endpoint = study.runtimes[wildcards.runtime].endpoint
+    return f"llmpi.device.measure.{'over_http' if endpoint else 'process'}"
 
 
 def session_of(wildcards):

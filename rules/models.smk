@@ -4,7 +4,7 @@
 rule fetch_model:
     """Fetch a model and pin down what was fetched: revision, hashes, licence."""
     input:
-        code=code("fetch_model"),
+        code=lambda w: code("fetch_model", fetched_by(w)),
         path=lambda w: inputs.named(study.models[w.model].source, "path"),
     output:
         manifest=layout.MODEL_MANIFEST,
@@ -21,6 +21,7 @@ rule fetch_model:
     params:
         spec=lambda w: settings.model(study, w.model, SOURCES_LOCK),
         engine=ENGINE,
+        fetched_by=fetched_by,
     message:
         "Fetching {wildcards.model}"
     script:

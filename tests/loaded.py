@@ -10,6 +10,11 @@ from support import ROOT
 
 from llmpi.code import CANNOT_CHANGE_A_RESULT, PACKAGE, code_of
 
+TOLD = {
+    "benchmark_device": ["llmpi.device.measure.process"],
+    "fetch_model": ["llmpi.models.pypi"],
+}
+"""What the scripts of the demo are told by their rules to start: `code` of `rules/common.smk`."""
 PROCESS = ROOT / "tests/loaded_process"
 
 
@@ -32,7 +37,8 @@ def by_script(folder: Path) -> dict[str, set[Path]]:
 
 def unforeseen(script: str, files: set[Path]) -> set[str]:
     """What was loaded, can change a result, and is not in the derived code of the script."""
-    derived = {*code_of(ROOT / "workflow/scripts" / f"{script}.py"), *_without_effect()}
+    entries = [ROOT / "workflow/scripts" / f"{script}.py", *TOLD.get(script, ())]
+    derived = {*_without_effect()}.union(*map(code_of, entries))
     return {str(file.relative_to(PACKAGE)) for file in files - derived if not _is_empty(file)}
 
 

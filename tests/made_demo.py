@@ -12,8 +12,8 @@ from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.engine.records import Session
 from llmpi.gguf.records import Gguf
-from llmpi.quality.divergence.evaluate import summarize as summarize_windows
 from llmpi.quality.divergence.records import DivergenceScored
+from llmpi.quality.divergence.summaries import summarize as summarize_windows
 from llmpi.quality.squad.metric import Question, score
 from llmpi.quality.squad.records import Item
 from llmpi.records import write_json

@@ -46,7 +46,7 @@ from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence.records import DivergenceScored, DivergenceSummary
 from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Answer, Parity, ParitySide
-from llmpi.quality.squad.evaluate import summarize
+from llmpi.quality.squad.items import summarize
 from llmpi.quality.squad.kind import COLUMNS, COMPARED
 from llmpi.quality.squad.records import Item, Questions, SquadScored, Verdict
 from llmpi.records import write_json
@@ -491,7 +491,6 @@ def provisioned(device: str, where: Machine | None = None) -> Provisioned:
         "device": device,
         "store": "/home/pi/llmpi",
         "interpreter": "/home/pi/llmpi/venv/bin/python",
-        "code_sha256": HASH,
         "preparation": None,
         "machine": where or machine(),
         "engine": engine(),

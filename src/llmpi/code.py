@@ -6,6 +6,7 @@ compared by checksum), and whoever keeps intermediate results hashes them. A mod
 - what it imports, at any depth and inside functions, but not for the type checker alone;
 - each module that it names in a text of its own: `supervise("llmpi.engine.x", ...)` starts one in
   another process, `modules("llmpi.quality.*.kind")` finds some by their place;
+- the modules that its rule tells it to start (`code` in `rules/common.smk`);
 - each command that it has a device run (`ask("measure", ...)`): see `llmpi.device.commands`;
 - the files beside it that are no Python, where it looks for such (`__file__`, `files(...)`).
 

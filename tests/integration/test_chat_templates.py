@@ -19,7 +19,8 @@ from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Outcome, shape_of
 from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.records import Conversation, Decoding
-from llmpi.quality.squad.evaluate import evaluate, score_items
+from llmpi.quality.squad.evaluate import evaluate
+from llmpi.quality.squad.items import score_items
 from llmpi.quality.squad.metric import parse
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.questions import prepare

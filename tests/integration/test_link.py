@@ -243,6 +243,7 @@ def measured(
         what=what,
         runtime=requests.runtime(Runtime()),
         workloads={"chat": chat},
+        measured_by="llmpi.device.measure.process",
         provisioned=over_ssh.json("devices/pi.json"),
         receipt=receipt,
         gguf=q4_0(over_ssh),

@@ -89,7 +89,7 @@ def test_abstaining_from_everything_is_a_loss_where_there_is_an_answer() -> None
 
 def test_fluent_garbage_fails_whatever_it_sounds_like() -> None:
     """The paper's Q2_K: whole sentences in which the answer is not."""
-    from llmpi.quality.squad.evaluate import score_items, summarize
+    from llmpi.quality.squad.items import score_items, summarize
     from llmpi.quality.squad.metric import Paragraph, Question
 
     passages = [

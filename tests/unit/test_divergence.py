@@ -27,18 +27,16 @@ from llmpi.engine.llama import EngineError
 from llmpi.engine.params import fill
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
-from llmpi.quality.divergence import evaluate as subject
+from llmpi.quality.divergence import chunks
 from llmpi.quality.divergence import windows as windows_module
+from llmpi.quality.divergence.chunks import Partial
 from llmpi.quality.divergence.evaluate import (
-    RESAMPLING,
     DivergenceJob,
-    Partial,
     PerplexityJob,
     divergence,
     measure,
     perplexity,
     reference,
-    summarize,
 )
 from llmpi.quality.divergence.log_probs import (
     LogProbs,
@@ -52,7 +50,8 @@ from llmpi.quality.divergence.log_probs import (
     score_and_encode,
 )
 from llmpi.quality.divergence.records import PerplexityMeasured
-from llmpi.quality.divergence.windows import cut
+from llmpi.quality.divergence.summaries import RESAMPLING, summarize
+from llmpi.quality.divergence.windows import Windows, cut
 
 
 def log_softmax(logits: Sequence[float]) -> list[float]:
@@ -229,14 +228,14 @@ def test_no_room_for_its_first_bytes(tmp_path: Path) -> None:
 def test_rows_that_nothing_can_go_on_from_are_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int
 ) -> None:
-    partial = subject.Partial(tmp_path / "partial", {})
+    partial = Partial(tmp_path / "partial", {})
     for chunk in range(done):
         partial.save(chunk, np.zeros((1, 3)))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(subject, "score_chunks", full)
+    monkeypatch.setattr(chunks, "score_chunks", full)
     out = tmp_path / "rows"
     unfinished = tmp_path / ".rows.part"
     tokens = np.zeros((2, 8), np.int32)
@@ -244,7 +243,7 @@ def test_rows_that_nothing_can_go_on_from_are_gone(
         LogProbs.create(unfinished, tokens, 5)
     model: Any = SimpleNamespace(vocab_tokens=5)
     with pytest.raises(OSError, match="No space"):
-        subject.write_rows(model, tokens, out, partial, 1)
+        chunks.write_rows(model, tokens, out, partial, 1)
     assert unfinished.is_file() == bool(done)
 
 
@@ -436,7 +435,7 @@ def test_the_engine_computes_as_it_is_asked_to(
 
 
 def test_a_files_last_newline_is_no_part_of_it(folder: Path) -> None:
-    with subject.Windows(folder / "base.gguf", 16, 1) as model:
+    with Windows(folder / "base.gguf", 16, 1) as model:
         assert np.array_equal(model.tokenize("a\n"), model.tokenize("a"))
         assert len(model.tokenize("<s>a")) == len(model.tokenize("a")) + 3, "no special token"
 
@@ -505,7 +504,7 @@ def test_interrupted_run_goes_on(
     chunks = expected["chunks"]
 
     def interrupted(work: dict[str, Any]) -> dict[str, Any]:
-        save, read, decoded, calls = Partial.save, subject.Windows.read, [], []
+        save, read, decoded, calls = Partial.save, Windows.read, [], []
 
         def broken(self: Partial, chunk: int, values: np.ndarray) -> None:
             if len(calls) == saved:
@@ -513,7 +512,7 @@ def test_interrupted_run_goes_on(
             calls.append(chunk)
             save(self, chunk, values)
 
-        def counted(self: subject.Windows, windows: np.ndarray) -> Iterator[Any]:
+        def counted(self: Windows, windows: np.ndarray) -> Iterator[Any]:
             decoded.append(len(windows))
             return read(self, windows)
 
@@ -522,7 +521,7 @@ def test_interrupted_run_goes_on(
             with pytest.raises(KeyboardInterrupt):
                 measure(work)
         with monkeypatch.context() as patched:
-            patched.setattr(subject.Windows, "read", counted)
+            patched.setattr(Windows, "read", counted)
             record = measure(work)
         assert sum(decoded) == chunks - saved // 3 * 3
         return record

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.device import durable
-from llmpi.device.durable import is_whole, look, seal, unseal, write_whole
+from llmpi.device.durable import has, is_whole, look, seal, unseal, write_whole
+from llmpi.records import sha256_of
 from llmpi.remote.wheel import this_llmpi
 
 
@@ -165,3 +166,12 @@ def test_all_that_the_wheel_brings_is_of_llmpi() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     built = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert sorted(path.removeprefix("src/") for path in built) == sorted(durable.PACKAGES)
+
+
+def test_another_llmpi_is_told_by_what_is_asked_of_it(venv: Path) -> None:
+    [package] = venv.glob("lib/python*/site-packages/llmpi")
+    here = {f"llmpi/{name}": sha256_of(package / name) for name in ("errors.py", "device/cli.py")}
+    assert has(venv, here)
+    assert not has(venv, {**here, "llmpi/errors.py": "0" * 64})
+    assert not has(venv, {**here, "llmpi/new.py": "0" * 64})
+    assert not has(venv / "none", here)

@@ -123,12 +123,12 @@ clusters = st.lists(
 )  # fmt: skip
 
 
-@given(clusters, st.floats(1.6, 5), st.floats(1, 100))
+@given(clusters, st.floats(0, 400), st.floats(1, 4), st.floats(1, 100))
 def test_bounds_hold_the_value_and_close_in_with_more_clusters(
-    found: list[tuple[int, int, int]], t: float, factor: float
+    found: list[tuple[int, int, int]], t: float, further: float, factor: float
 ) -> None:
-    """With the quantiles of 90 % and more; a loss puts together two bounds, and narrower ones of
-    few clusters cross by a thousandth."""
+    """At every quantile that a confidence of 50 to 99.9 % may ask for: Student's for two clusters
+    ends at 318."""
     lost, gained, n = np.transpose(found)
     estimates = (
         share(lost, float(lost.sum()), n),
@@ -139,7 +139,7 @@ def test_bounds_hold_the_value_and_close_in_with_more_clusters(
         low, high = one.bounds(t)
         assert low <= one.value + 1e-12
         assert one.value <= high + 1e-12
-        wider = one.bounds(t * 1.1)
+        wider = one.bounds(t * further)
         assert wider[0] <= low + 1e-12
         assert high <= wider[1] + 1e-12
         more, most = one.times(factor), one.times(10 * factor)

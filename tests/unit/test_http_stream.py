@@ -17,14 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import free_port
 
+from llmpi.device.measure.http_answer import EndpointError, Found
 from llmpi.device.measure.http_key import Key
 from llmpi.device.measure.http_stream import (
     LINE_BYTES,
     Answer,
     Client,
-    EndpointError,
     UnreachableError,
-    _Found,
 )
 
 KEY = "s3cret-Qv81zz90-kLmn0p"
@@ -485,7 +484,7 @@ def test_what_is_told_is_a_number_that_can_be_one_or_nothing(
 def _told(messages: Sequence[object]) -> Any:
     """What a stream of these says of itself, without a server."""
 
-    found = _Found()
+    found = Found()
     for line in _lines(messages):
         found.add(line, 1, str)
     return found.served()

@@ -34,6 +34,7 @@ def job(gguf: Path, **runtime: object) -> SessionJob:
         "meter": {"kind": "none"},
         "rest": {"cool_below_c": None, "cool_limit_s": 0, "idle_s": 0},
         "others_at_most_pct": 100,
+        "measured_by": "llmpi.device.measure.process",
         "sensors": [],
     }
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from made_http import served
 from random_gguf import tiny_model
 
-from llmpi.device.measure.http_stream import Answer, Client, EndpointError
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Answer, Client
 from llmpi.device.measure.over_http import (
     LEAST_TOKENS,
     SLACK_TOKENS,

@@ -109,6 +109,7 @@ def measured(
         what="a test",
         runtime=requests.runtime(runtime),
         workloads=workloads,
+        measured_by=f"llmpi.device.measure.{'over_http' if endpoint else 'process'}",
         provisioned=provision("here", device, Parts(lock=Path(), engines=Path())),
         receipt=receipt,
         gguf=gguf,

@@ -15,7 +15,7 @@ from llmpi.engine.answers import exact, f1, normalize
 from llmpi.engine.answers import prediction as prediction_of
 from llmpi.errors import LlmpiError
 from llmpi.quality.squad import metric as squad
-from llmpi.quality.squad.evaluate import score_items, summarize
+from llmpi.quality.squad.items import score_items, summarize
 from llmpi.quality.squad.metric import (
     Answered,
     Paragraph,

@@ -43,7 +43,6 @@ def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
         workloads={"chat": Workload(prompt_tokens=48, output_tokens=2)},
         tune=asked,
         provisioned={
-            "code_sha256": "0" * 64,
             "preparation": None,
             "engine": engine_info.describe(),
             "machine": environment.machine(),

@@ -37,7 +37,7 @@ from llmpi.engine.records import Mark, Tier
 from llmpi.quality.ab.records import Verdict as PairVerdict
 from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle
-from llmpi.quality.squad.evaluate import METRICS
+from llmpi.quality.squad.metrics import METRICS
 from llmpi.quality.squad.records import Verdict as DescentVerdict
 from llmpi.quality.squad.requirements import CALLED
 from llmpi.report.words import english, japanese

@@ -201,7 +201,11 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
         ("src/llmpi/script.py", set()),
         ("rules/common.smk", set()),
         ("src/llmpi/device/measure/parity.py", PREDICTED | SUMMED_UP),
-        ("src/llmpi/device/measure/process.py", ON_DEVICES | SUMMED_UP),
+        ("src/llmpi/device/measure/process.py", {"benchmark_device"} | SUMMED_UP),
+        ("src/llmpi/device/measure/over_http.py", set()),
+        ("src/llmpi/device/measure/http_stream.py", set()),
+        ("src/llmpi/models/hub.py", set()),
+        ("src/llmpi/models/local.py", set()),
         ("src/llmpi/remote/provision.py", ON_DEVICES | SUMMED_UP),
         ("src/llmpi/quality/squad/prompt.py", {"evaluate_quality"} | SUMMED_UP),
         (
@@ -213,6 +217,42 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
 def test_an_edit_of_code_reruns_what_it_concerns(done: Done, file: str, jobs: set[str]) -> None:
     done.edit(file)
     assert {*done.planned()} == jobs
+
+
+MEASURE = "src/llmpi/device/measure"
+
+
+@pytest.mark.parametrize(
+    ("file", "jobs"),
+    [
+        (f"{MEASURE}/over_http.py", {"benchmark_device": 1}),
+        (f"{MEASURE}/http_stream.py", {"benchmark_device": 1, "ask_endpoint": 1}),
+        (f"{MEASURE}/questions.py", {"ask_endpoint": 1}),
+        ("src/llmpi/quality/batching/engine.py", {"evaluate_quality": 1}),
+        (f"{MEASURE}/process.py", {"benchmark_device": 3}),
+        (f"{MEASURE}/conversation.py", {"benchmark_device": 3}),
+        (f"{MEASURE}/session.py", {"benchmark_device": 4}),
+        (f"{MEASURE}/turns.py", {"tune_runtime": 1, "benchmark_device": 1}),
+        (f"{MEASURE}/single.py", {"tune_runtime": 1, "benchmark_device": 3}),
+    ],
+)
+def test_an_edit_measures_anew_what_it_measures(
+    done: Done, file: str, jobs: dict[str, int]
+) -> None:
+    """Three sessions of llmpi's engine, the settings of one searched before; one of an endpoint's,
+    which is asked a task's questions."""
+    served = [{"model": "smollm2-135m", "quant": "Q4_0", "name": "m"}]
+    endpoint = {"url": "http://127.0.0.1:8080/v1", "api": "chat", "serves": served}
+    done.study["runtimes"] = {
+        "default": {},
+        "tuned": {"tune": True},
+        "server": {"endpoint": endpoint},
+    }
+    done.study["exclude"] = [{"device": "here", "runtime": r} for r in ("tuned", "server")]
+    done.finish()
+    assert done.planned() == {}
+    done.edit(file)
+    assert done.planned() == {**jobs, **TO_THE_REPORT}
 
 
 def test_another_engine_makes_measures_and_scores_anew(

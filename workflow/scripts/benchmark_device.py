@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from llmpi.device.records import MeasuredBy
 from llmpi.engine.records import Failed
 from llmpi.records import write_json
 from llmpi.remote import requests
@@ -20,6 +21,7 @@ def main(
     quant: str,
     runtime: str,
     session: SessionSettings,
+    measured_by: MeasuredBy,
     provisioned: Provisioned,
     receipt: Receipt | Failed,
     gguf: Path,
@@ -39,6 +41,7 @@ def main(
         what=f"{study}: {model} {quant} {runtime}",
         runtime=tuned["runtime"] if tuned else requests.runtime(session["runtime"]),
         workloads=session["workloads"],
+        measured_by=measured_by,
         provisioned=provisioned,
         receipt=receipt,
         gguf=gguf,

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from llmpi.models.fetch import Asked, fetch
+from llmpi.models.records import FetchedBy
 from llmpi.records import write_json
 from llmpi.script import run
 
 
-def main(*, spec: Asked, manifest: Path) -> None:
-    write_json(manifest, fetch(spec["source"], manifest.parent, Path(spec["lock"])))
+def main(*, spec: Asked, fetched_by: FetchedBy, manifest: Path) -> None:
+    folder, lock = manifest.parent, Path(spec["lock"])
+    write_json(manifest, fetch(spec["source"], folder, lock, fetched_by))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,6 @@ DEVICE: dict[str, object] = {
     "device": "here",
     "store": "/x",
     "interpreter": "/x/python",
-    "code_sha256": HASH,
     "preparation": None,
     "provisioned": WHEN,
     "machine": {

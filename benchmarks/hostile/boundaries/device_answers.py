@@ -16,7 +16,8 @@ from llmpi.device.records import SessionAnswer
 from llmpi.engine import info
 from llmpi.engine.records import Predicted, Turns
 from llmpi.operate import device_releases, host
-from llmpi.remote import benchmark, check, provision, shell
+from llmpi.remote import check, detached, provision, shell
+from llmpi.remote.benchmark import SESSION
 from llmpi.remote.connection import Device, Done, ThisMachine
 from llmpi.remote.deploy import put_model
 from llmpi.remote.plugs import Timeline
@@ -121,15 +122,13 @@ def receiver(folder: Path) -> Iterator[Callable[[Given], None]]:
     def connected(*_: object) -> Iterator[Device]:
         yield board
 
-    for module in (benchmark, check):
+    for module in (detached, check):
         module.connected = connected  # type: ignore[attr-defined]
 
     asked_for: Any = {}  # a device answers whatever it is asked
 
     def job() -> None:
-        there = benchmark.detached(
-            "pi", pi, benchmark.SESSION, asked_for, SessionAnswer, "k", Timeline()
-        )
+        there = detached.detached("pi", pi, SESSION, asked_for, SessionAnswer, "k", Timeline())
         with there:
             pass
 

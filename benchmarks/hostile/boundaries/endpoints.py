@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, get_args
 
 from benchmarks.hostile import spoiled
 from benchmarks.hostile.boundaries.meters import HEADS
-from llmpi.device.measure.http_stream import Client, EndpointError
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Client
 from llmpi.engine.shown import shown
 from llmpi.study.endpoint import Api
 

@@ -5,8 +5,8 @@ seal says that a part of a venv is installed: it holds the hash of each of its f
 looked at again, not believed.
 
 Stdlib only and alone in its file: the workstation sends this text to any Python there
-(`python -c TEXT DO ...`): `keep PARTIAL TARGET`, `look VENV`, `seal VENV PART KEY`,
-`unseal VENV PART`.
+(`python -c TEXT DO ...`): `keep PARTIAL TARGET`, `look VENV`, `has VENV FILES`,
+`seal VENV PART KEY`, `unseal VENV PART`.
 """
 
 import base64
@@ -101,6 +101,13 @@ def is_whole(found: "Installed") -> bool:
     return all(held and not held["damaged"] for held in (found["engine"], found["llmpi"]))
 
 
+def has(venv: Path, files: dict[str, str]) -> bool:
+    """Whether what is installed of llmpi has these files: path below `site-packages`, and hash."""
+    found = _read(venv, "llmpi")
+    there = found.files.items() if found else ()
+    return files.items() <= {path.partition("site-packages/")[2]: h for path, h in there}.items()
+
+
 def seal(venv: Path, part: str, key: str) -> None:
     """Say that a part is installed, once all of it is on the disk.
 
@@ -193,6 +200,7 @@ def _recorded(record: Path) -> list[tuple[str, str]]:
 DO: dict[str, Callable[..., object]] = {
     "keep": lambda partial, target: keep(Path(partial), Path(target)),
     "look": lambda venv: print(json.dumps(look(Path(venv)))),
+    "has": lambda venv, files: print(json.dumps(has(Path(venv), json.loads(files)))),
     "seal": lambda venv, part, key: seal(Path(venv), part, key),
     "unseal": lambda venv, part: unseal(Path(venv), part),
 }

@@ -172,6 +172,10 @@ class Asked(TypedDict):
     """What it calls itself."""
 
 
+MeasuredBy = Literal["llmpi.device.measure.process", "llmpi.device.measure.over_http"]
+"""The module that measures llmpi's engine, or an endpoint, in a process of its own."""
+
+
 @record
 class SessionRequest(ModelFile):
     """`measure`: workloads, to be measured in one session."""
@@ -185,6 +189,7 @@ class SessionRequest(ModelFile):
     others_at_most_pct: float
     """See `llmpi.study.devices`."""
     limits: Limits | None
+    measured_by: MeasuredBy
     endpoint: NotRequired[EndpointRequest]
     """Left out where the engine is llmpi's own."""
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
+from llmpi.engine.records import Failed
+
 PR_SET_PDEATHSIG = 1
 TAIL_CHARACTERS = 2000
 INTERRUPT = b"\x03"  # what Fabric writes to a command's stdin at Ctrl-C
@@ -40,6 +42,10 @@ class Death:
     """Last of what it wrote to stderr."""
     signal: int | None = None
     """That it died of, if it did; none where its time was up."""
+
+    def failed(self, stage: str) -> Failed:
+        """The record of a cell that cannot work."""
+        return {"status": "failed", "stage": stage, "reason": self.reason, "log_tail": self.tail}
 
 
 def supervise(

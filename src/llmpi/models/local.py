@@ -18,7 +18,7 @@ from llmpi.records import sha256_of
 from llmpi.study.models import PathSource
 
 
-def fetch_path(source: PathSource, folder: Path) -> Fetched:
+def fetch(source: PathSource, folder: Path, _lock: Path) -> Fetched:
     """Link the files of `source` into `folder`; nothing is copied.
 
     Raises:

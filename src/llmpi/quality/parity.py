@@ -42,7 +42,7 @@ def predict_here(
         timeout_s=TIMEOUT_S,
     )
     if isinstance(found, Death):
-        return failed("parity", found.reason, log_tail=found.tail)
+        return found.failed("parity")
     return {**found, "gguf_sha256": manifest["sha256"]}
 
 

@@ -44,7 +44,7 @@ def ask_there(
     """
     found = []
     with connected(name, device) as reached:
-        ensure_ready(reached, provisioned, newest=True)
+        ensure_ready(reached, provisioned, "llmpi.device.measure.questions")
         for part in _parts(name, conversations):
             request: AskRequest = {
                 "what": what,

@@ -39,7 +39,7 @@ def predict_there(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
-        ensure_ready(reached, provisioned, newest=True)
+        ensure_ready(reached, provisioned, "llmpi.device.measure.parity")
         again = ensure_model(reached, device, gguf, receipt)
         if again["status"] == "failed":
             return again

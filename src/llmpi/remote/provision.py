@@ -1,5 +1,6 @@
 """Make a device ready: its store, and a venv there with llmpi's own wheel and the engine."""
 
+import json
 import logging
 import re
 from collections.abc import Sequence
@@ -8,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from llmpi.code import sha256_of_code
-from llmpi.device import durable, install
+from llmpi.code import PACKAGE, code_of
+from llmpi.device import commands, durable, install
 from llmpi.device.machine import environment
 from llmpi.device.records import Installed, Look
 from llmpi.engine.records import Machine, Where
@@ -25,9 +26,11 @@ from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
 log = logging.getLogger(__name__)
 
 MINIMUM_PYTHON = (3, 11)
-MEASURES = "llmpi.device.measure.session"
-"""What a device is made ready for: an edit of what this needs has it made ready anew. Who asks a
-device for more brings it this very llmpi first (`ensure_ready`)."""
+PLUMBING = [
+    *Path(durable.__file__).parent.glob("*.py"),
+    *Path(commands.__file__).parent.glob("*.py"),
+]
+"""How a device is asked, whatever for."""
 INSTALLER = Path(install.__file__)
 LOOK_S = 600
 """All files of the venv are read, from the slowest of cards."""
@@ -64,18 +67,20 @@ def provision(name: str, device: SingleDevice, parts: Parts) -> Provisioned:
             "device": name,
             "store": reached.store,
             "interpreter": reached.interpreter,
-            "code_sha256": sha256_of_code(MEASURES),
             "preparation": preparation,
             **described,
             "provisioned": now(),
         }
 
 
-def ensure_ready(device: Device, provisioned: Provisioned, *, newest: bool = False) -> None:
+def ensure_ready(device: Device, provisioned: Provisioned, *runs: str) -> None:
     """Have a device as it was provisioned: a power cut or a worn card may have taken files since.
 
+    It is given this very llmpi where another one is there, but for edits of what it is not asked
+    for now: a measurement that still runs there is to be left alone.
+
     Args:
-        newest: bring this very llmpi, too.
+        runs: the modules that it is asked for.
 
     Raises:
         LlmpiError: see `provision`.
@@ -85,9 +90,7 @@ def ensure_ready(device: Device, provisioned: Provisioned, *, newest: bool = Fal
         return
     device.python = preparation["python"]
     found = installed(device)
-    held = found["llmpi"]
-    outdated = newest and held is not None and held["key"] != sha256_of(this_llmpi())
-    if outdated or not durable.is_whole(found):
+    if not durable.is_whole(found) or not _has(device, runs):
         device.make_folder(device.store)
         _make_ready(device, preparation)
 
@@ -267,6 +270,14 @@ def _install_llmpi(device: Device, found: Installed) -> None:
 
 def _venv(device: Device) -> str:
     return f"{device.store}/venv"
+
+
+def _has(device: Device, runs: Sequence[str]) -> bool:
+    """Whether the llmpi there is this one, as far as `runs` need it."""
+    needed = {*PLUMBING, *(file for module in runs for file in code_of(module))}
+    here = {str(file.relative_to(PACKAGE.parent)): sha256_of(file) for file in sorted(needed)}
+    said = device.run_file(DURABLE, "has", _venv(device), json.dumps(here))
+    return device.checked(said, bool, "whether it has this llmpi")
 
 
 def _holds(found: Installed, part: Literal["engine", "llmpi"], key: str) -> bool:

@@ -40,8 +40,6 @@ class Provisioned(Where):
     """llmpi's folder there."""
     interpreter: str
     """The Python there that has llmpi and the engine."""
-    code_sha256: str
-    """Of the code that measures there."""
     preparation: Preparation | None
     """How, to have it ready again; None of this machine."""
     provisioned: str

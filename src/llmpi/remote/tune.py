@@ -17,9 +17,9 @@ from llmpi.engine.records import Engine, Turns
 from llmpi.errors import CellError
 from llmpi.records import failed, now, read, sha256_of_json, write_json
 from llmpi.remote import requests
-from llmpi.remote.benchmark import detached
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
+from llmpi.remote.detached import detached
 from llmpi.remote.plugs import Timeline
 from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned, Receipt
@@ -65,7 +65,7 @@ def tune_runtime(
         LlmpiError: the device or the way to it failed.
     """
     with connected(name, device) as reached:
-        ensure_ready(reached, provisioned, newest=True)
+        ensure_ready(reached, provisioned, TURNS)
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again

@@ -13,6 +13,7 @@ import numpy as np
 
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure.budget import Effort, effort_of, fitted, pace_of, told
+from llmpi.device.measure.lost import lost, not_tried
 from llmpi.device.measure.memory import reading, untouched, watching
 from llmpi.device.measure.repeated import steady
 from llmpi.device.measure.single import fixed_tokens
@@ -25,7 +26,6 @@ from llmpi.engine.records import (
     ConcurrentRepetition,
     ConcurrentWorkload,
     FailedCell,
-    LostLevel,
     MeasuredLevel,
 )
 
@@ -249,17 +249,6 @@ class Concurrent:
 def context_tokens(asked: ConcurrentWorkload, count: int) -> int:
     """Tokens of context that so many conversations need."""
     return asked["system_tokens"] + count * (asked["prompt_tokens"] + asked["output_tokens"])
-
-
-def lost(count: int, reason: str) -> LostLevel:
-    """So many conversations that failed."""
-    return {"conversations": count, "status": "failed", "reason": reason}
-
-
-def not_tried(count: int) -> LostLevel:
-    """So many conversations, where fewer failed."""
-    reason = "a smaller number of conversations failed"
-    return {"conversations": count, "status": "skipped", "reason": reason}
 
 
 def _rates(count: int, repetition: ConcurrentRepetition) -> str:

@@ -8,7 +8,6 @@ no proxy is asked, and the key goes nowhere but into the header of the request.
 import contextlib
 import io
 import json
-import math
 import socket
 import ssl
 import time
@@ -17,15 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
+from llmpi.device.measure.http_answer import EndpointError, Found, Json
 from llmpi.device.measure.http_key import Key, key_in
 from llmpi.device.records import EndpointRequest
 from llmpi.engine.records import Message, Served
 from llmpi.engine.shown import shown
-
-Json = dict[str, Any]  # a request as its API has it; what comes is anything until it is looked at
 
 LINE_BYTES = 1 << 20
 """Of an answer, at most; llama-server's last one holds all its settings."""
@@ -35,8 +33,6 @@ REASON_BYTES = 2000
 """Of what it says where it refuses; so many times as much is looked through for the key:"""
 LOOKED_THROUGH = 4
 CONNECT_S = 10.0
-MOST = 1e9
-"""No count and no rate of a sound endpoint is larger."""
 GOES_ON = {"ignore_eos": True, "cache_prompt": False, "min_tokens": None}
 """Beyond OpenAI's: not to end early (llama-server, vLLM and llama-cpp-python) and not to take the
 prompt out of a cache (llama-server). Who refuses them is asked again without."""
@@ -48,16 +44,10 @@ PATHS = {
 CHAT_PATHS = {**PATHS, "completions": PATHS["chat"], "ollama": "/api/chat"}
 NO_SIZE = (ValueError, OverflowError)
 """What http.client makes of a chunk that is said to have such a size."""
-GIVEN_UP = ("abort", "error")
-"""As servers say that an answer has no end (vLLM, SGLang; OpenRouter)."""
 KEY_REFUSED = (401, 403, 407)
 REQUEST_REFUSED = (400, 422)
 NOT_THERE = (404, 405, 429, 502, 503, 504)
 """By its own account, or by who stands in front of it."""
-
-
-class EndpointError(Exception):
-    """What an endpoint answered is of no use: the message is for a person."""
 
 
 class UnreachableError(EndpointError):
@@ -272,7 +262,7 @@ class Client:
             raise BusyError(str(self._unreachable(what, said)), int(after))
 
     def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
-        found = _Found()
+        found = Found()
         for line in self._lines(response, budget):
             if found.add(line, response.arrived.at_ns, self._told):
                 break
@@ -368,129 +358,6 @@ class _Timed(HTTPResponse):
 
 class _RefusedError(Exception):
     """It does not take the request as it is."""
-
-
-class _Found:
-    """What has come of an answer."""
-
-    def __init__(self) -> None:
-        self.pieces: list[tuple[int, str]] = []
-        self.thought = self.text = ""
-        self.ended = self.stopped = False
-        self._last: Json = {}
-
-    def add(self, line: bytes, now_ns: int, told: Callable[..., str]) -> bool:
-        """Take a line; whether it was the last one."""
-        text = line.strip()
-        if text.startswith(b"data:"):
-            text = text[5:].strip()
-        elif not text.startswith(b"{"):
-            return False  # a comment, an event's name, an empty line
-        if text == b"[DONE]":
-            return self.ended
-        try:
-            message = json.loads(text.decode("utf-8", "replace"))  # half a character may be its end
-            error = isinstance(message, dict) and message.get("error")
-            why = json.dumps(error, ensure_ascii=False) if error else None
-        except (ValueError, RecursionError):
-            raise EndpointError(told("answers with what is no JSON")) from None
-        if not isinstance(message, dict):
-            raise EndpointError(told("answers with JSON that is no object"))
-        if why:
-            raise EndpointError(told("answers with an error", why))
-        for key in ("usage", "timings", "eval_count"):
-            if message.get(key):
-                self._last |= message
-        piece = _piece(message)
-        if piece.thought or piece.text:
-            self.pieces.append((now_ns, piece.thought + piece.text))
-            self.thought += piece.thought
-            self.text += piece.text
-        if piece.ends in GIVEN_UP:
-            raise EndpointError(told("gives its answer up", piece.ends))
-        if piece.ends:
-            self.ended, self.stopped = True, piece.ends == "stop"
-        return message.get("done") is True
-
-    def served(self) -> Served:
-        """What it says of itself, as far as that can be so."""
-        usage, timings = _part(self._last, "usage"), _part(self._last, "timings")
-        details, ollama = _part(usage, "prompt_tokens_details"), self._last
-        cached = _count(timings, "cache_n")
-        pp = _number(timings, "prompt_per_second") or _rate(ollama, "prompt_eval")
-        tg = _number(timings, "predicted_per_second") or _rate(ollama, "eval")
-        return {
-            "prompt_tokens": _count(usage, "prompt_tokens") or _count(ollama, "prompt_eval_count"),
-            "cached_tokens": _count(details, "cached_tokens") if cached is None else cached,
-            "output_tokens": _count(usage, "completion_tokens") or _count(ollama, "eval_count"),
-            "pp_tps": pp,
-            "tg_tps": tg,
-            "pieces": len(self.pieces),
-            "connect_s": 0.0,
-        }
-
-
-class _Piece(NamedTuple):
-    """What a message brings.
-
-    `ends` says why the answer ends with it; it is empty where more comes.
-    """
-
-    thought: str
-    text: str
-    ends: str
-
-
-def _piece(message: Json) -> _Piece:
-    if "done" in message:  # Ollama's
-        turn, done = _part(message, "message"), message["done"] is True
-        text = _text(message.get("response")) or _text(turn.get("content"))
-        ends = (_text(message.get("done_reason")) or "length") if done else ""
-        return _Piece(_text(message.get("thinking")) or _text(turn.get("thinking")), text, ends)
-    choices = message.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    if not isinstance(choice, dict):
-        return _Piece("", "", "")
-    delta = _part(choice, "delta") or _part(choice, "message")  # of one who sends all at once
-    text = _text(choice.get("text")) or _text(delta.get("content"))
-    return _Piece(
-        _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
-        text,
-        _text(choice.get("finish_reason")),
-    )
-
-
-def _text(value: object) -> str:
-    """Without halves of characters, which JSON can hold and nothing else."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _part(of: Json, key: str) -> Json:
-    found = of.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _number(of: Json, key: str) -> float | None:
-    """A number above 0 that can be one."""
-    value = of.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if 0 < value < MOST and math.isfinite(value) else None
-
-
-def _count(of: Json, key: str) -> int | None:
-    value = of.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value < MOST else None
-
-
-def _rate(of: Json, what: str) -> float | None:
-    """Ollama's: tokens, and nanoseconds."""
-    count, duration_ns = _count(of, f"{what}_count"), of.get(f"{what}_duration")
-    if not count or not isinstance(duration_ns, int) or not 0 < duration_ns < MOST * 1e9:
-        return None
-    return count / duration_ns * 1e9
 
 
 def _key(asked: EndpointRequest) -> Key | None:

@@ -11,12 +11,12 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from llmpi.device.machine import environment
-from llmpi.device.measure import budget
-from llmpi.device.measure.http_stream import Answer, Client, EndpointError, UnreachableError
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 from llmpi.device.measure.memory import UNKNOWN
-from llmpi.device.measure.process import cool_down, mixed
 from llmpi.device.measure.repeated import Repeated
-from llmpi.device.measure.rounds import Rounds
+from llmpi.device.measure.rest import rested
+from llmpi.device.measure.rounds import measured
 from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT
@@ -47,15 +47,12 @@ def measure(job: SessionJob) -> LoadedSession:
         UnreachableError, EndpointError: the endpoint is not there, or its answers are of no use.
         EngineError: the file whose vocabulary counts tokens cannot be read.
     """
-    asked, rest = job["endpoint"], job["rest"]
+    asked = job["endpoint"]
     timeout_s = sum(one["timeout_s"] for one in job["workloads"].values())
     end = time.monotonic() + timeout_s
     client = Client(asked)
     _greet(client, asked["url"], timeout_s)
-    cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
-    resting = time.monotonic()
-    time.sleep(rest["idle_s"])
-    before = environment.conditions()
+    cooled, idle, before = rested(job["rest"])
     with Model(Path(job["gguf"]), Settings(threads=1), vocabulary_alone=True) as vocabulary:
         texts = Texts(vocabulary)
         workloads = {
@@ -63,11 +60,7 @@ def measure(job: SessionJob) -> LoadedSession:
             for name, one in job["workloads"].items()
             if one["kind"] == "single"
         }
-        left_s = budget.SHARE * (end - time.monotonic())
-        for name, workload in workloads.items():
-            workload.warm_up(left_s * job["workloads"][name]["timeout_s"] / timeout_s)
-        arms = mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
-        order = Rounds(workloads, job["others_at_most_pct"], end).through(arms)
+        order = measured(job, workloads, end)
     return {
         "status": "ok",
         "endpoint": {
@@ -82,7 +75,7 @@ def measure(job: SessionJob) -> LoadedSession:
         "load": None,
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
-        "idle": (resting, resting + rest["idle_s"]) if rest["idle_s"] else None,
+        "idle": idle,
         "cooled": cooled,
         "environment": {
             "machine": environment.machine(),

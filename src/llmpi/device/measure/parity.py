@@ -102,22 +102,10 @@ def run(
         OwnerGoneError: `owner` ended.
     """
     with machine_alone(request["what"], wait=waiting(log, owner)):
-        return supervised(request, log=log, owner=owner)
-
-
-def supervised(
-    job: ModelFile, *, log: Callable[[str], None], owner: IO[str] | None = None
-) -> Predicted | Failed:
-    """`predict` in a process of its own, see `supervise`."""
-    outcome = supervise(__name__, job, writes=Predicted, timeout_s=TIMEOUT_S, log=log, owner=owner)
-    if isinstance(outcome, Death):
-        return {
-            "status": "failed",
-            "stage": "parity",
-            "reason": outcome.reason,
-            "log_tail": outcome.tail,
-        }
-    return outcome
+        outcome = supervise(
+            __name__, request, writes=Predicted, timeout_s=TIMEOUT_S, log=log, owner=owner
+        )
+    return outcome.failed("parity") if isinstance(outcome, Death) else outcome
 
 
 def main(job: str, out: str) -> None:

@@ -4,29 +4,29 @@ Its two arguments are JSON files: the job, and where the measurement goes.
 """
 
 import json
-import random
 import re
 import resource
 import sys
 import time
 from pathlib import Path
 
-from llmpi.device.machine import capacity, environment
+from llmpi.device.machine import environment
 from llmpi.device.machine.contention import Processors
-from llmpi.device.measure import budget, concurrent, conversation
+from llmpi.device.measure import concurrent, conversation
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.conversation import Conversation
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.repeated import context_tokens
-from llmpi.device.measure.rounds import Arm, Rounds
+from llmpi.device.measure.rest import rested
+from llmpi.device.measure.rounds import measured
+from llmpi.device.measure.runtime import lookup_of, settings_of
 from llmpi.device.measure.single import Single, fixed_tokens
-from llmpi.device.records import SessionJob, TurnJob
+from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
 from llmpi.engine.progress import say
-from llmpi.engine.prompt_lookup import PromptLookup
-from llmpi.engine.records import AnyWorkload, Cooled, LoadedSession, Runtime
+from llmpi.engine.records import AnyWorkload, LoadedSession, Runtime
 from llmpi.engine.shards import parts
 
 ON_DEMAND = re.compile(r"tensor (\S+) \(size = \d+ MiB\) lazy read enabled")
@@ -40,13 +40,9 @@ def measure(job: SessionJob) -> LoadedSession:
     Raises:
         EngineError: the model cannot be loaded as asked.
     """
-    gguf, settings, rest = Path(job["gguf"]), settings_of(job), job["rest"]
-    timeout_s = sum(asked["timeout_s"] for asked in job["workloads"].values())
-    end = time.monotonic() + timeout_s
-    cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
-    resting = time.monotonic()
-    time.sleep(rest["idle_s"])
-    before = environment.conditions()
+    gguf, settings = Path(job["gguf"]), settings_of(job)
+    end = time.monotonic() + sum(asked["timeout_s"] for asked in job["workloads"].values())
+    cooled, idle, before = rested(job["rest"])
     if settings.mlock:
         _raise_lock_limit()
     widest = max(map(_least_context, job["workloads"].values()))
@@ -68,12 +64,7 @@ def measure(job: SessionJob) -> LoadedSession:
             name: _workload(engine, name, asked, gguf.parent, peak, job["runtime"], processors)
             for name, asked in job["workloads"].items()
         }
-        left_s = budget.SHARE * (end - time.monotonic())
-        for name, workload in workloads.items():
-            workload.warm_up(left_s * job["workloads"][name]["timeout_s"] / timeout_s)
-        arms = mixed([workload.arms() for workload in workloads.values()], seed=job["what"])
-        rounds = Rounds(workloads, job["others_at_most_pct"], end - _sustained_s(job))
-        order = rounds.through(arms)
+        order = measured(job, workloads, end, _sustained_s(job))
         after = environment.conditions()  # the sustained phase is there to heat the machine
         for workload in workloads.values():
             workload.sustain()
@@ -93,7 +84,7 @@ def measure(job: SessionJob) -> LoadedSession:
         },
         "order": order,
         "workloads": {name: workload.record() for name, workload in workloads.items()},
-        "idle": (resting, resting + rest["idle_s"]) if rest["idle_s"] else None,
+        "idle": idle,
         "cooled": cooled,
         "environment": {
             "machine": environment.machine(),
@@ -133,34 +124,6 @@ def _least_context(asked: AnyWorkload) -> int:
     return context_tokens(asked)
 
 
-def mixed(arms: list[list[Arm]], seed: str) -> list[Arm]:
-    """All repetitions of all workloads in a random order, so that drift and heat hit all alike."""
-    every = [arm for some in arms for arm in some]
-    return random.Random(f"llmpi order {seed}").sample(every, len(every))
-
-
-def settings_of(job: SessionJob | TurnJob) -> Settings:
-    """The engine's settings of a job: what its `runtime` leaves open is filled in."""
-    runtime = job["runtime"]
-    return Settings(
-        threads=runtime["threads"] or job["threads"] or capacity.processors(),
-        batch_tokens=runtime["batch_tokens"],
-        ubatch_tokens=runtime["ubatch_tokens"],
-        kv_cache=runtime["kv_cache"],
-        flash_attention=runtime["flash_attention"],
-        mmap=runtime["mmap"],
-        mlock=runtime["mlock"],
-        lazy=runtime["lazy"],
-        repack=runtime["repack"],
-    )
-
-
-def lookup_of(runtime: Runtime) -> PromptLookup | None:
-    """What drafts tokens, where that is asked for."""
-    asked = runtime["prompt_lookup"]
-    return PromptLookup(**asked) if asked else None
-
-
 def _raise_lock_limit() -> None:
     """Let this process lock as much memory as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
@@ -193,21 +156,6 @@ def load_and_decode(gguf: Path, settings: Settings, context_tokens: int) -> floa
         engine.decode(fixed_tokens(engine.vocab_tokens, 1))
         engine.synchronize()
         return time.perf_counter() - start
-
-
-def cool_down(below_c: float | None, limit_s: float) -> Cooled | None:
-    """Wait until the machine is cool: how long that took, and whether it is now."""
-    if below_c is None:
-        return None
-    start = time.monotonic()
-    while True:
-        temperature_c = environment.temperature_c()
-        waited_s = time.monotonic() - start
-        cool = temperature_c is not None and temperature_c < below_c
-        if cool or temperature_c is None or waited_s >= limit_s:
-            return {"waited_s": waited_s, "cool": cool, "temperature_c": temperature_c}
-        say(f"cooling down to {below_c:g} degrees: {temperature_c:.1f} °C")
-        time.sleep(min(5.0, limit_s - waited_s))
 
 
 def main(job: str, out: str) -> None:

@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import IO
 
 from llmpi.device.machine.alone import machine_alone, waiting
-from llmpi.device.measure.http_stream import (
-    Answer,
-    BusyError,
-    Client,
-    EndpointError,
-    UnreachableError,
-)
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Answer, BusyError, Client, UnreachableError
 from llmpi.device.records import Asked, AskRequest, Said
 from llmpi.engine.progress import Progress, say
 from llmpi.engine.records import Failed, Message
@@ -44,7 +39,7 @@ def run(
     """
     with machine_alone(request["what"], wait=waiting(log, owner)):
         outcome = supervise(__name__, request, writes=Asked, log=log, owner=owner)
-    return _failed(outcome.reason, outcome.tail) if isinstance(outcome, Death) else outcome
+    return outcome.failed("endpoint") if isinstance(outcome, Death) else outcome
 
 
 def asked(request: AskRequest) -> Asked:
@@ -121,16 +116,12 @@ def parted(thought: str | None, text: str) -> tuple[str | None, str]:
     return thought, text
 
 
-def _failed(reason: str, tail: str) -> Failed:
-    return {"status": "failed", "stage": "endpoint", "reason": reason, "log_tail": tail}
-
-
 def main(job: str, out: str) -> None:
     record: Asked | Failed
     try:
         record = asked(json.loads(Path(job).read_text(encoding="utf-8")))
     except EndpointError as error:
-        record = _failed(str(error), "")
+        record = {"status": "failed", "stage": "endpoint", "reason": str(error)}
     Path(out).write_text(json.dumps(record), encoding="utf-8")
 
 

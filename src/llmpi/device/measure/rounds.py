@@ -1,11 +1,13 @@
-"""Every repetition once, and those that other programs disturbed again."""
+"""Every repetition once, in a random order, and those that other programs disturbed again."""
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from llmpi.device.machine.contention import disturbed, judge
 from llmpi.device.measure import budget
+from llmpi.device.records import SessionJob
 from llmpi.engine.progress import say
 from llmpi.engine.records import AnyRepetition
 from llmpi.engine.records import Arm as Part
@@ -24,6 +26,20 @@ class Workload(Protocol):
 
     def set_aside(self, arm: Any, repetition: Any, /) -> None:  # that it gave
         """It does not count any more."""
+
+
+class Measured(Workload, Protocol):
+    """One that a session measures."""
+
+    def warm_up(self, seconds: float) -> None:
+        """Before it is repeated.
+
+        Args:
+            seconds: what it may take with all that follows.
+        """
+
+    def arms(self) -> list[Arm]:
+        """Each as often as it is to be repeated."""
 
 
 class Done(NamedTuple):
@@ -77,3 +93,22 @@ class Rounds:
     def _is_time_for(self, again: Sequence[Done]) -> bool:
         needed_s = sum(budget.took_s(one.repetition) for one in again)
         return needed_s <= budget.SHARE * (self._end - time.monotonic())
+
+
+def measured(
+    job: SessionJob, workloads: Mapping[str, Measured], end: float, sustained_s: float = 0.0
+) -> list[Arm]:
+    """A session's warm-up, then every repetition of every workload in a random order, so that drift
+    and heat hit all alike; the order of those that count.
+
+    Args:
+        end: on the monotonic clock, of the session.
+        sustained_s: what comes behind takes so long.
+    """
+    each_s = {name: job["workloads"][name]["timeout_s"] for name in workloads}
+    left_s = budget.SHARE * (end - time.monotonic())
+    for name, workload in workloads.items():
+        workload.warm_up(left_s * each_s[name] / sum(each_s.values()))
+    every = [arm for workload in workloads.values() for arm in workload.arms()]
+    order = random.Random(f"llmpi order {job['what']}").sample(every, len(every))
+    return Rounds(workloads, job["others_at_most_pct"], end - sustained_s).through(order)

@@ -14,7 +14,7 @@ from llmpi.device.machine.energy import Samples, add_energy, measured
 from llmpi.device.machine.limits import limited
 from llmpi.device.machine.meters import is_here
 from llmpi.device.machine.sampler import FIRMWARE_EVERY_S, Sample, felt, power, read, sampling
-from llmpi.device.measure import concurrent
+from llmpi.device.measure.lost import lost, not_tried
 from llmpi.device.records import Meter, SessionAnswer, SessionJob, SessionRequest
 from llmpi.engine import info as engine_info
 from llmpi.engine.progress import step_in
@@ -124,7 +124,7 @@ def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSes
     workloads, policy = request["workloads"], request["runtime"]["omp_wait_policy"]
     job: SessionJob = {**request, "sensors": [*watch.sensors]}
     outcome = supervise(
-        "llmpi.device.measure.over_http" if "endpoint" in job else "llmpi.device.measure.process",
+        request["measured_by"],
         job,
         writes=LoadedSession,
         log=watch.log,
@@ -145,17 +145,10 @@ def _session(request: SessionRequest, watch: Watch) -> LoadedSession | FailedSes
     if asked["kind"] == "concurrent" and len(asked["conversations"]) > 1:
         watch.log(f"llmpi: {outcome.reason}; measuring with fewer conversations")
         return _with_fewer(request, name, asked, outcome.reason, watch)
-    cell: FailedCell = {
-        "status": "failed",
-        "stage": "benchmark",
-        "reason": outcome.reason,
-        "log_tail": outcome.tail,
-        "workload": asked,
-        "levels": [],
-    }
+    cell: FailedCell = {**outcome.failed("benchmark"), "workload": asked, "levels": []}
     failed: FailedSession = {
         "status": "failed",
-        "stage": "benchmark",
+        "stage": cell["stage"],
         "reason": outcome.reason,
         "log_tail": outcome.tail,
         "workloads": {name: cell},
@@ -182,8 +175,7 @@ def _with_fewer(
         elif cell["kind"] == "concurrent":
             cell["workload"] = asked
             lived = all(level["status"] == "ok" for level in cell["levels"])
-            lost = concurrent.lost(most, reason) if lived else concurrent.not_tried(most)
-            cell["levels"].append(lost)
+            cell["levels"].append(lost(most, reason) if lived else not_tried(most))
     return session
 
 

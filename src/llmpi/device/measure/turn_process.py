@@ -14,8 +14,8 @@ from pathlib import Path
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import parity
 from llmpi.device.measure.memory import status_bytes
-from llmpi.device.measure.process import lookup_of, settings_of
 from llmpi.device.measure.repeated import context_tokens
+from llmpi.device.measure.runtime import lookup_of, settings_of
 from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import TurnJob
 from llmpi.engine import info as engine_info

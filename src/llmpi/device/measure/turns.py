@@ -11,7 +11,7 @@ from typing import IO
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
 from llmpi.device.machine.limits import limited
-from llmpi.device.measure.process import cool_down
+from llmpi.device.measure.rest import cool_down
 from llmpi.device.records import TurnJob, TurnRequest, TurnsRequest
 from llmpi.engine.records import CooledTurn, FailedTurn, Turn, Turns
 from llmpi.engine.supervise import Death, supervise
@@ -55,8 +55,8 @@ def _turn(
     owner: IO[str] | None,
     groups: list[Path],
 ) -> CooledTurn | FailedTurn:
-    rest, policy = request["rest"], asked["runtime"]["omp_wait_policy"]
-    cooled = cool_down(rest["cool_below_c"], rest["cool_limit_s"])
+    policy = asked["runtime"]["omp_wait_policy"]
+    cooled = cool_down(request["rest"])
     job: TurnJob = {
         "gguf": request["gguf"],
         "threads": request["threads"],

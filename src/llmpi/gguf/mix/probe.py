@@ -26,7 +26,7 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import fields, header, stored
 from llmpi.gguf.mix.errors import Importance, write_as_if
 from llmpi.gguf.mix.groups import Group
-from llmpi.quality.divergence.evaluate import score_piece
+from llmpi.quality.divergence.chunks import score_piece
 from llmpi.quality.divergence.log_probs import (
     LogProbs,
     Scorer,

@@ -155,7 +155,7 @@ def search(
     ended = supervise(__name__, job, writes=Outcome, log=tell)
     shutil.rmtree(partial, ignore_errors=True)
     if isinstance(ended, Death):
-        return failed("search_mix", ended.reason, log_tail=ended.tail)
+        return ended.failed("search_mix")
     if ended["refused"]:
         raise LlmpiError(ended["refused"])
     if not ended["found"]:

@@ -9,7 +9,7 @@ from llmpi.quality.ab.prompts import load_prompts
 from llmpi.quality.ab.records import AbAnswered, AbSettings, Outcome
 from llmpi.quality.batching.answer import Group, answer_blocks, decoding
 from llmpi.quality.records import VariantFile
-from llmpi.records import failed, now, sha256_of
+from llmpi.records import now, sha256_of
 
 
 def answer_prompts(
@@ -44,7 +44,7 @@ def answer_prompts(
         store=store,
     )
     if isinstance(records, Death):
-        return failed("quality", records.reason, log_tail=records.tail)
+        return records.failed("quality")
     [record] = records
     judged = [judge(p, answer) for p, answer in zip(asked, record["answers"], strict=True)]
     outcomes: list[Outcome] = [

@@ -11,11 +11,8 @@ The reference's log-probabilities are written once, in llama-perplexity's own fi
 """
 
 import json
-import math
 import shutil
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -25,23 +22,18 @@ from typing_extensions import TypedDict
 from llmpi.accidents import supervise
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
-from llmpi.engine.progress import Progress, say
+from llmpi.engine.progress import say
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.quality.by_default import BY_DEFAULT
+from llmpi.quality.divergence.chunks import Partial, score_chunks, write_rows
 from llmpi.quality.divergence.log_probs import (
-    Codes,
-    Logits,
     LogProbs,
-    Scorer,
-    Tokens,
     Values,
     compare,
-    let_go,
     positions_of,
     score,
-    score_and_encode,
 )
 from llmpi.quality.divergence.records import (
     Corpus,
@@ -50,25 +42,17 @@ from llmpi.quality.divergence.records import (
     DivergenceMeasured,
     DivergencePositions,
     DivergenceScored,
-    DivergenceSummary,
-    Estimate,
     Perplexity,
     PerplexityMeasured,
-    PerplexitySummary,
     ReferenceRun,
     TextIdentity,
     Vocabulary,
 )
+from llmpi.quality.divergence.summaries import RESAMPLING, summarize, summarize_alone
 from llmpi.quality.divergence.windows import UBATCH_TOKENS, Windows, cut
-from llmpi.quality.records import Computation, Resampling, VariantFile
-from llmpi.records import failed, now, sha256_of_json, whole_file
+from llmpi.quality.records import Computation, VariantFile
+from llmpi.records import now
 from llmpi.script import tell
-
-ROWS_AT_ONCE = 8
-"""So many rows of logits stay in the processor's cache while they are scored."""
-RESAMPLING: Resampling = {"resamples": 1000, "seed": 0}
-QUANTITIES = ("nll", "reference_nll", "kld", "same_top1")
-"""What a position gives: nats, nats, nats, and 0 or 1. Without a reference, only the first."""
 
 
 class _Job(TypedDict):
@@ -243,7 +227,7 @@ def divergence(
     started = now()
     ended = supervise(__name__, job, writes=DivergenceOutcome, log=tell)
     if isinstance(ended, Death):
-        return failed("quality", ended.reason, log_tail=ended.tail)
+        return ended.failed("quality")
     measured = _kept(ended["measured"], ended["refused"], partial)
     return {"status": "ok", **measured, "started": started, "ended": now()}
 
@@ -252,7 +236,7 @@ def _perplexity(job: PerplexityJob) -> Perplexity | Failed:
     started = now()
     ended = supervise(__name__, job, writes=PerplexityOutcome, log=tell)
     if isinstance(ended, Death):
-        return failed("quality", ended.reason, log_tail=ended.tail)
+        return ended.failed("quality")
     measured = _kept(ended["measured"], ended["refused"], Path(job["partial"]))
     return {"status": "ok", **measured, "started": started, "ended": now()}
 
@@ -279,78 +263,6 @@ def _kept(measured: Measured | None, refused: str | None, partial: Path) -> Meas
     if measured is None:
         raise LlmpiError(refused or "")
     return measured
-
-
-# --- statistics -----------------------------------------------------------------------------------
-
-
-def summarize_alone(values: Values) -> PerplexitySummary:
-    """
-    Args:
-        values: [1, chunks, positions], negative log-likelihoods in nats.
-    """
-    return {"perplexity": _exponential(values[0])}
-
-
-def summarize(values: Values) -> DivergenceSummary:
-    """Every number with its standard error.
-
-    Args:
-        values: [quantities, chunks, positions], the quantities as in `QUANTITIES`.
-
-    Returns:
-        Standard errors of means are llama-perplexity's, over positions, and carried on to their
-        exponentials to first order; those of the median and the 99th percentile are of a bootstrap
-        over chunks.
-    """
-    nll, reference_nll, kld, same = values
-    median, p99 = _quantiles(kld, (0.5, 0.99))
-    share = same.mean()
-    return {
-        "perplexity": _exponential(nll),
-        "reference_perplexity": _exponential(reference_nll),
-        # Paired: llama-perplexity's var(a) + var(b) - 2 cov(a, b) is the variance of a - b.
-        "ln_perplexity_ratio": _mean(nll - reference_nll),
-        "perplexity_ratio": _exponential(nll - reference_nll),
-        "kld_mean_nats": _mean(kld),
-        "kld_median_nats": median,
-        "kld_p99_nats": p99,
-        "top1_agreement_pct": _estimate(
-            100 * share, 100 * math.sqrt(share * (1 - share) / (same.size - 1))
-        ),
-    }
-
-
-def _estimate(value: float, standard_error: float | None) -> Estimate:
-    return {
-        "value": float(value),
-        "standard_error": None if standard_error is None else float(standard_error),
-    }
-
-
-def _mean(values: Values) -> Estimate:
-    return _estimate(values.mean(), _standard_error(values))
-
-
-def _standard_error(values: Values) -> float:
-    return float(values.std() / math.sqrt(values.size - 1))
-
-
-def _exponential(values: Values) -> Estimate:
-    """exp of the mean; its standard error by the delta method."""
-    factor = math.exp(values.mean())
-    return _estimate(factor, factor * _standard_error(values))
-
-
-def _quantiles(values: Values, fractions: tuple[float, ...]) -> list[Estimate]:
-    """Quantiles of [chunks, positions]; positions of a chunk are not independent, chunks are."""
-    found = np.quantile(values, fractions)
-    if len(values) == 1:
-        return [_estimate(value, None) for value in found]
-    shape = RESAMPLING["resamples"], len(values)
-    draws = np.random.default_rng(RESAMPLING["seed"]).integers(len(values), size=shape)
-    spread = np.array([np.quantile(values[draw], fractions) for draw in draws]).std(axis=0)
-    return [_estimate(*pair) for pair in zip(found, spread, strict=True)]
 
 
 # --- in the child ---------------------------------------------------------------------------------
@@ -502,124 +414,6 @@ def _matching_rows(job: DivergenceJob, model: Windows) -> LogProbs:
             f"({theirs['tokens']}): a variant and its reference must be made of the same model"
         )
     return held
-
-
-def write_rows(
-    model: Windows, tokens: Tokens, out: Path, partial: "Partial", threads: int
-) -> Values:
-    """Score `tokens` and write their log-probabilities to `out`, whole or not at all."""
-    unfinished = out.with_name(f".{out.name}.part")
-    if partial.finished() and unfinished.is_file():
-        held = LogProbs.open(unfinished, "r+")
-    else:
-        partial.clear()
-        held = LogProbs.create(unfinished, tokens, model.vocab_tokens)
-    try:
-        values = score_chunks(model, tokens, held.rows, score_and_encode, partial, threads)
-    except BaseException:
-        if not partial.finished():  # of rows that no note speaks of nothing can go on
-            unfinished.unlink(missing_ok=True)
-        raise
-    unfinished.replace(out)
-    return values
-
-
-def score_chunks(
-    model: Windows,
-    tokens: Tokens,
-    rows: Codes,
-    scorer: Scorer,
-    partial: "Partial",
-    threads: int,
-) -> Values:
-    """Values [quantities, chunks, positions] of all chunks; those in `partial` are not done again.
-
-    Scoring does not run beside decoding: both want every core, and the engine's threads wait for
-    one another by spinning.
-
-    Args:
-        tokens: [chunks, window].
-        rows: [chunks, positions, ...], what `scorer` reads or writes.
-
-    Raises:
-        EngineError: the model predicts no numbers.
-    """
-    first = tokens.shape[1] // 2
-    # Only whole batches are taken over, so that each batch has the shape it would have had.
-    start = partial.finished() // model.at_once * model.at_once
-    done = [partial.load(i) for i in range(start)]
-    progress = Progress(len(tokens), "chunks", done=start)
-    with ThreadPoolExecutor(threads) as pool:
-        for begin in range(start, len(tokens), model.at_once):
-            group = tokens[begin : begin + model.at_once]
-            found: list[list[Values]] = [[] for _ in group]
-            for i, position, logits in model.read(group):
-                following = group[i, position + 1 : position + 1 + len(logits)]
-                here = rows[begin + i, position - first : position - first + len(logits)]
-                found[i].append(score_piece(pool, scorer, logits, following, here))
-            for i, pieces in enumerate(found):
-                values = np.concatenate(pieces, axis=1)
-                if not np.isfinite(values).all():
-                    raise EngineError(f"the model predicts no finite numbers in chunk {begin + i}")
-                partial.save(begin + i, values)
-                done.append(values)
-            let_go(rows)
-            mean = np.mean([values[0].mean() for values in done])
-            progress.at(len(done) - start, f"perplexity {math.exp(mean):.4f}")
-    return np.stack(done, axis=1)
-
-
-def score_piece(
-    pool: ThreadPoolExecutor, scorer: Scorer, logits: Logits, following: Tokens, rows: Codes
-) -> Values:
-    """Values [quantities, positions] of logits [positions, vocabulary], on several threads."""
-
-    def block(start: int) -> Values:
-        part = slice(start, start + ROWS_AT_ONCE)
-        return scorer(logits[part], following[part], rows[part])
-
-    blocks = pool.map(block, range(0, len(logits), ROWS_AT_ONCE))
-    return np.concatenate(list(blocks), axis=1)
-
-
-class Partial:
-    """What is done of a job: the values of each chunk, in a folder that fits this very job only.
-
-    Args:
-        identity: what makes the values others; only its hash is kept.
-    """
-
-    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:  # hashed, not read
-        self._folder = folder
-        self._note = folder / "job.sha256"
-        self._identity = sha256_of_json(identity)
-        if not self._note.is_file() or self._note.read_text() != self._identity:
-            self.clear()
-
-    def clear(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def finished(self) -> int:
-        """How many chunks are done, from the first on."""
-        done = 0
-        while self._path(done).is_file():
-            done += 1
-        return done
-
-    def load(self, chunk: int) -> Values:
-        """[quantities, positions]"""
-        return np.load(self._path(chunk))
-
-    def save(self, chunk: int, values: Values) -> None:
-        if not self._note.is_file():  # a job that dies before its first chunk leaves nothing
-            self._folder.mkdir(parents=True)
-            with whole_file(self._note) as path:
-                path.write_text(self._identity)
-        with whole_file(self._path(chunk)) as path, path.open("wb") as file:
-            np.save(file, values)
-
-    def _path(self, chunk: int) -> Path:
-        return self._folder / f"{chunk:06d}.npy"
 
 
 if __name__ == "__main__":

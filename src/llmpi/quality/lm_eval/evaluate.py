@@ -10,7 +10,6 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.quality.lm_eval.records import LmEvalScored, Settings
 from llmpi.quality.records import VariantFile
-from llmpi.records import failed
 from llmpi.script import tell
 
 # Bars are for terminals. The bootstrap would fork the engine's process once for every core.
@@ -67,5 +66,5 @@ def evaluate_lm_eval(
         "llmpi.quality.lm_eval.model", job, writes=Outcome, log=tell, environment=ENVIRONMENT
     )
     if isinstance(ended, Death):
-        return failed("quality", ended.reason, log_tail=ended.tail)
+        return ended.failed("quality")
     return ended["scored"]

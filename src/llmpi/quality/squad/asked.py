@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from llmpi.device.records import Asked, EndpointRequest, Said
 from llmpi.engine.records import Message
 from llmpi.quality.records import Answer
-from llmpi.quality.squad.evaluate import score_items, summarize
+from llmpi.quality.squad.items import score_items, summarize
 from llmpi.quality.squad.metric import parse
 from llmpi.quality.squad.prompt import messages
 from llmpi.quality.squad.records import AskingSettings, Questions, SquadAsked

@@ -14,7 +14,6 @@ from llmpi.quality.batching.answer import answer_blocks, decoding
 from llmpi.quality.records import AnsweredBlock, VariantFile
 from llmpi.quality.squad.blocks import plan_of
 from llmpi.quality.squad.records import Questions, Settings, Shard
-from llmpi.records import failed
 
 
 class MixedEnginesError(LlmpiError):
@@ -56,7 +55,7 @@ def answer_shard(
         which=range_of(shard, shards, len(asked)),
     )
     if isinstance(records, Death):
-        return failed("quality", records.reason, log_tail=records.tail)
+        return records.failed("quality")
     return {"status": "ok", "answered": records}
 
 
