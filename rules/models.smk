@@ -5,7 +5,7 @@ rule fetch_model:
     """Fetch a model and pin down what was fetched: revision, hashes, licence."""
     input:
         code=code("fetch_model"),
-        path=lambda w: inputs.named(study.models[w.model].source, "path"),
+        path=lambda w: inputs.fetched_from(study, w.model),
     output:
         manifest=layout.MODEL_MANIFEST,
     log:

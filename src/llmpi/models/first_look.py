@@ -58,16 +58,24 @@ def first_look(folder: Path, files: Sequence[str]) -> ModelGguf:
     return {"files": [*files], "contents": inside["contents"]}
 
 
+def check_of_one_model(found: Sequence[ModelGguf]) -> None:
+    """
+    Raises:
+        LlmpiError: the files are not.
+    """
+    for first, other in product(found[:1], found[1:]):
+        if first["contents"]["architecture"] != other["contents"]["architecture"]:
+            raise LlmpiError(f"files: {_named(first)} and {_named(other)} are not of one model")
+
+
 def check_widest_first(found: Sequence[ModelGguf]) -> None:
     """The first of several is the reference, so nothing beside it may be wider.
 
     Raises:
-        LlmpiError: something is; or they are not files of one model.
+        LlmpiError: something is.
     """
     for first, other in product(found[:1], found[1:]):
         mine, others = _named(first), _named(other)
-        if first["contents"]["architecture"] != other["contents"]["architecture"]:
-            raise LlmpiError(f"files: {mine} and {others} are not of one model")
         if _bits(other) > _bits(first):
             raise LlmpiError(
                 f"files: the first is the reference of the others, and {others} is wider: put it "

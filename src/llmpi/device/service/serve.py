@@ -72,7 +72,7 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
     from llmpi.device.service.request_metrics import instrument
 
     keep_prompts_out_of_logs()
-    model = model_settings(release / releases.MODEL, settings)
+    model = model_settings(releases.model_of(release), settings)
     # Its own check of the key would compare byte by byte; ours is in front of everything.
     app: gate.App = server.create_app(
         server_settings=ServerSettings(interrupt_requests=False), model_settings=[model]
