@@ -77,6 +77,7 @@ def released(gguf: Path, root: Path) -> Path:
         "model": "tiny",
         "quant": "F32",
         "port": 0,
+        "thinking_tokens": None,
         "context_tokens": CONTEXT_TOKENS,
         "waiting": WAITING,
         "answer_s": 60,
@@ -89,7 +90,8 @@ def released(gguf: Path, root: Path) -> Path:
 
 
 def stored(gguf: Path, root: Path) -> StoredModel:
-    data, name = gguf.read_bytes(), f"tiny/{gguf.name}"
+    data = gguf.read_bytes()
+    name = f"tiny/{gguf.name}" if shards.NAME.fullmatch(gguf.name) else "tiny/F32.gguf"
     sha256 = hashlib.sha256(data).hexdigest()
     found = store.expect(root, name, len(data), sha256, None)
     Path(found["partial"]).write_bytes(data)
@@ -336,7 +338,8 @@ def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
     (hasty / "settings.json").write_text(json.dumps({**settings, "answer_s": 0.003}))
     [gguf] = root.rglob("F32.gguf")
     sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
-    releases.add(root, "hasty", gguf=str(gguf), sha256=sha256, runtime="none")
+    model: StoredModel = {"path": str(gguf), "sha256": sha256}
+    releases.add(root, "hasty", models=[model], runtime="none")
     served.release = release.parent / "hasty"
     statuses = []
     with running(served):

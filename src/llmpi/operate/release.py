@@ -107,6 +107,7 @@ def settings(study: Study, served: ServedVariant, device: str) -> ServiceSetting
         "model": served.model,
         "quant": served.quant,
         "port": service.port,
+        "thinking_tokens": study.models[served.model].thinking_tokens,
         "context_tokens": service.context_tokens,
         "waiting": service.waiting,
         "answer_s": service.answer_s,

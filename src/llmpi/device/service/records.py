@@ -16,6 +16,8 @@ class ServiceSettings(TypedDict):
     model: str
     quant: str
     port: int
+    thinking_tokens: int | None
+    """Bound on a thought; None where the model answers at once."""
     context_tokens: int
     """Prompt and answer of a request have room for so many."""
     waiting: int
