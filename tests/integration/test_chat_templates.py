@@ -339,7 +339,9 @@ def test_thoughts_of_every_kind_change_no_score(
             opened = request.thought is not None and request.thought.opened
             before = f"{thought}{marks.close}\n\n{marks.begin}" if thought else ""
             begun = "" if opened or not thought else marks.open
-            tokens = tuple(engine.tokenize(f"{begun}{before}{answer}{marks.end if thought else ''}"))
+            tokens = tuple(
+                engine.tokenize(f"{begun}{before}{answer}{marks.end if thought else ''}")
+            )
             at = engine.answer_at(tokens, opened, True) if request.thought else 0
             return asking.answer(request, Outcome(tokens, True, answer_at=at))
 

@@ -110,7 +110,9 @@ def test_checkpoint_is_only_what_a_conversion_needs(fetch: Fetcher) -> None:
 
 
 def test_files_beside_their_checkpoint(hub: HubServer, fetch: Fetcher) -> None:
-    got = fetch(hub="acme/tiny", file="tiny.gguf", checkpoint={"hub": "acme/checkpoint", "revision": "main"})
+    got = fetch(
+        hub="acme/tiny", file="tiny.gguf", checkpoint={"hub": "acme/checkpoint", "revision": "main"}
+    )
     assert got.manifest, got.terminal
     weights = ["config.json", "model.safetensors", "tokenizer.json"]
     assert sorted(got.manifest["files"]) == sorted([*weights, "tiny.gguf"])

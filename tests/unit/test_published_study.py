@@ -177,7 +177,9 @@ def test_files_and_their_checkpoint_are_locked_both(tmp_path: Path) -> None:
     assert spec["moves"] == 3
     assert spec["lock"]
     pinned = {"checkpoint": {"hub": "google/gemma", "revision": "1" * 40}}
-    spec = settings.model(study({**HUB, "revision": "0" * 40, **BESIDE}, ["as-published", "F16"]), "m", lock)
+    spec = settings.model(
+        study({**HUB, "revision": "0" * 40, **BESIDE}, ["as-published", "F16"]), "m", lock
+    )
     assert (bool(spec["lock"]), spec["moves"]) == (True, 2)
     spec = settings.model(
         study({**HUB, "revision": "0" * 40, **pinned}, ["as-published", "F16"]), "m", lock

@@ -69,9 +69,7 @@ class Installer:
             runtime = install_runtime(device, self.parts, self.lock)
             model = f"{release.settings['model']}/{release.settings['quant']}.gguf"
             quota = self.devices[name].quota
-            receipt = put_model(
-                device, release.gguf, model, release.sha256, quota, release.parts
-            )
+            receipt = put_model(device, release.gguf, model, release.sha256, quota, release.parts)
             if receipt["status"] == "failed":
                 return [receipt["reason"]]
             identity = release.id(runtime)

@@ -60,6 +60,8 @@ def _gguf(file: str) -> str:
 
 
 GgufPath = Annotated[InsidePath, AfterValidator(_gguf)]
+
+
 def _check_checkpoint(checkpoint: object, has_files: bool) -> None:
     if checkpoint and not has_files:
         raise PydanticCustomError(
