@@ -140,7 +140,6 @@ def service_names_devices(service: Service | None, reachable: Collection[str]) -
 
 def service_has_a_variant(
     service: Service | None,
-    models: Mapping[str, Model],
     quants: Quants,
     runtimes: Mapping[str, Runtime],
     constraints: Constraints | None,

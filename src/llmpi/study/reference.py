@@ -201,7 +201,8 @@ def readme() -> str:
         "`as-published` is the GGUF file of the model's source, byte for byte. Of several `files` "
         "it stands for all; each is called after its file, `as-published.gemma-3-1b-it-Q4_K_M`, "
         "where one of them is meant. The first, which is the widest, is the reference of all "
-        "variants of the model; where a `checkpoint` stands beside them, its F16 is. A descent goes down what is made here alone.\n"
+        "variants of the model; where a `checkpoint` stands beside them, its F16 is. A descent "
+        "goes down what is made here alone.\n"
     )
     return "\n".join(parts)
 

@@ -165,7 +165,7 @@ class Chat:
             with self._showing_marks():
                 whole = handler(**asked, prompt=prompt)
             message = whole["choices"][0]["message"]
-            thought, message["content"] = parting.feed(message["content"], ended=True)
+            message["content"] = parting.feed(message["content"], ended=True).answer
             return whole
 
         llama.chat_handler = answer
