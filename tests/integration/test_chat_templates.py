@@ -331,17 +331,16 @@ def test_thoughts_of_every_kind_change_no_score(
         plain, aloud = (
             Asking(engine, {**SETTINGS, "thinking_tokens": tokens}) for tokens in (None, 64)
         )
-        assert (marks := engine.marks)
+        marks = engine.marks
+        assert marks
 
         def answered(asking: Asking, talk: Conversation, answer: str, thought: str) -> Answer:
             request = asking.request(talk)
             assert isinstance(request, Request)
             opened = request.thought is not None and request.thought.opened
-            before = f"{thought}{marks.close}\n\n{marks.begin}" if thought else ""
-            begun = "" if opened or not thought else marks.open
-            tokens = tuple(
-                engine.tokenize(f"{begun}{before}{answer}{marks.end if thought else ''}")
-            )
+            text = f"{thought}{marks.close}\n\n{marks.begin}{answer}{marks.end}"
+            begun = "" if opened else marks.open
+            tokens = tuple(engine.tokenize(begun + text if thought else answer))
             at = engine.answer_at(tokens, opened, True) if request.thought else 0
             return asking.answer(request, Outcome(tokens, True, answer_at=at))
 
