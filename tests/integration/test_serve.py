@@ -68,7 +68,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return released(tiny / "chat.gguf", tmp_path_factory.mktemp("store"))
 
 
-def released(gguf: Path, root: Path) -> Path:
+def released(gguf: Path, root: Path, thinking_tokens: int | None = None) -> Path:
     models = [stored(part, root) for part in shards.parts(gguf)]
     (root / "service/runtimes/none").mkdir(parents=True)
     new = releases.incoming(root, "one")
@@ -77,7 +77,7 @@ def released(gguf: Path, root: Path) -> Path:
         "model": "tiny",
         "quant": "F32",
         "port": 0,
-        "thinking_tokens": None,
+        "thinking_tokens": thinking_tokens,
         "context_tokens": CONTEXT_TOKENS,
         "waiting": WAITING,
         "answer_s": 60,
@@ -312,6 +312,58 @@ def test_a_chat_is_asked_as_it_was_scored(served: Served, release: Path) -> None
     assert answer["usage"]["prompt_tokens"] == completion["usage"]["prompt_tokens"] == len(tokens)
     assert answer["choices"][0]["message"]["content"].strip() == said.strip()
     assert completion["choices"][0]["text"].strip() == said.strip()
+
+
+MARKED = (
+    "{% for m in messages %}{{ m.role }}: "
+    "{% if m.reasoning_content %}{{ OPENS ~ m.reasoning_content ~ CLOSES }}{% endif %}"
+    "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+THINKS = 16
+
+
+def test_a_thought_is_parted_from_its_answer(
+    served: Served, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What a model of random weights happens to say is taken for its marks."""
+    folder = tmp_path_factory.mktemp("thinks")
+    tiny = tiny_llama(folder)
+    with Engine(tiny, Settings(threads=1), context_tokens=CONTEXT_TOKENS) as engine:
+        engine.decode(engine.tokenize("user: in the\nassistant:"))
+        tokens = [engine.greedy()]
+        while len(tokens) < 4 + THINKS:
+            engine.decode(tokens[-1:])
+            tokens.append(engine.greedy())
+        said = engine.text(tokens)
+    begun = said.lstrip()
+    opens = begun[:2]
+    at = next(
+        at
+        for at in range(4, len(begun) - 4)
+        if begun.find(begun[at : at + 2]) == at and begun[at : at + 4].isalnum()
+    )
+    closes, thought, answer = begun[at : at + 2], begun[2:at], begun[at + 2 :].lstrip()
+    marked = MARKED.replace("OPENS", json.dumps(opens)).replace("CLOSES", json.dumps(closes))
+    file = edited(tiny, folder / "thinks.gguf", {"tokenizer.chat_template": marked})
+    served.release = released(file, tmp_path_factory.mktemp("store"), thinking_tokens=THINKS)
+    asked_ = {"messages": HELLO, "max_tokens": 4, "temperature": 0, "repeat_penalty": 1.0}
+    with running(served):
+        whole = json.loads(served.ask(asked_, CHAT)[2])
+        stream = served.ask({**asked_, "stream": True}, CHAT)[2]
+        plain = json.loads(
+            served.ask(asked(4 + THINKS, "user: in the\nassistant:", repeat_penalty=1.0))[2]
+        )
+    assert whole["choices"][0]["message"]["content"] == answer
+    assert whole["usage"]["completion_tokens"] == 4 + THINKS
+    lines = [line.removeprefix("data: ") for line in stream.splitlines() if "data: {" in line]
+    choices = [json.loads(line)["choices"][0] for line in lines]
+    told = {
+        key: "".join(choice["delta"].get(key, "") for choice in choices)
+        for key in ("reasoning_content", "content")
+    }
+    assert told == {"reasoning_content": thought, "content": answer}
+    assert [c["finish_reason"] for c in choices if c["finish_reason"]] == ["length"]
+    assert plain["choices"][0]["text"].strip() == said.strip()
 
 
 def test_a_model_without_a_template_is_not_chatted_with(
