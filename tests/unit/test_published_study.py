@@ -16,6 +16,7 @@ from llmpi.gguf.records import Contents
 from llmpi.models.unsuited import chats_without_template
 from llmpi.quant_types import is_published, is_trained, wants_imatrix
 from llmpi.records import write_json
+from llmpi.sources_lock import Lock
 from llmpi.study import inputs, settings
 from llmpi.study.file import ConfigError, parse_study
 from llmpi.study.locked import as_locked
@@ -165,8 +166,8 @@ def test_files_and_their_checkpoint_are_locked_both(tmp_path: Path) -> None:
     found = study({**HUB, **BESIDE}, ["as-published", "F16"])
     repos = [("model", "acme/gemma-GGUF", "main"), ("model", "google/gemma", "main")]
     assert hub_sources(found) == repos
-    commits = {
-        f"model {repo}@main": {"commit": f"{i}" * 40, "moves": i + 1}
+    commits: Lock = {
+        f"model {repo}@main": {"commit": f"{i}" * 40, "resolved": "now", "moves": i + 1}
         for i, (_, repo, _) in enumerate(repos)
     }
     fixed = as_locked(found, commits).models["m"]

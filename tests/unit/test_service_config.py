@@ -309,7 +309,8 @@ def test_a_file_in_parts_may_be_served(
 
 def test_a_release_of_a_file_in_parts_knows_their_hashes(made: Path) -> None:
     parts = [{"sha256": f"{i}" * 64, "bytes": 1} for i in range(3)]
-    write(layout.GGUF_MANIFEST, {**gguf("Q4_0"), "parts": parts}, model="m", quant="Q4_0")
+    whole = {**gguf("Q4_0"), "sha256": "4" * 64, "parts": parts}
+    write(layout.GGUF_MANIFEST, whole, model="m", quant="Q4_0")
     found = recommendation([candidate("pi4", "Q4_0")], {"pi4": "pi4/m/Q4_0/default"})
     write(layout.RECOMMENDATION, found, study="s")
     release = release_for(study(variant="recommended"), "pi4")
