@@ -320,40 +320,37 @@ MARKED = (
     "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
 THINKS = 16
+LETTERS = range(1 + ord("a"), 2 + ord("z"))
+"""Tokens of the tiny model, which begins with one for each byte behind its end."""
+DRAWN = {
+    "temperature": 1.5,
+    "seed": 3,
+    "repeat_penalty": 1.0,
+    "logit_bias": {str(token): -100 for token in range(260) if token not in LETTERS},
+}
 
 
 def test_a_thought_is_parted_from_its_answer(
     served: Served, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """What a model of random weights happens to say is taken for its marks."""
-    folder = tmp_path_factory.mktemp("thinks")
-    tiny = tiny_llama(folder)
-    with Engine(tiny, Settings(threads=1), context_tokens=CONTEXT_TOKENS) as engine:
-        engine.decode(engine.tokenize("user: in the\nassistant:"))
-        tokens = [engine.greedy()]
-        while len(tokens) < 4 + THINKS:
-            engine.decode(tokens[-1:])
-            tokens.append(engine.greedy())
-        said = engine.text(tokens)
-    begun = said.lstrip()
-    opens = begun[:2]
-    at = next(
-        at
-        for at in range(4, len(begun) - 4)
-        if begun.find(begun[at : at + 2]) == at and begun[at : at + 4].isalnum()
-    )
-    closes, thought, answer = begun[at : at + 2], begun[2:at], begun[at + 2 :].lstrip()
+    """Of letters that a model of random weights draws some are taken for its marks."""
+    folder, stores = tmp_path_factory.mktemp("thinks"), tmp_path_factory.mktemp("stores")
+    tiny = tiny_llama(folder, whole=True)
+    prompt = {"prompt": "user: in the\nassistant:", "max_tokens": 4 + THINKS, **DRAWN}
+    served.release = released(tiny, stores / "plain")
+    with running(served):
+        said = json.loads(served.ask(prompt)[2])["choices"][0]["text"]
+    opens, closes = said[:2], said[10:12]
+    assert len(said) == 4 + THINKS and said.find(closes) == 10, "draw with another seed"
     marked = MARKED.replace("OPENS", json.dumps(opens)).replace("CLOSES", json.dumps(closes))
     file = edited(tiny, folder / "thinks.gguf", {"tokenizer.chat_template": marked})
-    served.release = released(file, tmp_path_factory.mktemp("store"), thinking_tokens=THINKS)
-    asked_ = {"messages": HELLO, "max_tokens": 4, "temperature": 0, "repeat_penalty": 1.0}
+    served.release = released(file, stores / "thinks", thinking_tokens=THINKS)
+    asked_ = {"messages": HELLO, "max_tokens": 4, **DRAWN}
     with running(served):
         whole = json.loads(served.ask(asked_, CHAT)[2])
         stream = served.ask({**asked_, "stream": True}, CHAT)[2]
-        plain = json.loads(
-            served.ask(asked(4 + THINKS, "user: in the\nassistant:", repeat_penalty=1.0))[2]
-        )
-    assert whole["choices"][0]["message"]["content"] == answer
+        plain = json.loads(served.ask(prompt)[2])
+    assert whole["choices"][0]["message"]["content"] == said[12:]
     assert whole["usage"]["completion_tokens"] == 4 + THINKS
     lines = [line.removeprefix("data: ") for line in stream.splitlines() if "data: {" in line]
     choices = [json.loads(line)["choices"][0] for line in lines]
@@ -361,9 +358,9 @@ def test_a_thought_is_parted_from_its_answer(
         key: "".join(choice["delta"].get(key, "") for choice in choices)
         for key in ("reasoning_content", "content")
     }
-    assert told == {"reasoning_content": thought, "content": answer}
+    assert told == {"reasoning_content": said[2:10], "content": said[12:]}
     assert [c["finish_reason"] for c in choices if c["finish_reason"]] == ["length"]
-    assert plain["choices"][0]["text"].strip() == said.strip()
+    assert plain["choices"][0]["text"] == said, "a completion is what it was"
 
 
 def test_a_model_without_a_template_is_not_chatted_with(
