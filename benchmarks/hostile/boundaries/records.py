@@ -14,7 +14,7 @@ from llmpi.models.records import ModelRecord
 from llmpi.records import read
 from llmpi.sources_lock import read_lock
 
-SOUND = {
+SOUND: dict[str, object] = {
     "status": "ok",
     "source": {
         "hub": "acme/tiny",

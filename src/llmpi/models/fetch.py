@@ -100,8 +100,8 @@ def _manifest(
     facts: records.Fetched = {
         "source": _said(source),
         "origin": fetched.origin,
-        "checkpoint": beside and beside.origin,
-        "licence": fetched.licence or (beside and beside.licence),
+        "checkpoint": beside.origin if beside else None,
+        "licence": fetched.licence or (beside.licence if beside else None),
         "format": "gguf" if fetched.ggufs else "safetensors",
         "files": {
             name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
@@ -152,7 +152,7 @@ def _said_of(
 ) -> records.HubCheckpoint | records.PathCheckpoint | None:
     if isinstance(checkpoint, HubCheckpoint):
         return {"hub": checkpoint.hub, "revision": checkpoint.revision}
-    return checkpoint and {"path": checkpoint.path}
+    return {"path": checkpoint.path} if checkpoint else None
 
 
 def _disk_error(error: OSError, folder: Path) -> LlmpiError:
