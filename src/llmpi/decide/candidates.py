@@ -16,7 +16,7 @@ from llmpi.decide.values import CHECKS, values_of
 from llmpi.errors import LlmpiError
 from llmpi.study.computation import DEFAULT
 from llmpi.study.decision import Aim
-from llmpi.study.runs import Scored, by_width
+from llmpi.study.runs import Scored, width
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
@@ -119,12 +119,10 @@ def id_of(row: ClassRow) -> str:
 def widest_of(rows: Sequence[ClassRow], study: Study) -> dict[str, ClassRow]:
     """A row of each model's widest quantization, computed by default where one is: what the others'
     quality is held against."""
-
-    def place(row: ClassRow) -> tuple[int, bool]:
-        quants = by_width(study, row["model"])
-        return quants.index(row["quant"]), row["computation"] != DEFAULT
-
-    ordered = sorted(rows, key=place)
+    ordered = sorted(
+        rows,
+        key=lambda row: (width(study, row["model"], row["quant"]), row["computation"] != DEFAULT),
+    )
     return {row["model"]: row for row in reversed(ordered)}
 
 

@@ -12,7 +12,6 @@ from llmpi.quant_types import FLOATS, is_mix, is_published, type_of, width_order
 from llmpi.study.computation import DEFAULT, computation_of
 from llmpi.study.devices import group_of
 from llmpi.study.exclude import Exclude
-from llmpi.study.models import Model
 from llmpi.study.study import Study
 from llmpi.study.tasks.ab import AbTask
 
@@ -176,14 +175,16 @@ def _by_width(study: Study) -> Mapping[str, Sequence[str]]:
     for variant in variants(study):
         found[variant.model].append(variant.quant)
     return {
-        model: sorted(quants, key=partial(_width, study.models[model]))
-        for model, quants in found.items()
+        model: sorted(quants, key=partial(width, study, model)) for model, quants in found.items()
     }
 
 
-def _width(model: Model, quant: str) -> tuple[bool, tuple[int, float, str]]:
-    """What is made in full of a checkpoint comes before what was published of it."""
-    return not (model.checkpoint and quant in FLOATS), width_order(quant)
+def width(study: Study, model: str, quant: str) -> tuple[bool, tuple[int, float, str]]:
+    """Key that sorts a model's quantizations as `by_width` does: what is made in full of a
+    checkpoint comes before what was published of it."""
+    asked = study.models.get(model)
+    beside = asked is not None and asked.checkpoint is not None
+    return not (beside and quant in FLOATS), width_order(quant)
 
 
 def next_wider(study: Study, model: str, quant: str) -> list[str]:

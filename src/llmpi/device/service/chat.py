@@ -3,7 +3,7 @@
 Needs the `serve` extra.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from llmpi.engine.chat.turns import Prompt, Turns, turns_of
 CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 USER_DEFINED = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
 
-Chunk = dict[str, Any]  # of the server's stream, as OpenAI's interface has it
+Json = dict[str, Any]  # requests and pieces of a stream, as OpenAI's interface has them
 
 
 class Parted(NamedTuple):
@@ -125,7 +125,7 @@ class Chat:
     def has_template(self) -> bool:
         return self._turns is not None
 
-    def prompt(self, asked: Mapping[str, Any]) -> Prompt:
+    def prompt(self, asked: Json) -> Prompt:
         """As the variant was measured and scored.
 
         Args:
@@ -170,12 +170,12 @@ class Chat:
 
         llama.chat_handler = answer
 
-    def _thinks(self, asked: Mapping[str, Any]) -> bool:
+    def _thinks(self, asked: Json) -> bool:
         """Whether it is to: JSON is asked for from the first token on."""
         form = asked.get("response_format") or {}
         return self._thinking_tokens is not None and form.get("type") != "json_object"
 
-    def _streamed(self, chunks: Iterator[Chunk], parting: Parting) -> Iterator[Chunk]:
+    def _streamed(self, chunks: Iterator[Json], parting: Parting) -> Iterator[Json]:
         with self._showing_marks():
             for chunk in chunks:
                 [choice] = chunk["choices"]

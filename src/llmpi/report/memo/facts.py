@@ -24,7 +24,7 @@ from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
 from llmpi.quant_types import FLOATS, is_published, is_trained
 from llmpi.report.words.emphasis import eased, largest_part, upwards
-from llmpi.study.runs import by_width
+from llmpi.study.runs import width
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class
 from llmpi.summary.records import AnswerCost, ClassRow, GateAsked, Summary
@@ -493,8 +493,10 @@ def _not_kept(decision: Decision, candidates: Sequence[Candidate]) -> Iterator[N
 def _widest(pick: MemoVariant, found: Iterable[MemoVariant], study: Study) -> MemoVariant:
     """Where it ran on several devices, on the pick's."""
     same = [v for v in found if v["model"] == pick["model"]]
-    order = by_width(study, pick["model"])
-    return min(same, key=lambda v: (order.index(v["quant"]), v["device"] != pick["device"]))
+    return min(
+        same,
+        key=lambda v: (width(study, v["model"], v["quant"]), v["device"] != pick["device"]),
+    )
 
 
 def _device(name: str, boards: Sequence[str], summary: Summary) -> MemoDevice:

@@ -13,7 +13,7 @@ from llmpi.report.words.emphasis import ends, scored_name, upwards
 from llmpi.report.words.languages import Words
 from llmpi.report.words.numbers import number
 from llmpi.report.words.texts import Texts
-from llmpi.study.runs import by_width
+from llmpi.study.runs import width
 
 
 class Asked(NamedTuple):
@@ -42,10 +42,10 @@ class StandingRow(TypedDict):
 def standings(content: Content) -> dict[str, Standing]:
     """By what is scored, from the widest of each model to the narrowest: quality has no device."""
     models = list(dict.fromkeys(c["model"] for c in content.candidates))
-    order = {model: by_width(content.study, model) for model in models}
+    study = content.study
     ordered = sorted(
         content.candidates,
-        key=lambda c: (models.index(c["model"]), order[c["model"]].index(c["quant"])),
+        key=lambda c: (models.index(c["model"]), width(study, c["model"], c["quant"])),
     )
     return {
         scored_name(c, several_models=len(models) > 1): c["standing"]
