@@ -14,14 +14,13 @@ def as_locked(study: Study, lock: Lock) -> Study:
 
 def _as_locked(model: Model, lock: Lock) -> Model:
     source = model.source
-    changed: dict[str, object] = {}
     if isinstance(source, HubSource):
-        changed["revision"] = _commit(source, lock)
+        source = source.model_copy(update={"revision": _commit(source, lock)})
     checkpoint = getattr(source, "checkpoint", None)
     if isinstance(checkpoint, HubCheckpoint):
-        commit = _commit(checkpoint, lock)
-        changed["checkpoint"] = checkpoint.model_copy(update={"revision": commit})
-    return model.model_copy(update={"source": source.model_copy(update=changed)})
+        checkpoint = checkpoint.model_copy(update={"revision": _commit(checkpoint, lock)})
+        source = source.model_copy(update={"checkpoint": checkpoint})
+    return model.model_copy(update={"source": source})
 
 
 def _commit(source: HubSource | HubCheckpoint, lock: Lock) -> str:

@@ -20,7 +20,7 @@ from llmpi.engine.chat.turns import Prompt, Turns, turns_of
 CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 USER_DEFINED = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
 
-Json = dict[str, Any]  # requests and pieces of a stream, as OpenAI's interface has them
+Json = Any  # requests and pieces of a stream, as OpenAI's interface has them
 
 
 class Parted(NamedTuple):
