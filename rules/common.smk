@@ -18,7 +18,7 @@ from llmpi.sources_lock import read_lock
 from llmpi.study import inputs, settings
 from llmpi.study.fields import RESULTS
 from llmpi.study.file import parse_study
-from llmpi.study.models import HubSource, PathSource, PypiSource
+from llmpi.study.models import HubSource, PathSource, PypiSource, checkpoint_of
 from llmpi.study.quality import KINDS
 from llmpi.study.runs import Scored, Session, scored, sessions, variants
 from llmpi.user import user_name
@@ -89,10 +89,11 @@ def code(script, *modules):
 
 
 def fetched_by(wildcards):
-    """The module for a model's kind of source, on whose code it depends and not on the others'."""
+    """The modules for a model's source and its checkpoint's, on whose code it depends alone."""
     source = study.models[wildcards.model].source
-    kind = {PypiSource: "pypi", HubSource: "hub", PathSource: "local"}[type(source)]
-    return f"llmpi.models.{kind}"
+    kinds = {PypiSource: "pypi", HubSource: "hub", PathSource: "local"}
+    asked = (source, checkpoint_of(source))
+    return [f"llmpi.models.{kinds[type(one)]}" for one in asked if one is not None]
 
 
 def measured_by(wildcards):

@@ -4,8 +4,8 @@
 rule fetch_model:
     """Fetch a model and pin down what was fetched: revision, hashes, licence."""
     input:
-        code=lambda w: code("fetch_model", fetched_by(w)),
-        path=lambda w: inputs.named(study.models[w.model].source, "path"),
+        code=lambda w: code("fetch_model", *fetched_by(w)),
+        path=lambda w: inputs.fetched_from(study, w.model),
     output:
         manifest=layout.MODEL_MANIFEST,
     log:

@@ -104,10 +104,13 @@ def file_bytes(file):
 
 
 def fetched_bytes(input):
-    """Size of what is converted of what was fetched of a model: of several files the first."""
+    """Size of what is converted of what was fetched of a model: of several files the first, or the
+    checkpoint beside them."""
     found = json.loads(Path(input.model).read_text())
-    files = found.get("files") or {}
-    wanted = found["ggufs"][0]["files"] if found.get("ggufs") else files
+    files, ggufs = found.get("files") or {}, found.get("ggufs")
+    wanted = ggufs[0]["files"] if ggufs else files
+    if found.get("checkpoint"):
+        wanted = [name for name in files if not name.endswith(".gguf")]
     return sum(files[name]["bytes"] for name in wanted)
 
 

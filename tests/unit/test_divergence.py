@@ -17,6 +17,7 @@ from typing import Any, Literal
 import llama_cpp
 import numpy as np
 import pytest
+from gguf_edit import edited
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -438,6 +439,17 @@ def test_a_files_last_newline_is_no_part_of_it(folder: Path) -> None:
     with Windows(folder / "base.gguf", 16, 1) as model:
         assert np.array_equal(model.tokenize("a\n"), model.tokenize("a"))
         assert len(model.tokenize("<s>a")) == len(model.tokenize("a")) + 3, "no special token"
+
+
+def test_no_end_stands_behind_a_text(folder: Path, tmp_path: Path) -> None:
+    """As a file may want for training (case 22)."""
+    wants = {"tokenizer.ggml.add_eos_token": True}
+    other = edited(folder / "base.gguf", tmp_path / "eos.gguf", wants)
+    with (
+        windows_module.Windows(folder / "base.gguf", 16, 1) as base,
+        windows_module.Windows(other, 16, 1) as eos,
+    ):
+        assert np.array_equal(base.tokenize(TEXT), eos.tokenize(TEXT))
 
 
 @pytest.mark.parametrize(

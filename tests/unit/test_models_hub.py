@@ -109,6 +109,34 @@ def test_checkpoint_is_only_what_a_conversion_needs(fetch: Fetcher) -> None:
     assert fetch.left == sorted([*weights, "manifest.json"])
 
 
+def test_files_beside_their_checkpoint(hub: HubServer, fetch: Fetcher) -> None:
+    got = fetch(
+        hub="acme/tiny", file="tiny.gguf", checkpoint={"hub": "acme/checkpoint", "revision": "main"}
+    )
+    assert got.manifest, got.terminal
+    weights = ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(got.manifest["files"]) == sorted([*weights, "tiny.gguf"])
+    assert fetch.left == sorted([*weights, "manifest.json", "tiny.gguf"])
+    assert got.manifest["origin"]["hub"] == "acme/tiny"
+    assert got.manifest["checkpoint"] == {
+        "kind": "hub",
+        "hub": "acme/checkpoint",
+        "revision": FIRST,
+        "requested": "main",
+    }
+    assert [gguf["files"] for gguf in got.manifest["ggufs"]] == [["tiny.gguf"]]
+    assert got.manifest["source"]["checkpoint"] == {"hub": "acme/checkpoint", "revision": "main"}
+    again = fetch(hub="acme/tiny", file="tiny.gguf")
+    assert again.manifest and again.manifest["checkpoint"] is None
+    assert fetch.left == ["manifest.json", "tiny.gguf"]
+
+
+def test_a_checkpoint_that_is_none(fetch: Fetcher) -> None:
+    beside = {"hub": "acme/parts", "revision": "main"}
+    got = fetch(hub="acme/tiny", file="tiny.gguf", checkpoint=beside)
+    assert got.error.startswith("acme/parts holds no safetensors weights")
+
+
 def test_branch_is_resolved_once(hub: HubServer, fetch: Fetcher) -> None:
     fetch(hub="acme/tiny", file="tiny.gguf")
     hub.repos["model", "acme/tiny"].commit("second", {"tiny.gguf": tiny_gguf("second")})

@@ -47,6 +47,27 @@ def test_checkpoint_folder(fetch: Fetcher, tmp_path: Path) -> None:
     assert sorted(got.manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
+def test_a_file_beside_its_checkpoint(fetch: Fetcher, mine: Path) -> None:
+    """In one folder, as some repositories are."""
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        (mine / name).write_text("{}")
+    (mine / "other.gguf").write_bytes(TINY)
+    got = fetch(path=str(mine), files=["tiny.gguf"], checkpoint={"path": str(mine)})
+    assert got.manifest, got.terminal
+    held = ["config.json", "model.safetensors", "tiny.gguf", "tokenizer.json"]
+    assert sorted(got.manifest["files"]) == held
+    assert fetch.left == sorted([*held, "manifest.json"])
+    assert got.manifest["checkpoint"] == {"kind": "path", "path": str(mine)}
+
+
+def test_a_checkpoint_that_is_a_gguf_file(fetch: Fetcher, mine: Path) -> None:
+    beside = {"path": str(mine / "tiny.gguf")}
+    assert fetch(path=str(mine / "tiny.gguf"), checkpoint=beside).error == (
+        f"checkpoint: {mine}/tiny.gguf is no folder with safetensors weights; a GGUF file of full "
+        "precision goes first among 'files'"
+    )
+
+
 def test_wrong_hash_keeps_the_users_file(fetch: Fetcher, mine: Path) -> None:
     file = mine / "tiny.gguf"
     got = fetch(path=str(file), sha256="0" * 64)

@@ -256,8 +256,46 @@ def test_what_lies_beside_a_model_is_told(fetch: Fetcher, mine: Path, kind: str)
     assert "not a language model: name the model's own file" in fetch(path=str(file)).error
 
 
-def test_a_file_without_a_tokenizer_is_told(fetch: Fetcher, mine: Path) -> None:
-    file = edited(mine / FILES[0], mine / "odd.gguf", without=["tokenizer.ggml.model"])
+@pytest.mark.parametrize(
+    ("architecture", "what"),
+    [
+        ("wavtokenizer-dec", "a vocoder"),
+        ("eagle3", "a draft head of another model"),
+        ("llada", "a diffusion model, which does not write token by token"),
+        ("controlvector", "a control vector"),
+    ],
+)
+def test_another_kind_of_model_is_told(
+    fetch: Fetcher, mine: Path, architecture: str, what: str
+) -> None:
+    file = with_fields(mine, general__architecture=architecture)
+    assert f"odd.gguf is {what}, not a language model" in fetch(path=str(file)).error
+
+
+@pytest.mark.parametrize("field", [{"llama.pooling_type": 3}, {"llama.attention.causal": False}])
+def test_an_embedding_model_is_told(fetch: Fetcher, mine: Path, field: dict[str, int]) -> None:
+    file = edited(mine / FILES[0], mine / "odd.gguf", field)
+    assert "odd.gguf is an embedding model" in fetch(path=str(file)).error
+
+
+def test_pooling_that_is_none_is_a_language_model(fetch: Fetcher, mine: Path) -> None:
+    fields = {"llama.pooling_type": 0, "llama.attention.causal": True}
+    assert fetch(path=str(edited(mine / FILES[0], mine / "odd.gguf", fields))).status == 0
+
+
+def test_an_adapter_of_before_is_told(fetch: Fetcher, mine: Path) -> None:
+    file = with_fields(mine, adapter__type="lora")
+    assert "odd.gguf is a LoRA adapter" in fetch(path=str(file)).error
+
+
+@pytest.mark.parametrize("without", ["tokenizer.ggml.model", "tokenizer.ggml.tokens"])
+def test_a_file_without_a_tokenizer_is_told(fetch: Fetcher, mine: Path, without: str) -> None:
+    file = edited(mine / FILES[0], mine / "odd.gguf", without=[without])
+    assert "odd.gguf holds no tokenizer" in fetch(path=str(file)).error
+
+
+def test_a_tokenizer_that_is_none_is_told(fetch: Fetcher, mine: Path) -> None:
+    file = with_fields(mine, tokenizer__ggml__model="no_vocab")
     assert "odd.gguf holds no tokenizer" in fetch(path=str(file)).error
 
 

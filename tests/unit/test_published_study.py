@@ -1,6 +1,7 @@
 """Published files in a study: variants by their own names, the widest first."""
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi import layout
+from llmpi.cli import hub_sources
 from llmpi.gguf.records import Contents
 from llmpi.models.unsuited import chats_without_template
 from llmpi.quant_types import is_published, is_trained, wants_imatrix
 from llmpi.records import write_json
-from llmpi.study import inputs
+from llmpi.sources_lock import Lock
+from llmpi.study import inputs, settings
 from llmpi.study.file import ConfigError, parse_study
-from llmpi.study.models import variant_of
+from llmpi.study.locked import as_locked
+from llmpi.study.models import HubSource, variant_of
 from llmpi.study.runs import Scored, by_width, next_wider, variants
 from llmpi.study.study import Study
 
@@ -45,6 +49,7 @@ def study(source: dict[str, Any], quants: list[str], **more: Any) -> Study:
 
 
 HUB = {"hub": "acme/gemma-GGUF", "files": FILES}
+BESIDE = {"checkpoint": {"hub": "google/gemma"}}
 
 
 def test_each_file_is_a_variant_of_its_name() -> None:
@@ -98,6 +103,19 @@ def test_a_descent_goes_down_what_is_made_here() -> None:
          "'sha256' goes with a 'file' in one part"),
         ({"path": ".", "files": ["a.gguf"], "sha256": "0" * 64}, ["as-published"],
          "'sha256' is that of one file, not of 'files'"),
+        ({**HUB, **BESIDE}, ["as-published", "Q4_0"],
+         "m has a 'checkpoint' that its published files are held against, and no variant is made "
+         "of it in full: add F16 to its quants"),
+        ({"hub": "a/b", "file": "a.gguf", **BESIDE}, ["F16"],
+         "m has 'checkpoint', and none is a variant: add as-published to its quants"),
+        ({"hub": "a/b", **BESIDE}, ["F16"],
+         "'checkpoint' stands beside published GGUF files, and none is named: name them"),
+        ({"path": ".", **BESIDE}, ["F16"],
+         "'checkpoint' stands beside published GGUF files, and none is named: name them"),
+        ({**HUB, "checkpoint": {"path": "/nowhere"}}, ["F16", "as-published"],
+         "models.m.source.checkpoint.path: there is no file or folder '/nowhere'"),
+        ({**HUB, "checkpoint": {"hub": "a/b", "file": "a.gguf"}}, ["F16", "as-published"],
+         "models.m.source.checkpoint.file: unknown key"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together(source: dict[str, Any], quants: list[str], problem: str) -> None:
@@ -121,6 +139,60 @@ def test_a_variants_name_is_safe_in_files_and_wildcards(name: str) -> None:
 def test_widest_of_a_study_is_the_first_file_in_any_order() -> None:
     for quants in itertools.permutations(["as-published", "F32", "Q4_0"]):
         assert by_width(study(HUB, [*quants]), "m")[0] == NAMES[0]
+
+
+# --- beside the checkpoint that they were made of -------------------------------------------------
+
+
+def test_a_checkpoint_beside_files_is_their_reference() -> None:
+    for quants in itertools.permutations(["as-published", "F16", "Q4_0"]):
+        assert by_width(study({**HUB, **BESIDE}, [*quants]), "m") == ["F16", *NAMES, "Q4_0"]
+
+
+def test_a_descent_of_files_beside_a_checkpoint_goes_down_from_it() -> None:
+    quality = {"field": {"task": "squad", "hub": "acme/qa"}}
+    found = study(
+        {**HUB, **BESIDE},
+        ["as-published", "F16", "Q8_0"],
+        quality=quality,
+        descent={"task": "field", "margin_pct": 5},
+    )
+    assert next_wider(found, "m", "Q8_0") == ["F16"]
+    assert inputs.reference(found, Scored("m", NAMES[0]), "field") == []
+    assert inputs.reference(found, Scored("m", "F16"), "field") == []
+
+
+def test_files_and_their_checkpoint_are_locked_both(tmp_path: Path) -> None:
+    found = study({**HUB, **BESIDE}, ["as-published", "F16"])
+    repos = [("model", "acme/gemma-GGUF", "main"), ("model", "google/gemma", "main")]
+    assert hub_sources(found) == repos
+    commits: Lock = {
+        f"model {repo}@main": {"commit": f"{i}" * 40, "resolved": "now", "moves": i + 1}
+        for i, (_, repo, _) in enumerate(repos)
+    }
+    fixed = as_locked(found, commits).models["m"]
+    assert [s.revision for s in fixed.sources if isinstance(s, HubSource)] == ["0" * 40, "1" * 40]
+    lock = tmp_path / "sources.lock.yaml"
+    lock.write_text(json.dumps(commits))
+    spec = settings.model(found, "m", lock)
+    assert spec["moves"] == 3
+    assert spec["lock"]
+    pinned = {"checkpoint": {"hub": "google/gemma", "revision": "1" * 40}}
+    spec = settings.model(
+        study({**HUB, "revision": "0" * 40, **BESIDE}, ["as-published", "F16"]), "m", lock
+    )
+    assert (bool(spec["lock"]), spec["moves"]) == (True, 2)
+    spec = settings.model(
+        study({**HUB, "revision": "0" * 40, **pinned}, ["as-published", "F16"]), "m", lock
+    )
+    assert (spec["lock"], spec["moves"]) == ("", 0)
+
+
+def test_a_checkpoint_of_this_machine_is_watched(tmp_path: Path) -> None:
+    beside = {"checkpoint": {"path": str(tmp_path)}}
+    found = study({**HUB, **beside}, ["as-published", "F16"])
+    assert inputs.fetched_from(found, "m") == [str(tmp_path)]
+    assert inputs.fetched_from(study(HUB, ["as-published"]), "m") == []
 
 
 # --- a base model that is asked chats -------------------------------------------------------------

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmpi.device import store
 from llmpi.device.service import releases
+from llmpi.device.service.records import StoredModel
 
 
 def a_model(root: Path, name: str = "m/Q4_0.gguf", data: bytes = b"weights") -> tuple[Path, str]:
@@ -26,12 +27,26 @@ def a_model(root: Path, name: str = "m/Q4_0.gguf", data: bytes = b"weights") -> 
 
 def add(root: Path, release: str, data: bytes = b"weights") -> None:
     gguf, sha256 = a_model(root, data=data)
+    add_of(root, release, [{"path": str(gguf), "sha256": sha256}])
+
+
+def add_of(root: Path, release: str, models: list[StoredModel]) -> None:
     (root / "service/runtimes/code").mkdir(parents=True, exist_ok=True)
     new = releases.incoming(root, release)
     new.mkdir(parents=True)
     (new / "settings.json").write_text(json.dumps({"model": release}))
     (new / "expectation.json").write_text("{}")
-    releases.add(root, release, gguf=str(gguf), sha256=sha256, runtime="code")
+    releases.add(root, release, models=models, runtime="code")
+
+
+PARTS = [f"model-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
+
+
+def add_in_parts(root: Path, release: str) -> None:
+    found = [
+        a_model(root, f"m/as-published-0000{i}-of-00003.gguf", b"part %d" % i) for i in (1, 2, 3)
+    ]
+    add_of(root, release, [{"path": str(path), "sha256": sha256} for path, sha256 in found])
 
 
 def served(root: Path) -> str:
@@ -60,8 +75,29 @@ def test_a_model_that_is_not_there_makes_no_release(tmp_path: Path) -> None:
     gguf, _ = a_model(tmp_path)
     releases.incoming(tmp_path, "one").mkdir(parents=True)
     with pytest.raises(releases.ReleaseError, match="not the file that was deployed"):
-        releases.add(tmp_path, "one", gguf=str(gguf), sha256="0" * 64, runtime="code")
+        model: StoredModel = {"path": str(gguf), "sha256": "0" * 64}
+        releases.add(tmp_path, "one", models=[model], runtime="code")
     assert releases.state(tmp_path)["releases"] == []
+
+
+def test_a_model_in_parts_is_one_release(tmp_path: Path) -> None:
+    add_in_parts(tmp_path, "one")
+    folder = tmp_path / "service/releases/one"
+    assert releases.check(folder) == {"model": "one"}
+    assert sorted(path.name for path in folder.glob("*.gguf")) == PARTS
+    assert releases.model_of(folder).name == PARTS[0]
+    assert [(folder / name).read_bytes() for name in PARTS] == [b"part 1", b"part 2", b"part 3"]
+
+
+@pytest.mark.parametrize("lost", PARTS)
+def test_a_release_that_lost_a_part_is_not_served(tmp_path: Path, lost: str) -> None:
+    add_in_parts(tmp_path, "one")
+    releases.switch(tmp_path, "one")
+    (tmp_path / "service/releases/one" / lost).unlink()
+    with pytest.raises(releases.ReleaseError, match="is no release"):
+        served(tmp_path)
+    add_in_parts(tmp_path, "one")
+    assert served(tmp_path) == "one"
 
 
 def test_switching_keeps_the_one_before(tmp_path: Path) -> None:
@@ -171,6 +207,12 @@ def test_the_store_makes_no_room_with_what_a_release_holds(tmp_path: Path) -> No
         store.expect(tmp_path, "m/F32.gguf", 50, "f" * 64, quota=100)
 
 
+def test_parts_that_a_release_holds_take_their_room(tmp_path: Path) -> None:
+    add_in_parts(tmp_path, "one")
+    with pytest.raises(store.NoRoomError):
+        store.expect(tmp_path, "m/F32.gguf", 83, "f" * 64, quota=100)
+
+
 def test_a_release_keeps_the_model_that_the_store_replaces(tmp_path: Path) -> None:
     add(tmp_path, "one", b"w" * 60)
     a_model(tmp_path, data=b"other" * 4)
@@ -214,7 +256,7 @@ def test_a_manifest_that_is_none_is_said(content: object) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "model.gguf").touch()
-        for text in (json.dumps(content), json.dumps({"files": content, "model": content})):
+        for text in (json.dumps(content), json.dumps({"files": content, "models": content})):
             (folder / "manifest.json").write_text(text)
             with pytest.raises(releases.ReleaseError, match="is no release"):
                 releases.check(folder)

@@ -287,7 +287,6 @@ def test_a_model_that_could_not_be_made_is_not_served(made: Path) -> None:
 
 
 SPLIT = "m-00001-of-00003.gguf"
-IN_PARTS = "in 3 parts, and a release holds one file: join them with llama-gguf-split --merge"
 
 
 @pytest.mark.parametrize(
@@ -298,25 +297,24 @@ IN_PARTS = "in 3 parts, and a release holds one file: join them with llama-gguf-
         ({"path": f"./{SPLIT}"}, "as-published"),
     ],
 )
-def test_a_file_in_parts_is_refused_with_the_config(
+def test_a_file_in_parts_may_be_served(
     source: dict, quant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(SPLIT).touch()
     config = {**CONFIG, "models": {"m": {"source": source, "quants": ["as-published", "Q4_0"]}}}
     served = {"variant": {"model": "m", "quant": quant}}
-    with pytest.raises(ConfigError, match=f"service.variant.quant: m {quant} is {IN_PARTS}"):
-        parse_study({**config, "service": served}, [])
-    parse_study({**config, "service": {"variant": {"model": "m", "quant": "Q4_0"}}}, [])
+    assert parse_study({**config, "service": served}, []).service
 
 
-def test_a_recommended_file_in_parts_is_refused_before_a_device_is_touched(made: Path) -> None:
-    part = {"sha256": "1" * 64, "bytes": 1}
-    write(layout.GGUF_MANIFEST, {**gguf("Q4_0"), "parts": [part] * 3}, model="m", quant="Q4_0")
+def test_a_release_of_a_file_in_parts_knows_their_hashes(made: Path) -> None:
+    parts = [{"sha256": f"{i}" * 64, "bytes": 1} for i in range(3)]
+    whole = {**gguf("Q4_0"), "sha256": "4" * 64, "parts": parts}
+    write(layout.GGUF_MANIFEST, whole, model="m", quant="Q4_0")
     found = recommendation([candidate("pi4", "Q4_0")], {"pi4": "pi4/m/Q4_0/default"})
     write(layout.RECOMMENDATION, found, study="s")
-    with pytest.raises(LlmpiError, match=f"m Q4_0 is {IN_PARTS}"):
-        release_for(study(variant="recommended"), "pi4")
+    release = release_for(study(variant="recommended"), "pi4")
+    assert release.parts == [f"{i}" * 64 for i in range(3)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmpi.device.service.chat import Parting
 from llmpi.engine.answers import prediction
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.thoughts import Marks, Thoughts
@@ -330,3 +331,55 @@ def test_marks_around_an_answer_that_the_prompt_asks_for() -> None:
     chat = format_of(f"{{% if thinking %}}{form}{{% endif %}}{TURNS}")
     assert chat.marks == THINK._replace(begin="<response>", end="</response>")
     assert chat.render(ASKED).text == "<user>Why?<assistant>"
+
+
+# --- while it is written, as the service has it ---------------------------------------------------
+
+GRANITE = THINK._replace(begin="<response>", end="</response>")
+ALL_MARKS = [marks for _, marks, _ in KINDS.values()] + [GRANITE]
+CUTS = st.lists(st.integers(0, 60), max_size=12).map(sorted)
+
+
+def parted(marks: Marks, said: str, cuts: list[int], *, opened: bool = False) -> tuple[str, str]:
+    """What a stream of such pieces comes to: thought and answer."""
+    parting = Parting(marks, opened)
+    ends = [*cuts, len(said)]
+    pieces = [said[a:b] for a, b in zip([0, *cuts], ends, strict=True)]
+    parts = [parting.feed(piece) for piece in pieces] + [parting.feed("", ended=True)]
+    return "".join(p.thought for p in parts), "".join(p.answer for p in parts)
+
+
+@pytest.mark.parametrize("marks", ALL_MARKS)
+@given(
+    cuts=CUTS,
+    opened=st.booleans(),
+    thought=st.text("ab <|", max_size=20),
+    answer=st.text("xy z", min_size=1).map(str.strip).filter(bool),
+)
+def test_a_thought_is_parted_however_it_is_streamed(
+    marks: Marks, cuts: list[int], opened: bool, thought: str, answer: str
+) -> None:
+    begun = "" if opened else marks.open
+    said = f"{begun}{thought}\n{marks.close}\n\n{marks.begin}{answer}{marks.end}"
+    assert parted(marks, said, cuts, opened=opened) == (f"{thought}\n", answer)
+
+
+@pytest.mark.parametrize("marks", ALL_MARKS)
+@given(cuts=CUTS, answer=st.text("xy z", min_size=1).map(str.strip).filter(bool))
+def test_an_answer_without_a_thought_is_an_answer(
+    marks: Marks, cuts: list[int], answer: str
+) -> None:
+    for said in (answer, f"{marks.answer}{answer}{marks.end}", f"{marks.begin}{answer}{marks.end}"):
+        assert parted(marks, said, cuts) == ("", answer)
+
+
+@given(cuts=CUTS, said=st.text("<think>/ a", max_size=30))
+def test_what_is_parted_is_what_is_scored(cuts: list[int], said: str) -> None:
+    """The service and the tasks tell a thought by two pieces of code: they tell the same."""
+    for opened in (False, True):
+        answer = parted(THINK, said, cuts, opened=opened)[1]
+        assert answer.lstrip() == (answer_of([*said], opened=opened) or "")
+
+
+def test_a_thought_that_does_not_end_is_no_answer() -> None:
+    assert parted(THINK, "<think>on and on </thi", [3, 9]) == ("on and on </thi", "")

@@ -8,7 +8,7 @@ from llmpi.records import write_json
 from llmpi.script import run
 
 
-def main(*, spec: Asked, fetched_by: FetchedBy, manifest: Path) -> None:
+def main(*, spec: Asked, fetched_by: list[FetchedBy], manifest: Path) -> None:
     folder, lock = manifest.parent, Path(spec["lock"])
     write_json(manifest, fetch(spec["source"], folder, lock, fetched_by))
 

@@ -35,8 +35,9 @@ STUDY = {
 FAILED = {"status": "failed", "stage": "benchmark", "reason": "it died"}
 MODEL: dict[str, object] = {
     "status": "ok",
-    "source": {"path": "../../canary", "files": None, "sha256": None},
+    "source": {"path": "../../canary", "files": None, "checkpoint": None, "sha256": None},
     "origin": {"kind": "path", "path": "../../canary"},
+    "checkpoint": None,
     "licence": None,
     "format": "gguf",
     "files": {"m.gguf": {"sha256": HASH, "bytes": 5}},

@@ -151,7 +151,7 @@ def receiver(folder: Path) -> Iterator[Callable[[Given], None]]:
         source = HubSource(hub=f"acme/r{given.number}", file=given.file)
         model = folder / f"models/{given.number}"
         try:
-            fetched = fetch(source, model, folder / "sources.lock.yaml", "llmpi.models.hub")
+            fetched = fetch(source, model, folder / "sources.lock.yaml", ["llmpi.models.hub"])
         except LlmpiError:
             left = [path.name for path in model.iterdir()] if model.is_dir() else []
             assert not any(name.endswith(".gguf") for name in left), left

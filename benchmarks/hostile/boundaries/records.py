@@ -14,10 +14,18 @@ from llmpi.models.records import ModelRecord
 from llmpi.records import read
 from llmpi.sources_lock import read_lock
 
-SOUND = {
+SOUND: dict[str, object] = {
     "status": "ok",
-    "source": {"hub": "acme/tiny", "revision": "main", "file": None, "files": None, "sha256": None},
+    "source": {
+        "hub": "acme/tiny",
+        "revision": "main",
+        "file": None,
+        "files": None,
+        "checkpoint": None,
+        "sha256": None,
+    },
     "origin": {"kind": "hub", "hub": "acme/tiny", "revision": "0" * 40, "requested": "main"},
+    "checkpoint": None,
     "licence": "mit",
     "format": "gguf",
     "files": {"m.gguf": {"sha256": "0" * 64, "bytes": 5}},

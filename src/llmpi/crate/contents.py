@@ -175,12 +175,13 @@ def _model(model: str, folder: Path) -> Iterator[NotHeld]:
         return
     found: Model | FailedModel = read(path, ModelRecord)
     for name, file in found["files"].items():
+        origin = found["origin"] if name.endswith(".gguf") else found["checkpoint"]
         yield {
             "what": "model",
             "name": f"{model}: {name}",
             "sha256": file["sha256"],
             "bytes": file["bytes"],
-            "source": _source(found["origin"], name),
+            "source": _source(origin or found["origin"], name),
         }
 
 

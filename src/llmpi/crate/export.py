@@ -99,7 +99,8 @@ def _more(missing: list[str]) -> str:
 
 def _locked(study: Study, path: Path) -> Lock:
     """The entries of the lock file that are of this study."""
-    hub = {m.source.hub for m in study.models.values() if isinstance(m.source, HubSource)}
+    sources = [source for model in study.models.values() for source in model.sources]
+    hub = {source.hub for source in sources if isinstance(source, HubSource)}
     hub |= {task.dataset[0] for task in study.quality.values() if task.dataset}
     lock = read_lock(path)
     return {key: entry for key, entry in lock.items() if key.split()[-1].split("@")[0] in hub}

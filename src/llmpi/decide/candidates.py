@@ -14,10 +14,9 @@ from llmpi.decide.pareto import Objective
 from llmpi.decide.records import AnyCaution, Interval, Kill, Limit, Standing
 from llmpi.decide.values import CHECKS, values_of
 from llmpi.errors import LlmpiError
-from llmpi.quant_types import width_order
 from llmpi.study.computation import DEFAULT
 from llmpi.study.decision import Aim
-from llmpi.study.runs import Scored
+from llmpi.study.runs import Scored, width
 from llmpi.study.study import Study
 from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
@@ -85,7 +84,7 @@ def candidates(
     here = [row for row in rows if row["workload"] == workload]
     if not here:
         raise LlmpiError(f"constraints.workload: '{workload}' was left out of the whole sweep")
-    widest = widest_of(rows)
+    widest = widest_of(rows, study)
     several = len(study.runtimes) > 1
     of_task = [r for r in analysis.requirements if r["task"] == task and r["kind"] != "gate"]
     best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
@@ -117,11 +116,12 @@ def id_of(row: ClassRow) -> str:
     return f"{row['device']}/{row['model']}/{row['quant']}/{row['runtime']}"
 
 
-def widest_of(rows: Sequence[ClassRow]) -> dict[str, ClassRow]:
+def widest_of(rows: Sequence[ClassRow], study: Study) -> dict[str, ClassRow]:
     """A row of each model's widest quantization, computed by default where one is: what the others'
     quality is held against."""
     ordered = sorted(
-        rows, key=lambda row: (width_order(row["quant"]), row["computation"] != DEFAULT)
+        rows,
+        key=lambda row: (width(study, row["model"], row["quant"]), row["computation"] != DEFAULT),
     )
     return {row["model"]: row for row in reversed(ordered)}
 

@@ -161,7 +161,7 @@ def _held(store: Path) -> int:
 
 def _released(store: Path) -> list[Path]:
     """Model files of the service's releases (`llmpi.device.service.releases`)."""
-    return list((store / "service/releases").glob("*/model.gguf"))
+    return list((store / "service/releases").glob("*/model*.gguf"))
 
 
 def _is_ours(path: Path) -> bool:

@@ -10,7 +10,7 @@ from llmpi.gguf.inspect import inspect
 from llmpi.gguf.lattice import tensors_on_lattice
 from llmpi.gguf.published import came_as, files_sha256, whole_sha256
 from llmpi.gguf.quantize import quantize
-from llmpi.gguf.records import FetchedModel, Gguf, Origin, Start
+from llmpi.gguf.records import Contents, FetchedModel, Gguf, Origin, Start
 from llmpi.layout import BASE_QUANT
 from llmpi.records import failed, now, sha256_of, whole_file
 
@@ -41,7 +41,7 @@ def convert(
     if manifest["status"] != "ok":
         out.touch()
         return failed(manifest["stage"], manifest["reason"], log_tail=manifest.get("log_tail"))
-    if not manifest["ggufs"]:
+    if manifest["checkpoint"] or not manifest["ggufs"]:
         return _from_checkpoint(folder, manifest, out, lock, outtype)
     widest = manifest["ggufs"][0]
     source: Start = {
@@ -66,6 +66,19 @@ def _published_name(origin: Origin) -> str:
     return PurePosixPath(origin["hub"] if origin["kind"] == "hub" else origin["path"]).name
 
 
+def _check_of_one_model(inside: Contents, manifest: FetchedModel) -> None:
+    """
+    Raises:
+        CellError: the checkpoint is not what the files beside it were made of.
+    """
+    for found in manifest["ggufs"]:
+        if inside["architecture"] != found["contents"]["architecture"]:
+            raise CellError(
+                f"the checkpoint is a {inside['architecture']}, and {found['files'][0]} a "
+                f"{found['contents']['architecture']}: they are not of one model"
+            )
+
+
 def _from_checkpoint(
     folder: Path, manifest: FetchedModel, out: Path, lock: Path, outtype: str
 ) -> Gguf | Failed:
@@ -76,11 +89,12 @@ def _from_checkpoint(
                 folder,
                 facts,
                 partial,
-                name=_published_name(manifest["origin"]),
+                name=_published_name(manifest["checkpoint"] or manifest["origin"]),
                 outtype=outtype,
                 lock=lock,
             )
             inside = inspect(partial)
+            _check_of_one_model(inside, manifest)
             on_lattice = tensors_on_lattice(partial)
     except CellError as error:
         out.write_bytes(b"")

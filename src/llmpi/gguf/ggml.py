@@ -64,6 +64,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "gguf_find_key": (_index, [_handle, _text]),
     "gguf_get_val_str": (_text, [_handle, _index]),
     "gguf_get_val_u32": (ctypes.c_uint32, [_handle, _index]),
+    "gguf_get_val_bool": (ctypes.c_bool, [_handle, _index]),
     "gguf_get_val_u16": (ctypes.c_uint16, [_handle, _index]),
     "gguf_get_kv_type": (_kind, [_handle, _index]),
     "gguf_get_val_f32": (ctypes.c_float, [_handle, _index]),

@@ -30,7 +30,11 @@ class Header(TypedDict):
 
     architecture: str | None
     kind: str | None
-    """`general.type`: model, adapter, imatrix, mmproj, ...; older files have none."""
+    """`general.type`: model, adapter, imatrix, mmproj, ...; older files have none, but adapters
+    their own."""
+    embeds: bool
+    """What comes out of it is a vector of a whole text: its outputs are pooled, or each token sees
+    those behind it (llama-model.cpp, load_hparams)."""
     file_type: str | None
     tokenizer: bool
     chat_template: bool
@@ -147,8 +151,10 @@ def facts(paths: Sequence[Path]) -> Inside:
     }
 
 
-_UINT16, _UINT32, _STRING = 2, 4, 8
+_UINT16, _UINT32, _BOOL, _STRING = 2, 4, 7, 8
 """gguf_type (gguf.h)."""
+_NO_TOKENIZERS = ("no_vocab", "none")
+"""llama-vocab.cpp, llama_vocab::impl::load."""
 _FILE_TYPES = {number: name for name, number in FTYPES.items()}
 
 
@@ -163,11 +169,18 @@ def _header(handle: Any) -> Header:  # of ctypes
         found = value(name, _STRING, base.gguf_get_val_str)
         return None if found is None else found.decode(errors="replace")
 
+    architecture = text(b"general.architecture")
+    own = (architecture or "").encode()
+    pooled = value(own + b".pooling_type", _UINT32, base.gguf_get_val_u32)
+    causal = value(own + b".attention.causal", _BOOL, base.gguf_get_val_bool)
+    tokenizer = text(b"tokenizer.ggml.model")
     return {
-        "architecture": text(b"general.architecture"),
-        "kind": text(b"general.type"),
+        "architecture": architecture,
+        "kind": text(b"general.type") or ("adapter" if text(b"adapter.type") else None),
+        "embeds": bool(pooled) or causal is False,
         "file_type": _FILE_TYPES.get(value(b"general.file_type", _UINT32, base.gguf_get_val_u32)),
-        "tokenizer": text(b"tokenizer.ggml.model") is not None,
+        "tokenizer": tokenizer not in (None, *_NO_TOKENIZERS)
+        and base.gguf_find_key(handle, b"tokenizer.ggml.tokens") >= 0,
         "chat_template": bool(text(b"tokenizer.chat_template")),
         "part": value(b"split.no", _UINT16, base.gguf_get_val_u16) or 0,
         "parts": value(b"split.count", _UINT16, base.gguf_get_val_u16) or 1,

@@ -124,6 +124,7 @@ class FetchedModel(TypedDict):
 
     status: Literal["ok"]
     origin: Origin
+    checkpoint: Origin | None
     files: dict[str, ModelFile]
     ggufs: list[ModelGguf]
 

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -10,9 +11,16 @@ from typing_extensions import TypedDict
 from llmpi.errors import CellError, LlmpiError
 from llmpi.models import records
 from llmpi.models.fetched import SCRATCH_PREFIX, Fetched
-from llmpi.models.first_look import check_widest_first, first_look
+from llmpi.models.first_look import check_of_one_model, check_widest_first, first_look
 from llmpi.records import failed, now
-from llmpi.study.models import HubSource, PathSource, PypiSource
+from llmpi.study.models import (
+    HubCheckpoint,
+    HubSource,
+    PathCheckpoint,
+    PathSource,
+    PypiSource,
+    checkpoint_of,
+)
 
 Source = PypiSource | HubSource | PathSource
 
@@ -27,14 +35,14 @@ class Asked(TypedDict):
 
 
 def fetch(
-    source: Source, folder: Path, lock: Path, fetched_by: records.FetchedBy
+    source: Source, folder: Path, lock: Path, fetched_by: Sequence[records.FetchedBy]
 ) -> records.ModelRecord:
     """Fetch `source` into `folder` and return its manifest; the caller writes it.
 
     Args:
         folder: of this model, below `results/models`; whatever else lies there is removed.
         lock: the lock file for branches and tags of the hub.
-        fetched_by: the module for this kind of source.
+        fetched_by: the modules for this kind of source and for its checkpoint's, if it has one.
 
     Returns:
         The manifest; one of status `failed` if the source delivered what it promised, but that is
@@ -46,11 +54,28 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        fetched: Fetched = import_module(fetched_by).fetch(source, folder, lock)
-        _clear(folder, keep={*fetched.files, "manifest.json"})
+        fetched: Fetched = import_module(fetched_by[0]).fetch(source, folder, lock)
+        beside = _checkpoint(source, folder, lock, fetched_by[1:])
+        held = {**fetched.files, **(beside.files if beside else {})}
+        _clear(folder, keep={*held, "manifest.json"})
     except OSError as error:
         raise _disk_error(error, folder) from error
-    return _manifest(source, folder, fetched)
+    return _manifest(source, folder, fetched, beside)
+
+
+def _checkpoint(
+    source: Source, folder: Path, lock: Path, fetched_by: Sequence[records.FetchedBy]
+) -> Fetched | None:
+    """That which stands beside published files: in their folder, since no name is of both.
+
+    Raises:
+        LlmpiError: what is named is none.
+    """
+    asked = checkpoint_of(source)
+    if asked is None:
+        return None
+    beside: Fetched = import_module(*fetched_by).fetch_checkpoint(asked, folder, lock)
+    return beside
 
 
 def _clear(folder: Path, keep: set[str]) -> None:
@@ -62,15 +87,19 @@ def _clear(folder: Path, keep: set[str]) -> None:
             entry.unlink()
 
 
-def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRecord:
+def _manifest(
+    source: Source, folder: Path, fetched: Fetched, beside: Fetched | None
+) -> records.ModelRecord:
+    held = {**fetched.files, **(beside.files if beside else {})}
     facts: records.Fetched = {
         "source": _said(source),
         "origin": fetched.origin,
-        "licence": fetched.licence,
+        "checkpoint": beside.origin if beside else None,
+        "licence": fetched.licence or (beside.licence if beside else None),
         "format": "gguf" if fetched.ggufs else "safetensors",
         "files": {
             name: {"sha256": digest, "bytes": (folder / name).stat().st_size}
-            for name, digest in fetched.files.items()
+            for name, digest in held.items()
         },
         "fetched": now(),
     }
@@ -78,7 +107,9 @@ def _manifest(source: Source, folder: Path, fetched: Fetched) -> records.ModelRe
         ggufs = [first_look(folder, parts) for parts in fetched.ggufs]
     except CellError as error:
         return {**facts, **failed("fetch", str(error))}
-    check_widest_first(ggufs)
+    check_of_one_model(ggufs)
+    if not beside:
+        check_widest_first(ggufs)
     return {"status": "ok", **facts, "ggufs": ggufs}
 
 
@@ -99,9 +130,23 @@ def _said(source: Source) -> records.PypiSource | records.HubSource | records.Pa
             "revision": source.revision,
             "file": source.file,
             "files": source.files,
+            "checkpoint": _said_of(source.checkpoint),
             "sha256": source.sha256,
         }
-    return {"path": source.path, "files": source.files, "sha256": source.sha256}
+    return {
+        "path": source.path,
+        "files": source.files,
+        "checkpoint": _said_of(source.checkpoint),
+        "sha256": source.sha256,
+    }
+
+
+def _said_of(
+    checkpoint: HubCheckpoint | PathCheckpoint | None,
+) -> records.HubCheckpoint | records.PathCheckpoint | None:
+    if isinstance(checkpoint, HubCheckpoint):
+        return {"hub": checkpoint.hub, "revision": checkpoint.revision}
+    return {"path": checkpoint.path} if checkpoint else None
 
 
 def _disk_error(error: OSError, folder: Path) -> LlmpiError:

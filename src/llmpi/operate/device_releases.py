@@ -1,11 +1,14 @@
 """The releases on a device, as `llmpi.device.service.releases` keeps them there."""
 
+from collections.abc import Sequence
+
 from typing_extensions import TypeForm, TypeVar
 
-from llmpi.device.service.records import Answer, Refusal, Releases
+from llmpi.device.service.records import Answer, Refusal, Releases, StoredModel
 from llmpi.errors import LlmpiError
 from llmpi.remote.connection import Device
 from llmpi.remote.provision import INSTALL_S
+from llmpi.remote.records import DeployedPart
 
 Said = TypeVar("Said")
 
@@ -20,10 +23,10 @@ def make_runtime(device: Device, key: str, wheels: str) -> None:
     _ask(device, Answer[None] | Refusal, "make_runtime", key=key, wheels=wheels)
 
 
-def add(device: Device, release: str, *, gguf: str, sha256: str, runtime: str) -> None:
+def add(device: Device, release: str, *, models: Sequence[DeployedPart], runtime: str) -> None:
     """Make a release of the files that were put there."""
-    where = {"gguf": gguf, "sha256": sha256, "runtime": runtime}
-    _ask(device, Answer[None] | Refusal, "add", release=release, **where)
+    found: list[StoredModel] = [{"path": m["path"], "sha256": m["sha256"]} for m in models]
+    _ask(device, Answer[None] | Refusal, "add", release=release, models=found, runtime=runtime)
 
 
 def switch(device: Device, release: str) -> Releases:
@@ -48,7 +51,7 @@ def prune(device: Device) -> None:
 
 
 def _ask(
-    device: Device, kind: TypeForm[Answer[Said] | Refusal], do: str, **arguments: str | None
+    device: Device, kind: TypeForm[Answer[Said] | Refusal], do: str, **arguments: object
 ) -> Said:
     asked = {"store": device.store, "do": do, **arguments}
     answer = device.ask("releases", asked, kind, timeout_s=INSTALL_S)

@@ -111,10 +111,20 @@ def expectation(
         }
     )
     answered: list[Question] = [
-        {"id": question.id, "golds": question.golds, **answer}
+        {
+            "id": question.id,
+            "golds": question.golds,
+            "prompt": answer["prompt"],
+            "answer": answer["answer"],
+            "margin_nats": answer["margin_nats"],
+        }
         for question, answer in zip(asked, found["answers"], strict=True)
+        if not answer["thinks"]  # a canary does not wait for thoughts
     ]
-    chosen = choose_questions(answered, language, f"{model} {quant}, task {task}")
+    what = f"{model} {quant}, task {task}"
+    if thoughts := len(asked) - len(answered):
+        what += f": begins {thoughts} of {len(asked)} answers with a thought unasked, and"
+    chosen = choose_questions(answered, language, what)
     scores = [_score(question, language) for question in chosen]
     f1 = statistics.fmean(f1 for _, f1 in scores)
     return {

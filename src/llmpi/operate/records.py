@@ -59,6 +59,8 @@ class SureAnswer(TypedDict):
 
     prompt: str
     answer: str
+    thinks: bool
+    """It begins with a thought, though the prompt asks for none."""
     margin_nats: float
 
 

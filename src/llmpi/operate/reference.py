@@ -17,6 +17,7 @@ from llmpi.device.monitor.records import Prefix
 from llmpi.engine import info as engine_info
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.template import TemplateError
+from llmpi.engine.chat.thoughts import Thoughts
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.operate.records import ReferenceAnswers, ReferenceJob, SpeedPrompt, SureAnswer
@@ -38,7 +39,13 @@ def answer_all(job: ReferenceJob) -> ReferenceAnswers:
     settings = Settings(threads=job["threads"], batch_tokens=BATCH_TOKENS)
     with Engine(Path(job["gguf"]), settings, context_tokens=BATCH_TOKENS) as engine:
         bos, eos = engine.special_texts()
-        chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
+        chat = ChatFormat(
+            engine.chat_template(),
+            bos_token=bos,
+            eos_token=eos,
+            vocabulary=engine.special_tokens,
+        )
+        thoughts = chat.marks and Thoughts(chat.marks, engine.text_with_special)
         # The server puts the BOS in front by itself where the model wants one.
         own_bos = bos if llama_cpp.llama_vocab_get_add_bos(engine.vocab) else ""
         prompts = [chat.render(turns).text.removeprefix(own_bos) for turns in job["conversations"]]
@@ -49,7 +56,7 @@ def answer_all(job: ReferenceJob) -> ReferenceAnswers:
         reader = _Reader(engine)
         return {
             "answers": [
-                _answer(reader, prompt, tokens, job["max_new_tokens"])
+                _answer(reader, prompt, tokens, job["max_new_tokens"], thoughts)
                 for prompt, tokens in zip(prompts, asked, strict=True)
             ],
             "prefixes": list(_prefixes(reader, TEXT)),
@@ -84,7 +91,9 @@ class _Reader:
         return int(logits.argmax()), float(first - second)
 
 
-def _answer(reader: _Reader, prompt: str, asked: Sequence[int], limit: int) -> SureAnswer:
+def _answer(
+    reader: _Reader, prompt: str, asked: Sequence[int], limit: int, thoughts: Thoughts | None
+) -> SureAnswer:
     reader.read(asked)
     tokens: list[int] = []
     token, margin = reader.next()
@@ -96,7 +105,12 @@ def _answer(reader: _Reader, prompt: str, asked: Sequence[int], limit: int) -> S
         reader.append(token)
         token, margin = reader.next()
         least = min(least, margin)
-    return {"prompt": prompt, "answer": reader.engine.text(tokens), "margin_nats": least}
+    return {
+        "prompt": prompt,
+        "answer": reader.engine.text(tokens),
+        "thinks": thoughts is not None and thoughts.answer_at(tokens, False, True) != 0,
+        "margin_nats": least,
+    }
 
 
 def _prefixes(reader: _Reader, text: str) -> Iterator[Prefix]:

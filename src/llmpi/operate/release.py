@@ -21,7 +21,7 @@ from llmpi.remote import requests
 from llmpi.study.computation import DEFAULT
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
-from llmpi.study.service import JOINED, ServedVariant, Service, unserved
+from llmpi.study.service import ServedVariant, Service, unserved
 from llmpi.study.study import Study
 from llmpi.tune.records import Tuned
 
@@ -36,6 +36,8 @@ class Release(NamedTuple):
     settings: ServiceSettings
     gguf: Path
     sha256: str
+    parts: list[str]
+    """Hashes of its parts, where it comes in several."""
     expectation: Path
     """File of an `llmpi.operate.records.Expectation`."""
 
@@ -90,15 +92,11 @@ def release_for(study: Study, device: str) -> Release:
     record = _made(Gguf | Failed, manifest)
     if record["status"] == "failed":
         raise LlmpiError(f"{served.model} {served.quant} cannot be served: {record['reason']}")
-    if record["parts"]:
-        raise LlmpiError(
-            f"{served.model} {served.quant} is in {len(record['parts'])} parts, and a release "
-            f"holds one file: {JOINED}"
-        )
     if not gguf.is_file():
         raise LlmpiError(f"{gguf} is gone; run: snakemake --forcerun {manifest}")
     expected = _expectation(study, served, device, record["sha256"])
-    return Release(settings(study, served, device), gguf, record["sha256"], expected)
+    parts = [part["sha256"] for part in record["parts"]]
+    return Release(settings(study, served, device), gguf, record["sha256"], parts, expected)
 
 
 def settings(study: Study, served: ServedVariant, device: str) -> ServiceSettings:
@@ -109,6 +107,7 @@ def settings(study: Study, served: ServedVariant, device: str) -> ServiceSetting
         "model": served.model,
         "quant": served.quant,
         "port": service.port,
+        "thinking_tokens": study.models[served.model].thinking_tokens,
         "context_tokens": service.context_tokens,
         "waiting": service.waiting,
         "answer_s": service.answer_s,

@@ -19,7 +19,7 @@ from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, uni
 from llmpi.records import RecordError, check
 from llmpi.remote import requests
 from llmpi.remote.connection import Device, connected
-from llmpi.remote.deploy import put_model
+from llmpi.remote.deploy import deployed_parts, put_model
 from llmpi.remote.provision import Parts, provision
 from llmpi.study.devices import SshDevice
 from llmpi.study.meters import Meter
@@ -69,14 +69,13 @@ class Installer:
             runtime = install_runtime(device, self.parts, self.lock)
             model = f"{release.settings['model']}/{release.settings['quant']}.gguf"
             quota = self.devices[name].quota
-            receipt = put_model(device, release.gguf, model, release.sha256, quota)
+            receipt = put_model(device, release.gguf, model, release.sha256, quota, release.parts)
             if receipt["status"] == "failed":
                 return [receipt["reason"]]
             identity = release.id(runtime)
             put_release(device, release, identity, self._monitor(device, release, identity))
-            device_releases.add(
-                device, identity, gguf=receipt["path"], sha256=release.sha256, runtime=runtime
-            )
+            models = deployed_parts(receipt)
+            device_releases.add(device, identity, models=models, runtime=runtime)
             self._before[name] = Before(
                 device_releases.state(device), host.installed(device, list(texts))
             )

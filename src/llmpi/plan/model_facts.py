@@ -89,21 +89,22 @@ def model_of(study: Study, name: str, *, ask_hub: bool = True) -> Model:
     Raises:
         LlmpiError: nothing says what it is built of.
     """
-    source = study.models[name].source
+    asked = study.models[name]
     made = base_gguf(name)
     if made.is_file() and made.stat().st_size:
         return Model(made, str(made))
-    fetched = _gguf_in(_folder(name), source)
-    if fetched:
+    if not asked.checkpoint and (fetched := _gguf_in(_folder(name), asked.source)):
         return Model(fetched, str(fetched))
-    match source:
-        case PathSource():
+    match asked.checkpoint or asked.source:
+        case PathSource(path=path) if asked.checkpoint:
+            return _of_checkpoint(Path(path))
+        case PathSource() as source:
             return _of_path(source)
-        case PypiSource():
+        case PypiSource() as source:
             return _in_table(source.pypi)
-        case ScratchSource():
+        case ScratchSource() as source:
             return _of_scratch(source)
-        case HubSource():
+        case HubSource() as source:
             return _of_hub(source, ask_hub)
 
 
@@ -205,7 +206,11 @@ def _of_path(source: PathSource) -> Model:
     path = Path(source.path)
     if gguf := path if path.is_file() else _gguf_in(path, source):
         return Model(gguf, str(gguf))
-    return of_config(_json(path / "config.json"), str(path / "config.json"))
+    return _of_checkpoint(path)
+
+
+def _of_checkpoint(folder: Path) -> Model:
+    return of_config(_json(folder / "config.json"), str(folder / "config.json"))
 
 
 def _gguf_in(folder: Path, source: Source) -> Path | None:

@@ -105,12 +105,11 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         if inputs.needs_base(study, name) and Variant(name, layout.BASE_QUANT) not in made:
             base += size.file_bytes
         files = sum(made[v] for v in made if v.model == name and is_published(v.quant))
+        checkpoint = model.checkpoint or (None if model.published else model.source)
+        if isinstance(checkpoint, HubSource) and not base_gguf(name).is_file():
+            download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
         if isinstance(model.source, HubSource) and not base_gguf(name).is_file():
-            if model.published:
-                files = files or known.sizes(PUBLISHED).file_bytes
-                download += files
-            else:
-                download += size.parameters * CHECKPOINT_BYTES_PER_WEIGHT
+            download += files or (known.sizes(PUBLISHED).file_bytes if model.published else 0)
         elif not isinstance(model.source, PathSource):  # that is a link, as a published variant is
             fetched += files
     per_device = {

@@ -148,10 +148,14 @@ def ensure_model(
 
 def _is_there(device: Device, receipt: Receipt) -> bool:
     """Whether it is what was taken in, all parts of it; it counts as used now."""
-    whole: DeployedPart = {"path": receipt["path"], "sha256": receipt["sha256"]}
-    parts = receipt["parts"] or [whole]
-    sound = [device.ask("use", {**part}, Sound)["sound"] for part in parts]
+    sound = [device.ask("use", {**part}, Sound)["sound"] for part in deployed_parts(receipt)]
     return all(sound)
+
+
+def deployed_parts(receipt: Receipt) -> list[DeployedPart]:
+    """The files of a receipt, in order: one, or its parts."""
+    whole: DeployedPart = {"path": receipt["path"], "sha256": receipt["sha256"]}
+    return receipt["parts"] or [whole]
 
 
 def _quota(device: SingleDevice) -> int | None:

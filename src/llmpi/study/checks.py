@@ -7,15 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pydantic_core import PydanticCustomError
 
-from llmpi.engine import shards
-from llmpi.quant_types import PUBLISHED, is_mix, is_published, is_trained, wants_imatrix
+from llmpi.quant_types import FLOATS, PUBLISHED, is_mix, is_published, is_trained, wants_imatrix
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
-from llmpi.study.service import JOINED, ServedVariant, Service, unserved
+from llmpi.study.service import ServedVariant, Service, unserved
 from llmpi.study.task import Task
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
@@ -141,7 +140,6 @@ def service_names_devices(service: Service | None, reachable: Collection[str]) -
 
 def service_has_a_variant(
     service: Service | None,
-    models: Mapping[str, Model],
     quants: Quants,
     runtimes: Mapping[str, Runtime],
     constraints: Constraints | None,
@@ -170,18 +168,6 @@ def service_has_a_variant(
             "unserved",
             "runtime {runtime} has {why}: choose another",
             {"runtime": named.runtime, "why": why, "loc": (*where, "runtime")},
-        )
-    parts = shards.names(models[named.model].published.get(named.quant, ""))
-    if len(parts) > 1:
-        raise PydanticCustomError(
-            "parts",
-            "{variant} is in {parts} parts, and a release holds one file: {advice}",
-            {
-                "variant": f"{named.model} {named.quant}",
-                "parts": len(parts),
-                "advice": JOINED,
-                "loc": (*where, "quant"),
-            },
         )
 
 
@@ -224,11 +210,23 @@ def files_are_published(models: Mapping[str, Model], quants: Sequence[str]) -> N
         for quant in asked:
             known = [PUBLISHED, *model.published]
             check_name(quant, known, "published file", f"models.{name}.source", place)
-        if len(model.published) > 1 and not asked:
+        if model.checkpoint and not FLOATS.intersection(model.quants or quants):
+            raise PydanticCustomError(
+                "checkpoint",
+                "{model} has a 'checkpoint' that its published files are held against, and no "
+                "variant is made of it in full: add F16 to its quants",
+                {"model": name, "loc": place},
+            )
+        if (model.checkpoint or len(model.published) > 1) and not asked:
             raise PydanticCustomError(
                 "published",
-                "{model} has 'files', and none is a variant: add {published} to its quants",
-                {"model": name, "published": PUBLISHED, "loc": place},
+                "{model} has '{files}', and none is a variant: add {published} to its quants",
+                {
+                    "model": name,
+                    "files": "files" if len(model.published) > 1 else "checkpoint",
+                    "published": PUBLISHED,
+                    "loc": place,
+                },
             )
 
 

@@ -67,8 +67,10 @@ def parse_study(config: Mapping[str, object], files: Sequence[Path]) -> Study:  
 
 def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
     for name, model in study.models.items():
-        if isinstance(model.source, PathSource):
-            yield ("models", name, "source", "path"), model.source.path
+        for source in model.sources:
+            if isinstance(source, PathSource):
+                inside = ("checkpoint",) if source is not model.source else ()
+                yield ("models", name, "source", *inside, "path"), source.path
     for name, task in study.quality.items():
         for key in task.FILES:
             if path := getattr(task, key):

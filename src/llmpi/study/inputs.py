@@ -50,6 +50,11 @@ def needs_base(study: Study, model: str) -> bool:
     return made or compared or taken
 
 
+def fetched_from(study: Study, model: str) -> list[str]:
+    """Files and folders of this machine that a model is taken from."""
+    return [path for source in study.models[model].sources for path in named(source, "path")]
+
+
 def imatrix(model: str, quant: str) -> list[str]:
     """The importance matrix of a variant that asks for one, and its manifest."""
     wanted = [layout.IMATRIX, layout.IMATRIX_MANIFEST] if wants_imatrix(quant) else []

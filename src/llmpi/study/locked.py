@@ -1,7 +1,7 @@
 """A study with its models as the lock file has them, for what asks the hub before the fetch."""
 
 from llmpi.sources_lock import Lock, commit_of
-from llmpi.study.models import HubSource, Model
+from llmpi.study.models import HubCheckpoint, HubSource, Model
 from llmpi.study.study import Study
 
 
@@ -14,7 +14,14 @@ def as_locked(study: Study, lock: Lock) -> Study:
 
 def _as_locked(model: Model, lock: Lock) -> Model:
     source = model.source
-    if not isinstance(source, HubSource):
-        return model
-    commit = commit_of(lock, "model", source.hub, source.revision) or source.revision
-    return model.model_copy(update={"source": source.model_copy(update={"revision": commit})})
+    if isinstance(source, HubSource):
+        source = source.model_copy(update={"revision": _commit(source, lock)})
+    checkpoint = getattr(source, "checkpoint", None)
+    if isinstance(checkpoint, HubCheckpoint):
+        checkpoint = checkpoint.model_copy(update={"revision": _commit(checkpoint, lock)})
+        source = source.model_copy(update={"checkpoint": checkpoint})
+    return model.model_copy(update={"source": source})
+
+
+def _commit(source: HubSource | HubCheckpoint, lock: Lock) -> str:
+    return commit_of(lock, "model", source.hub, source.revision) or source.revision

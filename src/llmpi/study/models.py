@@ -60,6 +60,18 @@ def _gguf(file: str) -> str:
 
 
 GgufPath = Annotated[InsidePath, AfterValidator(_gguf)]
+
+
+def _check_checkpoint(checkpoint: object, has_files: bool) -> None:
+    if checkpoint and not has_files:
+        raise PydanticCustomError(
+            "checkpoint",
+            "'checkpoint' stands beside published GGUF files, and none is named: name them, or "
+            "make the checkpoint the source itself",
+            {},
+        )
+
+
 GgufPaths = Annotated[list[GgufPath], Field(min_length=1), AfterValidator(_told_apart)]
 
 
@@ -92,6 +104,29 @@ class PypiSource(Part):
     """SHA-256 of that file, whole."""
 
 
+class HubCheckpoint(Part):
+    """A safetensors checkpoint on the Hugging Face hub."""
+
+    hub: RepoId
+    """Repository id, `owner/name`."""
+    revision: Revision = "main"
+    """Commit sha (40 hex digits). A branch or tag is resolved once, written to `sources.lock.yaml`
+    beside the config and used from then on; `llmpi lock --update` moves it."""
+
+
+class PathCheckpoint(Part):
+    """A safetensors checkpoint on this machine."""
+
+    path: LocalPath
+    """Its folder."""
+
+
+Checkpoint = Annotated[
+    Annotated[HubCheckpoint, Tag("hub")] | Annotated[PathCheckpoint, Tag("path")],
+    which("hub", "path"),
+]
+
+
 class HubSource(Part):
     """A model repository on the Hugging Face hub. Gated ones need `HF_TOKEN` in the environment."""
 
@@ -106,6 +141,10 @@ class HubSource(Part):
     files: GgufPaths | None = None
     """Several GGUF files of the repository, side by side, the widest first: that is the reference,
     and what our own quantizations are made of. Each is a variant, `as-published.NAME`."""
+    checkpoint: Checkpoint | None = None
+    """The full-precision checkpoint that `file` or `files` were made of, `{hub, revision}` or
+    `{path}`. It takes their place as the reference (as F16, which must be among the quants), and
+    our own quantizations are made of it; the files may stand in any order then."""
     sha256: Sha256 | None = None
     """SHA-256 of `file`. Without it the hash the hub states is checked."""
 
@@ -119,6 +158,7 @@ class HubSource(Part):
             raise PydanticCustomError(
                 "sha256", "'sha256' goes with a 'file' in one part: it is that file's", {}
             )
+        _check_checkpoint(self.checkpoint, bool(self.file or self.files))
         return self
 
 
@@ -131,6 +171,8 @@ class PathSource(Part):
     machine."""
     files: GgufPaths | None = None
     """Several GGUF files in the folder `path`, as those of a hub's repository."""
+    checkpoint: Checkpoint | None = None
+    """The full-precision checkpoint that they were made of, as that of a hub's repository."""
     sha256: Sha256 | None = None
     """SHA-256 of the GGUF file, checked if given."""
 
@@ -138,6 +180,7 @@ class PathSource(Part):
     def _hash_is_of_one(self) -> Self:
         if self.sha256 and self.files:
             raise PydanticCustomError("sha256", "'sha256' is that of one file, not of 'files'", {})
+        _check_checkpoint(self.checkpoint, bool(self.files or self.path.endswith(".gguf")))
         return self
 
 
@@ -183,6 +226,14 @@ Source = Annotated[
     | Annotated[ScratchSource, Tag("scratch")],
     which("pypi", "hub", "path", "scratch"),
 ]
+
+
+def checkpoint_of(source: Source) -> HubSource | PathSource | None:
+    """What a source's published files were made of, as a source of its own."""
+    asked = getattr(source, "checkpoint", None)
+    if isinstance(asked, HubCheckpoint):
+        return HubSource(hub=asked.hub, revision=asked.revision)
+    return PathSource(path=asked.path) if isinstance(asked, PathCheckpoint) else None
 
 
 class Thinking(Part):
@@ -244,6 +295,16 @@ class Model(Part):
             return {}
         file = source.path if isinstance(source, PathSource) else source.file
         return {PUBLISHED: file} if file else {}
+
+    @property
+    def checkpoint(self) -> HubSource | PathSource | None:
+        """What the published files were made of, as a source of its own."""
+        return checkpoint_of(self.source)
+
+    @property
+    def sources(self) -> list[Source]:
+        """All that is fetched."""
+        return [self.source, *([self.checkpoint] if self.checkpoint else [])]
 
     @property
     def is_scratch(self) -> bool:

@@ -43,7 +43,15 @@ from llmpi.study.measuring import (
     Runtime,
     Workload,
 )
-from llmpi.study.models import HubSource, Model, PathSource, PypiSource, ScratchSource
+from llmpi.study.models import (
+    HubCheckpoint,
+    HubSource,
+    Model,
+    PathCheckpoint,
+    PathSource,
+    PypiSource,
+    ScratchSource,
+)
 from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Battery, Study
@@ -100,6 +108,11 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
         "models.ID.source",
         "One of four kinds, told by its first key.",
         [PypiSource, HubSource, PathSource, ScratchSource],
+    ),
+    (
+        "models.ID.source.checkpoint",
+        "Told by its first key.",
+        [HubCheckpoint, PathCheckpoint],
     ),
     ("devices.ID", "Told by `transport`.", [LocalDevice, SshDevice, SshGroup]),
     ("devices.ID.limits", "", [Limits]),
@@ -188,7 +201,8 @@ def readme() -> str:
         "`as-published` is the GGUF file of the model's source, byte for byte. Of several `files` "
         "it stands for all; each is called after its file, `as-published.gemma-3-1b-it-Q4_K_M`, "
         "where one of them is meant. The first, which is the widest, is the reference of all "
-        "variants of the model; a descent goes down what is made here alone.\n"
+        "variants of the model; where a `checkpoint` stands beside them, its F16 is. A descent "
+        "goes down what is made here alone.\n"
     )
     return "\n".join(parts)
 

@@ -5,10 +5,10 @@ The rules ask for each job of thousands, so a study is expanded once: it does no
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
-from llmpi.quant_types import is_mix, is_published, type_of, width_order
+from llmpi.quant_types import FLOATS, is_mix, is_published, type_of, width_order
 from llmpi.study.computation import DEFAULT, computation_of
 from llmpi.study.devices import group_of
 from llmpi.study.exclude import Exclude
@@ -174,7 +174,17 @@ def _by_width(study: Study) -> Mapping[str, Sequence[str]]:
     found: dict[str, list[str]] = {model: [] for model in study.models}
     for variant in variants(study):
         found[variant.model].append(variant.quant)
-    return {model: sorted(quants, key=width_order) for model, quants in found.items()}
+    return {
+        model: sorted(quants, key=partial(width, study, model)) for model, quants in found.items()
+    }
+
+
+def width(study: Study, model: str, quant: str) -> tuple[bool, tuple[int, float, str]]:
+    """Key that sorts a model's quantizations as `by_width` does: what is made in full of a
+    checkpoint comes before what was published of it."""
+    asked = study.models.get(model)
+    beside = asked is not None and asked.checkpoint is not None
+    return not (beside and quant in FLOATS), width_order(quant)
 
 
 def next_wider(study: Study, model: str, quant: str) -> list[str]:

@@ -34,10 +34,6 @@ Served = Annotated[
 ]
 
 
-JOINED = "join them with llama-gguf-split --merge, and study that ('path')"
-"""What to do with a GGUF file in several parts."""
-
-
 def unserved(repack: bool, lazy: str) -> str | None:
     """What of a runtime the server cannot do, for a person; None where it can do all."""
     if not repack:

@@ -41,8 +41,14 @@ UNMEASURED = ("group", "preset")
 
 
 def model(study: Study, model: str, lock: Path) -> Settings:
-    """Where a model comes from."""
-    return _source("model", study.models[model].source, lock)
+    """Where a model comes from, and the checkpoint that stands beside its files."""
+    asked = study.models[model]
+    found = _source("model", asked.source, lock)
+    if asked.checkpoint:
+        beside = _source("model", asked.checkpoint, lock)
+        found["lock"] = found["lock"] or beside["lock"]
+        found["moves"] += beside["moves"]
+    return found
 
 
 def questions(study: Study, task: str, lock: Path) -> Settings:

@@ -174,9 +174,7 @@ class Study(Part):
         )
         checks.cost_names_devices(self.cost, self.classes)
         checks.service_names_devices(self.service, [*behind_ssh, *groups])
-        checks.service_has_a_variant(
-            self.service, self.models, quants, self.runtimes, self.constraints
-        )
+        checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
         limited = [n for n, d in self.devices.items() if isinstance(d, LocalDevice) and d.limits]
         checks.endpoints_serve_variants(self.runtimes, quants, limited)
         checks.files_are_published(self.models, self.quants)

@@ -642,6 +642,8 @@ class ModelFacts(TypedDict):
     reason: str | None
     origin: Origin | None
     """What names the source for ever: version, commit or path."""
+    checkpoint: Origin | None
+    """Of published files: the same of the checkpoint that they are held against."""
     licence: str | None
     format: Literal["gguf", "safetensors"] | None
     files: dict[str, ModelFile] | None

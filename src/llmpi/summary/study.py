@@ -211,6 +211,7 @@ def _model(found: ModelRecord | Failed | NotRun) -> ModelFacts:
         "status": found["status"],
         "reason": None if found["status"] == "ok" else found["reason"],
         "origin": known and known["origin"],
+        "checkpoint": known and known["checkpoint"],
         "licence": known and known["licence"],
         "format": known and known["format"],
         "files": known and known["files"],

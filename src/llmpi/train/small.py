@@ -75,6 +75,7 @@ def start(source: ScratchSource, vocabulary: Path, out: Path, seed: int) -> tupl
         "status": "ok",
         "source": {"scratch": source.scratch, "vocabulary_of": source.vocabulary_of, **shape},
         "origin": {"kind": "scratch", **shape, "seed": seed},
+        "checkpoint": None,
         "licence": None,
         "format": "gguf",
         "files": {out.name: {"sha256": digest, "bytes": out.stat().st_size}},

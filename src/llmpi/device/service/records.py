@@ -16,6 +16,8 @@ class ServiceSettings(TypedDict):
     model: str
     quant: str
     port: int
+    thinking_tokens: int | None
+    """Bound on a thought; None where the model answers at once."""
     context_tokens: int
     """Prompt and answer of a request have room for so many."""
     waiting: int
@@ -28,8 +30,16 @@ class ServiceSettings(TypedDict):
 
 
 @record
+class StoredModel(TypedDict):
+    """A file of the store, as it was taken in."""
+
+    path: str
+    sha256: str
+
+
+@record
 class ModelFile(TypedDict):
-    """The model of a release, and how its file was when the release was made."""
+    """A model file of a release, and how it was when the release was made."""
 
     sha256: str
     bytes: int
@@ -41,7 +51,8 @@ class Manifest(TypedDict):
     """A release's `manifest.json`."""
 
     release: str
-    model: ModelFile
+    models: dict[str, ModelFile]
+    """By name: the model, or its parts."""
     files: dict[str, str]
     """Name -> sha256."""
 

@@ -4,14 +4,16 @@
                               expectation.json  what the canary expects of it
                               monitor.json      what looks after it
                               manifest.json     hashes of these; size and time of the model file
-                              model.gguf        a hard link to the file in the store
+                              model.gguf        a hard link to the file in the store; of one in
+                                                several parts model-00001-of-00003.gguf and so on
                               runtime           a link to the code it runs with
     STORE/service/runtimes/KEY/                 a venv: engine, llmpi and the server's packages
     STORE/service/current, previous             links to a release
 
 What is served is what `current` points to; it is switched by rename(2), so that a reader sees the
 release before or the one behind, never none and never a half. The hard link holds the model: the
-store may remove or replace its own name for the file, and the release still has it.
+store may remove or replace its own name for the file, and the release still has it. The engine is
+given the first of several parts, and finds the others by its name.
 """
 
 import argparse
@@ -26,12 +28,19 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.device import durable
-from llmpi.device import store as models
-from llmpi.device.service.records import Manifest, Releases, ServiceSettings
+from llmpi.device import store as deployed
+from llmpi.device.service.records import (
+    Manifest,
+    ModelFile,
+    Releases,
+    ServiceSettings,
+    StoredModel,
+)
+from llmpi.engine import shards
 from llmpi.engine.help_text import described
 
 SETTINGS, MANIFEST = "settings.json", "manifest.json"
-MODEL, RUNTIME = "model.gguf", "runtime"
+MODEL, RUNTIME = "model", "runtime"
 PROGRAM = '#!/bin/sh\nexec "${0%/*}/python" -m llmpi.device.cli "$@"\n'
 
 
@@ -53,12 +62,12 @@ def incoming(store: Path, release: str) -> Path:
     return _folder(store) / f".{release}.new"
 
 
-def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> None:
+def add(store: Path, release: str, *, models: Sequence[StoredModel], runtime: str) -> None:
     """Make a release of what lies in `incoming`; one that is there already stays as it is, if it is
     sound.
 
     Args:
-        gguf: a model file of the store, taken in with this hash.
+        models: the model's file in the store, or all of its parts in order.
         runtime: key of a runtime that is there.
 
     Raises:
@@ -70,30 +79,46 @@ def add(store: Path, release: str, *, gguf: str, sha256: str, runtime: str) -> N
             check(final)
             shutil.rmtree(new, ignore_errors=True)
             return
-    if not models.use(Path(gguf), sha256):
-        raise ReleaseError(f"{gguf} is not the file that was deployed; deploy it again")
+    for model in models:
+        if not deployed.use(Path(model["path"]), model["sha256"]):
+            raise ReleaseError(
+                f"{model['path']} is not the file that was deployed; deploy it again"
+            )
     if not _runtime(store, runtime).is_dir():
         raise ReleaseError(f"the runtime {runtime} is not there; install the service again")
-    for name in (MODEL, RUNTIME, MANIFEST):
-        (new / name).unlink(missing_ok=True)
-    try:
-        os.link(gguf, new / MODEL)
-    except OSError as error:
-        raise ReleaseError(
-            f"{gguf} cannot be linked ({error.strerror}): the store must lie on a file system with "
-            "hard links, such as ext4"
-        ) from None
+    for path in (new / RUNTIME, new / MANIFEST, *new.glob(f"{MODEL}*.gguf")):
+        path.unlink(missing_ok=True)
+    names = [f"{MODEL}.gguf"]
+    if len(models) > 1:
+        names = shards.names(f"{MODEL}-00001-of-{len(models):05}.gguf")
+    held = {name: _held(model, new / name) for name, model in zip(names, models, strict=True)}
     (new / RUNTIME).symlink_to(Path("../../runtimes") / runtime)
-    status = (new / MODEL).stat()
     manifest: Manifest = {
         "release": release,
-        "model": {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
-        "files": {path.name: models.sha256_of(path) for path in sorted(new.glob("*.json"))},
+        "models": held,
+        "files": {path.name: deployed.sha256_of(path) for path in sorted(new.glob("*.json"))},
     }
     for path in new.glob("*.json"):
         durable.sync(path)
     durable.write_whole(new / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     _take_place(new, final)
+
+
+def _held(model: StoredModel, link: Path) -> ModelFile:
+    try:
+        os.link(model["path"], link)
+    except OSError as error:
+        raise ReleaseError(
+            f"{model['path']} cannot be linked ({error.strerror}): the store must lie on a file "
+            "system with hard links, such as ext4"
+        ) from None
+    status = link.stat()
+    return {"sha256": model["sha256"], "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def model_of(folder: Path) -> Path:
+    """What the engine is given of a release that was checked."""
+    return min(folder.glob(f"{MODEL}*.gguf"))
 
 
 def check(folder: Path) -> ServiceSettings:
@@ -104,13 +129,16 @@ def check(folder: Path) -> ServiceSettings:
     """
     try:
         manifest: Manifest = json.loads((folder / MANIFEST).read_text())
-        model = (folder / MODEL).stat()
-        found = {name: models.sha256_of(folder / name) for name in manifest["files"]}
-        known = manifest["model"]["bytes"], manifest["model"]["mtime_ns"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        models = {name: (folder / name).stat() for name in manifest["models"]}
+        found = {name: deployed.sha256_of(folder / name) for name in manifest["files"]}
+        known = {name: (m["bytes"], m["mtime_ns"]) for name, m in manifest["models"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ReleaseError(f"{folder} is no release: {error!r}") from None
-    if (model.st_size, model.st_mtime_ns) != known:
-        raise ReleaseError(f"{folder / MODEL} was changed since the release was made")
+    if not models:
+        raise ReleaseError(f"{folder} is no release: it has no model")
+    for name, status in models.items():
+        if (status.st_size, status.st_mtime_ns) != known[name]:
+            raise ReleaseError(f"{folder / name} was changed since the release was made")
     if changed := [name for name, sha256 in manifest["files"].items() if found[name] != sha256]:
         raise ReleaseError(f"{folder / changed[0]} was changed since the release was made")
     settings: ServiceSettings = json.loads((folder / SETTINGS).read_text())

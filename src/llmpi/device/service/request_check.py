@@ -9,16 +9,12 @@ import logging
 from typing import Any
 
 from llama_cpp import Llama
-from llama_cpp.llama_chat_format import (
-    ChatFormatterResponse,
-    chat_formatter_to_chat_completion_handler,
-)
 from llama_cpp.server.errors import RouteErrorHandler
 from llama_cpp.server.types import CreateChatCompletionRequest, CreateCompletionRequest
 from pydantic import ValidationError
 
+from llmpi.device.service.chat import Chat
 from llmpi.device.service.gate import RefusedError
-from llmpi.engine.chat.turns import Turns, turns_of
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +46,12 @@ class Checker:
 
     Args:
         llama: the model that serves; only its vocabulary is used, from any thread.
-        turns: its chat template; None where it has none.
+        chat: how it is spoken to.
         context_tokens: prompt and answer have room for so many.
     """
 
-    def __init__(self, llama: Llama, turns: Turns | None, context_tokens: int) -> None:
-        self._llama, self._turns, self._context_tokens = llama, turns, context_tokens
+    def __init__(self, llama: Llama, chat: Chat, context_tokens: int) -> None:
+        self._llama, self._chat, self._context_tokens = llama, chat, context_tokens
 
     def __call__(self, path: str, body: bytes) -> bytes:
         """The body as the server takes it.
@@ -99,15 +95,14 @@ class Checker:
             if len(prompts) > 1:
                 raise RefusedError(400, "invalid_request", "one prompt at a time")
             return "".join(prompts)
-        if self._turns is None:
+        if not self._chat.has_template:
             raise RefusedError(
                 400,
                 "invalid_request",
                 "this model has no chat template: send the whole prompt to /v1/completions",
             )
-        messages = asked.model_dump()["messages"]
         try:
-            return self._turns.prompt(messages, thinking=False, tools=asked.tools).text
+            return self._chat.prompt(asked.model_dump()).text
         except Exception:  # whatever a model's own template raises
             raise RefusedError(
                 400, "invalid_request", "the messages do not fit the model's chat template"
@@ -141,35 +136,6 @@ def _unserved(
         if isinstance(asked.tool_choice, dict):
             return "a tool_choice that forces a tool"
     return None
-
-
-def turns_of_model(llama: Llama) -> Turns | None:
-    """The model's own chat template, as it was scored; None where it has none."""
-    template = llama.metadata.get("tokenizer.chat_template")
-    if not template:
-        return None
-    bos, eos = (
-        llama._model.token_get_text(token) if token != -1 else ""
-        for token in (llama.token_bos(), llama.token_eos())
-    )
-    turns = turns_of(template, bos_token=bos, eos_token=eos)
-    turns.probe()
-    return turns
-
-
-def ask_as_scored(llama: Llama, turns: Turns | None) -> None:
-    """Have the server's prompts be those that the variant was measured and scored with: rendered by
-    the same code, without an EOS behind them, and in no other model's template."""
-    llama._model.add_eos_token = lambda: False
-    if turns is None:
-        return
-    bos = llama._model.token_get_text(llama.token_bos()) if llama._model.add_bos_token() else ""
-
-    def formatter(*, messages: Any, tools: Any = None, **_: Any) -> ChatFormatterResponse:
-        text = turns.prompt(messages, thinking=False, tools=tools).text
-        return ChatFormatterResponse(bos + text.removeprefix(bos), added_special=True)
-
-    llama.chat_handler = chat_formatter_to_chat_completion_handler(formatter)
 
 
 def keep_prompts_out_of_logs() -> None:

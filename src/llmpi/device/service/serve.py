@@ -63,31 +63,27 @@ def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.
     from llama_cpp.server.settings import ServerSettings
 
     from llmpi.device.service.abort import Abort
-    from llmpi.device.service.request_check import (
-        Checker,
-        ask_as_scored,
-        keep_prompts_out_of_logs,
-        turns_of_model,
-    )
+    from llmpi.device.service.chat import Chat
+    from llmpi.device.service.request_check import Checker, keep_prompts_out_of_logs
     from llmpi.device.service.request_metrics import instrument
 
     keep_prompts_out_of_logs()
-    model = model_settings(release / releases.MODEL, settings)
+    model = model_settings(releases.model_of(release), settings)
     # Its own check of the key would compare byte by byte; ours is in front of everything.
     app: gate.App = server.create_app(
         server_settings=ServerSettings(interrupt_requests=False), model_settings=[model]
     )
     llama = server._llama_proxy()
     llama.model_path = model.model_alias  # what answers call the model; it is loaded
-    turns = turns_of_model(llama)
-    ask_as_scored(llama, turns)
+    chat = Chat(llama, settings["thinking_tokens"])
+    chat.answers()
     labels = {"model": settings["model"], "quant": settings["quant"]}
     app = gate.Queue(
         app,
         waiting=settings["waiting"],
         body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
         answer_s=settings["answer_s"],
-        check=Checker(llama, turns, settings["context_tokens"]),
+        check=Checker(llama, chat, settings["context_tokens"]),
         stop=Abort(llama.ctx),
     )
     # Outermost: who is refused is counted, too. It asks for the key itself.

@@ -185,9 +185,11 @@ class BatchEngine(Model):
         thoughts = Thoughts(self.marks, self.text_with_special)
         thought, said = outcome.tokens[: outcome.answer_at], outcome.tokens[outcome.answer_at :]
         text = self.text(thoughts.answer_in(said))
-        if not thought:
+        if thought:
+            text = (thoughts.behind(thought).decode("utf-8", "replace") + text).lstrip()
+        elif not self.marks.begin or not text.lstrip().startswith(self.marks.begin):
             return text
-        text = (thoughts.behind(thought).decode("utf-8", "replace") + text).lstrip()
+        text = text.lstrip()
         return text.removeprefix(self.marks.begin).lstrip() if self.marks.begin else text
 
     def unknown_marks(self, outcome: Outcome) -> list[str]:

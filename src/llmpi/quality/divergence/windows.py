@@ -40,14 +40,16 @@ def cut(tokens: Tokens, window: int) -> Tokens:
 
 
 def plain_tokens(vocab: Any, text: str) -> Tokens:
-    """Tokens of `text`, what looks like a special token read as plain text."""
+    """Tokens of `text`, what looks like a special token read as plain text; no end behind it, which
+    a file may want for training."""
     raw = text.removesuffix("\n").encode()  # llama.cpp's tools drop a file's last newline
     count = -len(raw) - 1
     while count < 0:  # there was no room for so many
         room = -count
         tokens = (llama_cpp.llama_token * room)()
         count = llama_cpp.llama_tokenize(vocab, raw, len(raw), tokens, room, True, False)
-    return np.ctypeslib.as_array(tokens)[:count].copy()
+    end = int(llama_cpp.llama_vocab_get_add_eos(vocab))
+    return np.ctypeslib.as_array(tokens)[: count - end].copy()
 
 
 def bos_of(vocab: Any) -> int | None:

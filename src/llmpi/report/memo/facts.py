@@ -22,8 +22,9 @@ from llmpi.decide.records import (
 )
 from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
-from llmpi.quant_types import FLOATS, is_published, is_trained, width_order
+from llmpi.quant_types import FLOATS, is_published, is_trained
 from llmpi.report.words.emphasis import eased, largest_part, upwards
+from llmpi.study.runs import width
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class
 from llmpi.summary.records import AnswerCost, ClassRow, GateAsked, Summary
@@ -267,7 +268,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         if _cell(candidate) not in asked_over_http
     }
     pick = _of(found, decision["pick"])
-    widest = _widest(pick, found.values()) if pick else None
+    widest = _widest(pick, found.values(), study) if pick else None
     asked = summary["questions"].get(task) if task else None
     limits = recommendation["constraints"]
     gates = [gate for gate in summary["gates"] if gate["task"] == task]
@@ -489,10 +490,13 @@ def _not_kept(decision: Decision, candidates: Sequence[Candidate]) -> Iterator[N
             }
 
 
-def _widest(pick: MemoVariant, found: Iterable[MemoVariant]) -> MemoVariant:
+def _widest(pick: MemoVariant, found: Iterable[MemoVariant], study: Study) -> MemoVariant:
     """Where it ran on several devices, on the pick's."""
     same = [v for v in found if v["model"] == pick["model"]]
-    return min(same, key=lambda v: (width_order(v["quant"]), v["device"] != pick["device"]))
+    return min(
+        same,
+        key=lambda v: (width(study, v["model"], v["quant"]), v["device"] != pick["device"]),
+    )
 
 
 def _device(name: str, boards: Sequence[str], summary: Summary) -> MemoDevice:

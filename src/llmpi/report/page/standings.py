@@ -7,13 +7,13 @@ from markupsafe import Markup
 from typing_extensions import TypedDict
 
 from llmpi.decide.records import RequirementVerdict, Shown, Standing
-from llmpi.quant_types import width_order
 from llmpi.report.page.content import Content
 from llmpi.report.page.sections import Box, KindTable
 from llmpi.report.words.emphasis import ends, scored_name, upwards
 from llmpi.report.words.languages import Words
 from llmpi.report.words.numbers import number
 from llmpi.report.words.texts import Texts
+from llmpi.study.runs import width
 
 
 class Asked(NamedTuple):
@@ -42,8 +42,10 @@ class StandingRow(TypedDict):
 def standings(content: Content) -> dict[str, Standing]:
     """By what is scored, from the widest of each model to the narrowest: quality has no device."""
     models = list(dict.fromkeys(c["model"] for c in content.candidates))
+    study = content.study
     ordered = sorted(
-        content.candidates, key=lambda c: (models.index(c["model"]), width_order(c["quant"]))
+        content.candidates,
+        key=lambda c: (models.index(c["model"]), width(study, c["model"], c["quant"])),
     )
     return {
         scored_name(c, several_models=len(models) > 1): c["standing"]
