@@ -22,11 +22,12 @@ from urllib.parse import parse_qsl, urlsplit
 PERIOD_S = 10.0
 STEEPEST_W_PER_S = 3 * 2 * math.pi / PERIOD_S
 """Of the curve: by so much a reading errs for each second between its time stamp and it."""
+RANGE_W = (5.0, 11.0)
 HWMON_FILE = "hwmon2/power1_input"
 
 
 def power_w(at: float) -> float:
-    """The curve over the monotonic clock: between 5 and 11 W."""
+    """The curve over the monotonic clock, within `RANGE_W`."""
     return 8 + 3 * math.sin(2 * math.pi * at / PERIOD_S)
 
 
@@ -130,6 +131,7 @@ USER, PASSWORD = "admin", "joker & co"
 @contextlib.contextmanager
 def plugs(
     *,
+    port: int = 0,
     load: float = 1.0,
     shows: float = 1.0,
     password: str | None = None,
@@ -140,6 +142,7 @@ def plugs(
     """The two smart plugs' HTTP endpoints; their common address.
 
     Args:
+        port: on loopback; by default one that is free.
         load: so many times the curve hangs on the plug.
         shows: the power is shown so many times too large; the counter is right.
         password: whom it lets in: `USER` with this.
@@ -229,7 +232,7 @@ def plugs(
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

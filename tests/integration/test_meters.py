@@ -255,6 +255,25 @@ def test_what_a_plug_said_outlives_who_heard_it(tmp_path: Path, plug: str) -> No
     assert not kept.exists()
 
 
+def test_a_counter_that_began_anew_with_the_device_counts(tmp_path: Path) -> None:
+    """A power cut took a session, and the plug with it; the next session's counter only rises."""
+    kept = tmp_path / "kept"
+    for _ in range(2):
+        switched_on = time.time()
+        with (
+            stand_ins.plugs(load=1000) as url,
+            plug_sampling(shelly(url), kept) as plug,
+        ):
+            assert plug
+            before = len(plug._rows)
+            until(lambda had=before, now=plug: len(now._rows) > had + 3)
+    clock = {"monotonic_s": time.time() - switched_on, "wall_s": time.time()}
+    samples = plug.samples(clock, 0.0)
+    assert isinstance(samples, Samples), samples
+    assert before and len(samples.times) == len(plug._rows) - before
+    assert prefers_counter(samples, [Window(samples.times[0], samples.times[-1])])
+
+
 @pytest.mark.parametrize("first_generation", [False, True], ids=["second", "first"])
 def test_a_switch_that_is_not_there(first_generation: bool) -> None:
     with stand_ins.plugs(first_generation=first_generation) as url:

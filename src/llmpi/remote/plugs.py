@@ -90,7 +90,10 @@ class Sampled:
         return bool(self._rows) and self._rows[-1][0] > when
 
     def samples(self, clock: Clock, skew_s: float) -> Samples | str:
-        """On the monotonic clock of the device that `clock` is of; or why there are none."""
+        """On the monotonic clock of the device that `clock` is of; or why there are none.
+
+        What was read before the device was switched on is of a session that its power took.
+        """
         rows, failures = self._rows, self._failures
         if isinstance(self._meter, CsvMeter):
             try:
@@ -99,6 +102,7 @@ class Sampled:
                 return str(error)
             rows = [(at, power_w, None) for at, power_w in logged]
         shift = skew_s - clock["wall_s"] + clock["monotonic_s"]
+        rows = [row for row in rows if row[0] + shift >= 0]
         return gathered(
             [(at + shift, power_w, counter and counter.joules) for at, power_w, counter in rows],
             failures,
