@@ -11,7 +11,8 @@ import pytest
 from llmpi.device.records import Polled, SessionAnswer
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError
-from llmpi.remote import benchmark
+from llmpi.remote import detached
+from llmpi.remote.benchmark import SESSION
 from llmpi.remote.connection import Device, ThisMachine
 from llmpi.remote.plugs import Timeline
 from llmpi.study.devices import LocalDevice, SshDevice
@@ -99,9 +100,9 @@ def test_a_detached_measurements_record_is_checked(
     answers = {"start": {"state": "done"}, "poll": done, "forget": {}}
     for command, answer in answers.items():
         (tmp_path / command).write_text(json.dumps(answer))
-    monkeypatch.setattr(benchmark, "connected", connected)
+    monkeypatch.setattr(detached, "connected", connected)
     asked = SshDevice(transport="ssh", host="pi")
-    there = benchmark.detached("pi", asked, benchmark.SESSION, {}, SessionAnswer, "key", Timeline())
+    there = detached.detached("pi", asked, SESSION, {}, SessionAnswer, "key", Timeline())
     with pytest.raises(RecordError) as caught, there:
         pass
     assert str(caught.value).startswith("device pi: the record of its measurement: ")
