@@ -105,7 +105,8 @@ class Loss:
         r = min(1.0, max(-1.0, self.together / times / both)) if both else 0.0
         below, above = a * a + b * b - 2 * r * a * b, c * c + d * d - 2 * r * c * d
         value = lost - gained
-        return value - math.sqrt(max(0, below)), value + math.sqrt(max(0, above))
+        below, above = max(below, a * a, b * b), max(above, c * c, d * d)
+        return value - math.sqrt(below), value + math.sqrt(above)
 
 
 class Nats:

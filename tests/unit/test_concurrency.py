@@ -187,7 +187,11 @@ def test_a_number_that_kills_the_engine_leaves_the_smaller_ones(
 
     monkeypatch.setattr(device_session, "supervise", supervise)
     asked = spec(conversations=[1, 2, 4, 8], timeout_s=5)
-    request = {"workloads": {"users": asked}, "runtime": {"omp_wait_policy": None}}
+    request = {
+        "measured_by": "llmpi.device.measure.process",
+        "workloads": {"users": asked},
+        "runtime": {"omp_wait_policy": None},
+    }
     watch = device_session.Watch(lambda _: None, None, [], [])
     users = device_session._session(request, watch)["workloads"]["users"]
     assert users["workload"] == asked

@@ -1,6 +1,7 @@
 """Conversations of several turns: the prefix kept, restored, or computed again."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from tiny_llama import tiny_llama
 
-from llmpi.device.machine.contention import Processors
+from llmpi.device.machine.contention import Moment, Processors
 from llmpi.device.machine.energy import Samples, add_energy
 from llmpi.device.measure import conversation as subject
 from llmpi.device.measure.budget import took_s
@@ -205,15 +206,31 @@ def test_where_time_is_short_all_prefixes_do_less_alike(engine: Engine, tmp_path
         assert answers == [8, 8, 8]
 
 
-def test_pauses_take_their_time(engine: Engine, tmp_path: Path) -> None:
+def test_pauses_take_their_time(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of the budget, and no processors of it: what others do meanwhile disturbs nobody."""
+    heard: list[str] = []
+
+    class Heard(Processors):
+        def now(self) -> Moment | None:
+            heard.append("looked")
+            return super().now()
+
+    def sleep(seconds: float, *, really: Callable[[float], None] = time.sleep) -> None:
+        heard.append(f"{seconds} s")
+        really(seconds)
+
     asked = spec(prefix=["kept"], pause_s=0.3, repetitions=1, warmup=0, warmup_limit=0)
-    workload = Conversation(engine, "talk", asked, tmp_path, 1, Processors(1))
+    workload = Conversation(engine, "talk", asked, tmp_path, 1, Heard(1))
     workload.warm_up(600)
+    monkeypatch.setattr(time, "sleep", sleep)
+    heard.clear()
     done = workload.repeat("kept", "1/1")
     assert done
     assert took_s(done) > 0.6
-    assert done["contention"]["seconds"] < took_s(done) - 0.6
+    turn = ["looked", "looked"]
+    assert heard == [*turn, "0.3 s", *turn, "0.3 s", *turn]
 
 
 def test_pauses_that_leave_no_time_are_refused() -> None:
