@@ -85,6 +85,11 @@ def raw(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                     return
                 with connection, contextlib.suppress(OSError):
                     talk(connection)
+                    # What came and was not read would reset the connection, the answer with it.
+                    connection.settimeout(5)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
