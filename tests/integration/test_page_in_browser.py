@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +125,14 @@ def test_no_name_hides_another(browser: Browser, pis: tuple[Path, Summary], widt
 
 
 def overlaps(boxes: list[tuple[str, str, float, float, float, float]]) -> list[tuple[str, str]]:
-    """The pairs of one chart that hide one another; a box is chart, name, left, top, right,
-    bottom."""
-    return [
-        (a[1], b[1])
-        for a, b in itertools.combinations(boxes, 2)
-        if a[0] == b[0] and a[2] < b[4] and b[2] < a[4] and a[3] < b[5] and b[3] < a[5]
-    ]
+    """The pairs of one chart that hide one another, by more than a pixel of the space around a
+    line; a box is chart, name, left, top, right, bottom."""
+
+    def hide(a: Sequence[Any], b: Sequence[Any]) -> bool:
+        return all(min(a[to], b[to]) - max(a[at], b[at]) > 1 for at, to in ((2, 4), (3, 5)))
+
+    of_one = (pair for pair in itertools.combinations(boxes, 2) if pair[0][0] == pair[1][0])
+    return [(a[1], b[1]) for a, b in of_one if hide(a, b)]
 
 
 def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Summary]) -> None:
