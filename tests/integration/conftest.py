@@ -24,15 +24,6 @@ from llmpi.study.devices import SshDevice
 PARAGRAPHS, QUESTIONS = 2, 6
 
 
-def pytest_configure() -> None:
-    """Of several workers each keeps to a processor of its own, with all that it starts: engines
-    whose threads wait for one another would hold each other up, and a measurement be disturbed."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if worker:
-        processors = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {processors[int(worker) % len(processors)]})
-
-
 @dataclass
 class Work:
     """An isolated working copy: a folder with its own `results/`, `config/` and study."""
