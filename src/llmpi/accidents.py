@@ -112,10 +112,10 @@ def check_memory(needed_bytes: float, what: str) -> None:
 
 
 def _kind_of(death: Death) -> Kind | None:
-    if death.signal in SIGNALS:
-        return SIGNALS[death.signal]
     lines = [line for line in death.tail.splitlines() if not line.startswith(OF_THE_FILE)]
-    return _told("\n".join(lines))
+    told, of_signal = _told("\n".join(lines)), SIGNALS.get(death.signal or 0)
+    # OpenBLAS sends itself a SIGINT where there is no room for its threads, and says so before.
+    return told if of_signal in {None, "force"} and told else of_signal
 
 
 def _told(text: str) -> Kind | None:

@@ -20,6 +20,10 @@ ACCIDENTS = {
         "print('terminate called after throwing an instance of \\'std::bad_alloc\\'', "
         "file=sys.stderr); sys.stderr.flush(); os.abort()",
         "os.kill(os.getpid(), signal.SIGKILL)",
+        # As OpenBLAS ends where it cannot make its threads.
+        "print('OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 2: Resource "
+        "temporarily unavailable', file=sys.stderr); sys.stderr.flush();"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGINT)",
     ],
     "disk is full": [
         "raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'x')",
