@@ -441,12 +441,15 @@ def test_a_files_last_newline_is_no_part_of_it(folder: Path) -> None:
         assert len(model.tokenize("<s>a")) == len(model.tokenize("a")) + 3, "no special token"
 
 
-def test_no_end_stands_behind_a_text(folder: Path, tmp_path: Path) -> None:
-    """As a file may want for training (case 22)."""
-    wants = {"tokenizer.ggml.add_eos_token": True}
+@pytest.mark.parametrize("tokenizer", ["llama", "rwkv"])
+def test_no_end_stands_behind_a_text(folder: Path, tmp_path: Path, tokenizer: str) -> None:
+    """As a file may want for training (case 22); rwkv's appends none even then."""
+    kind = {"tokenizer.ggml.model": tokenizer}
+    wants = {**kind, "tokenizer.ggml.add_eos_token": True}
+    plain = edited(folder / "base.gguf", tmp_path / "plain.gguf", kind)
     other = edited(folder / "base.gguf", tmp_path / "eos.gguf", wants)
     with (
-        windows_module.Windows(folder / "base.gguf", 16, 1) as base,
+        windows_module.Windows(plain, 16, 1) as base,
         windows_module.Windows(other, 16, 1) as eos,
     ):
         assert np.array_equal(base.tokenize(TEXT), eos.tokenize(TEXT))

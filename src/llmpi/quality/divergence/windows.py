@@ -48,7 +48,8 @@ def plain_tokens(vocab: Any, text: str) -> Tokens:
         room = -count
         tokens = (llama_cpp.llama_token * room)()
         count = llama_cpp.llama_tokenize(vocab, raw, len(raw), tokens, room, True, False)
-    end = int(llama_cpp.llama_vocab_get_add_eos(vocab))
+    # Some tokenizers append none, whatever the file wants; as plain text none can be the last one.
+    end = count > 0 and tokens[count - 1] == llama_cpp.llama_vocab_eos(vocab)
     return np.ctypeslib.as_array(tokens)[: count - end].copy()
 
 
