@@ -1,5 +1,5 @@
 """What tests make up is what the product writes: held against its types, as real records are
-(`tests/integration/test_local.py`)."""
+(`test_real_records.py`, `tests/integration/test_local.py`)."""
 
 import json
 from collections.abc import Mapping
