@@ -1,15 +1,19 @@
 """Shared by all tests: where the project is, and how its workflow is run."""
 
 import contextlib
+import functools
+import json
 import os
 import random
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import IO, NoReturn, TypeVar
 
 Found = TypeVar("Found")
 
@@ -21,17 +25,45 @@ def run_snakemake(
 ) -> subprocess.CompletedProcess[str]:
     """Run the workflow in `cwd`, where its results go: the Snakefile there, else the project's."""
     snakefile = next(p / "Snakefile" for p in (cwd, ROOT) if (p / "Snakefile").is_file())
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *arguments],
-        cwd=cwd,
-        env={**os.environ, **env},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    assert not check or done.returncode == 0, done.stdout
-    return done
+    command = ["--snakefile", str(snakefile), *arguments]
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as out:
+        # What Python itself reads as it starts, a fork would not.
+        run = _started if any(name.startswith("PYTHON") for name in env) else _forked
+        status = run(command, cwd, {**os.environ, **env}, Path(out.name))
+        said = out.read()
+    assert not check or status == 0, said
+    return subprocess.CompletedProcess(command, status, said)
+
+
+def _started(arguments: list[str], cwd: Path, env: dict[str, str], out: Path) -> int:
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    with out.open("a") as said:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, stdout=said, stderr=subprocess.STDOUT, check=False
+        )
+    return done.returncode
+
+
+def _forked(arguments: list[str], cwd: Path, env: dict[str, str], out: Path) -> int:
+    asked = {"arguments": arguments, "cwd": str(cwd), "env": env, "out": str(out)}
+    with ONE_AT_A_TIME:
+        to, back = _forks()
+        to.write(json.dumps(asked) + "\n")
+        to.flush()
+        return int(back.readline())
+
+
+@functools.cache
+def _forks() -> tuple[IO[str], IO[str]]:
+    """Standard input and output of a process that has imported Snakemake; it ends with this one."""
+    command = [sys.executable, str(ROOT / "tests/snakemake_forks.py")]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert started.stdin
+    assert started.stdout
+    return started.stdin, started.stdout
+
+
+ONE_AT_A_TIME = threading.Lock()
 
 
 def planned_jobs(*arguments: str, cwd: Path) -> dict[str, int]:

@@ -1,0 +1,39 @@
+"""Snakemake, imported once: each run of it is a fork of this process, which spares a second.
+
+`support.py` starts it. A line of JSON on standard input asks for a run, a line of its exit status
+answers.
+"""
+
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+from snakemake.cli import main
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            run(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def run(asked: dict[str, Any]) -> NoReturn:
+    """As `python -m snakemake` would be started: there, in this environment, its output here."""
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    out = os.open(asked["out"], os.O_WRONLY | os.O_APPEND)
+    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
+    sys.path[0] = asked["cwd"]
+    sys.argv = ["snakemake", *asked["arguments"]]
+    main()
+    sys.exit()
+
+
+if __name__ == "__main__":
+    serve()
