@@ -12,8 +12,8 @@ import stand_ins
 from held import Hold
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sessions_over_ssh import MIDDLE, cancel_all, measured, q4_0, runners, working
 from support import until
-from test_link import MIDDLE, cancel_all, measured, q4_0, runners, working
 
 from llmpi.device.durable import is_whole, look
 from llmpi.records import is_ok, sha256_of

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_judgements import KEY, saved
 
 from llmpi.errors import LlmpiError
 from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
@@ -162,27 +163,6 @@ def test_answers_of_another_length_are_refused(tmp_path: Path) -> None:
 
 
 # --- reading back ---------------------------------------------------------------------------------
-
-KEY = {
-    "sheet": "f" * 64,
-    "a": "smol Q8_0",
-    "b": "smol Q2_K",
-    "prompts": {
-        **{
-            f"p{n}": {"left": "ab"[n % 2], "tags": ["t", "u"] if n < 8 else ["u"]}
-            for n in range(12)
-        },
-        "same": {"left": None, "tags": ["u"]},
-    },
-}
-
-
-def saved(folder: Path, verdicts: dict[str, str], **more: Any) -> Path:
-    judgements = [{"id": i, "verdict": verdict} for i, verdict in verdicts.items()]
-    path = folder / "judgements.json"
-    content = {"sheet": KEY["sheet"], "judge": None, "judgements": judgements, **more}
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
 
 
 def always_b(count: int) -> dict[str, str]:

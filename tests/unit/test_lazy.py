@@ -5,7 +5,7 @@ from pathlib import Path
 
 import llama_cpp
 import pytest
-from test_sizes import headed
+from headed import headed
 
 from benchmarks.random_models import make
 from llmpi.device.measure import process

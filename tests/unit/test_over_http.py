@@ -10,8 +10,8 @@ import pytest
 import small_results as small
 from made_http import RUNTIMES, answers, cell_over_http, served, session_over_http
 from made_records import write
+from shown_page import Page, page
 from small_results import CELL
-from test_report import Page, page
 
 from llmpi import layout
 from llmpi.decide.choice import recommend

@@ -9,10 +9,10 @@ from typing import Any
 
 import made_study
 import pytest
+from good_config import GOOD
 from hypothesis import given
 from hypothesis import strategies as st
-from test_blind import KEY, saved
-from test_config_errors import GOOD
+from made_judgements import KEY, saved
 
 from llmpi import cli
 from llmpi.engine.shown import UNSEEN, ShownStream, shown, visible, without_logins

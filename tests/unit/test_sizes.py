@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fetching import clean_env
 from gguf_split import split
+from headed import headed
 from hub_server import HubServer, Repo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,14 +35,6 @@ from llmpi.study.measuring import Runtime
 SMALL = Context(512, ubatch_tokens=64)
 DIGIT = 0.01 * 1024**2
 """The engine prints MiB so."""
-
-
-def headed(gguf: Path) -> Model:
-    """The model of a file that has lost its weights."""
-    data = gguf.read_bytes()
-    end = header_end(data)
-    assert end is not None
-    return Model(Head(((gguf.name, data[:end], len(data)),)), gguf.name)
 
 
 def weight(model: Model, name: str) -> tuple[int, int]:

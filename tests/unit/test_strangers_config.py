@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from good_config import GOOD
 from hypothesis import given
 from hypothesis import strategies as st
-from test_config_errors import GOOD
 
 from llmpi import plain_yaml
 from llmpi.cli import main

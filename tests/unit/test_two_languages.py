@@ -9,7 +9,7 @@ import made_demo
 import made_study
 import pytest
 from cold_page import TOKEN, TRANSLATED, Page
-from test_memo import COST, NO_QUALITY
+from made_costs import COST
 
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
@@ -30,7 +30,7 @@ LLAMAS = {
 }
 STUDIES: dict[str, dict[str, object]] = {
     "prices": {"cost": COST, "constraints": {"tps_at_least": 12, "memory_at_most": "4G"}},
-    "no scores": {**NO_QUALITY, "constraints": {"prefer": "speed"}},
+    "no scores": {"quality": {}, "constraints": {"prefer": "speed"}},
     "two models": {"models": LLAMAS, "quants": ["F16", "Q4_0", "Q2_K"]},
     "nothing fits": {"constraints": {"tps_at_least": 20}},
 }

@@ -1,7 +1,10 @@
 """What the contracts of `make lint` (import-linter, in pyproject.toml) cannot say."""
 
+import re
 import subprocess
 import sys
+
+from support import ROOT
 
 
 def test_the_snakefile_imports_nothing_heavy() -> None:
@@ -16,3 +19,12 @@ def test_the_snakefile_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need has a module of its own beside them."""
+    written = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    found = [
+        path for path, text in written.items() if re.search(r"(?m)^\s*(from|import) test_", text)
+    ]
+    assert found == []
