@@ -71,10 +71,12 @@ run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.ht
 run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about half an hour)
 	@$(BIN)/snakemake --cores all --configfile config/qat.yaml
 
-# What measures is alone on the machine: only the others share it.
+# Two at once, of which each has both processors: threads of an engine that wait for the other's
+# would take the processor from it if they did so busily.
+test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit tests/workflow
-	$(BIN)/python -m pytest --durations 20 tests/integration
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit

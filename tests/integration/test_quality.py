@@ -52,35 +52,42 @@ def questions() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def records(finished, questions, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """F16 and Q4_0, and an F16 in which ten layers lost their order, on all questions."""
+    """F16, and an F16 in which ten layers lost their order, on all questions."""
     store = tmp_path_factory.mktemp("blocks")
-    files = {quant: finished.folder / MODEL / f"{quant}.gguf" for quant in ("F16", "Q4_0")}
-    files["broken"] = store / "broken.gguf"
+    files = {"F16": finished.folder / MODEL / "F16.gguf", "broken": store / "broken.gguf"}
     shutil.copyfile(files["F16"], files["broken"])
     for layer in range(4, 14):
         swap_halves(files["broken"], f"blk.{layer}.ffn_down.weight")
     found = {}
     for name, gguf in files.items():
-        manifest = {"status": "ok", "sha256": sha256_of(gguf), "gguf": str(gguf)}
+        manifest = made(gguf)
         record = evaluate(gguf, manifest, questions, SETTINGS, threads=2, store=store)
         found[name] = {**record, "manifest": manifest, "gguf": gguf}
     return found
 
 
+def made(gguf: Path) -> dict[str, str]:
+    """What scoring asks of a manifest."""
+    return {"status": "ok", "sha256": sha256_of(gguf), "gguf": str(gguf)}
+
+
 def test_f16_answers_are_the_loops(records, questions) -> None:
-    """One prompt after the other, one token after the other: at least 98 % of answers are equal."""
+    """One prompt after the other, one token after the other, of every third paragraph: at most one
+    answer differs, by a tie of two tokens."""
     items = {item["id"]: item for item in records["F16"]["items"]}
-    same = 0
+    assert len(items) == 125
+    asked, other = 0, []
     with Engine(records["F16"]["gguf"], Settings(threads=2), context_tokens=2048) as engine:
         bos, eos = engine.special_texts()
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
-        for paragraph in parse(questions["squad"], "field"):
+        for paragraph in parse(questions["squad"], "field")[::3]:
             for question in paragraph.questions:
                 turns = messages(paragraph.context, question.question, SETTINGS["examples"])
                 text = engine.text(greedy(engine, engine.tokenize(chat.render(turns).text), 16))
-                same += text == items[question.id]["answer"]
-    assert len(items) == 125
-    assert same / len(items) >= 0.98
+                asked += 1
+                other += [question.id] if text != items[question.id]["answer"] else []
+    assert asked >= 40
+    assert len(other) <= 1
 
 
 def greedy(engine: Engine, prompt: list[int], limit: int) -> list[int]:
@@ -184,14 +191,8 @@ def test_a_broken_variant_is_called_broken_by_every_metric(
     far = divergence(
         broken["gguf"], broken["manifest"], rows, base, partial=tmp_path / "b", threads=2
     )["summary"]
-    near = divergence(
-        records["Q4_0"]["gguf"],
-        records["Q4_0"]["manifest"],
-        rows,
-        base,
-        partial=tmp_path / "q",
-        threads=2,
-    )["summary"]
+    q4_0 = finished.folder / MODEL / "Q4_0.gguf"
+    near = divergence(q4_0, made(q4_0), rows, base, partial=tmp_path / "q", threads=2)["summary"]
     assert far["kld_mean_nats"]["value"] > 3 * near["kld_mean_nats"]["value"]
     assert far["perplexity_ratio"]["value"] > 2 * near["perplexity_ratio"]["value"]
     assert far["top1_agreement_pct"]["value"] < near["top1_agreement_pct"]["value"]
