@@ -36,6 +36,7 @@ CHECKPOINTS = 4
 slot; llama.cpp's 32 would be hundreds of megabytes."""
 PIECE_BYTES = 1 << 16
 
+Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Json = Any  # requests and answers of llama-server (its README.md)
 
 
@@ -147,7 +148,8 @@ class Engine:
     async def _loaded(self) -> None:
         while not self.ready:
             try:
-                async with aclosing(self._said("GET", "/health")) as said:
+                link = await asyncio.open_unix_connection(self._socket)
+                async with aclosing(_said(link, "GET", "/health")) as said:
                     async for _ in said:
                         self._ready.set()
             except (OSError, EngineRefusedError):
@@ -172,12 +174,12 @@ class Engine:
             EngineRefusedError: it does not take the request.
             OSError: it died.
         """
-        await self.wait()
+        link = await self._link()
         body = json.dumps({**asked, "stream": True}).encode()
         self._spoke = self._spoke if self._asked else time.monotonic()
         self._asked += 1
         try:
-            async with aclosing(self._said("POST", "/completion", body)) as said:
+            async with aclosing(_said(link, "POST", "/completion", body)) as said:
                 async for line in said:
                     if not line.startswith(b"data: "):
                         continue
@@ -192,33 +194,45 @@ class Engine:
             self._asked -= 1
         raise ConnectionResetError("the engine ended in the middle of an answer")
 
-    async def _said(self, method: str, path: str, body: bytes = b"") -> AsyncGenerator[bytes, None]:
-        """The lines of its answer."""
-        reader, writer = await asyncio.open_unix_connection(self._socket)
-        try:
-            link = h11.Connection(h11.CLIENT)
-            headers = [("Host", "engine"), ("Content-Length", str(len(body)))]
-            request = h11.Request(method=method, target=path, headers=headers)
-            for said in (request, h11.Data(body), h11.EndOfMessage()):
-                writer.write(link.send(said) or b"")
-            held = b""
-            while True:
-                event = link.next_event()
-                if event is h11.NEED_DATA:
-                    link.receive_data(await reader.read(PIECE_BYTES))
-                elif isinstance(event, h11.Response) and event.status_code != 200:
-                    raise EngineRefusedError(event.status_code)
-                elif isinstance(event, h11.Data):
-                    *lines, held = (held + event.data).split(b"\n")
-                    for line in lines:
-                        yield line
-                elif isinstance(event, h11.EndOfMessage):
-                    yield held
-                    return
-        except h11.RemoteProtocolError as error:
-            raise ConnectionResetError(str(error)) from None
-        finally:
-            writer.close()
+    async def _link(self) -> Link:
+        """A connection to it; of one that died, to the next."""
+        while True:
+            await self.wait()
+            try:
+                return await asyncio.open_unix_connection(self._socket)
+            except (ConnectionRefusedError, FileNotFoundError):
+                await asyncio.sleep(LOOK_S)
+
+
+async def _said(
+    link: Link, method: str, path: str, body: bytes = b""
+) -> AsyncGenerator[bytes, None]:
+    """The lines of its answer."""
+    reader, writer = link
+    try:
+        talk = h11.Connection(h11.CLIENT)
+        headers = [("Host", "engine"), ("Content-Length", str(len(body)))]
+        request = h11.Request(method=method, target=path, headers=headers)
+        for said in (request, h11.Data(body), h11.EndOfMessage()):
+            writer.write(talk.send(said) or b"")
+        held = b""
+        while True:
+            event = talk.next_event()
+            if event is h11.NEED_DATA:
+                talk.receive_data(await reader.read(PIECE_BYTES))
+            elif isinstance(event, h11.Response) and event.status_code != 200:
+                raise EngineRefusedError(event.status_code)
+            elif isinstance(event, h11.Data):
+                *lines, held = (held + event.data).split(b"\n")
+                for line in lines:
+                    yield line
+            elif isinstance(event, h11.EndOfMessage):
+                yield held
+                return
+    except h11.RemoteProtocolError as error:
+        raise ConnectionResetError(str(error)) from None
+    finally:
+        writer.close()
 
 
 def _how(returncode: int | None) -> str:

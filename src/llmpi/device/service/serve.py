@@ -152,6 +152,9 @@ def listener(settings: ServiceSettings) -> socket.socket:
         found = socket.socket(fileno=FIRST_FD)
     else:
         found = socket.create_server(("127.0.0.1", settings["port"]), backlog=BACKLOG)
+    # Of every connection: who reads nothing for so long is dropped with what was not sent.
+    patience_ms = max(1000, 1000 * settings["answer_s"])
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience_ms))
     found.setblocking(False)
     return found
 
