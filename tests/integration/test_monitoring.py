@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from gguf_damage import swap_halves
 from prometheus_text import objections, value
+from served_release import RUNTIME, released
 from support import ROOT, free_port, needed, until
 
 from llmpi import records
@@ -25,6 +27,9 @@ from llmpi.device.monitor.config import Canary, Config
 from llmpi.operate.alerts import rules
 from llmpi.operate.records import Expectation
 from llmpi.records import write_json
+
+pytestmark = pytest.mark.long
+"""They need llama-server, which takes minutes to build where it was not built before."""
 
 GGUF = "results/gguf/smollm2-135m/F16.gguf"
 ENGINE = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
@@ -83,8 +88,12 @@ def process(command: list[str], log: Path, **options: Any) -> Iterator[subproces
 
 @contextlib.contextmanager
 def serving(gguf: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(ROOT / "tests/small_service.py"), str(gguf), str(port)]
-    with process(command, log, env=ENGINE) as child:
+    runtime = {**RUNTIME, "batch_tokens": 512, "ubatch_tokens": 512}
+    asked = {"model": "smollm2-135m", "quant": "F16", "context_tokens": 1024, "port": port}
+    store = Path(tempfile.mkdtemp(dir=log.parent))
+    release = released(gguf, store, runtime=runtime, **asked)
+    command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(release)]
+    with process(command, log, env=ENGINE, start_new_session=True) as child:
         until(lambda: child.poll() is not None or "llmpi_build_info" in read(port), log.read_text)
         assert child.poll() is None, log.read_text()
         yield child
@@ -129,7 +138,7 @@ def test_tokens_and_first_token_are_what_the_server_says(study: Any, tmp_path: P
         assert streamed.count("data:") >= 6
         assert value(read(port), "llmpi_time_to_first_token_seconds_count") == 1
         # A stream's request ends a moment after its last byte.
-        requests = {"endpoint": "/v1/completions", "code": "200", "release": "test"}
+        requests = {"endpoint": "/v1/completions", "code": "200", "release": "one"}
         until(lambda: value(read(port), "llmpi_requests_total", **requests) == 2, log.read_text)
         assert value(read(port), "llmpi_requests_in_progress") == 0
 
@@ -141,9 +150,9 @@ def slowed(child: subprocess.Popen[bytes]) -> Iterator[None]:
 
     def loop() -> None:
         while not end.wait(0.02):
-            child.send_signal(signal.SIGSTOP)
+            os.killpg(child.pid, signal.SIGSTOP)
             end.wait(0.18)
-            child.send_signal(signal.SIGCONT)
+            os.killpg(child.pid, signal.SIGCONT)
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -152,7 +161,7 @@ def slowed(child: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         end.set()
         thread.join()
-        child.send_signal(signal.SIGCONT)
+        os.killpg(child.pid, signal.SIGCONT)
 
 
 def test_a_slowed_and_a_corrupted_model_raise_their_alerts(
@@ -212,7 +221,7 @@ def start_watching(
         device=expected["device"],
         model=expected["model"],
         quant=expected["quant"],
-        release="test",
+        release="one",
         store=str(folder),
         canary=Canary(f"http://127.0.0.1:{service}", expect=str(expect), interval_s=1),
         listen=f"127.0.0.1:{monitor}",

@@ -1,10 +1,11 @@
 """`llmpi-device serve` as a process of its own, its socket held by somebody else, as by systemd."""
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -23,34 +24,19 @@ from typing import Any
 import pytest
 from gguf_edit import edited
 from gguf_split import split
-from support import PATIENCE_S
+from served_release import SETTINGS, released
+from support import PATIENCE_S, until
 from tiny_llama import tiny_llama
 
-from llmpi.device import store
-from llmpi.device.service import releases
-from llmpi.device.service.records import ServiceSettings, StoredModel
-from llmpi.engine import shards
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
-from llmpi.engine.records import Runtime
+
+pytestmark = pytest.mark.long
+"""They need llama-server, which takes minutes to build where it was not built before."""
 
 KEY = "0123456789abcdef-only-for-this-test"
 SECRET = "pomegranate"
-CONTEXT_TOKENS, WAITING = 64, 4
-RUNTIME: Runtime = {
-    "threads": 1,
-    "batch_tokens": 64,
-    "ubatch_tokens": 64,
-    "kv_cache": "f16",
-    "flash_attention": "auto",
-    "mmap": True,
-    "mlock": False,
-    "lazy": "auto",
-    "repack": True,
-    "omp_wait_policy": None,
-    "prompt_lookup": None,
-}
-
+CONTEXT_TOKENS, WAITING = SETTINGS["context_tokens"], SETTINGS["waiting"]
 
 TEMPLATE = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
@@ -66,37 +52,6 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fields = {"tokenizer.chat_template": TEMPLATE, "tokenizer.ggml.add_eos_token": True}
     edited(tiny_llama(tiny), tiny / "chat.gguf", fields)
     return released(tiny / "chat.gguf", tmp_path_factory.mktemp("store"))
-
-
-def released(gguf: Path, root: Path, thinking_tokens: int | None = None) -> Path:
-    models = [stored(part, root) for part in shards.parts(gguf)]
-    (root / "service/runtimes/none").mkdir(parents=True)
-    new = releases.incoming(root, "one")
-    new.mkdir(parents=True)
-    settings: ServiceSettings = {
-        "model": "tiny",
-        "quant": "F32",
-        "port": 0,
-        "thinking_tokens": thinking_tokens,
-        "context_tokens": CONTEXT_TOKENS,
-        "waiting": WAITING,
-        "answer_s": 60,
-        "drain_s": 60,
-        "runtime": RUNTIME,
-    }
-    (new / "settings.json").write_text(json.dumps(settings))
-    releases.add(root, "one", models=models, runtime="none")
-    return root / "service/releases/one"
-
-
-def stored(gguf: Path, root: Path) -> StoredModel:
-    data = gguf.read_bytes()
-    name = f"tiny/{gguf.name}" if shards.NAME.fullmatch(gguf.name) else "tiny/F32.gguf"
-    sha256 = hashlib.sha256(data).hexdigest()
-    found = store.expect(root, name, len(data), sha256, None)
-    Path(found["partial"]).write_bytes(data)
-    assert store.accept(root, name, sha256)
-    return {"path": found["path"], "sha256": sha256}
 
 
 @dataclass
@@ -224,34 +179,15 @@ def test_it_refuses_what_it_cannot_answer_and_writes_none_of_it_down(served: Ser
         assert served.ask({"input": SECRET}, "/v1/embeddings")[0] == 404
         # The engine would die of this one.
         assert served.ask(asked(grammar=f"root ::= {SECRET}"))[0] == 400
-        schema = {"type": "json_object", "schema": {"pattern": f"^{SECRET}("}}
-        assert served.ask({"messages": HELLO, "response_format": schema}, CHAT)[0] == 400
+        # It cannot read what it makes of this one, and says so.
+        named = {name: {"type": "boolean"} for name in ("\\", SECRET)}
+        schema = {"type": "object", "properties": named, "additionalProperties": True}
+        form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+        assert served.ask({"messages": HELLO, "response_format": form}, CHAT)[0] == 400
         assert served.ask(asked())[0] == 200
     assert "POST /v1/completions 200" in said[0]
     assert SECRET not in said[0]
     assert KEY not in said[0]
-
-
-LETHAL: list[dict[str, Any]] = [
-    {"functions": [{"name": "f", "parameters": {"anyOf": []}}], "function_call": {"name": "f"}},
-    {"functions": [{"name": "f", "parameters": {"type": SECRET}}], "function_call": "auto"},
-    {"tools": [], "tool_choice": {"type": "function", "function": {"name": "f"}}},
-    {"response_format": {"type": "json_object", "schema": {"anyOf": []}}},
-    {"grammar": "root ::= missing"},
-    {"logprobs": True, "top_logprobs": 3},
-    {SECRET: 1},
-]
-
-
-def test_fields_that_the_engine_dies_of_are_refused(served: Served) -> None:
-    with running(served) as said:
-        for fields in LETHAL:
-            status, _, body = served.ask({"messages": HELLO, **fields}, CHAT)
-            assert status == 400, fields
-            assert "is not served" in json.loads(body)["error"]["message"]
-        nothing = {"functions": None, "logprobs": False, "tool_choice": "none"}
-        assert served.ask({"messages": HELLO, "max_tokens": 2, **nothing}, CHAT)[0] == 200
-    assert SECRET not in said[0]
 
 
 USAGE = {"stream": True, "stream_options": {"include_usage": True}}
@@ -377,19 +313,11 @@ def test_a_model_without_a_template_is_not_chatted_with(
 
 @pytest.mark.fault("an answer past its time", by="the next answer; the process lives")
 def test_an_answer_that_takes_too_long_leaves_the_engine_whole(
-    served: Served, release: Path
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The thread that computed for it has ended before the next one is let in."""
-    root = release.parents[2]
-    hasty = releases.incoming(root, "hasty")
-    hasty.mkdir(parents=True)
-    settings = json.loads((release / "settings.json").read_text())
-    (hasty / "settings.json").write_text(json.dumps({**settings, "answer_s": 0.003}))
-    [gguf] = root.rglob("F32.gguf")
-    sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
-    model: StoredModel = {"path": str(gguf), "sha256": sha256}
-    releases.add(root, "hasty", models=[model], runtime="none")
-    served.release = release.parent / "hasty"
+    """Its slot is free before the next one is let in."""
+    [gguf] = release.parents[2].rglob("F32.gguf")
+    served.release = released(gguf, tmp_path_factory.mktemp("hasty"), answer_s=0.003)
     statuses = []
     with running(served):
         for _ in range(20):
@@ -408,12 +336,12 @@ def test_connections_that_say_nothing_keep_nobody_out(served: Served, said: str)
     if said == "half a body":
         begun += f"Host: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 99\r\n\r\n{{"
     with running(served) as wrote, contextlib.ExitStack() as stack:
-        for _ in range(1_100):
+        for _ in range(2_000):
             link = stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
             with contextlib.suppress(ConnectionError):
                 link.send(begun.encode())
         assert served.ask(asked())[0] == 200
-    assert len(wrote[0]) < 200 * 1_100
+    assert len(wrote[0]) < 200 * 2_000
 
 
 EXTREMES: list[dict[str, Any]] = [
@@ -443,14 +371,71 @@ EXTREMES: list[dict[str, Any]] = [
 
 
 def test_no_setting_of_a_request_kills_it(served: Served) -> None:
-    with running(served) as said:
+    process = served.start()
+    engine = engine_of(process)
+    try:
         for extreme in EXTREMES:
             for stream in (False, True):
-                with contextlib.suppress(http.client.IncompleteRead):  # a stream that failed
-                    status, _, _ = served.ask({**asked(), **extreme, "stream": stream})
-                    assert status in (200, 400, 422, 500), extreme
+                status, _, _ = served.ask({**asked(), **extreme, "stream": stream})
+                assert status in (200, 400), extreme
                 assert served.ask(asked())[0] == 200, extreme
-    assert SECRET not in said[0]
+        assert engine_of(process) == engine
+    finally:
+        said = served.stop(process)
+    assert SECRET not in said
+
+
+NAMES = ["a", "b", "", "x y", "\\", '"', "\U0001f600", "0" * 50, *(f"p{i}" for i in range(20))]
+VALUES: list[Any] = [1, 1.5, True, None, "a", '"\\\n', "\u00e9\U0001f600", {"a": [1]}, [[2]]]
+
+
+def any_schema(draw: random.Random, depth: int) -> dict[str, Any]:
+    """A schema such as the front lets through."""
+    kind = draw.choice(
+        ["text", "enum", "const", "any", "list", "object", "number"][: 3 + 4 * depth]
+    )
+    least = draw.choice([0, 1, 2, 256])
+    most = draw.choice([least, 256])
+    if kind == "text":
+        return {"type": "string", "minLength": least, "maxLength": most}
+    if kind == "enum":
+        return {"enum": draw.choices(VALUES, k=draw.randint(1, 9))}
+    if kind == "const":
+        return {"const": draw.choice(VALUES)}
+    if kind == "any":
+        return {"anyOf": [any_schema(draw, depth - 1) for _ in range(draw.randint(1, 4))]}
+    if kind == "list":
+        items = any_schema(draw, depth - 1)
+        return {"type": "array", "items": items, "minItems": least, "maxItems": most}
+    if kind == "object":
+        names = draw.sample(NAMES, draw.randint(0, 20))
+        properties = {name: any_schema(draw, depth - 1) for name in names}
+        needed = draw.sample([*names, "missing"], draw.randint(0, len(names)))
+        others = draw.choice([True, False, any_schema(draw, depth - 1)])
+        rest = {"required": needed, "additionalProperties": others}
+        return {"type": "object", "properties": properties, **rest}
+    return {"type": draw.choice(["number", "integer", "boolean", "null", ["string", "null"]])}
+
+
+def test_no_schema_kills_it_or_keeps_it_busy(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("schemas")
+    served.release = released(release / "model.gguf", folder, context_tokens=4096, slots=2)
+    process = served.start()
+    engine, draw, statuses = engine_of(process), random.Random(3), []
+    try:
+        for _ in range(150):
+            schema = any_schema(draw, draw.choice([1, 2, 4, 6]))
+            form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+            question = {"messages": HELLO, "response_format": form, "max_tokens": 20}
+            statuses.append(served.ask({**question, "temperature": 1.5}, CHAT)[0])
+            assert statuses[-1] in (200, 400), schema
+        assert engine_of(process) == engine
+        assert served.ask(asked())[0] == 200
+    finally:
+        served.stop(process)
+    assert statuses.count(200) > 75
 
 
 def test_streams_end_whole(served: Served) -> None:
@@ -499,6 +484,114 @@ def test_no_request_is_lost_between_two_processes(served: Served) -> None:
     served.stop(process)
     assert lost == []
     assert set(statuses) == {200}
+
+
+def engine_of(process: subprocess.Popen[bytes]) -> int:
+    """Id of its llama-server."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    [engine] = [c for c in children if "llama-server" in Path(f"/proc/{c}/cmdline").read_text()]
+    return int(engine)
+
+
+def alone(release: Path, prompts: list[str], tokens: int) -> list[str]:
+    """What the project's own engine says, one prompt at a time, greedily."""
+    said = []
+    for prompt in prompts:
+        gguf = release / "model.gguf"
+        with Engine(gguf, Settings(threads=1), context_tokens=CONTEXT_TOKENS) as engine:
+            engine.decode(engine.tokenize(prompt))
+            greedy = [engine.greedy()]
+            while len(greedy) < tokens and not engine.is_end(greedy[-1]):
+                engine.decode(greedy[-1:])
+                greedy.append(engine.greedy())
+            said.append(engine.text(greedy))
+    return said
+
+
+def test_each_of_several_at_once_is_answered_as_alone(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    prompts = [f"{word} in the {word}" for word in ("hat", "inn", "then", "tin", "net", "hint")]
+    wanted = alone(release, prompts, 12)
+    assert len({*wanted}) > 2
+    served.release = released(release / "model.gguf", tmp_path_factory.mktemp("wide"), slots=3)
+    with running(served), ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda prompt: served.ask(asked(12, prompt)), prompts * 5))
+    assert {status for status, _, _ in answers} == {200}
+    said = [json.loads(body)["choices"][0]["text"] for _, _, body in answers]
+    assert said == wanted * 5
+
+
+@pytest.mark.fault("the engine killed", by="the answers of who waits; the front lives")
+def test_an_engine_that_dies_is_started_again(served: Served) -> None:
+    process = served.start()
+    try:
+        for _ in range(3):
+            os.kill(engine_of(process), signal.SIGKILL)
+            # One may be asked before the death is seen; who waits for the new one is answered.
+            assert {served.ask(asked())[0] for _ in range(4)} <= {200, 500}
+            assert served.ask(asked())[0] == 200
+    finally:
+        said = served.stop(process)
+    assert said.count("the engine was killed (SIGKILL)") == 3
+
+
+@pytest.mark.fault("an engine that hangs", by="the next answer; the front lives")
+def test_an_engine_that_hangs_is_started_again(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("hangs")
+    served.release = released(release / "model.gguf", folder, answer_s=1)
+    process = served.start()
+    try:
+        os.kill(engine_of(process), signal.SIGSTOP)
+        assert served.ask(asked())[0] == 504
+        until(lambda: served.ask(asked())[0] == 200)
+    finally:
+        said = served.stop(process)
+    assert said.count("the engine says nothing") == 1
+
+
+def test_the_engine_ends_with_the_front(served: Served) -> None:
+    process = served.start()
+    engine = Path(f"/proc/{engine_of(process)}")
+    process.kill()
+    process.wait(PATIENCE_S)
+    until(lambda: not engine.exists() or "Z" in (engine / "stat").read_text().split()[2])
+
+
+SCHEMAS: dict[str, tuple[Any, str]] = {
+    "true or false": ({"type": "boolean"}, "true|false"),
+    "one of two": ({"enum": ["a", "b"]}, '"[ab]"'),
+    "few letters": ({"type": "string", "minLength": 2, "maxLength": 3}, '"(?s:.){2,12}"'),
+    "few things": (
+        {"type": "array", "items": {"const": 7}, "minItems": 2, "maxItems": 2},
+        r"\[\s*7\s*,\s*7\s*\]",
+    ),
+}
+
+
+def test_an_answer_keeps_to_its_schema(served: Served) -> None:
+    with running(served):
+        for schema, wanted in SCHEMAS.values():
+            form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+            for seed in range(3):
+                question = {"messages": HELLO, "response_format": form, "seed": seed}
+                status, _, body = served.ask({**question, "temperature": 1.5}, CHAT)
+                assert status == 200, body
+                [choice] = json.loads(body)["choices"]
+                whole = re.fullmatch(rf"\s*({wanted})\s*", choice["message"]["content"])
+                assert whole or choice["finish_reason"] == "length", choice
+
+
+def test_a_release_without_an_engine_says_what_to_do(release: Path, tmp_path: Path) -> None:
+    lacking = released(release / "model.gguf", tmp_path)
+    (tmp_path / "service/runtimes/none/bin/llama-server").unlink()
+    command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(lacking)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "install the service again" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.fault("a release changed on the board", by="its hashes; it does not start")

@@ -34,8 +34,7 @@ CONFIG = {
     "runtimes": {
         "default": {},
         "slim": {"kv_cache": "q8_0", "threads": 2},
-        "raw": {"repack": False},
-        "lazy": {"lazy": "on"},
+        "raw": {"repack": False, "lazy": "on"},
     },
     "constraints": {"tps_at_least": 1},
     "service": {"variant": {"model": "m", "quant": "Q4_0"}},
@@ -66,14 +65,7 @@ def problem(**service: Any) -> str:
         ({"devices": ["here"]}, "no device behind SSH 'here' under 'devices'"),
         ({"variant": {"model": "x", "quant": "Q4_0"}}, "no model 'x' under 'models'"),
         ({"variant": {"model": "m", "quant": "F16"}}, "no quant 'F16' under 'quants'"),
-        (
-            {"variant": {"model": "m", "quant": "Q4_0", "runtime": "raw"}},
-            "runtime raw has repack: false (the server always repacks weights): choose another",
-        ),
-        (
-            {"variant": {"model": "m", "quant": "Q4_0", "runtime": "lazy"}},
-            "runtime lazy has lazy: on (the server leaves it at auto): choose another",
-        ),
+        ({"slots": 0}, "greater than or equal to 1"),
         ({"port": 80}, "greater than or equal to 1024"),
         ({"prot": 8081}, "did you mean 'port'"),
     ],
@@ -133,9 +125,6 @@ def test_a_tuned_runtime_is_served_as_it_was_found(made: Path) -> None:
     found: Runtime = {**requests.runtime(asked.runtimes["default"]), "threads": 1}
     write_json(path, {**tuned(), "runtime": found})
     assert settings(asked, served, "pi4")["runtime"]["threads"] == 1
-    write_json(path, {**tuned(), "runtime": {**found, "repack": False}})
-    with pytest.raises(LlmpiError, match="found repack: false"):
-        settings(asked, served, "pi4")
 
 
 def test_it_is_served_as_it_was_measured() -> None:
@@ -146,6 +135,10 @@ def test_it_is_served_as_it_was_measured() -> None:
     assert found["context_tokens"] == 512
     served = served.model_copy(update={"runtime": "default"})
     assert settings(study(), served, "pi4")["runtime"]["threads"] == 3
+    served = served.model_copy(update={"runtime": "raw"})
+    found = settings(study(slots=4, prefix_cache="64M"), served, "pi4")
+    assert (found["runtime"]["repack"], found["runtime"]["lazy"]) == (False, "on")
+    assert (found["slots"], found["prefix_cache_bytes"]) == (4, 64 * 2**20)
 
 
 def candidate(device: str, quant: str) -> Candidate:

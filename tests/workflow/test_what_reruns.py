@@ -191,7 +191,7 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
         ("src/llmpi/report/words/ja.yaml", {"memo", "report"}),
         ("src/llmpi/report/memo/sheet.typ", {"memo"}),
         ("src/llmpi/device/service/serve.py", set()),
-        ("src/llmpi/device/service/gate.py", set()),
+        ("src/llmpi/device/service/front.py", set()),
         ("src/llmpi/device/monitor/process.py", set()),
         ("src/llmpi/device/store.py", set()),
         ("src/llmpi/device/cli.py", set()),

@@ -103,7 +103,7 @@ ROWS: dict[str, Sequence[Panel]] = {
                 ("prompt tokens/s", f"rate(llmpi_prompt_tokens_total{OF_SERVICE}{RATE})"),
                 ("generated tokens/s", f"rate(llmpi_generated_tokens_total{OF_SERVICE}{RATE})"),
             ],
-            "Requests that wait for the engine, and the load in tokens per second of the clock.",
+            "Requests that wait for a slot, and the load in tokens per second of the clock.",
         ),
     ),
     "The board": (

@@ -21,7 +21,7 @@ from llmpi.remote import requests
 from llmpi.study.computation import DEFAULT
 from llmpi.study.devices import SshDevice, group_of
 from llmpi.study.runs import Variant, stands_for
-from llmpi.study.service import ServedVariant, Service, unserved
+from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Study
 from llmpi.tune.records import Tuned
 
@@ -109,6 +109,8 @@ def settings(study: Study, served: ServedVariant, device: str) -> ServiceSetting
         "port": service.port,
         "thinking_tokens": study.models[served.model].thinking_tokens,
         "context_tokens": service.context_tokens,
+        "slots": service.slots,
+        "prefix_cache_bytes": service.prefix_cache or 0,
         "waiting": service.waiting,
         "answer_s": service.answer_s,
         "drain_s": service.drain_s,
@@ -126,8 +128,6 @@ def _runtime(study: Study, served: ServedVariant, device: str) -> Runtime:
     found = _made(Tuned | Failed, path)
     if found["status"] == "failed":
         raise LlmpiError(f"{path}: no settings were found: {found['reason']}")
-    if cannot := unserved(found["runtime"]["repack"], found["runtime"]["lazy"]):
-        raise LlmpiError(f"{path} found {cannot}")
     return found["runtime"]
 
 
@@ -182,14 +182,7 @@ def _served(study: Study, service: Service, device: str) -> ServedVariant:
             *(pick["model"], pick["quant"], device, "; ".join(NOT_YET[one] for one in why)),
             layout.at(layout.PAGE, study=study.study),
         )
-    variant = ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
-    runtime = study.runtimes[variant.runtime]
-    if cannot := unserved(runtime.repack, runtime.lazy):
-        raise LlmpiError(
-            f"{path} recommends runtime {variant.runtime}, which has {cannot}. Name a variant in "
-            "the section 'service'."
-        )
-    return variant
+    return ServedVariant(model=pick["model"], quant=pick["quant"], runtime=pick["runtime"])
 
 
 def _made(kind: TypeForm[Kind], path: Path) -> Kind:

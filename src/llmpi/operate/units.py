@@ -47,6 +47,8 @@ TimeoutStopSec={stop_s}
 MemoryMax={memory}
 MemorySwapMax=0
 LimitCORE=0
+# Who asks, who waits, and who says nothing.
+LimitNOFILE=8192
 
 # It reads its own folder, answers on the socket it is given, and can do nothing else.
 NoNewPrivileges=yes

@@ -14,7 +14,7 @@ from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
-from llmpi.study.service import ServedVariant, Service, unserved
+from llmpi.study.service import ServedVariant, Service
 from llmpi.study.task import Task
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.study.training import Calibration, Qat
@@ -161,13 +161,6 @@ def service_has_a_variant(
             "endpoint",
             "what stands behind an endpoint is served already; choose a runtime of llmpi's engine",
             {"loc": (*where, "runtime")},
-        )
-    runtime = runtimes[named.runtime]
-    if why := unserved(runtime.repack, runtime.lazy):
-        raise PydanticCustomError(
-            "unserved",
-            "runtime {runtime} has {why}: choose another",
-            {"runtime": named.runtime, "why": why, "loc": (*where, "runtime")},
         )
 
 

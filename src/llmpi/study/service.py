@@ -34,13 +34,6 @@ Served = Annotated[
 ]
 
 
-def unserved(repack: bool, lazy: str) -> str | None:
-    """What of a runtime the server cannot do, for a person; None where it can do all."""
-    if not repack:
-        return "repack: false (the server always repacks weights)"
-    return None if lazy == "auto" else f"lazy: {lazy} (the server leaves it at auto)"
-
-
 def _stage(value: float) -> float:
     if isinstance(value, float) and value > 1:
         raise PydanticCustomError("stage", "a share is at most 1.0", {})
@@ -83,8 +76,15 @@ class Service(Part):
     """File on this machine with the API key that every request must bring."""
     context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
     """Prompt and answer of a request have room for so many tokens."""
+    slots: int = Field(default=1, ge=1, le=64)
+    """Requests that are answered side by side, each in a context of its own. More together are
+    faster than one after the other, and each is slower than it was measured alone."""
+    prefix_cache: Bytes | None = None
+    """Memory for conversations beside those in the slots, such as `256M`: what they have in common
+    with the next request need not be computed again. By default none but the slots' last ones are
+    kept. All are forgotten when the service is started anew."""
     waiting: int = Field(default=16, ge=0, le=1000)
-    """Requests that wait while one is answered; further ones are told to come back (503)."""
+    """Requests that wait while all slots are taken; further ones are told to come back (503)."""
     answer_s: int = Field(default=600, ge=1, le=86_400)
     """Seconds an answer may take once its turn has come; then it is broken off."""
     memory_limit: Bytes | None = None

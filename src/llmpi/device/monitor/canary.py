@@ -36,7 +36,7 @@ from llmpi.engine.shown import shown
 
 PP = ("llmpi_prompt_tokens_total", "llmpi_prompt_processing_seconds_total")
 TG = ("llmpi_generated_tokens_total", "llmpi_token_generation_seconds_total")
-"""What the service counts of its engine's work (`llmpi.device.service.request_metrics`)."""
+"""What the service counts of its engine's work (`llmpi.device.service.metrics`)."""
 NO_ANSWER: Figures = {
     "em_pct": None,
     "f1_pct": None,

@@ -1,26 +1,12 @@
-"""How the served model is spoken to, and what it answers: as it was scored, thoughts apart.
+"""How the served model is spoken to, and what it answers: as it was scored, thoughts apart."""
 
-Needs the `serve` extra.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
-
-import llama_cpp
-from llama_cpp import Llama
-from llama_cpp.llama_chat_format import (
-    ChatFormatterResponse,
-    chat_formatter_to_chat_completion_handler,
-)
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from llmpi.engine.chat.thoughts import Marks, marks_among
 from llmpi.engine.chat.turns import Prompt, Turns, turns_of
-
-CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
-USER_DEFINED = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
-
-Json = Any  # requests and pieces of a stream, as OpenAI's interface has them
+from llmpi.engine.llama import Model
+from llmpi.engine.records import Message
 
 
 class Parted(NamedTuple):
@@ -105,121 +91,50 @@ def _begun(text: str, mark: str) -> int:
 class Chat:
     """
     Args:
-        llama: the model that serves.
+        model: the one that is served; its vocabulary is enough.
         thinking_tokens: bound on a thought; None where the model is to answer at once.
+
+    Attributes:
+        shown: texts of the tokens that a mark is made of, which stand for no text and which the
+            engine leaves out of what it writes if it is not told.
     """
 
-    def __init__(self, llama: Llama, thinking_tokens: int | None) -> None:
-        self._llama, self._thinking_tokens = llama, thinking_tokens
-        self._turns = _turns_of_model(llama)
+    def __init__(self, model: Model, thinking_tokens: int | None) -> None:
+        self.thinking_tokens = thinking_tokens
         self._marks: Marks | None = None
+        self._turns = _turns_of(model)
         if self._turns:
-            self._marks = self._turns.marks or marks_among(_tokens(llama, CONTROL | USER_DEFINED))
+            self._marks = self._turns.marks or marks_among(model.special_tokens())
         marks = "".join(self._marks or ())
-        self._hidden = any(text in marks for text in _tokens(llama, CONTROL) if text)
-        self._shown = False
-        self._plain = llama.detokenize
-        llama.detokenize = self._detokenized
+        self.shown = [text for text in model.special_tokens() if text and text in marks]
 
     @property
     def has_template(self) -> bool:
         return self._turns is not None
 
-    def prompt(self, asked: Json) -> Prompt:
+    def prompt(self, turns: Sequence[Message], tools: object, *, thinking: bool) -> Prompt:
         """As the variant was measured and scored.
 
         Args:
-            asked: `messages`, `tools` and `response_format` of a request.
+            tools: functions that it may call, as OpenAI's interface has them.
 
         Raises:
             Exception: whatever the model's own template raises.
         """
         assert self._turns is not None
-        return self._turns.prompt(
-            asked["messages"], thinking=self._thinks(asked), tools=asked.get("tools")
-        )
+        return self._turns.prompt(turns, thinking=thinking, tools=tools)
 
-    def answers(self) -> None:
-        """Have the server ask so: without an EOS behind a prompt, and in no other model's
-        template."""
-        llama = self._llama
-        llama._model.add_eos_token = lambda: False
-        if self._turns is None:
-            return
-        bos = llama._model.token_get_text(llama.token_bos()) if llama._model.add_bos_token() else ""
-
-        def formatter(*, prompt: Prompt, **_: Any) -> ChatFormatterResponse:
-            return ChatFormatterResponse(bos + prompt.text.removeprefix(bos), added_special=True)
-
-        handler = chat_formatter_to_chat_completion_handler(formatter)
-
-        def answer(**asked: Any) -> Any:
-            prompt = self.prompt(asked)
-            if self._thinking_tokens and self._thinks(asked) and (asked["max_tokens"] or 0) > 0:
-                asked["max_tokens"] += self._thinking_tokens
-            if self._marks is None:
-                return handler(**asked, prompt=prompt)
-            parting = Parting(self._marks, prompt.opened)
-            if asked["stream"]:
-                return self._streamed(handler(**asked, prompt=prompt), parting)
-            with self._showing_marks():
-                whole = handler(**asked, prompt=prompt)
-            message = whole["choices"][0]["message"]
-            message["content"] = parting.feed(message["content"], ended=True).answer
-            return whole
-
-        llama.chat_handler = answer
-
-    def _thinks(self, asked: Json) -> bool:
-        """Whether it is to: JSON is asked for from the first token on."""
-        form = asked.get("response_format") or {}
-        return self._thinking_tokens is not None and form.get("type") != "json_object"
-
-    def _streamed(self, chunks: Iterator[Json], parting: Parting) -> Iterator[Json]:
-        with self._showing_marks():
-            for chunk in chunks:
-                [choice] = chunk["choices"]
-                over = choice["finish_reason"] is not None
-                if over or "content" in choice["delta"]:
-                    part = parting.feed(choice["delta"].pop("content", ""), over)
-                    delta = {"reasoning_content": part.thought, "content": part.answer}
-                    said = {key: text for key, text in delta.items() if text}
-                    if over and said:
-                        last = {**choice, "delta": said, "finish_reason": None}
-                        yield {**chunk, "choices": [last]}
-                    choice["delta"] |= {} if over else said
-                if over or choice["delta"]:
-                    yield chunk
-
-    @contextmanager
-    def _showing_marks(self) -> Iterator[None]:
-        """Marks may be tokens that stand for no text, which the server leaves out of what it
-        writes."""
-        self._shown = self._hidden
-        try:
-            yield
-        finally:
-            self._shown = False
-
-    def _detokenized(self, tokens: Any, prev_tokens: Any = None, special: bool = False) -> bytes:
-        return self._plain(tokens, prev_tokens, special or self._shown)
+    def parting(self, prompt: Prompt) -> Parting | None:
+        """What parts the answer to a prompt; None where the model knows no thoughts."""
+        return Parting(self._marks, prompt.opened) if self._marks else None
 
 
-def _turns_of_model(llama: Llama) -> Turns | None:
+def _turns_of(model: Model) -> Turns | None:
     """The model's own chat template, as it was scored; None where it has none."""
-    template = llama.metadata.get("tokenizer.chat_template")
+    template = model.chat_template()
     if not template:
         return None
-    bos, eos = (
-        llama._model.token_get_text(token) if token != -1 else ""
-        for token in (llama.token_bos(), llama.token_eos())
-    )
+    bos, eos = model.special_texts()
     turns = turns_of(template, bos_token=bos, eos_token=eos)
     turns.probe()
     return turns
-
-
-def _tokens(llama: Llama, kinds: int) -> Iterator[str]:
-    for token in range(llama.n_vocab()):
-        if llama._model.token_get_attr(token) & kinds:
-            yield llama._model.token_get_text(token)

@@ -1,4 +1,4 @@
-"""Connections that do not say what they want. Needs the `serve` extra.
+"""Connections that do not say what they want, and those whose client does not read.
 
 uvicorn waits forever for the head of a request, and opens as many files as the kernel lets it.
 """
@@ -10,12 +10,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10.0
 """The head of a request must have arrived by then."""
-MOST = 256
-"""Connections at once; for another one the oldest is closed whose request has not arrived."""
+IDLE = 256
+"""Connections whose request has not arrived; for another one the oldest is closed."""
 
 
 class Connection(H11Protocol):
-    """One that is closed when its request does not come."""
+    """One that is closed when its request does not come; the scope has `abort`, which ends it at
+    once."""
 
     _begun = 0.0
     _deadline: asyncio.TimerHandle | None = None
@@ -24,13 +25,14 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._begun = self.loop.time()
         self._deadline = self.loop.call_later(HEAD_S, self._give_up)
-        if len(self.connections) > MOST:
-            ours = (c for c in self.connections if isinstance(c, Connection))
-            min((c for c in ours if not c._has_arrived), key=lambda c: c._begun)._give_up()
+        idle = [c for c in self.connections if isinstance(c, Connection) and not c._has_arrived]
+        if len(idle) > IDLE:
+            min(idle, key=lambda c: c._begun)._give_up()
 
     def handle_events(self) -> None:
         super().handle_events()
         if self.scope is not None:
+            self.scope["abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
             self._forget()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,8 +20,12 @@ class ServiceSettings(TypedDict):
     """Bound on a thought; None where the model answers at once."""
     context_tokens: int
     """Prompt and answer of a request have room for so many."""
+    slots: int
+    """Requests that are answered side by side."""
+    prefix_cache_bytes: int
+    """Memory for beginnings of prompts, beside those that the slots hold."""
     waiting: int
-    """Requests that wait while one is answered."""
+    """Requests that wait while all slots are taken."""
     answer_s: int
     """An answer may take so long."""
     drain_s: int

@@ -1,4 +1,4 @@
-"""`llmpi-device serve --release DIR`: a release behind llama-cpp-python's OpenAI-compatible server.
+"""`llmpi-device serve --release DIR`: a release behind an OpenAI-compatible API.
 
 Meant for systemd, which holds the listening socket: a new process takes over the connections that
 came while there was none. Needs the `serve` extra.
@@ -10,26 +10,17 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from llmpi.device.machine import capacity
-from llmpi.device.service import gate, releases
+from llmpi.device.service import releases
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.help_text import described
-from llmpi.engine.params import KV_TYPES
 from llmpi.engine.shown import shown
-
-if TYPE_CHECKING:
-    from llama_cpp.server.settings import ModelSettings
-
-log = logging.getLogger(__name__)
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START (sd_listen_fds(3))
 BACKLOG = 512
-BYTES_PER_TOKEN = 64
-"""No vocabulary of today needs more bytes of JSON for a token, but for long runs of spaces."""
 GRACE_S = 0.5
 """Who was let in just before the end has so long to send what it asks."""
 
@@ -51,84 +42,27 @@ def main(argv: Sequence[str]) -> int:
     except releases.ReleaseError as error:
         print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
         return 1
-    _from_its_own_code(release, settings)
-    app = make_app(release, settings, _key())
-    asyncio.run(_serve(app, settings))
+    _from_its_own_code(release)
+    from llmpi.device.service.engine import EngineError
+
+    try:
+        asyncio.run(_serve(release, settings, _key()))
+    except EngineError as error:
+        print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
+        return 1
     return 0
 
 
-def make_app(release: Path, settings: ServiceSettings, key: str | None) -> gate.App:
-    """The whole application, the model loaded."""
-    from llama_cpp.server import app as server
-    from llama_cpp.server.settings import ServerSettings
-
-    from llmpi.device.service.abort import Abort
-    from llmpi.device.service.chat import Chat
-    from llmpi.device.service.request_check import Checker, keep_prompts_out_of_logs
-    from llmpi.device.service.request_metrics import instrument
-
-    keep_prompts_out_of_logs()
-    model = model_settings(releases.model_of(release), settings)
-    # Its own check of the key would compare byte by byte; ours is in front of everything.
-    app: gate.App = server.create_app(
-        server_settings=ServerSettings(interrupt_requests=False), model_settings=[model]
-    )
-    llama = server._llama_proxy()
-    llama.model_path = model.model_alias  # what answers call the model; it is loaded
-    chat = Chat(llama, settings["thinking_tokens"])
-    chat.answers()
-    labels = {"model": settings["model"], "quant": settings["quant"]}
-    app = gate.Queue(
-        app,
-        waiting=settings["waiting"],
-        body_bytes=BYTES_PER_TOKEN * settings["context_tokens"],
-        answer_s=settings["answer_s"],
-        check=Checker(llama, chat, settings["context_tokens"]),
-        stop=Abort(llama.ctx),
-    )
-    # Outermost: who is refused is counted, too. It asks for the key itself.
-    app = instrument(gate.KeyGate(app, key), **labels, release=release.name, key=key)
-    return gate.AccessLog(app)
-
-
-def model_settings(gguf: Path, settings: ServiceSettings) -> "ModelSettings":
-    """What the variant was measured with, in the server's words."""
-    from llama_cpp.server.settings import ModelSettings
-
-    runtime = settings["runtime"]
-    threads = runtime["threads"] or capacity.processors()
-    return ModelSettings(
-        model=str(gguf),
-        model_alias=f"{settings['model']}/{settings['quant']}",
-        n_ctx=settings["context_tokens"],
-        n_batch=runtime["batch_tokens"],
-        n_ubatch=runtime["ubatch_tokens"],
-        n_threads=threads,
-        n_threads_batch=threads,
-        use_mmap=runtime["mmap"],
-        use_mlock=runtime["mlock"],
-        # llama.cpp's "auto" is on for a processor; the server knows on and off only.
-        flash_attn=runtime["flash_attention"] != "off",
-        type_k=KV_TYPES[runtime["kv_cache"]],
-        type_v=KV_TYPES[runtime["kv_cache"]],
-        # For every token of the context a row as wide as the vocabulary: only logprobs need it.
-        logits_all=False,
-        verbose=False,
-    )
-
-
-def _from_its_own_code(release: Path, settings: ServiceSettings) -> None:
+def _from_its_own_code(release: Path) -> None:
     """Start again by the release's own path, which does not move when `current` is switched.
 
     A process that is still answering while the link moves would load late modules of another
-    release. OpenMP reads its setting only when a process starts.
+    release.
     """
     python = (release / releases.RUNTIME).resolve() / "bin/python"
     if not python.exists() or os.environ.get("LLMPI_RELEASE") == str(release):
         return
-    policy = settings["runtime"]["omp_wait_policy"]
     environment = {**os.environ, "LLMPI_RELEASE": str(release)}
-    environment |= {"OMP_WAIT_POLICY": policy.upper()} if policy else {}
     again = [str(python), "-m", "llmpi.device.cli", "serve", "--release", str(release)]
     os.execve(python, again, environment)
 
@@ -145,10 +79,17 @@ def _key() -> str | None:
     return key
 
 
-async def _serve(app: gate.App, settings: ServiceSettings) -> None:
+async def _serve(release: Path, settings: ServiceSettings, key: str | None) -> None:
     import uvicorn
 
+    from llmpi.device.service.chat import Chat
     from llmpi.device.service.connections import Connection
+    from llmpi.device.service.engine import PROGRAM, Engine
+    from llmpi.device.service.front import Front
+    from llmpi.device.service.metrics import RequestMetrics
+    from llmpi.device.service.requests import Reader
+    from llmpi.engine.info import log_to
+    from llmpi.engine.llama import Model, Settings
 
     class Server(uvicorn.Server):
         """Tells systemd how it is, and loses nobody who was let in before it stops."""
@@ -163,20 +104,46 @@ async def _serve(app: gate.App, settings: ServiceSettings) -> None:
                 server.close()
             await asyncio.sleep(GRACE_S)
             await super().shutdown(sockets)
+            running.cancel()  # here: behind this uvicorn ends the process by the signal it got
+            await asyncio.wait({running})
 
+    gguf = releases.model_of(release)
+    engine = Engine((release / releases.RUNTIME).resolve() / PROGRAM, gguf, settings)
+    running = asyncio.ensure_future(engine.run())
+    log_to(lambda _: None)  # who loads the model itself says what there is to say
+    model = await asyncio.to_thread(Model, gguf, Settings(threads=1), vocabulary_alone=True)
+    reader = Reader(model, Chat(model, settings["thinking_tokens"]), settings["context_tokens"])
+    labels = {"model": settings["model"], "quant": settings["quant"], "release": release.name}
     config = uvicorn.Config(
-        app,
+        Front(engine, reader, settings, RequestMetrics(**labels), key),
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         http=Connection,
+        ws="none",
         lifespan="off",
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings["drain_s"],
         # A client that used a connection again just when it is closed would lose its request.
         headers=[("connection", "close")],
     )
-    await Server(config).serve(sockets=[listener(settings)])
+    await _first(running, engine.wait())
+    await _first(running, Server(config).serve(sockets=[listener(settings)]))
+
+
+async def _first(running: asyncio.Future[None], other: Coroutine[Any, Any, None]) -> None:
+    """Until the other is over.
+
+    Raises:
+        EngineError: the engine ended before.
+    """
+    ending = asyncio.ensure_future(other)
+    await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done() and not running.cancelled():
+        ending.cancel()
+        running.result()
+    await ending
 
 
 def listener(settings: ServiceSettings) -> socket.socket:
@@ -185,6 +152,9 @@ def listener(settings: ServiceSettings) -> socket.socket:
         found = socket.socket(fileno=FIRST_FD)
     else:
         found = socket.create_server(("127.0.0.1", settings["port"]), backlog=BACKLOG)
+    # Of every connection: who reads nothing for so long is dropped with what was not sent.
+    patience_ms = max(1000, 1000 * settings["answer_s"])
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience_ms))
     found.setblocking(False)
     return found
 

@@ -1,0 +1,53 @@
+"""OpenAI's form of an answer."""
+
+import json
+import time
+import uuid
+from typing import Any
+
+from llmpi.device.service.requests import Asked
+
+Json = Any  # as OpenAI's interface has it
+
+
+class Form:
+    """Of one answer: a whole, or the pieces of a stream."""
+
+    def __init__(self, asked: Asked, model: str) -> None:
+        self._asked = asked
+        kind = "chat.completion" if asked.chat else "text_completion"
+        stream = ".chunk" if asked.chat and asked.stream else ""
+        name = f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}"
+        self._frame = {"id": name, "object": kind + stream, "created": int(time.time())}
+        self._frame["model"] = model
+        self._role: Json = {"role": "assistant"}
+
+    def part(self, text: str, thought: str) -> str:
+        """Of a stream; the first of a chat says whose turn it is."""
+        said = {"reasoning_content": thought, "content": text}
+        delta = {**self._role, **{key: part for key, part in said.items() if part}}
+        self._role = {}
+        return self._chunk({"delta": delta} if self._asked.chat else {"text": text})
+
+    def last(self, ended: str, tokens: int) -> list[str]:
+        """What ends a stream."""
+        found = [self._chunk({"delta": self._role} if self._asked.chat else {"text": ""}, ended)]
+        if self._asked.tells_usage:
+            usage = {"choices": [], "usage": self._usage(tokens)}
+            found.append(json.dumps({**self._frame, **usage}))
+        return found
+
+    def whole(self, text: str, ended: str, tokens: int) -> Json:
+        message = {"message": {"role": "assistant", "content": text}}
+        choice = message if self._asked.chat else {"text": text}
+        choices = [{"index": 0, **choice, "logprobs": None, "finish_reason": ended}]
+        return {**self._frame, "choices": choices, "usage": self._usage(tokens)}
+
+    def _chunk(self, said: Json, ended: str | None = None) -> str:
+        choices = [{"index": 0, **said, "logprobs": None, "finish_reason": ended}]
+        return json.dumps({**self._frame, "choices": choices})
+
+    def _usage(self, tokens: int) -> Json:
+        prompt = self._asked.prompt_tokens
+        counts = {"prompt_tokens": prompt, "completion_tokens": tokens}
+        return {**counts, "total_tokens": prompt + tokens}

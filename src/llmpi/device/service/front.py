@@ -1,0 +1,251 @@
+"""What stands between the network and the engine: the key, deadlines, limits. Plain ASGI.
+
+The engine schedules, samples and keeps prefixes. But it takes all that is asked, and waits an hour
+for who says nothing: here a request is read, refused early and in words, and let to a slot or told
+when to come back. Who goes away, or is not answered in time, has its connection to the engine
+closed, and that gives the slot back.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+from llmpi.device.monitor.exposition import CONTENT_TYPE
+from llmpi.device.service.engine import Engine, EngineRefusedError
+from llmpi.device.service.form import Form
+from llmpi.device.service.metrics import GENERATING, RequestMetrics
+from llmpi.device.service.records import ServiceSettings
+from llmpi.device.service.refusals import RefusedError, wrong
+from llmpi.device.service.requests import Asked, Reader
+
+log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]  # of ASGI: what a key holds hangs on the kind of message
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Json = Any  # of OpenAI's interface
+
+BODY_S = 30.0
+"""A request must have arrived by then; until it has, it takes no place from one that has."""
+BYTES_PER_TOKEN = 64
+"""No vocabulary of today needs more bytes of JSON for a token, but for long runs of spaces."""
+LONGEST_BODY_BYTES = 1 << 26
+"""Of a body that is too long so much is read, and thrown away."""
+GONE = 499
+"""What a client that went away is counted as; nginx's."""
+
+
+class Answer:
+    """What was told of an answer."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status, self.over = 0, False
+
+    async def whole(self, status: int, content: bytes | Json, *headers: tuple[str, str]) -> None:
+        kind = CONTENT_TYPE if isinstance(content, bytes) else "application/json"
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        await self._head(
+            status, ("content-type", kind), ("content-length", str(len(data))), *headers
+        )
+        await self._body(data, over=True)
+
+    async def event(self, data: str, *, over: bool = False) -> None:
+        """A part of a stream."""
+        if not self.status:
+            await self._head(200, ("content-type", "text/event-stream"))
+        await self._body(f"data: {data}\n\n".encode(), over)
+
+    async def refuse(self, error: RefusedError, *headers: tuple[str, str]) -> None:
+        kind = "invalid_request_error" if error.status < 500 else "server_error"
+        record = {"message": str(error), "type": kind, "param": None, "code": error.code}
+        await self.whole(error.status, {"error": record}, *headers)
+
+    async def _head(self, status: int, *headers: tuple[str, str]) -> None:
+        self.status = status
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _body(self, data: bytes, over: bool) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": not over})
+        self.over = over
+
+
+class Front:
+    """
+    Args:
+        key: that every request must bring; None: none.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        reader: Reader,
+        settings: ServiceSettings,
+        metrics: RequestMetrics,
+        key: str | None,
+    ) -> None:
+        self._engine, self._reader, self._metrics, self._key = engine, reader, metrics, key
+        self._model = f"{settings['model']}/{settings['quant']}"
+        self._slots, self._answer_s = settings["slots"], settings["answer_s"]
+        self._most = settings["slots"] + settings["waiting"]
+        self._body_bytes = BYTES_PER_TOKEN * settings["context_tokens"]
+        self._slot = asyncio.Semaphore(self._slots)
+        self._inside = 0
+        self._took_s = 1.0
+        """How long a request takes, the recent ones counting most."""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """A line of the log per request: no query, no header, no body."""
+        begun, path, answer = time.monotonic(), scope["path"], Answer(send)
+        refused: RefusedError | None = None
+        try:
+            await self._serve(scope, receive, answer)
+        except RefusedError as error:
+            refused = error
+        except (OSError, EngineRefusedError) as error:
+            log.error("a request failed: %s", type(error).__name__)
+            refused = RefusedError(500, "server_error", "the engine failed; ask again")
+        if refused and not answer.status:
+            await answer.refuse(refused)
+        seconds, code = time.monotonic() - begun, answer.status or GONE
+        if path in GENERATING:
+            broken = refused is not None and not answer.over
+            self._metrics.ended(path, code, failed=broken, seconds=seconds)
+        shown = "".join(c if c.isprintable() else "?" for c in path)[:100]
+        log.info("%s %s %d %.2f s", scope["method"], shown, code, seconds)
+        if not answer.over:
+            scope["abort"]()  # its client may not read
+            await asyncio.sleep(0)  # uvicorn hears of it
+
+    async def _serve(self, scope: Message, receive: Receive, answer: Answer) -> None:
+        path, what = scope["path"], (scope["method"], scope["path"])
+        if path == "/health":
+            ready = self._engine.ready
+            await answer.whole(200 if ready else 503, {"status": "ok" if ready else "loading"})
+        elif not self._may(dict(scope["headers"])):
+            error = RefusedError(401, "invalid_api_key", "the API key is missing or wrong")
+            await answer.refuse(error, ("www-authenticate", "Bearer"))
+        elif what == ("GET", "/v1/models"):
+            one = {"id": self._model, "object": "model", "created": 0, "owned_by": "llmpi"}
+            await answer.whole(200, {"object": "list", "data": [one]})
+        elif what == ("GET", "/metrics"):
+            self._metrics.inside(self._inside, self._slots)
+            await answer.whole(200, self._metrics.page())
+        elif path not in GENERATING:
+            raise RefusedError(404, "not_found", f"served are: {', '.join(GENERATING)}")
+        elif scope["method"] != "POST":
+            raise RefusedError(405, "not_allowed", "this is asked by POST")
+        else:
+            await self._generate(path, receive, answer)
+
+    def _may(self, headers: dict[bytes, bytes]) -> bool:
+        given = headers.get(b"authorization", b"")
+        # Takes as long for a key that is nearly right as for any other.
+        return self._key is None or hmac.compare_digest(given, b"Bearer " + self._key.encode())
+
+    async def _generate(self, path: str, receive: Receive, answer: Answer) -> None:
+        begun, body = time.monotonic(), await _body(receive, self._body_bytes)
+        if self._inside >= self._most:
+            wait_s = max(1, math.ceil(self._took_s * self._inside / self._slots))
+            busy = RefusedError(503, "server_busy", f"busy; try again in {wait_s} s")
+            await answer.refuse(busy, ("retry-after", str(wait_s)))
+            return
+        self._inside += 1
+        try:
+            asked = await asyncio.to_thread(self._reader, path, body)
+            await _unless_gone(receive, self._in_turn(asked, answer, begun))
+        finally:
+            self._inside -= 1
+
+    async def _in_turn(self, asked: Asked, answer: Answer, begun: float) -> None:
+        async with self._slot:
+            start = time.monotonic()
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    await self._relay(asked, answer, begun)
+            except TimeoutError:
+                log.warning("an answer took longer than %g s: broken off", self._answer_s)
+                self._engine.end_if_silent(self._answer_s)
+                late = f"the answer took longer than {self._answer_s:g} s"
+                raise RefusedError(504, "timeout", late) from None
+            except EngineRefusedError as error:
+                if error.status < 500:
+                    raise wrong("the engine does not take this request") from None
+                raise
+            finally:
+                self._took_s += (time.monotonic() - start - self._took_s) / 4
+
+    async def _relay(self, asked: Asked, answer: Answer, begun: float) -> None:
+        """Put the engine's pieces as they were asked for."""
+        form = Form(asked, self._model)
+        said = []
+        async with aclosing(self._engine.complete(asked.engine)) as pieces:
+            async for piece in pieces:
+                thought, text, over = "", piece["content"], piece["stop"]
+                if asked.parting:
+                    thought, text = asked.parting.feed(text, over)
+                said.append(text)
+                if asked.stream and (text or thought):
+                    if not answer.status:
+                        self._metrics.first_token.observe(time.monotonic() - begun)
+                    await answer.event(form.part(text, thought))
+        self._metrics.computed(piece["timings"])
+        ended = "length" if piece["stop_type"] == "limit" else "stop"
+        if not asked.stream:
+            await answer.whole(200, form.whole("".join(said), ended, piece["tokens_predicted"]))
+            return
+        for last in form.last(ended, piece["tokens_predicted"]):
+            await answer.event(last)
+        await answer.event("[DONE]", over=True)
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        RefusedError: it is longer than `limit` bytes, or its client too slow or gone.
+    """
+    parts: list[bytes] = []
+    length, more = 0, True
+    try:
+        async with asyncio.timeout(BODY_S):
+            # Read to its end even if it is too long: a client that is still sending when the
+            # connection closes never sees the answer.
+            while more and length < LONGEST_BODY_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(400, "client_closed_request", "the client went away")
+                length += len(message.get("body", b""))
+                if length <= limit:
+                    parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise RefusedError(408, "timeout", f"the request took longer than {BODY_S} s") from None
+    if length > limit:
+        raise RefusedError(413, "request_too_large", f"a request has at most {limit} bytes")
+    return b"".join(parts)
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do it as long as the client is there."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working, going = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        going.cancel()
+        working.cancel()
+        await asyncio.wait({working})
+    if not working.cancelled():
+        working.result()
