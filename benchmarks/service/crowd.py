@@ -29,14 +29,13 @@ def idle(port: int, count: int) -> Iterator[int]:
 
 
 @contextmanager
-def slow(port: int, count: int) -> Iterator[None]:
-    """So many that read nothing of a long stream, and so many that send a byte at a time."""
+def slow(port: int, readers: int, writers: int) -> Iterator[None]:
+    """Some that read nothing of a stream, and some that send a byte at a time."""
     over = threading.Event()
-    asked = {"prompt": f"{MARK} is", "max_tokens": 400, "temperature": 0, "stream": True}
+    asked = {"prompt": f"{MARK} is", "max_tokens": 200, "temperature": 0, "stream": True}
     threads = [
         threading.Thread(target=does, args=(port, request(asked, COMPLETION), over), daemon=True)
-        for does in (_reads_nothing, _writes_slowly)
-        for _ in range(count)
+        for does in [_reads_nothing] * readers + [_writes_slowly] * writers
     ]
     for thread in threads:
         thread.start()
