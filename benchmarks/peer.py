@@ -8,14 +8,15 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from llmpi.gguf.engine_program import compiled
 from llmpi.gguf.engine_source import ENGINE, pin, unpack
+from llmpi.remote.server_wheel import PROGRAM, engine_flags, executable, own_server
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "envs" / "workstation.lock"
 CMAKE_OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=ON",
@@ -33,45 +34,31 @@ def cache_folder() -> Path:
 
 def tool(name: str) -> Path:
     """Path of a llama.cpp tool, e.g. `llama-bench`; built on the first call (minutes)."""
-    flags = _build_flags()
+    if name == PROGRAM:
+        return _server()
+    flags = engine_flags()
     key = hashlib.sha256(json.dumps([CMAKE_OPTIONS, flags]).encode()).hexdigest()[:12]
     home = cache_folder() / f"{ENGINE}-{importlib.metadata.version(ENGINE)}-{key}"
     binary = home / "build" / "bin" / name
     if not (home / f"{name}.built").is_file():
         _say(f"building {name} from the engine's own sources, once; this takes some minutes")
-        _build(home, name, flags)
+        if not (home / "source" / "CMakeLists.txt").is_file():
+            unpack(pin(LOCK), home / "source")
+        compiled(name, home, CMAKE_OPTIONS, ("cc", "c++"), flags)
         (home / f"{name}.built").touch()  # last: a half build is never taken for a whole one
     return binary
 
 
-def _build(home: Path, name: str, flags: dict[str, str]) -> None:
-    for needed in ("cmake", "cc", "c++"):
-        if not shutil.which(needed):
-            raise SystemExit(
-                f"{needed} is needed to build {name} (Debian: apt-get install cmake g++)"
-            )
-    if not (home / "source" / "CMakeLists.txt").is_file():
-        unpack(pin(ROOT / "envs" / "workstation.lock"), home / "source")
-    configure = ["cmake", "-S", "source", "-B", "build", *CMAKE_OPTIONS]
-    build = ["cmake", "--build", "build", "--target", name, "-j", str(os.cpu_count() or 1)]
-    for command in (configure, build):
-        done = subprocess.run(
-            command,
-            cwd=home,
-            env={**os.environ, **flags},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-
-
-def _build_flags() -> dict[str, str]:
-    """The compiler flags the installed engine was built with."""
-    record = Path(sys.prefix) / "llmpi-engine-build.json"
-    flags = json.loads(record.read_text()) if record.is_file() else {}
-    return {name: flags[name] for name in ("CFLAGS", "CXXFLAGS") if flags.get(name)}
+def _server() -> Path:
+    """The very program that a service runs, out of its wheel."""
+    wheel = own_server(LOCK, cache_folder())
+    binary = wheel.parent / PROGRAM
+    if not binary.is_file():
+        partial = binary.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(executable(wheel))
+        partial.chmod(0o755)
+        partial.replace(binary)
+    return binary
 
 
 def _say(text: str) -> None:

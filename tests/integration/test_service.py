@@ -21,6 +21,7 @@ import pytest
 import systemd_device
 from support import PATIENCE_S, ROOT, needed, only_root
 
+from benchmarks import peer
 from llmpi import layout
 from llmpi.engine.llama import Engine, Settings
 from llmpi.gguf.records import Gguf
@@ -28,6 +29,7 @@ from llmpi.operate.expectation import choose_prefixes
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.records import read, sha256_of, write_json
 from llmpi.remote.engine_wheels import ENGINE
+from llmpi.remote.server_wheel import own_server
 
 pytestmark = pytest.mark.long
 
@@ -156,6 +158,7 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     spoil(work)
     (work.folder / "config/key").write_text(KEY + "\n")
     wheel = engine_wheel(folder / "wheels")
+    server = own_server(ROOT / "envs/device.lock", peer.cache_folder())
     with (
         systemd_device.running(folder / "pi1", "pi1", 1) as one,
         systemd_device.running(folder / "pi2", "pi2", 2) as two,
@@ -170,10 +173,11 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
                 where = {"study": "served", "runtime": "default", **cell}
                 path = work.folder / layout.at(layout.EXPECTATION, **where)
                 write_json(path, {**expected, **cell, "gguf_sha256": sha256})
+        made = {"engine": {"wheel": str(wheel)}, "server_wheel": str(server)}
         work.config |= {
             "study": "served",
             "quants": [GOOD, BAD],
-            "devices": {n: d.spec(engine={"wheel": str(wheel)}) for n, d in devices.items()},
+            "devices": {n: d.spec(**made) for n, d in devices.items()},
             "runtimes": {"default": {"omp_wait_policy": "passive"}},
             "quality": {},
             "service": {

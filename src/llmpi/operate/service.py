@@ -66,7 +66,7 @@ class Installer:
             texts = self._units(device, user)
         provision(name, self.devices[name], self.parts)
         with connected(name, self.devices[name]) as device:
-            runtime = install_runtime(device, self.parts, self.lock)
+            runtime = install_runtime(device, self.devices[name], self.parts, self.lock)
             model = f"{release.settings['model']}/{release.settings['quant']}.gguf"
             quota = self.devices[name].quota
             receipt = put_model(device, release.gguf, model, release.sha256, quota, release.parts)

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -22,8 +21,8 @@ from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from llmpi.device.install import Compiling
 from llmpi.errors import LlmpiError
+from llmpi.gguf.engine_program import compile_aloud
 from llmpi.records import read, sha256_of, write_json
 from llmpi.remote.records import EngineBuild
 
@@ -85,7 +84,7 @@ def engine_wheels(
         if own:
             return [own, *_others(packages, processor, cache)]
         engine = _engine(pinned, march, cache, processor.glibc)
-        _check_glibc(processor.glibc, read(engine.with_suffix(".json"), EngineBuild)["glibc"])
+        check_glibc(processor.glibc, read(engine.with_suffix(".json"), EngineBuild)["glibc"])
         return [engine, *_others(packages, processor, cache)]
 
 
@@ -96,7 +95,7 @@ def check_cross_build(march: str, glibc: str, cache: Path) -> None:
         LlmpiError: the cross compiler is missing, or newer than the device.
     """
     if not any(cache.glob(f"*-{march}-*")):
-        _check_toolchain(glibc)
+        check_toolchain(glibc)
 
 
 def package_wheels(lock: Path, without: Path, processor: Processor, cache: Path) -> list[Path]:
@@ -138,12 +137,12 @@ def _packages(lock: Path, processor: Processor) -> dict[str, str]:
 
 
 def _engine(pinned: str, march: str, cache: Path, glibc: str) -> Path:
-    arguments = _cmake_arguments(march)
+    arguments = cmake_arguments(march)
     key = sha256(f"{pinned}{arguments}".encode()).hexdigest()[:12]
     version = pinned.partition("==")[2].split()[0]
     folder = cache / f"{version}-{march}-{key}"
     if not folder.is_dir():
-        _check_toolchain(glibc)
+        check_toolchain(glibc)
         log.info("cross-building the engine for %s (takes minutes, once)", march)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
             built = _build(pinned, arguments, Path(scratch))
@@ -152,7 +151,8 @@ def _engine(pinned: str, march: str, cache: Path, glibc: str) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _cmake_arguments(march: str) -> str:
+def cmake_arguments(march: str) -> str:
+    """For a device's processor."""
     return (
         "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 "
         f"-DCMAKE_C_COMPILER={TOOLCHAIN}-gcc -DCMAKE_CXX_COMPILER={TOOLCHAIN}-g++ "
@@ -160,30 +160,55 @@ def _cmake_arguments(march: str) -> str:
     )
 
 
-def _check_toolchain(glibc: str) -> None:
-    """It is there, and its libraries, which ask for what the engine will, are for this glibc."""
+class Made(NamedTuple):
+    """What is made here for a device, for who reads why it cannot be."""
+
+    what: str
+    without: str
+    """What to do without the compiler."""
+    elsewhere: str
+    """What to do where the compiler is too new."""
+
+
+OWN_ENGINE = Made(
+    "the engine",
+    "Or set 'engine: native' for the device.",
+    "set 'engine: native' for the device, or have the engine made on an older workstation, such as "
+    "a container of debian:12, and name its wheel as 'engine'.",
+)
+
+
+def check_toolchain(glibc: str, made: Made = OWN_ENGINE) -> None:
+    """It is there, and its libraries, which ask for what is made will, are for this glibc.
+
+    Raises:
+        LlmpiError: it is not, with what to do.
+    """
     for tool in ("gcc", "g++", "objdump"):
         if not shutil.which(f"{TOOLCHAIN}-{tool}"):
             raise LlmpiError(
-                f"{TOOLCHAIN}-{tool} is missing on this workstation; it builds the engine for the "
+                f"{TOOLCHAIN}-{tool} is missing on this workstation; it builds {made.what} for the "
                 "devices. Debian, Ubuntu: sudo apt install gcc-aarch64-linux-gnu "
-                "g++-aarch64-linux-gnu. Or set 'engine: native' for the device."
+                f"g++-aarch64-linux-gnu. {made.without}"
             )
-    _check_glibc(glibc, _glibc_needed(map(_of_the_compiler, RUNTIME)))
+    check_glibc(glibc, glibc_needed(map(_of_the_compiler, RUNTIME)), made)
 
 
-def _check_glibc(glibc: str, needed: str) -> None:
+def check_glibc(glibc: str, needed: str, made: Made = OWN_ENGINE) -> None:
+    """
+    Raises:
+        LlmpiError: the device's is older than what is made needs, with what to do.
+    """
     if Version(glibc) < Version(needed):
         raise LlmpiError(
-            f"the engine that this workstation's cross compiler makes needs glibc {needed}, the "
+            f"{made.what} that this workstation's cross compiler makes needs glibc {needed}, the "
             f"device has {glibc}. Take a newer system there (Raspberry Pi OS 12 has 2.36, 13 has "
-            "2.41), set 'engine: native' for the device, or have the engine made on an older "
-            "workstation, such as a container of debian:12, and name its wheel as 'engine'."
+            f"2.41), {made.elsewhere}"
         )
 
 
 def _of_the_compiler(library: str) -> Path:
-    return Path(_run([f"{TOOLCHAIN}-gcc", f"-print-file-name={library}"]).strip())
+    return Path(run([f"{TOOLCHAIN}-gcc", f"-print-file-name={library}"]).strip())
 
 
 def _build(pinned: str, arguments: str, scratch: Path) -> Path:
@@ -196,7 +221,7 @@ def _build(pinned: str, arguments: str, scratch: Path) -> Path:
     command = ["wheel", "--no-deps", "--no-cache-dir", "--no-binary", ENGINE, "--require-hashes"]
     command += ["--no-build-isolation"]  # with what this environment's lock has for it
     command += ["--verbose", "--wheel-dir", str(scratch), "-r", str(requirements)]
-    _compile([*PIP, *command], env)
+    compile_aloud([*PIP, *command], env)
     return next(scratch.glob("*.whl"))
 
 
@@ -216,25 +241,23 @@ def _with_runtime(built: Path, folder: Path, march: str, arguments: str) -> None
     folder.mkdir()
     _wheel(["pack", str(content), "--dest-dir", str(folder)])
     wheel = next(folder.glob("*.whl"))
-    compiler = _run([f"{TOOLCHAIN}-gcc", "--version"]).splitlines()[0]
+    compiler = run([f"{TOOLCHAIN}-gcc", "--version"]).splitlines()[0]
     record: EngineBuild = {
         "CMAKE_ARGS": arguments,
         "march": march,
         "compiler": compiler,
-        "glibc": _glibc_needed(libraries.glob("*.so*")),
+        "glibc": glibc_needed(libraries.glob("*.so*")),
         "sha256": sha256_of(wheel),
     }
     write_json(wheel.with_suffix(".json"), record)
 
 
-def _glibc_needed(libraries: Iterable[Path]) -> str:
-    """The newest glibc whose symbols the libraries ask for."""
+def glibc_needed(libraries: Iterable[Path], objdump: str = f"{TOOLCHAIN}-objdump") -> str:
+    """The newest glibc whose symbols the libraries, or programs, ask for."""
     asked = {
         Version(found)
         for library in libraries
-        for found in re.findall(
-            r"GLIBC_(\d+\.\d+)", _run([f"{TOOLCHAIN}-objdump", "-T", str(library)])
-        )
+        for found in re.findall(r"GLIBC_(\d+\.\d+)", run([objdump, "-T", str(library)]))
     }
     return str(max(asked))
 
@@ -272,14 +295,14 @@ def _platforms(glibc: str, machine: str) -> list[str]:
 
 
 def _pip(arguments: Sequence[str], env: dict[str, str]) -> None:
-    _run([*PIP, *arguments], env=env)
+    run([*PIP, *arguments], env=env)
 
 
 def _wheel(arguments: Sequence[str]) -> None:
-    _run([sys.executable, "-m", "wheel", *arguments])
+    run([sys.executable, "-m", "wheel", *arguments])
 
 
-def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
+def run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
     """Stdout of a command; all it says goes to the log.
 
     Raises:
@@ -291,19 +314,3 @@ def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
     if done.returncode != 0:
         raise LlmpiError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-1500:]}")
     return done.stdout
-
-
-def _compile(command: Sequence[str], env: dict[str, str]) -> None:
-    """As `_run`, saying how far the compiler is."""
-    tail: deque[str] = deque(maxlen=20)
-    compiling = Compiling(log.info)
-    with subprocess.Popen(
-        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            log.debug("%s", line.rstrip())
-            compiling.hear(line)
-            tail.append(line)
-    if process.returncode != 0:
-        raise LlmpiError(f"{command[0]} failed: {''.join(tail).strip()[-1500:]}")

@@ -111,6 +111,9 @@ class SshSettings(MeasuredDevice):
     """How the device gets its engine. `cross`: cross-compiled on this machine, installed there
     offline. `native`: compiled on the device, which needs a compiler and the internet. `auto`:
     `cross` for aarch64, else `native`. Or `{wheel: PATH}`."""
+    server_wheel: LocalPath | None = None
+    """Wheel of llama-server on this machine, made for the device: what a service there runs. By
+    default `llmpi service install` builds it here, once, for any aarch64 device, some minutes."""
     march: str | None = Field(default=None, pattern=r"^armv[89][\w.+-]*$")
     """Architecture to cross-compile for, as gcc's -march spells it; by default detected: a Pi 5 is
     armv8.2-a+dotprod+fp16, a Pi 4 armv8-a."""
