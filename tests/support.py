@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NoReturn, TypeVar
 
@@ -27,12 +27,20 @@ def run_snakemake(
     snakefile = next(p / "Snakefile" for p in (cwd, ROOT) if (p / "Snakefile").is_file())
     command = ["--snakefile", str(snakefile), *arguments]
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as out:
-        # What Python itself reads as it starts, a fork would not.
-        run = _started if any(name.startswith("PYTHON") for name in env) else _forked
-        status = run(command, cwd, {**os.environ, **env}, Path(out.name))
+        there = {**os.environ, **env}
+        run = _forked if _pythons(there) == STARTED_WITH else _started
+        status = run(command, cwd, there, Path(out.name))
         said = out.read()
     assert not check or status == 0, said
     return subprocess.CompletedProcess(command, status, said)
+
+
+def _pythons(env: Mapping[str, str]) -> dict[str, str]:
+    """What Python itself reads as it starts: a fork would not."""
+    return {name: value for name, value in env.items() if name.startswith("PYTHON")}
+
+
+STARTED_WITH = _pythons(os.environ)
 
 
 def _started(arguments: list[str], cwd: Path, env: dict[str, str], out: Path) -> int:

@@ -134,6 +134,7 @@ PATHS = (
     "path",
     "store",
     "wheel",
+    "server_wheel",
     "squad_file",
     "text_file",
     "prompts",
