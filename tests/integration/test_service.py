@@ -113,7 +113,13 @@ def expectation(work: Any) -> Expectation:
         "study": "served",
         "max_new_tokens": 8,
         "questions": [
-            {"id": f"q{i}", **answer, "golds": [answer["answer"]]}
+            {
+                "id": f"q{i}",
+                "prompt": answer["prompt"],
+                "answer": answer["answer"],
+                "golds": [answer["answer"]],
+                "margin_nats": answer["margin_nats"],
+            }
             for i, answer in enumerate(found["answers"])
         ],
         "prefixes": choose_prefixes(found["prefixes"])[:12],
