@@ -72,11 +72,12 @@ run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about 
 	@$(BIN)/snakemake --cores all --configfile config/qat.yaml
 
 # Two at once, of which each has both processors: threads of an engine that wait for the other's
-# would take the processor from it if they did so busily.
+# would take the processor from it if they did so busily. In alphabetical order the long files are in
+# the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit tests/workflow
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 20 tests/integration
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit
