@@ -4,13 +4,17 @@ The source distribution of the pinned llama-cpp-python holds all of llama.cpp. A
 with the flags the engine was built with, and kept in the user's cache folder.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from llmpi.errors import LlmpiError
 from llmpi.gguf.engine_program import compiled
 from llmpi.gguf.engine_source import ENGINE, pin, unpack
 from llmpi.remote.server_wheel import PROGRAM, engine_flags, executable, own_server
@@ -33,9 +37,15 @@ def cache_folder() -> Path:
 
 
 def tool(name: str) -> Path:
-    """Path of a llama.cpp tool, e.g. `llama-bench`; built on the first call (minutes)."""
-    if name == PROGRAM:
-        return _server()
+    """Path of a llama.cpp tool, e.g. `llama-bench`; built on the first call (minutes), aloud."""
+    with _aloud():
+        try:
+            return _server() if name == PROGRAM else _built(name)
+        except LlmpiError as error:
+            raise SystemExit(str(error)) from None
+
+
+def _built(name: str) -> Path:
     flags = engine_flags()
     key = hashlib.sha256(json.dumps([CMAKE_OPTIONS, flags]).encode()).hexdigest()[:12]
     home = cache_folder() / f"{ENGINE}-{importlib.metadata.version(ENGINE)}-{key}"
@@ -63,3 +73,17 @@ def _server() -> Path:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _aloud() -> Iterator[None]:
+    """What is built says how far it is."""
+    said, log = logging.StreamHandler(), logging.getLogger("llmpi")
+    level = log.level
+    log.addHandler(said)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(said)
+        log.setLevel(level)

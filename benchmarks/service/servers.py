@@ -4,10 +4,8 @@ Both compute with the same program, file, threads, batches, slots and context.
 """
 
 import contextlib
-import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,28 +18,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.peer import tool
-from llmpi.device.service import releases
-from llmpi.device.store import accept, expect
+from benchmarks.service.release import released
+from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.supervise import die_with_parent
-from llmpi.records import sha256_of
+from llmpi.remote import requests
+from llmpi.study.measuring import Runtime
 
 KEY = "0123456789abcdef-only-for-this-benchmark"
 CONTEXT_TOKENS, WAITING = 512, 64
 OPEN_FILES = 8192
 """As the service's unit has it."""
 START_S = 300
-RUNTIME = {
-    "batch_tokens": 512,
-    "ubatch_tokens": 512,
-    "kv_cache": "f16",
-    "flash_attention": "auto",
-    "mmap": True,
-    "mlock": False,
-    "lazy": "auto",
-    "repack": True,
-    "omp_wait_policy": None,
-    "prompt_lookup": None,
-}
+BATCH_TOKENS = 512
 
 
 class Asked(NamedTuple):
@@ -137,7 +125,7 @@ def _as_a_unit() -> Callable[[], None]:
 def service(asked: Asked, folder: Path) -> Iterator[Server]:
     """A release of a file, served as on a device."""
     port = _free_port()
-    release = _release(asked, port, folder / "store")
+    release = released(asked.gguf, folder / "store", _settings(asked, port))
     command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(release)]
     with _running(command, port, folder) as server:
         yield server
@@ -153,8 +141,7 @@ def bare(asked: Asked, folder: Path) -> Iterator[Server]:
         *("--parallel", str(asked.slots), "--no-kv-unified", "--no-slots", "--fit", "off"),
         *("--ctx-size", str(asked.slots * CONTEXT_TOKENS), "--cache-ram", "0", "--no-ui"),
         *("--threads", threads, "--threads-batch", threads),
-        *("--batch-size", str(RUNTIME["batch_tokens"])),
-        *("--ubatch-size", str(RUNTIME["ubatch_tokens"])),
+        *("--batch-size", str(BATCH_TOKENS), "--ubatch-size", str(BATCH_TOKENS)),
         *("--api-key-file", str(folder / "key"), "--log-verbosity", "1"),
     ]
     with _running(command, port, folder) as server:
@@ -171,19 +158,9 @@ def _running(command: list[str], port: int, folder: Path) -> Iterator[Server]:
         server.stop()
 
 
-def _release(asked: Asked, port: int, store: Path) -> Path:
-    """A store with one release, its runtime this environment with llama-server beside it."""
-    shutil.rmtree(store, ignore_errors=True)
-    runtime = store / "service/runtimes/here/bin"
-    runtime.mkdir(parents=True)
-    (runtime / "llama-server").symlink_to(tool("llama-server"))
-    sha256 = sha256_of(asked.gguf)
-    name = f"benchmark/{asked.gguf.name}"
-    found = expect(store, name, asked.gguf.stat().st_size, sha256, None)
-    shutil.copyfile(asked.gguf, found["partial"])
-    if not accept(store, name, sha256):
-        raise SystemExit(f"{asked.gguf} changed while it was copied")
-    settings = {
+def _settings(asked: Asked, port: int) -> ServiceSettings:
+    runtime = Runtime(threads=asked.threads, batch_tokens=BATCH_TOKENS, ubatch_tokens=BATCH_TOKENS)
+    return {
         "model": "benchmark",
         "quant": asked.gguf.stem,
         "port": port,
@@ -194,14 +171,8 @@ def _release(asked: Asked, port: int, store: Path) -> Path:
         "waiting": WAITING,
         "answer_s": 60,
         "drain_s": 10,
-        "runtime": {**RUNTIME, "threads": asked.threads},
+        "runtime": requests.runtime(runtime),
     }
-    new = releases.incoming(store, "one")
-    new.mkdir(parents=True)
-    (new / "settings.json").write_text(json.dumps(settings))
-    model = {"path": found["path"], "sha256": sha256}
-    releases.add(store, "one", models=[model], runtime="here")  # type: ignore[list-item]
-    return store / "service/releases/one"
 
 
 def _free_port() -> int:

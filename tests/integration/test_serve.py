@@ -28,6 +28,7 @@ from served_release import SETTINGS, released
 from support import PATIENCE_S, until
 from tiny_llama import tiny_llama
 
+from llmpi.device.service import releases
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
 
@@ -586,7 +587,7 @@ def test_an_answer_keeps_to_its_schema(served: Served) -> None:
 
 def test_a_release_without_an_engine_says_what_to_do(release: Path, tmp_path: Path) -> None:
     lacking = released(release / "model.gguf", tmp_path)
-    (tmp_path / "service/runtimes/none/bin/llama-server").unlink()
+    (lacking / releases.RUNTIME / "bin/llama-server").unlink()
     command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(lacking)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -107,6 +107,7 @@ def test_touched_files_and_a_moved_clone(done: Done, tmp_path: Path) -> None:
         ("pi", {"idle_s": 20}, {"benchmark_device": 1, **TO_THE_REPORT}),
         ("pi", {"meter": {"kind": "pmic"}}, {"benchmark_device": 1, **TO_THE_REPORT}),
         ("pi", {"preset": "pi5-8gb"}, TO_THE_REPORT),
+        ("pi", {"server_wheel": "server.whl"}, TO_THE_REPORT),
         (
             "pi",
             {"quota": "9G"},

@@ -37,17 +37,8 @@ SHORTEST = 2
 HOSTS, USERS = frozenset({"host"}), frozenset({"user"})
 PATHS = frozenset(
     {
-        *(
-            "store",
-            "identity_file",
-            "known_hosts",
-            "wheel",
-            "server_wheel",
-            "path",
-            "squad_file",
-            "text_file",
-        ),
-        *("prompts", "judgements", "include_path", "key_file", "password_file"),
+        *("store", "identity_file", "known_hosts", "wheel", "server_wheel", "path", "squad_file"),
+        *("text_file", "prompts", "judgements", "include_path", "key_file", "password_file"),
     }
 )
 URLS = frozenset({"url"})

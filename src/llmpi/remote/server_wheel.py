@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "llama-server"
 PACKAGE = "llmpi_llama_server"
-CORE_MINUTES = 20
+CORE_MINUTES = 10
 """Of compiling it, on one core of a server of 2023."""
 # Neither TLS nor a page of its own: the one is a proxy's, the other would be fetched from the net.
 OPTIONS = (

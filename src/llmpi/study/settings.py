@@ -36,8 +36,8 @@ REACHING = (
 PROVISIONING = (*REACHING, "python", "engine", "march")
 DEPLOYING = (*REACHING, "quota")
 PREDICTING = (*DEPLOYING, "threads")
-UNMEASURED = ("group", "preset")
-"""Keys of a device that are for the report and the plan."""
+UNMEASURED = ("group", "preset", "server_wheel")
+"""Keys of a device that are for the report, the plan and the service."""
 
 
 def model(study: Study, model: str, lock: Path) -> Settings:

@@ -176,7 +176,8 @@ class Engine:
         """
         link = await self._link()
         body = json.dumps({**asked, "stream": True}).encode()
-        self._spoke = self._spoke if self._asked else time.monotonic()
+        if not self._asked:
+            self._spoke = time.monotonic()
         self._asked += 1
         try:
             async with aclosing(_said(link, "POST", "/completion", body)) as said:
