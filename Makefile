@@ -96,6 +96,7 @@ lint: $(VENV)/.dev  ## ruff, snakefmt, mypy, import contracts, snakemake --lint
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	for config in $(CONFIGS); do \
 	  $(BIN)/snakemake --lint --configfile $$config || exit 1; done

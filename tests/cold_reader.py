@@ -408,8 +408,8 @@ class Best:
                 level = level_of(np.max([a / n for a, n in each if n], axis=0), self.confidence)
                 t = student(level, fewest)
                 behind = [some[v][0] - value for v in others]
-                each = ((some[v][1] - residuals, fewest, some[v][3] + usual) for v in others)
-                reach = [t * spread(*one_other) for one_other in each]
+                losses = ((some[v][1] - residuals, some[v][3] + usual) for v in others)
+                reach = [t * spread(loss, fewest, least) for loss, least in losses]
                 both = list(zip(behind, reach, strict=True))
                 found[one] = max(0, *(b - r for b, r in both)), max(0, *(b + r for b, r in both))
         return found

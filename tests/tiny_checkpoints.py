@@ -101,9 +101,8 @@ def model(name: str) -> PreTrainedModel:
 def random_model(config: PreTrainedConfig) -> PreTrainedModel:
     """A model of a configuration, float32, ready to be asked."""
     torch.manual_seed(0)
-    made = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._from_config(
-        config, attn_implementation="eager", dtype=torch.float32
-    )
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    made = kind._from_config(config, attn_implementation="eager", dtype=torch.float32)
     with torch.no_grad():
         for key, weight in made.named_parameters():
             if weight.ndim == 2:

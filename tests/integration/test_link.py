@@ -20,7 +20,7 @@ from support import PATIENCE_S, unavailable, until
 
 from llmpi.errors import LlmpiError
 from llmpi.records import is_ok, sha256_of
-from llmpi.remote.connection import connected
+from llmpi.remote.connection import SshMachine, connected
 from llmpi.remote.deploy import put_model
 from llmpi.remote.link import LinkError
 from llmpi.remote.transfer import Rsync, Sftp
@@ -83,6 +83,7 @@ def test_cut_transfer_goes_on_where_it_stopped(
 
     def put() -> dict[str, Any]:
         with connected("pi", device) as reached:
+            assert isinstance(reached, SshMachine)
             reached.__dict__["_sender"] = (
                 Sftp(reached.connection) if way == "sftp" else Rsync(device, has_aes=way == "rsync")
             )

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from gguf_damage import swap_halves
 from prometheus_text import objections, value
-from served_release import RUNTIME, released
+from served_release import SETTINGS, released
 from support import ROOT, free_port, needed, until
 
 from llmpi import records
@@ -88,7 +88,7 @@ def process(command: list[str], log: Path, **options: Any) -> Iterator[subproces
 
 @contextlib.contextmanager
 def serving(gguf: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    runtime = {**RUNTIME, "batch_tokens": 512, "ubatch_tokens": 512}
+    runtime = {**SETTINGS["runtime"], "batch_tokens": 512, "ubatch_tokens": 512}
     asked = {"model": "smollm2-135m", "quant": "F16", "context_tokens": 1024, "port": port}
     store = Path(tempfile.mkdtemp(dir=log.parent))
     release = released(gguf, store, runtime=runtime, **asked)

@@ -30,6 +30,7 @@ from llmpi.errors import LlmpiError
 from llmpi.operate import device_releases, host
 from llmpi.records import sha256_of
 from llmpi.remote.connection import Device, connected
+from llmpi.remote.deploy import deployed_parts
 from llmpi.study.devices import SshDevice
 from llmpi.train.small import Small, write_start
 
@@ -261,16 +262,14 @@ def test_during_a_releases_switch(board: Board, prepared, tmp_path: Path) -> Non
     """Both links name the old release then; the service's own processes are not there."""
     work = study(prepared, tmp_path / "work", board)
     work.snakemake("--", "deployed")
-    receipt = work.json("deploy/pi/small/Q4_0.json")
+    receipt: Any = work.json("deploy/pi/small/Q4_0.json")
     reached = SshDevice.model_validate(work.config["devices"]["pi"])
     with connected("pi", reached) as device, ThreadPoolExecutor() as pool:
         device.run(["rm", "-rf", "--", f"{device.store}/service"])
         device.make_folder(f"{device.store}/service/runtimes/code")
         for release in ("one", "two"):
             put(device, release)
-            device_releases.add(
-                device, release, gguf=receipt["path"], sha256=receipt["sha256"], runtime="code"
-            )
+            device_releases.add(device, release, models=deployed_parts(receipt), runtime="code")
         device_releases.switch(device, "one")
         with waiting(board, named="service/current") as wait:
             switched = pool.submit(device_releases.switch, device, "two")

@@ -7,7 +7,7 @@ import made_records as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from llmpi.decide.candidates import id_of
 from llmpi.decide.cost import Running, assumptions, costs, evaluate, sensitivity
@@ -279,7 +279,15 @@ def test_every_assumption_has_a_source_and_a_unit() -> None:
 
 def test_every_default_source_is_known_as_one() -> None:
     """So that each language has its word for it."""
-    kinds = [Figure, Cost, Engineering, CloudApi, RentedGpu, LargerBoard, OtherDevice]
+    kinds: list[type[BaseModel]] = [
+        Figure,
+        Cost,
+        Engineering,
+        CloudApi,
+        RentedGpu,
+        LargerBoard,
+        OtherDevice,
+    ]
     defaults = [field.default for kind in kinds for field in kind.model_fields.values()]
     sources = {default.source for default in defaults if isinstance(default, Figure)}
     assert sources | {Figure(value=1).source} == {*get_args(DefaultSource)}

@@ -176,6 +176,7 @@ def test_file_is_llama_perplexitys(tmp_path: Path) -> None:
     logits = np.random.default_rng(0).normal(0, 3, (3, 3, 5)).astype(np.float32)
     for block, rows in zip(logits, held.rows, strict=True):
         encode(block, log_sum_exp(block), rows)
+    assert isinstance(held.rows, np.memmap)
     held.rows.flush()
     data = (tmp_path / "rows").read_bytes()
     assert len(data) == LogProbs.size(3, 8, 5)

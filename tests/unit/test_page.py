@@ -92,7 +92,7 @@ def pis(made_up: tuple[Content, Requirements]) -> Content:
 
 def texts_in_use() -> set[str]:
     """Every English text of the templates and of the code."""
-    environment = Environment(extensions=["jinja2.ext.i18n"])
+    environment: Any = Environment(extensions=["jinja2.ext.i18n"])
     found: set[str] = set()
     for template in (REPORT / "page/templates").glob("*.html"):
         for _, _, message in environment.extract_translations(template.read_text("utf-8")):
@@ -627,7 +627,7 @@ def test_curve_of_a_sustained_phase() -> None:
 
 def test_curves_of_a_group_stand_with_the_group(pis: Content) -> None:
     summary = copy.deepcopy(pis.summary)
-    config = summary["provenance"]["config"]
+    config: Any = summary["provenance"]["config"]
     config["cost"] = None  # it names the boards
     for device in config["devices"].values():
         device["group"] = "shelf"
