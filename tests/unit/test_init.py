@@ -22,6 +22,7 @@ from llmpi.study.file import load_study
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(starting, "SSH_CONFIG", str(tmp_path / "ssh/config"))
+    monkeypatch.setattr(starting, "neighbours", list)  # `test_neighbours` has them
     (tmp_path / "config/data").mkdir(parents=True)
     (tmp_path / "config/data/field_qa.json").touch()
     return tmp_path

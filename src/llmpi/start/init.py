@@ -19,6 +19,7 @@ from llmpi.records import read
 from llmpi.remote.check import Finding, check_devices, table
 from llmpi.start.boards import preset_of, storage_of
 from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, as_plain, write
+from llmpi.start.neighbours import neighbours
 from llmpi.start.own_task import make
 from llmpi.start.ssh_hosts import hosts
 from llmpi.study.devices import LocalDevice, Preset, SingleDevice, SshDevice
@@ -111,13 +112,17 @@ def _boards(args: argparse.Namespace) -> list[Board]:
 
 
 def _chosen() -> list[str]:
-    """Out of `~/.ssh/config`, by a person."""
+    """Out of `~/.ssh/config` and the local network, by a person."""
     there = hosts(Path(SSH_CONFIG).expanduser())
     listed = f"{SSH_CONFIG} has: {', '.join(there)}" if there else f"{SSH_CONFIG} names no host"
     if not sys.stdin.isatty():
         raise LlmpiError(f"--board: name a host, or '{HERE}' for this machine; {listed}")
     print(listed)
-    answer = _ask("Which boards? Hosts, by blanks", there[0] if len(there) == 1 else HERE)
+    heard = neighbours()
+    if heard:
+        print(f"The network has: {', '.join(heard)}")
+    found = there or heard
+    answer = _ask("Which boards? Hosts, by blanks", found[0] if len(found) == 1 else HERE)
     return answer.split()
 
 

@@ -24,7 +24,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         action="append",
         default=[],
         metavar="HOST",
-        help="a host, or `here` (may be given again); default: it asks, with ~/.ssh/config",
+        help="a host, or `here` (may be given again); default: it asks (~/.ssh/config, mDNS)",
     )
     command.add_argument("--user", help="on the boards; default: what ~/.ssh/config says")
     command.add_argument("--need", choices=NEEDS, help="default: it asks, or the first")
