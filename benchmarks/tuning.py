@@ -28,6 +28,7 @@ from llmpi.engine.records import (
     Position,
     Repetition,
     Runtime,
+    TurnEnergy,
     Turns,
 )
 from llmpi.study import measuring
@@ -62,6 +63,7 @@ class Board:
         heavy: whether it is a t distribution.
         output: of a runtime, any number: what is equal predicts the same.
         peak_bytes: of a runtime.
+        power_w: of a runtime; without it there is no meter.
     """
 
     def __init__(
@@ -73,9 +75,10 @@ class Board:
         heavy: bool = False,
         output: Callable[[Runtime], int] = lambda _: 0,
         peak_bytes: Callable[[Runtime], int] = lambda _: 100,
+        power_w: Callable[[Runtime], float] | None = None,
     ) -> None:
         self._slowness, self._noise, self._heavy = slowness, noise, heavy
-        self._output, self._peak_bytes = output, peak_bytes
+        self._output, self._peak_bytes, self._power_w = output, peak_bytes, power_w
         self._random = random.Random(seed)
         self.blocks: list[list[TurnRequest]] = []
 
@@ -115,7 +118,14 @@ class Board:
             "output": predicted(self._output(runtime)) if asked["check"] else None,
             "took_s": seconds,
             "cooled": None,
+            "energy": self._energy(runtime, seconds),
         }
+
+    def _energy(self, runtime: Runtime, seconds: float) -> TurnEnergy | None:
+        if self._power_w is None:
+            return None
+        joules = {"chat": [self._power_w(runtime) * seconds]}
+        return {"status": "ok", "tier": "metered", "energy_j": joules}
 
 
 def predicted(token: int) -> Output:

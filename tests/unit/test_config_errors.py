@@ -231,6 +231,11 @@ BAD = {
         "10: tune.weights.chatt: no workload 'chatt' under 'workloads'; did you mean 'chat'? "
         "Allowed: chat",
     ),
+    "tuned for joules without a meter of the device's own": (
+        ("quality:", "runtimes: {r: {tune: true}}\ntune: {objective: energy}\nquality:"),
+        "11: tune.objective: energy needs a meter that the device reads itself (pmic, hwmon or "
+        "rapl), and devices.here.meter is of kind none: give it one, or tune for total",
+    ),
     "unknown key of a search": (
         ("quality:", "tune: {space: {thread: [2]}}\nquality:"),
         "10: tune.space.thread: unknown key; did you mean 'threads'? Allowed: threads, "

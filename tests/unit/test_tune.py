@@ -46,6 +46,19 @@ def test_the_fastest_combination_is_found_and_told_with_its_interval() -> None:
     assert record["remaining_pct"] < record["noise_pct"]
 
 
+def test_the_most_frugal_setting_is_found_though_it_is_slower() -> None:
+    """Two threads take a third of four's power and 1.7 times their seconds."""
+    power_w = {2: 2.0, 3: 5.0, 4: 6.0, None: 6.0}
+    board = Board(a_board_like_others, seed=1, power_w=lambda runtime: power_w[runtime["threads"]])
+    record = found(board, objective="energy")
+    assert record["changes"] == {"threads": (None, 2), "omp_wait_policy": (None, "passive")}
+    assert record["gain"]["low"] < 6 / (2 * 1.7 * 0.93) < record["gain"]["high"]
+    gains = {m["metric"]: m["ratio"] for m in record["metrics"]}
+    assert gains["energy"] > 1.5
+    assert gains["total"] < 0.7
+    assert record["blocks"][0]["turns"][0]["costs"]["chat"].keys() == gains.keys()
+
+
 def test_a_slow_setting_is_found_out_and_not_combined_further() -> None:
     record = found(Board(a_board_like_others, seed=2))
     slow = [trial for trial in record["trials"] if trial["changes"].get("threads") == (None, 2)]

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_llama import tiny_llama
+from stand_ins import put, replaying
+from tiny_llama import tiny_llama, write_tokenizer
 
 from llmpi.device.machine import environment
 from llmpi.engine import info as engine_info
@@ -17,7 +19,9 @@ from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
 from llmpi.study.devices import LocalDevice
 from llmpi.study.measuring import Runtime, Workload
+from llmpi.study.meters import HwmonMeter
 from llmpi.study.tuning import Tune
+from llmpi.train.small import Small, write_start
 from llmpi.tune.records import Tuned
 
 SPACE: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
@@ -27,20 +31,23 @@ SPACE |= {"ubatch_tokens": [2], "kv_cache": ["q4_0"]}
 @pytest.fixture
 def place(tmp_path: Path) -> dict[str, Any]:
     """The tiny model on this machine as a device."""
-    gguf = tiny_llama(tmp_path)
+    return placed(tiny_llama(tmp_path), tmp_path)
+
+
+def placed(gguf: Path, tmp_path: Path) -> dict[str, Any]:
     device = LocalDevice(transport="local", threads=1, store=str(tmp_path / "store"))
     with connected("here", device) as reached:
         receipt = put_model(reached, gguf, "tiny/F16.gguf", sha256_of(gguf), None)
     return {"device": device, "receipt": receipt, "gguf": gguf, "kept": tmp_path / "kept"}
 
 
-def searched(place: dict[str, Any], **tune: Any) -> dict[str, Any]:
+def searched(place: dict[str, Any], prompt_tokens: int = 48, **tune: Any) -> dict[str, Any]:
     asked = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SPACE, **tune})
     return remote_tune.tune_runtime(
         "here",
         what="a test",
         runtime=Runtime(),
-        workloads={"chat": Workload(prompt_tokens=48, output_tokens=2)},
+        workloads={"chat": Workload(prompt_tokens=prompt_tokens, output_tokens=2)},
         tune=asked,
         provisioned={
             "preparation": None,
@@ -79,6 +86,66 @@ def test_a_search_that_was_broken_off_measures_no_block_twice(
     assert changed == set(record["changes"])
     assert record["tuned"] == bool(changed) == bool(record["gain"])
     assert check(json.dumps(record), Tuned, "the record") == record
+
+
+@pytest.fixture
+def metered(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A model that takes long enough to be metered, and a chip that says what a board would take
+    whose processors pay for company: 1 W, and 20 W for each that an engine keeps busy, times their
+    number."""
+    size = Small(layers=4, width=512, heads=8, kv_heads=4, ffn_width=1024, merges=3)
+    write_tokenizer(tmp_path / "tokenizer.gguf")
+    write_start(tmp_path / "tokenizer.gguf", tmp_path / "larger.gguf", size, seed=1)
+    place = placed(tmp_path / "larger.gguf", tmp_path)
+    source = tmp_path / "power1_input"
+    before = 0.0, 0.0
+
+    def write(at: float) -> None:
+        nonlocal before
+        used_s = sum(map(processor_s, Path("/proc").glob("[0-9]*")))
+        busy = max(0.0, used_s - before[1]) / max(1e-3, at - before[0])
+        before = at, used_s
+        put(source, f"{1e6 * (1 + 20 * busy**2):.0f}\n")
+
+    meter = HwmonMeter(kind="hwmon", path=str(source), interval_s=0.02)
+    device = place["device"].model_copy(update={"threads": 2, "meter": meter})
+    with replaying(write):
+        yield {**place, "device": device}
+
+
+def processor_s(process: Path) -> float:
+    """Of an engine that has a turn; 0 of any other."""
+    try:
+        if b"turn_process" not in (process / "cmdline").read_bytes():
+            return 0.0
+        threads = (process / "task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    except OSError:  # it has ended
+        return 0.0
+
+
+def test_the_most_frugal_setting_is_found(metered: dict[str, Any]) -> None:
+    """Two threads are faster, at best in half the time, and take four times the power of one."""
+    space = {**SPACE, "threads": [1], "ubatch_tokens": [], "kv_cache": []}
+    record = searched(metered, prompt_tokens=160, objective="energy", space=space)
+    assert record["status"] == "ok", record
+    assert record["runtime"]["threads"] == 1, record["finalists"]
+    [energy] = [gain for gain in record["metrics"] if gain["metric"] == "energy"]
+    assert energy["low"] > 1
+    assert check(json.dumps(record), Tuned, "the record") == record
+
+
+@pytest.mark.fault("a meter that fails in a search", by="the block, measured again")
+def test_a_block_whose_meter_failed_is_measured_again(
+    place: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    meter = HwmonMeter(kind="hwmon", path=str(tmp_path / "gone"), interval_s=0.02)
+    device = place["device"].model_copy(update={"meter": meter})
+    record = searched({**place, "device": device}, objective="energy")
+    assert (record["status"], record["stage"]) == ("failed", "tune")
+    assert "no joules: the meter failed" in record["reason"]
+    assert caplog.text.count("is measured again") == remote_tune.TIMES
+    assert not list(place["kept"].glob("*.json")), "the next run asks the meter again"
 
 
 def test_weights_of_other_workloads_leave_nothing_to_tune_for(place: dict[str, Any]) -> None:

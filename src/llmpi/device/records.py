@@ -222,6 +222,8 @@ class TurnsRequest(ModelFile):
     repetitions: int
     """Of each workload in each turn."""
     turns: list[TurnRequest]
+    meter: MeterHere | None
+    """None where no energy is wanted."""
     seed: str
     """Of the order of a turn's repetitions."""
     rest: Cooling

@@ -745,10 +745,22 @@ class Turn(TypedDict):
 
 
 @record
+class TurnEnergy(TypedDict):
+    """What the whole device took in a turn."""
+
+    status: Literal["ok"]
+    tier: Tier
+    energy_j: dict[str, list[float]]
+    """By workload, of each repetition from the beginning of its prompt to its last token."""
+
+
+@record
 class CooledTurn(Turn):
     """A turn, and the wait before it."""
 
     cooled: Cooled | None
+    energy: TurnEnergy | NoEnergy | None
+    """None where it was not asked for."""
 
 
 @record

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from llmpi.code import sha256_of_code
-from llmpi.device.records import TurnRequest, TurnsRequest
+from llmpi.device.machine.meters import is_here
+from llmpi.device.records import MeterHere, TurnRequest, TurnsRequest
 from llmpi.engine.records import Engine, Turns
 from llmpi.errors import CellError
 from llmpi.records import failed, now, read, sha256_of_json, write_json
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 TURNS = "llmpi.device.measure.turns"
 """The module that has a block measured there."""
+TIMES = 3
+"""A block in which the meter failed is measured so often at most."""
 
 
 def tune_runtime(
@@ -79,6 +82,7 @@ def tune_runtime(
         "repetitions": tune.repetitions,
         "timeout_s": sum(workload.timeout_s for workload in workloads.values()),
         "turns": [],
+        "meter": _meter(device) if tune.objective == "energy" else None,
         "seed": what,
     }
     means: Means = {
@@ -138,6 +142,7 @@ class Blocks:
     def measure(self, turns: list[TurnRequest]) -> Turns:
         """
         Raises:
+            CellError: the meter fails.
             LlmpiError: the device or the way to it failed.
         """
         self._count += 1
@@ -149,9 +154,15 @@ class Blocks:
             log.info("block %d was measured before", self._count)
             return read(path, Turns)
         log.info("block %d: %d turns", self._count, len(turns))
-        with self._ask(job, key) as record:
-            write_json(path, record)
-        return record
+        reason = None
+        for _ in range(TIMES):
+            with self._ask(job, key) as record:
+                reason = _no_energy(record)
+                if reason is None:
+                    write_json(path, record)
+                    return record
+            log.warning("block %d has no joules, and is measured again: %s", self._count, reason)
+        raise CellError(f"no joules: {reason}")
 
     @contextlib.contextmanager
     def _ask(self, job: TurnsRequest, key: str) -> Iterator[Turns]:
@@ -162,6 +173,20 @@ class Blocks:
             return
         with connected(self._name, self._device) as reached:
             yield reached.ask("take_turns", job, Turns, log=tell, timeout_s=None)
+
+
+def _meter(device: SingleDevice) -> MeterHere:
+    found = requests.meter(device.meter)
+    assert is_here(found), "a study that tunes for energy has such meters alone"
+    return found
+
+
+def _no_energy(record: Turns) -> str | None:
+    """Why a turn that went well has no joules though they were wanted."""
+    for turn in record["turns"]:
+        if turn["status"] == "ok" and turn["energy"] and turn["energy"]["status"] == "none":
+            return turn["energy"]["reason"]
+    return None
 
 
 def _weights(tune: Tune, workloads: Mapping[str, Workload]) -> dict[str, float]:

@@ -9,9 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from llmpi.quant_types import FLOATS, PUBLISHED, is_mix, is_published, is_trained, wants_imatrix
 from llmpi.study.decision import Constraints, Cost
+from llmpi.study.devices import SingleDevice
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
+from llmpi.study.meters import HwmonMeter, PmicMeter, RaplMeter
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
 from llmpi.study.service import ServedVariant, Service
@@ -74,6 +76,22 @@ def thoughts_fit(models: Mapping[str, Model], tasks: Mapping[str, Task]) -> None
 def weights_name_workloads(tune: Tune, workloads: Collection[str]) -> None:
     for name in tune.weights:
         check_name(name, workloads, "workload", "workloads", ("tune", "weights", name))
+
+
+def energy_is_metered_there(
+    tune: Tune, runtimes: Mapping[str, Runtime], devices: Mapping[str, SingleDevice]
+) -> None:
+    """A turn of a search takes seconds: who looks each second, or afterwards, sees too little."""
+    if tune.objective != "energy" or not any(runtime.tune for runtime in runtimes.values()):
+        return
+    for name, device in devices.items():
+        if not isinstance(device.meter, PmicMeter | HwmonMeter | RaplMeter):
+            raise PydanticCustomError(
+                "objective",
+                "energy needs a meter that the device reads itself (pmic, hwmon or rapl), and "
+                "devices.{device}.meter is of kind {kind}: give it one, or tune for total",
+                {"device": name, "kind": device.meter.kind, "loc": ("tune", "objective")},
+            )
 
 
 def exclusions_name_parts(exclude: Sequence[Exclude], known: Mapping[str, Collection[str]]) -> None:

@@ -156,6 +156,7 @@ class Study(Part):
         checks.descent_can_stop(self.descent, self.squad_tasks)
         checks.thoughts_fit(self.models, self.quality)
         checks.weights_name_workloads(self.tune, self.workloads)
+        checks.energy_is_metered_there(self.tune, self.runtimes, self.devices)
         checks.exclusions_name_parts(
             self.exclude,
             {

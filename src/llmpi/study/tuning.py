@@ -41,9 +41,10 @@ class Tune(Part):
     """How the settings of every runtime with `tune: true` are searched, for each device and
     variant."""
 
-    objective: Literal["total", "pp", "tg", "ttft"] = "total"
+    objective: Literal["total", "pp", "tg", "ttft", "energy"] = "total"
     """What is to be short: prompt and generation of a workload together, one of them, or the time
-    to the first token."""
+    to the first token; or `energy`: what is to be little, the joules that the whole device takes
+    for prompt and generation, by a meter that it reads itself."""
     weights: dict[Id, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How much each workload counts; one that is not named counts nothing. By default all count
     the same."""

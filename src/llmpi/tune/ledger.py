@@ -195,7 +195,7 @@ class Ledger:
         turns: list[BlockTurn] = [
             {
                 "changes": self.space.words(setting),
-                "seconds": seen and seen.seconds,
+                "costs": seen and seen.costs,
                 "peak_rss_bytes": seen and seen.peak_rss_bytes,
                 "reason": _reason(turn),
                 "cooled": turn["cooled"],

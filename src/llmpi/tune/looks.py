@@ -1,40 +1,41 @@
-"""What a setting's turn on the device says: its times, its memory, and what it predicts."""
+"""What a setting's turn on the device says: its times, joules and memory, and what it predicts."""
 
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-from llmpi.engine.records import Output, Repetition, Turn
+from llmpi.engine.records import CooledTurn, Output, Repetition
 from llmpi.quality.parity import lumped_kl
 from llmpi.tune.records import Agreement, Metric
-
-METRICS: tuple[Metric, ...] = ("total", "pp", "tg", "ttft")
 
 
 class Look(NamedTuple):
     """A turn that went well.
 
-    `seconds` by workload and metric, each the median over its repetitions; `score`, what is
-    optimized: the weighted mean over the workloads of the natural logarithm of the objective's
-    seconds, so that differences are ratios and no workload counts more for being long.
+    `costs` by workload and metric, seconds or joules, each the median over its repetitions;
+    `score`, what is optimized: the weighted mean over the workloads of the natural logarithm of the
+    objective's cost, so that differences are ratios and no workload counts more for being long.
     """
 
-    seconds: dict[str, dict[Metric, float]]
+    costs: dict[str, dict[Metric, float]]
     score: float
     peak_rss_bytes: int | None
     output: Output | None
     took_s: float
 
 
-def look(turn: Turn, weights: Mapping[str, float], objective: Metric) -> Look:
+def look(turn: CooledTurn, weights: Mapping[str, float], objective: Metric) -> Look:
     """
     Args:
         weights: of the workloads that count, their sum 1.
     """
-    seconds = {name: _medians(done) for name, done in turn["workloads"].items()}
-    score = sum(weight * math.log(seconds[w][objective]) for w, weight in weights.items())
-    return Look(seconds, score, turn["peak_rss_bytes"], turn["output"], turn["took_s"])
+    costs = {name: _medians(done) for name, done in turn["workloads"].items()}
+    if turn["energy"] and turn["energy"]["status"] == "ok":
+        for name, joules in turn["energy"]["energy_j"].items():
+            costs[name]["energy"] = median(joules)
+    score = sum(weight * math.log(costs[w][objective]) for w, weight in weights.items())
+    return Look(costs, score, turn["peak_rss_bytes"], turn["output"], turn["took_s"])
 
 
 def agreement(base: Output, other: Output) -> Agreement:
@@ -55,4 +56,4 @@ def _medians(repetitions: Sequence[Repetition]) -> dict[Metric, float]:
         "ttft": [r["ttft_s"] for r in repetitions],
         "total": [r["ttft_s"] + sum(r["itl_s"]) for r in repetitions],
     }
-    return {metric: median(columns[metric]) for metric in METRICS}
+    return {metric: median(times) for metric, times in columns.items()}

@@ -27,14 +27,15 @@ class Agreement(TypedDict):
 
 @record
 class Ratio(TypedDict):
-    """A gain: of speeds, the base's seconds / this one's, with its interval."""
+    """A gain: the base's seconds, or joules, / this one's, with its interval."""
 
     ratio: float
     low: float
     high: float
 
 
-Metric = Literal["total", "pp", "tg", "ttft"]
+Metric = Literal["total", "pp", "tg", "ttft", "energy"]
+"""Seconds, and of `energy` joules."""
 
 
 @record
@@ -144,8 +145,9 @@ class BlockTurn(TypedDict):
 
     changes: str
     """For a person."""
-    seconds: dict[str, dict[Metric, float]] | None
-    """By workload, medians over the repetitions; None where its engine died."""
+    costs: dict[str, dict[Metric, float]] | None
+    """By workload, medians over the repetitions: seconds, and where a search is for it `energy` in
+    joules; None where its engine died."""
     peak_rss_bytes: int | None
     reason: str | None
     """Why it died."""

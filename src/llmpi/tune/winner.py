@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from llmpi.tune.interval import Interval, signed_rank_interval
 from llmpi.tune.ledger import Ledger
-from llmpi.tune.looks import METRICS, Look
+from llmpi.tune.looks import Look
 from llmpi.tune.records import Confirmed, Finalist, MetricGain, Ratio
 from llmpi.tune.space import Setting
 
@@ -88,16 +88,16 @@ def _metrics(ledger: Ledger, blocks: Sequence[Block], setting: Setting) -> list[
             **_ratio(
                 signed_rank_interval(
                     [
-                        math.log(b[base].seconds[workload][metric])
-                        - math.log(b[setting].seconds[workload][metric])
+                        math.log(b[base].costs[workload][metric])
+                        - math.log(b[setting].costs[workload][metric])
                         for b in blocks
                     ],
                     ERROR,
                 )
             ),
         }
-        for workload in blocks[0][base].seconds
-        for metric in METRICS
+        for workload, costs in blocks[0][base].costs.items()
+        for metric in costs
     ]
 
 

@@ -19,6 +19,7 @@ from llmpi.engine.records import (
     MeasuredPrefix,
     PhaseEnergy,
     Prompted,
+    Repetition,
     SingleCell,
 )
 
@@ -248,6 +249,20 @@ def energy_of(
     }
 
 
+def whole_j(repetitions: Sequence[Repetition], samples: Samples) -> list[float]:
+    """Joules of each repetition, stamped on the clock of `samples`, from the beginning of its
+    prompt to its last token.
+
+    Raises:
+        NoEnergyError: the samples do not cover them.
+    """
+    windows = [Window(_pp(one).start, _tg(one).end) for one in repetitions]
+    by_counter = prefers_counter(samples, windows)
+    found = [energy_j(samples, window, by_counter=by_counter) for window in windows]
+    check_gaps(samples, windows)
+    return found
+
+
 def _around(times: Sequence[float], windows: Sequence[Window]) -> Sequence[float]:
     """Those from the first window to the last, and one on either side."""
     first = bisect_right(times, min(window.start for window in windows))
@@ -268,7 +283,7 @@ def _idle_power_w(
         return None
 
 
-def _check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
+def check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
     """
     Raises:
         NoEnergyError: the meter was silent for too long.
@@ -303,7 +318,7 @@ def _phase(
         raise NoEnergyError("there is nothing to be metered")
     by_counter = prefers_counter(samples, windows)
     energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
-    _check_gaps(samples, windows)
+    check_gaps(samples, windows)
     per_token = [
         sum(energies[at : at + each_of]) / sum(tokens[at : at + each_of])
         for at in range(0, count, each_of)

@@ -3,17 +3,22 @@
 What decides the settings is elsewhere (`llmpi.tune`); here they are measured in the given order.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.device.machine.energy import NoEnergyError, Samples, whole_j
 from llmpi.device.machine.limits import limited
+from llmpi.device.machine.meters import TIERS
+from llmpi.device.machine.sampler import power, read, sampling
 from llmpi.device.measure.rest import cool_down
-from llmpi.device.records import TurnJob, TurnRequest, TurnsRequest
-from llmpi.engine.records import CooledTurn, FailedTurn, Turn, Turns
+from llmpi.device.records import MeterHere, TurnJob, TurnRequest, TurnsRequest
+from llmpi.engine.records import CooledTurn, FailedTurn, NoEnergy, Turn, TurnEnergy, Turns
 from llmpi.engine.supervise import Death, supervise
 
 
@@ -32,12 +37,19 @@ def run(
     """
     with (
         machine_alone(request["what"], wait=waiting(log, owner)),
+        tempfile.TemporaryDirectory(prefix="llmpi-") as folder,
         limited(request["limits"]) as groups,
     ):
         started, before = time.monotonic(), environment.conditions()
-        turns = [
-            _turn(request, asked, log=log, owner=owner, groups=groups) for asked in request["turns"]
-        ]
+        out, meter = Path(folder) / "samples", request["meter"]
+        with sampling(meter, out) if meter else nullcontext():
+            turns = [
+                _turn(request, asked, log=log, owner=owner, groups=groups)
+                for asked in request["turns"]
+            ]
+        for turn in turns:
+            if meter and turn["status"] == "ok":
+                turn["energy"] = energy_of(turn, power(read(out)), meter)
     return {
         "status": "ok",
         "turns": turns,
@@ -78,4 +90,20 @@ def _turn(
     )
     if isinstance(outcome, Death):
         return {"status": "failed", "reason": outcome.reason, "cooled": cooled}
-    return {**outcome, "cooled": cooled}
+    return {**outcome, "cooled": cooled, "energy": None}
+
+
+def energy_of(turn: Turn, samples: Samples | str, meter: MeterHere) -> TurnEnergy | NoEnergy:
+    """What the device took in a turn.
+
+    Args:
+        samples: or why there are none.
+    """
+    tier = TIERS[meter["kind"]]
+    if isinstance(samples, str):
+        return {"status": "none", "tier": tier, "reason": samples}
+    try:
+        found = {name: whole_j(done, samples) for name, done in turn["workloads"].items()}
+    except NoEnergyError as error:
+        return {"status": "none", "tier": tier, "reason": str(error)}
+    return {"status": "ok", "tier": tier, "energy_j": found}
