@@ -76,7 +76,7 @@ run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about 
 # one often waits. In alphabetical order the long files are in the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
-	$(BIN)/python -m pytest --numprocesses 2 tests/unit tests/workflow
+	$(BIN)/python -m pytest --numprocesses 3 tests/unit tests/workflow
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only

@@ -2,7 +2,6 @@
 
 import json
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +54,8 @@ def test_a_template_that_ends(tmp_path: Path) -> None:
 
 
 def test_an_endless_template_is_a_failed_cell(tmp_path: Path) -> None:
-    """Case 28: within a minute, with its reason."""
-    begun = time.monotonic()
+    """Case 28: after so much time of a processor, with its reason."""
     record = answered(tmp_path, LOOPS)
-    assert time.monotonic() - begun < 60
     assert record["status"] == "failed"
     assert record["reason"] == (
         "the model's chat template has no end: it was broken off after 20 s"
