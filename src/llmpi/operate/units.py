@@ -4,12 +4,12 @@ import re
 from ipaddress import ip_address
 
 from llmpi.errors import LlmpiError
+from llmpi.study.service import MEMORY_SHARE
 
 SERVICE, SOCKET = "llmpi-serve.service", "llmpi-serve.socket"
 MONITOR = "llmpi-monitor.service"
 START_S = 900
 """Loading a model from a slow card takes minutes."""
-DEFAULT_MEMORY = "80%"
 
 SOCKET_UNIT = """\
 [Unit]
@@ -150,7 +150,7 @@ def units(
             start_s=START_S,
             stop_s=drain_s + 10,
             credential=f"LoadCredential=key:{key_path(store)}" if key else "# No key is asked for.",
-            memory=memory_limit or DEFAULT_MEMORY,
+            memory=memory_limit or f"{MEMORY_SHARE:.0%}",
         ),
         MONITOR: MONITOR_UNIT.format(service=SERVICE, current=f"{service}/current", user=user),
     }

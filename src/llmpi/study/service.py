@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import Bytes, Id, KeyPath, Part, Quant, unique
 
+MEMORY_SHARE = 0.8
+"""Of a device's memory, what a service may take by default."""
+
 
 class ServedVariant(Part):
     """A variant by name."""
@@ -102,6 +105,13 @@ class Service(Part):
                 "needs_key",
                 "host {host} can be reached from elsewhere: name a key_file",
                 {"host": self.host},
+            )
+        if self.prefix_cache and self.memory_limit and self.prefix_cache >= self.memory_limit:
+            raise PydanticCustomError(
+                "memory",
+                "a prefix_cache of {cache} bytes leaves nothing of the memory_limit of {limit} "
+                "to the model: the limit is for both",
+                {"cache": self.prefix_cache, "limit": self.memory_limit},
             )
         last = self.stages[-1]
         if not isinstance(last, float) or last < 1:
