@@ -191,6 +191,21 @@ def test_it_refuses_what_it_cannot_answer_and_writes_none_of_it_down(served: Ser
     assert KEY not in said[0]
 
 
+def test_each_key_asks_at_its_own_rate(served: Served) -> None:
+    other = f"other-{KEY}"
+    (served.folder / "keys").write_text(f"{KEY}\n{other} 2\n")
+    with running(served) as said:
+        answers = [served.ask(asked(), key=other) for _ in range(3)]
+        assert [status for status, _, _ in answers] == [200, 200, 429]
+        _, headers, body = answers[2]
+        assert 1 <= int(headers["retry-after"]) <= 30
+        assert "2 times a minute" in json.loads(body)["error"]["message"]
+        assert {served.ask(asked())[0] for _ in range(5)} == {200}
+        assert served.ask(asked(), key=f"{other} 2")[0] == 401
+    assert "POST /v1/completions 429" in said[0]
+    assert KEY not in said[0]
+
+
 USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 SAMPLED = {"temperature": 0.5, "top_p": 1}
 NO_TOOLS = {"tools": [], "tool_choice": "auto"}

@@ -76,7 +76,9 @@ class Service(Part):
     port: int = Field(default=8080, ge=1024, le=65535)
     """Port it listens on."""
     key_file: KeyPath | None = None
-    """File on this machine with the API key that every request must bring."""
+    """File on this machine with the API keys, a line each, of which every request must bring one.
+    Behind each but the first may stand how many requests a minute it may ask: `KEY 30`. The first
+    is also the canary's."""
     context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
     """Prompt and answer of a request have room for so many tokens."""
     slots: int = Field(default=1, ge=1, le=64)
