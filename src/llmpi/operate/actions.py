@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.operate import host, room, service
+from llmpi.operate import host, room, service, sudo
 from llmpi.operate.release import devices_of, release_for, service_of
 from llmpi.operate.rollout import roll_out, split
 from llmpi.operate.units import SERVICE
@@ -62,6 +62,7 @@ def install(study: Study, devices: Mapping[str, SshDevice]) -> int:
     releases = {name: release_for(study, name) for name in devices}
     for name, release in releases.items():
         room.check(study, name, release)
+    sudo.ready(devices, _say, waits=sys.stdin.isatty() and sys.stdout.isatty())
     asked = service_of(study)
     installer = service.Installer(asked, devices, releases, _parts(), SERVER_LOCK)
     stages = split(list(devices), asked.stages)
