@@ -454,6 +454,74 @@ def test_no_schema_kills_it_or_keeps_it_busy(
     assert statuses.count(200) > 75
 
 
+PARTS = ["a", "[a-z]", "\\d", "\\w", "[+\\-]", "\\.", "[0-9a-f]", "-", " ", "[a-zA-Z_.]"]
+OFTEN = ["", "", "?", "*", "+", "{3}", "{0,64}", "{1,200}", "{2,}", "{0,1}"]
+HOSTILE = [*PARTS, *"^$()|[]{}.*+?\\", "(a|a)*", "(?:x)", "[^a]", ".*", "{999999}", "\\s", "é", '"']
+
+
+def any_pattern(draw: random.Random) -> str:
+    parts, often = (PARTS, OFTEN) if draw.random() < 0.75 else (HOSTILE, [*OFTEN, "{9,1}"])
+    many = draw.choice([1, 2, 5, 20, 60])
+    return f"^{''.join(draw.choice(parts) + draw.choice(often) for _ in range(many))}$"
+
+
+AMBIGUOUS = ["a?" * 60, "\\w?" * 40, "[a-z]{0,128}" * 2, "a*" * 9, "[a-z]{0,13}" * 9, "\\w*\\d*"]
+"""Each kept the engine busy for a minute, or could."""
+
+
+def any_referring(draw: random.Random) -> dict[str, Any]:
+    """A schema with definitions, references to them, and patterns; some in circles."""
+    names = [f"d{i}" for i in range(draw.choice([1, 2, 4, 8]))]
+
+    def part(depth: int, names: list[str] = names) -> dict[str, Any]:
+        kind = draw.choice(["ref", "pattern", "const", "any", "list", "object"][: 3 + 3 * depth])
+        if kind == "ref":
+            return {"$ref": draw.choice(["#/$defs/", "#/definitions/"]) + draw.choice(names)}
+        if kind == "pattern":
+            return {"type": "string", "pattern": any_pattern(draw)}
+        if kind == "const":
+            return {"const": draw.choice([*VALUES, {"$ref": "#"}, {"pattern": "^(a*)*$"}])}
+        if kind == "any":
+            return {"anyOf": [part(depth - 1, names) for _ in range(draw.randint(1, 4))]}
+        if kind == "list":
+            items = part(depth - 1, names)
+            return {"type": "array", "items": items, "maxItems": draw.choice([1, 256])}
+        properties = {
+            name: part(depth - 1, names) for name in draw.sample(NAMES, draw.randint(0, 6))
+        }
+        return {"type": "object", "properties": properties, "required": [*properties]}
+
+    defined: dict[str, Any] = {}
+    for name in names:  # mostly of what stands before it, so that there is no circle
+        before = [*defined] if defined and draw.random() < 0.9 else names
+        defined[name] = part(1, before)
+    return {**part(1), "$defs": defined, "definitions": defined}
+
+
+def test_no_reference_and_no_pattern_kills_it_or_keeps_it_busy(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("references")
+    served.release = released(release / "model.gguf", folder, context_tokens=4096, slots=2)
+    process = served.start()
+    engine, draw, statuses = engine_of(process), random.Random(5), []
+    try:
+        for i in range(400):
+            schema: Any = any_referring(draw)
+            if i % 2:
+                pattern = f"^{AMBIGUOUS[i % 6]}$" if i % 8 == 1 else any_pattern(draw)
+                schema = {"type": "string", "pattern": pattern}
+            form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+            question = {"messages": HELLO, "response_format": form, "max_tokens": 20}
+            statuses.append(served.ask({**question, "temperature": 1.5}, CHAT)[0])
+            assert statuses[-1] in (200, 400), schema
+        assert engine_of(process) == engine
+        assert served.ask(asked())[0] == 200
+    finally:
+        served.stop(process)
+    assert statuses.count(200) > 150
+
+
 def test_streams_end_whole(served: Served) -> None:
     with running(served):
         status, _, body = served.ask(asked(tokens=8, stream=True))
@@ -580,6 +648,8 @@ SCHEMAS: dict[str, tuple[Any, str]] = {
     "true or false": ({"type": "boolean"}, "true|false"),
     "one of two": ({"enum": ["a", "b"]}, '"[ab]"'),
     "few letters": ({"type": "string", "minLength": 2, "maxLength": 3}, '"(?s:.){2,12}"'),
+    "a pattern": ({"type": "string", "pattern": "^[ab]{2}-\\d+$"}, '"[ab]{2}-[0-9]+"'),
+    "a reference": ({"$ref": "#/$defs/a", "$defs": {"a": {"const": 7}}}, "7"),
     "few things": (
         {"type": "array", "items": {"const": 7}, "minItems": 2, "maxItems": 2},
         r"\[\s*7\s*,\s*7\s*\]",
