@@ -522,6 +522,91 @@ def test_no_reference_and_no_pattern_kills_it_or_keeps_it_busy(
     assert statuses.count(200) > 150
 
 
+def long_context(release: Path, folder: Path) -> Path:
+    """The release's model with room for tools."""
+    fields = {"llama.context_length": 8192}
+    return edited(release / "model.gguf", folder / "long.gguf", fields)
+
+
+def function(name: Any, parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+LIGHT = function(
+    "light",
+    {
+        "type": "object",
+        "properties": {"on": {"type": "boolean"}, "room": {"$ref": "#/$defs/room"}},
+        "required": ["on", "room"],
+        "additionalProperties": False,
+        "$defs": {"room": {"enum": ["hall", "attic"]}},
+    },
+)
+TIME = function("time", {"type": "object", "properties": {}, "additionalProperties": False})
+
+
+def test_a_tool_that_is_forced_is_called(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A model of random weights would never call one by itself."""
+    folder = tmp_path_factory.mktemp("tools")
+    served.release = released(long_context(release, folder), folder / "store", context_tokens=4096)
+    question = {"messages": HELLO, "tools": [LIGHT, TIME], "temperature": 1.5, "max_tokens": 400}
+    with running(served):
+        for seed in range(3):
+            one = {"type": "function", "function": {"name": "light"}}
+            asked_ = {**question, "tool_choice": one, "seed": seed}
+            status, _, body = served.ask(asked_, CHAT)
+            assert status == 200, body
+            [choice] = json.loads(body)["choices"]
+            streamed = served.ask({**asked_, "stream": True}, CHAT)[2]
+            if choice["finish_reason"] == "length":  # white space without end
+                continue
+            assert choice["finish_reason"] == "tool_calls"
+            [call] = choice["message"]["tool_calls"]
+            assert call["type"] == "function" and call["function"]["name"] == "light"
+            arguments = json.loads(call["function"]["arguments"])
+            assert {*arguments} == {"on", "room"} and arguments["room"] in ("hall", "attic")
+            lines = [x.removeprefix("data: ") for x in streamed.splitlines() if "data: {" in x]
+            choices = [json.loads(line)["choices"][0] for line in lines]
+            [told] = [c["delta"]["tool_calls"] for c in choices if "tool_calls" in c["delta"]]
+            assert told[0]["index"] == 0 and told[0]["function"] == call["function"]
+            assert choices[-1]["finish_reason"] == "tool_calls"
+            assert "content" not in str(choices[0]["delta"])
+        any_of = served.ask({**question, "tool_choice": "required"}, CHAT)
+        assert any_of[0] == 200
+        free = served.ask({**question, "max_tokens": 20}, CHAT)
+        assert json.loads(free[2])["choices"][0]["message"]["content"], "no call is text"
+
+
+def test_no_tool_kills_it_or_keeps_it_busy(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("hostile-tools")
+    wide = {"context_tokens": 8192, "slots": 2}
+    served.release = released(long_context(release, folder), folder / "store", **wide)
+    process = served.start()
+    engine, draw, statuses = engine_of(process), random.Random(7), []
+    names: list[Any] = [*NAMES[:7], "light", SECRET * 20, 7, None, ["a"]]
+    try:
+        for _ in range(200):
+            tools: list[Any] = []
+            for name in draw.choices(names, k=draw.randint(0, 4)):
+                schemas = [any_schema(draw, 2), any_referring(draw), None, 7, {"type": "object"}]
+                tools.append(function(name, draw.choice(schemas)))
+            choices = ["auto", "none", "required", function(draw.choice(names), None), 7]
+            question = {"messages": HELLO, "tools": tools, "tool_choice": draw.choice(choices)}
+            more = {"max_tokens": 12, "temperature": 1.5, "stream": draw.random() < 0.5}
+            statuses.append(served.ask({**question, **more}, CHAT)[0])
+            assert statuses[-1] in (200, 400), question
+        assert engine_of(process) == engine
+        assert served.ask(asked())[0] == 200
+    finally:
+        said = served.stop(process)
+    assert statuses.count(200) > 60
+    assert SECRET not in said
+
+
 def test_streams_end_whole(served: Served) -> None:
     with running(served):
         status, _, body = served.ask(asked(tokens=8, stream=True))

@@ -23,6 +23,7 @@ from llmpi.device.service.metrics import GENERATING, RequestMetrics
 from llmpi.device.service.records import ServiceSettings
 from llmpi.device.service.refusals import RefusedError, wrong
 from llmpi.device.service.requests import Asked, Reader
+from llmpi.device.service.tool_calls import Call
 
 log = logging.getLogger(__name__)
 
@@ -174,21 +175,29 @@ class Front:
     async def _relay(self, asked: Asked, answer: Answer, begun: float) -> None:
         """Put the engine's pieces as they were asked for."""
         form = Form(asked, self._model)
-        said = []
+        said: list[str] = []
+        calls: list[Call] = []
         async with aclosing(self._engine.complete(asked.engine)) as pieces:
             async for piece in pieces:
                 thought, text, over = "", piece["content"], piece["stop"]
                 if asked.parting:
                     thought, text = asked.parting.feed(text, over)
+                now: list[Call] = []
+                if asked.calls:
+                    text, now = asked.calls.feed(text, over)
                 said.append(text)
-                if asked.stream and (text or thought):
+                calls += now
+                if asked.stream and (text or thought or now):
                     if not answer.status:
                         self._metrics.first_token.observe(time.monotonic() - begun)
-                    await answer.event(form.part(text, thought))
+                    await answer.event(form.part(text, thought, now))
         self._metrics.computed(piece["timings"])
         ended = "length" if piece["stop_type"] == "limit" else "stop"
+        ended = "tool_calls" if calls else ended
         if not asked.stream:
-            await answer.whole(200, form.whole("".join(said), ended, piece["tokens_predicted"]))
+            await answer.whole(
+                200, form.whole("".join(said), calls, ended, piece["tokens_predicted"])
+            )
             return
         for last in form.last(ended, piece["tokens_predicted"]):
             await answer.event(last)
