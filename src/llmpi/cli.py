@@ -99,19 +99,22 @@ def plan(args: argparse.Namespace) -> int:
     """What a study will need and give, before it runs; 1 if something does not fit."""
     from llmpi.decide.beforehand import ahead
     from llmpi.plan.plan import plan as planned
-    from llmpi.plan.plan import totals
+    from llmpi.plan.plan import serving_plans, totals
     from llmpi.plan.plan_text import as_json, problems_here, table
+    from llmpi.plan.serving import lines, unfit
     from llmpi.start.can_tell import as_data, told
 
     path = args.config.parent / layout.SOURCES_LOCK
     study = as_locked(load_study(args.config), read_lock(path))
     plans = planned(study)
-    whole, questions = totals(study, plans), ahead(study)
+    whole, questions, served = totals(study, plans), ahead(study), serving_plans(study)
     if args.json:
-        print(as_json(plans, whole, as_data(questions)))
+        print(as_json(plans, whole, as_data(questions), served))
     else:
-        print("\n".join([table(plans, whole), "", *told(questions)]).rstrip())
-    return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems_here(whole)))
+        parts = [[table(plans, whole)], [*lines(served)], [*told(questions)]]
+        print("\n\n".join("\n".join(part) for part in parts if part))
+    problems = [*problems_here(whole), *unfit(served)]
+    return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems))
 
 
 def status(args: argparse.Namespace) -> int:

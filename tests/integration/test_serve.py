@@ -191,6 +191,21 @@ def test_it_refuses_what_it_cannot_answer_and_writes_none_of_it_down(served: Ser
     assert KEY not in said[0]
 
 
+def test_each_key_asks_at_its_own_rate(served: Served) -> None:
+    other = f"other-{KEY}"
+    (served.folder / "keys").write_text(f"{KEY}\n{other} 2\n")
+    with running(served) as said:
+        answers = [served.ask(asked(), key=other) for _ in range(3)]
+        assert [status for status, _, _ in answers] == [200, 200, 429]
+        _, headers, body = answers[2]
+        assert 1 <= int(headers["retry-after"]) <= 30
+        assert "2 times a minute" in json.loads(body)["error"]["message"]
+        assert {served.ask(asked())[0] for _ in range(5)} == {200}
+        assert served.ask(asked(), key=f"{other} 2")[0] == 401
+    assert "POST /v1/completions 429" in said[0]
+    assert KEY not in said[0]
+
+
 USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 SAMPLED = {"temperature": 0.5, "top_p": 1}
 NO_TOOLS = {"tools": [], "tool_choice": "auto"}
@@ -439,6 +454,159 @@ def test_no_schema_kills_it_or_keeps_it_busy(
     assert statuses.count(200) > 75
 
 
+PARTS = ["a", "[a-z]", "\\d", "\\w", "[+\\-]", "\\.", "[0-9a-f]", "-", " ", "[a-zA-Z_.]"]
+OFTEN = ["", "", "?", "*", "+", "{3}", "{0,64}", "{1,200}", "{2,}", "{0,1}"]
+HOSTILE = [*PARTS, *"^$()|[]{}.*+?\\", "(a|a)*", "(?:x)", "[^a]", ".*", "{999999}", "\\s", "é", '"']
+
+
+def any_pattern(draw: random.Random) -> str:
+    parts, often = (PARTS, OFTEN) if draw.random() < 0.75 else (HOSTILE, [*OFTEN, "{9,1}"])
+    many = draw.choice([1, 2, 5, 20, 60])
+    return f"^{''.join(draw.choice(parts) + draw.choice(often) for _ in range(many))}$"
+
+
+AMBIGUOUS = ["a?" * 60, "\\w?" * 40, "[a-z]{0,128}" * 2, "a*" * 9, "[a-z]{0,13}" * 9, "\\w*\\d*"]
+"""Each kept the engine busy for a minute, or could."""
+
+
+def any_referring(draw: random.Random) -> dict[str, Any]:
+    """A schema with definitions, references to them, and patterns; some in circles."""
+    names = [f"d{i}" for i in range(draw.choice([1, 2, 4, 8]))]
+
+    def part(depth: int, names: list[str] = names) -> dict[str, Any]:
+        kind = draw.choice(["ref", "pattern", "const", "any", "list", "object"][: 3 + 3 * depth])
+        if kind == "ref":
+            return {"$ref": draw.choice(["#/$defs/", "#/definitions/"]) + draw.choice(names)}
+        if kind == "pattern":
+            return {"type": "string", "pattern": any_pattern(draw)}
+        if kind == "const":
+            return {"const": draw.choice([*VALUES, {"$ref": "#"}, {"pattern": "^(a*)*$"}])}
+        if kind == "any":
+            return {"anyOf": [part(depth - 1, names) for _ in range(draw.randint(1, 4))]}
+        if kind == "list":
+            items = part(depth - 1, names)
+            return {"type": "array", "items": items, "maxItems": draw.choice([1, 256])}
+        properties = {
+            name: part(depth - 1, names) for name in draw.sample(NAMES, draw.randint(0, 6))
+        }
+        return {"type": "object", "properties": properties, "required": [*properties]}
+
+    defined: dict[str, Any] = {}
+    for name in names:  # mostly of what stands before it, so that there is no circle
+        before = [*defined] if defined and draw.random() < 0.9 else names
+        defined[name] = part(1, before)
+    return {**part(1), "$defs": defined, "definitions": defined}
+
+
+def test_no_reference_and_no_pattern_kills_it_or_keeps_it_busy(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("references")
+    served.release = released(release / "model.gguf", folder, context_tokens=4096, slots=2)
+    process = served.start()
+    engine, draw, statuses = engine_of(process), random.Random(5), []
+    try:
+        for i in range(400):
+            schema: Any = any_referring(draw)
+            if i % 2:
+                pattern = f"^{AMBIGUOUS[i % 6]}$" if i % 8 == 1 else any_pattern(draw)
+                schema = {"type": "string", "pattern": pattern}
+            form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+            question = {"messages": HELLO, "response_format": form, "max_tokens": 20}
+            statuses.append(served.ask({**question, "temperature": 1.5}, CHAT)[0])
+            assert statuses[-1] in (200, 400), schema
+        assert engine_of(process) == engine
+        assert served.ask(asked())[0] == 200
+    finally:
+        served.stop(process)
+    assert statuses.count(200) > 150
+
+
+def long_context(release: Path, folder: Path) -> Path:
+    """The release's model with room for tools."""
+    fields = {"llama.context_length": 8192}
+    return edited(release / "model.gguf", folder / "long.gguf", fields)
+
+
+def function(name: Any, parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+LIGHT = function(
+    "light",
+    {
+        "type": "object",
+        "properties": {"on": {"type": "boolean"}, "room": {"$ref": "#/$defs/room"}},
+        "required": ["on", "room"],
+        "additionalProperties": False,
+        "$defs": {"room": {"enum": ["hall", "attic"]}},
+    },
+)
+TIME = function("time", {"type": "object", "properties": {}, "additionalProperties": False})
+
+
+def test_a_tool_that_is_forced_is_called(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A model of random weights would never call one by itself."""
+    folder = tmp_path_factory.mktemp("tools")
+    served.release = released(long_context(release, folder), folder / "store", context_tokens=4096)
+    question = {"messages": HELLO, "tools": [LIGHT, TIME], "temperature": 1.5, "max_tokens": 400}
+    with running(served):
+        for seed in range(3):
+            one = {"type": "function", "function": {"name": "light"}}
+            asked_ = {**question, "tool_choice": one, "seed": seed}
+            status, _, body = served.ask(asked_, CHAT)
+            assert status == 200, body
+            [choice] = json.loads(body)["choices"]
+            streamed = served.ask({**asked_, "stream": True}, CHAT)[2]
+            if choice["finish_reason"] == "length":  # white space without end
+                continue
+            assert choice["finish_reason"] == "tool_calls"
+            [call] = choice["message"]["tool_calls"]
+            assert call["type"] == "function" and call["function"]["name"] == "light"
+            arguments = json.loads(call["function"]["arguments"])
+            assert {*arguments} == {"on", "room"} and arguments["room"] in ("hall", "attic")
+            lines = [x.removeprefix("data: ") for x in streamed.splitlines() if "data: {" in x]
+            choices = [json.loads(line)["choices"][0] for line in lines]
+            [told] = [c["delta"]["tool_calls"] for c in choices if "tool_calls" in c["delta"]]
+            assert told[0]["index"] == 0 and told[0]["function"] == call["function"]
+            assert choices[-1]["finish_reason"] == "tool_calls"
+            assert "content" not in str(choices[0]["delta"])
+        any_of = served.ask({**question, "tool_choice": "required"}, CHAT)
+        assert any_of[0] == 200
+        free = served.ask({**question, "max_tokens": 20}, CHAT)
+        assert json.loads(free[2])["choices"][0]["message"]["content"], "no call is text"
+
+
+def test_no_tool_kills_it_or_keeps_it_busy(
+    served: Served, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("hostile-tools")
+    wide = {"context_tokens": 8192, "slots": 2}
+    served.release = released(long_context(release, folder), folder / "store", **wide)
+    process = served.start()
+    engine, draw, statuses = engine_of(process), random.Random(7), []
+    names: list[Any] = [*NAMES[:7], "light", SECRET * 20, 7, None, ["a"]]
+    try:
+        for _ in range(200):
+            tools: list[Any] = []
+            for name in draw.choices(names, k=draw.randint(0, 4)):
+                schemas = [any_schema(draw, 2), any_referring(draw), None, 7, {"type": "object"}]
+                tools.append(function(name, draw.choice(schemas)))
+            choices = ["auto", "none", "required", function(draw.choice(names), None), 7]
+            question = {"messages": HELLO, "tools": tools, "tool_choice": draw.choice(choices)}
+            more = {"max_tokens": 12, "temperature": 1.5, "stream": draw.random() < 0.5}
+            statuses.append(served.ask({**question, **more}, CHAT)[0])
+            assert statuses[-1] in (200, 400), question
+        assert engine_of(process) == engine
+        assert served.ask(asked())[0] == 200
+    finally:
+        said = served.stop(process)
+    assert statuses.count(200) > 60
+    assert SECRET not in said
+
+
 def test_streams_end_whole(served: Served) -> None:
     with running(served):
         status, _, body = served.ask(asked(tokens=8, stream=True))
@@ -565,6 +733,8 @@ SCHEMAS: dict[str, tuple[Any, str]] = {
     "true or false": ({"type": "boolean"}, "true|false"),
     "one of two": ({"enum": ["a", "b"]}, '"[ab]"'),
     "few letters": ({"type": "string", "minLength": 2, "maxLength": 3}, '"(?s:.){2,12}"'),
+    "a pattern": ({"type": "string", "pattern": "^[ab]{2}-\\d+$"}, '"[ab]{2}-[0-9]+"'),
+    "a reference": ({"$ref": "#/$defs/a", "$defs": {"a": {"const": 7}}}, "7"),
     "few things": (
         {"type": "array", "items": {"const": 7}, "minItems": 2, "maxItems": 2},
         r"\[\s*7\s*,\s*7\s*\]",

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.long
 
 MODEL, GOOD, BAD = "smollm2-135m", "Q4_0", "Q8_0"
 KEY = "0123456789abcdef-only-for-this-test"
+SLOW = "another-key-of-a-client-that-asks-too-often"
 SECRET = "pomegranate"
 PORT = 8080
 MEMORY = 600 * 1024**2
@@ -162,7 +163,7 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     folder = tmp_path_factory.mktemp("service")
     work = finished.clone(folder / "work")
     spoil(work)
-    (work.folder / "config/key").write_text(KEY + "\n")
+    (work.folder / "config/key").write_text(f"{KEY}\n{SLOW} 2\n")
     wheel = engine_wheel(folder / "wheels")
     server = own_server(ROOT / "envs/device.lock", peer.cache_folder())
     with (
@@ -247,8 +248,10 @@ def test_it_answers_who_brings_the_key_and_nobody_else(fleet: Fleet) -> None:
     for key in (None, "", KEY[:-1], KEY.upper()):
         assert ask(device, key=key).status == 401
         assert ask(device, path="/v1/models", key=key).status == 401
-    key_file = f"/home/{systemd_device.USER}/.llmpi/service/key"
-    assert device.run("stat", "-c", "%a %U", key_file).split() == ["600", systemd_device.USER]
+    assert [ask(device, key=SLOW).status for _ in range(3)] == [200, 200, 429]
+    for name in ("key", "keys"):
+        key_file = f"/home/{systemd_device.USER}/.llmpi/service/{name}"
+        assert device.run("stat", "-c", "%a %U", key_file).split() == ["600", systemd_device.USER]
 
 
 def test_it_has_no_privileges(fleet: Fleet) -> None:

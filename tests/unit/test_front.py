@@ -12,12 +12,13 @@ from prometheus_text import objections, value
 
 from llmpi.device.service import front
 from llmpi.device.service.engine import EngineRefusedError
+from llmpi.device.service.keys import Given, Keys
 from llmpi.device.service.metrics import RequestMetrics
 from llmpi.device.service.records import ServiceSettings
 from llmpi.device.service.refusals import RefusedError
 from llmpi.device.service.requests import Asked
 
-KEY = "a-key-of-some-length"
+KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
 COMPLETION, CHAT = "/v1/completions", "/v1/chat/completions"
 LABELS = {"model": "m", "quant": "Q4_0", "release": "r7"}
 TIMINGS = {"prompt_n": 3, "prompt_ms": 30.0, "predicted_n": 5, "predicted_ms": 400.0}
@@ -77,6 +78,7 @@ def made(
     *,
     reader: Reading = read,
     key: str | None = None,
+    a_minute: int | None = None,
     waiting: int = 2,
     slots: int = 1,
     context_tokens: int = 16,
@@ -97,7 +99,8 @@ def made(
     }
     served: Any = engine
     readers: Any = reader
-    return front.Front(served, readers, settings, RequestMetrics(**LABELS), key)
+    keys = Keys([Given(key, None), Given(OTHER, a_minute)] if key else [])
+    return front.Front(served, readers, settings, RequestMetrics(**LABELS), keys)
 
 
 class Client:
@@ -167,6 +170,32 @@ def test_only_who_brings_the_key_is_let_in() -> None:
                     assert KEY not in answer.text
         assert (await ask(app, key=KEY)).status == 200
         assert (await ask(app, "GET", path="/health")).record == {"status": "ok"}
+
+    asyncio.run(run())
+
+
+def test_a_key_that_asks_too_often_waits_and_no_other_does() -> None:
+    async def run() -> None:
+        app = made(Engine(), key=KEY, a_minute=3)
+        statuses = [(await ask(app, key=OTHER)).status for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        refused = await ask(app, key=OTHER)
+        assert 1 <= int(refused.headers["retry-after"]) <= 20
+        error = refused.record["error"]
+        assert error["code"] == "rate_limit_exceeded"
+        assert f"3 times a minute; try again in {refused.headers['retry-after']} s" in str(error)
+        assert OTHER not in refused.text
+        assert (await ask(app, "GET", path="/v1/models", key=OTHER)).status == 200
+        assert {(await ask(app, key=KEY)).status for _ in range(9)} == {200}
+        assert (
+            value(
+                (await ask(app, "GET", path="/metrics", key=KEY)).text,
+                "llmpi_requests_total",
+                endpoint=COMPLETION,
+                code="429",
+            )
+            == 2
+        )
 
     asyncio.run(run())
 

@@ -247,6 +247,22 @@ def test_a_schema_reaches_the_engine_without_its_prose(reader: Reader) -> None:
     assert anything.engine["json_schema"] == {"type": "object"}
 
 
+def test_references_are_put_in_place(reader: Reader) -> None:
+    room = {"type": "string", "pattern": "^[a-z]{2,9}\\d?$", "title": "where"}
+    lamp = {"type": "object", "properties": {"room": {"$ref": "#/definitions/room"}}}
+    lamps = {"type": "array", "items": {"$ref": "#/$defs/lamp", "description": "one"}}
+    schema = {
+        "properties": {"lamps": lamps, "of": {"$ref": "#/definitions/room"}},
+        "$defs": {"lamp": lamp, "unused": {"not": {}}},
+        "definitions": {"room": room},
+    }
+    asked = said(reader, CHAT, messages=HELLO, response_format=form(schema))
+    where = {"type": "string", "pattern": "^[a-z]{2,9}[0-9]{0,1}$"}
+    items = {"type": "object", "properties": {"room": where}}
+    lamps = {"type": "array", "items": items}
+    assert asked.engine["json_schema"] == {"properties": {"lamps": lamps, "of": where}}
+
+
 def nested(depth: int) -> Any:
     return {"type": "array", "items": nested(depth - 1)} if depth else {"type": "string"}
 
@@ -266,7 +282,40 @@ LETHAL: dict[str, Any] = {
     "a short pattern": {"type": "string", "pattern": "^("},
     "itself": {"$ref": "#"},
     "itself within": {"type": "object", "properties": {"a": {"$ref": "#"}}},
-    "definitions": {"$defs": {"a": {}}, "type": "object"},
+    "itself by another": {
+        "$ref": "#/$defs/a",
+        "$defs": {
+            "a": {"type": "array", "items": {"$ref": "#/$defs/b"}},
+            "b": {"$ref": "#/$defs/a"},
+        },
+    },
+    "itself at once": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}},
+    "a definition that is not there": {"$ref": "#/$defs/b", "$defs": {"a": {}}},
+    "a file": {"$ref": "file:///etc/passwd"},
+    "elsewhere": {"$ref": "https://example.org/schema.json"},
+    "a part of itself": {"$ref": "#/properties/a", "properties": {"a": {"type": "string"}}},
+    "a number": {"$ref": 7},
+    "more beside a reference": {"$ref": "#/$defs/a", "type": "string", "$defs": {"a": {}}},
+    "a pattern of numbers": {"type": "number", "pattern": "^a$"},
+    "a pattern and a length": {"type": "string", "pattern": "^a$", "maxLength": 3},
+    "a pattern of anything": {"pattern": "^a$"},
+    "a pattern that is none": {"type": "string", "pattern": 7},
+    "definitions that are none": {"$defs": 7, "type": "object"},
+    "definitions within": {"type": "array", "items": {"$defs": {"a": {}}}},
+    "a laugh": {
+        "$ref": "#/$defs/a9",
+        "$defs": {"a0": {"type": "string"}}
+        | {f"a{i + 1}": {"anyOf": [{"$ref": f"#/$defs/a{i}"}] * 9} for i in range(9)},
+    },
+    "a wide laugh": {
+        "anyOf": [{"$ref": "#/$defs/a"}] * 200,
+        "$defs": {"a": {"enum": ["x" * 99]}},
+    },
+    "a deep reference": {
+        "$ref": "#/$defs/a9",
+        "$defs": {"a0": {"type": "string"}}
+        | {f"a{i + 1}": {"type": "array", "items": {"$ref": f"#/$defs/a{i}"}} for i in range(9)},
+    },
     "a format": {"type": "string", "format": "date-time"},
     "all of many": {"allOf": [{"type": "object"}] * 9},
     "not": {"not": {}},

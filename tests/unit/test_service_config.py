@@ -17,7 +17,7 @@ from llmpi.engine.records import Runtime
 from llmpi.errors import LlmpiError
 from llmpi.operate.records import Expectation
 from llmpi.operate.release import devices_of, release_for, settings
-from llmpi.operate.service import read_key, url
+from llmpi.operate.service import read_key, read_keys, url
 from llmpi.records import write_json
 from llmpi.remote import requests
 from llmpi.study.file import ConfigError, parse_study
@@ -327,6 +327,10 @@ def test_a_key(tmp_path: Path) -> None:
     assert read_key(study().service) is None
     (tmp_path / "key").write_text("0123456789abcdef\n")
     assert read_key(study(key_file=str(tmp_path / "key")).service) == "0123456789abcdef"
+    (tmp_path / "key").write_text("0123456789abcdef\n0123456789abcdeg  30\r\n")
+    found = study(key_file=str(tmp_path / "key")).service
+    assert read_key(found) == "0123456789abcdef"
+    assert read_keys(found) == [("0123456789abcdef", None), ("0123456789abcdeg", 30)]
     with pytest.raises(LlmpiError, match="openssl rand") as error:
         read_key(study(key_file=str(tmp_path / "none")).service)
     assert str(tmp_path) not in str(error.value)

@@ -53,7 +53,10 @@ def test_what_is_missing_is_said_with_what_to_do() -> None:
     assert "has no systemd" in problem(**{"systemctl --version": GONE})
     assert "must not run as root" in problem(**{"id -un": Done(0, "root\n", "")})
     said = problem(**{"sudo -n true": Done(1, "", "a password is required")})
-    assert "echo 'pi ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/llmpi" in said
+    line = 'umask 227; echo "pi ALL=(ALL) NOPASSWD: ALL" > /etc/sudoers.d/llmpi'
+    assert f"\n  sudo sh -c '{line}'\n" in said
+    strange = {"id -un": Done(0, "pi,ALL\n", ""), "sudo -n true": Done(1, "", "")}
+    assert "cannot name 'pi,ALL'" in problem(**strange) and "echo" not in problem(**strange)
     said = problem(**{"sh -c": Done(0, "cpuset cpu io pids\n", "")})
     assert "cgroup_enable=memory" in said
 

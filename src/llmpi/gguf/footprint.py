@@ -35,6 +35,8 @@ class Context(NamedTuple):
     batch_tokens: int = 2048
     at_once: int | None = None
     """Tokens that are really computed at once, where those are fewer than `ubatch_tokens`."""
+    slots: int | None = None
+    """As llama-server makes it for so many requests side by side, each in its share of `tokens`."""
 
 
 class Described(NamedTuple):
@@ -99,6 +101,8 @@ class Reserved(TypedDict):
     kv_bytes: int
     state_bytes: int
     """Of recurrent layers; it does not grow with the context."""
+    window_bytes: int
+    """Of `kv_bytes`, those of sliding windows; in a service they do not grow with the context."""
     compute_bytes: int
     """As reserved: with logits of every token of a batch."""
     touched_bytes: int

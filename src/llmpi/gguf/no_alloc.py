@@ -218,6 +218,7 @@ def _model(path: Path, said: list[str]) -> Iterator[int]:
 # --- contexts -------------------------------------------------------------------------------------
 
 UNUSED = re.compile(r"model has unused tensor (\S+) \(size")
+WINDOWS = "creating     SWA KV cache"
 CACHE = re.compile(r"^(\w+): (?:.*, )?size = +([\d.]+) MiB", re.MULTILINE)
 COMPUTE = re.compile(r"compute buffer size = +([\d.]+) MiB")
 
@@ -226,11 +227,13 @@ def _reserved(model: int, asked: Context, said: list[str]) -> Reserved:
     whole = _reserve(model, asked, asked.ubatch_tokens, 0, said)
     caches = [(who, _bytes(mib)) for who, mib in CACHE.findall(whole)]
     kv = sum(size for who, size in caches if "kv_cache" in who)
+    windows = CACHE.findall(whole.partition(WINDOWS)[2])
     tokens = min(asked.at_once or asked.ubatch_tokens, asked.ubatch_tokens)
-    touched = _reserve(model, asked, tokens, 1, said)
+    touched = _reserve(model, asked, tokens, asked.slots or 1, said)
     return {
         "kv_bytes": kv,
         "state_bytes": sum(size for _, size in caches) - kv,
+        "window_bytes": sum(_bytes(mib) for who, mib in windows if "kv_cache" in who),
         "compute_bytes": sum(map(_bytes, COMPUTE.findall(whole))),
         "touched_bytes": sum(map(_bytes, COMPUTE.findall(touched))),
     }
@@ -261,6 +264,8 @@ def _params(asked: Context, ubatch: int, outputs: int) -> Any:
         type_v=KV_TYPES[asked.kv_cache],
         flash_attn_type=FLASH_ATTENTION[asked.flash_attention],
     )
+    if asked.slots:  # common.h has another default for windows than llama.h
+        fill(params, n_seq_max=asked.slots, kv_unified=False, swa_full=False)
     return params
 
 

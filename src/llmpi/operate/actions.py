@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.operate import host, service
+from llmpi.operate import host, room, service, sudo
 from llmpi.operate.release import devices_of, release_for, service_of
 from llmpi.operate.rollout import roll_out, split
 from llmpi.operate.units import SERVICE
@@ -60,6 +60,9 @@ def install(study: Study, devices: Mapping[str, SshDevice]) -> int:
     """Roll the study's release out; 0 where every device serves it."""
     # All are looked for before the first device is touched.
     releases = {name: release_for(study, name) for name in devices}
+    for name, release in releases.items():
+        room.check(study, name, release)
+    sudo.ready(devices, _say, waits=sys.stdin.isatty() and sys.stdout.isatty())
     asked = service_of(study)
     installer = service.Installer(asked, devices, releases, _parts(), SERVER_LOCK)
     stages = split(list(devices), asked.stages)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmpi.errors import LlmpiError
+from llmpi.operate.sudo import lacking
 from llmpi.remote.connection import Device, Done
 
 log = logging.getLogger(__name__)
@@ -31,13 +32,8 @@ def check(device: Device, *, needs_memory_limit: bool) -> str:
             f"device {device.name}: a service must not run as root, and it runs as the SSH user; "
             "name another 'user' for the device, one with sudo"
         )
-    if device.run(["sudo", "-n", "true"], check=False).status != 0:
-        raise LlmpiError(
-            f"device {device.name}: installing units needs sudo without a password, which "
-            f"Raspberry Pi OS gives its first user. As root there: echo '{user} ALL=(ALL) "
-            f"NOPASSWD: ALL' > /etc/sudoers.d/llmpi && chmod 440 /etc/sudoers.d/llmpi. The service "
-            "itself runs without it."
-        )
+    if lacks := lacking(device, user):
+        raise LlmpiError(lacks)
     seen = device.run(
         ["sh", "-c", "cat /sys/fs/cgroup/cgroup.controllers; ls /sys/fs/cgroup"], check=False
     )

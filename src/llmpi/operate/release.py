@@ -63,13 +63,8 @@ def devices_of(study: Study, asked: list[str]) -> dict[str, SshDevice]:
     Raises:
         LlmpiError: the study has none, or none of such a name.
     """
-    listed = service_of(study).devices
-    named = [board for name in listed for board in study.classes.get(name, [name])]
-    found = {
-        name: device
-        for name in named or study.devices
-        if isinstance(device := study.devices[name], SshDevice)
-    }
+    service_of(study)
+    found = study.served_on
     if not found:
         raise LlmpiError(f"study {study.study} has no device behind SSH; a service needs one")
     if unknown := [name for name in asked if name not in found]:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 from llmpi.device.monitor.config import Canary, Config
 from llmpi.device.monitor.records import CanaryResult
 from llmpi.device.records import MeterHere
+from llmpi.device.service.keys import FORM, Given, as_text, parse
 from llmpi.device.service.records import Releases
 from llmpi.errors import LlmpiError
 from llmpi.operate import device_releases, host
 from llmpi.operate.device_runtime import install_runtime
 from llmpi.operate.release import Release
-from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, units
+from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, keys_path, units
 from llmpi.records import RecordError, check
 from llmpi.remote import requests
 from llmpi.remote.connection import Device, connected
@@ -27,7 +28,6 @@ from llmpi.study.service import Service
 
 log = logging.getLogger(__name__)
 
-SHORTEST_KEY = 16
 CANARY_S = 3600
 """For all its questions."""
 
@@ -51,7 +51,7 @@ class Installer:
     """The server's pinned packages."""
 
     def __post_init__(self) -> None:
-        self._key = read_key(self.service)
+        self._keys = read_keys(self.service)
         self._before: dict[str, Before] = {}
 
     def update(self, name: str) -> list[str]:
@@ -79,7 +79,7 @@ class Installer:
             self._before[name] = Before(
                 device_releases.state(device), host.installed(device, list(texts))
             )
-            changed = self._put_key(device)
+            changed = self._put_keys(device)
             changed |= device_releases.switch(device, identity)["current"] != identity
             return self._start(device, texts, changed) or accept(device, self.service)
 
@@ -118,7 +118,7 @@ class Installer:
                 user=user,
                 host=asked.host,
                 port=asked.port,
-                key=self._key is not None,
+                key=self._keys is not None,
                 memory_limit=asked.memory_limit,
                 drain_s=asked.drain_s,
             )
@@ -134,21 +134,23 @@ class Installer:
             canary=Canary(
                 url=url(self.service),
                 expect=f"{device.store}/service/current/expectation.json",
-                key_file=key_path(device.store) if self._key else None,
+                key_file=key_path(device.store) if self._keys else None,
             ),
             meter=read_there(self.devices[device.name].meter),
         )
 
-    def _put_key(self, device: Device) -> bool:
-        """Whether the key on the device is another one now."""
-        path = key_path(device.store)
-        if self._key is None:
-            device.run(["rm", "-f", "--", path])
+    def _put_keys(self, device: Device) -> bool:
+        """Whether the keys on the device are others now."""
+        paths = (key_path(device.store), keys_path(device.store))
+        if self._keys is None:
+            device.run(["rm", "-f", "--", *paths])
             return False
-        there = device.run(["cat", "--", path], check=False).stdout
-        if there != self._key:
-            host.put_text(device, self._key, path)
-        return there != self._key
+        changed = False
+        for path, text in zip(paths, (self._keys[0].key, as_text(self._keys)), strict=True):
+            if device.run(["cat", "--", path], check=False).stdout != text:
+                host.put_text(device, text, path)
+                changed = True
+        return changed
 
     def _start(self, device: Device, texts: dict[str, str | None], changed: bool) -> list[str]:
         rewritten = host.write(device, texts)
@@ -170,26 +172,30 @@ def read_there(meter: Meter) -> MeterHere | None:
 
 
 def read_key(service: Service) -> str | None:
-    """The API key of this machine's `key_file`.
+    """The first API key of this machine's `key_file`, which may ask as often as it likes.
 
     Raises:
-        LlmpiError: the file is not there, or holds no good key.
+        LlmpiError: as `read_keys`.
+    """
+    keys = read_keys(service)
+    return keys[0].key if keys else None
+
+
+def read_keys(service: Service) -> list[Given] | None:
+    """The API keys of this machine's `key_file`.
+
+    Raises:
+        LlmpiError: the file is not there, or holds something else; the message holds no key.
     """
     if service.key_file is None:
         return None
     make = "make one: (umask 077; openssl rand -hex 32 > FILE)"
     try:
-        key = Path(service.key_file).read_text(encoding="utf-8").strip()
+        return parse(Path(service.key_file).read_text(encoding="utf-8"))
     except OSError as error:
         raise LlmpiError(f"service.key_file: {error.strerror}; {make}") from None
     except ValueError:
-        key = ""
-    if len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
-        raise LlmpiError(
-            f"service.key_file: a key is one line of at least {SHORTEST_KEY} letters, "
-            f"digits or signs; {make}"
-        )
-    return key
+        raise LlmpiError(f"service.key_file: {FORM}; {make}") from None
 
 
 def put_release(device: Device, release: Release, identity: str, monitor: Config) -> None:

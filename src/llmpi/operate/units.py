@@ -4,12 +4,12 @@ import re
 from ipaddress import ip_address
 
 from llmpi.errors import LlmpiError
+from llmpi.study.service import MEMORY_SHARE
 
 SERVICE, SOCKET = "llmpi-serve.service", "llmpi-serve.socket"
 MONITOR = "llmpi-monitor.service"
 START_S = 900
 """Loading a model from a slow card takes minutes."""
-DEFAULT_MEMORY = "80%"
 
 SOCKET_UNIT = """\
 [Unit]
@@ -127,7 +127,7 @@ def units(
     Args:
         store: llmpi's folder on the device.
         user: the service runs as; it owns the store.
-        key: whether requests must bring the key that lies at `key_path`.
+        key: whether requests must bring one of the keys that lie at `keys_path`.
         memory_limit: bytes; None for 80 % of the device's.
 
     Raises:
@@ -149,13 +149,22 @@ def units(
             user=user,
             start_s=START_S,
             stop_s=drain_s + 10,
-            credential=f"LoadCredential=key:{key_path(store)}" if key else "# No key is asked for.",
-            memory=memory_limit or DEFAULT_MEMORY,
+            credential=(
+                f"LoadCredential=key:{key_path(store)}\nLoadCredential=keys:{keys_path(store)}"
+                if key
+                else "# No key is asked for."
+            ),
+            memory=memory_limit or f"{MEMORY_SHARE:.0%}",
         ),
         MONITOR: MONITOR_UNIT.format(service=SERVICE, current=f"{service}/current", user=user),
     }
 
 
 def key_path(store: str) -> str:
-    """Where the API key lies on the device, for its user alone."""
+    """Where the API key that the canary asks by lies on the device, for its user alone."""
     return f"{store}/service/key"
+
+
+def keys_path(store: str) -> str:
+    """Where all of them lie, with their rates, likewise."""
+    return f"{store}/service/keys"

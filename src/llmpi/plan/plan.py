@@ -16,6 +16,7 @@ from llmpi.plan.model_facts import base_gguf, models_of, variants_of
 from llmpi.plan.predict import Prediction, by_kernels, predict
 from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of, prompt_rates
+from llmpi.plan.serving import Serving, servings
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.records import read
@@ -88,6 +89,18 @@ def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
         _planned(study, session, known[session.variant], boards[session.device], workloads)
         for session, workloads in sessions(study).items()
     ]
+
+
+def serving_plans(study: Study, *, ask_hub: bool = True) -> list[Serving]:
+    """What the study's service will take of its devices; nothing where it has none.
+
+    Args:
+        ask_hub: whether the network may be used.
+    """
+    if study.service is None:
+        return []
+    boards = {name: board_of(study, name) for name in study.served_on}
+    return servings(study, variants_of(study, ask_hub=ask_hub), boards)
 
 
 def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:

@@ -10,12 +10,19 @@ from llmpi.plan.measuring import Planned, Talk
 from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
+from llmpi.plan.serving import Serving, gb
 from llmpi.quality.records import Json
 
 
-def as_json(plans: Sequence[SessionPlan], whole: Totals, questions: Sequence[Json]) -> str:
-    """The plan for machines: `sessions`, flat, `stages` of this machine, `totals`, and what the
-    `questions` can tell (`llmpi.decide.beforehand`); a range is [least, likely, most]."""
+def as_json(
+    plans: Sequence[SessionPlan],
+    whole: Totals,
+    questions: Sequence[Json],
+    service: Sequence[Serving],
+) -> str:
+    """The plan for machines: `sessions`, flat, `stages` of this machine, `totals`, what the
+    `questions` can tell (`llmpi.decide.beforehand`), and the `service` on each of its devices; a
+    range is [least, likely, most]."""
     sessions = [
         {
             **p.session._asdict(),
@@ -36,7 +43,8 @@ def as_json(plans: Sequence[SessionPlan], whole: Totals, questions: Sequence[Jso
     totals = {**asdict(whole), "here": whole.here._asdict()}
     del totals["stages"]
     found = {"sessions": sessions, "stages": stages, "totals": totals, "questions": questions}
-    return json.dumps(found, indent=1)
+    served = [one._asdict() for one in service]
+    return json.dumps({**found, "service": served}, indent=1)
 
 
 def _shortened(one: Planned) -> dict[str, str | int | float | None]:
@@ -110,11 +118,11 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
             yield f"! {less(planned, one)}"
     for text in dict.fromkeys(p.unknown for p in plans if p.unknown):
         yield f"? {text}"
-    disks = ", ".join(f"{_gb(size)} on {name}" for name, size in whole.device_bytes.items())
+    disks = ", ".join(f"{gb(size)} on {name}" for name, size in whole.device_bytes.items())
     yield (
-        f"Download {_gb(whole.download_bytes)} ({_span(whole.download_s)}); disk: "
-        f"{_gb(whole.workstation_bytes)} here ({_gb(whole.missing_bytes)} are still to come, "
-        f"{_gb(whole.here.disk_bytes)} are free), {disks}."
+        f"Download {gb(whole.download_bytes)} ({_span(whole.download_s)}); disk: "
+        f"{gb(whole.workstation_bytes)} here ({gb(whole.missing_bytes)} are still to come, "
+        f"{gb(whole.here.disk_bytes)} are free), {disks}."
     )
     known = [bool(p.measuring.seconds) for p in plans if not p.does_not_fit]
     at_boards = "Shipping and measuring not known (add a preset)"
@@ -143,7 +151,7 @@ def _basis(own: Sequence[SessionPlan]) -> str:
 
 def _here(whole: Totals) -> Iterator[str]:
     memory = whole.here.memory_bytes
-    free = f"{_gb(memory)} of memory free" if memory is not None else "its memory not known"
+    free = f"{gb(memory)} of memory free" if memory is not None else "its memory not known"
     yield f"this machine ({whole.here.cores} cores, {free})"
     rows = [
         ("model", "stage", "jobs", "memory", "disk", "time"),
@@ -152,8 +160,8 @@ def _here(whole: Totals) -> Iterator[str]:
                 stage.model,
                 stage.stage,
                 str(stage.jobs),
-                _gb(stage.memory_bytes),
-                _gb(stage.disk_bytes) if stage.disk_bytes else "-",
+                gb(stage.memory_bytes),
+                gb(stage.disk_bytes) if stage.disk_bytes else "-",
                 f"{_time(stage.seconds.likely)} ({_span(stage.seconds)})",
             )
             for stage in whole.stages
@@ -168,13 +176,13 @@ def problems_here(whole: Totals) -> Iterator[str]:
     for stage in whole.stages:
         if memory is not None and stage.memory_bytes > memory:
             yield (
-                f"{stage.model}, {stage.stage}: needs {_gb(stage.memory_bytes)} of memory, and "
-                f"{_gb(memory)} are free here. Close what else runs, take a larger machine, or "
+                f"{stage.model}, {stage.stage}: needs {gb(stage.memory_bytes)} of memory, and "
+                f"{gb(memory)} are free here. Close what else runs, take a larger machine, or "
                 "leave it out."
             )
     if whole.missing_bytes > free:
         yield (
-            f"the disk is too small: {_gb(whole.missing_bytes)} are still to come, and {_gb(free)} "
+            f"the disk is too small: {gb(whole.missing_bytes)} are still to come, and {gb(free)} "
             "are free here. Make room, or ask for less."
         )
 
@@ -199,15 +207,15 @@ def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
     quant = _quant(planned, several)
     if planned.size is None:
         return (session.model, quant, *["?"] * (len(HEAD) - 2))
-    file = _gb(planned.size.file_bytes)
+    file = gb(planned.size.file_bytes)
     if found is None or planned.transfer_s is None:
         return (session.model, quant, file, *["?"] * (len(HEAD) - 3))
     return (
         session.model,
         quant,
         file,
-        _gb(found.needed_bytes),
-        _gb(found.room_bytes),
+        gb(found.needed_bytes),
+        gb(found.room_bytes),
         found.fit,
         range_text(found.pp_tps),
         "-" if found.fit == "dies" else range_text(found.tg_tps),
@@ -223,10 +231,6 @@ def range_text(values: Range | None) -> str:
         return "?"
     low, likely, high = (f"{v:.2g}" if v < 99.5 else f"{v:.0f}" for v in values)
     return f"{likely} ({low}-{high})"
-
-
-def _gb(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count < 10e9 else f"{count / 1e9:.1f} GB"
 
 
 def _span(seconds: Range) -> str:
@@ -249,9 +253,9 @@ def problem(planned: SessionPlan) -> str | None:
     verdict = "impossible" if found.fit == "dies" else "does not fit"
     asks = (
         f"{session.model} {session.quant} on {session.device}: {verdict}. It needs "
-        f"{_gb(found.needed_bytes)} of memory ({_gb(weights)} of weights, "
-        f"{_gb(found.kv_cache_bytes)} of context), and {_gb(found.room_bytes)} of "
-        f"{_gb(board.memory_bytes)} are free."
+        f"{gb(found.needed_bytes)} of memory ({gb(weights)} of weights, "
+        f"{gb(found.kv_cache_bytes)} of context), and {gb(found.room_bytes)} of "
+        f"{gb(board.memory_bytes)} are free."
     )
     if found.fit == "dies":
         return (
@@ -260,7 +264,7 @@ def problem(planned: SessionPlan) -> str | None:
             "with a runtime of `repack: false`."
         )
     return (
-        f"{asks} {_gb(found.reread_bytes)} would be read from storage again for every token: one "
+        f"{asks} {gb(found.reread_bytes)} would be read from storage again for every token: one "
         f"token in {1 / found.tg_tps.likely:.0f} s. Choose fewer bits, a smaller model or more "
         "memory, or leave it out with `exclude`."
     )

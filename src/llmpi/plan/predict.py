@@ -89,7 +89,7 @@ def predict(
     kept = reserved["kv_bytes"] + reserved["state_bytes"]
     working = PROCESS_BYTES + reserved["touched_bytes"]
     read, resident = size.read_per_token_bytes, sum(size.resident_bytes.values())
-    in_memory = _taken_in(size, runtime) if runtime.mlock or not runtime.mmap else resident
+    in_memory = held(size, runtime)
     filled = reserved["kv_bytes"] * min(1.0, prompt_tokens / context_tokens)
     filled += reserved["state_bytes"]
     # Of a mixture of experts each token reads a share of what is read again and again.
@@ -103,8 +103,8 @@ def predict(
         )
     ]
     tps = Range(*(1 / seconds for seconds in steps))
-    copied = _copied(size, runtime, board)
-    fit = _fit(in_memory + kept + working, copied + kept + working, board.free_bytes)
+    fixed = copied(size, runtime, board) + kept + working
+    fit = fit_of(in_memory + kept + working, fixed, board.free_bytes)
     power = board.decode_power_w.get(seen)
     return Prediction(
         size.file_bytes,
@@ -138,7 +138,14 @@ def context(runtime: Runtime, tokens: int, prompt_tokens: int) -> Context:
     )
 
 
-def _copied(size: Sizes, runtime: Runtime, board: Board) -> int:
+def held(size: Sizes, runtime: Runtime) -> int:
+    """Of the weights, what is in memory at full speed."""
+    if runtime.mlock or not runtime.mmap:
+        return _taken_in(size, runtime)
+    return sum(size.resident_bytes.values())
+
+
+def copied(size: Sizes, runtime: Runtime, board: Board) -> int:
     """Of the weights, what cannot be dropped from memory and read again, as mapped ones can: the
     engine's own copies."""
     if runtime.mlock or not runtime.mmap:
@@ -202,7 +209,12 @@ def band(tps: float) -> str:
     return "near real-time" if tps >= NEAR_REAL_TIME_TPS else "not real-time"
 
 
-def _fit(needed: float, unswappable: float, free: Range) -> Fit:
+def fit_of(needed: float, unswappable: float, free: Range) -> Fit:
+    """
+    Args:
+        needed: bytes, for all of it to run at full speed.
+        unswappable: of these, what cannot be dropped from memory and read again.
+    """
     if unswappable > free.likely:
         return "dies"
     if needed > free.likely:

@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from llmpi.study.fields import Bytes, Id, KeyPath, Part, Quant, unique
 
+MEMORY_SHARE = 0.8
+"""Of a device's memory, what a service may take by default."""
+
 
 class ServedVariant(Part):
     """A variant by name."""
@@ -73,7 +76,9 @@ class Service(Part):
     port: int = Field(default=8080, ge=1024, le=65535)
     """Port it listens on."""
     key_file: KeyPath | None = None
-    """File on this machine with the API key that every request must bring."""
+    """File on this machine with the API keys, a line each, of which every request must bring one.
+    Behind each but the first may stand how many requests a minute it may ask: `KEY 30`. The first
+    is also the canary's."""
     context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
     """Prompt and answer of a request have room for so many tokens."""
     slots: int = Field(default=1, ge=1, le=64)
@@ -102,6 +107,13 @@ class Service(Part):
                 "needs_key",
                 "host {host} can be reached from elsewhere: name a key_file",
                 {"host": self.host},
+            )
+        if self.prefix_cache and self.memory_limit and self.prefix_cache >= self.memory_limit:
+            raise PydanticCustomError(
+                "memory",
+                "a prefix_cache of {cache} bytes leaves nothing of the memory_limit of {limit} "
+                "to the model: the limit is for both",
+                {"cache": self.prefix_cache, "limit": self.memory_limit},
             )
         last = self.stages[-1]
         if not isinstance(last, float) or last < 1:

@@ -105,6 +105,17 @@ class Study(Part):
         return found
 
     @property
+    def served_on(self) -> dict[str, SshDevice]:
+        """The service's devices by id, in the order of the rollout; by default all behind SSH."""
+        listed = self.service.devices if self.service else []
+        named = [board for name in listed for board in self.classes.get(name, [name])]
+        return {
+            name: device
+            for name in named or self.devices
+            if isinstance(device := self.devices[name], SshDevice)
+        }
+
+    @property
     def single_workloads(self) -> list[str]:
         """Ids of the workloads of one conversation, on which the decision rests."""
         return [name for name, asked in self.workloads.items() if isinstance(asked, Workload)]

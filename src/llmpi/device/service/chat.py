@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from llmpi.device.service.tool_calls import SHOWN
 from llmpi.engine.chat.thoughts import Marks, marks_among
 from llmpi.engine.chat.turns import Prompt, Turns, turns_of
 from llmpi.engine.llama import Model
@@ -97,6 +98,7 @@ class Chat:
     Attributes:
         shown: texts of the tokens that a mark is made of, which stand for no text and which the
             engine leaves out of what it writes if it is not told.
+        of_calls: likewise those that stand around calls of tools.
     """
 
     def __init__(self, model: Model, thinking_tokens: int | None) -> None:
@@ -106,6 +108,7 @@ class Chat:
         if self._turns:
             self._marks = self._turns.marks or marks_among(model.special_tokens())
         marks = "".join(self._marks or ())
+        self.of_calls = [text for text in model.special_tokens() if text in SHOWN]
         self.shown = [text for text in model.special_tokens() if text and text in marks]
 
     @property

@@ -20,7 +20,7 @@ from typing import Any
 import h11
 
 from llmpi.device.machine import capacity
-from llmpi.device.service.records import ServiceSettings
+from llmpi.device.service.records import CHECKPOINTS, ServiceSettings
 from llmpi.engine.shown import shown
 from llmpi.engine.supervise import die_with_parent
 
@@ -31,9 +31,6 @@ PROGRAM = "bin/llama-server"
 LOOK_S = 0.1
 HANGS_S = 1.0
 """Whoever says nothing for less does not hang, however little time answers have."""
-CHECKPOINTS = 4
-"""Copies of a state that cannot be cut back to a prefix (recurrent, sliding windows), for each
-slot; llama.cpp's 32 would be hundreds of megabytes."""
 PIECE_BYTES = 1 << 16
 
 Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]

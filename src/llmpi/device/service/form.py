@@ -3,9 +3,11 @@
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from llmpi.device.service.requests import Asked
+from llmpi.device.service.tool_calls import Call
 
 Json = Any  # as OpenAI's interface has it
 
@@ -22,9 +24,10 @@ class Form:
         self._frame["model"] = model
         self._role: Json = {"role": "assistant"}
 
-    def part(self, text: str, thought: str) -> str:
+    def part(self, text: str, thought: str, calls: Sequence[Call]) -> str:
         """Of a stream; the first of a chat says whose turn it is."""
-        said = {"reasoning_content": thought, "content": text}
+        made = [call.record(index, streamed=True) for index, call in enumerate(calls)]
+        said = {"reasoning_content": thought, "content": text, "tool_calls": made}
         delta = {**self._role, **{key: part for key, part in said.items() if part}}
         self._role = {}
         return self._chunk({"delta": delta} if self._asked.chat else {"text": text})
@@ -37,9 +40,12 @@ class Form:
             found.append(json.dumps({**self._frame, **usage}))
         return found
 
-    def whole(self, text: str, ended: str, tokens: int) -> Json:
-        message = {"message": {"role": "assistant", "content": text}}
-        choice = message if self._asked.chat else {"text": text}
+    def whole(self, text: str, calls: Sequence[Call], ended: str, tokens: int) -> Json:
+        message: Json = {"role": "assistant", "content": text}
+        if calls:
+            made = [call.record(index, streamed=False) for index, call in enumerate(calls)]
+            message = {**message, "content": text or None, "tool_calls": made}
+        choice: Json = {"message": message} if self._asked.chat else {"text": text}
         choices = [{"index": 0, **choice, "logprobs": None, "finish_reason": ended}]
         return {**self._frame, "choices": choices, "usage": self._usage(tokens)}
 

@@ -7,7 +7,6 @@ closed, and that gives the slot back.
 """
 
 import asyncio
-import hmac
 import json
 import logging
 import math
@@ -19,10 +18,12 @@ from typing import Any
 from llmpi.device.monitor.exposition import CONTENT_TYPE
 from llmpi.device.service.engine import Engine, EngineRefusedError
 from llmpi.device.service.form import Form
+from llmpi.device.service.keys import Key, Keys
 from llmpi.device.service.metrics import GENERATING, RequestMetrics
 from llmpi.device.service.records import ServiceSettings
 from llmpi.device.service.refusals import RefusedError, wrong
 from llmpi.device.service.requests import Asked, Reader
+from llmpi.device.service.tool_calls import Call
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,10 @@ class Answer:
             await self._head(200, ("content-type", "text/event-stream"))
         await self._body(f"data: {data}\n\n".encode(), over)
 
-    async def refuse(self, error: RefusedError, *headers: tuple[str, str]) -> None:
+    async def refuse(self, error: RefusedError) -> None:
         kind = "invalid_request_error" if error.status < 500 else "server_error"
         record = {"message": str(error), "type": kind, "param": None, "code": error.code}
-        await self.whole(error.status, {"error": record}, *headers)
+        await self.whole(error.status, {"error": record}, *error.headers)
 
     async def _head(self, status: int, *headers: tuple[str, str]) -> None:
         self.status = status
@@ -78,20 +79,15 @@ class Answer:
 
 
 class Front:
-    """
-    Args:
-        key: that every request must bring; None: none.
-    """
-
     def __init__(
         self,
         engine: Engine,
         reader: Reader,
         settings: ServiceSettings,
         metrics: RequestMetrics,
-        key: str | None,
+        keys: Keys,
     ) -> None:
-        self._engine, self._reader, self._metrics, self._key = engine, reader, metrics, key
+        self._engine, self._reader, self._metrics, self._keys = engine, reader, metrics, keys
         self._model = f"{settings['model']}/{settings['quant']}"
         self._slots, self._answer_s = settings["slots"], settings["answer_s"]
         self._most = settings["slots"] + settings["waiting"]
@@ -129,10 +125,9 @@ class Front:
         if path == "/health":
             ready = self._engine.ready
             await answer.whole(200 if ready else 503, {"status": "ok" if ready else "loading"})
-        elif not self._may(dict(scope["headers"])):
-            error = RefusedError(401, "invalid_api_key", "the API key is missing or wrong")
-            await answer.refuse(error, ("www-authenticate", "Bearer"))
-        elif what == ("GET", "/v1/models"):
+            return
+        key = self._keys.brought(dict(scope["headers"]))
+        if what == ("GET", "/v1/models"):
             one = {"id": self._model, "object": "model", "created": 0, "owned_by": "llmpi"}
             await answer.whole(200, {"object": "list", "data": [one]})
         elif what == ("GET", "/metrics"):
@@ -143,20 +138,15 @@ class Front:
         elif scope["method"] != "POST":
             raise RefusedError(405, "not_allowed", "this is asked by POST")
         else:
-            await self._generate(path, receive, answer)
+            await self._generate(path, key, receive, answer)
 
-    def _may(self, headers: dict[bytes, bytes]) -> bool:
-        given = headers.get(b"authorization", b"")
-        # Takes as long for a key that is nearly right as for any other.
-        return self._key is None or hmac.compare_digest(given, b"Bearer " + self._key.encode())
-
-    async def _generate(self, path: str, receive: Receive, answer: Answer) -> None:
+    async def _generate(self, path: str, key: Key, receive: Receive, answer: Answer) -> None:
         begun, body = time.monotonic(), await _body(receive, self._body_bytes)
+        key.take()
         if self._inside >= self._most:
-            wait_s = max(1, math.ceil(self._took_s * self._inside / self._slots))
-            busy = RefusedError(503, "server_busy", f"busy; try again in {wait_s} s")
-            await answer.refuse(busy, ("retry-after", str(wait_s)))
-            return
+            wait = str(max(1, math.ceil(self._took_s * self._inside / self._slots)))
+            words = f"busy; try again in {wait} s"
+            raise RefusedError(503, "server_busy", words, ("retry-after", wait))
         self._inside += 1
         try:
             asked = await asyncio.to_thread(self._reader, path, body)
@@ -185,21 +175,29 @@ class Front:
     async def _relay(self, asked: Asked, answer: Answer, begun: float) -> None:
         """Put the engine's pieces as they were asked for."""
         form = Form(asked, self._model)
-        said = []
+        said: list[str] = []
+        calls: list[Call] = []
         async with aclosing(self._engine.complete(asked.engine)) as pieces:
             async for piece in pieces:
                 thought, text, over = "", piece["content"], piece["stop"]
                 if asked.parting:
                     thought, text = asked.parting.feed(text, over)
+                now: list[Call] = []
+                if asked.calls:
+                    text, now = asked.calls.feed(text, over)
                 said.append(text)
-                if asked.stream and (text or thought):
+                calls += now
+                if asked.stream and (text or thought or now):
                     if not answer.status:
                         self._metrics.first_token.observe(time.monotonic() - begun)
-                    await answer.event(form.part(text, thought))
+                    await answer.event(form.part(text, thought, now))
         self._metrics.computed(piece["timings"])
         ended = "length" if piece["stop_type"] == "limit" else "stop"
+        ended = "tool_calls" if calls else ended
         if not asked.stream:
-            await answer.whole(200, form.whole("".join(said), ended, piece["tokens_predicted"]))
+            await answer.whole(
+                200, form.whole("".join(said), calls, ended, piece["tokens_predicted"])
+            )
             return
         for last in form.last(ended, piece["tokens_predicted"]):
             await answer.event(last)

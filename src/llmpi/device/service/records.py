@@ -8,6 +8,10 @@ from llmpi.engine.records import Runtime, record
 
 Said = TypeVar("Said")
 
+CHECKPOINTS = 4
+"""Copies of a state that cannot be cut back to a prefix (recurrent, sliding windows), for each
+slot; llama.cpp's 32 would be hundreds of megabytes."""
+
 
 @record
 class ServiceSettings(TypedDict):

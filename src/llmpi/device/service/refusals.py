@@ -4,11 +4,12 @@ from typing import Any
 
 
 class RefusedError(Exception):
-    """A request that will not be served: HTTP status, OpenAI's error code, words for a person."""
+    """A request that will not be served: HTTP status, OpenAI's error code, words for a person, and
+    headers."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *headers: tuple[str, str]) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.headers = status, code, headers
 
 
 def wrong(message: str) -> RefusedError:

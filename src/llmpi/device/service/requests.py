@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from llmpi.device.service.chat import Chat, Parting
 from llmpi.device.service.refusals import RefusedError, must_be, printable, wrong
 from llmpi.device.service.schemas import schema_of
+from llmpi.device.service.tool_calls import Calls, offered
 from llmpi.engine.llama import Model
 
 COMPLETION, CHAT = "/v1/completions", "/v1/chat/completions"
@@ -35,6 +36,7 @@ SERVED = {
 }
 DEFAULT_TOKENS = 16
 """Of a completion, as OpenAI's."""
+CALLS = "messages[].tool_calls"
 OF_A_TURN = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 MOST_STOPS, LONGEST_STOP, MOST_BIASES = 16, 256, 1024
 
@@ -52,6 +54,8 @@ class Asked(NamedTuple):
     stream: bool
     tells_usage: bool
     """Behind the stream."""
+    calls: Calls | None = None
+    """Where tools are offered."""
 
 
 class Reader:
@@ -74,9 +78,15 @@ class Reader:
             if name not in SERVED[path] and value:
                 raise wrong(f"{printable(name)} is not served")
         numbers = {name: _number(name, given[name]) for name in NUMBERS if _has(given, name)}
-        schema = schema_of(given.get("response_format"))
+        schema, tools = schema_of(given.get("response_format")), offered(given)
+        if tools.schema is not None:
+            if schema is not None:
+                raise wrong("response_format: none beside a tool_choice that forces a tool")
+            schema = tools.schema
         thinking = path == CHAT and self._chat.thinking_tokens is not None and schema is None
-        text, parting = self._chatted(given, thinking) if path == CHAT else (_prompt(given), None)
+        text, parting = (
+            self._chatted(given, tools.tools, thinking) if path == CHAT else (_prompt(given), None)
+        )
         tokens = self._model.tokenize(text)
         room = self._context_tokens - len(tokens)
         if room <= 0:
@@ -100,8 +110,11 @@ class Reader:
             engine["logit_bias"] = biases
         if schema is not None:
             engine["json_schema"] = schema
-        if parting:
-            engine["preserved_tokens"] = self._chat.shown
+        marks = self._chat.shown if parting else []
+        if tools.names:
+            marks = [*marks, *self._chat.of_calls]
+        if parting or marks:
+            engine["preserved_tokens"] = marks
         engine |= {"prompt": tokens, "n_predict": min(limit, room)}
         usage = given.get("stream_options") or {}
         return Asked(
@@ -111,15 +124,12 @@ class Reader:
             parting,
             must_be(bool, "stream", given.get("stream") or False),
             bool(must_be(dict, "stream_options", usage).get("include_usage")),
+            Calls(tools.names) if tools.names else None,
         )
 
-    def _chatted(self, given: Json, thinking: bool) -> tuple[str, Parting | None]:
+    def _chatted(self, given: Json, tools: Json, thinking: bool) -> tuple[str, Parting | None]:
         if not self._chat.has_template:
             raise wrong("this model has no chat template: send the whole prompt to /v1/completions")
-        choice = given.get("tool_choice") or "auto"
-        if choice not in ("auto", "none"):
-            raise wrong("a tool_choice that forces a tool is not served")
-        tools = must_be(list, "tools", given.get("tools") or []) if choice == "auto" else []
         turns = [_turn(turn) for turn in must_be(list, "messages", given.get("messages") or None)]
         try:
             prompt = self._chat.prompt(turns, tools or None, thinking=thinking)
@@ -169,7 +179,23 @@ def _turn(turn: Json) -> Json:
     elif content is not None:
         must_be(str, "messages[].content", content)
     kept = {key: turn[key] for key in OF_A_TURN if _has(turn, key)}
+    if "tool_calls" in kept:
+        kept["tool_calls"] = [_call(one) for one in must_be(list, CALLS, kept["tool_calls"])]
     return {"role": must_be(str, "messages[].role", role), "content": content, **kept}
+
+
+def _call(given: Json) -> Json:
+    """A call that the model made before: its arguments as templates want them, an object."""
+    call = dict(must_be(dict, f"{CALLS}[]", given))
+    function = dict(must_be(dict, f"{CALLS}[].function", call.get("function")))
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            raise wrong(f"{CALLS}[].function.arguments: no JSON") from None
+    arguments = must_be(dict, f"{CALLS}[].function.arguments", arguments)
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def _stops(given: Json) -> Sequence[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpi.device.service import releases
+from llmpi.device.service.keys import FORM, Keys, parse
 from llmpi.device.service.records import ServiceSettings
 from llmpi.engine.help_text import described
 from llmpi.engine.shown import shown
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     from llmpi.device.service.engine import EngineError
 
     try:
-        asyncio.run(_serve(release, settings, _key()))
+        asyncio.run(_serve(release, settings, _keys()))
     except EngineError as error:
         print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
         return 1
@@ -67,19 +68,22 @@ def _from_its_own_code(release: Path) -> None:
     os.execve(python, again, environment)
 
 
-def _key() -> str | None:
-    """The API key that systemd hands over (LoadCredential=); None where it hands over none."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(folder) / "key" if folder else None
-    if path is None or not path.exists():
-        return None
-    key = path.read_text(encoding="utf-8").strip()
-    if not key:
-        raise SystemExit("llmpi-device serve: the key is empty; nobody could be let in")
-    return key
+def _keys() -> Keys:
+    """The API keys that systemd hands over (LoadCredential=), all or the first alone; none where it
+    hands over none."""
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", os.devnull))
+    path = next((path for name in ("keys", "key") if (path := folder / name).exists()), None)
+    if path is None:
+        return Keys()
+    try:
+        return Keys(parse(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise SystemExit(
+            f"llmpi-device serve: the keys are none that could be asked by: {FORM}"
+        ) from None
 
 
-async def _serve(release: Path, settings: ServiceSettings, key: str | None) -> None:
+async def _serve(release: Path, settings: ServiceSettings, keys: Keys) -> None:
     import uvicorn
 
     from llmpi.device.service.chat import Chat
@@ -115,7 +119,7 @@ async def _serve(release: Path, settings: ServiceSettings, key: str | None) -> N
     reader = Reader(model, Chat(model, settings["thinking_tokens"]), settings["context_tokens"])
     labels = {"model": settings["model"], "quant": settings["quant"], "release": release.name}
     config = uvicorn.Config(
-        Front(engine, reader, settings, RequestMetrics(**labels), key),
+        Front(engine, reader, settings, RequestMetrics(**labels), keys),
         log_config=None,
         access_log=False,
         server_header=False,
