@@ -268,7 +268,7 @@ def _idle_power_w(
         return None
 
 
-def _check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
+def check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
     """
     Raises:
         NoEnergyError: the meter was silent for too long.
@@ -303,7 +303,7 @@ def _phase(
         raise NoEnergyError("there is nothing to be metered")
     by_counter = prefers_counter(samples, windows)
     energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
-    _check_gaps(samples, windows)
+    check_gaps(samples, windows)
     per_token = [
         sum(energies[at : at + each_of]) / sum(tokens[at : at + each_of])
         for at in range(0, count, each_of)
