@@ -84,6 +84,7 @@ rule report:
         code=code("report"),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
+        service=inputs.service(study),
     output:
         page=report(
             layout.PAGE,

@@ -1,17 +1,20 @@
 """Honest clients: what they ask, how long it took, whether the answer was right."""
 
-import http.client
-import json
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.service.servers import CONTEXT_TOKENS, KEY
+from llmpi.device.measure.http_answer import EndpointError
+from llmpi.device.measure.http_stream import Client
+from llmpi.device.records import EndpointRequest
+from llmpi.device.service import load
+from llmpi.device.service.bench import KEY_VARIABLE
 from llmpi.engine.llama import Engine, Settings
 
 NAMES = (
@@ -20,21 +23,11 @@ NAMES = (
 )
 THINGS = ("lighthouse", "bicycle", "glacier", "violin", "orchard", "compass", "harbour", "kettle")
 TOKENS = 24
+PATIENCE_S = 120.0
 MOST_PROMPTS = 512
 PARTING = 0.1
 """Logits: engines that batch differently may part where two tokens are as near as that."""
 TEMPLATE_MARKS = ("<|im_start|>", "<|im_end|>", "[INST]")
-
-
-class Told(NamedTuple):
-    """What came of a request."""
-
-    status: int
-    """0 where no answer came."""
-    text: str
-    tokens: int
-    first_s: float
-    whole_s: float
 
 
 def prompts(count: int) -> list[str]:
@@ -50,33 +43,17 @@ def name(i: int) -> str:
     return f"{NAMES[i % len(NAMES)]}{1000 + 7 * i}"
 
 
-def ask(port: int, prompt: str, *, tokens: int = TOKENS, patience_s: float = 120) -> Told:
-    """Have a text continued greedily, as a stream."""
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True}
-    body |= {"repeat_penalty": 1.0, "stream_options": {"include_usage": True}}
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
-    begun, first, text, generated = time.perf_counter(), 0.0, "", 0
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=patience_s)
-    try:
-        link.request("POST", "/v1/completions", json.dumps(body), headers)
-        answer = link.getresponse()
-        if answer.status != 200:
-            answer.read()
-            return Told(answer.status, "", 0, 0.0, time.perf_counter() - begun)
-        for line in answer:
-            if not line.startswith(b"data: {"):
-                continue
-            first = first or time.perf_counter() - begun
-            piece = json.loads(line[6:])
-            if "error" in piece:
-                return Told(0, text, 0, first, time.perf_counter() - begun)
-            text += "".join(choice.get("text") or "" for choice in piece["choices"])
-            generated = (piece.get("usage") or {}).get("completion_tokens", generated)
-        return Told(200, text, generated, first, time.perf_counter() - begun)
-    except (OSError, http.client.HTTPException, ValueError):
-        return Told(0, text, 0, first, time.perf_counter() - begun)
-    finally:
-        link.close()
+def client(port: int) -> Client:
+    """The one that `llmpi service bench` measures with."""
+    os.environ[KEY_VARIABLE] = KEY
+    asked: EndpointRequest = {
+        "url": f"http://127.0.0.1:{port}/v1",
+        "api": "completions",
+        "key_variable": KEY_VARIABLE,
+        "model": "benchmark",
+        "claimed": {"file": None, "type": None, "template": None},
+    }
+    return Client(asked, plain=True)
 
 
 class Load(NamedTuple):
@@ -90,15 +67,17 @@ class Load(NamedTuple):
 
 def closed_loop(port: int, clients: int, requests: int, tokens: int) -> Load:
     """Clients that each ask again as soon as they were answered, `requests` of all together."""
+    asked, every = client(port), prompts(requests)
     begun = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
-        told = list(pool.map(lambda prompt: ask(port, prompt, tokens=tokens), prompts(requests)))
+    told = load.closed_loop(
+        lambda i: asked.complete(every[i], tokens, PATIENCE_S), clients, requests=requests
+    )
     seconds = time.perf_counter() - begun
-    good = [one for one in told if one.status == 200]
+    good = [one for one in told if one["outcome"] == "answered"]
     return Load(
-        sum(one.tokens for one in good) / seconds,
-        [one.first_s for one in good],
-        [one.whole_s for one in good],
+        sum(one["output_tokens"] or 0 for one in good) / seconds,
+        [one["ttft_s"] or 0.0 for one in good],
+        [one["whole_s"] for one in good],
         len(told) - len(good),
     )
 
@@ -173,7 +152,7 @@ class Honest:
     def __init__(
         self, port: int, count: int, patience_s: float, alarmed: Callable[[], None]
     ) -> None:
-        self._port, self._patience_s, self._alarmed = port, patience_s, alarmed
+        self._client, self._patience_s, self._alarmed = client(port), patience_s, alarmed
         self._over = threading.Event()
         self._asked = prompts(8 * count)
         self.answers: list[tuple[str, str]] = []
@@ -199,14 +178,16 @@ class Honest:
         while not self._over.is_set():
             prompt = asked[i % len(asked)]
             i += 1
-            told = ask(self._port, prompt, patience_s=self._patience_s)
-            if told.status == 200:
-                self.answers.append((prompt, told.text))
-            elif told.status in (429, 503):
-                self.refused += 1
+            begun = time.monotonic()
+            try:
+                answer = self._client.complete(prompt, TOKENS, self._patience_s)
+            except EndpointError as error:
+                if error.status in load.REFUSALS:
+                    self.refused += 1
+                elif not self._over.is_set():
+                    self.unanswered += 1
+                    if time.monotonic() - begun >= self._patience_s:
+                        self._alarmed()
                 self._over.wait(0.5)
-            elif not self._over.is_set():
-                self.unanswered += 1
-                if told.whole_s >= self._patience_s:
-                    self._alarmed()
-                self._over.wait(0.5)
+            else:
+                self.answers.append((prompt, answer.text))

@@ -38,7 +38,8 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.device.store": "where a file lies on a device; its hash is checked before it is used",
     **dict.fromkeys(
         [
-            *("llmpi.device.records", "llmpi.engine.records", "llmpi.gguf.records"),
+            *("llmpi.device.records", "llmpi.device.service.records", "llmpi.engine.records"),
+            "llmpi.gguf.records",
             *("llmpi.models.records", "llmpi.operate.records", "llmpi.quality.records"),
             *("llmpi.quality.*.records", "llmpi.remote.records", "llmpi.tune.records"),
         ],

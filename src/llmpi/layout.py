@@ -48,6 +48,7 @@ QUALITY = "results/quality/{study}/{model}/{quant}/{computation}/{task}.json"
 ASKED = "results/asked/{study}/{device}/{model}/{quant}/{runtime}/{task}.json"
 
 EXPECTATION = "results/expectation/{study}/{device}/{model}/{quant}/{runtime}.json"
+SERVICE = "results/service/{study}/{device}.json"
 
 SUMMARY_CSV = "results/report/{study}/summary.csv"
 SUMMARY_PARQUET = "results/report/{study}/summary.parquet"

@@ -19,6 +19,7 @@ from llmpi.attribute_docs import attribute_docs, class_of
 from llmpi.compare.records import Comparison
 from llmpi.crate.records import Manifest
 from llmpi.decide.records import Recommendation
+from llmpi.device.service.records import ServiceBench
 from llmpi.engine.records import Failed, Predictions, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Mix, Start
 from llmpi.models.records import ModelRecord
@@ -77,6 +78,7 @@ FILES: list[tuple[str, object]] = [
     (layout.PREDICTIONS, Predictions | Failed),
     (layout.PARITY, Parity | Failed),
     (layout.EXPECTATION, Expectation),
+    (layout.SERVICE, ServiceBench),
     (layout.SUMMARY_JSON, Summary),
     (layout.REQUIREMENTS, Requirements),
     (layout.RECOMMENDATION, Recommendation),

@@ -12,6 +12,7 @@ import pi_study
 import pytest
 from axe import serious_findings
 from browser import Browser
+from made_service import answered, bench, carried, refused, settings
 from support import until
 
 from llmpi.report.page.write import write_page
@@ -133,6 +134,45 @@ def overlaps(boxes: list[tuple[str, str, float, float, float, float]]) -> list[t
 
     of_one = (pair for pair in itertools.combinations(boxes, 2) if pair[0][0] == pair[1][0])
     return [(a[1], b[1]) for a, b in of_one if hide(a, b)]
+
+
+def test_what_the_shelf_carries(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    served = {"model": "llama-3.2-1b", "quant": "Q4_0"}
+    asked = pi_study.study(service={"variant": served}, languages=["en", "ja"])
+    pi_study.write_records(asked)
+    summary, recommendation = pi_study.decided(asked)
+    sha256 = next(f["sha256"] for f in summary["files"] if served.items() <= f.items())
+    of_release: Any = {"settings": settings(**served), "gguf_sha256": [sha256]}
+    crowd = [answered(float(i), 1.5) for i in range(100)]
+    loads = [
+        carried(load={"kind": "closed", "clients": 1}),
+        carried([*crowd, *(refused(float(i)) for i in range(9))]),
+        carried(crowd, load={"kind": "open", "per_s": 0.5, "seed": 0}, others=2),
+    ]
+    found = {
+        "pi5": bench(loads, device="pi5", **of_release),
+        "pi5-sd": bench(device="pi5-sd", **of_release, seen={"release": "b", "at": "2026-11-27"}),
+    }
+    page = tmp_path / "index.html"
+    write_page(summary, recommendation, page, found)
+    opened(browser, page)
+    section = text(browser, "[lang=en] #service")
+    assert "Up to 60.0 answers a minute without a refusal (1 client)" in section
+    assert "9 (503)" in section
+    assert "Not what it carries now: another release is served there, b" in section
+    table = "[lang=en] #service details table"
+    is_seen = f"Boolean(document.querySelector('{table}').checkVisibility())"
+    assert not browser.evaluate(is_seen), "what is not current is folded away"
+    click(browser, "[lang=en] #service summary")
+    assert browser.evaluate(is_seen)
+    click(browser, "[data-language=ja]")
+    drawn(browser)
+    assert "機器群が応じられる負荷" in text(browser, "[lang=ja] #service")
+    assert serious_findings(browser) == []
+    clean(browser)
 
 
 def test_table_is_sorted_and_filtered(browser: Browser, pis: tuple[Path, Summary]) -> None:

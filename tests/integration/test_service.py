@@ -23,13 +23,16 @@ from support import PATIENCE_S, ROOT, needed, only_root
 
 from benchmarks import peer
 from llmpi import layout
+from llmpi.device.service.records import ServiceBench
 from llmpi.engine.llama import Engine, Settings
 from llmpi.gguf.records import Gguf
+from llmpi.operate.bench import record_of
 from llmpi.operate.expectation import choose_prefixes
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.records import read, sha256_of, write_json
 from llmpi.remote.engine_wheels import ENGINE
 from llmpi.remote.server_wheel import own_server
+from llmpi.summary.service_loads import carried_loads
 
 pytestmark = pytest.mark.long
 
@@ -318,6 +321,19 @@ def test_it_stays_within_its_memory(fleet: Fleet) -> None:
             assert 50_000_000 < int(peak) <= MEMORY
             return
     pytest.fail("the kernel tells no peak of memory")
+
+
+def test_what_it_carries_is_measured_there_and_what_it_serves_is_noted(fleet: Fleet) -> None:
+    """By the code of the release; both devices, the same questions."""
+    loads = ("--clients", "1,3", "--requests", "6", "--prompt-tokens", "24", "--output-tokens", "4")
+    said = fleet.llmpi("bench", *loads)
+    for name in fleet.devices:
+        record = read(fleet.work.folder / record_of("served", name), ServiceBench)
+        assert record["release"] == record["seen"]["release"] == fleet.releases(name)[0]
+        for found in carried_loads(record):
+            assert (found.answered, found.refused, found.reasons) == (6, {}, [])
+            assert found.no_energy == "the device has no meter"
+        assert f"{name}: {MODEL} {GOOD} default, release {record['release']}" in said
 
 
 def test_its_log_holds_neither_prompt_nor_key(fleet: Fleet) -> None:

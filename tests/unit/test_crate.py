@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from made_crate import describe_again, exported, given, packed, sealed, write_small
 from made_http import ENDPOINT, write_endpoint
 from made_records import HASH, conversation, conversation_cell, gguf, session, talk, write
+from made_service import answered, bench, carried, failed
 
 from llmpi import cli, layout
 from llmpi.crate import recompute
@@ -94,6 +95,29 @@ def test_it_is_sound(there: Path) -> None:
 def test_what_is_in_it_is_what_is_in_results(made: Path, bare: Path) -> None:
     for name in (BENCH, SUMMARY, DECISION, REQUIREMENTS, TABLE, PAGE):
         assert (bare / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_what_a_service_carries_goes_with_it_and_can_be_redacted(tmp_path: Path) -> None:
+    device = {"transport": "ssh", "host": "kitchen.example.com", "store": "/mnt/ada/llmpi"}
+    service = {"variant": {"model": "m", "quant": "F16"}}
+    record = layout.at(layout.SERVICE, study="s", device="far")
+    with chdir(tmp_path):
+        said = "kitchen.example.com broke off"
+        found = bench([carried([answered(0.0), failed(1.0, said)])], device="far")
+        devices = {"pi": {"transport": "local"}, "far": device}
+        config = given(devices=devices, service=service, exclude=[{"device": "far"}])
+        write_small(config, also=lambda: write(layout.SERVICE, found, study="s", device="far"))
+        assert said in Path(PAGE).read_text()
+        verify(exported("open.zip"))
+        verify(exported("redacted.zip", redact=True))
+        for name in ("open", "redacted"):
+            unpack(Path(f"{name}.zip"), Path(name))
+        assert (Path("open") / record).read_bytes() == Path(record).read_bytes()
+        for name in (record, PAGE):
+            assert "kitchen" not in (Path("redacted") / name).read_text()
+        edited(Path("open") / record, lambda content: content["loads"][0].update(others=9))
+        describe_again(Path("open"))
+        assert f"{PAGE}: character" in refused(Path("open").resolve())
 
 
 def test_others_read_it_as_a_crate(bare: Path) -> None:

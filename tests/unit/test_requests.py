@@ -339,3 +339,31 @@ LETHAL: dict[str, Any] = {
 def test_a_schema_that_the_engine_may_not_stand_is_refused(reader: Reader, schema: Any) -> None:
     words = refused(reader, CHAT, messages=HELLO, response_format=form(schema))
     assert "response_format" in words
+
+
+def test_a_call_that_was_made_before_has_an_object_of_arguments(model: Model) -> None:
+    """Clients send them as text; a template that writes JSON would write a text of it."""
+    written: list[Any] = []
+
+    class Noting(Chat):
+        def prompt(self, turns: Any, *others: Any, **more: Any) -> Any:
+            written.extend(turns)
+            return super().prompt(turns, *others, **more)
+
+    reader = Reader(model, Noting(model, None), CONTEXT_TOKENS)
+    for arguments in ('{"city": "Kyoto"}', {"city": "Kyoto"}):
+        call = {"id": "call_1", "type": "function"}
+        call["function"] = {"name": "weather", "arguments": arguments}
+        turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+        said(reader, CHAT, messages=[*HELLO, turn])
+        [kept] = written.pop()["tool_calls"]
+        assert kept["function"] == {"name": "weather", "arguments": {"city": "Kyoto"}}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [5, {}, {"function": 5}, *({"function": {"arguments": a}} for a in (None, "{", "[1]", [1]))],
+)
+def test_a_call_that_was_none_is_refused(reader: Reader, call: Any) -> None:
+    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert "messages[].tool_calls[]" in refused(reader, CHAT, messages=[*HELLO, turn])

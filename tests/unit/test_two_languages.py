@@ -4,12 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import made_demo
 import made_study
 import pytest
+import small_results as small
 from cold_page import TOKEN, TRANSLATED, Page
 from made_costs import COST
+from made_service import answered, bench, carried, refused, settings
 
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
@@ -122,6 +125,33 @@ def test_the_page(told: tuple[Summary, Recommendation], tmp_path: Path) -> None:
     for ours, theirs in zip(english, japanese, strict=True):
         assert numbers(ours.text) == numbers(theirs.text), (ours, theirs)
         assert Counter(NAMES.findall(ours.text)) == Counter(NAMES.findall(theirs.text)), ours
+
+
+def test_what_the_shelf_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ssh = {"transport": "ssh", "host": "pi.local"}
+    service = {"variant": {"model": "m", "quant": "F16"}, "waiting": 16}
+    given = {"devices": {"a": ssh, "b": ssh, "c": ssh}, "languages": ["en", "ja"]}
+    summary, _ = small.summary(**given, service=service)
+    many = [answered(float(i)) for i in range(120)]
+    by_chance: Any = {"kind": "open", "per_s": 0.25, "seed": 0}
+    alone: Any = {"kind": "closed", "clients": 1}
+    loads = [
+        carried([*many, refused(3.0), refused(4.0, 429)], load=by_chance, others=7),
+        carried(stopped=True, computed_prompt_tokens=1000, distinct=False, load=alone),
+        carried(prompts={"kind": "questions", "task": "qa", "questions": 6}),
+    ]
+    found = {
+        "a": bench(loads, device="a"),
+        "b": bench(device="b"),
+        "c": bench(device="c", settings=settings(waiting=5), seen={"release": None, "at": "12:00"}),
+    }
+    write_page(summary, None, Path("index.html"), found)
+    page = Page(Path("index.html").read_text(encoding="utf-8"))
+    english, japanese = page.of("en"), page.of("ja")
+    assert [block.tag for block in english] == [block.tag for block in japanese]
+    for ours, theirs in zip(english, japanese, strict=True):
+        assert numbers(ours.text) == numbers(theirs.text), (ours, theirs)
 
 
 def test_what_there_is_to_know(told: tuple[Summary, Recommendation]) -> None:

@@ -193,6 +193,12 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
         ("src/llmpi/report/memo/sheet.typ", {"memo"}),
         ("src/llmpi/device/service/serve.py", set()),
         ("src/llmpi/device/service/front.py", set()),
+        ("src/llmpi/device/service/bench.py", set()),
+        ("src/llmpi/device/service/load.py", set()),
+        ("src/llmpi/device/service/records.py", set()),
+        ("src/llmpi/operate/bench.py", set()),
+        ("src/llmpi/summary/service_loads.py", {"report"}),
+        ("src/llmpi/report/page/service_section.py", {"report"}),
         ("src/llmpi/device/monitor/process.py", set()),
         ("src/llmpi/device/store.py", set()),
         ("src/llmpi/device/cli.py", set()),
@@ -218,6 +224,21 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
 def test_an_edit_of_code_reruns_what_it_concerns(done: Done, file: str, jobs: set[str]) -> None:
     done.edit(file)
     assert {*done.planned()} == jobs
+
+
+def test_what_a_service_carries_redraws_the_page_and_no_more(done: Done) -> None:
+    done.study["service"] = {"variant": {"model": "smollm2-135m", "quant": "Q4_0"}}
+    done.finish()
+    assert done.planned() == {}
+    record = done.folder / "results/service/small/pi.json"
+    record.parent.mkdir(parents=True)
+    for content in ("{}", '{"of": "another run"}'):
+        record.write_text(content)
+        assert done.planned() == {"report": 1}
+        done.finish()
+        assert done.planned() == {}
+    record.unlink()
+    assert done.planned() == {"report": 1}
 
 
 MEASURE = "src/llmpi/device/measure"

@@ -14,6 +14,7 @@ from llmpi import layout, plain_yaml
 from llmpi.crate.archive import CrateError
 from llmpi.crate.records import NotHeld
 from llmpi.decide.records import Recommendation
+from llmpi.device.service.records import ServiceBench
 from llmpi.engine.records import Failed, SessionRecord
 from llmpi.gguf.records import Gguf, Origin
 from llmpi.models.records import FailedModel, Model, ModelRecord
@@ -72,6 +73,12 @@ def records_of(study: Study) -> dict[str, RecordType]:
     return found
 
 
+def services_of(study: Study) -> dict[str, RecordType]:
+    """The same of records that the page shows where they are there."""
+    devices = study.devices if study.service else []
+    return {layout.at(layout.SERVICE, study=study.study, device=d): ServiceBench for d in devices}
+
+
 def _kind(study: Study, group: str, path: str) -> RecordType:
     if group == "quality":
         kind = task_kinds()[study.quality[Path(path).stem].task]
@@ -97,7 +104,8 @@ def following(study: Study) -> dict[str, RecordType]:
 
 
 def names_of(study: Study) -> set[str]:
-    """All that a study's file holds, but for the manifest, the metadata and the lock file."""
+    """All that a study's file holds, but for the manifest, the metadata, the lock file, and what
+    the page shows where it is there (`services_of`)."""
     return {CONFIG, *records_of(study), *derived(study)}
 
 

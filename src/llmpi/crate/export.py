@@ -22,6 +22,7 @@ from llmpi.crate.contents import (
     not_held,
     packages,
     records_of,
+    services_of,
 )
 from llmpi.crate.fields import fields_of
 from llmpi.crate.metadata import metadata_text
@@ -73,8 +74,9 @@ def export(config: Path, out: Path, *, redact: bool) -> str:
 
 def _gather(study: Study, config: Path, folder: Path) -> None:
     """Everything as it is, each record checked against its type."""
-    kinds = {**records_of(study), **following(study)}
-    names = [*records_of(study), *derived(study)]
+    kinds = {**records_of(study), **services_of(study), **following(study)}
+    more = [name for name in services_of(study) if Path(name).is_file()]
+    names = [*records_of(study), *more, *derived(study)]
     if missing := [name for name in names if not Path(name).is_file()]:
         raise CrateError(
             f"{missing[0]}: there is no such file{_more(missing)}: the study is not finished; run "
@@ -120,8 +122,10 @@ def _redact(study: Study, folder: Path, bare: Path) -> Study:
         raise CrateError(
             f"{'.'.join(map(str, first['loc']))}: cannot be taken out of the config: {first['msg']}"
         ) from None
-    kinds, others = records_of(study), records_of(other)
+    kinds, others = ({**records_of(one), **services_of(one)} for one in (study, other))
     for (name, kind), instead in zip(kinds.items(), others, strict=True):
+        if not (folder / name).is_file():
+            continue
         try:
             record = redacted(kind, (folder / name).read_bytes(), redaction)
         except ValidationError as error:

@@ -18,6 +18,7 @@ from llmpi.decide.records import Recommendation
 from llmpi.quality.evidence import Requirements
 from llmpi.records import read, write_json
 from llmpi.report.page.write import write_page
+from llmpi.study import inputs
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Run
 from llmpi.study.study import Study
@@ -25,6 +26,7 @@ from llmpi.summary.flat import write_csv
 from llmpi.summary.predictions import Boards, Planned
 from llmpi.summary.read import read_records, trees
 from llmpi.summary.records import Provenance, Summary
+from llmpi.summary.service_loads import read_benches
 from llmpi.summary.study import summarize
 
 OF_A_RUN = ("llmpi", "snakemake", "summarized")
@@ -106,7 +108,9 @@ def _decided(folder: Path, study: Study) -> Recommendation:
 def _draw(folder: Path, study: Study, page: Path) -> None:
     summary = read(_in(folder, layout.SUMMARY_JSON, study), Summary)
     decision = read(_in(folder, layout.RECOMMENDATION, study), Recommendation)
-    write_page(summary, decision, page)
+    with chdir(folder):
+        service = read_benches(map(Path, inputs.service(study)))
+    write_page(summary, decision, page, service)
 
 
 def _in(folder: Path, pattern: str, study: Study) -> Path:

@@ -18,6 +18,7 @@ from llmpi.crate.contents import (
     not_held,
     packages,
     records_of,
+    services_of,
     study_in,
 )
 from llmpi.crate.fields import differences, fields_of, shown_value
@@ -171,7 +172,7 @@ def _check_names(manifest: Manifest, study: Study) -> None:
     wanted, there = names_of(study), manifest["files"].keys() - {LOCK}
     if missing := sorted(wanted - there):
         raise CrateError(f"{missing[0]}: the config asks for it, and it is not there")
-    if more := sorted(there - wanted):
+    if more := sorted(there - wanted - services_of(study).keys()):
         raise CrateError(f"{more[0]}: the config asks for no such file")
 
 
@@ -182,6 +183,9 @@ def _check_records(found: Opened) -> None:
     manifest, study, folder = found
     for name, kind in {**records_of(study), **following(study)}.items():
         check((folder / name).read_bytes(), kind, name)
+    for name, kind in services_of(study).items():
+        if (folder / name).is_file():
+            check((folder / name).read_bytes(), kind, name)
     if (folder / LOCK).is_file():
         read_lock(folder / LOCK)
     for name, file in manifest["files"].items():

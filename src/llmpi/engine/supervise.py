@@ -23,7 +23,7 @@ from llmpi.engine.records import Failed
 
 PR_SET_PDEATHSIG = 1
 TAIL_CHARACTERS = 2000
-INTERRUPT = b"\x03"  # what Fabric writes to a command's stdin at Ctrl-C
+INTERRUPT = b"\x03"  # what a command that hears Ctrl-C on its stdin is told
 
 
 Written = TypeVar("Written")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.operate import host, room, service, sudo
+from llmpi.operate import bench, device_releases, host, room, service, sudo
 from llmpi.operate.release import devices_of, release_for, service_of
 from llmpi.operate.rollout import roll_out, split
 from llmpi.operate.units import SERVICE
@@ -27,32 +27,37 @@ def run(args: argparse.Namespace) -> int:
     devices = devices_of(study, args.device)
     if args.action == "install":
         return install(study, devices)
+    if args.action == "bench":
+        return bench.run(study, devices, args)
     failed = 0
     for name, reached in devices.items():
         try:
             with connected(name, reached) as device:
-                failed += _act(args, device, service_of(study))
+                failed += _act(args, device, service_of(study), study.study)
         except LlmpiError as error:  # the others are looked at all the same
             print(f"llmpi: {error}", file=sys.stderr)
             failed += 1
     return min(1, failed)
 
 
-def _act(args: argparse.Namespace, device: Device, asked: Service) -> int:
+def _act(args: argparse.Namespace, device: Device, asked: Service, study: str) -> int:
     """Do it on one device; 1 where it did not come out well."""
     name = device.name
     if args.action == "status":
-        print(f"{name}: {_words(service.status(device))}")
+        found = service.status(device)
+        bench.seen(study, name, found and found.releases["current"])
+        print(f"{name}: {_words(found)}")
     elif args.action == "logs":
         print(f"--- {name}\n{host.logs(device, SERVICE, args.lines)}", end="")
     elif args.action == "remove":
         service.remove(device, asked)
+        bench.seen(study, name, None)
         print(f"{name}: removed")
-    elif objections := service.roll_back(device, asked):
-        print(f"{name}: {'; '.join(objections)}")
-        return 1
     else:
-        print(f"{name}: rolled back")
+        objections = service.roll_back(device, asked)
+        bench.seen(study, name, device_releases.state(device)["current"])
+        print(f"{name}: {'; '.join(objections) or 'rolled back'}")
+        return int(bool(objections))
     return 0
 
 
@@ -69,7 +74,7 @@ def install(study: Study, devices: Mapping[str, SshDevice]) -> int:
     result = roll_out(stages, installer.update, installer.undo, say=_say)
     for name in result.updated:
         try:
-            installer.finish(name)
+            bench.seen(study.study, name, installer.finish(name))
         except LlmpiError as error:  # it serves; the next update removes them
             _say(f"{name}: its old releases are still there: {error}")
     untouched = devices.keys() - {*result.updated, *result.rolled_back, *result.stuck}

@@ -101,10 +101,11 @@ class Installer:
             if objections := objections or host.start_anew(device, MONITOR):
                 raise LlmpiError(f"device {name}: {objections[0]}")
 
-    def finish(self, name: str) -> None:
-        """Remove what no release needs any more, when the whole rollout is good."""
+    def finish(self, name: str) -> str | None:
+        """Remove what no release needs any more, when the whole rollout is good; the release."""
         with connected(name, self.devices[name]) as device:
             device_releases.prune(device)
+            return device_releases.state(device)["current"]
 
     @property
     def _patience_s(self) -> int:

@@ -71,12 +71,15 @@ class Device(ABC):
         check: bool = True,
         timeout_s: float | None = ANSWER_S,
         what: str | None = None,
+        hears_ctrl_c: bool = False,
     ) -> Done:
         """Run a command, each argument quoted; its stderr goes to `log` line by line.
 
         Args:
             timeout_s: None for no end: what ends by itself.
             what: it is called in errors; by default its beginning.
+            hears_ctrl_c: over SSH it reads of that on its stdin, ends, and is waited for; another
+                one is given up.
 
         Raises:
             LinkError: the connection broke, or nothing came back within `timeout_s`.
@@ -85,7 +88,8 @@ class Device(ABC):
         where, call = f"device {self.name}: {_cut(what or shlex.join(argv), 100)}", Call(argv, log)
         heard, begun = call.said, time.monotonic()
         try:
-            exited = self._start(call.argv, **call.options(timeout_s)).exited
+            options = call.options(timeout_s)
+            exited = self._start(call.argv, hears_ctrl_c=hears_ctrl_c, **options).exited
         except CommandTimedOut:
             exited = None
         except ThreadException as error:
@@ -186,7 +190,7 @@ class Device(ABC):
         return [self.interpreter, "-m", "llmpi.device.cli"]
 
     @abstractmethod
-    def _start(self, argv: Sequence[str], **options: Any) -> Any: ...
+    def _start(self, argv: Sequence[str], *, hears_ctrl_c: bool, **options: Any) -> Any: ...
 
     @abstractmethod
     def send(self, source: Path, partial: str, there: int) -> int:
@@ -210,7 +214,13 @@ class ThisMachine(Device):
     def interpreter(self) -> str:
         return sys.executable
 
-    def _start(self, argv: Sequence[str], **options: Any) -> Any:
+    def _start(
+        self,
+        argv: Sequence[str],
+        *,
+        hears_ctrl_c: bool,  # noqa: ARG002 - the terminal tells it
+        **options: Any,
+    ) -> Any:
         return Here(Context()).run(shlex.join(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it
@@ -250,8 +260,10 @@ class SshMachine(Device):
     def host_key(self) -> str | None:
         return self.connection.transport.get_remote_server_key().get_name()
 
-    def _start(self, argv: Sequence[str], **options: Any) -> Any:
-        return OverSsh(self.connection, inline_env=True).run(for_any_shell(argv), **options)
+    def _start(self, argv: Sequence[str], *, hears_ctrl_c: bool, **options: Any) -> Any:
+        runner = OverSsh(self.connection, inline_env=True)
+        runner.hears_ctrl_c = hears_ctrl_c
+        return runner.run(for_any_shell(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:
         return send(self.name, self._sender, source, partial, there)

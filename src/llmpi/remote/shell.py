@@ -20,6 +20,8 @@ from typing import IO, Any
 from fabric.runners import Remote
 from invoke.runners import Local
 
+from llmpi.engine.supervise import INTERRUPT
+
 MOST_CHARACTERS = 64 << 20
 """Of a command: a record of a day's measurement has some millions."""
 MOST_OF_THE_SHELL = 1 << 20
@@ -171,6 +173,14 @@ class _Bounded:
 
 class OverSsh(_Bounded, Remote):
     """Fabric's runner."""
+
+    hears_ctrl_c = False
+
+    def send_interrupt(self, interrupt: KeyboardInterrupt) -> None:
+        """Without a terminal there, nobody else tells the command."""
+        if not self.hears_ctrl_c:
+            raise interrupt
+        self.channel.send(INTERRUPT)
 
     def start(self, *arguments: Any, **options: Any) -> None:
         super().start(*arguments, **options)

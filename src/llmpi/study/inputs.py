@@ -203,6 +203,13 @@ def asked(study: Study, session: Session, task: str) -> str:
     return layout.at(layout.ASKED, study=study.study, task=task, **session._asdict())
 
 
+def service(study: Study) -> list[str]:
+    """What the services of its devices were seen to carry, where somebody measured that."""
+    devices = study.devices if study.service else []
+    every = [layout.at(layout.SERVICE, study=study.study, device=device) for device in devices]
+    return [path for path in every if Path(path).is_file()]
+
+
 def parity(study: Study) -> list[str]:
     """Where quality is scored on one machine and speed measured on another; once in a group."""
     ours = [s for s in sessions(study) if not study.runtimes[s.runtime].endpoint]

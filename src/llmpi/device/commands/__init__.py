@@ -13,6 +13,7 @@ ANSWERING = {
     "take_turns": "take_turns",
     "predict": "predict",
     "ask": "ask",
+    "bench": "bench",
     "start": "detached",
     "poll": "detached",
     "cancel": "detached",

@@ -16,7 +16,13 @@ GIVEN_UP = ("abort", "error")
 
 
 class EndpointError(Exception):
-    """What an endpoint answered is of no use: the message is for a person."""
+    """What an endpoint answered is of no use: the message is for a person.
+
+    Attributes:
+        status: of HTTP, where it answered with another than 200.
+    """
+
+    status: int | None = None
 
 
 class Found:

@@ -85,14 +85,15 @@ class Client:
 
     Args:
         asked: who it is; the key is read from this process's environment.
+        plain: whether it is known to take nothing beyond its API, and is not asked for more.
 
     Raises:
         UnreachableError: the environment has no such key.
     """
 
-    def __init__(self, asked: EndpointRequest) -> None:
+    def __init__(self, asked: EndpointRequest, *, plain: bool = False) -> None:
         self._asked, self._key = asked, _key(asked)
-        self._plain = False
+        self._plain = plain
         self.on_device = False
         """Whether the last answer came from this machine."""
 
@@ -147,7 +148,9 @@ class Client:
         try:
             answer = self._answer(path, plain, tokens, seconds)
         except _RefusedError as refused:
-            raise EndpointError(str(refused)) from None
+            error = EndpointError(str(refused))
+            error.status = refused.status
+            raise error from None
         self._plain = True
         return answer
 
@@ -166,7 +169,11 @@ class Client:
                 connection.request("POST", base + path, body, headers)
                 response = connection.getresponse()
                 assert isinstance(response, _Timed)
-                self._check(response)
+                try:
+                    self._check(response)
+                except EndpointError as error:
+                    error.status = response.status
+                    raise
                 budget = LINE_BYTES + tokens * TOKEN_BYTES
                 return self._read(response, start_ns, connected_ns, budget)
             except (EndpointError, OSError, HTTPException, *NO_SIZE) as error:
@@ -356,7 +363,7 @@ class _Timed(HTTPResponse):
         self.fp = io.BufferedReader(self.arrived)
 
 
-class _RefusedError(Exception):
+class _RefusedError(EndpointError):
     """It does not take the request as it is."""
 
 

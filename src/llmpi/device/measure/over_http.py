@@ -117,8 +117,7 @@ class Texts:
         number = next(self._number)
         at = number % len(self._words)
         turned = " ".join([*self._words[at:], *self._words[:at]])
-        # The digits that change fastest come first.
-        text = f"{str(number)[::-1]} {turned}\n"
+        text = f"{_mirrored(number)} {turned}\n"
         every = self._vocabulary.tokenize(text)
         while len(every) < tokens + len(self._words):
             text += turned + "\n"
@@ -127,6 +126,10 @@ class Texts:
         found = min(cut, key=lambda one: abs(self.count(one) - tokens))
         return found or text[:1]
 
+    def number(self) -> str:
+        """One that no other text begins with."""
+        return _mirrored(next(self._number))
+
     def count(self, text: str) -> int:
         """Tokens of a text."""
         return len(self._vocabulary.tokenize(text))
@@ -134,6 +137,11 @@ class Texts:
     def count_behind(self, text: str) -> int:
         """Tokens of a text that goes on: without one that begins a prompt."""
         return self.count(text) - self.count("")
+
+
+def _mirrored(number: int) -> str:
+    """Its digits: those that change fastest come first."""
+    return str(number)[::-1]
 
 
 class OverHttp(Repeated):

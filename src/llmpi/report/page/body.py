@@ -22,6 +22,7 @@ from llmpi.report.page.paper_section import (
     without_cell,
 )
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
+from llmpi.report.page.service_section import ShownService, shown_services, together
 from llmpi.report.page.standings import asked, drawn_standings, standing_table
 from llmpi.report.words.emphasis import MB, side_by_side
 from llmpi.report.words.languages import WORDS, Words
@@ -69,6 +70,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         contenders=words.contenders(chosen["decisions"][0], chosen) if chosen else None,
         standings=standing_table(t, words, content),
         requirements=[_asked(words, one) for one in asked(content).values()],
+        services=shown_services(t, content),
     )
     return (
         environment(t)
@@ -89,6 +91,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             money=chosen and chosen["money"],
             figures=drawn,
             words=words,
+            services_together=together(shown.services),
             over_http_scores=_asked_over_http(t, summary),
             most_listed=MOST_LISTED,
             drawn=len(drawn_standings(content)),
@@ -194,6 +197,7 @@ class _Shown(NamedTuple):
     contenders: str | None
     standings: KindTable | None
     requirements: Sequence[Markup]
+    services: Sequence[ShownService]
 
 
 def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]]:
@@ -206,6 +210,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("conversations", t("Conversations"), bool(summary["conversations"])),
         ("lookup", t("Prompt lookup"), bool(summary["prompt_lookup"])),
         ("http", t("Over HTTP"), bool(summary["over_http"])),
+        ("service", t("What the shelf carries"), bool(shown.services)),
         ("tuned", t("Tuned against default"), bool(summary["tuned"])),
         ("cells", t("All cells"), True),
         *((section.id, section.contents, True) for section in shown.sections),

@@ -1,9 +1,12 @@
 """What a page is made of: a study's summary, and what was decided on it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from llmpi.decide.records import Candidate, DeviceMoney, Recommendation
+from llmpi.device.service.records import ServiceBench
+from llmpi.engine.records import Failed
 from llmpi.quality.kind import Score
 from llmpi.study.study import Study
 from llmpi.summary.columns import kinds_of
@@ -17,10 +20,12 @@ class Content:
 
     Args:
         recommendation: None while the study is not whole.
+        service: by device, what its service was seen to carry.
     """
 
     summary: Summary
     recommendation: Recommendation | None
+    service: Mapping[str, ServiceBench | Failed] = field(default_factory=dict)
 
     @cached_property
     def study(self) -> Study:

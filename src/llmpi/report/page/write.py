@@ -11,6 +11,8 @@ import vl_convert
 
 from llmpi.decide import scores
 from llmpi.decide.records import Recommendation
+from llmpi.device.service.records import ServiceBench
+from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.records import whole_file
 from llmpi.report.page.body import TEMPLATES, body, environment
@@ -28,17 +30,23 @@ from llmpi.summary.records import ClassRow, Summary
 SCRIPTS = ("data.js", "charts.js", "table.js", "page.js")
 
 
-def write_page(summary: Summary, recommendation: Recommendation | None, out: Path) -> None:
+def write_page(
+    summary: Summary,
+    recommendation: Recommendation | None,
+    out: Path,
+    service: Mapping[str, ServiceBench | Failed] | None = None,
+) -> None:
     """Draw a study into `out`, atomically, in the languages of its config.
 
     Args:
         recommendation: None while the study is not whole.
+        service: by device, what its service was seen to carry, where that was measured.
 
     A group of boards is shown as one device, and board by board in a table of its own. What comes
     from outside (reasons, logs, host names) is escaped by the templates, and in the page's data;
     the page's policy runs no script but its own and loads nothing.
     """
-    content = Content(summary, recommendation)
+    content = Content(summary, recommendation, service or {})
     data = datasets(content)
     languages: dict[str, InLanguage] = {}
     bodies = {}
