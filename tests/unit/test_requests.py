@@ -341,6 +341,13 @@ def test_a_schema_that_the_engine_may_not_stand_is_refused(reader: Reader, schem
     assert "response_format" in words
 
 
+def test_no_prompt_is_longer_than_what_the_model_was_trained_on(model: Model) -> None:
+    """The engine would refuse it without a word of why."""
+    reader = Reader(model, Chat(model, None), 4096)
+    assert "room for 64 together" in refused(reader, prompt="in " * 40)
+    assert said(reader, prompt="in", max_tokens=4000).engine["n_predict"] < 64
+
+
 def test_a_call_that_was_made_before_has_an_object_of_arguments(model: Model) -> None:
     """Clients send them as text; a template that writes JSON would write a text of it."""
     written: list[Any] = []

@@ -207,6 +207,18 @@ class Model:
         template = llama_cpp.llama_model_chat_template(self.model, None)
         return template.decode("utf-8", "replace") if template else None
 
+    def trained_tokens(self) -> int | None:
+        """The longest context that the model was trained on, as its file says."""
+        architecture = self._said("general.architecture")
+        said = self._said(f"{architecture}.context_length") if architecture else None
+        return int(said) if said and said.isdecimal() else None
+
+    def _said(self, key: str) -> str | None:
+        """A value of the file's head."""
+        room = ctypes.create_string_buffer(128)
+        size = llama_cpp.llama_model_meta_val_str(self.model, key.encode(), room, len(room))
+        return room.value.decode("utf-8", "replace") if size >= 0 else None
+
     def special_texts(self) -> tuple[str, str]:
         """Texts of the BOS and EOS tokens, "" where the model has none."""
         bos = llama_cpp.llama_vocab_bos(self.vocab)

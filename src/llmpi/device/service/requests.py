@@ -62,11 +62,13 @@ class Reader:
     """
     Args:
         model: the one that is served; its vocabulary is enough, and used from any thread.
-        context_tokens: prompt and answer have room for so many.
+        context_tokens: prompt and answer have room for so many, but no more than the model was
+            trained on: the engine takes no more either.
     """
 
     def __init__(self, model: Model, chat: Chat, context_tokens: int) -> None:
-        self._model, self._chat, self._context_tokens = model, chat, context_tokens
+        self._model, self._chat = model, chat
+        self._context_tokens = min(context_tokens, model.trained_tokens() or context_tokens)
 
     def __call__(self, path: str, body: bytes) -> Asked:
         """
