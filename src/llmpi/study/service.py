@@ -80,8 +80,8 @@ class Service(Part):
     Behind each but the first may stand how many requests a minute it may ask: `KEY 30`. The first
     is also the canary's."""
     context_tokens: int = Field(default=2048, ge=64, le=1_000_000)
-    """Prompt and answer of a request have room for so many tokens, and for no more than the model was
-    trained on."""
+    """Prompt and answer of a request have room for so many tokens, and for no more than the model
+    was trained on."""
     slots: int = Field(default=1, ge=1, le=64)
     """Requests that are answered side by side, each in a context of its own. More together are
     faster than one after the other, and each is slower than it was measured alone."""
