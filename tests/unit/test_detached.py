@@ -54,6 +54,7 @@ NO_TURNS = {
     "workloads": {},
     "repetitions": 1,
     "turns": [],
+    "meter": None,
     "seed": "",
     "rest": {"cool_below_c": None, "cool_limit_s": 0.0},
     "limits": None,

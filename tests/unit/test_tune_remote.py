@@ -91,8 +91,8 @@ def test_a_search_that_was_broken_off_measures_no_block_twice(
 @pytest.fixture
 def metered(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A model that takes long enough to be metered, and a chip that says what a board would take
-    whose processors pay for company: 1 W, and 20 W for each that an engine keeps busy, times their
-    number."""
+    whose processors pay dearly for company: 1 W, and 20 W by the fourth power of how many an engine
+    keeps busy."""
     size = Small(layers=4, width=512, heads=8, kv_heads=4, ffn_width=1024, merges=3)
     write_tokenizer(tmp_path / "tokenizer.gguf")
     write_start(tmp_path / "tokenizer.gguf", tmp_path / "larger.gguf", size, seed=1)
@@ -105,7 +105,7 @@ def metered(tmp_path: Path) -> Iterator[dict[str, Any]]:
         used_s = sum(map(processor_s, Path("/proc").glob("[0-9]*")))
         busy = max(0.0, used_s - before[1]) / max(1e-3, at - before[0])
         before = at, used_s
-        put(source, f"{1e6 * (1 + 20 * busy**2):.0f}\n")
+        put(source, f"{1e6 * (1 + 20 * busy**4):.0f}\n")
 
     meter = HwmonMeter(kind="hwmon", path=str(source), interval_s=0.02)
     device = place["device"].model_copy(update={"threads": 2, "meter": meter})
@@ -125,9 +125,9 @@ def processor_s(process: Path) -> float:
 
 
 def test_the_most_frugal_setting_is_found(metered: dict[str, Any]) -> None:
-    """Two threads are faster, at best in half the time, and take four times the power of one."""
+    """Two threads are faster, at best in half the time, and take up to sixteen times the power."""
     space = {**SPACE, "threads": [1], "ubatch_tokens": [], "kv_cache": []}
-    record = searched(metered, prompt_tokens=160, objective="energy", space=space)
+    record = searched(metered, prompt_tokens=320, objective="energy", space=space)
     assert record["status"] == "ok", record
     assert record["runtime"]["threads"] == 1, record["finalists"]
     [energy] = [gain for gain in record["metrics"] if gain["metric"] == "energy"]
