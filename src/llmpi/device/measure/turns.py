@@ -47,9 +47,11 @@ def run(
                 _turn(request, asked, log=log, owner=owner, groups=groups)
                 for asked in request["turns"]
             ]
-        for turn in turns:
-            if meter and turn["status"] == "ok":
-                turn["energy"] = energy_of(turn, power(read(out)), meter)
+        if meter:
+            samples = power(read(out))
+            for turn in turns:
+                if turn["status"] == "ok":
+                    turn["energy"] = energy_of(turn, samples, meter)
     return {
         "status": "ok",
         "turns": turns,
