@@ -71,13 +71,13 @@ run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.ht
 run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about half an hour)
 	@$(BIN)/snakemake --cores all --configfile config/qat.yaml
 
-# Several at once, of which each has all processors: threads of an engine that wait for the other's
-# would take the processor from it if they did so busily. Measurements take turns, so that of three
-# one often waits. In alphabetical order the long files are in the middle.
+# Two at once, of which each has both processors: threads of an engine that wait for the other's
+# would take the processor from it if they did so busily. In alphabetical order the long files are in
+# the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
-	$(BIN)/python -m pytest --numprocesses 3 tests/unit tests/workflow
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit tests/workflow
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit

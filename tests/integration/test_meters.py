@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -101,6 +102,32 @@ def test_readings_that_are_none_are_gaps(tmp_path: Path) -> None:
     with replaying(write) as shown:
         samples, window = sampled(meter, tmp_path / "out")
     assert_true(samples, window, late_s=shown.late_s + 0.05)
+
+
+@pytest.mark.fault("a reading that is none, at either end", by="the curve's energy")
+def test_what_is_measured_lies_between_readings(tmp_path: Path) -> None:
+    source = tmp_path / "power1_input"
+    source.write_text("busy\n")
+    meter = requests.meter(HwmonMeter(kind="hwmon", path=str(source), interval_s=0.05))
+
+    def later() -> threading.Timer:
+        timer = threading.Timer(0.1, lambda: source.write_text("5000000\n"))
+        timer.start()
+        return timer
+
+    first, out = later(), tmp_path / "out"
+    with sampling(meter, out):
+        start = time.monotonic()
+        first.join()
+        time.sleep(1)
+        source.write_text("busy\n")
+        end = time.monotonic()
+        last = later()
+    last.join()
+    samples = power(read(out))
+    assert energy_j(samples, Window(start, end), by_counter=False) == pytest.approx(
+        5 * (end - start)
+    )
 
 
 @pytest.mark.fault("firmware that may not be asked", by="the reason, with its remedy")

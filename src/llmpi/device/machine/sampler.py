@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Required
 
@@ -27,6 +27,8 @@ FIRMWARE_EVERY_S = 5.0  # a call of vcgencmd costs milliseconds
 PATIENCE_S = 30.0
 """On a busy machine a process takes its time; what it misses has no energy."""
 TAIL_BYTES = 10_000
+EDGE_READINGS = 10
+"""So many may fail before a measurement and behind it; then it is done without joules."""
 
 
 class Sample(TypedDict, total=False):
@@ -60,11 +62,13 @@ def sampling(meter: Meter, out: Path) -> Iterator[subprocess.Popen[bytes]]:
         preexec_fn=die_with_parent(),
     )
     try:
-        _wait(lambda: out.exists() and out.stat().st_size > 0, child)
+        _wait(lambda: bool(read(out)), child)
+        if is_here(meter):
+            _wait(lambda: _is_read(read(out)), child)
         yield child
         end = time.monotonic()
         if is_here(meter):
-            _wait(lambda: any(_closes(sample, end) for sample in _last(out)), child)
+            _wait(lambda: _is_read([one for one in _last(out) if one["t"] > end]), child)
     finally:
         child.kill()
         child.wait()
@@ -76,9 +80,11 @@ def _wait(is_there: Callable[[], bool], child: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def _closes(sample: Sample, end: float) -> bool:
-    """Whether nothing before `end` is left that the meter did not see."""
-    return sample["t"] > end and not sample.keys().isdisjoint(("p", "e", "error"))
+def _is_read(samples: Sequence[Sample]) -> bool:
+    """Whether the meter told something, or fails again and again: what is measured has to lie
+    between readings."""
+    failures = sum("error" in sample for sample in samples)
+    return failures >= EDGE_READINGS or any("p" in one or "e" in one for one in samples)
 
 
 def _last(out: Path) -> list[Sample]:
