@@ -369,7 +369,11 @@ def test_a_call_that_was_made_before_has_an_object_of_arguments(model: Model) ->
 
 @pytest.mark.parametrize(
     "call",
-    [5, {}, {"function": 5}, *({"function": {"arguments": a}} for a in (None, "{", "[1]", [1]))],
+    [
+        *(5, {}, {"function": 5}),
+        *({"function": {"arguments": a}} for a in (None, "{", "[1]", [1])),
+        *({"function": {"arguments": a}} for a in ("[" * 20_000, '{"a": NaN}', '{"a": "\\ud800"}')),
+    ],
 )
 def test_a_call_that_was_none_is_refused(reader: Reader, call: Any) -> None:
     turn = {"role": "assistant", "content": None, "tool_calls": [call]}

@@ -13,7 +13,7 @@ from llmpi.study.devices import SingleDevice
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
-from llmpi.study.meters import HwmonMeter, PmicMeter, RaplMeter
+from llmpi.study.meters import OnDevice
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
 from llmpi.study.service import ServedVariant, Service
@@ -85,7 +85,7 @@ def energy_is_metered_there(
     if tune.objective != "energy" or not any(runtime.tune for runtime in runtimes.values()):
         return
     for name, device in devices.items():
-        if not isinstance(device.meter, PmicMeter | HwmonMeter | RaplMeter):
+        if not isinstance(device.meter, OnDevice):
             raise PydanticCustomError(
                 "objective",
                 "energy needs a meter that the device reads itself (pmic, hwmon or rapl), and "

@@ -15,6 +15,10 @@ class Metered(Part):
     """What its maker promises, per cent of the reading; goes into the uncertainty."""
 
 
+class OnDevice(Metered):
+    """A meter that the device itself reads."""
+
+
 class NoMeter(Part):
     """No meter, no joules."""
 
@@ -22,7 +26,7 @@ class NoMeter(Part):
     """`none`: energy stays empty."""
 
 
-class PmicMeter(Metered):
+class PmicMeter(OnDevice):
     """The Raspberry Pi 5's own power chip (`vcgencmd pmic_read_adc`), tier `pmic`.
 
     It does not see what hangs on the 5 V rail: USB, HATs, an NVMe disk."""
@@ -37,7 +41,7 @@ class PmicMeter(Metered):
     """Seconds between samples; a call takes milliseconds of the processor."""
 
 
-class HwmonMeter(Metered):
+class HwmonMeter(OnDevice):
     """A sensor of the kernel's hwmon with a `power1_input`, such as an INA219 or INA260 on I2C."""
 
     kind: Literal["hwmon"]
@@ -56,7 +60,7 @@ class HwmonMeter(Metered):
     """Seconds between samples."""
 
 
-class RaplMeter(Metered):
+class RaplMeter(OnDevice):
     """The energy counter of an x86 processor package. Estimated, and without the board."""
 
     kind: Literal["rapl"]

@@ -22,6 +22,7 @@ from llmpi.study.study import Battery, Study
 from llmpi.summary.answers import answer_costs
 from llmpi.summary.computed import Computed
 from llmpi.summary.measured import Single
+from llmpi.summary.percentiles import percentiles
 from llmpi.summary.records import (
     AnswerCost,
     CellEnergy,
@@ -136,7 +137,7 @@ def _speed(measured: Single) -> Speed:
     pp_tps = [prompt_tokens / r["pp_s"] for r in repetitions]
     tg_tps = [len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions]
     itl = [seconds for repetition in repetitions for seconds in repetition["itl_s"]]
-    cuts = statistics.quantiles(itl, n=100, method="inclusive") if len(itl) > 1 else itl * 99
+    cuts = percentiles(itl)
     curve = cell["sustained"]
     heat = measured.session["samples"]["temperature_c"]
     return {

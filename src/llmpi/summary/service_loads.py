@@ -1,10 +1,8 @@
 """What the service of a device carries, load by load, out of the times of each request.
 
-A quantile is by linear interpolation (Hyndman and Fan's type 7), and of so many answers that at
-least one lies beyond it: a 99th percentile needs 100.
+A percentile is of so many answers that at least one lies beyond it: a 99th needs 100.
 """
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import NamedTuple
 from llmpi.device.service.records import Carried, ServedRequest, ServiceBench
 from llmpi.engine.records import Failed, Tier
 from llmpi.records import RecordError, failed, read
+from llmpi.summary.percentiles import percentiles
 
 PER_MINUTE = 60.0
 
@@ -77,7 +76,7 @@ def quantiles(values: Iterable[float]) -> Quantiles:
     found = sorted(values)
     if not found:
         return Quantiles(None, None, None)
-    cuts = statistics.quantiles(found, n=100, method="inclusive") if len(found) > 1 else found * 99
+    cuts = percentiles(found)
     return Quantiles(
         cuts[49],
         cuts[94] if len(found) >= 20 else None,

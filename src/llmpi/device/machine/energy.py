@@ -19,7 +19,6 @@ from llmpi.engine.records import (
     MeasuredPrefix,
     PhaseEnergy,
     Prompted,
-    Repetition,
     SingleCell,
 )
 
@@ -142,6 +141,28 @@ def prefers_counter(samples: Samples, windows: Sequence[Window]) -> bool:
     return all(energy_j(samples, window, by_counter=True) >= enough_j for window in windows)
 
 
+class Joules(NamedTuple):
+    """Of windows."""
+
+    each: list[float]
+    by_counter: bool
+
+
+def joules(samples: Samples, windows: Sequence[Window]) -> Joules:
+    """
+    Raises:
+        NoEnergyError: the samples do not cover the windows, or the meter was silent for too long;
+            of readings that failed it tells, too.
+    """
+    try:
+        by_counter = prefers_counter(samples, windows)
+        each = [energy_j(samples, window, by_counter=by_counter) for window in windows]
+        _check_gaps(samples, windows)
+    except NoEnergyError as error:
+        raise NoEnergyError("; ".join(filter(None, [str(error), samples.failed]))) from None
+    return Joules(each, by_counter)
+
+
 def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
     i = min(max(bisect_right(times, when), 1), len(times) - 1)
     span = times[i] - times[i - 1]
@@ -230,8 +251,7 @@ def energy_of(
             for phase in windows
         }
     except NoEnergyError as error:
-        reason = f"{error}; {samples.failed}" if samples.failed else str(error)
-        return {"status": "none", "tier": tier, "reason": reason}
+        return {"status": "none", "tier": tier, "reason": str(error)}
     times = _around(
         samples.times, [*windows["pp"], *windows["tg"], *([Window(*idle)] if idle else [])]
     )
@@ -249,18 +269,9 @@ def energy_of(
     }
 
 
-def whole_j(repetitions: Sequence[Repetition], samples: Samples) -> list[float]:
-    """Joules of each repetition, stamped on the clock of `samples`, from the beginning of its
-    prompt to its last token.
-
-    Raises:
-        NoEnergyError: the samples do not cover them.
-    """
-    windows = [Window(_pp(one).start, _tg(one).end) for one in repetitions]
-    by_counter = prefers_counter(samples, windows)
-    found = [energy_j(samples, window, by_counter=by_counter) for window in windows]
-    check_gaps(samples, windows)
-    return found
+def whole(repetition: Prompted) -> Window:
+    """From the beginning of its prompt to its last token."""
+    return Window(_pp(repetition).start, _tg(repetition).end)
 
 
 def _around(times: Sequence[float], windows: Sequence[Window]) -> Sequence[float]:
@@ -283,7 +294,7 @@ def _idle_power_w(
         return None
 
 
-def check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
+def _check_gaps(samples: Samples, windows: Sequence[Window]) -> None:
     """
     Raises:
         NoEnergyError: the meter was silent for too long.
@@ -316,9 +327,7 @@ def _phase(
     seconds, count = sum(window.end - window.start for window in windows), len(windows)
     if not all(tokens) or not seconds > 0:
         raise NoEnergyError("there is nothing to be metered")
-    by_counter = prefers_counter(samples, windows)
-    energies = [energy_j(samples, window, by_counter=by_counter) for window in windows]
-    check_gaps(samples, windows)
+    energies, by_counter = joules(samples, windows)
     per_token = [
         sum(energies[at : at + each_of]) / sum(tokens[at : at + each_of])
         for at in range(0, count, each_of)

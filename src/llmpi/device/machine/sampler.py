@@ -61,10 +61,9 @@ def sampling(meter: Meter, out: Path) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent(),
     )
+    begun = _is_read if is_here(meter) else bool
     try:
-        _wait(lambda: bool(read(out)), child)
-        if is_here(meter):
-            _wait(lambda: _is_read(read(out)), child)
+        _wait(lambda: begun(read(out)), child)
         yield child
         end = time.monotonic()
         if is_here(meter):

@@ -12,7 +12,7 @@ from typing import IO
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
-from llmpi.device.machine.energy import NoEnergyError, Samples, whole_j
+from llmpi.device.machine.energy import NoEnergyError, Samples, joules, whole
 from llmpi.device.machine.limits import limited
 from llmpi.device.machine.meters import TIERS
 from llmpi.device.machine.sampler import power, read, sampling
@@ -105,7 +105,10 @@ def energy_of(turn: Turn, samples: Samples | str, meter: MeterHere) -> TurnEnerg
     if isinstance(samples, str):
         return {"status": "none", "tier": tier, "reason": samples}
     try:
-        found = {name: whole_j(done, samples) for name, done in turn["workloads"].items()}
+        found = {
+            name: joules(samples, [whole(one) for one in done]).each
+            for name, done in turn["workloads"].items()
+        }
     except NoEnergyError as error:
         return {"status": "none", "tier": tier, "reason": str(error)}
     return {"status": "ok", "tier": tier, "energy_j": found}

@@ -20,14 +20,7 @@ from typing import IO
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
-from llmpi.device.machine.energy import (
-    NoEnergyError,
-    Samples,
-    Window,
-    check_gaps,
-    energy_j,
-    prefers_counter,
-)
+from llmpi.device.machine.energy import NoEnergyError, Samples, Window, joules
 from llmpi.device.machine.meters import TIERS, is_here
 from llmpi.device.machine.sampler import Sample, felt, power, read, sampling
 from llmpi.device.measure.http_answer import EndpointError
@@ -346,17 +339,14 @@ def energy_of(
         min(one["start_s"] for one in made), max(one["start_s"] + one["whole_s"] for one in made)
     )
     try:
-        by_counter = prefers_counter(samples, [window])
-        joules = energy_j(samples, window, by_counter=by_counter)
-        check_gaps(samples, [window])
+        [energy_j], by_counter = joules(samples, [window])
     except NoEnergyError as error:
-        reason = f"{error}; {samples.failed}" if samples.failed else str(error)
-        return {"status": "none", "tier": tier, "reason": reason}
+        return {"status": "none", "tier": tier, "reason": str(error)}
     return {
         "status": "ok",
         "tier": tier,
         "meter": meter["kind"],
         "by": "counter" if by_counter else "power",
-        "energy_j": joules,
+        "energy_j": energy_j,
         "samples": sum(window.start <= at <= window.end for at in samples.times),
     }

@@ -142,13 +142,17 @@ class Reader:
 
 
 def _object(body: bytes) -> dict[str, Json]:
+    return must_be(dict, "the body", _json(body, "the body"))
+
+
+def _json(text: bytes | str, what: str) -> Json:
     try:
-        given = json.loads(body)
+        given = json.loads(text)
         # Half a character, a number that is none: what the engine could not read.
         json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
-        raise wrong("the body is no JSON, or holds half a character, NaN or infinity") from None
-    return must_be(dict, "the body", given)
+        raise wrong(f"{what} is no JSON, or holds half a character, NaN or infinity") from None
+    return given
 
 
 def _has(given: Mapping[str, Json], name: str) -> bool:
@@ -190,14 +194,10 @@ def _call(given: Json) -> Json:
     """A call that the model made before: its arguments as templates want them, an object."""
     call = dict(must_be(dict, f"{CALLS}[]", given))
     function = dict(must_be(dict, f"{CALLS}[].function", call.get("function")))
-    arguments = function.get("arguments")
+    where, arguments = f"{CALLS}[].function.arguments", function.get("arguments")
     if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except ValueError:
-            raise wrong(f"{CALLS}[].function.arguments: no JSON") from None
-    arguments = must_be(dict, f"{CALLS}[].function.arguments", arguments)
-    return {**call, "function": {**function, "arguments": arguments}}
+        arguments = _json(arguments, where)
+    return {**call, "function": {**function, "arguments": must_be(dict, where, arguments)}}
 
 
 def _stops(given: Json) -> Sequence[str]:
