@@ -559,8 +559,9 @@ def test_a_tool_that_is_forced_is_called(
     folder = tmp_path_factory.mktemp("tools")
     served.release = released(long_context(release, folder), folder / "store", context_tokens=4096)
     question = {"messages": HELLO, "tools": [LIGHT, TIME], "temperature": 1.5, "max_tokens": 400}
+    called = 0
     with running(served):
-        for seed in range(3):
+        for seed in range(6):
             one = {"type": "function", "function": {"name": "light"}}
             asked_ = {**question, "tool_choice": one, "seed": seed}
             status, _, body = served.ask(asked_, CHAT)
@@ -569,6 +570,7 @@ def test_a_tool_that_is_forced_is_called(
             streamed = served.ask({**asked_, "stream": True}, CHAT)[2]
             if choice["finish_reason"] == "length":  # white space without end
                 continue
+            called += 1
             assert choice["finish_reason"] == "tool_calls"
             [call] = choice["message"]["tool_calls"]
             assert call["type"] == "function" and call["function"]["name"] == "light"
@@ -584,6 +586,7 @@ def test_a_tool_that_is_forced_is_called(
         assert any_of[0] == 200
         free = served.ask({**question, "max_tokens": 20}, CHAT)
         assert json.loads(free[2])["choices"][0]["message"]["content"], "no call is text"
+    assert called >= 3
 
 
 def test_no_tool_kills_it_or_keeps_it_busy(served: Served, release: Path, tmp_path: Path) -> None:
