@@ -45,14 +45,13 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def questions() -> dict[str, Any]:
-    return prepare(
-        SquadTask(task="squad", squad_file=str(ROOT / "config/data/field_qa.json")), Path()
-    )
+    file = str(ROOT / "config/data/field_qa.json")
+    return prepare(SquadTask(task="squad", squad_file=file, questions=60), Path())
 
 
 @pytest.fixture(scope="module")
 def records(finished, questions, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """F16, and an F16 in which ten layers lost their order, on all questions."""
+    """F16, and an F16 in which ten layers lost their order."""
     store = tmp_path_factory.mktemp("blocks")
     files = {"F16": finished.folder / MODEL / "F16.gguf", "broken": store / "broken.gguf"}
     shutil.copyfile(files["F16"], files["broken"])
@@ -75,7 +74,7 @@ def test_f16_answers_are_the_loops(records, questions) -> None:
     """One prompt after the other, one token after the other, of every other paragraph: at most one
     answer differs, by a tie of two tokens."""
     items = {item["id"]: item for item in records["F16"]["items"]}
-    assert len(items) == 125
+    assert len(items) == 60
     asked, other = 0, []
     with Engine(records["F16"]["gguf"], Settings(threads=2), context_tokens=2048) as engine:
         bos, eos = engine.special_texts()
@@ -86,7 +85,7 @@ def test_f16_answers_are_the_loops(records, questions) -> None:
                 text = engine.text(greedy(engine, engine.tokenize(chat.render(turns).text), 16))
                 asked += 1
                 other += [question.id] if text != items[question.id]["answer"] else []
-    assert asked == 65
+    assert asked == 30
     assert len(other) <= 1
 
 
