@@ -95,7 +95,9 @@ class Handler(BaseHTTPRequestHandler):
     world: Any
     host: str
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits 40 ms for the acknowledgement of its head
+    disable_nagle_algorithm = (
+        True  # else each answer waits 40 ms for the acknowledgement of its head
+    )
 
     def do_GET(self) -> None:
         self.note()

@@ -14,20 +14,8 @@ from llmpi.plan.model_facts import models_of
 from llmpi.plan.plan import plan
 from llmpi.plan.workstation import stages
 from llmpi.study.study import Study
+from llmpi.terminal.estimated import BY_STAGE, BY_TASK, DEPLOY, MEASURE, REFERENCE
 from llmpi.terminal.run_state import Kind
-
-RULES = {
-    "convert": ("convert_to_gguf",),
-    "calibrate": ("calibrate",),
-    "quantize": ("quantize_gguf",),
-    "train": ("train_qat", "train_base"),
-}
-SCORED_BY = {
-    "squad": "evaluate_quality",
-    "divergence": "evaluate_divergence",
-    "ab": "answer_prompts",
-    "lm_eval": "evaluate_lm_eval",
-}
 
 
 def expected(study: Study) -> dict[Kind, float]:
@@ -46,18 +34,18 @@ def _each(study: Study) -> Iterator[tuple[Kind, float]]:
     for planned in plan(study, ask_hub=False):
         device, model = planned.session.device, planned.session.model
         if planned.transfer_s:
-            yield Kind("deploy_gguf", device, model), planned.transfer_s.likely
+            yield Kind(DEPLOY, device, model), planned.transfer_s.likely
         if planned.measuring.seconds:
-            yield Kind("benchmark_device", device, model), planned.measuring.seconds.likely
+            yield Kind(MEASURE, device, model), planned.measuring.seconds.likely
 
 
 def _rules(study: Study, stage: str) -> tuple[str, ...]:
     if stage.startswith("reference of "):
-        return ("score_reference",)
+        return (REFERENCE,)
     if stage.startswith("score "):
         kind = study.quality[stage.removeprefix("score ")].task
-        return (SCORED_BY[kind],) if kind in SCORED_BY else ()
-    return RULES.get(stage, ())
+        return (BY_TASK[kind],) if kind in BY_TASK else ()
+    return BY_STAGE.get(stage, ())
 
 
 def main() -> None:

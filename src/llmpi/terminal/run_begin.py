@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from llmpi.study.study import Study
+from llmpi.terminal.estimated import ESTIMATED
 from llmpi.terminal.run_state import Kind
 
 PATIENCE_S = 10.0
@@ -32,9 +33,11 @@ def say(log: logging.Logger, study: Study, jobs: Iterable[Any]) -> None:
     )
     here = frozenset(name for name, device in study.devices.items() if device.is_here)
     _log(log, "begin", study=study.study, left=left, here=here, devices=tuple(study.devices))
+    if ESTIMATED.isdisjoint(kind.rule for kind in left):
+        return
     asking = threading.Thread(target=_ask, args=(log, study), daemon=True)
     asking.start()
-    if here:  # a speed belongs to a machine that was alone
+    if any(kind.device in here for kind in left):  # a speed belongs to a machine that was alone
         asking.join(PATIENCE_S)
 
 

@@ -1,0 +1,20 @@
+"""The rules of whose jobs the plan says how long they take."""
+
+BY_STAGE = {
+    "convert": ("convert_to_gguf",),
+    "calibrate": ("calibrate",),
+    "quantize": ("quantize_gguf",),
+    "train": ("train_qat",),
+}
+REFERENCE = "score_reference"
+BY_TASK = {
+    "squad": "evaluate_quality",
+    "divergence": "evaluate_divergence",
+    "ab": "answer_prompts",
+    "lm_eval": "evaluate_lm_eval",
+}
+DEPLOY, MEASURE = "deploy_gguf", "benchmark_device"
+
+ESTIMATED = frozenset(
+    {REFERENCE, DEPLOY, MEASURE, *BY_TASK.values()}.union(*map(set, BY_STAGE.values()))
+)
