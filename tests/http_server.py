@@ -95,9 +95,8 @@ class Handler(BaseHTTPRequestHandler):
     world: Any
     host: str
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = (
-        True  # else each answer waits 40 ms for the acknowledgement of its head
-    )
+    # Else an answer waits 40 ms for word of its head.
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self.note()
