@@ -53,7 +53,7 @@ from llmpi.records import write_json
 from llmpi.remote.records import Provisioned
 from llmpi.study.computation import DEFAULT
 from llmpi.summary.records import ClassRow
-from llmpi.tune.records import Finalist, Ratio, Refusal, Trial, Tuned
+from llmpi.tune.records import Block, BlockTurn, Finalist, Ratio, Refusal, Trial, Tuned
 
 PI5 = "Raspberry Pi 5 Model B Rev 1.0"
 NO_METER = "the device has no meter"
@@ -583,6 +583,27 @@ def tuned(finalists: Sequence[Finalist] = (), trials: Sequence[Trial] = ()) -> T
         "gguf_sha256": HASH,
         "started": STARTED,
         "ended": ENDED,
+    }
+
+
+def block(**settings: tuple[float, float] | None) -> Block:
+    """Of a search for joules: what each setting took for the chat, s and J; None where it died."""
+    turns: list[BlockTurn] = [
+        {
+            "changes": words.replace("_", " "),
+            "costs": costs and {"chat": {"total": costs[0], "energy": costs[1]}},
+            "peak_rss_bytes": None,
+            "reason": None if costs else "it died",
+            "cooled": None,
+        }
+        for words, costs in settings.items()
+    ]
+    return {
+        "phase": "search",
+        "turns": turns,
+        "before": conditions(),
+        "after": conditions(),
+        "took_s": 1.0,
     }
 
 

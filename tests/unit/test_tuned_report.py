@@ -12,7 +12,7 @@ from llmpi.study.study import Study
 from llmpi.summary.read import read_records
 from llmpi.summary.records import Summary
 from llmpi.summary.study import summarize
-from llmpi.tune.records import Finalist, Tuned
+from llmpi.tune.records import Finalist, Tuned, Weighed
 
 EVIL = "<script>alert(1)</script>"
 SESSION = {"study": "s", "device": "pi", "model": "m", "runtime": "tuned"}
@@ -90,6 +90,24 @@ def test_the_page_shows_the_ratio_with_its_interval(summary: Summary, tmp_path: 
     assert "the default stays" in text
     assert "2 settings tried, 1 refused" in text
     assert "-48.5" in text
+    assert EVIL not in text
+
+
+def test_the_page_draws_speed_against_joules_of_each_search_for_joules(
+    summary: Summary, tmp_path: Path
+) -> None:
+    weighed: list[Weighed] = [
+        {"words": words, "speed_pct": 0.0, "energy_pct": 0.0, "blocks": 1, "on_front": True}
+        for words in ("as it is", EVIL)
+    ]
+    first, second, *others = summary["tuned"]
+    assert first["status"] == second["status"] == "ok"
+    searches = [first, {**second, "weighed": weighed}, *others]
+    write_page({**summary, "tuned": searches}, None, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert 'data-figure="weighed-1"' in text
+    assert 'data-figure="weighed-0"' not in text
+    assert "pi, m Q8_0 tuned: speed against joules" in text
     assert EVIL not in text
 
 

@@ -24,7 +24,16 @@ from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Drawn
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
-from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Stopped, Trial
+from llmpi.tune.records import (
+    Agreement,
+    Finalist,
+    MetricGain,
+    Peaks,
+    Ratio,
+    Stopped,
+    Trial,
+    Weighed,
+)
 
 
 class Unit(NamedTuple):
@@ -966,6 +975,8 @@ class Searched(SessionKey):
     remaining_pct: float | None
     noise_pct: float
     trials: list[Trial]
+    weighed: list[Weighed]
+    """Speed against joules; empty where joules were not searched for."""
     took_s: float
 
 

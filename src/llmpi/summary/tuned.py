@@ -8,6 +8,7 @@ from llmpi.study.runs import Session
 from llmpi.study.study import Study
 from llmpi.summary.records import NotSearched, Searched, SessionKey
 from llmpi.tune.records import Tuned
+from llmpi.tune.weighed import weighed
 
 Searches = Mapping[Session, Tuned | Failed | NotRun]
 
@@ -61,5 +62,6 @@ def _found(
         "remaining_pct": search["remaining_pct"],
         "noise_pct": search["noise_pct"],
         "trials": search["trials"],
+        "weighed": weighed(search["blocks"], search["trials"], study.tune.weights),
         "took_s": search["took_s"],
     }

@@ -154,6 +154,21 @@ class BlockTurn(TypedDict):
     cooled: Cooled | None
 
 
+@record
+class Weighed(TypedDict):
+    """A setting of a search for joules, against the base."""
+
+    words: str
+    speed_pct: float
+    """How much faster prompt and generation together are done, a mean of ratios over its blocks."""
+    energy_pct: float
+    """How many more joules they take, alike."""
+    blocks: int
+    """In which both had a turn."""
+    on_front: bool
+    """Whether no other is at least as fast and takes no more."""
+
+
 Phase = Literal["noise", "search", "confirmation"]
 
 

@@ -14,6 +14,8 @@ from llmpi.tune.records import Changes, Level
 
 Setting = tuple[int, ...]
 """Which of its levels each key of the space has, in the space's order; 0 is the base's own."""
+AS_IT_IS = "as it is"
+"""The base, for a person."""
 
 
 class Space:
@@ -91,7 +93,7 @@ class Space:
     def words(self, setting: Setting) -> str:
         """The setting for a person."""
         changed = self.changes(setting).items()
-        return ", ".join(f"{key}: {value}" for key, (_, value) in changed) or "as it is"
+        return ", ".join(f"{key}: {value}" for key, (_, value) in changed) or AS_IT_IS
 
     def _fields(self, setting: Setting) -> dict[str, Level]:
         """By key; a micro-batch is no larger than the batch."""

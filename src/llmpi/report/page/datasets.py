@@ -83,6 +83,18 @@ class Sustained(TypedDict):
     value: list[float]
 
 
+class WeighedSetting(TypedDict):
+    """A setting of a search for joules, against the one it began with."""
+
+    search: int
+    """Which of those that ended well."""
+    words: str
+    speed_pct: float
+    energy_pct: float
+    blocks: int
+    front: int
+
+
 class Datasets(TypedDict):
     """By the names under which charts draw on them."""
 
@@ -93,6 +105,7 @@ class Datasets(TypedDict):
     loads: list[Load]
     sustained_speed: list[Sustained]
     sustained_heat: list[Sustained]
+    weighed: list[WeighedSetting]
     predictions: list[PredictedPoint]
     paper: list[PaperDot]
     choice: list[ChoicePoint]
@@ -125,6 +138,7 @@ def datasets(content: Content) -> Datasets:
         "loads": _loads(content),
         "sustained_speed": speed,
         "sustained_heat": heat,
+        "weighed": [*_weighed(content)],
         "predictions": predicted_points(content),
         "paper": paper_dots(content),
         "choice": choice_points(content),
@@ -254,6 +268,20 @@ def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:
     low = number(row, task, score.value["low"]) if "low" in score.value else None
     high = number(row, task, score.value["high"]) if "high" in score.value else None
     return None if value is None else Estimate(value, low, high)
+
+
+def _weighed(content: Content) -> Iterator[WeighedSetting]:
+    ended = [search for search in content.summary["tuned"] if search["status"] == "ok"]
+    for at, search in enumerate(ended):
+        for one in search["weighed"]:
+            yield {
+                "search": at,
+                "words": one["words"],
+                "speed_pct": one["speed_pct"],
+                "energy_pct": one["energy_pct"],
+                "blocks": one["blocks"],
+                "front": int(one["on_front"]),
+            }
 
 
 def _loads(content: Content) -> list[Load]:

@@ -19,7 +19,8 @@ MOST_NAMED = 24
 def figures(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     """Chart id -> Vega-Lite spec, in one language."""
     return {**_choice(t, data), **_standings(t, content, data), **_cells(t, content, data),
-            **_kinds(t, content), **_held_against(t, data), **_money(t, content)}  # fmt: skip
+            **_kinds(t, content), **_weighed(t, data), **_held_against(t, data),
+            **_money(t, content)}  # fmt: skip
 
 
 def _choice(t: Texts, data: Datasets) -> dict[str, Spec]:
@@ -73,6 +74,12 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
 def _kinds(t: Texts, content: Content) -> dict[str, Spec]:
     models = list(content.summary["models"])
     return {chart["id"]: kinds.draw(t, chart, models) for chart in charts_of(content)}
+
+
+def _weighed(t: Texts, data: Datasets) -> dict[str, Spec]:
+    """A chart a search."""
+    searches = dict.fromkeys(one["search"] for one in data["weighed"])
+    return {f"weighed-{at}": measured.speed_against_joules(t, at) for at in searches}
 
 
 def _held_against(t: Texts, data: Datasets) -> dict[str, Spec]:

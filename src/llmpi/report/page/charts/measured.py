@@ -22,6 +22,7 @@ from llmpi.report.page.charts.style import (
     worded,
 )
 from llmpi.report.words.texts import Texts
+from llmpi.tune.space import AS_IT_IS
 
 
 def quality_against_speed(
@@ -264,6 +265,36 @@ def _tier(t: Texts) -> alt.Shape:
     """How the energy is known."""
     words = {tier: t.label(tier) for tier in ("metered", "pmic", "estimated")}
     return worded("energy_tier", t("tier"), words)[1]
+
+
+def speed_against_joules(t: Texts, search: int) -> Spec:
+    """Settings of a search for joules against the default; filled points are the front."""
+    titles = {
+        "speed_pct": t("speed, % above the default"),
+        "energy_pct": t("joules, % above the default"),
+    }
+    x = axis(alt.X, "speed_pct", titles["speed_pct"])
+    y = axis(alt.Y, "energy_pct", titles["energy_pct"])
+    named = alt.expr.if_(alt.datum.words == AS_IT_IS, t("default"), alt.datum.words)
+    base = (
+        on("weighed").transform_filter(alt.datum.search == search).transform_calculate(name=named)
+    )
+    shown = tooltip(
+        {
+            "name": (t("settings"), None),
+            **{key: (title, "+.1f") for key, title in titles.items()},
+            "blocks": (t("blocks"), "d"),
+        }
+    )
+    points = [
+        base.transform_filter(alt.datum.front == int(filled))
+        .mark_point(size=90, filled=filled, strokeWidth=1.8, opacity=1)
+        .encode(x=x, y=y, tooltip=shown)
+        for filled in (True, False)
+    ]
+    names = base.mark_text(style="label").encode(x=x, y=y, text="name:N")
+    description = t("Speed against joules of the settings that were tried")
+    return spec(alt.layer(*points, names).properties(height=HEIGHT), description)
 
 
 def loading(t: Texts, names: Sequence[str]) -> Spec:
