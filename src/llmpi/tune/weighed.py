@@ -47,8 +47,8 @@ def weighed(
     return [
         {
             "words": words,
-            "speed_pct": 100 * math.expm1(gain.seconds),
-            "energy_pct": 100 * math.expm1(-gain.joules),
+            "speed_pct": 100 * (math.exp(gain.seconds) - 1),
+            "energy_pct": 100 * (math.exp(-gain.joules) - 1),
             "blocks": len(gains[words]) if words in gains else len(blocks),
             "on_front": not any(map(gain.is_beaten_by, means.values())),
         }
@@ -75,8 +75,7 @@ def _have_joules(costs: Costs) -> bool:
 
 
 def _gain(base: Costs, own: Costs, weights: Mapping[str, float], metric: Metric) -> float:
-    counted = {name: weight for name, weight in weights.items() if name in base} or dict.fromkeys(
-        base, 1.0
-    )
+    counted = {name: weight for name, weight in weights.items() if name in base}
+    counted = counted or dict.fromkeys(base, 1.0)
     logs = (w * math.log(base[name][metric] / own[name][metric]) for name, w in counted.items())
     return sum(logs) / sum(counted.values())
