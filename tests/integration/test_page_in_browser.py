@@ -10,12 +10,15 @@ from typing import Any
 
 import pi_study
 import pytest
+import small_results as small
 from axe import serious_findings
 from browser import Browser
 from made_service import answered, bench, carried, refused, settings
 from support import until
 
+from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
+from llmpi.study.decision import Constraints
 from llmpi.study.study import Study
 from llmpi.summary.flat import write_csv
 from llmpi.summary.records import Summary
@@ -136,6 +139,24 @@ def overlaps(boxes: list[tuple[str, str, float, float, float, float]]) -> list[t
     return [(a[1], b[1]) for a, b in of_one if hide(a, b)]
 
 
+def test_a_chart_is_whole_where_nothing_is_beaten_or_broken(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its axis stands below it: names are placed around what there is."""
+    monkeypatch.chdir(tmp_path)
+    small.write_results()
+    summary, requirements = small.summary(gates=[])
+    chosen = {**recommend(summary, requirements, Constraints()), "money": None}
+    write_page(summary, chosen, tmp_path / "index.html")
+    opened(browser, tmp_path / "index.html")
+    names = {name: (top, bottom) for _, name, _, top, _, bottom in browser.evaluate(NAMES)}
+    ends = """[...document.querySelectorAll('[data-figure=tradeoff-qa] .role-axis-title text')]
+        .map((title) => title.getBoundingClientRect().top)"""
+    x, y = browser.evaluate(ends)
+    assert y < names["F16"][0] < names["F16"][1] < x
+    clean(browser)
+
+
 def test_what_the_shelf_carries(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +191,7 @@ def test_what_the_shelf_carries(
     assert browser.evaluate(is_seen)
     click(browser, "[data-language=ja]")
     drawn(browser)
-    assert "機器群が応じられる負荷" in text(browser, "[lang=ja] #service")
+    assert "ボード群が応じられる負荷" in text(browser, "[lang=ja] #service")
     assert serious_findings(browser) == []
     clean(browser)
 
