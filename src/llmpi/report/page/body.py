@@ -45,7 +45,9 @@ def environment(t: Texts) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_callables(t, t.plural, newstyle=True)  # type: ignore[attr-defined]
-    environment.filters.update(digits=digits, number=number, mb=mb, size=size, pretty=pretty, label=t.label)
+    environment.filters.update(
+        digits=digits, number=number, mb=mb, size=size, pretty=pretty, label=t.label
+    )
     return environment
 
 
