@@ -160,6 +160,19 @@ def test_what_the_shelf_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert numbers(ours.text) == numbers(theirs.text), (ours, theirs)
 
 
+def test_the_page_recommends_what_the_memo_does(told: tuple[Summary, Recommendation]) -> None:
+    """Nothing, where nobody tested how well anything answers; and no limit is kept and is not."""
+    memo, choice = render(facts(*told), "en"), told[1]
+    [overall] = [one for one in choice["decisions"] if one["where"] == "overall"]
+    said = " ".join(WORDS["en"].decision(overall, choice))
+    nothing = "nothing can be recommended"
+    assert (nothing in memo) == (nothing in said)
+    pick = next((c for c in choice["candidates"] if c["id"] == overall["pick"]), None)
+    kept = said.partition("it keeps to ")[2].partition(". ")[0]
+    for name, check in pick["checks"].items() if pick else ():
+        assert (check["shown"] is False) != (WORDS["en"].limit(name, check["limit"]) in kept)
+
+
 def test_a_comparison(tmp_path: Path) -> None:
     """Line by line, with all that one can say: worse and failed cells, another engine, marks,
     parts of cells, scores."""
