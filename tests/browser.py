@@ -72,6 +72,9 @@ class Browser:
             answer = self._next()
             if answer.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
                 self.console.append(json.dumps(answer["params"]))
+            called = answer.get("method") == "Runtime.consoleAPICalled"
+            if called and answer["params"]["type"] == "error":
+                self.console.append(json.dumps(answer["params"]["args"]))
             if answer.get("method") == "Network.requestWillBeSent":
                 self.requests.append(answer["params"]["request"]["url"])
             if answer.get("id") == number:

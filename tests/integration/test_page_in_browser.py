@@ -10,12 +10,15 @@ from typing import Any
 
 import pi_study
 import pytest
+import small_results as small
 from axe import serious_findings
 from browser import Browser
 from made_service import answered, bench, carried, refused, settings
 from support import until
 
+from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
+from llmpi.study.decision import Constraints
 from llmpi.study.study import Study
 from llmpi.summary.flat import write_csv
 from llmpi.summary.records import Summary
@@ -136,6 +139,25 @@ def overlaps(boxes: list[tuple[str, str, float, float, float, float]]) -> list[t
     return [(a[1], b[1]) for a, b in of_one if hide(a, b)]
 
 
+def test_a_chart_is_whole_where_nothing_is_beaten_or_broken(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its axis stands below it: names are placed around what there is."""
+    monkeypatch.chdir(tmp_path)
+    small.write_results()
+    summary, requirements = small.summary(gates=[])
+    chosen = {**recommend(summary, requirements, Constraints()), "money": None}
+    write_page(summary, chosen, tmp_path / "index.html")
+    opened(browser, tmp_path / "index.html")
+    of_chart = (name for name in browser.evaluate(NAMES) if name[0] == "tradeoff-qa")
+    names = {name: (top, bottom) for _, name, _, top, _, bottom in of_chart}
+    ends = """[...document.querySelectorAll('[data-figure=tradeoff-qa] .role-axis-title text')]
+        .map((title) => title.getBoundingClientRect().top)"""
+    y, x = sorted(browser.evaluate(ends))
+    assert y < names["F16"][0] < names["F16"][1] < x
+    clean(browser)
+
+
 def test_what_the_shelf_carries(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +192,7 @@ def test_what_the_shelf_carries(
     assert browser.evaluate(is_seen)
     click(browser, "[data-language=ja]")
     drawn(browser)
-    assert "機器群が応じられる負荷" in text(browser, "[lang=ja] #service")
+    assert "ボード群が応じられる負荷" in text(browser, "[lang=ja] #service")
     assert serious_findings(browser) == []
     clean(browser)
 
@@ -357,6 +379,40 @@ def test_prints_whole_and_on_white(browser: Browser, pis: tuple[Path, Summary]) 
     assert browser.evaluate(shut) == before
     browser("Emulation.setEmulatedMedia", media="", features=dark)
     assert browser("Page.printToPDF")["data"].startswith("JVBERi0"), "%PDF-"
+    clean(browser)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_what_is_printed_can_be_read(
+    browser: Browser, pis: tuple[Path, Summary], language: str
+) -> None:
+    """No text is smaller than 6.3 points, no word of a head is torn, and a few columns need no
+    sheet of their own."""
+    opened(browser, pis[0])
+    click(browser, f"[data-language={language}]")
+    drawn(browser)
+    paper = {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    plotted = "figure:not([hidden]) .chart svg"
+    widths = browser.evaluate(
+        f"[...document.querySelectorAll('{plotted}')].map((s) => s.width.baseVal.value)"
+    )
+    assert max(widths) <= 864, "11 pixels are 6.5 points on A4"
+    browser("Emulation.setEmulatedMedia", media="print", features=[])
+    browser("Emulation.setDeviceMetricsOverride", **paper)
+    browser.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    texts = "main :is(p, li, td, th, small, figcaption)"
+    smallest = f"""Math.min(...[...document.querySelectorAll('{texts}')]
+        .filter((one) => one.checkVisibility() && one.innerText.trim())
+        .map((one) => parseFloat(getComputedStyle(one).fontSize)))"""
+    assert browser.evaluate(smallest) >= 6.3 * 96 / 72
+    upright = "getComputedStyle(document.getElementById('cells')).page"
+    assert browser.evaluate(upright) == "auto"
+    click(browser, "[data-columns]")
+    assert browser.evaluate(upright) == "wide"
+    narrowest = """Math.min(...[...document.querySelectorAll('main td.name')]
+        .filter((one) => one.checkVisibility() && one.innerText.length > 3)
+        .map((one) => one.getBoundingClientRect().width))"""
+    assert browser.evaluate(narrowest) > 24
     clean(browser)
 
 

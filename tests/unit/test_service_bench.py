@@ -492,7 +492,7 @@ def test_the_page_says_so_in_japanese() -> None:
         carried(prompts={"kind": "questions", "task": "qa", "questions": 6}),
     ]
     found = {"pi": bench(loads, seen={"release": "b", "at": "noon"})}
-    text = of_section(shown(found, language="ja"), "機器群が応じられる負荷")
+    text = of_section(shown(found, language="ja"), "ボード群が応じられる負荷")
     for said in (
         "クライアント数2",
         "毎秒0.5件、ランダム",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import made_demo
+import made_records as made
 import made_study
 import pytest
 import small_results as small
@@ -14,6 +15,9 @@ from cold_page import TOKEN, TRANSLATED, Page
 from made_costs import COST
 from made_service import answered, bench, carried, refused, settings
 
+from llmpi.compare.compare import compare
+from llmpi.compare.measured import Measured
+from llmpi.compare.page import write_page as compare_page
 from llmpi.decide.choice import recommend
 from llmpi.decide.cost import costs
 from llmpi.decide.records import Recommendation
@@ -21,7 +25,9 @@ from llmpi.report.memo.facts import facts
 from llmpi.report.memo.text import render
 from llmpi.report.page.write import write_page
 from llmpi.report.words.languages import WORDS
+from llmpi.study.computation import DEFAULT
 from llmpi.study.decision import Constraints
+from llmpi.study.runs import Session
 from llmpi.study.study import Study
 from llmpi.summary.read import read_records
 from llmpi.summary.records import Summary
@@ -154,16 +160,76 @@ def test_what_the_shelf_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert numbers(ours.text) == numbers(theirs.text), (ours, theirs)
 
 
+def test_the_page_recommends_what_the_memo_does(told: tuple[Summary, Recommendation]) -> None:
+    """Nothing, where nobody tested how well anything answers; and no limit is kept and is not."""
+    memo, choice = render(facts(*told), "en"), told[1]
+    [overall] = [one for one in choice["decisions"] if one["where"] == "overall"]
+    said = " ".join(WORDS["en"].decision(overall, choice))
+    nothing = "nothing can be recommended"
+    assert (nothing in memo) == (nothing in said)
+    pick = next((c for c in choice["candidates"] if c["id"] == overall["pick"]), None)
+    kept = said.partition("it keeps to ")[2].partition(". ")[0]
+    for name, check in pick["checks"].items() if pick else ():
+        assert (check["shown"] is False) != (WORDS["en"].limit(name, check["limit"]) in kept)
+
+
+def test_a_comparison(tmp_path: Path) -> None:
+    """Line by line, with all that one can say: worse and failed cells, another engine, marks,
+    parts of cells, scores."""
+
+    def session(tps: float, version: str = "0.3.36", **more: Any) -> Any:
+        repetitions = [made.repetition(1.0, [1 / tps * (1 + i / 900)] * 4) for i in range(5)]
+        found: Any = made.session({"chat": {**made.cell(repetitions), **more}})  # type: ignore[typeddict-item]
+        found["environment"]["engine"]["version"] = version
+        return found
+
+    talks = made.conversation(("kept", "restored"), turns=3)
+    kept, restored = made.talk([4.0, 1.0, 1.5]), made.talk([4.0, 2.0, 2.0])
+    whole = made.conversation_cell(talks, {"kept": [kept], "restored": [restored]})
+    part = made.conversation_cell(talks, {"kept": [kept]}, lost="no memory")
+    sessions: dict[str, list[Any]] = {
+        "old": [*map(session, (10, 20, 30, 40)), made.session({"talk": whole})],
+        "new": [
+            session(7, "0.3.40"),
+            made.failed("died"),
+            session(30, marks=["throttled"]),
+            session(40, output=[5]),
+            made.session({"talk": part}),
+        ],
+    }
+    names = [Session("pi", "m", q, "default") for q in ("F16", "Q8_0", "Q6_K", "Q4_0", "Q2_K")]
+    before, after = (
+        Measured(name, tmp_path, dict(zip(names, of, strict=True)), [])
+        for name, of in sessions.items()
+    )
+    score: Any = {
+        **{"task": "qa", "metric": "f1", "model": "m", "quant": "Q4_0", "computation": DEFAULT},
+        **{"items": 90, "before_pct": 70.1, "after_pct": 61.2, "loss_points": 8.9},
+        **{"low_points": 6.2, "high_points": 11.8, "margin_points": 5.0, "verdict": "worse"},
+    }
+    compare_page({**compare(before, after), "quality": [score]}, tmp_path / "out.html")
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    english, japanese = (
+        re.findall(r"<(?:h\d|p|li|th|td)\b[^>]*>(.*?)</(?:h\d|p|li|th|td)>", one, re.DOTALL)
+        for one in page.partition("<main")[2].split('<div lang="')[1:]
+    )
+    assert len(english) == len(japanese) > 40
+    for ours, theirs in zip(english, japanese, strict=True):
+        assert numbers(ours) == numbers(theirs), (ours, theirs)
+    assert "fails now: prefix restored" in page and "後では失敗：接頭部（復元）" in page
+    assert "not judged, after: throttled" in page and "判定せず（後：速度制限）" in page
+
+
 def test_what_there_is_to_know(told: tuple[Summary, Recommendation]) -> None:
     """Every caution of a pick, every limit that it is not shown to keep, in each language."""
     choice = told[1]
     known = {candidate["id"]: candidate for candidate in choice["candidates"]}
-    for made in choice["decisions"]:
-        if made["pick"] is None:
+    for taken in choice["decisions"]:
+        if taken["pick"] is None:
             continue
-        pick = known[made["pick"]]
+        pick = known[taken["pick"]]
         for words in WORDS.values():
-            said = " ".join(words.decision(made, choice))
+            said = " ".join(words.decision(taken, choice))
             for caution in pick["cautions"]:
                 assert words.caution(caution) in said
             for name, check in pick["checks"].items():

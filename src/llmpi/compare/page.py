@@ -1,23 +1,21 @@
-"""A comparison as a page: one file, no network, no script."""
+"""A comparison as a page: one file, no network, in each language."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from llmpi.compare.records import Comparison, Figure, PairedCell
-from llmpi.compare.text import (
-    conditions,
-    figure_row,
-    headline,
-    score_row,
-    unpaired_line,
-    verdicts,
-)
+from llmpi.compare.words.languages import WORDS, Words
 from llmpi.engine.shown import visible
 from llmpi.records import whole_file
 from llmpi.report.page.body import TEMPLATES
+from llmpi.report.page.policy import policy
+from llmpi.report.words.texts import NAMES
+from llmpi.study.study import Language
 
+HERE = Path(__file__).parent
 MIDDLE, HALF = 100.0, 95.0
 """Of a drawn interval: where no change lies, and how far it may reach."""
 
@@ -32,30 +30,68 @@ class Drawn(NamedTuple):
     high: float | None
 
 
+class Body(NamedTuple):
+    """What the page says in a language."""
+
+    language: Language
+    title: str
+    headline: str
+    verdicts: Sequence[str]
+    sections: tuple[str, str, str]
+    cells: Sequence[str]
+    """The heads of the cells' table."""
+    reach: str
+    rows: Sequence[Drawn]
+    score_heads: Sequence[str]
+    scores: Sequence[Sequence[str]]
+    conditions: Sequence[str]
+    explained: str
+
+
 def write_page(found: Comparison, out: Path) -> None:
-    """Draw a comparison into `out`, atomically. What comes from outside is escaped."""
-    figures = [figure for cell in found["cells"] for figure in cell["figures"]]
-    reach = max((_reach(figure) for figure in figures), default=1.0) or 1.0
+    """Draw a comparison into `out`, atomically.
+
+    What comes from outside is escaped; the page's policy runs no script but its own, and loads
+    nothing.
+    """
     environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent]),
+        loader=FileSystemLoader([HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = (HERE / "page.js").read_text(encoding="utf-8")
     html = environment.get_template("page.html").render(
         found=found,
+        names=NAMES,
         style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        headline=headline(found),
-        verdicts=[*verdicts(found)],
-        reach=reach,
-        rows=[_drawn(cell, f, reach) for cell in found["cells"] for f in cell["figures"]],
-        scores=[*map(score_row, found["quality"])],
-        conditions=[*conditions(found)],
-        unpaired=[unpaired_line(one) for one in found["unpaired"] if one["state"] != "fails now"],
+        script=script,
+        policy=policy([script]),
+        bodies=[_body(language, words, found) for language, words in WORDS.items()],
     )
     with whole_file(out) as partial:
         partial.write_text(visible(html), encoding="utf-8")
+
+
+def _body(language: Language, words: Words, found: Comparison) -> Body:
+    figures = [figure for cell in found["cells"] for figure in cell["figures"]]
+    reach = max((_reach(figure) for figure in figures), default=1.0) or 1.0
+    unpaired = [one for one in found["unpaired"] if one["state"] != "fails now"]
+    return Body(
+        language=language,
+        title=words.title(found),
+        headline=words.headline(found),
+        verdicts=[*words.verdicts(found)],
+        sections=words.sections(),
+        cells=words.CELLS,
+        reach=words.reach(reach),
+        rows=[_drawn(words, cell, f, reach) for cell in found["cells"] for f in cell["figures"]],
+        score_heads=words.SCORES,
+        scores=[*map(words.score_row, found["quality"])],
+        conditions=[*words.conditions(found), *map(words.unpaired_line, unpaired)],
+        explained=words.explained(found),
+    )
 
 
 def _reach(figure: Figure) -> float:
@@ -64,14 +100,14 @@ def _reach(figure: Figure) -> float:
     return max(abs(end) for end in ends if end is not None)
 
 
-def _drawn(cell: PairedCell, figure: Figure, reach: float) -> Drawn:
+def _drawn(words: Words, cell: PairedCell, figure: Figure, reach: float) -> Drawn:
     def place(pct: float) -> float:
         return round(MIDDLE + HALF * pct / reach, 1)
 
     low, high = figure["low_pct"], figure["high_pct"]
     return Drawn(
         figure,
-        figure_row(cell, figure),
+        words.figure_row(cell, figure),
         place(figure["change_pct"]),
         None if low is None else place(low),
         None if high is None else place(high),

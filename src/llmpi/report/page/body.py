@@ -24,9 +24,9 @@ from llmpi.report.page.paper_section import (
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
 from llmpi.report.page.service_section import ShownService, shown_services, together
 from llmpi.report.page.standings import asked, drawn_standings, standing_table
-from llmpi.report.words.emphasis import MB, side_by_side
+from llmpi.report.words.emphasis import is_untested, side_by_side
 from llmpi.report.words.languages import WORDS, Words
-from llmpi.report.words.numbers import digits, mb, number, pretty
+from llmpi.report.words.numbers import digits, mb, number, pretty, size
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, HttpCell, Summary
 
@@ -45,7 +45,9 @@ def environment(t: Texts) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_callables(t, t.plural, newstyle=True)  # type: ignore[attr-defined]
-    environment.filters.update(digits=digits, number=number, mb=mb, pretty=pretty, label=t.label)
+    environment.filters.update(
+        digits=digits, number=number, mb=mb, size=size, pretty=pretty, label=t.label
+    )
     return environment
 
 
@@ -59,7 +61,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         known=list(_known(words, content)),
         decisions=_decisions(words, chosen, alarms),
         ruled_out=content.ruled_out,
-        failed=list(dict.fromkeys(_failed(content, words))),
+        failed=list(dict.fromkeys(_failed(t, content, words))),
         dequantized=_dequantized(content.rows),
         on_lattice=[f for f in summary["files"] if f["lattice_tensors"]],
         published=[f for f in summary["files"] if is_published(f["quant"]) and f["types"]],
@@ -95,6 +97,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             over_http_scores=_asked_over_http(t, summary),
             most_listed=MOST_LISTED,
             drawn=len(drawn_standings(content)),
+            untested=bool(chosen and is_untested(chosen)),
             joint="" if t.language == "ja" else " ",
             changes=_changes,
             filters=[
@@ -228,21 +231,23 @@ def _headline(t: Texts, pick: Candidate | None) -> Iterator[Number]:
     """The pick's numbers with their intervals."""
     if pick is None:
         return
-    for found, unit, scale in (
-        (pick["quality"], t("% quality"), 1.0),
-        (pick["speed"], t("tokens/s"), 1.0),
-        (pick["energy"], t("J per token"), 1.0),
-        (pick["memory"], t("MB of memory"), 1 / MB),
+    for found, unit in (
+        (pick["quality"], t("% quality")),
+        (pick["speed"], t("tokens/s")),
+        (pick["energy"], t("J per token")),
     ):
         if found is None:
             continue
         low, high = found["low"], found["high"]
         known = []
         if low is not None and high is not None and low != high:
-            known.append(f"{low * scale:.3g}–{high * scale:.3g}")
+            known.append(f"{low:.3g}–{high:.3g}")
         if found["kind"]:
             known.append(t.label(found["kind"]))
-        yield Number(digits(found["value"] * scale), unit, ", ".join(known))
+        yield Number(digits(found["value"]), unit, ", ".join(known))
+    if memory := pick["memory"]:
+        value, unit = size(memory["value"]).split()
+        yield Number(value, t("{unit} of memory").format(unit=unit), "")
 
 
 def _known(words: Words, content: Content) -> Iterator[str]:
@@ -316,7 +321,7 @@ def _changes(item: Fallbacks) -> str:
     return ", ".join(f"{change}: {count}" for change, count in item["changes"].items())
 
 
-def _failed(content: Content, words: Words) -> Iterator[Failure]:
+def _failed(t: Texts, content: Content, words: Words) -> Iterator[Failure]:
     for row in content.rows:
         where = (row["device"], row["model"])
         if row["status"] != "ok":
@@ -328,11 +333,11 @@ def _failed(content: Content, words: Words) -> Iterator[Failure]:
             if scored["status"] != "ok":
                 why = words.unscored(scores.reason(row, task))
                 yield Failure("workstation", row["model"], row["quant"], task, why)
-    yield from _failed_side_by_side(content.summary)
-    yield from _failed_conversations(content.summary)
+    yield from _failed_side_by_side(t, content.summary)
+    yield from _failed_conversations(t, content.summary)
 
 
-def _failed_side_by_side(summary: Summary) -> Iterator[Failure]:
+def _failed_side_by_side(t: Texts, summary: Summary) -> Iterator[Failure]:
     """Concurrent cells that failed as a whole, and the numbers of conversations that did."""
     for cell in summary["concurrency"]:
         where = (cell["device"], cell["model"], cell["quant"])
@@ -341,11 +346,11 @@ def _failed_side_by_side(summary: Summary) -> Iterator[Failure]:
             continue
         for level in cell["levels"]:
             if level["status"] != "ok":
-                what = f"{cell['workload']}: {level['conversations']} conversations"
-                yield Failure(*where, what, level["reason"] or "")
+                part = t("%(count)s conversations") % {"count": level["conversations"]}
+                yield Failure(*where, f"{cell['workload']}: {part}", level["reason"] or "")
 
 
-def _failed_conversations(summary: Summary) -> Iterator[Failure]:
+def _failed_conversations(t: Texts, summary: Summary) -> Iterator[Failure]:
     """Cells of several turns that failed as a whole, and what could not be done with a prefix."""
     for cell in summary["conversations"]:
         where = (cell["device"], cell["model"], cell["quant"])
@@ -353,8 +358,8 @@ def _failed_conversations(summary: Summary) -> Iterator[Failure]:
             yield Failure(*where, cell["workload"], cell["reason"] or "")
         for way in cell["ways"]:
             if way["status"] != "ok":
-                what = f"{cell['workload']}: prefix {way['prefix']}"
-                yield Failure(*where, what, way["reason"] or "")
+                part = t("prefix %(prefix)s") % {"prefix": t.label(way["prefix"])}
+                yield Failure(*where, f"{cell['workload']}: {part}", way["reason"] or "")
 
 
 # What a base may be made of without a loss: floats, packed ternary weights, a training of our own.

@@ -145,13 +145,19 @@ def standing_table(t: Texts, words: Words, content: Content) -> KindTable | None
                 Box(_per_cent(standing["probability"])),
                 Box(
                     ", ".join(
-                        f"{one['task']}: {upwards(one['items']):,}" for one in standing["more"]
+                        f"{one['task']}: {upwards(one['items']):,}"
+                        for one in standing["more"]
+                        if one["items"]
                     )
                 ),
                 *_boxes(t, requirements, found, is_reference=standing["reference"]),
             ]
         )
-    return KindTable(heads, rows)
+    filled = [any(box.text or box.below for box in column) for column in zip(*rows, strict=True)]
+    return KindTable(
+        [head for head, said in zip(heads, filled, strict=True) if said],
+        [[box for box, said in zip(row, filled, strict=True) if said] for row in rows],
+    )
 
 
 def _head(words: Words, found: RequirementVerdict) -> Markup:

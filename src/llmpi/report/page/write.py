@@ -1,9 +1,7 @@
 """The page of a study: one file, no network; its charts are drawn by Vega, which is in it."""
 
-import base64
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -21,6 +19,7 @@ from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import datasets, kind_datasets, with_shared_texts
 from llmpi.report.page.fields import FieldGroup, fields
 from llmpi.report.page.figures import figures
+from llmpi.report.page.policy import policy
 from llmpi.report.page.table import ShownColumn, columns
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import NAMES, Texts
@@ -72,7 +71,7 @@ def write_page(
             languages=list(languages),
             names=NAMES,
             bodies=bodies,
-            policy=_policy(scripts),
+            policy=policy(scripts),
             style=_source("page.css"),
             vega=scripts[0],
             script=scripts[1],
@@ -121,16 +120,6 @@ class InLanguage(TypedDict):
 
 def _source(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """Nothing is loaded, and no script runs but these. Vega styles single marks by attributes."""
-    hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return (
-        f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {allowed}; "
-        "style-src 'unsafe-inline'"
-    )
 
 
 def _inert(data: Mapping[str, object]) -> str:  # any JSON

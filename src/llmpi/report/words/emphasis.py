@@ -6,6 +6,7 @@ from typing import Literal
 
 from llmpi.decide.records import (
     Aim,
+    AnyCaution,
     BelowAbstaining,
     Candidate,
     Change,
@@ -65,8 +66,22 @@ def is_pi(machine: Machine) -> bool:
 
 
 def below_abstaining(pick: Candidate) -> list[BelowAbstaining]:
-    """The caution that is said before anything else."""
+    """That it scores less than who never answers."""
     return [caution for caution in pick["cautions"] if caution["kind"] == "below abstaining"]
+
+
+def is_untested(choice: Choice) -> bool:
+    """Whether nobody asked how well anything answers, so that nothing can be recommended."""
+    return any(_says_untested(one) for c in choice["candidates"] for one in c["cautions"])
+
+
+def said_first(pick: Candidate) -> list[AnyCaution]:
+    """The cautions that are said before anything else."""
+    return [*below_abstaining(pick), *filter(_says_untested, pick["cautions"])]
+
+
+def _says_untested(found: AnyCaution) -> bool:
+    return found["kind"] == "quality not asked for"
 
 
 def side_by_side(one: Candidate, other: Candidate) -> dict[Aim, tuple[float, float]]:

@@ -34,13 +34,14 @@ from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Reason
 from llmpi.report.words.emphasis import (
     ABLE,
-    below_abstaining,
     ends,
     enough,
     foremost,
     is_pi,
+    is_untested,
     largest_part,
     one_in_quality,
+    said_first,
     scored_kinds,
     side_by_side,
     told_limit,
@@ -74,9 +75,11 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     pick = known[made["pick"]]
     name = _name(pick) if made["where"] == "overall" else pick["variant"]
     now = " for now" if made["standing"] == "provisional" else ""
+    untested = is_untested(choice)
+    taken = f"{name} comes first of what was measured" if untested else f"take {name}{now}"
     return [
         *alarms(pick),
-        f"{where} take {name}{now}: {_numbers(pick)}{_keeps(choice)}.",
+        f"{where} {taken}: {_numbers(pick)}{_keeps(pick, choice)}.",
         *_provisional(made, pick, choice),
         *_why(made, pick, choice),
         _risk(made, pick, known, choice),
@@ -87,9 +90,15 @@ def decision(made: Decision, choice: Choice) -> list[str]:
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
     return [
-        *(f"Caution: {caution(found)}." for found in below_abstaining(pick)),
+        *(f"Caution: {_first(found)}." for found in said_first(pick)),
         *(f"Caution: {_unshown(name, check)}." for name, check in unshown(pick).items()),
     ]
+
+
+def _first(found: AnyCaution) -> str:
+    """What of it a reader must know at once."""
+    but = "; nothing can be recommended" if found["kind"] == "quality not asked for" else ""
+    return f"{caution(found)}{but}"
 
 
 def _unshown(name: Limit, check: Check) -> str:
@@ -129,8 +138,11 @@ def asked(choice: Choice) -> str:
     limits = [limit(name, value) for name, value in choice["constraints"].items()]
     first = f"Asked for: {'; '.join(limits)}." if limits else "No limit was asked for."
     decides = SUPERLATIVES[choice["prefer"]]
-    kept = "that and to its quality" if limits else "its quality"
-    return f"{first} Of what keeps to {kept}, {decides} decides."
+    if is_untested(choice):
+        kept = "keeps to that" if limits else "was measured"
+    else:
+        kept = "keeps to that and to its quality" if limits else "keeps to its quality"
+    return f"{first} Of what {kept}, {decides} decides."
 
 
 def place(device: str, machine: Machine | None) -> str:
@@ -139,7 +151,7 @@ def place(device: str, machine: Machine | None) -> str:
         return f"Measured on {device}."
     told = [machine["board"] or machine["cpu"] or machine["arch"]]
     if machine["memory_bytes"]:
-        told.append(f"{machine['memory_bytes'] / 1e9:.1f} GB of memory")
+        told.append(f"{size(machine['memory_bytes'])} of memory")
     stranger = "" if is_pi(machine) else " It is no Raspberry Pi: its speeds say nothing about one."
     return f"Measured on {device}: {', '.join(told)}.{stranger}"
 
@@ -479,7 +491,7 @@ def money(found: DeviceMoney, currency: str) -> list[str]:
         f"On {found['device']} a million tokens of {found['variant']} cost "
         f"{found['per_million_tokens']:,.2f} {currency} with {boards} over "
         f"{found['lifespan_years']:g} years at a duty of {found['duty_pct']:g} % "
-        f"({found['tokens_per_day']:,.0f} tokens a day); {share:.0f} % of it is {part}."
+        f"({_many(found['tokens_per_day'])} tokens a day); {share:.0f} % of it is {part}."
     )
     others = [
         _versus(name, other, found["lifespan_years"], currency)
@@ -630,8 +642,11 @@ def _name(candidate: Candidate) -> str:
     return f"{candidate['variant']} on {candidate['device']}"
 
 
-def _keeps(choice: Choice) -> str:
-    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+def _keeps(pick: Candidate, choice: Choice) -> str:
+    """The limits that it is shown to keep to; of the others an alarm tells."""
+    doubtful = unshown(pick)
+    asked_for = choice["constraints"].items()
+    limits = [limit(name, value) for name, value in asked_for if name not in doubtful]
     return f"; it keeps to {_and(limits)}" if limits else ""
 
 
@@ -716,7 +731,7 @@ def _alike(pick: Candidate, step: Step, known: Known) -> str:
 def _risk(made: Decision, pick: Candidate, known: Known, choice: Choice) -> str:
     """What would change it, what to know of the pick."""
     said = [_said(change, known) for change in foremost(made)]
-    said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
+    said += [caution(one) for one in pick["cautions"] if one not in said_first(pick)]
     if not said:
         if not choice["constraints"]:
             return "Nothing else is known that would change it."
@@ -756,17 +771,24 @@ def _way_back(made: Decision, known: Known) -> str:
 # --- the money ------------------------------------------------------------------------------------
 
 
+def _many(tokens: float | None) -> str:
+    """Tokens in three digits."""
+    assert tokens is not None
+    tokens = float(f"{tokens:.3g}")
+    return f"{digits(tokens / 1e6)} million" if tokens >= 1e6 else digits(tokens)
+
+
 def _versus(name: str, other: AlternativeCost, years: float, currency: str) -> str:
     text = f"against {name} ({other['per_million_tokens']:,.2f} {currency})"
     at, cheaper = other["break_even_tokens_per_day"], other["cheaper"]
     if cheaper in ("always", "never"):
-        more = "" if at is None else f" (the line is at {at:,.0f} tokens a day, beyond its reach)"
+        more = "" if at is None else f" (the line is at {_many(at)} tokens a day, beyond its reach)"
         return f"{text} it is {cheaper} cheaper{more}"
     months = other["break_even_months"]
     when = "never" if months is None else f"after {months:,.1f} months"
     if months is not None and months > years * MONTHS_PER_YEAR:
         when += ", which is longer than it lasts"
-    return f"{text} it is cheaper {cheaper} {at:,.0f} tokens a day, at this duty {when}"
+    return f"{text} it is cheaper {cheaper} {_many(at)} tokens a day, at this duty {when}"
 
 
 def _hangs_on(found: DeviceMoney, currency: str) -> str:

@@ -33,13 +33,14 @@ from llmpi.quality.kind import Objection
 from llmpi.quality.records import Obstacle, Reason
 from llmpi.report.words.emphasis import (
     ABLE,
-    below_abstaining,
     ends,
     enough,
     foremost,
     is_pi,
+    is_untested,
     largest_part,
     one_in_quality,
+    said_first,
     scored_kinds,
     side_by_side,
     told_limit,
@@ -108,9 +109,13 @@ def decision(made: Decision, choice: Choice) -> list[str]:
             f"除外の内訳：{reasons}。",
         ]
     pick = known[made["pick"]]
-    limits = [limit(name, value) for name, value in choice["constraints"].items()]
+    doubtful = unshown(pick)
+    asked_for = choice["constraints"].items()
+    limits = [limit(name, value) for name, value in asked_for if name not in doubtful]
     keeps = f"{'、'.join(limits)}を満たします。" if limits else ""
     take = "を暫定的に推奨します" if made["standing"] == "provisional" else "を推奨します"
+    if is_untested(choice):
+        take = "が、測定した中での首位です"
     return [
         *alarms(pick),
         f"{where}{names[pick['id']]}{take}（{_numbers(pick)}）。{keeps}",
@@ -124,9 +129,15 @@ def decision(made: Decision, choice: Choice) -> list[str]:
 def alarms(pick: Candidate) -> list[str]:
     """What is said of a pick before anything else."""
     return [
-        *(f"注意：{caution(found)}。" for found in below_abstaining(pick)),
+        *(f"注意：{_first(found)}。" for found in said_first(pick)),
         *(f"注意：{_unshown(name, check)}。" for name, check in unshown(pick).items()),
     ]
+
+
+def _first(found: AnyCaution) -> str:
+    """What of it a reader must know at once."""
+    but = "。推奨できるものはありません" if found["kind"] == "quality not asked for" else ""
+    return f"{caution(found)}{but}"
 
 
 def _unshown(name: Limit, check: Check) -> str:
@@ -150,8 +161,11 @@ def asked(choice: Choice) -> str:
     """What the decision had to keep to, and what decides then."""
     limits = [limit(name, value) for name, value in choice["constraints"].items()]
     first = f"指定された制約：{'、'.join(limits)}。" if limits else "制約は指定されていません。"
-    kept = "制約と品質" if limits else "品質の条件"
-    return f"{first}{kept}を満たすもののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
+    if is_untested(choice):
+        kept = "制約を満たす" if limits else "測定した"
+    else:
+        kept = "制約と品質を満たす" if limits else "品質の条件を満たす"
+    return f"{first}{kept}もののうち、{SUPERLATIVES[choice['prefer']]}ものを選びます。"
 
 
 def place(device: str, machine: Machine | None) -> str:
@@ -160,7 +174,7 @@ def place(device: str, machine: Machine | None) -> str:
         return f"測定したボード：{device}。"
     told = [machine["board"] or machine["cpu"] or machine["arch"]]
     if machine["memory_bytes"]:
-        told.append(f"メモリ {machine['memory_bytes'] / 1e9:.1f} GB")
+        told.append(f"メモリ {size(machine['memory_bytes'])}")
     stranger = (
         ""
         if is_pi(machine)
@@ -475,7 +489,7 @@ def parity(reason: str, misses: Sequence[ParityMiss]) -> str:
         else f"最有力の一致 {miss['value']:.1f} % < {miss['limit']:g} %"
         for miss in misses
     ]
-    return f"機器が別のモデルを計算しています（{'、'.join(said)}）"
+    return f"ボードが別のモデルを計算しています（{'、'.join(said)}）"
 
 
 def caution(found: AnyCaution) -> str:
@@ -526,7 +540,7 @@ def money(found: DeviceMoney, currency: str) -> list[str]:
     first = (
         f"{found['device']}の{found['variant']}は、{found['boards']:g}台を"
         f"{found['lifespan_years']:g}年間、稼働率{found['duty_pct']:g} %"
-        f"（1日{found['tokens_per_day']:,.0f}トークン）で使うと、"
+        f"（1日{_many(found['tokens_per_day'])}トークン）で使うと、"
         f"100万トークンあたり{found['per_million_tokens']:,.2f} {currency}です。"
         f"その{share:.0f} %は{label(part)}です。"
     )
@@ -542,13 +556,13 @@ def no_money(reason: NotCompared) -> str:
     """Why the money of a device cannot be told, or not be compared with."""
     match reason["kind"]:
         case "nothing recommended":
-            return "この機器には推奨できるものがありません"
+            return "このボードには推奨できるものがありません"
         case "no power":
             return f"電力がわかりません：{label(reason['energy_reason']) or '電力計がありません'}"
         case "no power at rest":
-            return "待機時の電力がわかりません。機器の idle_s を設定してください"
+            return "待機時の電力がわかりません。ボードの idle_s を設定してください"
         case "same device":
-            return "この機器そのものです"
+            return "このボードそのものです"
 
 
 COST_UNITS: Mapping[CostUnit, str] = {
@@ -657,7 +671,7 @@ def unlike(found: Unlike) -> str:
 
 def unpredicted(found: PredictedCell) -> str:
     """Why nothing was predicted of a cell."""
-    profile = f"機器{found['device']}には既定値の指定も実測プロファイルもありません"
+    profile = f"ボード{found['device']}には既定値の指定も実測プロファイルもありません"
     return found["reason"] or profile
 
 
@@ -786,7 +800,7 @@ def _alike(pick: str | None, step: Step, names: Known) -> str:
 def _risk(made: Decision, pick: Candidate, names: Known, choice: Choice) -> str:
     """What would change it, what to know of the pick."""
     said = [_said(change, names) for change in foremost(made)]
-    said += [caution(one) for one in pick["cautions"] if one not in below_abstaining(pick)]
+    said += [caution(one) for one in pick["cautions"] if one not in said_first(pick)]
     if not said:
         if not choice["constraints"]:
             return "結論を変えうるものは、ほかに知られていません。"
@@ -827,26 +841,33 @@ def _way_back(made: Decision, known: Mapping[str, Candidate], names: Known) -> s
 # --- the money ------------------------------------------------------------------------------------
 
 
+def _many(tokens: float | None) -> str:
+    """Tokens in three digits."""
+    assert tokens is not None
+    tokens = float(f"{tokens:.3g}")
+    return f"{digits(tokens / 1e4)}万" if tokens >= 1e4 else digits(tokens)
+
+
 def _versus(name: str, other: AlternativeCost, years: float, currency: str) -> str:
     start = f"{name}（{other['per_million_tokens']:,.2f} {currency}）に対しては、"
     line, cheaper = other["break_even_tokens_per_day"], other["cheaper"]
     if cheaper in ("always", "never"):
         how = "常に安く済みます" if cheaper == "always" else "安くなることはありません"
-        beyond = "" if line is None else f"（分岐点の1日{line:,.0f}トークンには届きません）"
+        beyond = "" if line is None else f"（分岐点の1日{_many(line)}トークンには届きません）"
         return f"{start}{how}{beyond}。"
     months = other["break_even_months"]
     when = "この稼働率では回収できません" if months is None else f"回収は{months:,.1f}か月後です"
     if months is not None and months > years * MONTHS_PER_YEAR:
         when += "（寿命より先です）"
     side = "以上" if cheaper == "above" else "以下"
-    return f"{start}1日{line:,.0f}トークン{side}で安くなり、{when}。"
+    return f"{start}1日{_many(line)}トークン{side}で安くなり、{when}。"
 
 
 def _hangs_on(found: DeviceMoney, currency: str) -> str:
     if not found["sensitivity"]:
         return "結果を動かす前提はありません。"
     first = found["sensitivity"][0]
-    cheapest = "この機器" if found["cheapest"] == THIS_DEVICE else found["cheapest"]
+    cheapest = "このボード" if found["cheapest"] == THIS_DEVICE else found["cheapest"]
     flips = turning(found)
     flip = (
         f"これは{'、'.join(map(assumption, flips))}によって変わります"

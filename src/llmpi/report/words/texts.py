@@ -99,7 +99,9 @@ def order(section: Section) -> int:
 
 
 def _listed(values: Mapping[str, Value]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    """A value that only says yes is told by its name."""
+    told = {name: value for name, value in values.items() if value is not None}
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
 
 
 class Catalog(TypedDict):

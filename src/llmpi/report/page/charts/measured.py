@@ -11,6 +11,7 @@ from llmpi.report.page.charts.style import (
     FROM_ZERO,
     HEIGHT,
     LOG,
+    SOME,
     STEP,
     Spec,
     axis,
@@ -125,12 +126,14 @@ def _quality(
         base.transform_filter(alt.datum[over.front] == int(filled))
         .mark_point(size=110, filled=filled, strokeWidth=1.8, opacity=1, cursor="pointer")
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=shown_of)
-        for filled in (True, False)
+        .properties(name=f"{SOME}{name}")
+        for name, filled in (("best", True), ("others", False))
     )
     broken = (
         base.transform_filter(alt.datum[f"{task}_broken"] == 1)
         .mark_text(text="✕", style="broken")
         .encode(x=x, y=y)
+        .properties(name=f"{SOME}broken")
     )
     floor = on("tasks").transform_filter(alt.datum.task == task)
     line = floor.mark_rule(style="soft", strokeDash=[2, 4]).encode(y="abstaining_pct:Q")
@@ -185,13 +188,15 @@ def speed_by_bits(
         roof = base.transform_filter(alt.expr.isValid(alt.datum.roofline_tps))
         layers.insert(
             0,
-            roof.mark_line(strokeDash=[3, 4], strokeWidth=1.5).encode(
+            roof.mark_line(strokeDash=[3, 4], strokeWidth=1.5)
+            .encode(
                 x=x,
                 y="roofline_tps:Q",
                 color=colour,
                 detail=by,
                 order=alt.Order("bits_per_weight:Q"),
-            ),
+            )
+            .properties(name=f"{SOME}roofline"),
         )
     points = base.mark_point(size=80, filled=True, opacity=1, cursor="pointer").encode(
         x=x, y=y, color=colour, shape=shape, tooltip=tooltip(shown)

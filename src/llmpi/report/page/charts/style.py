@@ -23,6 +23,11 @@ FROM_ZERO = alt.Scale(zero=True, nice=True)
 LOG = alt.Scale(type="log", nice=False, padding=14)
 
 
+SOME = "some_"
+"""Begins the name of a layer that not all points have a mark in, so that it may be empty: the names
+beside the points cannot be placed around it."""
+
+
 def on(data: str) -> alt.Chart:
     """A chart of a data set of the page."""
     return alt.Chart(alt.NamedData(data))

@@ -50,6 +50,9 @@ function speak(language) {
   if (language === state.language) return;
   const body = (name) => document.querySelector(`template[data-body="${name}"]`);
   const next = body(language);
+  // A chart that is not on the page would still follow the window's width, and its own is 0.
+  for (const drawn of views.values()) drawn.view.finalize();
+  views.clear();
   const old = element("template", { "data-body": state.language });
   old.content.append(...main.childNodes);
   main.append(next.content);

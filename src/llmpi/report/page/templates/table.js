@@ -43,9 +43,13 @@ function tableRow(cell, columns) {
   return row;
 }
 
+// So many columns have room on an upright sheet.
+const UPRIGHT = 10;
+
 function fillTable() {
   const columns = page.languages[state.language].columns.filter((column) => state.wide || !column.more);
   const rows = kept();
+  document.getElementById("cells").toggleAttribute("data-wide", columns.length > UPRIGHT);
   const head = element("tr");
   for (const column of columns) {
     const direction = state.sort === column.key ? (state.down ? "descending" : "ascending") : "none";

@@ -1,0 +1,211 @@
+"""What is said of a comparison, in Japanese; `english` has the same functions."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from llmpi.compare.records import (
+    Comparison,
+    Figure,
+    Overall,
+    PairedCell,
+    QualityChange,
+    Quantity,
+    Side,
+    Unpaired,
+    UnpairedState,
+    Verdict,
+    WhyNotJudged,
+)
+from llmpi.compare.words.numbers import change, lost, number, score_name, span, variant_name
+from llmpi.engine.records import Prefix
+from llmpi.report.words.texts import Texts
+from llmpi.summary.records import CellKey
+
+label = Texts("ja").label
+
+TO = "〜"
+QUANTITIES: Mapping[Quantity, tuple[str, str]] = {
+    "tg_tps": ("tg", "トークン/秒"),
+    "pp_tps": ("pp", "トークン/秒"),
+    "tg_j_per_token": ("エネルギー", "J/トークン"),
+}
+CELLS = ("測定", "項目", "前", "後", "単位", "変化（95 %）", "判定")
+SCORES = ("得点", "形式", "前", "後", "低下、ポイント（95 %）", "判定")
+VERDICTS: Mapping[Verdict, str] = {
+    "worse": "悪化",
+    "better": "改善",
+    "the same": "許容幅内",
+    "undecided": "判定できない",
+    "not judged": "判定せず",
+}
+WHY: Mapping[WhyNotJudged, str] = {"marked": "印付き", "one repetition": "反復が1回"}
+STATES: Mapping[UnpairedState, str] = {
+    "fails now": "後では失敗",
+    "worked only now": "後でのみ成功",
+    "failed in both": "前も後も失敗",
+    "only before": "前のみ",
+    "only now": "後のみ",
+    "another workload": "ワークロードが別",
+}
+REASONS: Mapping[str, str] = {
+    "one was measured over HTTP, the other in process": "一方はHTTP経由、他方はプロセス内の測定",
+    "nothing of it worked": "すべて失敗",
+}
+CIRCUMSTANCES: Mapping[str, str] = {
+    "engine": "エンジン",
+    "build": "ビルド",
+    "processor features in use": "使用中のプロセッサ機能",
+    "board": "ボード",
+    "processor": "プロセッサ",
+    "kernel": "カーネル",
+    "system": "OS",
+    "governor": "ガバナー",
+    "threads": "スレッド数",
+    "kv_cache": "KVキャッシュ",
+}
+"""Of the circumstances, those that have a word; a setting is told by its key."""
+
+
+def title(found: Comparison) -> str:
+    return f"{found['before']['study']}と{found['after']['study']}の比較"
+
+
+def sections() -> tuple[str, str, str]:
+    """Of the cells, of the scores, of what else there is to know."""
+    return "測定（悪化の大きい順）", "得点（同じ問題）", "条件"
+
+
+def reach(pct: float) -> str:
+    """The head of the column that draws the intervals."""
+    return f"{-pct:+.0f}〜{pct:+.0f} %"
+
+
+def explained(found: Comparison) -> str:
+    """How the intervals and the verdicts are meant."""
+    return (
+        "区間には、前後それぞれの反復のばらつきと、同じ測定をやり直したときの差が含まれます。"
+        f"「悪化」と「改善」は、{found['at_most_pct']:g} %を超える変化が、すべての項目を合わせて"
+        "（Holm、5 %）確かなときです。各数値の意味はdocs/methodology.mdにあります。"
+    )
+
+
+def headline(found: Comparison) -> str:
+    return (
+        f"{side(found['before'])}と{side(found['after'])}の比較："
+        f"両方にある測定{len(found['cells'])}件"
+    )
+
+
+def side(of: Side) -> str:
+    day = f"、{of['started'][:10]}" if of["started"] else ""
+    where = "" if of["folder"] == "." else f"（{of['folder']}）"
+    return f"{of['study']}{where}（セッション{of['sessions']}件{day}）"
+
+
+def verdicts(found: Comparison) -> Iterator[str]:
+    """What is worse, and what fails now; or that nothing is."""
+    for one in found["unpaired"]:
+        if one["state"] == "fails now":
+            yield unpaired_line(one)
+    for cell in found["cells"]:
+        for figure in cell["figures"]:
+            if figure["verdict"] == "worse":
+                yield f"{cell_name(cell)}：{sentence(figure)}"
+    for score in found["quality"]:
+        if score["verdict"] == "worse":
+            yield f"{variant_name(score)}：{score_name(score)}が{lost(score, TO)}ポイント低下"
+    if not found["regressions"]:
+        yield f"{found['at_most_pct']:g} %を超えて確かに悪化したものはありません。"
+
+
+def sentence(figure: Figure) -> str:
+    name, unit = QUANTITIES[figure["quantity"]]
+    was, is_now = number(figure["before"]), number(figure["after"])
+    return f"{name} {was} → {is_now} {unit}、{change(figure, TO)}"
+
+
+def cell_name(cell: CellKey, conversations: int | None = None, prefix: Prefix | None = None) -> str:
+    many = f"、会話{conversations}件" if conversations else ""
+    many += f"、接頭部（{label(prefix)}）" if prefix else ""
+    runtime = "" if cell["runtime"] == "default" else f" ({cell['runtime']})"
+    return f"{cell['device']} {cell['model']} {cell['quant']}{runtime} {cell['workload']}{many}"
+
+
+def figure_row(cell: PairedCell, figure: Figure) -> tuple[str, ...]:
+    name, unit = QUANTITIES[figure["quantity"]]
+    return (
+        cell_name(cell, cell["conversations"], cell["prefix"]),
+        name,
+        number(figure["before"]),
+        number(figure["after"]),
+        unit,
+        change(figure, TO),
+        verdict(cell, figure),
+    )
+
+
+def verdict(cell: PairedCell, figure: Figure) -> str:
+    if figure["why"] is None:
+        return VERDICTS[figure["verdict"]]
+    told = "、".join(map(_mark, cell["marks"])) if figure["why"] == "marked" else ""
+    return f"{VERDICTS['not judged']}（{told or WHY[figure['why']]}）"
+
+
+def _mark(told: str) -> str:
+    when, _, mark = told.partition(": ")
+    return f"{'前' if when == 'before' else '後'}：{label(mark)}"
+
+
+def score_row(score: QualityChange) -> tuple[str, ...]:
+    found = "" if score["verdict"] == "not judged" else VERDICTS[score["verdict"]]
+    margin = score["margin_points"]
+    return (
+        score_name(score),
+        variant_name(score),
+        f"{score['before_pct']:.1f} %",
+        f"{score['after_pct']:.1f} %",
+        lost(score, TO),
+        found if margin is None else f"{found}（許容幅{margin:g}）",
+    )
+
+
+def conditions(found: Comparison) -> Iterator[str]:
+    """The devices as a whole, what differs there, and what the intervals rest on."""
+    for one in found["overall"]:
+        yield overall(one)
+    for difference in found["differences"]:
+        what = CIRCUMSTANCES.get(difference["what"], difference["what"])
+        yield f"{difference['device']}：{what} {difference['before']} → {difference['after']}"
+    remade = [cell for cell in found["cells"] if not cell["same_file"]]
+    if remade:
+        yield f"別のGGUFファイルでの測定：{'、'.join(map(cell_name, remade))}"
+    other = [cell for cell in found["cells"] if cell["says_the_same"] is False]
+    if other:
+        yield f"生成したトークンが異なる測定：{'、'.join(map(cell_name, other))}"
+    elif any(cell["says_the_same"] for cell in found["cells"]):
+        yield "トークンを記録したすべての測定で、生成したトークンは同じです。"
+    spreads = found["between_sessions_pct"]
+    if spreads:
+        told = "、".join(f"{QUANTITIES[q][0]} {pct:.1f} %" for q, pct in spreads.items())
+        yield f"同じ測定をやり直したときの差（標準偏差）の見積もり：{told}"
+
+
+def overall(one: Overall) -> str:
+    return (
+        f"{one['device']}のセッション{one['sessions']}件全体：{QUANTITIES[one['quantity']][0]} "
+        f"{one['change_pct']:+.1f} %{span(one['low_pct'], one['high_pct'], TO)}"
+    )
+
+
+def unpaired_line(one: Unpaired) -> str:
+    reason = f"：{_reason(one['reason'])}" if one["reason"] else ""
+    return f"{cell_name(one)}：{STATES[one['state']]}{reason}"
+
+
+def _reason(told: str) -> str:
+    """What is always the same has words; what a device said is as it is."""
+    if part := re.fullmatch(r"(\d+) conversations", told):
+        return f"会話{part[1]}件"
+    if part := re.fullmatch(r"prefix (\w+)", told):
+        return f"接頭部（{label(part[1])}）"
+    return REASONS.get(told, label(told))
