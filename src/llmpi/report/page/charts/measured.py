@@ -275,18 +275,20 @@ def _tier(t: Texts) -> alt.Shape:
 def speed_against_joules(t: Texts, search: int) -> Spec:
     """Settings of a search for joules against the default; filled points are the front."""
     titles = {
-        "speed_pct": t("speed, % above the default"),
-        "energy_pct": t("joules, % above the default"),
+        "speed_pct": t("speed against the default, %"),
+        "energy_pct": t("joules against the default, %"),
     }
     x = axis(alt.X, "speed_pct", titles["speed_pct"])
     y = axis(alt.Y, "energy_pct", titles["energy_pct"])
     named = alt.expr.if_(alt.datum.words == AS_IT_IS, t("default"), alt.datum.words)
     base = (
-        on("weighed").transform_filter(alt.datum.search == search).transform_calculate(name=named)
+        on("weighed")
+        .transform_filter(alt.datum.search == search)
+        .transform_calculate(variant=named)
     )
     shown = tooltip(
         {
-            "name": (t("settings"), None),
+            "variant": (t("settings"), None),
             **{key: (title, "+.1f") for key, title in titles.items()},
             "blocks": (t("blocks"), "d"),
         }
@@ -295,9 +297,10 @@ def speed_against_joules(t: Texts, search: int) -> Spec:
         base.transform_filter(alt.datum.front == int(filled))
         .mark_point(size=90, filled=filled, strokeWidth=1.8, opacity=1)
         .encode(x=x, y=y, tooltip=shown)
-        for filled in (True, False)
+        .properties(name=f"{SOME}{name}")
+        for name, filled in (("best", True), ("others", False))
     ]
-    names = base.mark_text(style="label").encode(x=x, y=y, text="name:N")
+    names = base.mark_text(style="label").encode(x=x, y=y, text="variant:N")
     description = t("Speed against joules of the settings that were tried")
     return spec(alt.layer(*points, names).properties(height=HEIGHT), description)
 
