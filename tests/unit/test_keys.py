@@ -14,6 +14,11 @@ def test_what_is_written_is_read_again() -> None:
     assert parse(as_text(given)) == given
 
 
+@pytest.mark.parametrize("text", [f"\ufeff{A}\r\n\r\n{B} 30\r\n", f"\n {A}\n\n\n{B} 30"])
+def test_what_editors_add_is_no_key(text: str) -> None:
+    assert parse(text) == [(A, None), (B, 30)]
+
+
 NONE = {
     "nothing": "",
     "a short one": "0123",
@@ -24,7 +29,6 @@ NONE = {
     "a broken bound": f"{A}\n{B} 1.5",
     "below nothing": f"{A}\n{B} -3",
     "twice": f"{A}\n{A} 30",
-    "an empty line": f"{A}\n\n{B}",
     "three words": f"{A}\n{B} 30 40",
     "other letters": f"{A}ä",
     "too many": "\n".join(f"{i:016}" for i in range(257)),

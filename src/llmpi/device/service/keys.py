@@ -35,7 +35,8 @@ def parse(text: str) -> list[Given]:
     Raises:
         ValueError: it is no file of keys; the message is `FORM`, and holds none.
     """
-    found = [LINE.fullmatch(line.strip()) for line in text.strip().splitlines()]
+    lines = map(str.strip, text.removeprefix("\ufeff").splitlines())  # some editors begin so
+    found = [LINE.fullmatch(line) for line in lines if line]
     given = [Given(m[1], int(m[2]) if m[2] else None) for m in found if m]
     sound = all(one.a_minute is None or 1 <= one.a_minute <= MOST_A_MINUTE for one in given)
     several = len({one.key for one in given}) == len(given) == len(found)
