@@ -558,7 +558,11 @@ class Expected:
                 Said(listed, [more_of(m) for m in standing["more"]]),
                 *(self._loss(by.get(id(r)), reference=reference) for r in order),
             ]
-        return found
+        said = [any(one.text for one in column) for column in zip(*found.values(), strict=True)]
+        return {
+            name: [one for one, told in zip(row, said, strict=True) if told]
+            for name, row in found.items()
+        }
 
     @staticmethod
     def _per_cent(probability):
