@@ -490,12 +490,12 @@ class Expected:
             machine, engine = record["machine"], record["engine"]
             text = (
                 f"{machine['board'] or machine['cpu']}, {machine['arch']}, {{processors}} "
-                f"processors, {{memory, MB}} MB memory, {machine['kernel']}\n"
+                f"processors, {{memory, GB}} GB memory, {machine['kernel']}\n"
                 f"{engine['name']} {engine['version']} (llama.cpp {engine['llama_cpp_commit']}), "
                 f"features {' '.join(engine['features'])}, library sha256 "
                 f"{engine['library_sha256']}"
             )
-            found.append(Said(text, [machine["processors"], machine["memory_bytes"] / 1e6]))
+            found.append(Said(text, [machine["processors"], machine["memory_bytes"] / 1e9]))
         return found
 
     # --- tables -----------------------------------------------------------------------------------
@@ -558,7 +558,11 @@ class Expected:
                 Said(listed, [more_of(m) for m in standing["more"]]),
                 *(self._loss(by.get(id(r)), reference=reference) for r in order),
             ]
-        return found
+        said = [any(one.text for one in column) for column in zip(*found.values(), strict=True)]
+        return {
+            name: [one for one, told in zip(row, said, strict=True) if told]
+            for name, row in found.items()
+        }
 
     @staticmethod
     def _per_cent(probability):
@@ -590,10 +594,10 @@ class Expected:
             name = one["task"], *one["variant"], one["reference"][1]
             found[name] = [
                 Said(f"{{F1 difference, points}}\n{interval}", [one["difference_pct"], *ends]),
-                Said("") if one["p_adjusted"] is None else Said("{p by Holm}", [one["p_adjusted"]]),
+                _probability("p by Holm", one["p_adjusted"]),
                 Said(one["verdict"]),
                 Said("{only the reference} / {only the variant}", one["only"]),
-                Said("{p by McNemar and Holm}", [one["exact_p_adjusted"]]),
+                _probability("p by McNemar and Holm", one["exact_p_adjusted"]),
             ]
         return found
 
@@ -750,6 +754,13 @@ class Expected:
                 "bits_per_weight": self.figures.cells_of(model, quant)["bits_per_weight"],
             }
         return found
+
+
+def _probability(what, p):
+    """Four decimals of it, and of less than half of the last only that."""
+    if p is None:
+        return Said("")
+    return Said("< {least that is told}", [0.0001]) if p < 0.00005 else Said(f"{{{what}}}", [p])
 
 
 def _quality_said(quality):

@@ -23,8 +23,8 @@ QUANTITIES: Mapping[Quantity, tuple[str, str]] = {
     "tg_j_per_token": ("energy", "J/token"),
 }
 """What it is called, and its unit."""
-CELLS = ("cell", "figure", "before", "after", "unit", "change (95 %)", "verdict")
-SCORES = ("score", "variant", "before", "after", "lost points (95 %)", "verdict")
+CELLS: tuple[str, ...] = ("cell", "figure", "before", "after", "unit", "change (95 %)", "verdict")
+SCORES: tuple[str, ...] = ("score", "variant", "before", "after", "lost points (95 %)", "verdict")
 """The heads of the tables."""
 
 

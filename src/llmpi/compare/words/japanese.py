@@ -29,8 +29,8 @@ QUANTITIES: Mapping[Quantity, tuple[str, str]] = {
     "pp_tps": ("pp", "トークン/秒"),
     "tg_j_per_token": ("エネルギー", "J/トークン"),
 }
-CELLS = ("測定", "項目", "前", "後", "単位", "変化（95 %）", "判定")
-SCORES = ("得点", "形式", "前", "後", "低下、ポイント（95 %）", "判定")
+CELLS: tuple[str, ...] = ("測定", "項目", "前", "後", "単位", "変化（95 %）", "判定")
+SCORES: tuple[str, ...] = ("得点", "形式", "前", "後", "低下、ポイント（95 %）", "判定")
 VERDICTS: Mapping[Verdict, str] = {
     "worse": "悪化",
     "better": "改善",

@@ -190,6 +190,7 @@ def _points(chart: Chart, content: Content) -> list[Point]:
         if chart["kind"] == "over bits per weight":
             variant = (str(point["model"]), str(point["quant"]))
             shown["bits_per_weight"] = sizes.get(variant)
+            shown["variant"] = variant[1]
         found.append(shown)
     return found
 

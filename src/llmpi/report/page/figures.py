@@ -73,7 +73,10 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
 
 def _kinds(t: Texts, content: Content) -> dict[str, Spec]:
     models = list(content.summary["models"])
-    return {chart["id"]: kinds.draw(t, chart, models) for chart in charts_of(content)}
+    return {
+        chart["id"]: kinds.draw(t, chart, models, named=len(chart["points"]) <= MOST_NAMED)
+        for chart in charts_of(content)
+    }
 
 
 def _weighed(t: Texts, data: Datasets) -> dict[str, Spec]:

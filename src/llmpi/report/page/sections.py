@@ -100,6 +100,9 @@ def _box(t: Texts, shown: Shown, row: TableRow) -> Box:
         return Box(t.label(None if value is None else str(value)), is_text=True)
     own = row.get("digits")
     digits = own if isinstance(own, int) else shown["digits"]
+    least = 10.0**-digits
+    if shown["title"] == "p" and isinstance(value, int | float) and value < least / 2:
+        return Box(f"< {_number(least, digits)}")  # a probability is never quite 0
     text = _number(value, digits)
     if shown.get("error") and (error := plain(row, shown["error"])):
         text += f" ± {_number(error, digits)}"

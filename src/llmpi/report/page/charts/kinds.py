@@ -25,15 +25,16 @@ SCALES = {"linear": ZERO_FREE, "log": LOG}
 FROM_ZERO = alt.Scale(zero=True, padding=14)
 
 
-def draw(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
+def draw(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) -> Spec:
     """Its data set has the chart's id.
 
     Args:
         models: ids of all there are.
+        named: whether the variants' names stand beside points that have no line of their own.
     """
     if chart["kind"] == "by name":
         return _by_name(t, chart)
-    return _over_bits(t, chart, models)
+    return _over_bits(t, chart, models, named=named)
 
 
 def _by_name(t: Texts, chart: Chart) -> Spec:
@@ -56,28 +57,24 @@ def _by_name(t: Texts, chart: Chart) -> Spec:
     return spec(alt.layer(*layers).properties(height=STEP), t.chart(chart["key"])[1])
 
 
-def _over_bits(t: Texts, chart: Chart, models: Sequence[str]) -> Spec:
-    """Over the bits per weight, a line a model, and a computation of it."""
+def _over_bits(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) -> Spec:
+    """Over the bits per weight, each variant by name: what lies between two types is neither."""
     base = on(chart["id"])
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
     key, scale = chart["value"]["key"], SCALES[chart["scale"]]
     spread = base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour)
-    line = base.mark_line(strokeWidth=1).encode(
-        x=x,
-        y=f"{key}:Q",
-        color=colour,
-        detail="computation:N",
-        order=alt.Order("bits_per_weight:Q"),
-    )
+    y = axis(alt.Y, key, _title(t, chart, scale), scale)
     points = base.mark_point(size=80, filled=True, opacity=1).encode(
         x=x,
-        y=axis(alt.Y, key, _title(t, chart, scale), scale),
+        y=y,
         color=colour,
         shape=shape,
         tooltip=_tooltip(t, chart),
     )
-    layers = [line, spread, points]
+    layers = [spread, points]
+    if named:
+        layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     if chart["limit"] is not None:
         layers.append(base.mark_rule(style="soft", strokeDash=[4, 3]).encode(y="mean(limit):Q"))
     return spec(alt.layer(*layers).properties(height=HEIGHT), t.chart(chart["key"])[1])
