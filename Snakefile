@@ -54,7 +54,7 @@ rule models:
 rule gguf:
     """Stage: every variant quantized."""
     input:
-        [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)],
+        [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in made(study)],
     localrule: True
 
 

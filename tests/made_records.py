@@ -381,6 +381,7 @@ def circumstances(
             "repack": True,
             "omp_wait_policy": None,
             "prompt_lookup": None,
+            "draft": None,
         },
         "load": {"cold_s": cold_s, "warm_s": warm_s, "locked_bytes": None, "on_demand": []},
         "order": [],
@@ -548,6 +549,7 @@ def tuned(finalists: Sequence[Finalist] = (), trials: Sequence[Trial] = ()) -> T
         "repack": True,
         "omp_wait_policy": None,
         "prompt_lookup": None,
+        "draft": None,
     }
     won: Finalist = {
         "words": "threads: 3",

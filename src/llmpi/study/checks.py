@@ -205,6 +205,32 @@ def endpoints_serve_variants(
             )
 
 
+def drafts_are_variants(runtimes: Mapping[str, Runtime], quants: Quants) -> None:
+    """What drafts is made and sent as any other file, and drafts for another one."""
+    for name, runtime in runtimes.items():
+        if (draft := runtime.draft) is None:
+            continue
+        where = ("runtimes", name, "draft")
+        if draft.model:
+            check_name(draft.model, quants, "model", "models", (*where, "model"))
+        models = [draft.model] if draft.model else [*quants]
+        for model in models:
+            known = f"quants of {model}"
+            check_name(draft.quant, quants[model], "quant", known, (*where, "quant"))
+        others = [
+            (model, quant)
+            for model, own in quants.items()
+            for quant in own
+            if (model, quant) != (draft.model or model, draft.quant)
+        ]
+        if not others:
+            raise PydanticCustomError(
+                "draft",
+                "{quant} is the only variant, and would draft for itself: add a wider one to quants",
+                {"quant": draft.quant, "loc": (*where, "quant")},
+            )
+
+
 def files_are_published(models: Mapping[str, Model], quants: Sequence[str]) -> None:
     """What a model is to have as it was published is in its source, and what is fetched is asked
     for."""

@@ -37,6 +37,7 @@ from llmpi.study.endpoint import Endpoint, Serves
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import (
+    Draft,
     ConcurrentWorkload,
     ConversationWorkload,
     PromptLookup,
@@ -137,6 +138,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("runtimes.ID", "", [Runtime]),
     ("runtimes.ID.prompt_lookup", "", [PromptLookup]),
+    ("runtimes.ID.draft", "", [Draft]),
     ("runtimes.ID.endpoint", "", [Endpoint]),
     ("runtimes.ID.endpoint.serves[]", "", [Serves]),
     ("tune", "", [Tune]),
