@@ -419,6 +419,7 @@ def session(
         "limits": None,
         "clock": {"monotonic_s": 200.0, "wall_s": 1.8e9, "ahead_s": 0.0},
         "gguf_sha256": HASH,
+        "draft_sha256": None,
         "started": STARTED,
         "ended": ENDED,
     }

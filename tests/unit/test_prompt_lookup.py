@@ -15,6 +15,7 @@ from llmpi.device.measure.single import Single
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT, passage
 from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.open_texts import TEXTS, Kind, open_text
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.speculation import Speculation, agreeing
 from llmpi.study.measuring import Workload
@@ -154,3 +155,15 @@ def test_a_passage_has_its_length_and_begins_its_copy(gguf: Path, count: int) ->
         assert prompt[start : start + 20] == text[start : start + 20]
         with pytest.raises(EngineError, match="holds no text"):
             passage(engine, 40)
+
+
+@pytest.mark.parametrize("kind", [*TEXTS])
+@pytest.mark.parametrize("count", [64, 200, 3000])
+def test_a_text_of_a_kind_has_its_length_and_ends_where_it_is_to_go_on(
+    gguf: Path, kind: Kind, count: int
+) -> None:
+    with Engine(gguf, Settings(threads=1), context_tokens=8) as engine:
+        prompt = open_text(engine, kind, count)
+        assert len(prompt) == count
+        assert prompt[-60:] == engine.tokenize(TEXTS[kind])[-60:]
+        assert prompt[: len(engine.tokenize(""))] == engine.tokenize("")

@@ -130,7 +130,7 @@ def test_conversations_of_several_turns_stand_on_the_page(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("results")
-def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
+def test_drafted_tokens_stand_beside_greedy_decoding(tmp_path: Path) -> None:
     counts = {"steps": 2, "drafted": 3, "accepted": 2}
     chat = small.chat()
     quick = [{**repetition, **counts} for repetition in chat["repetitions"]]

@@ -197,7 +197,7 @@ class SingleWorkload(_Workload):
     """One conversation: `llmpi.study.measuring.Workload`."""
 
     kind: Literal["single"]
-    prompt: Literal["random", "passage"]
+    prompt: Literal["random", "passage", "chat", "code", "thinking"]
     depths: list[int]
     """Tokens."""
     sustained_s: float
@@ -699,8 +699,8 @@ class Session(MeasuredSession):
     """`results/bench/`: a variant's workloads on a device, measured."""
 
     gguf_sha256: str
-    draft_sha256: NotRequired[str]
-    """Of the draft model's file; left out where none drafts."""
+    draft_sha256: str | None
+    """Of the draft model's file; None where none drafts."""
     started: str
     """UTC, ISO 8601, of the workstation's clock."""
     ended: str
@@ -714,7 +714,7 @@ class FailedSession(Failed):
     environment: NotRequired[Where]
     workloads: NotRequired[dict[str, FailedCell]]
     gguf_sha256: NotRequired[str]
-    draft_sha256: NotRequired[str]
+    draft_sha256: NotRequired[str | None]
     started: NotRequired[str]
     ended: NotRequired[str]
 

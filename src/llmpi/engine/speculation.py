@@ -30,7 +30,7 @@ class Drafter(Protocol):
 
 
 class Speculation:
-    """A text that grows by what a model says and, where drafts are right, by several tokens at once.
+    """A text that grows by what a model says: where drafts are right, by several tokens at once.
 
     Args:
         drafter: that guesses.

@@ -57,9 +57,7 @@ def variants_of(study: Study, *, ask_hub: bool = True) -> dict[Variant, Model | 
     return {variant: _known_or_reason(model) for variant, model in found.items()}
 
 
-def draft_for(
-    study: Study, session: Session, known: Mapping[Variant, Model | str]
-) -> Draft | None:
+def draft_for(study: Study, session: Session, known: Mapping[Variant, Model | str]) -> Draft | None:
     """What drafts for a session, where a model does.
 
     Raises:

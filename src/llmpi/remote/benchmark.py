@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 from llmpi.code import sha256_of_code
 from llmpi.device.machine.energy import add_energy
@@ -42,7 +42,7 @@ class Hashes(TypedDict):
     """Of the files that are measured."""
 
     gguf_sha256: str
-    draft_sha256: NotRequired[str]
+    draft_sha256: str | None
 
 
 @contextlib.contextmanager
@@ -98,9 +98,10 @@ def benchmark(
         job["draft"] = draft.receipt["path"]
     runs = (SESSION, measured_by)
     means = {"llmpi": [*map(sha256_of_code, runs)], "engine": provisioned["engine"]}
-    hashes: Hashes = {"gguf_sha256": receipt["sha256"]}
-    if draft:
-        hashes["draft_sha256"] = draft.receipt["sha256"]
+    hashes: Hashes = {
+        "gguf_sha256": receipt["sha256"],
+        "draft_sha256": draft.receipt["sha256"] if draft else None,
+    }
     identity = {**job, **means, **hashes}
     started, timeline = now(), Timeline()
     with contextlib.ExitStack() as held:

@@ -215,8 +215,7 @@ def drafts_are_variants(runtimes: Mapping[str, Runtime], quants: Quants) -> None
             check_name(draft.model, quants, "model", "models", (*where, "model"))
         models = [draft.model] if draft.model else [*quants]
         for model in models:
-            known = f"quants of {model}"
-            check_name(draft.quant, quants[model], "quant", known, (*where, "quant"))
+            check_name(draft.quant, quants[model], "quant", "quants", (*where, "quant"))
         others = [
             (model, quant)
             for model, own in quants.items()
@@ -226,7 +225,8 @@ def drafts_are_variants(runtimes: Mapping[str, Runtime], quants: Quants) -> None
         if not others:
             raise PydanticCustomError(
                 "draft",
-                "{quant} is the only variant, and would draft for itself: add a wider one to quants",
+                "{quant} is the only variant, and would draft for itself: add a wider one to "
+                "quants",
                 {"quant": draft.quant, "loc": (*where, "quant")},
             )
 

@@ -9,7 +9,7 @@ from llmpi.study.endpoint import Endpoint
 from llmpi.study.fields import Id, Part, Quant
 
 PASSAGE_TOKENS = 64
-"""The least that a text and the beginning of its copy take."""
+"""The least that a text takes, and the beginning of its copy."""
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -39,9 +39,10 @@ class Workload(_Measured):
     """Tokens of the prompt."""
     output_tokens: Tokens
     """Tokens to generate, each timed."""
-    prompt: Literal["random", "passage"] = "random"
+    prompt: Literal["random", "passage", "chat", "code", "thinking"] = "random"
     """`random` tokens, or a `passage` of text and the beginning of its copy, which prompt lookup
-    goes on with: the most that it can gain."""
+    goes on with: the most that it can gain. A `chat`, `code` and `thinking` end where a model is to
+    go on; what drafts are worth hangs on the kind of text."""
     depths: list[Tokens] = Field(default_factory=list)
     """Also time token generation behind so many tokens of context."""
     sustained_s: float = Field(default=0, ge=0, le=86_400)
@@ -65,11 +66,11 @@ class Workload(_Measured):
                 "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
                 {"got": self.context_tokens, "need": self._longest()},
             )
-        if self.prompt == "passage" and self.prompt_tokens < PASSAGE_TOKENS:
+        if self.prompt != "random" and self.prompt_tokens < PASSAGE_TOKENS:
             raise PydanticCustomError(
                 "passage",
-                "prompt: passage needs at least {need} prompt_tokens, a text and its beginning",
-                {"need": PASSAGE_TOKENS},
+                "prompt: {kind} needs at least {need} prompt_tokens, a text to go on with",
+                {"kind": self.prompt, "need": PASSAGE_TOKENS},
             )
         return self
 

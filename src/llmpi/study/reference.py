@@ -37,9 +37,9 @@ from llmpi.study.endpoint import Endpoint, Serves
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import (
-    Draft,
     ConcurrentWorkload,
     ConversationWorkload,
+    Draft,
     PromptLookup,
     Runtime,
     Workload,

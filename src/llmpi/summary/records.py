@@ -10,11 +10,11 @@ from typing_extensions import TypedDict
 from llmpi.engine.records import (
     ConcurrentWorkload,
     ConversationWorkload,
+    Draft,
     Endpoint,
     Failed,
     Mark,
     Prefix,
-    Draft,
     PromptLookup,
     Tier,
     record,

@@ -78,9 +78,16 @@ class _How(TypedDict):
 def _how(study: Study, run: Run) -> _How:
     runtime = study.runtimes[run.runtime]
     if runtime.draft and (draft := draft_of(study, run.session)):
-        settings: Draft = {**draft._asdict(), "draft_tokens": runtime.draft.draft_tokens}
-        return {"kind": "draft model", "settings": settings}
-    assert (asked := runtime.prompt_lookup)
+        return {
+            "kind": "draft model",
+            "settings": {
+                "model": draft.model,
+                "quant": draft.quant,
+                "draft_tokens": runtime.draft.draft_tokens,
+            },
+        }
+    asked = runtime.prompt_lookup
+    assert asked
     return {
         "kind": "prompt lookup",
         "settings": {"ngram": asked.ngram, "draft_tokens": asked.draft_tokens},

@@ -12,6 +12,7 @@ from llmpi.device.measure.memory import reading, untouched, watching
 from llmpi.device.measure.repeated import Repeated, context_tokens
 from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine
+from llmpi.engine.open_texts import open_text
 from llmpi.engine.progress import say
 from llmpi.engine.records import Repetition, SingleWorkload
 from llmpi.engine.speculation import Speculation
@@ -76,11 +77,7 @@ class Single(Repeated):
 
     def _ready(self, depth: int | None) -> list[int]:
         """The prompt, before an empty context of the workload's own size."""
-        if depth is None and self._asked["prompt"] == "passage":
-            prompt = passage(self._engine, self._asked["prompt_tokens"])
-        else:
-            count = self._asked["prompt_tokens"] if depth is None else depth
-            prompt = fixed_tokens(self._engine.vocab_tokens, count)
+        prompt = self._prompt() if depth is None else fixed_tokens(self._engine.vocab_tokens, depth)
         if self._engine.resize(context_tokens(self._asked)):
             # A new context's memory is there once it is written: not on the measurement's time.
             self._engine.decode(prompt[: self._engine.ubatch_tokens])
@@ -89,6 +86,13 @@ class Single(Repeated):
         if self._speculation:
             self._speculation.make_room(context_tokens(self._asked))
         return prompt
+
+    def _prompt(self) -> list[int]:
+        """The workload's own."""
+        engine, kind, count = self._engine, self._asked["prompt"], self._asked["prompt_tokens"]
+        if kind == "random":
+            return fixed_tokens(engine.vocab_tokens, count)
+        return passage(engine, count) if kind == "passage" else open_text(engine, kind, count)
 
     def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
         """One repetition on an empty context; of so many tokens, where not all are wanted.
