@@ -142,8 +142,9 @@ def test_drafted_tokens_stand_beside_greedy_decoding(tmp_path: Path) -> None:
         write(layout.BENCH, small.bench(cell), **{**CELL, "runtime": runtime})
     lean = {"kv_cache": "q8_0"}
     text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
-    assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
-    assert "Prompt lookup" not in page(tmp_path).text
+    assert "pi m F16 quick chat prompt lookup random 1.10 1.10 10.0 10.0 1.00 66.7 2.00" in text
+    assert "5.0 5.0 another from token 4 of 4" in text
+    assert "Drafted tokens" not in page(tmp_path).text
 
 
 def test_page_of_a_study_that_has_not_begun(
