@@ -61,7 +61,7 @@ rule gguf:
 rule deployed:
     """Stage: every variant on its devices."""
     input:
-        sorted({inputs.of_session(layout.RECEIPT, study, session) for session in sessions(study)}),
+        inputs.deployed(study),
     localrule: True
 
 

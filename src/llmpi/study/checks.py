@@ -182,29 +182,6 @@ def service_has_a_variant(
         )
 
 
-def endpoints_serve_variants(
-    runtimes: Mapping[str, Runtime], quants: Quants, limited: Sequence[str]
-) -> None:
-    """
-    Args:
-        limited: devices that are measured as smaller ones.
-    """
-    for name, runtime in runtimes.items():
-        if runtime.endpoint is None:
-            continue
-        for i, served in enumerate(runtime.endpoint.serves):
-            where = ("runtimes", name, "endpoint", "serves", i)
-            check_name(served.model, quants, "model", "models", (*where, "model"))
-            check_name(served.quant, quants[served.model], "quant", "quants", (*where, "quant"))
-        if limited:
-            raise PydanticCustomError(
-                "limits",
-                "the limits of {device} would hold the client and not the endpoint {name}; give "
-                "the server itself less, and leave them out",
-                {"device": limited[0], "name": name, "loc": ("devices", limited[0], "limits")},
-            )
-
-
 def drafts_are_variants(runtimes: Mapping[str, Runtime], quants: Quants) -> None:
     """What drafts is made and sent as any other file, and drafts for another one."""
     for name, runtime in runtimes.items():
@@ -228,6 +205,29 @@ def drafts_are_variants(runtimes: Mapping[str, Runtime], quants: Quants) -> None
                 "{quant} is the only variant, and would draft for itself: add a wider one to "
                 "quants",
                 {"quant": draft.quant, "loc": (*where, "quant")},
+            )
+
+
+def endpoints_serve_variants(
+    runtimes: Mapping[str, Runtime], quants: Quants, limited: Sequence[str]
+) -> None:
+    """
+    Args:
+        limited: devices that are measured as smaller ones.
+    """
+    for name, runtime in runtimes.items():
+        if runtime.endpoint is None:
+            continue
+        for i, served in enumerate(runtime.endpoint.serves):
+            where = ("runtimes", name, "endpoint", "serves", i)
+            check_name(served.model, quants, "model", "models", (*where, "model"))
+            check_name(served.quant, quants[served.model], "quant", "quants", (*where, "quant"))
+        if limited:
+            raise PydanticCustomError(
+                "limits",
+                "the limits of {device} would hold the client and not the endpoint {name}; give "
+                "the server itself less, and leave them out",
+                {"device": limited[0], "name": name, "loc": ("devices", limited[0], "limits")},
             )
 
 

@@ -158,17 +158,24 @@ def of_session(pattern: str, study: Study, session: Session) -> str:
     return layout.at(pattern, study=study.study, **session._asdict())
 
 
-def tuned(study: Study, session: Session) -> list[str]:
-    """The settings that were found, for a runtime that is tuned."""
-    is_tuned = study.runtimes[session.runtime].tune
-    return [of_session(layout.TUNED, study, session)] if is_tuned else []
-
-
 def draft(pattern: str, study: Study, session: Session) -> list[str]:
     """A file of what drafts tokens for a session, where a model does."""
     found = draft_of(study, session)
     at = {"device": session.device, **found._asdict()} if found else {}
     return [layout.at(pattern, **at)] if found else []
+
+
+def deployed(study: Study) -> list[str]:
+    """The receipt of every file on every device: of what is measured there, and of what drafts."""
+    own = [of_session(layout.RECEIPT, study, session) for session in sessions(study)]
+    drafting = [path for s in sessions(study) for path in draft(layout.RECEIPT, study, s)]
+    return list(dict.fromkeys([*own, *drafting]))
+
+
+def tuned(study: Study, session: Session) -> list[str]:
+    """The settings that were found, for a runtime that is tuned."""
+    is_tuned = study.runtimes[session.runtime].tune
+    return [of_session(layout.TUNED, study, session)] if is_tuned else []
 
 
 def named(part: QualityTask | object, key: str) -> list[str]:

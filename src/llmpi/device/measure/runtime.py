@@ -7,7 +7,7 @@ from pathlib import Path
 from llmpi.device.machine import capacity
 from llmpi.device.records import SessionJob, TurnJob
 from llmpi.engine.draft_model import DraftModel
-from llmpi.engine.llama import Engine, Settings
+from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import Runtime
 from llmpi.engine.speculation import Speculation, check_can_cut_back
@@ -33,8 +33,11 @@ def lookup_of(runtime: Runtime, engine: Engine) -> Speculation | None:
     """Speculation out of the text itself, where that is asked for.
 
     Raises:
-        EngineError: the engine cannot take back what is drafted in vain.
+        EngineError: the engine cannot take back what is drafted in vain; or a model is to draft,
+            which is there in a session alone.
     """
+    if runtime["draft"]:
+        raise EngineError("settings that take turns are measured without a draft model")
     if not (asked := runtime["prompt_lookup"]):
         return None
     check_can_cut_back(engine, "this model")
