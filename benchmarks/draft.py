@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.draft", description=__doc__)
     parser.add_argument("--target", type=Path, help="GGUF file (default: the demo's F16)")
     parser.add_argument("--draft", type=Path, action="append", help="may be repeated")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of text")
     parser.add_argument("--draft-tokens", type=int, default=TOKENS)
     parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--output-tokens", type=int, default=64)
@@ -57,7 +58,7 @@ def compare(target: Path, draft: Path, args: argparse.Namespace) -> dict[str, fl
         Engine(target, settings, context_tokens=8) as engine,
         closing(DraftModel(draft, engine, args.draft_tokens)) as model,
     ):
-        for kind in KINDS:
+        for kind in args.kinds:
             plain, drafted = in_turns(engine, Speculation(model), kind, args)
             found |= {f"{name}_{kind}": value for name, value in gained(plain, drafted).items()}
     return found
