@@ -54,14 +54,14 @@ rule models:
 rule gguf:
     """Stage: every variant quantized."""
     input:
-        [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in variants(study)],
+        [layout.at(layout.GGUF_MANIFEST, **v._asdict()) for v in made(study)],
     localrule: True
 
 
 rule deployed:
     """Stage: every variant on its devices."""
     input:
-        sorted({inputs.of_session(layout.RECEIPT, study, session) for session in sessions(study)}),
+        inputs.deployed(study),
     localrule: True
 
 

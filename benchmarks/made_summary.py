@@ -34,7 +34,7 @@ def made_summary(
         "unlike": [],
         "concurrency": [],
         "conversations": [],
-        "prompt_lookup": [],
+        "speculation": [],
         "over_http": [],
         "files": [],
         "fallbacks": [],

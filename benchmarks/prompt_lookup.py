@@ -21,6 +21,7 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.params import KV_TYPES
 from llmpi.engine.prompt_lookup import PromptLookup
+from llmpi.engine.speculation import Speculation
 from llmpi.quality.batching.schedule import common_prefix
 from llmpi.study.measuring import PromptLookup as Defaults
 
@@ -55,7 +56,7 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
     """What one file gains, and how many of its answers stay the same."""
     blocks = load_prompts(gguf, args)
     prompts = [prompt for block in blocks for group in block for prompt in group]
-    lookup = PromptLookup(args.ngram, args.draft_tokens)
+    lookup = Speculation(PromptLookup(args.ngram, args.draft_tokens))
     settings = Settings(threads=args.threads, repack=not args.no_repack, kv_cache=args.kv_cache)
     same, tokens, steps, drafted, accepted = 0, 0, 0, 0, 0
     seconds = {"greedy": 0.0, "lookup": 0.0}
@@ -108,13 +109,14 @@ def gap(
 
 
 def answer(
-    engine: Engine, text: Sequence[int], args: argparse.Namespace, lookup: PromptLookup | None
+    engine: Engine, text: Sequence[int], args: argparse.Namespace, lookup: Speculation | None
 ) -> Answer:
     """Go on with a text to the model's own end, or so many tokens; both as the product does it."""
     start = time.perf_counter()
     said: list[int] = [text[-1]]
     if lookup:
-        lookup.begin(text)
+        lookup.begin(text[:-1])
+        lookup.say(text[-1])
     while len(said) < args.max_new_tokens:
         if lookup:
             got = lookup.extend(engine, args.max_new_tokens - len(said))

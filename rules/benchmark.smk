@@ -9,6 +9,8 @@ rule benchmark_device:
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
         tuned=lambda w: inputs.tuned(study, session_of(w)),
+        draft=ancient(lambda w: inputs.draft(layout.GGUF, study, session_of(w))),
+        draft_receipt=lambda w: inputs.draft(layout.RECEIPT, study, session_of(w)),
     output:
         bench=layout.BENCH,
     log:

@@ -20,7 +20,7 @@ from llmpi.study.fields import RESULTS
 from llmpi.study.file import parse_study
 from llmpi.study.models import HubSource, PathSource, PypiSource, checkpoint_of
 from llmpi.study.quality import KINDS
-from llmpi.study.runs import Scored, Session, scored, sessions, variants
+from llmpi.study.runs import Scored, Session, made, scored, sessions
 from llmpi.user import user_name
 
 # Snakemake asks who runs it, and breaks where nobody knows.
@@ -46,7 +46,7 @@ except LlmpiError as error:
     sys.exit(1)
 
 # Longest first: where a wildcard ends a name, Q4_0 must not match the beginning of Q4_0-qat.
-QUANTS = sorted({v.quant for v in variants(study)} | {layout.BASE_QUANT}, key=len, reverse=True)
+QUANTS = sorted({v.quant for v in made(study)} | {layout.BASE_QUANT}, key=len, reverse=True)
 
 # Those that the quantizer makes, of the base.
 QUANTIZED = [q for q in QUANTS if q != layout.BASE_QUANT and not (is_trained(q) or is_published(q))]

@@ -381,6 +381,7 @@ def circumstances(
             "repack": True,
             "omp_wait_policy": None,
             "prompt_lookup": None,
+            "draft": None,
         },
         "load": {"cold_s": cold_s, "warm_s": warm_s, "locked_bytes": None, "on_demand": []},
         "order": [],
@@ -418,6 +419,7 @@ def session(
         "limits": None,
         "clock": {"monotonic_s": 200.0, "wall_s": 1.8e9, "ahead_s": 0.0},
         "gguf_sha256": HASH,
+        "draft_sha256": None,
         "started": STARTED,
         "ended": ENDED,
     }
@@ -548,6 +550,7 @@ def tuned(finalists: Sequence[Finalist] = (), trials: Sequence[Trial] = ()) -> T
         "repack": True,
         "omp_wait_policy": None,
         "prompt_lookup": None,
+        "draft": None,
     }
     won: Finalist = {
         "words": "threads: 3",

@@ -208,14 +208,47 @@ def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
         "copy": {"prompt": "passage", "prompt_tokens": 512, "output_tokens": 48, "repetitions": 2}
     }
     page = copy.shown()
-    [cell] = copy.json("report/small/summary.json")["prompt_lookup"]
+    [cell] = copy.json("report/small/summary.json")["speculation"]
     assert (cell["runtime"], cell["against"], cell["tokens"]) == ("lookup", "default", 49)
     assert cell["accepted_pct"] > 50
     assert cell["tokens_per_step"] > 1.5
     assert cell["same_tokens"] == cell["tokens"]
     record = copy.json("bench/small/here/smollm2-135m/Q4_0/lookup.json")
     assert record["settings"]["prompt_lookup"] == {"ngram": 3, "draft_tokens": 4}
-    assert "Prompt lookup" in page
+    assert "Drafted tokens" in page
+
+
+def test_a_smaller_quantization_drafts_and_the_text_stays(copy) -> None:
+    """The F16's own Q4_0 drafts; it drafts for no cell of its own."""
+    drafted = {"kv_cache": "q8_0", "draft": {"quant": "Q4_0", "draft_tokens": 3}}
+    copy.config |= {"quants": ["F16", "Q4_0"], "quality": {}}
+    copy.config["runtimes"] = {"default": {"kv_cache": "q8_0"}, "drafted": drafted}
+    copy.config["workloads"] = {
+        "code": {"prompt": "code", "prompt_tokens": 96, "output_tokens": 24, "repetitions": 2}
+    }
+    page = copy.shown()
+    summary = copy.json("report/small/summary.json")
+    assert {(row["quant"], row["runtime"]) for row in summary["rows"]} == {
+        ("F16", "default"),
+        ("F16", "drafted"),
+        ("Q4_0", "default"),
+    }
+    [cell] = summary["speculation"]
+    assert (cell["quant"], cell["kind"], cell["against"]) == ("F16", "draft model", "default")
+    assert (cell["same_tokens"], cell["tokens"]) == (25, 25)
+    assert cell["accepted_pct"] > 20
+    assert cell["tokens_per_step"] > 1
+    assert cell["memory_bytes"] > cell["against_memory_bytes"] + 50e6
+    record = copy.json("bench/small/here/smollm2-135m/F16/drafted.json")
+    drafting = copy.json("gguf/smollm2-135m/Q4_0.json")
+    assert record["draft_sha256"] == drafting["sha256"] != record["gguf_sha256"]
+    [planned] = [c for c in summary["predictions"] if c["runtime"] == "drafted"]
+    [plain] = [
+        c for c in summary["predictions"] if (c["quant"], c["runtime"]) == ("F16", "default")
+    ]
+    more = [c["predicted"]["memory_bytes"]["value"] for c in (planned, plain)]
+    assert more[0] - more[1] == pytest.approx(drafting["bytes"], rel=0.4)
+    assert "smollm2-135m Q4_0" in page
 
 
 def test_every_answer_is_kept(finished) -> None:

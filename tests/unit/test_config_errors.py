@@ -195,8 +195,7 @@ BAD = {
     ),
     "passage too short to be copied": (
         ("{prompt_tokens: 128", "{prompt: passage, prompt_tokens: 32"),
-        "9: workloads.chat: prompt: passage needs at least 64 prompt_tokens, a text and its "
-        "beginning",
+        "9: workloads.chat: prompt: passage needs at least 64 prompt_tokens, a text to go on with",
     ),
     "lookup of nothing": (
         ("quality:", "runtimes:\n  r: {prompt_lookup: {ngram: 0}}\nquality:"),
@@ -216,6 +215,48 @@ BAD = {
         "11: runtimes.r: prompt_lookup needs a quantized kv_cache, such as q8_0: with f16 the "
         "engine adds up a single token's attention in another order than that of a batch, and the "
         "text would not be that of greedy decoding",
+    ),
+    "drafts whose text would be another": (
+        ("quality:", "runtimes:\n  r: {draft: {quant: Q4_0}}\nquality:"),
+        "11: runtimes.r: draft needs a quantized kv_cache, such as q8_0: with f16 the "
+        "engine adds up a single token's attention in another order than that of a batch, and the "
+        "text would not be that of greedy decoding",
+    ),
+    "two that draft": (
+        (
+            "quality:",
+            "runtimes:\n  r: {kv_cache: q8_0, prompt_lookup: {}, draft: {quant: Q4_0}}\nquality:",
+        ),
+        "11: runtimes.r: prompt_lookup and draft both draft tokens: choose one, or make two "
+        "runtimes",
+    ),
+    "a search beside a draft model": (
+        (
+            "quality:",
+            "runtimes:\n  r: {kv_cache: q8_0, tune: true, draft: {quant: Q4_0}}\nquality:",
+        ),
+        "11: runtimes.r: a search measures one model alone: tune a runtime without draft, and give "
+        "this one the settings that are found",
+    ),
+    "draft of a quantization that is none of the study": (
+        ("quality:", "runtimes:\n  r: {kv_cache: q8_0, draft: {quant: Q2_K}}\nquality:"),
+        "11: runtimes.r.draft.quant: no quant 'Q2_K' under 'quants'; did you mean 'Q4_0'? "
+        "Allowed: F16, Q4_0",
+    ),
+    "draft for nobody but itself": (
+        (
+            "quants: [F16, Q4_0]",
+            "quants: [Q4_0]\nruntimes: {r: {kv_cache: q8_0, draft: {quant: Q4_0}}}",
+        ),
+        "6: runtimes.r.draft.quant: Q4_0 is the only variant, and would draft for itself: add a "
+        "wider one to quants",
+    ),
+    "draft of an unknown model": (
+        (
+            "quality:",
+            "runtimes:\n  r: {kv_cache: q8_0, draft: {model: tiny, quant: Q4_0}}\nquality:",
+        ),
+        "11: runtimes.r.draft.model: no model 'tiny' under 'models'; allowed: m1",
     ),
     "quantized KV cache without flash attention": (
         ("quality:", "runtimes:\n  r: {kv_cache: q8_0, flash_attention: off}\nquality:"),

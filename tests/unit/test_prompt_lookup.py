@@ -1,4 +1,4 @@
-"""Prompt lookup says what greedy decoding says, whatever it drafts."""
+"""Speculative decoding says what greedy decoding says, whatever is drafted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,9 @@ from llmpi.device.measure.single import Single
 from llmpi.engine import info as engine_info
 from llmpi.engine.fixed_text import TEXT, passage
 from llmpi.engine.llama import Engine, EngineError, Settings
-from llmpi.engine.prompt_lookup import PromptLookup, agreeing
+from llmpi.engine.open_texts import TEXTS, Kind, open_text
+from llmpi.engine.prompt_lookup import PromptLookup
+from llmpi.engine.speculation import Speculation, agreeing
 from llmpi.study.measuring import Workload
 
 
@@ -65,31 +67,34 @@ def test_the_text_is_the_greedy_one(
         plain.decode([expected[-1]])
         expected.append(plain.greedy())
 
-    model, lookup = Exact(table), PromptLookup(ngram, draft_tokens)
+    model, speculation = Exact(table), Speculation(PromptLookup(ngram, draft_tokens))
     model.decode(prompt)
     said = [model.greedy()]
-    lookup.begin([*prompt, *said])
+    speculation.begin(prompt)
+    speculation.say(said[0])
     sizes = []
     while len(said) < len(expected):
-        got = lookup.extend(model, len(expected) - len(said))
+        got = speculation.extend(model, len(expected) - len(said))
         sizes.append(len(got))
         said += got
     assert said == expected
     assert model.held == [*prompt, *said[:-1]], "what was rejected is taken out again"
     assert max(sizes) <= draft_tokens + 1
-    assert lookup.steps == len(sizes)
-    assert lookup.steps + lookup.accepted == len(said) - 1
-    assert lookup.drafted >= lookup.accepted
+    assert speculation.steps == len(sizes)
+    assert speculation.steps + speculation.accepted == len(said) - 1
+    assert speculation.drafted >= speculation.accepted
 
 
 def test_what_followed_the_last_time_is_drafted() -> None:
     lookup = PromptLookup(ngram=2, draft_tokens=3)
-    lookup.begin([1, 2, 7, 7, 1, 2, 8, 9, 5, 1, 2])
-    assert lookup._draft(9) == [8, 9, 5]
-    assert lookup._draft(1) == [8]
-    assert lookup._draft(0) == []
-    lookup.begin([1, 2, 3])
-    assert lookup._draft(9) == [], "the last tokens are no earlier place of themselves"
+    text = [1, 2, 7, 7, 1, 2, 8, 9, 5, 1]
+    lookup.begin(text)
+    text.append(2)
+    assert lookup.draft(text, 9) == [8, 9, 5]
+    assert lookup.draft(text, 1) == [8]
+    assert lookup.draft(text, 0) == []
+    lookup.begin([1, 2])
+    assert lookup.draft([1, 2, 3], 9) == [], "the last tokens are no earlier place of themselves"
 
 
 @pytest.mark.parametrize(
@@ -111,11 +116,12 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llama(tmp_path_factory.mktemp("tiny"))
 
 
-def generated(gguf: Path, lookup: PromptLookup | None, **more: Any) -> dict[str, Any]:
+def generated(gguf: Path, lookup: PromptLookup | None = None, **more: Any) -> dict[str, Any]:
     asked = {"prompt_tokens": 400, "output_tokens": 40, "repetitions": 1, **more}
     spec = Workload.model_validate(asked).model_dump()
     with Engine(gguf, Settings(threads=2, kv_cache="q8_0"), context_tokens=440) as engine:
-        workload = Single(engine, "copy", spec, None, Processors(2), lookup)
+        drafting = Speculation(lookup) if lookup else None
+        workload = Single(engine, "copy", spec, None, Processors(2), drafting)
         for _, depth in workload.arms():
             workload.repeat(depth, "1/1")
         return workload.record()
@@ -149,3 +155,15 @@ def test_a_passage_has_its_length_and_begins_its_copy(gguf: Path, count: int) ->
         assert prompt[start : start + 20] == text[start : start + 20]
         with pytest.raises(EngineError, match="holds no text"):
             passage(engine, 40)
+
+
+@pytest.mark.parametrize("kind", [*TEXTS])
+@pytest.mark.parametrize("count", [64, 200, 3000])
+def test_a_text_of_a_kind_has_its_length_and_ends_where_it_is_to_go_on(
+    gguf: Path, kind: Kind, count: int
+) -> None:
+    with Engine(gguf, Settings(threads=1), context_tokens=8) as engine:
+        prompt = open_text(engine, kind, count)
+        assert len(prompt) == count
+        assert prompt[-60:] == engine.tokenize(TEXTS[kind])[-60:]
+        assert prompt[: len(engine.tokenize(""))] == engine.tokenize("")

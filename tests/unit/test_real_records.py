@@ -19,12 +19,14 @@ from llmpi.records import check, sha256_of
 from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
 from llmpi.remote.connection import connected
-from llmpi.remote.deploy import put_model
+from llmpi.remote.deploy import Sent, put_model
 from llmpi.remote.provision import Parts, provision
+from llmpi.remote.records import Receipt
 from llmpi.study.devices import Limits, LocalDevice
 from llmpi.study.measuring import (
     ConcurrentWorkload,
     ConversationWorkload,
+    Draft,
     PromptLookup,
     Runtime,
     Workload,
@@ -46,6 +48,7 @@ SEVERAL = {
 # A passage needs more tokens than these: the engine's process ends.
 DEADLY = {"chat": SINGLE, "short": SINGLE.model_copy(update={"prompt": "passage"})}
 QUOTING = Runtime(batch_tokens=16, ubatch_tokens=16, kv_cache="q8_0", prompt_lookup=PromptLookup())
+DRAFTED = Runtime(kv_cache="q8_0", draft=Draft(model="tiny", quant="F16"))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,8 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             measured(bare, tiny, DEADLY, Runtime()),
             served,
             measured(bare, broken, {"chat": SINGLE}, Runtime()),
+            measured(bare, tiny, {"chat": SINGLE}, DRAFTED, draft=tiny),
+            measured(bare, tiny, {"chat": SINGLE}, DRAFTED, draft=broken),
         ]
 
 
@@ -99,10 +104,9 @@ def measured(
     workloads: dict[str, Any],
     runtime: Runtime,
     endpoint: EndpointRequest | None = None,
+    draft: Path | None = None,
 ) -> str:
-    with connected("here", device) as reached:
-        receipt = put_model(reached, gguf, f"tiny/{gguf.name}", sha256_of(gguf), None)
-    assert receipt["status"] == "ok"
+    receipt = sent(device, gguf)
     with benchmark(
         "here",
         device,
@@ -115,18 +119,30 @@ def measured(
         gguf=gguf,
         kept=gguf.with_suffix(".meter"),
         endpoint=endpoint,
+        draft=Sent(draft, sent(device, draft)) if draft else None,
     ) as record:
         return json.dumps(record)
 
 
+def sent(device: LocalDevice, gguf: Path) -> Receipt:
+    with connected("here", device) as reached:
+        receipt = put_model(reached, gguf, f"tiny/{gguf.name}", sha256_of(gguf), None)
+    assert receipt["status"] == "ok"
+    return receipt
+
+
 def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:
-    several, survived, served, died = (check(text, SessionRecord, "a session") for text in sessions)
+    several, survived, served, died, drafted, undrafted = (
+        check(text, SessionRecord, "a session") for text in sessions
+    )
     assert several["status"] == survived["status"] == served["status"] == "ok"
     chat = served["workloads"]["chat"]
     assert chat["status"] == "ok" and chat["apart"]
     assert chat["apart"].get("endpoint") == served.get("endpoint") is not None
     assert served["workloads"]["long"]["status"] == "failed"
-    assert died["status"] == "failed"
+    assert died["status"] == undrafted["status"] == "failed"
+    assert drafted["status"] == "ok" and drafted["draft_sha256"] == drafted["gguf_sha256"]
+    assert undrafted.get("draft_sha256") not in (None, undrafted.get("gguf_sha256"))
     kinds = {name: cell["status"] for name, cell in several["workloads"].items()}
     assert kinds == {"chat": "ok", "slow": "ok", "users": "ok", "talk": "ok", "crowd": "failed"}
     assert {name: cell["status"] for name, cell in survived["workloads"].items()} == {

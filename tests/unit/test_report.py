@@ -130,7 +130,7 @@ def test_conversations_of_several_turns_stand_on_the_page(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("results")
-def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
+def test_drafted_tokens_stand_beside_greedy_decoding(tmp_path: Path) -> None:
     counts = {"steps": 2, "drafted": 3, "accepted": 2}
     chat = small.chat()
     quick = [{**repetition, **counts} for repetition in chat["repetitions"]]
@@ -142,8 +142,9 @@ def test_prompt_lookup_stands_beside_greedy_decoding(tmp_path: Path) -> None:
         write(layout.BENCH, small.bench(cell), **{**CELL, "runtime": runtime})
     lean = {"kv_cache": "q8_0"}
     text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
-    assert "pi m F16 quick chat 10.0 10.0 1.00 66.7 2.00 another from token 4 of 4" in text
-    assert "Prompt lookup" not in page(tmp_path).text
+    assert "pi m F16 quick chat prompt lookup random 1.10 1.10 10.0 10.0 1.00 66.7 2.00" in text
+    assert "5.0 5.0 another from token 4 of 4" in text
+    assert "Drafted tokens" not in page(tmp_path).text
 
 
 def test_page_of_a_study_that_has_not_begun(

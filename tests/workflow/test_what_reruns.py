@@ -155,6 +155,17 @@ def test_what_is_put_up_with_scores_nothing_anew(done: Done, task: str, margin: 
     assert done.planned() == TO_THE_REPORT
 
 
+def test_another_draft_model_reruns_the_cells_that_it_drafts_for(done: Done) -> None:
+    drafted: dict[str, Any] = {"kv_cache": "q8_0", "draft": {"quant": "Q4_0"}}
+    done.study["quants"] = ["F16", "Q8_0", "Q4_0"]
+    done.study["runtimes"] = {"default": {"kv_cache": "q8_0"}, "drafted": drafted}
+    done.finish()
+    assert done.planned() == {}
+    drafted["draft"] = {"quant": "Q8_0"}
+    # Of F16 anew and of Q4_0, for which it drafts now, on both devices; Q8_0 has no cell more.
+    assert done.planned() == {"benchmark_device": 4, **TO_THE_REPORT}
+
+
 @pytest.mark.parametrize(
     ("runtimes", "jobs"),
     [

@@ -7,6 +7,7 @@ from llmpi.engine.records import Failed
 from llmpi.records import write_json
 from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
+from llmpi.remote.deploy import Sent
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import run
 from llmpi.study.session import SessionSettings
@@ -26,10 +27,15 @@ def main(
     receipt: Receipt | Failed,
     gguf: Path,
     tuned: TunedRecord | None,
+    draft: Path | None,
+    draft_receipt: Receipt | Failed | None,
     bench: Path,
 ) -> None:
     if receipt["status"] == "failed":
         write_json(bench, receipt)
+        return
+    if draft_receipt and draft_receipt["status"] == "failed":
+        write_json(bench, draft_receipt)
         return
     if tuned and tuned["status"] == "failed":
         write_json(bench, tuned)
@@ -47,6 +53,7 @@ def main(
         gguf=gguf,
         kept=bench.with_suffix(".meter"),
         endpoint=requests.endpoint(endpoint, model, quant) if endpoint else None,
+        draft=Sent(draft, draft_receipt) if draft and draft_receipt else None,
     ) as record:
         write_json(bench, record)
 

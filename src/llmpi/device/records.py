@@ -192,6 +192,8 @@ class SessionRequest(ModelFile):
     measured_by: MeasuredBy
     endpoint: NotRequired[EndpointRequest]
     """Left out where the engine is llmpi's own."""
+    draft: NotRequired[str]
+    """The draft model's file, in the device's store; left out where none drafts."""
 
 
 @record

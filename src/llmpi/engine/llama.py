@@ -231,6 +231,13 @@ class Model:
         )
         return bos_text, eos_text
 
+    def token_texts(self) -> Iterator[bytes]:
+        """Of all tokens, as the file has them; of a file that has only their number, nothing."""
+        if llama_cpp.llama_vocab_type(self.vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+            return
+        for token in range(self.vocab_tokens):
+            yield llama_cpp.llama_vocab_get_text(self.vocab, token)
+
     def special_tokens(self) -> Iterator[str]:
         """Texts of all tokens that stand for no text, or that the model's makers added."""
         special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED

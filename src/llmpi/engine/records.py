@@ -135,6 +135,16 @@ class PromptLookup(TypedDict):
     draft_tokens: int
 
 
+@record
+class Draft(TypedDict):
+    """Speculation by another model: see `llmpi.study.measuring.Draft`."""
+
+    model: str | None
+    """None for the target's own."""
+    quant: str
+    draft_tokens: int
+
+
 class _Engine(TypedDict):
     batch_tokens: int
     ubatch_tokens: int
@@ -149,6 +159,7 @@ class _Engine(TypedDict):
 class _Beside(TypedDict):
     omp_wait_policy: Literal["active", "passive"] | None
     prompt_lookup: PromptLookup | None
+    draft: Draft | None
 
 
 @record
@@ -186,7 +197,7 @@ class SingleWorkload(_Workload):
     """One conversation: `llmpi.study.measuring.Workload`."""
 
     kind: Literal["single"]
-    prompt: Literal["random", "passage"]
+    prompt: Literal["random", "passage", "chat", "code", "thinking"]
     depths: list[int]
     """Tokens."""
     sustained_s: float
@@ -354,13 +365,14 @@ class _Answered(TypedDict):
 
 @record
 class Repetition(_Answered):
-    """One run of a conversation. With prompt lookup a step may give several tokens: they are there
-    at the same time, so that all but the first took none."""
+    """One run of a conversation. With prompt lookup or a draft model a step may give several
+    tokens: they are there at the same time, so that all but the first took none. A draft model
+    reads the prompt, too: its seconds are the prompt's."""
 
     contention: NotRequired[Contention]
     """Left out where the kernel does not tell."""
     steps: NotRequired[int]
-    """With prompt lookup: decodings, and"""
+    """With prompt lookup or a draft model: decodings, and"""
     drafted: NotRequired[int]
     """tokens that were guessed, and"""
     accepted: NotRequired[int]
@@ -687,6 +699,8 @@ class Session(MeasuredSession):
     """`results/bench/`: a variant's workloads on a device, measured."""
 
     gguf_sha256: str
+    draft_sha256: str | None
+    """Of the draft model's file; None where none drafts."""
     started: str
     """UTC, ISO 8601, of the workstation's clock."""
     ended: str
@@ -700,6 +714,7 @@ class FailedSession(Failed):
     environment: NotRequired[Where]
     workloads: NotRequired[dict[str, FailedCell]]
     gguf_sha256: NotRequired[str]
+    draft_sha256: NotRequired[str | None]
     started: NotRequired[str]
     ended: NotRequired[str]
 

@@ -1,7 +1,7 @@
 """What is known of a study's models without their weights."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
@@ -12,7 +12,7 @@ from llmpi.gguf.footprint import Context
 from llmpi.plan.config_json import Stated, of_config
 from llmpi.plan.known import CONFIGS
 from llmpi.plan.model import Model, ask_all
-from llmpi.plan.predict import context
+from llmpi.plan.predict import Draft, context
 from llmpi.plan.workstation import scoring_contexts
 from llmpi.quant_types import is_published
 from llmpi.sources_lock import is_commit
@@ -24,7 +24,7 @@ from llmpi.study.models import (
     Source,
     variant_of,
 )
-from llmpi.study.runs import Variant, sessions, variants
+from llmpi.study.runs import Session, Variant, draft_of, made, sessions
 from llmpi.study.study import Study
 
 CONFIG_BYTES = 1_000_000
@@ -57,6 +57,20 @@ def variants_of(study: Study, *, ask_hub: bool = True) -> dict[Variant, Model | 
     return {variant: _known_or_reason(model) for variant, model in found.items()}
 
 
+def draft_for(study: Study, session: Session, known: Mapping[Variant, Model | str]) -> Draft | None:
+    """What drafts for a session, where a model does.
+
+    Raises:
+        LlmpiError: nothing is known of it.
+    """
+    if (draft := draft_of(study, session)) is None:
+        return None
+    found = known[draft]
+    if isinstance(found, str):
+        raise LlmpiError(found)
+    return Draft(found, draft.quant)
+
+
 def _asked(
     study: Study, ask_hub: bool
 ) -> tuple[dict[str, Model | str], dict[Variant, Model | str]]:
@@ -65,7 +79,7 @@ def _asked(
         variant: _found(_published, study, variant, ask_hub=ask_hub)
         if is_published(variant.quant)
         else models[variant.model]
-        for variant in variants(study)
+        for variant in made(study)
     }
     bases = {Variant(name, layout.BASE_QUANT): model for name, model in models.items()}
     ask_all(

@@ -12,8 +12,8 @@ from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
-from llmpi.plan.model_facts import base_gguf, models_of, variants_of
-from llmpi.plan.predict import Prediction, by_kernels, predict
+from llmpi.plan.model_facts import base_gguf, draft_for, models_of, variants_of
+from llmpi.plan.predict import Draft, Prediction, by_kernels, predict
 from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.serving import Serving, servings
@@ -86,7 +86,7 @@ def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     known = variants_of(study, ask_hub=ask_hub)
     boards = {name: _with_prompts(study, name, known) for name in study.devices}
     return [
-        _planned(study, session, known[session.variant], boards[session.device], workloads)
+        _planned(study, session, known, boards[session.device], workloads)
         for session, workloads in sessions(study).items()
     ]
 
@@ -263,10 +263,11 @@ def _this_machine(device: LocalDevice) -> Profile | None:
 def _planned(
     study: Study,
     session: Session,
-    model: Model | str,
+    known: Mapping[Variant, Model | str],
     board: Board | None,
     workloads: Sequence[str],
 ) -> SessionPlan:
+    model = known[session.variant]
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
     if study.runtimes[session.runtime].endpoint:
@@ -275,8 +276,8 @@ def _planned(
             unknown="what another engine needs behind HTTP, and how fast it is, is not known",
         )
     try:
-        size = model.sizes(session.quant)
-        return _on_board(study, session, model, size, board, workloads)
+        size, draft = model.sizes(session.quant), draft_for(study, session, known)
+        return _on_board(study, session, model, draft, size, board, workloads)
     except LlmpiError as error:
         return SessionPlan(session, unknown=str(error))
 
@@ -285,6 +286,7 @@ def _on_board(
     study: Study,
     session: Session,
     model: Model,
+    draft: Draft | None,
     size: Sizes,
     board: Board | None,
     workloads: Sequence[str],
@@ -302,6 +304,7 @@ def _on_board(
         context_tokens=max(w.needed_tokens for w in asked),
         prompt_tokens=max(w.prompt_tokens for w in asked),
         seen=seen_by(study, session.device),
+        draft=draft,
     )
     local = study.devices[session.device].is_here
     rates = reversed(board.receive_bytes_per_s)

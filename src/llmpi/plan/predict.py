@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.presets import BLOCK_BYTES, Board, Kernels, Range, Seen, kernels
@@ -62,6 +63,13 @@ class Prediction(NamedTuple):
     """`real-time`, `near real-time`, `not real-time`, by the likely tg."""
 
 
+class Draft(NamedTuple):
+    """Who drafts tokens, in memory beside the model."""
+
+    model: Model
+    quant: str
+
+
 def predict(
     model: Model,
     quant: str,
@@ -71,17 +79,20 @@ def predict(
     context_tokens: int,
     prompt_tokens: int,
     seen: Seen = "wall",
+    draft: Draft | None = None,
 ) -> Prediction:
     """How a quantization of `model` will run on `board`.
 
     Args:
+        draft: takes memory, too. Speeds are without it: what it gains hangs on the text.
         seen: what sees its power.
         context_tokens: that the engine reserves.
         prompt_tokens: of the context, what is filled when tokens are generated; pp is that of this
             prompt.
 
     Raises:
-        LlmpiError: the engine does not take the model, its type or this context.
+        LlmpiError: the engine does not take the model, its type or this context; or the draft model
+            has another vocabulary.
     """
     size = model.sizes(quant)
     asked = context(runtime, context_tokens, prompt_tokens)
@@ -89,7 +100,15 @@ def predict(
     kept = reserved["kv_bytes"] + reserved["state_bytes"]
     working = PROCESS_BYTES + reserved["touched_bytes"]
     read, resident = size.read_per_token_bytes, sum(size.resident_bytes.values())
-    in_memory = held(size, runtime)
+    in_memory, unmapped = held(size, runtime), copied(size, runtime, board)
+    if draft:
+        _check_fits(draft.model, model)
+        other, beside = draft.model.sizes(draft.quant), draft.model.reserved(asked)
+        kept += beside["kv_bytes"] + beside["state_bytes"]
+        working += beside["touched_bytes"]
+        resident += sum(other.resident_bytes.values())
+        in_memory += held(other, runtime)
+        unmapped += copied(other, runtime, board)
     filled = reserved["kv_bytes"] * min(1.0, prompt_tokens / context_tokens)
     filled += reserved["state_bytes"]
     # Of a mixture of experts each token reads a share of what is read again and again.
@@ -103,8 +122,7 @@ def predict(
         )
     ]
     tps = Range(*(1 / seconds for seconds in steps))
-    fixed = copied(size, runtime, board) + kept + working
-    fit = fit_of(in_memory + kept + working, fixed, board.free_bytes)
+    fit = fit_of(in_memory + kept + working, unmapped + kept + working, board.free_bytes)
     power = board.decode_power_w.get(seen)
     return Prediction(
         size.file_bytes,
@@ -124,6 +142,16 @@ def predict(
         else None,
         band(tps.likely) if fit != "dies" else "not real-time",
     )
+
+
+def _check_fits(draft: Model, model: Model) -> None:
+    own, other = draft.footprint["vocabulary"], model.footprint["vocabulary"]
+    if own != other:
+        raise LlmpiError(
+            f"the draft model {draft.named} has a vocabulary of {own} tokens, and {model.named} "
+            f"one of {other}: it cannot draft for it; choose one of the same family as `draft`, or "
+            "leave the combination out (exclude)"
+        )
 
 
 def context(runtime: Runtime, tokens: int, prompt_tokens: int) -> Context:

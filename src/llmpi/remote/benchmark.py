@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 from llmpi.code import sha256_of_code
 from llmpi.device.machine.energy import add_energy
@@ -22,7 +23,7 @@ from llmpi.errors import LlmpiError
 from llmpi.records import now, sha256_of_json
 from llmpi.remote import requests
 from llmpi.remote.connection import connected
-from llmpi.remote.deploy import ensure_model
+from llmpi.remote.deploy import Sent, ensure_models
 from llmpi.remote.detached import detached
 from llmpi.remote.plugs import Timeline, plug_sampling
 from llmpi.remote.provision import ensure_ready
@@ -35,6 +36,13 @@ log = logging.getLogger(__name__)
 
 SESSION = "llmpi.device.measure.session"
 """The module that has it measured there."""
+
+
+class Hashes(TypedDict):
+    """Of the files that are measured."""
+
+    gguf_sha256: str
+    draft_sha256: str | None
 
 
 @contextlib.contextmanager
@@ -51,6 +59,7 @@ def benchmark(
     gguf: Path,
     kept: Path,
     endpoint: EndpointRequest | None = None,
+    draft: Sent | None = None,
 ) -> Iterator[SessionRecord | Failed]:
     """The block is given the record of one session, measured there; then the device forgets it.
 
@@ -66,6 +75,7 @@ def benchmark(
         gguf: the file here, to be sent again if it is not there any more.
         kept: file for what a plug says meanwhile, should this process end before the measurement.
         endpoint: who is measured in the place of llmpi's engine.
+        draft: the model that drafts, where the runtime asks for one.
 
     Raises:
         LlmpiError: the device, the endpoint or the way to it failed.
@@ -84,17 +94,24 @@ def benchmark(
     }
     if endpoint:
         job["endpoint"] = endpoint
+    if draft:
+        job["draft"] = draft.receipt["path"]
     runs = (SESSION, measured_by)
     means = {"llmpi": [*map(sha256_of_code, runs)], "engine": provisioned["engine"]}
-    identity = {**job, **means, "gguf_sha256": receipt["sha256"]}
+    hashes: Hashes = {
+        "gguf_sha256": receipt["sha256"],
+        "draft_sha256": draft.receipt["sha256"] if draft else None,
+    }
+    identity = {**job, **means, **hashes}
     started, timeline = now(), Timeline()
     with contextlib.ExitStack() as held:
         with plug_sampling(device.meter, kept) as plug:
             with connected(name, device) as reached:
                 ensure_ready(reached, provisioned, *runs)
-                again = ensure_model(reached, device, gguf, receipt)
-            if again["status"] == "failed":
-                yield again
+                files = [Sent(gguf, receipt), *([draft] if draft else [])]
+                unfit = ensure_models(reached, device, files)
+            if unfit:
+                yield unfit
                 return
             key = sha256_of_json(identity)[:16]
             if isinstance(device, SshDevice):
@@ -106,15 +123,15 @@ def benchmark(
         if answer["status"] == "failed" and answer["stage"] == "endpoint":
             held.close()  # the device forgets it, and the next run asks again
             raise LlmpiError(f"device {name}: {answer['reason']}")
-        sha256, ended = receipt["sha256"], now()
+        ended = now()
         record: SessionRecord
         if answer["status"] == "failed":
-            record = {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+            record = {**answer, **hashes, "started": started, "ended": ended}
         else:
             answer["clock"]["ahead_s"] = timeline.skew_s
             if plug:
                 add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
-            record = {**answer, "gguf_sha256": sha256, "started": started, "ended": ended}
+            record = {**answer, **hashes, "started": started, "ended": ended}
         yield record
         if plug:
             plug.forget()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from llmpi.device.records import Expected, ExpectRequest, NoRoom, OverQuota, Sound
 from llmpi.engine import shards
@@ -144,6 +145,33 @@ def ensure_model(
     file = f"{path.parent.name}/{shards.stem(path.name)}.gguf"
     hashes = [part["sha256"] for part in receipt["parts"]]
     return put_model(reached, gguf, file, sha256, _quota(device), hashes)
+
+
+class Sent(NamedTuple):
+    """A model file here, and its receipt of a device."""
+
+    gguf: Path
+    receipt: Receipt
+
+
+def ensure_models(reached: Device, device: SingleDevice, sent: Sequence[Sent]) -> Failed | None:
+    """Have all of them there side by side; or why that cannot be.
+
+    Raises:
+        LlmpiError: see `ensure_model`.
+    """
+    for one in sent:
+        again = ensure_model(reached, device, *one)
+        if again["status"] == "failed":
+            return again
+    if all(_is_there(reached, one.receipt) for one in sent[:-1]):
+        return None
+    size = sum(one.receipt["bytes"] for one in sent)
+    return failed(
+        "deploy",
+        f"a model and its draft model, {size / 1e9:.2f} GB, do not fit into the store side by "
+        "side: one made room for the other",
+    )
 
 
 def _is_there(device: Device, receipt: Receipt) -> bool:

@@ -182,6 +182,32 @@ def service_has_a_variant(
         )
 
 
+def drafts_are_variants(runtimes: Mapping[str, Runtime], quants: Quants) -> None:
+    """What drafts is made and sent as any other file, and drafts for another one."""
+    for name, runtime in runtimes.items():
+        if (draft := runtime.draft) is None:
+            continue
+        where = ("runtimes", name, "draft")
+        if draft.model:
+            check_name(draft.model, quants, "model", "models", (*where, "model"))
+        models = [draft.model] if draft.model else [*quants]
+        for model in models:
+            check_name(draft.quant, quants[model], "quant", "quants", (*where, "quant"))
+        others = [
+            (model, quant)
+            for model, own in quants.items()
+            for quant in own
+            if (model, quant) != (draft.model or model, draft.quant)
+        ]
+        if not others:
+            raise PydanticCustomError(
+                "draft",
+                "{quant} is the only variant, and would draft for itself: add a wider one to "
+                "quants",
+                {"quant": draft.quant, "loc": (*where, "quant")},
+            )
+
+
 def endpoints_serve_variants(
     runtimes: Mapping[str, Runtime], quants: Quants, limited: Sequence[str]
 ) -> None:

@@ -24,6 +24,7 @@ EFFECTS: Mapping[str, Effect] = {
     "repack": "rounds",
     "omp_wait_policy": "nothing",
     "prompt_lookup": "speculates",
+    "draft": "speculates",
     "tune": "nothing",
     "endpoint": "elsewhere",
 }
@@ -75,7 +76,7 @@ def over_http(runtime: str) -> str:
 
 
 def computation_of(runtime: Runtime) -> str:
-    """The id of what a runtime of llmpi's engine computes, where its prompt lookup, if it has one,
-    is exact."""
+    """The id of what a runtime of llmpi's engine computes, where its speculation, if it has any, is
+    exact."""
     attention: Literal["auto", "off"] = "off" if runtime.flash_attention == "off" else "auto"
     return Computation(runtime.kv_cache, attention).id

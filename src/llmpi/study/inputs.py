@@ -11,6 +11,8 @@ from llmpi.study.runs import (
     Session,
     asked_over_http,
     by_width,
+    draft_of,
+    made,
     next_wider,
     pairs_of,
     scored,
@@ -44,10 +46,10 @@ def models(study: Study, *, from_scratch: bool) -> list[str]:
 def needs_base(study: Study, model: str) -> bool:
     """Whether a model's F16 is made: of a variant that is not published, a text's reference, or
     what another takes its vocabulary of."""
-    made = any(v.model == model and not is_published(v.quant) for v in variants(study))
+    quantized = any(v.model == model and not is_published(v.quant) for v in made(study))
     compared = any(isinstance(task, DivergenceTask) for task in study.quality.values())
     taken = any(getattr(m.source, "vocabulary_of", None) == model for m in study.models.values())
-    return made or compared or taken
+    return quantized or compared or taken
 
 
 def fetched_from(study: Study, model: str) -> list[str]:
@@ -154,6 +156,20 @@ def scores(study: Study, asked_of: Scored, task: str) -> str:
 def of_session(pattern: str, study: Study, session: Session) -> str:
     """A file of a session."""
     return layout.at(pattern, study=study.study, **session._asdict())
+
+
+def draft(pattern: str, study: Study, session: Session) -> list[str]:
+    """A file of what drafts tokens for a session, where a model does."""
+    found = draft_of(study, session)
+    at = {"device": session.device, **found._asdict()} if found else {}
+    return [layout.at(pattern, **at)] if found else []
+
+
+def deployed(study: Study) -> list[str]:
+    """The receipt of every file on every device: of what is measured there, and of what drafts."""
+    own = [of_session(layout.RECEIPT, study, session) for session in sessions(study)]
+    drafting = [path for s in sessions(study) for path in draft(layout.RECEIPT, study, s)]
+    return list(dict.fromkeys([*own, *drafting]))
 
 
 def tuned(study: Study, session: Session) -> list[str]:

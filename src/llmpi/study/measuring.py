@@ -6,10 +6,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmpi.study.endpoint import Endpoint
-from llmpi.study.fields import Part
+from llmpi.study.fields import Id, Part, Quant
 
 PASSAGE_TOKENS = 64
-"""The least that a text and the beginning of its copy take."""
+"""The least that a text takes, and the beginning of its copy."""
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -39,9 +39,10 @@ class Workload(_Measured):
     """Tokens of the prompt."""
     output_tokens: Tokens
     """Tokens to generate, each timed."""
-    prompt: Literal["random", "passage"] = "random"
+    prompt: Literal["random", "passage", "chat", "code", "thinking"] = "random"
     """`random` tokens, or a `passage` of text and the beginning of its copy, which prompt lookup
-    goes on with: the most that it can gain."""
+    goes on with: the most that it can gain. A `chat`, `code` and `thinking` end where a model is to
+    go on; what drafts are worth hangs on the kind of text."""
     depths: list[Tokens] = Field(default_factory=list)
     """Also time token generation behind so many tokens of context."""
     sustained_s: float = Field(default=0, ge=0, le=86_400)
@@ -65,11 +66,11 @@ class Workload(_Measured):
                 "context_tokens is {got}, but prompt (or depth) and output tokens are {need}",
                 {"got": self.context_tokens, "need": self._longest()},
             )
-        if self.prompt == "passage" and self.prompt_tokens < PASSAGE_TOKENS:
+        if self.prompt != "random" and self.prompt_tokens < PASSAGE_TOKENS:
             raise PydanticCustomError(
                 "passage",
-                "prompt: passage needs at least {need} prompt_tokens, a text and its beginning",
-                {"need": PASSAGE_TOKENS},
+                "prompt: {kind} needs at least {need} prompt_tokens, a text to go on with",
+                {"kind": self.prompt, "need": PASSAGE_TOKENS},
             )
         return self
 
@@ -206,6 +207,22 @@ class PromptLookup(Part):
     """Tokens to guess at most."""
 
 
+class Draft(Part):
+    """Let a smaller model guess the next tokens, and check them all in one decoding."""
+
+    model: Id | None = None
+    """Id of a model whose vocabulary is the same; by default the model itself, of which a smaller
+    quantization drafts."""
+    quant: Quant
+    """Its quantization, one of the study's."""
+    draft_tokens: int = Field(default=4, ge=1, le=64)
+    """Tokens to guess at once."""
+
+
+Drafting = Literal["prompt_lookup", "draft"]
+"""Keys of a runtime by which tokens are drafted."""
+
+
 class Runtime(Part):
     """How the engine is run. A named set of its settings; what is left out is as llama.cpp has it.
 
@@ -238,12 +255,27 @@ class Runtime(Part):
     prompt_lookup: PromptLookup | None = None
     """Speculative decoding out of the prompt, of one conversation that samples greedily; needs a
     quantized `kv_cache`, with which the text is that of greedy decoding."""
+    draft: Draft | None = None
+    """Speculative decoding with a second model in memory, which drafts; for the same work, and
+    under the same condition. Its sessions have workloads of the kind `single` alone."""
     tune: bool = False
     """Search for faster settings, on each device and for each variant, from these on (section
     `tune`)."""
     endpoint: Endpoint | None = None
     """Another engine, asked over HTTP; with it nothing else stands here, as its settings are its
     own."""
+
+    @property
+    def speculation(self) -> tuple[Drafting, PromptLookup | Draft] | None:
+        """Key and settings of what drafts tokens."""
+        if self.draft:
+            return "draft", self.draft
+        return ("prompt_lookup", self.prompt_lookup) if self.prompt_lookup else None
+
+    @property
+    def plain(self) -> Self:
+        """The same without what drafts tokens."""
+        return self.model_copy(update={"prompt_lookup": None, "draft": None})
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -267,21 +299,8 @@ class Runtime(Part):
                 "kv_cache {kv_cache} needs flash_attention: auto or on",
                 {"kv_cache": self.kv_cache},
             )
-        if self.prompt_lookup and self.prompt_lookup.draft_tokens >= self.batch_tokens:
-            raise PydanticCustomError(
-                "draft",
-                "draft_tokens is {draft}; with the token before them they do not fit batch_tokens, "
-                "which is {batch}",
-                {"draft": self.prompt_lookup.draft_tokens, "batch": self.batch_tokens},
-            )
-        if self.prompt_lookup and self.kv_cache in FLOATS:
-            raise PydanticCustomError(
-                "prompt_lookup",
-                "prompt_lookup needs a quantized kv_cache, such as q8_0: with {kv_cache} the "
-                "engine adds up a single token's attention in another order than that of a batch, "
-                "and the text would not be that of greedy decoding",
-                {"kv_cache": self.kv_cache},
-            )
+        if self.speculation:
+            self._can_speculate(*self.speculation)
         if self.mlock and self.repack:
             raise PydanticCustomError(
                 "mlock", "mlock needs repack: false; llama.cpp locks no repacked weights", {}
@@ -294,3 +313,33 @@ class Runtime(Part):
                 {},
             )
         return self
+
+    def _can_speculate(self, key: str, asked: PromptLookup | Draft) -> None:
+        if asked.draft_tokens >= self.batch_tokens:
+            raise PydanticCustomError(
+                "draft",
+                "draft_tokens is {draft}; with the token before them they do not fit batch_tokens, "
+                "which is {batch}",
+                {"draft": asked.draft_tokens, "batch": self.batch_tokens},
+            )
+        if self.kv_cache in FLOATS:
+            raise PydanticCustomError(
+                "speculation",
+                "{key} needs a quantized kv_cache, such as q8_0: with {kv_cache} the "
+                "engine adds up a single token's attention in another order than that of a batch, "
+                "and the text would not be that of greedy decoding",
+                {"key": key, "kv_cache": self.kv_cache},
+            )
+        if self.draft and self.prompt_lookup:
+            raise PydanticCustomError(
+                "speculation",
+                "prompt_lookup and draft both draft tokens: choose one, or make two runtimes",
+                {},
+            )
+        if self.draft and self.tune:
+            raise PydanticCustomError(
+                "speculation",
+                "a search measures one model alone: tune a runtime without draft, and give this "
+                "one the settings that are found",
+                {},
+            )

@@ -39,6 +39,7 @@ from llmpi.study.fields import TextSource
 from llmpi.study.measuring import (
     ConcurrentWorkload,
     ConversationWorkload,
+    Draft,
     PromptLookup,
     Runtime,
     Workload,
@@ -137,6 +138,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("runtimes.ID", "", [Runtime]),
     ("runtimes.ID.prompt_lookup", "", [PromptLookup]),
+    ("runtimes.ID.draft", "", [Draft]),
     ("runtimes.ID.endpoint", "", [Endpoint]),
     ("runtimes.ID.endpoint.serves[]", "", [Serves]),
     ("tune", "", [Tune]),

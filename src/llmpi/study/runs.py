@@ -90,7 +90,7 @@ def expand_runs(study: Study) -> Sequence[Run]:
     return [
         run
         for run in every
-        if _is_served(study, run) and not any(_drops(study, rule, run) for rule in study.exclude)
+        if _is_possible(study, run) and not any(_drops(study, rule, run) for rule in study.exclude)
     ]
 
 
@@ -107,6 +107,19 @@ def sessions(study: Study) -> Mapping[Session, Sequence[str]]:
 def variants(study: Study) -> Sequence[Variant]:
     """Every variant that is still run somewhere."""
     return list(dict.fromkeys(run.variant for run in expand_runs(study)))
+
+
+@once
+def made(study: Study) -> Sequence[Variant]:
+    """Every variant whose file is made: what is run somewhere, or drafts there."""
+    drafting = [draft for session in sessions(study) if (draft := draft_of(study, session))]
+    return list(dict.fromkeys([*variants(study), *drafting]))
+
+
+def draft_of(study: Study, session: Session) -> Variant | None:
+    """What drafts tokens for a session, where a model does."""
+    asked = study.runtimes[session.runtime].draft
+    return Variant(asked.model or session.model, asked.quant) if asked else None
 
 
 @once
@@ -215,12 +228,17 @@ def _all_variants(study: Study) -> Iterator[Variant]:
             yield Variant(model, quant)
 
 
-def _is_served(study: Study, run: Run) -> bool:
-    """An endpoint has what it serves, and is asked by one conversation at a time."""
-    endpoint = study.runtimes[run.runtime].endpoint
-    if endpoint is None:
+def _is_possible(study: Study, run: Run) -> bool:
+    """An endpoint has what it serves; it is asked by one conversation at a time, for which alone a
+    model drafts, and for another variant than itself."""
+    runtime = study.runtimes[run.runtime]
+    if not (runtime.endpoint or runtime.draft):
         return True
-    return run.workload in study.single_workloads and bool(endpoint.served(*run.variant))
+    if run.workload not in study.single_workloads:
+        return False
+    if runtime.endpoint:
+        return bool(runtime.endpoint.served(*run.variant))
+    return draft_of(study, run.session) != run.variant
 
 
 def _drops(study: Study, rule: Exclude, run: Run) -> bool:

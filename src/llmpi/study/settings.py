@@ -13,7 +13,7 @@ from llmpi.quant_types import TENSOR_TYPES
 from llmpi.sources_lock import Kind, is_commit, moves, read_lock
 from llmpi.study.computation import BY_ID, DEFAULT
 from llmpi.study.fields import Part, TextSource
-from llmpi.study.runs import Session, pairs_of, sessions
+from llmpi.study.runs import Session, draft_of, pairs_of, sessions
 from llmpi.study.study import Study
 from llmpi.study.tasks.ab import AbTask
 from llmpi.study.tasks.divergence import DivergenceTask
@@ -180,10 +180,13 @@ def measuring(study: Study, device: str) -> Settings:
 
 
 def session(study: Study, session: Session) -> Settings:
-    """How a session is measured."""
+    """How a session is measured; what drafts there is named."""
+    runtime = study.runtimes[session.runtime].model_dump(exclude={"tune"})
+    if draft := draft_of(study, session):
+        runtime["draft"]["model"] = draft.model
     return {
         "device": measuring(study, session.device),
-        "runtime": study.runtimes[session.runtime].model_dump(exclude={"tune"}),
+        "runtime": runtime,
         "workloads": {w: study.workloads[w].model_dump() for w in sessions(study)[session]},
     }
 

@@ -189,6 +189,7 @@ class Study(Part):
         checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
         limited = [n for n, d in self.devices.items() if isinstance(d, LocalDevice) and d.limits]
         checks.endpoints_serve_variants(self.runtimes, quants, limited)
+        checks.drafts_are_variants(self.runtimes, quants)
         checks.files_are_published(self.models, self.quants)
         checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
         made_with = {"calibration": self.calibration, "qat": self.qat}

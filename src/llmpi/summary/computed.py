@@ -10,13 +10,15 @@ from llmpi.quality.kind import Objection, OverHttp
 from llmpi.quality.kinds import task_kinds
 from llmpi.results import NotRun
 from llmpi.study.computation import computation_of, over_http
-from llmpi.study.measuring import Runtime
+from llmpi.study.measuring import Drafting, Runtime
 from llmpi.study.runs import Run, Scored
 from llmpi.study.study import Study
-from llmpi.summary.greedy import says_the_same
+from llmpi.summary.greedy import KIND_OF, says_the_same
 from llmpi.summary.measured import Single
 from llmpi.summary.records import Unscored
 from llmpi.summary.tuned import Searches
+
+SUFFIX: Mapping[Drafting, str] = {"prompt_lookup": "lookup", "draft": "draft"}
 
 WHY: Mapping[Unscored, str] = {
     "default only": "the study scores llama.cpp's default only (scored_with)",
@@ -24,6 +26,7 @@ WHY: Mapping[Unscored, str] = {
     "prompt lookup": (
         "prompt lookup is not shown to say what the runtime that is the same without it says"
     ),
+    "draft model": "a draft model is not shown to leave what the runtime without it says as it is",
     "over HTTP": "not scored: another engine answers there, and no question was asked of it",
 }
 
@@ -71,15 +74,15 @@ def computed(
     if runtime.endpoint:
         return _of_endpoint(study, run, rows, asked_over_http)
     computation = computation_of(runtime)
-    is_exact = runtime.prompt_lookup is None or says_the_same(study, cells, run)
-    asked = Scored(*run.variant, computation if is_exact else f"{computation}-lookup")
+    drafts = None if says_the_same(study, cells, run) else runtime.speculation
+    asked = Scored(*run.variant, f"{computation}-{SUFFIX[drafts[0]]}" if drafts else computation)
     if all(asked in scored for scored in rows.values()):
         quality = {task: scored[asked] for task, scored in rows.items()}
         told = {task: found[asked] for task, found in answers.items() if asked in found}
         return Computed(asked, None, quality, told, objections.get(asked, []))
     unscored: Unscored = "tuned" if study.runtimes[run.runtime].tune else "default only"
-    if not is_exact:
-        unscored = "prompt lookup"
+    if drafts:
+        unscored = KIND_OF[drafts[0]]
     return _unscored(study, asked, unscored, rows)
 
 

@@ -82,6 +82,6 @@ def _in_process(study: Study, run: Run, rows: Mapping[Run, Row]) -> Row | None:
     """The same cell of the first runtime of llmpi's engine that decodes token by token."""
     for name, runtime in study.runtimes.items():
         other = rows.get(run._replace(runtime=name))
-        if not runtime.endpoint and not runtime.prompt_lookup and other and other["tg_tps"]:
+        if not runtime.endpoint and not runtime.speculation and other and other["tg_tps"]:
             return other
     return None

@@ -12,13 +12,13 @@ from typing import Literal, NamedTuple
 from llmpi.engine.records import SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model
-from llmpi.plan.model_facts import variants_of
+from llmpi.plan.model_facts import draft_for, variants_of
 from llmpi.plan.plan import seen_by
 from llmpi.plan.predict import Prediction, predict
 from llmpi.plan.presets import PRESETS, Board, Range, lying_on, measured
 from llmpi.plan.profile import profile_of
 from llmpi.results import NotRun
-from llmpi.study.runs import Run, Session
+from llmpi.study.runs import Run, Session, Variant
 from llmpi.study.study import Study
 from llmpi.summary.estimate import Z95
 from llmpi.summary.records import (
@@ -63,7 +63,7 @@ Planner = Callable[[Study, Sequence[Run], Boards], Sequence[Planned]]
 def planned(study: Study, runs: Sequence[Run], found: Boards) -> Sequence[Planned]:
     """By what is here of the models; no network, and nothing here fails a report."""
     known = variants_of(study, ask_hub=False)
-    return [_planned(study, run, known[run.variant], found) for run in runs]
+    return [_planned(study, run, known, found) for run in runs]
 
 
 def predictions(rows: Mapping[Run, Row], said: Sequence[Planned]) -> list[PredictedCell]:
@@ -71,7 +71,10 @@ def predictions(rows: Mapping[Run, Row], said: Sequence[Planned]) -> list[Predic
     return [_beside(run, row, one) for (run, row), one in zip(rows.items(), said, strict=True)]
 
 
-def _planned(study: Study, run: Run, model: Model | str, seen_boards: Boards) -> Planned:
+def _planned(
+    study: Study, run: Run, known: Mapping[Variant, Model | str], seen_boards: Boards
+) -> Planned:
+    model = known[run.variant]
     basis, board = _board(study, run.session, seen_boards)
     nothing = Planned(basis, board.name if board else None, None, None)
     if isinstance(model, str):
@@ -88,6 +91,7 @@ def _planned(study: Study, run: Run, model: Model | str, seen_boards: Boards) ->
             context_tokens=workload.needed_tokens,
             prompt_tokens=workload.prompt_tokens,
             seen=seen_by(study, run.device),
+            draft=draft_for(study, run.session, known),
         )
     except LlmpiError as error:
         return nothing._replace(reason=str(error))

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from llmpi.engine.records import (
     ConcurrentWorkload,
     ConversationWorkload,
+    Draft,
     Endpoint,
     Failed,
     Mark,
@@ -67,9 +68,12 @@ Share = Annotated[float, Unit("1")]
 Status = Literal["ok", "failed", "skipped", "not run"]
 
 
-Unscored = Literal["default only", "tuned", "prompt lookup", "over HTTP"]
+SpeculationKind = Literal["prompt lookup", "draft model"]
+"""Who drafts tokens."""
+
+Unscored = Literal["default only", "tuned", SpeculationKind, "over HTTP"]
 """Why what a cell computes was not scored: the study asks for the default's scores only; the search
-for settings ended there; its prompt lookup is not shown to say what greedy decoding says; it is
+for settings ended there; its speculation is not shown to say what greedy decoding says; it is
 another engine's, and nothing was asked of it over HTTP."""
 
 
@@ -124,7 +128,8 @@ class State(TypedDict):
     """Group of equal boards that the device is one of"""
     computation: str
     """What of the engine's settings its quality hangs on: type of the KV cache, `-noflash` without
-    flash attention, `-lookup` where prompt lookup is not shown to say the same; `http-` and the
+    flash attention, `-lookup` or
+    `-draft` where speculation is not shown to say the same; `http-` and the
     runtime's name of an endpoint, which is another engine and asked itself"""
     status: Status
     """`ok`, `failed`, `skipped` or `not run`, of the measurement"""
@@ -442,7 +447,7 @@ class Unlike(TypedDict):
     """By board."""
 
 
-# --- conversations side by side, prompt lookup ----------------------------------------------------
+# --- conversations side by side, speculation ------------------------------------------------------
 
 
 @record
@@ -559,25 +564,34 @@ class ConversationCell(CellKey):
 
 
 @record
-class LookupAgainst(TypedDict):
-    """The same cell without prompt lookup; None where it was not measured."""
+class SpeculationAgainst(TypedDict):
+    """The same cell without drafts; None where it was not measured."""
 
     against: str | None
     """The runtime that differs in nothing else."""
+    against_ttft_s: float | None
     against_tg_tps: float | None
     against_tpj_board: float | None
+    against_memory_bytes: int | None
     speedup: float | None
+    """Of token generation."""
     same_tokens: int | None
     """So far both say the same."""
 
 
 @record
-class LookupCell(CellKey, LookupAgainst):
-    """A cell with prompt lookup, beside the same without it."""
+class SpeculationCell(CellKey, SpeculationAgainst):
+    """A cell with prompt lookup or a draft model, beside the same without it."""
 
+    kind: SpeculationKind
+    settings: PromptLookup | Draft
+    prompt: str
+    """Kind of text, as the workload has it."""
+    ttft_s: float | None
+    """A draft model reads the prompt, too."""
     tg_tps: float | None
     tpj_board: float | None
-    settings: PromptLookup
+    memory_bytes: int | None
     accepted_pct: float | None
     """Of the drafted tokens; None if none was."""
     tokens_per_step: float
@@ -1016,7 +1030,7 @@ class Summary(TypedDict):
     unlike: list[Unlike]
     concurrency: list[ConcurrentCell]
     conversations: list[ConversationCell]
-    prompt_lookup: list[LookupCell]
+    speculation: list[SpeculationCell]
     over_http: list[HttpCell]
     files: list[FileFacts]
     fallbacks: list[Fallbacks]

@@ -35,10 +35,10 @@ from llmpi.summary.on_device import on_device
 from llmpi.summary.over_http import over_http
 from llmpi.summary.paper import beside_the_paper
 from llmpi.summary.predictions import Planner, boards, planned, predictions
-from llmpi.summary.prompt_lookup import prompt_lookup
 from llmpi.summary.read import Records
 from llmpi.summary.records import Fallbacks, FileFacts, ModelFacts, Row, Summary
 from llmpi.summary.row import row, tensors_of
+from llmpi.summary.speculation import speculation
 from llmpi.summary.tuned import output_agreement_pct, tuned
 
 
@@ -69,7 +69,7 @@ def summarize(
         "unlike": unlike(records.machines, study.classes),
         "concurrency": concurrency(study, records.sessions, rows),
         "conversations": conversations(study, records.sessions),
-        "prompt_lookup": prompt_lookup(study, records.sessions, by_run),
+        "speculation": speculation(study, records.sessions, by_run),
         "over_http": over_http(study, records.sessions, by_run, quality.over_http),
         "files": [_file(variant, found) for variant, found in records.files.items()],
         "fallbacks": [

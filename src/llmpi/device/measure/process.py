@@ -8,6 +8,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmpi.device.machine import environment
@@ -20,14 +21,15 @@ from llmpi.device.measure.memory import status_bytes
 from llmpi.device.measure.repeated import context_tokens
 from llmpi.device.measure.rest import rested
 from llmpi.device.measure.rounds import measured
-from llmpi.device.measure.runtime import lookup_of, settings_of
+from llmpi.device.measure.runtime import settings_of, speculation_of
 from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
 from llmpi.engine.progress import say
-from llmpi.engine.records import AnyWorkload, LoadedSession, Runtime
+from llmpi.engine.records import AnyWorkload, LoadedSession
 from llmpi.engine.shards import parts
+from llmpi.engine.speculation import Speculation
 
 ON_DEMAND = re.compile(r"tensor (\S+) \(size = \d+ MiB\) lazy read enabled")
 """What the engine says of them (llama-model-loader.cpp)."""
@@ -46,22 +48,26 @@ def measure(job: SessionJob) -> LoadedSession:
     if settings.mlock:
         _raise_lock_limit()
     widest = max(map(_least_context, job["workloads"].values()))
-    for part in parts(gguf):
+    files = [gguf, *([Path(job["draft"])] if "draft" in job else [])]
+    for part in (part for file in files for part in parts(file)):
         forget_cached(part)
-    cold_load_s = load_and_decode(gguf, settings, widest)
+    cold_load_s = sum(load_and_decode(file, settings, widest) for file in files)
     with engine_info.overheard() as said:
-        warm_load_s = load_and_decode(gguf, settings, widest)
+        warm_load_s = sum(load_and_decode(file, settings, widest) for file in files)
     on_demand = ON_DEMAND.findall("".join(said))
     if settings.lazy == "on" and not on_demand:
         say("lazy: on makes no difference here: the engine reads no tensor of this model on demand")
     say(f"loaded in {cold_load_s:.2f} s cold, {warm_load_s:.2f} s warm")
-    with Engine(gguf, settings, context_tokens=widest) as engine:
+    with (
+        Engine(gguf, settings, context_tokens=widest) as engine,
+        speculation_of(job, engine) as speculation,
+    ):
         if settings.mlock:
-            _check_locked(gguf)
+            _check_locked(files)
         peak = status_bytes("VmHWM")
         processors = Processors(settings.threads, job["sensors"])
         workloads = {
-            name: _workload(engine, name, asked, gguf.parent, peak, job["runtime"], processors)
+            name: _workload(engine, name, asked, gguf.parent, peak, speculation, processors)
             for name, asked in job["workloads"].items()
         }
         order = measured(job, workloads, end, _sustained_s(job))
@@ -75,6 +81,7 @@ def measure(job: SessionJob) -> LoadedSession:
             **settings.record(),
             "omp_wait_policy": job["runtime"]["omp_wait_policy"],
             "prompt_lookup": job["runtime"]["prompt_lookup"],
+            "draft": job["runtime"]["draft"],
         },
         "load": {
             "cold_s": cold_load_s,
@@ -101,14 +108,14 @@ def _workload(
     asked: AnyWorkload,
     folder: Path,
     peak: int | None,
-    runtime: Runtime,
+    speculation: Speculation | None,
     processors: Processors,
 ) -> Single | Concurrent | Conversation:
     if asked["kind"] == "concurrent":
         return Concurrent(engine, name, asked, peak, processors)
     if asked["kind"] == "conversation":
         return Conversation(engine, name, asked, folder, peak, processors)
-    return Single(engine, name, asked, peak, processors, lookup_of(runtime))
+    return Single(engine, name, asked, peak, processors, speculation)
 
 
 def _sustained_s(job: SessionJob) -> float:
@@ -135,10 +142,10 @@ def _raise_lock_limit() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
 
 
-def _check_locked(gguf: Path) -> None:
+def _check_locked(files: Sequence[Path]) -> None:
     """Where weights cannot be locked, llama.cpp only warns: what was asked for would not be so."""
     locked = status_bytes("VmLck") or 0
-    size = sum(part.stat().st_size for part in parts(gguf))
+    size = sum(part.stat().st_size for file in files for part in parts(file))
     if locked < size / 2:
         raise EngineError(
             f"mlock: {locked / 1e6:.1f} of {size / 1e6:.1f} MB could be locked in memory; raise "

@@ -12,9 +12,10 @@ from llmpi.device.measure.memory import reading, untouched, watching
 from llmpi.device.measure.repeated import Repeated, context_tokens
 from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine
+from llmpi.engine.open_texts import open_text
 from llmpi.engine.progress import say
-from llmpi.engine.prompt_lookup import PromptLookup
 from llmpi.engine.records import Repetition, SingleWorkload
+from llmpi.engine.speculation import Speculation
 
 
 class Single(Repeated):
@@ -24,7 +25,7 @@ class Single(Repeated):
         name: its id.
         load_peak_bytes: peak RSS of loading the model, which every workload needs.
         processors: that it computes on.
-        lookup: what drafts tokens, where the runtime asks for it.
+        speculation: what drafts tokens, where the runtime asks for it.
     """
 
     def __init__(
@@ -34,13 +35,14 @@ class Single(Repeated):
         asked: SingleWorkload,
         load_peak_bytes: int | None,
         processors: Processors,
-        lookup: PromptLookup | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         super().__init__(name, asked, untouched(load_peak_bytes))
-        self._engine, self._lookup, self._processors = engine, lookup, processors
+        self._engine, self._speculation, self._processors = engine, speculation, processors
         self._forced: list[int] | None = None
         if asked["sampling"] == "none":
             self._forced = fixed_tokens(engine.vocab_tokens, asked["output_tokens"], seed=1)
+            self._speculation = None
 
     def _first(self) -> Repetition:
         with reading(self._memory):
@@ -75,36 +77,44 @@ class Single(Repeated):
 
     def _ready(self, depth: int | None) -> list[int]:
         """The prompt, before an empty context of the workload's own size."""
-        if depth is None and self._asked["prompt"] == "passage":
-            prompt = passage(self._engine, self._asked["prompt_tokens"])
-        else:
-            count = self._asked["prompt_tokens"] if depth is None else depth
-            prompt = fixed_tokens(self._engine.vocab_tokens, count)
+        prompt = self._prompt() if depth is None else fixed_tokens(self._engine.vocab_tokens, depth)
         if self._engine.resize(context_tokens(self._asked)):
             # A new context's memory is there once it is written: not on the measurement's time.
             self._engine.decode(prompt[: self._engine.ubatch_tokens])
             self._engine.synchronize()
             self._engine.keep(0)
+        if self._speculation:
+            self._speculation.make_room(context_tokens(self._asked))
         return prompt
+
+    def _prompt(self) -> list[int]:
+        """The workload's own."""
+        engine, kind, count = self._engine, self._asked["prompt"], self._asked["prompt_tokens"]
+        if kind == "random":
+            return fixed_tokens(engine.vocab_tokens, count)
+        return passage(engine, count) if kind == "passage" else open_text(engine, kind, count)
 
     def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
         """One repetition on an empty context; of so many tokens, where not all are wanted.
 
         The first token comes out of the prompt's own logits; each of the timed steps decodes one
-        token and, unless tokens are forced, samples the next.
+        token and, unless tokens are forced, samples the next. Who drafts reads the prompt, too, in
+        the prompt's time.
         """
-        engine = self._engine
+        engine, speculation = self._engine, self._speculation
         prompt = self._ready(depth)
         itl_ns, output = [], []
         clock = time.monotonic_ns
         before = self._processors.now()
         start = clock()
         engine.decode(prompt)
+        if speculation:
+            speculation.begin(prompt)
         engine.synchronize()
         prompt_done = clock()
         token = engine.greedy()
         last = first_token = clock()
-        for got in self._steps(prompt, token, tokens or self._effort.output_tokens):
+        for got in self._steps(token, tokens or self._effort.output_tokens):
             now = clock()
             itl_ns += [now - last, *[0] * (len(got) - 1)]
             output += got
@@ -120,23 +130,24 @@ class Single(Repeated):
         }
         if contention:
             repetition["contention"] = contention
-        if (lookup := self._lookup) and self._forced is None:
-            repetition["steps"] = lookup.steps
-            repetition["drafted"], repetition["accepted"] = lookup.drafted, lookup.accepted
+        if speculation:
+            repetition["steps"] = speculation.steps
+            repetition["drafted"] = speculation.drafted
+            repetition["accepted"] = speculation.accepted
         return repetition
 
-    def _steps(self, prompt: list[int], token: int, left: int) -> Iterator[list[int]]:
+    def _steps(self, token: int, left: int) -> Iterator[list[int]]:
         """Generate behind the prompt and its first token: what each decoding gives."""
-        engine = self._engine
+        engine, speculation = self._engine, self._speculation
         if self._forced is not None:
             for forced in self._forced[:left]:
                 engine.decode([forced])
                 engine.synchronize()
                 yield [forced]
-        elif self._lookup is not None:
-            self._lookup.begin([*prompt, token])
+        elif speculation:
+            speculation.say(token)
             while left:
-                got = self._lookup.extend(engine, left)
+                got = speculation.extend(engine, left)
                 left -= len(got)
                 yield got
         else:

@@ -40,10 +40,10 @@ def turn(job: TurnJob) -> Turn:
     with Engine(Path(job["gguf"]), settings, context_tokens=widest) as engine:
         _touch_all(engine)
         peak = status_bytes("VmHWM")
-        lookup = lookup_of(job["runtime"])
+        speculation = lookup_of(job["runtime"], engine)
         processors = Processors(settings.threads)
         workloads = {
-            n: Single(engine, n, one, peak, processors, lookup) for n, one in asked.items()
+            n: Single(engine, n, one, peak, processors, speculation) for n, one in asked.items()
         }
         every = [name for name in workloads for _ in range(job["repetitions"])]
         order = random.Random(f"llmpi turn {job['seed']}").sample(every, len(every))

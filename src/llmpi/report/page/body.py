@@ -211,7 +211,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("boards", t("Between boards"), bool(summary["groups"])),
         ("concurrency", t("Conversations side by side"), bool(summary["concurrency"])),
         ("conversations", t("Conversations"), bool(summary["conversations"])),
-        ("lookup", t("Prompt lookup"), bool(summary["prompt_lookup"])),
+        ("speculation", t("Drafted tokens"), bool(summary["speculation"])),
         ("http", t("Over HTTP"), bool(summary["over_http"])),
         ("service", t("What the shelf carries"), bool(shown.services)),
         ("tuned", t("Tuned against default"), bool(summary["tuned"])),

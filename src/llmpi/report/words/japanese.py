@@ -437,6 +437,7 @@ NOT_COMPUTED: Mapping[Unscored, str] = {
     "default only": "llama.cppの既定だけを採点する設定です（scored_with）",
     "tuned": "探索の結果です。この設定を実行設定として加えれば採点します",
     "prompt lookup": "プロンプト参照なしの同じ実行設定と同じ出力になると示されていません",
+    "draft model": "下書きモデルなしの同じ実行設定と同じ出力になると示されていません",
     "over HTTP": "別のエンジンが応答しており、質問は尋ねていません",
 }
 

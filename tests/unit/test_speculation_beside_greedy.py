@@ -1,12 +1,12 @@
-"""Prompt lookup in the summary: beside the same cell without it."""
+"""Drafted tokens in the summary: beside the same cell without them."""
 
 import made_records as made
 
 from llmpi.engine.records import SessionRecord
 from llmpi.study.runs import Run, Session
 from llmpi.study.study import Study
-from llmpi.summary.prompt_lookup import prompt_lookup
-from llmpi.summary.records import LookupCell, Row
+from llmpi.summary.records import Row, SpeculationCell
+from llmpi.summary.speculation import speculation
 
 
 def study() -> Study:
@@ -14,7 +14,7 @@ def study() -> Study:
         {
             "study": "s",
             "models": {"m": {"source": {"path": "m.gguf"}}},
-            "quants": ["Q4_0"],
+            "quants": ["Q4_0", "Q2_K"],
             "devices": {"pi": {"transport": "local"}},
             "workloads": {"copy": {"prompt_tokens": 128, "output_tokens": 3}},
             "runtimes": {
@@ -22,12 +22,13 @@ def study() -> Study:
                 "default": {"kv_cache": "q8_0"},
                 "quick": {"kv_cache": "q8_0", "prompt_lookup": {"ngram": 2}},
                 "quick-lean": {"threads": 2, "kv_cache": "q8_0", "prompt_lookup": {}},
+                "quick-small": {"kv_cache": "q8_0", "draft": {"quant": "Q2_K"}},
             },
         }
     )
 
 
-def looked_up(speeds: dict[str, float], died: str = "") -> list[LookupCell]:
+def drafted(speeds: dict[str, float], died: str = "") -> list[SpeculationCell]:
     """
     Args:
         speeds: of each runtime that was measured.
@@ -39,7 +40,7 @@ def looked_up(speeds: dict[str, float], died: str = "") -> list[LookupCell]:
         run = Run("pi", "m", "Q4_0", runtime, "copy")
         sessions[run.session] = made.failed("gone") if runtime == died else session(runtime)
         rows[run] = {**made.row("pi", "Q4_0", tps), "runtime": runtime, "tpj_board": tps / 8}
-    return prompt_lookup(study(), sessions, rows)
+    return speculation(study(), sessions, rows)
 
 
 def session(runtime: str) -> SessionRecord:
@@ -51,15 +52,22 @@ def session(runtime: str) -> SessionRecord:
 
 
 def test_each_runtime_stands_beside_its_twin_without_lookup() -> None:
-    quick, lean = looked_up({"lean": 5, "default": 10, "quick": 15, "quick-lean": 9})
+    quick, lean = drafted({"lean": 5, "default": 10, "quick": 15, "quick-lean": 9})
     assert (quick["runtime"], quick["against"], quick["speedup"]) == ("quick", "default", 1.5)
     assert (quick["accepted_pct"], quick["tokens_per_step"]) == (25, 1.5)
     assert (quick["same_tokens"], quick["tokens"]) == (3, 4)
     assert (quick["tpj_board"], quick["against_tpj_board"]) == (15 / 8, 10 / 8)
-    assert quick["settings"]["ngram"] == 2
+    assert (quick["kind"], quick["settings"]) == ("prompt lookup", {"ngram": 2, "draft_tokens": 3})
     assert (lean["runtime"], lean["against"], lean["speedup"]) == ("quick-lean", None, None)
 
 
+def test_a_draft_model_stands_beside_the_same_twin() -> None:
+    [quick] = drafted({"default": 10, "quick-small": 12})
+    assert (quick["kind"], quick["against"], quick["speedup"]) == ("draft model", "default", 1.2)
+    assert quick["settings"] == {"model": "m", "quant": "Q2_K", "draft_tokens": 4}
+    assert quick["prompt"] == "random"
+
+
 def test_a_twin_that_failed_is_no_comparison() -> None:
-    [quick] = looked_up({"default": 10, "quick": 15}, died="default")
+    [quick] = drafted({"default": 10, "quick": 15}, died="default")
     assert (quick["against"], quick["same_tokens"]) == (None, None)
