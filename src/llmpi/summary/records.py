@@ -11,6 +11,7 @@ from llmpi.engine.records import (
     ConcurrentWorkload,
     ConversationWorkload,
     Endpoint,
+    Engine,
     Failed,
     Mark,
     Prefix,
@@ -24,7 +25,16 @@ from llmpi.quality.kind import Row as TaskRow
 from llmpi.quality.records import Drawn
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun
-from llmpi.tune.records import Agreement, Finalist, MetricGain, Peaks, Ratio, Stopped, Trial
+from llmpi.tune.records import (
+    Agreement,
+    Finalist,
+    HeldEngine,
+    MetricGain,
+    Peaks,
+    Ratio,
+    Stopped,
+    Trial,
+)
 
 
 class Unit(NamedTuple):
@@ -978,6 +988,33 @@ class NotSearched(SessionKey):
     objective: str
 
 
+# --- engines --------------------------------------------------------------------------------------
+
+
+@record
+class EnginesCompared(SessionKey):
+    """Engines that were held against the first of them."""
+
+    status: Literal["ok"]
+    reason: None
+    first: str
+    engines: dict[str, Engine]
+    """By name."""
+    held: list[HeldEngine]
+    confidence_pct: float
+    """With which the intervals of all figures hold together."""
+    marks: list[Mark]
+    blocks: int
+
+
+@record
+class EnginesNotCompared(SessionKey):
+    """A comparison that failed or was not run."""
+
+    status: Literal["failed", "not run"]
+    reason: str | None
+
+
 # --- all of it ------------------------------------------------------------------------------------
 
 
@@ -1022,5 +1059,7 @@ class Summary(TypedDict):
     paper: list[PaperPair]
     """The paper's points in its order, each once for each cell that corresponds to it."""
     tuned: list[Searched | NotSearched]
+    engines: list[EnginesCompared | EnginesNotCompared]
+    """Held against one another; nothing else in here is of them."""
     gates: list[GateAsked]
     provenance: Provenance
