@@ -18,6 +18,7 @@ include: "rules/train.smk"
 include: "rules/deploy.smk"
 include: "rules/tune.smk"
 include: "rules/benchmark.smk"
+include: "rules/engines.smk"
 
 
 for kind in KINDS:

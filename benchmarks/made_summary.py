@@ -46,6 +46,7 @@ def made_summary(
         "predictions": [],
         "paper": [],
         "tuned": [],
+        "engines": [],
         "gates": [],
         "provenance": {
             "llmpi": "",

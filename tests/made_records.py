@@ -53,7 +53,17 @@ from llmpi.records import write_json
 from llmpi.remote.records import Provisioned
 from llmpi.study.computation import DEFAULT
 from llmpi.summary.records import ClassRow
-from llmpi.tune.records import Block, BlockTurn, Finalist, Ratio, Refusal, Trial, Tuned
+from llmpi.tune.records import (
+    Block,
+    BlockTurn,
+    ComparedEngines,
+    EngineFigure,
+    Finalist,
+    Ratio,
+    Refusal,
+    Trial,
+    Tuned,
+)
 
 PI5 = "Raspberry Pi 5 Model B Rev 1.0"
 NO_METER = "the device has no meter"
@@ -607,6 +617,75 @@ def block(**settings: tuple[float, float] | None) -> Block:
         "before": conditions(),
         "after": conditions(),
         "took_s": 1.0,
+    }
+
+
+def compared_engines(died: str) -> ComparedEngines:
+    """One that is slower in one of two figures, and one that died of what is said."""
+    slower: EngineFigure = {
+        "workload": "chat",
+        "metric": "tg",
+        "change_pct": -2.1,
+        "low_pct": -3.0,
+        "high_pct": -1.1,
+        "verdict": "slower",
+    }
+    told: EngineFigure = {
+        **slower,
+        "metric": "pp",
+        "high_pct": 1.0,
+        "verdict": "not told apart",
+    }
+    versions = ("0.3.34", "0.3.35", "0.3.36")
+    return {
+        "status": "ok",
+        "first": "0.3.34",
+        "held": [
+            {
+                "engine": "0.3.35",
+                "reason": None,
+                "figures": [told, slower],
+                "agreement": {
+                    "top1_pct": 97.9,
+                    "kl_nats": 0.003,
+                    "identical": False,
+                    "positions": 96,
+                },
+                "same_model": True,
+            },
+            {
+                "engine": "0.3.36",
+                "reason": died,
+                "figures": [],
+                "agreement": None,
+                "same_model": None,
+            },
+        ],
+        "confidence_pct": 95.0,
+        "marks": ["disturbed"],
+        "blocks": [
+            {
+                "turns": [
+                    {
+                        "engine": name,
+                        "costs": {"chat": {"pp": 1.0, "tg": 2.0, "ttft": 1.1, "total": 3.1}},
+                        "peak_rss_bytes": None,
+                        "reason": None,
+                        "cooled": None,
+                    }
+                    for name in versions
+                ],
+                "before": conditions(),
+                "after": conditions(),
+                "took_s": 9.0,
+            }
+        ],
+        "engines": {name: {**engine(), "version": name} for name in versions},
+        "runtime": tuned()["runtime"],
+        "machine": machine(),
+        "gguf_sha256": HASH,
+        "started": STARTED,
+        "ended": ENDED,
     }
 
 

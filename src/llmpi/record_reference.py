@@ -31,9 +31,9 @@ from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import AnsweredBlock, Parity
 from llmpi.quality.squad.records import Questions, Shard, SquadAsked
 from llmpi.records import whole_file
-from llmpi.remote.records import Provisioned, ReceiptRecord
+from llmpi.remote.records import InstalledEngines, Provisioned, ReceiptRecord
 from llmpi.summary.records import Summary
-from llmpi.tune.records import TunedRecord
+from llmpi.tune.records import ComparedEnginesRecord, TunedRecord
 
 TARGET = "docs/records.md"
 
@@ -65,6 +65,8 @@ FILES: list[tuple[str, object]] = [
     (layout.RECEIPT, ReceiptRecord),
     (layout.BENCH, SessionRecord),
     (layout.TUNED, TunedRecord),
+    (layout.INSTALLED_ENGINES, InstalledEngines),
+    (layout.BY_ENGINE, ComparedEnginesRecord),
     (layout.QUESTIONS, Questions),
     (layout.CORPUS, Corpus | Failed),
     (layout.REFERENCE, Perplexity | Failed),

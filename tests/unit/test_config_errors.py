@@ -10,8 +10,8 @@ from llmpi.study.file import ConfigError, load_study, parse_study
 
 QUANTS = ", ".join([*FTYPES, "as-published"])
 TOP = (
-    "study, models, quants, calibration, mix, qat, devices, workloads, runtimes, tune, quality, "
-    "scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"
+    "study, models, quants, calibration, mix, qat, devices, workloads, runtimes, engines, tune, "
+    "quality, scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
@@ -424,6 +424,46 @@ BAD = {
     "prompt that nobody froze": (
         ("questions.json}", "questions.json, prompt: 3}"),
         "11: quality.field.prompt: 3 is not possible here; allowed: 1, 2",
+    ),
+    "one engine": (
+        ("workloads:", "engines: [0.3.36]\nworkloads:"),
+        "8: engines: one engine is held against nothing: name two at least, or leave it out",
+    ),
+    "an engine twice": (
+        ("workloads:", "engines: [0.3.36, 0.3.36]\nworkloads:"),
+        "8: engines: '0.3.36' stands here twice",
+    ),
+    "an engine of no version": (
+        ("workloads:", "engines: [0.3.35, newest]\nworkloads:"),
+        "8: engines.1: 'newest' does not look right; it must match ^\\d+(\\.\\d+){2}$",
+    ),
+    "an engine of two sources": (
+        ("workloads:", "engines: {a: {version: 0.3.35, wheel: a.whl}}\nworkloads:"),
+        "8: engines.a: exactly one of these keys is needed: version, wheel",
+    ),
+    "an engine that is built already": (
+        ("workloads:", "engines: {a: {wheel: a.whl, cmake_args: [-DX=1]}}\nworkloads:"),
+        "8: engines.a: a wheel is built already: cmake_args would change nothing",
+    ),
+    "an engine's wheel that is not there": (
+        ("workloads:", "engines: {a: {wheel: a.whl}, b: {version: 0.3.36}}\nworkloads:"),
+        "8: engines.a.wheel: there is no file or folder 'a.whl'",
+    ),
+    "an engine for a device that compiles its own": (
+        (
+            "here: {transport: local}\n",
+            "pi: {transport: ssh, host: pi, engine: native}\nengines: [0.3.35, 0.3.36]\n",
+        ),
+        "8: engines: the engine of pi is compiled there ('engine: native'), and engines to compare "
+        "are made here: name a 'wheel' of 0.3.35, or let pi have a cross-built engine",
+    ),
+    "engines where only an endpoint runs": (
+        (
+            "workloads:",
+            f"runtimes: {{server: {{endpoint: {SERVED}}}}}\nengines: [0.3.35, 0.3.36]\nworkloads:",
+        ),
+        "9: engines: an endpoint has an engine of its own, and there is no other runtime to "
+        "compare engines with",
     ),
     "no YAML": (
         ("study: demo", "study: [demo"),

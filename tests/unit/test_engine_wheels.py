@@ -1,5 +1,7 @@
 """Which wheels a device is given: by its processor, its Python, its glibc."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,32 @@ def test_an_engine_that_is_there_needs_no_compiler(
     engine_wheels.check_cross_build("armv8-a", "2.36", tmp_path)
     with pytest.raises(LlmpiError, match="aarch64-linux-gnu-gcc is missing"):
         engine_wheels.check_cross_build("armv8.2-a+dotprod+fp16", "2.36", tmp_path)
+
+
+def test_a_version_is_made_once_for_each_set_of_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sources are pinned by what the index gave at the first time; pip's own cache would give
+    one wheel for all flags."""
+    cache = tmp_path / "engines"
+    sources = cache / "sources-0.3.35/llama_cpp_python-0.3.35.tar.gz"
+    sources.parent.mkdir(parents=True)
+    sources.write_bytes(b"sources")
+    asked = []
+
+    def build(pinned: str, flags: dict[str, str], scratch: Path, place: Path) -> Path:
+        asked.append((pinned, flags["CMAKE_ARGS"], place))
+        wheel = scratch / "llama_cpp_python-0.3.35-py3-none-any.whl"
+        wheel.write_text(flags["CMAKE_ARGS"])
+        return wheel
+
+    monkeypatch.setattr(engine_wheels, "_build", build)
+    made = [
+        engine_wheels.native_wheel("0.3.35", more, cache)
+        for more in ([], ["-DGGML_NATIVE=OFF"], [])
+    ]
+    assert [wheel.read_text() for wheel in made] == ["", "-DGGML_NATIVE=OFF", ""]
+    pinned = f"llama-cpp-python==0.3.35 \\\n    --hash=sha256:{sha256(b'sources').hexdigest()}\n"
+    assert asked == [(pinned, more, sources.parent) for more in ("", "-DGGML_NATIVE=OFF")]
+    told = json.loads(made[1].with_suffix(".json").read_text())
+    assert told["CMAKE_ARGS"] == "-DGGML_NATIVE=OFF"

@@ -211,6 +211,7 @@ def test_strict_tells_by_its_status(folder: Path, capsys: pytest.CaptureFixture[
         ("deployed", "RECEIPT"),
         ("tuned", "TUNED"),
         ("measured", "BENCH"),
+        ("engines", "BY_ENGINE"),
         ("parity", "PARITY"),
         ("scored", "QUALITY"),
         ("report", "RECOMMENDATION|PAGE"),

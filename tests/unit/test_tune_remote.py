@@ -14,6 +14,7 @@ from llmpi.device.machine import environment
 from llmpi.engine import info as engine_info
 from llmpi.errors import LlmpiError
 from llmpi.records import check, sha256_of
+from llmpi.remote import blocks as remote_blocks
 from llmpi.remote import tune as remote_tune
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
@@ -62,8 +63,8 @@ def searched(place: dict[str, Any], prompt_tokens: int = 48, **tune: Any) -> dic
 def test_a_search_that_was_broken_off_measures_no_block_twice(
     place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "llmpi.remote.tune")
-    ask, asked = remote_tune.Blocks._ask, []
+    caplog.set_level(logging.INFO, "llmpi.remote.blocks")
+    ask, asked = remote_blocks.Blocks._ask, []
 
     def gone_at_the_fourth(self: Any, job: dict[str, Any], key: str) -> dict[str, Any]:
         if len(asked) == 3:  # there are four at least, to measure the noise
@@ -72,7 +73,7 @@ def test_a_search_that_was_broken_off_measures_no_block_twice(
         asked.append(key)
         return ask(self, job, key)
 
-    monkeypatch.setattr(remote_tune.Blocks, "_ask", gone_at_the_fourth)
+    monkeypatch.setattr(remote_blocks.Blocks, "_ask", gone_at_the_fourth)
     with pytest.raises(LlmpiError, match="gone"):
         searched(place)
     record = searched(place)
@@ -141,7 +142,7 @@ def test_a_block_whose_meter_failed_is_measured_again(
     record = searched({**place, "device": device}, objective="energy")
     assert (record["status"], record["stage"]) == ("failed", "tune")
     assert "no joules: the meter failed" in record["reason"]
-    assert caplog.text.count("is measured again") == remote_tune.TIMES
+    assert caplog.text.count("is measured again") == remote_blocks.TIMES
     assert not list(place["kept"].glob("*.json")), "the next run asks the meter again"
 
 

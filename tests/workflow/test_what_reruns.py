@@ -189,6 +189,25 @@ def test_an_edit_of_a_runtime_scores_what_it_computes_and_no_more(
     assert done.planned() == {**jobs, **TO_THE_REPORT}
 
 
+def test_an_edit_of_the_engines_compares_them_anew_and_no_more(done: Done) -> None:
+    every = {"install_engines": 2, "compare_engines": 2}
+    for engines in (
+        ["0.3.35", "0.3.36"],
+        ["0.3.36", "0.3.35"],
+        {"a": {"version": "0.3.36"}, "b": {"version": "0.3.36"}},
+        {"a": {"version": "0.3.36"}, "b": {"version": "0.3.36", "cmake_args": ["-DA=1"]}},
+    ):
+        done.study["engines"] = engines
+        assert done.planned() == {**every, **TO_THE_REPORT}
+        done.finish()
+        assert done.planned() == {}
+    done.edit("src/llmpi/tune/engines.py")
+    assert done.planned() == {"compare_engines": 2, **TO_THE_REPORT}
+    done.finish()
+    del done.study["engines"]
+    assert done.planned() == TO_THE_REPORT
+
+
 @pytest.mark.parametrize(
     ("file", "jobs"),
     [

@@ -31,7 +31,7 @@ from llmpi.study.runs import Scored, scored, variants
 from llmpi.study.study import Study
 from llmpi.study.task import Task
 from llmpi.summary.records import Summary
-from llmpi.tune.records import TunedRecord
+from llmpi.tune.records import ComparedEnginesRecord, TunedRecord
 
 METADATA = "ro-crate-metadata.json"
 MANIFEST = "manifest.json"
@@ -57,6 +57,7 @@ KINDS: Mapping[str, RecordType] = {
     "devices": Provisioned,
     "bench": SessionRecord,
     "tuned": TunedRecord,
+    "by_engine": ComparedEnginesRecord,
     "parity": Parity | Failed,
 }
 """By the names of `llmpi.study.inputs.records`."""

@@ -119,6 +119,14 @@ class PredictRequest(ModelFile):
 
 
 @record
+class BindingRequest(TypedDict):
+    """`binding`."""
+
+    engine: str | None
+    """Folder of the engine that is asked of itself; None for the installed one."""
+
+
+@record
 class EndpointRequest(TypedDict):
     """Who is to be measured in the engine's place: see `llmpi.study.endpoint`."""
 
@@ -213,6 +221,8 @@ class TurnRequest(TypedDict):
     """Whether what it predicts is wanted, too."""
     timeout_s: float | None
     """None for the block's."""
+    engine: NotRequired[str]
+    """Folder of the engine that it is the turn of, where it is another one than the installed."""
 
 
 @record

@@ -11,6 +11,7 @@ from typing import Any
 
 import llama_cpp
 
+from llmpi.engine.laid_over import BUILD_NAME
 from llmpi.engine.records import Engine
 from llmpi.engine.version import BUILD
 
@@ -54,7 +55,9 @@ def named() -> str:
 
 def describe() -> Engine:
     """Which engine this is: versions, CPU features in use, build flags, hash of the library."""
-    folder = Path(llama_cpp.__file__).parent / "lib"
+    package = Path(llama_cpp.__file__).parent
+    folder, beside = package / "lib", package.with_name(BUILD_NAME)
+    build = beside if beside.is_file() else BUILD
     base = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
     base.ggml_commit.restype = ctypes.c_char_p
     library = next(path for path in sorted(folder.glob("libggml-cpu.*")) if path.is_file())
@@ -68,6 +71,6 @@ def describe() -> Engine:
             for part in features.split("|")
             if part.strip().endswith("= 1")
         ],
-        "build_flags": json.loads(BUILD.read_text()) if BUILD.is_file() else None,
+        "build_flags": json.loads(build.read_text()) if build.is_file() else None,
         "library_sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
     }

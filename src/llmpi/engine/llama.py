@@ -55,6 +55,33 @@ class Settings:
         }
 
 
+def model_fields(settings: Settings, *, vocabulary_alone: bool = False) -> dict[str, int]:
+    """What is set of llama.cpp's `llama_model_params`, whichever engine it is."""
+    return {
+        "load_mode": LOAD_MODES[settings.mmap, settings.mlock],
+        "use_extra_bufts": settings.repack,
+        "vocab_only": vocabulary_alone,
+    }
+
+
+def context_fields(
+    settings: Settings, context_tokens: int, sequences: int = 1, *, apart: bool = False
+) -> dict[str, int]:
+    """What is set of its `llama_context_params`."""
+    return {
+        "n_ctx": context_tokens,
+        "n_batch": settings.batch_tokens,
+        "n_ubatch": settings.ubatch_tokens,
+        "n_threads": settings.threads,
+        "n_threads_batch": settings.threads,
+        "type_k": KV_TYPES[settings.kv_cache],
+        "type_v": KV_TYPES[settings.kv_cache],
+        "flash_attn_type": FLASH_ATTENTION[settings.flash_attention],
+        "n_seq_max": sequences,
+        "kv_unified": sequences > 1 and not apart,
+    }
+
+
 class Rows:
     """A batch of tokens of several sequences: arrays that the engine reads, an entry for each.
 
@@ -118,12 +145,7 @@ class Model:
     def _load(self, gguf: Path) -> Any:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
-        fill(
-            params,
-            load_mode=LOAD_MODES[self.settings.mmap, self.settings.mlock],
-            use_extra_bufts=self.settings.repack,
-            vocab_only=self._vocabulary_alone,
-        )
+        fill(params, **model_fields(self.settings, vocabulary_alone=self._vocabulary_alone))
         if self.settings.lazy != "auto":  # which an engine without it does not miss
             try:
                 fill(params, lazy_mode=LAZY_MODES[self.settings.lazy])
@@ -311,16 +333,7 @@ class Engine(Model):
         params = llama_cpp.llama_context_default_params()
         fill(
             params,
-            n_ctx=context_tokens,
-            n_batch=settings.batch_tokens,
-            n_ubatch=settings.ubatch_tokens,
-            n_threads=settings.threads,
-            n_threads_batch=settings.threads,
-            type_k=KV_TYPES[settings.kv_cache],
-            type_v=KV_TYPES[settings.kv_cache],
-            flash_attn_type=FLASH_ATTENTION[settings.flash_attention],
-            n_seq_max=sequences,
-            kv_unified=sequences > 1 and not apart,
+            **context_fields(settings, context_tokens, sequences, apart=apart),
             **self._context_fields(),
         )
         self.context = llama_cpp.llama_init_from_model(self.model, params)

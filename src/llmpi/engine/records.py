@@ -77,6 +77,20 @@ class Engine(TypedDict):
 
 
 @record
+class Binding(TypedDict):
+    """Whether an engine can be run as llmpi runs it, as it says itself."""
+
+    status: Literal["ok"]
+    fields: dict[str, str]
+    """What of llama.cpp's structures llmpi sets, and the engine has: `structure.field`, its type in
+    C."""
+    lacks: list[str]
+    """Fields that it would have to have, and functions."""
+    engine: Engine | None
+    """None where it lacks something."""
+
+
+@record
 class Where(TypedDict):
     """A machine and its engine."""
 

@@ -5,7 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-BUILD = Path(sys.prefix) / "llmpi-engine-build.json"
+from llmpi.engine.laid_over import BUILD_NAME
+
+BUILD = Path(sys.prefix) / BUILD_NAME
 """The flags it was built with, written by `llmpi.device.install`."""
 
 

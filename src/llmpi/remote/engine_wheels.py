@@ -7,12 +7,13 @@ devices and studies.
 
 import logging
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from llmpi.device.install import engine_flags
 from llmpi.errors import LlmpiError
 from llmpi.gguf.engine_program import compile_aloud
 from llmpi.records import read, sha256_of, write_json
@@ -88,6 +90,53 @@ def engine_wheels(
         return [engine, *_others(packages, processor, cache)]
 
 
+def cross_wheel(
+    version: str, more: Sequence[str], processor: Processor, march: str, cache: Path
+) -> Path:
+    """Wheel of any version of the engine for an aarch64 device, made where it is missing.
+
+    Args:
+        more: arguments for cmake besides.
+
+    Raises:
+        LlmpiError: as `engine_wheels`; or the package index does not have it.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".flock"):
+        pinned = _pinned(version, cache)
+        engine = _engine(pinned, march, cache, processor.glibc, more)
+        check_glibc(processor.glibc, read(engine.with_suffix(".json"), EngineBuild)["glibc"])
+        return engine
+
+
+def native_wheel(version: str, more: Sequence[str], cache: Path) -> Path:
+    """The same for this machine, with the flags that its own engine has.
+
+    Raises:
+        LlmpiError: the build failed, or the package index does not have it.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".flock"):
+        pinned = _pinned(version, cache)
+        try:
+            flags = " ".join(engine_flags(platform.machine(), os.environ.get("CC", "cc")))
+        except SystemExit as error:  # the compiler is missing
+            raise LlmpiError(str(error)) from None
+        build = {"CFLAGS": flags, "CXXFLAGS": flags, "CMAKE_ARGS": " ".join(more)}
+        key = sha256(f"{pinned}{build}{platform.machine()}".encode()).hexdigest()[:12]
+        folder = cache / f"{version}-native-{key}"
+        if not folder.is_dir():
+            log.info("building the engine %s for this machine (takes minutes, once)", version)
+            with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
+                built = _build(pinned, build, Path(scratch), _sources(version, cache))
+                whole = Path(scratch) / "whole"
+                whole.mkdir()
+                wheel = built.rename(whole / built.name)
+                write_json(wheel.with_suffix(".json"), {**build, "sha256": sha256_of(wheel)})
+                whole.rename(folder)
+        return next(folder.glob("*.whl"))
+
+
 def check_cross_build(march: str, glibc: str, cache: Path) -> None:
     """Whether an engine can be made here for a device with this glibc: told before it is built.
 
@@ -136,19 +185,44 @@ def _packages(lock: Path, processor: Processor) -> dict[str, str]:
 # --- the engine -----------------------------------------------------------------------------------
 
 
-def _engine(pinned: str, march: str, cache: Path, glibc: str) -> Path:
-    arguments = cmake_arguments(march)
+def _engine(pinned: str, march: str, cache: Path, glibc: str, more: Sequence[str] = ()) -> Path:
+    arguments = " ".join([cmake_arguments(march), *more])
     key = sha256(f"{pinned}{arguments}".encode()).hexdigest()[:12]
-    version = pinned.partition("==")[2].split()[0]
+    version = _version(pinned)
     folder = cache / f"{version}-{march}-{key}"
     if not folder.is_dir():
         check_toolchain(glibc)
         log.info("cross-building the engine for %s (takes minutes, once)", march)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
-            built = _build(pinned, arguments, Path(scratch))
+            built = _build(
+                pinned, {"CMAKE_ARGS": arguments}, Path(scratch), _sources(version, cache)
+            )
             _with_runtime(built, Path(scratch) / "whole", march, arguments)
             (Path(scratch) / "whole").rename(folder)
     return next(folder.glob("*.whl"))
+
+
+def _version(pinned: str) -> str:
+    return pinned.partition("==")[2].split()[0]
+
+
+def _sources(version: str, cache: Path) -> Path:
+    """Folder of the sources of a version that no lock pins."""
+    return cache / f"sources-{version}"
+
+
+def _pinned(version: str, cache: Path) -> str:
+    """A version that the user names, as a lock would pin it: by the hash of the sources that the
+    package index gave at the first time."""
+    folder = _sources(version, cache)
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(prefix=".sources-", dir=cache) as scratch:
+            got = Path(scratch) / "sources"
+            options = ["--no-deps", "--no-binary", ENGINE, "--no-build-isolation"]
+            _pip(["download", *options, "--dest", str(got), f"{ENGINE}=={version}"], {**os.environ})
+            got.rename(folder)
+    [sources] = folder.iterdir()
+    return f"{ENGINE}=={version} \\\n    --hash=sha256:{sha256_of(sources)}\n"
 
 
 def cmake_arguments(march: str) -> str:
@@ -211,14 +285,22 @@ def _of_the_compiler(library: str) -> Path:
     return Path(run([f"{TOOLCHAIN}-gcc", f"-print-file-name={library}"]).strip())
 
 
-def _build(pinned: str, arguments: str, scratch: Path) -> Path:
+def _build(pinned: str, flags: Mapping[str, str], scratch: Path, sources: Path) -> Path:
+    """The wheel of what is pinned.
+
+    Args:
+        flags: variables of the environment.
+        sources: folder that has them already, if it is there.
+    """
     requirements = scratch / "engine.txt"
     requirements.write_text(pinned)
     # Flags meant for this machine's processor are none for the device's. pip keeps what it built by
     # its sources alone, so its cache would give back this machine's own engine.
     env = {k: v for k, v in os.environ.items() if k not in ("CFLAGS", "CXXFLAGS", "LDFLAGS")}
-    env["CMAKE_ARGS"] = arguments
+    env |= flags
     command = ["wheel", "--no-deps", "--no-cache-dir", "--no-binary", ENGINE, "--require-hashes"]
+    if sources.is_dir():
+        command += ["--no-index", "--find-links", str(sources)]
     command += ["--no-build-isolation"]  # with what this environment's lock has for it
     command += ["--verbose", "--wheel-dir", str(scratch), "-r", str(requirements)]
     compile_aloud([*PIP, *command], env)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Failed, Where, record
+from llmpi.engine.records import Engine, Failed, Where, record
 
 
 @record
@@ -44,6 +44,28 @@ class Provisioned(Where):
     """How, to have it ready again; None of this machine."""
     provisioned: str
     """UTC, ISO 8601."""
+
+
+@record
+class InstalledEngine(TypedDict):
+    """An engine that a device can measure with."""
+
+    folder: str | None
+    """There, laid over the venv; None of the one that is installed in it."""
+    wheel: str | None
+    """Path here."""
+    wheel_sha256: str | None
+    engine: Engine
+
+
+@record
+class InstalledEngines(TypedDict):
+    """`results/installed/`: the engines of a study's comparison, on a device."""
+
+    status: Literal["ok"]
+    device: str
+    engines: dict[str, InstalledEngine]
+    """By name, in the order of the config: the others are held against the first."""
 
 
 @record

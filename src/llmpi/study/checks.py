@@ -9,7 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from llmpi.quant_types import FLOATS, PUBLISHED, is_mix, is_published, is_trained, wants_imatrix
 from llmpi.study.decision import Constraints, Cost
-from llmpi.study.devices import SingleDevice
+from llmpi.study.devices import SingleDevice, SshDevice
+from llmpi.study.engines import ComparedEngine
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
@@ -229,6 +230,30 @@ def endpoints_serve_variants(
                 "the server itself less, and leave them out",
                 {"device": limited[0], "name": name, "loc": ("devices", limited[0], "limits")},
             )
+
+
+def engines_can_be_compared(
+    engines: Mapping[str, ComparedEngine],
+    devices: Mapping[str, SingleDevice],
+    runtimes: Mapping[str, Runtime],
+) -> None:
+    """What is to be made is made here, for each device; and there is a runtime of llmpi's own."""
+    if engines and all(runtime.endpoint for runtime in runtimes.values()):
+        raise PydanticCustomError(
+            "endpoint",
+            "an endpoint has an engine of its own, and there is no other runtime to compare "
+            "engines with",
+            {"loc": ("engines",)},
+        )
+    native = [n for n, d in devices.items() if isinstance(d, SshDevice) and d.engine == "native"]
+    made = [name for name, engine in engines.items() if not engine.wheel]
+    if native and made:
+        raise PydanticCustomError(
+            "native",
+            "the engine of {device} is compiled there ('engine: native'), and engines to compare "
+            "are made here: name a 'wheel' of {engine}, or let {device} have a cross-built engine",
+            {"device": native[0], "engine": made[0], "loc": ("engines",)},
+        )
 
 
 def files_are_published(models: Mapping[str, Model], quants: Sequence[str]) -> None:

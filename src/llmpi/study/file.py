@@ -66,6 +66,9 @@ def parse_study(config: Mapping[str, object], files: Sequence[Path]) -> Study:  
 
 
 def _named_files(study: Study) -> Iterator[tuple[Loc, str]]:
+    for name, engine in study.engines.items():
+        if engine.wheel:
+            yield ("engines", name, "wheel"), engine.wheel
     for name, model in study.models.items():
         for source in model.sources:
             if isinstance(source, PathSource):

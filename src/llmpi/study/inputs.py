@@ -11,6 +11,7 @@ from llmpi.study.runs import (
     Session,
     asked_over_http,
     by_width,
+    compared_by_engine,
     draft_of,
     made,
     next_wider,
@@ -178,6 +179,16 @@ def tuned(study: Study, session: Session) -> list[str]:
     return [of_session(layout.TUNED, study, session)] if is_tuned else []
 
 
+def engine_wheels(study: Study) -> list[str]:
+    """Wheels of the user's own making that are compared."""
+    return [engine.wheel for engine in study.engines.values() if engine.wheel]
+
+
+def by_engine(study: Study) -> list[str]:
+    """Every comparison of engines."""
+    return [of_session(layout.BY_ENGINE, study, one) for one in compared_by_engine(study)]
+
+
 def named(part: QualityTask | object, key: str) -> list[str]:
     """A file or folder that the user named; nothing where the source is another."""
     path = getattr(part, key, None)
@@ -198,6 +209,7 @@ def records(study: Study) -> dict[str, list[str]]:
         "devices": [layout.at(layout.PROVISIONED, device=device) for device in devices],
         "bench": [of_session(layout.BENCH, study, session) for session in measured],
         "tuned": [path for session in measured for path in tuned(study, session)],
+        "by_engine": by_engine(study),
         "quality": quality(study),
         "tasks": [
             path

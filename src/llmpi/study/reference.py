@@ -34,6 +34,7 @@ from llmpi.study.decision import (
 )
 from llmpi.study.devices import Limits, LocalDevice, SshDevice, SshGroup
 from llmpi.study.endpoint import Endpoint, Serves
+from llmpi.study.engines import ComparedEngine
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import (
@@ -141,6 +142,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ("runtimes.ID.draft", "", [Draft]),
     ("runtimes.ID.endpoint", "", [Endpoint]),
     ("runtimes.ID.endpoint.serves[]", "", [Serves]),
+    ("engines.ID", "Or a list of versions, each called after itself.", [ComparedEngine]),
     ("tune", "", [Tune]),
     ("tune.space", "", [TuneSpace]),
     (

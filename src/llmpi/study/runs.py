@@ -104,6 +104,20 @@ def sessions(study: Study) -> Mapping[Session, Sequence[str]]:
 
 
 @once
+def compared_by_engine(study: Study) -> Sequence[Session]:
+    """Every session in which engines are held against one another: of llmpi's own engine, with a
+    conversation by itself."""
+    singles = {*study.single_workloads}
+    return [
+        session
+        for session, workloads in sessions(study).items()
+        if study.engines
+        and not study.runtimes[session.runtime].endpoint
+        and not singles.isdisjoint(workloads)
+    ]
+
+
+@once
 def variants(study: Study) -> Sequence[Variant]:
     """Every variant that is still run somewhere."""
     return list(dict.fromkeys(run.variant for run in expand_runs(study)))

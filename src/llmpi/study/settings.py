@@ -193,14 +193,30 @@ def session(study: Study, session: Session) -> Settings:
 
 def search(study: Study, where: Session) -> Settings:
     """How settings are searched for a session: for conversations one by one."""
-    found = session(study, where)
-    single = {w: s for w, s in found["workloads"].items() if w in study.single_workloads}
-    return {**found, "workloads": single, "tune": study.tune.model_dump(mode="json")}
+    return {**_of_singles(study, where), "tune": study.tune.model_dump(mode="json")}
+
+
+def engines(study: Study, device: str) -> Settings:
+    """Which engines a device is given, to be compared."""
+    asked = {name: engine.model_dump() for name, engine in study.engines.items()}
+    return {"device": provisioning(study, device), "engines": asked}
+
+
+def comparison(study: Study, where: Session) -> Settings:
+    """How they are compared in a session: with conversations one by one."""
+    return {**_of_singles(study, where), "engines": [*study.engines]}
 
 
 def is_here(study: Study, device: str) -> bool:
     """Whether a device is this machine, whose engine is the workstation's."""
     return study.devices[device].is_here
+
+
+def _of_singles(study: Study, where: Session) -> Settings:
+    """A session with its conversations one by one alone."""
+    found = session(study, where)
+    single = {w: s for w, s in found["workloads"].items() if w in study.single_workloads}
+    return {**found, "workloads": single}
 
 
 def _asking(study: Study, model: str, computed: str) -> Settings:

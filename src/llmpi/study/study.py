@@ -13,6 +13,7 @@ from llmpi.quant_types import PUBLISHED, width_order
 from llmpi.study import checks
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.devices import Devices, LocalDevice, SshDevice, group_of
+from llmpi.study.engines import Engines
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Id, Part, Quants, unique
 from llmpi.study.measuring import AnyWorkload, Runtime, Workload
@@ -61,6 +62,10 @@ class Study(Part):
         default_factory=lambda: {"default": Runtime()}, min_length=1
     )
     """Settings of the engine to sweep, by id; the speed of every variant is measured with each."""
+    engines: Engines = Field(default_factory=dict)
+    """Engines to hold against one another on every device, such as `[0.3.35, 0.3.36]`, or by id:
+    the others against the first, each with its interval. All else, and every decision, is made with
+    the engine that llmpi pins."""
     tune: Tune = Tune()
     """How settings are searched, for runtimes with `tune: true`."""
     quality: dict[Id, QualityTask] = Field(default_factory=dict)
@@ -188,6 +193,7 @@ class Study(Part):
         checks.service_names_devices(self.service, [*behind_ssh, *groups])
         checks.service_has_a_variant(self.service, quants, self.runtimes, self.constraints)
         limited = [n for n, d in self.devices.items() if isinstance(d, LocalDevice) and d.limits]
+        checks.engines_can_be_compared(self.engines, self.devices, self.runtimes)
         checks.endpoints_serve_variants(self.runtimes, quants, limited)
         checks.drafts_are_variants(self.runtimes, quants)
         checks.files_are_published(self.models, self.quants)

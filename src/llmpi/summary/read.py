@@ -14,10 +14,10 @@ from llmpi.quality.records import Parity
 from llmpi.remote.records import Provisioned
 from llmpi.results import NotRun, result
 from llmpi.study.runs import Session as SessionId
-from llmpi.study.runs import Variant, sessions, stands_for, variants
+from llmpi.study.runs import Variant, compared_by_engine, sessions, stands_for, variants
 from llmpi.study.study import Study
 from llmpi.summary.sound import sound
-from llmpi.tune.records import Tuned
+from llmpi.tune.records import ComparedEngines, Tuned
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Records:
     sessions: Mapping[SessionId, SessionRecord | NotRun]
     searches: Mapping[SessionId, Tuned | Failed | NotRun]
     """Of the runtimes that are tuned."""
+    comparisons: Mapping[SessionId, ComparedEngines | Failed | NotRun]
+    """Of engines."""
     parities: Mapping[SessionId, Parity | Failed | NotRun]
     """Where scores are to be transferred; of a group's boards the one that speaks for them."""
 
@@ -58,6 +60,10 @@ def read_records(study: Study) -> Records:
             s: result(Tuned, layout.TUNED, **_of(study, s))
             for s in asked
             if study.runtimes[s.runtime].tune
+        },
+        comparisons={
+            s: result(ComparedEngines, layout.BY_ENGINE, **_of(study, s))
+            for s in compared_by_engine(study)
         },
         parities={
             s: result(Parity, layout.PARITY, **_of(study, _checked(study, s)))

@@ -12,6 +12,7 @@ from llmpi.engine.records import (
     ConversationWorkload,
     Draft,
     Endpoint,
+    Engine,
     Failed,
     Mark,
     Prefix,
@@ -28,6 +29,7 @@ from llmpi.results import NotRun
 from llmpi.tune.records import (
     Agreement,
     Finalist,
+    HeldEngine,
     MetricGain,
     Peaks,
     Ratio,
@@ -1003,6 +1005,33 @@ class NotSearched(SessionKey):
     objective: str
 
 
+# --- engines --------------------------------------------------------------------------------------
+
+
+@record
+class EnginesCompared(SessionKey):
+    """Engines that were held against the first of them."""
+
+    status: Literal["ok"]
+    reason: None
+    first: str
+    engines: dict[str, Engine]
+    """By name."""
+    held: list[HeldEngine]
+    confidence_pct: float
+    """With which the intervals of all figures hold together."""
+    marks: list[Mark]
+    blocks: int
+
+
+@record
+class EnginesNotCompared(SessionKey):
+    """A comparison that failed or was not run."""
+
+    status: Literal["failed", "not run"]
+    reason: str | None
+
+
 # --- all of it ------------------------------------------------------------------------------------
 
 
@@ -1047,5 +1076,7 @@ class Summary(TypedDict):
     paper: list[PaperPair]
     """The paper's points in its order, each once for each cell that corresponds to it."""
     tuned: list[Searched | NotSearched]
+    engines: list[EnginesCompared | EnginesNotCompared]
+    """Held against one another; nothing else in here is of them."""
     gates: list[GateAsked]
     provenance: Provenance

@@ -24,6 +24,7 @@ from llmpi.results import NotRun
 from llmpi.study.fields import RESULTS
 from llmpi.study.runs import Run, Scored, Session, Variant, asked_over_http, expand_runs
 from llmpi.study.study import Study
+from llmpi.summary.by_engine import by_engine
 from llmpi.summary.caches import caches
 from llmpi.summary.computed import computed
 from llmpi.summary.concurrency import concurrency
@@ -85,6 +86,7 @@ def summarize(
         "predictions": predictions(own, planner(study, [*own], boards(study, records.sessions))),
         "paper": beside_the_paper(study, list(own.values()), records.machines),
         "tuned": tuned(study, records.searches),
+        "engines": by_engine(records.comparisons),
         "gates": [
             {"task": gate.task, "metric": gate.metric, "at_least_pct": gate.at_least_pct}
             for gate in study.gates

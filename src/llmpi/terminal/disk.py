@@ -11,7 +11,7 @@ from llmpi import layout
 from llmpi.job_lines import ERROR, FAILED
 from llmpi.quant_types import wants_imatrix
 from llmpi.study import inputs
-from llmpi.study.runs import asked_over_http, scored, sessions, variants
+from llmpi.study.runs import asked_over_http, compared_by_engine, scored, sessions, variants
 from llmpi.study.study import Study
 
 State = Literal["done", "failed", "skipped", "waiting"]
@@ -26,6 +26,7 @@ RULES = {
     "deployed": ("deploy_gguf",),
     "tuned": ("tune_runtime",),
     "measured": ("benchmark_device",),
+    "engines": ("compare_engines",),
     "parity": ("check_parity",),
     "scored": (
         "evaluate_quality",
@@ -40,6 +41,7 @@ RULES = {
 """The kinds of jobs that are told apart, in the order of a study, and whose logs are theirs."""
 
 BEFORE = {
+    "engines": ("install_engines/{0}/{1}.log",),
     "files": ("calibrate/{0}.log", "search_mix/{0}/{1}.log"),
     "parity": ("predict_on_workstation/{2}/{3}.log",),
     "scored": (
@@ -92,7 +94,7 @@ def asked_for(study: Study) -> Iterator[Asked]:
         yield Asked("files", " ".join(variant), file)
     for device in dict.fromkeys(s.device for s in sessions(study)):
         yield Asked("devices", device, layout.at(layout.PROVISIONED, device=device))
-    several = len(study.runtimes) > 1
+    several, compared = len(study.runtimes) > 1, {*compared_by_engine(study)}
     for session in sessions(study):
         name = f"{session.model} {session.quant} on {session.device}"
         ran = f"{name} ({session.runtime})" if several else name
@@ -100,6 +102,8 @@ def asked_for(study: Study) -> Iterator[Asked]:
         for file in inputs.tuned(study, session):
             yield Asked("tuned", ran, file)
         yield Asked("measured", ran, inputs.of_session(layout.BENCH, study, session))
+        if session in compared:
+            yield Asked("engines", ran, inputs.of_session(layout.BY_ENGINE, study, session))
     for file in inputs.parity(study):
         device, model, quant = Path(file).with_suffix("").parts[-3:]
         yield Asked("parity", f"{model} {quant} on {device}", file)

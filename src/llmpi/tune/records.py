@@ -4,7 +4,18 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Conditions, Cooled, Failed, PromptLookup, Runtime, Where, record
+from llmpi.engine.records import (
+    Conditions,
+    Cooled,
+    Engine,
+    Failed,
+    Machine,
+    Mark,
+    PromptLookup,
+    Runtime,
+    Where,
+    record,
+)
 
 Level = bool | int | str | PromptLookup | None
 """A value of a runtime's key."""
@@ -215,3 +226,99 @@ class Tuned(Searched, Where):
 
 TunedRecord = Tuned | Failed
 """A file of `results/tune/`."""
+
+
+# --- engines against one another ------------------------------------------------------------------
+
+EngineMetric = Literal["pp", "tg"]
+EngineVerdict = Literal["slower", "faster", "not told apart"]
+
+
+@record
+class EngineFigure(TypedDict):
+    """A speed of an engine against the first one's."""
+
+    workload: str
+    metric: EngineMetric
+    change_pct: float
+    """Of tokens per second."""
+    low_pct: float
+    high_pct: float
+    """The intervals of all figures of a comparison hold together, with `confidence_pct`."""
+    verdict: EngineVerdict
+    """`slower`, `faster`: beyond doubt, as the whole interval says so."""
+
+
+@record
+class EngineParity(TypedDict):
+    """How far an engine predicts what the first one predicts; None where it died."""
+
+    agreement: Agreement | None
+    same_model: bool | None
+    """Whether they agree as well as two machines that compute the same model (docs/methodology.md,
+    parity)."""
+
+
+@record
+class HeldEngine(EngineParity):
+    """An engine that was held against the first."""
+
+    engine: str
+    reason: str | None
+    """Why it was not: it died; None where it was."""
+    figures: list[EngineFigure]
+
+
+@record
+class EngineTurn(TypedDict):
+    """An engine in a block."""
+
+    engine: str
+    costs: dict[str, dict[Metric, float]] | None
+    """By workload, medians over the repetitions, seconds; None where it died."""
+    peak_rss_bytes: int | None
+    reason: str | None
+    """Why it died."""
+    cooled: Cooled | None
+
+
+@record
+class EngineBlock(TypedDict):
+    """The engines in turns, shortly after one another, in an order of its own."""
+
+    turns: list[EngineTurn]
+    before: Conditions
+    after: Conditions
+    took_s: float
+
+
+@record
+class HeldEngines(TypedDict):
+    """Engines, each held against the first."""
+
+    first: str
+    held: list[HeldEngine]
+    confidence_pct: float
+    marks: list[Mark]
+    """What any turn suffered from: `throttled`, `disturbed`. In mixed order all engines suffer
+    alike, and the intervals become wider."""
+    blocks: list[EngineBlock]
+
+
+@record
+class ComparedEngines(HeldEngines):
+    """The same of one variant on one device: `results/by_engine/`."""
+
+    status: Literal["ok"]
+    engines: dict[str, Engine]
+    """By name, those that were compared; none is what the decision rests on."""
+    runtime: Runtime
+    machine: Machine
+    gguf_sha256: str
+    started: str
+    """UTC, ISO 8601."""
+    ended: str
+
+
+ComparedEnginesRecord = ComparedEngines | Failed
+"""A file of `results/by_engine/`."""

@@ -5,6 +5,7 @@ from typing import Any
 
 ANSWERING = {
     "describe": "describe",
+    "binding": "binding",
     "expect": "files",
     "accept": "files",
     "use": "files",

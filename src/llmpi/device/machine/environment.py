@@ -237,6 +237,15 @@ def _meminfo(key: str) -> int | None:
     return int(found.group(1)) * 1024 if found else None
 
 
+def throttled_meanwhile(before: "Conditions", after: "Conditions") -> bool:
+    """Whether the firmware says so before or after, or remembers something new since."""
+    then, now = before["throttled"], after["throttled"]
+    if not then or not now:
+        return False
+    new = set(now["since_boot"]) - set(then["since_boot"])
+    return bool(then["now"] or now["now"] or new)
+
+
 def frequency_files() -> list[Path]:
     """One for each processor that tells."""
     return sorted((SYS / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))

@@ -222,7 +222,7 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
         done = [*part["repetitions"], *(one for depth in depths for one in depth["repetitions"])]
         repetitions = prompts(done)
         how = cell["apart"] or record
-        if (_on_device(how) and _throttled_meanwhile(how["environment"])) or any(
+        if (_on_device(how) and _throttled(how["environment"])) or any(
             repetition["start_s"] - FIRMWARE_EVERY_S < at < _end(repetition) + FIRMWARE_EVERY_S
             for repetition in repetitions
             for at in throttled
@@ -240,13 +240,8 @@ def _on_device(how: Circumstances) -> bool:
     return "endpoint" not in how or how["endpoint"]["on_device"]
 
 
-def _throttled_meanwhile(environment: Environment) -> bool:
-    """Whether the firmware says so before or after, or remembers something new since."""
-    before, after = environment["before"]["throttled"], environment["after"]["throttled"]
-    if not before or not after:
-        return False
-    new = set(after["since_boot"]) - set(before["since_boot"])
-    return bool(before["now"] or after["now"] or new)
+def _throttled(found: Environment) -> bool:
+    return environment.throttled_meanwhile(found["before"], found["after"])
 
 
 def _end(repetition: Prompted) -> float:

@@ -1,6 +1,7 @@
-"""Settings of the engine in turns, alone on the machine: a block of a search.
+"""Settings of the engine, or engines, in turns, alone on the machine: a block of a search or of a
+comparison.
 
-What decides the settings is elsewhere (`llmpi.tune`); here they are measured in the given order.
+What decides the turns is elsewhere (`llmpi.tune`); here they are measured in the given order.
 """
 
 import tempfile
@@ -18,6 +19,7 @@ from llmpi.device.machine.meters import TIERS
 from llmpi.device.machine.sampler import power, read, sampling
 from llmpi.device.measure.rest import cool_down
 from llmpi.device.records import MeterHere, TurnJob, TurnRequest, TurnsRequest
+from llmpi.engine.laid_over import laid_over
 from llmpi.engine.records import CooledTurn, FailedTurn, NoEnergy, Turn, TurnEnergy, Turns
 from llmpi.engine.supervise import Death, supervise
 
@@ -88,7 +90,10 @@ def _turn(
         timeout_s=asked["timeout_s"] or request["timeout_s"],
         owner=owner,
         groups=groups,
-        environment={"OMP_WAIT_POLICY": policy} if policy else None,
+        environment={
+            **({"OMP_WAIT_POLICY": policy} if policy else {}),
+            **laid_over(asked.get("engine")),
+        },
     )
     if isinstance(outcome, Death):
         return {"status": "failed", "reason": outcome.reason, "cooled": cooled}

@@ -215,6 +215,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("http", t("Over HTTP"), bool(summary["over_http"])),
         ("service", t("What the shelf carries"), bool(shown.services)),
         ("tuned", t("Tuned against default"), bool(summary["tuned"])),
+        ("engines", t("Engines compared"), bool(summary["engines"])),
         ("cells", t("All cells"), True),
         *((section.id, section.contents, True) for section in shown.sections),
         ("predictions", t("Prediction"), any(c["predicted"] for c in summary["predictions"])),
