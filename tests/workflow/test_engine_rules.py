@@ -29,6 +29,12 @@ def test_exclude_takes_comparisons_out(workdir: Path) -> None:
     assert jobs["compare_engines"] == 1
 
 
+def test_a_draft_model_is_not_compared(workdir: Path) -> None:
+    drafted = {"kv_cache": "q8_0", "draft": {"quant": "Q4_0"}}
+    jobs = edited(workdir, engines=TWO, runtimes={"default": {}, "drafted": drafted})
+    assert (jobs["benchmark_device"], jobs["compare_engines"]) == (3, 2)
+
+
 def test_no_endpoint_is_compared(workdir: Path) -> None:
     served = [{"model": "smollm2-135m", "quant": "Q4_0", "name": "m"}]
     endpoint = {"url": "http://127.0.0.1:8080/v1", "api": "chat", "serves": served}

@@ -237,12 +237,12 @@ def engines_can_be_compared(
     devices: Mapping[str, SingleDevice],
     runtimes: Mapping[str, Runtime],
 ) -> None:
-    """What is to be made is made here, for each device; and there is a runtime of llmpi's own."""
-    if engines and all(runtime.endpoint for runtime in runtimes.values()):
+    """What is to be made is made here, for each device; and there is a runtime to compare with."""
+    if engines and not any(runtime.is_of_one_model for runtime in runtimes.values()):
         raise PydanticCustomError(
             "endpoint",
-            "an endpoint has an engine of its own, and there is no other runtime to compare "
-            "engines with",
+            "an endpoint has an engine of its own, and a draft model is one too many: there is no "
+            "other runtime to compare engines with",
             {"loc": ("engines",)},
         )
     native = [n for n, d in devices.items() if isinstance(d, SshDevice) and d.engine == "native"]

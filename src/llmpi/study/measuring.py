@@ -273,6 +273,11 @@ class Runtime(Part):
         return ("prompt_lookup", self.prompt_lookup) if self.prompt_lookup else None
 
     @property
+    def is_of_one_model(self) -> bool:
+        """Whether llmpi's own engine runs one model, and no other drafts for it."""
+        return not (self.endpoint or self.draft)
+
+    @property
     def plain(self) -> Self:
         """The same without what drafts tokens."""
         return self.model_copy(update={"prompt_lookup": None, "draft": None})

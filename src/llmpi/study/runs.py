@@ -105,14 +105,14 @@ def sessions(study: Study) -> Mapping[Session, Sequence[str]]:
 
 @once
 def compared_by_engine(study: Study) -> Sequence[Session]:
-    """Every session in which engines are held against one another: of llmpi's own engine, with a
-    conversation by itself."""
+    """Every session in which engines are held against one another: of one model in llmpi's own
+    engine, with a conversation by itself."""
     singles = {*study.single_workloads}
     return [
         session
         for session, workloads in sessions(study).items()
         if study.engines
-        and not study.runtimes[session.runtime].endpoint
+        and study.runtimes[session.runtime].is_of_one_model
         and not singles.isdisjoint(workloads)
     ]
 

@@ -11,7 +11,7 @@ from llmpi import layout
 from llmpi.job_lines import ERROR, FAILED
 from llmpi.quant_types import wants_imatrix
 from llmpi.study import inputs
-from llmpi.study.runs import asked_over_http, compared_by_engine, scored, sessions, variants
+from llmpi.study.runs import asked_over_http, compared_by_engine, made, scored, sessions
 from llmpi.study.study import Study
 
 State = Literal["done", "failed", "skipped", "waiting"]
@@ -87,9 +87,9 @@ class Cell:
 
 def asked_for(study: Study) -> Iterator[Asked]:
     """Every file that a study is about, in its order."""
-    for model in dict.fromkeys(v.model for v in variants(study)):
+    for model in dict.fromkeys(v.model for v in made(study)):
         yield Asked("models", model, layout.at(layout.MODEL_MANIFEST, model=model))
-    for variant in variants(study):
+    for variant in made(study):
         file = layout.at(layout.GGUF_MANIFEST, **variant._asdict())
         yield Asked("files", " ".join(variant), file)
     for device in dict.fromkeys(s.device for s in sessions(study)):
