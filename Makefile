@@ -76,11 +76,11 @@ run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about 
 # did so busily. In alphabetical order the long files are in the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
-	$(BIN)/python -m pytest --numprocesses 4 tests/unit tests/workflow
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
-	$(BIN)/python -m pytest --numprocesses 4 tests/unit
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
 
 test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), part by part
 	$(BIN)/python tests/long_parts.py
