@@ -200,7 +200,7 @@ def test_a_study_without_scores_recommends_nothing_where_quality_is_preferred() 
     assert decision(found)["killed"] == {"no quality": 2}
     fast = recommend(bare, requirements({}), Constraints(prefer="speed"))
     assert quant(decision(fast)["pick"]) == "Q2_K"
-    assert "its quality was not measured" in english.decision(decision(fast), fast)[-1]
+    assert "its quality was not measured" in english.decision(decision(fast), fast)[0]
 
 
 def test_a_throttled_winner_is_set_aside_and_named() -> None:
@@ -330,7 +330,7 @@ def test_perplexity_tells_a_broken_variant_without_questions() -> None:
     found = recommend(summary(*rows, quality=texts), requirements({}), Constraints(prefer="speed"))
     assert found["task"] is None
     assert list(map(blamed, found["candidates"][1]["killed_by"])) == ["broken"]
-    assert "quality was not measured" in english.decision(decision(found), found)[2]
+    assert "quality was not measured" in english.decision(decision(found), found)[0]
 
 
 def test_no_candidate_names_the_smallest_single_change() -> None:

@@ -333,10 +333,10 @@ def test_sentences() -> None:
     found = sentences(asked(alternatives={"cloud": API, "gpu": GPU}))
     assert found[0] == (
         "On pi a million tokens of m Q4_0 cost 7.11 EUR with one board over 4 years at a duty of "
-        "25 % (172,800 tokens a day); 45 % of it is engineering."
+        "25 % (173,000 tokens a day); 45 % of it is engineering."
     )
     assert found[1].startswith(
-        "Against cloud (14.08 EUR) it is cheaper above 75,966 tokens a day, at this duty after "
+        "Against cloud (14.08 EUR) it is cheaper above 76,000 tokens a day, at this duty after "
         "11.4 months; against gpu (69.44 EUR) it is always cheaper (the line is at "
     )
     assert found[2].startswith("The figure that moves it most is ")

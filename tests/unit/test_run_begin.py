@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rule_texts import RULES
-from support import ROOT
+from support import PATIENCE_S, ROOT
 
 from llmpi.study.file import load_study
 from llmpi.terminal import run_begin
@@ -15,9 +15,11 @@ from llmpi.terminal.run_state import Kind
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture):
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
     """Says the begin of the demo with jobs of these rules: what is told, by what it tells of."""
     log, study = logging.getLogger("a run's begin"), load_study(ROOT / "config/config.yaml")
+
+    monkeypatch.setattr(run_begin, "PATIENCE_S", PATIENCE_S)
 
     def say(**wildcards_of: dict[str, str]) -> dict[str, Any]:
         jobs = [

@@ -478,5 +478,5 @@ def test_whose_a_figure_of_the_money_is(assumption: str, found: tuple[str | None
 
 
 def test_without_limits_there_is_nothing_to_keep_to() -> None:
-    free = {"constraints": {}, "prefer": "speed"}
+    free = {"constraints": {}, "prefer": "speed", "candidates": []}
     assert "that" not in english.asked(free) and "制約と" not in japanese.asked(free)
