@@ -129,7 +129,7 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     by_time = sorted((start, w) for w, times in starts.items() for start in times)
     assert [w for _, w in by_time] == names
     lean = copy.json("bench/small/here/smollm2-135m/Q4_0/lean.json")
-    rest = {"mlock": False, "prompt_lookup": None}
+    rest = {"mlock": False, "prompt_lookup": None, "draft": None}
     assert lean["settings"] == copy.config["runtimes"]["lean"] | rest
     lines = (copy.folder / "results/report/small/speed.jsonl").read_text().splitlines()
     modes = {json.loads(line)["llmpi"]["runtime"]: json.loads(line)["lazy_mode"] for line in lines}
