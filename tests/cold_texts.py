@@ -423,7 +423,9 @@ class Expected:
         found = []
         for model in self.config["models"]:
             record = self.figures.quality(task)[model, self.figures.widest[model]]
-            source = ", ".join(f"{k} {v}" for k, v in record["corpus"]["source"].items())
+            source = ", ".join(
+                k if v is True else f"{k} {v}" for k, v in record["corpus"]["source"].items()
+            )
             begin = (
                 f"{model}: {{windows}} windows of {{tokens}} tokens; the second half of each is "
             )
@@ -776,7 +778,7 @@ def _verdict(predicted, measured):
 
 
 def _pairs(mapping):
-    return ", ".join(f"{key} {value}" for key, value in mapping.items() if value is not None)
+    return ", ".join(f"{k} {v}" for k, v in mapping.items() if v is not None and v != [])
 
 
 def _and(words):
