@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -104,6 +105,11 @@ def only_root(what: str) -> None:
     """Of a test that needs rights."""
     if os.geteuid() != 0:
         unavailable(f"{what} needs root")
+
+
+def heed_ctrl_c() -> None:
+    """As a child begins: a shell's background job, as a test may be part of, ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 PATIENCE_S = 900

@@ -13,7 +13,7 @@ from gguf_edit import edited
 from made_records import questions, write
 from made_service import bench, settings
 from served_release import released
-from support import ROOT, free_port
+from support import ROOT, free_port, heed_ctrl_c
 from tiny_llama import tiny_llama
 
 from benchmarks.service.servers import KEY, Server
@@ -167,6 +167,7 @@ def test_ctrl_c_keeps_what_was_measured(shelf, tmp_path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=heed_ctrl_c,
         )
         assert process.stdout
         try:

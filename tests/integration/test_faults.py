@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from held import Hold, state
-from support import PATIENCE_S, ROOT, until
+from support import PATIENCE_S, ROOT, heed_ctrl_c, until
 
 from llmpi.gguf.records import Gguf
 from llmpi.records import read, sha256_of, write_json
@@ -146,8 +146,7 @@ def started(work, target: str, env: dict[str, str]) -> Iterator[subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_ctrl_c,
     )
     try:
         yield process

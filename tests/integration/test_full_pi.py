@@ -14,7 +14,7 @@ import pytest
 import stand_ins
 from full_pi import made
 from full_pi.board import Board
-from support import needed
+from support import heed_ctrl_c, needed
 from virtual_pi import cache_folder
 
 pytestmark = pytest.mark.long
@@ -122,8 +122,7 @@ def measuring(work) -> Iterator[subprocess.Popen[bytes]]:
         command,
         cwd=work.folder,
         start_new_session=True,
-        # A shell's background job, as this test may be part of, begins with Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_ctrl_c,
     )
     try:
         yield process
