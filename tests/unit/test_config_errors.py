@@ -462,8 +462,8 @@ BAD = {
             "workloads:",
             f"runtimes: {{server: {{endpoint: {SERVED}}}}}\nengines: [0.3.35, 0.3.36]\nworkloads:",
         ),
-        "9: engines: an endpoint has an engine of its own, and a draft model is one too many: there "
-        "is no other runtime to compare engines with",
+        "9: engines: an endpoint has an engine of its own, and a draft model is one too many: "
+        "there is no other runtime to compare engines with",
     ),
     "no YAML": (
         ("study: demo", "study: [demo"),
