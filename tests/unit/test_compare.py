@@ -19,7 +19,7 @@ from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
 from llmpi.compare.text import as_json, as_text
-from llmpi.compare.words.english import cell_name
+from llmpi.compare.words.english import part_name
 from llmpi.engine.records import SessionRecord, Settings, SingleCell
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Evidence, Requirement
@@ -158,7 +158,7 @@ def test_what_is_not_to_be_compared_is_not_judged(mark: str) -> None:
     hot = cell([5.0, 5.1, 4.9])
     hot["marks"] = [mark]  # type: ignore[list-item]
     found = compare(study({"F16": cell([10, 10.1, 9.9])}), study({"F16": hot}))
-    assert found["cells"][0]["marks"] == [f"after: {mark}"]
+    assert found["cells"][0]["marks"] == {"before": [], "after": [mark]}
     assert of(found) == {"F16": "not judged"}
 
 
@@ -238,7 +238,8 @@ def test_conversations_are_held_by_what_is_done_with_their_prefix() -> None:
         "the same",
         "undecided",
     }
-    assert "prefix restored" in cell_name(found["cells"][0], None, "restored")
+    assert part_name(found["cells"][0]).endswith(", prefix restored")
+    assert ", prefix restored: pp " in as_text(found).partition("\n\n")[0]
 
     now = talking(2.0)
     [session] = now.sessions.values()
@@ -246,8 +247,8 @@ def test_conversations_are_held_by_what_is_done_with_their_prefix() -> None:
     lost = {"prefix": "restored", "status": "failed", "reason": "a full disk"}
     cell["prefixes"] = [cell["prefixes"][0], lost]  # type: ignore[typeddict-item,typeddict-unknown-key]
     failing = compare(talking(2.0), now)
-    assert [(one["state"], one["reason"]) for one in failing["unpaired"]] == [
-        ("fails now", "prefix restored")
+    assert [(one["state"], one["prefix"]) for one in failing["unpaired"]] == [
+        ("fails now", "restored")
     ]
     assert failing["regressions"] == 1
     cell["workload"] = {**asked, "turns": 8}
@@ -284,7 +285,7 @@ def test_over_http_and_in_process_are_never_one_cell() -> None:
     found = compare(before, Measured("s", Path(), sessions, []))
     assert list(of(found)) == ["F16"]
     [other] = found["unpaired"]
-    assert other["reason"] == "one was measured over HTTP, the other in process"
+    assert other["state"] == "over HTTP in one only"
     assert found["regressions"] == 0
 
 
@@ -445,3 +446,19 @@ def test_what_comes_from_outside_is_text_on_the_page(folder: Path) -> None:
     page = (folder / "out.html").read_text()
     assert "&lt;script&gt;" in page
     assert page.count("<script") == 1, "its own"
+
+
+def test_a_reader_who_goes_away_costs_no_page(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`llmpi compare ... --page FILE | head`."""
+
+    def gone(*_: str, **elsewhere: object) -> None:
+        if not elsewhere:
+            raise BrokenPipeError
+
+    left("before", drawn(1))
+    left("after", drawn(2))
+    monkeypatch.setattr("builtins.print", gone)
+    cli.main(["compare", "before", "after", "--page", "out.html"])
+    assert (folder / "out.html").is_file()

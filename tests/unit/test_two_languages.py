@@ -216,7 +216,7 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert len(english) == len(japanese) > 40
     for ours, theirs in zip(english, japanese, strict=True):
         assert numbers(ours) == numbers(theirs), (ours, theirs)
-    assert "fails now: prefix restored" in page and "後では失敗：接頭部（復元）" in page
+    assert "talk, prefix restored: fails now" in page and "talk、接頭部（復元）：後では失敗" in page
     assert "not judged, after: throttled" in page and "判定せず（後：速度制限）" in page
 
 

@@ -18,6 +18,7 @@ from llmpi.compare.differences import differences
 from llmpi.compare.levels import Level, Values, levels, runs
 from llmpi.compare.measured import Measured
 from llmpi.compare.records import (
+    CellPart,
     Comparison,
     Figure,
     Overall,
@@ -101,7 +102,14 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
 
 
 UNPAIRED: Sequence[UnpairedState] = (
-    *("fails now", "another workload", "only before", "worked only now", "only now"),
+    *(
+        "fails now",
+        "another workload",
+        "over HTTP in one only",
+        "only before",
+        "worked only now",
+        "only now",
+    ),
     "failed in both",
 )
 
@@ -120,10 +128,10 @@ def _alike(before: Measured, after: Measured, run: Run) -> bool:
     )
 
 
-def _one_over_http(before: Measured, after: Measured, run: Run) -> str | None:
-    """In words, where one is of an endpoint and the other is not: another clock, another engine."""
+def _one_over_http(before: Measured, after: Measured, run: Run) -> bool:
+    """Whether one is of an endpoint and the other is not: another clock, another engine."""
     there = ["endpoint" in study.sessions[run.session] for study in (before, after)]
-    return "one was measured over HTTP, the other in process" if len({*there}) > 1 else None
+    return len({*there}) > 1
 
 
 def _pairs(level: Level, old: Values, new: Values) -> Iterator[Pair]:
@@ -245,16 +253,18 @@ def _overall(pairs: Sequence[Pair], spreads: Mapping[Quantity, Spread]) -> Itera
 
 
 def _cell(level: Level, old: Values, new: Values, figures: list[Figure]) -> PairedCell:
-    marks = [f"{when}: {m}" for when, of in (("before", old), ("after", new)) for m in of.marks]
     return {
-        **place(level.run),
-        "conversations": level.conversations,
-        "prefix": level.prefix,
+        **_part(level),
         "same_file": old.gguf_sha256 == new.gguf_sha256,
         "says_the_same": old.output == new.output if old.output and new.output else None,
-        "marks": marks,
+        "marks": {"before": [*old.marks], "after": [*new.marks]},
         "figures": sorted(figures, key=_place),
     }
+
+
+def _part(level: Level) -> CellPart:
+    conversations, prefix = level.conversations, level.prefix
+    return {**place(level.run), "conversations": conversations, "prefix": prefix}
 
 
 def _unpaired(
@@ -270,21 +280,22 @@ def _unpaired(
     for run in sorted(there[0] | there[1]):
         if run in old and run in new:
             if not _alike(before, after, run):
-                why = _one_over_http(before, after, run)
-                yield {**place(run), "state": "another workload", "reason": why}
+                http = _one_over_http(before, after, run)
+                other: UnpairedState = "over HTTP in one only" if http else "another workload"
+                yield {**_part(Level(run)), "state": other, "reason": None}
                 continue
             for level in sorted((one for one in olds ^ news if one.run == run), key=str):
                 part: UnpairedState = "fails now" if level in olds else "worked only now"
-                yield {**place(run), "state": part, "reason": level.part}
+                yield {**_part(level), "state": part, "reason": None}
         elif run in there[0] and run in there[1]:
             reason = _why(before if run in new else after, run)
             state: UnpairedState = "failed in both"
             if run in old or run in new:
                 state = "fails now" if run in old else "worked only now"
-            yield {**place(run), "state": state, "reason": reason}
+            yield {**_part(Level(run)), "state": state, "reason": reason}
         else:
             only: UnpairedState = "only before" if run in there[0] else "only now"
-            yield {**place(run), "state": only, "reason": None}
+            yield {**_part(Level(run)), "state": only, "reason": None}
 
 
 def _runs(found: Iterable[Level]) -> set[Run]:
@@ -300,12 +311,12 @@ def _runs_of(study: Measured, other: Measured) -> Iterator[Run]:
                 yield Run(*session, workload)
 
 
-def _why(study: Measured, run: Run) -> str:
+def _why(study: Measured, run: Run) -> str | None:
     record = study.sessions[run.session]
     cell = record.get("workloads", {}).get(run.workload)
     if cell and cell["status"] == "failed":
         return cell["reason"]
-    return record["reason"] if record["status"] == "failed" else "nothing of it worked"
+    return record["reason"] if record["status"] == "failed" else None
 
 
 def _side(study: Measured) -> Side:

@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     from llmpi.compare.text import as_json, as_text
 
     found = compare(measured(args.before), measured(args.after), at_most_pct=args.at_most_pct)
-    print(as_json(found) if args.json else as_text(found))
     if args.page:
         write_page(found, args.page)
+    print(as_json(found) if args.json else as_text(found))
     return int(found["regressions"] > 0)
 
 

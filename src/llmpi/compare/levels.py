@@ -28,11 +28,6 @@ class Level(NamedTuple):
     conversations: int | None = None
     prefix: Prefix | None = None
 
-    @property
-    def part(self) -> str:
-        """Which part of a cell it is."""
-        return f"prefix {self.prefix}" if self.prefix else f"{self.conversations} conversations"
-
 
 @dataclass(frozen=True)
 class Values:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Prefix, record
+from llmpi.engine.records import Mark, Prefix, record
 from llmpi.summary.records import CellKey
 
 Quantity = Literal["tg_tps", "pp_tps", "tg_j_per_token"]
@@ -12,9 +12,16 @@ Quantity = Literal["tg_tps", "pp_tps", "tg_j_per_token"]
 Verdict = Literal["worse", "better", "the same", "undecided", "not judged"]
 """`worse` and `better`: by more than what is put up with, beyond doubt; `the same`: shown to be
 within it."""
+When = Literal["before", "after"]
 WhyNotJudged = Literal["marked", "one repetition"]
 UnpairedState = Literal[
-    "fails now", "worked only now", "failed in both", "only before", "only now", "another workload"
+    "fails now",
+    "worked only now",
+    "failed in both",
+    "only before",
+    "only now",
+    "another workload",
+    "over HTTP in one only",
 ]
 
 
@@ -62,28 +69,42 @@ class Figure(TypedDict):
 
 
 @record
-class PairedCell(CellKey):
-    """A cell that both have, with the same workload."""
+class Marks(TypedDict):
+    """Why not to compare a cell with others."""
+
+    before: list[Mark]
+    after: list[Mark]
+
+
+@record
+class CellPart(CellKey):
+    """A cell, or one of its parts."""
 
     conversations: int | None
     """Side by side; None of one."""
     prefix: Prefix | None
     """What was done with it, of a conversation of several turns."""
+
+
+@record
+class PairedCell(CellPart):
+    """A cell that both have, with the same workload."""
+
     same_file: bool
     """Whether both measured the very same GGUF file."""
     says_the_same: bool | None
     """Whether the engine generated the same tokens; None where they were not kept."""
-    marks: list[str]
-    """`before` or `after`, and why not to compare it with others."""
+    marks: Marks
     figures: list[Figure]
 
 
 @record
-class Unpaired(CellKey):
+class Unpaired(CellPart):
     """A cell that cannot be held against the other's."""
 
     state: UnpairedState
     reason: str | None
+    """Why it failed, as it was told there."""
 
 
 @record

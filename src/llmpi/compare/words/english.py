@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from llmpi.compare.records import (
+    CellPart,
     Comparison,
     Figure,
     Overall,
@@ -12,8 +13,15 @@ from llmpi.compare.records import (
     Side,
     Unpaired,
 )
-from llmpi.compare.words.numbers import change, lost, number, score_name, span, variant_name
-from llmpi.engine.records import Prefix
+from llmpi.compare.words.numbers import (
+    change,
+    lost,
+    marks_of,
+    number,
+    score_name,
+    span,
+    variant_name,
+)
 from llmpi.summary.records import CellKey
 
 TO = " to "
@@ -75,7 +83,7 @@ def verdicts(found: Comparison) -> Iterator[str]:
     for cell in found["cells"]:
         for figure in cell["figures"]:
             if figure["verdict"] == "worse":
-                yield f"{cell_name(cell)}: {sentence(figure)}"
+                yield f"{part_name(cell)}: {sentence(figure)}"
     for score in found["quality"]:
         if score["verdict"] == "worse":
             yield f"{variant_name(score)}: {score_name(score)} lost {lost(score, TO)} points"
@@ -89,17 +97,21 @@ def sentence(figure: Figure) -> str:
     return f"{name} {was} -> {is_now} {unit}, {change(figure, TO)}"
 
 
-def cell_name(cell: CellKey, conversations: int | None = None, prefix: Prefix | None = None) -> str:
-    many = f" x {conversations}" if conversations else ""
-    many += f", prefix {prefix}" if prefix else ""
+def part_name(part: CellPart) -> str:
+    many = f" x {part['conversations']}" if part["conversations"] else ""
+    many += f", prefix {part['prefix']}" if part["prefix"] else ""
+    return f"{cell_name(part)}{many}"
+
+
+def cell_name(cell: CellKey) -> str:
     runtime = "" if cell["runtime"] == "default" else f" ({cell['runtime']})"
-    return f"{cell['device']} {cell['model']} {cell['quant']}{runtime} {cell['workload']}{many}"
+    return f"{cell['device']} {cell['model']} {cell['quant']}{runtime} {cell['workload']}"
 
 
 def figure_row(cell: PairedCell, figure: Figure) -> tuple[str, ...]:
     name, unit = QUANTITIES[figure["quantity"]]
     return (
-        cell_name(cell, cell["conversations"], cell["prefix"]),
+        part_name(cell),
         name,
         number(figure["before"]),
         number(figure["after"]),
@@ -111,7 +123,8 @@ def figure_row(cell: PairedCell, figure: Figure) -> tuple[str, ...]:
 
 def verdict(cell: PairedCell, figure: Figure) -> str:
     if figure["why"] == "marked":
-        return f"not judged, {'; '.join(cell['marks'])}"
+        marks = (f"{when}: {mark}" for when, mark in marks_of(cell))
+        return f"not judged, {'; '.join(marks)}"
     return f"not judged, {figure['why']}" if figure["why"] else figure["verdict"]
 
 
@@ -158,4 +171,4 @@ def overall(one: Overall) -> str:
 
 def unpaired_line(one: Unpaired) -> str:
     reason = f": {one['reason']}" if one["reason"] else ""
-    return f"{cell_name(one)}: {one['state']}{reason}"
+    return f"{part_name(one)}: {one['state']}{reason}"

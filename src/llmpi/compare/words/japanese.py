@@ -1,9 +1,9 @@
 """What is said of a comparison, in Japanese; `english` has the same functions."""
 
-import re
 from collections.abc import Iterator, Mapping
 
 from llmpi.compare.records import (
+    CellPart,
     Comparison,
     Figure,
     Overall,
@@ -14,10 +14,18 @@ from llmpi.compare.records import (
     Unpaired,
     UnpairedState,
     Verdict,
+    When,
     WhyNotJudged,
 )
-from llmpi.compare.words.numbers import change, lost, number, score_name, span, variant_name
-from llmpi.engine.records import Prefix
+from llmpi.compare.words.numbers import (
+    change,
+    lost,
+    marks_of,
+    number,
+    score_name,
+    span,
+    variant_name,
+)
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import CellKey
 
@@ -38,6 +46,7 @@ VERDICTS: Mapping[Verdict, str] = {
     "undecided": "判定できない",
     "not judged": "判定せず",
 }
+WHEN: Mapping[When, str] = {"before": "前", "after": "後"}
 WHY: Mapping[WhyNotJudged, str] = {"marked": "印付き", "one repetition": "反復が1回"}
 STATES: Mapping[UnpairedState, str] = {
     "fails now": "後では失敗",
@@ -46,10 +55,7 @@ STATES: Mapping[UnpairedState, str] = {
     "only before": "前のみ",
     "only now": "後のみ",
     "another workload": "ワークロードが別",
-}
-REASONS: Mapping[str, str] = {
-    "one was measured over HTTP, the other in process": "一方はHTTP経由、他方はプロセス内の測定",
-    "nothing of it worked": "すべて失敗",
+    "over HTTP in one only": "一方だけがHTTP経由の測定",
 }
 CIRCUMSTANCES: Mapping[str, str] = {
     "engine": "エンジン",
@@ -110,7 +116,7 @@ def verdicts(found: Comparison) -> Iterator[str]:
     for cell in found["cells"]:
         for figure in cell["figures"]:
             if figure["verdict"] == "worse":
-                yield f"{cell_name(cell)}：{sentence(figure)}"
+                yield f"{part_name(cell)}：{sentence(figure)}"
     for score in found["quality"]:
         if score["verdict"] == "worse":
             yield f"{variant_name(score)}：{score_name(score)}が{lost(score, TO)}ポイント低下"
@@ -124,17 +130,21 @@ def sentence(figure: Figure) -> str:
     return f"{name} {was} → {is_now} {unit}、{change(figure, TO)}"
 
 
-def cell_name(cell: CellKey, conversations: int | None = None, prefix: Prefix | None = None) -> str:
-    many = f"、会話{conversations}件" if conversations else ""
-    many += f"、接頭部（{label(prefix)}）" if prefix else ""
+def part_name(part: CellPart) -> str:
+    many = f"、会話{part['conversations']}件" if part["conversations"] else ""
+    many += f"、接頭部（{label(part['prefix'])}）" if part["prefix"] else ""
+    return f"{cell_name(part)}{many}"
+
+
+def cell_name(cell: CellKey) -> str:
     runtime = "" if cell["runtime"] == "default" else f" ({cell['runtime']})"
-    return f"{cell['device']} {cell['model']} {cell['quant']}{runtime} {cell['workload']}{many}"
+    return f"{cell['device']} {cell['model']} {cell['quant']}{runtime} {cell['workload']}"
 
 
 def figure_row(cell: PairedCell, figure: Figure) -> tuple[str, ...]:
     name, unit = QUANTITIES[figure["quantity"]]
     return (
-        cell_name(cell, cell["conversations"], cell["prefix"]),
+        part_name(cell),
         name,
         number(figure["before"]),
         number(figure["after"]),
@@ -147,13 +157,9 @@ def figure_row(cell: PairedCell, figure: Figure) -> tuple[str, ...]:
 def verdict(cell: PairedCell, figure: Figure) -> str:
     if figure["why"] is None:
         return VERDICTS[figure["verdict"]]
-    told = "、".join(map(_mark, cell["marks"])) if figure["why"] == "marked" else ""
-    return f"{VERDICTS['not judged']}（{told or WHY[figure['why']]}）"
-
-
-def _mark(told: str) -> str:
-    when, _, mark = told.partition(": ")
-    return f"{'前' if when == 'before' else '後'}：{label(mark)}"
+    told = (f"{WHEN[when]}：{label(mark)}" for when, mark in marks_of(cell))
+    why = "、".join(told) if figure["why"] == "marked" else WHY[figure["why"]]
+    return f"{VERDICTS['not judged']}（{why}）"
 
 
 def score_row(score: QualityChange) -> tuple[str, ...]:
@@ -198,14 +204,5 @@ def overall(one: Overall) -> str:
 
 
 def unpaired_line(one: Unpaired) -> str:
-    reason = f"：{_reason(one['reason'])}" if one["reason"] else ""
-    return f"{cell_name(one)}：{STATES[one['state']]}{reason}"
-
-
-def _reason(told: str) -> str:
-    """What is always the same has words; what a device said is as it is."""
-    if part := re.fullmatch(r"(\d+) conversations", told):
-        return f"会話{part[1]}件"
-    if part := re.fullmatch(r"prefix (\w+)", told):
-        return f"接頭部（{label(part[1])}）"
-    return REASONS.get(told, label(told))
+    reason = f"：{label(one['reason'])}" if one["reason"] else ""
+    return f"{part_name(one)}：{STATES[one['state']]}{reason}"

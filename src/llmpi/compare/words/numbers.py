@@ -1,6 +1,9 @@
-"""What of a comparison reads the same in every language."""
+"""What of a comparison is the same in every language."""
 
-from llmpi.compare.records import Figure, QualityChange
+from collections.abc import Iterator
+
+from llmpi.compare.records import Figure, PairedCell, QualityChange, When
+from llmpi.engine.records import Mark
 from llmpi.study.computation import DEFAULT
 
 
@@ -21,6 +24,12 @@ def lost(score: QualityChange, to: str) -> str:
 def span(low: float | None, high: float | None, to: str) -> str:
     """An interval behind its value; nothing where there is none."""
     return "" if low is None or high is None else f" ({low:+.1f}{to}{high:+.1f})"
+
+
+def marks_of(cell: PairedCell) -> Iterator[tuple[When, Mark]]:
+    """Of both studies."""
+    yield from (("before", mark) for mark in cell["marks"]["before"])
+    yield from (("after", mark) for mark in cell["marks"]["after"])
 
 
 def score_name(score: QualityChange) -> str:
