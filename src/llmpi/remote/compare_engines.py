@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmpi.code import sha256_of_code
-from llmpi.device.records import TurnsRequest
 from llmpi.engine.records import Runtime
 from llmpi.errors import CellError
 from llmpi.records import failed, now
@@ -56,19 +55,7 @@ def compare_engines(
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again
-    common: TurnsRequest = {
-        "what": what,
-        "gguf": receipt["path"],
-        "threads": device.threads,
-        "limits": requests.limits(device),
-        "rest": requests.cooling(device),
-        "workloads": requests.single_workloads(workloads),
-        "repetitions": REPETITIONS,
-        "timeout_s": sum(workload.timeout_s for workload in workloads.values()),
-        "turns": [],
-        "meter": None,
-        "seed": what,
-    }
+    common = requests.turns(what, receipt["path"], device, workloads, REPETITIONS)
     engines = {one: found["engine"] for one, found in installed["engines"].items()}
     means: Means = {
         "llmpi": sha256_of_code(TURNS),

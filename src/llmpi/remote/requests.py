@@ -40,6 +40,36 @@ def single_workloads(asked: Mapping[str, measuring.Workload]) -> dict[str, Singl
     return {name: check(one.model_dump_json(), SingleWorkload, name) for name, one in asked.items()}
 
 
+def turns(
+    what: str,
+    gguf: str,
+    device: SingleDevice,
+    workloads: Mapping[str, measuring.Workload],
+    repetitions: int,
+    meter: records.MeterHere | None = None,
+) -> records.TurnsRequest:
+    """What all blocks of a search or of a comparison have in common.
+
+    Args:
+        what: is waited for; seeds all random orders.
+        gguf: path of the file there.
+        meter: where joules are wanted.
+    """
+    return {
+        "what": what,
+        "gguf": gguf,
+        "threads": device.threads,
+        "limits": limits(device),
+        "rest": cooling(device),
+        "workloads": single_workloads(workloads),
+        "repetitions": repetitions,
+        "timeout_s": sum(workload.timeout_s for workload in workloads.values()),
+        "turns": [],
+        "meter": meter,
+        "seed": what,
+    }
+
+
 def meter(asked: meters.Meter) -> records.Meter:
     """Where the power is read: of a meter at the workstation no more than that it is one."""
     elsewhere = isinstance(asked, meters.TasmotaMeter | meters.ShellyMeter | meters.CsvMeter)

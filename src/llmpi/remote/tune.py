@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmpi.code import sha256_of_code
 from llmpi.device.machine.meters import is_here
-from llmpi.device.records import MeterHere, TurnsRequest
+from llmpi.device.records import MeterHere
 from llmpi.errors import CellError
 from llmpi.records import failed, now
 from llmpi.remote import requests
@@ -58,19 +58,8 @@ def tune_runtime(
         again = ensure_model(reached, device, gguf, receipt)
     if again["status"] == "failed":
         return again
-    common: TurnsRequest = {
-        "what": what,
-        "gguf": receipt["path"],
-        "threads": device.threads,
-        "limits": requests.limits(device),
-        "rest": requests.cooling(device),
-        "workloads": requests.single_workloads(workloads),
-        "repetitions": tune.repetitions,
-        "timeout_s": sum(workload.timeout_s for workload in workloads.values()),
-        "turns": [],
-        "meter": _meter(device) if tune.objective == "energy" else None,
-        "seed": what,
-    }
+    meter = _meter(device) if tune.objective == "energy" else None
+    common = requests.turns(what, receipt["path"], device, workloads, tune.repetitions, meter)
     means: Means = {
         "llmpi": sha256_of_code(TURNS),
         "engine": provisioned["engine"],

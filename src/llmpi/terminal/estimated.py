@@ -1,10 +1,10 @@
 """The rules of whose jobs the plan says how long they take."""
 
 BY_STAGE = {
-    "convert": ("convert_to_gguf",),
-    "calibrate": ("calibrate",),
-    "quantize": ("quantize_gguf",),
-    "train": ("train_qat",),
+    "convert": "convert_to_gguf",
+    "calibrate": "calibrate",
+    "quantize": "quantize_gguf",
+    "train": "train_qat",
 }
 REFERENCE = "score_reference"
 BY_TASK = {
@@ -15,6 +15,4 @@ BY_TASK = {
 }
 DEPLOY, MEASURE = "deploy_gguf", "benchmark_device"
 
-ESTIMATED = frozenset(
-    {REFERENCE, DEPLOY, MEASURE, *BY_TASK.values()}.union(*map(set, BY_STAGE.values()))
-)
+ESTIMATED = frozenset({*BY_STAGE.values(), REFERENCE, *BY_TASK.values(), DEPLOY, MEASURE})

@@ -29,7 +29,7 @@ def expected(study: Study) -> dict[Kind, float]:
 def _each(study: Study) -> Iterator[tuple[Kind, float]]:
     models = models_of(study, ask_hub=False)
     for stage in stages(study, models, capacity.processors()):
-        for rule in _rules(study, stage.stage):
+        if rule := _rule(study, stage.stage):
             yield Kind(rule, "", stage.model), stage.seconds.likely / stage.jobs
     for planned in plan(study, ask_hub=False):
         device, model = planned.session.device, planned.session.model
@@ -39,13 +39,12 @@ def _each(study: Study) -> Iterator[tuple[Kind, float]]:
             yield Kind(MEASURE, device, model), planned.measuring.seconds.likely
 
 
-def _rules(study: Study, stage: str) -> tuple[str, ...]:
+def _rule(study: Study, stage: str) -> str | None:
     if stage.startswith("reference of "):
-        return (REFERENCE,)
+        return REFERENCE
     if stage.startswith("score "):
-        kind = study.quality[stage.removeprefix("score ")].task
-        return (BY_TASK[kind],) if kind in BY_TASK else ()
-    return BY_STAGE.get(stage, ())
+        return BY_TASK.get(study.quality[stage.removeprefix("score ")].task)
+    return BY_STAGE.get(stage)
 
 
 def main() -> None:
