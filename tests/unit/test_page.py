@@ -574,7 +574,9 @@ def test_japanese_money_says_what_the_english_says(pis: Content) -> None:
         english.money(found, "EUR")[:2], japanese.money(found, "EUR")[:2], strict=True
     ):
         said = set(numbers.findall(in_japanese))
-        in_english = re.sub(r"[\d.]+ million", "", in_english)  # which are 万
+        for millions in re.findall(r"([\d.]+) million", in_english):
+            assert f"{100 * float(millions):,.0f}万" in in_japanese
+        in_english = re.sub(r"[\d.]+ million", "", in_english)
         assert {n for n in numbers.findall(in_english) if "." in n} <= said
 
 
