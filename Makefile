@@ -12,7 +12,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 TORCHS := $(addprefix --no-emit-package ,filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint format docs docs-site lock clean
+.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint lint-types lint-code lint-workflow format docs docs-site lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -76,8 +76,8 @@ run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about 
 # did so busily. In alphabetical order the long files are in the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
+	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal tests/unit tests/workflow
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
@@ -92,12 +92,19 @@ virtual-pi-chroot: $(VENV)/.workstation  ## Run a quicker one: Debian 12's userl
 	$(BIN)/python tests/virtual_pi.py
 
 lint: $(VENV)/.dev  ## ruff, snakefmt, mypy, import contracts, snakemake --lint
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-types lint-code lint-workflow
+
+lint-types:
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
+
+lint-code:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
+
+lint-workflow:
 	for config in $(CONFIGS); do \
 	  $(BIN)/snakemake --lint --configfile $$config || exit 1; done
 

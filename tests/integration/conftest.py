@@ -16,6 +16,7 @@ import pytest
 import virtual_pi
 import yaml
 from browser import Browser
+from filelock import FileLock
 from held import Hold
 from support import ROOT, free_port, needed, only_root, run_snakemake, until
 
@@ -99,9 +100,15 @@ def new_work(folder: Path, name: str) -> Work:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A small study, run once to its report. Tests only look at it."""
-    work = new_work(tmp_path_factory.mktemp("finished"), "small")
-    work.snakemake(**loaded.env(work.folder / "loaded"))
+    """A small study, run once to its report. Tests only look at it, those of all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    work, is_made = Work(folder, small_study("small")), folder / "is made"
+    with FileLock(f"{folder}.lock"):
+        if not is_made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            new_work(folder, "small").snakemake(**loaded.env(folder / "loaded"))
+            is_made.touch()
     return work
 
 
