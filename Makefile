@@ -80,7 +80,7 @@ test: $(VENV)/.dev  ## Run the tests, but for those of test-long
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
+	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal tests/unit
 
 test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), part by part
 	$(BIN)/python tests/long_parts.py
