@@ -221,6 +221,20 @@ def test_what_scrolls_has_a_role_and_a_name() -> None:
             assert "role=" in tag and "aria-label=" in tag, f"{template.name}: {tag}"
 
 
+def test_every_row_of_a_table_has_a_head(pis: Content, tmp_path: Path) -> None:
+    """Who does not see the table is told whose figures are read; a cell as wide as the table is of
+    no row."""
+    html = drawn_page(pis, tmp_path / "index.html", ["en", "ja"])
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", html, re.DOTALL)
+    firsts = [re.match(r"\s*<t[hd][^>]*>", row) for body in bodies for row in body.split("<tr>")[1:]]
+    assert len(firsts) > 100
+    others = {first[0].strip() for first in firsts if first and 'scope="row"' not in first[0]}
+    assert all(re.search(r'class="wide" colspan="\d+"', other) for other in others), others
+    for template in (REPORT / "page/templates").glob("*.html"):
+        text = template.read_text(encoding="utf-8")
+        assert '<tr><td class="name">' not in text, template.name
+
+
 def test_the_objectives_of_the_choice_begin_at_zero(pis: Content) -> None:
     drawn = figures(Texts("en"), pis, datasets(pis))["choice"]
     axes = [x for channels in held(drawn, "encoding") if "scale" in (x := channels["x"])]
@@ -492,7 +506,7 @@ def test_the_price_of_caution_stands_beside_a_provisional_pick(
     decision = html.partition('id="decision"')[2].partition("</section>")[0]
     assert "The decision, provisional" in decision and ">for now</span>" in decision
     price = decision.partition('class="price"')[2].partition("</table>")[0]
-    rows = re.findall(r"<td class=\"name\">(.*?)</td><td>(.*?)</td><td>(.*?)</td>", price)
+    rows = re.findall(r"<th scope=\"row\" class=\"name\">(.*?)</th><td>(.*?)</td><td>(.*?)</td>", price)
     assert [name for name, _, _ in rows] == [
         *("tokens/s", "MB of memory", "MB of file", "EUR per million tokens"),
     ], "energy by different meters is not compared"
@@ -588,7 +602,7 @@ def test_figures_of_the_money_are_told_in_the_language_of_the_page(
 ) -> None:
     html = drawn_page(pis, tmp_path / "index.html", ["ja"])
     table = re.findall(
-        r'<tr><td class="name">([^<]+)</td><td>[^<]+</td>'
+        r'<tr><th scope="row" class="name">([^<]+)</th><td>[^<]+</td>'
         r'<td class="name">([^<]+)</td><td class="wide">([^<]+)</td></tr>',
         html.partition('<section id="money">')[2].partition("</section>")[0],
     )
