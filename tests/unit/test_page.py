@@ -226,7 +226,9 @@ def test_every_row_of_a_table_has_a_head(pis: Content, tmp_path: Path) -> None:
     no row."""
     html = drawn_page(pis, tmp_path / "index.html", ["en", "ja"])
     bodies = re.findall(r"<tbody>(.*?)</tbody>", html, re.DOTALL)
-    firsts = [re.match(r"\s*<t[hd][^>]*>", row) for body in bodies for row in body.split("<tr>")[1:]]
+    firsts = [
+        re.match(r"\s*<t[hd][^>]*>", row) for body in bodies for row in body.split("<tr>")[1:]
+    ]
     assert len(firsts) > 100
     others = {first[0].strip() for first in firsts if first and 'scope="row"' not in first[0]}
     assert all(re.search(r'class="wide" colspan="\d+"', other) for other in others), others
@@ -344,6 +346,15 @@ def drawn_page(content: Content, path: Path, languages: list[str]) -> str:
     only = {**content.summary, "provenance": {**provenance, "config": config}}
     write_page(only, content.recommendation, path)
     return path.read_text("utf-8")
+
+
+def test_a_reason_on_the_page_does_not_tell_where_anything_is(pis: Content, tmp_path: Path) -> None:
+    why = "the meter failed: pi.local: no answer, see /mnt/nvme/llmpi"
+    rows = [{**row, "energy_reason": why} for row in pis.summary["rows"]]
+    content = Content({**pis.summary, "rows": rows}, pis.recommendation)
+    html = drawn_page(content, tmp_path / "index.html", ["en"])
+    assert "the meter failed: …: no answer, see llmpi" in html
+    assert "pi.local" not in html and "/mnt/nvme" not in html
 
 
 def test_page_in_one_language(pis: Content, tmp_path: Path) -> None:
@@ -506,7 +517,9 @@ def test_the_price_of_caution_stands_beside_a_provisional_pick(
     decision = html.partition('id="decision"')[2].partition("</section>")[0]
     assert "The decision, provisional" in decision and ">for now</span>" in decision
     price = decision.partition('class="price"')[2].partition("</table>")[0]
-    rows = re.findall(r"<th scope=\"row\" class=\"name\">(.*?)</th><td>(.*?)</td><td>(.*?)</td>", price)
+    rows = re.findall(
+        r"<th scope=\"row\" class=\"name\">(.*?)</th><td>(.*?)</td><td>(.*?)</td>", price
+    )
     assert [name for name, _, _ in rows] == [
         *("tokens/s", "MB of memory", "MB of file", "EUR per million tokens"),
     ], "energy by different meters is not compared"
