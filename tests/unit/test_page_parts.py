@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import yaml
+from support import ROOT
 
 from llmpi.quality.kinds import task_kinds
 from llmpi.report import words
 from llmpi.report.public import PATHS, PRIVATE, public, without_places
+from llmpi.report.words.texts import Texts
 from llmpi.study.reference import parts_of
 from llmpi.study.study import Study
 from llmpi.summary import columns
@@ -95,3 +97,15 @@ def test_every_column_has_a_name_in_each_language() -> None:
     assert known <= {*names}
     assert {*names} <= known, "one that is no column"
     assert all({*found} == {"en", "ja"} for found in names.values())
+
+
+def test_the_share_of_memory_bandwidth_has_one_name() -> None:
+    """In the table, the chart, the details and the definitions; it is an estimate."""
+    text = (Path(words.__file__).parent / "fields.yaml").read_text(encoding="utf-8")
+    names = yaml.safe_load(text)["tg_memory_share"]
+    japanese = Texts("ja")
+    for name in ("share of memory\nbandwidth, %", "share of memory bandwidth"):
+        assert name.replace("\n", " ").removesuffix(", %") in names["en"]
+        assert japanese(name).replace("\n", "").removesuffix("、%") in names["ja"]
+    assert "estimate" in names["en"] and "推定" in names["ja"]
+    assert "| share of memory bandwidth |" in (ROOT / "docs/methodology.md").read_text("utf-8")
