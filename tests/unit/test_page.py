@@ -332,6 +332,15 @@ def test_predictions_are_counted(pis: Content) -> None:
     assert found.unpredicted == {}
 
 
+def test_what_a_cell_scores_stands_beside_how_fast_it_is(pis: Content) -> None:
+    """Memory and joules come behind: on a narrow screen they are what one has to scroll to."""
+    keys = [c["key"] for c in columns(Texts("en"), pis, datasets(pis)["cells"]) if "more" not in c]
+    speed = keys.index("tg_tps")
+    assert keys[speed + 1] == "squad_f1_pct"
+    assert keys.index("memory_bytes") > keys.index("squad_has_ans_f1_pct") > speed
+    assert "tg_j_per_token" in keys[keys.index("memory_bytes") :]
+
+
 def test_table_shows_what_there_is(pis: Content) -> None:
     cells = datasets(pis)["cells"]
     shown = {column["key"]: column for column in columns(Texts("ja"), pis, cells)}
