@@ -344,7 +344,7 @@ def _hold_english(held, expected, blocks):
 
 def _hold_table(held, expected, cells):
     """Each cell by the name of its row and its column."""
-    heads = [c for c in cells if c.tag == "th"]
+    heads = [c for c in cells if c.row == 0]
     for head in heads:
         held.said(head.where, head.text, expected.sentences(head.section))
     if len(heads) == len(cells):
@@ -352,7 +352,7 @@ def _hold_table(held, expected, cells):
     width, rows = expected.table(heads[0].section, heads[0].text)
     lines = {}
     for cell in cells:
-        if cell.tag == "td":
+        if cell.row:
             lines.setdefault(cell.row, []).append(cell)
     seen = set()
     for line in lines.values():

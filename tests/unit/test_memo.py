@@ -494,6 +494,14 @@ def test_the_next_step(story: Callable[[], Memo], stage: str) -> None:
     assert story()["stage"] == stage
 
 
+@pytest.mark.parametrize("story", [no_prices, trained, few_passages, quality_is_missing])
+def test_what_is_watched_are_answers_that_fail_not_wrong_ones(story: Callable[[], Memo]) -> None:
+    content = story()
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    assert "failed answers" in english and "応答の失敗" in japanese
+    assert "見守" not in japanese and "誤った回答" not in japanese
+
+
 def test_what_comes_from_outside_is_no_markup() -> None:
     text = render(all_died(), "en")
     assert r"\*\*bold\*\* \<b\>html\</b\> \[link\](http://x) \`code\` \#let x = 1 \| cell" in text

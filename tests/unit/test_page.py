@@ -221,6 +221,22 @@ def test_what_scrolls_has_a_role_and_a_name() -> None:
             assert "role=" in tag and "aria-label=" in tag, f"{template.name}: {tag}"
 
 
+def test_every_row_of_a_table_has_a_head(pis: Content, tmp_path: Path) -> None:
+    """Who does not see the table is told whose figures are read; a cell as wide as the table is of
+    no row."""
+    html = drawn_page(pis, tmp_path / "index.html", ["en", "ja"])
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", html, re.DOTALL)
+    firsts = [
+        re.match(r"\s*<t[hd][^>]*>", row) for body in bodies for row in body.split("<tr>")[1:]
+    ]
+    assert len(firsts) > 100
+    others = {first[0].strip() for first in firsts if first and 'scope="row"' not in first[0]}
+    assert all(re.search(r'class="wide" colspan="\d+"', other) for other in others), others
+    for template in (REPORT / "page/templates").glob("*.html"):
+        text = template.read_text(encoding="utf-8")
+        assert '<tr><td class="name">' not in text, template.name
+
+
 def test_the_objectives_of_the_choice_begin_at_zero(pis: Content) -> None:
     drawn = figures(Texts("en"), pis, datasets(pis))["choice"]
     axes = [x for channels in held(drawn, "encoding") if "scale" in (x := channels["x"])]
@@ -316,6 +332,15 @@ def test_predictions_are_counted(pis: Content) -> None:
     assert found.unpredicted == {}
 
 
+def test_what_a_cell_scores_stands_beside_how_fast_it_is(pis: Content) -> None:
+    """Memory and joules come behind: on a narrow screen they are what one has to scroll to."""
+    keys = [c["key"] for c in columns(Texts("en"), pis, datasets(pis)["cells"]) if "more" not in c]
+    speed = keys.index("tg_tps")
+    assert keys[speed + 1] == "squad_f1_pct"
+    assert keys.index("memory_bytes") > keys.index("squad_has_ans_f1_pct") > speed
+    assert "tg_j_per_token" in keys[keys.index("memory_bytes") :]
+
+
 def test_table_shows_what_there_is(pis: Content) -> None:
     cells = datasets(pis)["cells"]
     shown = {column["key"]: column for column in columns(Texts("ja"), pis, cells)}
@@ -330,6 +355,15 @@ def drawn_page(content: Content, path: Path, languages: list[str]) -> str:
     only = {**content.summary, "provenance": {**provenance, "config": config}}
     write_page(only, content.recommendation, path)
     return path.read_text("utf-8")
+
+
+def test_a_reason_on_the_page_does_not_tell_where_anything_is(pis: Content, tmp_path: Path) -> None:
+    why = "the meter failed: pi.local: no answer, see /mnt/nvme/llmpi"
+    rows = [{**row, "energy_reason": why} for row in pis.summary["rows"]]
+    content = Content({**pis.summary, "rows": rows}, pis.recommendation)
+    html = drawn_page(content, tmp_path / "index.html", ["en"])
+    assert "the meter failed: …: no answer, see llmpi" in html
+    assert "pi.local" not in html and "/mnt/nvme" not in html
 
 
 def test_page_in_one_language(pis: Content, tmp_path: Path) -> None:
@@ -492,7 +526,9 @@ def test_the_price_of_caution_stands_beside_a_provisional_pick(
     decision = html.partition('id="decision"')[2].partition("</section>")[0]
     assert "The decision, provisional" in decision and ">for now</span>" in decision
     price = decision.partition('class="price"')[2].partition("</table>")[0]
-    rows = re.findall(r"<td class=\"name\">(.*?)</td><td>(.*?)</td><td>(.*?)</td>", price)
+    rows = re.findall(
+        r"<th scope=\"row\" class=\"name\">(.*?)</th><td>(.*?)</td><td>(.*?)</td>", price
+    )
     assert [name for name, _, _ in rows] == [
         *("tokens/s", "MB of memory", "MB of file", "EUR per million tokens"),
     ], "energy by different meters is not compared"
@@ -588,7 +624,7 @@ def test_figures_of_the_money_are_told_in_the_language_of_the_page(
 ) -> None:
     html = drawn_page(pis, tmp_path / "index.html", ["ja"])
     table = re.findall(
-        r'<tr><td class="name">([^<]+)</td><td>[^<]+</td>'
+        r'<tr><th scope="row" class="name">([^<]+)</th><td>[^<]+</td>'
         r'<td class="name">([^<]+)</td><td class="wide">([^<]+)</td></tr>',
         html.partition('<section id="money">')[2].partition("</section>")[0],
     )

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import yaml
+from support import ROOT
 
 from llmpi.quality.kinds import task_kinds
 from llmpi.report import words
-from llmpi.report.page.body import PATHS, PRIVATE, public
+from llmpi.report.public import PATHS, PRIVATE, public, without_places
+from llmpi.report.words.texts import Texts
 from llmpi.study.reference import parts_of
 from llmpi.study.study import Study
 from llmpi.summary import columns
@@ -39,6 +41,38 @@ def test_how_a_device_is_reached_is_nobody_elses_business() -> None:
     assert shown["quality"]["qa"]["squad_file"] == "questions.json"
 
 
+def test_no_reason_tells_where_a_meter_or_a_file_is() -> None:
+    config = {
+        "devices": {
+            "pi": {"host": "pi", "meter": {"kind": "shelly", "url": "http://plug.home.example:81"}},
+            "other": {
+                "host": "pi.home.example",
+                "meter": {"kind": "csv", "path": "/home/anna/w.csv"},
+            },
+        }
+    }
+    rows = [
+        {
+            "device": "pi",
+            "energy_reason": "the meter failed: http://plug.home.example:81: no answer",
+        },
+        {"device": "pi", "energy_reason": "ConnectError: plug.home.example has no address"},
+        {"device": "other", "energy_reason": "the meter's log /home/anna/w.csv is no file"},
+        {"device": "other", "status": "failed", "reason": "pi.home.example: the engine was killed"},
+    ]
+    money = {"reason": {"kind": "no power", "energy_reason": rows[0]["energy_reason"]}}
+    told = without_places({"rows": rows, "money": money, "config": config}, config)
+    assert told["config"] == config, "only reasons are told otherwise"
+    assert [row.get("energy_reason") or row["reason"] for row in told["rows"]] == [
+        "the meter failed: …: no answer",
+        "ConnectError: … has no address",
+        "the meter's log w.csv is no file",
+        "…: the engine was killed",
+    ]
+    assert told["money"]["reason"]["energy_reason"] == "the meter failed: …: no answer"
+    assert [row["device"] for row in told["rows"]] == ["pi", "pi", "other", "other"]
+
+
 def test_every_path_of_a_config_is_known_to_be_one() -> None:
     """Where a path is on this machine is told of none; one of a key is never written at all."""
     paths = {
@@ -63,3 +97,15 @@ def test_every_column_has_a_name_in_each_language() -> None:
     assert known <= {*names}
     assert {*names} <= known, "one that is no column"
     assert all({*found} == {"en", "ja"} for found in names.values())
+
+
+def test_the_share_of_memory_bandwidth_has_one_name() -> None:
+    """In the table, the chart, the details and the definitions; it is an estimate."""
+    text = (Path(words.__file__).parent / "fields.yaml").read_text(encoding="utf-8")
+    names = yaml.safe_load(text)["tg_memory_share"]
+    japanese = Texts("ja")
+    for name in ("share of memory\nbandwidth, %", "share of memory bandwidth"):
+        assert name.replace("\n", " ").removesuffix(", %") in names["en"]
+        assert japanese(name).replace("\n", "").removesuffix("、%") in names["ja"]
+    assert "estimate" in names["en"] and "推定" in names["ja"]
+    assert "| share of memory bandwidth |" in (ROOT / "docs/methodology.md").read_text("utf-8")

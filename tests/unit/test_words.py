@@ -15,6 +15,7 @@ from support import ROOT
 from llmpi.decide.records import (
     AnyCaution,
     Candidate,
+    Change,
     Choice,
     CostPart,
     CostUnit,
@@ -245,6 +246,18 @@ def test_a_provisional_pick_says_why_what_it_costs_and_what_would_tell() -> None
     assert "quality.qa.questions: 2300" in tells
 
 
+def test_a_limit_to_ask_for_instead_lets_in_what_it_is_for() -> None:
+    """The same in every language: 7.06 would still shut out what writes 7.0577."""
+    eased: Change = {
+        "change": "relax", "constraint": "tps_at_least", "limit": 10.0, "to": 7.0577,
+        "unit": "tokens/s", "pick": NARROW["id"],
+    }  # fmt: skip
+    made: Decision = {**decided(None, "none"), "would_change": [eased]}
+    for language in (english, japanese):
+        said = " ".join(language.decision(made, choice(WIDE, NARROW)))
+        assert "7.05" in said and "7.06" not in said
+
+
 def test_a_pick_that_is_undecided_says_that_nothing_is_shown() -> None:
     made, of = decided(NARROW, "provisional"), choice(NARROW)
     english_, japanese_ = english.decision(made, of), japanese.decision(made, of)
@@ -306,6 +319,22 @@ def test_who_may_be_the_best() -> None:
     assert (english.contenders(alone, of) or "").endswith("the best is Q8_0.")
     check({language: words.contenders(alone, of) or "" for language, words in WORDS.items()})
     assert {words.contenders(decided(WIDE, "shown"), of) for words in WORDS.values()} == {None}
+
+
+def test_of_very_many_contenders_the_first_are_named_and_the_others_counted() -> None:
+    many = [candidate(f"Q{i}_X", HOLDS, 10.0 + i) for i in range(20)]
+    ids = [one["id"] for one in many]
+    step = {"objective": "quality", "left": ids}
+    made: Decision = {
+        **decided(many[0], "shown"), "able": ids, "near_best": ids, "may_be_best": ids,
+        "steps": [step], "front": ids, "runner_up": ids[1],
+    }  # fmt: skip
+    for language, (six, three) in {
+        english: ("14 more", "16 more"), japanese: ("ほか14件", "ほか16件"),
+    }.items():  # fmt: skip
+        said = language.contenders(made, choice(*many)) or ""
+        assert said.count(six) == 2 and "Q5_X" in said and "Q6_X" not in said
+        assert any(three in text for text in language.decision(made, choice(*many)))
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -97,6 +97,12 @@ def test_a_command_works(
             pytest.fail(f"{document}: {command}: mark its fence, such as <!-- needs a board -->")
 
 
+def test_a_study_is_named_by_one_flag() -> None:
+    """`--config` of snakemake takes no file."""
+    named = [c for marked in (True, False) for _, c in commands(marked=marked) if "--config " in c]
+    assert [c for c in named if not c.startswith("llmpi-device ")] == []
+
+
 @pytest.mark.parametrize(("document", "command"), commands(marked=True), ids=lambda value: value)
 def test_what_cannot_be_run_is_at_least_understood(document: str, command: str) -> None:
     understood(command.removeprefix("sudo "))

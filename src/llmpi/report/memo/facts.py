@@ -23,6 +23,7 @@ from llmpi.decide.records import (
 from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
 from llmpi.quant_types import FLOATS, is_published, is_trained
+from llmpi.report.public import without_places
 from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.runs import width
 from llmpi.study.study import Study
@@ -254,10 +255,11 @@ class Memo(TypedDict):
 
 def facts(summary: Summary, recommendation: Recommendation) -> Memo:
     """The memo's content; equal boards are one device."""
-    study = Study.model_validate(summary["provenance"]["config"])
+    config = summary["provenance"]["config"]
+    study = Study.model_validate(config)
     decision, *per_device = recommendation["decisions"]
     task = recommendation["task"]
-    rows = by_class(summary["rows"], study.classes)
+    rows = by_class(without_places(summary["rows"], config), study.classes)
     rows = [row for row in rows if row["workload"] == recommendation["workload"]]
     cells = {_cell(row): row for row in rows}
     several = len(study.runtimes) > 1

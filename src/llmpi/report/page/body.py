@@ -24,6 +24,7 @@ from llmpi.report.page.paper_section import (
 from llmpi.report.page.sections import KindSection, KindTable, kind_sections
 from llmpi.report.page.service_section import ShownService, shown_services, together
 from llmpi.report.page.standings import asked, drawn_standings, standing_table
+from llmpi.report.public import public
 from llmpi.report.words.emphasis import is_untested, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import digits, mb, number, pretty, size
@@ -132,35 +133,6 @@ def _asked_over_http(t: Texts, summary: Summary) -> list[tuple[HttpCell, AskedSc
         for cell in first.values()
         for score in cell["scores"]
     ]
-
-
-PRIVATE = ("host", "port", "user", "identity_file", "known_hosts", "url", "password_file", "python")
-"""Of a config: how its devices are reached, which is nobody else's business."""
-PATHS = (
-    "path",
-    "store",
-    "wheel",
-    "server_wheel",
-    "squad_file",
-    "text_file",
-    "prompts",
-    "judgements",
-    "include_path",
-)
-"""Of a config: files and folders, of which the last name is told."""
-
-
-def public(found: object) -> object:
-    """A config, or a part of it, as whoever gets the page may see it."""
-    if isinstance(found, list):
-        return [public(one) for one in found]
-    if not isinstance(found, Mapping):
-        return found
-    return {key: _public(key, value) for key, value in found.items() if key not in PRIVATE}
-
-
-def _public(key: str, value: object) -> object:
-    return Path(value).name if key in PATHS and isinstance(value, str) else public(value)
 
 
 class Number(NamedTuple):

@@ -52,6 +52,12 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _number("itl_p50_s", t("inter-token\np50, ms"), 1, scale=1e3),
         _number("itl_p95_s", t("inter-token\np95, ms"), 1, scale=1e3),
         _number("tg_memory_share", t("share of memory\nbandwidth, %"), 0, scale=100),
+    ]
+    for task, kind in kinds_of(content.study).items():
+        found += [_of_task(t, task, shown) for shown in kind.shown]
+        if task in content.study.answering:
+            found += _answers(t, task)
+    found += [
         _number("cold_load_s", t("cold load\ns"), 2),
         _number("warm_load_s", t("warm load\ns"), 2),
         _number("memory_bytes", t("memory\nMB"), 1, scale=1e-6),
@@ -63,12 +69,6 @@ def columns(t: Texts, content: Content, cells: Cells) -> list[ShownColumn]:
         _number("words_per_battery", t("words per\nbattery"), 0),
         _number("tpj_board", t("tokens/J,\nwhole board"), 2),
         _number("tpj_above_idle", t("tokens/J,\nabove idle"), 2),
-    ]
-    for task, kind in kinds_of(content.study).items():
-        found += [_of_task(t, task, shown) for shown in kind.shown]
-        if task in content.study.answering:
-            found += _answers(t, task)
-    found += [
         _number("parity_top1_pct", t("parity, same\ntop-1, %"), 1),
         _number("parity_kl_nats", t("parity, KL\nnats"), 4),
         _text("gates_failed", t("gates\nfailed")),

@@ -21,6 +21,7 @@ from llmpi.report.page.fields import FieldGroup, fields
 from llmpi.report.page.figures import figures
 from llmpi.report.page.policy import policy
 from llmpi.report.page.table import ShownColumn, columns
+from llmpi.report.public import without_places
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import NAMES, Texts
 from llmpi.summary.flat import flat_rows
@@ -41,11 +42,14 @@ def write_page(
         recommendation: None while the study is not whole.
         service: by device, what its service was seen to carry, where that was measured.
 
-    A group of boards is shown as one device, and board by board in a table of its own. What comes
-    from outside (reasons, logs, host names) is escaped by the templates, and in the page's data;
-    the page's policy runs no script but its own and loads nothing.
+    A group of boards is shown as one device, and board by board in a table of its own. How devices
+    and files are reached is not on it. What comes from outside (reasons, logs) is escaped by the
+    templates, and in the page's data; the page's policy runs no script but its own and loads
+    nothing.
     """
-    content = Content(summary, recommendation, service or {})
+    config = summary["provenance"]["config"]
+    told = without_places(summary, config), without_places(recommendation, config)
+    content = Content(*told, without_places(service or {}, config))
     data = datasets(content)
     languages: dict[str, InLanguage] = {}
     bodies = {}

@@ -261,10 +261,10 @@ def contenders(made: Decision, choice: Choice) -> str | None:
     able, near, may = (variants_of(made[key], choice) for key in ABLE)
     if len(able) < 2 or not near:
         return None
-    best = f"the best is {may[0]}" if len(may) == 1 else f"the best may be any of {_and(may)}"
+    best = f"the best is {may[0]}" if len(may) == 1 else f"the best may be any of {_few(may, 6)}"
     are = "is" if len(near) == 1 else "are"
     return (
-        f"Of what keeps to everything, {_and(near)} {are} shown to be within the margin of the "
+        f"Of what keeps to everything, {_few(near, 6)} {are} shown to be within the margin of the "
         f"best quality; {best}."
     )
 
@@ -715,7 +715,7 @@ def _near(step: Step, choice: Choice) -> str:
     """Who is shown to be near the best in quality."""
     best, *others = variants_of(step["left"], choice)
     are = "is" if len(others) == 1 else "are"
-    return f"in quality {_and(others)} {are} shown to be within the margin of the best, {best}"
+    return f"in quality {_few(others)} {are} shown to be within the margin of the best, {best}"
 
 
 def _alike(pick: Candidate, step: Step, known: Known) -> str:
@@ -900,10 +900,14 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _names(found: Sequence[Candidate], most: int = 3) -> str:
-    names = [*map(_name, found[:most])]
-    more = len(found) - most
-    return _and([*names, f"{more} more"] if more > 0 else names)
+def _names(found: Sequence[Candidate]) -> str:
+    return _few([*map(_name, found)])
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - most
+    return _and([*names[:most], f"{more} more"] if more > 0 else names)
 
 
 def _and(words: Sequence[str]) -> str:

@@ -295,10 +295,12 @@ def contenders(made: Decision, choice: Choice) -> str | None:
     able, near, may = (variants_of(made[key], choice) for key in ABLE)
     if len(able) < 2 or not near:
         return None
-    best = f"最良は{may[0]}です" if len(may) == 1 else f"最良の可能性があるのは{'、'.join(may)}です"
+    best = (
+        f"最良は{may[0]}です" if len(may) == 1 else f"最良の可能性があるのは{_listed(may, 6)}です"
+    )
     return (
         f"すべての条件を満たす候補のうち、品質が最良から許容幅以内にあると示せたのは"
-        f"{'、'.join(near)}で、{best}。"
+        f"{_listed(near, 6)}で、{best}。"
     )
 
 
@@ -787,8 +789,7 @@ def _why(made: Decision, choice: Choice, names: Known) -> list[str]:
 def _near(step: Step, choice: Choice) -> str:
     """Who is shown to be near the best in quality."""
     best, *others = variants_of(step["left"], choice)
-    near = "・".join(others)
-    return f"{best}と{near}の間で、品質の差は許容幅以内と示せています。"
+    return f"{best}と{_listed(others)}の間で、品質の差は許容幅以内と示せています。"
 
 
 def _alike(pick: str | None, step: Step, names: Known) -> str:
