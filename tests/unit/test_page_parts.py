@@ -1,6 +1,7 @@
 """Parts of the page that need no study: what is private, what columns are called."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from support import ROOT
@@ -61,7 +62,8 @@ def test_no_reason_tells_where_a_meter_or_a_file_is() -> None:
         {"device": "other", "status": "failed", "reason": "pi.home.example: the engine was killed"},
     ]
     money = {"reason": {"kind": "no power", "energy_reason": rows[0]["energy_reason"]}}
-    told = without_places({"rows": rows, "money": money, "config": config}, config)
+    found: dict[str, Any] = {"rows": rows, "money": money, "config": config}
+    told = without_places(found, config)
     assert told["config"] == config, "only reasons are told otherwise"
     assert [row.get("energy_reason") or row["reason"] for row in told["rows"]] == [
         "the meter failed: …: no answer",
