@@ -190,7 +190,7 @@ def test_a_kind_is_its_folder_its_settings_and_its_rule(project: Path) -> None:
     page = (report / "index-partial.html").read_text()
     assert page.count('<section id="letters-names">') == 2, "in two languages"
     assert page.count('data-figure="letters-names"') == 2
-    assert '<td class="name">Q4_K_M</td><td>4</td>' in page
+    assert '<th scope="row" class="name">Q4_K_M</th><td>4</td>' in page
     assert '"title":"names\\nof the bound %"' in page, "a column of the table of cells"
 
 
