@@ -71,16 +71,16 @@ run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.ht
 run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about half an hour)
 	@$(BIN)/snakemake --cores all --configfile config/qat.yaml
 
-# More at once than there are processors: unit tests wait for half of their time, integration tests
-# for a third. Threads of an engine that wait for another's would take the processor from it if they
-# did so busily. In alphabetical order the long files are in the middle.
+# More at once than there are processors: all tests wait for something at times, those of
+# integration for half of their time. Threads of an engine that wait for another's would take the
+# processor from it if they did so busily. In alphabetical order the long files are in the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
-	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal tests/unit tests/workflow
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
-	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal tests/unit
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
 
 test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), part by part
 	$(BIN)/python tests/long_parts.py
