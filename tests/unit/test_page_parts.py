@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from support import ROOT
 
@@ -73,6 +74,26 @@ def test_no_reason_tells_where_a_meter_or_a_file_is() -> None:
     ]
     assert told["money"]["reason"]["energy_reason"] == "the meter failed: …: no answer"
     assert [row["device"] for row in told["rows"]] == ["pi", "pi", "other", "other"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("host", "192.0.2.7", "…"),
+        ("host", "fd00::12", "…"),
+        ("url", "http://[fd00::12]:8080/rpc", "…"),
+        ("known_hosts", "/home/anna/.ssh/known_hosts", "…"),
+        ("python", "/opt/anna/bin/python3", "…"),
+        ("python", "python3.11", "python3.11"),
+        ("store", "/mnt/nvme", "nvme"),
+    ],
+)
+def test_what_a_reason_tells_of_a_place(key: str, value: str, shown: str) -> None:
+    """Of a command's name that it is missing, as its remedy needs it."""
+    reason = {"reason": f"{value} does not answer"}
+    assert without_places(reason, {"devices": {"pi": {key: value}}}) == {
+        "reason": f"{shown} does not answer"
+    }
 
 
 def test_every_path_of_a_config_is_known_to_be_one() -> None:

@@ -73,5 +73,7 @@ def _places(config: object) -> Iterator[tuple[str, str]]:
             yield from _places(value)
         elif key in PATHS and "/" in value and Path(value).name:
             yield value, Path(value).name
-        elif key in PRIVATE and ("/" in value or ("." in value and key != "python")):
+        elif key == "url":
             yield from ((place, "…") for place in (value, urlsplit(value).hostname) if place)
+        elif key in PRIVATE and ("/" in value or (key == "host" and re.search("[.:]", value))):
+            yield value, "…"
