@@ -122,6 +122,17 @@ def test_ollama_counts_in_nanoseconds() -> None:
     )
 
 
+@pytest.mark.parametrize("duration", [True, 1, 1e-300, 0, -5, 1e19, "7", None])
+def test_a_rate_that_cannot_be_is_none(duration: object) -> None:
+    said = {"response": "a", "done": True, "done_reason": "length"}
+    counts = {"prompt_eval_count": 11, "eval_count": 18}
+    durations = {"prompt_eval_duration": duration, "eval_duration": duration}
+    with Endpoint((json.dumps({**said, **counts, **durations}) + "\n").encode()) as endpoint:
+        served = ask(endpoint, "ollama").served
+    assert (served["pp_tps"], served["tg_tps"]) == (None, None)
+    assert (served["prompt_tokens"], served["output_tokens"]) == (11, 18)
+
+
 def test_a_chat_is_asked_as_one_and_its_thoughts_count() -> None:
     deltas = [{"role": "assistant"}, {"reasoning_content": "hm"}, {"content": "yes"}]
     messages = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]

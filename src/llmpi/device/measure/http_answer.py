@@ -72,8 +72,8 @@ class Found:
         usage, timings = _part(self._last, "usage"), _part(self._last, "timings")
         details, ollama = _part(usage, "prompt_tokens_details"), self._last
         cached = _count(timings, "cache_n")
-        pp = _number(timings, "prompt_per_second") or _rate(ollama, "prompt_eval")
-        tg = _number(timings, "predicted_per_second") or _rate(ollama, "eval")
+        pp = _number(timings.get("prompt_per_second")) or _rate(ollama, "prompt_eval")
+        tg = _number(timings.get("predicted_per_second")) or _rate(ollama, "eval")
         return {
             "prompt_tokens": _count(usage, "prompt_tokens") or _count(ollama, "prompt_eval_count"),
             "cached_tokens": _count(details, "cached_tokens") if cached is None else cached,
@@ -125,12 +125,11 @@ def _part(of: Json, key: str) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def _number(of: Json, key: str) -> float | None:
+def _number(value: object, most: float = MOST) -> float | None:
     """A number above 0 that can be one."""
-    value = of.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    return float(value) if 0 < value < MOST and math.isfinite(value) else None
+    return float(value) if 0 < value < most and math.isfinite(value) else None
 
 
 def _count(of: Json, key: str) -> int | None:
@@ -142,7 +141,5 @@ def _count(of: Json, key: str) -> int | None:
 
 def _rate(of: Json, what: str) -> float | None:
     """Ollama's: tokens, and nanoseconds."""
-    count, duration_ns = _count(of, f"{what}_count"), of.get(f"{what}_duration")
-    if not count or not isinstance(duration_ns, int) or not 0 < duration_ns < MOST * 1e9:
-        return None
-    return count / duration_ns * 1e9
+    count, duration_ns = _count(of, f"{what}_count"), _number(of.get(f"{what}_duration"), MOST * 1e9)
+    return _number(count / duration_ns * 1e9) if count and duration_ns else None
