@@ -141,8 +141,6 @@ def _count(of: Json, key: str) -> int | None:
 
 def _rate(of: Json, what: str) -> float | None:
     """Ollama's: tokens, and nanoseconds."""
-    count, duration_ns = (
-        _count(of, f"{what}_count"),
-        _number(of.get(f"{what}_duration"), MOST * 1e9),
-    )
+    count = _count(of, f"{what}_count")
+    duration_ns = _number(of.get(f"{what}_duration"), MOST * 1e9)
     return _number(count / duration_ns * 1e9) if count and duration_ns else None
