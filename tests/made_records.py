@@ -173,6 +173,7 @@ def memory(peak_rss_bytes: int = 5_000_000) -> Memory:
         "file_bytes": None,
         "swap_bytes": 0,
         "major_faults": 7,
+        "fetched_bytes": 28_672,
     }
 
 

@@ -347,6 +347,8 @@ class Memory(TypedDict):
     swap_bytes: int | None
     major_faults: int | None
     """Page faults that went to storage."""
+    fetched_bytes: int | None
+    """What came from storage for page faults, read ahead of them too."""
 
 
 @record
