@@ -216,8 +216,7 @@ def running_sshd(folder: Path, settings: str = "", **env: str) -> Iterator[Sshd]
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
         f"PasswordAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\n"
-        f"PermitRootLogin prohibit-password\n{settings}"
-        + (f"SetEnv {there}\n" if there else "")
+        f"PermitRootLogin prohibit-password\n{settings}" + (f"SetEnv {there}\n" if there else "")
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # Debian's privilege separation folder
