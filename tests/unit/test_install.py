@@ -24,6 +24,7 @@ def test_the_compiler_is_followed_by_its_lines(said: list[str]) -> None:
     assert [step and step[:2] for step in steps] == [(1, 4), (3, 4)]
     assert isinstance(steps[1], Step)
     assert steps[1].more.startswith("files of the engine compiled, ")
+    assert said[1] == "1/4 files of the engine compiled", "nothing is known of the time yet"
 
 
 def test_nothing_is_said_twice(said: list[str]) -> None:

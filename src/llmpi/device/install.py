@@ -122,8 +122,10 @@ class Compiling:
         self._said = now
         if found:
             done, total = int(found[1]), int(found[2])
-            left = (total - done) * (now - self._began) / max(1, done)
-            self._say(f"{done}/{total} files of the engine compiled, {left:.0f} s left")
+            # The first file is where the clock begins.
+            left = (total - done) * (now - self._began) / (done - 1) if done > 1 else None
+            more = "" if left is None else f", {left:.0f} s left"
+            self._say(f"{done}/{total} files of the engine compiled{more}")
         elif self._packages > self._told:
             self._told = self._packages
             self._say(f"packages collected: {self._packages}")
