@@ -12,7 +12,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 TORCHS := $(addprefix --no-emit-package ,filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lm-eval cluster train run run-qat test test-integration test-others test-fast test-long virtual-pi virtual-pi-chroot lint lint-types lint-code lint-workflow format docs docs-site lock clean
+.PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint lint-types lint-code lint-workflow format docs docs-site lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -71,21 +71,13 @@ run: $(VENV)/.workstation  ## Run the demo study to results/report/demo/index.ht
 run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about half an hour)
 	@$(BIN)/snakemake --cores all --configfile config/qat.yaml
 
-# Those of integration wait for half of their time, so the others compute beside them, by `nice`;
-# what these print is shown at the end. More at once than there are processors, as all wait for
-# something at times. Threads of an engine that wait for another's would take the processor from it
-# if they did so busily. In alphabetical order the long files are in the middle.
+# More at once than there are processors: all tests wait for something at times, those of
+# integration for half of their time. Threads of an engine that wait for another's would take the
+# processor from it if they did so busily. In alphabetical order the long files are in the middle.
 test: export OMP_WAIT_POLICY = passive
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-integration test-others
-
-test-integration:
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
-
-test-others:
-	@mkdir -p .cache
-	nice $(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow \
-	  > .cache/test-others.log 2>&1; status=$$?; cat .cache/test-others.log; exit $$status
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow
+	$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
