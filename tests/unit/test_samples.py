@@ -32,6 +32,7 @@ from llmpi.quality.batching.schedule import Request, Schedule, shape_of
 from llmpi.quality.records import Conversation, SampleSettings, VariantFile
 from llmpi.quality.sample import drawn, rendered
 from llmpi.quality.sample import sample as sampled
+from llmpi.study.computation import DEFAULT
 from llmpi.study.measuring import AnswersWorkload
 from llmpi.study.quality import TASKS
 from llmpi.study.runs import Run, Scored
@@ -290,7 +291,8 @@ def session(done: Sequence[AnsweredQuestion]) -> Session:
 def found(record: Session, scored: Answered | None = None) -> SampleCell:
     """pp 90 and tg 10 tokens/s: each is said to take 2 s."""
     row = made.row(tg_tps=10)
-    row["workload"], row["pp_j_per_token"], row["tg_j_per_token"] = "chat", 0.1, 1.0
+    row["workload"], row["computation"] = "chat", DEFAULT
+    row["pp_j_per_token"], row["tg_j_per_token"] = 0.1, 1.0
     told = {"qa": {Scored("m", "Q4_0"): scored}} if scored else {}
     [cell] = samples(study(), {ID: record}, {Run(*ID, "chat"): row}, told)
     return cell
@@ -317,7 +319,7 @@ def test_predicted_stands_beside_measured() -> None:
     assert beside["ratio_high"] is not None
     assert beside["ratio_low"] < 1.5 < beside["ratio_high"]
     assert beside["parts"] is False
-    assert cell["as_scored"] is None
+    assert (cell["scored"], cell["as_scored"]) == (0, 0)
 
 
 def test_where_they_part() -> None:
@@ -331,7 +333,7 @@ def test_other_tokens_than_the_scored_ones_are_told() -> None:
     """Of two, one was scored with ten more; a third was not scored."""
     scored = answered([Given(90, 0, 10, True, 0, 0), Given(90, 0, 20, True, 0, 4)])
     cell = found(session([made.answered_question(i, 2.0) for i in (0, 4, 8)]), scored)
-    assert (cell["as_scored"], cell["answers"]) == (1, 3)
+    assert (cell["as_scored"], cell["scored"], cell["answers"]) == (1, 2, 3)
     [beside] = cell["against"]
     assert beside["ratio"] == pytest.approx(6 / 7)
 

@@ -600,8 +600,10 @@ class SampleCell(CellKey):
     """Answers for which there was no time."""
     answers: int
     """That count."""
-    as_scored: int | None
-    """Of these, such as have the very tokens with which they were scored; None without a score."""
+    scored: int
+    """Of these, such whose question was scored, too, computed alike;"""
+    as_scored: int
+    """of them those that have the very tokens with which they were."""
     p50_s: float | None
     """Half take no longer; and so on."""
     p95_s: float | None

@@ -11,7 +11,6 @@ from llmpi.engine.records import AnsweredQuestion, AnswersCell, Failed, SessionR
 from llmpi.quality.answers import Answered
 from llmpi.quality.estimates import student
 from llmpi.results import NotRun
-from llmpi.study.computation import computation_of
 from llmpi.study.runs import Run, Scored, Session, expand_runs
 from llmpi.study.study import Study
 from llmpi.summary.answers import RATES, Each, at, joules_of, seconds_of
@@ -59,7 +58,8 @@ def _cell(
         "left_out": None,
         "late": None,
         "answers": 0,
-        "as_scored": None,
+        "scored": 0,
+        "as_scored": 0,
         "p50_s": None,
         "p95_s": None,
         "energy_tier": None,
@@ -70,17 +70,19 @@ def _cell(
     if found["status"] != "ok":
         return {**cell, "reason": found["reason"]}
     done, energy = found["repetitions"], found["energy"]
-    computed = Scored(*run.variant, computation_of(study.runtimes[run.runtime]))
-    told = _told(done, scored.get(asked.task, {}).get(computed))
     seconds = np.array([_answered_s(one) for one in done])
     j = np.array(energy["energy_j"]) if energy and energy["status"] == "ok" else None
     beside = [row for other, row in rows.items() if other.session == run.session]
+    computed = {Scored(*run.variant, row["computation"]) for row in beside}
+    own = scored.get(asked.task, {})
+    told = _told(done, next((own[one] for one in computed if one in own), None))
     return {
         **cell,
         "of": found["of"],
         "left_out": found["left_out"],
         "late": found["late"],
         "answers": len(done),
+        "scored": told.scored,
         "as_scored": told.as_scored,
         "p50_s": at(50, seconds),
         "p95_s": at(95, seconds),
@@ -96,22 +98,24 @@ def _cell(
 
 
 class _Told(NamedTuple):
-    """Of each answer the tokens that are computed with, n x 3; and how many answers have the very
-    tokens that were scored, None where none was."""
+    """Of each answer the tokens that are computed with, n x 3; how many answers were scored, too,
+    and how many of these have the very tokens that were."""
 
     tokens: NDArray[np.int64]
-    as_scored: int | None
+    scored: int
+    as_scored: int
 
 
 def _told(done: Sequence[AnsweredQuestion], scored: Answered | None) -> _Told:
     """As they were scored, or where a question was not, as they were answered."""
     own = [(one["prompt_tokens"], one["thought_tokens"], one["answer_tokens"]) for one in done]
     if scored is None:
-        return _Told(np.array(own), None)
+        return _Told(np.array(own), 0, 0)
     known = dict(zip(scored.numbers.tolist(), map(tuple, scored.tokens.tolist()), strict=True))
     then = [known.get(one["number"]) for one in done]
     tokens = [was or mine for was, mine in zip(then, own, strict=True)]
-    return _Told(np.array(tokens), sum(was == mine for was, mine in zip(then, own, strict=True)))
+    same = sum(was == mine for was, mine in zip(then, own, strict=True))
+    return _Told(np.array(tokens), sum(was is not None for was in then), same)
 
 
 def _answered_s(one: AnsweredQuestion) -> float:
