@@ -10,6 +10,7 @@ from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
+from llmpi.plan.asked import asked_of
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.model_facts import base_gguf, draft_for, models_of, variants_of
@@ -295,14 +296,14 @@ def _on_board(
         why = f"the device {session.device} was never measured and names no preset "
         advice = f"({', '.join(PRESETS)}); add one to its config for speeds"
         return SessionPlan(session, size, unknown=why + advice)
-    asked = [study.workloads[name] for name in workloads]
+    asked = {name: asked_of(study, session.model, name) for name in workloads}
     found = predict(
         model,
         session.quant,
         board,
         study.runtimes[session.runtime],
-        context_tokens=max(w.needed_tokens for w in asked),
-        prompt_tokens=max(w.prompt_tokens for w in asked),
+        context_tokens=max(one.needed_tokens for one in asked.values()),
+        prompt_tokens=max(one.prompt_tokens for one in asked.values()),
         seen=seen_by(study, session.device),
         draft=draft,
     )
@@ -316,6 +317,7 @@ def _on_board(
         NOTHING if local else Range(*(found.file_bytes / rate for rate in rates)),
         measuring(
             {name: study.workloads[name] for name in workloads},
+            asked,
             found,
             board,
             idle_s=study.devices[session.device].idle_s,
