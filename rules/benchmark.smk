@@ -7,6 +7,7 @@ rule sample_questions:
         code=code("sample_questions"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
+        engine=ENGINE,
         questions=lambda w: inputs.sampled(study, w.workload),
     output:
         sample=layout.SAMPLE,
