@@ -131,7 +131,7 @@ def test_conversations_of_several_turns_stand_on_the_page(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("results")
 def test_answers_on_the_clock_stand_beside_computed_ones(tmp_path: Path) -> None:
-    timed = made.answers_cell([made.answered_question(i, 2.0 + i) for i in range(3)])
+    timed = made.answers_cell([made.answered_question(i, 30.0 + i) for i in range(3)])
     timed["late"] = 2
     write(layout.BENCH, made.session({"chat": small.chat(), "real": timed}), **CELL)
     workloads = {
