@@ -135,7 +135,7 @@ def _against(
     numbers = [one["number"] for one in done]
     half = _half_width(numbers, seconds, median)
     ratio, *ends = (float(seconds.sum() / predicted[rate].sum()) for rate in RATES)
-    low, high = (None, None) if half is None else (min(ends) - half, max(ends) + half)
+    low, high = (None, None) if half is None else (max(0.0, min(ends) - half), max(ends) + half)
     return {
         "workload": row["workload"],
         "predicted_p50_s": at(50, median),
