@@ -32,13 +32,13 @@ def check(args: argparse.Namespace) -> int:
     """Validate a config; say what it would run, and what of it is known not to suit its models."""
     study = load_study(args.config)
     runs = expand_runs(study)
-    print(
-        f"{args.config}: study {study.study}: models: {len(study.models)}, variants: "
-        f"{len(variants(study))}, devices: {len(study.devices)}, measurements: {len(runs)}, "
+    found = (
+        f"study {study.study}: models: {len(study.models)}, variants: {len(variants(study))}, "
+        f"devices: {len(study.devices)}, measurements: {len(runs)}, "
         f"quality tasks: {len(study.quality)}"
     )
-    for line in chats_without_template(study):
-        print(f"{args.config}: {line}")
+    for line in (found, *chats_without_template(study)):
+        print(in_width(f"{args.config}: {line}"))
     return 0
 
 

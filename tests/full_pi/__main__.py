@@ -21,7 +21,8 @@ def main() -> None:
     with made.board(folder, args.port) as pi, stand_ins.plugs() as plug_url:
         print(f"virtual-pi: starting (a minute or more); console: {folder}/console.log", flush=True)
         pi.boot(memory_mb=args.memory_mb)
-        print("virtual-pi: runs. In ~/.ssh/config, for `ssh virtual-pi` and `llmpi init`:\n")
+        print("virtual-pi: runs. In ~/.ssh/config, for `ssh virtual-pi` (or root@virtual-pi) and")
+        print("`llmpi init`:\n")
         print(pi.ssh_config("virtual-pi"))
         print("Or in a config of llmpi, with a plug that shows a made-up curve of 5 to 11 W:\n")
         device = pi.device(meter={"kind": "shelly", "url": plug_url}, idle_s=5)

@@ -34,5 +34,6 @@ def test_a_table_stays_as_it_is() -> None:
 
 
 def test_a_pipe_gets_it_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     monkeypatch.setenv("COLUMNS", "40")
     assert in_width(SENTENCE) == SENTENCE

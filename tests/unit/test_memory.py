@@ -1,5 +1,6 @@
 """What is counted of memory: what page faults bring from storage, and when that is overflow."""
 
+import json
 import mmap
 import os
 from pathlib import Path
@@ -12,6 +13,8 @@ from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.conversation import kept_in_memory
 from llmpi.device.measure.memory import untouched, watching
 from llmpi.device.measure.session import _mark
+from llmpi.engine.records import SessionRecord
+from llmpi.records import check
 
 SIZE = 16 << 20
 
@@ -64,3 +67,11 @@ def test_overflow_is_more_from_storage_than_a_fault_for_each_token(
     cell["memory"] |= {"major_faults": faults, "fetched_bytes": fetched, "swap_bytes": swapped}
     _mark(made.session({"chat": cell}), [], 100.0)
     assert cell["marks"] == (["memory-bound: overflow"] if overflows else [])
+
+
+def test_what_was_measured_before_it_was_counted_is_still_read() -> None:
+    """Two engines, two dates, two firmwares are compared by records of then and now."""
+    cell = made.cell([made.repetition(1.0, [0.5] * 4)])
+    del cell["memory"]["fetched_bytes"]
+    then = made.session({"chat": cell})
+    assert check(json.dumps(then), SessionRecord, "then") == then

@@ -424,8 +424,9 @@ class Memory(TypedDict):
     swap_bytes: int | None
     major_faults: int | None
     """Page faults that went to storage."""
-    fetched_bytes: int | None
-    """What came from storage for page faults, read ahead of them too."""
+    fetched_bytes: NotRequired[int | None]
+    """What came from storage for page faults, read ahead of them too; left out of what was measured
+    before llmpi counted it."""
 
 
 @record

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 
 from llmpi import layout
@@ -20,7 +19,7 @@ from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.serving import Serving, servings
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.quant_types import PUBLISHED, is_published
-from llmpi.records import read
+from llmpi.results import result
 from llmpi.study import inputs
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import Workload
@@ -199,9 +198,8 @@ def board_of(study: Study, name: str) -> Board | None:
     device = study.devices[name]
     preset = lying_on(PRESETS[device.preset], device.storage) if device.preset else None
     for session in sessions(study):
-        path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
-        if session.device == name and path.is_file():
-            found = profile_of(read(path, SessionRecord))
+        if session.device == name and (record := _record_of(study, session)):
+            found = profile_of(record)
             if found:
                 return measured(found, preset, name)
     if isinstance(device, LocalDevice) and not preset:
@@ -217,13 +215,14 @@ def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str])
         return None
     found: dict[Kernels, list[float]] = {}
     for session in sessions(study):
-        path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
-        model = known[session.variant]
-        if session.device != name or not path.is_file() or not isinstance(model, Model):
+        model, runtime = known[session.variant], study.runtimes[session.runtime]
+        if session.device != name or not isinstance(model, Model):
             continue
-        if study.runtimes[session.runtime].endpoint:  # another engine, maybe another machine
+        if runtime.endpoint:  # another engine, maybe another machine
             continue
-        record, runtime = read(path, SessionRecord), study.runtimes[session.runtime]
+        record = _record_of(study, session)
+        if record is None:
+            continue
         try:
             by = by_kernels(model.sizes(session.quant), board, runtime)
         except LlmpiError:  # which the plan of the session tells
@@ -234,6 +233,13 @@ def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str])
             found.setdefault(kernel, []).extend(2 * weights * rate for rate in rates)
     measured_here = {k: Range(min(v), median(v), max(v)) for k, v in found.items() if v}
     return replace(board, matmul_ops_per_s={**board.matmul_ops_per_s, **measured_here})
+
+
+def _record_of(study: Study, session: Session) -> SessionRecord | None:
+    """What a session came to; None where it was not run or died, or is as another llmpi wrote it,
+    so that it will be measured anew."""
+    found = result(SessionRecord, layout.BENCH, study=study.study, **session._asdict())
+    return found if found["status"] == "ok" else None
 
 
 def _single(study: Study) -> Iterator[tuple[str, Workload]]:

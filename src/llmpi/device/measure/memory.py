@@ -63,7 +63,7 @@ def watching(memory: Memory) -> Iterator[None]:
     if fetched is None or (now := _fetched_bytes()) is None:
         memory["fetched_bytes"] = None
     else:
-        memory["fetched_bytes"] = (memory["fetched_bytes"] or 0) + max(0, now - fetched)
+        memory["fetched_bytes"] = (memory.get("fetched_bytes") or 0) + max(0, now - fetched)
     memory["peak_rss_bytes"] = _larger(memory["peak_rss_bytes"], status_bytes("VmHWM"))
     memory["anonymous_bytes"] = _larger(memory["anonymous_bytes"], anonymous)
     memory["swap_bytes"] = _larger(memory["swap_bytes"], swap_bytes)

@@ -233,7 +233,8 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
         memory = part["memory"]
         # Where more is read ahead, most of what is fetched comes without a fault of its own.
-        faults = max(memory["major_faults"] or 0, (memory["fetched_bytes"] or 0) / READ_AHEAD_BYTES)
+        ahead = (memory.get("fetched_bytes") or 0) / READ_AHEAD_BYTES
+        faults = max(memory["major_faults"] or 0, ahead)
         if memory["swap_bytes"] or faults > tokens:
             part["marks"].append("memory-bound: overflow")
         if any(disturbed(repetition, others_at_most_pct) for repetition in done):
