@@ -7,7 +7,6 @@ rule sample_questions:
         code=code("sample_questions"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
-        engine=ENGINE,
         questions=lambda w: inputs.sampled(study, w.workload),
     output:
         sample=layout.SAMPLE,
@@ -20,6 +19,7 @@ rule sample_questions:
         "../envs/workstation.yaml"
     params:
         spec=lambda w: settings.sample(study, w.model, w.workload),
+        engine=ENGINE,
     message:
         "Drawing questions for {wildcards.model} {wildcards.quant}: {wildcards.workload}"
     script:
