@@ -1,6 +1,7 @@
 """`llmpi devices check`: what stands in the way of a measurement on each device, and what to do."""
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ class Finding:
 
 def check_devices(devices: Mapping[str, SingleDevice]) -> list[Finding]:
     """Look at all devices at once; one that cannot be reached is a finding, too."""
+    names = ", ".join(devices)
+    print(f"Looking at {names}: seconds, or a minute where a board is slow.", file=sys.stderr)
     with ThreadPoolExecutor(max_workers=16) as pool:
         return list(pool.map(check_device, devices, devices.values()))
 
