@@ -110,3 +110,14 @@ def test_what_is_no_lock_is_left_alone(lock: Path, kind: str) -> None:
     with pytest.raises(NotPermittedError, match="no lock of llmpi's"):
         take()
     assert mine.read_text() == "my text"
+
+
+def test_who_waits_is_told_for_whom_and_how_that_ends() -> None:
+    """Ctrl-C on the workstation ends no measurement on a board: an edited study waits for it."""
+    said: list[str] = []
+    wait = alone.waiting(said.append, None)
+    wait("pi: F16 of m")
+    wait("pi: F16 of m")
+    [told] = said
+    assert "held by pi: F16 of m" in told
+    assert "llmpi devices cancel" in told

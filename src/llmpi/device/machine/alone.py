@@ -60,7 +60,10 @@ def waiting(log: Callable[[str], None], owner: IO[str] | None) -> Callable[[str]
     def wait(holder: str) -> None:
         nonlocal said_at
         if time.monotonic() - said_at >= SAY_EVERY_S:
-            log(f"llmpi: waiting; the machine is held by {holder}")
+            log(
+                f"llmpi: waiting; the machine is held by {holder}. "
+                "A measurement of your own that is not wanted any more: llmpi devices cancel"
+            )
             said_at = time.monotonic()
         if owner is not None and select.select([owner], [], [], 0)[0]:
             said = os.read(owner.fileno(), 1024)
