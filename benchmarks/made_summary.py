@@ -42,6 +42,7 @@ def made_summary(
         "questions": {},
         "sections": [],
         "curves": [],
+        "measured": [],
         "machines": {},
         "predictions": [],
         "paper": [],

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,10 @@ def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     assert text(browser, "#details-title") == "llama-3.2-1b F16, pi5, chat"
     told = text(browser, "#details-body")
     assert "token generation (tg)" in told
+    assert "frequency governor" in told
+    assert "processors taken" not in told, "no kernel told it"
+    rows = "document.querySelectorAll('#details-body table:last-of-type tbody tr').length"
+    assert browser.evaluate(rows) == pis[1]["rows"][0]["repetitions"] == 5
     assert "tokens/s" in told
     assert "tg_tps" not in told
     browser("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
@@ -431,6 +436,47 @@ def test_policy_stops_what_escaping_would_miss(
     assert browser.evaluate("document.images[0].naturalWidth") == 0
 
 
+FIELDS = {"tradeoff-squad": "tg_tps", "tg": "tg_tps", "energy": "tg_j_per_token"}
+"""Of some charts the quantity that has to be told."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_chart_tells_its_data_to_who_does_not_see_it(
+    browser: Browser, pis: tuple[Path, Summary], language: str
+) -> None:
+    """What is compared, the ends of each quantity and the front; of the chosen place."""
+    opened(browser, pis[0])
+    click(browser, f"[data-language={language}]")
+    drawn(browser)
+    labels = """Object.fromEntries([...document.querySelectorAll('figure:not([hidden]) .chart')]
+        .map((box) => [box.dataset.figure, box.getAttribute('aria-label')]))"""
+    told = browser.evaluate(labels)
+    assert not [name for name, label in told.items() if not re.search(r"\d", label)]
+    rows = [r for r in pis[1]["rows"] if (r["device"], r["workload"]) == ("pi5", "chat")]
+    for chart, field in FIELDS.items():
+        known = [row for row in rows if row[field] is not None]  # type: ignore[literal-required]
+        least = min(known, key=lambda row: row[field])  # type: ignore[literal-required]
+        digits = 3 if field == "tg_j_per_token" else 1
+        value = f"{least[field]:.{digits}f}".rstrip("0").rstrip(".")  # type: ignore[literal-required]
+        assert re.search(rf"\b{value} ?[(（]{least['model']} {least['quant']}", told[chart])
+    front = browser.evaluate(
+        "cells.filter((c) => c.squad_front && c.device === 'pi5' && c.workload === 'chat')"
+        ".map((c) => c.name)"
+    )
+    said = {"en": ("on the front: ", "broken: "), "ja": ("フロント上：", "使用不可")}[language]
+    assert all(word in told["tradeoff-squad"] for word in said)
+    on_front = told["tradeoff-squad"].partition(said[0])[2].partition(said[1])[0]
+    names = {f"{row['model']} {row['quant']}" for row in rows}
+    assert {name for name in names if name in on_front} == {*front}
+    choose(browser, "[data-place]", "2")
+    drawn(browser)
+    assert browser.evaluate(labels)["tg"] != told["tg"]
+    assert "undefined" not in str(told) and "{" not in str(told)
+
+
+UNGROUPED = re.compile(r"(?<![\w.,:/-])\d{4,}(?![\w.:/-])")
+
+
 def test_two_thousand_cells(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +485,9 @@ def test_two_thousand_cells(
     assert len(summary["rows"]) == 2000
     opened(browser, page)
     assert text(browser, "[data-count]") == "2,000 of 2,000 cells"
+    for part in ("#decision", "#measured", "#cells p"):
+        assert not UNGROUPED.findall(text(browser, part)), part
+    assert page.stat().st_size < 5_000_000
     assert browser.evaluate(UNDRAWN) == []
     assert len(browser.evaluate(ROWS)) == 50
     click(browser, "[data-more]")
