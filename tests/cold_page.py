@@ -506,6 +506,8 @@ def _texts(spec):
         for key, value in spec.items():
             if key in ("title", "description", "text", "label") and isinstance(value, str):
                 yield value
+            elif key == "told":  # its figures are those that are drawn
+                yield from (one["title"] for one in value["values"])
             elif (
                 key == "values" and isinstance(value, list) and value and isinstance(value[0], dict)
             ):
