@@ -3,13 +3,17 @@
 Speeds are measured as the product does (a workload with a depth), before and after SQuAD v2
 questions are answered behind the task's frozen prompt, one at a time, each prompt read whole. The
 error is of single questions; `ratio_error` is of what two files' answers take on the whole.
+
+With `--summary` it is told of a finished study with workloads of the kind `answers`, on whatever
+boards those were measured: of each variant the median answer and how far all are off, and of each
+variant against the first one on its board the `ratio_error`.
 """
 
 import argparse
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -21,8 +25,9 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Repetition
 from llmpi.quality.answers import Given, answered
+from llmpi.records import read
 from llmpi.summary.answers import answer_costs
-from llmpi.summary.records import CellEnergy, Speed
+from llmpi.summary.records import CellEnergy, SampleCell, Speed, Summary
 
 PROMPT_TOKENS, DEPTH_TOKENS, OUTPUT_TOKENS = 256, 900, 32
 NO_METER = cast(CellEnergy, {"pp_j_per_token": None, "tg_j_per_token": None})
@@ -44,7 +49,11 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=32)
     parser.add_argument("--gguf", type=Path, action="append", help="may be repeated")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--summary", type=Path, help="summary.json of a study that has answers")
     args = parser.parse_args()
+    if args.summary:
+        print("\n".join(told_of(read(args.summary, Summary)["samples"])))
+        return
     engine_info.log_to(lambda _: None)
     errors: list[float] = []
     totals: list[tuple[float, float]] = []
@@ -61,6 +70,33 @@ def main() -> None:
     if len(totals) > 1:
         (one, seen), (other, seen_other) = totals[:2]
         print(f"ratio_error: {100 * abs((one / other) / (seen / seen_other) - 1):.1f}")
+
+
+def told_of(cells: Sequence[SampleCell]) -> Iterator[str]:
+    """Of what was measured on boards, each held against the speeds of the session's first cell."""
+    errors: list[float] = []
+    ratios: list[float] = []
+    firsts: dict[tuple[str, str, str], float] = {}
+    for cell in cells:
+        if cell["status"] != "ok" or not cell["against"]:
+            continue
+        beside = cell["against"][0]
+        name = "_".join((cell["device"], cell["model"], cell["quant"], cell["runtime"])).lower()
+        errors.append(100 * abs(1 / beside["ratio"] - 1))
+        first = firsts.setdefault(
+            (cell["device"], cell["runtime"], cell["workload"]), beside["ratio"]
+        )
+        yield f"median_answer_s_{name}: {cell['p50_s']:.3f}"
+        yield f"predicted_answer_s_{name}: {beside['predicted_p50_s']:.3f}"
+        yield f"error_{name}: {errors[-1]:.1f}"
+        if first != beside["ratio"]:
+            ratios.append(100 * abs(first / beside["ratio"] - 1))
+            yield f"ratio_error_{name}: {ratios[-1]:.1f}"
+    yield f"answers: {sum(cell['answers'] for cell in cells)}"
+    if errors:
+        yield f"median_error: {statistics.median(errors):.1f}"
+    if ratios:
+        yield f"ratio_error: {max(ratios):.1f}"
 
 
 def compare(gguf: Path, args: argparse.Namespace) -> tuple[list[Clocked], list[float]]:

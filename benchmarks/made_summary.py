@@ -34,6 +34,7 @@ def made_summary(
         "unlike": [],
         "concurrency": [],
         "conversations": [],
+        "samples": [],
         "speculation": [],
         "over_http": [],
         "files": [],

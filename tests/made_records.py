@@ -9,6 +9,9 @@ from pathlib import Path
 
 from llmpi import layout
 from llmpi.engine.records import (
+    AnsweredQuestion,
+    AnswersCell,
+    AnswersWorkload,
     Cell,
     Circumstances,
     ConcurrentCell,
@@ -173,6 +176,7 @@ def memory(peak_rss_bytes: int = 5_000_000) -> Memory:
         "file_bytes": None,
         "swap_bytes": 0,
         "major_faults": 7,
+        "fetched_bytes": 28_672,
     }
 
 
@@ -367,6 +371,53 @@ def conversation_cell(
         "apart": None,
         "can_cut_back": True,
         "prefixes": measured + failed,
+    }
+
+
+def answers_asked(task: str = "qa", questions: int = 3) -> AnswersWorkload:
+    return {
+        "kind": "answers",
+        "task": task,
+        "questions": questions,
+        "seed": 0,
+        "repetitions": 1,
+        "timeout_s": 60.0,
+    }
+
+
+def answered_question(number: int, seconds: float, start_s: float = 100.0) -> AnsweredQuestion:
+    """90 tokens of prompt and 10 of answer, each half of the time."""
+    return {
+        "start_s": start_s,
+        "pp_s": seconds / 2,
+        "ttft_s": seconds / 2,
+        "itl_s": [seconds / 20] * 10,
+        "number": number,
+        "prompt_tokens": 90,
+        "thought_tokens": 0,
+        "answer_tokens": 10,
+        "stopped": True,
+    }
+
+
+def answers_cell(
+    done: Sequence[AnsweredQuestion], asked: AnswersWorkload | None = None
+) -> AnswersCell:
+    return {
+        "status": "ok",
+        "kind": "answers",
+        "workload": asked or answers_asked(),
+        "apart": None,
+        "of": 9,
+        "left_out": 0,
+        "late": 0,
+        "context_tokens": 128,
+        "warmup": [],
+        "repetitions": [*done],
+        "set_aside": [],
+        "memory": memory(),
+        "marks": [],
+        "energy": None,
     }
 
 

@@ -131,6 +131,9 @@ def _bench(asked: Study, session: SessionId, metered: bool) -> Session:
         energy = _energy(repetitions, workload) if metered else None
         cell = made.cell(repetitions, told, energy=energy, peak_rss_bytes=weights + 150_000_000)
         cells[name] = {**cell, "context_tokens": 4096}
+    for name in asked.answer_workloads:
+        done = [made.answered_question(i, (30 + i) / tg_tps) for i in range(3)]
+        cells[name] = made.answers_cell(done)
     how = made.circumstances(threads=4, cold_s=weights / storage, warm_s=0.4)
     return made.session(
         cells,

@@ -1,5 +1,8 @@
-"""Tables on a terminal."""
+"""Tables and sentences on a terminal."""
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Collection, Sequence
 
 
@@ -18,3 +21,21 @@ def aligned(rows: Sequence[Sequence[str]], texts: Collection[int] = (0,)) -> lis
         ).rstrip()
         for row in rows
     ]
+
+
+def in_width(text: str) -> str:
+    """A text whose sentences are broken between words where a terminal would break them within
+    one; tables, whose columns two blanks part, and what goes into a pipe stay as they are."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        line if len(line) <= width or "  " in line.strip() else _broken(line, width)
+        for line in text.split("\n")
+    )
+
+
+def _broken(line: str, width: int) -> str:
+    wrapped = textwrap.TextWrapper(width, subsequent_indent="  ")
+    wrapped.break_on_hyphens = wrapped.break_long_words = False
+    return "\n".join(wrapped.wrap(line))

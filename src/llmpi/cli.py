@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from llmpi import __version__, layout
+from llmpi.aligned import in_width
 from llmpi.compare import compare_cli
 from llmpi.crate import crate_cli
 from llmpi.engine.help_text import add_command, described
@@ -31,13 +32,13 @@ def check(args: argparse.Namespace) -> int:
     """Validate a config; say what it would run, and what of it is known not to suit its models."""
     study = load_study(args.config)
     runs = expand_runs(study)
-    print(
-        f"{args.config}: study {study.study}: models: {len(study.models)}, variants: "
-        f"{len(variants(study))}, devices: {len(study.devices)}, measurements: {len(runs)}, "
+    found = (
+        f"study {study.study}: models: {len(study.models)}, variants: {len(variants(study))}, "
+        f"devices: {len(study.devices)}, measurements: {len(runs)}, "
         f"quality tasks: {len(study.quality)}"
     )
-    for line in chats_without_template(study):
-        print(f"{args.config}: {line}")
+    for line in (found, *chats_without_template(study)):
+        print(in_width(f"{args.config}: {line}"))
     return 0
 
 
@@ -114,7 +115,7 @@ def plan(args: argparse.Namespace) -> int:
         print(as_json(plans, whole, as_data(questions), served))
     else:
         parts = [[table(plans, whole)], [*lines(served)], [*told(questions)]]
-        print("\n\n".join("\n".join(part) for part in parts if part))
+        print(in_width("\n\n".join("\n".join(part) for part in parts if part)))
     problems = [*problems_here(whole), *unfit(served)]
     return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems))
 
@@ -128,7 +129,7 @@ def status(args: argparse.Namespace) -> int:
     study, config = load_study(args.config), str(args.config)
     cells = look(study)
     blocks = (table(cells), marked(cells), failures(cells, config), end(study, cells, config))
-    print("\n\n".join("\n".join(lines) for lines in map(list, blocks) if lines))
+    print(in_width("\n\n".join("\n".join(lines) for lines in map(list, blocks) if lines)))
     return int(args.strict and any(cell.state in ("failed", "waiting") for cell in cells))
 
 
@@ -141,7 +142,7 @@ def devices(args: argparse.Namespace) -> int:
     study = load_study(args.config)
     if args.action == "check":
         findings = check_devices(study.devices)
-        print(table(findings))
+        print(in_width(table(findings)))
         return int(any(finding.facts["reachable"] != "yes" for finding in findings))
     missed = 0
     for name, asked in study.devices.items():

@@ -48,6 +48,7 @@ REFERENCE = "results/reference/{study}/{model}/{task}.json"
 BLOCKS = "results/blocks/{model}/{quant}"
 SHARD = "results/shards/{study}/{model}/{quant}/{computation}/{task}/{shard}.json"
 QUALITY = "results/quality/{study}/{model}/{quant}/{computation}/{task}.json"
+SAMPLE = "results/samples/{study}/{model}/{quant}/{workload}.json"
 ASKED = "results/asked/{study}/{device}/{model}/{quant}/{runtime}/{task}.json"
 
 EXPECTATION = "results/expectation/{study}/{device}/{model}/{quant}/{runtime}.json"

@@ -20,7 +20,7 @@ from llmpi.compare.records import Comparison
 from llmpi.crate.records import Manifest
 from llmpi.decide.records import Recommendation
 from llmpi.device.service.records import ServiceBench
-from llmpi.engine.records import Failed, Predictions, SessionRecord
+from llmpi.engine.records import Failed, Predictions, Sample, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Mix, Start
 from llmpi.models.records import ModelRecord
 from llmpi.operate.records import Expectation
@@ -73,6 +73,7 @@ FILES: list[tuple[str, object]] = [
     (f"{layout.BLOCKS}/{{job}}/{{block}}.json", AnsweredBlock),
     (layout.SHARD, Shard | Failed),
     (layout.QUALITY, _one_of(*(kind.record for kind in task_kinds().values()), Failed)),
+    (layout.SAMPLE, Sample | Failed),
     (layout.ASKED, SquadAsked | Failed),
     (layout.AB, ComparedPair | Failed),
     (layout.AB_KEY, Key | None),

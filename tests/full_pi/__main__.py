@@ -2,14 +2,13 @@
 
 import argparse
 import contextlib
-import shlex
 import sys
 import time
 
 import stand_ins
 import yaml
 
-from full_pi import made, recipe
+from full_pi import made
 
 
 def main() -> None:
@@ -22,11 +21,12 @@ def main() -> None:
     with made.board(folder, args.port) as pi, stand_ins.plugs() as plug_url:
         print(f"virtual-pi: starting (a minute or more); console: {folder}/console.log", flush=True)
         pi.boot(memory_mb=args.memory_mb)
-        print("virtual-pi: runs. In a config:\n")
+        print("virtual-pi: runs. In ~/.ssh/config, for `ssh virtual-pi` (or root@virtual-pi) and")
+        print("`llmpi init`:\n")
+        print(pi.ssh_config("virtual-pi"))
+        print("Or in a config of llmpi, with a plug that shows a made-up curve of 5 to 11 W:\n")
         device = pi.device(meter={"kind": "shelly", "url": plug_url}, idle_s=5)
         print(yaml.safe_dump({"devices": {"virtual-pi": device}}, sort_keys=False))
-        print("Its plug shows a made-up curve of 5 to 11 W.\n")
-        print(f"By hand: {shlex.join(pi.ssh)} -l {recipe.USER}  (or -l root)")
         print(f"Ctrl-C shuts it down; its disk stays: {pi.disk}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             while True:

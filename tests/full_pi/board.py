@@ -149,6 +149,14 @@ class Board:
             "127.0.0.1",
         ]
 
+    def ssh_config(self, name: str) -> str:
+        """What makes it a host for `ssh`, as ssh_config(5) has it."""
+        return (
+            f"Host {name}\n  HostName 127.0.0.1\n  Port {self.port}\n  User {recipe.USER}\n"
+            f'  IdentityFile "{self.image.identity_file}"\n  IdentitiesOnly yes\n'
+            f'  UserKnownHostsFile "{self.known_hosts}"\n'
+        )
+
     def _ssh(self, user: str, command: str) -> subprocess.CompletedProcess[str]:
         options = ["-l", user, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={SSH_S}"]
         return subprocess.run(

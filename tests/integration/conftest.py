@@ -163,8 +163,7 @@ def hold(tmp_path_factory: pytest.TempPathFactory) -> Hold:
 
 @pytest.fixture(scope="session")
 def sshd(hold: Hold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    there = " ".join(f"{name}={value}" for name, value in hold.env.items())
-    with running_sshd(tmp_path_factory.mktemp("sshd"), f"SetEnv {there}\n") as server:
+    with running_sshd(tmp_path_factory.mktemp("sshd"), **hold.env) as server:
         yield server
 
 
@@ -177,7 +176,7 @@ def sshd_ahead(tmp_path: Path) -> Iterator[Callable[[int], Sshd]]:
             library = tmp_path / "clock_ahead.so"
             build = [needed("cc"), "-shared", "-fPIC", f"-DAHEAD_S=({seconds})", "-o", str(library)]
             subprocess.run([*build, str(ROOT / "tests/clock_ahead.c")], check=True)
-            running = running_sshd(tmp_path / "sshd", f"SetEnv LD_PRELOAD={library}\n")
+            running = running_sshd(tmp_path / "sshd", LD_PRELOAD=str(library))
             return stack.enter_context(running)
 
         yield start
@@ -192,7 +191,7 @@ def board(tmp_path: Path) -> Iterator[Callable[[str], SshDevice]]:
             home = tmp_path / "home"
             home.mkdir()
             (home / ".bashrc").write_text(bashrc)
-            running = running_sshd(tmp_path / "sshd", f"SetEnv HOME={home}\n")
+            running = running_sshd(tmp_path / "sshd", HOME=str(home))
             server = stack.enter_context(running)
             return SshDevice.model_validate(server.device(tmp_path / "store"))
 
@@ -200,8 +199,12 @@ def board(tmp_path: Path) -> Iterator[Callable[[str], SshDevice]]:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path, settings: str = "") -> Iterator[Sshd]:
-    """An OpenSSH server that lives in `folder`, with more lines of its settings."""
+def running_sshd(folder: Path, settings: str = "", **env: str) -> Iterator[Sshd]:
+    """An OpenSSH server that lives in `folder`, with more lines of its settings, and with an
+    environment of what it starts."""
+    # Engines behind it, too, are more than there are processors: see Makefile.
+    waits = {key: os.environ[key] for key in ("OMP_WAIT_POLICY",) if key in os.environ}
+    there = " ".join(f"{name}={value}" for name, value in {**waits, **env}.items())
     server, keygen = needed("sshd"), needed("ssh-keygen")
     folder.mkdir(exist_ok=True)
     for name in ("host_key", "user_key"):
@@ -213,7 +216,7 @@ def running_sshd(folder: Path, settings: str = "") -> Iterator[Sshd]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
         f"PasswordAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\n"
-        f"PermitRootLogin prohibit-password\n{settings}"
+        f"PermitRootLogin prohibit-password\n{settings}" + (f"SetEnv {there}\n" if there else "")
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # Debian's privilege separation folder

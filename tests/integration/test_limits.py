@@ -60,7 +60,7 @@ def test_a_cell_runs_in_the_memory_that_it_needs(finished, tmp_path: Path) -> No
     enough = (needed + row["peak_rss_bytes"]) // 2
     work = alone(finished.clone(tmp_path / "work"))
     work.config |= {"study": "needed", "quants": ["Q4_0"], "quality": {}}
-    # One read of the disk for each token is the mark: with few, those that it takes are as many.
+    # What is read ahead for each token is the mark: with few, what the kernel takes is as much.
     long = {"prompt_tokens": 16, "output_tokens": 64, "repetitions": 2}
     work.config["workloads"] = {"chat": long}
     here = {"transport": "local", "others_at_most_pct": 100}
@@ -68,8 +68,12 @@ def test_a_cell_runs_in_the_memory_that_it_needs(finished, tmp_path: Path) -> No
         name: {**here, "limits": {"memory": memory}}
         for name, memory in {"enough": enough, "short": round(0.8 * needed)}.items()
     }
-    marks = {row["device"]: row["marks"] for row in work.summarized()}
-    assert marks == {"enough": [], "short": ["memory-bound: overflow"]}
+    rows = {row["device"]: row for row in work.summarized()}
+    assert (rows["enough"]["status"], rows["enough"]["marks"]) == ("ok", [])
+    # Whether it reads the rest again or kills the engine is the kernel's affair, too.
+    short = rows["short"]
+    killed = short["status"] == "failed" and "most likely out of memory" in short["reason"]
+    assert killed or short["marks"] == ["memory-bound: overflow"]
 
 
 def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,30 @@ def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
     assert "Up to <b>2</b> at once, each conversation" in page
 
 
+def test_a_tasks_own_questions_on_the_clock(copy) -> None:
+    """Each variant is asked the same ones, with the prompts that were scored."""
+    copy.config["workloads"]["real"] = {"kind": "answers", "task": "field", "questions": 4}
+    page = copy.shown()
+    cells = copy.json("report/small/summary.json")["samples"]
+    assert [(cell["quant"], cell["answers"], cell["of"]) for cell in cells] == [
+        ("F16", 4, 6),
+        ("Q4_0", 4, 6),
+    ]
+    asked = []
+    for cell in cells:
+        assert [beside["workload"] for beside in cell["against"]] == ["chat"]
+        assert cell["scored"] == 4
+        where = f"smollm2-135m/{cell['quant']}"
+        timed = copy.json(f"bench/small/here/{where}/default.json")["workloads"]["real"]
+        items = copy.json(f"quality/small/{where}/f16/field.json")["items"]
+        for one in timed["repetitions"]:
+            assert one["prompt_tokens"] == items[one["number"]]["prompt_tokens"]
+        asked.append({one["number"] for one in timed["repetitions"]})
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 4
+    assert "Answers on the clock" in page
+
+
 def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
     """A text is copied, by two threads and at length, where kernels could differ."""
     copy.config |= {"quants": ["Q4_0"], "quality": {}}

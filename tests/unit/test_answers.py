@@ -19,6 +19,7 @@ asked = st.builds(
     answer_tokens=st.integers(0, 500),
     right=st.sampled_from([True, False, None]),
     cluster=st.integers(0, 5),
+    number=st.integers(0, 10**6),
 )
 
 

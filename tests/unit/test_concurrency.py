@@ -166,7 +166,12 @@ def level(count: int, step_s: float, **more: Any) -> dict[str, Any]:
         "context_tokens": 256,
         "kv_bytes": 1_000_000,
         "repetitions": [repetition],
-        "memory": {"peak_rss_bytes": 5_000_000, "major_faults": 0, "swap_bytes": 0},
+        "memory": {
+            "peak_rss_bytes": 5_000_000,
+            "major_faults": 0,
+            "fetched_bytes": 0,
+            "swap_bytes": 0,
+        },
         "marks": [],
         **more,
     }

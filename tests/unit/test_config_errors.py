@@ -357,7 +357,37 @@ BAD = {
     "kind of workload that is none": (
         ("{prompt", "{kind: concurent, prompt"),
         "9: workloads.chat: kind: 'concurent'; did you mean 'concurrent'? Allowed: single, "
-        "concurrent, conversation",
+        "concurrent, conversation, answers",
+    ),
+    "sample of no task": (
+        ("quality:", "  real: {kind: answers, task: feild}\nquality:"),
+        "10: workloads.real.task: no task with questions 'feild' under 'quality'; did you mean "
+        "'field'? Allowed: field",
+    ),
+    "second sample of a task": (
+        (
+            "quality:",
+            "  real: {kind: answers, task: field}\n  more: {kind: answers, task: field}\nquality:",
+        ),
+        "11: workloads.more.task: real has a sample of 'field' already: one is enough, with more "
+        "questions",
+    ),
+    "sample of more than is asked": (
+        (
+            "quality:\n  field: {",
+            "  real: {kind: answers, task: field, questions: 30}\n"
+            "quality:\n  field: {questions: 20, ",
+        ),
+        "10: workloads.real.questions: 'field' asks 20 questions, and no 30 can be drawn of them",
+    ),
+    "sample of answers that are held to a form": (
+        (
+            "quality:\n  field: {task: squad, squad_file: questions.json}",
+            "  real: {kind: answers, task: mine}\n"
+            "quality:\n  mine: {task: ab, prompts: questions.json, grammar: true}",
+        ),
+        "10: workloads.real.task: answers of 'mine' are made with grammar, as no device makes "
+        "them here: a task without it can be sampled",
     ),
     "conversations that do not rise": (
         ("quality:", f"  {USERS}\nquality:".replace("1, 4", "4, 1, 4")),

@@ -24,6 +24,15 @@ def test_the_compiler_is_followed_by_its_lines(said: list[str]) -> None:
     assert [step and step[:2] for step in steps] == [(1, 4), (3, 4)]
     assert isinstance(steps[1], Step)
     assert steps[1].more.startswith("files of the engine compiled, ")
+    assert said[1] == "1/4 files of the engine compiled", "nothing is known of the time yet"
+
+
+def test_nothing_is_said_twice(said: list[str]) -> None:
+    compiling = Compiling(said.append)
+    for line in ("Collecting a==1", " Cached a.whl", "Collecting b==2", " Downloading b.whl"):
+        compiling.hear(line)
+    compiling.hear("Installing collected packages: a, b")
+    assert said == ["packages collected: 1", "packages collected: 2", "installing 2 packages"]
 
 
 @pytest.mark.parametrize("line", ["", "[x/4] y", "[0/4]", "Building [1/4] x"])

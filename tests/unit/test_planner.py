@@ -377,6 +377,21 @@ def test_the_prompt_rate_of_a_board_is_its_own_once_it_was_measured(elsewhere: P
     assert "MEASURED there" in table([after], totals(study, [after]))
 
 
+@pytest.mark.parametrize("spoiled", ["of another llmpi", "cut", "no record"])
+def test_a_record_that_does_not_fit_is_none(elsewhere: Path, spoiled: str) -> None:
+    """It will be measured anew: until then the preset tells, as before."""
+    study, before = planned_on(elsewhere, "pi5-8gb")
+    path = elsewhere / "results/bench/s/pi/m/Q8_0/default.json"
+    path.parent.mkdir(parents=True)
+    cell = made.cell([made.repetition(10.0, [0.1])])
+    if spoiled == "of another llmpi":
+        del cell["memory"]["major_faults"]  # type: ignore[misc]  # as it was written then
+    write_json(path, made.session({"chat": cell}))
+    if spoiled != "of another llmpi":
+        path.write_bytes(path.read_bytes()[:-9] if spoiled == "cut" else b"[]")
+    assert plan(study) == [before]
+
+
 def test_a_preset_that_nobody_measured_says_so(elsewhere: Path) -> None:
     study, planned = planned_on(elsewhere, "pi3-1gb", "microsd")
     assert "no llama.cpp speed of such a board is published" in table(

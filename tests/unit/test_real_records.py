@@ -14,7 +14,7 @@ from tiny_llama import tiny_llama
 from typing_extensions import is_typeddict
 
 from llmpi.device.records import EndpointRequest
-from llmpi.engine.records import LostPrefix, SessionRecord
+from llmpi.engine.records import Failed, LostPrefix, Sample, SessionRecord
 from llmpi.records import check, sha256_of
 from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
@@ -24,6 +24,7 @@ from llmpi.remote.provision import Parts, provision
 from llmpi.remote.records import Receipt
 from llmpi.study.devices import Limits, LocalDevice
 from llmpi.study.measuring import (
+    AnswersWorkload,
     ConcurrentWorkload,
     ConversationWorkload,
     Draft,
@@ -43,9 +44,22 @@ SEVERAL = {
     # More conversations than a batch has tokens cannot be.
     "users": ConcurrentWorkload.model_validate({**USERS, "conversations": [1, 20, 21]}),
     "talk": ConversationWorkload.model_validate({**TALK, "turns": 3}),
+    "real": AnswersWorkload(kind="answers", task="qa"),
+    "refused": AnswersWorkload(kind="answers", task="other"),
     "crowd": ConcurrentWorkload.model_validate({**USERS, "conversations": [20, 21]}),
 }
 # A passage needs more tokens than these: the engine's process ends.
+ASKED: Sample = {
+    "status": "ok",
+    "task": "qa",
+    "of": 2,
+    "left_out": 0,
+    "max_new_tokens": 4,
+    "marks": None,
+    "questions": [{"number": n, "prompt": [*range(4 + n)], "thought": None} for n in (0, 1)],
+    "gguf_sha256": "",
+}
+REFUSED: Failed = {"status": "failed", "stage": "sample", "reason": "no template"}
 DEADLY = {"chat": SINGLE, "short": SINGLE.model_copy(update={"prompt": "passage"})}
 QUOTING = Runtime(batch_tokens=16, ubatch_tokens=16, kv_cache="q8_0", prompt_lookup=PromptLookup())
 DRAFTED = Runtime(kv_cache="q8_0", draft=Draft(model="tiny", quant="F16"))
@@ -119,6 +133,7 @@ def measured(
         gguf=gguf,
         kept=gguf.with_suffix(".meter"),
         endpoint=endpoint,
+        samples={"real": ASKED, "refused": REFUSED} if "real" in workloads else None,
         draft=Sent(draft, sent(device, draft)) if draft else None,
     ) as record:
         return json.dumps(record)
@@ -144,7 +159,8 @@ def test_real_sessions_are_what_their_type_says(sessions: list[str]) -> None:
     assert drafted["status"] == "ok" and drafted["draft_sha256"] == drafted["gguf_sha256"]
     assert undrafted.get("draft_sha256") not in (None, undrafted.get("gguf_sha256"))
     kinds = {name: cell["status"] for name, cell in several["workloads"].items()}
-    assert kinds == {"chat": "ok", "slow": "ok", "users": "ok", "talk": "ok", "crowd": "failed"}
+    assert kinds.pop("crowd") == kinds.pop("refused") == "failed"
+    assert kinds == dict.fromkeys(("chat", "slow", "users", "talk", "real"), "ok")
     assert {name: cell["status"] for name, cell in survived["workloads"].items()} == {
         "chat": "ok",
         "short": "failed",

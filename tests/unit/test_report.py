@@ -130,6 +130,26 @@ def test_conversations_of_several_turns_stand_on_the_page(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("results")
+def test_answers_on_the_clock_stand_beside_computed_ones(tmp_path: Path) -> None:
+    timed = made.answers_cell([made.answered_question(i, 20.0 + i / 10) for i in range(3)])
+    timed["late"] = 2
+    write(layout.BENCH, made.session({"chat": small.chat(), "real": timed}), **CELL)
+    workloads = {
+        "chat": small.study().workloads["chat"],
+        "real": {"kind": "answers", "task": "qa"},
+    }
+    text = page(tmp_path, workloads=workloads).text
+    assert "Answers on the clock What an answer takes" in text
+    assert "pi: real, m F16 default 3 answers to questions of qa, which asks 9." in text
+    assert "There was no time for 2 more." in text
+    assert "prediction and clock part" in text
+    write(layout.BENCH, made.session({"chat": small.chat()}), **CELL)
+    text = page(tmp_path, workloads=workloads).text
+    assert "pi m F16 real workloads.real: its session has no such cell" in text
+    assert "Answers on the clock" not in page(tmp_path).text
+
+
+@pytest.mark.usefixtures("results")
 def test_drafted_tokens_stand_beside_greedy_decoding(tmp_path: Path) -> None:
     counts = {"steps": 2, "drafted": 3, "accepted": 2}
     chat = small.chat()

@@ -74,6 +74,9 @@ GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
     ("provision_device", "how"): lambda s: [settings.provisioning(s, d) for d in s.devices],
     ("deploy_gguf", "how"): lambda s: [settings.deploying(s, d) for d in s.devices],
     ("check_parity", "how"): lambda s: [settings.predicting(s, d) for d in s.devices],
+    ("sample_questions", "spec"): lambda s: [
+        settings.sample(s, m, w) for m in s.models for w in s.answer_workloads
+    ],
     ("benchmark_device", "session"): lambda s: [settings.session(s, x) for x in sessions(s)],
     ("tune_runtime", "search"): lambda s: [settings.search(s, x) for x in sessions(s)],
     ("check_devices", "devices"): lambda s: [{n: d.model_dump() for n, d in s.devices.items()}],

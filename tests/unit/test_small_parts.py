@@ -143,6 +143,7 @@ WILDCARDS = {
     "shard": "3-of-16",
     "language": "ja",
     "name": "shelf-2",
+    "workload": "chat.long",
 }
 PATTERNS = [v for v in vars(layout).values() if isinstance(v, str) and v.startswith("results/")]
 

@@ -240,11 +240,13 @@ def test_every_log_that_is_read_is_some_rules() -> None:
         ("answer_shard/{study}/smollm2-135m/Q4_0/f16/qa/3", "scored"),
         ("prepare_questions/{study}/qa", "scored"),
         ("predict_on_workstation/smollm2-135m/Q4_0", "parity"),
+        ("sample_questions/{study}/smollm2-135m/Q4_0/real", "measured"),
     ],
 )
 def test_what_comes_before_says_why_it_is_not_tried(log: str, kind: str) -> None:
     parts = {"scored": ("{study}", "smollm2-135m", "Q4_0", "f16", "qa")}
     parts["parity"] = ("{study}", "pi", "smollm2-135m", "Q4_0")
+    parts["measured"] = (*parts["parity"], "default")
     path = Path("logs", f"{log}.log")
     path.parent.mkdir(parents=True)
     path.write_text("2026-11-26 10:00:00,000 ERROR error: it was killed\n")

@@ -41,6 +41,12 @@ STUDIES: dict[str, dict[str, object]] = {
     "prices": {"cost": COST, "constraints": {"tps_at_least": 12, "memory_at_most": "4G"}},
     "no scores": {"quality": {}, "constraints": {"prefer": "speed"}},
     "two models": {"models": LLAMAS, "quants": ["F16", "Q4_0", "Q2_K"]},
+    "answers on the clock": {
+        "workloads": {
+            "chat": {"prompt_tokens": 32, "output_tokens": 50},
+            "real": {"kind": "answers", "task": "qa"},
+        }
+    },
     "nothing fits": {"constraints": {"tps_at_least": 20}},
 }
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from llmpi.device.records import MeasuredBy
-from llmpi.engine.records import Failed
+from llmpi.engine.records import Failed, Sample
 from llmpi.records import write_json
 from llmpi.remote import requests
 from llmpi.remote.benchmark import benchmark
 from llmpi.remote.deploy import Sent
 from llmpi.remote.records import Provisioned, Receipt
 from llmpi.script import run
+from llmpi.study.measuring import AnswersWorkload
 from llmpi.study.session import SessionSettings
 from llmpi.tune.records import TunedRecord
 
@@ -27,6 +28,7 @@ def main(
     receipt: Receipt | Failed,
     gguf: Path,
     tuned: TunedRecord | None,
+    samples: list[Sample | Failed],
     draft: Path | None,
     draft_receipt: Receipt | Failed | None,
     bench: Path,
@@ -41,6 +43,7 @@ def main(
         write_json(bench, tuned)
         return
     endpoint = session["runtime"].endpoint
+    answered = [w for w, one in session["workloads"].items() if isinstance(one, AnswersWorkload)]
     with benchmark(
         device,
         session["device"],
@@ -53,6 +56,7 @@ def main(
         gguf=gguf,
         kept=bench.with_suffix(".meter"),
         endpoint=requests.endpoint(endpoint, model, quant) if endpoint else None,
+        samples=dict(zip(answered, samples, strict=True)),
         draft=Sent(draft, draft_receipt) if draft and draft_receipt else None,
     ) as record:
         write_json(bench, record)

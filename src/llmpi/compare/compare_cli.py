@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from llmpi.aligned import in_width
 from llmpi.engine.help_text import add_command
 
 ABOUT = (
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     found = compare(measured(args.before), measured(args.after), at_most_pct=args.at_most_pct)
     if args.page:
         write_page(found, args.page)
-    print(as_json(found) if args.json else as_text(found))
+    print(as_json(found) if args.json else in_width(as_text(found)))
     return int(found["regressions"] > 0)
 
 

@@ -39,7 +39,7 @@ from llmpi.study.decision import (
     OtherDevice,
     RentedGpu,
 )
-from llmpi.study.measuring import AnyWorkload
+from llmpi.study.measuring import Workload
 from llmpi.study.study import Study
 from llmpi.summary.groups import by_class
 from llmpi.summary.records import ClassRow, Summary
@@ -104,7 +104,7 @@ def costs(summary: Summary, cost: Cost, choice: Choice) -> Money:
     rows = by_class(summary["rows"], study.classes)
     rows = [row for row in rows if row["workload"] == choice["workload"]]
     picks = _picks(rows, choice)
-    workload = study.workloads[choice["workload"]]
+    workload = study.singles[choice["workload"]]
     overall = choice["decisions"][0]["pick"]
     return {
         "currency": cost.currency,
@@ -124,7 +124,7 @@ def costs(summary: Summary, cost: Cost, choice: Choice) -> Money:
 
 
 def device_cost(
-    device: str, picks: Picks, workload: AnyWorkload, cost: Cost, *, overall: bool
+    device: str, picks: Picks, workload: Workload, cost: Cost, *, overall: bool
 ) -> DeviceMoney | DeviceWithoutMoney:
     """What a device's pick costs, and against each alternative.
 
@@ -152,7 +152,7 @@ def device_cost(
 
 
 def assumptions(
-    device: str, pick: Running, picks: Picks, workload: AnyWorkload, cost: Cost
+    device: str, pick: Running, picks: Picks, workload: Workload, cost: Cost
 ) -> dict[str, Assumption]:
     """Every figure of a device's result, by a name such as `hardware.board`.
 
@@ -323,7 +323,7 @@ def _bought(prefix: str, hardware: Hardware) -> dict[str, Assumption]:
     }
 
 
-def _measured(prefix: str, pick: Running, workload: AnyWorkload) -> dict[str, Assumption]:
+def _measured(prefix: str, pick: Running, workload: Workload) -> dict[str, Assumption]:
     """Speed and power of a pick, for a generated token with its share of the prompt."""
     prompt, output = workload.prompt_tokens, workload.output_tokens
     seconds = (prompt / pick.pp_tps + output / pick.tg_tps) / output
@@ -477,7 +477,7 @@ def _picks(rows: Sequence[ClassRow], choice: Choice) -> Picks:
 
 
 def _prices(
-    rows: Sequence[ClassRow], picks: Picks, workload: AnyWorkload, cost: Cost, choice: Choice
+    rows: Sequence[ClassRow], picks: Picks, workload: Workload, cost: Cost, choice: Choice
 ) -> dict[str, float]:
     """Cost of a million tokens of every pick, and of every smaller variant beside it."""
     cells = {id_of(row): row for row in rows}

@@ -106,12 +106,14 @@ class Compiling:
     """Says how far pip and the compiler are, every few seconds, by what they say."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._packages = say, 0
+        self._say, self._packages, self._told = say, 0, 0
         self._began = self._said = time.monotonic()
 
     def hear(self, line: str) -> None:
         now = time.monotonic()
         self._packages += line.startswith("Collecting ")
+        if line.startswith("Installing collected packages: "):
+            self._say(f"installing {line.count(',') + 1} packages")
         found = COMPILED.match(line)
         if found and found[1] == "1":
             self._began = now
@@ -120,9 +122,12 @@ class Compiling:
         self._said = now
         if found:
             done, total = int(found[1]), int(found[2])
-            left = (total - done) * (now - self._began) / max(1, done)
-            self._say(f"{done}/{total} files of the engine compiled, {left:.0f} s left")
-        elif self._packages:
+            # The first file is where the clock begins.
+            left = (total - done) * (now - self._began) / (done - 1) if done > 1 else None
+            more = "" if left is None else f", {left:.0f} s left"
+            self._say(f"{done}/{total} files of the engine compiled{more}")
+        elif self._packages > self._told:
+            self._told = self._packages
             self._say(f"packages collected: {self._packages}")
 
 

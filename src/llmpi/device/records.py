@@ -202,6 +202,9 @@ class SessionRequest(ModelFile):
     """Left out where the engine is llmpi's own."""
     draft: NotRequired[str]
     """The draft model's file, in the device's store; left out where none drafts."""
+    samples: NotRequired[str]
+    """By workload, what those of the kind `answers` ask, packed (`llmpi.engine.packed`); left out
+    where there is none."""
 
 
 @record

@@ -243,7 +243,73 @@ class ConversationWorkload(_Workload):
     prefix: list[Prefix]
 
 
-AnyWorkload = SingleWorkload | ConcurrentWorkload | ConversationWorkload
+@record
+class AnswersWorkload(TypedDict):
+    """Questions of a quality task, one by one: `llmpi.study.measuring.AnswersWorkload`."""
+
+    kind: Literal["answers"]
+    task: str
+    questions: int
+    seed: int
+    repetitions: int
+    timeout_s: float
+
+
+RepeatedWorkload = SingleWorkload | ConcurrentWorkload | ConversationWorkload
+"""Those that do the same each time."""
+AnyWorkload = RepeatedWorkload | AnswersWorkload
+
+
+@record
+class ThoughtMarks(TypedDict):
+    """What a model writes around its thoughts: see `llmpi.engine.chat.thoughts.Marks`."""
+
+    open: str
+    close: str
+    answer: str
+    begin: str
+    end: str
+
+
+@record
+class ThoughtAsked(TypedDict):
+    """What may be thought before an answer."""
+
+    tokens: int
+    """At most."""
+    opened: bool
+    """Whether the prompt ends within the thought."""
+
+
+@record
+class SampledQuestion(TypedDict):
+    """A question as a variant is asked it."""
+
+    number: int
+    """In the task's order, from 0."""
+    prompt: list[int]
+    """Its tokens."""
+    thought: ThoughtAsked | None
+    """None where the answer comes at once."""
+
+
+@record
+class Sample(TypedDict):
+    """Questions of a quality task that a device answers."""
+
+    status: Literal["ok"]
+    task: str
+    of: int
+    """So many the task asks."""
+    left_out: int
+    """Drawn, and then not asked: the chat template refuses them, or they do not fit the context."""
+    max_new_tokens: int
+    """Of an answer."""
+    marks: ThoughtMarks | None
+    """None of a model that is known to write none."""
+    questions: list[SampledQuestion]
+    """The shortest prompt first."""
+    gguf_sha256: str
 
 
 @record
@@ -306,6 +372,17 @@ class MeteredEnergy(TypedDict):
 Energy = MeteredEnergy | NoEnergy
 
 
+@record
+class AnswersEnergy(TypedDict):
+    """Of whole answers, as of `MeteredEnergy`."""
+
+    status: Literal["ok"]
+    tier: Tier
+    meter: str
+    energy_j: list[float]
+    """Of each, from the beginning of its prompt to its last token."""
+
+
 # --- a cell ---------------------------------------------------------------------------------------
 
 Mark = Literal["throttled", "memory-bound: overflow", "disturbed", "over HTTP"]
@@ -347,6 +424,9 @@ class Memory(TypedDict):
     swap_bytes: int | None
     major_faults: int | None
     """Page faults that went to storage."""
+    fetched_bytes: NotRequired[int | None]
+    """What came from storage for page faults, read ahead of them too; left out of what was measured
+    before llmpi counted it."""
 
 
 @record
@@ -448,9 +528,25 @@ class ConversationRepetition(TypedDict):
     """As of `Repetition`."""
 
 
-Prompted = Repetition | ConcurrentRepetition | ConversationTurn
+@record
+class AnsweredQuestion(_Answered):
+    """A question of a task, and what its answer took. `itl_s` has the token that ends it, too,
+    which is no answer's; nothing where that came first."""
+
+    number: int
+    """As of `SampledQuestion`."""
+    prompt_tokens: int
+    thought_tokens: int
+    answer_tokens: int
+    stopped: bool
+    """By itself, not at the bound on its tokens."""
+    contention: NotRequired[Contention]
+    """As of `Repetition`."""
+
+
+Prompted = Repetition | ConcurrentRepetition | ConversationTurn | AnsweredQuestion
 """Prompts, and the tokens generated behind them."""
-AnyRepetition = Repetition | ConcurrentRepetition | ConversationRepetition
+AnyRepetition = Repetition | ConcurrentRepetition | ConversationRepetition | AnsweredQuestion
 
 
 @record
@@ -586,7 +682,7 @@ class Circumstances(TypedDict):
     """As above."""
     order: list[tuple[str, Arm]]
     """Of the repetitions that count: workload, and its depth in tokens, its number of
-    conversations, or what is done with its prefix."""
+    conversations, what is done with its prefix, or the number of its question."""
     idle: tuple[float, float] | None
     """When the rest before it began and ended."""
     cooled: Cooled | None
@@ -641,6 +737,31 @@ class ConversationCell(TypedDict):
 
 
 @record
+class AnswersCell(TypedDict):
+    """Questions of a task, answered."""
+
+    status: Literal["ok"]
+    kind: Literal["answers"]
+    workload: AnswersWorkload
+    apart: Circumstances | None
+    """As of `SingleCell`."""
+    of: int
+    left_out: int
+    """As of `Sample`."""
+    late: int
+    """Answers for which there was no time."""
+    context_tokens: int
+    warmup: list[AnsweredQuestion]
+    repetitions: list[AnsweredQuestion]
+    set_aside: list[AnsweredQuestion]
+    """Disturbed, measured again, and not counted."""
+    memory: Memory
+    marks: list[Mark]
+    energy: AnswersEnergy | NoEnergy | None
+    """None before the workstation has added it, where the meter is read there."""
+
+
+@record
 class FailedCell(Failed):
     """A workload that gave no numbers."""
 
@@ -649,7 +770,7 @@ class FailedCell(Failed):
     """Of conversations side by side that found no room; empty where the engine died."""
 
 
-Cell = SingleCell | ConcurrentCell | ConversationCell | FailedCell
+Cell = SingleCell | ConcurrentCell | ConversationCell | AnswersCell | FailedCell
 
 
 # --- a session ------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def prompts_for(study: Study, prompt_tokens: int | None, output_tokens: int | No
         kept = list(_that_fit(found))
         kind: QuestionPrompts = {"kind": "questions", "task": task, "questions": len(kept)}
         return Prompts(kind, kept, output_tokens or asked.max_new_tokens)
-    workload = next(iter(study.workloads.values()))
+    workload = next(iter(study.singles.values()))
     size, output = prompt_tokens or workload.prompt_tokens, output_tokens or workload.output_tokens
     if size + output > service.context_tokens:
         raise LlmpiError(

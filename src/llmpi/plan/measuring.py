@@ -10,9 +10,19 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from llmpi.device.measure.budget import SHARE, Effort, Pace, affordable, needed_s
+from llmpi.plan.asked import Asked
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Board, Range
-from llmpi.study.measuring import AnyWorkload, ConcurrentWorkload, ConversationWorkload, Workload
+from llmpi.study.measuring import (
+    AnswersWorkload,
+    AnyWorkload,
+    ConcurrentWorkload,
+    ConversationWorkload,
+    Workload,
+)
+
+Repeated = Workload | ConcurrentWorkload | ConversationWorkload
+"""Those that do the same each time."""
 
 
 class Planned(NamedTuple):
@@ -67,6 +77,7 @@ class Measuring(NamedTuple):
 
 def measuring(
     workloads: Mapping[str, AnyWorkload],
+    asked: Mapping[str, Asked],
     found: Prediction,
     board: Board,
     idle_s: float,
@@ -75,6 +86,7 @@ def measuring(
     """What a session takes; nothing where it dies.
 
     Args:
+        asked: of each workload, what it asks.
         idle_s: the rest before it.
         search_s: what a search of settings may take before it, which has a limit of its own.
     """
@@ -87,7 +99,7 @@ def measuring(
         pp_tps = found.pp_tps[i] if found.pp_tps else tg_tps
         before_s = idle_s + 2 * found.file_bytes / board.storage_bytes_per_s[i]
         total = search_s + before_s
-        parts = tuple(_parts(workloads, before_s, pp_tps, tg_tps))
+        parts = tuple(_parts(workloads, asked, before_s, pp_tps, tg_tps))
         total += sum(part.effort_s for part in parts)
         total += sum(w.sustained_s for w in workloads.values() if isinstance(w, Workload))
         seconds.append(total)
@@ -113,7 +125,11 @@ def _wait_s(tokens: int, pp_tps: Range, tg_tps: Range) -> Range:
 
 
 def _parts(
-    workloads: Mapping[str, AnyWorkload], before_s: float, pp_tps: float, tg_tps: float
+    workloads: Mapping[str, AnyWorkload],
+    tokens: Mapping[str, Asked],
+    before_s: float,
+    pp_tps: float,
+    tg_tps: float,
 ) -> Iterator[Planned]:
     """Every workload, or each number of conversations, with what it has time for."""
     timeout_s = sum(asked.timeout_s for asked in workloads.values())
@@ -124,6 +140,9 @@ def _parts(
             paces = [Pace(n / pp_tps, 1 / tg_tps) for n in (asked.prompt_tokens, *asked.depths)]
             yield _planned(name, None, asked, paces, had_s - asked.sustained_s)
             continue
+        if isinstance(asked, AnswersWorkload):
+            yield _answered(name, asked, tokens[name], had_s, Pace(1 / pp_tps, 1 / tg_tps))
+            continue
         if isinstance(asked, ConversationWorkload):
             yield _planned(name, None, asked, [_pace(asked, pp_tps, tg_tps)], had_s)
             continue
@@ -133,8 +152,28 @@ def _parts(
             yield _planned(name, count, asked, paces, had_s / len(asked.conversations))
 
 
+def _answered(
+    name: str, asked: AnswersWorkload, tokens: Asked, had_s: float, pace: Pace
+) -> Planned:
+    """Questions, one of them as a warm-up; each repetition is one, and what there is no time for
+    is left out.
+
+    Args:
+        pace: of a token of a prompt, and of an answer.
+    """
+    output = tokens.needed_tokens - tokens.prompt_tokens
+    each_s = Pace(tokens.prompt_tokens * pace.prompt_s, pace.token_s).seconds(output)
+    whole = Effort(output, asked.questions * asked.repetitions, 1, 1)
+    fit = min(whole.repetitions, max(1, int(had_s / each_s) - 1))
+    asked_s, effort_s = ((1 + count) * each_s for count in (whole.repetitions, fit))
+    enough_s = asked.timeout_s + max(0.0, asked_s - had_s) / SHARE
+    return Planned(
+        name, None, whole, replace(whole, repetitions=fit), asked_s, effort_s, had_s, enough_s
+    )
+
+
 def _planned(
-    name: str, count: int | None, asked: AnyWorkload, paces: list[Pace], had_s: float
+    name: str, count: int | None, asked: Repeated, paces: list[Pace], had_s: float
 ) -> Planned:
     whole = Effort(asked.output_tokens, asked.repetitions, asked.warmup, asked.warmup_limit)
     effort = affordable(whole, paces, had_s)

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
+from llmpi.plan.asked import asked_of
 from llmpi.plan.config_json import Stated, of_config
 from llmpi.plan.known import CONFIGS
 from llmpi.plan.model import Model, ask_all
@@ -152,8 +153,8 @@ def _contexts(study: Study, name: str) -> Iterator[Context]:
     for session, names in sessions(study).items():
         if session.model == name:
             runtime = study.runtimes[session.runtime]
-            asked = [study.workloads[workload] for workload in names]
-            wanted = [(workload.needed_tokens, workload.prompt_tokens) for workload in asked]
+            asked = [asked_of(study, name, workload) for workload in names]
+            wanted = [(one.needed_tokens, one.prompt_tokens) for one in asked]
             for tokens, prompt in [*wanted, tuple(map(max, zip(*wanted, strict=True)))]:
                 yield context(runtime, tokens, prompt)
     yield from scoring_contexts(study, name)

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 
 from llmpi import layout
@@ -10,6 +9,7 @@ from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
+from llmpi.plan.asked import asked_of
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.model_facts import base_gguf, draft_for, models_of, variants_of
@@ -19,7 +19,7 @@ from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.serving import Serving, servings
 from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
 from llmpi.quant_types import PUBLISHED, is_published
-from llmpi.records import read
+from llmpi.results import result
 from llmpi.study import inputs
 from llmpi.study.devices import LocalDevice, SingleDevice
 from llmpi.study.measuring import Workload
@@ -198,9 +198,8 @@ def board_of(study: Study, name: str) -> Board | None:
     device = study.devices[name]
     preset = lying_on(PRESETS[device.preset], device.storage) if device.preset else None
     for session in sessions(study):
-        path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
-        if session.device == name and path.is_file():
-            found = profile_of(read(path, SessionRecord))
+        if session.device == name and (record := _record_of(study, session)):
+            found = profile_of(record)
             if found:
                 return measured(found, preset, name)
     if isinstance(device, LocalDevice) and not preset:
@@ -216,13 +215,14 @@ def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str])
         return None
     found: dict[Kernels, list[float]] = {}
     for session in sessions(study):
-        path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
-        model = known[session.variant]
-        if session.device != name or not path.is_file() or not isinstance(model, Model):
+        model, runtime = known[session.variant], study.runtimes[session.runtime]
+        if session.device != name or not isinstance(model, Model):
             continue
-        if study.runtimes[session.runtime].endpoint:  # another engine, maybe another machine
+        if runtime.endpoint:  # another engine, maybe another machine
             continue
-        record, runtime = read(path, SessionRecord), study.runtimes[session.runtime]
+        record = _record_of(study, session)
+        if record is None:
+            continue
         try:
             by = by_kernels(model.sizes(session.quant), board, runtime)
         except LlmpiError:  # which the plan of the session tells
@@ -233,6 +233,13 @@ def _with_prompts(study: Study, name: str, known: Mapping[Variant, Model | str])
             found.setdefault(kernel, []).extend(2 * weights * rate for rate in rates)
     measured_here = {k: Range(min(v), median(v), max(v)) for k, v in found.items() if v}
     return replace(board, matmul_ops_per_s={**board.matmul_ops_per_s, **measured_here})
+
+
+def _record_of(study: Study, session: Session) -> SessionRecord | None:
+    """What a session came to; None where it was not run or died, or is as another llmpi wrote it,
+    so that it will be measured anew."""
+    found = result(SessionRecord, layout.BENCH, study=study.study, **session._asdict())
+    return found if found["status"] == "ok" else None
 
 
 def _single(study: Study) -> Iterator[tuple[str, Workload]]:
@@ -295,14 +302,14 @@ def _on_board(
         why = f"the device {session.device} was never measured and names no preset "
         advice = f"({', '.join(PRESETS)}); add one to its config for speeds"
         return SessionPlan(session, size, unknown=why + advice)
-    asked = [study.workloads[name] for name in workloads]
+    asked = {name: asked_of(study, session.model, name) for name in workloads}
     found = predict(
         model,
         session.quant,
         board,
         study.runtimes[session.runtime],
-        context_tokens=max(w.needed_tokens for w in asked),
-        prompt_tokens=max(w.prompt_tokens for w in asked),
+        context_tokens=max(one.needed_tokens for one in asked.values()),
+        prompt_tokens=max(one.prompt_tokens for one in asked.values()),
         seen=seen_by(study, session.device),
         draft=draft,
     )
@@ -316,6 +323,7 @@ def _on_board(
         NOTHING if local else Range(*(found.file_bytes / rate for rate in rates)),
         measuring(
             {name: study.workloads[name] for name in workloads},
+            asked,
             found,
             board,
             idle_s=study.devices[session.device].idle_s,

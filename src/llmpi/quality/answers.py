@@ -14,7 +14,8 @@ class Given(NamedTuple):
     """One answer, of a question that was asked.
 
     `right` is None where nothing says what a right one would be, or where to abstain would be: who
-    never answers is not to look cheap. Questions of one `cluster` stand or fall together.
+    never answers is not to look cheap. Questions of one `cluster` stand or fall together. Its
+    `number` is the question's in the task's order, from 0.
     """
 
     prompt_tokens: int
@@ -22,6 +23,7 @@ class Given(NamedTuple):
     answer_tokens: int
     right: bool | None
     cluster: int
+    number: int = 0
 
 
 class RightShare(NamedTuple):
@@ -39,11 +41,13 @@ class Answered:
     Args:
         tokens: of each its prompt's, its thought's and its answer's; n x 3.
         judged: which of them could be right; n.
+        numbers: of each its question's in the task's order; n.
         right: the share of the judged that is; None where there are none.
     """
 
     tokens: NDArray[np.int64]
     judged: NDArray[np.bool_]
+    numbers: NDArray[np.int64]
     right: RightShare | None
 
 
@@ -62,6 +66,7 @@ def answered(given: Iterable[Given]) -> Answered | None:
     return Answered(
         np.array([one[:3] for one in asked], np.int64),
         np.array([one.right is not None for one in asked]),
+        np.array([one.number for one in asked], np.int64),
         _share([float(bool(one.right)) for one in judged], [one.cluster for one in judged]),
     )
 

@@ -108,6 +108,25 @@ class Decoding(TypedDict):
     """Bound on a thought before the answer; None where the model is to answer at once."""
 
 
+class SampleSettings(TypedDict):
+    """Which questions of a task a device is to answer, and how they are asked."""
+
+    kind: str
+    """Of the task, and"""
+    task: str
+    """its id."""
+    questions: int
+    """So many, at most."""
+    seed: int
+    examples: int | None
+    prompt: Literal[1, 2] | None
+    """None of a kind that has no such settings."""
+    max_new_tokens: int
+    context_tokens: int
+    thinking_tokens: int | None
+    """As of `Decoding`."""
+
+
 @record
 class BatchShape(TypedDict):
     """The constants of a schedule, see `llmpi.quality.batching.schedule.Shape`."""

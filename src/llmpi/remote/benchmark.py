@@ -18,7 +18,8 @@ from llmpi.device.records import (
     SessionAnswer,
     SessionRequest,
 )
-from llmpi.engine.records import Failed, Runtime, SessionRecord
+from llmpi.engine.packed import packed
+from llmpi.engine.records import Failed, FailedCell, Runtime, Sample, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.records import now, sha256_of_json
 from llmpi.remote import requests
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 SESSION = "llmpi.device.measure.session"
 """The module that has it measured there."""
+
+SAMPLES_BYTES = 100_000
+"""Of all questions of a session, packed: a request is a command's argument."""
 
 
 class Hashes(TypedDict):
@@ -59,6 +63,7 @@ def benchmark(
     gguf: Path,
     kept: Path,
     endpoint: EndpointRequest | None = None,
+    samples: Mapping[str, Sample | Failed] | None = None,
     draft: Sent | None = None,
 ) -> Iterator[SessionRecord | Failed]:
     """The block is given the record of one session, measured there; then the device forgets it.
@@ -74,6 +79,8 @@ def benchmark(
         receipt: of the file on the device.
         gguf: the file here, to be sent again if it is not there any more.
         kept: file for what a plug says meanwhile, should this process end before the measurement.
+        samples: of each workload of the kind `answers`, what it asks; one that failed is a cell
+            that did, and the others are measured.
         endpoint: who is measured in the place of llmpi's engine.
         draft: the model that drafts, where the runtime asks for one.
 
@@ -94,6 +101,14 @@ def benchmark(
     }
     if endpoint:
         job["endpoint"] = endpoint
+    unasked = _unasked(job, samples or {})
+    for workload in unasked:
+        del job["workloads"][workload]
+    if not job["workloads"]:
+        yield next(one for one in (samples or {}).values() if one["status"] == "failed")
+        return
+    if asked := {w: one for w, one in (samples or {}).items() if one["status"] == "ok"}:
+        job["samples"] = _packed(asked)
     if draft:
         job["draft"] = draft.receipt["path"]
     runs = (SESSION, measured_by)
@@ -131,7 +146,31 @@ def benchmark(
             answer["clock"]["ahead_s"] = timeline.skew_s
             if plug:
                 add_energy(answer, plug.samples(answer["clock"], timeline.skew_s), job["meter"])
+            answer["workloads"] |= unasked
             record = {**answer, **hashes, "started": started, "ended": ended}
         yield record
         if plug:
             plug.forget()
+
+
+def _packed(samples: Mapping[str, Sample]) -> str:
+    """
+    Raises:
+        LlmpiError: that is too much for a request.
+    """
+    found = packed(samples)
+    if len(found) > SAMPLES_BYTES:
+        raise LlmpiError(
+            f"workloads.{', workloads.'.join(samples)}: the questions take {len(found)} bytes, "
+            f"more than the {SAMPLES_BYTES} that can be sent at once; ask fewer (questions)"
+        )
+    return found
+
+
+def _unasked(job: SessionRequest, samples: Mapping[str, Sample | Failed]) -> dict[str, FailedCell]:
+    """The cells of workloads whose questions cannot be asked."""
+    return {
+        name: {**found, "workload": job["workloads"][name], "levels": []}
+        for name, found in samples.items()
+        if found["status"] == "failed"
+    }

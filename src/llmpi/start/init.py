@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmpi import layout
+from llmpi.aligned import in_width
 from llmpi.engine.records import SessionRecord
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
@@ -129,7 +130,7 @@ def _chosen() -> list[str]:
 def _checked(boards: Sequence[Board]) -> dict[str, Finding]:
     """By id; their table is printed."""
     findings = check_devices({board.id: board.device() for board in boards})
-    print(table(findings), end="\n\n")
+    print(in_width(table(findings)), end="\n\n")
     return {finding.device: finding for finding in findings}
 
 

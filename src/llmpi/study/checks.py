@@ -13,7 +13,7 @@ from llmpi.study.devices import SingleDevice, SshDevice
 from llmpi.study.engines import ComparedEngine
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Loc, check_name
-from llmpi.study.measuring import AnyWorkload, Runtime, Workload
+from llmpi.study.measuring import AnswersWorkload, AnyWorkload, Runtime, Workload
 from llmpi.study.meters import OnDevice
 from llmpi.study.models import Model, ScratchSource
 from llmpi.study.quality import Descent, Gate
@@ -72,6 +72,44 @@ def thoughts_fit(models: Mapping[str, Model], tasks: Mapping[str, Task]) -> None
                         "loc": ("models", name, "thinking"),
                     },
                 )
+
+
+def samples_are_of_tasks(
+    workloads: Mapping[str, AnswersWorkload], tasks: Mapping[str, Task]
+) -> None:
+    """Each asks questions of a task of its own, which are answered on a device as when scored."""
+    answering = [name for name, task in tasks.items() if task.ANSWERS]
+    taken: dict[str, str] = {}
+    for name, asked in workloads.items():
+        place: Loc = ("workloads", name, "task")
+        check_name(asked.task, answering, "task with questions", "quality", place)
+        task = tasks[asked.task]
+        if other := taken.get(asked.task):
+            raise PydanticCustomError(
+                "sample",
+                "{other} has a sample of '{task}' already: one is enough, with more questions",
+                {"other": other, "task": asked.task, "loc": place},
+            )
+        taken[asked.task] = name
+        if key := task.unlike_on_a_board:
+            raise PydanticCustomError(
+                "sample",
+                "answers of '{task}' are made with {key}, as no device makes them here: a task "
+                "without it can be sampled",
+                {"task": asked.task, "key": key, "loc": place},
+            )
+        most = getattr(task, task.BOUND, None) if task.BOUND else None
+        if most is not None and asked.questions > most:
+            raise PydanticCustomError(
+                "sample",
+                "'{task}' asks {most} questions, and no {wanted} can be drawn of them",
+                {
+                    "task": asked.task,
+                    "most": most,
+                    "wanted": asked.questions,
+                    "loc": ("workloads", name, "questions"),
+                },
+            )
 
 
 def weights_name_workloads(tune: Tune, workloads: Collection[str]) -> None:

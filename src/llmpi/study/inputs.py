@@ -154,6 +154,19 @@ def scores(study: Study, asked_of: Scored, task: str) -> str:
     return layout.at(layout.QUALITY, study=study.study, task=task, **asked_of._asdict())
 
 
+def sampled(study: Study, workload: str) -> str:
+    """The questions that a workload draws from."""
+    task = study.answer_workloads[workload].task
+    return study.quality[task].questions_file(study.study, task)
+
+
+def samples(study: Study, session: Session) -> list[str]:
+    """What a session asks of questions, workload by workload."""
+    variant = {"study": study.study, **session.variant._asdict()}
+    asked = [name for name in sessions(study)[session] if name in study.answer_workloads]
+    return [layout.at(layout.SAMPLE, **variant, workload=name) for name in asked]
+
+
 def of_session(pattern: str, study: Study, session: Session) -> str:
     """A file of a session."""
     return layout.at(pattern, study=study.study, **session._asdict())

@@ -174,13 +174,31 @@ class ConversationWorkload(_Measured):
         return [first] + [each] * (self.turns - 1)
 
 
+class AnswersWorkload(Part):
+    """Some questions of a quality task, answered one by one as they are scored: what an answer
+    really takes, beside what is computed of it."""
+
+    kind: Literal["answers"]
+    """`answers`."""
+    task: Id
+    """Id of a task under `quality` that asks questions. Two workloads need two tasks."""
+    questions: int = Field(default=12, ge=2, le=1000)
+    """So many, of all lengths, the same for every variant; of a task with fewer all."""
+    seed: int = Field(default=0, ge=0)
+    """Of the draw."""
+    repetitions: int = Field(default=1, ge=1, le=100)
+    """How often each is answered."""
+    timeout_s: float = Field(default=3600, gt=0)
+    """Seconds that it brings to the session; what there is no time for is not asked."""
+
+
 def _said(value: object) -> object:
     """The kind that is meant where none is said, so that older configs stay as they are."""
     return {"kind": "single", **value} if isinstance(value, dict) else value
 
 
 AnyWorkload = Annotated[
-    Workload | ConcurrentWorkload | ConversationWorkload,
+    Workload | ConcurrentWorkload | ConversationWorkload | AnswersWorkload,
     Field(discriminator="kind"),
     BeforeValidator(_said),
 ]

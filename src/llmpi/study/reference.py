@@ -38,6 +38,7 @@ from llmpi.study.engines import ComparedEngine
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import TextSource
 from llmpi.study.measuring import (
+    AnswersWorkload,
     ConcurrentWorkload,
     ConversationWorkload,
     Draft,
@@ -135,7 +136,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     (
         "workloads.ID",
         "Told by `kind`.",
-        [Workload, ConcurrentWorkload, ConversationWorkload],
+        [Workload, ConcurrentWorkload, ConversationWorkload, AnswersWorkload],
     ),
     ("runtimes.ID", "", [Runtime]),
     ("runtimes.ID.prompt_lookup", "", [PromptLookup]),

@@ -244,8 +244,11 @@ def _all_variants(study: Study) -> Iterator[Variant]:
 
 def _is_possible(study: Study, run: Run) -> bool:
     """An endpoint has what it serves; it is asked by one conversation at a time, for which alone a
-    model drafts, and for another variant than itself."""
+    model drafts, and for another variant than itself. Questions of a task are answered without
+    drafts, as they are scored."""
     runtime = study.runtimes[run.runtime]
+    if runtime.speculation and run.workload in study.answer_workloads:
+        return False
     if not (runtime.endpoint or runtime.draft):
         return True
     if run.workload not in study.single_workloads:

@@ -28,6 +28,9 @@ ANSWERING = (
 )
 """Settings of a quality task that concern the answers, not the choice of questions."""
 
+ANSWERED = ("examples", "prompt", "max_new_tokens", "context_tokens")
+"""Those of them on which the tokens hang that a model is asked."""
+
 REACHING = (
     *("transport", "host", "port", "user", "identity_file", "known_hosts", "host_key"),
     *("connect_timeout_s", "store"),
@@ -88,6 +91,21 @@ def asking(study: Study, session: Session, task: str) -> Settings:
         "device": study.devices[session.device].model_dump(include={*REACHING}),
         "endpoint": endpoint.model_dump(),
         "questions": spec,
+    }
+
+
+def sample(study: Study, model: str, workload: str) -> Settings:
+    """Which questions a device is to answer, and how a model is asked them."""
+    wanted = study.answer_workloads[workload]
+    asked = study.quality[wanted.task]
+    how = {key: getattr(asked, key, None) for key in ANSWERED}
+    return {
+        "kind": asked.task,
+        "task": wanted.task,
+        "questions": wanted.questions,
+        "seed": wanted.seed,
+        "thinking_tokens": study.models[model].thinking_tokens,
+        **how,
     }
 
 

@@ -16,7 +16,7 @@ from llmpi.study.devices import Devices, LocalDevice, SshDevice, group_of
 from llmpi.study.engines import Engines
 from llmpi.study.exclude import Exclude
 from llmpi.study.fields import Id, Part, Quants, unique
-from llmpi.study.measuring import AnyWorkload, Runtime, Workload
+from llmpi.study.measuring import AnswersWorkload, AnyWorkload, Runtime, Workload
 from llmpi.study.models import Model
 from llmpi.study.quality import Descent, Gate, QualityTask
 from llmpi.study.service import Service
@@ -121,9 +121,19 @@ class Study(Part):
         }
 
     @property
+    def singles(self) -> dict[str, Workload]:
+        """The workloads of one conversation, on which the decision rests."""
+        return {name: one for name, one in self.workloads.items() if isinstance(one, Workload)}
+
+    @property
     def single_workloads(self) -> list[str]:
-        """Ids of the workloads of one conversation, on which the decision rests."""
-        return [name for name, asked in self.workloads.items() if isinstance(asked, Workload)]
+        """Their ids."""
+        return [*self.singles]
+
+    @property
+    def answer_workloads(self) -> dict[str, AnswersWorkload]:
+        """The workloads of a task's questions."""
+        return {w: one for w, one in self.workloads.items() if isinstance(one, AnswersWorkload)}
 
     @property
     def squad_tasks(self) -> dict[str, SquadTask]:
@@ -171,6 +181,7 @@ class Study(Part):
         checks.gates_name_tasks(self.gates, self.squad_tasks)
         checks.descent_can_stop(self.descent, self.squad_tasks)
         checks.thoughts_fit(self.models, self.quality)
+        checks.samples_are_of_tasks(self.answer_workloads, self.quality)
         checks.weights_name_workloads(self.tune, self.workloads)
         checks.energy_is_metered_there(self.tune, self.runtimes, self.devices)
         checks.exclusions_name_parts(

@@ -59,6 +59,20 @@ class Task(Part):
         """
         return []
 
+    def questions_file(self, study: str, task: str) -> str:
+        """The file of what it asks, of a kind with `ANSWERS`; it has `max_new_tokens` and
+        `context_tokens`, too.
+
+        Args:
+            study, task: their ids.
+        """
+        raise NotImplementedError
+
+    @property
+    def unlike_on_a_board(self) -> str | None:
+        """The key by which its answers are made as no device makes them, if there is one."""
+        return None
+
     @property
     def asks(self) -> bool:
         """Whether a variant must not lose more of something than a margin."""

@@ -27,19 +27,19 @@ def answer_costs(
 
 
 def _cost(found: Answered, speed: Speed, energy: CellEnergy, prompt_tokens: int) -> AnswerCost:
-    seconds = {rate: _seconds(found, speed, prompt_tokens, rate) for rate in RATES}
-    half, most = ({rate: _at(pct, each) for rate, each in seconds.items()} for pct in (50, 95))
+    seconds = {rate: seconds_of(found.tokens, speed, prompt_tokens, rate) for rate in RATES}
+    half, most = ({rate: at(pct, each) for rate, each in seconds.items()} for pct in (50, 95))
     right_s = _per_right(found, *(seconds[rate] for rate in RATES))
-    joules = _joules(found, energy)
+    joules = joules_of(found.tokens, energy)
     right_j = _per_right(found, *joules) if joules else (None, None, None)
     return {
         "answers": len(found.tokens),
-        "prompt_p50_tokens": int(_at(50, found.tokens[:, 0])),
-        "prompt_p95_tokens": int(_at(95, found.tokens[:, 0])),
-        "thought_p50_tokens": int(_at(50, found.tokens[:, 1])),
-        "thought_p95_tokens": int(_at(95, found.tokens[:, 1])),
-        "answer_p50_tokens": int(_at(50, found.tokens[:, 2])),
-        "answer_p95_tokens": int(_at(95, found.tokens[:, 2])),
+        "prompt_p50_tokens": int(at(50, found.tokens[:, 0])),
+        "prompt_p95_tokens": int(at(95, found.tokens[:, 0])),
+        "thought_p50_tokens": int(at(50, found.tokens[:, 1])),
+        "thought_p95_tokens": int(at(95, found.tokens[:, 1])),
+        "answer_p50_tokens": int(at(50, found.tokens[:, 2])),
+        "answer_p95_tokens": int(at(95, found.tokens[:, 2])),
         "answer_p50_s": half["median"],
         "answer_p50_low_s": half["greatest"],
         "answer_p50_high_s": half["least"],
@@ -71,17 +71,20 @@ KEYS: Mapping[
 }
 
 
-def _seconds(found: Answered, speed: Speed, prompt_tokens: int, rate: Rate) -> Each:
+def seconds_of(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int, rate: Rate) -> Each:
     """To read the whole prompt, and to write thought and answer behind it.
 
     Between the depths at which tg was measured a token takes what lies between; outside, what it
     took at the nearest.
+
+    Args:
+        tokens: of each answer its prompt's, its thought's and its own, n x 3.
     """
     pp_tps, tg_tps = _rate(speed, "pp", rate), _rate(speed, "tg", rate)
     depths = {prompt_tokens: _rate(speed, "tg", "median")}
     depths |= {one["depth_tokens"]: one["tps"] for one in speed["tg_at_depths_tps"]}
     at, tps = zip(*sorted(depths.items()), strict=True)
-    prompt, new = found.tokens[:, 0], found.tokens[:, 1:].sum(1)
+    prompt, new = tokens[:, 0], tokens[:, 1:].sum(1)
     spread = _rate(speed, "tg", "median") / tg_tps
     per_token = spread * np.interp(prompt + new / 2, at, 1 / np.asarray(tps))
     return np.asarray(prompt / pp_tps + new * per_token)
@@ -93,13 +96,13 @@ def _rate(speed: Speed, phase: Literal["pp", "tg"], rate: Rate) -> float:
     return tps
 
 
-def _joules(found: Answered, energy: CellEnergy) -> tuple[Each, Each, Each] | None:
+def joules_of(tokens: NDArray[np.int64], energy: CellEnergy) -> tuple[Each, Each, Each] | None:
     """With both ends of the interval that a token's joules have; None without a meter."""
     pp_j, tg_j = energy["pp_j_per_token"], energy["tg_j_per_token"]
     if pp_j is None or tg_j is None:
         return None
     spread = Z95 * (energy["tg_uncertainty_j_per_token"] or 0.0)
-    prompt, new = found.tokens[:, 0] * pp_j, found.tokens[:, 1:].sum(1)
+    prompt, new = tokens[:, 0] * pp_j, tokens[:, 1:].sum(1)
     return (
         prompt + new * tg_j,
         prompt + new * max(tg_j - spread, 0.0),
@@ -125,7 +128,7 @@ def _by(value: float, share: float | None) -> float | None:
     return float(value / share) if share else None
 
 
-def _at(pct: int, each: NDArray[np.float64 | np.int64]) -> float:
+def at(pct: int, each: NDArray[np.float64 | np.int64]) -> float:
     """What so many per cent do not exceed: one of them, none in between."""
     ordered = np.sort(each)
     return float(ordered[-(-pct * len(ordered) // 100) - 1])

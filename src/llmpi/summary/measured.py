@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llmpi.engine.records import (
+    AnswersCell,
     Circumstances,
     ConcurrentCell,
     ConversationCell,
@@ -55,9 +56,17 @@ def conversation(
     return found
 
 
+def answers(session: SessionRecord | NotRun, workload: str) -> AnswersCell | Failed | NotRun:
+    """The cell of a workload of a task's questions."""
+    found = _cell(session, workload)
+    if found["status"] == "ok" and found["kind"] != "answers":
+        return _another(workload, f"it was measured as {found['kind']}")
+    return found
+
+
 def _cell(
     session: SessionRecord | NotRun, workload: str
-) -> SingleCell | ConcurrentCell | ConversationCell | Failed | NotRun:
+) -> SingleCell | ConcurrentCell | ConversationCell | AnswersCell | Failed | NotRun:
     if session["status"] == "not run":
         return session
     if session["status"] == "failed":

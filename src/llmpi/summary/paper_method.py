@@ -20,7 +20,7 @@ def differences(
     study: Study, point: PaperPoint, row: Row, machine: Provisioned | Failed | NotRun
 ) -> list[Differs]:
     """What to know before the numbers of a point and of a cell are compared."""
-    workload = study.workloads[row["workload"]]
+    workload = study.singles[row["workload"]]
     known = machine if machine["status"] == "ok" else None
     found: list[Differs] = [
         {

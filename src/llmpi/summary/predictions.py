@@ -81,7 +81,7 @@ def _planned(
         return nothing._replace(reason=model)
     if board is None:
         return nothing
-    workload = study.workloads[run.workload]
+    workload = study.singles[run.workload]
     try:
         found = predict(
             model,

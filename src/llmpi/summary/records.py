@@ -567,6 +567,56 @@ class ConversationCell(CellKey):
 
 
 @record
+class SampleAgainst(TypedDict):
+    """What is computed of the same answers by the speed and the joules of another cell."""
+
+    workload: str
+    """The cell's, of the same session."""
+    predicted_p50_s: float
+    predicted_p95_s: float
+    predicted_j_per_answer: float | None
+    ratio: float
+    """Seconds that all answers took, by those that are computed."""
+    ratio_low: float | None
+    ratio_high: float | None
+    """95 %, of the questions' spread and of both ends of the speed; None below two questions."""
+    parts: bool | None
+    """Whether 1 is not in it."""
+
+
+@record
+class SampleCell(CellKey):
+    """A cell of questions of a task, answered on the device."""
+
+    status: Status
+    reason: str | None
+    task: str
+    questions: int
+    """Asked for."""
+    of: int | None
+    """So many the task asks."""
+    left_out: int | None
+    """Drawn, and not asked: the chat template refuses them, or they do not fit the context."""
+    late: int | None
+    """Answers for which there was no time."""
+    answers: int
+    """That count."""
+    scored: int
+    """Of these, such whose question was scored, too, computed alike;"""
+    as_scored: int
+    """of them those that have the very tokens with which they were."""
+    p50_s: float | None
+    """Half take no longer; and so on."""
+    p95_s: float | None
+    energy_tier: Tier | None
+    j_per_answer: float | None
+    """Mean."""
+    marks: list[Mark]
+    against: list[SampleAgainst]
+    """By each cell of one conversation of the session."""
+
+
+@record
 class SpeculationAgainst(TypedDict):
     """The same cell without drafts; None where it was not measured."""
 
@@ -1082,6 +1132,7 @@ class Summary(TypedDict):
     unlike: list[Unlike]
     concurrency: list[ConcurrentCell]
     conversations: list[ConversationCell]
+    samples: list[SampleCell]
     speculation: list[SpeculationCell]
     over_http: list[HttpCell]
     files: list[FileFacts]

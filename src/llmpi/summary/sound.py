@@ -5,6 +5,7 @@ from datetime import datetime
 
 from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
+    AnswersCell,
     AnyRepetition,
     Cell,
     FailedCell,
@@ -50,6 +51,9 @@ def _wrong(cell: Cell) -> Iterator[str]:
         for depth in cell["depths"]:
             yield from _wrong_times(f"depths.{depth['depth_tokens']}", depth["repetitions"])
         parts = [cell["energy"]]
+    elif cell["kind"] == "answers":
+        yield from _wrong_answers(cell)
+        return
     elif cell["kind"] == "conversation":
         asked = cell["workload"]
         if sorted(part["prefix"] for part in cell["prefixes"]) != sorted(asked["prefix"]):
@@ -88,6 +92,21 @@ def _wrong_turns(where: str, part: MeasuredPrefix, count: int) -> Iterator[str]:
         joules = {len(phase["energy_j"]) for phase in (energy["pp"], energy["tg"])}
         if joules != {len(prompts(repetitions))}:
             yield f"{where}.energy: should have joules of every turn"
+
+
+def _wrong_answers(cell: AnswersCell) -> Iterator[str]:
+    """An answer that ends at once has a prompt alone."""
+    done, energy = cell["repetitions"], cell["energy"]
+    if not done:
+        yield "repetitions: there is none"
+    for one in done:
+        tokens = (one["prompt_tokens"], one["thought_tokens"], one["answer_tokens"])
+        if not 0 < one["pp_s"] <= one["ttft_s"] or min(one["itl_s"], default=0.0) < 0:
+            yield "repetitions: one took no time"
+        if min(tokens) < 0 or max(tokens) > MOST_TOKENS or not tokens[0]:
+            yield "repetitions: one's tokens cannot be"
+    if energy and energy["status"] == "ok" and len(energy["energy_j"]) != len(done):
+        yield "energy: should have joules of every answer"
 
 
 def _wrong_times(where: str, repetitions: Sequence[AnyRepetition]) -> Iterator[str]:

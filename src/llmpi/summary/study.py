@@ -41,6 +41,7 @@ from llmpi.summary.predictions import Planner, boards, planned, predictions
 from llmpi.summary.read import Records
 from llmpi.summary.records import Fallbacks, FileFacts, ModelFacts, Row, Summary
 from llmpi.summary.row import row, tensors_of
+from llmpi.summary.samples import samples
 from llmpi.summary.speculation import speculation
 from llmpi.summary.tuned import output_agreement_pct, tuned
 
@@ -73,6 +74,7 @@ def summarize(
         "unlike": unlike(records.machines, study.classes),
         "concurrency": concurrency(study, records.sessions, rows),
         "conversations": conversations(study, records.sessions),
+        "samples": samples(study, records.sessions, by_run, quality.answers),
         "speculation": speculation(study, records.sessions, by_run),
         "over_http": over_http(study, records.sessions, by_run, quality.over_http),
         "files": [_file(variant, found) for variant, found in records.files.items()],

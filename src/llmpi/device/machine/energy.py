@@ -10,6 +10,9 @@ from llmpi.device.machine.meters import RESOLUTION_W, TIERS
 from llmpi.device.records import ConstantMeter, Meter, MeterElsewhere, MeterHere
 from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
+    AnsweredQuestion,
+    AnswersCell,
+    AnswersEnergy,
     AnyRepetition,
     ConcurrentCell,
     ConversationCell,
@@ -17,6 +20,7 @@ from llmpi.engine.records import (
     LoadedSession,
     MeasuredLevel,
     MeasuredPrefix,
+    NoEnergy,
     PhaseEnergy,
     Prompted,
     SingleCell,
@@ -173,8 +177,13 @@ def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:
 def add_energy(session: LoadedSession, samples: Samples | str, meter: Meter) -> None:
     """Give everything in a session that was measured its `energy`, see `energy_of`."""
     for found in measured(session):
-        found.part["energy"] = energy_of(
-            found.part["repetitions"],
+        if found.cell["kind"] == "answers":
+            done = found.cell["repetitions"]
+            found.cell["energy"] = energy_of_answers(done, samples, meter)
+            continue
+        part = cast(SingleCell | MeasuredLevel | MeasuredPrefix, found.part)
+        part["energy"] = energy_of(
+            part["repetitions"],
             samples,
             meter,
             prompt_tokens=_prompt_tokens(found),
@@ -185,7 +194,7 @@ def add_energy(session: LoadedSession, samples: Samples | str, meter: Meter) -> 
 
 def _prompt_tokens(found: "Measured") -> float:
     """Of each prompt; of the turns of a conversation the mean."""
-    if found.cell["kind"] != "conversation":
+    if found.cell["kind"] in ("single", "concurrent"):
         return found.cell["workload"]["prompt_tokens"]
     conversations = cast(MeasuredPrefix, found.part)["repetitions"]
     return statistics.fmean(t["prompt_tokens"] for one in conversations for t in one["turns"])
@@ -195,8 +204,8 @@ class Measured(NamedTuple):
     """What was measured by itself: a cell's part with repetitions, which is the cell, or one for
     each number of conversations side by side, or for what is done with a prefix."""
 
-    cell: SingleCell | ConcurrentCell | ConversationCell
-    part: SingleCell | MeasuredLevel | MeasuredPrefix
+    cell: SingleCell | ConcurrentCell | ConversationCell | AnswersCell
+    part: SingleCell | MeasuredLevel | MeasuredPrefix | AnswersCell
     conversations: int
 
 
@@ -205,7 +214,7 @@ def measured(session: LoadedSession) -> Iterator[Measured]:
     for cell in session["workloads"].values():
         if cell["status"] == "failed":
             continue
-        if cell["kind"] == "single":
+        if cell["kind"] == "single" or cell["kind"] == "answers":
             yield Measured(cell, cell, 1)
         elif cell["kind"] == "conversation":
             for part in cell["prefixes"]:
@@ -267,6 +276,21 @@ def energy_of(
         "pp": phases["pp"],
         "tg": phases["tg"],
     }
+
+
+def energy_of_answers(
+    answers: Sequence[AnsweredQuestion], samples: Samples | str, meter: Meter
+) -> AnswersEnergy | NoEnergy:
+    """The energy of each answer, its prompt included; arguments as of `energy_of`."""
+    tier = TIERS.get(meter["kind"])
+    if isinstance(samples, str):
+        return {"status": "none", "tier": tier, "reason": samples}
+    assert tier, "who has samples has a meter"
+    try:
+        found = joules(samples, [whole(one) for one in answers])
+    except NoEnergyError as error:
+        return {"status": "none", "tier": tier, "reason": str(error)}
+    return {"status": "ok", "tier": tier, "meter": meter["kind"], "energy_j": found.each}
 
 
 def whole(repetition: Prompted) -> Window:

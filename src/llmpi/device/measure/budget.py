@@ -12,9 +12,9 @@ from typing import cast
 from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
     AnyRepetition,
-    AnyWorkload,
     ConcurrentRepetition,
     Prompted,
+    RepeatedWorkload,
     Repetition,
     Shortened,
 )
@@ -48,7 +48,7 @@ class Pace:
         return self.prompt_s + tokens * self.token_s
 
 
-def effort_of(asked: AnyWorkload) -> Effort:
+def effort_of(asked: RepeatedWorkload) -> Effort:
     """All that a workload asks for."""
     return Effort(
         asked["output_tokens"], asked["repetitions"], asked["warmup"], asked["warmup_limit"]

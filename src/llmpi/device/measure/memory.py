@@ -21,6 +21,7 @@ def untouched(peak_rss_bytes: int | None) -> Memory:
         "file_bytes": None,
         "swap_bytes": status_bytes("VmSwap"),
         "major_faults": 0,
+        "fetched_bytes": 0,
     }
 
 
@@ -30,6 +31,7 @@ UNKNOWN: Memory = {
     "file_bytes": None,
     "swap_bytes": None,
     "major_faults": None,
+    "fetched_bytes": None,
 }
 """Of another program."""
 
@@ -52,12 +54,16 @@ def reading(memory: Memory) -> Iterator[None]:
 def watching(memory: Memory) -> Iterator[None]:
     """Add to `memory` what the block needs; other measurements ran in the same process."""
     _clear_refs("5")  # sets VmHWM back; where it is not allowed, the peak is all of them's
-    faults = major_faults()
+    faults, fetched = major_faults(), _fetched_bytes()
     yield
     swap_bytes = status_bytes("VmSwap")
     own = [status_bytes("RssAnon"), status_bytes("RssShmem"), swap_bytes]
     anonymous = sum(part or 0 for part in own) if own[0] is not None else None
     memory["major_faults"] = (memory["major_faults"] or 0) + major_faults() - faults
+    if fetched is None or (now := _fetched_bytes()) is None:
+        memory["fetched_bytes"] = None
+    else:
+        memory["fetched_bytes"] = (memory.get("fetched_bytes") or 0) + max(0, now - fetched)
     memory["peak_rss_bytes"] = _larger(memory["peak_rss_bytes"], status_bytes("VmHWM"))
     memory["anonymous_bytes"] = _larger(memory["anonymous_bytes"], anonymous)
     memory["swap_bytes"] = _larger(memory["swap_bytes"], swap_bytes)
@@ -66,6 +72,17 @@ def watching(memory: Memory) -> Iterator[None]:
 def major_faults() -> int:
     """Page faults of this process so far that went to storage."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+
+
+def _fetched_bytes() -> int | None:
+    """What this process had from storage so far, less what it asked for with read(2), see
+    proc_pid_io(5); only a difference of two of them tells something."""
+    try:
+        kept = Path("/proc/self/io").read_text(encoding="utf-8")
+    except OSError:  # of a kernel without CONFIG_TASK_IO_ACCOUNTING
+        return None
+    found = {key: int(value) for key, value in re.findall(r"^(\w+): (\d+)$", kept, re.MULTILINE)}
+    return found["read_bytes"] - found["rchar"]
 
 
 def status_bytes(key: str) -> int | None:

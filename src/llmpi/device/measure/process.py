@@ -14,6 +14,7 @@ from pathlib import Path
 from llmpi.device.machine import environment
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import concurrent, conversation
+from llmpi.device.measure.answers import Answers, sample_tokens
 from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.conversation import Conversation
@@ -26,8 +27,9 @@ from llmpi.device.measure.single import Single, fixed_tokens
 from llmpi.device.records import SessionJob
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import Engine, EngineError, LacksSettingError, Settings
+from llmpi.engine.packed import unpacked
 from llmpi.engine.progress import say
-from llmpi.engine.records import AnyWorkload, LoadedSession
+from llmpi.engine.records import AnyWorkload, LoadedSession, RepeatedWorkload, Sample
 from llmpi.engine.shards import parts
 from llmpi.engine.speculation import Speculation
 
@@ -47,7 +49,8 @@ def measure(job: SessionJob) -> LoadedSession:
     cooled, idle, before = rested(job["rest"])
     if settings.mlock:
         _raise_lock_limit()
-    widest = max(map(_least_context, job["workloads"].values()))
+    samples = unpacked(job["samples"]) if "samples" in job else {}
+    widest = max(_least_context(one, samples.get(w)) for w, one in job["workloads"].items())
     files = [gguf, *([Path(job["draft"])] if "draft" in job else [])]
     for part in (part for file in files for part in parts(file)):
         forget_cached(part)
@@ -67,7 +70,9 @@ def measure(job: SessionJob) -> LoadedSession:
         peak = status_bytes("VmHWM")
         processors = Processors(settings.threads, job["sensors"])
         workloads = {
-            name: _workload(engine, name, asked, gguf.parent, peak, speculation, processors)
+            name: Answers(engine, name, asked, samples[name], peak, processors)
+            if asked["kind"] == "answers"
+            else _workload(engine, name, asked, gguf.parent, peak, speculation, processors)
             for name, asked in job["workloads"].items()
         }
         order = measured(job, workloads, end, _sustained_s(job))
@@ -105,7 +110,7 @@ def measure(job: SessionJob) -> LoadedSession:
 def _workload(
     engine: Engine,
     name: str,
-    asked: AnyWorkload,
+    asked: RepeatedWorkload,
     folder: Path,
     peak: int | None,
     speculation: Speculation | None,
@@ -122,8 +127,11 @@ def _sustained_s(job: SessionJob) -> float:
     return sum(one["sustained_s"] for one in job["workloads"].values() if one["kind"] == "single")
 
 
-def _least_context(asked: AnyWorkload) -> int:
+def _least_context(asked: AnyWorkload, sample: Sample | None) -> int:
     """Tokens of context without which nothing of a workload can be measured."""
+    if asked["kind"] == "answers":
+        assert sample
+        return sample_tokens(sample)
     if asked["kind"] == "concurrent":
         return concurrent.context_tokens(asked, asked["conversations"][0])
     if asked["kind"] == "conversation":

@@ -36,6 +36,8 @@ from llmpi.engine.supervise import Death, supervise
 
 BANDWIDTH_S = 300
 """A GiB out of the slowest of cards is read by then."""
+READ_AHEAD_BYTES = 128 * 1024
+"""What one page fault brings by the kernel's default (read_ahead_kb, sysfs-class-bdi)."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,11 @@ def _mark(record: LoadedSession, throttled: Sequence[float], others_at_most_pct:
         ):
             part["marks"].append("throttled")
         tokens = sum(len(repetition["itl_s"]) for repetition in repetitions)
-        if part["memory"]["swap_bytes"] or (part["memory"]["major_faults"] or 0) > tokens:
+        memory = part["memory"]
+        # Where more is read ahead, most of what is fetched comes without a fault of its own.
+        ahead = (memory.get("fetched_bytes") or 0) / READ_AHEAD_BYTES
+        faults = max(memory["major_faults"] or 0, ahead)
+        if memory["swap_bytes"] or faults > tokens:
             part["marks"].append("memory-bound: overflow")
         if any(disturbed(repetition, others_at_most_pct) for repetition in done):
             part["marks"].append("disturbed")

@@ -71,7 +71,7 @@ def given_answers(record: AbAnswered) -> Iterator[Given]:
         thought, new = answer["thought_tokens"], answer["new_tokens"]
         if was_asked(answer["error"], new):
             right = outcomes[at]["passed"] if whole else None
-            yield Given(answer["prompt_tokens"], thought, new - thought, right, at)
+            yield Given(answer["prompt_tokens"], thought, new - thought, right, at, at)
 
 
 def _row(record: AbAnswered | NotScored) -> Row:

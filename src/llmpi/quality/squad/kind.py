@@ -174,11 +174,12 @@ def _beside(task: str, asked: SquadAsked, ours: SquadScored | NotScored) -> Aske
 
 def given_answers(items: Sequence[Item]) -> Iterator[Given]:
     """Right is an exact match, of the questions that have an answer."""
-    for item in items:
+    for at, item in enumerate(items):
         thought, new = item["thought_tokens"], item["new_tokens"]
         if was_asked(item["error"], new):
             right = bool(item["exact"]) if item["golds"] else None
-            yield Given(item["prompt_tokens"], thought, new - thought, right, item["paragraph"])
+            told = (item["prompt_tokens"], thought, new - thought)
+            yield Given(*told, right, item["paragraph"], at)
 
 
 def _row(record: SquadScored | NotScored) -> Row:

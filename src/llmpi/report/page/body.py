@@ -200,6 +200,7 @@ def _contents(t: Texts, content: Content, shown: _Shown) -> list[tuple[str, str]
         ("boards", t("Between boards"), bool(summary["groups"])),
         ("concurrency", t("Conversations side by side"), bool(summary["concurrency"])),
         ("conversations", t("Conversations"), bool(summary["conversations"])),
+        ("samples", t("Answers on the clock"), bool(summary["samples"])),
         ("speculation", t("Drafted tokens"), bool(summary["speculation"])),
         ("http", t("Over HTTP"), bool(summary["over_http"])),
         ("service", t("What the shelf carries"), bool(shown.services)),
@@ -325,6 +326,7 @@ def _failed(t: Texts, content: Content, words: Words) -> Iterator[Failure]:
                 yield Failure("workstation", row["model"], row["quant"], task, why)
     yield from _failed_side_by_side(t, content.summary)
     yield from _failed_conversations(t, content.summary)
+    yield from _failed_samples(content.summary)
 
 
 def _failed_side_by_side(t: Texts, summary: Summary) -> Iterator[Failure]:
@@ -350,6 +352,14 @@ def _failed_conversations(t: Texts, summary: Summary) -> Iterator[Failure]:
             if way["status"] != "ok":
                 part = t("prefix %(prefix)s") % {"prefix": t.label(way["prefix"])}
                 yield Failure(*where, f"{cell['workload']}: {part}", way["reason"] or "")
+
+
+def _failed_samples(summary: Summary) -> Iterator[Failure]:
+    """Questions of a task that no answer was timed of."""
+    for cell in summary["samples"]:
+        if cell["status"] != "ok":
+            where = (cell["device"], cell["model"], cell["quant"])
+            yield Failure(*where, cell["workload"], cell["reason"] or "")
 
 
 # What a base may be made of without a loss: floats, packed ternary weights, a training of our own.

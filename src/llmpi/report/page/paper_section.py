@@ -84,7 +84,7 @@ class Difference(NamedTuple):
 
 def nearest_workload(content: Content) -> str:
     """The workload of the cells that is nearest to the paper's, whose prompt is short."""
-    workloads = content.study.workloads
+    workloads = content.study.singles
     measured = dict.fromkeys(row["workload"] for row in content.rows)
     return min(measured, key=lambda name: workloads[name].prompt_tokens)
 

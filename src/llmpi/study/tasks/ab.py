@@ -63,6 +63,13 @@ class AbTask(Task):
                 found += [((model, widest), (model, quant)) for quant in narrower]
         return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
 
+    def questions_file(self, study: str, task: str) -> str:  # noqa: ARG002
+        return self.prompts
+
+    @property
+    def unlike_on_a_board(self) -> str | None:
+        return "grammar" if self.grammar else None
+
     def summary_files(self, study: str, task: str, order: Order) -> list[str]:
         pairs = self.compared(order)
         return [layout.at(layout.AB, study=study, task=task, pair=pair) for pair in pairs]

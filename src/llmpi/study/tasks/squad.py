@@ -72,6 +72,9 @@ class SquadTask(Task):
     def summary_files(self, study: str, task: str, order: Order) -> list[str]:  # noqa: ARG002
         return [layout.at(layout.QUESTIONS, study=study, task=task)]
 
+    def questions_file(self, study: str, task: str) -> str:
+        return layout.at(layout.QUESTIONS, study=study, task=task)
+
     @property
     def dataset(self) -> tuple[str, str] | None:
         return (self.hub, self.revision) if self.hub else None
