@@ -202,7 +202,7 @@ class Held:
     def without_names(self, text):
         return self._names.sub(" ", text)
 
-    def value(self, where, found, again, rel=1e-7):
+    def value(self, where, found, again):
         """A number or a text of the data."""
         if found == again:
             self.accounted += [] if found is None else [f"{where}: {found}: {again}"]
@@ -213,7 +213,7 @@ class Held:
         by = again.by if isinstance(again, Near) else None
         again = again.value if isinstance(again, Near) else again
         numbers = all(isinstance(v, (int, float)) for v in (found, again))
-        by = rel * max(1e-3, abs(again)) if numbers and by is None else by
+        by = 1e-7 * max(1e-3, abs(again)) if numbers and by is None else by
         if numbers and abs(found - again) <= by:
             self.accounted.append(f"{where}: {found}: {again}")
         else:
@@ -458,7 +458,9 @@ def _hold_measured(held, figures, names, measured):
             if not values and {*right} == {None}:
                 continue
             for at, (value, one) in enumerate(zip(values, right, strict=True)):
-                held.value(f"measured {name} {what} {at}", value, one, rel=6e-4)
+                rounded = what >= len(moments) and one is not None
+                shown = float(f"{one:.4g}") if rounded else one
+                held.value(f"measured {name} {what} {at}", value, shown)
 
 
 SCALES = {"frequency_hz": 1e-6, "memory_available_bytes": 1e-6, "swap_free_bytes": 1e-6}

@@ -471,9 +471,11 @@ def test_a_chart_tells_its_data_to_who_does_not_see_it(
     choose(browser, "[data-place]", "2")
     drawn(browser)
     assert browser.evaluate(labels)["tg"] != told["tg"]
-    assert "undefined" not in str(told) and "{" not in str(told)
+    assert not [label for label in told.values() if "undefined" in label or "{" in label]
 
 
+OF_ANY_PAGE, OF_A_CELL = 1_500_000, 1_700
+"""Bytes: what 2,000 cells may take, for 5,000 to stay below 10 MB."""
 UNGROUPED = re.compile(r"(?<![\w.,:/-])\d{4,}(?![\w.:/-])")
 
 
@@ -487,7 +489,7 @@ def test_two_thousand_cells(
     assert text(browser, "[data-count]") == "2,000 of 2,000 cells"
     for part in ("#decision", "#measured", "#cells p"):
         assert not UNGROUPED.findall(text(browser, part)), part
-    assert page.stat().st_size < 5_000_000
+    assert page.stat().st_size < OF_ANY_PAGE + 2000 * OF_A_CELL
     assert browser.evaluate(UNDRAWN) == []
     assert len(browser.evaluate(ROWS)) == 50
     click(browser, "[data-more]")

@@ -14,7 +14,7 @@ const CONFIG = {
   text: { color: "var(--ink)" },
   axis: { labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--line)",
           tickColor: "var(--line)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridOpacity: 0.7,
-          labelLimit: 220 },
+          labelLimit: 220, labelSeparation: 8 },
   axisY: { domain: false, ticks: false, labelPadding: 6 },
   legend: { orient: "bottom", labelColor: "var(--ink)", titleColor: "var(--soft)", titleFontWeight: "normal",
             labelFontSize: 12, titleFontSize: 12, symbolSize: 90, labelLimit: 240, titleOrient: "left",
@@ -43,7 +43,8 @@ function besidePoints(label, avoidMarks) {
   const { x, y, text, ...looks } = label.encode.update;
   const points = { type: "symbol", name: `${label.name}_points`, from: label.from, interactive: false, aria: false,
                    encode: { update: { x, y, size: { value: 110 }, opacity: { value: 0 } } } };
-  const size = { signal: "[width, height]" };
+  // A chart in a box of no width, such as of a window that is being made smaller, has no room at all, which fails.
+  const size = { signal: "[max(width, 1), max(height, 1)]" };
   const anchor = ["top-right", "right", "bottom-right", "top", "bottom", "top-left", "left", "bottom-left"];
   return [points, { ...label, from: { data: points.name }, interactive: false,
                     encode: { update: { ...looks, text: { field: "datum.variant" } } },

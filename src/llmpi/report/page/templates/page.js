@@ -8,12 +8,15 @@ function inWords(value, { unit, scale }) {
   return unit ? `${number} ${unit}` : number;
 }
 
+// A date is not torn at its hyphens, nor a unit at its slash.
+const unbroken = (text) => String(text).split(/( )/).map((word) => word === " " ? word : element("span", { class: "unbroken" }, word));
+
 // The conditions before and after, and every repetition, as tables; of a group, board by board.
 function measuredTables(at) {
   const told = page.languages[state.language].measured;
   const boards = page.measured.cells[at];
-  const head = (...titles) => element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title))));
-  const line = (name, values, field) => element("tr", {}, element("th", { scope: "row" }, name), ...values.map((value) => element("td", {}, inWords(value, field ?? {}))));
+  const head = (...titles) => element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, ...unbroken(title)))));
+  const line = (name, values, field) => element("tr", {}, element("th", { scope: "row" }, name), ...values.map((value) => element("td", {}, ...unbroken(inWords(value, field ?? {})))));
   return boards.flatMap(([board, before, after, ...repetitions]) => {
     const words = (value) => typeof value === "string" ? value.split("; ").map((one) => told.throttled[one] ?? one).join("; ") : value;
     const moments = [before, after].map((place) => (page.measured.moments[place] ?? []).map(words));
@@ -24,7 +27,8 @@ function measuredTables(at) {
     const each = element("table", {}, head(told.repetition, ...fields.map(([field]) => field.unit ? `${field.name}, ${field.unit}` : field.name)),
       element("tbody", {}, ...repetitions[0].map((_, i) => line(i + 1, fields.map(([field, values]) => inWords(values[i], { ...field, unit: "" }))))));
     const title = boards.length > 1 ? told.board.replace("{board}", board) : told.title;
-    return [element("h3", {}, title), ...(felt.length ? [conditions] : []), each];
+    const tables = felt.length ? [conditions, each] : [each];
+    return [element("h3", {}, title), ...tables.map((table) => element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, table))];
   });
 }
 
