@@ -308,6 +308,34 @@ def test_the_papers_table_comes_along(
     clean(browser)
 
 
+def test_details_fit_a_phone(browser: Browser, pis: tuple[Path, Summary]) -> None:
+    phone = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser("Emulation.setDeviceMetricsOverride", **phone)
+    opened(browser, pis[0])
+    wide = """[...document.querySelectorAll('#details, #details-body .scroll')]
+        .filter((box) => box.scrollWidth > box.clientWidth).length"""
+    browser.evaluate("location.hash = '#cell-pi5/llama-3.2-1b/F16/default/chat'")
+    browser.wait_for("document.getElementById('details').open")
+    for language in ("en", "ja"):
+        browser.evaluate(f"document.querySelector('[data-language={language}]').click()")
+        browser.wait_for(f"document.documentElement.lang === '{language}'")
+        assert "2,400 MHz" in text(browser, "#details-body")
+        assert browser.evaluate(wide) == 0
+    assert "tokens" not in text(browser, "#details-body")
+
+
+def test_a_chart_without_room_is_no_error(browser: Browser, pis: tuple[Path, Summary]) -> None:
+    """As while a window is made smaller."""
+    opened(browser, pis[0])
+    browser.evaluate(
+        "document.querySelector('[data-figure=tg]').style.width = '0';"
+        "window.dispatchEvent(new Event('resize'))"
+    )
+    choose(browser, "[data-place]", "1")
+    drawn(browser)
+    clean(browser)
+
+
 def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     opened(browser, pis[0])
     is_open = "document.getElementById('details').open"
@@ -318,7 +346,7 @@ def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     assert "token generation (tg)" in told
     assert "frequency governor" in told
     assert "processors taken" not in told, "no kernel told it"
-    rows = "document.querySelectorAll('#details-body table:last-of-type tbody tr').length"
+    rows = "[...document.querySelectorAll('#details-body table')].at(-1).tBodies[0].rows.length"
     assert browser.evaluate(rows) == pis[1]["rows"][0]["repetitions"] == 5
     assert "tokens/s" in told
     assert "tg_tps" not in told
