@@ -43,6 +43,7 @@ def made_summary(
         "questions": {},
         "sections": [],
         "curves": [],
+        "measured": [],
         "machines": {},
         "predictions": [],
         "paper": [],

@@ -127,7 +127,7 @@ class Figures:
             "cell": f"{model} {name}, {device}, {workload}",
             "transferred": int(not session["workloads"][workload]["marks"]),
             "agreement": "agrees",
-            **self._speed(session, session["workloads"][workload], manifest),
+            **self._speed(device, session, session["workloads"][workload], manifest),
             "file_bytes": manifest["bytes"],
             "parameters": manifest["parameters"],
             "bits_per_weight": bits_per_weight(manifest),
@@ -183,8 +183,34 @@ class Figures:
             found[f"s_per_right_answer{end}"] = whole / number if number else None
         return found
 
-    @staticmethod
-    def _speed(session, cell, manifest):
+    def how_measured(self, name):
+        """The machine before and after, and each repetition's numbers."""
+        device, model, quant, runtime, workload = name.split("/")
+        session = self.json(f"bench/{self.study}/{device}/{model}/{quant}/{runtime}.json")
+        cell = session["workloads"][workload]
+        felt = (cell["apart"] or session)["environment"]
+        prompt, every = cell["workload"]["prompt_tokens"], cell["repetitions"]
+        return [
+            *(_moment(felt[when]) for when in ("before", "after")),
+            [prompt / one["pp_s"] for one in every],
+            [len(one["itl_s"]) / sum(one["itl_s"]) for one in every],
+            [one["ttft_s"] for one in every],
+            [one.get("contention", {}).get("others_pct") for one in every],
+        ]
+
+    def _memory_rate(self, device, session):
+        """The fastest read before any of the device's sessions on the same machine."""
+
+        def machine(one):
+            known = one["environment"]["machine"]
+            return known["board"], known["cpu"], known["kernel"], one["limits"]
+
+        folder = self.results / f"bench/{self.study}/{device}"
+        every = [json.loads(path.read_text("utf-8")) for path in folder.glob("*/*/*.json")]
+        known = [one for one in every if one.get("bandwidth") and machine(one) == machine(session)]
+        return max(one["bandwidth"]["memory_read_bytes_per_s"] for one in known)
+
+    def _speed(self, device, session, cell, manifest):
         assert {*cell["marks"]} <= {"disturbed"}, "no other mark is of the demo's kind"
         assert not cell["depths"], "nor are depths"
         told = [one["contention"] for one in cell["repetitions"] if "contention" in one]
@@ -200,7 +226,7 @@ class Figures:
         itl = np.concatenate([one["itl_s"] for one in cell["repetitions"]])
         how, bandwidth = cell["apart"] or session, session["bandwidth"] or {}
         heat = session["samples"]["temperature_c"]
-        memory = bandwidth.get("memory_read_bytes_per_s")
+        memory = self._memory_rate(device, session) if bandwidth else None
         read = manifest["read_per_token_bytes"] * float(np.median(tg))
         share = read / memory if memory and read else None
         return {
@@ -542,6 +568,21 @@ class Figures:
         prompt = self.config["workloads"][workload]["prompt_tokens"]
         per_token = weights + cache * min(1, prompt / tokens)
         return [share * bandwidth["memory_read_bytes_per_s"] / per_token for share in DECODE_SHARE]
+
+
+def _moment(felt):
+    throttled, speeds = felt["throttled"], felt["frequency_hz"]
+    day, time = felt["at"].split("T")
+    return [
+        f"{day} {time.removesuffix('+00:00')} UTC",
+        felt["governor"],
+        max(speeds) if speeds else None,
+        felt["temperature_c"],
+        None if throttled is None else "; ".join(throttled["now"]) or "not throttled",
+        felt["load_1min"],
+        felt["memory_available_bytes"],
+        felt["swap_free_bytes"],
+    ]
 
 
 def _of(evidence):

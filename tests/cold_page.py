@@ -37,6 +37,8 @@ CONSTANTS = {
     "p50, ms": "the same",
     "p95, ms": "the same",
     "same top-1": "which token it is about",
+    "load (1 minute)": "over which time the kernel averages",
+    "負荷（1分平均）": "the same",
     "Up to 0.007 nats": "docs/methodology.md, Whose score: what rounding alone gives",
     "cache of 4 bits": "the type of the cache",
     "; 0 is the same": "what no divergence is",
@@ -200,7 +202,7 @@ class Held:
     def without_names(self, text):
         return self._names.sub(" ", text)
 
-    def value(self, where, found, again, rel=1e-7):
+    def value(self, where, found, again):
         """A number or a text of the data."""
         if found == again:
             self.accounted += [] if found is None else [f"{where}: {found}: {again}"]
@@ -211,7 +213,7 @@ class Held:
         by = again.by if isinstance(again, Near) else None
         again = again.value if isinstance(again, Near) else again
         numbers = all(isinstance(v, (int, float)) for v in (found, again))
-        by = rel * max(1e-3, abs(again)) if numbers and by is None else by
+        by = 1e-7 * max(1e-3, abs(again)) if numbers and by is None else by
         if numbers and abs(found - again) <= by:
             self.accounted.append(f"{where}: {found}: {again}")
         else:
@@ -407,13 +409,13 @@ def _numbers(held, text):
 
 
 def page_cells(cells):
-    """The rows of the page's data, texts in their places."""
+    """The rows of the page's data, texts in their places, and what all rows have alike."""
     for values in cells["rows"]:
         row = [
             cells["texts"][value] if i in cells["shared"] and value is not None else value
             for i, value in enumerate(values)
         ]
-        yield dict(zip(cells["columns"], row, strict=True))
+        yield {**cells["same"], **dict(zip(cells["columns"], row, strict=True))}
 
 
 def _hold_data(held, expected, data):
@@ -427,7 +429,7 @@ def _hold_data(held, expected, data):
         held.left("cells", name, "the cell is missing")
     sets = expected.datasets()
     for name, points in data.items():
-        if name in ("cells", "csv", "languages", "picks", "places", "study"):
+        if name in ("cells", "csv", "languages", "loads", "measured", "picks", "places", "study"):
             continue
         keys, rows = sets.get(name, ((), {}))
         for point in points:
@@ -436,13 +438,40 @@ def _hold_data(held, expected, data):
             for key in point.keys() - {*keys, "device", "model", "quant", "computation"}:
                 where = " ".join(map(str, (name, *named, key)))
                 held.value(where, point[key], again.get(key))
+    names = [row["id"] for row in page_cells(cells)]
+    drawn = {names[place].rpartition("/")[0] for place in data["loads"]}
+    for name in {one.rpartition("/")[0] for one in figures.cells} - drawn:
+        held.left("loads", name, "the session is missing")
+    _hold_measured(held, figures, names, data["measured"])
     if expected.pick and expected.pick["id"] not in data["picks"]:
         held.left("picks", data["picks"], f"the page takes {expected.pick['id']}")
     for language, told in data["languages"].items():
         _hold_language(held, expected, language, told, data["languages"]["en"]["why"])
 
 
+def _hold_measured(held, figures, names, measured):
+    """What the details tell of a cell's conditions and of its repetitions, those to four digits."""
+    for name, [[_, before, after, *repetitions]] in zip(names, measured["cells"], strict=True):
+        moments = [measured["moments"][before], measured["moments"][after]]
+        again = figures.how_measured(name)
+        for what, (values, right) in enumerate(zip([*moments, *repetitions], again, strict=True)):
+            if not values and {*right} == {None}:
+                continue
+            for at, (value, one) in enumerate(zip(values, right, strict=True)):
+                rounded = what >= len(moments) and one is not None
+                shown = float(f"{one:.4g}") if rounded else one
+                held.value(f"measured {name} {what} {at}", value, shown)
+
+
+SCALES = {"frequency_hz": 1e-6, "memory_available_bytes": 1e-6, "swap_free_bytes": 1e-6}
+SCALES |= {"ttft_s": 1e3}
+
+
 def _hold_language(held, expected, language, told, english):
+    for field in (*told["measured"]["conditions"], *told["measured"]["repetitions"]):
+        where = f"[{language}] details {field['key']}"
+        held.prose(where, field["name"])
+        held.value(f"{where} scale", field["scale"], SCALES.get(field["key"], 1.0))
     for column in told["columns"]:
         where = f"[{language}] column {column['key']}"
         held.prose(where, column["title"])
@@ -479,6 +508,8 @@ def _texts(spec):
         for key, value in spec.items():
             if key in ("title", "description", "text", "label") and isinstance(value, str):
                 yield value
+            elif key == "told":  # its figures are those that are drawn
+                yield from (one["title"] for one in value["values"])
             elif (
                 key == "values" and isinstance(value, list) and value and isinstance(value[0], dict)
             ):

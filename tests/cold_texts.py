@@ -654,7 +654,6 @@ class Expected:
         """Data set -> (what names a row, name -> row)."""
         found = {
             "tasks": (("task",), self._tasks()),
-            "loads": (("id", "state"), self._loads()),
             "predictions": (("id",), self._predicted()),
             "choice": (("id", "objective"), self._choice()),
             "standings": (("requirement", "name"), self._standing_rows()),
@@ -668,19 +667,6 @@ class Expected:
             (task,): {"abstaining_pct": self.figures.abstaining_pct(task)}
             for task in self.figures.questions
         }
-
-    def _loads(self):
-        found = {}
-        for name, cell in self.figures.cells.items():
-            rate = cell["storage_read_bytes_per_s"]
-            for state in ("cold", "warm"):
-                found[name, state] = {
-                    "cell": cell["cell"],
-                    "file_mb": cell["file_bytes"] / 1e6,
-                    "read_s": cell["file_bytes"] / rate if rate else None,
-                    "load_s": cell[f"{state}_load_s"],
-                }
-        return found
 
     def _predicted(self):
         found = {}

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,34 @@ def test_the_papers_table_comes_along(
     clean(browser)
 
 
+def test_details_fit_a_phone(browser: Browser, pis: tuple[Path, Summary]) -> None:
+    phone = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser("Emulation.setDeviceMetricsOverride", **phone)
+    opened(browser, pis[0])
+    wide = """[...document.querySelectorAll('#details, #details-body .scroll')]
+        .filter((box) => box.scrollWidth > box.clientWidth).length"""
+    browser.evaluate("location.hash = '#cell-pi5/llama-3.2-1b/F16/default/chat'")
+    browser.wait_for("document.getElementById('details').open")
+    for language in ("en", "ja"):
+        browser.evaluate(f"document.querySelector('[data-language={language}]').click()")
+        browser.wait_for(f"document.documentElement.lang === '{language}'")
+        assert "2,400 MHz" in text(browser, "#details-body")
+        assert browser.evaluate(wide) == 0
+    assert "tokens" not in text(browser, "#details-body")
+
+
+def test_a_chart_without_room_is_no_error(browser: Browser, pis: tuple[Path, Summary]) -> None:
+    """As while a window is made smaller."""
+    opened(browser, pis[0])
+    browser.evaluate(
+        "document.querySelector('[data-figure=tg]').style.width = '0';"
+        "window.dispatchEvent(new Event('resize'))"
+    )
+    choose(browser, "[data-place]", "1")
+    drawn(browser)
+    clean(browser)
+
+
 def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     opened(browser, pis[0])
     is_open = "document.getElementById('details').open"
@@ -315,6 +344,10 @@ def test_details_of_a_cell(browser: Browser, pis: tuple[Path, Summary]) -> None:
     assert text(browser, "#details-title") == "llama-3.2-1b F16, pi5, chat"
     told = text(browser, "#details-body")
     assert "token generation (tg)" in told
+    assert "frequency governor" in told
+    assert "processors taken" not in told, "no kernel told it"
+    rows = "[...document.querySelectorAll('#details-body table')].at(-1).tBodies[0].rows.length"
+    assert browser.evaluate(rows) == pis[1]["rows"][0]["repetitions"] == 5
     assert "tokens/s" in told
     assert "tg_tps" not in told
     browser("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
@@ -431,6 +464,49 @@ def test_policy_stops_what_escaping_would_miss(
     assert browser.evaluate("document.images[0].naturalWidth") == 0
 
 
+FIELDS = {"tradeoff-squad": "tg_tps", "tg": "tg_tps", "energy": "tg_j_per_token"}
+"""Of some charts the quantity that has to be told."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_chart_tells_its_data_to_who_does_not_see_it(
+    browser: Browser, pis: tuple[Path, Summary], language: str
+) -> None:
+    """What is compared, the ends of each quantity and the front; of the chosen place."""
+    opened(browser, pis[0])
+    click(browser, f"[data-language={language}]")
+    drawn(browser)
+    labels = """Object.fromEntries([...document.querySelectorAll('figure:not([hidden]) .chart')]
+        .map((box) => [box.dataset.figure, box.getAttribute('aria-label')]))"""
+    told = browser.evaluate(labels)
+    assert not [name for name, label in told.items() if not re.search(r"\d", label)]
+    rows = [r for r in pis[1]["rows"] if (r["device"], r["workload"]) == ("pi5", "chat")]
+    for chart, field in FIELDS.items():
+        known = [row for row in rows if row[field] is not None]  # type: ignore[literal-required]
+        least = min(known, key=lambda row: row[field])  # type: ignore[literal-required]
+        digits = 3 if field == "tg_j_per_token" else 1
+        value = f"{least[field]:.{digits}f}".rstrip("0").rstrip(".")  # type: ignore[literal-required]
+        assert re.search(rf"\b{value} ?[(（]{least['model']} {least['quant']}", told[chart])
+    front = browser.evaluate(
+        "cells.filter((c) => c.squad_front && c.device === 'pi5' && c.workload === 'chat')"
+        ".map((c) => c.name)"
+    )
+    said = {"en": ("on the front: ", "broken: "), "ja": ("フロント上：", "使用不可")}[language]
+    assert all(word in told["tradeoff-squad"] for word in said)
+    on_front = told["tradeoff-squad"].partition(said[0])[2].partition(said[1])[0]
+    names = {f"{row['model']} {row['quant']}" for row in rows}
+    assert {name for name in names if name in on_front} == {*front}
+    choose(browser, "[data-place]", "2")
+    drawn(browser)
+    assert browser.evaluate(labels)["tg"] != told["tg"]
+    assert not [label for label in told.values() if "undefined" in label or "{" in label]
+
+
+OF_ANY_PAGE, OF_A_CELL = 1_500_000, 1_700
+"""Bytes: what 2,000 cells may take, for 5,000 to stay below 10 MB."""
+UNGROUPED = re.compile(r"(?<![\w.,:/-])\d{4,}(?![\w.:/-])")
+
+
 def test_two_thousand_cells(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +515,9 @@ def test_two_thousand_cells(
     assert len(summary["rows"]) == 2000
     opened(browser, page)
     assert text(browser, "[data-count]") == "2,000 of 2,000 cells"
+    for part in ("#decision", "#measured", "#cells p"):
+        assert not UNGROUPED.findall(text(browser, part)), part
+    assert page.stat().st_size < OF_ANY_PAGE + 2000 * OF_A_CELL
     assert browser.evaluate(UNDRAWN) == []
     assert len(browser.evaluate(ROWS)) == 50
     click(browser, "[data-more]")

@@ -94,9 +94,12 @@ LIES = {
     "questions": (r"(\d+) questions \(\d+ unanswerable\)", "[en] provenance <dd>"),
     "config": (r"&#34;prompt_tokens&#34;: (\d+)", "<pre>"),
     "in Japanese": (r'data-body="ja">.*?<ul class="facts">\n<li><b>([\d.]+)', "[ja] decision <li>"),
-    "cell": (r'"rows":\[\[(?:[^,]*,){11}([\d.]+),', "cells here/m-135m/F16/default/chat pp_tps"),
+    "cell": (r'"rows":\[\[[^,]*,([\d.]+),', "cells here/m-135m/F16/default/chat pp_tps"),
     "column": (r'"key":"ttft_s"[^}]*"scale":([\d.]+)', "column ttft_s scale"),
-    "load": (r'"load_s":([\d.]+)', "loads here/m-135m/F16/default/chat cold load_s"),
+    "repetition": (
+        r'"cells":\[\[\["here",\d+,\d+,\[([\d.]+)',
+        "measured here/m-135m/F16/default/chat 2 0",
+    ),
     "chart of standings": (r'"standings":\[\{[^}]*"value":(-?[\d.]+)', "standings "),
     "chart of the choice": (r'"choice":\[\{[^}]*"low":([\d.]+)', "choice here/m-135m/F16"),
     "chart of a divergence": (

@@ -448,6 +448,31 @@ def test_what_comes_from_outside_is_text_on_the_page(folder: Path) -> None:
     assert page.count("<script") == 1, "its own"
 
 
+def test_the_page_tells_others_no_host_user_or_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who compares at a terminal reads what was said; who gets the page does not."""
+    monkeypatch.setattr("platform.node", lambda: "rivendell")
+    left("before", drawn(1))
+    left("after", drawn(2))
+    private = (
+        "jane@plug.example",
+        "192.168.7.20",
+        "/home/jane/models",
+        "nas.local",
+        "rivendell",
+    )
+    died = made.failed(f"died: {'; '.join(private)}, status 9")
+    write(layout.BENCH, died, study="after", device="pi", model="m", quant="F16", runtime="default")
+    elsewhere = str(folder / "results/bench/before")
+    assert cli.main(["compare", elsewhere, "after", "--page", "out.html"]) == 1
+    said, page = capsys.readouterr().out, (folder / "out.html").read_text()
+    for one in (*private, str(folder)):
+        assert one in said and one not in page
+    assert "died: " in page and ", status 9" in page
+    assert "pi m Q8_0 chat" in page
+
+
 def test_a_reader_who_goes_away_costs_no_page(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

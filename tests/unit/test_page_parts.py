@@ -9,6 +9,7 @@ from support import ROOT
 
 from llmpi.quality.kinds import task_kinds
 from llmpi.report import words
+from llmpi.report.page.body import environment
 from llmpi.report.public import PATHS, PRIVATE, public, without_places
 from llmpi.report.words.texts import Texts
 from llmpi.study.reference import parts_of
@@ -120,6 +121,18 @@ def test_every_column_has_a_name_in_each_language() -> None:
     assert known <= {*names}
     assert {*names} <= known, "one that is no column"
     assert all({*found} == {"en", "ja"} for found in names.values())
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("{{ _('%(count)s points without a cell', count=2000) }}", "2,000 points without a cell"),
+        ("{{ _('%(count)s points without a cell', count='2000') }}", "2000 points without a cell"),
+        ("{{ 12345 | grouped }} {{ 999 | grouped }} {{ 1.5 | grouped }}", "12,345 999 1.5"),
+    ],
+)
+def test_thousands_are_told_apart_in_sentences_too(written: str, shown: str) -> None:
+    assert environment(Texts("en")).from_string(written).render() == shown
 
 
 def test_the_share_of_memory_bandwidth_has_one_name() -> None:

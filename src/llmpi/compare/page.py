@@ -1,5 +1,6 @@
 """A comparison as a page: one file, no network, in each language."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from llmpi.compare.records import Comparison, Figure, PairedCell
 from llmpi.compare.words.languages import WORDS, Words
+from llmpi.crate.redact import Redaction, names_here, redacted
 from llmpi.engine.shown import visible
 from llmpi.records import whole_file
 from llmpi.report.page.body import TEMPLATES
@@ -51,9 +53,11 @@ class Body(NamedTuple):
 def write_page(found: Comparison, out: Path) -> None:
     """Draw a comparison into `out`, atomically.
 
-    What comes from outside is escaped; the page's policy runs no script but its own, and loads
-    nothing.
+    It is for others, too: hosts, users and folders in its texts have stand-ins. What comes from
+    outside is escaped; the page's policy runs no script but its own, and loads nothing.
     """
+    bare = Redaction({}, [], names_here())
+    found = redacted(Comparison, json.dumps(found).encode(), bare)
     environment = Environment(
         loader=FileSystemLoader([HERE]),
         autoescape=True,

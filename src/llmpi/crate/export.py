@@ -28,7 +28,7 @@ from llmpi.crate.fields import fields_of
 from llmpi.crate.metadata import metadata_text
 from llmpi.crate.recompute import check_derived, planned_in, write_derived
 from llmpi.crate.records import CrateFile, Manifest
-from llmpi.crate.redact import Redaction, What, redacted
+from llmpi.crate.redact import Redaction, names_here, redacted
 from llmpi.engine.progress import Progress
 from llmpi.engine.shown import visible
 from llmpi.records import check, read, sha256_of, write_json
@@ -38,7 +38,6 @@ from llmpi.study.file import load_study
 from llmpi.study.models import HubSource
 from llmpi.study.study import Study
 from llmpi.summary.records import Provenance, Summary
-from llmpi.user import user_name
 
 
 def export(config: Path, out: Path, *, redact: bool) -> str:
@@ -114,7 +113,7 @@ def _locked(study: Study, path: Path) -> Lock:
 def _redact(study: Study, folder: Path, bare: Path) -> Study:
     """The study without what is private, into a folder of its own, and what follows from that."""
     config = study.model_dump(mode="json", context=RESULTS)
-    redaction = Redaction(config, _folders(folder), _here())
+    redaction = Redaction(config, _folders(folder), names_here())
     try:
         other = Study.model_validate(redaction.config(config))
     except ValidationError as error:
@@ -157,15 +156,6 @@ def _folders(folder: Path) -> list[str]:
         record = json.loads(name.read_bytes())
         found += [record["store"], record["interpreter"]]
     return found
-
-
-def _here() -> list[tuple[What, str]]:
-    return [
-        ("host", platform.node()),
-        ("user", user_name()),
-        ("path", str(Path.home())),
-        ("path", str(Path.cwd())),
-    ]
 
 
 # --- what it says of itself -----------------------------------------------------------------------

@@ -9,11 +9,12 @@ for the same thing everywhere, so that records, file names and config still fit 
 import html
 import ipaddress
 import json
+import platform
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +23,7 @@ from pydantic_core import SchemaValidator
 
 from llmpi.study.fields import HIDDEN
 from llmpi.study.study import Study
+from llmpi.user import user_name
 
 GENERIC = frozenset(
     {
@@ -207,6 +209,16 @@ class Redaction:
             self._given[what, text] = str(number)
             self._words.append(f"{what}-{number}")
         return int(self._given[what, text])
+
+
+def names_here() -> list[tuple[What, str]]:
+    """This machine's own names, as a redaction takes them."""
+    return [
+        ("host", platform.node()),
+        ("user", user_name()),
+        ("path", str(Path.home())),
+        ("path", str(Path.cwd())),
+    ]
 
 
 def _any_of(names: Iterable[str]) -> str:

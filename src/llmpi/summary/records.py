@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from llmpi.engine.records import (
     ConcurrentWorkload,
+    Conditions,
     ConversationWorkload,
     Draft,
     Endpoint,
@@ -224,7 +225,7 @@ class Roofline(TypedDict):
     """The machine's bandwidths, and what tg makes of them."""
 
     memory_read_bytes_per_s: BytesPerS | None
-    """Memory bandwidth, plain reads by all threads"""
+    """Memory bandwidth, plain reads by all threads: the best of the device's sessions"""
     storage_read_bytes_per_s: BytesPerS | None
     """Sequential reads of the model's file"""
     tg_memory_share: Share | None
@@ -748,6 +749,28 @@ class Curve(CellKey):
     """When the firmware said that it throttles."""
 
 
+@record
+class OneRepetition(TypedDict):
+    """A repetition that counts."""
+
+    pp_tps: TokensPerS
+    tg_tps: TokensPerS
+    ttft_s: Seconds
+    others_pct: Percent | None
+    """What other programs had of the processors in use; None where the kernel does not tell."""
+
+
+@record
+class HowMeasured(CellKey):
+    """How a cell was measured: the machine right before and after its session's repetitions, and
+    each of its own."""
+
+    before: Conditions | None
+    """None of an endpoint in the network."""
+    after: Conditions | None
+    repetitions: list[OneRepetition]
+
+
 # --- predictions ----------------------------------------------------------------------------------
 
 
@@ -1120,6 +1143,8 @@ class Summary(TypedDict):
     sections: list[Section]
     """What each kind of quality task shows beside the rows, as data."""
     curves: list[Curve]
+    measured: list[HowMeasured]
+    """The cells that are well."""
     machines: dict[str, Provisioned | Failed | NotRun]
     """By the device's id."""
     predictions: list[PredictedCell]

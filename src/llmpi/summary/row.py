@@ -47,8 +47,13 @@ def row(
     computed: Computed,
     on_device: Transfer,
     output_agreement_pct: float | None,
+    memory_read_bytes_per_s: float | None,
 ) -> Row:
-    """One cell. Speed as median, least and greatest of the repetitions; units are in the names."""
+    """One cell. Speed as median, least and greatest of the repetitions; units are in the names.
+
+    Args:
+        memory_read_bytes_per_s: what the device's memory delivers, see `llmpi.summary.bandwidth`.
+    """
     if isinstance(measured, Single) and manifest["status"] == "failed":
         measured = manifest  # its file is not known: what it weighs, what it was made from
     known = manifest if manifest["status"] == "ok" else None
@@ -64,7 +69,7 @@ def row(
         "stage": None if isinstance(measured, Single) else measured["stage"],
         "reason": None if isinstance(measured, Single) else measured["reason"],
         **speed,
-        **(_roofline(well, known, speed) if well else _nothing(Roofline)),
+        **(_roofline(well, known, speed, memory_read_bytes_per_s) if well else _nothing(Roofline)),
         **energy,
         **(_file(known) if known else _nothing(File)),
         "unscored": computed.unscored,
@@ -189,15 +194,21 @@ def _at_depth(depth: Depth) -> DepthSpeed:
     return {"depth_tokens": depth["depth_tokens"], "tps": len(itl) / sum(itl)}
 
 
-def _roofline(measured: Single, manifest: Gguf | None, speed: Speed) -> Roofline:
+def _roofline(
+    measured: Single, manifest: Gguf | None, speed: Speed, memory_rate: float | None
+) -> Roofline:
     """tg as a share of what the memory delivers: weights read per token x tg / its bandwidth."""
     bandwidth = measured.session["bandwidth"]
-    if bandwidth is None:
+    if bandwidth is None or memory_rate is None:
         return _nothing(Roofline)
     share, tg_tps = None, speed["tg_tps"]
     if tg_tps and manifest and (per_token := manifest["read_per_token_bytes"]):
-        share = per_token * tg_tps / bandwidth["memory_read_bytes_per_s"]
-    return {**bandwidth, "tg_memory_share": share}
+        share = per_token * tg_tps / memory_rate
+    return {
+        "memory_read_bytes_per_s": memory_rate,
+        "storage_read_bytes_per_s": bandwidth["storage_read_bytes_per_s"],
+        "tg_memory_share": share,
+    }
 
 
 def _energy(measured: Single, battery: Battery) -> CellEnergy:

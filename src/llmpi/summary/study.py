@@ -24,10 +24,12 @@ from llmpi.results import NotRun
 from llmpi.study.fields import RESULTS
 from llmpi.study.runs import Run, Scored, Session, Variant, asked_over_http, expand_runs
 from llmpi.study.study import Study
+from llmpi.summary.bandwidth import MemoryRates, memory_rates
 from llmpi.summary.by_engine import by_engine
 from llmpi.summary.caches import caches
 from llmpi.summary.computed import computed
 from llmpi.summary.concurrency import concurrency
+from llmpi.summary.conditions import how_measured
 from llmpi.summary.conversations import conversations
 from llmpi.summary.curves import curve
 from llmpi.summary.groups import spreads, unlike
@@ -59,11 +61,12 @@ def summarize(
     if not runs:
         raise LlmpiError("exclude: it leaves no cell of a workload of the kind single")
     cells = {run: single(records.sessions[run.session], run.workload) for run in runs}
-    quality = _quality(study)
-    by_run = {run: _row(study, run, cells, records, quality) for run in runs}
+    quality, rates = _quality(study), memory_rates(records.sessions)
+    by_run = {run: _row(study, run, cells, records, quality, rates) for run in runs}
     rows = list(by_run.values())
     own = {run: row for run, row in by_run.items() if not study.runtimes[run.runtime].endpoint}
-    curves = (curve(run, cell) for run, cell in cells.items() if isinstance(cell, Single))
+    well = [(run, cell) for run, cell in cells.items() if isinstance(cell, Single)]
+    curves = (curve(run, cell) for run, cell in well)
     summary: Summary = {
         "study": study.study,
         "rows": rows,
@@ -84,6 +87,7 @@ def summarize(
         "questions": quality.questions,
         "sections": quality.sections,
         "curves": [found for found in curves if found],
+        "measured": [how_measured(run, cell) for run, cell in well],
         "machines": dict(records.machines),
         "predictions": predictions(own, planner(study, [*own], boards(study, records.sessions))),
         "paper": beside_the_paper(study, list(own.values()), records.machines),
@@ -164,6 +168,7 @@ def _row(
     cells: Mapping[Run, Single | Failed | NotRun],
     records: Records,
     quality: Quality,
+    rates: MemoryRates,
 ) -> Row:
     own = computed(
         study,
@@ -183,6 +188,7 @@ def _row(
         own,
         on_device(study, run.session, records, own.objections),
         output_agreement_pct(records.searches, run.session),
+        rates.get(run.session),
     )
 
 

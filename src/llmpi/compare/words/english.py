@@ -64,14 +64,14 @@ def headline(found: Comparison) -> str:
     cells = len(found["cells"])
     return (
         f"{side(found['before'])} against {side(found['after'])}: "
-        f"{cells} cell{'' if cells == 1 else 's'} in both"
+        f"{cells:,} cell{'' if cells == 1 else 's'} in both"
     )
 
 
 def side(of: Side) -> str:
     day = f", {of['started'][:10]}" if of["started"] else ""
     where = "" if of["folder"] == "." else f" in {of['folder']}"
-    sessions = f"{of['sessions']} session{'' if of['sessions'] == 1 else 's'}"
+    sessions = f"{of['sessions']:,} session{'' if of['sessions'] == 1 else 's'}"
     return f"{of['study']}{where} ({sessions}{day})"
 
 

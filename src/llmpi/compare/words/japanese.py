@@ -98,14 +98,14 @@ def explained(found: Comparison) -> str:
 def headline(found: Comparison) -> str:
     return (
         f"{side(found['before'])}と{side(found['after'])}の比較："
-        f"両方にある測定{len(found['cells'])}件"
+        f"両方にある測定{len(found['cells']):,}件"
     )
 
 
 def side(of: Side) -> str:
     day = f"、{of['started'][:10]}" if of["started"] else ""
     where = "" if of["folder"] == "." else f"（{of['folder']}）"
-    return f"{of['study']}{where}（セッション{of['sessions']}件{day}）"
+    return f"{of['study']}{where}（セッション{of['sessions']:,}件{day}）"
 
 
 def verdicts(found: Comparison) -> Iterator[str]:

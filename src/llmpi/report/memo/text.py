@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from llmpi.engine.shown import visible
 from llmpi.report.memo.facts import Memo
 from llmpi.report.words.languages import WORDS
-from llmpi.report.words.numbers import size
+from llmpi.report.words.numbers import grouped, size
 from llmpi.study.study import Language
 
 HERE = Path(__file__).parent
@@ -32,8 +32,11 @@ def render(facts: Memo, language: Language) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=grouped,
     )
-    environment.filters.update(figure=figure, whole=whole, size=size, money=money, odds=odds)
+    environment.filters.update(
+        figure=figure, whole=whole, size=size, money=money, odds=odds, rough=rough, grouped=grouped
+    )
     text = environment.get_template(f"{language}.md.jinja").render(
         _escaped(facts),
         day=date.fromisoformat(facts["date"]),
@@ -75,6 +78,11 @@ def _lines(block: str, joint: str) -> Iterator[str]:
 def figure(value: float) -> str:
     """A number in three digits."""
     return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def rough(value: float) -> str:
+    """An estimate: no digits behind the point where there are two before it."""
+    return whole(value) if value >= 10 else f"{value:.2g}"
 
 
 def whole(value: float) -> str:

@@ -11,8 +11,9 @@ from llmpi.decide import scores
 from llmpi.decide.records import Candidate, Recommendation, RequirementVerdict
 from llmpi.quality.kind import AskedScore
 from llmpi.quant_types import is_published
-from llmpi.report.page.charts.style import Spec
+from llmpi.report.page.charts.style import MOST_BY_NAME, Spec
 from llmpi.report.page.content import Content
+from llmpi.report.page.figures import is_crowded
 from llmpi.report.page.paper_files import as_csv, as_latex
 from llmpi.report.page.paper_section import (
     correspondences,
@@ -27,7 +28,7 @@ from llmpi.report.page.standings import asked, drawn_standings, standing_table
 from llmpi.report.public import public
 from llmpi.report.words.emphasis import is_untested, side_by_side
 from llmpi.report.words.languages import WORDS, Words
-from llmpi.report.words.numbers import digits, mb, number, pretty, size
+from llmpi.report.words.numbers import digits, grouped, mb, number, pretty, size
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, HttpCell, Summary
 
@@ -43,11 +44,16 @@ def environment(t: Texts) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
     )
-    environment.install_gettext_callables(t, t.plural, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["_"] = t.said
     environment.filters.update(
-        digits=digits, number=number, mb=mb, size=size, pretty=pretty, label=t.label
+        digits=digits,
+        number=number,
+        mb=mb,
+        size=size,
+        pretty=pretty,
+        label=t.label,
+        grouped=grouped,
     )
     return environment
 
@@ -98,6 +104,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             over_http_scores=_asked_over_http(t, summary),
             most_listed=MOST_LISTED,
             drawn=len(drawn_standings(content)),
+            few=_few(t) if is_crowded(content) else {},
             untested=bool(chosen and is_untested(chosen)),
             joint="" if t.language == "ja" else " ",
             changes=_changes,
@@ -120,6 +127,16 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             differences=differences(pairs, words),
         )
     )
+
+
+def _few(t: Texts) -> dict[str, str]:
+    """What is said of the charts that show only the first of many cells."""
+    texts = {
+        "energy": t("Drawn are the {count} that take the least."),
+        "words": t("Drawn are the {count} that generate the most."),
+        "parity": t("Drawn are the {count} that agree the least."),
+    }
+    return {chart: text.format(count=MOST_BY_NAME) for chart, text in texts.items()}
 
 
 def _asked_over_http(t: Texts, summary: Summary) -> list[tuple[HttpCell, AskedScore, str]]:

@@ -45,6 +45,9 @@ class Cells(TypedDict):
 class SharedCells(Cells):
     """The same in less room: of thousands of cells, most have the texts of others."""
 
+    same: dict[str, object]
+    """The columns that are alike in all rows, which do not have them."""
+
     shared: list[int]
     """Numbers of the columns whose texts stand in"""
     texts: list[str]
@@ -57,19 +60,6 @@ class TaskFloor(TypedDict):
     task: str
     abstaining_pct: float
     """What a model that always abstains scores."""
-
-
-class Load(TypedDict):
-    """How long a file takes to load."""
-
-    id: str
-    cell: str
-    device: str
-    file_mb: float
-    read_s: float | None
-    """At the storage's own rate."""
-    state: str
-    load_s: float | None
 
 
 class Sustained(TypedDict):
@@ -102,7 +92,9 @@ class Datasets(TypedDict):
     """The columns of the cells that are the summary's."""
     cells: Cells
     tasks: list[TaskFloor]
-    loads: list[Load]
+    loads: list[int]
+    """Places of the cells that tell how long a file takes to load; the page draws two points each,
+    cold and warm."""
     sustained_speed: list[Sustained]
     sustained_heat: list[Sustained]
     weighed: list[WeighedSetting]
@@ -149,8 +141,17 @@ def datasets(content: Content) -> Datasets:
 
 
 def with_shared_texts(cells: Cells) -> SharedCells:
-    """Each text once, of the columns in which texts come again."""
-    columns = [list(column) for column in zip(*cells["rows"], strict=True)]
+    """Each text once, of the columns in which texts come again, and what is alike everywhere."""
+    same: dict[str, object] = {}
+    names: list[str] = []
+    columns: list[list[object]] = []
+    for i, name in enumerate(cells["columns"]):
+        column = [row[i] for row in cells["rows"]]
+        if len({*column}) == 1:
+            same[name] = column[0]
+        else:
+            names.append(name)
+            columns.append(column)
     places: dict[str, int] = {}
     shared = [i for i, column in enumerate(columns) if _comes_again(column)]
     for i in shared:
@@ -158,8 +159,14 @@ def with_shared_texts(cells: Cells) -> SharedCells:
             text if text is None else places.setdefault(str(text), len(places))
             for text in columns[i]
         ]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return {"columns": cells["columns"], "rows": rows, "shared": shared, "texts": list(places)}
+    rows = [list(row) for row in zip(*columns, strict=True)] or [[] for _ in cells["rows"]]
+    return {
+        "columns": names,
+        "rows": rows,
+        "same": same,
+        "shared": shared,
+        "texts": list(places),
+    }
 
 
 def _comes_again(column: Sequence[object]) -> bool:
@@ -285,30 +292,18 @@ def _weighed(content: Content) -> Iterator[WeighedSetting]:
             }
 
 
-def _loads(content: Content) -> list[Load]:
-    """Two points a variant and device, cold and warm; all workloads of a session share its load."""
+def _loads(content: Content) -> list[int]:
+    """One a variant and device: all workloads of a session share its load."""
     last = {
-        (r["device"], r["model"], r["quant"], r["runtime"]): r for r in content.rows if _loaded(r)
+        (r["device"], r["model"], r["quant"], r["runtime"]): place
+        for place, r in enumerate(content.rows)
+        if _loaded(r)
     }
-    return [point for row in last.values() for point in _load(row, content)]
+    return list(last.values())
 
 
 def _loaded(row: ClassRow) -> bool:
     return row["cold_load_s"] is not None and row["file_bytes"] is not None
-
-
-def _load(row: ClassRow, content: Content) -> Iterator[Load]:
-    size, rate = row["file_bytes"] or 0, row["storage_read_bytes_per_s"]
-    for state, load_s in (("cold", row["cold_load_s"]), ("warm", row["warm_load_s"])):
-        yield {
-            "id": cell_id(row),
-            "cell": content.name(row),
-            "device": row["device"],
-            "file_mb": size / 1e6,
-            "read_s": size / rate if rate else None,
-            "state": state,
-            "load_s": load_s,
-        }
 
 
 def _sustained(content: Content) -> tuple[list[Sustained], list[Sustained]]:

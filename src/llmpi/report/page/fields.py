@@ -48,7 +48,8 @@ def _groups(t: Texts, content: Content) -> Iterator[tuple[str, list[Field]]]:
     for title, found in parts:
         yield title, [_field(t, key, key, column) for key, column in found.items()]
     for task, kind in columns.kinds_of(content.study).items():
-        told = {**kind.columns, **kind.compared}
+        answers = columns.ANSWERS if task in content.study.answering else {}
+        told = {**kind.columns, **kind.compared, **answers}
         yield task, [_field(t, f"{task}_{key}", key, column) for key, column in told.items()]
     device = {**columns.DEVICE, **columns.HTTP, **columns.TUNED}
     yield t("on the device"), [_field(t, key, key, column) for key, column in device.items()]

@@ -4,7 +4,7 @@ from llmpi.decide.candidates import OBJECTIVES
 from llmpi.decide.scores import number
 from llmpi.quality.kind import Score
 from llmpi.report.page.charts import decided, kinds, measured
-from llmpi.report.page.charts.style import Spec
+from llmpi.report.page.charts.style import MOST_BY_NAME, Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Datasets, charts_of
 from llmpi.report.page.standings import asked
@@ -14,6 +14,15 @@ from llmpi.summary.records import ClassRow
 
 MOST_NAMED = 24
 """Points of one chart whose names stand beside them; more would hide one another."""
+
+
+def _at_a_place(content: Content) -> float:
+    return len(content.rows) / len(content.places)
+
+
+def is_crowded(content: Content) -> bool:
+    """Whether the charts with a line for each cell show only the first of them."""
+    return _at_a_place(content) > MOST_BY_NAME
 
 
 def figures(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
@@ -45,7 +54,7 @@ def _standings(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
 def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     rows, models = content.rows, list(content.summary["models"])
     found: dict[str, Spec] = {}
-    named = len(rows) / len(content.places) <= MOST_NAMED
+    named, few = _at_a_place(content) <= MOST_NAMED, not is_crowded(content)
     for task, score in content.scores.items():
         if any(_drawn(row, task, score) for row in rows):
             drawn = measured.quality_against_speed(t, task, score, models, named=named)
@@ -57,8 +66,8 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
         found["tg"] = measured.speed_by_bits(t, "tg", models, named=named)
         found["pp"] = measured.speed_by_bits(t, "pp", models, named=named)
     if any(row["tg_j_per_token"] is not None for row in rows):
-        found["energy"] = measured.energy(t, models)
-        found["words"] = measured.words_per_battery(t, models)
+        found["energy"] = measured.energy(t, models, few=few)
+        found["words"] = measured.words_per_battery(t, models, few=few)
     if data["loads"]:
         devices = list(dict.fromkeys(row["device"] for row in rows))
         found["load"] = measured.loading(t, devices)
@@ -67,7 +76,7 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     if data["sustained_heat"]:
         found["sustained-heat"] = measured.sustained(t, "temperature_c")
     if any(row["parity_kl_nats"] is not None for row in rows):
-        found["parity"] = measured.parity(t)
+        found["parity"] = measured.parity(t, few=few)
     return found
 
 

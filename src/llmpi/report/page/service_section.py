@@ -81,19 +81,19 @@ def _name(t: Texts, one: CarriedLoad) -> str:
     if load["kind"] == "open":
         return t("{rate} requests/s, by chance").format(rate=f"{load['per_s']:g}")
     count = load["clients"]
-    return t("1 client") if count == 1 else t("{count} clients").format(count=count)
+    return t("1 client") if count == 1 else t("{count} clients").format(count=f"{count:,}")
 
 
 def _prompts(t: Texts, one: CarriedLoad) -> str:
     carried = one.carried
-    prompts, output = carried["prompts"], carried["output_tokens"]
+    prompts, output = carried["prompts"], f"{carried['output_tokens']:,}"
     if prompts["kind"] == "questions":
         told = t("{questions} questions of {task}, answers of up to {output} tokens").format(
-            questions=prompts["questions"], task=prompts["task"], output=output
+            questions=f"{prompts['questions']:,}", task=prompts["task"], output=output
         )
     else:
         told = t("{size} tokens of text, answers of up to {output}").format(
-            size=prompts["prompt_tokens"], output=output
+            size=f"{prompts['prompt_tokens']:,}", output=output
         )
     return told if carried["distinct"] else f"{told}; {t('they begin alike')}"
 
@@ -105,7 +105,7 @@ def _marks(t: Texts, one: CarriedLoad) -> list[str]:
     if one.throttled:
         marks.append(t.label("throttled"))
     if others := one.carried["others"]:
-        marks.append(t("{count} requests of others meanwhile").format(count=others))
+        marks.append(t("{count} requests of others meanwhile").format(count=f"{others:,}"))
     if one.cached_pct is not None and one.cached_pct >= 1:
         share = number(one.cached_pct, 0)
         marks.append(t("{share} % of the prompts out of the cache").format(share=share))

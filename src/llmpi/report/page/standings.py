@@ -86,17 +86,18 @@ def standing_rows(content: Content) -> list[StandingRow]:
 
 
 def drawn_standings(content: Content) -> dict[str, Standing]:
-    """Of the variants that the charts have a line for."""
+    """Of the variants that the charts have a line for, the pick's model first."""
     every = standings(content)
     if len(every) <= MOST_DRAWN or content.recommendation is None:
         return every
     overall = content.recommendation["decisions"][0]
     first = [overall["pick"], overall["runner_up"], overall["nearest"], *overall["front"]]
-    models = {c["model"] for c in content.candidates if c["id"] in first}
-    of_models = {
-        scored_name(c, several_models=True) for c in content.candidates if c["model"] in models
-    }
-    told = [name for name in every if name in of_models] or list(every)
+    by_id = {c["id"]: c["model"] for c in content.candidates}
+    models = dict.fromkeys(by_id[one] for one in first if one)
+    of_model: dict[str, set[str]] = {}
+    for c in content.candidates:
+        of_model.setdefault(c["model"], set()).add(scored_name(c, several_models=True))
+    told = [name for model in models for name in every if name in of_model[model]] or list(every)
     return {name: every[name] for name in told[:MOST_DRAWN]}
 
 

@@ -19,11 +19,13 @@ from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import datasets, kind_datasets, with_shared_texts
 from llmpi.report.page.fields import FieldGroup, fields
 from llmpi.report.page.figures import figures
+from llmpi.report.page.how_measured import MeasuredTexts, how_measured, measured_texts
 from llmpi.report.page.policy import policy
 from llmpi.report.page.table import ShownColumn, columns
 from llmpi.report.public import without_places
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import NAMES, Texts
+from llmpi.summary.columns import kinds_of
 from llmpi.summary.flat import flat_rows
 from llmpi.summary.records import ClassRow, Summary
 
@@ -61,6 +63,7 @@ def write_page(
             "figures": drawn,
             "columns": columns(t, content, data["cells"]),
             "fields": fields(t, content),
+            "measured": measured_texts(t),
             "texts": _script_texts(t, content),
             "why": _why(t, content),
         }
@@ -85,6 +88,7 @@ def write_page(
                     **data,
                     "cells": with_shared_texts(data["cells"]),
                     **kind_datasets(content),
+                    "measured": how_measured(content),
                     "study": summary["study"],
                     "languages": languages,
                     "picks": _picks(recommendation),
@@ -104,11 +108,14 @@ class ScriptTexts(TypedDict):
     """What the page's scripts say."""
 
     count: str
+    printed: str
     crowded: str
     close: str
     ruledOut: str
     said: dict[str, str]
     """What stands in the table otherwise than in the data."""
+    told: dict[str, str]
+    """How a chart is told."""
 
 
 class InLanguage(TypedDict):
@@ -117,6 +124,7 @@ class InLanguage(TypedDict):
     figures: dict[str, Spec]
     columns: list[ShownColumn]
     fields: list[FieldGroup]
+    measured: MeasuredTexts
     texts: ScriptTexts
     why: dict[str, list[str]]
     """Cell -> what rules it out."""
@@ -145,14 +153,29 @@ def _why(t: Texts, content: Content) -> dict[str, list[str]]:
 
 def _script_texts(t: Texts, content: Content) -> ScriptTexts:
     said: dict[str, str] = {}
+    kinds = kinds_of(content.study).items()
+    compared = [(task, key) for task, kind in kinds for key in kind.compared]
     for row, flat in zip(content.rows, flat_rows(content.study, content.rows), strict=True):
         for key, text in _in_words(t, row).items():
             said[str(flat[key])] = text
+        codes = (flat[f"{task}_{key}"] for task, key in compared)
+        said |= {code: t.label(code) for code in codes if isinstance(code, str)}
     return {
         "count": t("{shown} of {all} cells"),
+        "printed": t("On this sheet: the first {shown} of {all} cells; summary.csv has them all."),
         "crowded": t("{shown} points would hide one another; these are those of {device}."),
         "close": t("Close"),
         "ruledOut": t("It is ruled out:"),
+        "told": {
+            "what": t("{description}."),
+            "range": t("{title}: from {low} ({lowest}) to {high} ({highest})."),
+            "same": t("{title}: {low} for all."),
+            "course": t("{name}: {first} at first, {last} at last."),
+            "group": t("{word}: {names}."),
+            "more": t("{count} more"),
+            "between": t("; "),
+            "joint": "" if t.language == "ja" else " ",
+        },
         "said": {data: text for data, text in sorted(said.items()) if text and data != text},
     }
 

@@ -51,7 +51,7 @@ from llmpi.report.words.emphasis import (
     variants_of,
     whose,
 )
-from llmpi.report.words.numbers import digits, number, size
+from llmpi.report.words.numbers import digits, in_units, number, size
 from llmpi.summary.computed import why_not
 from llmpi.summary.records import Differs, ParityMiss, PredictedCell, Unlike
 from llmpi.tune.records import Refusal, Stopped
@@ -66,11 +66,12 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     where = "Overall," if made["where"] == "overall" else f"On {made['where']},"
     if made["pick"] is None:
         by_count = sorted(made["killed"].items(), key=lambda item: item[1], reverse=True)
+        reasons = [f"{ruled_out_by(name)} {count:,}" for name, count in by_count]
         return [
             f"{where} nothing can be recommended: none of "
             f"{_count(made['candidates'], 'candidate')} keeps to everything.",
             _way_back(made, known),
-            f"Ruled out: {', '.join(f'{ruled_out_by(name)} {count}' for name, count in by_count)}.",
+            f"Ruled out: {', '.join(reasons)}.",
         ]
     pick = known[made["pick"]]
     name = _name(pick) if made["where"] == "overall" else pick["variant"]
@@ -442,7 +443,7 @@ def caution(found: AnyCaution) -> str:
             )
         case "measured short":
             counted = _count(found["repetitions"], "repetition")
-            return f"it is so slow that there was time for {counted} of {found['tokens']} tokens"
+            return f"it is so slow that there was time for {counted} of {found['tokens']:,} tokens"
         case "measured once":
             return "its speed was measured once, which shows no spread"
         case "energy estimated":
@@ -467,7 +468,7 @@ def caution(found: AnyCaution) -> str:
             )
         case "fewer questions":
             asked = found["of_questions"]
-            return f"its F1 is of {found['questions']} questions, the widest's of {asked}"
+            return f"its F1 is of {found['questions']:,} questions, the widest's of {asked:,}"
         case "answers cut":
             cut = f"{found['cut_pct']:.1f} % of its answers"
             return f"{cut} were cut at max_new_tokens: their scores are the bound's, too"
@@ -594,7 +595,8 @@ def hat(found: HatGain, currency: str) -> str:
 
 def unlike(found: Unlike) -> str:
     """What differs between boards that should be equal."""
-    told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
+    key, values = found["key"], found["values"]
+    told = ", ".join(f"{board} {in_units(value, key)}" for board, value in values.items())
     return f"The boards of {found['group']} are not equal, {found['key']}: {told}."
 
 
@@ -869,7 +871,7 @@ def _here(found: Differs) -> str:
                 return f"{found['tier']}; the power at rest was not measured"
             return f"{found['tier']}, above {found['idle_power_w']:.2f} W measured at rest"
         case "quality":
-            scored = ", ".join(f"{count} questions" for count in found["questions"])
+            scored = ", ".join(f"{count:,} questions" for count in found["questions"])
             if not scored:
                 return "not scored"
             return (
@@ -897,7 +899,7 @@ def _amount(value: float, unit: Unit) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _names(found: Sequence[Candidate]) -> str:

@@ -50,7 +50,7 @@ from llmpi.report.words.emphasis import (
     variants_of,
     whose,
 )
-from llmpi.report.words.numbers import digits, number, size
+from llmpi.report.words.numbers import digits, in_units, number, size
 from llmpi.report.words.texts import Texts
 from llmpi.summary.records import (
     DifferenceKey,
@@ -101,9 +101,9 @@ def decision(made: Decision, choice: Choice) -> list[str]:
     where = "" if overall else f"{made['where']}では、"
     if made["pick"] is None:
         by_count = sorted(made["killed"].items(), key=lambda item: item[1], reverse=True)
-        reasons = "、".join(f"{ruled_out_by(name)} {count}件" for name, count in by_count)
+        reasons = "、".join(f"{ruled_out_by(name)} {count:,}件" for name, count in by_count)
         return [
-            f"{where}推奨できるものがありません。候補{made['candidates']}件のうち、"
+            f"{where}推奨できるものがありません。候補{made['candidates']:,}件のうち、"
             "すべてを満たすものはありません。",
             _way_back(made, known, names),
             f"除外の内訳：{reasons}。",
@@ -446,8 +446,8 @@ NOT_COMPUTED: Mapping[Unscored, str] = {
 
 def _too_few(found: RequirementVerdict) -> str:
     if found["why"] == "too few clusters":
-        return f"、{found['clusters']}件では不足"
-    return f"、{found['clusters']}件で降下終了" if found["why"] == "descent ended" else ""
+        return f"、{found['clusters']:,}件では不足"
+    return f"、{found['clusters']:,}件で降下終了" if found["why"] == "descent ended" else ""
 
 
 def gate(found: Objection) -> str:
@@ -503,7 +503,9 @@ def caution(found: AnyCaution) -> str:
             return f"最も速い回は最も遅い回の{ratio}で、記録した測定条件では説明できません"
         case "measured short":
             count, tokens = found["repetitions"], found["tokens"]
-            return f"非常に遅いため、{tokens}トークンを{count}回測定する時間しかありませんでした"
+            return (
+                f"非常に遅いため、{tokens:,}トークンを{count:,}回測定する時間しかありませんでした"
+            )
         case "measured once":
             return "速度は1回しか測っておらず、ばらつきがわかりません"
         case "energy estimated":
@@ -522,7 +524,9 @@ def caution(found: AnyCaution) -> str:
             return f"F1は{f1:.1f}で、まったく答えないプログラムの{never:.1f}を下回ります"
         case "fewer questions":
             asked = found["of_questions"]
-            return f"F1は{found['questions']}問によるものです（ビット数が最大の形式は{asked}問）"
+            return (
+                f"F1は{found['questions']:,}問によるものです（ビット数が最大の形式は{asked:,}問）"
+            )
         case "answers cut":
             cut = f"{found['cut_pct']:.1f} %"
             return f"回答の{cut}がmax_new_tokensで打ち切られ、得点はその上限にも左右されています"
@@ -656,7 +660,7 @@ def hat(found: HatGain, currency: str) -> str:
         return f"{found['with_hat']}と{found['without_hat']}に共通の形式がありません。"
     extra, alone = found["extra_hardware"], found["only_with"]
     price = "" if extra is None else f"{extra:,.0f} {currency}の追加で、"
-    gained = f"それなしでは動かない{alone}件が動きます" if alone else "新たに動く形式はありません"
+    gained = f"それなしでは動かない{alone:,}件が動きます" if alone else "新たに動く形式はありません"
     if not found["compared"]:
         return f"{price}M.2 HATにより、{gained}。"
     return (
@@ -668,7 +672,8 @@ def hat(found: HatGain, currency: str) -> str:
 
 def unlike(found: Unlike) -> str:
     """What differs between boards that should be equal."""
-    told = ", ".join(f"{board} {value}" for board, value in found["values"].items())
+    key, values = found["key"], found["values"]
+    told = ", ".join(f"{board} {in_units(value, key)}" for board, value in values.items())
     return f"グループ{found['group']}のボードは同じではありません（{found['key']}）：{told}。"
 
 
@@ -932,8 +937,8 @@ def _here(found: Differs) -> str:
         case "protocol":
             return (
                 f"ウォームアップ後の{found['repetitions']}回の中央値と最小・最大。"
-                f"プロンプト{found['prompt_tokens']}トークン、"
-                f"生成{found['output_tokens']}トークン、"
+                f"プロンプト{found['prompt_tokens']:,}トークン、"
+                f"生成{found['output_tokens']:,}トークン、"
                 f"コンテキスト{found['context_tokens'] or '不明'}"
             )
         case "sampling":
@@ -946,7 +951,7 @@ def _here(found: Differs) -> str:
             idle_w = f"{found['idle_power_w']:.2f}"
             return f"{label(found['tier'])}、実測の待機電力{idle_w} Wを引いた値"
         case "quality":
-            scored = "、".join(f"{count}問" for count in found["questions"])
+            scored = "、".join(f"{count:,}問" for count in found["questions"])
             if not scored:
                 return "採点なし"
             return (
@@ -984,4 +989,4 @@ def _amount(value: float, unit: Unit) -> str:
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
     more = len(names) - most
-    return "、".join(names[:most]) + (f"ほか{more}件" if more > 0 else "")
+    return "、".join(names[:most]) + (f"ほか{more:,}件" if more > 0 else "")

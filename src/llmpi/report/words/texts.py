@@ -14,6 +14,7 @@ import yaml
 from markupsafe import Markup
 
 from llmpi.quality.kind import Fact, Section, Value
+from llmpi.report.words.numbers import grouped
 from llmpi.study.study import Language
 
 NAMES: Mapping[Language, str] = {"en": "English", "ja": "日本語"}
@@ -45,9 +46,9 @@ class Texts:
         """
         return text if self.language == "en" else self._texts[text]
 
-    def plural(self, singular: str, plural: str, count: float) -> str:
-        """The form for so many; Japanese has one."""
-        return self(singular if count == 1 and self.language == "en" else plural)
+    def said(self, text: str, **values: object) -> Markup:
+        """A text of a template, whose markup stands, with values, which are escaped."""
+        return Markup(self(text)) % {name: grouped(value) for name, value in values.items()}  # noqa: S704
 
     def label(self, code: str | None) -> str:
         """What this language calls a code, such as a status, a verdict or a reason that is always
@@ -87,7 +88,7 @@ class Texts:
 
     def _filled(self, text: str, values: Mapping[str, Value]) -> Markup:
         """One of our own texts, whose markup stands, with values, which are escaped."""
-        named = {n: self.label(v) if isinstance(v, str) else v for n, v in values.items()}
+        named = {n: self.label(v) if isinstance(v, str) else grouped(v) for n, v in values.items()}
         filled = {**named, "values": _listed(values)}
         return Markup(self(text)) % filled  # noqa: S704 (the text is of our own files)
 
@@ -101,7 +102,9 @@ def order(section: Section) -> int:
 def _listed(values: Mapping[str, Value]) -> str:
     """A value that only says yes is told by its name."""
     told = {name: value for name, value in values.items() if value is not None}
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
+    return ", ".join(
+        name if value is True else f"{name} {grouped(value)}" for name, value in told.items()
+    )
 
 
 class Catalog(TypedDict):

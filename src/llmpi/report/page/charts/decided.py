@@ -10,6 +10,7 @@ from llmpi.report.page.charts.style import (
     HEIGHT,
     LOG,
     STEP,
+    VERDICTS,
     Drawn,
     Spec,
     axis,
@@ -17,6 +18,7 @@ from llmpi.report.page.charts.style import (
     named,
     on,
     spec,
+    told,
     tooltip,
     verdict,
     worded,
@@ -38,9 +40,15 @@ def choice(t: Texts, objectives: Sequence[Aim]) -> Spec:
         "energy": t("energy, J/token"),
         "memory": t("memory, MB"),
     }
+    summary = told("name", {}, {"role": {"pick": t("the pick")}})
+    summary["values"] = [
+        {"field": "value", "title": titles[name], "digits": 3, "where": {"objective": name}}
+        for name in objectives
+    ]
     return spec(
         alt.hconcat(*[_panel(t, name, titles[name]) for name in objectives], spacing=18),
         t("The candidates on the front with their intervals; the pick is filled"),
+        summary,
     )
 
 
@@ -124,6 +132,7 @@ def standing(t: Texts, place: int, asked: RequirementVerdict, rows: Sequence[Sta
     return spec(
         alt.layer(points, spread, missing, margin).properties(height=STEP),
         t("Loss of each variant in one requirement, with its bounds and the margin"),
+        told("name", {"value": (title, 2)}, {"verdict": {v: t.label(v) for v in VERDICTS}}),
     )
 
 
@@ -165,6 +174,14 @@ def predictions(t: Texts) -> Spec:
     return spec(
         alt.layer(same, across, up, points).properties(height=HEIGHT),
         t("Measured against predicted token generation"),
+        told(
+            "cell",
+            {
+                "predicted_value": (t("predicted tg, tokens/s"), 1),
+                "measured_value": (t("measured tg, tokens/s"), 1),
+            },
+            {"verdict": words},
+        ),
     )
 
 
@@ -194,6 +211,7 @@ def paper(t: Texts) -> Spec:
     return spec(
         alt.layer(points, between).properties(height=STEP),
         t("Token generation, the paper's and this study's"),
+        told("name", {"tg_tps": (t("tg, tokens/s"), 2), "ratio": (t("ours / the paper's"), 2)}),
     )
 
 
@@ -224,7 +242,10 @@ def money(t: Texts, device: str, currency: str) -> Spec:
             ),
         )
     )
-    return spec(bars.properties(height=STEP), t("Cost of a million tokens"))
+    title = t("{currency} per million tokens").format(currency=currency)
+    summary = told("what", {"per_million_tokens": (title, 2)})
+    summary["sums"] = True
+    return spec(bars.properties(height=STEP), t("Cost of a million tokens"), summary)
 
 
 def sensitivity(t: Texts, device: str, currency: str, names: Mapping[str, str]) -> Spec:
@@ -260,4 +281,5 @@ def sensitivity(t: Texts, device: str, currency: str, names: Mapping[str, str]) 
     return spec(
         alt.layer(now, span, points).properties(height=STEP),
         t("What each figure moves when it alone goes down and up"),
+        {**told("assumption", {"cost": (title, 2)}), "words": names},
     )

@@ -9,6 +9,7 @@ from llmpi.report.page.charts.style import (
     HEIGHT,
     LOG,
     STEP,
+    VERDICTS,
     ZERO_FREE,
     Spec,
     axis,
@@ -16,6 +17,7 @@ from llmpi.report.page.charts.style import (
     logarithmic,
     on,
     spec,
+    told,
     tooltip,
     verdict,
 )
@@ -54,7 +56,10 @@ def _by_name(t: Texts, chart: Chart) -> Spec:
     if chart["limit"] is not None:
         dash = [4, 3] if chart["limit"] else [1, 0]
         layers.append(base.mark_rule(style="soft", strokeDash=dash).encode(x="mean(limit):Q"))
-    return spec(alt.layer(*layers).properties(height=STEP), t.chart(chart["key"])[1])
+    words: dict[str, str] = {name: t.label(name) for name in VERDICTS}
+    groups = {chart["verdict"]: words} if chart["verdict"] else None
+    summary = told("name", _values(t, chart), groups)
+    return spec(alt.layer(*layers).properties(height=STEP), t.chart(chart["key"])[1], summary)
 
 
 def _over_bits(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) -> Spec:
@@ -77,7 +82,13 @@ def _over_bits(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) ->
         layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     if chart["limit"] is not None:
         layers.append(base.mark_rule(style="soft", strokeDash=[4, 3]).encode(y="mean(limit):Q"))
-    return spec(alt.layer(*layers).properties(height=HEIGHT), t.chart(chart["key"])[1])
+    summary = told("name", _values(t, chart))
+    return spec(alt.layer(*layers).properties(height=HEIGHT), t.chart(chart["key"])[1], summary)
+
+
+def _values(t: Texts, chart: Chart) -> dict[str, tuple[str, int]]:
+    value = chart["value"]
+    return {value["key"]: (t.title(value["title"]), value["digits"] or 0)}
 
 
 def _tooltip(t: Texts, chart: Chart) -> list[alt.Tooltip]:

@@ -16,9 +16,11 @@ from llmpi.report.page.charts.style import (
     Spec,
     axis,
     category,
+    first,
     logarithmic,
     on,
     spec,
+    told,
     tooltip,
     worded,
 )
@@ -143,10 +145,12 @@ def _quality(
     layers = [line, label, across, up, others, best, broken]
     if named:
         layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
-    return spec(
-        alt.layer(*layers).properties(height=HEIGHT),
-        summary,
+    known = told(
+        "name",
+        {key: (title, value["digits"] or 0), over.key: (titles[1], 1)},
+        {over.front: {"1": t("on the front")}, f"{task}_broken": {"1": t("broken")}},
     )
+    return spec(alt.layer(*layers).properties(height=HEIGHT), summary, known)
 
 
 def _in_process() -> alt.Chart:
@@ -204,13 +208,16 @@ def speed_by_bits(
     if named:
         layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     description = t("Speed against bits per weight, variant by variant")
-    return spec(alt.layer(*layers, points).properties(height=HEIGHT), description)
+    values = {f"{key}_tps": (titles[key], 1), "bits_per_weight": (t("bits per weight"), 2)}
+    drawn = alt.layer(*layers, points).properties(height=HEIGHT)
+    return spec(drawn, description, told("name", values))
 
 
-def energy(t: Texts, models: Sequence[str]) -> Spec:
+def energy(t: Texts, models: Sequence[str], *, few: bool) -> Spec:
     """Joules per generated token with 1.96 standard deviations; the shape tells the tier."""
     title = t("tg, joules per token")
     base = _in_process().transform_filter(alt.expr.isValid(alt.datum.tg_j_per_token))
+    base = first(base, "tg_j_per_token", few=few)
     y = alt.Y("name:N", sort=None, title=None)
     colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = base.mark_rule(strokeWidth=2).encode(
@@ -231,14 +238,17 @@ def energy(t: Texts, models: Sequence[str]) -> Spec:
             }
         ),
     )
-    return spec((points + spread).properties(height=STEP), t("Energy per generated token"))
+    summary = told("name", {"tg_j_per_token": (title, 3)})
+    drawn = (points + spread).properties(height=STEP)
+    return spec(drawn, t("Energy per generated token"), summary)
 
 
-def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
+def words_per_battery(t: Texts, models: Sequence[str], *, few: bool) -> Spec:
     """With the joules' 1.96 standard deviations; the shape tells the tier."""
     title = t("words per battery")
     per_joule = alt.datum.words_per_battery * alt.datum.tg_j_per_token
     base = _in_process().transform_filter(alt.expr.isValid(alt.datum.words_per_battery))
+    base = first(base, "words_per_battery", few=few, greatest=True)
     y = alt.Y("name:N", sort=None, title=None)
     colour = alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=None)
     spread = (
@@ -263,7 +273,8 @@ def words_per_battery(t: Texts, models: Sequence[str]) -> Spec:
             }
         ),
     )
-    return spec((points + spread).properties(height=STEP), title)
+    summary = told("name", {"words_per_battery": (title, 0)})
+    return spec((points + spread).properties(height=STEP), title, summary)
 
 
 def _tier(t: Texts) -> alt.Shape:
@@ -302,7 +313,9 @@ def speed_against_joules(t: Texts, search: int) -> Spec:
     ]
     names = base.mark_text(style="label").encode(x=x, y=y, text="variant:N")
     description = t("Speed against joules of the settings that were tried")
-    return spec(alt.layer(*points, names).properties(height=HEIGHT), description)
+    values = {key: (title, 1) for key, title in titles.items()}
+    summary = told("variant", values, {"front": {"1": t("on the front")}})
+    return spec(alt.layer(*points, names).properties(height=HEIGHT), description, summary)
 
 
 def loading(t: Texts, names: Sequence[str]) -> Spec:
@@ -334,7 +347,14 @@ def loading(t: Texts, names: Sequence[str]) -> Spec:
             }
         ),
     )
-    return spec((line + points).properties(height=HEIGHT), t("Cold and warm load by file size"))
+    summary = told("cell", {"file_mb": (t("file, MB"), 1)})
+    for state, word in words.items():
+        title = f"{t('load, s')} ({word})"
+        summary["values"].append(
+            {"field": "load_s", "title": title, "digits": 2, "where": {"state": state}}
+        )
+    drawn = (line + points).properties(height=HEIGHT)
+    return spec(drawn, t("Cold and warm load by file size"), summary)
 
 
 def sustained(t: Texts, key: Literal["tg_tps", "temperature_c"]) -> Spec:
@@ -360,12 +380,15 @@ def sustained(t: Texts, key: Literal["tg_tps", "temperature_c"]) -> Spec:
             ),
         )
     )
-    return spec(line.properties(height=220), titles[key])
+    summary = told("name", {"value": (titles[key], 1)})
+    summary["course"] = True
+    return spec(line.properties(height=220), titles[key], summary)
 
 
-def parity(t: Texts) -> Spec:
+def parity(t: Texts, *, few: bool) -> Spec:
     """KL divergence of the device's predictions from the workstation's; the line is the limit."""
     base = on("cells").transform_filter(alt.expr.isValid(alt.datum.parity_kl_nats))
+    base = first(base, "parity_kl_nats", few=few, greatest=True)
     words = {"agrees": t("agrees"), "differs": t("does not agree")}
     colour, shape = worded("agreement", None, words)
     points = base.mark_point(size=90, filled=True, opacity=1, cursor="pointer").encode(
@@ -395,4 +418,9 @@ def parity(t: Texts) -> Spec:
         )
     )
     drawn = (points + limit).properties(height=STEP)
-    return spec(drawn, t("Parity of the device with the workstation"))
+    summary = told(
+        "name",
+        {"parity_kl_nats": (t("KL divergence, nats"), 4)},
+        {"agreement": {"differs": words["differs"]}},
+    )
+    return spec(drawn, t("Parity of the device with the workstation"), summary)

@@ -1,9 +1,10 @@
 """What the charts have in common."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import NotRequired, TypeVar
 
 import altair as alt
+from typing_extensions import TypedDict
 
 from llmpi.decide.records import Shown
 from llmpi.report.words.texts import Texts
@@ -123,11 +124,82 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def spec(chart: Drawn, description: str) -> Spec:
+class ToldValue(TypedDict):
+    """A quantity whose least and greatest are told."""
+
+    field: str
+    title: str
+    digits: int
+    where: NotRequired[dict[str, str]]
+    """Field -> value: of these points alone."""
+
+
+class ToldGroup(TypedDict):
+    """Points that are told by name."""
+
+    field: str
+    words: dict[str, str]
+    """Value -> what is said of those that have it; of others nothing."""
+
+
+class Told(TypedDict):
+    """What the page's script says of a chart's points, for who does not see them."""
+
+    name: str
+    """Field that names a point."""
+    words: NotRequired[Mapping[str, str]]
+    """Of that field, where it is a code."""
+    values: list[ToldValue]
+    groups: list[ToldGroup]
+    sums: NotRequired[bool]
+    """Points of one name are parts of a whole."""
+    course: NotRequired[bool]
+    """Points of one name follow one another, and begin and end of each is told."""
+
+
+MOST_BY_NAME = 24
+"""Points of a chart that has a line for each: such a chart still fits on a sheet of paper."""
+
+
+def first(base: alt.Chart, field: str, *, few: bool, greatest: bool = False) -> alt.Chart:
+    """The points with the least (or greatest) values, where there are many.
+
+    Args:
+        few: whether all of them have room.
+    """
+    if few:
+        return base
+    order = alt.SortField(field, order="descending" if greatest else "ascending")
+    ranked = base.transform_window(place="row_number()", sort=[order])
+    return ranked.transform_filter(alt.datum.place <= MOST_BY_NAME)
+
+
+def told(
+    name: str,
+    values: Mapping[str, tuple[str, int]],
+    groups: Mapping[str, Mapping[str, str]] | None = None,
+) -> Told:
+    """
+    Args:
+        values: field -> title and digits behind the point.
+        groups: field -> value -> word.
+    """
+    return {
+        "name": name,
+        "values": [
+            {"field": field, "title": title, "digits": digits}
+            for field, (title, digits) in values.items()
+        ],
+        "groups": [{"field": f, "words": {**words}} for f, words in (groups or {}).items()],
+    }
+
+
+def spec(chart: Drawn, description: str, summary: Told) -> Spec:
     """The chart as Vega-Lite; `usermeta.data` names the page's data sets that it draws on.
 
     Args:
-        description: for who does not see it.
+        description: for who does not see it: what is compared.
+        summary: what is told of the points, when they are drawn.
     """
     described = chart.properties(description=description)
     if not isinstance(described, alt.HConcatChart):
@@ -137,7 +209,7 @@ def spec(chart: Drawn, description: str) -> Spec:
     made.pop("$schema", None)
     own = made.get("datasets")
     named = _named(made) - (own.keys() if isinstance(own, dict) else set())
-    return {**made, "usermeta": {"data": sorted(named)}}
+    return {**made, "usermeta": {"data": sorted(named), "told": summary}}
 
 
 def _named(part: object) -> set[str]:

@@ -14,7 +14,7 @@ const CONFIG = {
   text: { color: "var(--ink)" },
   axis: { labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--line)",
           tickColor: "var(--line)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridOpacity: 0.7,
-          labelLimit: 220 },
+          labelLimit: 220, labelSeparation: 8 },
   axisY: { domain: false, ticks: false, labelPadding: 6 },
   legend: { orient: "bottom", labelColor: "var(--ink)", titleColor: "var(--soft)", titleFontWeight: "normal",
             labelFontSize: 12, titleFontSize: 12, symbolSize: 90, labelLimit: 240, titleOrient: "left",
@@ -43,7 +43,8 @@ function besidePoints(label, avoidMarks) {
   const { x, y, text, ...looks } = label.encode.update;
   const points = { type: "symbol", name: `${label.name}_points`, from: label.from, interactive: false, aria: false,
                    encode: { update: { x, y, size: { value: 110 }, opacity: { value: 0 } } } };
-  const size = { signal: "[width, height]" };
+  // A chart in a box of no width, such as of a window that is being made smaller, has no room at all, which fails.
+  const size = { signal: "[max(width, 1), max(height, 1)]" };
   const anchor = ["top-right", "right", "bottom-right", "top", "bottom", "top-left", "left", "bottom-left"];
   return [points, { ...label, from: { data: points.name }, interactive: false,
                     encode: { update: { ...looks, text: { field: "datum.variant" } } },
@@ -127,11 +128,64 @@ async function drawNow(box) {
     patch: placed,
   });
   views.set(box, made);
-  // The box is one picture with a name; its numbers are in the tables.
+  // The box is one picture with a name, which tells its numbers; all of them are in the tables.
   box.querySelector("svg").setAttribute("aria-hidden", "true");
+  box.setAttribute("aria-label", toldOf(spec, made.view));
   made.view.addEventListener("click", (_, item) => {
     if (item?.datum?.id) location.hash = `cell-${item.datum.id}`;
   });
+}
+
+// The points of a chart, as it drew them; bars or lines where it has no points.
+function pointsOf(view) {
+  const found = { symbol: [], rect: [], line: [] };
+  const visit = (mark) => {
+    if (mark.role === "mark" && found[mark.marktype] && !mark.name?.endsWith("_points")) found[mark.marktype].push(...mark.items.map((item) => item.datum));
+    for (const item of mark.items ?? []) item.items?.forEach(visit);
+  };
+  visit(view.scenegraph().root);
+  return Object.values(found).find((points) => points.length) ?? [];
+}
+
+// What is summed up of each name.
+function summed(points, told) {
+  const whole = new Map();
+  for (const point of points) {
+    const before = whole.get(point[told.name]) ?? {};
+    whole.set(point[told.name], Object.fromEntries([[told.name, point[told.name]], ...told.values.map(({ field }) => [field, (before[field] ?? 0) + point[field]])]));
+  }
+  return [...whole.values()];
+}
+
+const MOST_TOLD = 12;
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+
+// A chart in words, for who does not see it: what it compares, the ends of each quantity, the front.
+function toldOf({ description, usermeta: { told } }, view) {
+  const words = texts().told;
+  const drawn = pointsOf(view);
+  const points = told.sums ? summed(drawn, told) : drawn;
+  const name = (point) => told.words?.[point[told.name]] ?? point[told.name];
+  const ranges = told.values.flatMap(({ field, title, digits, where = {} }) => {
+    const known = points.filter((point) => Number.isFinite(point[field]) && Object.entries(where).every(([key, value]) => point[key] === value));
+    if (!known.length) return [];
+    const said = (point) => point[field].toLocaleString("en-US", { maximumFractionDigits: digits });
+    const [least, most] = [1, -1].map((sign) => known.reduce((a, b) => (sign * (b[field] - a[field]) < 0 ? b : a)));
+    const text = least[field] === most[field] ? words.same : words.range;
+    return [filled(text, { title, low: said(least), lowest: name(least), high: said(most), highest: name(most) })];
+  });
+  const curves = told.course ? [...new Set(points.map(name))] : [];
+  const courses = curves.map((which) => {
+    const those = points.filter((point) => name(point) === which);
+    const [first, last] = [those[0], those.at(-1)].map((point) => point[told.values[0].field].toLocaleString("en-US", { maximumFractionDigits: told.values[0].digits }));
+    return filled(words.course, { name: which, first, last });
+  });
+  const groups = told.groups.flatMap(({ field, words: codes }) => Object.entries(codes).flatMap(([code, word]) => {
+    const names = [...new Set(points.filter((point) => String(point[field]) === code).map(name))];
+    const more = names.length > MOST_TOLD ? [filled(words.more, { count: (names.length - MOST_TOLD).toLocaleString("en-US") })] : [];
+    return names.length ? [filled(words.group, { word, names: [...names.slice(0, MOST_TOLD), ...more].join(words.between) })] : [];
+  }));
+  return [filled(words.what, { description }), ...ranges, ...courses, ...groups].join(words.joint);
 }
 
 const seen = new IntersectionObserver((entries) => {

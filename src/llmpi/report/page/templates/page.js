@@ -3,9 +3,33 @@
 let detailed = ""; // The address of the cell that the dialog tells of.
 
 function inWords(value, { unit, scale }) {
-  if (typeof value !== "number") return said(value);
+  if (typeof value !== "number") return said(value) ?? "";
   const number = Number((value * scale).toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 9 });
   return unit ? `${number} ${unit}` : number;
+}
+
+// A date is not torn at its hyphens, nor a unit at its slash.
+const unbroken = (text) => String(text).split(/( )/).map((word) => word === " " ? word : element("span", { class: "unbroken" }, word));
+
+// The conditions before and after, and every repetition, as tables; of a group, board by board.
+function measuredTables(at) {
+  const told = page.languages[state.language].measured;
+  const boards = page.measured.cells[at];
+  const head = (...titles) => element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, ...unbroken(title)))));
+  const line = (name, values, field) => element("tr", {}, element("th", { scope: "row" }, name), ...values.map((value) => element("td", {}, ...unbroken(inWords(value, field ?? {})))));
+  return boards.flatMap(([board, before, after, ...repetitions]) => {
+    const words = (value) => typeof value === "string" ? value.split("; ").map((one) => told.throttled[one] ?? one).join("; ") : value;
+    const moments = [before, after].map((place) => (page.measured.moments[place] ?? []).map(words));
+    const felt = told.conditions.map((field, i) => [field, moments.map((moment) => moment[i] ?? null)]).filter(([, values]) => values.some((value) => value !== null));
+    const fields = told.repetitions.map((field, i) => [field, repetitions[i]]).filter(([, values]) => values.some((value) => value !== null));
+    const conditions = element("table", {}, head("", told.before, told.after),
+      element("tbody", {}, ...felt.map(([field, values]) => line(field.name, values, field))));
+    const each = element("table", {}, head(told.repetition, ...fields.map(([field]) => field.unit ? `${field.name}, ${field.unit}` : field.name)),
+      element("tbody", {}, ...repetitions[0].map((_, i) => line(i + 1, fields.map(([field, values]) => inWords(values[i], { ...field, unit: "" }))))));
+    const title = boards.length > 1 ? told.board.replace("{board}", board) : told.title;
+    const tables = felt.length ? [conditions, each] : [each];
+    return [element("h3", {}, title), ...tables.map((table) => element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, table))];
+  });
 }
 
 function showDetails() {
@@ -14,7 +38,7 @@ function showDetails() {
   if (!cell) return details.open && details.close();
   document.getElementById("details-title").textContent = cell.cell;
   document.getElementById("details-close").textContent = texts().close;
-  const lists = page.languages[state.language].fields.flatMap(({ title, fields }) => {
+  const groups = page.languages[state.language].fields.map(({ title, fields }) => {
     const told = fields.filter(({ key }) => cell[key] !== null && cell[key] !== "" && cell[key] !== undefined);
     if (!told.length) return [];
     const list = element("dl");
@@ -23,7 +47,8 @@ function showDetails() {
   });
   const why = (page.languages[state.language].why[cell.id] ?? []).map((text) => element("li", {}, text));
   const body = document.getElementById("details-body");
-  body.replaceChildren(...(why.length ? [element("p", { class: "bad" }, texts().ruledOut), element("ul", {}, ...why)] : []), ...lists);
+  body.replaceChildren(...(why.length ? [element("p", { class: "bad" }, texts().ruledOut), element("ul", {}, ...why)] : []),
+    ...groups.slice(0, 2).flat(), ...measuredTables(cells.indexOf(cell)), ...groups.slice(2).flat());
   detailed = location.hash;
   if (!details.open) details.showModal();
   document.getElementById("details-title").focus();

@@ -43,6 +43,10 @@ function tableRow(cell, columns) {
   return row;
 }
 
+function inNumbers(text, shown, all) {
+  return text.replace("{shown}", shown.toLocaleString("en-US")).replace("{all}", all.toLocaleString("en-US"));
+}
+
 // So many columns have room on an upright sheet.
 const UPRIGHT = 10;
 
@@ -59,8 +63,10 @@ function fillTable() {
   const body = element("tbody");
   body.append(...rows.slice(0, state.rows).map((cell) => tableRow(cell, columns)));
   main.querySelector("[data-table]").replaceChildren(element("thead", {}, head), body);
-  main.querySelector("[data-count]").value = texts().count.replace("{shown}", rows.length.toLocaleString("en-US")).replace("{all}", cells.length.toLocaleString("en-US"));
-  main.querySelector("[data-more]").hidden = rows.length <= state.rows;
+  main.querySelector("[data-count]").value = inNumbers(texts().count, rows.length, cells.length);
+  const rest = rows.length > state.rows;
+  main.querySelector("[data-more]").hidden = !rest;
+  main.querySelector("[data-printed]").textContent = rest ? inNumbers(texts().printed, state.rows, rows.length) : "";
 }
 
 function showMore() {
