@@ -10,6 +10,8 @@ FAILED = "failed: "
 """How a job says that what it made is the record of a failed cell."""
 ERROR = "error: "
 """How a job says why it ends without a result."""
+INTERRUPTED = "interrupted"
+"""The last that it says at Ctrl-C, which is no error."""
 WARNING = "warning: "
 
 

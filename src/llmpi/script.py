@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from llmpi.accidents import accident
 from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
-from llmpi.job_lines import ERROR, JobFormatter, job_name
+from llmpi.job_lines import ERROR, INTERRUPTED, JobFormatter, job_name
 from llmpi.records import read
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,9 @@ def job(log: str) -> Iterator[None]:
         else:
             logging.getLogger("llmpi").exception("llmpi broke here; please report it with this log")
         sys.exit(1)
+    except KeyboardInterrupt:
+        logging.getLogger("llmpi").info(INTERRUPTED)
+        raise
 
 
 def tell(line: str) -> None:

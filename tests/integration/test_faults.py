@@ -166,8 +166,10 @@ def test_ctrl_c_leaves_no_process_and_no_half_result(copy, hold: Hold) -> None:
         engine = hold.wait(lambda: process.poll() is None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all of its foreground group
         hold.go_on()
-        process.communicate(timeout=PATIENCE_S)
+        said = process.communicate(timeout=PATIENCE_S)[0].decode()
         until(lambda: state(engine) in (None, "Z"))
+    assert "interrupted" in said
+    assert "without a word" not in said, "it is no error"
     assert not list((copy.folder / "results/bench/interrupted").rglob("*.json"))
     assert not list((copy.folder / "results").rglob("*.part"))
 

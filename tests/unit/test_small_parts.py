@@ -21,6 +21,7 @@ from llmpi.records import sha256_of, whole_file, write_json
 from llmpi.script import job
 from llmpi.study.runs import Session, expand_runs, sessions, variants
 from llmpi.study.study import Study
+from llmpi.terminal.disk import error_in
 
 # --- records --------------------------------------------------------------------------------------
 
@@ -276,6 +277,14 @@ def test_the_users_error_has_no_traceback(root_logger, tmp_path: Path, capsys) -
     assert (tmp_path / "log").read_text().endswith("ERROR error: the disk is full\n")
     said = capsys.readouterr().err
     assert re.fullmatch(r"\d\d:\d\d:\d\d \S+ error: the disk is full\n", said), said
+
+
+def test_ctrl_c_is_the_last_word_of_a_job_and_no_error(root_logger, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(KeyboardInterrupt), job(str(log)):
+        raise KeyboardInterrupt
+    assert log.read_text().splitlines()[-1].endswith("INFO interrupted")
+    assert not error_in(log)
 
 
 def test_our_own_error_brings_its_traceback(root_logger, tmp_path: Path) -> None:

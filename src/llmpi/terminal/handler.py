@@ -19,7 +19,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from llmpi.job_lines import FAILED, job_line, job_log, job_name
+from llmpi.job_lines import FAILED, INTERRUPTED, job_line, job_log, job_name
 from llmpi.terminal.disk import error_in
 from llmpi.terminal.plain import PlainView
 from llmpi.terminal.run_state import Run, told_time
@@ -178,13 +178,17 @@ class LogHandler(LogHandlerBase):
             self._tell_study()
 
     def _job_error(self, facts: Facts) -> None:
-        """The job itself said why, unless it was killed."""
+        """The job itself said why, at Ctrl-C too, unless it was killed."""
         self._view.catch_up()
         job = self._run.fail(facts["jobid"])
         log = next(iter(facts.get("log") or []), "")
         name = job.name if job else job_name(log)
+        last = _last_line(log)
         if not error_in(Path(log)):
-            self._say(job_line(name, f"error: it ended without a word; {_last(log)}"), "red")
+            if not last.endswith(INTERRUPTED):
+                self._say(
+                    job_line(name, f"error: it ended without a word; {_told(log, last)}"), "red"
+                )
         elif not self._draws:
             self._say(job_line(name, f"ended without a result; see {log}"))
 
@@ -252,10 +256,13 @@ def _is_failed_cell(name: str) -> bool:
     return False
 
 
-def _last(log: str) -> str:
-    """What a job said last."""
+def _last_line(log: str) -> str:
+    """What a job said last; empty where it said nothing."""
     with suppress(OSError):
         lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
-        if lines:
-            return f"the last of {log}: {lines[-1]}"
-    return "most likely it was killed: run again"
+        return lines[-1] if lines else ""
+    return ""
+
+
+def _told(log: str, last: str) -> str:
+    return f"the last of {log}: {last}" if last else "most likely it was killed: run again"
