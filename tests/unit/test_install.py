@@ -41,6 +41,19 @@ def test_other_lines_are_not_taken_for_it(said: list[str], line: str) -> None:
     assert not said
 
 
+def test_what_is_compiled_otherwise_is_not_taken() -> None:
+    """pip knows an engine by its sources alone."""
+    record = {"CFLAGS": "-mno-amx-tile", "CXXFLAGS": "", "CMAKE_ARGS": ""}
+    same = install.cache(record, "x86_64 flags: avx2")
+    assert install.cache({**record}, "x86_64 flags: avx2") == same
+    others = {
+        install.cache({**record, "CMAKE_ARGS": "-DGGML_NATIVE=OFF"}, "x86_64 flags: avx2"),
+        install.cache({**record, "CFLAGS": ""}, "x86_64 flags: avx2"),
+        install.cache(record, "x86_64 flags: avx2 avx512f"),
+    }
+    assert len(others | {same}) == 4
+
+
 def test_it_says_before_what_it_does_and_shows_pips_words_where_it_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ Stdlib only, and run by file name before anything is installed:
 provisioning calls it on a device, so that both ends build the engine the same way.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -57,7 +58,8 @@ def install(locks: list[str]) -> None:
     """pip-install `locks` (hash-checked) into this interpreter and record the build's flags.
 
     What builds the sources among them stands in `build.lock` beside the first one, and is installed
-    before: pip would fetch it by itself, whatever the index has, and check nothing.
+    before: pip would fetch it by itself, whatever the index has, and check nothing. A newer pip is
+    in it, too: one before 23.1 compiles anew for each environment where hashes are asked for.
     """
     flags = " ".join(engine_flags(platform.machine(), os.environ.get("CC", "cc")))
     env = dict(os.environ)
@@ -71,9 +73,32 @@ def install(locks: list[str]) -> None:
     build = str(Path(locks[0]).with_name("build.lock"))
     LOG.write_text("", encoding="utf-8")
     _pip(["--only-binary", ":all:"], [build], env)
-    _pip(["--no-build-isolation"], locks, env)
     record = {name: env.get(name, "") for name in ("CFLAGS", "CXXFLAGS", "CMAKE_ARGS")}
+    _pip(["--no-build-isolation", "--cache-dir", str(cache(record, _processor()))], locks, env)
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def cache(record: dict[str, str], processor: str) -> Path:
+    """pip's cache of what was compiled in just this way: its own knows an engine by its sources
+    alone, and would take one of other flags, or that another processor was compiled for.
+
+    Args:
+        record: how it is compiled.
+        processor: what the compiler sees of it.
+    """
+    how = json.dumps([record, processor], sort_keys=True).encode()
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "llmpi" / f"pip-{hashlib.sha256(how).hexdigest()[:12]}"
+
+
+def _processor() -> str:
+    """Architecture and instruction sets; the file is the kernel's."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    sets = sorted({line for line in lines if line.startswith(("flags", "Features"))})
+    return " ".join([platform.machine(), *sets])
 
 
 def _say(text: str) -> None:
