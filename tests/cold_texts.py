@@ -241,7 +241,7 @@ class Expected:
             ),
             Said(
                 f"{{cells}} cells, {{failed}} failed or not run. Made by llmpi "
-                f"{self.figures.stated['llmpi']}, {self.figures.stated['summarized']}.",
+                f"{self.figures.stated['llmpi']}, {self.figures.stated['summarized'][:10]}.",
                 [len(self.figures.cells), 0],
             ),
             Said(
