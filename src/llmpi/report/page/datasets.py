@@ -142,7 +142,7 @@ def datasets(content: Content) -> Datasets:
 
 def with_shared_texts(cells: Cells) -> SharedCells:
     """Each text once, of the columns in which texts come again, and what is alike everywhere."""
-    same: dict[str, object] = {}
+    same: dict[str, object] = {}  # as the rows have them
     names: list[str] = []
     columns: list[list[object]] = []
     for i, name in enumerate(cells["columns"]):
