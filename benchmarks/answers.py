@@ -132,7 +132,7 @@ def tg(one: Repetition) -> float:
 
 def seconds(one: Clocked, speed: dict[str, float]) -> float:
     """As the summary computes it."""
-    found = answered([Given(one.prompt, 0, one.answer, None, 0)])
+    found = answered([Given(one.prompt, 0, one.answer, None, 0, 0)])
     assert found
     known = {f"pp{end}_tps": speed["pp"] for end in ("", "_min", "_max")}
     known |= {f"tg{end}_tps": speed["tg"] for end in ("", "_min", "_max")}

@@ -136,11 +136,12 @@ def status(args: argparse.Namespace) -> int:
 def devices(args: argparse.Namespace) -> int:
     """Check the devices of a config, or end what runs on them; 1 if one cannot be reached."""
     from llmpi.device.records import Cancelled
-    from llmpi.remote.check import check_devices, table
+    from llmpi.remote.check import check_devices, say_looking, table
     from llmpi.remote.connection import connected
 
     study = load_study(args.config)
     if args.action == "check":
+        say_looking(study.devices)
         findings = check_devices(study.devices)
         print(in_width(table(findings)))
         return int(any(finding.facts["reachable"] != "yes" for finding in findings))

@@ -39,7 +39,7 @@ def metered(j_per_token: float) -> ClassRow:
 
 def test_by_hand() -> None:
     """pp 90 and tg 10 tokens/s: 180 prompt tokens are 2 s, 30 new ones 3 s; one of two is right."""
-    found = cost([Given(180, 10, 20, True, 0), Given(90, 0, 20, False, 1)])
+    found = cost([Given(180, 10, 20, True, 0, 0), Given(90, 0, 20, False, 1, 1)])
     assert (found["answers"], found["answer_p50_s"], found["answer_p95_s"]) == (2, 3, 5)
     assert (found["thought_p95_tokens"], found["answer_p50_tokens"]) == (10, 20)
     assert found["s_per_right_answer"] == pytest.approx((5 + 3) / 1)
@@ -63,16 +63,16 @@ def test_a_token_takes_longer_behind_a_longer_context() -> None:
     one = made.row(tg_tps=10)
     one["tg_at_depths_tps"] = [{"depth_tokens": 164, "tps": 5.0}]
     for prompt, per_token in ((109, 0.15), (1000, 0.2), (20, 0.1)):
-        found = cost([Given(prompt, 0, 10, True, 0)], one)
+        found = cost([Given(prompt, 0, 10, True, 0, 0)], one)
         assert found["answer_p50_s"] == pytest.approx(prompt / 90 + 10 * per_token)
 
 
 def test_who_never_answers_is_not_cheap() -> None:
     """To abstain where there is no answer is no right answer, and costs none."""
-    silent = [Given(90, 0, 1, None, i) for i in range(9)] + [Given(90, 0, 1, False, 9)]
+    silent = [Given(90, 0, 1, None, i, i) for i in range(9)] + [Given(90, 0, 1, False, 9, 9)]
     assert cost(silent)["s_per_right_answer"] is None
     assert cost(silent, metered(2.0))["j_per_right_answer"] is None
-    one_right = [*silent[:-1], Given(90, 0, 20, True, 9)]
+    one_right = [*silent[:-1], Given(90, 0, 20, True, 9, 9)]
     assert cost(one_right)["s_per_right_answer"] == pytest.approx(3)
 
 
@@ -96,7 +96,7 @@ def test_what_holds_of_all(told: list[Given]) -> None:
 
 
 def test_equal_boards_answer_as_one() -> None:
-    told = [Given(90, 0, 20, True, 0), Given(90, 0, 40, False, 1)]
+    told = [Given(90, 0, 20, True, 0, 0), Given(90, 0, 40, False, 1, 1)]
     slow, middle, fast = made.row("a", tg_tps=8), made.row("b", tg_tps=10), made.row("c", tg_tps=12)
     for one in (slow, middle, fast):
         one["answers"] = {"qa": cost(told, one)}

@@ -372,7 +372,7 @@ def test_seconds_and_joules_of_an_answer_are_limits() -> None:
     """The fast one thinks: its answers are longer, and its right answers dearer."""
     short, thinking = cell("F16", 4, 60), cell("Q4_0", 12, 60)
     for one, tokens in ((short, 10), (thinking, 90)):
-        given = [Given(36, tokens - 5, 5, i % 2 == 0, i) for i in range(20)]
+        given = [Given(36, tokens - 5, 5, i % 2 == 0, i, i) for i in range(20)]
         told = answered(given)
         assert told
         one |= {**energy("metered", 4.0, 1.0), "pp_j_per_token": 0.1}

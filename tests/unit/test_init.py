@@ -121,7 +121,7 @@ def test_this_machine_is_looked_at_and_gets_the_demo(
     assert cli.main(["init", "--board", "here", "--need", "chat", "--out", "my.yaml"]) == 0
     out, err = capsys.readouterr()
     assert "reachable" in out
-    assert err.startswith("Looking at "), "a slow board takes a minute"
+    assert err.startswith("llmpi: looking at "), "a slow board takes a minute"
     study = load_study(folder / "my.yaml")
     assert list(study.models) == ["smollm2-135m"]
 

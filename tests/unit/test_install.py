@@ -54,6 +54,19 @@ def test_what_is_compiled_otherwise_is_not_taken() -> None:
     assert len(others | {same}) == 4
 
 
+def test_another_compiler_is_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "clang++"
+    other.write_text("#!/bin/sh\necho clang version 99\n")
+    other.chmod(0o755)
+    before = install._machine()
+    monkeypatch.setenv("CXX", str(other))
+    assert "clang version 99" in install._machine() != before
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    assert install._machine()
+
+
 def test_it_says_before_what_it_does_and_shows_pips_words_where_it_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

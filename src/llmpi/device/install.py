@@ -74,31 +74,41 @@ def install(locks: list[str]) -> None:
     LOG.write_text("", encoding="utf-8")
     _pip(["--only-binary", ":all:"], [build], env)
     record = {name: env.get(name, "") for name in ("CFLAGS", "CXXFLAGS", "CMAKE_ARGS")}
-    _pip(["--no-build-isolation", "--cache-dir", str(cache(record, _processor()))], locks, env)
+    _pip(["--no-build-isolation", "--cache-dir", str(cache(record, _machine()))], locks, env)
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def cache(record: dict[str, str], processor: str) -> Path:
+def cache(record: dict[str, str], machine: str) -> Path:
     """pip's cache of what was compiled in just this way: its own knows an engine by its sources
-    alone, and would take one of other flags, or that another processor was compiled for.
+    alone, and would take one of other flags, of another compiler, or for another processor or libc.
 
     Args:
-        record: how it is compiled.
-        processor: what the compiler sees of it.
+        record: the flags.
+        machine: that compiles it, and runs it.
     """
-    how = json.dumps([record, processor], sort_keys=True).encode()
+    how = json.dumps([record, machine], sort_keys=True).encode()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "llmpi" / f"pip-{hashlib.sha256(how).hexdigest()[:12]}"
 
 
-def _processor() -> str:
-    """Architecture and instruction sets; the file is the kernel's."""
+def _machine() -> str:
+    """Architecture and instruction sets, compilers and libc; the file is the kernel's."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     sets = sorted({line for line in lines if line.startswith(("flags", "Features"))})
-    return " ".join([platform.machine(), *sets])
+    compilers = (os.environ.get("CC", "cc"), os.environ.get("CXX", "c++"))
+    versions = (_version(compiler) for compiler in compilers)
+    return " ".join([platform.machine(), *sets, *versions, *platform.libc_ver()])
+
+
+def _version(compiler: str) -> str:
+    try:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    except OSError:  # the build says so
+        return ""
+    return done.stdout
 
 
 def _say(text: str) -> None:

@@ -23,7 +23,7 @@ class Given(NamedTuple):
     answer_tokens: int
     right: bool | None
     cluster: int
-    number: int = 0
+    number: int
 
 
 class RightShare(NamedTuple):

@@ -1,9 +1,8 @@
 """`llmpi devices check`: what stands in the way of a measurement on each device, and what to do."""
 
 import logging
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from llmpi.device.durable import is_whole
 from llmpi.device.machine import surroundings
 from llmpi.device.machine.meters import is_here
 from llmpi.device.records import Look, MeterFailure, MeterReading, Speed, Surroundings
+from llmpi.engine.progress import say
 from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
@@ -40,10 +40,13 @@ class Finding:
     """What it told of itself; None where it could not be reached."""
 
 
+def say_looking(devices: Iterable[str]) -> None:
+    """For a person who waits for the table."""
+    say(f"looking at {', '.join(devices)}: seconds, or minutes where a board is slow")
+
+
 def check_devices(devices: Mapping[str, SingleDevice]) -> list[Finding]:
     """Look at all devices at once; one that cannot be reached is a finding, too."""
-    names = ", ".join(devices)
-    print(f"Looking at {names}: seconds, or a minute where a board is slow.", file=sys.stderr)
     with ThreadPoolExecutor(max_workers=16) as pool:
         return list(pool.map(check_device, devices, devices.values()))
 

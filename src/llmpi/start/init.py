@@ -17,7 +17,7 @@ from llmpi.plan.catalogue import CATALOGUE
 from llmpi.plan.presets import Storage
 from llmpi.plan.suggest import NEEDS, QUANTS, NeedName, Suggested, suggest
 from llmpi.records import read
-from llmpi.remote.check import Finding, check_devices, table
+from llmpi.remote.check import Finding, check_devices, say_looking, table
 from llmpi.start.boards import preset_of, storage_of
 from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, as_plain, write
 from llmpi.start.neighbours import neighbours
@@ -129,6 +129,7 @@ def _chosen() -> list[str]:
 
 def _checked(boards: Sequence[Board]) -> dict[str, Finding]:
     """By id; their table is printed."""
+    say_looking(board.id for board in boards)
     findings = check_devices({board.id: board.device() for board in boards})
     print(in_width(table(findings)), end="\n\n")
     return {finding.device: finding for finding in findings}

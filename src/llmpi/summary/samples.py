@@ -33,8 +33,17 @@ def samples(
         rows: of the cells of one conversation, by whose speeds answers are computed.
         scored: task -> what was scored -> its answers.
     """
+    beside: dict[Session, list[Row]] = {}
+    for run, row in rows.items():
+        beside.setdefault(run.session, []).append(row)
     return [
-        _cell(study, run, answers(sessions[run.session], run.workload), rows, scored)
+        _cell(
+            study,
+            run,
+            answers(sessions[run.session], run.workload),
+            beside.get(run.session, []),
+            scored,
+        )
         for run in expand_runs(study)
         if run.workload in study.answer_workloads
     ]
@@ -44,7 +53,7 @@ def _cell(
     study: Study,
     run: Run,
     found: AnswersCell | Failed | NotRun,
-    rows: Mapping[Run, Row],
+    beside: Sequence[Row],
     scored: Mapping[str, Mapping[Scored, Answered]],
 ) -> SampleCell:
     asked = study.answer_workloads[run.workload]
@@ -72,7 +81,6 @@ def _cell(
     done, energy = found["repetitions"], found["energy"]
     seconds = np.array([_answered_s(one) for one in done])
     j = np.array(energy["energy_j"]) if energy and energy["status"] == "ok" else None
-    beside = [row for other, row in rows.items() if other.session == run.session]
     computed = {Scored(*run.variant, row["computation"]) for row in beside}
     own = scored.get(asked.task, {})
     told = _told(done, next((own[one] for one in computed if one in own), None))

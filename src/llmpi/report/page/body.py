@@ -104,7 +104,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
             over_http_scores=_asked_over_http(t, summary),
             most_listed=MOST_LISTED,
             drawn=len(drawn_standings(content)),
-            few=_few(t) if is_crowded(content) else {},
+            thinned=_thinned(t) if is_crowded(content) else {},
             untested=bool(chosen and is_untested(chosen)),
             joint="" if t.language == "ja" else " ",
             changes=_changes,
@@ -129,7 +129,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
     )
 
 
-def _few(t: Texts) -> dict[str, str]:
+def _thinned(t: Texts) -> dict[str, str]:
     """What is said of the charts that show only the first of many cells."""
     texts = {
         "energy": t("Drawn are the {count} that take the least."),
