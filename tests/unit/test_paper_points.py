@@ -83,7 +83,7 @@ def test_ratios_and_scores() -> None:
     said = {d["key"]: english.difference(d)[2] for d in ours["differs"]}
     assert said["energy"] == "pmic, above 3.20 W measured at rest"
     assert "median of 5" in said["protocol"] and "32 prompt tokens" in said["protocol"]
-    assert "1500 questions" in said["quality"]
+    assert "1,500 questions" in said["quality"]
     broken = found["Llama-3.2-1B", "Q2_K"][0]
     assert broken["differs"][-1]["key"] == "broken"
 
