@@ -19,10 +19,11 @@ from llmpi.compare.compare import compare
 from llmpi.compare.measured import Measured, measured
 from llmpi.compare.records import Comparison
 from llmpi.compare.text import as_json, as_text
+from llmpi.compare.words import japanese
 from llmpi.compare.words.english import part_name
 from llmpi.engine.records import SessionRecord, Settings, SingleCell
 from llmpi.errors import LlmpiError
-from llmpi.quality.evidence import Evidence, Requirement
+from llmpi.quality.evidence import Evidence, Requirement, Requirements
 from llmpi.records import check
 from llmpi.study.computation import DEFAULT
 from llmpi.study.runs import Session
@@ -385,6 +386,28 @@ def test_other_items_are_not_compared() -> None:
     assert compare(Measured("s", Path(), {}, [asked([3.0] * 40)]), other)["quality"] == []
 
 
+def test_where_nothing_can_be_judged_no_check_has_passed(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    """Devices were renamed, or all was throttled: nothing is worse, and nobody looked."""
+    left("before", drawn(1))
+    for session, record in drawn(2).sessions.items():
+        write(layout.BENCH, record, study="renamed", **{**session._asdict(), "device": "pi-2"})
+    hot = drawn(2)
+    for record in hot.sessions.values():
+        assert record["status"] == "ok"
+        for one in record["workloads"].values():
+            one["marks"] = ["throttled"]  # type: ignore[typeddict-unknown-key]
+    left("hot", hot)
+    for after in ("renamed", "hot"):
+        assert cli.main(["compare", "before", after, "--page", "out.html"]) == 1
+        assert "\n! Nothing could be judged: " in capsys.readouterr().out
+        assert '<li class="bad">Nothing could be judged: ' in (folder / "out.html").read_text()
+        found = compare(measured("before"), measured(after))
+        assert (found["regressions"], found["judged"]) == (0, 0)
+        assert all("判定できたものはありません" in one for one in japanese.verdicts(found))
+
+
 # --- from files -----------------------------------------------------------------------------------
 
 
@@ -435,6 +458,15 @@ def test_what_is_not_there_is_named(named: str, said: str) -> None:
     left("before", drawn(1))
     with pytest.raises(LlmpiError, match=f"{named}: {said}"):
         measured(named)
+
+
+def test_scores_without_any_speed_are_compared() -> None:
+    for name, right in (("before", 4.0), ("after", 2.0)):
+        found: Requirements = {"study": name, "requirements": [asked([right] * 40)]}
+        write(layout.REQUIREMENTS, found, study=name)
+    found = compare(measured("before"), measured("after"))
+    assert [one["verdict"] for one in found["quality"]] == ["worse"]
+    assert (found["regressions"], found["judged"]) == (1, 1)
 
 
 def test_what_comes_from_outside_is_text_on_the_page(folder: Path) -> None:

@@ -240,6 +240,16 @@ def test_a_crate_of_an_older_version_says_so(bare: Path) -> None:
         (bare / "config.yaml").write_text(text)
 
 
+@pytest.mark.parametrize("more", [{"format": 2}, {"signed_by": "somebody"}])
+def test_a_crate_of_a_newer_version_says_so(bare: Path, more: dict[str, object]) -> None:
+    """Though its manifest is none that this version knows."""
+    edited(bare / MANIFEST, lambda m: m.update(llmpi="99.0.0", **more))
+    sealed(bare)
+    said = refused(bare).splitlines()
+    assert said[0].startswith(f"manifest.json: {next(iter(more))}: ")
+    assert said[1].startswith("it was made with llmpi 99.0.0 (here ")
+
+
 @pytest.mark.parametrize("depth", [900, 950, 960, 970, 980, 990, 1000, 100_000])
 def test_a_record_that_is_nested_without_end_is_words(bare: Path, depth: int) -> None:
     """Its changed hash is told by its fields."""

@@ -1,5 +1,6 @@
 """A first config out of flags or questions: it runs, says what was found, and is never lost."""
 
+import errno
 import io
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from made_records import conditions, machine
 from llmpi import cli
 from llmpi.device.records import Look
 from llmpi.remote.check import Finding
+from llmpi.start import config_text
 from llmpi.start import init as starting
 from llmpi.start.boards import preset_of, storage_of
 from llmpi.start.ssh_hosts import hosts
@@ -142,6 +144,50 @@ def test_a_board_that_was_found_gets_its_preset_and_the_largest_model_that_suits
     assert (device.preset, device.storage) == ("pi5-8gb", "nvme")
     assert list(study.models) == ["qwen3-4b"]
     assert study.quants_of("qwen3-4b") == ["Q8_0", "Q4_K_M", "Q4_0"]
+
+
+@pytest.mark.parametrize("name", ["on", "42", "null", "küche"])
+def test_a_board_and_a_file_may_be_called_anything(name: str, folder: Path) -> None:
+    """What YAML takes for a truth or a number is a name all the same."""
+    study = name if name.isascii() else "k"
+    flags = ["--board", name, "--no-check", "--need", "chat"]
+    assert cli.main(["init", *flags, "--out", f"my boards/{study}.yaml"]) == 0
+    config = folder / "my boards" / f"{study}.yaml"
+    found = load_study(config)
+    assert found.study == study
+    [device] = found.devices.values()
+    assert isinstance(device, SshDevice) and device.host == name
+    assert name in config.read_text("utf-8")
+    assert f"llmpi plan --configfile 'my boards/{study}.yaml'" in config.read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", ["Pi 5.yaml", "\udcff.yaml", ".yaml", "kü.yaml"])
+def test_a_file_whose_name_is_no_id_is_told_before_any_board_is_asked(
+    file: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "check_devices", lambda _: pytest.fail("a board was asked"))
+    assert cli.main(["init", "--board", "pi5", "--out", f"new/{file}"]) == 1
+    said = capsys.readouterr().err
+    assert "the study is called as its file, and an id is lower-case letters and digits" in said
+    assert not (folder / "new").exists()
+    other = Path(said.split("; try ")[1].strip())
+    assert cli.main(["init", "--board", "pi5", "--no-check", "--out", str(other)]) == 0
+
+
+def test_a_disk_that_is_full_leaves_no_half_config(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(config_text, "load_study", full)
+    assert cli.main(["init", "--board", "pi5", "--no-check", "--out", "my.yaml"]) == 1
+    assert not (folder / "my.yaml").exists()
+
+
+def test_one_board_for_the_first_number_and_others_are_not_named_together() -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["init", "--demo-on", "a", "--board", "b"])
 
 
 def test_what_a_board_says_of_itself_stays_a_comment(

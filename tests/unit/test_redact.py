@@ -235,6 +235,36 @@ def test_a_path_is_one_in_any_writing(written: str) -> None:
         assert part not in text, text
 
 
+@pytest.mark.parametrize(
+    ("text", "private"),
+    [
+        ("PATH=/usr/bin:/work/jane/bin", "jane"),
+        ("cannot open:/work/jane/x.gguf", "jane"),
+        ("cc -I/work/jane/include -L/work/jane", "jane"),
+        ("GET /?of=%2fhome%2fjane%2fx", "jane"),
+        ("mailto:jane%40example.org", "jane"),
+        ("eth0 is b8%3A27%3Aeb%3A12%3A34%3A56", "12%3A34"),
+        ("route fd00:1234::/64", "1234"),
+        ("via fd00:1234::", "1234"),
+        ('{"serial_number": "ABC123XY", "Serial": "DEF456"}', "ABC123XY"),
+        ('{"serial_number": "ABC123XY", "Serial": "DEF456"}', "DEF456"),
+        ("ID_SERIAL_SHORT=ABC123XY", "ABC123XY"),
+        ("bcm2711_serial=0x1234abcd", "1234abcd"),
+    ],
+)
+def test_what_looks_private_is_found_in_any_writing(text: str, private: str) -> None:
+    redaction = Redaction({}, [], [])
+    assert private not in redaction.text(text)
+    assert redaction.text(redaction.text(text)) == redaction.text(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["model-i/weights", "https://huggingface.co/some-l/m", "tokens/s", "serial work: 10 s"]
+)
+def test_what_only_resembles_it_stays(text: str) -> None:
+    assert Redaction({}, [], []).text(text) == text
+
+
 def test_a_stand_in_is_no_name_that_is_there() -> None:
     config = {"devices": {"host-1": {"host": "cellar"}}}
     assert Redaction(config, [], []).text("cellar") == "host-2"

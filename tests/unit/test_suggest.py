@@ -16,7 +16,7 @@ from llmpi.plan.plan_text import range_text
 from llmpi.plan.presets import Range
 from llmpi.plan.suggest import NEEDS, QUANTS, NeedName, suggest
 from llmpi.start import suggest_cli
-from llmpi.study.devices import Preset
+from llmpi.study.devices import Preset, SshDevice
 from llmpi.study.file import load_study
 
 PUBLIC = re.compile(r"[\w.-]+/[\w.-]+, [\w./-]+")
@@ -108,6 +108,25 @@ def test_the_table_and_its_command(capsys: pytest.CaptureFixture[str], folder: P
     [planned] = [p for p in plan(study, ask_hub=False) if p.session.quant == taken.quant]
     assert planned.prediction
     assert planned.prediction.tg_tps.likely == pytest.approx(taken.prediction.tg_tps.likely)
+
+
+def test_the_command_keeps_what_was_asked(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    asked = ["suggest", "--board", "pi5-8gb", "--storage", "nvme", "--answer-s-at-most", "60"]
+    assert cli.main(asked) == 0
+    command = capsys.readouterr().out.splitlines()[-1].partition(": ")[2]
+    assert cli.main(command.split()[1:]) == 0
+    [device] = load_study(folder / "config/my.yaml").devices.values()
+    assert isinstance(device, SshDevice) and device.storage == "nvme"
+    capsys.readouterr()
+    assert cli.main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["asked"]
+    assert (found["storage"], found["answer_s_at_most"]) == ("nvme", 60)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0"])
+def test_a_limit_that_is_none_is_refused(seconds: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["suggest", "--board", "pi5-8gb", f"--answer-s-at-most={seconds}"])
 
 
 def test_a_config_is_never_written_over(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -85,8 +85,7 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
         key=lambda one: UNPAIRED.index(one["state"]),
     )
     quality = sorted(quality_changes(before.requirements, after.requirements), key=_score_place)
-    worse = sum(figure["verdict"] == "worse" for cell in cells for figure in cell["figures"])
-    worse += sum(score["verdict"] == "worse" for score in quality)
+    found = [one["verdict"] for one in (*(f for cell in cells for f in cell["figures"]), *quality)]
     return {
         "before": _side(before),
         "after": _side(after),
@@ -97,7 +96,8 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
         "cells": sorted(cells, key=_cell_place),
         "unpaired": unpaired,
         "quality": quality,
-        "regressions": worse + sum(one["state"] == "fails now" for one in unpaired),
+        "regressions": found.count("worse") + sum(one["state"] == "fails now" for one in unpaired),
+        "judged": len(found) - found.count("not judged"),
     }
 
 

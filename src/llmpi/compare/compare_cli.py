@@ -11,7 +11,7 @@ ABOUT = (
     "Another date, engine or firmware: `cp -r results/bench/pi results/bench/pi-before`, measure\n"
     "anew, compare. Cells of the same name and workload are held against each other. The status\n"
     "is 1 if a figure is worse by more than --at-most-pct beyond doubt, a score by more than its\n"
-    "margin, or if a cell fails now.",
+    "margin, if a cell fails now, or if nothing of the two could be judged.",
     "llmpi compare pi-before pi --page compared.html",
 )
 
@@ -36,7 +36,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; 1 if something is worse.
+    """Compare; 1 if something is worse, or nothing could be judged.
 
     Raises:
         LlmpiError: nothing was measured of one of them.
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.page:
         write_page(found, args.page)
     print(as_json(found) if args.json else in_width(as_text(found)))
-    return int(found["regressions"] > 0)
+    return int(found["regressions"] > 0 or not found["judged"])
 
 
 def _share(text: str) -> float:

@@ -56,13 +56,13 @@ def measured(named: str) -> Measured:
 def _measured(named: str, folder: Path, study: str) -> Measured:
     at = folder / layout.at(str(SESSIONS), study=study)
     files = sorted(at.glob("*/*/*/*.json"))
-    if not files:
+    asked = folder / layout.at(layout.REQUIREMENTS, study=study)
+    if not files and not asked.is_file():
         raise LlmpiError(f"{named}: nothing was measured in {at}. {_there(folder)}")
     sessions = {}
     for file in files:
         device, model, quant, _ = file.relative_to(at).parts
         sessions[Session(device, model, quant, file.stem)] = _session(file)
-    asked = folder / layout.at(layout.REQUIREMENTS, study=study)
     found = read(asked, Requirements)["requirements"] if asked.is_file() else []
     return Measured(study, folder, sessions, found)
 

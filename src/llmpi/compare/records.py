@@ -158,3 +158,5 @@ class Comparison(TypedDict):
     quality: list[QualityChange]
     regressions: int
     """Figures and scores that are worse, and cells that fail now."""
+    judged: int
+    """Figures and scores that have a verdict. Of 0, that nothing is worse says nothing."""

@@ -27,7 +27,7 @@ def as_text(found: Comparison) -> str:
     """The comparison for a terminal."""
     rows = [figure_row(cell, figure) for cell in found["cells"] for figure in cell["figures"]]
     scores = [*map(score_row, found["quality"])]
-    regressions = "! " if found["regressions"] else ""
+    regressions = "! " if found["regressions"] or not found["judged"] else ""
     blocks: list[list[str]] = [
         [headline(found), *(f"{regressions}{line}" for line in verdicts(found))],
         aligned([_heads(CELLS), *rows], texts=(0, 1, 4, 6)) if rows else [],

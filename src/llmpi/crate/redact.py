@@ -49,7 +49,7 @@ PRIVATE = HOSTS | USERS | PATHS | URLS
 
 IN_PATH = r"[^\s'\"`:;,()<>|*?\[\]{}\\]"
 ROOTS = "home|root|Users|tmp|var|mnt|media|opt|srv|run|data|etc|usr|boot|dev|sys|proc|build|scratch"
-SERIAL = r"(?:serial(?:[ _-]?(?:number|no))?|s/n)\.?[ \t]*[:=#]?[ \t]*"
+SERIAL = r"(?:serial(?:[ _-]?(?:number|no|short))?|s/n)\.?[\"']?[ \t]*[:=#]?[ \t]*[\"']?"
 LOCAL = r"local|lan|home|internal|localdomain|home\.arpa|fritz\.box"
 FLAGS = re.IGNORECASE | re.ASCII
 BEGIN = r"(?:(?<![a-z0-9])|(?<=%[0-9a-f][0-9a-f])|(?<=\\[nrt])|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm))"
@@ -57,18 +57,19 @@ BEGIN = r"(?:(?<![a-z0-9])|(?<=%[0-9a-f][0-9a-f])|(?<=\\[nrt])|(?<=\x1b\[\dm)|(?
 PATTERNS = {
     "url": r"\b[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>]+",
     "quoted": r"(?<=['\"`])~?/[^'\"`\n<>]+(?=['\"`])",
-    "path": rf"(?:(?<![\w.:<~/-])(?:~[\w.-]*)?/(?={IN_PATH})|/(?=(?:{ROOTS})/)){IN_PATH}+",
+    "path": rf"(?:(?<![\w.<~/-])(?<!:(?=//))(?:~[\w.-]*)?/(?={IN_PATH})|(?<=(?<!\w)-[il])/(?={IN_PATH})"
+    rf"|/(?=(?:{ROOTS})/)|%2f(?=(?:{ROOTS})%2f)){IN_PATH}+",
     "drive": r"\b[a-z]:\\[^\s'\"<>|]+",
-    "login": r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}",
-    "hardware": r"\b(?:[0-9a-f]{2}[:-]){5,7}[0-9a-f]{2}\b",
+    "login": r"\b[\w.+-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}",
+    "hardware": r"\b(?:[0-9a-f]{2}(?:[:-]|%3a)){5,7}[0-9a-f]{2}\b",
     "bare": r"\b(?:b827eb|dca632|e45f01|d83add|2ccf67|28cdc1|88a29e)[0-9a-f]{6}\b",
     "address": r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)",
     "address6": r"(?<![\w:])(?=[0-9a-f:]{0,4}:[0-9a-f:]{0,4}:)(?=[a-f:]{0,40}\d)"
-    r"[0-9a-f:]{3,44}[0-9a-f](?:(?:\.\d{1,3}){3})?+(?:%\w+)?(?![\w:])",
+    r"[0-9a-f:]{3,44}(?:[0-9a-f]|(?<=::))(?:(?:\.\d{1,3}){3})?+(?:%\w+)?(?![\w:])",
     "local": rf"\b[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,8}}\.(?:{LOCAL})\b",
     "uuid": r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     "number": r"\b[0-9a-f]{16}\b",
-    "serial": rf"\b{SERIAL}(?=\w{{0,40}}\d)[\w-]{{4,64}}",
+    "serial": rf"(?<![a-z0-9]){SERIAL}(?=\w{{0,40}}\d)[\w-]{{4,64}}",
     "key": r"\bSHA256:[A-Za-z0-9+/]{20,}=*|\b(?:ssh-\w+|ecdsa-[\w-]+) AAAA[A-Za-z0-9+/=]+",
 }
 """What is looked for, the first that fits; documentation's own addresses stay."""

@@ -1,7 +1,7 @@
 """Whether a study's file is what it says: every hash, and all that follows from its records."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +26,7 @@ from llmpi.crate.metadata import metadata_text
 from llmpi.crate.recompute import check_derived
 from llmpi.crate.records import Manifest
 from llmpi.errors import LlmpiError
-from llmpi.records import check, read
+from llmpi.records import RecordError, check, read
 from llmpi.sources_lock import read_lock
 from llmpi.study.study import Study
 from llmpi.summary.records import Summary
@@ -108,7 +108,10 @@ def _named(archive: Path, more: Sequence[str] = ()) -> Iterator[None]:
 
 def _made_otherwise(manifest: Manifest) -> list[str]:
     """What else could be why something is computed otherwise here."""
-    there = {"llmpi": manifest["llmpi"], **manifest["packages"]}
+    return _told_otherwise({"llmpi": manifest["llmpi"], **manifest["packages"]})
+
+
+def _told_otherwise(there: Mapping[str, str]) -> list[str]:
     here = {"llmpi": __version__, **packages()}
     told = [f"{k} {there.get(k)} (here {v})" for k, v in here.items() if there.get(k) != v]
     return [f"it was made with {', '.join(told)}, which may be why"] if told else []
@@ -120,7 +123,21 @@ def _made_otherwise(manifest: Manifest) -> list[str]:
 def _manifest(folder: Path, hashes: Collection[str]) -> Manifest:
     if missing := OWN.difference(hashes):
         raise CrateError(f"it holds no {missing.pop()}: it is no file of `llmpi export`")
-    return check((folder / MANIFEST).read_bytes(), Manifest, MANIFEST)
+    content = (folder / MANIFEST).read_bytes()
+    try:
+        return check(content, Manifest, MANIFEST)
+    except RecordError as error:
+        raise CrateError("\n".join([str(error), *_made_by(content)])) from None
+
+
+def _made_by(manifest: bytes) -> list[str]:
+    """The version that wrote what is no manifest of this one."""
+    try:
+        found = json.loads(manifest)
+    except (ValueError, RecursionError):
+        return []
+    version = found.get("llmpi") if isinstance(found, dict) else None
+    return _told_otherwise({**packages(), "llmpi": version}) if isinstance(version, str) else []
 
 
 def _check_hashes(manifest: Manifest, folder: Path, hashes: dict[str, str]) -> None:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from llmpi.aligned import aligned
 from llmpi.plan.catalogue import DATED
 from llmpi.plan.plan_text import range_text
 from llmpi.plan.suggest import NEEDS, NeedName, Suggested, Suggestion
-from llmpi.study.devices import Preset
+from llmpi.study.devices import Preset, Storage
 
 HEAD = ("model/quantization", "weights", "memory", "fit", "tg t/s", "an answer, s", "J, generating")
 UNKNOWN = (
@@ -18,10 +18,19 @@ UNKNOWN = (
 )
 
 
-def as_json(found: Suggested, preset: Preset, need: NeedName) -> str:
+class Asking(NamedTuple):
+    """What was asked for."""
+
+    board: Preset
+    need: NeedName
+    storage: Storage | None = None
+    answer_s_at_most: float | None = None
+
+
+def as_json(found: Suggested, asking: Asking) -> str:
     """Ranges are [least, likely, most]."""
     parts = {state: [_flat(one) for one in ones] for state, ones in found._asdict().items()}
-    asked = {"board": preset, "need": need, **NEEDS[need]._asdict()}
+    asked = {**asking._asdict(), **NEEDS[asking.need]._asdict()}
     return json.dumps({"catalogue": DATED, "asked": asked, **parts}, indent=1)
 
 
@@ -38,15 +47,15 @@ def _flat(one: Suggestion) -> dict[str, object]:  # any JSON
     }
 
 
-def table(found: Suggested, preset: Preset, need: NeedName) -> str:
-    return "\n".join(_lines(found, preset, need))
+def table(found: Suggested, asking: Asking) -> str:
+    return "\n".join(_lines(found, asking))
 
 
-def _lines(found: Suggested, preset: Preset, need: NeedName) -> Iterator[str]:
-    asked = NEEDS[need]
+def _lines(found: Suggested, asking: Asking) -> Iterator[str]:
+    asked, storage = NEEDS[asking.need], f" --storage {asking.storage}" if asking.storage else ""
     least = f", at {asked.tps_at_least:g} tokens/s at least" if asked.tps_at_least else ""
     yield (
-        f"{preset}, {asked.about}: {asked.prompt_tokens} tokens of prompt and "
+        f"{asking.board}, {asked.about}: {asked.prompt_tokens} tokens of prompt and "
         f"{asked.output_tokens} of answer{least}"
     )
     yield ""
@@ -64,8 +73,8 @@ def _lines(found: Suggested, preset: Preset, need: NeedName) -> Iterator[str]:
     if found.suits:
         first = found.suits[0].name
         yield (
-            f"A line becomes a config: llmpi suggest --board {preset} --need {need} --take {first} "
-            "--host raspberrypi.local --out config/my.yaml"
+            f"A line becomes a config: llmpi suggest --board {asking.board}{storage} "
+            f"--need {asking.need} --take {first} --host raspberrypi.local --out config/my.yaml"
         )
 
 

@@ -1,5 +1,7 @@
 """A config for a newcomer: every line that may be edited says what it is for."""
 
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,8 @@ import yaml
 from llmpi.errors import LlmpiError
 from llmpi.plan.catalogue import CATALOGUE
 from llmpi.plan.suggest import NEEDS, NeedName
-from llmpi.study.file import ConfigError, load_study
+from llmpi.study.fields import SLUG
+from llmpi.study.file import load_study
 from llmpi.study.study import Study
 from llmpi.study.task import Task
 
@@ -52,6 +55,21 @@ class Asked:
     remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+def study_of(out: Path) -> str:
+    """The study's id: it is called as its file.
+
+    Raises:
+        LlmpiError: the file's name is no id.
+    """
+    if not re.fullmatch(SLUG, out.stem):
+        other = re.sub(r"[^a-z0-9.]+", "-", out.stem.lower()).strip("-.") or "my"
+        raise LlmpiError(
+            f"--out: {out}: the study is called as its file, and an id is lower-case letters and "
+            f"digits joined by '.', '_' or '-'; try {out.parent / other}.yaml"
+        )
+    return out.stem
+
+
 def write(asked: Asked, out: Path) -> None:
     """Write the config to a new file, and hold it to what every config is held to.
 
@@ -59,17 +77,19 @@ def write(asked: Asked, out: Path) -> None:
         LlmpiError: the file is there already.
         ConfigError: what was asked for is no study; nothing is left.
     """
+    content = text(asked, out).encode("utf-8", "backslashreplace")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text(asked, out))
+        file = out.open("xb")
     except FileExistsError:
         raise LlmpiError(
             f"{out}: is there already, and stays as it is; name another file"
         ) from None
     try:
+        with file:
+            file.write(content)
         load_study(out)
-    except ConfigError:
+    except BaseException:  # a full disk and Ctrl-C, too
         out.unlink()
         raise
 
@@ -80,10 +100,11 @@ def text(asked: Asked, out: Path) -> str:
 
 def _head(asked: Asked, out: Path) -> Iterator[str]:
     yield f"# A study of {_listed(asked.models)} on {_listed(asked.devices)}. What to do with it:"
+    config = shlex.quote(str(out))
     commands = {
-        f"llmpi devices check --configfile {out}": "what stands in the way",
-        f"llmpi plan --configfile {out}": "what fits, how fast, how long",
-        f"snakemake --cores 4 --configfile {out}": f"results/report/{asked.study}/index.html",
+        f"llmpi devices check --configfile {config}": "what stands in the way",
+        f"llmpi plan --configfile {config}": "what fits, how fast, how long",
+        f"snakemake --cores 4 --configfile {config}": f"results/report/{asked.study}/index.html",
     }
     width = max(map(len, commands))
     for command, what in commands.items():
@@ -91,7 +112,7 @@ def _head(asked: Asked, out: Path) -> Iterator[str]:
     yield "# Every key: config/README.md. Every list is swept; edit it and run again."
     if any(CATALOGUE[model].gated for model in asked.models if model != DEMO_MODEL):
         yield "# The hub wants its maker's terms accepted for some of the models, and HF_TOKEN."
-    yield f"study: {asked.study}"
+    yield f"study: {flow(asked.study)}"
 
 
 def _body(asked: Asked) -> Iterator[str]:
@@ -106,7 +127,7 @@ def _body(asked: Asked) -> Iterator[str]:
     for name, device in asked.devices.items():
         for remark in asked.remarks.get(name, ()):
             yield f"  # {remark}"
-        yield f"  {name}: {flow(device)}"
+        yield f"  {flow(name)}: {flow(device)}"  # a host may be called `on`
     yield f"\n# {need.about[0].upper()}{need.about[1:]}: typical figures; put in yours."
     yield "workloads:"
     workload = {
@@ -170,5 +191,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def flow(value: object) -> str:
     """In one line, as YAML has it."""
-    dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
+    dumped = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000
+    )
     return dumped.removesuffix("\n").removesuffix("\n...")

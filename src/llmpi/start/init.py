@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from llmpi.plan.suggest import NEEDS, QUANTS, NeedName, Suggested, suggest
 from llmpi.records import read
 from llmpi.remote.check import Finding, check_devices, say_looking, table
 from llmpi.start.boards import preset_of, storage_of
-from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, as_plain, write
+from llmpi.start.config_text import DEMO_MODEL, DEMO_QUANTS, Asked, Plain, as_plain, study_of, write
 from llmpi.start.neighbours import neighbours
 from llmpi.start.own_task import make
 from llmpi.start.ssh_hosts import hosts
@@ -78,6 +79,7 @@ def init(args: argparse.Namespace) -> int:
     """
     if args.out.exists():
         raise LlmpiError(f"{args.out}: is there already, and stays as it is; --out names another")
+    study_of(args.out)
     if unknown := set(args.model) - CATALOGUE.keys():
         raise LlmpiError(
             f"--model: {', '.join(sorted(unknown))}: there are: {', '.join(CATALOGUE)}"
@@ -95,8 +97,9 @@ def init(args: argparse.Namespace) -> int:
     print(f"{args.out}: {', '.join(asked.models)} on {', '.join(asked.devices)}")
     if args.demo_on:
         return _measure(load_study(args.out), args.out)
-    print(f"Next: llmpi plan --configfile {args.out}")
-    print(f"Then: snakemake --cores 4 --configfile {args.out}")
+    config = shlex.quote(str(args.out))
+    print(f"Next: llmpi plan --configfile {config}")
+    print(f"Then: snakemake --cores 4 --configfile {config}")
     return 0
 
 
@@ -156,7 +159,7 @@ def _asked(
     remarks = {board.id: _remarks(board, found.get(board.id)) for board in boards}
     if args.demo_on:
         return Asked(
-            study=args.out.stem,
+            study=study_of(args.out),
             models=[DEMO_MODEL],
             quants=["Q4_0"],
             devices=devices,
@@ -168,7 +171,7 @@ def _asked(
     models, quants = _models(args.model, boards, need)
     languages = args.language or _ask("Languages of the report", "en ja").split()
     return Asked(
-        study=args.out.stem,
+        study=study_of(args.out),
         models=models,
         quants=quants,
         devices=devices,
@@ -268,7 +271,7 @@ def _measure(study: Study, config: Path) -> int:
     command = ["--cores", "all", "--configfile", str(config), "--", "measured"]
     done = subprocess.run([sys.executable, "-m", "snakemake", *command], check=False)
     if done.returncode:
-        raise LlmpiError(f"it was not measured; see above, then: snakemake {' '.join(command)}")
+        raise LlmpiError(f"it was not measured; see above, then: snakemake {shlex.join(command)}")
     [(session, [workload])] = sessions(study).items()
     path = Path(layout.at(layout.BENCH, study=study.study, **session._asdict()))
     cell = single(read(path, SessionRecord), workload)

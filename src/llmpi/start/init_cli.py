@@ -19,13 +19,15 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add `init` to the commands of `llmpi`."""
     command = add_command(commands, "init", *ABOUT)
     command.set_defaults(run=run)
-    command.add_argument(
+    boards = command.add_mutually_exclusive_group()
+    boards.add_argument(
         "--board",
         action="append",
         default=[],
         metavar="HOST",
         help="a host, or `here` (may be given again); default: it asks (~/.ssh/config, mDNS)",
     )
+    boards.add_argument("--demo-on", metavar="HOST", help="measure the demo's model there at once")
     command.add_argument("--user", help="on the boards; default: what ~/.ssh/config says")
     command.add_argument("--need", choices=NEEDS, help="default: it asks, or the first")
     command.add_argument(
@@ -49,7 +51,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     own.add_argument("--squad-file", metavar="FILE", help="the same as SQuAD has them")
     command.add_argument("--no-check", action="store_true", help="reach no board")
-    command.add_argument("--demo-on", metavar="HOST", help="measure the demo's model there at once")
     command.add_argument(
         "--out", type=Path, default=Path("config/my.yaml"), help="the config; default: %(default)s"
     )

@@ -1,6 +1,7 @@
 """`llmpi suggest`: models that suit a board. What it does is imported when asked for."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -31,10 +32,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     command.add_argument("--need", choices=NEEDS, default=NEEDS[0], help="default: %(default)s")
     command.add_argument("--storage", choices=get_args(Storage), help="where its files lie")
     command.add_argument(
-        "--answer-s-at-most", type=float, metavar="S", help="what an answer may take, seconds"
+        "--answer-s-at-most", type=_seconds, metavar="S", help="what an answer may take, seconds"
     )
-    command.add_argument("--json", action="store_true", help="for machines, with every source")
-    command.add_argument("--take", metavar="MODEL/QUANT", help="make a config of this line")
+    as_what = command.add_mutually_exclusive_group()
+    as_what.add_argument("--json", action="store_true", help="for machines, with every source")
+    as_what.add_argument("--take", metavar="MODEL/QUANT", help="make a config of this line")
     command.add_argument(
         "--host", default="raspberrypi.local", help="of that config; default: %(default)s"
     )
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         LlmpiError: what is to be taken does not fit, or its config is there already.
     """
     from llmpi.plan.suggest import suggest
-    from llmpi.plan.suggest_text import as_json, table
+    from llmpi.plan.suggest_text import Asking, as_json, table
 
     found = suggest(
         args.board, args.need, storage=args.storage, answer_s_at_most=args.answer_s_at_most
@@ -58,19 +60,27 @@ def run(args: argparse.Namespace) -> int:
     if args.take:
         _take(args, found)
         return 0
-    print((as_json if args.json else table)(found, args.board, args.need))
+    asked = Asking(args.board, args.need, args.storage, args.answer_s_at_most)
+    print((as_json if args.json else table)(found, asked))
     return int(not found.suits)
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("should be seconds, above 0")
+    return value
+
+
 def _take(args: argparse.Namespace, found: "Suggested") -> None:
-    from llmpi.start.config_text import Asked, write
+    from llmpi.start.config_text import Asked, study_of, write
 
     taken = _named(found, args.take)
     fitting = [one.quant for one in [*found.suits, *found.too_slow] if one.model == taken.model]
     device = {"transport": "ssh", "host": args.host, "user": args.user, "preset": args.board,
               "storage": args.storage}  # fmt: skip
     asked = Asked(
-        study=args.out.stem,
+        study=study_of(args.out),
         models=[taken.model],
         quants=sorted(fitting, key=width_order),
         devices={"pi": {key: value for key, value in device.items() if value is not None}},

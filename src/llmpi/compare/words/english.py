@@ -76,7 +76,7 @@ def side(of: Side) -> str:
 
 
 def verdicts(found: Comparison) -> Iterator[str]:
-    """What is worse, and what fails now; or that nothing is."""
+    """What is worse, and what fails now; or that nothing is, or could be judged."""
     for one in found["unpaired"]:
         if one["state"] == "fails now":
             yield unpaired_line(one)
@@ -87,7 +87,9 @@ def verdicts(found: Comparison) -> Iterator[str]:
     for score in found["quality"]:
         if score["verdict"] == "worse":
             yield f"{variant_name(score)}: {score_name(score)} lost {lost(score, TO)} points"
-    if not found["regressions"]:
+    if not found["regressions"] and not found["judged"]:
+        yield "Nothing could be judged: no figure and no score can be held against the other's."
+    elif not found["regressions"]:
         yield f"Nothing is worse by more than {found['at_most_pct']:g} % beyond doubt."
 
 

@@ -109,7 +109,7 @@ def side(of: Side) -> str:
 
 
 def verdicts(found: Comparison) -> Iterator[str]:
-    """What is worse, and what fails now; or that nothing is."""
+    """What is worse, and what fails now; or that nothing is, or could be judged."""
     for one in found["unpaired"]:
         if one["state"] == "fails now":
             yield unpaired_line(one)
@@ -120,7 +120,9 @@ def verdicts(found: Comparison) -> Iterator[str]:
     for score in found["quality"]:
         if score["verdict"] == "worse":
             yield f"{variant_name(score)}：{score_name(score)}が{lost(score, TO)}ポイント低下"
-    if not found["regressions"]:
+    if not found["regressions"] and not found["judged"]:
+        yield "判定できたものはありません。互いに比べられる測定値も得点もありません。"
+    elif not found["regressions"]:
         yield f"{found['at_most_pct']:g} %を超えて確かに悪化したものはありません。"
 
 
