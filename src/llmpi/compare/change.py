@@ -63,7 +63,10 @@ def of_repetitions(values: Sequence[float]) -> Plain:
 def between_sessions(changes: Sequence[float]) -> Spread:
     """How far two sessions of a cell are apart, as the changes of all cells show it.
 
-    Their own repetitions' spread is in it, so that it is rather too large.
+    Their own repetitions' spread is in it, so that it is rather too large. Where they show more than
+    was assumed, what was assumed was wrong, and they alone count: with it, six cells of sessions that
+    differ by 10 % found something worse in 18 of 100 comparisons of the same. Two cells show nothing
+    but how far they are apart.
 
     Args:
         changes: logarithms of ratios, one a cell; at least one.
@@ -71,8 +74,10 @@ def between_sessions(changes: Sequence[float]) -> Spread:
     middle = median(changes)
     seen = MAD_TO_SD * median(abs(change - middle) for change in changes)
     more = len(changes) - 1
-    variance = (PRIOR_CLUSTERS * SESSION_SD**2 + more * seen**2) / (PRIOR_CLUSTERS + more)
-    return Spread(variance, PRIOR_CLUSTERS + more)
+    assumed = (PRIOR_CLUSTERS * SESSION_SD**2 + more * seen**2) / (PRIOR_CLUSTERS + more)
+    if more > 1 and seen**2 > assumed:
+        return Spread(seen**2, more)
+    return Spread(assumed, PRIOR_CLUSTERS + more)
 
 
 def changed(before: Plain, after: Plain, sessions: Spread) -> Change:

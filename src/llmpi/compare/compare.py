@@ -33,6 +33,7 @@ from llmpi.compare.records import (
 from llmpi.compare.scores import quality_changes
 from llmpi.engine.records import Mark
 from llmpi.quality.estimates import Plain
+from llmpi.quality.evidence import Requirement
 from llmpi.quality.statistics import distinguishable, holm
 from llmpi.study.runs import Run, Session
 from llmpi.summary.row import place
@@ -84,7 +85,9 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
         _unpaired(before, after, {*old}, {*new}),
         key=lambda one: UNPAIRED.index(one["state"]),
     )
-    quality = sorted(quality_changes(before.requirements, after.requirements), key=_score_place)
+    quality = sorted(
+        quality_changes(_same_questions(before, after), after.requirements), key=_score_place
+    )
     found = [one["verdict"] for one in (*(f for cell in cells for f in cell["figures"]), *quality)]
     return {
         "before": _side(before),
@@ -115,6 +118,16 @@ UNPAIRED: Sequence[UnpairedState] = (
 
 
 # --- pairs ----------------------------------------------------------------------------------------
+
+
+def _same_questions(before: Measured, after: Measured) -> list[Requirement]:
+    """What the earlier one asks of scores, but for tasks that were other questions then, though
+    under the same names."""
+    return [
+        one
+        for one in before.requirements
+        if (then := before.asked.get(one["task"])) == after.asked.get(one["task"], then) or not then
+    ]
 
 
 def _alike(before: Measured, after: Measured, run: Run) -> bool:

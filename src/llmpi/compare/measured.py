@@ -1,16 +1,17 @@
 """What was measured of a study: of this clone or another one, imported, or in one file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.crate.contents import MANIFEST
+from llmpi.crate.contents import HASHES, MANIFEST
 from llmpi.crate.records import Manifest
 from llmpi.crate.verify import opened
 from llmpi.engine.records import SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.quality.evidence import Requirement, Requirements
+from llmpi.quality.records import Json
 from llmpi.records import RecordError, read
 from llmpi.study.runs import Session
 from llmpi.summary.sound import sound
@@ -18,6 +19,8 @@ from llmpi.summary.sound import sound
 SESSIONS = Path(layout.BENCH).parents[3]
 """Of a study: its folder holds DEVICE/MODEL/QUANT/RUNTIME.json."""
 ALL_STUDIES = SESSIONS.parent
+SCORES = Path(layout.QUALITY).parents[3]
+"""Of a study: its folder holds MODEL/QUANT/COMPUTATION/TASK.json."""
 IMPORTED = Path(layout.IMPORTED).parent
 
 
@@ -28,12 +31,14 @@ class Measured:
     Args:
         folder: where its `results/` lies.
         requirements: of its last report; none where it has none.
+        asked: by task, the hash of its questions, where a score says it.
     """
 
     study: str
     folder: Path
     sessions: Mapping[Session, SessionRecord]
     requirements: Sequence[Requirement]
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 def measured(named: str) -> Measured:
@@ -56,15 +61,36 @@ def measured(named: str) -> Measured:
 def _measured(named: str, folder: Path, study: str) -> Measured:
     at = folder / layout.at(str(SESSIONS), study=study)
     files = sorted(at.glob("*/*/*/*.json"))
-    asked = folder / layout.at(layout.REQUIREMENTS, study=study)
-    if not files and not asked.is_file():
+    report = folder / layout.at(layout.REQUIREMENTS, study=study)
+    if not files and not report.is_file():
         raise LlmpiError(f"{named}: nothing was measured in {at}. {_there(folder)}")
     sessions = {}
     for file in files:
         device, model, quant, _ = file.relative_to(at).parts
         sessions[Session(device, model, quant, file.stem)] = _session(file)
-    found = read(asked, Requirements)["requirements"] if asked.is_file() else []
-    return Measured(study, folder, sessions, found)
+    found = read(report, Requirements)["requirements"] if report.is_file() else []
+    return Measured(study, folder, sessions, found, _asked(folder, study))
+
+
+def _asked(folder: Path, study: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in sorted((folder / layout.at(str(SCORES), study=study)).glob("*/*/*/*.json")):
+        if file.stem not in found and (told := _questions(file)):
+            found[file.stem] = told
+    return found
+
+
+def _questions(score: Path) -> str | None:
+    """The hash of what was asked; of a harness's tasks, of each."""
+    try:
+        found = read(score, dict[str, Json])
+    except RecordError:
+        return None
+    tasks = found.get("tasks")
+    told = [found.get(key) for key in HASHES]
+    for name, one in sorted(tasks.items()) if isinstance(tasks, dict) else ():
+        told.append(f"{name} {one.get('items_sha256')}" if isinstance(one, dict) else None)
+    return ", ".join(one for one in told if isinstance(one, str)) or None
 
 
 def _place(named: str) -> tuple[Path, str]:
