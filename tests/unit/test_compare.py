@@ -110,7 +110,7 @@ def test_what_is_put_up_with_is_not_worse() -> None:
 
 @pytest.mark.parametrize("between", [0.03, 0.07])
 def test_sessions_that_differ_by_more_raise_no_alarm(between: float) -> None:
-    """The spread between sessions is seen in the cells: in 100 comparisons of the same, at 3 % or 7 %
+    """The spread between sessions is seen in the cells: in 100 comparisons of the same, at 3 or 7 %
     from session to session, which is more than was assumed, no more than 5 find anything."""
     alarms = [
         compare(drawn(2 * i, between=between), drawn(2 * i + 1, between=between))["regressions"] > 0

@@ -63,10 +63,10 @@ def of_repetitions(values: Sequence[float]) -> Plain:
 def between_sessions(changes: Sequence[float]) -> Spread:
     """How far two sessions of a cell are apart, as the changes of all cells show it.
 
-    Their own repetitions' spread is in it, so that it is rather too large. Where they show more than
-    was assumed, what was assumed was wrong, and they alone count: with it, six cells of sessions that
-    differ by 10 % found something worse in 18 of 100 comparisons of the same. Two cells show nothing
-    but how far they are apart.
+    Their own repetitions' spread is in it, so that it is rather too large. Where they show more
+    than was assumed, what was assumed was wrong, and they alone count: with it, six cells of
+    sessions that differ by 10 % found something worse in 18 of 100 comparisons of the same. Two
+    cells show nothing but how far they are apart.
 
     Args:
         changes: logarithms of ratios, one a cell; at least one.
