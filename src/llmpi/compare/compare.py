@@ -88,7 +88,9 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
     quality = sorted(
         quality_changes(_same_questions(before, after), after.requirements), key=_score_place
     )
-    found = [one["verdict"] for one in (*(f for cell in cells for f in cell["figures"]), *quality)]
+    verdicts = [
+        one["verdict"] for one in (*(f for cell in cells for f in cell["figures"]), *quality)
+    ]
     return {
         "before": _side(before),
         "after": _side(after),
@@ -99,8 +101,9 @@ def compare(before: Measured, after: Measured, *, at_most_pct: float = 5.0) -> C
         "cells": sorted(cells, key=_cell_place),
         "unpaired": unpaired,
         "quality": quality,
-        "regressions": found.count("worse") + sum(one["state"] == "fails now" for one in unpaired),
-        "judged": len(found) - found.count("not judged"),
+        "regressions": verdicts.count("worse")
+        + sum(one["state"] == "fails now" for one in unpaired),
+        "judged": len(verdicts) - verdicts.count("not judged"),
     }
 
 
