@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
+from fnmatch import translate
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -66,6 +66,9 @@ CANNOT_CHANGE_A_RESULT = {
 }
 """Modules whose edit redoes nothing, and why; nor does an edit of what only they import. A `*` is
 any part of a name."""
+
+WITHOUT_EFFECT = re.compile("|".join(map(translate, CANNOT_CHANGE_A_RESULT)))
+"""What fits one of them: asked of each name in the code, at every parse of the rules."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,19 @@ def _closure(entry: Path | str, package: Path) -> frozenset[Path]:
 @cache
 def _files(name: str, package: Path) -> list[Path]:
     """The file of a module; of a package also what `python -m` starts."""
-    if any(fnmatch(name, pattern) for pattern in CANNOT_CHANGE_A_RESULT):
+    if WITHOUT_EFFECT.match(name):
         return []
     path = "/".join(name.split(".")[1:])
     candidates = (f"{path}.py", f"{path}/__init__.py", f"{path}/__main__.py")
     if "*" in name:
         return [file for candidate in candidates for file in sorted(package.glob(candidate))]
-    return [package / file for file in candidates if (package / file).is_file()]
+    return [file for file in map(package.joinpath, candidates) if file in _modules(package)]
+
+
+@cache
+def _modules(package: Path) -> frozenset[Path]:
+    """All there are, looked for once: most names that are imported from a module are of no file."""
+    return frozenset(package.rglob("*.py"))
 
 
 def _beside(folder: Path) -> Iterator[Path]:

@@ -132,7 +132,7 @@ def test_every_column_has_a_name_in_each_language() -> None:
     ],
 )
 def test_thousands_are_told_apart_in_sentences_too(written: str, shown: str) -> None:
-    assert environment(Texts("en")).from_string(written).render() == shown
+    assert environment("en").from_string(written).render() == shown
 
 
 def test_the_share_of_memory_bandwidth_has_one_name() -> None:

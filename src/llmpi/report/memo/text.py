@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,6 +27,25 @@ def render(facts: Memo, language: Language) -> str:
         Markdown, a paragraph, a point or a row of the table on each line. What comes from outside
         cannot be taken for markup.
     """
+    text = (
+        _environment()
+        .get_template(f"{language}.md.jinja")
+        .render(
+            _escaped(facts),
+            day=date.fromisoformat(facts["date"]),
+            words_read_per_s=WORDS_READ_PER_S,
+            assumption=WORDS[language].assumption,
+            cost_unit=WORDS[language].cost_unit,
+        )
+    )
+    joint = "" if language == "ja" else " "
+    blocks = [block for block in re.split(r"\n\s*\n", text) if block.strip()]
+    return "\n\n".join("\n".join(_lines(block, joint)) for block in blocks) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    """One for all memos: it compiles each template once."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=False,  # noqa: S701 (it is Markdown, and `_escaped` first)
@@ -37,16 +57,7 @@ def render(facts: Memo, language: Language) -> str:
     environment.filters.update(
         figure=figure, whole=whole, size=size, money=money, odds=odds, rough=rough, grouped=grouped
     )
-    text = environment.get_template(f"{language}.md.jinja").render(
-        _escaped(facts),
-        day=date.fromisoformat(facts["date"]),
-        words_read_per_s=WORDS_READ_PER_S,
-        assumption=WORDS[language].assumption,
-        cost_unit=WORDS[language].cost_unit,
-    )
-    joint = "" if language == "ja" else " "
-    blocks = [block for block in re.split(r"\n\s*\n", text) if block.strip()]
-    return "\n\n".join("\n".join(_lines(block, joint)) for block in blocks) + "\n"
+    return environment
 
 
 def _escaped(value: object) -> object:

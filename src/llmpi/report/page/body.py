@@ -1,6 +1,7 @@
 """The page's main part, in one language."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from llmpi.report.words.emphasis import is_untested, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import digits, grouped, mb, number, pretty, size
 from llmpi.report.words.texts import Texts
+from llmpi.study.study import Language
 from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, HttpCell, Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +39,10 @@ MOST_LISTED = 200
 """Rows of a list that the table of all cells has, too."""
 
 
-def environment(t: Texts) -> Environment:
+@cache
+def environment(language: Language) -> Environment:
+    """With the texts of a language; each template is compiled once, for all pages."""
+    t = Texts(language)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
@@ -82,7 +87,7 @@ def body(t: Texts, content: Content, drawn: Mapping[str, Spec]) -> str:
         services=shown_services(t, content),
     )
     return (
-        environment(t)
+        environment(t.language)
         .get_template("body.html")
         .render(
             shown._asdict(),

@@ -71,7 +71,7 @@ def write_page(
     vega = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     scripts = [vega, "".join(map(_source, SCRIPTS))]
     html = (
-        environment(Texts("en"))
+        environment("en")
         .get_template("page.html")
         .render(
             study=summary["study"],
