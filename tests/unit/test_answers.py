@@ -70,7 +70,7 @@ def test_a_token_takes_longer_behind_a_longer_context() -> None:
 
 
 def test_a_limit_that_other_questions_may_break_is_not_kept_to_for_sure() -> None:
-    """Ranks 40 and 61 of 100, 89 and 100, are what the sign test gives; 71 show no end of a p95."""
+    """Ranks 40 and 61 of 100, 90 and 100, are what the sign test gives; 71 show no end of a p95."""
     one = made.row(tg_tps=10)
     for rate in ("pp_min_tps", "pp_tps", "pp_max_tps"):
         one[rate] = 1e9  # type: ignore[literal-required]
@@ -78,7 +78,7 @@ def test_a_limit_that_other_questions_may_break_is_not_kept_to_for_sure() -> Non
     told = [Given(1, 0, 10 * number, True, number, number) for number in range(1, 101)]
     found = cost(told, one)
     ends = [found[f"answer_{key}_s"] for key in ("p50_low", "p50_high", "p95_low", "p95_high")]  # type: ignore[literal-required]
-    assert ends == pytest.approx([40, 61, 89, 100], abs=0.01)
+    assert ends == pytest.approx([40, 61, 90, 100], abs=0.01)
     few, enough = cost(told[:71], one), cost(told[:72], one)
     assert (few["answer_p95_high_s"], enough["answer_p95_high_s"]) == (None, pytest.approx(72))
 
@@ -88,7 +88,7 @@ def test_questions_of_a_passage_do_not_tell_as_much() -> None:
     apart = [Given(10 * (i // 10), 0, 1, True, i, i) for i in range(100)]
     together = [one._replace(cluster=one.number // 10) for one in apart]
     high, higher = cost(apart)["answer_p50_high_s"], cost(together)["answer_p50_high_s"]
-    assert high and higher and higher > 1.2 * high
+    assert high and higher and higher > 1.1 * high
 
 
 def test_the_joules_of_long_prompts_are_as_uncertain_as_the_meter() -> None:

@@ -392,7 +392,7 @@ class AnswerCost(TypedDict):
     j_per_right_answer: Joules | None
     """Energy of all answers that could be right, by those that are"""
     j_per_right_answer_low: Joules | None
-    """Lower end: of a token's joules, of the share that is right, and of what other questions take"""
+    """Lower end: of a token's joules, of the share that is right, and of other questions"""
     j_per_right_answer_high: Joules | None
     """Upper end"""
 
