@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from llmpi.device import durable
-from llmpi.device.durable import has, is_whole, look, seal, unseal, write_whole
+from llmpi.device.durable import PARTS, SEALED, has, is_whole, look, seal, unseal, write_whole
 from llmpi.records import sha256_of
 from llmpi.remote.wheel import this_llmpi
 
@@ -35,6 +35,18 @@ def install(folder: Path) -> None:
     subprocess.run([*pip, "--quiet", "--no-index", "--no-deps", wheel], check=True)
 
 
+CUTS = ["lost", "empty", "half", "zeros"]
+
+
+def cut_short(path: Path, cut: str) -> None:
+    """What a power cut leaves of a file."""
+    content = path.read_bytes()
+    path.unlink()
+    if cut != "lost":
+        left = {"empty": b"", "half": content[: len(content) // 2], "zeros": b"\0" * len(content)}
+        path.write_bytes(left[cut])
+
+
 def test_what_was_installed_is_whole(venv: Path) -> None:
     found = look(venv)
     assert is_whole(found)
@@ -47,21 +59,29 @@ def test_what_was_installed_is_whole(venv: Path) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_that_is_lost_or_cut_is_seen(venv: Path, data: st.DataObject) -> None:
     files = sorted(path for path in venv.rglob("*") if path.is_file() and path.stat().st_size)
-    path = data.draw(st.sampled_from([file for file in files if not file.is_symlink()]))
+    own = [path for path in files if not path.is_symlink() and path.suffix != SEALED]
+    path = data.draw(st.sampled_from(own))
     content, status = path.read_bytes(), path.stat()
-    left = data.draw(
-        st.sampled_from([None, b"", content[: len(content) // 2], b"\0" * len(content)])
-    )
-    if left is None:
-        path.unlink()
-    else:
-        path.write_bytes(left)
+    cut_short(path, data.draw(st.sampled_from(CUTS)))
     os.utime(path.parent)
     try:
         assert not is_whole(look(venv)), path
     finally:
         path.write_bytes(content)
         path.chmod(status.st_mode)
+    assert is_whole(look(venv))
+
+
+@pytest.mark.fault("the seal of an installation lost or torn", by="no seal, not installed")
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_seal_that_is_lost_or_cut_is_none(venv: Path, part: str, cut: str) -> None:
+    cut_short(venv / f"llmpi-{part}{SEALED}", cut)
+    assert dict(look(venv))[part] is None
+    unseal(venv, part)
+    if part == "llmpi":
+        install(venv)
+    seal(venv, part, f"{part}'s key")
     assert is_whole(look(venv))
 
 
