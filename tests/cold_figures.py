@@ -23,7 +23,9 @@ from cold_scores import (
     counts,
     divergence,
     holm,
+    mean_spread,
     passage_name,
+    quantile_ranks,
     share,
     squad,
     sums_of,
@@ -34,6 +36,7 @@ MIB = 1024**2
 BROKEN_PCT, BROKEN_RATIO, CUT_PCT = 2.0, 2.0, 2.0
 DISTURBED = "other programs took too much of the processors while it was measured", []
 DEFAULT = "f16"
+ENDS = "", "_low", "_high"
 REFERENCE = "F16"
 DECODE_SHARE = (0.55, 0.7, 0.95)
 """Of the memory's bandwidth, what decoding reaches: least, likely, most."""
@@ -160,6 +163,7 @@ class Figures:
         asked = [i for i in record["items"] if i["error"] is None or i["new_tokens"]]
         judged = [item for item in asked if item["golds"]]
         _, low, high = share([i["exact"] for i in judged], [i["paragraph"] for i in judged])
+        rates = 1.0, high and high / 100, low and low / 100
         right = sum(item["exact"] for item in judged)
         found = {"answers": len(asked), "j_per_answer": None, "j_per_right_answer": None}
         for name, of in {
@@ -169,18 +173,38 @@ class Figures:
         }.items():
             for share_of in (50, 95):
                 found[f"{name}_p{share_of}_tokens"] = _within([*map(of, asked)], share_of)
-        ends = {"": (np.median, 1), "_low": (max, high), "_high": (min, low)}
-        for end, (pick, rate) in ends.items():
 
-            def seconds(item, pick=pick):
-                return item["prompt_tokens"] / pick(pp) + item["new_tokens"] / pick(tg)
+        def seconds(items, pick):
+            return [i["prompt_tokens"] / pick(pp) + i["new_tokens"] / pick(tg) for i in items]
 
-            for share_of in (50, 95):
-                key = f"answer_p{share_of}{end}_s"
-                found[key] = _within([*map(seconds, asked)], share_of)
-            whole = sum(map(seconds, judged))
-            number = right if end == "" else rate and rate / 100 * len(judged)
-            found[f"s_per_right_answer{end}"] = whole / number if number else None
+        middle = seconds(asked, np.median)
+        for share_of in (50, 95):
+            key, value = f"answer_p{share_of}", _within(middle, share_of)
+            below = [one <= value for one in middle]
+            ranks = quantile_ranks(below, [i["paragraph"] for i in asked], share_of / 100)
+            found[f"{key}_s"] = value
+            for end, rank, pick in zip(("low", "high"), ranks, (max, min), strict=True):
+                known = rank is not None
+                found[f"{key}_{end}_s"] = sorted(seconds(asked, pick))[rank] if known else None
+        found["answer_p50_fast_s"] = _within(seconds(asked, max), 50)
+        found["answer_p50_slow_s"] = _within(seconds(asked, min), 50)
+        value = right / len(judged) if judged else 0
+        spread = math.log1p(
+            mean_spread(seconds(judged, np.median), [i["paragraph"] for i in judged])
+            if judged
+            else 0
+        )
+        for sign, pick, end, rate in zip(
+            (0, -1, 1), (np.median, max, min), ENDS, rates, strict=True
+        ):
+            mean = np.mean(seconds(judged, pick)) if judged and rate else None
+            if mean is None or (not value and sign != -1):
+                found[f"s_per_right_answer{end}"] = None
+            elif not value:
+                found[f"s_per_right_answer{end}"] = mean / rate / math.exp(spread)
+            else:
+                reach = math.hypot(spread, math.log(rate / value)) if sign else 0
+                found[f"s_per_right_answer{end}"] = mean / value * math.exp(sign * reach)
         return found
 
     def how_measured(self, name):
@@ -620,7 +644,7 @@ def _beaten(one, other, task, *, in_seconds=False):
     if in_seconds:  # the fewer the better
         half, signs = f"{task}_answer_p50", (1, -1)
         keys.append(
-            (f"{half}_s", f"{half}_high_s", f"{half}_low_s") if several else (f"{half}_s", "", "")
+            (f"{half}_s", f"{half}_slow_s", f"{half}_fast_s") if several else (f"{half}_s", "", "")
         )
     else:
         signs = (1, 1)

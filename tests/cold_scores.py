@@ -83,6 +83,42 @@ def share(values, clusters):
     return 100 * mean.value, *(100 * end for end in mean.bounds(student(0.975, len(sums))))
 
 
+def mean_spread(values, clusters):
+    """Half of the interval of a mean by clusters, Student's, as a share of it."""
+    sums, counts = _totals(values, clusters)
+    groups, mean = len(sums), sum(values) / len(values)
+    if groups < 2:
+        return 0.0
+    residuals = (sums - counts * mean) / len(values)
+    error = math.sqrt(groups / (groups - 1) * (residuals**2).sum())
+    return student(0.975, groups) * error / mean
+
+
+def quantile_ranks(below, clusters, quantile):
+    """Ranks of the ends of a quantile by the sign test, of as many items as are independent."""
+    sums, counts = _totals(below, clusters)
+    if len(sums) < 2:
+        return None, None
+    items = len(below)
+    alone = min(items, math.ceil(Mean(sums, float(sum(below)), counts).effective))
+    fewer, low, high = 0.0, 0, None
+    for number in range(alone):
+        fewer += math.exp(
+            math.lgamma(alone + 1)
+            - math.lgamma(number + 1)
+            - math.lgamma(alone - number + 1)
+            + number * math.log(quantile)
+            + (alone - number) * math.log(1 - quantile)
+        )
+        low += fewer <= 0.025
+        if high is None and fewer >= 0.975:
+            high = number + 1
+    return (
+        low * items // alone - 1 if low else None,
+        None if high is None else -(-high * items // alone) - 1,
+    )
+
+
 def _totals(values, clusters):
     _, index = np.unique(clusters, return_inverse=True)
     return np.bincount(index, np.asarray(values, float)), np.bincount(index)

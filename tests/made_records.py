@@ -998,6 +998,7 @@ def row(
         "pp_j_per_token": None,
         "tg_j_per_token": None,
         "tg_uncertainty_j_per_token": None,
+        "pp_uncertainty_j_per_token": None,
         "tpj_board": None,
         "tpj_above_idle": None,
         "words_per_battery": None,

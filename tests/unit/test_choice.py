@@ -79,6 +79,7 @@ def energy(tier: Tier | None, power_w: float | None = None, j: float | None = No
         "tg_power_w": power_w,
         "tg_j_per_token": j,
         "tg_uncertainty_j_per_token": j and j / 100,
+        "pp_uncertainty_j_per_token": j and j / 1000,
     }
 
 
@@ -384,6 +385,18 @@ def test_seconds_and_joules_of_an_answer_are_limits() -> None:
         assert why["kind"] == "limit" and why["constraint"] in limits
     assert "a time for half of the answers of at most 3" in said(short, answer_s_at_most=1)[1]
     assert decided(cell("F16", 4, 60), answer_s_at_most=5)["killed"] == {"answer_s_at_most": 1}
+
+
+def test_joules_of_no_right_answer_are_not_called_unmeasured() -> None:
+    wrong = cell("Q4_0", 12, 60)
+    told = answered([Given(36, 0, 5, False, i, i) for i in range(20)])
+    assert told
+    wrong |= {**energy("metered", 4.0, 1.0), "pp_j_per_token": 0.1}
+    wrong["answers"] = answer_costs({"qa": told}, wrong, wrong, 100)
+    [found] = chosen(wrong, j_per_right_answer_at_most=60)["candidates"]
+    why = {"kind": "none right", "constraint": "j_per_right_answer_at_most"}
+    assert why in found["killed_by"]
+    assert decided(wrong, j_per_right_answer_at_most=60)["pick"] is None
 
 
 def test_a_limit_that_is_told_lets_in_what_it_promises() -> None:

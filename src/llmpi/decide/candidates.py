@@ -22,7 +22,7 @@ from llmpi.study.tasks.divergence import DivergenceTask
 from llmpi.study.tasks.squad import SquadTask
 from llmpi.summary.estimate import Z95, Estimate
 from llmpi.summary.groups import by_class
-from llmpi.summary.records import ClassRow, Summary
+from llmpi.summary.records import AnswerCost, ClassRow, Summary
 
 BROKEN_PCT = 2.0
 """At most 2 % of the answers of LLMPi's Q2_K files held the right words, and its score did not tell
@@ -48,6 +48,7 @@ class Candidate:
         best: the quality of all variants on the task that decides.
         quality: its own, %.
         values: of each constraint its number, whether it is asked for or not.
+        answered: what its answers take, where there are some.
         faults: what no constraint can excuse.
         cautions: what does not rule it out but should be known.
     """
@@ -61,6 +62,7 @@ class Candidate:
     quality: Estimate | None
     f1: Estimate | None
     values: Mapping[Limit, Estimate | None]
+    answered: AnswerCost | None
     faults: Sequence[Kill]
     cautions: Sequence[AnyCaution]
 
@@ -88,7 +90,7 @@ def candidates(
     several = len(study.runtimes) > 1
     of_task = [r for r in analysis.requirements if r["task"] == task and r["kind"] != "gate"]
     best = Best([r for r in of_task if r["tag"] is None], analysis.confidence)
-    squad = _squad(study, task)
+    squad, answering = _squad(study, task), _answering(study, task)
     abstaining_pct = _abstaining_pct(summary, squad)
     quality = {variant: best.estimate(variant) for variant in {*map(_scored, here)}}
     return [
@@ -101,7 +103,8 @@ def candidates(
             best=best,
             quality=quality[_scored(row)],
             f1=scores.f1(row, squad) if squad else None,
-            values=values_of(row, task, squad, study.battery.wh, widest),
+            values=values_of(row, answering, squad, study.battery.wh, widest),
+            answered=row["answers"].get(answering or ""),
             faults=[
                 *faults(row, study, task),
                 *_quality_faults(row, task, analysis.standing(_scored(row)), best),
@@ -138,6 +141,9 @@ def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> l
         return found
     for name, limit in limits.items():
         check, estimate = CHECKS[name], candidate.values[name]
+        if name == "j_per_right_answer_at_most" and _none_is_right(candidate):
+            found.append({"kind": "none right", "constraint": name})
+            continue
         if estimate is None:
             found.append({"kind": "unmeasured", "constraint": name})
             continue
@@ -166,6 +172,12 @@ def kills(candidate: Candidate, limits: Mapping[Limit, float], prefer: Aim) -> l
     return found
 
 
+def _none_is_right(candidate: Candidate) -> bool:
+    """Whether joules are known, and are those of no right answer: more than any limit."""
+    cost = candidate.answered
+    return bool(cost and cost["j_per_right_answer"] is None and cost["j_per_right_answer_low"])
+
+
 def _unknown(found: Sequence[Kill]) -> bool:
     """Whether it is said already that there is no quality to go by."""
     return any(kill["kind"] in ("unscored", "too few") for kill in found)
@@ -177,7 +189,7 @@ def blamed(kill: Kill) -> str:
     `computation`, `no quality`, `too few`, `broken`, `loses`, `undecided`, `estimated` and
     `unmeasured` energy."""
     match kill["kind"]:
-        case "limit":
+        case "limit" | "none right":
             return kill["constraint"]
         case "unmeasured":
             return kill["constraint"] or "unmeasured"
@@ -278,6 +290,11 @@ def faults(row: ClassRow, study: Study, task: str | None) -> list[Kill]:
 
 def _squad(study: Study, task: str | None) -> str | None:
     return task if task and isinstance(study.quality[task], SquadTask) else None
+
+
+def _answering(study: Study, task: str | None) -> str | None:
+    """Whose answers are looked at: the task's, or of one without the first that has some."""
+    return task if task in study.answering else next(iter(study.answering), None)
 
 
 def _quality_faults(

@@ -222,6 +222,14 @@ class BeyondLimit(TypedDict):
 
 
 @record
+class NoneRight(TypedDict):
+    """None of its answers is right, so that no number can say what a right one takes."""
+
+    kind: Literal["none right"]
+    constraint: Literal["j_per_right_answer_at_most"]
+
+
+@record
 class Unmeasured(TypedDict):
     """A number that is asked for was not measured."""
 
@@ -254,6 +262,7 @@ Kill = (
     | Mute
     | Blurting
     | BeyondLimit
+    | NoneRight
     | Unmeasured
     | OnlyEstimated
 )

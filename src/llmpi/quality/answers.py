@@ -42,12 +42,14 @@ class Answered:
         tokens: of each its prompt's, its thought's and its answer's; n x 3.
         judged: which of them could be right; n.
         numbers: of each its question's in the task's order; n.
+        clusters: of each its question's: these stand or fall together; n.
         right: the share of the judged that is; None where there are none.
     """
 
     tokens: NDArray[np.int64]
     judged: NDArray[np.bool_]
     numbers: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     right: RightShare | None
 
 
@@ -67,6 +69,7 @@ def answered(given: Iterable[Given]) -> Answered | None:
         np.array([one[:3] for one in asked], np.int64),
         np.array([one.right is not None for one in asked]),
         np.array([one.number for one in asked], np.int64),
+        np.array([one.cluster for one in asked], np.int64),
         _share([float(bool(one.right)) for one in judged], [one.cluster for one in judged]),
     )
 

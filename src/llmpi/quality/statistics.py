@@ -5,13 +5,14 @@ would be too sure of itself, so everything here but McNemar's test goes by whole
 """
 
 from collections.abc import Iterator, Sequence
-from math import comb
+from math import ceil, comb
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr
 
-from llmpi.quality.estimates import Loss, loss, share, student
+from llmpi.quality.estimates import Loss, loss, plain, share, student
 
 RESAMPLES = 10_000
 CELLS_AT_ONCE = 1_000_000
@@ -37,6 +38,50 @@ def share_interval(
         return None
     found = share(sums, float(np.square(values).sum()), counts)
     return found.bounds(student((1 + level) / 2, found.clusters))
+
+
+def mean_spread(values: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> float:
+    """Half the width of the interval of a mean of numbers above 0, as a share of it; 0 below two
+    clusters, which show none."""
+    sums, counts = _totals(values, clusters)
+    found = plain(sums, counts)
+    if len(sums) < 2 or not found.value:
+        return 0.0
+    return student((1 + level) / 2, found.clusters) * found.deviation / found.value
+
+
+def quantile_ranks(
+    below: Sequence[bool] | NDArray[np.bool_],
+    clusters: ArrayLike,
+    share_below: float,
+    *,
+    level: float = 0.95,
+) -> tuple[int | None, int | None]:
+    """Between which of some items, in their order, the quantile of all such items lies.
+
+    By the sign test (Conover, *Practical Nonparametric Statistics*, 1999), of as many items as
+    independent ones would tell as much.
+
+    Args:
+        below: whether each item is below the quantile as these items have it, or is it.
+        clusters: the cluster of each item, same length.
+        share_below: of all such items.
+
+    Returns:
+        Ranks from 0; None where the items are too few for an end, or in fewer than two clusters.
+    """
+    sums, counts = _totals(below, clusters)
+    if len(sums) < 2:
+        return None, None
+    items, found = len(np.asarray(below)), share(sums, float(sums.sum()), counts)
+    alone = min(items, ceil(found.effective))
+    fewer = bdtr(np.arange(alone, dtype=float), alone, share_below)
+    low = int(np.searchsorted(fewer, (1 - level) / 2, side="right"))
+    high = int(np.searchsorted(fewer, (1 + level) / 2)) + 1
+    return (
+        low * items // alone - 1 if low else None,
+        -(-high * items // alone) - 1 if high <= alone else None,
+    )
 
 
 def paired_loss(

@@ -38,7 +38,7 @@ class Constraints(Part):
     """95th percentile of the time between tokens, s."""
     answer_s_at_most: Limit | None = None
     """Time to the end of an answer of the task, its whole prompt read: what half of them keep to,
-    s."""
+    s. Of a task without answers it is the first task that has some."""
     answer_s_p95_at_most: Limit | None = None
     """The same of 95 % of them, s."""
     f1_drop_at_most: float | None = Field(default=None, ge=0, le=100)

@@ -1,12 +1,14 @@
 """What an answer takes on a board: the tokens of a task at the speed and the joules of a cell."""
 
 from collections.abc import Mapping
-from typing import Literal
+from math import exp, hypot, log, log1p
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmpi.quality.answers import Answered
+from llmpi.quality.statistics import mean_spread, quantile_ranks
 from llmpi.summary.estimate import Z95
 from llmpi.summary.records import AnswerCost, CellEnergy, Speed
 
@@ -28,9 +30,9 @@ def answer_costs(
 
 def _cost(found: Answered, speed: Speed, energy: CellEnergy, prompt_tokens: int) -> AnswerCost:
     seconds = {rate: seconds_of(found.tokens, speed, prompt_tokens, rate) for rate in RATES}
-    half, most = ({rate: at(pct, each) for rate, each in seconds.items()} for pct in (50, 95))
+    half, most = (_kept_to(pct, found, seconds) for pct in (50, 95))
     right_s = _per_right(found, *(seconds[rate] for rate in RATES))
-    joules = joules_of(found.tokens, energy)
+    joules = joules_of(found.tokens, speed, energy, prompt_tokens)
     right_j = _per_right(found, *joules) if joules else (None, None, None)
     return {
         "answers": len(found.tokens),
@@ -40,12 +42,14 @@ def _cost(found: Answered, speed: Speed, energy: CellEnergy, prompt_tokens: int)
         "thought_p95_tokens": int(at(95, found.tokens[:, 1])),
         "answer_p50_tokens": int(at(50, found.tokens[:, 2])),
         "answer_p95_tokens": int(at(95, found.tokens[:, 2])),
-        "answer_p50_s": half["median"],
-        "answer_p50_low_s": half["greatest"],
-        "answer_p50_high_s": half["least"],
-        "answer_p95_s": most["median"],
-        "answer_p95_low_s": most["greatest"],
-        "answer_p95_high_s": most["least"],
+        "answer_p50_s": half.value,
+        "answer_p50_low_s": half.low,
+        "answer_p50_high_s": half.high,
+        "answer_p50_fast_s": at(50, seconds["greatest"]),
+        "answer_p50_slow_s": at(50, seconds["least"]),
+        "answer_p95_s": most.value,
+        "answer_p95_low_s": most.low,
+        "answer_p95_high_s": most.high,
         "s_per_right_answer": right_s[0],
         "s_per_right_answer_low": right_s[1],
         "s_per_right_answer_high": right_s[2],
@@ -54,6 +58,24 @@ def _cost(found: Answered, speed: Speed, energy: CellEnergy, prompt_tokens: int)
         "j_per_right_answer_low": right_j[1],
         "j_per_right_answer_high": right_j[2],
     }
+
+
+class _KeptTo(NamedTuple):
+    """Seconds, with the ends of both: of the speed, and of other questions of the same kind."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def _kept_to(pct: int, found: Answered, seconds: Mapping[Rate, Each]) -> _KeptTo:
+    value = at(pct, seconds["median"])
+    low, high = quantile_ranks(seconds["median"] <= value, found.clusters, pct / 100)
+    return _KeptTo(
+        value,
+        None if low is None else float(np.sort(seconds["greatest"])[low]),
+        None if high is None else float(np.sort(seconds["least"])[high]),
+    )
 
 
 RATES: tuple[Rate, ...] = ("median", "greatest", "least")
@@ -81,13 +103,18 @@ def seconds_of(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int, rate
         tokens: of each answer its prompt's, its thought's and its own, n x 3.
     """
     pp_tps, tg_tps = _rate(speed, "pp", rate), _rate(speed, "tg", rate)
-    depths = {prompt_tokens: _rate(speed, "tg", "median")}
+    new = tokens[:, 1:].sum(1)
+    return np.asarray(tokens[:, 0] / pp_tps + new * _slower(tokens, speed, prompt_tokens) / tg_tps)
+
+
+def _slower(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int) -> Each:
+    """How many times as long a new token of each answer takes as behind the workload's prompt."""
+    here = _rate(speed, "tg", "median")
+    depths = {prompt_tokens: here}
     depths |= {one["depth_tokens"]: one["tps"] for one in speed["tg_at_depths_tps"]}
     at, tps = zip(*sorted(depths.items()), strict=True)
-    prompt, new = tokens[:, 0], tokens[:, 1:].sum(1)
-    spread = _rate(speed, "tg", "median") / tg_tps
-    per_token = spread * np.interp(prompt + new / 2, at, 1 / np.asarray(tps))
-    return np.asarray(prompt / pp_tps + new * per_token)
+    middle = tokens[:, 0] + tokens[:, 1:].sum(1) / 2
+    return np.asarray(here * np.interp(middle, at, 1 / np.asarray(tps)))
 
 
 def _rate(speed: Speed, phase: Literal["pp", "tg"], rate: Rate) -> float:
@@ -96,36 +123,51 @@ def _rate(speed: Speed, phase: Literal["pp", "tg"], rate: Rate) -> float:
     return tps
 
 
-def joules_of(tokens: NDArray[np.int64], energy: CellEnergy) -> tuple[Each, Each, Each] | None:
-    """With both ends of the interval that a token's joules have; None without a meter."""
+def joules_of(
+    tokens: NDArray[np.int64], speed: Speed, energy: CellEnergy, prompt_tokens: int
+) -> tuple[Each, Each, Each] | None:
+    """With both ends of the interval that a token's joules have; None without a meter.
+
+    Behind a longer context a token takes longer, at the same power. What is uncertain of a prompt's
+    and of a new token is of one meter, and goes up and down together. Arguments as of `seconds_of`.
+    """
     pp_j, tg_j = energy["pp_j_per_token"], energy["tg_j_per_token"]
     if pp_j is None or tg_j is None:
         return None
-    spread = Z95 * (energy["tg_uncertainty_j_per_token"] or 0.0)
-    prompt, new = tokens[:, 0] * pp_j, tokens[:, 1:].sum(1)
+    pp_spread = Z95 * (energy["pp_uncertainty_j_per_token"] or 0.0)
+    tg_spread = Z95 * (energy["tg_uncertainty_j_per_token"] or 0.0)
+    prompt = tokens[:, 0]
+    new = tokens[:, 1:].sum(1) * _slower(tokens, speed, prompt_tokens)
     return (
-        prompt + new * tg_j,
-        prompt + new * max(tg_j - spread, 0.0),
-        prompt + new * (tg_j + spread),
+        prompt * pp_j + new * tg_j,
+        prompt * max(pp_j - pp_spread, 0.0) + new * max(tg_j - tg_spread, 0.0),
+        prompt * (pp_j + pp_spread) + new * (tg_j + tg_spread),
     )
 
 
 def _per_right(
     found: Answered, middle: Each, low: Each, high: Each
 ) -> tuple[float | None, float | None, float | None]:
-    """What all that could be right take, by those that are; no number where none is."""
+    """What all that could be right take, by those that are; where none is, no number, and what it
+    takes at least.
+
+    Other questions take longer or shorter, and more or fewer of them are answered right: both ends
+    of that are put together as of independent estimates, on the scale of logarithms (Zou, Donner,
+    *Construction of Confidence Intervals About Effect Measures*, 2008).
+    """
     if found.right is None:
         return None, None, None
     value, fewest, most = found.right
+    own = found.judged
+    spread = log1p(mean_spread(middle[own], found.clusters[own]))
+    least, mean, greatest = (float(each[own].mean()) for each in (low, middle, high))
+    if not value:
+        return None, least / most / exp(spread) if most else None, None
     return (
-        _by(middle[found.judged].mean(), value),
-        _by(low[found.judged].mean(), most),
-        _by(high[found.judged].mean(), fewest),
+        mean / value,
+        least / value / exp(hypot(spread, log(most / value))) if most else None,
+        greatest / value * exp(hypot(spread, log(value / fewest))) if fewest else None,
     )
-
-
-def _by(value: float, share: float | None) -> float | None:
-    return float(value / share) if share else None
 
 
 def at(pct: int, each: NDArray[np.float64 | np.int64]) -> float:

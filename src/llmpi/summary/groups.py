@@ -54,6 +54,17 @@ MOST: tuple[Most, ...] = get_args(Most)
 FEWEST: tuple[Fewest, ...] = get_args(Fewest)
 ENERGIES: tuple[OfEnergy, ...] = get_args(OfEnergy)
 FROM_ENERGIES: tuple[FromEnergy, ...] = get_args(FromEnergy)
+UNCERTAIN: tuple[
+    tuple[
+        Literal["pp_j_per_token", "tg_j_per_token"],
+        Literal["pp_uncertainty_j_per_token", "tg_uncertainty_j_per_token"],
+    ],
+    ...,
+] = (
+    ("pp_j_per_token", "pp_uncertainty_j_per_token"),
+    ("tg_j_per_token", "tg_uncertainty_j_per_token"),
+)
+"""A token's joules, and how sure they are."""
 
 Equal = Literal["board", "cpu", "memory_bytes", "processors"]
 EQUAL: tuple[Equal, ...] = get_args(Equal)
@@ -148,6 +159,7 @@ def _as_one(name: str, rows: Sequence[Row]) -> ClassRow:
     one["answers"] = {
         task: _answer_as_one([row["answers"][task] for row in rows], one["energy_tier"])
         for task in middle["answers"]
+        if all(task in row["answers"] for row in rows)
     }
     return one
 
@@ -156,11 +168,18 @@ def _answer_as_one(boards: Sequence[AnswerCost], tier: Tier | None) -> AnswerCos
     """Tokens are the same on all boards, as scores are; joules as those of a token."""
     one: dict[str, float | None] = {}
     for name, values in zip(boards[0], zip(*map(_values, boards), strict=True), strict=True):
-        middle = max if "_high" in name else min if "_low" in name else median
+        upwards, downwards = ("_high", "_slow"), ("_low", "_fast")
+        middle = max if _any(upwards, name) else min if _any(downwards, name) else median
         if name == "answers" or name.endswith("_tokens"):
             middle = min
-        one[name] = _over(middle, values) if tier or not name.startswith("j_") else None
+        of_time = not name.startswith("j_")
+        endless = of_time and None in values  # where one end is not known, that of all is not
+        one[name] = _over(middle, values) if (tier or of_time) and not endless else None
     return cast(AnswerCost, one)  # the keys are a board's
+
+
+def _any(parts: Sequence[str], name: str) -> bool:
+    return any(part in name for part in parts)
 
 
 def _values(cost: AnswerCost) -> list[float | None]:
@@ -174,15 +193,16 @@ def _energy_as_one(one: ClassRow, metered: Sequence[Row], boards: int) -> None:
     if len(tiers) > 1:
         for key in (*ENERGIES, *FROM_ENERGIES):
             one[key] = None
-        one["tg_uncertainty_j_per_token"] = one["energy_tier"] = None
+        one["pp_uncertainty_j_per_token"] = one["tg_uncertainty_j_per_token"] = None
+        one["energy_tier"] = None
         one["energy_reason"] = f"the boards' energy is of different tiers: {', '.join(tiers)}"
     elif metered:
         for key in ENERGIES:
             one[key] = _over(median, (row[key] for row in metered))
         _from_energy(one, metered[0])
-        each = [row["tg_j_per_token"] or 0.0 for row in metered]
-        of_each = median(row["tg_uncertainty_j_per_token"] or 0.0 for row in metered)
-        one["tg_uncertainty_j_per_token"] = hypot(of_each, pstdev(each))
+        for value, error in UNCERTAIN:
+            each = [row[value] or 0.0 for row in metered]
+            one[error] = hypot(median(row[error] or 0.0 for row in metered), pstdev(each))
         one["energy_tier"] = metered[0]["energy_tier"]
         few = len(metered) < boards
         one["energy_reason"] = f"of {len(metered)} of {boards} boards" if few else None

@@ -252,6 +252,8 @@ class CellEnergy(TypedDict):
     """The same of generated tokens"""
     pp_j_per_token: Joules | None
     """Energy of a prompt token: mean over the repetitions"""
+    pp_uncertainty_j_per_token: Joules | None
+    """Its uncertainty, one standard deviation"""
     tg_j_per_token: Joules | None
     """Energy of a generated token: mean over the repetitions"""
     tg_uncertainty_j_per_token: Joules | None
@@ -363,30 +365,36 @@ class AnswerCost(TypedDict):
     """95 % have no more"""
     answer_p50_s: Seconds
     """From the question to the end of the answer, loading not in it: half take no longer"""
-    answer_p50_low_s: Seconds
-    """The same at the greatest speed of a repetition"""
-    answer_p50_high_s: Seconds
+    answer_p50_low_s: Seconds | None
+    """Lower end for other questions of the same kind, at the greatest speed of a repetition; empty
+    where they are too few"""
+    answer_p50_high_s: Seconds | None
+    """Upper end, at the least"""
+    answer_p50_fast_s: Seconds
+    """What half of these very questions take at most at the greatest speed of a repetition: what
+    variants are compared by"""
+    answer_p50_slow_s: Seconds
     """At the least"""
     answer_p95_s: Seconds
     """95 % take no longer"""
-    answer_p95_low_s: Seconds
-    """The same at the greatest speed of a repetition"""
-    answer_p95_high_s: Seconds
-    """At the least"""
+    answer_p95_low_s: Seconds | None
+    """Lower end, alike"""
+    answer_p95_high_s: Seconds | None
+    """Upper end; of fewer than 72 questions there is none"""
     s_per_right_answer: Seconds | None
     """What all answers take that could be right, by those that are; empty where none is"""
     s_per_right_answer_low: Seconds | None
-    """At the greatest speed and the upper end of the share that is right"""
+    """Lower end: of the speed, of the share that is right, and of what other questions take"""
     s_per_right_answer_high: Seconds | None
-    """At the least and the lower end"""
+    """Upper end"""
     j_per_answer: Joules | None
     """Energy of an answer: mean; empty without a meter"""
     j_per_right_answer: Joules | None
     """Energy of all answers that could be right, by those that are"""
     j_per_right_answer_low: Joules | None
-    """At the lower end of a token's joules and the upper of the share that is right"""
+    """Lower end: of a token's joules, of the share that is right, and of other questions"""
     j_per_right_answer_high: Joules | None
-    """At the upper and the lower end"""
+    """Upper end"""
 
 
 @record

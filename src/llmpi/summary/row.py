@@ -236,6 +236,7 @@ def _energy(measured: Single, battery: Battery) -> CellEnergy:
         "pp_mean_tps": prompts / sum(r["pp_s"] for r in repetitions),
         "tg_mean_tps": tps,
         "pp_j_per_token": pp["j_per_token"],
+        "pp_uncertainty_j_per_token": pp["uncertainty_j_per_token"],
         "tg_j_per_token": tg["j_per_token"],
         "tg_uncertainty_j_per_token": tg["uncertainty_j_per_token"],
         "tpj_board": tokens_per_joule(tps, power_w),

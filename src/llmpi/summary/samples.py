@@ -138,7 +138,7 @@ def _against(
     prompt_tokens: int,
 ) -> SampleAgainst:
     predicted = {rate: seconds_of(tokens, row, prompt_tokens, rate) for rate in RATES}
-    joules = joules_of(tokens, row)
+    joules = joules_of(tokens, row, row, prompt_tokens)
     median = predicted["median"]
     numbers = [one["number"] for one in done]
     half = _half_width(numbers, seconds, median)

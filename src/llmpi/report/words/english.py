@@ -363,6 +363,8 @@ def kill(found: Kill) -> str:
         case "limit":
             got = _amount(found["value"], found["unit"])
             return f"{limit(found['constraint'], found['limit'])} is asked for, it has {got}"
+        case "none right":
+            return f"{QUANTITIES[found['constraint']]} is limited, and no answer is right"
         case "unmeasured":
             if found["constraint"] is None:
                 return "prefer energy: its energy was not measured"

@@ -406,6 +406,8 @@ def kill(found: Kill) -> str:
         case "limit":
             got = _amount(found["value"], found["unit"])
             return f"{limit(found['constraint'], found['limit'])}という制約に対し{got}"
+        case "none right":
+            return f"{LIMITS[found['constraint']]}に制約がありますが、正しい回答が一つもありません"
         case "unmeasured":
             if found["constraint"] is None:
                 return "エネルギー優先ですが、測定していません"
