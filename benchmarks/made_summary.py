@@ -120,6 +120,7 @@ def _row(device: str, at: int, variant: Scored, tasks: Sequence[str]) -> ClassRo
         "tg_mean_tps": None,
         "pp_j_per_token": None,
         "tg_j_per_token": None,
+        "pp_uncertainty_j_per_token": None,
         "tg_uncertainty_j_per_token": None,
         "tpj_board": None,
         "tpj_above_idle": None,

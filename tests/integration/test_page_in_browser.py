@@ -161,6 +161,31 @@ def test_a_chart_is_whole_where_nothing_is_beaten_or_broken(
     clean(browser)
 
 
+def test_a_chart_is_whole_where_no_interval_is_known(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of questions that are too few for one."""
+    monkeypatch.chdir(tmp_path)
+    small.write_results()
+    summary, requirements = small.summary(gates=[])
+    chosen = {**recommend(summary, requirements, Constraints()), "money": None}
+    write_page(without_ends(summary), chosen, tmp_path / "index.html")
+    opened(browser, tmp_path / "index.html")
+    assert browser.evaluate(UNDRAWN) == []
+    clean(browser)
+
+
+def without_ends(found: Any) -> Any:
+    """The same without the ends of any interval."""
+    if isinstance(found, dict):
+        ends = re.compile("(^|_)(low|high)(_|$)")
+        return {
+            key: None if ends.search(key) and isinstance(value, float) else without_ends(value)
+            for key, value in found.items()
+        }
+    return [*map(without_ends, found)] if isinstance(found, list) else found
+
+
 def test_what_the_shelf_carries(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

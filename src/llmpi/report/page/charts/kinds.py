@@ -14,6 +14,7 @@ from llmpi.report.page.charts.style import (
     Spec,
     axis,
     category,
+    end,
     logarithmic,
     on,
     spec,
@@ -68,7 +69,11 @@ def _over_bits(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) ->
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
     key, scale = chart["value"]["key"], SCALES[chart["scale"]]
-    spread = base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour)
+    spread = (
+        base.transform_calculate(least=end("low", key), greatest=end("high", key))
+        .mark_rule(strokeWidth=2)
+        .encode(x=x, y="least:Q", y2="greatest:Q", color=colour)
+    )
     y = axis(alt.Y, key, _title(t, chart, scale), scale)
     points = base.mark_point(size=80, filled=True, opacity=1).encode(
         x=x,

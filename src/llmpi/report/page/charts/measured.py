@@ -16,6 +16,7 @@ from llmpi.report.page.charts.style import (
     Spec,
     axis,
     category,
+    end,
     first,
     logarithmic,
     on,
@@ -55,7 +56,7 @@ def quality_against_seconds(
         score,
         models,
         named=named,
-        over=Over(f"{half}_s", f"{half}_low_s", f"{half}_high_s", f"{task}_answer_front", LOG),
+        over=Over(f"{half}_s", f"{half}_fast_s", f"{half}_slow_s", f"{task}_answer_front", LOG),
         titles=(logarithmic(t, t("half of the answers take at most, s")), t("an answer, s")),
         summary=t("Quality against seconds an answer with intervals and the front"),
     )
@@ -102,11 +103,18 @@ def _quality(
     colour, shape = category("model", t("model"), models)
     shown = alt.expr.isValid(alt.datum[over.key]) & alt.expr.isValid(alt.datum[key])
     base = on("cells").transform_filter(shown & (alt.datum.transferred == 1))
-    across = base.mark_rule(clip=True).encode(
-        x=f"{over.least}:Q", x2=f"{over.greatest}:Q", y=y, color=colour
+    low, high = f"{task}_{value['low']}", f"{task}_{value['high']}"
+    across = (
+        base.transform_calculate(
+            least=end(over.least, over.key), greatest=end(over.greatest, over.key)
+        )
+        .mark_rule(clip=True)
+        .encode(x="least:Q", x2="greatest:Q", y=y, color=colour)
     )
-    up = base.mark_rule(clip=True).encode(
-        x=x, y=f"{task}_{value['low']}:Q", y2=f"{task}_{value['high']}:Q", color=colour
+    up = (
+        base.transform_calculate(low=end(low, key), high=end(high, key))
+        .mark_rule(clip=True)
+        .encode(x=x, y="low:Q", y2="high:Q", color=colour)
     )
     shown_of = tooltip(
         {
@@ -115,8 +123,8 @@ def _quality(
             over.least: (t("least"), ".1f"),
             over.greatest: (t("greatest"), ".1f"),
             key: (t.title(value["title"]), f".{value['digits']}f"),
-            f"{task}_{value['low']}": (t("95 % from"), f".{value['digits']}f"),
-            f"{task}_{value['high']}": (t("95 % to"), f".{value['digits']}f"),
+            low: (t("95 % from"), f".{value['digits']}f"),
+            high: (t("95 % to"), f".{value['digits']}f"),
             **{
                 f"{task}_{shown['key']}": (t.title(shown["title"]), f".{shown['digits']}f")
                 for shown in score.beside

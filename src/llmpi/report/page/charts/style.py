@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypeVar
 
 import altair as alt
+from altair.expr.core import Expression
 from typing_extensions import TypedDict
 
 from llmpi.decide.records import Shown
@@ -27,6 +28,12 @@ LOG = alt.Scale(type="log", nice=False, padding=14)
 SOME = "some_"
 """Begins the name of a layer that not all points have a mark in, so that it may be empty: the names
 beside the points cannot be placed around it."""
+
+
+def end(of: str, value: str) -> Expression:
+    """An end of an interval, or the value itself where there is none: names cannot be placed around
+    a layer that no point has a mark in (`SOME`)."""
+    return alt.expr.if_(alt.expr.isValid(alt.datum[of]), alt.datum[of], alt.datum[value])
 
 
 def on(data: str) -> alt.Chart:
