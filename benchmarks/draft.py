@@ -4,7 +4,8 @@ text, whether the text is the same, what is accepted, and how much sooner.
 Each workload (`prompt:` of a config) is measured as the product does, with and without the drafts
 in turns. A draft model reads the prompt, too: `ttft_ratio` says what that costs, `speedup` is of
 token generation alone, `answer_speedup` of both together. Where the text is another one, rounding
-is to blame, as a batch has other kernels than a single token: `same` is the share before that.
+is to blame, as a batch has other kernels than a single token: `same` is the share before that, and
+`gap` how near the two tokens were where they part, in logits.
 """
 
 import argparse
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.divergence import quantized
+from benchmarks.prompt_lookup import gap
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure.single import Single
 from llmpi.engine import info as engine_info
 from llmpi.engine.draft_model import DraftModel
+from llmpi.engine.fixed_text import passage
 from llmpi.engine.llama import Engine, Settings
-from llmpi.engine.open_texts import Kind
+from llmpi.engine.open_texts import Kind, open_text
 from llmpi.engine.params import KV_TYPES
 from llmpi.engine.records import Repetition, SingleCell
 from llmpi.engine.speculation import Speculation, agreeing
@@ -60,7 +63,8 @@ def compare(target: Path, draft: Path, args: argparse.Namespace) -> dict[str, fl
     ):
         for kind in args.kinds:
             plain, drafted = in_turns(engine, Speculation(model), kind, args)
-            found |= {f"{name}_{kind}": value for name, value in gained(plain, drafted).items()}
+            values = {**gained(plain, drafted), "gap": parting(engine, plain, drafted)}
+            found |= {f"{name}_{kind}": value for name, value in values.items()}
     return found
 
 
@@ -103,6 +107,19 @@ def gained(plain: SingleCell, drafted: SingleCell) -> dict[str, float]:
         "ttft_ratio": median(drafted, "ttft") / median(plain, "ttft"),
         "answer_speedup": median(plain, "whole") / median(drafted, "whole"),
     }
+
+
+def parting(engine: Engine, plain: SingleCell, drafted: SingleCell) -> float:
+    """By how many logits plain decoding prefers its token where both part; 0 if they do not."""
+    if plain["output"] == drafted["output"]:
+        return 0.0
+    count = plain["workload"]["prompt_tokens"]
+    text = plain["workload"]["prompt"]
+    assert text != "random"
+    prompt = passage(engine, count) if text == "passage" else open_text(engine, text, count)
+    engine.keep(0)
+    engine.decode(prompt)
+    return gap(engine, prompt, plain["output"], drafted["output"])
 
 
 def seconds(one: Repetition) -> dict[str, float]:
