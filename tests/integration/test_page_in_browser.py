@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +147,7 @@ def test_a_chart_is_whole_where_nothing_is_beaten_or_broken(
 ) -> None:
     """Its axis stands below it: names are placed around what there is."""
     monkeypatch.chdir(tmp_path)
-    small.write_results()
-    summary, requirements = small.summary(gates=[])
-    chosen = {**recommend(summary, requirements, Constraints()), "money": None}
-    write_page(summary, chosen, tmp_path / "index.html")
-    opened(browser, tmp_path / "index.html")
+    opened(browser, small_page(tmp_path))
     of_chart = (name for name in browser.evaluate(NAMES) if name[0] == "tradeoff-qa")
     names = {name: (top, bottom) for _, name, _, top, _, bottom in of_chart}
     ends = """[...document.querySelectorAll('[data-figure=tradeoff-qa] .role-axis-title text')]
@@ -166,13 +162,18 @@ def test_a_chart_is_whole_where_no_interval_is_known(
 ) -> None:
     """As of questions that are too few for one."""
     monkeypatch.chdir(tmp_path)
+    opened(browser, small_page(tmp_path, without_ends))
+    assert browser.evaluate(UNDRAWN) == []
+    clean(browser)
+
+
+def small_page(folder: Path, edited: Callable[[Any], Any] = lambda summary: summary) -> Path:
+    """Nothing is beaten or broken in it; `folder` is to be the working directory."""
     small.write_results()
     summary, requirements = small.summary(gates=[])
     chosen = {**recommend(summary, requirements, Constraints()), "money": None}
-    write_page(without_ends(summary), chosen, tmp_path / "index.html")
-    opened(browser, tmp_path / "index.html")
-    assert browser.evaluate(UNDRAWN) == []
-    clean(browser)
+    write_page(edited(summary), chosen, folder / "index.html")
+    return folder / "index.html"
 
 
 def without_ends(found: Any) -> Any:

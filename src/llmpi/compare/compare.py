@@ -126,11 +126,12 @@ UNPAIRED: Sequence[UnpairedState] = (
 def _same_questions(before: Measured, after: Measured) -> list[Requirement]:
     """What the earlier one asks of scores, but for tasks that were other questions then, though
     under the same names."""
-    return [
-        one
-        for one in before.requirements
-        if (then := before.asked.get(one["task"])) == after.asked.get(one["task"], then) or not then
-    ]
+
+    def is_same(task: str) -> bool:
+        then, now = before.asked.get(task), after.asked.get(task)
+        return None in (then, now) or then == now
+
+    return [one for one in before.requirements if is_same(one["task"])]
 
 
 def _alike(before: Measured, after: Measured, run: Run) -> bool:
