@@ -76,13 +76,19 @@ def small_study(name: str) -> dict[str, Any]:
         "quants": ["F16", "Q4_0"],
         # Other tests run beside it; what is disturbed is tested by itself.
         "devices": {"here": {"transport": "local", "others_at_most_pct": 100}},
-        "workloads": {"chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 2}},
+        "workloads": {
+            "chat": {
+                **{"prompt_tokens": 16, "output_tokens": 8},
+                **{"repetitions": 2, "warmup_limit": 1},
+            }
+        },
         "languages": ["en"],
         "quality": {
             "field": {
                 "task": "squad",
                 "squad_file": "config/data/field_qa.json",
                 "questions": QUESTIONS,
+                "examples": 1,
                 "max_new_tokens": 8,
             }
         },

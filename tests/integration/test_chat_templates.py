@@ -245,7 +245,8 @@ def gguf(finished: Any) -> Path:
 
 
 def scored(gguf: Path, folder: Path, **settings: Any) -> Any:
-    asked = SquadTask(task="squad", squad_file=str(ROOT / "config/data/field_qa.json"))
+    data = str(ROOT / "config/data/field_qa.json")
+    asked = SquadTask(task="squad", squad_file=data, questions=20)
     manifest: Any = {"status": "ok", "sha256": sha256_of(gguf)}
     questions: Any = prepare(asked, Path())
     return evaluate(gguf, manifest, questions, SETTINGS | settings, threads=2, store=folder)

@@ -7,6 +7,7 @@ told by `tests/unit/test_engines.py`, for here the clock would be the judge.
 from pathlib import Path
 from typing import Any
 
+import pytest
 from engine_wheel import NAME, engine_wheel
 
 from llmpi.engine import info
@@ -36,6 +37,7 @@ def compared(work: Any, wheel: Path, device: str) -> dict[str, Any]:
     return work.json(f"installed/{study}/{device}.json")
 
 
+@pytest.mark.long  # a second engine
 def test_the_same_engine_twice_computes_the_same_here(copy: Any, tmp_path: Path) -> None:
     installed = compared(copy, engine_wheel(tmp_path / "mine"), "here")
     here, again = installed["engines"].values()
@@ -43,6 +45,7 @@ def test_the_same_engine_twice_computes_the_same_here(copy: Any, tmp_path: Path)
     assert here["engine"]["library_sha256"] == again["engine"]["library_sha256"]
 
 
+@pytest.mark.long  # a second engine
 def test_an_engine_is_laid_into_the_store_behind_ssh(over_ssh: Any, tmp_path: Path) -> None:
     work = over_ssh.clone(tmp_path / "work")
     installed = compared(work, engine_wheel(tmp_path / "mine"), "pi")

@@ -229,7 +229,10 @@ def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
     lookup = {"kv_cache": "q8_0", "prompt_lookup": {"draft_tokens": 4}}
     copy.config["runtimes"] = {"default": {"kv_cache": "q8_0"}, "lookup": lookup}
     copy.config["workloads"] = {
-        "copy": {"prompt": "passage", "prompt_tokens": 512, "output_tokens": 48, "repetitions": 2}
+        "copy": {
+            **{"prompt": "passage", "prompt_tokens": 512, "output_tokens": 48},
+            **{"repetitions": 2, "warmup_limit": 1},
+        }
     }
     page = copy.shown()
     [cell] = copy.json("report/small/summary.json")["speculation"]
@@ -248,7 +251,10 @@ def test_a_smaller_quantization_drafts_and_the_text_stays(copy) -> None:
     copy.config |= {"quants": ["F16", "Q4_0"], "quality": {}}
     copy.config["runtimes"] = {"default": {"kv_cache": "q8_0"}, "drafted": drafted}
     copy.config["workloads"] = {
-        "code": {"prompt": "code", "prompt_tokens": 96, "output_tokens": 24, "repetitions": 2}
+        "code": {
+            **{"prompt": "code", "prompt_tokens": 96, "output_tokens": 24},
+            **{"repetitions": 2, "warmup_limit": 1},
+        }
     }
     page = copy.shown()
     summary = copy.json("report/small/summary.json")

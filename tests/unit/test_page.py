@@ -39,6 +39,7 @@ from llmpi.report.page.datasets import (
     with_shared_texts,
 )
 from llmpi.report.page.figures import figures
+from llmpi.report.page.fronts import least_losses
 from llmpi.report.page.paper_files import as_csv, as_latex
 from llmpi.report.page.paper_section import (
     correspondences,
@@ -165,6 +166,7 @@ def test_everything_measured_has_its_chart(pis: Content) -> None:
             "choice",
             *(f"standing-{i}" for i in range(6)),
             "tradeoff-squad",
+            "tradeoff-wiki",
             "answers-squad",
             "tg",
             "pp",
@@ -283,6 +285,36 @@ def test_who_always_abstains_is_on_no_front(pis: Content) -> None:
     table = datasets(Content({**pis.summary, "rows": rows}, pis.recommendation))["cells"]
     cell = dict(zip(table["columns"], table["rows"][0], strict=True))
     assert (cell["squad_front"], cell["squad_broken"]) == (0, 1)
+
+
+def test_front_of_what_is_lost_on_a_device(pis: Content) -> None:
+    """The reference, which loses nothing, is neither drawn nor does it beat anyone."""
+    table = datasets(pis)["cells"]
+    cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    drawn = [c for c in cells if c["tg_tps"] and c["transferred"] and c["wiki_loss"]]
+    assert drawn
+    assert not any(c["wiki_loss"] or c["wiki_front"] for c in cells if c["quant"] == "F16")
+    assert all(0 < c["wiki_loss_low"] < c["wiki_loss"] < c["wiki_loss_high"] for c in drawn)
+    for place in {(c["device"], c["workload"]) for c in drawn}:
+        here = [c for c in drawn if (c["device"], c["workload"]) == place and not c["wiki_broken"]]
+        for one in here:
+            faster = [o for o in here if o["tg_min_tps"] > one["tg_max_tps"]]
+            beaten = any(o["wiki_loss_high"] < one["wiki_loss_low"] for o in faster)
+            assert not (beaten and one["wiki_front"])
+        assert 0 < sum(one["wiki_front"] for one in here) < len(here)
+
+
+def test_front_of_loss_over_bits(pis: Content) -> None:
+    """Of each model by itself; what is smaller and loses less beats."""
+    chart = kind_datasets(pis)["divergence-wiki"]
+    models = {point["model"] for point in chart}
+    for own in ([p for p in chart if p["model"] == model] for model in models):
+        least = min(own, key=lambda point: point["kld_mean_nats"])
+        smallest = min(own, key=lambda point: point["bits_per_weight"])
+        assert least["front"] == smallest["front"] == 1
+    beaten = {**chart[0], "kld_mean_nats": chart[0]["kld_mean_nats"] * 9, "bits_per_weight": 20.0}
+    loss = next(iter(pis.losses.values()))
+    assert least_losses([chart[0], beaten], loss) == [chart[0]]
 
 
 def test_roofline_is_what_the_bandwidth_would_allow(pis: Content) -> None:

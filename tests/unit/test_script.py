@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pytest
 from rule_texts import RULES
 from scripts import main_of
-from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import Failed, record
@@ -27,6 +26,9 @@ class Made(TypedDict):
 
 def job(**parts: dict[str, Any]) -> SimpleNamespace:
     """A job as Snakemake hands it to a script."""
+    # Where it is needed: to load Snakemake takes longer than all that is collected here.
+    from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
+
     kinds = {"input": InputFiles, "output": OutputFiles, "params": Params, "wildcards": Wildcards}
     return SimpleNamespace(
         **{name: kind(fromdict=parts.get(name, {})) for name, kind in kinds.items()}, threads=3

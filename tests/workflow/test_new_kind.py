@@ -85,7 +85,7 @@ def section(task, rows):
                 "chart": {
                     "id": f"letters-{task}",
                     "key": "letters",
-                    "kind": "over bits per weight",
+                    "kind": "loss over bits per weight",
                     "value": value,
                     "scale": "linear",
                     "limit": None,

@@ -100,7 +100,7 @@ class Chart(TypedDict):
     id: str
     key: str
     """Into the words, for its caption."""
-    kind: Literal["over bits per weight", "by name"]
+    kind: Literal["loss over bits per weight", "by name"]
     value: Shown
     """With the keys of both ends; the title is the axis'."""
     scale: Literal["linear", "log"]
@@ -111,8 +111,8 @@ class Chart(TypedDict):
     shown: list[Shown]
     """Beside the value, when a point is pointed at."""
     points: list[dict[str, Value]]
-    """Each has a `name`; over bits per weight also `model` and `quant`, and a line joins those of a
-    model."""
+    """Each has a `name`; over bits per weight also `model` and `quant`. Of a model those are filled
+    that no other beats in both."""
 
 
 @record
@@ -236,6 +236,8 @@ class TaskKind:
         summarize: reads the records of these tasks of a study.
         shown: of a row, in the page's table of cells.
         score: None of a kind whose rows have none.
+        loss: of a row, against the widest of its model; held against the speed where there is no
+            score. Less is better, and 0 cannot be drawn.
         over_http: reads what an endpoint answered to a task, and
         asked: the type of that record, but for `Failed`; None of a kind that asks none.
     """
@@ -247,6 +249,7 @@ class TaskKind:
     compared: Mapping[str, Column] = field(default_factory=dict)
     shown: Sequence[Shown] = ()
     score: Score | None = None
+    loss: Shown | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
     over_http: Callable[[Study, str, Session], OverHttp] | None = None
     asked: TypeForm[object] | None = None

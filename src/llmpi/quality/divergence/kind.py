@@ -51,6 +51,13 @@ def _columns() -> Iterator[tuple[str, Column]]:
 
 COLUMNS = {**STATE, **dict(_columns())}
 
+LOSS: Shown = {
+    "key": "kld_mean_nats",
+    "title": "mean KL divergence, nats",
+    "digits": 4,
+    "error": "kld_mean_nats_se",
+}
+
 Records = Mapping[Scored, DivergenceScored | NotScored]
 
 
@@ -190,19 +197,21 @@ def _line(asked: Scored, row: Row) -> dict[str, Value]:
 
 
 def _chart(task: str, rows: Mapping[Scored, Row]) -> Chart | None:
-    """All but the reference, whose divergence is 0 but for rounding."""
+    """All but the reference, whose divergence is 0 but for rounding, and who has none at all."""
     points = [
-        {"name": one.name, **_line(one, row)}
+        {"name": one.name, **line}
         for one, row in rows.items()
         if row["status"] == "ok" and one != Scored(one.model, BASE_QUANT)
+        for line in [_line(one, row)]
+        if isinstance(nats := line[LOSS["key"]], int | float) and nats > 0
     ]
     if not points:
         return None
     return {
         "id": f"divergence-{task}",
         "key": "divergence",
-        "kind": "over bits per weight",
-        "value": _shown("kld_mean_nats", "mean KL divergence, nats", 4),
+        "kind": "loss over bits per weight",
+        "value": LOSS,
         "scale": "log",
         "limit": None,
         "verdict": None,
@@ -218,6 +227,7 @@ KIND = TaskKind(
     name="divergence",
     record=DivergenceScored,
     columns=COLUMNS,
+    loss=LOSS,
     figures={
         "perplexity_ratio": Figure("perplexity, times the F16's", 3),
         "kld_mean_nats": Figure("mean KL divergence, nats", 4),

@@ -7,7 +7,7 @@ from functools import cached_property
 from llmpi.decide.records import Candidate, DeviceMoney, Recommendation
 from llmpi.device.service.records import ServiceBench
 from llmpi.engine.records import Failed
-from llmpi.quality.kind import Score
+from llmpi.quality.kind import Score, Shown
 from llmpi.study.study import Study
 from llmpi.summary.columns import kinds_of
 from llmpi.summary.groups import by_class
@@ -36,6 +36,12 @@ class Content:
         """The tasks that have a score."""
         kinds = kinds_of(self.study).items()
         return {task: kind.score for task, kind in kinds if kind.score}
+
+    @cached_property
+    def losses(self) -> dict[str, Shown]:
+        """The tasks that have none, but a loss."""
+        kinds = kinds_of(self.study).items()
+        return {task: kind.loss for task, kind in kinds if kind.loss and not kind.score}
 
     @cached_property
     def rows(self) -> list[ClassRow]:

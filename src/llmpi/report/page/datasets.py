@@ -4,11 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from typing_extensions import TypedDict
 
-from llmpi.decide.candidates import faults
-from llmpi.decide.pareto import Field, Objective
-from llmpi.decide.scores import number
-from llmpi.decide.values import half_of_answers, speed
-from llmpi.quality.kind import Chart, Score, Value
+from llmpi.quality.kind import Chart, Value
 from llmpi.report.page.content import Content, cell_id
 from llmpi.report.page.decision_datasets import (
     Bar,
@@ -22,16 +18,14 @@ from llmpi.report.page.decision_datasets import (
     predicted_points,
     swings,
 )
+from llmpi.report.page.fronts import Point, cell_fronts, least_losses, lost, with_error
 from llmpi.report.page.standings import StandingRow, standing_rows
-from llmpi.summary.estimate import Z95, Estimate
+from llmpi.summary.estimate import Z95
 from llmpi.summary.flat import FlatRow, flat_rows
 from llmpi.summary.records import ClassRow, Curve
 
 MOST_CURVES = 6
 """Curves of one chart that a legend still tells apart."""
-
-Point = dict[str, Value]
-"""Of the chart of a kind of quality tasks."""
 
 
 class Cells(TypedDict):
@@ -113,7 +107,7 @@ def datasets(content: Content) -> Datasets:
         {**columns, **_beside(row, content)}
         for columns, row in zip(flat, content.rows, strict=True)
     ]
-    for task, fronts, broken in _fronts(content):
+    for task, fronts, broken in cell_fronts(content):
         for cell in cells:
             for name, best in fronts.items():
                 cell[f"{task}_{name}"] = int(cell["id"] in best)
@@ -188,17 +182,21 @@ def charts_of(content: Content) -> Iterator[Chart]:
 
 
 def _points(chart: Chart, content: Content) -> list[Point]:
-    """With the ends of the interval, and where the chart wants them the bits per weight."""
+    """With the ends of the interval; over the bits per weight also these, and whether it is on the
+    front of its model."""
     sizes = {(row["model"], row["quant"]): row["bits_per_weight"] for row in content.rows}
     found = []
     for point in chart["points"]:
         low, high = _ends(chart, point)
         shown: Point = {**point, "low": low, "high": high, "limit": chart["limit"]}
-        if chart["kind"] == "over bits per weight":
+        if chart["kind"] == "loss over bits per weight":
             variant = (str(point["model"]), str(point["quant"]))
             shown["bits_per_weight"] = sizes.get(variant)
             shown["variant"] = variant[1]
         found.append(shown)
+    if chart["kind"] == "loss over bits per weight":
+        best = {id(point) for point in least_losses(found, chart["value"])}
+        found = [{**point, "front": int(id(point) in best)} for point in found]
     return found
 
 
@@ -208,8 +206,13 @@ def _ends(chart: Chart, point: Point) -> tuple[Value, Value]:
         return point.get(shown.get("low", "")), point.get(shown.get("high", ""))
     value, error = point[shown["key"]], point[shown["error"]] or 0.0
     assert isinstance(value, int | float) and isinstance(error, int | float)
-    low = value - Z95 * error
-    return max(low, value / 10) if chart["scale"] == "log" else low, value + Z95 * error
+    _, low, high, _ = with_error(value, error)
+    return _above_zero(low, value) if chart["scale"] == "log" else low, high
+
+
+def _above_zero(low: float | None, value: float) -> float | None:
+    """Where a logarithmic axis can still draw it."""
+    return None if low is None else max(low, value / 10)
 
 
 def _beside(row: ClassRow, content: Content) -> FlatRow:
@@ -228,54 +231,19 @@ def _beside(row: ClassRow, content: Content) -> FlatRow:
         "roofline_tps": tps / share if share and tps else None,
         "tg_low_j_per_token": None if j is None or spread is None else j - spread,
         "tg_high_j_per_token": None if j is None or spread is None else j + spread,
+        **_losses(row, content),
     }
 
 
-BROKEN = {"babbling", "mute", "blurting"}
-"""Faults of a file that answers, and says nothing of use."""
-
-
-def _fronts(content: Content) -> Iterator[tuple[str, dict[str, set[str]], set[str]]]:
-    """For each task the cells that nothing beats, and those that are broken.
-
-    On each device and workload apart; quality counts, and the speed (`front`) or what half of the
-    answers take (`answer_front`), see `llmpi.decide.pareto`.
-    """
-    for task, score in content.scores.items():
-        fronts: dict[str, set[str]] = {"front": set(), "answer_front": set()}
-        broken: set[str] = set()
-        places: dict[tuple[str, str], list[ClassRow]] = {}
-        for row in content.rows:
-            found = faults(row, content.study, task)
-            if any(fault["kind"] in BROKEN for fault in found):
-                broken.add(cell_id(row))
-            if not found and _scored(row, task, score):
-                places.setdefault((row["device"], row["workload"]), []).append(row)
-        for here in places.values():
-            quality = _good(task, score)
-            for name, other in (("front", FAST), ("answer_front", _soon(task))):
-                known = [row for row in here if other.of(row)]
-                front = Field(known, [quality, other]).front(known) if known else []
-                fronts[name] |= {cell_id(row) for row in front}
-        yield task, fronts, broken
-
-
-FAST = Objective[ClassRow]("speed", True, speed)
-
-
-def _good(task: str, score: Score) -> Objective[ClassRow]:
-    return Objective("quality", True, lambda row: _scored(row, task, score))
-
-
-def _soon(task: str) -> Objective[ClassRow]:
-    return Objective("speed", False, lambda row: half_of_answers(row, task))
-
-
-def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:
-    value = number(row, task, score.value["key"])
-    low = number(row, task, score.value["low"]) if "low" in score.value else None
-    high = number(row, task, score.value["high"]) if "high" in score.value else None
-    return None if value is None else Estimate(value, low, high)
+def _losses(row: ClassRow, content: Content) -> FlatRow:
+    """Each as it is drawn over the speed: with its ends, and none of the reference."""
+    found: FlatRow = {}
+    for task, loss in content.losses.items():
+        known = lost(row, task, loss)
+        found[f"{task}_loss"] = known and known.value
+        found[f"{task}_loss_low"] = known and _above_zero(known.low, known.value)
+        found[f"{task}_loss_high"] = known and known.high
+    return found
 
 
 def _weighed(content: Content) -> Iterator[WeighedSetting]:

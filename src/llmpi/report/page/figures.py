@@ -7,6 +7,7 @@ from llmpi.report.page.charts import decided, kinds, measured
 from llmpi.report.page.charts.style import MOST_BY_NAME, Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Datasets, charts_of
+from llmpi.report.page.fronts import lost
 from llmpi.report.page.standings import asked
 from llmpi.report.words.languages import WORDS
 from llmpi.report.words.texts import Texts
@@ -62,6 +63,10 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
         if any(_drawn(row, task, score) and task in row["answers"] for row in rows):
             drawn = measured.quality_against_seconds(t, task, score, models, named=named)
             found[f"answers-{task}"] = drawn
+    for task, loss in content.losses.items():
+        if any(_measured(row) and lost(row, task, loss) for row in rows):
+            drawn = measured.loss_against_speed(t, task, loss, models, named=named)
+            found[f"tradeoff-{task}"] = drawn
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
         found["tg"] = measured.speed_by_bits(t, "tg", models, named=named)
         found["pp"] = measured.speed_by_bits(t, "pp", models, named=named)
@@ -120,5 +125,8 @@ def _money(t: Texts, content: Content) -> dict[str, Spec]:
 
 def _drawn(row: ClassRow, task: str, score: Score) -> bool:
     """Whether a cell stands in the chart of quality against speed."""
-    whole = row["tg_tps"] is not None and number(row, task, score.value["key"]) is not None
-    return whole and not row["marks"] and not row["parity_reason"]
+    return _measured(row) and number(row, task, score.value["key"]) is not None
+
+
+def _measured(row: ClassRow) -> bool:
+    return row["tg_tps"] is not None and not row["marks"] and not row["parity_reason"]

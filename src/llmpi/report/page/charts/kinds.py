@@ -8,6 +8,7 @@ from llmpi.quality.kind import Chart, Shown
 from llmpi.report.page.charts.style import (
     HEIGHT,
     LOG,
+    SOME,
     STEP,
     VERDICTS,
     ZERO_FREE,
@@ -64,7 +65,10 @@ def _by_name(t: Texts, chart: Chart) -> Spec:
 
 
 def _over_bits(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) -> Spec:
-    """Over the bits per weight, each variant by name: what lies between two types is neither."""
+    """Over the bits per weight, each variant by name: what lies between two types is neither.
+
+    Filled points are the front of their model.
+    """
     base = on(chart["id"])
     colour, shape = category("model", t("model"), models)
     x = axis(alt.X, "bits_per_weight", t("bits per weight"))
@@ -75,19 +79,19 @@ def _over_bits(t: Texts, chart: Chart, models: Sequence[str], *, named: bool) ->
         .encode(x=x, y="least:Q", y2="greatest:Q", color=colour)
     )
     y = axis(alt.Y, key, _title(t, chart, scale), scale)
-    points = base.mark_point(size=80, filled=True, opacity=1).encode(
-        x=x,
-        y=y,
-        color=colour,
-        shape=shape,
-        tooltip=_tooltip(t, chart),
+    best, others = (
+        base.transform_filter(alt.datum.front == int(filled))
+        .mark_point(size=80, filled=filled, strokeWidth=1.8, opacity=1)
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=_tooltip(t, chart))
+        .properties(name=f"{SOME}{name}")
+        for name, filled in (("best", True), ("others", False))
     )
-    layers = [spread, points]
+    layers = [spread, others, best]
     if named:
         layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     if chart["limit"] is not None:
         layers.append(base.mark_rule(style="soft", strokeDash=[4, 3]).encode(y="mean(limit):Q"))
-    summary = told("name", _values(t, chart))
+    summary = told("name", _values(t, chart), {"front": {"1": t("on the front")}})
     return spec(alt.layer(*layers).properties(height=HEIGHT), t.chart(chart["key"])[1], summary)
 
 
@@ -105,7 +109,7 @@ def _tooltip(t: Texts, chart: Chart) -> list[alt.Tooltip]:
         fields |= {"low": (t("from"), digits), "high": (t("up to"), digits)}
     for shown in chart["shown"]:
         fields |= _field(t, shown)
-    if chart["kind"] == "over bits per weight":
+    if chart["kind"] == "loss over bits per weight":
         fields["bits_per_weight"] = (t("bits per weight"), ".2f")
     return tooltip(fields)
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import altair as alt
 
 from llmpi.quality.agreement import KL_AT_MOST_NATS
-from llmpi.quality.kind import Score
+from llmpi.quality.kind import Score, Shown
 from llmpi.report.page.charts.style import (
     FROM_ZERO,
     HEIGHT,
@@ -36,7 +36,7 @@ def quality_against_speed(
     return _quality(
         t,
         task,
-        score,
+        _by_score(task, score),
         models,
         named=named,
         over=Over("tg_tps", "tg_min_tps", "tg_max_tps", f"{task}_front", FROM_ZERO),
@@ -53,7 +53,7 @@ def quality_against_seconds(
     return _quality(
         t,
         task,
-        score,
+        _by_score(task, score),
         models,
         named=named,
         over=Over(f"{half}_s", f"{half}_fast_s", f"{half}_slow_s", f"{task}_answer_front", LOG),
@@ -62,8 +62,42 @@ def quality_against_seconds(
     )
 
 
+def loss_against_speed(
+    t: Texts, task: str, loss: Shown, models: Sequence[str], *, named: bool
+) -> Spec:
+    """The loss of a task that has no score over tg, see `_quality`."""
+    column = f"{task}_loss"
+    return _quality(
+        t,
+        task,
+        Quality(loss, column, f"{column}_low", f"{column}_high", (), LOG),
+        models,
+        named=named,
+        over=Over("tg_tps", "tg_min_tps", "tg_max_tps", f"{task}_front", FROM_ZERO),
+        titles=(t("token generation (tg), tokens/s"), t("tg, tokens/s")),
+        summary=t("Loss against speed with intervals and the front"),
+    )
+
+
+class Quality(NamedTuple):
+    """What stands for the quality, and the columns of the cells that have it and its 95 %."""
+
+    value: Shown
+    key: str
+    low: str
+    high: str
+    beside: Sequence[Shown]
+    scale: alt.Scale
+
+
+def _by_score(task: str, score: Score) -> Quality:
+    value = score.value
+    key, low, high = (f"{task}_{value[name]}" for name in ("key", "low", "high"))
+    return Quality(value, key, low, high, score.beside, FROM_ZERO)
+
+
 class Over(NamedTuple):
-    """What a score is drawn over: columns of the cells.
+    """What the quality is drawn over: columns of the cells.
 
     `front` is 1 of a cell that nothing beats in both.
     """
@@ -78,7 +112,7 @@ class Over(NamedTuple):
 def _quality(
     t: Texts,
     task: str,
-    score: Score,
+    quality: Quality,
     models: Sequence[str],
     *,
     named: bool,
@@ -86,7 +120,7 @@ def _quality(
     titles: tuple[str, str],
     summary: str,
 ) -> Spec:
-    """The score of a task over something else, both with their spread.
+    """The quality by a task over something else, both with their spread.
 
     Filled points are the front: nothing beats them beyond the noise. Crossed ones are broken.
 
@@ -96,14 +130,12 @@ def _quality(
         titles: of the axis, and in a few words.
     """
     x = axis(alt.X, over.key, titles[0], over.scale)
-    value = score.value
-    key = f"{task}_{value['key']}"
+    value, key, low, high, beside, scale = quality
     title = t("{task}: {score}").format(task=task, score=t.title(value["title"]))
-    y = axis(alt.Y, key, title, FROM_ZERO)
+    y = axis(alt.Y, key, logarithmic(t, title) if scale is LOG else title, scale)
     colour, shape = category("model", t("model"), models)
     shown = alt.expr.isValid(alt.datum[over.key]) & alt.expr.isValid(alt.datum[key])
     base = on("cells").transform_filter(shown & (alt.datum.transferred == 1))
-    low, high = f"{task}_{value['low']}", f"{task}_{value['high']}"
     across = (
         base.transform_calculate(
             least=end(over.least, over.key), greatest=end(over.greatest, over.key)
@@ -127,7 +159,7 @@ def _quality(
             high: (t("95 % to"), f".{value['digits']}f"),
             **{
                 f"{task}_{shown['key']}": (t.title(shown["title"]), f".{shown['digits']}f")
-                for shown in score.beside
+                for shown in beside
             },
             "bits_per_weight": (t("bits per weight"), ".2f"),
         }

@@ -1,4 +1,5 @@
-"""Our quantizers in torch against ggml's own, byte for byte."""
+"""Our quantizers in torch against ggml's own, byte for byte. Here, not among the unit tests: each
+process that collects those would load torch for it."""
 
 import numpy as np
 import pytest
