@@ -73,8 +73,8 @@ def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:
 
 
 def lost(row: ClassRow, task: str, loss: Shown) -> Estimate | None:
-    """A loss with its 95 %; None of the reference, whose loss is 0 but for rounding, and of who loses
-    nothing: a logarithmic axis has no place for it."""
+    """A loss with its 95 %; None of the reference, whose loss is 0 but for rounding, and of who
+    loses nothing: a logarithmic axis has no place for it."""
     value = number(row, task, loss["key"])
     scored = Scored(row["model"], row["quant"], row["computation"])
     if value is None or value <= 0 or scored == Scored(row["model"], BASE_QUANT):
