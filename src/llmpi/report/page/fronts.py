@@ -25,19 +25,21 @@ FAST = Objective[ClassRow]("speed", True, speed)
 def cell_fronts(content: Content) -> Iterator[tuple[str, dict[str, set[str]], set[str]]]:
     """For each task with a score or a loss the cells that nothing beats, and those that are broken.
 
-    On each device and workload apart; quality counts, and the speed (`front`) or what half of the
-    answers take (`answer_front`).
+    On each device and workload apart, and by a loss each model: it is against the model's own
+    reference. Quality counts, and the speed (`front`) or what half of the answers take
+    (`answer_front`).
     """
     for task, quality in _qualities(content):
         fronts: dict[str, set[str]] = {"front": set(), "answer_front": set()}
         broken: set[str] = set()
-        places: dict[tuple[str, str], list[ClassRow]] = {}
+        places: dict[tuple[str, ...], list[ClassRow]] = {}
         for row in content.rows:
             found = faults(row, content.study, task)
             if any(fault["kind"] in BROKEN for fault in found):
                 broken.add(cell_id(row))
             if not found and quality.of(row):
-                places.setdefault((row["device"], row["workload"]), []).append(row)
+                own = (row["model"],) if task in content.losses else ()
+                places.setdefault((row["device"], row["workload"], *own), []).append(row)
         for here in places.values():
             for name, other in (("front", FAST), ("answer_front", _soon(task))):
                 known = [row for row in here if other.of(row)]

@@ -36,7 +36,7 @@ def quality_against_speed(
     return _quality(
         t,
         task,
-        _by_score(task, score),
+        _by_score(t, task, score),
         models,
         named=named,
         over=Over("tg_tps", "tg_min_tps", "tg_max_tps", f"{task}_front", FROM_ZERO),
@@ -53,7 +53,7 @@ def quality_against_seconds(
     return _quality(
         t,
         task,
-        _by_score(task, score),
+        _by_score(t, task, score),
         models,
         named=named,
         over=Over(f"{half}_s", f"{half}_fast_s", f"{half}_slow_s", f"{task}_answer_front", LOG),
@@ -80,7 +80,10 @@ def loss_against_speed(
 
 
 class Quality(NamedTuple):
-    """What stands for the quality, and the columns of the cells that have it and its 95 %."""
+    """What stands for the quality, and the columns of the cells that have it and its 95 %.
+
+    `below` is drawn below the points.
+    """
 
     value: Shown
     key: str
@@ -88,12 +91,19 @@ class Quality(NamedTuple):
     high: str
     beside: Sequence[Shown]
     scale: alt.Scale
+    below: Sequence[alt.Chart] = ()
 
 
-def _by_score(task: str, score: Score) -> Quality:
+def _by_score(t: Texts, task: str, score: Score) -> Quality:
+    """With a line where a model is that always abstains."""
     value = score.value
-    key, low, high = (f"{task}_{value[name]}" for name in ("key", "low", "high"))
-    return Quality(value, key, low, high, score.beside, FROM_ZERO)
+    key, low, high = (f"{task}_{name}" for name in (value["key"], value["low"], value["high"]))
+    floor = on("tasks").transform_filter(alt.datum.task == task)
+    line = floor.mark_rule(style="soft", strokeDash=[2, 4]).encode(y="abstaining_pct:Q")
+    label = floor.mark_text(style="note", align="left", dx=2, dy=-5).encode(
+        x=alt.value(0), y="abstaining_pct:Q", text=alt.value(t("always abstaining"))
+    )
+    return Quality(value, key, low, high, score.beside, FROM_ZERO, (line, label))
 
 
 class Over(NamedTuple):
@@ -130,7 +140,7 @@ def _quality(
         titles: of the axis, and in a few words.
     """
     x = axis(alt.X, over.key, titles[0], over.scale)
-    value, key, low, high, beside, scale = quality
+    value, key, low, high, beside, scale, _ = quality
     title = t("{task}: {score}").format(task=task, score=t.title(value["title"]))
     y = axis(alt.Y, key, logarithmic(t, title) if scale is LOG else title, scale)
     colour, shape = category("model", t("model"), models)
@@ -177,12 +187,7 @@ def _quality(
         .encode(x=x, y=y)
         .properties(name=f"{SOME}broken")
     )
-    floor = on("tasks").transform_filter(alt.datum.task == task)
-    line = floor.mark_rule(style="soft", strokeDash=[2, 4]).encode(y="abstaining_pct:Q")
-    label = floor.mark_text(style="note", align="left", dx=2, dy=-5).encode(
-        x=alt.value(0), y="abstaining_pct:Q", text=alt.value(t("always abstaining"))
-    )
-    layers = [line, label, across, up, others, best, broken]
+    layers = [*quality.below, across, up, others, best, broken]
     if named:
         layers.append(base.mark_text(style="label").encode(x=x, y=y, text="variant:N"))
     known = told(
