@@ -77,7 +77,8 @@ class Conversation:
                 alike, lest answers of different lengths stand beside one another.
         """
         self._ready()
-        self._engine.decode(self._questions[0])
+        # Behind a first question of one token there would be no end to forget.
+        self._engine.decode(self._questions[0] + self._questions[1][:1])
         self._can_cut_back = self._engine.can_cut_back(1)
         paces = [pace for prefix in self._parts if (pace := self._pace(prefix))]
         if not paces:
