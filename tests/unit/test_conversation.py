@@ -237,7 +237,7 @@ def test_a_saved_state_that_is_cut_short_loses_its_prefix_alone(
         ("kept", "ok"),
         ("computed", "ok"),
     ]
-    assert lost["reason"] == "the state of the conversation could not be restored"
+    assert lost["reason"] == "the saved prefix is cut short"
     assert not list(tmp_path.iterdir())
 
 

@@ -331,7 +331,7 @@ def test_a_link_out_of_the_folder_is_not_read(folder: Path) -> None:
 def test_a_document_whose_name_nobody_can_read_is_told(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked_of({name: b"The ferry left at 9."})
+    asked_of({name: b"The ferry left at 9."}, questions=0)
     saved("question,answer\nWhen did it leave?,9\n")
     assert cli.main(["questions", "pairs.csv", "--documents", "docs"]) == 1
     assert "is no text that a person can see" in capsys.readouterr().err

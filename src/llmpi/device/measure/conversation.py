@@ -313,7 +313,7 @@ class Saved:
     def __init__(self, engine: Engine, folder: Path) -> None:
         if kept_in_memory(folder):
             raise OSError(errno.ENODEV, "that is no storage, but memory (tmpfs)")
-        self._engine = engine
+        self._engine, self._bytes = engine, 0
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._path = f"/proc/self/fd/{self._file.fileno()}"
 
@@ -328,7 +328,7 @@ class Saved:
         """Write the state to storage and forget it, here and in the page cache; the seconds of
         writing."""
         start = time.monotonic()
-        self._engine.save(self._path)
+        self._bytes = self._engine.save(self._path)
         os.fsync(self._file.fileno())
         seconds = time.monotonic() - start
         os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -336,6 +336,12 @@ class Saved:
         return seconds
 
     def restore(self) -> None:
+        """
+        Raises:
+            EngineError: it is not there as it was written; llama.cpp would abort the process.
+        """
+        if os.fstat(self._file.fileno()).st_size != self._bytes:
+            raise EngineError("the saved prefix is cut short")
         self._engine.restore(self._path)
 
 
