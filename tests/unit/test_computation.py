@@ -232,6 +232,24 @@ def test_prompt_lookup_has_the_score_of_the_text_that_it_is_shown_to_say(
     assert row["quality"]["qa"]["f1_pct"] == (None if unscored else 40)
 
 
+def test_what_an_answer_takes_is_not_told_by_a_drafted_speed() -> None:
+    """It is that of the workload's text, which may be a copy, and no task's answers are one."""
+    runtimes = {"plain": {"kv_cache": "q8_0"}, "quick": LOOKUP}
+    how: dict[str, object] = {"runtimes": runtimes}
+    measured(**how)
+    score(40.0, computation="q8_0")
+    looked_up = speed(3, steps=2, drafted=4, accepted=1)
+    write(layout.BENCH, bench(looked_up), **{**CELL, "quant": "Q4_0", "runtime": "quick"})
+    plain, quick = (row_of(runtime, **how) for runtime in runtimes)
+    assert plain["quality"] == quick["quality"]
+    assert plain["answers"]["qa"]["answer_p50_s"] > 0
+    assert quick["answers"] == {}
+    limits = Constraints.model_validate({"prefer": "speed", "task": "qa", "answer_s_at_most": 1e6})
+    found = recommend(*summary(quants=["F16", "Q4_0"], **how), limits)["candidates"]
+    [killed] = [one["killed_by"] for one in found if one["id"] == "pi/m/Q4_0/quick"]
+    assert "answer_s_at_most" in map(blamed, killed)
+
+
 @pytest.mark.parametrize("also", [False, True])
 def test_a_search_that_ends_elsewhere_has_the_score_of_that_or_none(also: bool) -> None:
     runtimes: dict[str, object] = {"default": {}, "tuned": {"tune": True}}
@@ -248,6 +266,23 @@ def test_a_search_that_ends_elsewhere_has_the_score_of_that_or_none(also: bool) 
     assert (row["computation"], row["unscored"]) == ("q8_0", None if also else "tuned")
     assert row["quality"]["qa"]["f1_pct"] == (30 if also else None)
     assert row_of("tuned", "F16", runtimes=runtimes)["quality"]["qa"]["f1_pct"] == 50
+
+
+def test_a_search_that_ends_at_drafts_is_not_shown_to_say_the_same() -> None:
+    """Beside nothing but itself it always would."""
+    runtimes = {"plain": {"kv_cache": "q8_0"}, "tuned": {"kv_cache": "q8_0", "tune": True}}
+    measured(runtimes=runtimes)
+    score(40.0, computation="q8_0")
+    found = made.tuned()
+    drafts = {"kv_cache": "q8_0", "prompt_lookup": {"ngram": 3, "draft_tokens": 3}}
+    ended = {**found, "runtime": {**found["runtime"], **drafts}}
+    where = {**CELL, "quant": "Q4_0", "runtime": "tuned"}
+    write(layout.TUNED, ended, **where)
+    looked_up = speed(3, (1, 2, 3, 4), steps=2, drafted=4, accepted=1)
+    write(layout.BENCH, bench(looked_up), **where)
+    row = row_of("tuned", runtimes=runtimes)
+    assert (row["computation"], row["unscored"]) == ("q8_0-lookup", "prompt lookup")
+    assert row["quality"]["qa"]["f1_pct"] is None
 
 
 def test_without_quality_tasks_nothing_is_missed() -> None:

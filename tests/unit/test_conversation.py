@@ -1,5 +1,6 @@
 """Conversations of several turns: the prefix kept, restored, or computed again."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 from tiny_llama import tiny_llama
 
+from benchmarks.random_models import make
 from llmpi.device.machine.contention import Moment, Processors
 from llmpi.device.machine.energy import Samples, add_energy
 from llmpi.device.measure import conversation as subject
@@ -206,6 +208,39 @@ def test_where_time_is_short_all_prefixes_do_less_alike(engine: Engine, tmp_path
         assert answers == [8, 8, 8]
 
 
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_a_memory_that_cannot_forget_its_end_is_told(tokens: int, tmp_path: Path) -> None:
+    """However short the first question is."""
+    gguf = make("mamba", tmp_path / "m.gguf")
+    asked = spec(system_tokens=0, prompt_tokens=tokens, repetitions=1)
+    with Engine(gguf, Settings(threads=1), context_tokens=16) as engine:
+        record = measured(engine, asked, tmp_path)
+    assert [part["status"] for part in record["prefixes"]] == ["ok"] * 3
+    assert record["can_cut_back"] is False
+
+
+@pytest.mark.fault("a saved prefix that is cut short", by="the prefix fails, the others do not")
+def test_a_saved_state_that_is_cut_short_loses_its_prefix_alone(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = Saved.restore
+
+    def cut(self: Saved) -> None:
+        os.truncate(self._file.fileno(), os.fstat(self._file.fileno()).st_size // 2)
+        restore(self)
+
+    monkeypatch.setattr(Saved, "restore", cut)
+    record = measured(engine, spec(), tmp_path)
+    assert record["status"] == "ok"
+    *others, lost = record["prefixes"]
+    assert [(part["prefix"], part["status"]) for part in others] == [
+        ("kept", "ok"),
+        ("computed", "ok"),
+    ]
+    assert lost["reason"] == "the saved prefix is cut short"
+    assert not list(tmp_path.iterdir())
+
+
 def test_pauses_take_their_time(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,8 +269,12 @@ def test_pauses_take_their_time(
 
 
 def test_pauses_that_leave_no_time_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"900\.0 s of pauses"):
-        ConversationWorkload.model_validate({**SPEC, "pause_s": 150, "timeout_s": 900})
+    """To tell the pace, to warm up, and to be counted: the least of each prefix."""
+    for warmup, least_s in {1: 2700, 0: 1800}.items():
+        asked = {**SPEC, "pause_s": 150, "warmup": warmup}
+        with pytest.raises(ValidationError, match=rf"{least_s}\.0 s of pauses"):
+            ConversationWorkload.model_validate({**asked, "timeout_s": least_s})
+        assert ConversationWorkload.model_validate({**asked, "timeout_s": least_s + 1})
 
 
 # --- in the summary -------------------------------------------------------------------------------
@@ -357,6 +396,17 @@ def test_joules_of_every_turn_or_none() -> None:
     energy["tg"]["energy_j"].pop()  # type: ignore[index,typeddict-item,union-attr]
     failed = sound(record, "talk.json")["workloads"]["talk"]  # type: ignore[typeddict-item]
     assert "joules of every turn" in failed["reason"]  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("phase", ["pp", "tg"])
+def test_joules_below_none_are_none(phase: str) -> None:
+    record = session()
+    meter: Any = {"kind": "hwmon", "accuracy_pct": None, "path": None, "interval_s": 1.0}
+    add_energy(record, Samples([90.0, 400.0], [8.0, 8.0], []), meter)
+    energy = record["workloads"]["talk"]["prefixes"][0]["energy"]  # type: ignore[typeddict-item]
+    energy[phase]["energy_j"][1] = -9.0
+    failed = sound(record, "talk.json")["workloads"]["talk"]  # type: ignore[typeddict-item]
+    assert "less than no joules" in failed["reason"]  # type: ignore[typeddict-item]
 
 
 def test_the_tokens_that_a_plan_counts_are_those_that_are_computed(

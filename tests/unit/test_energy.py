@@ -18,6 +18,7 @@ from llmpi.device.machine.energy import (
     counter_step_j,
     energy_j,
     energy_of,
+    energy_of_answers,
     gathered,
     prefers_counter,
     tokens_per_joule,
@@ -129,6 +130,19 @@ def test_an_answer_that_ends_early_has_its_own_tokens() -> None:
         done = sorted(done, key=lambda one: one["start_s"])
         found: Any = energy_of(done, samples, HWMON, prompt_tokens=10, idle=(0.0, 5.0))
         assert found["tg"]["j_per_token"] == pytest.approx(4.5)
+
+
+@pytest.mark.fault("a meter that is wired the wrong way round, or to nothing", by="no joules")
+@pytest.mark.parametrize("power_w", [0.0, -7.5])
+def test_a_meter_without_power_gives_no_joules(power_w: float) -> None:
+    """And the speeds stay: with such joules the cell would have failed where it is summarized."""
+    samples = Samples([0.0, 20.0], [power_w] * 2, [])
+    found = energy(samples, HWMON)
+    assert found["status"] == "none"
+    assert f"the meter shows {power_w:g} W" in found["reason"]
+    answered = [made.answered_question(0, 2.0)]
+    samples = Samples([0.0, 500.0], [power_w] * 2, [])
+    assert energy_of_answers(answered, samples, HWMON)["status"] == "none"
 
 
 def test_no_samples_no_joules() -> None:

@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpi import cli
+from llmpi.engine.answers import normalize
 from llmpi.errors import LlmpiError
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.prompts import load_prompts
+from llmpi.start import own_documents, own_kinds, own_task
 from llmpi.start.config_text import demo_study
 from llmpi.start.own_kinds import WHOLE
 from llmpi.start.own_task import FOLDER, make
-from llmpi.start.pairs import MOST_BYTES, read_pairs
+from llmpi.start.pairs import MOST_BYTES, read_pairs, text_of
 from llmpi.study.file import load_study
 
 HEAD = "question,answer\n"
@@ -258,6 +260,84 @@ def test_an_answer_that_stands_in_several_passages_is_told(folder: Path) -> None
     assert asked["context"].startswith("The pump ran")
 
 
+def asked_of(documents: dict[str, bytes], questions: int = 3) -> Path:
+    """A table of so many questions on each of some documents in `docs`."""
+    for name, content in documents.items():
+        path = Path(os.fsdecode(os.fsencode(f"docs/{name}")))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    rows = [[f"When did {i} leave?", "", name] for i in range(questions) for name in documents]
+    return saved(table([["question", "answer", "document"], *rows]))
+
+
+@pytest.mark.parametrize("content", [b"The ferry left at 9.", b"\xff", b" "])
+def test_a_document_is_read_once_whatever_becomes_of_it(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path, encoding: str | None = None) -> str:
+        read.append(path)
+        return text_of(path, encoding)
+
+    path = asked_of({"a.txt": content, "b.txt": b"The pump ran."}, questions=9)
+    monkeypatch.setattr(own_documents, "text_of", counted)
+    try:
+        make(path, documents=Path("docs"))
+    except LlmpiError as error:
+        assert "pairs.csv:2: docs/a.txt" in str(error)
+    assert sorted(read) == [Path("docs/a.txt"), Path("docs/b.txt")]
+
+
+def test_what_many_questions_share_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand questions on a folder of thousands are no work of hours."""
+    looked: list[object] = []
+    relative_to = Path.relative_to
+
+    def compared(self: Path, *other: str | Path) -> Path:
+        looked.append(self)
+        return relative_to(self, *other)
+
+    def simplified(text: str, *more: str) -> str:
+        looked.append(text)
+        return normalize(text, *more)
+
+    monkeypatch.setattr(Path, "relative_to", compared)
+    monkeypatch.setattr(own_kinds, "normalize", simplified)
+    documents = {f"{i}.txt": f"The pump {i} ran at 9. {'x' * 900}".encode() for i in range(5)}
+    assert make(asked_of(documents, questions=20), documents=Path("docs")).asked == 100
+    assert sum(isinstance(one, Path) for one in looked) <= 2 * len(documents)
+    assert sum(isinstance(one, str) and len(one) > 900 for one in looked) == len(documents)
+
+
+def test_a_link_out_of_the_folder_is_not_read(folder: Path) -> None:
+    """Whoever packed it does not say what of this machine becomes a passage."""
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/secret.txt").write_text("The key is 7.")
+    path = asked_of({"a.txt": b"The ferry left."}, questions=2)
+    Path("docs/secret.txt").symlink_to("../elsewhere/secret.txt")
+    Path("docs/all").symlink_to("../elsewhere")
+    Path("docs/again").symlink_to(".")
+    Path("docs/b.txt").symlink_to("a.txt")
+    assert make(path, documents=Path("docs")).asked == 2
+    bad = saved("question,answer,document\nWhich key?,7,secret.txt\n", "bad.csv")
+    with pytest.raises(LlmpiError, match=r"document: 'secret.txt' is no text of docs"):
+        make(bad, documents=Path("docs"))
+    linked = saved("question,answer,document\nWhat left?,the ferry,b.txt\n", "linked.csv")
+    assert make(linked, documents=Path("docs")).asked == 1
+
+
+@pytest.mark.parametrize("name", ["\udcff.txt", "a\x1b[2J.txt"])
+def test_a_document_whose_name_nobody_can_read_is_told(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_of({name: b"The ferry left at 9."}, questions=0)
+    saved("question,answer\nWhen did it leave?,9\n")
+    assert cli.main(["questions", "pairs.csv", "--documents", "docs"]) == 1
+    assert "is no text that a person can see" in capsys.readouterr().err
+    assert not FOLDER.exists() or not list(FOLDER.iterdir())
+
+
 # --- what would spoil a decision ------------------------------------------------------------------
 
 
@@ -405,6 +485,58 @@ def test_what_is_no_file_is_no_hang(folder: Path, capsys: pytest.CaptureFixture[
     }.items():
         assert cli.main(["questions", "pairs.csv", *flags]) == 1
         assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", ["_" * 131_000 + "x", "," * 100_000, "a" * 5_000_000])
+def test_a_head_of_any_length_is_told_in_a_line(
+    head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(f"{head}\nA?,b\n")
+    assert cli.main(["questions", "pairs.csv"]) == 1
+    assert len(capsys.readouterr().err) < 600
+    saved(f"question,answer,{head}\n" + "A?,b\n" * 2)
+    cli.main(["questions", "pairs.csv", "--examples", "0"])
+    assert len(capsys.readouterr().out.partition("\n\n")[0]) < 600
+
+
+def test_examples_in_front_of_every_question_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_task, "MOST_SHOWN", 1000)
+    saved(HEAD + "".join(f"{'Why' * 50} {i}?,b{i}\n" for i in range(9)))
+    with pytest.raises(LlmpiError, match=r"^--examples: 2 of together 31\d characters, .* 7 quest"):
+        make(Path("pairs.csv"))
+    assert make(Path("pairs.csv"), examples=0).asked == 9
+
+
+def test_tags_that_are_judged_by_themselves_have_a_bound() -> None:
+    rows = [[f"Who is {i}?", f"{i}", f"safety {i}"] for i in range(60)]
+    saved(table([["question", "answer", "tags"], *rows]))
+    with pytest.raises(LlmpiError, match=r"^tags: 58 of them begin with 'safety'"):
+        make(Path("pairs.csv"))
+    rows = [[question, answer, tag.removeprefix("safety ")] for question, answer, tag in rows]
+    saved(table([["question", "answer", "tags"], *rows]))
+    assert make(Path("pairs.csv")).asked == 58
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_is_broken_off_leaves_nothing(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(own_kinds, "load_prompts", broken_off)
+    saved(sixty())
+    with pytest.raises(error):
+        make(Path("pairs.csv"))
+    assert not list(FOLDER.iterdir())
+
+
+@pytest.mark.parametrize("end", ["le", "be"])
+def test_utf_16_without_a_mark_is_named(end: str) -> None:
+    saved((HEAD + "A?,b\n").encode(f"utf-16-{end}"))
+    with pytest.raises(LlmpiError, match=rf"--encoding utf-16-{end}$"):
+        make(Path("pairs.csv"))
+    assert make(Path("pairs.csv"), examples=0, encoding=f"utf-16-{end}").asked == 1
 
 
 @given(

@@ -151,7 +151,7 @@ def test_answers_on_the_clock_stand_beside_computed_ones(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("results")
 def test_drafted_tokens_stand_beside_greedy_decoding(tmp_path: Path) -> None:
-    counts = {"steps": 2, "drafted": 3, "accepted": 2}
+    counts = {"steps": 2, "drafted": 3, "accepted": 1}
     chat = small.chat()
     quick = [{**repetition, **counts} for repetition in chat["repetitions"]]
     for runtime, done, output in (
@@ -162,7 +162,7 @@ def test_drafted_tokens_stand_beside_greedy_decoding(tmp_path: Path) -> None:
         write(layout.BENCH, small.bench(cell), **{**CELL, "runtime": runtime})
     lean = {"kv_cache": "q8_0"}
     text = page(tmp_path, runtimes={"default": lean, "quick": {**lean, "prompt_lookup": {}}}).text
-    assert "pi m F16 quick chat prompt lookup random 1.10 1.10 10.0 10.0 1.00 66.7 2.00" in text
+    assert "pi m F16 quick chat prompt lookup random 1.10 1.10 10.0 10.0 1.00 33.3 1.50" in text
     assert "5.0 5.0 another from token 4 of 4" in text
     assert "Drafted tokens" not in page(tmp_path).text
 

@@ -1,5 +1,6 @@
 """A whole search on this machine with the real engine and a tiny model; broken off, and resumed."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -144,6 +145,48 @@ def test_a_block_whose_meter_failed_is_measured_again(
     assert "no joules: the meter failed" in record["reason"]
     assert caplog.text.count("is measured again") == remote_blocks.TIMES
     assert not list(place["kept"].glob("*.json")), "the next run asks the meter again"
+
+
+@pytest.mark.fault("a meter that shows no power in a search", by="no joules, in words")
+def test_a_meter_without_power_is_the_searchs_reason(place: dict[str, Any], tmp_path: Path) -> None:
+    put(tmp_path / "power1_input", "0\n")
+    meter = HwmonMeter(kind="hwmon", path=str(tmp_path / "power1_input"), interval_s=0.02)
+    device = place["device"].model_copy(update={"meter": meter})
+    record = searched({**place, "device": device}, objective="energy")
+    assert (record["status"], record["stage"]) == ("failed", "tune")
+    assert "no joules: the meter shows 0 W" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        ({"energy": None}, "no joules: the device gave none"),
+        ({"energy": {"status": "ok", "tier": "metered", "energy_j": {}}}, "no joules: workloads"),
+        ({"workloads": {}}, "other workloads"),
+        ({"workloads": {"chat": []}}, "took no time"),
+    ],
+)
+def test_turns_that_cannot_be_are_the_searchs_reason(
+    spoilt: dict[str, Any],
+    says: str,
+    place: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = remote_blocks.Blocks._ask
+
+    @contextlib.contextmanager
+    def lying(self: Any, job: Any, key: str) -> Iterator[Any]:
+        with ask(self, job, key) as record:
+            yield {**record, "turns": [{**turn, **spoilt} for turn in record["turns"]]}
+
+    monkeypatch.setattr(remote_blocks.Blocks, "_ask", lying)
+    put(tmp_path / "power1_input", "5000000\n")
+    meter = HwmonMeter(kind="hwmon", path=str(tmp_path / "power1_input"), interval_s=0.02)
+    device = place["device"].model_copy(update={"meter": meter})
+    record = searched({**place, "device": device}, objective="energy")
+    assert record["status"] == "failed"
+    assert says in record["reason"]
 
 
 def test_weights_of_other_workloads_leave_nothing_to_tune_for(place: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from typing_extensions import TypedDict
 
@@ -55,7 +56,7 @@ class Blocks:
     def measure(self, turns: list[TurnRequest]) -> Turns:
         """
         Raises:
-            CellError: the meter fails.
+            CellError: the meter fails, or what the device answers cannot be.
             LlmpiError: the device or the way to it failed.
         """
         self._count += 1
@@ -70,7 +71,8 @@ class Blocks:
         reason = None
         for _ in range(TIMES):
             with self._ask(job, key) as record:
-                reason = _no_energy(record)
+                _check_times(record, job)
+                reason = _no_energy(record) if job["meter"] else None
                 if reason is None:
                     write_json(path, record)
                     return record
@@ -88,9 +90,33 @@ class Blocks:
             yield reached.ask("take_turns", job, Turns, log=tell, timeout_s=None)
 
 
-def _no_energy(record: Turns) -> str | None:
-    """Why a turn that went well has no joules though they were wanted."""
+def _check_times(record: Turns, job: TurnsRequest) -> None:
+    """
+    Raises:
+        CellError: these are not the turns that were asked for, or one took no time.
+    """
+    if len(record["turns"]) != len(job["turns"]):
+        raise CellError("the device answered with other turns than it was asked for")
     for turn in record["turns"]:
-        if turn["status"] == "ok" and turn["energy"] and turn["energy"]["status"] == "none":
-            return turn["energy"]["reason"]
+        if turn["status"] != "ok":
+            continue
+        if turn["workloads"].keys() != job["workloads"].keys():
+            raise CellError("the device answered with other workloads than it was asked for")
+        for name, done in turn["workloads"].items():
+            times = [min(one["pp_s"], one["ttft_s"], sum(one["itl_s"])) for one in done]
+            if min(times, default=0.0) <= 0:
+                raise CellError(f"workloads.{name}: a repetition took no time")
+
+
+def _no_energy(record: Turns) -> str | None:
+    """Why a turn that went well has no joules."""
+    for turn in record["turns"]:
+        if turn["status"] != "ok":
+            continue
+        energy = turn["energy"]
+        if energy is None or energy["status"] == "none":
+            return energy["reason"] if energy else "the device gave none"
+        for name in turn["workloads"]:
+            if median(energy["energy_j"].get(name) or [0.0]) <= 0:
+                return f"workloads.{name}: the meter shows {energy['energy_j'].get(name)} J"
     return None

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -165,7 +166,7 @@ class Squad:
                     f"answer: '{answer[:60]}' does not stand in its passage; copy its words, or "
                     "leave the answer empty where the passage has none"
                 )
-        if normalize(pair.passage) in WORKED:
+        if _normalized(pair.passage) in WORKED:
             return "passage: the prompt's worked examples are on this very passage"
         return None
 
@@ -206,6 +207,12 @@ class Squad:
                 f"unbalanced: {len(asked) - without} questions have an answer and {without} have "
                 "none; each is judged by itself, so ask about as many of both"
             )
+
+
+@lru_cache(maxsize=1)
+def _normalized(passage: str) -> str:
+    """Of a passage that many questions in a row are on."""
+    return normalize(passage)
 
 
 def _new_tokens(pairs: Sequence[Pair]) -> int:

@@ -22,6 +22,10 @@ from llmpi.study.task import Task
 
 MANY_WORDS = 8
 """Of an answer: a longer one is hardly ever given in exactly these words."""
+MOST_JUDGED = 50
+"""Tags."""
+MOST_SHOWN = 200_000_000
+"""Characters of the worked examples, in front of all questions."""
 FOLDER = Path("config/data")
 _MARK = "[-.,;:!?…¿¡。、・\"'“”„‘’«»「」『』()\\[\\]{}]"
 MARKS = re.compile(rf"{_MARK}(?!\w)|(?<!\w){_MARK}(?!\d)")
@@ -72,7 +76,8 @@ def make(
     pairs, passed_over = read_pairs(table, encoding)
     problems, notes = Problems(table), list[str]()
     if passed_over:
-        notes.append(f"passed over: {', '.join(passed_over)}, which are no columns of ours")
+        named = ", ".join(_some([column[:40] for column in passed_over]))
+        notes.append(f"passed over: {named}, which are no columns of ours")
     if documents:
         placed = place(pairs, documents, problems, language, encoding)
         pairs = [one.pair for one in placed]
@@ -82,7 +87,7 @@ def make(
         raise LlmpiError(f"{table}: has a column 'document'; --documents names their folder")
     is_squad = bool(documents) or any(pair.passage for pair in pairs)
     kind: Made = Squad(language) if is_squad else Ab(examples, language)
-    for pair in pairs:
+    for pair in sorted(pairs, key=lambda pair: pair.passage):  # each passage is looked at once
         if why := kind.wrong(pair):
             problems.add(pair.line, why)
     pairs, twice = _once(pairs, language, problems)
@@ -92,6 +97,9 @@ def make(
     notes += _left_out(twice, worked)
     if not asked:
         raise LlmpiError(f"{table}: {len(pairs)} pairs, all of them worked examples: --examples 0")
+    _check_size(pairs[: len(pairs) - len(asked)], len(asked))
+    if not is_squad:
+        _check_tags(asked)
     path = (out or FOLDER / f"{_slug(table.stem)}{kind.suffix}").expanduser()
     if re.search("[\ud800-\udfff]", str(path)):
         raise LlmpiError(f"--out: '{path}' is no text in UTF-8, and could not stand in a config")
@@ -107,26 +115,57 @@ def make(
     )
 
 
+def _check_size(worked: Sequence[Pair], asked: int) -> None:
+    """
+    Raises:
+        LlmpiError: with all examples in front of every question, the file would be out of bounds.
+    """
+    shown = sum(len(pair.question) + len(pair.answers[0]) for pair in worked)
+    if shown * asked > MOST_SHOWN:
+        raise LlmpiError(
+            f"--examples: {len(worked)} of together {shown:,} characters, in front of each of "
+            f"{asked:,} questions, make a file of {shown * asked / 1e6:,.0f} MB: have short pairs "
+            "come first, or ask for fewer examples"
+        )
+
+
+def _check_tags(asked: Sequence[Pair]) -> None:
+    """
+    Raises:
+        LlmpiError: so many would be judged by themselves that nothing could be told of any.
+    """
+    judged = {tag for pair in asked for tag in pair.tags if tag.startswith("safety")}
+    if len(judged) > MOST_JUDGED:
+        raise LlmpiError(
+            f"tags: {len(judged):,} of them begin with 'safety', and each is judged by itself; "
+            f"at most {MOST_JUDGED}"
+        )
+
+
 def _write(path: Path, text: str, kind: Made) -> None:
     """The file, held to what a study holds it to; none is left that does not keep to it."""
+    content = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        file = path.open("xb")
     except FileExistsError:
-        if path.is_file() and path.read_bytes() == text.encode():
+        if _holds(path, content):
             return  # of the same pairs, by a command that failed behind this, or one more time
         raise LlmpiError(
             f"{path}: is there already, and stays as it is; --out names another"
         ) from None
-    except OSError:  # such as a full disk
+    try:
+        with file:
+            file.write(content)
+        kind.read(path)
+    except BaseException:  # a full disk and Ctrl-C, too
         path.unlink(missing_ok=True)
         raise
-    try:
-        kind.read(path)
-    except LlmpiError:
-        path.unlink()
-        raise
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    is_as_long = path.is_file() and path.stat().st_size == len(content)
+    return is_as_long and path.read_bytes() == content
 
 
 def _slug(name: str) -> str:
@@ -143,8 +182,9 @@ def _once(
     and that of the first. With others it is a problem."""
     first: dict[Hashable, Pair] = {}
     twice = []
+    passages = _numbered(pairs, language)
     for pair in pairs:
-        key = (_same(pair.passage, language), _same(pair.question, language))
+        key = (passages[pair.passage], _same(pair.question, language))
         same = first.setdefault(key, pair)
         if same is pair:
             continue
@@ -175,11 +215,19 @@ def _left_out(twice: Sequence[tuple[int, int]], worked: Collection[int]) -> Iter
 def _alike(pairs: Sequence[Pair], language: str) -> Iterator[str]:
     """Questions of the same words in another order, of which only a person can tell."""
     first: dict[Hashable, Pair] = {}
+    passages = _numbered(pairs, language)
     for pair in pairs:
         found = " ".join(sorted(_same(pair.question, language).split()))
-        other = first.setdefault((_same(pair.passage, language), found), pair)
+        other = first.setdefault((passages[pair.passage], found), pair)
         if other is not pair:
             yield f"{pair.line} (as {other.line})"
+
+
+def _numbered(pairs: Sequence[Pair], language: str) -> dict[str, int]:
+    """Each passage, which many questions may be on, with a number; the same passages have one."""
+    numbers: dict[str, int] = {}
+    each = dict.fromkeys(pair.passage for pair in pairs)
+    return {text: numbers.setdefault(_same(text, language), len(numbers)) for text in each}
 
 
 def _same(text: str, language: str) -> str:

@@ -45,6 +45,9 @@ MOST_BYTES = 20_000_000
 """Of a file: a hundred thousand pairs."""
 LONGEST = {"question": 4_000, "answer": 500, "passage": 10_000, "document": 500, "tags": 500}
 """Characters of a cell: a prompt has to fit the context, and an answer what is generated."""
+LONGEST_NAME = 40
+"""Characters of a column's name, with its number."""
+SHOWN_COLUMNS = 8
 ENCODINGS = ("cp1252", "cp932")
 """What a spreadsheet writes where it is not told to write UTF-8: in the West, in Japan."""
 LINE_END = re.compile(b"\r\n?|\n")
@@ -241,19 +244,24 @@ def _named(head: str, delimiter: str) -> tuple[int, int]:
 
 def _column(cell: str) -> str:
     """What a head's cell names; nothing where it is none of ours."""
-    return COLUMNS.get(re.sub(r"[\s_\-]*\d*$", "", cell.strip().casefold()), "")
+    named = cell.strip().casefold()
+    if len(named) > LONGEST_NAME:
+        return ""
+    return COLUMNS.get(re.sub(r"[\s_\-]*\d*$", "", named), "")
 
 
 def _check_head(path: Path, line: int, head: Sequence[str], names: Sequence[str]) -> None:
     counted = Counter(names)
     if any("\0" in cell for cell in head):
+        end = "be" if head[0].startswith("\0") else "le"
         raise LlmpiError(
             f"{path}:{line}: holds U+0000; if it is UTF-16 without a mark, name it: "
-            "--encoding utf-16-le"
+            f"--encoding utf-16-{end}"
         )
     for needed in ("question", "answer"):
         if not counted[needed]:
-            there = " | ".join(cell.strip()[:40] for cell in head)
+            there = " | ".join(cell.strip()[:40] for cell in head[:SHOWN_COLUMNS])
+            there += f" | and {len(head) - SHOWN_COLUMNS} more" * (len(head) > SHOWN_COLUMNS)
             raise LlmpiError(
                 f"{path}:{line}: names no column '{needed}', but: {there}. The first row names the "
                 "columns: question,answer (and, if need be, answer 2, passage, document, tags)"

@@ -141,12 +141,14 @@ class ConversationWorkload(_Measured):
 
     @model_validator(mode="after")
     def _pauses_fit(self) -> Self:
-        if len(self.prefix) * self.pauses_s >= self.timeout_s:
+        # The least that is done: one that tells the pace, a warm-up, and one that counts.
+        least = len(self.prefix) * (2 + min(1, self.warmup))
+        if least * self.pauses_s >= self.timeout_s:
             raise PydanticCustomError(
                 "pause",
-                "one conversation for each prefix has {pauses} s of pauses, and timeout_s is "
-                "{timeout}: shorten pause_s, or give it more time",
-                {"pauses": len(self.prefix) * self.pauses_s, "timeout": self.timeout_s},
+                "{least} conversations are the least that tells something, with {pauses} s of "
+                "pauses, and timeout_s is {timeout}: shorten pause_s, or give it more time",
+                {"least": least, "pauses": least * self.pauses_s, "timeout": self.timeout_s},
             )
         return self
 

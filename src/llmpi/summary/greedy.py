@@ -18,8 +18,11 @@ KIND_OF: Mapping[Drafting, SpeculationKind] = {
 
 
 def twin_of(study: Study, runtime: str) -> str | None:
-    """The runtime that is the same without what drafts tokens."""
+    """The runtime that is the same without what drafts tokens; none of one that a search ended at
+    drafts, whose settings no other runtime has."""
     plain = study.runtimes[runtime].plain
+    if plain.tune:
+        return None
     return next((name for name, other in study.runtimes.items() if other == plain), None)
 
 

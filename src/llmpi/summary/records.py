@@ -406,7 +406,8 @@ class Row(Cell, Speed, Roofline, CellEnergy, File, Transfer, OverHttp, TunedOutp
     quality: dict[str, TaskRow]
     """By the task's id: its state, and the columns that its kind adds (`llmpi.quality.kind`)"""
     answers: dict[str, AnswerCost]
-    """By the id of each task that this variant answered"""
+    """By the id of each task that this variant answered; none where tokens were drafted, as what
+    that gains hangs on the text"""
 
 
 @record
@@ -658,7 +659,7 @@ class SpeculationCell(CellKey, SpeculationAgainst):
     tokens_per_step: float
     """What a decoding gives."""
     tokens: int
-    """Of the output."""
+    """Of the output; beside another one, as many as both have."""
 
 
 @record

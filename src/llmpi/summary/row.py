@@ -107,6 +107,10 @@ def own_rate(measured: Single, key: Literal["pp_tps", "tg_tps"]) -> float | None
 def _answers(
     measured: Single, computed: Computed, speed: Speed, energy: CellEnergy
 ) -> dict[str, AnswerCost]:
+    """None where tokens were drafted: what that gains hangs on the text, and the workload's is none
+    of the task's answers."""
+    if "drafted" in measured.cell["repetitions"][0]:
+        return {}
     prompt_tokens = measured.cell["workload"]["prompt_tokens"]
     return answer_costs(computed.answers, speed, energy, prompt_tokens)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import cast
 
 from llmpi.engine.prompted import prompts
 from llmpi.engine.records import (
@@ -10,6 +11,8 @@ from llmpi.engine.records import (
     Cell,
     FailedCell,
     MeasuredPrefix,
+    MeteredEnergy,
+    Prompted,
     Session,
     SessionRecord,
 )
@@ -71,8 +74,17 @@ def _wrong(cell: Cell) -> Iterator[str]:
             yield from _wrong_times(f"levels.{level['conversations']}", level["repetitions"])
         parts = [level["energy"] for level in levels]
     for energy in parts:
-        if energy and energy["status"] == "ok" and energy["tg"]["power_w"] <= 0:
-            yield "energy.tg.power_w: should be above 0"
+        if energy and energy["status"] == "ok":
+            yield from _wrong_joules(energy)
+
+
+def _wrong_joules(energy: MeteredEnergy) -> Iterator[str]:
+    if energy["tg"]["power_w"] <= 0:
+        yield "energy.tg.power_w: should be above 0"
+    for phase in (energy["pp"], energy["tg"]):
+        least = min(phase["power_w"], phase["j_per_token"], phase["uncertainty_j_per_token"])
+        if min([least, *phase["energy_j"]]) < 0:
+            yield "energy: less than no joules"
 
 
 def _wrong_turns(where: str, part: MeasuredPrefix, count: int) -> Iterator[str]:
@@ -105,18 +117,34 @@ def _wrong_answers(cell: AnswersCell) -> Iterator[str]:
             yield "repetitions: one took no time"
         if min(tokens) < 0 or max(tokens) > MOST_TOKENS or not tokens[0]:
             yield "repetitions: one's tokens cannot be"
-    if energy and energy["status"] == "ok" and len(energy["energy_j"]) != len(done):
-        yield "energy: should have joules of every answer"
+    if energy and energy["status"] == "ok":
+        if len(energy["energy_j"]) != len(done):
+            yield "energy: should have joules of every answer"
+        if min(energy["energy_j"], default=0.0) < 0:
+            yield "energy: less than no joules"
 
 
 def _wrong_times(where: str, repetitions: Sequence[AnyRepetition]) -> Iterator[str]:
     if not repetitions:
         yield f"{where}: there is none"
     for repetition in prompts(repetitions):
-        if repetition["pp_s"] <= 0 or sum(repetition["itl_s"]) <= 0:
+        itl_s = repetition["itl_s"]
+        if min(repetition["pp_s"], repetition["ttft_s"], sum(itl_s)) <= 0 or min(itl_s) < 0:
             yield f"{where}: one took no time"
-        if repetition.get("steps", 1) == 0:
-            yield f"{where}: one took no steps"
+        if not _can_be_drafted(repetition):
+            yield f"{where}: one's steps, or the tokens drafted in them, cannot be"
+
+
+def _can_be_drafted(repetition: Prompted) -> bool:
+    """Each step gives a token, and with it those drafted ones that the model agreed with."""
+    counts = [repetition.get(key) for key in ("steps", "drafted", "accepted")]
+    if counts == [None] * 3:
+        return True
+    if None in counts:
+        return False
+    steps, drafted, accepted = cast(list[int], counts)
+    given = steps + accepted == len(repetition["itl_s"])
+    return given and steps > 0 and 0 <= accepted <= drafted <= MOST_TOKENS
 
 
 def _failed(cell: Cell, reason: str) -> FailedCell:

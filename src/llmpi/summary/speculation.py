@@ -65,7 +65,7 @@ def _cell(study: Study, run: Run, own: Beside, other: Beside | None) -> Speculat
         "memory_bytes": row["memory_bytes"],
         "accepted_pct": 100 * accepted / drafted if drafted else None,
         "tokens_per_step": (steps + accepted) / steps,
-        "tokens": len(own.cell["output"]),
+        "tokens": min(len(one.cell["output"]) for one in (own, other) if one),
         **_against(own, other),
     }
 

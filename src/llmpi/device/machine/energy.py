@@ -155,16 +155,30 @@ class Joules(NamedTuple):
 def joules(samples: Samples, windows: Sequence[Window]) -> Joules:
     """
     Raises:
-        NoEnergyError: the samples do not cover the windows, or the meter was silent for too long;
-            of readings that failed it tells, too.
+        NoEnergyError: the samples do not cover the windows, the meter was silent for too long, or
+            shows no power; of readings that failed it tells, too.
     """
     try:
         by_counter = prefers_counter(samples, windows)
         each = [energy_j(samples, window, by_counter=by_counter) for window in windows]
         _check_gaps(samples, windows)
+        _check_power(each, windows)
     except NoEnergyError as error:
         raise NoEnergyError("; ".join(filter(None, [str(error), samples.failed]))) from None
     return Joules(each, by_counter)
+
+
+def _check_power(each: Sequence[float], windows: Sequence[Window]) -> None:
+    """
+    Raises:
+        NoEnergyError: a meter that is wired the other way round, or to nothing.
+    """
+    seconds = sum(window.end - window.start for window in windows)
+    if each and seconds > 0 and (min(each) < 0 or sum(each) <= 0):
+        raise NoEnergyError(
+            f"the meter shows {sum(each) / seconds:.3g} W, and no machine computes with none; "
+            "look at its wiring"
+        )
 
 
 def _at(times: Sequence[float], values: Sequence[float], when: float) -> float:

@@ -77,7 +77,8 @@ class Conversation:
                 alike, lest answers of different lengths stand beside one another.
         """
         self._ready()
-        self._engine.decode(self._questions[0])
+        # Behind a first question of one token there would be no end to forget.
+        self._engine.decode(self._questions[0] + self._questions[1][:1])
         self._can_cut_back = self._engine.can_cut_back(1)
         paces = [pace for prefix in self._parts if (pace := self._pace(prefix))]
         if not paces:
@@ -312,7 +313,7 @@ class Saved:
     def __init__(self, engine: Engine, folder: Path) -> None:
         if kept_in_memory(folder):
             raise OSError(errno.ENODEV, "that is no storage, but memory (tmpfs)")
-        self._engine = engine
+        self._engine, self._bytes = engine, 0
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._path = f"/proc/self/fd/{self._file.fileno()}"
 
@@ -327,7 +328,7 @@ class Saved:
         """Write the state to storage and forget it, here and in the page cache; the seconds of
         writing."""
         start = time.monotonic()
-        self._engine.save(self._path)
+        self._bytes = self._engine.save(self._path)
         os.fsync(self._file.fileno())
         seconds = time.monotonic() - start
         os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -335,6 +336,12 @@ class Saved:
         return seconds
 
     def restore(self) -> None:
+        """
+        Raises:
+            EngineError: it is not there as it was written; llama.cpp would abort the process.
+        """
+        if os.fstat(self._file.fileno()).st_size != self._bytes:
+            raise EngineError("the saved prefix is cut short")
         self._engine.restore(self._path)
 
 
