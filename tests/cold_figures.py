@@ -108,6 +108,8 @@ class Figures:
             found[cell["id"]] = cell
         for task in self.tasks("squad"):
             self._fronts(task, found)
+        for task in self.tasks("divergence"):
+            self._loss_fronts(task, found)
         return found
 
     def cells_of(self, model, quant):
@@ -303,20 +305,61 @@ class Figures:
                 and not self.broken(c, task)
             ]
             for one in able:
-                one[f"{task}_front"] = int(not any(_beaten(other, one, task) for other in able))
+                one[f"{task}_front"] = int(
+                    not any(_beaten(_f1(o, task), _f1(one, task), _tg(o), _tg(one)) for o in able)
+                )
                 one[f"{task}_answer_front"] = int(
-                    not any(_beaten(other, one, task, in_seconds=True) for other in able)
+                    not any(
+                        _beaten(_f1(o, task), _f1(one, task), _half(o, task), _half(one, task))
+                        for o in able
+                    )
+                )
+
+    def _loss_fronts(self, task, cells):
+        """What is lost (`_loss`, with what a logarithmic axis draws of its 95 %), of all but the
+        F16; and 1 where nothing of its model loses less and is faster (`_front`)."""
+        places = dict.fromkeys((c["device"], c["workload"], c["model"]) for c in cells.values())
+        for cell in cells.values():
+            cell[f"{task}_front"] = cell[f"{task}_answer_front"] = 0
+            cell[f"{task}_broken"] = int(
+                self._scored_everywhere(cell) and bool(self.babbling(cell))
+            )
+            drawn = cell["quant"] != "F16" and (cell[f"{task}_kld_mean_nats"] or 0) > 0
+            value, worse, better = [-end for end in _loss(cell, task)] if drawn else [None] * 3
+            cell[f"{task}_loss"], cell[f"{task}_loss_high"] = value, worse
+            cell[f"{task}_loss_low"] = max(better, value / 10) if drawn else None
+        for place in places:
+            able = [
+                c
+                for c in cells.values()
+                if (c["device"], c["workload"], c["model"]) == place
+                and c[f"{task}_loss"] is not None
+                and self._scored_everywhere(c)
+                and not c["marks"]
+                and not self.babbling(c)
+            ]
+            for one in able:
+                one[f"{task}_front"] = int(
+                    not any(
+                        _beaten(_loss(o, task), _loss(one, task), _tg(o), _tg(one)) for o in able
+                    )
                 )
 
     def _scored_everywhere(self, cell):
         return all(cell[f"{task}_status"] == "ok" for task in self.config["quality"])
 
-    def broken(self, cell, task):
-        """What no limit excuses: the sentence and its figures, or None."""
+    def babbling(self, cell):
+        """As of `broken`: what a text says of it."""
         for text in self.tasks("divergence"):
             ratio, error = cell[f"{text}_perplexity_ratio"], cell[f"{text}_perplexity_ratio_se"]
             if ratio is not None and ratio - Z95 * (error or 0) > BROKEN_RATIO:
                 return f"broken: its perplexity on {text} is {{}} times the F16's", [ratio]
+        return None
+
+    def broken(self, cell, task):
+        """What no limit excuses: the sentence and its figures, or None."""
+        if babbling := self.babbling(cell):
+            return babbling
         answered, abstained = (cell[f"{task}_{name}_pct"] for name in ("has_ans_f1", "no_ans_em"))
         if answered is not None and answered <= BROKEN_PCT:
             return "broken: F1 on the questions that have an answer is {} %", [answered]
@@ -636,27 +679,44 @@ def _within(values, share_of):
     return sorted(values)[math.ceil(share_of / 100 * len(values)) - 1]
 
 
-def _beaten(one, other, task, *, in_seconds=False):
+def _f1(cell, task):
+    """The value and its ends, the worse first; so of the others, all turned so that more is
+    better."""
+    return [cell[f"{task}_f1_{name}"] for name in ("pct", "low_pct", "high_pct")]
+
+
+def _tg(cell):
+    several = cell["repetitions"] > 1
+    ends = (cell["tg_min_tps"], cell["tg_max_tps"]) if several else (None, None)
+    return cell["tg_tps"], *ends
+
+
+def _half(cell, task):
+    half, several = f"{task}_answer_p50", cell["repetitions"] > 1
+    ends = (cell[f"{half}_slow_s"], cell[f"{half}_fast_s"]) if several else (None, None)
+    return [value and -value for value in (cell[f"{half}_s"], *ends)]
+
+
+def _loss(cell, task):
+    value, error = (cell[f"{task}_kld_mean_nats{end}"] for end in ("", "_se"))
+    return -value, -value - Z95 * (error or 0), -value + Z95 * (error or 0)
+
+
+def _beaten(*pairs):
     """Nowhere behind, and somewhere ahead beyond the noise: the interval of the difference, from
-    those of the two, leaves out 0."""
-    several = one["repetitions"] > 1
-    keys = [(f"{task}_f1_pct", f"{task}_f1_low_pct", f"{task}_f1_high_pct")]
-    if in_seconds:  # the fewer the better
-        half, signs = f"{task}_answer_p50", (1, -1)
-        keys.append(
-            (f"{half}_s", f"{half}_slow_s", f"{half}_fast_s") if several else (f"{half}_s", "", "")
-        )
-    else:
-        signs = (1, 1)
-        keys.append(("tg_tps", "tg_min_tps", "tg_max_tps") if several else ("tg_tps", "", ""))
+    those of the two, leaves out 0.
+
+    Args:
+        pairs: of one and the other in each quantity, one after the other.
+    """
     beyond = False
-    for sign, (value, low, high) in zip(signs, keys, strict=True):
-        gap = sign * (one[value] - other[value])
+    for one, other in zip(pairs[::2], pairs[1::2], strict=True):
+        gap = one[0] - other[0]
         if gap < 0:
             return False
-        ends = one.get(low), other.get(high)
+        ends = one[1], other[2]
         if gap and None not in ends:
-            reach = (one[value] - ends[0]) ** 2 + (ends[1] - other[value]) ** 2
+            reach = (one[0] - ends[0]) ** 2 + (ends[1] - other[0]) ** 2
             beyond |= gap**2 > reach
     return beyond
 

@@ -46,6 +46,8 @@ CONSTANTS = {
     "どれだけ同じか（0〜100）": "the same",
     "0なら同じ": "what no divergence is",
     "KL) divergence in nats: 0 where": "what no divergence is",
+    "whose loss is 0": "what no loss is",
+    "劣化が0の": "the same",
 }
 """Numbers that are no figures of the study: the words they stand in, and why they are what they
 are."""

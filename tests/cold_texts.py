@@ -741,7 +741,19 @@ class Expected:
                 "high": None if error is None else value + Z95 * error,
                 "bits_per_weight": self.figures.cells_of(model, quant)["bits_per_weight"],
             }
+        for (model, quant), point in found.items():
+            others = [v for (m, q), v in found.items() if m == model and q not in ("F16", quant)]
+            point["front"] = int(not any(_is_smaller_and_nearer(o, point) for o in others))
         return found
+
+
+def _is_smaller_and_nearer(one, other):
+    """Or as small and near, and one of both for sure."""
+    gap = other["kld_mean_nats"] - one["kld_mean_nats"]
+    errors = (one["kld_mean_nats_se"] or 0) ** 2 + (other["kld_mean_nats_se"] or 0) ** 2
+    if gap < 0 or one["bits_per_weight"] > other["bits_per_weight"]:
+        return False
+    return one["bits_per_weight"] < other["bits_per_weight"] or gap**2 > Z95**2 * errors
 
 
 def _probability(what, p):
