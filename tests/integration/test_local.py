@@ -98,7 +98,7 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     copy.config |= {"quants": ["Q4_0"], "quality": {}}
     copy.config["workloads"] = {
         "chat": {"prompt_tokens": 16, "output_tokens": 8, "repetitions": 6, "warmup": 0},
-        "long": {"prompt_tokens": 600, "output_tokens": 4, "repetitions": 6, "warmup": 0},
+        "long": {"prompt_tokens": 300, "output_tokens": 4, "repetitions": 6, "warmup": 0},
     }
     copy.config["runtimes"] = {
         "default": {},
@@ -117,9 +117,9 @@ def test_workloads_take_turns_in_one_session_and_runtimes_have_their_own(copy) -
     rows = {(row["runtime"], row["workload"]): row for row in copy.summarized()}
     assert len(rows) == 4
     assert {row["status"] for row in rows.values()} == {"ok"}
-    # A context of its own size for each: the keys and values of 604 tokens are in its memory only.
+    # A context of its own size for each: the keys and values of 304 tokens are in its memory only.
     default = copy.json("bench/small/here/smollm2-135m/Q4_0/default.json")
-    assert [default["workloads"][w]["context_tokens"] for w in ("chat", "long")] == [24, 604]
+    assert [default["workloads"][w]["context_tokens"] for w in ("chat", "long")] == [24, 304]
     names = [name for name, _ in default["order"]]
     assert sorted(names) == ["chat"] * 6 + ["long"] * 6
     assert names != sorted(names), "in turns"
