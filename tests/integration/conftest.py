@@ -88,7 +88,6 @@ def small_study(name: str) -> dict[str, Any]:
                 "task": "squad",
                 "squad_file": "config/data/field_qa.json",
                 "questions": QUESTIONS,
-                "examples": 1,
                 "max_new_tokens": 8,
             }
         },

@@ -25,7 +25,7 @@ from llmpi import layout
 from llmpi.decide.choice import recommend
 from llmpi.decide.records import AnyCaution, Decision
 from llmpi.quality.evidence import Requirements
-from llmpi.quality.kind import Chart, Fact, Section, Table
+from llmpi.quality.kind import Chart, Fact, Section, Shown, Table
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.reasons import reason_text
 from llmpi.quality.records import Obstacle, Skipped
@@ -39,7 +39,7 @@ from llmpi.report.page.datasets import (
     with_shared_texts,
 )
 from llmpi.report.page.figures import figures
-from llmpi.report.page.fronts import least_losses
+from llmpi.report.page.fronts import Point, least_losses
 from llmpi.report.page.paper_files import as_csv, as_latex
 from llmpi.report.page.paper_section import (
     correspondences,
@@ -317,6 +317,16 @@ def test_front_of_loss_over_bits(pis: Content) -> None:
     beaten = {**chart[0], "kld_mean_nats": chart[0]["kld_mean_nats"] * 9, "bits_per_weight": 20.0}
     loss = next(iter(pis.losses.values()))
     assert least_losses([chart[0], beaten], loss) == [chart[0]]
+
+
+@pytest.mark.parametrize("high", [2.0, 5.0], ids=["apart", "overlapping"])
+def test_front_of_a_loss_with_ends_of_its_own(high: float) -> None:
+    """Of as many bits, the one that loses more is beaten if that is no noise."""
+    loss: Shown = {"key": "lost", "title": "", "digits": 0, "low": "low", "high": "high"}
+    bits = {"model": "m", "bits_per_weight": 4.0}
+    less: Point = {**bits, "lost": 1.0, "low": 0.5, "high": high}
+    more: Point = {**bits, "lost": 3.0, "low": 2.5, "high": 3.5}
+    assert least_losses([less, more], loss) == [less, more][: 1 if high < 3 else 2]
 
 
 def test_roofline_is_what_the_bandwidth_would_allow(pis: Content) -> None:

@@ -18,9 +18,9 @@ from llmpi.report.page.decision_datasets import (
     predicted_points,
     swings,
 )
-from llmpi.report.page.fronts import Point, cell_fronts, least_losses, lost, with_error
+from llmpi.report.page.fronts import Point, cell_fronts, estimate_of, least_losses, lost
 from llmpi.report.page.standings import StandingRow, standing_rows
-from llmpi.summary.estimate import Z95
+from llmpi.summary.estimate import Z95, Estimate
 from llmpi.summary.flat import FlatRow, flat_rows
 from llmpi.summary.records import ClassRow, Curve
 
@@ -204,15 +204,14 @@ def _ends(chart: Chart, point: Point) -> tuple[Value, Value]:
     shown = chart["value"]
     if "error" not in shown:
         return point.get(shown.get("low", "")), point.get(shown.get("high", ""))
-    value, error = point[shown["key"]], point[shown["error"]] or 0.0
-    assert isinstance(value, int | float) and isinstance(error, int | float)
-    _, low, high, _ = with_error(value, error)
-    return _above_zero(low, value) if chart["scale"] == "log" else low, high
+    found = estimate_of(point, shown)
+    assert found
+    return _above_zero(found) if chart["scale"] == "log" else found.low, found.high
 
 
-def _above_zero(low: float | None, value: float) -> float | None:
-    """Where a logarithmic axis can still draw it."""
-    return None if low is None else max(low, value / 10)
+def _above_zero(found: Estimate) -> float | None:
+    """The lower end where a logarithmic axis can still draw it."""
+    return None if found.low is None else max(found.low, found.value / 10)
 
 
 def _beside(row: ClassRow, content: Content) -> FlatRow:
@@ -241,7 +240,7 @@ def _losses(row: ClassRow, content: Content) -> FlatRow:
     for task, loss in content.losses.items():
         known = lost(row, task, loss)
         found[f"{task}_loss"] = known and known.value
-        found[f"{task}_loss_low"] = known and _above_zero(known.low, known.value)
+        found[f"{task}_loss_low"] = known and _above_zero(known)
         found[f"{task}_loss_high"] = known and known.high
     return found
 

@@ -3,7 +3,7 @@
 from llmpi.decide.candidates import OBJECTIVES
 from llmpi.decide.scores import number
 from llmpi.quality.kind import Score
-from llmpi.report.page.charts import decided, kinds, measured
+from llmpi.report.page.charts import decided, kinds, measured, quality
 from llmpi.report.page.charts.style import MOST_BY_NAME, Spec
 from llmpi.report.page.content import Content
 from llmpi.report.page.datasets import Datasets, charts_of
@@ -58,14 +58,14 @@ def _cells(t: Texts, content: Content, data: Datasets) -> dict[str, Spec]:
     named, few = _at_a_place(content) <= MOST_NAMED, not is_crowded(content)
     for task, score in content.scores.items():
         if any(_drawn(row, task, score) for row in rows):
-            drawn = measured.quality_against_speed(t, task, score, models, named=named)
+            drawn = quality.against_speed(t, task, score, models, named=named)
             found[f"tradeoff-{task}"] = drawn
         if any(_drawn(row, task, score) and task in row["answers"] for row in rows):
-            drawn = measured.quality_against_seconds(t, task, score, models, named=named)
+            drawn = quality.against_seconds(t, task, score, models, named=named)
             found[f"answers-{task}"] = drawn
     for task, loss in content.losses.items():
         if any(_measured(row) and lost(row, task, loss) for row in rows):
-            drawn = measured.loss_against_speed(t, task, loss, models, named=named)
+            drawn = quality.loss_against_speed(t, task, loss, models, named=named)
             found[f"tradeoff-{task}"] = drawn
     if any(row["tg_tps"] is not None and row["bits_per_weight"] is not None for row in rows):
         found["tg"] = measured.speed_by_bits(t, "tg", models, named=named)

@@ -1,6 +1,8 @@
 """What nothing else in a chart beats in both of its quantities, see `llmpi.decide.pareto`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Literal
 
 from llmpi.decide.candidates import faults
 from llmpi.decide.pareto import Field, Objective
@@ -18,6 +20,8 @@ BROKEN = {"babbling", "mute", "blurting"}
 
 Point = dict[str, Value]
 """Of the chart of a kind of quality tasks."""
+
+ENDS: tuple[Literal["low"], Literal["high"]] = ("low", "high")
 
 FAST = Objective[ClassRow]("speed", True, speed)
 
@@ -52,14 +56,14 @@ def _qualities(content: Content) -> Iterator[tuple[str, Objective[ClassRow]]]:
     for task, score in content.scores.items():
         yield task, _good(task, score)
     for task, loss in content.losses.items():
-        yield task, _lossless(task, loss)
+        yield task, _near(task, loss)
 
 
 def _good(task: str, score: Score) -> Objective[ClassRow]:
-    return Objective("quality", True, lambda row: _scored(row, task, score))
+    return Objective("quality", True, lambda row: estimate(score.value, partial(number, row, task)))
 
 
-def _lossless(task: str, loss: Shown) -> Objective[ClassRow]:
+def _near(task: str, loss: Shown) -> Objective[ClassRow]:
     return Objective("quality", False, lambda row: lost(row, task, loss))
 
 
@@ -67,33 +71,40 @@ def _soon(task: str) -> Objective[ClassRow]:
     return Objective("speed", False, lambda row: half_of_answers(row, task))
 
 
-def _scored(row: ClassRow, task: str, score: Score) -> Estimate | None:
-    value = number(row, task, score.value["key"])
-    low = number(row, task, score.value["low"]) if "low" in score.value else None
-    high = number(row, task, score.value["high"]) if "high" in score.value else None
-    return None if value is None else Estimate(value, low, high)
-
-
 def lost(row: ClassRow, task: str, loss: Shown) -> Estimate | None:
     """A loss with its 95 %; None of the reference, whose loss is 0 but for rounding, and of who
     loses nothing: a logarithmic axis has no place for it."""
-    value = number(row, task, loss["key"])
     scored = Scored(row["model"], row["quant"], row["computation"])
-    if value is None or value <= 0 or scored == Scored(row["model"], BASE_QUANT):
+    found = estimate(loss, partial(number, row, task))
+    is_drawn = found and found.value > 0 and scored != Scored(row["model"], BASE_QUANT)
+    return found if is_drawn else None
+
+
+def estimate(shown: Shown, of: Callable[[str], float | None]) -> Estimate | None:
+    """A value with its 95 %, by the keys of its ends or of its standard error.
+
+    Args:
+        of: what stands under a key.
+    """
+    value = of(shown["key"])
+    if value is None:
         return None
-    return with_error(value, number(row, task, loss["error"]) if "error" in loss else None)
+    if "error" in shown:
+        spread = Z95 * (of(shown["error"]) or 0.0)
+        return Estimate(value, value - spread, value + spread)
+    low, high = (of(shown[end]) if end in shown else None for end in ENDS)
+    return Estimate(value, low, high)
 
 
-def with_error(value: float, error: float | None) -> Estimate:
-    """A number and its standard error as an interval of 95 %."""
-    spread = Z95 * (error or 0.0)
-    return Estimate(value, value - spread, value + spread)
+def estimate_of(point: Point, shown: Shown) -> Estimate | None:
+    """The same of a chart's point."""
+    return estimate(shown, partial(_number, point))
 
 
 def least_losses(points: Sequence[Point], loss: Shown) -> list[Point]:
     """Of points with `bits_per_weight`, those that none of their model beats in both."""
     size = Objective[Point]("memory", False, lambda point: _exact(point["bits_per_weight"]))
-    quality = Objective[Point]("quality", False, lambda point: _loss_of(point, loss))
+    quality = Objective[Point]("quality", False, lambda point: estimate_of(point, loss))
     found = []
     for model in dict.fromkeys(point["model"] for point in points):
         own = [p for p in points if p["model"] == model and p["bits_per_weight"] is not None]
@@ -106,7 +117,7 @@ def _exact(value: Value) -> Estimate:
     return Estimate(value, value, value)
 
 
-def _loss_of(point: Point, loss: Shown) -> Estimate:
-    value, error = point[loss["key"]], point[loss["error"]] if "error" in loss else None
-    assert isinstance(value, int | float) and isinstance(error, int | float | None)
-    return with_error(value, error)
+def _number(point: Point, key: str) -> float | None:
+    value = point[key]
+    assert isinstance(value, int | float | None), key
+    return value
