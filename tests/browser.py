@@ -53,7 +53,17 @@ class Browser:
         os.close(events)
         self._ids = itertools.count(1)
         self._buffer = b""
-        target = self("Target.createTarget", session="", url="about:blank")["targetId"]
+        self._context = ""
+        self.anew()
+
+    def anew(self) -> None:
+        """Leave what is open, with all that it has stored: a page as of a browser just started."""
+        if self._context:
+            self("Target.disposeBrowserContext", session="", browserContextId=self._context)
+        made = self("Target.createBrowserContext", session="")
+        self._context = made["browserContextId"]
+        where = {"url": "about:blank", "browserContextId": self._context}
+        target = self("Target.createTarget", session="", **where)["targetId"]
         attached = self("Target.attachToTarget", session="", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         self.console: list[str] = []
@@ -92,6 +102,12 @@ class Browser:
             self._buffer += more
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
+
+    def save_to(self, folder: Path) -> None:
+        """Where what the page saves is to lie."""
+        asked = {"behavior": "allow", "downloadPath": str(folder)}
+        where = {"session": "", "browserContextId": self._context}
+        self("Browser.setDownloadBehavior", **where, **asked)
 
     def open(self, page: Path) -> None:
         self("Page.navigate", url=page.as_uri())

@@ -104,10 +104,16 @@ def new_work(folder: Path, name: str) -> Work:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A small study, run once to its report. Tests only look at it, those of all workers."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all workers of this run."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def finished(shared: Path) -> Work:
+    """A small study, run once to its report. Tests only look at it, those of all workers."""
+    folder = shared / "finished"
     work, is_made = Work(folder, small_study("small")), folder / "is made"
     with FileLock(f"{folder}.lock"):
         if not is_made.exists():
@@ -151,13 +157,19 @@ class Sshd:
         }
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    started = Browser(needed("chromium"), tmp_path / "profile")
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    started = Browser(needed("chromium"), tmp_path_factory.mktemp("chromium") / "profile")
     try:
         yield started
     finally:
         started.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    chromium.anew()
+    return chromium
 
 
 @pytest.fixture(scope="session")
@@ -240,15 +252,29 @@ def running_sshd(folder: Path, settings: str = "", **env: str) -> Iterator[Sshd]
 
 
 @pytest.fixture(scope="session")
-def over_ssh(finished: Work, sshd: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Work:
+def over_ssh(
+    finished: Work, sshd: Sshd, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Work:
     """The finished study once more, measured on a device behind SSH."""
     folder = tmp_path_factory.mktemp("over-ssh") / "work"
     shutil.copytree(finished.folder, folder, symlinks=True)
     work = Work(folder, {**finished.config, "study": "over-ssh"})
     store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
     work.config["devices"] = {"pi": sshd.device(store)}
+    make_ready(work, store, shared / "ready")
     work.summarized()
     return work
+
+
+def make_ready(work: Work, store: Path, ready: Path) -> None:
+    """Install what a device is measured with: once for the workers of a run, whose other devices
+    have it already, as after a study of someone else."""
+    with FileLock(f"{ready}.lock"):
+        if ready.exists():
+            shutil.copytree(ready, store / "venv", symlinks=True)
+            return
+        work.write().snakemake("--", "results/devices/pi.json")
+        shutil.copytree(store / "venv", ready, symlinks=True)
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,7 @@ def shown(browser: Browser) -> str:
 def saved(browser: Browser, folder: Path) -> Path:
     """Press the page's Save button; the file it gives the browser to download."""
     folder.mkdir()
-    behavior = {"behavior": "allow", "downloadPath": str(folder)}
-    browser("Browser.setDownloadBehavior", session="", **behavior)
+    browser.save_to(folder)
     browser.evaluate("document.querySelector('form.save button').click()")
     return until(lambda: list(folder.glob("*.json")))[0]
 

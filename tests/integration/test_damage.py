@@ -61,7 +61,7 @@ def test_the_next_snakemake_heals_a_board(over_ssh, device, tmp_path: Path, part
 
 @pytest.mark.fault("any file of llmpi lost or cut short", by="hashes of the installation")
 @given(place=st.integers(0, 999), share=st.sampled_from([0, 0.5]))
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_lost_of_llmpi_is_brought_again(over_ssh, device, place, share) -> None:
     venv = Path(device.store) / "venv"
     [packages] = venv.glob("lib/python*/site-packages")

@@ -289,8 +289,7 @@ def test_a_chart_is_saved_in_colours_of_its_own(
     browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     opened(browser, pis[0])
-    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
-    browser("Browser.setDownloadBehavior", session="", **behavior)
+    browser.save_to(tmp_path)
     click(browser, "figure:has([data-figure=tg]) [data-svg]")
     saved = tmp_path / "pis-tg.svg"
     until(lambda: browser.evaluate("true") and saved.exists())
@@ -305,8 +304,7 @@ def test_csv_of_the_page_is_the_summary(
 ) -> None:
     page, _ = pis
     opened(browser, page)
-    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
-    browser("Browser.setDownloadBehavior", session="", **behavior)
+    browser.save_to(tmp_path)
     click(browser, "[data-csv]")
     saved = tmp_path / "pis.csv"
     until(lambda: browser.evaluate("true") and saved.exists())
@@ -323,8 +321,7 @@ def test_the_papers_table_comes_along(
     browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     opened(browser, pis[0])
-    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
-    browser("Browser.setDownloadBehavior", session="", **behavior)
+    browser.save_to(tmp_path)
     for saved in (tmp_path / "pis-paper.csv", tmp_path / "pis-paper.tex"):
         click(browser, f'#paper a[download="{saved.name}"]')
         until(lambda at=saved: browser.evaluate("true") and at.exists())

@@ -10,14 +10,12 @@ from llmpi.study.tuning import Tune
 
 NOTHING: dict[str, list] = {key: [] for key in Tune().space.model_dump()}
 SLOW = {**NOTHING, "ubatch_tokens": [8]}
-"""A prompt of 256 tokens in 32 pieces: every piece reads all weights."""
+"""A prompt of 96 tokens in 12 pieces: every piece reads all weights."""
 
 
 def test_the_default_keeps_what_an_artificial_slow_setting_would_lose(copy) -> None:
     copy.config |= {"quants": ["Q4_0"], "quality": {}}
-    copy.config["workloads"] = {
-        "chat": {"prompt_tokens": 256, "output_tokens": 8, "repetitions": 2}
-    }
+    copy.config["workloads"] = {"chat": {"prompt_tokens": 96, "output_tokens": 8, "repetitions": 2}}
     copy.config["runtimes"] = {"default": {}, "tuned": {"tune": True}}
     space = {**SLOW, "kv_cache": ["q8_0"], "omp_wait_policy": ["passive"]}
     copy.config["tune"] = {
@@ -49,7 +47,7 @@ def test_the_default_keeps_what_an_artificial_slow_setting_would_lose(copy) -> N
 
 def searched(work, device: str, kept: Path) -> dict[str, Any]:
     tune = Tune.model_validate({"repetitions": 1, "confirm_blocks": 8, "space": SLOW})
-    workload = Workload(prompt_tokens=256, output_tokens=2)
+    workload = Workload(prompt_tokens=96, output_tokens=2)
     return tune_runtime(
         device,
         Study.model_validate(work.config).devices[device],
