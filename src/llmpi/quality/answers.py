@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmpi.quality.statistics import share_interval
+from llmpi.quality.statistics import Grouped, grouped, share_interval
 
 
 class Given(NamedTuple):
@@ -51,6 +52,19 @@ class Answered:
     numbers: NDArray[np.int64]
     clusters: NDArray[np.int64]
     right: RightShare | None
+
+    @cached_property
+    def by_cluster(self) -> Grouped:
+        return grouped(self.clusters)
+
+    @cached_property
+    def judged_by_cluster(self) -> Grouped:
+        return grouped(self.clusters[self.judged])
+
+    @cached_property
+    def ordered_tokens(self) -> NDArray[np.int64]:
+        """Prompts, thoughts and answers, each by size; n x 3."""
+        return np.sort(self.tokens, axis=0)
 
 
 def was_asked(error: str | None, new_tokens: int) -> bool:

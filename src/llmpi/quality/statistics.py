@@ -6,7 +6,7 @@ would be too sure of itself, so everything here but McNemar's test goes by whole
 
 from collections.abc import Iterator, Sequence
 from math import ceil, comb
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,24 @@ CELLS_AT_ONCE = 1_000_000
 
 
 # --- intervals of items ---------------------------------------------------------------------------
+
+
+class Grouped(NamedTuple):
+    """Clusters that are asked about more than once.
+
+    Args:
+        places: of each item its cluster's, from 0.
+        counts: the items of each cluster.
+    """
+
+    places: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+
+def grouped(clusters: ArrayLike) -> Grouped:
+    """By the name that each item's cluster has."""
+    _, places = np.unique(np.asarray(clusters), return_inverse=True)
+    return Grouped(places, np.bincount(places))
 
 
 def share_interval(
@@ -40,7 +58,7 @@ def share_interval(
     return found.bounds(student((1 + level) / 2, found.clusters))
 
 
-def mean_spread(values: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> float:
+def mean_spread(values: ArrayLike, clusters: ArrayLike | Grouped, *, level: float = 0.95) -> float:
     """Half the width of the interval of a mean of numbers above 0, as a share of it; 0 below two
     clusters, which show none."""
     sums, counts = _totals(values, clusters)
@@ -52,7 +70,7 @@ def mean_spread(values: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) 
 
 def quantile_ranks(
     below: Sequence[bool] | NDArray[np.bool_],
-    clusters: ArrayLike,
+    clusters: ArrayLike | Grouped,
     share_below: float,
     *,
     level: float = 0.95,
@@ -247,10 +265,10 @@ def distinguishable(p_adjusted: float | None, alpha: float = 0.05) -> bool:
     return p_adjusted is not None and p_adjusted <= alpha
 
 
-def _totals(values: ArrayLike, clusters: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+def _totals(values: ArrayLike, clusters: ArrayLike | Grouped) -> tuple[NDArray[Any], NDArray[Any]]:
     """(sum of the values, number of items) per cluster."""
-    _, index = np.unique(np.asarray(clusters), return_inverse=True)
-    return np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)
+    by = clusters if isinstance(clusters, Grouped) else grouped(clusters)
+    return np.bincount(by.places, weights=np.asarray(values, dtype=float)), by.counts
 
 
 def _chunks(clusters: int) -> Iterator[tuple[int, int]]:

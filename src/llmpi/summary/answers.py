@@ -30,23 +30,25 @@ def answer_costs(
 
 def _cost(found: Answered, speed: Speed, energy: CellEnergy, prompt_tokens: int) -> AnswerCost:
     seconds = {rate: seconds_of(found.tokens, speed, prompt_tokens, rate) for rate in RATES}
-    half, most = (_kept_to(pct, found, seconds) for pct in (50, 95))
+    ordered = {rate: np.sort(each) for rate, each in seconds.items()}
+    half, most = (_kept_to(pct, found, seconds["median"], ordered) for pct in (50, 95))
+    prompt, thought, answer = found.ordered_tokens.T
     right_s = _per_right(found, *(seconds[rate] for rate in RATES))
     joules = joules_of(found.tokens, speed, energy, prompt_tokens)
     right_j = _per_right(found, *joules) if joules else (None, None, None)
     return {
         "answers": len(found.tokens),
-        "prompt_p50_tokens": int(at(50, found.tokens[:, 0])),
-        "prompt_p95_tokens": int(at(95, found.tokens[:, 0])),
-        "thought_p50_tokens": int(at(50, found.tokens[:, 1])),
-        "thought_p95_tokens": int(at(95, found.tokens[:, 1])),
-        "answer_p50_tokens": int(at(50, found.tokens[:, 2])),
-        "answer_p95_tokens": int(at(95, found.tokens[:, 2])),
+        "prompt_p50_tokens": int(at(50, prompt)),
+        "prompt_p95_tokens": int(at(95, prompt)),
+        "thought_p50_tokens": int(at(50, thought)),
+        "thought_p95_tokens": int(at(95, thought)),
+        "answer_p50_tokens": int(at(50, answer)),
+        "answer_p95_tokens": int(at(95, answer)),
         "answer_p50_s": half.value,
         "answer_p50_low_s": half.low,
         "answer_p50_high_s": half.high,
-        "answer_p50_fast_s": at(50, seconds["greatest"]),
-        "answer_p50_slow_s": at(50, seconds["least"]),
+        "answer_p50_fast_s": at(50, ordered["greatest"]),
+        "answer_p50_slow_s": at(50, ordered["least"]),
         "answer_p95_s": most.value,
         "answer_p95_low_s": most.low,
         "answer_p95_high_s": most.high,
@@ -68,13 +70,13 @@ class _KeptTo(NamedTuple):
     high: float | None
 
 
-def _kept_to(pct: int, found: Answered, seconds: Mapping[Rate, Each]) -> _KeptTo:
-    value = at(pct, seconds["median"])
-    low, high = quantile_ranks(seconds["median"] <= value, found.clusters, pct / 100)
+def _kept_to(pct: int, found: Answered, each: Each, ordered: Mapping[Rate, Each]) -> _KeptTo:
+    value = at(pct, ordered["median"])
+    low, high = quantile_ranks(each <= value, found.by_cluster, pct / 100)
     return _KeptTo(
         value,
-        None if low is None else float(np.sort(seconds["greatest"])[low]),
-        None if high is None else float(np.sort(seconds["least"])[high]),
+        None if low is None else float(ordered["greatest"][low]),
+        None if high is None else float(ordered["least"][high]),
     )
 
 
@@ -159,7 +161,7 @@ def _per_right(
         return None, None, None
     value, fewest, most = found.right
     own = found.judged
-    spread = log1p(mean_spread(middle[own], found.clusters[own]))
+    spread = log1p(mean_spread(middle[own], found.judged_by_cluster))
     least, mean, greatest = (float(each[own].mean()) for each in (low, middle, high))
     if not value:
         return None, least / most / exp(spread) if most else None, None
@@ -170,7 +172,6 @@ def _per_right(
     )
 
 
-def at(pct: int, each: NDArray[np.float64 | np.int64]) -> float:
+def at(pct: int, ordered: NDArray[np.float64 | np.int64]) -> float:
     """What so many per cent do not exceed: one of them, none in between."""
-    ordered = np.sort(each)
     return float(ordered[-(-pct * len(ordered) // 100) - 1])

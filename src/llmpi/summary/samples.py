@@ -92,8 +92,8 @@ def _cell(
         "answers": len(done),
         "scored": told.scored,
         "as_scored": told.as_scored,
-        "p50_s": at(50, seconds),
-        "p95_s": at(95, seconds),
+        "p50_s": at(50, np.sort(seconds)),
+        "p95_s": at(95, np.sort(seconds)),
         "energy_tier": energy and energy["tier"],
         "j_per_answer": None if j is None else float(j.mean()),
         "marks": found["marks"],
@@ -146,8 +146,8 @@ def _against(
     low, high = (None, None) if half is None else (max(0.0, min(ends) - half), max(ends) + half)
     return {
         "workload": row["workload"],
-        "predicted_p50_s": at(50, median),
-        "predicted_p95_s": at(95, median),
+        "predicted_p50_s": at(50, np.sort(median)),
+        "predicted_p95_s": at(95, np.sort(median)),
         "predicted_j_per_answer": float(joules[0].mean()) if joules else None,
         "ratio": ratio,
         "ratio_low": low,
