@@ -2,9 +2,9 @@
 
 The demo's model is trained for Q4_0 on the first part of `pydoc_data.topics`; the perplexities of
 its F16, of its plain Q4_0 and of the trained Q4_0 are llama.cpp's, on the exported files and the
-rest of the text. Beside it stand learned roundings, of Q2_0, too, on the same texts. A step is timed
-against the same step without fake quantization, in turns. With
-`--small`, a ternary model is trained from scratch, and compared with its F16 in the same way.
+rest of the text. Beside it stand learned roundings, of Q2_0, too, on the same texts. A step is
+timed against the same step without fake quantization, in turns. With `--small`, a ternary model is
+trained from scratch, and compared with its F16 in the same way.
 """
 
 import argparse
@@ -143,7 +143,9 @@ def rounded(
             f"round_seconds_{name}": seconds,
             f"round_verified_matrices_{name}": blocks["verified"],
             **{
-                f"block_error_{name}_{which}": statistics.mean(one[which] for one in blocks["blocks"])
+                f"block_error_{name}_{which}": statistics.mean(
+                    one[which] for one in blocks["blocks"]
+                )
                 for which in ("plain", "searched", "learned")
             },
         }

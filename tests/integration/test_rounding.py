@@ -227,9 +227,7 @@ def test_what_cannot_be_learned_is_said(base: Path, corpus: Corpus, tmp_path: Pa
     assert (tmp_path / "Q4_0+round.gguf").stat().st_size == 0
 
 
-def test_another_architecture_is_refused(
-    base: Path, corpus: Corpus, tmp_path: Path
-) -> None:
+def test_another_architecture_is_refused(base: Path, corpus: Corpus, tmp_path: Path) -> None:
     other = tmp_path / "other.gguf"
     tiny_llama.write_tokenizer(other)
     made = learn(other, corpus, tmp_path, "Q4_0+round")

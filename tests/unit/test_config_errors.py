@@ -10,8 +10,9 @@ from llmpi.study.file import ConfigError, load_study, parse_study
 
 QUANTS = ", ".join([*FTYPES, "as-published"])
 TOP = (
-    "study, models, quants, calibration, mix, rounding, qat, devices, workloads, runtimes, engines, "
-    "tune, quality, scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"
+    "study, models, quants, calibration, mix, rounding, qat, devices, workloads, runtimes, "
+    "engines, tune, quality, scored_with, gates, descent, constraints, cost, service, battery, "
+    "languages, exclude"
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "

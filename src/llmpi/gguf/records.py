@@ -373,7 +373,7 @@ class MixUsed(TypedDict):
     groups: list[MixedGroup]
 
 
-# --- learned rounding ------------------------------------------------------------------------------
+# --- learned rounding -----------------------------------------------------------------------------
 
 
 Kept = Literal["plain", "searched", "learned"]
@@ -383,8 +383,8 @@ what was learned from there."""
 
 @record
 class RoundedBlock(TypedDict):
-    """A transformer block: the squared distance of its output from the unquantized model's, over the
-    square of that, mean over tokens of text that is not learned from."""
+    """A transformer block: the squared distance of its output from the unquantized model's, over
+    the square of that, mean over tokens of text that is not learned from."""
 
     plain: float
     searched: float

@@ -203,9 +203,9 @@ def readme() -> str:
         "out: they are all scored.\n"
     )
     parts.append(
-        "`TYPE+round` has a rounding that is learned on the calibration text (sections `calibration` "
-        f"and `rounding`), for {_names(ROUNDABLE)}; `TYPE+round+imatrix` begins with an importance "
-        "matrix.\n"
+        "`TYPE+round` has a rounding that is learned on the calibration text (sections "
+        f"`calibration` and `rounding`), for {_names(ROUNDABLE)}; `TYPE+round+imatrix` begins with "
+        "an importance matrix.\n"
     )
     parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
     parts.append(

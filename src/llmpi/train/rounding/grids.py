@@ -20,7 +20,7 @@ class Grid(NamedTuple):
 
 
 def _pack_q2_0(coded: Codes) -> Tensor:
-    """struct block_q2_0 (ggml-common.h): a scale, then four codes to a byte, neighbours together."""
+    """struct block_q2_0 (ggml-common.h): a scale, then four neighbours to a byte."""
     codes = (coded.codes + 1).byte().view(-1, 16, 4)
     quads = codes[..., 0] | codes[..., 1] << 2 | codes[..., 2] << 4 | codes[..., 3] << 6
     return torch.cat([coded.scales.contiguous().view(torch.uint8), quads], 1)

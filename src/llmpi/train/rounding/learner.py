@@ -131,8 +131,8 @@ class Learner:
         with whole_file(self._path(number)) as partial:
             torch.save(done, partial)
         say(
-            f"block {number + 1} of {self._blocks}: error {errors['plain']:.5f} as llama.cpp rounds "
-            f"it, {errors[kept]:.5f} now"
+            f"block {number + 1} of {self._blocks}: error {errors[kept]:.5f}, and "
+            f"{errors['plain']:.5f} as llama.cpp rounds it"
         )
         return done
 
