@@ -2,8 +2,9 @@
 
 The demo's model is trained for Q4_0 on the first part of `pydoc_data.topics`; the perplexities of
 its F16, of its plain Q4_0 and of the trained Q4_0 are llama.cpp's, on the exported files and the
-rest of the text. A step is timed against the same step without fake quantization, in turns. With
-`--small`, a ternary model is trained from scratch, and compared with its F16 in the same way.
+rest of the text. Beside it stand learned roundings, of Q2_0, too, on the same texts. A step is
+timed against the same step without fake quantization, in turns. With `--small`, a ternary model is
+trained from scratch, and compared with its F16 in the same way.
 """
 
 import argparse
@@ -20,18 +21,21 @@ from benchmarks.small_models import small_models
 from benchmarks.speed import demo_files
 from benchmarks.whole import whole
 from llmpi.engine import info as engine_info
+from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Start
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import perplexity
 from llmpi.quality.divergence.records import Corpus
 from llmpi.records import sha256_of, sha256_of_text
 from llmpi.study.fields import TextSource
-from llmpi.study.training import Training
+from llmpi.study.training import Rounding, Training
 from llmpi.train.qat import ENVIRONMENT, train_qat
+from llmpi.train.rounding.make import learn_rounding
 from llmpi.train.small import Small
 from llmpi.train.text import split
 
 QUANT = "Q4_0"
+ROUNDED = ("Q4_0", "Q2_0")
 UNSEEN_SHARE = 0.2
 SMALL = Training(
     steps=400,
@@ -47,6 +51,7 @@ SMALL = Training(
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.qat", description=__doc__)
     parser.add_argument("--small", action="store_true", help="the ternary model, too")
+    parser.add_argument("--rounding", action="store_true", help="learned rounding alone")
     parser.add_argument(
         "--rounds", type=int, default=4, help="pairs of steps; default: %(default)s"
     )
@@ -64,8 +69,11 @@ def main() -> None:
         results: dict[str, float] = {}
         if args.small:
             results |= small(seen, unseen, folder, args.threads)
-        results |= recovered(base, plain, seen, unseen, folder, args)
-    results["step_ratio"] = step_ratio(base, plain, seen, args.rounds)
+        if not args.rounding:
+            results |= recovered(base, plain, seen, unseen, folder, args)
+        results |= rounded(base, seen, unseen, folder, args.threads)
+    if not args.rounding:
+        results["step_ratio"] = step_ratio(base, plain, seen, args.rounds)
     for name, value in results.items():
         print(f"{name}: {value:.4f}")
 
@@ -100,6 +108,48 @@ def recovered(
         "qat_seconds": seconds,
         "recovered_share": (ptq - qat) / (ptq - f16),
     }
+
+
+def rounded(
+    base: Path, seen: Corpus, unseen: Corpus, folder: Path, threads: int
+) -> dict[str, float]:
+    """The same of learned roundings."""
+    manifest: Start = {"status": "ok", "sha256": sha256_of(base), "lineage": ["Q4_1", "F16"]}
+    f16 = measured(base, unseen, folder, threads)
+    found = {"perplexity_f16": f16}
+    for kind in ROUNDED:
+        plain, learned = (folder / f"{kind}{end}.gguf" for end in (".plain", "+round"))
+        whole(quantize(base, manifest, plain, kind))
+        start = time.monotonic()
+        made = whole(
+            learn_rounding(
+                base,
+                manifest,
+                learned,
+                quant=f"{kind}+round",
+                settings=Rounding(),
+                corpus=seen,
+                checkpoints=folder / f"{kind}.checkpoints",
+            )
+        )
+        seconds, blocks = time.monotonic() - start, made["rounding"]
+        assert blocks
+        ptq, ours = (measured(path, unseen, folder, threads) for path in (plain, learned))
+        name = kind.lower()
+        found |= {
+            f"perplexity_{name}_plain": ptq,
+            f"perplexity_{name}_round": ours,
+            f"round_recovered_share_{name}": (ptq - ours) / (ptq - f16),
+            f"round_seconds_{name}": seconds,
+            f"round_verified_matrices_{name}": blocks["verified"],
+            **{
+                f"block_error_{name}_{which}": statistics.mean(
+                    one[which] for one in blocks["blocks"]
+                )
+                for which in ("plain", "searched", "learned")
+            },
+        }
+    return found
 
 
 def small(seen: Corpus, unseen: Corpus, folder: Path, threads: int) -> dict[str, float]:

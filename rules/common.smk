@@ -13,7 +13,7 @@ from llmpi.code import code_of
 from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.errors import LlmpiError
-from llmpi.quant_types import is_mix, is_published, is_trained
+from llmpi.quant_types import is_mix, is_published, is_rounded, is_trained
 from llmpi.sources_lock import read_lock
 from llmpi.study import inputs, settings
 from llmpi.study.fields import RESULTS
@@ -49,7 +49,11 @@ except LlmpiError as error:
 QUANTS = sorted({v.quant for v in made(study)} | {layout.BASE_QUANT}, key=len, reverse=True)
 
 # Those that the quantizer makes, of the base.
-QUANTIZED = [q for q in QUANTS if q != layout.BASE_QUANT and not (is_trained(q) or is_published(q))]
+QUANTIZED = [
+    q
+    for q in QUANTS
+    if q != layout.BASE_QUANT and not (is_rounded(q) or is_trained(q) or is_published(q))
+]
 
 
 def any_of(names):

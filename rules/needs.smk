@@ -154,3 +154,18 @@ TRAINING = {
     "runtime": training_minutes,
     "processors": processors,
 }
+
+
+def rounding_minutes(wildcards, input):
+    """Of a model of two bytes a parameter."""
+    parameters = file_bytes("base")(input) // 2
+    return needs.rounding_minutes(parameters, study.rounding.steps, study.rounding.windows)
+
+
+ROUNDING = {
+    "mem_mb": lambda wildcards, input: needs.rounding_mb(
+        file_bytes("base")(input), study.rounding.windows
+    ),
+    "runtime": rounding_minutes,
+    "processors": processors,
+}

@@ -1,4 +1,5 @@
-"""Quantization-aware training, of a model that exists or from scratch."""
+"""What is learned for few bits: a rounding, or by quantization-aware training all weights, of a model
+that exists or from scratch."""
 
 
 rule start_model:
@@ -25,6 +26,36 @@ rule start_model:
         "Making {wildcards.model}"
     script:
         "../workflow/scripts/start_model.py"
+
+
+rule learn_rounding:
+    """A variant whose rounding is learned, block by block; interrupted, it goes on where it was."""
+    input:
+        code=code("learn_rounding"),
+        base=ancient(layout.BASE_GGUF),
+        base_manifest=layout.BASE_MANIFEST,
+        corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
+        imatrix=lambda w: inputs.imatrix(w.model, w.quant),
+    output:
+        gguf=layout.GGUF,
+        manifest=layout.GGUF_MANIFEST,
+    log:
+        "logs/learn_rounding/{model}/{quant}.log",
+    wildcard_constraints:
+        quant=any_of(filter(is_rounded, QUANTS)),
+    conda:
+        "../envs/workstation.yaml"
+    threads: lambda wildcards: workflow.cores
+    resources:
+        **ROUNDING,
+    params:
+        spec=settings.rounding(study),
+        engine=ENGINE,
+        checkpoints=layout.CHECKPOINTS,
+    message:
+        "Rounding {wildcards.model} for {wildcards.quant}"
+    script:
+        "../workflow/scripts/learn_rounding.py"
 
 
 rule train_qat:

@@ -530,6 +530,7 @@ def gguf(
         "converter": None,
         "training": None,
         "mix": None,
+        "rounding": None,
         "lattice_tensors": None,
         "made": STARTED,
     }

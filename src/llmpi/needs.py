@@ -112,3 +112,33 @@ def training_disk_bytes(f16_bytes: int) -> int:
 def training_minutes(parameters: int, tokens: float) -> int:
     """Each token: once through the teacher, once there and twice back through the student."""
     return scoring_minutes(parameters, 4 * tokens)
+
+
+ROUNDING_WINDOW_TOKENS, ROUNDING_STEP_TOKENS = 256, 1024
+"""Of a window that a rounding is learned from, and of a step."""
+
+
+def rounding_mb(f16_bytes: int, windows: int) -> int:
+    """One block: its weights as they are, as llama.cpp rounds them and as they are seen, gradients,
+    offsets, and twice in 2 bytes; no block has more than a sixteenth of the weights. And what all
+    windows are between two blocks, unquantized and quantized: no model is wider than a sixteenth of
+    the root of its weights."""
+    parameters = f16_bytes / 2
+    states = 2 * 4 * windows * ROUNDING_WINDOW_TOKENS * parameters**0.5 / 16
+    learning = ceil(TORCH_MB + (26 * parameters / 16 + states) / MB)
+    return max(learning, quantizing_mb(f16_bytes))
+
+
+def rounding_disk_bytes(f16_bytes: int) -> int:
+    """The file as llama.cpp makes it, and what was learned of it."""
+    return f16_bytes
+
+
+def rounding_tokens(steps: int, windows: int) -> int:
+    """Of each block: those of a step go there and twice back, those of a window go through it
+    unquantized and quantized."""
+    return 3 * steps * ROUNDING_STEP_TOKENS + 2 * windows * ROUNDING_WINDOW_TOKENS
+
+
+def rounding_minutes(parameters: int, steps: int, windows: int) -> int:
+    return scoring_minutes(parameters, rounding_tokens(steps, windows))

@@ -49,8 +49,12 @@ FTYPES: dict[str, int] = {
 
 _WIDTHS = {name: place for place, name in enumerate(FTYPES)}
 
-# Behind the name of a type: quantized with an importance matrix; trained for the type.
-IMATRIX, QAT = "+imatrix", "-qat"
+# Behind the name of a type: quantized with an importance matrix; trained for the type; rounded as
+# was learned for it. A matrix is said last: Q4_0+round+imatrix.
+IMATRIX, QAT, ROUND = "+imatrix", "-qat", "+round"
+
+# Types whose rounding can be learned: of each block there is one scale, and whole codes.
+ROUNDABLE = ("Q4_0", "Q2_0", "TQ2_0", "TQ1_0")
 
 # A file of the model's source as it is; behind a dot which, where there are several.
 PUBLISHED = "as-published"
@@ -107,9 +111,13 @@ def is_published(quant: str) -> bool:
 
 
 def type_of(quant: str) -> str:
-    """The type of a variant: Q4_K_M of Q4_K_M, of Q4_K_M+imatrix and of Q4_K_M-qat; of a mix its
-    budget. What a published file is of, only its tensors tell: that is its own name."""
-    return quant if is_published(quant) else quant.removesuffix(IMATRIX).removesuffix(QAT)
+    """The type of a variant: Q4_0 of Q4_0, of Q4_0+imatrix, of Q4_0-qat, of Q4_0+round and of
+    Q4_0+round+imatrix; of a mix its budget. What a published file is of, only its tensors tell:
+    that is its own name."""
+    if is_published(quant):
+        return quant
+    bare = quant.removesuffix(IMATRIX)
+    return bare.removesuffix(QAT) if bare.endswith(QAT) else bare.removesuffix(ROUND)
 
 
 class Budget(NamedTuple):
@@ -149,6 +157,11 @@ def least_bytes(quant: str, parameters: int) -> float:
 def is_trained(quant: str) -> bool:
     """Whether a variant comes out of quantization-aware training."""
     return quant.endswith(QAT) and not is_published(quant)
+
+
+def is_rounded(quant: str) -> bool:
+    """Whether the rounding of a variant is learned."""
+    return quant.removesuffix(IMATRIX).endswith(ROUND) and not is_published(quant)
 
 
 def width_order(quant: str) -> tuple[int, float, str]:

@@ -10,8 +10,9 @@ from llmpi.study.file import ConfigError, load_study, parse_study
 
 QUANTS = ", ".join([*FTYPES, "as-published"])
 TOP = (
-    "study, models, quants, calibration, mix, qat, devices, workloads, runtimes, engines, tune, "
-    "quality, scored_with, gates, descent, constraints, cost, service, battery, languages, exclude"
+    "study, models, quants, calibration, mix, rounding, qat, devices, workloads, runtimes, "
+    "engines, tune, quality, scored_with, gates, descent, constraints, cost, service, battery, "
+    "languages, exclude"
 )
 WORKLOAD = (
     "repetitions, warmup, warmup_limit, sampling, timeout_s, kind, prompt_tokens, output_tokens, "
@@ -68,6 +69,19 @@ BAD = {
     "mix of a type twice": (
         ("quants:", "mix: {types: [Q4_K, Q4_K]}\nquants:"),
         "5: mix.types: 'Q4_K' stands here twice",
+    ),
+    "rounding of a type whose rounding cannot be learned": (
+        ("Q4_0", "Q4_K_M+round"),
+        "5: quants.1: the rounding of Q4_K_M cannot be learned; it can of Q4_0, Q2_0, TQ2_0, TQ1_0",
+    ),
+    "rounding of a mix": (
+        ("Q4_0", "MIX-4bpw+round+imatrix"),
+        "5: quants.1: the rounding of a mix is not learned: write 'MIX-4bpw+imatrix'",
+    ),
+    "rounding on no text": (
+        ("Q4_0", "Q4_0+round"),
+        "1: (the whole file): the rounding of Q4_0+round is learned on a text: add the section "
+        "'calibration', with a 'text'",
     ),
     "training for nothing": (
         ("Q4_0", "F16-qat"),

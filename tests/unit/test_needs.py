@@ -19,6 +19,7 @@ def test_a_larger_model_never_asks_for_less(one: int, other: int, context: int) 
     for asked in (
         *(needs.converting_mb, needs.quantizing_mb, needs.quantizing_minutes, needs.training_mb),
         lambda size: needs.scoring_mb(size, size // 2, context_tokens=context),
+        lambda size: needs.rounding_mb(size, 128),
     ):
         assert asked(small) <= asked(large)
     assert needs.scoring_mb(large, large) <= needs.scoring_mb(large, large, context_tokens=context)
@@ -47,6 +48,9 @@ def test_an_8b_model_finds_room() -> None:
     assert needs.scoring_mb(5 * GB, parameters, context_tokens=8192) > 2 * 5 * 1024 + 1024
     assert needs.quantizing_mb(16 * GB) > 300 + 2100, "its embedding, unpacked: 2.1 GB"
     assert needs.training_mb(16 * GB) > 22 * parameters / 2**20
+    block, width = 218e6, 4096
+    states = 2 * 4 * 128 * needs.ROUNDING_WINDOW_TOKENS * width
+    assert needs.rounding_mb(16 * GB, 128) > (26 * block + states) / 2**20
 
 
 def test_a_thousand_questions_on_two_cores() -> None:

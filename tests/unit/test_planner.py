@@ -517,6 +517,17 @@ def test_the_search_of_a_mix_is_counted_before_anything_runs(one_b: Study) -> No
     assert "search mixes" not in stages_of(one_b)
 
 
+def test_a_rounding_is_counted_before_anything_runs(one_b: Study) -> None:
+    rounded = ["F16", "Q4_0", "Q2_0+round", "Q4_0+round+imatrix"]
+    found = stages_of(one_b.model_copy(update={"quants": rounded}))
+    assert (found["round"].jobs, found["quantize"].jobs, found["calibrate"].jobs) == (2, 1, 1)
+    assert 2e9 < found["round"].memory_bytes < 4e9 < stages_of(one_b)["train"].memory_bytes
+    more = one_b.rounding.model_copy(update={"steps": 200})
+    twice = stages_of(one_b.model_copy(update={"quants": rounded, "rounding": more}))["round"]
+    assert 1.5 < twice.seconds.likely / found["round"].seconds.likely < 2
+    assert "round" not in stages_of(one_b)
+
+
 @pytest.mark.parametrize("quant", ["MIX-3.2bpw", "MIX-4.5bpw+imatrix", "MIX-700M", "MIX-1.5G"])
 def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) -> None:
     size = known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)

@@ -50,6 +50,7 @@ GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
         settings.model(s, m, LOCK) for m, model in s.models.items() if model.is_scratch
     ],
     ("train_qat", "spec"): lambda s: [settings.training(s, m) for m in s.models],
+    ("learn_rounding", "spec"): lambda s: [settings.rounding(s)],
     ("prepare_questions", "spec"): lambda s: [settings.questions(s, task_of(s, "squad"), LOCK)],
     ("evaluate_quality", "spec"): lambda s: [
         settings.answers(s, model_of(s), task_of(s, "squad"), "f16")

@@ -55,3 +55,16 @@ def test_a_type_is_tried_where_a_variant_of_the_next_wider_holds(workdir: Path) 
     descent = {"task": "field", "margin_pct": 20}
     jobs = edited(workdir, descent=descent, quants=["F16", "Q8_0", "Q4_0", "Q4_0-qat", "Q2_K"])
     assert jobs["evaluate_quality"] == 5 + 3
+
+
+def test_a_rounding_is_learned_on_the_calibration_text(workdir: Path) -> None:
+    models = yaml.safe_load((ROOT / "config" / "qat.yaml").read_text())["models"]
+    models.pop("small-llama")
+    names = ["F16", "Q4_0", "Q4_0+round", "Q2_0+round", "Q4_0+round+imatrix"]
+    jobs = edited(workdir, models=models, quants=names)
+    assert jobs["learn_rounding"] == 3 and jobs["calibrate"] == 1
+    assert jobs["quantize_gguf"] == 1
+    assert jobs["deploy_gguf"] == jobs["evaluate_divergence"] == 5
+    without = edited(workdir, models=models, quants=names[:3])
+    assert without["learn_rounding"] == 1 and "calibrate" not in without
+    assert without["prepare_corpus"] == 2

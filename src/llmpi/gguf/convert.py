@@ -114,6 +114,7 @@ def _from_checkpoint(
         "converter": made_by,
         "training": None,
         "mix": None,
+        "rounding": None,
         "lattice_tensors": on_lattice,
         "made": now(),
     }

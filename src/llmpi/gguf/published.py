@@ -49,6 +49,7 @@ def publish(folder: Path, manifest: FetchedModel | Failed, out: Path, quant: str
         "converter": None,
         "training": None,
         "mix": None,
+        "rounding": None,
         "lattice_tensors": None,
         "made": now(),
     }

@@ -99,7 +99,7 @@ def quantize(
         LlmpiError: the variant and the matrix do not go together, or the type needs one.
         AccidentError: the memory or the disk did not suffice; nothing is left.
     """
-    _check_imatrix(quant, source_manifest, imatrix_manifest)
+    check_imatrix(quant, source_manifest, imatrix_manifest)
     _check_mix(quant, source_manifest, imatrix_manifest, mix)
     for needed in (source_manifest, imatrix_manifest, mix):
         if needed and needed["status"] != "ok":
@@ -127,11 +127,12 @@ def quantize(
         "fallbacks": fallbacks,
         "lineage": [*source_manifest["lineage"], quant],
         "source": {"sha256": source_manifest["sha256"], "manifest_sha256": fetched_sha256},
-        "imatrix": _used(imatrix_manifest) if imatrix_manifest else None,
+        "imatrix": matrix_used(imatrix_manifest) if imatrix_manifest else None,
         "engine": engine,
         "converter": None,
         "training": None,
         "mix": used(mix) if mix else None,
+        "rounding": None,
         "lattice_tensors": on_lattice,
         "made": now(),
     }
@@ -163,7 +164,8 @@ def _check_mix(
         )
 
 
-def _used(matrix: Imatrix | Failed) -> MatrixUsed:
+def matrix_used(matrix: Imatrix | Failed) -> MatrixUsed:
+    """What the manifest of a file says of the matrix that it was made by."""
     assert matrix["status"] == "ok"
     return {
         "sha256": matrix["sha256"],
@@ -172,7 +174,11 @@ def _used(matrix: Imatrix | Failed) -> MatrixUsed:
     }
 
 
-def _check_imatrix(quant: str, source: Start | Failed, matrix: Imatrix | Failed | None) -> None:
+def check_imatrix(quant: str, source: Start | Failed, matrix: Imatrix | Failed | None) -> None:
+    """
+    Raises:
+        LlmpiError: a variant and its matrix do not go together.
+    """
     if type_of(quant) in NEEDS_IMATRIX and not wants_imatrix(quant):
         raise LlmpiError(
             f"{quant} cannot be made without an importance matrix: write {quant}{IMATRIX}"

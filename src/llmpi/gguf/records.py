@@ -373,9 +373,50 @@ class MixUsed(TypedDict):
     groups: list[MixedGroup]
 
 
+# --- learned rounding -----------------------------------------------------------------------------
+
+
+Kept = Literal["plain", "searched", "learned"]
+"""The rounding of a block: llama.cpp's own, the nearest with the scales that are least in error, or
+what was learned from there."""
+
+
+@record
+class RoundedBlock(TypedDict):
+    """A transformer block: the squared distance of its output from the unquantized model's, over
+    the square of that, mean over tokens of text that is not learned from."""
+
+    plain: float
+    searched: float
+    learned: float
+    kept: Kept
+    """The least of them."""
+    matrices: int
+    """That are not as llama.cpp made them."""
+
+
+@record
+class RoundingDone(TypedDict):
+    """How the rounding was learned."""
+
+    steps: int
+    """Of each block."""
+    corpus: TextIdentity
+    windows: int
+    """Every eighth was not learned from."""
+    window_tokens: int
+    blocks: list[RoundedBlock]
+    seconds: float
+    device: str
+    torch: str
+    """Its version."""
+    verified: int
+    """Matrices whose bytes in the file were compared with those that were learned."""
+
+
 @record
 class Gguf(Contents):
-    """The manifest of a GGUF file that was quantized, converted or trained."""
+    """The manifest of a GGUF file that was quantized, rounded, converted or trained."""
 
     status: Literal["ok"]
     quant: str
@@ -396,6 +437,7 @@ class Gguf(Contents):
     converter: Converter | None
     training: TrainingDone | None
     mix: MixUsed | None
+    rounding: RoundingDone | None
     lattice_tensors: int | None
     """Whose weights are whole multiples of a scale, as training for Q4_0 leaves them: of an F16
     that was made here, how many lie so, and of a Q4_0, how many keep just those weights; None of

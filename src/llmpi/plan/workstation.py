@@ -19,7 +19,14 @@ from llmpi.gguf.footprint import Context
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs, positions_of
-from llmpi.quant_types import is_mix, is_published, is_trained, type_of, wants_imatrix
+from llmpi.quant_types import (
+    is_mix,
+    is_published,
+    is_rounded,
+    is_trained,
+    type_of,
+    wants_imatrix,
+)
 from llmpi.study import inputs, settings
 from llmpi.study.computation import BY_ID
 from llmpi.study.runs import Scored, scored, variants
@@ -138,13 +145,15 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
     f16 = model.sizes(layout.BASE_QUANT)
     quants = [v.quant for v in variants(study) if v.model == name]
     made = [q for q in quants if not is_published(q)]
-    plain = [q for q in made if q != layout.BASE_QUANT and not is_trained(q)]
-    trained = [q for q in quants if is_trained(q)]
+    learned = [q for q in made if is_trained(q) or is_rounded(q)]
+    plain = [q for q in made if q != layout.BASE_QUANT and q not in learned]
+    trained = [q for q in learned if is_trained(q)]
+    rounded = [q for q in learned if is_rounded(q)]
     if inputs.needs_base(study, name) and not study.models[name].is_scratch:
         mb = needs.converting_mb(f16.file_bytes, model.largest)
         seconds = _about(CONVERTER_S + f16.parameters / CONVERTED)
         yield Stage(name, "convert", 1, mb * needs.MB, 0, seconds)
-    if any(map(wants_imatrix, plain)) and study.calibration:
+    if any(map(wants_imatrix, made)) and study.calibration:
         work = Work(512 * (study.calibration.chunks or 1000))
         mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.READ_TEXT_MB)
         seconds = _computing(work, model, 1, cores)
@@ -155,6 +164,8 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
         mb = needs.quantizing_mb(f16.file_bytes, model.largest)
         seconds = _about(sum(_quantizing_s(model, quant, cores) for quant in plain))
         yield Stage(name, "quantize", len(plain), mb * needs.MB, 0, seconds)
+    if rounded:
+        yield _rounding(study, name, f16.file_bytes, f16.parameters, len(rounded), cores)
     if trained or study.models[name].is_scratch:
         yield _training(study, name, f16.file_bytes, f16.parameters, len(trained) or 1, cores)
     for task, asked in study.quality.items():
@@ -179,6 +190,20 @@ def _searching(study: Study, name: str, model: Model, jobs: int, cores: int) -> 
         + model.sizes("Q8_0").file_bytes
         + LogProbs.size(windows, window, model.vocabulary),
         Range(*map(sum, zip(computed, tried, strict=True))),
+    )
+
+
+def _rounding(
+    study: Study, name: str, f16_bytes: int, parameters: int, jobs: int, cores: int
+) -> Stage:
+    tokens = needs.rounding_tokens(study.rounding.steps, study.rounding.windows)
+    return Stage(
+        name,
+        "round",
+        jobs,
+        needs.rounding_mb(f16_bytes, study.rounding.windows) * needs.MB,
+        needs.rounding_disk_bytes(f16_bytes),
+        _time(jobs * tokens * parameters, TRAINED, cores),
     )
 
 

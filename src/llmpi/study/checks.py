@@ -7,7 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pydantic_core import PydanticCustomError
 
-from llmpi.quant_types import FLOATS, PUBLISHED, is_mix, is_published, is_trained, wants_imatrix
+from llmpi.quant_types import (
+    FLOATS,
+    PUBLISHED,
+    is_mix,
+    is_published,
+    is_rounded,
+    is_trained,
+    wants_imatrix,
+)
 from llmpi.study.decision import Constraints, Cost
 from llmpi.study.devices import SingleDevice, SshDevice
 from llmpi.study.engines import ComparedEngine
@@ -346,6 +354,8 @@ def variants_can_be_made(
                 raise _text_needed("calibration", f"{quant} needs an importance matrix")
             if is_mix(quant) and not calibration:
                 raise _text_needed("calibration", f"the types of {quant} are searched on a text")
+            if is_rounded(quant) and not calibration:
+                raise _text_needed("calibration", f"the rounding of {quant} is learned on a text")
             if is_trained(quant) and not qat:
                 raise _text_needed("qat", f"{quant} is to be trained")
 

@@ -28,9 +28,12 @@ from llmpi.quant_types import (
     IGNORES_IMATRIX,
     NEEDS_IMATRIX,
     PUBLISHED,
+    ROUND,
+    ROUNDABLE,
     budget_of,
     is_mix,
     is_published,
+    is_rounded,
     is_trained,
     type_of,
     wants_imatrix,
@@ -72,6 +75,8 @@ def _quant(value: str) -> str:
             "'{value}' is no quantization type of llama.cpp",
             {"value": value, "allowed": [*FTYPES, PUBLISHED]},
         )
+    if is_rounded(value):
+        return _rounded(value, kind)
     if wants_imatrix(value) and kind in IGNORES_IMATRIX:
         raise PydanticCustomError(
             "imatrix", "{kind} is the same with and without an importance matrix", {"kind": kind}
@@ -110,6 +115,22 @@ def _mix(value: str) -> str:
     if is_trained(value):
         raise PydanticCustomError(
             "qat", "a mix is not trained for: write '{kind}'", {"kind": type_of(value)}
+        )
+    if is_rounded(value):
+        raise PydanticCustomError(
+            "rounding",
+            "the rounding of a mix is not learned: write '{mix}'",
+            {"mix": value.replace(ROUND, "", 1)},
+        )
+    return value
+
+
+def _rounded(value: str, kind: str) -> str:
+    if kind not in ROUNDABLE:
+        raise PydanticCustomError(
+            "rounding",
+            "the rounding of {kind} cannot be learned; it can of {roundable}",
+            {"kind": kind, "roundable": ", ".join(ROUNDABLE)},
         )
     return value
 

@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmpi.quant_types import FTYPES, IGNORES_IMATRIX, NEEDS_IMATRIX
+from llmpi.quant_types import FTYPES, IGNORES_IMATRIX, NEEDS_IMATRIX, ROUNDABLE
 from llmpi.records import whole_file
 from llmpi.study import meters
 from llmpi.study.decision import (
@@ -58,7 +58,7 @@ from llmpi.study.models import (
 from llmpi.study.quality import TASKS, Descent, Gate
 from llmpi.study.service import ServedVariant, Service
 from llmpi.study.study import Battery, Study
-from llmpi.study.training import Calibration, Mixing, Qat, Training
+from llmpi.study.training import Calibration, Mixing, Qat, Rounding, Training
 from llmpi.study.tuning import Tune, TuneSpace
 
 INTRODUCTION = """\
@@ -153,6 +153,7 @@ SECTIONS: list[tuple[str, str, list[type[BaseModel]]]] = [
     ),
     ("calibration", "", [Calibration]),
     ("mix", "", [Mixing]),
+    ("rounding", "", [Rounding]),
     ("qat", "", [Qat]),
     ("qat.training, models.ID.training", "", [Training]),
     ("calibration.text, qat.text", "", [TextSource]),
@@ -200,6 +201,11 @@ def readme() -> str:
         "calibration text (sections `calibration` and `mix`). `MIX-4.5bpw+imatrix` is quantized "
         "with an importance matrix, and may have the types that need one. A descent leaves mixes "
         "out: they are all scored.\n"
+    )
+    parts.append(
+        "`TYPE+round` has a rounding that is learned on the calibration text (sections "
+        f"`calibration` and `rounding`), for {_names(ROUNDABLE)}; `TYPE+round+imatrix` begins with "
+        "an importance matrix.\n"
     )
     parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
     parts.append(

@@ -169,6 +169,11 @@ def mixing(study: Study) -> Settings:
     return {"windows": study.mix.windows, "types": list(study.mix.types or TENSOR_TYPES)}
 
 
+def rounding(study: Study) -> Settings:
+    """How roundings are learned."""
+    return study.rounding.model_dump()
+
+
 def training(study: Study, model: str) -> Settings:
     """How a model is trained. One from scratch has no teacher."""
     asked = study.models[model]

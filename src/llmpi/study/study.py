@@ -22,7 +22,7 @@ from llmpi.study.quality import Descent, Gate, QualityTask
 from llmpi.study.service import Service
 from llmpi.study.task import Beside
 from llmpi.study.tasks.squad import SquadTask
-from llmpi.study.training import Calibration, Mixing, Qat
+from llmpi.study.training import Calibration, Mixing, Qat, Rounding
 from llmpi.study.tuning import Tune
 
 Language = Literal["en", "ja"]
@@ -46,12 +46,15 @@ class Study(Part):
     """Models by id."""
     quants: Quants
     """Quantizations to sweep, as llama.cpp spells them; `TYPE+imatrix` is made with an importance
-    matrix, `TYPE-qat` by quantization-aware training; `MIX-4.5bpw` and `MIX-700M` are mixes of
-    types by a budget; `as-published` is the model's GGUF file as it is, and all of its `files`."""
+    matrix, `TYPE+round` with a rounding that is learned, `TYPE-qat` by quantization-aware training;
+    `MIX-4.5bpw` and `MIX-700M` are mixes of types by a budget; `as-published` is the model's GGUF
+    file as it is, and all of its `files`."""
     calibration: Calibration | None = None
-    """What importance matrices are made on, and mixes searched."""
+    """What importance matrices are made on, mixes searched, and roundings learned."""
     mix: Mixing = Mixing()
     """How mixes are searched."""
+    rounding: Rounding = Rounding()
+    """How roundings are learned."""
     qat: Qat | None = None
     """What models are trained on, and how."""
     devices: Devices = Field(min_length=1)

@@ -10,8 +10,8 @@ from llmpi.study.fields import Part, TextSource, unique
 
 
 class Calibration(Part):
-    """The text on which importance matrices are made, for variants named `TYPE+imatrix`, and on
-    which mixes are searched."""
+    """The text on which importance matrices are made, for variants named `TYPE+imatrix`, on
+    which mixes are searched, and from which roundings are learned."""
 
     text: TextSource
     """Where the text comes from; it should be what the model will be used for."""
@@ -32,6 +32,17 @@ class Mixing(Part):
     )
     """Types of tensors to choose from; by default all that suit a tensor. Name fewer where some are
     slow on your boards, as much of what begins with IQ3 and IQ2 is."""
+
+
+class Rounding(Part):
+    """How the rounding of a variant named `TYPE+round` is learned, block by block. What it learns
+    from is the text under `calibration`. Set up with `make train`."""
+
+    steps: int = Field(default=100, ge=1)
+    """Updates of the rounding of each transformer block."""
+    windows: int = Field(default=128, ge=8)
+    """So many windows of 256 tokens, from all over the text, are learned from; every eighth of them
+    is held out, and tells whether something was learned."""
 
 
 class Training(Part):

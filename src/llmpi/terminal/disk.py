@@ -21,7 +21,10 @@ STATES: tuple[State, ...] = ("done", "failed", "skipped", "waiting")
 
 RULES = {
     "models": ("fetch_model", "start_model"),
-    "files": ("convert_to_gguf", "quantize_gguf", "publish_gguf", "train_qat", "train_base"),
+    "files": (
+        *("convert_to_gguf", "quantize_gguf", "publish_gguf"),
+        *("learn_rounding", "train_qat", "train_base"),
+    ),
     "devices": ("provision_device",),
     "deployed": ("deploy_gguf",),
     "tuned": ("tune_runtime",),

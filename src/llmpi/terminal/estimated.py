@@ -4,6 +4,7 @@ BY_STAGE = {
     "convert": "convert_to_gguf",
     "calibrate": "calibrate",
     "quantize": "quantize_gguf",
+    "round": "learn_rounding",
     "train": "train_qat",
 }
 REFERENCE = "score_reference"

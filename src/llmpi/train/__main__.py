@@ -1,10 +1,7 @@
 """The process that trains: `python -m llmpi.train JOB OUT`, whose arguments are files."""
 
-import json
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,8 +9,6 @@ import torch
 from llmpi import needs
 from llmpi.accidents import check_memory
 from llmpi.code import sha256_of_code
-from llmpi.engine import info as engine_info
-from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import say
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents
@@ -21,26 +16,11 @@ from llmpi.gguf.records import Gguf
 from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.llama import shape_of
-from llmpi.train.qat import Job, Outcome
+from llmpi.train.process import answer, device_name, scratch
+from llmpi.train.qat import Job
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import windows
 from llmpi.train.trainer import Trainer, make_deterministic
-
-
-def main(job: str, out: str) -> None:
-    """Do one job; progress goes to stderr."""
-    engine_info.log_to(sys.stderr.write)
-    asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
-    outcome: Outcome = {"made": None, "refused": None, "spoilt": None}
-    try:
-        outcome["made"] = train(asked)
-    except EngineError as error:
-        sys.exit(str(error))
-    except CellError as error:
-        outcome["spoilt"] = str(error)
-    except LlmpiError as error:
-        outcome["refused"] = str(error)
-    Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def train(job: Job) -> Gguf:
@@ -72,9 +52,9 @@ def train(job: Job) -> Gguf:
         needed = needs.MB * needs.training_mb(base.stat().st_size, settings.distill)
         check_memory(needed, f"training for {quant}")
     checkpoints = Path(job["checkpoints"])
-    with _scratch(checkpoints / "scratch") as scratch:
+    with scratch(checkpoints / "scratch") as folder:
         say(f"quantizes it to {quant} once, to see which tensor becomes what")
-        kinds = export.kinds_of(base, job["base_manifest"], quant, scratch, job["threads"])
+        kinds = export.kinds_of(base, job["base_manifest"], quant, folder, job["threads"])
         say("reads its weights")
         weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
         teacher = {name: w.clone() for name, w in weights.items()} if settings.distill else None
@@ -95,15 +75,15 @@ def train(job: Job) -> Gguf:
             },
         )
         del weights, teacher
-        say(f"trains {len(student.trained)} tensors for {quant} on {_name(device)}")
+        say(f"trains {len(student.trained)} tensors for {quant} on {device_name(device)}")
         trainer.run()
         say(f"writes and quantizes what was trained, to {quant}")
-        made = export.write(student, base, job["base_manifest"], quant, scratch, job["threads"])
+        made = export.write(student, base, job["base_manifest"], quant, folder, job["threads"])
         if made["status"] != "ok":
             raise CellError(made["reason"])
         say("compares the file with what training saw")
-        verified = export.verify(student, scratch / export.QUANTIZED)
-        shutil.move(scratch / export.QUANTIZED, job["out"])
+        verified = export.verify(student, folder / export.QUANTIZED)
+        shutil.move(folder / export.QUANTIZED, job["out"])
     best = min(trainer.history, key=lambda look: look["loss"])
     return {
         **made,
@@ -117,29 +97,12 @@ def train(job: Job) -> Gguf:
             "history": trainer.history,
             "steps": trainer.history[-1]["step"],
             "seconds": trainer.history[-1]["seconds"],
-            "device": _name(device),
+            "device": device_name(device),
             "torch": torch.__version__,
             "verified": verified,
         },
     }
 
 
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder for the block; of one that was killed, nothing is left behind for long."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    answer(train, sys.argv[1], sys.argv[2])

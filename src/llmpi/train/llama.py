@@ -57,7 +57,7 @@ def shape_of(metadata: Fields, names: Collection[str]) -> Shape:
     architecture = metadata["general.architecture"]
     if architecture not in ARCHITECTURES:
         raise CellError(
-            f"quantization-aware training knows the architecture {', '.join(ARCHITECTURES)}, and "
+            f"learning for few bits knows the architecture {', '.join(ARCHITECTURES)}, and "
             f"this is {architecture}"
         )
     scaling = metadata.get("llama.rope.scaling.type", "none")
@@ -128,22 +128,31 @@ def hidden_states(
     Returns:
         float32 [sequences, positions, width], and as many of this shape as there are layers.
     """
-    rotation = _rotation(weights, tokens.shape[1], shape)
+    turned = rotation(weights.get(ROPE_FACTORS), tokens.shape[1], shape, tokens.device)
     state = F.embedding(tokens, weights[EMBEDDING]).float()
     outputs = []
     for i in range(shape.layers):
         parts = {part: weights[f"blk.{i}.{part}.weight"] for part in OF_A_LAYER}
         if recompute:
-            state = checkpoint(_layer, parts, state, rotation, shape, dtype, use_reentrant=False)
+            state = checkpoint(layer, parts, state, turned, shape, dtype, use_reentrant=False)
         else:
-            state = _layer(parts, state, rotation, shape, dtype)
+            state = layer(parts, state, turned, shape, dtype)
         outputs.append(state)
     return _norm(state, weights["output_norm.weight"], shape), outputs
 
 
-def _layer(
-    parts: Weights, state: Tensor, rotation: Tensor, shape: Shape, dtype: torch.dtype
+def layer(
+    parts: Weights, state: Tensor, turned: Tensor, shape: Shape, dtype: torch.dtype
 ) -> Tensor:
+    """The output of a transformer block, float32 as its input.
+
+    Args:
+        parts: weights of the block, by their names in `OF_A_LAYER`.
+        state: float32 [sequences, positions, width].
+        turned: of `rotation`.
+        dtype: of matrix products.
+    """
+
     def times(x: Tensor, part: str) -> Tensor:
         return F.linear(x.to(dtype), parts[part].to(dtype))
 
@@ -152,8 +161,8 @@ def _layer(
         return x.unflatten(-1, (-1, shape.head_width)).transpose(1, 2)
 
     x = _norm(state, parts["attn_norm"], shape).to(dtype)
-    q = _rotate(heads(times(x, "attn_q")), rotation)
-    k = _rotate(heads(times(x, "attn_k")), rotation)
+    q = _rotate(heads(times(x, "attn_q")), turned)
+    k = _rotate(heads(times(x, "attn_k")), turned)
     v = heads(times(x, "attn_v"))
     grouped = shape.kv_heads != shape.heads
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
@@ -166,13 +175,16 @@ def _norm(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
     return F.rms_norm(x, (shape.width,), weight, shape.rms_epsilon)
 
 
-def _rotation(weights: Weights, positions: int, shape: Shape) -> Tensor:
-    """Cosines and sines, float32 [2, positions, half a head]."""
-    device = weights[EMBEDDING].device
+def rotation(factors: Tensor | None, positions: int, shape: Shape, device: torch.device) -> Tensor:
+    """Of the positions: cosines and sines, float32 [2, positions, half a head].
+
+    Args:
+        factors: of the frequencies, where the model has them.
+    """
     pair = torch.arange(0, shape.head_width, 2, device=device, dtype=torch.float32)
     frequency = torch.exp(pair * (-math.log(shape.rope_base) / shape.head_width))
-    if ROPE_FACTORS in weights:
-        frequency = frequency / weights[ROPE_FACTORS].float()
+    if factors is not None:
+        frequency = frequency / factors.float()
     position = torch.arange(positions, device=device, dtype=torch.float32) / shape.rope_scale
     angle = position[:, None] * frequency
     return torch.stack([angle.cos(), angle.sin()])

@@ -1,5 +1,6 @@
 """The text a model learns from, and the part of it that it never sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,20 +52,44 @@ def windows(
     Raises:
         LlmpiError: the text is too short.
     """
-    with Engine(gguf, Settings(threads=1), context_tokens=8) as engine:
-        first = engine.tokenize("")
-        bos = first[0] if first else None
-        parts = [engine.tokenize(part) for part in split(text, held_out_share)]
-    train, held_out = (_cut(part, tokens, bos) for part in parts)
+    train, held_out = _in_windows(gguf, split(text, held_out_share), tokens)
     for found, what in ((train, "to learn from"), (held_out, "held out")):
         if not len(found):
             raise LlmpiError(
                 f"qat: the text has not one window of {tokens} tokens {what}; take a longer text, "
                 "or a smaller sequence_tokens"
             )
-    count = min(held_out_windows, len(held_out))
-    spread = np.linspace(0, len(held_out) - 1, count).round().astype(int)
-    return Text(train, held_out[spread])
+    return Text(train, _spread(held_out, held_out_windows))
+
+
+def spread(gguf: Path, text: str, *, tokens: int, windows: int, least: int) -> Windows:
+    """At most so many windows of a text, as `windows` makes them, spread evenly over it.
+
+    Args:
+        least: so many there must be.
+
+    Raises:
+        LlmpiError: the text is too short.
+    """
+    [found] = _in_windows(gguf, [text], tokens)
+    if len(found) < least:
+        raise LlmpiError(
+            f"calibration: the text has {len(found)} windows of {tokens} tokens, and to learn a "
+            f"rounding {least} are needed; take a longer text"
+        )
+    return _spread(found, windows)
+
+
+def _spread(found: Windows, count: int) -> Windows:
+    places = np.linspace(0, len(found) - 1, min(count, len(found)))
+    return found[places.round().astype(int)]
+
+
+def _in_windows(gguf: Path, texts: Sequence[str], tokens: int) -> list[Windows]:
+    with Engine(gguf, Settings(threads=1), context_tokens=8) as engine:
+        first = engine.tokenize("")
+        bos = first[0] if first else None
+        return [_cut(engine.tokenize(text), tokens, bos) for text in texts]
 
 
 def _cut(tokens: list[int], window: int, bos: int | None) -> Windows:

@@ -1,0 +1,234 @@
+"""Learned rounding of a tiny model: what a file holds, what it gains, and where it goes on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_llama
+import torch
+from held import Hold
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmpi.device.machine import capacity
+from llmpi.engine.records import Failed
+from llmpi.errors import LlmpiError
+from llmpi.gguf import contents, imatrix, quantizers
+from llmpi.gguf.quantize import quantize
+from llmpi.gguf.records import Gguf, Start
+from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.quality.divergence.records import Corpus
+from llmpi.quant_types import ROUNDABLE
+from llmpi.records import sha256_of
+from llmpi.study.fields import TextSource
+from llmpi.study.training import Rounding
+from llmpi.train.fake_quant import Codes
+from llmpi.train.rounding.blocks import batches
+from llmpi.train.rounding.grids import GRIDS, best_scales
+from llmpi.train.rounding.make import learn_rounding
+from llmpi.train.rounding.matrix import Matrix
+
+SETTINGS = {"steps": 12, "windows": 32}
+KINDS = sorted(GRIDS)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama.tiny_llama(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    random = np.random.default_rng(0)
+    words = ["the", "thin", "thing", "in", "inn", "is", "other", "then", "a", "of", "river"]
+    path.write_text("\n".join(" ".join(random.choice(words, 9)) for _ in range(300)))
+    return load_corpus(TextSource(text_file=str(path)), path.with_suffix(".lock"))
+
+
+def manifest_of(path: Path) -> Start:
+    return {"status": "ok", "sha256": sha256_of(path), "lineage": ["F16"]}
+
+
+def learn(
+    base: Path, corpus: Corpus, folder: Path, quant: str, matrix: Any = (None, None), **other: Any
+) -> Gguf | Failed:
+    return learn_rounding(
+        base,
+        manifest_of(base),
+        folder / f"{quant}.gguf",
+        quant=quant,
+        settings=Rounding(**SETTINGS | other),
+        corpus=corpus,
+        imatrix=matrix[0],
+        imatrix_manifest=matrix[1],
+        checkpoints=folder / "checkpoints",
+    )
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def test_every_type_that_is_said_has_a_grid() -> None:
+    assert set(GRIDS) == set(ROUNDABLE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32))
+def test_ggml_reads_the_codes_and_scales_that_were_packed(kind: str, seed: int) -> None:
+    grid, random = GRIDS[kind], torch.Generator().manual_seed(seed)
+    codes = torch.randint(grid.low, grid.high + 1, (8, grid.block), generator=random).float()
+    scales = torch.randn(8, 1, generator=random).half()
+    read = quantizers.dequantized(grid.pack(Codes(scales, codes)).numpy(), kind, grid.block)
+    np.testing.assert_array_equal(read, (codes * scales.float()).numpy())
+
+
+@pytest.mark.parametrize(("kind", "most"), [("Q2_0", 0.14), ("Q4_0", 0.0095), ("TQ2_0", 0.21)])
+def test_the_best_scale_errs_less_than_ggml_does(kind: str, most: float) -> None:
+    """Of normal weights; relative squared errors of ggml: Q2_0 0.53, Q4_0 0.0095, TQ2_0 0.6."""
+    weight = torch.randn(64, 2048, generator=torch.Generator().manual_seed(0))
+    plain = quantizers.dequantized(quantizers.quantized(weight.numpy(), kind), kind, 2048)
+    ours = ((Matrix(weight, GRIDS[kind]).seen - weight) ** 2).sum() / (weight**2).sum()
+    theirs = ((plain - weight.numpy()) ** 2).sum() / (weight**2).sum().numpy()
+    assert ours < most and ours < theirs
+
+
+def test_a_matrix_weighs_the_columns() -> None:
+    weight = torch.randn(16, 128, generator=torch.Generator().manual_seed(0))
+    importance = torch.ones(128)
+    importance[::8] = 100
+    found = {}
+    for name, given_ in (("with", importance), ("without", None)):
+        seen = Matrix(weight, GRIDS["Q2_0"], given_).seen
+        found[name] = ((seen - weight)[:, ::8] ** 2).sum()
+    assert found["with"] < found["without"]
+
+
+def test_zeros_stay_zeros() -> None:
+    blocks = torch.zeros(3, 64)
+    blocks[1, 5] = 1e-9
+    scales = best_scales(blocks, GRIDS["Q2_0"])
+    assert scales.isfinite().all() and not Matrix(blocks[:1], GRIDS["Q2_0"]).seen.any()
+
+
+def test_a_step_moves_each_weight_by_no_more_than_one_code() -> None:
+    weight = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    one = Matrix(weight, GRIDS["Q4_0"])
+    before = one.seen.detach().clone()
+    for step in range(50):
+        (one.seen * 3).sum().backward()
+        one.step((1 - step / 50) / 50)
+    moved = before - one.seen.detach()
+    assert (moved > 0).float().mean() > 0.8, "against the gradient"
+    one.reset()
+    assert torch.equal(one.seen, before)
+
+
+def test_each_window_comes_once_before_any_comes_again() -> None:
+    windows = torch.tensor([3, 5, 7, 9, 11, 13, 15, 17])
+    found = torch.cat([*batches(windows, 4, seed=1)])
+    assert sorted(found[:8].tolist()) == sorted(found[8:].tolist()) == windows.tolist()
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quant", [f"{kind}+round" for kind in KINDS])
+def test_a_file_holds_what_was_learned_and_errs_less(
+    base: Path, corpus: Corpus, tmp_path: Path, quant: str
+) -> None:
+    made, kind = learn(base, corpus, tmp_path, quant), quant.removesuffix("+round")
+    assert made["status"] == "ok" and made["lineage"] == ["F16", quant]
+    assert (made["quant"], made["sha256"]) == (quant, sha256_of(tmp_path / f"{quant}.gguf"))
+    done = made["rounding"]
+    assert done["verified"] == 14 and done["corpus"]["sha256"] == corpus["sha256"]
+    for block in done["blocks"]:
+        assert block["learned"] < block["searched"] < block["plain"]
+        assert block["kept"] == "learned"
+    assert [path.name for path in tmp_path.iterdir()] == [f"{quant}.gguf"]
+    plain = tmp_path / "plain.gguf"
+    assert quantize(base, manifest_of(base), plain, kind)["status"] == "ok"
+    assert plain.stat().st_size == (tmp_path / f"{quant}.gguf").stat().st_size
+    before, after = (contents.stored(path) for path in (plain, tmp_path / f"{quant}.gguf"))
+    changed = [n for n in before if not np.array_equal(before[n].data, after[n].data)]
+    assert {after[name].kind for name in changed} == {kind} and len(changed) == 14
+    with contents.header(plain) as one, contents.header(tmp_path / f"{quant}.gguf") as other:
+        assert contents.fields(one) == contents.fields(other)
+
+
+def test_a_matrix_is_where_it_begins(base: Path, corpus: Corpus, tmp_path: Path) -> None:
+    matrix, random = tmp_path / "imatrix.gguf", np.random.default_rng(0)
+    moments = {
+        name: imatrix.Moments(random.uniform(0, 9, (1, held.shape[-1])) ** 2, np.array([1]))
+        for name, held in contents.stored(base).items()
+        if len(held.shape) > 1
+    }
+    imatrix.write(matrix, moments, corpus="text", chunks=1, chunk_tokens=64)
+    about: Any = {
+        "status": "ok",
+        "sha256": sha256_of(matrix),
+        "source": {"sha256": sha256_of(base)},
+        "corpus_sha256": corpus["sha256"],
+        "chunks": 1,
+    }
+    made = learn(base, corpus, tmp_path, "Q2_0+round+imatrix", (matrix, about))
+    assert made["status"] == "ok" and made["imatrix"]["sha256"] == about["sha256"]
+    without = learn(base, corpus, tmp_path, "Q2_0+round")
+    assert without["sha256"] != made["sha256"]
+    with pytest.raises(LlmpiError, match="asks for an importance matrix"):
+        learn(base, corpus, tmp_path, "Q2_0+round+imatrix")
+
+
+@pytest.mark.fault("a rounding killed half way", by="hash of the file: that of a run that was not")
+def test_an_interrupted_rounding_goes_on_to_the_same_file(
+    base: Path, corpus: Corpus, hold: Hold, tmp_path: Path
+) -> None:
+    quant, whole, cut = "Q2_0+round", tmp_path / "whole", tmp_path / "cut"
+    wanted = learn(base, corpus, whole, quant)
+    job = {
+        "base": str(base),
+        "base_manifest": manifest_of(base),
+        "out": str(cut / "out.gguf"),
+        "quant": quant,
+        **SETTINGS,
+        "corpus": {"source": corpus["source"], "sha256": corpus["sha256"]},
+        "text": corpus["text"],
+        "imatrix": None,
+        "imatrix_manifest": None,
+        "checkpoints": str(cut / "checkpoints"),
+        "threads": capacity.processors(),
+    }
+    cut.mkdir()
+    (cut / "job.json").write_text(json.dumps(job))
+    child = [sys.executable, "-m", "llmpi.train.rounding", *map(str, (cut / "job.json", cut / "o"))]
+    with (
+        hold.at(said="block 1 of 2:"),
+        subprocess.Popen(child, stderr=subprocess.DEVNULL, env=hold.env_here) as process,
+    ):
+        hold.wait(lambda: process.poll() is None)
+        process.kill()
+    assert not (cut / "o").exists()
+    found = learn(base, corpus, cut, quant)
+    assert found["sha256"] == wanted["sha256"]
+    blocks = [made["rounding"]["blocks"] for made in (wanted, found)]
+    assert blocks[0] == blocks[1]
+
+
+def test_what_cannot_be_learned_is_said(base: Path, corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(LlmpiError, match="8 are needed; take a longer text"):
+        learn(base, corpus | {"text": "the inn\n" * 9}, tmp_path, "Q4_0+round")
+    failed: Failed = {"status": "failed", "stage": "fetch", "reason": "gone"}
+    assert learn(base, failed, tmp_path, "Q4_0+round") is failed
+    assert (tmp_path / "Q4_0+round.gguf").stat().st_size == 0
+
+
+def test_another_architecture_is_refused(base: Path, corpus: Corpus, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    tiny_llama.write_tokenizer(other)
+    made = learn(other, corpus, tmp_path, "Q4_0+round")
+    assert made["status"] == "failed" and "does not say llama.embedding_length" in made["reason"]
