@@ -2,7 +2,8 @@
 
 The rates are measured here, on an idle machine: each type with the matrices of the demo's model,
 smeared (see `benchmarks.smeared`), and the tokens of its Q4_0. For each of `--times` a mix is
-searched that may take so many times as long for a token as Q4_0; then both files are in memory and
+chosen that may take so many times as long for a token as Q4_0, by what is expected of types
+alone: no divergence is probed, which costs no time in the file. Then both files are in memory and
 decode some tokens in turns, which of them first at random.
 
 `predicted_ratio` is the mix's seconds a token over Q4_0's by the rates, `measured_ratio` the same
@@ -30,15 +31,15 @@ from llmpi.device.records import RatesRequest
 from llmpi.engine import info
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Rates
-from llmpi.gguf.mix.search import search
-from llmpi.gguf.mix.seconds import wanted
+from llmpi.gguf.contents import stored
+from llmpi.gguf.mix.groups import choice_of
+from llmpi.gguf.mix.search import best_within, spent
+from llmpi.gguf.mix.seconds import products, timed, told, wanted
 from llmpi.gguf.quantize import quantize
-from llmpi.gguf.records import Start
-from llmpi.quality.divergence.corpus import load_corpus
-from llmpi.quant_types import RATED_WITH, TENSOR_TYPES
+from llmpi.gguf.records import Mix, Start
+from llmpi.quant_types import RATED_WITH, TENSOR_TYPES, budget_of
 from llmpi.records import now, sha256_of
 from llmpi.remote import requests
-from llmpi.study.fields import TextSource
 from llmpi.study.measuring import Runtime
 
 RESAMPLES = 2000
@@ -50,7 +51,6 @@ def main() -> None:
         "--times", type=float, nargs="+", default=[1.3], help="default: %(default)s"
     )
     parser.add_argument("--turns", type=int, default=40, help="default: %(default)s")
-    parser.add_argument("--windows", type=int, default=2, help="of a probe (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     info.log_to(lambda _: None)
@@ -71,12 +71,9 @@ def measured(base: Path, folder: Path, args: argparse.Namespace) -> dict[str, fl
     token_s = median(rates["token_s"])
     print(f"rates: {len(rates['rates'])} products in {rates['took_s']:.0f} s", flush=True)
     found = {"q4_0_token_ms": 1000 * token_s}
-    text = load_corpus(TextSource(python_topics=True), Path())["text"]
     for times in args.times:
         name = f"MIX-{1 / (times * token_s):.1f}".removesuffix(".0") + "tps-here"
-        how: Any = {"windows": args.windows, "types": TENSOR_TYPES, "threads": args.threads}
-        searched = search(base, manifest, name, text, rates=rates, partial=folder / "parts", **how)
-        mix = whole(searched)
+        mix = chosen(base, name, rates)
         made = folder / "mix.gguf"
         size = whole(quantize(base, manifest, made, name, mix=mix))["bytes"]
         time = mix.get("time")
@@ -119,6 +116,46 @@ def rated(base: Path, plain: Path, threads: int) -> Rates:
     found: Any = {**answer, **about, "started": started, "ended": now()}
     rates: Rates = found
     return rates
+
+
+def chosen(base: Path, name: str, rates: Rates) -> Mix:
+    """A mix as a search would have found it, were each bit of a weight worth the same."""
+    held, said, budget = stored(base), told(base), budget_of(name)
+    assert budget and budget.tokens_per_s
+    groups, _ = choice_of(
+        *(held, said.uniform["kinds"], budget),
+        header_bytes=0,
+        asked=TENSOR_TYPES,
+        weighted=[],
+    )
+    uniform = dict(zip(held, said.uniform["kinds"], strict=True))
+    time = timed(groups, products(base, said.whole), uniform, rates, budget.tokens_per_s)
+    losses = {
+        group.name: {
+            kind: group.parameters * 4.0 ** (-8 * size / group.parameters)
+            for kind, size in group.bytes.items()
+        }
+        for group in time.groups
+    }
+    found = best_within(
+        time.limit,
+        time.groups,
+        losses,
+        lambda types: np.full(2, sum(losses[group][kind] for group, kind in types.items())),
+    )
+    made: Any = {
+        **found,
+        "status": "ok",
+        "quant": name,
+        "time": spent(time, found["groups"], rates),
+        "source": {"sha256": sha256_of(base)},
+        "imatrix": None,
+        "corpus_sha256": "",
+        "rounding_nats": 0.0,
+        "probes": 0,
+    }
+    mix: Mix = made
+    return mix
 
 
 def counted(mix: Any) -> list[tuple[str, int]]:

@@ -224,7 +224,7 @@ def find(job: Job) -> MixFound:
         searched = best_within(limit, groups, found, probed)
         return {
             **searched,
-            "time": time and _spent(time, searched["groups"], job),
+            "time": _time(time, searched["groups"], job),
             "rounding_nats": float(probed.rounding().mean()),
             "probes": probed.count,
             "windows": p.windows,
@@ -262,14 +262,18 @@ def _choice(
     return found.groups, found.limit, found
 
 
-def _spent(time: Timed, chosen: Sequence[MixGroup], job: Job) -> MixTime:
-    assert job["rates"]
+def _time(found: Timed | None, chosen: Sequence[MixGroup], job: Job) -> MixTime | None:
+    return spent(found, chosen, job["rates"]) if found and job["rates"] else None
+
+
+def spent(time: Timed, chosen: Sequence[MixGroup], rates: Rates) -> MixTime:
+    """What a choice makes of a budget of time."""
     types = {group["name"]: group["type"] for group in chosen}
     costs = (cost for g in time.groups for kind, cost in g.costs.items() if kind == types[g.name])
     taken_s = sum(costs) / NS
     return {
-        "device": job["rates"]["device"],
-        "rates_sha256": sha256_of_json(job["rates"]),
+        "device": rates["device"],
+        "rates_sha256": sha256_of_json(rates),
         "rest_s": time.rest_s,
         "limit_s": time.limit / NS,
         "taken_s": taken_s,

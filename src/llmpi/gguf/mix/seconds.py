@@ -144,7 +144,7 @@ def timed(
             raise BudgetError(f"no type of {group.name} was timed on {rates['device']}")
         sizes = {kind: group.bytes[kind] for kind in cost}
         found.append(group._replace(bytes=sizes, nanoseconds=cost))
-    limit = int(NS * (1 / tokens_per_s - rest_s))
+    limit = math.ceil(NS * (1 / tokens_per_s - rest_s))
     _check(found, limit, rest_s, rates["device"])
     return Timed(found, limit, rest_s)
 
@@ -164,4 +164,4 @@ def _check(groups: Sequence[Group], limit: int, rest_s: float, device: str) -> N
 
 
 def _tps(nanoseconds: int, rest_s: float) -> str:
-    return f"{math.floor(100 / (nanoseconds / NS + rest_s)) / 100:g}"
+    return f"{math.floor(100 / (nanoseconds / NS + rest_s) + 1e-6) / 100:g}"
