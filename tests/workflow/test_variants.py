@@ -55,3 +55,23 @@ def test_a_type_is_tried_where_a_variant_of_the_next_wider_holds(workdir: Path) 
     descent = {"task": "field", "margin_pct": 20}
     jobs = edited(workdir, descent=descent, quants=["F16", "Q8_0", "Q4_0", "Q4_0-qat", "Q2_K"])
     assert jobs["evaluate_quality"] == 5 + 3
+
+
+def test_a_mix_for_a_board_is_made_by_its_rates(workdir: Path) -> None:
+    models = yaml.safe_load((ROOT / "config" / "qat.yaml").read_text())["models"]
+    models.pop("small-llama")
+    devices = {
+        "here": {"transport": "local"},
+        "pi5": {"transport": "ssh", "host": "pi5.local"},
+        "shelf": {"transport": "ssh-group", "boards": {"a": "pi-a.local"}},
+    }
+    names = ["F16", "MIX-12tps-pi5", "MIX-9.5tps-pi5", "MIX-12tps-shelf.a"]
+    jobs = edited(workdir, models=models, devices=devices, quants=names)
+    assert jobs["measure_rates"] == 2 and jobs["search_mix"] == 3
+    assert jobs["quantize_gguf"] == 3 + 1  # and the Q4_0 that the rates are measured beside
+    assert jobs["deploy_gguf"] == 4 * 3 + 2  # which goes to those two boards alone
+    assert jobs["benchmark_device"] == 4 * 3
+    assert jobs["evaluate_divergence"] == 4
+    with_plain = edited(workdir, models=models, devices=devices, quants=[*names, "Q4_0"])
+    assert with_plain["measure_rates"] == 2 and with_plain["quantize_gguf"] == 4
+    assert "measure_rates" not in edited(workdir, models=models, devices=devices, quants=["Q4_0"])

@@ -133,7 +133,9 @@ def timed(
 
     quantized = [name for group in groups for name in group.tensors]
     within = [of(uniform[name], [name]) for name in quantized]
-    rest_s = median(rates["token_s"]) - sum(one or 0.0 for one in within)
+    if None in within:
+        raise BudgetError(f"the types of a {rates['quant']} were not timed on {rates['device']}")
+    rest_s = median(rates["token_s"]) - sum(filter(None, within))
     found = []
     for group in groups:
         each = {kind: of(kind, group.tensors) for kind in group.bytes}
