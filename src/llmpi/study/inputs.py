@@ -75,9 +75,9 @@ def rates(model: str, quant: str) -> list[str]:
     return [layout.at(layout.RATES, device=device, model=model)] if device else []
 
 
-def rated_with(pattern: str, **where: str) -> str:
+def rated_with(pattern: str, model: str, device: str = "") -> str:
     """A file of what is decoded for the rates of a board."""
-    return layout.at(pattern, quant=RATED_WITH, **where)
+    return layout.at(pattern, quant=RATED_WITH, model=model, device=device)
 
 
 def vocabulary(study: Study, model: str) -> tuple[str, str]:

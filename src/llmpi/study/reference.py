@@ -200,9 +200,9 @@ def readme() -> str:
         "tokens per second on that device (a board of a group is `GROUP.BOARD`) at the beginning "
         "of a context, by rates that are measured there first, with the model's Q4_0, as the first "
         "runtime of llmpi's own engine runs it; it can be measured on the others as well. What "
-        "a type costs is measured on the calibration text (sections `calibration` and `mix`). `MIX-4.5bpw+imatrix` is quantized "
-        "with an importance matrix, and may have the types that need one. A descent leaves mixes "
-        "out: they are all scored.\n"
+        "a type costs is measured on the calibration text (sections `calibration` and `mix`). "
+        "`MIX-4.5bpw+imatrix` is quantized with an importance matrix, and may have the types that "
+        "need one. A descent leaves mixes out: they are all scored.\n"
     )
     parts.append("`TYPE-qat` is made by quantization-aware training (section `qat`).\n")
     parts.append(
