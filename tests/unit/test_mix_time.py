@@ -2,7 +2,9 @@
 the best."""
 
 import itertools
+import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tiny_llama import tiny_llama
 from llmpi import layout
 from llmpi.device.measure import rates as timing
 from llmpi.device.measure.products import Products, types
+from llmpi.engine import info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.records import MeasuredRates, Rate, Rates
 from llmpi.gguf.contents import stored
@@ -36,7 +39,11 @@ from llmpi.quant_types import (
     width_order,
 )
 from llmpi.records import check, failed, sha256_of, sha256_of_json
+from llmpi.remote import rates as remote
 from llmpi.remote import requests
+from llmpi.remote.connection import connected
+from llmpi.remote.deploy import put_model
+from llmpi.study.devices import LocalDevice
 from llmpi.study.fields import SLUG
 from llmpi.study.measuring import Runtime
 
@@ -167,8 +174,6 @@ def test_the_choice_is_the_best_within_the_time(
 
 
 def made_json(record: object) -> str:
-    import json
-
     return json.dumps(record)
 
 
@@ -328,3 +333,32 @@ def test_no_room_for_the_matrices_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         timing_.time("Q4_0", 64, 256)
     monkeypatch.undo()
     timing_.close()
+
+
+def test_a_device_is_asked_and_a_time_that_cannot_be_is_a_failure(
+    base: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = LocalDevice(transport="local", threads=1, store=str(tmp_path / "store"))
+    with connected("here", device) as reached:
+        receipt = put_model(reached, plain, "tiny/Q4_0.gguf", sha256_of(plain), None)
+    asked, elements = wanted(base)
+    how: Any = {
+        "what": "a test",
+        "runtime": requests.runtime(Runtime()),
+        "matrices": [{"type": k, "rows": s.rows, "columns": s.columns} for k, s in asked[:2]],
+        "elements": elements,
+        "quant": RATED_WITH,
+        "provisioned": {"preparation": None, "engine": info.describe()},
+        "receipt": receipt,
+        "gguf": plain,
+    }
+    with remote.measure_rates("here", device, **how) as record:
+        found = check(made_json(record), Rates, "the record")
+    assert found["device"] == "here" and found["gguf_sha256"] == sha256_of(plain)
+    assert len(found["rates"]) == 2 and found["settings"]["threads"] == 1
+
+    for wrong in ({"token_s": []}, {"rates": [{**found["rates"][0], "product_s": [0.0]}]}):
+        answer = {key: found[key] for key in MeasuredRates.__annotations__} | wrong  # type: ignore[literal-required]
+        monkeypatch.setattr(remote, "_asked", lambda *_, said=answer: nullcontext(said))
+        with remote.measure_rates("here", device, **how) as record:
+            assert record == failed("rates", "the device answered with a time that cannot be")

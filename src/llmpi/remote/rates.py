@@ -10,7 +10,7 @@ from pathlib import Path
 from llmpi.code import sha256_of_code
 from llmpi.device.records import Matrix, RatesRequest
 from llmpi.engine.records import Failed, MeasuredRates, Rates, Runtime
-from llmpi.records import now, sha256_of_json
+from llmpi.records import failed, now, sha256_of_json
 from llmpi.remote import requests
 from llmpi.remote.connection import connected
 from llmpi.remote.deploy import ensure_model
@@ -71,7 +71,8 @@ def measure_rates(
     if again["status"] == "failed":
         yield again
         return
-    with _asked(name, device, job, key) as answer:
+    with _asked(name, device, job, key) as told:
+        answer = _checked(told)
         if answer["status"] == "failed":
             yield answer
             return
@@ -83,6 +84,16 @@ def measure_rates(
             "started": started,
             "ended": now(),
         }
+
+
+def _checked(answer: MeasuredRates | Failed) -> MeasuredRates | Failed:
+    """The answer, where its times can be."""
+    if answer["status"] == "failed":
+        return answer
+    times = [answer["token_s"], *(rate["product_s"] for rate in answer["rates"])]
+    if all(each and min(each) > 0 for each in times):
+        return answer
+    return failed("rates", "the device answered with a time that cannot be")
 
 
 @contextlib.contextmanager
