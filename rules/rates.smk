@@ -1,7 +1,8 @@
 """What each type of weights costs on a device: what a budget of time is spent by.
 
-Rates are made once and shared by all studies. Measured anew they make other files, by no more than
-noise, so what is only sent or made ready anew is no reason to.
+Rates are made once and shared by all studies. Measured anew they make other files, if only by their
+noise. What is no reason to is no parameter of the rule. (No receipt is `ancient`: whatever follows
+from a job that runs, through such inputs too, Snakemake does not ask for reasons of its own.)
 """
 
 
@@ -12,8 +13,8 @@ rule measure_rates:
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
         gguf=ancient(lambda w: inputs.rated_with(layout.GGUF, w.model)),
-        receipt=ancient(lambda w: inputs.rated_with(layout.RECEIPT, w.model, w.device)),
-        provisioned=ancient(layout.PROVISIONED),
+        receipt=lambda w: inputs.rated_with(layout.RECEIPT, w.model, w.device),
+        provisioned=layout.PROVISIONED,
     output:
         rates=layout.RATES,
     log:

@@ -376,7 +376,7 @@ def test_rates_that_are_forced_solve_anew(rated: Done) -> None:
     [
         ({"idle_s": 20}, {"benchmark_device": 2}),
         ({"cool_below_c": 50}, {"benchmark_device": 2}),
-        ({"quota": "9G"}, {"deploy_gguf": 2, "benchmark_device": 2, "check_parity": 2}),
+        ({"preset": "pi5-8gb"}, {}),
         (
             {"host": "another.example.org"},
             {
@@ -391,12 +391,6 @@ def test_another_board_has_rates_of_its_own_and_nothing_else_measures_them_anew(
 ) -> None:
     rated.study["devices"] = {**rated.study["devices"], "pi": {**PI, **edit}}
     assert rated.planned() == {**jobs, **TO_THE_REPORT}
-
-
-def test_a_device_made_ready_anew_keeps_its_rates(rated: Done) -> None:
-    planned = rated.planned("--forcerun", "provision_device")
-    assert planned["deploy_gguf"] == 4 and "measure_rates" not in planned
-    assert "search_mix" not in planned
 
 
 def test_an_edit_of_what_times_types_times_them_anew(rated: Done) -> None:
