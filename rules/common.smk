@@ -13,7 +13,7 @@ from llmpi.code import code_of
 from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.errors import LlmpiError
-from llmpi.quant_types import is_mix, is_published, is_rounded, is_trained
+from llmpi.quant_types import RATED_WITH, is_mix, is_published, is_rounded, is_trained
 from llmpi.sources_lock import read_lock
 from llmpi.study import inputs, settings
 from llmpi.study.fields import RESULTS

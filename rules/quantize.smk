@@ -83,6 +83,7 @@ rule search_mix:
         base_manifest=layout.BASE_MANIFEST,
         corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
         imatrix=lambda w: inputs.imatrix(w.model, w.quant),
+        rates=lambda w: inputs.rates(w.model, w.quant),
     output:
         mix=layout.MIX,
     log:

@@ -22,6 +22,7 @@ START_GGUF = "results/gguf/{model}/start.gguf"
 START_MANIFEST = "results/gguf/{model}/start.json"
 IMATRIX = "results/imatrix/{model}.gguf"
 IMATRIX_MANIFEST = "results/imatrix/{model}.json"
+RATES = "results/rates/{device}/{model}.json"
 MIX = "results/mix/{model}/{quant}.json"
 CHECKPOINTS = "results/training/{model}/{quant}"
 

@@ -74,8 +74,16 @@ FLOATS = frozenset({"F32", "BF16", "F16"})
 
 # A mix: each group of tensors has the type that its budget is best spent on.
 MIX = "MIX-"
-_BUDGET = re.compile(MIX + r"(?P<number>(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?)(?P<unit>bpw|M|G)")
+_BUDGET = re.compile(
+    MIX
+    + r"(?P<number>(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?)"
+    + r"(?:(?P<unit>bpw|M|G)|tps-(?P<device>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?))"
+)
 _BYTES = {"M": 1024**2, "G": 1024**3}
+
+# The type of the file whose tokens are timed with the rates of a board: what they take beside its
+# matrices is what those of a mix take.
+RATED_WITH = "Q4_0"
 
 # What a tensor of a mix may be, from wide to narrow: types of ggml (the quantizations above are
 # mixes of them by llama.cpp's own rules). Those that waste their bits are left out: one bit,
@@ -101,6 +109,8 @@ TensorType = Literal[
     "IQ2_XXS",
 ]
 TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
+NARROWEST = 2
+"""Bits per weight, without its scales."""
 
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}
 
@@ -121,11 +131,15 @@ def type_of(quant: str) -> str:
 
 
 class Budget(NamedTuple):
-    """What a mix may take: one of the two."""
+    """What a mix may take: one of the three."""
 
     bits_per_weight: float | None = None
     """Of all tensors, as the manifest of a file says it."""
     file_bytes: int | None = None
+    tokens_per_s: float | None = None
+    """That it is to decode at least, at the beginning of a context, on"""
+    device: str | None = None
+    """this device of the study."""
 
 
 def budget_of(quant: str) -> Budget | None:
@@ -136,9 +150,17 @@ def budget_of(quant: str) -> Budget | None:
     found = _BUDGET.fullmatch(type_of(quant))
     if not found or not (number := float(found["number"])):
         return None
+    if found["device"]:
+        return Budget(tokens_per_s=number, device=found["device"])
     if found["unit"] == "bpw":
         return Budget(bits_per_weight=number)
     return Budget(file_bytes=int(number * _BYTES[found["unit"]]))
+
+
+def rated_on(quant: str) -> str | None:
+    """The device that a variant is made for, where it is: a mix by a budget of time."""
+    budget = budget_of(quant)
+    return budget.device if budget else None
 
 
 def is_mix(quant: str) -> bool:
@@ -148,9 +170,9 @@ def is_mix(quant: str) -> bool:
 
 def least_bytes(quant: str, parameters: int) -> float:
     """Of so many weights: by what the type's name says, which its scales come on top of, or the
-    budget, which is spent but for a rest."""
+    budget, which is spent but for a rest; of one of time the narrowest type there is."""
     if budget := budget_of(quant):
-        return budget.file_bytes or parameters * (budget.bits_per_weight or 0) / 8
+        return budget.file_bytes or parameters * (budget.bits_per_weight or NARROWEST) / 8
     return parameters * int("".join(filter(str.isdigit, type_of(quant).partition("_")[0]))) / 8
 
 
@@ -168,14 +190,16 @@ def width_order(quant: str) -> tuple[int, float, str]:
     """Key that sorts variants from wide to narrow; of one type the plain one comes first.
 
     What was published comes before what was made of it, in the order that it stands in. Mixes come
-    last: how wide so many bytes are, only a model tells.
+    last: how wide so many bytes are, only a model tells, and so much time, only a board.
     """
     if is_published(quant):
         return -1, 0, ""
     kind = type_of(quant)
     if budget := budget_of(quant):
-        size = budget.file_bytes or budget.bits_per_weight or math.nan
-        return len(_WIDTHS) + bool(budget.file_bytes), -size, quant.removeprefix(kind)
+        size = budget.file_bytes or budget.bits_per_weight
+        if budget.tokens_per_s:
+            return len(_WIDTHS) + 2, budget.tokens_per_s, quant.removeprefix(MIX)
+        return len(_WIDTHS) + bool(budget.file_bytes), -(size or math.nan), quant.removeprefix(kind)
     return _WIDTHS[kind], 0, quant.removeprefix(kind)
 
 

@@ -20,7 +20,7 @@ from llmpi.compare.records import Comparison
 from llmpi.crate.records import Manifest
 from llmpi.decide.records import Recommendation
 from llmpi.device.service.records import ServiceBench
-from llmpi.engine.records import Failed, Predictions, Sample, SessionRecord
+from llmpi.engine.records import Failed, Predictions, Rates, Sample, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Mix, Start
 from llmpi.models.records import ModelRecord
 from llmpi.operate.records import Expectation
@@ -60,6 +60,7 @@ FILES: list[tuple[str, object]] = [
     (layout.GGUF_MANIFEST, Gguf | Failed),
     (layout.START_MANIFEST, Start | Failed),
     (layout.IMATRIX_MANIFEST, Imatrix | Failed),
+    (layout.RATES, Rates | Failed),
     (layout.MIX, Mix | Failed),
     (layout.PROVISIONED, Provisioned),
     (layout.RECEIPT, ReceiptRecord),

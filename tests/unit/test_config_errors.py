@@ -44,8 +44,29 @@ BAD = {
     ),
     "mix by no budget": (
         ("Q4_0", "MIX-4.50bpw"),
-        "5: quants.1: 'MIX-4.50bpw' is no budget: write MIX-4.5bpw (bits per weight) or MIX-700M "
-        "(bytes; M and G), without zeros that say nothing",
+        "5: quants.1: 'MIX-4.50bpw' is no budget: write MIX-4.5bpw (bits per weight), MIX-700M "
+        "(bytes; M and G) or MIX-12tps-DEVICE (tokens per second on it), without zeros that say "
+        "nothing",
+    ),
+    "mix for a device that is not there": (
+        ("Q4_0", "MIX-12tps-hare"),
+        "5: quants.1: no device 'hare' under 'devices'; did you mean 'here'? Allowed: here",
+    ),
+    "mix for a group": (
+        (
+            "[F16, Q4_0]\ndevices:\n",
+            "[F16, MIX-12tps-shelf]\ndevices:\n"
+            "  shelf: {transport: ssh-group, boards: {a: pi-a.local}}\n",
+        ),
+        "5: quants.1: shelf is a group, and its boards differ: name one of them, such as shelf.a",
+    ),
+    "mix for what is behind an endpoint alone": (
+        (
+            "[F16, Q4_0]\n",
+            f"[F16, Q4_0, MIX-12tps-here]\nruntimes:\n  r: {{endpoint: {SERVED}}}\n",
+        ),
+        "5: quants.2: what stands behind an endpoint tells no time of a type: MIX-12tps-here needs "
+        "a runtime of llmpi's own engine",
     ),
     "mix as wide as the original": (
         ("Q4_0", "MIX-16bpw"),

@@ -99,20 +99,20 @@ GROUPS = st.lists(OPTIONS, min_size=1, max_size=5)
 
 @given(GROUPS, st.floats(0, 1.2))
 def test_the_choice_is_the_best_within_the_budget(groups: list[list[Option]], share: float) -> None:
-    least = sum(min(o.bytes for o in group) for group in groups)
-    most = sum(max(o.bytes for o in group) for group in groups)
+    least = sum(min(o.cost for o in group) for group in groups)
+    most = sum(max(o.cost for o in group) for group in groups)
     limit = int(least + share * (most - least))
-    every = [picks for picks in itertools.product(*groups) if sum(o.bytes for o in picks) <= limit]
+    every = [picks for picks in itertools.product(*groups) if sum(o.cost for o in picks) <= limit]
     best = min(sum(o.loss for o in picks) for picks in every)
     found = [group[at] for group, at in zip(groups, choose(groups, limit), strict=True)]
-    assert sum(option.bytes for option in found) <= limit
+    assert sum(option.cost for option in found) <= limit
     largest = max(o.loss for g in groups for o in g) - min(o.loss for g in groups for o in g)
     assert sum(option.loss for option in found) <= best + 1e-8 * largest + 1e-15
 
 
 @given(GROUPS)
 def test_what_nothing_keeps_to_is_refused(groups: list[list[Option]]) -> None:
-    least = sum(min(o.bytes for o in group) for group in groups)
+    least = sum(min(o.cost for o in group) for group in groups)
     with pytest.raises(BudgetError, match=f"take {least:,} bytes at least"):
         choose(groups, least - 1)
     choose(groups, least)
@@ -123,7 +123,7 @@ def test_what_nothing_keeps_to_is_refused(groups: list[list[Option]]) -> None:
 def test_many_groups_of_large_tensors_never_take_more(sizes: list[int], share: float) -> None:
     groups = [[Option(n, 0.0), Option(n // 2, 1 / n), Option(n // 3, 2 / n)] for n in sizes]
     limit = int(sum(n // 3 for n in sizes) * (1 - share) + sum(sizes) * share)
-    assert sum(groups[g][at].bytes for g, at in enumerate(choose(groups, limit))) <= limit
+    assert sum(groups[g][at].cost for g, at in enumerate(choose(groups, limit))) <= limit
 
 
 def test_of_equals_the_smaller_is_taken() -> None:

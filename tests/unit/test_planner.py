@@ -528,6 +528,36 @@ def test_a_rounding_is_counted_before_anything_runs(one_b: Study) -> None:
     assert "round" not in stages_of(one_b)
 
 
+@pytest.mark.parametrize("device", ["pi", "here"])
+def test_a_mix_for_a_board_is_as_large_as_what_that_reads_meanwhile(
+    one_b: Study, device: str
+) -> None:
+    quants = ["F16", "MIX-12tps-pi", "MIX-12tps-pi+imatrix", "MIX-900tps-pi"]
+    one = one_b.model_copy(update={"quants": quants})
+    found = {p.session.quant: p for p in plan(one) if p.session.device == device}
+    for quant in quants[1:3]:
+        size = found[quant].size
+        assert size and size.file_bytes * 12 == pytest.approx(
+            PRESETS["pi5-8gb"].decode_bytes_per_s.likely, rel=0.05
+        )
+    too_fast = found["MIX-900tps-pi"].unknown
+    assert too_fast and re.match(
+        r"MIX-900tps-pi, reckoned by the bytes that are read so fast: .*ask for more$", too_fast
+    )
+    totals(one, plan(one))
+    assert (stages_of(one)["search mixes"].jobs, stages_of(one)["quantize"].jobs) == (3, 3)
+
+
+def test_how_large_a_mix_for_an_unknown_board_is_nobody_knows(elsewhere: Path) -> None:
+    (elsewhere / "calibration.txt").write_text("text")
+    text = OF_1B.replace(", preset: pi5-8gb", "").replace("Q4_0+imatrix, Q4_0-qat", "MIX-12tps-pi")
+    (elsewhere / "study.yaml").write_text(text)
+    found = {p.session.quant: p for p in plan(load_study(elsewhere / "study.yaml"))}
+    assert found["MIX-12tps-pi"].unknown == (
+        "how large MIX-12tps-pi is hangs on pi, which was never measured and names no preset"
+    )
+
+
 @pytest.mark.parametrize("quant", ["MIX-3.2bpw", "MIX-4.5bpw+imatrix", "MIX-700M", "MIX-1.5G"])
 def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) -> None:
     size = known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)

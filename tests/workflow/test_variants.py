@@ -68,3 +68,23 @@ def test_a_rounding_is_learned_on_the_calibration_text(workdir: Path) -> None:
     without = edited(workdir, models=models, quants=names[:3])
     assert without["learn_rounding"] == 1 and "calibrate" not in without
     assert without["prepare_corpus"] == 2
+
+
+def test_a_mix_for_a_board_is_made_by_its_rates(workdir: Path) -> None:
+    models = yaml.safe_load((ROOT / "config" / "qat.yaml").read_text())["models"]
+    models.pop("small-llama")
+    devices = {
+        "here": {"transport": "local"},
+        "pi5": {"transport": "ssh", "host": "pi5.local"},
+        "shelf": {"transport": "ssh-group", "boards": {"a": "pi-a.local"}},
+    }
+    names = ["F16", "MIX-12tps-pi5", "MIX-9.5tps-pi5", "MIX-12tps-shelf.a"]
+    jobs = edited(workdir, models=models, devices=devices, quants=names)
+    assert jobs["measure_rates"] == 2 and jobs["search_mix"] == 3
+    assert jobs["quantize_gguf"] == 3 + 1  # and the Q4_0 that the rates are measured beside
+    assert jobs["deploy_gguf"] == 4 * 3 + 2  # which goes to those two boards alone
+    assert jobs["benchmark_device"] == 4 * 3
+    assert jobs["evaluate_divergence"] == 4
+    with_plain = edited(workdir, models=models, devices=devices, quants=[*names, "Q4_0"])
+    assert with_plain["measure_rates"] == 2 and with_plain["quantize_gguf"] == 4
+    assert "measure_rates" not in edited(workdir, models=models, devices=devices, quants=["Q4_0"])

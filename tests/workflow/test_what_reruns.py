@@ -342,3 +342,61 @@ def test_the_flags_of_the_build_are_part_of_the_engine() -> None:
 
     assert engine_version()["llama-cpp-python"]
     assert set(json.loads(BUILD.read_text())) < set(engine_version())
+
+
+FOR_THE_PI = "MIX-12tps-pi"
+OF_ITS_FILE = {
+    **{"search_mix": 1, "quantize_gguf": 1, "deploy_gguf": 2, "benchmark_device": 2},
+    **{"evaluate_quality": 1, "evaluate_divergence": 1},
+    **{"predict_on_workstation": 1, "check_parity": 1},
+}
+"""What a mix that was searched anew redoes, on two devices."""
+
+
+@pytest.fixture
+def rated(done: Done) -> Done:
+    """The study with a mix for the Pi."""
+    done.study["quants"] = ["Q4_0", FOR_THE_PI]
+    done.study["calibration"] = {"text": {"text_file": "config/data/field_qa.json"}}
+    done.finish()
+    assert done.planned() == {}
+    return done
+
+
+def test_rates_that_are_forced_solve_anew(rated: Done) -> None:
+    assert rated.planned("--forcerun", "measure_rates") == {
+        "measure_rates": 1,
+        **OF_ITS_FILE,
+        **TO_THE_REPORT,
+    }
+
+
+@pytest.mark.parametrize(
+    ("edit", "jobs"),
+    [
+        ({"idle_s": 20}, {"benchmark_device": 2}),
+        ({"cool_below_c": 50}, {"benchmark_device": 2}),
+        ({"preset": "pi5-8gb"}, {}),
+        (
+            {"host": "another.example.org"},
+            {
+                **{"provision_device": 1, "measure_rates": 1, **OF_ITS_FILE},
+                **{"deploy_gguf": 3, "benchmark_device": 3, "check_parity": 2},
+            },
+        ),
+    ],
+)
+def test_another_board_has_rates_of_its_own_and_nothing_else_measures_them_anew(
+    rated: Done, edit: dict[str, Any], jobs: dict[str, int]
+) -> None:
+    rated.study["devices"] = {**rated.study["devices"], "pi": {**PI, **edit}}
+    assert rated.planned() == {**jobs, **TO_THE_REPORT}
+
+
+def test_an_edit_of_what_times_types_times_them_anew(rated: Done) -> None:
+    rated.edit("src/llmpi/device/measure/products.py")
+    assert rated.planned() == {"measure_rates": 1, **OF_ITS_FILE, **TO_THE_REPORT}
+    rated.finish()
+    rated.study["runtimes"] = {"default": {"repack": False}}
+    jobs = {"measure_rates": 1, **OF_ITS_FILE, "benchmark_device": 4}
+    assert rated.planned() == {**jobs, **TO_THE_REPORT}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llmpi.engine.records import Failed
+from llmpi.engine.records import Failed, Rates
 from llmpi.gguf.mix.search import search
 from llmpi.gguf.records import Gguf, Imatrix
 from llmpi.quality.divergence.records import Corpus
@@ -17,6 +17,7 @@ def main(
     base_manifest: Gguf | Failed,
     corpus: Corpus,
     imatrix: list[Path],
+    rates: Rates | Failed | None,
     quant: str,
     windows: int,
     types: list[TensorType],
@@ -31,6 +32,7 @@ def main(
         corpus["text"],
         matrix,
         about,
+        rates,
         windows=windows,
         types=types,
         partial=mix.with_suffix(".parts"),

@@ -258,6 +258,30 @@ class TurnJob(ModelFile):
     check: bool
 
 
+@record
+class Matrix(TypedDict):
+    """To be multiplied with a vector."""
+
+    type: str
+    """Of ggml, in capitals."""
+    rows: int
+    columns: int
+
+
+@record
+class RatesRequest(ModelFile):
+    """`rates`: products with matrices, and tokens of a model, to be timed."""
+
+    what: str
+    """As of `PredictRequest`."""
+    runtime: Runtime
+    matrices: list[Matrix]
+    """Those of types that the engine there does not know are left out."""
+    elements: int
+    """Weights of the model: a matrix is multiplied with among so many, as in decoding."""
+    limits: Limits | None
+
+
 # --- answers --------------------------------------------------------------------------------------
 
 SessionAnswer = MeasuredSession | FailedSession
@@ -272,7 +296,7 @@ class StartRequest(TypedDict):
     """Of the job, there."""
     run: str
     """Module of `llmpi.device.measure` that does it."""
-    job: SessionRequest | TurnsRequest
+    job: SessionRequest | TurnsRequest | RatesRequest
 
 
 @record

@@ -934,6 +934,53 @@ class Turns(TypedDict):
     """In all, without waiting for others."""
 
 
+# --- what types cost on a board -------------------------------------------------------------------
+
+
+@record
+class Rate(TypedDict):
+    """A matrix of a type, and how long a product with one vector takes."""
+
+    type: str
+    """Of ggml, in capitals."""
+    rows: int
+    columns: int
+    repacked: bool
+    """Whether the engine lays it out anew when it loads it."""
+    product_s: list[float]
+    """Of each round."""
+
+
+@record
+class MeasuredRates(Where):
+    """What each type costs on a device, with the matrices of a model."""
+
+    status: Literal["ok"]
+    token_s: list[float]
+    """Of each round: a token of the file that was decoded, at the beginning of a context."""
+    rates: list[Rate]
+    contention: list[Contention | None]
+    """Who had the processors, of each round; None where the machine does not tell."""
+    settings: EngineSettings
+    before: Conditions
+    after: Conditions
+    took_s: float
+    """In all, without waiting for others."""
+
+
+@record
+class Rates(MeasuredRates):
+    """The same, and of what: `results/rates/`."""
+
+    device: str
+    quant: str
+    """Of the file that was decoded."""
+    gguf_sha256: str
+    """Its own."""
+    started: str
+    ended: str
+
+
 # --- parity ---------------------------------------------------------------------------------------
 
 

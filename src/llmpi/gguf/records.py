@@ -1,6 +1,6 @@
 """The manifests of GGUF files and of importance matrices."""
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -249,6 +249,8 @@ class MixOption(TypedDict):
     """Of its squared error to that of the type that was probed."""
     loss_nats: float
     """What it is held to add to the divergence, in proportion to its error."""
+    token_s: NotRequired[float]
+    """Of a token, on the board that a budget of time is for."""
 
 
 @record
@@ -304,13 +306,32 @@ class MixProxy(TypedDict):
 
 
 @record
+class MixTime(TypedDict):
+    """A budget of tokens per second on a board, and what is made of it by its rates."""
+
+    device: str
+    rates_sha256: str
+    """Of the record of its rates (`results/rates`)."""
+    rest_s: float
+    """What a token takes beside the groups' products, as it did in the file that was decoded there;
+    below zero where the products were slower by themselves."""
+    limit_s: float
+    """What the budget leaves for the groups."""
+    taken_s: float
+    token_s: float
+    """Foreseen of a token, at the beginning of a context."""
+
+
+@record
 class MixFound(TypedDict):
     """What the engine and the solver say of a mix."""
 
     groups: list[MixGroup]
-    limit_bytes: int
-    """What the budget leaves for the groups."""
+    limit_bytes: int | None
+    """What the budget leaves for the groups; None of one that is of time."""
     taken_bytes: int
+    time: NotRequired[MixTime | None]
+    """Of a budget of time."""
     rounds: list[MixRound]
     """The first by probes of each group alone, the second by probes beside the first."""
     taken_round: int
@@ -362,8 +383,9 @@ class MixUsed(TypedDict):
     sha256: str
     """Of the search's record (`results/mix`), which has all probes and options."""
     corpus_sha256: str
-    limit_bytes: int
+    limit_bytes: int | None
     taken_bytes: int
+    time: NotRequired[MixTime | None]
     predicted_nats: float
     kld_nats: float
     """Measured with the weights that it keeps."""

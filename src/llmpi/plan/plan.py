@@ -9,6 +9,7 @@ from llmpi.device.machine import capacity, environment
 from llmpi.device.measure import bandwidth
 from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
+from llmpi.plan.as_bytes import as_bytes
 from llmpi.plan.asked import asked_of
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
@@ -86,7 +87,7 @@ def plan(study: Study, *, ask_hub: bool = True) -> list[SessionPlan]:
     known = variants_of(study, ask_hub=ask_hub)
     boards = {name: _with_prompts(study, name, known) for name in study.devices}
     return [
-        _planned(study, session, known, boards[session.device], workloads)
+        _planned(study, session, known, boards, workloads)
         for session, workloads in sessions(study).items()
     ]
 
@@ -271,7 +272,7 @@ def _planned(
     study: Study,
     session: Session,
     known: Mapping[Variant, Model | str],
-    board: Board | None,
+    boards: Mapping[str, Board | None],
     workloads: Sequence[str],
 ) -> SessionPlan:
     model = known[session.variant]
@@ -283,8 +284,9 @@ def _planned(
             unknown="what another engine needs behind HTTP, and how fast it is, is not known",
         )
     try:
-        size, draft = model.sizes(session.quant), draft_for(study, session, known)
-        return _on_board(study, session, model, draft, size, board, workloads)
+        quant = as_bytes(session.quant, model, boards)
+        draft, board = draft_for(study, session, known), boards[session.device]
+        return _on_board(study, session, model, quant, draft, board, workloads)
     except LlmpiError as error:
         return SessionPlan(session, unknown=str(error))
 
@@ -293,11 +295,12 @@ def _on_board(
     study: Study,
     session: Session,
     model: Model,
+    quant: str,
     draft: Draft | None,
-    size: Sizes,
     board: Board | None,
     workloads: Sequence[str],
 ) -> SessionPlan:
+    size = model.sizes(quant)
     if board is None:
         why = f"the device {session.device} was never measured and names no preset "
         advice = f"({', '.join(PRESETS)}); add one to its config for speeds"
@@ -305,7 +308,7 @@ def _on_board(
     asked = {name: asked_of(study, session.model, name) for name in workloads}
     found = predict(
         model,
-        session.quant,
+        quant,
         board,
         study.runtimes[session.runtime],
         context_tokens=max(one.needed_tokens for one in asked.values()),

@@ -16,6 +16,7 @@ from llmpi import layout, needs
 from llmpi.device.machine import capacity
 from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
+from llmpi.plan.as_bytes import about
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs, positions_of
@@ -249,7 +250,7 @@ def _scoring_mb(
     context_tokens: int = 0,
     text_mb: int = 0,
 ) -> int:
-    size = model.sizes(quant)
+    size = model.sizes(about(quant))
     cache = 0
     if computed and context_tokens:
         reserved = model.reserved(scoring_context(computed, context_tokens))
@@ -257,7 +258,7 @@ def _scoring_mb(
     without = needs.scoring_mb(
         size.file_bytes,
         size.parameters,
-        repacked=type_of(quant) not in needs.NEVER_REPACKED,
+        repacked=type_of(about(quant)) not in needs.NEVER_REPACKED,
         text_mb=text_mb,
     )
     return without + math.ceil(cache / needs.MB)
@@ -315,7 +316,7 @@ def _computing(work: Work, model: Model, jobs: int, cores: int) -> Range:
 
 def _quantizing_s(model: Model, quant: str, cores: int) -> float:
     most = BY_A_MATRIX if wants_imatrix(quant) else math.inf
-    kinds, weights = model.quantized(quant)["kinds"], model.footprint["weights"]
+    kinds, weights = model.quantized(about(quant))["kinds"], model.footprint["weights"]
     each = (
         weight["elements"] / min(most, QUANTIZED.get(kind, OTHERS_QUANTIZED))
         for weight, kind in zip(weights, kinds, strict=True)

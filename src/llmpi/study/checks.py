@@ -14,6 +14,7 @@ from llmpi.quant_types import (
     is_published,
     is_rounded,
     is_trained,
+    rated_on,
     wants_imatrix,
 )
 from llmpi.study.decision import Constraints, Cost
@@ -358,6 +359,41 @@ def variants_can_be_made(
                 raise _text_needed("calibration", f"the rounding of {quant} is learned on a text")
             if is_trained(quant) and not qat:
                 raise _text_needed("qat", f"{quant} is to be trained")
+
+
+def mixes_name_devices(
+    models: Mapping[str, Model],
+    quants: Sequence[str],
+    boards: Mapping[str, Sequence[str]],
+    runtimes: Mapping[str, Runtime],
+) -> None:
+    """A mix by a budget of time is for one board, whose engine can be timed.
+
+    Args:
+        quants: of the models that have no list of their own.
+        boards: by device or group, its devices.
+    """
+    devices = [device for found in boards.values() for device in found]
+    lists: dict[Loc, Sequence[str]] = {("quants",): quants}
+    lists |= {("models", name, "quants"): model.quants or [] for name, model in models.items()}
+    asked = [((*at, i), quant) for at, listed in lists.items() for i, quant in enumerate(listed)]
+    for place, quant in asked:
+        if not (device := rated_on(quant)):
+            continue
+        if device not in devices and device in boards:
+            raise PydanticCustomError(
+                "group",
+                "{device} is a group, and its boards differ: name one of them, such as {board}",
+                {"device": device, "board": boards[device][0], "loc": place},
+            )
+        check_name(device, devices, "device", "devices", place)
+        if all(runtime.endpoint for runtime in runtimes.values()):
+            raise PydanticCustomError(
+                "endpoint",
+                "what stands behind an endpoint tells no time of a type: {quant} needs a runtime "
+                "of llmpi's own engine",
+                {"quant": quant, "loc": place},
+            )
 
 
 def _section_needed(message: str, loc: Loc) -> PydanticCustomError:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.quant_types import is_mix, is_published, wants_imatrix
+from llmpi.quant_types import RATED_WITH, is_mix, is_published, rated_on, wants_imatrix
 from llmpi.study.computation import DEFAULT
 from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
@@ -67,6 +67,17 @@ def imatrix(model: str, quant: str) -> list[str]:
 def mix(model: str, quant: str) -> list[str]:
     """What was searched for a mix."""
     return [layout.at(layout.MIX, model=model, quant=quant)] if is_mix(quant) else []
+
+
+def rates(model: str, quant: str) -> list[str]:
+    """The rates of the board that a variant is made for."""
+    device = rated_on(quant)
+    return [layout.at(layout.RATES, device=device, model=model)] if device else []
+
+
+def rated_with(pattern: str, model: str, device: str = "") -> str:
+    """A file of what is decoded for the rates of a board."""
+    return layout.at(pattern, quant=RATED_WITH, model=model, device=device)
 
 
 def vocabulary(study: Study, model: str) -> tuple[str, str]:

@@ -197,10 +197,13 @@ def readme() -> str:
     parts.append(
         "`MIX-4.5bpw` and `MIX-700M` are mixes: each group of tensors gets the type that a budget "
         "is best spent on, of bits per weight (all tensors together) or of bytes (the file; M and "
-        "G are powers of 1024), and none takes more. What a type costs is measured on the "
-        "calibration text (sections `calibration` and `mix`). `MIX-4.5bpw+imatrix` is quantized "
-        "with an importance matrix, and may have the types that need one. A descent leaves mixes "
-        "out: they are all scored.\n"
+        "G are powers of 1024), and none takes more. `MIX-12tps-DEVICE` is to decode so many "
+        "tokens per second on that device (a board of a group is `GROUP.BOARD`) at the beginning "
+        "of a context, by rates that are measured there first, with the model's Q4_0, as the first "
+        "runtime of llmpi's own engine runs it; it can be measured on the others as well. What "
+        "a type costs is measured on the calibration text (sections `calibration` and `mix`). "
+        "`MIX-4.5bpw+imatrix` is quantized with an importance matrix, and may have the types that "
+        "need one. A descent leaves mixes out: they are all scored.\n"
     )
     parts.append(
         "`TYPE+round` has a rounding that is learned on the calibration text (sections "

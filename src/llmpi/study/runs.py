@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from llmpi.quant_types import FLOATS, is_mix, is_published, type_of, width_order
+from llmpi.quant_types import (
+    FLOATS,
+    RATED_WITH,
+    is_mix,
+    is_published,
+    rated_on,
+    type_of,
+    width_order,
+)
 from llmpi.study.computation import DEFAULT, computation_of
 from llmpi.study.devices import group_of
 from llmpi.study.exclude import Exclude
@@ -125,9 +133,12 @@ def variants(study: Study) -> Sequence[Variant]:
 
 @once
 def made(study: Study) -> Sequence[Variant]:
-    """Every variant whose file is made: what is run somewhere, or drafts there."""
+    """Every variant whose file is made: what is run somewhere, or drafts there, or is decoded for
+    the rates of a board that another is made for."""
     drafting = [draft for session in sessions(study) if (draft := draft_of(study, session))]
-    return list(dict.fromkeys([*variants(study), *drafting]))
+    needed = [*variants(study), *drafting]
+    rated = [Variant(one.model, RATED_WITH) for one in needed if rated_on(one.quant)]
+    return list(dict.fromkeys([*needed, *rated]))
 
 
 def draft_of(study: Study, session: Session) -> Variant | None:

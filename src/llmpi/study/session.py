@@ -12,3 +12,10 @@ class SessionSettings(TypedDict):
     device: SingleDevice
     runtime: Runtime
     workloads: dict[str, AnyWorkload]
+
+
+class RatesSettings(TypedDict):
+    """What decides how fast a device multiplies with each type of weights."""
+
+    device: SingleDevice
+    runtime: Runtime

@@ -39,6 +39,13 @@ REACHING = (
 PROVISIONING = (*REACHING, "python", "engine", "march")
 DEPLOYING = (*REACHING, "quota")
 PREDICTING = (*DEPLOYING, "threads")
+RATING = (*REACHING, "threads", "limits")
+"""What idles, cools or meters is not asked for: rates that are measured anew are another file."""
+DECODING = (
+    *("threads", "kv_cache", "flash_attention", "mmap", "mlock", "lazy", "repack"),
+    "omp_wait_policy",
+)
+"""Settings of a runtime that a token by itself may hang on."""
 UNMEASURED = ("group", "preset", "server_wheel")
 """Keys of a device that are for the report, the plan and the service."""
 
@@ -200,6 +207,16 @@ def predicting(study: Study, device: str) -> Settings:
 def measuring(study: Study, device: str) -> Settings:
     """How a device measures."""
     return study.devices[device].model_dump(exclude={*UNMEASURED})
+
+
+def rating(study: Study, device: str) -> Settings:
+    """How a device multiplies and decodes for its rates: as in the first runtime of llmpi's own
+    engine."""
+    runtime = next(one for one in study.runtimes.values() if not one.endpoint)
+    return {
+        "device": study.devices[device].model_dump(include={*RATING}),
+        "runtime": runtime.model_dump(include={*DECODING}),
+    }
 
 
 def session(study: Study, session: Session) -> Settings:

@@ -47,8 +47,8 @@ class Study(Part):
     quants: Quants
     """Quantizations to sweep, as llama.cpp spells them; `TYPE+imatrix` is made with an importance
     matrix, `TYPE+round` with a rounding that is learned, `TYPE-qat` by quantization-aware training;
-    `MIX-4.5bpw` and `MIX-700M` are mixes of types by a budget; `as-published` is the model's GGUF
-    file as it is, and all of its `files`."""
+    `MIX-4.5bpw`, `MIX-700M` and `MIX-12tps-DEVICE` are mixes of types by a budget; `as-published`
+    is the model's GGUF file as it is, and all of its `files`."""
     calibration: Calibration | None = None
     """What importance matrices are made on, mixes searched, and roundings learned."""
     mix: Mixing = Mixing()
@@ -210,6 +210,7 @@ class Study(Part):
         checks.engines_can_be_compared(self.engines, self.devices, self.runtimes)
         checks.endpoints_serve_variants(self.runtimes, quants, limited)
         checks.drafts_are_variants(self.runtimes, quants)
+        checks.mixes_name_devices(self.models, self.quants, self.classes, self.runtimes)
         checks.files_are_published(self.models, self.quants)
         checks.variants_can_be_made(self.models, quants, self.calibration, self.qat)
         made_with = {"calibration": self.calibration, "qat": self.qat}

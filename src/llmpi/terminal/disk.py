@@ -45,7 +45,7 @@ RULES = {
 
 BEFORE = {
     "engines": ("install_engines/{0}/{1}.log",),
-    "files": ("calibrate/{0}.log", "search_mix/{0}/{1}.log"),
+    "files": ("calibrate/{0}.log", "measure_rates/*/{0}.log", "search_mix/{0}/{1}.log"),
     "measured": ("sample_questions/{0}/{2}/{3}/*.log",),
     "parity": ("predict_on_workstation/{2}/{3}.log",),
     "scored": (

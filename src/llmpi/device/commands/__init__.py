@@ -13,6 +13,7 @@ ANSWERING = {
     "measure": "measure",
     "take_turns": "take_turns",
     "predict": "predict",
+    "rates": "rates",
     "ask": "ask",
     "bench": "bench",
     "start": "detached",

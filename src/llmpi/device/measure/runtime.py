@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from llmpi.device.machine import capacity
-from llmpi.device.records import SessionJob, TurnJob
+from llmpi.device.records import RatesRequest, SessionJob, TurnJob
 from llmpi.engine.draft_model import DraftModel
 from llmpi.engine.llama import Engine, EngineError, Settings
 from llmpi.engine.prompt_lookup import PromptLookup
@@ -13,7 +13,7 @@ from llmpi.engine.records import Runtime
 from llmpi.engine.speculation import Speculation, check_can_cut_back
 
 
-def settings_of(job: SessionJob | TurnJob) -> Settings:
+def settings_of(job: SessionJob | TurnJob | RatesRequest) -> Settings:
     """The engine's settings of a job: what its `runtime` leaves open is filled in."""
     runtime = job["runtime"]
     return Settings(

@@ -33,6 +33,13 @@ class Group(NamedTuple):
     bytes: dict[TensorType, int]
     """By the types that suit all of them, from wide to narrow: as they lie in a file, each tensor
     filled up to `ALIGNMENT`."""
+    nanoseconds: dict[TensorType, int] | None = None
+    """Of a token, by the same types; where a budget is of time."""
+
+    @property
+    def costs(self) -> dict[TensorType, int]:
+        """What a budget is spent on."""
+        return self.bytes if self.nanoseconds is None else self.nanoseconds
 
 
 class Choice(NamedTuple):

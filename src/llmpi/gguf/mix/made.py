@@ -86,6 +86,7 @@ def used(mix: Mix) -> MixUsed:
         "corpus_sha256": mix["corpus_sha256"],
         "limit_bytes": mix["limit_bytes"],
         "taken_bytes": mix["taken_bytes"],
+        "time": mix.get("time"),
         "predicted_nats": taken["predicted_nats"],
         "kld_nats": taken["kld_nats"],
         "expected_nats": expected,

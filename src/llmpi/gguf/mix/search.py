@@ -27,15 +27,15 @@ import numpy as np
 from llmpi.accidents import check_room, supervise
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
-from llmpi.engine.records import Failed
+from llmpi.engine.records import Failed, Rates
 from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
-from llmpi.gguf import footprint
 from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.imatrix import read as read_matrix
 from llmpi.gguf.mix.errors import Importance, errors
-from llmpi.gguf.mix.groups import UNIFORM, Choice, Group, choice_of
+from llmpi.gguf.mix.groups import Group, choice_of
 from llmpi.gguf.mix.probe import Divergences, Probed, Probes, Types
+from llmpi.gguf.mix.seconds import NS, Timed, products, timed, told
 from llmpi.gguf.mix.solver import BudgetError, as_expected, chosen
 from llmpi.gguf.records import (
     Imatrix,
@@ -47,6 +47,7 @@ from llmpi.gguf.records import (
     MixProbe,
     MixProxy,
     MixRound,
+    MixTime,
     Start,
 )
 from llmpi.quant_types import TensorType, budget_of
@@ -77,6 +78,8 @@ class Job(TypedDict):
     types: list[TensorType]
     imatrix: str | None
     imatrix_sha256: str | None
+    rates: Rates | None
+    """Where its budget is of time."""
     folder: str
     threads: int
 
@@ -93,7 +96,7 @@ class Searched(TypedDict):
     """Of `MixFound`."""
 
     groups: list[MixGroup]
-    limit_bytes: int
+    limit_bytes: int | None
     taken_bytes: int
     rounds: list[MixRound]
     taken_round: int
@@ -107,6 +110,7 @@ def search(
     text: str,
     imatrix: Path | None = None,
     imatrix_manifest: Imatrix | Failed | None = None,
+    rates: Rates | Failed | None = None,
     *,
     windows: int,
     types: Sequence[TensorType],
@@ -122,6 +126,7 @@ def search(
         text: the calibration corpus.
         imatrix, imatrix_manifest: the importance matrix that the quantizer will be given; a failed
             manifest is passed on.
+        rates: of the board that its budget of time is for; failed ones are passed on.
         windows: how many of the text, spread evenly, each probe reads.
         types: to choose from.
         partial: a folder for what is probed so far, and a copy of `base`; removed at the end.
@@ -134,10 +139,10 @@ def search(
         LlmpiError: the text is too short, or no type suits a tensor.
         AccidentError: the memory or the disk did not suffice; what was probed is kept.
     """
-    for needed in (base_manifest, imatrix_manifest):
+    for needed in (base_manifest, imatrix_manifest, rates):
         if needed and needed["status"] != "ok":
             return needed
-    assert base_manifest["status"] == "ok"
+    assert base_manifest["status"] == "ok" and not (rates and rates["status"] != "ok")
     check_room(partial, base.stat().st_size, f"a copy of {base.name} to be tried on")
     matrix = _used(imatrix_manifest)
     job: Job = {
@@ -149,6 +154,7 @@ def search(
         "types": list(types),
         "imatrix": str(imatrix) if imatrix else None,
         "imatrix_sha256": matrix and matrix["sha256"],
+        "rates": rates,
         "folder": str(partial),
         "threads": threads,
     }
@@ -209,7 +215,7 @@ def find(job: Job) -> MixFound:
     """
     base, folder = Path(job["base"]), Path(job["folder"])
     held, importance = stored(base), _importance(job["imatrix"])
-    groups, limit = _choice(base, held, job, importance)
+    groups, limit, time = _choice(base, held, job, importance)
     as_expected(groups, limit)  # whether there is any, before hours of probes
     found = {group.name: _errors(group, held, importance) for group in groups}
     with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
@@ -218,6 +224,7 @@ def find(job: Job) -> MixFound:
         searched = best_within(limit, groups, found, probed)
         return {
             **searched,
+            "time": _time(time, searched["groups"], job),
             "rounding_nats": float(probed.rounding().mean()),
             "probes": probed.count,
             "windows": p.windows,
@@ -229,25 +236,49 @@ def find(job: Job) -> MixFound:
 
 def _choice(
     base: Path, held: Mapping[str, Stored], job: Job, importance: Mapping[str, Importance]
-) -> Choice:
-    """
+) -> tuple[Sequence[Group], int, Timed | None]:
+    """What there is to choose, within how many bytes or nanoseconds.
+
     Raises:
+        BudgetError: nothing is as fast as the budget wants it, or all is.
         EngineError: the engine does not know the model.
     """
-    [said] = footprint.ask([footprint.Question(base, [UNIFORM])])
-    made = said if isinstance(said, str) else said["quants"][UNIFORM]
-    budget = budget_of(job["quant"])
+    said, budget = told(base), budget_of(job["quant"])
     assert budget
-    if isinstance(said, str) or isinstance(made, str):
-        raise EngineError(f"what {base.name} takes, the engine cannot say: {made}")
-    return choice_of(
+    groups, limit = choice_of(
         held,
-        made["kinds"],
+        said.uniform["kinds"],
         budget,
-        header_bytes=said["header_bytes"],
+        header_bytes=said.whole["header_bytes"],
         asked=job["types"],
         weighted=importance,
     )
+    if not budget.tokens_per_s:
+        return groups, limit, None
+    assert job["rates"]
+    uniform = dict(zip(held, said.uniform["kinds"], strict=True))
+    times = products(base, said.whole)
+    found = timed(groups, times, uniform, job["rates"], budget.tokens_per_s)
+    return found.groups, found.limit, found
+
+
+def _time(found: Timed | None, chosen: Sequence[MixGroup], job: Job) -> MixTime | None:
+    return spent(found, chosen, job["rates"]) if found and job["rates"] else None
+
+
+def spent(time: Timed, chosen: Sequence[MixGroup], rates: Rates) -> MixTime:
+    """What a choice makes of a budget of time."""
+    types = {group["name"]: group["type"] for group in chosen}
+    costs = (cost for g in time.groups for kind, cost in g.costs.items() if kind == types[g.name])
+    taken_s = sum(costs) / NS
+    return {
+        "device": rates["device"],
+        "rates_sha256": sha256_of_json(rates),
+        "rest_s": time.rest_s,
+        "limit_s": time.limit / NS,
+        "taken_s": taken_s,
+        "token_s": time.rest_s + taken_s,
+    }
 
 
 def _importance(imatrix: str | None) -> dict[str, Importance]:
@@ -288,13 +319,14 @@ def best_within(
     """The search itself.
 
     Args:
+        limit: of what the groups cost.
         found: of each group the error of each type.
         probed: the divergence that types cost, of each window.
 
     Raises:
-        BudgetError: no types keep to `limit` bytes.
+        BudgetError: no types keep to `limit`.
     """
-    bits = 8 * limit / sum(group.parameters for group in groups)
+    bits = _bits(groups, limit)
     anchors = {group.name: _anchor(group, found[group.name], bits) for group in groups}
     alone = {name: probed({name: kind}) for name, kind in anchors.items()}
     slopes = {
@@ -336,12 +368,22 @@ def best_within(
             )
             for group in groups
         ],
-        "limit_bytes": limit,
+        "limit_bytes": None if any(group.nanoseconds for group in groups) else limit,
         "taken_bytes": sum(group.bytes[types[group.name]] for group in groups),
         "rounds": rounds,
         "taken_round": taken,
         "proxy": _proxy([*ratios.values()]),
     }
+
+
+def _bits(groups: Sequence[Group], limit: int) -> float:
+    """Of a weight, that the budget has: of one of time as many as may be expected."""
+    if any(group.nanoseconds for group in groups):
+        types = as_expected(groups, limit)
+        size = sum(group.bytes[types[group.name]] for group in groups)
+    else:
+        size = limit
+    return 8 * size / sum(group.parameters for group in groups)
 
 
 def _seen(divergences: Divergences) -> float:
@@ -362,22 +404,22 @@ def _anchor(group: Group, found: Losses, bits: float) -> TensorType:
 
 
 def _neighbour(group: Group, found: Losses, taken: TensorType) -> TensorType | None:
-    """The next narrower type that nothing as small errs less than; where there is none the next
-    wider one."""
+    """The type next below it in cost that none as cheap errs less than; where there is none the
+    one next above it."""
+    costs = group.costs
     front = [
         kind
-        for kind, size in group.bytes.items()
+        for kind, cost in costs.items()
         if not any(
-            found[other] <= found[kind] and group.bytes[other] <= size and other != kind
-            for other in group.bytes
+            found[other] <= found[kind] and costs[other] <= cost and other != kind
+            for other in costs
         )
     ]
-    size = group.bytes[taken]
-    narrower = [kind for kind in front if group.bytes[kind] < size]
-    wider = [kind for kind in front if group.bytes[kind] > size]
-    if narrower:
-        return narrower[0]
-    return wider[-1] if wider else None
+    below = [kind for kind in front if costs[kind] < costs[taken]]
+    above = [kind for kind in front if costs[kind] > costs[taken]]
+    if below:
+        return max(below, key=costs.__getitem__)
+    return min(above, key=costs.__getitem__, default=None)
 
 
 def _losses(found: Mapping[str, Losses], slopes: Mapping[str, float]) -> dict[str, Losses]:
@@ -392,6 +434,12 @@ def _sum(losses: Mapping[str, Losses], types: Chosen) -> float:
 
 
 # --- as the record says it ------------------------------------------------------------------------
+
+
+class _Time(TypedDict, total=False):
+    """Of `MixOption`."""
+
+    token_s: float
 
 
 def _round(types: Chosen, predicted: float, measured: Divergences) -> MixRound:
@@ -430,6 +478,7 @@ def _group(
             "bytes": size,
             "error_ratio": found[kind] / (found[anchor] or 1.0),
             "loss_nats": losses[kind],
+            **_time_of(group, kind),
         }
         for kind, size in group.bytes.items()
     ]
@@ -444,6 +493,10 @@ def _group(
         "alone": alone,
         "beside": beside,
     }
+
+
+def _time_of(group: Group, kind: TensorType) -> _Time:
+    return {"token_s": group.nanoseconds[kind] / NS} if group.nanoseconds else {}
 
 
 def _proxy(ratios: Sequence[float]) -> MixProxy | None:

@@ -17,37 +17,38 @@ from llmpi.quant_types import TensorType
 SCALE = 1e6
 """What the largest loss becomes: HiGHS takes differences of 1e-6 for none."""
 TIE = 1e-3
-"""In the same units, what all bytes together cost: of equals the smaller is taken."""
+"""In the same units, what all costs together count: of equals the cheaper is taken."""
 
 
 class Option(NamedTuple):
     """What a group may become."""
 
-    bytes: int
+    cost: int
+    """Bytes; or nanoseconds of a token, see `llmpi.gguf.mix.seconds`."""
     loss: float
 
 
 class BudgetError(LlmpiError):
-    """There is nothing to choose within it: the message says in bytes why."""
+    """There is nothing to choose within it: the message says why, of one in bytes."""
 
 
 def choose(groups: Sequence[Sequence[Option]], limit: int) -> list[int]:
     """Of each group the place of the option that is taken: the least sum of losses of all that
-    take no more than `limit` bytes together.
+    cost no more than `limit` together.
 
     Raises:
         BudgetError: even the smallest options take more.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp  # half a second, for mixes alone
 
-    smallest = [min(option.bytes for option in group) for group in groups]
+    smallest = [min(option.cost for option in group) for group in groups]
     if sum(smallest) > limit:
         raise BudgetError(
             f"its weights take {sum(smallest):,} bytes at least, and the budget leaves {limit:,} "
             "bytes for them; ask for more"
         )
     group_of = np.repeat(np.arange(len(groups)), [*map(len, groups)])
-    over = [o.bytes - least for group, least in zip(groups, smallest, strict=True) for o in group]
+    over = [o.cost - least for group, least in zip(groups, smallest, strict=True) for o in group]
     unit = math.gcd(*over) or 1
     sizes, room = np.array(over) // unit, (limit - sum(smallest)) // unit
     cost = _scaled(np.array([option.loss for group in groups for option in group]))
@@ -65,7 +66,7 @@ def choose(groups: Sequence[Sequence[Option]], limit: int) -> list[int]:
         if found.x is None:
             raise RuntimeError(f"HiGHS: {found.message}")
         picked = [int(np.argmax(found.x[group_of == g])) for g in range(len(groups))]
-        taken = sum(groups[g][at].bytes - smallest[g] for g, at in enumerate(picked)) // unit
+        taken = sum(groups[g][at].cost - smallest[g] for g, at in enumerate(picked)) // unit
         if taken <= room:
             return picked
         asked -= taken - room  # what HiGHS's tolerance let pass
@@ -84,7 +85,7 @@ def chosen(
         BudgetError: even the smallest types take more.
     """
     options = [
-        [Option(size, losses[group.name][kind]) for kind, size in group.bytes.items()]
+        [Option(cost, losses[group.name][kind]) for kind, cost in group.costs.items()]
         for group in groups
     ]
     picked = choose(options, limit)
@@ -98,7 +99,8 @@ def as_expected(groups: Sequence[Group], limit: int) -> dict[str, TensorType]:
     Raises:
         BudgetError: even the smallest types take more, or the widest no more.
     """
-    if limit >= (most := sum(max(group.bytes.values()) for group in groups)):
+    most = sum(group.costs[next(iter(group.bytes))] for group in groups)
+    if limit >= most:
         raise BudgetError(
             f"its weights take {most:,} bytes in their widest types, and the budget leaves "
             f"{limit:,} bytes for them; ask for less"
