@@ -240,11 +240,29 @@ def test_usage_in_every_message_is_that_of_the_last() -> None:
     assert (served["prompt_tokens"], served["output_tokens"]) == (10, 3)
 
 
-@pytest.mark.parametrize("why", ["abort", "error"])
+@pytest.mark.parametrize("why", ["abort", "error", "content_filter", "tool_calls"])
 def test_an_answer_that_was_given_up_is_none(why: str) -> None:
     body = events(piece("a"), piece("", finish_reason=why))
     with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=f"gives .* up: {why}"):
         ask(endpoint)
+
+
+CALL = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"choices": [{"delta": {"tool_calls": CALL}, "finish_reason": None}]},
+        {"choices": [{"message": {"content": "", "tool_calls": CALL}, "finish_reason": "stop"}]},
+        {"choices": [{"delta": {"function_call": {"name": "f"}}, "finish_reason": "stop"}]},
+        {"message": {"content": "", "tool_calls": CALL}, "done": True, "done_reason": "stop"},
+    ],
+)
+def test_a_call_of_a_tool_is_no_answer(message: dict[str, object]) -> None:
+    body = events(message)
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match="gives .* up: tool_calls"):
+        ask(endpoint, "chat")
 
 
 def test_an_answer_that_comes_all_at_once_is_one_piece() -> None:

@@ -11,8 +11,10 @@ Json = dict[str, Any]  # a request as its API has it; what comes is anything unt
 
 MOST = 1e9
 """No count and no rate of a sound endpoint is larger."""
-GIVEN_UP = ("abort", "error")
-"""As servers say that an answer has no end (vLLM, SGLang; OpenRouter)."""
+CALLS = "tool_calls"
+GIVEN_UP = ("abort", "error", "content_filter", "function_call", CALLS)
+"""As servers say that an answer has no end (vLLM, SGLang; OpenRouter), or that something else
+stands in its place, which nobody asked for: no text would pass for a model that abstains."""
 
 
 class EndpointError(Exception):
@@ -101,7 +103,8 @@ def _piece(message: Json) -> _Piece:
         turn, done = _part(message, "message"), message["done"] is True
         text = _text(message.get("response")) or _text(turn.get("content"))
         ends = (_text(message.get("done_reason")) or "length") if done else ""
-        return _Piece(_text(message.get("thinking")) or _text(turn.get("thinking")), text, ends)
+        thought = _text(message.get("thinking")) or _text(turn.get("thinking"))
+        return _Piece(thought, text, CALLS if _called(turn) else ends)
     choices = message.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     if not isinstance(choice, dict):
@@ -111,8 +114,13 @@ def _piece(message: Json) -> _Piece:
     return _Piece(
         _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
         text,
-        _text(choice.get("finish_reason")),
+        CALLS if _called(delta) else _text(choice.get("finish_reason")),
     )
+
+
+def _called(message: Json) -> bool:
+    """Whether a tool is called, however the end is named."""
+    return bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def _text(value: object) -> str:
