@@ -104,6 +104,10 @@ BAD = {
         "1: (the whole file): the rounding of Q4_0+round is learned on a text: add the section "
         "'calibration', with a 'text'",
     ),
+    "training with an importance matrix": (
+        ("Q4_0", "Q4_0-qat+imatrix"),
+        "5: quants.1: training for a type looks at no importance matrix: write 'Q4_0-qat'",
+    ),
     "training for nothing": (
         ("Q4_0", "F16-qat"),
         "5: quants.1: F16 has nothing to be trained for",

@@ -261,7 +261,7 @@ CALL = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "
 )
 def test_a_call_of_a_tool_is_no_answer(message: dict[str, object]) -> None:
     body = events(message)
-    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match="gives .* up: tool_calls"):
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=r"gives .* up: tool_calls"):
         ask(endpoint, "chat")
 
 

@@ -26,6 +26,7 @@ from llmpi.quant_types import (
     FLOATS,
     FTYPES,
     IGNORES_IMATRIX,
+    IMATRIX,
     NEEDS_IMATRIX,
     PUBLISHED,
     ROUND,
@@ -77,6 +78,12 @@ def _quant(value: str) -> str:
         )
     if is_rounded(value):
         return _rounded(value, kind)
+    if wants_imatrix(value) and is_trained(value.removesuffix(IMATRIX)):
+        raise PydanticCustomError(
+            "imatrix",
+            "training for a type looks at no importance matrix: write '{value}'",
+            {"value": value.removesuffix(IMATRIX)},
+        )
     if wants_imatrix(value) and kind in IGNORES_IMATRIX:
         raise PydanticCustomError(
             "imatrix", "{kind} is the same with and without an importance matrix", {"kind": kind}
