@@ -689,6 +689,21 @@ def test_relaxing_never_removes_a_candidate(
         assert able <= set(decision(on(study, Constraints(**other)))["able"])
 
 
+def test_who_lets_an_undisturbed_one_in_forgives_no_other() -> None:
+    """Two disturbed ones stand in for it, and one of them is as wide."""
+    study = [
+        cell("F16", 1, 10, {}, loses(0), device="pi", marks=["disturbed"], **energy(None)),
+        cell("F16", 1, 10, {}, loses(0), device="vm", **energy(None)),
+        cell("Q2_K", 1, 10, {}, loses(0), device="pi", marks=["disturbed"], **energy(None)),
+    ]
+    made = decision(on(study, Constraints(memory_at_most=1000)))
+    [change] = [one for one in made["would_change"] if one["change"] == "relax"]
+    moved = decision(on(study, Constraints(memory_at_most=change["to"])))
+    assert made["pick"] == "pi/m/Q2_K/default"
+    assert (moved["pick"], moved["standing"]) == (change["pick"], "shown")
+    assert change["pick"] == "vm/m/F16/default"
+
+
 @given(studies, limits)
 def test_what_is_said_to_change_the_pick_does(
     study: Sequence[ClassRow], asked: dict[str, object]

@@ -348,7 +348,7 @@ def name_of(kind: int) -> str | None:
 
 def quantized(kind: int, weights: np.ndarray, importance: np.ndarray) -> bytes:
     floats = ctypes.POINTER(ctypes.c_float)
-    chunk = ggml.base().ggml_quantize_chunk
+    chunk = ggml.base()["ggml_quantize_chunk"]  # a function of its own: others call it otherwise
     chunk.restype = ctypes.c_size_t
     chunk.argtypes = [ctypes.c_int, floats, ctypes.c_void_p, *[ctypes.c_int64] * 3, floats]
     out = ctypes.create_string_buffer(weights.nbytes)

@@ -23,4 +23,4 @@ def test_only_here_are_devices_and_the_internet_reached(name: str) -> None:
 def test_a_clusters_job_says_what_it_needs(name: str) -> None:
     resources = re.search(r"^    resources:\n((?:        .*\n)+)", RULES[name][1], re.MULTILINE)
     assert resources
-    assert re.search(r"scoring\(|searching\(|quantizing\(|TRAINING", resources[1])
+    assert re.search(r"scoring\(|searching\(|quantizing\(|TRAINING|ROUNDING", resources[1])

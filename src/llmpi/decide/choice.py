@@ -122,8 +122,11 @@ class Wish:
     def preferring(self, aim: Aim) -> "Wish":
         return Wish(self.limits, aim, self.side_by_side, self.forgiven)
 
-    def forgiving(self, fault: str) -> "Wish":
+    def forgiving(self, fault: str | None) -> "Wish":
         return Wish(self.limits, self.prefer, self.side_by_side, fault)
+
+    def moving(self, name: Limit, to: float) -> "Wish":
+        return Wish({**self.limits, name: to}, self.prefer, self.side_by_side, self.forgiven)
 
     def keeps(self, found: Sequence[Candidate]) -> list[Candidate]:
         return [candidate for candidate in found if not self.kills(candidate)]
@@ -297,7 +300,30 @@ def _relaxed(
     found: Sequence[Candidate], name: Limit, wish: Wish, pick: Candidate | None
 ) -> MovedLimit | None:
     """The least that a constraint must give way for another pick."""
-    check, limit = CHECKS[name], wish.limits[name]
+    change = _gives_way(found, name, wish, pick)
+    if wish.forgiven is None:
+        return change
+    # Forgiven is what nobody is without: once the limit lets in who is, that is over.
+    strict, check = wish.forgiving(None), CHECKS[name]
+    reach = [
+        kill["value"]
+        for c in found
+        if {blamed(kill) for kill in strict.kills(c)} <= {name, "undecided"}
+        for kill in strict.kills(c)
+        if kill["kind"] == "limit"
+    ]
+    to = (max if check.at_least else min)(reach, default=None)
+    if to is None or (change and check.meets(change["to"], to) and change["to"] != to):
+        return change
+    other = strict.moving(name, to).choose(found).pick
+    return _moved(name, wish, to, other) if other else change
+
+
+def _gives_way(
+    found: Sequence[Candidate], name: Limit, wish: Wish, pick: Candidate | None
+) -> MovedLimit | None:
+    """The same, where what is forgiven stays so."""
+    check = CHECKS[name]
     alone: dict[float, list[Candidate]] = {}
     for candidate in found:
         match wish.kills(candidate):
@@ -311,15 +337,19 @@ def _relaxed(
         before = front
         other = _choose(front, wish).pick
         if other is not None and other is not pick:
-            return {
-                "change": "relax",
-                "constraint": name,
-                "limit": limit,
-                "to": to,
-                "unit": check.unit,
-                "pick": other.id,
-            }
+            return _moved(name, wish, to, other)
     return None
+
+
+def _moved(name: Limit, wish: Wish, to: float, pick: Candidate) -> MovedLimit:
+    return {
+        "change": "relax",
+        "constraint": name,
+        "limit": wish.limits[name],
+        "to": to,
+        "unit": CHECKS[name].unit,
+        "pick": pick.id,
+    }
 
 
 def _tightened(
