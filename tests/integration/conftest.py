@@ -271,6 +271,7 @@ def make_ready(work: Work, store: Path, ready: Path) -> None:
     have it already, as after a study of someone else."""
     with FileLock(f"{ready}.lock"):
         if ready.exists():
+            store.mkdir(mode=0o700, parents=True)  # as it is made there
             shutil.copytree(ready, store / "venv", symlinks=True)
             return
         work.write().snakemake("--", "results/devices/pi.json")
