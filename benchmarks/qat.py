@@ -29,7 +29,8 @@ from llmpi.quality.divergence.records import Corpus
 from llmpi.records import sha256_of, sha256_of_text
 from llmpi.study.fields import TextSource
 from llmpi.study.training import Rounding, Training
-from llmpi.train.qat import ENVIRONMENT, train_qat
+from llmpi.train.child import ENVIRONMENT
+from llmpi.train.qat import train_qat
 from llmpi.train.rounding.make import learn_rounding
 from llmpi.train.small import Small
 from llmpi.train.text import split

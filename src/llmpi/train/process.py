@@ -14,7 +14,7 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.records import Gguf
-from llmpi.train.qat import Outcome
+from llmpi.train.child import Outcome
 
 
 def answer(learn: Callable[[Any], Gguf], job: str, out: str) -> None:  # of any job

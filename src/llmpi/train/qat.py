@@ -3,21 +3,17 @@
 The work is done in a child process (`python -m llmpi.train JOB OUT`): torch lives only there.
 """
 
-import shutil
 from pathlib import Path
 from typing import TypedDict
 
 from llmpi import needs
-from llmpi.accidents import check_room, supervise
+from llmpi.accidents import check_room
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
-from llmpi.engine.supervise import Death
-from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf, Start, TrainingSettings
 from llmpi.quality.divergence.records import Corpus, TextIdentity
-from llmpi.records import failed, whole_file
-from llmpi.script import tell
 from llmpi.study.training import Training
+from llmpi.train.child import made_in_child
 
 ENTRY = "llmpi.train"
 
@@ -34,28 +30,6 @@ class Job(TypedDict):
     text: str
     checkpoints: str
     threads: int
-
-
-class Outcome(TypedDict):
-    """What it writes: the manifest; or why it refused, or what spoilt this cell."""
-
-    made: Gguf | None
-    refused: str | None
-    spoilt: str | None
-
-
-ENVIRONMENT = {
-    # Threads that wait spin by default, which on a machine that does other work, too, takes the
-    # core from the thread they wait for: a step took six times as long.
-    "OMP_WAIT_POLICY": "passive",
-    # Matrix products of CUDA are reproducible with this setting only (cuBLAS, "Results
-    # reproducibility").
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    # A step needs what the step before gave back: glibc shall not hand it to the kernel between
-    # (mallopt(3); 32 MiB is the most that it takes).
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-}
 
 
 def train_qat(
@@ -96,8 +70,9 @@ def train_qat(
     held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
     room = needs.training_disk_bytes(base.stat().st_size) - held
     check_room(checkpoints, room, f"training for {quant}")
-    with whole_file(out) as partial:
-        job: Job = {
+
+    def job(partial: Path) -> Job:
+        return {
             "base": str(base),
             "base_manifest": base_manifest,
             "out": str(partial),
@@ -108,24 +83,10 @@ def train_qat(
             "checkpoints": str(checkpoints),
             "threads": min(threads or cores, cores),
         }
-        outcome = supervise(ENTRY, job, writes=Outcome, log=tell, environment=ENVIRONMENT)
-        record = _record(outcome)
-        if record["status"] != "ok":
-            partial.write_bytes(b"")
-    if record["status"] == "ok":
-        shutil.rmtree(checkpoints)
-    return record
 
-
-def _record(outcome: Outcome | Death) -> Gguf | Failed:
-    if isinstance(outcome, Death):
-        reason = outcome.reason.replace("the engine", "the training", 1)
-        return failed("train", reason, log_tail=outcome.tail)
-    if outcome["made"]:
-        return outcome["made"]
-    if outcome["refused"]:
-        raise LlmpiError(outcome["refused"])
-    return failed("train", outcome["spoilt"] or "")
+    return made_in_child(
+        ENTRY, job, out, checkpoints=checkpoints, stage="train", who="the training"
+    )
 
 
 def said(settings: Training) -> TrainingSettings:

@@ -18,7 +18,7 @@ from llmpi.gguf.imatrix import read
 from llmpi.gguf.quantize import matrix_used, quantize
 from llmpi.gguf.records import Gguf
 from llmpi.quant_types import IGNORES_IMATRIX, IMATRIX, ROUNDABLE, type_of
-from llmpi.records import sha256_of
+from llmpi.records import sha256_of, sha256_of_json
 from llmpi.train.llama import Shape, shape_of
 from llmpi.train.process import answer, device_name, scratch
 from llmpi.train.rounding.learner import HELD_OUT_EVERY, Done, Learner
@@ -61,14 +61,16 @@ def learn(job: Job) -> Gguf:
             tokens,
             steps=steps,
             folder=checkpoints,
-            identity={
-                "base": job["base_manifest"]["sha256"],
-                "plain": made["sha256"],
-                "imatrix": job["imatrix_manifest"] and job["imatrix_manifest"]["sha256"],
-                "device": device.type,
-                "threads": job["threads"],
-                "code": sha256_of_code("llmpi.train.rounding"),
-            },
+            identity=sha256_of_json(
+                {
+                    "base": job["base_manifest"]["sha256"],
+                    "plain": made["sha256"],
+                    "imatrix": job["imatrix_manifest"] and job["imatrix_manifest"]["sha256"],
+                    "device": device.type,
+                    "threads": job["threads"],
+                    "code": sha256_of_code("llmpi.train.rounding"),
+                }
+            ),
         )
         done = learner.run()
         say("writes what was learned, and compares the file with it")

@@ -1,7 +1,6 @@
 """All blocks of a model one after another, each kept as soon as it is done."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -36,7 +35,7 @@ class Learner:
     Args:
         tokens: int64 [windows, positions].
         folder: for what is done.
-        identity: what, beside what is given here, makes this learning another one.
+        identity: a hash of what, beside what is given here, makes this learning another one.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Learner:
         *,
         steps: int,
         folder: Path,
-        identity: Mapping[str, object],  # only its hash is kept
+        identity: str,
     ) -> None:
         self._model, self._blocks, self._tokens = model, blocks, tokens
         self._steps, self._folder = steps, folder

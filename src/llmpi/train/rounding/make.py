@@ -4,23 +4,18 @@ The work is done in a child process (`python -m llmpi.train.rounding JOB OUT`): 
 there.
 """
 
-import shutil
 from pathlib import Path
 from typing import TypedDict
 
 from llmpi import needs
-from llmpi.accidents import check_room, supervise
+from llmpi.accidents import check_room
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
-from llmpi.engine.supervise import Death
-from llmpi.errors import LlmpiError
 from llmpi.gguf.quantize import check_imatrix
 from llmpi.gguf.records import Gguf, Imatrix, Start
 from llmpi.quality.divergence.records import Corpus, TextIdentity
-from llmpi.records import failed, whole_file
-from llmpi.script import tell
 from llmpi.study.training import Rounding
-from llmpi.train.qat import ENVIRONMENT, Outcome
+from llmpi.train.child import made_in_child
 
 ENTRY = "llmpi.train.rounding"
 
@@ -82,10 +77,12 @@ def learn_rounding(
             return needed
     assert base_manifest["status"] == corpus["status"] == "ok"
     cores = capacity.processors()
-    room = needs.rounding_disk_bytes(base.stat().st_size)
+    held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
+    room = needs.rounding_disk_bytes(base.stat().st_size) - held
     check_room(checkpoints, room, f"the rounding of {quant}")
-    with whole_file(out) as partial:
-        job: Job = {
+
+    def job(partial: Path) -> Job:
+        return {
             "base": str(base),
             "base_manifest": base_manifest,
             "out": str(partial),
@@ -99,26 +96,12 @@ def learn_rounding(
             "checkpoints": str(checkpoints),
             "threads": min(threads or cores, cores),
         }
-        outcome = supervise(ENTRY, job, writes=Outcome, log=tell, environment=ENVIRONMENT)
-        record = _record(outcome)
-        if record["status"] != "ok":
-            partial.write_bytes(b"")
-    if record["status"] == "ok":
-        shutil.rmtree(checkpoints)
-    return record
+
+    return made_in_child(
+        ENTRY, job, out, checkpoints=checkpoints, stage="quantize", who="what learns the rounding"
+    )
 
 
 def _sound(manifest: Imatrix | Failed) -> Imatrix:
     assert manifest["status"] == "ok"
     return manifest
-
-
-def _record(outcome: Outcome | Death) -> Gguf | Failed:
-    if isinstance(outcome, Death):
-        reason = outcome.reason.replace("the engine", "what learns the rounding", 1)
-        return failed("quantize", reason, log_tail=outcome.tail)
-    if outcome["made"]:
-        return outcome["made"]
-    if outcome["refused"]:
-        raise LlmpiError(outcome["refused"])
-    return failed("quantize", outcome["spoilt"] or "")
