@@ -14,7 +14,6 @@ the mix keeps, nats; `rounding_TYPE` what the kernels of quantized types add to 
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.peer import cache_folder
-from benchmarks.smeared import smear
-from benchmarks.speed import demo_files
+from benchmarks.smeared import smeared_demo
 from benchmarks.whole import whole
 from llmpi.engine import info
 from llmpi.gguf.calibrate import calibrate
@@ -63,12 +60,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     info.log_to(lambda _: None)
-    [f16] = (path for path in demo_files() if path.stem == "F16")
-    [source] = f16.parent.glob("*.Q4_1.gguf")
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
-        base = Path(name) / "F16.gguf"
-        smear(source, f16, base)
-        for metric, value in measured(base, Path(name), args).items():
+    with smeared_demo() as base:
+        for metric, value in measured(base, base.parent, args).items():
             print(f"{metric}: {value:.4g}")
 
 

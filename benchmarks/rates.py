@@ -14,7 +14,6 @@ measured over predicted, less 1; of the first of `--times`, and with `_TIMES` be
 import argparse
 import os
 import random
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -22,9 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peer import cache_folder
-from benchmarks.smeared import smear
-from benchmarks.speed import demo_files
+from benchmarks.smeared import smeared_demo
 from benchmarks.whole import whole
 from llmpi.device.measure import rates as timing
 from llmpi.device.records import RatesRequest
@@ -54,12 +51,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     info.log_to(lambda _: None)
-    [f16] = (path for path in demo_files() if path.stem == "F16")
-    [source] = f16.parent.glob("*.Q4_1.gguf")
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
-        base = Path(name) / "F16.gguf"
-        smear(source, f16, base)
-        for metric, value in measured(base, Path(name), args).items():
+    with smeared_demo() as base:
+        for metric, value in measured(base, base.parent, args).items():
             print(f"{metric}: {value:.4g}")
 
 

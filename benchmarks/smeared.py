@@ -5,16 +5,32 @@ nothing as Q4_1 again. Here each weight is moved by up to half a step of its own
 as if it had been rounded there.
 """
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peer import cache_folder
+from benchmarks.speed import demo_files
 from llmpi.gguf import ggml
 from llmpi.gguf.contents import stored
 
 BLOCK = 32
 STEPS = {"Q4_1": 15, "Q8_0": 254}
 """Of a block, from its least weight to its largest, or from -max to max."""
+
+
+@contextmanager
+def smeared_demo() -> Iterator[Path]:
+    """The demo's F16, smeared, in a folder for the block."""
+    [f16] = (path for path in demo_files() if path.stem == "F16")
+    [source] = f16.parent.glob("*.Q4_1.gguf")
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
+        base = Path(name) / "F16.gguf"
+        smear(source, f16, base)
+        yield base
 
 
 def smear(source: Path, dequantized: Path, out: Path, seed: int = 0) -> None:

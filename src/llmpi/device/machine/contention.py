@@ -102,10 +102,15 @@ def judge(repetitions: Sequence[AnyRepetition]) -> None:
     """
     found = [one for r in repetitions if (one := r.get("contention"))]
     for pool in _pools(found):
-        others_s = sum(one["others_s"] for one in pool)
-        share = others_s / sum(one["seconds"] * one["processors"] for one in pool)
-        for one in pool:
-            one["others_pct"] = 100 * min(1.0, max(0.0, share))
+        say_share(pool)
+
+
+def say_share(pool: Sequence[Contention]) -> None:
+    """Say of stretches of time what share others had of all of them."""
+    others_s = sum(one["others_s"] for one in pool)
+    share = others_s / sum(one["seconds"] * one["processors"] for one in pool)
+    for one in pool:
+        one["others_pct"] = 100 * min(1.0, max(0.0, share))
 
 
 def disturbed(repetition: AnyRepetition, most_pct: float) -> bool:

@@ -17,7 +17,7 @@ from typing import IO
 
 from llmpi.device.machine import environment
 from llmpi.device.machine.alone import machine_alone, waiting
-from llmpi.device.machine.contention import Processors
+from llmpi.device.machine.contention import Processors, say_share
 from llmpi.device.machine.limits import limited
 from llmpi.device.measure.products import Product, Products, types
 from llmpi.device.measure.runtime import settings_of
@@ -93,11 +93,13 @@ def measure(request: RatesRequest) -> MeasuredRates:
                     products[number].append(_time(timing, known[number]))
                 steps.at(1)
                 steps.add(1)
-            contention.append(_judged(processors.since(since)))
+            if found := processors.since(since):
+                say_share([found])
+            contention.append(found)
     return {
         "status": "ok",
         "token_s": token_s,
-        "rates": [_rate(known[number], found) for number, found in products.items()],
+        "rates": [_rate(known[number], timed) for number, timed in products.items()],
         "contention": contention,
         "settings": settings.record(),
         "engine": engine_info.describe(),
@@ -129,14 +131,6 @@ def decoded_s(engine: Engine) -> float:
         token = engine.greedy()
         each.append(time.perf_counter() - start)
     return median(each)
-
-
-def _judged(found: Contention | None) -> Contention | None:
-    """With what share of the processors in use others had."""
-    if found:
-        share = found["others_s"] / (found["seconds"] * found["processors"])
-        found["others_pct"] = 100 * min(1.0, max(0.0, share))
-    return found
 
 
 def _rate(asked: Matrix, found: list[Product]) -> Rate:
