@@ -23,6 +23,8 @@ from support import ROOT, free_port, needed, only_root, run_snakemake, until
 from llmpi.study.devices import SshDevice
 
 PARAGRAPHS, QUESTIONS = 2, 6
+# In a study that is run once and looked at by the tests of all workers.
+SHARED = "is made"
 
 
 @dataclass
@@ -32,11 +34,16 @@ class Work:
     folder: Path
     config: dict[str, Any]
 
+    def check_own(self) -> None:
+        assert not (self.folder / SHARED).exists(), "others copy it meanwhile: ask for a `copy`"
+
     def write(self) -> "Work":
+        self.check_own()
         (self.folder / "config/study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False))
         return self
 
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        self.check_own()
         command = ["--cores", "2", "--configfile", "config/study.yaml", *arguments]
         return run_snakemake(*command, cwd=self.folder, **options)
 
@@ -57,7 +64,13 @@ class Work:
         def link_models(source: str, target: str) -> None:
             (os.link if source.endswith(".gguf") else shutil.copy2)(source, target)
 
-        shutil.copytree(self.folder, folder, symlinks=True, copy_function=link_models)
+        shutil.copytree(
+            self.folder,
+            folder,
+            symlinks=True,
+            copy_function=link_models,
+            ignore=shutil.ignore_patterns(SHARED),
+        )
         return Work(folder, json.loads(json.dumps(self.config)))
 
     def json(self, path: str) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(shared: Path) -> Work:
     """A small study, run once to its report. Tests only look at it, those of all workers."""
     folder = shared / "finished"
-    work, is_made = Work(folder, small_study("small")), folder / "is made"
+    work, is_made = Work(folder, small_study("small")), folder / SHARED
     with FileLock(f"{folder}.lock"):
         if not is_made.exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -257,8 +270,8 @@ def over_ssh(
 ) -> Work:
     """The finished study once more, measured on a device behind SSH."""
     folder = tmp_path_factory.mktemp("over-ssh") / "work"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    work = Work(folder, {**finished.config, "study": "over-ssh"})
+    work = finished.clone(folder)
+    work.config["study"] = "over-ssh"
     store = tmp_path_factory.mktemp("device") / "a store"  # a space must not hurt
     work.config["devices"] = {"pi": sshd.device(store)}
     make_ready(work, store, shared / "ready")

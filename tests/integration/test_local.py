@@ -298,8 +298,8 @@ def test_page_tells_what_must_be_known(finished) -> None:
     assert 'data-figure="tg"' in page
 
 
-def test_second_run_does_nothing(finished) -> None:
-    assert planned(finished) == {}
+def test_second_run_does_nothing(copy) -> None:
+    assert planned(copy) == {}
 
 
 # What every new record leads to.
