@@ -96,13 +96,20 @@ def quantile_ranks(
         return None, None
     items, found = len(np.asarray(below)), share(sums, float(sums.sum()), counts)
     alone = min(items, ceil(found.effective))
-    fewer = bdtr(np.arange(alone, dtype=float), alone, share_below)
-    low = int(np.searchsorted(fewer, (1 - level) / 2, side="right"))
-    high = int(np.searchsorted(fewer, (1 + level) / 2)) + 1
+    low, high = _sign_ranks(alone, share_below, level)
     return (
         low * items // alone - 1 if low else None,
         -(-high * items // alone) - 1 if high <= alone else None,
     )
+
+
+@lru_cache(maxsize=4096)
+def _sign_ranks(items: int, share_below: float, level: float) -> tuple[int, int]:
+    """Ranks from 1, of so many independent items; 0 and one too many where there is no such end.
+    Thousands of cells ask for the same few."""
+    fewer = bdtr(np.arange(items, dtype=float), items, share_below)
+    low = int(np.searchsorted(fewer, (1 - level) / 2, side="right"))
+    return low, int(np.searchsorted(fewer, (1 + level) / 2)) + 1
 
 
 def paired_loss(

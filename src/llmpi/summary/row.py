@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Literal, TypeVar, cast, get_origin, get_type_hints
 
@@ -148,7 +149,7 @@ def _speed(measured: Single) -> Speed:
     prompt_tokens, repetitions = cell["workload"]["prompt_tokens"], cell["repetitions"]
     pp_tps = [prompt_tokens / r["pp_s"] for r in repetitions]
     tg_tps = [len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions]
-    itl = sorted(seconds for repetition in repetitions for seconds in repetition["itl_s"])
+    itl = sorted(chain.from_iterable(map(itemgetter("itl_s"), repetitions)))
     curve = cell["sustained"]
     heat = measured.session["samples"]["temperature_c"]
     return {
