@@ -21,20 +21,22 @@ def curve(run: Run, measured: Single) -> Curve | None:
         return None
     start, end = speeds[0][0], speeds[-1][0] + 1
     throttled = [t - start for t, said in samples["throttled"] if said]
-    heat = [(t - start, c) for t, c in samples["temperature_c"] if start <= t <= end]
+    heat = [sample for sample in samples["temperature_c"] if start <= sample[0] <= end]
     return {
         **place(run),
-        "tg_tps": thinned([(t - start, tps) for t, tps in speeds]),
-        "temperature_c": thinned(heat),
+        "tg_tps": thinned(speeds, start),
+        "temperature_c": thinned(heat, start),
         "throttled_s": [round(t, 1) for t in throttled if 0 <= t <= end - start],
     }
 
 
-def thinned(curve: Sequence[tuple[float, float]]) -> list[list[float]]:
-    """At most `POINTS` points: means of neighbours in time (to 0.01) and value (to 0.001)."""
+def thinned(curve: Sequence[tuple[float, float]], start: float = 0.0) -> list[list[float]]:
+    """At most `POINTS` points: means of neighbours in time since `start` (to 0.01) and value (to
+    0.001)."""
     if not curve:
         return []
     starts = np.arange(0, len(curve), -(-len(curve) // POINTS))
     counts = np.diff([*starts, len(curve)])
-    at, value = (np.add.reduceat(np.asarray(curve, float), starts) / counts[:, None]).T
+    points = np.asarray(curve, float) - (start, 0.0)
+    at, value = (np.add.reduceat(points, starts) / counts[:, None]).T
     return [[*point] for point in zip(at.round(2).tolist(), value.round(3).tolist(), strict=True)]
