@@ -79,7 +79,8 @@ class Training(Part):
     """Train one transformer block after another to give the unquantized block's outputs, and then
     the scales of all blocks for its predictions, each for so many `steps`: a fraction of the
     memory. By default where the whole model at once does not fit into the memory that is free; the
-    file's manifest says which it was."""
+    file's manifest says which it was. `recompute`, `hidden_weight` and `patience` are of the whole
+    model's training alone."""
     temperature: float = Field(default=1.0, gt=0)
     """Of teacher and student in the KL divergence."""
     hidden_weight: float = Field(default=0.0, ge=0)
