@@ -73,7 +73,9 @@ def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.
             identity=identity,
         )
         say(f"trains {shape.layers} blocks for {quant} on {device_name(device)}")
-        done, _, targets = walker.run()
+        walked = walker.run()
+        done, targets = walked.done, walked.targets
+        del walked  # with the states of all windows
         windows = Windows(
             tokens,
             targets,

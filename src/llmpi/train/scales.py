@@ -127,6 +127,12 @@ class Scales:
 
     def _learn(self, some: Tensor) -> float:
         """Put gradients on the factors; the loss."""
+        for factors in self._factors.values():
+            factors.grad = torch.zeros_like(factors)
+        parts = some.chunk(self._settings.accumulation)
+        return math.fsum(self._add_gradients(part, 1 / len(parts)) for part in parts)
+
+    def _add_gradients(self, some: Tensor, share: float) -> float:
         model = self._model
         state, inputs = model.embedded(self._windows.tokens[some.numpy()]), []
         with torch.no_grad():
@@ -134,7 +140,7 @@ class Scales:
                 inputs.append(state)
                 state = model.output(self._weights(number)[0], state)
         state.requires_grad_()
-        loss = self._predictions.distance(state, some)
+        loss = self._predictions.distance(state, some) * share
         [upstream] = torch.autograd.grad(loss, state)
         for number in reversed(range(model.blocks)):
             weights, codes = self._weights(number)
@@ -146,7 +152,9 @@ class Scales:
             for (part, code), slope in zip(codes.items(), slopes, strict=True):
                 of_scale = (slope.view_as(code) * code).sum(1, keepdim=True)
                 at = number, part
-                self._factors[at].grad = of_scale * self._begin[at].float()
+                held = self._factors[at].grad
+                assert held is not None
+                held += of_scale * self._begin[at].float()
         return loss.item()
 
     @torch.no_grad()
