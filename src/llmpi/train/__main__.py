@@ -45,7 +45,8 @@ def train(job: Job) -> Gguf:
         held_out_share=settings.held_out_share,
         held_out_windows=settings.held_out_sequences,
     )
-    found = (by_block if is_by_block else whole).train(job, shape, text, settings, device)
+    way = by_block.train if is_by_block else whole.train
+    found = way(job, shape, text, settings, device)
     return {
         **found.made,
         "training": {

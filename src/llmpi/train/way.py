@@ -46,7 +46,8 @@ def trains_by_block(job: Job, settings: Training, device: torch.device) -> bool:
         why = "as it has no teacher"
     else:
         left = "" if free is None else f", and {free / 1e9:.1f} GB are free"
-        why = f"as that takes {whole / 1e9:.1f} GB at once{left}"
+        what = "the whole" if by_block else "that"
+        why = f"as {what} takes {whole / 1e9:.1f} GB{left}"
     say(
         f"trains for {quant} {how}, {why}: about {memory / 1e9:.1f} GB of memory and "
         f"{disk / 1e9:.1f} GB of disk, less than {minutes} minutes"
