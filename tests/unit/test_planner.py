@@ -570,6 +570,16 @@ def test_how_large_a_mix_for_an_unknown_board_is_nobody_knows(elsewhere: Path) -
     )
 
 
+@pytest.mark.parametrize("quant", ["MIX-0.02nats", "MIX-0.02nats-pi"])
+def test_how_large_a_mix_is_that_may_lose_so_much_its_search_tells(
+    one_b: Study, quant: str
+) -> None:
+    one = one_b.model_copy(update={"quants": ["F16", quant]})
+    found = [p.unknown for p in plan(one) if p.session.quant == quant]
+    assert {*found} == {f"how large {quant} is, only its search tells"}
+    assert stages_of(one)["search mixes"].jobs == 1
+
+
 @pytest.mark.parametrize("quant", ["MIX-3.2bpw", "MIX-4.5bpw+imatrix", "MIX-700M", "MIX-1.5G"])
 def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) -> None:
     size = known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)
@@ -601,15 +611,15 @@ def test_what_is_not_predicted_needs_no_output_matrix(one_b: Study) -> None:
 
 
 def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(capacity, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(capacity, "memory_bytes", lambda: 45 * 10**8)
     found = totals(one_b, plan(one_b))
     whole = dataclasses.replace(found, here=found.here._replace(disk_bytes=10**12))
-    assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train"]
+    assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train by block"]
     small = dataclasses.replace(whole, here=whole.here._replace(disk_bytes=10**9))
     assert "the disk is too small: " in list(problems_here(small))[-1]
     assert cli.main(["plan", "--configfile", "study.yaml"]) == 1
     said = capsys.readouterr().out
-    assert "! m, train: needs 27." in said
+    assert "! m, train by block: needs 5." in said
     assert "this machine's own work" in said
 
 
