@@ -138,20 +138,34 @@ def searching():
     return {**scores, "mem_mb": mem_mb}
 
 
-def training_minutes(wildcards, input):
-    """Of a model of two bytes a parameter."""
-    spec = settings.training(study, wildcards.model)
-    tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
-    return needs.training_minutes(file_bytes("base")(input) // 2, tokens)
+def trained(whole, by_block):
+    """A function of what a training needs: `whole(f16_bytes, tokens, spec)`, or `by_block` of the
+    same where that is chosen. Of a cluster's machine nobody knows what is free: the whole is asked
+    for there, unless the settings ask for blocks."""
+
+    def needed(wildcards, input):
+        spec, size = settings.training(study, wildcards.model), file_bytes("base")(input)
+        tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
+        free = None if ON_A_CLUSTER else capacity.memory_bytes()
+        chosen = needs.trains_by_block(
+            size, distill=spec["distill"], asked=spec["by_block"], free_bytes=free
+        )
+        return (by_block if chosen else whole)(size, tokens, spec)
+
+    return needed
 
 
-# `resources:` of a job that trains. A graphics card is asked for where the cluster is described:
-# profiles/slurm.
+# `resources:` of a job that trains, of a model of two bytes a parameter. A graphics card is asked
+# for where the cluster is described: profiles/slurm.
 TRAINING = {
-    "mem_mb": lambda wildcards, input: needs.training_mb(
-        file_bytes("base")(input), settings.training(study, wildcards.model)["distill"]
+    "mem_mb": trained(
+        lambda size, tokens, spec: needs.training_mb(size, spec["distill"]),
+        lambda size, tokens, spec: needs.block_training_mb(size, tokens),
     ),
-    "runtime": training_minutes,
+    "runtime": trained(
+        lambda size, tokens, spec: needs.training_minutes(size // 2, tokens),
+        lambda size, tokens, spec: needs.block_training_minutes(size // 2, tokens),
+    ),
     "processors": processors,
 }
 

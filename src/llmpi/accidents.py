@@ -97,17 +97,21 @@ def check_room(folder: Path, needed_bytes: float, what: str) -> None:
         )
 
 
-def check_memory(needed_bytes: float, what: str) -> None:
+def check_memory(needed_bytes: float, free_bytes: int | None, what: str, instead: str = "") -> None:
     """Before anything is loaded that has no room.
+
+    Args:
+        free_bytes: None where that is not known.
+        instead: a sentence of what would fit.
 
     Raises:
         AccidentError: it has none.
     """
-    left = capacity.memory_bytes()
-    if left is not None and left < needed_bytes:
+    if free_bytes is not None and free_bytes < needed_bytes:
         raise AccidentError(
-            f"{what} needs about {needed_bytes / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB "
-            "are free here. Close what else runs, or take a larger machine, and run again."
+            f"{what} needs about {needed_bytes / 1e9:.1f} GB of memory, and "
+            f"{free_bytes / 1e9:.1f} GB are free here. {instead}Close what else runs, or take a "
+            "larger machine, and run again."
         )
 
 

@@ -114,6 +114,47 @@ def training_minutes(parameters: int, tokens: float) -> int:
     return scoring_minutes(parameters, 4 * tokens)
 
 
+def trains_by_block(
+    f16_bytes: int, *, distill: bool, asked: bool | None, free_bytes: int | None
+) -> bool:
+    """Whether one block is trained after another: as is asked, or where the whole model at once
+    does not fit into the memory that is free. Without a teacher there is nothing to imitate."""
+    if asked is not None:
+        return asked
+    return distill and free_bytes is not None and free_bytes < MB * training_mb(f16_bytes)
+
+
+def block_training_mb(f16_bytes: int, tokens: int) -> int:
+    """Of one block: master weights, gradients, what is seen of them, AdamW's moments, what
+    llama.cpp makes of them, and twice in 2 bytes; and what all tokens are between two blocks,
+    unquantized and quantized. Then, of all blocks, their scales with moments (one for 32 weights or
+    so), two output matrices in 2 bytes, and one block with its codes and gradients. Blocks and
+    widths as in `rounding_mb`.
+
+    Args:
+        tokens: that are learned from; each is one of its own.
+    """
+    parameters = f16_bytes / 2
+    state = 4 * tokens * parameters**0.5 / 16
+    blocks = 34 * parameters / 16 + 2 * state
+    scales = 24 * parameters / 16 + state + 0.7 * parameters + 4 * _largest(parameters)
+    return max(ceil(TORCH_MB + max(blocks, scales) / MB), quantizing_mb(f16_bytes))
+
+
+def block_training_disk_bytes(f16_bytes: int) -> int:
+    """The file as llama.cpp makes it, what was learned of it, and the scales with their moments."""
+    return 2 * f16_bytes
+
+
+BLOCK_PASSES = 9
+"""Of a token through a block: two between blocks, there and twice back to learn, and there twice
+and twice back for the scales."""
+
+
+def block_training_minutes(parameters: int, tokens: float) -> int:
+    return scoring_minutes(parameters, BLOCK_PASSES * tokens)
+
+
 ROUNDING_WINDOW_TOKENS, ROUNDING_STEP_TOKENS = 256, 1024
 """Of a window that a rounding is learned from, and of a step."""
 

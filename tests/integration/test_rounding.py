@@ -26,8 +26,8 @@ from llmpi.quant_types import ROUNDABLE
 from llmpi.records import sha256_of
 from llmpi.study.fields import TextSource
 from llmpi.study.training import Rounding
+from llmpi.train.blocks.steps import batches
 from llmpi.train.fake_quant import Codes
-from llmpi.train.rounding.blocks import batches
 from llmpi.train.rounding.grids import GRIDS, best_scales
 from llmpi.train.rounding.make import learn_rounding
 from llmpi.train.rounding.matrix import Matrix
@@ -131,7 +131,7 @@ def test_a_step_moves_each_weight_by_no_more_than_one_code() -> None:
 
 def test_each_window_comes_once_before_any_comes_again() -> None:
     windows = torch.tensor([3, 5, 7, 9, 11, 13, 15, 17])
-    found = torch.cat([*batches(windows, 4, seed=1)])
+    found = torch.cat([*batches(windows, 4, seed=1, each=4)])
     assert sorted(found[:8].tolist()) == sorted(found[8:].tolist()) == windows.tolist()
 
 

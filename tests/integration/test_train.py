@@ -30,7 +30,8 @@ from llmpi.train import export, llama, loss
 from llmpi.train.qat import train_qat
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import split, windows
-from llmpi.train.trainer import LAST, Trainer, rate_share
+from llmpi.train.trainer import LAST, Trainer
+from llmpi.train.updates import rate_share
 
 SETTINGS = {
     "steps": 6,

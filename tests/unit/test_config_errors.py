@@ -108,6 +108,14 @@ BAD = {
         ("Q4_0", "Q4_0-qat+imatrix"),
         "5: quants.1: training for a type looks at no importance matrix: write 'Q4_0-qat'",
     ),
+    "blocks with nothing to imitate": (
+        (
+            "quants:",
+            "qat: {text: {python_topics: true}, training: {distill: false, by_block: true}}\n"
+            "quants:",
+        ),
+        "5: qat.training: 'by_block' needs a teacher: set 'distill' to true, or it to false",
+    ),
     "training for nothing": (
         ("Q4_0", "F16-qat"),
         "5: quants.1: F16 has nothing to be trained for",

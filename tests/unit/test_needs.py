@@ -20,6 +20,7 @@ def test_a_larger_model_never_asks_for_less(one: int, other: int, context: int) 
         *(needs.converting_mb, needs.quantizing_mb, needs.quantizing_minutes, needs.training_mb),
         lambda size: needs.scoring_mb(size, size // 2, context_tokens=context),
         lambda size: needs.rounding_mb(size, 128),
+        lambda size: needs.block_training_mb(size, 92_160),
     ):
         assert asked(small) <= asked(large)
     assert needs.scoring_mb(large, large) <= needs.scoring_mb(large, large, context_tokens=context)
@@ -51,6 +52,24 @@ def test_an_8b_model_finds_room() -> None:
     block, width = 218e6, 4096
     states = 2 * 4 * 128 * needs.ROUNDING_WINDOW_TOKENS * width
     assert needs.rounding_mb(16 * GB, 128) > (26 * block + states) / 2**20
+
+
+def test_blocks_are_trained_in_what_a_workstation_has() -> None:
+    """Default settings: 90 steps of 1024 tokens."""
+    assert needs.MB * needs.block_training_mb(F16, 92_160) < 6e9
+    assert needs.MB * needs.block_training_mb(2 * 8_030_000_000, 92_160) < 24e9
+    block, width = 218e6, 4096
+    assert needs.block_training_mb(16 * GB, 92_160) > (30 * block + 8 * 92_160 * width) / 2**20
+
+
+@given(st.integers(1, 200 * GB), st.integers(0, 400 * GB))
+def test_a_model_is_trained_by_block_where_it_does_not_fit_as_a_whole(f16: int, free: int) -> None:
+    def chosen(asked: bool | None, *, distill: bool = True, free_bytes: int | None = free) -> bool:
+        return needs.trains_by_block(f16, distill=distill, asked=asked, free_bytes=free_bytes)
+
+    assert chosen(None) is (free < needs.MB * needs.training_mb(f16))
+    assert chosen(True) and not chosen(False)
+    assert not chosen(None, distill=False) and not chosen(None, free_bytes=None)
 
 
 def test_a_thousand_questions_on_two_cores() -> None:

@@ -453,11 +453,9 @@ def one_b(elsewhere: Path) -> Study:
     return load_study(elsewhere / "study.yaml")
 
 
-def stages_of(study: Study, cores: int = 2) -> dict[str, Stage]:
-    return {
-        stage.stage: stage
-        for stage in stages(study, {"m": known("meta-llama/Llama-3.2-1B-Instruct")}, cores)
-    }
+def stages_of(study: Study, cores: int = 2, free_bytes: int | None = None) -> dict[str, Stage]:
+    models = {"m": known("meta-llama/Llama-3.2-1B-Instruct")}
+    return {stage.stage: stage for stage in stages(study, models, cores, free_bytes)}
 
 
 @pytest.mark.parametrize(
@@ -491,6 +489,20 @@ def test_time_of_a_1b_as_it_was_measured(one_b: Study) -> None:
         assert low <= seconds <= high, stage
     assert found["train"].seconds.likely > 2 * 3600
     assert stages_of(one_b, cores=4)["train"].seconds.likely < found["train"].seconds.likely
+
+
+def test_a_1b_is_trained_by_block_where_it_does_not_fit_as_a_whole(one_b: Study) -> None:
+    whole = stages_of(one_b, free_bytes=40 * 10**9)
+    blocks = stages_of(one_b, free_bytes=8 * 10**9)
+    assert "train by block" not in whole and "train" not in blocks
+    found = blocks["train by block"]
+    assert 3e9 < found.memory_bytes < 6e9 < whole["train"].memory_bytes
+    assert found.disk_bytes == pytest.approx(4 * 1.236e9, rel=0.02)
+    assert 1 < found.seconds.likely / whole["train"].seconds.likely < 3
+    assert one_b.qat
+    asked = one_b.qat.training.model_copy(update={"by_block": False})
+    pinned = one_b.model_copy(update={"qat": one_b.qat.model_copy(update={"training": asked})})
+    assert "train" in stages_of(pinned, free_bytes=8 * 10**9)
 
 
 def test_each_type_is_quantized_at_its_own_rate(one_b: Study) -> None:
@@ -599,15 +611,15 @@ def test_what_is_not_predicted_needs_no_output_matrix(one_b: Study) -> None:
 
 
 def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(capacity, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(capacity, "memory_bytes", lambda: 45 * 10**8)
     found = totals(one_b, plan(one_b))
     whole = dataclasses.replace(found, here=found.here._replace(disk_bytes=10**12))
-    assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train"]
+    assert [text.partition(":")[0] for text in problems_here(whole)] == ["m, train by block"]
     small = dataclasses.replace(whole, here=whole.here._replace(disk_bytes=10**9))
     assert "the disk is too small: " in list(problems_here(small))[-1]
     assert cli.main(["plan", "--configfile", "study.yaml"]) == 1
     said = capsys.readouterr().out
-    assert "! m, train: needs 27." in said
+    assert "! m, train by block: needs 5." in said
     assert "this machine's own work" in said
 
 

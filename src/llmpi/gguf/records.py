@@ -174,6 +174,25 @@ class Converter(TypedDict):
     sentencepiece: str
 
 
+Kept = Literal["plain", "searched", "learned"]
+"""The weights of a block: as llama.cpp quantizes them, as learning begins (of a rounding the
+nearest with the scales that are least in error), or what was learned from there."""
+
+
+@record
+class LearnedBlock(TypedDict):
+    """A transformer block: the squared distance of its output from the unquantized model's, over
+    the square of that, mean over tokens of text that is not learned from."""
+
+    plain: float
+    searched: float
+    learned: float
+    kept: Kept
+    """The least of them."""
+    matrices: int
+    """Weights that are not as llama.cpp made them."""
+
+
 @record
 class LookAtHeldOut(TypedDict):
     """How well a model in training does on text that it never sees."""
@@ -204,6 +223,7 @@ class TrainingSettings(TypedDict):
     weight_decay: float
     clip_norm: float
     distill: bool
+    by_block: bool | None
     temperature: float
     hidden_weight: float
     held_out_share: float
@@ -218,6 +238,8 @@ class TrainingDone(TypedDict):
     """A quantization-aware training."""
 
     settings: TrainingSettings
+    by_block: bool
+    """One transformer block after another, and then the scales of all; or the whole at once."""
     corpus: TextIdentity
     train_windows: int
     held_out_windows: int
@@ -226,7 +248,11 @@ class TrainingDone(TypedDict):
     after: LookAtHeldOut
     """At what is in the file."""
     history: list[LookAtHeldOut]
+    """Block by block: of what was not trained, of all blocks, and while the scales learn."""
+    blocks: list[LearnedBlock]
+    """Block by block: how each learned."""
     steps: int
+    """Updates of all weights, or of a block's and then of the scales."""
     seconds: float
     device: str
     torch: str
@@ -400,25 +426,6 @@ class MixUsed(TypedDict):
 # --- learned rounding -----------------------------------------------------------------------------
 
 
-Kept = Literal["plain", "searched", "learned"]
-"""The rounding of a block: llama.cpp's own, the nearest with the scales that are least in error, or
-what was learned from there."""
-
-
-@record
-class RoundedBlock(TypedDict):
-    """A transformer block: the squared distance of its output from the unquantized model's, over
-    the square of that, mean over tokens of text that is not learned from."""
-
-    plain: float
-    searched: float
-    learned: float
-    kept: Kept
-    """The least of them."""
-    matrices: int
-    """That are not as llama.cpp made them."""
-
-
 @record
 class RoundingDone(TypedDict):
     """How the rounding was learned."""
@@ -429,7 +436,7 @@ class RoundingDone(TypedDict):
     windows: int
     """Every eighth was not learned from."""
     window_tokens: int
-    blocks: list[RoundedBlock]
+    blocks: list[LearnedBlock]
     seconds: float
     device: str
     torch: str

@@ -18,7 +18,16 @@ from llmpi.plan.predict import Draft, Prediction, by_kernels, predict
 from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.serving import Serving, servings
-from llmpi.plan.workstation import Here, Stage, held_bytes, here, stages, together
+from llmpi.plan.workstation import (
+    BY_BLOCK,
+    TRAIN,
+    Here,
+    Stage,
+    held_bytes,
+    here,
+    stages,
+    together,
+)
 from llmpi.quant_types import PUBLISHED, is_published
 from llmpi.results import result
 from llmpi.study import inputs
@@ -110,7 +119,7 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
     made |= {p.session.variant: _bytes(p) for p in plans}
     download, fetched, base, machine = 0, 0, 0, here()
     models = models_of(study)
-    found = stages(study, models, machine.cores)
+    found = stages(study, models, machine.cores, machine.memory_bytes)
     for name, model in study.models.items():
         known = models[name]
         if isinstance(known, str):
@@ -142,8 +151,9 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         *[transfer_s, map(max, zip(measure_s, workstation_s, strict=True))],
         strict=True,
     )
-    kept = sum(stage.disk_bytes for stage in found if stage.stage != "train")
-    trained = max((stage.disk_bytes for stage in found if stage.stage == "train"), default=0)
+    of_training = (TRAIN, BY_BLOCK)
+    kept = sum(stage.disk_bytes for stage in found if stage.stage not in of_training)
+    trained = max((s.disk_bytes for s in found if s.stage in of_training), default=0)
     own = sum(size for variant, size in made.items() if not is_published(variant.quant))
     workstation = download + fetched + base + own + kept + trained
     return Totals(

@@ -128,21 +128,30 @@ def held_bytes() -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def stages(study: Study, models: Mapping[str, Model | str], cores: int) -> list[Stage]:
+TRAIN, BY_BLOCK = "train", "train by block"
+"""Stages: of all weights at once, or of one transformer block after another."""
+
+
+def stages(
+    study: Study, models: Mapping[str, Model | str], cores: int, free_bytes: int | None
+) -> list[Stage]:
     """What is done here of each model that is known; what is unknown of a task is left out.
 
     Args:
         models: by name; a text says why one is not known.
+        free_bytes: of memory, by which it is chosen how a model is trained.
     """
     found: list[Stage] = []
     for name, model in models.items():
         if not isinstance(model, str):
             with suppress(LlmpiError):  # that the engine takes a type or context: its sessions say
-                found += list(_of_model(study, name, model, cores))
+                found += list(_of_model(study, name, model, cores, free_bytes))
     return found
 
 
-def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Stage]:
+def _of_model(
+    study: Study, name: str, model: Model, cores: int, free_bytes: int | None
+) -> Iterator[Stage]:
     f16 = model.sizes(layout.BASE_QUANT)
     quants = [v.quant for v in variants(study) if v.model == name]
     made = [q for q in quants if not is_published(q)]
@@ -168,7 +177,8 @@ def _of_model(study: Study, name: str, model: Model, cores: int) -> Iterator[Sta
     if rounded:
         yield _rounding(study, name, f16.file_bytes, f16.parameters, len(rounded), cores)
     if trained or study.models[name].is_scratch:
-        yield _training(study, name, f16.file_bytes, f16.parameters, len(trained) or 1, cores)
+        size, jobs = f16.file_bytes, len(trained) or 1
+        yield _training(study, name, size, f16.parameters, jobs, cores, free_bytes)
     for task, asked in study.quality.items():
         yield from _scoring(study, name, model, task, asked, cores)
 
@@ -209,19 +219,27 @@ def _rounding(
 
 
 def _training(
-    study: Study, name: str, f16_bytes: int, parameters: int, jobs: int, cores: int
+    study: Study,
+    name: str,
+    f16_bytes: int,
+    parameters: int,
+    jobs: int,
+    cores: int,
+    free_bytes: int | None,
 ) -> Stage:
     spec = settings.training(study, name)
     tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
-    passes = 3 + spec["distill"]  # there, twice back, and once through the teacher
-    return Stage(
-        name,
-        "train",
-        jobs,
-        needs.training_mb(f16_bytes, spec["distill"]) * needs.MB,
-        needs.training_disk_bytes(f16_bytes),
-        _time(jobs * passes * tokens * parameters, TRAINED, cores),
-    )
+    if needs.trains_by_block(
+        f16_bytes, distill=spec["distill"], asked=spec["by_block"], free_bytes=free_bytes
+    ):
+        stage, mb = BY_BLOCK, needs.block_training_mb(f16_bytes, tokens)
+        disk, passes = needs.block_training_disk_bytes(f16_bytes), needs.BLOCK_PASSES
+    else:
+        stage, mb = TRAIN, needs.training_mb(f16_bytes, spec["distill"])
+        disk = needs.training_disk_bytes(f16_bytes)
+        passes = 3 + spec["distill"]  # there, twice back, and once through the teacher
+    seconds = _time(jobs * passes * tokens * parameters, TRAINED, cores)
+    return Stage(name, stage, jobs, mb * needs.MB, disk, seconds)
 
 
 def _scoring(

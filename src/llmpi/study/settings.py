@@ -186,7 +186,8 @@ def training(study: Study, model: str) -> Settings:
     asked = study.models[model]
     assert study.qat
     spec = (asked.training or study.qat.training).model_dump()
-    return {**spec, "distill": False, "hidden_weight": 0} if asked.is_scratch else spec
+    alone = {"distill": False, "by_block": None, "hidden_weight": 0}
+    return spec | alone if asked.is_scratch else spec
 
 
 def provisioning(study: Study, device: str) -> Settings:

@@ -75,6 +75,12 @@ class Training(Part):
     distill: bool = True
     """Learn from the predictions of the unquantized model (KL divergence), or else from the text
     alone (cross entropy), as a model from scratch always does."""
+    by_block: bool | None = None
+    """Train one transformer block after another to give the unquantized block's outputs, and then
+    the scales of all blocks for its predictions, each for so many `steps`: a fraction of the
+    memory. By default where the whole model at once does not fit into the memory that is free; the
+    file's manifest says which it was. `recompute`, `hidden_weight` and `patience` are of the whole
+    model's training alone."""
     temperature: float = Field(default=1.0, gt=0)
     """Of teacher and student in the KL divergence."""
     hidden_weight: float = Field(default=0.0, ge=0)
@@ -100,6 +106,10 @@ class Training(Part):
                 "accumulation",
                 "'accumulation' must divide 'sequences', {sequences}",
                 {"sequences": self.sequences},
+            )
+        if self.by_block and not self.distill:
+            raise PydanticCustomError(
+                "by_block", "'by_block' needs a teacher: set 'distill' to true, or it to false", {}
             )
         if self.hidden_weight and not self.distill:
             raise PydanticCustomError(

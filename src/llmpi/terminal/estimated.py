@@ -6,6 +6,7 @@ BY_STAGE = {
     "quantize": "quantize_gguf",
     "round": "learn_rounding",
     "train": "train_qat",
+    "train by block": "train_qat",
 }
 REFERENCE = "score_reference"
 BY_TASK = {

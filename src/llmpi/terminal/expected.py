@@ -28,7 +28,7 @@ def expected(study: Study) -> dict[Kind, float]:
 
 def _each(study: Study) -> Iterator[tuple[Kind, float]]:
     models = models_of(study, ask_hub=False)
-    for stage in stages(study, models, capacity.processors()):
+    for stage in stages(study, models, capacity.processors(), capacity.memory_bytes()):
         if rule := _rule(study, stage.stage):
             yield Kind(rule, "", stage.model), stage.seconds.likely / stage.jobs
     for planned in plan(study, ask_hub=False):

@@ -22,6 +22,7 @@ OF_A_LAYER = (
     *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
 )
 EMBEDDING, OUTPUT, ROPE_FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
+OUTPUT_NORM = "output_norm.weight"
 
 Weights = Mapping[str, Tensor]
 
@@ -96,7 +97,7 @@ def _number(metadata: Fields, name: str, default: float | None = None) -> float:
 
 def _check_names(shape: Shape, names: Collection[str]) -> None:
     """Every tensor of the file has its place in the computation, and the other way round."""
-    needed = {EMBEDDING, "output_norm.weight"}
+    needed = {EMBEDDING, OUTPUT_NORM}
     for i in range(shape.layers):
         needed |= {f"blk.{i}.{part}.weight" for part in OF_A_LAYER}
     if missing := sorted(needed - set(names)):
@@ -138,7 +139,7 @@ def hidden_states(
         else:
             state = layer(parts, state, turned, shape, dtype)
         outputs.append(state)
-    return _norm(state, weights["output_norm.weight"], shape), outputs
+    return norm(state, weights[OUTPUT_NORM], shape), outputs
 
 
 def layer(
@@ -160,18 +161,19 @@ def layer(
         """[sequences, heads, positions, head width]"""
         return x.unflatten(-1, (-1, shape.head_width)).transpose(1, 2)
 
-    x = _norm(state, parts["attn_norm"], shape).to(dtype)
+    x = norm(state, parts["attn_norm"], shape).to(dtype)
     q = _rotate(heads(times(x, "attn_q")), turned)
     k = _rotate(heads(times(x, "attn_k")), turned)
     v = heads(times(x, "attn_v"))
     grouped = shape.kv_heads != shape.heads
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
     state = state + times(mixed.transpose(1, 2).flatten(2), "attn_output")
-    x = _norm(state, parts["ffn_norm"], shape).to(dtype)
+    x = norm(state, parts["ffn_norm"], shape).to(dtype)
     return state + times(F.silu(times(x, "ffn_gate")) * times(x, "ffn_up"), "ffn_down")
 
 
-def _norm(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+def norm(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    """Of a block's input, or of the last block's output."""
     return F.rms_norm(x, (shape.width,), weight, shape.rms_epsilon)
 
 

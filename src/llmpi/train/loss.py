@@ -74,23 +74,24 @@ class _Chunked(torch.autograd.Function):
         ctx: Any, hidden: Tensor, output: Tensor, score: Score, dtype: torch.dtype
     ) -> Tensor:
         matrix = output.to(dtype)
-        needed = any(ctx.needs_input_grad)
+        of_hidden, of_output = ctx.needs_input_grad[:2]
         loss = hidden.new_zeros((), dtype=torch.float64)
-        grad_hidden = torch.empty_like(hidden) if needed else None
-        grad_output = torch.zeros_like(output) if needed else None
+        grad_hidden = torch.empty_like(hidden) if of_hidden else None
+        grad_output = torch.zeros_like(output) if of_output else None
         for begin in range(0, len(hidden), POSITIONS_AT_ONCE):
             here = slice(begin, begin + POSITIONS_AT_ONCE)
             x = hidden[here].to(dtype)
             one, gradient = score((x @ matrix.T).float(), here)
             loss += one
-            if grad_hidden is not None and grad_output is not None:
-                gradient = gradient.div_(len(hidden)).to(dtype)
+            gradient = gradient.div_(len(hidden)).to(dtype)
+            if grad_hidden is not None:
                 grad_hidden[here] = gradient @ matrix
+            if grad_output is not None:
                 grad_output += gradient.T @ x
         ctx.save_for_backward(grad_hidden, grad_output)
         return (loss / len(hidden)).float()
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        grad_hidden, grad_output = ctx.saved_tensors
-        return grad_hidden * upstream[0], grad_output * upstream[0], None, None
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        found = [None if each is None else each * upstream[0] for each in ctx.saved_tensors]
+        return found[0], found[1], None, None

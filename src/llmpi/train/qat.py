@@ -6,8 +6,6 @@ The work is done in a child process (`python -m llmpi.train JOB OUT`): torch liv
 from pathlib import Path
 from typing import TypedDict
 
-from llmpi import needs
-from llmpi.accidents import check_room
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf, Start, TrainingSettings
@@ -43,7 +41,8 @@ def train_qat(
     checkpoints: Path,
     threads: int | None = None,
 ) -> Gguf | Failed:
-    """Make `out` from `base` by quantization-aware training and return its manifest.
+    """Make `out` from `base` by quantization-aware training and return its manifest, which says
+    whether the whole model was trained at once or block by block (`llmpi.train.way`).
 
     Whatever spoils this cell only leaves an empty file and a manifest with status `failed`, as
     `llmpi.gguf.quantize.quantize` does.
@@ -67,9 +66,6 @@ def train_qat(
             return needed
     assert base_manifest["status"] == corpus["status"] == "ok"
     cores = capacity.processors()
-    held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
-    room = needs.training_disk_bytes(base.stat().st_size) - held
-    check_room(checkpoints, room, f"training for {quant}")
 
     def job(partial: Path) -> Job:
         return {
@@ -104,6 +100,7 @@ def said(settings: Training) -> TrainingSettings:
         "weight_decay": settings.weight_decay,
         "clip_norm": settings.clip_norm,
         "distill": settings.distill,
+        "by_block": settings.by_block,
         "temperature": settings.temperature,
         "hidden_weight": settings.hidden_weight,
         "held_out_share": settings.held_out_share,

@@ -59,7 +59,7 @@ def windows(
                 f"qat: the text has not one window of {tokens} tokens {what}; take a longer text, "
                 "or a smaller sequence_tokens"
             )
-    return Text(train, _spread(held_out, held_out_windows))
+    return Text(train, evenly(held_out, held_out_windows))
 
 
 def spread(gguf: Path, text: str, *, tokens: int, windows: int, least: int) -> Windows:
@@ -77,10 +77,11 @@ def spread(gguf: Path, text: str, *, tokens: int, windows: int, least: int) -> W
             f"calibration: the text has {len(found)} windows of {tokens} tokens, and to learn a "
             f"rounding {least} are needed; take a longer text"
         )
-    return _spread(found, windows)
+    return evenly(found, windows)
 
 
-def _spread(found: Windows, count: int) -> Windows:
+def evenly(found: Windows, count: int) -> Windows:
+    """So many of them, or all there are."""
     places = np.linspace(0, len(found) - 1, min(count, len(found)))
     return found[places.round().astype(int)]
 

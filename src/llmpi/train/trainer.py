@@ -18,6 +18,7 @@ from llmpi.train import loss as losses
 from llmpi.train.llama import Shape, Weights, hidden_states, output_name
 from llmpi.train.student import Student
 from llmpi.train.text import Text
+from llmpi.train.updates import optimizer_of, update
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -72,19 +73,7 @@ class Trainer:
         self._teacher = teacher and {name: self._frozen(w) for name, w in teacher.items()}
         self._folder = folder
         self._identity = sha256_of_json([identity, settings.model_dump(), torch.__version__])
-        matrices = [w for w in student.parameters() if w.dim() > 1]
-        norms = [w for w in student.parameters() if w.dim() == 1]
-        groups: list[dict[str, Any]] = [  # as torch takes them
-            {"params": matrices},
-            {"params": norms, "weight_decay": 0},
-        ]
-        self._optimizer = torch.optim.AdamW(
-            groups,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            betas=(0.9, 0.95),
-            fused=True,
-        )
+        self._optimizer = optimizer_of(student, settings)
         self._step = 0
         self.history: list[LookAtHeldOut] = []
 
@@ -134,12 +123,7 @@ class Trainer:
             loss = self._loss(part) / len(parts)
             loss.backward()
             total += loss.item()
-        student.pass_gradients()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.clip_norm, foreach=True)
-        for group in self._optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_share(number, settings)
-        self._optimizer.step()
-        student.quantize()
+        update(student, self._optimizer, settings, number)
         return total
 
     def _loss(self, tokens: Tensor) -> Tensor:
@@ -282,13 +266,3 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     # That is to find code that reads what nobody wrote, and costs a write of every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
-
-def rate_share(step: int, settings: Training) -> float:
-    """Of the highest learning rate, in a step counted from 0: a linear rise, then half a cosine."""
-    warmup = round(settings.steps * settings.warmup_share)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, settings.steps - 1 - warmup)
-    low = settings.final_rate_share
-    return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2

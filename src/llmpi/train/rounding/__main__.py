@@ -2,30 +2,36 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from llmpi import needs
 from llmpi.accidents import check_memory
 from llmpi.code import sha256_of_code
+from llmpi.device.machine import capacity
 from llmpi.engine.progress import say
 from llmpi.errors import CellError
 from llmpi.gguf import contents
 from llmpi.gguf.imatrix import read
 from llmpi.gguf.quantize import matrix_used, quantize
 from llmpi.gguf.records import Gguf
-from llmpi.quant_types import IGNORES_IMATRIX, IMATRIX, ROUNDABLE, type_of
+from llmpi.quant_types import IGNORES_IMATRIX, IMATRIX, type_of
 from llmpi.records import sha256_of, sha256_of_json
+from llmpi.train.blocks import file
+from llmpi.train.blocks.model import Model
+from llmpi.train.blocks.walk import Walker
 from llmpi.train.llama import Shape, shape_of
 from llmpi.train.process import answer, device_name, scratch
-from llmpi.train.rounding.learner import HELD_OUT_EVERY, Done, Learner
+from llmpi.train.rounding.begin import Beginning
 from llmpi.train.rounding.make import Job
-from llmpi.train.rounding.model import Model, name_of
 from llmpi.train.text import spread
 from llmpi.train.trainer import make_deterministic
+
+HELD_OUT_EVERY = 8
+"""Of so many windows one is not learned from."""
 
 
 def learn(job: Job) -> Gguf:
@@ -47,18 +53,13 @@ def learn(job: Job) -> Gguf:
     with scratch(checkpoints / "scratch") as folder:
         made_file = folder / "quantized.gguf"
         made = _quantized(base, job, made_file)
-        matrix = read(Path(job["imatrix"])) if job["imatrix"] else {}
-        importance = {name: found.means[0] for name, found in matrix.items()}
-        model = Model(base, made_file, shape, importance, tokens.shape[1], device)
-        if not any(model.learnable(block) for block in range(shape.layers)):
-            raise CellError(
-                f"of no matrix llama.cpp made a type whose rounding can be learned, which are "
-                f"{', '.join(ROUNDABLE)}: their blocks do not divide its rows"
-            )
-        learner = Learner(
+        model = Model(base, made_file, shape, tokens.shape[1], device)
+        begin = Beginning(model, _importance(job, device), steps)
+        walker = Walker(
             model,
-            shape.layers,
             tokens,
+            np.arange(len(tokens)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
+            begin.block,
             steps=steps,
             folder=checkpoints,
             identity=sha256_of_json(
@@ -72,10 +73,11 @@ def learn(job: Job) -> Gguf:
                 }
             ),
         )
-        done = learner.run()
+        done = walker.run().done
         say("writes what was learned, and compares the file with it")
-        _write(made_file, done)
-        verified = _verified(made_file, done)
+        learned = dict(file.of_blocks(done))
+        file.write(made_file, learned)
+        file.verify(made_file, learned)
         made["sha256"] = sha256_of(made_file)
         shutil.move(made_file, job["out"])
     return {
@@ -92,7 +94,7 @@ def learn(job: Job) -> Gguf:
             "seconds": round(sum(one["seconds"] for one in done), 3),
             "device": device_name(device),
             "torch": torch.__version__,
-            "verified": verified,
+            "verified": len(learned),
         },
     }
 
@@ -107,7 +109,7 @@ def _begin(base: Path, shape: Shape, job: Job) -> None:
         f"each: about {memory / 1e9:.1f} GB of memory, less than {minutes} minutes"
     )
     if not torch.cuda.is_available():
-        check_memory(memory, f"the rounding of {job['quant']}")
+        check_memory(memory, capacity.memory_bytes(), f"the rounding of {job['quant']}")
 
 
 def _quantized(base: Path, job: Job, out: Path) -> Gguf:
@@ -130,26 +132,13 @@ def _quantized(base: Path, job: Job, out: Path) -> Gguf:
     return made
 
 
-def _write(path: Path, done: Sequence[Done]) -> None:
-    held = contents.stored(path, edit=True)
-    for name, data in _learned(done):
-        held[name].data[:] = data
-
-
-def _verified(path: Path, done: Sequence[Done]) -> int:
-    held = contents.stored(path)
-    for name, data in _learned(done):
-        if not np.array_equal(held[name].data, data):
-            raise CellError(f"{name}: the file does not hold what was learned")
-    return len(_learned(done))
-
-
-def _learned(done: Sequence[Done]) -> list[tuple[str, np.ndarray]]:
-    return [
-        (name_of(block, part), data.numpy().reshape(-1))
-        for block, one in enumerate(done)
-        for part, data in one["data"].items()
-    ]
+def _importance(job: Job, device: torch.device) -> dict[str, Tensor]:
+    """Second moments of what a weight is multiplied with, by its name."""
+    matrix = read(Path(job["imatrix"])) if job["imatrix"] else {}
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(found.means[0], np.float32)).to(device)
+        for name, found in matrix.items()
+    }
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ class Grid(NamedTuple):
     """The least and the greatest code."""
     pack: Callable[[Codes], Tensor]
     """uint8 [blocks, bytes of a block]"""
+    scale_at: int = 0
+    """The first of the two bytes of a block that are its scale."""
 
 
 def _pack_q2_0(coded: Codes) -> Tensor:
@@ -29,8 +31,8 @@ def _pack_q2_0(coded: Codes) -> Tensor:
 GRIDS = {
     "Q4_0": Grid(32, -8, 7, IN_TORCH["Q4_0"][2]),
     "Q2_0": Grid(64, -1, 2, _pack_q2_0),
-    "TQ1_0": Grid(256, -1, 1, IN_TORCH["TQ1_0"][2]),
-    "TQ2_0": Grid(256, -1, 1, IN_TORCH["TQ2_0"][2]),
+    "TQ1_0": Grid(256, -1, 1, IN_TORCH["TQ1_0"][2], scale_at=52),
+    "TQ2_0": Grid(256, -1, 1, IN_TORCH["TQ2_0"][2], scale_at=64),
 }
 """By type: those of `llmpi.quant_types.ROUNDABLE`."""
 

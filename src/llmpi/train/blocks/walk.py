@@ -1,8 +1,9 @@
 """All blocks of a model one after another, each kept as soon as it is done."""
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -10,30 +11,74 @@ from torch import Tensor
 
 from llmpi.engine.progress import Progress, say
 from llmpi.errors import CellError
-from llmpi.gguf.records import Kept, RoundedBlock
+from llmpi.gguf.records import Kept, LearnedBlock
 from llmpi.records import sha256_of_json, whole_file
+from llmpi.train.blocks.model import Model
+from llmpi.train.blocks.steps import advance, error
 from llmpi.train.llama import Weights
-from llmpi.train.rounding.blocks import advance, error
-from llmpi.train.rounding.model import Model
 
-HELD_OUT_EVERY = 8
-"""Of so many windows one is not learned from."""
+
+class Learning(Protocol):
+    """A block that learns."""
+
+    @property
+    def seen(self) -> Mapping[str, Tensor]:
+        """All weights, as the block computes with them."""
+
+    def learn(
+        self,
+        states: Tensor,
+        targets: Tensor,
+        windows: Tensor,
+        *,
+        seed: int,
+        said: Callable[[int, float], None],
+    ) -> None:
+        """Learn to make `targets` of `states`.
+
+        Args:
+            states: float32 [windows, positions, width], as the quantized blocks before leave them.
+            targets: as many, what the unquantized model has here.
+            windows: int64, which of them are learned from.
+            seed: of the order of the windows.
+            said: called after each step with its number, from 1, and its loss.
+        """
+
+    def file_bytes(self) -> dict[str, Tensor]:
+        """uint8, what a file holds of the weights that are learned, by their part of the block."""
+
+
+Begin = Callable[[int, dict[str, Tensor], dict[str, Tensor]], Learning | None]
+"""Of a block's number, and its weights unquantized, which may be learned in place, and as llama.cpp
+quantized them: the block before it learns. None where there is nothing to learn."""
 
 
 class Done(TypedDict):
     """What is kept of a block."""
 
     identity: str
-    about: RoundedBlock
+    about: LearnedBlock
     seconds: float
     data: dict[str, Tensor]
     """Bytes of the file, by their part of the block: of what is not as llama.cpp made it."""
 
 
-class Learner:
+class Walked(NamedTuple):
+    done: list[Done]
+    """What became of each block."""
+    states: Tensor
+    """What the last one makes of all windows: float32 [windows, positions, width]."""
+    targets: Tensor
+    """What the unquantized model has there."""
+
+
+class Walker:
     """
     Args:
         tokens: int64 [windows, positions].
+        held_out: of each window, whether nothing is learned from it.
+        begin: a block's learning.
+        steps: of a block, as its learning says them.
         folder: for what is done.
         identity: a hash of what, beside what is given here, makes this learning another one.
     """
@@ -41,22 +86,24 @@ class Learner:
     def __init__(
         self,
         model: Model,
-        blocks: int,
         tokens: np.ndarray,
+        held_out: np.ndarray,
+        begin: Begin,
         *,
         steps: int,
         folder: Path,
         identity: str,
     ) -> None:
-        self._model, self._blocks, self._tokens = model, blocks, tokens
-        self._steps, self._folder = steps, folder
-        held_out = np.arange(len(tokens)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        self._model, self._tokens, self._begin = model, tokens, begin
+        self._blocks, self._steps, self._folder = model.blocks, steps, folder
         self._held_out = torch.from_numpy(np.flatnonzero(held_out))
         self._seen = torch.from_numpy(np.flatnonzero(~held_out))
-        self._identity = sha256_of_json([identity, steps, tokens.tolist(), torch.__version__])
+        self._identity = sha256_of_json(
+            [identity, steps, tokens.tolist(), held_out.tolist(), torch.__version__]
+        )
 
-    def run(self) -> list[Done]:
-        """What became of each block; those that were done before are taken as they are.
+    def run(self) -> Walked:
+        """Walk to the end; blocks that were done before are taken as they are.
 
         Raises:
             CellError: ggml reads other weights of the bytes than the block computed with.
@@ -74,40 +121,39 @@ class Learner:
                 found.append(self._learn(number, wide, plain, states, targets, progress))
                 progress.add(self._steps)
             advance(self._model.output, self._read(number, plain, found[number]), states)
-        return found
+        return Walked(found, states, targets)
 
     def _learn(
         self,
         number: int,
-        wide: Weights,
-        plain: Weights,
+        wide: dict[str, Tensor],
+        plain: dict[str, Tensor],
         states: Tensor,
         targets: Tensor,
         progress: Progress,
     ) -> Done:
         start = time.monotonic()
-        block, output = self._model.block(number, wide, plain), self._model.output
         unseen, wanted = states[self._held_out], targets[self._held_out]
-        errors: dict[Kept, float] = {"plain": error(output, plain, unseen, wanted)}
-        if block.matrices:
-            errors["searched"] = error(output, block.seen, unseen, wanted)
+
+        def errs(weights: Weights) -> float:
+            return error(self._model.output, weights, unseen, wanted)
+
+        errors: dict[Kept, float] = {"plain": errs(plain)}
+        data: dict[Kept, dict[str, Tensor]] = {"plain": {}}
+        if block := self._begin(number, wide, plain):
+            errors["searched"], data["searched"] = errs(block.seen), block.file_bytes()
             block.learn(
                 states,
                 targets,
                 self._seen,
-                steps=self._steps,
                 seed=number,
                 said=lambda step, loss: progress.at(
                     step, f"block {number + 1} of {self._blocks}, error {loss:.5f}"
                 ),
             )
-            errors["learned"] = error(output, block.seen, unseen, wanted)
+            errors["learned"], data["learned"] = errs(block.seen), block.file_bytes()
+            self._check(number, block.seen, data["learned"])
         kept = min(errors, key=lambda name: errors[name])
-        if kept == "searched":
-            for each in block.matrices.values():
-                each.reset()
-        matrices = {} if kept == "plain" else block.matrices
-        data = {part: torch.from_numpy(each.file_bytes()) for part, each in matrices.items()}
         done: Done = {
             "identity": self._identity,
             "about": {
@@ -115,18 +161,11 @@ class Learner:
                 "searched": errors.get("searched", errors["plain"]),
                 "learned": errors.get("learned", errors["plain"]),
                 "kept": kept,
-                "matrices": len(matrices),
+                "matrices": len(data[kept]),
             },
             "seconds": time.monotonic() - start,
-            "data": data,
+            "data": data[kept],
         }
-        read = self._read(number, plain, done)
-        for part, each in matrices.items():
-            if not torch.equal(read[part], each.seen):
-                raise CellError(
-                    f"block {number}, {part}: ggml reads other weights of these bytes than the "
-                    "block computed with; this llmpi does not write as this engine reads"
-                )
         with whole_file(self._path(number)) as partial:
             torch.save(done, partial)
         say(
@@ -134,6 +173,14 @@ class Learner:
             f"{errors['plain']:.5f} as llama.cpp rounds it"
         )
         return done
+
+    def _check(self, number: int, seen: Weights, data: Mapping[str, Tensor]) -> None:
+        for part, held in data.items():
+            if not torch.equal(self._model.read(number, part, held.numpy()), seen[part]):
+                raise CellError(
+                    f"block {number}, {part}: ggml reads other weights of these bytes than the "
+                    "block computed with; this llmpi does not write as this engine reads"
+                )
 
     def _read(self, number: int, plain: Weights, done: Done) -> dict[str, Tensor]:
         """A block as ggml will read it of the file."""
