@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from llmpi.study.fields import Part, TextSource
 
-NotOverHttp = Literal["likelihoods", "form"]
-"""What a task wants that no endpoint gives: how likely every token is, or an answer that is held to
-a form while it is written."""
+NotOverHttp = Literal["more than answers", "form"]
+"""What a task wants that no endpoint gives, such as how likely every token is; or that an answer is
+held to a form while it is written."""
 Order = Mapping[str, Sequence[str]]
 """Model -> its quantizations, from the widest to the narrowest."""
 
@@ -44,6 +44,8 @@ class Task(Part):
     """Key that bounds how many items are asked."""
     ANSWERS: ClassVar[bool] = False
     """Whether questions are answered, so that seconds and joules of an answer are known."""
+    OVER_HTTP: ClassVar[bool] = False
+    """Whether answers over HTTP are all that it takes, so that endpoints are asked it, too."""
     JUDGING: ClassVar[Sequence[str]] = ()
     """Keys that concern the decision alone; no score depends on them."""
 
@@ -82,8 +84,8 @@ class Task(Part):
     @property
     def not_over_http(self) -> NotOverHttp | None:
         """Why no endpoint is asked it, if none is."""
-        if not self.ANSWERS:
-            return "likelihoods"
+        if not self.OVER_HTTP:
+            return "more than answers"
         return "form" if self.unlike_on_a_board else None
 
     @property

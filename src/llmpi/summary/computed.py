@@ -33,9 +33,9 @@ WHY: Mapping[Unscored, str] = {
 
 
 NOT_ASKED: Mapping[NotOverHttp, str] = {
-    "likelihoods": (
-        "not scored: an endpoint answers, and does not tell the likelihood of every token, which "
-        "this task wants"
+    "more than answers": (
+        "not scored: this task wants more than the answers that an endpoint gives, such as how "
+        "likely every token is"
     ),
     "form": (
         "not scored: an endpoint's answers are not held to a form, as this task's are (grammar)"

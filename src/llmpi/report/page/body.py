@@ -152,7 +152,7 @@ def _asked_over_http(t: Texts, summary: Summary) -> list[tuple[HttpCell, AskedSc
         place = (cell["device"], cell["model"], cell["quant"], cell["runtime"])
         first.setdefault(place, cell)
     return [
-        (cell, score, t.title(score["metric"]))
+        (cell, score, t.label(score["metric"]))
         for cell in first.values()
         for score in cell["scores"]
     ]

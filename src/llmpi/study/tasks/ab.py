@@ -49,6 +49,7 @@ class AbTask(Task):
     """The same for every tag that begins with `safety`, each by itself."""
 
     ANSWERS = True
+    OVER_HTTP = True
     FILES = ("prompts", "judgements")
     JUDGING = ("passed_drop_at_most", "safety_drop_at_most")
 
