@@ -8,6 +8,7 @@ from typing import Any
 import made_records as made
 import pytest
 import small_results as small
+from endpoint import Endpoint, events, request
 from made_http import RUNTIMES, cell_over_http, served, session_over_http
 from made_records import write
 from pydantic import ValidationError
@@ -16,7 +17,8 @@ from small_results import CELL
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
-from llmpi.device.measure.questions import NOTHING
+from llmpi.device.measure.http_stream import LINE_BYTES
+from llmpi.device.measure.questions import NOTHING, asked
 from llmpi.quality.ab.asked import not_to_be_asked, score_asked
 from llmpi.quality.ab.pairs import compare_pair
 from llmpi.quality.ab.prompts import load_prompts
@@ -27,6 +29,15 @@ from llmpi.study import inputs, settings
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import asked_over_http
 from llmpi.study.study import Study
+
+
+def told(text: str, reason: str = "stop") -> bytes:
+    """A chat's answer in a stream."""
+    delta = {"choices": [{"delta": {"content": text}, "finish_reason": None}]}
+    usage = {"prompt_tokens": 40, "completion_tokens": 2}
+    end = {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage}
+    return events(delta, end)
+
 
 THERE = {**CELL, "runtime": "server"}
 QA = {"qa": {"task": "squad", "squad_file": "qa.json"}}
@@ -94,6 +105,51 @@ def test_a_call_in_place_of_content_is_no_answer_and_a_thought_is_not_scored(
     assert [one["passed"] for one in found["outcomes"]] == [False, False]
     assert "no text" in str(found["answers"][1]["error"])
     assert found["answers"][2]["error"] is None, "who ends by himself has said nothing"
+
+
+SAID: dict[str, bytes] = {
+    "cut": told("so far", "length"),
+    "empty": told(""),
+    "other words": told("好\n\u2028🧊 <script>"),
+    "a call": events(
+        {"choices": [{"delta": {"tool_calls": [{"id": "1"}]}, "finish_reason": "tool_calls"}]}
+    ),
+    "a filter": told("I", "content_filter"),
+    "dropped": told("half of").partition(b'data: {"choices": [{"delta": {}')[0],
+    "endless": b"data: " + b"x" * (LINE_BYTES + 1),
+}
+
+
+def test_each_prompt_has_its_answer_or_says_why(tmp_path: Path) -> None:
+    """Over HTTP, with what stands before it; a bad answer costs itself and no other."""
+    told_to: list[Any] = [{"id": i, "prompt": i, "system": "Be brief."} for i in SAID]
+    path = own_prompts(tmp_path, [{**one, "expect": {"not_contains": "x"}} for one in told_to])
+    prompts = load_prompts(path)
+    with Endpoint(lambda sent: SAID[sent["messages"][-1]["content"]]) as endpoint:
+        how: Any = {
+            "what": "a test",
+            "endpoint": request(endpoint.address),
+            "conversations": [prompt.chat() for prompt in prompts],
+            **ASKED_WITH,
+        }
+        part = asked(how)
+        assert [one["messages"][0]["content"] for one in endpoint.asked] == ["Be brief."] * 7
+    found = score_asked(path, prompts, ASKED_WITH, how["endpoint"], [part])
+    check(json.dumps(found), AbAsked, "answers")
+    answers = dict(zip(SAID, found["answers"], strict=True))
+    why = {
+        "a call": "tool_calls",
+        "a filter": "content_filter",
+        "dropped": "breaks off",
+        "endless": "more bytes",
+    }
+    assert {i for i, one in answers.items() if one["error"]} == set(why)
+    assert all(words in str(answers[i]["error"]) for i, words in why.items())
+    assert answers["other words"]["text"] == "好\n\u2028🧊 <script>"
+    assert (answers["empty"]["text"], answers["empty"]["stopped"]) == ("", True)
+    assert (answers["cut"]["text"], answers["cut"]["stopped"]) == ("so far", False)
+    assert (found["summary"]["errors"], found["summary"]["cut"]) == (4, 1)
+    assert [one["passed"] for one in found["outcomes"]] == [True] * 3 + [False] * 4
 
 
 def test_prompts_with_tools_have_no_score_and_say_so(tmp_path: Path) -> None:
