@@ -1,28 +1,41 @@
 """Mixes against llama.cpp's own: divergence from the F16 at the same bytes, on held-out text.
 
-The model is the demo's, smeared (see `benchmarks.smeared`): 576 wide, so that most types of
-llama.cpp's mixes fall back. Both are quantized with the same importance matrix, made on the first
-half of the text, on which the mix is searched as well; the second half is measured on, window by
-window. A model that lies on the lattice of a type says nothing: `lattice_kl_min` is the least
-divergence of a type under 8 bits in all tensors, and below 0.001 there is no result.
+Three models, none of which lies on the lattice of a type that may be chosen (`lattice_kl_min` is
+the least divergence of such a type under 8 bits in all tensors; below 0.001 there is no result):
 
-`kl_ratio_fallback` is ours over theirs at the bytes of IQ4_NL, with a 95 % interval over windows
-(paired bootstrap); of every type that is asked for `kl_ratio_TYPE`. `predicted_TYPE` over
-`measured_TYPE` is what the search expected of the mix, and what it measured with the weights that
-the mix keeps, nats; `rounding_TYPE` what the kernels of quantized types add to that.
+- `smeared`: the demo's (see `benchmarks.smeared`), 576 wide, so that most types of llama.cpp's
+  mixes fall back; at the bytes of IQ4_NL, without an importance matrix and with one.
+- `widened`: the demo's, filled up to multiples of 256 (see `benchmarks.widened`), without the types
+  that it came in; at the bytes of five of llama.cpp's mixes.
+- `scratch`: trained from scratch on the first half of the text, of the same widths; likewise.
+
+What has a matrix has the same on both sides, made on the first half of the text, on which mixes are
+searched as well; the second half is measured on, window by window. `kl_ratio_MODEL_TYPE` is ours
+over theirs with a 95 % interval over windows (paired bootstrap), `bytes_ratio_MODEL_TYPE` what ours
+would take of their bytes at their divergence, by what ours have at the two sizes around it (its
+logarithm over bytes). `predicted_` is what the search expected of the mix, `measured_` what it
+found with the weights that the mix keeps, nats; `rounding_` what the kernels of quantized types add
+to that. `kl_ratio_fallback` is the one of `smeared` without a matrix; `kl_ratio_mean` and
+`kl_ratio_max` are of the points of the other two.
 """
 
 import argparse
+import math
 import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.peer import cache_folder
 from benchmarks.smeared import smeared_demo
+from benchmarks.speed import demo_files
 from benchmarks.whole import whole
+from benchmarks.widened import widen
 from llmpi.engine import info
 from llmpi.gguf.calibrate import calibrate
 from llmpi.gguf.contents import stored
@@ -35,12 +48,41 @@ from llmpi.gguf.records import Gguf, Start
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
 from llmpi.quality.divergence.records import Corpus
-from llmpi.quant_types import TENSOR_TYPES, TensorType
+from llmpi.quant_types import IMATRIX, TENSOR_TYPES, TensorType, wants_imatrix
 from llmpi.records import sha256_of, sha256_of_text
 from llmpi.study.fields import TextSource
+from llmpi.study.training import Training
+from llmpi.train.qat import train_qat
+from llmpi.train.small import Small, write_start
 
 LEAST_LATTICE_KL = 0.001
 RESAMPLES = 2000
+LADDER = ("Q2_K", "Q3_K_M", "IQ4_XS", "Q4_K_M", "Q5_K_M")
+OF_THE_DEMO: tuple[TensorType, ...] = ("Q4_1", "Q8_0")
+"""Types that it came in."""
+SCRATCH = Small(layers=8)
+STEPS = Training(
+    steps=800, sequences=8, sequence_tokens=256, learning_rate=2e-3, distill=False, bf16=False
+)
+
+
+class Case(NamedTuple):
+    """A model, and what mixes of it are held against."""
+
+    name: str
+    quants: Sequence[str]
+    types: Sequence[TensorType] = TENSOR_TYPES
+
+
+CASES = (
+    Case("smeared", ["IQ4_NL", "IQ4_NL+imatrix"]),
+    Case(
+        "widened",
+        [f"{quant}+imatrix" for quant in LADDER],
+        [kind for kind in TENSOR_TYPES if kind not in OF_THE_DEMO],
+    ),
+    Case("scratch", [f"{quant}+imatrix" for quant in LADDER]),
+)
 
 
 class Ratio(NamedTuple):
@@ -51,27 +93,94 @@ class Ratio(NamedTuple):
     high: float
 
 
+class Point(NamedTuple):
+    """A mix beside llama.cpp's own."""
+
+    quant: str
+    ratio: Ratio
+    bytes: int
+    theirs: float
+    """Mean divergence."""
+    ours: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mix", description=__doc__)
-    parser.add_argument("--quants", nargs="+", default=["IQ4_NL"], help="default: %(default)s")
+    names = [case.name for case in CASES]
+    parser.add_argument("--models", nargs="+", choices=names, default=names)
     parser.add_argument("--windows", type=int, default=8, help="of a probe (default: %(default)s)")
     parser.add_argument("--chunks", type=int, default=32, help="of the matrix")
     parser.add_argument("--scored-chunks", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     info.log_to(lambda _: None)
-    with smeared_demo() as base:
-        for metric, value in measured(base, base.parent, args).items():
-            print(f"{metric}: {value:.4g}")
-
-
-def measured(base: Path, folder: Path, args: argparse.Namespace) -> dict[str, float]:
     corpus = load_corpus(TextSource(python_topics=True), Path())
+    ratios: list[float] = []
+    for case in CASES:
+        if case.name in args.models:
+            with model_of(case.name, corpus) as base:
+                points = [*measured(case, base, corpus, args)]
+            if case.name == "smeared":
+                say("kl_ratio_fallback", points[0].ratio.value)
+                continue
+            ratios += [point.ratio.value for point in points]
+            for quant, ratio in bytes_ratios(points).items():
+                say(f"bytes_ratio_{case.name}_{quant}", ratio)
+    if ratios:
+        say("kl_ratio_mean", float(np.mean(ratios)))
+        say("kl_ratio_max", max(ratios))
+
+
+def say(metric: str, value: float) -> None:
+    print(f"{metric}: {value:.4g}", flush=True)
+
+
+@contextmanager
+def model_of(name: str, corpus: Corpus) -> Iterator[Path]:
+    """Its F16, in a folder for the block."""
+    if name == "smeared":
+        with smeared_demo() as base:
+            yield base
+        return
+    [demo] = (path for path in demo_files() if path.stem == "F16")
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+        base = Path(folder) / "F16.gguf"
+        if name == "widened":
+            widen(demo, base)
+        else:
+            train_small(demo, base, corpus)
+        yield base
+
+
+def train_small(vocabulary: Path, out: Path, corpus: Corpus) -> None:
+    """From scratch, on the first half of the text."""
+    start = out.with_name("start.gguf")
+    write_start(vocabulary, start, SCRATCH, STEPS.seed)
+    manifest: Start = {"status": "ok", "sha256": sha256_of(start), "lineage": ["scratch"]}
+    seen = halves(corpus)[0]
+    whole(
+        train_qat(
+            start,
+            manifest,
+            out,
+            quant="F16",
+            settings=STEPS,
+            corpus={**corpus, "text": seen, "sha256": sha256_of_text(seen)},
+            checkpoints=out.with_name("checkpoints"),
+        )
+    )
+
+
+def halves(corpus: Corpus) -> tuple[str, str]:
     text = corpus["text"]
-    searched, held_out = text[: len(text) // 2], text[len(text) // 2 :]
+    return text[: len(text) // 2], text[len(text) // 2 :]
+
+
+def measured(case: Case, base: Path, corpus: Corpus, args: argparse.Namespace) -> Iterator[Point]:
+    folder, (searched, held_out) = base.parent, halves(corpus)
     manifest: Start = {"status": "ok", "sha256": sha256_of(base), "lineage": ["F16"]}
-    lattice = lattice_kl_min(base, folder, searched, args.threads)
-    print(f"lattice_kl_min: {lattice:.4g}", flush=True)
+    lattice = lattice_kl_min(base, folder, searched, case.types, args.threads)
+    say(f"lattice_kl_min_{case.name}", lattice)
     if lattice < LEAST_LATTICE_KL:
         raise SystemExit("the reference lies on the lattice of a type: there is no result")
     matrix = folder / "imatrix.gguf"
@@ -81,13 +190,11 @@ def measured(base: Path, folder: Path, args: argparse.Namespace) -> dict[str, fl
     )
     held: Corpus = {**corpus, "sha256": sha256_of_text(held_out), "text": held_out}
     scored = Scored(base, manifest, held, folder, args)
-    found: dict[str, float] = {"lattice_kl_min": lattice}
-    for quant in args.quants:
-        theirs = whole(
-            quantize(base, manifest, folder / "t.gguf", f"{quant}+imatrix", matrix, about)
-        )
+    for quant in case.quants:
+        used, its = (matrix, about) if wants_imatrix(quant) else (None, None)
+        theirs = whole(quantize(base, manifest, folder / "t.gguf", quant, used, its))
         of_theirs = scored(folder / "t.gguf", theirs)
-        name = mix_of(theirs["bytes"])
+        name = mix_of(theirs["bytes"]) + IMATRIX * wants_imatrix(quant)
         start = time.monotonic()
         mix = whole(
             search(
@@ -95,42 +202,50 @@ def measured(base: Path, folder: Path, args: argparse.Namespace) -> dict[str, fl
                 manifest,
                 name,
                 searched,
-                matrix,
-                about,
+                used,
+                its,
                 windows=args.windows,
-                types=TENSOR_TYPES,
+                types=case.types,
                 partial=folder / "parts",
                 threads=args.threads,
             )
         )
         seconds = time.monotonic() - start
-        ours = whole(quantize(base, manifest, folder / "o.gguf", name, matrix, about, mix))
+        ours = whole(quantize(base, manifest, folder / "o.gguf", name, used, its, mix))
         of_ours = scored(folder / "o.gguf", ours)
+        assert ours["bytes"] <= theirs["bytes"]
         ratio = paired(of_ours, of_theirs)
         taken = mix["rounds"][mix["taken_round"]]
         print(
-            f"{quant}: {theirs['bytes']} bytes, KLD {of_theirs.mean():.4f}; ours "
+            f"{case.name} {quant}: {theirs['bytes']} bytes, KLD {of_theirs.mean():.4f}; ours "
             f"{ours['bytes']} bytes, KLD {of_ours.mean():.4f}; ratio {ratio.value:.3f} "
             f"({ratio.low:.3f} to {ratio.high:.3f}); searched in {seconds:.0f} s, "
             f"{mix['probes']} probes",
             flush=True,
         )
-        assert ours["bytes"] <= theirs["bytes"]
-        found |= {
-            f"kl_ratio_{quant}": ratio.value,
-            f"predicted_{quant}": taken["predicted_nats"],
-            f"measured_{quant}": taken["kld_nats"],
-            f"rounding_{quant}": mix["rounding_nats"],
-            f"search_s_{quant}": seconds,
-        }
-        if quant == "IQ4_NL":
-            found["kl_ratio_fallback"] = ratio.value
-    return found
+        label = f"{case.name}_{quant}"
+        say(f"kl_ratio_{label}", ratio.value)
+        say(f"predicted_{label}", taken["predicted_nats"])
+        say(f"measured_{label}", taken["kld_nats"])
+        say(f"rounding_{label}", mix["rounding_nats"])
+        say(f"search_s_{label}", seconds)
+        yield Point(quant, ratio, ours["bytes"], float(of_theirs.mean()), float(of_ours.mean()))
+
+
+def bytes_ratios(points: Sequence[Point]) -> dict[str, float]:
+    """Of those whose divergence lies between two of ours."""
+    by_loss = sorted(points, key=lambda point: point.ours)
+    losses, sizes = [math.log(p.ours) for p in by_loss], [p.bytes for p in by_loss]
+    return {
+        point.quant: float(np.interp(math.log(point.theirs), losses, sizes)) / point.bytes
+        for point in points
+        if losses[0] <= math.log(point.theirs) <= losses[-1]
+    }
 
 
 def mix_of(file_bytes: int) -> str:
     """The mix of so many bytes, to the KiB below."""
-    return f"MIX-{file_bytes // 1024 / 1024:.10f}".rstrip("0").rstrip(".") + "M+imatrix"
+    return f"MIX-{file_bytes // 1024 / 1024:.10f}".rstrip("0").rstrip(".") + "M"
 
 
 class Scored:
@@ -158,13 +273,15 @@ class Scored:
         return np.array(found["positions"]["kld"]).mean(axis=1)
 
 
-def lattice_kl_min(base: Path, folder: Path, text: str, threads: int) -> float:
+def lattice_kl_min(
+    base: Path, folder: Path, text: str, asked: Sequence[TensorType], threads: int
+) -> float:
     """The least divergence of a type under 8 bits that suits all matrices."""
     shapes = {n: one.shape for n, one in stored(base).items() if len(one.shape) > 1}
-    groups = grouped(shapes, TENSOR_TYPES, weighted=[])
-    types: Sequence[TensorType] = [
+    groups = grouped(shapes, asked, weighted=[])
+    types = [
         kind
-        for kind in TENSOR_TYPES
+        for kind in asked
         if all(kind in group.bytes for group in groups)
         and 8 * kinds()[kind].block_bytes < 8 * kinds()[kind].block
     ]

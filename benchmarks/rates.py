@@ -29,8 +29,9 @@ from llmpi.engine import info
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Rates
 from llmpi.gguf.contents import stored
+from llmpi.gguf.mix.goals import Goal
 from llmpi.gguf.mix.groups import choice_of
-from llmpi.gguf.mix.search import best_within, spent
+from llmpi.gguf.mix.search import best, spent
 from llmpi.gguf.mix.seconds import products, timed, told, wanted
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Mix, Start
@@ -130,9 +131,8 @@ def chosen(base: Path, name: str, rates: Rates) -> Mix:
         }
         for group in time.groups
     }
-    found = best_within(
-        time.limit,
-        time.groups,
+    found = best(
+        Goal(time.groups, time.limit),
         losses,
         lambda types: np.full(2, sum(losses[group][kind] for group, kind in types.items())),
     )

@@ -76,7 +76,7 @@ def report(args: argparse.Namespace) -> int:
     """Table and page of whatever is measured so far; the rest is shown as not run."""
     from llmpi.report.page.write import write_page
     from llmpi.study import inputs
-    from llmpi.summary.flat import write_csv
+    from llmpi.summary.flat import flat_rows, write_csv
     from llmpi.summary.read import read_records
     from llmpi.summary.service_loads import read_benches
     from llmpi.summary.study import summarize
@@ -84,7 +84,7 @@ def report(args: argparse.Namespace) -> int:
     study = load_study(args.config)
     summary, requirements = summarize(study, read_records(study))
     page = partial(layout.PAGE, study)
-    write_csv(partial(layout.SUMMARY_CSV, study), study, summary["rows"])
+    write_csv(partial(layout.SUMMARY_CSV, study), flat_rows(study, summary["rows"]))
     write_json(partial(layout.SUMMARY_JSON, study), summary)
     write_json(partial(layout.REQUIREMENTS, study), requirements)
     write_page(summary, None, page, read_benches(map(Path, inputs.service(study))))

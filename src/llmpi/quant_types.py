@@ -77,7 +77,8 @@ MIX = "MIX-"
 _BUDGET = re.compile(
     MIX
     + r"(?P<number>(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?)"
-    + r"(?:(?P<unit>bpw|M|G)|tps-(?P<device>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?))"
+    + r"(?:(?P<unit>bpw|M|G|nats)"
+    + r"|(?P<of>tps|nats)-(?P<device>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?))"
 )
 _BYTES = {"M": 1024**2, "G": 1024**3}
 
@@ -131,15 +132,18 @@ def type_of(quant: str) -> str:
 
 
 class Budget(NamedTuple):
-    """What a mix may take: one of the three."""
+    """What a mix may take, or lose."""
 
     bits_per_weight: float | None = None
     """Of all tensors, as the manifest of a file says it."""
     file_bytes: int | None = None
     tokens_per_s: float | None = None
-    """That it is to decode at least, at the beginning of a context, on"""
+    """That it is to decode at least, at the beginning of a context."""
+    loss_nats: float | None = None
+    """That it may diverge at most, on the mean of the calibration text; it is to take the least
+    there is: bytes, or time where there is a"""
     device: str | None = None
-    """this device of the study."""
+    """of the study, which the time is of."""
 
 
 def budget_of(quant: str) -> Budget | None:
@@ -150,6 +154,8 @@ def budget_of(quant: str) -> Budget | None:
     found = _BUDGET.fullmatch(type_of(quant))
     if not found or not (number := float(found["number"])):
         return None
+    if "nats" in (found["unit"], found["of"]):
+        return Budget(loss_nats=number, device=found["device"])
     if found["device"]:
         return Budget(tokens_per_s=number, device=found["device"])
     if found["unit"] == "bpw":
@@ -158,7 +164,7 @@ def budget_of(quant: str) -> Budget | None:
 
 
 def rated_on(quant: str) -> str | None:
-    """The device that a variant is made for, where it is: a mix by a budget of time."""
+    """The device that a variant is made for, where it is: a mix whose choice is about time."""
     budget = budget_of(quant)
     return budget.device if budget else None
 
@@ -170,7 +176,7 @@ def is_mix(quant: str) -> bool:
 
 def least_bytes(quant: str, parameters: int) -> float:
     """Of so many weights: by what the type's name says, which its scales come on top of, or the
-    budget, which is spent but for a rest; of one of time the narrowest type there is."""
+    budget, which is spent but for a rest; where it is not of bytes, the narrowest type there is."""
     if budget := budget_of(quant):
         return budget.file_bytes or parameters * (budget.bits_per_weight or NARROWEST) / 8
     return parameters * int("".join(filter(str.isdigit, type_of(quant).partition("_")[0]))) / 8
@@ -190,13 +196,16 @@ def width_order(quant: str) -> tuple[int, float, str]:
     """Key that sorts variants from wide to narrow; of one type the plain one comes first.
 
     What was published comes before what was made of it, in the order that it stands in. Mixes come
-    last: how wide so many bytes are, only a model tells, and so much time, only a board.
+    last: how wide so many bytes are, only a model tells, and so much time, only a board; and so
+    much loss, only a search.
     """
     if is_published(quant):
         return -1, 0, ""
     kind = type_of(quant)
     if budget := budget_of(quant):
         size = budget.file_bytes or budget.bits_per_weight
+        if budget.loss_nats:
+            return len(_WIDTHS) + 3, budget.loss_nats, quant.removeprefix(MIX)
         if budget.tokens_per_s:
             return len(_WIDTHS) + 2, budget.tokens_per_s, quant.removeprefix(MIX)
         return len(_WIDTHS) + bool(budget.file_bytes), -(size or math.nan), quant.removeprefix(kind)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from llmpi.gguf.quantize import quantize
 from llmpi.gguf.quantizers import dequantized, quantized
 from llmpi.quality.divergence.corpus import load_corpus
 from llmpi.quality.divergence.evaluate import divergence, reference
-from llmpi.records import sha256_of, sha256_of_text
+from llmpi.records import sha256_of, sha256_of_json, sha256_of_text
 from llmpi.study.fields import TextSource
 
 MODEL = "results/gguf/smollm2-135m/F16.gguf"
@@ -166,3 +167,41 @@ def test_a_mix_goes_through_a_study_as_any_variant(
     assert row["status"] == "ok" and row["file_bytes"] == manifest["bytes"] <= 20 * 1024**2
     assert manifest["imatrix"] and manifest["mix"]["probes"] >= 8
     assert work.snakemake("-n").stdout.count("search_mix") == 0
+
+
+def test_a_mix_for_this_machine_is_made_by_its_own_rates(
+    new: Callable[[Path, str], Work], one_layer, tmp_path
+) -> None:
+    work = new(tmp_path / "work", "timed")
+    work.config |= {
+        "models": {"one": {"source": {"path": str(one_layer)}}},
+        "quants": ["F16", "MIX-999999tps-here"],
+        "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 4},
+        "mix": {"windows": 2, "types": TYPES},
+        "quality": {
+            "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 2}
+        },
+    }
+    summary = {row["quant"]: row for row in work.summarized()}
+    assert summary["MIX-999999tps-here"]["status"] == "failed"
+    rates = work.json("rates/here/one.json")
+    assert rates["status"] == "ok" and rates["quant"] == "Q4_0"
+    assert {rate["type"] for rate in rates["rates"]} >= {*TYPES, "Q8_0"}
+    refused = work.json("gguf/one/MIX-999999tps-here.json")
+    found = re.fullmatch(
+        r"MIX-999999tps-here: the fastest that its types allow on here are ([\d.]+) tokens/s; ask "
+        r"for fewer",
+        refused["reason"],
+    )
+    assert found
+
+    quant = f"MIX-{int(0.999 * float(found[1]))}tps-here"
+    work.config["quants"] = ["F16", quant]
+    [row] = [row for row in work.summarized() if row["quant"] == quant]
+    assert row["status"] == "ok", row
+    manifest = work.json(f"gguf/one/{quant}.json")
+    time = manifest["mix"]["time"]
+    assert time["device"] == "here" and time["taken_s"] <= time["limit_s"]
+    assert time["rates_sha256"] == sha256_of_json(rates)
+    assert work.json("rates/here/one.json") == rates
+    assert work.snakemake("-n").stdout.count("measure_rates") == 0

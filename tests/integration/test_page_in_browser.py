@@ -21,7 +21,7 @@ from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
 from llmpi.study.decision import Constraints
 from llmpi.study.study import Study
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 from llmpi.summary.records import Summary
 
 UNDRAWN = """[...document.querySelectorAll('figure:not([hidden]) .chart')]
@@ -53,7 +53,7 @@ def page_of(asked: Study, folder: Path) -> tuple[Path, Summary]:
     summary, recommendation = pi_study.decided(asked)
     page = folder / "index.html"
     write_page(summary, recommendation, page)
-    write_csv(folder / "summary.csv", asked, summary["rows"])
+    write_csv(folder / "summary.csv", flat_rows(asked, summary["rows"]))
     return page, summary
 
 

@@ -45,8 +45,8 @@ BAD = {
     "mix by no budget": (
         ("Q4_0", "MIX-4.50bpw"),
         "5: quants.1: 'MIX-4.50bpw' is no budget: write MIX-4.5bpw (bits per weight), MIX-700M "
-        "(bytes; M and G) or MIX-12tps-DEVICE (tokens per second on it), without zeros that say "
-        "nothing",
+        "(bytes; M and G), MIX-12tps-DEVICE (tokens per second on it), MIX-0.02nats or "
+        "MIX-0.02nats-DEVICE (divergence), without zeros that say nothing",
     ),
     "mix for a device that is not there": (
         ("Q4_0", "MIX-12tps-hare"),

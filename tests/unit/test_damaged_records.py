@@ -12,7 +12,7 @@ import made_study
 import pytest
 
 from llmpi import layout
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.parquet import write_parquet
 from llmpi.summary.read import read_records
@@ -131,8 +131,8 @@ def summarized() -> Summary:
     """In every form it is written in."""
     found = read_records(STUDY)
     summary, _ = summarize(STUDY, found)
-    write_csv(Path("summary.csv"), STUDY, summary["rows"])
-    write_parquet(Path("summary.parquet"), STUDY, summary)
+    write_csv(Path("summary.csv"), flat_rows(STUDY, summary["rows"]))
+    write_parquet(Path("summary.parquet"), STUDY, summary, flat_rows(STUDY, summary["rows"]))
     write_llama_bench(Path("speed.jsonl"), STUDY, found)
     return summary
 

@@ -14,9 +14,10 @@ from llmpi import layout
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored
 from llmpi.gguf.mix.errors import errors, write_as_if
+from llmpi.gguf.mix.goals import Goal
 from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
 from llmpi.gguf.mix.made import called, file_type, tensor_types
-from llmpi.gguf.mix.search import best_within
+from llmpi.gguf.mix.search import best
 from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, choose
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
 from llmpi.quant_types import (
@@ -27,6 +28,7 @@ from llmpi.quant_types import (
     budget_of,
     is_mix,
     least_bytes,
+    rated_on,
     type_of,
     wants_imatrix,
     width_order,
@@ -63,11 +65,24 @@ def test_a_budget_is_spelled_in_one_way(number: object, unit: str, matrix: bool)
     "name",
     [
         *("MIX-", "MIX-0bpw", "MIX-4.50bpw", "MIX-04bpw", "MIX-4.bpw", "MIX-4.5BPW", "MIX-4.5"),
+        *("MIX-0nats", "MIX-0.02nats-", "MIX-0.020nats", "MIX-0.02nats-Pi5", "MIX-0.02nat"),
         *("MIX-M", "MIX-٤bpw", "MIX-0.0G", "MIX--1M", "MIX-1e9M", "MIX-4.5bpw\n"),
     ],
 )
 def test_what_is_no_budget(name: str) -> None:
     assert budget_of(name) is None and is_mix(name)
+
+
+@pytest.mark.parametrize("device", [None, "pi5", "shelf.a"])
+@pytest.mark.parametrize("matrix", ["", "+imatrix"])
+def test_a_budget_of_loss_may_be_for_a_device(device: str | None, matrix: str) -> None:
+    name = "MIX-0.02nats" + (f"-{device}" if device else "") + matrix
+    assert budget_of(name) == Budget(loss_nats=0.02, device=device)
+    assert rated_on(name) == device and is_mix(name) and least_bytes(name, 1000) == 250
+    more_and_less = sorted(["MIX-0.5nats", name, "MIX-9tps-b", "MIX-0.001nats"], key=width_order)
+    assert more_and_less == ["MIX-9tps-b", "MIX-0.001nats", name, "MIX-0.5nats"]
+    path = layout.at(layout.GGUF, model="m", quant=name)
+    assert re.fullmatch(f"results/gguf/m/({re.escape(name)}).gguf", path)
 
 
 def test_types_and_published_files_are_no_mixes() -> None:
@@ -271,7 +286,7 @@ def test_a_search_finds_the_least_divergence(seed: int, bits: float, together: f
     groups = grouped(tensors, ["Q8_0", "Q5_0", "Q4_0"], weighted=[])
     limit = int(bits * sum(group.parameters for group in groups) / 8)
     of = Landscape(groups, seed, together)
-    found = best_within(limit, groups, of.errors, of)
+    found = best(Goal(groups, limit), of.errors, of)
     assert of.asked <= 2 * len(groups) + 2
     taken = {group["name"]: group["type"] for group in found["groups"]}
     assert found["taken_bytes"] == sum(g.bytes[taken[g.name]] for g in groups) <= limit
@@ -283,13 +298,40 @@ def test_a_search_finds_the_least_divergence(seed: int, bits: float, together: f
         for kinds_of in itertools.product(*(g.bytes for g in groups))
     ]
     fitting = [t for t in every if sum(g.bytes[t[g.name]] for g in groups) <= limit]
-    best = min(of(types).mean() for types in fitting)
+    least = min(of(types).mean() for types in fitting)
     if not together:  # then the first round is exact, and its expectation what is measured
         assert (
-            rounds[0] == pytest.approx(best) == pytest.approx(found["rounds"][0]["predicted_nats"])
+            rounds[0] == pytest.approx(least) == pytest.approx(found["rounds"][0]["predicted_nats"])
         )
         assert found["proxy"] and found["proxy"]["ratio_median"] == pytest.approx(1)
-    assert min(rounds) <= 1.25 * best
+    assert min(rounds) <= 1.25 * least
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.floats(0.02, 0.9), st.sampled_from([0.0, 0.5, -0.02]))
+def test_a_search_finds_the_least_bytes_within_a_loss(
+    seed: int, part: float, together: float
+) -> None:
+    tensors = {f"blk.0.w{i}.weight": (64 * (i + 1), 576) for i in range(4)}
+    groups = grouped(tensors, ["Q8_0", "Q5_0", "Q4_0"], weighted=[])
+    of = Landscape(groups, seed, together)
+    every = [
+        dict(zip((g.name for g in groups), kinds_of, strict=True))
+        for kinds_of in itertools.product(*(g.bytes for g in groups))
+    ]
+    measured = [float(of(types).mean()) for types in every]
+    nats = min(measured) + part * (max(measured) - min(measured))
+    of.asked = 0
+    found = best(Goal(groups, nats=nats), of.errors, of)
+    assert of.asked <= 2 * len(groups) + 8
+    taken = {group["name"]: group["type"] for group in found["groups"]}
+    assert found["limit_bytes"] is None
+    assert of(taken).mean() <= nats * (1 + 1e-9)
+    keeping = zip(every, measured, strict=True)
+    sizes = [sum(g.bytes[t[g.name]] for g in groups) for t, loss in keeping if loss <= nats]
+    if not together:
+        assert found["taken_bytes"] == min(sizes)
+    assert found["taken_bytes"] <= 1.3 * min(sizes)
 
 
 def test_what_is_below_the_noise_is_not_given_away() -> None:
@@ -304,7 +346,7 @@ def test_what_is_below_the_noise_is_not_given_away() -> None:
 
     of = Landscape(groups, 0, 0.0)
     limit = sum(group.bytes["Q8_0"] for group in groups)
-    found = best_within(limit, groups, of.errors, probed)
+    found = best(Goal(groups, limit), of.errors, probed)
     assert {group["name"]: group["type"] for group in found["groups"]} == {
         quiet: "Q8_0",
         loud: "Q8_0",

@@ -115,6 +115,29 @@ def test_a_budget_that_leaves_no_choice_is_no_search(base: Path, quant: str, tmp
     assert re.search(r"take [\d,]+ bytes in their widest types, .*; ask for less", found["reason"])
 
 
+def test_a_mix_that_may_lose_so_much_takes_the_least_bytes(base: Path, tmp_path: Path) -> None:
+    """Between what two mixes by bytes lose there is one that takes less than the wider of them."""
+    wide, narrow = (searched(base, quant, tmp_path) for quant in ("MIX-6bpw", "MIX-4.6bpw"))
+    [lost, more] = (
+        mix["rounds"][mix["taken_round"]]["kld_nats"] + max(0.0, mix["rounding_nats"])
+        for mix in (wide, narrow)
+    )
+    nats = f"{(lost + more) / 2:.12f}".rstrip("0")
+    mix = searched(base, f"MIX-{nats}nats", tmp_path)
+    assert mix["status"] == "ok", mix
+    assert check(json.dumps(mix), Mix, "here") == mix
+    made = quantize(base, of(base), tmp_path / "mix.gguf", f"MIX-{nats}nats", mix=mix)
+    assert made["status"] == "ok" and made["mix"], made
+    assert made["mix"]["kld_nats"] + max(0.0, mix["rounding_nats"]) <= float(nats)
+    assert mix["limit_bytes"] is None and mix["taken_bytes"] < wide["taken_bytes"]
+
+
+def test_a_loss_that_cannot_be_kept_to_is_a_result(base: Path, tmp_path: Path) -> None:
+    found = searched(base, "MIX-0.0000000000001nats", tmp_path)
+    assert found["status"] == "failed"
+    assert re.match(r"MIX-0\.0+1nats: .*ask for more$", found["reason"]), found["reason"]
+
+
 SPOILED = ['["cut', '["a", [NaN]]\n', "\0" * 4096, "\0\n", '["a", "b"]\n{}\n', "null\n", "\u2028\n"]
 
 

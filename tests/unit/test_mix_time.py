@@ -320,6 +320,27 @@ def test_a_mix_for_a_board_tells_by_which_rates_it_was_made(
     assert used and used["time"] == time
 
 
+def test_a_mix_for_a_board_that_may_lose_so_much_takes_the_least_time(
+    base: Path, measured: Rates, tmp_path: Path
+) -> None:
+    """A narrow type that is slow there is not taken, though it is the least in bytes."""
+    each = {"Q8_0": 3e-3, "Q5_K": 5e-3, "Q3_K": 6e-3, "Q4_0": 6e-3, "Q6_K": 6e-3}
+    found: list[Rate] = [
+        {**rate, "product_s": [each[rate["type"]]]}
+        for rate in measured["rates"]
+        if rate["type"] in each
+    ]
+    record: Rates = {**measured, "rates": found, "token_s": [1.0]}
+    how: Any = {"windows": 3, "types": [*each][:4], "partial": tmp_path / "parts", "threads": 1}
+    text = "the engine maps the file and reads in it what was written there. " * 40
+    mix = search(base, of(base), "MIX-5nats-here", text, rates=record, **how)
+    assert mix["status"] == "ok", mix
+    time = check(made_json(mix), Mix, "the search").get("time")
+    assert time and time["limit_s"] is None
+    multiplied = {g["name"]: g["type"] for g in mix["groups"] if g["name"] != "token_embd"}
+    assert {*multiplied.values()} == {"Q8_0"}
+
+
 def test_what_failed_on_the_board_fails_here_and_says_so(base: Path, tmp_path: Path) -> None:
     how: Any = {"windows": 3, "types": KINDS, "partial": tmp_path / "parts", "threads": 1}
     why = failed("rates", "the engine died of SIGILL")

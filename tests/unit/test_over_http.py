@@ -25,7 +25,7 @@ from llmpi.report.page.write import write_page
 from llmpi.study import inputs
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import asked_over_http, scored, sessions
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.read import read_records
 
@@ -64,7 +64,7 @@ def test_a_row_says_who_computed_and_whose_clock_it_is(tmp_path: Path) -> None:
         assert theirs[unknown] is None  # type: ignore[literal-required]  # one of its columns
     assert theirs["quality"]["qa"]["f1_pct"] is None
     assert summary["predictions"] and all(p["runtime"] != "server" for p in summary["predictions"])
-    write_csv(tmp_path / "summary.csv", study, summary["rows"])
+    write_csv(tmp_path / "summary.csv", flat_rows(study, summary["rows"]))
     with (tmp_path / "summary.csv").open(newline="") as file:
         flat = {row["runtime"]: row for row in csv.DictReader(file) if row["quant"] == "F16"}
     assert (flat["server"]["marks"], flat["default"]["marks"]) == ("over HTTP", "")

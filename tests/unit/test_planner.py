@@ -558,6 +558,16 @@ def test_how_large_a_mix_for_an_unknown_board_is_nobody_knows(elsewhere: Path) -
     )
 
 
+@pytest.mark.parametrize("quant", ["MIX-0.02nats", "MIX-0.02nats-pi"])
+def test_how_large_a_mix_is_that_may_lose_so_much_its_search_tells(
+    one_b: Study, quant: str
+) -> None:
+    one = one_b.model_copy(update={"quants": ["F16", quant]})
+    found = [p.unknown for p in plan(one) if p.session.quant == quant]
+    assert {*found} == {f"how large {quant} is, only its search tells"}
+    assert stages_of(one)["search mixes"].jobs == 1
+
+
 @pytest.mark.parametrize("quant", ["MIX-3.2bpw", "MIX-4.5bpw+imatrix", "MIX-700M", "MIX-1.5G"])
 def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) -> None:
     size = known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)

@@ -26,7 +26,7 @@ from llmpi.report.words.texts import Texts
 from llmpi.script import job
 from llmpi.study.file import ConfigError, load_study
 from llmpi.study.service import Service
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 
 TITLE = "\x1b]0;owned\x07"
 TURNED = "safe\u202egpj.exe"
@@ -108,7 +108,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [row, *_] = made_study.summarized(study)[0]["rows"]
     texts = ["=1+1", "+1", "-1", "@x", "\t=1", "a=1", f"{TITLE}", "-3.2"]
     rows: list[Any] = [{**row, "device": text, "tg_tps": -3.2} for text in texts]
-    write_csv(tmp_path / "x.csv", study, rows)
+    write_csv(tmp_path / "x.csv", flat_rows(study, rows))
     with (tmp_path / "x.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
     assert [line["tg_tps"] for line in read] == ["-3.2"] * len(texts)

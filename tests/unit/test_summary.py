@@ -12,7 +12,7 @@ from small_results import CELL, EVIL, rows
 
 from llmpi import layout
 from llmpi.errors import LlmpiError
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 
 pytestmark = pytest.mark.usefixtures("results")
 BEHIND_SSH = {"pi": {"transport": "ssh", "host": "pi.local"}}
@@ -79,7 +79,7 @@ def test_cell_that_was_not_run() -> None:
 
 
 def test_csv_is_what_the_rows_say(tmp_path: Path) -> None:
-    write_csv(tmp_path / "summary.csv", small.study(), rows())
+    write_csv(tmp_path / "summary.csv", flat_rows(small.study(), rows()))
     with (tmp_path / "summary.csv").open(newline="") as file:
         first, died, missing = csv.DictReader(file)
     assert [row["quant"] for row in (first, died, missing)] == ["F16", "Q4_0", "Q2_K"]
@@ -137,7 +137,7 @@ def test_quality_is_not_transferred_to_a_device_that_computes_another_model(
     row = rows(devices=BEHIND_SSH)[0]
     assert row["parity_reason"] == f"another model {EVIL}"
     assert row["quality"]["qa"]["f1_pct"] == 50, "what the workstation scored stays"
-    write_csv(tmp_path / "summary.csv", small.study(devices=BEHIND_SSH), [row])
+    write_csv(tmp_path / "summary.csv", flat_rows(small.study(devices=BEHIND_SSH), [row]))
     with (tmp_path / "summary.csv").open(newline="") as file:
         [read] = csv.DictReader(file)
     assert read["gates_failed"] == f"parity: another model {EVIL}"

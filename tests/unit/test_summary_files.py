@@ -58,7 +58,7 @@ def test_parquet_holds_the_rows_with_units() -> None:
     study = made_study.study()
     made_study.write_records(study)
     summary, _ = made_study.summarized(study)
-    write_parquet(Path("summary.parquet"), study, summary)
+    write_parquet(Path("summary.parquet"), study, summary, flat_rows(study, summary["rows"]))
     table = parquet.read_table("summary.parquet")
     assert table.to_pylist() == flat_rows(study, summary["rows"])
     metadata = table.schema.field("tg_tps").metadata
@@ -72,7 +72,12 @@ def test_parquet_holds_the_rows_with_units() -> None:
 def test_a_study_without_numbers_has_the_same_types() -> None:
     """A column of nothing but nulls keeps its type, so that files of studies can be joined."""
     study = made_study.study()
-    write_parquet(Path("summary.parquet"), study, made_study.summarized(study)[0])
+    write_parquet(
+        Path("summary.parquet"),
+        study,
+        made_study.summarized(study)[0],
+        flat_rows(study, made_study.summarized(study)[0]["rows"]),
+    )
     schema = parquet.read_schema("summary.parquet")
     assert str(schema.field("tg_tps").type) == "double"
     assert {str(schema.field(n).type) for n in ("qa_items", "threads")} == {"int64"}

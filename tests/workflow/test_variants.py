@@ -78,7 +78,7 @@ def test_a_mix_for_a_board_is_made_by_its_rates(workdir: Path) -> None:
         "pi5": {"transport": "ssh", "host": "pi5.local"},
         "shelf": {"transport": "ssh-group", "boards": {"a": "pi-a.local"}},
     }
-    names = ["F16", "MIX-12tps-pi5", "MIX-9.5tps-pi5", "MIX-12tps-shelf.a"]
+    names = ["F16", "MIX-12tps-pi5", "MIX-0.02nats-pi5", "MIX-12tps-shelf.a"]
     jobs = edited(workdir, models=models, devices=devices, quants=names)
     assert jobs["measure_rates"] == 2 and jobs["search_mix"] == 3
     assert jobs["quantize_gguf"] == 3 + 1  # and the Q4_0 that the rates are measured beside

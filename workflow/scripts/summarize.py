@@ -5,7 +5,7 @@ from pathlib import Path
 from llmpi.records import write_json
 from llmpi.script import run
 from llmpi.study.study import Study
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 from llmpi.summary.llama_bench import write_llama_bench
 from llmpi.summary.parquet import write_parquet
 from llmpi.summary.read import read_records, trees
@@ -18,8 +18,9 @@ def main(
     with trees():
         records = read_records(study)
         whole, asked = summarize(study, records)
-        write_csv(csv, study, whole["rows"])
-        write_parquet(parquet, study, whole)
+        flat = flat_rows(study, whole["rows"])
+        write_csv(csv, flat)
+        write_parquet(parquet, study, whole, flat)
         write_llama_bench(speed, study, records)
         write_json(summary, whole, indent=None)
         write_json(requirements, asked, indent=None)

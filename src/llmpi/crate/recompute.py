@@ -22,7 +22,7 @@ from llmpi.study import inputs
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import Run
 from llmpi.study.study import Study
-from llmpi.summary.flat import write_csv
+from llmpi.summary.flat import flat_rows, write_csv
 from llmpi.summary.predictions import Boards, Planned
 from llmpi.summary.read import read_records, trees
 from llmpi.summary.records import Provenance, Summary
@@ -50,7 +50,7 @@ def write_derived(
     write_json(_in(folder, layout.SUMMARY_JSON, study), summary, indent=None)
     write_json(_in(folder, layout.REQUIREMENTS, study), requirements, indent=None)
     write_json(_in(folder, layout.RECOMMENDATION, study), _decided(folder, study))
-    write_csv(_in(folder, layout.SUMMARY_CSV, study), study, summary["rows"])
+    write_csv(_in(folder, layout.SUMMARY_CSV, study), flat_rows(study, summary["rows"]))
     _draw(folder, study, _in(folder, layout.PAGE, study))
 
 
@@ -147,7 +147,7 @@ def _check_files(folder: Path, study: Study) -> None:
     with TemporaryDirectory(prefix="llmpi-") as beside:
         again = Path(beside)
         rows = read(_in(folder, layout.SUMMARY_JSON, study), Summary)["rows"]
-        write_csv(again / "table", study, rows)
+        write_csv(again / "table", flat_rows(study, rows))
         name = layout.at(layout.SUMMARY_CSV, study=study.study)
         _refuse(name, _table(_text(folder / name), _text(again / "table")))
         _draw(folder, study, again / "page")

@@ -402,6 +402,8 @@ def _mixed(
     stored: Mapping[str, contents.Stored],
 ) -> Quantized:
     """What a mix will weigh: as much as its budget lets it, whatever types a search finds."""
+    if budget.loss_nats:
+        raise RefusedError(f"{quant}: how large it is, only its search tells")
     if budget.device:
         raise RefusedError(f"{quant}: how large it is, the rates of {budget.device} tell")
     matrix = [name for name in stored if name.startswith("blk.")] if wants_imatrix(quant) else []

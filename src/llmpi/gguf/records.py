@@ -250,7 +250,7 @@ class MixOption(TypedDict):
     loss_nats: float
     """What it is held to add to the divergence, in proportion to its error."""
     token_s: NotRequired[float]
-    """Of a token, on the board that a budget of time is for."""
+    """Of a token, on the board that it is made for."""
 
 
 @record
@@ -285,7 +285,7 @@ class MixGroup(TypedDict):
 
 @record
 class MixRound(TypedDict):
-    """A choice: the least loss within the budget, by what was known."""
+    """A choice: the best by what was known."""
 
     types: dict[str, str]
     """By group."""
@@ -307,7 +307,7 @@ class MixProxy(TypedDict):
 
 @record
 class MixTime(TypedDict):
-    """A budget of tokens per second on a board, and what is made of it by its rates."""
+    """What a mix is to take on a board, by its rates."""
 
     device: str
     rates_sha256: str
@@ -315,8 +315,8 @@ class MixTime(TypedDict):
     rest_s: float
     """What a token takes beside the groups' products, as it did in the file that was decoded there;
     below zero where the products were slower by themselves."""
-    limit_s: float
-    """What the budget leaves for the groups."""
+    limit_s: float | None
+    """What the budget leaves for the groups; None of one that is of loss."""
     taken_s: float
     token_s: float
     """Foreseen of a token, at the beginning of a context."""
@@ -328,14 +328,16 @@ class MixFound(TypedDict):
 
     groups: list[MixGroup]
     limit_bytes: int | None
-    """What the budget leaves for the groups; None of one that is of time."""
+    """What the budget leaves for the groups; None of one that is of time or loss."""
     taken_bytes: int
     time: NotRequired[MixTime | None]
-    """Of a budget of time."""
+    """Where it is made for a board."""
     rounds: list[MixRound]
-    """The first by probes of each group alone, the second by probes beside the first."""
+    """The first by probes of each group alone, the second by probes beside the first; more where
+    none kept to a budget of loss."""
     taken_round: int
-    """From 0: the one of less divergence."""
+    """From 0: the one of least divergence; of a budget of loss the one of least bytes or time of
+    those that keep to it."""
     proxy: MixProxy | None
     """None where no group had a neighbour to be probed."""
     rounding_nats: float

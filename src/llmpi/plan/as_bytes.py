@@ -1,11 +1,12 @@
-"""A mix by a budget of time before its board has rates: as large as what is read meanwhile."""
+"""A mix by a budget of time before its board has rates: as large as what is read meanwhile. How
+large one of so much loss is, nothing tells but its search."""
 
 from collections.abc import Mapping
 
 from llmpi.errors import LlmpiError
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Board
-from llmpi.quant_types import IMATRIX, MIX, RATED_WITH, budget_of, rated_on, wants_imatrix
+from llmpi.quant_types import IMATRIX, MIX, RATED_WITH, budget_of, wants_imatrix
 
 MIB = 1024**2
 
@@ -17,9 +18,12 @@ def as_bytes(quant: str, model: Model, boards: Mapping[str, Board | None]) -> st
         boards: by device.
 
     Raises:
-        LlmpiError: nothing is known of its board; or what it reads so fast is no mix of the model.
+        LlmpiError: nothing is known of its board; or what it reads so fast is no mix of the model;
+            or its budget is of loss.
     """
     budget = budget_of(quant)
+    if budget and budget.loss_nats:
+        raise LlmpiError(f"how large {quant} is, only its search tells")
     if not budget or not budget.device or not budget.tokens_per_s:
         return quant
     if (board := boards[budget.device]) is None:
@@ -37,5 +41,7 @@ def as_bytes(quant: str, model: Model, boards: Mapping[str, Board | None]) -> st
 
 
 def about(quant: str) -> str:
-    """A variant where its size matters little: of one that is made for a board any of 4 bits."""
-    return RATED_WITH if rated_on(quant) else quant
+    """A variant where its size matters little: any of 4 bits of one that is made for a board, or by
+    what it may lose."""
+    budget = budget_of(quant)
+    return RATED_WITH if budget and (budget.device or budget.loss_nats) else quant

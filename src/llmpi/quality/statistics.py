@@ -4,7 +4,8 @@ Questions of one paragraph stand or fall together. Whatever took single question
 would be too sure of itself, so everything here but McNemar's test goes by whole clusters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from math import ceil, comb
 from typing import Any, NamedTuple, TypedDict
 
@@ -16,6 +17,8 @@ from llmpi.quality.estimates import Loss, loss, plain, share, student
 
 RESAMPLES = 10_000
 CELLS_AT_ONCE = 1_000_000
+CELLS_KEPT = 5_000_000
+"""40 MB."""
 
 
 # --- intervals of items ---------------------------------------------------------------------------
@@ -211,14 +214,31 @@ def randomization_p(
     sums, _ = _totals(differences, clusters)
     if len(sums) < 2:
         return None
-    rng = np.random.default_rng(seed)
     # A flip that ties with the observed sum must not lose to it by rounding.
     observed = abs(sums.sum()) - 1e-9 * np.abs(sums).sum()
     count = sum(
-        int(np.count_nonzero(np.abs(rng.choice((-1.0, 1.0), size=shape) @ sums) >= observed))
-        for shape in _chunks(len(sums))
+        int(np.count_nonzero(np.abs(flips @ sums) >= observed)) for flips in _flips(len(sums), seed)
     )
     return (1 + count) / (1 + RESAMPLES)
+
+
+def _flips(clusters: int, seed: int) -> Iterable[NDArray[np.float64]]:
+    """Signs of [resamples, clusters], piece by piece: the same for all that have as many clusters,
+    so that they are kept where they are few."""
+    if clusters * RESAMPLES > CELLS_KEPT:
+        return _drawn_flips(clusters, seed)
+    return _kept_flips(clusters, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept_flips(clusters: int, seed: int) -> list[NDArray[np.float64]]:
+    return [*_drawn_flips(clusters, seed)]
+
+
+def _drawn_flips(clusters: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    for shape in _chunks(clusters):
+        yield rng.choice((-1.0, 1.0), size=shape)
 
 
 def mcnemar(reference: Sequence[int], variant: Sequence[int]) -> McNemar:

@@ -108,8 +108,9 @@ def _mix(value: str) -> str:
     if budget is None:
         raise PydanticCustomError(
             "mix",
-            "'{value}' is no budget: write MIX-4.5bpw (bits per weight), MIX-700M (bytes; M and G) "
-            "or MIX-12tps-DEVICE (tokens per second on it), without zeros that say nothing",
+            "'{value}' is no budget: write MIX-4.5bpw (bits per weight), MIX-700M (bytes; M and G),"
+            " MIX-12tps-DEVICE (tokens per second on it), MIX-0.02nats or MIX-0.02nats-DEVICE "
+            "(divergence), without zeros that say nothing",
             {"value": value},
         )
     if budget.bits_per_weight and budget.bits_per_weight >= WIDEST_MIX:

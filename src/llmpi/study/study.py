@@ -47,8 +47,8 @@ class Study(Part):
     quants: Quants
     """Quantizations to sweep, as llama.cpp spells them; `TYPE+imatrix` is made with an importance
     matrix, `TYPE+round` with a rounding that is learned, `TYPE-qat` by quantization-aware training;
-    `MIX-4.5bpw`, `MIX-700M` and `MIX-12tps-DEVICE` are mixes of types by a budget; `as-published`
-    is the model's GGUF file as it is, and all of its `files`."""
+    `MIX-4.5bpw`, `MIX-700M`, `MIX-12tps-DEVICE` and `MIX-0.02nats` are mixes of types by a budget;
+    `as-published` is the model's GGUF file as it is, and all of its `files`."""
     calibration: Calibration | None = None
     """What importance matrices are made on, mixes searched, and roundings learned."""
     mix: Mixing = Mixing()

@@ -29,7 +29,7 @@ def answer_costs(
 
 
 def _cost(found: Answered, speed: Speed, energy: CellEnergy, prompt_tokens: int) -> AnswerCost:
-    seconds = {rate: seconds_of(found.tokens, speed, prompt_tokens, rate) for rate in RATES}
+    seconds = seconds_of(found.tokens, speed, prompt_tokens)
     ordered = {rate: np.sort(each) for rate, each in seconds.items()}
     half, most = (_kept_to(pct, found, seconds["median"], ordered) for pct in (50, 95))
     prompt, thought, answer = found.ordered_tokens.T
@@ -95,8 +95,8 @@ KEYS: Mapping[
 }
 
 
-def seconds_of(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int, rate: Rate) -> Each:
-    """To read the whole prompt, and to write thought and answer behind it.
+def seconds_of(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int) -> dict[Rate, Each]:
+    """To read the whole prompt, and to write thought and answer behind it, at each rate.
 
     Between the depths at which tg was measured a token takes what lies between; outside, what it
     took at the nearest.
@@ -104,19 +104,25 @@ def seconds_of(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int, rate
     Args:
         tokens: of each answer its prompt's, its thought's and its own, n x 3.
     """
-    pp_tps, tg_tps = _rate(speed, "pp", rate), _rate(speed, "tg", rate)
-    new = tokens[:, 1:].sum(1)
-    return np.asarray(tokens[:, 0] / pp_tps + new * _slower(tokens, speed, prompt_tokens) / tg_tps)
+    new = _as_behind_the_prompt(tokens, speed, prompt_tokens)
+    return {
+        rate: tokens[:, 0] / _rate(speed, "pp", rate) + new / _rate(speed, "tg", rate)
+        for rate in RATES
+    }
 
 
-def _slower(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int) -> Each:
-    """How many times as long a new token of each answer takes as behind the workload's prompt."""
+def _as_behind_the_prompt(tokens: NDArray[np.int64], speed: Speed, prompt_tokens: int) -> Each:
+    """How many tokens behind the workload's prompt would take as long as the new ones of each
+    answer do."""
     here = _rate(speed, "tg", "median")
     depths = {prompt_tokens: here}
     depths |= {one["depth_tokens"]: one["tps"] for one in speed["tg_at_depths_tps"]}
     at, tps = zip(*sorted(depths.items()), strict=True)
-    middle = tokens[:, 0] + tokens[:, 1:].sum(1) / 2
-    return np.asarray(here * np.interp(middle, at, 1 / np.asarray(tps)))
+    new = tokens[:, 1] + tokens[:, 2]
+    if len(at) == 1:
+        return new.astype(float)
+    slower = here * np.interp(tokens[:, 0] + new / 2, at, 1 / np.asarray(tps))
+    return np.asarray(new * slower)
 
 
 def _rate(speed: Speed, phase: Literal["pp", "tg"], rate: Rate) -> float:
@@ -138,8 +144,7 @@ def joules_of(
         return None
     pp_spread = Z95 * (energy["pp_uncertainty_j_per_token"] or 0.0)
     tg_spread = Z95 * (energy["tg_uncertainty_j_per_token"] or 0.0)
-    prompt = tokens[:, 0]
-    new = tokens[:, 1:].sum(1) * _slower(tokens, speed, prompt_tokens)
+    prompt, new = tokens[:, 0], _as_behind_the_prompt(tokens, speed, prompt_tokens)
     return (
         prompt * pp_j + new * tg_j,
         prompt * max(pp_j - pp_spread, 0.0) + new * max(tg_j - tg_spread, 0.0),

@@ -32,14 +32,13 @@ def flat_rows(study: Study, rows: Sequence[Row]) -> list[FlatRow]:
     return [_flat(study, kinds, row) for row in rows]
 
 
-def write_csv(path: Path, study: Study, rows: Sequence[Row]) -> None:
+def write_csv(path: Path, flat: Sequence[FlatRow]) -> None:
     """Write the rows atomically; an empty field means that there is no such value, an apostrophe
     that a text begins as a spreadsheet's formula would."""
-    flat = [{name: _cell(value) for name, value in row.items()} for row in flat_rows(study, rows)]
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
-        writer.writeheader()
-        writer.writerows(flat)
+        writer = csv.writer(file)
+        writer.writerow(flat[0])
+        writer.writerows(map(_cell, row.values()) for row in flat)
 
 
 def _cell(value: object) -> object:

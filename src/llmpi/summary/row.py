@@ -3,7 +3,10 @@
 import statistics
 from collections.abc import Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Literal, TypeVar, cast, get_origin, get_type_hints
+
+import numpy as np
 
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.engine.records import (
@@ -22,7 +25,7 @@ from llmpi.study.study import Battery, Study
 from llmpi.summary.answers import answer_costs
 from llmpi.summary.computed import Computed
 from llmpi.summary.measured import Single
-from llmpi.summary.percentiles import percentiles
+from llmpi.summary.percentiles import percentile
 from llmpi.summary.records import (
     AnswerCost,
     CellEnergy,
@@ -145,8 +148,7 @@ def _speed(measured: Single) -> Speed:
     prompt_tokens, repetitions = cell["workload"]["prompt_tokens"], cell["repetitions"]
     pp_tps = [prompt_tokens / r["pp_s"] for r in repetitions]
     tg_tps = [len(r["itl_s"]) / sum(r["itl_s"]) for r in repetitions]
-    itl = [seconds for repetition in repetitions for seconds in repetition["itl_s"]]
-    cuts = percentiles(itl)
+    itl = sorted(seconds for repetition in repetitions for seconds in repetition["itl_s"])
     curve = cell["sustained"]
     heat = measured.session["samples"]["temperature_c"]
     return {
@@ -156,15 +158,15 @@ def _speed(measured: Single) -> Speed:
         "tg_tps": statistics.median(tg_tps),
         "tg_min_tps": min(tg_tps),
         "tg_max_tps": max(tg_tps),
-        "tg_sd_tps": statistics.stdev(tg_tps) if len(tg_tps) > 1 else None,
+        "tg_sd_tps": float(np.std(tg_tps, ddof=1)) if len(tg_tps) > 1 else None,
         "repetitions": len(repetitions),
         "set_aside": len(cell["set_aside"]),
         "others_pct": _others_pct(cell),
         "shortened_to_tokens": cell["shortened"] and cell["shortened"]["output_tokens"],
         "ttft_s": statistics.median(r["ttft_s"] for r in repetitions),
-        "itl_p50_s": cuts[49],
-        "itl_p95_s": cuts[94],
-        "itl_max_s": max(itl),
+        "itl_p50_s": percentile(itl, 50),
+        "itl_p95_s": percentile(itl, 95),
+        "itl_max_s": itl[-1],
         "cold_load_s": how["load"] and how["load"]["cold_s"],
         "warm_load_s": how["load"] and how["load"]["warm_s"],
         "memory_bytes": memory_bytes(cell["memory"]),
@@ -176,7 +178,7 @@ def _speed(measured: Single) -> Speed:
         "context_tokens": cell["context_tokens"],
         "tg_at_depths_tps": [_at_depth(depth) for depth in cell["depths"]],
         "sustained_first_last_tps": [curve[0][1], curve[-1][1]] if curve else [],
-        "hottest_c": max((value for _, value in heat), default=None),
+        "hottest_c": max(map(itemgetter(1), heat), default=None),
         "marks": cell["marks"],
     }
 

@@ -137,7 +137,7 @@ def _against(
     tokens: NDArray[np.int64],
     prompt_tokens: int,
 ) -> SampleAgainst:
-    predicted = {rate: seconds_of(tokens, row, prompt_tokens, rate) for rate in RATES}
+    predicted = seconds_of(tokens, row, prompt_tokens)
     joules = joules_of(tokens, row, row, prompt_tokens)
     median = predicted["median"]
     numbers = [one["number"] for one in done]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from llmpi.device.service.records import Carried, ServedRequest, ServiceBench
 from llmpi.engine.records import Failed, Tier
 from llmpi.records import RecordError, failed, read
-from llmpi.summary.percentiles import percentiles
+from llmpi.summary.percentiles import percentile
 
 PER_MINUTE = 60.0
 
@@ -76,11 +76,10 @@ def quantiles(values: Iterable[float]) -> Quantiles:
     found = sorted(values)
     if not found:
         return Quantiles(None, None, None)
-    cuts = percentiles(found)
     return Quantiles(
-        cuts[49],
-        cuts[94] if len(found) >= 20 else None,
-        cuts[98] if len(found) >= 100 else None,
+        percentile(found, 50),
+        percentile(found, 95) if len(found) >= 20 else None,
+        percentile(found, 99) if len(found) >= 100 else None,
     )
 
 

@@ -1,11 +1,13 @@
-"""Which type each group of a model's tensors gets, so that a budget costs the least divergence.
+"""Which type each group of a model's tensors gets, so that a budget costs the least divergence, or
+so much divergence takes the least bytes or time (`llmpi.gguf.mix.goals`).
 
 1. Each group alone is given a type near the budget, and the divergence from the unquantized model
    measured on the calibration text. Of its other types the loss is held to be in proportion to
    their squared error (see `llmpi.gguf.mix.errors`).
-2. The choice of least loss within the budget (`llmpi.gguf.mix.solver`) is measured, and around it
+2. The exact choice by these (`llmpi.gguf.mix.solver`) is measured, and around it
    each group with its neighbouring type: what quantized groups do to one another is in there.
-3. The choice by these, measured as well. The better of the two is taken.
+3. The choice by these, measured as well; and while none keeps to the loss that it is to keep to, by
+   a tighter one. The best of them is taken.
 4. What no probe sees, the rounding in the kernels of quantized types, is measured once.
 
 The engine runs in a child process (`python -m llmpi.gguf.mix.search JOB OUT`): it may die of a
@@ -33,10 +35,11 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.imatrix import read as read_matrix
 from llmpi.gguf.mix.errors import Importance, errors
+from llmpi.gguf.mix.goals import Chosen, Goal
 from llmpi.gguf.mix.groups import Group, choice_of
 from llmpi.gguf.mix.probe import Divergences, Probed, Probes, Types
 from llmpi.gguf.mix.seconds import NS, Timed, products, timed, told
-from llmpi.gguf.mix.solver import BudgetError, as_expected, chosen
+from llmpi.gguf.mix.solver import BudgetError, as_expected
 from llmpi.gguf.records import (
     Imatrix,
     MatrixUsed,
@@ -63,8 +66,6 @@ TRUST = 4.0
 
 Losses = dict[TensorType, float]
 """Of a group, by type: the divergence that it costs, nats; or the squared error."""
-Chosen = dict[str, TensorType]
-"""Of each group."""
 
 
 class Job(TypedDict):
@@ -79,7 +80,7 @@ class Job(TypedDict):
     imatrix: str | None
     imatrix_sha256: str | None
     rates: Rates | None
-    """Where its budget is of time."""
+    """Where its choice is about time."""
     folder: str
     threads: int
 
@@ -216,16 +217,19 @@ def find(job: Job) -> MixFound:
     base, folder = Path(job["base"]), Path(job["folder"])
     held, importance = stored(base), _importance(job["imatrix"])
     groups, limit, time = _choice(base, held, job, importance)
-    as_expected(groups, limit)  # whether there is any, before hours of probes
+    if limit is not None:
+        as_expected(groups, limit)  # whether there is any, before hours of probes
     found = {group.name: _errors(group, held, importance) for group in groups}
     with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
         identity = _identity(job, groups)
         probed = Probed(p, folder / "probes.jsonl", identity, total=2 * len(groups) + 3)
-        searched = best_within(limit, groups, found, probed)
+        rounding = float(probed.rounding().mean())
+        goal = Goal(groups, limit, nats=_left(job, rounding))
+        searched = best(goal, found, probed)
         return {
             **searched,
             "time": _time(time, searched["groups"], job),
-            "rounding_nats": float(probed.rounding().mean()),
+            "rounding_nats": rounding,
             "probes": probed.count,
             "windows": p.windows,
             "window_tokens": p.window_tokens,
@@ -234,10 +238,27 @@ def find(job: Job) -> MixFound:
         }
 
 
+def _left(job: Job, rounding_nats: float) -> float:
+    """What the weights may lose, by a budget of loss.
+
+    Raises:
+        BudgetError: what kernels round is more than the mix may lose.
+    """
+    budget = budget_of(job["quant"])
+    if not budget or not budget.loss_nats:
+        return 0
+    if rounding_nats >= budget.loss_nats:
+        raise BudgetError(
+            f"what the kernels of quantized types round costs {rounding_nats:.2g} nats by itself; "
+            "ask for more"
+        )
+    return budget.loss_nats - max(0.0, rounding_nats)
+
+
 def _choice(
     base: Path, held: Mapping[str, Stored], job: Job, importance: Mapping[str, Importance]
-) -> tuple[Sequence[Group], int, Timed | None]:
-    """What there is to choose, within how many bytes or nanoseconds.
+) -> tuple[Sequence[Group], int | None, Timed | None]:
+    """What there is to choose, within how many bytes or nanoseconds, if that is limited.
 
     Raises:
         BudgetError: nothing is as fast as the budget wants it, or all is.
@@ -253,8 +274,8 @@ def _choice(
         asked=job["types"],
         weighted=importance,
     )
-    if not budget.tokens_per_s:
-        return groups, limit, None
+    if not budget.device:
+        return groups, None if budget.loss_nats else limit, None
     assert job["rates"]
     uniform = dict(zip(held, said.uniform["kinds"], strict=True))
     times = products(base, said.whole)
@@ -275,7 +296,7 @@ def spent(time: Timed, chosen: Sequence[MixGroup], rates: Rates) -> MixTime:
         "device": rates["device"],
         "rates_sha256": sha256_of_json(rates),
         "rest_s": time.rest_s,
-        "limit_s": time.limit / NS,
+        "limit_s": None if time.limit is None else time.limit / NS,
         "taken_s": taken_s,
         "token_s": time.rest_s + taken_s,
     }
@@ -310,32 +331,28 @@ def _identity(job: Job, groups: Sequence[Group]) -> str:
 # --- the search -----------------------------------------------------------------------------------
 
 
-def best_within(
-    limit: int,
-    groups: Sequence[Group],
-    found: Mapping[str, Losses],
-    probed: Callable[[Types], Divergences],
+def best(
+    goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
 ) -> Searched:
     """The search itself.
 
     Args:
-        limit: of what the groups cost.
         found: of each group the error of each type.
         probed: the divergence that types cost, of each window.
 
     Raises:
-        BudgetError: no types keep to `limit`.
+        BudgetError: no types reach the goal.
     """
-    bits = _bits(groups, limit)
+    groups, bits = goal.groups, goal.bits()
     anchors = {group.name: _anchor(group, found[group.name], bits) for group in groups}
     alone = {name: probed({name: kind}) for name, kind in anchors.items()}
     slopes = {
         name: _seen(alone[name]) / (found[name][kind] or 1.0) for name, kind in anchors.items()
     }
     expected = _losses(found, slopes)
-    first = chosen(groups, expected, limit)
+    first = goal.choose(expected)
     at_first = probed(first)
-    rounds = [_round(first, _sum(expected, first), at_first)]
+    rounds, choices = [_round(first, _sum(expected, first), at_first)], [first]
 
     neighbours = {
         g.name: kind for g in groups if (kind := _neighbour(g, found[g.name], first[g.name]))
@@ -347,12 +364,25 @@ def best_within(
             ratios[name] = float(beside[name].mean()) / step
             slopes[name] *= min(max(ratios[name], 1 / TRUST), TRUST)
     corrected = _losses(found, slopes)
-    second = chosen(groups, corrected, limit)
-    if second != first:
-        moved = _sum(corrected, second) - _sum(corrected, first)
-        rounds.append(_round(second, rounds[0]["kld_nats"] + moved, probed(second)))
-    taken = min(range(len(rounds)), key=lambda i: rounds[i]["kld_nats"])
-    types = (first, second)[taken]
+    beside_nats = rounds[0]["kld_nats"] - _sum(corrected, first)
+    while len(choices) < goal.choices:
+        types = goal.choose(corrected, beside_nats)
+        if types in choices:
+            break
+        foreseen = beside_nats + _sum(corrected, types)
+        choices.append(types)
+        rounds.append(_round(types, foreseen, probed(types)))
+        if not min(_ranks(goal, choices, rounds))[0]:
+            break
+        beside_nats += rounds[-1]["kld_nats"] - foreseen
+    ranks = _ranks(goal, choices, rounds)
+    taken = ranks.index(min(ranks))
+    if ranks[taken][0]:
+        raise BudgetError(
+            f"none of the {len(rounds)} choices that were measured keeps to it; the weights of the "
+            f"nearest lose {rounds[taken]['kld_nats']:.2g} nats; ask for more"
+        )
+    types = choices[taken]
     return {
         "groups": [
             _group(
@@ -368,7 +398,7 @@ def best_within(
             )
             for group in groups
         ],
-        "limit_bytes": None if any(group.nanoseconds for group in groups) else limit,
+        "limit_bytes": None if any(group.nanoseconds for group in groups) else goal.limit,
         "taken_bytes": sum(group.bytes[types[group.name]] for group in groups),
         "rounds": rounds,
         "taken_round": taken,
@@ -376,14 +406,11 @@ def best_within(
     }
 
 
-def _bits(groups: Sequence[Group], limit: int) -> float:
-    """Of a weight, that the budget has: of one of time as many as may be expected."""
-    if any(group.nanoseconds for group in groups):
-        types = as_expected(groups, limit)
-        size = sum(group.bytes[types[group.name]] for group in groups)
-    else:
-        size = limit
-    return 8 * size / sum(group.parameters for group in groups)
+def _ranks(
+    goal: Goal, choices: Sequence[Chosen], rounds: Sequence[MixRound]
+) -> list[tuple[bool, float]]:
+    """Of each choice that was measured."""
+    return [goal.rank(c, r["kld_nats"]) for c, r in zip(choices, rounds, strict=True)]
 
 
 def _seen(divergences: Divergences) -> float:

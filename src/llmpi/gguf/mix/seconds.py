@@ -89,11 +89,11 @@ def wanted(base: Path) -> tuple[list[tuple[str, Shape]], int]:
 
 
 class Timed(NamedTuple):
-    """What there is to choose, within a time."""
+    """What there is to choose, within a time if there is a limit."""
 
     groups: list[Group]
     """With their nanoseconds; types that were not timed there are left out."""
-    limit: int
+    limit: int | None
     """Nanoseconds that they may take together."""
     rest_s: float
     """What a token takes beside them."""
@@ -104,7 +104,7 @@ def timed(
     times: Mapping[str, Times],
     uniform: Mapping[str, str],
     rates: Rates,
-    tokens_per_s: float,
+    tokens_per_s: float | None,
 ) -> Timed:
     """
     Args:
@@ -146,6 +146,8 @@ def timed(
             raise BudgetError(f"no type of {group.name} was timed on {rates['device']}")
         sizes = {kind: group.bytes[kind] for kind in cost}
         found.append(group._replace(bytes=sizes, nanoseconds=cost))
+    if tokens_per_s is None:
+        return Timed(found, None, rest_s)
     limit = math.ceil(NS * (1 / tokens_per_s - rest_s))
     _check(found, limit, rest_s, rates["device"])
     return Timed(found, limit, rest_s)
