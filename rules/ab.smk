@@ -29,6 +29,32 @@ rule answer_prompts:
         "../workflow/scripts/answer_prompts.py"
 
 
+rule ask_prompts:
+    """The same of an engine that is not llmpi's, over HTTP; asked from the device."""
+    input:
+        code=code("ask_prompts"),
+        prompts=lambda w: study.quality[w.task].prompts,
+        provisioned=layout.PROVISIONED,
+    output:
+        asked=layout.ASKED,
+    log:
+        "logs/ask_prompts/{study}/{device}/{model}/{quant}/{runtime}/{task}.log",
+    wildcard_constraints:
+        task=any_of(inputs.tasks_of(study, "ab")),
+    retries: 2
+    localrule: True
+    conda:
+        "../envs/workstation.yaml"
+    resources:
+        **DEVICE_SLOTS,
+    params:
+        spec=lambda w: settings.asking(study, session_of(w), w.task),
+    message:
+        "Asking {wildcards.runtime} on {wildcards.device}, {wildcards.model} {wildcards.quant}: {wildcards.task}"
+    script:
+        "../workflow/scripts/ask_prompts.py"
+
+
 rule compare_pair:
     """Two variants on the same prompts, and a blind sheet for people."""
     input:

@@ -29,7 +29,7 @@ from llmpi.quality.divergence.records import Corpus, Perplexity
 from llmpi.quality.evidence import Requirements
 from llmpi.quality.kinds import task_kinds
 from llmpi.quality.records import AnsweredBlock, Parity
-from llmpi.quality.squad.records import Questions, Shard, SquadAsked
+from llmpi.quality.squad.records import Questions, Shard
 from llmpi.records import whole_file
 from llmpi.remote.records import InstalledEngines, Provisioned, ReceiptRecord
 from llmpi.summary.records import Summary
@@ -75,7 +75,7 @@ FILES: list[tuple[str, object]] = [
     (layout.SHARD, Shard | Failed),
     (layout.QUALITY, _one_of(*(kind.record for kind in task_kinds().values()), Failed)),
     (layout.SAMPLE, Sample | Failed),
-    (layout.ASKED, SquadAsked | Failed),
+    (layout.ASKED, _one_of(*(kind.asked for kind in task_kinds().values() if kind.asked), Failed)),
     (layout.AB, ComparedPair | Failed),
     (layout.AB_KEY, Key | None),
     ("what people save from a sheet", SavedSheet),

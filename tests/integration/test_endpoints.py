@@ -1,6 +1,7 @@
 """Engines behind HTTP: real servers on loopback, beside the same model in process."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -119,6 +120,36 @@ def test_ollama_counts_what_is_clocked(copy: Work) -> None:
     assert theirs["endpoint_tg_tps"] == pytest.approx(theirs["tg_tps"], rel=0.3)
     assert theirs["quality"]["field"]["status"] == ours["quality"]["field"]["status"] == "ok"
     assert theirs["answers"]["field"]["prompt_p50_tokens"] > 100
+
+
+def test_own_prompts_in_process_and_over_http_on_one_sheet(copy: Work) -> None:
+    prompts: list[dict[str, object]] = [
+        {"prompt": "What freezes at 0 °C?", "expect": {"contains": "water"}},
+        {"system": "Answer in one word.", "prompt": "好的？", "expect": {"max_words": 100}},
+        {"messages": [{"role": "user", "content": "Count: one, two,"}]},
+    ]
+    (copy.folder / "own.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    theirs = "here/smollm2-135m/Q4_0/server"
+    copy.config["quality"]["own"] = {
+        **{"task": "ab", "prompts": "own.jsonl", "max_new_tokens": 12},
+        "pairs": [["smollm2-135m/Q4_0", theirs]],
+    }
+    pair = f"smollm2-135m-Q4_0-vs-{theirs.replace('/', '-')}"
+    with server(copy.folder, llama_cpp_python(gguf_of(copy)), "/v1/models") as address:
+        work = asking(copy, server={"url": f"{address}/v1"}).write()
+        work.snakemake("--", f"results/ab/small/own/{pair}.json")
+    asked = copy.json(f"asked/small/{theirs}/own.json")
+    ours = copy.json("quality/small/smollm2-135m/Q4_0/f16/own.json")
+    assert (asked["summary"]["items"], asked["summary"]["errors"]) == (3, 0)
+    assert all(one["text"].strip() for one in asked["answers"])
+    assert any(not one["stopped"] for one in asked["answers"]) == bool(asked["summary"]["cut"])
+    assert asked["prompts_sha256"] == ours["prompts_sha256"]
+    compared = copy.json(f"ab/small/own/{pair}.json")
+    assert (compared["a"], compared["b"]) == ("smollm2-135m/Q4_0", theirs)
+    shown = [one["b"]["text"] for one in compared["prompts"]]
+    assert shown == [one["text"] for one in asked["answers"]]
+    sheet = (copy.folder / f"results/ab/small/own/{pair}.html").read_text()
+    assert "server" not in sheet.partition("<main>")[2].partition("<script>")[0]
 
 
 @pytest.mark.long

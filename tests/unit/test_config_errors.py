@@ -380,6 +380,18 @@ BAD = {
         "not the config's: leave out what begins with ? or #; a key goes into an environment "
         "variable: key_variable",
     ),
+    **{
+        f"endpoint at {address}": (
+            (
+                "quality:",
+                f"runtimes:\n  r: {{endpoint: {SERVED.replace('http://x/v1', address)}}}\nquality:",
+            ),
+            "11: runtimes.r.endpoint.url: this is no address of a server, such as "
+            "http://127.0.0.1:8080/v1: it names a host, a port up to 65535 if it is another one, "
+            "and a path in ASCII",
+        )
+        for address in ("http:///v1", "http://a:99999/v1", "http://[::1/v1", "http://a/ü")
+    },
     "path out of the archive": (
         ("a/b.gguf", "../b.gguf"),
         "4: models.m1.source.file: '../b.gguf': the path must be relative and must not hold '..'",

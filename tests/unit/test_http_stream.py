@@ -265,6 +265,14 @@ def test_a_call_of_a_tool_is_no_answer(message: dict[str, object]) -> None:
         ask(endpoint, "chat")
 
 
+def test_a_refusal_beside_the_text_is_no_answer() -> None:
+    """As OpenAI has it: a field of its own, and an end like any other's."""
+    refused = {"choices": [{"delta": {"refusal": "I cannot"}, "finish_reason": None}]}
+    end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+    with Endpoint(events(refused, end)) as endpoint, pytest.raises(EndpointError, match="refusal"):
+        ask(endpoint, "chat")
+
+
 def test_an_answer_that_comes_all_at_once_is_one_piece() -> None:
     """As of a server that knows no streams."""
     whole = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": USAGE}

@@ -42,6 +42,14 @@ def first_pair(study: Study) -> str:
     return next(iter(pairs_of(study, task_of(study, "ab"))))
 
 
+def asking(study: Study, kind: str) -> list[settings.Settings]:
+    return [
+        settings.asking(study, session, task)
+        for session, task in asked_over_http(study)
+        if study.quality[task].task == kind
+    ]
+
+
 GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
     ("fetch_model", "spec"): lambda s: [
         settings.model(s, m, LOCK) for m, model in s.models.items() if not model.is_scratch
@@ -64,7 +72,8 @@ GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
     ("answer_prompts", "spec"): lambda s: [
         settings.own_prompts(s, model_of(s), task_of(s, "ab"), "q4_0")
     ],
-    ("ask_endpoint", "spec"): lambda s: [settings.asking(s, *one) for one in asked_over_http(s)],
+    ("ask_endpoint", "spec"): lambda s: asking(s, "squad"),
+    ("ask_prompts", "spec"): lambda s: asking(s, "ab"),
     ("compare_pair", "spec"): lambda s: [settings.pair(s, task_of(s, "ab"), first_pair(s))],
     ("score_reference", "spec"): lambda s: [settings.windows(s, task_of(s, "divergence"))],
     ("evaluate_divergence", "spec"): lambda _: [settings.computation("q8_0")],

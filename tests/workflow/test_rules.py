@@ -58,7 +58,8 @@ def test_whoever_runs_the_engine_depends_on_it(name: str) -> None:
     """`engine_there`: on this machine; what a device behind SSH has, its receipt says, and an
     endpoint has its own."""
     has = re.search(r"^        engine=(ENGINE|engine_there),$", RULES[name][1], re.MULTILINE)
-    runs_there = {"check_devices", "provision_device", "check_parity", "ask_endpoint"}
+    runs_there = {"check_devices", "provision_device", "check_parity"}
+    runs_there |= {"ask_endpoint", "ask_prompts"}
     assert bool(has) == (runs_engine(name) and name not in runs_there)
 
 

@@ -307,6 +307,23 @@ def test_an_edit_measures_anew_what_it_measures(
     assert done.planned() == {**jobs, **TO_THE_REPORT}
 
 
+def test_an_edit_of_prompts_asks_them_anew_and_nothing_else(done: Done) -> None:
+    """In process and over HTTP, and the pair that names both."""
+    served = [{"model": "smollm2-135m", "quant": "Q4_0", "name": "m"}]
+    endpoint = {"url": "http://127.0.0.1:8080/v1", "serves": served}
+    done.study["runtimes"] = {"default": {}, "server": {"endpoint": endpoint}}
+    done.study["exclude"] = [{"device": "here", "runtime": "server"}]
+    pair = ["smollm2-135m/Q4_0", "pi/smollm2-135m/Q4_0/server"]
+    done.study["quality"]["own"] = {"task": "ab", "prompts": "own.jsonl", "pairs": [pair]}
+    prompts = done.folder / "own.jsonl"
+    prompts.write_text('{"prompt": "Why?"}')
+    done.finish()
+    assert done.planned() == {}
+    prompts.write_text('{"prompt": "When?"}')
+    asked = {"answer_prompts": 1, "ask_prompts": 1, "compare_pair": 1}
+    assert done.planned() == {**asked, **TO_THE_REPORT}
+
+
 def test_another_engine_makes_measures_and_scores_anew(
     done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-from llmpi.engine.records import Failed
-from llmpi.quality.ab.pairs import Compare, compare_pair
-from llmpi.quality.ab.records import AbAnswered
+from llmpi.quality.ab.pairs import Answers, Compare, compare_pair
 from llmpi.records import write_json
 from llmpi.script import run
 
 
 def main(
     *,
-    records: list[AbAnswered | Failed],
+    records: list[Answers],
     prompts: Path,
     judgements: list[Path],
     spec: Compare,

@@ -174,6 +174,8 @@ class AskedScore(TypedDict):
     items: int
     errors: int
     """Questions without an answer; they score 0."""
+    cut: int
+    """Answers that were cut at `max_new_tokens`."""
     pct: float
     low_pct: float | None
     high_pct: float | None

@@ -72,9 +72,9 @@ def _parts(name: str, conversations: Sequence[list[Message]]) -> Iterator[list[l
         size = len(json.dumps(one))
         if size > QUESTION_BYTES:
             raise LlmpiError(
-                f"device {name}: a question with its passage takes {size} bytes, more than the "
-                f"{QUESTION_BYTES} that can be asked over HTTP; leave it out, or ask the default "
-                "alone (scored_with: default)"
+                f"device {name}: a question with what stands before it takes {size} bytes, more "
+                f"than the {QUESTION_BYTES} that can be asked over HTTP; leave it out, or ask the "
+                "default alone (scored_with: default)"
             )
         if part and taken + size > PART_BYTES:
             yield part

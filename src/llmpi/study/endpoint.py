@@ -1,6 +1,7 @@
 """An engine that is not llmpi's, behind an address: a runtime of the kind `endpoint`."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -42,6 +43,18 @@ def _plain(value: str) -> str:
             "query",
             "an address ends with its path, and what is asked there is not the config's: leave out "
             "what begins with ? or #; a key goes into an environment variable: key_variable",
+            {},
+        )
+    try:
+        parts = urlsplit(value)
+        sound = bool(parts.hostname) and parts.port != 0 and parts.path.isascii()
+    except ValueError:  # of brackets without an end, or a port that is none
+        sound = False
+    if not sound:
+        raise PydanticCustomError(
+            "address",
+            "this is no address of a server, such as http://127.0.0.1:8080/v1: it names a host, a "
+            "port up to 65535 if it is another one, and a path in ASCII",
             {},
         )
     return value

@@ -112,7 +112,10 @@ def all_pairs(study: Study) -> list[str]:
 
 def pair(study: Study, task: str, pair: str) -> list[str]:
     """The two variants' answers."""
-    return [scores(study, Scored(*variant), task) for variant in pairs_of(study, task)[pair]]
+    return [
+        asked(study, one, task) if isinstance(one, Session) else scores(study, Scored(*one), task)
+        for one in pairs_of(study, task)[pair]
+    ]
 
 
 def judgements(study: Study, task: str) -> list[str]:

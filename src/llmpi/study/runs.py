@@ -21,7 +21,7 @@ from llmpi.study.computation import DEFAULT, computation_of
 from llmpi.study.devices import group_of
 from llmpi.study.exclude import Exclude
 from llmpi.study.study import Study
-from llmpi.study.tasks.ab import AbTask
+from llmpi.study.tasks.ab import AbTask, Answering
 
 
 class Variant(NamedTuple):
@@ -164,11 +164,12 @@ def scored(study: Study) -> Sequence[Scored]:
 
 @once
 def asked_over_http(study: Study) -> Sequence[tuple[Session, str]]:
-    """Every session with an endpoint, and each task whose questions it is asked."""
+    """Every session with an endpoint, and each task that it is asked."""
     if study.scored_with != "runtimes":
         return []
     there = [s for s in sessions(study) if study.runtimes[s.runtime].endpoint]
-    return [(session, task) for session in there for task in study.squad_tasks]
+    tasks = [name for name, task in study.quality.items() if not task.not_over_http]
+    return [(session, task) for session in there for task in tasks]
 
 
 def stands_for(study: Study, device: str, variant: Variant) -> str:
@@ -238,13 +239,18 @@ def next_wider(study: Study, model: str, quant: str) -> list[str]:
 
 
 @lru_cache(maxsize=32)
-def pairs_of(study: Study, task: str) -> Mapping[str, tuple[Variant, Variant]]:
-    """The pairs that an A/B task compares, by an id that names a file."""
+def pairs_of(study: Study, task: str) -> Mapping[str, tuple[Variant | Session, Variant | Session]]:
+    """The pairs that an A/B task compares, by an id that names a file: answers of a variant, or of
+    the endpoint of a session."""
     asked = study.quality[task]
     assert isinstance(asked, AbTask)
     order = {model: by_width(study, model) for model in study.models}
     pairs = asked.compared(order).items()
-    return {pair: (Variant(*a), Variant(*b)) for pair, (a, b) in pairs}
+    return {pair: (_answering(a), _answering(b)) for pair, (a, b) in pairs}
+
+
+def _answering(named: Answering) -> Variant | Session:
+    return Variant(*named) if len(named) == len(Variant._fields) else Session(*named)
 
 
 def _all_variants(study: Study) -> Iterator[Variant]:

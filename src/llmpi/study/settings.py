@@ -31,6 +31,9 @@ ANSWERING = (
 ANSWERED = ("examples", "prompt", "max_new_tokens", "context_tokens")
 """Those of them on which the tokens hang that a model is asked."""
 
+ASKED_WITH = frozenset({"max_new_tokens", "examples", "prompt", "language"})
+"""What an endpoint is asked with, of those that a task has."""
+
 REACHING = (
     *("transport", "host", "port", "user", "identity_file", "known_hosts", "host_key"),
     *("connect_timeout_s", "store"),
@@ -88,9 +91,9 @@ def answers(study: Study, model: str, task: str, computed: str) -> Settings:
 
 def asking(study: Study, session: Session, task: str) -> Settings:
     """How an endpoint is asked them, from where."""
-    asked = _squad(study, task)
-    keys = ("max_new_tokens", "examples", "prompt", "language")
-    spec = {key: getattr(asked, key) for key in keys}
+    asked = study.quality[task]
+    keys = ASKED_WITH.intersection(type(asked).model_fields)
+    spec = {key: getattr(asked, key) for key in sorted(keys)}
     spec["thinking_tokens"] = study.models[session.model].thinking_tokens
     endpoint = study.runtimes[session.runtime].endpoint
     assert endpoint

@@ -73,8 +73,10 @@ class Study(Part):
     """How settings are searched, for runtimes with `tune: true`."""
     quality: dict[Id, QualityTask] = Field(default_factory=dict)
     """Quality tasks by id; scored on the workstation once per model and quantization, and again
-    for a runtime that changes the output (`scored_with`). Questions of `squad` tasks are asked of
-    endpoints, too."""
+    for a runtime that changes the output (`scored_with`). Endpoints are asked the questions
+    of `squad` tasks and the prompts of `ab` tasks, too, but none with `tools` and no task with
+    `grammar`; `divergence` and `lm_eval` want the likelihood of every token, which they do not
+    tell."""
     scored_with: Literal["runtimes", "default"] = "runtimes"
     """`runtimes`: quality is also scored with another `kv_cache`, or without flash attention, where
     a runtime has it so; once for all runtimes that compute the same. `default`: only as llama.cpp
@@ -164,6 +166,16 @@ class Study(Part):
         ]
         return list(dict.fromkeys(named))
 
+    def _served(self) -> list[str]:
+        """What endpoints are asked of, each as `device/model/quantization/runtime`."""
+        asked = self.runtimes.items() if self.scored_with == "runtimes" else []
+        return [
+            f"{device}/{served.model}/{served.quant}/{name}"
+            for device in self.devices
+            for name, runtime in asked
+            for served in (runtime.endpoint.serves if runtime.endpoint else [])
+        ]
+
     @field_validator("gates")
     @classmethod
     def _gates_differ(cls, gates: list[Gate]) -> list[Gate]:
@@ -216,6 +228,7 @@ class Study(Part):
         made_with = {"calibration": self.calibration, "qat": self.qat}
         beside = Beside(
             variants=[f"{model}/{quant}" for model, own in quants.items() for quant in own],
+            served=self._served(),
             texts={key: part.text for key, part in made_with.items() if part},
         )
         for task, asked in self.quality.items():

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from llmpi.study.fields import Part, TextSource
 
+NotOverHttp = Literal["more than answers", "form"]
+"""What a task wants that no endpoint gives, such as how likely every token is; or that an answer is
+held to a form while it is written."""
 Order = Mapping[str, Sequence[str]]
 """Model -> its quantizations, from the widest to the narrowest."""
 
@@ -16,10 +19,13 @@ class Beside:
 
     Args:
         variants: each as `model/quantization`.
+        served: what endpoints are asked of, each as `device/model/quantization/runtime`; nothing
+            where they are not (`scored_with: default`).
         texts: what variants are made with, by the section of the config.
     """
 
     variants: Collection[str]
+    served: Collection[str]
     texts: Mapping[str, TextSource]
 
 
@@ -38,6 +44,8 @@ class Task(Part):
     """Key that bounds how many items are asked."""
     ANSWERS: ClassVar[bool] = False
     """Whether questions are answered, so that seconds and joules of an answer are known."""
+    OVER_HTTP: ClassVar[bool] = False
+    """Whether answers over HTTP are all that it takes, so that endpoints are asked it, too."""
     JUDGING: ClassVar[Sequence[str]] = ()
     """Keys that concern the decision alone; no score depends on them."""
 
@@ -72,6 +80,13 @@ class Task(Part):
     def unlike_on_a_board(self) -> str | None:
         """The key by which its answers are made as no device makes them, if there is one."""
         return None
+
+    @property
+    def not_over_http(self) -> NotOverHttp | None:
+        """Why no endpoint is asked it, if none is."""
+        if not self.OVER_HTTP:
+            return "more than answers"
+        return "form" if self.unlike_on_a_board else None
 
     @property
     def asks(self) -> bool:

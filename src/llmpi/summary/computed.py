@@ -13,6 +13,7 @@ from llmpi.study.computation import computation_of, over_http
 from llmpi.study.measuring import Drafting, Runtime
 from llmpi.study.runs import Run, Scored
 from llmpi.study.study import Study
+from llmpi.study.task import NotOverHttp
 from llmpi.summary.greedy import KIND_OF, says_the_same
 from llmpi.summary.measured import Single
 from llmpi.summary.records import Unscored
@@ -28,6 +29,17 @@ WHY: Mapping[Unscored, str] = {
     ),
     "draft model": "a draft model is not shown to leave what the runtime without it says as it is",
     "over HTTP": "not scored: another engine answers there, and no question was asked of it",
+}
+
+
+NOT_ASKED: Mapping[NotOverHttp, str] = {
+    "more than answers": (
+        "not scored: this task wants more than the answers that an endpoint gives, such as how "
+        "likely every token is"
+    ),
+    "form": (
+        "not scored: an endpoint's answers are not held to a form, as this task's are (grammar)"
+    ),
 }
 
 
@@ -92,16 +104,20 @@ def _of_endpoint(
     rows: Mapping[str, Mapping[Scored, kind.Row]],
     told: Mapping[str, OverHttp],
 ) -> Computed:
-    """Its own scores, of the tasks whose questions it is asked."""
+    """Its own scores, of the tasks that it is asked."""
     asked = Scored(*run.variant, over_http(run.runtime))
     nothing = _unscored(study, asked, "over HTTP", rows)
     if not told:
         return nothing
+    quality = {task: one.row for task, one in told.items()}
+    for task in rows:
+        if why := study.quality[task].not_over_http:
+            quality[task] = _nothing(study, task, NOT_ASKED[why])
     answers = {task: one.answers for task, one in told.items() if one.answers}
     return Computed(
         asked,
         None,
-        {**nothing.quality, **{task: one.row for task, one in told.items()}},
+        {**nothing.quality, **quality},
         answers,
         [why for one in told.values() for why in one.objections],
     )

@@ -38,6 +38,7 @@ RULES = {
         "answer_prompts",
         "evaluate_lm_eval",
         "ask_endpoint",
+        "ask_prompts",
     ),
     "report": ("summarize", "recommend", "report"),
 }

@@ -11,8 +11,8 @@ Json = dict[str, Any]  # a request as its API has it; what comes is anything unt
 
 MOST = 1e9
 """No count and no rate of a sound endpoint is larger."""
-CALLS = "tool_calls"
-GIVEN_UP = ("abort", "error", "content_filter", "function_call", CALLS)
+CALLS, REFUSED = "tool_calls", "refusal"
+GIVEN_UP = ("abort", "error", "content_filter", "function_call", CALLS, REFUSED)
 """As servers say that an answer has no end (vLLM, SGLang; OpenRouter), or that something else
 stands in its place, which nobody asked for: no text would pass for a model that abstains."""
 
@@ -111,10 +111,11 @@ def _piece(message: Json) -> _Piece:
         return _Piece("", "", "")
     delta = _part(choice, "delta") or _part(choice, "message")  # of one who sends all at once
     text = _text(choice.get("text")) or _text(delta.get("content"))
+    ends = REFUSED if delta.get("refusal") else _text(choice.get("finish_reason"))
     return _Piece(
         _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
         text,
-        CALLS if _called(delta) else _text(choice.get("finish_reason")),
+        CALLS if _called(delta) else ends,
     )
 
 

@@ -69,15 +69,15 @@ def _group(pairs: Sequence[Pair]) -> _Group:
     f1 = [(a["f1"], b["f1"]) for _, a, b in pairs if a["f1"] is not None and b["f1"] is not None]
     passed = [(float(bool(a["passed"])), float(bool(b["passed"]))) for _, a, b in pairs]
     return _Group(
-        passed=_difference(passed),
+        passed=difference(passed),
         only_a=only_a,
         only_b=only_b,
         p=sign_test(only_a, only_b),
-        f1=_difference(f1) if f1 else None,
+        f1=difference(f1) if f1 else None,
     )
 
 
-def _difference(scores: Sequence[tuple[float, float]]) -> Difference:
+def difference(scores: Sequence[tuple[float, float]]) -> Difference:
     """Means and their paired difference, from (A, B) per prompt, each 0 to 1."""
     found = paired_loss([a for a, _ in scores], [b for _, b in scores], range(len(scores)))
     low, high = loss_interval(found) or (None, None)

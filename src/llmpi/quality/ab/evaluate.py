@@ -4,9 +4,9 @@ from pathlib import Path
 
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
-from llmpi.quality.ab.checks import judge
+from llmpi.quality.ab.outcomes import outcomes_of, summarize
 from llmpi.quality.ab.prompts import load_prompts
-from llmpi.quality.ab.records import AbAnswered, AbSettings, Outcome
+from llmpi.quality.ab.records import AbAnswered, AbSettings
 from llmpi.quality.batching.answer import Group, answer_blocks, decoding
 from llmpi.quality.records import VariantFile
 from llmpi.records import now, sha256_of
@@ -46,20 +46,10 @@ def answer_prompts(
     if isinstance(records, Death):
         return records.failed("quality")
     [record] = records
-    judged = [judge(p, answer) for p, answer in zip(asked, record["answers"], strict=True)]
-    outcomes: list[Outcome] = [
-        {"id": prompt.id, "tags": prompt.tags, "passed": found["passed"]}
-        for prompt, found in zip(asked, judged, strict=True)
-        if found["passed"] is not None
-    ]
-    passed = [found["passed"] for found in outcomes]
+    outcomes = outcomes_of(asked, record["answers"])
     return {
         "status": "ok",
-        "summary": {
-            "items": len(asked),
-            "judged": len(passed),
-            "passed_pct": 100 * sum(passed) / len(passed) if passed else None,
-        },
+        "summary": summarize(len(asked), outcomes),
         "outcomes": outcomes,
         "answers": record["answers"],
         "prompts_sha256": sha256_of(prompts),

@@ -6,17 +6,20 @@ from llmpi import layout
 from llmpi.columns import number, text
 from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
-from llmpi.quality.ab.records import AbAnswered, ComparedPair, ComparedPrompts, Judged
+from llmpi.quality.ab.compare import difference
+from llmpi.quality.ab.records import AbAnswered, AbAsked, ComparedPair, ComparedPrompts, Judged
 from llmpi.quality.answers import Given, answered, was_asked
 from llmpi.quality.evidence import Requirement, ScoredItem, evidence_of
 from llmpi.quality.kind import (
     SCORED,
     STATE,
     THINKING,
+    AskedScore,
     Chart,
     Fact,
     Figure,
     NotScored,
+    OverHttp,
     Part,
     Row,
     Section,
@@ -29,10 +32,12 @@ from llmpi.quality.kind import (
     records_of,
     thinking_columns,
 )
+from llmpi.quality.records import Answer
 from llmpi.quality.sent import ONE_AT_A_TIME, UNKNOWN_MARKS, marks_line
 from llmpi.quality.thoughts import Thought, thoughts_of
 from llmpi.results import NotRun, result
-from llmpi.study.runs import Scored, by_width, pairs_of
+from llmpi.study.computation import DEFAULT
+from llmpi.study.runs import Scored, Session, by_width, pairs_of
 from llmpi.study.study import Study
 from llmpi.study.tasks.ab import AbTask
 
@@ -62,7 +67,56 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     )
 
 
-def given_answers(record: AbAnswered) -> Iterator[Given]:
+def over_http(study: Study, task: str, session: Session) -> OverHttp:
+    """What an endpoint answered, beside its file in process."""
+    where = {"study": study.study, "task": task, **session._asdict()}
+    record = result(AbAsked, layout.ASKED, **where)
+    if record["status"] != "ok":
+        return OverHttp(no_score(record, COLUMNS), None, [], None)
+    passed_pct, asked = record["summary"]["passed_pct"], record["answers"]
+    row: Row = {
+        **dict.fromkeys(COLUMNS),
+        **SCORED,
+        "passed_pct": passed_pct,
+        **_thinking(asked),
+        "thought_tokens": None,  # of which it tells nothing
+    }
+    ours = result(AbAnswered, layout.QUALITY, **where, computation=DEFAULT)
+    told = all(one["error"] or one["prompt_tokens"] for one in asked)
+    answers = answered(given_answers(record)) if told else None
+    score = None if passed_pct is None else _beside(task, passed_pct, record, ours)
+    return OverHttp(row, answers, [], score)
+
+
+def _beside(
+    task: str, passed_pct: float, asked: AbAsked, ours: AbAnswered | NotScored
+) -> AskedScore:
+    """The share that passes, prompt by prompt; of the same file of prompts alone."""
+    same = ours["status"] == "ok" and ours["prompts_sha256"] == asked["prompts_sha256"]
+    in_process = ours if ours["status"] == "ok" and same else None
+    both = in_process and difference(
+        [
+            (float(a["passed"]), float(b["passed"]))
+            for a, b in zip(in_process["outcomes"], asked["outcomes"], strict=True)
+        ]
+    )
+    return {
+        "task": task,
+        "metric": PASSED,
+        "items": asked["summary"]["judged"],
+        "errors": asked["summary"]["errors"],
+        "cut": asked["summary"]["cut"],
+        "pct": passed_pct,
+        "low_pct": None,
+        "high_pct": None,
+        "against_pct": in_process and in_process["summary"]["passed_pct"],
+        "difference_pct": both and both["difference_pct"],
+        "difference_low_pct": both and both["low_pct"],
+        "difference_high_pct": both and both["high_pct"],
+    }
+
+
+def given_answers(record: AbAnswered | AbAsked) -> Iterator[Given]:
     """Right is who meets what is expected, which has to be something of every prompt: an outcome
     does not say which answer is its own."""
     outcomes, answers = record["outcomes"], record["answers"]
@@ -82,17 +136,19 @@ def _row(record: AbAnswered | NotScored) -> Row:
     return {
         **SCORED,
         "passed_pct": record["summary"]["passed_pct"],
-        **thinking_columns(
-            thoughts_of(
-                Thought(one["thought_tokens"], ended=one["error"] is None)
-                for one in answers
-                if one["thought"] is not None
-            ),
-            len(answers),
-        ),
+        **_thinking(answers),
         "unknown_marks": marks_line(mark for one in answers for mark in one.get("marks", ())),
         "one_at_a_time": record["batching"]["one_at_a_time"],
     }
+
+
+def _thinking(answers: Sequence[Answer]) -> Row:
+    thoughts = (
+        Thought(one["thought_tokens"], ended=one["error"] is None)
+        for one in answers
+        if one["thought"] is not None
+    )
+    return thinking_columns(thoughts_of(thoughts), len(answers))
 
 
 def _requirements(
@@ -159,7 +215,10 @@ def _sections(study: Study, tasks: Sequence[str]) -> Iterator[Section]:
             record = result(ComparedPair, layout.AB, **where)
             name = f"{task}: A {'/'.join(a)}, B {'/'.join(b)}"
             sheet = f"../../ab/{study.study}/{task}/{pair}.html"
-            parts.append(_part(name, f"pair-{len(parts)}", sheet, record))
+            found = _part(name, f"pair-{len(parts)}", sheet, record)
+            if isinstance(a, Session) or isinstance(b, Session):
+                found["facts"].append({"key": "ab.over_http", "values": {}})
+            parts.append(found)
     if parts:
         yield {"id": "pairs", "key": "ab.pairs", "values": {}, "parts": parts}
 
@@ -265,10 +324,14 @@ def _unread(name: str) -> Fact:
     return {"key": "ab.unread", "values": {"file": visible(name)[:100]}}
 
 
+PASSED = "own prompts passed, %"
+
 KIND = TaskKind(
     name="ab",
     record=AbAnswered,
     columns=COLUMNS,
-    figures={"passed_pct": Figure("own prompts passed, %", 1)},
+    figures={"passed_pct": Figure(PASSED, 1)},
     summarize=summarize,
+    over_http=over_http,
+    asked=AbAsked,
 )

@@ -12,11 +12,14 @@ from llmpi.quality.ab.blind_sheet import OtherSheetError, read_judgements, write
 from llmpi.quality.ab.checks import judge
 from llmpi.quality.ab.compare import compare
 from llmpi.quality.ab.prompts import Prompt, load_prompts
-from llmpi.quality.ab.records import AbAnswered, ComparedPair, JudgedAnswer, Key
+from llmpi.quality.ab.records import AbAnswered, AbAsked, ComparedPair, JudgedAnswer, Key
 from llmpi.quality.records import Answer
 from llmpi.records import failed
 
 log = logging.getLogger(__name__)
+
+
+Answers = AbAnswered | AbAsked | Failed
 
 
 class Compare(TypedDict):
@@ -28,7 +31,7 @@ class Compare(TypedDict):
 
 def compare_pair(
     names: tuple[str, str],
-    records: tuple[AbAnswered | Failed, AbAnswered | Failed],
+    records: tuple[Answers, Answers],
     prompts: Path,
     *,
     seed: int,
@@ -38,7 +41,8 @@ def compare_pair(
     """Two variants on the same prompts, and a sheet on which people judge them blindly.
 
     Args:
-        records: of `llmpi.quality.ab.evaluate`; one that failed makes the comparison fail.
+        records: of `llmpi.quality.ab.evaluate` or, of an endpoint, `llmpi.quality.ab.asked`; one
+            that failed makes the comparison fail.
         judgements: files saved from sheets; those of other sheets are passed over, and so is
             what is no such file, which the comparison then names.
         sheet: where the page goes.

@@ -4,7 +4,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Engine, SentPrompt, record
+from llmpi.engine.records import Endpoint, Engine, SentPrompt, record
 from llmpi.quality.records import Answer, Batching, Decoding
 
 Verdict = Literal["a better", "b better", "not distinguishable"]
@@ -55,6 +55,41 @@ class AbAnswered(TypedDict):
     threads: int
     started: str
     ended: str
+
+
+# --- over HTTP ------------------------------------------------------------------------------------
+
+
+@record
+class AbAskingSettings(TypedDict):
+    """How an endpoint is asked; what is not here, such as its context, is its own."""
+
+    max_new_tokens: int
+    thinking_tokens: int | None
+
+
+@record
+class AbAskedSummary(AbSummary):
+    errors: int
+    """Prompts without an answer; they meet nothing."""
+    cut: int
+    """Answers that were cut at `max_new_tokens`; they are held against what is expected as they
+    are."""
+
+
+@record
+class AbAsked(TypedDict):
+    """What an endpoint answered, in its own chat template, with its own engine."""
+
+    status: Literal["ok"]
+    summary: AbAskedSummary
+    outcomes: list[Outcome]
+    answers: list[Answer]
+    """In the order of the prompts. Their tokens are what the endpoint claims; a prompt that it does
+    not count has 0, and of an answer that it does not count they are its pieces."""
+    prompts_sha256: str
+    settings: AbAskingSettings
+    endpoint: Endpoint
 
 
 # --- two variants compared by rule ----------------------------------------------------------------

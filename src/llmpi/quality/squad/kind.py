@@ -162,6 +162,7 @@ def _beside(task: str, asked: SquadAsked, ours: SquadScored | NotScored) -> Aske
         "metric": F1,
         "items": asked["summary"]["items"],
         "errors": asked["summary"]["errors"],
+        "cut": asked["summary"]["cut"],
         "pct": score["pct"],
         "low_pct": score["low_pct"],
         "high_pct": score["high_pct"],

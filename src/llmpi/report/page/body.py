@@ -31,6 +31,7 @@ from llmpi.report.words.emphasis import is_untested, side_by_side
 from llmpi.report.words.languages import WORDS, Words
 from llmpi.report.words.numbers import digits, grouped, mb, number, pretty, size
 from llmpi.report.words.texts import Texts
+from llmpi.study.computation import over_http
 from llmpi.study.study import Language
 from llmpi.summary.records import ClassRow, Fallbacks, FileFacts, HttpCell, Summary
 
@@ -151,7 +152,7 @@ def _asked_over_http(t: Texts, summary: Summary) -> list[tuple[HttpCell, AskedSc
         place = (cell["device"], cell["model"], cell["quant"], cell["runtime"])
         first.setdefault(place, cell)
     return [
-        (cell, score, t.title(score["metric"]))
+        (cell, score, t.label(score["metric"]))
         for cell in first.values()
         for score in cell["scores"]
     ]
@@ -328,7 +329,10 @@ def _failed(t: Texts, content: Content, words: Words) -> Iterator[Failure]:
         for task, scored in row["quality"].items():
             if scored["status"] != "ok":
                 why = words.unscored(scores.reason(row, task))
-                yield Failure("workstation", row["model"], row["quant"], task, why)
+                if row["computation"] == over_http(row["runtime"]):
+                    yield Failure(*where, content.variant(row), task, why)
+                else:
+                    yield Failure("workstation", row["model"], row["quant"], task, why)
     yield from _failed_side_by_side(t, content.summary)
     yield from _failed_conversations(t, content.summary)
     yield from _failed_samples(content.summary)

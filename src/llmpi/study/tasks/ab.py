@@ -3,13 +3,17 @@
 from typing import Literal
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from llmpi import layout
 from llmpi.study.fields import LocalPath, Points, check_name
 from llmpi.study.task import Beside, Order, Task
 
-Variant = tuple[str, str]
-"""A model and a quantization."""
+Answering = tuple[str, ...]
+"""Whose answers: a model and a quantization, as llmpi's engine answers; or a device, a model, a
+quantization and a runtime, as its endpoint does."""
+
+OF_ENDPOINT = ("device", "model", "quantization", "runtime")
 
 
 class AbTask(Task):
@@ -23,8 +27,9 @@ class AbTask(Task):
     prompts: LocalPath
     """The file, one JSON object a line."""
     pairs: list[tuple[str, str]] = Field(default_factory=list)
-    """Pairs of variants, each as `model/quantization`. By default every variant against the widest
-    of its model."""
+    """Pairs whose answers are compared, each a variant as `model/quantization` or, as an endpoint
+    answers, `device/model/quantization/runtime`. By default every variant against the widest of its
+    model; what an endpoint answers stands in no pair that does not name it."""
     judgements: LocalPath | None = None
     """Folder with files that people saved from the blind sheets."""
     seed: int = Field(default=0, ge=0)
@@ -44,19 +49,32 @@ class AbTask(Task):
     """The same for every tag that begins with `safety`, each by itself."""
 
     ANSWERS = True
+    OVER_HTTP = True
     FILES = ("prompts", "judgements")
     JUDGING = ("passed_drop_at_most", "safety_drop_at_most")
 
     def check(self, task: str, beside: Beside) -> None:
-        """Its pairs name variants of the study."""
+        """Its pairs name variants of the study, or what an endpoint is asked of."""
         for i, pair in enumerate(self.pairs):
             for name in pair:
                 place = ("quality", task, "pairs", i)
-                check_name(name, beside.variants, "variant", "models and quants", place)
+                if name.count("/") != len(OF_ENDPOINT) - 1:
+                    check_name(name, beside.variants, "variant", "models and quants", place)
+                    continue
+                if self.not_over_http:
+                    raise PydanticCustomError(
+                        "pair",
+                        "no endpoint is asked this task, as answers are held to a form while they "
+                        "are written (grammar): leave {name} to a task without it",
+                        {"name": name, "loc": place},
+                    )
+                where = "devices and runtimes, where endpoints are asked (scored_with)"
+                check_name(name, beside.served, "answers of an endpoint", where, place)
 
-    def compared(self, order: Order) -> dict[str, tuple[Variant, Variant]]:
+    def compared(self, order: Order) -> dict[str, tuple[Answering, Answering]]:
         """The pairs that are compared, by an id that names a file."""
-        found = [(_variant(a), _variant(b)) for a, b in self.pairs]
+        found: list[tuple[Answering, Answering]]
+        found = [(tuple(a.split("/")), tuple(b.split("/"))) for a, b in self.pairs]
         if not found:
             for model, quants in order.items():
                 widest, *narrower = quants or [""]
@@ -73,8 +91,3 @@ class AbTask(Task):
     def summary_files(self, study: str, task: str, order: Order) -> list[str]:
         pairs = self.compared(order)
         return [layout.at(layout.AB, study=study, task=task, pair=pair) for pair in pairs]
-
-
-def _variant(name: str) -> Variant:
-    model, quant = name.split("/")
-    return model, quant

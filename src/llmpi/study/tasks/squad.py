@@ -60,6 +60,7 @@ class SquadTask(Task):
     """The same of the questions without an answer, on which to abstain is right."""
 
     ANSWERS = True
+    OVER_HTTP = True
     FILES = ("squad_file",)
     BOUND = "questions"
     JUDGING = ("has_ans_f1_drop_at_most", "no_ans_drop_at_most")
