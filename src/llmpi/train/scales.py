@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from llmpi.train.blocks.model import Model, name_of
 from llmpi.train.blocks.steps import batches
 from llmpi.train.predictions import Predictions, Windows
 from llmpi.train.rounding.grids import GRIDS
-from llmpi.train.updates import rate_share
+from llmpi.train.updates import OptimizerState, rate_share
 
 FASTER = 5.0
 """The rate of a scale, in shares of itself, over the learning rate of weights."""
@@ -39,7 +39,7 @@ class State(TypedDict):
     history: list[LookAtHeldOut]
     factors: list[Tensor]
     best: list[Tensor]
-    optimizer: dict[str, Any]  # torch's own
+    optimizer: OptimizerState
 
 
 class Scales:

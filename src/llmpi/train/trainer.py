@@ -18,7 +18,7 @@ from llmpi.train import loss as losses
 from llmpi.train.llama import Shape, Weights, hidden_states, output_name
 from llmpi.train.student import Student
 from llmpi.train.text import Text
-from llmpi.train.updates import optimizer_of, update
+from llmpi.train.updates import OptimizerState, optimizer_of, update
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -43,7 +43,7 @@ class State(TypedDict):
 class LastState(State):
     """What training goes on from."""
 
-    optimizer: dict[str, Any]  # torch's own
+    optimizer: OptimizerState
     step: int
 
 

@@ -8,6 +8,8 @@ import torch
 from llmpi.study.training import Training
 from llmpi.train.student import Student
 
+OptimizerState = dict[str, Any]  # torch's own
+
 
 def optimizer_of(student: Student, settings: Training) -> torch.optim.Optimizer:
     matrices = [w for w in student.parameters() if w.dim() > 1]
