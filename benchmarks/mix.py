@@ -62,7 +62,7 @@ OF_THE_DEMO: tuple[TensorType, ...] = ("Q4_1", "Q8_0")
 """Types that it came in."""
 SCRATCH = Small(layers=8)
 STEPS = Training(
-    steps=800, sequences=8, sequence_tokens=256, learning_rate=2e-3, distill=False, bf16=False
+    steps=2400, sequences=8, sequence_tokens=256, learning_rate=2e-3, distill=False, bf16=False
 )
 
 
