@@ -18,7 +18,7 @@ from llmpi.gguf.mix.goals import Goal
 from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
 from llmpi.gguf.mix.made import called, file_type, tensor_types
 from llmpi.gguf.mix.search import best
-from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, choose
+from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, cheapest, choose
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
 from llmpi.quant_types import (
     FTYPES,
@@ -139,6 +139,40 @@ def test_many_groups_of_large_tensors_never_take_more(sizes: list[int], share: f
     groups = [[Option(n, 0.0), Option(n // 2, 1 / n), Option(n // 3, 2 / n)] for n in sizes]
     limit = int(sum(n // 3 for n in sizes) * (1 - share) + sum(sizes) * share)
     assert sum(groups[g][at].cost for g, at in enumerate(choose(groups, limit))) <= limit
+
+
+LOSING = st.lists(
+    st.lists(
+        st.builds(Option, st.integers(1, 10**9), st.floats(0, 1) | st.floats(0, 1e-5)),
+        min_size=1,
+        max_size=4,
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(LOSING, st.floats(0, 1))
+def test_the_cheapest_within_a_loss_is_found(groups: list[list[Option]], share: float) -> None:
+    least = sum(min(o.loss for o in group) for group in groups)
+    most = least + share * (sum(max(o.loss for o in group) for group in groups) - least)
+    found = [group[at] for group, at in zip(groups, cheapest(groups, most), strict=True)]
+    assert sum(option.loss for option in found) <= most * (1 + 1e-12)
+    # Of what is at the bound but for a rounding, either may be taken.
+    within = most * (1 - 1e-9)
+    every = [picks for picks in itertools.product(*groups) if sum(o.loss for o in picks) <= within]
+    if every:
+        costs = [option.cost for group in groups for option in group]
+        best = min(sum(o.cost for o in picks) for picks in every)
+        assert sum(option.cost for option in found) <= best + 1e-8 * (max(costs) - min(costs)) + 1
+
+
+@given(LOSING)
+def test_a_loss_that_nothing_keeps_to_is_refused(groups: list[list[Option]]) -> None:
+    least = sum(min(o.loss for o in group) for group in groups)
+    with pytest.raises(BudgetError, match="nats at least"):
+        cheapest(groups, least - 1e-9)
+    cheapest(groups, least)
 
 
 def test_of_equals_the_smaller_is_taken() -> None:

@@ -19,6 +19,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -222,10 +223,11 @@ def find(job: Job) -> MixFound:
     found = {group.name: _errors(group, held, importance) for group in groups}
     with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
         identity = _identity(job, groups)
-        probed = Probed(p, folder / "probes.jsonl", identity, total=2 * len(groups) + 3)
+        goal = Goal(groups, limit)
+        most = 2 * len(groups) + 1 + goal.choices
+        probed = Probed(p, folder / "probes.jsonl", identity, total=most)
         rounding = float(probed.rounding().mean())
-        goal = Goal(groups, limit, nats=_left(job, rounding))
-        searched = best(goal, found, probed)
+        searched = best(replace(goal, nats=_left(job, rounding)), found, probed)
         return {
             **searched,
             "time": _time(time, searched["groups"], job),
