@@ -11,6 +11,7 @@ import pytest
 import tiny_llama
 import torch
 from held import Hold
+from tiny_training import corpus_in, manifest_of
 
 from llmpi import needs
 from llmpi.accidents import AccidentError
@@ -18,11 +19,9 @@ from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
 from llmpi.gguf import contents, quantizers
 from llmpi.gguf.quantize import quantize
-from llmpi.gguf.records import Gguf, Start
-from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.records import Corpus
 from llmpi.records import sha256_of
-from llmpi.study.fields import TextSource
 from llmpi.study.training import Training
 from llmpi.train import llama, loss, way
 from llmpi.train.blocks import file
@@ -52,13 +51,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text("the thin thing in the inn\nis in the other inn then\n" * 200)
-    return load_corpus(TextSource(text_file=str(path)), path.with_suffix(".lock"))
-
-
-def manifest_of(path: Path) -> Start:
-    return {"status": "ok", "sha256": sha256_of(path), "lineage": ["F16"]}
+    return corpus_in(tmp_path_factory.mktemp("corpus"))
 
 
 def train(base: Path, corpus: Corpus, folder: Path, quant: str, **other: Any) -> Gguf | Failed:

@@ -13,18 +13,17 @@ import torch
 from held import Hold
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_training import corpus_in, manifest_of
 
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 from llmpi.gguf import contents, imatrix, quantizers
 from llmpi.gguf.quantize import quantize
-from llmpi.gguf.records import Gguf, Start
-from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.records import Corpus
 from llmpi.quant_types import ROUNDABLE
 from llmpi.records import sha256_of
-from llmpi.study.fields import TextSource
 from llmpi.study.training import Rounding
 from llmpi.train.blocks.steps import batches
 from llmpi.train.fake_quant import Codes
@@ -43,15 +42,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
     random = np.random.default_rng(0)
     words = ["the", "thin", "thing", "in", "inn", "is", "other", "then", "a", "of", "river"]
-    path.write_text("\n".join(" ".join(random.choice(words, 9)) for _ in range(300)))
-    return load_corpus(TextSource(text_file=str(path)), path.with_suffix(".lock"))
-
-
-def manifest_of(path: Path) -> Start:
-    return {"status": "ok", "sha256": sha256_of(path), "lineage": ["F16"]}
+    text = "\n".join(" ".join(random.choice(words, 9)) for _ in range(300))
+    return corpus_in(tmp_path_factory.mktemp("corpus"), text)
 
 
 def learn(

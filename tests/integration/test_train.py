@@ -12,6 +12,7 @@ import pytest
 import tiny_llama
 import torch
 from held import Hold
+from tiny_training import corpus_in, manifest_of
 
 from benchmarks.small_models import small_models
 from llmpi.device.machine import capacity
@@ -20,11 +21,9 @@ from llmpi.engine.records import Failed
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.quantize import quantize
-from llmpi.gguf.records import Gguf, Start
-from llmpi.quality.divergence.corpus import load_corpus
+from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.records import Corpus
 from llmpi.records import sha256_of
-from llmpi.study.fields import TextSource
 from llmpi.study.training import Training
 from llmpi.train import export, llama, loss
 from llmpi.train.qat import train_qat
@@ -50,13 +49,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text("the thin thing in the inn\nis in the other inn then\n" * 200)
-    return load_corpus(TextSource(text_file=str(path)), path.with_suffix(".lock"))
-
-
-def manifest_of(path: Path) -> Start:
-    return {"status": "ok", "sha256": sha256_of(path), "lineage": ["F16"]}
+    return corpus_in(tmp_path_factory.mktemp("corpus"))
 
 
 def train(

@@ -1,14 +1,14 @@
 """A transformer block whose weights learn to be quantized."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from llmpi.errors import CellError
 from llmpi.study.training import Training
-from llmpi.train.blocks.steps import Output, apart, batches
+from llmpi.train.blocks.steps import Lesson, Output, apart, batches
 from llmpi.train.student import Student
 from llmpi.train.updates import optimizer_of, update
 
@@ -34,28 +34,20 @@ class StudentBlock:
     def seen(self) -> dict[str, Tensor]:
         return self._student.seen
 
-    def learn(
-        self,
-        states: Tensor,
-        targets: Tensor,
-        windows: Tensor,
-        *,
-        seed: int,
-        said: Callable[[int, float], None],
-    ) -> None:
-        """Learn to make `targets` of `states`, see `llmpi.train.blocks.walk.Learning`.
+    def learn(self, lesson: Lesson) -> None:
+        """See `llmpi.train.blocks.walk.Learning`.
 
         Raises:
             CellError: the loss is no number any more.
         """
         settings, student = self._settings, self._student
         optimizer = optimizer_of(student, settings)
-        chosen = batches(windows, settings.steps, seed, each=settings.sequences)
+        chosen = batches(lesson.windows, settings.steps, lesson.seed, each=settings.sequences)
         for step, some in enumerate(chosen):
             student.drop_gradients()
             total = 0.0
             for part in some.chunk(settings.accumulation):
-                loss = apart(self._output(student.seen, states[part]), targets[part])
+                loss = apart(self._output(student.seen, lesson.states[part]), lesson.targets[part])
                 (loss / settings.accumulation).backward()
                 total += loss.item() / settings.accumulation
             if not math.isfinite(total):
@@ -63,7 +55,7 @@ class StudentBlock:
                     f"the training loss is {total} in step {step + 1}: take a smaller learning_rate"
                 )
             update(student, optimizer, settings, step)
-            said(step + 1, total)
+            lesson.said(step + 1, total)
         student.drop_gradients()
 
     def file_bytes(self) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,21 @@ AT_ONCE = 4
 
 Output = Callable[[Weights, Tensor], Tensor]
 """Of a block's weights, by their part of it, and float32 [windows, positions, width], as many."""
+
+
+class Lesson(NamedTuple):
+    """What a block learns from."""
+
+    states: Tensor
+    """float32 [windows, positions, width], as the quantized blocks before leave them."""
+    targets: Tensor
+    """As many, what the unquantized model has here."""
+    windows: Tensor
+    """int64, which of them are learned from."""
+    seed: int
+    """Of the order of the windows."""
+    said: Callable[[int, float], None]
+    """Called after each step with its number, from 1, and its loss."""
 
 
 @torch.no_grad()

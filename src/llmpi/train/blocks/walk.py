@@ -14,7 +14,7 @@ from llmpi.errors import CellError
 from llmpi.gguf.records import Kept, LearnedBlock
 from llmpi.records import sha256_of_json, whole_file
 from llmpi.train.blocks.model import Model
-from llmpi.train.blocks.steps import advance, error
+from llmpi.train.blocks.steps import Lesson, advance, error
 from llmpi.train.llama import Weights
 
 
@@ -25,24 +25,8 @@ class Learning(Protocol):
     def seen(self) -> Mapping[str, Tensor]:
         """All weights, as the block computes with them."""
 
-    def learn(
-        self,
-        states: Tensor,
-        targets: Tensor,
-        windows: Tensor,
-        *,
-        seed: int,
-        said: Callable[[int, float], None],
-    ) -> None:
-        """Learn to make `targets` of `states`.
-
-        Args:
-            states: float32 [windows, positions, width], as the quantized blocks before leave them.
-            targets: as many, what the unquantized model has here.
-            windows: int64, which of them are learned from.
-            seed: of the order of the windows.
-            said: called after each step with its number, from 1, and its loss.
-        """
+    def learn(self, lesson: Lesson) -> None:
+        """Learn to make its targets of its states."""
 
     def file_bytes(self) -> dict[str, Tensor]:
         """uint8, what a file holds of the weights that are learned, by their part of the block."""
@@ -142,15 +126,11 @@ class Walker:
         data: dict[Kept, dict[str, Tensor]] = {"plain": {}}
         if block := self._begin(number, wide, plain):
             errors["searched"], data["searched"] = errs(block.seen), block.file_bytes()
-            block.learn(
-                states,
-                targets,
-                self._seen,
-                seed=number,
-                said=lambda step, loss: progress.at(
-                    step, f"block {number + 1} of {self._blocks}, error {loss:.5f}"
-                ),
-            )
+
+            def said(step: int, loss: float) -> None:
+                progress.at(step, f"block {number + 1} of {self._blocks}, error {loss:.5f}")
+
+            block.learn(Lesson(states, targets, self._seen, number, said))
             errors["learned"], data["learned"] = errs(block.seen), block.file_bytes()
             self._check(number, block.seen, data["learned"])
         kept = min(errors, key=lambda name: errors[name])

@@ -1,12 +1,12 @@
 """A transformer block that learns its rounding."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from llmpi import needs
-from llmpi.train.blocks.steps import Output, apart, batches
+from llmpi.train.blocks.steps import Lesson, Output, apart, batches
 from llmpi.train.llama import Weights
 from llmpi.train.rounding.matrix import Matrix
 
@@ -34,23 +34,15 @@ class Block:
         """All weights, as the block computes with them."""
         return {**self._fixed, **{part: each.seen for part, each in self._matrices.items()}}
 
-    def learn(
-        self,
-        states: Tensor,
-        targets: Tensor,
-        windows: Tensor,
-        *,
-        seed: int,
-        said: Callable[[int, float], None],
-    ) -> None:
-        """Learn to make `targets` of `states`, see `llmpi.train.blocks.walk.Learning`."""
-        chosen = batches(windows, self._steps, seed, each=OF_A_STEP)
+    def learn(self, lesson: Lesson) -> None:
+        """See `llmpi.train.blocks.walk.Learning`."""
+        chosen = batches(lesson.windows, self._steps, lesson.seed, each=OF_A_STEP)
         for step, some in enumerate(chosen):
-            loss = apart(self._output(self.seen, states[some]), targets[some])
+            loss = apart(self._output(self.seen, lesson.states[some]), lesson.targets[some])
             loss.backward()
             for each in self._matrices.values():
                 each.step((1 - step / self._steps) / self._steps)
-            said(step + 1, loss.item())
+            lesson.said(step + 1, loss.item())
 
     def file_bytes(self) -> dict[str, Tensor]:
         """Of the matrices that are learned, by their part of the block."""
