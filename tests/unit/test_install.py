@@ -1,5 +1,6 @@
 """What the installer says: before, how far it is, and why where it fails."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_what_is_compiled_otherwise_is_not_taken() -> None:
         install.cache(record, "x86_64 flags: avx2 avx512f"),
     }
     assert len(others | {same}) == 4
+
+
+def test_no_more_of_llama_cpp_is_built_than_what_is_loaded(tmp_path: Path) -> None:
+    """As scikit-build-core takes the arguments apart; what the user gives comes last and holds."""
+    folder = tmp_path / "a space"
+    folder.mkdir()
+    images, within, *users = shlex.split(install.only_the_library("-DA=1 -DB='2 3'", folder))
+    assert (images, users) == ("-DLLAVA_BUILD=OFF", ["-DA=1", "-DB=2 3"])
+    option, _, included = within.partition("=")
+    assert option == "-DCMAKE_PROJECT_llama.cpp_INCLUDE"
+    assert Path(included).read_text() == "set(LLAMA_BUILD_COMMON OFF)\n"
+    assert len(shlex.split(install.only_the_library("", folder))) == 2
 
 
 def test_another_compiler_is_another_machine(

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -22,13 +23,19 @@ TAIL_LINES = 40
 SAY_EVERY_S = 10.0
 COMPILED = re.compile(r"\s*\[(\d+)/(\d+)\] ")
 """How ninja begins its lines."""
-ENGINE_CORE_MINUTES = 12
+ENGINE_CORE_MINUTES = 6
 """Of compiling the engine, on one core of a Xeon of 2023; a Pi 5 takes some three times that."""
 RECORD = Path(sys.prefix) / "llmpi-engine-build.json"
 
 # llama.cpp's AMX kernels die of SIGSEGV at `ldtilecfg` where the processor reports AMX but the
 # kernel or hypervisor has not granted its use; quantized models then crash on the first token.
 NO_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
+
+# Of llama.cpp only the library is loaded. The bindings' CMakeLists.txt would build as much again:
+# its library for images, which an option turns off, and what its own programs share, which is
+# forced on before llama.cpp's own CMakeLists.txt is read and so must be turned off within it.
+WITHOUT_IMAGES = "-DLLAVA_BUILD=OFF"
+WITHOUT_COMMON = "set(LLAMA_BUILD_COMMON OFF)\n"
 
 
 def engine_flags(machine: str, compiler: str) -> list[str]:
@@ -54,6 +61,20 @@ def _accepts(compiler: str, flag: str) -> bool:
     return done.returncode == 0
 
 
+def only_the_library(arguments: str, folder: Path) -> str:
+    """The same arguments for cmake (`CMAKE_ARGS`), of which no more is built than what is loaded.
+
+    The library is the same with it and without, and so it stands in no record of a build.
+
+    Args:
+        folder: where a file for cmake is written; it must stay for as long as is built.
+    """
+    included = folder / "llmpi-only-the-library.cmake"
+    included.write_text(WITHOUT_COMMON, encoding="utf-8")
+    ours = [WITHOUT_IMAGES, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={included}"]
+    return f"{shlex.join(ours)} {arguments}".strip()
+
+
 def install(locks: list[str]) -> None:
     """pip-install `locks` (hash-checked) into this interpreter and record the build's flags.
 
@@ -74,6 +95,7 @@ def install(locks: list[str]) -> None:
     LOG.write_text("", encoding="utf-8")
     _pip(["--only-binary", ":all:"], [build], env)
     record = {name: env.get(name, "") for name in ("CFLAGS", "CXXFLAGS", "CMAKE_ARGS")}
+    env["CMAKE_ARGS"] = only_the_library(record["CMAKE_ARGS"], Path(sys.prefix))
     _pip(["--no-build-isolation", "--cache-dir", str(cache(record, _machine()))], locks, env)
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
 

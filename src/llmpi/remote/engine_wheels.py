@@ -22,7 +22,7 @@ from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from llmpi.device.install import engine_flags
+from llmpi.device.install import engine_flags, only_the_library
 from llmpi.errors import LlmpiError
 from llmpi.gguf.engine_program import compile_aloud
 from llmpi.records import read, sha256_of, write_json
@@ -297,7 +297,7 @@ def _build(pinned: str, flags: Mapping[str, str], scratch: Path, sources: Path) 
     # Flags meant for this machine's processor are none for the device's. pip keeps what it built by
     # its sources alone, so its cache would give back this machine's own engine.
     env = {k: v for k, v in os.environ.items() if k not in ("CFLAGS", "CXXFLAGS", "LDFLAGS")}
-    env |= flags
+    env |= {**flags, "CMAKE_ARGS": only_the_library(flags["CMAKE_ARGS"], scratch)}
     command = ["wheel", "--no-deps", "--no-cache-dir", "--no-binary", ENGINE, "--require-hashes"]
     if sources.is_dir():
         command += ["--no-index", "--find-links", str(sources)]
