@@ -4,11 +4,12 @@ The rates are measured here, on an idle machine: each type with the matrices of 
 smeared (see `benchmarks.smeared`), and the tokens of its Q4_0. For each of `--times` a mix is
 chosen that may take so many times as long for a token as Q4_0, by what is expected of types
 alone: no divergence is probed, which costs no time in the file. Then both files are in memory and
-decode some tokens in turns, which of them first at random.
+decode some tokens in turns, which of them first at random, and read a prompt.
 
 `predicted_ratio` is the mix's seconds a token over Q4_0's by the rates, `measured_ratio` the same
 of the turns (median), with the 95 % interval of that median (bootstrap over turns), `ratio_error`
-measured over predicted, less 1; of the first of `--times`, and with `_TIMES` behind it of each.
+measured over predicted, less 1; `prompt_ratio_error` the same of a prompt's tokens; of the first of
+`--times`, and with `_TIMES` behind it of each.
 """
 
 import argparse
@@ -73,17 +74,21 @@ def measured(base: Path, folder: Path, args: argparse.Namespace) -> dict[str, fl
         time = mix.get("time")
         assert time
         predicted = time["token_s"] / token_s
-        turns = np.array(in_turns(made, plain, args))
-        ratio, low, high = middle(turns[:, 0] / turns[:, 1])
+        prompt = time["prompt_token_s"] * rates["prompt_tokens"] / median(rates["prompt_s"])
+        tokens, prompts = in_turns(made, plain, args)
+        ratio, low, high = middle(tokens[:, 0] / tokens[:, 1])
+        prompt_ratio, *about = middle(prompts[:, 0] / prompts[:, 1])
         print(
             f"{name}: {size} bytes, {dict(counted(mix))}; predicted {predicted:.4f}, measured "
-            f"{ratio:.4f} ({low:.4f} to {high:.4f})",
+            f"{ratio:.4f} ({low:.4f} to {high:.4f}); of a prompt {prompt:.4f} and "
+            f"{prompt_ratio:.4f} ({about[0]:.4f} to {about[1]:.4f})",
             flush=True,
         )
         each = {
             "predicted_ratio": predicted,
             "measured_ratio": ratio,
             "ratio_error": ratio / predicted - 1,
+            "prompt_ratio_error": prompt_ratio / prompt - 1,
         }
         found |= {} if "ratio_error" in found else each
         found |= {f"{key}_{times:g}": value for key, value in each.items()}
@@ -159,22 +164,22 @@ def counted(mix: Any) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda one: -one[1])
 
 
-def in_turns(mix: Path, plain: Path, args: argparse.Namespace) -> list[tuple[float, float]]:
-    """Seconds a token of both, in each turn."""
+def in_turns(mix: Path, plain: Path, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds a token and seconds a prompt, [turn, file] each."""
     settings = Settings(threads=args.threads)
     with ExitStack() as held:
         engines = [
-            held.enter_context(Engine(path, settings, context_tokens=timing.TOKENS + 2))
+            held.enter_context(Engine(path, settings, context_tokens=timing.PROMPT_TOKENS))
             for path in (mix, plain)
         ]
         for engine in engines:
             timing.decoded_s(engine)
-        found = []
+        tokens, prompts = np.empty((args.turns, 2)), np.empty((args.turns, 2))
         for turn in range(args.turns):
-            order = random.Random(turn).sample((0, 1), 2)
-            seconds = {i: timing.decoded_s(engines[i]) for i in order}
-            found.append((seconds[0], seconds[1]))
-        return found
+            for i in random.Random(turn).sample((0, 1), 2):
+                tokens[turn, i] = timing.decoded_s(engines[i])
+                prompts[turn, i] = timing.prompt_read_s(engines[i], timing.PROMPT_TOKENS)
+        return tokens, prompts
 
 
 def middle(ratios: np.ndarray) -> tuple[float, float, float]:

@@ -94,6 +94,7 @@ def test_room_is_made_for_its_narrowest() -> None:
 SHAPES = [Shape(64 * (i + 1), 576) for i in range(4)]
 KINDS: Any = ["Q8_0", "Q5_0", "Q4_0"]
 TENSORS = {f"blk.0.w{i}.weight": tuple(shape) for i, shape in enumerate(SHAPES)}
+PROMPT_TOKENS = 8
 TIMES = {name: Times(Shape(*shape), 1) for name, shape in TENSORS.items()}
 
 
@@ -109,12 +110,15 @@ def rates(each: dict[tuple[str, Shape], float], token_s: float) -> Rates:
             "columns": shape.columns,
             "repacked": False,
             "product_s": [seconds, 0.0, 9.0],
+            "prompt_product_s": [PROMPT_TOKENS * seconds / 2, 0.0, 99.0],
         }
         for (kind, shape), seconds in each.items()
     ]
     record: Rates = {
         "status": "ok",
         "token_s": [token_s, token_s, 9.0],
+        "prompt_tokens": PROMPT_TOKENS,
+        "prompt_s": [PROMPT_TOKENS * token_s / 2, 99.0, 0.0],
         "rates": found,
         "contention": [None],
         "settings": {
@@ -159,7 +163,12 @@ def test_the_choice_is_the_best_within_the_time(
     tokens_per_s = 1 / (rest_s + narrow + share * (widest - narrow))
     record = check(str.encode(made_json(rates(seconds, uniform + rest_s))), Rates, "rates")
     found = timed(groups_of(TENSORS), TIMES, dict.fromkeys(TENSORS, "Q4_0"), record, tokens_per_s)
-    assert found.rest_s == pytest.approx(rest_s, abs=1e-9)
+    assert found.rest == pytest.approx((rest_s, rest_s / 2), abs=1e-9)
+    assert all(
+        found.prompts[g.name][kind] == pytest.approx(cost / NS / 2, abs=1e-9)
+        for g in found.groups
+        for kind, cost in g.costs.items()
+    )
     losses: Any = {
         g.name: {kind: 4.0 ** -[*KINDS[::-1]].index(kind) * g.parameters for kind in g.costs}
         for g in found.groups
@@ -214,6 +223,17 @@ def test_types_that_were_not_timed_are_no_choice_and_tables_cost_nothing() -> No
     assert all({*costs} == {"Q8_0", "Q4_0"} for name, costs in of.items() if name != "token_embd")
 
 
+def test_of_a_prompt_the_last_token_alone_meets_the_output_matrix() -> None:
+    tensors = {**TENSORS, "output.weight": tuple(SHAPES[0])}
+    times = {**TIMES, "output.weight": Times(SHAPES[0], 1)}
+    found = timed(
+        groups_of(tensors), times, dict.fromkeys(tensors, "Q4_0"), rates(FLAT, 0.16), None
+    )
+    alike = f"{next(iter(TENSORS)).removesuffix('.weight').removeprefix('blk.0.')}, first"
+    assert found.prompts[alike]["Q4_0"] == pytest.approx(FLAT["Q4_0", SHAPES[0]] / 2)
+    assert found.prompts["output"]["Q4_0"] == pytest.approx(FLAT["Q4_0", SHAPES[0]] / PROMPT_TOKENS)
+
+
 # --- by the real engine ---------------------------------------------------------------------------
 
 
@@ -254,7 +274,9 @@ def test_what_is_to_be_timed_is_what_a_token_is_multiplied_with(base: Path) -> N
 def test_products_take_time_and_lie_where_the_engine_has_them(repack: bool) -> None:
     timing_ = Products(1, repack=repack, elements=200_000)
     small, large = (timing_.time("Q4_0", rows, 256) for rows in (64, 4096))
+    prompt = timing_.time("Q4_0", 64, 256, 33)
     timing_.close()
+    assert prompt.seconds > 0 and prompt.repacked == small.repacked
     assert small.seconds > 0 and large.seconds > 0
     assert repack or not small.repacked
 
@@ -280,7 +302,9 @@ def measured(base: Path, plain: Path) -> Rates:
     checked = check(made_json(answer), MeasuredRates, "the answer")
     assert {rate["type"] for rate in checked["rates"]} == {*TENSOR_TYPES}
     assert all(len(rate["product_s"]) == timing.ROUNDS for rate in checked["rates"])
-    assert len(checked["token_s"]) == timing.ROUNDS
+    assert all(len(rate["prompt_product_s"]) == timing.ROUNDS for rate in checked["rates"])
+    assert len(checked["token_s"]) == len(checked["prompt_s"]) == timing.ROUNDS
+    assert checked["prompt_tokens"] == timing.PROMPT_TOKENS
     about = {"device": "here", "quant": RATED_WITH, "gguf_sha256": sha256_of(plain)}
     whole = {**answer, **about, "started": "", "ended": ""}
     return check(made_json(whole), Rates, "the record")
@@ -310,6 +334,7 @@ def test_a_mix_for_a_board_tells_by_which_rates_it_was_made(
     assert time["rest_s"] == pytest.approx(1e-3, abs=1e-6)
     assert time["taken_s"] <= time["limit_s"] and mix["limit_bytes"] is None
     assert time["token_s"] == pytest.approx(time["rest_s"] + time["taken_s"])
+    assert time["prompt_token_s"] > 0
     taken = {group["name"]: group["type"] for group in mix["groups"]}
     assert taken.pop("token_embd") == "Q8_0"  # it costs no time
     assert {"Q5_K", "Q3_K"} <= {*taken.values()} and slow not in taken.values()
@@ -378,7 +403,14 @@ def test_a_device_is_asked_and_a_time_that_cannot_be_is_a_failure(
     assert found["device"] == "here" and found["gguf_sha256"] == sha256_of(plain)
     assert len(found["rates"]) == 2 and found["settings"]["threads"] == 1
 
-    for wrong in ({"token_s": []}, {"rates": [{**found["rates"][0], "product_s": [0.0]}]}):
+    [rate, _] = found["rates"]
+    for wrong in (
+        {"token_s": []},
+        {"prompt_s": [-1.0]},
+        {"prompt_tokens": 0},
+        {"rates": [{**rate, "product_s": [0.0]}]},
+        {"rates": [{**rate, "prompt_product_s": []}]},
+    ):
         answer = {key: found[key] for key in MeasuredRates.__annotations__} | wrong  # type: ignore[literal-required]
         monkeypatch.setattr(remote, "_asked", lambda *_, said=answer: nullcontext(said))
         with remote.measure_rates("here", device, **how) as record:

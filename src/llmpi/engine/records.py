@@ -949,6 +949,8 @@ class Rate(TypedDict):
     """Whether the engine lays it out anew when it loads it."""
     product_s: list[float]
     """Of each round."""
+    prompt_product_s: list[float]
+    """Of each round: with as many vectors at once as `prompt_tokens`."""
 
 
 @record
@@ -958,6 +960,10 @@ class MeasuredRates(Where):
     status: Literal["ok"]
     token_s: list[float]
     """Of each round: a token of the file that was decoded, at the beginning of a context."""
+    prompt_tokens: int
+    """Read at once, at the beginning of a context: no more than a micro-batch has."""
+    prompt_s: list[float]
+    """Of each round: so many tokens of the file."""
     rates: list[Rate]
     contention: list[Contention | None]
     """Who had the processors, of each round; None where the machine does not tell."""

@@ -346,6 +346,8 @@ class MixTime(TypedDict):
     taken_s: float
     token_s: float
     """Foreseen of a token, at the beginning of a context."""
+    prompt_token_s: float
+    """Foreseen of a token of a prompt, there, with as many read at once as were timed."""
 
 
 @record

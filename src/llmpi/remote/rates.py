@@ -90,8 +90,10 @@ def _checked(answer: MeasuredRates | Failed) -> MeasuredRates | Failed:
     """The answer, where its times can be."""
     if answer["status"] == "failed":
         return answer
-    times = [answer["token_s"], *(rate["product_s"] for rate in answer["rates"])]
-    if all(each and min(each) > 0 for each in times):
+    times = [answer["token_s"], answer["prompt_s"]]
+    times += [rate["product_s"] for rate in answer["rates"]]
+    times += [rate["prompt_product_s"] for rate in answer["rates"]]
+    if answer["prompt_tokens"] > 0 and all(each and min(each) > 0 for each in times):
         return answer
     return failed("rates", "the device answered with a time that cannot be")
 

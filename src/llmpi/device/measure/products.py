@@ -1,8 +1,9 @@
-"""The engine's own products of a matrix with a vector: how long they take, type by type.
+"""The engine's own products of a matrix with vectors: how long they take, type by type.
 
 A matrix lies where llama.cpp would load it: in the first buffer of the processor that multiplies
 its type, repacked there if that is what the buffer does. Copies of it, more than the caches hold,
-are multiplied one after the other in one graph, as a model's matrices are in decoding. What they
+are multiplied one after the other in one graph, as a model's matrices are in decoding. With the
+vectors of a prompt, all at once, one copy is enough: there the arithmetic takes the time. What they
 hold does not matter to the kernels: it is zeros, which every type has, so that nothing has to be
 quantized on a board.
 """
@@ -85,7 +86,7 @@ BUFFER_TYPES = ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p
 
 
 class Product(NamedTuple):
-    """Of a matrix with one vector."""
+    """Of a matrix with a vector, or with some at once."""
 
     seconds: float
     repacked: bool
@@ -114,8 +115,11 @@ class Products:
     def close(self) -> None:
         self._base.ggml_backend_free(self._backend)
 
-    def time(self, kind: str, rows: int, columns: int) -> Product:
+    def time(self, kind: str, rows: int, columns: int, vectors: int = 1) -> Product:
         """One product with a matrix of a type of the engine, read from memory.
+
+        Args:
+            vectors: that it is multiplied with at once.
 
         Raises:
             EngineError: there is no memory for it.
@@ -124,18 +128,20 @@ class Products:
         place = self._place(number, rows, columns)
         size = rows * self._base.ggml_row_size(number, columns)
         wanted = min(self._elements * size // (rows * columns), self._most_bytes)
-        copies = min(max(1, -(-wanted // size)), MOST_COPIES)
-        seconds = self._seconds(place, number, rows, columns, copies)
+        copies = min(max(1, -(-wanted // size)), MOST_COPIES) if vectors == 1 else 1
+        seconds = self._seconds(place, number, rows, columns, vectors, copies)
         return Product(seconds / copies, place != self._plain)
 
-    def _seconds(self, place: int, number: int, rows: int, columns: int, copies: int) -> float:
+    def _seconds(
+        self, place: int, number: int, rows: int, columns: int, vectors: int, copies: int
+    ) -> float:
         """Of all copies."""
         base, nodes = self._base, 2 * copies + 2
         with ExitStack() as held:
             weights = held.enter_context(self._context(copies))
             results = held.enter_context(self._context(copies + 1, nodes=nodes))
             graph = base.ggml_new_graph_custom(results, nodes, False)
-            vector = base.ggml_new_tensor_2d(results, F32, columns, 1)
+            vector = base.ggml_new_tensor_2d(results, F32, columns, vectors)
             matrices = [
                 base.ggml_new_tensor_2d(weights, number, columns, rows) for _ in range(copies)
             ]
@@ -146,7 +152,7 @@ class Products:
             zeros = np.zeros(rows * base.ggml_row_size(number, columns), np.uint8)
             for matrix in matrices:
                 base.ggml_backend_tensor_set(matrix, zeros.ctypes.data, 0, zeros.nbytes)
-            ones = np.ones(columns, np.float32)
+            ones = np.ones(vectors * columns, np.float32)
             base.ggml_backend_tensor_set(vector, ones.ctypes.data, 0, ones.nbytes)
             self._once(graph)
             return median(self._once(graph) for _ in range(PASSES))

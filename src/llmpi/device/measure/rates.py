@@ -1,4 +1,4 @@
-"""How fast a board multiplies with each type of weights, and decodes a model of one of them.
+"""How fast a board multiplies with each type of weights, and a model of one of them there.
 
 `python -m llmpi.device.measure.rates JOB OUT` is the process that does it; its arguments are JSON
 files. Everything has a turn in each of some rounds, in an order of its own, so that what drifts
@@ -31,6 +31,9 @@ from llmpi.engine.supervise import Death, supervise
 ROUNDS = 5
 TOKENS = 16
 """Decoded in each round, behind one that is not counted: an empty context, as the rates mean it."""
+PROMPT_TOKENS = 128
+"""At once: the engine's kernels for several are at their pace with these, and a slow board is not
+kept for long."""
 TIMEOUT_S = 3 * 3600
 """Some minutes, on the slowest boards an hour."""
 
@@ -73,15 +76,18 @@ def measure(request: RatesRequest) -> MeasuredRates:
     """
     started, before = time.monotonic(), environment.conditions()
     settings = settings_of(request)
+    at_once = min(PROMPT_TOKENS, settings.ubatch_tokens)
     known = [one for one in request["matrices"] if one["type"] in types()]
     products: dict[int, list[Product]] = {number: [] for number in range(len(known))}
+    prompts: dict[int, list[float]] = {number: [] for number in range(len(known))}
     token_s: list[float] = []
+    prompt_s: list[float] = []
     contention: list[Contention | None] = []
     processors = Processors(settings.threads)
     steps = Progress(ROUNDS * (len(known) + 1), "products and decodings timed")
     timing = Products(settings.threads, repack=settings.repack, elements=request["elements"])
     with (
-        Engine(Path(request["gguf"]), settings, context_tokens=TOKENS + 2) as engine,
+        Engine(Path(request["gguf"]), settings, context_tokens=PROMPT_TOKENS) as engine,
         closing(timing),
     ):
         for turn in range(ROUNDS):
@@ -89,8 +95,10 @@ def measure(request: RatesRequest) -> MeasuredRates:
             for number in _order(len(known), turn):
                 if number is None:
                     token_s.append(decoded_s(engine))
+                    prompt_s.append(prompt_read_s(engine, at_once))
                 else:
                     products[number].append(_time(timing, known[number]))
+                    prompts[number].append(_time(timing, known[number], at_once).seconds)
                 steps.at(1)
                 steps.add(1)
             if found := processors.since(since):
@@ -99,7 +107,9 @@ def measure(request: RatesRequest) -> MeasuredRates:
     return {
         "status": "ok",
         "token_s": token_s,
-        "rates": [_rate(known[number], timed) for number, timed in products.items()],
+        "prompt_tokens": at_once,
+        "prompt_s": prompt_s,
+        "rates": [_rate(known[number], products[number], prompts[number]) for number in products],
         "contention": contention,
         "settings": settings.record(),
         "engine": engine_info.describe(),
@@ -116,8 +126,8 @@ def _order(count: int, turn: int) -> Iterator[int | None]:
     yield from random.Random(f"llmpi rates {turn}").sample(every, len(every))
 
 
-def _time(timing: Products, asked: Matrix) -> Product:
-    return timing.time(asked["type"], asked["rows"], asked["columns"])
+def _time(timing: Products, asked: Matrix, vectors: int = 1) -> Product:
+    return timing.time(asked["type"], asked["rows"], asked["columns"], vectors)
 
 
 def decoded_s(engine: Engine) -> float:
@@ -133,11 +143,24 @@ def decoded_s(engine: Engine) -> float:
     return median(each)
 
 
-def _rate(asked: Matrix, found: list[Product]) -> Rate:
+def prompt_read_s(engine: Engine, tokens: int) -> float:
+    """Of a prompt of so many, behind one that is not counted."""
+    each = []
+    for _ in range(2):
+        engine.keep(0)
+        start = time.perf_counter()
+        engine.decode([0] * tokens)
+        engine.greedy()
+        each.append(time.perf_counter() - start)
+    return each[-1]
+
+
+def _rate(asked: Matrix, found: list[Product], prompt_s: list[float]) -> Rate:
     return {
         **asked,
         "repacked": any(product.repacked for product in found),
         "product_s": [product.seconds for product in found],
+        "prompt_product_s": prompt_s,
     }
 
 

@@ -294,13 +294,15 @@ def spent(time: Timed, chosen: Sequence[MixGroup], rates: Rates) -> MixTime:
     types = {group["name"]: group["type"] for group in chosen}
     costs = (cost for g in time.groups for kind, cost in g.costs.items() if kind == types[g.name])
     taken_s = sum(costs) / NS
+    prompt_s = sum(time.prompts[name][kind] for name, kind in types.items())
     return {
         "device": rates["device"],
         "rates_sha256": sha256_of_json(rates),
-        "rest_s": time.rest_s,
+        "rest_s": time.rest.token_s,
         "limit_s": None if time.limit is None else time.limit / NS,
         "taken_s": taken_s,
-        "token_s": time.rest_s + taken_s,
+        "token_s": time.rest.token_s + taken_s,
+        "prompt_token_s": time.rest.prompt_token_s + prompt_s,
     }
 
 

@@ -14,9 +14,11 @@ from llmpi.gguf.footprint import Footprint, Quantized
 from llmpi.gguf.mix.groups import UNIFORM, Group
 from llmpi.gguf.mix.solver import BudgetError
 from llmpi.gguf.quantizers import kinds
-from llmpi.quant_types import FLOATS, TENSOR_TYPES, TensorType
+from llmpi.quant_types import FLOATS, TENSOR_TYPES
 
 NS = 1_000_000_000
+HEADS = ("output.weight", "token_embd.weight")
+"""The output matrix, or the table that is one as well: only the last token of a prompt meets it."""
 
 
 class Shape(NamedTuple):
@@ -88,6 +90,13 @@ def wanted(base: Path) -> tuple[list[tuple[str, Shape]], int]:
     return [*found], sum(weight["elements"] for weight in said.whole["weights"])
 
 
+class Cost(NamedTuple):
+    """Seconds of a token that is decoded, and of one of a prompt."""
+
+    token_s: float
+    prompt_token_s: float
+
+
 class Timed(NamedTuple):
     """What there is to choose, within a time if there is a limit."""
 
@@ -95,7 +104,9 @@ class Timed(NamedTuple):
     """With their nanoseconds; types that were not timed there are left out."""
     limit: int | None
     """Nanoseconds that they may take together."""
-    rest_s: float
+    prompts: dict[str, dict[str, float]]
+    """Seconds of a prompt's token, by group and type."""
+    rest: Cost
     """What a token takes beside them."""
 
 
@@ -116,41 +127,51 @@ def timed(
         BudgetError: no types are so fast, or the widest are.
     """
     seconds = {
-        (rate["type"], Shape(rate["rows"], rate["columns"])): median(rate["product_s"])
+        (rate["type"], Shape(rate["rows"], rate["columns"])): Cost(
+            median(rate["product_s"]), median(rate["prompt_product_s"]) / rates["prompt_tokens"]
+        )
         for rate in rates["rates"]
     }
 
-    def of(kind: str, tensors: Iterable[str]) -> float | None:
-        """Seconds of a token; None where a product was not timed."""
-        total = 0.0
+    def of(kind: str, tensors: Iterable[str]) -> Cost | None:
+        """None where a product was not timed."""
+        token_s = prompt_token_s = 0.0
         for name in tensors:
             shape, number = times[name]
             if number:
                 if (kind, shape) not in seconds:
                     return None
-                total += number * seconds[kind, shape]
-        return total
+                cost = seconds[kind, shape]
+                token_s += number * cost.token_s
+                prompt_token_s += number * (
+                    cost.token_s / rates["prompt_tokens"] if name in HEADS else cost.prompt_token_s
+                )
+        return Cost(token_s, prompt_token_s)
 
     quantized = [name for group in groups for name in group.tensors]
-    within = [of(uniform[name], [name]) for name in quantized]
-    if None in within:
+    within = [cost for name in quantized if (cost := of(uniform[name], [name]))]
+    if len(within) < len(quantized):
         raise BudgetError(f"the types of a {rates['quant']} were not timed on {rates['device']}")
-    rest_s = median(rates["token_s"]) - sum(filter(None, within))
-    found = []
+    rest = Cost(
+        median(rates["token_s"]) - sum(cost.token_s for cost in within),
+        median(rates["prompt_s"]) / rates["prompt_tokens"]
+        - sum(cost.prompt_token_s for cost in within),
+    )
+    found: list[Group] = []
+    prompts: dict[str, dict[str, float]] = {}
     for group in groups:
-        each = {kind: of(kind, group.tensors) for kind in group.bytes}
-        cost: dict[TensorType, int] = {
-            kind: round(NS * one) for kind, one in each.items() if one is not None
-        }
-        if not cost:
+        costs = {kind: cost for kind in group.bytes if (cost := of(kind, group.tensors))}
+        if not costs:
             raise BudgetError(f"no type of {group.name} was timed on {rates['device']}")
-        sizes = {kind: group.bytes[kind] for kind in cost}
-        found.append(group._replace(bytes=sizes, nanoseconds=cost))
+        sizes = {kind: group.bytes[kind] for kind in costs}
+        nanoseconds = {kind: round(NS * cost.token_s) for kind, cost in costs.items()}
+        found.append(group._replace(bytes=sizes, nanoseconds=nanoseconds))
+        prompts[group.name] = {kind: cost.prompt_token_s for kind, cost in costs.items()}
     if tokens_per_s is None:
-        return Timed(found, None, rest_s)
-    limit = math.ceil(NS * (1 / tokens_per_s - rest_s))
-    _check(found, limit, rest_s, rates["device"])
-    return Timed(found, limit, rest_s)
+        return Timed(found, None, prompts, rest)
+    limit = math.ceil(NS * (1 / tokens_per_s - rest.token_s))
+    _check(found, limit, rest.token_s, rates["device"])
+    return Timed(found, limit, prompts, rest)
 
 
 def _check(groups: Sequence[Group], limit: int, rest_s: float, device: str) -> None:
