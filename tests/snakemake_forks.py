@@ -1,4 +1,5 @@
 """Snakemake, imported once: each run of it is a fork of this process, which spares two seconds.
+Its plugins are, too, and with the one for the terminal most of ours that the workflow imports.
 
 `support.py` starts it. A line of JSON on standard input asks for a run, a line of its exit status
 answers.
@@ -13,10 +14,11 @@ from typing import Any, NoReturn
 import nbformat  # noqa: F401
 import smart_open  # noqa: F401
 import snakemake.report  # noqa: F401
-from snakemake.cli import main
+from snakemake.cli import get_argument_parser, main
 
 
 def serve() -> None:
+    get_argument_parser()  # looks for plugins among all packages
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             run(json.loads(line))

@@ -6,12 +6,15 @@ hold does not matter to it.
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from support import ROOT, planned_jobs, run_snakemake
 
 from llmpi.engine.version import BUILD
@@ -19,6 +22,8 @@ from llmpi.engine.version import BUILD
 PROJECT = ("Snakefile", "config", "envs", "profiles", "rules", "src", "workflow")
 PI = {"transport": "ssh", "host": "pi.example.org", "store": "/mnt/nvme/llmpi"}
 TO_THE_REPORT = {"summarize": 1, "recommend": 1, "memo": 2, "report": 1}
+MISSING = re.compile(r"not touched because they don't exist: (.+)")
+"""As Snakemake says it."""
 SUMMED_UP = {*TO_THE_REPORT}
 PREDICTED = {"predict_on_workstation", "check_parity"}
 ON_DEVICES = {"provision_device", "deploy_gguf", "benchmark_device", "check_parity"}
@@ -46,6 +51,10 @@ class Done:
     def __init__(self, folder: Path, study: dict[str, Any]) -> None:
         self.folder, self.study = folder, study
 
+    def copied(self, folder: Path) -> "Done":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Done(folder, json.loads(json.dumps(self.study)))
+
     def planned(self, *arguments: str) -> dict[str, int]:
         self.write()
         return planned_jobs("--configfile", "config/small.yaml", *arguments, cwd=self.folder)
@@ -61,36 +70,50 @@ class Done:
     def finish(self) -> None:
         """Have every file there, newer than what it is made of."""
         self.write()
-        arguments = ["--configfile", "config/small.yaml", "--cores", "2"]
-        listed = run_snakemake(*arguments, "--summary", cwd=self.folder).stdout
-        for line in listed.splitlines():
-            path = self.folder / line.partition("\t")[0]
-            if line.startswith("results/") and not path.exists():
+        if missing := self._touched():
+            for file in missing:
+                path = self.folder / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"questions": 1}))
-        run_snakemake(*arguments, "--touch", "--forceall", cwd=self.folder)
+            assert not self._touched()
+
+    def _touched(self) -> list[str]:
+        """The files that were not there to be touched."""
+        arguments = ("--configfile", "config/small.yaml", "--cores", "2", "--touch", "--forceall")
+        said = run_snakemake(*arguments, cwd=self.folder).stdout
+        return [file for line in MISSING.findall(said) for file in line.split(", ")]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    folder = tmp_path_factory.mktemp("done") / "project"
-    for name in PROJECT:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        folder.mkdir(exist_ok=True)
-        copy(ROOT / name, folder / name)
-    done = Done(folder, small_study())
-    done.finish()
-    return done
+Made = Callable[[str, dict[str, Any]], Done]
+"""A copy to edit of a study of that name."""
 
 
 @pytest.fixture
-def done(finished: Done, tmp_path: Path) -> Done:
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
-    return Done(tmp_path / "project", small_study())
+def made(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Made:
+    """Each study is done once, for the tests of all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def of(name: str, study: dict[str, Any]) -> Done:
+        done, is_made = Done(shared / f"done-{name}", study), shared / f"done-{name}.made"
+        with FileLock(f"{done.folder}.lock"):
+            if not is_made.exists():
+                shutil.rmtree(done.folder, ignore_errors=True)
+                done.folder.mkdir()
+                for part in PROJECT:
+                    copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+                    copy(ROOT / part, done.folder / part)
+                done.finish()
+                assert done.planned() == {}
+                is_made.touch()
+        return done.copied(tmp_path / "project")
+
+    return of
 
 
-def test_a_study_that_is_done(done: Done) -> None:
-    assert done.planned() == {}
+@pytest.fixture
+def done(made: Made) -> Done:
+    return made("small", small_study())
 
 
 def test_touched_files_and_a_moved_clone(done: Done, tmp_path: Path) -> None:
@@ -289,20 +312,20 @@ MEASURE = "src/llmpi/device/measure"
     ],
 )
 def test_an_edit_measures_anew_what_it_measures(
-    done: Done, file: str, jobs: dict[str, int]
+    made: Made, file: str, jobs: dict[str, int]
 ) -> None:
     """Three sessions of llmpi's engine, the settings of one searched before; one of an endpoint's,
     which is asked a task's questions."""
     served = [{"model": "smollm2-135m", "quant": "Q4_0", "name": "m"}]
     endpoint = {"url": "http://127.0.0.1:8080/v1", "api": "chat", "serves": served}
-    done.study["runtimes"] = {
+    study = small_study()
+    study["runtimes"] = {
         "default": {},
         "tuned": {"tune": True},
         "server": {"endpoint": endpoint},
     }
-    done.study["exclude"] = [{"device": "here", "runtime": r} for r in ("tuned", "server")]
-    done.finish()
-    assert done.planned() == {}
+    study["exclude"] = [{"device": "here", "runtime": r} for r in ("tuned", "server")]
+    done = made("measured", study)
     done.edit(file)
     assert done.planned() == {**jobs, **TO_THE_REPORT}
 
@@ -371,13 +394,12 @@ OF_ITS_FILE = {
 
 
 @pytest.fixture
-def rated(done: Done) -> Done:
+def rated(made: Made) -> Done:
     """The study with a mix for the Pi."""
-    done.study["quants"] = ["Q4_0", FOR_THE_PI]
-    done.study["calibration"] = {"text": {"text_file": "config/data/field_qa.json"}}
-    done.finish()
-    assert done.planned() == {}
-    return done
+    study = small_study()
+    study["quants"] = ["Q4_0", FOR_THE_PI]
+    study["calibration"] = {"text": {"text_file": "config/data/field_qa.json"}}
+    return made("rated", study)
 
 
 def test_rates_that_are_forced_solve_anew(rated: Done) -> None:
