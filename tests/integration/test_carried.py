@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stand_ins
 import yaml
 from gguf_edit import edited
 from made_records import questions, write
@@ -130,6 +131,31 @@ def test_each_load_is_measured_there_and_kept_with_its_conditions(shelf, capsys)
     assert KEY not in said + RECORD.read_text()
     again = carried_loads(read(RECORD, ServiceBench))
     assert [found.asked for found in again] == [20, 5, 10], "of each kind the last one"
+
+
+@pytest.mark.parametrize("kind", ["hwmon", "shelly"])
+def test_joules_are_the_meters_from_the_first_request_to_the_last_end(shelf, kind, tmp_path):
+    """A sensor is read on the device, a plug from here, by a clock set against the device's."""
+    with (
+        shelf(slots=2) as there,
+        stand_ins.hwmon(tmp_path / "sys") as shown,
+        stand_ins.plugs() as plug,
+    ):
+        source = str(tmp_path / "sys" / stand_ins.HWMON_FILE)
+        meter = {"kind": kind, "interval_s": 0.2}
+        meter |= {"path": source} if kind == "hwmon" else {"url": plug}
+        there.study["devices"]["pi"]["meter"] = meter
+        assert there.bench("--clients", "2", "--requests", "300", *TEXTS) == 0
+    [found] = carried_loads(read(RECORD, ServiceBench))
+    energy, made = found.carried["energy"], found.carried["requests_made"]
+    assert energy["status"] == "ok", energy
+    assert (energy["tier"], energy["meter"]) == ("metered", kind)
+    begin = min(one["start_s"] for one in made)
+    end = max(one["start_s"] + one["whole_s"] for one in made)
+    off = stand_ins.off_j(end - begin, late_s=0.2 + shown.late_s)
+    truth = stand_ins.truth_j(begin, end)
+    assert energy["energy_j"] == pytest.approx(truth, rel=0.02, abs=off)
+    assert found.j_per_answer == pytest.approx(energy["energy_j"] / found.answered)
 
 
 def test_what_is_refused_is_counted_apart_from_what_fails(shelf, capsys) -> None:
