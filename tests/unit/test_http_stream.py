@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,13 +18,9 @@ from hypothesis import strategies as st
 from support import free_port
 
 from llmpi.device.measure.http_answer import EndpointError, Found
+from llmpi.device.measure.http_events import LINE_BYTES, Messages
 from llmpi.device.measure.http_key import Key
-from llmpi.device.measure.http_stream import (
-    LINE_BYTES,
-    Answer,
-    Client,
-    UnreachableError,
-)
+from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 
 KEY = "s3cret-Qv81zz90-kLmn0p"
 NOTHING_TOLD = {
@@ -222,12 +218,6 @@ def test_half_a_character_costs_no_answer() -> None:
         assert [text for _, text in ask(endpoint).pieces] == ["\ufffd"]
 
 
-def test_lines_end_as_they_like_and_one_may_hold_several_events() -> None:
-    body = events(piece("a"), piece("b"), END).replace(b"\n\n", b"\r\n")
-    with Endpoint(body) as endpoint:
-        assert [text for _, text in ask(endpoint).pieces] == ["a", "b"]
-
-
 def test_usage_in_every_message_is_that_of_the_last() -> None:
     pieces = [
         {**piece("a"), "usage": {"prompt_tokens": 10, "completion_tokens": i}} for i in range(1, 4)
@@ -263,6 +253,118 @@ def test_a_call_of_a_tool_is_no_answer(message: dict[str, object]) -> None:
     body = events(message)
     with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=r"gives .* up: tool_calls"):
         ask(endpoint, "chat")
+
+
+@pytest.mark.parametrize("content", [[{"type": "text", "text": "yes"}], {"a": 1}, 7, True])
+def test_content_that_is_no_text_is_no_answer(content: object) -> None:
+    """It would pass for a model that says nothing."""
+    said = {"choices": [{"delta": {"content": content}, "finish_reason": "stop"}]}
+    with Endpoint(events(said)) as endpoint, pytest.raises(EndpointError, match="no text"):
+        ask(endpoint, "chat")
+
+
+@pytest.mark.parametrize("error", [{"error": "gone"}, {"object": "error", "message": "gone"}])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_error_in_an_answer_of_status_200_is_words(error: object, indent: int | None) -> None:
+    body = json.dumps(error, indent=indent).encode()
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=r"an error: .*gone"):
+        ask(endpoint)
+
+
+def test_an_end_that_is_said_twice_is_one() -> None:
+    with Endpoint(events(piece("a"), END, END, {"choices": [], "usage": USAGE})) as endpoint:
+        assert ask(endpoint).text == "a"
+
+
+@pytest.mark.parametrize(
+    ("behind", "why"),
+    [
+        (piece("", finish_reason="stop"), "ends its answer twice"),
+        (piece("b"), "goes on behind the end"),
+    ],
+)
+def test_who_contradicts_himself_has_no_answer(behind: dict[str, object], why: str) -> None:
+    body = events(piece("a"), END, behind)
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=why):
+        ask(endpoint)
+
+
+def test_of_several_choices_the_one_that_was_asked_for_counts() -> None:
+    other = {"index": 1, "text": "b", "finish_reason": "stop"}
+    mine = {"index": 0, "text": "a", "finish_reason": "length"}
+    with Endpoint(events({"choices": [other]}, {"choices": [other, mine]})) as endpoint:
+        answer = ask(endpoint)
+    assert (answer.text, answer.stopped) == ("a", False)
+
+
+def test_numbers_that_are_none_cost_no_answer() -> None:
+    """Python's servers write NaN, which JSON does not have."""
+    odd = {"token_logprobs": [float("nan"), float("-inf")]}
+    timings = dict.fromkeys(TIMINGS, float("nan"))
+    usage = {"prompt_tokens": -7, "completion_tokens": float("inf")}
+    last = {"choices": [], "usage": usage, "timings": timings}
+    with Endpoint(events(piece("a", logprobs=odd), END, last)) as endpoint:
+        answer = ask(endpoint)
+    assert answer.text == "a"
+    assert answer.served.items() >= NOTHING_TOLD.items()
+
+
+def test_a_prompt_is_what_was_computed_and_what_was_in_the_cache() -> None:
+    """As llama-server's timings have it, where usage is missing."""
+    with Endpoint(events(piece("a"), END, {"choices": [], "timings": TIMINGS})) as endpoint:
+        assert ask(endpoint).served["prompt_tokens"] == 10
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "application/octet-stream"])
+def test_what_an_answer_is_said_to_be_is_not_believed(kind: str) -> None:
+    with Endpoint(events(piece("a"), END), headers={"Content-Type": kind}) as endpoint:
+        assert ask(endpoint).text == "a"
+
+
+def test_what_is_no_answer_is_told_as_what_it_is_said_to_be() -> None:
+    page = b"<!doctype html>\n\n<p>It works!</p>\n"
+    with (
+        Endpoint(page, headers={"Content-Type": "text/html"}) as endpoint,
+        pytest.raises(EndpointError, match="nothing of its API: text/html"),
+    ):
+        ask(endpoint)
+
+
+def test_an_answer_that_is_packed_is_told() -> None:
+    body, packed = events(piece("a"), END), {"Content-Encoding": "gzip"}
+    with Endpoint(body, headers=packed) as it, pytest.raises(EndpointError, match=r"packed.*gzip"):
+        ask(it)
+
+
+def test_who_says_that_all_is_over_before_the_end_is_not_waited_for() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"\r\n" + events(piece("a")))
+        connection.recv(1)
+
+    with raw(talk) as address, pytest.raises(EndpointError, match="in the middle of an answer"):
+        Client(request(address)).complete("Once", 8, 30.0)
+
+
+def test_who_ends_its_answer_and_says_no_more_has_ended_it() -> None:
+    """Nothing of the answer is missing behind why it ends."""
+    with Endpoint(events(piece("a"), END)[: -len("data: [DONE]\n\n")]) as endpoint:
+        assert ask(endpoint).text == "a"
+
+
+@pytest.mark.parametrize("how", ["length", "chunks"])
+def test_what_is_cut_is_no_short_answer(how: str) -> None:
+    body = events(piece("a"), piece("b"), END)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+        chunks = b"Transfer-Encoding: chunked\r\n\r\n" + f"{len(body):x}\r\n".encode()
+        head = HEAD + (length if how == "length" else chunks)
+        connection.sendall(head + body[: body.index(b"finish_reason") + 90])
+
+    with raw(talk) as address, pytest.raises(EndpointError, match=r"broke off|breaks off"):
+        Client(request(address)).complete("Once", 8, 5.0)
 
 
 def test_a_refusal_beside_the_text_is_no_answer() -> None:
@@ -522,10 +624,6 @@ def _told(messages: Sequence[object]) -> Any:
     """What a stream of these says of itself, without a server."""
 
     found = Found()
-    for line in _lines(messages):
-        found.add(line, 1, str)
+    for message in Messages(str).of(events(*messages)):
+        found.add(message, 1, str)
     return found.served()
-
-
-def _lines(messages: Sequence[object]) -> Iterator[bytes]:
-    yield from events(*messages).splitlines(keepends=True)

@@ -17,7 +17,7 @@ from small_results import CELL
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
-from llmpi.device.measure.http_stream import LINE_BYTES
+from llmpi.device.measure.http_events import LINE_BYTES
 from llmpi.device.measure.questions import NOTHING, asked
 from llmpi.quality.ab.asked import not_to_be_asked, score_asked
 from llmpi.quality.ab.pairs import compare_pair

@@ -20,13 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmpi.device.measure.http_answer import EndpointError, Found, Json
+from llmpi.device.measure.http_events import LINE_BYTES, Messages
 from llmpi.device.measure.http_key import Key, key_in
 from llmpi.device.records import EndpointRequest
 from llmpi.engine.records import Message, Served
 from llmpi.engine.shown import shown
 
-LINE_BYTES = 1 << 20
-"""Of an answer, at most; llama-server's last one holds all its settings."""
+BLOCK_BYTES = 1 << 16
 TOKEN_BYTES = 1 << 13
 """At most what a token may take in all, with what is around it."""
 REASON_BYTES = 2000
@@ -249,6 +249,9 @@ class Client:
     def _check(self, response: HTTPResponse) -> None:
         status = response.status
         if status == 200:
+            packed = response.getheader("Content-Encoding", "identity")
+            if packed != "identity":
+                raise EndpointError(self._told("answers packed, which nobody asked for", packed))
             return
         if 300 <= status < 400:
             raise self._unreachable(f"answers {status}: name the address it moved to, as the url")
@@ -269,10 +272,10 @@ class Client:
             raise BusyError(str(self._unreachable(what, said)), int(after))
 
     def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
-        found = Found()
-        for line in self._lines(response, budget):
-            if found.add(line, response.arrived.at_ns, self._told):
-                break
+        found = self._found(response, budget)
+        if not found.begun:
+            kind = response.getheader("Content-Type", "")
+            raise EndpointError(self._told("answers with nothing of its API", kind))
         if not found.ended:
             raise EndpointError(self._told("breaks off in the middle of an answer"))
         return Answer(
@@ -285,12 +288,25 @@ class Client:
             server=self._server(response),
         )
 
-    def _lines(self, response: HTTPResponse, budget: int) -> Iterator[bytes]:
-        while line := response.readline(LINE_BYTES + 1):
-            budget -= len(line)
-            if len(line) > LINE_BYTES or budget < 0:
+    def _found(self, response: "_Timed", budget: int) -> Found:
+        """What has come when it says that it is done, or no more comes."""
+        found, messages = Found(), Messages(self._told)
+        for block in self._blocks(response, budget):
+            now_ns = response.arrived.at_ns
+            if any(found.add(one, now_ns, self._told) for one in messages.of(block)):
+                return found
+        for one in messages.at_end():
+            found.add(one, response.arrived.at_ns, self._told)
+        return found
+
+    def _blocks(self, response: HTTPResponse, budget: int) -> Iterator[bytes]:
+        """What comes, as it comes."""
+        while block := response.read1(BLOCK_BYTES):
+            budget -= len(block)
+            left = response.chunk_left if response.chunked else None
+            if budget < 0 or not 0 <= (left or 0) <= budget:
                 raise EndpointError(self._told("answers with more bytes than were asked for"))
-            yield line
+            yield block
 
     def _server(self, response: HTTPResponse) -> str | None:
         name = response.getheader("Server")
