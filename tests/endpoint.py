@@ -31,6 +31,9 @@ class Endpoint:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.refuses: frozenset[str] = frozenset()
+        """Fields of a request, and"""
+        self.unwell: frozenset[int] = frozenset()
+        """requests, by their numbers from 0, whatever is in them."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,7 +43,8 @@ class Endpoint:
                 sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.asked.append({"path": self.path, **sent})
                 outer.keys.append(self.headers["Authorization"])
-                refused = outer.refuses & sent.keys()
+                unwell = len(outer.asked) - 1 in outer.unwell
+                refused = outer.refuses & sent.keys() or unwell
                 self.send_response(400 if refused else status)
                 for name, value in headers.items():
                     self.send_header(name, value)

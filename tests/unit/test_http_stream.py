@@ -139,13 +139,44 @@ def test_a_chat_is_asked_as_one_and_its_thoughts_count() -> None:
     assert asked["messages"] == [{"role": "user", "content": "Once"}]
 
 
-def test_who_refuses_more_than_openais_fields_is_asked_without() -> None:
+@pytest.mark.parametrize(
+    ("refuses", "unwell", "tried"),
+    [
+        ((), (), [True]),
+        (("ignore_eos",), (), [True, False, True]),
+        (("ignore_eos",), (0, 2), [True, False, True]),
+        ((), (0,), [True, False, True]),
+    ],
+)
+def test_what_it_takes_is_found_out_once_and_by_no_chance(
+    refuses: tuple[str, ...], unwell: tuple[int, ...], tried: list[bool]
+) -> None:
+    """With what is beyond OpenAI's API, without, and with it again."""
     with Endpoint(events(piece("a"), END)) as endpoint:
-        endpoint.refuses = frozenset({"ignore_eos"})
+        endpoint.refuses, endpoint.unwell = frozenset(refuses), frozenset(unwell)
         client = Client(request(endpoint.address))
-        client.complete("Once", 8, 5.0)
+        client.try_out(lambda: client.complete("Once", 8, 5.0))
+        assert ["ignore_eos" in asked for asked in endpoint.asked] == tried
         client.complete("Twice", 8, 5.0)
-        assert ["ignore_eos" in asked for asked in endpoint.asked] == [True, False, False]
+        assert ("ignore_eos" in endpoint.asked[-1]) != bool(refuses)
+
+
+def test_who_refuses_the_request_itself_is_told() -> None:
+    with Endpoint(b"no such model", 422) as endpoint:
+        client = Client(request(endpoint.address))
+        with pytest.raises(EndpointError, match="422: no such model"):
+            client.try_out(lambda: client.complete("Once", 8, 5.0))
+
+
+def test_a_refusal_on_the_way_is_that_requests_alone() -> None:
+    with Endpoint(events(piece("a"), END)) as endpoint:
+        endpoint.unwell = frozenset({1})
+        client = Client(request(endpoint.address))
+        client.try_out(lambda: client.complete("Once", 8, 5.0))
+        with pytest.raises(EndpointError, match="400"):
+            client.complete("Twice", 8, 5.0)
+        client.complete("Again", 8, 5.0)
+        assert ["ignore_eos" in asked for asked in endpoint.asked] == [True] * 3
 
 
 def test_the_key_comes_from_the_environment_and_is_told_nowhere(

@@ -51,6 +51,7 @@ OWN = {
     "held": {"task": "ab", "prompts": "prompts.jsonl", "grammar": True},
     "harness": {"task": "lm_eval", "tasks": ["arc_easy"]},
 }
+PART: Any = {"status": "ok", "on_device": True, "server": "s", "thinking_told": True}
 ASKED_WITH: Any = {"max_new_tokens": 8, "thinking_tokens": None}
 
 
@@ -63,7 +64,7 @@ def own_prompts(folder: Path, prompts: list[Any]) -> Path:
 def own_asked(path: Path, *said: dict[str, object]) -> AbAsked:
     """What is scored of what was said, in two parts."""
     parts: Any = [
-        {"status": "ok", "answers": answers, "on_device": True, "server": "s"}
+        {**PART, "answers": answers}
         for answers in (
             [{**NOTHING, **one} for one in said[:1]],
             [{**NOTHING, **o} for o in said[1:]],
@@ -130,6 +131,7 @@ def test_each_prompt_has_its_answer_or_says_why(tmp_path: Path) -> None:
             "what": "a test",
             "endpoint": request(endpoint.address),
             "conversations": [prompt.chat() for prompt in prompts],
+            "thinking_told": True,
             **ASKED_WITH,
         }
         part = asked(how)

@@ -8,7 +8,7 @@ from llmpi.device.records import Asked, AskRequest, EndpointRequest
 from llmpi.engine.records import Failed, Message
 from llmpi.errors import LlmpiError
 from llmpi.records import read, sha256_of_json, write_json
-from llmpi.remote.connection import connected
+from llmpi.remote.connection import Device, connected
 from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned
 from llmpi.script import tell
@@ -43,26 +43,33 @@ def ask_there(
         LlmpiError: the device, the endpoint or the way to it failed; a question is too long.
     """
     found = []
+    request: AskRequest = {
+        "what": what,
+        "endpoint": endpoint,
+        "conversations": [],
+        "max_new_tokens": max_new_tokens,
+        "thinking_tokens": thinking_tokens,
+        "thinking_told": None,
+    }
     with connected(name, device) as reached:
         ensure_ready(reached, provisioned, "llmpi.device.measure.questions")
+        told = _asked(reached, request)["thinking_told"]
         for part in _parts(name, conversations):
-            request: AskRequest = {
-                "what": what,
-                "endpoint": endpoint,
-                "conversations": part,
-                "max_new_tokens": max_new_tokens,
-                "thinking_tokens": thinking_tokens,
-            }
-            path = kept / f"{sha256_of_json(request)[:16]}.json"
+            of_part: AskRequest = {**request, "conversations": part, "thinking_told": told}
+            path = kept / f"{sha256_of_json(of_part)[:16]}.json"
             if not path.is_file():
-                answer = reached.ask("ask", request, Asked | Failed, log=tell, timeout_s=None)
-                if answer["status"] == "failed":
-                    raise LlmpiError(f"device {name}: {answer['reason']}")
-                if len(answer["answers"]) != len(part):
-                    raise LlmpiError(f"device {name}: it did not answer what it was asked")
-                write_json(path, answer)
+                write_json(path, _asked(reached, of_part))
             found.append(read(path, Asked))
     return found
+
+
+def _asked(reached: Device, request: AskRequest) -> Asked:
+    answer = reached.ask("ask", request, Asked | Failed, log=tell, timeout_s=None)
+    if answer["status"] == "failed":
+        raise LlmpiError(f"device {reached.name}: {answer['reason']}")
+    if len(answer["answers"]) != len(request["conversations"]):
+        raise LlmpiError(f"device {reached.name}: it did not answer what it was asked")
+    return answer
 
 
 def _parts(name: str, conversations: Sequence[list[Message]]) -> Iterator[list[list[Message]]]:

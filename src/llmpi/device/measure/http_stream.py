@@ -11,9 +11,8 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from typing import Any
@@ -35,7 +34,7 @@ LOOKED_THROUGH = 4
 CONNECT_S = 10.0
 GOES_ON = {"ignore_eos": True, "cache_prompt": False, "min_tokens": None}
 """Beyond OpenAI's: not to end early (llama-server, vLLM and llama-cpp-python) and not to take the
-prompt out of a cache (llama-server). Who refuses them is asked again without."""
+prompt out of a cache (llama-server)."""
 PATHS = {
     "completions": "/completions",
     "chat": "/chat/completions",
@@ -48,6 +47,10 @@ KEY_REFUSED = (401, 403, 407)
 REQUEST_REFUSED = (400, 422)
 NOT_THERE = (404, 405, 429, 502, 503, 504)
 """By its own account, or by who stands in front of it."""
+
+
+class RefusedError(EndpointError):
+    """It does not take a request as it is."""
 
 
 class UnreachableError(EndpointError):
@@ -85,7 +88,7 @@ class Client:
 
     Args:
         asked: who it is; the key is read from this process's environment.
-        plain: whether it is known to take nothing beyond its API, and is not asked for more.
+        plain: whether it is asked for nothing beyond its API.
 
     Raises:
         UnreachableError: the environment has no such key.
@@ -93,9 +96,34 @@ class Client:
 
     def __init__(self, asked: EndpointRequest, *, plain: bool = False) -> None:
         self._asked, self._key = asked, _key(asked)
-        self._plain = plain
+        self.plain = plain
         self.on_device = False
         """Whether the last answer came from this machine."""
+
+    def try_out(self, ask: Callable[[], object]) -> None:
+        """Find out whether it takes what is beyond its API, and ask all that follows accordingly.
+
+        One refusal does not say what it is of, and may be of the moment: what is beyond the API is
+        refused where the same request is taken without it, and refused with it once more.
+
+        Args:
+            ask: sends a request on which nothing hangs.
+
+        Raises:
+            EndpointError: as of `ask`; it is refused without that, too.
+        """
+        if self._takes(ask):
+            return
+        ask()
+        self._takes(ask)
+
+    def _takes(self, ask: Callable[[], object]) -> bool:
+        self.plain = False
+        try:
+            ask()
+        except RefusedError:
+            self.plain = True
+        return not self.plain
 
     def complete(self, prompt: str, tokens: int, seconds: float) -> Answer:
         """Have it go on with a text, greedily.
@@ -107,8 +135,8 @@ class Client:
         Raises:
             UnreachableError, EndpointError: nobody there; no answer, or one that cannot be used.
         """
-        asked = partial(self._to_go_on, prompt, tokens)
-        answer = self._ask(PATHS, asked, tokens, seconds)
+        asked = self._to_go_on(prompt, tokens)
+        answer = self._answer(PATHS[self._asked["api"]], asked, tokens, seconds)
         if not answer.pieces:
             raise EndpointError(self._told("answers with no text"))
         return answer
@@ -125,33 +153,10 @@ class Client:
         Raises:
             UnreachableError, EndpointError: as `complete`; or its key is in the answer.
         """
-        asked = partial(self._to_answer, messages, tokens, thinks)
-        answer = self._ask(CHAT_PATHS, asked, tokens, seconds)
+        asked = self._to_answer(messages, tokens, thinks)
+        answer = self._answer(CHAT_PATHS[self._asked["api"]], asked, tokens, seconds)
         if self._key and self._key.is_whole_in(f"{answer.thought} {answer.text}"):
             raise EndpointError(self._told("answers with its key"))
-        return answer
-
-    def _ask(
-        self,
-        paths: Mapping[str, str],
-        asked: Callable[[bool], Json],
-        tokens: int,
-        seconds: float,
-    ) -> Answer:
-        """Args:
-        asked: the request; without what not every API has, if so.
-        """
-        path, whole, plain = paths[self._asked["api"]], asked(False), asked(True)
-        if not self._plain and whole != plain:
-            with contextlib.suppress(_RefusedError):
-                return self._answer(path, whole, tokens, seconds)
-        try:
-            answer = self._answer(path, plain, tokens, seconds)
-        except _RefusedError as refused:
-            error = EndpointError(str(refused))
-            error.status = refused.status
-            raise error from None
-        self._plain = True
         return answer
 
     def _answer(self, path: str, asked: Json, tokens: int, seconds: float) -> Answer:
@@ -212,23 +217,21 @@ class Client:
                 raise self._unreachable("cannot be reached", str(error)) from None
             yield opened, url.path.rstrip("/")
 
-    def _to_go_on(self, prompt: str, tokens: int, plain: bool) -> Json:
+    def _to_go_on(self, prompt: str, tokens: int) -> Json:
         if self._asked["api"] == "ollama":
             return {**self._ollama(tokens), "prompt": prompt, "raw": True}
         asked = self._openai(tokens)
-        if not plain:
+        if not self.plain:
             asked |= {**GOES_ON, "min_tokens": tokens}
         if self._asked["api"] == "chat":
             return {**asked, "messages": [{"role": "user", "content": prompt}]}
         return {**asked, "prompt": prompt}
 
-    def _to_answer(
-        self, messages: Sequence[Message], tokens: int, thinks: bool, plain: bool
-    ) -> Json:
+    def _to_answer(self, messages: Sequence[Message], tokens: int, thinks: bool) -> Json:
         ollama = self._asked["api"] == "ollama"
         asked = self._ollama(tokens) if ollama else self._openai(tokens)
         asked["messages"] = [*messages]
-        if plain:
+        if self.plain:
             return asked
         how = {"think": thinks} if ollama else {"chat_template_kwargs": {"enable_thinking": thinks}}
         return {**asked, **how}
@@ -264,7 +267,7 @@ class Client:
             self._check_busy(response, what, said)
             raise self._unreachable(what, said)
         told = self._told(what, said)
-        raise _RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
+        raise RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
 
     def _check_busy(self, response: HTTPResponse, what: str, said: str) -> None:
         after = response.getheader("Retry-After", "")
@@ -377,10 +380,6 @@ class _Timed(HTTPResponse):
         super().__init__(connected, *how, **more)
         self.arrived = _Arrived(self.fp.detach())
         self.fp = io.BufferedReader(self.arrived)
-
-
-class _RefusedError(EndpointError):
-    """It does not take the request as it is."""
 
 
 def _key(asked: EndpointRequest) -> Key | None:

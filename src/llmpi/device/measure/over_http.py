@@ -14,6 +14,7 @@ from llmpi.device.machine import environment
 from llmpi.device.measure.http_answer import EndpointError
 from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 from llmpi.device.measure.memory import UNKNOWN
+from llmpi.device.measure.patience import patient
 from llmpi.device.measure.repeated import Repeated
 from llmpi.device.measure.rest import rested
 from llmpi.device.measure.rounds import measured
@@ -87,13 +88,18 @@ def measure(job: SessionJob) -> LoadedSession:
 
 
 def _greet(client: Client, url: str, timeout_s: float) -> None:
-    """Whether it is there at all, its model loaded, and answers as its API has it.
+    """Whether it is there at all, its model loaded, and answers as its API has it, and whether it
+    takes more than that.
 
     Raises:
         UnreachableError: no, and nothing is said about the model by that.
     """
     try:
-        client.complete(TEXT[:20], 1 + LEAST_TOKENS, timeout_s)
+        client.try_out(
+            lambda: patient(
+                lambda: client.complete(TEXT[:20], 1 + LEAST_TOKENS, timeout_s), timeout_s
+            )
+        )
     except UnreachableError:
         raise
     except EndpointError as error:
