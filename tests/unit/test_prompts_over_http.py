@@ -9,6 +9,8 @@ import made_records as made
 import pytest
 import small_results as small
 from endpoint import Endpoint, events, request
+from hypothesis import given
+from hypothesis import strategies as st
 from made_http import RUNTIMES, cell_over_http, served, session_over_http
 from made_records import write
 from pydantic import ValidationError
@@ -29,6 +31,7 @@ from llmpi.study import inputs, settings
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import asked_over_http
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
 
 
 def told(text: str, reason: str = "stop") -> bytes:
@@ -262,12 +265,26 @@ def with_pair(a: str, b: str, **more: Any) -> Study:
 def test_a_pair_may_name_what_an_endpoint_answers() -> None:
     study = with_pair(*PAIRED)
     [pair] = inputs.all_pairs(study)
-    assert pair == "m-F16-vs-pi-m-F16-server"
+    assert pair == "m,F16,vs,pi,m,F16,server"
     assert inputs.pair(study, "own", pair) == [
         "results/quality/s/m/F16/f16/own.json",
         "results/asked/s/pi/m/F16/server/own.json",
     ]
     assert settings.pair(study, "own", pair)["names"] == [*PAIRED]
+
+
+PARTS = ("a", "b", "c", "vs", "a-b", "b-c", "a-vs-b", "vs-b", "a-vs")
+QUANT = st.sampled_from(["F16", "Q4_0-qat", "MIX-12tps-vs-b", "as-published.a--vs--b"])
+SLUGS = st.sampled_from(PARTS)
+NAMED = st.tuples(SLUGS, QUANT) | st.tuples(SLUGS, SLUGS, QUANT, SLUGS)
+
+
+@given(st.lists(st.tuples(NAMED, NAMED), unique=True, max_size=40))
+def test_no_two_pairs_have_one_name(pairs: list[Any]) -> None:
+    """`a-b` and `c` are not `a` and `b-c`."""
+    named = [("/".join(a), "/".join(b)) for a, b in pairs]
+    task = AbTask(task="ab", prompts="prompts.jsonl", pairs=named)
+    assert [*task.compared({}).values()] == pairs
 
 
 @pytest.mark.parametrize(
