@@ -1,23 +1,87 @@
 """Have a device ask an endpoint questions, in parts that are kept until all are answered."""
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
+
+from typing_extensions import TypedDict
 
 from llmpi.device.records import Asked, AskRequest, EndpointRequest
 from llmpi.engine.records import Failed, Message
 from llmpi.errors import LlmpiError
 from llmpi.records import read, sha256_of_json, write_json
+from llmpi.remote import requests
 from llmpi.remote.connection import Device, connected
 from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned
 from llmpi.script import tell
 from llmpi.study.devices import SingleDevice
+from llmpi.study.endpoint import Endpoint
 
 PART_BYTES = 50_000
 """Of questions that go at once: a command's argument holds 128 KiB, quoted (Linux,
 MAX_ARG_STRLEN)."""
 QUESTION_BYTES = 100_000
+
+
+class Bounds(TypedDict):
+    """What of how a task is asked is the endpoint's business."""
+
+    max_new_tokens: int
+    thinking_tokens: int | None
+
+
+How = TypeVar("How", bound=Bounds)
+
+
+class Asking(TypedDict, Generic[How]):
+    """Who is asked, from where, and how."""
+
+    device: SingleDevice
+    endpoint: Endpoint
+    questions: How
+
+
+def ask_task(
+    session: tuple[str, str, str, str],
+    spec: Asking[How],
+    conversations: Sequence[list[Message]],
+    score: Callable[[EndpointRequest, Sequence[Asked]], object],
+    *,
+    what: str,
+    provisioned: Provisioned,
+    asked: Path,
+) -> None:
+    """Have an endpoint answer a task, and write what becomes of its answers.
+
+    Args:
+        session: device, model, quantization and runtime.
+        conversations: what is asked, in order.
+        score: makes the record of the answers to them, in parts.
+        what: it is for, without the session.
+        asked: the record's file.
+
+    Raises:
+        LlmpiError: as of `ask_there`.
+    """
+    device, model, quant, runtime = session
+    endpoint = requests.endpoint(spec["endpoint"], model, quant)
+    kept = asked.with_suffix(".parts")
+    answers = ask_there(
+        device,
+        spec["device"],
+        what=f"{what} to {model} {quant} {runtime}",
+        endpoint=endpoint,
+        conversations=conversations,
+        max_new_tokens=spec["questions"]["max_new_tokens"],
+        thinking_tokens=spec["questions"]["thinking_tokens"],
+        provisioned=provisioned,
+        kept=kept,
+    )
+    write_json(asked, score(endpoint, answers))
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def ask_there(
