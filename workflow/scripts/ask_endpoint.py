@@ -18,6 +18,7 @@ def main(
     quant: str,
     runtime: str,
     questions: Questions,
+    gguf: Path,
     provisioned: Provisioned,
     spec: Asking[AskingSettings],
     asked: Path,
@@ -29,6 +30,7 @@ def main(
         conversations(questions, how),
         partial(score_asked, questions, how),
         what=f"{study}: questions",
+        gguf=gguf,
         provisioned=provisioned,
         asked=asked,
     )

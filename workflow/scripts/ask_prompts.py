@@ -20,6 +20,7 @@ def main(
     quant: str,
     runtime: str,
     prompts: Path,
+    gguf: Path,
     provisioned: Provisioned,
     spec: Asking[AbAskingSettings],
     asked: Path,
@@ -34,6 +35,7 @@ def main(
         [prompt.chat() for prompt in wanted],
         partial(score_asked, prompts, wanted, spec["questions"]),
         what=f"{study}: prompts",
+        gguf=gguf,
         provisioned=provisioned,
         asked=asked,
     )

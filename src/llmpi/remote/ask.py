@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from llmpi.device.records import Asked, AskRequest, EndpointRequest
 from llmpi.engine.records import Failed, Message
 from llmpi.errors import LlmpiError
+from llmpi.quality.cut_prompts import not_whole
 from llmpi.records import read, sha256_of_json, write_json
 from llmpi.remote import requests
 from llmpi.remote.connection import Device, connected
@@ -51,16 +52,19 @@ def ask_task(
     score: Callable[[EndpointRequest, Sequence[Asked]], object],
     *,
     what: str,
+    gguf: Path,
     provisioned: Provisioned,
     asked: Path,
 ) -> None:
-    """Have an endpoint answer a task, and write what becomes of its answers.
+    """Have an endpoint answer a task, and write what becomes of its answers: a score, or that it
+    cut what it was asked.
 
     Args:
         session: device, model, quantization and runtime.
         conversations: what is asked, in order.
         score: makes the record of the answers to them, in parts.
         what: it is for, without the session.
+        gguf: the file that is said to be served; its vocabulary counts tokens.
         asked: the record's file.
 
     Raises:
@@ -80,7 +84,7 @@ def ask_task(
         provisioned=provisioned,
         kept=kept,
     )
-    write_json(asked, score(endpoint, answers))
+    write_json(asked, not_whole(gguf, conversations, answers) or score(endpoint, answers))
     shutil.rmtree(kept, ignore_errors=True)
 
 

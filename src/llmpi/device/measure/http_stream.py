@@ -35,6 +35,8 @@ CONNECT_S = 10.0
 GOES_ON = {"ignore_eos": True, "cache_prompt": False, "min_tokens": None}
 """Beyond OpenAI's: not to end early (llama-server, vLLM and llama-cpp-python) and not to take the
 prompt out of a cache (llama-server)."""
+OLLAMA_ENDS = {"shift": False}
+"""To end where its context does, and not to forget half of that and go on (api/types.go)."""
 PATHS = {
     "completions": "/completions",
     "chat": "/chat/completions",
@@ -238,7 +240,8 @@ class Client:
 
     def _ollama(self, tokens: int) -> Json:
         options = {"num_predict": tokens, "temperature": 0, "top_k": 1}
-        return {"model": self._asked["model"], "options": options}
+        asked = {"model": self._asked["model"], "options": options}
+        return asked if self.plain else {**asked, **OLLAMA_ENDS}
 
     def _openai(self, tokens: int) -> Json:
         return {
